@@ -1,0 +1,27 @@
+"""Every guess about the service that no public page confirms, one name apiece.
+
+A correction is a change of one line here. The manual lists them for users. Numbers in brackets are the points of the
+contract's section 14.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+IDEMPOTENCY_KEY_MAX_LENGTH: Final = 255
+"""[15] Longest `Idempotency-Key` that the service takes, in characters."""
+
+CLIENT_REQUEST_ID_MAX_LENGTH: Final = 128
+"""[16] Documented for uploads; assumed everywhere."""
+
+API_KEY_PREFIX: Final = "rvya_sk_"
+"""[24] Checked to warn, never to refuse."""
+
+RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})
+"""[14] Repeated like every 5xx."""
+
+NOT_FOUND_GRACE: Final = 10.0
+"""Seconds after our own submit in which a 404 for its task id is taken for a replica that lags behind."""
+
+MAX_RESPONSE_BYTES: Final = 32 * 1024 * 1024
+"""Longest JSON answer that we read, in bytes. The whole catalogue has a few hundred kilobytes."""

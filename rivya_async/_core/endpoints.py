@@ -1,0 +1,132 @@
+"""Per operation of the API: arguments to a request, an answer to a record or an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable  # noqa: TC003
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from urllib.parse import quote
+
+import attrs
+
+from . import idempotency, wire
+from .errors import Answered, ConfigurationError, DecodeError, answered_class
+from .message import Request, Response
+from .records import Credits, Generation, ModelList
+
+if TYPE_CHECKING:
+    from .records import GenerationRequest
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Endpoint(Generic[T]):
+    """A request, and how to read the answer to it."""
+
+    request: Request
+    decode: Callable[[Response], T] = attrs.field(repr=False)
+
+
+def create_generation(job: GenerationRequest, key: str) -> Endpoint[Generation]:
+    """`POST /api/v1/generations`, contract section 6: a purchase under `key`."""
+    request = Request(
+        "POST",
+        "/api/v1/generations",
+        body=wire.encode(job.to_wire()),
+        idempotency_key=idempotency.validated(key),
+    )
+    return Endpoint(request, read_generation)
+
+
+def retrieve_generation(task_id: str) -> Endpoint[Generation]:
+    """`GET /api/v1/generations/{taskId}`, contract section 7. Raises `ConfigurationError` for what is no task id."""
+    if not isinstance(task_id, str) or not task_id.strip("."):
+        raise ConfigurationError(f"{task_id!r} is not a task id: pass the `id` of a Generation")
+    request = Request("GET", f"/api/v1/generations/{quote(task_id, safe='')}")
+
+    def read_asked_generation(response: Response) -> Generation:
+        generation = read_generation(response)
+        if generation.id != task_id:
+            raise DecodeError(
+                f"the service answered with the task {generation.id} when asked for {task_id}",
+                path="$.id",
+                reason="another task than the one asked for",
+            )
+        return generation
+
+    return Endpoint(request, read_asked_generation)
+
+
+def list_models() -> Endpoint[ModelList]:
+    """`GET /api/v1/models`, contract section 5: public, no key."""
+    return Endpoint(Request("GET", "/api/v1/models", needs_api_key=False), read_models)
+
+
+def retrieve_credits() -> Endpoint[Credits]:
+    """`GET /api/v1/credits`, contract section 9."""
+    return Endpoint(Request("GET", "/api/v1/credits"), read_credits)
+
+
+def read_generation(response: Response) -> Generation:
+    """A generation out of a 2xx answer."""
+    return wire.decode(response.body, Generation)
+
+
+def read_models(response: Response) -> ModelList:
+    """The catalogue out of a 2xx answer."""
+    return wire.decode(response.body, ModelList)
+
+
+def read_credits(response: Response) -> Credits:
+    """The balance out of a 2xx answer."""
+    return wire.decode(response.body, Credits)
+
+
+def read_error(response: Response, now: float) -> Answered:
+    """The error out of any answer but a 2xx, contract section 3. Copes with a proxy's page in place of the envelope."""
+    told = _envelope(response.body)
+    code = _text(told.get("code"))
+    kind = answered_class(response.status, code)
+    message = _text(told.get("message")) or _status_message(response)
+    advice = ADVICE.get(kind.__name__)
+    return kind(
+        f"{message} [{response.status} {code or 'without a code'}]" + (f" {advice}" if advice else ""),
+        status=response.status,
+        code=code,
+        retry_after=response.retry_after(now),
+        request_id=_text(told.get("requestId")),
+    )
+
+
+ADVICE = {
+    "ApiDisabled": "The service has switched its API off for now: try again later.",
+    "IdempotencyConflict": "Take a new idempotency key for a new job, or repeat the old job unchanged.",
+    "InsufficientCredits": "Nothing was bought: top up the account, or choose a cheaper model.",
+    "NotFound": "Check the id, and that it belongs to the account of this API key.",
+    "RateLimited": "Slow down: send fewer requests at once.",
+    "ScopeDenied": "Make a new API key that has the scope.",
+    "ServerError": "The service failed: try again later, a purchase under the same idempotency key.",
+    "SessionConflict": "Begin a new chat session.",
+    "Unauthorized": "Check RIVYA_API_KEY: keys are made and revoked in the account settings.",
+    "ValidationFailed": "Change the job: the service will refuse it again as it is.",
+}
+"""What to do next, by the name of the class."""
+
+
+def _envelope(body: bytes) -> dict[str, Any]:
+    try:
+        value = wire.parse(body)
+    except DecodeError:
+        return {}
+    error = value.get("error") if isinstance(value, dict) else None
+    return error if isinstance(error, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _status_message(response: Response) -> str:
+    if response.location is not None:
+        return f"the service redirects to {response.location}, which is not followed with a key: set base_url"
+    return "the service answered without an error message"

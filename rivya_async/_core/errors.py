@@ -1,0 +1,228 @@
+"""Every error of this library.
+
+    RivyaError                      carries idempotency_key and request_id when they are known
+    ├─ ConfigurationError           wrong arguments or settings; nothing was sent
+    ├─ NotSent                      DNS, connect, TLS: nothing was sent, always safe to repeat
+    ├─ OutcomeUnknown               sent, no readable answer: repeat only a safe method, or under its key
+    ├─ Answered                     the service said no: status, code, retry_after
+    │  ├─ ValidationFailed  Unauthorized  ScopeDenied  InsufficientCredits  NotFound  SessionConflict
+    │  ├─ IdempotencyConflict       another body under this key, or the first request is still running
+    │  ├─ RateLimited               too many requests: repeat after retry_after
+    │  └─ ServerError               and ApiDisabled: repeat a safe method, or under its key
+    ├─ DecodeError                  answered in a shape we do not know: path and reason
+    └─ WaitError                    task_id, last (the last record seen)
+       ├─ DeadlineExceeded          still open on the server: wait again with the same task id
+       ├─ GenerationFailed          the service ended the job as failed: generation
+       └─ SessionClosed             the session was closed while a wait was on
+
+The drawing is the retry rule: `retry.decide` asks for the class, the attempt and the key. The class of an answer is chosen
+by its `code`, by its status only if it has no code that we know (`answered`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from .records import Generation
+
+
+class RivyaError(Exception):
+    """The root of every error that this library raises.
+
+    `message` says what happened and what to do next. `idempotency_key` is the key of the purchase that the failed call
+    would have made, if it was one: repeating the call with it repeats the very same purchase. `request_id` is the
+    service's own name for the failed request; quote it to support. `attempts` counts the requests that were sent.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        idempotency_key: str | None = None,
+        request_id: str | None = None,
+        attempts: int = 0,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.idempotency_key = idempotency_key
+        self.request_id = request_id
+        self.attempts = attempts
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class ConfigurationError(RivyaError):
+    """Wrong arguments or settings. Nothing was sent; the message says what to change."""
+
+
+class NotSent(RivyaError):  # noqa: N818 - errors are named for what happened
+    """The request never left: name resolution, connect or TLS failed. Repeating it is always safe."""
+
+
+class OutcomeUnknown(RivyaError):  # noqa: N818
+    """The request went out and no readable answer came back: the service may or may not have acted.
+
+    Repeat a purchase only under its `idempotency_key`.
+    """
+
+
+class Answered(RivyaError):  # noqa: N818
+    """The service answered with an error. `code` is its stable name for it (an open string, or None), `status` the HTTP
+    status, `retry_after` its wish in seconds for the next attempt.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
+        idempotency_key: str | None = None,
+        request_id: str | None = None,
+        attempts: int = 0,
+    ) -> None:
+        super().__init__(message, idempotency_key=idempotency_key, request_id=request_id, attempts=attempts)
+        self.status = status
+        self.code = code
+        self.retry_after = retry_after
+
+
+class ValidationFailed(Answered):
+    """The job is not valid: model, prompt, params or references. Change it; repeating it changes nothing."""
+
+
+class Unauthorized(Answered):
+    """The API key is missing, unknown, revoked or expired."""
+
+
+class ScopeDenied(Answered):
+    """The API key lacks the scope that this call needs. Make a new key with it."""
+
+
+class InsufficientCredits(Answered):
+    """The balance of the account is too low for this job. Nothing was bought."""
+
+
+class NotFound(Answered):
+    """There is no such thing, or it belongs to another account."""
+
+
+class SessionConflict(Answered):
+    """The chat session cannot be used: it must be made by the API, by this account and for this model."""
+
+
+class IdempotencyConflict(Answered):
+    """The key was used before with another body, or its first request is still running."""
+
+
+class RateLimited(Answered):
+    """Too many requests in the current window. `retry_after` says when to come back, if the service said so."""
+
+
+class ServerError(Answered):
+    """The service failed. A read, or a purchase under its key, may be repeated."""
+
+
+class ApiDisabled(ServerError):
+    """The public API is switched off for now."""
+
+
+class DecodeError(RivyaError):
+    """The service answered in a shape that we do not know. `path` names the bad member (`$.created_at`), `reason` why."""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        path: str = "$",
+        reason: str = "",
+        idempotency_key: str | None = None,
+        request_id: str | None = None,
+        attempts: int = 0,
+    ) -> None:
+        super().__init__(message, idempotency_key=idempotency_key, request_id=request_id, attempts=attempts)
+        self.path = path
+        self.reason = reason
+
+
+class WaitError(RivyaError):
+    """A wait ended without a succeeded job. `task_id` names the job, `last` is the last record seen of it, if any."""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        task_id: str = "",
+        last: Generation | None = None,
+        idempotency_key: str | None = None,
+        request_id: str | None = None,
+        attempts: int = 0,
+    ) -> None:
+        super().__init__(message, idempotency_key=idempotency_key, request_id=request_id, attempts=attempts)
+        self.task_id = task_id
+        self.last = last
+
+
+class DeadlineExceeded(WaitError, TimeoutError):
+    """The wait's timeout passed. The job is still open on the server: wait again with the same task id."""
+
+
+class GenerationFailed(WaitError):
+    """The service ended the job as failed; `generation.error` holds its code and message."""
+
+    @property
+    def generation(self) -> Generation:
+        """The failed record."""
+        if self.last is None:
+            raise AttributeError("this error was built without a record")
+        return self.last
+
+
+class SessionClosed(WaitError):
+    """The session was closed while the wait was on. The job goes on: wait for its task id with another session."""
+
+
+BY_CODE: Final[dict[str, type[Answered]]] = {
+    "public_api_disabled": ApiDisabled,
+    "api_key_missing": Unauthorized,
+    "api_key_invalid": Unauthorized,
+    "api_key_revoked": Unauthorized,
+    "api_key_expired": Unauthorized,
+    "api_scope_denied": ScopeDenied,
+    "rate_limited": RateLimited,
+    "validation_failed": ValidationFailed,
+    "not_found": NotFound,
+    "webhook_url_rejected": ValidationFailed,
+    "chat_model_not_supported": ValidationFailed,
+    "chat_session_conflict": SessionConflict,
+    "chat_attachment_not_supported": ValidationFailed,
+    "idempotency_conflict": IdempotencyConflict,
+    "insufficient_credits": InsufficientCredits,
+    "internal_error": ServerError,
+}
+"""Contract section 3, the table of codes. `internal_error` and the class of each row are our choice."""
+
+BY_STATUS: Final[dict[int, type[Answered]]] = {
+    400: ValidationFailed,
+    401: Unauthorized,
+    402: InsufficientCredits,
+    403: ScopeDenied,
+    404: NotFound,
+    410: NotFound,
+    413: ValidationFailed,
+    415: ValidationFailed,
+    422: ValidationFailed,
+    429: RateLimited,
+}
+
+
+def answered_class(status: int, code: str | None) -> type[Answered]:
+    """The class of an answer: by its code, by its status only if the code is absent or unknown to us."""
+    if code is not None and code in BY_CODE:
+        return BY_CODE[code]
+    if status >= 500:  # noqa: PLR2004 - the class of HTTP statuses
+        return ServerError
+    return BY_STATUS.get(status, Answered)

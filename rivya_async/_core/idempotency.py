@@ -1,0 +1,30 @@
+"""When a request needs an idempotency key, and what a valid one is (contract section 4 and point 15 of section 14)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from . import assumed
+from .errors import ConfigurationError
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def needs_key(method: str) -> bool:
+    """Whether sending this method twice could act twice."""
+    return method not in SAFE_METHODS
+
+
+def validated(key: str) -> str:
+    """The key itself, or a `ConfigurationError`: 1 to 255 visible ASCII characters, as a header can carry them."""
+    if not isinstance(key, str):
+        raise ConfigurationError(f"idempotency_key must be a string, not {type(key).__name__}")
+    if not 1 <= len(key) <= assumed.IDEMPOTENCY_KEY_MAX_LENGTH:
+        raise ConfigurationError(
+            f"idempotency_key has {len(key)} characters: use 1 to {assumed.IDEMPOTENCY_KEY_MAX_LENGTH}"
+        )
+    if not all("!" <= character <= "~" for character in key):
+        raise ConfigurationError(
+            f"idempotency_key {key!r} cannot travel in a header: use visible ASCII characters without blanks"
+        )
+    return key

@@ -1,0 +1,60 @@
+"""Requests and responses as values. The only file that spells header names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from . import retry_after
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+USER_AGENT: Final = "rivya-async/0.1.0"
+
+
+@attrs.frozen
+class Request:
+    """One request, before anybody sent it: a path below the origin, a body, and the key that makes a repeat safe."""
+
+    method: str
+    path: str
+    body: bytes | None = attrs.field(default=None, repr=False)
+    idempotency_key: str | None = None
+    needs_api_key: bool = True
+
+    def headers(self, api_key: str | None) -> dict[str, str]:
+        """The headers to send, with the API key if this request needs one."""
+        headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
+        if self.needs_api_key and api_key is not None:
+            headers["Authorization"] = f"Bearer {api_key}"
+        if self.body is not None:
+            headers["Content-Type"] = "application/json"
+        if self.idempotency_key is not None:
+            headers["Idempotency-Key"] = self.idempotency_key
+        return headers
+
+
+@attrs.frozen
+class Response:
+    """One answer, read to its end. `headers` answers lookups in any case."""
+
+    status: int
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=False)
+
+    @property
+    def is_success(self) -> bool:
+        """Any 2xx: which one the service uses is not documented."""
+        return 200 <= self.status < 300  # noqa: PLR2004
+
+    def retry_after(self, now: float) -> float | None:
+        """The service's wish in seconds. A date is measured by the answer's own `Date`, by ours (`now`) without one."""
+        server_now = retry_after.instant(self.headers.get("Date"))
+        return retry_after.parse(self.headers.get("Retry-After"), now if server_now is None else server_now)
+
+    @property
+    def location(self) -> str | None:
+        """Where a redirect points."""
+        return self.headers.get("Location")

@@ -1,0 +1,135 @@
+"""How often, how fast, how long: frozen values, checked when they are made. Every duration is in float seconds."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import attrs
+
+from .errors import ConfigurationError
+
+
+def _check(
+    instance: object, attribute: attrs.Attribute[Any], value: float, *, least: float, strict: bool
+) -> None:
+    name = f"{type(instance).__name__}.{attribute.name}"
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigurationError(f"{name} must be a finite number, not {value!r}")
+    if value < least or (strict and value == least):
+        raise ConfigurationError(
+            f"{name} must be {'above' if strict else 'at least'} {least:g}, not {value!r}"
+        )
+
+
+def _positive(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    _check(instance, attribute, value, least=0.0, strict=True)
+
+
+def _not_negative(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    _check(instance, attribute, value, least=0.0, strict=False)
+
+
+def _at_least_one(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    _check(instance, attribute, value, least=1.0, strict=False)
+
+
+def _count(instance: object, attribute: attrs.Attribute[Any], value: int) -> None:
+    if not isinstance(value, int):
+        raise ConfigurationError(
+            f"{type(instance).__name__}.{attribute.name} must be a whole number, not {value!r}"
+        )
+    _at_least_one(instance, attribute, value)
+
+
+def checked_timeout(timeout: float | None) -> float | None:
+    """A timeout in seconds as a wait takes it: None is for ever, 0 is one look; else a `ConfigurationError`."""
+    if timeout is None:
+        return None
+    if (
+        isinstance(timeout, bool)
+        or not isinstance(timeout, int | float)
+        or math.isnan(timeout)
+        or timeout < 0
+    ):
+        raise ConfigurationError(f"timeout must be None or a number of seconds from 0 on, not {timeout!r}")
+    return None if math.isinf(timeout) else float(timeout)
+
+
+def _timeout(_instance: object, _attribute: attrs.Attribute[Any], value: float | None) -> None:
+    checked_timeout(value)
+
+
+@attrs.frozen(kw_only=True)
+class RetryPolicy:
+    """When a failed request is sent again.
+
+    The delay before retry k (from 0) is drawn from U(0, min(cap, base * 2**k)) seconds: full jitter, as in
+    `backoff.expo` with `backoff.full_jitter`. A `Retry-After` of the service replaces the draw, up to `cap`.
+
+    `max_attempts` counts sends (5 is four retries); `max_elapsed` bounds the whole call: no retry begins after it.
+
+    >>> RetryPolicy(max_attempts=3, base=0.25).cap
+    30.0
+    """
+
+    max_attempts: int = attrs.field(default=5, validator=_count)
+    base: float = attrs.field(default=0.5, validator=_positive)
+    cap: float = attrs.field(default=30.0, validator=_positive)
+    max_elapsed: float = attrs.field(default=120.0, validator=_positive)
+
+    def __attrs_post_init__(self) -> None:
+        _ordered(self, "base", "cap")
+
+
+@attrs.frozen(kw_only=True)
+class PollPolicy:
+    """When a waiting job is looked at.
+
+    The first look comes after `first` seconds, give or take a fifth; the k-th after it (k from 0) a delay drawn from
+    U(floor, max(floor, min(cap, base * factor**k))) seconds later: full jitter above a floor. After the ceiling has
+    reached `cap` it grows with the job, to a tenth of its age: "slower for long video and audio jobs" is the service's
+    advice (contract section 7). `timeout` bounds the whole wait; None waits for ever.
+
+    `adaptive` lets the session place polls by what it learned of a model's durations.
+
+    >>> PollPolicy(first=1.0, timeout=None).cap
+    10.0
+    """
+
+    first: float = attrs.field(default=2.5, validator=_not_negative)
+    base: float = attrs.field(default=5.0, validator=_positive)
+    cap: float = attrs.field(default=10.0, validator=_positive)
+    factor: float = attrs.field(default=1.5, validator=_at_least_one)
+    floor: float = attrs.field(default=1.0, validator=_not_negative)
+    adaptive: bool = True
+    timeout: float | None = attrs.field(default=1800.0, validator=_timeout)
+
+    def __attrs_post_init__(self) -> None:
+        _ordered(self, "base", "cap")
+        _ordered(self, "floor", "cap")
+
+
+@attrs.frozen(kw_only=True)
+class Timeouts:
+    """How long one attempt may take, in seconds.
+
+    `connect`: until the connection stands. `read`: between two pieces of an answer. `total`: one whole attempt.
+    `upload`, `download`: one whole transfer.
+
+    >>> Timeouts(read=10).total
+    60.0
+    """
+
+    connect: float = attrs.field(default=10.0, validator=_positive)
+    read: float = attrs.field(default=30.0, validator=_positive)
+    total: float = attrs.field(default=60.0, validator=_positive)
+    upload: float = attrs.field(default=600.0, validator=_positive)
+    download: float = attrs.field(default=600.0, validator=_positive)
+
+
+def _ordered(policy: RetryPolicy | PollPolicy, low: str, high: str) -> None:
+    if getattr(policy, low) > getattr(policy, high):
+        raise ConfigurationError(
+            f"{type(policy).__name__}: {high}={getattr(policy, high)!r} is below {low}={getattr(policy, low)!r}"
+        )

@@ -1,0 +1,100 @@
+"""The retry law: whether a failed request is sent again, and when. A function of values.
+
+A purchase is never sent twice without the same key; a status poll is repeated through every transient fault.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import attrs
+
+from . import assumed
+from .errors import Answered, IdempotencyConflict, NotSent, OutcomeUnknown, RivyaError
+from .schedule import expo
+
+if TYPE_CHECKING:
+    from .policies import RetryPolicy
+
+
+@attrs.frozen
+class Again:
+    """Send it again after `delay` seconds."""
+
+    delay: float
+
+
+@attrs.frozen
+class Stop:
+    """Raise the error; `reason` says why it is not repeated."""
+
+    reason: str
+
+
+@attrs.frozen
+class Attempts:
+    """What a call has gone through: sends so far, seconds since the first, and whether one of them may have acted."""
+
+    sent: int = 0
+    elapsed: float = 0.0
+    may_have_acted: bool = False
+
+
+def decide(
+    policy: RetryPolicy, error: RivyaError, attempts: Attempts, *, repeatable: bool, u: float
+) -> Again | Stop:
+    """Whether to repeat after `error`. `repeatable`: a safe method, or a key is on it. `u`: a draw from [0, 1)."""
+    if not is_transient(error, may_have_acted=attempts.may_have_acted):
+        return Stop("this error does not pass by waiting")
+    if not repeatable and not isinstance(error, NotSent):
+        return Stop("it may have acted, and no key makes a repeat safe")
+    if attempts.sent >= policy.max_attempts:
+        return Stop(f"{attempts.sent} attempts were made")
+    delay = delay_before(policy, attempts.sent - 1, u, retry_after_of(error))
+    if attempts.elapsed + delay > policy.max_elapsed:
+        return Stop(f"{policy.max_elapsed:g} s have passed or would")
+    return Again(delay)
+
+
+def is_transient(error: RivyaError, *, may_have_acted: bool = False) -> bool:
+    """Whether the same request may well succeed later.
+
+    An idempotency conflict is the caller's clash, unless an attempt of ours may have acted: then it is perhaps our own
+    first send, still running.
+    """
+    if isinstance(error, NotSent | OutcomeUnknown):
+        return True
+    if isinstance(error, IdempotencyConflict):
+        return may_have_acted
+    if isinstance(error, Answered) and error.status is not None:
+        return error.status in assumed.RETRYABLE_STATUSES or error.status >= 500  # noqa: PLR2004
+    return False
+
+
+def leaves_doubt(error: RivyaError) -> bool:
+    """Whether the service may have acted although the request failed: sent without an answer, or a gateway's word."""
+    if isinstance(error, OutcomeUnknown):
+        return True
+    return (
+        isinstance(error, Answered)
+        and error.status is not None
+        and (error.status >= 500 or error.status == 408)
+    )  # noqa: PLR2004
+
+
+def delay_before(policy: RetryPolicy, retry: int, u: float, retry_after: float | None = None) -> float:
+    """Seconds before retry number `retry` (from 0): the service's wish, else full jitter below `backoff.expo`; capped."""
+    if retry_after is not None:
+        return min(retry_after, policy.cap)
+    return u * _ceiling(policy, retry)
+
+
+def retry_after_of(error: RivyaError) -> float | None:
+    """The service's wish in seconds, if the error carries one."""
+    return error.retry_after if isinstance(error, Answered) else None
+
+
+def _ceiling(policy: RetryPolicy, retry: int) -> float:
+    doublings = min(retry, 64)  # beyond that the cap has long been reached, and a float would overflow
+    return min(policy.cap, next(islice(expo(base=policy.base, factor=2.0), doublings, None)))

@@ -1,0 +1,184 @@
+"""Between bytes and records: one cattrs converter, made when the first answer is read.
+
+Unknown members are kept in `extra`; statuses and codes are open strings; `params` is never touched; instants become aware
+UTC; nothing is coerced. What does not fit is a `DecodeError` with the path of the bad member.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from types import NoneType
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
+
+import attrs
+
+from .errors import ConfigurationError, DecodeError
+from .records import Amount
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+try:
+    from orjson import loads
+except ImportError:  # the `speed` extra is not installed
+    from json import loads
+
+R = TypeVar("R")
+
+
+def encode(value: Mapping[str, Any]) -> bytes:
+    """A value as JSON; `ConfigurationError` where JSON cannot hold it."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"the request cannot be sent as JSON: {error}") from None
+
+
+def parse(body: bytes) -> Any:
+    """The JSON value of an answer's body."""
+    try:
+        return loads(body)
+    except (ValueError, RecursionError) as error:
+        shown = "an empty body" if not body.strip() else "a body that is not JSON"
+        raise DecodeError(f"the service answered with {shown}", reason=str(error)) from None
+
+
+def decode(body: bytes, record: type[R]) -> R:
+    """A record out of an answer's body."""
+    return structure(parse(body), record)
+
+
+def structure(value: Any, record: type[R]) -> R:
+    """A record out of a JSON value."""
+    convert = converter()
+    try:
+        return convert.structure(value, record)
+    except Exception as error:  # noqa: BLE001 - cattrs wraps whatever a hook raises, and tells us where
+        raise _decode_error(error, record) from None
+
+
+def _decode_error(error: Exception, record: type[Any]) -> DecodeError:
+    from cattrs import transform_error
+
+    reason, _, path = transform_error(error, path="$")[0].rpartition(" @ ")
+    return DecodeError(
+        f"the service answered with a {record.__name__} that does not fit at {path}: {reason}. "
+        "A newer version of this library may know this shape.",
+        path=path,
+        reason=reason,
+    )
+
+
+@cache
+def converter() -> Converter:
+    """The one configured converter."""
+    from cattrs import Converter
+
+    convert = Converter(detailed_validation=True)
+    convert.register_structure_hook(str, _string)
+    convert.register_structure_hook(bool, _boolean)
+    convert.register_structure_hook(int, _integer)
+    convert.register_structure_hook(datetime, _instant)
+    convert.register_structure_hook_func(_is_amount, _amount)
+    convert.register_structure_hook_func(_is_mapping, _mapping)
+    convert.register_structure_hook_factory(_is_tuple, lambda kind: _tuple_hook(convert, kind))
+    convert.register_structure_hook_factory(attrs.has, lambda record: _record_hook(convert, record))
+    return convert
+
+
+def _record_hook(convert: Converter, record: type[Any]) -> Callable[[Any, Any], Any]:
+    """Structures a record and keeps the members that it does not name in `extra`."""
+    from cattrs.gen import make_dict_structure_fn, override
+
+    fields = [field for field in attrs.fields(record) if field.name != "extra"]
+    known = frozenset(field.name for field in fields)
+    hints = get_type_hints(record)
+    never_null = {
+        field.name
+        for field in fields
+        if field.default is not attrs.NOTHING and not _is_optional(hints[field.name])
+    }
+    plain = make_dict_structure_fn(record, convert, extra=override(omit=True))
+
+    def structure_record(value: Any, kind: Any) -> Any:
+        if not isinstance(value, dict):
+            raise TypeError(f"expected an object, got {type(value).__name__}")
+        if value.keys() <= known and not any(value.get(name, 0) is None for name in never_null):
+            return plain(value, kind)
+        made = plain(
+            {name: member for name, member in value.items() if member is not None or name not in never_null},
+            kind,
+        )
+        extra = {name: member for name, member in value.items() if name not in known}
+        return attrs.evolve(made, extra=extra) if extra else made
+
+    return structure_record
+
+
+def _string(value: Any, _kind: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected a string, got {type(value).__name__}")
+    return value
+
+
+def _boolean(value: Any, _kind: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"expected true or false, got {type(value).__name__}")
+    return value
+
+
+def _integer(value: Any, _kind: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"expected a whole number, got {type(value).__name__}")
+    return value
+
+
+def _amount(value: Any, kind: Any) -> Amount | None:
+    if value is None and _is_optional(kind):
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"expected a number, got {type(value).__name__}")
+    number: Amount = value
+    return number
+
+
+def _instant(value: Any, _kind: Any) -> datetime:
+    instant = datetime.fromisoformat(_string(value, str))
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+def _tuple_hook(convert: Converter, kind: Any) -> Callable[[Any, Any], Any]:
+    """Structures a JSON list; a string is no list of its letters."""
+    of = list[get_args(kind)[0]]  # type: ignore[misc]
+
+    def structure_tuple(value: Any, _kind: Any) -> Any:
+        if not isinstance(value, list):
+            raise TypeError(f"expected a list, got {type(value).__name__}")
+        return tuple(convert.structure(value, of))
+
+    return structure_tuple
+
+
+def _is_optional(kind: Any) -> bool:
+    return kind is Any or NoneType in get_args(kind)
+
+
+def _is_amount(kind: Any) -> bool:
+    return {int, float} <= set(get_args(kind)) <= {int, float, NoneType}
+
+
+def _is_tuple(kind: Any) -> bool:
+    return getattr(kind, "__origin__", None) is tuple
+
+
+def _is_mapping(kind: Any) -> bool:
+    return getattr(kind, "__origin__", None) is Mapping
+
+
+def _mapping(value: Any, _kind: Any) -> Any:
+    if not isinstance(value, dict):
+        raise TypeError(f"expected an object, got {type(value).__name__}")
+    return value
