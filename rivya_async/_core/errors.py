@@ -15,8 +15,8 @@
        ├─ GenerationFailed          the service ended the job as failed: generation
        └─ SessionClosed             the session was closed while a wait was on
 
-The drawing is the retry rule: `retry.decide` asks for the class, the attempt and the key. The class of an answer is chosen
-by its `code`, by its status only if it has no code that we know (`answered`).
+The drawing is the retry rule: `retry.decide` asks for the class, the attempt and the key. The class of an answer is
+chosen by its `code`, by its status only if it has no code that we know (`answered_class`).
 """
 
 from __future__ import annotations
@@ -57,20 +57,22 @@ class ConfigurationError(RivyaError):
     """Wrong arguments or settings. Nothing was sent; the message says what to change."""
 
 
-class NotSent(RivyaError):  # noqa: N818 - errors are named for what happened
+class NotSent(RivyaError):
     """The request never left: name resolution, connect or TLS failed. Repeating it is always safe."""
 
 
-class OutcomeUnknown(RivyaError):  # noqa: N818
+class OutcomeUnknown(RivyaError):
     """The request went out and no readable answer came back: the service may or may not have acted.
 
     Repeat a purchase only under its `idempotency_key`.
     """
 
 
-class Answered(RivyaError):  # noqa: N818
-    """The service answered with an error. `code` is its stable name for it (an open string, or None), `status` the HTTP
-    status, `retry_after` its wish in seconds for the next attempt.
+class Answered(RivyaError):
+    """The service answered with an error.
+
+    `code` is its stable name for it (an open string, or None), `status` the HTTP status, `retry_after` its wish in
+    seconds for the next attempt.
     """
 
     def __init__(
@@ -131,7 +133,7 @@ class ApiDisabled(ServerError):
 
 
 class DecodeError(RivyaError):
-    """The service answered in a shape that we do not know. `path` names the bad member (`$.created_at`), `reason` why."""
+    """The service answered in a shape we do not know: `path` names the bad member (`$.created_at`), `reason` why."""
 
     def __init__(
         self,

@@ -10,16 +10,12 @@ import attrs
 from .errors import ConfigurationError
 
 
-def _check(
-    instance: object, attribute: attrs.Attribute[Any], value: float, *, least: float, strict: bool
-) -> None:
+def _check(instance: object, attribute: attrs.Attribute[Any], value: float, *, least: float, strict: bool) -> None:
     name = f"{type(instance).__name__}.{attribute.name}"
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ConfigurationError(f"{name} must be a finite number, not {value!r}")
     if value < least or (strict and value == least):
-        raise ConfigurationError(
-            f"{name} must be {'above' if strict else 'at least'} {least:g}, not {value!r}"
-        )
+        raise ConfigurationError(f"{name} must be {'above' if strict else 'at least'} {least:g}, not {value!r}")
 
 
 def _positive(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
@@ -36,9 +32,7 @@ def _at_least_one(instance: object, attribute: attrs.Attribute[Any], value: floa
 
 def _count(instance: object, attribute: attrs.Attribute[Any], value: int) -> None:
     if not isinstance(value, int):
-        raise ConfigurationError(
-            f"{type(instance).__name__}.{attribute.name} must be a whole number, not {value!r}"
-        )
+        raise ConfigurationError(f"{type(instance).__name__}.{attribute.name} must be a whole number, not {value!r}")
     _at_least_one(instance, attribute, value)
 
 
@@ -46,12 +40,7 @@ def checked_timeout(timeout: float | None) -> float | None:
     """A timeout in seconds as a wait takes it: None is for ever, 0 is one look; else a `ConfigurationError`."""
     if timeout is None:
         return None
-    if (
-        isinstance(timeout, bool)
-        or not isinstance(timeout, int | float)
-        or math.isnan(timeout)
-        or timeout < 0
-    ):
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or math.isnan(timeout) or timeout < 0:
         raise ConfigurationError(f"timeout must be None or a number of seconds from 0 on, not {timeout!r}")
     return None if math.isinf(timeout) else float(timeout)
 

@@ -1,14 +1,13 @@
 """What the API speaks of, as frozen values. No record knows a session: all can be compared, pickled and printed.
 
-Members that the service adds later are kept in `extra`. Instants are aware UTC datetimes. The docstrings name the section
-of the public contract in brackets.
+Members that the service adds later are kept in `extra`. Instants are aware UTC datetimes. The docstrings name the
+section of the public contract in brackets.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta  # noqa: TC003 - cattrs reads the annotations
-from datetime import datetime  # noqa: TC003
-from collections.abc import Mapping, Sequence  # noqa: TC003
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -60,7 +59,7 @@ class GenerationError:
 class Generation:
     """One job, as the service described it at one moment [6, 7].
 
-    `status` is an open string. `reserved_credits` are held from the start, `final_credits` are the charge of an ended job.
+    `status` is an open string. `reserved_credits` are held from the start, `final_credits` are an ended job's charge.
 
     >>> Generation(id="task_1", status="some_new_status", model="z-image").is_terminal
     False
@@ -154,9 +153,7 @@ class GenerationRequest:
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.model, str) or not self.model:
-            raise ConfigurationError(
-                f"model must be the id of a model, such as 'z-image', not {self.model!r}"
-            )
+            raise ConfigurationError(f"model must be the id of a model, such as 'z-image', not {self.model!r}")
         if self.prompt is not None and not isinstance(self.prompt, str):
             raise ConfigurationError(f"prompt must be a string, not {type(self.prompt).__name__}")
         if not isinstance(self.params, Mapping):
@@ -201,7 +198,7 @@ class GenerationRequest:
 
 @attrs.frozen
 class Outcome:
-    """How one request of `map` ended: with a record, with an error, or, for a job that the service failed, with both."""
+    """How one request of `map` ended: with a record, with an error, or, where the service failed the job, with both."""
 
     request: GenerationRequest
     generation: Generation | None = None
@@ -291,9 +288,7 @@ class Credits:
 def unwrapped(generation: Generation) -> Generation:
     """The record of an ended job, or `GenerationFailed` in its place."""
     if generation.failed:
-        why = (
-            f"{generation.error.code}: {generation.error.message}" if generation.error else "no reason given"
-        )
+        why = f"{generation.error.code}: {generation.error.message}" if generation.error else "no reason given"
         raise GenerationFailed(
             f"the service ended {generation.id} ({generation.model}) as failed: {why}. "
             "A new submit is a new purchase; what a failed job held goes back to the balance.",

@@ -6,16 +6,20 @@ A purchase is never sent twice without the same key; a status poll is repeated t
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from . import assumed
-from .errors import Answered, IdempotencyConflict, NotSent, OutcomeUnknown, RivyaError
+from .errors import Answered, IdempotencyConflict, NotSent, OutcomeUnknown, RateLimited, RivyaError, ServerError
 from .schedule import expo
 
 if TYPE_CHECKING:
     from .policies import RetryPolicy
+
+REQUEST_TIMEOUT: Final = 408
+SERVER_FAULT: Final = 500
+"""The first of the statuses by which the server says that the fault is its own."""
 
 
 @attrs.frozen
@@ -41,9 +45,7 @@ class Attempts:
     may_have_acted: bool = False
 
 
-def decide(
-    policy: RetryPolicy, error: RivyaError, attempts: Attempts, *, repeatable: bool, u: float
-) -> Again | Stop:
+def decide(policy: RetryPolicy, error: RivyaError, attempts: Attempts, *, repeatable: bool, u: float) -> Again | Stop:
     """Whether to repeat after `error`. `repeatable`: a safe method, or a key is on it. `u`: a draw from [0, 1)."""
     if not is_transient(error, may_have_acted=attempts.may_have_acted):
         return Stop("this error does not pass by waiting")
@@ -67,24 +69,25 @@ def is_transient(error: RivyaError, *, may_have_acted: bool = False) -> bool:
         return True
     if isinstance(error, IdempotencyConflict):
         return may_have_acted
-    if isinstance(error, Answered) and error.status is not None:
-        return error.status in assumed.RETRYABLE_STATUSES or error.status >= 500  # noqa: PLR2004
-    return False
+    if isinstance(error, RateLimited | ServerError):
+        return True
+    return isinstance(error, Answered) and _status_passes(error.status)
 
 
 def leaves_doubt(error: RivyaError) -> bool:
     """Whether the service may have acted although the request failed: sent without an answer, or a gateway's word."""
     if isinstance(error, OutcomeUnknown):
         return True
-    return (
-        isinstance(error, Answered)
-        and error.status is not None
-        and (error.status >= 500 or error.status == 408)
-    )  # noqa: PLR2004
+    if not isinstance(error, Answered) or error.status is None:
+        return False
+    return error.status >= SERVER_FAULT or error.status == REQUEST_TIMEOUT
 
 
 def delay_before(policy: RetryPolicy, retry: int, u: float, retry_after: float | None = None) -> float:
-    """Seconds before retry number `retry` (from 0): the service's wish, else full jitter below `backoff.expo`; capped."""
+    """Seconds before retry `retry` (from 0): the service's wish, else `u` of `backoff.expo`, both below the cap.
+
+    With `u` uniform that is `backoff.full_jitter`, which throws dice of its own.
+    """
     if retry_after is not None:
         return min(retry_after, policy.cap)
     return u * _ceiling(policy, retry)
@@ -93,6 +96,10 @@ def delay_before(policy: RetryPolicy, retry: int, u: float, retry_after: float |
 def retry_after_of(error: RivyaError) -> float | None:
     """The service's wish in seconds, if the error carries one."""
     return error.retry_after if isinstance(error, Answered) else None
+
+
+def _status_passes(status: int | None) -> bool:
+    return status is not None and (status in assumed.RETRYABLE_STATUSES or status >= SERVER_FAULT)
 
 
 def _ceiling(policy: RetryPolicy, retry: int) -> float:

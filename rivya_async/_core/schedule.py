@@ -21,7 +21,7 @@ CAP_PER_AGE: Final = 0.1
 
 
 def next_delay(policy: PollPolicy, n: int, u: float, age: float = 0.0) -> float:
-    """Seconds from now to the poll that follows `n` polls of a job that is `age` seconds old, for a draw u in [0, 1)."""
+    """Seconds to the poll that follows `n` polls of a job that is `age` seconds old, for a draw `u` from [0, 1)."""
     if n == 0:
         return policy.first * (1.0 - FIRST_SPREAD + 2.0 * FIRST_SPREAD * u)
     rising = _rising_ceilings(policy.base, policy.factor, policy.cap)

@@ -62,9 +62,7 @@ def _checked_url(base_url: str) -> str:
         parts = urlsplit(url)
         port_is_valid = parts.port != 0
     except ValueError:
-        raise ConfigurationError(
-            f"base_url {base_url!r} is not a URL: use a form such as {PRODUCTION}"
-        ) from None
+        raise ConfigurationError(f"base_url {base_url!r} is not a URL: use a form such as {PRODUCTION}") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_valid:
         raise ConfigurationError(f"base_url {base_url!r} needs a scheme and a host, such as {PRODUCTION}")
     if parts.username or parts.password or parts.query or parts.fragment:

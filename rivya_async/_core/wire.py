@@ -1,7 +1,7 @@
 """Between bytes and records: one cattrs converter, made when the first answer is read.
 
-Unknown members are kept in `extra`; statuses and codes are open strings; `params` is never touched; instants become aware
-UTC; nothing is coerced. What does not fit is a `DecodeError` with the path of the bad member.
+Unknown members are kept in `extra`; statuses and codes are open strings; `params` is never touched; instants become
+aware UTC; nothing is coerced. What does not fit is a `DecodeError` with the path of the bad member.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from cattrs import Converter
 
 try:
-    from orjson import loads
+    from orjson import loads as _loads
 except ImportError:  # the `speed` extra is not installed
-    from json import loads
+    _loads = json.loads  # type: ignore[assignment]
 
 R = TypeVar("R")
 
@@ -40,7 +40,7 @@ def encode(value: Mapping[str, Any]) -> bytes:
 def parse(body: bytes) -> Any:
     """The JSON value of an answer's body."""
     try:
-        return loads(body)
+        return _loads(body)
     except (ValueError, RecursionError) as error:
         shown = "an empty body" if not body.strip() else "a body that is not JSON"
         raise DecodeError(f"the service answered with {shown}", reason=str(error)) from None
@@ -97,9 +97,7 @@ def _record_hook(convert: Converter, record: type[Any]) -> Callable[[Any, Any], 
     known = frozenset(field.name for field in fields)
     hints = get_type_hints(record)
     never_null = {
-        field.name
-        for field in fields
-        if field.default is not attrs.NOTHING and not _is_optional(hints[field.name])
+        field.name for field in fields if field.default is not attrs.NOTHING and not _is_optional(hints[field.name])
     }
     plain = make_dict_structure_fn(record, convert, extra=override(omit=True))
 
@@ -152,12 +150,12 @@ def _instant(value: Any, _kind: Any) -> datetime:
 
 def _tuple_hook(convert: Converter, kind: Any) -> Callable[[Any, Any], Any]:
     """Structures a JSON list; a string is no list of its letters."""
-    of = list[get_args(kind)[0]]  # type: ignore[misc]
+    members: Any = list[get_args(kind)[0]]  # type: ignore[misc]
 
     def structure_tuple(value: Any, _kind: Any) -> Any:
         if not isinstance(value, list):
             raise TypeError(f"expected a list, got {type(value).__name__}")
-        return tuple(convert.structure(value, of))
+        return tuple(convert.structure(value, members))
 
     return structure_tuple
 
