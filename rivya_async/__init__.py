@@ -1,0 +1,119 @@
+"""The asyncio SDK for the Rivya API.
+
+Names are imported when they are first used: `import rivya_async` costs a moment, aiohttp comes with the first session.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._core.errors import (
+        Answered,
+        ApiDisabled,
+        ConfigurationError,
+        DeadlineExceeded,
+        DecodeError,
+        GenerationFailed,
+        IdempotencyConflict,
+        InsufficientCredits,
+        NotFound,
+        NotSent,
+        OutcomeUnknown,
+        RateLimited,
+        RivyaError,
+        ScopeDenied,
+        ServerError,
+        SessionClosed,
+        SessionConflict,
+        Unauthorized,
+        ValidationFailed,
+        WaitError,
+    )
+    from ._core.policies import PollPolicy, RetryPolicy, Timeouts
+    from ._core.records import (
+        Credits,
+        Generation,
+        GenerationError,
+        GenerationRequest,
+        GenerationResult,
+        Model,
+        ModelParam,
+        Outcome,
+        ReferenceMedia,
+        Status,
+    )
+    from ._engine.hooks import AttemptDetails, Hooks, PollDetails, RetryDetails
+    from .session import RivyaSession
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Answered",
+    "ApiDisabled",
+    "AttemptDetails",
+    "ConfigurationError",
+    "Credits",
+    "DeadlineExceeded",
+    "DecodeError",
+    "Generation",
+    "GenerationError",
+    "GenerationFailed",
+    "GenerationRequest",
+    "GenerationResult",
+    "Hooks",
+    "IdempotencyConflict",
+    "InsufficientCredits",
+    "Model",
+    "ModelParam",
+    "NotFound",
+    "NotSent",
+    "Outcome",
+    "OutcomeUnknown",
+    "PollDetails",
+    "PollPolicy",
+    "RateLimited",
+    "ReferenceMedia",
+    "RetryDetails",
+    "RetryPolicy",
+    "RivyaError",
+    "RivyaSession",
+    "ScopeDenied",
+    "ServerError",
+    "SessionClosed",
+    "SessionConflict",
+    "Status",
+    "Timeouts",
+    "Unauthorized",
+    "ValidationFailed",
+    "WaitError",
+    "__version__",
+]
+
+_HOMES = {
+    "._core.errors": (
+        "Answered ApiDisabled ConfigurationError DeadlineExceeded DecodeError GenerationFailed IdempotencyConflict "
+        "InsufficientCredits NotFound NotSent OutcomeUnknown RateLimited RivyaError ScopeDenied ServerError "
+        "SessionClosed SessionConflict Unauthorized ValidationFailed WaitError"
+    ),
+    "._core.policies": "PollPolicy RetryPolicy Timeouts",
+    "._core.records": (
+        "Credits Generation GenerationError GenerationRequest GenerationResult Model ModelParam Outcome "
+        "ReferenceMedia Status"
+    ),
+    "._engine.hooks": "AttemptDetails Hooks PollDetails RetryDetails",
+    ".session": "RivyaSession",
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOME[name], __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

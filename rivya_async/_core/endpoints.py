@@ -27,14 +27,10 @@ class Endpoint(Generic[T]):
     decode: Callable[[Response], T] = attrs.field(repr=False)
 
 
-def create_generation(job: GenerationRequest, key: str) -> Endpoint[Generation]:
-    """`POST /api/v1/generations`, contract section 6: a purchase under `key`."""
-    request = Request(
-        "POST",
-        "/api/v1/generations",
-        body=wire.encode(job.to_wire()),
-        idempotency_key=idempotency.validated(key),
-    )
+def create_generation(job: GenerationRequest, key: str | None = None) -> Endpoint[Generation]:
+    """`POST /api/v1/generations`, contract section 6: a purchase under `key`, or under one that the caller mints."""
+    key = None if key is None else idempotency.validated(key)
+    request = Request("POST", "/api/v1/generations", body=wire.encode(job.to_wire()), idempotency_key=key)
     return Endpoint(request, read_generation)
 
 

@@ -55,6 +55,11 @@ class Response:
         return retry_after.parse(self.headers.get("Retry-After"), now if server_now is None else server_now)
 
     @property
+    def content_type(self) -> str | None:
+        """What the body says it is."""
+        return self.headers.get("Content-Type")
+
+    @property
     def location(self) -> str | None:
         """Where a redirect points."""
         return self.headers.get("Location")

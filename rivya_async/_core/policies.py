@@ -37,7 +37,7 @@ def _count(instance: object, attribute: attrs.Attribute[Any], value: int) -> Non
 
 
 def checked_timeout(timeout: float | None) -> float | None:
-    """A timeout in seconds as a wait takes it: None is for ever, 0 is one look; else a `ConfigurationError`."""
+    """A timeout in seconds as a wait takes it: None is for ever, 0 not at all; else a `ConfigurationError`."""
     if timeout is None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or math.isnan(timeout) or timeout < 0:

@@ -1,0 +1,57 @@
+"""Names for files out of what strangers say: a URL, a content type, a task id."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+EXTENSIONS: Final = {
+    "image/jpeg": ".jpg",
+    "image/png": ".png",
+    "image/webp": ".webp",
+    "video/mp4": ".mp4",
+    "video/quicktime": ".mov",
+    "video/webm": ".webm",
+    "video/x-matroska": ".mkv",
+    "audio/aac": ".aac",
+    "audio/mp4": ".m4a",
+    "audio/mpeg": ".mp3",
+    "audio/ogg": ".ogg",
+    "audio/wav": ".wav",
+    "audio/x-wav": ".wav",
+    "application/json": ".json",
+}
+"""The media types that the contract names (section 8), and what they are called on disk."""
+
+MAX_STEM_LENGTH: Final = 100
+RESERVED: Final = re.compile(r"(?i)con|prn|aux|nul|com[0-9]|lpt[0-9]")
+UNSAFE: Final = re.compile(r"[^\w.\- ]+")
+SUFFIX: Final = re.compile(r"\.[A-Za-z0-9]{1,8}")
+
+
+def safe_stem(text: str) -> str:
+    """A file name without extension that no system trips over: no separators, controls, edge dots, reserved names."""
+    stem = UNSAFE.sub("_", text)[:MAX_STEM_LENGTH].strip(" .")
+    if not stem.strip("_"):
+        return "download"
+    return f"_{stem}" if RESERVED.fullmatch(stem.partition(".")[0]) else stem
+
+
+def extension(content_type: str | None, url: str) -> str:
+    """By the content type; by the URL where that says nothing; `.bin` where neither does."""
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    return EXTENSIONS.get(media_type) or _split(url)[1].lower() or ".bin"
+
+
+def stem_of(url: str) -> str:
+    """A safe stem out of the last segment of a URL's path."""
+    return safe_stem(_split(url)[0])
+
+
+def _split(url: str) -> tuple[str, str]:
+    segment = unquote(urlsplit(url).path.rpartition("/")[2])
+    stem, dot, suffix = segment.rpartition(".")
+    if stem and SUFFIX.fullmatch(dot + suffix):
+        return stem, dot + suffix
+    return segment, ""

@@ -1,0 +1,183 @@
+"""The transport over aiohttp: the one client-side file that imports it, and the table that sorts its exceptions."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+from yarl import URL
+
+from .._core import assumed
+from .._core.errors import ConfigurationError, DecodeError, NotSent, OutcomeUnknown, RivyaError
+from .._core.message import Request, Response
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiohttp import ClientHandlerType
+
+    from .._core.policies import Timeouts
+    from .._core.settings import Settings
+
+CHUNK_BYTES: Final = 256 * 1024
+
+FOREIGN: Final = (aiohttp.ClientError, OSError, ValueError)
+"""What aiohttp raises of its own accord; `TimeoutError` is an `OSError`, a bad URL a `ValueError`."""
+
+SORTED: Final[tuple[tuple[type[Exception], type[RivyaError]], ...]] = (
+    (aiohttp.ConnectionTimeoutError, NotSent),
+    (aiohttp.ClientConnectorError, NotSent),  # DNS, refused, TLS, certificate, proxy
+    (aiohttp.InvalidURL, ConfigurationError),
+    (aiohttp.NonHttpUrlClientError, ConfigurationError),
+    (aiohttp.ClientError, OutcomeUnknown),  # dropped, time-out while reading, broken body, malformed answer
+    (OSError, OutcomeUnknown),
+    (ValueError, ConfigurationError),
+)
+"""The first row that fits says whether the request may have acted. The last resort is to assume that it may."""
+
+ADVICE: Final[dict[type[RivyaError], str]] = {
+    NotSent: "nothing was sent",
+    OutcomeUnknown: "the service may or may not have acted",
+    ConfigurationError: "check base_url",
+}
+
+
+class AiohttpTransport:
+    """Sends through one `aiohttp.ClientSession`: its own, or one that was handed in and is never closed."""
+
+    def __init__(self, settings: Settings, timeouts: Timeouts, http: aiohttp.ClientSession | None) -> None:
+        self._settings = settings
+        self._owns_http = http is None
+        self._http = http or aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),  # the gate bounds what is in flight
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        self._send_timeout = aiohttp.ClientTimeout(
+            total=timeouts.total, sock_connect=timeouts.connect, sock_read=timeouts.read
+        )
+        self._fetch_timeout = aiohttp.ClientTimeout(
+            total=timeouts.download, sock_connect=timeouts.connect, sock_read=timeouts.read
+        )
+
+    async def send(self, request: Request) -> Response:
+        """Send it once and read the answer to its end."""
+        url = URL(self._settings.base_url + request.path, encoded=True)
+        try:
+            async with self._http.request(
+                request.method,
+                url,
+                data=request.body,
+                headers=request.headers(self._settings.api_key),
+                timeout=self._send_timeout,
+                allow_redirects=False,
+                middlewares=SEND_ONCE,
+            ) as response:
+                return Response(response.status, response.headers, await _read(response))
+        except FOREIGN as error:
+            failure = sorted_failure(error, url)
+        except _Dropped as dropped:
+            failure = sorted_failure(dropped.error, url)
+        # Raised out here: aiohttp's exceptions hold the request's headers, the key among them.
+        raise failure
+
+    @asynccontextmanager
+    async def fetch(self, url: str) -> AsyncIterator[_Fetched]:
+        """GET an absolute URL of any host, without the API key, and stream the answer."""
+        address = _absolute(url)
+        try:
+            response = await self._http.get(address, timeout=self._fetch_timeout, middlewares=SEND_ONCE)
+        except FOREIGN as error:
+            failure = sorted_failure(error, address)
+        except _Dropped as dropped:
+            failure = sorted_failure(dropped.error, address)
+        else:
+            try:
+                yield _Fetched(response, address)
+            finally:
+                response.close()
+            return
+        raise failure
+
+    async def aclose(self) -> None:
+        """Close every connection of our own."""
+        if self._owns_http:
+            await self._http.close()
+
+    def abandon(self) -> None:
+        """Let go of our own connections without waiting for them."""
+        if self._owns_http and self._http.connector is not None:
+            self._http.connector.close()
+            self._http.detach()
+
+
+class _Fetched:
+    def __init__(self, response: aiohttp.ClientResponse, url: URL) -> None:
+        self._response = response
+        self._url = url
+        self.head = Response(response.status, response.headers, b"")
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._response.content.iter_chunked(CHUNK_BYTES):
+                yield chunk
+        except FOREIGN as error:
+            failure = sorted_failure(error, self._url)
+        else:
+            return
+        raise failure
+
+
+class _Dropped(Exception):
+    """A lost connection, dressed so that aiohttp does not send the request again behind our back."""
+
+    def __init__(self, error: aiohttp.ClientError) -> None:
+        super().__init__()
+        self.error = error
+
+
+async def _send_once(request: aiohttp.ClientRequest, send: ClientHandlerType) -> aiohttp.ClientResponse:
+    """Hands a lost connection to us: aiohttp would silently repeat a GET that died on a kept-alive connection."""
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _Dropped(error) from None
+
+
+SEND_ONCE: Final = (_send_once,)
+
+
+def sorted_failure(error: Exception, url: URL) -> RivyaError:
+    """One of our errors for one of aiohttp's, by the table; never with a query string, which may hold a signature."""
+    kind = next((ours for theirs, ours in SORTED if isinstance(error, theirs)), OutcomeUnknown)
+    where = url.with_query(None).with_fragment(None)
+    told = str(error) if not isinstance(error, aiohttp.InvalidURL) else "not a URL that can be requested"
+    return kind(f"{where}: {type(error).__name__}{f': {told}' if told else ''}; {ADVICE[kind]}")
+
+
+def _absolute(url: str) -> URL:
+    try:
+        address = URL(url)
+    except ValueError:
+        raise ConfigurationError(f"{url!r} is not a URL") from None
+    if address.scheme not in {"http", "https"} or not address.host:
+        raise ConfigurationError(f"{url!r} is not a URL that can be downloaded: it needs http or https and a host")
+    return address
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """The body, in memory up to a bound; what is compressed or of unknown length is measured as it comes."""
+    length = response.content_length
+    if length is not None and length <= assumed.MAX_RESPONSE_BYTES and "Content-Encoding" not in response.headers:
+        return await response.read()
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+        body += chunk
+        if len(body) > assumed.MAX_RESPONSE_BYTES:
+            raise DecodeError(
+                f"the answer is longer than {assumed.MAX_RESPONSE_BYTES} bytes and was not read on",
+                reason="too long",
+            )
+    return bytes(body)

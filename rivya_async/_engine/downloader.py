@@ -1,0 +1,83 @@
+"""Result files to disk: streamed to a temporary file beside the target and renamed when whole."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING
+
+from .._core.endpoints import read_error
+from .._core.errors import ConfigurationError, RivyaError
+from .._core.filenames import extension
+from .._core.retry import Attempts, Stop, decide
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .._core.policies import RetryPolicy
+    from .ambient import Ambient
+    from .gate import Gate
+    from .transport import Fetched, Transport
+
+
+class Downloader:
+    """Downloads a URL to a file, with a bound of its own on how many run at once."""
+
+    def __init__(self, transport: Transport, gate: Gate, retry: RetryPolicy, ambient: Ambient) -> None:
+        self._transport = transport
+        self._gate = gate
+        self._retry = retry
+        self._ambient = ambient
+        self._loop = asyncio.get_running_loop()
+
+    async def download(self, url: str, folder: Path, name: str | None, *, stem: str, overwrite: bool) -> Path:
+        """The path of the file: `folder / name`, or a name from `stem` and the content type.
+
+        A transfer that breaks off is begun anew as the retry policy says. Cancelling it leaves nothing on disk.
+        """
+        began = self._loop.time()
+        sent = 0
+        while True:
+            sent += 1
+            try:
+                return await self._once(url, folder, name, stem=stem, overwrite=overwrite)
+            except RivyaError as error:
+                error.attempts = sent
+                attempts = Attempts(sent, self._loop.time() - began)
+                decision = decide(self._retry, error, attempts, repeatable=True, u=self._ambient.uniform())
+                if isinstance(decision, Stop):
+                    raise
+            await asyncio.sleep(decision.delay)
+
+    async def _once(self, url: str, folder: Path, name: str | None, *, stem: str, overwrite: bool) -> Path:
+        await self._gate.enter()
+        try:
+            async with self._transport.fetch(url) as fetched:
+                if not fetched.head.is_success:
+                    raise read_error(fetched.head, self._ambient.wall())
+                path = folder / (name or stem + extension(fetched.head.content_type, url))
+                if path.exists() and not overwrite:
+                    raise ConfigurationError(f"{path} exists: pass overwrite=True, or another target")
+                await self._save(fetched, path)
+                return path
+        finally:
+            self._gate.leave()
+
+    async def _save(self, fetched: Fetched, path: Path) -> None:
+        """Write to a hidden file beside the target, then rename it: nobody ever sees half a file."""
+        part = await asyncio.to_thread(_open_part, path)
+        try:
+            with part:
+                async for chunk in fetched.chunks():
+                    await asyncio.to_thread(part.write, chunk)
+            os.replace(part.name, path)  # noqa: PTH105 - one system call, as quick as handing it to a thread
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(part.name)  # noqa: PTH108 - as above
+
+
+def _open_part(path: Path) -> IO[bytes]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return tempfile.NamedTemporaryFile(prefix=f".{path.name[:40]}.", suffix=".part", dir=path.parent, delete=False)

@@ -1,0 +1,57 @@
+"""The moving parts of one open session, put together and taken apart in order."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from .caller import Caller
+from .downloader import Downloader
+from .gate import Gate
+from .poller import Poller
+from .scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .._core.policies import RetryPolicy
+    from .._core.settings import Settings
+    from .ambient import Ambient
+    from .hooks import Hooks
+    from .transport import Transport
+
+MAX_DOWNLOADS: Final = 16
+"""Transfers at once: they go to other hosts and have a bound of their own."""
+
+
+class Engine:
+    """Bound to the loop that runs when it is made."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        settings: Settings,
+        retry: RetryPolicy,
+        ambient: Ambient,
+        hooks: Sequence[Hooks],
+        max_connections: int,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.transport = transport
+        self._scheduler = Scheduler(self.loop)
+        self.caller = Caller(
+            transport, Gate(max_connections), settings=settings, retry=retry, ambient=ambient, hooks=hooks
+        )
+        self.poller = Poller(self.caller, self._scheduler, max_polls=max_connections)
+        self._downloads = Gate(MAX_DOWNLOADS)
+        self.downloader = Downloader(transport, self._downloads, retry, ambient)
+
+    async def aclose(self) -> None:
+        """Release the waits, let what is in flight end, then close the connections."""
+        try:
+            await self.poller.aclose()
+            await self.caller.aclose()
+        finally:
+            self._scheduler.close()
+            await self.transport.aclose()

@@ -1,0 +1,108 @@
+"""Doing one thing to many items, a bounded number at a time, whatever the source and however the loop is left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+async def fan_out(
+    source: Iterable[A] | AsyncIterable[A],
+    work: Callable[[A], Awaitable[B]],
+    *,
+    limit: int,
+    ordered: bool,
+) -> AsyncGenerator[B]:
+    """The results of `work` on each item. At most `limit` items are in memory: taken, worked on, or not yet handed out.
+
+    Leaving the loop early cancels what is left. What `work` raises ends the loop; what the source raises ends it after
+    the results of all items that were taken.
+    """
+    run = _Run(source, work, limit=limit, ordered=ordered)
+    try:
+        while (task := await run.next_task()) is not None:
+            yield task.result()
+            run.made_room()
+    finally:
+        await run.aclose()
+
+
+class _Run(Generic[A, B]):
+    def __init__(
+        self,
+        source: Iterable[A] | AsyncIterable[A],
+        work: Callable[[A], Awaitable[B]],
+        *,
+        limit: int,
+        ordered: bool,
+    ) -> None:
+        self._work = work
+        self._ordered = ordered
+        self._loop = asyncio.get_running_loop()
+        self._room = asyncio.Semaphore(limit)
+        self._tasks: dict[asyncio.Task[B], None] = {}  # in the order of the source
+        self._done: deque[asyncio.Task[B]] = deque()
+        self._news = asyncio.Event()
+        self._feeder = self._loop.create_task(self._feed(source))
+        self._feeder.add_done_callback(lambda _: self._news.set())
+
+    async def next_task(self) -> asyncio.Task[B] | None:
+        """A finished task; None when the source is exhausted and every task was handed out."""
+        while (task := self._ready()) is None:
+            if self._feeder.done() and not self._tasks:
+                self._feeder.result()
+                return None
+            self._news.clear()
+            await self._news.wait()
+        self._tasks.pop(task)
+        return task
+
+    def made_room(self) -> None:
+        """One item has left memory."""
+        self._room.release()
+
+    async def aclose(self) -> None:
+        """Cancel the source and every task, and see them end."""
+        left = [self._feeder, *self._tasks]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    def _ready(self) -> asyncio.Task[B] | None:
+        if not self._ordered:
+            return self._done.popleft() if self._done else None
+        head = next(iter(self._tasks), None)
+        return head if head is not None and head.done() else None
+
+    async def _feed(self, source: Iterable[A] | AsyncIterable[A]) -> None:
+        items = aiter(source) if isinstance(source, AsyncIterable) else _as_async(source)
+        while True:
+            await self._room.acquire()
+            try:
+                item = await anext(items)
+            except StopAsyncIteration:
+                return
+            task = self._loop.create_task(self._run(item))
+            self._tasks[task] = None
+            task.add_done_callback(self._ended)
+
+    async def _run(self, item: A) -> B:
+        return await self._work(item)
+
+    def _ended(self, task: asyncio.Task[B]) -> None:
+        if not self._ordered:
+            self._done.append(task)
+        self._news.set()
+
+
+async def _as_async(source: Iterable[A]) -> AsyncIterator[A]:
+    for item in source:
+        yield item

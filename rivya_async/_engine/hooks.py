@@ -1,0 +1,80 @@
+"""Who is told of what the engine does. Silent by default; nothing is built where nobody listens."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .._core.errors import RivyaError
+
+
+@attrs.frozen
+class AttemptDetails:
+    """One request that was sent: `number` counts from 1 within its call, `elapsed` is its own time in seconds."""
+
+    method: str
+    path: str
+    number: int
+    elapsed: float
+    idempotency_key: str | None
+    error: RivyaError | None
+
+
+@attrs.frozen
+class RetryDetails:
+    """A request that will be sent again after `delay` seconds, because of `error`."""
+
+    method: str
+    path: str
+    number: int
+    delay: float
+    idempotency_key: str | None
+    error: RivyaError
+
+
+@attrs.frozen
+class PollDetails:
+    """One look at a waiting job: `number` counts its polls from 1; `delay` is None where no other will follow."""
+
+    task_id: str
+    number: int
+    status: str | None
+    delay: float | None
+    error: RivyaError | None
+
+
+class Hooks:
+    """Override what you want to hear of. Hooks are called on the session's loop and must not block.
+
+    A hook that raises is reported to the loop's exception handler and changes nothing.
+
+    >>> class Counter(Hooks):
+    ...     retries = 0
+    ...     def on_retry(self, details):
+    ...         self.retries += 1
+    """
+
+    def on_attempt(self, details: AttemptDetails) -> None:
+        """After each request, answered or not, before its retry is decided."""
+
+    def on_retry(self, details: RetryDetails) -> None:
+        """Before the pause that precedes another attempt."""
+
+    def on_poll(self, details: PollDetails) -> None:
+        """After each poll of a waiting job, before its waiters wake."""
+
+
+def tell(listeners: Sequence[Hooks], event: str, details: Any) -> None:
+    """Call one hook of every listener; what a hook raises never reaches the engine."""
+    for listener in listeners:
+        try:
+            getattr(listener, event)(details)
+        except Exception as error:  # noqa: BLE001 - it is the user's code, and a paid job must not die of it
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"{type(listener).__name__}.{event} raised", "exception": error}
+            )

@@ -1,0 +1,281 @@
+"""Waiting for jobs: watches, the polls that feed them, and the waits that end by an end, an error or a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from .._core import assumed
+from .._core.endpoints import retrieve_generation
+from .._core.errors import DeadlineExceeded, DecodeError, NotFound, RivyaError, SessionClosed
+from .._core.retry import delay_before, is_transient, retry_after_of
+from .._core.schedule import next_delay
+from .hooks import PollDetails, tell
+from .waiters import GroupWaiter, SingleWaiter
+from .watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from .._core.policies import PollPolicy
+    from .._core.records import Generation
+    from .caller import Caller
+    from .scheduler import Scheduler
+    from .waiters import Waiter
+
+
+class Poller:
+    """Polls each watched job once, however many wait for it, with at most `max_polls` requests in flight."""
+
+    def __init__(self, caller: Caller, scheduler: Scheduler, *, max_polls: int) -> None:
+        self._caller = caller
+        self._scheduler = scheduler
+        self._max_polls = max_polls
+        self._loop = asyncio.get_running_loop()
+        self._watches: dict[str, Watch] = {}
+        self._due: deque[Watch] = deque()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._submitted: dict[str, float] = {}
+        self._closed = False
+
+    def note_submitted(self, generation: Generation) -> None:
+        """Remember for a moment that this job is new: its first poll can wait, and a 404 may be a lagging replica."""
+        now = self._loop.time()
+        self._submitted[generation.id] = now
+        while self._submitted:
+            oldest = next(iter(self._submitted))
+            if now - self._submitted[oldest] <= assumed.NOT_FOUND_GRACE:
+                break
+            del self._submitted[oldest]
+
+    async def end_of(
+        self, task_id: str, last: Generation | None, policy: PollPolicy, deadline: float | None
+    ) -> Generation:
+        """The terminal record. Raises `DeadlineExceeded`, `SessionClosed`, or what a poll met that does not pass."""
+        if last is not None and last.is_terminal:
+            return last
+        waiter = SingleWaiter(self._loop)
+        watch = self._join(waiter, task_id, last, policy)
+        entry = None if deadline is None else self._scheduler.at(deadline, waiter)
+        try:
+            ended = await waiter.end()
+        finally:
+            self._leave(waiter, watch)
+            if entry is not None:
+                self._scheduler.cancel(entry)
+        if ended is None:
+            raise self._deadline_error([task_id], watch.last)
+        return ended
+
+    async def updates_of(
+        self, task_id: str, last: Generation | None, policy: PollPolicy, deadline: float | None
+    ) -> AsyncGenerator[Generation]:
+        """Every changed snapshot, the terminal one last. Raises as `end_of` does."""
+        if last is not None and last.is_terminal:
+            yield last
+            return
+        waiter = SingleWaiter(self._loop, listens=True)
+        watch = self._join(waiter, task_id, last, policy)
+        entry = None if deadline is None else self._scheduler.at(deadline, waiter)
+        try:
+            while (update := await waiter.update()) is not None:
+                yield update
+            ended = await waiter.end()
+        finally:
+            self._leave(waiter, watch)
+            if entry is not None:
+                self._scheduler.cancel(entry)
+        if ended is None:
+            raise self._deadline_error([task_id], watch.last)
+        yield ended
+
+    async def ends_of(
+        self, jobs: dict[str, Generation | None], policy: PollPolicy, deadline: float | None
+    ) -> AsyncGenerator[Generation]:
+        """The terminal records in the order of their ends; errors of single jobs after all others have ended.
+
+        Takes `jobs` over and empties it.
+        """
+        waiter = GroupWaiter(self._loop, set(jobs))
+        entry = None if deadline is None else self._scheduler.at(deadline, waiter)
+        try:
+            for task_id, last in jobs.items():
+                if last is not None and last.is_terminal:
+                    waiter.settle(last)
+                else:
+                    self._join(waiter, task_id, last, policy)
+            jobs.clear()
+            while (ended := await waiter.next_end()) is not None:
+                yield ended
+        finally:
+            for task_id in waiter.open_ids:
+                if task_id in self._watches:
+                    self._leave(waiter, self._watches[task_id])
+            if entry is not None:
+                self._scheduler.cancel(entry)
+        if waiter.open_ids:
+            raise self._deadline_error(sorted(waiter.open_ids), None)
+        waiter.raise_errors()
+
+    def poll_soon(self, watch: Watch) -> None:
+        """Poll as soon as there is room."""
+        self._due.append(watch)
+        if len(self._workers) < self._max_polls:
+            self._add_worker()
+
+    async def aclose(self) -> None:
+        """Release every wait with `SessionClosed` and stop polling."""
+        self._closed = True
+        self._due.clear()
+        for watch in list(self._watches.values()):
+            self._end(watch, _closed_error(watch.task_id, watch.last))
+        workers = list(self._workers)
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+    # --- joining and leaving ------------------------------------------------------------------------------------------
+
+    def _join(self, waiter: Waiter, task_id: str, last: Generation | None, policy: PollPolicy) -> Watch:
+        if self._closed:
+            raise _closed_error(task_id, last)
+        watch = self._watches.get(task_id)
+        if watch is None:
+            watch = self._new_watch(task_id, policy)
+            watch.last = last
+        elif watch.last is not None and watch.last != last:
+            waiter.progress(watch.last)
+        if policy.cap < watch.policy.cap:
+            watch.policy = policy  # of two paces, the keener one
+        watch.waiters.append(waiter)
+        return watch
+
+    def _new_watch(self, task_id: str, policy: PollPolicy) -> Watch:
+        now = self._loop.time()
+        submitted = self._submitted.get(task_id)
+        born = now if submitted is None else submitted
+        grace_ends = now if submitted is None else submitted + assumed.NOT_FOUND_GRACE
+        watch = self._watches[task_id] = Watch(self, task_id, policy, born, grace_ends)
+        if submitted is None:  # it may have ended long ago
+            self.poll_soon(watch)
+        else:
+            first = born + next_delay(policy, 0, self._caller.ambient.uniform())
+            watch.entry = self._scheduler.at(first, watch)
+        return watch
+
+    def _leave(self, waiter: Waiter, watch: Watch) -> None:
+        if waiter in watch.waiters:
+            watch.waiters.remove(waiter)
+        if not watch.waiters:
+            self._forget(watch)
+
+    def _forget(self, watch: Watch) -> None:
+        if self._watches.get(watch.task_id) is watch:
+            del self._watches[watch.task_id]
+        if watch.entry is not None:
+            self._scheduler.cancel(watch.entry)
+            watch.entry = None
+        if watch.poll_in_flight is not None:
+            watch.poll_in_flight.cancel()
+
+    def _end(self, watch: Watch, error: RivyaError) -> None:
+        self._forget(watch)
+        watch.fail(error)
+
+    # --- polling ------------------------------------------------------------------------------------------------------
+
+    def _add_worker(self) -> None:
+        worker = self._loop.create_task(self._work())
+        self._workers.add(worker)
+        worker.add_done_callback(self._worker_ended)
+
+    def _worker_ended(self, worker: asyncio.Task[None]) -> None:
+        self._workers.discard(worker)
+        if self._due and not self._closed:  # it was cancelled with its poll: the others still wait for theirs
+            self._add_worker()
+
+    async def _work(self) -> None:
+        while self._due:
+            watch = self._due.popleft()
+            if watch.waiters:
+                watch.poll_in_flight = asyncio.current_task()
+                await self._poll(watch)
+
+    async def _poll(self, watch: Watch) -> None:
+        try:
+            try:
+                generation = await self._caller.attempt(retrieve_generation(watch.task_id), is_poll=True)
+            finally:
+                watch.poll_in_flight = None
+        except RivyaError as error:
+            self._missed(watch, error)
+        except Exception as error:
+            self._end(watch, RivyaError(f"polling {watch.task_id} failed unexpectedly: {error!r}"))
+            raise
+        else:
+            self._saw(watch, generation)
+
+    def _saw(self, watch: Watch, generation: Generation) -> None:
+        watch.polls += 1
+        delay = None
+        if generation.is_terminal:
+            self._forget(watch)
+        else:
+            age = self._loop.time() - watch.born
+            delay = next_delay(watch.policy, watch.polls, self._caller.ambient.uniform(), age)
+            self._poll_after(watch, delay)
+        self._tell_poll(watch, generation.status, delay, None)
+        watch.saw(generation)
+
+    def _missed(self, watch: Watch, error: RivyaError) -> None:
+        watch.polls += 1
+        watch.failures += 1
+        watch.undecoded = watch.undecoded + 1 if isinstance(error, DecodeError) else 0
+        if not self._passes(watch, error):
+            self._tell_poll(watch, None, None, error)
+            error.add_note(f"while waiting for {watch.task_id}: the job itself goes on")
+            self._end(watch, error)
+            return
+        u = self._caller.ambient.uniform()
+        delay = delay_before(self._caller.retry, watch.failures - 1, u, retry_after_of(error))
+        self._tell_poll(watch, None, max(watch.policy.floor, delay), error)
+        self._poll_after(watch, max(watch.policy.floor, delay))
+
+    def _passes(self, watch: Watch, error: RivyaError) -> bool:
+        """Whether this fault of a poll may pass by polling on."""
+        if isinstance(error, NotFound):
+            return self._loop.time() < watch.grace_ends
+        if isinstance(error, DecodeError):
+            return watch.undecoded < self._caller.retry.max_attempts
+        return is_transient(error)
+
+    def _poll_after(self, watch: Watch, delay: float) -> None:
+        if watch.waiters:
+            watch.entry = self._scheduler.at(self._loop.time() + delay, watch)
+
+    def _tell_poll(self, watch: Watch, status: str | None, delay: float | None, error: RivyaError | None) -> None:
+        if self._caller.hooks:
+            details = PollDetails(watch.task_id, watch.polls, status, delay, error)
+            tell(self._caller.hooks, "on_poll", details)
+
+    def _deadline_error(self, task_ids: list[str], last: Generation | None) -> DeadlineExceeded:
+        first, *others = task_ids
+        status = f"still {last.status!r}" if last is not None else "still open"
+        what = f"{first} is {status}" if not others else f"{len(task_ids)} jobs are still open, {first} among them"
+        error = DeadlineExceeded(
+            f"{what}. The work goes on and stays paid: wait again with the same task id, here or in another process",
+            task_id=first,
+            last=last,
+        )
+        if others:
+            error.add_note("open: " + " ".join(task_ids))
+        return error
+
+
+def _closed_error(task_id: str, last: Generation | None) -> SessionClosed:
+    return SessionClosed(
+        f"the session was closed while {task_id} was waited for. The job goes on: wait for it with another session",
+        task_id=task_id,
+        last=last,
+    )

@@ -1,0 +1,94 @@
+"""Everything that a session has to do later: one heap of due times, one timer of the loop.
+
+It knows due times, not policies. Ten thousand waits cost ten thousand heap entries and one timer.
+"""
+
+from __future__ import annotations
+
+import heapq
+from itertools import count
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+MANY_DEAD: Final = 64
+"""The heap is rebuilt when more entries than this are dead, and more dead than alive."""
+
+
+class Due(Protocol):
+    """What can be due."""
+
+    def fire(self) -> None:
+        """Its time has come. Must neither wait nor raise."""
+
+
+class Entry:
+    """A place in the heap; `target` is None once it has fired or was cancelled."""
+
+    __slots__ = ("target",)
+
+    def __init__(self, target: Due) -> None:
+        self.target: Due | None = target
+
+
+class Scheduler:
+    """Fires targets when they are due, in the order of their due times, on the loop's clock."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._heap: list[tuple[float, int, Entry]] = []
+        self._order = count()
+        self._dead = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = 0.0
+
+    def at(self, due: float, target: Due) -> Entry:
+        """Fire `target` at `due`, an instant on the loop's clock."""
+        entry = Entry(target)
+        heapq.heappush(self._heap, (due, next(self._order), entry))
+        if self._timer is None or due < self._timer_due:
+            self._arm(due)
+        return entry
+
+    def cancel(self, entry: Entry) -> None:
+        """Forget an entry; nothing happens where it has fired."""
+        if entry.target is None:
+            return
+        entry.target = None
+        self._dead += 1
+        if self._dead > MANY_DEAD and self._dead * 2 > len(self._heap):
+            self._heap = [item for item in self._heap if item[2].target is not None]
+            heapq.heapify(self._heap)
+            self._dead = 0
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._heap.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def __len__(self) -> int:
+        return len(self._heap) - self._dead
+
+    def _arm(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_due = due
+        self._timer = self._loop.call_at(due, self._fire_due)
+
+    def _fire_due(self) -> None:
+        self._timer = None
+        now = max(self._loop.time(), self._timer_due)  # the loop may call a clock tick early
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            _, _, entry = heapq.heappop(heap)
+            target, entry.target = entry.target, None
+            if target is None:
+                self._dead -= 1
+            else:
+                target.fire()
+            heap = self._heap  # a target may have cancelled so many that the heap was rebuilt
+        if heap and (self._timer is None or heap[0][0] < self._timer_due):
+            self._arm(heap[0][0])

@@ -1,0 +1,88 @@
+"""One stream of polls: what is known of a job, and who wants to know."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from .._core.errors import RivyaError
+    from .._core.policies import PollPolicy
+    from .._core.records import Generation
+    from .scheduler import Entry
+    from .waiters import Waiter
+
+
+class Polls(Protocol):
+    """Who polls for a watch."""
+
+    def poll_soon(self, watch: Watch) -> None:
+        """Poll as soon as there is room."""
+
+
+class Watch:
+    """A job that somebody waits for. However many wait, it is polled once."""
+
+    __slots__ = (
+        "_polls",
+        "born",
+        "entry",
+        "failures",
+        "grace_ends",
+        "last",
+        "policy",
+        "poll_in_flight",
+        "polls",
+        "task_id",
+        "undecoded",
+        "waiters",
+    )
+
+    def __init__(self, polls: Polls, task_id: str, policy: PollPolicy, born: float, grace_ends: float) -> None:
+        self._polls = polls
+        self.task_id = task_id
+        self.policy = policy
+        self.born = born
+        self.grace_ends = grace_ends
+        self.last: Generation | None = None
+        self.polls = 0
+        self.failures = 0
+        self.undecoded = 0
+        self.waiters: list[Waiter] = []
+        self.entry: Entry | None = None
+        self.poll_in_flight: asyncio.Task[None] | None = None
+
+    def fire(self) -> None:
+        """The next poll is due."""
+        self.entry = None
+        self._polls.poll_soon(self)
+
+    def saw(self, generation: Generation) -> None:
+        """Take in an answer; tell of it if it says something new and is not older than what is known."""
+        self.failures = self.undecoded = 0
+        if generation == self.last or self._is_stale(generation):
+            return
+        self.last = generation
+        if generation.is_terminal:
+            self._tell_all(lambda waiter: waiter.settle(generation))
+            return
+        for waiter in self.waiters:
+            waiter.progress(generation)
+
+    def fail(self, error: RivyaError) -> None:
+        """End every wait with an error of its own."""
+        self._tell_all(lambda waiter: waiter.fail(self.task_id, copy.copy(error)))
+
+    def _tell_all(self, tell: Callable[[Waiter], None]) -> None:
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            tell(waiter)
+
+    def _is_stale(self, generation: Generation) -> bool:
+        last = self.last
+        if last is None or last.updated_at is None or generation.updated_at is None:
+            return False
+        return generation.updated_at < last.updated_at and not generation.is_terminal

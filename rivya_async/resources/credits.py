@@ -1,0 +1,24 @@
+"""The noun `credits`: what is left in the wallet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._core import endpoints
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._core.records import Credits
+    from .._engine.engine import Engine
+
+
+class CreditBalance:
+    """The balance of the account."""
+
+    def __init__(self, engine: Callable[[], Engine]) -> None:
+        self._engine = engine
+
+    async def retrieve(self) -> Credits:
+        """The balance now. Raises what any read can raise. Safe to cancel."""
+        return await self._engine().caller.call(endpoints.retrieve_credits())

@@ -1,0 +1,222 @@
+"""The noun `generations`: buying jobs and waiting for them. The session offers the same calls by shorter names."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from .._core import endpoints
+from .._core.errors import ConfigurationError, WaitError
+from .._core.policies import PollPolicy, checked_timeout
+from .._core.records import Generation, GenerationRequest, Outcome, ReferenceMedia, unwrapped
+from .._engine.fan_out import fan_out
+
+if TYPE_CHECKING:
+    from .._engine.engine import Engine
+
+OnUpdate = Callable[[Generation], Awaitable[None] | None]
+"""Told of every changed snapshot of a job; may be a plain or an async function."""
+
+
+class FromPolicy:
+    """The default of `timeout`: what the poll policy says."""
+
+    def __repr__(self) -> str:
+        return "<the policy's timeout>"
+
+
+FROM_POLICY: Final = FromPolicy()
+
+
+class Generations:
+    """Buying jobs and waiting for them."""
+
+    def __init__(self, engine: Callable[[], Engine], poll: PollPolicy) -> None:
+        self._engine = engine
+        self._poll = poll
+
+    async def create(
+        self,
+        model: str | GenerationRequest,
+        prompt: str | None = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        references: Sequence[ReferenceMedia] = (),
+        client_request_id: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Generation:
+        """Buy a job; see `RivyaSession.submit`."""
+        job = as_request(
+            model,
+            prompt,
+            params=params,
+            references=references,
+            client_request_id=client_request_id,
+            idempotency_key=idempotency_key,
+        )
+        return await self._buy(job, deadline=None)
+
+    async def retrieve(self, task_id: str) -> Generation:
+        """Read a job once. A failed job is returned, not raised.
+
+        Raises `NotFound` for a task of another account as for a missing one, and what any read can raise. Safe to
+        cancel.
+        """
+        return await self._engine().caller.call(endpoints.retrieve_generation(task_id))
+
+    async def wait_for(
+        self,
+        job: Generation | str,
+        *,
+        timeout: float | FromPolicy | None = FROM_POLICY,
+        poll: PollPolicy | None = None,
+        on_update: OnUpdate | None = None,
+        raise_on_failure: bool = True,
+    ) -> Generation:
+        """Wait for a job to end; see `RivyaSession.wait_for`."""
+        policy = poll or self._poll
+        deadline = self._deadline(timeout, policy)
+        ended = await self._end_of(job, policy, deadline, on_update)
+        return unwrapped(ended) if raise_on_failure else ended
+
+    async def generate(
+        self,
+        job: GenerationRequest,
+        *,
+        timeout: float | FromPolicy | None = FROM_POLICY,
+        poll: PollPolicy | None = None,
+        on_update: OnUpdate | None = None,
+    ) -> Generation:
+        """Buy a job and wait for it; see `RivyaSession.generate`."""
+        policy = poll or self._poll
+        deadline = self._deadline(timeout, policy)
+        bought = await self._buy(job, deadline=deadline)
+        try:
+            if on_update is not None:
+                await _tell(on_update, bought)
+            return unwrapped(await self._end_of(bought, policy, deadline, on_update))
+        except WaitError as error:
+            error.idempotency_key = job.idempotency_key
+            raise
+        except asyncio.CancelledError as cancelled:
+            cancelled.add_note(f"cancelled while waiting for {bought.id}: it is bought and goes on; wait for it again")
+            raise
+
+    def watch(
+        self,
+        job: Generation | str,
+        *,
+        timeout: float | FromPolicy | None = FROM_POLICY,
+        poll: PollPolicy | None = None,
+    ) -> AsyncGenerator[Generation]:
+        """Every changed snapshot of a job; see `RivyaSession.watch`."""
+        policy = poll or self._poll
+        task_id, last = _named(job)
+        return self._engine().poller.updates_of(task_id, last, policy, self._deadline(timeout, policy))
+
+    def as_completed(
+        self,
+        jobs: Iterable[Generation | str],
+        *,
+        timeout: float | FromPolicy | None = FROM_POLICY,
+        poll: PollPolicy | None = None,
+    ) -> AsyncGenerator[Generation]:
+        """The records of many jobs as they end; see `RivyaSession.as_completed`."""
+        policy = poll or self._poll
+        named = dict(_named(job) for job in jobs)
+        return self._engine().poller.ends_of(named, policy, self._deadline(timeout, policy))
+
+    def map(
+        self,
+        requests: Iterable[GenerationRequest] | AsyncIterable[GenerationRequest],
+        *,
+        max_in_flight: int,
+        ordered: bool,
+        poll: PollPolicy | None = None,
+    ) -> AsyncGenerator[Outcome]:
+        """Generate a stream of requests with back-pressure; see `RivyaSession.map`."""
+        if isinstance(max_in_flight, bool) or not isinstance(max_in_flight, int) or max_in_flight < 1:
+            raise ConfigurationError(f"max_in_flight must be a whole number from 1 on, not {max_in_flight!r}")
+
+        async def outcome(job: GenerationRequest) -> Outcome:
+            return await self._outcome(job, poll)
+
+        return fan_out(requests, outcome, limit=max_in_flight, ordered=ordered)
+
+    async def _outcome(self, job: GenerationRequest, poll: PollPolicy | None) -> Outcome:
+        try:
+            return Outcome(job, await self.generate(as_request(job), poll=poll))
+        except Exception as error:  # noqa: BLE001 - one failure, of whatever kind, must not end the others
+            return Outcome(job, error.last if isinstance(error, WaitError) else None, error)
+
+    async def _buy(self, job: GenerationRequest, *, deadline: float | None) -> Generation:
+        engine = self._engine()
+        bought = await engine.caller.call(endpoints.create_generation(job, job.idempotency_key), deadline=deadline)
+        engine.poller.note_submitted(bought)
+        return bought
+
+    async def _end_of(
+        self, job: Generation | str, policy: PollPolicy, deadline: float | None, on_update: OnUpdate | None
+    ) -> Generation:
+        task_id, last = _named(job)
+        poller = self._engine().poller
+        if on_update is None:
+            return await poller.end_of(task_id, last, policy, deadline)
+        updates = poller.updates_of(task_id, last, policy, deadline)
+        try:
+            async for generation in updates:
+                last = generation
+                await _tell(on_update, generation)
+        finally:
+            await updates.aclose()
+        if last is None:
+            raise ConfigurationError("a watched job ended without a record")
+        return last
+
+    def _deadline(self, timeout: float | FromPolicy | None, policy: PollPolicy) -> float | None:
+        seconds = checked_timeout(policy.timeout if isinstance(timeout, FromPolicy) else timeout)
+        return None if seconds is None else asyncio.get_running_loop().time() + seconds
+
+
+def as_request(
+    model: str | GenerationRequest,
+    prompt: str | None = None,
+    *,
+    params: Mapping[str, Any] | None = None,
+    references: Sequence[ReferenceMedia] = (),
+    client_request_id: str | None = None,
+    idempotency_key: str | None = None,
+) -> GenerationRequest:
+    """The request that the arguments of a submit describe: itself, or made of a model and a prompt."""
+    if not isinstance(model, GenerationRequest):
+        return GenerationRequest(
+            model,
+            prompt,
+            params=params or {},
+            references=references,
+            client_request_id=client_request_id,
+            idempotency_key=idempotency_key,
+        )
+    if prompt is not None or params is not None or references or client_request_id is not None:
+        raise ConfigurationError(
+            "give either a GenerationRequest or its parts: only idempotency_key may stand beside it"
+        )
+    return model if idempotency_key is None else attrs.evolve(model, idempotency_key=idempotency_key)
+
+
+async def _tell(on_update: OnUpdate, generation: Generation) -> None:
+    told = on_update(generation)
+    if inspect.isawaitable(told):
+        await told
+
+
+def _named(job: Generation | str) -> tuple[str, Generation | None]:
+    if isinstance(job, Generation):
+        return job.id, job
+    if not isinstance(job, str) or not job.strip("."):
+        raise ConfigurationError(f"wait for a Generation or a task id, not for {job!r}")
+    return job, None

@@ -1,0 +1,56 @@
+"""The noun `models`: the catalogue, read once and kept for a while."""
+
+from __future__ import annotations
+
+import asyncio
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Final
+
+from .._core import endpoints
+from .._core.errors import NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._core.records import Model
+    from .._engine.engine import Engine
+
+TIME_TO_LIVE: Final = 300.0
+"""Seconds for which a catalogue that was read is good."""
+
+
+class Models:
+    """The catalogue. Public: no API key is needed."""
+
+    def __init__(self, engine: Callable[[], Engine]) -> None:
+        self._engine = engine
+        self._lock = asyncio.Lock()
+        self._models: dict[str, Model] = {}
+        self._good_until = float("-inf")
+
+    async def list(self) -> list[Model]:
+        """Every model, also those that cannot be called yet, in the service's order.
+
+        Read once and kept for five minutes; callers at the same time share one request. Raises what any read can
+        raise. Safe to cancel.
+        """
+        return list((await self._catalogue()).values())
+
+    async def retrieve(self, model_id: str) -> Model:
+        """One model of the catalogue. Raises `NotFound`, with the nearest ids, for a name that it does not hold."""
+        catalogue = await self._catalogue()
+        if model_id not in catalogue:
+            near = get_close_matches(model_id, catalogue, n=3)
+            hint = f"did you mean {' or '.join(near)}?" if near else "models.list() shows every id"
+            raise NotFound(f"there is no model {model_id!r}: {hint}", code="not_found")
+        return catalogue[model_id]
+
+    async def _catalogue(self) -> dict[str, Model]:
+        engine = self._engine()
+        async with self._lock:
+            now = asyncio.get_running_loop().time()
+            if now >= self._good_until:
+                answer = await engine.caller.call(endpoints.list_models())
+                self._models = {model.id: model for model in answer.data}
+                self._good_until = now + TIME_TO_LIVE
+        return self._models

@@ -1,0 +1,316 @@
+"""The session: what a user opens, uses and closes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from ._core import assumed
+from ._core.errors import ConfigurationError
+from ._core.filenames import safe_stem, stem_of
+from ._core.policies import PollPolicy, RetryPolicy, Timeouts
+from ._core.records import Generation, GenerationRequest, Outcome, ReferenceMedia
+from ._core.settings import Settings
+from ._engine.ambient import Ambient
+from ._engine.engine import Engine
+from .resources.credits import CreditBalance
+from .resources.generations import FROM_POLICY, FromPolicy, Generations, OnUpdate, as_request
+from .resources.models import Models
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
+    from types import TracebackType
+
+    import aiohttp
+
+    from ._engine.hooks import Hooks
+
+
+class RivyaSession:
+    """Connections, polls and settings for one account, on one event loop.
+
+    Use it as an async context manager, or call `aclose()`. It may be made before the loop runs and binds to the loop of
+    its first call; use on another loop, after closing or after a fork raises `ConfigurationError`.
+
+    `api_key` comes from `RIVYA_API_KEY` if left out, `base_url` from `RIVYA_BASE_URL`, else it is `https://rivya.ai`.
+    No key is needed until a call needs one. `max_connections` bounds the requests in flight. An `http` session that is
+    handed in is used and never closed. `hooks` are told of attempts, retries and polls.
+
+    Closing is gentle: waits end with `SessionClosed`, requests in flight come to their end, none begins.
+
+    >>> async def main(base_url, api_key):
+    ...     async with RivyaSession(api_key, base_url=base_url) as session:
+    ...         cat = await session.generate("z-image", "A cat on a red sofa")
+    ...         return await session.download(cat, "out/")
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+        poll: PollPolicy | None = None,
+        max_connections: int = 100,
+        http: aiohttp.ClientSession | None = None,
+        hooks: Sequence[Hooks] = (),
+    ) -> None:
+        self._engine: Engine | None = None
+        self._closed = False
+        if isinstance(max_connections, bool) or not isinstance(max_connections, int) or max_connections < 1:
+            raise ConfigurationError(f"max_connections must be a whole number from 1 on, not {max_connections!r}")
+        self._settings = Settings.resolve(os.environ, api_key=api_key, base_url=base_url)
+        self._timeouts = timeouts or Timeouts()
+        self._retry = retry or RetryPolicy()
+        self._max_connections = max_connections
+        self._http = http
+        self._hooks = tuple(hooks)
+        self._pid = os.getpid()
+        self.generations = Generations(self._open_engine, poll or PollPolicy())
+        self.models = Models(self._open_engine)
+        self.credits = CreditBalance(self._open_engine)
+        key = self._settings.api_key
+        if key is not None and not key.startswith(assumed.API_KEY_PREFIX):
+            warnings.warn(f"the API key does not begin with {assumed.API_KEY_PREFIX!r}", UserWarning, stacklevel=2)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open" if self._engine else "new"
+        return f"<RivyaSession {self._settings.base_url} {state}>"
+
+    async def __aenter__(self) -> Self:
+        self._open_engine()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close gently; does nothing the second time.
+
+        Waits end with `SessionClosed`; pauses between attempts end, requests on their way come to their end (at most
+        `Timeouts.total` seconds), and none begins. Cancelling it closes the connections at once.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        if self._engine is not None:
+            await self._engine.aclose()
+
+    def __del__(self) -> None:
+        engine = getattr(self, "_engine", None)
+        if engine is not None and not self._closed and self._pid == os.getpid():
+            warnings.warn(f"{self!r} was never closed: use `async with`", ResourceWarning, source=self, stacklevel=2)
+            engine.transport.abandon()
+
+    # --- the main path ------------------------------------------------------------------------------------------------
+
+    async def submit(
+        self,
+        model: str | GenerationRequest,
+        prompt: str | None = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        references: Sequence[ReferenceMedia] = (),
+        client_request_id: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Generation:
+        """Buy a job and return its first record; a `GenerationRequest` may stand in place of its parts.
+
+        An `Idempotency-Key` is always sent: yours, or one minted for this call and kept over every attempt. Every error
+        carries it as `idempotency_key`, so that a repeat with it is the very same purchase. Keys of `params` are never
+        renamed; `references` become `params.referenceMediaItems` (contract section 6).
+
+        Raises `ConfigurationError` before anything is sent, `Answered` and its classes, `NotSent`, `OutcomeUnknown` and
+        `DecodeError`. Cancelling it drops the request, which may have acted: the `CancelledError` has a note with the
+        key. Pass a key of your own if you must know it beforehand.
+
+        >>> async def buy(session):
+        ...     return await session.submit("z-image", "A red kite", params={"aspect_ratio": "16:9"})
+        """
+        return await self.generations.create(
+            model,
+            prompt,
+            params=params,
+            references=references,
+            client_request_id=client_request_id,
+            idempotency_key=idempotency_key,
+        )
+
+    async def wait_for(
+        self,
+        job: Generation | str,
+        *,
+        timeout: float | FromPolicy | None = FROM_POLICY,
+        poll: PollPolicy | None = None,
+        on_update: OnUpdate | None = None,
+        raise_on_failure: bool = True,
+    ) -> Generation:
+        """Wait until a job has ended and return its terminal record.
+
+        `job` is a record or a task id, of this process or another. `timeout` in seconds: None waits for ever, left out
+        it is the policy's. `on_update` is called, or awaited, for each changed snapshot, the terminal one last.
+
+        Transient faults of a poll never end a wait before its deadline; a 401 or 403 does, and so does a 404, but for a
+        moment after this session's own submit. An unknown status counts as open. All waits for one job share one
+        stream of polls.
+
+        Raises `GenerationFailed` where the service ended the job as failed (unless `raise_on_failure=False`),
+        `DeadlineExceeded` with the task id at the timeout: the job goes on, wait again. `SessionClosed` if the session
+        closes. Cancelling it ends this wait only.
+
+        >>> async def resume(session, task_id):
+        ...     return await session.wait_for(task_id, timeout=600)
+        """
+        return await self.generations.wait_for(
+            job, timeout=timeout, poll=poll, on_update=on_update, raise_on_failure=raise_on_failure
+        )
+
+    async def generate(
+        self,
+        model: str | GenerationRequest,
+        prompt: str | None = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        references: Sequence[ReferenceMedia] = (),
+        client_request_id: str | None = None,
+        idempotency_key: str | None = None,
+        timeout: float | FromPolicy | None = FROM_POLICY,
+        poll: PollPolicy | None = None,
+        on_update: OnUpdate | None = None,
+    ) -> Generation:
+        """Buy a job and wait for it: `submit`, then `wait_for`, with the arguments and errors of both.
+
+        `timeout` in seconds bounds both; a purchase on its way is not cut. `on_update` hears of the first record too.
+        Cancelling it after the purchase leaves the job running: the `CancelledError` has a note with the task id.
+
+        >>> async def batch(session, prompts):
+        ...     return await asyncio.gather(*(session.generate("z-image", prompt) for prompt in prompts))
+        """
+        job = as_request(
+            model,
+            prompt,
+            params=params,
+            references=references,
+            client_request_id=client_request_id,
+            idempotency_key=idempotency_key,
+        )
+        return await self.generations.generate(job, timeout=timeout, poll=poll, on_update=on_update)
+
+    def watch(
+        self,
+        job: Generation | str,
+        *,
+        timeout: float | FromPolicy | None = FROM_POLICY,
+        poll: PollPolicy | None = None,
+    ) -> AsyncGenerator[Generation]:
+        """Every changed snapshot of a job, the terminal one last; a failed job is yielded, not raised.
+
+        Raises as `wait_for` does otherwise. Leaving the loop ends this wait only; close the generator
+        (`contextlib.aclosing`) to end it at once.
+
+        >>> async def follow(session, task_id):
+        ...     async for generation in session.watch(task_id):
+        ...         print(generation.status)
+        """
+        return self.generations.watch(job, timeout=timeout, poll=poll)
+
+    def as_completed(
+        self,
+        jobs: Iterable[Generation | str],
+        *,
+        timeout: float | FromPolicy | None = FROM_POLICY,
+        poll: PollPolicy | None = None,
+    ) -> AsyncGenerator[Generation]:
+        """The terminal records of many jobs as they end, failed ones included, each job once.
+
+        `timeout` in seconds bounds the whole loop: then `DeadlineExceeded` names what is still open. A job that cannot
+        be waited for (a 404, a 401) does not end the others: its error is raised when they have all ended. Leaving the
+        loop ends these waits only.
+
+        >>> async def collect(session, task_ids):
+        ...     return [generation async for generation in session.as_completed(task_ids)]
+        """
+        return self.generations.as_completed(jobs, timeout=timeout, poll=poll)
+
+    def map(
+        self,
+        requests: Iterable[GenerationRequest] | AsyncIterable[GenerationRequest],
+        *,
+        max_in_flight: int = 100,
+        ordered: bool = False,
+    ) -> AsyncGenerator[Outcome]:
+        """Generate a stream of requests of any length, holding at most `max_in_flight` of them.
+
+        Yields an `Outcome` for each, as they end or, with `ordered`, as they were asked for. No failure ends the
+        others. What the source raises is raised after the outcomes of all requests taken from it. Leaving the loop
+        early cancels what is left: jobs that are bought go on at the service.
+
+        >>> async def run(session, requests):
+        ...     async for outcome in session.map(requests, max_in_flight=20):
+        ...         print(outcome.ok, outcome.generation)
+        """
+        return self.generations.map(requests, max_in_flight=max_in_flight, ordered=ordered)
+
+    async def download(
+        self, source: Generation | str, to: str | os.PathLike[str], *, overwrite: bool = False
+    ) -> list[Path]:
+        """Save the files of a succeeded job, or of one URL, and return their paths.
+
+        `to` is a folder, made if need be, where files are named after the task and their content type; or, with a
+        suffix, the name of the file (of the first file: others get a number). Each is streamed to a temporary file
+        beside its place and renamed when whole, so cancelling leaves nothing behind. The API key is not sent to the
+        host of the result. Links may expire: download soon.
+
+        Raises `ConfigurationError` where the job has no result, or a file exists and `overwrite` is not set, and what
+        any read can raise.
+
+        >>> async def save(session, generation):
+        ...     return await session.download(generation, "out/")
+        """
+        downloader = self._open_engine().downloader
+        urls, stem = _downloads(source)
+        target = Path(to)
+        is_file = bool(target.suffix) and not target.is_dir() and not os.fspath(to).endswith(("/", os.sep))
+        folder, stem = (target.parent, target.stem) if is_file else (target, stem)
+        paths = []
+        for number, url in enumerate(urls, 1):
+            numbered = stem if number == 1 else f"{stem}-{number}"
+            name = f"{numbered}{target.suffix}" if is_file else None
+            paths.append(await downloader.download(url, folder, name, stem=numbered, overwrite=overwrite))
+        return paths
+
+    def _open_engine(self) -> Engine:
+        """The engine of this session, made on first use; refuses a closed session, another loop and a forked process."""
+        loop = asyncio.get_running_loop()
+        if self._closed:
+            raise ConfigurationError("this session is closed: make a new RivyaSession")
+        if self._pid != os.getpid():
+            raise ConfigurationError("this session was made before a fork: make a RivyaSession in each process")
+        if self._engine is None:
+            from ._engine.aiohttp_transport import AiohttpTransport
+
+            self._engine = Engine(
+                AiohttpTransport(self._settings, self._timeouts, self._http),
+                settings=self._settings,
+                retry=self._retry,
+                ambient=Ambient(),
+                hooks=self._hooks,
+                max_connections=self._max_connections,
+            )
+        elif self._engine.loop is not loop:
+            raise ConfigurationError("this session lives on another event loop: make a RivyaSession for each loop")
+        return self._engine
+
+
+def _downloads(source: Generation | str) -> tuple[Sequence[str], str]:
+    if isinstance(source, str):
+        return [source], stem_of(source)
+    if not source.urls:
+        raise ConfigurationError(f"{source.id} has no files: it is {source.status!r}, wait for it to succeed first")
+    return source.urls, safe_stem(source.id)
