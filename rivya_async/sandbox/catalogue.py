@@ -1,0 +1,133 @@
+"""The models that the sandbox knows, as `GET /models` lists them and as validation asks for them.
+
+The facts are package data (`models.json`), read from the public pages. Where a page states no value, the listing says
+what the assumptions say: `runtime` by category, an empty list for a list, `url_input_supported` from the inputs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+UNSEEN_RULE_MAX_REFERENCES: Final = 10
+"""References that a model takes whose own limit no public page shows; the median of the limits that are known is 2."""
+
+_LISTS: Final = ("supported_modes", "requires_upload_for_modes", "file_kinds", "notices")
+
+
+@attrs.frozen
+class Param:
+    """One entry of a model's `params`: how a value of this key must look."""
+
+    key: str
+    type: str
+    required: bool
+    default: Any
+    min: float | None
+    max: float | None
+    options: frozenset[str]
+
+
+@attrs.frozen
+class References:
+    """How many `params.referenceMediaItems` a model takes: in all, of each kind, and of each kind beside a video."""
+
+    most: int
+    kinds: Mapping[str, int]
+    beside_video: Mapping[str, int]
+
+
+@attrs.frozen
+class Model:
+    """What validation and pricing ask about a model."""
+
+    id: str
+    category: str
+    price: int
+    is_available: bool
+    needs_prompt: bool
+    max_prompt_length: int | None
+    params: tuple[Param, ...]
+    references: References | None
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether the model belongs to the Chat API."""
+        return self.category == "chat"
+
+    def filled(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """`params` with the documented defaults where the caller gave nothing."""
+        defaults = {param.key: param.default for param in self.params if param.default is not None}
+        return {**defaults, **params}
+
+
+@attrs.frozen
+class Catalogue:
+    """All models by id, and the body of `GET /models`."""
+
+    models: Mapping[str, Model]
+    listing: bytes
+
+
+@cache
+def load() -> Catalogue:
+    """The catalogue of the package."""
+    return read(json.loads(Path(__file__).with_name("models.json").read_text(encoding="utf-8")))
+
+
+def read(facts: Mapping[str, Any]) -> Catalogue:
+    """The catalogue that these facts describe."""
+    data = [fill(entry) for entry in facts["data"]]
+    listing = json.dumps({"object": "list", "data": data}).encode()
+    return Catalogue({entry["id"]: _model(entry, facts) for entry in data}, listing)
+
+
+def fill(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry with its unknown values filled in as the assumptions say; prompt limits and references stay null."""
+    filled = {key: [] if key in _LISTS and value is None else value for key, value in entry.items()}
+    if filled["runtime"] is None:
+        filled["runtime"] = "chat" if filled["category"] == "chat" else "async_task"
+    if filled["requires_files_api"] is None:
+        filled["requires_files_api"] = filled["api_input_status"] == "requires_files_api"
+    if filled["url_input_supported"] is None:
+        filled["url_input_supported"] = "url" in filled["supported_api_inputs"]
+    return filled
+
+
+def _model(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> Model:
+    return Model(
+        id=entry["id"],
+        category=entry["category"],
+        price=entry["base_credits"],
+        is_available=entry["api_status"] == "available",
+        needs_prompt=entry["id"] not in facts["prompt_optional"],
+        max_prompt_length=entry["max_prompt_length"],
+        params=tuple(_param(param) for param in entry["params"]),
+        references=_references(entry, facts),
+    )
+
+
+def _param(param: Mapping[str, Any]) -> Param:
+    kept = {key: param[key] for key in ("key", "type", "required", "default", "min", "max")}
+    return Param(**kept, options=frozenset(param["options"] or ()))
+
+
+def _references(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> References | None:
+    stated = entry["reference_media"]
+    caps = facts["reference_caps"].get(entry["id"], {})
+    unseen: Sequence[str] | None = facts["reference_rule_unseen"].get(entry["id"])
+    if caps:
+        alone = caps["without_video"]
+        most = stated["max_files"] or sum(alone.values())
+        return References(most, alone, caps.get("with_video", {}))
+    if stated:
+        return References(stated["max_files"], dict.fromkeys(stated["file_kinds"], stated["max_files"]), {})
+    if unseen:
+        most = UNSEEN_RULE_MAX_REFERENCES
+        return References(most, dict.fromkeys(unseen, most), {})
+    return None

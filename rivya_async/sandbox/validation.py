@@ -1,0 +1,145 @@
+"""Whether a generation may be ordered: pure functions from a body to the list of what is wrong with it.
+
+Strictness is an assumption (the service documents the rules, not how hard it holds them): unknown keys of `params` are
+ignored, everything else that breaks a documented rule is a problem. `step` of a number is not checked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from .catalogue import Catalogue, Model, Param, References
+
+CLIENT_REQUEST_ID_MAX_LENGTH: Final = 128
+"""Documented for uploads; assumed everywhere."""
+
+REFERENCE_KEY: Final = "referenceMediaItems"
+
+
+def problems(catalogue: Catalogue, body: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the body of `POST /generations`; nothing if it may be ordered."""
+    model = catalogue.models.get(body["model"]) if isinstance(body.get("model"), str) else None
+    if model is None:
+        return [f"model {str(body.get('model'))[:80]!r} is not a model of this API."]
+    if model.is_chat:
+        return [f"{model.id} is a chat model: use POST /api/v1/chat/completions."]
+    if not model.is_available:
+        return [f"{model.id} is not available through the API."]
+    params = {} if body.get("params") is None else body["params"]
+    return [*_envelope_problems(body), *generation_problems(model, body.get("prompt"), params)]
+
+
+def _envelope_problems(body: Mapping[str, Any]) -> Iterator[str]:
+    if "files" in body:
+        yield f"files is not a field: references go into params.{REFERENCE_KEY}."
+    trace_id = body.get("client_request_id")
+    if trace_id is None:
+        return
+    if not isinstance(trace_id, str) or len(trace_id) > CLIENT_REQUEST_ID_MAX_LENGTH:
+        yield f"client_request_id must be a string of at most {CLIENT_REQUEST_ID_MAX_LENGTH} characters."
+
+
+def generation_problems(model: Model, prompt: object, params: object) -> list[str]:
+    """What is wrong with this prompt and these params for this model."""
+    found = list(_prompt_problems(model, prompt))
+    if not isinstance(params, Mapping):
+        return [*found, "params must be an object."]
+    for param in model.params:
+        found += _param_problems(model, param, params)
+    if REFERENCE_KEY in params:
+        found += _reference_problems(model, params[REFERENCE_KEY])
+    return found
+
+
+def _prompt_problems(model: Model, prompt: object) -> Iterator[str]:
+    if prompt is None:
+        if model.needs_prompt:
+            yield f"prompt is required for {model.id}."
+    elif not isinstance(prompt, str):
+        yield "prompt must be a string."
+    elif model.needs_prompt and not prompt.strip():
+        yield f"prompt is required for {model.id}."
+    elif model.max_prompt_length is not None and len(prompt) > model.max_prompt_length:
+        yield f"prompt is too long for {model.id}: {len(prompt)} of at most {model.max_prompt_length} characters."
+
+
+def _param_problems(model: Model, param: Param, params: Mapping[str, Any]) -> Iterator[str]:
+    value = params.get(param.key)
+    if value is None and (param.required or param.key not in params):
+        if param.required:
+            yield f"params.{param.key} is required for {model.id}."
+    elif param.type == "select":
+        yield from _select_problems(param, value)
+    elif param.type == "number":
+        yield from _number_problems(param, value)
+    elif param.type == "array":
+        yield from _dialogue_problems(model, param.key, value)
+    elif not isinstance(value, str):
+        yield f"params.{param.key} must be a string."
+
+
+def _select_problems(param: Param, value: object) -> Iterator[str]:
+    if not isinstance(value, str) or value not in param.options:
+        yield f"params.{param.key} must be one of the strings {', '.join(sorted(param.options))}."
+
+
+def _number_problems(param: Param, value: object) -> Iterator[str]:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
+        yield f"params.{param.key} must be a number."
+        return
+    low = -math.inf if param.min is None else param.min
+    high = math.inf if param.max is None else param.max
+    if not low <= value <= high:
+        yield f"params.{param.key} must be from {low:g} to {high:g}."
+
+
+def _dialogue_problems(model: Model, key: str, value: object) -> Iterator[str]:
+    if not isinstance(value, list) or not value:
+        yield f"params.{key} must be a list of at least one line."
+        return
+    total = 0
+    for index, line in enumerate(value):
+        if not isinstance(line, Mapping) or not _is_text(line.get("voice")) or not _is_text(line.get("text")):
+            yield f"params.{key}[{index}] must be an object with the strings voice and text."
+            return
+        total += len(line["text"])
+    if model.max_prompt_length is not None and total > model.max_prompt_length:
+        yield f"params.{key} is too long for {model.id}: {total} of at most {model.max_prompt_length} characters."
+
+
+def _reference_problems(model: Model, items: object) -> Iterator[str]:
+    if not isinstance(items, list):
+        yield f"params.{REFERENCE_KEY} must be a list."
+        return
+    if not items:
+        return
+    if model.references is None:
+        yield f"{model.id} takes no references."
+        return
+    malformed = [text for index, item in enumerate(items) for text in _item_problems(index, item)]
+    yield from malformed or _count_problems(model, model.references, items)
+
+
+def _item_problems(index: int, item: object) -> Iterator[str]:
+    where = f"params.{REFERENCE_KEY}[{index}]"
+    if not isinstance(item, Mapping) or not _is_text(item.get("url")) or not _is_text(item.get("kind")):
+        yield f"{where} must be an object with the strings url and kind."
+    elif item["kind"] in {"audio", "video"} and not _is_text(item.get("durationToken")):
+        yield f"{where}.durationToken is required for {item['kind']}: upload it through the Files API."
+
+
+def _count_problems(model: Model, rule: References, items: list[Mapping[str, Any]]) -> Iterator[str]:
+    given = Counter(str(item["kind"]) for item in items)
+    caps = rule.beside_video if rule.beside_video and given["video"] else rule.kinds
+    if len(items) > rule.most:
+        yield f"{model.id} takes at most {rule.most} references."
+    for kind, count in given.items():
+        if count > caps.get(kind, 0):
+            yield f"{model.id} takes at most {caps.get(kind, 0)} references of kind {kind!r} here."
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
