@@ -1,0 +1,124 @@
+"""What the sandbox received: the facts to assert on.
+
+Counters cover every request, also those that a fault dropped; the log of single requests keeps the newest `LOG_LENGTH`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from types import MappingProxyType
+from typing import Final
+
+import attrs
+
+LOG_LENGTH: Final = 200_000
+"""Requests that the log holds; older ones stay in the counters only."""
+
+
+@attrs.frozen
+class Request:
+    """One request as the server saw it.
+
+    `route` names the operation, such as "GET /api/v1/generations/{task_id}", or is None for an unknown path. `at` is
+    the arrival on the loop's clock, in seconds. `status` is what was answered, None if the connection was dropped.
+    `task_id` is the task asked for or made, where known; `body` is kept for POSTs; `has_authorization` tells whether an
+    Authorization header came along.
+    """
+
+    method: str
+    path: str
+    route: str | None
+    idempotency_key: str | None
+    at: float
+    status: int | None
+    task_id: str | None
+    body: bytes | None
+    has_authorization: bool
+
+
+class Received:
+    """A log and counters of all requests. Iterating gives the log in the order in which requests were finished.
+
+    Example: after a fault dropped the first answer, `sandbox.received.attempts("order-42") == 2` and
+    `sandbox.received.purchases_by_key["order-42"] == 1`.
+    """
+
+    def __init__(self) -> None:
+        self._in_flight = 0
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything received so far; requests that are being handled still count as in flight."""
+        self._log: deque[Request] = deque(maxlen=LOG_LENGTH)
+        self._counts: Counter[tuple[str | None, str]] = Counter()
+        self._attempts: Counter[str] = Counter()
+        self._purchases = 0
+        self._purchases_by_key: Counter[str] = Counter()
+        self._peak_in_flight = self._in_flight
+
+    def __iter__(self) -> Iterator[Request]:
+        return iter(tuple(self._log))
+
+    def __len__(self) -> int:
+        """How many requests the log holds."""
+        return len(self._log)
+
+    def count(self, route: str | None = None, method: str | None = None) -> int:
+        """Requests received, all or those of this route or method; also those dropped or still being handled."""
+        return sum(
+            count
+            for (seen_route, seen_method), count in self._counts.items()
+            if route in {None, seen_route} and method in {None, seen_method}
+        )
+
+    def attempts(self, key: str) -> int:
+        """How many requests carried this Idempotency-Key."""
+        return self._attempts[key]
+
+    @property
+    def keys(self) -> AbstractSet[str]:
+        """Every Idempotency-Key seen on a POST."""
+        return frozenset(self._attempts)
+
+    @property
+    def purchases(self) -> int:
+        """How many tasks were made, and paid for."""
+        return self._purchases
+
+    @property
+    def purchases_by_key(self) -> Mapping[str, int]:
+        """How many tasks each Idempotency-Key made. Any value above 1 is something bought twice."""
+        return MappingProxyType(self._purchases_by_key)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests being handled right now."""
+        return self._in_flight
+
+    @property
+    def peak_in_flight(self) -> int:
+        """The most requests that were being handled at once."""
+        return self._peak_in_flight
+
+    # --- the server's side ------------------------------------------------------------------------------------------
+
+    def arrived(self, route: str | None, method: str, key: str | None) -> None:
+        """A request has come in."""
+        self._counts[route, method] += 1
+        if key is not None and method == "POST":
+            self._attempts[key] += 1
+        self._in_flight += 1
+        self._peak_in_flight = max(self._peak_in_flight, self._in_flight)
+
+    def bought(self, key: str | None) -> None:
+        """A task was made."""
+        self._purchases += 1
+        if key is not None:
+            self._purchases_by_key[key] += 1
+
+    def finished(self, request: Request) -> None:
+        """A request has been answered, or dropped."""
+        self._in_flight -= 1
+        self._log.append(request)
