@@ -1,0 +1,15 @@
+"""A faithful server of our own on loopback, with faults on demand and a record of all that it received.
+
+    async with Sandbox(speed=1000) as sandbox:
+        ...  # talk to sandbox.base_url with sandbox.api_key
+
+Point the client at `base_url`. Nothing is bought, no network is left; results are real files.
+"""
+
+from .faults import Fault, Faults
+from .keys import ALL_SCOPES
+from .received import Received, Request
+from .server import Sandbox
+from .world import FAIL_MARKER, World
+
+__all__ = ["ALL_SCOPES", "FAIL_MARKER", "Fault", "Faults", "Received", "Request", "Sandbox", "World"]

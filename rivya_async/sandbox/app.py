@@ -1,0 +1,120 @@
+"""The operations of the API: from a visit to an answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+import attrs
+
+from . import catalogue, idempotency, openapi, results
+from .answer import Answer
+from .received import Received
+from .refused import Refused
+from .routes import Route
+from .task import Task, encode
+from .validation import problems
+from .visit import Visit, parse
+from .world import World
+
+SHOWN_PROBLEMS: Final = 5
+"""Problems that one refusal names."""
+
+
+@attrs.define
+class Api:
+    """What the operations work on. `base_url` is where the result files are."""
+
+    world: World
+    received: Received
+    base_url: str = ""
+    memory: idempotency.Memory = attrs.field(factory=idempotency.Memory)
+    shelf: results.Shelf = attrs.field(factory=results.Shelf)
+    _looks: dict[str, tuple[str, Answer]] = attrs.field(factory=dict)
+
+    async def models(self, _: Visit) -> Answer:
+        """GET /models."""
+        return Answer(catalogue.load().listing)
+
+    async def openapi(self, _: Visit) -> Answer:
+        """GET /openapi.json."""
+        return Answer(openapi.document(ROUTES, self.base_url))
+
+    async def credits(self, visit: Visit) -> Answer:
+        """GET /credits."""
+        balance = self.world.credits(visit.account_id, visit.now)
+        return Answer(json.dumps({"current_credits": balance}).encode())
+
+    async def create(self, visit: Visit) -> Answer:
+        """POST /generations: replay what is stored under the key, or buy."""
+        body, canonical = parse(await visit.read())
+        scope = self._scope(visit)
+        if scope is None:
+            return self._buy(visit, body)
+        fingerprint = hashlib.sha256(canonical).digest()
+        stored = self.memory.claim(scope, fingerprint, visit.now)
+        if stored is not None:
+            visit.task_id = stored.task_id
+            return stored
+        visit.claimed = scope
+        answer = self._buy(visit, body)
+        self.memory.keep(scope, fingerprint, answer, visit.now)
+        return answer
+
+    def _scope(self, visit: Visit) -> idempotency.Scope | None:
+        key = visit.idempotency_key
+        if key is None or visit.route is None:
+            return None
+        if not 1 <= len(key) <= idempotency.MAX_LENGTH:
+            raise Refused("validation_failed", f"Idempotency-Key has 1 to {idempotency.MAX_LENGTH} characters.")
+        return visit.account_id, visit.route.name, key
+
+    def _buy(self, visit: Visit, body: dict[str, Any]) -> Answer:
+        known = catalogue.load()
+        found = problems(known, body)
+        if found:
+            raise Refused("validation_failed", " ".join(found[:SHOWN_PROBLEMS]))
+        model = known.models[body["model"]]
+        prompt, params = body.get("prompt") or "", body.get("params") or {}
+        task = self.world.create(visit.account_id, model, prompt, params, visit.now)
+        self.received.bought(visit.idempotency_key)
+        visit.task_id = task.id
+        return Answer(encode(task, "queued"), task_id=task.id)
+
+    async def read(self, visit: Visit) -> Answer:
+        """GET /generations/{task_id}. An answer is encoded once per status."""
+        task_id = visit.task_id = visit.arguments["task_id"]
+        task = self.world.task(visit.account_id, task_id)
+        if task is None:
+            raise Refused("not_found", "There is no such generation.")
+        status = task.status(visit.now)
+        seen, answer = self._looks.get(task_id, ("", None))
+        if answer is None or seen != status:
+            urls = self._urls(task) if status == "succeeded" else ()
+            answer = Answer(encode(task, status, urls), task_id=task_id)
+            self._looks[task_id] = status, answer
+        return answer
+
+    def _urls(self, task: Task) -> Sequence[str]:
+        return [f"{self.base_url}/results/{task.id}/{name}" for name in results.names(task)]
+
+    async def result(self, visit: Visit) -> Answer:
+        """GET /results/{task_id}/{name}: the file itself, for whoever knows the link."""
+        visit.task_id = visit.arguments["task_id"]
+        task = self.world.tasks.get(visit.task_id)
+        if task is None or task.status(visit.now) != "succeeded":
+            raise Refused("not_found", "There is no such file.")
+        return results.partial(await self.shelf.fetch(task, visit.arguments["name"]), visit.request)
+
+
+ROUTES: Final = (
+    Route("GET /api/v1/models", None, Api.models),
+    Route("GET /api/v1/openapi.json", None, Api.openapi),
+    Route("POST /api/v1/generations", "generations:create", Api.create),
+    Route("GET /api/v1/generations/{task_id}", "generations:read", Api.read),
+    Route("GET /api/v1/credits", "credits:read", Api.credits),
+    Route("GET /results/{task_id}/{name}", None, Api.result),
+)
+"""Every operation of the sandbox. A scope of None needs no key."""

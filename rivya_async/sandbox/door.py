@@ -1,0 +1,130 @@
+"""The door: what every request passes, whatever it asks for. Notes it, lets faults strike, checks the key, says no."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+
+from aiohttp import web
+
+from . import keys
+from .answer import Answer, refusal
+from .app import ROUTES, Api
+from .faults import Fault, Faults, alter
+from .rate_limit import RateLimit
+from .received import Request
+from .refused import Refused
+from .routes import Table
+from .visit import Visit
+
+logger = logging.getLogger(__name__)
+
+
+class Door:
+    """The request handler of the server. `clock` gives epoch seconds."""
+
+    def __init__(self, api: Api, faults: Faults, rate_limit: RateLimit, clock: Callable[[], float]) -> None:
+        self._api = api
+        self._faults = faults
+        self._rate_limit = rate_limit
+        self._clock = clock
+        self._table = Table(ROUTES)
+        self._numbers = itertools.count(1)
+
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        arrived_at = asyncio.get_running_loop().time()
+        route, arguments = self._table.find(request.method, request.path)
+        visit = Visit(request, route, arguments, self._clock(), request.headers.get("Idempotency-Key"))
+        name = None if route is None else route.name
+        self._api.received.arrived(name, request.method, visit.idempotency_key)
+        status: int | None = None
+        try:
+            fault = self._faults.strike(name, request.path, visit.idempotency_key)
+            if fault is None:
+                answer = await self._act(visit)
+                status = answer.status
+                return _response(answer)
+            response, status = await self._misbehave(visit, fault)
+            return response
+        finally:
+            self._leave(visit, name, arrived_at, status)
+
+    def _leave(self, visit: Visit, route: str | None, arrived_at: float, status: int | None) -> None:
+        if visit.claimed is not None:
+            self._api.memory.release(visit.claimed)
+        request = visit.request
+        self._api.received.finished(
+            Request(
+                method=request.method,
+                path=request.path,
+                route=route,
+                idempotency_key=visit.idempotency_key,
+                at=arrived_at,
+                status=status,
+                task_id=visit.task_id,
+                body=visit.body,
+                has_authorization="Authorization" in request.headers,
+            )
+        )
+
+    async def _act(self, visit: Visit) -> Answer:
+        """What the service truly answers."""
+        try:
+            if visit.route is None:
+                return refusal(self._table.complaint(visit.request.path), self._request_id())
+            if visit.route.scope is not None:
+                self._admit(visit, visit.route.scope)
+            return await visit.route.operation(self._api, visit)
+        except Refused as refused:
+            return refusal(refused, self._request_id())
+        except Exception:
+            logger.exception("%s %s failed", visit.request.method, visit.request.path)
+            return refusal(Refused("internal_error", "The sandbox made a mistake."), self._request_id())
+
+    def _admit(self, visit: Visit, scope: str) -> None:
+        secret = keys.bearer(visit.request.headers.get("Authorization"))
+        visit.caller = keys.check(self._api.world.keys.get(secret), scope)
+        self._rate_limit.check(secret, visit.now)
+
+    def _request_id(self) -> str:
+        return f"req_{next(self._numbers):08x}"
+
+    async def _misbehave(self, visit: Visit, fault: Fault) -> tuple[web.StreamResponse, int | None]:
+        """Answer as the fault says; the status is None if the connection was dropped."""
+        answer = Answer(b"")
+        if fault.needs_action and fault.act:
+            answer = await self._act(visit)
+        if fault.delay:
+            await asyncio.sleep(fault.delay)
+        if fault.needs_action and not fault.act:
+            visit.now = self._clock()
+            answer = await self._act(visit)
+        transport = visit.request.transport
+        if fault.drop:
+            if transport is not None:
+                transport.abort()
+            return web.Response(), None
+        answer = alter(answer, fault, self._request_id())
+        if fault.truncate is None:
+            return _response(answer), answer.status
+        if transport is not None:
+            transport.write(_cut(answer, fault.truncate))
+            transport.close()
+        return web.Response(), answer.status
+
+
+def _response(answer: Answer) -> web.Response:
+    headers = {"Content-Type": answer.content_type, **answer.headers}
+    return web.Response(body=answer.body, status=answer.status, headers=headers)
+
+
+def _cut(answer: Answer, length: int) -> bytes:
+    """The bytes of an answer that promises all of its body and holds `length` bytes of it."""
+    reason = HTTPStatus(answer.status).phrase if answer.status in set(HTTPStatus) else "Unknown"
+    headers = {"Content-Type": answer.content_type, "Content-Length": str(len(answer.body)), **answer.headers}
+    lines = [f"HTTP/1.1 {answer.status} {reason}", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + answer.body[:length]

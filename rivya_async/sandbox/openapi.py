@@ -1,0 +1,174 @@
+"""The sandbox's own OpenAPI document, built from its routes. A reconstruction: the service's document is not public."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any, Final
+
+from .refused import STATUS_OF
+from .routes import Route
+
+JSON: Final = "application/json"
+
+
+def document(routes: Iterable[Route], base_url: str) -> bytes:
+    """The document, as JSON, for a server at this address."""
+    return _document(tuple(routes), base_url)
+
+
+@cache
+def _document(routes: tuple[Route, ...], base_url: str) -> bytes:
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    whole = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Rivya API v1 (sandbox)",
+            "version": "v1",
+            "description": "A reconstruction from the public pages, as the rivya_async sandbox serves it.",
+        },
+        "servers": [{"url": base_url}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer"}},
+            "responses": {"Error": _content("Refused.", _ref("ErrorEnvelope"))},
+            "schemas": SCHEMAS,
+        },
+    }
+    return json.dumps(whole).encode()
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    described = OPERATIONS[route.name]
+    names = re.findall(r"{(\w+)}", route.path)
+    parameters = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
+    parameters += described.get("parameters", [])
+    operation: dict[str, Any] = {
+        "operationId": described["id"],
+        "summary": described["summary"],
+        "security": [] if route.scope is None else [{"apiKey": []}],
+        "responses": {"200": described["answer"], "default": {"$ref": "#/components/responses/Error"}},
+    }
+    if route.scope is not None:
+        operation["description"] = f"Needs the scope {route.scope}."
+    if parameters:
+        operation["parameters"] = parameters
+    if "body" in described:
+        operation["requestBody"] = {"required": True, "content": {JSON: {"schema": described["body"]}}}
+    return operation
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _content(description: str, schema: Mapping[str, Any], media_type: str = JSON) -> dict[str, Any]:
+    return {"description": description, "content": {media_type: {"schema": schema}}}
+
+
+def _object(required: str, **properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": required.split(), "properties": properties}
+
+
+STRING: Final = {"type": "string"}
+INTEGER: Final = {"type": "integer"}
+INSTANT: Final = {"type": "string", "format": "date-time"}
+URL: Final = {"type": "string", "format": "uri"}
+STRINGS: Final = {"type": "array", "items": STRING}
+
+
+def _or_null(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+SCHEMAS: Final = {
+    "GenerationRequest": _object(
+        "model",
+        model=STRING,
+        prompt=STRING,
+        params={"type": "object"},
+        client_request_id={"type": "string", "maxLength": 128},
+    ),
+    "Generation": _object(
+        "id status model reserved_credits final_credits created_at updated_at result error",
+        id=STRING,
+        status={"enum": ["queued", "processing", "succeeded", "failed"]},
+        model=STRING,
+        reserved_credits=INTEGER,
+        final_credits=INTEGER,
+        created_at=INSTANT,
+        updated_at=INSTANT,
+        result=_or_null(_object("primary_url urls", primary_url=URL, urls={"type": "array", "items": URL})),
+        error=_or_null(_object("code message", code=STRING, message=STRING)),
+    ),
+    "Credits": _object("current_credits", current_credits=INTEGER),
+    "Model": _object(
+        "id display_name category base_credits api_status params",
+        id=STRING,
+        display_name=STRING,
+        category={"enum": ["image", "video", "audio", "chat"]},
+        runtime=STRING,
+        base_credits=INTEGER,
+        billing_type={"enum": ["FIXED", "METERED", "TOKEN_BASED"]},
+        supported_modes=STRINGS,
+        max_prompt_length=_or_null(INTEGER),
+        reference_media=_or_null({"type": "object"}),
+        params={"type": "array", "items": {"type": "object"}},
+        api_status={"enum": ["available", "coming_soon", "studio_only"]},
+        api_input_status=STRING,
+        supported_api_inputs=STRINGS,
+        file_kinds=STRINGS,
+    ),
+    "ModelList": _object("object data", object={"const": "list"}, data={"type": "array", "items": _ref("Model")}),
+    "ErrorEnvelope": _object(
+        "error",
+        error=_object(
+            "code message requestId",
+            code={"type": "string", "examples": sorted(STATUS_OF)},
+            message=STRING,
+            requestId=STRING,
+        ),
+    ),
+}
+
+OPERATIONS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "GET /api/v1/models": {
+        "id": "listModels",
+        "summary": "All models of the public layer.",
+        "answer": _content("The models.", _ref("ModelList")),
+    },
+    "GET /api/v1/openapi.json": {
+        "id": "getOpenApi",
+        "summary": "This document.",
+        "answer": _content("This document.", {"type": "object"}),
+    },
+    "POST /api/v1/generations": {
+        "id": "createGeneration",
+        "summary": "Order an image, a video or a sound.",
+        "parameters": [
+            {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "minLength": 1, "maxLength": 255}}
+        ],
+        "body": _ref("GenerationRequest"),
+        "answer": _content("The queued generation, or the stored answer of a replayed key.", _ref("Generation")),
+    },
+    "GET /api/v1/generations/{task_id}": {
+        "id": "getGeneration",
+        "summary": "One generation as it stands now.",
+        "answer": _content("The generation.", _ref("Generation")),
+    },
+    "GET /api/v1/credits": {
+        "id": "getCredits",
+        "summary": "What the account can spend.",
+        "answer": _content("The balance.", _ref("Credits")),
+    },
+    "GET /results/{task_id}/{name}": {
+        "id": "getResultFile",
+        "summary": "A file of a succeeded generation; needs no key.",
+        "answer": _content("The file.", {"type": "string", "format": "binary"}, "application/octet-stream"),
+    },
+}
+"""What a document says of each route, by its name."""
