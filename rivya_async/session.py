@@ -275,18 +275,16 @@ class RivyaSession:
         """
         downloader = self._open_engine().downloader
         urls, stem = _downloads(source)
-        target = Path(to)
-        is_file = bool(target.suffix) and not target.is_dir() and not os.fspath(to).endswith(("/", os.sep))
-        folder, stem = (target.parent, target.stem) if is_file else (target, stem)
+        folder, name = _place(to)
         paths = []
         for number, url in enumerate(urls, 1):
-            numbered = stem if number == 1 else f"{stem}-{number}"
-            name = f"{numbered}{target.suffix}" if is_file else None
-            paths.append(await downloader.download(url, folder, name, stem=numbered, overwrite=overwrite))
+            suffix = "" if number == 1 else f"-{number}"
+            named = None if name is None else f"{name.stem}{suffix}{name.suffix}"
+            paths.append(await downloader.download(url, folder, named, stem=stem + suffix, overwrite=overwrite))
         return paths
 
     def _open_engine(self) -> Engine:
-        """The engine of this session, made on first use; refuses a closed session, another loop and a forked process."""
+        """The engine, made on first use. Refuses a closed session, another loop and a forked process."""
         loop = asyncio.get_running_loop()
         if self._closed:
             raise ConfigurationError("this session is closed: make a new RivyaSession")
@@ -314,3 +312,11 @@ def _downloads(source: Generation | str) -> tuple[Sequence[str], str]:
     if not source.urls:
         raise ConfigurationError(f"{source.id} has no files: it is {source.status!r}, wait for it to succeed first")
     return source.urls, safe_stem(source.id)
+
+
+def _place(to: str | os.PathLike[str]) -> tuple[Path, Path | None]:
+    """A folder, and the name of the file in it if `to` names one."""
+    target = Path(to)
+    if not target.suffix or target.is_dir() or os.fspath(to).endswith(("/", os.sep)):
+        return target, None
+    return target.parent, Path(target.name)
