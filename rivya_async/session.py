@@ -41,10 +41,11 @@ class RivyaSession:
 
     Closing is gentle: waits end with `SessionClosed`, requests in flight come to their end, none begins.
 
-    >>> async def main(base_url, api_key):
-    ...     async with RivyaSession(api_key, base_url=base_url) as session:
-    ...         cat = await session.generate("z-image", "A cat on a red sofa")
-    ...         return await session.download(cat, "out/")
+    >>> async def main():
+    ...     async with Sandbox() as sandbox, RivyaSession(sandbox.api_key, base_url=sandbox.base_url) as session:
+    ...         return await session.credits.retrieve()
+    >>> asyncio.run(main())
+    Credits(current_credits=1000000, extra={})
     """
 
     def __init__(
@@ -131,7 +132,10 @@ class RivyaSession:
         key. Pass a key of your own if you must know it beforehand.
 
         >>> async def buy(session):
-        ...     return await session.submit("z-image", "A red kite", params={"aspect_ratio": "16:9"})
+        ...     job = await session.submit("z-image", "A red kite", params={"aspect_ratio": "16:9"})
+        ...     return job.status
+        >>> in_sandbox(buy)
+        'queued'
         """
         return await self.generations.create(
             model,
@@ -164,8 +168,12 @@ class RivyaSession:
         `DeadlineExceeded` with the task id at the timeout: the job goes on, wait again. `SessionClosed` if the session
         closes. Cancelling it ends this wait only.
 
-        >>> async def resume(session, task_id):
-        ...     return await session.wait_for(task_id, timeout=600)
+        >>> async def resume(session):
+        ...     task_id = (await session.submit("z-image", "A red kite")).id
+        ...     job = await session.wait_for(task_id, timeout=600)
+        ...     return job.status
+        >>> in_sandbox(resume)
+        'succeeded'
         """
         return await self.generations.wait_for(
             job, timeout=timeout, poll=poll, on_update=on_update, raise_on_failure=raise_on_failure
@@ -189,8 +197,12 @@ class RivyaSession:
         `timeout` in seconds bounds both; a purchase on its way is not cut. `on_update` hears of the first record too.
         Cancelling it after the purchase leaves the job running: the `CancelledError` has a note with the task id.
 
-        >>> async def batch(session, prompts):
-        ...     return await asyncio.gather(*(session.generate("z-image", prompt) for prompt in prompts))
+        >>> async def batch(session):
+        ...     prompts = ["A red kite", "A blue whale"]
+        ...     jobs = await asyncio.gather(*(session.generate("z-image", prompt) for prompt in prompts))
+        ...     return [job.status for job in jobs]
+        >>> in_sandbox(batch)
+        ['succeeded', 'succeeded']
         """
         job = as_request(
             model,
@@ -214,9 +226,11 @@ class RivyaSession:
         Raises as `wait_for` does otherwise. Leaving the loop ends this wait only; close the generator
         (`contextlib.aclosing`) to end it at once.
 
-        >>> async def follow(session, task_id):
-        ...     async for generation in session.watch(task_id):
-        ...         print(generation.status)
+        >>> async def follow(session):
+        ...     job = await session.submit("z-image", "A red kite")
+        ...     return [snapshot.status async for snapshot in session.watch(job)][-1]
+        >>> in_sandbox(follow)
+        'succeeded'
         """
         return self.generations.watch(job, timeout=timeout, poll=poll)
 
@@ -233,8 +247,11 @@ class RivyaSession:
         be waited for (a 404, a 401) does not end the others: its error is raised when they have all ended. Leaving the
         loop ends these waits only.
 
-        >>> async def collect(session, task_ids):
-        ...     return [generation async for generation in session.as_completed(task_ids)]
+        >>> async def collect(session):
+        ...     jobs = [await session.submit("z-image", prompt) for prompt in ("A red kite", "A blue whale")]
+        ...     return {ended.id async for ended in session.as_completed(jobs)} == {job.id for job in jobs}
+        >>> in_sandbox(collect)
+        True
         """
         return self.generations.as_completed(jobs, timeout=timeout, poll=poll)
 
@@ -251,9 +268,11 @@ class RivyaSession:
         others. What the source raises is raised after the outcomes of all requests taken from it. Leaving the loop
         early cancels what is left: jobs that are bought go on at the service.
 
-        >>> async def run(session, requests):
-        ...     async for outcome in session.map(requests, max_in_flight=20):
-        ...         print(outcome.ok, outcome.generation)
+        >>> async def run(session):
+        ...     requests = (GenerationRequest("z-image", f"Poster number {n}") for n in range(5))
+        ...     return [outcome.ok async for outcome in session.map(requests, max_in_flight=2)]
+        >>> in_sandbox(run)
+        [True, True, True, True, True]
         """
         return self.generations.map(requests, max_in_flight=max_in_flight, ordered=ordered)
 
@@ -270,8 +289,11 @@ class RivyaSession:
         Raises `ConfigurationError` where the job has no result, or a file exists and `overwrite` is not set, and what
         any read can raise.
 
-        >>> async def save(session, generation):
-        ...     return await session.download(generation, "out/")
+        >>> async def save(session):
+        ...     kite = await session.generate("z-image", "A red kite")
+        ...     return await session.download(kite, "kites/red.png")
+        >>> in_sandbox(save)
+        [PosixPath('kites/red.png')]
         """
         downloader = self._open_engine().downloader
         urls, stem = _downloads(source)
