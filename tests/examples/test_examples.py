@@ -1,0 +1,127 @@
+"""Every example is started for real, as its docstring says, against a sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+from PIL import Image
+
+from rivya_async.sandbox import Sandbox
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+IDLE_SECONDS = 0.05
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    async with Sandbox(speed=100.0) as running:
+        yield running
+
+
+def environment(sandbox: Sandbox) -> Mapping[str, str]:
+    return {**os.environ, "RIVYA_API_KEY": sandbox.api_key, "RIVYA_BASE_URL": sandbox.base_url}
+
+
+async def run(sandbox: Sandbox, cwd: Path, name: str, *arguments: str, stdin: str = "") -> str:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-Werror",
+        EXAMPLES / name,
+        *arguments,
+        cwd=cwd,
+        env=environment(sandbox),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate(stdin.encode())
+    assert (process.returncode, err.decode()) == (0, "")
+    return out.decode()
+
+
+async def test_gather_buys_and_saves_every_prompt(sandbox: Sandbox, tmp_path: Path) -> None:
+    lines = (await run(sandbox, tmp_path, "gather.py", "A red kite", "A blue whale")).splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        with Image.open(tmp_path / line.split()[-1]) as picture:
+            assert picture.format == "PNG"
+
+
+async def test_back_pressure_answers_every_line(sandbox: Sandbox, tmp_path: Path) -> None:
+    prompts = [f"Poster number {number}" for number in range(30)]
+    lines = (await run(sandbox, tmp_path, "back_pressure.py", stdin="\n".join([*prompts, "[fail]"]))).splitlines()
+    assert sorted(line.split()[0] for line in lines) == ["done"] * 30 + ["lost"]
+    assert sandbox.received.purchases == 31
+
+
+async def test_resume_finishes_what_another_process_bought(tmp_path: Path) -> None:
+    async with Sandbox(speed=30.0) as sandbox:
+        task_id = (await run(sandbox, tmp_path, "resume.py")).strip()
+        saved = (await run(sandbox, tmp_path, "resume.py", task_id)).strip()
+        assert sandbox.received.purchases == 1
+    assert (tmp_path / saved).stat().st_size > 0
+
+
+@pytest.mark.parametrize("name", ["aiohttp_app.py", "fastapi_app.py"])
+async def test_a_web_app_makes_pictures(sandbox: Sandbox, name: str) -> None:
+    async with serving(sandbox, name) as url, aiohttp.ClientSession() as browser:
+        pages = await asyncio.gather(*(ask(browser, url, f"A kite, number {number}") for number in range(5)))
+        assert len({page["id"] for page in pages}) == 5
+        async with browser.get(pages[0]["url"]) as picture:
+            assert picture.content_type == "image/png"
+
+
+async def ask(browser: aiohttp.ClientSession, url: str, prompt: str) -> dict[str, str]:
+    async with browser.post(f"{url}/pictures", json={"prompt": prompt}) as answer:
+        assert answer.status == 200
+        page: dict[str, str] = json.loads(await answer.read())
+        return page
+
+
+@asynccontextmanager
+async def serving(sandbox: Sandbox, name: str) -> AsyncIterator[str]:
+    """The app in a process of its own, as its docstring starts it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    uvicorn = ("-m", "uvicorn", "--app-dir", str(EXAMPLES), "fastapi_app:app", "--port", port)
+    arguments = uvicorn if name == "fastapi_app.py" else (str(EXAMPLES / name), port)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, env=environment(sandbox), stdout=asyncio.subprocess.DEVNULL
+    )
+    try:
+        await listening(int(port))
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def listening(port: int) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(IDLE_SECONDS)
+            else:
+                writer.close()
+                await writer.wait_closed()
+                return
+
+
+def test_every_example_is_short_and_tested() -> None:
+    tested = set(re.findall(r'"(\w+\.py)"', Path(__file__).read_text()))
+    for example in EXAMPLES.glob("*.py"):
+        assert example.name in tested
+        assert len(example.read_text().splitlines()) <= 45, example.name
