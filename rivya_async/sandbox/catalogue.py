@@ -61,9 +61,9 @@ class Model:
         return self.category == "chat"
 
     def filled(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """`params` with the documented defaults where the caller gave nothing."""
-        defaults = {param.key: param.default for param in self.params if param.default is not None}
-        return {**defaults, **params}
+        """The `params` that this model knows, with the documented defaults where the caller gave nothing."""
+        values = {param.key: params.get(param.key, param.default) for param in self.params}
+        return {key: value for key, value in values.items() if value is not None}
 
 
 @attrs.frozen

@@ -10,18 +10,25 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from .answer import HTML_TYPE, JSON_TYPE, Answer, envelope
 from .refused import NO_HEADERS, code_of
 
-API_PREFIX = "/api/v1/"
+API_PREFIX: Final = "/api/v1/"
+
+SHOWN_BYTES: Final = 80
+"""Bytes of a body that the repr of a fault shows."""
 
 
 def _bytes_or_none(body: bytes | str | None) -> bytes | None:
     return body.encode() if isinstance(body, str) else body
+
+
+def _short(body: bytes | None) -> str:
+    return repr(body if body is None or len(body) <= SHOWN_BYTES else body[:SHOWN_BYTES] + b"...")
 
 
 def _frozen_nth(nth: int | Collection[int] | None) -> frozenset[int] | None:
@@ -67,7 +74,7 @@ class Fault:
     key: str | None = None
     status: int | None = None
     code: str | None = None
-    body: bytes | None = attrs.field(default=None, converter=_bytes_or_none)
+    body: bytes | None = attrs.field(default=None, converter=_bytes_or_none, repr=_short)
     headers: Mapping[str, str] = NO_HEADERS
     retry_after: str | None = attrs.field(default=None, converter=_text_or_none)
     delay: float = 0.0
@@ -150,17 +157,23 @@ class Faults:
     Every fault counts the requests that it covers, also those that another fault hit.
     """
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, routes: Collection[str], seed: int = 0) -> None:
+        self._routes = tuple(routes)
         self._seed = seed
         self._added = 0
         self._armed: list[_Armed] = []
 
     def add(self, fault: Fault | None = None, **fields: Any) -> Fault:
-        """Put a fault in force: one made before, or one made from these fields. Returns it, for `remove`."""
+        """Put a fault in force: one made before, or one made from these fields. Returns it, for `remove`.
+
+        ValueError if the fault makes no sense, or names a route that the sandbox does not have.
+        """
         if fault is None:
             fault = Fault(**fields)
         elif fields:
             raise ValueError("give a Fault or its fields, not both")
+        if fault.route is not None and fault.route not in self._routes:
+            raise ValueError(f"there is no route {fault.route!r}; the routes are {', '.join(self._routes)}")
         self._added += 1
         dice = random.Random(f"{self._seed}/fault/{self._added}")  # noqa: S311  repeatable faults, not a secret
         self._armed.append(_Armed(fault, dice))

@@ -10,7 +10,7 @@ from typing import Final, Self
 
 from aiohttp import web
 
-from .app import Api
+from .app import ROUTES, Api
 from .door import Door
 from .faults import Faults
 from .keys import ALL_SCOPES
@@ -60,7 +60,7 @@ class Sandbox:
     ) -> None:
         self.world = World(seed=seed, speed=speed, failure_rate=failure_rate)
         self.received = Received()
-        self.faults = Faults(seed)
+        self.faults = Faults([route.name for route in ROUTES], seed)
         self._clock = clock
         self._host = host
         self._port = port

@@ -42,8 +42,7 @@ class Task:
     @property
     def file_count(self) -> int:
         """How many files a success gives: `params.max_images` where the model has it, else 1."""
-        count = self.params.get("max_images", 1)
-        return int(count) if isinstance(count, int | float) else 1
+        return int(self.params.get("max_images", 1))
 
 
 def encode(task: Task, status: str, urls: Sequence[str] = ()) -> bytes:

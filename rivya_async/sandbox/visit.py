@@ -37,6 +37,8 @@ class Visit:
 
     async def read(self) -> bytes:
         """The whole body; raises `Refused` if it is too large or does not arrive."""
+        if self.request.headers.get("Expect", "").lower() == "100-continue" and self.request.transport:
+            self.request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
             self.body = await self.request.read()
         except web.HTTPRequestEntityTooLarge as error:
