@@ -1,0 +1,52 @@
+"""Every code block of the README is run: Python as a script, shell lines by bash. CI runs the two set-up commands."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+PYTHON = [code for language, code in BLOCKS if language == "python"]
+SHELL = [line for language, code in BLOCKS if language == "bash" for line in code.splitlines() if line]
+SET_UP = "python3 -m venv "
+
+
+async def run(cwd: Path, *command: str) -> str:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment |= {"RIVYA_API_KEY": "", "RIVYA_BASE_URL": ""}
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=cwd, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    return out.decode()
+
+
+@pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
+async def test_python_block(code: str, tmp_path: Path) -> None:
+    await run(tmp_path, sys.executable, "-Werror", "-c", code)
+
+
+@pytest.mark.parametrize("line", [line for line in SHELL if not line.startswith(SET_UP)])
+async def test_shell_line(line: str, tmp_path: Path) -> None:
+    assert await run(tmp_path, "bash", "-c", line)
+
+
+def test_the_two_set_up_commands_are_what_ci_runs() -> None:
+    assert len([line for line in SHELL if line.startswith(SET_UP)]) == 2
+    assert f"'^{SET_UP}'" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_first_example_has_ten_lines() -> None:
+    assert len([line for line in PYTHON[0].splitlines() if line]) <= 10
+
+
+def test_every_block_names_its_language_or_is_a_drawing() -> None:
+    assert {language for language, _ in BLOCKS} == {"python", "bash"}
