@@ -1,4 +1,4 @@
-"""The project's commands. Plain `nox` runs what CI runs; each session uses the environment that nox was installed in."""
+"""The commands of this project. Plain `nox` runs what CI runs, in the environment that nox was installed in."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(python=False)
 def types(session: nox.Session) -> None:
     run(session, "mypy")
-    run(session, "pyright")
+    run(session, "pyright", "--pythonpath", sys.executable)
 
 
 @nox.session(python=False)

@@ -31,16 +31,16 @@ if TYPE_CHECKING:
         ValidationFailed,
         WaitError,
     )
+    from ._core.generation_request import GenerationRequest
+    from ._core.outcome import Outcome
     from ._core.policies import PollPolicy, RetryPolicy, Timeouts
     from ._core.records import (
         Credits,
         Generation,
         GenerationError,
-        GenerationRequest,
         GenerationResult,
         Model,
         ModelParam,
-        Outcome,
         ReferenceMedia,
         Status,
     )
@@ -97,11 +97,10 @@ _HOMES = {
         "InsufficientCredits NotFound NotSent OutcomeUnknown RateLimited RivyaError ScopeDenied ServerError "
         "SessionClosed SessionConflict Unauthorized ValidationFailed WaitError"
     ),
+    "._core.generation_request": "GenerationRequest",
+    "._core.outcome": "Outcome",
     "._core.policies": "PollPolicy RetryPolicy Timeouts",
-    "._core.records": (
-        "Credits Generation GenerationError GenerationRequest GenerationResult Model ModelParam Outcome "
-        "ReferenceMedia Status"
-    ),
+    "._core.records": ("Credits Generation GenerationError GenerationResult Model ModelParam ReferenceMedia Status"),
     "._engine.hooks": "AttemptDetails Hooks PollDetails RetryDetails",
     ".session": "RivyaSession",
 }

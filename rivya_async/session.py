@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 from ._core import assumed
 from ._core.errors import ConfigurationError
 from ._core.filenames import safe_stem, stem_of
+from ._core.generation_request import GenerationRequest
+from ._core.outcome import Outcome
 from ._core.policies import PollPolicy, RetryPolicy, Timeouts
-from ._core.records import Generation, GenerationRequest, Outcome, ReferenceMedia
+from ._core.records import Generation, ReferenceMedia
 from ._core.settings import Settings
 from ._engine.ambient import Ambient
 from ._engine.engine import Engine
@@ -148,7 +150,7 @@ class RivyaSession:
 
     async def wait_for(
         self,
-        job: Generation | str,
+        generation_or_task_id: Generation | str,
         *,
         timeout: float | FromPolicy | None = FROM_POLICY,
         poll: PollPolicy | None = None,
@@ -157,7 +159,7 @@ class RivyaSession:
     ) -> Generation:
         """Wait until a job has ended and return its terminal record.
 
-        `job` is a record or a task id, of this process or another. `timeout` in seconds: None waits for ever, left out
+        The task may be of this process or another. `timeout` in seconds: None waits for ever, left out
         it is the policy's. `on_update` is called, or awaited, for each changed snapshot, the terminal one last.
 
         Transient faults of a poll never end a wait before its deadline; a 401 or 403 does, and so does a 404, but for a
@@ -176,7 +178,11 @@ class RivyaSession:
         'succeeded'
         """
         return await self.generations.wait_for(
-            job, timeout=timeout, poll=poll, on_update=on_update, raise_on_failure=raise_on_failure
+            generation_or_task_id,
+            timeout=timeout,
+            poll=poll,
+            on_update=on_update,
+            raise_on_failure=raise_on_failure,
         )
 
     async def generate(
@@ -216,7 +222,7 @@ class RivyaSession:
 
     def watch(
         self,
-        job: Generation | str,
+        generation_or_task_id: Generation | str,
         *,
         timeout: float | FromPolicy | None = FROM_POLICY,
         poll: PollPolicy | None = None,
@@ -232,11 +238,11 @@ class RivyaSession:
         >>> in_sandbox(follow)
         'succeeded'
         """
-        return self.generations.watch(job, timeout=timeout, poll=poll)
+        return self.generations.watch(generation_or_task_id, timeout=timeout, poll=poll)
 
     def as_completed(
         self,
-        jobs: Iterable[Generation | str],
+        generations_or_task_ids: Iterable[Generation | str],
         *,
         timeout: float | FromPolicy | None = FROM_POLICY,
         poll: PollPolicy | None = None,
@@ -253,7 +259,7 @@ class RivyaSession:
         >>> in_sandbox(collect)
         True
         """
-        return self.generations.as_completed(jobs, timeout=timeout, poll=poll)
+        return self.generations.as_completed(generations_or_task_ids, timeout=timeout, poll=poll)
 
     def map(
         self,
@@ -277,7 +283,7 @@ class RivyaSession:
         return self.generations.map(requests, max_in_flight=max_in_flight, ordered=ordered)
 
     async def download(
-        self, source: Generation | str, to: str | os.PathLike[str], *, overwrite: bool = False
+        self, generation_or_url: Generation | str, to: str | os.PathLike[str], *, overwrite: bool = False
     ) -> list[Path]:
         """Save the files of a succeeded job, or of one URL, and return their paths.
 
@@ -296,7 +302,7 @@ class RivyaSession:
         [PosixPath('kites/red.png')]
         """
         downloader = self._open_engine().downloader
-        urls, stem = _downloads(source)
+        urls, stem = _downloads(generation_or_url)
         folder, name = _place(to)
         paths = []
         for number, url in enumerate(urls, 1):

@@ -14,7 +14,7 @@ from .message import Request, Response
 from .records import Credits, Generation, ModelList
 
 if TYPE_CHECKING:
-    from .records import GenerationRequest
+    from .generation_request import GenerationRequest
 
 T = TypeVar("T")
 

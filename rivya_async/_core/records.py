@@ -6,15 +6,12 @@ section of the public contract in brackets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
 import attrs
-
-from . import assumed
-from .errors import ConfigurationError, GenerationFailed
 
 Amount = int | float
 """A number of credits. The service documents whole numbers; a fraction is kept as it is."""
@@ -135,90 +132,6 @@ class ReferenceMedia:
 
 
 @attrs.frozen
-class GenerationRequest:
-    """A job to buy [6]. Keys of `params` belong to the model and are never renamed.
-
-    Raises `ConfigurationError` where it could not be a job for any model.
-
-    >>> GenerationRequest("z-image", "A red kite", params={"aspect_ratio": "16:9"}).model
-    'z-image'
-    """
-
-    model: str
-    prompt: str | None = None
-    params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, hash=False)
-    references: Sequence[ReferenceMedia] = attrs.field(default=(), kw_only=True, hash=False)
-    client_request_id: str | None = attrs.field(default=None, kw_only=True)
-    idempotency_key: str | None = attrs.field(default=None, kw_only=True)
-
-    def __attrs_post_init__(self) -> None:
-        if not isinstance(self.model, str) or not self.model:
-            raise ConfigurationError(f"model must be the id of a model, such as 'z-image', not {self.model!r}")
-        if self.prompt is not None and not isinstance(self.prompt, str):
-            raise ConfigurationError(f"prompt must be a string, not {type(self.prompt).__name__}")
-        if not isinstance(self.params, Mapping):
-            raise ConfigurationError(f"params must be a mapping, not {type(self.params).__name__}")
-        self._check_references()
-        self._check_client_request_id()
-
-    def _check_references(self) -> None:
-        if isinstance(self.references, ReferenceMedia | str) or not isinstance(self.references, Sequence):
-            raise ConfigurationError("references must be a list of ReferenceMedia")
-        for reference in self.references:
-            if not isinstance(reference, ReferenceMedia):
-                raise ConfigurationError(
-                    f"a reference must be a ReferenceMedia with a URL, not {type(reference).__name__}"
-                )
-        if self.references and "referenceMediaItems" in self.params:
-            raise ConfigurationError("give references either as references=... or in params, not both")
-
-    def _check_client_request_id(self) -> None:
-        name = self.client_request_id
-        if name is not None and (
-            not isinstance(name, str) or not 1 <= len(name) <= assumed.CLIENT_REQUEST_ID_MAX_LENGTH
-        ):
-            raise ConfigurationError(
-                f"client_request_id must be a string of 1 to {assumed.CLIENT_REQUEST_ID_MAX_LENGTH} characters"
-            )
-
-    def to_wire(self) -> dict[str, Any]:
-        """The body of the request, with the references in `params.referenceMediaItems`."""
-        params = dict(self.params)
-        if self.references:
-            params["referenceMediaItems"] = [reference.to_wire() for reference in self.references]
-        body: dict[str, Any] = {"model": self.model}
-        if self.prompt is not None:
-            body["prompt"] = self.prompt
-        if params:
-            body["params"] = params
-        if self.client_request_id is not None:
-            body["client_request_id"] = self.client_request_id
-        return body
-
-
-@attrs.frozen
-class Outcome:
-    """How one request of `map` ended: with a record, with an error, or, where the service failed the job, with both."""
-
-    request: GenerationRequest
-    generation: Generation | None = None
-    error: Exception | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether the job succeeded."""
-        return self.error is None
-
-    def unwrap(self) -> Generation:
-        """The succeeded record; raises the error otherwise."""
-        if self.error is not None:
-            raise self.error
-        if self.generation is None:
-            raise ConfigurationError("this outcome holds neither a record nor an error")
-        return self.generation
-
-
-@attrs.frozen
 class ModelParam:
     """One parameter of a model [5]: `type` is `select`, `number`, `text` or `array`, all open strings."""
 
@@ -283,16 +196,3 @@ class Credits:
 
     current_credits: Amount
     extra: Mapping[str, Any] = _extra()
-
-
-def unwrapped(generation: Generation) -> Generation:
-    """The record of an ended job, or `GenerationFailed` in its place."""
-    if generation.failed:
-        why = f"{generation.error.code}: {generation.error.message}" if generation.error else "no reason given"
-        raise GenerationFailed(
-            f"the service ended {generation.id} ({generation.model}) as failed: {why}. "
-            "A new submit is a new purchase; what a failed job held goes back to the balance.",
-            task_id=generation.id,
-            last=generation,
-        )
-    return generation

@@ -11,8 +11,10 @@ import attrs
 
 from .._core import endpoints
 from .._core.errors import ConfigurationError, WaitError
+from .._core.generation_request import GenerationRequest
+from .._core.outcome import Outcome, unwrapped
 from .._core.policies import PollPolicy, checked_timeout
-from .._core.records import Generation, GenerationRequest, Outcome, ReferenceMedia, unwrapped
+from .._core.records import Generation, ReferenceMedia
 from .._engine.fan_out import fan_out
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ class Generations:
 
     async def wait_for(
         self,
-        job: Generation | str,
+        generation_or_task_id: Generation | str,
         *,
         timeout: float | FromPolicy | None = FROM_POLICY,
         poll: PollPolicy | None = None,
@@ -80,7 +82,7 @@ class Generations:
         """Wait for a job to end; see `RivyaSession.wait_for`."""
         policy = poll or self._poll
         deadline = self._deadline(timeout, policy)
-        ended = await self._end_of(job, policy, deadline, on_update)
+        ended = await self._end_of(generation_or_task_id, policy, deadline, on_update)
         return unwrapped(ended) if raise_on_failure else ended
 
     async def generate(
@@ -108,26 +110,26 @@ class Generations:
 
     def watch(
         self,
-        job: Generation | str,
+        generation_or_task_id: Generation | str,
         *,
         timeout: float | FromPolicy | None = FROM_POLICY,
         poll: PollPolicy | None = None,
     ) -> AsyncGenerator[Generation]:
         """Every changed snapshot of a job; see `RivyaSession.watch`."""
         policy = poll or self._poll
-        task_id, last = _named(job)
+        task_id, last = _named(generation_or_task_id)
         return self._engine().poller.updates_of(task_id, last, policy, self._deadline(timeout, policy))
 
     def as_completed(
         self,
-        jobs: Iterable[Generation | str],
+        generations_or_task_ids: Iterable[Generation | str],
         *,
         timeout: float | FromPolicy | None = FROM_POLICY,
         poll: PollPolicy | None = None,
     ) -> AsyncGenerator[Generation]:
         """The records of many jobs as they end; see `RivyaSession.as_completed`."""
         policy = poll or self._poll
-        named = dict(_named(job) for job in jobs)
+        named = dict(map(_named, generations_or_task_ids))
         return self._engine().poller.ends_of(named, policy, self._deadline(timeout, policy))
 
     def map(

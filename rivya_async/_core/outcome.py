@@ -1,0 +1,44 @@
+"""How a purchase ended: a record or an error."""
+
+from __future__ import annotations
+
+import attrs
+
+from .errors import ConfigurationError, GenerationFailed
+from .generation_request import GenerationRequest
+from .records import Generation
+
+
+@attrs.frozen
+class Outcome:
+    """How one request of `map` ended: with a record, with an error, or, where the service failed the job, with both."""
+
+    request: GenerationRequest
+    generation: Generation | None = None
+    error: Exception | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the job succeeded."""
+        return self.error is None
+
+    def unwrap(self) -> Generation:
+        """The succeeded record; raises the error otherwise."""
+        if self.error is not None:
+            raise self.error
+        if self.generation is None:
+            raise ConfigurationError("this outcome holds neither a record nor an error")
+        return self.generation
+
+
+def unwrapped(generation: Generation) -> Generation:
+    """The record of an ended job, or `GenerationFailed` in its place."""
+    if generation.failed:
+        why = f"{generation.error.code}: {generation.error.message}" if generation.error else "no reason given"
+        raise GenerationFailed(
+            f"the service ended {generation.id} ({generation.model}) as failed: {why}. "
+            "A new submit is a new purchase; what a failed job held goes back to the balance.",
+            task_id=generation.id,
+            last=generation,
+        )
+    return generation
