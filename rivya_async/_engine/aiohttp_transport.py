@@ -62,6 +62,7 @@ class AiohttpTransport:
 
     async def send(self, request: Request) -> Response:
         """Send it once and read the answer to its end."""
+        self._check_open()
         url = URL(self._settings.base_url + request.path, encoded=True)
         try:
             async with self._http.request(
@@ -84,6 +85,7 @@ class AiohttpTransport:
     @asynccontextmanager
     async def fetch(self, url: str) -> AsyncIterator[_Fetched]:
         """GET an absolute URL of any host, without the API key, and stream the answer."""
+        self._check_open()
         address = _absolute(url)
         try:
             response = await self._http.get(address, timeout=self._fetch_timeout, middlewares=SEND_ONCE)
@@ -98,6 +100,10 @@ class AiohttpTransport:
                 response.close()
             return
         raise failure
+
+    def _check_open(self) -> None:
+        if self._http.closed:
+            raise ConfigurationError("the session's connections are closed: make a new RivyaSession")
 
     async def aclose(self) -> None:
         """Close every connection of our own."""
