@@ -318,3 +318,9 @@ async def test_faults_also_strike_unknown_paths_and_refused_keys() -> None:
         assert (await on.ask("GET", "/api/v1/nothing")).status == 503
         assert (await on.ask("GET", "/api/v1/credits", key="")).status == 503
         assert (await on.ask("GET", "/elsewhere")).status == 404
+
+
+async def test_an_answer_may_be_far_too_long() -> None:
+    async with bench() as on:
+        on.sandbox.faults.add(route=CREDITS, body=b'{"x": "' + b"x" * 5_000_000 + b'"}')
+        assert len((await balance(on)).raw) == 5_000_009
