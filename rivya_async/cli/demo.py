@@ -1,0 +1,124 @@
+"""`rivya demo`: a mixed batch, carried out before the user's eyes, and a contact sheet of what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from datetime import datetime
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from .._core.errors import ConfigurationError
+from .conduct import conduct, exit_code, made
+from .contact_sheet import Card, Medium, Sheet, page
+from .demo_jobs import requests
+from .failures import message_of
+from .jobs import Job
+from .media import mime_type, poster, shape
+from .render import credits_text, plural, seconds
+from .target import embedded, service
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from .jobs import Ledger
+    from .output import Output
+    from .target import Target
+
+PAGE: str = "index.html"
+
+
+async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
+    """Buy the batch, from the embedded sandbox unless --live, and write the sheet, whatever failed."""
+    opened = _opened(arguments, output)
+    folder = made(arguments.output)
+    ledger.folder = arguments.output
+    ledger.dies_with_us = not arguments.live
+    ledger.jobs = [Job(number, request) for number, request in enumerate(requests(lambda: str(uuid.uuid4())), 1)]
+    began = monotonic()
+    async with opened as target:
+        await _announce(target, ledger, output, is_live=arguments.live)
+        await conduct(target, ledger, output, tell_files=False)
+    took = monotonic() - began
+    where = await asyncio.to_thread(_write, folder, ledger, took, is_live=arguments.live)
+    _sum_up(ledger, output, where, took, is_live=arguments.live)
+    return exit_code(ledger)
+
+
+def _opened(arguments: Namespace, output: Output) -> AbstractAsyncContextManager[Target]:
+    if not arguments.live:
+        return embedded(output, speed=arguments.speed, seed=arguments.seed)
+    if arguments.speed is not None or arguments.seed is not None:
+        raise ConfigurationError("--speed and --seed belong to the sandbox: leave them or --live out")
+    return service()
+
+
+async def _announce(target: Target, ledger: Ledger, output: Output, *, is_live: bool) -> None:
+    if not is_live:
+        output.note(f"{plural(len(ledger.jobs), 'job')} on the embedded sandbox: no account, nothing is bought.")
+        return
+    prices = {model.id: model.base_credits or 0 for model in await target.session.models.list()}
+    least = sum(prices.get(job.model, 0) for job in ledger)
+    output.note(f"{plural(len(ledger.jobs), 'job')} at the real service, from {credits_text(least)}.")
+
+
+def _write(folder: Path, ledger: Ledger, took: float, *, is_live: bool) -> Path:
+    sheet = Sheet(
+        title="Contact sheet",
+        made_by="The Rivya API" if is_live else "The Rivya sandbox",
+        made_at=datetime.now().astimezone().strftime("%d %B %Y, %H:%M"),  # noqa: TID251 - a date on a page, no decision
+        took=took,
+        cards=[_card(job) for job in ledger],
+    )
+    where = folder / PAGE
+    where.write_text(page(sheet), encoding="utf-8")
+    return where
+
+
+def _card(job: Job) -> Card:
+    duration = job.record.duration if job.record else None
+    return Card(
+        model=job.model,
+        prompt=job.prompt,
+        params=dict(job.request.params) if job.request else {},
+        status=job.status,
+        task_id=job.task_id,
+        duration=job.seconds if duration is None else duration.total_seconds(),
+        credits=job.credits,
+        media=[_medium(path) for path in job.files],
+        problem=None if job.error is None else message_of(job.error),
+    )
+
+
+def _medium(path: Path) -> Medium:
+    kind = mime_type(path)
+    return Medium(
+        path.name,
+        kind,
+        path.read_bytes(),
+        poster=poster(path) if kind.startswith("video/") else None,
+        shape=shape(path) if kind.startswith("audio/") else (),
+    )
+
+
+def _sum_up(ledger: Ledger, output: Output, where: Path, took: float, *, is_live: bool) -> None:
+    good = sum(job.error is None for job in ledger)
+    spent = sum(job.credits for job in ledger)
+    output.result(
+        {
+            "folder": str(where.parent),
+            "page": str(where),
+            "jobs": len(ledger.jobs),
+            "succeeded": good,
+            "failed": len(ledger.jobs) - good,
+            "credits": spent,
+            "seconds": round(took, 3),
+            "live": is_live,
+        },
+        text=(
+            f"{good} of {plural(len(ledger.jobs), 'job')} in {seconds(took)}, {credits_text(spent)}"
+            f"{'' if is_live else ' of play money'}.\nContact sheet: {where.resolve().as_uri()}"
+        ),
+    )

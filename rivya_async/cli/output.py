@@ -1,0 +1,77 @@
+"""All that a command writes: results on stdout, everything else on stderr, as text or as JSON lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from .._core.settings import KEY_VARIABLE
+from .exit_codes import ExitCode
+from .failures import as_json, message_of, next_step
+from .render import farewell, farewell_json, one_line
+
+if TYPE_CHECKING:
+    from .jobs import Ledger
+
+MASK: Final = "rvya_sk_***"
+
+
+class Output:
+    """Where a command writes. In JSON mode stdout holds JSON lines, stderr lines of `{"error": ...}`, nothing else.
+
+    API keys are masked in whatever is written, should a foreign message ever quote one.
+    """
+
+    def __init__(self, *, is_json: bool) -> None:
+        self.is_json = is_json
+        self._secrets: list[str] = []
+        self.mask(os.environ.get(KEY_VARIABLE))
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="replace")  # a terminal without our letters is no reason to fail
+
+    @property
+    def is_live(self) -> bool:
+        """Whether someone looks at stderr, so that progress may move."""
+        return not self.is_json and sys.stderr.isatty()
+
+    def mask(self, secret: str | None) -> None:
+        """Never write this."""
+        if secret and secret.strip():
+            self._secrets.append(secret.strip())
+
+    def result(self, value: dict[str, Any], text: str | None = None) -> None:
+        """A result: the value in JSON mode, else the text, if there is one."""
+        if self.is_json:
+            self._write(sys.stdout, json.dumps(value, ensure_ascii=False))
+        elif text is not None:
+            self._write(sys.stdout, text)
+
+    def note(self, text: str) -> None:
+        """Something to know in passing; dropped in JSON mode."""
+        if not self.is_json:
+            self._write(sys.stderr, one_line(text))
+
+    def failed(self, error: Exception, *, again: str = "") -> None:
+        """What went wrong, in one line. `again` is the command that repeats the purchase, if it was one."""
+        if self.is_json:
+            self._write(sys.stderr, json.dumps({"error": as_json(error, again)}, ensure_ascii=False))
+            return
+        step = next_step(error, again)
+        self._write(sys.stderr, one_line(f"rivya: {message_of(error)}") + (f" -> {step}" if step else ""))
+
+    def interrupted(self, ledger: Ledger) -> None:
+        """The farewell after a signal: what is open, what is unknown, how to come back."""
+        if self.is_json:
+            error = {**farewell_json(ledger), "exit_code": int(ExitCode.INTERRUPTED)}
+            self._write(sys.stderr, json.dumps({"error": error}, ensure_ascii=False))
+        else:
+            self._write(sys.stderr, "\n".join(farewell(ledger)))
+
+    def _write(self, stream: TextIO, text: str) -> None:
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
+        stream.write(text + "\n")
+        stream.flush()

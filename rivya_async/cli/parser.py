@@ -1,0 +1,196 @@
+"""The command line as data: every command, option and example that `rivya --help` shows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from typing import Any, Final, NoReturn
+
+from . import exit_codes
+
+DESCRIPTION: Final = "Images, video and audio from the Rivya API."
+
+EPILOG: Final = f"""\
+RIVYA_API_KEY holds the API key, RIVYA_BASE_URL another origin than https://rivya.ai.
+With --json, stdout holds one JSON object per line and nothing else; what went wrong
+is a line {{"error": {{...}}}} on stderr. Try any command with --sandbox: no account needed.
+
+{exit_codes.table()}
+"""
+
+EXAMPLES: Final = {
+    "demo": "rivya demo\nrivya demo -o out --speed 60",
+    "generate": (
+        'rivya generate z-image "A red kite over the dunes" -p aspect_ratio=16:9 -o out\n'
+        'rivya generate z-image "A cat" -n 4 --json --sandbox\n'
+        'rivya generate elevenlabs-dialogue-v3 -p \'dialogue=[{"voice": "Adam", "text": "Hello."}]\''
+    ),
+    "wait": "rivya wait task_ab12 -o out\nrivya wait task_ab12 task_cd34 --timeout 600",
+    "models": "rivya models --category video\nrivya models z-image --sandbox",
+    "credits": "rivya credits\nrivya credits --json",
+    "sandbox": 'rivya sandbox --port 8765\neval "$(rivya sandbox --port 8765 & sleep 1)"',
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that also complains in JSON where JSON was asked for."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with the code for wrong usage."""
+        if "--json" not in sys.argv:
+            super().error(message)
+        told = {"type": "UsageError", "message": message, "exit_code": int(exit_codes.ExitCode.USAGE)}
+        self.exit(exit_codes.ExitCode.USAGE, json.dumps({"error": told}) + "\n")
+
+
+def build_parser() -> Parser:
+    """The parser of the whole command line."""
+    from .. import __version__
+
+    parser = Parser(prog="rivya", description=DESCRIPTION, epilog=EPILOG, formatter_class=_Formatter)
+    parser.add_argument("--version", action="version", version=f"rivya-async {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for add in (_demo, _generate, _wait, _models, _credits, _sandbox):
+        add(commands)
+    return parser
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps our line ends, and keeps help in one column that is as wide as our options."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30)
+
+
+def _command(commands: Any, name: str, summary: str, more: str = "", *, has_sandbox: bool = True) -> Parser:
+    description = f"{summary[0].upper()}{summary[1:]}." + (f"\n\n{more}" if more else "")
+    examples = "\n".join(f"  {line}" for line in EXAMPLES[name].splitlines())
+    parser: Parser = commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog=f"examples:\n{examples}\n\n{exit_codes.table()}",
+        formatter_class=_Formatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object per line on stdout, nothing else")
+    if has_sandbox:
+        parser.add_argument(
+            "--sandbox", action="store_true", help="run against an embedded sandbox: no account, nothing is bought"
+        )
+    return parser
+
+
+def _demo(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "demo",
+        "make a mixed batch of pictures, films and sounds, and a contact sheet of them",
+        "Runs against an embedded sandbox, in seconds. --live buys the batch at the real service instead.\n"
+        "--json: a line for each job as it ends, then one with the folder, the page and the cost.",
+        has_sandbox=False,
+    )
+    parser.add_argument("-o", "--output", metavar="DIR", default="rivya-demo", help="folder (default: rivya-demo)")
+    parser.add_argument("--live", action="store_true", help="buy at the real service, with RIVYA_API_KEY")
+    parser.add_argument("--speed", metavar="X", type=float, help="how many times faster than life the sandbox works")
+    parser.add_argument("--seed", metavar="N", type=int, help="what the sandbox's dice follow from")
+
+
+def _generate(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "generate",
+        "buy a job, or many alike, and wait for the result",
+        "A model, param or value that the catalogue does not know is refused before anything is bought.\n"
+        "Ctrl-C leaves bought jobs running and says how to come back to them.\n"
+        "--json: a line for each job as it ends, with its files if they were downloaded.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="id of a model: rivya models lists them")
+    parser.add_argument("prompt", metavar="PROMPT", nargs="?", help="what to make")
+    parser.add_argument(
+        "-p", "--param", metavar="KEY=VALUE", action="append", default=[], help="a param of the model (repeatable)"
+    )
+    parser.add_argument("-n", "--number", metavar="N", type=_count, default=1, help="buy N such jobs at once")
+    _add_output(parser)
+    _add_timeout(parser)
+    parser.add_argument(
+        "--key",
+        metavar="KEY",
+        help="idempotency key: the same key repeats the same purchase; with -n it becomes KEY-1, KEY-2, ...",
+    )
+
+
+def _wait(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "wait",
+        "wait for jobs that were bought before",
+        "An embedded sandbox (--sandbox) begins empty and knows no task id.\n--json: a line for each job as it ends.",
+    )
+    parser.add_argument("task_ids", metavar="TASK_ID", nargs="+", help="id of a bought job")
+    _add_output(parser)
+    _add_timeout(parser)
+
+
+def _models(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "models",
+        "list the models, or one model's params",
+        "No API key is needed.\n--json: a line for each model.",
+    )
+    parser.add_argument("model", metavar="ID", nargs="?", help="show this model with its params")
+    parser.add_argument("--category", metavar="C", help="only image, video, audio or chat")
+
+
+def _credits(commands: Any) -> None:
+    _command(commands, "credits", "show the balance", '--json: {"current_credits": 1234}')
+
+
+def _sandbox(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "sandbox",
+        "serve the whole API on this machine until Ctrl-C",
+        "Prints RIVYA_API_KEY and RIVYA_BASE_URL as two export lines for the shell of its users.\n"
+        '--json: {"api_key": "...", "base_url": "..."}, once it listens.',
+        has_sandbox=False,
+    )
+    parser.add_argument("--host", metavar="HOST", default="127.0.0.1", help="address to listen on (default: loopback)")
+    parser.add_argument("--port", metavar="PORT", type=_port, default=0, help="port (default: any that is free)")
+    parser.add_argument("--speed", metavar="X", type=float, help="how many times faster than life jobs run")
+    parser.add_argument("--seed", metavar="N", type=int, help="what keys, ids, durations and pictures follow from")
+    parser.add_argument("--credits", metavar="N", type=int, help="credits of the account")
+
+
+def _add_output(parser: Parser) -> None:
+    parser.add_argument("-o", "--output", metavar="DIR", help="download the files into this folder")
+
+
+def _add_timeout(parser: Parser) -> None:
+    parser.add_argument(
+        "--timeout", metavar="S", type=_seconds, help="stop waiting after S seconds (default: 1800); jobs go on"
+    )
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if math.isnan(seconds) or seconds < 0:
+        raise argparse.ArgumentTypeError("must be a number of seconds from 0 on")
+    return seconds
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if port not in range(65536):
+        raise argparse.ArgumentTypeError("must be from 0 to 65535")
+    return port

@@ -1,0 +1,77 @@
+"""Runs one command on an event loop of its own: signals, errors and exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import warnings
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from .._core.errors import RivyaError
+from .exit_codes import ExitCode
+from .failures import exit_code_of
+from .jobs import Ledger
+from .output import Output
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Awaitable, Callable, Iterator
+
+    Command = Callable[[Namespace, Output, Ledger], Awaitable[int]]
+
+
+def run(arguments: Namespace) -> int:
+    """Run the command that the arguments name and return its exit code."""
+    output = Output(is_json=arguments.json)
+    ledger = Ledger()
+    try:
+        with _warnings_as_notes(output):
+            code = asyncio.run(_guarded(arguments, output, ledger))
+        sys.stdout.flush()
+    except KeyboardInterrupt:  # the second Ctrl-C: whoever sends it does not want to wait for a farewell
+        output.interrupted(ledger)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes stdout once more when it exits, which must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.BROKEN_PIPE
+    return code
+
+
+async def _guarded(arguments: Namespace, output: Output, ledger: Ledger) -> int:
+    """The command, with every end it can come to turned into an exit code.
+
+    A signal cancels the command, which closes what it opened; Ctrl-C reaches us as the same cancellation through
+    asyncio's own handler.
+    """
+    task = asyncio.current_task()
+    if task is not None:
+        with suppress(NotImplementedError):  # there are no such handlers on Windows
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        return await _command(arguments.command)(arguments, output, ledger)
+    except asyncio.CancelledError:
+        output.interrupted(ledger)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except (RivyaError, OSError) as error:
+        output.failed(error)
+        return exit_code_of(error)
+
+
+def _command(name: str) -> Command:
+    command: Command = import_module(f".{name}", __package__).run
+    return command
+
+
+@contextmanager
+def _warnings_as_notes(output: Output) -> Iterator[None]:
+    """Warnings of this library as one line, not as a place in its source."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: output.note(f"warning: {message}")
+        yield

@@ -1,0 +1,39 @@
+"""`rivya sandbox`: the whole API on this machine, until a signal ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from typing import TYPE_CHECKING
+
+from .._core.settings import KEY_VARIABLE, URL_VARIABLE
+from .target import new_sandbox
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from .jobs import Ledger
+    from .output import Output
+
+
+async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
+    """Serve until cancelled. The key that is printed is the sandbox's own invention and opens nothing else."""
+    ledger.dies_with_us = True
+    sandbox = new_sandbox(
+        host=arguments.host,
+        port=arguments.port,
+        speed=arguments.speed,
+        seed=arguments.seed,
+        credits=arguments.credits,
+    )
+    async with sandbox:
+        output.result(
+            {"api_key": sandbox.api_key, "base_url": sandbox.base_url},
+            text="\n".join(
+                f"export {name}={shlex.quote(value)}"
+                for name, value in ((KEY_VARIABLE, sandbox.api_key), (URL_VARIABLE, sandbox.base_url))
+            ),
+        )
+        output.note(f"The sandbox listens on {sandbox.base_url} until Ctrl-C. Nothing is bought from it.")
+        await asyncio.get_running_loop().create_future()
+    raise AssertionError("a future that nobody settles was settled")

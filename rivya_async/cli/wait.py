@@ -1,0 +1,26 @@
+"""`rivya wait`: come back to jobs that were bought before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .conduct import conduct, exit_code
+from .jobs import Job
+from .target import embedded, service
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from .jobs import Ledger
+    from .output import Output
+
+
+async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
+    """Wait for every task id, once each."""
+    ledger.folder = arguments.output
+    task_ids = dict.fromkeys(arguments.task_ids)
+    ledger.jobs = [Job(number, task_id=task_id) for number, task_id in enumerate(task_ids, 1)]
+    opened = embedded(output, renders=False) if arguments.sandbox else service()
+    async with opened as target:
+        await conduct(target, ledger, output, timeout=arguments.timeout)
+    return exit_code(ledger)
