@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import attrs
 
-from . import catalogue, idempotency, openapi, results
+from . import idempotency, openapi, results
 from .answer import Answer
+from .catalogue import Catalogue, load
 from .received import Received
 from .refused import Refused
 from .routes import Route
@@ -30,13 +31,14 @@ class Api:
     world: World
     received: Received
     base_url: str = ""
+    catalogue: Catalogue = attrs.field(factory=load)
     memory: idempotency.Memory = attrs.field(factory=idempotency.Memory)
     shelf: results.Shelf = attrs.field(factory=results.Shelf)
     _looks: dict[str, tuple[str, Answer]] = attrs.field(factory=dict)
 
     async def models(self, _: Visit) -> Answer:
         """GET /models."""
-        return Answer(catalogue.load().listing)
+        return Answer(self.catalogue.listing)
 
     async def openapi(self, _: Visit) -> Answer:
         """GET /openapi.json."""
@@ -72,11 +74,10 @@ class Api:
         return visit.account_id, visit.route.name, key
 
     def _buy(self, visit: Visit, body: dict[str, Any]) -> Answer:
-        known = catalogue.load()
-        found = problems(known, body)
+        found = problems(self.catalogue, body)
         if found:
             raise Refused("validation_failed", " ".join(found[:SHOWN_PROBLEMS]))
-        model = known.models[body["model"]]
+        model = self.catalogue.models[body["model"]]
         prompt, params = body.get("prompt") or "", body.get("params") or {}
         task = self.world.create(visit.account_id, model, prompt, params, visit.now)
         self.received.bought(visit.idempotency_key)

@@ -99,7 +99,11 @@ class Received:
 
     @property
     def peak_in_flight(self) -> int:
-        """The most requests that were being handled at once."""
+        """The most requests that were being handled at once.
+
+        In one process with the client, most are handled in one step of the loop: give the requests a delay, as
+        `faults.add(delay=0.05)` does, to see how many a client keeps open.
+        """
         return self._peak_in_flight
 
     # --- the server's side ------------------------------------------------------------------------------------------
