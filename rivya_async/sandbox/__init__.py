@@ -6,7 +6,8 @@
 Point the client at `base_url`. Nothing is bought, no network is left; results are real files.
 """
 
-from .faults import Fault, Faults
+from .fault import Fault
+from .faults import Faults
 from .keys import ALL_SCOPES
 from .received import Received, Request
 from .server import Sandbox

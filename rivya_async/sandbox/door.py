@@ -13,7 +13,8 @@ from aiohttp import web
 from . import keys
 from .answer import Answer, refusal
 from .app import ROUTES, Api
-from .faults import Fault, Faults, alter
+from .fault import Fault, alter
+from .faults import Faults
 from .rate_limit import RateLimit
 from .received import Request
 from .refused import Refused

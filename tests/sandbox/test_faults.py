@@ -11,7 +11,7 @@ import pytest
 
 from rivya_async.sandbox import Fault, Faults
 from rivya_async.sandbox.answer import Answer
-from rivya_async.sandbox.faults import alter
+from rivya_async.sandbox.fault import alter
 from tests.sandbox.sandbox_kit import POLL, SUBMIT, Bench, bench, until
 
 CREDITS = "GET /api/v1/credits"

@@ -1,0 +1,145 @@
+"""One fault as data: which requests go wrong, and how; and what it makes of an answer. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
+
+import attrs
+
+from .answer import HTML_TYPE, JSON_TYPE, Answer, envelope
+from .refused import NO_HEADERS, code_of
+
+API_PREFIX: Final = "/api/v1/"
+
+SHOWN_BYTES: Final = 80
+"""Bytes of a body that the repr of a fault shows."""
+
+
+def _bytes_or_none(body: bytes | str | None) -> bytes | None:
+    return body.encode() if isinstance(body, str) else body
+
+
+def _short(body: bytes | None) -> str:
+    return repr(body if body is None or len(body) <= SHOWN_BYTES else body[:SHOWN_BYTES] + b"...")
+
+
+def _frozen_nth(nth: int | Collection[int] | None) -> frozenset[int] | None:
+    return None if nth is None else frozenset({nth}) if isinstance(nth, int) else frozenset(nth)
+
+
+def _text_or_none(retry_after: str | float | None) -> str | None:
+    return retry_after if retry_after is None or isinstance(retry_after, str) else f"{retry_after:g}"
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Fault:
+    """One scripted misbehaviour.
+
+    Which requests (all that is given must hold):
+
+    - `route`: "POST /api/v1/generations", "GET /api/v1/generations/{task_id}", "GET /results/{task_id}/{name}" and so
+      on. None: every request under /api/v1, also for unknown paths.
+    - `key`: those with this Idempotency-Key.
+    - `nth`: the n-th of these requests, counted from 1 since the fault was added; one number or several.
+    - `rate`: each with this probability, from 0 to 1; the dice are seeded.
+    - `times`: at most so many requests are hit.
+
+    What happens:
+
+    - `status`, `code`, `body`, `headers`, `retry_after`: another answer. Without a body, a failure has the error
+      envelope with `code`, or the usual one of the status; a `body` goes out as it is, as HTML if it looks so, else as
+      JSON. A 2xx status without a body changes only the status of the true answer. `headers` and `retry_after` alone
+      are added to the true answer.
+    - `delay`: seconds, real ones, before the answer or the drop.
+    - `drop`: the connection is cut with no answer.
+    - `truncate`: all headers, Content-Length included, then so many bytes of the body, then the connection is closed.
+    - `act`: True: the server acts first (a purchase is really made), then the fault hits. False: an answer or drop
+      replaces the action. With a mere delay: wait after, or before, acting.
+
+    ValueError on what makes no sense. Two faults are never equal: a fault is removed by identity.
+    """
+
+    route: str | None = None
+    nth: frozenset[int] | None = attrs.field(default=None, converter=_frozen_nth)
+    rate: float | None = None
+    times: int | None = None
+    key: str | None = None
+    status: int | None = None
+    code: str | None = None
+    body: bytes | None = attrs.field(default=None, converter=_bytes_or_none, repr=_short)
+    headers: Mapping[str, str] = NO_HEADERS
+    retry_after: str | None = attrs.field(default=None, converter=_text_or_none)
+    delay: float = 0.0
+    drop: bool = False
+    act: bool = False
+    truncate: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        for is_nonsense, complaint in _RULES:
+            if is_nonsense(self):
+                raise ValueError(f"{complaint}: {self!r}")
+
+    @property
+    def replaces_answer(self) -> bool:
+        """Whether the true answer is not what the client gets."""
+        return self.drop or self.body is not None or (self.status is not None and self.status >= 300)  # noqa: PLR2004
+
+    @property
+    def needs_action(self) -> bool:
+        """Whether the server acts on the request at all."""
+        return self.act or not self.replaces_answer
+
+    def covers(self, route: str | None, path: str, key: str | None) -> bool:
+        """Whether this is one of the requests that the fault looks at, and counts."""
+        if self.key is not None and self.key != key:
+            return False
+        return path.startswith(API_PREFIX) if self.route is None else self.route == route
+
+
+def alter(answer: Answer, fault: Fault, request_id: str) -> Answer:
+    """What becomes of the true answer under this fault. Pure; the delay, the drop and the cut are the door's."""
+    if fault.status is not None:
+        answer = attrs.evolve(answer, status=fault.status)
+    if fault.replaces_answer:
+        answer = attrs.evolve(answer, body=_body(answer.status, fault, request_id), content_type=JSON_TYPE, headers={})
+        if answer.body.lstrip()[:1] == b"<":
+            answer = attrs.evolve(answer, content_type=HTML_TYPE)
+    wish = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
+    return answer.with_headers({**wish, **fault.headers})
+
+
+def _body(status: int, fault: Fault, request_id: str) -> bytes:
+    if fault.body is not None:
+        return fault.body
+    if status < 400:  # noqa: PLR2004  a redirect
+        return b""
+    return envelope(fault.code or code_of(status), "The sandbox was told to answer this.", request_id)
+
+
+def _answers(fault: Fault) -> bool:
+    return any(value is not None for value in (fault.status, fault.code, fault.body, fault.retry_after, fault.truncate))
+
+
+def _has_line_break(fault: Fault) -> bool:
+    texts = [*fault.headers, *fault.headers.values(), fault.retry_after or ""]
+    return any(mark in text for text in texts for mark in "\r\n\0")
+
+
+_RULES: tuple[tuple[Callable[[Fault], bool], str], ...] = (
+    (lambda f: f.nth is not None and (not f.nth or min(f.nth) < 1), "nth counts from 1"),
+    (lambda f: f.rate is not None and not 0 <= f.rate <= 1, "rate is a probability from 0 to 1"),
+    (lambda f: f.times is not None and f.times < 1, "times is at least 1"),
+    (lambda f: f.status is not None and not 200 <= f.status <= 599, "status is from 200 to 599"),  # noqa: PLR2004
+    (lambda f: f.code is not None and (f.status or 0) < 400, "a code needs a status of 400 or more"),  # noqa: PLR2004
+    (lambda f: f.code is not None and f.body is not None, "code and body exclude each other"),
+    (lambda f: not 0 <= f.delay < math.inf, "delay is a number of seconds"),
+    (lambda f: f.truncate is not None and f.truncate < 0, "truncate is a number of bytes"),
+    (lambda f: f.drop and (_answers(f) or bool(f.headers)), "a dropped connection has no answer"),
+    (_has_line_break, "a header has no line breaks"),
+    (
+        lambda f: not (f.drop or f.delay or _answers(f) or f.headers),
+        "this fault does nothing: give status, body, headers, retry_after, delay, drop or truncate",
+    ),
+)
