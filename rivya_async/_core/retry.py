@@ -9,10 +9,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import attrs
+import backoff
 
 from . import assumed
 from .errors import Answered, IdempotencyConflict, NotSent, OutcomeUnknown, RateLimited, RivyaError, ServerError
-from .schedule import expo
 
 if TYPE_CHECKING:
     from .policies import RetryPolicy
@@ -40,7 +40,7 @@ class Stop:
 class Attempts:
     """What a call has gone through: sends so far, seconds since the first, and whether one of them may have acted."""
 
-    sent: int = 0
+    sent: int
     elapsed: float = 0.0
     may_have_acted: bool = False
 
@@ -49,7 +49,7 @@ def decide(policy: RetryPolicy, error: RivyaError, attempts: Attempts, *, repeat
     """Whether to repeat after `error`. `repeatable`: a safe method, or a key is on it. `u`: a draw from [0, 1)."""
     if not is_transient(error, may_have_acted=attempts.may_have_acted):
         return Stop("this error does not pass by waiting")
-    if not repeatable and not isinstance(error, NotSent):
+    if not repeatable and (attempts.may_have_acted or not isinstance(error, NotSent)):
         return Stop("it may have acted, and no key makes a repeat safe")
     if attempts.sent >= policy.max_attempts:
         return Stop(f"{attempts.sent} attempts were made")
@@ -104,4 +104,5 @@ def _status_passes(status: int | None) -> bool:
 
 def _ceiling(policy: RetryPolicy, retry: int) -> float:
     doublings = min(retry, 64)  # beyond that the cap has long been reached, and a float would overflow
-    return min(policy.cap, next(islice(expo(base=policy.base, factor=2.0), doublings, None)))
+    rising = backoff.expo(base=2.0, factor=policy.base)  # begins with a None, for `send`
+    return min(policy.cap, next(islice(rising, 1 + doublings, None)))

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from itertools import islice, takewhile
+import math
 from typing import TYPE_CHECKING, Final
 
-import backoff
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .policies import PollPolicy
 
 FIRST_SPREAD: Final = 0.2
@@ -24,19 +19,14 @@ def next_delay(policy: PollPolicy, n: int, u: float, age: float = 0.0) -> float:
     """Seconds to the poll that follows `n` polls of a job that is `age` seconds old, for a draw `u` from [0, 1)."""
     if n == 0:
         return policy.first * (1.0 - FIRST_SPREAD + 2.0 * FIRST_SPREAD * u)
-    rising = _rising_ceilings(policy.base, policy.factor, policy.cap)
-    ceiling = rising[n - 1] if n <= len(rising) else max(policy.cap, CAP_PER_AGE * age)
+    rising = _rising_ceiling(policy, n - 1)
+    ceiling = rising if rising < policy.cap else max(policy.cap, CAP_PER_AGE * age)
     return policy.floor + u * max(0.0, ceiling - policy.floor)
 
 
-@lru_cache(maxsize=64)
-def _rising_ceilings(base: float, factor: float, cap: float) -> tuple[float, ...]:
-    """`backoff.expo` up to where it reaches the cap."""
-    if factor == 1.0:
-        return ()
-    return tuple(takewhile(lambda ceiling: ceiling < cap, expo(base=base, factor=factor)))
-
-
-def expo(*, base: float, factor: float) -> Iterator[float]:
-    """base, base * factor, base * factor**2, ... (backoff names them the other way round and starts with a None)."""
-    return islice(backoff.expo(base=factor, factor=base), 1, None)
+def _rising_ceiling(policy: PollPolicy, k: int) -> float:
+    """The k-th number of `backoff.expo`, reckoned at once: a wait may have thousands of polls."""
+    try:
+        return policy.base * policy.factor**k
+    except OverflowError:
+        return math.inf
