@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
 from .errors import ConfigurationError
 
+P = TypeVar("P")
+
 
 def _check(instance: object, attribute: attrs.Attribute[Any], value: float, *, least: float, strict: bool) -> None:
     name = f"{type(instance).__name__}.{attribute.name}"
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not math.isfinite(_number(value)):
         raise ConfigurationError(f"{name} must be a finite number, not {value!r}")
     if value < least or (strict and value == least):
         raise ConfigurationError(f"{name} must be {'above' if strict else 'at least'} {least:g}, not {value!r}")
+
+
+def _number(value: object) -> float:
+    """The value as a float: NaN where it is no number, infinity where a float has no room for it."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _positive(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
@@ -31,18 +43,33 @@ def _at_least_one(instance: object, attribute: attrs.Attribute[Any], value: floa
 
 
 def _count(instance: object, attribute: attrs.Attribute[Any], value: int) -> None:
+    _at_least_one(instance, attribute, value)
     if not isinstance(value, int):
         raise ConfigurationError(f"{type(instance).__name__}.{attribute.name} must be a whole number, not {value!r}")
-    _at_least_one(instance, attribute, value)
+
+
+def _flag(instance: object, attribute: attrs.Attribute[Any], value: bool) -> None:  # noqa: FBT001 - as attrs calls it
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{type(instance).__name__}.{attribute.name} must be True or False, not {value!r}")
+
+
+def checked_policy(name: str, policy: P | None, default: P) -> P:
+    """What was handed in as `name`, or the default; a `ConfigurationError` for what is no such policy."""
+    if policy is None:
+        return default
+    if not isinstance(policy, type(default)):
+        raise ConfigurationError(f"{name} must be {type(default).__name__}(...), not {policy!r}")
+    return policy
 
 
 def checked_timeout(timeout: float | None) -> float | None:
     """A timeout in seconds as a wait takes it: None is for ever, 0 not at all; else a `ConfigurationError`."""
     if timeout is None:
         return None
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or math.isnan(timeout) or timeout < 0:
+    seconds = _number(timeout)
+    if not seconds >= 0.0:  # NaN is not
         raise ConfigurationError(f"timeout must be None or a number of seconds from 0 on, not {timeout!r}")
-    return None if math.isinf(timeout) else float(timeout)
+    return None if math.isinf(seconds) else seconds
 
 
 def _timeout(_instance: object, _attribute: attrs.Attribute[Any], value: float | None) -> None:
@@ -91,7 +118,7 @@ class PollPolicy:
     cap: float = attrs.field(default=10.0, validator=_positive)
     factor: float = attrs.field(default=1.5, validator=_at_least_one)
     floor: float = attrs.field(default=1.0, validator=_not_negative)
-    adaptive: bool = True
+    adaptive: bool = attrs.field(default=True, validator=_flag)
     timeout: float | None = attrs.field(default=1800.0, validator=_timeout)
 
     def __attrs_post_init__(self) -> None:
