@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 from urllib.parse import urlsplit
 
 import attrs
@@ -33,7 +33,9 @@ class Settings:
         """Settings from arguments, else from `RIVYA_API_KEY` and `RIVYA_BASE_URL`; blank variables count as unset."""
         return cls(
             api_key=_checked_key(api_key if api_key is not None else environ.get(KEY_VARIABLE)),
-            base_url=_checked_url(base_url or environ.get(URL_VARIABLE, "").strip() or PRODUCTION),
+            base_url=_checked_url(
+                _stripped("base_url", base_url) or _stripped(URL_VARIABLE, environ.get(URL_VARIABLE)) or PRODUCTION
+            ),
         )
 
     def required_key(self) -> str:
@@ -44,27 +46,39 @@ class Settings:
             )
         return self.api_key
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("settings are not pickled: they hold the API key")
+
 
 def _checked_key(api_key: str | None) -> str | None:
-    if api_key is None or not api_key.strip():
-        return None
-    key = api_key.strip()
+    key = _stripped("api_key", api_key)
     if not all("!" <= character <= "~" for character in key):
         raise ConfigurationError(
             "the API key holds a blank, a control or a non-ASCII character: copy it again from the account settings"
         )
-    return key
+    return key or None
 
 
 def _checked_url(base_url: str) -> str:
-    url = base_url.rstrip("/").removesuffix("/api/v1")
+    """The origin. No message shows a URL: it may hold a password, or be an API key in the wrong place."""
+    url = base_url.rstrip("/").removesuffix("/api/v1").rstrip("/")
     try:
         parts = urlsplit(url)
         port_is_valid = parts.port != 0
     except ValueError:
-        raise ConfigurationError(f"base_url {base_url!r} is not a URL: use a form such as {PRODUCTION}") from None
+        raise ConfigurationError(
+            f"base_url (or {URL_VARIABLE}) is not a URL: use a form such as {PRODUCTION}"
+        ) from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_valid:
-        raise ConfigurationError(f"base_url {base_url!r} needs a scheme and a host, such as {PRODUCTION}")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ConfigurationError("base_url must hold no user, password, query or fragment")
+        raise ConfigurationError(f"base_url (or {URL_VARIABLE}) needs a scheme and a host, such as {PRODUCTION}")
+    if "@" in parts.netloc or set(url) & set("?#\\ ") or not url.isprintable():
+        raise ConfigurationError(
+            f"base_url (or {URL_VARIABLE}) must hold no user, password, query, fragment, backslash, blank or control"
+        )
     return url
+
+
+def _stripped(name: str, value: str | None) -> str:
+    if value is not None and not isinstance(value, str):
+        raise ConfigurationError(f"{name} must be a string, not {type(value).__name__}")
+    return (value or "").strip()

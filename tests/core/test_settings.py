@@ -1,0 +1,153 @@
+"""Where the service is and who we are: arguments, the environment, the documented origin; and the key stays in."""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from typing import Any
+
+import pytest
+
+from rivya_async._core.errors import ConfigurationError
+from rivya_async._core.settings import Settings
+
+KEY = "rvya_sk_0123456789abcdefghijklmnopqrstuv"
+ORIGIN = "https://rivya.ai"
+
+
+@pytest.mark.parametrize(
+    ("argument", "variable", "resolved"),
+    [
+        (None, None, None),
+        (None, "", None),
+        (None, " \t", None),
+        (None, KEY, KEY),
+        (None, f" {KEY}\n", KEY),
+        (KEY, None, KEY),
+        (KEY, "rvya_sk_other", KEY),
+        (f"{KEY}\n", None, KEY),
+        ("a_key_of_a_new_form", None, "a_key_of_a_new_form"),
+        pytest.param("", KEY, None, id="an-empty-argument-is-a-wish-for-none"),
+    ],
+)
+def test_the_key(argument: str | None, variable: str | None, resolved: str | None) -> None:
+    environ = {} if variable is None else {"RIVYA_API_KEY": variable}
+    assert Settings.resolve(environ, api_key=argument).api_key == resolved
+
+
+@pytest.mark.parametrize(
+    ("argument", "variable", "resolved"),
+    [
+        (None, None, ORIGIN),
+        (None, "", ORIGIN),
+        (None, "  ", ORIGIN),
+        ("", None, ORIGIN),
+        ("  ", None, ORIGIN),
+        ("", "https://staging.rivya.ai", "https://staging.rivya.ai"),
+        (None, "https://staging.rivya.ai", "https://staging.rivya.ai"),
+        (None, " https://staging.rivya.ai\n", "https://staging.rivya.ai"),
+        (" https://staging.rivya.ai\n", None, "https://staging.rivya.ai"),
+        ("http://127.0.0.1:8080", "https://staging.rivya.ai", "http://127.0.0.1:8080"),
+        ("https://rivya.ai/", None, ORIGIN),
+        ("https://rivya.ai///", None, ORIGIN),
+        ("https://rivya.ai/api/v1", None, ORIGIN),
+        ("https://rivya.ai/api/v1/", None, ORIGIN),
+        ("https://rivya.ai//api/v1//", None, ORIGIN),
+        ("https://proxy.example/rivya/", None, "https://proxy.example/rivya"),
+        ("https://proxy.example/rivya/api/v1", None, "https://proxy.example/rivya"),
+        ("https://proxy.example/my-api/v1", None, "https://proxy.example/my-api/v1"),
+        ("http://[::1]:9", None, "http://[::1]:9"),
+        ("HTTPS://rivya.ai", None, "HTTPS://rivya.ai"),
+    ],
+)
+def test_the_origin(argument: str | None, variable: str | None, resolved: str) -> None:
+    environ = {} if variable is None else {"RIVYA_BASE_URL": variable}
+    assert Settings.resolve(environ, base_url=argument).base_url == resolved
+
+
+BAD_URLS = [
+    "rivya.ai",
+    "rivya.ai:443",
+    "//rivya.ai",
+    "/api/v1",
+    "ftp://rivya.ai",
+    "file:///etc/passwd",
+    "https://",
+    "https:///api/v1",
+    "https://:443",
+    "https://[::1",
+    "https://rivya.ai:0",
+    "https://rivya.ai:65536",
+    "https://rivya.ai:port",
+    "https://user:secret@rivya.ai",
+    "ftp://user:secret@rivya.ai",
+    "https://user@rivya.ai",
+    "https://@rivya.ai",
+    "https://rivya.ai\\@evil.example",
+    "https://rivya.ai?",
+    "https://rivya.ai?key=secret",
+    "https://rivya.ai#",
+    "https://rivya.ai/#part",
+    "https://rivya.ai/a b",
+    "https://riv ya.ai",
+    "https://riv\nya.ai",
+    "https://rivya.ai\x00",
+    "https://rivya\u2028.ai",
+    KEY,
+]
+
+
+@pytest.mark.parametrize("url", BAD_URLS, ids=ascii)
+@pytest.mark.parametrize("source", ["argument", "variable"])
+def test_a_bad_url_is_refused_without_telling_its_secrets(url: str, source: str) -> None:
+    environ = {"RIVYA_BASE_URL": url} if source == "variable" else {}
+    with pytest.raises(ConfigurationError, match="base_url") as caught:
+        Settings.resolve(environ, base_url=url if source == "argument" else None)
+    assert "RIVYA_BASE_URL" in str(caught.value), "the variable may be at fault: name it"
+    assert "secret" not in str(caught.value)
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "key", ["rvya_sk_a b", "rvya_sk_\x00", "rvya_sk_é", "rvya_sk_a\r\nX-Evil: 1", "rvya_sk_\u2028a"]
+)
+def test_a_key_that_cannot_travel_in_a_header_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(ConfigurationError, match="copy it again") as caught:
+        Settings.resolve({}, api_key=key)
+    assert "rvya_sk_" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [b"rvya_sk_1", 5, ["a"], object()], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("name", ["api_key", "base_url"])
+def test_what_is_no_string_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name} must be a string, not {type(value).__name__}"):
+        Settings.resolve({}, **{name: value})
+
+
+def test_no_key_is_needed_until_a_call_needs_one() -> None:
+    settings = Settings.resolve({})
+    with pytest.raises(ConfigurationError, match="RIVYA_API_KEY"):
+        settings.required_key()
+
+
+def test_the_key_is_there_for_those_who_ask() -> None:
+    assert Settings.resolve({}, api_key=KEY).required_key() == KEY
+
+
+@pytest.mark.parametrize("show", [repr, str, "{}".format, ascii], ids=["repr", "str", "format", "ascii"])
+def test_the_key_is_never_shown(show: Any) -> None:
+    shown = show(Settings.resolve({}, api_key=KEY))
+    assert KEY not in shown
+    assert ORIGIN in shown
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_the_key_does_not_travel_in_pickles(protocol: int) -> None:
+    with pytest.raises(TypeError, match="API key"):
+        pickle.dumps(Settings.resolve({}, api_key=KEY), protocol)
+
+
+def test_a_refused_url_leaves_no_key_in_the_traceback() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.resolve({"RIVYA_API_KEY": KEY}, base_url="nonsense")
+    assert KEY not in "".join(traceback.format_exception(caught.value))
