@@ -24,7 +24,9 @@ EXTENSIONS: Final = {
 }
 """The media types that the contract names (section 8), and what they are called on disk."""
 
-MAX_STEM_LENGTH: Final = 100
+MAX_STEM_BYTES: Final = 150
+"""A name has room for 255 bytes: this leaves some for the extension, and for those who add a number."""
+
 RESERVED: Final = re.compile(r"(?i)con|prn|aux|nul|com[0-9]|lpt[0-9]")
 UNSAFE: Final = re.compile(r"[^\w.\- ]+")
 SUFFIX: Final = re.compile(r"\.[A-Za-z0-9]{1,8}")
@@ -32,10 +34,10 @@ SUFFIX: Final = re.compile(r"\.[A-Za-z0-9]{1,8}")
 
 def safe_stem(text: str) -> str:
     """A file name without extension that no system trips over: no separators, controls, edge dots, reserved names."""
-    stem = UNSAFE.sub("_", text)[:MAX_STEM_LENGTH].strip(" .")
+    stem = UNSAFE.sub("_", text).encode()[:MAX_STEM_BYTES].decode(errors="ignore").strip(" .")
     if not stem.strip("_"):
         return "download"
-    return f"_{stem}" if RESERVED.fullmatch(stem.partition(".")[0]) else stem
+    return f"_{stem}" if RESERVED.fullmatch(stem.partition(".")[0].rstrip()) else stem
 
 
 def extension(content_type: str | None, url: str) -> str:
@@ -50,7 +52,10 @@ def stem_of(url: str) -> str:
 
 
 def _split(url: str) -> tuple[str, str]:
-    segment = unquote(urlsplit(url).path.rpartition("/")[2])
+    try:
+        segment = unquote(urlsplit(url).path.rpartition("/")[2])
+    except ValueError:  # not a URL
+        return "", ""
     stem, dot, suffix = segment.rpartition(".")
     if stem and SUFFIX.fullmatch(dot + suffix):
         return stem, dot + suffix
