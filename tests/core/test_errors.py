@@ -1,0 +1,212 @@
+"""The error tree: complete, told in its drawing, chosen by code first, and fit to travel between processes."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from rivya_async._core import errors
+from rivya_async._core.errors import (
+    Answered,
+    ApiDisabled,
+    DeadlineExceeded,
+    DecodeError,
+    GenerationFailed,
+    IdempotencyConflict,
+    InsufficientCredits,
+    NotFound,
+    OutcomeUnknown,
+    RateLimited,
+    RivyaError,
+    ScopeDenied,
+    ServerError,
+    SessionClosed,
+    SessionConflict,
+    Unauthorized,
+    ValidationFailed,
+    WaitError,
+    answered_class,
+)
+from rivya_async._core.records import Generation
+
+RECORD = Generation(id="task_1", status="failed", model="z-image")
+
+DETAILS: dict[str, Any] = {
+    "message": "what happened, and what to do next",
+    "idempotency_key": "order-42",
+    "request_id": "req_7f31c0",
+    "attempts": 3,
+    "status": 429,
+    "code": "rate_limited",
+    "retry_after": 1.5,
+    "path": "$.created_at",
+    "reason": "it is missing",
+    "task_id": "task_1",
+    "last": RECORD,
+}
+"""A value for every argument of every error: an argument without one here fails the walk."""
+
+
+def tree(root: type[RivyaError] = RivyaError) -> Iterator[type[RivyaError]]:
+    if root.__module__.startswith("rivya_async."):
+        yield root
+    for child in root.__subclasses__():
+        yield from tree(child)
+
+
+def full(kind: type[RivyaError]) -> RivyaError:
+    return kind(**{name: DETAILS[name] for name in inspect.signature(kind).parameters})
+
+
+every_error = pytest.mark.parametrize("kind", list(dict.fromkeys(tree())), ids=lambda kind: kind.__name__)
+
+
+@every_error
+def test_an_error_says_what_it_is_for(kind: type[RivyaError]) -> None:
+    assert kind.__dict__["__doc__"].strip()
+
+
+@every_error
+def test_an_error_can_be_caught_by_the_base_and_shows_its_message(kind: type[RivyaError]) -> None:
+    with pytest.raises(RivyaError) as caught:
+        raise full(kind)
+    assert str(caught.value) == DETAILS["message"]
+    assert caught.value.args == (DETAILS["message"],)
+
+
+@every_error
+def test_an_error_keeps_all_that_it_was_given(kind: type[RivyaError]) -> None:
+    error = full(kind)
+    for name in inspect.signature(kind).parameters:
+        assert getattr(error, name) == DETAILS[name]
+
+
+@every_error
+@pytest.mark.parametrize(
+    "travel",
+    [
+        *[
+            pytest.param(lambda error, n=n: pickle.loads(pickle.dumps(error, n)), id=f"pickle-{n}")
+            for n in range(2, pickle.HIGHEST_PROTOCOL + 1)
+        ],
+        copy.copy,
+        copy.deepcopy,
+    ],
+)
+@pytest.mark.parametrize("build", [full, lambda kind: kind()], ids=["full", "bare"])
+def test_an_error_survives_travel(
+    kind: type[RivyaError], build: Callable[[type[RivyaError]], RivyaError], travel: Callable[[RivyaError], RivyaError]
+) -> None:
+    error = build(kind)
+    error.add_note("while waiting for task_1")
+    arrived = travel(error)
+    assert type(arrived) is kind
+    assert arrived is not error
+    assert vars(arrived) == vars(error)
+    assert str(arrived) == str(error)
+    assert arrived.args == error.args
+
+
+@every_error
+def test_the_drawing_in_the_manual_names_every_error(kind: type[RivyaError]) -> None:
+    if kind.__module__ == errors.__name__:
+        assert re.search(rf"\b{kind.__name__}\b", str(errors.__doc__))
+
+
+def test_details_come_by_name_only() -> None:
+    with pytest.raises(TypeError):
+        RivyaError("message", "key")  # type: ignore[call-arg]
+
+
+def test_a_missed_deadline_is_a_timeout_for_those_who_only_know_the_standard_library() -> None:
+    with pytest.raises(TimeoutError) as caught:
+        raise DeadlineExceeded("still open", task_id="task_1", last=RECORD)
+    assert isinstance(caught.value, WaitError)
+    assert caught.value.task_id == "task_1"
+    assert caught.value.last is RECORD
+
+
+@pytest.mark.parametrize("kind", [DeadlineExceeded, GenerationFailed, SessionClosed])
+def test_an_unfinished_wait_says_how_to_go_on(kind: type[WaitError]) -> None:
+    error = kind("it ended", task_id="task_1", last=RECORD)
+    assert (error.task_id, error.last) == ("task_1", RECORD)
+
+
+def test_a_failed_job_carries_its_record() -> None:
+    assert GenerationFailed("failed", task_id="task_1", last=RECORD).generation is RECORD
+
+
+def test_a_failed_job_built_by_hand_has_no_record_to_give() -> None:
+    assert not hasattr(GenerationFailed("failed"), "generation")
+
+
+def test_failure_classes_do_not_overlap() -> None:
+    """Retry safety hangs on it: nothing is at once answered, of unknown outcome, or a wait."""
+    for one in (Answered, OutcomeUnknown, errors.NotSent, DecodeError, errors.ConfigurationError, WaitError):
+        for other in (Answered, OutcomeUnknown, errors.NotSent, DecodeError, errors.ConfigurationError, WaitError):
+            assert one is other or not issubclass(one, other)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "documented_status"),
+    [
+        ("public_api_disabled", ApiDisabled, 503),
+        ("api_key_missing", Unauthorized, 401),
+        ("api_key_invalid", Unauthorized, 401),
+        ("api_key_revoked", Unauthorized, 401),
+        ("api_key_expired", Unauthorized, 401),
+        ("api_scope_denied", ScopeDenied, 403),
+        ("rate_limited", RateLimited, 429),
+        ("validation_failed", ValidationFailed, 400),
+        ("not_found", NotFound, 404),
+        ("webhook_url_rejected", ValidationFailed, 400),
+        ("chat_model_not_supported", ValidationFailed, 400),
+        ("chat_session_conflict", SessionConflict, 409),
+        ("chat_attachment_not_supported", ValidationFailed, 400),
+        ("idempotency_conflict", IdempotencyConflict, 409),
+        ("insufficient_credits", InsufficientCredits, 402),
+        ("internal_error", ServerError, 500),
+    ],
+)
+@pytest.mark.parametrize("status", ["documented", 400, 500])
+def test_a_known_code_decides_whatever_the_status(
+    code: str, kind: type[Answered], documented_status: int, status: int | str
+) -> None:
+    assert answered_class(documented_status if status == "documented" else int(status), code) is kind
+
+
+@pytest.mark.parametrize("code", [None, "some_new_code", "RATE_LIMITED", ""])
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, ValidationFailed),
+        (401, Unauthorized),
+        (402, InsufficientCredits),
+        (403, ScopeDenied),
+        (404, NotFound),
+        (410, NotFound),
+        (413, ValidationFailed),
+        (415, ValidationFailed),
+        (422, ValidationFailed),
+        (429, RateLimited),
+        (500, ServerError),
+        (502, ServerError),
+        (503, ServerError),
+        (504, ServerError),
+        (599, ServerError),
+        (302, Answered),
+        (405, Answered),
+        (408, Answered),
+        (409, Answered),
+        (418, Answered),
+        (425, Answered),
+    ],
+)
+def test_without_a_known_code_the_status_decides(code: str | None, status: int, kind: type[Answered]) -> None:
+    assert answered_class(status, code) is kind

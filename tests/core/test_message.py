@@ -1,0 +1,98 @@
+"""Requests and responses as values: which headers go out, and how an answer's are read."""
+
+from __future__ import annotations
+
+import pytest
+
+import rivya_async
+from rivya_async._core.message import Request, Response
+
+KEY = "rvya_sk_0123456789abcdefghijklmnopqrstuv"
+NOW = 784_111_777.0
+"""Sun, 06 Nov 1994 08:49:37 GMT."""
+
+ALWAYS = {"Accept": "application/json", "User-Agent": f"rivya-async/{rivya_async.__version__}"}
+AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
+
+
+@pytest.mark.parametrize(
+    ("request_", "api_key", "headers"),
+    [
+        (Request("GET", "/x"), KEY, ALWAYS | AUTHORIZED),
+        (Request("GET", "/x"), None, ALWAYS),
+        (Request("GET", "/x", needs_api_key=False), KEY, ALWAYS),
+        (Request("POST", "/x", body=b"{}"), KEY, ALWAYS | AUTHORIZED | {"Content-Type": "application/json"}),
+        (Request("POST", "/x", body=b""), KEY, ALWAYS | AUTHORIZED | {"Content-Type": "application/json"}),
+        (
+            Request("POST", "/x", body=b"{}", idempotency_key="order-42"),
+            KEY,
+            ALWAYS | AUTHORIZED | {"Content-Type": "application/json", "Idempotency-Key": "order-42"},
+        ),
+    ],
+)
+def test_the_headers_that_go_out(request_: Request, api_key: str | None, headers: dict[str, str]) -> None:
+    assert request_.headers(api_key) == headers
+
+
+def test_headers_are_made_anew_each_time() -> None:
+    request = Request("GET", "/x")
+    request.headers(KEY)["X-Mine"] = "1"
+    assert "X-Mine" not in request.headers(KEY)
+
+
+def test_a_request_shows_neither_its_body_nor_a_key_to_the_service() -> None:
+    request = Request("POST", "/x", body=b'{"prompt": "my private idea"}')
+    request.headers(KEY)
+    assert "private" not in repr(request)
+    assert KEY not in repr(request)
+
+
+def test_a_response_does_not_show_its_body_or_headers() -> None:
+    shown = repr(Response(200, {"Set-Cookie": "mine"}, b"whsec_secret"))
+    assert "200" in shown
+    assert "mine" not in shown
+    assert "whsec" not in shown
+
+
+@pytest.mark.parametrize(
+    ("status", "good"),
+    [(100, False), (199, False), (200, True), (201, True), (202, True), (204, True), (299, True), (300, False),
+     (302, False), (400, False), (500, False)],
+)  # fmt: skip
+def test_any_2xx_is_a_success(status: int, good: bool) -> None:
+    assert Response(status, {}, b"").is_success is good
+
+
+IN_30_SECONDS = "Sun, 06 Nov 1994 08:50:07 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        pytest.param({}, None, id="absent"),
+        pytest.param({"Retry-After": "7"}, 7.0, id="seconds"),
+        pytest.param({"Retry-After": IN_30_SECONDS}, 30.0, id="date-by-our-clock"),
+        pytest.param(
+            {"Retry-After": IN_30_SECONDS, "Date": "Sun, 06 Nov 1994 08:50:00 GMT"}, 7.0, id="date-by-the-server-clock"
+        ),
+        pytest.param(
+            {"Retry-After": IN_30_SECONDS, "Date": "Sun Nov  6 08:50:00 1994"}, 7.0, id="server-clock-in-asctime"
+        ),
+        pytest.param(
+            {"Retry-After": IN_30_SECONDS, "Date": "Tue, 06 Nov 2029 08:50:00 GMT"}, 0.0, id="server-says-it-is-past"
+        ),
+        pytest.param({"Retry-After": IN_30_SECONDS, "Date": "yesterday"}, 30.0, id="bad-date-is-no-clock"),
+        pytest.param({"Retry-After": IN_30_SECONDS, "Date": ""}, 30.0, id="empty-date-is-no-clock"),
+        pytest.param({"Retry-After": "7", "Date": "Tue, 06 Nov 2029 08:50:00 GMT"}, 7.0, id="seconds-need-no-clock"),
+        pytest.param({"Retry-After": "soon", "Date": IN_30_SECONDS}, None, id="nonsense"),
+    ],
+)
+def test_the_services_wish(headers: dict[str, str], seconds: float | None) -> None:
+    assert Response(429, headers, b"").retry_after(NOW) == seconds
+
+
+def test_other_headers_that_are_read() -> None:
+    assert Response(200, {"Content-Type": "image/png"}, b"").content_type == "image/png"
+    assert Response(302, {"Location": "https://elsewhere.example"}, b"").location == "https://elsewhere.example"
+    assert Response(200, {}, b"").content_type is None
+    assert Response(200, {}, b"").location is None
