@@ -22,7 +22,7 @@ class Gate:
         self._polls: deque[asyncio.Future[bool]] = deque()
         self._calls_in_a_row = 0
         self._closed = False
-        self._idle: asyncio.Future[None] | None = None
+        self._idle: asyncio.Event | None = None
 
     async def enter(self, *, is_poll: bool = False) -> None:
         """Take a place, or wait for one. Raises `NotSent` once the gate is closed."""
@@ -39,8 +39,8 @@ class Gate:
             place.set_result(True)
             return
         self._free += 1
-        if self._idle is not None and self._free == self._limit and not self._idle.done():
-            self._idle.set_result(None)
+        if self._idle is not None and self._free == self._limit:
+            self._idle.set()
 
     async def aclose(self) -> None:
         """Turn away all that wait, then wait until all that are in flight have left."""
@@ -51,8 +51,8 @@ class Gate:
                     place.set_result(False)
             lane.clear()
         if self._free < self._limit:
-            self._idle = asyncio.get_running_loop().create_future()
-            await self._idle
+            self._idle = self._idle or asyncio.Event()
+            await self._idle.wait()
 
     async def _wait_in(self, lane: deque[asyncio.Future[bool]]) -> bool:
         place: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
