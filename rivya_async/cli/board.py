@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from rich.console import Console, ConsoleRenderable
+    from rich.console import Console, ConsoleRenderable, JustifyMethod
     from rich.table import Table
 
     from .jobs import Job
@@ -35,6 +35,16 @@ LOOKS: Final = {
 """Of each status: a sign and a colour."""
 
 MOVING: Final = "◐◓◑◒"
+
+WIDE: Final = 105
+"""Columns from which a terminal has room for whole model names."""
+
+MODEL_WIDTHS: Final = (16, 26)
+TASK_WIDTH: Final = 14
+LEAST_PROMPT: Final = 24
+MOST_PROMPT: Final = 56
+GAP: Final = 3
+"""Columns between two columns of the table, its padding and its rule."""
 
 
 class Board(Protocol):
@@ -89,6 +99,7 @@ class LiveBoard:
         from rich.live import Live
 
         self._jobs = jobs
+        self._console = console
         self._frame = 0
         self._live = Live(
             console=console,
@@ -113,42 +124,67 @@ class LiveBoard:
 
     def _drawn(self) -> ConsoleRenderable:
         self._frame += 1
-        return drawn(self._jobs, sign=MOVING[self._frame // 2 % len(MOVING)])
+        return drawn(self._jobs, width=self._console.width, sign=MOVING[self._frame // 2 % len(MOVING)])
 
 
-def drawn(jobs: Sequence[Job], *, sign: str = MOVING[0]) -> ConsoleRenderable:
-    """The table and the bar, as they are now. `sign` stands for work in progress."""
+def drawn(jobs: Sequence[Job], *, width: int, sign: str = MOVING[0]) -> ConsoleRenderable:
+    """The table and the bar, as they are now, for so many columns. `sign` stands for work in progress."""
     from rich.console import Group
 
-    return Group(_table(jobs, sign), _bar(jobs), "")
+    return Group(_table(jobs, width, sign), _bar(jobs), "")
 
 
-def _table(jobs: Sequence[Job], sign: str) -> Table:
+def _table(jobs: Sequence[Job], width: int, sign: str) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", expand=False)
-    table.add_column("#", justify="right", style="dim")
-    table.add_column("status", no_wrap=True, min_width=12)
-    table.add_column("model", no_wrap=True, overflow="ellipsis", min_width=12)
-    table.add_column("prompt", no_wrap=True, overflow="ellipsis", style="dim", max_width=44, ratio=1)
-    table.add_column("task", no_wrap=True, overflow="ellipsis", max_width=14, style="dim")
-    table.add_column("time", justify="right", no_wrap=True, min_width=6)
-    table.add_column("credits", justify="right", no_wrap=True)
-    for job in _shown(jobs):
+    shown = _shown(jobs)
+    widths = _widths(shown, width)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    for name, columns in widths.items():
+        justify: JustifyMethod = "right" if name in {"#", "time", "credits"} else "left"
+        style = "dim" if name in {"#", "prompt", "task"} else ""
+        table.add_column(name, width=columns, justify=justify, style=style, no_wrap=True, overflow="ellipsis")
+    for job in shown:
         mark, style = LOOKS.get(job.status, (sign, "bright_blue"))
         mark = sign if job.status == "processing" else mark
-        table.add_row(
-            str(job.number),
-            Text(f"{mark} {one_line(job.status)}", style=style),
-            Text(one_line(job.model)),
-            Text(one_line(job.prompt)),
-            Text(job.task_id or ""),
-            seconds(job.seconds),
-            f"{job.credits:,}" if job.record else "",
-        )
+        cells = {
+            "#": Text(str(job.number)),
+            "status": Text(f"{mark} {one_line(job.status)}", style=style),
+            "model": Text(one_line(job.model)),
+            "prompt": Text(one_line(job.prompt)),
+            "task": Text(one_line(job.task_id or "")),
+            "time": Text(seconds(job.seconds)),
+            "credits": Text(f"{job.credits:,}" if job.record else ""),
+        }
+        table.add_row(*(cells[name] for name in widths))
     return table
+
+
+def _widths(jobs: Sequence[Job], width: int) -> dict[str, int]:
+    """Columns of the terminal for each column of the table.
+
+    The prompt gets what is left; where that is little, task ids give way to it.
+    """
+    longest = max([0, *(len(job.model) for job in jobs)])
+    prompt = max([0, *(len(one_line(job.prompt)) for job in jobs)])
+    widths = {
+        "#": len(str(max([0, *(job.number for job in jobs)]))),
+        "status": 12,
+        "model": max(5, min(longest, MODEL_WIDTHS[width >= WIDE])),
+        "prompt": 0,
+        "task": TASK_WIDTH if prompt else 2 * TASK_WIDTH,
+        "time": 8,
+        "credits": 7,
+    }
+    left = width - sum(widths.values()) - GAP * len(widths)
+    if prompt and left < min(prompt, LEAST_PROMPT):
+        left += widths.pop("task") + GAP
+    widths["prompt"] = max(1, min(left, prompt, MOST_PROMPT))
+    if not prompt:
+        del widths["prompt"]
+    return widths
 
 
 def _shown(jobs: Sequence[Job]) -> Sequence[Job]:

@@ -38,7 +38,7 @@ h1 { margin: 0; font: 600 clamp(30px, 4vw, 46px)/1.1 Georgia, "Times New Roman",
 }
 .frame { background: var(--chip); line-height: 0; }
 .frame + .frame { border-top: 2px solid var(--card); }
-.frame img, .frame video { display: block; width: 100%; height: auto; max-height: 560px; object-fit: cover; }
+.frame img, .frame video { display: block; width: 100%; height: auto; }
 .sound { position: relative; padding: 26px 22px 16px; background: var(--wave); }
 .wave { display: block; width: 100%; height: 112px; margin-bottom: 18px; fill: rgb(255 255 255 / .92); }
 .sound audio { display: block; width: 100%; height: 40px; }

@@ -35,7 +35,6 @@ async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
     opened = _opened(arguments, output)
     folder = made(arguments.output)
     ledger.folder = arguments.output
-    ledger.dies_with_us = not arguments.live
     ledger.jobs = [Job(number, request) for number, request in enumerate(requests(lambda: str(uuid.uuid4())), 1)]
     began = monotonic()
     async with opened as target:

@@ -72,7 +72,7 @@ def message_of(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def as_json(error: Exception, again: str | None = None) -> dict[str, Any]:
+def as_json(error: Exception, step: str | None = None) -> dict[str, Any]:
     """The object that stands under `error` in a line of JSON."""
     told = {name: getattr(error, name, None) for name in TOLD}
     return {
@@ -80,5 +80,5 @@ def as_json(error: Exception, again: str | None = None) -> dict[str, Any]:
         "message": message_of(error),
         "exit_code": int(exit_code_of(error)),
         **{name: value for name, value in told.items() if value not in (None, "", 0)},
-        **({"next": step} if (step := next_step(error, again)) else {}),
+        **({"next": step} if step else {}),
     }

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
     """Check the job against the catalogue, then buy it as often as was asked."""
     ledger.folder = arguments.output
-    ledger.dies_with_us = arguments.sandbox
     opened = embedded(output, renders=arguments.output is not None) if arguments.sandbox else service()
     async with opened as target:
         ledger.jobs = await _jobs(target, arguments)

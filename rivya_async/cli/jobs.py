@@ -105,8 +105,6 @@ class Ledger:
     """All jobs of a command: what is told when it is interrupted."""
 
     jobs: list[Job] = attrs.field(factory=list)
-    dies_with_us: bool = False
-    """Whether the jobs live in a sandbox of this very process."""
     folder: str | None = None
     """Where files were to go."""
 

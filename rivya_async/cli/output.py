@@ -21,11 +21,13 @@ MASK: Final = "rvya_sk_***"
 class Output:
     """Where a command writes. In JSON mode stdout holds JSON lines, stderr lines of `{"error": ...}`, nothing else.
 
+    `is_embedded`: the jobs live in a sandbox of this very process, so that nobody can come back to them.
     API keys are masked in whatever is written, should a foreign message ever quote one.
     """
 
     def __init__(self, *, is_json: bool) -> None:
         self.is_json = is_json
+        self.is_embedded = False
         self._secrets: list[str] = []
         self.mask(os.environ.get(KEY_VARIABLE))
         for stream in (sys.stdout, sys.stderr):
@@ -56,19 +58,19 @@ class Output:
 
     def failed(self, error: Exception, *, again: str = "") -> None:
         """What went wrong, in one line. `again` is the command that repeats the purchase, if it was one."""
+        step = None if self.is_embedded else next_step(error, again)
         if self.is_json:
-            self._write(sys.stderr, json.dumps({"error": as_json(error, again)}, ensure_ascii=False))
+            self._write(sys.stderr, json.dumps({"error": as_json(error, step)}, ensure_ascii=False))
             return
-        step = next_step(error, again)
         self._write(sys.stderr, one_line(f"rivya: {message_of(error)}") + (f" -> {step}" if step else ""))
 
     def interrupted(self, ledger: Ledger) -> None:
         """The farewell after a signal: what is open, what is unknown, how to come back."""
         if self.is_json:
-            error = {**farewell_json(ledger), "exit_code": int(ExitCode.INTERRUPTED)}
+            error = {**farewell_json(ledger, is_embedded=self.is_embedded), "exit_code": int(ExitCode.INTERRUPTED)}
             self._write(sys.stderr, json.dumps({"error": error}, ensure_ascii=False))
         else:
-            self._write(sys.stderr, "\n".join(farewell(ledger)))
+            self._write(sys.stderr, "\n".join(farewell(ledger, is_embedded=self.is_embedded)))
 
     def _write(self, stream: TextIO, text: str) -> None:
         for secret in self._secrets:

@@ -30,7 +30,7 @@ EXAMPLES: Final = {
     "wait": "rivya wait task_ab12 -o out\nrivya wait task_ab12 task_cd34 --timeout 600",
     "models": "rivya models --category video\nrivya models z-image --sandbox",
     "credits": "rivya credits\nrivya credits --json",
-    "sandbox": 'rivya sandbox --port 8765\neval "$(rivya sandbox --port 8765 & sleep 1)"',
+    "sandbox": "rivya sandbox\nrivya sandbox --port 8765 --speed 60 --seed 7",
 }
 
 

@@ -110,11 +110,11 @@ def command_of(job: Job) -> str:
     return shlex.join(["rivya", "generate", *params, *key, *guard, request.model, *prompt])
 
 
-def farewell(ledger: Ledger) -> list[str]:
+def farewell(ledger: Ledger, *, is_embedded: bool) -> list[str]:
     """What to know after an interruption, line by line."""
     lines = ["rivya: interrupted"]
-    if ledger.dies_with_us:
-        return [*lines, "The embedded sandbox and its jobs are gone; nothing was bought."]
+    if is_embedded:
+        return [*lines, "The sandbox and its jobs are gone; nothing was bought."]
     if ledger.open:
         lines.append("Bought and not finished here (the work goes on):")
         lines += [f"  {job.task_id}  {one_line(job.model)}  {one_line(job.status)}" for job in ledger.open]
@@ -127,10 +127,10 @@ def farewell(ledger: Ledger) -> list[str]:
     return lines
 
 
-def farewell_json(ledger: Ledger) -> dict[str, Any]:
+def farewell_json(ledger: Ledger, *, is_embedded: bool) -> dict[str, Any]:
     """The same for programs."""
     told: dict[str, Any] = {"type": "Interrupted", "message": "interrupted", "open": [], "unknown": []}
-    if ledger.dies_with_us:
+    if is_embedded:
         return told
     told["open"] = [{"task_id": job.task_id, "model": job.model, "status": job.status} for job in ledger.open]
     told["unknown"] = [

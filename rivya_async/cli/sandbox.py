@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from .output import Output
 
 
-async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
+async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
     """Serve until cancelled. The key that is printed is the sandbox's own invention and opens nothing else."""
-    ledger.dies_with_us = True
+    output.is_embedded = True
     sandbox = new_sandbox(
         host=arguments.host,
         port=arguments.port,

@@ -52,6 +52,7 @@ async def embedded(output: Output, *, renders: bool = True, **options: Any) -> A
     """A sandbox of this process. `renders`: whether files will be asked of it; `options` as `Sandbox` takes them."""
     async with new_sandbox(renders=renders, **options) as sandbox:
         output.mask(sandbox.api_key)
+        output.is_embedded = True
         async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url) as session:
             yield Target(session, BRISK)
 
