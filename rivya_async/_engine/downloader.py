@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import tempfile
-from contextlib import suppress
-from typing import IO, TYPE_CHECKING
+import uuid
+from typing import TYPE_CHECKING, Final
 
 from .._core.endpoints import read_error
 from .._core.errors import ConfigurationError, RivyaError
@@ -20,6 +18,9 @@ if TYPE_CHECKING:
     from .ambient import Ambient
     from .gate import Gate
     from .transport import Fetched, Transport
+
+STEM_KEPT: Final = 40
+"""Characters of a file's name that its temporary file bears."""
 
 
 class Downloader:
@@ -66,18 +67,16 @@ class Downloader:
             self._gate.leave()
 
     async def _save(self, fetched: Fetched, path: Path) -> None:
-        """Write to a hidden file beside the target, then rename it: nobody ever sees half a file."""
-        part = await asyncio.to_thread(_open_part, path)
+        """Write to a hidden file beside the target, then rename it: nobody ever sees half a file.
+
+        Opening and renaming are single quick system calls; only writing goes to a thread.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name[:STEM_KEPT]}.{uuid.uuid4().hex}.part")
         try:
-            with part:
+            with part.open("xb") as file:
                 async for chunk in fetched.chunks():
-                    await asyncio.to_thread(part.write, chunk)
-            os.replace(part.name, path)  # noqa: PTH105 - one system call, as quick as handing it to a thread
+                    await asyncio.to_thread(file.write, chunk)
+            part.replace(path)
         finally:
-            with suppress(FileNotFoundError):
-                os.unlink(part.name)  # noqa: PTH108 - as above
-
-
-def _open_part(path: Path) -> IO[bytes]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return tempfile.NamedTemporaryFile(prefix=f".{path.name[:40]}.", suffix=".part", dir=path.parent, delete=False)
+            part.unlink(missing_ok=True)
