@@ -13,11 +13,12 @@ from ._core.errors import ConfigurationError
 from ._core.filenames import safe_stem, stem_of
 from ._core.generation_request import GenerationRequest
 from ._core.outcome import Outcome
-from ._core.policies import PollPolicy, RetryPolicy, Timeouts
+from ._core.policies import PollPolicy, RetryPolicy, Timeouts, checked_policy
 from ._core.records import Generation, ReferenceMedia
 from ._core.settings import Settings
 from ._engine.ambient import Ambient
 from ._engine.engine import Engine
+from ._engine.hooks import Hooks
 from .resources.credits import CreditBalance
 from .resources.generations import FROM_POLICY, FromPolicy, Generations, OnUpdate, as_request
 from .resources.models import Models
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import aiohttp
-
-    from ._engine.hooks import Hooks
 
 
 class RivyaSession:
@@ -67,13 +66,13 @@ class RivyaSession:
         if isinstance(max_connections, bool) or not isinstance(max_connections, int) or max_connections < 1:
             raise ConfigurationError(f"max_connections must be a whole number from 1 on, not {max_connections!r}")
         self._settings = Settings.resolve(os.environ, api_key=api_key, base_url=base_url)
-        self._timeouts = timeouts or Timeouts()
-        self._retry = retry or RetryPolicy()
+        self._timeouts = checked_policy("timeouts", timeouts, Timeouts())
+        self._retry = checked_policy("retry", retry, RetryPolicy())
         self._max_connections = max_connections
         self._http = http
-        self._hooks = tuple(hooks)
+        self._hooks = _checked_hooks(hooks)
         self._pid = os.getpid()
-        self.generations = Generations(self._open_engine, poll or PollPolicy())
+        self.generations = Generations(self._open_engine, checked_policy("poll", poll, PollPolicy()))
         self.models = Models(self._open_engine)
         self.credits = CreditBalance(self._open_engine)
         key = self._settings.api_key
@@ -332,6 +331,12 @@ class RivyaSession:
         elif self._engine.loop is not loop:
             raise ConfigurationError("this session lives on another event loop: make a RivyaSession for each loop")
         return self._engine
+
+
+def _checked_hooks(hooks: Sequence[Hooks]) -> tuple[Hooks, ...]:
+    if isinstance(hooks, Hooks) or not all(isinstance(listener, Hooks) for listener in hooks):
+        raise ConfigurationError("hooks must be a list of objects of a class that derives from Hooks")
+    return tuple(hooks)
 
 
 def _downloads(source: Generation | str) -> tuple[Sequence[str], str]:

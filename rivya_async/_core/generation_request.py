@@ -36,6 +36,8 @@ class GenerationRequest:
             raise ConfigurationError(f"prompt must be a string, not {type(self.prompt).__name__}")
         if not isinstance(self.params, Mapping):
             raise ConfigurationError(f"params must be a mapping, not {type(self.params).__name__}")
+        if not all(isinstance(key, str) for key in self.params):
+            raise ConfigurationError("the keys of params must be strings: they travel as they are")
         self._check_references()
         self._check_client_request_id()
 

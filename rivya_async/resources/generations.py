@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from .._core import endpoints
-from .._core.errors import ConfigurationError, WaitError
+from .._core.errors import ConfigurationError, RivyaError, WaitError
 from .._core.generation_request import GenerationRequest
 from .._core.outcome import Outcome, unwrapped
-from .._core.policies import PollPolicy, checked_timeout
+from .._core.policies import PollPolicy, checked_policy, checked_timeout
 from .._core.records import Generation, ReferenceMedia
 from .._engine.fan_out import fan_out
 
@@ -60,7 +61,8 @@ class Generations:
             client_request_id=client_request_id,
             idempotency_key=idempotency_key,
         )
-        return await self._buy(job, deadline=None)
+        with _carrying(job.idempotency_key):
+            return await self._buy(self._engine(), job, job.idempotency_key, deadline=None)
 
     async def retrieve(self, task_id: str) -> Generation:
         """Read a job once. A failed job is returned, not raised.
@@ -80,9 +82,10 @@ class Generations:
         raise_on_failure: bool = True,
     ) -> Generation:
         """Wait for a job to end; see `RivyaSession.wait_for`."""
-        policy = poll or self._poll
+        policy = checked_policy("poll", poll, self._poll)
+        _check_listener(on_update)
         deadline = self._deadline(timeout, policy)
-        ended = await self._end_of(generation_or_task_id, policy, deadline, on_update)
+        ended = await self._end_of(self._engine(), generation_or_task_id, policy, deadline, on_update)
         return unwrapped(ended) if raise_on_failure else ended
 
     async def generate(
@@ -94,19 +97,23 @@ class Generations:
         on_update: OnUpdate | None = None,
     ) -> Generation:
         """Buy a job and wait for it; see `RivyaSession.generate`."""
-        policy = poll or self._poll
-        deadline = self._deadline(timeout, policy)
-        bought = await self._buy(job, deadline=deadline)
-        try:
-            if on_update is not None:
-                await _tell(on_update, bought)
-            return unwrapped(await self._end_of(bought, policy, deadline, on_update))
-        except WaitError as error:
-            error.idempotency_key = job.idempotency_key
-            raise
-        except asyncio.CancelledError as cancelled:
-            cancelled.add_note(f"cancelled while waiting for {bought.id}: it is bought and goes on; wait for it again")
-            raise
+        with _carrying(job.idempotency_key):
+            policy = checked_policy("poll", poll, self._poll)
+            _check_listener(on_update)
+            deadline = self._deadline(timeout, policy)
+            engine = self._engine()  # also after the purchase: a session that closes meanwhile must not lose the job
+        key = job.idempotency_key or engine.caller.ambient.mint_key()
+        with _carrying(key):
+            bought = await self._buy(engine, job, key, deadline=deadline)
+            try:
+                if on_update is not None:
+                    await _tell(on_update, bought)
+                return unwrapped(await self._end_of(engine, bought, policy, deadline, on_update))
+            except asyncio.CancelledError as cancelled:
+                cancelled.add_note(
+                    f"cancelled while waiting for {bought.id}: it is bought and goes on; wait for it again"
+                )
+                raise
 
     def watch(
         self,
@@ -116,7 +123,7 @@ class Generations:
         poll: PollPolicy | None = None,
     ) -> AsyncGenerator[Generation]:
         """Every changed snapshot of a job; see `RivyaSession.watch`."""
-        policy = poll or self._poll
+        policy = checked_policy("poll", poll, self._poll)
         task_id, last = _named(generation_or_task_id)
         return self._engine().poller.updates_of(task_id, last, policy, self._deadline(timeout, policy))
 
@@ -128,7 +135,7 @@ class Generations:
         poll: PollPolicy | None = None,
     ) -> AsyncGenerator[Generation]:
         """The records of many jobs as they end; see `RivyaSession.as_completed`."""
-        policy = poll or self._poll
+        policy = checked_policy("poll", poll, self._poll)
         named = dict(map(_named, generations_or_task_ids))
         return self._engine().poller.ends_of(named, policy, self._deadline(timeout, policy))
 
@@ -155,20 +162,25 @@ class Generations:
         except Exception as error:  # noqa: BLE001 - one failure, of whatever kind, must not end the others
             return Outcome(job, error.last if isinstance(error, WaitError) else None, error)
 
-    async def _buy(self, job: GenerationRequest, *, deadline: float | None) -> Generation:
-        engine = self._engine()
-        bought = await engine.caller.call(endpoints.create_generation(job, job.idempotency_key), deadline=deadline)
+    async def _buy(
+        self, engine: Engine, job: GenerationRequest, key: str | None, *, deadline: float | None
+    ) -> Generation:
+        bought = await engine.caller.call(endpoints.create_generation(job, key), deadline=deadline)
         engine.poller.note_submitted(bought)
         return bought
 
     async def _end_of(
-        self, job: Generation | str, policy: PollPolicy, deadline: float | None, on_update: OnUpdate | None
+        self,
+        engine: Engine,
+        job: Generation | str,
+        policy: PollPolicy,
+        deadline: float | None,
+        on_update: OnUpdate | None,
     ) -> Generation:
         task_id, last = _named(job)
-        poller = self._engine().poller
         if on_update is None:
-            return await poller.end_of(task_id, last, policy, deadline)
-        updates = poller.updates_of(task_id, last, policy, deadline)
+            return await engine.poller.end_of(task_id, last, policy, deadline)
+        updates = engine.poller.updates_of(task_id, last, policy, deadline)
         try:
             async for generation in updates:
                 last = generation
@@ -195,19 +207,36 @@ def as_request(
 ) -> GenerationRequest:
     """The request that the arguments of a submit describe: itself, or made of a model and a prompt."""
     if not isinstance(model, GenerationRequest):
-        return GenerationRequest(
-            model,
-            prompt,
-            params=params or {},
-            references=references,
-            client_request_id=client_request_id,
-            idempotency_key=idempotency_key,
-        )
+        with _carrying(idempotency_key):
+            return GenerationRequest(
+                model,
+                prompt,
+                params={} if params is None else params,
+                references=references,
+                client_request_id=client_request_id,
+                idempotency_key=idempotency_key,
+            )
     if prompt is not None or params is not None or references or client_request_id is not None:
         raise ConfigurationError(
             "give either a GenerationRequest or its parts: only idempotency_key may stand beside it"
         )
     return model if idempotency_key is None else attrs.evolve(model, idempotency_key=idempotency_key)
+
+
+@contextmanager
+def _carrying(key: str | None) -> Iterator[None]:
+    """Every error in here carries the key of the purchase: with it, the very same purchase can be repeated."""
+    try:
+        yield
+    except RivyaError as error:
+        if error.idempotency_key is None:
+            error.idempotency_key = key
+        raise
+
+
+def _check_listener(on_update: OnUpdate | None) -> None:
+    if on_update is not None and not callable(on_update):
+        raise ConfigurationError(f"on_update must be a function of one Generation, not {on_update!r}")
 
 
 async def _tell(on_update: OnUpdate, generation: Generation) -> None:
