@@ -3,7 +3,7 @@
     async with Sandbox(speed=1000) as sandbox:
         ...  # talk to sandbox.base_url with sandbox.api_key
 
-Point the client at `base_url`. Nothing is bought, no network is left; results are real files.
+Point the client at `base_url`. Nothing is bought and nothing leaves the machine; results are real files.
 """
 
 from .fault import Fault
