@@ -36,7 +36,7 @@ LOOKS: Final = {
 
 MOVING: Final = "◐◓◑◒"
 
-WIDE: Final = 105
+WIDE: Final = 114
 """Columns from which a terminal has room for whole model names."""
 
 MODEL_WIDTHS: Final = (16, 26)

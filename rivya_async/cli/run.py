@@ -73,5 +73,6 @@ def _command(name: str) -> Command:
 def _warnings_as_notes(output: Output) -> Iterator[None]:
     """Warnings of this library as one line, not as a place in its source."""
     with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
         warnings.showwarning = lambda message, *_, **__: output.note(f"warning: {message}")
         yield

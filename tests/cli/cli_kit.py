@@ -1,0 +1,115 @@
+"""A bench for tests of the command line: the real entry point in a process of its own, warnings as errors."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from rivya_async.sandbox import Sandbox
+
+SUBMIT = "POST /api/v1/generations"
+COMMAND = [sys.executable, "-W", "error", "-m", "rivya_async"]
+
+
+@attrs.frozen
+class Ended:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """Every line of stdout as JSON: fails if anything else is there."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """Every line of stderr as the JSON of an error."""
+        return [json.loads(line)["error"] for line in self.err.splitlines()]
+
+    @property
+    def error(self) -> dict[str, Any]:
+        (error,) = self.errors
+        return error
+
+
+def environment(sandbox: Sandbox | None = None, **more: str) -> dict[str, str]:
+    """This machine's environment, but for the service: a sandbox of the test, or nothing that answers."""
+    found = {name: value for name, value in os.environ.items() if not name.startswith("RIVYA_")}
+    found["RIVYA_BASE_URL"] = "http://127.0.0.1:9" if sandbox is None else sandbox.base_url
+    if sandbox is not None:
+        found["RIVYA_API_KEY"] = sandbox.api_key
+    return {**found, "PYTHONUTF8": "1", **more}
+
+
+def rivya(*arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Ended:
+    """Run the command to its end."""
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=cwd,
+        env=dict(env or environment()),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=50,
+        check=False,
+    )
+    return checked(Ended(done.returncode, done.stdout, done.stderr))
+
+
+def checked(ended: Ended) -> Ended:
+    """No command ever shows a traceback or leaves something unclosed."""
+    assert "Traceback" not in ended.err, ended.err
+    assert "Exception ignored" not in ended.err, ended.err
+    return ended
+
+
+class Running:
+    """A command that runs beside the test."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Running:
+        pipe = asyncio.subprocess.PIPE
+        return cls(
+            await asyncio.create_subprocess_exec(
+                *COMMAND, *arguments, stdout=pipe, stderr=pipe, env=dict(env or environment()), cwd=cwd
+            )
+        )
+
+    async def line(self) -> str:
+        assert self._process.stdout is not None
+        return (await self._process.stdout.readline()).decode().rstrip("\n")
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    async def end(self) -> Ended:
+        async with asyncio.timeout(30):
+            out, err = await self._process.communicate()
+        return checked(Ended(self._process.returncode or 0, out.decode(), err.decode()))
+
+
+async def ran(*arguments: str, sandbox: Sandbox, cwd: Path | None = None, **env: str) -> Ended:
+    """Run a command against a sandbox of the test."""
+    return await (await Running.start(*arguments, env=environment(sandbox, **env), cwd=cwd)).end()
+
+
+async def until(claim: Callable[[], bool]) -> None:
+    """Wait for something that happens in another process."""
+    async with asyncio.timeout(20):
+        while not claim():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def ids(lines: Sequence[Mapping[str, Any]]) -> set[str]:
+    return {line["id"] for line in lines}

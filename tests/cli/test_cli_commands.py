@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from rivya_async.sandbox import Sandbox
+from tests.cli.cli_kit import COMMAND, SUBMIT, environment, ids, ran, rivya
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    async with Sandbox(speed=500) as running:
+        yield running
+
+
+def bodies(sandbox: Sandbox) -> list[dict[str, object]]:
+    return [json.loads(request.body or b"") for request in sandbox.received if request.route == SUBMIT]
+
+
+# --- generate -------------------------------------------------------------------------------------------------------
+
+
+async def test_generate_buys_as_often_as_asked_and_downloads(sandbox: Sandbox, tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "out"
+    ended = await ran(
+        "generate", "qwen2-image", "A red kite", "-p", "image_size=16:9", "-p", "seed=7", "-n", "3",
+        "-o", str(folder), "--json", sandbox=sandbox,
+    )  # fmt: skip
+    assert (ended.code, ended.err) == (0, "")
+    assert len(ids(ended.results)) == 3
+    assert sandbox.received.purchases == 3
+    assert len(sandbox.received.keys) == 3
+    assert (
+        bodies(sandbox)
+        == [{"model": "qwen2-image", "prompt": "A red kite", "params": {"image_size": "16:9", "seed": 7}}] * 3
+    )
+    for line in ended.results:
+        (path,) = line["files"]
+        with Image.open(path) as picture:
+            assert picture.width > picture.height
+        assert line["idempotency_key"] in sandbox.received.keys
+        assert line["params"] == {"image_size": "16:9", "seed": 7}
+
+
+async def test_generate_tells_people_one_line_a_job(sandbox: Sandbox) -> None:
+    ended = await ran("generate", "z-image", "A red kite", "-n", "2", sandbox=sandbox)
+    assert ended.code == 0
+    heads = [line for line in ended.out.splitlines() if not line.startswith(" ")]
+    assert [line.split()[1:4] for line in heads] == [["succeeded", "z-image", "1"]] * 2
+    assert "  http://127.0.0.1" in ended.out
+    assert sandbox.api_key not in ended.out + ended.err
+
+
+async def test_a_prompt_may_be_left_out_where_params_say_it_all(sandbox: Sandbox) -> None:
+    lines = '[{"voice": "Adam", "text": "Hello."}]'
+    ended = await ran("generate", "elevenlabs-dialogue-v3", "-p", f"dialogue={lines}", "--json", sandbox=sandbox)
+    assert ended.code == 0
+    assert bodies(sandbox) == [{"model": "elevenlabs-dialogue-v3", "params": {"dialogue": json.loads(lines)}}]
+
+
+async def test_the_same_key_repeats_the_same_purchases(sandbox: Sandbox) -> None:
+    command = ("generate", "z-image", "A red kite", "-n", "2", "--key", "order-42", "--json")
+    first = await ran(*command, sandbox=sandbox)
+    second = await ran(*command, sandbox=sandbox)
+    assert ids(first.results) == ids(second.results)
+    assert sandbox.received.purchases_by_key == {"order-42-1": 1, "order-42-2": 1}
+    clash = await ran("generate", "z-image", "Another", "--key", "order-42-1", "--json", sandbox=sandbox)
+    assert (clash.code, clash.error["code"]) == (2, "idempotency_conflict")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("z-imag", "A kite"), "z-image"),
+        (("z-image", "A kite", "-p", "aspectRatio=16:9"), "'aspect_ratio'"),
+        (("z-image", "A kite", "-p", "aspect_ratio=16:8"), "'16:9'"),
+        (("z-image", "A kite", "-p", "aspect_ratio"), "KEY=VALUE"),
+        (("elevenlabs-turbo-2-5", "Hello"), "voice is required: -p voice=TX3LPaxmHKxFdv7VOQHJ"),
+        (("gpt-5-2-chat", "Hello"), "chat model"),
+    ],
+)
+async def test_a_slip_names_what_was_meant_and_buys_nothing(
+    sandbox: Sandbox, arguments: tuple[str, ...], told: str
+) -> None:
+    ended = await ran("generate", *arguments, "-n", "5", sandbox=sandbox)
+    assert (ended.code, ended.out) == (2, "")
+    assert told in ended.err
+    assert ended.err.count("\n") == 1
+    assert sandbox.received.count(SUBMIT) == 0
+
+
+async def test_a_folder_that_cannot_be_made_is_told_before_anything_is_bought(sandbox: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ended = await ran("generate", "z-image", "A kite", "-o", str(tmp_path / "file" / "out"), "--json", sandbox=sandbox)
+    assert ended.code == 2
+    assert "file" in ended.error["message"]
+    assert sandbox.received.purchases == 0
+
+
+async def test_a_failed_job_ends_with_1_and_leaves_the_others_alone(sandbox: Sandbox) -> None:
+    sandbox.world.failure_rate = 0.5
+    ended = await ran("generate", "z-image", "A kite", "-n", "12", "--json", sandbox=sandbox)
+    assert ended.code == 1
+    assert {line["status"] for line in ended.results} == {"succeeded", "failed"}
+    assert len(ended.results) == 12
+    failed = ids([line for line in ended.results if line["status"] == "failed"])
+    assert {error["task_id"] for error in ended.errors} == failed
+    assert {error["type"] for error in ended.errors} == {"GenerationFailed"}
+
+
+async def test_the_timeout_ends_with_5_and_says_how_to_come_back() -> None:
+    async with Sandbox(speed=0.001) as slow:
+        ended = await ran("generate", "z-image", "A kite", "--timeout", "0.3", sandbox=slow)
+        assert (ended.code, ended.out) == (5, "")
+        (task_id,) = {request.task_id for request in slow.received if request.route == SUBMIT}
+        assert f"-> rivya wait {task_id}" in ended.err
+
+
+async def test_too_few_credits_end_with_4() -> None:
+    async with Sandbox(speed=500, credits=2) as poor:
+        ended = await ran("generate", "z-image", "A kite", "-n", "3", "--json", sandbox=poor)
+        assert ended.code == 4
+        assert len(ended.results) == 2
+        assert ended.error["code"] == "insufficient_credits"
+        assert ended.error["next"] == "rivya credits"
+
+
+async def test_keys_that_are_not_good_end_with_3(sandbox: Sandbox) -> None:
+    for key, code in (
+        ("rvya_sk_wrong", "api_key_invalid"),
+        (sandbox.add_key(revoked=True), "api_key_revoked"),
+        (sandbox.add_key(scopes={"credits:read"}), "api_scope_denied"),
+    ):
+        ended = await ran("generate", "z-image", "A kite", "--json", sandbox=sandbox, RIVYA_API_KEY=key)
+        assert (ended.code, ended.error["code"]) == (3, code)
+        assert key not in ended.out + ended.err
+
+
+def test_without_a_key_nothing_is_sent_and_the_sandbox_is_offered() -> None:
+    ended = rivya("generate", "z-image", "A kite")
+    assert (ended.code, ended.out) == (2, "")
+    assert "RIVYA_API_KEY" in ended.err
+    assert "--sandbox" in ended.err
+
+
+async def test_a_service_that_is_gone_ends_with_6_and_the_purchase_can_be_repeated(sandbox: Sandbox) -> None:
+    sandbox.faults.add(route=SUBMIT, status=500, retry_after=0, times=5)
+    ended = await ran("generate", "z-image", "A kite", "--json", sandbox=sandbox)
+    assert ended.code == 6
+    (key,) = sandbox.received.keys
+    assert ended.error["idempotency_key"] == key
+    assert ended.error["next"] == f"rivya generate --key {key} z-image 'A kite'"
+
+
+async def test_a_key_of_an_odd_kind_is_warned_about_in_one_line(sandbox: Sandbox) -> None:
+    ended = await ran("generate", "z-image", "A kite", sandbox=sandbox, RIVYA_API_KEY="odd-key")
+    assert ended.code == 3
+    assert ended.err.splitlines()[0] == "warning: the API key does not begin with 'rvya_sk_'"
+    assert "odd-key" not in ended.err
+
+
+# --- wait -----------------------------------------------------------------------------------------------------------
+
+
+async def test_wait_comes_back_to_jobs_of_another_process(sandbox: Sandbox, tmp_path: Path) -> None:
+    bought = await ran("generate", "z-image", "A kite", "-n", "2", "--json", sandbox=sandbox)
+    ended = await ran("wait", *ids(bought.results), "-o", str(tmp_path), "--json", sandbox=sandbox)
+    assert (ended.code, ended.err) == (0, "")
+    assert ids(ended.results) == ids(bought.results)
+    assert all(Path(path).exists() for line in ended.results for path in line["files"])
+    again = await ran("wait", *ids(bought.results), "-o", str(tmp_path), sandbox=sandbox)
+    assert again.code == 0
+
+
+def test_an_embedded_sandbox_knows_no_foreign_task() -> None:
+    ended = rivya("wait", "task_of_somebody", "--sandbox", "--json")
+    assert (ended.code, ended.out) == (2, "")
+    assert (ended.error["type"], ended.error["status"]) == ("NotFound", 404)
+
+
+# --- models, credits ------------------------------------------------------------------------------------------------
+
+
+def test_models_lists_the_catalogue_without_a_key() -> None:
+    ended = rivya("models", "--category", "audio", "--sandbox", "--json")
+    assert ended.code == 0
+    assert {model["category"] for model in ended.results} == {"audio"}
+    assert all(param["key"] for model in ended.results for param in model["params"])
+    assert ended.err == ""
+
+
+async def test_models_shows_a_table_and_the_params_of_one(sandbox: Sandbox) -> None:
+    table = await ran("models", sandbox=sandbox)
+    assert table.out.splitlines()[0].split() == ["ID", "NAME", "CATEGORY", "CREDITS", "PARAMS"]
+    assert len(table.out.splitlines()) == 55
+    one = await ran("models", "kling-3-0", sandbox=sandbox)
+    assert "aspect_ratio  select  16:9     16:9, 9:16, 1:1" in one.out
+    assert one.out.startswith("kling-3-0: Kling 3.0, video, from 90 credits\n")
+    assert not any(request.has_authorization for request in sandbox.received)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"), [(("kling-3",), "kling-3-0"), (("--category", "vidoe"), "(did you mean 'video'?)")]
+)
+async def test_a_mistyped_model_or_category_names_the_nearest(
+    sandbox: Sandbox, arguments: tuple[str, ...], told: str
+) -> None:
+    ended = await ran("models", *arguments, sandbox=sandbox)
+    assert (ended.code, ended.out) == (2, "")
+    assert told in ended.err
+
+
+async def test_credits_shows_the_balance(sandbox: Sandbox) -> None:
+    assert (await ran("credits", sandbox=sandbox)).out == "1,000,000 credits\n"
+    assert (await ran("credits", "--json", sandbox=sandbox)).results == [{"current_credits": 1_000_000}]
+
+
+async def test_a_reader_that_goes_away_is_no_accident(sandbox: Sandbox) -> None:
+    shell = f"{' '.join(COMMAND)} models --json | head -n 1; echo ${{PIPESTATUS[0]}}"
+    done = await asyncio.to_thread(
+        subprocess.run, ["bash", "-c", shell], env=environment(sandbox), capture_output=True, text=True, check=True
+    )
+    first, code = done.stdout.splitlines()
+    assert json.loads(first)["id"]
+    assert (code, done.stderr) in {("141", ""), ("0", "")}  # 0 if head took its time to go

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+from pathlib import Path
+
+import pytest
+
+from rivya_async.sandbox import Sandbox
+from tests.cli.cli_kit import SUBMIT, Running, environment, ran, until
+
+POLL = "GET /api/v1/generations/{task_id}"
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no such signals")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+async def test_a_signal_names_the_open_jobs_and_the_way_back(number: signal.Signals, tmp_path: Path) -> None:
+    async with Sandbox(speed=0.001) as slow:
+        command = ("generate", "z-image", "A kite", "-n", "2", "-o", str(tmp_path))
+        running = await Running.start(*command, env=environment(slow))
+        await until(lambda: slow.received.count(POLL) >= 2)
+        running.signal(number)
+        ended = await running.end()
+        bought = {request.task_id for request in slow.received if request.route == SUBMIT}
+        assert (ended.code, ended.out) == (130, "")
+        assert len(bought) == 2
+        (back,) = (line for line in ended.err.splitlines() if line.startswith("Come back with: "))
+        program, verb, *arguments = shlex.split(back.removeprefix("Come back with: "))
+        assert (program, verb) == ("rivya", "wait")
+        assert set(arguments) == {*bought, "-o", str(tmp_path)}
+        assert slow.api_key not in ended.err
+
+
+async def test_the_way_back_works() -> None:
+    async with Sandbox(speed=1) as sandbox:
+        running = await Running.start("generate", "z-image", "A kite", "--json", env=environment(sandbox))
+        await until(lambda: sandbox.received.count(POLL) >= 1)
+        running.signal(signal.SIGINT)
+        ended = await running.end()
+        assert (ended.code, ended.out) == (130, "")
+        (job,) = ended.error["open"]
+        assert ended.error["next"] == f"rivya wait {job['task_id']}"
+        task = sandbox.world.tasks[job["task_id"]]
+        object.__setattr__(task, "ends_at", task.created_at)
+        object.__setattr__(task, "starts_at", task.created_at)
+        again = await ran(*shlex.split(ended.error["next"])[1:], "--json", sandbox=sandbox)
+        assert [line["status"] for line in again.results] == ["succeeded"]
+        assert sandbox.received.purchases == 1
+
+
+async def test_a_purchase_without_an_answer_is_named_by_its_key_and_bought_once() -> None:
+    async with Sandbox(speed=500) as sandbox:
+        sandbox.faults.add(route=SUBMIT, delay=1, act=True, times=1)  # bought, and slow to say so
+        running = await Running.start("generate", "z-image", "It's a kite", env=environment(sandbox))
+        await until(lambda: sandbox.received.purchases == 1)
+        running.signal(signal.SIGINT)
+        ended = await running.end()
+        (key,) = sandbox.received.keys
+        assert ended.code == 130
+        again = ended.err.splitlines()[-1].strip()
+        assert again == f"""rivya generate --key {key} z-image 'It'"'"'s a kite'"""
+        await until(lambda: sandbox.received.in_flight == 0)  # till then its key is taken
+        repeated = await ran(*shlex.split(again)[1:], "--json", sandbox=sandbox)
+        assert repeated.code == 0
+        assert sandbox.received.purchases == 1
+
+
+async def test_before_anything_was_bought_there_is_nothing_to_name() -> None:
+    async with Sandbox() as sandbox:
+        sandbox.faults.add(route="GET /api/v1/models", delay=20)
+        running = await Running.start("generate", "z-image", "A kite", "--json", env=environment(sandbox))
+        await until(lambda: sandbox.received.in_flight == 1)
+        running.signal(signal.SIGINT)
+        ended = await running.end()
+        assert ended.code == 130
+        assert ended.error == {
+            "type": "Interrupted", "message": "interrupted", "open": [], "unknown": [], "exit_code": 130,
+        }  # fmt: skip
+
+
+async def test_nobody_is_sent_back_to_an_embedded_sandbox(tmp_path: Path) -> None:
+    running = await Running.start("demo", "--speed", "0.01", "--json", cwd=tmp_path)
+    await until((tmp_path / "rivya-demo").exists)
+    running.signal(signal.SIGINT)
+    ended = await running.end()
+    assert (ended.code, ended.out) == (130, "")
+    assert ended.error["open"] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+async def test_the_sandbox_serves_until_a_signal(number: signal.Signals) -> None:
+    running = await Running.start("sandbox", "--credits", "77", "--seed", "5")
+    lines = [await running.line(), await running.line()]
+    exports = dict(shlex.split(line)[1].split("=", 1) for line in lines)
+    assert set(exports) == {"RIVYA_API_KEY", "RIVYA_BASE_URL"}
+    client = await Running.start("credits", "--json", env={**environment(), **exports})
+    assert (await client.end()).results == [{"current_credits": 77}]
+    running.signal(number)
+    ended = await running.end()
+    assert (ended.code, ended.out) == (130, "")
+
+
+async def test_the_sandbox_tells_programs_where_it_is() -> None:
+    running = await Running.start("sandbox", "--json")
+    told = json.loads(await running.line())
+    assert told["api_key"].startswith("rvya_sk_")
+    taken = told["base_url"].rpartition(":")[2]
+    second = await (await Running.start("sandbox", "--json", "--port", taken)).end()
+    assert second.code == 2
+    assert taken in second.error["message"]
+    running.signal(signal.SIGTERM)
+    assert (await running.end()).code == 130
