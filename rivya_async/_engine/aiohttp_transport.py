@@ -72,6 +72,8 @@ class AiohttpTransport:
                 headers=request.headers(self._settings.api_key),
                 timeout=self._send_timeout,
                 allow_redirects=False,
+                raise_for_status=False,  # whatever the habits of a session that was handed in
+                auto_decompress=True,
                 middlewares=SEND_ONCE,
             ) as response:
                 return Response(response.status, response.headers, await _read(response))
@@ -88,7 +90,13 @@ class AiohttpTransport:
         self._check_open()
         address = _absolute(url)
         try:
-            response = await self._http.get(address, timeout=self._fetch_timeout, middlewares=SEND_ONCE)
+            response = await self._http.get(
+                address,
+                timeout=self._fetch_timeout,
+                raise_for_status=False,
+                auto_decompress=True,
+                middlewares=SEND_ONCE,
+            )
         except FOREIGN as error:
             failure = sorted_failure(error, address)
         except _Dropped as dropped:

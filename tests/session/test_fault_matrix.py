@@ -1,0 +1,496 @@
+"""The fault matrix: what each fault does to a submit and to a wait. One table drives it all.
+
+Every cell states the outcome, how many requests the server saw and how many jobs were bought; every cell proves that
+nothing is bought twice, that an error is enough to go on from, and (by the fixtures) that no task or socket is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final
+
+import attrs
+import pytest
+from aiohttp import web
+
+from rivya_async import (
+    Answered,
+    ApiDisabled,
+    DeadlineExceeded,
+    DecodeError,
+    Generation,
+    IdempotencyConflict,
+    InsufficientCredits,
+    NotFound,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    RetryPolicy,
+    RivyaError,
+    RivyaSession,
+    ScopeDenied,
+    ServerError,
+    Timeouts,
+    Unauthorized,
+    ValidationFailed,
+)
+from rivya_async.sandbox import Sandbox
+from tests.session.session_kit import (
+    FAST,
+    POLL,
+    QUICK_RETRY,
+    SUBMIT,
+    Ears,
+    bought_twice,
+    opened,
+    peer,
+    raw_server,
+    record,
+    until,
+)
+
+LIMITS: Final = Timeouts(connect=0.2, read=0.15, total=5.0)
+PATIENCE: Final = 0.25
+"""Seconds that a wait gets where it can only end by its deadline."""
+
+ALL: Final = QUICK_RETRY.max_attempts
+"""Requests of a call that is repeated until its attempts are used up."""
+
+MANY: Final = -1
+"""So many polls as fit in the wait, more than one."""
+
+HUGE: Final = json.dumps(record(junk="x" * 50_000_000))
+
+
+@attrs.frozen
+class Cell:
+    """How a call ends: None for well, else the class of the error; after how many requests."""
+
+    error: type[RivyaError] | None
+    requests: int
+    bought: int = 1
+
+
+WELL: Final = Cell(None, 1)
+AGAIN: Final = Cell(None, 2)
+PAST_DEADLINE: Final = Cell(DeadlineExceeded, MANY)
+
+
+def stops(error: type[RivyaError], *, bought: int = 0) -> Cell:
+    """The first answer is the last."""
+    return Cell(error, 1, bought)
+
+
+def gives_up(error: type[RivyaError], *, bought: int = 0) -> Cell:
+    """Repeated until the attempts are used up."""
+    return Cell(error, ALL, bought)
+
+
+@attrs.frozen
+class Row:
+    """A fault of the sandbox, and what it does to a submit and to a wait for a job of another session."""
+
+    name: str
+    fault: dict[str, Any]
+    submit: Cell
+    poll: Cell
+
+
+def once(name: str, submit: Cell, poll: Cell, **fault: Any) -> Row:
+    return Row(name, {**fault, "times": 1}, submit, poll)
+
+
+def always(name: str, submit: Cell, poll: Cell, **fault: Any) -> Row:
+    return Row(f"{name}, always", fault, submit, poll)
+
+
+def body(name: str, text: str, submit: Cell, poll: Cell, **fault: Any) -> Row:
+    """Another body in place of the true one; the service has acted. TASK stands for the task id."""
+    return Row(name, {"body": text, "act": True, **fault}, submit, poll)
+
+
+ROWS: Final = [
+    # --- after send
+    once("dropped before it acted", AGAIN, AGAIN, drop=True),
+    once("dropped after it acted", AGAIN, AGAIN, drop=True, act=True),
+    always("dropped before it acted", gives_up(OutcomeUnknown), PAST_DEADLINE, drop=True),
+    always("dropped after it acted", gives_up(OutcomeUnknown, bought=1), PAST_DEADLINE, drop=True, act=True),
+    once("cut after the headers", AGAIN, AGAIN, truncate=0),
+    once("cut in mid-body", AGAIN, AGAIN, truncate=20),
+    always("cut in mid-body", gives_up(OutcomeUnknown, bought=1), PAST_DEADLINE, truncate=20),
+    once("short Content-Length", AGAIN, AGAIN, truncate=10_000, headers={"Content-Length": "9"}),
+    once("long Content-Length", AGAIN, AGAIN, truncate=10_000, headers={"Content-Length": "99999"}),
+    once("bad chunk", AGAIN, AGAIN, truncate=10_000, headers={"Transfer-Encoding": "chunked"}),
+    once("bad gzip", AGAIN, AGAIN, headers={"Content-Encoding": "gzip"}),
+    once("read time-out before it acted", AGAIN, AGAIN, delay=0.3),
+    always("read time-out before it acted", gives_up(OutcomeUnknown), PAST_DEADLINE, delay=0.2),
+    always("read time-out after it acted", gives_up(OutcomeUnknown, bought=1), PAST_DEADLINE, delay=0.2, act=True),
+    # --- status
+    once("408", AGAIN, AGAIN, status=408),
+    once("408 after it acted", AGAIN, AGAIN, status=408, act=True),
+    always("408", gives_up(Answered), PAST_DEADLINE, status=408, body="{}"),
+    once("409 with its code", stops(IdempotencyConflict), stops(IdempotencyConflict), status=409),
+    once("409 bare", stops(Answered), stops(Answered), status=409, body=""),
+    once("425", AGAIN, AGAIN, status=425, body=""),
+    once("429 with its code", AGAIN, AGAIN, status=429),
+    once("429 bare", AGAIN, AGAIN, status=429, body=""),
+    once("429 with Retry-After", AGAIN, AGAIN, status=429, retry_after=0.01),
+    always("429", gives_up(RateLimited), PAST_DEADLINE, status=429),
+    once("500", AGAIN, AGAIN, status=500),
+    once("500 after it acted", AGAIN, AGAIN, status=500, act=True),
+    always("500", gives_up(ServerError), PAST_DEADLINE, status=500),
+    once("502 with an HTML page", AGAIN, AGAIN, status=502, body="<html>Bad gateway</html>"),
+    once("502 after it acted", AGAIN, AGAIN, status=502, body="<html>Bad gateway</html>", act=True),
+    once("503 with its code", AGAIN, AGAIN, status=503, code="public_api_disabled"),
+    always("503", gives_up(ApiDisabled), PAST_DEADLINE, status=503, code="public_api_disabled"),
+    once("504", AGAIN, AGAIN, status=504, body=""),
+    always("504 after it acted", gives_up(ServerError, bought=1), PAST_DEADLINE, status=504, body="", act=True),
+    once("400", stops(ValidationFailed), stops(ValidationFailed), status=400),
+    once("401 and then good", stops(Unauthorized), stops(Unauthorized), status=401),
+    once("401 bare", stops(Unauthorized), stops(Unauthorized), status=401, body="<html>"),
+    once("402", stops(InsufficientCredits), stops(InsufficientCredits), status=402),
+    once("403", stops(ScopeDenied), stops(ScopeDenied), status=403),
+    once("404", stops(NotFound), stops(NotFound), status=404),
+    once("410", stops(NotFound), stops(NotFound), status=410, body=""),
+    once("413", stops(ValidationFailed), stops(ValidationFailed), status=413, body="<html>"),
+    once("415", stops(ValidationFailed), stops(ValidationFailed), status=415, body=""),
+    once("418", stops(Answered), stops(Answered), status=418, body=""),
+    once("422", stops(ValidationFailed), stops(ValidationFailed), status=422, body=""),
+    once("201 in place of 200", WELL, WELL, status=201),
+    once("202 in place of 200", WELL, WELL, status=202),
+    once("204", stops(DecodeError, bought=1), AGAIN, status=204, body="", act=True),
+    once("redirect to another path", stops(Answered), stops(Answered), status=307, headers={"Location": "/elsewhere"}),
+    once("304", stops(Answered), stops(Answered), status=304),
+    # --- body
+    body("empty body", "", stops(DecodeError, bought=1), AGAIN, times=1),
+    body("empty body, always", "", stops(DecodeError, bought=1), gives_up(DecodeError)),
+    body("HTML with 200", "<html>Welcome</html>", stops(DecodeError, bought=1), AGAIN, times=1),
+    body("truncated JSON", '{"id": "TASK", "sta', stops(DecodeError, bought=1), AGAIN, times=1),
+    body("a list", "[]", stops(DecodeError, bought=1), AGAIN, times=1),
+    body("null", "null", stops(DecodeError, bought=1), AGAIN, times=1),
+    body("wrong type", '{"id": 5, "status": [], "model": {}}', stops(DecodeError, bought=1), AGAIN, times=1),
+    body("missing status", '{"id": "TASK", "model": "z-image"}', stops(DecodeError, bought=1), AGAIN, times=1),
+    body("missing status, always", '{"id": "TASK"}', stops(DecodeError, bought=1), gives_up(DecodeError)),
+    body("unknown status", json.dumps(record("TASK", "paused")), WELL, AGAIN, times=1),
+    body("unknown status, always", json.dumps(record("TASK", "paused")), WELL, PAST_DEADLINE),
+    body("no status but blanks", json.dumps(record("TASK", " ")), WELL, AGAIN, times=1),
+    body("unknown fields", json.dumps(record("TASK", "succeeded", moods=["calm"])), WELL, WELL),
+    body("only three fields", json.dumps(record("TASK", "succeeded")), WELL, WELL),
+    body("50 MB of JSON", HUGE, stops(DecodeError, bought=1), AGAIN, times=1),
+    body("deep JSON", "[" * 100_000, stops(DecodeError, bought=1), AGAIN, times=1),
+]
+
+FOR_POLLS_ONLY: Final = [
+    body("another id", json.dumps(record("task_other", "succeeded")), WELL, AGAIN, times=1),
+    body("another id, always", json.dumps(record("task_other", "succeeded")), WELL, gives_up(DecodeError)),
+]
+
+
+def told(row: Row, task_id: str) -> dict[str, Any]:
+    """The fields of the row's fault, for this task."""
+    text = row.fault.get("body")
+    if text is None or len(text) > 1_000_000:
+        return row.fault
+    return {**row.fault, "body": text.replace("TASK", task_id)}
+
+
+def names(row: Row) -> str:
+    return row.name
+
+
+@pytest.mark.parametrize("row", ROWS, ids=names)
+async def test_submit(sandbox: Sandbox, row: Row) -> None:
+    ears = Ears()
+    async with opened(sandbox, timeouts=LIMITS, hooks=[ears]) as session:
+        sandbox.faults.add(route=SUBMIT, **told(row, "task_1"))
+        error = await ends_as(session.submit("z-image", "A red kite"), row.submit.error)
+        (key,) = sandbox.received.keys
+        assert sandbox.received.attempts(key) == len(ears.attempts) == row.submit.requests
+        await until(lambda: not sandbox.received.in_flight)
+        assert sandbox.received.purchases == row.submit.bought
+        if error is not None:
+            assert error.idempotency_key == key
+            assert error.attempts == row.submit.requests
+            # With the key of the error the very same purchase is made, or found to be made.
+            sandbox.faults.clear()
+            await session.submit("z-image", "A red kite", idempotency_key=error.idempotency_key)
+            assert sandbox.received.purchases == 1
+    assert not bought_twice(sandbox)
+
+
+@pytest.mark.parametrize("row", ROWS + FOR_POLLS_ONLY, ids=names)
+async def test_poll(sandbox: Sandbox, row: Row) -> None:
+    async with opened(sandbox) as buyer:
+        task_id = (await buyer.submit("z-image", "A red kite")).id
+    ears = Ears()
+    patience = PATIENCE * 3 if row.fault.get("delay") else PATIENCE
+    async with opened(sandbox, timeouts=LIMITS, hooks=[ears]) as session:
+        sandbox.faults.add(route=POLL, **told(row, task_id))
+        timeout = patience if row.poll is PAST_DEADLINE else 10.0
+        error = await ends_as(session.wait_for(task_id, timeout=timeout), row.poll.error)
+        # A poll that the deadline cut off is no attempt that hooks hear of before it ends.
+        assert 0 <= sandbox.received.count(POLL) - len(ears.polls) <= (row.poll is PAST_DEADLINE)
+        assert len(ears.polls) == len(ears.attempts) or row.poll is PAST_DEADLINE
+        if row.poll.requests == MANY:
+            assert sandbox.received.count(POLL) > 1
+        else:
+            assert sandbox.received.count(POLL) == row.poll.requests
+        if error is not None:
+            assert task_id in str(error) + "".join(getattr(error, "__notes__", []))
+            sandbox.faults.clear()
+            assert (await session.wait_for(task_id)).succeeded
+        if isinstance(error, DeadlineExceeded):
+            assert error.task_id == task_id
+    assert sandbox.received.purchases == 1
+
+
+async def ends_as(call: Any, kind: type[RivyaError] | None) -> RivyaError | None:
+    """The error with which a call ended, of exactly this class; None where it was to end well."""
+    if kind is None:
+        assert isinstance(await call, Generation)
+        return None
+    with pytest.raises(RivyaError) as raised:
+        await call
+    assert type(raised.value) is kind, repr(raised.value)
+    assert str(raised.value)
+    return raised.value
+
+
+# --- connect ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def closed_port() -> Iterator[str]:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # bound and not listening: nobody else can take it
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
+
+
+@contextmanager
+def unknown_name() -> Iterator[str]:
+    yield "http://rivya.invalid"
+
+
+@contextmanager
+def full_backlog() -> Iterator[str]:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(full.getsockname())
+        yield f"http://127.0.0.1:{full.getsockname()[1]}"
+        for each in waiting:
+            each.close()
+
+
+@contextmanager
+def tls_at_a_plain_port(sandbox: Sandbox) -> Iterator[str]:
+    yield sandbox.base_url.replace("http://", "https://")
+
+
+UNREACHABLE: Final[dict[str, Callable[[Sandbox], Any]]] = {
+    "connection refused": lambda _: closed_port(),
+    "unknown name": lambda _: unknown_name(),
+    "connect time-out": lambda _: full_backlog(),
+    "TLS at a plain port": tls_at_a_plain_port,
+}
+
+
+@pytest.mark.parametrize("place", UNREACHABLE.values(), ids=UNREACHABLE.keys())
+async def test_a_submit_that_cannot_connect_was_not_sent(sandbox: Sandbox, place: Callable[[Sandbox], Any]) -> None:
+    ears = Ears()
+    with place(sandbox) as url:
+        async with opened(sandbox, base_url=url, timeouts=LIMITS, hooks=[ears]) as session:
+            error = await ends_as(session.submit("z-image", "A kite", idempotency_key="order-1"), NotSent)
+    assert error is not None
+    assert (error.idempotency_key, error.attempts, len(ears.attempts)) == ("order-1", ALL, ALL)
+    assert sandbox.received.count() == 0
+
+
+@pytest.mark.parametrize("place", UNREACHABLE.values(), ids=UNREACHABLE.keys())
+async def test_a_wait_that_cannot_connect_goes_on_to_its_deadline(
+    sandbox: Sandbox, place: Callable[[Sandbox], Any]
+) -> None:
+    ears = Ears()
+    with place(sandbox) as url:
+        async with opened(sandbox, base_url=url, timeouts=LIMITS, hooks=[ears]) as session:
+            error = await ends_as(session.wait_for("task_1", timeout=0.5), DeadlineExceeded)
+    assert isinstance(error, DeadlineExceeded)
+    assert error.task_id == "task_1"
+    assert len(ears.polls) > 1
+    assert all(isinstance(poll.error, NotSent) for poll in ears.polls)
+
+
+async def test_a_wait_lives_through_a_service_that_is_down(ears: Ears) -> None:
+    sandbox = Sandbox(speed=20.0)
+    async with sandbox, opened(sandbox, hooks=[ears]) as session:
+        job = await session.submit("z-image", "A red kite")
+        await sandbox.aclose()
+        wait = asyncio.create_task(session.wait_for(job))
+        await until(lambda: len(ears.polls) > 5)
+        await sandbox.start()
+        assert (await wait).succeeded
+    assert {type(poll.error) for poll in ears.polls if poll.error} <= {NotSent, OutcomeUnknown}
+    assert sandbox.received.purchases == 1
+
+
+async def test_a_submit_lives_through_a_service_that_is_down(ears: Ears) -> None:
+    sandbox = Sandbox(speed=FAST)
+    patient = RetryPolicy(max_attempts=1000, base=0.01, cap=0.02)
+    async with sandbox, opened(sandbox, hooks=[ears], retry=patient) as session:
+        await session.submit("z-image", "A red kite")
+        await sandbox.aclose()
+        purchase = asyncio.create_task(session.submit("z-image", "A blue whale"))
+        await until(lambda: len(ears.retries) > 3)
+        await sandbox.start()
+        await purchase
+    assert sandbox.received.purchases == 2
+    assert not bought_twice(sandbox)
+
+
+async def test_requests_wait_for_a_place_without_an_error(sandbox: Sandbox) -> None:
+    sandbox.faults.add(route=SUBMIT, delay=0.02)
+    async with opened(sandbox, max_connections=2, timeouts=LIMITS) as session:
+        await asyncio.gather(*(session.submit("z-image", f"Kite {n}") for n in range(30)))
+    assert sandbox.received.purchases == 30
+    assert sandbox.received.peak_in_flight == 2
+
+
+# --- doubt ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_conflict_after_our_own_doubt_is_our_own_first_send(sandbox: Sandbox, ears: Ears) -> None:
+    # The service takes longer than our read time-out: the repeat meets the first request, still running.
+    sandbox.faults.add(route=SUBMIT, delay=0.4, act=True, times=1)
+    patient = RetryPolicy(max_attempts=100, base=0.02, cap=0.05)
+    async with opened(sandbox, timeouts=LIMITS, retry=patient, hooks=[ears]) as session:
+        job = await session.submit("z-image", "A red kite", idempotency_key="order-1")
+    kinds = [type(attempt.error) for attempt in ears.attempts]
+    assert kinds[0] is OutcomeUnknown
+    assert kinds[-1] is type(None)
+    assert set(kinds[1:-1]) == {IdempotencyConflict}
+    assert job.id
+    assert sandbox.received.purchases == 1
+    assert sandbox.received.attempts("order-1") == len(kinds)
+
+
+@pytest.mark.parametrize("last", [{"status": 429}, {"status": 401}, {"status": 409}, {"status": 404}])
+async def test_after_a_doubt_no_error_says_that_nothing_was_bought(sandbox: Sandbox, last: dict[str, Any]) -> None:
+    sandbox.faults.add(route=SUBMIT, nth=1, drop=True, act=True)
+    sandbox.faults.add(route=SUBMIT, **last)
+    async with opened(sandbox) as session:
+        with pytest.raises(RivyaError) as raised:
+            await session.submit("z-image", "A red kite", idempotency_key="order-1")
+        assert not isinstance(raised.value, NotSent | RateLimited)
+        assert raised.value.idempotency_key == "order-1"
+        sandbox.faults.clear()
+        await session.submit("z-image", "A red kite", idempotency_key="order-1")
+    assert sandbox.received.purchases == 1
+
+
+async def test_a_404_just_after_our_own_submit_is_a_lagging_replica(sandbox: Sandbox, ears: Ears) -> None:
+    sandbox.faults.add(route=POLL, status=404, times=3)
+    async with opened(sandbox, hooks=[ears]) as session:
+        assert (await session.generate("z-image", "A red kite")).succeeded
+    assert [type(poll.error) for poll in ears.polls] == [NotFound] * 3 + [type(None)]
+
+
+async def test_a_redirect_to_another_host_gets_no_key(sandbox: Sandbox) -> None:
+    async with peer() as other, opened(sandbox) as session:
+        job = await session.submit("z-image", "A red kite")
+        for status in (301, 302, 303, 307, 308):
+            sandbox.faults.add(status=status, headers={"Location": f"{other.url}/api/v1/stolen"})
+            for call in (session.submit("z-image", "A kite"), session.wait_for(job.id), session.credits.retrieve()):
+                with pytest.raises(Answered, match="redirects") as raised:
+                    await call
+                assert raised.value.status == status
+            sandbox.faults.clear()
+        assert other.seen == []
+    assert sandbox.received.purchases == 1
+
+
+# --- what the server writes, byte by byte -----------------------------------------------------------------------------
+
+WRITTEN: Final = {
+    "nothing at all": (b"", OutcomeUnknown),
+    "no HTTP": (b"220 mail.example ESMTP\r\n\r\n", OutcomeUnknown),
+    "half a status line": (b"HTTP/1.1 2", OutcomeUnknown),
+    "half of the headers": (b"HTTP/1.1 200 OK\r\nContent-Ty", OutcomeUnknown),
+    "a bad chunk": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n", OutcomeUnknown),
+    "a chunk cut short": (b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n{"id"', OutcomeUnknown),
+    "no last chunk": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", OutcomeUnknown),
+    "a header of a megabyte": (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_000_000 + b"\r\n\r\n", OutcomeUnknown),
+    "bad UTF-8": (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n\xff\xfe{}", DecodeError),
+    "a body up to the end of the connection": (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n[]", DecodeError),
+    "endless early hints": (b"HTTP/1.1 103 Early Hints\r\n\r\n" * 3, OutcomeUnknown),
+}
+
+
+@pytest.mark.parametrize(("answer", "kind"), WRITTEN.values(), ids=WRITTEN.keys())
+async def test_whatever_is_written_is_one_of_our_errors(
+    sandbox: Sandbox, answer: bytes, kind: type[RivyaError]
+) -> None:
+    connections = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+
+    async with raw_server(talk) as url, opened(sandbox, base_url=url, timeouts=LIMITS) as session:
+        await ends_as(session.submit("z-image", "A red kite"), kind)
+        assert connections == (ALL if kind is OutcomeUnknown else 1)
+        connections = 0
+        expected = DeadlineExceeded if kind is OutcomeUnknown else kind
+        await ends_as(session.wait_for("task_1", timeout=PATIENCE), expected)
+        assert connections > 1
+
+
+# --- records that go on strangely -------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def a_service_that_tells(*tales: dict[str, Any]) -> AsyncIterator[RivyaSession]:
+    """A session at a service whose polls tell this, the last tale for ever."""
+    left = list(tales)
+
+    def answer(_: Any) -> web.Response:
+        return web.json_response(left.pop(0) if len(left) > 1 else left[0])
+
+    async with peer(answer) as server, Sandbox() as sandbox, opened(sandbox, base_url=server.url) as session:
+        yield session
+
+
+def at(second: int, status: str, **more: Any) -> dict[str, Any]:
+    return record(status=status, updated_at=f"2026-05-11T08:00:{second:02}.000Z", **more)
+
+
+async def test_a_status_that_goes_back_is_not_shown() -> None:
+    tales = [at(1, "queued"), at(5, "processing"), at(1, "queued"), at(5, "processing"), at(9, "succeeded")]
+    async with a_service_that_tells(*tales) as session:
+        assert [job.status async for job in session.watch("task_1")] == ["queued", "processing", "succeeded"]
+
+
+async def test_an_end_without_a_result_is_an_end() -> None:
+    async with a_service_that_tells(at(1, "succeeded", result=None)) as session:
+        job = await session.wait_for("task_1")
+        assert job.succeeded
+        assert job.urls == ()
+
+
+async def test_unknown_fields_are_kept() -> None:
+    tale = at(1, "succeeded", result={"primary_url": "http://a/1", "urls": [], "sizes": [1]}, mood="calm")
+    async with a_service_that_tells(tale) as session:
+        job = await session.wait_for("task_1")
+    assert job.extra == {"mood": "calm"}
+    assert job.result is not None
+    assert job.result.extra == {"sizes": [1]}
+    assert job.urls == ("http://a/1",)

@@ -1,0 +1,259 @@
+"""The table that sorts aiohttp's exceptions, and what aiohttp would do behind our back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import importlib
+import inspect
+import pkgutil
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from yarl import URL
+
+from rivya_async import ConfigurationError, NotFound, NotSent, OutcomeUnknown, RivyaError, RivyaSession, Unauthorized
+from rivya_async._engine.aiohttp_transport import FOREIGN, sorted_failure
+from rivya_async.sandbox import Sandbox
+from tests.session.session_kit import CREDITS, POLL, SUBMIT, Ears, Seen, opened, peer, raw_server, until
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+NOTHING_LEFT = {
+    "ClientConnectorError",
+    "ClientConnectorDNSError",
+    "ClientConnectorSSLError",
+    "ClientConnectorCertificateError",
+    "ClientProxyConnectionError",
+    "ClientSSLError",
+    "UnixClientConnectorError",
+    "ConnectionTimeoutError",
+}
+NOT_A_URL = {"InvalidURL", "InvalidUrlClientError", "NonHttpUrlClientError"}
+IN_DOWNLOADS_ONLY = {"InvalidUrlRedirectClientError", "NonHttpUrlRedirectClientError"}
+
+
+def errors_of_aiohttp() -> list[type[Exception]]:
+    """Every exception class of aiohttp's client, wherever it is defined."""
+    found = set()
+    for module in pkgutil.iter_modules(aiohttp.__path__):
+        if module.name in {"worker", "pytest_plugin", "test_utils"}:  # need gunicorn or pytest
+            continue
+        for value in vars(importlib.import_module(f"aiohttp.{module.name}")).values():
+            if inspect.isclass(value) and issubclass(value, aiohttp.ClientError):
+                found.add(value)
+    return sorted(found, key=lambda kind: kind.__name__)
+
+
+def made(kind: type[Exception]) -> Exception:
+    error = kind.__new__(kind)
+    for name in ("_conn_key", "_os_error", "_certificate_error", "_path"):
+        try:
+            setattr(error, name, None)
+        except AttributeError:
+            continue
+    return error
+
+
+class Silent(Exception):
+    """Stands for an error that cannot even say what it is."""
+
+
+@pytest.mark.parametrize("kind", errors_of_aiohttp(), ids=lambda kind: kind.__name__)
+def test_every_error_of_aiohttp_is_sorted(kind: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kind, "__str__", lambda _: "told")
+    ours = type(sorted_failure(made(kind), URL("https://rivya.ai/api/v1/generations")))
+    if kind.__name__ in NOTHING_LEFT:
+        assert ours is NotSent
+    elif kind.__name__ in NOT_A_URL | IN_DOWNLOADS_ONLY:
+        assert ours is ConfigurationError
+    else:
+        assert ours is OutcomeUnknown
+    assert issubclass(kind, FOREIGN)
+
+
+def test_the_table_was_tried_on_what_matters() -> None:
+    assert {kind.__name__ for kind in errors_of_aiohttp()} >= NOTHING_LEFT | NOT_A_URL | {
+        "ServerDisconnectedError",
+        "ClientOSError",
+        "ClientConnectionResetError",
+        "ClientPayloadError",
+        "ServerTimeoutError",
+        "SocketTimeoutError",
+        "ClientResponseError",
+        "WSServerHandshakeError",
+    }
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("x"), TimeoutError(), ConnectionResetError(), BrokenPipeError(), ssl.SSLError("x")], ids=repr
+)
+def test_a_bare_error_of_the_system_leaves_doubt(error: Exception) -> None:
+    assert type(sorted_failure(error, URL("https://rivya.ai/"))) is OutcomeUnknown
+
+
+def test_what_nobody_foresaw_leaves_doubt() -> None:
+    assert type(sorted_failure(Silent(), URL("https://rivya.ai/"))) is OutcomeUnknown
+
+
+def test_no_message_shows_a_query() -> None:
+    error = sorted_failure(aiohttp.ClientOSError("gone"), URL("https://cdn.example/a.png?signature=secret#secret"))
+    assert "secret" not in str(error)
+    assert "https://cdn.example/a.png" in str(error)
+
+
+# --- a kept-alive connection that was closed --------------------------------------------------------------------------
+
+CALLS: dict[str, tuple[str, Callable[[RivyaSession], Any]]] = {
+    "a GET": (CREDITS, lambda s: s.credits.retrieve()),
+    "the catalogue": ("GET /api/v1/models", lambda s: s.models.list()),
+    "a POST": (SUBMIT, lambda s: s.submit("z-image", "A red kite")),
+    "a read": (POLL, lambda s: s.generations.retrieve("task_1")),
+    "a poll": (POLL, lambda s: s.wait_for("task_1")),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_nothing_is_sent_behind_our_back(sandbox: Sandbox, name: str) -> None:
+    route, call = CALLS[name]
+    ears = Ears()
+    async with opened(sandbox, hooks=[ears]) as session:
+        await session.credits.retrieve()  # so that there is a kept-alive connection
+        before = sandbox.received.count()
+        counted = len(ears.attempts)
+        sandbox.faults.add(route=route, drop=True, times=1)
+        with contextlib.suppress(NotFound):  # a task that nobody bought
+            await call(session)
+        assert sandbox.received.count() - before == len(ears.attempts) - counted == 2
+        assert isinstance(ears.attempts[counted].error, OutcomeUnknown)
+    assert max(sandbox.received.purchases_by_key.values(), default=0) <= 1
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_a_connection_that_the_server_gave_up_between_two_requests(name: str) -> None:
+    """The server closes it just as our request is on its way: it was sent, and nobody will answer."""
+    requests: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = 0
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            number += 1
+            requests.append(head.split(b"\r\n")[0])
+            if number == 2:
+                writer.transport.abort()
+                return
+            length = next((int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length")), 0)
+            await reader.readexactly(length)
+            answer = b'{"id": "task_1", "status": "succeeded", "model": "m", "current_credits": 1, "data": []}'
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer))
+            await writer.drain()
+
+    _, call = CALLS[name]
+    ears = Ears()
+    async with raw_server(talk) as url, Sandbox() as sandbox, opened(sandbox, base_url=url, hooks=[ears]) as session:
+        await session.credits.retrieve()
+        await call(session)
+    assert len(requests) == len(ears.attempts) == 3
+
+
+async def test_a_connection_closed_while_idle_costs_nothing(sandbox: Sandbox, session: RivyaSession) -> None:
+    await session.submit("z-image", "A red kite")
+    assert sandbox._runner is not None
+    assert sandbox._runner.server is not None
+    for connection in list(sandbox._runner.server.connections):
+        assert connection.transport is not None
+        connection.transport.abort()
+    await session.submit("z-image", "A blue whale")
+    assert sandbox.received.purchases == 2
+    assert max(sandbox.received.purchases_by_key.values()) == 1
+
+
+# --- a session of aiohttp that was handed in ------------------------------------------------------------------------
+
+
+async def test_an_http_session_is_used_and_not_closed(sandbox: Sandbox) -> None:
+    async with aiohttp.ClientSession(headers={"X-Mine": "1"}) as http:
+        async with peer() as server, RivyaSession(sandbox.api_key, base_url=server.url, http=http) as session:
+            with pytest.raises(RivyaError):
+                await session.credits.retrieve()
+            assert server.seen[0].headers["X-Mine"] == "1"
+        assert not http.closed
+        async with opened(sandbox, http=http) as session:
+            assert (await session.generate("z-image", "A red kite")).succeeded
+        assert not http.closed
+
+
+async def test_the_habits_of_an_http_session_do_not_change_what_errors_mean(sandbox: Sandbox, ears: Ears) -> None:
+    async with aiohttp.ClientSession("https://else.example/base/", raise_for_status=True) as http:
+        async with RivyaSession("rvya_sk_wrong", base_url=sandbox.base_url, http=http, hooks=[ears]) as session:
+            with pytest.raises(Unauthorized):
+                await session.submit("z-image", "A red kite")
+            assert len(ears.attempts) == 1
+        async with opened(sandbox, http=http) as session:
+            sandbox.faults.add(route=SUBMIT, status=502, times=1)
+            assert (await session.generate("z-image", "A red kite")).succeeded
+
+
+async def test_an_http_session_that_does_not_unpack_is_made_to(sandbox: Sandbox) -> None:
+    def packed(_: Seen) -> web.Response:
+        response = web.json_response({"current_credits": 7})
+        response.enable_compression(web.ContentCoding.gzip)
+        return response
+
+    async with (
+        peer(packed) as server,
+        aiohttp.ClientSession(auto_decompress=False) as http,
+        opened(sandbox, base_url=server.url, http=http) as session,
+    ):
+        assert (await session.credits.retrieve()).current_credits == 7
+
+
+async def test_a_closed_http_session_is_told(sandbox: Sandbox) -> None:
+    http = aiohttp.ClientSession()
+    await http.close()
+    async with opened(sandbox, http=http) as session:
+        with pytest.raises(RivyaError, match="closed"):
+            await session.submit("z-image", "A red kite")
+        with pytest.raises(RivyaError, match="closed"):
+            await session.download(f"{sandbox.base_url}/results/1/0.png", "out/")
+
+
+async def test_packed_answers_are_bounded(sandbox: Sandbox) -> None:
+    """A small answer that unpacks to more than we read is refused, not kept in memory."""
+    bomb = gzip.compress(b'{"current_credits": "' + b"x" * 80_000_000)
+
+    def packed(_: Seen) -> web.Response:
+        return web.Response(body=bomb, headers={"Content-Encoding": "gzip"}, content_type="application/json")
+
+    async with peer(packed) as server, opened(sandbox, base_url=server.url) as session:
+        with pytest.raises(RivyaError, match="longer"):
+            await session.credits.retrieve()
+
+
+async def test_cookies_are_not_kept(sandbox: Sandbox) -> None:
+    def sticky(_: Seen) -> web.Response:
+        response = web.json_response({"current_credits": 7})
+        response.set_cookie("session", "1")
+        return response
+
+    async with peer(sticky) as server, opened(sandbox, base_url=server.url) as session:
+        await session.credits.retrieve()
+        await session.credits.retrieve()
+        assert all("Cookie" not in seen.headers for seen in server.seen)
+
+
+async def test_connections_are_kept_alive_and_bounded(sandbox: Sandbox) -> None:
+    async with opened(sandbox, max_connections=5) as session:
+        await asyncio.gather(*(session.credits.retrieve() for _ in range(200)))
+        assert sandbox._runner is not None
+        assert sandbox._runner.server is not None
+        server = sandbox._runner.server
+        assert len(server.connections) <= 5
+        assert sandbox.received.peak_in_flight <= 5
+    await until(lambda: not server.connections)
