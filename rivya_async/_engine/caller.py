@@ -9,9 +9,10 @@ import attrs
 
 from .._core import idempotency
 from .._core.endpoints import Endpoint, read_error
-from .._core.errors import NotSent, OutcomeUnknown, RateLimited, RivyaError
+from .._core.errors import IdempotencyConflict, NotSent, OutcomeUnknown, RateLimited, RivyaError
 from .._core.retry import Again, Attempts, Stop, decide, leaves_doubt
 from .hooks import AttemptDetails, RetryDetails, tell
+from .scheduler import Alarm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .ambient import Ambient
     from .gate import Gate
     from .hooks import Hooks
+    from .scheduler import Scheduler
     from .transport import Transport
 
 T = TypeVar("T")
@@ -34,6 +36,7 @@ class Caller:
         self,
         transport: Transport,
         gate: Gate,
+        scheduler: Scheduler,
         *,
         settings: Settings,
         retry: RetryPolicy,
@@ -45,52 +48,47 @@ class Caller:
         self.hooks = hooks
         self._transport = transport
         self._gate = gate
+        self._scheduler = scheduler
         self._settings = settings
         self._loop = asyncio.get_running_loop()
-        self._pauses: set[asyncio.Future[None]] = set()
+        self._pauses: set[Alarm] = set()
         self._closing = False
 
     async def call(self, endpoint: Endpoint[T], *, deadline: float | None = None) -> T:
         """Send until there is an answer, a reason to stop, or the deadline (on the loop's clock) is near.
 
-        What acts carries a key, minted once before the first attempt. An attempt on its way is not cut by the deadline.
-        Cancelling drops the attempt; the `CancelledError` carries a note with the key.
+        What acts carries a key, minted once before the first attempt. No attempt begins after the deadline; one on its
+        way is not cut. Cancelling drops the attempt. What is raised carries the key: as a note if it is not our error.
         """
         endpoint = self._with_key(endpoint)
         try:
             return await self._attempts(endpoint, deadline)
-        except asyncio.CancelledError as cancelled:
+        except RivyaError:
+            raise
+        except BaseException as stopped:
             if endpoint.request.idempotency_key is not None:
-                cancelled.add_note(
-                    f"cancelled during {endpoint.request.method} {endpoint.request.path}: it may have acted; "
-                    f"repeat it under idempotency_key={endpoint.request.idempotency_key!r}"
+                stopped.add_note(
+                    f"{type(stopped).__name__} during {endpoint.request.method} {endpoint.request.path}: it may have "
+                    f"acted; repeat it under idempotency_key={endpoint.request.idempotency_key!r}"
                 )
             raise
 
-    async def attempt(self, endpoint: Endpoint[T], *, number: int = 1, is_poll: bool = False) -> T:
-        """Send exactly once; raises what came of it, with the key that was on it."""
-        request = endpoint.request
-        if request.needs_api_key:
-            self._settings.required_key()
-        if not self.hooks:
-            return await self._send(endpoint, is_poll=is_poll)
-        began = self._loop.time()
-        failure: RivyaError | None = None
-        try:
-            return await self._send(endpoint, is_poll=is_poll)
-        except RivyaError as error:
-            failure = error
-            raise
-        finally:
-            elapsed = self._loop.time() - began
-            key = request.idempotency_key
-            tell(self.hooks, "on_attempt", AttemptDetails(request.method, request.path, number, elapsed, key, failure))
+    async def poll(self, endpoint: Endpoint[T]) -> T:
+        """Send exactly once, from the lane of polls; raises what came of it."""
+        self._check_api_key(endpoint.request)
+        await self._gate.enter(is_poll=True)
+        return await self._send(endpoint, number=1)
 
-    async def aclose(self) -> None:
-        """Begin no further attempt, end every pause, and let what is in flight come to its end."""
+    def close(self) -> None:
+        """Begin no further attempt and end every pause."""
         self._closing = True
         for pause in self._pauses:
-            _end(pause)
+            pause.fire()
+        self._gate.close()
+
+    async def aclose(self) -> None:
+        """Close, and let what is in flight come to its end."""
+        self.close()
         await self._gate.aclose()
 
     def _with_key(self, endpoint: Endpoint[T]) -> Endpoint[T]:
@@ -100,30 +98,36 @@ class Caller:
         return attrs.evolve(endpoint, request=attrs.evolve(request, idempotency_key=self.ambient.mint_key()))
 
     async def _attempts(self, endpoint: Endpoint[T], deadline: float | None) -> T:
+        request = endpoint.request
         began = self._loop.time()
         doubt = False
         sent = 0
         while True:
-            sent += 1
             try:
-                return await self.attempt(endpoint, number=sent)
+                self._check_api_key(request)
+                await self._gate.enter(deadline=deadline)
+                sent += 1
+                if sent == 1:
+                    began = self._loop.time()  # what was waited for the first place is no attempt's fault
+                return await self._send(endpoint, number=sent)
             except RivyaError as error:
-                error.attempts = sent
-                doubt, decision = self._decide(
-                    error, endpoint.request, Attempts(sent, self._loop.time() - began, doubt)
-                )
-                if isinstance(decision, Stop) or self._is_over(decision, deadline):
+                error.attempts, error.idempotency_key = sent, request.idempotency_key
+                attempts = Attempts(sent, self._loop.time() - began, doubt)
+                doubt = doubt or (request.idempotency_key is not None and leaves_doubt(error))
+                decision = self._decide(error, request, attempts, deadline)
+                if isinstance(decision, Stop):
                     raise _final(error, doubt=doubt) from None
-                self._tell_retry(endpoint.request, sent, decision, error)
+                self._tell_retry(request, sent, decision, error)
             await self._pause(decision.delay)
 
-    def _decide(self, error: RivyaError, request: Request, attempts: Attempts) -> tuple[bool, Again | Stop]:
+    def _decide(self, error: RivyaError, request: Request, attempts: Attempts, deadline: float | None) -> Again | Stop:
+        if self._closing or not attempts.sent:
+            return Stop("there is no place for another attempt")
         repeatable = request.idempotency_key is not None or not idempotency.needs_key(request.method)
         decision = decide(self.retry, error, attempts, repeatable=repeatable, u=self.ambient.uniform())
-        return attempts.may_have_acted or leaves_doubt(error), decision
-
-    def _is_over(self, decision: Again, deadline: float | None) -> bool:
-        return self._closing or (deadline is not None and self._loop.time() + decision.delay >= deadline)
+        if isinstance(decision, Again) and deadline is not None and self._loop.time() + decision.delay >= deadline:
+            return Stop("the deadline comes before the next attempt")
+        return decision
 
     def _tell_retry(self, request: Request, sent: int, decision: Again, error: RivyaError) -> None:
         if self.hooks:
@@ -132,41 +136,52 @@ class Caller:
             )
             tell(self.hooks, "on_retry", details)
 
-    async def _send(self, endpoint: Endpoint[T], *, is_poll: bool) -> T:
+    def _check_api_key(self, request: Request) -> None:
+        if request.needs_api_key:
+            self._settings.required_key()
+
+    async def _send(self, endpoint: Endpoint[T], *, number: int) -> T:
+        """Send once, from a place that was taken, and read the answer."""
         request = endpoint.request
+        began = self._loop.time()
         try:
-            await self._gate.enter(is_poll=is_poll)
             try:
                 response = await self._transport.send(request)
             finally:
                 self._gate.leave()
-            if response.is_success:
-                return endpoint.decode(response)
-            raise read_error(response, self.ambient.wall())
+            if not response.is_success:
+                raise read_error(response, self.ambient.wall())
+            answer = endpoint.decode(response)
         except RivyaError as error:
-            error.idempotency_key = request.idempotency_key
+            self._tell_attempt(request, number, began, error)
             raise
+        self._tell_attempt(request, number, began, None)
+        return answer
+
+    def _tell_attempt(self, request: Request, number: int, began: float, error: RivyaError | None) -> None:
+        if self.hooks:
+            elapsed = self._loop.time() - began
+            key = request.idempotency_key
+            tell(self.hooks, "on_attempt", AttemptDetails(request.method, request.path, number, elapsed, key, error))
 
     async def _pause(self, delay: float) -> None:
         """Sleep, unless the session is closed meanwhile."""
-        pause = self._loop.create_future()
-        timer = self._loop.call_later(delay, _end, pause)
+        pause = Alarm(self._loop)
+        entry = self._scheduler.at(self._loop.time() + delay, pause)
         self._pauses.add(pause)
         try:
             await pause
         finally:
-            timer.cancel()
+            self._scheduler.cancel(entry)
             self._pauses.discard(pause)
 
 
-def _end(pause: asyncio.Future[None]) -> None:
-    if not pause.done():
-        pause.set_result(None)
-
-
 def _final(error: RivyaError, *, doubt: bool) -> RivyaError:
-    """The error to raise: an attempt that never left says nothing of an earlier one that may have acted."""
-    if not doubt or not isinstance(error, NotSent | RateLimited):
+    """The error to raise: what the last attempt met says nothing of an earlier one that may have acted."""
+    if not doubt or leaves_doubt(error):
+        return error
+    if not isinstance(error, NotSent | RateLimited | IdempotencyConflict):
+        error.add_note("an earlier attempt under the same idempotency_key may have acted")
         return error
     return OutcomeUnknown(
         f"an earlier attempt may have acted, and the last one failed: {error.message}",

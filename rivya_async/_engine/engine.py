@@ -41,14 +41,21 @@ class Engine:
         self.transport = transport
         self._scheduler = Scheduler(self.loop)
         self.caller = Caller(
-            transport, Gate(max_connections), settings=settings, retry=retry, ambient=ambient, hooks=hooks
+            transport,
+            Gate(max_connections, self._scheduler),
+            self._scheduler,
+            settings=settings,
+            retry=retry,
+            ambient=ambient,
+            hooks=hooks,
         )
         self.poller = Poller(self.caller, self._scheduler, max_polls=max_connections)
-        self._downloads = Gate(MAX_DOWNLOADS)
+        self._downloads = Gate(MAX_DOWNLOADS, self._scheduler)
         self.downloader = Downloader(transport, self._downloads, retry, ambient)
 
     async def aclose(self) -> None:
-        """Release the waits, let what is in flight end, then close the connections."""
+        """Begin nothing, release the waits, let what is in flight end, then close the connections."""
+        self.caller.close()
         try:
             await self.poller.aclose()
             await self.caller.aclose()

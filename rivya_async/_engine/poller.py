@@ -167,8 +167,8 @@ class Poller:
     def _leave(self, waiter: Waiter, watch: Watch) -> None:
         if waiter in watch.waiters:
             watch.waiters.remove(waiter)
-        if not watch.waiters:
-            self._forget(watch)
+            if not watch.waiters:
+                self._forget(watch)
 
     def _forget(self, watch: Watch) -> None:
         if self._watches.get(watch.task_id) is watch:
@@ -178,6 +178,7 @@ class Poller:
             watch.entry = None
         if watch.poll_in_flight is not None:
             watch.poll_in_flight.cancel()
+            watch.poll_in_flight = None
 
     def _end(self, watch: Watch, error: RivyaError) -> None:
         self._forget(watch)
@@ -205,7 +206,7 @@ class Poller:
     async def _poll(self, watch: Watch) -> None:
         try:
             try:
-                generation = await self._caller.attempt(retrieve_generation(watch.task_id), is_poll=True)
+                generation = await self._caller.poll(retrieve_generation(watch.task_id))
             finally:
                 watch.poll_in_flight = None
         except RivyaError as error:

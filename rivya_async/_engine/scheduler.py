@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import heapq
 from itertools import count
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Generator
 
 MANY_DEAD: Final = 64
 """The heap is rebuilt when more entries than this are dead, and more dead than alive."""
@@ -21,6 +22,35 @@ class Due(Protocol):
 
     def fire(self) -> None:
         """Its time has come. Must neither wait nor raise."""
+
+
+class Alarm:
+    """One who sleeps: until woken with True, or, as due or turned away, with False."""
+
+    __slots__ = ("_woken",)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._woken: asyncio.Future[bool] = loop.create_future()
+
+    def __await__(self) -> Generator[Any, None, bool]:
+        return self._woken.__await__()
+
+    def fire(self) -> None:
+        """Wake it with False, unless it is awake."""
+        if not self._woken.done():
+            self._woken.set_result(False)
+
+    def wake(self) -> bool:
+        """Wake it with True; False where it is awake, or gone."""
+        if self._woken.done():
+            return False
+        self._woken.set_result(True)
+        return True
+
+    @property
+    def was_woken(self) -> bool:
+        """Whether it was woken with True."""
+        return self._woken.done() and not self._woken.cancelled() and self._woken.result()
 
 
 class Entry:

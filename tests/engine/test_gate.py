@@ -10,15 +10,20 @@ from hypothesis import strategies as st
 
 from rivya_async._core.errors import NotSent
 from rivya_async._engine.gate import CALLS_PER_POLL, Gate
+from rivya_async._engine.scheduler import Scheduler
 from tests.engine.engine_kit import cancel
 from tests.engine.virtual_time import run, settle
+
+
+def gate_of(limit: int) -> Gate:
+    return Gate(limit, Scheduler(asyncio.get_running_loop()))
 
 
 class Line:
     """Visitors of a gate, each a task that enters, is noted, and leaves when told."""
 
     def __init__(self, limit: int) -> None:
-        self.gate = Gate(limit)
+        self.gate = gate_of(limit)
         self.limit = limit
         self.inside: dict[str, asyncio.Event] = {}
         self.order: list[str] = []
@@ -139,7 +144,7 @@ async def test_cancelled_between_the_grant_and_waking_the_place_goes_to_the_next
 
 
 async def test_cancelled_after_the_grant_while_the_gate_closes() -> None:
-    gate = Gate(1)
+    gate = gate_of(1)
     await gate.enter()
     waiter = asyncio.create_task(gate.enter())
     await settle()
@@ -167,7 +172,7 @@ async def test_close_turns_away_who_waits_and_waits_for_who_is_in() -> None:
 
 
 async def test_who_was_granted_a_place_before_the_close_is_waited_for() -> None:
-    gate = Gate(1)
+    gate = gate_of(1)
     await gate.enter()
     granted = asyncio.create_task(gate.enter())
     await settle()
@@ -181,13 +186,13 @@ async def test_who_was_granted_a_place_before_the_close_is_waited_for() -> None:
 
 
 async def test_an_idle_gate_closes_at_once_and_again() -> None:
-    gate = Gate(3)
+    gate = gate_of(3)
     await gate.aclose()
     await gate.aclose()
 
 
 async def test_two_that_close_at_once_both_come_back() -> None:
-    gate = Gate(1)
+    gate = gate_of(1)
     await gate.enter()
     closings = [asyncio.create_task(gate.aclose()) for _ in range(2)]
     await settle()
@@ -196,7 +201,7 @@ async def test_two_that_close_at_once_both_come_back() -> None:
 
 
 async def test_a_closing_that_is_cancelled_can_be_begun_again() -> None:
-    gate = Gate(1)
+    gate = gate_of(1)
     await gate.enter()
     closing = asyncio.create_task(gate.aclose())
     await settle()
