@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from .._core.settings import KEY_VARIABLE
@@ -22,16 +23,18 @@ class Output:
     """Where a command writes. In JSON mode stdout holds JSON lines, stderr lines of `{"error": ...}`, nothing else.
 
     `is_embedded`: the jobs live in a sandbox of this very process, so that nobody can come back to them.
+    `reader_left`: nobody reads stdout any more, and all that is written from then on is dropped.
     API keys are masked in whatever is written, should a foreign message ever quote one.
     """
 
     def __init__(self, *, is_json: bool) -> None:
         self.is_json = is_json
         self.is_embedded = False
+        self.reader_left = False
         self._secrets: list[str] = []
         self.mask(os.environ.get(KEY_VARIABLE))
         for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):
+            if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="replace")  # a terminal without our letters is no reason to fail
 
     @property
@@ -75,5 +78,9 @@ class Output:
     def _write(self, stream: TextIO, text: str) -> None:
         for secret in self._secrets:
             text = text.replace(secret, MASK)
-        stream.write(text + "\n")
-        stream.flush()
+        try:
+            stream.write(text + "\n")
+            stream.flush()
+        except BrokenPipeError:  # as `| head` does; what is paid for is carried on and saved all the same
+            self.reader_left = self.reader_left or stream is sys.stdout
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import sys
 import warnings
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -31,15 +29,10 @@ def run(arguments: Namespace) -> int:
     try:
         with _warnings_as_notes(output):
             code = asyncio.run(_guarded(arguments, output, ledger))
-        sys.stdout.flush()
     except KeyboardInterrupt:  # the second Ctrl-C: whoever sends it does not want to wait for a farewell
         output.interrupted(ledger)
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # Python flushes stdout once more when it exits, which must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.BROKEN_PIPE
-    return code
+    return ExitCode.BROKEN_PIPE if output.reader_left and code == ExitCode.OK else code
 
 
 async def _guarded(arguments: Namespace, output: Output, ledger: Ledger) -> int:
@@ -57,8 +50,6 @@ async def _guarded(arguments: Namespace, output: Output, ledger: Ledger) -> int:
     except asyncio.CancelledError:
         output.interrupted(ledger)
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        raise
     except (RivyaError, OSError) as error:
         output.failed(error)
         return exit_code_of(error)

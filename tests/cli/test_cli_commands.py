@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -221,11 +221,15 @@ async def test_credits_shows_the_balance(sandbox: Sandbox) -> None:
     assert (await ran("credits", "--json", sandbox=sandbox)).results == [{"current_credits": 1_000_000}]
 
 
-async def test_a_reader_that_goes_away_is_no_accident(sandbox: Sandbox) -> None:
-    shell = f"{' '.join(COMMAND)} models --json | head -n 1; echo ${{PIPESTATUS[0]}}"
-    done = await asyncio.to_thread(
-        subprocess.run, ["bash", "-c", shell], env=environment(sandbox), capture_output=True, text=True, check=True
-    )
-    first, code = done.stdout.splitlines()
-    assert json.loads(first)["id"]
-    assert (code, done.stderr) in {("141", ""), ("0", "")}  # 0 if head took its time to go
+@pytest.mark.parametrize("command", ["models", "generate z-image kite -n 4 -o ."])
+async def test_a_reader_that_goes_away_is_no_accident(command: str, tmp_path: Path) -> None:
+    async with Sandbox(speed=30) as sandbox:
+        shell = f"{' '.join(COMMAND)} {command} --json | head -n 1; echo ${{PIPESTATUS[0]}}"
+        process = await asyncio.create_subprocess_exec(
+            "bash", "-c", shell, env=environment(sandbox), cwd=tmp_path, stdout=PIPE, stderr=PIPE
+        )
+        out, err = await process.communicate()
+        first, code = out.decode().splitlines()
+        assert json.loads(first)["id"]
+        assert (code, err) in {("141", b""), ("0", b"")}  # 0 if head took its time to go
+        assert sandbox.received.purchases == len(list(tmp_path.iterdir())) == (4 if "generate" in command else 0)

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from rivya_async._core.errors import ConfigurationError
+from rivya_async.cli import target
+from rivya_async.cli.board import Lines, Silence, board_for
+from rivya_async.cli.grid import Grid
+from rivya_async.cli.output import Output
+from tests.cli.cli_kit import COMMAND, environment
+
+pty = pytest.importorskip("pty", reason="terminals of this kind are not known to Windows")
+
+
+def on_a_terminal(*arguments: str, cwd: Path) -> tuple[int, str]:
+    """Run a command as on a terminal of 80 columns: exit code, and all that was written."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(cwd)
+        os.execve(sys.executable, [*COMMAND, *arguments], environment(TERM="xterm-256color", COLUMNS="80", LINES="40"))
+    written = b""
+    while True:
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        written += piece
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), written.decode()
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_on_a_terminal_a_table_moves_and_the_result_follows(tmp_path: Path) -> None:
+    code, written = on_a_terminal("generate", "z-image", "A red kite", "-n", "2", "--sandbox", cwd=tmp_path)
+    assert code == 0
+    assert "Traceback" not in written
+    assert written.index("processing") < written.rindex("2") < written.rindex("/0.png")
+    assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")  # the cursor is back
+    assert "\u2713 succeeded" in written
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_on_a_terminal_models_are_a_table(tmp_path: Path) -> None:
+    code, written = on_a_terminal("models", "kling-3-0", "--sandbox", cwd=tmp_path)
+    assert code == 0
+    assert "PARAM" in written
+    assert "\u2500\u2500" in written
+
+
+@pytest.fixture
+def without_rich(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "rich"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "rich", None)
+
+
+def test_without_rich_there_are_lines_and_a_hint(
+    without_rich: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with board_for(Output(is_json=False), []) as board:
+        assert isinstance(board, Lines)
+    assert "pip install 'rivya-async[cli]'" in capsys.readouterr().err
+
+
+def test_without_rich_a_table_is_plain(without_rich: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert Grid(("ID",), [("a",)]).show() == "ID\na"
+
+
+def test_json_has_no_board() -> None:
+    with board_for(Output(is_json=True), []) as board:
+        assert isinstance(board, Silence)
+
+
+def test_without_the_sandbox_extra_the_pip_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target, "find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'rivya-async\[sandbox\]'"):
+        target.new_sandbox()
+    target.new_sandbox(renders=False)
