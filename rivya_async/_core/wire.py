@@ -7,6 +7,7 @@ aware UTC; nothing is coerced. What does not fit is a `DecodeError` with the pat
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -21,12 +22,25 @@ from .records import Amount
 if TYPE_CHECKING:
     from cattrs import Converter
 
+R = TypeVar("R")
+
+
+def plain_loads(body: bytes) -> Any:
+    """JSON as orjson reads it: without NaN and infinities, which a record could neither compare nor send on."""
+    return json.loads(body, parse_constant=_finite, parse_float=_finite)
+
+
+def _finite(literal: str) -> float:
+    number = float(literal)
+    if not math.isfinite(number):
+        raise ValueError(f"{literal:.20} is no JSON number")
+    return number
+
+
 try:
     from orjson import loads as _loads
 except ImportError:  # the `speed` extra is not installed
-    _loads = json.loads  # type: ignore[assignment]
-
-R = TypeVar("R")
+    _loads = plain_loads  # type: ignore[assignment]
 
 
 def encode(value: Mapping[str, Any]) -> bytes:
@@ -43,7 +57,10 @@ def parse(body: bytes) -> Any:
         return _loads(body)
     except (ValueError, RecursionError) as error:
         shown = "an empty body" if not body.strip() else "a body that is not JSON"
-        raise DecodeError(f"the service answered with {shown}", reason=str(error)) from None
+        raise DecodeError(
+            f"the service answered with {shown}: check base_url, and what stands between here and there",
+            reason=str(error),
+        ) from None
 
 
 def decode(body: bytes, record: type[R]) -> R:
@@ -63,13 +80,17 @@ def structure(value: Any, record: type[R]) -> R:
 def _decode_error(error: Exception, record: type[Any]) -> DecodeError:
     from cattrs import transform_error
 
-    reason, _, path = transform_error(error, path="$")[0].rpartition(" @ ")
+    reason, _, path = transform_error(error, path="$", format_exception=_reason)[0].rpartition(" @ ")
     return DecodeError(
         f"the service answered with a {record.__name__} that does not fit at {path}: {reason}. "
         "A newer version of this library may know this shape.",
         path=path,
         reason=reason,
     )
+
+
+def _reason(error: BaseException, _kind: object) -> str:
+    return "it is missing" if isinstance(error, KeyError) else str(error)
 
 
 @cache
@@ -144,8 +165,12 @@ def _amount(value: Any, kind: Any) -> Amount | None:
 
 
 def _instant(value: Any, _kind: Any) -> datetime:
-    instant = datetime.fromisoformat(_string(value, str))
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    text = _string(value, str)
+    try:
+        instant = datetime.fromisoformat(text)
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter for what leaves the calendar on its way to UTC
+        raise ValueError(f"expected an ISO 8601 date, got {text[:40]!r}") from None
 
 
 def _tuple_hook(convert: Converter, kind: Any) -> Callable[[Any, Any], Any]:

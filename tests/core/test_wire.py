@@ -1,0 +1,484 @@
+"""Between bytes and records, with either JSON decoder: what fits is kept whole, what does not is named by its path."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import rivya_async
+from rivya_async._core import wire
+from rivya_async._core.errors import ConfigurationError, DecodeError
+from rivya_async._core.records import (
+    Credits,
+    Generation,
+    GenerationError,
+    GenerationResult,
+    Model,
+    ModelList,
+    ModelParam,
+)
+
+
+@pytest.fixture(params=[orjson.loads, wire.plain_loads], ids=["orjson", "json"], autouse=True)
+def _decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "_loads", request.param)
+
+
+QUEUED: dict[str, Any] = {
+    "id": "task_ab12",
+    "status": "queued",
+    "model": "z-image",
+    "reserved_credits": 1,
+    "final_credits": 0,
+    "created_at": "2026-05-11T08:00:00.000Z",
+    "updated_at": "2026-05-11T08:00:00.000Z",
+    "result": None,
+    "error": None,
+}
+EIGHT = datetime(2026, 5, 11, 8, tzinfo=UTC)
+
+
+def generation(**members: Any) -> bytes:
+    return json.dumps(QUEUED | members).encode()
+
+
+# --- the documented shapes --------------------------------------------------------------------------------------------
+
+
+def test_a_queued_job() -> None:
+    assert wire.decode(generation(), Generation) == Generation(
+        id="task_ab12", status="queued", model="z-image", reserved_credits=1, created_at=EIGHT, updated_at=EIGHT
+    )
+
+
+def test_a_succeeded_job() -> None:
+    links = ["https://rivya.ai/f/1.png", "https://rivya.ai/f/2.png"]
+    body = generation(status="succeeded", final_credits=1, result={"primary_url": links[0], "urls": links})
+    record = wire.decode(body, Generation)
+    assert record.succeeded
+    assert record.final_credits == 1
+    assert record.result == GenerationResult(links[0], tuple(links))
+
+
+def test_a_failed_job() -> None:
+    body = generation(status="failed", error={"code": "generation_failed", "message": "The model gave up."})
+    record = wire.decode(body, Generation)
+    assert record.failed
+    assert record.error == GenerationError("generation_failed", "The model gave up.")
+
+
+def test_the_shortened_job_of_the_landing_page() -> None:
+    body = b'{"id": "task_1", "status": "queued", "model": "z-image", "reserved_credits": 1}'
+    assert wire.decode(body, Generation) == Generation("task_1", "queued", "z-image", 1)
+
+
+def test_a_balance() -> None:
+    assert wire.decode(b'{"current_credits": 123}', Credits) == Credits(123)
+
+
+Z_IMAGE = {
+    "id": "z-image",
+    "display_name": "Z-Image",
+    "category": "image",
+    "runtime": "async_task",
+    "base_credits": 1,
+    "billing_type": "FIXED",
+    "supported_modes": ["text-to-image"],
+    "max_prompt_length": 1000,
+    "reference_media": None,
+    "params": [],
+    "api_status": "available",
+    "api_input_status": "available_text",
+    "supported_api_inputs": ["text"],
+    "requires_files_api": False,
+    "requires_upload_for_modes": [],
+    "url_input_supported": False,
+    "file_kinds": [],
+    "chat_capabilities": None,
+    "notices": [],
+}
+
+
+def test_the_catalogue_of_the_models_page() -> None:
+    body = json.dumps({"object": "list", "data": [Z_IMAGE]}).encode()
+    assert wire.decode(body, ModelList).data == (
+        Model(
+            id="z-image",
+            display_name="Z-Image",
+            category="image",
+            runtime="async_task",
+            base_credits=1,
+            billing_type="FIXED",
+            supported_modes=("text-to-image",),
+            max_prompt_length=1000,
+            api_status="available",
+            api_input_status="available_text",
+            supported_api_inputs=("text",),
+            requires_files_api=False,
+            url_input_supported=False,
+        ),
+    )
+
+
+def test_the_whole_catalogue_loses_nothing() -> None:
+    shipped = Path(rivya_async.__file__).parent / "sandbox" / "models.json"
+    told = json.loads(shipped.read_text(encoding="utf-8"))["data"]
+    assert len(told) == 54
+    kept = wire.decode(json.dumps({"object": "list", "data": told}).encode(), ModelList)
+    for model, members in zip(kept.data, told, strict=True):
+        assert not model.extra
+        assert_holds(model, members)
+
+
+def assert_holds(record: Any, members: dict[str, Any]) -> None:
+    """Every member is there under its own name; a null may have become an empty value."""
+    for name, member in members.items():
+        value = getattr(record, name)
+        if name == "params":
+            for param, told in zip(value, member, strict=True):
+                assert not param.extra
+                assert_holds(param, told)
+        elif member is None:
+            assert not value
+        else:
+            assert value == (tuple(member) if isinstance(member, list) else member)
+
+
+# --- what the service may add, leave out or null ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["paused", "SUCCEEDED", "", "queued ", "漢"])
+def test_an_unknown_status_is_kept_and_still_open(status: str) -> None:
+    record = wire.decode(generation(status=status), Generation)
+    assert record.status == status
+    assert not record.is_terminal
+
+
+def test_an_unknown_code_is_kept() -> None:
+    record = wire.decode(generation(status="failed", error={"code": "some_new_code"}), Generation)
+    assert record.error == GenerationError("some_new_code")
+
+
+def test_unknown_members_are_kept_on_every_level() -> None:
+    new = {"new": [1, {"deep": None}], "null": None}
+    body = generation(
+        **new,
+        result={"primary_url": "u", "urls": ["u"], "expires_at": "soon"},
+        error={"code": "c", "message": "m", "requestId": "req_1"},
+    )
+    record = wire.decode(body, Generation)
+    assert record.extra == new
+    assert record.result == GenerationResult("u", ("u",), extra={"expires_at": "soon"})
+    assert record.error == GenerationError("c", "m", extra={"requestId": "req_1"})
+    catalogue = wire.decode(
+        b'{"object": "list", "data": [{"id": "a", "x": 1, "params": [{"key": "k", "type": "t", "y": 2}]}]}', ModelList
+    )
+    assert catalogue.extra == {"object": "list"}
+    assert catalogue.data[0].extra == {"x": 1}
+    assert catalogue.data[0].params[0].extra == {"y": 2}
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, 5, None, "text"])
+def test_a_member_that_is_called_extra_is_unknown_like_any_other(value: Any) -> None:
+    assert wire.decode(generation(extra=value), Generation).extra == {"extra": value}
+
+
+REQUIRED: dict[type[Any], dict[str, Any]] = {
+    Generation: {"id": "a", "status": "b", "model": "c"},
+    GenerationResult: {"primary_url": "a"},
+    GenerationError: {"code": "a"},
+    Model: {"id": "a"},
+    ModelParam: {"key": "a", "type": "b"},
+    ModelList: {"data": []},
+    Credits: {"current_credits": 1},
+}
+OPTIONAL = [
+    (record, field.name)
+    for record, required in REQUIRED.items()
+    for field in attrs.fields(record)
+    if field.name not in required and field.name != "extra"
+]
+
+
+@pytest.mark.parametrize(("record", "name"), OPTIONAL)
+@pytest.mark.parametrize("others", [{}, {"unknown": 1}], ids=["alone", "beside-an-unknown"])
+def test_a_null_is_as_good_as_a_member_left_out(record: type[Any], name: str, others: dict[str, Any]) -> None:
+    left_out = REQUIRED[record] | others
+    assert wire.structure(left_out | {name: None}, record) == wire.structure(left_out, record)
+
+
+@pytest.mark.parametrize("record", REQUIRED)
+def test_what_a_record_cannot_do_without(record: type[Any]) -> None:
+    for name in REQUIRED[record]:
+        members = dict(REQUIRED[record])
+        del members[name]
+        with pytest.raises(DecodeError, match="missing") as missing:
+            wire.structure(members, record)
+        assert missing.value.path == f"$.{name}"
+        with pytest.raises(DecodeError) as null:
+            wire.structure(members | {name: None}, record)
+        assert null.value.path == f"$.{name}"
+
+
+@pytest.mark.parametrize("value", [0, 5, 2.5, -1, 2**53, 10**17])
+def test_amounts_are_kept_as_they_are(value: float) -> None:
+    credits_ = wire.decode(json.dumps({"current_credits": value}).encode(), Credits).current_credits
+    assert credits_ == value
+    assert type(credits_) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2026-05-11T00:00:00.000Z", datetime(2026, 5, 11, tzinfo=UTC)),
+        ("2026-05-11T00:00:00.123Z", datetime(2026, 5, 11, 0, 0, 0, 123_000, tzinfo=UTC)),
+        ("2026-05-11T00:00:00.123456789Z", datetime(2026, 5, 11, 0, 0, 0, 123_456, tzinfo=UTC)),
+        ("2026-05-11T10:00:00+02:00", EIGHT),
+        ("2026-05-11T08:00:00", EIGHT),
+        ("2026-05-11 08:00:00Z", EIGHT),
+    ],
+)
+def test_instants_are_aware_and_utc(text: str, instant: datetime) -> None:
+    created_at = wire.decode(generation(created_at=text), Generation).created_at
+    assert created_at == instant
+    assert created_at is not None
+    assert created_at.tzinfo is UTC
+
+
+# --- what does not fit ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("members", "path", "reason"),
+    [
+        ({"id": 1}, "$.id", "expected a string, got int"),
+        ({"status": True}, "$.status", "expected a string, got bool"),
+        ({"model": ["z-image"]}, "$.model", "expected a string, got list"),
+        ({"reserved_credits": "1"}, "$.reserved_credits", "expected a number, got str"),
+        ({"reserved_credits": True}, "$.reserved_credits", "expected a number, got bool"),
+        ({"final_credits": {}}, "$.final_credits", "expected a number, got dict"),
+        ({"created_at": 1_778_486_400}, "$.created_at", "expected a string, got int"),
+        ({"created_at": "today"}, "$.created_at", "expected an ISO 8601 date, got 'today'"),
+        ({"created_at": "a @ b"}, "$.created_at", "expected an ISO 8601 date, got 'a @ b'"),
+        ({"updated_at": ""}, "$.updated_at", "expected an ISO 8601 date, got ''"),
+        ({"updated_at": "2026-13-01T00:00:00Z"}, "$.updated_at", "expected an ISO 8601 date"),
+        ({"updated_at": "100000-01-01T00:00:00Z"}, "$.updated_at", "expected an ISO 8601 date"),
+        ({"updated_at": "9999-12-31T23:59:59-10:00"}, "$.updated_at", "expected an ISO 8601 date"),
+        ({"updated_at": "0001-01-01T00:00:00+10:00"}, "$.updated_at", "expected an ISO 8601 date"),
+        ({"result": []}, "$.result", "expected an object, got list"),
+        ({"result": "https://rivya.ai/f/1.png"}, "$.result", "expected an object, got str"),
+        ({"result": {}}, "$.result.primary_url", "it is missing"),
+        ({"result": {"primary_url": 5}}, "$.result.primary_url", "expected a string, got int"),
+        ({"result": {"primary_url": "u", "urls": "u"}}, "$.result.urls", "expected a list, got str"),
+        ({"result": {"primary_url": "u", "urls": {"0": "u"}}}, "$.result.urls", "expected a list, got dict"),
+        ({"result": {"primary_url": "u", "urls": ["u", None]}}, "$.result.urls[1]", "expected a string, got NoneType"),
+        ({"error": "boom"}, "$.error", "expected an object, got str"),
+        ({"error": {"message": "boom"}}, "$.error.code", "it is missing"),
+        ({"error": {"code": "c", "message": 5}}, "$.error.message", "expected a string, got int"),
+    ],
+)
+@pytest.mark.parametrize("others", [{}, {"unknown": 1}], ids=["alone", "beside-an-unknown"])
+def test_a_bad_member_of_a_job_is_named(
+    members: dict[str, Any], path: str, reason: str, others: dict[str, Any]
+) -> None:
+    with pytest.raises(DecodeError) as caught:
+        wire.decode(generation(**members, **others), Generation)
+    assert caught.value.path == path
+    assert caught.value.reason.startswith(reason)
+    assert f"a Generation that does not fit at {path}: {reason}" in str(caught.value)
+    assert "newer version" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "path"),
+    [
+        (None, "$.data[1]"),
+        ([], "$.data[1]"),
+        ({}, "$.data[1].id"),
+        ({"id": 1}, "$.data[1].id"),
+        ({"id": "b", "max_prompt_length": "1000"}, "$.data[1].max_prompt_length"),
+        ({"id": "b", "max_prompt_length": 1000.0}, "$.data[1].max_prompt_length"),
+        ({"id": "b", "max_prompt_length": True}, "$.data[1].max_prompt_length"),
+        ({"id": "b", "requires_files_api": 1}, "$.data[1].requires_files_api"),
+        ({"id": "b", "url_input_supported": "true"}, "$.data[1].url_input_supported"),
+        ({"id": "b", "base_credits": "1"}, "$.data[1].base_credits"),
+        ({"id": "b", "reference_media": []}, "$.data[1].reference_media"),
+        ({"id": "b", "chat_capabilities": True}, "$.data[1].chat_capabilities"),
+        ({"id": "b", "file_kinds": "image"}, "$.data[1].file_kinds"),
+        ({"id": "b", "supported_modes": ["a", 2]}, "$.data[1].supported_modes[1]"),
+        ({"id": "b", "params": {}}, "$.data[1].params"),
+        ({"id": "b", "params": [None]}, "$.data[1].params[0]"),
+        ({"id": "b", "params": [{"key": "k"}]}, "$.data[1].params[0].type"),
+        ({"id": "b", "params": [{"key": "k", "type": "t", "min": "0"}]}, "$.data[1].params[0].min"),
+        ({"id": "b", "params": [{"key": "k", "type": "t", "required": 1}]}, "$.data[1].params[0].required"),
+        ({"id": "b", "params": [{"key": "k", "type": "t", "options": [5]}]}, "$.data[1].params[0].options[0]"),
+    ],
+)
+def test_a_bad_member_of_the_catalogue_is_named(model: Any, path: str) -> None:
+    with pytest.raises(DecodeError) as caught:
+        wire.decode(json.dumps({"data": [{"id": "a"}, model]}).encode(), ModelList)
+    assert caught.value.path == path
+
+
+@pytest.mark.parametrize("value", ["[]", "null", "5", '"text"', "true"])
+@pytest.mark.parametrize("record", REQUIRED)
+def test_an_answer_that_is_no_object_at_all(value: str, record: type[Any]) -> None:
+    with pytest.raises(DecodeError, match="expected an object") as caught:
+        wire.decode(value.encode(), record)
+    assert caught.value.path == "$"
+
+
+def test_a_long_bad_value_makes_no_long_message() -> None:
+    with pytest.raises(DecodeError) as caught:
+        wire.decode(generation(created_at="x" * 1_000_000), Generation)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b"", "an empty body"),
+        (b" \r\n\t ", "an empty body"),
+        (b"<html><body>502 Bad Gateway</body></html>", "not JSON"),
+        (b'{"id": "task_1"', "not JSON"),
+        (b'{"id": "task_1"} trailing', "not JSON"),
+        (b'{"id": "task_\xff"}', "not JSON"),
+        (b"{'id': 'task_1'}", "not JSON"),
+        (b"\x00", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b'{"current_credits": NaN}', "not JSON"),
+        (b'{"current_credits": Infinity}', "not JSON"),
+        (b'{"current_credits": -Infinity}', "not JSON"),
+        (b'{"current_credits": 1e999}', "not JSON"),
+        (b'{"current_credits": ' + b"9" * 5_000 + b"}", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"[" * 100_000 + b"]" * 100_000, "not JSON"),
+        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "not JSON"),
+    ],
+    ids=lambda value: repr(value[:24]) if isinstance(value, bytes) else value,
+)
+def test_a_body_that_is_no_json(body: bytes, shown: str) -> None:
+    with pytest.raises(DecodeError, match=shown) as caught:
+        wire.decode(body, Credits)
+    assert caught.value.path == "$"
+    assert caught.value.reason
+    assert "base_url" in str(caught.value), "say what to do next"
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab", max_size=2), inner, max_size=3),
+    max_leaves=5,
+)  # fmt: skip
+
+
+@given(st.sampled_from(list(REQUIRED)), st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_the_service_says_is_a_record_or_a_decode_error(record: type[Any], data: st.DataObject) -> None:
+    names = [field.name for field in attrs.fields(record)]
+    told = data.draw(st.dictionaries(st.sampled_from([*names, "unknown"]), json_values) | json_values)
+    try:
+        made = wire.decode(json.dumps(told).encode(), record)
+    except DecodeError as error:
+        made = error
+    assert isinstance(made, record) or (made.path.startswith("$") and made.reason)
+
+
+@given(json_values)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_encoded_can_be_read_back(value: Any) -> None:
+    assert wire.parse(wire.encode({"value": value})) == {"value": value}
+
+
+# --- what we send -----------------------------------------------------------------------------------------------------
+
+
+class Ratio(StrEnum):
+    WIDE = "16:9"
+
+
+def test_json_is_short_and_utf8() -> None:
+    assert wire.encode({"prompt": "漢 é", "params": {"ratio": Ratio.WIDE, "n": [1, 2.5, True, None]}}) == (
+        '{"prompt":"漢 é","params":{"ratio":"16:9","n":[1,2.5,true,null]}}'.encode()
+    )
+
+
+def deep() -> list[Any]:
+    value: list[Any] = []
+    for _ in range(100_000):
+        value = [value]
+    return value
+
+
+def circle() -> list[Any]:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: math.nan,
+        lambda: math.inf,
+        lambda: -math.inf,
+        object,
+        lambda: {1, 2},
+        lambda: b"bytes",
+        lambda: EIGHT,
+        lambda: Path("kite.png"),
+        lambda: MappingProxyType({}),
+        lambda: {("a", "b"): 1},
+        lambda: "\ud800",
+        lambda: {"\udfff": 1},
+        lambda: 10**5000,
+        deep,
+        circle,
+    ],
+    ids=["nan", "inf", "-inf", "object", "set", "bytes", "datetime", "path", "proxy", "tuple-key", "surrogate",
+         "surrogate-key", "endless-int", "deep", "circle"],
+)  # fmt: skip
+def test_what_json_cannot_hold_is_refused_before_anything_is_sent(make: Callable[[], Any]) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be sent as JSON"):
+        wire.encode({"params": {"value": make()}})
+
+
+# --- the decoder that is there ----------------------------------------------------------------------------------------
+
+
+def test_the_fast_decoder_is_used_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert loaded(monkeypatch, {"orjson": orjson})._loads is orjson.loads
+
+
+def test_the_library_works_without_the_fast_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = loaded(monkeypatch, {"orjson": None})
+    assert plain.parse(b'{"current_credits": 1}') == {"current_credits": 1}
+    with pytest.raises(DecodeError):
+        plain.parse(b"NaN")
+
+
+def loaded(monkeypatch: pytest.MonkeyPatch, modules: dict[str, Any]) -> Any:
+    """The module as it comes up anew beside these modules; a None stands for one that is not installed."""
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    spec = importlib.util.spec_from_file_location("rivya_async._core.wire_anew", wire.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    anew = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(anew)
+    return anew
