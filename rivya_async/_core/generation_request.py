@@ -12,10 +12,19 @@ from .errors import ConfigurationError
 from .records import ReferenceMedia
 
 
+def _own_params(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    return dict(params) if isinstance(params, Mapping) else params
+
+
+def _own_references(references: Sequence[ReferenceMedia]) -> Sequence[ReferenceMedia]:
+    return tuple(references) if isinstance(references, list) else references
+
+
 @attrs.frozen
 class GenerationRequest:
     """A job to buy [6]. Keys of `params` belong to the model and are never renamed.
 
+    Keeps copies of `params` and `references`: filling one dictionary anew for the next job does not change this one.
     Raises `ConfigurationError` where it could not be a job for any model.
 
     >>> GenerationRequest("z-image", "A red kite", params={"aspect_ratio": "16:9"}).model
@@ -24,8 +33,8 @@ class GenerationRequest:
 
     model: str
     prompt: str | None = None
-    params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, hash=False)
-    references: Sequence[ReferenceMedia] = attrs.field(default=(), kw_only=True, hash=False)
+    params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, hash=False, converter=_own_params)
+    references: Sequence[ReferenceMedia] = attrs.field(default=(), kw_only=True, hash=False, converter=_own_references)
     client_request_id: str | None = attrs.field(default=None, kw_only=True)
     idempotency_key: str | None = attrs.field(default=None, kw_only=True)
 
