@@ -36,7 +36,7 @@ def create_generation(job: GenerationRequest, key: str | None = None) -> Endpoin
 
 def retrieve_generation(task_id: str) -> Endpoint[Generation]:
     """`GET /api/v1/generations/{taskId}`, contract section 7. Raises `ConfigurationError` for what is no task id."""
-    if not isinstance(task_id, str) or not task_id.strip("."):
+    if not isinstance(task_id, str) or not task_id.isprintable() or not task_id.strip(". "):
         raise ConfigurationError(f"{task_id!r} is not a task id: pass the `id` of a Generation")
     request = Request("GET", f"/api/v1/generations/{quote(task_id, safe='')}")
 
@@ -123,6 +123,6 @@ def _text(value: object) -> str | None:
 
 
 def _status_message(response: Response) -> str:
-    if response.location is not None:
+    if response.is_redirect and response.location is not None:
         return f"the service redirects to {response.location}, which is not followed with a key: set base_url"
     return "the service answered without an error message"

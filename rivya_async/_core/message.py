@@ -49,6 +49,11 @@ class Response:
         """Any 2xx: which one the service uses is not documented."""
         return 200 <= self.status < 300  # noqa: PLR2004
 
+    @property
+    def is_redirect(self) -> bool:
+        """Any 3xx."""
+        return 300 <= self.status < 400  # noqa: PLR2004
+
     def retry_after(self, now: float) -> float | None:
         """The service's wish in seconds. A date is measured by the answer's own `Date`, by ours (`now`) without one."""
         server_now = retry_after.instant(self.headers.get("Date"))

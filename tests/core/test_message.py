@@ -63,6 +63,13 @@ def test_any_2xx_is_a_success(status: int, good: bool) -> None:
     assert Response(status, {}, b"").is_success is good
 
 
+@pytest.mark.parametrize(
+    ("status", "is_redirect"), [(204, False), (299, False), (300, True), (302, True), (308, True), (400, False)]
+)
+def test_any_3xx_is_a_redirect(status: int, is_redirect: bool) -> None:
+    assert Response(status, {}, b"").is_redirect is is_redirect
+
+
 IN_30_SECONDS = "Sun, 06 Nov 1994 08:50:07 GMT"
 
 

@@ -1,0 +1,270 @@
+"""Per operation: the request that goes out, and what its answer means."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rivya_async._core import endpoints
+from rivya_async._core.errors import (
+    Answered,
+    ApiDisabled,
+    ConfigurationError,
+    DecodeError,
+    IdempotencyConflict,
+    InsufficientCredits,
+    NotFound,
+    RateLimited,
+    ScopeDenied,
+    ServerError,
+    SessionConflict,
+    Unauthorized,
+    ValidationFailed,
+)
+from rivya_async._core.generation_request import GenerationRequest
+from rivya_async._core.message import Request, Response
+from rivya_async._core.records import Credits, Generation, Model, ModelList, ReferenceMedia
+
+NOW = 784_111_777.0
+"""Sun, 06 Nov 1994 08:49:37 GMT."""
+
+
+def response(body: Any, status: int = 200, **headers: str) -> Response:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_purchase() -> None:
+    job = GenerationRequest("z-image", "A red kite", params={"aspect_ratio": "16:9"})
+    request = endpoints.create_generation(job, "order-42").request
+    assert (request.method, request.path) == ("POST", "/api/v1/generations")
+    assert request.idempotency_key == "order-42"
+    assert request.needs_api_key
+    assert request.body is not None
+    assert json.loads(request.body) == {
+        "model": "z-image",
+        "prompt": "A red kite",
+        "params": {"aspect_ratio": "16:9"},
+    }
+
+
+def test_the_key_is_minted_by_the_floor_that_has_dice() -> None:
+    assert endpoints.create_generation(GenerationRequest("z-image")).request.idempotency_key is None
+
+
+@pytest.mark.parametrize("key", ["", "a b", "x" * 256])
+def test_a_purchase_under_a_key_that_cannot_travel_is_refused(key: str) -> None:
+    with pytest.raises(ConfigurationError, match="idempotency_key"):
+        endpoints.create_generation(GenerationRequest("z-image"), key)
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        GenerationRequest("m", params={"seed": float("nan")}),
+        GenerationRequest("m", params={"seed": object()}),
+        GenerationRequest("m", "\ud800"),
+        GenerationRequest("m", references=[ReferenceMedia("u", "audio", duration_seconds=float("inf"))]),
+    ],
+)
+def test_a_purchase_that_is_no_json_is_refused(job: GenerationRequest) -> None:
+    with pytest.raises(ConfigurationError, match="JSON"):
+        endpoints.create_generation(job)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "request_"),
+    [
+        (endpoints.list_models(), Request("GET", "/api/v1/models", needs_api_key=False)),
+        (endpoints.retrieve_credits(), Request("GET", "/api/v1/credits")),
+        (endpoints.retrieve_generation("task_ab12"), Request("GET", "/api/v1/generations/task_ab12")),
+    ],
+)
+def test_reads(endpoint: endpoints.Endpoint[Any], request_: Request) -> None:
+    assert endpoint.request == request_
+
+
+@pytest.mark.parametrize(
+    ("task_id", "segment"),
+    [
+        ("task_ab12", "task_ab12"),
+        ("0b5c-9.d~e", "0b5c-9.d~e"),
+        ("a/b", "a%2Fb"),
+        ("../credits", "..%2Fcredits"),
+        ("a?b#c", "a%3Fb%23c"),
+        ("a%2Fb", "a%252Fb"),
+        ("a b", "a%20b"),
+        ("漢", "%E6%BC%A2"),
+    ],
+)
+def test_a_task_id_stays_one_segment_of_the_path(task_id: str, segment: str) -> None:
+    assert endpoints.retrieve_generation(task_id).request.path == f"/api/v1/generations/{segment}"
+
+
+@pytest.mark.parametrize(
+    "task_id",
+    ["", ".", "..", "...", " ", ". .", "a\nb", "a\x00", "\ud800", None, 5, b"task_1", Generation("a", "b", "c")],
+    ids=ascii,
+)
+def test_what_is_no_task_id(task_id: Any) -> None:
+    with pytest.raises(ConfigurationError, match="not a task id"):
+        endpoints.retrieve_generation(task_id)
+
+
+@given(st.text())
+def test_no_task_id_leaves_its_place_in_the_path(task_id: str) -> None:
+    try:
+        path = endpoints.retrieve_generation(task_id).request.path
+    except ConfigurationError:
+        return
+    prefix, _, segment = path.rpartition("/")
+    assert prefix == "/api/v1/generations"
+    assert segment.strip(".")
+    assert segment.isascii()
+    assert not set(segment) & set("?# \r\n\\")
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+TASK = {"id": "task_1", "status": "queued", "model": "z-image", "reserved_credits": 1}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body", "record"),
+    [
+        (
+            endpoints.create_generation(GenerationRequest("z-image")),
+            TASK,
+            Generation("task_1", "queued", "z-image", 1),
+        ),
+        (endpoints.retrieve_generation("task_1"), TASK, Generation("task_1", "queued", "z-image", 1)),
+        (
+            endpoints.list_models(),
+            {"object": "list", "data": [{"id": "z-image"}]},
+            ModelList((Model("z-image"),), extra={"object": "list"}),
+        ),
+        (endpoints.retrieve_credits(), {"current_credits": 123}, Credits(123)),
+    ],
+)
+def test_a_good_answer_is_a_record(endpoint: endpoints.Endpoint[Any], body: Any, record: Any) -> None:
+    assert endpoint.decode(response(body)) == record
+
+
+def test_another_task_than_the_one_asked_for_is_no_answer() -> None:
+    with pytest.raises(DecodeError, match=r"task task_1 when asked for task_2") as caught:
+        endpoints.retrieve_generation("task_2").decode(response(TASK))
+    assert caught.value.path == "$.id"
+
+
+def envelope(code: str | None, message: str | None = "Something is wrong.") -> dict[str, Any]:
+    return {"error": {"code": code, "message": message, "requestId": "req_7f31c0"}}
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "advice"),
+    [
+        (503, "public_api_disabled", ApiDisabled, "later"),
+        (401, "api_key_missing", Unauthorized, "RIVYA_API_KEY"),
+        (401, "api_key_expired", Unauthorized, "RIVYA_API_KEY"),
+        (403, "api_scope_denied", ScopeDenied, "new API key"),
+        (429, "rate_limited", RateLimited, "fewer requests"),
+        (400, "validation_failed", ValidationFailed, "Change the job"),
+        (404, "not_found", NotFound, "Check the id"),
+        (409, "idempotency_conflict", IdempotencyConflict, "new idempotency key"),
+        (409, "chat_session_conflict", SessionConflict, "new chat session"),
+        (402, "insufficient_credits", InsufficientCredits, "top up"),
+        (500, "internal_error", ServerError, "later"),
+        (418, "some_new_code", Answered, ""),
+    ],
+)
+def test_an_error_says_what_happened_and_what_to_do(status: int, code: str, kind: type[Answered], advice: str) -> None:
+    error = endpoints.read_error(response(envelope(code), status), NOW)
+    assert type(error) is kind
+    assert (error.status, error.code, error.request_id, error.retry_after) == (status, code, "req_7f31c0", None)
+    assert str(error).startswith(f"Something is wrong. [{status} {code}]")
+    assert advice in str(error)
+
+
+def test_there_is_advice_for_every_kind_of_answer_but_the_unknown() -> None:
+    def below(kind: type[Answered]) -> set[str]:
+        return {child.__name__ for child in kind.__subclasses__()}.union(*map(below, kind.__subclasses__()))
+
+    assert set(endpoints.ADVICE) == below(Answered)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html><body>502 Bad Gateway</body></html>",
+        b'{"error": ',
+        b"\xff",
+        b"[" * 100_000,
+        b"null",
+        b"[]",
+        b'"error"',
+        b"{}",
+        b'{"error": null}',
+        b'{"error": "boom"}',
+        b'{"error": []}',
+        b'{"error": {}}',
+        b'{"error": {"code": null, "message": null, "requestId": null}}',
+        b'{"error": {"code": 5, "message": {"a": 1}, "requestId": [1]}}',
+        b'{"error": {"code": "", "message": "", "requestId": ""}}',
+    ],
+    ids=lambda body: repr(body[:40]),
+)
+@pytest.mark.parametrize(("status", "kind"), [(502, ServerError), (404, NotFound), (429, RateLimited), (418, Answered)])
+def test_a_proxys_page_in_place_of_the_envelope(body: bytes, status: int, kind: type[Answered]) -> None:
+    error = endpoints.read_error(response(body, status, Retry_After="3"), NOW)
+    assert type(error) is kind
+    assert (error.status, error.code, error.request_id, error.retry_after) == (status, None, None, 3.0)
+    assert str(error).startswith(f"the service answered without an error message [{status} without a code]")
+
+
+@given(st.binary(max_size=50), st.integers(300, 599))
+def test_no_answer_is_beyond_an_error(body: bytes, status: int) -> None:
+    error = endpoints.read_error(response(body, status), NOW)
+    assert isinstance(error, Answered)
+    assert error.status == status
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_names_where_it_points(status: int) -> None:
+    error = endpoints.read_error(response(b"", status, Location="https://elsewhere.example/api"), NOW)
+    assert "redirects to https://elsewhere.example/api" in str(error)
+    assert "base_url" in str(error)
+
+
+def test_a_location_without_a_redirect_is_none() -> None:
+    error = endpoints.read_error(response(b"", 503, Location="https://status.example"), NOW)
+    assert "redirect" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry_After": "7"}, 7.0),
+        ({"Retry_After": "Sun, 06 Nov 1994 08:50:07 GMT"}, 30.0),
+        ({"Retry_After": "Sun, 06 Nov 1994 08:50:07 GMT", "Date": "Sun, 06 Nov 1994 08:50:00 GMT"}, 7.0),
+        ({"Retry_After": "soon"}, None),
+    ],
+)
+def test_the_services_wish_is_on_the_error(headers: dict[str, str], seconds: float | None) -> None:
+    assert endpoints.read_error(response(envelope("rate_limited"), 429, **headers), NOW).retry_after == seconds
+
+
+def test_an_endpoint_can_be_given_another_request() -> None:
+    """That is how a key gets on it."""
+    endpoint = endpoints.create_generation(GenerationRequest("z-image"))
+    keyed = attrs.evolve(endpoint, request=attrs.evolve(endpoint.request, idempotency_key="minted"))
+    assert keyed.request.idempotency_key == "minted"
+    assert keyed.decode(response(TASK)).id == "task_1"
