@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from rivya_async._core.errors import ConfigurationError
-from rivya_async._core.policies import PollPolicy, RetryPolicy, Timeouts, checked_timeout
+from rivya_async._core.policies import PollPolicy, RetryPolicy, Timeouts, checked_policy, checked_timeout
 
 POLICIES: tuple[type[Any], ...] = (RetryPolicy, PollPolicy, Timeouts)
 
@@ -138,3 +138,15 @@ def test_a_timeout_that_makes_no_sense_is_refused(timeout: Any) -> None:
         checked_timeout(timeout)
     with pytest.raises(ConfigurationError, match="timeout must be None or a number of seconds"):
         PollPolicy(timeout=timeout)
+
+
+def test_a_policy_left_out_is_the_default_one() -> None:
+    default, other = PollPolicy(), PollPolicy(first=1.0)
+    assert checked_policy("poll", None, default) is default
+    assert checked_policy("poll", other, default) is other
+
+
+@pytest.mark.parametrize("policy", [5, "fast", {"first": 1.0}, RetryPolicy(), PollPolicy], ids=shown)
+def test_what_is_no_policy_is_refused_by_the_argument_it_was_given_as(policy: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^poll must be PollPolicy\(\.\.\.\), not "):
+        checked_policy("poll", policy, PollPolicy())
