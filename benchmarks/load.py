@@ -26,7 +26,7 @@ class Load:
     @classmethod
     def of(cls, jobs: int, polls: int) -> Load:
         """Polls begin so late that by then all jobs are submitted and wait."""
-        return cls(jobs, polls, first=0.4 + jobs * 0.6e-3, interval=0.2 + jobs * 0.1e-3)
+        return cls(jobs, polls, first=0.4 + jobs * 0.5e-3, interval=0.2 + jobs * 0.05e-3)
 
     def first_delay(self) -> float:
         """Seconds from a submit to the first poll, drawn as the SDK draws it."""

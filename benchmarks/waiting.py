@@ -36,6 +36,9 @@ FEWEST_FOR_MEMORY: Final = 1000
 
 TALLY_INTERVAL: Final = 0.05
 
+JOIN_TIME: Final = 50e-6
+"""Seconds that a client may need per job from the last submit until it waits."""
+
 
 @attrs.frozen
 class Measure:
@@ -162,7 +165,7 @@ async def _while_all_wait(server: Server, pid: int, load: Load) -> int | None:
     while tally["submits"] < load.jobs and not tally["polls"]:
         await asyncio.sleep(TALLY_INTERVAL)
         tally = await server.tally()
-    await asyncio.sleep(TALLY_INTERVAL)  # the last answers are being read
+    await asyncio.sleep(TALLY_INTERVAL + load.jobs * JOIN_TIME)  # the last answers are read, the last waits begin
     kib = resident_kib(pid)
     return None if (await server.tally())["polls"] else kib
 
