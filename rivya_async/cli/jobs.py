@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from enum import StrEnum
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
 from .._core.errors import GenerationFailed, RivyaError, WaitError
-from ..resources.generations import FROM_POLICY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -168,8 +167,8 @@ async def _steps(session: RivyaSession, job: Job, plan: Plan, changed: Callable[
     job.stage = Stage.BOUGHT
     if job.record is not None:
         changed(job)
-    timeout: Any = FROM_POLICY if plan.timeout is None else plan.timeout
-    job.record = await session.wait_for(job.record or job.task_id or "", timeout=timeout, poll=plan.poll, on_update=saw)
+    limit: dict[str, float] = {} if plan.timeout is None else {"timeout": plan.timeout}
+    job.record = await session.wait_for(job.record or job.task_id or "", poll=plan.poll, on_update=saw, **limit)
     if plan.folder is not None:
         job.stage = Stage.SAVING
         # A file that is there is of this very task, from an earlier run.
