@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from enum import StrEnum
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -167,7 +167,7 @@ async def _steps(session: RivyaSession, job: Job, plan: Plan, changed: Callable[
     job.stage = Stage.BOUGHT
     if job.record is not None:
         changed(job)
-    limit: dict[str, float] = {} if plan.timeout is None else {"timeout": plan.timeout}
+    limit: dict[str, Any] = {} if plan.timeout is None else {"timeout": plan.timeout}
     job.record = await session.wait_for(job.record or job.task_id or "", poll=plan.poll, on_update=saw, **limit)
     if plan.folder is not None:
         job.stage = Stage.SAVING
