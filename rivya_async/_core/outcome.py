@@ -34,7 +34,8 @@ class Outcome:
 def unwrapped(generation: Generation) -> Generation:
     """The record of an ended job, or `GenerationFailed` in its place."""
     if generation.failed:
-        why = f"{generation.error.code}: {generation.error.message}" if generation.error else "no reason given"
+        error = generation.error
+        why = f"{error.code}: {error.message}".rstrip(".: ") if error is not None else "no reason given"
         raise GenerationFailed(
             f"the service ended {generation.id} ({generation.model}) as failed: {why}. "
             "A new submit is a new purchase; what a failed job held goes back to the balance.",

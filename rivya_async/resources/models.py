@@ -40,7 +40,7 @@ class Models:
         """One model of the catalogue. Raises `NotFound`, with the nearest ids, for a name that it does not hold."""
         catalogue = await self._catalogue()
         if model_id not in catalogue:
-            near = get_close_matches(model_id, catalogue, n=3)
+            near = get_close_matches(model_id, catalogue, n=3, cutoff=0.75)
             hint = f"did you mean {' or '.join(near)}?" if near else "models.list() shows every id"
             raise NotFound(f"there is no model {model_id!r}: {hint}", code="not_found")
         return catalogue[model_id]
