@@ -197,10 +197,11 @@ class Poller:
             self._add_worker()
 
     async def _work(self) -> None:
+        worker = asyncio.current_task()
         while self._due:
             watch = self._due.popleft()
             if watch.waiters:
-                watch.poll_in_flight = asyncio.current_task()
+                watch.poll_in_flight = worker
                 await self._poll(watch)
 
     async def _poll(self, watch: Watch) -> None:

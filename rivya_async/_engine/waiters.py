@@ -43,12 +43,10 @@ class Waiter:
         """The wait for this job has ended without its end."""
         raise NotImplementedError
 
-    async def _sleep(self) -> None:
+    def _news(self) -> asyncio.Future[None]:
+        """What to await for the next wake. No coroutine of its own: that would be a frame more per waiting job."""
         self._future = self._loop.create_future()
-        try:
-            await self._future
-        finally:
-            self._future = None
+        return self._future
 
     def _wake(self) -> None:
         if self._future is not None and not self._future.done():
@@ -68,14 +66,14 @@ class SingleWaiter(Waiter):
     async def end(self) -> Generation | None:
         """The terminal record; None at the deadline. Raises the error that ended the wait."""
         while self._outcome is None and not self.expired:
-            await self._sleep()
+            await self._news()
         return self._told()
 
     async def update(self) -> Generation | None:
         """The next changed snapshot; None once there will be no more, by an end or at the deadline."""
         updates = self._updates
         while not updates and self._outcome is None and not self.expired:
-            await self._sleep()
+            await self._news()
         return updates.popleft() if updates else None
 
     def progress(self, generation: Generation) -> None:
@@ -114,7 +112,7 @@ class GroupWaiter(Waiter):
     async def next_end(self) -> Generation | None:
         """The next terminal record; None once there will be no more, or at the deadline."""
         while not self._ended and self.open_ids and not self.expired:
-            await self._sleep()
+            await self._news()
         return self._ended.popleft() if self._ended else None
 
     def settle(self, generation: Generation) -> None:
