@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import warnings
+import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from ._core import assumed
 from ._core.errors import ConfigurationError
@@ -98,16 +99,18 @@ class RivyaSession:
         Waits end with `SessionClosed`; pauses between attempts end, requests on their way come to their end (at most
         `Timeouts.total` seconds), and none begins. Cancelling it closes the connections at once.
         """
-        if self._closed:
+        engine = self._engine
+        if self._closed or engine is None or self._pid != os.getpid():  # what was forked belongs to the parent
+            self._closed = True
             return
+        is_at_home = engine.loop is asyncio.get_running_loop()
+        if not is_at_home and not engine.loop.is_closed():
+            raise ConfigurationError("this session lives on another event loop: close it there")
         self._closed = True
-        if self._engine is not None:
-            await self._engine.aclose()
-
-    def __del__(self) -> None:
-        engine = getattr(self, "_engine", None)
-        if engine is not None and not self._closed and self._pid == os.getpid():
-            warnings.warn(f"{self!r} was never closed: use `async with`", ResourceWarning, source=self, stacklevel=2)
+        self._farewell.detach()
+        if is_at_home:
+            await engine.aclose()
+        else:
             engine.transport.abandon()
 
     # --- the main path ------------------------------------------------------------------------------------------------
@@ -328,9 +331,25 @@ class RivyaSession:
                 hooks=self._hooks,
                 max_connections=self._max_connections,
             )
+            self._farewell = weakref.finalize(self, _let_go, self._engine, repr(self), self._pid)
         elif self._engine.loop is not loop:
             raise ConfigurationError("this session lives on another event loop: make a RivyaSession for each loop")
         return self._engine
+
+
+_INHERITED: Final[list[Engine]] = []
+"""Engines of a parent process: to close them in a child would take the parent's sockets from its event loop."""
+
+
+def _let_go(engine: Engine, shown: str, pid: int) -> None:
+    """What is left to do for a session that nobody closed; called before its parts are finalized."""
+    if pid != os.getpid():
+        _INHERITED.append(engine)
+        return
+    try:
+        engine.transport.abandon()
+    finally:
+        warnings.warn(f"{shown} was never closed: use `async with`", ResourceWarning, stacklevel=2)
 
 
 def _checked_hooks(hooks: Sequence[Hooks]) -> tuple[Hooks, ...]:

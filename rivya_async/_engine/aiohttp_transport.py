@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -120,9 +120,11 @@ class AiohttpTransport:
 
     def abandon(self) -> None:
         """Let go of our own connections without waiting for them."""
-        if self._owns_http and self._http.connector is not None:
-            self._http.connector.close()
-            self._http.detach()
+        if self._owns_http:
+            closing = self._http.close()
+            with suppress(StopIteration):
+                closing.send(None)  # up to its first wait: by then every connection is told to close
+            closing.close()
 
 
 class _Fetched:

@@ -147,10 +147,12 @@ async def raw_server(
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-async def script(code: str, *arguments: str, cwd: Path | None = None, strict: bool = True) -> tuple[int, str, str]:
+async def script(
+    code: str, *arguments: str, cwd: Path | None = None, strict: bool = True, dev: bool = True
+) -> tuple[int, str, str]:
     """Run Python in a process of its own; its exit code, output and errors."""
     process = await asyncio.create_subprocess_exec(
-        *([sys.executable, "-X", "dev"] + (["-W", "error"] if strict else []) + ["-c", code, *arguments]),
+        *([sys.executable] + ["-X", "dev"] * dev + ["-W", "error"] * strict + ["-c", code, *arguments]),
         cwd=cwd,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

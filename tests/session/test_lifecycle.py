@@ -1,0 +1,567 @@
+"""From the first call to the last: loops, forks, closing, and what is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from rivya_async import (
+    ConfigurationError,
+    Generation,
+    NotSent,
+    OutcomeUnknown,
+    RetryPolicy,
+    RivyaError,
+    RivyaSession,
+    SessionClosed,
+)
+from rivya_async.sandbox import Sandbox
+from tests.session.session_kit import (
+    FAST,
+    FILE,
+    POLL,
+    QUICK_POLL,
+    QUICK_RETRY,
+    SLOW,
+    SUBMIT,
+    Ears,
+    bought_twice,
+    opened,
+    peer,
+    script,
+    until,
+)
+
+KEY = "rvya_sk_0123456789abcdef0123456789abcdef"
+
+
+# --- loops ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_session_may_be_made_before_the_loop_runs() -> None:
+    session = RivyaSession(KEY, base_url="http://127.0.0.1:9", retry=QUICK_RETRY)
+
+    async def main() -> None:
+        async with session:
+            with pytest.raises(NotSent):
+                await session.credits.retrieve()
+
+    asyncio.run(main())
+
+
+def test_a_session_that_was_never_used_leaves_nothing() -> None:
+    with caught() as told:
+        RivyaSession(KEY)
+        gc.collect()
+    assert told == []
+
+
+def test_closing_a_session_that_was_never_used() -> None:
+    session = RivyaSession(KEY)
+    asyncio.run(session.aclose())
+    with pytest.raises(ConfigurationError, match="closed"):
+        asyncio.run(session.credits.retrieve())
+
+
+@pytest.mark.parametrize("call", ["submit", "generate", "wait_for", "watch", "as_completed", "download", "enter"])
+def test_a_second_loop_is_told_clearly(call: str) -> None:
+    async def main() -> RivyaSession:
+        async with Sandbox(speed=FAST) as sandbox:
+            session = opened(sandbox)
+            await session.generate("z-image", "A red kite")
+        return session
+
+    async def again(session: RivyaSession) -> None:
+        with pytest.raises(ConfigurationError, match="loop"):
+            await CALLS[call](session)
+
+    session = asyncio.run(main())
+    asyncio.run(again(session))
+    with caught() as told:
+        del session
+        gc.collect()
+    only_ours(told)
+
+
+def only_ours(told: list[warnings.WarningMessage]) -> None:
+    """One warning, in our words; asyncio may add its own of the sockets of a loop that was closed over them."""
+    others = [warning for warning in told if not str(warning.message).startswith("unclosed transport")]
+    assert [warning.category for warning in others] == [ResourceWarning], [str(each.message) for each in told]
+    assert "RivyaSession" in str(others[0].message)
+    assert "never closed" in str(others[0].message)
+
+
+async def consumed(generator: Any) -> list[Any]:
+    return [item async for item in generator]
+
+
+CALLS: dict[str, Any] = {
+    "submit": lambda s: s.submit("z-image", "A blue whale"),
+    "generate": lambda s: s.generate("z-image", "A blue whale"),
+    "wait_for": lambda s: s.wait_for("task_1"),
+    "watch": lambda s: _later(lambda: consumed(s.watch("task_1"))),
+    "as_completed": lambda s: _later(lambda: consumed(s.as_completed(["task_1"]))),
+    "download": lambda s: s.download("http://127.0.0.1:9/a.png", "out/"),
+    "enter": lambda s: s.__aenter__(),
+    "retrieve": lambda s: s.generations.retrieve("task_1"),
+    "models": lambda s: s.models.list(),
+    "credits": lambda s: s.credits.retrieve(),
+}
+
+
+async def _later(call: Any) -> Any:
+    return await call()
+
+
+def test_closing_on_another_loop_is_clear_and_warns_of_nothing() -> None:
+    async def main() -> RivyaSession:
+        async with Sandbox(speed=FAST) as sandbox:
+            session = opened(sandbox)
+            await session.generate("z-image", "A red kite")
+            return session
+
+    session = asyncio.run(main())
+    with caught() as told:
+        asyncio.run(session.aclose())  # its loop is gone: there is nothing to wait for
+        del session
+        gc.collect()
+    assert [each for each in told if not str(each.message).startswith("unclosed transport")] == []
+
+
+def test_closing_on_another_loop_while_the_first_one_runs_is_refused() -> None:
+    async def main() -> None:
+        async with Sandbox(speed=FAST) as sandbox, opened(sandbox) as session:
+            await session.submit("z-image", "A red kite")
+
+            def elsewhere() -> None:
+                with pytest.raises(ConfigurationError, match="loop"):
+                    asyncio.run(session.aclose())
+
+            await asyncio.to_thread(elsewhere)
+            assert (await session.generate("z-image", "A blue whale")).succeeded
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_after_closing_every_call_is_refused(sandbox: Sandbox, call: str) -> None:
+    async with opened(sandbox) as session:
+        await session.submit("z-image", "A red kite")
+    seen = sandbox.received.count()
+    with pytest.raises(ConfigurationError, match="closed"):
+        await CALLS[call](session)
+    assert sandbox.received.count() == seen
+    await session.aclose()
+    assert "closed" in repr(session)
+
+
+def test_a_loop_that_ended_before_the_session() -> None:
+    """Never "Event loop is closed", neither when it is used nor when it is let go."""
+    loop = asyncio.new_event_loop()
+
+    async def main() -> RivyaSession:
+        async with Sandbox(speed=FAST) as sandbox:
+            session = opened(sandbox)
+            await session.submit("z-image", "A red kite")
+            return session
+
+    session = loop.run_until_complete(main())
+    loop.run_until_complete(asyncio.sleep(0.05))
+    loop.close()
+    with caught() as told:
+        del session
+        gc.collect()
+    only_ours(told)
+
+
+# --- never closed -----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def caught() -> Iterator[list[warnings.WarningMessage]]:
+    gc.collect()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        yield told
+        gc.collect()
+
+
+async def test_a_session_that_was_never_closed_is_told_once_in_our_words(sandbox: Sandbox) -> None:
+    session = opened(sandbox)
+    await session.generate("z-image", "A red kite")
+    with caught() as told:
+        del session
+        gc.collect()
+        await asyncio.sleep(0.01)
+        gc.collect()
+    (only,) = told
+    assert only.category is ResourceWarning
+    assert "RivyaSession" in str(only.message)
+    assert "never closed" in str(only.message)
+    assert "Unclosed" not in str(only.message)
+    assert sandbox.api_key not in str(only.message)
+
+
+NEVER_CLOSED = """
+import asyncio, sys
+from rivya_async import RivyaSession
+
+async def main():
+    global session
+    session = RivyaSession(sys.argv[1], base_url=sys.argv[2])
+    await session.submit("z-image", "A red kite")
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("end", ["", "raise SystemExit(0)", "del session", "import gc; gc.collect()"])
+async def test_the_end_of_the_interpreter(sandbox: Sandbox, end: str) -> None:
+    plain = await script(NEVER_CLOSED + end, sandbox.api_key, sandbox.base_url, dev=False, strict=False)
+    assert plain == (0, "", "")
+    code, out, err = await script(NEVER_CLOSED + end, sandbox.api_key, sandbox.base_url, strict=False)
+    assert (code, out) == (0, "")
+    assert err.count("never closed") == 1
+    assert "Unclosed" not in err
+    assert "Event loop is closed" not in err
+    assert "Traceback" not in err
+    assert sandbox.api_key not in err
+
+
+# --- fork -------------------------------------------------------------------------------------------------------------
+
+FORKED = """
+import asyncio, os, sys
+from rivya_async import ConfigurationError, PollPolicy, RivyaSession
+
+async def main():
+    async with RivyaSession(sys.argv[1], base_url=sys.argv[2], poll=PollPolicy(first=0.01, floor=0.01)) as session:
+        await session.submit("z-image", "A red kite")
+        child = os.fork()
+        if child == 0:
+            asyncio.set_event_loop(None)
+            asyncio.events._set_running_loop(None)
+            said = asyncio.new_event_loop().run_until_complete(in_child(session))
+            os.write(1, said.encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert (await session.generate("z-image", "A blue whale")).succeeded
+    os.write(1, b"parent well")
+
+async def in_child(session):
+    try:
+        await session.submit("z-image", "A grey seal")
+    except ConfigurationError as error:
+        said = str(error)
+    await session.aclose()
+    del session
+    return said + "\\n"
+
+asyncio.run(main())
+"""
+
+
+FORKED_BETWEEN_RUNS = """
+import asyncio, gc, os, sys
+from rivya_async import PollPolicy, RivyaSession
+
+loop = asyncio.new_event_loop()
+session = RivyaSession(sys.argv[1], base_url=sys.argv[2], poll=PollPolicy(first=0.01, floor=0.01))
+loop.run_until_complete(session.submit("z-image", "A red kite"))
+child = os.fork()
+if child == 0:
+    del session
+    gc.collect()
+    os.write(1, b"fork\\n")
+    os._exit(0)
+os.waitpid(child, 0)
+assert loop.run_until_complete(session.generate("z-image", "A blue whale")).succeeded
+loop.run_until_complete(session.aclose())
+loop.close()
+os.write(1, b"parent well")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+@pytest.mark.parametrize("code", [FORKED, FORKED_BETWEEN_RUNS], ids=["while it runs", "between two runs"])
+async def test_after_a_fork_the_child_is_refused_and_the_parent_goes_on(sandbox: Sandbox, code: str) -> None:
+    began = asyncio.get_running_loop().time()
+    status, out, err = await script(code, sandbox.api_key, sandbox.base_url, dev=False, strict=False)
+    assert asyncio.get_running_loop().time() - began < 10.0  # the child has not taken the parent's connections
+    assert (status, err) == (0, "")
+    assert "fork" in out.splitlines()[0]
+    assert out.splitlines()[1] == "parent well"
+    assert sandbox.received.purchases == 2
+
+
+# --- closing while something is on ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def slow() -> Any:
+    async with Sandbox(speed=SLOW) as running:
+        yield running
+
+
+async def test_waits_are_released_with_their_task_ids(slow: Sandbox) -> None:
+    session = opened(slow)
+    jobs = [await session.submit("z-image", f"Kite {n}") for n in range(20)]
+    waits: list[asyncio.Task[Any]] = [asyncio.create_task(session.wait_for(job)) for job in jobs]
+    waits += [asyncio.create_task(consumed(session.watch(job))) for job in jobs]
+    waits += [asyncio.create_task(session.wait_for(job, on_update=lambda _: None)) for job in jobs]
+    group = asyncio.create_task(consumed(session.as_completed(jobs)))
+    polls = slow.received.count(POLL)
+    await until(lambda: slow.received.count(POLL) > polls + 50)
+    async with asyncio.timeout(2.0):
+        await session.aclose()
+    ends = await asyncio.gather(*waits, group, return_exceptions=True)
+    assert {type(end) for end in ends} == {SessionClosed}
+    assert [end.task_id for end in ends[:20] if isinstance(end, SessionClosed)] == [job.id for job in jobs]
+    assert all(isinstance(end, SessionClosed) and end.last is not None for end in ends[:20])
+
+
+async def test_a_generate_whose_purchase_is_on_its_way_ends_with_the_task_id(slow: Sandbox) -> None:
+    slow.faults.add(route=SUBMIT, delay=0.1)
+    session = opened(slow)
+    calls = [asyncio.create_task(session.generate("z-image", f"Kite {n}")) for n in range(10)]
+    await until(lambda: slow.received.in_flight == 10)
+    await session.aclose()
+    ends = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(end) for end in ends} == {SessionClosed}
+    assert {end.task_id for end in ends if isinstance(end, SessionClosed)} == set(slow.world.tasks)
+    assert {end.idempotency_key for end in ends if isinstance(end, SessionClosed)} == slow.received.keys
+    assert slow.received.purchases == 10
+
+
+async def test_a_submit_on_its_way_comes_to_its_end(slow: Sandbox) -> None:
+    slow.faults.add(route=SUBMIT, delay=0.05)
+    session = opened(slow, max_connections=5)
+    calls = [asyncio.create_task(session.submit("z-image", f"Kite {n}")) for n in range(10)]
+    await until(lambda: slow.received.in_flight == 5)
+    await session.aclose()
+    ends = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(end) for end in ends] == [Generation] * 5 + [NotSent] * 5
+    assert all(end.idempotency_key for end in ends if isinstance(end, NotSent))
+    assert slow.received.purchases == 5
+
+
+async def test_closing_ends_the_pauses_between_attempts(slow: Sandbox) -> None:
+    slow.faults.add(route=SUBMIT, drop=True, act=True)
+    ears = Ears()
+    session = opened(slow, retry=RetryPolicy(base=60.0, cap=60.0), hooks=[ears])
+    call = asyncio.create_task(session.submit("z-image", "A red kite", idempotency_key="order-1"))
+    await until(lambda: bool(ears.retries))
+    async with asyncio.timeout(1.0):
+        await session.aclose()
+        with pytest.raises(OutcomeUnknown) as raised:
+            await call
+    assert raised.value.idempotency_key == "order-1"
+    assert slow.received.attempts("order-1") == 1
+
+
+async def test_two_may_close_at_once(slow: Sandbox) -> None:
+    slow.faults.add(route=SUBMIT, delay=0.05)
+    session = opened(slow)
+    call = asyncio.create_task(session.submit("z-image", "A red kite"))
+    await until(lambda: slow.received.in_flight == 1)
+    await asyncio.gather(session.aclose(), session.aclose())
+    assert (await call).status == "queued"
+
+
+async def test_cancelling_the_close_cuts_what_is_on_its_way(slow: Sandbox) -> None:
+    slow.faults.add(route=SUBMIT, delay=0.3, act=True)
+    session = opened(slow)
+    call = asyncio.create_task(session.submit("z-image", "A red kite"))
+    await until(lambda: slow.received.in_flight == 1)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await session.aclose()
+    with pytest.raises(OutcomeUnknown) as raised:
+        await call
+    assert raised.value.idempotency_key in slow.received.keys
+    await until(lambda: slow.received.in_flight == 0)
+
+
+async def test_an_error_in_the_block_closes_too(slow: Sandbox) -> None:
+    waits = []
+
+    async def fail_while_waiting() -> None:
+        async with opened(slow) as session:
+            job = await session.submit("z-image", "A red kite")
+            waits.append(asyncio.create_task(session.wait_for(job)))
+            await asyncio.sleep(0)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail_while_waiting()
+    with pytest.raises(SessionClosed) as raised:
+        await waits[0]
+    assert raised.value.task_id in slow.world.tasks
+
+
+async def test_a_map_that_is_on_when_the_session_closes(slow: Sandbox) -> None:
+    from rivya_async import GenerationRequest
+
+    session = opened(slow)
+    outcomes = asyncio.create_task(
+        consumed(session.map((GenerationRequest("z-image", f"Kite {n}") for n in range(20)), max_in_flight=5))
+    )
+    await until(lambda: slow.received.purchases == 5)
+    await session.aclose()
+    ended = await outcomes
+    assert len(ended) == 20
+    closed = [outcome.error for outcome in ended if isinstance(outcome.error, SessionClosed)]
+    assert {error.task_id for error in closed} == set(slow.world.tasks)
+    assert all(isinstance(outcome.error, RivyaError) for outcome in ended)
+
+
+async def test_a_download_that_is_on_when_the_session_closes(slow: Sandbox, tmp_path: Any) -> None:
+    from aiohttp import web
+
+    started = asyncio.Event()
+
+    async def dripping(_: Any) -> web.StreamResponse:
+        started.set()
+        await asyncio.sleep(0.3)
+        return web.Response(body=b"x" * 100, content_type="image/png")
+
+    async with peer(dripping) as server:
+        session = opened(slow)
+        download = asyncio.create_task(session.download(f"{server.url}/a.png", tmp_path / "out"))
+        await started.wait()
+        async with asyncio.timeout(2.0):
+            await session.aclose()
+            end = (await asyncio.gather(download, return_exceptions=True))[0]
+        assert isinstance(end, RivyaError | list), repr(end)
+        if isinstance(end, RivyaError):
+            assert list(tmp_path.rglob("*.part")) == []
+        assert len(server.seen) == 1
+
+
+async def test_closing_from_within_a_listener(sandbox: Sandbox) -> None:
+    session = opened(sandbox)
+
+    async def close(_: Generation) -> None:
+        await session.aclose()
+
+    with pytest.raises(SessionClosed) as raised:
+        async with asyncio.timeout(2.0):
+            await session.generate("z-image", "A red kite", on_update=close)
+    assert raised.value.task_id in sandbox.world.tasks
+
+
+# --- cancelling at every moment ---------------------------------------------------------------------------------------
+
+
+async def quiet(sandbox: Sandbox) -> None:
+    await until(lambda: not sandbox.received.in_flight)
+
+
+async def end_of(call: asyncio.Task[Any]) -> Any:
+    """What a task returned or raised; unlike gather, the very exception."""
+    try:
+        return await call
+    except BaseException as error:  # noqa: BLE001 - cancelled or failed
+        return error
+
+
+@pytest.mark.parametrize("fault", [{}, {"drop": True, "act": True, "nth": 1}, {"status": 503, "nth": 1}], ids=str)
+async def test_cancelling_a_generate_after_any_number_of_steps(fault: dict[str, Any]) -> None:
+    moments = set()
+    for steps in range(0, 120, 2):
+        async with Sandbox(speed=FAST) as sandbox:
+            if fault:
+                sandbox.faults.add(route=SUBMIT, **fault)
+            async with opened(sandbox) as session:
+                call = asyncio.create_task(session.generate("z-image", "A red kite"))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                call.cancel()
+                end = await end_of(call)
+                notes = " ".join(getattr(end, "__notes__", []))
+                moments.add(" ".join(notes.split()[:2]))
+                # It goes on as if nothing had been.
+                assert (await session.generate("z-image", "A blue whale")).succeeded
+                await quiet(sandbox)
+                first = [task for task in sandbox.world.tasks.values() if task.prompt == "A red kite"]
+                assert len(first) <= 1
+                if first:
+                    keys = [key for key in sandbox.received.keys if key in notes]
+                    assert keys or first[0].id in notes or isinstance(end, Generation)
+                assert sandbox._runner is not None
+                assert sandbox._runner.server is not None
+                assert len(sandbox._runner.server.connections) <= 2
+            assert not bought_twice(sandbox)
+    assert any("during" in moment for moment in moments)
+    assert any("while" in moment for moment in moments)
+
+
+async def test_one_failure_of_a_gather_leaves_the_others_alone(slow: Sandbox) -> None:
+    slow.faults.add(route=SUBMIT, status=401, nth=3)
+    async with opened(slow) as session:
+        calls = [asyncio.create_task(session.generate("z-image", f"Kite {n}")) for n in range(6)]
+        with pytest.raises(RivyaError):
+            await asyncio.gather(*calls)
+        await until(lambda: slow.received.purchases == 5)
+        assert sum(not call.done() for call in calls) == 5
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+
+async def test_one_failure_of_a_task_group_cancels_the_others(slow: Sandbox) -> None:
+    slow.faults.add(route=SUBMIT, status=401, nth=3)
+    async with opened(slow) as session:
+
+        async def all_or_none() -> None:
+            async with asyncio.TaskGroup() as group:
+                for n in range(6):
+                    group.create_task(session.generate("z-image", f"Kite {n}"))
+
+        with pytest.raises(ExceptionGroup) as raised:
+            await all_or_none()
+        assert len(raised.value.exceptions) == 1
+        assert (await session.credits.retrieve()).current_credits == 1_000_000 - slow.received.purchases
+
+
+async def test_one_waiter_cancelled_while_others_wait() -> None:
+    async with Sandbox(speed=50.0) as sandbox, opened(sandbox) as session:
+        job = await session.submit("z-image", "A red kite")
+        waits = [asyncio.create_task(session.wait_for(job)) for _ in range(10)]
+        await until(lambda: sandbox.received.count(POLL) > 0)
+        for wait in waits[:9]:
+            wait.cancel()
+            await asyncio.sleep(0)
+        ends = await asyncio.gather(*waits, return_exceptions=True)
+    assert [type(end) for end in ends] == [asyncio.CancelledError] * 9 + [Generation]
+
+
+async def test_ten_waiters_share_one_stream_of_polls() -> None:
+    async with Sandbox(speed=50.0) as sandbox, opened(sandbox, poll=QUICK_POLL) as session:
+        job = await session.submit("z-image", "A red kite")
+        ends = await asyncio.gather(*(session.wait_for(job) for _ in range(10)))
+        many = sandbox.received.count(POLL)
+        assert {end.id for end in ends} == {job.id}
+        assert sandbox.received.peak_in_flight == 1
+        assert many < 200
+
+
+async def test_a_result_is_read_from_the_record_while_nothing_is_sent(sandbox: Sandbox, session: RivyaSession) -> None:
+    job = await session.generate("z-image", "A red kite")
+    polls = sandbox.received.count(POLL)
+    assert await session.wait_for(job) is job
+    assert [snapshot async for snapshot in session.watch(job)] == [job]
+    assert sandbox.received.count(POLL) == polls
+    assert sandbox.received.count(FILE) == 0
+
+
+def test_the_pid_is_what_tells_a_fork() -> None:
+    assert RivyaSession(KEY)._pid == os.getpid()
