@@ -55,6 +55,7 @@ class Poller:
         """The terminal record. Raises `DeadlineExceeded`, `SessionClosed`, or what a poll met that does not pass."""
         if last is not None and last.is_terminal:
             return last
+        self._check_deadline(task_id, last, deadline)
         waiter = SingleWaiter(self._loop)
         watch = self._join(waiter, task_id, last, policy)
         entry = None if deadline is None else self._scheduler.at(deadline, waiter)
@@ -65,7 +66,7 @@ class Poller:
             if entry is not None:
                 self._scheduler.cancel(entry)
         if ended is None:
-            raise self._deadline_error([task_id], watch.last)
+            raise _deadline_error([task_id], watch.last)
         return ended
 
     async def updates_of(
@@ -75,6 +76,7 @@ class Poller:
         if last is not None and last.is_terminal:
             yield last
             return
+        self._check_deadline(task_id, last, deadline)
         waiter = SingleWaiter(self._loop, listens=True)
         watch = self._join(waiter, task_id, last, policy)
         entry = None if deadline is None else self._scheduler.at(deadline, waiter)
@@ -87,7 +89,7 @@ class Poller:
             if entry is not None:
                 self._scheduler.cancel(entry)
         if ended is None:
-            raise self._deadline_error([task_id], watch.last)
+            raise _deadline_error([task_id], watch.last)
         yield ended
 
     async def ends_of(
@@ -98,14 +100,17 @@ class Poller:
         Takes `jobs` over and empties it.
         """
         waiter = GroupWaiter(self._loop, set(jobs))
-        entry = None if deadline is None else self._scheduler.at(deadline, waiter)
+        entry = None
+        waiter.expired = self._is_past(deadline)
         try:
             for task_id, last in jobs.items():
                 if last is not None and last.is_terminal:
                     waiter.settle(last)
-                else:
+                elif not waiter.expired:
                     self._join(waiter, task_id, last, policy)
             jobs.clear()
+            if deadline is not None and waiter.open_ids:
+                entry = self._scheduler.at(deadline, waiter)
             while (ended := await waiter.next_end()) is not None:
                 yield ended
         finally:
@@ -114,9 +119,7 @@ class Poller:
                     self._leave(waiter, self._watches[task_id])
             if entry is not None:
                 self._scheduler.cancel(entry)
-        if waiter.open_ids:
-            raise self._deadline_error(sorted(waiter.open_ids), None)
-        waiter.raise_errors()
+        waiter.raise_errors(_deadline_error(sorted(waiter.open_ids), None) if waiter.open_ids else None)
 
     def poll_soon(self, watch: Watch) -> None:
         """Poll as soon as there is room."""
@@ -135,21 +138,40 @@ class Poller:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
 
+    # --- deadlines ----------------------------------------------------------------------------------------------------
+
+    def _is_past(self, deadline: float | None) -> bool:
+        return deadline is not None and self._loop.time() >= deadline
+
+    def _check_deadline(self, task_id: str, last: Generation | None, deadline: float | None) -> None:
+        """Ask nothing of the service for a wait that is over before it begins."""
+        if self._is_past(deadline):
+            raise _deadline_error([task_id], last)
+
     # --- joining and leaving ------------------------------------------------------------------------------------------
 
     def _join(self, waiter: Waiter, task_id: str, last: Generation | None, policy: PollPolicy) -> Watch:
         if self._closed:
             raise _closed_error(task_id, last)
-        watch = self._watches.get(task_id)
-        if watch is None:
-            watch = self._new_watch(task_id, policy)
-            watch.last = last
-        elif watch.last is not None and watch.last != last:
+        watch = self._watches.get(task_id) or self._new_watch(task_id, policy)
+        if last is not None:
+            watch.heard(last)
+        if watch.last is not None and watch.last != last:
             waiter.progress(watch.last)
         if policy.cap < watch.policy.cap:
-            watch.policy = policy  # of two paces, the keener one
+            self._hurry(watch, policy)
         watch.waiters.append(waiter)
         return watch
+
+    def _hurry(self, watch: Watch, policy: PollPolicy) -> None:
+        """Of two paces, the keener one, and at once: unless the service needs a rest."""
+        watch.policy = policy
+        if watch.entry is None or watch.failures:
+            return
+        due = self._loop.time() + self._delay(watch)
+        if due < watch.entry.due:
+            self._scheduler.cancel(watch.entry)
+            watch.entry = self._scheduler.at(due, watch)
 
     def _new_watch(self, task_id: str, policy: PollPolicy) -> Watch:
         now = self._loop.time()
@@ -212,9 +234,13 @@ class Poller:
                 watch.poll_in_flight = None
         except RivyaError as error:
             self._missed(watch, error)
-        except Exception as error:
-            self._end(watch, RivyaError(f"polling {watch.task_id} failed unexpectedly: {error!r}"))
+        except asyncio.CancelledError:
+            self._poll_after(watch, watch.policy.floor)  # if it is still waited for, somebody else cancelled the poll
             raise
+        except Exception as error:  # noqa: BLE001 - a fault of ours must end the wait, and be seen
+            message = f"polling {watch.task_id} failed unexpectedly"
+            self._loop.call_exception_handler({"message": message, "exception": error})
+            self._end(watch, RivyaError(f"{message}: {error!r}"))
         else:
             self._saw(watch, generation)
 
@@ -224,8 +250,7 @@ class Poller:
         if generation.is_terminal:
             self._forget(watch)
         else:
-            age = self._loop.time() - watch.born
-            delay = next_delay(watch.policy, watch.polls, self._caller.ambient.uniform(), age)
+            delay = self._delay(watch)
             self._poll_after(watch, delay)
         self._tell_poll(watch, generation.status, delay, None)
         watch.saw(generation)
@@ -252,6 +277,10 @@ class Poller:
             return watch.undecoded < self._caller.retry.max_attempts
         return is_transient(error)
 
+    def _delay(self, watch: Watch) -> float:
+        """Seconds to the next poll of an open job."""
+        return next_delay(watch.policy, watch.polls, self._caller.ambient.uniform(), self._loop.time() - watch.born)
+
     def _poll_after(self, watch: Watch, delay: float) -> None:
         if watch.waiters:
             watch.entry = self._scheduler.at(self._loop.time() + delay, watch)
@@ -261,18 +290,19 @@ class Poller:
             details = PollDetails(watch.task_id, watch.polls, status, delay, error)
             tell(self._caller.hooks, "on_poll", details)
 
-    def _deadline_error(self, task_ids: list[str], last: Generation | None) -> DeadlineExceeded:
-        first, *others = task_ids
-        status = f"still {last.status!r}" if last is not None else "still open"
-        what = f"{first} is {status}" if not others else f"{len(task_ids)} jobs are still open, {first} among them"
-        error = DeadlineExceeded(
-            f"{what}. The work goes on and stays paid: wait again with the same task id, here or in another process",
-            task_id=first,
-            last=last,
-        )
-        if others:
-            error.add_note("open: " + " ".join(task_ids))
-        return error
+
+def _deadline_error(task_ids: list[str], last: Generation | None) -> DeadlineExceeded:
+    first, *others = task_ids
+    status = f"still {last.status!r}" if last is not None else "still open"
+    what = f"{first} is {status}" if not others else f"{len(task_ids)} jobs are still open, {first} among them"
+    error = DeadlineExceeded(
+        f"{what}. The work goes on and stays paid: wait again with the same task id, here or in another process",
+        task_id=first,
+        last=last,
+    )
+    if others:
+        error.add_note("open: " + " ".join(task_ids))
+    return error
 
 
 def _closed_error(task_id: str, last: Generation | None) -> SessionClosed:

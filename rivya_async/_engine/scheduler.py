@@ -56,9 +56,10 @@ class Alarm:
 class Entry:
     """A place in the heap; `target` is None once it has fired or was cancelled."""
 
-    __slots__ = ("target",)
+    __slots__ = ("due", "target")
 
-    def __init__(self, target: Due) -> None:
+    def __init__(self, due: float, target: Due) -> None:
+        self.due = due
         self.target: Due | None = target
 
 
@@ -75,7 +76,7 @@ class Scheduler:
 
     def at(self, due: float, target: Due) -> Entry:
         """Fire `target` at `due`, an instant on the loop's clock."""
-        entry = Entry(target)
+        entry = Entry(due, target)
         heapq.heappush(self._heap, (due, next(self._order), entry))
         if self._timer is None or due < self._timer_due:
             self._arm(due)

@@ -125,11 +125,12 @@ class GroupWaiter(Waiter):
         self._errors.append(error)
         self._close(task_id)
 
-    def raise_errors(self) -> None:
-        """Raise the first error, with a note for each of the others."""
-        if not self._errors:
+    def raise_errors(self, deadline_error: RivyaError | None = None) -> None:
+        """Raise the deadline's error, else the first that was kept, with a note for each of the others."""
+        errors = [*([] if deadline_error is None else [deadline_error]), *self._errors]
+        if not errors:
             return
-        first, *others = self._errors
+        first, *others = errors
         for other in others[:NOTES_SHOWN]:
             first.add_note(str(other))
         if len(others) > NOTES_SHOWN:

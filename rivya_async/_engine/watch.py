@@ -63,8 +63,20 @@ class Watch:
     def saw(self, generation: Generation) -> None:
         """Take in an answer; tell of it if it says something new and is not older than what is known."""
         self.failures = self.undecoded = 0
-        if generation == self.last or self._is_stale(generation):
-            return
+        is_stale = self.last is not None and _is_newer(self.last, generation) and not generation.is_terminal
+        if generation != self.last and not is_stale:
+            self._take(generation)
+
+    def heard(self, generation: Generation) -> None:
+        """Take in the open record that a new waiter brings along, if it is newer than what is known."""
+        if self.last is None or _is_newer(generation, self.last):
+            self._take(generation)
+
+    def fail(self, error: RivyaError) -> None:
+        """End every wait with an error of its own."""
+        self._tell_all(lambda waiter: waiter.fail(self.task_id, _copied(error)))
+
+    def _take(self, generation: Generation) -> None:
         self.last = generation
         if generation.is_terminal:
             self._tell_all(lambda waiter: waiter.settle(generation))
@@ -72,17 +84,21 @@ class Watch:
         for waiter in self.waiters:
             waiter.progress(generation)
 
-    def fail(self, error: RivyaError) -> None:
-        """End every wait with an error of its own."""
-        self._tell_all(lambda waiter: waiter.fail(self.task_id, copy.copy(error)))
-
     def _tell_all(self, tell: Callable[[Waiter], None]) -> None:
         waiters, self.waiters = self.waiters, []
         for waiter in waiters:
             tell(waiter)
 
-    def _is_stale(self, generation: Generation) -> bool:
-        last = self.last
-        if last is None or last.updated_at is None or generation.updated_at is None:
-            return False
-        return generation.updated_at < last.updated_at and not generation.is_terminal
+
+def _is_newer(generation: Generation, other: Generation) -> bool:
+    """By the server's clock; where it is silent, nothing is newer."""
+    if generation.updated_at is None or other.updated_at is None:
+        return False
+    return generation.updated_at > other.updated_at
+
+
+def _copied(error: RivyaError) -> RivyaError:
+    copied = copy.copy(error)
+    if hasattr(error, "__notes__"):
+        copied.__notes__ = list(error.__notes__)  # else all copies share one list
+    return copied

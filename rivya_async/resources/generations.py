@@ -106,12 +106,14 @@ class Generations:
         with _carrying(key):
             bought = await self._buy(engine, job, key, deadline=deadline)
             try:
-                if on_update is not None:
+                if on_update is not None and not bought.is_terminal:
                     await _tell(on_update, bought)
                 return unwrapped(await self._end_of(engine, bought, policy, deadline, on_update))
-            except asyncio.CancelledError as cancelled:
-                cancelled.add_note(
-                    f"cancelled while waiting for {bought.id}: it is bought and goes on; wait for it again"
+            except WaitError:
+                raise
+            except BaseException as stopped:
+                stopped.add_note(
+                    f"{type(stopped).__name__} while waiting for {bought.id}: it is bought and goes on; wait for it again"
                 )
                 raise
 

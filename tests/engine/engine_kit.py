@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import attrs
 
-from rivya_async import RivyaSession
 from rivya_async._core.endpoints import Endpoint, create_generation, retrieve_generation
 from rivya_async._core.errors import NotSent, OutcomeUnknown
 from rivya_async._core.generation_request import GenerationRequest
@@ -32,6 +31,7 @@ Reply = Response | BaseException
 Answering = Callable[[Request], Reply | Awaitable[Reply]]
 
 DAY: Final = datetime(2026, 5, 11, 8, tzinfo=UTC)
+JOB: Final = GenerationRequest("z-image", "A red kite")
 SETTINGS: Final = Settings(api_key="rvya_sk_test", base_url="http://service.test")
 
 
@@ -225,13 +225,6 @@ def engine_over(
 
 def generations_of(engine: Engine, poll: PollPolicy | None = None) -> Generations:
     return Generations(lambda: engine, poll or PollPolicy())
-
-
-def session_over(engine: Engine) -> RivyaSession:
-    """A public session whose network is the engine's transport."""
-    session = RivyaSession("rvya_sk_test", base_url=SETTINGS.base_url)
-    session._engine = engine
-    return session
 
 
 def purchase(prompt: str = "A red kite", key: str | None = None) -> Endpoint[Generation]:

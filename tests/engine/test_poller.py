@@ -1,0 +1,795 @@
+"""Waiting for one job: one stream of polls however many wait, through every fault that passes, up to the deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import math
+from collections.abc import Callable
+from contextlib import aclosing
+from itertools import pairwise
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rivya_async._core import assumed
+from rivya_async._core.errors import (
+    ConfigurationError,
+    DeadlineExceeded,
+    DecodeError,
+    GenerationFailed,
+    NotFound,
+    OutcomeUnknown,
+    RivyaError,
+    ScopeDenied,
+    SessionClosed,
+    Unauthorized,
+)
+from rivya_async._core.generation_request import GenerationRequest
+from rivya_async._core.message import Request, Response
+from rivya_async._core.policies import PollPolicy, RetryPolicy
+from rivya_async._core.records import Generation
+from rivya_async._core.settings import Settings
+from tests.engine.engine_kit import (
+    JOB,
+    TRANSIENT,
+    Reply,
+    ScriptedTransport,
+    Service,
+    cancel,
+    engine_over,
+    failure_of,
+    generations_of,
+    job,
+    never,
+    ok,
+    record,
+    refusal,
+    script,
+    until,
+)
+from tests.engine.virtual_time import now, run, running_loop, settle
+
+EVERY_SECOND = PollPolicy(first=1, base=1, cap=1, floor=1, factor=1, timeout=None)
+OPEN = job("task_1", "processing")
+DONE = job("task_1", "succeeded")
+GARBAGE = Response(200, {}, b"<html>")
+
+
+def waiting(
+    transport: ScriptedTransport, *, poll: PollPolicy = EVERY_SECOND, **options: Any
+) -> asyncio.Task[Generation]:
+    """A wait for a job that somebody else bought, on an engine of its own."""
+    return asyncio.create_task(generations_of(engine_over(transport), poll).wait_for("task_1", **options))
+
+
+# --- one stream of polls ----------------------------------------------------------------------------------------------
+
+
+async def test_ten_waiters_of_one_job_make_one_stream_of_polls() -> None:
+    service = Service(duration=10)
+    generations = generations_of(engine_over(service.transport), EVERY_SECOND)
+    task_id = service.sell()
+    ended = await asyncio.gather(*(generations.wait_for(task_id) for _ in range(10)))
+    assert [generation.status for generation in ended] == ["succeeded"] * 10
+    assert service.transport.times == pytest.approx([1.1 * n for n in range(10)])
+    assert service.transport.peak == 1
+
+
+async def test_waiters_that_come_later_join_the_stream() -> None:
+    service = Service(duration=10, latency=0)
+    generations = generations_of(engine_over(service.transport), EVERY_SECOND)
+    task_id = service.sell()
+    waits = []
+    for _ in range(5):
+        waits.append(asyncio.create_task(generations.wait_for(task_id)))
+        await asyncio.sleep(1.5)
+    await asyncio.gather(*waits)
+    assert service.transport.times == pytest.approx(range(11))
+
+
+async def test_a_cancelled_waiter_leaves_the_others_waiting() -> None:
+    service = Service(duration=10)
+    generations = generations_of(engine_over(service.transport), EVERY_SECOND)
+    task_id = service.sell()
+    waits = [asyncio.create_task(generations.wait_for(task_id)) for _ in range(3)]
+    await until(5.05)  # a poll is in flight
+    await cancel(waits[0], waits[2])
+    assert (await waits[1]).succeeded
+    assert service.transport.cancelled == 0
+
+
+async def test_gather_with_one_failure_leaves_nothing() -> None:
+    service = Service(duration=10)
+    engine = engine_over(service.transport)
+    generations = generations_of(engine, EVERY_SECOND)
+    waits = [generations.wait_for(task_id) for task_id in (service.sell(), "task_unknown", service.sell())]
+    assert isinstance(await failure_of(asyncio.gather(*waits)), NotFound)
+    ended = await asyncio.gather(*(generations.wait_for(task_id) for task_id in service.ends_at))
+    assert len(ended) == 2
+    assert engine.poller._watches == {}
+    await engine.aclose()
+
+
+@pytest.mark.parametrize("at", [0.0, 0.05, 0.5, 1.05])
+async def test_the_last_waiter_that_is_cancelled_stops_the_polls_and_the_one_in_flight(at: float) -> None:
+    service = Service(duration=10)
+    engine = engine_over(service.transport)
+    wait = asyncio.create_task(generations_of(engine, EVERY_SECOND).wait_for(service.sell()))
+    await until(at)
+    await settle()
+    sent, in_flight = len(service.transport.received), service.transport.in_flight
+    await cancel(wait)
+    assert service.transport.in_flight == 0
+    assert service.transport.cancelled == in_flight
+    assert engine.poller._watches == {}
+    assert engine.poller._workers == set()
+    await asyncio.sleep(100)
+    assert len(service.transport.received) == sent
+    await engine.aclose()
+    assert running_loop().timers == 0
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_waiter_may_be_cancelled_at_any_turn_of_the_loop(turns: int) -> None:
+    engine = engine_over(script(OPEN, DONE, latency=0.5))
+    generations = generations_of(engine, EVERY_SECOND)
+    doomed = asyncio.create_task(generations.wait_for("task_1"))
+    await settle(turns)
+    doomed.cancel()
+    assert (await generations.wait_for("task_1")).succeeded
+    await engine.aclose()
+    assert running_loop().timers == 0
+
+
+async def test_coming_back_after_the_last_waiter_left_begins_a_new_stream() -> None:
+    transport = script(OPEN, DONE, latency=0.5)
+    generations = generations_of(engine_over(transport), EVERY_SECOND)
+    for _ in range(2):
+        wait = asyncio.create_task(generations.wait_for("task_1"))
+        await asyncio.sleep(0.1)
+        await cancel(wait)
+    assert (await generations.wait_for("task_1")).succeeded
+    assert transport.cancelled == 2
+
+
+async def test_a_poll_that_is_cancelled_may_clean_up_undisturbed() -> None:
+    cleaned: list[float] = []
+
+    async def answer(request: Request) -> Reply:
+        try:
+            return await never(request)
+        finally:
+            await asyncio.sleep(1)
+            cleaned.append(now())
+
+    engine = engine_over(ScriptedTransport(answer))
+    wait = asyncio.create_task(generations_of(engine).wait_for("task_1"))
+    await settle()
+    await engine.aclose()
+    assert isinstance(await failure_of(wait), SessionClosed)
+    assert cleaned == [1]
+
+
+async def test_a_poll_that_somebody_else_cancels_is_made_up_for() -> None:
+    """Code that cancels every task that it does not know must not make us wait for an answer that nobody asked for."""
+    transport = script(OPEN, OPEN, DONE, latency=0.5)
+    wait = waiting(transport)
+    await until(0.2)
+    [worker] = asyncio.all_tasks() - {wait, asyncio.current_task()}
+    worker.cancel()
+    assert (await asyncio.wait_for(wait, 10)).succeeded
+
+
+async def test_a_keener_waiter_does_not_wait_for_the_pace_of_a_lazy_one() -> None:
+    service = Service(duration=10, latency=0)
+    generations = generations_of(engine_over(service.transport))
+    task_id = service.sell()
+    lazy = PollPolicy(first=100, base=600, cap=600, floor=600, timeout=None)
+    first = asyncio.create_task(generations.wait_for(task_id, poll=lazy))
+    await until(5)
+    assert (await generations.wait_for(task_id, poll=EVERY_SECOND)).succeeded
+    assert now() <= 11
+    assert (await first).succeeded
+
+
+async def test_a_lazy_waiter_does_not_slow_down_a_keen_one() -> None:
+    service = Service(duration=10, latency=0)
+    generations = generations_of(engine_over(service.transport))
+    task_id = service.sell()
+    keen = asyncio.create_task(generations.wait_for(task_id, poll=EVERY_SECOND))
+    await until(5)
+    lazy = PollPolicy(first=100, base=600, cap=600, floor=600, timeout=None)
+    await generations.wait_for(task_id, poll=lazy)
+    assert now() <= 11
+    await keen
+
+
+# --- deadlines --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("timeout", "latency"),
+    [(3.5, 0), (3.5, 0.7), (3.2, 0.4), (0.2, 0.7), (3, 0), (3, 0.5)],
+    ids=["in a sleep", "in a sleep, slow", "in a request", "in the first request", "at a poll", "at a poll, slow"],
+)
+async def test_the_deadline_is_exact_wherever_it_falls(timeout: float, latency: float) -> None:
+    transport = script(OPEN, latency=latency)
+    error = await failure_of(waiting(transport, timeout=timeout))
+    assert isinstance(error, DeadlineExceeded)
+    assert isinstance(error, TimeoutError)
+    assert now() == pytest.approx(timeout)
+    assert error.task_id == "task_1"
+    if timeout > latency:
+        assert error.last is not None
+        assert error.last.status == "processing"
+        assert "still 'processing'" in error.message
+    assert transport.in_flight == 0
+    sent = len(transport.received)
+    await asyncio.sleep(100)
+    assert len(transport.received) == sent
+
+
+async def test_timeout_0_waits_not_at_all_and_asks_nothing() -> None:
+    transport = script(DONE)
+    assert isinstance(await failure_of(waiting(transport, timeout=0)), DeadlineExceeded)
+    assert now() == 0
+    await asyncio.sleep(10)
+    assert transport.received == []
+
+
+async def test_timeout_0_on_a_record_that_has_ended_returns_it() -> None:
+    generations = generations_of(engine_over(script(OPEN)))
+    ended = record("task_1", "succeeded")
+    assert await generations.wait_for(ended, timeout=0) is ended
+
+
+@pytest.mark.parametrize("timeout", [-1, -0.001, math.nan, -math.inf, True, "5"])
+async def test_a_timeout_that_makes_no_sense_is_refused_before_anything_is_sent(timeout: Any) -> None:
+    transport = script(DONE)
+    generations = generations_of(engine_over(transport))
+    assert isinstance(await failure_of(generations.wait_for("task_1", timeout=timeout)), ConfigurationError)
+    assert isinstance(await failure_of(generations.generate(JOB, timeout=timeout)), ConfigurationError)
+    with pytest.raises(ConfigurationError):
+        generations.watch("task_1", timeout=timeout)
+    with pytest.raises(ConfigurationError):
+        generations.as_completed(["task_1"], timeout=timeout)
+    assert transport.received == []
+
+
+@pytest.mark.parametrize("timeout", [None, math.inf, 1e12, 10**12])
+async def test_without_a_timeout_a_wait_lasts_for_weeks(timeout: float | None) -> None:
+    service = Service(duration=30 * 86_400)
+    generations = generations_of(engine_over(service.transport), PollPolicy(cap=3600))
+    assert (await generations.wait_for(service.sell(), timeout=timeout)).succeeded
+
+
+async def test_the_policys_timeout_is_the_default() -> None:
+    assert isinstance(await failure_of(waiting(script(OPEN), poll=PollPolicy(timeout=42))), DeadlineExceeded)
+    assert now() == pytest.approx(42)
+
+
+async def test_of_two_waiters_each_has_its_own_deadline() -> None:
+    service = Service(duration=10)
+    generations = generations_of(engine_over(service.transport), EVERY_SECOND)
+    task_id = service.sell()
+    short, long = (asyncio.create_task(generations.wait_for(task_id, timeout=seconds)) for seconds in (4.5, 60))
+    assert isinstance(await failure_of(short), DeadlineExceeded)
+    assert now() == 4.5
+    assert (await long).succeeded
+
+
+async def test_an_answer_and_the_deadline_in_one_turn_of_a_stalled_loop() -> None:
+    """Whatever wins, the wait ends, and it ends once."""
+    transport = script(DONE, latency=1)
+    wait = waiting(transport, timeout=5)
+    await settle()
+    running_loop().stall(10)
+    outcome = await asyncio.gather(wait, return_exceptions=True)
+    assert isinstance(outcome[0], Generation | DeadlineExceeded)
+
+
+async def test_a_loop_that_stalls_for_minutes_does_not_poll_to_make_up_for_it() -> None:
+    transport = script(*[OPEN] * 10, DONE)
+    wait = waiting(transport)
+    await until(3.5)
+    running_loop().stall(300)
+    assert (await wait).succeeded
+    assert len(transport.received) == 11
+
+
+# --- faults -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", TRANSIENT.values(), ids=TRANSIENT)
+async def test_no_transient_fault_ends_a_wait_before_its_deadline(fault: Reply) -> None:
+    transport = script(fault)
+    error = await failure_of(waiting(transport, timeout=3600))
+    assert isinstance(error, DeadlineExceeded)
+    assert now() == pytest.approx(3600)
+    assert 3600 / 31 < len(transport.received) < 3600 / 10
+
+
+@pytest.mark.parametrize("fault", TRANSIENT.values(), ids=TRANSIENT)
+async def test_a_transient_fault_passes(fault: Reply) -> None:
+    transport = script(OPEN, *[fault] * 50, OPEN, *[fault] * 50, DONE)
+    assert (await waiting(transport)).succeeded
+    assert len(transport.received) == 103
+    gaps = [later - earlier for earlier, later in pairwise(transport.times)]
+    assert min(gaps) >= EVERY_SECOND.floor
+    assert max(gaps) <= max(RetryPolicy().cap, now() / 10)
+
+
+@pytest.mark.parametrize(("wish", "gap"), [("7", 7), ("0", 1), ("600", 30)])
+async def test_a_poll_waits_as_the_service_wishes_between_floor_and_cap(wish: str, gap: float) -> None:
+    transport = script(refusal(429, "rate_limited", Retry_After=wish), DONE)
+    await waiting(transport)
+    assert transport.times == pytest.approx([0, gap])
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (refusal(401, "api_key_revoked"), Unauthorized),
+        (refusal(403, "api_scope_denied"), ScopeDenied),
+        (refusal(404, "not_found"), NotFound),
+        (refusal(410), NotFound),
+    ],
+)
+async def test_what_does_not_pass_ends_every_wait_with_an_error_of_its_own(
+    answer: Reply, kind: type[RivyaError]
+) -> None:
+    engine = engine_over(script(OPEN, OPEN, answer))
+    generations = generations_of(engine, EVERY_SECOND)
+    errors = await asyncio.gather(*(generations.wait_for("task_1") for _ in range(3)), return_exceptions=True)
+    assert [type(error) for error in errors] == [kind] * 3
+    assert len({id(error) for error in errors}) == 3
+    assert now() == 2
+    for error in errors:
+        assert isinstance(error, RivyaError)
+        assert ["task_1" in note for note in error.__notes__] == [True]
+        error.add_note("mine")
+    assert all(len(error.__notes__) == 2 for error in errors if isinstance(error, RivyaError))
+    await engine.aclose()
+    assert running_loop().timers == 0
+
+
+async def test_without_an_api_key_a_wait_ends_at_once() -> None:
+    transport = script(DONE)
+    engine = engine_over(transport, settings=Settings(api_key=None, base_url="http://service.test"))
+    assert isinstance(await failure_of(generations_of(engine).wait_for("task_1")), ConfigurationError)
+    assert transport.received == []
+
+
+async def test_a_404_right_after_our_own_submit_is_a_replica_that_lags() -> None:
+    missing = refusal(404, "not_found")
+    transport = script(job("task_1"), missing, missing, DONE)
+    generations = generations_of(engine_over(transport))
+    bought = await generations.create("z-image", "x")
+    assert (await generations.wait_for(bought)).succeeded
+    assert len(transport.polls) == 3
+    assert transport.polls[1].at <= assumed.NOT_FOUND_GRACE
+
+
+async def test_a_404_ends_a_wait_once_the_grace_is_over() -> None:
+    generations = generations_of(engine_over(script(job("task_1"), refusal(404, "not_found"))), EVERY_SECOND)
+    bought = await generations.create("z-image", "x")
+    assert isinstance(await failure_of(generations.wait_for(bought)), NotFound)
+    assert assumed.NOT_FOUND_GRACE <= now() < assumed.NOT_FOUND_GRACE + RetryPolicy().cap
+
+
+async def test_a_404_long_after_our_own_submit_ends_a_wait_at_once() -> None:
+    transport = script(job("task_1"), refusal(404, "not_found"))
+    generations = generations_of(engine_over(transport), EVERY_SECOND)
+    bought = await generations.create("z-image", "x")
+    await until(60)
+    assert isinstance(await failure_of(generations.wait_for(bought)), NotFound)
+    assert now() == pytest.approx(60)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [GARBAGE, Response(200, {}, b""), Response(200, {}, b"{"), job("task_2"), ok(id="task_1", status=5, model="x")],
+    ids=["a page", "empty", "truncated", "another task", "a status that is no string"],
+)
+async def test_undecodable_answers_are_tolerated_until_max_attempts_came_in_a_row(garbage: Reply) -> None:
+    tolerated = RetryPolicy().max_attempts - 1
+    transport = script(*[garbage] * tolerated, OPEN, *[garbage] * tolerated, DONE)
+    assert (await waiting(transport)).succeeded
+    transport = script(OPEN, *[garbage] * tolerated, refusal(503), garbage)
+    error = await failure_of(waiting(transport))
+    assert isinstance(error, DecodeError)
+    assert len(transport.received) == 2 * tolerated + 3
+
+
+async def test_what_nobody_foresaw_ends_the_wait_and_is_reported_once() -> None:
+    engine = engine_over(script(OPEN, RuntimeError("a bug")))
+    error = await failure_of(generations_of(engine, EVERY_SECOND).wait_for("task_1"))
+    assert isinstance(error, RivyaError)
+    assert "a bug" in error.message
+    gc.collect()
+    reported = running_loop().reported
+    assert [str(context["exception"]) for context in reported] == ["a bug"]
+    reported.clear()
+
+
+async def test_a_service_that_is_down_for_a_minute_under_a_thousand_waits() -> None:
+    service = Service(duration=20)
+    dice = iter(range(10**9))
+    engine = engine_over(service.transport, max_connections=50, uniform=lambda: next(dice) * 0.61803398875 % 1)
+    generations = generations_of(engine)
+    waits = [asyncio.create_task(generations.wait_for(service.sell())) for _ in range(1000)]
+    await until(10)
+    service.is_down = True
+    before = len(service.transport.received)
+    await until(70)
+    during = len(service.transport.received) - before
+    service.is_down = False
+    ended = await asyncio.gather(*waits)
+    assert all(generation.succeeded for generation in ended)
+    assert now() < 70 + RetryPolicy().cap + 10
+    assert during < 1000 * 12, "the load on a service that is down is bounded"
+    after = [sent.at for sent in service.transport.received if sent.at > 70]
+    busiest = max(sum(1 for at in after if second <= at < second + 1) for second in range(70, 110))
+    assert busiest < 250, "it comes back without a storm"
+    assert service.transport.peak <= 50
+
+
+# --- what the answers say ---------------------------------------------------------------------------------------------
+
+
+async def test_an_unknown_status_is_open() -> None:
+    transport = script(job("task_1", "postponed"), job("task_1", "SUCCEEDED"), DONE)
+    assert (await waiting(transport)).succeeded
+    assert len(transport.received) == 3
+
+
+async def test_a_terminal_record_without_a_result_is_an_end() -> None:
+    ended = await waiting(script(job("task_1", "succeeded", result=None)))
+    assert (ended.status, ended.urls) == ("succeeded", ())
+
+
+async def test_a_failed_job_is_raised_or_returned() -> None:
+    failed = job("task_1", "failed", error={"code": "moderation", "message": "no"})
+    error = await failure_of(waiting(script(OPEN, failed)))
+    assert isinstance(error, GenerationFailed)
+    assert error.generation.error is not None
+    assert (await waiting(script(OPEN, failed), raise_on_failure=False)).failed
+
+
+async def watched(*replies: Reply, last: Generation | None = None) -> list[str]:
+    generations = generations_of(engine_over(script(*replies)), EVERY_SECOND)
+    return [generation.status async for generation in generations.watch(last or "task_1")]
+
+
+async def test_a_watch_yields_what_has_changed_and_the_end_last() -> None:
+    replies = [job("task_1"), job("task_1"), OPEN, OPEN, job("task_1", "odd"), DONE]
+    assert await watched(*replies) == ["queued", "processing", "odd", "succeeded"]
+
+
+async def test_a_watch_begins_with_what_the_caller_does_not_know_yet() -> None:
+    assert await watched(job("task_1"), OPEN, DONE, last=record("task_1")) == ["processing", "succeeded"]
+
+
+async def test_a_status_that_goes_back_is_told_and_the_wait_goes_on() -> None:
+    assert await watched(OPEN, job("task_1"), OPEN, DONE) == ["processing", "queued", "processing", "succeeded"]
+
+
+async def test_a_record_that_is_older_than_what_is_known_is_not_told() -> None:
+    replies = [job("task_1", "processing", 5), job("task_1", "queued", 1), job("task_1", "processing", 6), DONE]
+    assert await watched(*replies) == ["processing", "processing", "succeeded"]
+
+
+async def test_an_end_counts_whatever_its_clock_says() -> None:
+    assert await watched(job("task_1", "processing", 5), job("task_1", "succeeded", 1)) == ["processing", "succeeded"]
+
+
+async def test_a_waiter_that_joins_is_told_what_it_does_not_know() -> None:
+    generations = generations_of(engine_over(script(job("task_1", "processing", 5), DONE)), EVERY_SECOND)
+    first = asyncio.create_task(generations.wait_for("task_1"))
+    await until(0.5)
+    seen = [g.status async for g in generations.watch(record("task_1", "queued", 1))]
+    assert seen == ["processing", "succeeded"]
+    await first
+
+
+async def test_a_waiter_that_joins_with_a_newer_record_is_not_told_an_older_one() -> None:
+    transport = script(job("task_1", "queued", 1), job("task_1", "processing", 5), DONE)
+    generations = generations_of(engine_over(transport), EVERY_SECOND)
+    told: list[str] = []
+    first = asyncio.create_task(generations.wait_for("task_1", on_update=lambda g: told.append(g.status)))
+    await until(0.5)
+    seen = [g.status async for g in generations.watch(record("task_1", "processing", 5))]
+    assert seen == ["succeeded"]
+    assert told == ["queued", "processing", "succeeded"]
+    await first
+
+
+async def test_a_waiter_that_joins_before_the_first_answer_is_not_told_what_it_brought() -> None:
+    generations = generations_of(engine_over(script(job("task_1"), DONE, latency=0.5)), EVERY_SECOND)
+    first = asyncio.create_task(generations.wait_for("task_1"))
+    await settle()
+    assert [g.status async for g in generations.watch(record("task_1"))] == ["succeeded"]
+    await first
+
+
+async def test_a_listener_that_is_slow_misses_the_middle_and_never_the_end() -> None:
+    replies = [job("task_1", f"step {n}") for n in range(200)]
+    generations = generations_of(engine_over(script(*replies, DONE)), EVERY_SECOND)
+    seen = []
+    async with aclosing(generations.watch("task_1")) as updates:
+        async for generation in updates:
+            seen.append(generation.status)
+            await asyncio.sleep(50)
+    assert seen[0] == "step 0"
+    assert seen[-1] == "succeeded"
+    assert seen[1:-1] == sorted(seen[1:-1], key=lambda status: int(status.split()[1]))
+
+
+# --- on_update --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_on_update_is_told_of_every_change_and_of_the_end_last(is_async: bool) -> None:
+    told: list[str] = []
+
+    def plain(generation: Generation) -> None:
+        told.append(generation.status)
+
+    async def slow(generation: Generation) -> None:
+        await asyncio.sleep(0.2)
+        told.append(generation.status)
+
+    listener: Callable[[Generation], Any] = slow if is_async else plain
+    ended = await waiting(script(job("task_1"), job("task_1"), OPEN, DONE), on_update=listener)
+    assert told == ["queued", "processing", "succeeded"]
+    assert ended.succeeded
+
+
+@pytest.mark.parametrize("status", ["queued", "processing", "succeeded"])
+async def test_what_on_update_raises_ends_this_wait_and_leaves_nothing(status: str) -> None:
+    def listener(generation: Generation) -> None:
+        if generation.status == status:
+            raise LookupError(status)
+
+    engine = engine_over(script(job("task_1"), OPEN, DONE))
+    generations = generations_of(engine, EVERY_SECOND)
+    other = asyncio.create_task(generations.wait_for("task_1"))
+    assert isinstance(await failure_of(generations.wait_for("task_1", on_update=listener)), LookupError)
+    assert (await other).succeeded
+    assert engine.poller._watches == {}
+
+
+async def test_generate_tells_of_the_first_record_too_and_of_a_replayed_end_once() -> None:
+    told: list[str] = []
+    listener: Callable[[Generation], None] = lambda generation: told.append(generation.status)  # noqa: E731
+    generations = generations_of(engine_over(script(job("task_1"), OPEN, DONE)))
+    await generations.generate(JOB, on_update=listener)
+    assert told == ["queued", "processing", "succeeded"]
+    told.clear()
+    replayed = generations_of(engine_over(script(DONE)))
+    await replayed.generate(JOB, on_update=listener)
+    assert told == ["succeeded"]
+
+
+@pytest.mark.parametrize("status", ["queued", "processing"])
+async def test_what_on_update_raises_out_of_generate_has_a_note_of_the_job_that_was_bought(status: str) -> None:
+    def listener(generation: Generation) -> None:
+        if generation.status == status:
+            raise LookupError(status)
+
+    generations = generations_of(engine_over(script(job("task_1"), OPEN, DONE)))
+    error = await failure_of(generations.generate(JOB, on_update=listener))
+    assert isinstance(error, LookupError)
+    assert any("task_1" in note for note in error.__notes__)
+
+
+async def test_a_cancelled_generate_has_a_note_of_the_job_that_was_bought() -> None:
+    generations = generations_of(engine_over(script(job("task_1"), OPEN)))
+    generating = asyncio.create_task(generations.generate(JOB))
+    await until(5)
+    generating.cancel()
+    error = await failure_of(generating)
+    assert isinstance(error, asyncio.CancelledError)
+    assert any("task_1" in note for note in error.__notes__)
+
+
+async def test_errors_of_generate_after_the_purchase_name_the_job_and_the_key() -> None:
+    generations = generations_of(engine_over(script(job("task_1"), refusal(401, "api_key_revoked"))))
+    error = await failure_of(generations.generate(attrs.evolve(JOB, idempotency_key="order-42")))
+    assert isinstance(error, Unauthorized)
+    assert error.idempotency_key == "order-42"
+    assert any("task_1" in note for note in error.__notes__)
+
+
+# --- resuming ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_wait_is_resumed_by_id_in_another_process() -> None:
+    service = Service(duration=100)
+    bought = await generations_of(engine_over(service.transport)).create("z-image", "x")
+    error = await failure_of(generations_of(engine_over(service.transport)).wait_for(bought.id, timeout=10))
+    assert isinstance(error, DeadlineExceeded)
+    ended = await generations_of(engine_over(service.transport)).wait_for(error.task_id)
+    assert ended.succeeded
+    assert len(service.transport.purchases) == 1
+
+
+async def test_a_job_of_another_process_is_looked_at_at_once() -> None:
+    transport = script(DONE)
+    await generations_of(engine_over(transport)).wait_for(record("task_1"))
+    assert transport.times == [0]
+
+
+async def test_a_replayed_purchase_that_has_ended_needs_no_poll() -> None:
+    generations = generations_of(engine_over(transport := script(DONE)))
+    assert (await generations.generate(attrs.evolve(JOB, idempotency_key="order-42"))).succeeded
+    assert transport.polls == []
+
+
+# --- the schedule -----------------------------------------------------------------------------------------------------
+
+
+@given(
+    u=st.floats(0, 1, exclude_max=True),
+    policy=st.builds(
+        lambda first, floor, base, cap, factor: PollPolicy(
+            first=first, floor=floor, base=base, cap=max(base, floor, cap), factor=factor, timeout=150
+        ),
+        st.floats(0, 20),
+        st.floats(0.5, 10),
+        st.floats(0.5, 20),
+        st.floats(0.5, 60),
+        st.sampled_from([1.0, 1.1, 1.5, 2.0, 4.0]),
+    ),
+)
+def test_polls_come_when_the_policy_says(u: float, policy: PollPolicy) -> None:
+    async def main() -> None:
+        transport = script(job("task_1"), OPEN)
+        generations = generations_of(engine_over(transport, uniform=lambda: u))
+        assert isinstance(await failure_of(generations.generate(JOB, poll=policy)), DeadlineExceeded)
+        times = [sent.at for sent in transport.polls]
+        if times:
+            assert times[0] == pytest.approx(policy.first * (0.8 + 0.4 * u))
+        for k, (earlier, later) in enumerate(pairwise(times)):
+            rising = policy.base * policy.factor ** min(k, 200)
+            ceiling = rising if rising < policy.cap else max(policy.cap, earlier / 10)
+            expected = policy.floor + u * max(0.0, ceiling - policy.floor)
+            assert later - earlier == pytest.approx(expected, rel=1e-3)
+
+    run(main())
+
+
+async def test_the_first_poll_after_a_submit_is_counted_from_the_submit() -> None:
+    transport = script(job("task_1"), DONE)
+    generations = generations_of(engine_over(transport))
+    bought = await generations.create("z-image", "x")
+    await until(1)
+    await generations.wait_for(bought)
+    assert transport.polls[0].at == pytest.approx(2.5)
+
+
+async def test_what_is_kept_of_submits_is_bounded() -> None:
+    engine = engine_over(script(job("task_1")))
+    for n in range(1000):
+        engine.poller.note_submitted(record(f"task_{n}"))
+        await asyncio.sleep(0.1)
+    assert len(engine.poller._submitted) <= assumed.NOT_FOUND_GRACE / 0.1 + 2
+
+
+# --- closing ----------------------------------------------------------------------------------------------------------
+
+
+async def test_closing_releases_every_kind_of_wait() -> None:
+    engine = engine_over(script(OPEN, latency=0.3))
+    generations = generations_of(engine, EVERY_SECOND)
+    bought = record("task_1")
+
+    async def drain(records: Any) -> None:
+        async for _ in records:
+            pass
+
+    waits = [
+        asyncio.create_task(wait)
+        for wait in (
+            generations.wait_for("task_1"),
+            generations.wait_for(bought, on_update=lambda _: None),
+            drain(generations.watch("task_1")),
+            drain(generations.as_completed(["task_1"])),
+        )
+    ]
+    await until(1.1)  # a poll is in flight
+    await engine.aclose()
+    assert asyncio.all_tasks() <= {*waits, asyncio.current_task()}
+    errors = await asyncio.gather(*waits, return_exceptions=True)
+    assert [type(error) for error in errors] == [SessionClosed] * 4
+    for error in errors:
+        assert isinstance(error, SessionClosed)
+        assert error.task_id == "task_1"
+        assert error.last is not None
+    assert now() == pytest.approx(1.1)
+    assert running_loop().timers == 0
+
+
+async def test_nobody_can_begin_to_wait_at_a_closed_engine() -> None:
+    transport = script(OPEN)
+    engine = engine_over(transport)
+    await engine.aclose()
+    generations = generations_of(engine)
+    assert isinstance(await failure_of(generations.wait_for("task_1")), SessionClosed)
+    assert isinstance(await failure_of(anext(generations.watch("task_1"))), SessionClosed)
+    assert isinstance(await failure_of(anext(generations.as_completed(["task_1"]))), SessionClosed)
+    assert transport.received == []
+    assert running_loop().timers == 0
+
+
+# --- many -------------------------------------------------------------------------------------------------------------
+
+
+async def test_ten_thousand_waits_have_one_timer_and_a_bound_on_polls_in_flight() -> None:
+    service = Service(duration=10, latency=0)
+    dice = iter(range(10**9))
+    engine = engine_over(service.transport, uniform=lambda: next(dice) * 0.61803398875 % 1, max_connections=100)
+    generations = generations_of(engine)
+    waits = [
+        asyncio.create_task(generations.generate(GenerationRequest("z-image", f"Poster {n}"))) for n in range(10_000)
+    ]
+    await until(1)
+    assert len(service.sold) == 10_000
+    assert running_loop().timers == 1
+    service.transport.latency = 0.2
+    ended = await asyncio.gather(*waits)
+    assert len({generation.id for generation in ended}) == 10_000
+    assert service.transport.peak == 100
+    assert len(service.transport.purchases) == 10_000
+    assert len(service.transport.polls) < 60_000
+    assert engine.poller._watches == {}
+    await engine.aclose()
+    assert running_loop().timers == 0
+
+
+# --- against a model --------------------------------------------------------------------------------------------------
+
+
+@given(
+    replies=st.lists(
+        st.sampled_from([OPEN, job("task_1"), job("task_1", "odd"), GARBAGE, *TRANSIENT.values()]), max_size=25
+    ),
+    waits=st.lists(st.tuples(st.floats(0, 40), st.sampled_from(["stay", "cancel", "deadline"])), max_size=6),
+    latency=st.sampled_from([0.0, 0.3, 2.5]),
+)
+def test_whoever_comes_and_goes_who_stays_gets_the_end(
+    replies: list[Reply], waits: list[tuple[float, str]], latency: float
+) -> None:
+    async def main() -> None:
+        engine = engine_over(script(*replies, DONE, latency=latency), retry=RetryPolicy(max_attempts=50))
+        generations = generations_of(engine, EVERY_SECOND)
+
+        async def one(at: float, fate: str) -> None:
+            await asyncio.sleep(at / 2)
+            wait = asyncio.create_task(generations.wait_for("task_1", timeout=at if fate == "deadline" else None))
+            if fate == "cancel":
+                await asyncio.sleep(at)
+                await cancel(wait)
+                return
+            outcome = (await asyncio.gather(wait, return_exceptions=True))[0]
+            if fate == "stay" or not isinstance(outcome, DeadlineExceeded):
+                assert isinstance(outcome, Generation)
+                assert outcome.succeeded
+
+        await asyncio.gather(*(one(at, fate) for at, fate in waits), one(0, "stay"))
+        assert engine.poller._watches == {}
+        assert len(engine._scheduler) == 0
+        await engine.aclose()
+        assert running_loop().timers == 0
+
+    run(main())
+
+
+async def test_an_unknown_outcome_of_a_poll_is_no_error_of_a_purchase() -> None:
+    error = await failure_of(generations_of(engine_over(script(OutcomeUnknown("dropped")))).retrieve("task_1"))
+    assert isinstance(error, OutcomeUnknown)
+    assert error.idempotency_key is None
