@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -19,6 +18,8 @@ from .._core.records import Generation, ReferenceMedia
 from .._engine.fan_out import fan_out
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from .._engine.engine import Engine
 
 OnUpdate = Callable[[Generation], Awaitable[None] | None]
@@ -61,7 +62,7 @@ class Generations:
             client_request_id=client_request_id,
             idempotency_key=idempotency_key,
         )
-        with _carrying(job.idempotency_key):
+        with _Carrying(job.idempotency_key):
             return await self._buy(self._engine(), job, job.idempotency_key, deadline=None)
 
     async def retrieve(self, task_id: str) -> Generation:
@@ -97,13 +98,13 @@ class Generations:
         on_update: OnUpdate | None = None,
     ) -> Generation:
         """Buy a job and wait for it; see `RivyaSession.generate`."""
-        with _carrying(job.idempotency_key):
+        with _Carrying(job.idempotency_key):
             policy = checked_policy("poll", poll, self._poll)
             _check_listener(on_update)
             deadline = self._deadline(timeout, policy)
             engine = self._engine()  # also after the purchase: a session that closes meanwhile must not lose the job
         key = job.idempotency_key or engine.caller.ambient.mint_key()
-        with _carrying(key):
+        with _Carrying(key):
             bought = await self._buy(engine, job, key, deadline=deadline)
             try:
                 if on_update is not None and not bought.is_terminal:
@@ -171,27 +172,19 @@ class Generations:
         engine.poller.note_submitted(bought)
         return bought
 
-    async def _end_of(
+    def _end_of(
         self,
         engine: Engine,
         job: Generation | str,
         policy: PollPolicy,
         deadline: float | None,
         on_update: OnUpdate | None,
-    ) -> Generation:
+    ) -> Awaitable[Generation]:
+        """The wait itself, to be awaited: no coroutine around it, which would be a frame more per waiting job."""
         task_id, last = _named(job)
         if on_update is None:
-            return await engine.poller.end_of(task_id, last, policy, deadline)
-        updates = engine.poller.updates_of(task_id, last, policy, deadline)
-        try:
-            async for generation in updates:
-                last = generation
-                await _tell(on_update, generation)
-        finally:
-            await updates.aclose()
-        if last is None:
-            raise ConfigurationError("a watched job ended without a record")
-        return last
+            return engine.poller.end_of(task_id, last, policy, deadline)
+        return _last_of(engine.poller.updates_of(task_id, last, policy, deadline), on_update)
 
     def _deadline(self, timeout: float | FromPolicy | None, policy: PollPolicy) -> float | None:
         seconds = checked_timeout(policy.timeout if isinstance(timeout, FromPolicy) else timeout)
@@ -209,7 +202,7 @@ def as_request(
 ) -> GenerationRequest:
     """The request that the arguments of a submit describe: itself, or made of a model and a prompt."""
     if not isinstance(model, GenerationRequest):
-        with _carrying(idempotency_key):
+        with _Carrying(idempotency_key):
             return GenerationRequest(
                 model,
                 prompt,
@@ -225,15 +218,25 @@ def as_request(
     return model if idempotency_key is None else attrs.evolve(model, idempotency_key=idempotency_key)
 
 
-@contextmanager
-def _carrying(key: str | None) -> Iterator[None]:
-    """Every error in here carries the key of the purchase: with it, the very same purchase can be repeated."""
-    try:
-        yield
-    except RivyaError as error:
-        if error.idempotency_key is None:
-            error.idempotency_key = key
-        raise
+class _Carrying:
+    """Every error in here carries the key of the purchase: with it, the very same purchase can be repeated.
+
+    No generator with `contextmanager`, which would weigh half a kilobyte per waiting job.
+    """
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: str | None) -> None:
+        self._key = key
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, RivyaError) and error.idempotency_key is None:
+            error.idempotency_key = self._key
 
 
 def _check_listener(on_update: OnUpdate | None) -> None:
@@ -245,6 +248,20 @@ async def _tell(on_update: OnUpdate, generation: Generation) -> None:
     told = on_update(generation)
     if inspect.isawaitable(told):
         await told
+
+
+async def _last_of(updates: AsyncGenerator[Generation], on_update: OnUpdate) -> Generation:
+    """The terminal record, after every snapshot has been told of."""
+    last: Generation | None = None
+    try:
+        async for generation in updates:
+            last = generation
+            await _tell(on_update, generation)
+    finally:
+        await updates.aclose()
+    if last is None:
+        raise ConfigurationError("a watched job ended without a record")
+    return last
 
 
 def _named(job: Generation | str) -> tuple[str, Generation | None]:
