@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
@@ -81,6 +82,8 @@ class AiohttpTransport:
             failure = sorted_failure(error, url)
         except _Dropped as dropped:
             failure = sorted_failure(dropped.error, url)
+        except asyncio.CancelledError as cancelled:
+            raise cancelled.with_traceback(None)  # noqa: B904 - it is the same; aiohttp's frames hold the key
         # Raised out here: aiohttp's exceptions hold the request's headers, the key among them.
         raise failure
 

@@ -132,7 +132,7 @@ class GroupWaiter(Waiter):
             return
         first, *others = errors
         for other in others[:NOTES_SHOWN]:
-            first.add_note(str(other))
+            first.add_note("; ".join([str(other), *getattr(other, "__notes__", ())]))  # its notes name the job
         if len(others) > NOTES_SHOWN:
             first.add_note(f"... and {len(others) - NOTES_SHOWN} more")
         raise first

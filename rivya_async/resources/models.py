@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 from .._core import endpoints
-from .._core.errors import NotFound
+from .._core.errors import ConfigurationError, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,9 +38,11 @@ class Models:
 
     async def retrieve(self, model_id: str) -> Model:
         """One model of the catalogue. Raises `NotFound`, with the nearest ids, for a name that it does not hold."""
+        if not isinstance(model_id, str):
+            raise ConfigurationError(f"a model is named by a string, such as 'z-image', not by {model_id!r}")
         catalogue = await self._catalogue()
         if model_id not in catalogue:
-            near = get_close_matches(model_id, catalogue, n=3, cutoff=0.75)
+            near = get_close_matches(model_id.lower(), catalogue, n=3, cutoff=0.75)
             hint = f"did you mean {' or '.join(near)}?" if near else "models.list() shows every id"
             raise NotFound(f"there is no model {model_id!r}: {hint}", code="not_found")
         return catalogue[model_id]

@@ -1,0 +1,203 @@
+"""Thousands of jobs at once: all end, none is bought twice, none is lost, memory and load stay bounded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from rivya_async import (
+    Generation,
+    GenerationFailed,
+    GenerationRequest,
+    IdempotencyConflict,
+    Outcome,
+    PollPolicy,
+    RetryPolicy,
+    RivyaSession,
+    ValidationFailed,
+)
+from rivya_async.sandbox import Sandbox
+from tests.session.session_kit import FAST, POLL, SLOW, SUBMIT, bought_twice, ids, opened, until
+
+UNHURRIED = PollPolicy(first=1.0, base=0.5, cap=2.0, floor=0.2, timeout=60.0)
+
+
+async def test_gather_over_ten_thousand_jobs(sandbox: Sandbox) -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with opened(sandbox, poll=UNHURRIED) as session:
+        jobs = await asyncio.gather(*(session.generate("z-image", f"Poster {n}") for n in range(10_000)))
+    assert loop.time() - began < 30.0
+    assert len(ids(jobs)) == 10_000
+    assert all(job.succeeded for job in jobs)
+    assert sandbox.received.purchases == len(sandbox.received.keys) == 10_000
+    assert sandbox.received.count(SUBMIT) == 10_000
+    assert sandbox.received.count(POLL) == 10_000
+    assert sandbox.received.peak_in_flight <= 100
+    assert not bought_twice(sandbox)
+
+
+async def test_two_thousand_jobs_through_a_bad_network() -> None:
+    patient = RetryPolicy(max_attempts=12, base=0.01, cap=0.2)
+    async with Sandbox(speed=50.0, seed=7) as sandbox:
+        for route in (SUBMIT, POLL):
+            sandbox.faults.add(route=route, rate=0.0125, drop=True)
+            sandbox.faults.add(route=route, rate=0.0125, drop=True, act=True)
+            sandbox.faults.add(route=route, rate=0.0125, status=502, body="<html>Bad gateway</html>")
+            sandbox.faults.add(route=route, rate=0.0125, status=502, body="<html>Bad gateway</html>", act=True)
+        async with opened(sandbox, poll=UNHURRIED, retry=patient) as session:
+            jobs = await asyncio.gather(*(session.generate("z-image", f"Poster {n}") for n in range(2_000)))
+        assert len(ids(jobs)) == 2_000
+        assert all(job.succeeded for job in jobs)
+        assert set(sandbox.world.tasks) == ids(jobs)
+        assert sandbox.received.purchases == len(sandbox.received.keys) == 2_000
+        assert sandbox.received.count(SUBMIT) > 2_050
+        assert not bought_twice(sandbox)
+
+
+async def test_as_completed_over_a_thousand_task_ids(sandbox: Sandbox) -> None:
+    async with opened(sandbox) as buyer:
+        jobs = await asyncio.gather(*(buyer.submit("z-image", f"Poster {n}") for n in range(1_000)))
+    async with opened(sandbox) as session:
+        ended = [job.id async for job in session.as_completed([job.id for job in jobs])]
+    assert len(ended) == len(set(ended)) == 1_000
+    assert set(ended) == ids(jobs)
+    assert sandbox.received.peak_in_flight <= 100
+
+
+async def test_a_storm_of_429_ends_without_a_storm_of_ours() -> None:
+    async with Sandbox(speed=FAST) as sandbox:
+        sandbox.faults.add(route=SUBMIT, status=429, retry_after=0.2, times=200)
+        patient = RetryPolicy(max_attempts=50, base=0.05, cap=0.3, max_elapsed=60.0)
+        async with opened(sandbox, retry=patient, poll=UNHURRIED) as session:
+            jobs = await asyncio.gather(*(session.generate("z-image", f"Poster {n}") for n in range(300)))
+        assert len(ids(jobs)) == 300
+        assert sandbox.received.count(SUBMIT) == 500
+        assert not bought_twice(sandbox)
+
+
+# --- map --------------------------------------------------------------------------------------------------------------
+
+
+class Source:
+    """A long source that counts what was taken from it."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.taken = 0
+        self.closed = False
+
+    async def __call__(self) -> AsyncIterator[GenerationRequest]:
+        try:
+            for n in range(self.length):
+                self.taken += 1
+                yield GenerationRequest("z-image", f"Poster {n}")
+        finally:
+            self.closed = True
+
+
+async def test_map_takes_no_more_than_it_can_hold(session: RivyaSession, sandbox: Sandbox) -> None:
+    source = Source(3_000)
+    done = 0
+    async for outcome in session.map(source(), max_in_flight=50):
+        assert outcome.ok
+        done += 1
+        assert source.taken - done <= 50
+    assert (done, source.taken, source.closed) == (3_000, 3_000, True)
+    assert sandbox.received.purchases == 3_000
+    assert sandbox.received.peak_in_flight <= 50
+
+
+async def test_map_does_not_run_ahead_of_a_slow_reader(session: RivyaSession, sandbox: Sandbox) -> None:
+    source = Source(1_000)
+    outcomes = session.map(source(), max_in_flight=7)
+    first = await anext(outcomes)
+    assert first.ok
+    await asyncio.sleep(0.2)
+    assert source.taken <= 8
+    assert sandbox.received.purchases <= 8
+    await outcomes.aclose()
+
+
+async def test_map_in_order(session: RivyaSession) -> None:
+    requests = [GenerationRequest("z-image", f"Poster {n}") for n in range(200)]
+    outcomes = [outcome async for outcome in session.map(requests, max_in_flight=20, ordered=True)]
+    assert [outcome.request for outcome in outcomes] == requests
+
+
+async def test_no_failure_of_a_map_ends_the_others(session: RivyaSession) -> None:
+    requests: list[Any] = [GenerationRequest("z-image", f"Poster {n}") for n in range(20)]
+    requests[3] = GenerationRequest("no-such-model", "Poster")
+    requests[7] = GenerationRequest("z-image", "Poster [fail]")
+    requests[9] = GenerationRequest("z-image", "Poster", idempotency_key="order-1")
+    requests[10] = GenerationRequest("z-image", "Another", idempotency_key="order-1")
+    requests[11] = "A red kite"
+    outcomes = [outcome async for outcome in session.map(requests, ordered=True, max_in_flight=1)]
+    kinds = {n: type(outcome.error) for n, outcome in enumerate(outcomes) if not outcome.ok}
+    assert kinds.pop(3) is ValidationFailed
+    assert kinds.pop(7) is GenerationFailed
+    assert kinds.pop(10) is IdempotencyConflict
+    assert kinds.keys() <= {11}
+    assert outcomes[7].generation is not None
+    assert outcomes[7].generation.failed
+    with pytest.raises(GenerationFailed):
+        outcomes[7].unwrap()
+    assert outcomes[0].unwrap().succeeded
+
+
+async def test_leaving_a_map_early_cancels_the_rest() -> None:
+    async with Sandbox(speed=SLOW) as sandbox, opened(sandbox) as session:
+        source = Source(1_000)
+        outcomes = session.map(source(), max_in_flight=10)
+        first = asyncio.ensure_future(anext(outcomes))
+        await until(lambda: sandbox.received.purchases == 10)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await outcomes.aclose()
+        await until(lambda: not sandbox.received.in_flight)
+        polls = sandbox.received.count(POLL)
+        await asyncio.sleep(0.1)
+        assert sandbox.received.count(POLL) == polls
+        assert sandbox.received.purchases == 10
+
+
+async def test_what_the_source_raises_comes_after_the_outcomes(session: RivyaSession) -> None:
+    def source() -> Any:
+        for n in range(5):
+            yield GenerationRequest("z-image", f"Poster {n}")
+        raise ZeroDivisionError
+
+    outcomes: list[Outcome] = []
+
+    async def collect() -> None:
+        async for outcome in session.map(source()):
+            outcomes.append(outcome)  # noqa: PERF401 - what came before the error counts
+
+    with pytest.raises(ZeroDivisionError):
+        await collect()
+    assert len(outcomes) == 5
+    assert all(outcome.ok for outcome in outcomes)
+
+
+async def test_a_source_that_waits(session: RivyaSession) -> None:
+    queue: asyncio.Queue[GenerationRequest | None] = asyncio.Queue()
+
+    async def source() -> AsyncIterator[GenerationRequest]:
+        while (item := await queue.get()) is not None:
+            yield item
+
+    outcomes = session.map(source(), max_in_flight=3)
+    ended: list[Generation] = []
+    for n in range(10):
+        queue.put_nowait(GenerationRequest("z-image", f"Poster {n}"))
+        ended.append((await anext(outcomes)).unwrap())
+    queue.put_nowait(None)
+    assert [outcome async for outcome in outcomes] == []
+    assert len(ids(ended)) == 10
+
+
+async def test_a_map_of_nothing(session: RivyaSession) -> None:
+    assert [outcome async for outcome in session.map([])] == []

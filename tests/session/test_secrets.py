@@ -1,0 +1,226 @@
+"""The API key is nowhere but in the header of a request to the service's own origin."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import pickle
+import traceback
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+
+from rivya_async import RivyaError, RivyaSession, Timeouts
+from rivya_async._core import assumed
+from rivya_async.sandbox import Sandbox
+from tests.session.session_kit import (
+    CREDITS,
+    FAST,
+    POLL,
+    QUICK_POLL,
+    QUICK_RETRY,
+    SLOW,
+    SUBMIT,
+    Ears,
+    opened,
+    peer,
+    script,
+    until,
+)
+
+SECRET: Final = "c0ffee" * 8
+KEY: Final = f"rvya_sk_{SECRET}"
+LIMITS: Final = Timeouts(connect=0.2, read=0.1, total=2.0)
+
+
+@pytest.fixture
+async def guarded(nothing_left: None) -> Any:
+    async with Sandbox(speed=FAST, api_key=KEY) as running:
+        yield running
+
+
+def everything_of(error: BaseException) -> Iterator[str]:
+    """Whatever a log or a crash reporter could show of an error: all of its chain, and the locals of every frame."""
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        each = left.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        left += [each.__cause__, each.__context__]
+        left += list(each.exceptions) if isinstance(each, BaseExceptionGroup) else []
+        yield from (str(each), repr(each), repr(each.args), repr(each.__dict__), repr(getattr(each, "__notes__", [])))
+        yield "".join(traceback.TracebackException.from_exception(each, capture_locals=True).format())
+        for frame, _ in traceback.walk_tb(each.__traceback__):
+            yield from (repr(value) for value in frame.f_locals.values() if value is not frame.f_locals)
+
+
+def reveals(error: BaseException) -> list[str]:
+    return [text for text in everything_of(error) if SECRET in text]
+
+
+FAULTS: Final[dict[str, dict[str, Any]]] = {
+    "dropped": {"drop": True},
+    "cut": {"truncate": 5},
+    "time-out": {"delay": 0.3},
+    "401": {"status": 401},
+    "404": {"status": 404},
+    "409": {"status": 409},
+    "429": {"status": 429},
+    "500": {"status": 500},
+    "HTML": {"status": 200, "body": "<html>"},
+    "a list": {"status": 200, "body": "[]"},
+    "a redirect": {"status": 302, "headers": {"Location": "https://else.example/?a=b"}},
+    "a long answer": {"status": 200, "body": "x" * 400_000},
+    "bad chunk": {"truncate": 10_000, "headers": {"Transfer-Encoding": "chunked"}},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+async def test_no_error_reveals_the_key(
+    guarded: Sandbox, fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assumed, "MAX_RESPONSE_BYTES", 300_000)
+    ears = Ears()
+    async with opened(guarded, timeouts=LIMITS, hooks=[ears]) as session:
+        guarded.faults.add(**fault)
+        for call in (
+            lambda: session.submit("z-image", "A red kite"),
+            lambda: session.wait_for("task_1", timeout=0.15),
+            session.credits.retrieve,
+        ):
+            with pytest.raises(RivyaError) as raised:
+                await call()
+            assert reveals(raised.value) == []
+            assert SECRET.encode() not in pickle.dumps(raised.value)
+            assert SECRET not in repr(copy.copy(raised.value).__dict__)
+            assert type(pickle.loads(pickle.dumps(raised.value))) is type(raised.value)
+    errors = [*(each.error for each in ears.attempts), *(each.error for each in ears.retries)]
+    errors += [each.error for each in ears.polls]
+    told = [error for error in errors if error is not None]
+    assert told
+    assert [text for error in told for text in reveals(error)] == []
+    assert SECRET not in repr([ears.attempts, ears.retries, ears.polls])
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://rivya.invalid", "https://127.0.0.1:1"])
+async def test_no_error_of_connecting_reveals_the_key(url: str) -> None:
+    async with RivyaSession(KEY, base_url=url, retry=QUICK_RETRY, timeouts=LIMITS) as session:
+        with pytest.raises(RivyaError) as raised:
+            await session.submit("z-image", "A red kite")
+        assert reveals(raised.value) == []
+
+
+@pytest.mark.parametrize("moment", [SUBMIT, POLL])
+async def test_no_cancelled_call_reveals_the_key(guarded: Sandbox, moment: str) -> None:
+    guarded.faults.add(route=moment, delay=0.2)
+    async with opened(guarded) as session:
+        with pytest.raises(TimeoutError) as raised:
+            async with asyncio.timeout(0.1):
+                await session.generate("z-image", "A red kite")
+        assert reveals(raised.value) == []
+        call = asyncio.create_task(session.submit("z-image", "A red kite"))
+        await until(lambda: guarded.received.in_flight > 0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError) as cancelled:
+            await call
+        assert reveals(cancelled.value) == []
+
+
+async def test_no_download_reveals_the_key(guarded: Sandbox, tmp_path: Any) -> None:
+    async with peer() as server, opened(guarded) as session:
+        job = await session.generate("z-image", "A red kite")
+        with pytest.raises(RivyaError) as raised:
+            await session.download("http://127.0.0.1:1/a.png", tmp_path)
+        assert reveals(raised.value) == []
+        await session.download(f"{server.url}/a.png?signature=1", tmp_path)
+        assert SECRET not in repr(server.seen)
+        assert "Authorization" not in server.seen[0].headers
+        assert job.succeeded
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\r\nX: 1", f"{KEY} {KEY}", f"{KEY}ä"], ids=["line break", "blank", "not ASCII"])
+def test_a_refused_key_is_not_shown(key: str) -> None:
+    with pytest.raises(RivyaError) as raised:
+        RivyaSession(key)
+    assert SECRET not in "".join(traceback.format_exception(raised.value))
+    assert SECRET not in repr(raised.value)
+
+
+async def test_nothing_that_can_be_printed_shows_the_key(guarded: Sandbox) -> None:
+    async with opened(guarded) as session:
+        job = await session.generate("z-image", "A red kite")
+        shown = [session, session._settings, session.__dict__, job, session._engine, session.generations]
+        shown += [vars(session._engine), session.models, session.credits, await session.credits.retrieve()]
+        assert [each for each in map(repr, shown) if SECRET in each] == []
+
+
+async def test_no_pickle_holds_the_key(guarded: Sandbox) -> None:
+    fresh = RivyaSession(KEY)
+    async with opened(guarded) as session:
+        job = await session.generate("z-image", "A red kite")
+        assert pickle.loads(pickle.dumps(job)) == job
+        assert SECRET.encode() not in pickle.dumps(job)
+        for each in (fresh, session, fresh.generations, session._settings):
+            with pytest.raises((TypeError, pickle.PicklingError, AttributeError)):
+                pickle.dumps(each)
+
+
+async def test_no_log_shows_the_key(guarded: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    loop.slow_callback_duration = 0.0
+    caplog.set_level(logging.DEBUG)
+    try:
+        guarded.faults.add(route=SUBMIT, drop=True, times=1)
+        guarded.faults.add(route=POLL, status=502, times=1)
+        async with opened(guarded) as session:
+            await session.generate("z-image", "A red kite")
+            call = asyncio.create_task(session.generate("z-image", "A blue whale"))
+            await asyncio.sleep(0.002)
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+    finally:
+        loop.set_debug(False)
+    assert caplog.text
+    assert SECRET not in caplog.text
+    assert all(SECRET not in repr(record.__dict__) for record in caplog.records)
+
+
+CRASH = """
+import asyncio, sys
+from rivya_async import RivyaSession, RetryPolicy
+
+async def main():
+    async with RivyaSession(base_url=sys.argv[1], retry=RetryPolicy(max_attempts=1)) as session:
+        await session.submit("z-image", "A red kite")
+
+asyncio.run(main(), debug=True)
+"""
+
+
+async def test_a_crashed_script_does_not_show_the_key(guarded: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RIVYA_API_KEY", KEY)
+    guarded.faults.add(route=SUBMIT, drop=True)
+    code, out, err = await script(CRASH, guarded.base_url)
+    assert code == 1
+    assert "OutcomeUnknown" in err
+    assert SECRET not in out + err
+
+
+async def test_tasks_and_stacks_do_not_show_the_key() -> None:
+    async with Sandbox(speed=SLOW, api_key=KEY) as sandbox, opened(sandbox, poll=QUICK_POLL) as session:
+        sandbox.faults.add(route=CREDITS, delay=0.1)
+        calls = [asyncio.create_task(session.generate("z-image", "A kite")), asyncio.create_task(read(session))]
+        await until(lambda: sandbox.received.count(CREDITS) > 0)
+        assert SECRET not in repr(asyncio.all_tasks())
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+
+async def read(session: RivyaSession) -> None:
+    await session.credits.retrieve()

@@ -1,0 +1,296 @@
+"""Waiting: deadlines, other processes, listeners, groups of jobs, failures that the service tells."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import Any, Final
+
+import pytest
+
+from rivya_async import (
+    DeadlineExceeded,
+    Generation,
+    GenerationFailed,
+    NotFound,
+    PollPolicy,
+    RivyaSession,
+    ScopeDenied,
+    Unauthorized,
+)
+from rivya_async.sandbox import Sandbox
+from tests.session.session_kit import POLL, SLOW, Ears, ids, opened, script, until
+
+STEADY: Final = 60.0
+"""A sandbox speed at which an image takes about a fifth of a second."""
+
+
+@pytest.fixture
+async def slow() -> Any:
+    async with Sandbox(speed=SLOW) as running:
+        yield running
+
+
+@pytest.fixture
+async def steady() -> Any:
+    async with Sandbox(speed=STEADY) as running:
+        yield running
+
+
+# --- deadlines --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_wait_that_times_out_can_be_taken_up_again(steady: Sandbox) -> None:
+    async with opened(steady) as session:
+        job = await session.submit("z-image", "A red kite")
+        with pytest.raises(DeadlineExceeded) as raised:
+            await session.wait_for(job, timeout=0.02)
+        assert isinstance(raised.value, TimeoutError)
+        assert raised.value.task_id == job.id
+        assert raised.value.last is not None
+        assert job.id in str(raised.value)
+        assert (await session.wait_for(raised.value.task_id)).succeeded
+    assert steady.received.purchases == 1
+
+
+async def test_a_generate_that_times_out_tells_both_names(slow: Sandbox) -> None:
+    async with opened(slow) as session:
+        with pytest.raises(DeadlineExceeded) as raised:
+            await session.generate("z-image", "A red kite", timeout=0.05)
+        assert {raised.value.task_id} == set(slow.world.tasks)
+        assert {raised.value.idempotency_key} == slow.received.keys
+        again = await session.submit("z-image", "A red kite", idempotency_key=raised.value.idempotency_key)
+        assert again.id == raised.value.task_id
+    assert slow.received.purchases == 1
+
+
+WAIT_ELSEWHERE: Final = """
+import asyncio, sys
+from rivya_async import PollPolicy, RivyaSession
+
+async def main():
+    quick = PollPolicy(first=0.01, base=0.05, cap=0.1, floor=0.01)
+    async with RivyaSession(base_url=sys.argv[1], poll=quick) as session:
+        job = await session.wait_for(sys.argv[2], timeout=20)
+        print(job.id, job.status)
+
+asyncio.run(main(), debug=False)
+"""
+
+
+async def test_another_process_takes_up_the_wait(steady: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RIVYA_API_KEY", steady.api_key)
+    async with opened(steady) as session:
+        with pytest.raises(DeadlineExceeded) as raised:
+            await session.generate("z-image", "A red kite", timeout=0.01)
+    code, out, err = await script(WAIT_ELSEWHERE, steady.base_url, raised.value.task_id, dev=False)
+    assert (code, out, err) == (0, f"{raised.value.task_id} succeeded\n", "")
+    assert steady.received.purchases == 1
+
+
+@pytest.mark.parametrize("timeout", [0, 0.0, 1e-9])
+async def test_no_time_at_all(slow: Sandbox, timeout: float) -> None:
+    async with opened(slow) as session:
+        job = await session.submit("z-image", "A red kite")
+        with pytest.raises(DeadlineExceeded) as raised:
+            async with asyncio.timeout(1.0):
+                await session.wait_for(job, timeout=timeout)
+    assert raised.value.task_id == job.id
+
+
+async def test_a_deadline_comes_in_the_middle_of_a_poll(slow: Sandbox) -> None:
+    loop = asyncio.get_running_loop()
+    async with opened(slow) as session:
+        job = await session.submit("z-image", "A red kite")
+        slow.faults.add(route=POLL, delay=0.3)
+        began = loop.time()
+        with pytest.raises(DeadlineExceeded):
+            await session.wait_for(job, timeout=0.1)
+        assert 0.09 < loop.time() - began < 0.25
+
+
+async def test_the_timeout_is_the_policys_if_left_out(slow: Sandbox) -> None:
+    async with opened(slow, poll=PollPolicy(first=0.01, timeout=0.05)) as session:
+        job = await session.submit("z-image", "A red kite")
+        for wait in (session.wait_for(job), session.wait_for(job, poll=PollPolicy(first=0.01, timeout=0.01))):
+            with pytest.raises(DeadlineExceeded):
+                await asyncio.wait_for(wait, 1.0)
+        endless = asyncio.create_task(session.wait_for(job, timeout=None))
+        with pytest.raises(TimeoutError) as raised:
+            await asyncio.wait_for(endless, 0.15)
+        assert not isinstance(raised.value, DeadlineExceeded)
+
+
+# --- ends that are no success -----------------------------------------------------------------------------------------
+
+
+async def test_a_failed_job_is_an_error_unless_asked_otherwise(sandbox: Sandbox, session: RivyaSession) -> None:
+    with pytest.raises(GenerationFailed) as raised:
+        await session.generate("z-image", "A kite [fail]", idempotency_key="order-1")
+    error = raised.value
+    assert error.generation.failed
+    assert error.generation.error is not None
+    assert error.generation.error.code == "generation_failed"
+    assert (error.task_id, error.idempotency_key) == (error.generation.id, "order-1")
+    job = await session.wait_for(error.task_id, raise_on_failure=False)
+    assert job == error.generation
+    with pytest.raises(GenerationFailed):
+        await session.wait_for(job)
+    assert [snapshot.status async for snapshot in session.watch(error.task_id)][-1] == "failed"
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, Unauthorized), (403, ScopeDenied)])
+async def test_a_key_that_died_ends_the_wait_and_names_the_job(
+    slow: Sandbox, status: int, kind: type[Exception]
+) -> None:
+    async with opened(slow) as session:
+        job = await session.submit("z-image", "A red kite")
+        slow.faults.add(route=POLL, status=status)
+        with pytest.raises(kind) as raised:
+            await session.wait_for(job)
+        assert job.id in "".join(raised.value.__notes__)
+        with pytest.raises(kind) as bought:
+            await session.generate("z-image", "A blue whale", idempotency_key="order-1")
+        assert getattr(bought.value, "idempotency_key", None) == "order-1"
+    assert slow.received.purchases == 2
+
+
+async def test_a_job_of_another_account_is_not_there(sandbox: Sandbox, session: RivyaSession) -> None:
+    job = await session.submit("z-image", "A red kite")
+    async with RivyaSession(sandbox.add_key(credits=5), base_url=sandbox.base_url) as stranger:
+        with pytest.raises(NotFound):
+            await stranger.wait_for(job.id)
+
+
+@pytest.mark.parametrize(
+    "task_id", ["task/../../credits", "task_1?x=1", "a b", "task#1", "ä", "%2e%2e", "..%2f", "x" * 500]
+)
+async def test_odd_task_ids_stay_one_segment(sandbox: Sandbox, session: RivyaSession, task_id: str) -> None:
+    with pytest.raises(NotFound):
+        await session.wait_for(task_id)
+    assert {request.route for request in sandbox.received} <= {POLL, None}
+    assert sandbox.received.count("GET /api/v1/credits") == 0
+
+
+# --- listeners --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_listener_hears_of_every_change_and_the_end_last(steady: Sandbox) -> None:
+    heard: list[str] = []
+    async with opened(steady) as session:
+        job = await session.generate("z-image", "A red kite", on_update=lambda each: heard.append(each.status))
+    assert heard[0] == "queued"
+    assert heard[-1] == job.status == "succeeded"
+    assert heard == sorted(set(heard), key=heard.index)
+
+
+async def test_a_listener_may_wait(steady: Sandbox) -> None:
+    heard: list[str] = []
+
+    async def listen(generation: Generation) -> None:
+        await asyncio.sleep(0.01)
+        heard.append(generation.status)
+
+    async with opened(steady) as session:
+        job = await session.submit("z-image", "A red kite")
+        await session.wait_for(job, on_update=listen)
+    assert heard[-1] == "succeeded"
+
+
+async def test_what_a_listener_raises_ends_its_wait_only(steady: Sandbox) -> None:
+    def refuse(_: Generation) -> None:
+        raise ZeroDivisionError
+
+    async with opened(steady) as session:
+        job = await session.submit("z-image", "A red kite")
+        other = asyncio.create_task(session.wait_for(job))
+        with pytest.raises(ZeroDivisionError):
+            await session.wait_for(job, on_update=refuse)
+        assert (await other).succeeded
+
+
+async def test_a_watch_that_is_left_stops_polling(slow: Sandbox, ears: Ears) -> None:
+    async with opened(slow, hooks=[ears]) as session:
+        job = await session.submit("z-image", "A red kite")
+        slow.faults.add(route=POLL, status=200, body=b'{"id": "%s", "status": "odd", "model": "m"}' % job.id.encode())
+        async with aclosing(session.watch(job)) as snapshots:
+            async for snapshot in snapshots:
+                assert snapshot.status == "odd"
+                break
+        await until(lambda: not slow.received.in_flight)
+        polls = slow.received.count(POLL)
+        await asyncio.sleep(0.1)
+        assert slow.received.count(POLL) == polls
+
+
+async def test_hooks_that_raise_change_nothing(sandbox: Sandbox) -> None:
+    class Broken(Ears):
+        def on_attempt(self, details: Any) -> None:
+            raise ZeroDivisionError
+
+        on_poll = on_retry = on_attempt
+
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    ears = Ears()
+    async with opened(sandbox, hooks=[Broken(), ears]) as session:
+        assert (await session.generate("z-image", "A red kite")).succeeded
+    assert len(told) == len(ears.attempts) + len(ears.polls)
+
+
+# --- many jobs --------------------------------------------------------------------------------------------------------
+
+
+async def test_as_completed_gives_each_job_once(steady: Sandbox) -> None:
+    async with opened(steady) as session:
+        jobs = [await session.submit("z-image", f"Kite {n}{' [fail]' * (n % 5 == 0)}") for n in range(25)]
+        mixed: list[Generation | str] = [*jobs, *(job.id for job in jobs)]
+        ended = [job async for job in session.as_completed(mixed)]
+    assert len(ended) == 25
+    assert ids(ended) == ids(jobs)
+    assert sum(job.failed for job in ended) == 5
+    assert [job.updated_at for job in ended] != []
+
+
+async def test_as_completed_names_what_is_still_open(slow: Sandbox) -> None:
+    async with opened(slow) as session:
+        jobs = [await session.submit("z-image", f"Kite {n}") for n in range(5)]
+        with pytest.raises(DeadlineExceeded) as raised:
+            [job async for job in session.as_completed(jobs, timeout=0.05)]
+    told = str(raised.value) + "".join(raised.value.__notes__)
+    assert all(job.id in told for job in jobs)
+
+
+async def test_as_completed_raises_what_cannot_be_waited_for_at_the_end(steady: Sandbox) -> None:
+    async with opened(steady) as session:
+        jobs = [await session.submit("z-image", f"Kite {n}") for n in range(5)]
+        ended = []
+
+        async def collect() -> None:
+            async for job in session.as_completed([*jobs, "task_missing", "task_lost"]):
+                ended.append(job)  # noqa: PERF401 - what came before the error counts
+
+        with pytest.raises(NotFound) as raised:
+            await collect()
+    assert ids(ended) == ids(jobs)
+    told = "".join(raised.value.__notes__)
+    assert "task_missing" in told
+    assert "task_lost" in told
+
+
+async def test_as_completed_of_nothing(session: RivyaSession) -> None:
+    assert [job async for job in session.as_completed([])] == []
+
+
+async def test_as_completed_that_is_left_early(slow: Sandbox) -> None:
+    async with opened(slow) as session:
+        jobs = [await session.submit("z-image", f"Kite {n}") for n in range(5)]
+        async with aclosing(session.as_completed(jobs)) as ends:
+            wait = asyncio.ensure_future(anext(ends))
+            await asyncio.sleep(0.02)
+            wait.cancel()
+            await asyncio.gather(wait, return_exceptions=True)
+        await until(lambda: not slow.received.in_flight)
+        polls = slow.received.count(POLL)
+        await asyncio.sleep(0.1)
+        assert slow.received.count(POLL) == polls
