@@ -70,11 +70,17 @@ class _Run(Generic[A, B]):
         self._room.release()
 
     async def aclose(self) -> None:
-        """Cancel the source and every task, and see them end."""
+        """Cancel the source and every task, see them end, and let go of them and what they hold."""
         left = [self._feeder, *self._tasks]
         for task in left:
             task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        try:
+            await asyncio.gather(*left, return_exceptions=True)
+        finally:
+            # A cancelled task holds its frame, which holds us, where the garbage collector of Python 3.11 cannot see.
+            del self._feeder
+            self._tasks.clear()
+            self._done.clear()
 
     def _ready(self) -> asyncio.Task[B] | None:
         if not self._ordered:
@@ -83,7 +89,7 @@ class _Run(Generic[A, B]):
         return head if head is not None and head.done() else None
 
     async def _feed(self, source: Iterable[A] | AsyncIterable[A]) -> None:
-        items = aiter(source) if isinstance(source, AsyncIterable) else _as_async(source)
+        items = aiter(source) if isinstance(source, AsyncIterable) else _Plain(source)
         while True:
             await self._room.acquire()
             try:
@@ -103,6 +109,14 @@ class _Run(Generic[A, B]):
         self._news.set()
 
 
-async def _as_async(source: Iterable[A]) -> AsyncIterator[A]:
-    for item in source:
-        yield item
+class _Plain(AsyncIterator[A]):
+    """A plain iterable, as an async one: no generator, which would have to be closed in a task of its own."""
+
+    def __init__(self, source: Iterable[A]) -> None:
+        self._items = iter(source)
+
+    async def __anext__(self) -> A:
+        try:
+            return next(self._items)
+        except StopIteration:
+            raise StopAsyncIteration from None

@@ -139,7 +139,9 @@ class Generations:
     ) -> AsyncGenerator[Generation]:
         """The records of many jobs as they end; see `RivyaSession.as_completed`."""
         policy = checked_policy("poll", poll, self._poll)
-        named = dict(map(_named, generations_or_task_ids))
+        named: dict[str, Generation | None] = {}
+        for task_id, last in map(_named, generations_or_task_ids):
+            named[task_id] = last or named.get(task_id)
         return self._engine().poller.ends_of(named, policy, self._deadline(timeout, policy))
 
     def map(
