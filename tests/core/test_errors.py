@@ -119,6 +119,14 @@ def test_the_drawing_in_the_manual_names_every_error(kind: type[RivyaError]) -> 
         assert re.search(rf"\b{kind.__name__}\b", str(errors.__doc__))
 
 
+@every_error
+def test_an_error_of_nothing_knows_nothing(kind: type[RivyaError]) -> None:
+    bare = {"message": "", "attempts": 0, "path": "$", "reason": "", "task_id": ""}
+    assert {name: value for name, value in vars(kind()).items() if value is not None and name in DETAILS} == {
+        name: bare[name] for name in inspect.signature(kind).parameters if name in bare
+    }
+
+
 def test_details_come_by_name_only() -> None:
     with pytest.raises(TypeError):
         RivyaError("message", "key")  # type: ignore[call-arg]

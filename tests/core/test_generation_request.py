@@ -85,6 +85,11 @@ def test_equal_jobs_are_equal_and_hash_alike() -> None:
     assert full() == attrs.evolve(full(), references=(PHOTO,)), "a list or a tuple: the same job"
 
 
+def test_only_model_and_prompt_come_by_place() -> None:
+    with pytest.raises(TypeError):
+        GenerationRequest("m", "p", {"seed": 5})  # type: ignore[call-arg]
+
+
 @pytest.mark.parametrize("travel", [lambda job: pickle.loads(pickle.dumps(job)), copy.copy, copy.deepcopy])
 @pytest.mark.parametrize("params", [{"seed": 5}, MappingProxyType({"seed": 5})], ids=["dict", "proxy"])
 def test_a_job_survives_travel(travel: Callable[[Any], Any], params: Any) -> None:

@@ -102,6 +102,22 @@ def test_a_record_shows_its_name(make: Callable[[], Any]) -> None:
     assert repr(make()).startswith(f"{type(make()).__name__}(")
 
 
+def test_what_the_service_did_not_say_is_nothing() -> None:
+    job = Generation("task_1", "queued", "z-image")
+    assert (job.reserved_credits, job.final_credits, job.extra) == (0, 0, {})
+    param = ModelParam("seed", "number")
+    assert (param.required, param.default, param.options, param.description) == (False, None, (), "")
+
+
+@every_record
+def test_extra_comes_by_name_only(make: Callable[[], Any]) -> None:
+    record = make()
+    arguments = [getattr(record, field.name) for field in attrs.fields(type(record)) if field.name != "extra"]
+    type(record)(*arguments)
+    with pytest.raises(TypeError):
+        type(record)(*arguments, {})
+
+
 @pytest.mark.parametrize(
     ("status", "is_terminal", "succeeded", "failed"),
     [

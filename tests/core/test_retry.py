@@ -64,6 +64,7 @@ PASSING_ANSWERS: list[RivyaError] = [
     answer(503, "public_api_disabled"),
     answer(504),
     answer(599),
+    answer(500, "not_found"),
     RateLimited("no"),
     ServerError("no"),
     ApiDisabled("no"),
@@ -187,6 +188,15 @@ def test_a_stop_says_why(error: RivyaError, attempts: Attempts, repeatable: bool
 
 def test_the_ceilings_double_from_the_base_to_the_cap() -> None:
     assert [delay_before(POLICY, retry, 1.0) for retry in range(8)] == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+
+
+def test_the_first_retry_has_the_first_ceiling() -> None:
+    decisions = [decide(POLICY, NotSent(""), Attempts(sent), repeatable=True, u=0.5) for sent in (1, 2, 3, 4)]
+    assert decisions == [Again(0.25), Again(0.5), Again(1.0), Again(2.0)]
+
+
+def test_a_call_begins_without_doubt() -> None:
+    assert Attempts(1) == Attempts(sent=1, elapsed=0.0, may_have_acted=False)
 
 
 def test_the_jitter_is_full() -> None:

@@ -75,6 +75,12 @@ def test_the_ceiling_rises_by_the_factor_up_to_the_cap_and_then_with_age() -> No
     assert [next_delay(policy, n, 1.0, age=50.0) for n in range(1, 6)] == [2.0, 4.0, 8.0, 10.0, 10.0]
 
 
+def test_a_base_that_is_the_cap_grows_with_age_from_the_start() -> None:
+    policy = PollPolicy(base=10.0, cap=10.0, floor=0.0)
+    assert next_delay(policy, 1, 1.0, age=600.0) == 60.0
+    assert next_delay(policy, 1, 1.0) == 10.0
+
+
 def test_a_factor_of_one_keeps_the_base_as_the_ceiling() -> None:
     policy = PollPolicy(base=5.0, factor=1.0, cap=10.0, floor=0.0)
     assert {next_delay(policy, n, 1.0, age=1_000.0) for n in (1, 2, 10, 5_000)} == {5.0}

@@ -27,6 +27,7 @@ ORIGIN = "https://rivya.ai"
         (KEY, "rvya_sk_other", KEY),
         (f"{KEY}\n", None, KEY),
         ("a_key_of_a_new_form", None, "a_key_of_a_new_form"),
+        ("!~", None, "!~"),
         pytest.param("", KEY, None, id="an-empty-argument-is-a-wish-for-none"),
     ],
 )
