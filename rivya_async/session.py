@@ -361,6 +361,8 @@ def _checked_hooks(hooks: Sequence[Hooks]) -> tuple[Hooks, ...]:
 def _downloads(source: Generation | str) -> tuple[Sequence[str], str]:
     if isinstance(source, str):
         return [source], stem_of(source)
+    if not isinstance(source, Generation):
+        raise ConfigurationError(f"download takes a Generation or a URL, not {type(source).__name__}")
     if not source.urls:
         raise ConfigurationError(f"{source.id} has no files: it is {source.status!r}, wait for it to succeed first")
     return source.urls, safe_stem(source.id)

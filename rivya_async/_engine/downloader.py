@@ -60,13 +60,13 @@ class Downloader:
                     raise read_error(fetched.head, self._ambient.wall())
                 path = folder / (name or stem + extension(fetched.head.content_type, url))
                 if path.exists() and not overwrite:
-                    raise ConfigurationError(f"{path} exists: pass overwrite=True, or another target")
-                await self._save(fetched, path)
+                    raise _exists(path)
+                await self._save(fetched, path, overwrite=overwrite)
                 return path
         finally:
             self._gate.leave()
 
-    async def _save(self, fetched: Fetched, path: Path) -> None:
+    async def _save(self, fetched: Fetched, path: Path, *, overwrite: bool) -> None:
         """Write to a hidden file beside the target, then rename it: nobody ever sees half a file.
 
         Opening and renaming are single quick system calls; only writing goes to a thread.
@@ -77,6 +77,25 @@ class Downloader:
             with part.open("xb") as file:
                 async for chunk in fetched.chunks():
                     await asyncio.to_thread(file.write, chunk)
-            part.replace(path)
+            if overwrite:
+                part.replace(path)
+            else:
+                _rename(part, path)
         finally:
             part.unlink(missing_ok=True)
+
+
+def _rename(part: Path, path: Path) -> None:
+    """Give the file its name, but never the name of a file that has appeared meanwhile."""
+    try:
+        path.hardlink_to(part)
+    except FileExistsError:
+        raise _exists(path) from None
+    except OSError:  # a file system without links
+        if path.exists():
+            raise _exists(path) from None
+        part.replace(path)
+
+
+def _exists(path: Path) -> ConfigurationError:
+    return ConfigurationError(f"{path} exists: pass overwrite=True, or another target")

@@ -1,0 +1,424 @@
+"""Downloads: real files that open, names that cannot escape, hosts that see no key, transfers that break."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import av
+import pytest
+from aiohttp import web
+from PIL import Image
+
+from rivya_async import (
+    ConfigurationError,
+    Generation,
+    GenerationResult,
+    NotFound,
+    NotSent,
+    OutcomeUnknown,
+    RivyaError,
+    RivyaSession,
+    ServerError,
+    Timeouts,
+)
+from rivya_async.sandbox import Sandbox
+from tests.session.session_kit import FILE, QUICK_RETRY, SLOW, Ears, Seen, opened, peer, raw_server, until
+
+PNG: Final = b"\x89PNG" + bytes(range(256)) * 400
+
+
+def picture(_: Seen) -> web.Response:
+    return web.Response(body=PNG, content_type="image/png")
+
+
+def files(folder: Path) -> list[str]:
+    """Every file below a folder, hidden ones too."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+# --- results of real jobs ---------------------------------------------------------------------------------------------
+
+
+async def test_an_image_opens(session: RivyaSession, tmp_path: Path) -> None:
+    job = await session.generate("z-image", "A red kite", params={"aspect_ratio": "16:9"})
+    (path,) = await session.download(job, tmp_path)
+    assert path.parent == tmp_path
+    assert path.stem == job.id
+    with Image.open(path) as image:
+        assert f".{str(image.format).lower().replace('jpeg', 'jpg')}" == path.suffix
+        assert image.width > image.height > 0
+        image.load()
+
+
+async def test_a_video_opens(session: RivyaSession, tmp_path: Path) -> None:
+    models = await session.models.list()
+    films = [model for model in models if model.category == "video" and model.is_available]
+    from_text = [model for model in films if model.api_input_status == "available_text"]
+    job = await session.generate(from_text[0].id, "A red kite")
+    (path,) = await session.download(job, tmp_path)
+    assert path.suffix == ".mp4"
+    with av.open(str(path)) as film:
+        assert next(film.decode(video=0)).width > 0
+
+
+async def test_a_sound_opens(session: RivyaSession, tmp_path: Path) -> None:
+    models = await session.models.list()
+    model = next(
+        m
+        for m in models
+        if m.category == "audio" and m.is_available and m.max_prompt_length and not any(p.required for p in m.params)
+    )
+    job = await session.generate(model.id, "A red kite")
+    (path,) = await session.download(job, tmp_path)
+    with av.open(str(path)) as sound:
+        assert sound.streams.audio
+        assert next(sound.decode(audio=0)).samples > 0
+
+
+async def test_several_results_are_several_files(session: RivyaSession, tmp_path: Path) -> None:
+    job = await session.generate("seedream-4-0", "A red kite", params={"max_images": 3})
+    assert len(job.urls) == 3
+    in_folder = await session.download(job, tmp_path / "all")
+    named = await session.download(job, tmp_path / "named" / "kite.png")
+    assert [path.stem for path in in_folder] == [job.id, f"{job.id}-2", f"{job.id}-3"]
+    assert [path.name for path in named] == ["kite.png", "kite-2.png", "kite-3.png"]
+    assert len({path.read_bytes() for path in named}) == 3
+    assert [path.read_bytes() for path in in_folder] == [path.read_bytes() for path in named]
+    assert len(files(tmp_path)) == 6
+
+
+async def test_the_service_gets_no_key_for_a_file(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
+    job = await session.generate("z-image", "A red kite")
+    await session.download(job, tmp_path)
+    requests = [request for request in sandbox.received if request.route == FILE]
+    assert [request.has_authorization for request in requests] == [False]
+
+
+async def test_many_downloads_at_once(session: RivyaSession, tmp_path: Path) -> None:
+    async with peer(picture) as server:
+        urls = [f"{server.url}/{n}.png" for n in range(100)]
+        paths = await asyncio.gather(*(session.download(url, tmp_path) for url in urls))
+    assert len({path for (path,) in paths}) == 100
+    assert all(path.read_bytes() == PNG for (path,) in paths)
+    assert len(files(tmp_path)) == 100
+
+
+async def test_a_job_that_has_not_ended_has_no_files(tmp_path: Path) -> None:
+    async with Sandbox(speed=SLOW) as slow, opened(slow) as session:
+        job = await session.submit("z-image", "A red kite")
+        with pytest.raises(ConfigurationError, match="no files"):
+            await session.download(job, tmp_path)
+        assert slow.received.count(FILE) == 0
+    assert files(tmp_path) == []
+
+
+async def test_a_failed_job_has_no_files(session: RivyaSession, sandbox: Sandbox, tmp_path: Path) -> None:
+    job = await session.wait_for(await session.submit("z-image", "[fail]"), raise_on_failure=False)
+    with pytest.raises(ConfigurationError, match="failed"):
+        await session.download(job, tmp_path)
+
+
+# --- where a file goes ------------------------------------------------------------------------------------------------
+
+TYPES: Final = {
+    "image/png": ".png",
+    "image/jpeg": ".jpg",
+    "IMAGE/WEBP; charset=binary": ".webp",
+    "video/mp4": ".mp4",
+    "audio/mpeg": ".mp3",
+    "audio/wav": ".wav",
+    "application/octet-stream": ".gif",
+    "text/html": ".gif",
+}
+
+
+@pytest.mark.parametrize(("content_type", "suffix"), TYPES.items())
+async def test_the_extension_is_that_of_the_content(
+    session: RivyaSession, tmp_path: Path, content_type: str, suffix: str
+) -> None:
+    def answer(_: Seen) -> web.Response:
+        return web.Response(body=PNG, headers={"Content-Type": content_type})
+
+    async with peer(answer) as server:
+        (path,) = await session.download(f"{server.url}/kite.gif?width=100", tmp_path)
+    assert path == tmp_path / f"kite{suffix}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../../../etc/passwd",
+        "/..%2f..%2f..%2fetc%2fpasswd",
+        "/%2e%2e/%2e%2e/passwd",
+        "/a/..",
+        "/",
+        "",
+        "/%00%0a.png",
+        "/.bashrc",
+        "/CON.png",
+        "/a%5c..%5cb.png",
+        "/" + "x" * 5000,
+        "/" + "%F0%9F%90%9E" * 200 + ".png",
+        "/%ff%fe.png",
+        "/a:b*c?d.png",
+        "/-rf.png",
+        "/ .png",
+    ],
+)
+async def test_no_name_leaves_the_folder(session: RivyaSession, tmp_path: Path, path: str) -> None:
+    folder = tmp_path / "one" / "two" / "three"
+    async with peer(picture) as server:
+        (saved,) = await session.download(server.url + path, folder)
+    assert saved.parent == folder
+    assert saved.read_bytes() == PNG
+    assert not saved.name.startswith(".")
+    assert files(tmp_path) == [f"one/two/three/{saved.name}"]
+
+
+async def test_no_task_id_leaves_the_folder(session: RivyaSession, tmp_path: Path) -> None:
+    async with peer(picture) as server:
+        result = GenerationResult(f"{server.url}/a.png")
+        job = Generation(id="../../task/1", status="succeeded", model="m", result=result)
+        (saved,) = await session.download(job, tmp_path / "out")
+    assert saved.parent == tmp_path / "out"
+    assert files(tmp_path) == [f"out/{saved.name}"]
+
+
+async def test_an_existing_file_is_kept(session: RivyaSession, tmp_path: Path) -> None:
+    async with peer(picture) as server:
+        url = f"{server.url}/kite.png"
+        (tmp_path / "kite.png").write_bytes(b"mine")
+        for to in (tmp_path, tmp_path / "kite.png", str(tmp_path / "kite.png")):
+            with pytest.raises(ConfigurationError, match="overwrite"):
+                await session.download(url, to)
+        assert (tmp_path / "kite.png").read_bytes() == b"mine"
+        assert await session.download(url, tmp_path, overwrite=True) == [tmp_path / "kite.png"]
+        assert (tmp_path / "kite.png").read_bytes() == PNG
+    assert files(tmp_path) == ["kite.png"]
+
+
+async def test_two_at_once_do_not_take_each_others_place(session: RivyaSession, tmp_path: Path) -> None:
+    bodies = [b"1" * 1000, b"2" * 1000]
+
+    async def answer(seen: Seen) -> web.Response:
+        await asyncio.sleep(0.02)
+        return web.Response(body=bodies[int(seen.path[-1])], content_type="image/png")
+
+    async with peer(answer) as server:
+        downloads = (session.download(f"{server.url}/{n}", tmp_path / "kite.png") for n in range(2))
+        ends = await asyncio.gather(*downloads, return_exceptions=True)
+    assert [type(end) for end in ends if isinstance(end, RivyaError)] == [ConfigurationError]
+    assert files(tmp_path) == ["kite.png"]
+    assert (tmp_path / "kite.png").read_bytes() in bodies
+
+
+async def test_a_file_has_the_usual_rights(session: RivyaSession, tmp_path: Path) -> None:
+    old = os.umask(0o022)
+    try:
+        async with peer(picture) as server:
+            (path,) = await session.download(f"{server.url}/kite.png", tmp_path)
+    finally:
+        os.umask(old)
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+async def test_a_folder_may_have_a_dot(session: RivyaSession, tmp_path: Path) -> None:
+    (tmp_path / "v1.2").mkdir()
+    async with peer(picture) as server:
+        assert await session.download(f"{server.url}/kite.png", tmp_path / "v1.2") == [tmp_path / "v1.2" / "kite.png"]
+        new = f"{tmp_path}/v1.3/"
+        assert await session.download(f"{server.url}/kite.png", new) == [tmp_path / "v1.3" / "kite.png"]
+
+
+# --- other hosts ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_foreign_host_sees_no_key(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
+    def away(seen: Seen) -> web.Response:
+        return web.Response(status=302, headers={"Location": f"{other.url}/kite.png"})
+
+    async with peer(picture) as other, peer(away) as first:
+        await session.credits.retrieve()
+        (path,) = await session.download(f"{first.url}/kite", tmp_path)
+        seen = [*first.seen, *other.seen]
+    assert path.read_bytes() == PNG
+    assert len(seen) == 2
+    for each in seen:
+        assert not {name.lower() for name in each.headers} & {"authorization", "idempotency-key", "cookie"}
+        assert sandbox.api_key not in repr(each)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "kite.png",
+        "/kite.png",
+        "ftp://a.example/kite.png",
+        "file:///etc/passwd",
+        "http://",
+        "http://[",
+        "task_1",
+        "data:,a",
+    ],
+)
+async def test_what_is_no_link_is_refused(session: RivyaSession, tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigurationError):
+        await session.download(url, tmp_path)
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("odd", [None, 5, b"http://a.example/1.png", ["http://a.example/1.png"]])
+async def test_what_is_no_job_is_refused(session: RivyaSession, tmp_path: Path, odd: Any) -> None:
+    with pytest.raises(ConfigurationError):
+        await session.download(odd, tmp_path)
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://a.example/1", "http://", "//", "?" * 10])
+async def test_a_redirect_to_nowhere(session: RivyaSession, tmp_path: Path, location: str) -> None:
+    def away(_: Seen) -> web.Response:
+        return web.Response(status=302, headers={"Location": location})
+
+    async with peer(away) as server:
+        with pytest.raises(RivyaError):
+            await session.download(f"{server.url}/kite.png", tmp_path)
+    assert files(tmp_path) == []
+
+
+# --- transfers that break ---------------------------------------------------------------------------------------------
+
+BROKEN: Final[dict[str, dict[str, Any]]] = {
+    "dropped": {"drop": True},
+    "cut at once": {"truncate": 0},
+    "cut in the middle": {"truncate": 300},
+    "long Content-Length": {"truncate": 10**9, "headers": {"Content-Length": "99999999"}},
+    "500": {"status": 500},
+    "503 with Retry-After": {"status": 503, "retry_after": 0.01},
+    "429": {"status": 429},
+    "read time-out": {"delay": 0.3},
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN.values(), ids=BROKEN.keys())
+async def test_a_broken_transfer_is_begun_anew(sandbox: Sandbox, tmp_path: Path, fault: dict[str, Any]) -> None:
+    async with opened(sandbox, timeouts=Timeouts(read=0.2)) as session:
+        job = await session.generate("z-image", "A red kite")
+        (whole,) = await session.download(job, tmp_path / "whole")
+        sandbox.faults.add(route=FILE, times=2, **fault)
+        (path,) = await session.download(job, tmp_path / "again")
+    assert path.read_bytes() == whole.read_bytes()
+    assert sandbox.received.count(FILE) == 1 + 3
+    assert len(files(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ({"drop": True}, OutcomeUnknown),
+        ({"truncate": 300}, OutcomeUnknown),
+        ({"status": 500}, ServerError),
+        ({"status": 404}, NotFound),
+        ({"status": 410, "body": b"gone"}, NotFound),
+    ],
+    ids=str,
+)
+async def test_a_transfer_that_never_succeeds_leaves_nothing(
+    sandbox: Sandbox, session: RivyaSession, tmp_path: Path, fault: dict[str, Any], kind: type[RivyaError]
+) -> None:
+    job = await session.generate("z-image", "A red kite")
+    sandbox.faults.add(route=FILE, **fault)
+    with pytest.raises(kind) as raised:
+        await session.download(job, tmp_path / "out")
+    attempts = 1 if kind is NotFound else QUICK_RETRY.max_attempts
+    assert raised.value.attempts == sandbox.received.count(FILE) == attempts
+    assert files(tmp_path) == []
+    assert raised.value.idempotency_key is None
+
+
+async def test_a_host_that_is_not_there(session: RivyaSession, tmp_path: Path) -> None:
+    with pytest.raises(NotSent):
+        await session.download("http://127.0.0.1:1/kite.png", tmp_path)
+
+
+async def test_a_body_of_unknown_length_that_breaks_off(session: RivyaSession, tmp_path: Path) -> None:
+    connections = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: image/png\r\n\r\n5\r\nhello\r\n")
+        writer.write(b"0\r\n\r\n" if connections == 3 else b"")
+        await writer.drain()
+
+    async with raw_server(talk) as url:
+        (path,) = await session.download(f"{url}/kite", tmp_path)
+    assert path.read_bytes() == b"hello"
+    assert connections == 3
+
+
+@pytest.mark.parametrize("moment", range(0, 60, 3))
+async def test_cancelling_leaves_nothing_on_disk(sandbox: Sandbox, tmp_path: Path, moment: int) -> None:
+    async def dripping(seen: Seen) -> web.StreamResponse:
+        return web.Response(body=PNG * 20, content_type="image/png")
+
+    async with peer(dripping) as server, opened(sandbox) as session:
+        download = asyncio.create_task(session.download(f"{server.url}/kite.png", tmp_path))
+        for _ in range(moment):
+            await asyncio.sleep(0 if moment < 30 else 0.0005)
+        download.cancel()
+        (end,) = await asyncio.gather(download, return_exceptions=True)
+        await asyncio.sleep(0.01)
+        assert files(tmp_path) == (["kite.png"] if isinstance(end, list) else [])
+        assert not isinstance(end, Exception)
+
+
+async def test_cancelling_in_mid_transfer(sandbox: Sandbox, tmp_path: Path) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 300_000)
+        await writer.drain()
+        await reader.read()
+
+    async with raw_server(talk) as url, opened(sandbox) as session:
+        download = asyncio.create_task(session.download(f"{url}/kite.png", tmp_path))
+        await until(lambda: bool(files(tmp_path)))
+        assert files(tmp_path)[0].endswith(".part")
+        download.cancel()
+        await asyncio.gather(download, return_exceptions=True)
+        assert files(tmp_path) == []
+        assert (await session.generate("z-image", "A red kite")).succeeded
+
+
+# --- disks ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_full_disk_is_told_and_leaves_nothing(
+    session: RivyaSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(write: Any, *arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with peer(picture) as server:
+        monkeypatch.setattr(asyncio, "to_thread", full)
+        with pytest.raises(OSError, match="No space"):
+            await session.download(f"{server.url}/kite.png", tmp_path)
+        assert len(server.seen) == 1
+    assert files(tmp_path) == []
+
+
+async def test_a_folder_that_is_a_file(session: RivyaSession, tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(b"mine")
+    async with peer(picture) as server:
+        with pytest.raises(OSError, match=r"exists|directory"):
+            await session.download(f"{server.url}/kite.png", tmp_path / "out" / "kite.png")
+    assert files(tmp_path) == ["out"]
+
+
+async def test_hooks_hear_nothing_of_downloads(sandbox: Sandbox, tmp_path: Path, ears: Ears) -> None:
+    async with peer(picture) as server, opened(sandbox, hooks=[ears]) as session:
+        await session.download(f"{server.url}/kite.png", tmp_path)
+    assert ears.attempts == []
