@@ -36,9 +36,12 @@ def _extra() -> Any:
 
 @attrs.frozen
 class GenerationResult:
-    """Where the files of a succeeded job are [7]. The links may expire: download soon."""
+    """Where the files of a succeeded job are [7]. The links may expire: download soon.
 
-    primary_url: str
+    A paid result is read even if one of the two members is missing; `Generation.urls` has what there is.
+    """
+
+    primary_url: str = ""
     urls: tuple[str, ...] = ()
     extra: Mapping[str, Any] = _extra()
 
@@ -100,7 +103,7 @@ class Generation:
         """The result's links, the primary one first; empty unless the job succeeded."""
         if self.result is None:
             return ()
-        return self.result.urls or (self.result.primary_url,)
+        return self.result.urls or tuple(filter(None, [self.result.primary_url]))
 
 
 @attrs.frozen
@@ -133,7 +136,10 @@ class ReferenceMedia:
 
 @attrs.frozen
 class ModelParam:
-    """One parameter of a model [5]: `type` is `select`, `number`, `text` or `array`, all open strings."""
+    """One parameter of a model [5]: `type` is `select`, `number`, `text` or `array`, all open strings.
+
+    `options` are strings, also where they look like numbers; the shape is an assumption, so another kind is kept.
+    """
 
     key: str
     type: str
@@ -142,7 +148,7 @@ class ModelParam:
     min: Amount | None = None
     max: Amount | None = None
     step: Amount | None = None
-    options: tuple[str, ...] = ()
+    options: tuple[Any, ...] = attrs.field(default=(), hash=False)
     description: str = ""
     extra: Mapping[str, Any] = _extra()
 
