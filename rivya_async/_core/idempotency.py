@@ -23,7 +23,7 @@ def validated(key: str) -> str:
         raise ConfigurationError(
             f"idempotency_key has {len(key)} characters: use 1 to {assumed.IDEMPOTENCY_KEY_MAX_LENGTH}"
         )
-    if not all("!" <= character <= "~" for character in key):
+    if " " in key or not (key.isascii() and key.isprintable()):
         raise ConfigurationError(
             f"idempotency_key {key!r} cannot travel in a header: use visible ASCII characters without blanks"
         )
