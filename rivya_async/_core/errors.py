@@ -21,6 +21,7 @@ chosen by its `code`, by its status only if it has no code that we know (`answer
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -51,6 +52,14 @@ class RivyaError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+
+def copied(error: RivyaError) -> RivyaError:
+    """The same error for another who waits: a traceback and notes that one of them adds do not show on the others."""
+    own = copy.copy(error)
+    if hasattr(error, "__notes__"):
+        own.__notes__ = list(error.__notes__)
+    return own
 
 
 class ConfigurationError(RivyaError):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Protocol
+
+from .._core.errors import copied
 
 if TYPE_CHECKING:
     import asyncio
@@ -74,7 +75,7 @@ class Watch:
 
     def fail(self, error: RivyaError) -> None:
         """End every wait with an error of its own."""
-        self._tell_all(lambda waiter: waiter.fail(self.task_id, _copied(error)))
+        self._tell_all(lambda waiter: waiter.fail(self.task_id, copied(error)))
 
     def _take(self, generation: Generation) -> None:
         self.last = generation
@@ -95,10 +96,3 @@ def _is_newer(generation: Generation, other: Generation) -> bool:
     if generation.updated_at is None or other.updated_at is None:
         return False
     return generation.updated_at > other.updated_at
-
-
-def _copied(error: RivyaError) -> RivyaError:
-    copied = copy.copy(error)
-    if hasattr(error, "__notes__"):
-        copied.__notes__ = list(error.__notes__)  # else all copies share one list
-    return copied

@@ -113,9 +113,8 @@ class Generations:
             except WaitError:
                 raise
             except BaseException as stopped:
-                stopped.add_note(
-                    f"{type(stopped).__name__} while waiting for {bought.id}: it is bought and goes on; wait for it again"
-                )
+                what = type(stopped).__name__
+                stopped.add_note(f"{what} while waiting for {bought.id}: it is bought and goes on; wait for it again")
                 raise
 
     def watch(

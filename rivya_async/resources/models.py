@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 from .._core import endpoints
-from .._core.errors import ConfigurationError, NotFound
+from .._core.errors import ConfigurationError, NotFound, RivyaError, copied
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +27,8 @@ class Models:
         self._lock = asyncio.Lock()
         self._models: dict[str, Model] = {}
         self._good_until = float("-inf")
+        self._failure: RivyaError | None = None
+        self._failed_at = float("-inf")
 
     async def list(self) -> list[Model]:
         """Every model, also those that cannot be called yet, in the service's order.
@@ -49,10 +51,17 @@ class Models:
 
     async def _catalogue(self) -> dict[str, Model]:
         engine = self._engine()
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
         async with self._lock:
-            now = asyncio.get_running_loop().time()
-            if now >= self._good_until:
-                answer = await engine.caller.call(endpoints.list_models())
+            if self._failure is not None and self._failed_at > asked_at:
+                raise copied(self._failure)  # of the read that this caller waited for
+            if asked_at >= self._good_until:
+                try:
+                    answer = await engine.caller.call(endpoints.list_models())
+                except RivyaError as error:
+                    self._failure, self._failed_at = copied(error), loop.time()
+                    raise
                 self._models = {model.id: model for model in answer.data}
-                self._good_until = now + TIME_TO_LIVE
+                self._good_until = asked_at + TIME_TO_LIVE
         return self._models

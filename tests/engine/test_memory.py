@@ -1,0 +1,136 @@
+"""What is cancelled, late or ended is not kept: a process that lives for months waits for millions of jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+
+import pytest
+
+from rivya_async._core.policies import PollPolicy
+from rivya_async._engine.engine import Engine
+from rivya_async._engine.scheduler import Alarm, Entry
+from rivya_async._engine.waiters import Waiter
+from rivya_async._engine.watch import Watch
+from rivya_async.resources.generations import Generations
+from tests.engine.engine_kit import (
+    JOB,
+    ScriptedTransport,
+    cancel,
+    engine_over,
+    failure_of,
+    generations_of,
+    job,
+    never,
+    record,
+    refusal,
+    script,
+)
+from tests.engine.virtual_time import settle
+
+EVERY_SECOND = PollPolicy(first=1, base=1, cap=1, floor=1, factor=1, timeout=1800)
+ROUNDS = 300
+
+
+def kept() -> dict[str, int]:
+    """How many of our objects are alive."""
+    gc.collect()
+    ours = (Waiter, Watch, Alarm, Entry, asyncio.Task, BaseException)
+    alive: dict[str, int] = {}
+    for thing in gc.get_objects():
+        if isinstance(thing, ours):
+            alive[type(thing).__name__] = alive.get(type(thing).__name__, 0) + 1
+    return alive
+
+
+async def cancelled_in_flight(generations: Generations, _: Engine) -> None:
+    wait = asyncio.create_task(generations.wait_for("task_1"))
+    await settle()
+    await cancel(wait)
+
+
+async def cancelled_in_a_sleep(generations: Generations, _: Engine) -> None:
+    wait = asyncio.create_task(generations.wait_for(record("task_2")))
+    await asyncio.sleep(0.5)
+    await cancel(wait)
+
+
+async def late(generations: Generations, _: Engine) -> None:
+    await failure_of(generations.wait_for("task_2", timeout=0.5))
+
+
+async def left_early(generations: Generations, _: Engine) -> None:
+    async with aclosing(generations.as_completed(["task_1", "task_2"], timeout=5)) as records:
+        wait = asyncio.create_task(anext(records))
+        await asyncio.sleep(1)
+        await cancel(wait)
+
+
+async def failed(generations: Generations, _: Engine) -> None:
+    await failure_of(generations.wait_for("task_3"))
+
+
+async def a_purchase_cancelled_in_back_off(generations: Generations, _: Engine) -> None:
+    buying = asyncio.create_task(generations.generate(JOB))
+    await asyncio.sleep(0.1)
+    await cancel(buying)
+
+
+async def a_map_left_early(generations: Generations, _: Engine) -> None:
+    async with aclosing(generations.map([JOB] * 10, max_in_flight=5, ordered=False)) as outcomes:
+        wait = asyncio.create_task(anext(outcomes))
+        await asyncio.sleep(0.1)
+        await cancel(wait)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        cancelled_in_flight,
+        cancelled_in_a_sleep,
+        late,
+        left_early,
+        failed,
+        a_purchase_cancelled_in_back_off,
+        a_map_left_early,
+    ],
+)
+async def test_nothing_is_kept(use: Callable[[Generations, Engine], Awaitable[None]]) -> None:
+    async def answer(request: object) -> object:
+        path = getattr(request, "path", "")
+        if path.endswith("task_1"):
+            return await never(request)  # type: ignore[arg-type]
+        if path.endswith("task_3"):
+            return refusal(404, "not_found")
+        return refusal(503) if path.endswith("generations") else job("task_2")
+
+    engine = engine_over(ScriptedTransport(answer))  # type: ignore[arg-type]
+    generations = generations_of(engine, EVERY_SECOND)
+    for _ in range(3):
+        await use(generations, engine)
+    before = kept()
+    for _ in range(ROUNDS):
+        await use(generations, engine)
+    await settle()
+    after = kept()
+    grown = {name: n - before.get(name, 0) for name, n in after.items() if n - before.get(name, 0) > ROUNDS // 3}
+    assert not grown, grown
+    await engine.aclose()
+
+
+async def test_a_wait_for_one_of_many_ids_is_small() -> None:
+    task_ids = [f"task_{n}" for n in range(5000)]
+    engine = engine_over(script(job("task_1"), latency=10_000), max_connections=1)
+    records = generations_of(engine, EVERY_SECOND).as_completed(task_ids, timeout=None)
+    gc.collect()
+    before = sys.getallocatedblocks()
+    wait = asyncio.create_task(anext(records))
+    await settle()
+    gc.collect()
+    blocks = (sys.getallocatedblocks() - before) / len(task_ids)
+    await cancel(wait)
+    await engine.aclose()
+    assert blocks < 20, f"{blocks:.1f} blocks of memory per job"

@@ -1,0 +1,61 @@
+"""The catalogue under many callers at once: one request, one failure, nobody queues for another try."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from rivya_async._core.errors import RivyaError, ServerError
+from rivya_async.resources.models import TIME_TO_LIVE, Models
+from tests.engine.engine_kit import ScriptedTransport, cancel, engine_over, ok, refusal, script
+from tests.engine.virtual_time import now
+
+CATALOGUE = ok(data=[{"id": "z-image"}])
+
+
+def models_over(transport: ScriptedTransport) -> Models:
+    engine = engine_over(transport)
+    return Models(lambda: engine)
+
+
+async def test_callers_at_the_same_time_share_one_request_until_it_is_stale() -> None:
+    transport = script(CATALOGUE, latency=1)
+    models = models_over(transport)
+    lists = await asyncio.gather(*(models.list() for _ in range(50)))
+    assert [model.id for model in lists[0]] == ["z-image"]
+    await asyncio.sleep(TIME_TO_LIVE - 2)
+    await models.retrieve("z-image")
+    assert len(transport.received) == 1
+    await asyncio.sleep(2)
+    await models.list()
+    assert len(transport.received) == 2
+
+
+async def test_callers_at_the_same_time_share_one_failure() -> None:
+    """Else the hundredth caller of a service that is down waits a hundred times as long as the first."""
+    transport = script(refusal(503), latency=1)
+    models = models_over(transport)
+    errors = await asyncio.gather(*(models.list() for _ in range(100)), return_exceptions=True)
+    assert {type(error) for error in errors} == {ServerError}
+    assert len({id(error) for error in errors}) == 100
+    assert len(transport.received) == 5
+    assert now() == pytest.approx(5 + 0.25 + 0.5 + 1 + 2)
+
+
+async def test_a_failure_is_not_remembered() -> None:
+    models = models_over(script(refusal(401), CATALOGUE))
+    with pytest.raises(RivyaError):
+        await models.list()
+    await asyncio.sleep(0.01)
+    assert len(await models.list()) == 1
+
+
+async def test_the_caller_that_asks_may_be_cancelled_and_the_others_get_their_answer() -> None:
+    transport = script(CATALOGUE, latency=1)
+    models = models_over(transport)
+    callers = [asyncio.create_task(models.list()) for _ in range(3)]
+    await asyncio.sleep(0.5)
+    await cancel(callers[0])
+    assert [len(found) for found in await asyncio.gather(*callers[1:])] == [1, 1]
+    assert len(transport.received) == 2
