@@ -1,0 +1,196 @@
+"""The public names: complete, sorted, documented, light to import, and the same for people as for type checkers."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import rivya_async
+
+SOURCE: Final = Path(rivya_async.__file__).read_text()
+
+PROMISED: Final = frozenset(
+    [
+        "RivyaSession",
+        "Hooks",
+        "AttemptDetails",
+        "RetryDetails",
+        "PollDetails",
+        "Generation",
+        "GenerationResult",
+        "GenerationError",
+        "GenerationRequest",
+        "ReferenceMedia",
+        "Status",
+        "Model",
+        "ModelParam",
+        "Credits",
+        "Outcome",
+        "RetryPolicy",
+        "PollPolicy",
+        "Timeouts",
+        "RivyaError",
+        "ConfigurationError",
+        "NotSent",
+        "OutcomeUnknown",
+        "Answered",
+        "ValidationFailed",
+        "Unauthorized",
+        "ScopeDenied",
+        "InsufficientCredits",
+        "NotFound",
+        "SessionConflict",
+        "IdempotencyConflict",
+        "RateLimited",
+        "ServerError",
+        "ApiDisabled",
+        "DecodeError",
+        "WaitError",
+        "DeadlineExceeded",
+        "GenerationFailed",
+        "SessionClosed",
+    ]
+)
+
+METHODS: Final = {
+    "submit": "generation",
+    "wait_for": "generation_or_task_id timeout poll on_update raise_on_failure",
+    "generate": "timeout poll on_update params references client_request_id idempotency_key",
+    "watch": "generation_or_task_id",
+    "as_completed": "generations_or_task_ids timeout",
+    "map": "requests max_in_flight ordered",
+    "download": "generation_or_url to overwrite",
+    "aclose": "",
+}
+
+
+def names_for_type_checkers() -> dict[str, str]:
+    """Name and module of what `if TYPE_CHECKING:` imports."""
+    for node in ast.parse(SOURCE).body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            imports = [each for each in node.body if isinstance(each, ast.ImportFrom)]
+            return {alias.name: f".{each.module}" for each in imports for alias in each.names}
+    raise AssertionError("the package has no block for type checkers")
+
+
+def test_all_is_sorted_and_has_no_name_twice() -> None:
+    assert rivya_async.__all__ == sorted(set(rivya_async.__all__))
+
+
+def test_all_holds_what_is_promised() -> None:
+    assert set(rivya_async.__all__) >= PROMISED
+
+
+def test_all_is_what_people_and_type_checkers_get() -> None:
+    for_people = rivya_async._HOME
+    assert for_people == names_for_type_checkers()
+    assert {*for_people, "__version__"} == set(rivya_async.__all__)
+
+
+@pytest.mark.parametrize("name", rivya_async.__all__)
+def test_every_name_is_there_and_documented(name: str) -> None:
+    value = getattr(rivya_async, name)
+    if name == "__version__":
+        assert value == "0.1.0"
+        return
+    assert inspect.getdoc(value)
+    assert value.__doc__, f"{name} inherits its docstring"
+    home = importlib.import_module(value.__module__)
+    assert getattr(home, name) is value
+    assert name in dir(rivya_async)
+
+
+@pytest.mark.parametrize("name", [name for name in rivya_async.__all__ if name != "__version__"])
+def test_every_public_member_is_documented(name: str) -> None:
+    value = getattr(rivya_async, name)
+    undocumented = [
+        member
+        for member, thing in vars(value).items()
+        if not member.startswith("_")
+        and (inspect.isfunction(thing) or isinstance(thing, property | classmethod | staticmethod))
+        and not inspect.getdoc(thing)
+    ]
+    assert undocumented == []
+
+
+def test_the_verbs_take_the_promised_arguments() -> None:
+    for method, names in METHODS.items():
+        arguments = inspect.signature(getattr(rivya_async.RivyaSession, method)).parameters
+        assert set(names.split()) - {"generation"} <= set(arguments), method
+
+
+def test_what_does_not_exist_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        rivya_async.no_such_name  # noqa: B018 - reading it is the test
+
+
+def test_star_import_gives_all() -> None:
+    namespace: dict[str, object] = {}
+    exec("from rivya_async import *", namespace)
+    assert set(rivya_async.__all__) <= set(namespace)
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_importing_the_package_is_light() -> None:
+    code = """
+import sys
+before = set(sys.modules)
+import rivya_async
+heavy = {"aiohttp", "cattrs", "attrs", "attr", "asyncio", "backoff", "yarl", "orjson", "ssl", "PIL", "av", "rich"}
+print(sorted(heavy & (set(sys.modules) - before)))
+"""
+    assert run(code).strip() == "[]"
+
+
+def test_values_and_errors_need_no_network_library() -> None:
+    code = """
+import sys
+from rivya_async import GenerationRequest, PollPolicy, RateLimited
+print("aiohttp" in sys.modules, "asyncio" in sys.modules)
+"""
+    assert run(code).split()[0] == "False"
+
+
+def test_the_client_needs_no_extra() -> None:
+    code = """
+import sys
+for missing in ("PIL", "av", "rich", "orjson", "uvloop"):
+    sys.modules[missing] = None
+import asyncio
+import rivya_async
+from rivya_async.sandbox import Sandbox
+
+async def main():
+    async with Sandbox(speed=1000) as sandbox:
+        poll = rivya_async.PollPolicy(first=0.02, base=0.02, cap=0.1, floor=0.01)
+        async with rivya_async.RivyaSession(sandbox.api_key, base_url=sandbox.base_url, poll=poll) as session:
+            print((await session.generate("z-image", "A red kite")).status)
+
+asyncio.run(main())
+"""
+    assert run(code).strip() == "succeeded"
+
+
+def test_the_package_is_typed() -> None:
+    assert Path(rivya_async.__file__).with_name("py.typed").exists()
+
+
+def test_the_errors_are_one_tree() -> None:
+    values = [getattr(rivya_async, name) for name in rivya_async.__all__]
+    errors = [value for value in values if inspect.isclass(value) and issubclass(value, Exception)]
+    assert len(errors) == 20
+    assert all(issubclass(error, rivya_async.RivyaError) for error in errors)
+    assert issubclass(rivya_async.DeadlineExceeded, TimeoutError)
+    assert issubclass(rivya_async.ApiDisabled, rivya_async.ServerError)
+    assert issubclass(rivya_async.SessionClosed, rivya_async.WaitError)

@@ -1,0 +1,235 @@
+"""Code as users write it. Never run: mypy and pyright read it, strictly, as they read the code of users."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, assert_type
+
+import aiohttp
+
+from rivya_async import (
+    Answered,
+    AttemptDetails,
+    Credits,
+    DeadlineExceeded,
+    DecodeError,
+    Generation,
+    GenerationError,
+    GenerationFailed,
+    GenerationRequest,
+    GenerationResult,
+    Hooks,
+    IdempotencyConflict,
+    Model,
+    ModelParam,
+    Outcome,
+    PollDetails,
+    PollPolicy,
+    RateLimited,
+    ReferenceMedia,
+    RetryDetails,
+    RetryPolicy,
+    RivyaError,
+    RivyaSession,
+    SessionClosed,
+    Status,
+    Timeouts,
+    WaitError,
+)
+from rivya_async.sandbox import Fault, Sandbox
+
+
+async def the_first_minute() -> None:
+    async with RivyaSession() as session:
+        assert_type(session, RivyaSession)
+        job = await session.generate("z-image", "A red kite", params={"aspect_ratio": "16:9"})
+        assert_type(job, Generation)
+        assert_type(await session.download(job, "out/"), list[Path])
+        assert_type(await session.download("https://rivya.ai/f/1.png", Path("out.png"), overwrite=True), list[Path])
+
+
+async def all_of_the_settings(http: aiohttp.ClientSession, key: str | None) -> RivyaSession:
+    return RivyaSession(
+        key,
+        base_url="https://rivya.ai",
+        timeouts=Timeouts(connect=5, read=10.5, total=60, download=600),
+        retry=RetryPolicy(max_attempts=3, base=0.5, cap=30, max_elapsed=120),
+        poll=PollPolicy(first=2.5, base=5, cap=10, factor=1.5, floor=1, adaptive=False, timeout=None),
+        max_connections=50,
+        http=http,
+        hooks=[Loud()],
+    )
+
+
+class Loud(Hooks):
+    def on_attempt(self, details: AttemptDetails) -> None:
+        assert_type(details.method, str)
+        assert_type(details.number, int)
+        assert_type(details.elapsed, float)
+        assert_type(details.idempotency_key, str | None)
+        assert_type(details.error, RivyaError | None)
+
+    def on_retry(self, details: RetryDetails) -> None:
+        assert_type(details.delay, float)
+        assert_type(details.error, RivyaError)
+
+    def on_poll(self, details: PollDetails) -> None:
+        assert_type(details.task_id, str)
+        assert_type(details.status, str | None)
+        assert_type(details.delay, float | None)
+
+
+async def buying(session: RivyaSession) -> None:
+    reference = ReferenceMedia("https://rivya.ai/f/1.png", kind="image", duration_seconds=2)
+    params: Mapping[str, Any] = {"sound": "false"}
+    job = await session.submit(
+        "veo", "A red kite", params=params, references=[reference], client_request_id="a", idempotency_key="b"
+    )
+    assert_type(job, Generation)
+    request = GenerationRequest("veo", "A red kite", params={"duration": "5"}, references=(reference,))
+    assert_type(await session.submit(request), Generation)
+    assert_type(await session.submit(request, idempotency_key="order-1"), Generation)
+    assert_type(await session.generations.create(request), Generation)
+    assert_type(await session.generations.retrieve(job.id), Generation)
+    assert_type(await session.generate(request, timeout=60, poll=PollPolicy(first=1), on_update=tell), Generation)
+
+
+def tell(generation: Generation) -> None:
+    assert generation.id
+
+
+async def tell_later(generation: Generation) -> None:
+    await asyncio.sleep(0)
+    assert generation.id
+
+
+async def waiting(session: RivyaSession, job: Generation) -> None:
+    assert_type(await session.wait_for(job), Generation)
+    assert_type(await session.wait_for(job.id, timeout=None), Generation)
+    assert_type(await session.wait_for(job, timeout=60.5, raise_on_failure=False), Generation)
+    assert_type(await session.wait_for(job, on_update=tell_later), Generation)
+    assert_type(await session.wait_for(generation_or_task_id=job, on_update=lambda _: None), Generation)
+    assert_type(await session.generations.wait_for(job), Generation)
+    assert_type(session.watch(job), AsyncGenerator[Generation])
+    async with aclosing(session.watch("task_1", timeout=5)) as snapshots:
+        async for snapshot in snapshots:
+            assert_type(snapshot, Generation)
+    async for ended in session.as_completed([job, "task_2"], timeout=None):
+        assert_type(ended, Generation)
+
+
+async def many(session: RivyaSession, jobs: list[Generation], task_ids: tuple[str, ...]) -> None:
+    results = await asyncio.gather(*(session.generate("z-image", f"Kite {n}") for n in range(10_000)))
+    assert_type(results, list[Generation])
+    async for ended in session.as_completed(jobs):
+        assert_type(ended, Generation)
+    async for ended in session.as_completed(task_ids):
+        assert_type(ended, Generation)
+    async for outcome in session.map(from_a_file(), max_in_flight=50, ordered=True):
+        assert_type(outcome, Outcome)
+        assert_type(outcome.ok, bool)
+        assert_type(outcome.request, GenerationRequest)
+        assert_type(outcome.generation, Generation | None)
+        assert_type(outcome.error, Exception | None)
+        assert_type(outcome.unwrap(), Generation)
+    async for outcome in session.map(from_a_queue()):
+        assert_type(outcome, Outcome)
+    async for outcome in session.map([GenerationRequest("z-image", "A red kite")]):
+        assert_type(outcome, Outcome)
+
+
+def from_a_file() -> Iterator[GenerationRequest]:
+    yield GenerationRequest("z-image", "A red kite")
+
+
+async def from_a_queue() -> AsyncIterator[GenerationRequest]:
+    yield GenerationRequest("z-image", "A red kite")
+
+
+async def in_a_task_group(session: RivyaSession) -> Generation:
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(session.generate("z-image", "A red kite"))
+        group.create_task(session.submit("z-image", "A blue whale"))
+        group.create_task(session.wait_for("task_1"))
+    assert_type(task, asyncio.Task[Generation])
+    return task.result()
+
+
+def reading(job: Generation) -> str:
+    assert_type(job.id, str)
+    assert_type(job.status, str)
+    assert_type(job.reserved_credits, int | float)
+    assert_type(job.created_at, datetime | None)
+    assert_type(job.duration, timedelta | None)
+    assert_type(job.result, GenerationResult | None)
+    assert_type(job.error, GenerationError | None)
+    assert_type(job.urls, tuple[str, ...])
+    assert_type(job.extra, Mapping[str, Any])
+    assert_type((job.is_terminal, job.succeeded, job.failed), tuple[bool, bool, bool])
+    if job.status == Status.SUCCEEDED and job.result is not None:
+        return job.result.primary_url
+    return ""
+
+
+async def nouns(session: RivyaSession) -> None:
+    models = await session.models.list()
+    assert_type(models, list[Model])
+    model = await session.models.retrieve("z-image")
+    assert_type(model.param("aspect_ratio"), ModelParam | None)
+    assert_type(model.max_prompt_length, int | None)
+    balance = await session.credits.retrieve()
+    assert_type(balance, Credits)
+    assert_type(balance.current_credits, int | float)
+
+
+async def failing(session: RivyaSession) -> Generation | None:
+    try:
+        return await session.generate("z-image", "A red kite")
+    except GenerationFailed as error:
+        assert_type(error.generation, Generation)
+        assert_type(error.generation.error, GenerationError | None)
+    except DeadlineExceeded as error:
+        assert_type(error.task_id, str)
+        assert_type(error.last, Generation | None)
+    except (SessionClosed, WaitError) as error:
+        return await session.wait_for(error.task_id)
+    except IdempotencyConflict as error:
+        assert_type(error.status, int | None)
+    except RateLimited as error:
+        assert_type(error.retry_after, float | None)
+    except Answered as error:
+        assert_type(error.code, str | None)
+    except DecodeError as error:
+        assert_type(error.path, str)
+    except RivyaError as error:
+        assert_type(error.idempotency_key, str | None)
+        assert_type(error.request_id, str | None)
+        assert_type(error.attempts, int)
+        assert_type(error.message, str)
+    except TimeoutError:
+        pass
+    return None
+
+
+async def in_tests() -> None:
+    async with Sandbox(speed=1000, seed=7, credits=5) as sandbox:
+        fault = sandbox.faults.add(route="POST /api/v1/generations", nth=1, drop=True, act=True)
+        assert_type(fault, Fault)
+        async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url) as session:
+            await session.generate("z-image", "A red kite")
+        assert_type(sandbox.received.purchases, int)
+        assert_type(sandbox.received.attempts("order-1"), int)
+        assert_type(sandbox.credits, int)
+
+
+async def what_a_checker_must_refuse(session: RivyaSession) -> None:
+    await session.submit(5)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    await session.submit("z-image", prompt=b"kite")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    await session.wait_for(None)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    await session.generate("z-image", timeout="60")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    RivyaSession(timeouts=5)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    PollPolicy(2.5)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
