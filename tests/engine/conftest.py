@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -15,6 +15,15 @@ from tests.engine.virtual_time import VirtualTimeLoop, settle
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Callable[[], Any]]:
     return {"virtual": VirtualTimeLoop}
+
+
+@pytest.fixture(scope="package", autouse=True)
+def a_small_heap() -> Iterator[None]:
+    """Every test collects garbage: spare it the modules and all that was there before."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest_asyncio.fixture(autouse=True)

@@ -266,7 +266,7 @@ async def test_closing_raises_what_was_queued_first() -> None:
 
 
 async def test_ten_thousand_ids_in_one_loop() -> None:
-    service = Service(duration=30, latency=0.05)
+    service = Service(duration=15, latency=0.05)
     task_ids = [service.sell() for _ in range(10_000)]
     dice = iter(range(10**9))
     engine = engine_over(service.transport, uniform=lambda: next(dice) * 0.61803398875 % 1)
