@@ -95,7 +95,10 @@ class Scheduler:
 
     def close(self) -> None:
         """Forget everything."""
+        for _, _, entry in self._heap:
+            entry.target = None  # its owner may still cancel it
         self._heap.clear()
+        self._dead = 0
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -565,3 +565,29 @@ async def test_a_result_is_read_from_the_record_while_nothing_is_sent(sandbox: S
 
 def test_the_pid_is_what_tells_a_fork() -> None:
     assert RivyaSession(KEY)._pid == os.getpid()
+
+
+@pytest.mark.parametrize("fault", [{}, {"drop": True, "act": True, "nth": 1}, {"status": 503, "nth": 1}], ids=str)
+async def test_closing_after_any_number_of_steps(fault: dict[str, Any]) -> None:
+    ends = set()
+    for steps in range(0, 100, 2):
+        async with Sandbox(speed=FAST) as sandbox:
+            if fault:
+                sandbox.faults.add(route=SUBMIT, **fault)
+            session = opened(sandbox)
+            await session.__aenter__()
+            call = asyncio.create_task(session.generate("z-image", "A red kite", idempotency_key="order-1"))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            await session.aclose()
+            end = await end_of(call)
+            ends.add(type(end))
+            assert isinstance(end, Generation | RivyaError), repr(end)
+            if isinstance(end, RivyaError):
+                assert end.idempotency_key == "order-1"
+            if sandbox.received.purchases:  # then the task id is known, or no error says that nothing was bought
+                assert isinstance(end, Generation | SessionClosed | OutcomeUnknown), repr(end)
+            assert sandbox.received.purchases <= 1
+            assert session._engine is not None
+            assert len(session._engine._scheduler) == 0
+    assert SessionClosed in ends
