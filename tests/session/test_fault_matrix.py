@@ -11,6 +11,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import attrs
@@ -452,6 +453,25 @@ async def test_whatever_is_written_is_one_of_our_errors(
         expected = DeadlineExceeded if kind is OutcomeUnknown else kind
         await ends_as(session.wait_for("task_1", timeout=PATIENCE), expected)
         assert connections > 1
+
+
+async def test_an_answer_that_drips_for_ever_is_cut_by_the_total_time_out(sandbox: Sandbox, tmp_path: Path) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        while True:
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    loop = asyncio.get_running_loop()
+    once_only = RetryPolicy(max_attempts=1)
+    limits = Timeouts(read=0.1, total=0.2, download=0.25)
+    async with raw_server(talk) as url, opened(sandbox, base_url=url, timeouts=limits, retry=once_only) as session:
+        for call in (session.submit("z-image", "A kite"), session.download(f"{url}/a.png", tmp_path)):
+            began = loop.time()
+            await ends_as(call, OutcomeUnknown)
+            assert 0.15 < loop.time() - began < 0.6
 
 
 # --- records that go on strangely -------------------------------------------------------------------------------------

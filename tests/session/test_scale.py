@@ -20,7 +20,7 @@ from rivya_async import (
     ValidationFailed,
 )
 from rivya_async.sandbox import Sandbox
-from tests.session.session_kit import FAST, POLL, SLOW, SUBMIT, bought_twice, ids, opened, until
+from tests.session.session_kit import FAST, POLL, SLOW, SUBMIT, bought_twice, ids, opened, settled, until
 
 UNHURRIED = PollPolicy(first=1.0, base=0.5, cap=2.0, floor=0.2, timeout=60.0)
 
@@ -157,7 +157,7 @@ async def test_leaving_a_map_early_cancels_the_rest() -> None:
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
         await outcomes.aclose()
-        await until(lambda: not sandbox.received.in_flight)
+        await settled(sandbox)
         polls = sandbox.received.count(POLL)
         await asyncio.sleep(0.1)
         assert sandbox.received.count(POLL) == polls

@@ -19,7 +19,7 @@ from rivya_async import (
     Unauthorized,
 )
 from rivya_async.sandbox import Sandbox
-from tests.session.session_kit import POLL, SLOW, Ears, ids, opened, script, until
+from tests.session.session_kit import POLL, SLOW, Ears, ids, opened, script, settled
 
 STEADY: Final = 60.0
 """A sandbox speed at which an image takes about a fifth of a second."""
@@ -217,7 +217,7 @@ async def test_a_watch_that_is_left_stops_polling(slow: Sandbox, ears: Ears) -> 
             async for snapshot in snapshots:
                 assert snapshot.status == "odd"
                 break
-        await until(lambda: not slow.received.in_flight)
+        await settled(slow)
         polls = slow.received.count(POLL)
         await asyncio.sleep(0.1)
         assert slow.received.count(POLL) == polls
@@ -290,7 +290,7 @@ async def test_as_completed_that_is_left_early(slow: Sandbox) -> None:
             await asyncio.sleep(0.02)
             wait.cancel()
             await asyncio.gather(wait, return_exceptions=True)
-        await until(lambda: not slow.received.in_flight)
+        await settled(slow)
         polls = slow.received.count(POLL)
         await asyncio.sleep(0.1)
         assert slow.received.count(POLL) == polls
