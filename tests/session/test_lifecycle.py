@@ -592,5 +592,4 @@ async def test_closing_after_any_number_of_steps(fault: dict[str, Any]) -> None:
             assert session._engine is not None
             assert len(session._engine._scheduler) == 0
     if not fault:  # with one, the pause before the second attempt is longer than any number of steps
-        if not fault:
         assert SessionClosed in ends
