@@ -211,6 +211,9 @@ def report(found: dict[int, dict[str, Rounds]], *, loop: str) -> str:
     """The tables and the marks."""
     polls = next(iter(found.values()))[YARDSTICK].measures[0].load.polls
     parts = [f"Waiting: {polls} polls per job, at most 100 requests in flight, {loop}; CPU is the client's"]
+    parts.append(
+        "KiB/waiting job: resident when all jobs are submitted and none was polled; it grows with the first poll"
+    )
     head = ["", "us/request", "ratio", "us/job", "KiB/waiting job", "peak KiB/job", "wall s", "jobs done", "polls/job"]
     for jobs, contenders in found.items():
         rows = [[name, *_figures(rounds)] for name, rounds in contenders.items()]
