@@ -130,7 +130,6 @@ class Poller:
     async def aclose(self) -> None:
         """Release every wait with `SessionClosed` and stop polling."""
         self._closed = True
-        self._due.clear()
         for watch in list(self._watches.values()):
             self._end(watch, _closed_error(watch.task_id, watch.last))
         workers = list(self._workers)
@@ -200,7 +199,6 @@ class Poller:
             watch.entry = None
         if watch.poll_in_flight is not None:
             watch.poll_in_flight.cancel()
-            watch.poll_in_flight = None
 
     def _end(self, watch: Watch, error: RivyaError) -> None:
         self._forget(watch)

@@ -153,6 +153,13 @@ async def test_without_doubt_the_last_error_is_the_one(first: Reply, last: Reply
     assert type(await error_of(script(first, last))) is kind
 
 
+async def test_a_read_leaves_no_doubt() -> None:
+    engine = engine_over(script(DROPPED, REFUSED))
+    assert isinstance(await failure_of(engine.caller.call(poll_of())), NotSent)
+    engine = engine_over(script(DROPPED, refusal(401)))
+    assert not hasattr(await failure_of(engine.caller.call(poll_of())), "__notes__")
+
+
 async def test_a_refusal_after_doubt_is_raised_with_a_note_of_the_doubt() -> None:
     error = await error_of(script(DROPPED, refusal(401, "api_key_revoked")))
     assert isinstance(error, Unauthorized)

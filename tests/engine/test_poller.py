@@ -196,6 +196,42 @@ async def test_a_keener_waiter_does_not_wait_for_the_pace_of_a_lazy_one() -> Non
     assert (await first).succeeded
 
 
+async def test_a_keener_waiter_does_not_put_off_a_poll_that_is_near() -> None:
+    transport = script(OPEN, OPEN, DONE)
+    generations = generations_of(engine_over(transport))
+    lazy = PollPolicy(base=100, cap=100, floor=100, timeout=None)
+    first = asyncio.create_task(generations.wait_for("task_1", poll=lazy))
+    await until(98)
+    await generations.wait_for("task_1", poll=PollPolicy(base=8, cap=8, floor=8, timeout=None))
+    assert transport.times == pytest.approx([0, 100, 108])
+    await first
+
+
+async def test_a_keener_waiter_does_not_cut_short_the_rest_that_the_service_asked_for() -> None:
+    transport = script(refusal(429, "rate_limited", Retry_After="20"), DONE)
+    generations = generations_of(engine_over(transport))
+    first = asyncio.create_task(generations.wait_for("task_1"))
+    await until(1)
+    await generations.wait_for("task_1", poll=EVERY_SECOND)
+    assert transport.times == pytest.approx([0, 20])
+    await first
+
+
+async def test_a_poll_that_waits_for_its_turn_gets_it_when_the_one_before_is_cancelled() -> None:
+    async def answer(request: Request) -> Reply:
+        return DONE if request.path.endswith("task_1") else await never(request)
+
+    engine = engine_over(ScriptedTransport(answer), max_connections=1)
+    generations = generations_of(engine)
+    stuck = asyncio.create_task(generations.wait_for("task_stuck"))
+    await settle()
+    queued = asyncio.create_task(generations.wait_for("task_1", timeout=60))
+    await settle()
+    await cancel(stuck)
+    assert (await queued).succeeded
+    assert now() == 0
+
+
 async def test_a_lazy_waiter_does_not_slow_down_a_keen_one() -> None:
     service = Service(duration=10, latency=0)
     generations = generations_of(engine_over(service.transport))
