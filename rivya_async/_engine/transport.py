@@ -19,9 +19,11 @@ class Fetched(Protocol):
     @property
     def head(self) -> Response:
         """Status and headers; the body is empty."""
+        ...
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The body, piece by piece. Raises `OutcomeUnknown` where it breaks off."""
+        ...
 
 
 class Transport(Protocol):
@@ -29,9 +31,11 @@ class Transport(Protocol):
 
     async def send(self, request: Request) -> Response:
         """Send it once and read the answer to its end."""
+        ...
 
     def fetch(self, url: str) -> AbstractAsyncContextManager[Fetched]:
         """GET an absolute URL of any host, without the API key, and stream the answer."""
+        ...
 
     async def aclose(self) -> None:
         """Close every connection. Does nothing the second time."""

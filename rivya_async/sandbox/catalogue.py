@@ -118,15 +118,15 @@ def _param(param: Mapping[str, Any]) -> Param:
 
 
 def _references(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> References | None:
-    stated = entry["reference_media"]
+    stated: Mapping[str, Any] = entry["reference_media"] or {}
     caps = facts["reference_caps"].get(entry["id"], {})
     unseen: Sequence[str] | None = facts["reference_rule_unseen"].get(entry["id"])
     if caps:
         alone = caps["without_video"]
-        most = stated["max_files"] or sum(alone.values())
-        return References(most, alone, caps.get("with_video", {}))
+        return References(stated["max_files"] or sum(alone.values()), alone, caps.get("with_video", {}))
     if stated:
-        return References(stated["max_files"], dict.fromkeys(stated["file_kinds"], stated["max_files"]), {})
+        most = int(stated["max_files"])
+        return References(most, dict.fromkeys(stated["file_kinds"], most), {})
     if unseen:
         most = UNSEEN_RULE_MAX_REFERENCES
         return References(most, dict.fromkeys(unseen, most), {})

@@ -94,6 +94,7 @@ def _shade(size: tuple[int, int], top: int, palette: Palette) -> Image.Image:
 def _set(text: str, width: int, height: int) -> Setting:
     """The largest setting that fits, else the smallest with the text cut short."""
     sizes = _sizes(width, height)
+    lines: list[str] = []
     for size in sizes:
         lines = _wrap(text, _font(size), width)
         if len(lines) * size * LINE <= height:

@@ -6,6 +6,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
 import av
+from av.codec.context import Flags
 
 from .brief import film_seconds, film_size
 from .painting import animate
@@ -36,7 +37,7 @@ def shoot(brief: Brief) -> bytes:
     with av.open(file, "w", format="mp4", options=options) as container:
         stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options=ENCODER)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.flags |= av.codec.context.Flags.bitexact
+        stream.codec_context.flags |= Flags.bitexact
         for n in range(count):
             container.mux(stream.encode(_video_frame(frame(n / FRAMES_PER_SECOND))))
         container.mux(stream.encode())

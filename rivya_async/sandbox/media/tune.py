@@ -10,6 +10,7 @@ from operator import add
 from typing import TYPE_CHECKING, Final, cast
 
 import av
+from av.codec.context import Flags
 
 from .brief import dice_of, is_speech, spoken_text, tune_seconds
 from .voice import babble
@@ -115,7 +116,7 @@ def _encode(samples: array[int], asked: Format) -> bytes:
     file = BytesIO()
     with av.open(file, "w", format=asked.suffix, options={"fflags": "+bitexact"}) as container:
         stream = cast("AudioStream", container.add_stream(CODECS[codec], rate=rate, layout="mono"))
-        stream.codec_context.flags |= av.codec.context.Flags.bitexact
+        stream.codec_context.flags |= Flags.bitexact
         if asked.kilobits:
             stream.bit_rate = 1000 * asked.kilobits
         resampler = av.AudioResampler(format=stream.format, layout="mono", rate=rate)
