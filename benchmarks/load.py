@@ -25,8 +25,12 @@ class Load:
 
     @classmethod
     def of(cls, jobs: int, polls: int) -> Load:
-        """Polls begin so late that by then all jobs are submitted and wait."""
-        return cls(jobs, polls, first=0.4 + jobs * 0.5e-3, interval=0.2 + jobs * 0.05e-3)
+        """The same pressure at every size: a poll falls due every tenth of a millisecond, more than a client can send.
+
+        So no contender sleeps between requests, as the yardstick does not. The first polls come so late that by then
+        all jobs are submitted and wait.
+        """
+        return cls(jobs, polls, first=0.05 + jobs * 0.5e-3, interval=jobs * 0.1e-3)
 
     def first_delay(self) -> float:
         """Seconds from a submit to the first poll, drawn as the SDK draws it."""

@@ -49,6 +49,8 @@ class AiohttpTransport:
 
     def __init__(self, settings: Settings, timeouts: Timeouts, http: aiohttp.ClientSession | None) -> None:
         self._settings = settings
+        self._origin = URL(settings.base_url, encoded=True)
+        self._prefix = self._origin.raw_path.rstrip("/")
         self._owns_http = http is None
         self._http = http or aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),  # the gate bounds what is in flight
@@ -64,7 +66,7 @@ class AiohttpTransport:
     async def send(self, request: Request) -> Response:
         """Send it once and read the answer to its end."""
         self._check_open()
-        url = URL(self._settings.base_url + request.path, encoded=True)
+        url = self._origin.with_path(self._prefix + request.path, encoded=True)
         try:
             async with self._http.request(
                 request.method,
