@@ -97,7 +97,7 @@ class RivyaSession:
         """Close gently; does nothing the second time.
 
         Waits end with `SessionClosed`; pauses between attempts end, requests on their way come to their end (at most
-        `Timeouts.total` seconds), and none begins. Cancelling it closes the connections at once.
+        `Timeouts.total` seconds), and none begins. Downloads are cut. Cancelling it closes the connections at once.
         """
         engine = self._engine
         if self._closed or engine is None or self._pid != os.getpid():  # what was forked belongs to the parent
@@ -323,13 +323,14 @@ class RivyaSession:
         if self._engine is None:
             from ._engine.aiohttp_transport import AiohttpTransport
 
+            transport = AiohttpTransport(self._settings, self._timeouts, self._http)
             self._engine = Engine(
-                AiohttpTransport(self._settings, self._timeouts, self._http),
+                transport,
                 settings=self._settings,
                 retry=self._retry,
                 ambient=Ambient(),
                 hooks=self._hooks,
-                max_connections=self._max_connections,
+                max_connections=min(self._max_connections, transport.max_connections),
             )
             self._farewell = weakref.finalize(self, _let_go, self._engine, repr(self), self._pid)
         elif self._engine.loop is not loop:

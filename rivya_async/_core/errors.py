@@ -142,7 +142,10 @@ class ApiDisabled(ServerError):
 
 
 class DecodeError(RivyaError):
-    """The service answered in a shape we do not know: `path` names the bad member (`$.created_at`), `reason` why."""
+    """The service answered in a shape we do not know: `path` names the bad member (`$.created_at`), `reason` why.
+
+    `is_json` is false for what is no JSON at all, such as a gateway's page.
+    """
 
     def __init__(
         self,
@@ -150,6 +153,7 @@ class DecodeError(RivyaError):
         *,
         path: str = "$",
         reason: str = "",
+        is_json: bool = True,
         idempotency_key: str | None = None,
         request_id: str | None = None,
         attempts: int = 0,
@@ -157,6 +161,7 @@ class DecodeError(RivyaError):
         super().__init__(message, idempotency_key=idempotency_key, request_id=request_id, attempts=attempts)
         self.path = path
         self.reason = reason
+        self.is_json = is_json
 
 
 class WaitError(RivyaError):

@@ -107,7 +107,8 @@ class PollPolicy:
     reached `cap` it grows with the job, to a tenth of its age: "slower for long video and audio jobs" is the service's
     advice (contract section 7). `timeout` bounds the whole wait; None waits for ever.
 
-    `adaptive` lets the session place polls by what it learned of a model's durations.
+    `adaptive` allows a session that has learned a model's durations to place polls by them; sessions do not learn yet,
+    so for now it changes nothing.
 
     >>> PollPolicy(first=1.0, timeout=None).cap
     10.0

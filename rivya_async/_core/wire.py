@@ -64,6 +64,7 @@ def parse(body: bytes) -> Any:
         raise DecodeError(
             f"the service answered with {shown}: check base_url, and what stands between here and there",
             reason=str(error),
+            is_json=False,
         ) from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
@@ -51,7 +52,10 @@ class AiohttpTransport:
         self._settings = settings
         self._origin = URL(settings.base_url, encoded=True)
         self._prefix = self._origin.raw_path.rstrip("/")
+        if http is not None and not isinstance(http, aiohttp.ClientSession):
+            raise ConfigurationError(f"http must be an aiohttp.ClientSession, not {type(http).__name__}")
         self._owns_http = http is None
+        self._fetching: set[aiohttp.ClientResponse] = set()
         self._http = http or aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),  # the gate bounds what is in flight
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -62,6 +66,12 @@ class AiohttpTransport:
         self._fetch_timeout = aiohttp.ClientTimeout(
             total=timeouts.download, sock_connect=timeouts.connect, sock_read=timeouts.read
         )
+
+    @property
+    def max_connections(self) -> int:
+        """What the connector bears: a request that waits for it would use up its time-out without being sent."""
+        limit = self._http.connector.limit if self._http.connector is not None else 0
+        return limit or sys.maxsize
 
     async def send(self, request: Request) -> Response:
         """Send it once and read the answer to its end."""
@@ -87,7 +97,10 @@ class AiohttpTransport:
         except asyncio.CancelledError as cancelled:
             raise cancelled.with_traceback(None)  # noqa: B904 - it is the same; aiohttp's frames hold the key
         # Raised out here: aiohttp's exceptions hold the request's headers, the key among them.
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # an error that its own traceback holds would wait for the garbage collector
 
     @asynccontextmanager
     async def fetch(self, url: str) -> AsyncIterator[_Fetched]:
@@ -107,9 +120,11 @@ class AiohttpTransport:
         except _Dropped as dropped:
             failure = sorted_failure(dropped.error, address)
         else:
+            self._fetching.add(response)
             try:
                 yield _Fetched(response, address)
             finally:
+                self._fetching.discard(response)
                 response.close()
             return
         raise failure
@@ -119,7 +134,9 @@ class AiohttpTransport:
             raise ConfigurationError("the session's connections are closed: make a new RivyaSession")
 
     async def aclose(self) -> None:
-        """Close every connection of our own."""
+        """Close every connection of our own, and cut what is still being fetched."""
+        for response in self._fetching:
+            response.close()
         if self._owns_http:
             await self._http.close()
 
@@ -174,8 +191,18 @@ def sorted_failure(error: Exception, url: URL) -> RivyaError:
     """One of our errors for one of aiohttp's, by the table; never with a query string, which may hold a signature."""
     kind = next((ours for theirs, ours in SORTED if isinstance(error, theirs)), OutcomeUnknown)
     where = url.with_query(None).with_fragment(None)
-    told = str(error) if not isinstance(error, aiohttp.InvalidURL) else "not a URL that can be requested"
-    return kind(f"{where}: {type(error).__name__}{f': {told}' if told else ''}; {ADVICE[kind]}")
+    return kind(f"{where}: {type(error).__name__}: {_told(error)}; {ADVICE[kind]}")
+
+
+def _told(error: Exception) -> str:
+    """What aiohttp says of it, but for the URLs that it mixes in."""
+    if isinstance(error, aiohttp.InvalidURL):
+        return "not a URL that can be requested"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return error.message or "no answer that HTTP knows"
+    if isinstance(error, TimeoutError):
+        return "it took too long"
+    return str(error) or "no reason given"
 
 
 def _absolute(url: str) -> URL:

@@ -17,7 +17,7 @@ from .scheduler import Alarm
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .._core.message import Request
+    from .._core.message import Request, Response
     from .._core.policies import RetryPolicy
     from .._core.settings import Settings
     from .ambient import Ambient
@@ -150,13 +150,18 @@ class Caller:
             finally:
                 self._gate.leave()
             if not response.is_success:
-                raise read_error(response, self.ambient.wall())
+                raise read_error(self._without_key(response), self.ambient.wall())
             answer = endpoint.decode(response)
         except RivyaError as error:
             self._tell_attempt(request, number, began, error)
             raise
         self._tell_attempt(request, number, began, None)
         return answer
+
+    def _without_key(self, response: Response) -> Response:
+        """A refusal as it may be shown: some services repeat the key that they refuse."""
+        key = self._settings.api_key
+        return response if key is None else attrs.evolve(response, body=response.body.replace(key.encode(), b"***"))
 
     def _tell_attempt(self, request: Request, number: int, began: float, error: RivyaError | None) -> None:
         if self.hooks:

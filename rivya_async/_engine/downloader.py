@@ -6,14 +6,14 @@ import asyncio
 import uuid
 from typing import TYPE_CHECKING, Final
 
-from .._core.endpoints import read_error
-from .._core.errors import ConfigurationError, RivyaError
+from .._core.errors import Answered, ConfigurationError, RivyaError, answered_class
 from .._core.filenames import extension
 from .._core.retry import Attempts, Stop, decide
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .._core.message import Response
     from .._core.policies import RetryPolicy
     from .ambient import Ambient
     from .gate import Gate
@@ -57,7 +57,7 @@ class Downloader:
         try:
             async with self._transport.fetch(url) as fetched:
                 if not fetched.head.is_success:
-                    raise read_error(fetched.head, self._ambient.wall())
+                    raise _refused(fetched.head, self._ambient.wall())
                 path = folder / (name or stem + extension(fetched.head.content_type, url))
                 if path.exists() and not overwrite:
                     raise _exists(path)
@@ -83,6 +83,15 @@ class Downloader:
                 _rename(part, path)
         finally:
             part.unlink(missing_ok=True)
+
+
+def _refused(answer: Response, now: float) -> Answered:
+    """What the host of the file said, which is not the service: its refusal tells nothing of keys and scopes."""
+    return answered_class(answer.status, None)(
+        f"the host of the file answered {answer.status}: the link may have expired, read the job again for a fresh one",
+        status=answer.status,
+        retry_after=answer.retry_after(now),
+    )
 
 
 def _rename(part: Path, path: Path) -> None:

@@ -54,8 +54,12 @@ class Engine:
         self.downloader = Downloader(transport, self._downloads, retry, ambient)
 
     async def aclose(self) -> None:
-        """Begin nothing, release the waits, let what is in flight end, then close the connections."""
+        """Begin nothing, release the waits, let the requests in flight end, then close the connections.
+
+        Downloads are cut: they cost nothing, and may be begun anew.
+        """
         self.caller.close()
+        self._downloads.close()
         try:
             await self.poller.aclose()
             await self.caller.aclose()

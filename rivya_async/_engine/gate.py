@@ -32,10 +32,11 @@ class Gate:
 
     async def enter(self, *, is_poll: bool = False, deadline: float | None = None) -> None:
         """Take a place, or wait for one until `deadline`. Raises `NotSent` without one, and once the gate is closed."""
-        if self._free and not self._closed:
+        is_late = deadline is not None and self._loop.time() >= deadline
+        if self._free and not self._closed and not is_late:
             self._free -= 1
             return
-        if not self._closed and await self._wait_in(self._polls if is_poll else self._calls, deadline):
+        if not (self._closed or is_late) and await self._wait_in(self._polls if is_poll else self._calls, deadline):
             return
         why = "the session was closed" if self._closed else "the deadline passed"
         raise NotSent(f"{why} before this was sent: nothing was sent")

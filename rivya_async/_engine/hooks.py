@@ -74,7 +74,7 @@ def tell(listeners: Sequence[Hooks], event: str, details: Any) -> None:
     for listener in listeners:
         try:
             getattr(listener, event)(details)
-        except Exception as error:  # noqa: BLE001 - it is the user's code, and a paid job must not die of it
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a paid job must not die of a user's code
             asyncio.get_running_loop().call_exception_handler(
                 {"message": f"{type(listener).__name__}.{event} raised", "exception": error}
             )

@@ -42,6 +42,7 @@ class Poller:
     def note_submitted(self, generation: Generation) -> None:
         """Remember for a moment that this job is new: its first poll can wait, and a 404 may be a lagging replica."""
         now = self._loop.time()
+        self._submitted.pop(generation.id, None)  # the oldest stand first
         self._submitted[generation.id] = now
         while self._submitted:
             oldest = next(iter(self._submitted))
@@ -152,7 +153,7 @@ class Poller:
     def _join(self, waiter: Waiter, task_id: str, last: Generation | None, policy: PollPolicy) -> Watch:
         if self._closed:
             raise _closed_error(task_id, last)
-        watch = self._watches.get(task_id) or self._new_watch(task_id, policy)
+        watch = self._watches.get(task_id) or Watch(self, task_id, policy)
         if last is not None:
             watch.heard(last)
         if watch.last is not None and watch.last != last:
@@ -160,6 +161,8 @@ class Poller:
         if policy.cap < watch.policy.cap:
             self._hurry(watch, policy)
         watch.waiters.append(waiter)
+        if task_id not in self._watches:  # last: where tasks are eager, the first poll goes out within this call
+            self._begin(watch)
         return watch
 
     def _hurry(self, watch: Watch, policy: PollPolicy) -> None:
@@ -172,18 +175,16 @@ class Poller:
             self._scheduler.cancel(watch.entry)
             watch.entry = self._scheduler.at(due, watch)
 
-    def _new_watch(self, task_id: str, policy: PollPolicy) -> Watch:
-        now = self._loop.time()
-        submitted = self._submitted.get(task_id)
-        born = now if submitted is None else submitted
-        grace_ends = now if submitted is None else submitted + assumed.NOT_FOUND_GRACE
-        watch = self._watches[task_id] = Watch(self, task_id, policy, born, grace_ends)
+    def _begin(self, watch: Watch) -> None:
+        self._watches[watch.task_id] = watch
+        submitted = self._submitted.get(watch.task_id)
         if submitted is None:  # it may have ended long ago
+            watch.born = watch.grace_ends = self._loop.time()
             self.poll_soon(watch)
         else:
-            first = born + next_delay(policy, 0, self._caller.ambient.uniform())
+            watch.born, watch.grace_ends = submitted, submitted + assumed.NOT_FOUND_GRACE
+            first = submitted + next_delay(watch.policy, 0, self._caller.ambient.uniform())
             watch.entry = self._scheduler.at(first, watch)
-        return watch
 
     def _leave(self, waiter: Waiter, watch: Watch) -> None:
         if waiter in watch.waiters:
@@ -256,7 +257,8 @@ class Poller:
     def _missed(self, watch: Watch, error: RivyaError) -> None:
         watch.polls += 1
         watch.failures += 1
-        watch.undecoded = watch.undecoded + 1 if isinstance(error, DecodeError) else 0
+        is_new_shape = isinstance(error, DecodeError) and error.is_json  # a gateway's page passes, however often
+        watch.undecoded = watch.undecoded + 1 if is_new_shape else 0
         if not self._passes(watch, error):
             self._tell_poll(watch, None, None, error)
             error.add_note(f"while waiting for {watch.task_id}: the job itself goes on")
@@ -269,11 +271,11 @@ class Poller:
 
     def _passes(self, watch: Watch, error: RivyaError) -> bool:
         """Whether this fault of a poll may pass by polling on."""
+        if is_transient(error):
+            return True
         if isinstance(error, NotFound):
             return self._loop.time() < watch.grace_ends
-        if isinstance(error, DecodeError):
-            return watch.undecoded < self._caller.retry.max_attempts
-        return is_transient(error)
+        return isinstance(error, DecodeError) and watch.undecoded < self._caller.retry.max_attempts
 
     def _delay(self, watch: Watch) -> float:
         """Seconds to the next poll of an open job."""

@@ -93,9 +93,13 @@ class SingleWaiter(Waiter):
         self._wake()
 
     def _told(self) -> Generation | None:
-        if isinstance(self._outcome, Exception):
-            raise self._outcome
-        return self._outcome
+        outcome, self._outcome = self._outcome, None
+        if isinstance(outcome, Exception):
+            try:
+                raise outcome
+            finally:
+                del outcome  # an error that its own traceback holds would wait for the garbage collector
+        return outcome
 
 
 class GroupWaiter(Waiter):

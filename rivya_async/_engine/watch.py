@@ -42,12 +42,12 @@ class Watch:
         "waiters",
     )
 
-    def __init__(self, polls: Polls, task_id: str, policy: PollPolicy, born: float, grace_ends: float) -> None:
+    def __init__(self, polls: Polls, task_id: str, policy: PollPolicy) -> None:
         self._polls = polls
         self.task_id = task_id
         self.policy = policy
-        self.born = born
-        self.grace_ends = grace_ends
+        self.born = 0.0
+        self.grace_ends = 0.0
         self.last: Generation | None = None
         self.polls = 0
         self.failures = 0

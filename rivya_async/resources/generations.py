@@ -63,7 +63,10 @@ class Generations:
             idempotency_key=idempotency_key,
         )
         with _Carrying(job.idempotency_key):
-            return await self._buy(self._engine(), job, job.idempotency_key, deadline=None)
+            engine = self._engine()
+        key = _key_of(job, engine)
+        with _Carrying(key):
+            return await self._buy(engine, job, key, deadline=None)
 
     async def retrieve(self, task_id: str) -> Generation:
         """Read a job once. A failed job is returned, not raised.
@@ -103,7 +106,7 @@ class Generations:
             _check_listener(on_update)
             deadline = self._deadline(timeout, policy)
             engine = self._engine()  # also after the purchase: a session that closes meanwhile must not lose the job
-        key = job.idempotency_key or engine.caller.ambient.mint_key()
+        key = _key_of(job, engine)
         with _Carrying(key):
             bought = await self._buy(engine, job, key, deadline=deadline)
             try:
@@ -161,14 +164,14 @@ class Generations:
         return fan_out(requests, outcome, limit=max_in_flight, ordered=ordered)
 
     async def _outcome(self, job: GenerationRequest, poll: PollPolicy | None) -> Outcome:
+        if not isinstance(job, GenerationRequest):
+            return Outcome(job, error=ConfigurationError(f"map takes GenerationRequest values, not {job!r}"))
         try:
-            return Outcome(job, await self.generate(as_request(job), poll=poll))
+            return Outcome(job, await self.generate(job, poll=poll))
         except Exception as error:  # noqa: BLE001 - one failure, of whatever kind, must not end the others
             return Outcome(job, error.last if isinstance(error, WaitError) else None, error)
 
-    async def _buy(
-        self, engine: Engine, job: GenerationRequest, key: str | None, *, deadline: float | None
-    ) -> Generation:
+    async def _buy(self, engine: Engine, job: GenerationRequest, key: str, *, deadline: float | None) -> Generation:
         bought = await engine.caller.call(endpoints.create_generation(job, key), deadline=deadline)
         engine.poller.note_submitted(bought)
         return bought
@@ -238,6 +241,11 @@ class _Carrying:
     ) -> None:
         if isinstance(error, RivyaError) and error.idempotency_key is None:
             error.idempotency_key = self._key
+
+
+def _key_of(job: GenerationRequest, engine: Engine) -> str:
+    """The caller's own, be it good or bad, or a new one."""
+    return engine.caller.ambient.mint_key() if job.idempotency_key is None else job.idempotency_key
 
 
 def _check_listener(on_update: OnUpdate | None) -> None:

@@ -47,6 +47,7 @@ DETAILS: dict[str, Any] = {
     "retry_after": 1.5,
     "path": "$.created_at",
     "reason": "it is missing",
+    "is_json": False,
     "task_id": "task_1",
     "last": RECORD,
 }

@@ -21,7 +21,7 @@ async def nothing_left(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     await until(lambda: not asyncio.all_tasks() - tasks - {asyncio.current_task()}, seconds=2.0)
     if open_sockets() > sockets:
         gc.collect()
-        await until(lambda: open_sockets() <= sockets, seconds=2.0)
+        await until(lambda: open_sockets() <= sockets, seconds=15.0)  # a name server may be slow to say no
 
 
 @pytest.fixture

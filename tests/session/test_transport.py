@@ -67,6 +67,7 @@ class Silent(Exception):
 @pytest.mark.parametrize("kind", errors_of_aiohttp(), ids=lambda kind: kind.__name__)
 def test_every_error_of_aiohttp_is_sorted(kind: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kind, "__str__", lambda _: "told")
+    monkeypatch.setattr(kind, "message", "told", raising=False)
     ours = type(sorted_failure(made(kind), URL("https://rivya.ai/api/v1/generations")))
     if kind.__name__ in NOTHING_LEFT:
         assert ours is NotSent

@@ -1,0 +1,149 @@
+"""What a hostile reader found once, and nobody shall find again."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from rivya_async import (
+    Answered,
+    ConfigurationError,
+    GenerationRequest,
+    Hooks,
+    NotSent,
+    RivyaError,
+    RivyaSession,
+    ScopeDenied,
+    Timeouts,
+    Unauthorized,
+)
+from rivya_async.sandbox import Sandbox
+from tests.session.session_kit import SUBMIT, opened
+
+
+class Cancelling(Hooks):
+    """A hook that reads the result of something cancelled."""
+
+    def on_attempt(self, details: object) -> None:
+        raise asyncio.CancelledError
+
+    def on_poll(self, details: object) -> None:
+        raise asyncio.CancelledError
+
+
+async def test_a_hook_that_raises_a_cancellation_changes_nothing(sandbox: Sandbox) -> None:
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
+    async with opened(sandbox, hooks=[Cancelling()]) as session:
+        job = await session.generate("z-image", "A red kite")
+    assert job.succeeded
+
+
+async def test_no_time_is_no_purchase(sandbox: Sandbox, session: RivyaSession) -> None:
+    with pytest.raises(NotSent):
+        await session.generate("z-image", "A red kite", timeout=0)
+    assert sandbox.received.count() == 0
+
+
+async def test_a_key_that_the_service_repeats_is_not_shown(sandbox: Sandbox, session: RivyaSession) -> None:
+    told = f'{{"error": {{"code": "api_key_invalid", "message": "no such key: {sandbox.api_key}"}}}}'
+    sandbox.faults.add(route=SUBMIT, status=401, body=told)
+    with pytest.raises(Unauthorized) as raised:
+        await session.submit("z-image", "A red kite")
+    assert sandbox.api_key not in str(raised.value)
+    assert "***" in str(raised.value)
+
+
+async def test_a_job_that_is_no_json_is_refused_with_its_key(sandbox: Sandbox, session: RivyaSession) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        await session.submit("z-image", "A red kite", params={"seed": object()})
+    assert raised.value.idempotency_key
+    assert sandbox.received.count() == 0
+
+
+async def test_map_takes_no_prompt_for_a_model(sandbox: Sandbox, session: RivyaSession) -> None:
+    requests = ["A red kite", GenerationRequest("z-image", "A red kite")]
+    outcomes = [outcome async for outcome in session.map(requests, ordered=True)]  # type: ignore[arg-type]
+    assert isinstance(outcomes[0].error, ConfigurationError)
+    assert outcomes[1].ok
+    assert sandbox.received.purchases == 1
+
+
+async def test_a_pool_that_was_handed_in_bounds_the_session(sandbox: Sandbox) -> None:
+    sandbox.faults.add(route=SUBMIT, delay=0.05)
+    limits = Timeouts(read=0.3, total=0.3)  # ten times two requests take longer than that in a queue
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=2)) as http,
+        opened(sandbox, http=http, timeouts=limits) as session,
+    ):
+        await asyncio.gather(*(session.submit("z-image", f"Kite {n}") for n in range(20)))
+    assert sandbox.received.count(SUBMIT) == 20
+
+
+async def test_an_http_that_is_none_is_refused(sandbox: Sandbox) -> None:
+    with pytest.raises(ConfigurationError, match=r"aiohttp\.ClientSession"):
+        async with opened(sandbox, http=object()):
+            pass
+
+
+class FileHost:
+    """A host of files that never ends one, refuses one, and sends one round in a circle."""
+
+    async def __aenter__(self) -> str:
+        self._ending = asyncio.Event()
+        app = web.Application()
+        app.router.add_get("/endless.png", self._endless)
+        app.router.add_get("/gone.png", self._gone)
+        app.router.add_get("/circle.png", self._circle)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def __aexit__(self, *_: object) -> None:
+        self._ending.set()
+        await self._runner.cleanup()
+
+    async def _endless(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"x")
+        await self._ending.wait()
+        return response
+
+    async def _gone(self, request: web.Request) -> web.Response:
+        return web.Response(status=403)
+
+    async def _circle(self, request: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": str(request.rel_url)})
+
+
+async def test_closing_cuts_a_download_at_once(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with FileHost() as host:
+        session = opened(sandbox)
+        download = asyncio.create_task(session.download(f"{host}/endless.png", tmp_path))
+        await asyncio.sleep(0.1)
+        await session.aclose()
+        async with asyncio.timeout(1):
+            with pytest.raises(RivyaError):
+                await download
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_file_host_that_refuses_says_nothing_of_keys(session: RivyaSession, tmp_path: Path) -> None:
+    async with FileHost() as host:
+        with pytest.raises(Answered, match="may have expired") as raised:
+            await session.download(f"{host}/gone.png", tmp_path)
+    assert isinstance(raised.value, ScopeDenied)
+    assert raised.value.status == 403
+
+
+async def test_a_signed_link_is_not_shown(session: RivyaSession, tmp_path: Path) -> None:
+    async with FileHost() as host:
+        with pytest.raises(RivyaError) as raised:
+            await session.download(f"{host}/circle.png?signature=secret", tmp_path)
+    assert "secret" not in str(raised.value)
