@@ -122,7 +122,7 @@ def test_the_drawing_in_the_manual_names_every_error(kind: type[RivyaError]) -> 
 
 @every_error
 def test_an_error_of_nothing_knows_nothing(kind: type[RivyaError]) -> None:
-    bare = {"message": "", "attempts": 0, "path": "$", "reason": "", "task_id": ""}
+    bare = {"message": "", "attempts": 0, "path": "$", "reason": "", "is_json": True, "task_id": ""}
     assert {name: value for name, value in vars(kind()).items() if value is not None and name in DETAILS} == {
         name: bare[name] for name in inspect.signature(kind).parameters if name in bare
     }
