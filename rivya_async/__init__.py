@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._core.chat_capabilities import ChatCapabilities
     from ._core.errors import (
         Answered,
         ApiDisabled,
@@ -32,18 +33,20 @@ if TYPE_CHECKING:
         WaitError,
     )
     from ._core.generation_request import GenerationRequest
+    from ._core.model import Model
+    from ._core.model_param import ModelParam
     from ._core.outcome import Outcome
     from ._core.policies import PollPolicy, RetryPolicy, Timeouts
+    from ._core.problem import Problem
     from ._core.records import (
         Credits,
         Generation,
         GenerationError,
         GenerationResult,
-        Model,
-        ModelParam,
         ReferenceMedia,
         Status,
     )
+    from ._core.reference_rules import KindLimit, ReferenceRules
     from ._engine.hooks import AttemptDetails, Hooks, PollDetails, RetryDetails
     from .session import RivyaSession
 
@@ -53,6 +56,7 @@ __all__ = [
     "Answered",
     "ApiDisabled",
     "AttemptDetails",
+    "ChatCapabilities",
     "ConfigurationError",
     "Credits",
     "DeadlineExceeded",
@@ -65,6 +69,7 @@ __all__ = [
     "Hooks",
     "IdempotencyConflict",
     "InsufficientCredits",
+    "KindLimit",
     "Model",
     "ModelParam",
     "NotFound",
@@ -73,8 +78,10 @@ __all__ = [
     "OutcomeUnknown",
     "PollDetails",
     "PollPolicy",
+    "Problem",
     "RateLimited",
     "ReferenceMedia",
+    "ReferenceRules",
     "RetryDetails",
     "RetryPolicy",
     "RivyaError",
@@ -92,15 +99,20 @@ __all__ = [
 ]
 
 _HOMES = {
+    "._core.chat_capabilities": "ChatCapabilities",
     "._core.errors": (
         "Answered ApiDisabled ConfigurationError DeadlineExceeded DecodeError GenerationFailed IdempotencyConflict "
         "InsufficientCredits NotFound NotSent OutcomeUnknown RateLimited RivyaError ScopeDenied ServerError "
         "SessionClosed SessionConflict Unauthorized ValidationFailed WaitError"
     ),
     "._core.generation_request": "GenerationRequest",
+    "._core.model": "Model",
+    "._core.model_param": "ModelParam",
     "._core.outcome": "Outcome",
     "._core.policies": "PollPolicy RetryPolicy Timeouts",
-    "._core.records": ("Credits Generation GenerationError GenerationResult Model ModelParam ReferenceMedia Status"),
+    "._core.problem": "Problem",
+    "._core.records": "Credits Generation GenerationError GenerationResult ReferenceMedia Status",
+    "._core.reference_rules": "KindLimit ReferenceRules",
     "._engine.hooks": "AttemptDetails Hooks PollDetails RetryDetails",
     ".session": "RivyaSession",
 }

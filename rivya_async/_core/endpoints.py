@@ -11,7 +11,8 @@ import attrs
 from . import idempotency, wire
 from .errors import Answered, ConfigurationError, DecodeError, answered_class
 from .message import Request, Response
-from .records import Credits, Generation, ModelList
+from .model import ModelList
+from .records import Credits, Generation
 
 if TYPE_CHECKING:
     from .generation_request import GenerationRequest

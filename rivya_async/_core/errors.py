@@ -25,6 +25,7 @@ import copy
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from .problem import Problem
     from .records import Generation
 
 
@@ -102,7 +103,34 @@ class Answered(RivyaError):
 
 
 class ValidationFailed(Answered):
-    """The job is not valid: model, prompt, params or references. Change it; repeating it changes nothing."""
+    """The job is not valid: model, prompt, params or references. Change it; repeating it changes nothing.
+
+    Found before anything was sent, `status` and `code` are None and `problems` holds every one of them; it is empty
+    where the service refused the job.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        problems: tuple[Problem, ...] = (),
+        status: int | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
+        idempotency_key: str | None = None,
+        request_id: str | None = None,
+        attempts: int = 0,
+    ) -> None:
+        super().__init__(
+            message,
+            status=status,
+            code=code,
+            retry_after=retry_after,
+            idempotency_key=idempotency_key,
+            request_id=request_id,
+            attempts=attempts,
+        )
+        self.problems = problems
 
 
 class Unauthorized(Answered):

@@ -29,7 +29,7 @@ class Status(StrEnum):
 TERMINAL: Final = frozenset({"succeeded", "failed"})
 
 
-def _extra() -> Any:
+def extra_members() -> Any:
     """Members that we do not know: part of what a record equals, not of its hash."""
     return attrs.field(factory=dict, hash=False, kw_only=True)
 
@@ -43,7 +43,7 @@ class GenerationResult:
 
     primary_url: str = ""
     urls: tuple[str, ...] = ()
-    extra: Mapping[str, Any] = _extra()
+    extra: Mapping[str, Any] = extra_members()
 
 
 @attrs.frozen
@@ -52,7 +52,7 @@ class GenerationError:
 
     code: str
     message: str = ""
-    extra: Mapping[str, Any] = _extra()
+    extra: Mapping[str, Any] = extra_members()
 
 
 @attrs.frozen
@@ -74,7 +74,7 @@ class Generation:
     updated_at: datetime | None = None
     result: GenerationResult | None = None
     error: GenerationError | None = None
-    extra: Mapping[str, Any] = _extra()
+    extra: Mapping[str, Any] = extra_members()
 
     @property
     def is_terminal(self) -> bool:
@@ -135,70 +135,8 @@ class ReferenceMedia:
 
 
 @attrs.frozen
-class ModelParam:
-    """One parameter of a model [5]: `type` is `select`, `number`, `text` or `array`, all open strings.
-
-    `options` are strings, also where they look like numbers; the shape is an assumption, so another kind is kept.
-    """
-
-    key: str
-    type: str
-    required: bool = False
-    default: Any = attrs.field(default=None, hash=False)
-    min: Amount | None = None
-    max: Amount | None = None
-    step: Amount | None = None
-    options: tuple[Any, ...] = attrs.field(default=(), hash=False)
-    description: str = ""
-    extra: Mapping[str, Any] = _extra()
-
-
-@attrs.frozen
-class Model:
-    """A model of the catalogue [5]. Whatever the service leaves out or nulls is None or empty."""
-
-    id: str
-    display_name: str = ""
-    category: str = ""
-    runtime: str | None = None
-    base_credits: Amount | None = None
-    billing_type: str | None = None
-    supported_modes: tuple[str, ...] = ()
-    max_prompt_length: int | None = None
-    reference_media: Mapping[str, Any] | None = attrs.field(default=None, hash=False)
-    params: tuple[ModelParam, ...] = ()
-    api_status: str | None = None
-    api_input_status: str | None = None
-    supported_api_inputs: tuple[str, ...] = ()
-    requires_files_api: bool | None = None
-    requires_upload_for_modes: tuple[str, ...] = ()
-    url_input_supported: bool | None = None
-    file_kinds: tuple[str, ...] = ()
-    chat_capabilities: Mapping[str, Any] | None = attrs.field(default=None, hash=False)
-    notices: tuple[Any, ...] = attrs.field(default=(), hash=False)
-    extra: Mapping[str, Any] = _extra()
-
-    @property
-    def is_available(self) -> bool:
-        """Whether the service lets it be called."""
-        return self.api_status == "available"
-
-    def param(self, key: str) -> ModelParam | None:
-        """The parameter of this key, or None."""
-        return next((param for param in self.params if param.key == key), None)
-
-
-@attrs.frozen
-class ModelList:
-    """The whole catalogue, in the service's order [5]."""
-
-    data: tuple[Model, ...]
-    extra: Mapping[str, Any] = _extra()
-
-
-@attrs.frozen
 class Credits:
     """The balance of the account [9]; the same wallet as the web studio."""
 
     current_credits: Amount
-    extra: Mapping[str, Any] = _extra()
+    extra: Mapping[str, Any] = extra_members()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 import attrs
 
 from .errors import ConfigurationError, DecodeError
+from .model_param import ModelParam
 from .records import Amount
 
 if TYPE_CHECKING:
@@ -112,7 +113,26 @@ def converter() -> Converter:
     convert.register_structure_hook_func(_is_mapping, _mapping)
     convert.register_structure_hook_factory(_is_tuple, lambda kind: _tuple_hook(convert, kind))
     convert.register_structure_hook_factory(attrs.has, lambda record: _record_hook(convert, record))
+    convert.register_structure_hook(ModelParam, _param_hook(convert))
     return convert
+
+
+def _param_hook(convert: Converter) -> Callable[[Any, Any], ModelParam]:
+    """Structures a param of the catalogue, whose shape is an assumption: one of another shape spoils no catalogue."""
+    from cattrs import BaseValidationError
+
+    strict = _record_hook(convert, ModelParam)
+
+    def structure_param(value: Any, kind: Any) -> ModelParam:
+        try:
+            param: ModelParam = strict(value, kind)
+        except (BaseValidationError, TypeError):
+            members = value if isinstance(value, dict) else {"key": value}
+            key = members.get("key")
+            return ModelParam(key if isinstance(key, str) else "", extra=members)
+        return param
+
+    return structure_param
 
 
 def _record_hook(convert: Converter, record: type[Any]) -> Callable[[Any, Any], Any]:

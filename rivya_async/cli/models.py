@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Sequence
 
-    from .._core.records import Model, ModelParam
+    from .._core.model import Model
+    from .._core.model_param import ModelParam
     from .jobs import Ledger
     from .output import Output
 

@@ -12,7 +12,8 @@ from .._core.errors import ConfigurationError, ValidationFailed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .._core.records import Model, ModelParam
+    from .._core.model import Model
+    from .._core.model_param import ModelParam
 
 REFERENCES: Final = "referenceMediaItems"
 """A param that the service takes and no catalogue lists."""

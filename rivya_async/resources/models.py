@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 from .._core import endpoints
 from .._core.errors import ConfigurationError, NotFound, RivyaError, copied
+from .._core.model import unknown_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from .._core.records import Model
+    from .._core.model import Model
     from .._engine.engine import Engine
 
 TIME_TO_LIVE: Final = 300.0
@@ -36,20 +36,19 @@ class Models:
         Read once and kept for five minutes; callers at the same time share one request. Raises what any read can
         raise. Safe to cancel.
         """
-        return list((await self._catalogue()).values())
+        return list((await self.catalogue()).values())
 
     async def retrieve(self, model_id: str) -> Model:
         """One model of the catalogue. Raises `NotFound`, with the nearest ids, for a name that it does not hold."""
         if not isinstance(model_id, str):
             raise ConfigurationError(f"a model is named by a string, such as 'z-image', not by {model_id!r}")
-        catalogue = await self._catalogue()
+        catalogue = await self.catalogue()
         if model_id not in catalogue:
-            near = get_close_matches(model_id.lower(), catalogue, n=3, cutoff=0.75)
-            hint = f"did you mean {' or '.join(near)}?" if near else "models.list() shows every id"
-            raise NotFound(f"there is no model {model_id!r}: {hint}", code="not_found")
+            raise NotFound(unknown_model(model_id, catalogue).message, code="not_found")
         return catalogue[model_id]
 
-    async def _catalogue(self) -> dict[str, Model]:
+    async def catalogue(self) -> Mapping[str, Model]:
+        """Every model by its id; see `list`."""
         engine = self._engine()
         loop = asyncio.get_running_loop()
         asked_at = loop.time()

@@ -17,6 +17,9 @@ import attrs
 UNSEEN_RULE_MAX_REFERENCES: Final = 10
 """References that a model takes whose own limit no public page shows; the median of the limits that are known is 2."""
 
+REASONING_EFFORTS: Final = ("default", "minimal", "low", "medium", "high", "xhigh")
+"""Documented values of `reasoning_effort`; that every chat model takes all of them is invented."""
+
 _LISTS: Final = ("supported_modes", "requires_upload_for_modes", "file_kinds", "notices")
 
 
@@ -82,21 +85,42 @@ def load() -> Catalogue:
 
 def read(facts: Mapping[str, Any]) -> Catalogue:
     """The catalogue that these facts describe."""
-    data = [fill(entry) for entry in facts["data"]]
+    data = [fill(entry, facts) for entry in facts["data"]]
     listing = json.dumps({"object": "list", "data": data}).encode()
     return Catalogue({entry["id"]: _model(entry, facts) for entry in data}, listing)
 
 
-def fill(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry with its unknown values filled in as the assumptions say; prompt limits and references stay null."""
+def fill(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry with its unknown values filled in as the assumptions say; a prompt limit stays null."""
     filled = {key: [] if key in _LISTS and value is None else value for key, value in entry.items()}
+    is_chat = filled["category"] == "chat"
     if filled["runtime"] is None:
-        filled["runtime"] = "chat" if filled["category"] == "chat" else "async_task"
+        filled["runtime"] = "chat" if is_chat else "async_task"
     if filled["requires_files_api"] is None:
         filled["requires_files_api"] = filled["api_input_status"] == "requires_files_api"
     if filled["url_input_supported"] is None:
         filled["url_input_supported"] = "url" in filled["supported_api_inputs"]
+    rule = _references(entry, facts)
+    if rule is not None:
+        filled["reference_media"] = _reference_media(entry, facts, rule)
+        filled["file_kinds"] = filled["reference_media"]["file_kinds"]
+    if is_chat and filled["chat_capabilities"] is None:
+        filled["chat_capabilities"] = {
+            "web_search": True,
+            "image_attachments": "file" in filled["supported_api_inputs"],
+            "thoughts": True,
+            "reasoning_efforts": list(REASONING_EFFORTS),
+        }
     return filled
+
+
+def _reference_media(entry: Mapping[str, Any], facts: Mapping[str, Any], rule: References) -> dict[str, Any]:
+    """The rule for references as the listing tells it: what the page states, and what validation holds beyond that."""
+    stated = {"rule": None, "max_files": None, "file_kinds": None, "limits": None, **(entry["reference_media"] or {})}
+    stated["max_files"] = rule.most
+    stated["file_kinds"] = list(dict.fromkeys([*rule.kinds, *rule.beside_video]))
+    caps = facts["reference_caps"].get(entry["id"])
+    return {**stated, "caps": caps} if caps else stated
 
 
 def _model(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> Model:

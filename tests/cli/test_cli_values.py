@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from rivya_async._core.errors import ConfigurationError, ValidationFailed
-from rivya_async._core.records import Model, ModelParam
+from rivya_async._core.model import Model
+from rivya_async._core.model_param import ModelParam
 from rivya_async.cli.values import checked_params, nearest
 
 PARAMS = (

@@ -28,7 +28,8 @@ from rivya_async._core.errors import (
 )
 from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.message import Request, Response
-from rivya_async._core.records import Credits, Generation, Model, ModelList, ReferenceMedia
+from rivya_async._core.model import Model, ModelList
+from rivya_async._core.records import Credits, Generation, ReferenceMedia
 
 NOW = 784_111_777.0
 """Sun, 06 Nov 1994 08:49:37 GMT."""

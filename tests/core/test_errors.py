@@ -33,6 +33,7 @@ from rivya_async._core.errors import (
     WaitError,
     answered_class,
 )
+from rivya_async._core.problem import Problem
 from rivya_async._core.records import Generation
 
 RECORD = Generation(id="task_1", status="failed", model="z-image")
@@ -45,6 +46,7 @@ DETAILS: dict[str, Any] = {
     "status": 429,
     "code": "rate_limited",
     "retry_after": 1.5,
+    "problems": (Problem("params.seed", "range", "seed must be 0 or more, not -1", (0,)),),
     "path": "$.created_at",
     "reason": "it is missing",
     "is_json": False,
@@ -122,7 +124,7 @@ def test_the_drawing_in_the_manual_names_every_error(kind: type[RivyaError]) -> 
 
 @every_error
 def test_an_error_of_nothing_knows_nothing(kind: type[RivyaError]) -> None:
-    bare = {"message": "", "attempts": 0, "path": "$", "reason": "", "is_json": True, "task_id": ""}
+    bare = {"message": "", "attempts": 0, "problems": (), "path": "$", "reason": "", "is_json": True, "task_id": ""}
     assert {name: value for name, value in vars(kind()).items() if value is not None and name in DETAILS} == {
         name: bare[name] for name in inspect.signature(kind).parameters if name in bare
     }

@@ -11,14 +11,13 @@ from typing import Any
 import attrs
 import pytest
 
+from rivya_async._core.model import Model, ModelList
+from rivya_async._core.model_param import ModelParam
 from rivya_async._core.records import (
     Credits,
     Generation,
     GenerationError,
     GenerationResult,
-    Model,
-    ModelList,
-    ModelParam,
     ReferenceMedia,
     Status,
 )

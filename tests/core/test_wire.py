@@ -22,14 +22,13 @@ from hypothesis import strategies as st
 import rivya_async
 from rivya_async._core import wire
 from rivya_async._core.errors import ConfigurationError, DecodeError
+from rivya_async._core.model import Model, ModelList
+from rivya_async._core.model_param import ModelParam
 from rivya_async._core.records import (
     Credits,
     Generation,
     GenerationError,
     GenerationResult,
-    Model,
-    ModelList,
-    ModelParam,
 )
 
 
@@ -216,7 +215,6 @@ REQUIRED: dict[type[Any], dict[str, Any]] = {
     GenerationResult: {},
     GenerationError: {"code": "a"},
     Model: {"id": "a"},
-    ModelParam: {"key": "a", "type": "b"},
     ModelList: {"data": []},
     Credits: {"current_credits": 1},
 }
@@ -225,13 +223,13 @@ OPTIONAL = [
     for record, required in REQUIRED.items()
     for field in attrs.fields(record)
     if field.name not in required and field.name != "extra"
-]
+] + [(ModelParam, field.name) for field in attrs.fields(ModelParam) if field.name not in {"key", "extra"}]
 
 
 @pytest.mark.parametrize(("record", "name"), OPTIONAL)
 @pytest.mark.parametrize("others", [{}, {"unknown": 1}], ids=["alone", "beside-an-unknown"])
 def test_a_null_is_as_good_as_a_member_left_out(record: type[Any], name: str, others: dict[str, Any]) -> None:
-    left_out = REQUIRED[record] | others
+    left_out = REQUIRED.get(record, {"key": "a"}) | others
     assert wire.structure(left_out | {name: None}, record) == wire.structure(left_out, record)
 
 
@@ -334,17 +332,29 @@ def test_a_bad_member_of_a_job_is_named(
         ({"id": "b", "file_kinds": "image"}, "$.data[1].file_kinds"),
         ({"id": "b", "supported_modes": ["a", 2]}, "$.data[1].supported_modes[1]"),
         ({"id": "b", "params": {}}, "$.data[1].params"),
-        ({"id": "b", "params": [None]}, "$.data[1].params[0]"),
-        ({"id": "b", "params": [{"key": "k"}]}, "$.data[1].params[0].type"),
-        ({"id": "b", "params": [{"key": "k", "type": "t", "min": "0"}]}, "$.data[1].params[0].min"),
-        ({"id": "b", "params": [{"key": "k", "type": "t", "required": 1}]}, "$.data[1].params[0].required"),
-        ({"id": "b", "params": [{"key": "k", "type": "t", "options": "5"}]}, "$.data[1].params[0].options"),
     ],
 )
 def test_a_bad_member_of_the_catalogue_is_named(model: Any, path: str) -> None:
     with pytest.raises(DecodeError) as caught:
         wire.decode(json.dumps({"data": [{"id": "a"}, model]}).encode(), ModelList)
     assert caught.value.path == path
+
+
+@pytest.mark.parametrize(
+    ("told", "read"),
+    [
+        ("aspect_ratio", ModelParam("aspect_ratio", extra={"key": "aspect_ratio"})),
+        (None, ModelParam("", extra={"key": None})),
+        ({"name": "k"}, ModelParam("", extra={"name": "k"})),
+        ({"key": "k", "min": "0"}, ModelParam("k", extra={"key": "k", "min": "0"})),
+        ({"key": "k", "required": 1}, ModelParam("k", extra={"key": "k", "required": 1})),
+        ({"key": "k", "options": "5"}, ModelParam("k", extra={"key": "k", "options": "5"})),
+        ({"key": "k", "new": 5}, ModelParam("k", extra={"new": 5})),
+    ],
+)
+def test_a_param_of_another_shape_spoils_no_catalogue(told: Any, read: ModelParam) -> None:
+    body = json.dumps({"data": [{"id": "a", "params": [told, {"key": "seed", "type": "number"}]}]}).encode()
+    assert wire.decode(body, ModelList).data[0].params == (read, ModelParam("seed", "number"))
 
 
 @pytest.mark.parametrize("value", ["[]", "null", "5", '"text"', "true"])

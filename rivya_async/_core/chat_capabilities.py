@@ -1,0 +1,43 @@
+"""What a chat model can do beside talking."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+
+@attrs.frozen
+class ChatCapabilities:
+    """What a chat model can do, as far as the catalogue says [5]: None is what it leaves unsaid.
+
+    `web_search`, `images` (as attachments) and `thoughts` are claims; `reasoning_efforts` are the values that the model
+    takes for `reasoning_effort`. The names in the catalogue are an assumption (`from_catalogue`).
+
+    >>> ChatCapabilities.from_catalogue({"web_search": True}).images is None
+    True
+    """
+
+    web_search: bool | None = None
+    images: bool | None = None
+    reasoning_efforts: tuple[str, ...] | None = None
+    thoughts: bool | None = None
+
+    @classmethod
+    def from_catalogue(cls, stated: Mapping[str, Any] | None) -> ChatCapabilities:
+        """Read `chat_capabilities`; a member of another shape counts as unsaid."""
+        told = stated or {}
+        efforts = told.get("reasoning_efforts")
+        return cls(
+            web_search=_claim(told.get("web_search")),
+            images=_claim(told.get("image_attachments")),
+            reasoning_efforts=tuple(effort for effort in efforts if isinstance(effort, str))
+            if isinstance(efforts, list | tuple)
+            else None,
+            thoughts=_claim(told.get("thoughts")),
+        )
+
+
+def _claim(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None

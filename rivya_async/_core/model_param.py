@@ -1,0 +1,181 @@
+"""One parameter of a model: what its values look like, and what is wrong with one that does not."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import Any, Final
+
+import attrs
+
+from .nearest import hint, nearest
+from .problem import Problem, shown
+from .records import Amount, extra_members
+
+NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+WHOLE: Final = re.compile(r"[+-]?\d+", re.ASCII)
+NUMBER_LETTERS: Final = 400
+"""A longer text is no number that anybody means."""
+
+OFF_STEP: Final = 1e-6
+"""A part of a step by which a value may miss it: floats add up to a little more or less."""
+
+DIALOGUE: Final = "dialogue"
+"""The one array that is documented: lines of `voice` and `text` [6]."""
+
+
+@attrs.frozen
+class ModelParam:
+    """One parameter of a model [5]: `type` is `select`, `number`, `text` or `array`, all open strings.
+
+    `options` come as the catalogue has them; `choices` are the strings that travel, also where they look like numbers.
+    The shape is an assumption: what another shape leaves unsaid is empty, and is not checked.
+
+    >>> ModelParam("duration", "select", options=("5", "10")).coerced(5)
+    '5'
+    """
+
+    key: str
+    type: str = ""
+    required: bool = False
+    default: Any = attrs.field(default=None, hash=False)
+    min: Amount | None = None
+    max: Amount | None = None
+    step: Amount | None = None
+    options: tuple[Any, ...] = attrs.field(default=(), hash=False)
+    description: str = ""
+    extra: Mapping[str, Any] = extra_members()
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The options as they travel; empty where there are none, or one is of a kind that we do not know."""
+        texts = [_text_of(option) for option in self.options]
+        known = tuple(text for text in texts if text is not None)
+        return known if len(known) == len(texts) else ()
+
+    @property
+    def example(self) -> Any:
+        """A value to show: the default, or the first choice; None if there is neither."""
+        return self.default if self.default is not None else next(iter(self.choices), None)
+
+    def coerced(self, value: Any) -> Any:
+        """The value as it must travel, where that is certain; else the value itself."""
+        if self.type == "select" and isinstance(value, int | float):
+            return next((choice for choice in self.choices if _is_same(choice, value)), value)
+        if self.type == "number" and isinstance(value, str):
+            return _number_of(value)
+        return value
+
+    def problems(self, value: Any) -> Iterator[Problem]:
+        """What is wrong with this value."""
+        if value is None:
+            yield self._problem("type", "is None: leave it out")
+        elif self.type == "select":
+            yield from self._select_problems(value)
+        elif self.type == "number":
+            yield from self._number_problems(value)
+        elif self.type == "text" and not isinstance(value, str):
+            yield self._problem("type", f"must be a string, not {shown(value)}")
+        elif self.type == "array":
+            yield from self._array_problems(value)
+
+    def missing(self) -> Problem:
+        """The problem of a job without it."""
+        if self.example is None:
+            return self._problem("missing", "is required")
+        return self._problem("missing", f"is required, such as {self.example!r}", self.example)
+
+    def _problem(self, reason: str, claim: str, *near: Any) -> Problem:
+        return Problem(f"params.{self.key}", reason, f"{self.key} {claim}", near)
+
+    def _select_problems(self, value: Any) -> Iterator[Problem]:
+        if not isinstance(value, str):
+            near = [choice for choice in [self.coerced(value)] if isinstance(choice, str)]
+            yield self._problem("type", f"must be a string, not {shown(value)} {hint(near, self.choices)}", *near)
+        elif self.choices and value not in self.choices:
+            meant = nearest(value, self.choices)
+            yield self._problem("option", f"cannot be {shown(value)} {hint(meant, self.choices)}", *meant)
+
+    def _number_problems(self, value: Any) -> Iterator[Problem]:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
+            near = self.coerced(value)
+            meant = (near,) if isinstance(value, str) and near is not value else ()
+            said = f" {hint(meant, ())}" if meant else ""
+            yield self._problem("type", f"must be a number, not {shown(value)}{said}", *meant)
+        elif self.min is not None and value < self.min:
+            yield self._problem("range", f"must be {self._span()}, not {shown(value)}", self.min)
+        elif self.max is not None and value > self.max:
+            yield self._problem("range", f"must be {self._span()}, not {shown(value)}", self.max)
+        elif self.step is not None and self.step > 0:
+            yield from self._step_problems(value, self.step)
+
+    def _step_problems(self, value: Amount, step: Amount) -> Iterator[Problem]:
+        base = Fraction(self.min or 0)
+        steps = (Fraction(value) - base) / Fraction(step)
+        if abs(steps - round(steps)) <= OFF_STEP:
+            return
+        around = [_plain(base + whole * Fraction(step)) for whole in (math.floor(steps), math.ceil(steps))]
+        meant = [near for near in around if self.max is None or near <= self.max]
+        start = "" if not self.min else f" from {number_text(self.min)}"
+        claim = f"must be in steps of {number_text(step)}{start}, not {shown(value)} {hint(meant, ())}"
+        yield self._problem("step", claim, *meant)
+
+    def _array_problems(self, value: Any) -> Iterator[Problem]:
+        if not isinstance(value, list | tuple):
+            yield self._problem("type", f"must be a list, not {shown(value)}")
+        elif not value and self.required:
+            yield self._problem("missing", "is required: give it at least one line")
+        elif self.key == DIALOGUE:
+            yield from _dialogue_problems(value)
+
+    def _span(self) -> str:
+        if self.min is not None and self.max is not None:
+            return f"from {number_text(self.min)} to {number_text(self.max)}"
+        return f"{number_text(self.min)} or more" if self.min is not None else f"{number_text(self.max or 0)} or less"
+
+
+def _dialogue_problems(lines: Any) -> Iterator[Problem]:
+    for index, line in enumerate(lines):
+        where = f"{DIALOGUE}[{index}]"
+        for name in ("voice", "text"):
+            given = line.get(name) if isinstance(line, Mapping) else None
+            if not isinstance(given, str) or not given:
+                yield Problem(f"params.{where}.{name}", "missing", f"{where} needs a string {name!r}")
+
+
+def number_text(number: Amount) -> str:
+    """A number of the catalogue for people: no exponent, no idle zeros."""
+    return str(number) if isinstance(number, int) else f"{number:.12g}"
+
+
+def _plain(number: Fraction) -> Amount:
+    return int(number) if number.denominator == 1 else round(float(number), 9)
+
+
+def _number_of(text: str) -> Amount | str:
+    """The number that a text says, if none of it is lost; else the text."""
+    if len(text) > NUMBER_LETTERS or NUMBER.fullmatch(text) is None:
+        return text
+    if WHOLE.fullmatch(text) is not None:
+        return int(text)
+    number = float(text)
+    return number if math.isfinite(number) and Fraction(repr(number)) == Fraction(text) else text
+
+
+def _text_of(option: Any) -> str | None:
+    """An option as it travels: a string, be it listed as a number, a boolean or an object with a `value`."""
+    if isinstance(option, Mapping):
+        option = option.get("value")
+    if isinstance(option, bool):
+        return "true" if option else "false"
+    if isinstance(option, int | float):
+        return number_text(option)
+    return option if isinstance(option, str) else None
+
+
+def _is_same(choice: str, value: Amount) -> bool:
+    if isinstance(value, bool):
+        return choice.casefold() == ("true" if value else "false")
+    return _number_of(choice) == value

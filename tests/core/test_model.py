@@ -1,0 +1,489 @@
+"""What the catalogue says of a job: every problem at once, the nearest names, values made to travel, the price."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rivya_async._core.chat_capabilities import ChatCapabilities
+from rivya_async._core.errors import Answered, ConfigurationError, ValidationFailed
+from rivya_async._core.model import REFERENCES, Model, unknown_model
+from rivya_async._core.model_param import ModelParam
+from rivya_async._core.nearest import hint, nearest
+from rivya_async._core.problem import Problem, shown, told
+from rivya_async._core.records import ReferenceMedia
+from rivya_async._core.reference_rules import KindLimit, ReferenceRules
+
+PARAMS = (
+    ModelParam("aspect_ratio", "select", options=("1:1", "16:9", "9:16")),
+    ModelParam("duration", "select", default="5", options=("5", "10")),
+    ModelParam("sound", "select", options=("false", "true")),
+    ModelParam("style", "select", options=("AUTO", "DESIGN")),
+    ModelParam("anything", "select"),
+    ModelParam("cfg_scale", "number", min=0, max=1),
+    ModelParam("guidance", "number", min=1, max=10, step=0.1),
+    ModelParam("frames", "number", step=8),
+    ModelParam("seed", "number", min=0),
+    ModelParam("low", "number", max=9),
+    ModelParam("free", "number"),
+    ModelParam("negative_prompt", "text"),
+    ModelParam("shots", "array"),
+    ModelParam("novel", "a type of tomorrow"),
+)
+LIMITS = [
+    {"kind": "image", "max_size_mb": 10, "mime_types": ["image/png", "image/jpeg"]},
+    {"kind": "video", "max_size_mb": None},
+    {"kind": 5},
+    "?",
+]
+MODEL = Model(
+    "m-1",
+    category="video",
+    api_status="available",
+    base_credits=7,
+    billing_type="FIXED",
+    max_prompt_length=20,
+    params=PARAMS,
+    supported_api_inputs=("text", "file"),
+    reference_media={"max_files": 2, "file_kinds": ["image", "video"], "limits": LIMITS},
+)
+IMAGE = ReferenceMedia("https://rivya.ai/f/1.png", "image")
+VIDEO = ReferenceMedia("https://rivya.ai/f/1.mp4", "video", duration_token="dt_1")
+
+
+def found(params: Any = None, prompt: Any = "A red kite", references: Any = (), model: Model = MODEL) -> list[Problem]:
+    return list(model.problems(prompt, params, references))
+
+
+def the_one(**job: Any) -> Problem:
+    (problem,) = found(**job)
+    return problem
+
+
+# --- params -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("aspect_ratio", "16:9"),
+        ("anything", "goes"),
+        ("cfg_scale", 0),
+        ("cfg_scale", 1.0),
+        ("guidance", 1),
+        ("guidance", 2.3),
+        ("guidance", 0.1 + 0.2 + 1),
+        ("guidance", 10),
+        ("frames", 16),
+        ("frames", -8.0),
+        ("free", -2.5),
+        ("negative_prompt", ""),
+        ("shots", []),
+        ("shots", (1, 2)),
+        ("novel", object()),
+        (REFERENCES, []),
+        (REFERENCES, ()),
+    ],
+)
+def test_values_that_fit(key: str, value: Any) -> None:
+    MODEL.check("A red kite", {key: value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason", "message", "near"),
+    [
+        ("negativePrompt", "x", "unknown", "m-1 has no param 'negativePrompt' (did you mean 'negative_prompt'?)",
+         ("negative_prompt",)),
+        ("aspect_ratio", "16:10", "option", "aspect_ratio cannot be '16:10' (did you mean '1:1' or '16:9'?)",
+         ("1:1", "16:9")),
+        ("style", "design", "option", "style cannot be 'design' (did you mean 'DESIGN'?)", ("DESIGN",)),
+        ("duration", "7", "option", "duration cannot be '7' (there are 5, 10)", ()),
+        ("duration", 5, "type", "duration must be a string, not 5 (did you mean '5'?)", ("5",)),
+        ("duration", 7, "type", "duration must be a string, not 7 (there are 5, 10)", ()),
+        ("sound", False, "type", "sound must be a string, not False (did you mean 'false'?)", ("false",)),
+        ("sound", None, "type", "sound is None: leave it out", ()),
+        ("sound", ["true"], "type", "sound must be a string, not ['true'] (there are false, true)", ()),
+        ("anything", 5, "type", "anything must be a string, not 5 (there are none)", ()),
+        ("cfg_scale", 2, "range", "cfg_scale must be from 0 to 1, not 2", (1,)),
+        ("cfg_scale", -0.5, "range", "cfg_scale must be from 0 to 1, not -0.5", (0,)),
+        ("cfg_scale", "0.5", "type", "cfg_scale must be a number, not '0.5' (did you mean 0.5?)", (0.5,)),
+        ("cfg_scale", "much", "type", "cfg_scale must be a number, not 'much'", ()),
+        ("cfg_scale", True, "type", "cfg_scale must be a number, not True", ()),
+        ("cfg_scale", float("nan"), "type", "cfg_scale must be a number, not nan", ()),
+        ("seed", float("inf"), "type", "seed must be a number, not inf", ()),
+        ("seed", -1, "range", "seed must be 0 or more, not -1", (0,)),
+        ("low", 10, "range", "low must be 9 or less, not 10", (9,)),
+        ("guidance", 2.34, "step", "guidance must be in steps of 0.1 from 1, not 2.34 (did you mean 2.3 or 2.4?)",
+         (2.3, 2.4)),
+        ("frames", 3, "step", "frames must be in steps of 8, not 3 (did you mean 0 or 8?)", (0, 8)),
+        ("negative_prompt", 5, "type", "negative_prompt must be a string, not 5", ()),
+        ("shots", "x", "type", "shots must be a list, not 'x'", ()),
+    ],
+)  # fmt: skip
+def test_values_that_do_not_fit(key: str, value: Any, reason: str, message: str, near: tuple[Any, ...]) -> None:
+    assert the_one(params={key: value}) == Problem(f"params.{key}", reason, message, near)
+
+
+def test_numbers_of_any_length() -> None:
+    MODEL.check("A red kite", {"seed": 10**5000, "low": -(10**5000), "frames": 8 * 10**5000})
+    assert the_one(params={"low": 10**5000}).message == "low must be 9 or less, not so long a value of type int"
+
+
+def test_a_step_that_would_leave_the_range_is_not_offered() -> None:
+    param = ModelParam("x", "number", min=0, max=10, step=4)
+    (problem,) = param.problems(9)
+    assert problem.nearest == (8,)
+    assert list(ModelParam("x", "number", step=0).problems(0.3)) == []
+
+
+def test_a_key_that_is_no_string_and_params_that_are_no_mapping() -> None:
+    assert the_one(params={5: "x"}).where == "params"
+    assert the_one(params=["x"]) == Problem("params", "type", "params must be a mapping, not ['x']")
+
+
+@pytest.mark.parametrize("params", [(), (ModelParam("a"), ModelParam(""))])
+def test_a_model_whose_params_are_not_told_says_nothing_of_keys(params: tuple[ModelParam, ...]) -> None:
+    Model("m", params=params).check(params={"whatever": 1})
+
+
+@pytest.mark.parametrize("given", [{}, {"voice": None}])
+def test_a_required_param_is_asked_for_with_a_value_to_copy(given: dict[str, Any]) -> None:
+    voice = ModelParam("voice", "select", required=True, default="Adam", options=("Adam", "Alice"))
+    model = Model("m", params=(voice,))
+    assert the_one(params=given, model=model) == Problem(
+        "params.voice", "missing", "voice is required, such as 'Adam'", ("Adam",)
+    )
+    assert the_one(params={"voice": "Adan"}, model=model).reason == "option"
+
+
+def test_a_required_param_without_a_value_to_show() -> None:
+    assert ModelParam("url", "text", required=True).missing().message == "url is required"
+    assert ModelParam("x", "select", options=("b",)).missing().nearest == ("b",)
+
+
+@pytest.mark.parametrize(
+    ("options", "choices"),
+    [
+        ((), ()),
+        (("5", "10"), ("5", "10")),
+        ((5, 0.5, True, False), ("5", "0.5", "true", "false")),
+        (({"value": "a", "label": "A"}, {"value": 1}), ("a", "1")),
+        (("a", None), ()),
+        (("a", {"label": "B"}), ()),
+    ],
+)
+def test_choices_are_what_travels(options: tuple[Any, ...], choices: tuple[str, ...]) -> None:
+    assert ModelParam("x", "select", options=options).choices == choices
+
+
+# --- the dialogue -----------------------------------------------------------------------------------------------------
+
+TALK = Model(
+    "talk-1",
+    max_prompt_length=10,
+    supported_api_inputs=("text",),
+    params=(ModelParam("dialogue", "array", required=True),),
+)
+
+
+def test_a_dialogue_makes_the_prompt() -> None:
+    assert not TALK.needs_prompt
+    TALK.check(params={"dialogue": [{"voice": "Adam", "text": "x" * 10}]})
+
+
+@pytest.mark.parametrize(
+    ("lines", "messages"),
+    [
+        ([], ["dialogue is required: give it at least one line"]),
+        ("Hi", ["dialogue must be a list, not 'Hi'"]),
+        ([5], ["dialogue[0] needs a string 'voice'", "dialogue[0] needs a string 'text'"]),
+        ([{"voice": "Adam", "text": ""}], ["dialogue[0] needs a string 'text'"]),
+        (
+            [{"voice": "Adam", "text": "Hello"}, {"voice": 5, "text": "Goodbye"}],
+            ["dialogue[1] needs a string 'voice'", "dialogue has 12 characters, and talk-1 takes at most 10"],
+        ),
+    ],
+)
+def test_lines_of_a_dialogue(lines: Any, messages: list[str]) -> None:
+    assert [problem.message for problem in found({"dialogue": lines}, model=TALK)] == messages
+
+
+# --- the prompt and the model -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prompt", [None, "", " \n"])
+def test_a_prompt_that_is_missing(prompt: str | None) -> None:
+    assert the_one(prompt=prompt) == Problem("prompt", "missing", "prompt is required for m-1")
+
+
+def test_a_prompt_that_is_too_long_or_no_text() -> None:
+    MODEL.check("é" * 20)
+    claim = "prompt has 21 characters, and m-1 takes at most 20"
+    assert the_one(prompt="é" * 21) == Problem("prompt", "length", claim, (20,))
+    assert the_one(prompt=5).reason == "type"
+
+
+def test_a_prompt_is_not_asked_for_where_text_is_no_input() -> None:
+    Model("m", supported_api_inputs=("url",)).check()
+    Model("m").check("x" * 1_000_000)
+
+
+@pytest.mark.parametrize("chat", [Model("talk", category="chat"), Model("talk", runtime="chat")])
+def test_a_chat_model_makes_no_files(chat: Model) -> None:
+    (problem,) = found({"whatever": 1}, prompt=None, model=chat)
+    assert (problem.where, problem.reason) == ("model", "unavailable")
+    assert "session.chat" in problem.message
+
+
+def test_a_model_that_cannot_be_bought_is_told_with_all_else() -> None:
+    soon = Model("soon", api_status="coming_soon", supported_api_inputs=("text",))
+    assert [problem.where for problem in found(prompt="", model=soon)] == ["model", "prompt"]
+    assert "'coming_soon'" in found(model=soon)[0].message
+
+
+def test_a_model_that_nobody_knows() -> None:
+    near = unknown_model("z-imag", ["z-image", "sora-2"])
+    assert near == Problem("model", "unknown", "there is no model 'z-imag' (did you mean 'z-image'?)", ("z-image",))
+    assert "models.list()" in unknown_model("????", ["z-image"]).message
+
+
+# --- references -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("references", "reason", "message"),
+    [
+        ([IMAGE] * 3, "count", "m-1 takes at most 2 references, not 3"),
+        ([ReferenceMedia("u", "audio", duration_token="t")], "kind",
+         "references[0] cannot be of kind 'audio' for m-1 (there are image, video)"),
+        ([ReferenceMedia("u", "vidoe")], "kind",
+         "references[0] cannot be of kind 'vidoe' for m-1 (did you mean 'video'?)"),
+        ([IMAGE, ReferenceMedia("u", "video")], "missing",
+         "references[1] is of kind 'video' and needs the duration token of its upload through the Files API"),
+        ([ReferenceMedia("", "image")], "missing", "references[0] needs a string 'url'"),
+        ([ReferenceMedia("u", "image", mime_type="image/jpg")], "format",
+         "references[0] cannot be 'image/jpg' for m-1 (did you mean 'image/jpeg' or 'image/png'?)"),
+        ([{"url": "u", "kind": "image", "size_bytes": 10_485_761}], "size",
+         "references[0] has 10,485,761 bytes, and m-1 takes at most 10,485,760 for kind 'image'"),
+        ([5], "type", "references[0] must be an object with url and kind, not 5"),
+    ],
+)  # fmt: skip
+def test_references_that_do_not_fit(references: list[Any], reason: str, message: str) -> None:
+    problem = the_one(references=references)
+    assert (problem.reason, problem.message) == (reason, message)
+    items = [each.to_wire() if isinstance(each, ReferenceMedia) else each for each in references]
+    assert the_one(params={REFERENCES: items}) == problem
+
+
+def test_references_that_fit() -> None:
+    MODEL.check("A red kite", references=[IMAGE, VIDEO])
+    fits = {"url": "u", "kind": "image", "size_bytes": 10_485_760, "mimeType": "image/png"}
+    MODEL.check("A red kite", {REFERENCES: (fits,)})
+    MODEL.check("A red kite", references=[ReferenceMedia("u", "video", mime_type="video/x", duration_token="t")])
+
+
+def test_every_problem_of_every_reference_is_told() -> None:
+    assert len(found(references=[{}, IMAGE, 5, VIDEO])) == 4
+
+
+def test_references_stand_in_one_place() -> None:
+    problem = the_one(params={REFERENCES: [IMAGE.to_wire()]}, references=[IMAGE])
+    assert "not both" in problem.message
+    assert the_one(params={REFERENCES: {}}).message == "params.referenceMediaItems must be a list, not {}"
+
+
+def test_a_model_that_takes_none() -> None:
+    text = Model("text-1", supported_api_inputs=("text",))
+    assert text.reference_rules is None
+    assert the_one(references=[IMAGE], model=text) == Problem("references", "count", "text-1 takes no references")
+
+
+def test_a_rule_that_is_not_told_is_not_checked() -> None:
+    model = Model("m", supported_api_inputs=("file",), file_kinds=("image",))
+    model.check(references=[IMAGE] * 99)
+    assert the_one(references=[VIDEO], model=model).reason == "kind"
+    Model("m", reference_media={"novel": True}).check(references=[IMAGE, VIDEO] * 50)
+
+
+HORSE = Model(
+    "horse",
+    reference_media={
+        "max_files": 10,
+        "file_kinds": ["image", "video"],
+        "caps": {"without_video": {"image": 9, "video": "?"}, "with_video": {"image": 5, "video": 1}},
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("references", "message"),
+    [
+        ([IMAGE] * 9, None),
+        ([VIDEO] + [IMAGE] * 5, None),
+        ([IMAGE] * 10, "horse takes at most 9 references of kind 'image', not 10"),
+        ([VIDEO] + [IMAGE] * 6, "horse takes at most 5 references of kind 'image' beside a video, not 6"),
+        ([VIDEO] * 2, "horse takes at most 1 references of kind 'video' beside a video, not 2"),
+    ],
+)
+def test_a_limit_of_each_kind(references: list[ReferenceMedia], message: str | None) -> None:
+    assert [problem.message for problem in found(references=references, model=HORSE)] == [message] * bool(message)
+
+
+@pytest.mark.parametrize("stated", [{}, {"max_files": "2", "file_kinds": "image", "limits": {}, "caps": []}])
+def test_rules_of_another_shape_say_nothing(stated: dict[str, Any]) -> None:
+    assert ReferenceRules.from_catalogue(stated) == ReferenceRules()
+    assert ReferenceRules.from_catalogue({**stated, "max_files": True}) == ReferenceRules()
+
+
+def test_rules_are_read_with_their_units() -> None:
+    rules = MODEL.reference_rules
+    assert rules is not None
+    assert rules.limits["image"] == KindLimit(10 * 1024 * 1024, ("image/png", "image/jpeg"))
+    assert rules.limits["video"] == KindLimit()
+    assert found(references=[IMAGE] * 2, model=Model("m", reference_media={"max_files": 1}))[0].message == (
+        "m takes at most 1 reference, not 2"
+    )
+
+
+# --- the error --------------------------------------------------------------------------------------------------------
+
+
+def test_every_problem_is_told_at_once_and_travels() -> None:
+    slips = {"aspectratio": "1:1", "duration": 6, "seed": -1, "style": "x", "sound": None, "guidance": 1.05, "a": 1}
+    slips["low"] = 10
+    with pytest.raises(ValidationFailed) as raised:
+        MODEL.check("", slips, [ReferenceMedia("u", "audio")])
+    error = raised.value
+    assert isinstance(error, Answered)
+    assert (error.status, error.code, len(error.problems)) == (None, None, 10)
+    lines = str(error).splitlines()
+    assert lines[0] == "this job for m-1 has 10 problems, and nothing was sent:"
+    assert lines[1:] == [f"  {n}. {problem.message}" for n, problem in enumerate(error.problems, 1)]
+    travelled = pickle.loads(pickle.dumps(error))
+    assert (travelled.problems, str(travelled)) == (error.problems, str(error))
+
+
+def test_one_problem_is_one_sentence() -> None:
+    assert told("m", [Problem("prompt", "missing", "prompt is required for m")]) == (
+        "prompt is required for m. Nothing was sent."
+    )
+
+
+def test_a_long_value_makes_no_long_message() -> None:
+    assert len(shown("x" * 10_000)) < 70
+    assert len(the_one(params={"k" * 10_000: "v" * 10_000}).message) < 400
+    assert nearest("x" * 100_000, ["xy"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [(["a"], "(there is a)"), ([], "(there are none)"), ([str(n) for n in range(99)], "10, 11, ...)")],
+)
+def test_without_a_near_name_the_choice_is_shown(known: list[str], said: str) -> None:
+    assert hint(nearest("unlike any", known), known).endswith(said)
+
+
+# --- coerce -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "given_value", "value"),
+    [
+        ("duration", 5, "5"),
+        ("duration", 10.0, "10"),
+        ("duration", 7, 7),
+        ("duration", "5", "5"),
+        ("duration", None, None),
+        ("sound", True, "true"),
+        ("sound", False, "false"),
+        ("sound", 1, 1),
+        ("style", True, True),
+        ("anything", 5, 5),
+        ("cfg_scale", "0.5", 0.5),
+        ("cfg_scale", ".5", 0.5),
+        ("cfg_scale", "1", 1),
+        ("cfg_scale", "1.", 1.0),
+        ("cfg_scale", "-1e-3", -0.001),
+        ("cfg_scale", "0.1000000000000000000001", "0.1000000000000000000001"),
+        ("cfg_scale", "1e400", "1e400"),
+        ("cfg_scale", "1e999999999", "1e999999999"),
+        ("cfg_scale", "nan", "nan"),
+        ("cfg_scale", " 1", " 1"),
+        ("cfg_scale", "1_0", "1_0"),
+        ("cfg_scale", "٣", "٣"),
+        ("cfg_scale", "", ""),
+        ("cfg_scale", True, True),
+        ("seed", "12345678901234567890", 12345678901234567890),
+        ("seed", "9" * 5000, "9" * 5000),
+        ("negative_prompt", 5, 5),
+        ("duratoin", 5, 5),
+        ("novel", "5", "5"),
+    ],
+)
+def test_coercion(key: str, given_value: Any, value: Any) -> None:
+    (coerced,) = MODEL.coerce({key: given_value}).values()
+    assert (coerced, type(coerced)) == (value, type(value))
+
+
+def test_coercion_makes_a_copy_and_refuses_what_is_no_mapping() -> None:
+    params = {"duration": 5}
+    assert MODEL.coerce(params) == {"duration": "5"}
+    assert params == {"duration": 5}
+    assert MODEL.coerce(None) == {}
+    with pytest.raises(ConfigurationError, match="mapping"):
+        MODEL.coerce(["duration"])  # type: ignore[arg-type]
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.integers())
+def test_no_number_is_lost_on_its_way_through_a_string(number: float) -> None:
+    coerced = MODEL.coerce({"free": str(number)})["free"]
+    assert (coerced, type(coerced)) == (number, type(number))
+
+
+# --- the price --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("billing", "base", "price"),
+    [
+        ("FIXED", 7, 7),
+        ("FIXED", 0, 0),
+        ("FIXED", 2.5, 3),
+        ("FIXED", 2.0, 2),
+        ("FIXED", None, None),
+        ("FIXED", -1, None),
+        ("FIXED", float("nan"), None),
+        ("METERED", 7, None),
+        ("TOKEN_BASED", 7, None),
+        (None, 7, None),
+    ],
+)
+def test_the_price_is_told_where_it_is_fixed(billing: str | None, base: float | None, price: int | None) -> None:
+    model = Model("m", billing_type=billing, base_credits=base)
+    assert model.estimate_credits("A red kite", {"duration": "10"}, [IMAGE]) == price
+
+
+# --- chat -------------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_chat_model_can_do() -> None:
+    told_of = {
+        "web_search": True,
+        "image_attachments": False,
+        "thoughts": True,
+        "reasoning_efforts": ["low", 5, "high"],
+    }
+    model = Model("talk", category="chat", chat_capabilities=told_of)
+    assert model.chat == ChatCapabilities(
+        web_search=True, images=False, reasoning_efforts=("low", "high"), thoughts=True
+    )
+    assert Model("m", category="image", chat_capabilities=told_of).chat is None
+
+
+@pytest.mark.parametrize("stated", [None, {}, {"web_search": "yes", "reasoning_efforts": "low", "thoughts": 1}])
+def test_what_the_catalogue_leaves_unsaid_of_a_chat_model(stated: dict[str, Any] | None) -> None:
+    assert Model("talk", category="chat", chat_capabilities=stated).chat == ChatCapabilities()

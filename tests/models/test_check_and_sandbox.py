@@ -1,0 +1,173 @@
+"""The check of the client and the validation of the sandbox: one verdict, but for what the manual says."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rivya_async._core import wire
+from rivya_async._core.model import REFERENCES, Model, ModelList
+from rivya_async._core.model_param import ModelParam
+from rivya_async.sandbox import catalogue
+from rivya_async.sandbox.validation import problems
+
+CATALOGUE = catalogue.load()
+MODELS = wire.decode(CATALOGUE.listing, ModelList).data
+MEDIA = [model for model in MODELS if not model.is_chat]
+
+STRICTER = {"step", "format", "size"}
+"""What the client alone refuses, beside unknown keys: the sandbox lets it pass, as the service may."""
+
+ODD = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=4),
+    st.lists(st.integers() | st.text(max_size=2), max_size=2),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)
+LINES = st.lists(
+    st.fixed_dictionaries(
+        {}, optional={"voice": st.sampled_from(["Adam", "", 5]), "text": st.sampled_from(["Hi.", "", "x" * 2600])}
+    ),
+    max_size=3,
+)
+ITEMS = st.lists(
+    st.fixed_dictionaries(
+        {"url": st.sampled_from(["https://rivya.ai/f/1", "https://rivya.ai/f/2", "https://rivya.ai/f/3", ""])},
+        optional={
+            "kind": st.sampled_from(["image", "image", "image", "video", "audio", "text", 5]),
+            "durationToken": st.sampled_from(["dt_1", "dt_2", "dt_3", ""]),
+            "mimeType": st.sampled_from(["image/png", "image/gif", "video/mp4"]),
+        },
+    )
+    | st.integers(),
+    max_size=12,
+)
+
+
+def values(param: ModelParam) -> st.SearchStrategy[Any]:
+    """Values of which many fit."""
+    if param.choices:
+        return st.one_of(st.sampled_from(param.choices), st.sampled_from(param.choices), ODD)
+    if param.type == "number":
+        low = -1000 if param.min is None else param.min
+        high = low + 1000 if param.max is None else param.max
+        return st.one_of(st.integers(math.ceil(low) - 1, math.floor(high) + 1), st.floats(low, high), ODD)
+    return (LINES if param.type == "array" else st.text(max_size=5)) | ODD
+
+
+@st.composite
+def jobs(draw: st.DrawFn, model: Model) -> dict[str, Any]:
+    """The body of a purchase, right or wrong."""
+    body: dict[str, Any] = {"model": model.id}
+    most = model.max_prompt_length or 100
+    prompt = draw(st.sampled_from(["A red kite", "A red kite", "é" * most, "é" * (most + 1), "", " \n", None, 5]))
+    if prompt is not None:
+        body["prompt"] = prompt
+    params = {}
+    for param in model.params:
+        if draw(st.booleans()) or (param.required and draw(st.integers(0, 9))):
+            params[param.key] = draw(values(param))
+    if draw(st.integers(0, 2)) == 0:
+        params[REFERENCES] = draw(ITEMS | ODD)
+    if draw(st.integers(0, 4)) == 0:
+        params[draw(st.text(min_size=1, max_size=8))] = draw(ODD)
+    return body if draw(st.booleans()) and not params else {**body, "params": params}
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.id)
+def test_the_two_agree_on_every_model(model: Model) -> None:
+    @settings(max_examples=80, deadline=None)
+    @given(jobs(model))
+    def agree(body: dict[str, Any]) -> None:
+        found = list(model.problems(body.get("prompt"), body.get("params")))
+        known = {f"params.{param.key}" for param in model.params}
+        shared = [
+            problem
+            for problem in found
+            if problem.reason not in STRICTER and not (problem.reason == "unknown" and problem.where not in known)
+        ]
+        assert bool(shared) == bool(problems(CATALOGUE, body)), (found, problems(CATALOGUE, body))
+
+    agree()
+
+
+@pytest.mark.parametrize("model", MEDIA, ids=lambda model: model.id)
+def test_what_fits_is_not_touched_and_what_is_touched_is_settled(model: Model) -> None:
+    @settings(max_examples=20, deadline=None)
+    @given(jobs(model))
+    def settled(body: dict[str, Any]) -> None:
+        params = body.get("params", {})
+        coerced = model.coerce(params)
+        assert list(coerced) == list(params)
+        assert repr(model.coerce(coerced)) == repr(coerced)
+        before, after = (
+            {problem.where for problem in model.problems("x", each) if problem.reason == "type"}
+            for each in (params, coerced)
+        )
+        assert after <= before
+        for key, value in params.items():
+            if f"params.{key}" not in before:
+                assert repr(coerced[key]) == repr(value)
+
+    settled()
+
+
+@pytest.mark.parametrize("model", MEDIA, ids=lambda model: model.id)
+def test_values_as_python_says_them_reach_the_sandbox_as_it_wants_them(model: Model) -> None:
+    said: dict[str, Any] = {}
+    meant: dict[str, Any] = {}
+    for param in model.params:
+        if param.type == "number":
+            meant[param.key] = param.max if param.min is None else param.min
+            said[param.key] = str(meant[param.key])
+        for choice in param.choices:
+            if choice in {"true", "false"} or choice.replace(".", "", 1).isdigit():
+                meant[param.key] = choice
+                said[param.key] = (
+                    {"true": True, "false": False}.get(choice) if choice in {"true", "false"} else float(choice)
+                )
+        if param.required and param.key not in said:
+            said[param.key] = [{"voice": "Adam", "text": "Hi."}] if param.type == "array" else param.default
+            meant[param.key] = said[param.key]
+    coerced = model.coerce(said)
+    assert coerced == meant
+    assert [type(value) for value in coerced.values()] == [type(value) for value in meant.values()]
+    model.check("A red kite", coerced)
+    assert problems(CATALOGUE, {"model": model.id, "prompt": "A red kite", "params": coerced}) == []
+
+
+@pytest.mark.parametrize("model", MEDIA, ids=lambda model: model.id)
+def test_the_documented_defaults_pass_the_check(model: Model) -> None:
+    defaults = {param.key: param.default for param in model.params if param.default is not None}
+    if model.id == "elevenlabs-dialogue-v3":
+        defaults["dialogue"] = [{"voice": "Adam", "text": "Hi."}]
+    model.check("A red kite", defaults)
+
+
+def test_the_whole_catalogue_is_here() -> None:
+    assert len(MODELS) == 54
+    assert len(MEDIA) == 51
+
+
+def test_the_sandbox_lists_the_rule_for_references_that_it_holds() -> None:
+    for model in MEDIA:
+        rule, known = model.reference_rules, CATALOGUE.models[model.id].references
+        assert (rule is None) == (known is None), model.id
+        if rule is not None and known is not None:
+            assert rule.max_files == known.most
+            assert set(rule.kinds) == {*known.kinds, *known.beside_video} == set(model.file_kinds)
+
+
+def test_chat_models_and_they_alone_have_chat_capabilities() -> None:
+    for model in MODELS:
+        assert (model.chat is not None) == model.is_chat
+        if model.chat is not None:
+            assert model.chat.images == ("file" in model.supported_api_inputs)
+            assert None not in {model.chat.web_search, model.chat.thoughts, model.chat.reasoning_efforts}
