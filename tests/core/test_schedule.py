@@ -8,11 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rivya_async._core.hazard import BINS, WIDTHS, Curve
 from rivya_async._core.policies import PollPolicy
-from rivya_async._core.schedule import next_delay
+from rivya_async._core.schedule import PRICE, learned_delay, next_delay
 
 draws = st.floats(min_value=0.0, max_value=1.0, exclude_max=True)
 ages = st.floats(min_value=0.0, max_value=1e7)
+stretches = st.floats(min_value=1.0, max_value=1e3)
+curves = st.lists(st.just(0.0) | st.floats(min_value=1e-9, max_value=1e2), min_size=16, max_size=16).map(
+    lambda hazards: Curve([hazards[n * 16 // BINS] for n in range(BINS)])
+)
 
 
 @st.composite
@@ -96,3 +101,55 @@ def test_a_base_below_the_floor_waits_the_floor() -> None:
 def test_a_greater_draw_never_polls_sooner(n: int, one: float, other: float, age: float) -> None:
     low, high = sorted((one, other))
     assert next_delay(PollPolicy(), n, low, age) <= next_delay(PollPolicy(), n, high, age)
+
+
+# --- learned --------------------------------------------------------------------------------------------------------
+
+
+@given(curves, policies(), st.integers(0, 2), draws, st.tuples(ages, stretches))
+def test_a_learned_delay_is_never_below_the_floor_nor_above_the_cap_once_such_jobs_end(
+    curve: Curve, policy: PollPolicy, n: int, u: float, age_and_stretch: tuple[float, float]
+) -> None:
+    age, stretch = age_and_stretch
+    delay = learned_delay(curve, policy, n, u, age, stretch=stretch)
+    assert delay >= policy.floor
+    assert delay <= max(0.0, curve.settled - age) + max(policy.cap * stretch, 0.1 * max(age, curve.settled)) * (
+        1 + 1e-9
+    )
+    if age >= curve.settled:
+        assert delay <= max(policy.cap * stretch, age / 10) * (1 + 1e-9)
+
+
+@given(curves, policies(), st.integers(0, 2), ages, st.tuples(stretches, stretches))
+def test_a_higher_price_never_polls_sooner(
+    curve: Curve, policy: PollPolicy, n: int, age: float, two: tuple[float, float]
+) -> None:
+    low, high = sorted(two)
+    dear = learned_delay(curve, policy, n, 0.3, age, stretch=high)
+    assert learned_delay(curve, policy, n, 0.3, age, stretch=low) <= dear * (1 + 1e-9)
+
+
+@given(curves, policies(), draws, draws, ages)
+def test_only_the_first_poll_depends_on_the_draw(
+    curve: Curve, policy: PollPolicy, one: float, other: float, age: float
+) -> None:
+    low, high = sorted((one, other))
+    assert learned_delay(curve, policy, 0, high, age) <= learned_delay(curve, policy, 0, low, age)
+    assert learned_delay(curve, policy, 1, high, age) == learned_delay(curve, policy, 1, low, age)
+
+
+def test_where_jobs_end_at_random_the_interval_is_that_of_the_books() -> None:
+    """A hazard of 1/50 per second: sqrt(2 * 0.6 * 50) seconds; a stretch makes all of it longer."""
+    curve = Curve([width / 50 for width in WIDTHS])
+    policy = PollPolicy(cap=100.0)
+    interval = math.sqrt(2 * PRICE * 50)
+    assert learned_delay(curve, policy, 1, 0.3, 20.0) == pytest.approx(interval)
+    assert learned_delay(curve, policy, 0, 0.5) == pytest.approx(interval, abs=0.06)
+    assert learned_delay(curve, policy, 1, 0.3, 20.0, stretch=2.0) == pytest.approx(2 * interval)
+
+
+def test_a_job_that_nothing_is_known_of_any_more_is_polled_at_the_cap() -> None:
+    curve = Curve([1.0] * 10 + [0.0] * (BINS - 10))
+    assert learned_delay(curve, PollPolicy(), 3, 0.5, 50.0) == 10.0
+    assert learned_delay(curve, PollPolicy(), 3, 0.5, 500.0) == 50.0
+    assert learned_delay(curve, PollPolicy(), 3, 0.5, 50.0, stretch=3.0) == 30.0

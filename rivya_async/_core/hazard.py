@@ -1,0 +1,89 @@
+"""The ages of jobs in bins, and the curve by which the polls of an open job are placed.
+
+A hazard is how many ends are to be expected of a job that is open throughout a bin. The bins are equally wide on a
+logarithmic scale.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_right
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+YOUNGEST: Final = 0.05
+"""Seconds. The bins begin here; what ends sooner ends in the first."""
+
+STEP: Final = 0.08
+"""A bin's width in the logarithm: each is 8 % wider than the one before."""
+
+BINS: Final = 160
+"""The last bin ends after five hours; what ends later ends in it."""
+
+EDGES: Final = tuple(YOUNGEST * math.exp(STEP * n) for n in range(BINS + 1))
+WIDTHS: Final = tuple(end - begin for begin, end in pairwise(EDGES))
+
+BROAD_SPREAD: Final = 0.8
+"""The spread (sigma of the logarithm) of the durations that are imagined before any is known."""
+
+SETTLED: Final = -math.log1p(-0.25)
+"""The sum of hazards at which a curve is settled: a quarter of the jobs has ended."""
+
+
+def position(age: float) -> float:
+    """Where an age stands on the scale of the bins: in the middle of the fourth is 3.5."""
+    return max(0.0, min(math.log(age / YOUNGEST) / STEP, BINS - 0.001)) if age > 0.0 else 0.0
+
+
+def _broad_hazards() -> tuple[float, ...]:
+    scale = STEP / (BROAD_SPREAD * math.sqrt(2.0))
+    still_open = (math.erfc(scale * (n - BINS)) for n in range(2 * BINS + 1))
+    return tuple(math.log(before / after) for before, after in pairwise(still_open))
+
+
+_BROAD: Final = _broad_hazards()
+
+
+def broad_hazards(median: float) -> Sequence[float]:
+    """The hazards of jobs whose durations spread broadly around this position."""
+    first = BINS - round(median)
+    return _BROAD[first : first + BINS]
+
+
+class Curve:
+    """The integral over the age of sqrt(h), h being the hazard per second; and the age at which it is `settled`."""
+
+    __slots__ = ("_integrals", "settled")
+
+    def __init__(self, hazards: Sequence[float]) -> None:
+        self._integrals = array("d", [0.0])
+        self.settled = EDGES[-1]
+        integral = expected = 0.0
+        for begin, width, hazard in zip(EDGES, WIDTHS, hazards, strict=False):
+            integral += math.sqrt(hazard * width)
+            self._integrals.append(integral)
+            if expected < SETTLED <= expected + hazard:
+                self.settled = begin + width
+            expected += hazard
+
+    def integral(self, age: float) -> float:
+        """The integral from 0 to this age."""
+        n = bisect_right(EDGES, age) - 1
+        if n < 0:
+            return 0.0
+        if n == BINS:
+            return self._integrals[-1]
+        below = self._integrals[n]
+        return below + (self._integrals[n + 1] - below) * (age - EDGES[n]) / WIDTHS[n]
+
+    def age_at(self, integral: float) -> float:
+        """The age at which the integral passes this value; infinity where it never does."""
+        n = bisect_right(self._integrals, integral) - 1
+        if n == BINS:
+            return math.inf
+        below = self._integrals[n]
+        return EDGES[n] + WIDTHS[n] * (integral - below) / (self._integrals[n + 1] - below)
