@@ -6,6 +6,7 @@ contract's section 14.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Final
 
 IDEMPOTENCY_KEY_MAX_LENGTH: Final = 255
@@ -25,3 +26,25 @@ NOT_FOUND_GRACE: Final = 10.0
 
 MAX_RESPONSE_BYTES: Final = 32 * 1024 * 1024
 """Longest JSON answer that we read, in bytes. The whole catalogue has a few hundred kilobytes."""
+
+STRETCHING_PARAMS: Final = (
+    "acceleration",
+    "duration",
+    "duration_seconds",
+    "enable_pro",
+    "image_resolution",
+    "max_images",
+    "mode",
+    "n_frames",
+    "quality",
+    "rendering_speed",
+    "resolution",
+    "size",
+)
+"""The params of the catalogue that we take to change how long a job lasts: its length, its resolution, its quality."""
+
+TYPICAL_SECONDS: Final = MappingProxyType({"image": 15.0, "video": 90.0, "audio": 15.0})
+"""How long a job of a category lasts, for want of better; it fades with the first jobs that are seen to end."""
+
+TYPICAL_SECONDS_OF_ANY: Final = 30.0
+"""The same where the category is not known."""

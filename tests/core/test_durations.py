@@ -1,0 +1,349 @@
+"""Learning how long jobs last: from few jobs, drifting jobs, ten thousand at once, and from what is no duration."""
+
+from __future__ import annotations
+
+import copy
+import heapq
+import json
+import math
+import random
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rivya_async._core.durations import MOST_GROUPS, Durations, group_of
+from rivya_async._core.errors import ConfigurationError
+from rivya_async._core.hazard import BINS, Curve
+from rivya_async._core.policies import PollPolicy
+from rivya_async._core.schedule import PRICE, learned_delay, next_delay
+
+POLICY = PollPolicy()
+
+
+def curve_of(durations: Durations, group: str = "m", category: str | None = None) -> Curve:
+    curve = durations.curve_for(group, category)
+    assert curve is not None
+    return curve
+
+
+def learned(*seconds: float, group: str = "m") -> Durations:
+    durations = Durations()
+    for each in seconds:
+        durations.observe(group, each)
+    return durations
+
+
+def loaded(dump: dict[str, Any]) -> Durations:
+    durations = Durations()
+    durations.load(dump)
+    return durations
+
+
+def spread_around(median: float, sigma: float, count: int, seed: int = 1) -> list[float]:
+    dice = random.Random(seed)
+    return [median * math.exp(sigma * dice.gauss(0.0, 1.0)) for _ in range(count)]
+
+
+def first_poll(durations: Durations, group: str = "m") -> float:
+    return learned_delay(curve_of(durations, group), POLICY, 0, 0.5)
+
+
+# --- groups ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("params", "group"),
+    [
+        (None, "m"),
+        ({}, "m"),
+        ({"seed": 7, "aspect_ratio": "16:9", "prompt": "a kite"}, "m"),
+        ({"duration": "5"}, "m?duration=5"),
+        ({"duration": 5}, "m?duration=5"),
+        ({"resolution": "720P", "duration": 5, "seed": 7}, "m?duration=5&resolution=720p"),
+        ({"n_frames": "10", "size": "high"}, "m?n_frames=10&size=high"),
+        ({"enable_pro": True}, "m?enable_pro=true"),
+        ({"duration_seconds": 2.5}, "m?duration_seconds=2.5"),
+        ({"quality": "a&b=c"}, "m?quality=a%26b%3Dc"),
+        ({"duration": None, "resolution": ["720p"], "mode": {}}, "m"),
+        ({"quality": "x" * 33}, "m"),
+    ],
+)
+def test_jobs_are_grouped_by_what_stretches_them(params: dict[str, Any] | None, group: str) -> None:
+    assert group_of("m", params) == group
+
+
+def test_ten_thousand_jobs_of_a_group_share_its_name() -> None:
+    assert group_of("m", {"duration": 5}) is group_of("m", {"duration": "5"})
+
+
+def test_a_model_without_history_has_no_curve() -> None:
+    durations = learned(10.0, group="other")
+    durations.still_open("m", 5.0)
+    assert durations.curve_for("m") is None
+    assert durations.curve_for("m?duration=5", "video") is None
+
+
+def test_a_new_group_leans_on_its_model_and_then_on_itself() -> None:
+    durations = learned(*spread_around(20.0, 0.1, 60), group="m?duration=5")
+    assert durations.curve_for("m?duration=10") is durations.curve_for("m")
+    durations.still_open("m?duration=10", 25.0)
+    assert durations.curve_for("m?duration=10") is durations.curve_for("m")
+    before = first_poll(durations, "m?duration=10")
+    for each in spread_around(100.0, 0.1, 20):
+        durations.observe("m?duration=10", each)
+    assert first_poll(durations, "m?duration=10") > 3 * before
+    assert first_poll(durations, "m?duration=5") == pytest.approx(before, rel=0.1)
+
+
+def test_jobs_of_a_group_teach_its_model() -> None:
+    assert first_poll(learned(*[60.0] * 20, group="m?duration=5")) > 30.0
+
+
+def test_the_category_says_what_to_expect_while_little_is_known() -> None:
+    assert curve_of(learned(10.0), category="video").settled > curve_of(learned(10.0), category="image").settled
+    assert curve_of(learned(10.0), category="hologram").settled == curve_of(learned(10.0)).settled
+    many = spread_around(10.0, 0.3, 60)
+    assert curve_of(learned(*many), category="video").settled == curve_of(learned(*many), category="image").settled
+
+
+def test_a_curve_is_shared_until_there_is_something_to_learn() -> None:
+    durations = learned(*[10.0] * 40)
+    curve = durations.curve_for("m")
+    for _ in range(9):
+        durations.observe("m", 10.0)
+        assert durations.curve_for("m") is curve
+    for _ in range(7):
+        durations.observe("m", 10.0)
+    assert durations.curve_for("m") is not curve
+
+
+# --- what is no duration --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan, math.inf, -math.inf, 86_400.1, 1e300])
+def test_what_cannot_be_a_duration_is_ignored(seconds: float) -> None:
+    durations = learned(seconds)
+    assert durations.curve_for("m") is None
+    assert durations.dump() == Durations().dump()
+
+
+@pytest.mark.parametrize("seconds", [5e-324, 0.001, 0.05, 20_000.0, 86_400.0])
+def test_the_shortest_and_the_longest_are_taken(seconds: float) -> None:
+    durations = learned(*[seconds] * 20)
+    assert 1.0 <= first_poll(durations) <= 20_000.0
+    assert durations.dump()["groups"]["m"]["ends"] == 20
+
+
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.floats(min_value=0.0, max_value=1e5), st.floats(min_value=0.0, max_value=1e5)),
+        max_size=60,
+    ),
+    st.floats(min_value=0.0, max_value=1e6),
+    st.floats(min_value=0.0, max_value=1.0, exclude_max=True),
+)
+def test_whatever_the_clocks_say_the_delays_keep_their_bounds(
+    seen: list[tuple[bool, float, float]], age: float, u: float
+) -> None:
+    durations = learned(10.0)
+    for ended, seconds, since in seen:
+        (durations.observe if ended else durations.still_open)("m", seconds, since)
+        curve = curve_of(durations)
+        for n in (0, 1):
+            delay = learned_delay(curve, POLICY, n, u, age)
+            assert POLICY.floor <= delay
+            assert delay <= max(0.0, curve.settled - age) + max(POLICY.cap, 0.1 * max(age, curve.settled)) * (1 + 1e-9)
+
+
+# --- what it is worth -----------------------------------------------------------------------------------------------
+
+
+def cost_of(durations: Durations | None, jobs: list[float], seed: int = 2) -> float:
+    """Mean latency and polls of these jobs, one after the other, in seconds."""
+    dice = random.Random(seed)
+    latency = polls = 0.0
+    for seconds in jobs:
+        age, n, u = 0.0, 0, dice.random()
+        while age < seconds:
+            if durations is None:
+                age += next_delay(POLICY, n, dice.random(), age)
+            else:
+                age += learned_delay(curve_of(durations), POLICY, n, u, age)
+            n += 1
+        latency += age - seconds
+        polls += n
+    return (latency + PRICE * polls) / len(jobs)
+
+
+@pytest.mark.parametrize(("sigma", "share"), [(0.3, 0.6), (0.6, 0.75), (1.0, 0.9)])
+def test_what_was_learned_is_better_than_the_backoff(sigma: float, share: float) -> None:
+    durations = learned(*spread_around(30.0, sigma, 20))
+    jobs = spread_around(30.0, sigma, 500, seed=3)
+    assert cost_of(durations, jobs) < share * cost_of(None, jobs)
+
+
+def test_it_follows_a_median_that_doubles() -> None:
+    durations = learned(*spread_around(30.0, 0.2, 200))
+    before = first_poll(durations)
+    first_polls = [before]
+    for each in spread_around(60.0, 0.2, 150):
+        durations.observe("m", each)
+        first_polls.append(first_poll(durations))
+    assert 1.1 * before < first_polls[50] < first_polls[100] < first_polls[150]
+    assert first_polls[150] == pytest.approx(2 * before, rel=0.15)
+
+
+def test_a_job_that_outlasts_all_others_is_still_polled_within_the_cap() -> None:
+    curve = curve_of(learned(*spread_around(20.0, 0.05, 100)))
+    for age in (30.0, 60.0, 99.0):
+        assert learned_delay(curve, POLICY, 5, 0.5, age) <= POLICY.cap
+    for age in (200.0, 1_000.0, 100_000.0):
+        assert learned_delay(curve, POLICY, 5, 0.5, age) <= 0.1 * age
+
+
+def test_a_job_of_minutes_is_left_alone_while_it_cannot_have_ended() -> None:
+    assert first_poll(learned(*spread_around(300.0, 0.2, 50))) > 150.0
+
+
+def burst(durations: Durations, jobs: list[float], *, counts_open: bool) -> None:
+    """All jobs begin at once; each poll tells what it saw."""
+    dice = random.Random(4)
+    queue = [(dice.uniform(2.0, 3.0), 0, number) for number in range(len(jobs))]
+    seen = [0.0] * len(jobs)
+    while queue:
+        age, n, number = heapq.heappop(queue)
+        if age >= jobs[number]:
+            durations.observe("m", jobs[number], seen[number])
+            continue
+        if counts_open:
+            durations.still_open("m", age, seen[number])
+            seen[number] = age
+        curve = durations.curve_for("m")
+        delay = (
+            next_delay(POLICY, n + 1, dice.random(), age) if curve is None else learned_delay(curve, POLICY, 1, 0, age)
+        )
+        heapq.heappush(queue, (age + delay, n + 1, number))
+
+
+def test_many_jobs_at_once_do_not_teach_that_the_last_to_end_are_the_usual_ones() -> None:
+    durations, fooled = Durations(), Durations()
+    jobs = spread_around(30.0, 0.3, 600)
+    burst(durations, jobs, counts_open=True)
+    burst(fooled, jobs, counts_open=False)
+    quarter = sorted(jobs)[150]
+    assert curve_of(durations).settled == pytest.approx(quarter, rel=0.15)
+    assert curve_of(fooled).settled > 1.5 * quarter
+
+
+# --- memory ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_groups_that_were_not_heard_of_for_longest_are_forgotten() -> None:
+    durations = learned(10.0, group="kept")
+    for number in range(2 * MOST_GROUPS):
+        durations.observe(f"m{number}", 10.0)
+        durations.still_open("kept", 5.0)
+    assert len(durations.dump()["groups"]) == MOST_GROUPS
+    assert durations.curve_for("kept") is not None
+    assert durations.curve_for("m0") is None
+
+
+def test_memory_does_not_grow_with_the_jobs() -> None:
+    durations = learned(*spread_around(30.0, 0.5, 100))
+    curve_of(durations)
+    tracemalloc.start()
+    try:
+        for each in spread_around(30.0, 0.5, 2_000):
+            durations.still_open("m", each / 2)
+            durations.observe("m", each, each / 2)
+            curve_of(durations)
+        grown, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert grown < 16_384
+
+
+# --- what outlives a process ----------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "a?duration=5", "b"]), st.floats(min_value=0.01, max_value=1e4))))
+def test_what_was_dumped_and_loaded_is_what_it_was(seen: list[tuple[str, float]]) -> None:
+    durations = Durations()
+    for group, seconds in seen:
+        durations.observe(group, seconds)
+    dump = durations.dump()
+    again = loaded(json.loads(json.dumps(dump)))
+    assert again.dump() == dump
+
+
+def test_a_process_that_starts_warm_polls_as_the_one_before_it() -> None:
+    durations = learned(*spread_around(60.0, 0.3, 50))
+    assert first_poll(loaded(durations.dump())) == pytest.approx(first_poll(durations), rel=0.05)
+
+
+def test_loading_takes_the_place_of_what_was_learned() -> None:
+    durations = learned(10.0, group="old")
+    durations.load(learned(20.0, group="new").dump())
+    assert durations.curve_for("old") is None
+    assert durations.curve_for("new") is not None
+
+
+def test_of_too_many_groups_the_last_are_loaded() -> None:
+    history = learned(10.0).dump()["groups"]["m"]
+    durations = Durations()
+    durations.load({"version": 1, "groups": {f"m{number}": history for number in range(MOST_GROUPS + 1)}})
+    assert list(durations.dump()["groups"]) == [f"m{number}" for number in range(1, MOST_GROUPS + 1)]
+
+
+def changed(**members: Any) -> dict[str, Any]:
+    dump = copy.deepcopy(learned(10.0).dump())
+    dump["groups"]["m"].update(members)
+    return dump
+
+
+@pytest.mark.parametrize(
+    "dump",
+    [
+        None,
+        [],
+        "{}",
+        {},
+        {"groups": {}},
+        {"version": 1},
+        {"version": 1, "groups": []},
+        {"version": 1, "groups": {7: {}}},
+        {"version": 1, "groups": {"": {}}},
+        {"version": 1, "groups": {"m": None}},
+        {"version": 1, "groups": {"m": {}}},
+        changed(ends=None),
+        changed(ends=-1),
+        changed(ends=1.5),
+        changed(ends=True),
+        changed(ends=10**400),
+        changed(open=None),
+        changed(open="12"),
+        changed(open=[0.0] * (BINS + 2)),
+        changed(open=[-0.1]),
+        changed(ended=[math.nan]),
+        changed(ended=[math.inf]),
+        changed(ended=["1"]),
+        changed(ended=[True]),
+        changed(ended={"0": 1.0}),
+    ],
+    ids=lambda dump: f"{dump!r:.40}",
+)
+def test_what_is_no_dump_is_refused_and_changes_nothing(dump: Any) -> None:
+    durations = learned(10.0)
+    before = durations.dump()
+    with pytest.raises(ConfigurationError, match=r"pass what dump\(\) gave"):
+        durations.load(dump)
+    assert durations.dump() == before
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_another_version_is_refused_by_its_name(version: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"of version {version!r}, and this release reads version 1"):
+        Durations().load({"version": version, "groups": {}})
