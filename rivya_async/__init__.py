@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._core.chat_capabilities import ChatCapabilities
+    from ._core.chat_records import ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage
+    from ._core.chat_reply import ChatEvent
     from ._core.errors import (
         Answered,
         ApiDisabled,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
         ServerError,
         SessionClosed,
         SessionConflict,
+        StreamInterrupted,
         Unauthorized,
         ValidationFailed,
         WaitError,
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
         Status,
     )
     from ._core.reference_rules import KindLimit, ReferenceRules
+    from ._engine.chat_stream import ChatStream
     from ._engine.hooks import AttemptDetails, Hooks, PollDetails, RetryDetails
     from .session import RivyaSession
 
@@ -57,6 +61,12 @@ __all__ = [
     "ApiDisabled",
     "AttemptDetails",
     "ChatCapabilities",
+    "ChatCompletion",
+    "ChatCredits",
+    "ChatEvent",
+    "ChatMessage",
+    "ChatSession",
+    "ChatStream",
     "ConfigurationError",
     "Credits",
     "DeadlineExceeded",
@@ -91,8 +101,10 @@ __all__ = [
     "SessionClosed",
     "SessionConflict",
     "Status",
+    "StreamInterrupted",
     "Timeouts",
     "Unauthorized",
+    "Usage",
     "ValidationFailed",
     "WaitError",
     "__version__",
@@ -100,10 +112,12 @@ __all__ = [
 
 _HOMES = {
     "._core.chat_capabilities": "ChatCapabilities",
+    "._core.chat_records": "ChatCompletion ChatCredits ChatMessage ChatSession Usage",
+    "._core.chat_reply": "ChatEvent",
     "._core.errors": (
         "Answered ApiDisabled ConfigurationError DeadlineExceeded DecodeError GenerationFailed IdempotencyConflict "
         "InsufficientCredits NotFound NotSent OutcomeUnknown RateLimited RivyaError ScopeDenied ServerError "
-        "SessionClosed SessionConflict Unauthorized ValidationFailed WaitError"
+        "SessionClosed SessionConflict StreamInterrupted Unauthorized ValidationFailed WaitError"
     ),
     "._core.generation_request": "GenerationRequest",
     "._core.model": "Model",
@@ -113,6 +127,7 @@ _HOMES = {
     "._core.problem": "Problem",
     "._core.records": "Credits Generation GenerationError GenerationResult ReferenceMedia Status",
     "._core.reference_rules": "KindLimit ReferenceRules",
+    "._engine.chat_stream": "ChatStream",
     "._engine.hooks": "AttemptDetails Hooks PollDetails RetryDetails",
     ".session": "RivyaSession",
 }

@@ -20,6 +20,7 @@ from ._core.settings import Settings
 from ._engine.ambient import Ambient
 from ._engine.engine import Engine
 from ._engine.hooks import Hooks
+from .resources.chat import Chat
 from .resources.credits import CreditBalance
 from .resources.generations import FROM_POLICY, FromPolicy, Generations, OnUpdate, as_request
 from .resources.models import Models
@@ -75,6 +76,7 @@ class RivyaSession:
         self._pid = os.getpid()
         self.generations = Generations(self._open_engine, checked_policy("poll", poll, PollPolicy()))
         self.models = Models(self._open_engine)
+        self.chat = Chat(self._open_engine)
         self.credits = CreditBalance(self._open_engine)
         key = self._settings.api_key
         if key is not None and not key.startswith(assumed.API_KEY_PREFIX):
@@ -97,7 +99,8 @@ class RivyaSession:
         """Close gently; does nothing the second time.
 
         Waits end with `SessionClosed`; pauses between attempts end, requests on their way come to their end (at most
-        `Timeouts.total` seconds), and none begins. Downloads are cut. Cancelling it closes the connections at once.
+        `Timeouts.total` seconds, or `Timeouts.chat`), and none begins. Downloads and streams are cut. Cancelling it
+        closes the connections at once.
         """
         engine = self._engine
         if self._closed or engine is None or self._pid != os.getpid():  # what was forked belongs to the parent

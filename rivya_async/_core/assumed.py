@@ -6,6 +6,7 @@ contract's section 14.
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import Final
 
@@ -48,3 +49,12 @@ TYPICAL_SECONDS: Final = MappingProxyType({"image": 15.0, "video": 90.0, "audio"
 
 TYPICAL_SECONDS_OF_ANY: Final = 30.0
 """The same where the category is not known."""
+
+MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
+"""[6] Longest line, and longest data of one event, that we read of an event stream, in bytes."""
+
+TEXT_EVENT: Final = re.compile(r"message|(?!.*(?:thought|thinking|reason)).*(?:delta|chunk|token|content|text)")
+"""[6] Names of the events of a stream that bring text of the answer; `message` is an event without a name."""
+
+DONE: Final = "[DONE]"
+"""[6] Data by which some services end a stream."""

@@ -4,6 +4,7 @@
     ├─ ConfigurationError           wrong arguments or settings; nothing was sent
     ├─ NotSent                      DNS, connect, TLS: nothing was sent, always safe to repeat
     ├─ OutcomeUnknown               sent, no readable answer: repeat only a safe method, or under its key
+    │  └─ StreamInterrupted         a streamed answer broke off: text, session_id, code
     ├─ Answered                     the service said no: status, code, retry_after
     │  ├─ ValidationFailed  Unauthorized  ScopeDenied  InsufficientCredits  NotFound  SessionConflict
     │  ├─ IdempotencyConflict       another body under this key, or the first request is still running
@@ -76,6 +77,31 @@ class OutcomeUnknown(RivyaError):
 
     Repeat a purchase only under its `idempotency_key`.
     """
+
+
+class StreamInterrupted(OutcomeUnknown):
+    """A streamed answer began and broke off; `text` is what came of it before.
+
+    `code` is the service's own, if it said why in the stream. What the turn was charged is not known. If `session_id`
+    is known, `chat.sessions.retrieve` may have the whole answer. Nothing is repeated by itself: what the service does
+    with a second stream under `idempotency_key` is not documented.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        text: str = "",
+        session_id: str | None = None,
+        code: str | None = None,
+        idempotency_key: str | None = None,
+        request_id: str | None = None,
+        attempts: int = 0,
+    ) -> None:
+        super().__init__(message, idempotency_key=idempotency_key, request_id=request_id, attempts=attempts)
+        self.text = text
+        self.session_id = session_id
+        self.code = code
 
 
 class Answered(RivyaError):

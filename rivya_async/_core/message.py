@@ -23,10 +23,13 @@ class Request:
     body: bytes | None = attrs.field(default=None, repr=False)
     idempotency_key: str | None = None
     needs_api_key: bool = True
+    accept: str = "application/json"
+    is_slow: bool = False
+    """Whether the service may work for long before it says anything."""
 
     def headers(self, api_key: str | None) -> dict[str, str]:
         """The headers to send, with the API key if this request needs one."""
-        headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
+        headers = {"Accept": self.accept, "User-Agent": USER_AGENT}
         if self.needs_api_key and api_key is not None:
             headers["Authorization"] = f"Bearer {api_key}"
         if self.body is not None:

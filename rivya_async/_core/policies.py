@@ -132,7 +132,8 @@ class Timeouts:
     """How long one attempt may take, in seconds.
 
     `connect`: until the connection stands. `read`: between two pieces of an answer. `total`: one whole attempt.
-    `upload`, `download`: one whole transfer.
+    `upload`, `download`: one whole transfer. `chat`: one whole answer of a model that is not streamed, in place of
+    `read` and `total`, since nothing comes before it is finished. A stream has no total, only `read`.
 
     >>> Timeouts(read=10).total
     60.0
@@ -143,6 +144,7 @@ class Timeouts:
     total: float = attrs.field(default=60.0, validator=_positive)
     upload: float = attrs.field(default=600.0, validator=_positive)
     download: float = attrs.field(default=600.0, validator=_positive)
+    chat: float = attrs.field(default=600.0, validator=_positive)
 
 
 def _ordered(policy: RetryPolicy | PollPolicy, low: str, high: str) -> None:

@@ -15,7 +15,8 @@ from .._core.errors import ConfigurationError, DecodeError, NotSent, OutcomeUnkn
 from .._core.message import Request, Response
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable
+    from contextlib import AbstractAsyncContextManager
 
     from aiohttp import ClientHandlerType
 
@@ -63,6 +64,8 @@ class AiohttpTransport:
         self._send_timeout = aiohttp.ClientTimeout(
             total=timeouts.total, sock_connect=timeouts.connect, sock_read=timeouts.read
         )
+        self._slow_timeout = aiohttp.ClientTimeout(total=timeouts.chat, sock_connect=timeouts.connect)
+        self._stream_timeout = aiohttp.ClientTimeout(sock_connect=timeouts.connect, sock_read=timeouts.read)
         self._fetch_timeout = aiohttp.ClientTimeout(
             total=timeouts.download, sock_connect=timeouts.connect, sock_read=timeouts.read
         )
@@ -83,7 +86,7 @@ class AiohttpTransport:
                 url,
                 data=request.body,
                 headers=request.headers(self._settings.api_key),
-                timeout=self._send_timeout,
+                timeout=self._slow_timeout if request.is_slow else self._send_timeout,
                 allow_redirects=False,
                 raise_for_status=False,  # whatever the habits of a session that was handed in
                 auto_decompress=True,
@@ -102,23 +105,46 @@ class AiohttpTransport:
         finally:
             del failure  # an error that its own traceback holds would wait for the garbage collector
 
-    @asynccontextmanager
-    async def fetch(self, url: str) -> AsyncIterator[_Fetched]:
+    def fetch(self, url: str) -> AbstractAsyncContextManager[_Fetched]:
         """GET an absolute URL of any host, without the API key, and stream the answer."""
         self._check_open()
         address = _absolute(url)
+        asked = self._http.get(
+            address,
+            timeout=self._fetch_timeout,
+            raise_for_status=False,
+            auto_decompress=True,
+            middlewares=SEND_ONCE,
+        )
+        return self._fetched(asked, address)
+
+    def stream(self, request: Request) -> AbstractAsyncContextManager[_Fetched]:
+        """Send it once and read the answer piece by piece, for as long as there is one now and then."""
+        self._check_open()
+        url = self._origin.with_path(self._prefix + request.path, encoded=True)
+        asked = self._http.request(
+            request.method,
+            url,
+            data=request.body,
+            headers=request.headers(self._settings.api_key),
+            timeout=self._stream_timeout,
+            allow_redirects=False,
+            raise_for_status=False,
+            auto_decompress=True,
+            middlewares=SEND_ONCE,
+        )
+        return self._fetched(asked, url)
+
+    @asynccontextmanager
+    async def _fetched(self, asked: Awaitable[aiohttp.ClientResponse], address: URL) -> AsyncIterator[_Fetched]:
         try:
-            response = await self._http.get(
-                address,
-                timeout=self._fetch_timeout,
-                raise_for_status=False,
-                auto_decompress=True,
-                middlewares=SEND_ONCE,
-            )
+            response = await asked
         except FOREIGN as error:
             failure = sorted_failure(error, address)
         except _Dropped as dropped:
             failure = sorted_failure(dropped.error, address)
+        except asyncio.CancelledError as cancelled:
+            raise cancelled.with_traceback(None)  # noqa: B904 - as in `send`
         else:
             self._fetching.add(response)
             try:
@@ -155,6 +181,16 @@ class _Fetched:
         self._url = url
         self.head = Response(response.status, response.headers, b"")
 
+    async def read(self) -> bytes:
+        content = self._response.content
+        try:
+            return await content.read(CHUNK_BYTES)
+        except FOREIGN as error:
+            if unread := _unread(content, error):
+                return unread  # the next call tells how it broke off
+            failure = sorted_failure(error, self._url)
+        raise failure
+
     async def chunks(self) -> AsyncIterator[bytes]:
         try:
             async for chunk in self._response.content.iter_chunked(CHUNK_BYTES):
@@ -164,6 +200,15 @@ class _Fetched:
         else:
             return
         raise failure
+
+
+def _unread(content: aiohttp.StreamReader, error: Exception) -> bytes:
+    """What had come before the connection broke, which aiohttp hides behind the error."""
+    content.set_exception(None)  # type: ignore[arg-type]
+    try:
+        return content.read_nowait()
+    finally:
+        content.set_exception(error)
 
 
 class _Dropped(Exception):

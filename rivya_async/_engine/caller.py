@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .gate import Gate
     from .hooks import Hooks
     from .scheduler import Scheduler
-    from .transport import Transport
+    from .transport import Sender
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class Caller:
 
     def __init__(
         self,
-        transport: Transport,
+        transport: Sender,
         gate: Gate,
         scheduler: Scheduler,
         *,

@@ -10,6 +10,7 @@ from .downloader import Downloader
 from .gate import Gate
 from .poller import Poller
 from .scheduler import Scheduler
+from .streamer import Opening, Streamer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,9 +41,10 @@ class Engine:
         self.loop = asyncio.get_running_loop()
         self.transport = transport
         self._scheduler = Scheduler(self.loop)
+        gate = Gate(max_connections, self._scheduler)
         self.caller = Caller(
             transport,
-            Gate(max_connections, self._scheduler),
+            gate,
             self._scheduler,
             settings=settings,
             retry=retry,
@@ -50,15 +52,28 @@ class Engine:
             hooks=hooks,
         )
         self.poller = Poller(self.caller, self._scheduler, max_polls=max_connections)
+        self._opener = Caller(
+            Opening(transport),
+            gate,
+            self._scheduler,
+            settings=settings,
+            retry=retry,
+            ambient=ambient,
+            hooks=hooks,
+        )
+        self._streams = Gate(max_connections, self._scheduler)
+        self.streamer = Streamer(self._opener, self._streams)
         self._downloads = Gate(MAX_DOWNLOADS, self._scheduler)
         self.downloader = Downloader(transport, self._downloads, retry, ambient)
 
     async def aclose(self) -> None:
         """Begin nothing, release the waits, let the requests in flight end, then close the connections.
 
-        Downloads are cut: they cost nothing, and may be begun anew.
+        Downloads are cut: they cost nothing, and may be begun anew. So are streams: nobody knows how long they go on.
         """
         self.caller.close()
+        self._opener.close()
+        self._streams.close()
         self._downloads.close()
         try:
             await self.poller.aclose()

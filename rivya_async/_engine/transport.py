@@ -21,20 +21,32 @@ class Fetched(Protocol):
         """Status and headers; the body is empty."""
         ...
 
+    async def read(self) -> bytes:
+        """The next piece of the body, empty at its end. Raises `OutcomeUnknown` where it breaks off."""
+        ...
+
     def chunks(self) -> AsyncIterator[bytes]:
         """The body, piece by piece. Raises `OutcomeUnknown` where it breaks off."""
         ...
 
 
-class Transport(Protocol):
-    """What the engine needs of a network."""
+class Sender(Protocol):
+    """What a caller needs of a network."""
 
     async def send(self, request: Request) -> Response:
         """Send it once and read the answer to its end."""
         ...
 
+
+class Transport(Sender, Protocol):
+    """What the engine needs of a network."""
+
     def fetch(self, url: str) -> AbstractAsyncContextManager[Fetched]:
         """GET an absolute URL of any host, without the API key, and stream the answer."""
+        ...
+
+    def stream(self, request: Request) -> AbstractAsyncContextManager[Fetched]:
+        """Send it once and read the answer piece by piece, for as long as there is one now and then."""
         ...
 
     async def aclose(self) -> None:

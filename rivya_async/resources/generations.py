@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from .._core import endpoints
-from .._core.errors import ConfigurationError, RivyaError, WaitError
+from .._core.carrying import Carrying
+from .._core.errors import ConfigurationError, WaitError
 from .._core.generation_request import GenerationRequest
 from .._core.outcome import Outcome, unwrapped
 from .._core.policies import PollPolicy, checked_policy, checked_timeout
@@ -18,8 +19,6 @@ from .._core.records import Generation, ReferenceMedia
 from .._engine.fan_out import fan_out
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from .._engine.engine import Engine
 
 OnUpdate = Callable[[Generation], Awaitable[None] | None]
@@ -62,10 +61,10 @@ class Generations:
             client_request_id=client_request_id,
             idempotency_key=idempotency_key,
         )
-        with _Carrying(job.idempotency_key):
+        with Carrying(job.idempotency_key):
             engine = self._engine()
         key = _key_of(job, engine)
-        with _Carrying(key):
+        with Carrying(key):
             return await self._buy(engine, job, key, deadline=None)
 
     async def retrieve(self, task_id: str) -> Generation:
@@ -101,13 +100,13 @@ class Generations:
         on_update: OnUpdate | None = None,
     ) -> Generation:
         """Buy a job and wait for it; see `RivyaSession.generate`."""
-        with _Carrying(job.idempotency_key):
+        with Carrying(job.idempotency_key):
             policy = checked_policy("poll", poll, self._poll)
             _check_listener(on_update)
             deadline = self._deadline(timeout, policy)
             engine = self._engine()  # also after the purchase: a session that closes meanwhile must not lose the job
         key = _key_of(job, engine)
-        with _Carrying(key):
+        with Carrying(key):
             bought = await self._buy(engine, job, key, deadline=deadline)
             try:
                 if on_update is not None and not bought.is_terminal:
@@ -206,7 +205,7 @@ def as_request(
 ) -> GenerationRequest:
     """The request that the arguments of a submit describe: itself, or made of a model and a prompt."""
     if not isinstance(model, GenerationRequest):
-        with _Carrying(idempotency_key):
+        with Carrying(idempotency_key):
             return GenerationRequest(
                 model,
                 prompt,
@@ -220,27 +219,6 @@ def as_request(
             "give either a GenerationRequest or its parts: only idempotency_key may stand beside it"
         )
     return model if idempotency_key is None else attrs.evolve(model, idempotency_key=idempotency_key)
-
-
-class _Carrying:
-    """Every error in here carries the key of the purchase: with it, the very same purchase can be repeated.
-
-    No generator with `contextmanager`, which would weigh half a kilobyte per waiting job.
-    """
-
-    __slots__ = ("_key",)
-
-    def __init__(self, key: str | None) -> None:
-        self._key = key
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if isinstance(error, RivyaError) and error.idempotency_key is None:
-            error.idempotency_key = self._key
 
 
 def _key_of(job: GenerationRequest, engine: Engine) -> str:

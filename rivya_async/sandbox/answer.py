@@ -8,6 +8,7 @@ from typing import Final
 
 import attrs
 
+from .event_stream import Ending, Pieces
 from .refused import NO_HEADERS, Refused
 
 JSON_TYPE: Final = "application/json"
@@ -16,13 +17,18 @@ HTML_TYPE: Final = "text/html; charset=utf-8"
 
 @attrs.frozen
 class Answer:
-    """Status, whole body, content type and further headers. `task_id`: the task that it speaks of, where known."""
+    """Status, whole body, content type and further headers. `task_id`: the task that it speaks of, where known.
+
+    `pieces`: the body is sent in these, and ends as `ending` says.
+    """
 
     body: bytes
     status: int = 200
     content_type: str = JSON_TYPE
     headers: Mapping[str, str] = NO_HEADERS
     task_id: str | None = None
+    pieces: Pieces = attrs.field(default=(), repr=False)
+    ending: Ending = "whole"
 
     def with_headers(self, more: Mapping[str, str]) -> Answer:
         """This answer with more headers; one of the same name, in any case, takes the place of the old one."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any, Final
@@ -12,6 +11,8 @@ import attrs
 from . import idempotency, openapi, results
 from .answer import Answer
 from .catalogue import Catalogue, load
+from .chat_desk import ChatDesk
+from .once import once
 from .received import Received
 from .refused import Refused
 from .routes import Route
@@ -34,7 +35,11 @@ class Api:
     catalogue: Catalogue = attrs.field(factory=load)
     memory: idempotency.Memory = attrs.field(factory=idempotency.Memory)
     shelf: results.Shelf = attrs.field(factory=results.Shelf)
+    chat: ChatDesk = attrs.field(init=False)
     _looks: dict[str, tuple[str, Answer]] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self.chat = ChatDesk(self.world, self.received, self.catalogue, self.memory, _no_file)
 
     async def models(self, _: Visit) -> Answer:
         """GET /models."""
@@ -52,28 +57,9 @@ class Api:
     async def create(self, visit: Visit) -> Answer:
         """POST /generations: replay what is stored under the key, or buy."""
         body, canonical = parse(await visit.read())
-        scope = self._scope(visit)
-        if scope is None:
-            return self._buy(visit, body)
-        fingerprint = hashlib.sha256(canonical).digest()
-        stored = self.memory.claim(scope, fingerprint, visit.now)
-        if stored is not None:
-            visit.task_id = stored.task_id
-            return stored
-        visit.claimed = scope
-        answer = self._buy(visit, body)
-        self.memory.keep(scope, fingerprint, answer, visit.now)
-        return answer
+        return await once(self.memory, visit, canonical, lambda: self._buy(visit, body))
 
-    def _scope(self, visit: Visit) -> idempotency.Scope | None:
-        key = visit.idempotency_key
-        if key is None or visit.route is None:
-            return None
-        if not 1 <= len(key) <= idempotency.MAX_LENGTH:
-            raise Refused("validation_failed", f"Idempotency-Key has 1 to {idempotency.MAX_LENGTH} characters.")
-        return visit.account_id, visit.route.name, key
-
-    def _buy(self, visit: Visit, body: dict[str, Any]) -> Answer:
+    async def _buy(self, visit: Visit, body: dict[str, Any]) -> Answer:
         found = problems(self.catalogue, body)
         if found:
             raise Refused("validation_failed", " ".join(found[:SHOWN_PROBLEMS]))
@@ -110,11 +96,19 @@ class Api:
         return results.partial(await self.shelf.fetch(task, visit.arguments["name"]), visit.request)
 
 
+def _no_file(_account_id: str, _file_id: str) -> None:
+    """The kind of a file: there are none yet."""
+
+
 ROUTES: Final = (
     Route("GET /api/v1/models", None, Api.models),
     Route("GET /api/v1/openapi.json", None, Api.openapi),
     Route("POST /api/v1/generations", "generations:create", Api.create),
     Route("GET /api/v1/generations/{task_id}", "generations:read", Api.read),
+    Route("POST /api/v1/chat/completions", "chat:create", lambda api, visit: api.chat.complete(visit)),
+    Route("POST /api/v1/chat/completions/stream", "chat:create", lambda api, visit: api.chat.stream(visit)),
+    Route("GET /api/v1/chat/sessions", "chat:read", lambda api, visit: api.chat.sessions(visit)),
+    Route("GET /api/v1/chat/sessions/{session_id}", "chat:read", lambda api, visit: api.chat.session(visit)),
     Route("GET /api/v1/credits", "credits:read", Api.credits),
     Route("GET /results/{task_id}/{name}", None, Api.result),
 )

@@ -57,6 +57,7 @@ class Model:
     max_prompt_length: int | None
     params: tuple[Param, ...]
     references: References | None
+    takes_files: bool
 
     @property
     def is_chat(self) -> bool:
@@ -133,6 +134,7 @@ def _model(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> Model:
         max_prompt_length=entry["max_prompt_length"],
         params=tuple(_param(param) for param in entry["params"]),
         references=_references(entry, facts),
+        takes_files="file" in entry["supported_api_inputs"],
     )
 
 

@@ -6,13 +6,16 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
+from typing import Final
 
 from aiohttp import web
 
 from . import keys
 from .answer import Answer, refusal
 from .app import ROUTES, Api
+from .event_stream import Comment, Ending, Piece
 from .fault import Fault, alter
 from .faults import Faults
 from .rate_limit import RateLimit
@@ -20,6 +23,12 @@ from .received import Request
 from .refused import Refused
 from .routes import Table
 from .visit import Visit
+
+SHORTEST_PAUSE: Final = 0.001
+"""Seconds: a shorter pause between two pieces is none, since no timer is that punctual."""
+
+STALL_LOOK: Final = 0.02
+"""Seconds between two looks whether anybody still waits for a stream that says nothing more."""
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +57,14 @@ class Door:
             if fault is None:
                 answer = await self._act(visit)
                 status = answer.status
-                return _response(answer)
+                return await _sent(visit, answer)
             response, status = await self._misbehave(visit, fault)
             return response
         finally:
             self._leave(visit, name, arrived_at, status)
 
     def _leave(self, visit: Visit, route: str | None, arrived_at: float, status: int | None) -> None:
+        visit.end()
         if visit.claimed is not None:
             self._api.memory.release(visit.claimed)
         request = visit.request
@@ -111,11 +121,44 @@ class Door:
             return web.Response(), None
         answer = alter(answer, fault, self._request_id())
         if fault.truncate is None:
-            return _response(answer), answer.status
+            return await _sent(visit, answer), answer.status
         if transport is not None:
             transport.write(_cut(answer, fault.truncate))
             transport.close()
         return web.Response(), answer.status
+
+
+async def _sent(visit: Visit, answer: Answer) -> web.StreamResponse:
+    if not answer.pieces:
+        return _response(answer)
+    response = web.StreamResponse(
+        status=answer.status,
+        headers={"Content-Type": answer.content_type, "Cache-Control": "no-cache", **answer.headers},
+    )
+    *others, last = answer.pieces
+    with suppress(ConnectionError):  # nobody listens any more, and the answer is bought all the same
+        await response.prepare(visit.request)
+        for piece in others:
+            await _write(response, piece)
+        if answer.ending == "whole":
+            visit.end()  # before anybody can know that the turn is over
+        await _write(response, last)
+        await _end(visit, answer.ending)
+    return response
+
+
+async def _write(response: web.StreamResponse, piece: Piece | Comment) -> None:
+    if piece.after >= SHORTEST_PAUSE:
+        await asyncio.sleep(piece.after)
+    await response.write(piece.encode())
+
+
+async def _end(visit: Visit, ending: Ending) -> None:
+    transport = visit.request.transport
+    if ending == "cut" and transport is not None:
+        transport.abort()
+    while ending == "stall" and transport is not None and not transport.is_closing():  # noqa: ASYNC110  no event tells
+        await asyncio.sleep(STALL_LOOK)
 
 
 def _response(answer: Answer) -> web.Response:

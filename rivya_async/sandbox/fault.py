@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
@@ -9,9 +10,16 @@ from typing import Final
 import attrs
 
 from .answer import HTML_TYPE, JSON_TYPE, Answer, envelope
+from .event_stream import SHAPES, Ending, Piece, encode, first_events
 from .refused import NO_HEADERS, code_of
 
 API_PREFIX: Final = "/api/v1/"
+
+TOLD_TO: Final = "The sandbox was told to answer this."
+
+ENDINGS: Final[Mapping[str | None, Ending]] = {"cut": "cut", "stall": "stall"}
+
+STREAMS: Final = {"cut", "error", "stall", "end"}
 
 SHOWN_BYTES: Final = 80
 """Bytes of a body that the repr of a fault shows."""
@@ -55,6 +63,10 @@ class Fault:
     - `delay`: seconds, real ones, before the answer or the drop.
     - `drop`: the connection is cut with no answer.
     - `truncate`: all headers, Content-Length included, then so many bytes of the body, then the connection is closed.
+    - `stream`: what becomes of a streamed answer `after_events` events, or of all but its last if that is left out:
+      "cut" drops the connection, "error" sends an error event with `code`, "stall" says nothing more, "end" ends it.
+    - `shape`: a streamed answer in another shape: one of "delta.content", "delta.text", "content", "text", "unnamed",
+      "done" (`[DONE]` after the last event), "done only" (`[DONE]` in its place, no names).
     - `act`: True: the server acts first (a purchase is really made), then the fault hits. False: an answer or drop
       replaces the action. With a mere delay: wait after, or before, acting.
 
@@ -75,6 +87,9 @@ class Fault:
     drop: bool = False
     act: bool = False
     truncate: int | None = None
+    stream: str | None = None
+    after_events: int | None = None
+    shape: str | None = None
 
     def __attrs_post_init__(self) -> None:
         for is_nonsense, complaint in _RULES:
@@ -103,11 +118,25 @@ def alter(answer: Answer, fault: Fault, request_id: str) -> Answer:
     if fault.status is not None:
         answer = attrs.evolve(answer, status=fault.status)
     if fault.replaces_answer:
-        answer = attrs.evolve(answer, body=_body(answer.status, fault, request_id), content_type=JSON_TYPE, headers={})
+        answer = attrs.evolve(
+            answer, body=_body(answer.status, fault, request_id), content_type=JSON_TYPE, headers={}, pieces=()
+        )
         if answer.body.lstrip()[:1] == b"<":
             answer = attrs.evolve(answer, content_type=HTML_TYPE)
+    if answer.pieces:
+        answer = _streamed(answer, fault, request_id)
     wish = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
     return answer.with_headers({**wish, **fault.headers})
+
+
+def _streamed(answer: Answer, fault: Fault, request_id: str) -> Answer:
+    pieces = answer.pieces if fault.shape is None else SHAPES[fault.shape](answer.pieces)
+    if fault.stream is not None:
+        pieces = first_events(pieces, fault.after_events)
+    if fault.stream == "error":
+        code = fault.code or "internal_error"
+        pieces += (Piece("error", json.loads(envelope(code, TOLD_TO, request_id))),)
+    return attrs.evolve(answer, pieces=pieces, body=encode(pieces), ending=ENDINGS.get(fault.stream, "whole"))
 
 
 def _body(status: int, fault: Fault, request_id: str) -> bytes:
@@ -115,11 +144,15 @@ def _body(status: int, fault: Fault, request_id: str) -> bytes:
         return fault.body
     if status < 400:  # noqa: PLR2004  a redirect
         return b""
-    return envelope(fault.code or code_of(status), "The sandbox was told to answer this.", request_id)
+    return envelope(fault.code or code_of(status), TOLD_TO, request_id)
+
+
+def _members(fault: Fault) -> tuple[object, ...]:
+    return fault.status, fault.code, fault.body, fault.retry_after, fault.truncate, fault.stream, fault.shape
 
 
 def _answers(fault: Fault) -> bool:
-    return any(value is not None for value in (fault.status, fault.code, fault.body, fault.retry_after, fault.truncate))
+    return any(value is not None for value in _members(fault))
 
 
 def _has_line_break(fault: Fault) -> bool:
@@ -132,7 +165,15 @@ _RULES: tuple[tuple[Callable[[Fault], bool], str], ...] = (
     (lambda f: f.rate is not None and not 0 <= f.rate <= 1, "rate is a probability from 0 to 1"),
     (lambda f: f.times is not None and f.times < 1, "times is at least 1"),
     (lambda f: f.status is not None and not 200 <= f.status <= 599, "status is from 200 to 599"),  # noqa: PLR2004
-    (lambda f: f.code is not None and (f.status or 0) < 400, "a code needs a status of 400 or more"),  # noqa: PLR2004
+    (
+        lambda f: f.code is not None and (f.status or 0) < 400 and f.stream != "error",  # noqa: PLR2004
+        'a code needs a status of 400 or more, or stream="error"',
+    ),
+    (lambda f: f.stream is not None and f.stream not in STREAMS, f"stream is one of {', '.join(sorted(STREAMS))}"),
+    (lambda f: f.shape is not None and f.shape not in SHAPES, f"shape is one of {', '.join(SHAPES)}"),
+    (lambda f: f.after_events is not None and f.stream is None, "after_events belongs to stream"),
+    (lambda f: f.after_events is not None and f.after_events < 0, "after_events counts from 0"),
+    (lambda f: bool(f.stream or f.shape) and f.replaces_answer, "an answer that is replaced is not streamed"),
     (lambda f: f.code is not None and f.body is not None, "code and body exclude each other"),
     (lambda f: not 0 <= f.delay < math.inf, "delay is a number of seconds"),
     (lambda f: f.truncate is not None and f.truncate < 0, "truncate is a number of bytes"),
@@ -140,6 +181,6 @@ _RULES: tuple[tuple[Callable[[Fault], bool], str], ...] = (
     (_has_line_break, "a header has no line breaks"),
     (
         lambda f: not (f.drop or f.delay or _answers(f) or f.headers),
-        "this fault does nothing: give status, body, headers, retry_after, delay, drop or truncate",
+        "this fault does nothing: give status, body, headers, retry_after, delay, drop, truncate, stream or shape",
     ),
 )

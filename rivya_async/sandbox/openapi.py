@@ -124,6 +124,47 @@ SCHEMAS: Final = {
         file_kinds=STRINGS,
     ),
     "ModelList": _object("object data", object={"const": "list"}, data={"type": "array", "items": _ref("Model")}),
+    "ChatRequest": _object(
+        "model message",
+        model=STRING,
+        message=STRING,
+        session_id=STRING,
+        attachments={"type": "array", "items": _object("file_id", file_id=STRING)},
+        enable_web_search={"type": "boolean"},
+        include_thoughts={"type": "boolean"},
+        reasoning_effort={"enum": ["default", "minimal", "low", "medium", "high", "xhigh"]},
+        client_request_id={"type": "string", "maxLength": 128},
+    ),
+    "ChatCompletion": _object(
+        "id object session_id model created_at message usage credits",
+        id=STRING,
+        object={"const": "chat.completion"},
+        session_id=STRING,
+        model=STRING,
+        created_at=INSTANT,
+        message=_object("id role content", id=STRING, role=STRING, content=STRING),
+        usage=_object(
+            "input_tokens output_tokens total_tokens",
+            input_tokens=INTEGER,
+            output_tokens=INTEGER,
+            total_tokens=INTEGER,
+        ),
+        credits=_object("reserved final", reserved=INTEGER, final=INTEGER),
+    ),
+    "ChatMessage": _object("id role content created_at", id=STRING, role=STRING, content=STRING, created_at=INSTANT),
+    "ChatSession": _object(
+        "id object model title created_at updated_at",
+        id=STRING,
+        object={"const": "chat.session"},
+        model=STRING,
+        title=STRING,
+        created_at=INSTANT,
+        updated_at=INSTANT,
+        messages={"type": "array", "items": _ref("ChatMessage")},
+    ),
+    "ChatSessionList": _object(
+        "object data", object={"const": "list"}, data={"type": "array", "items": _ref("ChatSession")}
+    ),
     "ErrorEnvelope": _object(
         "error",
         error=_object(
@@ -133,6 +174,12 @@ SCHEMAS: Final = {
             requestId=STRING,
         ),
     ),
+}
+
+KEY_HEADER: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
 }
 
 OPERATIONS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -149,9 +196,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Any]]] = {
     "POST /api/v1/generations": {
         "id": "createGeneration",
         "summary": "Order an image, a video or a sound.",
-        "parameters": [
-            {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "minLength": 1, "maxLength": 255}}
-        ],
+        "parameters": [KEY_HEADER],
         "body": _ref("GenerationRequest"),
         "answer": _content("The queued generation, or the stored answer of a replayed key.", _ref("Generation")),
     },
@@ -159,6 +204,35 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Any]]] = {
         "id": "getGeneration",
         "summary": "One generation as it stands now.",
         "answer": _content("The generation.", _ref("Generation")),
+    },
+    "POST /api/v1/chat/completions": {
+        "id": "createChatCompletion",
+        "summary": "Ask a chat model.",
+        "parameters": [KEY_HEADER],
+        "body": _ref("ChatRequest"),
+        "answer": _content("The answer, or the stored one of a replayed key.", _ref("ChatCompletion")),
+    },
+    "POST /api/v1/chat/completions/stream": {
+        "id": "streamChatCompletion",
+        "summary": "Ask a chat model, answered in pieces.",
+        "parameters": [KEY_HEADER],
+        "body": _ref("ChatRequest"),
+        "answer": _content(
+            "Events message.started, message.delta and message.completed, or error.", STRING, "text/event-stream"
+        ),
+    },
+    "GET /api/v1/chat/sessions": {
+        "id": "listChatSessions",
+        "summary": "The account's chat sessions, the newest first.",
+        "parameters": [
+            {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}}
+        ],
+        "answer": _content("The sessions.", _ref("ChatSessionList")),
+    },
+    "GET /api/v1/chat/sessions/{session_id}": {
+        "id": "getChatSession",
+        "summary": "One chat session with its messages.",
+        "answer": _content("The session.", _ref("ChatSession")),
     },
     "GET /api/v1/credits": {
         "id": "getCredits",

@@ -84,12 +84,12 @@ class Received:
 
     @property
     def purchases(self) -> int:
-        """How many tasks were made, and paid for."""
+        """How many tasks and chat turns were made, and paid for."""
         return self._purchases
 
     @property
     def purchases_by_key(self) -> Mapping[str, int]:
-        """How many tasks each Idempotency-Key made. Any value above 1 is something bought twice."""
+        """How many tasks and chat turns each Idempotency-Key made. Any value above 1 is something bought twice."""
         return MappingProxyType(self._purchases_by_key)
 
     @property

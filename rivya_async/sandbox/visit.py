@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -28,12 +28,19 @@ class Visit:
     body: bytes | None = None
     task_id: str | None = None
     claimed: idempotency.Scope | None = None
+    at_the_end: Callable[[], None] | None = None
 
     @property
     def account_id(self) -> str:
         """Whose request this is. Only behind the check of the key."""
         assert self.caller is not None  # noqa: S101  the door checked the key
         return self.caller.account_id
+
+    def end(self) -> None:
+        """What was left to do when all is said, once."""
+        left, self.at_the_end = self.at_the_end, None
+        if left is not None:
+            left()
 
     async def read(self) -> bytes:
         """The whole body; raises `Refused` if it is too large or does not arrive."""

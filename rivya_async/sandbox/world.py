@@ -85,15 +85,23 @@ class World:
 
     def create(self, account_id: str, model: Model, prompt: str, params: Mapping[str, Any], now: float) -> Task:
         """A new task with its credits reserved; raises `Refused` (insufficient_credits) if the account lacks them."""
-        balance = self.credits(account_id, now)
-        if balance < model.price:
-            raise Refused("insufficient_credits", f"{model.id} needs {model.price} credits, you have {balance}.")
-        self.accounts[account_id].credits -= model.price
+        self.hold(account_id, model, now)
         task = self._draw(account_id, model, prompt, params, now)
         self.tasks[task.id] = task
         if task.failure is not None:
             heapq.heappush(self._refunds, (task.ends_at, task.id, task))
         return task
+
+    def hold(self, account_id: str, model: Model, now: float) -> None:
+        """Reserve the model's price; raises `Refused` (insufficient_credits) if the account lacks it."""
+        balance = self.credits(account_id, now)
+        if balance < model.price:
+            raise Refused("insufficient_credits", f"{model.id} needs {model.price} credits, you have {balance}.")
+        self.accounts[account_id].credits -= model.price
+
+    def give_back(self, account_id: str, amount: int) -> None:
+        """Return what was held and not used."""
+        self.accounts[account_id].credits += amount
 
     def task(self, account_id: str, task_id: str) -> Task | None:
         """The task, if it exists and belongs to this account."""

@@ -52,6 +52,8 @@ DETAILS: dict[str, Any] = {
     "is_json": False,
     "task_id": "task_1",
     "last": RECORD,
+    "text": "so far",
+    "session_id": "ses_1",
 }
 """A value for every argument of every error: an argument without one here fails the walk."""
 
@@ -124,7 +126,8 @@ def test_the_drawing_in_the_manual_names_every_error(kind: type[RivyaError]) -> 
 
 @every_error
 def test_an_error_of_nothing_knows_nothing(kind: type[RivyaError]) -> None:
-    bare = {"message": "", "attempts": 0, "problems": (), "path": "$", "reason": "", "is_json": True, "task_id": ""}
+    bare: dict[str, Any] = {"message": "", "attempts": 0, "problems": (), "path": "$", "reason": "", "is_json": True}
+    bare |= {"task_id": "", "text": ""}
     assert {name: value for name, value in vars(kind()).items() if value is not None and name in DETAILS} == {
         name: bare[name] for name in inspect.signature(kind).parameters if name in bare
     }

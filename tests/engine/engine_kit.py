@@ -125,6 +125,9 @@ class ScriptedTransport:
     def fetch(self, url: str) -> AbstractAsyncContextManager[Fetched]:
         raise NotImplementedError
 
+    def stream(self, request: Request) -> AbstractAsyncContextManager[Fetched]:
+        raise NotImplementedError
+
     async def aclose(self) -> None:
         self.closed = True
 

@@ -1,0 +1,131 @@
+"""A streamed answer as it grows: events in, text and at last the completion out.
+
+No public page shows the events, so every shape of the contract's section 14, point 6, is taken: the text is in `delta`
+(a string, or an object with `content` or `text`), `content` or `text`; what has `object: "chat.completion"` or a
+`message` is the end, and so is `[DONE]`; what is of none of these kinds changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+
+from . import assumed, sse, wire
+from .chat_records import ChatCompletion
+from .errors import DecodeError, StreamInterrupted
+
+TOLD: Final[Mapping[str, type]] = {
+    "id": str,
+    "session_id": str,
+    "model": str,
+    "created_at": str,
+    "usage": dict,
+    "credits": dict,
+}
+"""Members of an event that belong to the completion, should no completion come."""
+
+
+@attrs.frozen
+class ChatEvent:
+    """One event of a stream [10]: its name, its JSON value (the text itself where it is no JSON), the text it adds."""
+
+    name: str
+    data: Any = attrs.field(hash=False)
+    delta: str = ""
+
+
+class ChatReply:
+    """What a stream has told so far."""
+
+    def __init__(self) -> None:
+        self.completion: ChatCompletion | None = None
+        self._pieces: list[str] = []
+        self._told: dict[str, Any] = {}
+
+    @property
+    def text(self) -> str:
+        """The answer as far as it has come."""
+        self._pieces = ["".join(self._pieces)]
+        return self._pieces[0]
+
+    @property
+    def session_id(self) -> str | None:
+        """The chat session, once the service has named it."""
+        return self.completion.session_id if self.completion is not None else self._told.get("session_id")
+
+    def take(self, event: sse.Event) -> ChatEvent:
+        """Take in one event. Raises `StreamInterrupted` for an error of the service, `DecodeError` for a bad end."""
+        data = _value(event.data)
+        if event.name == "error" or (isinstance(data, dict) and isinstance(data.get("error"), dict)):
+            raise self._refused(data)
+        delta = ""
+        if data == assumed.DONE:
+            self._end_as_told()
+        elif isinstance(data, dict):
+            delta = self._take_object(event.name, data)
+        return ChatEvent(event.name, data, delta)
+
+    def interrupted(self, why: str) -> StreamInterrupted:
+        """The error that keeps what has come."""
+        return StreamInterrupted(
+            f"the stream broke off after {len(self.text)} characters of the answer: {why}. `text` has what came; what "
+            "the turn was charged is not known",
+            text=self.text,
+            session_id=self.session_id,
+        )
+
+    def _take_object(self, name: str, data: Mapping[str, Any]) -> str:
+        """The text that this event adds."""
+        if _is_final(name, data):
+            self.completion = wire.structure({"id": "", **self._told, **data}, ChatCompletion)
+            delta = "" if self.text else self.completion.text  # a service that sends all of it at once
+        else:
+            told = {key: data[key] for key, kind in TOLD.items() if isinstance(data.get(key), kind)}
+            self._told = told | self._told
+            delta = _delta(data) if assumed.TEXT_EVENT.fullmatch(name) else ""
+        self._pieces.append(delta)
+        return delta
+
+    def _end_as_told(self) -> None:
+        """The end without a completion: one is made of what the events told."""
+        if self._told or self.text:
+            answer = {"id": "", **self._told, "message": {"content": self.text}}
+            self.completion = wire.structure(answer, ChatCompletion)
+
+    def _refused(self, data: Any) -> StreamInterrupted:
+        told = data.get("error", data) if isinstance(data, dict) else data
+        told = told if isinstance(told, dict) else {"message": told}
+        code = _text(told.get("code"))
+        error = self.interrupted(f"{_text(told.get('message')) or 'an error'} [{code or 'without a code'}]")
+        error.code, error.request_id = code, _text(told.get("requestId"))
+        return error
+
+
+def _value(data: str) -> Any:
+    """The JSON value of an event's data; the data itself where it is no JSON."""
+    try:
+        return wire.parse(data.encode())
+    except DecodeError:
+        return data
+
+
+def _is_final(name: str, data: Mapping[str, Any]) -> bool:
+    """Whether this is the whole answer, not the message that some services begin with."""
+    return data.get("object") == "chat.completion" or (isinstance(data.get("message"), dict) and "start" not in name)
+
+
+def _delta(data: Mapping[str, Any]) -> str:
+    values = (data.get(name) for name in ("delta", "content", "text"))
+    return next((text for value in values if (text := _text_in(value)) is not None), "")
+
+
+def _text_in(value: Any) -> str | None:
+    if isinstance(value, dict):
+        value = next((value[name] for name in ("content", "text") if isinstance(value.get(name), str)), None)
+    return value if isinstance(value, str) else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

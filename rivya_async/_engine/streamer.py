@@ -1,0 +1,97 @@
+"""Answers that are read piece by piece: opened by the retry law, then open for as long as they go on."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Final, cast
+
+import attrs
+
+from .._core.endpoints import Endpoint
+from .._core.errors import DecodeError, OutcomeUnknown
+from .._core.message import Response
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from .._core.message import Request
+    from .caller import Caller
+    from .gate import Gate
+    from .transport import Fetched, Transport
+
+EVENT_STREAM: Final = "text/event-stream"
+
+REFUSAL_BYTES: Final = 64 * 1024
+REFUSAL_SECONDS: Final = 5.0
+"""What is read of a refusal, and for how long: its status alone is enough."""
+
+
+@attrs.frozen
+class Opened(Response):
+    """The head of a 2xx answer, with the body still to come."""
+
+    fetched: Fetched
+    closing: AsyncExitStack
+
+
+class Opening:
+    """A transport for a `Caller`: to it, a stream is answered as soon as its head is there.
+
+    So the attempts of a stream are those of any call, and end where its answer begins.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def send(self, request: Request) -> Response:
+        """The opened stream, or a refusal read to its end. Raises `DecodeError` for what is no event stream."""
+        async with AsyncExitStack() as closing:
+            fetched = await closing.enter_async_context(self._transport.stream(request))
+            head = fetched.head
+            if not head.is_success:
+                return attrs.evolve(head, body=await _read_refusal(fetched))
+            if head.content_type is not None and not head.content_type.lower().startswith(EVENT_STREAM):
+                raise DecodeError(
+                    f"the service answered with {head.content_type[:80]!r} in place of an event stream: check "
+                    "base_url, and what stands between here and there",
+                    reason="no event stream",
+                    is_json=False,
+                )
+            return Opened(head.status, head.headers, b"", fetched, closing.pop_all())
+        raise AssertionError  # an exit stack of ours swallows nothing
+
+
+class Streamer:
+    """Opens streams, with a bound of its own on how many are open: long ones keep no place from calls and polls."""
+
+    def __init__(self, opener: Caller, gate: Gate) -> None:
+        self._opener = opener
+        self._gate = gate
+
+    @asynccontextmanager
+    async def open(self, request: Request) -> AsyncIterator[Fetched]:
+        """The body of the answer; the connection is closed at the end of the block.
+
+        Waits for a place among the streams, and raises what any call can raise.
+        """
+        await self._gate.enter()
+        try:
+            opened = cast("Opened", await self._opener.call(Endpoint(request, _as_it_is)))
+            async with opened.closing:
+                yield opened.fetched
+        finally:
+            self._gate.leave()
+
+
+def _as_it_is(response: Response) -> Response:
+    return response
+
+
+async def _read_refusal(fetched: Fetched) -> bytes:
+    body = bytearray()
+    with suppress(TimeoutError, OutcomeUnknown):
+        async with asyncio.timeout(REFUSAL_SECONDS):
+            while len(body) < REFUSAL_BYTES and (piece := await fetched.read()):
+                body += piece
+    return bytes(body)

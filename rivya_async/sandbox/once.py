@@ -1,0 +1,33 @@
+"""Acting once under an Idempotency-Key: replay what is stored under it, or act and store."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+
+import attrs
+
+from .answer import Answer
+from .event_stream import at_once
+from .idempotency import MAX_LENGTH, Memory
+from .refused import Refused
+from .visit import Visit
+
+
+async def once(memory: Memory, visit: Visit, canonical: bytes, act: Callable[[], Awaitable[Answer]]) -> Answer:
+    """The answer to this visit, whose body is `canonical`. A stream is stored whole and replayed without pauses."""
+    key = visit.idempotency_key
+    if key is None or visit.route is None:
+        return await act()
+    if not 1 <= len(key) <= MAX_LENGTH:
+        raise Refused("validation_failed", f"Idempotency-Key has 1 to {MAX_LENGTH} characters.")
+    scope = visit.account_id, visit.route.name, key
+    fingerprint = hashlib.sha256(canonical).digest()
+    stored = memory.claim(scope, fingerprint, visit.now)
+    if stored is not None:
+        visit.task_id = stored.task_id
+        return stored
+    visit.claimed = scope
+    answer = await act()
+    memory.keep(scope, fingerprint, attrs.evolve(answer, pieces=at_once(answer.pieces)), visit.now)
+    return answer

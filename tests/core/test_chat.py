@@ -1,0 +1,208 @@
+"""Chat, from arguments to a request and from answers to records."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from rivya_async._core import chat_endpoints
+from rivya_async._core.chat_records import ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage
+from rivya_async._core.chat_request import ChatRequest, attachment_ids
+from rivya_async._core.errors import ConfigurationError, DecodeError
+from rivya_async._core.message import Response
+
+TURN = ChatRequest(model="gpt-5-2-chat", message="Name a colour.")
+
+
+def response(body: Any) -> Response:
+    return Response(200, {}, json.dumps(body).encode())
+
+
+# --- what goes out ----------------------------------------------------------------------------------------------------
+
+
+def test_only_what_is_set_is_sent() -> None:
+    assert TURN.to_wire() == {"model": "gpt-5-2-chat", "message": "Name a colour."}
+
+
+def test_everything_that_is_set_is_sent() -> None:
+    turn = ChatRequest(
+        model="gpt-5-2-chat",
+        message=" Name a colour. ",
+        session_id="ses_1",
+        attachments=("file_1", "file_2"),
+        enable_web_search=False,
+        reasoning_effort="high",
+        include_thoughts=True,
+        client_request_id="x" * 128,
+        extra={"temperature": 0.5, "stop": None},
+    )
+    assert turn.to_wire() == {
+        "model": "gpt-5-2-chat",
+        "message": " Name a colour. ",
+        "session_id": "ses_1",
+        "attachments": [{"file_id": "file_1"}, {"file_id": "file_2"}],
+        "enable_web_search": False,
+        "reasoning_effort": "high",
+        "include_thoughts": True,
+        "client_request_id": "x" * 128,
+        "temperature": 0.5,
+        "stop": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"model": ""}, "model must be"),
+        ({"model": None}, "model must be"),
+        ({"message": " \n"}, "message must be"),
+        ({"message": ["hello"]}, "message must be"),
+        ({"session_id": ""}, "session_id must be"),
+        ({"session_id": 5}, "session_id must be"),
+        ({"reasoning_effort": 1}, "reasoning_effort must be"),
+        ({"client_request_id": "x" * 129}, "at most 128"),
+        ({"enable_web_search": "yes"}, "enable_web_search must be"),
+        ({"include_thoughts": 1}, "include_thoughts must be"),
+        ({"extra": [("a", 1)]}, "extra must be"),
+        ({"extra": {1: 2}}, "extra must be"),
+        ({"extra": {"session_id": "ses_1", "attachments": []}}, "session_id, attachments of extra"),
+    ],
+)
+def test_what_no_model_could_take_is_refused(wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        ChatRequest(**{"model": "gpt-5-2-chat", "message": "Hello", **wrong})
+
+
+class Uploaded:
+    """Stands for what has the id of a file."""
+
+    def __init__(self, id: object) -> None:  # noqa: A002
+        self.id = id
+
+
+def test_attachments_are_files_or_their_ids() -> None:
+    assert attachment_ids(["file_1", Uploaded("file_2")]) == ("file_1", "file_2")
+    assert attachment_ids(()) == ()
+
+
+@pytest.mark.parametrize("wrong", ["file_1", 5, {"file_1"}, [""], [None], [Uploaded(None)], [b"file_1"]])
+def test_other_attachments_are_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match="attachment"):
+        attachment_ids(wrong)
+
+
+def test_a_completion_is_a_purchase_under_its_key() -> None:
+    request = chat_endpoints.complete_chat(TURN, "order-1").request
+    assert (request.method, request.path) == ("POST", "/api/v1/chat/completions")
+    assert json.loads(request.body or b"") == TURN.to_wire()
+    assert request.is_slow
+    headers = request.headers("rvya_sk_x")
+    assert (headers["Idempotency-Key"], headers["Accept"]) == ("order-1", "application/json")
+
+
+def test_a_stream_is_the_same_purchase_answered_otherwise() -> None:
+    request = chat_endpoints.stream_chat(TURN, "order-1")
+    assert (request.method, request.path) == ("POST", "/api/v1/chat/completions/stream")
+    assert request.body == chat_endpoints.complete_chat(TURN, "order-1").request.body
+    headers = request.headers("rvya_sk_x")
+    assert (headers["Idempotency-Key"], headers["Accept"]) == ("order-1", "text/event-stream")
+    assert headers["Authorization"] == "Bearer rvya_sk_x"
+
+
+@pytest.mark.parametrize("ask", [chat_endpoints.complete_chat, chat_endpoints.stream_chat])
+def test_a_bad_key_is_refused(ask: Any) -> None:
+    with pytest.raises(ConfigurationError, match="idempotency_key"):
+        ask(TURN, "order 1")
+
+
+def test_sessions_are_listed_with_or_without_a_limit() -> None:
+    assert chat_endpoints.list_chat_sessions().request.path == "/api/v1/chat/sessions"
+    assert chat_endpoints.list_chat_sessions(5).request.path == "/api/v1/chat/sessions?limit=5"
+
+
+@pytest.mark.parametrize("wrong", [0, -1, True, "5", 2.5])
+def test_a_limit_is_a_whole_number(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match="limit"):
+        chat_endpoints.list_chat_sessions(wrong)
+
+
+def test_a_session_is_asked_for_by_its_id() -> None:
+    assert chat_endpoints.retrieve_chat_session("ses/1?").request.path == "/api/v1/chat/sessions/ses%2F1%3F"
+
+
+@pytest.mark.parametrize("wrong", ["", "..", " ", "ses\n", None, 5])
+def test_what_is_no_session_id_is_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match="not a chat session id"):
+        chat_endpoints.retrieve_chat_session(wrong)
+
+
+# --- what comes back --------------------------------------------------------------------------------------------------
+
+WHOLE = {
+    "id": "chatcmpl_91",
+    "object": "chat.completion",
+    "session_id": "ses_44",
+    "model": "gpt-5-2-chat",
+    "created_at": "2026-05-11T08:00:00.000Z",
+    "message": {"id": "msg_7", "role": "assistant", "content": "Here is a plan."},
+    "usage": {"input_tokens": 120, "output_tokens": 32, "total_tokens": 152},
+    "credits": {"reserved": 3, "final": 2},
+}
+
+
+def test_the_documented_completion_is_read_whole() -> None:
+    completion = chat_endpoints.read_completion(response(WHOLE))
+    assert completion == ChatCompletion(
+        id="chatcmpl_91",
+        model="gpt-5-2-chat",
+        session_id="ses_44",
+        message=ChatMessage("Here is a plan.", id="msg_7"),
+        usage=Usage(120, 32, 152),
+        credits=ChatCredits(3, 2),
+        created_at=datetime(2026, 5, 11, 8, tzinfo=UTC),
+    )
+    assert completion.text == "Here is a plan."
+    assert completion.extra == {}
+
+
+@pytest.mark.parametrize("name", ["session_id", "model", "created_at", "message", "usage", "credits"])
+@pytest.mark.parametrize("null", [True, False])
+def test_a_paid_answer_is_read_with_all_but_its_id_missing(name: str, null: bool) -> None:
+    told = {key: value for key, value in WHOLE.items() if key != name} | ({name: None} if null else {})
+    assert chat_endpoints.read_completion(response(told)).id == "chatcmpl_91"
+
+
+def test_nulls_inside_are_read_and_the_unknown_is_kept() -> None:
+    told = {
+        **WHOLE,
+        "mood": "calm",
+        "usage": {"input_tokens": None, "cached_tokens": 3},
+        "message": {"content": None, "thoughts": "Hm."},
+    }
+    completion = chat_endpoints.read_completion(response(told))
+    assert completion.extra == {"mood": "calm"}
+    assert completion.usage == Usage(extra={"cached_tokens": 3})
+    assert completion.message == ChatMessage(extra={"thoughts": "Hm."})
+
+
+def test_sessions_are_read() -> None:
+    told = {"id": "ses_1", "object": "chat.session", "model": "m", "title": None, "pinned": True}
+    listed = chat_endpoints.read_sessions(response({"object": "list", "data": [told, {"id": "ses_2"}]}))
+    assert listed.data == (ChatSession("ses_1", "m", extra={"pinned": True}), ChatSession("ses_2"))
+
+
+def test_a_session_tells_its_messages() -> None:
+    endpoint = chat_endpoints.retrieve_chat_session("ses_1")
+    told = {"id": "ses_1", "messages": [{"role": "user", "content": "Hello", "created_at": "2026-05-11T08:00:00Z"}]}
+    (message,) = endpoint.decode(response(told)).messages
+    assert (message.role, message.content, message.created_at) == (
+        "user",
+        "Hello",
+        datetime(2026, 5, 11, 8, tzinfo=UTC),
+    )
+    with pytest.raises(DecodeError, match="ses_2"):
+        endpoint.decode(response({"id": "ses_2"}))

@@ -1,0 +1,156 @@
+"""A streamed answer: every shape that the service may turn out to have, and every way to end."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from rivya_async._core.chat_records import ChatCredits, ChatMessage, Usage
+from rivya_async._core.chat_reply import ChatEvent, ChatReply
+from rivya_async._core.errors import DecodeError, StreamInterrupted
+from rivya_async._core.sse import Event
+
+STARTED = {"id": "chatcmpl_1", "session_id": "ses_1", "model": "m", "created_at": "2026-05-11T08:00:00.000Z"}
+FINAL = {**STARTED, "object": "chat.completion", "message": {"id": "msg_1", "role": "assistant", "content": "Hi there"}}
+
+
+def event(data: Any, name: str = "message") -> Event:
+    return Event(name, data if isinstance(data, str) else json.dumps(data))
+
+
+def took(reply: ChatReply, *events: Event) -> list[str]:
+    return [reply.take(each).delta for each in events]
+
+
+DELTAS = {
+    "a string": {"delta": "Hi"},
+    "an object with content": {"delta": {"role": "assistant", "content": "Hi"}},
+    "an object with text": {"delta": {"type": "text", "content": None, "text": "Hi"}},
+    "content": {"content": "Hi"},
+    "text": {"text": "Hi"},
+    "content as an object": {"content": {"text": "Hi"}},
+    "more than one": {"delta": None, "content": "Hi", "text": "no"},
+}
+
+
+@pytest.mark.parametrize("data", DELTAS.values(), ids=DELTAS.keys())
+@pytest.mark.parametrize("name", ["message", "message.delta", "delta", "chat.completion.chunk", "content", "token"])
+def test_text_comes_in_many_shapes(data: dict[str, Any], name: str) -> None:
+    reply = ChatReply()
+    assert reply.take(event(data, name)) == ChatEvent(name, data, "Hi")
+    assert reply.text == "Hi"
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("message.started", STARTED),
+        ("message.thought", {"text": "Hm"}),
+        ("thought.delta", {"delta": "Hm"}),
+        ("reasoning_delta", {"delta": "Hm"}),
+        ("thinking.delta", {"delta": "Hm"}),
+        ("citation", {"content": "https://example.org"}),
+        ("ping", {}),
+        ("message", {"delta": {"role": "assistant"}}),
+        ("message", {"delta": 5}),
+        ("message", {"error": None}),
+        ("message", {"message": "a word"}),
+        ("message", "no JSON at all"),
+        ("message", '{"delta": "Hi'),
+        ("message", ["a", "list"]),
+        ("message", "5"),
+        ("message_start", {"message": {"id": "msg_1", "content": ""}}),
+    ],
+)
+def test_other_events_are_handed_on_untouched_and_change_nothing(name: str, data: Any) -> None:
+    reply = ChatReply()
+    reply.take(event({"delta": "So far"}))
+    taken = reply.take(event(data, name))
+    told = 5 if data == "5" else data
+    assert taken == ChatEvent(name, told, "")
+    assert (reply.text, reply.completion) == ("So far", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "final"),
+    [
+        ("message.completed", FINAL),
+        ("message", FINAL),
+        ("done", {**STARTED, "message": FINAL["message"]}),
+        ("done", {"message": FINAL["message"]}),
+    ],
+)
+def test_the_final_event_is_known_by_what_it_holds(name: str, final: dict[str, Any]) -> None:
+    reply = ChatReply()
+    assert took(reply, event(STARTED, "message.started"), event({"delta": "Hi"}), event(final, name)) == ["", "Hi", ""]
+    assert reply.completion is not None
+    assert (reply.completion.id, reply.completion.session_id) == ("chatcmpl_1", "ses_1")
+    assert reply.completion.message == ChatMessage("Hi there", id="msg_1")
+    assert reply.session_id == "ses_1"
+
+
+def test_an_answer_that_comes_all_at_once_is_its_own_delta() -> None:
+    reply = ChatReply()
+    assert took(reply, event(FINAL)) == ["Hi there"]
+    assert reply.text == "Hi there"
+
+
+def test_done_ends_an_answer_and_makes_a_record_of_what_was_told() -> None:
+    reply = ChatReply()
+    events = [
+        event(STARTED),
+        event({"id": "chunk_2", "delta": "Hi"}),
+        event({"usage": {"total_tokens": 3}, "credits": 5}),
+    ]
+    took(reply, *events, event({"credits": {"final": 1}}), event("[DONE]"))
+    assert reply.completion is not None
+    assert reply.completion.id == "chatcmpl_1"
+    assert reply.completion.message == ChatMessage("Hi")
+    assert reply.completion.usage == Usage(total_tokens=3)
+    assert reply.completion.credits == ChatCredits(final=1)
+
+
+def test_done_without_anything_before_it_ends_nothing() -> None:
+    reply = ChatReply()
+    assert reply.take(event("[DONE]")) == ChatEvent("message", "[DONE]")
+    assert reply.completion is None
+    assert reply.session_id is None
+
+
+def test_a_record_cannot_be_made_of_nonsense() -> None:
+    reply = ChatReply()
+    took(reply, event({"created_at": "yesterday", "delta": "Hi"}))
+    with pytest.raises(DecodeError, match="created_at"):
+        reply.take(event("[DONE]"))
+    with pytest.raises(DecodeError, match="content"):
+        reply.take(event({**FINAL, "message": {"content": 5}}))
+    assert reply.text == "Hi"
+
+
+ERRORS = {
+    "the envelope": ("error", {"error": {"code": "rate_limited", "message": "Slow down.", "requestId": "req_1"}}),
+    "the envelope without a name": (
+        "message",
+        {"error": {"code": "rate_limited", "message": "Slow down.", "requestId": "req_1"}},
+    ),
+    "without an envelope": ("error", {"code": "rate_limited", "message": "Slow down.", "requestId": "req_1"}),
+}
+
+
+@pytest.mark.parametrize(("name", "data"), ERRORS.values(), ids=ERRORS.keys())
+def test_an_error_of_the_service_keeps_the_text(name: str, data: dict[str, Any]) -> None:
+    reply = ChatReply()
+    took(reply, event(STARTED), event({"delta": "Hi"}))
+    with pytest.raises(StreamInterrupted, match="Slow down") as raised:
+        reply.take(event(data, name))
+    error = raised.value
+    assert (error.text, error.session_id, error.code, error.request_id) == ("Hi", "ses_1", "rate_limited", "req_1")
+
+
+@pytest.mark.parametrize(("data", "told"), [("it broke", "it broke"), ({}, "an error"), ({"error": "bad"}, "bad")])
+def test_an_error_of_another_shape_is_an_error(data: Any, told: str) -> None:
+    with pytest.raises(StreamInterrupted, match=told) as raised:
+        ChatReply().take(event(data, "error"))
+    assert (raised.value.text, raised.value.code, raised.value.session_id) == ("", None, None)
