@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ._core.problem import Problem
     from ._core.records import (
         Credits,
+        File,
         Generation,
         GenerationError,
         GenerationResult,
@@ -71,6 +72,7 @@ __all__ = [
     "Credits",
     "DeadlineExceeded",
     "DecodeError",
+    "File",
     "Generation",
     "GenerationError",
     "GenerationFailed",
@@ -125,7 +127,7 @@ _HOMES = {
     "._core.outcome": "Outcome",
     "._core.policies": "PollPolicy RetryPolicy Timeouts",
     "._core.problem": "Problem",
-    "._core.records": "Credits Generation GenerationError GenerationResult ReferenceMedia Status",
+    "._core.records": "Credits File Generation GenerationError GenerationResult ReferenceMedia Status",
     "._core.reference_rules": "KindLimit ReferenceRules",
     "._engine.chat_stream": "ChatStream",
     "._engine.hooks": "AttemptDetails Hooks PollDetails RetryDetails",

@@ -58,3 +58,6 @@ TEXT_EVENT: Final = re.compile(r"message|(?!.*(?:thought|thinking|reason)).*(?:d
 
 DONE: Final = "[DONE]"
 """[6] Data by which some services end a stream."""
+
+UPLOAD_IS_GOOD_FOR: Final = 3600.0
+"""Seconds for which a session names an upload again before it uploads the content anew: links may expire [9]."""

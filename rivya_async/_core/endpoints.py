@@ -10,9 +10,10 @@ import attrs
 
 from . import idempotency, wire
 from .errors import Answered, ConfigurationError, DecodeError, answered_class
+from .media_type import KINDS
 from .message import Request, Response
 from .model import ModelList
-from .records import Credits, Generation
+from .records import Credits, File, Generation
 
 if TYPE_CHECKING:
     from .generation_request import GenerationRequest
@@ -37,7 +38,7 @@ def create_generation(job: GenerationRequest, key: str | None = None) -> Endpoin
 
 def retrieve_generation(task_id: str) -> Endpoint[Generation]:
     """`GET /api/v1/generations/{taskId}`, contract section 7. Raises `ConfigurationError` for what is no task id."""
-    if not isinstance(task_id, str) or not task_id.isprintable() or not task_id.strip(". "):
+    if not _is_id(task_id):
         raise ConfigurationError(f"{task_id!r} is not a task id: pass the `id` of a Generation")
     request = Request("GET", f"/api/v1/generations/{quote(task_id, safe='')}")
 
@@ -54,6 +55,26 @@ def retrieve_generation(task_id: str) -> Endpoint[Generation]:
     return Endpoint(request, read_asked_generation)
 
 
+def create_file(kind: str) -> Endpoint[File]:
+    """`POST /api/v1/files`, contract section 8. It buys nothing, and the API names no idempotency key for it.
+
+    What the answer leaves out of the kind is what was asked for.
+    """
+
+    def read_created_file(response: Response) -> File:
+        file = read_file(response)
+        return file if file.kind else attrs.evolve(file, kind=kind)
+
+    return Endpoint(Request("POST", "/api/v1/files"), read_created_file)
+
+
+def retrieve_file(file_id: str) -> Endpoint[File]:
+    """`GET /api/v1/files/{fileId}`, contract section 8. Raises `ConfigurationError` for what is no file id."""
+    if not _is_id(file_id):
+        raise ConfigurationError(f"{file_id!r} is not a file id: pass the `id` of a File")
+    return Endpoint(Request("GET", f"/api/v1/files/{quote(file_id, safe='')}"), read_file)
+
+
 def list_models() -> Endpoint[ModelList]:
     """`GET /api/v1/models`, contract section 5: public, no key."""
     return Endpoint(Request("GET", "/api/v1/models", needs_api_key=False), read_models)
@@ -67,6 +88,16 @@ def retrieve_credits() -> Endpoint[Credits]:
 def read_generation(response: Response) -> Generation:
     """A generation out of a 2xx answer."""
     return wire.decode(response.body, Generation)
+
+
+def read_file(response: Response) -> File:
+    """A file out of a 2xx answer; whether its id is called `id` or `file_id` is an assumption [9]."""
+    value = wire.parse(response.body)
+    if isinstance(value, dict) and "id" not in value and "file_id" in value:
+        value = {"id": value["file_id"], **{name: member for name, member in value.items() if name != "file_id"}}
+    file = wire.structure(value, File)
+    guessed = (file.mime_type or "").partition("/")[0]
+    return file if file.kind or guessed not in KINDS else attrs.evolve(file, kind=guessed)
 
 
 def read_models(response: Response) -> ModelList:
@@ -108,6 +139,10 @@ ADVICE = {
     "ValidationFailed": "Change the job: the service will refuse it again as it is.",
 }
 """What to do next, by the name of the class."""
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable() and bool(value.strip(". "))
 
 
 def _envelope(body: bytes) -> dict[str, Any]:

@@ -40,6 +40,12 @@ def safe_stem(text: str) -> str:
     return f"_{stem}" if RESERVED.fullmatch(stem.partition(".")[0].rstrip()) else stem
 
 
+def sent_name(name: str) -> str:
+    """A file's name as a form may carry it: its last part, without quotes and controls."""
+    last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return "".join("_" if mark == '"' or not mark.isprintable() else mark for mark in last)[-MAX_STEM_BYTES:] or "file"
+
+
 def extension(content_type: str | None, url: str) -> str:
     """By the content type; by the URL where that says nothing; `.bin` where neither does."""
     media_type = (content_type or "").partition(";")[0].strip().lower()

@@ -3,21 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
 from . import assumed
 from .errors import ConfigurationError
-from .records import ReferenceMedia
+from .records import File, ReferenceMedia
+
+
+@runtime_checkable
+class FilePath(Protocol):
+    """A path of this machine, such as a `pathlib.Path`."""
+
+    def __fspath__(self) -> str:
+        """The path as text."""
+        ...
+
+
+Reference: TypeAlias = ReferenceMedia | File | FilePath | str
+"""What a job may refer to: what was uploaded before, or the path of a file that is uploaded for it."""
+
+
+def check_client_request_id(name: str | None) -> None:
+    """Raise `ConfigurationError` for a trace id that the service does not take."""
+    if name is not None and (not isinstance(name, str) or not 1 <= len(name) <= assumed.CLIENT_REQUEST_ID_MAX_LENGTH):
+        raise ConfigurationError(
+            f"client_request_id must be a string of 1 to {assumed.CLIENT_REQUEST_ID_MAX_LENGTH} characters"
+        )
 
 
 def _own_params(params: Mapping[str, Any]) -> Mapping[str, Any]:
     return dict(params) if isinstance(params, Mapping) else params
 
 
-def _own_references(references: Sequence[ReferenceMedia]) -> Sequence[ReferenceMedia]:
-    return tuple(references) if isinstance(references, list) else references
+def _own_references(references: Sequence[Reference]) -> Sequence[Reference]:
+    if isinstance(references, str | bytes) or not isinstance(references, Sequence):
+        return references
+    return tuple(each.as_reference() if isinstance(each, File) else each for each in references)
 
 
 @attrs.frozen
@@ -34,7 +57,7 @@ class GenerationRequest:
     model: str
     prompt: str | None = None
     params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, hash=False, converter=_own_params)
-    references: Sequence[ReferenceMedia] = attrs.field(default=(), kw_only=True, hash=False, converter=_own_references)
+    references: Sequence[Reference] = attrs.field(default=(), kw_only=True, hash=False, converter=_own_references)
     client_request_id: str | None = attrs.field(default=None, kw_only=True)
     idempotency_key: str | None = attrs.field(default=None, kw_only=True)
 
@@ -48,33 +71,29 @@ class GenerationRequest:
         if not all(isinstance(key, str) for key in self.params):
             raise ConfigurationError("the keys of params must be strings: they travel as they are")
         self._check_references()
-        self._check_client_request_id()
+        check_client_request_id(self.client_request_id)
 
     def _check_references(self) -> None:
-        if isinstance(self.references, ReferenceMedia | str) or not isinstance(self.references, Sequence):
-            raise ConfigurationError("references must be a list of ReferenceMedia")
+        if not isinstance(self.references, tuple):
+            raise ConfigurationError("references must be a list of ReferenceMedia, File or paths")
         for reference in self.references:
-            if not isinstance(reference, ReferenceMedia):
-                raise ConfigurationError(
-                    f"a reference must be a ReferenceMedia with a URL, not {type(reference).__name__}"
-                )
+            _check_reference(reference)
         if self.references and "referenceMediaItems" in self.params:
             raise ConfigurationError("give references either as references=... or in params, not both")
 
-    def _check_client_request_id(self) -> None:
-        name = self.client_request_id
-        if name is not None and (
-            not isinstance(name, str) or not 1 <= len(name) <= assumed.CLIENT_REQUEST_ID_MAX_LENGTH
-        ):
-            raise ConfigurationError(
-                f"client_request_id must be a string of 1 to {assumed.CLIENT_REQUEST_ID_MAX_LENGTH} characters"
-            )
+    @property
+    def paths(self) -> Sequence[FilePath | str]:
+        """The references that are files of this machine: a session uploads them before it buys the job."""
+        return [each for each in self.references if isinstance(each, FilePath | str)]
 
     def to_wire(self) -> dict[str, Any]:
-        """The body of the request, with the references in `params.referenceMediaItems`."""
+        """The body of the request, with the references in `params.referenceMediaItems`.
+
+        Raises `ConfigurationError` while a reference is a path: what travels is the URL of its upload.
+        """
         params = dict(self.params)
         if self.references:
-            params["referenceMediaItems"] = [reference.to_wire() for reference in self.references]
+            params["referenceMediaItems"] = [_item(reference) for reference in self.references]
         body: dict[str, Any] = {"model": self.model}
         if self.prompt is not None:
             body["prompt"] = self.prompt
@@ -83,3 +102,19 @@ class GenerationRequest:
         if self.client_request_id is not None:
             body["client_request_id"] = self.client_request_id
         return body
+
+
+def _check_reference(reference: object) -> None:
+    if isinstance(reference, str) and "://" in reference:
+        raise ConfigurationError(
+            f"a reference by URL needs its kind: ReferenceMedia({reference.partition('?')[0]!r}, kind=...)"
+        )
+    if not reference or not isinstance(reference, ReferenceMedia | File | FilePath | str):
+        shown = repr(reference) if isinstance(reference, str) else type(reference).__name__
+        raise ConfigurationError(f"a reference must be a path, a File or a ReferenceMedia, not {shown}")
+
+
+def _item(reference: Reference) -> dict[str, Any]:
+    if not isinstance(reference, ReferenceMedia):
+        raise ConfigurationError(f"{reference} has not been uploaded: submit the job through a session")
+    return reference.to_wire()

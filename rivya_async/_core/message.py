@@ -40,6 +40,16 @@ class Request:
 
 
 @attrs.frozen
+class Form:
+    """What an upload says of a file beside its bytes: the fields, the file's name, type and size in bytes, if known."""
+
+    fields: Mapping[str, str]
+    filename: str
+    mime_type: str
+    size: int | None
+
+
+@attrs.frozen
 class Response:
     """One answer, read to its end. `headers` answers lookups in any case."""
 

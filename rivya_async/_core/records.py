@@ -135,6 +135,41 @@ class ReferenceMedia:
 
 
 @attrs.frozen
+class File:
+    """An uploaded file [8]. Only its id, its URL and the `duration_token` of audio and video are documented by name.
+
+    Printing it does not show the token, which stands for what the service has measured.
+
+    >>> File(id="file_1", url="https://rivya.ai/f/1.png", kind="image").as_reference().to_wire()
+    {'url': 'https://rivya.ai/f/1.png', 'kind': 'image'}
+    """
+
+    id: str
+    url: str
+    kind: str = ""
+    name: str | None = None
+    mime_type: str | None = None
+    size_bytes: int | None = None
+    duration_seconds: Amount | None = None
+    duration_token: str | None = attrs.field(default=None, repr=False)
+    model: str | None = None
+    client_request_id: str | None = None
+    created_at: datetime | None = None
+    extra: Mapping[str, Any] = extra_members()
+
+    def as_reference(self) -> ReferenceMedia:
+        """What a job needs to refer to it, the duration token included."""
+        return ReferenceMedia(
+            self.url,
+            self.kind,
+            name=self.name,
+            mime_type=self.mime_type,
+            duration_seconds=self.duration_seconds,
+            duration_token=self.duration_token,
+        )
+
+
+@attrs.frozen
 class Credits:
     """The balance of the account [9]; the same wallet as the web studio."""
 

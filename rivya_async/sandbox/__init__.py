@@ -9,8 +9,8 @@ Point the client at `base_url`. Nothing is bought and nothing leaves the machine
 from .fault import Fault
 from .faults import Faults
 from .keys import ALL_SCOPES
-from .received import Received, Request
+from .received import Received, Request, Upload
 from .server import Sandbox
 from .world import FAIL_MARKER, World
 
-__all__ = ["ALL_SCOPES", "FAIL_MARKER", "Fault", "Faults", "Received", "Request", "Sandbox", "World"]
+__all__ = ["ALL_SCOPES", "FAIL_MARKER", "Fault", "Faults", "Received", "Request", "Sandbox", "Upload", "World"]

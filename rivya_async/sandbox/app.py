@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any, Final
@@ -12,8 +13,11 @@ from . import idempotency, openapi, results
 from .answer import Answer
 from .catalogue import Catalogue, load
 from .chat_desk import ChatDesk
+from .files import MOST_BYTES, Files
+from .media import Artifact
 from .once import once
-from .received import Received
+from .parcel import receive
+from .received import Received, Upload
 from .refused import Refused
 from .routes import Route
 from .task import Task, encode
@@ -35,11 +39,13 @@ class Api:
     catalogue: Catalogue = attrs.field(factory=load)
     memory: idempotency.Memory = attrs.field(factory=idempotency.Memory)
     shelf: results.Shelf = attrs.field(factory=results.Shelf)
+    files: Files = attrs.field(init=False)
     chat: ChatDesk = attrs.field(init=False)
     _looks: dict[str, tuple[str, Answer]] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        self.chat = ChatDesk(self.world, self.received, self.catalogue, self.memory, _no_file)
+        self.files = Files(self.catalogue, self.world.seed)
+        self.chat = ChatDesk(self.world, self.received, self.catalogue, self.memory, self.files.kind_of)
 
     async def models(self, _: Visit) -> Answer:
         """GET /models."""
@@ -60,7 +66,9 @@ class Api:
         return await once(self.memory, visit, canonical, lambda: self._buy(visit, body))
 
     async def _buy(self, visit: Visit, body: dict[str, Any]) -> Answer:
-        found = problems(self.catalogue, body)
+        found = problems(self.catalogue, body) or self.files.reference_problems(
+            visit.account_id, body.get("params") or {}
+        )
         if found:
             raise Refused("validation_failed", " ".join(found[:SHOWN_PROBLEMS]))
         model = self.catalogue.models[body["model"]]
@@ -95,9 +103,33 @@ class Api:
             raise Refused("not_found", "There is no such file.")
         return results.partial(await self.shelf.fetch(task, visit.arguments["name"]), visit.request)
 
+    async def upload(self, visit: Visit) -> Answer:
+        """POST /files: take a file to disk, and keep it if it is one that the service takes."""
+        visit.let_come()
+        parcel = await receive(visit.request, self.files.folder, most_bytes=MOST_BYTES)
+        fields = parcel.fields
+        visit.upload = Upload(
+            parcel.name, parcel.size, fields.get("kind"), fields.get("model"), fields.get("client_request_id")
+        )
+        file = await self.files.take(parcel, visit.account_id, self.base_url, visit.now)
+        visit.upload = attrs.evolve(visit.upload, file_id=file.id)
+        self.received.kept()
+        return Answer(file.encode())
 
-def _no_file(_account_id: str, _file_id: str) -> None:
-    """The kind of a file: there are none yet."""
+    async def file(self, visit: Visit) -> Answer:
+        """GET /files/{file_id}."""
+        file = self.files.file(visit.account_id, visit.arguments["file_id"])
+        if file is None:
+            raise Refused("not_found", "There is no such file.")
+        return Answer(file.encode())
+
+    async def content(self, visit: Visit) -> Answer:
+        """GET /files/{name}: the uploaded file itself, for whoever knows the link."""
+        file = self.files.at(f"{self.base_url}{visit.request.path}")
+        if file is None:
+            raise Refused("not_found", "There is no such file.")
+        data = await asyncio.to_thread(file.path.read_bytes)
+        return results.partial(Artifact(data, file.mime_type, file.path.suffix), visit.request)
 
 
 ROUTES: Final = (
@@ -109,7 +141,10 @@ ROUTES: Final = (
     Route("POST /api/v1/chat/completions/stream", "chat:create", lambda api, visit: api.chat.stream(visit)),
     Route("GET /api/v1/chat/sessions", "chat:read", lambda api, visit: api.chat.sessions(visit)),
     Route("GET /api/v1/chat/sessions/{session_id}", "chat:read", lambda api, visit: api.chat.session(visit)),
+    Route("POST /api/v1/files", "files:create", Api.upload),
+    Route("GET /api/v1/files/{file_id}", "files:read", Api.file),
     Route("GET /api/v1/credits", "credits:read", Api.credits),
     Route("GET /results/{task_id}/{name}", None, Api.result),
+    Route("GET /files/{name}", None, Api.content),
 )
 """Every operation of the sandbox. A scope of None needs no key."""

@@ -20,6 +20,9 @@ UNSEEN_RULE_MAX_REFERENCES: Final = 10
 REASONING_EFFORTS: Final = ("default", "minimal", "low", "medium", "high", "xhigh")
 """Documented values of `reasoning_effort`; that every chat model takes all of them is invented."""
 
+MEGABYTE: Final = 1_048_576
+"""Bytes in an MB. Assumed."""
+
 _LISTS: Final = ("supported_modes", "requires_upload_for_modes", "file_kinds", "notices")
 
 
@@ -46,6 +49,22 @@ class References:
 
 
 @attrs.frozen
+class UploadLimit:
+    """What an uploaded file of one kind may be."""
+
+    max_bytes: int
+    mime_types: frozenset[str]
+
+
+DEFAULT_LIMITS: Final[Mapping[str, UploadLimit]] = {
+    "image": UploadLimit(10 * MEGABYTE, frozenset({"image/jpeg", "image/png", "image/webp"})),
+    "video": UploadLimit(50 * MEGABYTE, frozenset({"video/mp4", "video/quicktime", "video/webm"})),
+    "audio": UploadLimit(10 * MEGABYTE, frozenset({"audio/mpeg", "audio/mp4", "audio/wav", "audio/aac", "audio/ogg"})),
+}
+"""What holds for an upload unless its model has a limit of its own."""
+
+
+@attrs.frozen
 class Model:
     """What validation and pricing ask about a model."""
 
@@ -58,6 +77,7 @@ class Model:
     params: tuple[Param, ...]
     references: References | None
     takes_files: bool
+    uploads: Mapping[str, UploadLimit]
 
     @property
     def is_chat(self) -> bool:
@@ -125,6 +145,7 @@ def _reference_media(entry: Mapping[str, Any], facts: Mapping[str, Any], rule: R
 
 
 def _model(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> Model:
+    references = _references(entry, facts)
     return Model(
         id=entry["id"],
         category=entry["category"],
@@ -133,14 +154,28 @@ def _model(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> Model:
         needs_prompt=entry["id"] not in facts["prompt_optional"],
         max_prompt_length=entry["max_prompt_length"],
         params=tuple(_param(param) for param in entry["params"]),
-        references=_references(entry, facts),
+        references=references,
         takes_files="file" in entry["supported_api_inputs"],
+        uploads=_uploads(entry, references),
     )
 
 
 def _param(param: Mapping[str, Any]) -> Param:
     kept = {key: param[key] for key in ("key", "type", "required", "default", "min", "max")}
     return Param(**kept, options=frozenset(param["options"] or ()))
+
+
+def _uploads(entry: Mapping[str, Any], references: References | None) -> Mapping[str, UploadLimit]:
+    """What may be uploaded for a model: the kinds that it refers to; for a chat model that takes files, images."""
+    kinds = set() if references is None else {*references.kinds, *references.beside_video}
+    if entry["category"] == "chat" and "file" in entry["supported_api_inputs"]:
+        kinds = {"image"}
+    stated = {limit["kind"]: limit for limit in (entry["reference_media"] or {}).get("limits") or ()}
+    return {kind: _limit(stated[kind]) if kind in stated else DEFAULT_LIMITS[kind] for kind in kinds}
+
+
+def _limit(stated: Mapping[str, Any]) -> UploadLimit:
+    return UploadLimit(int(stated["max_size_mb"] * MEGABYTE), frozenset(stated["mime_types"]))
 
 
 def _references(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> References | None:

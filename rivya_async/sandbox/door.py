@@ -18,6 +18,7 @@ from .app import ROUTES, Api
 from .event_stream import Comment, Ending, Piece
 from .fault import Fault, alter
 from .faults import Faults
+from .parcel import CHUNK_BYTES
 from .rate_limit import RateLimit
 from .received import Request
 from .refused import Refused
@@ -79,6 +80,7 @@ class Door:
                 task_id=visit.task_id,
                 body=visit.body,
                 has_authorization="Authorization" in request.headers,
+                upload=visit.upload,
             )
         )
 
@@ -116,6 +118,8 @@ class Door:
             answer = await self._act(visit)
         transport = visit.request.transport
         if fault.drop:
+            if fault.receive is not None:
+                await _take_in(visit, fault.receive)
             if transport is not None:
                 transport.abort()
             return web.Response(), None
@@ -159,6 +163,14 @@ async def _end(visit: Visit, ending: Ending) -> None:
         transport.abort()
     while ending == "stall" and transport is not None and not transport.is_closing():  # noqa: ASYNC110  no event tells
         await asyncio.sleep(STALL_LOOK)
+
+
+async def _take_in(visit: Visit, length: int) -> None:
+    """Read so many bytes of the body, or all that there are; a client that goes away meanwhile has its will."""
+    visit.let_come()
+    with suppress(web.RequestPayloadError, OSError):
+        while length > 0 and (chunk := await visit.request.content.read(min(length, CHUNK_BYTES))):
+            length -= len(chunk)
 
 
 def _response(answer: Answer) -> web.Response:

@@ -61,7 +61,7 @@ class Fault:
       JSON. A 2xx status without a body changes only the status of the true answer. `headers` and `retry_after` alone
       are added to the true answer.
     - `delay`: seconds, real ones, before the answer or the drop.
-    - `drop`: the connection is cut with no answer.
+    - `drop`: the connection is cut with no answer; with `receive`, once so many bytes of the request's body have come.
     - `truncate`: all headers, Content-Length included, then so many bytes of the body, then the connection is closed.
     - `stream`: what becomes of a streamed answer `after_events` events, or of all but its last if that is left out:
       "cut" drops the connection, "error" sends an error event with `code`, "stall" says nothing more, "end" ends it.
@@ -85,6 +85,7 @@ class Fault:
     retry_after: str | None = attrs.field(default=None, converter=_text_or_none)
     delay: float = 0.0
     drop: bool = False
+    receive: int | None = None
     act: bool = False
     truncate: int | None = None
     stream: str | None = None
@@ -178,6 +179,10 @@ _RULES: tuple[tuple[Callable[[Fault], bool], str], ...] = (
     (lambda f: not 0 <= f.delay < math.inf, "delay is a number of seconds"),
     (lambda f: f.truncate is not None and f.truncate < 0, "truncate is a number of bytes"),
     (lambda f: f.drop and (_answers(f) or bool(f.headers)), "a dropped connection has no answer"),
+    (
+        lambda f: f.receive is not None and (f.receive < 0 or not f.drop or f.act),
+        "receive is a number of bytes after which a request is dropped, with no action",
+    ),
     (_has_line_break, "a header has no line breaks"),
     (
         lambda f: not (f.drop or f.delay or _answers(f) or f.headers),

@@ -57,8 +57,9 @@ def _operation(route: Route) -> dict[str, Any]:
         operation["description"] = f"Needs the scope {route.scope}."
     if parameters:
         operation["parameters"] = parameters
-    if "body" in described:
-        operation["requestBody"] = {"required": True, "content": {JSON: {"schema": described["body"]}}}
+    for media_type, member in ((JSON, "body"), ("multipart/form-data", "form")):
+        if member in described:
+            operation["requestBody"] = {"required": True, "content": {media_type: {"schema": described[member]}}}
     return operation
 
 
@@ -104,6 +105,28 @@ SCHEMAS: Final = {
         updated_at=INSTANT,
         result=_or_null(_object("primary_url urls", primary_url=URL, urls={"type": "array", "items": URL})),
         error=_or_null(_object("code message", code=STRING, message=STRING)),
+    ),
+    "FileUpload": _object(
+        "file kind",
+        file={"type": "string", "format": "binary"},
+        kind={"enum": ["image", "video", "audio"]},
+        model=STRING,
+        client_request_id={"type": "string", "maxLength": 128},
+    ),
+    "PublicApiFile": _object(
+        "id object kind url",
+        id=STRING,
+        object={"const": "file"},
+        kind={"enum": ["image", "video", "audio"]},
+        url=URL,
+        name=STRING,
+        mime_type=STRING,
+        size_bytes=INTEGER,
+        duration_seconds=_or_null({"type": "number"}),
+        duration_token=_or_null(STRING),
+        model=_or_null(STRING),
+        client_request_id=_or_null(STRING),
+        created_at=INSTANT,
     ),
     "Credits": _object("current_credits", current_credits=INTEGER),
     "Model": _object(
@@ -234,10 +257,26 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Any]]] = {
         "summary": "One chat session with its messages.",
         "answer": _content("The session.", _ref("ChatSession")),
     },
+    "POST /api/v1/files": {
+        "id": "createFile",
+        "summary": "Upload an image, a video or a sound to refer to.",
+        "form": _ref("FileUpload"),
+        "answer": _content("The file.", _ref("PublicApiFile")),
+    },
+    "GET /api/v1/files/{file_id}": {
+        "id": "getFile",
+        "summary": "One uploaded file.",
+        "answer": _content("The file.", _ref("PublicApiFile")),
+    },
     "GET /api/v1/credits": {
         "id": "getCredits",
         "summary": "What the account can spend.",
         "answer": _content("The balance.", _ref("Credits")),
+    },
+    "GET /files/{name}": {
+        "id": "getUploadedFile",
+        "summary": "The content of an uploaded file; needs no key.",
+        "answer": _content("The file.", {"type": "string", "format": "binary"}, "application/octet-stream"),
     },
     "GET /results/{task_id}/{name}": {
         "id": "getResultFile",

@@ -18,13 +18,25 @@ LOG_LENGTH: Final = 200_000
 
 
 @attrs.frozen
+class Upload:
+    """What an upload said and brought, but for its bytes. `file_id` is None where the file was refused."""
+
+    name: str
+    size_bytes: int
+    kind: str | None
+    model: str | None
+    client_request_id: str | None
+    file_id: str | None = None
+
+
+@attrs.frozen
 class Request:
     """One request as the server saw it.
 
     `route` names the operation, such as "GET /api/v1/generations/{task_id}", or is None for an unknown path. `at` is
     the arrival on the loop's clock, in seconds. `status` is what was answered, None if the connection was dropped.
-    `task_id` is the task asked for or made, where known; `body` is kept for POSTs; `has_authorization` tells whether an
-    Authorization header came along.
+    `task_id` is the task asked for or made, where known; `body` is kept for POSTs of JSON, `upload` tells of a file
+    that came in whole; `has_authorization` tells whether an Authorization header came along.
     """
 
     method: str
@@ -36,6 +48,7 @@ class Request:
     task_id: str | None
     body: bytes | None
     has_authorization: bool
+    upload: Upload | None = None
 
 
 class Received:
@@ -55,6 +68,7 @@ class Received:
         self._counts: Counter[tuple[str | None, str]] = Counter()
         self._attempts: Counter[str] = Counter()
         self._purchases = 0
+        self._uploads = 0
         self._purchases_by_key: Counter[str] = Counter()
         self._peak_in_flight = self._in_flight
 
@@ -93,6 +107,11 @@ class Received:
         return MappingProxyType(self._purchases_by_key)
 
     @property
+    def uploads(self) -> int:
+        """How many files were taken and kept."""
+        return self._uploads
+
+    @property
     def in_flight(self) -> int:
         """Requests being handled right now."""
         return self._in_flight
@@ -121,6 +140,10 @@ class Received:
         self._purchases += 1
         if key is not None:
             self._purchases_by_key[key] += 1
+
+    def kept(self) -> None:
+        """A file was taken."""
+        self._uploads += 1
 
     def finished(self, request: Request) -> None:
         """A request has been answered, or dropped."""

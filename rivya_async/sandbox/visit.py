@@ -11,6 +11,7 @@ from aiohttp import web
 
 from . import idempotency
 from .keys import Key
+from .received import Upload
 from .refused import Refused
 from .routes import Route
 
@@ -26,6 +27,7 @@ class Visit:
     idempotency_key: str | None
     caller: Key | None = None
     body: bytes | None = None
+    upload: Upload | None = None
     task_id: str | None = None
     claimed: idempotency.Scope | None = None
     at_the_end: Callable[[], None] | None = None
@@ -42,10 +44,14 @@ class Visit:
         if left is not None:
             left()
 
-    async def read(self) -> bytes:
-        """The whole body; raises `Refused` if it is too large or does not arrive."""
+    def let_come(self) -> None:
+        """Tell a client that waits for leave to send its body that it may."""
         if self.request.headers.get("Expect", "").lower() == "100-continue" and self.request.transport:
             self.request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    async def read(self) -> bytes:
+        """The whole body; raises `Refused` if it is too large or does not arrive."""
+        self.let_come()
         try:
             self.body = await self.request.read()
         except web.HTTPRequestEntityTooLarge as error:

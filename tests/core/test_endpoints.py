@@ -29,7 +29,7 @@ from rivya_async._core.errors import (
 from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.message import Request, Response
 from rivya_async._core.model import Model, ModelList
-from rivya_async._core.records import Credits, Generation, ReferenceMedia
+from rivya_async._core.records import Credits, File, Generation, ReferenceMedia
 
 NOW = 784_111_777.0
 """Sun, 06 Nov 1994 08:49:37 GMT."""
@@ -38,6 +38,22 @@ NOW = 784_111_777.0
 def response(body: Any, status: int = 200, **headers: str) -> Response:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
+
+
+PUBLIC_FILE = {
+    "id": "file_1",
+    "object": "file",
+    "kind": "video",
+    "url": "https://rivya.ai/f/1.mp4",
+    "name": "1.mp4",
+    "mime_type": "video/mp4",
+    "size_bytes": 2120,
+    "duration_seconds": 1.0,
+    "duration_token": "dt_1",
+    "model": None,
+    "client_request_id": None,
+    "created_at": "2026-05-11T08:00:00.000Z",
+}
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------
@@ -269,3 +285,47 @@ def test_an_endpoint_can_be_given_another_request() -> None:
     keyed = attrs.evolve(endpoint, request=attrs.evolve(endpoint.request, idempotency_key="minted"))
     assert keyed.request.idempotency_key == "minted"
     assert keyed.decode(response(TASK)).id == "task_1"
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_upload_carries_no_idempotency_key() -> None:
+    request = endpoints.create_file("image").request
+    assert (request.method, request.path, request.idempotency_key) == ("POST", "/api/v1/files", None)
+    assert request.needs_api_key
+
+
+def test_a_file_is_read() -> None:
+    file = endpoints.read_file(response(PUBLIC_FILE))
+    assert (file.id, file.kind, file.duration_token, file.size_bytes) == ("file_1", "video", "dt_1", 2120)
+    assert file.created_at is not None
+    assert file.extra == {"object": "file"}
+
+
+def test_the_id_of_a_file_may_have_either_name() -> None:
+    renamed = {"file_id": "file_1", **{name: value for name, value in PUBLIC_FILE.items() if name != "id"}}
+    assert endpoints.read_file(response(renamed)) == endpoints.read_file(response(PUBLIC_FILE))
+    both = endpoints.read_file(response({**PUBLIC_FILE, "file_id": "file_2"}))
+    assert (both.id, both.extra["file_id"]) == ("file_1", "file_2")
+
+
+def test_a_kind_that_is_left_out_is_what_was_asked_for_or_what_the_type_says() -> None:
+    least = {"id": "file_1", "url": "https://rivya.ai/f/1"}
+    assert endpoints.create_file("audio").decode(response(least)) == File("file_1", least["url"], "audio")
+    assert endpoints.create_file("audio").decode(response(PUBLIC_FILE)).kind == "video"
+    assert endpoints.read_file(response({**least, "mime_type": "image/png", "kind": None})).kind == "image"
+    assert endpoints.read_file(response({**least, "mime_type": "application/pdf"})).kind == ""
+
+
+@pytest.mark.parametrize("body", [[], {}, {"id": "file_1"}, {"file_id": 5, "url": "x"}, b"<html>"])
+def test_what_is_no_file_is_a_decode_error(body: Any) -> None:
+    with pytest.raises(DecodeError):
+        endpoints.read_file(response(body))
+
+
+def test_a_file_is_asked_for_by_its_id() -> None:
+    assert endpoints.retrieve_file("file_1/../x").request.path == "/api/v1/files/file_1%2F..%2Fx"
+    for wrong in ("", "..", "a\n", None):
+        with pytest.raises(ConfigurationError, match="is not a file id"):
+            endpoints.retrieve_file(wrong)  # type: ignore[arg-type]

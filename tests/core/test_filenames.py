@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rivya_async._core.filenames import extension, safe_stem, stem_of
+from rivya_async._core.filenames import extension, safe_stem, sent_name, stem_of
 
 
 @pytest.mark.parametrize(
@@ -102,3 +102,21 @@ def test_an_extension_is_short_and_plain_whatever_was_said(content_type: str, ur
     assert suffix[1:].isalnum()
     assert suffix.isascii()
     assert len(suffix) <= 9
+
+
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        ("kite.png", "kite.png"),
+        ("/home/me/ein Drachen, blå.png", "ein Drachen, blå.png"),
+        ("C:\\Users\\me\\kite.png", "kite.png"),
+        ('a"; filename="b.png\r\nX-Evil: 1', "a_; filename=_b.png__X-Evil: 1"),
+        ("", "file"),
+        ("folder/", "folder"),
+        ("a\ud800.png", "a_.png"),
+        ("x" * 300 + ".png", "x" * 146 + ".png"),
+    ],
+    ids=ascii,
+)
+def test_a_name_in_a_form_is_one_quoted_string(name: str, sent: str) -> None:
+    assert sent_name(name) == sent

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections import deque
 from collections.abc import Callable
+from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from rivya_async._core.errors import ConfigurationError
 from rivya_async._core.generation_request import GenerationRequest
-from rivya_async._core.records import ReferenceMedia
+from rivya_async._core.records import File, ReferenceMedia
 
 PHOTO = ReferenceMedia("https://rivya.ai/f/1.png", "image", mime_type="image/png")
 SOUND = ReferenceMedia("https://rivya.ai/f/2.mp3", "audio", duration_token="dt_1")
@@ -130,8 +132,12 @@ def test_a_job_is_not_changed_by_what_happens_to_its_parts() -> None:
         ({"references": None}, "references must be"),
         ({"references": {PHOTO}}, "references must be"),
         ({"references": iter([PHOTO])}, "references must be"),
-        ({"references": ["a.png"]}, "a reference must be a ReferenceMedia .*not str"),
-        ({"references": [PHOTO, {"url": "u"}]}, "a reference must be a ReferenceMedia .*not dict"),
+        ({"references": [""]}, "a reference must be a path, a File or a ReferenceMedia, not ''"),
+        ({"references": [PHOTO, {"url": "u"}]}, "a reference must be a path, a File or a ReferenceMedia, not dict"),
+        (
+            {"references": ["https://a.example/1.png?token=x"]},
+            r"needs its kind: ReferenceMedia\('https://a.example/1.png'",
+        ),
         ({"references": b"ab"}, "reference"),
         ({"references": [PHOTO], "params": {"referenceMediaItems": []}}, "not both"),
         ({"client_request_id": ""}, "client_request_id must be a string of 1 to 128"),
@@ -147,3 +153,24 @@ def test_what_is_refused(arguments: dict[str, Any], says: str) -> None:
 @pytest.mark.parametrize("length", [1, 128])
 def test_the_longest_and_the_shortest_trace_id(length: int) -> None:
     assert GenerationRequest("m", client_request_id="x" * length).client_request_id == "x" * length
+
+
+def test_files_of_this_machine_wait_for_a_session() -> None:
+    job = GenerationRequest("z-image", references=["a.png", PHOTO, PurePath("b") / "c.mp4"])
+    assert job.paths == ["a.png", PurePath("b/c.mp4")]
+    assert pickle.loads(pickle.dumps(job)) == job
+    with pytest.raises(ConfigurationError, match=r"a\.png has not been uploaded"):
+        job.to_wire()
+
+
+def test_an_uploaded_file_is_a_reference() -> None:
+    file = File("file_1", "https://rivya.ai/f/1.mp4", "video", duration_seconds=2.5, duration_token="dt_1")
+    given = [file]
+    job = GenerationRequest("wan-2-6", references=given)
+    assert job.references == (file.as_reference(),)
+    assert given == [file]
+    assert job.paths == []
+    assert job.to_wire()["params"]["referenceMediaItems"] == [
+        {"url": "https://rivya.ai/f/1.mp4", "kind": "video", "durationSeconds": 2.5, "durationToken": "dt_1"}
+    ]
+    assert GenerationRequest("wan-2-6", references=deque([file])) == job

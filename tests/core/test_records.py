@@ -15,6 +15,7 @@ from rivya_async._core.model import Model, ModelList
 from rivya_async._core.model_param import ModelParam
 from rivya_async._core.records import (
     Credits,
+    File,
     Generation,
     GenerationError,
     GenerationResult,
@@ -41,6 +42,7 @@ MAKERS: list[Callable[[], Any]] = [
         extra={"new": {"deep": []}},
     ),
     lambda: ReferenceMedia(LINKS[0], "image", "a.png", "image/png", 1.5, "token"),
+    lambda: File("file_1", LINKS[0], "video", "a.mp4", "video/mp4", 9, 1.5, "token", "wan-2-6", "x", EIGHT),
     lambda: ModelParam("seed", "number", default=[], min=0, max=9, options=("a",), extra={"x": {}}),
     lambda: Model(
         "z-image",
@@ -207,3 +209,9 @@ def test_a_param_is_found_by_its_key_as_it_is_written() -> None:
     model = Model("m", params=(ModelParam("seed", "number"), ratio))
     assert model.param("aspectRatio") is ratio
     assert model.param("aspect_ratio") is None
+
+
+def test_a_file_becomes_a_reference_that_carries_its_token() -> None:
+    file = File("file_1", LINKS[0], "video", "a.mp4", "video/mp4", 9, 1.5, "dt_secret", extra={"object": "file"})
+    assert file.as_reference() == ReferenceMedia(LINKS[0], "video", "a.mp4", "video/mp4", 1.5, "dt_secret")
+    assert "dt_secret" not in repr(file) + repr(file.as_reference())

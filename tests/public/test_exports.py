@@ -23,6 +23,7 @@ PROMISED: Final = frozenset(
         "AttemptDetails",
         "RetryDetails",
         "PollDetails",
+        "File",
         "Generation",
         "GenerationResult",
         "GenerationError",

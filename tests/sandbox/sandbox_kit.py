@@ -19,6 +19,7 @@ START = 1_778_486_400.0
 SUBMIT = "POST /api/v1/generations"
 POLL = "GET /api/v1/generations/{task_id}"
 FILE = "GET /results/{task_id}/{name}"
+UPLOAD = "POST /api/v1/files"
 
 
 class Clock:

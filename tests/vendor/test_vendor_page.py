@@ -22,6 +22,7 @@ import attrs
 import pytest
 
 from rivya_async.sandbox import Sandbox
+from tests.media_kit import media
 
 PAGE = Path(__file__).with_name("create-generation.vi.txt").read_text(encoding="utf-8")
 KEY = "rvya_sk_..."
@@ -170,9 +171,14 @@ async def test_all_three_share_a_key_and_a_body_so_that_one_image_is_bought(sand
 
 @pytest.mark.parametrize("heading", ["Request body", "Dùng params.referenceMediaItems cho tích hợp mới:"])
 async def test_the_request_bodies_of_the_page_are_taken_as_they_stand(sandbox: Sandbox, heading: str) -> None:
+    """But for the link: where the page says to pass on what the upload gave, it shows only `https://...`."""
     body, headers = json_after(heading), {"Authorization": f"Bearer {sandbox.api_key}"}
-    async with (
-        aiohttp.ClientSession(sandbox.base_url, headers=headers) as http,
-        http.post("/api/v1/generations", json=body) as response,
-    ):
-        assert (response.status, (await response.json())["model"]) == (200, body["model"])
+    async with aiohttp.ClientSession(sandbox.base_url, headers=headers) as http:
+        for item in body["params"].get("referenceMediaItems", ()):
+            assert item["url"] == "https://..."
+            form = aiohttp.FormData({"kind": item["kind"]})
+            form.add_field("file", media("png"), filename=item["name"], content_type=item["mimeType"])
+            async with http.post("/api/v1/files", data=form) as response:
+                item["url"] = (await response.json())["url"]
+        async with http.post("/api/v1/generations", json=body) as response:
+            assert (response.status, (await response.json())["model"]) == (200, body["model"])

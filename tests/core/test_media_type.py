@@ -1,0 +1,144 @@
+"""What a file holds, by its first bytes, and what the service takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rivya_async._core.errors import ConfigurationError, RivyaError, ValidationFailed
+from rivya_async._core.media_type import DEFAULTS, KINDS, MediaType, check, limit_for, recognised
+from rivya_async._core.model import Model
+from rivya_async._core.reference_rules import MEGABYTE, KindLimit
+
+
+def box(brand: bytes, also: bytes) -> bytes:
+    return b"\x00\x00\x00\x14ftyp" + brand + b"\x00\x00\x02\x00" + also
+
+
+HEADS = {
+    "jpeg": (b"\xff\xd8\xff\xe0\x00\x10JFIF\x00", "image/jpeg"),
+    "png": (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "image/png"),
+    "webp": (b"RIFF\x24\x00\x00\x00WEBPVP8 ", "image/webp"),
+    "gif": (b"GIF89a\x01\x00", "image/gif"),
+    "mp4": (box(b"isom", b"mp41"), "video/mp4"),
+    "m4v": (box(b"M4V ", b"mp42"), "video/mp4"),
+    "mov": (box(b"qt  ", b"qt  "), "video/quicktime"),
+    "webm": (b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\x82\x84webm", "video/webm"),
+    "mkv": (b"\x1a\x45\xdf\xa3\xa3\x42\x86\x81\x01\x42\x82\x88matroska", "video/x-matroska"),
+    "mp3": (b"ID3\x04\x00\x00\x00\x00\x00\x23", "audio/mpeg"),
+    "bare mp3": (b"\xff\xfb\x90\x64\x00\x00", "audio/mpeg"),
+    "m4a": (box(b"M4A ", b"isom"), "audio/mp4"),
+    "wav": (b"RIFF\x24\x00\x00\x00WAVEfmt ", "audio/x-wav"),
+    "aac": (b"\xff\xf1\x50\x80\x00\x1f\xfc", "audio/aac"),
+    "ogg": (b"OggS\x00\x02\x00\x00", "audio/ogg"),
+}
+
+
+@pytest.mark.parametrize(("head", "mime_type"), HEADS.values(), ids=HEADS.keys())
+def test_what_begins_so(head: bytes, mime_type: str) -> None:
+    kind = mime_type.partition("/")[0]
+    head += bytes(300)
+    assert recognised(head, name=None, kind=None) == MediaType(kind, mime_type)
+    assert recognised(head, name="misnamed.txt", kind=kind) == MediaType(kind, mime_type)
+
+
+def test_an_animated_png_is_a_png() -> None:
+    head = b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR" + bytes(17) + b"\x00\x00\x00\x08acTL" + bytes(300)
+    assert recognised(head, name=None, kind=None).mime_type == "image/png"
+
+
+def test_an_mp4_may_be_nothing_but_sound() -> None:
+    head = HEADS["mp4"][0] + bytes(300)
+    assert recognised(head, name="talk.mp4", kind="audio") == MediaType("audio", "audio/mp4")
+
+
+def test_the_name_helps_where_the_bytes_do_not_tell() -> None:
+    old_film = b"\x00\x00\x00\x08wide\x00\x00\x00\x00mdat" + bytes(300)
+    assert recognised(old_film, name="OLD.MOV", kind="video") == MediaType("video", "video/quicktime")
+    assert recognised(b"??", name="a.JPEG", kind="image").mime_type == "image/jpeg"
+    for name, kind in [("old.mov", None), ("old.mov", "audio"), (None, "video"), ("old", "video"), ("a.xyz", "video")]:
+        with pytest.raises(ConfigurationError, match="does not begin like"):
+            recognised(old_film, name=name, kind=kind)
+
+
+@pytest.mark.parametrize(
+    ("head", "kind", "error", "says"),
+    [
+        (b"", None, ValidationFailed, "'a.png' cannot be uploaded: it is empty"),
+        (b"%PDF-1.7" + bytes(300), None, ValidationFailed, "it is application/pdf, and neither"),
+        (HEADS["png"][0] + bytes(300), "video", ValidationFailed, "it is image/png, not of kind 'video'"),
+        (HEADS["png"][0], "picture", ConfigurationError, "kind must be one of image, video, audio"),
+    ],
+)
+def test_what_is_refused(head: bytes, kind: str | None, error: type[RivyaError], says: str) -> None:
+    with pytest.raises(error, match=says):
+        recognised(head, name="a.png", kind=kind)
+
+
+@given(st.binary(max_size=64), st.text() | st.none(), st.sampled_from([*KINDS, None]))
+def test_any_bytes_are_something_or_one_of_our_errors(head: bytes, name: str | None, kind: str | None) -> None:
+    try:
+        found = recognised(head, name=name, kind=kind)
+    except (ConfigurationError, ValidationFailed):
+        return
+    assert found.mime_type.startswith(found.kind)
+    assert kind in {None, found.kind}
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+def model(**facts: Any) -> Model:
+    return Model("happyhorse-1-0", **{"supported_api_inputs": ("text", "file"), **facts})
+
+
+def test_without_a_model_the_documented_limits_hold() -> None:
+    assert [limit_for(kind, None).max_bytes for kind in KINDS] == [10 * MEGABYTE, 50 * MEGABYTE, 10 * MEGABYTE]
+    image = DEFAULTS["image"]
+    check(image, MediaType("image", "image/png"), name=None, size=10 * MEGABYTE)
+    check(image, MediaType("image", "image/png"), name=None, size=None)
+    with pytest.raises(ValidationFailed, match="10,485,761 bytes are more than the 10,485,760") as raised:
+        check(image, MediaType("image", "image/png"), name="a.png", size=10 * MEGABYTE + 1)
+    assert raised.value.code == "validation_failed"
+    with pytest.raises(ValidationFailed, match="convert it to image/jpeg or image/png or image/webp"):
+        check(image, MediaType("image", "image/gif"), name="a.gif", size=1)
+
+
+def test_a_model_has_limits_of_its_own() -> None:
+    limits = [
+        "nonsense",
+        {"kind": "image", "max_size_mb": 10, "mime_types": ["image/png"]},
+        {"kind": "video", "max_size_mb": 95, "mime_types": ["video/mp4"]},
+    ]
+    told = model(reference_media={"limits": limits})
+    assert limit_for("video", told) == KindLimit(95 * MEGABYTE, ("video/mp4",))
+    assert limit_for("audio", told) == KindLimit()
+
+
+@pytest.mark.parametrize(
+    "reference_media",
+    [
+        None,
+        {},
+        {"limits": None},
+        {"limits": "10 MB"},
+        {"limits": [{"kind": "image"}]},
+        {"limits": [{"kind": "image", "max_size_mb": "10", "mime_types": []}]},
+    ],
+)
+def test_what_the_catalogue_does_not_tell_is_for_the_service_to_judge(reference_media: Any) -> None:
+    limit = limit_for("image", model(reference_media=reference_media))
+    assert limit == KindLimit()
+    check(limit, MediaType("image", "image/gif"), name=None, size=10**12)
+
+
+def test_a_model_takes_the_kinds_that_it_names() -> None:
+    assert limit_for("image", model(file_kinds=("image",))) == KindLimit()
+    assert limit_for("image", model(supported_api_inputs=())) == KindLimit()
+    with pytest.raises(ValidationFailed, match="happyhorse-1-0 takes no file of kind 'audio', only image and video"):
+        limit_for("audio", model(file_kinds=("image", "video")))
+    with pytest.raises(ValidationFailed, match="takes no file of kind 'image', none"):
+        limit_for("image", model(supported_api_inputs=("text",)))
