@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         ServerError,
         SessionClosed,
         SessionConflict,
+        SpendLimitReached,
         StreamInterrupted,
         Unauthorized,
         ValidationFailed,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         Status,
     )
     from ._core.reference_rules import KindLimit, ReferenceRules
+    from ._core.spend import Cost, Spend
     from ._engine.chat_stream import ChatStream
     from ._engine.hooks import AttemptDetails, Hooks, PollDetails, RetryDetails
     from .session import RivyaSession
@@ -69,6 +71,7 @@ __all__ = [
     "ChatSession",
     "ChatStream",
     "ConfigurationError",
+    "Cost",
     "Credits",
     "DeadlineExceeded",
     "DecodeError",
@@ -102,6 +105,8 @@ __all__ = [
     "ServerError",
     "SessionClosed",
     "SessionConflict",
+    "Spend",
+    "SpendLimitReached",
     "Status",
     "StreamInterrupted",
     "Timeouts",
@@ -119,7 +124,7 @@ _HOMES = {
     "._core.errors": (
         "Answered ApiDisabled ConfigurationError DeadlineExceeded DecodeError GenerationFailed IdempotencyConflict "
         "InsufficientCredits NotFound NotSent OutcomeUnknown RateLimited RivyaError ScopeDenied ServerError "
-        "SessionClosed SessionConflict StreamInterrupted Unauthorized ValidationFailed WaitError"
+        "SessionClosed SessionConflict SpendLimitReached StreamInterrupted Unauthorized ValidationFailed WaitError"
     ),
     "._core.generation_request": "GenerationRequest",
     "._core.model": "Model",
@@ -129,6 +134,7 @@ _HOMES = {
     "._core.problem": "Problem",
     "._core.records": "Credits File Generation GenerationError GenerationResult ReferenceMedia Status",
     "._core.reference_rules": "KindLimit ReferenceRules",
+    "._core.spend": "Cost Spend",
     "._engine.chat_stream": "ChatStream",
     "._engine.hooks": "AttemptDetails Hooks PollDetails RetryDetails",
     ".session": "RivyaSession",

@@ -17,7 +17,9 @@ from ._core.outcome import Outcome
 from ._core.policies import PollPolicy, RetryPolicy, Timeouts, checked_policy
 from ._core.records import Generation, ReferenceMedia
 from ._core.settings import Settings
+from ._core.spend import Purse, Spend, checked_cap, checked_prices
 from ._engine.ambient import Ambient
+from ._engine.counter import Counter
 from ._engine.engine import Engine
 from ._engine.hooks import Hooks
 from .resources.chat import Chat
@@ -42,6 +44,10 @@ class RivyaSession:
     No key is needed until a call needs one. `max_connections` bounds the requests in flight. An `http` session that is
     handed in is used and never closed. `hooks` are told of attempts, retries and polls.
 
+    `max_spend` caps the credits that this session's generations cost in all, `max_reserved` those that open jobs hold
+    at a time: a submit that would pass a cap raises `SpendLimitReached`, and nothing is sent. The price is the model's
+    `estimate_credits`, or what `prices` says a job of a model costs at most; see `spend`.
+
     Closing is gentle: waits end with `SessionClosed`, requests in flight come to their end, none begins.
 
     >>> async def main():
@@ -62,6 +68,9 @@ class RivyaSession:
         max_connections: int = 100,
         http: aiohttp.ClientSession | None = None,
         hooks: Sequence[Hooks] = (),
+        max_spend: float | None = None,
+        max_reserved: float | None = None,
+        prices: Mapping[str, float] | None = None,
     ) -> None:
         self._engine: Engine | None = None
         self._closed = False
@@ -74,13 +83,23 @@ class RivyaSession:
         self._http = http
         self._hooks = _checked_hooks(hooks)
         self._pid = os.getpid()
-        self.generations = Generations(self._open_engine, checked_policy("poll", poll, PollPolicy()))
         self.models = Models(self._open_engine)
+        purse = Purse(
+            max_spend=checked_cap("max_spend", max_spend), max_reserved=checked_cap("max_reserved", max_reserved)
+        )
+        self._spend = Spend(purse)
+        counter = Counter(self.models.catalogue, purse, checked_prices(prices))
+        self.generations = Generations(self._open_engine, checked_policy("poll", poll, PollPolicy()), counter)
         self.chat = Chat(self._open_engine)
         self.credits = CreditBalance(self._open_engine)
         key = self._settings.api_key
         if key is not None and not key.startswith(assumed.API_KEY_PREFIX):
             warnings.warn(f"the API key does not begin with {assumed.API_KEY_PREFIX!r}", UserWarning, stacklevel=2)
+
+    @property
+    def spend(self) -> Spend:
+        """What this session has spent on generations, by idempotency key and in all; see `Spend`."""
+        return self._spend
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open" if self._engine else "new"
@@ -127,12 +146,17 @@ class RivyaSession:
         references: Sequence[ReferenceMedia] = (),
         client_request_id: str | None = None,
         idempotency_key: str | None = None,
+        check: bool = False,
     ) -> Generation:
         """Buy a job and return its first record; a `GenerationRequest` may stand in place of its parts.
 
         An `Idempotency-Key` is always sent: yours, or one minted for this call and kept over every attempt. Every error
         carries it as `idempotency_key`, so that a repeat with it is the very same purchase. Keys of `params` are never
         renamed; `references` become `params.referenceMediaItems` (contract section 6).
+
+        With `check` the job is first held against the catalogue, which the session reads once in five minutes: values
+        are made to travel (`Model.coerce`), and `ValidationFailed` names every problem (`Model.check`), or the nearest
+        ids of a model that is not there. Nothing is sent then. `SpendLimitReached` where it would pass a cap.
 
         Raises `ConfigurationError` before anything is sent, `Answered` and its classes, `NotSent`, `OutcomeUnknown` and
         `DecodeError`. Cancelling it drops the request, which may have acted: the `CancelledError` has a note with the
@@ -151,6 +175,7 @@ class RivyaSession:
             references=references,
             client_request_id=client_request_id,
             idempotency_key=idempotency_key,
+            check=check,
         )
 
     async def wait_for(
@@ -199,6 +224,7 @@ class RivyaSession:
         references: Sequence[ReferenceMedia] = (),
         client_request_id: str | None = None,
         idempotency_key: str | None = None,
+        check: bool = False,
         timeout: float | FromPolicy | None = FROM_POLICY,
         poll: PollPolicy | None = None,
         on_update: OnUpdate | None = None,
@@ -223,7 +249,7 @@ class RivyaSession:
             client_request_id=client_request_id,
             idempotency_key=idempotency_key,
         )
-        return await self.generations.generate(job, timeout=timeout, poll=poll, on_update=on_update)
+        return await self.generations.generate(job, check=check, timeout=timeout, poll=poll, on_update=on_update)
 
     def watch(
         self,
@@ -272,12 +298,13 @@ class RivyaSession:
         *,
         max_in_flight: int = 100,
         ordered: bool = False,
+        check: bool = False,
     ) -> AsyncGenerator[Outcome]:
         """Generate a stream of requests of any length, holding at most `max_in_flight` of them.
 
         Yields an `Outcome` for each, as they end or, with `ordered`, as they were asked for. No failure ends the
         others. What the source raises is raised after the outcomes of all requests taken from it. Leaving the loop
-        early cancels what is left: jobs that are bought go on at the service.
+        early cancels what is left: jobs that are bought go on at the service. `check` is that of `submit`.
 
         >>> async def run(session):
         ...     requests = (GenerationRequest("z-image", f"Poster number {n}") for n in range(5))
@@ -285,7 +312,7 @@ class RivyaSession:
         >>> in_sandbox(run)
         [True, True, True, True, True]
         """
-        return self.generations.map(requests, max_in_flight=max_in_flight, ordered=ordered)
+        return self.generations.map(requests, max_in_flight=max_in_flight, ordered=ordered, check=check)
 
     async def download(
         self, generation_or_url: Generation | str, to: str | os.PathLike[str], *, overwrite: bool = False

@@ -2,6 +2,7 @@
 
     RivyaError                      carries idempotency_key and request_id when they are known
     ├─ ConfigurationError           wrong arguments or settings; nothing was sent
+    ├─ SpendLimitReached            the session's own cap: limit, counted, price; nothing was sent
     ├─ NotSent                      DNS, connect, TLS: nothing was sent, always safe to repeat
     ├─ OutcomeUnknown               sent, no readable answer: repeat only a safe method, or under its key
     │  └─ StreamInterrupted         a streamed answer broke off: text, session_id, code
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from .problem import Problem
-    from .records import Generation
+    from .records import Amount, Generation
 
 
 class RivyaError(Exception):
@@ -66,6 +67,30 @@ def copied(error: RivyaError) -> RivyaError:
 
 class ConfigurationError(RivyaError):
     """Wrong arguments or settings. Nothing was sent; the message says what to change."""
+
+
+class SpendLimitReached(RivyaError):
+    """The job would pass a cap of this session, or its price cannot be told beforehand. Nothing was sent.
+
+    `limit` is the cap, `counted` what was reserved and spent when the job was refused, `price` what it would have
+    cost: all in credits, None where it cannot be told.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        limit: Amount | None = None,
+        counted: Amount | None = None,
+        price: Amount | None = None,
+        idempotency_key: str | None = None,
+        request_id: str | None = None,
+        attempts: int = 0,
+    ) -> None:
+        super().__init__(message, idempotency_key=idempotency_key, request_id=request_id, attempts=attempts)
+        self.limit = limit
+        self.counted = counted
+        self.price = price
 
 
 class NotSent(RivyaError):

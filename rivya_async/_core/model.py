@@ -10,11 +10,12 @@ import attrs
 
 from .chat_capabilities import ChatCapabilities
 from .errors import ConfigurationError, ValidationFailed
+from .generation_request import Reference
 from .model_param import DIALOGUE, ModelParam
 from .nearest import hint, nearest
 from .problem import Problem, shown, told
-from .records import Amount, ReferenceMedia, extra_members
-from .reference_rules import ReferenceRules
+from .records import Amount, File, ReferenceMedia, extra_members
+from .reference_rules import NOT_UPLOADED, ReferenceRules
 
 REFERENCES: Final = "referenceMediaItems"
 """The key of `params` that no catalogue lists: where references travel [6]."""
@@ -91,15 +92,15 @@ class Model:
         self,
         prompt: str | None = None,
         params: Mapping[str, Any] | None = None,
-        references: Sequence[ReferenceMedia] = (),
+        references: Sequence[Reference] = (),
     ) -> None:
         """Raise `ValidationFailed` with every problem of such a job as `problems`, or return. Sends nothing.
 
         Named are: a model that is not to be bought, a prompt that is missing or too long, keys that the model does not
         list, values of the wrong type, off their options, range or steps, missing params, and references of a kind,
-        number or size that it does not take. It is stricter than the service, which ignores unknown keys and perhaps
-        steps (contract section 14.17). What the catalogue leaves unsaid is not checked, and a model that lists no
-        params says nothing of their keys.
+        number or size that it does not take (a path only counts). It is stricter than the service, which ignores
+        unknown keys and perhaps steps (contract section 14.17). What the catalogue leaves unsaid is not checked, and a
+        model that lists no params says nothing of their keys.
 
         >>> async def slip(session):
         ...     kling = await session.models.retrieve("kling-2-6")
@@ -118,7 +119,7 @@ class Model:
         self,
         prompt: str | None = None,
         params: Mapping[str, Any] | None = None,
-        references: Sequence[ReferenceMedia] = (),
+        references: Sequence[Reference] = (),
     ) -> Iterator[Problem]:
         """What `check` would raise, one by one."""
         if self.is_chat:
@@ -154,7 +155,7 @@ class Model:
         self,
         prompt: str | None = None,  # noqa: ARG002 - what a metered price will depend on, once the catalogue tells how
         params: Mapping[str, Any] | None = None,  # noqa: ARG002
-        references: Sequence[ReferenceMedia] = (),  # noqa: ARG002
+        references: Sequence[Reference] = (),  # noqa: ARG002
     ) -> int | None:
         """Credits that such a job will hold, or None where the catalogue does not say.
 
@@ -209,7 +210,7 @@ class Model:
         elif not isinstance(inner, list | tuple):
             yield Problem("references", "type", f"params.{REFERENCES} must be a list, not {shown(inner)}")
         elif inner or references:
-            items = [_item(reference) for reference in inner or references]
+            items = inner or [_item(reference) for reference in references]
             rules = self.reference_rules
             if rules is None:
                 yield Problem("references", "count", f"{self.id} takes no references")
@@ -238,6 +239,8 @@ def _letters(line: object) -> int:
     return len(text) if isinstance(text, str) else 0
 
 
-def _item(reference: Any) -> Any:
-    """A reference as it travels."""
-    return reference.to_wire() if isinstance(reference, ReferenceMedia) else reference
+def _item(reference: Reference) -> Any:
+    """A reference as it travels, with the size of its file where that is known."""
+    if isinstance(reference, File):
+        return {**reference.as_reference().to_wire(), "size_bytes": reference.size_bytes}
+    return reference.to_wire() if isinstance(reference, ReferenceMedia) else NOT_UPLOADED

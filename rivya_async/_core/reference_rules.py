@@ -14,6 +14,9 @@ from .problem import Problem, shown
 MEGABYTE: Final = 1024 * 1024
 """Assumed: the pages say MB, not whether that is 1,000,000 bytes."""
 
+NOT_UPLOADED: Final = object()
+"""Stands for a file of this machine: nothing is known of it before its upload but that it counts."""
+
 WITH_TOKEN: Final = frozenset({"audio", "video"})
 """Kinds that travel with the `durationToken` of their upload."""
 
@@ -61,6 +64,8 @@ class ReferenceRules:
         """What is wrong with these items of `params.referenceMediaItems`; they may also have `size_bytes`."""
         kinds: Counter[str] = Counter()
         for index, item in enumerate(items):
+            if item is NOT_UPLOADED:
+                continue
             found = list(_item_problems(f"references[{index}]", item))
             if not found:
                 kinds[item["kind"]] += 1

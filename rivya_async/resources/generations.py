@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -19,6 +20,7 @@ from .._core.records import Generation, ReferenceMedia
 from .._engine.fan_out import fan_out
 
 if TYPE_CHECKING:
+    from .._engine.counter import Counter
     from .._engine.engine import Engine
 
 OnUpdate = Callable[[Generation], Awaitable[None] | None]
@@ -38,9 +40,10 @@ FROM_POLICY: Final = FromPolicy()
 class Generations:
     """Buying jobs and waiting for them."""
 
-    def __init__(self, engine: Callable[[], Engine], poll: PollPolicy) -> None:
+    def __init__(self, engine: Callable[[], Engine], poll: PollPolicy, counter: Counter) -> None:
         self._engine = engine
         self._poll = poll
+        self._counter = counter
 
     async def create(
         self,
@@ -51,6 +54,7 @@ class Generations:
         references: Sequence[ReferenceMedia] = (),
         client_request_id: str | None = None,
         idempotency_key: str | None = None,
+        check: bool = False,
     ) -> Generation:
         """Buy a job; see `RivyaSession.submit`."""
         job = as_request(
@@ -65,7 +69,7 @@ class Generations:
             engine = self._engine()
         key = _key_of(job, engine)
         with Carrying(key):
-            return await self._buy(engine, job, key, deadline=None)
+            return await self._buy(engine, job, key, check=check, deadline=None)
 
     async def retrieve(self, task_id: str) -> Generation:
         """Read a job once. A failed job is returned, not raised.
@@ -73,7 +77,9 @@ class Generations:
         Raises `NotFound` for a task of another account as for a missing one, and what any read can raise. Safe to
         cancel.
         """
-        return await self._engine().caller.call(endpoints.retrieve_generation(task_id))
+        generation = await self._engine().caller.call(endpoints.retrieve_generation(task_id))
+        self._counter.purse.ended(generation)
+        return generation
 
     async def wait_for(
         self,
@@ -89,12 +95,14 @@ class Generations:
         _check_listener(on_update)
         deadline = self._deadline(timeout, policy)
         ended = await self._end_of(self._engine(), generation_or_task_id, policy, deadline, on_update)
+        self._counter.purse.ended(ended)
         return unwrapped(ended) if raise_on_failure else ended
 
     async def generate(
         self,
         job: GenerationRequest,
         *,
+        check: bool = False,
         timeout: float | FromPolicy | None = FROM_POLICY,
         poll: PollPolicy | None = None,
         on_update: OnUpdate | None = None,
@@ -107,11 +115,13 @@ class Generations:
             engine = self._engine()  # also after the purchase: a session that closes meanwhile must not lose the job
         key = _key_of(job, engine)
         with Carrying(key):
-            bought = await self._buy(engine, job, key, deadline=deadline)
+            bought = await self._buy(engine, job, key, check=check, deadline=deadline)
             try:
                 if on_update is not None and not bought.is_terminal:
                     await _tell(on_update, bought)
-                return unwrapped(await self._end_of(engine, bought, policy, deadline, on_update))
+                ended = await self._end_of(engine, bought, policy, deadline, on_update)
+                self._counter.purse.ended(ended)
+                return unwrapped(ended)
             except WaitError:
                 raise
             except BaseException as stopped:
@@ -129,7 +139,7 @@ class Generations:
         """Every changed snapshot of a job; see `RivyaSession.watch`."""
         policy = checked_policy("poll", poll, self._poll)
         task_id, last = _named(generation_or_task_id)
-        return self._engine().poller.updates_of(task_id, last, policy, self._deadline(timeout, policy))
+        return self._noting(self._engine().poller.updates_of(task_id, last, policy, self._deadline(timeout, policy)))
 
     def as_completed(
         self,
@@ -143,7 +153,7 @@ class Generations:
         named: dict[str, Generation | None] = {}
         for task_id, last in map(_named, generations_or_task_ids):
             named[task_id] = last or named.get(task_id)
-        return self._engine().poller.ends_of(named, policy, self._deadline(timeout, policy))
+        return self._noting(self._engine().poller.ends_of(named, policy, self._deadline(timeout, policy)))
 
     def map(
         self,
@@ -151,6 +161,7 @@ class Generations:
         *,
         max_in_flight: int,
         ordered: bool,
+        check: bool = False,
         poll: PollPolicy | None = None,
     ) -> AsyncGenerator[Outcome]:
         """Generate a stream of requests with back-pressure; see `RivyaSession.map`."""
@@ -158,22 +169,34 @@ class Generations:
             raise ConfigurationError(f"max_in_flight must be a whole number from 1 on, not {max_in_flight!r}")
 
         async def outcome(job: GenerationRequest) -> Outcome:
-            return await self._outcome(job, poll)
+            return await self._outcome(job, poll, check=check)
 
         return fan_out(requests, outcome, limit=max_in_flight, ordered=ordered)
 
-    async def _outcome(self, job: GenerationRequest, poll: PollPolicy | None) -> Outcome:
+    async def _outcome(self, job: GenerationRequest, poll: PollPolicy | None, *, check: bool) -> Outcome:
         if not isinstance(job, GenerationRequest):
             return Outcome(job, error=ConfigurationError(f"map takes GenerationRequest values, not {job!r}"))
         try:
-            return Outcome(job, await self.generate(job, poll=poll))
+            return Outcome(job, await self.generate(job, check=check, poll=poll))
         except Exception as error:  # noqa: BLE001 - one failure, of whatever kind, must not end the others
             return Outcome(job, error.last if isinstance(error, WaitError) else None, error)
 
-    async def _buy(self, engine: Engine, job: GenerationRequest, key: str, *, deadline: float | None) -> Generation:
-        bought = await engine.caller.call(endpoints.create_generation(job, key), deadline=deadline)
+    async def _buy(
+        self, engine: Engine, job: GenerationRequest, key: str, *, check: bool, deadline: float | None
+    ) -> Generation:
+        if check:
+            job = await self._counter.checked(job)
+        endpoint = endpoints.create_generation(job, key)
+        bought = await self._counter.pay(job, key, lambda: engine.caller.call(endpoint, deadline=deadline))
         engine.poller.note_submitted(bought)
         return bought
+
+    async def _noting(self, records: AsyncGenerator[Generation]) -> AsyncGenerator[Generation]:
+        """The same records, each end entered in the book."""
+        async with aclosing(records):
+            async for record in records:
+                self._counter.purse.ended(record)
+                yield record
 
     def _end_of(
         self,
@@ -187,7 +210,7 @@ class Generations:
         task_id, last = _named(job)
         if on_update is None:
             return engine.poller.end_of(task_id, last, policy, deadline)
-        return _last_of(engine.poller.updates_of(task_id, last, policy, deadline), on_update)
+        return _last_of(self._noting(engine.poller.updates_of(task_id, last, policy, deadline)), on_update)
 
     def _deadline(self, timeout: float | FromPolicy | None, policy: PollPolicy) -> float | None:
         seconds = checked_timeout(policy.timeout if isinstance(timeout, FromPolicy) else timeout)

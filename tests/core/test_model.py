@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import PurePath
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from rivya_async._core.model import REFERENCES, Model, unknown_model
 from rivya_async._core.model_param import ModelParam
 from rivya_async._core.nearest import hint, nearest
 from rivya_async._core.problem import Problem, shown, told
-from rivya_async._core.records import ReferenceMedia
+from rivya_async._core.records import File, ReferenceMedia
 from rivya_async._core.reference_rules import KindLimit, ReferenceRules
 
 PARAMS = (
@@ -267,27 +268,32 @@ def test_a_model_that_nobody_knows() -> None:
         ([ReferenceMedia("", "image")], "missing", "references[0] needs a string 'url'"),
         ([ReferenceMedia("u", "image", mime_type="image/jpg")], "format",
          "references[0] cannot be 'image/jpg' for m-1 (did you mean 'image/jpeg' or 'image/png'?)"),
-        ([{"url": "u", "kind": "image", "size_bytes": 10_485_761}], "size",
+        ([File("file_1", "u", "image", size_bytes=10_485_761)], "size",
          "references[0] has 10,485,761 bytes, and m-1 takes at most 10,485,760 for kind 'image'"),
-        ([5], "type", "references[0] must be an object with url and kind, not 5"),
     ],
 )  # fmt: skip
 def test_references_that_do_not_fit(references: list[Any], reason: str, message: str) -> None:
     problem = the_one(references=references)
     assert (problem.reason, problem.message) == (reason, message)
-    items = [each.to_wire() if isinstance(each, ReferenceMedia) else each for each in references]
-    assert the_one(params={REFERENCES: items}) == problem
+    if isinstance(references[0], ReferenceMedia):
+        assert the_one(params={REFERENCES: [each.to_wire() for each in references]}) == problem
 
 
 def test_references_that_fit() -> None:
     MODEL.check("A red kite", references=[IMAGE, VIDEO])
-    fits = {"url": "u", "kind": "image", "size_bytes": 10_485_760, "mimeType": "image/png"}
-    MODEL.check("A red kite", {REFERENCES: (fits,)})
+    MODEL.check("A red kite", {REFERENCES: ({"url": "u", "kind": "image", "mimeType": "image/png"},)})
+    MODEL.check("A red kite", references=[File("file_1", "u", "image", size_bytes=10_485_760)])
     MODEL.check("A red kite", references=[ReferenceMedia("u", "video", mime_type="video/x", duration_token="t")])
 
 
 def test_every_problem_of_every_reference_is_told() -> None:
-    assert len(found(references=[{}, IMAGE, 5, VIDEO])) == 4
+    assert len(found({REFERENCES: [{}, IMAGE.to_wire(), 5, VIDEO.to_wire()]})) == 4
+    assert found({REFERENCES: [5]})[0].message == "references[0] must be an object with url and kind, not 5"
+
+
+def test_of_a_file_that_is_not_uploaded_it_is_known_that_it_counts() -> None:
+    MODEL.check("A red kite", references=["kite.png", PurePath("kite.mov")])
+    assert the_one(references=["kite.png", PurePath("kite.mov"), VIDEO]).reason == "count"
 
 
 def test_references_stand_in_one_place() -> None:

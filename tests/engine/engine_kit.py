@@ -20,11 +20,14 @@ from rivya_async._core.message import Request, Response
 from rivya_async._core.policies import PollPolicy, RetryPolicy
 from rivya_async._core.records import Generation
 from rivya_async._core.settings import Settings
+from rivya_async._core.spend import Purse
 from rivya_async._engine.ambient import Ambient
+from rivya_async._engine.counter import Counter
 from rivya_async._engine.engine import Engine
 from rivya_async._engine.hooks import Hooks
 from rivya_async._engine.transport import Fetched
 from rivya_async.resources.generations import Generations
+from rivya_async.resources.models import Models
 from tests.engine.virtual_time import now, settle
 
 Reply = Response | BaseException
@@ -227,7 +230,8 @@ def engine_over(
 
 
 def generations_of(engine: Engine, poll: PollPolicy | None = None) -> Generations:
-    return Generations(lambda: engine, poll or PollPolicy())
+    models = Models(lambda: engine)
+    return Generations(lambda: engine, poll or PollPolicy(), Counter(models.catalogue, Purse(), {}))
 
 
 def purchase(prompt: str = "A red kite", key: str | None = None) -> Endpoint[Generation]:

@@ -32,6 +32,13 @@ PROMISED: Final = frozenset(
         "Status",
         "Model",
         "ModelParam",
+        "ReferenceRules",
+        "KindLimit",
+        "ChatCapabilities",
+        "Problem",
+        "Cost",
+        "Spend",
+        "SpendLimitReached",
         "Credits",
         "Outcome",
         "RetryPolicy",
@@ -69,12 +76,12 @@ PROMISED: Final = frozenset(
 )
 
 METHODS: Final = {
-    "submit": "generation",
+    "submit": "generation check",
     "wait_for": "generation_or_task_id timeout poll on_update raise_on_failure",
     "generate": "timeout poll on_update params references client_request_id idempotency_key",
     "watch": "generation_or_task_id",
     "as_completed": "generations_or_task_ids timeout",
-    "map": "requests max_in_flight ordered",
+    "map": "requests max_in_flight ordered check",
     "download": "generation_or_url to overwrite",
     "aclose": "",
 }
@@ -198,7 +205,7 @@ def test_the_package_is_typed() -> None:
 def test_the_errors_are_one_tree() -> None:
     values = [getattr(rivya_async, name) for name in rivya_async.__all__]
     errors = [value for value in values if inspect.isclass(value) and issubclass(value, Exception)]
-    assert len(errors) == 21
+    assert len(errors) == 22
     assert all(issubclass(error, rivya_async.RivyaError) for error in errors)
     assert issubclass(rivya_async.DeadlineExceeded, TimeoutError)
     assert issubclass(rivya_async.ApiDisabled, rivya_async.ServerError)

@@ -14,6 +14,8 @@ import aiohttp
 from rivya_async import (
     Answered,
     AttemptDetails,
+    ChatCapabilities,
+    Cost,
     Credits,
     DeadlineExceeded,
     DecodeError,
@@ -29,15 +31,20 @@ from rivya_async import (
     Outcome,
     PollDetails,
     PollPolicy,
+    Problem,
     RateLimited,
     ReferenceMedia,
+    ReferenceRules,
     RetryDetails,
     RetryPolicy,
     RivyaError,
     RivyaSession,
     SessionClosed,
+    Spend,
+    SpendLimitReached,
     Status,
     Timeouts,
+    ValidationFailed,
     WaitError,
 )
 from rivya_async.sandbox import Fault, Sandbox
@@ -181,9 +188,32 @@ async def nouns(session: RivyaSession) -> None:
     model = await session.models.retrieve("z-image")
     assert_type(model.param("aspect_ratio"), ModelParam | None)
     assert_type(model.max_prompt_length, int | None)
+    assert_type(model.reference_rules, ReferenceRules | None)
+    assert_type(model.chat, ChatCapabilities | None)
+    assert_type(model.coerce({"duration": 5}), dict[str, Any])
+    assert_type(model.estimate_credits("A red kite", {"duration": "5"}), int | None)
+    model.check("A red kite", {"duration": "5"}, ["kite.png"])
     balance = await session.credits.retrieve()
     assert_type(balance, Credits)
     assert_type(balance.current_credits, int | float)
+
+
+async def before_it_is_spent() -> None:
+    async with RivyaSession(max_spend=500, max_reserved=50.5, prices={"elevenlabs-turbo-2-5": 12}) as session:
+        try:
+            await session.submit("z-image", "A red kite", check=True)
+            await session.generate("z-image", "A red kite", check=True)
+            async for _ in session.map([GenerationRequest("z-image", "A red kite")], check=True):
+                pass
+        except ValidationFailed as error:
+            assert_type(error.problems, tuple[Problem, ...])
+            assert_type(error.problems[0].nearest, tuple[str | float, ...])
+        except SpendLimitReached as error:
+            assert_type(error.limit, int | float | None)
+        assert_type(session.spend, Spend)
+        assert_type(session.spend["order-42"], Cost)
+        assert_type(session.spend.total, int | float)
+        assert_type(session.spend["order-42"].final, int | float | None)
 
 
 async def failing(session: RivyaSession) -> Generation | None:

@@ -1,0 +1,239 @@
+"""What a session spends: bookkeeping by idempotency key, and the caps that it holds. Pure: it is told what happens.
+
+A price is held before a job is sent and gives way to what its record says: `reserved_credits` while the job is open,
+`final_credits` at its end. A purchase that may have been made keeps its price until its key tells more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from .errors import (
+    Answered,
+    ConfigurationError,
+    IdempotencyConflict,
+    InsufficientCredits,
+    NotSent,
+    RateLimited,
+    SpendLimitReached,
+    ValidationFailed,
+)
+from .problem import shown
+from .records import Amount
+from .retry import leaves_doubt
+
+if TYPE_CHECKING:
+    from .records import Generation
+
+REMEMBERED: Final = 100_000
+"""Keys of which a session knows the cost. Of older ones only the totals remain."""
+
+
+@attrs.frozen
+class Cost:
+    """What one purchase costs, in credits.
+
+    `reserved` is what its record holds. `final` is None until this session has seen the job end. `task_id` is None as
+    long as it is not known whether it was bought: `reserved` is then the price that was reckoned with.
+
+    >>> Cost(reserved=5, final=0, task_id="task_1").credits
+    0
+    """
+
+    reserved: Amount
+    final: Amount | None = None
+    task_id: str | None = None
+
+    @property
+    def credits(self) -> Amount:
+        """What counts: the final credits of an ended job, else what is held for it."""
+        return self.reserved if self.final is None else self.final
+
+
+class Spend(Mapping[str, Cost]):
+    """What a session has spent: the `Cost` of each purchase by its idempotency key, read only, and the totals.
+
+    It is a view: it tells the present. It remembers the newest 100,000 keys; the totals count all. Only what this
+    session bought is in it, and only ends that it saw, by a wait or a read, are final.
+
+    >>> async def buy(session):
+    ...     await session.generate("z-image", "A red kite", idempotency_key="order-42")
+    ...     return session.spend["order-42"].final, session.spend.total
+    >>> in_sandbox(buy)
+    (1, 1)
+    """
+
+    def __init__(self, purse: Purse) -> None:
+        self._purse = purse
+
+    def __getitem__(self, idempotency_key: str) -> Cost:
+        return self._purse.costs[idempotency_key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._purse.costs)
+
+    def __len__(self) -> int:
+        return len(self._purse.costs)
+
+    def __repr__(self) -> str:
+        return f"<Spend: {self.reserved} reserved, {self.final} final, {len(self)} purchases>"
+
+    @property
+    def reserved(self) -> Amount:
+        """Credits held by jobs whose end was not seen, by purchases on their way, and by those that are in doubt."""
+        return self._purse.reserved
+
+    @property
+    def final(self) -> Amount:
+        """Credits that ended jobs have cost."""
+        return self._purse.final
+
+    @property
+    def total(self) -> Amount:
+        """What counts against `max_spend`: reserved and final."""
+        return self._purse.reserved + self._purse.final
+
+
+@attrs.define
+class _Flight:
+    """Purchases on their way under one key: one price, however many they are."""
+
+    price: Amount
+    count: int = 1
+    may_have_bought: bool = False
+
+
+class Purse:
+    """The book itself. Every `hold` is followed by one `bought` or one `came_to_nothing` under the same key."""
+
+    def __init__(
+        self, *, max_spend: Amount | None = None, max_reserved: Amount | None = None, remembered: int = REMEMBERED
+    ) -> None:
+        self.reserved: Amount = 0
+        self.final: Amount = 0
+        self.costs: OrderedDict[str, Cost] = OrderedDict()
+        self._max_spend = max_spend
+        self._max_reserved = max_reserved
+        self._remembered = remembered
+        self._flights: dict[str, _Flight] = {}
+        self._keys: dict[str, str] = {}  # of open jobs, by their task ids
+
+    def needs_price(self, key: str) -> bool:
+        """Whether a purchase under this key must have a price: there is a cap, and it is not counted already."""
+        is_capped = self._max_spend is not None or self._max_reserved is not None
+        return is_capped and key not in self.costs and key not in self._flights
+
+    def hold(self, key: str, price: Amount | None) -> None:
+        """Count a purchase before it is sent; the same key counts once. Raises `SpendLimitReached`, and counts nothing.
+
+        `price` is None where nobody asked for it, as `needs_price` says.
+        """
+        if key in self._flights:
+            self._flights[key].count += 1
+            return
+        owed = price if self.needs_price(key) and price is not None else 0
+        self._check("max_spend", self._max_spend, self.reserved + self.final, owed)
+        self._check("max_reserved", self._max_reserved, self.reserved, owed)
+        self._flights[key] = _Flight(owed)
+        self.reserved += owed
+
+    def bought(self, key: str, generation: Generation) -> None:
+        """The purchase is made: its record says what it holds."""
+        flight = self._flights[key]
+        self.reserved -= flight.price
+        flight.price = 0
+        old = self.costs.get(key)
+        if old is None or old.task_id != generation.id:
+            self._enter(key, old, generation)
+        self._land(key, flight)
+        self.ended(generation)
+
+    def came_to_nothing(self, key: str, error: BaseException) -> None:
+        """The purchase has failed; its price goes on counting if it may have been made all the same."""
+        flight = self._flights[key]
+        flight.may_have_bought |= may_have_bought(error)
+        self._land(key, flight)
+
+    def ended(self, generation: Generation) -> None:
+        """A record was seen; it settles the cost if it is terminal, ours, and not settled yet."""
+        key = self._keys.get(generation.id)
+        if key is None or not generation.is_terminal:
+            return
+        del self._keys[generation.id]
+        self.reserved -= self.costs[key].reserved
+        self.final += generation.final_credits
+        self.costs[key] = attrs.evolve(self.costs[key], final=generation.final_credits)
+
+    def _check(self, name: str, cap: Amount | None, counted: Amount, owed: Amount) -> None:
+        if cap is None or not owed or counted + owed <= cap:
+            return
+        raise SpendLimitReached(
+            f"this job costs {owed} credits, and with {counted} counted so far it would pass {name}={cap}. Nothing was "
+            "sent: wait for jobs to end, whose unused credits come back, or open a session with a higher cap",
+            limit=cap,
+            counted=counted,
+            price=owed,
+        )
+
+    def _land(self, key: str, flight: _Flight) -> None:
+        flight.count -= 1
+        if flight.count:
+            return
+        del self._flights[key]
+        if flight.may_have_bought and key not in self.costs:
+            self.costs[key] = Cost(flight.price)
+            self._forget_oldest()
+        else:
+            self.reserved -= flight.price
+
+    def _enter(self, key: str, old: Cost | None, generation: Generation) -> None:
+        if old is not None and old.task_id is None:
+            self.reserved -= old.reserved
+        elif old is not None:  # the service has forgotten the key and sold a second job: both count
+            self._keys.pop(str(old.task_id), None)
+        self.reserved += generation.reserved_credits
+        self.costs[key] = Cost(generation.reserved_credits, task_id=generation.id)
+        self._keys[generation.id] = key
+        self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        while len(self.costs) > self._remembered:
+            _, cost = self.costs.popitem(last=False)
+            self._keys.pop(str(cost.task_id), None)
+
+
+def checked_cap(name: str, cap: Amount | None) -> Amount | None:
+    """A number of credits that was handed in as `name`, or None; a `ConfigurationError` for what is neither."""
+    if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int | float) or not 0 <= cap < math.inf):
+        raise ConfigurationError(f"{name} must be a number of credits from 0 on, not {shown(cap)}")
+    return cap
+
+
+def checked_prices(prices: Mapping[str, Amount] | None) -> Mapping[str, Amount]:
+    """Credits by model id, as they were handed in; a `ConfigurationError` for anything else."""
+    if prices is not None and not isinstance(prices, Mapping):
+        raise ConfigurationError(f"prices must be a mapping of model ids to credits, not {shown(prices)}")
+    for model_id, price in (prices or {}).items():
+        if checked_cap(f"the price of {model_id!r}", price) is None:
+            raise ConfigurationError(f"the price of {model_id!r} must be a number of credits, not None")
+    return dict(prices or {})
+
+
+def may_have_bought(error: BaseException) -> bool:
+    """Whether a purchase that ended with this error may have been made.
+
+    Three errors are raised only if no attempt leaves a doubt. Two are said of the very job, after the service has
+    looked for an earlier answer under its key (contract section 14.15), and so speak for every attempt.
+    """
+    if isinstance(error, ConfigurationError | NotSent | RateLimited | IdempotencyConflict):
+        return False
+    if isinstance(error, InsufficientCredits | ValidationFailed):
+        return False
+    if isinstance(error, Answered):
+        return leaves_doubt(error) or error.attempts > 1
+    return True

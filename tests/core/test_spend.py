@@ -1,0 +1,323 @@
+"""The book of a session: prices held, records entered, ends settled, and caps that nothing passes."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+
+from rivya_async._core.errors import (
+    Answered,
+    ApiDisabled,
+    ConfigurationError,
+    DecodeError,
+    IdempotencyConflict,
+    InsufficientCredits,
+    NotFound,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    ServerError,
+    SpendLimitReached,
+    Unauthorized,
+    ValidationFailed,
+)
+from rivya_async._core.records import Generation
+from rivya_async._core.spend import Cost, Purse, Spend, checked_cap, checked_prices, may_have_bought
+
+REFUSED = InsufficientCredits("too poor", status=402)
+LOST = OutcomeUnknown("no answer")
+
+
+def job(number: int = 1, reserved: float = 5, status: str = "queued", final: float = 0) -> Generation:
+    return Generation(f"task_{number}", status, "z-image", reserved, final)
+
+
+def buy(purse: Purse, key: str, price: float | None, record: Generation) -> None:
+    purse.hold(key, price)
+    purse.bought(key, record)
+
+
+def test_the_life_of_a_purchase() -> None:
+    purse = Purse(max_spend=100)
+    spend = Spend(purse)
+    purse.hold("a", 5)
+    assert (spend.reserved, spend.final, spend.total, dict(spend)) == (5, 0, 5, {})
+    purse.bought("a", job(reserved=7))
+    assert (spend.reserved, spend.total, spend["a"]) == (7, 7, Cost(7, None, "task_1"))
+    purse.ended(job(reserved=7, status="processing"))
+    assert spend.reserved == 7
+    purse.ended(job(reserved=7, status="succeeded", final=6))
+    purse.ended(job(reserved=7, status="succeeded", final=6))
+    assert (spend.reserved, spend.final, spend.total) == (0, 6, 6)
+    assert spend["a"] == Cost(7, 6, "task_1")
+    assert spend["a"].credits == 6
+    assert repr(spend) == "<Spend: 0 reserved, 6 final, 1 purchases>"
+    assert (list(spend), len(spend), "a" in spend, "b" in spend) == (["a"], 1, True, False)
+
+
+def test_a_failed_job_gives_back_what_it_held() -> None:
+    purse = Purse(max_spend=5)
+    buy(purse, "a", 5, job())
+    with pytest.raises(SpendLimitReached):
+        purse.hold("b", 5)
+    purse.ended(job(status="failed"))
+    assert Spend(purse).total == 0
+    purse.hold("b", 5)
+
+
+def test_a_cap_is_not_passed_and_the_refusal_counts_nothing() -> None:
+    purse = Purse(max_spend=10)
+    buy(purse, "a", 6, job(reserved=6))
+    with pytest.raises(SpendLimitReached, match=r"costs 5 credits, and with 6 counted .* max_spend=10") as raised:
+        purse.hold("b", 5)
+    assert (raised.value.limit, raised.value.counted, raised.value.price) == (10, 6, 5)
+    assert not isinstance(raised.value, ConfigurationError)
+    assert pickle.loads(pickle.dumps(raised.value)).limit == 10
+    assert purse.reserved == 6
+    purse.hold("c", 4)
+    assert purse.reserved == 10
+
+
+def test_what_is_held_at_a_time_has_a_cap_of_its_own() -> None:
+    purse = Purse(max_reserved=5)
+    for number in range(10):
+        buy(purse, str(number), 5, job(number))
+        with pytest.raises(SpendLimitReached, match="max_reserved=5"):
+            purse.hold("more", 1)
+        purse.ended(job(number, status="succeeded", final=5))
+    assert (purse.reserved, purse.final) == (0, 50)
+
+
+def test_a_free_job_passes_every_cap() -> None:
+    purse = Purse(max_spend=0)
+    buy(purse, "a", 0, job(reserved=0))
+    with pytest.raises(SpendLimitReached):
+        purse.hold("b", 1)
+
+
+def test_without_a_cap_no_price_is_needed() -> None:
+    purse = Purse()
+    assert not purse.needs_price("a")
+    buy(purse, "a", None, job(reserved=5))
+    assert purse.reserved == 5
+    assert Purse(max_reserved=1).needs_price("a")
+    assert Purse(max_spend=0).needs_price("a")
+
+
+# --- one key ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_key_counts_once() -> None:
+    purse = Purse(max_spend=5)
+    buy(purse, "a", 5, job())
+    assert not purse.needs_price("a")
+    buy(purse, "a", None, job())
+    assert purse.reserved == 5
+    buy(purse, "a", None, job(status="succeeded", final=5))
+    buy(purse, "a", None, job())
+    assert (purse.reserved, purse.final) == (0, 5)
+
+
+def test_the_same_key_at_the_same_time_counts_once() -> None:
+    purse = Purse(max_spend=5)
+    purse.hold("a", 5)
+    assert not purse.needs_price("a")
+    purse.hold("a", None)
+    purse.came_to_nothing("a", REFUSED)
+    assert purse.reserved == 5
+    purse.bought("a", job())
+    assert (purse.reserved, purse.costs["a"]) == (5, Cost(5, None, "task_1"))
+    for ends in ([True, False], [False, True], [False, False]):
+        purse = Purse(max_spend=5)
+        purse.hold("a", 5)
+        purse.hold("a", None)
+        for is_bought in ends:
+            if is_bought:
+                purse.bought("a", job(reserved=4))
+            else:
+                purse.came_to_nothing("a", LOST)
+        assert purse.costs == {"a": Cost(4, None, "task_1") if True in ends else Cost(5)}
+        assert purse.reserved == purse.costs["a"].reserved
+
+
+def test_a_doubtful_purchase_goes_on_counting_until_its_key_tells_more() -> None:
+    purse = Purse(max_spend=5)
+    purse.hold("a", 5)
+    purse.came_to_nothing("a", LOST)
+    assert purse.costs == {"a": Cost(5)}
+    assert purse.costs["a"].credits == 5
+    with pytest.raises(SpendLimitReached):
+        purse.hold("b", 1)
+    buy(purse, "a", None, job(reserved=3))
+    assert (purse.reserved, purse.costs) == (3, {"a": Cost(3, None, "task_1")})
+
+
+def test_a_key_that_the_service_has_forgotten_buys_a_second_job() -> None:
+    purse = Purse()
+    buy(purse, "a", None, job(1, reserved=3))
+    buy(purse, "a", None, job(2, reserved=4))
+    assert (purse.reserved, purse.costs["a"].task_id) == (7, "task_2")
+    purse.ended(job(1, status="succeeded", final=3))
+    assert purse.reserved == 7  # the first is not known by name any more: it goes on counting
+    purse.ended(job(2, status="succeeded", final=4))
+    assert (purse.reserved, purse.final) == (3, 4)
+
+
+def test_jobs_of_others_are_not_counted() -> None:
+    purse = Purse()
+    purse.ended(job(status="succeeded", final=5))
+    assert (purse.reserved, purse.final, purse.costs) == (0, 0, {})
+
+
+def test_of_old_purchases_only_the_totals_remain() -> None:
+    purse = Purse(remembered=3)
+    for number in range(5):
+        buy(purse, str(number), None, job(number))
+    assert list(purse.costs) == ["2", "3", "4"]
+    for number in range(5):
+        purse.ended(job(number, status="succeeded", final=4))
+    assert (purse.reserved, purse.final) == (10, 12)
+    purse.hold("x", None)
+    purse.came_to_nothing("x", LOST)
+    assert list(purse.costs) == ["3", "4", "x"]
+    assert not purse._keys
+    assert not purse._flights
+
+
+# --- which errors say that nothing was bought -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "may_be"),
+    [
+        (ConfigurationError("x"), False),
+        (NotSent("x", attempts=5), False),
+        (RateLimited("x", status=429, attempts=5), False),
+        (IdempotencyConflict("x", status=409, attempts=1), False),
+        (InsufficientCredits("x", status=402, attempts=3), False),
+        (ValidationFailed("x", status=400, attempts=3), False),
+        (ValidationFailed("x"), False),
+        (Unauthorized("x", status=401, attempts=1), False),
+        (Unauthorized("x", status=401, attempts=2), True),
+        (NotFound("x", status=404, attempts=1), False),
+        (Answered("x", status=418, attempts=1), False),
+        (Answered("x", status=408, attempts=1), True),
+        (ServerError("x", status=500, attempts=1), True),
+        (ApiDisabled("x", status=503, attempts=1), True),
+        (OutcomeUnknown("x", attempts=1), True),
+        (DecodeError("x"), True),
+        (asyncio.CancelledError(), True),
+        (KeyboardInterrupt(), True),
+        (RuntimeError("a fault of ours"), True),
+    ],
+    ids=lambda value: type(value).__name__ + str(getattr(value, "attempts", "")),
+)
+def test_doubt(error: BaseException, may_be: bool) -> None:
+    assert may_have_bought(error) is may_be
+
+
+# --- caps and prices --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cap", [-1, float("nan"), float("inf"), True, "5", [5]])
+def test_a_cap_that_is_none(cap: Any) -> None:
+    with pytest.raises(ConfigurationError, match="max_spend must be a number of credits"):
+        checked_cap("max_spend", cap)
+    with pytest.raises(ConfigurationError, match="the price of 'm' must be a number of credits"):
+        checked_prices({"m": cap})
+
+
+def test_caps_and_prices_that_are_good() -> None:
+    assert [checked_cap("x", cap) for cap in (None, 0, 2.5, 10**30)] == [None, 0, 2.5, 10**30]
+    prices = {"m": 5}
+    kept = checked_prices(prices)
+    prices.clear()
+    assert (kept, checked_prices(None)) == ({"m": 5}, {})
+    with pytest.raises(ConfigurationError, match="mapping"):
+        checked_prices([("m", 5)])  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="not None"):
+        checked_prices({"m": None})  # type: ignore[dict-item]
+
+
+# --- whatever happens -------------------------------------------------------------------------------------------------
+
+
+class Book(RuleBasedStateMachine):
+    """Any order of holds, answers, errors and ends: the totals are what the entries say, and no cap is passed."""
+
+    flights = Bundle("flights")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.purse = Purse(max_spend=60, max_reserved=25)
+        self.tasks: dict[str, int] = {}
+        self.open: list[tuple[str, int]] = []
+
+    @rule(target=flights, key=st.sampled_from("abcdefgh"), price=st.integers(0, 12))
+    def hold(self, key: str, price: int) -> str | None:
+        before = self.purse.reserved, self.purse.final
+        price = self.tasks.setdefault(key, price)  # a key is one job, of one price
+        counts = self.purse.needs_price(key)
+        try:
+            self.purse.hold(key, price)
+        except SpendLimitReached:
+            assert counts
+            assert (self.purse.reserved, self.purse.final) == before
+            assert sum(before) + price > 60 or before[0] + price > 25
+            return None
+        self.open.append((key, price))
+        return key
+
+    @rule(key=flights, error=st.sampled_from([REFUSED, LOST]))
+    def fail(self, key: str | None, error: Exception) -> None:
+        if key is not None and key in dict(self.open):
+            self.open.remove((key, dict(self.open)[key]))
+            self.purse.came_to_nothing(key, error)
+
+    @rule(key=flights)
+    def succeed(self, key: str | None) -> None:
+        if key is not None and key in dict(self.open):
+            price = dict(self.open)[key]
+            self.open.remove((key, price))
+            self.purse.bought(key, Generation(f"task_{key}", "queued", "m", price))
+
+    @rule(key=st.sampled_from("abcdefgh"), is_good=st.booleans())
+    def end(self, key: str, is_good: bool) -> None:
+        status, final = ("succeeded", self.tasks.get(key, 0)) if is_good else ("failed", 0)
+        self.purse.ended(Generation(f"task_{key}", status, "m", self.tasks.get(key, 0), final))
+
+    @invariant()
+    def totals_are_the_entries(self) -> None:
+        costs = self.purse.costs
+        flying = {key: price for key, price in self.open if key not in costs}
+        assert self.purse.reserved == sum(cost.reserved for cost in costs.values() if cost.final is None) + sum(
+            flying.values()
+        )
+        assert self.purse.final == sum(cost.final or 0 for cost in costs.values())
+
+    @invariant()
+    def no_cap_is_passed(self) -> None:
+        assert self.purse.reserved + self.purse.final <= 60
+        assert self.purse.reserved <= 25
+
+
+TestBook = Book.TestCase
+
+
+@given(st.lists(st.integers(1, 9), max_size=30), st.integers(0, 60))
+def test_a_cap_lets_through_all_that_fits(prices: list[int], cap: int) -> None:
+    purse = Purse(max_spend=cap)
+    for number, price in enumerate(prices):
+        fits = purse.reserved + price <= cap
+        try:
+            purse.hold(str(number), price)
+        except SpendLimitReached:
+            assert not fits
+        else:
+            assert fits

@@ -1,0 +1,305 @@
+"""Checked and capped purchases over real sockets: what is refused here was never sent."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from typing import Any
+
+import pytest
+
+from rivya_async import (
+    Answered,
+    ConfigurationError,
+    Cost,
+    GenerationRequest,
+    InsufficientCredits,
+    NotSent,
+    OutcomeUnknown,
+    ReferenceMedia,
+    RivyaError,
+    RivyaSession,
+    SpendLimitReached,
+    Unauthorized,
+    ValidationFailed,
+)
+from rivya_async.sandbox import Sandbox
+from tests.session.session_kit import POLL, SLOW, SUBMIT, opened
+
+MODELS = "GET /api/v1/models"
+
+SLIPS: list[tuple[GenerationRequest, str]] = [
+    (GenerationRequest("z-image"), "prompt"),
+    (GenerationRequest("z-image", "x" * 1001), "prompt"),
+    (GenerationRequest("z-image", "A kite", params={"aspect_ratio": "16:8"}), "params.aspect_ratio"),
+    (GenerationRequest("kling-2-6", "A kite", params={"duration": 7}), "params.duration"),
+    (GenerationRequest("seedream-3-0", "A kite", params={"guidance_scale": 11}), "params.guidance_scale"),
+    (GenerationRequest("elevenlabs-turbo-2-5", "Hello"), "params.voice"),
+    (GenerationRequest("elevenlabs-dialogue-v3", params={"dialogue": []}), "params.dialogue"),
+    (GenerationRequest("z-image", "A kite", references=[ReferenceMedia("u", "image")]), "references"),
+    (GenerationRequest("wan-2-6", "A kite", references=[ReferenceMedia("u", "video")]), "references[0]"),
+    (GenerationRequest("gpt-5-2-chat", "Hello"), "model"),
+    (GenerationRequest("z-imag", "A kite"), "model"),
+]
+
+
+# --- check ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("slip", "where"), SLIPS, ids=lambda value: getattr(value, "model", value))
+async def test_what_the_check_refuses_the_service_would_refuse(
+    sandbox: Sandbox, session: RivyaSession, slip: GenerationRequest, where: str
+) -> None:
+    with pytest.raises(ValidationFailed) as raised:
+        await session.submit(slip, idempotency_key="order-1", check=True)
+    assert sandbox.received.count(SUBMIT) == 0
+    assert [problem.where for problem in raised.value.problems] == [where]
+    assert (raised.value.status, raised.value.code, raised.value.idempotency_key) == (None, None, "order-1")
+    with pytest.raises(ValidationFailed) as refused:
+        await session.submit(slip, idempotency_key="order-1")
+    assert (refused.value.status, refused.value.code, refused.value.problems) == (400, "validation_failed", ())
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        GenerationRequest("kling-2-6", "A kite", params={"duration": 5, "sound": False}),
+        GenerationRequest("seedream-4-0", "A kite", params={"max_images": "2", "nsfw_checker": True}),
+        GenerationRequest("elevenlabs-dialogue-v3", params={"dialogue": [{"voice": "Adam", "text": "Hi."}]}),
+        GenerationRequest("wan-2-2-animate-replace", params={"video_url": "https://x/1.mp4"}),
+    ],
+    ids=lambda job: job.model,
+)
+async def test_what_the_check_lets_through_is_bought(
+    sandbox: Sandbox, session: RivyaSession, job: GenerationRequest
+) -> None:
+    bought = await session.submit(job, check=True)
+    assert bought.reserved_credits == (await session.models.retrieve(job.model)).base_credits
+    assert sandbox.received.purchases == 1
+
+
+async def test_every_way_to_buy_can_check(sandbox: Sandbox, session: RivyaSession) -> None:
+    slip: dict[str, Any] = {"params": {"aspect_ratoi": "1:1"}, "check": True}
+    for buy in (session.submit, session.generate, session.generations.create):
+        with pytest.raises(ValidationFailed, match="did you mean 'aspect_ratio'") as raised:
+            await buy("z-image", "A kite", **slip)
+        assert raised.value.idempotency_key
+    outcomes = [
+        outcome
+        async for outcome in session.map(
+            [GenerationRequest("z-image", "A kite"), GenerationRequest("z-image")], ordered=True, check=True
+        )
+    ]
+    assert [outcome.ok for outcome in outcomes] == [True, False]
+    assert isinstance(outcomes[1].error, ValidationFailed)
+    assert sandbox.received.count(SUBMIT) == 1
+    assert sandbox.received.count(MODELS) == 1
+
+
+async def test_an_unknown_model_names_the_nearest(sandbox: Sandbox, session: RivyaSession) -> None:
+    with pytest.raises(ValidationFailed, match="did you mean 'kling-3-0'") as raised:
+        await session.submit("kling-3.0", "A kite", check=True)
+    assert raised.value.problems[0].nearest[0] == "kling-3-0"
+    assert pickle.loads(pickle.dumps(raised.value)).problems == raised.value.problems
+
+
+async def test_without_a_check_nothing_is_asked_of_the_catalogue(sandbox: Sandbox, session: RivyaSession) -> None:
+    await session.submit("z-image", "A kite", params={"unknown": 1})
+    assert sandbox.received.count(MODELS) == 0
+
+
+async def test_a_catalogue_that_cannot_be_read_buys_nothing(sandbox: Sandbox, session: RivyaSession) -> None:
+    sandbox.faults.add(route=MODELS, status=500)
+    with pytest.raises(NotSent, match="catalogue could not be read") as raised:
+        await session.submit("z-image", "A kite", idempotency_key="order-1", check=True)
+    assert raised.value.idempotency_key == "order-1"
+    assert isinstance(raised.value.__cause__, Answered)
+    assert sandbox.received.count(SUBMIT) == 0
+    assert session.spend.total == 0
+
+
+async def test_a_closed_session_says_so_before_it_checks(sandbox: Sandbox) -> None:
+    session = opened(sandbox, max_spend=5)
+    await session.aclose()
+    with pytest.raises(ConfigurationError, match="closed"):
+        await session.submit("z-image", "A kite", check=True)
+
+
+# --- the caps ---------------------------------------------------------------------------------------------------------
+
+
+async def test_ten_thousand_gathered_submits_never_pass_the_cap() -> None:
+    async with Sandbox(speed=SLOW) as sandbox, opened(sandbox, max_spend=700) as session:
+        outcomes = await asyncio.gather(
+            *(session.submit("ideogram-v3", f"Kite number {n}") for n in range(10_000)), return_exceptions=True
+        )
+        assert sum(not isinstance(outcome, BaseException) for outcome in outcomes) == 100
+        assert all(isinstance(each, SpendLimitReached) for each in outcomes if isinstance(each, BaseException))
+        assert all(each.idempotency_key for each in outcomes if isinstance(each, SpendLimitReached))
+        assert sandbox.received.count(SUBMIT) == sandbox.received.purchases == 100
+        assert (session.spend.total, session.spend.reserved) == (700, 700)
+        assert sandbox.credits == 1_000_000 - 700
+        assert sandbox.received.count(MODELS) == 1
+
+
+async def test_a_cap_holds_while_everything_goes_wrong(sandbox: Sandbox) -> None:
+    sandbox.faults.add(route=SUBMIT, rate=0.2, drop=True, act=True)
+    sandbox.faults.add(route=SUBMIT, rate=0.2, status=429)
+    async with opened(sandbox, max_spend=60) as session:
+        await asyncio.gather(*(session.generate("z-image", f"{n}") for n in range(300)), return_exceptions=True)
+        bought = 1_000_000 - sandbox.credits
+        assert 0 < bought <= session.spend.total <= 60
+
+
+async def test_failed_jobs_make_room(sandbox: Sandbox) -> None:
+    async with opened(sandbox, max_spend=1) as session:
+        job = await session.submit("z-image", "A kite [fail]", idempotency_key="order-1")
+        with pytest.raises(SpendLimitReached) as raised:
+            await session.submit("z-image", "A whale")
+        assert (raised.value.limit, raised.value.counted, raised.value.price) == (1, 1, 1)
+        await session.wait_for(job, raise_on_failure=False)
+        assert session.spend["order-1"] == Cost(1, 0, job.id)
+        assert (await session.generate("z-image", "A whale")).succeeded
+        assert session.spend.total == session.spend.final == 1
+        assert sandbox.received.purchases == 2
+
+
+async def test_a_cap_on_what_is_held_makes_room_with_every_end(sandbox: Sandbox) -> None:
+    async with opened(sandbox, max_reserved=2) as session:
+        for n in range(4):
+            await session.generate("z-image", f"{n}")
+        first, _ = [await session.submit("z-image", f"{n}") for n in range(2)]
+        with pytest.raises(SpendLimitReached, match="max_reserved"):
+            await session.submit("z-image", "one too many")
+        await session.wait_for(first)
+        await session.submit("z-image", "now there is room")
+
+
+async def test_the_same_key_is_counted_once(sandbox: Sandbox) -> None:
+    async with opened(sandbox, max_spend=1) as session:
+        buys = [session.submit("z-image", "A kite", idempotency_key="order-1") for _ in range(20)]
+        ends = await asyncio.gather(*buys, return_exceptions=True)
+        assert not any(isinstance(end, SpendLimitReached) for end in ends)
+        await session.submit("z-image", "A kite", idempotency_key="order-1")
+        assert session.spend.total == sandbox.received.purchases == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "counted"),
+    [
+        ({"status": 402, "code": "insufficient_credits"}, InsufficientCredits, 0),
+        ({"status": 400, "code": "validation_failed"}, ValidationFailed, 0),
+        ({"status": 401, "code": "api_key_revoked"}, Unauthorized, 0),
+        ({"status": 429}, RivyaError, 0),
+        ({"drop": True}, OutcomeUnknown, 1),
+        ({"drop": True, "act": True}, OutcomeUnknown, 1),
+        ({"status": 500}, RivyaError, 1),
+        ({"truncate": 5, "act": True}, RivyaError, 1),
+    ],
+    ids=str,
+)
+async def test_an_error_that_leaves_a_doubt_keeps_the_price(
+    sandbox: Sandbox, fault: dict[str, Any], kind: type[RivyaError], counted: int
+) -> None:
+    sandbox.faults.add(route=SUBMIT, times=5, **fault)
+    async with opened(sandbox, max_spend=10) as session:
+        with pytest.raises(kind):
+            await session.submit("z-image", "A kite", idempotency_key="order-1")
+        assert session.spend.total == counted
+        assert dict(session.spend) == ({"order-1": Cost(1)} if counted else {})
+        sandbox.faults.clear()
+        job = await session.submit("z-image", "A kite", idempotency_key="order-1")
+        assert dict(session.spend) == {"order-1": Cost(1, None, job.id)}
+
+
+async def test_a_session_that_cannot_send_holds_nothing(sandbox: Sandbox) -> None:
+    async with RivyaSession(base_url=sandbox.base_url, max_spend=1) as keyless:
+        with pytest.raises(ConfigurationError, match="RIVYA_API_KEY"):
+            await keyless.submit("z-image", "A kite")
+        assert keyless.spend.total == 0
+
+
+async def test_a_cancelled_purchase_goes_on_counting(sandbox: Sandbox) -> None:
+    sandbox.faults.add(route=SUBMIT, delay=0.2)
+    async with opened(sandbox, max_spend=5) as session:
+        buying = asyncio.create_task(session.submit("z-image", "A kite", idempotency_key="order-1"))
+        await asyncio.sleep(0.05)
+        buying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await buying
+        assert dict(session.spend) == {"order-1": Cost(1)}
+
+
+async def test_a_price_that_cannot_be_told_is_refused_until_it_is_said(sandbox: Sandbox) -> None:
+    job = GenerationRequest("elevenlabs-sound-effect-v2", "A door", idempotency_key="order-1")
+    async with opened(sandbox, max_spend=10) as session:
+        with pytest.raises(SpendLimitReached, match=r"prices={'elevenlabs-sound-effect-v2'") as raised:
+            await session.submit(job)
+        assert (raised.value.price, raised.value.idempotency_key) == (None, "order-1")
+        assert sandbox.received.count(SUBMIT) == 0
+    async with opened(sandbox, max_spend=10, prices={"elevenlabs-sound-effect-v2": 8}) as session:
+        await session.submit(job)
+        assert session.spend.total == 3  # the record knows better
+        with pytest.raises(SpendLimitReached):
+            await session.submit("elevenlabs-sound-effect-v2", "Another door")
+        assert sandbox.received.count(MODELS) == 1  # of the first session
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"max_spend": -1}, {"max_reserved": "5"}, {"max_spend": float("nan")}, {"prices": {"z-image": None}}]
+)
+def test_caps_that_make_no_sense(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        RivyaSession(**wrong)
+
+
+# --- the book ---------------------------------------------------------------------------------------------------------
+
+
+async def test_every_way_to_wait_settles_the_cost(sandbox: Sandbox, session: RivyaSession) -> None:
+    spend = session.spend
+    await session.generate("z-image", "A kite", idempotency_key="generate")
+    await session.generate("z-image", "A kite", idempotency_key="update", on_update=lambda _: None)
+    job = await session.submit("z-image", "A kite", idempotency_key="wait")
+    await session.wait_for(job.id)
+    job = await session.submit("z-image", "A kite", idempotency_key="watch")
+    assert [each async for each in session.watch(job)][-1].succeeded
+    jobs = [await session.submit("z-image", "A kite", idempotency_key=f"as_completed-{n}") for n in range(3)]
+    assert len([each async for each in session.as_completed(jobs)]) == 3
+    requests = [GenerationRequest("z-image", "A kite", idempotency_key=f"map-{n}") for n in range(3)]
+    assert len([each async for each in session.map(requests)]) == 3
+    job = await session.submit("z-image", "A kite", idempotency_key="retrieve")
+    while not (await session.generations.retrieve(job.id)).is_terminal:  # noqa: ASYNC110 - this is about reading
+        await asyncio.sleep(0.005)
+    assert {cost.final for cost in spend.values()} == {1}
+    assert len(spend) == spend.final == spend.total == 11
+    assert spend.reserved == 0
+
+
+async def test_a_listener_that_fails_at_the_end_does_not_lose_the_end(session: RivyaSession) -> None:
+    def fails(generation: Any) -> None:
+        if generation.is_terminal:
+            raise ValueError("a fault of the listener")
+
+    with pytest.raises(ValueError, match="listener"):
+        await session.generate("z-image", "A kite", on_update=fails, idempotency_key="order-1")
+    assert session.spend["order-1"].final == 1
+
+
+async def test_a_loop_that_is_left_early_settles_what_it_saw(sandbox: Sandbox, session: RivyaSession) -> None:
+    jobs = [await session.submit("z-image", "A kite") for _ in range(3)]
+    async for _ in session.as_completed(jobs):
+        break
+    assert session.spend.final >= 1
+    assert session.spend.total == 3
+    assert sandbox.received.count(POLL) >= 1
+
+
+async def test_the_book_can_be_read_and_not_written(session: RivyaSession) -> None:
+    await session.generate("z-image", "A kite", idempotency_key="order-1")
+    assert "order-1" in repr(dict(session.spend))
+    assert session.spend.get("order-2") is None
+    with pytest.raises(TypeError):
+        session.spend["order-1"] = 0  # type: ignore[index] # pyright: ignore[reportIndexIssue]
+    with pytest.raises(AttributeError):
+        session.spend.final = 0  # type: ignore[misc] # pyright: ignore[reportAttributeAccessIssue]
