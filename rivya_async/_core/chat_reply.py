@@ -7,7 +7,7 @@ No public page shows the events, so every shape of the contract's section 14, po
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -37,9 +37,10 @@ class ChatEvent:
 
 
 class ChatReply:
-    """What a stream has told so far."""
+    """What a stream has told so far. `shown` makes of a message what an error may show of it."""
 
     def __init__(self) -> None:
+        self.shown: Callable[[str], str] = str
         self.completion: ChatCompletion | None = None
         self._pieces: list[str] = []
         self._told: dict[str, Any] = {}
@@ -70,8 +71,8 @@ class ChatReply:
     def interrupted(self, why: str) -> StreamInterrupted:
         """The error that keeps what has come."""
         return StreamInterrupted(
-            f"the stream broke off after {len(self.text)} characters of the answer: {why}. `text` has what came; what "
-            "the turn was charged is not known",
+            f"the stream broke off after {len(self.text)} characters of the answer: {self.shown(why)}. `text` has what "
+            "came; what the turn was charged is not known",
             text=self.text,
             session_id=self.session_id,
         )

@@ -68,6 +68,7 @@ class ChatStream:
             engine = self._engine()
         if self._key is None:
             self._key = engine.caller.ambient.mint_key()
+        self._reply.shown = engine.streamer.without_key
         with Carrying(self._key):
             request = stream_chat(self._turn, self._key)
             self._source = await self._closing.enter_async_context(engine.streamer.open(request))
@@ -111,13 +112,14 @@ class ChatStream:
                     raise self._reply.interrupted("it ended early")
                 self._decoder.feed(piece)
         except StreamInterrupted as error:
-            error.idempotency_key = self._key
-            raise
+            raise self._carrying(error) from None
         except RivyaError as error:
-            interrupted = self._reply.interrupted(error.message)
-            interrupted.idempotency_key = self._key
-            raise interrupted from error
+            raise self._carrying(self._reply.interrupted(error.message)) from error
         return None
+
+    def _carrying(self, error: StreamInterrupted) -> StreamInterrupted:
+        error.idempotency_key = self._key
+        return error
 
 
 class _Events:

@@ -62,7 +62,7 @@ class Engine:
             hooks=hooks,
         )
         self._streams = Gate(max_connections, self._scheduler)
-        self.streamer = Streamer(self._opener, self._streams)
+        self.streamer = Streamer(self._opener, self._streams, settings)
         self._downloads = Gate(MAX_DOWNLOADS, self._scheduler)
         self.downloader = Downloader(transport, self._downloads, retry, ambient)
 

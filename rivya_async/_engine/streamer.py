@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from .._core.message import Request
+    from .._core.settings import Settings
     from .caller import Caller
     from .gate import Gate
     from .transport import Fetched, Transport
@@ -65,9 +66,10 @@ class Opening:
 class Streamer:
     """Opens streams, with a bound of its own on how many are open: long ones keep no place from calls and polls."""
 
-    def __init__(self, opener: Caller, gate: Gate) -> None:
+    def __init__(self, opener: Caller, gate: Gate, settings: Settings) -> None:
         self._opener = opener
         self._gate = gate
+        self._settings = settings
 
     @asynccontextmanager
     async def open(self, request: Request) -> AsyncIterator[Fetched]:
@@ -82,6 +84,11 @@ class Streamer:
                 yield opened.fetched
         finally:
             self._gate.leave()
+
+    def without_key(self, told: str) -> str:
+        """What the service told, as it may be shown: some services repeat the key that they refuse."""
+        key = self._settings.api_key
+        return told if key is None else told.replace(key, "***")
 
 
 def _as_it_is(response: Response) -> Response:

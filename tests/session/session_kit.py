@@ -27,6 +27,8 @@ from rivya_async.sandbox import Sandbox
 SUBMIT: Final = "POST /api/v1/generations"
 POLL: Final = "GET /api/v1/generations/{task_id}"
 FILE: Final = "GET /results/{task_id}/{name}"
+ASK: Final = "POST /api/v1/chat/completions"
+STREAM: Final = "POST /api/v1/chat/completions/stream"
 CREDITS: Final = "GET /api/v1/credits"
 
 FAST: Final = 100_000.0

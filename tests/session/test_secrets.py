@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
+from aiohttp import web
 
-from rivya_async import RivyaError, RivyaSession, Timeouts
+from rivya_async import RivyaError, RivyaSession, StreamInterrupted, Timeouts
 from rivya_async._core import assumed
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import (
@@ -32,7 +33,7 @@ from tests.session.session_kit import (
 
 SECRET: Final = "c0ffee" * 8
 KEY: Final = f"rvya_sk_{SECRET}"
-LIMITS: Final = Timeouts(connect=0.2, read=0.1, total=2.0)
+LIMITS: Final = Timeouts(connect=0.2, read=0.1, total=2.0, chat=0.1)
 
 
 @pytest.fixture
@@ -60,6 +61,24 @@ def everything_of(error: BaseException) -> Iterator[str]:
 
 def reveals(error: BaseException) -> list[str]:
     return [text for text in everything_of(error) if SECRET in text]
+
+
+async def streamed(session: RivyaSession) -> str:
+    async with session.chat.completions.stream("gpt-5-2-chat", "Name a colour.") as stream:
+        return "".join([delta async for delta in stream])
+
+
+async def test_an_error_event_that_repeats_the_key_does_not_reveal_it(sandbox: Sandbox) -> None:
+    told = f'event: error\ndata: {{"error": {{"message": "no such key: {KEY}"}}}}\n\n'
+
+    def answer(_: object) -> web.Response:
+        return web.Response(text=told, content_type="text/event-stream")
+
+    async with peer(answer) as server, RivyaSession(KEY, base_url=server.url) as session:
+        with pytest.raises(StreamInterrupted, match=r"no such key: \*\*\*") as raised:
+            await streamed(session)
+    assert SECRET not in repr(raised.value) + str(raised.value.__dict__)
+    assert SECRET.encode() not in pickle.dumps(raised.value)
 
 
 FAULTS: Final[dict[str, dict[str, Any]]] = {
@@ -91,6 +110,8 @@ async def test_no_error_reveals_the_key(
             lambda: session.submit("z-image", "A red kite"),
             lambda: session.wait_for("task_1", timeout=0.15),
             session.credits.retrieve,
+            lambda: session.chat.completions.create("gpt-5-2-chat", "Name a colour."),
+            lambda: streamed(session),
         ):
             with pytest.raises(RivyaError) as raised:
                 await call()

@@ -1,0 +1,539 @@
+"""Chat over real sockets: a purchase that is made once, an answer that is read as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pickle
+from typing import Any, Final
+
+import pytest
+from aiohttp import web
+
+from rivya_async import (
+    ChatEvent,
+    ConfigurationError,
+    DecodeError,
+    IdempotencyConflict,
+    InsufficientCredits,
+    NotFound,
+    NotSent,
+    OutcomeUnknown,
+    RivyaError,
+    RivyaSession,
+    ScopeDenied,
+    ServerError,
+    SessionConflict,
+    StreamInterrupted,
+    Timeouts,
+    Unauthorized,
+    ValidationFailed,
+)
+from rivya_async.sandbox import Sandbox
+from tests.session.session_kit import ASK, FAST, STREAM, Ears, Seen, opened, peer, raw_server, until
+
+MODEL: Final = "gpt-5-2-chat"
+ASKED: Final = "How do I paint a kite?"
+DELTAS: Final = 3
+HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def read(session: RivyaSession, message: str = ASKED, **options: Any) -> str:
+    """The text of a streamed answer, read to its end."""
+    async with session.chat.completions.stream(MODEL, message, **options) as stream:
+        text = "".join([delta async for delta in stream])
+        assert stream.text == text
+        assert stream.completion.message.role == "assistant"
+    return text
+
+
+async def interrupted(session: RivyaSession, **options: Any) -> StreamInterrupted:
+    with pytest.raises(StreamInterrupted) as raised:
+        await read(session, **options)
+    return raised.value
+
+
+async def answer_to(sandbox: Sandbox, message: str = ASKED) -> str:
+    """What the sandbox says to this message."""
+    async with opened(sandbox) as other:
+        return (await other.chat.completions.create(MODEL, message)).text
+
+
+def bodies(sandbox: Sandbox) -> list[dict[str, Any]]:
+    return [json.loads(request.body or b"{}") for request in sandbox.received if request.method == "POST"]
+
+
+# --- the whole answer -------------------------------------------------------------------------------------------------
+
+
+async def test_an_answer_is_a_record(sandbox: Sandbox, session: RivyaSession) -> None:
+    answer = await session.chat.completions.create(MODEL, ASKED)
+    assert (answer.model, answer.object, answer.message.role) == (MODEL, "chat.completion", "assistant")
+    assert "paint a kite" in answer.text
+    assert answer.usage is not None
+    assert answer.credits is not None
+    assert answer.usage.total_tokens == (answer.usage.input_tokens or 0) + (answer.usage.output_tokens or 0)
+    assert 1 <= (answer.credits.final or 0) <= (answer.credits.reserved or 0)
+    assert answer.created_at is not None
+    assert answer.extra == answer.message.extra == {}
+    assert sandbox.credits == 1_000_000 - (answer.credits.final or 0)
+    assert pickle.loads(pickle.dumps(answer)) == answer
+
+
+async def test_only_the_options_that_are_set_are_sent(sandbox: Sandbox, session: RivyaSession) -> None:
+    await session.chat.completions.create(MODEL, "One")
+    await session.chat.completions.create(
+        MODEL,
+        "Two",
+        enable_web_search=True,
+        reasoning_effort="high",
+        include_thoughts=False,
+        client_request_id="mine",
+        extra={"temperature": 0.5},
+    )
+    await read(session, "Three", reasoning_effort="low")
+    assert bodies(sandbox) == [
+        {"model": MODEL, "message": "One"},
+        {
+            "model": MODEL,
+            "message": "Two",
+            "enable_web_search": True,
+            "reasoning_effort": "high",
+            "include_thoughts": False,
+            "client_request_id": "mine",
+            "temperature": 0.5,
+        },
+        {"model": MODEL, "message": "Three", "reasoning_effort": "low"},
+    ]
+
+
+@pytest.mark.parametrize("way", ["create", "read"])
+async def test_one_key_is_minted_and_kept_over_the_attempts(
+    sandbox: Sandbox, session: RivyaSession, ears: Ears, way: str
+) -> None:
+    sandbox.faults.add(nth=1, drop=True, act=True)
+    sandbox.faults.add(nth=2, status=500)
+    await (session.chat.completions.create(MODEL, ASKED) if way == "create" else read(session))
+    (key,) = sandbox.received.keys
+    assert sandbox.received.attempts(key) == 3
+    assert sandbox.received.purchases == 1
+    assert [retry.idempotency_key for retry in ears.retries] == [key, key]
+    assert [type(attempt.error) for attempt in ears.attempts] == [OutcomeUnknown, ServerError, type(None)]
+
+
+async def test_the_callers_key_makes_it_one_purchase(sandbox: Sandbox, session: RivyaSession) -> None:
+    first = await session.chat.completions.create(MODEL, ASKED, idempotency_key="order-1")
+    assert await session.chat.completions.create(MODEL, ASKED, idempotency_key="order-1") == first
+    with pytest.raises(IdempotencyConflict) as raised:
+        await session.chat.completions.create(MODEL, "Something else", idempotency_key="order-1")
+    assert raised.value.idempotency_key == "order-1"
+    assert sandbox.received.purchases_by_key == {"order-1": 1}
+
+
+async def test_an_answer_may_take_its_time(sandbox: Sandbox) -> None:
+    sandbox.faults.add(route=ASK, delay=0.4)
+    limits = Timeouts(read=0.05, total=0.1, chat=5.0)
+    async with opened(sandbox, timeouts=limits) as session:
+        await session.chat.completions.create(MODEL, ASKED)
+    assert sandbox.received.count(ASK) == 1
+
+
+async def test_an_answer_that_never_comes_is_given_up(sandbox: Sandbox) -> None:
+    sandbox.faults.add(route=ASK, delay=0.3)
+    async with opened(sandbox, timeouts=Timeouts(chat=0.05)) as session:
+        with pytest.raises(OutcomeUnknown) as raised:
+            await session.chat.completions.create(MODEL, ASKED)
+    assert raised.value.attempts == 5
+
+
+REFUSED: Final[dict[str, tuple[type[RivyaError], dict[str, Any]]]] = {
+    "no chat model": (ValidationFailed, {"model": "z-image"}),
+    "unknown model": (ValidationFailed, {"model": "gpt-9"}),
+    "too long": (ValidationFailed, {"message": "x" * 20_001}),
+    "no such session": (SessionConflict, {"session_id": "ses_none"}),
+    "no such file": (ValidationFailed, {"attachments": ["file_none"]}),
+    "no such effort": (ValidationFailed, {"reasoning_effort": "most"}),
+    "empty message": (ConfigurationError, {"message": ""}),
+    "wrong flag": (ConfigurationError, {"enable_web_search": "yes"}),
+    "wrong key": (ConfigurationError, {"idempotency_key": "two words"}),
+    "one attachment": (ConfigurationError, {"attachments": "file_1"}),
+    "what JSON cannot hold": (ConfigurationError, {"extra": {"when": object()}}),
+}
+
+
+@pytest.mark.parametrize("way", ["create", "stream"])
+@pytest.mark.parametrize(("kind", "wrong"), REFUSED.values(), ids=REFUSED.keys())
+async def test_what_is_refused_carries_the_key_and_buys_nothing(
+    sandbox: Sandbox, session: RivyaSession, kind: type[RivyaError], wrong: dict[str, Any], way: str
+) -> None:
+    told = {"model": MODEL, "message": ASKED, "idempotency_key": "order-1", **wrong}
+
+    async def ask() -> None:
+        if way == "create":
+            await session.chat.completions.create(**told)
+        else:
+            async with session.chat.completions.stream(**told):
+                raise AssertionError("it was let in")
+
+    with pytest.raises(kind) as raised:
+        await ask()
+    assert type(raised.value) is kind
+    assert raised.value.idempotency_key == told["idempotency_key"]
+    assert sandbox.received.purchases == 0
+    assert sandbox.received.count() == (0 if kind is ConfigurationError else 1)
+
+
+async def test_a_key_without_the_scope_and_an_account_without_credits(sandbox: Sandbox) -> None:
+    reader = sandbox.add_key(scopes={"chat:read"})
+    poor = sandbox.add_key(credits=2)
+    for key, kind in ((reader, ScopeDenied), (poor, InsufficientCredits), ("rvya_sk_wrong", Unauthorized)):
+        async with RivyaSession(key, base_url=sandbox.base_url) as session:
+            with pytest.raises(kind):
+                await session.chat.completions.create(MODEL, ASKED)
+            with pytest.raises(kind):
+                await read(session)
+    assert sandbox.received.purchases == 0
+
+
+# --- conversations ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_conversation_goes_on_and_can_be_read(sandbox: Sandbox, session: RivyaSession) -> None:
+    first = await session.chat.completions.create(MODEL, "Name a colour.")
+    text = await read(session, "And another?", session_id=first.session_id)
+    other = await session.chat.completions.create(MODEL, "Something else")
+    listed = await session.chat.sessions.list()
+    assert [each.id for each in listed] == [other.session_id, first.session_id]
+    assert [each.id for each in await session.chat.sessions.list(limit=1)] == [other.session_id]
+    assert first.session_id is not None
+    whole = await session.chat.sessions.retrieve(first.session_id)
+    assert [message.content for message in whole.messages] == ["Name a colour.", first.text, "And another?", text]
+    assert [message.role for message in whole.messages] == ["user", "assistant"] * 2
+    assert (whole.model, whole.title, whole.object, whole.extra) == (MODEL, "Name a colour.", "chat.session", {})
+    with pytest.raises(NotFound):
+        await session.chat.sessions.retrieve("ses_none")
+    with pytest.raises(ValidationFailed):
+        await session.chat.sessions.list(limit=101)
+
+
+async def test_a_conversation_belongs_to_one_model_and_one_account(sandbox: Sandbox, session: RivyaSession) -> None:
+    first = await session.chat.completions.create(MODEL, ASKED)
+    with pytest.raises(SessionConflict, match="Begin a new chat session"):
+        await session.chat.completions.create("gemini-2-5-flash-chat", "Go on", session_id=first.session_id)
+    async with RivyaSession(sandbox.add_key(credits=100), base_url=sandbox.base_url) as stranger:
+        with pytest.raises(SessionConflict):
+            await stranger.chat.completions.create(MODEL, "Go on", session_id=first.session_id)
+        assert await stranger.chat.sessions.list() == []
+        with pytest.raises(NotFound):
+            await stranger.chat.sessions.retrieve(first.session_id or "")
+
+
+# --- the answer as it comes -------------------------------------------------------------------------------------------
+
+
+async def test_the_pieces_are_the_answer(sandbox: Sandbox, session: RivyaSession) -> None:
+    seen = ""
+    async with session.chat.completions.stream(MODEL, ASKED) as stream:
+        assert stream.idempotency_key in sandbox.received.keys
+        async for delta in stream:
+            assert delta
+            seen += delta
+            assert stream.text == seen
+    assert seen == stream.completion.text == await answer_to(sandbox)
+    assert stream.session_id == stream.completion.session_id
+    assert stream.completion.credits is not None
+    assert stream.completion.usage is not None
+    assert [delta async for delta in stream] == []
+
+
+async def test_pieces_come_before_the_answer_is_whole(sandbox: Sandbox, session: RivyaSession) -> None:
+    sandbox.faults.add(route=STREAM, stream="stall", after_events=1 + DELTAS)
+    async with session.chat.completions.stream(MODEL, ASKED) as stream:
+        pieces = [await anext(stream) for _ in range(DELTAS)]
+        assert (await answer_to(sandbox)).startswith("".join(pieces))
+        with pytest.raises(ConfigurationError, match="not whole"):
+            stream.completion  # noqa: B018 - reading it is the test
+
+
+async def test_every_event_is_handed_on_untouched(sandbox: Sandbox, session: RivyaSession) -> None:
+    async with session.chat.completions.stream(MODEL, ASKED, include_thoughts=True) as stream:
+        first = await anext(stream)  # both ways draw from one source
+        events = [event async for event in stream.events()]
+    assert {event.name for event in events} == {"message.delta", "message.completed"}
+    async with session.chat.completions.stream(MODEL, ASKED, include_thoughts=True) as again:
+        told = [event async for event in again.events()]
+    names = list(dict.fromkeys(event.name for event in told))
+    assert names == ["message.started", "message.thought", "message.delta", "message.completed"]
+    assert told[1] == ChatEvent("message.thought", {"thought": "Let me see"})
+    assert "".join(event.delta for event in told) == again.text == first + "".join(event.delta for event in events)
+
+
+@pytest.mark.parametrize("shape", ["delta.content", "delta.text", "content", "text", "unnamed", "done", "done only"])
+async def test_every_shape_of_the_events_is_read(sandbox: Sandbox, session: RivyaSession, shape: str) -> None:
+    sandbox.faults.add(route=STREAM, shape=shape)
+    async with session.chat.completions.stream(MODEL, ASKED) as stream:
+        pieces = [delta async for delta in stream]
+    assert len(pieces) > DELTAS
+    assert "".join(pieces) == stream.completion.text == await answer_to(sandbox)
+    assert stream.completion.session_id is not None
+    assert stream.completion.model == MODEL
+
+
+async def test_an_answer_that_drips_is_read_byte_by_byte(sandbox: Sandbox) -> None:
+    events = 'event: message.delta\r\ndata: {"delta": "“é” 🪁"}\r\n\r\ndata: [DONE]\r\n\r\n'.encode()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD)
+        for at in range(len(events)):
+            writer.write(b"1\r\n" + events[at : at + 1] + b"\r\n")
+            await writer.drain()
+            await asyncio.sleep(0)
+        await reader.read()  # [DONE] ends it, not the connection
+
+    async with raw_server(talk) as url, opened(sandbox, base_url=url) as session:
+        assert await read(session) == "“é” 🪁"
+
+
+async def test_a_stream_is_used_in_its_block(sandbox: Sandbox, session: RivyaSession) -> None:
+    stream = session.chat.completions.stream(MODEL, ASKED, idempotency_key="order-1")
+    with pytest.raises(ConfigurationError, match="enter the stream first"):
+        await anext(stream)
+    async with stream:
+        with pytest.raises(ConfigurationError, match="entered once") as raised:
+            await stream.__aenter__()
+        await anext(stream)
+    assert raised.value.idempotency_key == "order-1"
+    with pytest.raises(StreamInterrupted):
+        [delta async for delta in stream]
+    assert sandbox.received.count() == 1
+
+
+# --- what breaks off --------------------------------------------------------------------------------------------------
+
+BROKEN: Final[dict[str, tuple[dict[str, Any], str | None]]] = {
+    "cut": ({"stream": "cut", "after_events": 1 + DELTAS}, None),
+    "ended early": ({"stream": "end", "after_events": 1 + DELTAS}, None),
+    "stalled": ({"stream": "stall", "after_events": 1 + DELTAS}, None),
+    "an error event": ({"stream": "error", "after_events": 1 + DELTAS}, "internal_error"),
+    "another": ({"stream": "error", "after_events": 1 + DELTAS, "code": "rate_limited"}, "rate_limited"),
+}
+
+
+@pytest.mark.parametrize(("fault", "code"), BROKEN.values(), ids=BROKEN.keys())
+async def test_what_breaks_off_keeps_the_text_and_is_not_repeated(
+    sandbox: Sandbox, fault: dict[str, Any], code: str | None
+) -> None:
+    ears = Ears()
+    sandbox.faults.add(route=STREAM, **fault)
+    async with opened(sandbox, timeouts=Timeouts(read=0.15), hooks=[ears]) as session:
+        error = await interrupted(session, idempotency_key="order-1")
+        whole = await answer_to(sandbox)
+        assert len(error.text.split()) == DELTAS
+        assert whole.startswith(error.text)
+        assert (error.code, error.idempotency_key) == (code, "order-1")
+        assert str(len(error.text)) in str(error)
+        assert (sandbox.received.count(STREAM), len(ears.attempts), ears.retries) == (1, 1, [])
+        # The session has the answer, for it is bought.
+        assert error.session_id is not None
+        await until(lambda: not sandbox.received.in_flight)
+        kept = await session.chat.sessions.retrieve(error.session_id)
+        assert [message.content for message in kept.messages] == [ASKED, whole]
+        # And so has the sandbox under the key, as we assume of the service.
+        sandbox.faults.clear()
+        assert await read(session, idempotency_key="order-1") == whole
+    assert sandbox.received.purchases_by_key["order-1"] == 1
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.text, again.code, again.session_id, str(again)) == (error.text, code, error.session_id, str(error))
+
+
+async def test_an_end_without_the_last_event_is_an_early_end(sandbox: Sandbox, session: RivyaSession) -> None:
+    sandbox.faults.add(route=STREAM, stream="end")
+    error = await interrupted(session)
+    assert error.text == await answer_to(sandbox)
+    assert "ended early" in str(error)
+
+
+async def test_nothing_that_came_before_the_connection_broke_is_lost(sandbox: Sandbox) -> None:
+    event = b'data: {"delta": "Here is "}\n\ndata: {"delta": "a plan"}\n\n'
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD + b"%x\r\n" % len(event) + event + b"\r\n")  # and no last chunk
+
+    async with raw_server(talk) as url, opened(sandbox, base_url=url) as session:
+        assert (await interrupted(session)).text == "Here is a plan"
+
+
+async def test_an_event_that_is_too_long_is_not_kept_in_memory(sandbox: Sandbox) -> None:
+    def answer(_: Seen) -> web.Response:
+        told = b'data: {"delta": "Hi"}\n\ndata: ' + b"x" * 5_000_000
+        return web.Response(body=told, content_type="text/event-stream")
+
+    async with peer(answer) as server, opened(sandbox, base_url=server.url) as session:
+        error = await interrupted(session)
+    assert error.text == "Hi"
+    assert isinstance(error.__cause__, DecodeError)
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("content_type", "text"), [("text/html", "<html>"), ("application/json", '{"object": "chat.completion"}')]
+)
+async def test_what_is_no_event_stream_is_said_to_be_none(sandbox: Sandbox, content_type: str, text: str) -> None:
+    def answer(_: Seen) -> web.Response:
+        return web.Response(text=text, content_type=content_type)
+
+    async with peer(answer) as server, opened(sandbox, base_url=server.url) as session:
+        with pytest.raises(DecodeError, match=content_type) as raised:
+            await read(session, idempotency_key="order-1")
+    assert raised.value.idempotency_key == "order-1"
+    assert len(server.seen) == 1
+
+
+async def test_a_stream_goes_on_as_long_as_there_is_a_sign_of_life(sandbox: Sandbox) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD)
+        for piece in [b": still here\n\n"] * 8 + [b'data: {"delta": "Hi"}\n\ndata: [DONE]\n\n']:
+            writer.write(b"%x\r\n" % len(piece) + piece + b"\r\n")
+            await writer.drain()
+            await asyncio.sleep(0.06)
+
+    limits = Timeouts(read=0.2, total=0.25, chat=0.25)
+    loop = asyncio.get_running_loop()
+    async with raw_server(talk) as url, opened(sandbox, base_url=url, timeouts=limits) as session:
+        began = loop.time()
+        assert await read(session) == "Hi"
+        assert loop.time() - began > 0.4
+
+
+# --- leaving ----------------------------------------------------------------------------------------------------------
+
+
+async def test_leaving_the_block_closes_the_connection_at_once(sandbox: Sandbox, session: RivyaSession) -> None:
+    sandbox.faults.add(route=STREAM, stream="stall", after_events=2)
+    async with session.chat.completions.stream(MODEL, ASKED) as stream:
+        await anext(stream)
+        assert sandbox.received.in_flight == 1
+    await until(lambda: not sandbox.received.in_flight)
+    assert sandbox.received.purchases == 1
+
+
+async def test_a_stream_may_be_left_by_an_exception_of_the_user(sandbox: Sandbox, session: RivyaSession) -> None:
+    sandbox.faults.add(route=STREAM, stream="stall", after_events=2)
+
+    async def look() -> None:
+        async with session.chat.completions.stream(MODEL, ASKED) as stream:
+            await anext(stream)
+            1 / 0  # noqa: B018
+
+    with pytest.raises(ZeroDivisionError) as raised:
+        await look()
+    assert not hasattr(raised.value, "__notes__")
+    await until(lambda: not sandbox.received.in_flight)
+
+
+@pytest.mark.parametrize("moment", ["before the answer", "between two pieces"])
+async def test_cancelling_closes_the_connection_and_leaves_the_key(
+    sandbox: Sandbox, session: RivyaSession, moment: str
+) -> None:
+    if moment == "before the answer":
+        sandbox.faults.add(route=STREAM, delay=0.2)
+    else:
+        sandbox.faults.add(route=STREAM, stream="stall", after_events=2)
+    task = asyncio.create_task(read(session, idempotency_key="order-1"))
+    await until(lambda: sandbox.received.in_flight == 1)
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError) as raised:
+        await task
+    assert "order-1" in "".join(raised.value.__notes__)
+    await until(lambda: not sandbox.received.in_flight)
+
+
+async def test_closing_the_session_cuts_its_streams(sandbox: Sandbox) -> None:
+    sandbox.faults.add(route=STREAM, stream="stall", after_events=3)
+    session = opened(sandbox, max_connections=1)
+    reading = asyncio.create_task(read(session))
+    await until(lambda: sandbox.received.in_flight == 1)
+    await asyncio.sleep(0.05)
+    waiting = asyncio.create_task(read(session, idempotency_key="order-2"))
+    await asyncio.sleep(0.01)
+    await session.aclose()
+    with pytest.raises(StreamInterrupted) as cut:
+        await reading
+    assert len(cut.value.text.split()) == 2
+    with pytest.raises(NotSent, match="session was closed") as turned_away:
+        await waiting
+    assert turned_away.value.idempotency_key == "order-2"
+    await until(lambda: not sandbox.received.in_flight)
+
+
+async def test_closing_the_session_ends_the_pauses_of_a_stream_that_is_not_open_yet(sandbox: Sandbox) -> None:
+    sandbox.faults.add(route=STREAM, status=503, retry_after=30)
+    session = opened(sandbox, retry=None)
+    reading = asyncio.create_task(read(session))
+    await until(lambda: len(sandbox.received) == 1)
+    await asyncio.sleep(0.05)
+    await session.aclose()
+    with pytest.raises(OutcomeUnknown, match="session was closed"):
+        await reading
+
+
+# --- many -------------------------------------------------------------------------------------------------------------
+
+
+async def test_open_streams_keep_no_place_from_other_requests(sandbox: Sandbox) -> None:
+    sandbox.faults.add(route=STREAM, stream="stall", after_events=2, times=2)
+    async with opened(sandbox, max_connections=2) as session:
+        streams = [session.chat.completions.stream(MODEL, ASKED) for _ in range(2)]
+        for stream in streams:
+            await stream.__aenter__()
+        third = asyncio.create_task(read(session))
+        await session.generate("z-image", "A red kite")
+        await session.credits.retrieve()
+        assert sandbox.received.count(STREAM) == 2  # the third waits for a place among the streams
+        assert not third.done()
+        await streams[0].__aexit__(None, None, None)
+        assert await third == await answer_to(sandbox)
+        await streams[1].__aexit__(None, None, None)
+
+
+async def test_a_hundred_streams_at_once(sandbox: Sandbox) -> None:
+    async with opened(sandbox, max_connections=20) as session:
+        texts = await asyncio.gather(*(read(session, f"Poster number {number}") for number in range(100)))
+    assert len(set(texts)) == 100
+    assert sandbox.received.purchases == 100
+    assert sandbox.received.peak_in_flight <= 20
+
+
+async def test_reading_never_yields_to_a_slow_reader(sandbox: Sandbox) -> None:
+    """A reader that dawdles gets all of it: what comes meanwhile waits in a buffer, or at the service."""
+    async with (
+        opened(sandbox, timeouts=Timeouts(read=0.1)) as session,
+        session.chat.completions.stream(MODEL, ASKED) as stream,
+    ):
+        text = await anext(stream)
+        await asyncio.sleep(0.3)
+        text += "".join([delta async for delta in stream])
+    assert text == await answer_to(sandbox)
+
+
+async def test_two_sandboxes_say_the_same() -> None:
+    texts = []
+    for speed in (FAST, 200.0):
+        async with Sandbox(speed=speed) as sandbox, opened(sandbox) as session:
+            texts += [await read(session), (await session.chat.completions.create(MODEL, ASKED)).text]
+    assert len(set(texts)) == 1
+
+
+async def test_a_slow_model_streams_token_by_token(nothing_left: None) -> None:
+    async with Sandbox(speed=4.0) as sandbox, opened(sandbox) as session:
+        loop = asyncio.get_running_loop()
+        async with session.chat.completions.stream(MODEL, ASKED) as stream:
+            began = loop.time()
+            await anext(stream)
+            first = loop.time() - began
+            await anext(stream)
+        assert first > 0.1
