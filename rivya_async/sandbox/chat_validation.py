@@ -71,7 +71,7 @@ def _option_problems(body: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name} must be true or false."
     if not isinstance(body.get("session_id"), str | None):
         yield "session_id must be a string."
-    if body.get("reasoning_effort") not in {None, *REASONING_EFFORTS}:
+    if body.get("reasoning_effort") not in (None, *REASONING_EFFORTS):
         yield f"reasoning_effort must be one of {', '.join(REASONING_EFFORTS)}."
     trace_id = body.get("client_request_id")
     if trace_id is not None and (not isinstance(trace_id, str) or len(trace_id) > CLIENT_REQUEST_ID_MAX_LENGTH):

@@ -361,8 +361,15 @@ async def test_nothing_that_came_before_the_connection_broke_is_lost(sandbox: Sa
         await reader.readuntil(b"\r\n\r\n")
         writer.write(HEAD + b"%x\r\n" % len(event) + event + b"\r\n")  # and no last chunk
 
-    async with raw_server(talk) as url, opened(sandbox, base_url=url) as session:
-        assert (await interrupted(session)).text == "Here is a plan"
+    async with (
+        raw_server(talk) as url,
+        opened(sandbox, base_url=url) as session,
+        session.chat.completions.stream(MODEL, ASKED) as stream,
+    ):
+        await asyncio.sleep(0.05)  # it is broken before anybody has read of it
+        with pytest.raises(StreamInterrupted) as raised:
+            [delta async for delta in stream]
+        assert raised.value.text == "Here is a plan"
 
 
 async def test_an_event_that_is_too_long_is_not_kept_in_memory(sandbox: Sandbox) -> None:

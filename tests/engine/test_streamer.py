@@ -1,0 +1,175 @@
+"""Opening a stream: what is read of a refusal, and that nothing stays open that nobody reads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from rivya_async._core.endpoints import Endpoint
+from rivya_async._core.errors import DecodeError, OutcomeUnknown, ServerError, Unauthorized
+from rivya_async._core.message import Request, Response
+from rivya_async._core.policies import RetryPolicy
+from rivya_async._engine.engine import Engine
+from rivya_async._engine.streamer import REFUSAL_BYTES, REFUSAL_SECONDS
+from tests.engine.engine_kit import ScriptedTransport, cancel, engine_over, never
+from tests.engine.virtual_time import now, settle
+
+ASKED = Request("POST", "/api/v1/chat/completions/stream", body=b"{}", idempotency_key="order-1")
+REFUSAL = json.dumps({"error": {"code": "api_key_invalid", "message": "no", "requestId": "req_1"}}).encode()
+SSE = {"Content-Type": "text/event-stream; charset=utf-8"}
+
+
+class Body:
+    """A body of these pieces: an exception breaks off, None is a piece that never comes, a number a pause."""
+
+    def __init__(self, head: Response, *pieces: bytes | Exception | float | None) -> None:
+        self.head = head
+        self.read_bytes = 0
+        self._pieces = list(pieces)
+
+    async def read(self) -> bytes:
+        piece = self._pieces.pop(0) if self._pieces else b""
+        if isinstance(piece, Exception):
+            raise piece
+        if piece is None:
+            await asyncio.get_running_loop().create_future()
+        if isinstance(piece, float):
+            await asyncio.sleep(piece)
+            self._pieces.append(piece)
+            return b" "
+        assert isinstance(piece, bytes)
+        self.read_bytes += len(piece)
+        return piece
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        raise NotImplementedError
+
+
+class Streaming(ScriptedTransport):
+    """Streams these bodies in turn, the last one for ever, and counts those that are open."""
+
+    def __init__(self, *bodies: Body) -> None:
+        super().__init__(never)
+        self.bodies = list(bodies)
+        self.open = 0
+
+    @asynccontextmanager
+    async def stream(self, request: Request) -> AsyncIterator[Body]:
+        self.open += 1
+        try:
+            await asyncio.sleep(0.1)
+            yield self.bodies.pop(0) if len(self.bodies) > 1 else self.bodies[0]
+        finally:
+            self.open -= 1
+
+
+def answered(status: int, *pieces: Any, **headers: str) -> Body:
+    return Body(Response(status, headers or SSE, b""), *pieces)
+
+
+async def opened(engine: Engine) -> bytes:
+    async with engine.streamer.open(ASKED) as fetched:
+        return await fetched.read()
+
+
+async def test_a_stream_is_opened_read_and_closed() -> None:
+    transport = Streaming(answered(200, b"data"))
+    engine = engine_over(transport)
+    async with engine.streamer.open(ASKED) as fetched:
+        assert transport.open == 1
+        assert await fetched.read() == b"data"
+    assert transport.open == 0
+    await engine.aclose()
+
+
+@pytest.mark.parametrize(
+    ("pieces", "seconds"),
+    [
+        ([REFUSAL], 0.1),
+        ([REFUSAL[:9], REFUSAL[9:]], 0.1),
+        ([b"{", OutcomeUnknown("dropped")], 0.1),
+        ([b"<html>", None], 0.1 + REFUSAL_SECONDS),
+        ([1.0], 0.1 + REFUSAL_SECONDS),
+    ],
+    ids=["whole", "in pieces", "cut", "stalled", "dripping"],
+)
+async def test_a_refusal_is_read_for_as_long_as_it_is_worth(pieces: list[Any], seconds: float) -> None:
+    transport = Streaming(answered(401, *pieces))
+    engine = engine_over(transport)
+    began = now()
+    with pytest.raises(Unauthorized) as raised:
+        await opened(engine)
+    assert now() - began == pytest.approx(seconds)
+    assert (raised.value.idempotency_key, raised.value.attempts) == ("order-1", 1)
+    assert (raised.value.request_id == "req_1") is (b"".join(filter(_is_bytes, pieces)) == REFUSAL)
+    assert transport.open == 0
+    await engine.aclose()
+
+
+def _is_bytes(piece: Any) -> bool:
+    return isinstance(piece, bytes)
+
+
+async def test_a_refusal_is_not_read_beyond_what_it_can_hold() -> None:
+    body = answered(400, *[b"x" * 1024] * 1000)
+    engine = engine_over(Streaming(body))
+    with pytest.raises(Exception, match="400"):
+        await opened(engine)
+    assert body.read_bytes == REFUSAL_BYTES
+    await engine.aclose()
+
+
+async def test_a_stream_is_opened_again_until_its_answer_begins() -> None:
+    transport = Streaming(answered(503), answered(503), answered(200, b"data"))
+    engine = engine_over(transport, retry=RetryPolicy(base=1.0))
+    assert await opened(engine) == b"data"
+    assert transport.open == 0
+    await engine.aclose()
+
+
+async def test_what_is_no_event_stream_is_closed_and_not_asked_for_again() -> None:
+    transport = Streaming(answered(200, b"{}", **{"Content-Type": "application/json"}))
+    engine = engine_over(transport)
+    with pytest.raises(DecodeError, match="application/json"):
+        await opened(engine)
+    assert transport.open == 0
+    await engine.aclose()
+
+
+async def test_an_answer_that_does_not_say_what_it_is_is_read() -> None:
+    engine = engine_over(Streaming(Body(Response(200, {"X": "y"}, b""), b"data")))
+    assert await opened(engine) == b"data"
+    await engine.aclose()
+
+
+@pytest.mark.parametrize("after", [0.05, 0.2, 3.0])
+async def test_whoever_is_cancelled_leaves_nothing_open(after: float) -> None:
+    transport = Streaming(answered(200, None))
+    engine = engine_over(transport, max_connections=1)
+    reading = [asyncio.create_task(opened(engine)) for _ in range(2)]
+    await asyncio.sleep(after)
+    assert transport.open == 1  # the other one waits for a place
+    await cancel(*reading)
+    assert transport.open == 0
+    assert [task.cancelled() for task in reading] == [True, True]
+    transport.bodies = [answered(200, b"data")]
+    assert await opened(engine) == b"data"
+    await engine.aclose()
+
+
+async def test_an_open_stream_holds_no_place_of_the_gate() -> None:
+    transport = Streaming(answered(200, None), answered(503))
+    engine = engine_over(transport, max_connections=1, retry=RetryPolicy(max_attempts=1))
+    reading = asyncio.create_task(opened(engine))
+    await asyncio.sleep(0.2)
+    transport.answer = lambda _: Response(500, {}, b"")
+    with pytest.raises(ServerError):
+        await engine.caller.call(Endpoint(Request("GET", "/x"), lambda _: None))
+    await cancel(reading)
+    await settle()
+    await engine.aclose()
