@@ -71,11 +71,8 @@ async def test_a_stream_tells_the_same_answer_piece_by_piece() -> None:
         deltas = [data["delta"] for name, data in told if name == "message.delta"]
         assert "".join(deltas) == whole["message"]["content"]
         assert told[-1][0] == "message.completed"
-        assert told[-1][1] | {"id": 0, "session_id": 0, "message": 0} == whole | {
-            "id": 0,
-            "session_id": 0,
-            "message": 0,
-        }
+        own = {"id": 0, "session_id": 0, "message": 0}
+        assert told[-1][1] | own == whole | own
         assert {name: told[-1][1][name] for name in told[0][1]} == told[0][1]
 
 
