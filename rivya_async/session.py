@@ -90,7 +90,7 @@ class RivyaSession:
         self._spend = Spend(purse)
         counter = Counter(self.models.catalogue, purse, checked_prices(prices))
         self.generations = Generations(self._open_engine, checked_policy("poll", poll, PollPolicy()), counter)
-        self.chat = Chat(self._open_engine)
+        self.chat = Chat(self._open_engine, self.models.catalogue)
         self.credits = CreditBalance(self._open_engine)
         key = self._settings.api_key
         if key is not None and not key.startswith(assumed.API_KEY_PREFIX):

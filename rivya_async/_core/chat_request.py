@@ -9,6 +9,7 @@ import attrs
 
 from . import assumed
 from .errors import ConfigurationError
+from .records import File
 
 FLAGS: Final = ("enable_web_search", "include_thoughts")
 TEXTS: Final = ("session_id", "reasoning_effort", "client_request_id")
@@ -71,15 +72,15 @@ class ChatRequest:
 FIELDS: Final = tuple(field.name for field in attrs.fields(ChatRequest) if field.name != "extra")
 
 
-def attachment_ids(attachments: Sequence[Any]) -> tuple[str, ...]:
-    """The file ids of attachments, each of them a `File` or its id."""
+def attachment_ids(attachments: Sequence[str | File]) -> tuple[str, ...]:
+    """The file ids of attachments."""
     if isinstance(attachments, str) or not isinstance(attachments, Sequence):
         raise ConfigurationError("attachments must be a list of uploaded files or of their ids")
     return tuple(_file_id(attachment) for attachment in attachments)
 
 
-def _file_id(attachment: Any) -> str:
-    file_id = attachment if isinstance(attachment, str) else getattr(attachment, "id", None)
+def _file_id(attachment: str | File) -> str:
+    file_id = attachment.id if isinstance(attachment, File) else attachment
     if not isinstance(file_id, str) or not file_id:
         raise ConfigurationError(
             f"an attachment must be an uploaded File or its id, such as 'file_...', not {type(attachment).__name__}: "

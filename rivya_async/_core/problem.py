@@ -13,9 +13,9 @@ SHOWN_LETTERS = 60
 class Problem:
     """One thing that is wrong with a job, for programs and, as `message`, for people.
 
-    `where` is `model`, `prompt`, `params`, `params.KEY` or `references[N]`. `reason` is one word: `unknown`, `missing`,
-    `type`, `option`, `range`, `step`, `length`, `kind`, `format`, `size`, `count`, `unavailable`. `nearest` holds the
-    names or values that were probably meant.
+    `where` is `model`, `prompt`, `params`, `params.KEY`, `references[N]` or an argument of a chat. `reason` is one
+    word: `unknown`, `missing`, `type`, `option`, `range`, `step`, `length`, `kind`, `format`, `size`, `count`,
+    `unavailable`. `nearest` holds the names or values that were probably meant.
 
     >>> Problem("params.seed", "range", "seed must be 0 or more, not -1").where
     'params.seed'

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Self
 
 from .._core import sse
 from .._core.carrying import Carrying
+from .._core.chat_check import check_turn
 from .._core.chat_endpoints import stream_chat
 from .._core.chat_reply import ChatReply
 from .._core.errors import ConfigurationError, RivyaError, StreamInterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from types import TracebackType
 
     from .._core.chat_records import ChatCompletion
     from .._core.chat_reply import ChatEvent
     from .._core.chat_request import ChatRequest
+    from .._core.model import Model
     from .engine import Engine
     from .transport import Fetched
 
@@ -30,10 +32,17 @@ class ChatStream:
     `session.chat.completions.stream`.
     """
 
-    def __init__(self, engine: Callable[[], Engine], turn: ChatRequest, key: str | None) -> None:
+    def __init__(
+        self,
+        engine: Callable[[], Engine],
+        turn: ChatRequest,
+        key: str | None,
+        catalogue: Callable[[], Awaitable[Mapping[str, Model]]] | None = None,
+    ) -> None:
         self._engine = engine
         self._turn = turn
         self._key = key
+        self._catalogue = catalogue
         self._source: Fetched | None = None
         self._closing = AsyncExitStack()
         self._decoder = sse.Decoder()
@@ -70,6 +79,8 @@ class ChatStream:
             self._key = engine.caller.ambient.mint_key()
         self._reply.shown = engine.streamer.without_key
         with Carrying(self._key):
+            if self._catalogue is not None:
+                check_turn(self._turn, await self._catalogue())
             request = stream_chat(self._turn, self._key)
             self._source = await self._closing.enter_async_context(engine.streamer.open(request))
         return self

@@ -6,29 +6,33 @@ from typing import TYPE_CHECKING, Any
 
 from .._core import chat_endpoints
 from .._core.carrying import Carrying
+from .._core.chat_check import check_turn
 from .._core.chat_request import ChatRequest, attachment_ids
 from .._engine.chat_stream import ChatStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from .._core.chat_records import ChatCompletion, ChatSession
+    from .._core.model import Model
+    from .._core.records import File
     from .._engine.engine import Engine
 
 
 class Chat:
     """Asking chat models."""
 
-    def __init__(self, engine: Callable[[], Engine]) -> None:
-        self.completions = ChatCompletions(engine)
+    def __init__(self, engine: Callable[[], Engine], catalogue: Callable[[], Awaitable[Mapping[str, Model]]]) -> None:
+        self.completions = ChatCompletions(engine, catalogue)
         self.sessions = ChatSessions(engine)
 
 
 class ChatCompletions:
     """One message to a model, and its answer."""
 
-    def __init__(self, engine: Callable[[], Engine]) -> None:
+    def __init__(self, engine: Callable[[], Engine], catalogue: Callable[[], Awaitable[Mapping[str, Model]]]) -> None:
         self._engine = engine
+        self._catalogue = catalogue
 
     async def create(
         self,
@@ -36,13 +40,14 @@ class ChatCompletions:
         message: str,
         *,
         session_id: str | None = None,
-        attachments: Sequence[Any] = (),
+        attachments: Sequence[str | File] = (),
         enable_web_search: bool | None = None,
         reasoning_effort: str | None = None,
         include_thoughts: bool | None = None,
         client_request_id: str | None = None,
         idempotency_key: str | None = None,
         extra: Mapping[str, Any] | None = None,
+        check: bool = False,
     ) -> ChatCompletion:
         """Ask a model, and wait for its whole answer (contract section 10).
 
@@ -50,6 +55,8 @@ class ChatCompletions:
         minted for this call and kept over every attempt. Every error carries it. `session_id` goes on with a
         conversation of the same model. `attachments` are uploaded pictures: `File` values or their ids. Options are
         sent only if they are set; `extra` is merged into the request as it is (`include_thoughts` is an assumption).
+        With `check` the message is first held against the catalogue, which the session reads once in five minutes:
+        `ValidationFailed` names every option that the model does not have, and nothing is sent.
 
         An attempt may take `Timeouts.chat` seconds. Raises as `submit` does, and `SessionConflict` for a session of
         another model or account. Cancelling it drops the request, which may have acted: the `CancelledError` has a
@@ -77,6 +84,8 @@ class ChatCompletions:
             caller = self._engine().caller
         key = caller.ambient.mint_key() if idempotency_key is None else idempotency_key
         with Carrying(key):
+            if check:
+                check_turn(turn, await self._catalogue())
             return await caller.call(chat_endpoints.complete_chat(turn, key))
 
     def stream(
@@ -85,13 +94,14 @@ class ChatCompletions:
         message: str,
         *,
         session_id: str | None = None,
-        attachments: Sequence[Any] = (),
+        attachments: Sequence[str | File] = (),
         enable_web_search: bool | None = None,
         reasoning_effort: str | None = None,
         include_thoughts: bool | None = None,
         client_request_id: str | None = None,
         idempotency_key: str | None = None,
         extra: Mapping[str, Any] | None = None,
+        check: bool = False,
     ) -> ChatStream:
         """Ask a model, and read its answer as it comes: the arguments and the key of `create`.
 
@@ -125,7 +135,7 @@ class ChatCompletions:
                 client_request_id=client_request_id,
                 extra={} if extra is None else extra,
             )
-        return ChatStream(self._engine, turn, idempotency_key)
+        return ChatStream(self._engine, turn, idempotency_key, self._catalogue if check else None)
 
 
 class ChatSessions:

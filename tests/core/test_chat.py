@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 
 from rivya_async._core import chat_endpoints
+from rivya_async._core.chat_check import check_turn
 from rivya_async._core.chat_records import ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage
 from rivya_async._core.chat_request import ChatRequest, attachment_ids
-from rivya_async._core.errors import ConfigurationError, DecodeError
+from rivya_async._core.errors import ConfigurationError, DecodeError, ValidationFailed
 from rivya_async._core.message import Response
+from rivya_async._core.model import Model
+from rivya_async._core.records import File, Generation
 
 TURN = ChatRequest(model="gpt-5-2-chat", message="Name a colour.")
 
@@ -77,19 +80,14 @@ def test_what_no_model_could_take_is_refused(wrong: dict[str, Any], told: str) -
         ChatRequest(**{"model": "gpt-5-2-chat", "message": "Hello", **wrong})
 
 
-class Uploaded:
-    """Stands for what has the id of a file."""
-
-    def __init__(self, id: object) -> None:  # noqa: A002
-        self.id = id
-
-
 def test_attachments_are_files_or_their_ids() -> None:
-    assert attachment_ids(["file_1", Uploaded("file_2")]) == ("file_1", "file_2")
+    assert attachment_ids(["file_1", File("file_2", "https://rivya.ai/f/2.png")]) == ("file_1", "file_2")
     assert attachment_ids(()) == ()
 
 
-@pytest.mark.parametrize("wrong", ["file_1", 5, {"file_1"}, [""], [None], [Uploaded(None)], [b"file_1"]])
+@pytest.mark.parametrize(
+    "wrong", ["file_1", 5, {"file_1"}, [""], [None], [b"file_1"], [Generation("task_1", "succeeded", "z-image")]]
+)
 def test_other_attachments_are_refused(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match="attachment"):
         attachment_ids(wrong)
@@ -206,3 +204,71 @@ def test_a_session_tells_its_messages() -> None:
     )
     with pytest.raises(DecodeError, match="ses_2"):
         endpoint.decode(response({"id": "ses_2"}))
+
+
+# --- against the catalogue --------------------------------------------------------------------------------------------
+
+PLAIN = {"web_search": False, "image_attachments": False, "thoughts": False, "reasoning_efforts": ["low", "high"]}
+MODELS = {
+    model.id: model
+    for model in (
+        Model("plain-chat", category="chat", chat_capabilities=PLAIN, max_prompt_length=10, api_status="coming_soon"),
+        Model("silent-chat", category="chat"),
+        Model("z-image", category="image"),
+    )
+}
+
+
+def problems(**told: Any) -> list[tuple[str, str]]:
+    with pytest.raises(ValidationFailed, match=r"[Nn]othing was sent") as raised:
+        check_turn(ChatRequest(**{"message": "Hello", **told}), MODELS)
+    return [(problem.where, problem.reason) for problem in raised.value.problems]
+
+
+def test_every_problem_is_named_at_once() -> None:
+    assert problems(
+        model="plain-chat",
+        message="A long message",
+        attachments=("file_1",),
+        enable_web_search=True,
+        include_thoughts=True,
+        reasoning_effort="hihg",
+    ) == [
+        ("model", "unavailable"),
+        ("message", "length"),
+        ("attachments", "kind"),
+        ("enable_web_search", "option"),
+        ("include_thoughts", "option"),
+        ("reasoning_effort", "option"),
+    ]
+
+
+def test_other_models_are_told_from_chat_models() -> None:
+    assert problems(model="z-image") == [("model", "unavailable")]
+    assert problems(model="plain-chta") == [("model", "unknown")]
+    with pytest.raises(ValidationFailed, match="plain-chat"):
+        check_turn(ChatRequest(model="plain-chta", message="Hello"), MODELS)
+
+
+def test_the_nearest_effort_is_told() -> None:
+    able = Model("able-chat", category="chat", chat_capabilities={"reasoning_efforts": ["low", "high"]})
+    turn = ChatRequest(model="able-chat", message="Hello", reasoning_effort="hihg")
+    with pytest.raises(ValidationFailed, match="'high'") as raised:
+        check_turn(turn, {"able-chat": able})
+    assert raised.value.problems[0].nearest == ("high",)
+
+
+def test_what_is_unsaid_or_off_is_no_problem() -> None:
+    everything: dict[str, Any] = {"attachments": ("file_1",), "enable_web_search": True, "reasoning_effort": "x"}
+    check_turn(ChatRequest(model="silent-chat", message="x" * 99, include_thoughts=True, **everything), MODELS)
+    able = Model(
+        "able-chat",
+        category="chat",
+        api_status="available",
+        max_prompt_length=5,
+        chat_capabilities={**PLAIN, "reasoning_efforts": ["x"]},
+    )
+    turn = ChatRequest(
+        model="able-chat", message="Hello", enable_web_search=False, include_thoughts=False, reasoning_effort="x"
+    )
+    check_turn(turn, {"able-chat": able})

@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any
 
+import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from rivya_async.sandbox.answer import Answer
 from rivya_async.sandbox.chat_text import reply_to, tokens
 from rivya_async.sandbox.event_stream import SHAPES, Comment, Piece, Pieces, encode, first_events
 from rivya_async.sandbox.fault import alter
+from tests.media_kit import MIME_TYPES, media
 from tests.sandbox.sandbox_kit import Bench, Reply, bench, until
 
 ASK = "POST /api/v1/chat/completions"
@@ -211,6 +213,28 @@ async def test_the_scopes() -> None:
             assert (await on.ask("GET", path, key=writer)).code == "api_scope_denied"
         for stream in (False, True):
             assert (await ask(on, key=reader, stream=stream)).code == "api_scope_denied"
+
+
+async def uploaded(on: Bench, extension: str, *, key: str | None = None) -> str:
+    """The id of a file that this account has uploaded."""
+    form = aiohttp.FormData(quote_fields=False)
+    form.add_field("file", media(extension), filename="kite.bin", content_type="application/octet-stream")
+    form.add_field("kind", MIME_TYPES[extension].partition("/")[0])
+    return str((await on.ask("POST", "/api/v1/files", data=form, key=key)).json["id"])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_pictures_of_the_account_may_be_attached_and_nothing_else(stream: bool) -> None:
+    async with bench(speed=QUICK) as on:
+        stranger = on.sandbox.add_key(credits=100)
+        mine, sound = await uploaded(on, "png"), await uploaded(on, "wav")
+        theirs = await uploaded(on, "png", key=stranger)
+        reply = await ask(on, stream=stream, attachments=[{"file_id": mine}])
+        assert reply.status == 200
+        assert b"I have looked at the picture." in reply.raw
+        for file_id in (sound, theirs):
+            refused = await ask(on, stream=stream, attachments=[{"file_id": mine}, {"file_id": file_id}])
+            assert (refused.status, refused.code) == (400, "chat_attachment_not_supported")
 
 
 # --- sessions ---------------------------------------------------------------------------------------------------------

@@ -195,6 +195,26 @@ async def test_a_key_without_the_scope_and_an_account_without_credits(sandbox: S
     assert sandbox.received.purchases == 0
 
 
+@pytest.mark.parametrize("way", ["create", "stream"])
+async def test_a_check_finds_it_before_anything_is_sent(sandbox: Sandbox, session: RivyaSession, way: str) -> None:
+    async def ask(**options: Any) -> None:
+        if way == "create":
+            await session.chat.completions.create(message=ASKED, check=True, **options)
+        else:
+            async with session.chat.completions.stream(message=ASKED, check=True, **options):
+                pass
+
+    with pytest.raises(ValidationFailed, match="takes no attachments") as raised:
+        await ask(model="claude-sonnet-4-6-chat", attachments=["file_1"], idempotency_key="order-1")
+    assert raised.value.idempotency_key == "order-1"
+    assert [problem.where for problem in raised.value.problems] == ["attachments"]
+    with pytest.raises(ValidationFailed, match="'low'"):
+        await ask(model=MODEL, reasoning_effort="lwo")
+    assert sandbox.received.count(method="POST") == 0
+    await ask(model=MODEL, reasoning_effort="low")
+    assert sandbox.received.count(method="GET") == 1
+
+
 # --- conversations ----------------------------------------------------------------------------------------------------
 
 
