@@ -27,7 +27,7 @@ BINS: Final = 160
 EDGES: Final = tuple(YOUNGEST * math.exp(STEP * n) for n in range(BINS + 1))
 WIDTHS: Final = tuple(end - begin for begin, end in pairwise(EDGES))
 
-BROAD_SPREAD: Final = 0.8
+BROAD_SPREAD: Final = 0.7
 """The spread (sigma of the logarithm) of the durations that are imagined before any is known."""
 
 SETTLED: Final = -math.log1p(-0.25)

@@ -22,6 +22,9 @@ find the end sooner, whatever the spread (`python -m benchmarks schedule` measur
 SPACING: Final = math.sqrt(2.0 * PRICE)
 """The integral of sqrt(h) between two polls."""
 
+FIRST_INTERVAL: Final = 1.6
+"""The first poll comes after 0.6 to 1.6 intervals: while the hazard rises from nothing, early costs more than late."""
+
 
 def next_delay(policy: PollPolicy, n: int, u: float, age: float = 0.0) -> float:
     """Seconds to the poll that follows `n` polls of a job that is `age` seconds old, for a draw `u` from [0, 1)."""
@@ -47,13 +50,13 @@ def learned_delay(
 
     Polls at intervals of sqrt(2 * PRICE / h(t)), h being the hazard, cost least in latency and polls together (Barlow &
     Proschan 1965; Keller 1974). So each comes when the integral of sqrt(h / (2 * PRICE)) has grown by 1, but the first
-    when it has grown by 1.5 - u: jobs that begin at once are not polled at once, and nothing is lost by it.
+    when it has grown by FIRST_INTERVAL - u: jobs that begin at once are not polled at once.
 
     Never sooner than `policy.floor`. At most `policy.cap`, or a tenth of the age, but counted from the age at which a
     quarter of such jobs has ended: the first poll of a job of minutes can wait. `stretch` makes every interval longer,
     the cap too: the price of a poll rises by its square.
     """
-    spacing = SPACING * stretch * (1.5 - u if n == 0 else 1.0)
+    spacing = SPACING * stretch * (FIRST_INTERVAL - u if n == 0 else 1.0)
     delay = curve.age_at(curve.integral(age) + spacing) - age
     unsettled = max(0.0, curve.settled - age)
     cap = max(policy.cap * stretch, CAP_PER_AGE * (age + unsettled))
