@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from . import import_time, waiting
+from . import import_time, layers, waiting
 from .report import machine_line
 
 
@@ -15,6 +15,7 @@ def main() -> None:
     options = parser.parse_args()
     print(machine_line(), end="\n\n", flush=True)
     print(waiting.measured_report(options), end="\n\n", flush=True)
+    print(layers.measured_report(quick=options.quick, loop=waiting.loop_name(options)), end="\n\n", flush=True)
     print(import_time.measured_report(quick=options.quick))
 
 

@@ -32,14 +32,14 @@ Contender = Callable[[str], AbstractAsyncContextManager[Run]]
 @asynccontextmanager
 async def bare(url: str) -> AsyncIterator[Run]:
     """The yardstick: aiohttp and JSON, requests back to back, nothing that waits."""
-    async with _http() as http:
+    async with bare_http() as http:
 
         async def work(jobs: Iterator[int]) -> int:
             succeeded = 0
             for _ in jobs:
                 job = await _submit(http, url)
                 while job["status"] != "succeeded":
-                    job = await _poll(http, url, job["id"])
+                    job = await bare_poll(http, url, job["id"])
                 succeeded += 1
             return succeeded
 
@@ -53,14 +53,14 @@ async def bare(url: str) -> AsyncIterator[Run]:
 @asynccontextmanager
 async def hand_written(url: str) -> AsyncIterator[Run]:
     """What one would write by hand: gather, a loop and a sleep per job; the connector bounds what is in flight."""
-    async with _http() as http:
+    async with bare_http() as http:
 
         async def generate(load: Load) -> bool:
             job = await _submit(http, url)
             delay = load.first_delay()
             while job["status"] != "succeeded":
                 await asyncio.sleep(delay)
-                job = await _poll(http, url, job["id"])
+                job = await bare_poll(http, url, job["id"])
                 delay = load.next_delay()
             return True
 
@@ -112,7 +112,7 @@ YARDSTICK: Final = "bare aiohttp"
 OURS: Final = ("gather(generate())", "as_completed(ids)")
 
 
-def _http() -> aiohttp.ClientSession:
+def bare_http() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=CONCURRENCY),
         headers={"Authorization": f"Bearer {API_KEY}"},
@@ -125,7 +125,7 @@ async def _submit(http: aiohttp.ClientSession, url: str) -> dict[str, Any]:
         return _record(await response.read())
 
 
-async def _poll(http: aiohttp.ClientSession, url: str, task_id: str) -> dict[str, Any]:
+async def bare_poll(http: aiohttp.ClientSession, url: str, task_id: str) -> dict[str, Any]:
     async with http.get(f"{url}/api/v1/generations/{task_id}") as response:
         return _record(await response.read())
 

@@ -271,11 +271,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--uvloop", action="store_true", help="all contenders on uvloop")
 
 
+def loop_name(options: argparse.Namespace) -> str:
+    """The loop that the options ask for."""
+    return "uvloop" if options.uvloop else "asyncio"
+
+
 def measured_report(options: argparse.Namespace) -> str:
     """Measure as the options say."""
     sizes = sorted(options.n or ([100, 1000] if options.quick else [100, 1000, 10_000]))
     rounds = options.rounds or (1 if options.quick else 3)
-    loop = "uvloop" if options.uvloop else "asyncio"
+    loop = loop_name(options)
     return report(asyncio.run(measure(sizes, polls=options.polls, rounds=rounds, loop=loop)), loop=loop)
 
 
