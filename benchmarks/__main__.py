@@ -1,22 +1,33 @@
-"""All benchmarks, one report: `python -m benchmarks [--quick] [--n 100 1000] [--uvloop]`."""
+"""All benchmarks, one report: `python -m benchmarks [--quick] [--n 100 1000] [--uvloop]`.
+
+`waiting`, `layers`, `imports` or `schedule` before the options is one of them alone.
+"""
 
 from __future__ import annotations
 
 import argparse
 
-from . import import_time, layers, waiting
+from . import import_time, layers, schedule, waiting
 from .report import machine_line
+
+REPORTS = {
+    "waiting": waiting.measured_report,
+    "layers": lambda options: layers.measured_report(quick=options.quick, loop=waiting.loop_name(options)),
+    "imports": lambda options: import_time.measured_report(quick=options.quick),
+    "schedule": schedule.measured_report,
+}
 
 
 def main() -> None:
-    """Measure everything and print it."""
+    """Measure everything, or one thing, and print it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Every benchmark, in one report.")
+    parser.add_argument("only", nargs="?", choices=REPORTS, help="one of them alone")
     waiting.add_arguments(parser)
+    schedule.add_arguments(parser)
     options = parser.parse_args()
-    print(machine_line(), end="\n\n", flush=True)
-    print(waiting.measured_report(options), end="\n\n", flush=True)
-    print(layers.measured_report(quick=options.quick, loop=waiting.loop_name(options)), end="\n\n", flush=True)
-    print(import_time.measured_report(quick=options.quick))
+    print(machine_line(), flush=True)
+    for name in [options.only] if options.only else REPORTS:
+        print(f"\n{REPORTS[name](options)}", flush=True)
 
 
 if __name__ == "__main__":
