@@ -18,6 +18,7 @@ from .._core.errors import (
     ScopeDenied,
     ServerError,
     SessionConflict,
+    StreamInterrupted,
     Unauthorized,
     ValidationFailed,
     WaitError,
@@ -40,7 +41,17 @@ CODES: Final[tuple[tuple[type[Exception], ExitCode], ...]] = (
 )
 """The first row that fits counts: `DeadlineExceeded` is also an `OSError`."""
 
-TOLD: Final = ("code", "status", "request_id", "retry_after", "idempotency_key", "task_id", "attempts")
+TOLD: Final = (
+    "code",
+    "status",
+    "request_id",
+    "retry_after",
+    "idempotency_key",
+    "task_id",
+    "session_id",
+    "text",
+    "attempts",
+)
 """Members of an error that its JSON shows where they are known."""
 
 
@@ -56,6 +67,8 @@ def next_step(error: Exception, again: str | None = None) -> str | None:
     """
     if isinstance(error, WaitError) and not isinstance(error, GenerationFailed):
         return f"rivya wait {error.task_id}"
+    if isinstance(error, StreamInterrupted) and error.session_id is not None:
+        return f"rivya chat sessions {error.session_id}"
     if again and isinstance(error, OutcomeUnknown | ServerError | NotSent | RateLimited):
         return again
     if isinstance(error, InsufficientCredits):

@@ -106,6 +106,8 @@ class Ledger:
     jobs: list[Job] = attrs.field(factory=list)
     folder: str | None = None
     """Where files were to go."""
+    again: str | None = None
+    """The command that repeats what was sent off and not answered to its end, where that is no job."""
 
     def __iter__(self) -> Iterator[Job]:
         return iter(self.jobs)

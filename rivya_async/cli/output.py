@@ -31,6 +31,7 @@ class Output:
         self.is_json = is_json
         self.is_embedded = False
         self.reader_left = False
+        self._is_mid_line = False
         self._secrets: list[str] = []
         self.mask(os.environ.get(KEY_VARIABLE))
         for stream in (sys.stdout, sys.stderr):
@@ -54,6 +55,18 @@ class Output:
         elif text is not None:
             self._write(sys.stdout, text)
 
+    def piece(self, text: str) -> None:
+        """A part of a line that is still being said; dropped in JSON mode, which has results only."""
+        if not self.is_json and text:
+            self._is_mid_line = not text.endswith("\n")
+            self._write(sys.stdout, text, end="")
+
+    def end_pieces(self) -> None:
+        """End the line, if one was begun."""
+        if self._is_mid_line:
+            self._is_mid_line = False
+            self._write(sys.stdout, "")
+
     def note(self, text: str) -> None:
         """Something to know in passing; dropped in JSON mode."""
         if not self.is_json:
@@ -75,11 +88,11 @@ class Output:
         else:
             self._write(sys.stderr, "\n".join(farewell(ledger, is_embedded=self.is_embedded)))
 
-    def _write(self, stream: TextIO, text: str) -> None:
+    def _write(self, stream: TextIO, text: str, end: str = "\n") -> None:
         for secret in self._secrets:
             text = text.replace(secret, MASK)
         try:
-            stream.write(text + "\n")
+            stream.write(text + end)
             stream.flush()
         except BrokenPipeError:  # as `| head` does; what is paid for is carried on and saved all the same
             self.reader_left = self.reader_left or stream is sys.stdout

@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 
 from . import exit_codes
 
-DESCRIPTION: Final = "Images, video and audio from the Rivya API."
+DESCRIPTION: Final = "Images, video, audio and chat from the Rivya API."
 
 EPILOG: Final = f"""\
 RIVYA_API_KEY holds the API key, RIVYA_BASE_URL another origin than https://rivya.ai.
@@ -28,6 +28,11 @@ EXAMPLES: Final = {
         'rivya generate elevenlabs-dialogue-v3 -p \'dialogue=[{"voice": "Adam", "text": "Hello."}]\''
     ),
     "wait": "rivya wait task_ab12 -o out\nrivya wait task_ab12 task_cd34 --timeout 600",
+    "chat": (
+        'rivya chat gpt-5-2-chat "Three names for a kite shop"\n'
+        'rivya chat gpt-5-2-chat "And in French?" --session ses_ab12\n'
+        "rivya chat sessions\nrivya chat sessions ses_ab12"
+    ),
     "models": "rivya models --category video\nrivya models z-image --sandbox",
     "credits": "rivya credits\nrivya credits --json",
     "sandbox": "rivya sandbox\nrivya sandbox --port 8765 --speed 60 --seed 7",
@@ -52,7 +57,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="rivya", description=DESCRIPTION, epilog=EPILOG, formatter_class=_Formatter)
     parser.add_argument("--version", action="version", version=f"rivya-async {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_demo, _generate, _wait, _models, _credits, _sandbox):
+    for add in (_demo, _generate, _wait, _chat, _models, _credits, _sandbox):
         add(commands)
     return parser
 
@@ -132,6 +137,28 @@ def _wait(commands: Any) -> None:
     parser.add_argument("task_ids", metavar="TASK_ID", nargs="+", help="id of a bought job")
     _add_output(parser)
     _add_timeout(parser)
+
+
+def _chat(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "chat",
+        "ask a chat model, or list what was asked",
+        "The answer is shown as it comes; what it cost and how to go on is told on stderr.\n"
+        "An option that the model does not have is refused before anything is bought.\n"
+        "rivya chat sessions lists the conversations, rivya chat sessions ID shows one.\n"
+        "--json: a line with the whole answer, or one for each conversation.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="id of a chat model, or the word sessions")
+    parser.add_argument("message", metavar="MESSAGE", nargs="?", help="what to say; after sessions the id of one")
+    parser.add_argument("--session", metavar="ID", help="go on with this conversation")
+    parser.add_argument(
+        "--attach", metavar="FILE_ID", action="append", default=[], help="an uploaded picture (repeatable)"
+    )
+    parser.add_argument("--web-search", action="store_true", help="let the model search the web")
+    parser.add_argument("--reasoning-effort", metavar="X", help="such as minimal, low, medium or high")
+    parser.add_argument("--no-stream", action="store_true", help="show the answer when it is whole")
+    parser.add_argument("--key", metavar="KEY", help="idempotency key: the same key repeats the same purchase")
 
 
 def _models(commands: Any) -> None:

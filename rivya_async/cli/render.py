@@ -125,6 +125,9 @@ def farewell(ledger: Ledger, *, is_embedded: bool) -> list[str]:
             "Sent and not answered, so perhaps bought; repeat them under their keys, then nothing is paid twice:"
         )
         lines += [f"  {command_of(job)}" for job in ledger.unknown]
+    if ledger.again:
+        lines.append("Sent, so perhaps bought, and not answered to its end; ask again under the same key:")
+        lines.append(f"  {ledger.again}")
     return lines
 
 
@@ -139,6 +142,8 @@ def farewell_json(ledger: Ledger, *, is_embedded: bool) -> dict[str, Any]:
     ]
     if ledger.open:
         told["next"] = _wait_command(ledger)
+    elif ledger.again:
+        told["next"] = ledger.again
     return told
 
 
