@@ -72,6 +72,16 @@ async def test_resume_finishes_what_another_process_bought(tmp_path: Path) -> No
     assert (tmp_path / saved).stat().st_size > 0
 
 
+async def test_chat_goes_on_and_loses_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.faults.add(route="POST /api/v1/chat/completions/stream", nth=2, stream="cut", after_events=5)
+    said = await run(sandbox, tmp_path, "chat.py", "gpt-5-2-chat", stdin="Name a colour.\nAnd another?\nWhy?\n")
+    assert said.count("the stream broke off after") == 1
+    for asked in ("Name a colour", "And another", "Why"):
+        assert f"“{asked}”" in said
+    assert len({request.path for request in sandbox.received if request.method == "GET"}) == 1
+    assert sandbox.received.purchases == 3
+
+
 @pytest.mark.parametrize("name", ["aiohttp_app.py", "fastapi_app.py"])
 async def test_a_web_app_makes_pictures(sandbox: Sandbox, name: str) -> None:
     async with serving(sandbox, name) as url, aiohttp.ClientSession() as browser:

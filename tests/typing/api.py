@@ -15,10 +15,17 @@ from rivya_async import (
     Answered,
     AttemptDetails,
     ChatCapabilities,
+    ChatCompletion,
+    ChatCredits,
+    ChatEvent,
+    ChatMessage,
+    ChatSession,
+    ChatStream,
     Cost,
     Credits,
     DeadlineExceeded,
     DecodeError,
+    File,
     Generation,
     GenerationError,
     GenerationFailed,
@@ -43,7 +50,9 @@ from rivya_async import (
     Spend,
     SpendLimitReached,
     Status,
+    StreamInterrupted,
     Timeouts,
+    Usage,
     ValidationFailed,
     WaitError,
 )
@@ -196,6 +205,44 @@ async def nouns(session: RivyaSession) -> None:
     balance = await session.credits.retrieve()
     assert_type(balance, Credits)
     assert_type(balance.current_credits, int | float)
+
+
+async def chatting(session: RivyaSession, picture: File) -> str:
+    answer = await session.chat.completions.create(
+        "gpt-5-2-chat",
+        "Name a colour.",
+        session_id=None,
+        attachments=[picture, "file_1"],
+        enable_web_search=True,
+        reasoning_effort="low",
+        include_thoughts=False,
+        client_request_id="a",
+        idempotency_key="b",
+        extra={"temperature": 0.5},
+        check=True,
+    )
+    assert_type(answer, ChatCompletion)
+    assert_type(answer.message, ChatMessage)
+    assert_type(answer.text, str)
+    assert_type(answer.usage, Usage | None)
+    assert_type(answer.credits, ChatCredits | None)
+    assert_type(answer.session_id, str | None)
+    try:
+        async with session.chat.completions.stream("gpt-5-2-chat", "Why?", session_id=answer.session_id) as stream:
+            assert_type(stream, ChatStream)
+            async for delta in stream:
+                assert_type(delta, str)
+            async for event in stream.events():
+                assert_type(event, ChatEvent)
+        assert_type(stream.completion, ChatCompletion)
+        assert_type(stream.idempotency_key, str | None)
+    except StreamInterrupted as error:
+        assert_type(error.session_id, str | None)
+        assert_type(error.code, str | None)
+        return error.text
+    assert_type(await session.chat.sessions.list(limit=5), list[ChatSession])
+    assert_type((await session.chat.sessions.retrieve("ses_1")).messages, tuple[ChatMessage, ...])
+    return stream.text
 
 
 async def before_it_is_spent() -> None:

@@ -1,0 +1,30 @@
+"""A conversation on the terminal: each answer as it comes, and nothing lost if it breaks off.
+
+RIVYA_API_KEY=... python examples/chat.py gpt-5-2-chat < messages.txt
+"""
+
+import asyncio
+import sys
+
+from rivya_async import RivyaSession, StreamInterrupted
+
+
+async def main(model: str) -> None:
+    session_id = None
+    async with RivyaSession() as session:
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            try:
+                async with session.chat.completions.stream(model, line.strip(), session_id=session_id) as stream:
+                    async for delta in stream:
+                        print(delta, end="", flush=True)
+                session_id = stream.completion.session_id
+                print()
+            except StreamInterrupted as error:
+                print(f"\n[{error}]")
+                if error.session_id is not None:  # the turn is bought: its session may have the whole answer
+                    session_id = error.session_id
+                    print((await session.chat.sessions.retrieve(session_id)).messages[-1].content)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))
