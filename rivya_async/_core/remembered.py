@@ -38,7 +38,7 @@ def loaded(dump: Mapping[str, Any]) -> dict[str, History]:
             "leave them out, and the session learns anew"
         )
     groups = dump.get("groups")
-    if not isinstance(groups, Mapping) or not all(isinstance(group, str) and group for group in groups):
+    if not isinstance(groups, Mapping) or not all(isinstance(group, str) for group in groups):
         raise _malformed("groups must be a dictionary by names")
     return {group: _history(f"groups[{group!r}]", value) for group, value in groups.items()}
 
