@@ -5,45 +5,62 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
+from .._core.errors import ConfigurationError, RivyaError
 from .._core.generation_request import GenerationRequest
 from .conduct import conduct, exit_code
 from .jobs import Job
+from .render import estimate_text
 from .target import embedded, service
-from .values import checked_params
+from .values import typed_params
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from .._core.model import Model
     from .jobs import Ledger
     from .output import Output
     from .target import Target
 
 
 async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
-    """Check the job against the catalogue, then buy it as often as was asked."""
+    """Check the job against the catalogue, say what it will cost, then buy it as often as was asked."""
     ledger.folder = arguments.output
     opened = embedded(output, renders=arguments.output is not None) if arguments.sandbox else service()
     async with opened as target:
-        ledger.jobs = await _jobs(target, arguments)
+        model = await _model(target, arguments)
+        params = typed_params(model, arguments.param)
+        price = None if model is None else model.estimate_credits(arguments.prompt, params)
+        if arguments.check and model is not None:
+            model.check(arguments.prompt, params)
+            output.note(estimate_text(model, price, arguments.number))
+        ledger.jobs = [
+            Job(
+                number,
+                GenerationRequest(
+                    arguments.model,
+                    arguments.prompt,
+                    params=params,
+                    idempotency_key=key_of(arguments.key, number, arguments.number),
+                ),
+                is_checked=arguments.check,
+                estimated_credits=price,
+            )
+            for number in range(1, arguments.number + 1)
+        ]
         await conduct(target, ledger, output, timeout=arguments.timeout)
     return exit_code(ledger)
 
 
-async def _jobs(target: Target, arguments: Namespace) -> list[Job]:
-    model = await target.session.models.retrieve(arguments.model)
-    params = checked_params(model, arguments.param)
-    return [
-        Job(
-            number,
-            GenerationRequest(
-                model.id,
-                arguments.prompt,
-                params=params,
-                idempotency_key=key_of(arguments.key, number, arguments.number),
-            ),
-        )
-        for number in range(1, arguments.number + 1)
-    ]
+async def _model(target: Target, arguments: Namespace) -> Model | None:
+    """The model of the job. Unchecked it only types the params: then a catalogue that says nothing is no obstacle."""
+    try:
+        return await target.session.models.retrieve(arguments.model)
+    except ConfigurationError:
+        raise
+    except RivyaError:
+        if arguments.check:
+            raise
+        return None
 
 
 def key_of(given: str | None, number: int, count: int) -> str:

@@ -39,6 +39,8 @@ class Job:
     request: GenerationRequest | None = None
     task_id: str | None = None
     stage: Stage = Stage.WAITING
+    is_checked: bool = True
+    estimated_credits: int | None = None
     record: Generation | None = None
     error: Exception | None = None
     files: list[Path] = attrs.field(factory=list)

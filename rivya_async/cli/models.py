@@ -1,22 +1,26 @@
-"""`rivya models`: the catalogue, and the params of one model."""
+"""`rivya models`: the catalogue, and the params, limits and price of one model."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from .._core.errors import ConfigurationError
+from .._core.model_param import number_text
+from .._core.nearest import hint, nearest
+from .._core.reference_rules import MEGABYTE
 from .exit_codes import ExitCode
 from .grid import Grid
 from .render import credits_text, model_json, plural, value_text
 from .target import embedded, service
-from .values import nearest
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from .._core.chat_capabilities import ChatCapabilities
     from .._core.model import Model
     from .._core.model_param import ModelParam
+    from .._core.reference_rules import ReferenceRules
     from .jobs import Ledger
     from .output import Output
 
@@ -25,12 +29,20 @@ async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
     """List the models, or show one."""
     opened = embedded(output, renders=False) if arguments.sandbox else service(needs_key=False)
     async with opened as target:
-        if arguments.model is not None:
-            model = await target.session.models.retrieve(arguments.model)
-            _show_one(model, output)
+        wanted = _wanted(arguments.model)
+        if wanted is not None:
+            _show_one(await target.session.models.retrieve(wanted), output)
         else:
             _show_all(_chosen(await target.session.models.list(), arguments.category), output)
     return ExitCode.OK
+
+
+def _wanted(words: Sequence[str]) -> str | None:
+    """The id in `ID` or `show ID`."""
+    ids = words[1:] if words[:1] == ["show"] else words
+    if len(ids) > 1 or (words and not ids):
+        raise ConfigurationError("show takes the id of one model: rivya models show ID")
+    return ids[0] if ids else None
 
 
 def _chosen(models: Sequence[Model], category: str | None) -> Sequence[Model]:
@@ -39,7 +51,7 @@ def _chosen(models: Sequence[Model], category: str | None) -> Sequence[Model]:
     chosen = [model for model in models if model.category == category]
     if not chosen:
         known = dict.fromkeys(model.category for model in models)
-        raise ConfigurationError(f"there is no category {category!r} {nearest(category, known)}")
+        raise ConfigurationError(f"there is no category {category!r} {hint(nearest(category, known), known)}")
     return chosen
 
 
@@ -91,9 +103,40 @@ def _heading(model: Model) -> list[str]:
         lines.append(f"Modes: {', '.join(model.supported_modes)}.")
     if model.max_prompt_length is not None:
         lines.append(f"Prompt: at most {model.max_prompt_length:,} characters.")
-    if model.file_kinds:
-        lines.append(f"Takes references: {', '.join(model.file_kinds)}.")
-    return [*lines, ""]
+    if model.chat is not None:
+        return [*lines, *_chat(model.chat), ""]
+    return [*lines, _estimate(model), *_references(model.reference_rules), ""]
+
+
+def _estimate(model: Model) -> str:
+    price = model.estimate_credits()
+    if price is None:
+        return f"Estimate: none, the price is {model.billing_type or 'not told'}."
+    return f"Estimate: {credits_text(price)} a job, whatever its params (assumed)."
+
+
+def _references(rules: ReferenceRules | None) -> Iterator[str]:
+    if rules is None:
+        return
+    most = "" if rules.max_files is None else f"at most {rules.max_files}, "
+    yield f"References: {most}{' or '.join(rules.kinds) or 'of any kind'}."
+    if rules.most_beside_video:
+        yield f"  Alone at most {_counts(rules.most)}; beside a video at most {_counts(rules.most_beside_video)}."
+    for kind, limit in rules.limits.items():
+        size = "" if limit.max_bytes is None else f"up to {limit.max_bytes / MEGABYTE:g} MB"
+        yield f"  {kind}: {' '.join(filter(None, [size, ', '.join(limit.mime_types)]))}"
+
+
+def _counts(most: Mapping[str, int]) -> str:
+    return " and ".join(f"{count} {kind}" for kind, count in most.items())
+
+
+def _chat(chat: ChatCapabilities) -> Iterator[str]:
+    claims = {"web search": chat.web_search, "images": chat.images, "thoughts": chat.thoughts}
+    can = [name for name, claim in claims.items() if claim]
+    yield f"Can do: {', '.join(can) or 'nothing that the catalogue tells'}."
+    if chat.reasoning_efforts:
+        yield f"Reasoning efforts: {', '.join(chat.reasoning_efforts)}."
 
 
 def _params(params: Sequence[ModelParam]) -> Grid:
@@ -111,8 +154,8 @@ def _default(param: ModelParam) -> str:
 
 def _values(param: ModelParam) -> str:
     if param.options:
-        return ", ".join(param.options)
-    low = "" if param.min is None else f"from {param.min:g}"
-    high = "" if param.max is None else f"to {param.max:g}"
-    step = "" if param.step is None else f"by {param.step:g}"
+        return ", ".join(param.choices or map(value_text, param.options))
+    low = "" if param.min is None else f"from {number_text(param.min)}"
+    high = "" if param.max is None else f"to {number_text(param.max)}"
+    step = "" if param.step is None else f"by {number_text(param.step)}"
     return " ".join(part for part in (low, high, step) if part)

@@ -33,7 +33,7 @@ EXAMPLES: Final = {
         'rivya chat gpt-5-2-chat "And in French?" --session ses_ab12\n'
         "rivya chat sessions\nrivya chat sessions ses_ab12"
     ),
-    "models": "rivya models --category video\nrivya models z-image --sandbox",
+    "models": "rivya models --category video\nrivya models show z-image --sandbox",
     "credits": "rivya credits\nrivya credits --json",
     "sandbox": "rivya sandbox\nrivya sandbox --port 8765 --speed 60 --seed 7",
 }
@@ -108,7 +108,8 @@ def _generate(commands: Any) -> None:
         commands,
         "generate",
         "buy a job, or many alike, and wait for the result",
-        "A model, param or value that the catalogue does not know is refused before anything is bought.\n"
+        "A job that does not fit the catalogue is refused, with every problem, before anything is bought.\n"
+        "Says first what the catalogue says it will cost.\n"
         "Ctrl-C leaves bought jobs running and says how to come back to them.\n"
         "--json: a line for each job as it ends, with its files if they were downloaded.",
     )
@@ -116,6 +117,9 @@ def _generate(commands: Any) -> None:
     parser.add_argument("prompt", metavar="PROMPT", nargs="?", help="what to make")
     parser.add_argument(
         "-p", "--param", metavar="KEY=VALUE", action="append", default=[], help="a param of the model (repeatable)"
+    )
+    parser.add_argument(
+        "--no-check", dest="check", action="store_false", help="buy it whatever the catalogue says of the job"
     )
     parser.add_argument("-n", "--number", metavar="N", type=_count, default=1, help="buy N such jobs at once")
     _add_output(parser)
@@ -165,10 +169,10 @@ def _models(commands: Any) -> None:
     parser = _command(
         commands,
         "models",
-        "list the models, or one model's params",
+        "list the models, or show one's params, limits and price",
         "No API key is needed.\n--json: a line for each model.",
     )
-    parser.add_argument("model", metavar="ID", nargs="?", help="show this model with its params")
+    parser.add_argument("model", metavar="ID", nargs="*", help="show this model: ID, or show ID")
     parser.add_argument("--category", metavar="C", help="only image, video, audio or chat")
 
 

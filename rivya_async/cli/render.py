@@ -43,6 +43,17 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
+def estimate_text(model: Model, price: int | None, count: int) -> str:
+    """What so many jobs of this model will cost, as far as the catalogue says."""
+    jobs = plural(count, "job")
+    if price is not None:
+        return f"{jobs} of {model.id}: about {credits_text(price * count)}."
+    least = "" if model.base_credits is None else f", from {credits_text(model.base_credits)} each"
+    return (
+        f"{jobs} of {model.id}: the catalogue does not say what it costs ({model.billing_type or 'no price'}{least})."
+    )
+
+
 def generation_json(record: Generation) -> dict[str, Any]:
     """A generation in the words of the API, with the members that we do not know, and its duration in seconds."""
     return {
@@ -68,6 +79,7 @@ def job_json(job: Job) -> dict[str, Any]:
             "prompt": job.request.prompt,
             "params": dict(job.request.params),
             "idempotency_key": job.request.idempotency_key,
+            "estimated_credits": job.estimated_credits,
         }
     record = generation_json(job.record) if job.record else {}
     return {**record, **asked, "files": [str(path) for path in job.files]}
@@ -108,7 +120,8 @@ def command_of(job: Job) -> str:
     prompt = [] if request.prompt is None else [request.prompt]
     guard = ["--"] if request.prompt is not None and request.prompt.startswith("-") else []
     key = ["--key", request.idempotency_key] if request.idempotency_key else []
-    return shlex.join(["rivya", "generate", *params, *key, *guard, request.model, *prompt])
+    check = [] if job.is_checked else ["--no-check"]
+    return shlex.join(["rivya", "generate", *params, *key, *check, *guard, request.model, *prompt])
 
 
 def farewell(ledger: Ledger, *, is_embedded: bool) -> list[str]:

@@ -81,8 +81,12 @@ async def test_the_same_key_repeats_the_same_purchases(sandbox: Sandbox) -> None
         (("z-image", "A kite", "-p", "aspectRatio=16:9"), "'aspect_ratio'"),
         (("z-image", "A kite", "-p", "aspect_ratio=16:8"), "'16:9'"),
         (("z-image", "A kite", "-p", "aspect_ratio"), "KEY=VALUE"),
-        (("elevenlabs-turbo-2-5", "Hello"), "voice is required: -p voice=TX3LPaxmHKxFdv7VOQHJ"),
+        (("elevenlabs-turbo-2-5", "Hello"), "voice is required, such as 'TX3LPaxmHKxFdv7VOQHJ'"),
         (("gpt-5-2-chat", "Hello"), "chat model"),
+        (("z-image",), "prompt is required"),
+        (("z-image", "A kite", "-p", "a=1", "-p", "aspect_ratio=x"), "has 2 problems"),
+        (("seedream-3-0", "A kite", "-p", "guidance_scale=2.55"), "in steps of 0.1"),
+        (("elevenlabs-dialogue-v3", "-p", "dialogue=[oops"), "must be JSON"),
     ],
 )
 async def test_a_slip_names_what_was_meant_and_buys_nothing(
@@ -93,6 +97,38 @@ async def test_a_slip_names_what_was_meant_and_buys_nothing(
     assert told in ended.err
     assert ended.err.count("\n") == 1
     assert sandbox.received.count(SUBMIT) == 0
+
+
+async def test_the_price_is_told_before_it_is_paid(sandbox: Sandbox) -> None:
+    ended = await ran("generate", "z-image", "A kite", "-n", "3", sandbox=sandbox)
+    assert ended.err.splitlines()[0] == "3 jobs of z-image: about 3 credits."
+    ended = await ran("generate", "elevenlabs-sound-effect-v2", "A door", sandbox=sandbox)
+    told = (
+        "1 job of elevenlabs-sound-effect-v2: the catalogue does not say what it costs (METERED, from 3 credits each)."
+    )
+    assert ended.err.splitlines()[0] == told
+    ended = await ran("generate", "z-image", "A kite", "--json", sandbox=sandbox)
+    assert (ended.err, ended.results[0]["estimated_credits"]) == ("", 1)
+
+
+async def test_a_job_may_be_bought_unchecked(sandbox: Sandbox) -> None:
+    arguments = ("generate", "seedream-3-0", "A kite", "-p", "novelty=1", "-p", "guidance_scale=2.55", "--no-check")
+    ended = await ran(*arguments, "--json", sandbox=sandbox)
+    assert (ended.code, ended.err) == (0, "")
+    assert [body["params"] for body in bodies(sandbox)] == [{"novelty": "1", "guidance_scale": 2.55}]
+    sandbox.faults.add(route="GET /api/v1/models", status=404)
+    ended = await ran("generate", "z-image", "A kite", "--no-check", "--json", sandbox=sandbox)
+    assert (ended.code, ended.results[0]["estimated_credits"]) == (0, None)
+    ended = await ran("generate", "z-image", "A kite", "--json", sandbox=sandbox)
+    assert ended.code == 2
+    assert sandbox.received.purchases == 2
+
+
+async def test_an_unchecked_job_is_repeated_unchecked(sandbox: Sandbox) -> None:
+    sandbox.faults.add(route=SUBMIT, status=500, retry_after=0, times=5)
+    ended = await ran("generate", "z-image", "A kite", "-p", "new=1", "--no-check", "--json", sandbox=sandbox)
+    (key,) = sandbox.received.keys
+    assert ended.error["next"] == f"rivya generate -p new=1 --key {key} --no-check z-image 'A kite'"
 
 
 async def test_a_folder_that_cannot_be_made_is_told_before_anything_is_bought(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -202,7 +238,33 @@ async def test_models_shows_a_table_and_the_params_of_one(sandbox: Sandbox) -> N
     one = await ran("models", "kling-3-0", sandbox=sandbox)
     assert "aspect_ratio  select  16:9     16:9, 9:16, 1:1" in one.out
     assert one.out.startswith("kling-3-0: Kling 3.0, video, from 90 credits\n")
+    assert "References: at most 2, image.\n  image: up to 10 MB image/jpeg" in one.out
+    assert "Estimate: 90 credits a job" in one.out
+    assert (await ran("models", "show", "kling-3-0", sandbox=sandbox)).out == one.out
     assert not any(request.has_authorization for request in sandbox.received)
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("happyhorse-1-0", "Alone at most 9 image; beside a video at most 5 image and 1 video."),
+        ("elevenlabs-turbo-2-5", "Estimate: none, the price is METERED."),
+        ("gpt-5-2-chat", "Can do: web search, images, thoughts.\nReasoning efforts: default, minimal"),
+        ("seedream-3-0", "from 1 to 10 by 0.1"),
+        ("seedream-3-0", "from 0 to 2147483647"),
+    ],
+)
+async def test_models_shows_limits_and_price(sandbox: Sandbox, model: str, told: str) -> None:
+    assert told in (await ran("models", "show", model, sandbox=sandbox)).out
+    (line,) = (await ran("models", "show", model, "--json", sandbox=sandbox)).results
+    assert line["id"] == model
+
+
+@pytest.mark.parametrize("words", [("show",), ("z-image", "sora-2"), ("show", "z-image", "sora-2")])
+async def test_models_shows_one_at_a_time(sandbox: Sandbox, words: tuple[str, ...]) -> None:
+    ended = await ran("models", *words, sandbox=sandbox)
+    assert ended.code == 2
+    assert "rivya models show ID" in ended.err
 
 
 @pytest.mark.parametrize(
