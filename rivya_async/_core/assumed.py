@@ -61,3 +61,18 @@ DONE: Final = "[DONE]"
 
 UPLOAD_IS_GOOD_FOR: Final = 3600.0
 """Seconds for which a session names an upload again before it uploads the content anew: links may expire [9]."""
+
+MEGABYTE: Final = 1024 * 1024
+"""[10] The pages say MB, not whether that is 1,000,000 bytes."""
+
+PRICED_BY_BASE: Final = frozenset({"FIXED"})
+"""[21] Billing types whose price is `base_credits`, whatever the params are."""
+
+REFERENCE_CAPS: Final = "caps"
+"""[19] The member of `reference_media` that caps each kind, `without_video` and `with_video`."""
+
+CHAT_WEB_SEARCH: Final = "web_search"
+CHAT_IMAGES: Final = "image_attachments"
+CHAT_EFFORTS: Final = "reasoning_efforts"
+CHAT_THOUGHTS: Final = "thoughts"
+"""[19] The members of `chat_capabilities`."""

@@ -7,6 +7,8 @@ from typing import Any
 
 import attrs
 
+from . import assumed
+
 
 @attrs.frozen
 class ChatCapabilities:
@@ -28,14 +30,14 @@ class ChatCapabilities:
     def from_catalogue(cls, stated: Mapping[str, Any] | None) -> ChatCapabilities:
         """Read `chat_capabilities`; a member of another shape counts as unsaid."""
         told = stated or {}
-        efforts = told.get("reasoning_efforts")
+        efforts = told.get(assumed.CHAT_EFFORTS)
         return cls(
-            web_search=_claim(told.get("web_search")),
-            images=_claim(told.get("image_attachments")),
+            web_search=_claim(told.get(assumed.CHAT_WEB_SEARCH)),
+            images=_claim(told.get(assumed.CHAT_IMAGES)),
             reasoning_efforts=tuple(effort for effort in efforts if isinstance(effort, str))
             if isinstance(efforts, list | tuple)
             else None,
-            thoughts=_claim(told.get("thoughts")),
+            thoughts=_claim(told.get(assumed.CHAT_THOUGHTS)),
         )
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from .assumed import MEGABYTE
 from .errors import ConfigurationError, ValidationFailed
 from .filenames import EXTENSIONS
-from .reference_rules import MEGABYTE, KindLimit
+from .reference_rules import KindLimit
 
 if TYPE_CHECKING:
     from .model import Model

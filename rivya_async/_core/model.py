@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import attrs
 
+from . import assumed
 from .chat_capabilities import ChatCapabilities
 from .errors import ConfigurationError, ValidationFailed
 from .generation_request import Reference
@@ -165,7 +166,11 @@ class Model:
         >>> Model("z-image", billing_type="FIXED", base_credits=1).estimate_credits()
         1
         """
-        if self.billing_type != "FIXED" or self.base_credits is None or not 0 <= self.base_credits < math.inf:
+        if (
+            self.billing_type not in assumed.PRICED_BY_BASE
+            or self.base_credits is None
+            or not 0 <= self.base_credits < math.inf
+        ):
             return None
         return math.ceil(self.base_credits)
 

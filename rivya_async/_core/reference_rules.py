@@ -8,11 +8,9 @@ from typing import Any, Final
 
 import attrs
 
+from . import assumed
 from .nearest import hint, nearest
 from .problem import Problem, shown
-
-MEGABYTE: Final = 1024 * 1024
-"""Assumed: the pages say MB, not whether that is 1,000,000 bytes."""
 
 NOT_UPLOADED: Final = object()
 """Stands for a file of this machine: nothing is known of it before its upload but that it counts."""
@@ -50,7 +48,7 @@ class ReferenceRules:
     @classmethod
     def from_catalogue(cls, stated: Mapping[str, Any], kinds: Sequence[str] = ()) -> ReferenceRules:
         """Read `reference_media`; `kinds` are the model's `file_kinds`, which count where it names none."""
-        caps = _mapping(stated.get("caps"))
+        caps = _mapping(stated.get(assumed.REFERENCE_CAPS))
         limits = [limit for limit in _list(stated.get("limits")) if isinstance(limit, Mapping)]
         return cls(
             max_files=_count(stated.get("max_files")),
@@ -114,7 +112,7 @@ def _item_problems(where: str, item: Any) -> Iterator[Problem]:
 
 def _limit(limit: Mapping[str, Any]) -> KindLimit:
     megabytes = limit.get("max_size_mb")
-    max_bytes = round(megabytes * MEGABYTE) if isinstance(megabytes, int | float) else None
+    max_bytes = round(megabytes * assumed.MEGABYTE) if isinstance(megabytes, int | float) else None
     return KindLimit(max_bytes, _texts(limit.get("mime_types")))
 
 

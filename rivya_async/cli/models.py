@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._core.assumed import MEGABYTE
 from .._core.errors import ConfigurationError
 from .._core.model_param import number_text
 from .._core.nearest import hint, nearest
-from .._core.reference_rules import MEGABYTE
 from .exit_codes import ExitCode
 from .grid import Grid
 from .render import credits_text, model_json, plural, value_text

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rivya_async._core.assumed import MEGABYTE
 from rivya_async._core.errors import ConfigurationError, RivyaError, ValidationFailed
 from rivya_async._core.media_type import DEFAULTS, KINDS, MediaType, check, limit_for, recognised
 from rivya_async._core.model import Model
-from rivya_async._core.reference_rules import MEGABYTE, KindLimit
+from rivya_async._core.reference_rules import KindLimit
 
 
 def box(brand: bytes, also: bytes) -> bytes:

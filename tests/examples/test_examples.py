@@ -64,6 +64,15 @@ async def test_back_pressure_answers_every_line(sandbox: Sandbox, tmp_path: Path
     assert sandbox.received.purchases == 31
 
 
+async def test_check_before_you_spend_buys_what_fits_and_what_is_paid_for(sandbox: Sandbox, tmp_path: Path) -> None:
+    arguments = ("check_before_you_spend.py", "kling-2-6", "110")
+    prompts = "A kite\n\nA whale\nA horse"
+    lines = (await run(sandbox, tmp_path, *arguments, "duration=5", "sound=false", stdin=prompts)).splitlines()
+    assert sorted(line.split()[0] for line in lines if not line.startswith("task_")) == ["110", "wrong:"]
+    assert lines[-1] == "110 credits spent, 1 prompts left for another day"
+    assert sandbox.received.purchases == 2
+
+
 async def test_resume_finishes_what_another_process_bought(tmp_path: Path) -> None:
     async with Sandbox(speed=30.0) as sandbox:
         task_id = (await run(sandbox, tmp_path, "resume.py")).strip()

@@ -1,0 +1,31 @@
+"""Prompts from stdin, one a line, checked before they are paid for, for at most so many credits.
+
+    python examples/check_before_you_spend.py kling-2-6 500 duration=5 sound=false < prompts.txt
+
+Needs RIVYA_API_KEY; with RIVYA_BASE_URL it talks to another origin, such as a sandbox.
+"""
+
+import asyncio
+import sys
+
+from rivya_async import GenerationRequest, RivyaSession, SpendLimitReached, ValidationFailed
+
+
+async def main(model: str, budget: float, params: dict[str, str]) -> None:
+    async with RivyaSession(max_spend=budget) as session:
+        requests = (GenerationRequest(model, line.strip(), params=params) for line in sys.stdin)
+        refused = 0
+        async for outcome in session.map(requests, check=True):
+            if isinstance(outcome.error, SpendLimitReached):
+                refused += 1
+            elif isinstance(outcome.error, ValidationFailed):
+                for problem in outcome.error.problems:
+                    print("wrong:", problem.message)
+            else:
+                print(outcome.unwrap().id, outcome.request.prompt)
+        print(f"{session.spend.total} credits spent, {refused} prompts left for another day")
+
+
+if __name__ == "__main__":
+    given = dict(pair.split("=", 1) for pair in sys.argv[3:])
+    asyncio.run(main(sys.argv[1], float(sys.argv[2]), given))
