@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ._core.model import Model
     from ._core.model_param import ModelParam
     from ._core.outcome import Outcome
-    from ._core.policies import PollPolicy, RetryPolicy, Timeouts
+    from ._core.policies import PollPolicy, RateLimit, RetryPolicy, Timeouts
     from ._core.problem import Problem
     from ._core.records import (
         Credits,
@@ -94,6 +94,7 @@ __all__ = [
     "PollDetails",
     "PollPolicy",
     "Problem",
+    "RateLimit",
     "RateLimited",
     "ReferenceMedia",
     "ReferenceRules",
@@ -130,7 +131,7 @@ _HOMES = {
     "._core.model": "Model",
     "._core.model_param": "ModelParam",
     "._core.outcome": "Outcome",
-    "._core.policies": "PollPolicy RetryPolicy Timeouts",
+    "._core.policies": "PollPolicy RateLimit RetryPolicy Timeouts",
     "._core.problem": "Problem",
     "._core.records": "Credits File Generation GenerationError GenerationResult ReferenceMedia Status",
     "._core.reference_rules": "KindLimit ReferenceRules",

@@ -14,7 +14,7 @@ from ._core.errors import ConfigurationError
 from ._core.filenames import safe_stem, stem_of
 from ._core.generation_request import GenerationRequest
 from ._core.outcome import Outcome
-from ._core.policies import PollPolicy, RetryPolicy, Timeouts, checked_policy
+from ._core.policies import PollPolicy, RateLimit, RetryPolicy, Timeouts, checked_policy
 from ._core.records import Generation, ReferenceMedia
 from ._core.settings import Settings
 from ._core.spend import Purse, Spend, checked_cap, checked_prices
@@ -65,6 +65,7 @@ class RivyaSession:
         timeouts: Timeouts | None = None,
         retry: RetryPolicy | None = None,
         poll: PollPolicy | None = None,
+        rate_limit: RateLimit | None = None,
         max_connections: int = 100,
         http: aiohttp.ClientSession | None = None,
         hooks: Sequence[Hooks] = (),
@@ -79,6 +80,9 @@ class RivyaSession:
         self._settings = Settings.resolve(os.environ, api_key=api_key, base_url=base_url)
         self._timeouts = checked_policy("timeouts", timeouts, Timeouts())
         self._retry = checked_policy("retry", retry, RetryPolicy())
+        if rate_limit is not None and not isinstance(rate_limit, RateLimit):
+            raise ConfigurationError(f"rate_limit must be RateLimit(per_second), not {rate_limit!r}")
+        self._rate_limit = rate_limit
         self._max_connections = max_connections
         self._http = http
         self._hooks = _checked_hooks(hooks)
@@ -361,6 +365,7 @@ class RivyaSession:
                 ambient=Ambient(),
                 hooks=self._hooks,
                 max_connections=min(self._max_connections, transport.max_connections),
+                rate_limit=self._rate_limit,
             )
             self._farewell = weakref.finalize(self, _let_go, self._engine, repr(self), self._pid)
         elif self._engine.loop is not loop:

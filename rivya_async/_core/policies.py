@@ -127,6 +127,25 @@ class PollPolicy:
         _ordered(self, "floor", "cap")
 
 
+@attrs.frozen
+class RateLimit:
+    """How many requests a session sends: `per_second` on average, submits and polls together, and `burst` at once.
+
+    A token bucket that begins full. Left out, `burst` is a tenth of a second's worth, at least 1. Downloads and uploads
+    are not counted.
+
+    >>> RateLimit(100)
+    RateLimit(per_second=100, burst=10.0)
+    """
+
+    per_second: float = attrs.field(validator=_positive)
+    burst: float = attrs.field(validator=_at_least_one)
+
+    @burst.default
+    def _burst(self) -> float:
+        return max(1.0, _number(self.per_second) / 10.0)
+
+
 @attrs.frozen(kw_only=True)
 class Timeouts:
     """How long one attempt may take, in seconds.

@@ -45,8 +45,20 @@ class Attempts:
     may_have_acted: bool = False
 
 
-def decide(policy: RetryPolicy, error: RivyaError, attempts: Attempts, *, repeatable: bool, u: float) -> Again | Stop:
-    """Whether to repeat after `error`. `repeatable`: a safe method, or a key is on it. `u`: a draw from [0, 1)."""
+def decide(
+    policy: RetryPolicy,
+    error: RivyaError,
+    attempts: Attempts,
+    *,
+    repeatable: bool,
+    u: float,
+    in_haste: bool = True,
+) -> Again | Stop:
+    """Whether to repeat after `error`.
+
+    `repeatable`: a safe method, or a key is on it. `u`: a draw from [0, 1). Not `in_haste`: at the slowest pace, since
+    the session has sent more retries than it should.
+    """
     if not is_transient(error, may_have_acted=attempts.may_have_acted):
         return Stop("this error does not pass by waiting")
     if not repeatable and (attempts.may_have_acted or not isinstance(error, NotSent)):
@@ -54,6 +66,8 @@ def decide(policy: RetryPolicy, error: RivyaError, attempts: Attempts, *, repeat
     if attempts.sent >= policy.max_attempts:
         return Stop(f"{attempts.sent} attempts were made")
     delay = delay_before(policy, attempts.sent - 1, u, retry_after_of(error))
+    if not in_haste:
+        delay = max(delay, slow_delay(policy, u))
     if attempts.elapsed + delay > policy.max_elapsed:
         return Stop(f"{policy.max_elapsed:g} s have passed or would")
     return Again(delay)
@@ -91,6 +105,18 @@ def delay_before(policy: RetryPolicy, retry: int, u: float, retry_after: float |
     if retry_after is not None:
         return min(retry_after, policy.cap)
     return u * _ceiling(policy, retry)
+
+
+def slow_delay(policy: RetryPolicy, u: float) -> float:
+    """Seconds before a retry of a session that has sent too many: equal jitter below the cap."""
+    return policy.cap * (0.5 + 0.5 * u)
+
+
+def is_outage(error: RivyaError) -> bool:
+    """Whether this may be a sign that the service is down: no answer, or a fault of its own."""
+    if isinstance(error, NotSent | OutcomeUnknown | ServerError):
+        return True
+    return isinstance(error, Answered) and error.status is not None and error.status >= SERVER_FAULT
 
 
 def retry_after_of(error: RivyaError) -> float | None:

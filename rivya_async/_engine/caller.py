@@ -9,8 +9,16 @@ import attrs
 
 from .._core import idempotency
 from .._core.endpoints import Endpoint, read_error
-from .._core.errors import IdempotencyConflict, NotSent, OutcomeUnknown, RateLimited, RivyaError
-from .._core.retry import Again, Attempts, Stop, decide, leaves_doubt
+from .._core.errors import (
+    Answered,
+    DecodeError,
+    IdempotencyConflict,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    RivyaError,
+)
+from .._core.retry import Again, Attempts, Stop, decide, delay_before, is_outage, leaves_doubt
 from .hooks import AttemptDetails, RetryDetails, tell
 from .scheduler import Alarm
 
@@ -73,11 +81,23 @@ class Caller:
                 )
             raise
 
-    async def poll(self, endpoint: Endpoint[T]) -> T:
-        """Send exactly once, from the lane of polls; raises what came of it."""
-        self._check_api_key(endpoint.request)
-        await self._gate.enter(is_poll=True)
-        return await self._send(endpoint, number=1)
+    async def send(self, endpoint: Endpoint[T], *, number: int = 1) -> T:
+        """Send exactly once, from a place of the gate that the sender gives back; raises what came of it."""
+        request = endpoint.request
+        self._check_api_key(request)
+        began = self._loop.time()
+        try:
+            response = await self._transport.send(request)
+            if not response.is_success:
+                raise read_error(self._without_key(response), self.ambient.wall())
+            answer = endpoint.decode(response)
+        except RivyaError as error:
+            self._heard(began, error)
+            self._tell_attempt(request, number, began, error)
+            raise
+        self._heard(began, None)
+        self._tell_attempt(request, number, began, None)
+        return answer
 
     def close(self) -> None:
         """Begin no further attempt and end every pause."""
@@ -105,11 +125,14 @@ class Caller:
         while True:
             try:
                 self._check_api_key(request)
-                await self._gate.enter(deadline=deadline)
+                await self._gate.enter(deadline=deadline, again=sent > 0)
                 sent += 1
                 if sent == 1:
                     began = self._loop.time()  # what was waited for the first place is no attempt's fault
-                return await self._send(endpoint, number=sent)
+                try:
+                    return await self.send(endpoint, number=sent)
+                finally:
+                    self._gate.leave()
             except RivyaError as error:
                 error.attempts, error.idempotency_key = sent, request.idempotency_key
                 attempts = Attempts(sent, self._loop.time() - began, doubt)
@@ -124,9 +147,16 @@ class Caller:
         if self._closing or not attempts.sent:
             return Stop("there is no place for another attempt")
         repeatable = request.idempotency_key is not None or not idempotency.needs_key(request.method)
-        decision = decide(self.retry, error, attempts, repeatable=repeatable, u=self.ambient.uniform())
-        if isinstance(decision, Again) and deadline is not None and self._loop.time() + decision.delay >= deadline:
+        budget, now = self._gate.budget, self._loop.time()
+        in_haste = budget.has_retry(now)
+        u = self.ambient.uniform()
+        decision = decide(self.retry, error, attempts, repeatable=repeatable, u=u, in_haste=in_haste)
+        if isinstance(decision, Stop):
+            return decision
+        if deadline is not None and now + decision.delay >= deadline:
             return Stop("the deadline comes before the next attempt")
+        if in_haste:
+            budget.take_retry(now)
         return decision
 
     def _tell_retry(self, request: Request, sent: int, decision: Again, error: RivyaError) -> None:
@@ -140,23 +170,17 @@ class Caller:
         if request.needs_api_key:
             self._settings.required_key()
 
-    async def _send(self, endpoint: Endpoint[T], *, number: int) -> T:
-        """Send once, from a place that was taken, and read the answer."""
-        request = endpoint.request
-        began = self._loop.time()
-        try:
-            try:
-                response = await self._transport.send(request)
-            finally:
-                self._gate.leave()
-            if not response.is_success:
-                raise read_error(self._without_key(response), self.ambient.wall())
-            answer = endpoint.decode(response)
-        except RivyaError as error:
-            self._tell_attempt(request, number, began, error)
-            raise
-        self._tell_attempt(request, number, began, None)
-        return answer
+    def _heard(self, sent_at: float, error: RivyaError | None) -> None:
+        """Let the session's budget learn from what came of a request."""
+        budget, now = self._gate.budget, self._loop.time()
+        if isinstance(error, RateLimited):
+            hold = delay_before(self.retry, budget.refusals, self.ambient.uniform(), error.retry_after)
+            budget.refused(now, sent_at, hold)
+        elif error is not None and is_outage(error):
+            budget.failed(now, sent_at, self.ambient.uniform())
+            self._gate.give_up_calls()
+        elif (error is None or isinstance(error, Answered | DecodeError)) and budget.granted(now, sent_at):
+            self._gate.look()  # it is back
 
     def _without_key(self, response: Response) -> Response:
         """A refusal as it may be shown: some services repeat the key that they refuse."""

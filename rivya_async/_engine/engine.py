@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from .._core.budget import Budget
 from .caller import Caller
 from .downloader import Downloader
 from .gate import Gate
@@ -15,7 +16,7 @@ from .streamer import Opening, Streamer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .._core.policies import RetryPolicy
+    from .._core.policies import RateLimit, RetryPolicy
     from .._core.settings import Settings
     from .ambient import Ambient
     from .hooks import Hooks
@@ -37,11 +38,18 @@ class Engine:
         ambient: Ambient,
         hooks: Sequence[Hooks],
         max_connections: int,
+        rate_limit: RateLimit | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.transport = transport
         self._scheduler = Scheduler(self.loop)
-        gate = Gate(max_connections, self._scheduler)
+        gate = Gate(
+            max_connections,
+            self._scheduler,
+            Budget(rate_limit),
+            patience=retry.max_elapsed,
+            uniform=ambient.uniform,
+        )
         self.caller = Caller(
             transport,
             gate,
@@ -51,7 +59,7 @@ class Engine:
             ambient=ambient,
             hooks=hooks,
         )
-        self.poller = Poller(self.caller, self._scheduler, max_polls=max_connections)
+        self.poller = Poller(self.caller, gate, self._scheduler)
         self._opener = Caller(
             Opening(transport),
             gate,

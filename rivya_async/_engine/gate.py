@@ -1,61 +1,118 @@
-"""How many requests are in flight at once: one bound for a session, two lanes before it."""
+"""Who may send, and when: one bound on what is in flight, one budget of requests per second, two lanes before both."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
+from .._core.budget import Budget
 from .._core.errors import NotSent
 from .scheduler import Alarm
 
 if TYPE_CHECKING:
-    from .scheduler import Scheduler
+    from collections.abc import Callable
+
+    from .scheduler import Entry, Scheduler
 
 CALLS_PER_POLL: Final = 4
 """While both lanes wait, calls go first, and every fifth place is a poll's."""
 
 
-class Gate:
-    """At most `limit` places. A cancelled holder or waiter gives its place back; nobody overtakes within a lane."""
+class Turn(Protocol):
+    """Something that waits in a lane."""
 
-    def __init__(self, limit: int, scheduler: Scheduler) -> None:
+    def wake(self) -> bool:
+        """Its turn has come; False where it no longer wants it. Must neither wait nor raise."""
+        ...
+
+
+class Gate:
+    """At most `limit` places, given at the pace of `budget`.
+
+    A cancelled holder or waiter gives its place back; nobody overtakes within a lane,
+    but for those that were in before. While the service is down, calls wait for it, for at most `patience` seconds.
+    """
+
+    def __init__(
+        self,
+        limit: int,
+        scheduler: Scheduler,
+        budget: Budget | None = None,
+        *,
+        patience: float = 0.0,
+        uniform: Callable[[], float] = lambda: 0.5,
+    ) -> None:
+        self.budget = budget or Budget()
         self._limit = limit
         self._scheduler = scheduler
+        self._patience = patience
+        self._uniform = uniform
         self._loop = asyncio.get_running_loop()
         self._free = limit
         self._calls: deque[Alarm] = deque()
-        self._polls: deque[Alarm] = deque()
+        self._polls: deque[Turn] = deque()
         self._calls_in_a_row = 0
+        self._next_look: Entry | None = None
         self._closed = False
         self._idle: asyncio.Event | None = None
 
-    async def enter(self, *, is_poll: bool = False, deadline: float | None = None) -> None:
-        """Take a place, or wait for one until `deadline`. Raises `NotSent` without one, and once the gate is closed."""
+    @property
+    def polls_waiting(self) -> int:
+        """How many polls stand in their lane."""
+        return len(self._polls)
+
+    async def enter(self, *, deadline: float | None = None, again: bool = False) -> None:
+        """Take a place for a call, or wait for one until `deadline`; who was in before stands at the head of the lane.
+
+        Raises `NotSent` without a place, and once the gate is closed.
+        """
         is_late = deadline is not None and self._loop.time() >= deadline
-        if self._free and not self._closed and not is_late:
-            self._free -= 1
+        if not (self._closed or is_late) and (self._take_place() or await self._wait(deadline, again=again)):
             return
-        if not (self._closed or is_late) and await self._wait_in(self._polls if is_poll else self._calls, deadline):
-            return
-        why = "the session was closed" if self._closed else "the deadline passed"
-        raise NotSent(f"{why} before this was sent: nothing was sent")
+        raise NotSent(self._why_not(deadline))
+
+    def enter_poll(self, poll: Turn) -> None:
+        """Wake a poll as soon as there is a place for it."""
+        if not self._closed:
+            self._polls.append(poll)
+            self.look()
 
     def leave(self) -> None:
-        """Give the place to the next in line."""
-        if self._wake_next():
-            return
+        """Give the place back."""
         self._free += 1
+        if self._calls or self._polls:
+            self.look()
         if self._idle is not None and self._free == self._limit:
             self._idle.set()
+
+    def look(self) -> None:
+        """Let in who may come in now, and look again when the budget allows the next."""
+        while self._free and (self._calls or self._polls):
+            if not self.budget.is_free and (wait := self.budget.wait(self._loop.time())):
+                self._look_at(self._loop.time() + wait)
+                return
+            self._free -= 1
+            if not self._wake_next():
+                self._free += 1
+                return
+            self._spend()
+
+    fire = look
+    """The budget may allow the next."""
+
+    def give_up_calls(self) -> None:
+        """Turn away the calls that wait, if the service has been down for longer than their patience."""
+        if self.budget.down_for(self._loop.time()) > self._patience:
+            self._turn_away()
 
     def close(self) -> None:
         """Turn away all that wait, and all that come."""
         self._closed = True
-        for lane in (self._calls, self._polls):
-            for place in lane:
-                place.fire()
-            lane.clear()
+        self._turn_away()
+        self._polls.clear()
+        if self._next_look is not None:
+            self._scheduler.cancel(self._next_look)
 
     async def aclose(self) -> None:
         """Close, then wait until all that are in flight have left."""
@@ -64,19 +121,60 @@ class Gate:
             self._idle = self._idle or asyncio.Event()
             await self._idle.wait()
 
-    async def _wait_in(self, lane: deque[Alarm], deadline: float | None) -> bool:
+    def _why_not(self, deadline: float | None) -> str:
+        if self._closed:
+            return "the session was closed before this was sent: nothing was sent"
+        if deadline is not None and self._loop.time() >= deadline:
+            return "the deadline passed before this was sent: nothing was sent"
+        return "the service has been down for long: nothing was sent, try again later"
+
+    def _take_place(self) -> bool:
+        """A place at once, if nobody waits for one."""
+        if not self._free or self._calls or self._polls:
+            return False
+        if not self.budget.is_free and self.budget.wait(self._loop.time()):
+            return False
+        self._free -= 1
+        self._spend()
+        return True
+
+    def _spend(self) -> None:
+        if not self.budget.is_free:
+            self.budget.take(self._loop.time(), self._uniform())
+
+    async def _wait(self, deadline: float | None, *, again: bool) -> bool:
+        if self.budget.down_for(self._loop.time()) > self._patience:
+            return False
         place = Alarm(self._loop)
-        lane.append(place)
+        if again:
+            self._calls.appendleft(place)
+        else:
+            self._calls.append(place)
         entry = None if deadline is None else self._scheduler.at(deadline, place)
+        self.look()
         try:
             return await place
         except asyncio.CancelledError:
             if place.was_woken:
                 self.leave()  # the place had just become ours
+            elif place in self._calls:
+                self._calls.remove(place)
             raise
         finally:
             if entry is not None:
                 self._scheduler.cancel(entry)
+
+    def _turn_away(self) -> None:
+        for place in self._calls:
+            place.fire()
+        self._calls.clear()
+
+    def _look_at(self, due: float) -> None:
+        if self._next_look is not None:
+            if self._next_look.target is not None and self._next_look.due <= due:
+                return
+            self._scheduler.cancel(self._next_look)
+        self._next_look = self._scheduler.at(due, self)
 
     def _wake_next(self) -> bool:
         if (self._calls_in_a_row < CALLS_PER_POLL or not self._polls) and _wake_first(self._calls):
@@ -86,7 +184,7 @@ class Gate:
         return _wake_first(self._polls) or _wake_first(self._calls)
 
 
-def _wake_first(lane: deque[Alarm]) -> bool:
+def _wake_first(lane: deque[Alarm] | deque[Turn]) -> bool:
     """Wake the first that still waits; False where nobody does."""
     while lane:
         if lane.popleft().wake():

@@ -1,6 +1,7 @@
-"""Everything that a session has to do later: one heap of due times, one timer of the loop.
+"""What has to be done later: one heap of due times, one timer of the loop.
 
-It knows due times, not policies. Ten thousand waits cost ten thousand heap entries and one timer.
+It knows due times, not policies. Ten thousand waits cost ten thousand heap entries and one timer. Its clock can stand
+still: what was due then comes later by as much, and in the same rhythm.
 """
 
 from __future__ import annotations
@@ -64,7 +65,10 @@ class Entry:
 
 
 class Scheduler:
-    """Fires targets when they are due, in the order of their due times, on the loop's clock."""
+    """Fires targets when they are due, in the order of their due times, on a clock that runs like the loop's.
+
+    While it is paused the clock stands still. `lag` is how many seconds it has stood still in all.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -73,9 +77,20 @@ class Scheduler:
         self._dead = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
+        self._lag = 0.0
+        self._paused_at: float | None = None
+
+    def time(self) -> float:
+        """Now, on this clock."""
+        return self._loop.time() - self.lag
+
+    @property
+    def lag(self) -> float:
+        """Seconds by which this clock is behind the loop's."""
+        return self._lag if self._paused_at is None else self._lag + self._loop.time() - self._paused_at
 
     def at(self, due: float, target: Due) -> Entry:
-        """Fire `target` at `due`, an instant on the loop's clock."""
+        """Fire `target` at `due`, an instant on this clock."""
         entry = Entry(due, target)
         heapq.heappush(self._heap, (due, next(self._order), entry))
         if self._timer is None or due < self._timer_due:
@@ -93,36 +108,53 @@ class Scheduler:
             heapq.heapify(self._heap)
             self._dead = 0
 
+    def pause(self) -> None:
+        """Stop the clock, unless it stands."""
+        if self._paused_at is None:
+            self._paused_at = self._loop.time()
+            self._disarm()
+
+    def resume(self) -> float:
+        """Let the clock run on; the seconds for which it stood."""
+        if self._paused_at is None:
+            return 0.0
+        stood = self._loop.time() - self._paused_at
+        self._lag, self._paused_at = self._lag + stood, None
+        if self._heap:
+            self._arm(self._heap[0][0])
+        return stood
+
     def close(self) -> None:
         """Forget everything."""
         for _, _, entry in self._heap:
             entry.target = None  # its owner may still cancel it
         self._heap.clear()
         self._dead = 0
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._disarm()
 
     def __len__(self) -> int:
         return len(self._heap) - self._dead
 
     def _arm(self, due: float) -> None:
+        if self._paused_at is None:
+            self._disarm()
+            self._timer_due = due
+            self._timer = self._loop.call_at(due + self._lag, self._fire_due)
+
+    def _disarm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer_due = due
-        self._timer = self._loop.call_at(due, self._fire_due)
+            self._timer = None
 
     def _fire_due(self) -> None:
         self._timer = None
-        now = max(self._loop.time(), self._timer_due)  # the loop may call a clock tick early
-        heap = self._heap
-        while heap and heap[0][0] <= now:
-            _, _, entry = heapq.heappop(heap)
+        now = max(self.time(), self._timer_due)  # the loop may call a clock tick early
+        while self._heap and self._heap[0][0] <= now and self._paused_at is None:
+            _, _, entry = heapq.heappop(self._heap)
             target, entry.target = entry.target, None
             if target is None:
                 self._dead -= 1
             else:
-                target.fire()
-            heap = self._heap  # a target may have cancelled so many that the heap was rebuilt
-        if heap and (self._timer is None or heap[0][0] < self._timer_due):
-            self._arm(heap[0][0])
+                target.fire()  # it may cancel so many that the heap is made anew
+        if self._heap and (self._timer is None or self._heap[0][0] < self._timer_due):
+            self._arm(self._heap[0][0])

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from .._core.errors import RivyaError
+    from .._core.policies import PollPolicy
     from .._core.records import Generation
 
 UPDATES_KEPT: Final = 64
@@ -20,10 +21,11 @@ NOTES_SHOWN: Final = 10
 class Waiter:
     """Sleeps until a watched job tells something, or until its deadline fires."""
 
-    __slots__ = ("_future", "_loop", "expired")
+    __slots__ = ("_future", "_loop", "expired", "policy")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, policy: PollPolicy) -> None:
         self._loop = loop
+        self.policy = policy
         self._future: asyncio.Future[None] | None = None
         self.expired = False
 
@@ -58,8 +60,8 @@ class SingleWaiter(Waiter):
 
     __slots__ = ("_outcome", "_updates")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, listens: bool = False) -> None:
-        super().__init__(loop)
+    def __init__(self, loop: asyncio.AbstractEventLoop, policy: PollPolicy, *, listens: bool = False) -> None:
+        super().__init__(loop, policy)
         self._outcome: Generation | RivyaError | None = None
         self._updates: deque[Generation] | None = deque(maxlen=UPDATES_KEPT) if listens else None
 
@@ -107,8 +109,8 @@ class GroupWaiter(Waiter):
 
     __slots__ = ("_ended", "_errors", "open_ids")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, task_ids: set[str]) -> None:
-        super().__init__(loop)
+    def __init__(self, loop: asyncio.AbstractEventLoop, policy: PollPolicy, task_ids: set[str]) -> None:
+        super().__init__(loop, policy)
         self.open_ids = task_ids
         self._ended: deque[Generation] = deque()
         self._errors: list[RivyaError] = []

@@ -17,23 +17,29 @@ if TYPE_CHECKING:
     from .waiters import Waiter
 
 
-class Polls(Protocol):
+class Polling(Protocol):
     """Who polls for a watch."""
 
-    def poll_soon(self, watch: Watch) -> None:
+    def fall_due(self, watch: Watch) -> None:
         """Poll as soon as there is room."""
+
+    def begin(self, watch: Watch) -> bool:
+        """Poll now, from a place of the gate; False where nobody waits any more."""
+        ...
 
 
 class Watch:
     """A job that somebody waits for. However many wait, it is polled once."""
 
     __slots__ = (
-        "_polls",
+        "_polling",
         "born",
         "entry",
         "failures",
         "grace_ends",
+        "is_due",
         "last",
+        "next_due",
         "policy",
         "poll_in_flight",
         "polls",
@@ -42,24 +48,45 @@ class Watch:
         "waiters",
     )
 
-    def __init__(self, polls: Polls, task_id: str, policy: PollPolicy) -> None:
-        self._polls = polls
+    def __init__(self, polling: Polling, task_id: str, policy: PollPolicy, born: float) -> None:
+        self._polling = polling
         self.task_id = task_id
         self.policy = policy
-        self.born = 0.0
-        self.grace_ends = 0.0
+        self.born = born
+        """When it was submitted, as far as we know, on the loop's clock."""
+        self.grace_ends = born
+        self.next_due = 0.0
+        """When its next poll is due, on the scheduler's clock."""
         self.last: Generation | None = None
         self.polls = 0
         self.failures = 0
         self.undecoded = 0
         self.waiters: list[Waiter] = []
+        self.is_due = False
+        """It stands in the lane of polls."""
         self.entry: Entry | None = None
         self.poll_in_flight: asyncio.Task[None] | None = None
 
     def fire(self) -> None:
         """The next poll is due."""
         self.entry = None
-        self._polls.poll_soon(self)
+        self._polling.fall_due(self)
+
+    def wake(self) -> bool:
+        """There is a place for the poll."""
+        self.is_due = False
+        return self._polling.begin(self)
+
+    def join(self, waiter: Waiter) -> None:
+        """Tell `waiter` of all that comes, and poll as often as the keenest waiter asks for."""
+        self.waiters.append(waiter)
+        self._agree()
+
+    def leave(self, waiter: Waiter) -> None:
+        """Tell it no more, if it was told at all."""
+        if waiter in self.waiters:
+            self.waiters.remove(waiter)
+            self._agree()
 
     def saw(self, generation: Generation) -> None:
         """Take in an answer; tell of it if it says something new and is not older than what is known."""
@@ -77,6 +104,10 @@ class Watch:
         """End every wait with an error of its own."""
         self._tell_all(lambda waiter: waiter.fail(self.task_id, copied(error)))
 
+    def _agree(self) -> None:
+        if self.waiters:
+            self.policy = min((waiter.policy for waiter in self.waiters), key=_keenness)
+
     def _take(self, generation: Generation) -> None:
         self.last = generation
         if generation.is_terminal:
@@ -89,6 +120,10 @@ class Watch:
         waiters, self.waiters = self.waiters, []
         for waiter in waiters:
             tell(waiter)
+
+
+def _keenness(policy: PollPolicy) -> tuple[float, ...]:
+    return policy.cap, policy.base, policy.floor, policy.first
 
 
 def _is_newer(generation: Generation, other: Generation) -> bool:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rivya_async._core.errors import NotSent
 from rivya_async._engine.gate import CALLS_PER_POLL, Gate
-from rivya_async._engine.scheduler import Scheduler
+from rivya_async._engine.scheduler import Alarm, Scheduler
 from tests.engine.engine_kit import cancel
 from tests.engine.virtual_time import run, settle
 
@@ -41,7 +41,10 @@ class Line:
         self.tasks[name].cancel()
 
     async def _visit(self, name: str, *, is_poll: bool) -> None:
-        await self.gate.enter(is_poll=is_poll)
+        if is_poll:
+            await self._enter_as_poll()
+        else:
+            await self.gate.enter()
         try:
             self.inside[name] = asyncio.Event()
             self.order.append(name)
@@ -50,6 +53,16 @@ class Line:
         finally:
             del self.inside[name]
             self.gate.leave()
+
+    async def _enter_as_poll(self) -> None:
+        turn = Alarm(asyncio.get_running_loop())
+        self.gate.enter_poll(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.was_woken:
+                self.gate.leave()
+            raise
 
     async def empty(self) -> None:
         while self.inside:
@@ -155,7 +168,7 @@ async def test_cancelled_after_the_grant_while_the_gate_closes() -> None:
     assert waiter.cancelled()
 
 
-async def test_close_turns_away_who_waits_and_waits_for_who_is_in() -> None:
+async def test_close_turns_away_calls_forgets_polls_and_waits_for_who_is_in() -> None:
     line = Line(1)
     for name in ("holder", "call"):
         line.come(name)
@@ -163,7 +176,9 @@ async def test_close_turns_away_who_waits_and_waits_for_who_is_in() -> None:
     await settle()
     closing = asyncio.create_task(line.gate.aclose())
     await settle()
-    assert [type(line.tasks[name].exception()) for name in ("call", "poll")] == [NotSent, NotSent]
+    assert isinstance(line.tasks["call"].exception(), NotSent)
+    assert line.gate.polls_waiting == 0
+    await cancel(line.tasks["poll"])
     assert not closing.done()
     with pytest.raises(NotSent):
         await line.gate.enter()

@@ -33,6 +33,7 @@ from rivya_async._core.message import Request, Response
 from rivya_async._core.policies import PollPolicy, RetryPolicy
 from rivya_async._core.records import Generation
 from rivya_async._core.settings import Settings
+from rivya_async._engine.deadline import LAST_LOOK
 from tests.engine.engine_kit import (
     JOB,
     TRANSIENT,
@@ -126,7 +127,7 @@ async def test_the_last_waiter_that_is_cancelled_stops_the_polls_and_the_one_in_
     assert service.transport.in_flight == 0
     assert service.transport.cancelled == in_flight
     assert engine.poller._watches == {}
-    assert engine.poller._workers == set()
+    assert engine.poller._polls.workers == set()
     await asyncio.sleep(100)
     assert len(service.transport.received) == sent
     await engine.aclose()
@@ -479,9 +480,13 @@ async def test_a_service_that_is_down_for_a_minute_under_a_thousand_waits() -> N
     assert now() < 70 + RetryPolicy().cap + 10
     assert during < 1000 * 12, "the load on a service that is down is bounded"
     after = [sent.at for sent in service.transport.received if sent.at > 70]
-    busiest = max(sum(1 for at in after if second <= at < second + 1) for second in range(70, 110))
-    assert busiest < 250, "it comes back without a storm"
+    usual = busiest_second(service.transport.times, 2, 10)
+    assert busiest_second(after, 70, 110) <= 1.25 * usual, "it comes back without a storm"
     assert service.transport.peak <= 50
+
+
+def busiest_second(times: list[float], first: int, last: int) -> int:
+    return max(sum(1 for at in times if second <= at < second + 1) for second in range(first, last))
 
 
 # --- what the answers say ---------------------------------------------------------------------------------------------
@@ -697,7 +702,7 @@ def test_polls_come_when_the_policy_says(u: float, policy: PollPolicy) -> None:
         transport = script(job("task_1"), OPEN)
         generations = generations_of(engine_over(transport, uniform=lambda: u))
         assert isinstance(await failure_of(generations.generate(JOB, poll=policy)), DeadlineExceeded)
-        times = [sent.at for sent in transport.polls]
+        times = [sent.at for sent in transport.polls if sent.at < 150 - LAST_LOOK]
         if times:
             assert times[0] == pytest.approx(policy.first * (0.8 + 0.4 * u))
         for k, (earlier, later) in enumerate(pairwise(times)):
@@ -775,7 +780,7 @@ async def test_nobody_can_begin_to_wait_at_a_closed_engine() -> None:
 # --- many -------------------------------------------------------------------------------------------------------------
 
 
-async def test_ten_thousand_waits_have_one_timer_and_a_bound_on_polls_in_flight() -> None:
+async def test_ten_thousand_waits_have_two_timers_and_a_bound_on_polls_in_flight() -> None:
     service = Service(duration=10, latency=0)
     dice = iter(range(10**9))
     engine = engine_over(service.transport, uniform=lambda: next(dice) * 0.61803398875 % 1, max_connections=100)
@@ -785,7 +790,7 @@ async def test_ten_thousand_waits_have_one_timer_and_a_bound_on_polls_in_flight(
     ]
     await until(1)
     assert len(service.sold) == 10_000
-    assert running_loop().timers == 1
+    assert running_loop().timers == 2  # of the waits' deadlines, and of the polls
     service.transport.latency = 0.2
     ended = await asyncio.gather(*waits)
     assert len({generation.id for generation in ended}) == 10_000

@@ -1,0 +1,39 @@
+"""A token bucket that is told the time: the generic cell rate algorithm (ITU-T I.371), one number of state."""
+
+from __future__ import annotations
+
+import math
+
+
+class Bucket:
+    """Holds at most `burst` tokens, and gains `per_second` new ones each second. It begins full."""
+
+    __slots__ = ("_full_at", "burst", "per_second")
+
+    def __init__(self, per_second: float, burst: float = 1.0) -> None:
+        self.per_second = per_second
+        self.burst = burst
+        self._full_at = -math.inf
+
+    def wait(self, now: float) -> float:
+        """Seconds until a token is there; 0 if it is."""
+        return max(0.0, self._full_at - (self.burst - 1.0) / self.per_second - now)
+
+    def take(self, now: float) -> None:
+        """Take a token that is there."""
+        self._full_at = max(self._full_at, now) + 1.0 / self.per_second
+
+    def give(self, tokens: float) -> None:
+        """Put tokens in; what does not fit is lost."""
+        self._full_at -= tokens / self.per_second
+
+    def drain_until(self, instant: float) -> None:
+        """No token before `instant`; then one, and the others at their pace."""
+        self._full_at = max(self._full_at, instant + (self.burst - 1.0) / self.per_second)
+
+    def change(self, per_second: float, burst: float, now: float) -> None:
+        """Another pace and size from now on. The tokens that are missing stay missing."""
+        missing = max(0.0, self._full_at - now) * self.per_second
+        self.per_second = per_second
+        self.burst = burst
+        self._full_at = now + missing / per_second

@@ -1,0 +1,221 @@
+"""The polls of a session: each watch's next one in its time, as the budget allows, and what comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from .._core.endpoints import retrieve_generation
+from .._core.errors import DecodeError, NotFound, RivyaError
+from .._core.retry import delay_before, is_transient, retry_after_of, slow_delay
+from .._core.schedule import next_delay
+from .._core.stretch import HORIZON, Stretch
+from .hooks import PollDetails, tell
+from .scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._core.records import Generation
+    from .caller import Caller
+    from .gate import Gate
+    from .watch import Watch
+
+MOST_WAITING: Final = 8
+"""When so many due polls wait for a place, the clock of all others stands still until there is one."""
+
+
+class Polls:
+    """Polls each watch once in its time, and sets its next time from what comes back.
+
+    The polls have a clock of their own. It stands still while the due ones wait for the budget, so that too many jobs
+    are polled less often, all in proportion, and none starves; and when the service comes back after an outage, the
+    polls go on in the rhythm in which it stopped them.
+    """
+
+    def __init__(self, caller: Caller, gate: Gate, *, on_end: Callable[[Watch], None]) -> None:
+        self._caller = caller
+        self._gate = gate
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self._clock = Scheduler(self._loop)
+        self._stretch = Stretch(self._loop.time())
+        self._admitted: deque[Watch] = deque()
+        self._returning = 0
+        self.workers: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    # --- when ---------------------------------------------------------------------------------------------------------
+
+    def after(self, watch: Watch, delay: float) -> None:
+        """Poll it in `delay` seconds of the polls' clock."""
+        self._set(watch, self._clock.time() + delay)
+
+    def resume(self, watch: Watch) -> None:
+        """Poll it when its next poll was due when it was dropped: at once, if that time has passed."""
+        if not watch.is_due:
+            self._set(watch, watch.next_due)
+
+    def hasten(self, watch: Watch, delay: float) -> None:
+        """Poll it in `delay` seconds at the latest, unless the service needs a rest."""
+        due = self._clock.time() + delay
+        if watch.entry is not None and not watch.failures and due < watch.next_due:
+            self._clock.cancel(watch.entry)
+            self._set(watch, due)
+
+    def look_before(self, watch: Watch, deadline: float) -> None:
+        """Poll it now if it would not be polled before `deadline` (on the loop's clock)."""
+        if watch.next_due + self._clock.lag >= deadline:
+            self.hasten(watch, 0.0)
+
+    def drop(self, watch: Watch) -> None:
+        """Poll it no more; a poll in flight is cancelled."""
+        if watch.entry is not None:
+            self._clock.cancel(watch.entry)
+            watch.entry = None
+        if watch.poll_in_flight is not None:
+            watch.poll_in_flight.cancel()
+
+    def usual_delay(self, watch: Watch) -> float:
+        """Seconds to the next poll of an open job, on the polls' clock."""
+        return next_delay(watch.policy, watch.polls, self._caller.ambient.uniform(), self._loop.time() - watch.born)
+
+    def _set(self, watch: Watch, due: float) -> None:
+        watch.next_due = due
+        watch.entry = self._clock.at(due, watch)
+
+    # --- who ----------------------------------------------------------------------------------------------------------
+
+    def fall_due(self, watch: Watch) -> None:
+        """Poll it as soon as there is a place."""
+        if watch.is_due or watch.poll_in_flight is not None:
+            return
+        watch.is_due = True
+        self._gate.enter_poll(watch)
+        if self._gate.polls_waiting >= MOST_WAITING:
+            self._clock.pause()
+
+    def begin(self, watch: Watch) -> bool:
+        """Poll it now, from a place that was taken; False where nobody waits for it any more."""
+        if self._gate.polls_waiting < MOST_WAITING and self._clock.resume() > HORIZON:
+            self._stretch.forget(self._loop.time(), self._clock.lag)
+        if not watch.waiters:
+            return False
+        self._admitted.append(watch)
+        if len(self._admitted) > self._returning:
+            self._add_worker()
+        return True
+
+    async def aclose(self) -> None:
+        """Stop polling."""
+        self._closed = True
+        self._clock.close()
+        workers = list(self.workers)
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+        while self._admitted:
+            self._admitted.popleft()
+            self._gate.leave()
+
+    def _add_worker(self) -> None:
+        worker = self._loop.create_task(self._work())
+        self.workers.add(worker)
+        worker.add_done_callback(self._worker_ended)
+
+    def _worker_ended(self, worker: asyncio.Task[None]) -> None:
+        self.workers.discard(worker)
+        if self._admitted and not self._closed:  # it was cancelled with its poll: the others still wait for theirs
+            self._add_worker()
+
+    async def _work(self) -> None:
+        worker = asyncio.current_task()
+        while self._admitted:
+            watch = self._admitted.popleft()
+            if watch.waiters:
+                watch.poll_in_flight = worker
+                await self._poll(watch)
+            else:
+                self._give_back()
+
+    def _give_back(self) -> None:
+        """Give the place to the next in line; if that is a poll, this worker will take it."""
+        self._returning += 1
+        self._gate.leave()
+        self._returning -= 1
+
+    # --- what ---------------------------------------------------------------------------------------------------------
+
+    async def _poll(self, watch: Watch) -> None:
+        try:
+            try:
+                generation = await self._caller.send(retrieve_generation(watch.task_id))
+            finally:
+                watch.poll_in_flight = None
+                self._give_back()
+        except RivyaError as error:
+            self._missed(watch, error)
+        except asyncio.CancelledError:
+            self._next(watch, watch.policy.floor)  # if it is still waited for, somebody else cancelled the poll
+            raise
+        except Exception as error:  # noqa: BLE001 - a fault of ours must end the wait, and be seen
+            message = f"polling {watch.task_id} failed unexpectedly"
+            self._loop.call_exception_handler({"message": message, "exception": error})
+            self._end(watch, RivyaError(f"{message}: {error!r}"))
+        else:
+            self._saw(watch, generation)
+
+    def _saw(self, watch: Watch, generation: Generation) -> None:
+        watch.polls += 1
+        delay = None
+        if generation.is_terminal:
+            self._on_end(watch)
+        else:
+            delay = self.usual_delay(watch)
+            self._next(watch, delay)
+        self._tell(watch, generation.status, delay, None)
+        watch.saw(generation)
+
+    def _missed(self, watch: Watch, error: RivyaError) -> None:
+        watch.polls += 1
+        watch.failures += 1
+        is_new_shape = isinstance(error, DecodeError) and error.is_json  # a gateway's page passes, however often
+        watch.undecoded = watch.undecoded + 1 if is_new_shape else 0
+        if not self._passes(watch, error):
+            self._tell(watch, None, None, error)
+            error.add_note(f"while waiting for {watch.task_id}: the job itself goes on")
+            self._end(watch, error)
+            return
+        delay = max(watch.policy.floor, self._retry_delay(watch, error))
+        self._tell(watch, None, delay, error)
+        self._next(watch, delay)
+
+    def _retry_delay(self, watch: Watch, error: RivyaError) -> float:
+        retry, u, now = self._caller.retry, self._caller.ambient.uniform(), self._loop.time()
+        delay = delay_before(retry, watch.failures - 1, u, retry_after_of(error))
+        if not self._gate.budget.has_retry(now):
+            return max(delay, slow_delay(retry, u))
+        self._gate.budget.take_retry(now)
+        return delay
+
+    def _passes(self, watch: Watch, error: RivyaError) -> bool:
+        """Whether this fault of a poll may pass by polling on."""
+        if is_transient(error):
+            return True
+        if isinstance(error, NotFound):
+            return self._loop.time() < watch.grace_ends
+        return isinstance(error, DecodeError) and watch.undecoded < self._caller.retry.max_attempts
+
+    def _next(self, watch: Watch, delay: float) -> None:
+        if watch.waiters and watch.entry is None and not watch.is_due:
+            self.after(watch, delay)
+
+    def _end(self, watch: Watch, error: RivyaError) -> None:
+        self._on_end(watch)
+        watch.fail(error)
+
+    def _tell(self, watch: Watch, status: str | None, delay: float | None, error: RivyaError | None) -> None:
+        if self._caller.hooks:
+            details = PollDetails(watch.task_id, watch.polls, status, delay, error)
+            tell(self._caller.hooks, "on_poll", details)
