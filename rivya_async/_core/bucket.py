@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Final
+
+MOMENT: Final = 1e-6
+"""Seconds that are not worth waiting: a sum of floats may be that far off."""
 
 
 class Bucket:
@@ -17,7 +21,8 @@ class Bucket:
 
     def wait(self, now: float) -> float:
         """Seconds until a token is there; 0 if it is."""
-        return max(0.0, self._full_at - (self.burst - 1.0) / self.per_second - now)
+        wait = self._full_at - (self.burst - 1.0) / self.per_second - now
+        return wait if wait > MOMENT else 0.0
 
     def take(self, now: float) -> None:
         """Take a token that is there."""

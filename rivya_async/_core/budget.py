@@ -35,10 +35,10 @@ class Budget:
     def __init__(self, limit: RateLimit | None = None) -> None:
         self._limit = limit
         self._bucket = Bucket(1.0)
-        self._learned = LearnedRate()
+        self._learned = LearnedRate(math.inf if limit is None else limit.per_second)
         self._breaker = Breaker()
         self._retries = Bucket(RETRIES_PER_SECOND, RETRIES_AT_ONCE)
-        self._refused_at = -math.inf
+        self._refused_until = -math.inf
         self.refusals = 0
         """429s in a row."""
         self.is_free = limit is None
@@ -73,19 +73,20 @@ class Budget:
         """The service has answered, and not that it is overrun; True where that ends an outage."""
         self._learned.grant(now)
         self._retries.give(RETRIES_PER_ANSWER)
-        if sent_at > self._refused_at:
+        if sent_at > self._refused_until:
             self.refusals = 0
         return self._breaker.answer(now, sent_at)
 
-    def refused(self, now: float, sent_at: float, hold: float) -> None:
-        """The service has answered 429; nothing goes out for `hold` seconds."""
+    def refused(self, now: float, sent_at: float, hold: float, asked: float | None = None) -> None:
+        """The service has answered 429: nothing goes out for `hold` seconds, though it may have `asked` for more."""
         self.is_free = False
         self._bucket.drain_until(now + hold)
         self._breaker.answer(now, sent_at)
-        if sent_at > self._refused_at:
+        if sent_at > self._refused_until:
             self.refusals += 1
-            self._refused_at = now
-            self._learned.refuse(now, hold)
+            wait = max(hold, asked or 0.0)
+            self._refused_until = now + wait
+            self._learned.refuse(now, wait)
 
     def failed(self, now: float, sent_at: float, u: float) -> None:
         """No answer, or a fault of the server's own; `u` is a draw from [0, 1)."""

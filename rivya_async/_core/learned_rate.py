@@ -9,20 +9,17 @@ from typing import Final
 LEAST: Final = 1.0
 """Requests per second below which the estimate never falls."""
 
-UNKNOWN: Final = 10.0
-"""Requests per second after a refusal before anything was granted."""
-
 FALL: Final = 0.9
-"""A refusal takes the rate down to this share, or further if less than that was granted..."""
+"""A refusal takes the rate down to this share..."""
 
-DEEPEST_FALL: Final = 0.5
-"""... but never below this share at once."""
+CLIMB_TIME: Final = 20.0
+"""... from where it climbs in so many seconds to the rate that was refused, fast, then slowly, then beyond."""
 
-CLIMB: Final = 0.01
-"""Share of itself by which the rate climbs each second without a refusal..."""
+GUESS: Final = 10.0
+"""Requests per second after a refusal that comes before anything was granted..."""
 
-CLIMB_LEAST: Final = 0.2
-"""... and at least this many requests per second."""
+GUESS_FALL: Final = 0.5
+"""... and the share to which another such refusal takes it. Until something is granted a guess doubles every second."""
 
 MEMORY: Final = 64
 """Seconds with traffic that are remembered: a window longer than that is told by its Retry-After."""
@@ -31,21 +28,25 @@ MEMORY: Final = 64
 class LearnedRate:
     """Requests per second that the service is thought to bear: without limit until the first refusal.
 
-    Multiplicative decrease, slow increase: the rule that many clients of one limit share it fairly by (Chiu and Jain
-    1989). The first estimate is the best explanation by a window of any length: what was granted in the last so many
-    seconds, over those seconds and the wait that the service asks for.
+    The first estimate is the best explanation by a window of any length: what was granted in the last so many seconds,
+    over those seconds and the wait that the service asks for. After that it falls by a share and climbs back along
+    CUBIC's curve (RFC 9438, section 4.2): most of the time is spent close below the rate that was refused.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rate: float = math.inf) -> None:
         self._granted: deque[list[float]] = deque(maxlen=MEMORY)  # [when a second of traffic began, requests in it]
-        self._rate = math.inf
+        self._ceiling = rate
         self._climbs_from = -math.inf
+        self._is_guess = False
 
     def at(self, now: float) -> float:
         """The rate now."""
-        if math.isinf(self._rate):
-            return self._rate
-        return self._rate + max(0.0, now - self._climbs_from) * max(CLIMB * self._rate, CLIMB_LEAST)
+        if math.isinf(self._climbs_from):
+            return self._ceiling
+        climbing = max(0.0, now - self._climbs_from)
+        if self._is_guess:
+            return self._ceiling * math.exp2(min(climbing, 64.0))
+        return self._ceiling * (1.0 + (1.0 - FALL) * (climbing / CLIMB_TIME - 1.0) ** 3)
 
     def grant(self, now: float) -> None:
         """A request was answered, and not by a refusal."""
@@ -55,13 +56,14 @@ class LearnedRate:
             self._granted.append([now, 1.0])
 
     def refuse(self, now: float, wait: float) -> None:
-        """A 429 that asks for a wait of so many seconds. What comes back from before the fall says nothing new."""
+        """A 429, and the seconds for which it asks."""
         rate, granted = self.at(now), self._granted_rate(now, wait)
-        if math.isinf(rate):
-            fallen = granted or UNKNOWN
+        self._is_guess = not granted and (self._is_guess or math.isinf(rate))
+        if self._is_guess:
+            self._ceiling = GUESS if math.isinf(rate) else rate * GUESS_FALL
         else:
-            fallen = min(rate * FALL, max(granted, rate * DEEPEST_FALL))
-        self._rate = max(LEAST, fallen)
+            self._ceiling = granted / FALL if math.isinf(rate) else rate
+        self._ceiling = max(LEAST / FALL, self._ceiling)
         self._climbs_from = now + wait
         self._granted.clear()
 

@@ -119,16 +119,15 @@ class Caller:
 
     async def _attempts(self, endpoint: Endpoint[T], deadline: float | None) -> T:
         request = endpoint.request
-        began = self._loop.time()
+        began = came = self._loop.time()
         doubt = False
         sent = 0
         while True:
             try:
                 self._check_api_key(request)
-                await self._gate.enter(deadline=deadline, again=sent > 0)
+                await self._gate.enter(deadline=deadline)
+                began += self._loop.time() - came  # what is waited for a place is no attempt's fault
                 sent += 1
-                if sent == 1:
-                    began = self._loop.time()  # what was waited for the first place is no attempt's fault
                 try:
                     return await self.send(endpoint, number=sent)
                 finally:
@@ -142,6 +141,7 @@ class Caller:
                     raise _final(error, doubt=doubt) from None
                 self._tell_retry(request, sent, decision, error)
             await self._pause(decision.delay)
+            came = self._loop.time()
 
     def _decide(self, error: RivyaError, request: Request, attempts: Attempts, deadline: float | None) -> Again | Stop:
         if self._closing or not attempts.sent:
@@ -175,7 +175,7 @@ class Caller:
         budget, now = self._gate.budget, self._loop.time()
         if isinstance(error, RateLimited):
             hold = delay_before(self.retry, budget.refusals, self.ambient.uniform(), error.retry_after)
-            budget.refused(now, sent_at, hold)
+            budget.refused(now, sent_at, hold, error.retry_after)
         elif error is not None and is_outage(error):
             budget.failed(now, sent_at, self.ambient.uniform())
             self._gate.give_up_calls()

@@ -30,8 +30,8 @@ class Turn(Protocol):
 class Gate:
     """At most `limit` places, given at the pace of `budget`.
 
-    A cancelled holder or waiter gives its place back; nobody overtakes within a lane,
-    but for those that were in before. While the service is down, calls wait for it, for at most `patience` seconds.
+    A cancelled holder or waiter gives its place back; nobody overtakes within a lane. While the service is down, calls
+    wait for it, for at most `patience` seconds.
     """
 
     def __init__(
@@ -62,13 +62,13 @@ class Gate:
         """How many polls stand in their lane."""
         return len(self._polls)
 
-    async def enter(self, *, deadline: float | None = None, again: bool = False) -> None:
-        """Take a place for a call, or wait for one until `deadline`; who was in before stands at the head of the lane.
+    async def enter(self, *, deadline: float | None = None) -> None:
+        """Take a place for a call, or wait for one until `deadline`.
 
         Raises `NotSent` without a place, and once the gate is closed.
         """
         is_late = deadline is not None and self._loop.time() >= deadline
-        if not (self._closed or is_late) and (self._take_place() or await self._wait(deadline, again=again)):
+        if not (self._closed or is_late) and (self._take_place() or await self._wait(deadline)):
             return
         raise NotSent(self._why_not(deadline))
 
@@ -142,14 +142,11 @@ class Gate:
         if not self.budget.is_free:
             self.budget.take(self._loop.time(), self._uniform())
 
-    async def _wait(self, deadline: float | None, *, again: bool) -> bool:
+    async def _wait(self, deadline: float | None) -> bool:
         if self.budget.down_for(self._loop.time()) > self._patience:
             return False
         place = Alarm(self._loop)
-        if again:
-            self._calls.appendleft(place)
-        else:
-            self._calls.append(place)
+        self._calls.append(place)
         entry = None if deadline is None else self._scheduler.at(deadline, place)
         self.look()
         try:
