@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ._core import assumed
+from ._core.durations import Durations
 from ._core.errors import ConfigurationError
 from ._core.filenames import safe_stem, stem_of
 from ._core.generation_request import GenerationRequest
@@ -87,6 +88,8 @@ class RivyaSession:
         self._http = http
         self._hooks = _checked_hooks(hooks)
         self._pid = os.getpid()
+        self.durations = Durations()
+        """What is known of how long jobs last; `dump()` and `load()` carry it to another process."""
         self.models = Models(self._open_engine)
         purse = Purse(
             max_spend=checked_cap("max_spend", max_spend), max_reserved=checked_cap("max_reserved", max_reserved)
@@ -366,6 +369,7 @@ class RivyaSession:
                 hooks=self._hooks,
                 max_connections=min(self._max_connections, transport.max_connections),
                 rate_limit=self._rate_limit,
+                durations=self.durations,
             )
             self._farewell = weakref.finalize(self, _let_go, self._engine, repr(self), self._pid)
         elif self._engine.loop is not loop:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from .._core.budget import Budget
+from .._core.durations import Durations
 from .caller import Caller
 from .downloader import Downloader
 from .gate import Gate
@@ -39,6 +40,7 @@ class Engine:
         hooks: Sequence[Hooks],
         max_connections: int,
         rate_limit: RateLimit | None = None,
+        durations: Durations | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.transport = transport
@@ -59,7 +61,7 @@ class Engine:
             ambient=ambient,
             hooks=hooks,
         )
-        self.poller = Poller(self.caller, gate, self._scheduler)
+        self.poller = Poller(self.caller, gate, self._scheduler, durations or Durations())
         self._opener = Caller(
             Opening(transport),
             gate,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from .._core import assumed
 from .._core.errors import DeadlineExceeded, SessionClosed
-from .._core.schedule import next_delay
 from .deadline import Deadline
 from .polls import Polls
 from .waiters import GroupWaiter, SingleWaiter
@@ -17,12 +16,16 @@ from .watch import Watch
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from .._core.durations import Durations
     from .._core.policies import PollPolicy
     from .._core.records import Generation
     from .caller import Caller
     from .gate import Gate
     from .scheduler import Scheduler
     from .waiters import Waiter
+
+MOST_SUBMITTED: Final = 20_000
+"""Open jobs of our own whose age is remembered until somebody waits for them."""
 
 MOST_RESTING: Final = 1000
 """Open jobs that nobody waits for just now whose pace is remembered, for one who waits again."""
@@ -31,26 +34,24 @@ MOST_RESTING: Final = 1000
 class Poller:
     """Waits of any number for jobs of any number; each job is polled once, however many wait for it."""
 
-    def __init__(self, caller: Caller, gate: Gate, scheduler: Scheduler) -> None:
+    def __init__(self, caller: Caller, gate: Gate, scheduler: Scheduler, durations: Durations) -> None:
         self._caller = caller
         self._scheduler = scheduler
         self._loop = asyncio.get_running_loop()
-        self._polls = Polls(caller, gate, on_end=self._forget)
+        self._polls = Polls(caller, gate, durations, on_end=self._end)
         self._watches: dict[str, Watch] = {}
         self._resting: OrderedDict[str, Watch] = OrderedDict()
-        self._submitted: dict[str, float] = {}
+        self._submitted: OrderedDict[str, tuple[float, str]] = OrderedDict()  # when, and the jobs that last alike
         self._closed = False
 
-    def note_submitted(self, generation: Generation) -> None:
-        """Remember for a moment that this job is new: its first poll can wait, and a 404 may be a lagging replica."""
-        now = self._loop.time()
-        self._submitted.pop(generation.id, None)  # the oldest stand first
-        self._submitted[generation.id] = now
-        while self._submitted:
-            oldest = next(iter(self._submitted))
-            if now - self._submitted[oldest] <= assumed.NOT_FOUND_GRACE:
-                break
-            del self._submitted[oldest]
+    def note_submitted(self, generation: Generation, group: str) -> None:
+        """Remember when this job was submitted, and which jobs are taken to last alike.
+
+        So its first poll can wait, and a 404 soon after may be a replica that lags behind.
+        """
+        self._submitted[generation.id] = (self._loop.time(), group)
+        if len(self._submitted) > MOST_SUBMITTED:
+            self._submitted.popitem(last=False)
 
     async def end_of(
         self, task_id: str, last: Generation | None, policy: PollPolicy, deadline: float | None
@@ -162,19 +163,24 @@ class Poller:
         return watch
 
     def _new_watch(self, task_id: str, policy: PollPolicy) -> Watch:
-        return Watch(self._polls, task_id, policy, self._submitted.get(task_id, self._loop.time()))
+        phase = self._caller.ambient.uniform()
+        submitted = self._submitted.get(task_id)
+        if submitted is None:
+            return Watch(self._polls, task_id, policy, phase, self._loop.time())
+        at, group = submitted
+        watch = Watch(self._polls, task_id, policy, phase, at)
+        watch.group = group
+        watch.grace_ends = at + assumed.NOT_FOUND_GRACE
+        return watch
 
     def _begin(self, watch: Watch) -> None:
         self._watches[watch.task_id] = watch
-        submitted = self._submitted.get(watch.task_id)
         if self._resting.pop(watch.task_id, None) is not None:
             self._polls.resume(watch)
-        elif submitted is None:  # it may have ended long ago
+        elif watch.group is None:  # somebody else's: it may have ended long ago
             self._polls.fall_due(watch)
         else:
-            watch.grace_ends = submitted + assumed.NOT_FOUND_GRACE
-            first = next_delay(watch.policy, 0, self._caller.ambient.uniform())
-            self._polls.after(watch, submitted + first - self._loop.time())
+            self._polls.after(watch, self._polls.usual_delay(watch))
 
     def _leave(self, waiter: Waiter, watch: Watch) -> None:
         watch.leave(waiter)
@@ -183,6 +189,10 @@ class Poller:
             self._resting[watch.task_id] = watch
             if len(self._resting) > MOST_RESTING:
                 self._resting.popitem(last=False)
+
+    def _end(self, watch: Watch) -> None:
+        self._submitted.pop(watch.task_id, None)
+        self._forget(watch)
 
     def _forget(self, watch: Watch) -> None:
         if self._watches.get(watch.task_id) is watch:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from .._core.endpoints import retrieve_generation
 from .._core.errors import DecodeError, NotFound, RivyaError
 from .._core.retry import delay_before, is_transient, retry_after_of, slow_delay
-from .._core.schedule import next_delay
+from .._core.schedule import learned_delay, next_delay
 from .._core.stretch import HORIZON, Stretch
 from .hooks import PollDetails, tell
 from .scheduler import Scheduler
@@ -17,6 +17,7 @@ from .scheduler import Scheduler
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .._core.durations import Durations
     from .._core.records import Generation
     from .caller import Caller
     from .gate import Gate
@@ -34,9 +35,10 @@ class Polls:
     polls go on in the rhythm in which it stopped them.
     """
 
-    def __init__(self, caller: Caller, gate: Gate, *, on_end: Callable[[Watch], None]) -> None:
+    def __init__(self, caller: Caller, gate: Gate, durations: Durations, *, on_end: Callable[[Watch], None]) -> None:
         self._caller = caller
         self._gate = gate
+        self._durations = durations
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._clock = Scheduler(self._loop)
@@ -79,7 +81,14 @@ class Polls:
 
     def usual_delay(self, watch: Watch) -> float:
         """Seconds to the next poll of an open job, on the polls' clock."""
-        return next_delay(watch.policy, watch.polls, self._caller.ambient.uniform(), self._loop.time() - watch.born)
+        policy, age = watch.policy, self._loop.time() - watch.born
+        curve = self._durations.curve_for(watch.group) if policy.adaptive and watch.group is not None else None
+        if curve is None:
+            delay = next_delay(policy, watch.polls, self._caller.ambient.uniform(), age)
+            return delay if watch.polls else delay - age
+        stretch = self._stretch.at(self._loop.time(), self._clock.lag)
+        delay = learned_delay(curve, policy, watch.polls, watch.phase, age, stretch=stretch)
+        return max(policy.floor, delay / stretch)
 
     def _set(self, watch: Watch, due: float) -> None:
         watch.next_due = due
@@ -168,6 +177,7 @@ class Polls:
 
     def _saw(self, watch: Watch, generation: Generation) -> None:
         watch.polls += 1
+        self._learn(watch, generation)
         delay = None
         if generation.is_terminal:
             self._on_end(watch)
@@ -176,6 +186,16 @@ class Polls:
             self._next(watch, delay)
         self._tell(watch, generation.status, delay, None)
         watch.saw(generation)
+
+    def _learn(self, watch: Watch, generation: Generation) -> None:
+        if generation.is_terminal:
+            if generation.duration is not None:
+                group = watch.group or generation.model or ""
+                self._durations.observe(group, generation.duration.total_seconds(), watch.counted)
+        elif watch.group is not None:
+            age = self._loop.time() - watch.born
+            self._durations.still_open(watch.group, age, watch.counted)
+            watch.counted = age
 
     def _missed(self, watch: Watch, error: RivyaError) -> None:
         watch.polls += 1

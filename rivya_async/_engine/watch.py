@@ -34,12 +34,15 @@ class Watch:
     __slots__ = (
         "_polling",
         "born",
+        "counted",
         "entry",
         "failures",
         "grace_ends",
+        "group",
         "is_due",
         "last",
         "next_due",
+        "phase",
         "policy",
         "poll_in_flight",
         "polls",
@@ -48,13 +51,18 @@ class Watch:
         "waiters",
     )
 
-    def __init__(self, polling: Polling, task_id: str, policy: PollPolicy, born: float) -> None:
+    def __init__(self, polling: Polling, task_id: str, policy: PollPolicy, phase: float, born: float) -> None:
         self._polling = polling
         self.task_id = task_id
         self.policy = policy
-        self.born = born
-        """When it was submitted, as far as we know, on the loop's clock."""
-        self.grace_ends = born
+        self.phase = phase
+        """The one draw of this job, from [0, 1): jobs that begin together are not polled together."""
+        self.born = self.grace_ends = born
+        """When it was submitted, as far as we know, on the loop's clock; and until when a 404 may pass."""
+        self.group: str | None = None
+        """The jobs that last alike, if it is this session's own: then its age is known."""
+        self.counted = 0.0
+        """The age up to which the durations know that it was open."""
         self.next_due = 0.0
         """When its next poll is due, on the scheduler's clock."""
         self.last: Generation | None = None

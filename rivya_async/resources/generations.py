@@ -12,6 +12,7 @@ import attrs
 
 from .._core import endpoints
 from .._core.carrying import Carrying
+from .._core.durations import group_of
 from .._core.errors import ConfigurationError, WaitError
 from .._core.generation_request import GenerationRequest
 from .._core.outcome import Outcome, unwrapped
@@ -188,7 +189,7 @@ class Generations:
             job = await self._counter.checked(job)
         endpoint = endpoints.create_generation(job, key)
         bought = await self._counter.pay(job, key, lambda: engine.caller.call(endpoint, deadline=deadline))
-        engine.poller.note_submitted(bought)
+        engine.poller.note_submitted(bought, group_of(job.model, job.params))
         return bought
 
     async def _noting(self, records: AsyncGenerator[Generation]) -> AsyncGenerator[Generation]:

@@ -34,6 +34,7 @@ from rivya_async._core.policies import PollPolicy, RetryPolicy
 from rivya_async._core.records import Generation
 from rivya_async._core.settings import Settings
 from rivya_async._engine.deadline import LAST_LOOK
+from rivya_async._engine.poller import MOST_SUBMITTED
 from tests.engine.engine_kit import (
     JOB,
     TRANSIENT,
@@ -725,10 +726,9 @@ async def test_the_first_poll_after_a_submit_is_counted_from_the_submit() -> Non
 
 async def test_what_is_kept_of_submits_is_bounded() -> None:
     engine = engine_over(script(job("task_1")))
-    for n in range(1000):
-        engine.poller.note_submitted(record(f"task_{n}"))
-        await asyncio.sleep(0.1)
-    assert len(engine.poller._submitted) <= assumed.NOT_FOUND_GRACE / 0.1 + 2
+    for n in range(MOST_SUBMITTED + 10):
+        engine.poller.note_submitted(record(f"task_{n}"), "z-image")
+    assert len(engine.poller._submitted) == MOST_SUBMITTED
 
 
 # --- closing ----------------------------------------------------------------------------------------------------------
