@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from . import assumed
-from .hazard import position
+from .hazard import YOUNGEST, position
 from .history import History
 from .remembered import dumped, loaded
 
@@ -60,9 +60,9 @@ class Durations:
 
         `since` is the age up to which `still_open` has counted it.
         """
-        if 0.0 < seconds <= LONGEST:
+        if 0.0 <= seconds <= LONGEST:
             for history in self._heard_of(group):
-                history.has_ended(seconds, since)
+                history.has_ended(max(seconds, YOUNGEST), since)
 
     def still_open(self, group: str, age: float, since: float = 0.0) -> None:
         """A poll found a job open at the age of `age` seconds; the one before it, if any, at the age `since`.

@@ -123,7 +123,15 @@ def test_a_curve_is_shared_until_there_is_something_to_learn() -> None:
 # --- what is no duration --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan, math.inf, -math.inf, 86_400.1, 1e300])
+def test_a_job_that_took_no_time_counts_as_a_quick_one() -> None:
+    durations = Durations()
+    for _ in range(50):
+        durations.still_open("m", 0.02)
+        durations.observe("m", 0.0, 0.02)
+    assert first_poll(durations) < 1.5
+
+
+@pytest.mark.parametrize("seconds", [-1.0, math.nan, math.inf, -math.inf, 86_400.1, 1e300])
 def test_what_cannot_be_a_duration_is_ignored(seconds: float) -> None:
     durations = learned(seconds)
     assert durations.curve_for("m") is None

@@ -38,7 +38,7 @@ SLOW: Final = 0.001
 """A sandbox speed at which no job ends during a test."""
 
 QUICK_RETRY: Final = RetryPolicy(max_attempts=5, base=0.002, cap=0.03, max_elapsed=20.0)
-QUICK_POLL: Final = PollPolicy(first=0.005, base=0.005, cap=0.03, floor=0.002, timeout=20.0)
+QUICK_POLL: Final = PollPolicy(first=0.005, base=0.005, cap=0.03, floor=0.002, adaptive=False, timeout=20.0)
 
 
 class Ears(Hooks):
