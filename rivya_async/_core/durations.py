@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from . import assumed
-from .hazard import YOUNGEST, position
+from .hazard import STEP, YOUNGEST, position
 from .history import History
 from .remembered import dumped, loaded
 
@@ -21,6 +21,9 @@ MOST_GROUPS: Final = 128
 
 LONGEST: Final = 86_400.0
 """Seconds. No job lasts longer than a day: such a duration is a slip of some clock."""
+
+QUICKEST: Final = YOUNGEST * (1.0 + STEP / 2.0)
+"""Seconds. The middle of the first bin: a job that took no time has been open for some of it."""
 
 LONGEST_VALUE: Final = 32
 """Characters. A param with a longer value stretches no job."""
@@ -62,7 +65,7 @@ class Durations:
         """
         if 0.0 <= seconds <= LONGEST:
             for history in self._heard_of(group):
-                history.has_ended(max(seconds, YOUNGEST), since)
+                history.has_ended(max(seconds, QUICKEST), since)
 
     def still_open(self, group: str, age: float, since: float = 0.0) -> None:
         """A poll found a job open at the age of `age` seconds; the one before it, if any, at the age `since`.

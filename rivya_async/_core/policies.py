@@ -107,8 +107,9 @@ class PollPolicy:
     reached `cap` it grows with the job, to a tenth of its age: "slower for long video and audio jobs" is the service's
     advice (contract section 7). `timeout` bounds the whole wait; None waits for ever.
 
-    `adaptive` allows a session that has learned a model's durations to place polls by them; sessions do not learn yet,
-    so for now it changes nothing.
+    `adaptive` lets a session that has seen jobs of a model end place the polls where jobs like it end, inside these
+    bounds; without it, and until then, polls come as above. Where the session has more polls than its budget allows,
+    all intervals are stretched alike, those at the cap too.
 
     >>> PollPolicy(first=1.0, timeout=None).cap
     10.0

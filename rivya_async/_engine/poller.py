@@ -163,12 +163,11 @@ class Poller:
         return watch
 
     def _new_watch(self, task_id: str, policy: PollPolicy) -> Watch:
-        phase = self._caller.ambient.uniform()
         submitted = self._submitted.get(task_id)
         if submitted is None:
-            return Watch(self._polls, task_id, policy, phase, self._loop.time())
+            return Watch(self._polls, task_id, policy, self._loop.time())
         at, group = submitted
-        watch = Watch(self._polls, task_id, policy, phase, at)
+        watch = Watch(self._polls, task_id, policy, at)
         watch.group = group
         watch.grace_ends = at + assumed.NOT_FOUND_GRACE
         return watch

@@ -81,13 +81,13 @@ class Polls:
 
     def usual_delay(self, watch: Watch) -> float:
         """Seconds to the next poll of an open job, on the polls' clock."""
-        policy, age = watch.policy, self._loop.time() - watch.born
+        policy, age, u = watch.policy, self._loop.time() - watch.born, self._caller.ambient.uniform()
         curve = self._durations.curve_for(watch.group) if policy.adaptive and watch.group is not None else None
         if curve is None:
-            delay = next_delay(policy, watch.polls, self._caller.ambient.uniform(), age)
+            delay = next_delay(policy, watch.polls, u, age)
             return delay if watch.polls else delay - age
         stretch = self._stretch.at(self._loop.time(), self._clock.lag)
-        delay = learned_delay(curve, policy, watch.polls, watch.phase, age, stretch=stretch)
+        delay = learned_delay(curve, policy, watch.polls, u, age, stretch=stretch)
         return max(policy.floor, delay / stretch)
 
     def _set(self, watch: Watch, due: float) -> None:

@@ -42,7 +42,6 @@ class Watch:
         "is_due",
         "last",
         "next_due",
-        "phase",
         "policy",
         "poll_in_flight",
         "polls",
@@ -51,12 +50,10 @@ class Watch:
         "waiters",
     )
 
-    def __init__(self, polling: Polling, task_id: str, policy: PollPolicy, phase: float, born: float) -> None:
+    def __init__(self, polling: Polling, task_id: str, policy: PollPolicy, born: float) -> None:
         self._polling = polling
         self.task_id = task_id
         self.policy = policy
-        self.phase = phase
-        """The one draw of this job, from [0, 1): jobs that begin together are not polled together."""
         self.born = self.grace_ends = born
         """When it was submitted, as far as we know, on the loop's clock; and until when a 404 may pass."""
         self.group: str | None = None
