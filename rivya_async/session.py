@@ -13,10 +13,10 @@ from ._core import assumed
 from ._core.durations import Durations
 from ._core.errors import ConfigurationError
 from ._core.filenames import safe_stem, stem_of
-from ._core.generation_request import GenerationRequest
+from ._core.generation_request import GenerationRequest, Reference
 from ._core.outcome import Outcome
 from ._core.policies import PollPolicy, RateLimit, RetryPolicy, Timeouts, checked_policy
-from ._core.records import Generation, ReferenceMedia
+from ._core.records import Generation
 from ._core.settings import Settings
 from ._core.spend import Purse, Spend, checked_cap, checked_prices
 from ._engine.ambient import Ambient
@@ -25,6 +25,7 @@ from ._engine.engine import Engine
 from ._engine.hooks import Hooks
 from .resources.chat import Chat
 from .resources.credits import CreditBalance
+from .resources.files import Files
 from .resources.generations import FROM_POLICY, FromPolicy, Generations, OnUpdate, as_request
 from .resources.models import Models
 
@@ -91,12 +92,15 @@ class RivyaSession:
         self.durations = Durations()
         """What is known of how long jobs last; `dump()` and `load()` carry it to another process."""
         self.models = Models(self._open_engine)
+        self.files = Files(self._open_engine, self.models.retrieve)
         purse = Purse(
             max_spend=checked_cap("max_spend", max_spend), max_reserved=checked_cap("max_reserved", max_reserved)
         )
         self._spend = Spend(purse)
         counter = Counter(self.models.catalogue, purse, checked_prices(prices))
-        self.generations = Generations(self._open_engine, checked_policy("poll", poll, PollPolicy()), counter)
+        self.generations = Generations(
+            self._open_engine, checked_policy("poll", poll, PollPolicy()), counter, self.files.resolved
+        )
         self.chat = Chat(self._open_engine, self.models.catalogue)
         self.credits = CreditBalance(self._open_engine)
         key = self._settings.api_key
@@ -150,7 +154,7 @@ class RivyaSession:
         prompt: str | None = None,
         *,
         params: Mapping[str, Any] | None = None,
-        references: Sequence[ReferenceMedia] = (),
+        references: Sequence[Reference] = (),
         client_request_id: str | None = None,
         idempotency_key: str | None = None,
         check: bool = False,
@@ -228,7 +232,7 @@ class RivyaSession:
         prompt: str | None = None,
         *,
         params: Mapping[str, Any] | None = None,
-        references: Sequence[ReferenceMedia] = (),
+        references: Sequence[Reference] = (),
         client_request_id: str | None = None,
         idempotency_key: str | None = None,
         check: bool = False,

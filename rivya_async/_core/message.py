@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from . import retry_after
+from . import idempotency, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +26,16 @@ class Request:
     accept: str = "application/json"
     is_slow: bool = False
     """Whether the service may work for long before it says anything."""
+
+    @property
+    def wants_key(self) -> bool:
+        """Whether it could act twice, so that it is sent under an idempotency key only."""
+        return idempotency.needs_key(self.method)
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether sending it again is safe whatever came of the first time."""
+        return self.idempotency_key is not None or not self.wants_key
 
     def headers(self, api_key: str | None) -> dict[str, str]:
         """The headers to send, with the API key if this request needs one."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
-from .._core import idempotency
 from .._core.endpoints import Endpoint, read_error
 from .._core.errors import (
     Answered,
@@ -113,7 +112,7 @@ class Caller:
 
     def _with_key(self, endpoint: Endpoint[T]) -> Endpoint[T]:
         request = endpoint.request
-        if request.idempotency_key is not None or not idempotency.needs_key(request.method):
+        if request.idempotency_key is not None or not request.wants_key:
             return endpoint
         return attrs.evolve(endpoint, request=attrs.evolve(request, idempotency_key=self.ambient.mint_key()))
 
@@ -146,11 +145,10 @@ class Caller:
     def _decide(self, error: RivyaError, request: Request, attempts: Attempts, deadline: float | None) -> Again | Stop:
         if self._closing or not attempts.sent:
             return Stop("there is no place for another attempt")
-        repeatable = request.idempotency_key is not None or not idempotency.needs_key(request.method)
         budget, now = self._gate.budget, self._loop.time()
         in_haste = budget.has_retry(now)
         u = self.ambient.uniform()
-        decision = decide(self.retry, error, attempts, repeatable=repeatable, u=u, in_haste=in_haste)
+        decision = decide(self.retry, error, attempts, repeatable=request.is_repeatable, u=u, in_haste=in_haste)
         if isinstance(decision, Stop):
             return decision
         if deadline is not None and now + decision.delay >= deadline:

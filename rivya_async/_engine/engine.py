@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Final
 
+from .._core import assumed
 from .._core.budget import Budget
 from .._core.durations import Durations
 from .caller import Caller
@@ -12,19 +14,29 @@ from .downloader import Downloader
 from .gate import Gate
 from .poller import Poller
 from .scheduler import Scheduler
+from .shared import Shared
 from .streamer import Opening, Streamer
+from .uploader import Uploading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._core.policies import RateLimit, RetryPolicy
+    from .._core.records import File
     from .._core.settings import Settings
     from .ambient import Ambient
     from .hooks import Hooks
+    from .source import PathStamp
     from .transport import Transport
 
 MAX_DOWNLOADS: Final = 16
 """Transfers at once: they go to other hosts and have a bound of their own."""
+
+MAX_UPLOADS: Final = 4
+"""Transfers at once to the service: long ones keep no place from calls and polls."""
+
+MOST_REMEMBERED: Final = 4096
+"""Uploads, and digests of files, that a session remembers."""
 
 
 class Engine:
@@ -73,21 +85,41 @@ class Engine:
         )
         self._streams = Gate(max_connections, self._scheduler)
         self.streamer = Streamer(self._opener, self._streams, settings)
+        self._uploading = Uploading(transport)
+        self.uploader = Caller(
+            self._uploading,
+            Gate(MAX_UPLOADS, self._scheduler),
+            self._scheduler,
+            settings=settings,
+            retry=retry,
+            ambient=ambient,
+            hooks=hooks,
+        )
+        self.digests: Shared[PathStamp, bytes] = Shared(most=MOST_REMEMBERED, seconds=math.inf)
+        self.uploads: Shared[tuple[bytes, str, str], File] = Shared(
+            most=MOST_REMEMBERED, seconds=assumed.UPLOAD_IS_GOOD_FOR
+        )
         self._downloads = Gate(MAX_DOWNLOADS, self._scheduler)
         self.downloader = Downloader(transport, self._downloads, retry, ambient)
 
     async def aclose(self) -> None:
         """Begin nothing, release the waits, let the requests in flight end, then close the connections.
 
-        Downloads are cut: they cost nothing, and may be begun anew. So are streams: nobody knows how long they go on.
+        Downloads and uploads are cut: they cost nothing, and may be begun anew. So are streams: nobody knows how long
+        they go on.
         """
         self.caller.close()
         self._opener.close()
         self._streams.close()
         self._downloads.close()
+        self.uploader.close()
+        self._uploading.cut()
         try:
             await self.poller.aclose()
             await self.caller.aclose()
+            await self.uploads.aclose()
+            await self.digests.aclose()
+            await self.uploader.aclose()
         finally:
             self._scheduler.close()
             await self.transport.aclose()

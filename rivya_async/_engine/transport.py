@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from .._core.message import Request, Response
+from .._core.message import Form, Request, Response
 
 
 class Fetched(Protocol):
@@ -47,6 +47,10 @@ class Transport(Sender, Protocol):
 
     def stream(self, request: Request) -> AbstractAsyncContextManager[Fetched]:
         """Send it once and read the answer piece by piece, for as long as there is one now and then."""
+        ...
+
+    async def upload(self, request: Request, form: Form, file: AsyncIterator[bytes]) -> Response:
+        """Send it once as a form with this file, as it is read, and read the answer to its end."""
         ...
 
     async def aclose(self) -> None:

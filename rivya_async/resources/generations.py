@@ -14,10 +14,10 @@ from .._core import endpoints
 from .._core.carrying import Carrying
 from .._core.durations import group_of
 from .._core.errors import ConfigurationError, WaitError
-from .._core.generation_request import GenerationRequest
+from .._core.generation_request import GenerationRequest, Reference
 from .._core.outcome import Outcome, unwrapped
 from .._core.policies import PollPolicy, checked_policy, checked_timeout
-from .._core.records import Generation, ReferenceMedia
+from .._core.records import Generation
 from .._engine.fan_out import fan_out
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 OnUpdate = Callable[[Generation], Awaitable[None] | None]
 """Told of every changed snapshot of a job; may be a plain or an async function."""
+
+
+Resolved = Callable[[GenerationRequest, float | None], Awaitable[GenerationRequest]]
+"""A job whose references are all uploaded, by a deadline on the loop's clock."""
 
 
 class FromPolicy:
@@ -41,10 +45,11 @@ FROM_POLICY: Final = FromPolicy()
 class Generations:
     """Buying jobs and waiting for them."""
 
-    def __init__(self, engine: Callable[[], Engine], poll: PollPolicy, counter: Counter) -> None:
+    def __init__(self, engine: Callable[[], Engine], poll: PollPolicy, counter: Counter, resolved: Resolved) -> None:
         self._engine = engine
         self._poll = poll
         self._counter = counter
+        self._resolved = resolved
 
     async def create(
         self,
@@ -52,7 +57,7 @@ class Generations:
         prompt: str | None = None,
         *,
         params: Mapping[str, Any] | None = None,
-        references: Sequence[ReferenceMedia] = (),
+        references: Sequence[Reference] = (),
         client_request_id: str | None = None,
         idempotency_key: str | None = None,
         check: bool = False,
@@ -187,6 +192,8 @@ class Generations:
     ) -> Generation:
         if check:
             job = await self._counter.checked(job)
+        if job.paths:
+            job = await self._resolved(job, deadline)
         endpoint = endpoints.create_generation(job, key)
         bought = await self._counter.pay(job, key, lambda: engine.caller.call(endpoint, deadline=deadline))
         engine.poller.note_submitted(bought, group_of(job.model, job.params))
@@ -223,7 +230,7 @@ def as_request(
     prompt: str | None = None,
     *,
     params: Mapping[str, Any] | None = None,
-    references: Sequence[ReferenceMedia] = (),
+    references: Sequence[Reference] = (),
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -16,7 +16,7 @@ import attrs
 from rivya_async._core.endpoints import Endpoint, create_generation, retrieve_generation
 from rivya_async._core.errors import NotSent, OutcomeUnknown
 from rivya_async._core.generation_request import GenerationRequest
-from rivya_async._core.message import Request, Response
+from rivya_async._core.message import Form, Request, Response
 from rivya_async._core.policies import PollPolicy, RetryPolicy
 from rivya_async._core.records import Generation
 from rivya_async._core.settings import Settings
@@ -131,6 +131,9 @@ class ScriptedTransport:
     def stream(self, request: Request) -> AbstractAsyncContextManager[Fetched]:
         raise NotImplementedError
 
+    async def upload(self, request: Request, form: Form, file: AsyncIterator[bytes]) -> Response:
+        raise NotImplementedError
+
     async def aclose(self) -> None:
         self.closed = True
 
@@ -231,7 +234,12 @@ def engine_over(
 
 def generations_of(engine: Engine, poll: PollPolicy | None = None) -> Generations:
     models = Models(lambda: engine)
-    return Generations(lambda: engine, poll or PollPolicy(), Counter(models.catalogue, Purse(), {}))
+    return Generations(lambda: engine, poll or PollPolicy(), Counter(models.catalogue, Purse(), {}), no_files)
+
+
+async def no_files(job: GenerationRequest, _deadline: float | None) -> GenerationRequest:
+    """No test of the engine refers to a file."""
+    return job
 
 
 def purchase(prompt: str = "A red kite", key: str | None = None) -> Endpoint[Generation]:

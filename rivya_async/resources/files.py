@@ -1,0 +1,173 @@
+"""The noun `files`: what jobs refer to, uploaded once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import TYPE_CHECKING, TypeVar
+
+import attrs
+
+from .._core import endpoints
+from .._core.errors import ConfigurationError, NotFound, NotSent, RivyaError
+from .._core.filenames import EXTENSIONS, sent_name
+from .._core.generation_request import check_client_request_id
+from .._core.media_type import check, limit_for, recognised
+from .._core.message import Form
+from .._core.model import Model
+from .._core.records import ReferenceMedia
+from .._core.retry import leaves_doubt
+from .._engine.source import off_loop, path_source, source_of
+from .._engine.uploader import Upload
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
+    from pathlib import Path
+    from typing import Any
+
+    from .._core.generation_request import FilePath, GenerationRequest
+    from .._core.records import File
+    from .._engine.engine import Engine
+    from .._engine.source import Source, Uploadable
+    from .._engine.uploader import OnProgress
+
+T = TypeVar("T")
+
+
+class Files:
+    """Pictures, videos and sounds that jobs refer to."""
+
+    def __init__(self, engine: Callable[[], Engine], model: Callable[[str], Awaitable[Model]]) -> None:
+        self._engine = engine
+        self._model = model
+
+    async def upload(
+        self,
+        file: Uploadable,
+        *,
+        kind: str | None = None,
+        model: str | None = None,
+        filename: str | None = None,
+        client_request_id: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> File:
+        """Upload a path, bytes, a binary file (from where it stands) or an async iterator of bytes.
+
+        It is streamed, never whole in memory. `kind` (`image`, `video` or `audio`) and media type are found from the
+        content; pass `kind` where the content does not tell, or for an MP4 that is only sound. With `model` that
+        model's own limits count, as far as the catalogue tells them, else the documented ones (contract section 8):
+        10 MB for an image or a sound, 50 MB for a video. `on_progress(sent, total)` is called, or awaited, after each
+        piece, in bytes; `total` is None for what has no known size, and a repeat counts anew.
+
+        An upload buys nothing. It is repeated after whatever passes by waiting, also after a connection that broke off
+        when the file may have arrived: then a file may be left at the service that nobody refers to. What can be read
+        only once, an async iterator or a pipe, is repeated only while nothing was sent. Each call uploads anew.
+
+        Raises `ValidationFailed` and `ConfigurationError` before the first byte is sent (for a size that nobody knew,
+        when it is passed), and what any call can raise. Cancelling it closes the connection and what it opened.
+
+        >>> async def upload(session):
+        ...     await session.download(await session.generate("z-image", "A red kite"), "kite.png")
+        ...     photo = await session.files.upload("kite.png", model="qwen-image")
+        ...     job = await session.submit("qwen-image", "The same at night", references=[photo])
+        ...     return photo.kind, photo.mime_type, job.status
+        >>> in_sandbox(upload)
+        ('image', 'image/png', 'queued')
+        """
+        engine = self._engine()
+        check_client_request_id(client_request_id)
+        if on_progress is not None and not callable(on_progress):
+            raise ConfigurationError(f"on_progress must be a function of two numbers of bytes, not {on_progress!r}")
+        source = await source_of(file, filename)
+        upload = await self._upload_of(source, kind, model)
+        form = upload.form
+        if client_request_id is not None:
+            form = attrs.evolve(form, fields={**form.fields, "client_request_id": client_request_id})
+        return await _send(engine, attrs.evolve(upload, form=form, on_progress=on_progress))
+
+    async def retrieve(self, file_id: str) -> File:
+        """One file of the account. Raises `NotFound`, and what any read can raise. Safe to cancel.
+
+        >>> async def look(session):
+        ...     await session.download(await session.generate("z-image", "A red kite"), "kite.png")
+        ...     photo = await session.files.upload("kite.png")
+        ...     return (await session.files.retrieve(photo.id)) == photo
+        >>> in_sandbox(look)
+        True
+        """
+        return await self._engine().caller.call(endpoints.retrieve_file(file_id))
+
+    async def resolved(self, job: GenerationRequest, deadline: float | None) -> GenerationRequest:
+        """The job with its paths uploaded for its model: each content once, however many jobs name it.
+
+        Raises what `upload` raises, and `NotSent` where that would leave a doubt, and at the deadline on the loop's
+        clock: the job was not sent.
+        """
+        limit = asyncio.timeout_at(deadline)
+        try:
+            async with limit:
+                uploaded = iter(await _all(self._uploaded(path, job.model) for path in job.paths))
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise NotSent("the deadline passed while references were uploaded: nothing was bought") from None
+        except RivyaError as error:
+            if not leaves_doubt(error):
+                raise
+            raise NotSent(
+                f"a reference could not be uploaded, so nothing was bought: {error}", request_id=error.request_id
+            ) from error
+        references = [each if isinstance(each, ReferenceMedia) else next(uploaded) for each in job.references]
+        return attrs.evolve(job, references=references)
+
+    async def _uploaded(self, path: FilePath | str, model: str) -> ReferenceMedia:
+        engine = self._engine()
+        source = await path_source(path)
+        upload = await self._upload_of(source, None, model)
+        stamp = source.stamp
+        digest = await engine.digests.get(stamp, lambda: off_loop(_digest, stamp.path))
+        file = await engine.uploads.get((digest, upload.form.fields["kind"], model), lambda: _send(engine, upload))
+        return file.as_reference()
+
+    async def _upload_of(self, source: Source, kind: str | None, model: str | None) -> Upload:
+        """The request for a source, once it is known to be one that the service takes."""
+        media = recognised(source.head, name=source.name, kind=kind)
+        limit = limit_for(media.kind, None if model is None else await self._known(model))
+        check(limit, media, name=source.name, size=source.size)
+        fields = {"kind": media.kind} if model is None else {"kind": media.kind, "model": model}
+        name = sent_name(source.name or f"file{EXTENSIONS.get(media.mime_type, '')}")
+        form = Form(fields, name, media.mime_type, source.size)
+        request = endpoints.create_file(media.kind).request
+        return Upload(request.method, request.path, form=form, source=source, max_bytes=limit.max_bytes)
+
+    async def _known(self, model_id: str) -> Model:
+        """What the catalogue says of the model; nothing if it cannot be read now: then the service shall judge."""
+        try:
+            return await self._model(model_id)
+        except ConfigurationError:
+            raise
+        except RivyaError as error:
+            if isinstance(error, NotFound) and error.status is None:  # the catalogue was read and does not hold it
+                raise
+            return Model(model_id)
+
+
+async def _send(engine: Engine, upload: Upload) -> File:
+    endpoint = endpoints.create_file(upload.form.fields["kind"])
+    return await engine.uploader.call(attrs.evolve(endpoint, request=upload))
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+async def _all(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """All at once; the first failure, or a cancellation, ends the others before it is raised."""
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
