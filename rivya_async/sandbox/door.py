@@ -18,6 +18,7 @@ from .app import ROUTES, Api
 from .event_stream import Comment, Ending, Piece
 from .fault import Fault, alter
 from .faults import Faults
+from .files import MOST_BYTES
 from .parcel import CHUNK_BYTES
 from .rate_limit import RateLimit
 from .received import Request
@@ -32,6 +33,9 @@ STALL_LOOK: Final = 0.02
 """Seconds between two looks whether anybody still waits for a stream that says nothing more."""
 
 logger = logging.getLogger(__name__)
+
+REST_SECONDS: Final = 5.0
+"""How long the rest of a body is read that nobody wants."""
 
 
 class Door:
@@ -133,6 +137,8 @@ class Door:
 
 
 async def _sent(visit: Visit, answer: Answer) -> web.StreamResponse:
+    if visit.request.can_read_body and "Expect" not in visit.request.headers:
+        await _take_in_rest(visit)
     if not answer.pieces:
         return _response(answer)
     response = web.StreamResponse(
@@ -171,6 +177,13 @@ async def _take_in(visit: Visit, length: int) -> None:
     with suppress(web.RequestPayloadError, OSError):
         while length > 0 and (chunk := await visit.request.content.read(min(length, CHUNK_BYTES))):
             length -= len(chunk)
+
+
+async def _take_in_rest(visit: Visit) -> None:
+    """Read what is refused unread, as a proxy before a service does: a client that still sends hardly hears a no."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(REST_SECONDS):
+            await _take_in(visit, MOST_BYTES)
 
 
 def _response(answer: Answer) -> web.Response:

@@ -25,6 +25,10 @@ SHUTDOWN_TIMEOUT: Final = 0.1
 """Seconds that requests in progress get when the sandbox is closed."""
 
 
+LINGERING_TIME: Final = 1.0
+"""Seconds for which the rest of a body is read that was refused before it had come."""
+
+
 class Sandbox:
     """A server of our own that speaks the public API, for tests and for first steps: nothing is bought.
 
@@ -98,7 +102,7 @@ class Sandbox:
         """Listen. RuntimeError if it does already."""
         if self._runner is not None:
             raise RuntimeError("the sandbox is running already")
-        server = web.Server(self._door.serve, access_log=None)
+        server = web.Server(self._door.serve, access_log=None, lingering_time=LINGERING_TIME)
         runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_TIMEOUT)
         self._runner = runner
         try:

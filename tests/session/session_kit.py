@@ -29,6 +29,8 @@ POLL: Final = "GET /api/v1/generations/{task_id}"
 FILE: Final = "GET /results/{task_id}/{name}"
 ASK: Final = "POST /api/v1/chat/completions"
 STREAM: Final = "POST /api/v1/chat/completions/stream"
+UPLOAD: Final = "POST /api/v1/files"
+MODELS: Final = "GET /api/v1/models"
 CREDITS: Final = "GET /api/v1/credits"
 
 FAST: Final = 100_000.0

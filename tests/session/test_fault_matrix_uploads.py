@@ -1,0 +1,208 @@
+"""The fault matrix, its column of uploads: what each fault does to a file on its way to the service.
+
+An upload buys nothing and has no key, so it ends as a submit does in every row but those named here; what differs is
+what it leaves behind: a file for every attempt that the service acted on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import pytest
+
+from rivya_async import DecodeError, File, NotSent, OutcomeUnknown, RivyaError, RivyaSession
+from rivya_async._core.assumed import MEGABYTE
+from rivya_async.sandbox import Fault, Sandbox
+from tests.media_kit import media
+from tests.session.session_kit import SUBMIT, UPLOAD, Ears, opened, raw_server, until
+from tests.session.test_fault_matrix import (
+    ALL,
+    LIMITS,
+    ROWS,
+    UNREACHABLE,
+    WELL,
+    WRITTEN,
+    Cell,
+    Row,
+    gives_up,
+    names,
+    once,
+    stops,
+    told,
+)
+
+PNG: Final = media("png")
+LONG: Final = PNG + bytes(5 * MEGABYTE)
+PUBLIC_FILE: Final = '{"file_id": "file_1", "url": "https://rivya.ai/f/1", "moods": ["calm"]}'
+
+CELLS: Final[dict[str, Cell]] = {
+    # The answer to an upload is no generation.
+    "unknown status": stops(DecodeError),
+    "unknown status, always": stops(DecodeError),
+    "no status but blanks": stops(DecodeError),
+    "unknown fields": stops(DecodeError),
+    "only three fields": stops(DecodeError),
+}
+
+OF_UPLOADS: Final = [
+    once("dropped before a byte of the body", Cell(None, 2), WELL, drop=True, receive=0),
+    once("dropped in mid-upload", Cell(None, 2), WELL, drop=True, receive=MEGABYTE),
+    once("dropped after the last byte", Cell(None, 2), WELL, drop=True, receive=10**9),
+    Row("dropped in mid-upload, always", {"drop": True, "receive": MEGABYTE}, gives_up(OutcomeUnknown), WELL),
+    Row("a file with unknown fields", {"body": PUBLIC_FILE, "act": True}, WELL, WELL),
+    Row("a file without its URL", {"body": '{"id": "file_1"}', "act": True}, stops(DecodeError), WELL),
+]
+"""Faults that only an upload can have, or that only it answers so; the cell of polls is of no meaning."""
+
+
+def left_behind(row: Row, cell: Cell) -> int | None:
+    """Files that the service keeps; None where that is a race between our time-out and its action."""
+    fault = Fault(**told(row, "task_1"))
+    if fault.delay:
+        return None
+    struck = cell.requests if fault.times is None else min(fault.times, cell.requests)
+    return struck * fault.needs_action + cell.requests - struck
+
+
+@pytest.mark.parametrize("row", ROWS + OF_UPLOADS, ids=names)
+async def test_upload(sandbox: Sandbox, row: Row) -> None:
+    await drive(sandbox, row, PNG)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS + OF_UPLOADS if not row.fault.get("delay")], ids=names)
+async def test_large_upload(sandbox: Sandbox, row: Row) -> None:
+    """A read time-out is not among these: it counts from the last byte of the body."""
+    await drive(sandbox, row, LONG)
+
+
+async def drive(sandbox: Sandbox, row: Row, data: bytes) -> None:
+    cell = CELLS.get(row.name, row.submit)
+    ears = Ears()
+    async with opened(sandbox, timeouts=LIMITS, hooks=[ears]) as session:
+        sandbox.faults.add(route=UPLOAD, **told(row, "task_1"))
+        error = await ends_as(session.files.upload(data), cell.error)
+        assert sandbox.received.count(UPLOAD) == len(ears.attempts) == cell.requests
+        assert sandbox.received.keys == frozenset()
+        await until(lambda: not sandbox.received.in_flight)
+        assert left_behind(row, cell) in {None, sandbox.received.uploads}
+        if error is not None:
+            assert (error.attempts, error.idempotency_key) == (cell.requests, None)
+            sandbox.faults.clear()
+            assert (await session.files.upload(data)).size_bytes == len(data)
+    assert sandbox.received.purchases == 0
+
+
+def test_every_cell_that_is_named_has_its_row() -> None:
+    assert set(CELLS) <= {row.name for row in ROWS}
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.name not in CELLS], ids=names)
+async def test_a_job_whose_reference_meets_the_fault(sandbox: Sandbox, row: Row, tmp_path: Path) -> None:
+    """Nothing is bought while a reference fails, and no error says that something may have been."""
+    photo = tmp_path / "kite.png"
+    photo.write_bytes(PNG)
+    async with opened(sandbox, timeouts=LIMITS) as session:
+        sandbox.faults.add(route=UPLOAD, **told(row, "task_1"))
+        call = session.submit("qwen-image", "At night", references=[photo], idempotency_key="order-1")
+        if row.submit.error is None:
+            await call
+        else:
+            with pytest.raises(RivyaError) as raised:
+                await call
+            assert type(raised.value) in {row.submit.error, NotSent}
+            assert not isinstance(raised.value, OutcomeUnknown)
+            assert raised.value.idempotency_key == "order-1"
+            assert sandbox.received.count(SUBMIT) == 0
+            sandbox.faults.clear()
+            await session.submit("qwen-image", "At night", references=[photo], idempotency_key="order-1")
+    assert dict(sandbox.received.purchases_by_key) == {"order-1": 1}
+
+
+async def ends_as(call: Any, kind: type[RivyaError] | None) -> RivyaError | None:
+    if kind is None:
+        assert isinstance(await call, File)
+        return None
+    with pytest.raises(RivyaError) as raised:
+        await call
+    assert type(raised.value) is kind, repr(raised.value)
+    assert str(raised.value)
+    return raised.value
+
+
+# --- connect ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", UNREACHABLE.values(), ids=UNREACHABLE.keys())
+async def test_an_upload_that_cannot_connect_was_not_sent(sandbox: Sandbox, place: Callable[[Sandbox], Any]) -> None:
+    ears = Ears()
+    with place(sandbox) as url:
+        async with opened(sandbox, base_url=url, timeouts=LIMITS, hooks=[ears]) as session:
+            error = await ends_as(session.files.upload(PNG), NotSent)
+    assert error is not None
+    assert error.attempts == len(ears.attempts) == ALL
+    assert sandbox.received.count() == 0
+
+
+@pytest.mark.parametrize(("answer", "kind"), WRITTEN.values(), ids=WRITTEN.keys())
+@pytest.mark.parametrize("data", [PNG, LONG], ids=["small", "large"])
+async def test_whatever_is_written_is_one_of_our_errors(
+    sandbox: Sandbox, answer: bytes, kind: type[RivyaError], data: bytes
+) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+
+    async with raw_server(talk) as url, opened(sandbox, base_url=url, timeouts=LIMITS) as session:
+        with pytest.raises((kind, OutcomeUnknown)):  # an answer before the body has gone may be lost with it
+            await session.files.upload(data)
+
+
+async def test_a_redirect_to_another_host_gets_neither_key_nor_file(sandbox: Sandbox) -> None:
+    async def stolen(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        raise AssertionError((await reader.read()).decode())
+
+    async with raw_server(stolen) as url, opened(sandbox) as session:
+        sandbox.faults.add(route=UPLOAD, status=307, headers={"Location": url})
+        with pytest.raises(RivyaError, match="redirects"):
+            await session.files.upload(PNG)
+
+
+# --- cancellation -----------------------------------------------------------------------------------------------------
+
+
+async def in_time(session: RivyaSession, data: Any, moment: Callable[[], bool]) -> None:
+    """An upload that is cancelled at this moment."""
+    sending = asyncio.create_task(session.files.upload(data))
+    await until(moment)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+
+
+async def test_cancelled_at_any_time_an_upload_leaves_nothing_open(sandbox: Sandbox, ears: Ears) -> None:
+    drawn: list[bytes] = []
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            drawn.append(PNG)
+            yield PNG
+            await asyncio.sleep(0.001)
+
+    retry = attrs.evolve(opened(sandbox)._retry, base=10.0, cap=10.0)
+    async with opened(sandbox, hooks=[ears], retry=retry) as session:
+        await in_time(session, PNG, lambda: True)
+        await in_time(session, endless(), lambda: len(drawn) > 5)
+        slow = sandbox.faults.add(route=UPLOAD, delay=0.5)
+        await in_time(session, LONG, lambda: sandbox.received.in_flight > 0)
+        sandbox.faults.remove(slow)
+        sandbox.faults.add(route=UPLOAD, status=503, times=1)
+        await in_time(session, PNG, lambda: bool(ears.retries))
+        await until(lambda: not sandbox.received.in_flight)
+        uploads = sandbox.received.uploads
+        assert uploads <= 1  # what had come whole before it was cancelled
+        assert (await session.files.upload(PNG)).kind == "image"
