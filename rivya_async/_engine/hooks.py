@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class AttemptDetails:
-    """One request that was sent: `number` counts from 1 within its call, `elapsed` is its own time in seconds."""
+    """One request that was sent: `number` counts from 1 within its call, `elapsed` is its own time in seconds.
+
+    A stream is told of when its answer begins.
+    """
 
     method: str
     path: str

@@ -33,7 +33,8 @@ class Sandbox:
     """A server of our own that speaks the public API, for tests and for first steps: nothing is bought.
 
     - `seed`: everything that is random follows from it: keys, ids, durations, failures, pictures.
-    - `speed`: how many times faster than life jobs run; at 1 an image takes about 12 seconds, a video 90, a sound 8.
+    - `speed`: how many times faster than life jobs run; at 1 an image takes about 12 seconds, a video 90, a sound 8,
+      and a chat model says 40 words a second.
     - `credits`: what the main account holds at the start.
     - `failure_rate`: the probability, from 0 to 1, that a job ends as failed. A job whose prompt contains "[fail]"
       always does.

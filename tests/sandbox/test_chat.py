@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rivya_async.sandbox import Fault
@@ -99,6 +99,7 @@ async def test_a_turn_takes_time_by_the_speed() -> None:
         assert took[0] > took[1]
 
 
+@settings(deadline=None)
 @given(st.text(), st.integers(0, 3), st.booleans())
 def test_the_same_message_has_the_same_answer_made_of_its_tokens(text: str, pictures: int, searched: bool) -> None:
     said = reply_to(text, pictures=pictures, searched=searched)

@@ -482,15 +482,21 @@ async def test_cancelling_closes_the_connection_and_leaves_the_key(
 async def test_closing_the_session_cuts_its_streams(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=STREAM, stream="stall", after_events=3)
     session = opened(sandbox, max_connections=1)
-    reading = asyncio.create_task(read(session))
-    await until(lambda: sandbox.received.in_flight == 1)
-    await asyncio.sleep(0.05)
+    seen: list[str] = []
+
+    async def collect() -> None:
+        async with session.chat.completions.stream(MODEL, ASKED) as stream:
+            async for delta in stream:
+                seen.append(delta)  # noqa: PERF401 - one by one, to be looked at meanwhile
+
+    reading = asyncio.create_task(collect())
+    await until(lambda: len(seen) == 2)
     waiting = asyncio.create_task(read(session, idempotency_key="order-2"))
     await asyncio.sleep(0.01)
     await session.aclose()
     with pytest.raises(StreamInterrupted) as cut:
         await reading
-    assert len(cut.value.text.split()) == 2
+    assert cut.value.text == "".join(seen)
     with pytest.raises(NotSent, match="session was closed") as turned_away:
         await waiting
     assert turned_away.value.idempotency_key == "order-2"

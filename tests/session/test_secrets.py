@@ -23,6 +23,7 @@ from tests.session.session_kit import (
     QUICK_POLL,
     QUICK_RETRY,
     SLOW,
+    STREAM,
     SUBMIT,
     Ears,
     opened,
@@ -148,6 +149,19 @@ async def test_no_cancelled_call_reveals_the_key(guarded: Sandbox, moment: str) 
         call.cancel()
         with pytest.raises(asyncio.CancelledError) as cancelled:
             await call
+        assert reveals(cancelled.value) == []
+
+
+@pytest.mark.parametrize("fault", [{"delay": 0.2}, {"stream": "stall", "after_events": 2}], ids=["opening", "reading"])
+async def test_no_cancelled_stream_reveals_the_key(guarded: Sandbox, fault: dict[str, Any]) -> None:
+    guarded.faults.add(route=STREAM, **fault)
+    async with opened(guarded) as session:
+        reading = asyncio.create_task(streamed(session))
+        await until(lambda: guarded.received.in_flight > 0)
+        await asyncio.sleep(0.02)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError) as cancelled:
+            await reading
         assert reveals(cancelled.value) == []
 
 
