@@ -47,30 +47,31 @@ async def _ask(session: RivyaSession, arguments: Namespace, output: Output, ledg
         "check": True,
     }
     try:
-        if arguments.no_stream:
-            completion = await session.chat.completions.create(arguments.model, arguments.message, **options)
-            output.piece(plain(completion.text))
-        else:
-            completion = await _stream(session, arguments, output, options)
+        completion = await _answer(session, arguments, output, options)
     except RivyaError as error:
-        output.end_pieces()
         output.failed(error, again=ledger.again)
         return exit_code_of(error)
-    finally:
-        output.end_pieces()
     ledger.again = None
     output.result(as_api(completion))
     output.note(bill(completion))
     return ExitCode.OK
 
 
-async def _stream(
+async def _answer(
     session: RivyaSession, arguments: Namespace, output: Output, options: dict[str, Any]
 ) -> ChatCompletion:
-    async with session.chat.completions.stream(arguments.model, arguments.message, **options) as stream:
-        async for delta in stream:
-            output.piece(plain(delta))
-        return stream.completion
+    """The answer, shown meanwhile, or as far as it came."""
+    try:
+        if arguments.no_stream:
+            completion = await session.chat.completions.create(arguments.model, arguments.message, **options)
+            output.piece(plain(completion.text))
+            return completion
+        async with session.chat.completions.stream(arguments.model, arguments.message, **options) as stream:
+            async for delta in stream:
+                output.piece(plain(delta))
+            return stream.completion
+    finally:
+        output.end_pieces()
 
 
 async def _show_sessions(session: RivyaSession, session_id: str | None, output: Output) -> None:

@@ -15,7 +15,7 @@ from aiohttp import web
 from . import keys
 from .answer import Answer, refusal
 from .app import ROUTES, Api
-from .event_stream import Comment, Ending, Piece
+from .event_stream import Ending
 from .fault import Fault, alter
 from .faults import Faults
 from .files import MOST_BYTES
@@ -69,7 +69,8 @@ class Door:
             self._leave(visit, name, arrived_at, status)
 
     def _leave(self, visit: Visit, route: str | None, arrived_at: float, status: int | None) -> None:
-        visit.end()
+        if visit.at_the_end is not None:
+            visit.at_the_end()
         if visit.claimed is not None:
             self._api.memory.release(visit.claimed)
         request = visit.request
@@ -145,22 +146,14 @@ async def _sent(visit: Visit, answer: Answer) -> web.StreamResponse:
         status=answer.status,
         headers={"Content-Type": answer.content_type, "Cache-Control": "no-cache", **answer.headers},
     )
-    *others, last = answer.pieces
     with suppress(ConnectionError):  # nobody listens any more, and the answer is bought all the same
         await response.prepare(visit.request)
-        for piece in others:
-            await _write(response, piece)
-        if answer.ending == "whole":
-            visit.end()  # before anybody can know that the turn is over
-        await _write(response, last)
+        for piece in answer.pieces:
+            if piece.after >= SHORTEST_PAUSE:
+                await asyncio.sleep(piece.after)
+            await response.write(piece.encode())
         await _end(visit, answer.ending)
     return response
-
-
-async def _write(response: web.StreamResponse, piece: Piece | Comment) -> None:
-    if piece.after >= SHORTEST_PAUSE:
-        await asyncio.sleep(piece.after)
-    await response.write(piece.encode())
 
 
 async def _end(visit: Visit, ending: Ending) -> None:

@@ -38,12 +38,6 @@ class Visit:
         assert self.caller is not None  # noqa: S101  the door checked the key
         return self.caller.account_id
 
-    def end(self) -> None:
-        """What was left to do when all is said, once."""
-        left, self.at_the_end = self.at_the_end, None
-        if left is not None:
-            left()
-
     def let_come(self) -> None:
         """Tell a client that waits for leave to send its body that it may."""
         if self.request.headers.get("Expect", "").lower() == "100-continue" and self.request.transport:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from rivya_async.sandbox import Fault
 from rivya_async.sandbox.answer import Answer
+from rivya_async.sandbox.chat_desk import THINKING_TIME
 from rivya_async.sandbox.chat_text import reply_to, tokens
 from rivya_async.sandbox.event_stream import SHAPES, Comment, Piece, Pieces, encode, first_events
 from rivya_async.sandbox.fault import alter
@@ -301,7 +302,10 @@ async def test_while_the_first_turn_is_on_its_key_is_taken(stream: bool) -> None
         await until(lambda: on.sandbox.received.purchases == 1)
         assert (await ask(on, stream=stream, idempotency_key="order-1")).code == "idempotency_conflict"
         raw = (await first).raw
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         assert (await ask(on, stream=stream, idempotency_key="order-1")).raw == raw
+        assert loop.time() - began < THINKING_TIME / 5.0  # a replay is at once
 
 
 async def test_a_turn_that_nobody_reads_to_its_end_is_taken_all_the_same() -> None:

@@ -503,6 +503,17 @@ async def test_closing_the_session_cuts_its_streams(sandbox: Sandbox) -> None:
     await until(lambda: not sandbox.received.in_flight)
 
 
+async def test_closing_the_session_turns_away_who_waits_behind_a_stream_that_nobody_reads(sandbox: Sandbox) -> None:
+    session = opened(sandbox, max_connections=1)
+    async with session.chat.completions.stream(MODEL, ASKED):
+        waiting = asyncio.create_task(read(session))
+        await asyncio.sleep(0.01)
+        await session.aclose()
+        with pytest.raises(NotSent, match="session was closed"):
+            await waiting
+    assert sandbox.received.count(STREAM) == 1
+
+
 async def test_closing_the_session_ends_the_pauses_of_a_stream_that_is_not_open_yet(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=STREAM, status=503, retry_after=30)
     session = opened(sandbox, retry=None)
