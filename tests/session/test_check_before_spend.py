@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,6 +95,19 @@ async def test_every_way_to_buy_can_check(sandbox: Sandbox, session: RivyaSessio
     assert isinstance(outcomes[1].error, ValidationFailed)
     assert sandbox.received.count(SUBMIT) == 1
     assert sandbox.received.count(MODELS) == 1
+
+
+async def test_nothing_is_uploaded_for_a_job_that_does_not_pass(
+    sandbox: Sandbox, session: RivyaSession, tmp_path: Path
+) -> None:
+    pictures = [tmp_path / "1.png", tmp_path / "2.png"]
+    for number, picture in enumerate(pictures):
+        picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes([number]) * 100)
+    with pytest.raises(ValidationFailed, match="at most 1 reference, not 2"):
+        await session.submit("qwen-image", "A kite", references=pictures, check=True)
+    assert sandbox.received.count() == sandbox.received.count(MODELS) == 1
+    await session.submit("qwen-image", "A kite", references=pictures[:1], check=True)
+    assert sandbox.received.purchases == 1
 
 
 async def test_an_unknown_model_names_the_nearest(sandbox: Sandbox, session: RivyaSession) -> None:
