@@ -1,13 +1,13 @@
 """All benchmarks, one report: `python -m benchmarks [--quick] [--n 100 1000] [--uvloop]`.
 
-`waiting`, `layers`, `imports` or `schedule` before the options is one of them alone.
+`waiting`, `layers`, `imports`, `schedule`, `held` or `budget` before the options is one of them alone.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from . import import_time, layers, schedule, waiting
+from . import budget, held, import_time, layers, schedule, waiting
 from .report import machine_line
 
 REPORTS = {
@@ -15,6 +15,8 @@ REPORTS = {
     "layers": lambda options: layers.measured_report(quick=options.quick, loop=waiting.loop_name(options)),
     "imports": lambda options: import_time.measured_report(quick=options.quick),
     "schedule": schedule.measured_report,
+    "held": held.measured_report,
+    "budget": budget.measured_report,
 }
 
 

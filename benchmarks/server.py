@@ -1,7 +1,7 @@
 """A local service that costs next to nothing, so that it is never the bottleneck: two routes of raw HTTP/1.1.
 
 A job ends at its k-th poll, so every contender sends the same requests; what arrives is counted, so that no contender's
-figures need to be believed. `GET /begin?polls=3` forgets everything and sets k, `GET /tally` tells the counts.
+figures need to be believed. `GET /begin?jobs=0&polls=3` forgets everything and sets k, `GET /tally` tells the counts.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ RECORD: Final = (
     b'"created_at":"%b","updated_at":"%b","result":%b,"error":null}'
 )
 RESULT: Final = b'{"primary_url":"https://cdn.example/%b/1.png","urls":["https://cdn.example/%b/1.png"]}'
+BEGIN: Final = re.compile(rb"/begin\?jobs=(\d+)&polls=(\d+)$")
 CONTENT_LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
@@ -56,11 +57,13 @@ class Service:
         self._jobs: dict[bytes, Job] = {}
         self.tally = Tally()
 
-    def begin(self, polls_per_job: int) -> None:
-        """Forget everything."""
+    def begin(self, jobs: int, polls_per_job: int) -> None:
+        """Forget everything; so many jobs are there from the beginning."""
         self._polls_per_job = polls_per_job
         self._jobs.clear()
         self.tally = Tally()
+        for _ in range(jobs):
+            self.submit()
 
     def submit(self) -> bytes:
         """A new job's first record."""
@@ -124,8 +127,8 @@ class Connection(asyncio.Protocol):
     def _body(self, method: bytes, target: bytes) -> bytes | None:
         if target.startswith(b"/api/v1/generations"):
             return self._service.submit() if method == b"POST" else self._service.poll(target[20:])
-        if target.startswith(b"/begin?polls="):
-            self._service.begin(int(target.rpartition(b"=")[2]))
+        if begin := BEGIN.match(target):
+            self._service.begin(*map(int, begin.groups()))
             return b"{}"
         if target == b"/tally":
             return json.dumps(attrs.asdict(self._service.tally)).encode()

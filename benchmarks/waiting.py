@@ -98,9 +98,9 @@ class Server:
         self.url = url
         self._host, self._port = url.removeprefix("http://").split(":")
 
-    async def begin(self, polls: int) -> None:
-        """Forget all counts."""
-        await self._get(f"/begin?polls={polls}")
+    async def begin(self, polls: int, jobs: int = 0) -> None:
+        """Forget all counts; so many jobs are there from the beginning."""
+        await self._get(f"/begin?jobs={jobs}&polls={polls}")
 
     async def tally(self) -> dict[str, int]:
         """What has arrived."""
@@ -120,9 +120,9 @@ class Server:
 @asynccontextmanager
 async def serving() -> AsyncIterator[Server]:
     """The server in a process of its own."""
-    process = await _python("benchmarks.server")
+    process = await python("benchmarks.server")
     try:
-        yield Server(await _line(process))
+        yield Server(await read_line(process))
     finally:
         if process.stdin is not None:
             process.stdin.close()
@@ -131,14 +131,14 @@ async def serving() -> AsyncIterator[Server]:
 
 async def run_once(server: Server, contender: str, load: Load, loop: str) -> Measure:
     """One contender in a fresh process."""
-    process = await _python("benchmarks.one_run", contender, server.url, json.dumps(attrs.asdict(load)), loop)
+    process = await python("benchmarks.one_run", contender, server.url, json.dumps(attrs.asdict(load)), loop)
     try:
-        await _line(process)
+        await read_line(process)
         await server.begin(load.polls)
         if process.stdin is not None:
             process.stdin.write(b"go\n")
         waiting_kib = None if contender == YARDSTICK else await _while_all_wait(server, process.pid, load)
-        told = json.loads(await _line(process))
+        told = json.loads(await read_line(process))
     finally:
         if process.returncode is None and process.stdin is not None:
             process.stdin.close()
@@ -170,12 +170,14 @@ async def _while_all_wait(server: Server, pid: int, load: Load) -> int | None:
     return None if (await server.tally())["polls"] else kib
 
 
-async def _python(module: str, *arguments: str) -> asyncio.subprocess.Process:
+async def python(module: str, *arguments: str) -> asyncio.subprocess.Process:
+    """A module in a process of its own, with pipes to its standard input and output."""
     pipe = asyncio.subprocess.PIPE
     return await asyncio.create_subprocess_exec(sys.executable, "-m", module, *arguments, stdin=pipe, stdout=pipe)
 
 
-async def _line(process: asyncio.subprocess.Process) -> str:
+async def read_line(process: asyncio.subprocess.Process) -> str:
+    """The next line that it prints."""
     line = await process.stdout.readline() if process.stdout is not None else b""
     if not line:
         raise RuntimeError("a process of the benchmark has ended early; what it said stands above")

@@ -194,6 +194,8 @@ def _sandbox(commands: Any) -> None:
     parser.add_argument("--speed", metavar="X", type=float, help="how many times faster than life jobs run")
     parser.add_argument("--seed", metavar="N", type=int, help="what keys, ids, durations and pictures follow from")
     parser.add_argument("--credits", metavar="N", type=int, help="credits of the account")
+    parser.add_argument("--rate-limit", metavar="N", type=_count, help="requests per key and window (default: any)")
+    parser.add_argument("--rate-window", metavar="S", type=_seconds, help="length of a window (default: 60)")
 
 
 def _add_output(parser: Parser) -> None:

@@ -25,6 +25,8 @@ async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
         speed=arguments.speed,
         seed=arguments.seed,
         credits=arguments.credits,
+        rate_limit=arguments.rate_limit,
+        rate_window=arguments.rate_window,
     )
     async with sandbox:
         output.result(

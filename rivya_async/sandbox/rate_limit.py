@@ -1,4 +1,4 @@
-"""The sandbox's rate limit: a fixed window of a minute per API key. Assumed, and off by default. Pure."""
+"""The sandbox's rate limit: a fixed window per API key. Assumed, and off by default. Pure."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from typing import Final
 from .refused import Refused
 
 WINDOW: Final = 60.0
-"""Seconds."""
+"""Seconds, unless asked otherwise."""
 
 
 class RateLimit:
-    """At most `limit` requests per key in a window; None is no limit."""
+    """At most `limit` requests per key in a window of so many seconds; None is no limit."""
 
-    def __init__(self, limit: int | None) -> None:
+    def __init__(self, limit: int | None, window: float = WINDOW) -> None:
         if limit is not None and limit < 1:
-            raise ValueError(f"rate_limit is at least 1 request per minute, or None, not {limit!r}")
+            raise ValueError(f"rate_limit is at least 1 request per window, or None, not {limit!r}")
+        if not 0.0 < window < math.inf:
+            raise ValueError(f"rate_window is a number of seconds above 0, not {window!r}")
         self._limit = limit
+        self._length = window
         self._window = -math.inf
         self._counts: dict[str, int] = {}
 
@@ -25,15 +28,15 @@ class RateLimit:
         """Count one request; raises `Refused` (rate_limited, with Retry-After) when the window is full."""
         if self._limit is None:
             return
-        window = now // WINDOW
+        window = now // self._length
         if window != self._window:
             self._window = window
             self._counts.clear()
         self._counts[secret] = self._counts.get(secret, 0) + 1
         if self._counts[secret] > self._limit:
-            wait = max(1, math.ceil((window + 1) * WINDOW - now))
+            wait = max(1, math.ceil((window + 1) * self._length - now))
             raise Refused(
                 "rate_limited",
-                f"At most {self._limit} requests per minute: wait {wait} s.",
+                f"At most {self._limit} requests per {self._length:g} s: wait {wait} s.",
                 headers={"Retry-After": str(wait)},
             )

@@ -14,7 +14,7 @@ from .app import ROUTES, Api
 from .door import Door
 from .faults import Faults
 from .keys import ALL_SCOPES
-from .rate_limit import RateLimit
+from .rate_limit import WINDOW, RateLimit
 from .received import Received
 from .world import World
 
@@ -38,7 +38,7 @@ class Sandbox:
     - `credits`: what the main account holds at the start.
     - `failure_rate`: the probability, from 0 to 1, that a job ends as failed. A job whose prompt contains "[fail]"
       always does.
-    - `rate_limit`: requests per minute and key; None is no limit.
+    - `rate_limit`: requests per key in a window of `rate_window` seconds; None is no limit.
     - `api_key`: the main key; made from the seed if not given.
     - `clock`: gives the sandbox's time in epoch seconds; tests hand in their own.
 
@@ -60,6 +60,7 @@ class Sandbox:
         credits: int = 1_000_000,  # noqa: A002  the API's own word
         failure_rate: float = 0.0,
         rate_limit: int | None = None,
+        rate_window: float = WINDOW,
         api_key: str | None = None,
         clock: Callable[[], float] = time.time,  # noqa: TID251  the other side's clock, not the client's
     ) -> None:
@@ -72,7 +73,7 @@ class Sandbox:
         self._account = self.world.open_account(credits)
         self.api_key = self.world.add_key(self._account, secret=api_key).secret
         self._api = Api(self.world, self.received)
-        self._door = Door(self._api, self.faults, RateLimit(rate_limit), clock)
+        self._door = Door(self._api, self.faults, RateLimit(rate_limit, rate_window), clock)
         self._runner: web.ServerRunner | None = None
 
     @property

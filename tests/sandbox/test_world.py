@@ -311,6 +311,18 @@ def test_no_limit_and_a_senseless_one() -> None:
         limit.check("a", START)
     with pytest.raises(ValueError, match="rate_limit"):
         RateLimit(0)
+    for window in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="rate_window"):
+            RateLimit(1, window)
+
+
+def test_a_window_of_any_length() -> None:
+    limit = RateLimit(1, 0.5)
+    limit.check("a", START + 0.1)
+    with pytest.raises(Refused) as caught:
+        limit.check("a", START + 0.4)
+    assert caught.value.headers == {"Retry-After": "1"}
+    limit.check("a", START + 0.5)
 
 
 @pytest.mark.parametrize(
