@@ -1,6 +1,7 @@
 """All benchmarks, one report: `python -m benchmarks [--quick] [--n 100 1000] [--uvloop]`.
 
-`waiting`, `layers`, `imports`, `schedule`, `held` or `budget` before the options is one of them alone.
+`waiting`, `layers`, `imports`, `schedule`, `held` or `budget` before the options is one of them alone; `peers` runs
+only so.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 
 from . import budget, held, import_time, layers, schedule, waiting
+from .peers import side_by_side
 from .report import machine_line
 
 REPORTS = {
@@ -18,18 +20,22 @@ REPORTS = {
     "held": held.measured_report,
     "budget": budget.measured_report,
 }
+ONLY_WHEN_NAMED = {
+    "peers": side_by_side.measured_report,  # downloads other SDKs
+}
 
 
 def main() -> None:
     """Measure everything, or one thing, and print it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Every benchmark, in one report.")
-    parser.add_argument("only", nargs="?", choices=REPORTS, help="one of them alone")
+    parser.add_argument("only", nargs="?", choices=[*REPORTS, *ONLY_WHEN_NAMED], help="one of them alone")
     waiting.add_arguments(parser)
     schedule.add_arguments(parser)
+    side_by_side.add_arguments(parser)
     options = parser.parse_args()
     print(machine_line(), flush=True)
     for name in [options.only] if options.only else REPORTS:
-        print(f"\n{REPORTS[name](options)}", flush=True)
+        print(f"\n{(REPORTS | ONLY_WHEN_NAMED)[name](options)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The yardstick: aiohttp and JSON, requests back to back, nothing that waits. It polls at once, whatever the interval."""
+"""The yardstick: aiohttp and JSON, requests back to back, nothing that waits: it has no interval."""
 
 from __future__ import annotations
 

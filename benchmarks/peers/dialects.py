@@ -1,7 +1,7 @@
 """What each service says, in the smallest shape that its SDK accepts: reconstructed from the SDKs' own types.
 
-`TASK` stands for the id of a job and `URL` for the server's address over TLS. A service of our making, not theirs: their real
-answers are longer.
+`TASK` stands for the id of a job and `URL` for the server's address over TLS. Services of our making, not theirs:
+their real answers are longer.
 """
 
 from __future__ import annotations

@@ -50,8 +50,9 @@ class Environment:
 
     def versions(self) -> str:
         """What is measured, as installed."""
-        code = "import sys; from importlib.metadata import version; print(*(f'{n} {version(n)}' for n in sys.argv[1:]), sep=', ')"
-        return self._run("-c", code, *MEASURED).strip()
+        listed = (line.split("==") for line in self._run("-m", "pip", "freeze", "--quiet").splitlines())
+        installed = {line[0].replace("_", "-"): line[1] for line in listed if len(line) == 2}
+        return ", ".join(f"{name} {installed[name]}" for name in MEASURED)
 
     def make(self) -> None:
         """Download and install; a folder that is whole has a certificate."""

@@ -164,9 +164,7 @@ async def running(environment: Environment) -> AsyncIterator[Runner]:
         await _farewell(process)
 
 
-async def _watched(
-    process: asyncio.subprocess.Process, server: Server, work: Work
-) -> tuple[Told | None, int | None]:
+async def _watched(process: asyncio.subprocess.Process, server: Server, work: Work) -> tuple[Told | None, int | None]:
     """What a client told in time, and its memory when last seen with all jobs open and none ended."""
     open_kib = None
     line = asyncio.ensure_future(_line(process))
