@@ -61,8 +61,7 @@ class Environment:
         progress("making the environment of the peers: a minute or two")
         shutil.rmtree(self.folder, ignore_errors=True)
         venv.create(self.folder, with_pip=True)
-        ours = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
-        self._run("-m", "pip", "install", "--quiet", "-r", str(REQUIREMENTS), *ours)
+        self._run("-m", "pip", "install", "--quiet", "-r", str(REQUIREMENTS), *_our_own_requirements())
         self._run("-m", "benchmarks.peers.certificate", str(self.certificate), str(self.key))
 
     def _run(self, *arguments: str) -> str:
@@ -77,5 +76,10 @@ class Environment:
 def environment() -> Environment:
     """The environment for these requirements and this Python."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    wanted = sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()[:12]
-    return Environment(cache / "rivya-async-benchmarks" / f"peers-{wanted}")
+    wanted = "\n".join([REQUIREMENTS.read_text("utf-8"), *_our_own_requirements(), sys.version])
+    return Environment(cache / "rivya-async-benchmarks" / f"peers-{sha256(wanted.encode()).hexdigest()[:12]}")
+
+
+def _our_own_requirements() -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return [str(requirement) for requirement in project["dependencies"]]
