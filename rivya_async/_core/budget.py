@@ -103,7 +103,10 @@ class Budget:
 
     def _rate(self, now: float) -> tuple[float, float]:
         """Requests per second, and how many at once."""
-        learned = min(self._learned.at(now), self._breaker.rate(now))
-        if self._limit is not None and self._limit.per_second <= learned:
+        rate = min(self._learned.at(now), self._breaker.rate(now))
+        burst = max(1.0, rate * BURST_TIME)
+        if self._limit is None:
+            return rate, burst
+        if self._limit.per_second <= rate:
             return self._limit.per_second, self._limit.burst
-        return learned, max(1.0, learned * BURST_TIME)
+        return rate, min(burst, self._limit.burst)

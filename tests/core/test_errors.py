@@ -32,6 +32,7 @@ from rivya_async._core.errors import (
     ValidationFailed,
     WaitError,
     answered_class,
+    copied,
 )
 from rivya_async._core.problem import Problem
 from rivya_async._core.records import Generation
@@ -227,3 +228,17 @@ def test_a_known_code_decides_whatever_the_status(
 )
 def test_without_a_known_code_the_status_decides(code: str | None, status: int, kind: type[Answered]) -> None:
     assert answered_class(status, code) is kind
+
+
+def test_a_copy_is_the_same_error_with_notes_of_its_own() -> None:
+    error = RateLimited("slow down", status=429, retry_after=1.5, request_id="req_1")
+    plain = copied(error)
+    assert not hasattr(plain, "__notes__")
+    error.add_note("while waiting for task_1")
+    own = copied(error)
+    own.add_note("and more")
+    assert (type(own), own.args, vars(own) | {"__notes__": None}) == (
+        type(error), error.args, vars(error) | {"__notes__": None},
+    )  # fmt: skip
+    assert error.__notes__ == ["while waiting for task_1"]
+    assert own.__notes__ == ["while waiting for task_1", "and more"]

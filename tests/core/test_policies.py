@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from rivya_async._core.errors import ConfigurationError
-from rivya_async._core.policies import PollPolicy, RetryPolicy, Timeouts, checked_policy, checked_timeout
+from rivya_async._core.policies import PollPolicy, RateLimit, RetryPolicy, Timeouts, checked_policy, checked_timeout
 
 POLICIES: tuple[type[Any], ...] = (RetryPolicy, PollPolicy, Timeouts)
 
@@ -150,3 +150,28 @@ def test_a_policy_left_out_is_the_default_one() -> None:
 def test_what_is_no_policy_is_refused_by_the_argument_it_was_given_as(policy: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"^poll must be PollPolicy\(\.\.\.\), not "):
         checked_policy("poll", policy, PollPolicy())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "burst"), [((100,), 10.0), ((5,), 1.0), ((0.1,), 1.0), ((50, 50), 50), ((50, 2.5), 2.5)]
+)
+def test_a_rate_limit_allows_a_tenth_of_a_second_at_once_if_it_does_not_say(
+    arguments: tuple[float, ...], burst: float
+) -> None:
+    limit = RateLimit(*arguments)
+    assert (limit.per_second, limit.burst) == (arguments[0], burst)
+    assert pickle.loads(pickle.dumps(limit)) == limit
+    assert hash(limit) == hash(RateLimit(*arguments))
+
+
+@pytest.mark.parametrize("value", [*NONSENSE, 0], ids=shown)
+def test_a_rate_limit_that_makes_no_sense_is_refused(value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^RateLimit\.per_second must be "):
+        RateLimit(value)
+    with pytest.raises(ConfigurationError, match=r"^RateLimit\.burst must be "):
+        RateLimit(10, value)
+
+
+def test_no_more_than_none_at_once_is_no_rate() -> None:
+    with pytest.raises(ConfigurationError, match=r"^RateLimit\.burst must be at least 1, not 0\.5"):
+        RateLimit(10, 0.5)

@@ -38,9 +38,11 @@ from rivya_async._core.retry import (
     Stop,
     decide,
     delay_before,
+    is_outage,
     is_transient,
     leaves_doubt,
     retry_after_of,
+    slow_delay,
 )
 
 POLICY = RetryPolicy()
@@ -322,3 +324,51 @@ def test_after_which_failures_the_service_may_have_acted(error: RivyaError, doub
 )
 def test_only_answers_carry_a_wish(error: RivyaError, wish: float | None) -> None:
     assert retry_after_of(error) == wish
+
+
+# --- what the session's budget asks -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("u", [0.0, 0.3, 0.999])
+def test_a_slow_retry_comes_after_half_the_cap_to_the_cap(u: float) -> None:
+    assert POLICY.cap / 2 <= slow_delay(POLICY, u) <= POLICY.cap
+    assert slow_delay(POLICY, u) == POLICY.cap * (1 + u) / 2
+
+
+@pytest.mark.parametrize("retry_after", [None, 1.0, 25.0])
+def test_without_haste_a_retry_comes_at_the_slowest_pace_and_never_sooner_than_the_service_wishes(
+    retry_after: float | None,
+) -> None:
+    error = answer(503, retry_after=retry_after)
+    hasty = decide(POLICY, error, Attempts(1), repeatable=True, u=0.5)
+    slow = decide(POLICY, error, Attempts(1), repeatable=True, u=0.5, in_haste=False)
+    assert hasty == Again(0.25 if retry_after is None else retry_after)
+    assert slow == Again(max(22.5, retry_after or 0.0))
+
+
+def test_a_slow_retry_that_comes_too_late_is_none() -> None:
+    attempts = Attempts(2, elapsed=100.0)
+    assert isinstance(decide(POLICY, answer(503), attempts, repeatable=True, u=0.5), Again)
+    assert isinstance(decide(POLICY, answer(503), attempts, repeatable=True, u=0.5, in_haste=False), Stop)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_down"),
+    [
+        (NotSent("refused"), True),
+        (OutcomeUnknown("dropped"), True),
+        (answer(500), True),
+        (answer(502), True),
+        (answer(503, "public_api_disabled"), True),
+        (answer(599), True),
+        (answer(200, "internal_error"), True),
+        (answer(408), False),
+        (answer(429), False),
+        (answer(404), False),
+        (answer(401), False),
+        (DecodeError("a page"), False),
+        (ConfigurationError("no key"), False),
+    ],
+)
+def test_no_answer_or_a_fault_of_the_servers_own_may_be_an_outage(error: RivyaError, is_down: bool) -> None:
+    assert is_outage(error) is is_down

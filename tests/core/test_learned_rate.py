@@ -1,0 +1,149 @@
+"""What 429s teach: the first estimate by any window, falls by a share, climbs that end below the limit."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rivya_async._core.learned_rate import CLIMB_TIME, FALL, GUESS, GUESS_FALL, LEAST, MEMORY, LearnedRate
+
+
+def test_without_a_refusal_there_is_no_limit() -> None:
+    learned = LearnedRate()
+    learned.grant(0.0)
+    assert learned.at(1e6) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("granted", "window", "at", "limit"),
+    [
+        (100, 1.0, 0.1, 100.0),
+        (100, 1.0, 0.9, 100.0),
+        (600, 60.0, 5.0, 10.0),
+        (600, 60.0, 55.0, 10.0),
+        (60, 60.0, 0.5, 1.0),
+        (60, 60.0, 59.0, 1.0),
+    ],
+)
+def test_the_first_estimate_is_what_was_granted_over_the_window(
+    granted: int, window: float, at: float, limit: float
+) -> None:
+    """The window began with the first request, and its Retry-After ends with it."""
+    learned = LearnedRate()
+    for n in range(granted):
+        learned.grant(at * n / granted)
+    learned.refuse(at, window - at)
+    assert learned.at(window) == pytest.approx(max(limit, LEAST), rel=0.1)
+
+
+@pytest.mark.parametrize("elapsed", [30.0, 300.0])
+def test_a_window_of_a_second_is_found_after_long_traffic_below_it(elapsed: float) -> None:
+    """A quiet past does not make the estimate low: the best explanation counts."""
+    learned, now = LearnedRate(), 0.0
+    while now < elapsed:
+        learned.grant(now)
+        now += 0.2
+    for n in range(100):
+        learned.grant(now + n / 400)
+    learned.refuse(now + 0.25, 0.75)
+    assert learned.at(now + 1.0) == pytest.approx(100.0, rel=0.2)
+
+
+def test_without_a_retry_after_the_first_estimate_is_high_and_refusals_bring_it_down() -> None:
+    learned = LearnedRate()
+    for _ in range(100):
+        learned.grant(0.0)
+    learned.refuse(0.1, 0.25)
+    rates = [learned.at(0.35)]
+    assert 100.0 < rates[0] < 300.0
+    now = 0.35
+    for _ in range(20):
+        learned.grant(now)
+        learned.refuse(now, 0.25)
+        now += 0.25
+        rates.append(learned.at(now))
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 50.0
+
+
+def known(rate: float = 100.0, at: float = 0.0) -> LearnedRate:
+    learned = LearnedRate(rate)
+    learned.grant(at)
+    learned.refuse(at, 1.0)
+    return learned
+
+
+def test_a_refusal_takes_it_down_by_a_share_from_where_it_climbs_to_what_was_refused_and_beyond() -> None:
+    learned = known(100.0)
+    assert learned.at(0.5) == learned.at(1.0) == pytest.approx(100.0 * FALL)
+    assert learned.at(1.0 + CLIMB_TIME) == pytest.approx(100.0)
+    assert learned.at(1.0 + CLIMB_TIME / 2) > 98.0
+    assert learned.at(1.0 + 2 * CLIMB_TIME) == pytest.approx(110.0)
+    climb = [learned.at(1.0 + seconds) for seconds in range(300)]
+    assert climb == sorted(climb)
+
+
+def test_a_second_refusal_falls_from_the_rate_of_its_own_time() -> None:
+    learned = known(100.0)
+    learned.grant(11.0)
+    before = learned.at(11.0)
+    learned.refuse(11.0, 1.0)
+    assert learned.at(12.0) == pytest.approx(before * FALL)
+
+
+def test_a_refusal_before_anything_was_granted_is_a_guess_that_halves_and_doubles() -> None:
+    learned = LearnedRate()
+    learned.refuse(0.0, 1.0)
+    assert learned.at(1.0) == GUESS
+    assert learned.at(3.0) == 4 * GUESS
+    learned.refuse(3.0, 1.0)
+    assert learned.at(4.0) == 4 * GUESS * GUESS_FALL
+
+
+def test_a_guess_ends_with_what_is_granted() -> None:
+    learned = LearnedRate()
+    learned.refuse(0.0, 1.0)
+    learned.grant(3.0)
+    guess = learned.at(4.0)
+    learned.refuse(4.0, 1.0)
+    assert learned.at(5.0) == pytest.approx(guess * FALL)
+    assert learned.at(5.0 + CLIMB_TIME) == pytest.approx(guess)
+
+
+def test_it_never_falls_below_the_least_and_never_grows_beyond_a_float() -> None:
+    learned = LearnedRate()
+    for n in range(200):
+        learned.refuse(float(n), 0.1)
+    assert learned.at(199.1) >= LEAST
+    assert math.isfinite(learned.at(1e12))
+    for n in range(200):
+        learned.grant(float(n))
+        learned.refuse(float(n), 3600.0)
+    assert learned.at(3799.0) == pytest.approx(LEAST)
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    learned = LearnedRate()
+    for n in range(10_000):
+        learned.grant(float(n))
+    assert len(learned._granted) == MEMORY
+
+
+@given(
+    st.sampled_from([math.inf, 5.0, 100.0]),
+    st.lists(st.tuples(st.booleans(), st.floats(0, 100), st.floats(0, 4000)), max_size=60),
+)
+def test_whatever_happens_there_is_a_rate(rate: float, steps: list[tuple[bool, float, float]]) -> None:
+    learned, now = LearnedRate(rate), 0.0
+    for is_grant, gap, wait in steps:
+        now += gap
+        if is_grant:
+            learned.grant(now)
+        else:
+            before = learned.at(now)
+            learned.refuse(now, wait)
+            assert learned.at(now) <= max(before, LEAST + 1e-9) or math.isinf(before)
+        assert learned.at(now) >= LEAST - 1e-9
