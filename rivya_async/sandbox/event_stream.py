@@ -68,11 +68,6 @@ def first_events(pieces: Pieces, count: int | None) -> Pieces:
     return pieces[: events[count]] if count < len(events) else pieces
 
 
-def reshaped(pieces: Pieces, shape: str) -> Pieces:
-    """The same answer in another shape."""
-    return SHAPES[shape](pieces)
-
-
 def _deltas_as(make: Callable[[str], Mapping[str, Any]]) -> Callable[[Pieces], Pieces]:
     def reshape(pieces: Pieces) -> Pieces:
         return tuple(_with_delta(piece, make) for piece in pieces)

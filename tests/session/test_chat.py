@@ -30,6 +30,7 @@ from rivya_async import (
     ValidationFailed,
 )
 from rivya_async.sandbox import Sandbox
+from tests.media_kit import media
 from tests.session.session_kit import ASK, FAST, STREAM, Ears, Seen, opened, peer, raw_server, until
 
 MODEL: Final = "gpt-5-2-chat"
@@ -246,6 +247,18 @@ async def test_a_conversation_belongs_to_one_model_and_one_account(sandbox: Sand
         assert await stranger.chat.sessions.list() == []
         with pytest.raises(NotFound):
             await stranger.chat.sessions.retrieve(first.session_id or "")
+
+
+async def test_an_uploaded_picture_is_attached_by_itself_or_by_its_id(sandbox: Sandbox, session: RivyaSession) -> None:
+    picture = await session.files.upload(media("png"), filename="kite.png")
+    answer = await session.chat.completions.create(MODEL, ASKED, attachments=[picture], check=True)
+    assert "I have looked at the picture" in answer.text
+    assert "the 2 pictures" in await read(session, attachments=[picture.id, picture])
+    assert bodies(sandbox)[-1]["attachments"] == [{"file_id": picture.id}] * 2
+    sound = await session.files.upload(media("wav"), filename="kite.wav")
+    with pytest.raises(ValidationFailed) as raised:
+        await session.chat.completions.create(MODEL, ASKED, attachments=[sound])
+    assert raised.value.code == "chat_attachment_not_supported"
 
 
 # --- the answer as it comes -------------------------------------------------------------------------------------------
