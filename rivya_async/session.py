@@ -26,11 +26,11 @@ from ._engine.hooks import Hooks
 from .resources.chat import Chat
 from .resources.credits import CreditBalance
 from .resources.files import Files
-from .resources.generations import FROM_POLICY, FromPolicy, Generations, OnUpdate, as_request
+from .resources.generations import FROM_POLICY, FromPolicy, Generations, OnUpdate
 from .resources.models import Models
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterable, Coroutine, Iterable, Mapping, Sequence
     from types import TracebackType
 
     import aiohttp
@@ -147,8 +147,9 @@ class RivyaSession:
             engine.transport.abandon()
 
     # --- the main path ------------------------------------------------------------------------------------------------
+    # What delegates is no coroutine of its own: that would be half a kilobyte more per waiting job.
 
-    async def submit(
+    def submit(
         self,
         model: str | GenerationRequest,
         prompt: str | None = None,
@@ -158,7 +159,7 @@ class RivyaSession:
         client_request_id: str | None = None,
         idempotency_key: str | None = None,
         check: bool = False,
-    ) -> Generation:
+    ) -> Coroutine[Any, Any, Generation]:
         """Buy a job and return its first record; a `GenerationRequest` may stand in place of its parts.
 
         An `Idempotency-Key` is always sent: yours, or one minted for this call and kept over every attempt. Every error
@@ -179,7 +180,7 @@ class RivyaSession:
         >>> in_sandbox(buy)
         'queued'
         """
-        return await self.generations.create(
+        return self.generations.create(
             model,
             prompt,
             params=params,
@@ -189,7 +190,7 @@ class RivyaSession:
             check=check,
         )
 
-    async def wait_for(
+    def wait_for(
         self,
         generation_or_task_id: Generation | str,
         *,
@@ -197,7 +198,7 @@ class RivyaSession:
         poll: PollPolicy | None = None,
         on_update: OnUpdate | None = None,
         raise_on_failure: bool = True,
-    ) -> Generation:
+    ) -> Coroutine[Any, Any, Generation]:
         """Wait until a job has ended and return its terminal record.
 
         The task may be of this process or another. `timeout` in seconds: None waits for ever, left out
@@ -218,7 +219,7 @@ class RivyaSession:
         >>> in_sandbox(resume)
         'succeeded'
         """
-        return await self.generations.wait_for(
+        return self.generations.wait_for(
             generation_or_task_id,
             timeout=timeout,
             poll=poll,
@@ -226,7 +227,7 @@ class RivyaSession:
             raise_on_failure=raise_on_failure,
         )
 
-    async def generate(
+    def generate(
         self,
         model: str | GenerationRequest,
         prompt: str | None = None,
@@ -239,7 +240,7 @@ class RivyaSession:
         timeout: float | FromPolicy | None = FROM_POLICY,
         poll: PollPolicy | None = None,
         on_update: OnUpdate | None = None,
-    ) -> Generation:
+    ) -> Coroutine[Any, Any, Generation]:
         """Buy a job and wait for it: `submit`, then `wait_for`, with the arguments and errors of both.
 
         `timeout` in seconds bounds both; a purchase on its way is not cut. `on_update` hears of the first record too.
@@ -252,15 +253,18 @@ class RivyaSession:
         >>> in_sandbox(batch)
         ['succeeded', 'succeeded']
         """
-        job = as_request(
+        return self.generations.generate(
             model,
             prompt,
             params=params,
             references=references,
             client_request_id=client_request_id,
             idempotency_key=idempotency_key,
+            check=check,
+            timeout=timeout,
+            poll=poll,
+            on_update=on_update,
         )
-        return await self.generations.generate(job, check=check, timeout=timeout, poll=poll, on_update=on_update)
 
     def watch(
         self,

@@ -106,14 +106,28 @@ class Generations:
 
     async def generate(
         self,
-        job: GenerationRequest,
+        model: str | GenerationRequest,
+        prompt: str | None = None,
         *,
+        params: Mapping[str, Any] | None = None,
+        references: Sequence[Reference] = (),
+        client_request_id: str | None = None,
+        idempotency_key: str | None = None,
         check: bool = False,
         timeout: float | FromPolicy | None = FROM_POLICY,
         poll: PollPolicy | None = None,
         on_update: OnUpdate | None = None,
     ) -> Generation:
         """Buy a job and wait for it; see `RivyaSession.generate`."""
+        job = as_request(
+            model,
+            prompt,
+            params=params,
+            references=references,
+            client_request_id=client_request_id,
+            idempotency_key=idempotency_key,
+        )
+        del model, prompt, params, references, idempotency_key  # ten thousand waits need not hold what was sent
         with Carrying(job.idempotency_key):
             policy = checked_policy("poll", poll, self._poll)
             _check_listener(on_update)
@@ -122,6 +136,7 @@ class Generations:
         key = _key_of(job, engine)
         with Carrying(key):
             bought = await self._buy(engine, job, key, check=check, deadline=deadline)
+            del job
             try:
                 if on_update is not None and not bought.is_terminal:
                     await _tell(on_update, bought)
