@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 USER_AGENT: Final = "rivya-async/0.1.0"
+JSON: Final = "application/json"
 
 
 @attrs.frozen
@@ -23,7 +24,7 @@ class Request:
     body: bytes | None = attrs.field(default=None, repr=False)
     idempotency_key: str | None = None
     needs_api_key: bool = True
-    accept: str = "application/json"
+    accept: str = JSON
     is_slow: bool = False
     """Whether the service may work for long before it says anything."""
 
@@ -39,14 +40,27 @@ class Request:
 
     def headers(self, api_key: str | None) -> dict[str, str]:
         """The headers to send, with the API key if this request needs one."""
-        headers = {"Accept": self.accept, "User-Agent": USER_AGENT}
-        if self.needs_api_key and api_key is not None:
-            headers["Authorization"] = f"Bearer {api_key}"
+        return common_headers(api_key if self.needs_api_key else None) | (self.own_headers or {})
+
+    @property
+    def own_headers(self) -> dict[str, str] | None:
+        """The headers in which it differs from others that need an API key; None for a mere read."""
+        if self.body is None and self.idempotency_key is None and self.accept == JSON:
+            return None
+        headers = {} if self.accept == JSON else {"Accept": self.accept}
         if self.body is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = JSON
         if self.idempotency_key is not None:
             headers["Idempotency-Key"] = self.idempotency_key
         return headers
+
+
+def common_headers(api_key: str | None) -> dict[str, str]:
+    """What every request says, with the API key if there is one."""
+    headers = {"Accept": JSON, "User-Agent": USER_AGENT}
+    if api_key is not None:
+        headers["Authorization"] = f"Bearer {api_key}"
+    return headers
 
 
 @attrs.frozen

@@ -153,7 +153,8 @@ class Timeouts:
 
     `connect`: until the connection stands. `read`: between two pieces of an answer. `total`: one whole attempt.
     `upload`, `download`: one whole transfer. `chat`: one whole answer of a model that is not streamed, in place of
-    `read` and `total`, since nothing comes before it is finished. A stream has no total, only `read`.
+    `read` and `total`, since nothing comes before it is finished. A stream has no total, only `read`. What takes too
+    long is cut up to a twentieth of the shortest of them later, a second at most.
 
     >>> Timeouts(read=10).total
     60.0

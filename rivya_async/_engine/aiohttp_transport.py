@@ -1,4 +1,4 @@
-"""The transport over aiohttp: the one client-side file that imports it, and the table that sorts its exceptions."""
+"""The transport over aiohttp, and the table that sorts its exceptions."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from yarl import URL
 
 from .._core import assumed
 from .._core.errors import ConfigurationError, DecodeError, NotSent, OutcomeUnknown, RivyaError
-from .._core.message import Form, Request, Response
+from .._core.message import Form, Request, Response, common_headers
+from .aiohttp_channels import SEND_ONCE, Dropped, LeanChannel, PlainChannel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
     from contextlib import AbstractAsyncContextManager
 
-    from aiohttp import ClientHandlerType
-
     from .._core.policies import Timeouts
     from .._core.settings import Settings
+    from .watchdog import Attempt
 
 CHUNK_BYTES: Final = 256 * 1024
 
@@ -55,16 +55,14 @@ class AiohttpTransport:
         self._prefix = self._origin.raw_path.rstrip("/")
         if http is not None and not isinstance(http, aiohttp.ClientSession):
             raise ConfigurationError(f"http must be an aiohttp.ClientSession, not {type(http).__name__}")
-        self._owns_http = http is None
         self._fetching: set[aiohttp.ClientResponse] = set()
-        self._http = http or aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),  # the gate bounds what is in flight
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
-        self._send_timeout = aiohttp.ClientTimeout(
-            total=timeouts.total, sock_connect=timeouts.connect, sock_read=timeouts.read
-        )
-        self._slow_timeout = aiohttp.ClientTimeout(total=timeouts.chat, sock_connect=timeouts.connect)
+        self._lean: LeanChannel | None = None
+        if http is None:
+            connector = aiohttp.TCPConnector(limit=0)  # the gate bounds what is in flight
+            http = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+            self._lean = LeanChannel(connector, self._origin, timeouts, common_headers(settings.api_key))
+        self._http = http
+        self._plain = PlainChannel(http, timeouts, settings.api_key)
         self._stream_timeout = aiohttp.ClientTimeout(sock_connect=timeouts.connect, sock_read=timeouts.read)
         self._upload_timeout = aiohttp.ClientTimeout(
             total=timeouts.upload, sock_connect=timeouts.connect, sock_read=timeouts.read
@@ -82,23 +80,15 @@ class AiohttpTransport:
     async def send(self, request: Request) -> Response:
         """Send it once and read the answer to its end."""
         self._check_open()
+        channel = self._lean if self._lean is not None and request.needs_api_key else self._plain
         url = self._origin.with_path(self._prefix + request.path, encoded=True)
         try:
-            async with self._http.request(
-                request.method,
-                url,
-                data=request.body,
-                headers=request.headers(self._settings.api_key),
-                timeout=self._slow_timeout if request.is_slow else self._send_timeout,
-                allow_redirects=False,
-                raise_for_status=False,  # whatever the habits of a session that was handed in
-                auto_decompress=True,
-                middlewares=SEND_ONCE,
-            ) as response:
-                return Response(response.status, response.headers, await _read(response))
+            with channel.attempt(request) as attempt:
+                response = await channel.ask(request, url)
+                return Response(response.status, response.headers, await _read(response, attempt))
         except FOREIGN as error:
             failure = sorted_failure(error, url)
-        except _Dropped as dropped:
+        except Dropped as dropped:
             failure = sorted_failure(dropped.error, url)
         except asyncio.CancelledError as cancelled:
             raise cancelled.with_traceback(None)  # noqa: B904 - it is the same; aiohttp's frames hold the key
@@ -157,7 +147,7 @@ class AiohttpTransport:
                 return Response(response.status, response.headers, await _read(response))
         except FOREIGN as error:
             failure = sorted_failure(error, url)
-        except _Dropped as dropped:
+        except Dropped as dropped:
             failure = sorted_failure(dropped.error, url)
         except asyncio.CancelledError as cancelled:
             raise cancelled.with_traceback(None)  # noqa: B904 - as in `send`
@@ -172,7 +162,7 @@ class AiohttpTransport:
             response = await asked
         except FOREIGN as error:
             failure = sorted_failure(error, address)
-        except _Dropped as dropped:
+        except Dropped as dropped:
             failure = sorted_failure(dropped.error, address)
         except asyncio.CancelledError as cancelled:
             raise cancelled.with_traceback(None)  # noqa: B904 - as in `send`
@@ -194,13 +184,14 @@ class AiohttpTransport:
         """Close every connection of our own, and cut what is still being fetched."""
         for response in self._fetching:
             response.close()
-        if self._owns_http:
+        if self._lean is not None:
+            await self._lean.http.close()
             await self._http.close()
 
     def abandon(self) -> None:
         """Let go of our own connections without waiting for them."""
-        if self._owns_http:
-            closing = self._http.close()
+        for http in (self._lean.http, self._http) if self._lean is not None else ():
+            closing = http.close()
             with suppress(StopIteration):
                 closing.send(None)  # up to its first wait: by then every connection is told to close
             closing.close()
@@ -240,27 +231,6 @@ def _unread(content: aiohttp.StreamReader, error: Exception) -> bytes:
         return content.read_nowait()
     finally:
         content.set_exception(error)
-
-
-class _Dropped(Exception):
-    """A lost connection, dressed so that aiohttp does not send the request again behind our back."""
-
-    def __init__(self, error: aiohttp.ClientError) -> None:
-        super().__init__()
-        self.error = error
-
-
-async def _send_once(request: aiohttp.ClientRequest, send: ClientHandlerType) -> aiohttp.ClientResponse:
-    """Hands a lost connection to us: aiohttp would silently repeat a GET that died on a kept-alive connection."""
-    try:
-        return await send(request)
-    except aiohttp.ClientConnectorError:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise _Dropped(error) from None
-
-
-SEND_ONCE: Final = (_send_once,)
 
 
 def sorted_failure(error: Exception, url: URL) -> RivyaError:
@@ -309,14 +279,25 @@ def _multipart(form: Form, file: AsyncIterator[bytes]) -> aiohttp.MultipartWrite
     return body
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """The body, in memory up to a bound; what is compressed or of unknown length is measured as it comes."""
-    length = response.content_length
-    if length is not None and length <= assumed.MAX_RESPONSE_BYTES and "Content-Encoding" not in response.headers:
-        return await response.read()
+async def _read(response: aiohttp.ClientResponse, attempt: Attempt | None = None) -> bytes:
+    """The body, in memory up to a bound."""
+    content = response.content
+    try:
+        if content.is_eof():  # as good as always: it came with the headers. Saves 4 us
+            return content.read_nowait()
+        return await _read_on(content, attempt)
+    finally:
+        if not response.closed:
+            response.close()
+
+
+async def _read_on(content: aiohttp.StreamReader, attempt: Attempt | None) -> bytes:
+    """The body as it comes, measured after each piece."""
     body = bytearray()
-    async for chunk in response.content.iter_chunked(CHUNK_BYTES):
-        body += chunk
+    while piece := await content.readany():
+        if attempt is not None:
+            attempt.heard()
+        body += piece
         if len(body) > assumed.MAX_RESPONSE_BYTES:
             raise DecodeError(
                 f"the answer is longer than {assumed.MAX_RESPONSE_BYTES} bytes and was not read on",

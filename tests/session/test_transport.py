@@ -9,7 +9,8 @@ import importlib
 import inspect
 import pkgutil
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -17,8 +18,21 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from rivya_async import ConfigurationError, NotFound, NotSent, OutcomeUnknown, RivyaError, RivyaSession, Unauthorized
-from rivya_async._engine.aiohttp_transport import FOREIGN, sorted_failure
+from rivya_async import (
+    Answered,
+    ConfigurationError,
+    NotFound,
+    NotSent,
+    OutcomeUnknown,
+    RetryPolicy,
+    RivyaError,
+    RivyaSession,
+    Timeouts,
+    Unauthorized,
+)
+from rivya_async._core.message import Request
+from rivya_async._core.settings import Settings
+from rivya_async._engine.aiohttp_transport import FOREIGN, AiohttpTransport, sorted_failure
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import CREDITS, POLL, SUBMIT, Ears, Seen, opened, peer, raw_server, until
 
@@ -119,11 +133,25 @@ CALLS: dict[str, tuple[str, Callable[[RivyaSession], Any]]] = {
 }
 
 
+@asynccontextmanager
+async def lent(kind: str) -> AsyncIterator[aiohttp.ClientSession | None]:
+    """None for a session of our own, else one to hand in."""
+    if kind == "our own":
+        yield None
+        return
+    async with aiohttp.ClientSession() as http:
+        yield http
+
+
+WHOSE = pytest.mark.parametrize("whose", ["our own", "handed in"])
+
+
+@WHOSE
 @pytest.mark.parametrize("name", CALLS)
-async def test_nothing_is_sent_behind_our_back(sandbox: Sandbox, name: str) -> None:
+async def test_nothing_is_sent_behind_our_back(sandbox: Sandbox, name: str, whose: str) -> None:
     route, call = CALLS[name]
     ears = Ears()
-    async with opened(sandbox, hooks=[ears]) as session:
+    async with lent(whose) as http, opened(sandbox, hooks=[ears], http=http) as session:
         await session.credits.retrieve()  # so that there is a kept-alive connection
         before = sandbox.received.count()
         counted = len(ears.attempts)
@@ -135,8 +163,9 @@ async def test_nothing_is_sent_behind_our_back(sandbox: Sandbox, name: str) -> N
     assert max(sandbox.received.purchases_by_key.values(), default=0) <= 1
 
 
+@WHOSE
 @pytest.mark.parametrize("name", CALLS)
-async def test_a_connection_that_the_server_gave_up_between_two_requests(name: str) -> None:
+async def test_a_connection_that_the_server_gave_up_between_two_requests(name: str, whose: str) -> None:
     """The server closes it just as our request is on its way: it was sent, and nobody will answer."""
     requests: list[bytes] = []
 
@@ -157,7 +186,12 @@ async def test_a_connection_that_the_server_gave_up_between_two_requests(name: s
 
     _, call = CALLS[name]
     ears = Ears()
-    async with raw_server(talk) as url, Sandbox() as sandbox, opened(sandbox, base_url=url, hooks=[ears]) as session:
+    async with (
+        lent(whose) as http,
+        raw_server(talk) as url,
+        Sandbox() as sandbox,
+        opened(sandbox, base_url=url, hooks=[ears], http=http) as session,
+    ):
         await session.credits.retrieve()
         await call(session)
     assert len(requests) == len(ears.attempts) == 3
@@ -173,6 +207,110 @@ async def test_a_connection_closed_while_idle_costs_nothing(sandbox: Sandbox, se
     await session.submit("z-image", "A blue whale")
     assert sandbox.received.purchases == 2
     assert max(sandbox.received.purchases_by_key.values()) == 1
+
+
+# --- time-outs --------------------------------------------------------------------------------------------------------
+
+ONCE = RetryPolicy(max_attempts=1)
+BALANCE = b'{"current_credits": 7}'
+
+
+@asynccontextmanager
+async def dripping(*pauses: float) -> AsyncIterator[str]:
+    """A server that pauses before its headers and before each piece of its answer, then says no more."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        step = -(-len(BALANCE) // (len(pauses) - 1))
+        pieces = [BALANCE[at : at + step] for at in range(0, len(BALANCE), step)]
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BALANCE)
+        for pause, piece in zip(pauses, [head, *pieces], strict=True):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(reader.read(), pause)
+                return  # the client has gone
+            writer.write(piece)
+        await reader.read()
+
+    async with raw_server(talk) as url:
+        yield url
+
+
+@WHOSE
+async def test_an_answer_may_take_long_if_each_piece_is_in_time(sandbox: Sandbox, whose: str) -> None:
+    limits = Timeouts(read=0.4, total=10.0)
+    async with (
+        lent(whose) as http,
+        dripping(0.15, 0.15, 0.15, 0.15) as url,
+        opened(sandbox, base_url=url, http=http, timeouts=limits, retry=ONCE) as session,
+    ):
+        assert (await session.credits.retrieve()).current_credits == 7
+
+
+@WHOSE
+@pytest.mark.parametrize("pauses", [(60.0, 0.0), (0.0, 60.0), (0.0, 0.0, 60.0)], ids=["head", "body", "rest"])
+async def test_an_answer_that_stops_is_cut(sandbox: Sandbox, pauses: tuple[float, ...], whose: str) -> None:
+    limits = Timeouts(read=0.1, total=30.0)
+    async with (
+        lent(whose) as http,
+        dripping(*pauses) as url,
+        opened(sandbox, base_url=url, http=http, timeouts=limits, retry=ONCE) as session,
+        asyncio.timeout(5),
+    ):
+        with pytest.raises(OutcomeUnknown, match="too long"):
+            await session.credits.retrieve()
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body")  # more than the kernel takes in advance
+async def test_a_server_that_reads_slowly_has_not_been_asked_yet(sandbox: Sandbox) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.4)
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(head.partition(b"Content-Length: ")[2].split(b"\r\n")[0]))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    limits = Timeouts(read=0.1, total=30.0)
+    async with raw_server(talk) as url:
+        transport = AiohttpTransport(Settings(sandbox.api_key, url), limits, None)
+        async with contextlib.aclosing(transport):
+            answer = await transport.send(Request("POST", "/api/v1/generations", body=b" " * 20_000_000))
+    assert answer.body == b"{}"
+
+
+async def test_a_name_server_that_does_not_answer_is_a_connection_that_does_not_stand(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def for_ever(*_: Any, **__: Any) -> None:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", for_ever)
+    limits = Timeouts(connect=0.1, read=30.0, total=30.0)
+    async with opened(sandbox, base_url="http://rivya.invalid", timeouts=limits, retry=ONCE) as session:
+        with pytest.raises(NotSent, match="too long"):
+            await session.submit("z-image", "A red kite")
+
+
+@WHOSE
+async def test_an_answer_that_switches_protocols_is_an_answer_and_its_connection_is_closed(
+    sandbox: Sandbox, whose: str
+) -> None:
+    gone = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n")
+        await reader.read()
+        gone.set()
+
+    async with (
+        lent(whose) as http,
+        raw_server(talk) as url,
+        opened(sandbox, base_url=url, http=http) as session,
+        asyncio.timeout(5),
+    ):
+        with pytest.raises(Answered) as caught:
+            await session.credits.retrieve()
+        assert caught.value.status == 101
+        await gone.wait()
 
 
 # --- a session of aiohttp that was handed in ------------------------------------------------------------------------

@@ -1,0 +1,141 @@
+"""How a request is handed to aiohttp: over any session, or over one of our own that does nothing twice."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import aiohttp
+
+from .watchdog import Attempt, Watchdog
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterable
+
+    from aiohttp import ClientHandlerType
+    from multidict import CIMultiDict
+    from yarl import URL
+
+    from .._core.message import Request
+    from .._core.policies import Timeouts
+
+
+class Dropped(Exception):
+    """A lost connection, dressed so that aiohttp does not send the request again behind our back."""
+
+    def __init__(self, error: aiohttp.ClientError) -> None:
+        super().__init__()
+        self.error = error
+
+
+async def _send_once(request: aiohttp.ClientRequest, send: ClientHandlerType) -> aiohttp.ClientResponse:
+    """Hands a lost connection to us: aiohttp would silently repeat a GET that died on a kept-alive connection."""
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise Dropped(error) from None
+
+
+SEND_ONCE: Final = (_send_once,)
+
+
+class Channel(Protocol):
+    """Where requests are handed to aiohttp."""
+
+    def attempt(self, request: Request) -> AbstractContextManager[Attempt | None]:
+        """What bounds the time of one request and its answer."""
+        ...
+
+    def ask(self, request: Request, url: URL) -> Awaitable[aiohttp.ClientResponse]:
+        """Send it and give the answer when its headers are here."""
+        ...
+
+
+class PlainChannel:
+    """Any session of aiohttp's, whatever its habits; it keeps the time itself."""
+
+    def __init__(self, http: aiohttp.ClientSession, timeouts: Timeouts, api_key: str | None) -> None:
+        self._http = http
+        self._api_key = api_key
+        self._timeout = aiohttp.ClientTimeout(
+            total=timeouts.total, sock_connect=timeouts.connect, sock_read=timeouts.read
+        )
+        self._slow_timeout = aiohttp.ClientTimeout(total=timeouts.chat, sock_connect=timeouts.connect)
+
+    def attempt(self, _request: Request) -> AbstractContextManager[None]:
+        """Nothing: see the time-out of `ask`."""
+        return nullcontext()
+
+    def ask(self, request: Request, url: URL) -> Awaitable[aiohttp.ClientResponse]:
+        """Send it and give the answer when its headers are here."""
+        return self._http.request(
+            request.method,
+            url,
+            data=request.body,
+            headers=request.headers(self._api_key),
+            timeout=self._slow_timeout if request.is_slow else self._timeout,
+            allow_redirects=False,
+            raise_for_status=False,
+            auto_decompress=True,
+            middlewares=SEND_ONCE,
+        )
+
+
+class LeanChannel:
+    """A session of our own for one service, which gets the API key with every request: the headers are made once.
+
+    Costs a fifth of bare aiohttp less than a plain channel: 8 us by the headers, 13 us by the watchdog, 3 us without a
+    middleware. An aiohttp that should call what is overridden here by another name would do its own work again.
+    """
+
+    def __init__(
+        self, connector: aiohttp.BaseConnector, origin: URL, timeouts: Timeouts, headers: dict[str, str]
+    ) -> None:
+        self._watchdog = Watchdog(min(timeouts.read, timeouts.total, timeouts.chat))
+        self._patience = self._watchdog.patience(total=timeouts.total, read=timeouts.read)
+        self._slow_patience = self._watchdog.patience(total=timeouts.chat)
+        self.http = aiohttp.ClientSession(
+            connector=connector,
+            connector_owner=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Host": origin.host_port_subcomponent or "", "Accept-Encoding": "gzip, deflate", **headers},
+            timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.connect),
+            request_class=_ReadyRequest,
+            response_class=_watched_by(self._watchdog),
+        )
+
+    def attempt(self, request: Request) -> Attempt:
+        """What bounds the time of one request and its answer."""
+        return Attempt(self._watchdog, self._slow_patience if request.is_slow else self._patience)
+
+    def ask(self, request: Request, url: URL) -> Awaitable[aiohttp.ClientResponse]:
+        """Send it and give the answer when its headers are here."""
+        return self.http.request(
+            request.method, url, data=request.body, headers=request.own_headers, allow_redirects=False
+        )
+
+
+class _ReadyRequest(aiohttp.ClientRequest):
+    """Its headers are complete: the session's, and what the request adds."""
+
+    def update_headers(self, headers: Any) -> None:
+        self.headers: CIMultiDict[str] = headers
+
+    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
+        pass
+
+
+def _watched_by(watchdog: Watchdog) -> type[aiohttp.ClientResponse]:
+    class WatchedResponse(aiohttp.ClientResponse):
+        """Tells that its request is out, and hands a lost connection to us as `SEND_ONCE` does."""
+
+        async def start(self, connection: Any) -> aiohttp.ClientResponse:
+            watchdog.sent(connection.transport)
+            try:
+                return await super().start(connection)
+            except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+                raise Dropped(error) from None
+
+    return WatchedResponse
