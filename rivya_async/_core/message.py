@@ -40,13 +40,11 @@ class Request:
 
     def headers(self, api_key: str | None) -> dict[str, str]:
         """The headers to send, with the API key if this request needs one."""
-        return common_headers(api_key if self.needs_api_key else None) | (self.own_headers or {})
+        return common_headers(api_key if self.needs_api_key else None) | self.own_headers
 
     @property
-    def own_headers(self) -> dict[str, str] | None:
-        """The headers in which it differs from others that need an API key; None for a mere read."""
-        if self.body is None and self.idempotency_key is None and self.accept == JSON:
-            return None
+    def own_headers(self) -> dict[str, str]:
+        """The headers in which it differs from others that need an API key: none for a mere read."""
         headers = {} if self.accept == JSON else {"Accept": self.accept}
         if self.body is not None:
             headers["Content-Type"] = JSON

@@ -108,7 +108,7 @@ def converter() -> Converter:
     convert.register_structure_hook(str, _string)
     convert.register_structure_hook(bool, _boolean)
     convert.register_structure_hook(int, _integer)
-    convert.register_structure_hook(datetime, _instant)
+    convert.register_structure_hook(datetime, lambda value, _kind: instant(value))
     convert.register_structure_hook_func(_is_amount, _amount)
     convert.register_structure_hook_func(_is_mapping, _mapping)
     convert.register_structure_hook_factory(_is_tuple, lambda kind: _tuple_hook(convert, kind))
@@ -189,11 +189,14 @@ def _amount(value: Any, kind: Any) -> Amount | None:
     return number
 
 
-def _instant(value: Any, _kind: Any) -> datetime:
+def instant(value: Any) -> datetime:
+    """An aware UTC datetime; TypeError or ValueError for what is none."""
     text = _string(value, str)
     try:
-        instant = datetime.fromisoformat(text)
-        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+        told = datetime.fromisoformat(text)
+        if told.tzinfo is UTC:
+            return told
+        return told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
     except (ValueError, OverflowError):  # the latter for what leaves the calendar on its way to UTC
         raise ValueError(f"expected an ISO 8601 date, got {text[:40]!r}") from None
 

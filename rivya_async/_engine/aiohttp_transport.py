@@ -283,9 +283,11 @@ async def _read(response: aiohttp.ClientResponse, attempt: Attempt | None = None
     """The body, in memory up to a bound."""
     content = response.content
     try:
-        if content.is_eof():  # as good as always: it came with the headers. Saves 4 us
-            return content.read_nowait()
-        return await _read_on(content, attempt)
+        if not content.is_eof():
+            return await _read_on(content, attempt)
+        body = content.read_nowait()  # as good as always: it came with the headers. Saves 4 us
+        _check_length(body)
+        return body
     finally:
         if not response.closed:
             response.close()
@@ -298,9 +300,12 @@ async def _read_on(content: aiohttp.StreamReader, attempt: Attempt | None) -> by
         if attempt is not None:
             attempt.heard()
         body += piece
-        if len(body) > assumed.MAX_RESPONSE_BYTES:
-            raise DecodeError(
-                f"the answer is longer than {assumed.MAX_RESPONSE_BYTES} bytes and was not read on",
-                reason="too long",
-            )
+        _check_length(body)
     return bytes(body)
+
+
+def _check_length(body: bytes | bytearray) -> None:
+    if len(body) > assumed.MAX_RESPONSE_BYTES:
+        raise DecodeError(
+            f"the answer is longer than {assumed.MAX_RESPONSE_BYTES} bytes and was not read on", reason="too long"
+        )

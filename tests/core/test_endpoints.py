@@ -181,6 +181,24 @@ def test_another_task_than_the_one_asked_for_is_no_answer() -> None:
     assert caught.value.path == "$.id"
 
 
+def test_the_answer_that_was_seen_before_is_not_read_again() -> None:
+    first = endpoints.poll_generation("task_1", None).decode(response(TASK))
+    assert first.generation == Generation("task_1", "queued", "z-image", 1)
+    assert endpoints.poll_generation("task_1", first).decode(response(TASK)) is first
+    ended = endpoints.poll_generation("task_1", first).decode(response(TASK | {"status": "succeeded"}))
+    assert ended.generation.succeeded
+    assert endpoints.poll_generation("task_1", ended).decode(response(TASK)) == first
+
+
+def test_a_poll_is_a_read() -> None:
+    poll, read = endpoints.poll_generation("task 1", None), endpoints.retrieve_generation("task 1")
+    assert poll.request == read.request
+    with pytest.raises(DecodeError, match="when asked for task 1"):
+        poll.decode(response(TASK))
+    with pytest.raises(ConfigurationError, match="not a task id"):
+        endpoints.poll_generation("..", None)
+
+
 def envelope(code: str | None, message: str | None = "Something is wrong.") -> dict[str, Any]:
     return {"error": {"code": code, "message": message, "requestId": "req_7f31c0"}}
 

@@ -1,0 +1,32 @@
+"""The record that is read most, read by hand: an open job in its documented shape. All else is for the converter."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import Any, Final
+
+from . import wire
+from .records import Generation
+
+MEMBERS: Final = (
+    "id", "status", "model", "reserved_credits", "final_credits", "created_at", "updated_at", "result", "error",
+)  # fmt: skip
+
+_members_of = itemgetter(*MEMBERS)
+
+
+def open_generation(value: Any) -> Generation | None:
+    """The job that this JSON value tells of; None where anything is unusual. Saves half of the converter's 17 us."""
+    try:
+        task_id, status, model, reserved, final, created, updated, result, error = _members_of(value)
+        is_usual = (
+            type(task_id) is type(status) is type(model) is type(created) is type(updated) is str
+            and type(reserved) is type(final) is int
+            and result is error is None
+            and len(value) == len(MEMBERS)
+        )
+        if not is_usual:
+            return None
+        return Generation(task_id, status, model, reserved, final, wire.instant(created), wire.instant(updated))
+    except (LookupError, TypeError, ValueError):
+        return None

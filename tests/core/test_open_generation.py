@@ -1,0 +1,84 @@
+"""The short way to a record and the long way agree on everything."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rivya_async._core import wire
+from rivya_async._core.errors import DecodeError
+from rivya_async._core.open_generation import MEMBERS, open_generation
+from rivya_async._core.records import Generation
+
+QUEUED: dict[str, Any] = {
+    "id": "task_ab12",
+    "status": "queued",
+    "model": "z-image",
+    "reserved_credits": 1,
+    "final_credits": 0,
+    "created_at": "2026-05-11T08:00:00.000Z",
+    "updated_at": "2026-05-11T10:00:00.000+02:00",
+    "result": None,
+    "error": None,
+}
+EIGHT = datetime(2026, 5, 11, 8, tzinfo=UTC)
+
+
+def test_an_open_job() -> None:
+    expected = Generation("task_ab12", "queued", "z-image", 1, 0, EIGHT, EIGHT)
+    assert open_generation(QUEUED) == expected == wire.structure(QUEUED, Generation)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"id": 5},
+        {"status": None},
+        {"model": ["m"]},
+        {"reserved_credits": True},
+        {"final_credits": 0.5},
+        {"created_at": None},
+        {"created_at": 1778486400},
+        {"updated_at": "yesterday"},
+        {"updated_at": "0001-01-01T00:00:00+23:59"},
+        {"result": {"primary_url": "https://rivya.ai/f/1.png"}},
+        {"error": {"code": "generation_failed"}},
+        {"mood": "calm"},
+    ],
+    ids=str,
+)
+def test_what_is_unusual_is_left_to_the_converter(members: dict[str, Any]) -> None:
+    assert open_generation(QUEUED | members) is None
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_what_is_not_all_there_is_left_to_the_converter(name: str) -> None:
+    assert open_generation({member: value for member, value in QUEUED.items() if member != name}) is None
+
+
+@pytest.mark.parametrize("value", [None, [], [1] * 9, "queued", 5, {}], ids=str)
+def test_what_is_no_job_is_left_to_the_converter(value: Any) -> None:
+    assert open_generation(value) is None
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
+INSTANTS = st.datetimes(timezones=st.none() | st.timezones()).map(datetime.isoformat)
+ODD = SCALARS | INSTANTS | st.lists(SCALARS, max_size=2) | st.dictionaries(st.text(max_size=3), SCALARS, max_size=2)
+
+
+@given(
+    st.dictionaries(st.sampled_from([*MEMBERS, "mood"]), ODD, max_size=3), st.sets(st.sampled_from(MEMBERS), max_size=1)
+)
+def test_both_ways_lead_to_the_same_record(members: dict[str, Any], missing: set[str]) -> None:
+    value = {name: member for name, member in (QUEUED | members).items() if name not in missing}
+    short = open_generation(value)
+    if short is None:
+        return
+    try:
+        assert short == wire.structure(value, Generation)
+    except DecodeError:
+        pytest.fail("the converter refuses what the short way takes")
