@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import aiohttp
 
+from .aiohttp_failures import Dropped
 from .watchdog import Attempt, Watchdog
 
 if TYPE_CHECKING:
@@ -18,14 +19,6 @@ if TYPE_CHECKING:
 
     from .._core.message import Request
     from .._core.policies import Timeouts
-
-
-class Dropped(Exception):
-    """A lost connection, dressed so that aiohttp does not send the request again behind our back."""
-
-    def __init__(self, error: aiohttp.ClientError) -> None:
-        super().__init__()
-        self.error = error
 
 
 async def _send_once(request: aiohttp.ClientRequest, send: ClientHandlerType) -> aiohttp.ClientResponse:

@@ -1,4 +1,4 @@
-"""The transport over aiohttp, and the table that sorts its exceptions."""
+"""The transport over aiohttp."""
 
 from __future__ import annotations
 
@@ -11,39 +11,22 @@ import aiohttp
 from yarl import URL
 
 from .._core import assumed
-from .._core.errors import ConfigurationError, DecodeError, NotSent, OutcomeUnknown, RivyaError
-from .._core.message import Form, Request, Response, common_headers
-from .aiohttp_channels import SEND_ONCE, Dropped, LeanChannel, PlainChannel
+from .._core.errors import ConfigurationError, DecodeError
+from .._core.message import Request, Response, common_headers
+from .aiohttp_channels import SEND_ONCE, LeanChannel, PlainChannel
+from .aiohttp_failures import FOREIGN, sorted_failure
+from .aiohttp_multipart import multipart
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
     from contextlib import AbstractAsyncContextManager
 
+    from .._core.message import Form
     from .._core.policies import Timeouts
     from .._core.settings import Settings
     from .watchdog import Attempt
 
 CHUNK_BYTES: Final = 256 * 1024
-
-FOREIGN: Final = (aiohttp.ClientError, OSError, ValueError)
-"""What aiohttp raises of its own accord; `TimeoutError` is an `OSError`, a bad URL a `ValueError`."""
-
-SORTED: Final[tuple[tuple[type[Exception], type[RivyaError]], ...]] = (
-    (aiohttp.ConnectionTimeoutError, NotSent),
-    (aiohttp.ClientConnectorError, NotSent),  # DNS, refused, TLS, certificate, proxy
-    (aiohttp.InvalidURL, ConfigurationError),
-    (aiohttp.NonHttpUrlClientError, ConfigurationError),
-    (aiohttp.ClientError, OutcomeUnknown),  # dropped, time-out while reading, broken body, malformed answer
-    (OSError, OutcomeUnknown),
-    (ValueError, ConfigurationError),
-)
-"""The first row that fits says whether the request may have acted. The last resort is to assume that it may."""
-
-ADVICE: Final[dict[type[RivyaError], str]] = {
-    NotSent: "nothing was sent",
-    OutcomeUnknown: "the service may or may not have acted",
-    ConfigurationError: "check base_url",
-}
 
 
 class AiohttpTransport:
@@ -61,7 +44,7 @@ class AiohttpTransport:
             connector = aiohttp.TCPConnector(limit=0)  # the gate bounds what is in flight
             http = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
             self._lean = LeanChannel(connector, self._origin, timeouts, common_headers(settings.api_key))
-        self._http = http
+        self._http: aiohttp.ClientSession = http
         self._plain = PlainChannel(http, timeouts, settings.api_key)
         self._stream_timeout = aiohttp.ClientTimeout(sock_connect=timeouts.connect, sock_read=timeouts.read)
         self._upload_timeout = aiohttp.ClientTimeout(
@@ -88,8 +71,6 @@ class AiohttpTransport:
                 return Response(response.status, response.headers, await _read(response, attempt))
         except FOREIGN as error:
             failure = sorted_failure(error, url)
-        except Dropped as dropped:
-            failure = sorted_failure(dropped.error, url)
         except asyncio.CancelledError as cancelled:
             raise cancelled.with_traceback(None)  # noqa: B904 - it is the same; aiohttp's frames hold the key
         # Raised out here: aiohttp's exceptions hold the request's headers, the key among them.
@@ -136,7 +117,7 @@ class AiohttpTransport:
             async with self._http.request(
                 request.method,
                 url,
-                data=_multipart(form, file),
+                data=multipart(form, file),
                 headers=request.headers(self._settings.api_key),
                 timeout=self._upload_timeout,
                 allow_redirects=False,
@@ -147,8 +128,6 @@ class AiohttpTransport:
                 return Response(response.status, response.headers, await _read(response))
         except FOREIGN as error:
             failure = sorted_failure(error, url)
-        except Dropped as dropped:
-            failure = sorted_failure(dropped.error, url)
         except asyncio.CancelledError as cancelled:
             raise cancelled.with_traceback(None)  # noqa: B904 - as in `send`
         try:
@@ -162,8 +141,6 @@ class AiohttpTransport:
             response = await asked
         except FOREIGN as error:
             failure = sorted_failure(error, address)
-        except Dropped as dropped:
-            failure = sorted_failure(dropped.error, address)
         except asyncio.CancelledError as cancelled:
             raise cancelled.with_traceback(None)  # noqa: B904 - as in `send`
         else:
@@ -233,24 +210,6 @@ def _unread(content: aiohttp.StreamReader, error: Exception) -> bytes:
         content.set_exception(error)
 
 
-def sorted_failure(error: Exception, url: URL) -> RivyaError:
-    """One of our errors for one of aiohttp's, by the table; never with a query string, which may hold a signature."""
-    kind = next((ours for theirs, ours in SORTED if isinstance(error, theirs)), OutcomeUnknown)
-    where = url.with_query(None).with_fragment(None)
-    return kind(f"{where}: {type(error).__name__}: {_told(error)}; {ADVICE[kind]}")
-
-
-def _told(error: Exception) -> str:
-    """What aiohttp says of it, but for the URLs that it mixes in."""
-    if isinstance(error, aiohttp.InvalidURL):
-        return "not a URL that can be requested"
-    if isinstance(error, aiohttp.ClientResponseError):
-        return error.message or "no answer that HTTP knows"
-    if isinstance(error, TimeoutError):
-        return "it took too long"
-    return str(error) or "no reason given"
-
-
 def _absolute(url: str) -> URL:
     try:
         address = URL(url)
@@ -259,24 +218,6 @@ def _absolute(url: str) -> URL:
     if address.scheme not in {"http", "https"} or not address.host:
         raise ConfigurationError(f"{url!r} is not a URL that can be downloaded: it needs http or https and a host")
     return address
-
-
-class _FilePart(aiohttp.payload.AsyncIterablePayload):
-    """The file in a form; where its size is known, the whole request has a length, which some servers insist on."""
-
-    def __init__(self, form: Form, file: AsyncIterator[bytes]) -> None:
-        super().__init__(file, content_type=form.mime_type)
-        self._size = form.size
-        self.set_content_disposition("form-data", quote_fields=False, name="file", filename=form.filename)
-
-
-def _multipart(form: Form, file: AsyncIterator[bytes]) -> aiohttp.MultipartWriter:
-    """The fields first, so that a server knows what the file is before it comes."""
-    body = aiohttp.MultipartWriter("form-data")
-    for name, value in form.fields.items():
-        body.append(value).set_content_disposition("form-data", quote_fields=False, name=name)
-    body.append_payload(_FilePart(form, file))
-    return body
 
 
 async def _read(response: aiohttp.ClientResponse, attempt: Attempt | None = None) -> bytes:

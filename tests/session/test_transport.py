@@ -32,7 +32,8 @@ from rivya_async import (
 )
 from rivya_async._core.message import Request
 from rivya_async._core.settings import Settings
-from rivya_async._engine.aiohttp_transport import FOREIGN, AiohttpTransport, sorted_failure
+from rivya_async._engine.aiohttp_failures import FOREIGN, sorted_failure
+from rivya_async._engine.aiohttp_transport import AiohttpTransport
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import CREDITS, POLL, SUBMIT, Ears, Seen, opened, peer, raw_server, until
 
