@@ -1,14 +1,14 @@
 """All benchmarks, one report: `python -m benchmarks [--quick] [--n 100 1000] [--uvloop]`.
 
-`waiting`, `layers`, `imports`, `schedule`, `held` or `budget` before the options is one of them alone; `peers` runs
-only so.
+`waiting`, `layers`, `imports`, `schedule`, `held`, `budget` or `upload` before the options is one of them alone;
+`peers` runs only so.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from . import budget, held, import_time, layers, schedule, waiting
+from . import budget, held, import_time, layers, schedule, upload, waiting
 from .peers import side_by_side
 from .report import machine_line
 
@@ -19,6 +19,7 @@ REPORTS = {
     "schedule": schedule.measured_report,
     "held": held.measured_report,
     "budget": budget.measured_report,
+    "upload": lambda _: upload.measured_report(),
 }
 ONLY_WHEN_NAMED = {
     "peers": side_by_side.measured_report,  # downloads other SDKs

@@ -31,7 +31,7 @@ async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
         params = typed_params(model, arguments.param)
         price = None if model is None else model.estimate_credits(arguments.prompt, params)
         if arguments.check and model is not None:
-            model.check(arguments.prompt, params)
+            model.check(arguments.prompt, params, arguments.reference)
             output.note(estimate_text(model, price, arguments.number))
         ledger.jobs = [
             Job(
@@ -40,6 +40,7 @@ async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
                     arguments.model,
                     arguments.prompt,
                     params=params,
+                    references=arguments.reference,
                     idempotency_key=key_of(arguments.key, number, arguments.number),
                 ),
                 is_checked=arguments.check,

@@ -25,6 +25,7 @@ EXAMPLES: Final = {
     "generate": (
         'rivya generate z-image "A red kite over the dunes" -p aspect_ratio=16:9 -o out\n'
         'rivya generate z-image "A cat" -n 4 --json --sandbox\n'
+        'rivya generate nano-banana-2 "The same at night" --reference kite.png\n'
         'rivya generate elevenlabs-dialogue-v3 -p \'dialogue=[{"voice": "Adam", "text": "Hello."}]\''
     ),
     "wait": "rivya wait task_ab12 -o out\nrivya wait task_ab12 task_cd34 --timeout 600",
@@ -32,6 +33,9 @@ EXAMPLES: Final = {
         'rivya chat gpt-5-2-chat "Three names for a kite shop"\n'
         'rivya chat gpt-5-2-chat "And in French?" --session ses_ab12\n'
         "rivya chat sessions\nrivya chat sessions ses_ab12"
+    ),
+    "files": (
+        "rivya files upload kite.png\nrivya files upload a.mp4 b.mp4 --model wan-2-6 --json\nrivya files show file_ab12"
     ),
     "models": "rivya models --category video\nrivya models show z-image --sandbox",
     "credits": "rivya credits\nrivya credits --json",
@@ -57,7 +61,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="rivya", description=DESCRIPTION, epilog=EPILOG, formatter_class=_Formatter)
     parser.add_argument("--version", action="version", version=f"rivya-async {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_demo, _generate, _wait, _chat, _models, _credits, _sandbox):
+    for add in (_demo, _generate, _wait, _chat, _files, _models, _credits, _sandbox):
         add(commands)
     return parser
 
@@ -119,6 +123,13 @@ def _generate(commands: Any) -> None:
         "-p", "--param", metavar="KEY=VALUE", action="append", default=[], help="a param of the model (repeatable)"
     )
     parser.add_argument(
+        "--reference",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="a file to refer to, uploaded once (repeatable)",
+    )
+    parser.add_argument(
         "--no-check", dest="check", action="store_false", help="buy it whatever the catalogue says of the job"
     )
     parser.add_argument("-n", "--number", metavar="N", type=_count, default=1, help="buy N such jobs at once")
@@ -163,6 +174,21 @@ def _chat(commands: Any) -> None:
     parser.add_argument("--reasoning-effort", metavar="X", help="such as minimal, low, medium or high")
     parser.add_argument("--no-stream", action="store_true", help="show the answer when it is whole")
     parser.add_argument("--key", metavar="KEY", help="idempotency key: the same key repeats the same purchase")
+
+
+def _files(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "files",
+        "upload what jobs refer to, or show one file",
+        "What a file is, is found from its content; it is held to the limits of --model, else to the documented ones,\n"
+        "before anything is sent. An upload costs nothing.\n"
+        "--json: a line for each file; its url, kind and duration_token are what a job for it needs.",
+    )
+    parser.add_argument("action", choices=("upload", "show"), help="what to do")
+    parser.add_argument("names", metavar="PATH|ID", nargs="+", help="files of this machine, or ids of uploaded ones")
+    parser.add_argument("--kind", metavar="K", choices=("image", "video", "audio"), help="image, video or audio")
+    parser.add_argument("--model", metavar="M", help="id of the model that they are for")
 
 
 def _models(commands: Any) -> None:
