@@ -129,8 +129,8 @@ class RivyaSession:
         """Close gently; does nothing the second time.
 
         Waits end with `SessionClosed`; pauses between attempts end, requests on their way come to their end (at most
-        `Timeouts.total` seconds, or `Timeouts.chat`), and none begins. Downloads and streams are cut. Cancelling it
-        closes the connections at once.
+        `Timeouts.total` seconds, or `Timeouts.chat`), and none begins. Downloads, uploads and streams are cut.
+        Cancelling it closes the connections at once.
         """
         engine = self._engine
         if self._closed or engine is None or self._pid != os.getpid():  # what was forked belongs to the parent
@@ -164,7 +164,8 @@ class RivyaSession:
 
         An `Idempotency-Key` is always sent: yours, or one minted for this call and kept over every attempt. Every error
         carries it as `idempotency_key`, so that a repeat with it is the very same purchase. Keys of `params` are never
-        renamed; `references` become `params.referenceMediaItems` (contract section 6).
+        renamed; `references` become `params.referenceMediaItems` (contract section 6). A path among them is uploaded
+        first, once per content and model; nothing is bought before all are there.
 
         With `check` the job is first held against the catalogue, which the session reads once in five minutes: values
         are made to travel (`Model.coerce`), and `ValidationFailed` names every problem (`Model.check`), or the nearest

@@ -64,6 +64,7 @@ def seconds(path: Path, kind: str) -> float:
     """How long a sound or a video plays; raises `Refused` for what does not play. Blocks."""
     try:
         import av
+        from av.error import FFmpegError
     except ImportError as error:
         raise Refused(
             "internal_error", "The sandbox measures sound and video with PyAV: pip install 'rivya-async[sandbox]'"
@@ -73,6 +74,6 @@ def seconds(path: Path, kind: str) -> float:
             streams = media.streams.get({kind: 0})
             if media.duration is not None and streams:
                 return round(media.duration / av.time_base, 3)
-    except (av.FFmpegError, IndexError):
+    except (FFmpegError, IndexError):
         pass
     raise Refused("validation_failed", f"The file holds no {kind} that can be played.")

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from rivya_async.sandbox import Sandbox
+from tests.media_kit import media
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 IDLE_SECONDS = 0.05
@@ -71,6 +72,17 @@ async def test_check_before_you_spend_buys_what_fits_and_what_is_paid_for(sandbo
     assert sorted(line.split()[0] for line in lines if not line.startswith("task_")) == ["110", "wrong:"]
     assert lines[-1] == "110 credits spent, 1 prompts left for another day"
     assert sandbox.received.purchases == 2
+
+
+async def test_references_upload_a_photo_once(sandbox: Sandbox, tmp_path: Path) -> None:
+    made = (await run(sandbox, tmp_path, "references.py")).splitlines()
+    assert len(made) == 3
+    (tmp_path / "kite.png").write_bytes(media("png"))
+    named = (await run(sandbox, tmp_path, "references.py", "kite.png", "At night")).splitlines()
+    assert [line.rpartition(" ")[0] for line in named] == ["At night"]
+    for line in made + named:
+        assert (tmp_path / line.split()[-1]).exists()
+    assert (sandbox.received.uploads, sandbox.received.purchases) == (2, 5)
 
 
 async def test_resume_finishes_what_another_process_bought(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import logging
 import pickle
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -16,6 +17,7 @@ from aiohttp import web
 from rivya_async import RivyaError, RivyaSession, StreamInterrupted, Timeouts
 from rivya_async._core import assumed
 from rivya_async.sandbox import Sandbox
+from tests.media_kit import media
 from tests.session.session_kit import (
     CREDITS,
     FAST,
@@ -25,6 +27,7 @@ from tests.session.session_kit import (
     SLOW,
     STREAM,
     SUBMIT,
+    UPLOAD,
     Ears,
     opened,
     peer,
@@ -128,6 +131,24 @@ async def test_no_error_reveals_the_key(
     assert SECRET not in repr([ears.attempts, ears.retries, ears.polls])
 
 
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+async def test_no_error_of_an_upload_reveals_the_key(guarded: Sandbox, fault: dict[str, Any], tmp_path: Path) -> None:
+    photo = tmp_path / "kite.png"
+    photo.write_bytes(media("png"))
+    ears = Ears()
+    guarded.faults.add(route=UPLOAD, **fault)
+    async with opened(guarded, timeouts=LIMITS, hooks=[ears]) as session:
+        for call in (
+            session.files.upload(photo),
+            session.submit("qwen-image", "At night", references=[photo]),
+        ):
+            with pytest.raises(RivyaError) as raised:
+                await call
+            assert reveals(raised.value) == []
+            assert SECRET.encode() not in pickle.dumps(raised.value)
+    assert [text for each in ears.attempts if each.error for text in reveals(each.error)] == []
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://rivya.invalid", "https://127.0.0.1:1"])
 async def test_no_error_of_connecting_reveals_the_key(url: str) -> None:
     async with RivyaSession(KEY, base_url=url, retry=QUICK_RETRY, timeouts=LIMITS) as session:
@@ -162,6 +183,23 @@ async def test_no_cancelled_stream_reveals_the_key(guarded: Sandbox, fault: dict
         reading.cancel()
         with pytest.raises(asyncio.CancelledError) as cancelled:
             await reading
+        assert reveals(cancelled.value) == []
+
+
+async def test_no_upload_that_its_source_ends_reveals_the_key(guarded: Sandbox) -> None:
+    def stop(_sent: int, _total: int | None) -> None:
+        raise ZeroDivisionError
+
+    async with opened(guarded) as session:
+        with pytest.raises(ZeroDivisionError) as raised:
+            await session.files.upload(media("png"), on_progress=stop)
+        assert reveals(raised.value) == []
+        guarded.faults.add(route=UPLOAD, delay=0.2)
+        sending = asyncio.create_task(session.files.upload(media("png")))
+        await until(lambda: guarded.received.in_flight > 0)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError) as cancelled:
+            await sending
         assert reveals(cancelled.value) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
 from datetime import datetime, timedelta
@@ -97,6 +98,26 @@ class Loud(Hooks):
         assert_type(details.task_id, str)
         assert_type(details.status, str | None)
         assert_type(details.delay, float | None)
+
+
+async def uploading(session: RivyaSession, pieces: AsyncIterator[bytes]) -> None:
+    async def slowly(sent: int, total: int | None) -> None:
+        await asyncio.sleep(0)
+
+    def show(sent: int, total: int | None) -> None:
+        assert_type((sent, total), tuple[int, int | None])
+
+    with Path("a.mp4").open("rb") as opened:
+        file = await session.files.upload(opened, kind="video", model="wan-2-6", on_progress=slowly)
+    assert_type(file, File)
+    assert_type(file.as_reference(), ReferenceMedia)
+    for source in ("a.png", Path("a.png"), b"...", bytearray(), io.BytesIO()):
+        assert_type(await session.files.upload(source, filename="a.png", on_progress=show), File)
+    assert_type(await session.files.upload(pieces, client_request_id="a"), File)
+    assert_type(await session.files.retrieve(file.id), File)
+    await session.submit("veo", references=[file, "a.png", Path("b.png"), file.as_reference()])
+    await session.submit("veo", references=[Path("b.png")])
+    GenerationRequest("veo", references=["a.png"])
 
 
 async def buying(session: RivyaSession) -> None:
