@@ -82,9 +82,11 @@ async def _upload(base_url: str, api_key: str, way: str, films: list[str]) -> di
         async def send(film: str) -> None:
             if way == "an open file":
                 with Path(film).open("rb") as file:
-                    await session.files.upload(file, model=MODEL)
+                    sent = await session.files.upload(file, model=MODEL)
             else:
-                await session.files.upload(film if way == "a path" else _in_pieces(film), model=MODEL)
+                sent = await session.files.upload(film if way == "a path" else _in_pieces(film), model=MODEL)
+            if sent.size_bytes != Path(film).stat().st_size:
+                raise AssertionError(f"{sent.size_bytes} bytes arrived")
 
         await send(films[0])
         before, cpu, wall = resident_kib() or 0, time.process_time(), time.perf_counter()
