@@ -80,7 +80,8 @@ class LeanChannel:
     """A session of our own for one service, which gets the API key with every request: the headers are made once.
 
     Costs a fifth of bare aiohttp less than a plain channel: 8 us by the headers, 13 us by the watchdog, 3 us without a
-    middleware. An aiohttp that should call what is overridden here by another name would do its own work again.
+    middleware; and 11 us where a service would pack its few hundred bytes. An aiohttp that should call what is
+    overridden here by another name would do its own work again.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class LeanChannel:
             connector=connector,
             connector_owner=False,
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Host": origin.host_port_subcomponent or "", "Accept-Encoding": "gzip, deflate", **headers},
+            headers={"Host": origin.host_port_subcomponent or "", "Accept-Encoding": "identity", **headers},
             timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.connect),
             request_class=_ReadyRequest,
             response_class=_watched_by(self._watchdog),

@@ -18,6 +18,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
+import rivya_async
 from rivya_async import (
     Answered,
     ConfigurationError,
@@ -208,6 +209,40 @@ async def test_a_connection_closed_while_idle_costs_nothing(sandbox: Sandbox, se
     await session.submit("z-image", "A blue whale")
     assert sandbox.received.purchases == 2
     assert max(sandbox.received.purchases_by_key.values()) == 1
+
+
+# --- headers ----------------------------------------------------------------------------------------------------------
+
+
+@WHOSE
+async def test_what_a_purchase_and_a_read_say(sandbox: Sandbox, whose: str) -> None:
+    async with lent(whose) as http, peer() as server, opened(sandbox, base_url=server.url, http=http) as session:
+        for call in (session.submit("m", "p", idempotency_key="order-1"), session.credits.retrieve()):
+            with contextlib.suppress(RivyaError):
+                await call
+        purchase, read = ([*seen.headers.items()] for seen in server.seen)
+    always = {
+        ("Host", server.url.removeprefix("http://")),
+        ("Accept", "application/json"),
+        ("User-Agent", f"rivya-async/{rivya_async.__version__}"),
+        ("Authorization", f"Bearer {sandbox.api_key}"),
+    }
+    body = {("Content-Type", "application/json"), ("Content-Length", str(len(server.seen[0].body)))}
+    assert {header for header in read if header[0] != "Accept-Encoding"} == always
+    assert {header for header in purchase if header[0] != "Accept-Encoding"} == (
+        always | body | {("Idempotency-Key", "order-1")}
+    )
+    assert (len(read), len(purchase)) == (5, 8)  # none twice
+
+
+async def test_small_answers_are_asked_for_as_they_are(sandbox: Sandbox) -> None:
+    async with peer() as server, opened(sandbox, base_url=server.url) as session:
+        for call in (session.credits.retrieve(), session.models.list()):
+            with contextlib.suppress(RivyaError):
+                await call
+        small, catalogue = (seen.headers["Accept-Encoding"] for seen in server.seen)
+    assert small == "identity"
+    assert "gzip" in catalogue
 
 
 # --- time-outs --------------------------------------------------------------------------------------------------------
