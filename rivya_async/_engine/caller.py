@@ -122,9 +122,11 @@ class Caller:
         doubt = False
         sent = 0
         while True:
+            has_place = False
             try:
                 self._check_api_key(request)
                 await self._gate.enter(deadline=deadline)
+                has_place = True
                 began += self._loop.time() - came  # what is waited for a place is no attempt's fault
                 sent += 1
                 try:
@@ -133,6 +135,8 @@ class Caller:
                     self._gate.leave()
             except RivyaError as error:
                 error.attempts, error.idempotency_key = sent, request.idempotency_key
+                if not has_place:  # whoever was turned away and asks again is turned away again
+                    raise _final(error, doubt=doubt) from None
                 attempts = Attempts(sent, self._loop.time() - began, doubt)
                 doubt = doubt or (request.idempotency_key is not None and leaves_doubt(error))
                 decision = self._decide(error, request, attempts, deadline)
@@ -143,8 +147,8 @@ class Caller:
             came = self._loop.time()
 
     def _decide(self, error: RivyaError, request: Request, attempts: Attempts, deadline: float | None) -> Again | Stop:
-        if self._closing or not attempts.sent:
-            return Stop("there is no place for another attempt")
+        if self._closing:
+            return Stop("the session is closing")
         budget, now = self._gate.budget, self._loop.time()
         in_haste = budget.has_retry(now)
         u = self.ambient.uniform()

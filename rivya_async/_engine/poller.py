@@ -153,6 +153,10 @@ class Poller:
         if last is not None:
             watch.heard(last)
         if watch.last is not None and watch.last != last:
+            if watch.last.is_terminal:  # a poll saw it after the last waiter's deadline
+                self._resting.pop(task_id, None)
+                waiter.settle(watch.last)
+                return watch
             waiter.progress(watch.last)
         pace = watch.policy
         watch.join(waiter)
@@ -184,7 +188,8 @@ class Poller:
     def _leave(self, waiter: Waiter, watch: Watch) -> None:
         watch.leave(waiter)
         if not watch.waiters and self._watches.get(watch.task_id) is watch:
-            self._forget(watch)
+            del self._watches[watch.task_id]
+            (self._polls.rest if waiter.expired else self._polls.drop)(watch)
             self._resting[watch.task_id] = watch
             if len(self._resting) > MOST_RESTING:
                 self._resting.popitem(last=False)

@@ -55,7 +55,7 @@ class Polls:
         self._set(watch, self._clock.time() + delay)
 
     def resume(self, watch: Watch) -> None:
-        """Poll it when its next poll was due when it was dropped: at once, if that time has passed."""
+        """Poll it when its next poll was due when it came to rest: at once, if that time has passed."""
         if not watch.is_due:
             self._set(watch, watch.next_due)
 
@@ -67,17 +67,27 @@ class Polls:
             self._set(watch, due)
 
     def look_before(self, watch: Watch, deadline: float) -> None:
-        """Poll it now if it would not be polled before `deadline` (on the loop's clock)."""
-        if watch.next_due + self._clock.lag >= deadline:
+        """Poll it now if it would not be polled before `deadline` (on the loop's clock).
+
+        Once in `policy.cap` seconds: short waits in a row keep the pace.
+        """
+        now = self._clock.time()
+        if watch.next_due + self._clock.lag >= deadline and now >= watch.next_look:
+            watch.next_look = now + watch.policy.cap
             self.hasten(watch, 0.0)
 
-    def drop(self, watch: Watch) -> None:
-        """Poll it no more; a poll in flight is cancelled."""
+    def rest(self, watch: Watch) -> None:
+        """Poll it no more; what a poll in flight brings is kept for one who waits again."""
         if watch.entry is not None:
             self._clock.cancel(watch.entry)
             watch.entry = None
+
+    def drop(self, watch: Watch) -> None:
+        """Poll it no more; a poll in flight is cancelled, and who waits again does not repeat it at once."""
+        self.rest(watch)
         if watch.poll_in_flight is not None:
             watch.poll_in_flight.cancel()
+            watch.next_due = self._clock.time() + watch.policy.floor
 
     def usual_delay(self, watch: Watch) -> float:
         """Seconds to the next poll of an open job, on the polls' clock."""
@@ -110,6 +120,7 @@ class Polls:
         if self._gate.polls_waiting < MOST_WAITING and self._clock.resume() > HORIZON:
             self._stretch.forget(self._loop.time(), self._clock.lag)
         if not watch.waiters:
+            watch.is_due = False
             return False
         self._admitted.append(watch)
         if len(self._admitted) > self._returning:
@@ -142,11 +153,20 @@ class Polls:
         worker = asyncio.current_task()
         while self._admitted:
             watch = self._admitted.popleft()
-            if watch.waiters:
-                watch.poll_in_flight = worker
-                await self._poll(watch)
-            else:
+            watch.is_due = False
+            if not watch.waiters:
                 self._give_back()
+                continue
+            watch.poll_in_flight = worker
+            try:
+                await self._poll(watch)
+            except asyncio.CancelledError:
+                self._next(watch, watch.policy.floor)  # if it is still waited for, somebody else cancelled the poll
+                raise
+            except Exception as error:  # noqa: BLE001 - a fault of ours must end the wait, and be seen
+                message = f"polling {watch.task_id} failed unexpectedly"
+                self._loop.call_exception_handler({"message": message, "exception": error})
+                self._end(watch, RivyaError(f"{message}: {error!r}"))
 
     def _give_back(self) -> None:
         """Give the place to the next in line; if that is a poll, this worker will take it."""
@@ -165,13 +185,6 @@ class Polls:
                 self._give_back()
         except RivyaError as error:
             self._missed(watch, error)
-        except asyncio.CancelledError:
-            self._next(watch, watch.policy.floor)  # if it is still waited for, somebody else cancelled the poll
-            raise
-        except Exception as error:  # noqa: BLE001 - a fault of ours must end the wait, and be seen
-            message = f"polling {watch.task_id} failed unexpectedly"
-            self._loop.call_exception_handler({"message": message, "exception": error})
-            self._end(watch, RivyaError(f"{message}: {error!r}"))
         else:
             self._saw(watch, generation)
 
@@ -228,8 +241,11 @@ class Polls:
         return isinstance(error, DecodeError) and watch.undecoded < self._caller.retry.max_attempts
 
     def _next(self, watch: Watch, delay: float) -> None:
-        if watch.waiters and watch.entry is None and not watch.is_due:
-            self.after(watch, delay)
+        if watch.entry is not None or watch.is_due:
+            return
+        watch.next_due = self._clock.time() + delay
+        if watch.waiters:
+            self._set(watch, watch.next_due)
 
     def _end(self, watch: Watch, error: RivyaError) -> None:
         self._on_end(watch)

@@ -42,6 +42,7 @@ class Watch:
         "is_due",
         "last",
         "next_due",
+        "next_look",
         "policy",
         "poll_in_flight",
         "polls",
@@ -61,14 +62,16 @@ class Watch:
         self.counted = 0.0
         """The age up to which the durations know that it was open."""
         self.next_due = 0.0
-        """When its next poll is due, on the scheduler's clock."""
+        """When its next poll is due, on the polls' clock."""
+        self.next_look = 0.0
+        """From when on a deadline may bring it a poll out of turn, on the same clock."""
         self.last: Generation | None = None
         self.polls = 0
         self.failures = 0
         self.undecoded = 0
         self.waiters: list[Waiter] = []
         self.is_due = False
-        """It stands in the lane of polls."""
+        """Its poll waits for a place, or has one and has not begun."""
         self.entry: Entry | None = None
         self.poll_in_flight: asyncio.Task[None] | None = None
 
@@ -79,7 +82,6 @@ class Watch:
 
     def wake(self) -> bool:
         """There is a place for the poll."""
-        self.is_due = False
         return self._polling.begin(self)
 
     def join(self, waiter: Waiter) -> None:

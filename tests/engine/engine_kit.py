@@ -13,11 +13,12 @@ from typing import Any, Final
 
 import attrs
 
+from rivya_async._core.durations import Durations
 from rivya_async._core.endpoints import Endpoint, create_generation, retrieve_generation
 from rivya_async._core.errors import NotSent, OutcomeUnknown
 from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.message import Form, Request, Response
-from rivya_async._core.policies import PollPolicy, RetryPolicy
+from rivya_async._core.policies import PollPolicy, RateLimit, RetryPolicy
 from rivya_async._core.records import Generation
 from rivya_async._core.settings import Settings
 from rivya_async._core.spend import Purse
@@ -219,6 +220,8 @@ def engine_over(
     max_connections: int = 100,
     uniform: Callable[[], float] = lambda: 0.5,
     settings: Settings = SETTINGS,
+    rate_limit: RateLimit | None = None,
+    durations: Durations | None = None,
 ) -> Engine:
     """An engine without dice: every draw is `uniform`, keys are key-1, key-2, ..."""
     keys = count(1)
@@ -229,6 +232,8 @@ def engine_over(
         ambient=Ambient(wall=DAY.timestamp, uniform=uniform, mint_key=lambda: f"key-{next(keys)}"),
         hooks=hooks,
         max_connections=max_connections,
+        rate_limit=rate_limit,
+        durations=durations,
     )
 
 

@@ -155,7 +155,7 @@ async def test_coming_back_after_the_last_waiter_left_begins_a_new_stream() -> N
         await asyncio.sleep(0.1)
         await cancel(wait)
     assert (await generations.wait_for("task_1")).succeeded
-    assert transport.cancelled == 2
+    assert transport.cancelled == 1  # a poll that was cut is not repeated before the floor has passed
 
 
 async def test_a_poll_that_is_cancelled_may_clean_up_undisturbed() -> None:
@@ -265,9 +265,9 @@ async def test_the_deadline_is_exact_wherever_it_falls(timeout: float, latency: 
         assert error.last is not None
         assert error.last.status == "processing"
         assert "still 'processing'" in error.message
-    assert transport.in_flight == 0
     sent = len(transport.received)
     await asyncio.sleep(100)
+    assert transport.in_flight == transport.cancelled == 0  # a poll on its way comes to its end
     assert len(transport.received) == sent
 
 

@@ -1,0 +1,165 @@
+"""A service that is down for minutes, or loses a share of all requests: the load stays bounded, nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+
+from rivya_async._core.budget import RETRIES_AT_ONCE, RETRIES_PER_ANSWER, RETRIES_PER_SECOND
+from rivya_async._core.errors import NotSent, OutcomeUnknown, RivyaError
+from rivya_async._core.policies import PollPolicy, RetryPolicy
+from rivya_async._engine.engine import Engine
+from rivya_async._engine.hooks import Hooks, RetryDetails
+from tests.engine.engine_kit import Service, engine_over, failure_of, generations_of, until
+from tests.engine.load_kit import BusyService, Outage
+from tests.engine.virtual_time import now
+
+OUTAGES: list[Outage] = ["503", "refused", "hanging"]
+POLL = PollPolicy(timeout=None)
+PATIENCE = RetryPolicy().max_elapsed
+
+
+def engine_of(service: Service, max_connections: int = 100) -> Engine:
+    return engine_over(service.transport, uniform=random.Random(2).random, max_connections=max_connections)
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+async def test_two_minutes_of_outage_under_five_thousand_waits(outage: Outage) -> None:
+    service = BusyService(duration=60.0, latency=0.05, outage=outage, down=(20.0, 140.0))
+    engine = engine_of(service)
+    ended = [job.id async for job in generations_of(engine).as_completed([service.sell() for _ in range(5000)])]
+    assert len(set(ended)) == 5000
+    usual, during, after = service.per_second(5, 20), service.per_second(20, 140), service.per_second(140, 300)
+    assert sum(during) / 120 < 0.1 * sum(usual) / 15
+    known = 2 if outage != "hanging" else 62
+    assert max(during[known:]) <= 2  # once it is known, single probes
+    assert max(after) <= 1.25 * max(usual[3:])
+    first = next(second for second, requests in enumerate(after) if requests)
+    assert first <= 12
+    climb = after[first : first + 8]
+    assert all(later <= 3 * earlier + 30 for earlier, later in pairwise(climb)), climb
+    assert now() <= 400
+    await engine.aclose()
+
+
+async def test_after_an_outage_the_polls_go_on_in_their_rhythm() -> None:
+    """Nobody ends meanwhile: the phases of those who wait stay as spread as they were."""
+    service = BusyService(duration=1e6, latency=0.05, down=(60.0, 180.0))
+    engine = engine_of(service)
+    wait = asyncio.create_task(failure_of(collected(service, engine, 1000)))
+    await until(260.0)
+    usual, after = service.per_second(30, 60), service.per_second(180, 260)
+    assert max(after) <= 1.25 * max(usual)
+    assert min(after[25:]) >= 0.3 * min(usual)  # older jobs are polled less often
+    await engine.aclose()
+    await wait
+
+
+async def collected(service: Service, engine: Engine, jobs: int) -> list[str]:
+    return [job.id async for job in generations_of(engine).as_completed([service.sell() for _ in range(jobs)])]
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+async def test_submits_wait_for_a_service_that_comes_back_and_are_bought_once(outage: Outage) -> None:
+    service = BusyService(outage=outage, down=(0.0, 90.0))
+    engine = engine_of(service)
+    generations = generations_of(engine)
+    bought = await asyncio.gather(*(generations.create("z-image", f"Number {n}") for n in range(1000)))
+    assert len({job.id for job in bought}) == len(service.sold) == 1000
+    assert sum(service.per_second(5, 90)) <= (60 if outage != "hanging" else 160)
+    after = service.per_second(90, 130)
+    assert max(after) <= 700
+    await engine.aclose()
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+async def test_submits_give_up_on_a_service_that_stays_away(outage: Outage) -> None:
+    service = BusyService(outage=outage, down=(0.0, 1e6))
+    engine = engine_of(service)
+    generations = generations_of(engine)
+    keys = [f"order-{n}" for n in range(1000)]
+    errors = await asyncio.gather(
+        *(failure_of(generations.create("z-image", "A red kite", idempotency_key=key)) for key in keys)
+    )
+    assert PATIENCE <= now() <= PATIENCE + (15 if outage != "hanging" else 180)
+    sends = Counter(sent.key for sent in service.transport.purchases)
+    for key, error in zip(keys, errors, strict=True):
+        in_doubt = outage != "refused" and sends[key]
+        assert isinstance(error, OutcomeUnknown if in_doubt else NotSent), error
+        assert (error.idempotency_key, error.attempts) == (key, sends[key])
+    assert len(service.transport.received) <= 250
+    came = now()
+    late = [asyncio.create_task(failure_of(generations.create("z-image", f"Number {n}"))) for n in range(2)]
+    turned_away = await late[1]  # the first may go out as a probe
+    assert now() == came
+    assert isinstance(turned_away, NotSent)
+    assert "down" in str(turned_away)
+    await late[0]
+    assert service.sold == {}
+    await engine.aclose()
+
+
+async def test_a_call_that_is_turned_away_does_not_come_back_to_ask_again() -> None:
+    """The service has been down for longer than its patience: then the end of its pause is its end."""
+    service = BusyService(outage="refused", down=(0.0, 1e6))
+    retries = Retries()
+    engine = engine_over(service.transport, uniform=random.Random(2).random, hooks=[retries])
+    generations = generations_of(engine)
+    await asyncio.gather(*(failure_of(generations.create("z-image", f"Number {n}")) for n in range(30)))
+    assert len(retries.told) <= len(service.transport.received)
+    await engine.aclose()
+
+
+class Retries(Hooks):
+    def __init__(self) -> None:
+        self.told: list[RetryDetails] = []
+
+    def on_retry(self, details: RetryDetails) -> None:
+        self.told.append(details)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5])
+async def test_a_service_that_fails_a_share_of_all_requests(share: float) -> None:
+    """No wait is lost, no outage is seen, and beyond the usual polls come no more than the budget of retries allows."""
+    counts = []
+    for fails in (0.0, share):
+        service = BusyService(fails=fails)
+        engine = engine_of(service)
+        waits = generations_of(engine).as_completed([service.sell() for _ in range(2000)], poll=POLL)
+        ended = set()
+        async for job in waits:
+            ended.add(job.id)
+            assert not engine.poller._caller._gate.budget.is_down
+        assert len(ended) == 2000
+        await engine.aclose()
+        counts.append(len(service.transport.received))
+    usual, faulty = counts
+    assert faulty <= usual + RETRIES_AT_ONCE + RETRIES_PER_SECOND * now() + RETRIES_PER_ANSWER * faulty
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5])
+async def test_purchases_from_a_service_that_fails_a_share_of_all_requests(share: float) -> None:
+    """Each is bought once or its error carries the key; who repeats with it buys nothing twice."""
+    service = BusyService(fails=share)
+    engine = engine_of(service)
+    generations = generations_of(engine)
+    keys = [f"order-{n}" for n in range(1000)]
+    open_keys = keys
+    for _ in range(20):
+        results = await asyncio.gather(
+            *(generations.create("z-image", "A red kite", idempotency_key=key) for key in open_keys),
+            return_exceptions=True,
+        )
+        open_keys = [
+            result.idempotency_key for result in results if isinstance(result, RivyaError) and result.idempotency_key
+        ]
+        assert len(open_keys) == sum(isinstance(result, BaseException) for result in results)
+        if not open_keys:
+            break
+    assert sorted(service.sold) == sorted(keys)
+    assert len(service.ends_at) == 1000
+    await engine.aclose()
