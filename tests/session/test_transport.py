@@ -312,6 +312,30 @@ async def test_a_server_that_reads_slowly_has_not_been_asked_yet(sandbox: Sandbo
     assert answer.body == b"{}"
 
 
+@WHOSE
+async def test_a_cancelled_request_closes_its_connection(sandbox: Sandbox, whose: str) -> None:
+    asked, gone = asyncio.Event(), asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await reader.read()
+        gone.set()
+
+    async with (
+        lent(whose) as http,
+        raw_server(talk) as url,
+        opened(sandbox, base_url=url, http=http) as session,
+        asyncio.timeout(5),
+    ):
+        call = asyncio.create_task(session.credits.retrieve())
+        await asked.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await gone.wait()
+
+
 async def test_a_name_server_that_does_not_answer_is_a_connection_that_does_not_stand(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
