@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from .._core.endpoints import retrieve_generation
+from .._core.endpoints import poll_generation
 from .._core.errors import DecodeError, NotFound, RivyaError
 from .._core.retry import delay_before, is_transient, retry_after_of, slow_delay
 from .._core.schedule import learned_delay, next_delay
@@ -146,7 +146,7 @@ class Polls:
 
     def _worker_ended(self, worker: asyncio.Task[None]) -> None:
         self.workers.discard(worker)
-        if self._admitted and not self._closed:  # it was cancelled with its poll: the others still wait for theirs
+        if worker.cancelled() and self._admitted and not self._closed:  # its poll was: the others wait for theirs
             self._add_worker()
 
     async def _work(self) -> None:
@@ -179,14 +179,15 @@ class Polls:
     async def _poll(self, watch: Watch) -> None:
         try:
             try:
-                generation = await self._caller.send(retrieve_generation(watch.task_id))
+                seen = await self._caller.send(poll_generation(watch.task_id, watch.seen))
             finally:
                 watch.poll_in_flight = None
                 self._give_back()
         except RivyaError as error:
             self._missed(watch, error)
         else:
-            self._saw(watch, generation)
+            watch.seen = seen
+            self._saw(watch, seen.generation)
 
     def _saw(self, watch: Watch, generation: Generation) -> None:
         watch.polls += 1

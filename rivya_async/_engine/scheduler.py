@@ -7,6 +7,7 @@ still: what was due then comes later by as much, and in the same rhythm.
 from __future__ import annotations
 
 import heapq
+import time
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 MANY_DEAD: Final = 64
 """The heap is rebuilt when more entries than this are dead, and more dead than alive."""
+
+
+TICK: Final = time.get_clock_info("monotonic").resolution
+"""Seconds by which the loop may call a timer early."""
 
 
 class Due(Protocol):
@@ -76,7 +81,6 @@ class Scheduler:
         self._order = count()
         self._dead = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_due = 0.0
         self._lag = 0.0
         self._paused_at: float | None = None
 
@@ -93,8 +97,7 @@ class Scheduler:
         """Fire `target` at `due`, an instant on this clock."""
         entry = Entry(due, target)
         heapq.heappush(self._heap, (due, next(self._order), entry))
-        if self._timer is None or due < self._timer_due:
-            self._arm(due)
+        self._arm(due)
         return entry
 
     def cancel(self, entry: Entry) -> None:
@@ -112,7 +115,6 @@ class Scheduler:
         """Stop the clock, unless it stands."""
         if self._paused_at is None:
             self._paused_at = self._loop.time()
-            self._disarm()
 
     def resume(self) -> float:
         """Let the clock run on; the seconds for which it stood."""
@@ -136,10 +138,11 @@ class Scheduler:
         return len(self._heap) - self._dead
 
     def _arm(self, due: float) -> None:
-        if self._paused_at is None:
-            self._disarm()
-            self._timer_due = due
-            self._timer = self._loop.call_at(due + self._lag, self._fire_due)
+        """See that the timer fires at `due` at the latest. One that fires too early costs less than to set it anew."""
+        if self._paused_at is not None or (self._timer is not None and self._timer.when() <= due + self._lag):
+            return
+        self._disarm()
+        self._timer = self._loop.call_at(due + self._lag, self._fire_due)
 
     def _disarm(self) -> None:
         if self._timer is not None:
@@ -148,7 +151,7 @@ class Scheduler:
 
     def _fire_due(self) -> None:
         self._timer = None
-        now = max(self.time(), self._timer_due)  # the loop may call a clock tick early
+        now = self.time() + TICK
         while self._heap and self._heap[0][0] <= now and self._paused_at is None:
             _, _, entry = heapq.heappop(self._heap)
             target, entry.target = entry.target, None
@@ -156,5 +159,5 @@ class Scheduler:
                 self._dead -= 1
             else:
                 target.fire()  # it may cancel so many that the heap is made anew
-        if self._heap and (self._timer is None or self._heap[0][0] < self._timer_due):
+        if self._heap:
             self._arm(self._heap[0][0])

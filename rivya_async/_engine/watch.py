@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from .._core.endpoints import Seen
     from .._core.errors import RivyaError
     from .._core.policies import PollPolicy
     from .._core.records import Generation
@@ -46,6 +47,7 @@ class Watch:
         "policy",
         "poll_in_flight",
         "polls",
+        "seen",
         "task_id",
         "undecoded",
         "waiters",
@@ -66,6 +68,8 @@ class Watch:
         self.next_look = 0.0
         """From when on a deadline may bring it a poll out of turn, on the same clock."""
         self.last: Generation | None = None
+        self.seen: Seen | None = None
+        """The answer to its last poll."""
         self.polls = 0
         self.failures = 0
         self.undecoded = 0
@@ -98,6 +102,8 @@ class Watch:
     def saw(self, generation: Generation) -> None:
         """Take in an answer; tell of it if it says something new and is not older than what is known."""
         self.failures = self.undecoded = 0
+        if generation is self.last:
+            return
         is_stale = self.last is not None and _is_newer(self.last, generation) and not generation.is_terminal
         if generation != self.last and not is_stale:
             self._take(generation)
