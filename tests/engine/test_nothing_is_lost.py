@@ -1,0 +1,163 @@
+"""Whatever comes, goes, fails or is refused, and whenever: no place, task, timer, wait or watch is lost or left."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rivya_async._core.errors import DeadlineExceeded, NotSent, OutcomeUnknown, RivyaError, SessionClosed
+from rivya_async._core.message import Request
+from rivya_async._core.policies import PollPolicy, RateLimit, RetryPolicy
+from tests.engine.engine_kit import Answering, Reply, ScriptedTransport, Service, engine_over, generations_of, refusal
+from tests.engine.virtual_time import now, run, running_loop, settle
+
+JOBS = 12
+POLL = PollPolicy(first=0.5, base=1.0, cap=2.0, floor=0.25, timeout=None)
+"""More of these jobs than places in the lane, so that the polls' clock stands still now and then."""
+
+FAULTS: dict[str, Answering] = {
+    "down": lambda _: refusal(503),
+    "refused": lambda _: NotSent("refused"),
+    "overrun": lambda _: refusal(429, "rate_limited", Retry_After="3"),
+    "overrun for long": lambda _: refusal(429, "rate_limited", Retry_After="3600"),
+    "hanging": lambda _: _hanging(),
+}
+
+
+async def _hanging() -> Reply:
+    await asyncio.sleep(5.0)
+    return OutcomeUnknown("no answer")
+
+
+class Bench:
+    """An engine between a service of moods and users who come and go."""
+
+    def __init__(self, rate_limit: RateLimit | None, max_connections: int) -> None:
+        self.service = Service(duration=15.0)
+        self.well = self.service.transport.answer
+        self.transport = ScriptedTransport(self._answer)
+        self.mood = "well"
+        self.under_way: Counter[str] = Counter()
+        self.engine = engine_over(
+            self.transport,
+            uniform=random.Random(7).random,
+            max_connections=max_connections,
+            rate_limit=rate_limit,
+            retry=RetryPolicy(max_attempts=3, cap=4.0, max_elapsed=20.0),
+        )
+        self.generations = generations_of(self.engine, POLL)
+        self.task_ids = [self.service.sell() for _ in range(JOBS)]
+        self.users: list[asyncio.Task[Any]] = []
+
+    async def _answer(self, request: Request) -> Reply:
+        self.under_way[request.path] += 1
+        try:
+            assert request.method == "POST" or self.under_way[request.path] == 1, "polled twice at a time"
+            await asyncio.sleep(0.3)
+            reply = FAULTS.get(self.mood, self.well)(request)
+            return await reply if isinstance(reply, Awaitable) else reply
+        finally:
+            self.under_way[request.path] -= 1
+
+    def come(self, use: Coroutine[Any, Any, object]) -> None:
+        self.users.append(asyncio.create_task(use))
+
+    async def wait(self, task_id: str, timeout: float | None) -> None:
+        """A wait that ends as it may: by an end, at its deadline, or with the session."""
+        with suppress(DeadlineExceeded, SessionClosed):
+            assert (await self.generations.wait_for(task_id, timeout=timeout)).succeeded
+
+    async def wait_for_all(self) -> None:
+        with suppress(SessionClosed):
+            ended = {job.id async for job in self.generations.as_completed(self.task_ids)}
+            assert ended == set(self.task_ids)
+
+    async def buy(self) -> None:
+        with suppress(RivyaError):
+            await self.generations.create("z-image", "A red kite")
+
+    async def step(self, what: str, pick: int) -> None:
+        if what == "wait":
+            self.come(self.wait(self.task_ids[pick % JOBS], None if pick % 3 else 0.1 + pick / 20))
+        elif what == "wait for all":
+            self.come(self.wait_for_all())
+        elif what == "buy":
+            self.come(self.buy())
+        elif what == "cancel" and self.users:
+            self.users[pick % len(self.users)].cancel()
+        elif what == "turn":
+            await settle(pick % 5)
+        elif what == "sleep":
+            await asyncio.sleep(pick / 10)
+        elif what == "mood":
+            self.mood = ["well", *FAULTS][pick % (len(FAULTS) + 1)]
+
+    async def assert_nothing_is_left(self) -> None:
+        for user in self.users:
+            assert user.cancelled() or user.exception() is None, user
+        await self.engine.aclose()
+        await settle()
+        assert not self.engine.poller._watches
+        assert not self.engine.poller._polls.workers
+        assert self.transport.in_flight == 0
+        assert self.transport.closed
+        assert running_loop().timers == 0
+
+
+PICKS = st.integers(0, 60)
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["wait", "wait", "wait for all", "buy", "cancel", "cancel", "turn", "sleep", "sleep", "mood"]),
+        PICKS,
+    ),
+    max_size=60,
+)
+LIMITS = st.sampled_from([None, RateLimit(2), RateLimit(20, 1)])
+
+
+@settings(max_examples=150)
+@given(limit=LIMITS, places=st.sampled_from([1, 2, 50]), steps=STEPS)
+def test_who_stays_gets_the_end_and_nothing_is_left(
+    limit: RateLimit | None, places: int, steps: list[tuple[str, int]]
+) -> None:
+    async def main() -> None:
+        bench = Bench(limit, places)
+        for what, pick in steps:
+            await bench.step(what, pick)
+        bench.mood = "well"
+        well_at = now()
+        bench.come(bench.wait_for_all())
+        await asyncio.gather(*bench.users, return_exceptions=True)
+        assert now() - well_at <= 200.0, "polling had stopped, or nearly"
+        gate = bench.engine.caller._gate
+        assert gate._free == places
+        assert not gate.polls_waiting
+        await bench.assert_nothing_is_left()
+
+    run(main())
+
+
+@settings(max_examples=150)
+@given(limit=LIMITS, places=st.sampled_from([1, 2, 50]), steps=STEPS, turns=st.integers(0, 6))
+def test_a_close_at_any_moment_releases_everybody(
+    limit: RateLimit | None, places: int, steps: list[tuple[str, int]], turns: int
+) -> None:
+    async def main() -> None:
+        bench = Bench(limit, places)
+        for what, pick in steps:
+            await bench.step(what, pick)
+        await settle(turns)
+        began = now()
+        await bench.engine.aclose()
+        assert now() - began <= 6.0, "only what is in flight is waited for"
+        await asyncio.wait_for(asyncio.gather(*bench.users, return_exceptions=True), 0.1)
+        await bench.assert_nothing_is_left()
+
+    run(main())
