@@ -157,6 +157,8 @@ class Purse:
         """The purchase has failed; its price goes on counting if it may have been made all the same."""
         flight = self._flights[key]
         flight.may_have_bought |= may_have_bought(error)
+        if _tells_of_every_attempt(error) and flight.count == 1 and not flight.may_have_bought:
+            self._withdraw(key)
         self._land(key, flight)
 
     def ended(self, generation: Generation) -> None:
@@ -190,6 +192,12 @@ class Purse:
             self._forget_oldest()
         else:
             self.reserved -= flight.price
+
+    def _withdraw(self, key: str) -> None:
+        """The key has told that nothing was bought under it."""
+        cost = self.costs.get(key)
+        if cost is not None and cost.task_id is None:
+            self.reserved -= self.costs.pop(key).reserved
 
     def _enter(self, key: str, old: Cost | None, generation: Generation) -> None:
         if old is not None and old.task_id is None:
@@ -227,13 +235,17 @@ def checked_prices(prices: Mapping[str, Amount] | None) -> Mapping[str, Amount]:
 def may_have_bought(error: BaseException) -> bool:
     """Whether a purchase that ended with this error may have been made.
 
-    Three errors are raised only if no attempt leaves a doubt. Two are said of the very job, after the service has
-    looked for an earlier answer under its key (contract section 14.15), and so speak for every attempt.
+    The first four are raised only if no attempt leaves a doubt.
     """
     if isinstance(error, ConfigurationError | NotSent | RateLimited | IdempotencyConflict):
         return False
-    if isinstance(error, InsufficientCredits | ValidationFailed):
+    if _tells_of_every_attempt(error):
         return False
     if isinstance(error, Answered):
         return leaves_doubt(error) or error.attempts > 1
     return True
+
+
+def _tells_of_every_attempt(error: BaseException) -> bool:
+    """Whether it is said of the very job, after the service has looked for an earlier answer under its key [14.15]."""
+    return isinstance(error, InsufficientCredits | ValidationFailed)

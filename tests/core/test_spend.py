@@ -158,6 +158,35 @@ def test_a_doubtful_purchase_goes_on_counting_until_its_key_tells_more() -> None
     assert (purse.reserved, purse.costs) == (3, {"a": Cost(3, None, "task_1")})
 
 
+def test_a_doubt_ends_when_the_key_tells_that_nothing_was_bought() -> None:
+    purse = Purse(max_spend=5)
+    purse.hold("a", 5)
+    purse.came_to_nothing("a", LOST)
+    for says_nothing in (NotSent("x"), RateLimited("x", status=429), Unauthorized("x", status=401)):
+        purse.hold("a", None)
+        purse.came_to_nothing("a", says_nothing)
+        assert (purse.reserved, purse.costs) == (5, {"a": Cost(5)})
+    purse.hold("a", None)
+    purse.came_to_nothing("a", REFUSED)
+    assert (purse.reserved, purse.costs) == (0, {})
+    assert purse.needs_price("a")
+
+
+def test_a_refusal_says_nothing_of_a_job_that_was_bought_or_of_another_attempt_that_is_on_its_way() -> None:
+    purse = Purse()
+    buy(purse, "a", None, job())
+    purse.hold("a", None)
+    purse.came_to_nothing("a", REFUSED)
+    assert purse.costs == {"a": Cost(5, None, "task_1")}
+    for errors in ([LOST, REFUSED], [REFUSED, LOST]):
+        purse = Purse(max_spend=5)
+        purse.hold("a", 5)
+        purse.hold("a", None)
+        for error in errors:
+            purse.came_to_nothing("a", error)
+        assert (purse.reserved, purse.costs) == (5, {"a": Cost(5)})
+
+
 def test_a_key_that_the_service_has_forgotten_buys_a_second_job() -> None:
     purse = Purse()
     buy(purse, "a", None, job(1, reserved=3))
