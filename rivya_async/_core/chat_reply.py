@@ -24,7 +24,10 @@ TOLD: Final[Mapping[str, type]] = {
     "usage": dict,
     "credits": dict,
 }
-"""Members of an event that belong to the completion, should no completion come."""
+"""Members of an event that belong to the completion: the first of each counts, but for those that grow."""
+
+GROWING: Final = frozenset({"usage", "credits"})
+"""Members of which the last one told counts."""
 
 
 @attrs.frozen
@@ -43,6 +46,7 @@ class ChatReply:
         self.shown: Callable[[str], str] = str
         self.completion: ChatCompletion | None = None
         self._pieces: list[str] = []
+        self._length = 0
         self._told: dict[str, Any] = {}
 
     @property
@@ -70,8 +74,9 @@ class ChatReply:
 
     def interrupted(self, why: str) -> StreamInterrupted:
         """The error that keeps what has come."""
+        said = self.shown(why).removesuffix(".")
         return StreamInterrupted(
-            f"the stream broke off after {len(self.text)} characters of the answer: {self.shown(why)}. `text` has what "
+            f"the stream broke off after {len(self.text)} characters of the answer: {said}. `text` has what "
             "came; what the turn was charged is not known",
             text=self.text,
             session_id=self.session_id,
@@ -80,18 +85,35 @@ class ChatReply:
     def _take_object(self, name: str, data: Mapping[str, Any]) -> str:
         """The text that this event adds."""
         if _is_final(name, data):
-            self.completion = wire.structure({"id": "", **self._told, **data}, ChatCompletion)
-            delta = "" if self.text else self.completion.text  # a service that sends all of it at once
+            self.completion = self._whole(data)
+            delta = "" if self._length else self.completion.text  # a service that sends all of it at once
         else:
             told = {key: data[key] for key, kind in TOLD.items() if isinstance(data.get(key), kind)}
-            self._told = told | self._told
+            self._told = told | {key: value for key, value in self._told.items() if key not in GROWING & told.keys()}
             delta = _delta(data) if assumed.TEXT_EVENT.fullmatch(name) else ""
-        self._pieces.append(delta)
+        self._append(delta)
         return delta
+
+    def _whole(self, data: Mapping[str, Any]) -> ChatCompletion:
+        """The completion that this event tells, with what earlier ones told where it is silent."""
+        told = {key: value for key, value in data.items() if value is not None or key not in TOLD}
+        message = told.get("message")
+        if self._length and (message is None or (isinstance(message, dict) and not message.get("content"))):
+            told["message"] = {**(message or {}), "content": self.text}
+        return wire.structure({"id": "", **self._told, **told}, ChatCompletion)
+
+    def _append(self, delta: str) -> None:
+        self._length += len(delta)
+        if self._length > assumed.MAX_RESPONSE_BYTES:
+            raise DecodeError(
+                f"the answer is longer than {assumed.MAX_RESPONSE_BYTES} characters and was not read on",
+                reason="too long",
+            )
+        self._pieces.append(delta)
 
     def _end_as_told(self) -> None:
         """The end without a completion: one is made of what the events told."""
-        if self._told or self.text:
+        if self._told or self._length:
             answer = {"id": "", **self._told, "message": {"content": self.text}}
             self.completion = wire.structure(answer, ChatCompletion)
 

@@ -22,12 +22,12 @@ def as_api(value: Any) -> Any:
     """A record in the words of the API, with the members that we do not know.
 
     >>> from rivya_async import ChatMessage
-    >>> as_api(ChatMessage("Hello", extra={"mood": "calm"}))["mood"]
-    'calm'
+    >>> as_api(ChatMessage("Hello", extra={"mood": "calm"}))
+    {'mood': 'calm', 'content': 'Hello', 'role': 'assistant', 'id': None, 'created_at': None}
     """
     if attrs.has(type(value)):
         members = {field.name: as_api(getattr(value, field.name)) for field in attrs.fields(type(value))}
-        return {**members, **members.pop("extra")}
+        return members.pop("extra") | members
     if isinstance(value, tuple):
         return [as_api(each) for each in value]
     return value.isoformat() if isinstance(value, datetime) else value

@@ -79,6 +79,7 @@ async def test_conversations_are_listed_and_shown(sandbox: Sandbox) -> None:
     assert f"\nassistant: {first.out}" in shown.out
     told = (await ran("chat", "sessions", session_of(first), "--json", sandbox=sandbox)).results
     assert [message["role"] for message in told[0]["messages"]] == ["user", "assistant"]
+    assert "extra" not in told[0].keys() | told[0]["messages"][0].keys()
     lost = await ran("chat", "sessions", "ses_none", "--json", sandbox=sandbox)
     assert (lost.code, lost.error["type"]) == (2, "NotFound")
 

@@ -112,6 +112,45 @@ def test_done_ends_an_answer_and_makes_a_record_of_what_was_told() -> None:
     assert reply.completion.credits == ChatCredits(final=1)
 
 
+def test_what_grows_is_told_by_the_last_event_and_what_names_by_the_first() -> None:
+    reply = ChatReply()
+    first = {**STARTED, "usage": {"input_tokens": 2}, "credits": {"reserved": 3}}
+    last = {"id": "chunk_2", "model": "n", "usage": {"total_tokens": 9}, "credits": {"reserved": 3, "final": 2}}
+    took(reply, event(first), event({"delta": "Hi"}), event(last), event("[DONE]"))
+    assert reply.completion is not None
+    assert (reply.completion.id, reply.completion.model) == ("chatcmpl_1", "m")
+    assert reply.completion.usage == Usage(total_tokens=9)
+    assert reply.completion.credits == ChatCredits(3, 2)
+
+
+@pytest.mark.parametrize("message", [None, {}, {"id": "msg_1", "content": None}, {"id": "msg_1", "content": ""}])
+def test_a_final_event_that_leaves_things_out_keeps_what_was_told(message: Any) -> None:
+    reply = ChatReply()
+    final = {"object": "chat.completion", "id": None, "session_id": None, "mood": None, "message": message}
+    took(reply, event(STARTED), event({"delta": "Hi"}), event(final))
+    assert reply.completion is not None
+    assert (reply.completion.id, reply.completion.session_id) == ("chatcmpl_1", "ses_1")
+    assert reply.completion.text == "Hi"
+    assert reply.completion.message.id == (message or {}).get("id")
+    assert reply.completion.extra == {"mood": None}
+
+
+def test_a_final_event_without_any_text_is_an_empty_answer() -> None:
+    reply = ChatReply()
+    assert took(reply, event({**STARTED, "object": "chat.completion"})) == [""]
+    assert reply.completion is not None
+    assert reply.completion.text == ""
+
+
+def test_an_answer_without_end_is_not_kept_for_ever() -> None:
+    reply = ChatReply()
+    million = event({"delta": "x" * 1024 * 1024})
+    took(reply, *[million] * 32)
+    with pytest.raises(DecodeError, match="longer than"):
+        reply.take(million)
+    assert len(reply.text) == 32 * 1024 * 1024
+
+
 def test_done_without_anything_before_it_ends_nothing() -> None:
     reply = ChatReply()
     assert reply.take(event("[DONE]")) == ChatEvent("message", "[DONE]")
