@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ._core.chat_capabilities import ChatCapabilities
     from ._core.chat_records import ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage
     from ._core.chat_reply import ChatEvent
+    from ._core.cost import Cost
     from ._core.errors import (
         Answered,
         ApiDisabled,
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
         Status,
     )
     from ._core.reference_rules import KindLimit, ReferenceRules
-    from ._core.spend import Cost, Spend
+    from ._core.spend import Spend
     from ._engine.chat_stream import ChatStream
     from ._engine.hooks import AttemptDetails, Hooks, PollDetails, RetryDetails
     from .session import RivyaSession
@@ -135,7 +136,8 @@ _HOMES = {
     "._core.problem": "Problem",
     "._core.records": "Credits File Generation GenerationError GenerationResult ReferenceMedia Status",
     "._core.reference_rules": "KindLimit ReferenceRules",
-    "._core.spend": "Cost Spend",
+    "._core.cost": "Cost",
+    "._core.spend": "Spend",
     "._engine.chat_stream": "ChatStream",
     "._engine.hooks": "AttemptDetails Hooks PollDetails RetryDetails",
     ".session": "RivyaSession",

@@ -46,9 +46,9 @@ class RivyaSession:
     No key is needed until a call needs one. `max_connections` bounds the requests in flight. An `http` session that is
     handed in is used and never closed. `hooks` are told of attempts, retries and polls.
 
-    `max_spend` caps the credits that this session's generations cost in all, `max_reserved` those that open jobs hold
-    at a time: a submit that would pass a cap raises `SpendLimitReached`, and nothing is sent. The price is the model's
-    `estimate_credits`, or what `prices` says a job of a model costs at most; see `spend`.
+    `max_spend` caps the credits that this session's jobs and chat turns cost in all, `max_reserved` those that open
+    ones hold at a time: what would pass a cap raises `SpendLimitReached`, and nothing is sent. The price is the model's
+    `estimate_credits`, or what `prices` says a job or a turn of a model costs at most; see `spend`.
 
     Closing is gentle: waits end with `SessionClosed`, requests in flight come to their end, none begins.
 
@@ -101,7 +101,7 @@ class RivyaSession:
         self.generations = Generations(
             self._open_engine, checked_policy("poll", poll, PollPolicy()), counter, self.files.resolved
         )
-        self.chat = Chat(self._open_engine, self.models.catalogue)
+        self.chat = Chat(self._open_engine, counter)
         self.credits = CreditBalance(self._open_engine)
         key = self._settings.api_key
         if key is not None and not key.startswith(assumed.API_KEY_PREFIX):
@@ -109,7 +109,7 @@ class RivyaSession:
 
     @property
     def spend(self) -> Spend:
-        """What this session has spent on generations, by idempotency key and in all; see `Spend`."""
+        """What this session has spent on jobs and chat turns, by idempotency key and in all; see `Spend`."""
         return self._spend
 
     def __repr__(self) -> str:

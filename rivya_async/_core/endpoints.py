@@ -10,6 +10,7 @@ from urllib.parse import quote
 import attrs
 
 from . import idempotency, wire
+from .cost import GENERATIONS
 from .errors import Answered, ConfigurationError, DecodeError, answered_class
 from .media_type import KINDS
 from .message import Request, Response
@@ -34,7 +35,7 @@ class Endpoint(Generic[T]):
 def create_generation(job: GenerationRequest, key: str | None = None) -> Endpoint[Generation]:
     """`POST /api/v1/generations`, contract section 6: a purchase under `key`, or under one that the caller mints."""
     key = None if key is None else idempotency.validated(key)
-    request = Request("POST", "/api/v1/generations", body=wire.encode(job.to_wire()), idempotency_key=key)
+    request = Request("POST", GENERATIONS, body=wire.encode(job.to_wire()), idempotency_key=key)
     return Endpoint(request, read_generation)
 
 
@@ -59,7 +60,7 @@ def poll_generation(task_id: str, seen: Seen | None) -> Endpoint[Seen]:
 def _read_of(task_id: str) -> Request:
     if not _is_id(task_id):
         raise ConfigurationError(f"{task_id!r} is not a task id: pass the `id` of a Generation")
-    return Request("GET", f"/api/v1/generations/{quote(task_id, safe='')}")
+    return Request("GET", f"{GENERATIONS}/{quote(task_id, safe='')}")
 
 
 def _seen_generation(task_id: str, seen: Seen | None, response: Response) -> Seen:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from .cost import GENERATIONS, Cost, Receipt
 from .errors import (
     Answered,
     ConfigurationError,
@@ -32,27 +33,6 @@ if TYPE_CHECKING:
 
 REMEMBERED: Final = 100_000
 """Keys of which a session knows the cost. Of older ones only the totals remain."""
-
-
-@attrs.frozen
-class Cost:
-    """What one purchase costs, in credits.
-
-    `reserved` is what its record holds. `final` is None until this session has seen the job end. `task_id` is None as
-    long as it is not known whether it was bought: `reserved` is then the price that was reckoned with.
-
-    >>> Cost(reserved=5, final=0, task_id="task_1").credits
-    0
-    """
-
-    reserved: Amount
-    final: Amount | None = None
-    task_id: str | None = None
-
-    @property
-    def credits(self) -> Amount:
-        """What counts: the final credits of an ended job, else what is held for it."""
-        return self.reserved if self.final is None else self.final
 
 
 class Spend(Mapping[str, Cost]):
@@ -120,56 +100,56 @@ class Purse:
         self._max_spend = max_spend
         self._max_reserved = max_reserved
         self._remembered = remembered
-        self._flights: dict[str, _Flight] = {}
-        self._keys: dict[str, str] = {}  # of open jobs, by their task ids
+        self._flights: dict[tuple[str, str], _Flight] = {}
+        self._keys: dict[str, str] = {}  # of what has not ended, by its task id
 
-    def needs_price(self, key: str) -> bool:
+    def needs_price(self, key: str, path: str = GENERATIONS) -> bool:
         """Whether a purchase under this key must have a price: there is a cap, and it is not counted already."""
         is_capped = self._max_spend is not None or self._max_reserved is not None
-        return is_capped and key not in self.costs and key not in self._flights
+        return is_capped and not self._counts(key, path) and (path, key) not in self._flights
 
-    def hold(self, key: str, price: Amount | None) -> None:
+    def hold(self, key: str, price: Amount | None, path: str = GENERATIONS) -> None:
         """Count a purchase before it is sent; the same key counts once. Raises `SpendLimitReached`, and counts nothing.
 
         `price` is None where nobody asked for it, as `needs_price` says.
         """
-        if key in self._flights:
-            self._flights[key].count += 1
+        if (path, key) in self._flights:
+            self._flights[path, key].count += 1
             return
-        owed = price if self.needs_price(key) and price is not None else 0
+        owed = price if self.needs_price(key, path) and price is not None else 0
         self._check("max_spend", self._max_spend, self.reserved + self.final, owed)
         self._check("max_reserved", self._max_reserved, self.reserved, owed)
-        self._flights[key] = _Flight(owed)
+        self._flights[path, key] = _Flight(owed)
         self.reserved += owed
 
-    def bought(self, key: str, generation: Generation) -> None:
-        """The purchase is made: its record says what it holds."""
-        flight = self._flights[key]
+    def bought(self, key: str, receipt: Receipt) -> None:
+        """The purchase is made: its receipt says what it holds, and what it has cost if it has ended."""
+        flight = self._flights[receipt.path, key]
+        reserved = flight.price if receipt.reserved is None else receipt.reserved
         self.reserved -= flight.price
         flight.price = 0
-        old = self.costs.get(key)
-        if old is None or old.task_id != generation.id:
-            self._enter(key, old, generation)
-        self._land(key, flight)
-        self.ended(generation)
+        if not self._counts(key, receipt.path) or self.costs[key].task_id != receipt.id:
+            self._enter(key, Cost(reserved, None, receipt.id, receipt.path))
+        self._land(key, receipt.path, flight)
+        if receipt.final is not None:
+            self._settle(receipt.id, receipt.final)
 
-    def came_to_nothing(self, key: str, error: BaseException) -> None:
+    def came_to_nothing(self, key: str, error: BaseException, path: str = GENERATIONS) -> None:
         """The purchase has failed; its price goes on counting if it may have been made all the same."""
-        flight = self._flights[key]
+        flight = self._flights[path, key]
         flight.may_have_bought |= may_have_bought(error)
         if _tells_of_every_attempt(error) and flight.count == 1 and not flight.may_have_bought:
-            self._withdraw(key)
-        self._land(key, flight)
+            self._withdraw(key, path)
+        self._land(key, path, flight)
 
     def ended(self, generation: Generation) -> None:
         """A record was seen; it settles the cost if it is terminal, ours, and not settled yet."""
-        key = self._keys.get(generation.id)
-        if key is None or not generation.is_terminal:
-            return
-        del self._keys[generation.id]
-        self.reserved -= self.costs[key].reserved
-        self.final += generation.final_credits
-        self.costs[key] = attrs.evolve(self.costs[key], final=generation.final_credits)
+        if generation.is_terminal:
+            self._settle(generation.id, generation.final_credits)
+
+    def _counts(self, key: str, path: str) -> bool:
+        """Whether the key is entered for a purchase here: what was bought elsewhere under it is another one [14.15]."""
+        return key in self.costs and self.costs[key].path == path
 
     def _check(self, name: str, cap: Amount | None, counted: Amount, owed: Amount) -> None:
         if cap is None or not owed or counted + owed <= cap:
@@ -182,32 +162,39 @@ class Purse:
             price=owed,
         )
 
-    def _land(self, key: str, flight: _Flight) -> None:
+    def _land(self, key: str, path: str, flight: _Flight) -> None:
         flight.count -= 1
         if flight.count:
             return
-        del self._flights[key]
-        if flight.may_have_bought and key not in self.costs:
-            self.costs[key] = Cost(flight.price)
-            self._forget_oldest()
-        else:
-            self.reserved -= flight.price
+        del self._flights[path, key]
+        self.reserved -= flight.price
+        if flight.may_have_bought and not self._counts(key, path):
+            self._enter(key, Cost(flight.price, path=path))
 
-    def _withdraw(self, key: str) -> None:
+    def _withdraw(self, key: str, path: str) -> None:
         """The key has told that nothing was bought under it."""
-        cost = self.costs.get(key)
-        if cost is not None and cost.task_id is None:
+        if self._counts(key, path) and self.costs[key].task_id is None:
             self.reserved -= self.costs.pop(key).reserved
 
-    def _enter(self, key: str, old: Cost | None, generation: Generation) -> None:
-        if old is not None and old.task_id is None:
+    def _enter(self, key: str, cost: Cost) -> None:
+        old = self.costs.get(key)
+        if old is not None and old.path == cost.path and old.task_id is None:
             self.reserved -= old.reserved
-        elif old is not None:  # the service has forgotten the key and sold a second job: both count
+        elif old is not None:  # sold elsewhere, or sold again by a service that has forgotten the key: both count
             self._keys.pop(str(old.task_id), None)
-        self.reserved += generation.reserved_credits
-        self.costs[key] = Cost(generation.reserved_credits, task_id=generation.id)
-        self._keys[generation.id] = key
+        self.reserved += cost.reserved
+        self.costs[key] = cost
+        if cost.task_id is not None:
+            self._keys[cost.task_id] = key
         self._forget_oldest()
+
+    def _settle(self, task_id: str, final: Amount) -> None:
+        key = self._keys.pop(task_id, None)
+        if key is None:
+            return
+        self.reserved -= self.costs[key].reserved
+        self.final += final
+        self.costs[key] = attrs.evolve(self.costs[key], final=final)
 
     def _forget_oldest(self) -> None:
         while len(self.costs) > self._remembered:

@@ -67,6 +67,10 @@ class Caller:
         What acts carries a key, minted once before the first attempt. No attempt begins after the deadline; one on its
         way is not cut. Cancelling drops the attempt. What is raised carries the key: as a note if it is not our error.
         """
+        return (await self.counted(endpoint, deadline=deadline))[0]
+
+    async def counted(self, endpoint: Endpoint[T], *, deadline: float | None = None) -> tuple[T, int]:
+        """`call`, and how many requests it took."""
         endpoint = self._with_key(endpoint)
         try:
             return await self._attempts(endpoint, deadline)
@@ -116,7 +120,7 @@ class Caller:
             return endpoint
         return attrs.evolve(endpoint, request=attrs.evolve(request, idempotency_key=self.ambient.mint_key()))
 
-    async def _attempts(self, endpoint: Endpoint[T], deadline: float | None) -> T:
+    async def _attempts(self, endpoint: Endpoint[T], deadline: float | None) -> tuple[T, int]:
         request = endpoint.request
         began = came = self._loop.time()
         doubt = False
@@ -130,7 +134,7 @@ class Caller:
                 began += self._loop.time() - came  # what is waited for a place is no attempt's fault
                 sent += 1
                 try:
-                    return await self.send(endpoint, number=sent)
+                    return await self.send(endpoint, number=sent), sent
                 finally:
                     self._gate.leave()
             except RivyaError as error:

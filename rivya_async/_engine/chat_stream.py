@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Self
 
 from .._core import sse
 from .._core.carrying import Carrying
-from .._core.chat_check import check_turn
 from .._core.chat_endpoints import stream_chat
 from .._core.chat_reply import ChatReply
+from .._core.cost import Receipt
 from .._core.errors import ConfigurationError, RivyaError, StreamInterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from types import TracebackType
 
     from .._core.chat_records import ChatCompletion
     from .._core.chat_reply import ChatEvent
     from .._core.chat_request import ChatRequest
-    from .._core.model import Model
+    from .counter import Counter
     from .engine import Engine
-    from .transport import Fetched
+    from .streamer import Opened
 
 
 class ChatStream:
@@ -35,15 +35,19 @@ class ChatStream:
     def __init__(
         self,
         engine: Callable[[], Engine],
+        counter: Counter,
         turn: ChatRequest,
         key: str | None,
-        catalogue: Callable[[], Awaitable[Mapping[str, Model]]] | None = None,
+        *,
+        check: bool,
     ) -> None:
         self._engine = engine
+        self._counter = counter
         self._turn = turn
         self._key = key
-        self._catalogue = catalogue
-        self._source: Fetched | None = None
+        self._check = check
+        self._held_at: str | None = None
+        self._opened: Opened | None = None
         self._closing = AsyncExitStack()
         self._decoder = sse.Decoder()
         self._reply = ChatReply()
@@ -72,23 +76,31 @@ class ChatStream:
 
     async def __aenter__(self) -> Self:
         with Carrying(self._key):
-            if self._source is not None:
+            if self._opened is not None:
                 raise ConfigurationError("a stream is entered once: call stream() again for another answer")
             engine = self._engine()
-        if self._key is None:
-            self._key = engine.caller.ambient.mint_key()
+        self._key = key = engine.caller.ambient.mint_key() if self._key is None else self._key
         self._reply.shown = engine.streamer.without_key
-        with Carrying(self._key):
-            if self._catalogue is not None:
-                check_turn(self._turn, await self._catalogue())
-            request = stream_chat(self._turn, self._key)
-            self._source = await self._closing.enter_async_context(engine.streamer.open(request))
+        with Carrying(key):
+            request = stream_chat(self._turn, key)
+            if self._check:
+                await self._counter.check_turn(self._turn)
+            await self._counter.hold(self._turn, key, request.path)
+            try:
+                self._opened = await self._closing.enter_async_context(engine.streamer.open(request))
+            except BaseException as error:
+                self._counter.purse.came_to_nothing(key, error, request.path)
+                raise
+            self._held_at = request.path
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._closing.aclose()
+        try:
+            await self._closing.aclose()
+        finally:
+            self._settle()
         if isinstance(error, asyncio.CancelledError) and self._reply.completion is None:
             error.add_note(
                 f"CancelledError in a chat stream: it is bought, under idempotency_key={self._key!r}, and "
@@ -111,14 +123,14 @@ class ChatStream:
 
     async def _next(self) -> ChatEvent | None:
         """The next event; None at the end of a whole answer."""
-        if self._source is None:
+        if self._opened is None:
             raise ConfigurationError("enter the stream first: async with session.chat.completions.stream(...)")
         try:
             while self._reply.completion is None:
                 event = self._decoder.next()
                 if isinstance(event, sse.Event):
-                    return self._reply.take(event)
-                piece = await self._source.read()
+                    return self._take(event)
+                piece = await self._opened.fetched.read()
                 if not piece:
                     raise self._reply.interrupted("it ended early")
                 self._decoder.feed(piece)
@@ -128,8 +140,26 @@ class ChatStream:
             raise self._carrying(self._reply.interrupted(error.message)) from error
         return None
 
+    def _take(self, event: sse.Event) -> ChatEvent:
+        taken = self._reply.take(event)
+        if self._reply.completion is not None:
+            self._settle()
+        return taken
+
+    def _settle(self) -> None:
+        """Enter in the book what came of it, once: what broke off or was left is bought, and its cost not known."""
+        key, path, answer = self._key, self._held_at, self._reply.completion
+        if key is None or path is None:
+            return
+        self._held_at = None
+        if answer is None:
+            self._counter.purse.came_to_nothing(key, self._reply.interrupted("it was left"), path)
+        else:
+            self._counter.purse.bought(key, Receipt.of_turn(answer, path))
+
     def _carrying(self, error: StreamInterrupted) -> StreamInterrupted:
         error.idempotency_key = self._key
+        error.attempts = 0 if self._opened is None else self._opened.attempts
         return error
 
 

@@ -1,4 +1,4 @@
-"""Where a job passes on its way to be bought: checked against the catalogue, and held under the caps of the session."""
+"""Where a purchase passes on its way: checked against the catalogue, and held under the caps of the session."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .._core.chat_check import check_turn
+from .._core.chat_request import ChatRequest
 from .._core.errors import ConfigurationError, NotSent, RivyaError, SpendLimitReached, ValidationFailed
 from .._core.model import unknown_model
 from .._core.problem import told
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from typing import TypeVar
 
+    from .._core.cost import Receipt
     from .._core.generation_request import GenerationRequest
     from .._core.model import Model
-    from .._core.records import Amount, Generation
+    from .._core.records import Amount
     from .._core.spend import Purse
+
+    T = TypeVar("T")
 
 
 class Counter:
@@ -31,45 +37,67 @@ class Counter:
 
     async def checked(self, job: GenerationRequest) -> GenerationRequest:
         """The job with its params as they must travel. Raises `ValidationFailed` with every problem of it."""
-        model = await self._model(job)
+        model = await self._model(job.model)
         job = attrs.evolve(job, params=model.coerce(job.params))
         model.check(job.prompt, job.params, job.references)
         return job
 
-    async def pay(self, job: GenerationRequest, key: str, purchase: Callable[[], Awaitable[Generation]]) -> Generation:
+    async def check_turn(self, turn: ChatRequest) -> None:
+        """Raise `ValidationFailed` with every problem of a message."""
+        check_turn(turn, await self._read_catalogue())
+
+    async def hold(self, order: GenerationRequest | ChatRequest, key: str, path: str) -> None:
+        """Count the price of a purchase before it is sent, if the caps allow. What came of it is told to the purse."""
+        price = await self._price(order) if self.purse.needs_price(key, path) else None
+        self.purse.hold(key, price, path)
+
+    async def pay(
+        self,
+        order: GenerationRequest | ChatRequest,
+        key: str,
+        path: str,
+        purchase: Callable[[], Awaitable[T]],
+        receipt_of: Callable[[T], Receipt],
+    ) -> T:
         """Make the purchase, if the caps allow; its price counts from before it is sent."""
-        price = await self._price(job) if self.purse.needs_price(key) else None
-        self.purse.hold(key, price)
+        await self.hold(order, key, path)
         try:
             bought = await purchase()
         except BaseException as error:
-            self.purse.came_to_nothing(key, error)
+            self.purse.came_to_nothing(key, error, path)
             raise
-        self.purse.bought(key, bought)
+        self.purse.bought(key, receipt_of(bought))
         return bought
 
-    async def _price(self, job: GenerationRequest) -> Amount:
-        if job.model in self._prices:
-            return self._prices[job.model]
-        model = await self._model(job)
-        price = model.estimate_credits(job.prompt, job.params, job.references)
+    async def _price(self, order: GenerationRequest | ChatRequest) -> Amount:
+        if order.model in self._prices:
+            return self._prices[order.model]
+        model = await self._model(order.model)
+        if isinstance(order, ChatRequest):
+            price = model.estimate_credits(order.message)
+        else:
+            price = model.estimate_credits(order.prompt, order.params, order.references)
         if price is None:
             raise SpendLimitReached(
-                f"the catalogue does not say what a job for {model.id} costs ({model.billing_type}), so no cap can be "
-                f"held. Nothing was sent: say what it costs at most, by RivyaSession(prices={{{model.id!r}: ...}})"
+                f"the catalogue does not say what {model.id} costs ({model.billing_type}), so no cap can be held. "
+                "Nothing was sent: say what a job or a turn costs at most, by "
+                f"RivyaSession(prices={{{model.id!r}: ...}})"
             )
         return price
 
-    async def _model(self, job: GenerationRequest) -> Model:
+    async def _model(self, model_id: str) -> Model:
+        catalogue = await self._read_catalogue()
+        if model_id not in catalogue:
+            problem = unknown_model(model_id, catalogue)
+            raise ValidationFailed(told(model_id, [problem]), problems=(problem,))
+        return catalogue[model_id]
+
+    async def _read_catalogue(self) -> Mapping[str, Model]:
         try:
-            catalogue = await self._catalogue()
+            return await self._catalogue()
         except ConfigurationError:
             raise
         except RivyaError as error:
             raise NotSent(
-                f"the catalogue could not be read, so the job was not sent: {error}", request_id=error.request_id
+                f"the catalogue could not be read, so nothing was bought: {error}", request_id=error.request_id
             ) from error
-        if job.model not in catalogue:
-            problem = unknown_model(job.model, catalogue)
-            raise ValidationFailed(told(job.model, [problem]), problems=(problem,))
-        return catalogue[job.model]

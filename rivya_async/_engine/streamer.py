@@ -30,10 +30,11 @@ REFUSAL_SECONDS: Final = 5.0
 
 @attrs.frozen
 class Opened(Response):
-    """The head of a 2xx answer, with the body still to come."""
+    """The head of a 2xx answer, with the body still to come, and how many requests it took to get it."""
 
     fetched: Fetched
     closing: AsyncExitStack
+    attempts: int = 1
 
 
 class Opening:
@@ -72,16 +73,17 @@ class Streamer:
         self._settings = settings
 
     @asynccontextmanager
-    async def open(self, request: Request) -> AsyncIterator[Fetched]:
-        """The body of the answer; the connection is closed at the end of the block.
+    async def open(self, request: Request) -> AsyncIterator[Opened]:
+        """The answer, to be read; the connection is closed at the end of the block.
 
         Waits for a place among the streams, and raises what any call can raise.
         """
         await self._gate.enter()
         try:
-            opened = cast("Opened", await self._opener.call(Endpoint(request, _as_it_is)))
+            answer, attempts = await self._opener.counted(Endpoint(request, _as_it_is))
+            opened = attrs.evolve(cast("Opened", answer), attempts=attempts)
             async with opened.closing:
-                yield opened.fetched
+                yield opened
         finally:
             self._gate.leave()
 

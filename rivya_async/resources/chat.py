@@ -6,33 +6,33 @@ from typing import TYPE_CHECKING, Any
 
 from .._core import chat_endpoints
 from .._core.carrying import Carrying
-from .._core.chat_check import check_turn
 from .._core.chat_request import ChatRequest, attachment_ids
+from .._core.cost import Receipt
 from .._engine.chat_stream import ChatStream
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from .._core.chat_records import ChatCompletion, ChatSession
-    from .._core.model import Model
     from .._core.records import File
+    from .._engine.counter import Counter
     from .._engine.engine import Engine
 
 
 class Chat:
     """Asking chat models."""
 
-    def __init__(self, engine: Callable[[], Engine], catalogue: Callable[[], Awaitable[Mapping[str, Model]]]) -> None:
-        self.completions = ChatCompletions(engine, catalogue)
+    def __init__(self, engine: Callable[[], Engine], counter: Counter) -> None:
+        self.completions = ChatCompletions(engine, counter)
         self.sessions = ChatSessions(engine)
 
 
 class ChatCompletions:
     """One message to a model, and its answer."""
 
-    def __init__(self, engine: Callable[[], Engine], catalogue: Callable[[], Awaitable[Mapping[str, Model]]]) -> None:
+    def __init__(self, engine: Callable[[], Engine], counter: Counter) -> None:
         self._engine = engine
-        self._catalogue = catalogue
+        self._counter = counter
 
     async def create(
         self,
@@ -84,9 +84,13 @@ class ChatCompletions:
             caller = self._engine().caller
         key = caller.ambient.mint_key() if idempotency_key is None else idempotency_key
         with Carrying(key):
+            endpoint = chat_endpoints.complete_chat(turn, key)
+            path = endpoint.request.path
             if check:
-                check_turn(turn, await self._catalogue())
-            return await caller.call(chat_endpoints.complete_chat(turn, key))
+                await self._counter.check_turn(turn)
+            return await self._counter.pay(
+                turn, key, path, lambda: caller.call(endpoint), lambda answer: Receipt.of_turn(answer, path)
+            )
 
     def stream(
         self,
@@ -135,7 +139,7 @@ class ChatCompletions:
                 client_request_id=client_request_id,
                 extra={} if extra is None else extra,
             )
-        return ChatStream(self._engine, turn, idempotency_key, self._catalogue if check else None)
+        return ChatStream(self._engine, self._counter, turn, idempotency_key, check=check)
 
 
 class ChatSessions:

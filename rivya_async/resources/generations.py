@@ -12,6 +12,7 @@ import attrs
 
 from .._core import endpoints
 from .._core.carrying import Carrying
+from .._core.cost import Receipt
 from .._core.durations import group_of
 from .._core.errors import ConfigurationError, WaitError
 from .._core.generation_request import GenerationRequest, Reference
@@ -210,7 +211,9 @@ class Generations:
         if job.paths:
             job = await self._resolved(job, deadline)
         endpoint = endpoints.create_generation(job, key)
-        bought = await self._counter.pay(job, key, lambda: engine.caller.call(endpoint, deadline=deadline))
+        bought = await self._counter.pay(
+            job, key, endpoint.request.path, lambda: engine.caller.call(endpoint, deadline=deadline), Receipt.of_job
+        )
         engine.poller.note_submitted(bought, group_of(job.model, job.params))
         return bought
 

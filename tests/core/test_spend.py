@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
+from rivya_async._core.chat_records import ChatCompletion, ChatCredits
+from rivya_async._core.cost import Cost, Receipt
 from rivya_async._core.errors import (
     Answered,
     ApiDisabled,
@@ -28,9 +30,10 @@ from rivya_async._core.errors import (
     ValidationFailed,
 )
 from rivya_async._core.records import Generation
-from rivya_async._core.spend import Cost, Purse, Spend, checked_cap, checked_prices, may_have_bought
+from rivya_async._core.spend import Purse, Spend, checked_cap, checked_prices, may_have_bought
 
 REFUSED = InsufficientCredits("too poor", status=402)
+CHAT = "/api/v1/chat/completions"
 LOST = OutcomeUnknown("no answer")
 
 
@@ -40,7 +43,7 @@ def job(number: int = 1, reserved: float = 5, status: str = "queued", final: flo
 
 def buy(purse: Purse, key: str, price: float | None, record: Generation) -> None:
     purse.hold(key, price)
-    purse.bought(key, record)
+    purse.bought(key, Receipt.of_job(record))
 
 
 def test_the_life_of_a_purchase() -> None:
@@ -48,7 +51,7 @@ def test_the_life_of_a_purchase() -> None:
     spend = Spend(purse)
     purse.hold("a", 5)
     assert (spend.reserved, spend.final, spend.total, dict(spend)) == (5, 0, 5, {})
-    purse.bought("a", job(reserved=7))
+    purse.bought("a", Receipt.of_job(job(reserved=7)))
     assert (spend.reserved, spend.total, spend["a"]) == (7, 7, Cost(7, None, "task_1"))
     purse.ended(job(reserved=7, status="processing"))
     assert spend.reserved == 7
@@ -131,7 +134,7 @@ def test_the_same_key_at_the_same_time_counts_once() -> None:
     purse.hold("a", None)
     purse.came_to_nothing("a", REFUSED)
     assert purse.reserved == 5
-    purse.bought("a", job())
+    purse.bought("a", Receipt.of_job(job()))
     assert (purse.reserved, purse.costs["a"]) == (5, Cost(5, None, "task_1"))
     for ends in ([True, False], [False, True], [False, False]):
         purse = Purse(max_spend=5)
@@ -139,7 +142,7 @@ def test_the_same_key_at_the_same_time_counts_once() -> None:
         purse.hold("a", None)
         for is_bought in ends:
             if is_bought:
-                purse.bought("a", job(reserved=4))
+                purse.bought("a", Receipt.of_job(job(reserved=4)))
             else:
                 purse.came_to_nothing("a", LOST)
         assert purse.costs == {"a": Cost(4, None, "task_1") if True in ends else Cost(5)}
@@ -196,6 +199,57 @@ def test_a_key_that_the_service_has_forgotten_buys_a_second_job() -> None:
     assert purse.reserved == 7  # the first is not known by name any more: it goes on counting
     purse.ended(job(2, status="succeeded", final=4))
     assert (purse.reserved, purse.final) == (3, 4)
+
+
+def turn(**told: float) -> Receipt:
+    answer = ChatCompletion("chatcmpl_1", credits=ChatCredits(**told) if told else None)  # type: ignore[arg-type]
+    return Receipt.of_turn(answer, CHAT)
+
+
+def test_a_turn_of_a_chat_ends_with_its_answer() -> None:
+    purse = Purse(max_spend=5)
+    purse.hold("a", 5, CHAT)
+    assert not purse.needs_price("a", CHAT)
+    purse.bought("a", turn(reserved=3, final=2))
+    assert purse.costs == {"a": Cost(3, 2, "chatcmpl_1", CHAT)}
+    purse.hold("a", None, CHAT)
+    purse.bought("a", turn(reserved=3, final=2))
+    assert (purse.reserved, purse.final) == (0, 2)
+    with pytest.raises(SpendLimitReached):
+        purse.hold("b", 4, CHAT)
+
+
+@pytest.mark.parametrize(
+    ("told", "cost"),
+    [
+        ({}, Cost(5, None, "chatcmpl_1", CHAT)),
+        ({"reserved": 3}, Cost(3, None, "chatcmpl_1", CHAT)),
+        ({"final": 2}, Cost(5, 2, "chatcmpl_1", CHAT)),
+    ],
+    ids=str,
+)
+def test_what_an_answer_leaves_unsaid_counts_as_it_was_held(told: dict[str, float], cost: Cost) -> None:
+    purse = Purse(max_spend=5)
+    purse.hold("a", 5, CHAT)
+    purse.bought("a", turn(**told))
+    assert purse.costs == {"a": cost}
+    assert purse.reserved + purse.final == cost.credits
+
+
+def test_one_key_at_two_endpoints_is_two_purchases() -> None:
+    purse = Purse(max_spend=8)
+    buy(purse, "a", 5, job())
+    assert purse.needs_price("a", CHAT)
+    with pytest.raises(SpendLimitReached):
+        purse.hold("a", 4, CHAT)
+    purse.hold("a", 3, CHAT)
+    purse.came_to_nothing("a", LOST, CHAT)
+    assert (purse.reserved, purse.costs) == (8, {"a": Cost(3, path=CHAT)})
+    purse.hold("a", None, CHAT)
+    purse.bought("a", turn(reserved=3, final=1))
+    assert (purse.reserved, purse.final) == (5, 1)
+    purse.ended(job(status="succeeded", final=5))
+    assert purse.reserved == 5  # not known by name any more: it goes on counting
 
 
 def test_jobs_of_others_are_not_counted() -> None:
@@ -314,7 +368,7 @@ class Book(RuleBasedStateMachine):
         if key is not None and key in dict(self.open):
             price = dict(self.open)[key]
             self.open.remove((key, price))
-            self.purse.bought(key, Generation(f"task_{key}", "queued", "m", price))
+            self.purse.bought(key, Receipt.of_job(Generation(f"task_{key}", "queued", "m", price)))
 
     @rule(key=st.sampled_from("abcdefgh"), is_good=st.booleans())
     def end(self, key: str, is_good: bool) -> None:

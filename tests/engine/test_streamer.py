@@ -73,16 +73,16 @@ def answered(status: int, *pieces: Any, **headers: str) -> Body:
 
 
 async def opened(engine: Engine) -> bytes:
-    async with engine.streamer.open(ASKED) as fetched:
-        return await fetched.read()
+    async with engine.streamer.open(ASKED) as stream:
+        return await stream.fetched.read()
 
 
-async def test_a_stream_is_opened_read_and_closed() -> None:
+async def test_a_stream_is_streamread_and_closed() -> None:
     transport = Streaming(answered(200, b"data"))
     engine = engine_over(transport)
-    async with engine.streamer.open(ASKED) as fetched:
+    async with engine.streamer.open(ASKED) as stream:
         assert transport.open == 1
-        assert await fetched.read() == b"data"
+        assert await stream.fetched.read() == b"data"
     assert transport.open == 0
     await engine.aclose()
 
@@ -124,7 +124,7 @@ async def test_a_refusal_is_not_read_beyond_what_it_can_hold() -> None:
     await engine.aclose()
 
 
-async def test_a_stream_is_opened_again_until_its_answer_begins() -> None:
+async def test_a_stream_is_streamagain_until_its_answer_begins() -> None:
     transport = Streaming(answered(503), answered(503), answered(200, b"data"))
     engine = engine_over(transport, retry=RetryPolicy(base=1.0))
     assert await opened(engine) == b"data"

@@ -1,0 +1,163 @@
+"""Turns of a chat under the caps of a session, over real sockets: whole, streamed, broken off, left."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import pytest
+
+from rivya_async import (
+    Cost,
+    InsufficientCredits,
+    NotSent,
+    OutcomeUnknown,
+    RivyaSession,
+    SpendLimitReached,
+    StreamInterrupted,
+    ValidationFailed,
+)
+from rivya_async.sandbox import Sandbox
+from tests.session.session_kit import ASK, FAST, MODELS, STREAM, opened
+
+MODEL: Final = "gpt-5-2-chat"
+PRICES: Final = {MODEL: 3}
+WHOLE: Final = "/api/v1/chat/completions"
+STREAMED: Final = f"{WHOLE}/stream"
+
+
+async def ask(session: RivyaSession, way: str, message: str = "A kite", **options: Any) -> None:
+    """One turn, by this route."""
+    if way == ASK:
+        await session.chat.completions.create(MODEL, message, **options)
+        return
+    async with session.chat.completions.stream(MODEL, message, **options) as stream:
+        async for _ in stream:
+            pass
+
+
+ways = pytest.mark.parametrize("way", [ASK, STREAM])
+
+
+@ways
+async def test_a_turn_is_in_the_book_with_what_it_cost(sandbox: Sandbox, session: RivyaSession, way: str) -> None:
+    await ask(session, way, idempotency_key="turn-1")
+    cost = session.spend["turn-1"]
+    assert (cost.reserved, cost.path) == (3, WHOLE if way == ASK else STREAMED)
+    assert (cost.task_id or "").startswith("chatcmpl_")
+    assert session.spend.total == session.spend.final == cost.final == 1_000_000 - sandbox.credits
+    assert sandbox.received.count(MODELS) == 0
+
+
+@ways
+async def test_a_turn_that_would_pass_a_cap_is_not_sent(sandbox: Sandbox, way: str) -> None:
+    async with opened(sandbox, max_spend=3, prices=PRICES) as session:
+        await ask(session, way)
+        assert session.spend.final == 1
+        with pytest.raises(SpendLimitReached, match="max_spend=3") as raised:
+            await ask(session, way, idempotency_key="turn-2")
+        assert (raised.value.price, raised.value.idempotency_key) == (3, "turn-2")
+        assert sandbox.received.count(way) == sandbox.received.purchases == 1
+
+
+@ways
+async def test_no_number_of_turns_at_once_passes_a_cap(way: str) -> None:
+    async with Sandbox(speed=FAST) as sandbox, opened(sandbox, max_reserved=9, prices=PRICES) as session:
+        turns = await asyncio.gather(*(ask(session, way, f"{n}") for n in range(100)), return_exceptions=True)
+        assert sum(turn is None for turn in turns) == sandbox.received.count(way) == 3
+        assert session.spend.reserved == 0
+        await ask(session, way)
+
+
+@ways
+async def test_jobs_and_turns_share_a_cap(sandbox: Sandbox, way: str) -> None:
+    async with opened(sandbox, max_spend=3, prices=PRICES) as session:
+        await session.submit("z-image", "A kite", idempotency_key="order-1")
+        with pytest.raises(SpendLimitReached):
+            await ask(session, way, idempotency_key="order-1")  # elsewhere, so another purchase
+        assert sandbox.received.count(way) == 0
+
+
+@ways
+async def test_a_price_that_cannot_be_told_is_refused_until_it_is_said(sandbox: Sandbox, way: str) -> None:
+    async with opened(sandbox, max_spend=10) as session:
+        with pytest.raises(SpendLimitReached, match=r"prices={'gpt-5-2-chat'"):
+            await ask(session, way)
+        assert sandbox.received.count(way) == session.spend.total == 0
+
+
+@ways
+async def test_a_refusal_costs_nothing(sandbox: Sandbox, way: str) -> None:
+    sandbox.faults.add(route=way, times=1, status=402, code="insufficient_credits")
+    async with opened(sandbox, max_spend=3, prices=PRICES) as session:
+        with pytest.raises(InsufficientCredits):
+            await ask(session, way)
+        with pytest.raises(ValidationFailed):
+            await ask(session, way, "x" * 20_001)
+        assert (session.spend.total, dict(session.spend)) == (0, {})
+
+
+@ways
+async def test_a_turn_in_doubt_goes_on_counting_until_its_key_tells_more(sandbox: Sandbox, way: str) -> None:
+    sandbox.faults.add(route=way, times=5, drop=True, act=True)
+    async with opened(sandbox, max_spend=3, prices=PRICES) as session:
+        with pytest.raises(OutcomeUnknown):
+            await ask(session, way, idempotency_key="turn-1")
+        assert session.spend["turn-1"].task_id is None
+        assert session.spend.reserved == 3
+        with pytest.raises(SpendLimitReached):
+            await ask(session, way)
+        sandbox.faults.clear()
+        await ask(session, way, idempotency_key="turn-1")
+        assert session.spend.total == session.spend["turn-1"].final == 1_000_000 - sandbox.credits
+
+
+async def test_a_stream_that_breaks_off_keeps_its_price(sandbox: Sandbox) -> None:
+    sandbox.faults.add(route=STREAM, times=1, stream="cut", after_events=3)
+    async with opened(sandbox, max_spend=10, prices=PRICES) as session:
+        with pytest.raises(StreamInterrupted):
+            await ask(session, STREAM, idempotency_key="turn-1")
+        assert dict(session.spend) == {"turn-1": Cost(3, path=STREAMED)}
+        await ask(session, STREAM, idempotency_key="turn-1")
+        assert session.spend.reserved == 0
+
+
+@pytest.mark.parametrize("error", [None, ValidationFailed("of another call"), asyncio.CancelledError()], ids=repr)
+async def test_a_stream_that_is_left_keeps_its_price(sandbox: Sandbox, error: BaseException | None) -> None:
+    async with opened(sandbox, max_spend=10, prices=PRICES) as session:
+        try:
+            async with session.chat.completions.stream(MODEL, "A kite", idempotency_key="turn-1") as stream:
+                assert (session.spend.reserved, dict(session.spend)) == (3, {})
+                await anext(stream)
+                if error is not None:
+                    raise error
+        except (ValidationFailed, asyncio.CancelledError):
+            pass
+        assert dict(session.spend) == {"turn-1": Cost(3, path=STREAMED)}
+        assert session.spend.reserved == 3
+
+
+async def test_the_cost_is_known_as_soon_as_the_answer_is_whole(session: RivyaSession) -> None:
+    async with session.chat.completions.stream(MODEL, "A kite", idempotency_key="turn-1") as stream:
+        async for _ in stream:
+            pass
+        assert stream.completion.credits is not None
+        assert session.spend["turn-1"].final == stream.completion.credits.final
+    assert len(session.spend) == 1
+
+
+@ways
+async def test_a_catalogue_that_cannot_be_read_asks_nothing(sandbox: Sandbox, session: RivyaSession, way: str) -> None:
+    sandbox.faults.add(route=MODELS, status=500)
+    with pytest.raises(NotSent, match="catalogue could not be read") as raised:
+        await ask(session, way, idempotency_key="turn-1", check=True)
+    assert raised.value.idempotency_key == "turn-1"
+    assert sandbox.received.count(way) == 0
+
+
+async def test_an_interruption_tells_how_many_requests_were_sent(sandbox: Sandbox, session: RivyaSession) -> None:
+    sandbox.faults.add(route=STREAM, times=2, status=503)
+    sandbox.faults.add(route=STREAM, stream="cut", after_events=3)
+    with pytest.raises(StreamInterrupted) as raised:
+        await ask(session, STREAM)
+    assert raised.value.attempts == sandbox.received.count(STREAM) == 3
