@@ -140,11 +140,10 @@ class RateLimit:
     """
 
     per_second: float = attrs.field(validator=_positive)
-    burst: float = attrs.field(validator=_at_least_one)
-
-    @burst.default
-    def _burst(self) -> float:
-        return max(1.0, _number(self.per_second) / 10.0)
+    burst: float = attrs.field(
+        default=attrs.Factory(lambda limit: max(1.0, _number(limit.per_second) / 10.0), takes_self=True),
+        validator=_at_least_one,
+    )
 
 
 @attrs.frozen(kw_only=True)
