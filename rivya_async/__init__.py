@@ -25,17 +25,20 @@ if TYPE_CHECKING:
         NotFound,
         NotSent,
         OutcomeUnknown,
+        OutsideTolerance,
         RateLimited,
         RivyaError,
         ScopeDenied,
         ServerError,
         SessionClosed,
         SessionConflict,
+        SignatureMismatch,
         SpendLimitReached,
         StreamInterrupted,
         Unauthorized,
         ValidationFailed,
         WaitError,
+        WebhookError,
     )
     from ._core.generation_request import GenerationRequest
     from ._core.model import Model
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
     )
     from ._core.reference_rules import KindLimit, ReferenceRules
     from ._core.spend import Spend
+    from ._core.webhook_records import WebhookDelivery, WebhookEndpoint, WebhookEvent
     from ._engine.chat_stream import ChatStream
     from ._engine.hooks import AttemptDetails, Hooks, PollDetails, RetryDetails
     from .session import RivyaSession
@@ -92,6 +96,7 @@ __all__ = [
     "NotSent",
     "Outcome",
     "OutcomeUnknown",
+    "OutsideTolerance",
     "PollDetails",
     "PollPolicy",
     "Problem",
@@ -107,6 +112,7 @@ __all__ = [
     "ServerError",
     "SessionClosed",
     "SessionConflict",
+    "SignatureMismatch",
     "Spend",
     "SpendLimitReached",
     "Status",
@@ -116,6 +122,10 @@ __all__ = [
     "Usage",
     "ValidationFailed",
     "WaitError",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookError",
+    "WebhookEvent",
     "__version__",
 ]
 
@@ -125,8 +135,9 @@ _HOMES = {
     "._core.chat_reply": "ChatEvent",
     "._core.errors": (
         "Answered ApiDisabled ConfigurationError DeadlineExceeded DecodeError GenerationFailed IdempotencyConflict "
-        "InsufficientCredits NotFound NotSent OutcomeUnknown RateLimited RivyaError ScopeDenied ServerError "
-        "SessionClosed SessionConflict SpendLimitReached StreamInterrupted Unauthorized ValidationFailed WaitError"
+        "InsufficientCredits NotFound NotSent OutcomeUnknown OutsideTolerance RateLimited RivyaError ScopeDenied "
+        "ServerError SessionClosed SessionConflict SignatureMismatch SpendLimitReached StreamInterrupted Unauthorized "
+        "ValidationFailed WaitError WebhookError"
     ),
     "._core.generation_request": "GenerationRequest",
     "._core.model": "Model",
@@ -138,6 +149,7 @@ _HOMES = {
     "._core.reference_rules": "KindLimit ReferenceRules",
     "._core.cost": "Cost",
     "._core.spend": "Spend",
+    "._core.webhook_records": "WebhookDelivery WebhookEndpoint WebhookEvent",
     "._engine.chat_stream": "ChatStream",
     "._engine.hooks": "AttemptDetails Hooks PollDetails RetryDetails",
     ".session": "RivyaSession",

@@ -28,6 +28,7 @@ from .resources.credits import CreditBalance
 from .resources.files import Files
 from .resources.generations import FROM_POLICY, FromPolicy, Generations, OnUpdate
 from .resources.models import Models
+from .resources.webhooks import WebhookEvents, Webhooks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Coroutine, Iterable, Mapping, Sequence
@@ -103,6 +104,8 @@ class RivyaSession:
         )
         self.chat = Chat(self._open_engine, counter)
         self.credits = CreditBalance(self._open_engine)
+        self.webhooks = Webhooks(self._open_engine)
+        self.webhook_events = WebhookEvents(self._open_engine)
         key = self._settings.api_key
         if key is not None and not key.startswith(assumed.API_KEY_PREFIX):
             warnings.warn(f"the API key does not begin with {assumed.API_KEY_PREFIX!r}", UserWarning, stacklevel=2)

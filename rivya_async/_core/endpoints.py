@@ -141,7 +141,7 @@ def read_error(response: Response, now: float) -> Answered:
     code = _text(told.get("code"))
     kind = answered_class(response.status, code)
     message = _text(told.get("message")) or _status_message(response)
-    advice = ADVICE.get(kind.__name__)
+    advice = ADVICE.get(code or "") or ADVICE.get(kind.__name__)
     return kind(
         f"{message} [{response.status} {code or 'without a code'}]" + (f" {advice}" if advice else ""),
         status=response.status,
@@ -161,9 +161,10 @@ ADVICE = {
     "ServerError": "The service failed: try again later, a purchase under the same idempotency key.",
     "SessionConflict": "Begin a new chat session.",
     "Unauthorized": "Check RIVYA_API_KEY: keys are made and revoked in the account settings.",
-    "ValidationFailed": "Change the job: the service will refuse it again as it is.",
+    "ValidationFailed": "Change the request: the service will refuse it again as it is.",
+    "webhook_url_rejected": "Give an https URL of a public host, without a user, a password and a fragment.",
 }
-"""What to do next, by the name of the class."""
+"""What to do next, by the code or the name of the class."""
 
 
 def _is_id(value: object) -> bool:

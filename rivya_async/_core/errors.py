@@ -12,10 +12,13 @@
     │  ├─ RateLimited               too many requests: repeat after retry_after
     │  └─ ServerError               and ApiDisabled: repeat a safe method, or under its key
     ├─ DecodeError                  answered in a shape we do not know: path and reason
-    └─ WaitError                    task_id, last (the last record seen)
-       ├─ DeadlineExceeded          still open on the server: wait again with the same task id
-       ├─ GenerationFailed          the service ended the job as failed: generation
-       └─ SessionClosed             the session was closed while a wait was on
+    ├─ WaitError                    task_id, last (the last record seen)
+    │  ├─ DeadlineExceeded          still open on the server: wait again with the same task id
+    │  ├─ GenerationFailed          the service ended the job as failed: generation
+    │  └─ SessionClosed             the session was closed while a wait was on
+    └─ WebhookError                 what was delivered is not to be trusted, or not to be read: answer it with a 400
+       ├─ SignatureMismatch         not signed with a secret of ours
+       └─ OutsideTolerance          signed with one, but too long ago or in the future: perhaps a replay
 
 The drawing is the retry rule: `retry.decide` asks for the class, the attempt and the key. The class of an answer is
 chosen by its `code`, by its status only if it has no code that we know (`answered_class`).
@@ -278,6 +281,18 @@ class GenerationFailed(WaitError):
 
 class SessionClosed(WaitError):
     """The session was closed while the wait was on. The job goes on: wait for its task id with another session."""
+
+
+class WebhookError(RivyaError):
+    """What was delivered cannot be trusted or read: a header is missing or malformed, or the body is no event."""
+
+
+class SignatureMismatch(WebhookError):
+    """The delivery is not signed with any of the secrets: the secret was rotated, or it was sent by somebody else."""
+
+
+class OutsideTolerance(WebhookError):
+    """The delivery is signed, but too long ago or in the future: a replay, or a clock that is wrong."""
 
 
 BY_CODE: Final[dict[str, type[Answered]]] = {

@@ -9,10 +9,18 @@ from .errors import ConfigurationError
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
+REPEATING_METHODS: Final = SAFE_METHODS | {"DELETE", "PATCH"}
+"""Twice is once: of this API's PATCH too, which sets members to values."""
+
 
 def needs_key(method: str) -> bool:
     """Whether sending this method twice could act twice."""
     return method not in SAFE_METHODS
+
+
+def acts_once(method: str) -> bool:
+    """Whether sending this method twice leaves what sending it once does, key or none."""
+    return method in REPEATING_METHODS
 
 
 def validated(key: str) -> str:

@@ -27,16 +27,18 @@ class Request:
     accept: str = JSON
     is_slow: bool = False
     """Whether the service may work for long before it says anything."""
+    takes_key: bool = True
+    """Whether an idempotency key would make a repeat safe; the service names none for webhooks."""
 
     @property
     def wants_key(self) -> bool:
         """Whether it could act twice, so that it is sent under an idempotency key only."""
-        return idempotency.needs_key(self.method)
+        return self.takes_key and idempotency.needs_key(self.method)
 
     @property
     def is_repeatable(self) -> bool:
         """Whether sending it again is safe whatever came of the first time."""
-        return self.idempotency_key is not None or not self.wants_key
+        return self.idempotency_key is not None or idempotency.acts_once(self.method)
 
     def headers(self, api_key: str | None) -> dict[str, str]:
         """The headers to send, with the API key if this request needs one."""

@@ -72,6 +72,12 @@ PROMISED: Final = frozenset(
         "ChatSession",
         "ChatStream",
         "Usage",
+        "WebhookDelivery",
+        "WebhookEndpoint",
+        "WebhookEvent",
+        "WebhookError",
+        "SignatureMismatch",
+        "OutsideTolerance",
     ]
 )
 
