@@ -76,3 +76,9 @@ CHAT_IMAGES: Final = "image_attachments"
 CHAT_EFFORTS: Final = "reasoning_efforts"
 CHAT_THOUGHTS: Final = "thoughts"
 """[19] The members of `chat_capabilities`."""
+
+SIGNATURE_HEADER: Final = "Rivya-Signature"
+"""[1] `t=<seconds>,v1=<hex>`: HMAC-SHA256 over `<t>.<raw body>` under the whole secret."""
+
+SIGNATURE_TOLERANCE: Final = 300.0
+"""[1] Seconds between a signature's time and ours."""

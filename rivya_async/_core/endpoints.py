@@ -141,7 +141,7 @@ def read_error(response: Response, now: float) -> Answered:
     code = _text(told.get("code"))
     kind = answered_class(response.status, code)
     message = _text(told.get("message")) or _status_message(response)
-    advice = ADVICE.get(code or "") or ADVICE.get(kind.__name__)
+    advice = ADVICE_BY_CODE.get(code) or ADVICE.get(kind.__name__)
     return kind(
         f"{message} [{response.status} {code or 'without a code'}]" + (f" {advice}" if advice else ""),
         status=response.status,
@@ -162,9 +162,13 @@ ADVICE = {
     "SessionConflict": "Begin a new chat session.",
     "Unauthorized": "Check RIVYA_API_KEY: keys are made and revoked in the account settings.",
     "ValidationFailed": "Change the request: the service will refuse it again as it is.",
+}
+"""What to do next, by the name of the class."""
+
+ADVICE_BY_CODE: dict[str | None, str] = {
     "webhook_url_rejected": "Give an https URL of a public host, without a user, a password and a fragment.",
 }
-"""What to do next, by the code or the name of the class."""
+"""The same where the code says more than the class."""
 
 
 def _is_id(value: object) -> bool:

@@ -12,7 +12,16 @@ import attrs
 import backoff
 
 from . import assumed
-from .errors import Answered, ApiDisabled, IdempotencyConflict, NotSent, OutcomeUnknown, RateLimited, RivyaError, ServerError
+from .errors import (
+    Answered,
+    ApiDisabled,
+    IdempotencyConflict,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    RivyaError,
+    ServerError,
+)
 
 if TYPE_CHECKING:
     from .policies import RetryPolicy
@@ -20,9 +29,6 @@ if TYPE_CHECKING:
 REQUEST_TIMEOUT: Final = 408
 SERVER_FAULT: Final = 500
 """The first of the statuses by which the server says that the fault is its own."""
-
-DID_NOT_ACT: Final = (NotSent, RateLimited, ApiDisabled)
-"""What says that the request was not carried out. Any other answer of a server in trouble leaves a doubt."""
 
 
 @attrs.frozen
@@ -64,7 +70,7 @@ def decide(
     """
     if not is_transient(error, may_have_acted=attempts.may_have_acted):
         return Stop("this error does not pass by waiting")
-    if not repeatable and (attempts.may_have_acted or not isinstance(error, DID_NOT_ACT)):
+    if not repeatable and (attempts.may_have_acted or not isinstance(error, NotSent)):
         return Stop("it may have acted, and no key makes a repeat safe")
     if attempts.sent >= policy.max_attempts:
         return Stop(f"{attempts.sent} attempts were made")
@@ -98,6 +104,11 @@ def leaves_doubt(error: RivyaError) -> bool:
     if not isinstance(error, Answered) or error.status is None:
         return False
     return error.status >= SERVER_FAULT or error.status == REQUEST_TIMEOUT
+
+
+def did_not_act(error: RivyaError) -> bool:
+    """Whether the request was certainly not carried out. Any other answer of a server in trouble leaves a doubt."""
+    return isinstance(error, NotSent | RateLimited | ApiDisabled)
 
 
 def delay_before(policy: RetryPolicy, retry: int, u: float, retry_after: float | None = None) -> float:

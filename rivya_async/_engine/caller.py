@@ -17,7 +17,7 @@ from .._core.errors import (
     RateLimited,
     RivyaError,
 )
-from .._core.retry import Again, Attempts, Stop, decide, delay_before, is_outage, leaves_doubt
+from .._core.retry import Again, Attempts, Stop, decide, delay_before, did_not_act, is_outage, leaves_doubt
 from .hooks import AttemptDetails, RetryDetails, tell
 from .scheduler import Alarm
 
@@ -156,7 +156,8 @@ class Caller:
         budget, now = self._gate.budget, self._loop.time()
         in_haste = budget.has_retry(now)
         u = self.ambient.uniform()
-        decision = decide(self.retry, error, attempts, repeatable=request.is_repeatable, u=u, in_haste=in_haste)
+        repeatable = request.is_repeatable or (not request.takes_key and did_not_act(error))
+        decision = decide(self.retry, error, attempts, repeatable=repeatable, u=u, in_haste=in_haste)
         if isinstance(decision, Stop):
             return decision
         if deadline is not None and now + decision.delay >= deadline:

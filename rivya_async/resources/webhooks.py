@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from .._core import webhook_endpoints
 from .._core.errors import DecodeError, RivyaError
-from .._core.retry import leaves_doubt
+from .._core.retry import did_not_act, leaves_doubt
 
 if TYPE_CHECKING:
     import builtins
@@ -129,7 +129,7 @@ class Webhooks:
         try:
             return await self._engine().caller.call(endpoint)
         except RivyaError as error:
-            if leaves_doubt(error) or isinstance(error, DecodeError):
+            if isinstance(error, DecodeError) or (leaves_doubt(error) and not did_not_act(error)):
                 error.message = f"{error.message} {advice}"
                 error.args = (error.message,)
             raise

@@ -23,6 +23,7 @@ from .routes import Route
 from .task import Task, encode
 from .validation import problems
 from .visit import Visit, parse
+from .webhook_desk import WebhookDesk
 from .world import World
 
 SHOWN_PROBLEMS: Final = 5
@@ -36,16 +37,19 @@ class Api:
     world: World
     received: Received
     base_url: str = ""
+    allow_local_webhooks: bool = False
     catalogue: Catalogue = attrs.field(factory=load)
     memory: idempotency.Memory = attrs.field(factory=idempotency.Memory)
     shelf: results.Shelf = attrs.field(factory=results.Shelf)
     files: Files = attrs.field(init=False)
     chat: ChatDesk = attrs.field(init=False)
+    webhooks: WebhookDesk = attrs.field(init=False)
     _looks: dict[str, tuple[str, Answer]] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self.files = Files(self.catalogue, self.world.seed)
         self.chat = ChatDesk(self.world, self.received, self.catalogue, self.memory, self.files.kind_of)
+        self.webhooks = WebhookDesk(self.world, self._told, allow_local=self.allow_local_webhooks)
 
     async def models(self, _: Visit) -> Answer:
         """GET /models."""
@@ -75,6 +79,7 @@ class Api:
         prompt, params = body.get("prompt") or "", body.get("params") or {}
         task = self.world.create(visit.account_id, model, prompt, params, visit.now)
         self.received.bought(visit.idempotency_key)
+        self.webhooks.expect(task)
         visit.task_id = task.id
         return Answer(encode(task, "queued"), task_id=task.id)
 
@@ -91,6 +96,12 @@ class Api:
             answer = Answer(encode(task, status, urls), task_id=task_id)
             self._looks[task_id] = status, answer
         return answer
+
+    def _told(self, task: Task) -> dict[str, Any]:
+        """The generation as the event of its end tells it."""
+        status = task.status(task.ends_at)
+        told: dict[str, Any] = json.loads(encode(task, status, self._urls(task) if status == "succeeded" else ()))
+        return told
 
     def _urls(self, task: Task) -> Sequence[str]:
         return [f"{self.base_url}/results/{task.id}/{name}" for name in results.names(task)]
@@ -132,6 +143,8 @@ class Api:
         return results.partial(Artifact(data, file.mime_type, file.path.suffix), visit.request)
 
 
+MANAGE: Final = "webhooks:manage"
+
 ROUTES: Final = (
     Route("GET /api/v1/models", None, Api.models),
     Route("GET /api/v1/openapi.json", None, Api.openapi),
@@ -144,6 +157,15 @@ ROUTES: Final = (
     Route("POST /api/v1/files", "files:create", Api.upload),
     Route("GET /api/v1/files/{file_id}", "files:read", Api.file),
     Route("GET /api/v1/credits", "credits:read", Api.credits),
+    Route("POST /api/v1/webhooks", MANAGE, lambda api, visit: api.webhooks.create(visit)),
+    Route("GET /api/v1/webhooks", MANAGE, lambda api, visit: api.webhooks.endpoints(visit)),
+    Route("GET /api/v1/webhooks/{endpoint_id}", MANAGE, lambda api, visit: api.webhooks.endpoint(visit)),
+    Route("PATCH /api/v1/webhooks/{endpoint_id}", MANAGE, lambda api, visit: api.webhooks.update(visit)),
+    Route("DELETE /api/v1/webhooks/{endpoint_id}", MANAGE, lambda api, visit: api.webhooks.revoke(visit)),
+    Route("POST /api/v1/webhooks/{endpoint_id}/rotate-secret", MANAGE, lambda api, visit: api.webhooks.rotate(visit)),
+    Route("POST /api/v1/webhooks/{endpoint_id}/test", MANAGE, lambda api, visit: api.webhooks.test(visit)),
+    Route("GET /api/v1/webhooks/{endpoint_id}/deliveries", MANAGE, lambda api, visit: api.webhooks.deliveries(visit)),
+    Route("GET /api/v1/webhook-events", MANAGE, lambda api, visit: api.webhooks.events(visit)),
     Route("GET /results/{task_id}/{name}", None, Api.result),
     Route("GET /files/{name}", None, Api.content),
 )

@@ -17,9 +17,9 @@ from .chat_validation import KindOf, chat_model, check_attachments, check_fields
 from .conversation import Conversation, Conversations, Message
 from .event_stream import EVENT_STREAM_TYPE, Comment, Piece, Pieces
 from .idempotency import Memory
+from .listing import listed, newest
 from .once import once
 from .received import Received
-from .refused import Refused
 from .task import timestamp
 from .visit import Visit, parse
 from .world import World
@@ -32,9 +32,6 @@ TOKENS_PER_SECOND: Final = 40.0
 TOKENS_PER_CREDIT: Final = 60
 
 THOUGHT: Final = ("Let me see", " what matters", " most here.")
-
-DEFAULT_LIMIT: Final = 20
-MAX_LIMIT: Final = 100
 
 
 @attrs.frozen
@@ -108,11 +105,7 @@ class ChatDesk:
 
     async def sessions(self, visit: Visit) -> Answer:
         """GET /chat/sessions."""
-        limit = visit.request.query.get("limit", str(DEFAULT_LIMIT))
-        if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:9]) <= MAX_LIMIT):
-            raise Refused("validation_failed", f"limit is a number from 1 to {MAX_LIMIT}.")
-        data = [each.to_wire() for each in self._conversations.of(visit.account_id)[: int(limit)]]
-        return Answer(json.dumps({"object": "list", "data": data}).encode())
+        return listed([each.to_wire() for each in newest(visit, self._conversations.of(visit.account_id))])
 
     async def session(self, visit: Visit) -> Answer:
         """GET /chat/sessions/{session_id}."""

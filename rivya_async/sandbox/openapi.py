@@ -81,6 +81,8 @@ INSTANT: Final = {"type": "string", "format": "date-time"}
 URL: Final = {"type": "string", "format": "uri"}
 STRINGS: Final = {"type": "array", "items": STRING}
 
+EVENT_TYPES: Final = {"type": "array", "items": {"enum": ["generation.succeeded", "generation.failed"]}}
+
 
 def _or_null(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"anyOf": [schema, {"type": "null"}]}
@@ -188,6 +190,55 @@ SCHEMAS: Final = {
     "ChatSessionList": _object(
         "object data", object={"const": "list"}, data={"type": "array", "items": _ref("ChatSession")}
     ),
+    "WebhookRequest": _object("name url event_types", name=STRING, url=URL, event_types=EVENT_TYPES),
+    "WebhookChanges": _object(
+        "", name=STRING, url=URL, event_types=EVENT_TYPES, status={"enum": ["active", "disabled"]}
+    ),
+    "WebhookEndpoint": _object(
+        "id object name url event_types status secret_preview failure_count created_at updated_at",
+        id=STRING,
+        object={"const": "webhook_endpoint"},
+        name=STRING,
+        url=URL,
+        event_types=EVENT_TYPES,
+        status={"enum": ["active", "disabled", "revoked"]},
+        secret_preview=STRING,
+        signing_secret=STRING,
+        failure_count=INTEGER,
+        **dict.fromkeys(("created_at", "updated_at"), INSTANT),
+        **dict.fromkeys(("last_success_at", "last_failure_at", "disabled_at", "revoked_at"), _or_null(INSTANT)),
+    ),
+    "WebhookEndpointList": _object(
+        "object data", object={"const": "list"}, data={"type": "array", "items": _ref("WebhookEndpoint")}
+    ),
+    "WebhookDelivery": _object(
+        "id object endpoint_id event_id event_type status attempt response_status error created_at delivered_at",
+        id=STRING,
+        object={"const": "webhook_delivery"},
+        endpoint_id=STRING,
+        event_id=STRING,
+        event_type=STRING,
+        status={"enum": ["pending", "succeeded", "failed"]},
+        attempt=INTEGER,
+        response_status=_or_null(INTEGER),
+        error=_or_null(STRING),
+        created_at=INSTANT,
+        delivered_at=_or_null(INSTANT),
+    ),
+    "WebhookDeliveryList": _object(
+        "object data", object={"const": "list"}, data={"type": "array", "items": _ref("WebhookDelivery")}
+    ),
+    "WebhookEvent": _object(
+        "id type api_version created_at data",
+        id=STRING,
+        type=STRING,
+        api_version=STRING,
+        created_at=INSTANT,
+        data=_ref("Generation"),
+    ),
+    "WebhookEventList": _object(
+        "object data", object={"const": "list"}, data={"type": "array", "items": _ref("WebhookEvent")}
+    ),
     "ErrorEnvelope": _object(
         "error",
         error=_object(
@@ -203,6 +254,12 @@ KEY_HEADER: Final = {
     "name": "Idempotency-Key",
     "in": "header",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
+
+LIMIT: Final = {
+    "name": "limit",
+    "in": "query",
+    "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
 }
 
 OPERATIONS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -247,9 +304,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Any]]] = {
     "GET /api/v1/chat/sessions": {
         "id": "listChatSessions",
         "summary": "The account's chat sessions, the newest first.",
-        "parameters": [
-            {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}}
-        ],
+        "parameters": [LIMIT],
         "answer": _content("The sessions.", _ref("ChatSessionList")),
     },
     "GET /api/v1/chat/sessions/{session_id}": {
@@ -272,6 +327,56 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Any]]] = {
         "id": "getCredits",
         "summary": "What the account can spend.",
         "answer": _content("The balance.", _ref("Credits")),
+    },
+    "POST /api/v1/webhooks": {
+        "id": "createWebhook",
+        "summary": "Have ended generations told to a URL.",
+        "body": _ref("WebhookRequest"),
+        "answer": _content("The endpoint, with its secret this once.", _ref("WebhookEndpoint")),
+    },
+    "GET /api/v1/webhooks": {
+        "id": "listWebhooks",
+        "summary": "The endpoints, the newest first.",
+        "parameters": [LIMIT],
+        "answer": _content("The endpoints.", _ref("WebhookEndpointList")),
+    },
+    "GET /api/v1/webhooks/{endpoint_id}": {
+        "id": "getWebhook",
+        "summary": "One endpoint.",
+        "answer": _content("The endpoint.", _ref("WebhookEndpoint")),
+    },
+    "PATCH /api/v1/webhooks/{endpoint_id}": {
+        "id": "updateWebhook",
+        "summary": "Change an endpoint.",
+        "body": _ref("WebhookChanges"),
+        "answer": _content("The endpoint.", _ref("WebhookEndpoint")),
+    },
+    "DELETE /api/v1/webhooks/{endpoint_id}": {
+        "id": "deleteWebhook",
+        "summary": "Revoke an endpoint.",
+        "answer": _content("The revoked endpoint.", _ref("WebhookEndpoint")),
+    },
+    "POST /api/v1/webhooks/{endpoint_id}/rotate-secret": {
+        "id": "rotateWebhookSecret",
+        "summary": "A new secret; the old one is dead at once.",
+        "answer": _content("The endpoint, with its secret this once.", _ref("WebhookEndpoint")),
+    },
+    "POST /api/v1/webhooks/{endpoint_id}/test": {
+        "id": "testWebhook",
+        "summary": "Send an invented event once.",
+        "answer": _content("What came of it.", _ref("WebhookDelivery")),
+    },
+    "GET /api/v1/webhooks/{endpoint_id}/deliveries": {
+        "id": "listWebhookDeliveries",
+        "summary": "What was sent to an endpoint, the newest first.",
+        "parameters": [LIMIT],
+        "answer": _content("The deliveries.", _ref("WebhookDeliveryList")),
+    },
+    "GET /api/v1/webhook-events": {
+        "id": "listWebhookEvents",
+        "summary": "What webhooks tell of, the newest first.",
+        "parameters": [LIMIT],
+        "answer": _content("The events.", _ref("WebhookEventList")),
     },
     "GET /files/{name}": {
         "id": "getUploadedFile",

@@ -25,7 +25,7 @@ class Route:
 
     @property
     def method(self) -> str:
-        """GET or POST."""
+        """Such as GET or POST."""
         return self.name.partition(" ")[0]
 
     @property

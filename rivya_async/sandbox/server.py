@@ -40,6 +40,8 @@ class Sandbox:
       always does.
     - `rate_limit`: requests per key in a window of `rate_window` seconds; None is no limit.
     - `api_key`: the main key; made from the seed if not given.
+    - `allow_local_webhooks`: lets webhooks be plain http and on this machine, which the service refuses. Events of
+      ended jobs are delivered while the sandbox runs; `speed` shortens the pauses between attempts.
     - `clock`: gives the sandbox's time in epoch seconds; tests hand in their own.
 
     `port` 0 takes any free port and keeps it when the sandbox is closed and started again, as a service that was down.
@@ -62,6 +64,7 @@ class Sandbox:
         rate_limit: int | None = None,
         rate_window: float = WINDOW,
         api_key: str | None = None,
+        allow_local_webhooks: bool = False,
         clock: Callable[[], float] = time.time,  # noqa: TID251  the other side's clock, not the client's
     ) -> None:
         self.world = World(seed=seed, speed=speed, failure_rate=failure_rate)
@@ -72,7 +75,7 @@ class Sandbox:
         self._port = port
         self._account = self.world.open_account(credits)
         self.api_key = self.world.add_key(self._account, secret=api_key).secret
-        self._api = Api(self.world, self.received)
+        self._api = Api(self.world, self.received, allow_local_webhooks=allow_local_webhooks)
         self._door = Door(self._api, self.faults, RateLimit(rate_limit, rate_window), clock)
         self._runner: web.ServerRunner | None = None
 
@@ -116,13 +119,17 @@ class Sandbox:
         self._port = runner.addresses[0][1]
         host = f"[{self._host}]" if ":" in self._host else self._host
         self._api.base_url = f"http://{host}:{self._port}"
+        self._api.webhooks.open(self._clock)
         return self
 
     async def aclose(self) -> None:
         """Stop listening and close every connection; the world is kept. Does nothing if it is not running."""
         runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
+        try:
+            if runner is not None:
+                await runner.cleanup()
+        finally:
+            await self._api.webhooks.aclose()
 
     async def __aenter__(self) -> Self:
         return await self.start()

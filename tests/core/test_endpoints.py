@@ -211,7 +211,7 @@ def envelope(code: str | None, message: str | None = "Something is wrong.") -> d
         (401, "api_key_expired", Unauthorized, "RIVYA_API_KEY"),
         (403, "api_scope_denied", ScopeDenied, "new API key"),
         (429, "rate_limited", RateLimited, "fewer requests"),
-        (400, "validation_failed", ValidationFailed, "Change the job"),
+        (400, "validation_failed", ValidationFailed, "Change the request"),
         (404, "not_found", NotFound, "Check the id"),
         (409, "idempotency_conflict", IdempotencyConflict, "new idempotency key"),
         (409, "chat_session_conflict", SessionConflict, "new chat session"),

@@ -211,7 +211,7 @@ def test_the_package_is_typed() -> None:
 def test_the_errors_are_one_tree() -> None:
     values = [getattr(rivya_async, name) for name in rivya_async.__all__]
     errors = [value for value in values if inspect.isclass(value) and issubclass(value, Exception)]
-    assert len(errors) == 22
+    assert len(errors) == 25
     assert all(issubclass(error, rivya_async.RivyaError) for error in errors)
     assert issubclass(rivya_async.DeadlineExceeded, TimeoutError)
     assert issubclass(rivya_async.ApiDisabled, rivya_async.ServerError)

@@ -1,0 +1,132 @@
+"""The operations of the webhook API: from a visit to an answer. Sends only while the sandbox is running."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from .answer import Answer
+from .courier import Courier
+from .deliveries import Deliveries
+from .listing import listed, newest
+from .task import Task, encode
+from .visit import Visit, parse
+from .webhook_endpoint import Endpoint, Endpoints
+from .world import World
+
+TEST_URL: Final = "https://example.com/rivya-webhook-test.png"
+"""The link in the generation of a test event. Invented, and leads nowhere."""
+
+
+class WebhookDesk:
+    """Holds the endpoints, and has their deliveries carried. `told` gives the generation that an event carries."""
+
+    def __init__(self, world: World, told: Callable[[Task], Mapping[str, Any]], *, allow_local: bool) -> None:
+        self._endpoints = Endpoints(world.seed, allow_local=allow_local)
+        self._deliveries = Deliveries(self._endpoints, told, seed=world.seed, speed=world.speed)
+        self._courier: Courier | None = None
+
+    def open(self, clock: Callable[[], float]) -> None:
+        """Begin to send."""
+        self._courier = Courier(self._deliveries, clock)
+
+    async def aclose(self) -> None:
+        """Send nothing any more; what is not told yet is due when it is opened again."""
+        courier, self._courier = self._courier, None
+        if courier is not None:
+            await courier.aclose()
+
+    def expect(self, task: Task) -> None:
+        """A task that will end, and is then told."""
+        self._deliveries.expect(task)
+        self._wake()
+
+    async def create(self, visit: Visit) -> Answer:
+        """POST /webhooks."""
+        body, _ = parse(await visit.read())
+        self._deliveries.settle(visit.now)  # a new endpoint is not told of what was before it
+        endpoint = self._endpoints.create(visit.account_id, body, visit.now)
+        self._wake()
+        return _answer(endpoint, shows_secret=True)
+
+    async def endpoints(self, visit: Visit) -> Answer:
+        """GET /webhooks."""
+        return listed([each.to_wire() for each in newest(visit, self._endpoints.of(visit.account_id))])
+
+    async def endpoint(self, visit: Visit) -> Answer:
+        """GET /webhooks/{endpoint_id}."""
+        return _answer(self._one(visit))
+
+    async def update(self, visit: Visit) -> Answer:
+        """PATCH /webhooks/{endpoint_id}."""
+        endpoint = self._one(visit)
+        body, _ = parse(await visit.read())
+        self._deliveries.settle(visit.now)
+        self._endpoints.update(endpoint, body, visit.now)
+        self._wake()
+        return _answer(endpoint)
+
+    async def revoke(self, visit: Visit) -> Answer:
+        """DELETE /webhooks/{endpoint_id}."""
+        endpoint = self._one(visit)
+        self._endpoints.revoke(endpoint, visit.now)
+        return _answer(endpoint)
+
+    async def rotate(self, visit: Visit) -> Answer:
+        """POST /webhooks/{endpoint_id}/rotate-secret."""
+        endpoint = self._one(visit)
+        self._endpoints.rotate(endpoint, visit.now)
+        return _answer(endpoint, shows_secret=True)
+
+    async def test(self, visit: Visit) -> Answer:
+        """POST /webhooks/{endpoint_id}/test: send an invented event once, and answer what came of it."""
+        endpoint = self._one(visit)
+        self._endpoints.check_living(endpoint)
+        delivery = self._deliveries.test(endpoint, _invented(visit), visit.now)
+        if self._courier is not None:
+            await self._courier.send(delivery)
+        return Answer(json.dumps(delivery.to_wire()).encode())
+
+    async def deliveries(self, visit: Visit) -> Answer:
+        """GET /webhooks/{endpoint_id}/deliveries."""
+        endpoint = self._one(visit)
+        self._deliveries.settle(visit.now)
+        return listed([each.to_wire() for each in newest(visit, self._deliveries.to(endpoint))])
+
+    async def events(self, visit: Visit) -> Answer:
+        """GET /webhook-events."""
+        self._deliveries.settle(visit.now)
+        events = newest(visit, self._deliveries.events_of(visit.account_id))
+        return listed([json.loads(each.body) for each in events])
+
+    def _one(self, visit: Visit) -> Endpoint:
+        return self._endpoints.one(visit.account_id, visit.arguments["endpoint_id"])
+
+    def _wake(self) -> None:
+        if self._courier is not None and self._endpoints.has_active:
+            self._courier.wake()
+
+
+def _answer(endpoint: Endpoint, *, shows_secret: bool = False) -> Answer:
+    return Answer(json.dumps(endpoint.to_wire(shows_secret=shows_secret)).encode())
+
+
+def _invented(visit: Visit) -> Mapping[str, Any]:
+    """A generation that nobody ordered."""
+    task = Task(
+        id="task_webhook_test",
+        account_id=visit.account_id,
+        model="z-image",
+        category="image",
+        prompt="",
+        params={},
+        seed=0,
+        reserved_credits=0,
+        created_at=visit.now,
+        starts_at=visit.now,
+        ends_at=visit.now,
+        failure=None,
+    )
+    generation: dict[str, Any] = json.loads(encode(task, "succeeded", [TEST_URL]))
+    return generation
