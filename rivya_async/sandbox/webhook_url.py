@@ -21,6 +21,7 @@ MAX_LENGTH: Final = 2048
 LOCAL_NAMES: Final = re.compile(
     r"(?:.*\.)?(?:localhost|localdomain|localhost6|local|internal)|ip6-(?:localhost|loopback)"
 )
+"""The localhost names, and what resolves on a local network only."""
 
 NUMBER: Final = re.compile(r"0x[0-9a-f]*|[0-9]+")
 """A label that makes a host an IPv4 address if it is the last one."""
@@ -75,11 +76,10 @@ def _address(name: str) -> Address | None:
         return None
     try:
         *heads, last = [_number(label) for label in labels]
-        room = 256 ** (4 - len(heads))
-        if len(heads) > 3 or any(head > 255 for head in heads) or last >= room:  # noqa: PLR2004 - bytes of an address
-            raise ValueError(name)
     except ValueError:
         raise _rejected("has no valid host") from None
+    if len(heads) > 3 or any(head > 255 for head in heads) or last >= 256 ** (4 - len(heads)):  # noqa: PLR2004 - bytes
+        raise _rejected("has no valid host")
     return IPv4Address(sum(head << (24 - 8 * place) for place, head in enumerate(heads)) + last)
 
 
