@@ -68,9 +68,10 @@ def _address(name: str) -> Address | None:
     """The address that a host spells; None for a name."""
     if ":" in name:
         try:
-            return IPv6Address(name)
+            address = IPv6Address(name)
         except ValueError:
             raise _rejected("has no valid host") from None
+        return address.ipv4_mapped or address
     labels = name.split(".")
     if not NUMBER.fullmatch(labels[-1]):
         return None
@@ -93,16 +94,15 @@ def _within(address: Address) -> list[Address]:
     """The address, and those that it carries along."""
     if isinstance(address, IPv4Address):
         return [address]
-    carried = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    carried = [address.sixtofour, *(address.teredo or ())]
     if address in NAT64 or int(address) >> 32 == 0:
         carried.append(IPv4Address(int(address) & 0xFFFFFFFF))
     return [address, *(each for each in carried if each is not None)]
 
 
 def _is_public(address: Address) -> bool:
-    if isinstance(address, IPv6Address) and (address.ipv4_mapped is not None or address in NAT64):
-        return True  # the address that it carries is judged
-    return address.is_global and not address.is_multicast and not address.is_reserved
+    is_carrier = isinstance(address, IPv6Address) and address in NAT64  # what it carries is judged
+    return is_carrier or (address.is_global and not address.is_multicast and not address.is_reserved)
 
 
 def _rejected(why: str) -> Refused:

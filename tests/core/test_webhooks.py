@@ -1,0 +1,177 @@
+"""Webhooks, from arguments to a request and from answers to records."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import pytest
+
+from rivya_async._core import webhook_endpoints as endpoints
+from rivya_async._core.errors import ConfigurationError, DecodeError
+from rivya_async._core.message import Request, Response
+from rivya_async._core.webhook_records import WebhookDelivery, WebhookEndpoint, WebhookEvent
+
+ENDPOINT: Final = {
+    "id": "whend_5",
+    "object": "webhook_endpoint",
+    "name": "Prod",
+    "url": "https://hooks.example.org/rivya",
+    "event_types": ["generation.succeeded", "generation.failed"],
+    "status": "active",
+    "secret_preview": "whsec_a1...9f00c2",
+    "signing_secret": "whsec_a1b2c3",
+    "last_success_at": None,
+    "last_failure_at": None,
+    "failure_count": 0,
+    "created_at": "2026-05-11T08:00:00.000Z",
+    "updated_at": "2026-05-11T08:00:00.000Z",
+    "disabled_at": None,
+    "revoked_at": None,
+}
+"""The documented answer to a create."""
+
+GENERATION: Final = {"id": "task_1", "status": "succeeded", "model": "z-image"}
+
+
+def response(body: Any) -> Response:
+    return Response(200, {}, json.dumps(body).encode())
+
+
+def sent(request: Request) -> tuple[str, str, Any]:
+    return request.method, request.path, None if request.body is None else json.loads(request.body)
+
+
+# --- what goes out ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (
+            endpoints.create_webhook("Prod", "https://a.example", ("generation.failed",)).request,
+            ("POST", "", {"name": "Prod", "url": "https://a.example", "event_types": ["generation.failed"]}),
+        ),
+        (endpoints.list_webhooks().request, ("GET", "", None)),
+        (endpoints.list_webhooks(5).request, ("GET", "?limit=5", None)),
+        (endpoints.retrieve_webhook("a/b").request, ("GET", "/a%2Fb", None)),
+        (endpoints.update_webhook("w", status="disabled", name=None).request, ("PATCH", "/w", {"status": "disabled"})),
+        (endpoints.update_webhook("w", event_types=["x"]).request, ("PATCH", "/w", {"event_types": ["x"]})),
+        (endpoints.delete_webhook("w").request, ("DELETE", "/w", None)),
+        (endpoints.rotate_secret("w").request, ("POST", "/w/rotate-secret", None)),
+        (endpoints.test_webhook("w").request, ("POST", "/w/test", None)),
+        (endpoints.list_deliveries("w", 7).request, ("GET", "/w/deliveries?limit=7", None)),
+    ],
+)
+def test_what_is_sent(request_: Request, expected: tuple[str, str, Any]) -> None:
+    method, path, body = expected
+    assert sent(request_) == (method, f"/api/v1/webhooks{path}", body)
+
+
+def test_events_have_a_path_of_their_own() -> None:
+    assert sent(endpoints.list_events(3).request) == ("GET", "/api/v1/webhook-events?limit=3", None)
+
+
+@pytest.mark.parametrize(
+    ("request_", "is_repeatable"),
+    [
+        (endpoints.create_webhook("a", "b", ["c"]).request, False),
+        (endpoints.rotate_secret("w").request, False),
+        (endpoints.test_webhook("w").request, False),
+        (endpoints.update_webhook("w", name="a").request, True),
+        (endpoints.delete_webhook("w").request, True),
+        (endpoints.list_webhooks().request, True),
+    ],
+)
+def test_none_has_a_key_and_what_may_be_repeated_is_told_by_the_method(request_: Request, is_repeatable: bool) -> None:
+    assert not request_.wants_key
+    assert request_.is_repeatable is is_repeatable
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: endpoints.create_webhook(None, "b", ["c"]),  # type: ignore[arg-type]
+        lambda: endpoints.create_webhook("a", 5, ["c"]),  # type: ignore[arg-type]
+        lambda: endpoints.create_webhook("a", "b", "generation.failed"),
+        lambda: endpoints.create_webhook("a", "b", None),  # type: ignore[arg-type]
+        lambda: endpoints.create_webhook("a", "b", []),
+        lambda: endpoints.create_webhook("a", "b", [5]),  # type: ignore[list-item]
+        lambda: endpoints.create_webhook("a", "b", 5),  # type: ignore[arg-type]
+        lambda: endpoints.update_webhook("w"),
+        lambda: endpoints.update_webhook("w", status=True),
+        lambda: endpoints.update_webhook("w", event_types=[]),
+        lambda: endpoints.retrieve_webhook(""),
+        lambda: endpoints.retrieve_webhook(".."),
+        lambda: endpoints.retrieve_webhook("a\nb"),
+        lambda: endpoints.retrieve_webhook(None),  # type: ignore[arg-type]
+        lambda: endpoints.list_webhooks(0),
+        lambda: endpoints.list_webhooks(True),
+        lambda: endpoints.list_events("5"),  # type: ignore[arg-type]
+    ],
+)
+def test_wrong_arguments(make: Any) -> None:
+    with pytest.raises(ConfigurationError):
+        make()
+
+
+# --- what comes back --------------------------------------------------------------------------------------------------
+
+
+def test_the_documented_answer() -> None:
+    endpoint = endpoints.create_webhook("a", "b", ["c"]).decode(response(ENDPOINT))
+    assert endpoint.signing_secret == "whsec_a1b2c3"
+    assert endpoint.created_at == datetime(2026, 5, 11, 8, tzinfo=UTC)
+    assert endpoint.is_active
+    assert endpoint.event_types == ("generation.succeeded", "generation.failed")
+    assert not endpoint.extra
+    assert pickle.loads(pickle.dumps(endpoint)) == endpoint
+
+
+def test_a_secret_is_not_printed() -> None:
+    endpoint = endpoints.create_webhook("a", "b", ["c"]).decode(response(ENDPOINT))
+    assert "a1b2c3" not in repr(endpoint) + str(endpoint) + f"{endpoint}"
+
+
+def test_bare_answers_are_understood() -> None:
+    bare = endpoints.list_webhooks().decode(response({"data": [{"id": "w", "event_types": None, "mood": 1}]}))
+    assert bare == (WebhookEndpoint(id="w", extra={"mood": 1}),)
+    assert endpoints.list_deliveries("w").decode(response({"data": [{"id": "d"}]})) == (WebhookDelivery("d"),)
+    assert endpoints.list_events().decode(response({"data": [{"id": "e", "data": None}]})) == (WebhookEvent("e"),)
+    assert endpoints.test_webhook("w").decode(response({"id": "d", "status": "succeeded"})).succeeded
+    assert not WebhookDelivery("d").succeeded
+
+
+@pytest.mark.parametrize(
+    "decode",
+    [
+        endpoints.retrieve_webhook("w").decode,
+        endpoints.update_webhook("w", name="a").decode,
+        endpoints.delete_webhook("w").decode,
+        endpoints.rotate_secret("w").decode,
+    ],
+)
+def test_another_endpoint_than_the_one_asked_for(decode: Any) -> None:
+    with pytest.raises(DecodeError, match="when asked for w") as raised:
+        decode(response(ENDPOINT))
+    assert "a1b2c3" not in str(raised.value)
+    assert decode(response({**ENDPOINT, "id": "w"})).id == "w"
+
+
+def test_a_delete_that_answers_nothing() -> None:
+    assert endpoints.delete_webhook("w").decode(Response(204, {}, b"")) == WebhookEndpoint("w", status="revoked")
+
+
+@pytest.mark.parametrize("data", [GENERATION, {"object": GENERATION}, {"generation": GENERATION}])
+def test_the_generation_of_an_event(data: dict[str, Any]) -> None:
+    event = WebhookEvent("evt_1", "generation.succeeded", data=data)
+    assert event.generation is not None
+    assert (event.generation.id, event.generation.succeeded) == ("task_1", True)
+    assert hash(event) == hash(WebhookEvent("evt_1", "generation.succeeded"))
+
+
+@pytest.mark.parametrize("data", [{}, {"object": "generation"}, {"status": "succeeded"}, {"generation": {"status": 5}}])
+def test_an_event_without_a_generation_that_can_be_read(data: dict[str, Any]) -> None:
+    assert WebhookEvent("evt_1", data=data).generation is None
