@@ -10,8 +10,19 @@ from typing import Any, Final
 import pytest
 
 from rivya_async._core import webhook_endpoints as endpoints
-from rivya_async._core.errors import ConfigurationError, DecodeError
+from rivya_async._core.errors import (
+    ApiDisabled,
+    ConfigurationError,
+    DecodeError,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    RivyaError,
+    ServerError,
+    ValidationFailed,
+)
 from rivya_async._core.message import Request, Response
+from rivya_async._core.retry import did_not_act
 from rivya_async._core.webhook_records import WebhookDelivery, WebhookEndpoint, WebhookEvent
 
 ENDPOINT: Final = {
@@ -175,3 +186,19 @@ def test_the_generation_of_an_event(data: dict[str, Any]) -> None:
 @pytest.mark.parametrize("data", [{}, {"object": "generation"}, {"status": "succeeded"}, {"generation": {"status": 5}}])
 def test_an_event_without_a_generation_that_can_be_read(data: dict[str, Any]) -> None:
     assert WebhookEvent("evt_1", data=data).generation is None
+
+
+@pytest.mark.parametrize(
+    ("error", "did_not"),
+    [
+        (NotSent("no route"), True),
+        (RateLimited("slow down", status=429), True),
+        (ApiDisabled("off", status=503), True),
+        (ServerError("oops", status=500), False),
+        (OutcomeUnknown("no answer"), False),
+        (ValidationFailed("no", status=400), False),
+    ],
+)
+def test_what_certainly_did_not_act(error: RivyaError, did_not: bool) -> None:
+    """An answer of no other class lets a call without a key be repeated."""
+    assert did_not_act(error) is did_not
