@@ -163,11 +163,12 @@ class Verifier:
     secrets: tuple[str, ...] = attrs.field(converter=_secrets, repr=False)
     scheme: Scheme = attrs.field(default=RIVYA, kw_only=True)
     tolerance: float = attrs.field(default=assumed.SIGNATURE_TOLERANCE, kw_only=True, converter=_tolerance)
-    _keys: tuple[bytes, ...] = attrs.field(init=False, repr=False, eq=False)
-
-    @_keys.default
-    def _keys_of_secrets(self) -> tuple[bytes, ...]:
-        return tuple(self.scheme.key(secret) for secret in self.secrets)
+    _keys: tuple[bytes, ...] = attrs.field(
+        init=False,
+        repr=False,
+        eq=False,
+        default=attrs.Factory(lambda one: tuple(map(one.scheme.key, one.secrets)), takes_self=True),
+    )
 
     def verify(self, body: bytes, headers: Mapping[str, str], *, now: float) -> WebhookEvent:
         """The event, once it is known who sent it and when; `body` is the raw body, `now` is in epoch seconds.
