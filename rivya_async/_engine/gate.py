@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 CALLS_PER_POLL: Final = 4
 """While both lanes wait, calls go first, and every fifth place is a poll's."""
 
+MOST_WAITING: Final = 8
+"""With so many polls in its lane a gate that keeps a budget is crowded."""
+
 
 class Turn(Protocol):
     """Something that waits in a lane."""
@@ -61,6 +64,11 @@ class Gate:
     def polls_waiting(self) -> int:
         """How many polls stand in their lane."""
         return len(self._polls)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether no more polls should come: those that wait are as many as get in at once, or under a budget a few."""
+        return len(self._polls) >= (self._limit if self.budget.is_free else MOST_WAITING)
 
     async def enter(self, *, deadline: float | None = None) -> None:
         """Take a place for a call, or wait for one until `deadline`.

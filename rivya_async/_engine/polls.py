@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from .._core.endpoints import poll_generation
 from .._core.errors import DecodeError, NotFound, RivyaError
@@ -23,14 +23,11 @@ if TYPE_CHECKING:
     from .gate import Gate
     from .watch import Watch
 
-MOST_WAITING: Final = 8
-"""When so many due polls wait for a place, the clock of all others stands still until there is one."""
-
 
 class Polls:
     """Polls each watch once in its time, and sets its next time from what comes back.
 
-    The polls have a clock of their own. It stands still while the due ones wait for the budget, so that too many jobs
+    The polls have a clock of their own. It stands still while the gate is crowded with due ones, so that too many jobs
     are polled less often, all in proportion, and none starves; and when the service comes back after an outage, the
     polls go on in the rhythm in which it stopped them.
     """
@@ -112,12 +109,12 @@ class Polls:
             return
         watch.is_due = True
         self._gate.enter_poll(watch)
-        if self._gate.polls_waiting >= MOST_WAITING:
+        if self._gate.is_crowded:
             self._clock.pause()
 
     def begin(self, watch: Watch) -> bool:
         """Poll it now, from a place that was taken; False where nobody waits for it any more."""
-        if self._gate.polls_waiting < MOST_WAITING and self._clock.resume() > HORIZON:
+        if not self._gate.is_crowded and self._clock.resume() > HORIZON:
             self._stretch.forget(self._loop.time(), self._clock.lag)
         if not watch.waiters:
             watch.is_due = False
