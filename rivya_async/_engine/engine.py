@@ -12,11 +12,11 @@ from .._core.durations import Durations
 from .caller import Caller
 from .downloader import Downloader
 from .gate import Gate
-from .poller import Poller
 from .scheduler import Scheduler
 from .shared import Shared
 from .streamer import Opening, Streamer
 from .uploader import Uploading
+from .waits import Waits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +73,7 @@ class Engine:
             ambient=ambient,
             hooks=hooks,
         )
-        self.poller = Poller(self.caller, gate, self._scheduler, durations or Durations())
+        self.waits = Waits(self.caller, gate, self._scheduler, durations or Durations())
         self._opener = Caller(
             Opening(transport),
             gate,
@@ -115,7 +115,7 @@ class Engine:
         self.uploader.close()
         self._uploading.cut()
         try:
-            await self.poller.aclose()
+            await self.waits.aclose()
             await self.caller.aclose()
             await self.uploads.aclose()
             await self.digests.aclose()

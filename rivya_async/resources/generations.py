@@ -161,7 +161,7 @@ class Generations:
         """Every changed snapshot of a job; see `RivyaSession.watch`."""
         policy = checked_policy("poll", poll, self._poll)
         task_id, last = _named(generation_or_task_id)
-        return self._noting(self._engine().poller.updates_of(task_id, last, policy, self._deadline(timeout, policy)))
+        return self._noting(self._engine().waits.updates_of(task_id, last, policy, self._deadline(timeout, policy)))
 
     def as_completed(
         self,
@@ -175,7 +175,7 @@ class Generations:
         named: dict[str, Generation | None] = {}
         for task_id, last in map(_named, generations_or_task_ids):
             named[task_id] = last or named.get(task_id)
-        return self._noting(self._engine().poller.ends_of(named, policy, self._deadline(timeout, policy)))
+        return self._noting(self._engine().waits.ends_of(named, policy, self._deadline(timeout, policy)))
 
     def map(
         self,
@@ -214,7 +214,7 @@ class Generations:
         bought = await self._counter.pay(
             job, key, endpoint.request.path, lambda: engine.caller.call(endpoint, deadline=deadline), Receipt.of_job
         )
-        engine.poller.note_submitted(bought, group_of(job.model, job.params))
+        engine.waits.note_submitted(bought, group_of(job.model, job.params))
         return bought
 
     async def _noting(self, records: AsyncGenerator[Generation]) -> AsyncGenerator[Generation]:
@@ -235,8 +235,8 @@ class Generations:
         """The wait itself, to be awaited: no coroutine around it, which would be a frame more per waiting job."""
         task_id, last = _named(job)
         if on_update is None:
-            return engine.poller.end_of(task_id, last, policy, deadline)
-        return _last_of(self._noting(engine.poller.updates_of(task_id, last, policy, deadline)), on_update)
+            return engine.waits.end_of(task_id, last, policy, deadline)
+        return _last_of(self._noting(engine.waits.updates_of(task_id, last, policy, deadline)), on_update)
 
     def _deadline(self, timeout: float | FromPolicy | None, policy: PollPolicy) -> float | None:
         seconds = checked_timeout(policy.timeout if isinstance(timeout, FromPolicy) else timeout)

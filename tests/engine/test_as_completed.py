@@ -46,9 +46,9 @@ async def drained_into(seen: list[str], records: AsyncGenerator[Generation]) -> 
 
 async def assert_idle(engine: Engine) -> None:
     await settle()
-    assert engine.poller._watches == {}
+    assert engine.waits._watches == {}
     assert len(engine._scheduler) == 0
-    assert engine.poller._polls.workers == set()
+    assert engine.waits._polls.workers == set()
 
 
 async def test_records_come_in_the_order_of_their_ends() -> None:

@@ -439,7 +439,7 @@ async def test_no_attempt_begins_once_closing_has_begun() -> None:
 
     transport = ScriptedTransport(answer)
     engine = engine_over(transport)
-    waiting = asyncio.create_task(engine.poller.end_of("task_1", None, POLICY, None))
+    waiting = asyncio.create_task(engine.waits.end_of("task_1", None, POLICY, None))
     await settle()
     closing = asyncio.create_task(engine.aclose())
     await settle()

@@ -351,7 +351,7 @@ async def test_a_map_that_is_left_early_stops_waiting_and_buys_no_more() -> None
             break
     bought = len(service.transport.purchases)
     assert bought <= 6
-    assert engine.poller._watches == {}
+    assert engine.waits._watches == {}
     await asyncio.sleep(100)
     assert len(service.transport.purchases) == bought
 

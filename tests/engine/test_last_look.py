@@ -126,7 +126,7 @@ async def test_an_end_that_was_seen_after_the_deadline_is_told_to_whoever_waits_
     assert [job.status for job in seen] == ["succeeded"]
     assert now() == 2.0
     assert len(service.transport.polls) == 1
-    assert not engine.poller._resting
+    assert not engine.waits._resting
     await engine.aclose()
 
 

@@ -104,8 +104,8 @@ class Bench:
             assert user.cancelled() or user.exception() is None, user
         await self.engine.aclose()
         await settle()
-        assert not self.engine.poller._watches
-        assert not self.engine.poller._polls.workers
+        assert not self.engine.waits._watches
+        assert not self.engine.waits._polls.workers
         assert self.transport.in_flight == 0
         assert self.transport.closed
         assert running_loop().timers == 0

@@ -133,7 +133,7 @@ async def test_a_service_that_fails_a_share_of_all_requests(share: float) -> Non
         ended = set()
         async for job in waits:
             ended.add(job.id)
-            assert not engine.poller._caller._gate.budget.is_down
+            assert not engine.waits._caller._gate.budget.is_down
         assert len(ended) == 2000
         await engine.aclose()
         counts.append(len(service.transport.received))

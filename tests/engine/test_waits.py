@@ -34,7 +34,7 @@ from rivya_async._core.policies import PollPolicy, RetryPolicy
 from rivya_async._core.records import Generation
 from rivya_async._core.settings import Settings
 from rivya_async._engine.deadline import LAST_LOOK
-from rivya_async._engine.poller import MOST_SUBMITTED
+from rivya_async._engine.waits import MOST_SUBMITTED
 from tests.engine.engine_kit import (
     JOB,
     TRANSIENT,
@@ -112,7 +112,7 @@ async def test_gather_with_one_failure_leaves_nothing() -> None:
     assert isinstance(await failure_of(asyncio.gather(*waits)), NotFound)
     ended = await asyncio.gather(*(generations.wait_for(task_id) for task_id in service.ends_at))
     assert len(ended) == 2
-    assert engine.poller._watches == {}
+    assert engine.waits._watches == {}
     await engine.aclose()
 
 
@@ -127,8 +127,8 @@ async def test_the_last_waiter_that_is_cancelled_stops_the_polls_and_the_one_in_
     await cancel(wait)
     assert service.transport.in_flight == 0
     assert service.transport.cancelled == in_flight
-    assert engine.poller._watches == {}
-    assert engine.poller._polls.workers == set()
+    assert engine.waits._watches == {}
+    assert engine.waits._polls.workers == set()
     await asyncio.sleep(100)
     assert len(service.transport.received) == sent
     await engine.aclose()
@@ -612,7 +612,7 @@ async def test_what_on_update_raises_ends_this_wait_and_leaves_nothing(status: s
     other = asyncio.create_task(generations.wait_for("task_1"))
     assert isinstance(await failure_of(generations.wait_for("task_1", on_update=listener)), LookupError)
     assert (await other).succeeded
-    assert engine.poller._watches == {}
+    assert engine.waits._watches == {}
 
 
 async def test_generate_tells_of_the_first_record_too_and_of_a_replayed_end_once() -> None:
@@ -727,8 +727,8 @@ async def test_the_first_poll_after_a_submit_is_counted_from_the_submit() -> Non
 async def test_what_is_kept_of_submits_is_bounded() -> None:
     engine = engine_over(script(job("task_1")))
     for n in range(MOST_SUBMITTED + 10):
-        engine.poller.note_submitted(record(f"task_{n}"), "z-image")
-    assert len(engine.poller._submitted) == MOST_SUBMITTED
+        engine.waits.note_submitted(record(f"task_{n}"), "z-image")
+    assert len(engine.waits._submitted) == MOST_SUBMITTED
 
 
 # --- closing ----------------------------------------------------------------------------------------------------------
@@ -797,7 +797,7 @@ async def test_ten_thousand_waits_have_two_timers_and_a_bound_on_polls_in_flight
     assert service.transport.peak == 100
     assert len(service.transport.purchases) == 10_000
     assert len(service.transport.polls) < 60_000
-    assert engine.poller._watches == {}
+    assert engine.waits._watches == {}
     await engine.aclose()
     assert running_loop().timers == 0
 
@@ -832,7 +832,7 @@ def test_whoever_comes_and_goes_who_stays_gets_the_end(
                 assert outcome.succeeded
 
         await asyncio.gather(*(one(at, fate) for at, fate in waits), one(0, "stay"))
-        assert engine.poller._watches == {}
+        assert engine.waits._watches == {}
         assert len(engine._scheduler) == 0
         await engine.aclose()
         assert running_loop().timers == 0

@@ -31,7 +31,7 @@ MOST_RESTING: Final = 1000
 """Open jobs that nobody waits for just now whose pace is remembered, for one who waits again."""
 
 
-class Poller:
+class Waits:
     """Waits of any number for jobs of any number; each job is polled once, however many wait for it."""
 
     def __init__(self, caller: Caller, gate: Gate, scheduler: Scheduler, durations: Durations) -> None:
