@@ -75,9 +75,11 @@ class ChatReply:
     def interrupted(self, why: str) -> StreamInterrupted:
         """The error that keeps what has come."""
         said = self.shown(why).removesuffix(".")
+        where = f"chat.sessions.retrieve({self.session_id!r})" if self.session_id else "a session of chat.sessions"
         return StreamInterrupted(
-            f"the stream broke off after {len(self.text)} characters of the answer: {said}. `text` has what "
-            "came; what the turn was charged is not known",
+            f"the stream broke off after {len(self.text)} characters of the answer: {said}. `text` has what came; "
+            f"what the turn was charged is not known, and {where} may have the whole answer: look there "
+            "before you ask again",
             text=self.text,
             session_id=self.session_id,
         )

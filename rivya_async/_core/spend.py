@@ -155,8 +155,8 @@ class Purse:
         if cap is None or not owed or counted + owed <= cap:
             return
         raise SpendLimitReached(
-            f"this job costs {owed} credits, and with {counted} counted so far it would pass {name}={cap}. Nothing was "
-            "sent: wait for jobs to end, whose unused credits come back, or open a session with a higher cap",
+            f"this purchase costs {owed} credits, and with {counted} counted so far it would pass {name}={cap}. "
+            "Nothing was sent: let open ones end, whose unused credits come back, or open a session with higher caps",
             limit=cap,
             counted=counted,
             price=owed,
