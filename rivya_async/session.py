@@ -15,7 +15,7 @@ from ._core.errors import ConfigurationError
 from ._core.filenames import safe_stem, stem_of
 from ._core.generation_request import GenerationRequest, Reference
 from ._core.outcome import Outcome
-from ._core.policies import PollPolicy, RateLimit, RetryPolicy, Timeouts, checked_policy
+from ._core.policies import FROM_POLICY, FromPolicy, PollPolicy, RateLimit, RetryPolicy, Timeouts, checked_policy
 from ._core.records import Generation
 from ._core.settings import Settings
 from ._core.spend import Purse, Spend, checked_cap, checked_prices
@@ -23,10 +23,11 @@ from ._engine.ambient import Ambient
 from ._engine.counter import Counter
 from ._engine.engine import Engine
 from ._engine.hooks import Hooks
+from ._engine.updates import OnUpdate
 from .resources.chat import Chat
 from .resources.credits import CreditBalance
 from .resources.files import Files
-from .resources.generations import FROM_POLICY, FromPolicy, Generations, OnUpdate
+from .resources.generations import Generations
 from .resources.models import Models
 from .resources.webhooks import WebhookEvents, Webhooks
 

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from .errors import ValidationFailed
-from .model import unknown_model
 from .nearest import hint, nearest
-from .problem import Problem, shown, told
+from .problem import Problem, shown, told, unknown_model
 
 if TYPE_CHECKING:
     from .chat_capabilities import ChatCapabilities

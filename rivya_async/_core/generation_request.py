@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import attrs
 
 from . import assumed
+from .carrying import Carrying
 from .errors import ConfigurationError
 from .records import File, ReferenceMedia
 
@@ -102,6 +103,35 @@ class GenerationRequest:
         if self.client_request_id is not None:
             body["client_request_id"] = self.client_request_id
         return body
+
+
+def as_request(
+    model: str | GenerationRequest,
+    prompt: str | None = None,
+    *,
+    params: Mapping[str, Any] | None = None,
+    references: Sequence[Reference] = (),
+    client_request_id: str | None = None,
+    idempotency_key: str | None = None,
+) -> GenerationRequest:
+    """The request that the arguments of a submit describe: itself, or made of a model and a prompt."""
+    if isinstance(model, GenerationRequest):
+        job = model if idempotency_key is None else attrs.evolve(model, idempotency_key=idempotency_key)
+        if prompt is not None or params is not None or references or client_request_id is not None:
+            raise ConfigurationError(
+                "give either a GenerationRequest or its parts: only idempotency_key may stand beside it",
+                idempotency_key=job.idempotency_key,
+            )
+        return job
+    with Carrying(idempotency_key):
+        return GenerationRequest(
+            model,
+            prompt,
+            params={} if params is None else params,
+            references=references,
+            client_request_id=client_request_id,
+            idempotency_key=idempotency_key,
+        )
 
 
 def _check_reference(reference: object) -> None:

@@ -15,8 +15,8 @@ from .generation_request import Reference
 from .model_param import DIALOGUE, ModelParam
 from .nearest import hint, nearest
 from .problem import Problem, shown, told
-from .records import Amount, File, ReferenceMedia, extra_members
-from .reference_rules import NOT_UPLOADED, ReferenceRules
+from .records import Amount, extra_members
+from .reference_rules import ReferenceRules, described
 
 REFERENCES: Final = "referenceMediaItems"
 """The key of `params` that no catalogue lists: where references travel [6]."""
@@ -215,7 +215,7 @@ class Model:
         elif not isinstance(inner, list | tuple):
             yield Problem("references", "type", f"params.{REFERENCES} must be a list, not {shown(inner)}")
         elif inner or references:
-            items = inner or [_item(reference) for reference in references]
+            items = inner or [described(reference) for reference in references]
             rules = self.reference_rules
             if rules is None:
                 yield Problem("references", "count", f"{self.id} takes no references")
@@ -231,21 +231,6 @@ class ModelList:
     extra: Mapping[str, Any] = extra_members()
 
 
-def unknown_model(model_id: str, known: Iterable[str]) -> Problem:
-    """The problem of a job for a model that the catalogue does not hold."""
-    ids = list(known)
-    meant = nearest(model_id, ids)
-    said = hint(meant, ()) if meant else "(session.models.list() shows every id)"
-    return Problem("model", "unknown", f"there is no model {shown(model_id)} {said}", meant)
-
-
 def _letters(line: object) -> int:
     text = line.get("text") if isinstance(line, Mapping) else None
     return len(text) if isinstance(text, str) else 0
-
-
-def _item(reference: Reference) -> Any:
-    """A reference as it travels, with the size of its file where that is known."""
-    if isinstance(reference, File):
-        return {**reference.as_reference().to_wire(), "size_bytes": reference.size_bytes}
-    return reference.to_wire() if isinstance(reference, ReferenceMedia) else NOT_UPLOADED

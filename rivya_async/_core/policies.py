@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 
@@ -60,6 +60,16 @@ def checked_policy(name: str, policy: P | None, default: P) -> P:
     if not isinstance(policy, type(default)):
         raise ConfigurationError(f"{name} must be {type(default).__name__}(...), not {policy!r}")
     return policy
+
+
+class FromPolicy:
+    """The default of `timeout`: what the poll policy says."""
+
+    def __repr__(self) -> str:
+        return "<the policy's timeout>"
+
+
+FROM_POLICY: Final = FromPolicy()
 
 
 def checked_timeout(timeout: float | None) -> float | None:

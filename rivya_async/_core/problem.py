@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
+
+from .nearest import hint, nearest
 
 SHOWN_LETTERS = 60
 
@@ -42,3 +44,11 @@ def shown(value: object) -> str:
     except ValueError:  # a whole number of thousands of digits
         return f"so long a value of type {type(value).__name__}"
     return text if len(text) <= SHOWN_LETTERS else f"{text[:SHOWN_LETTERS]}..."
+
+
+def unknown_model(model_id: str, known: Iterable[str]) -> Problem:
+    """The problem of a job for a model that the catalogue does not hold."""
+    ids = list(known)
+    meant = nearest(model_id, ids)
+    said = hint(meant, ()) if meant else "(session.models.list() shows every id)"
+    return Problem("model", "unknown", f"there is no model {shown(model_id)} {said}", meant)

@@ -9,8 +9,10 @@ from typing import Any, Final
 import attrs
 
 from . import assumed
+from .generation_request import Reference
 from .nearest import hint, nearest
 from .problem import Problem, shown
+from .records import File, ReferenceMedia
 
 NOT_UPLOADED: Final = object()
 """Stands for a file of this machine: nothing is known of it before its upload but that it counts."""
@@ -95,6 +97,13 @@ class ReferenceRules:
         if isinstance(size, int) and limit.max_bytes is not None and size > limit.max_bytes:
             claim = f"{where} has {size:,} bytes, and {model_id} takes at most {limit.max_bytes:,} for kind {kind!r}"
             yield Problem(where, "size", claim, (limit.max_bytes,))
+
+
+def described(reference: Reference) -> Any:
+    """A reference as it travels, with the size of its file where that is known."""
+    if isinstance(reference, File):
+        return {**reference.as_reference().to_wire(), "size_bytes": reference.size_bytes}
+    return reference.to_wire() if isinstance(reference, ReferenceMedia) else NOT_UPLOADED
 
 
 def _item_problems(where: str, item: Any) -> Iterator[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import attrs
@@ -9,8 +10,7 @@ import attrs
 from .._core.chat_check import check_turn
 from .._core.chat_request import ChatRequest
 from .._core.errors import ConfigurationError, NotSent, RivyaError, SpendLimitReached, ValidationFailed
-from .._core.model import unknown_model
-from .._core.problem import told
+from .._core.problem import told, unknown_model
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -35,9 +35,9 @@ class Counter:
         self._catalogue = catalogue
         self._prices = prices
 
-    async def checked(self, job: GenerationRequest) -> GenerationRequest:
+    async def checked(self, job: GenerationRequest, deadline: float | None = None) -> GenerationRequest:
         """The job with its params as they must travel. Raises `ValidationFailed` with every problem of it."""
-        model = await self._model(job.model)
+        model = await self._model(job.model, deadline)
         job = attrs.evolve(job, params=model.coerce(job.params))
         model.check(job.prompt, job.params, job.references)
         return job
@@ -46,9 +46,11 @@ class Counter:
         """Raise `ValidationFailed` with every problem of a message."""
         check_turn(turn, await self._read_catalogue())
 
-    async def hold(self, order: GenerationRequest | ChatRequest, key: str, path: str) -> None:
+    async def hold(
+        self, order: GenerationRequest | ChatRequest, key: str, path: str, deadline: float | None = None
+    ) -> None:
         """Count the price of a purchase before it is sent, if the caps allow. What came of it is told to the purse."""
-        price = await self._price(order) if self.purse.needs_price(key, path) else None
+        price = await self._price(order, deadline) if self.purse.needs_price(key, path) else None
         self.purse.hold(key, price, path)
 
     async def pay(
@@ -58,9 +60,11 @@ class Counter:
         path: str,
         purchase: Callable[[], Awaitable[T]],
         receipt_of: Callable[[T], Receipt],
+        *,
+        deadline: float | None = None,
     ) -> T:
         """Make the purchase, if the caps allow; its price counts from before it is sent."""
-        await self.hold(order, key, path)
+        await self.hold(order, key, path, deadline)
         try:
             bought = await purchase()
         except BaseException as error:
@@ -69,10 +73,10 @@ class Counter:
         self.purse.bought(key, receipt_of(bought))
         return bought
 
-    async def _price(self, order: GenerationRequest | ChatRequest) -> Amount:
+    async def _price(self, order: GenerationRequest | ChatRequest, deadline: float | None) -> Amount:
         if order.model in self._prices:
             return self._prices[order.model]
-        model = await self._model(order.model)
+        model = await self._model(order.model, deadline)
         if isinstance(order, ChatRequest):
             price = model.estimate_credits(order.message)
         else:
@@ -85,16 +89,20 @@ class Counter:
             )
         return price
 
-    async def _model(self, model_id: str) -> Model:
-        catalogue = await self._read_catalogue()
+    async def _model(self, model_id: str, deadline: float | None) -> Model:
+        catalogue = await self._read_catalogue(deadline)
         if model_id not in catalogue:
             problem = unknown_model(model_id, catalogue)
             raise ValidationFailed(told(model_id, [problem]), problems=(problem,))
         return catalogue[model_id]
 
-    async def _read_catalogue(self) -> Mapping[str, Model]:
+    async def _read_catalogue(self, deadline: float | None = None) -> Mapping[str, Model]:
+        """The catalogue, by a deadline on the loop's clock."""
         try:
-            return await self._catalogue()
+            async with asyncio.timeout_at(deadline):
+                return await self._catalogue()
+        except TimeoutError:
+            raise NotSent("the deadline passed while the catalogue was read: nothing was bought") from None
         except ConfigurationError:
             raise
         except RivyaError as error:

@@ -3,44 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final
-
-import attrs
+from typing import TYPE_CHECKING, Any
 
 from .._core import endpoints
 from .._core.carrying import Carrying
 from .._core.cost import Receipt
 from .._core.durations import group_of
 from .._core.errors import ConfigurationError, WaitError
-from .._core.generation_request import GenerationRequest, Reference
+from .._core.generation_request import GenerationRequest, Reference, as_request
 from .._core.outcome import Outcome, unwrapped
-from .._core.policies import PollPolicy, checked_policy, checked_timeout
+from .._core.policies import FROM_POLICY, FromPolicy, PollPolicy, checked_policy, checked_timeout
 from .._core.records import Generation
 from .._engine.fan_out import fan_out
+from .._engine.updates import OnUpdate, check_listener, last_of, tell_update
 
 if TYPE_CHECKING:
     from .._engine.counter import Counter
     from .._engine.engine import Engine
 
-OnUpdate = Callable[[Generation], Awaitable[None] | None]
-"""Told of every changed snapshot of a job; may be a plain or an async function."""
-
-
 Resolved = Callable[[GenerationRequest, float | None], Awaitable[GenerationRequest]]
 """A job whose references are all uploaded, by a deadline on the loop's clock."""
-
-
-class FromPolicy:
-    """The default of `timeout`: what the poll policy says."""
-
-    def __repr__(self) -> str:
-        return "<the policy's timeout>"
-
-
-FROM_POLICY: Final = FromPolicy()
 
 
 class Generations:
@@ -99,7 +83,7 @@ class Generations:
     ) -> Generation:
         """Wait for a job to end; see `RivyaSession.wait_for`."""
         policy = checked_policy("poll", poll, self._poll)
-        _check_listener(on_update)
+        check_listener(on_update)
         deadline = self._deadline(timeout, policy)
         ended = await self._end_of(self._engine(), generation_or_task_id, policy, deadline, on_update)
         self._counter.purse.ended(ended)
@@ -131,7 +115,7 @@ class Generations:
         del model, prompt, params, references, idempotency_key  # ten thousand waits need not hold what was sent
         with Carrying(job.idempotency_key):
             policy = checked_policy("poll", poll, self._poll)
-            _check_listener(on_update)
+            check_listener(on_update)
             deadline = self._deadline(timeout, policy)
             engine = self._engine()  # also after the purchase: a session that closes meanwhile must not lose the job
         key = _key_of(job, engine)
@@ -140,7 +124,7 @@ class Generations:
             del job
             try:
                 if on_update is not None and not bought.is_terminal:
-                    await _tell(on_update, bought)
+                    await tell_update(on_update, bought)
                 ended = await self._end_of(engine, bought, policy, deadline, on_update)
                 self._counter.purse.ended(ended)
                 return unwrapped(ended)
@@ -207,12 +191,17 @@ class Generations:
         self, engine: Engine, job: GenerationRequest, key: str, *, check: bool, deadline: float | None
     ) -> Generation:
         if check:
-            job = await self._counter.checked(job)
+            job = await self._counter.checked(job, deadline)
         if job.paths:
             job = await self._resolved(job, deadline)
         endpoint = endpoints.create_generation(job, key)
         bought = await self._counter.pay(
-            job, key, endpoint.request.path, lambda: engine.caller.call(endpoint, deadline=deadline), Receipt.of_job
+            job,
+            key,
+            endpoint.request.path,
+            lambda: engine.caller.call(endpoint, deadline=deadline),
+            Receipt.of_job,
+            deadline=deadline,
         )
         engine.waits.note_submitted(bought, group_of(job.model, job.params))
         return bought
@@ -236,68 +225,16 @@ class Generations:
         task_id, last = _named(job)
         if on_update is None:
             return engine.waits.end_of(task_id, last, policy, deadline)
-        return _last_of(self._noting(engine.waits.updates_of(task_id, last, policy, deadline)), on_update)
+        return last_of(self._noting(engine.waits.updates_of(task_id, last, policy, deadline)), on_update)
 
     def _deadline(self, timeout: float | FromPolicy | None, policy: PollPolicy) -> float | None:
         seconds = checked_timeout(policy.timeout if isinstance(timeout, FromPolicy) else timeout)
         return None if seconds is None else asyncio.get_running_loop().time() + seconds
 
 
-def as_request(
-    model: str | GenerationRequest,
-    prompt: str | None = None,
-    *,
-    params: Mapping[str, Any] | None = None,
-    references: Sequence[Reference] = (),
-    client_request_id: str | None = None,
-    idempotency_key: str | None = None,
-) -> GenerationRequest:
-    """The request that the arguments of a submit describe: itself, or made of a model and a prompt."""
-    if not isinstance(model, GenerationRequest):
-        with Carrying(idempotency_key):
-            return GenerationRequest(
-                model,
-                prompt,
-                params={} if params is None else params,
-                references=references,
-                client_request_id=client_request_id,
-                idempotency_key=idempotency_key,
-            )
-    if prompt is not None or params is not None or references or client_request_id is not None:
-        raise ConfigurationError(
-            "give either a GenerationRequest or its parts: only idempotency_key may stand beside it"
-        )
-    return model if idempotency_key is None else attrs.evolve(model, idempotency_key=idempotency_key)
-
-
 def _key_of(job: GenerationRequest, engine: Engine) -> str:
     """The caller's own, be it good or bad, or a new one."""
     return engine.caller.ambient.mint_key() if job.idempotency_key is None else job.idempotency_key
-
-
-def _check_listener(on_update: OnUpdate | None) -> None:
-    if on_update is not None and not callable(on_update):
-        raise ConfigurationError(f"on_update must be a function of one Generation, not {on_update!r}")
-
-
-async def _tell(on_update: OnUpdate, generation: Generation) -> None:
-    told = on_update(generation)
-    if inspect.isawaitable(told):
-        await told
-
-
-async def _last_of(updates: AsyncGenerator[Generation], on_update: OnUpdate) -> Generation:
-    """The terminal record, after every snapshot has been told of."""
-    last: Generation | None = None
-    try:
-        async for generation in updates:
-            last = generation
-            await _tell(on_update, generation)
-    finally:
-        await updates.aclose()
-    if last is None:
-        raise ConfigurationError("a watched job ended without a record")
-    return last
 
 
 def _named(job: Generation | str) -> tuple[str, Generation | None]:

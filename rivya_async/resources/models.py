@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from .._core import endpoints
 from .._core.errors import ConfigurationError, NotFound, RivyaError, copied
-from .._core.model import unknown_model
+from .._core.problem import unknown_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from rivya_async._core.chat_capabilities import ChatCapabilities
 from rivya_async._core.errors import Answered, ConfigurationError, ValidationFailed
-from rivya_async._core.model import REFERENCES, Model, unknown_model
+from rivya_async._core.model import REFERENCES, Model
 from rivya_async._core.model_param import ModelParam
 from rivya_async._core.nearest import hint, nearest
-from rivya_async._core.problem import Problem, shown, told
+from rivya_async._core.problem import Problem, shown, told, unknown_model
 from rivya_async._core.records import File, ReferenceMedia
 from rivya_async._core.reference_rules import KindLimit, ReferenceRules
 

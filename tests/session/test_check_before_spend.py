@@ -132,6 +132,18 @@ async def test_a_catalogue_that_cannot_be_read_buys_nothing(sandbox: Sandbox, se
     assert session.spend.total == 0
 
 
+@pytest.mark.parametrize(("caps", "options"), [({}, {"check": True}), ({"max_spend": 5}, {})], ids=["check", "cap"])
+async def test_a_slow_catalogue_does_not_outlast_the_timeout(
+    sandbox: Sandbox, caps: dict[str, Any], options: dict[str, Any]
+) -> None:
+    sandbox.faults.add(route=MODELS, delay=1.0)
+    async with opened(sandbox, **caps) as session:
+        with pytest.raises(NotSent, match="deadline passed while the catalogue was read") as raised:
+            await session.generate("z-image", "A kite", timeout=0.05, idempotency_key="order-1", **options)
+        assert raised.value.idempotency_key == "order-1"
+        assert sandbox.received.count(SUBMIT) == session.spend.total == 0
+
+
 async def test_a_closed_session_says_so_before_it_checks(sandbox: Sandbox) -> None:
     session = opened(sandbox, max_spend=5)
     await session.aclose()

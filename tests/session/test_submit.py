@@ -300,6 +300,12 @@ async def test_every_error_of_a_submit_carries_the_key(sandbox: Sandbox, session
     assert raised.value.idempotency_key == "order-9"
 
 
+async def test_a_request_beside_its_parts_is_refused_with_its_key(session: RivyaSession) -> None:
+    with pytest.raises(ConfigurationError, match="either a GenerationRequest or its parts") as raised:
+        await session.submit(GenerationRequest("z-image", "A kite", idempotency_key="order-9"), "A blue whale")
+    assert raised.value.idempotency_key == "order-9"
+
+
 NONSENSE: dict[str, Callable[[], Any]] = {
     "a negative connect time-out": lambda: Timeouts(connect=-1),
     "a read time-out of 0": lambda: Timeouts(read=0),
