@@ -37,10 +37,18 @@ EXAMPLES: Final = {
     "files": (
         "rivya files upload kite.png\nrivya files upload a.mp4 b.mp4 --model wan-2-6 --json\nrivya files show file_ab12"
     ),
+    "webhooks": (
+        "rivya webhooks create https://hooks.example.org/rivya --event generation.succeeded\n"
+        "rivya webhooks list\nrivya webhooks test whend_ab12\nrivya webhooks deliveries whend_ab12 --limit 5\n"
+        "rivya webhooks update whend_ab12 --status disabled\nrivya webhooks events --json"
+    ),
     "models": "rivya models --category video\nrivya models show z-image --sandbox",
     "credits": "rivya credits\nrivya credits --json",
     "sandbox": "rivya sandbox\nrivya sandbox --port 8765 --speed 60 --seed 7",
 }
+
+ACTIONS: Final = ("list", "create", "show", "update", "delete", "rotate", "test", "deliveries", "events")
+"""Of `rivya webhooks`."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -61,7 +69,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="rivya", description=DESCRIPTION, epilog=EPILOG, formatter_class=_Formatter)
     parser.add_argument("--version", action="version", version=f"rivya-async {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_demo, _generate, _wait, _chat, _files, _models, _credits, _sandbox):
+    for add in (_demo, _generate, _wait, _chat, _files, _webhooks, _models, _credits, _sandbox):
         add(commands)
     return parser
 
@@ -191,6 +199,27 @@ def _files(commands: Any) -> None:
     parser.add_argument("--model", metavar="M", help="id of the model that they are for")
 
 
+def _webhooks(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "webhooks",
+        "have ended jobs told to a URL, and see what was told",
+        "ACTION is list, create, show, update, delete, rotate, test, deliveries or events.\n"
+        "create takes the URL, list and events take nothing, the others the id of an endpoint.\n"
+        "The signing secret is shown by create and rotate only. A test that the receiver does not take ends with 6.\n"
+        "--json: a line for each endpoint, delivery or event.",
+    )
+    parser.add_argument("action", metavar="ACTION", choices=ACTIONS, help="what to do")
+    parser.add_argument("id", metavar="ID|URL", nargs="?", help="id of an endpoint; for create the URL")
+    parser.add_argument("--name", metavar="NAME", help="what to call it (create, update)")
+    parser.add_argument("--url", metavar="URL", help="where to tell it from now on (update)")
+    parser.add_argument(
+        "--event", metavar="TYPE", action="append", default=[], help="tell only of these (create, update; repeatable)"
+    )
+    parser.add_argument("--status", metavar="S", help="active or disabled (update)")
+    parser.add_argument("--limit", metavar="N", type=_count, help="at most N (list, deliveries, events)")
+
+
 def _models(commands: Any) -> None:
     parser = _command(
         commands,
@@ -220,6 +249,9 @@ def _sandbox(commands: Any) -> None:
     parser.add_argument("--speed", metavar="X", type=float, help="how many times faster than life jobs run")
     parser.add_argument("--seed", metavar="N", type=int, help="what keys, ids, durations and pictures follow from")
     parser.add_argument("--credits", metavar="N", type=int, help="credits of the account")
+    parser.add_argument(
+        "--allow-local-webhooks", action="store_true", help="let webhooks be plain http and on this machine"
+    )
     parser.add_argument("--rate-limit", metavar="N", type=_count, help="requests per key and window (default: any)")
     parser.add_argument("--rate-window", metavar="S", type=_seconds, help="length of a window (default: 60)")
 

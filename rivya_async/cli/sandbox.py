@@ -25,6 +25,7 @@ async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
         speed=arguments.speed,
         seed=arguments.seed,
         credits=arguments.credits,
+        allow_local_webhooks=arguments.allow_local_webhooks,
         rate_limit=arguments.rate_limit,
         rate_window=arguments.rate_window,
     )

@@ -14,10 +14,13 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 from PIL import Image
 
+from rivya_async import RivyaSession
 from rivya_async.sandbox import Sandbox
 from tests.media_kit import media
+from tests.session.session_kit import peer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 IDLE_SECONDS = 0.05
@@ -101,6 +104,23 @@ async def test_chat_goes_on_and_loses_nothing(sandbox: Sandbox, tmp_path: Path) 
         assert f"“{asked}”" in said
     assert len({request.path for request in sandbox.received if request.method == "GET"}) == 1
     assert sandbox.received.purchases == 3
+
+
+async def test_webhooks_are_set_up_once_and_caught_up_with(tmp_path: Path) -> None:
+    create = "POST /api/v1/webhooks"
+    async with peer(lambda _: web.Response(status=204)) as there:
+        async with Sandbox(speed=100.0, allow_local_webhooks=True) as local:
+            async with RivyaSession(local.api_key, base_url=local.base_url) as session:
+                missed = await session.generate("z-image", "A red kite")
+            local.faults.add(route=create, nth=1, drop=True, act=True)
+            first = await run(local, tmp_path, "webhooks.py", there.url)
+            again = await run(local, tmp_path, "webhooks.py", there.url)
+        secret, test, caught_up = first.splitlines()
+        assert secret.startswith("keep this, it is told only once: whsec_")
+        assert (
+            again.splitlines() == [test, caught_up] == ["a test was succeeded: 204", f"missed: {missed.id} succeeded"]
+        )
+        assert local.received.count(create) == 1
 
 
 @pytest.mark.parametrize("name", ["aiohttp_app.py", "fastapi_app.py"])

@@ -56,6 +56,9 @@ from rivya_async import (
     Usage,
     ValidationFailed,
     WaitError,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookEvent,
 )
 from rivya_async.sandbox import Fault, Sandbox
 
@@ -264,6 +267,19 @@ async def chatting(session: RivyaSession, picture: File) -> str:
     assert_type(await session.chat.sessions.list(limit=5), list[ChatSession])
     assert_type((await session.chat.sessions.retrieve("ses_1")).messages, tuple[ChatMessage, ...])
     return stream.text
+
+
+async def telling(session: RivyaSession) -> None:
+    endpoint = await session.webhooks.create("Prod", "https://hooks.example.org", ["generation.failed"])
+    assert_type(endpoint, WebhookEndpoint)
+    assert_type(endpoint.signing_secret, str | None)
+    assert_type(await session.webhooks.list(limit=5), list[WebhookEndpoint])
+    assert_type(await session.webhooks.update(endpoint.id, status="disabled"), WebhookEndpoint)
+    assert_type(await session.webhooks.test(endpoint.id), WebhookDelivery)
+    assert_type(await session.webhooks.deliveries(endpoint.id), list[WebhookDelivery])
+    for event in await session.webhook_events.list():
+        assert_type(event, WebhookEvent)
+        assert_type(event.generation, Generation | None)
 
 
 async def before_it_is_spent() -> None:
