@@ -62,10 +62,11 @@ class Alarm:
 class Entry:
     """A place in the heap; `target` is None once it has fired or was cancelled."""
 
-    __slots__ = ("due", "target")
+    __slots__ = ("due", "slack", "target")
 
-    def __init__(self, due: float, target: Due) -> None:
+    def __init__(self, due: float, target: Due, slack: float) -> None:
         self.due = due
+        self.slack = slack
         self.target: Due | None = target
 
 
@@ -93,9 +94,9 @@ class Scheduler:
         """Seconds by which this clock is behind the loop's."""
         return self._lag if self._paused_at is None else self._lag + self._loop.time() - self._paused_at
 
-    def at(self, due: float, target: Due) -> Entry:
-        """Fire `target` at `due`, an instant on this clock."""
-        entry = Entry(due, target)
+    def at(self, due: float, target: Due, slack: float = 0.0) -> Entry:
+        """Fire `target` at `due`, an instant on this clock, or up to `slack` seconds before, along with another."""
+        entry = Entry(due, target, slack)
         heapq.heappush(self._heap, (due, next(self._order), entry))
         self._arm(due)
         return entry
@@ -152,8 +153,14 @@ class Scheduler:
     def _fire_due(self) -> None:
         self._timer = None
         now = self.time() + TICK
-        while self._heap and self._heap[0][0] <= now and self._paused_at is None:
-            _, _, entry = heapq.heappop(self._heap)
+        if self._heap and self._heap[0][0] > now:  # set too early: it is nobody's time
+            self._arm(self._heap[0][0])
+            return
+        while self._heap and self._paused_at is None:
+            entry = self._heap[0][2]
+            if entry.due - entry.slack > now:
+                break
+            heapq.heappop(self._heap)
             target, entry.target = entry.target, None
             if target is None:
                 self._dead -= 1

@@ -201,3 +201,10 @@ def test_it_does_what_a_naive_list_does(steps: list[Step]) -> None:
         bench.scheduler.close()
 
     run(main())
+
+
+async def test_what_may_come_early_comes_along_with_what_is_due_and_never_alone(bench: Bench) -> None:
+    for due, slack in ((1.0, 0.0), (1.04, 0.05), (1.2, 0.05)):
+        bench.scheduler.at(START + due, Target(due, bench.log), slack)
+    await asyncio.sleep(2)
+    assert bench.log == [(1.0, pytest.approx(1.0)), (1.04, pytest.approx(1.0)), (1.2, pytest.approx(1.2))]
