@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .._core.endpoints import poll_generation
 from .._core.errors import DecodeError, NotFound, RivyaError

@@ -38,10 +38,10 @@ class Waits:
         self._caller = caller
         self._scheduler = scheduler
         self._loop = asyncio.get_running_loop()
-        self._polls = Polls(caller, gate, durations, on_end=self._end)
+        self._polls = Polls(caller, gate, durations, on_end=self._forget)
         self._watches: dict[str, Watch] = {}
         self._resting: OrderedDict[str, Watch] = OrderedDict()
-        self._submitted: OrderedDict[str, tuple[float, str]] = OrderedDict()  # when, and the jobs that last alike
+        self._submitted: dict[str, tuple[float, str]] = {}  # when, and the jobs that last alike
         self._closed = False
 
     def note_submitted(self, generation: Generation, group: str) -> None:
@@ -51,7 +51,7 @@ class Waits:
         """
         self._submitted[generation.id] = (self._loop.time(), group)
         if len(self._submitted) > MOST_SUBMITTED:
-            self._submitted.popitem(last=False)
+            del self._submitted[next(iter(self._submitted))]
 
     async def end_of(
         self, task_id: str, last: Generation | None, policy: PollPolicy, deadline: float | None
@@ -167,7 +167,7 @@ class Waits:
         return watch
 
     def _new_watch(self, task_id: str, policy: PollPolicy) -> Watch:
-        submitted = self._submitted.get(task_id)
+        submitted = self._submitted.pop(task_id, None)
         if submitted is None:
             return Watch(self._polls, task_id, policy, self._loop.time())
         at, group = submitted
@@ -193,10 +193,6 @@ class Waits:
             self._resting[watch.task_id] = watch
             if len(self._resting) > MOST_RESTING:
                 self._resting.popitem(last=False)
-
-    def _end(self, watch: Watch) -> None:
-        self._submitted.pop(watch.task_id, None)
-        self._forget(watch)
 
     def _forget(self, watch: Watch) -> None:
         if self._watches.get(watch.task_id) is watch:
