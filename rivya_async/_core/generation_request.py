@@ -41,7 +41,7 @@ def _own_params(params: Mapping[str, Any]) -> Mapping[str, Any]:
 def _own_references(references: Sequence[Reference]) -> Sequence[Reference]:
     if isinstance(references, str | bytes) or not isinstance(references, Sequence):
         return references
-    return tuple(each.as_reference() if isinstance(each, File) else each for each in references)
+    return tuple(references)
 
 
 @attrs.frozen
@@ -145,6 +145,8 @@ def _check_reference(reference: object) -> None:
 
 
 def _item(reference: Reference) -> dict[str, Any]:
+    if isinstance(reference, File):
+        reference = reference.as_reference()
     if not isinstance(reference, ReferenceMedia):
         raise ConfigurationError(f"{reference} has not been uploaded: submit the job through a session")
     return reference.to_wire()

@@ -11,7 +11,7 @@ import attrs
 from .._core import endpoints
 from .._core.errors import ConfigurationError, NotFound, NotSent, RivyaError
 from .._core.filenames import EXTENSIONS, sent_name
-from .._core.generation_request import check_client_request_id
+from .._core.generation_request import FilePath, check_client_request_id
 from .._core.media_type import check, limit_for, recognised
 from .._core.message import Form
 from .._core.model import Model
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from .._core.generation_request import FilePath, GenerationRequest
+    from .._core.generation_request import GenerationRequest
     from .._core.records import File
     from .._engine.engine import Engine
     from .._engine.source import Source, Uploadable
@@ -117,7 +117,7 @@ class Files:
             raise NotSent(
                 f"a reference could not be uploaded, so nothing was bought: {error}", request_id=error.request_id
             ) from error
-        references = [each if isinstance(each, ReferenceMedia) else next(uploaded) for each in job.references]
+        references = [next(uploaded) if isinstance(each, FilePath | str) else each for each in job.references]
         return attrs.evolve(job, references=references)
 
     async def _uploaded(self, path: FilePath | str, model: str) -> ReferenceMedia:

@@ -167,7 +167,7 @@ def test_an_uploaded_file_is_a_reference() -> None:
     file = File("file_1", "https://rivya.ai/f/1.mp4", "video", duration_seconds=2.5, duration_token="dt_1")
     given = [file]
     job = GenerationRequest("wan-2-6", references=given)
-    assert job.references == (file.as_reference(),)
+    assert job.references == (file,)
     assert given == [file]
     assert job.paths == []
     assert job.to_wire()["params"]["referenceMediaItems"] == [

@@ -13,6 +13,7 @@ from rivya_async import (
     Answered,
     ConfigurationError,
     Cost,
+    File,
     GenerationRequest,
     InsufficientCredits,
     NotSent,
@@ -29,6 +30,8 @@ from tests.session.session_kit import POLL, SLOW, SUBMIT, opened
 
 MODELS = "GET /api/v1/models"
 
+HUGE = File("file_1", "https://x/1.png", "image", mime_type="image/png", size_bytes=10**8)
+
 SLIPS: list[tuple[GenerationRequest, str]] = [
     (GenerationRequest("z-image"), "prompt"),
     (GenerationRequest("z-image", "x" * 1001), "prompt"),
@@ -39,6 +42,7 @@ SLIPS: list[tuple[GenerationRequest, str]] = [
     (GenerationRequest("elevenlabs-dialogue-v3", params={"dialogue": []}), "params.dialogue"),
     (GenerationRequest("z-image", "A kite", references=[ReferenceMedia("u", "image")]), "references"),
     (GenerationRequest("wan-2-6", "A kite", references=[ReferenceMedia("u", "video")]), "references[0]"),
+    (GenerationRequest("qwen-image", "A kite", references=[HUGE]), "references[0]"),
     (GenerationRequest("gpt-5-2-chat", "Hello"), "model"),
     (GenerationRequest("z-imag", "A kite"), "model"),
 ]
