@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         InsufficientCredits,
         NotFound,
         NotSent,
+        NotSentInTime,
         OutcomeUnknown,
         OutsideTolerance,
         RateLimited,
@@ -94,6 +95,7 @@ __all__ = [
     "ModelParam",
     "NotFound",
     "NotSent",
+    "NotSentInTime",
     "Outcome",
     "OutcomeUnknown",
     "OutsideTolerance",
@@ -135,9 +137,9 @@ _HOMES = {
     "._core.chat_reply": "ChatEvent",
     "._core.errors": (
         "Answered ApiDisabled ConfigurationError DeadlineExceeded DecodeError GenerationFailed IdempotencyConflict "
-        "InsufficientCredits NotFound NotSent OutcomeUnknown OutsideTolerance RateLimited RivyaError ScopeDenied "
-        "ServerError SessionClosed SessionConflict SignatureMismatch SpendLimitReached StreamInterrupted Unauthorized "
-        "ValidationFailed WaitError WebhookError"
+        "InsufficientCredits NotFound NotSent NotSentInTime OutcomeUnknown OutsideTolerance RateLimited RivyaError "
+        "ScopeDenied ServerError SessionClosed SessionConflict SignatureMismatch SpendLimitReached StreamInterrupted "
+        "Unauthorized ValidationFailed WaitError WebhookError"
     ),
     "._core.generation_request": "GenerationRequest",
     "._core.model": "Model",

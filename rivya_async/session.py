@@ -130,24 +130,26 @@ class RivyaSession:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close gently; does nothing the second time.
+        """Close gently. Does nothing once it is closed; while it is being closed, waits for the end of that.
 
         Waits end with `SessionClosed`; pauses between attempts end, requests on their way come to their end (at most
         `Timeouts.total` seconds, or `Timeouts.chat`), and none begins. Downloads, uploads and streams are cut.
-        Cancelling it closes the connections at once.
+        Cancelling it cuts what is on its way and closes the connections at once: what may have acted then raises
+        `OutcomeUnknown` with its key. A second `aclose` that is cancelled waits no longer, and cuts nothing.
         """
-        engine = self._engine
-        if self._closed or engine is None or self._pid != os.getpid():  # what was forked belongs to the parent
+        engine, was_closed = self._engine, self._closed
+        if engine is None or self._pid != os.getpid():  # what was forked belongs to the parent
             self._closed = True
             return
-        is_at_home = engine.loop is asyncio.get_running_loop()
-        if not is_at_home and not engine.loop.is_closed():
-            raise ConfigurationError("this session lives on another event loop: close it there")
-        self._closed = True
-        self._farewell.detach()
-        if is_at_home:
+        if engine.loop is asyncio.get_running_loop():
+            self._closed = True
+            self._farewell.detach()
             await engine.aclose()
-        else:
+        elif not was_closed:
+            if not engine.loop.is_closed():
+                raise ConfigurationError("this session lives on another event loop: close it there")
+            self._closed = True
+            self._farewell.detach()
             engine.transport.abandon()
 
     # --- the main path ------------------------------------------------------------------------------------------------
@@ -248,7 +250,10 @@ class RivyaSession:
     ) -> Coroutine[Any, Any, Generation]:
         """Buy a job and wait for it: `submit`, then `wait_for`, with the arguments and errors of both.
 
-        `timeout` in seconds bounds both; a purchase on its way is not cut. `on_update` hears of the first record too.
+        `timeout` in seconds bounds both; a purchase on its way is not cut. Its end is a `TimeoutError` either way:
+        `NotSentInTime` where nothing was bought, `DeadlineExceeded` with the task id where the job goes on. Whatever
+        the service or the network answered to the purchase by then is raised as it is, `OutcomeUnknown` where it may
+        have acted. `on_update` hears of the first record too.
         Cancelling it after the purchase leaves the job running: the `CancelledError` has a note with the task id.
 
         >>> async def batch(session):

@@ -4,6 +4,7 @@
     ├─ ConfigurationError           wrong arguments or settings; nothing was sent
     ├─ SpendLimitReached            the session's own cap: limit, counted, price; nothing was sent
     ├─ NotSent                      DNS, connect, TLS: nothing was sent, always safe to repeat
+    │  └─ NotSentInTime             the timeout passed before anything was sent; also a TimeoutError
     ├─ OutcomeUnknown               sent, no readable answer: repeat only a safe method, or under its key
     │  └─ StreamInterrupted         a streamed answer broke off: text, session_id, code
     ├─ Answered                     the service said no: status, code, retry_after
@@ -98,6 +99,13 @@ class SpendLimitReached(RivyaError):
 
 class NotSent(RivyaError):
     """The request never left: name resolution, connect or TLS failed. Repeating it is always safe."""
+
+
+class NotSentInTime(NotSent, TimeoutError):
+    """The timeout of `generate` passed before the purchase was sent: nothing was bought, there is no job to wait for.
+
+    With `DeadlineExceeded`, whose job is bought and goes on, every end by a `timeout` is a `TimeoutError`.
+    """
 
 
 class OutcomeUnknown(RivyaError):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import aiohttp
 
 from .aiohttp_failures import Dropped
-from .watchdog import Attempt, Watchdog
+from .watchdog import ENDLESS, Attempt, Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
@@ -37,8 +36,8 @@ SEND_ONCE: Final = (_send_once,)
 class Channel(Protocol):
     """Where requests are handed to aiohttp."""
 
-    def attempt(self, request: Request) -> AbstractContextManager[Attempt | None]:
-        """What bounds the time of one request and its answer."""
+    def attempt(self, request: Request) -> Attempt:
+        """What bounds the time of one request and its answer, and can cut it."""
         ...
 
     def ask(self, request: Request, url: URL) -> Awaitable[aiohttp.ClientResponse]:
@@ -49,17 +48,20 @@ class Channel(Protocol):
 class PlainChannel:
     """Any session of aiohttp's, whatever its habits; it keeps the time itself."""
 
-    def __init__(self, http: aiohttp.ClientSession, timeouts: Timeouts, api_key: str | None) -> None:
+    def __init__(
+        self, http: aiohttp.ClientSession, timeouts: Timeouts, api_key: str | None, watchdog: Watchdog
+    ) -> None:
         self._http = http
+        self._watchdog = watchdog
         self._api_key = api_key
         self._timeout = aiohttp.ClientTimeout(
             total=timeouts.total, sock_connect=timeouts.connect, sock_read=timeouts.read
         )
         self._slow_timeout = aiohttp.ClientTimeout(total=timeouts.chat, sock_connect=timeouts.connect)
 
-    def attempt(self, _request: Request) -> AbstractContextManager[None]:
-        """Nothing: see the time-out of `ask`."""
-        return nullcontext()
+    def attempt(self, _request: Request) -> Attempt:
+        """What can cut one request and its answer; for its time, see the time-out of `ask`."""
+        return Attempt(self._watchdog, ENDLESS)
 
     def ask(self, request: Request, url: URL) -> Awaitable[aiohttp.ClientResponse]:
         """Send it and give the answer when its headers are here."""
@@ -85,11 +87,16 @@ class LeanChannel:
     """
 
     def __init__(
-        self, connector: aiohttp.BaseConnector, origin: URL, timeouts: Timeouts, headers: dict[str, str]
+        self,
+        connector: aiohttp.BaseConnector,
+        origin: URL,
+        timeouts: Timeouts,
+        headers: dict[str, str],
+        watchdog: Watchdog,
     ) -> None:
-        self._watchdog = Watchdog(min(timeouts.read, timeouts.total, timeouts.chat))
-        self._patience = self._watchdog.patience(total=timeouts.total, read=timeouts.read)
-        self._slow_patience = self._watchdog.patience(total=timeouts.chat)
+        self._watchdog = watchdog
+        self._patience = watchdog.patience(total=timeouts.total, read=timeouts.read)
+        self._slow_patience = watchdog.patience(total=timeouts.chat)
         self.http = aiohttp.ClientSession(
             connector=connector,
             connector_owner=False,
@@ -97,7 +104,7 @@ class LeanChannel:
             headers={"Host": origin.host_port_subcomponent or "", "Accept-Encoding": "identity", **headers},
             timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.connect),
             request_class=_ReadyRequest,
-            response_class=_watched_by(self._watchdog),
+            response_class=_watched_by(watchdog),
         )
 
     def attempt(self, request: Request) -> Attempt:

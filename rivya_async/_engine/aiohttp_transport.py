@@ -16,6 +16,7 @@ from .._core.message import Request, Response, common_headers
 from .aiohttp_channels import SEND_ONCE, LeanChannel, PlainChannel
 from .aiohttp_failures import FOREIGN, sorted_failure
 from .aiohttp_multipart import multipart
+from .watchdog import ENDLESS, Attempt, Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from .._core.message import Form
     from .._core.policies import Timeouts
     from .._core.settings import Settings
-    from .watchdog import Attempt
 
 CHUNK_BYTES: Final = 256 * 1024
 
@@ -38,14 +38,23 @@ class AiohttpTransport:
         self._prefix = self._origin.raw_path.rstrip("/")
         if http is not None and not isinstance(http, aiohttp.ClientSession):
             raise ConfigurationError(f"http must be an aiohttp.ClientSession, not {type(http).__name__}")
+        loop = asyncio.get_running_loop()
+        if getattr(http, "_loop", loop) is not loop:
+            raise ConfigurationError(
+                "the http that was handed in lives on another event loop: make the aiohttp.ClientSession on this one"
+            )
+        self._watchdog = Watchdog(min(timeouts.read, timeouts.total, timeouts.chat))
+        self._is_closed = False
         self._fetching: set[aiohttp.ClientResponse] = set()
         self._lean: LeanChannel | None = None
         if http is None:
             connector = aiohttp.TCPConnector(limit=0)  # the gate bounds what is in flight
             http = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-            self._lean = LeanChannel(connector, self._origin, timeouts, common_headers(settings.api_key))
+            self._lean = LeanChannel(
+                connector, self._origin, timeouts, common_headers(settings.api_key), self._watchdog
+            )
         self._http: aiohttp.ClientSession = http
-        self._plain = PlainChannel(http, timeouts, settings.api_key)
+        self._plain = PlainChannel(http, timeouts, settings.api_key, self._watchdog)
         self._stream_timeout = aiohttp.ClientTimeout(sock_connect=timeouts.connect, sock_read=timeouts.read)
         self._upload_timeout = aiohttp.ClientTimeout(
             total=timeouts.upload, sock_connect=timeouts.connect, sock_read=timeouts.read
@@ -138,7 +147,8 @@ class AiohttpTransport:
     @asynccontextmanager
     async def _fetched(self, asked: Awaitable[aiohttp.ClientResponse], address: URL) -> AsyncIterator[_Fetched]:
         try:
-            response = await asked
+            with Attempt(self._watchdog, ENDLESS):
+                response = await asked
         except FOREIGN as error:
             failure = sorted_failure(error, address)
         except asyncio.CancelledError as cancelled:
@@ -154,11 +164,13 @@ class AiohttpTransport:
         raise failure
 
     def _check_open(self) -> None:
-        if self._http.closed:
+        if self._is_closed or self._http.closed:
             raise ConfigurationError("the session's connections are closed: make a new RivyaSession")
 
     async def aclose(self) -> None:
-        """Close every connection of our own, and cut what is still being fetched."""
+        """Close every connection of our own, and cut what is still on its way."""
+        self._is_closed = True
+        self._watchdog.cut_all()
         for response in self._fetching:
             response.close()
         if self._lean is not None:

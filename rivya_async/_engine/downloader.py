@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from .._core.errors import Answered, ConfigurationError, RivyaError, answered_class
@@ -32,6 +33,12 @@ class Downloader:
         self._retry = retry
         self._ambient = ambient
         self._loop = asyncio.get_running_loop()
+        self._closed = asyncio.Event()
+
+    def close(self) -> None:
+        """Begin nothing, and end the pauses between attempts."""
+        self._closed.set()
+        self._gate.close()
 
     async def download(self, url: str, folder: Path, name: str | None, *, stem: str, overwrite: bool) -> Path:
         """The path of the file: `folder / name`, or a name from `stem` and the content type.
@@ -48,9 +55,13 @@ class Downloader:
                 error.attempts = sent
                 attempts = Attempts(sent, self._loop.time() - began)
                 decision = decide(self._retry, error, attempts, repeatable=True, u=self._ambient.uniform())
-                if isinstance(decision, Stop):
+                if isinstance(decision, Stop) or await self._is_closed_within(decision.delay):
                     raise
-            await asyncio.sleep(decision.delay)
+
+    async def _is_closed_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closed.wait(), seconds)
+        return self._closed.is_set()
 
     async def _once(self, url: str, folder: Path, name: str | None, *, stem: str, overwrite: bool) -> Path:
         await self._gate.enter()

@@ -99,19 +99,23 @@ class Engine:
         self.uploads: Shared[tuple[bytes, str, str], File] = Shared(
             most=MOST_REMEMBERED, seconds=assumed.UPLOAD_IS_GOOD_FOR
         )
-        self._downloads = Gate(MAX_DOWNLOADS, self._scheduler)
-        self.downloader = Downloader(transport, self._downloads, retry, ambient)
+        self._closing: asyncio.Event | None = None
+        self.downloader = Downloader(transport, Gate(MAX_DOWNLOADS, self._scheduler), retry, ambient)
 
     async def aclose(self) -> None:
         """Begin nothing, release the waits, let the requests in flight end, then close the connections.
 
         Downloads and uploads are cut: they cost nothing, and may be begun anew. So are streams: nobody knows how long
-        they go on.
+        they go on. Whoever closes meanwhile waits for the end of it. Cancelled, it cuts all that is left.
         """
+        if self._closing is not None:
+            await self._closing.wait()
+            return
+        self._closing = asyncio.Event()
         self.caller.close()
         self._opener.close()
         self._streams.close()
-        self._downloads.close()
+        self.downloader.close()
         self.uploader.close()
         self._uploading.cut()
         try:
@@ -122,4 +126,7 @@ class Engine:
             await self.uploader.aclose()
         finally:
             self._scheduler.close()
-            await self.transport.aclose()
+            try:
+                await self.transport.aclose()
+            finally:
+                self._closing.set()

@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 from .._core.budget import Budget
-from .._core.errors import NotSent
+from .._core.errors import NotSent, NotSentInTime
 from .scheduler import Alarm
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Gate:
         is_late = deadline is not None and self._loop.time() >= deadline
         if not (self._closed or is_late) and (self._take_place() or await self._wait(deadline)):
             return
-        raise NotSent(self._why_not(deadline))
+        raise self._why_not(deadline)
 
     def enter_poll(self, poll: Turn) -> None:
         """Wake a poll as soon as there is a place for it."""
@@ -129,12 +129,12 @@ class Gate:
             self._idle = self._idle or asyncio.Event()
             await self._idle.wait()
 
-    def _why_not(self, deadline: float | None) -> str:
+    def _why_not(self, deadline: float | None) -> NotSent:
         if self._closed:
-            return "the session was closed before this was sent: nothing was sent"
+            return NotSent("the session was closed before this was sent: nothing was sent")
         if deadline is not None and self._loop.time() >= deadline:
-            return "the deadline passed before this was sent: nothing was sent"
-        return "the service has been down for long: nothing was sent, try again later"
+            return NotSentInTime("the deadline passed before this was sent: nothing was sent")
+        return NotSent("the service has been down for long: nothing was sent, try again later")
 
     def _take_place(self) -> bool:
         """A place at once, if nobody waits for one."""

@@ -28,6 +28,10 @@ class Patience(NamedTuple):
     read: float
 
 
+ENDLESS: Final = Patience(math.inf, math.inf)
+"""Of what keeps its own time, and need only be cut."""
+
+
 class Watchdog:
     """Cuts the attempts that take too long. A look around now and then saves the timers of each request: 13 us.
 
@@ -53,6 +57,11 @@ class Watchdog:
             attempt.outgoing = outgoing
             attempt.heard()
 
+    def cut_all(self) -> None:
+        """End all that is on its way: whoever awaits it has been told that the session closes."""
+        for attempt in self.in_flight.values():
+            attempt.cut(ConnectionAbortedError("the session was closed"))
+
     def wake(self) -> None:
         """Look around while there is something in flight."""
         if self._next_look is None:
@@ -67,16 +76,16 @@ class Watchdog:
 
 
 class Attempt:
-    """A block of code that ends with `TimeoutError` when it takes too long, as under `asyncio.timeout`."""
+    """A block of code that ends with `TimeoutError` when it takes too long, as under `asyncio.timeout`; or when cut."""
 
-    __slots__ = ("_age", "_cancelling", "_is_cut", "_patience", "_silence", "_task", "_watchdog", "outgoing")
+    __slots__ = ("_age", "_cancelling", "_cut_for", "_patience", "_silence", "_task", "_watchdog", "outgoing")
 
     def __init__(self, watchdog: Watchdog, patience: Patience) -> None:
         self._watchdog = watchdog
         self._patience = patience
         self._age = 0
         self._silence = -math.inf
-        self._is_cut = False
+        self._cut_for: OSError | None = None
         self.outgoing: Outgoing | None = None
 
     def heard(self) -> None:
@@ -89,8 +98,13 @@ class Attempt:
         self._silence += 1
         if self.outgoing is not None and self.outgoing.get_write_buffer_size():
             self._silence = 0  # what has not left cannot be answered
-        if not self._is_cut and (self._age > self._patience.total or self._silence > self._patience.read):
-            self._is_cut = True
+        if self._age > self._patience.total or self._silence > self._patience.read:
+            self.cut(TimeoutError())
+
+    def cut(self, reason: OSError) -> None:
+        """End with this error; the first reason counts."""
+        if self._cut_for is None:
+            self._cut_for = reason
             self._task.cancel()
 
     def __enter__(self) -> Attempt:
@@ -104,5 +118,10 @@ class Attempt:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         del self._watchdog.in_flight[self._task]
-        if self._is_cut and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            raise TimeoutError
+        reason, self._cut_for = self._cut_for, None
+        if reason is None or self._task.uncancel() > self._cancelling or kind is not asyncio.CancelledError:
+            return
+        try:
+            raise reason
+        finally:
+            del reason  # an error that its own traceback holds would wait for the garbage collector

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import attrs
 
 from .._core import endpoints
-from .._core.errors import ConfigurationError, NotFound, NotSent, RivyaError
+from .._core.errors import ConfigurationError, NotFound, NotSent, NotSentInTime, RivyaError
 from .._core.filenames import EXTENSIONS, sent_name
 from .._core.generation_request import FilePath, check_client_request_id
 from .._core.media_type import check, limit_for, recognised
@@ -100,8 +100,8 @@ class Files:
     async def resolved(self, job: GenerationRequest, deadline: float | None) -> GenerationRequest:
         """The job with its paths uploaded for its model: each content once, however many jobs name it.
 
-        Raises what `upload` raises, and `NotSent` where that would leave a doubt, and at the deadline on the loop's
-        clock: the job was not sent.
+        Raises what `upload` raises, and `NotSent` where that would leave a doubt: the job was not sent.
+        `NotSentInTime` at the deadline on the loop's clock.
         """
         limit = asyncio.timeout_at(deadline)
         try:
@@ -110,7 +110,7 @@ class Files:
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise NotSent("the deadline passed while references were uploaded: nothing was bought") from None
+            raise NotSentInTime("the deadline passed while references were uploaded: nothing was bought") from None
         except RivyaError as error:
             if not leaves_doubt(error):
                 raise

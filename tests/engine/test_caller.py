@@ -16,6 +16,7 @@ from rivya_async._core.errors import (
     IdempotencyConflict,
     InsufficientCredits,
     NotSent,
+    NotSentInTime,
     OutcomeUnknown,
     RateLimited,
     RivyaError,
@@ -283,7 +284,8 @@ async def test_nothing_is_bought_after_the_deadline() -> None:
     first = asyncio.create_task(engine.caller.call(purchase()))
     await settle()
     error = await failure_of(engine.caller.call(purchase(), deadline=running_loop().time() + 3))
-    assert isinstance(error, NotSent)
+    assert isinstance(error, NotSentInTime)
+    assert isinstance(error, TimeoutError)
     assert error.idempotency_key == "key-2"
     assert now() == pytest.approx(3)
     await first

@@ -47,6 +47,7 @@ PROMISED: Final = frozenset(
         "RivyaError",
         "ConfigurationError",
         "NotSent",
+        "NotSentInTime",
         "OutcomeUnknown",
         "Answered",
         "ValidationFailed",
@@ -211,8 +212,9 @@ def test_the_package_is_typed() -> None:
 def test_the_errors_are_one_tree() -> None:
     values = [getattr(rivya_async, name) for name in rivya_async.__all__]
     errors = [value for value in values if inspect.isclass(value) and issubclass(value, Exception)]
-    assert len(errors) == 25
+    assert len(errors) == 26
     assert all(issubclass(error, rivya_async.RivyaError) for error in errors)
     assert issubclass(rivya_async.DeadlineExceeded, TimeoutError)
+    assert rivya_async.NotSentInTime.__bases__ == (rivya_async.NotSent, TimeoutError)
     assert issubclass(rivya_async.ApiDisabled, rivya_async.ServerError)
     assert issubclass(rivya_async.SessionClosed, rivya_async.WaitError)

@@ -14,7 +14,7 @@ from rivya_async import (
     ConfigurationError,
     GenerationRequest,
     Hooks,
-    NotSent,
+    NotSentInTime,
     RivyaError,
     RivyaSession,
     ScopeDenied,
@@ -43,8 +43,10 @@ async def test_a_hook_that_raises_a_cancellation_changes_nothing(sandbox: Sandbo
 
 
 async def test_no_time_is_no_purchase(sandbox: Sandbox, session: RivyaSession) -> None:
-    with pytest.raises(NotSent):
-        await session.generate("z-image", "A red kite", timeout=0)
+    with pytest.raises(TimeoutError) as raised:
+        await session.generate("z-image", "A red kite", timeout=0, idempotency_key="order-1")
+    assert isinstance(raised.value, NotSentInTime)
+    assert raised.value.idempotency_key == "order-1"
     assert sandbox.received.count() == 0
 
 

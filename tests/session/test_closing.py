@@ -1,0 +1,168 @@
+"""Closing while it is being closed, and closing that is cancelled: who waits, what is cut, what is left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import pytest
+
+from rivya_async import (
+    ConfigurationError,
+    OutcomeUnknown,
+    RetryPolicy,
+    RivyaSession,
+    ServerError,
+    SessionClosed,
+    Timeouts,
+)
+from rivya_async.sandbox import Sandbox
+from tests.session.session_kit import FILE, SUBMIT, opened, raw_server, until
+
+KEY: Final = "rvya_sk_0123456789abcdef0123456789abcdef"
+
+STOPS: Final = {
+    "before its headers": b"",
+    "within its headers": b"HTTP/1.1 200 OK\r\nContent-Ty",
+    "within its body": b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nContent-Type: text/event-stream\r\n\r\n{",
+}
+
+
+@asynccontextmanager
+async def a_service_that_stops(after: bytes) -> AsyncIterator[tuple[str, list[str]]]:
+    """Its URL and the requests that it has got; each answer stops after these bytes, and the line stays open."""
+    heard: list[str] = []
+    ending = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append((await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")[0].decode())
+        writer.write(after)
+        await writer.drain()
+        await ending.wait()
+
+    async with raw_server(talk) as url:
+        yield url, heard
+        ending.set()
+        await asyncio.sleep(0)
+
+
+async def streamed(session: RivyaSession) -> None:
+    async with session.chat.completions.stream("gpt-5", "Hello") as stream:
+        async for _ in stream:
+            pass
+
+
+@pytest.mark.parametrize("whose", ["own", "handed in"])
+@pytest.mark.parametrize("answer", STOPS.values(), ids=STOPS.keys())
+async def test_a_close_that_is_cancelled_cuts_all_that_is_on_its_way(answer: bytes, whose: str, tmp_path: Path) -> None:
+    async with a_service_that_stops(answer) as (url, heard):
+        http = aiohttp.ClientSession() if whose == "handed in" else None
+        session = RivyaSession(KEY, base_url=url, http=http, timeouts=Timeouts(read=60.0, total=60.0, chat=60.0))
+        calls: list[asyncio.Task[Any]] = [
+            asyncio.create_task(call)
+            for call in (
+                session.submit("z-image", "A red kite", idempotency_key="order-1"),
+                session.generate("z-image", "A red kite", idempotency_key="order-2"),
+                session.chat.completions.create("gpt-5", "Hello", idempotency_key="order-3"),
+                session.credits.retrieve(),
+                session.models.list(),
+                session.files.upload(b"\x89PNG\r\n\x1a\n" + bytes(300)),
+                session.download(f"{url}/a.png", tmp_path / "out"),
+                streamed(session),
+                session.wait_for("task_1"),
+            )
+        ]
+        *sent, wait = calls
+        await until(lambda: len(heard) == len(calls))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await session.aclose()
+        async with asyncio.timeout(1.0):
+            ends = await asyncio.gather(*sent, return_exceptions=True)
+            assert isinstance((await asyncio.gather(wait, return_exceptions=True))[0], SessionClosed)
+        assert [type(end) for end in ends[:-1]] == [OutcomeUnknown] * 7
+        assert isinstance(ends[-1], OutcomeUnknown)
+        assert [end.idempotency_key for end in ends[:3] if isinstance(end, OutcomeUnknown)] == [
+            "order-1",
+            "order-2",
+            "order-3",
+        ]
+        assert len(heard) == len(calls)  # nothing was sent again
+        assert list(tmp_path.rglob("*")) in ([], [tmp_path / "out"])
+        await session.aclose()
+        if http is not None:
+            assert not http.closed
+            await http.close()
+
+
+async def test_whoever_closes_while_it_is_being_closed_waits_for_the_end_of_it(sandbox: Sandbox) -> None:
+    sandbox.faults.add(route=SUBMIT, delay=0.1, act=True)
+    session = opened(sandbox)
+    call = asyncio.create_task(session.submit("z-image", "A red kite"))
+    await until(lambda: sandbox.received.in_flight == 1)
+    first = asyncio.create_task(session.aclose())
+    await asyncio.sleep(0)
+    await session.aclose()
+    assert call.done()
+    assert first.done()
+    assert sandbox.received.purchases == 1
+    await session.aclose()
+
+
+async def test_a_second_close_that_is_cancelled_cuts_nothing(sandbox: Sandbox) -> None:
+    sandbox.faults.add(route=SUBMIT, delay=0.1, times=1)
+    session = opened(sandbox)
+    call = asyncio.create_task(session.submit("z-image", "A red kite"))
+    await until(lambda: sandbox.received.in_flight == 1)
+    first = asyncio.create_task(session.aclose())
+    await asyncio.sleep(0)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await session.aclose()
+    await first
+    assert (await call).status == "queued"
+
+
+@pytest.mark.parametrize("verb", ["submit", "wait_for", "download"])
+def test_an_http_of_another_loop_is_told_clearly(verb: str, tmp_path: Path) -> None:
+    async def made() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession()
+
+    async def used(http: aiohttp.ClientSession) -> None:
+        async with Sandbox() as sandbox:
+            session = opened(sandbox, http=http)
+            call: Any = {
+                "submit": lambda: session.submit("z-image", "A red kite"),
+                "wait_for": lambda: session.wait_for("task_1"),
+                "download": lambda: session.download(f"{sandbox.base_url}/a.png", tmp_path),
+            }[verb]
+            with pytest.raises(ConfigurationError, match="another event loop"):
+                await call()
+            assert sandbox.received.count() == 0
+            await session.aclose()
+
+    loop = asyncio.new_event_loop()
+    http = loop.run_until_complete(made())
+    try:
+        asyncio.run(used(http))
+    finally:
+        loop.run_until_complete(http.close())
+        loop.close()
+
+
+async def test_closing_ends_the_pause_of_a_download(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with opened(sandbox, retry=RetryPolicy(base=60.0, cap=60.0)) as session:
+        job = await session.generate("z-image", "A red kite")
+        sandbox.faults.add(route=FILE, status=503)
+        download = asyncio.create_task(session.download(job, tmp_path))
+        await until(lambda: sandbox.received.count(FILE) == 1 and not sandbox.received.in_flight)
+        await asyncio.sleep(0.02)
+    async with asyncio.timeout(1.0):
+        with pytest.raises(ServerError) as raised:
+            await download
+    assert raised.value.attempts == sandbox.received.count(FILE) == 1
+    assert list(tmp_path.iterdir()) == []
