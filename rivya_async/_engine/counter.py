@@ -9,7 +9,7 @@ import attrs
 
 from .._core.chat_check import check_turn
 from .._core.chat_request import ChatRequest
-from .._core.errors import ConfigurationError, NotSent, RivyaError, SpendLimitReached, ValidationFailed
+from .._core.errors import ConfigurationError, NotSent, NotSentInTime, RivyaError, SpendLimitReached, ValidationFailed
 from .._core.problem import told, unknown_model
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Counter:
             async with asyncio.timeout_at(deadline):
                 return await self._catalogue()
         except TimeoutError:
-            raise NotSent("the deadline passed while the catalogue was read: nothing was bought") from None
+            raise NotSentInTime("the deadline passed while the catalogue was read: nothing was bought") from None
         except ConfigurationError:
             raise
         except RivyaError as error:

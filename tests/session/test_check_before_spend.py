@@ -17,6 +17,7 @@ from rivya_async import (
     GenerationRequest,
     InsufficientCredits,
     NotSent,
+    NotSentInTime,
     OutcomeUnknown,
     ReferenceMedia,
     RivyaError,
@@ -142,7 +143,7 @@ async def test_a_slow_catalogue_does_not_outlast_the_timeout(
 ) -> None:
     sandbox.faults.add(route=MODELS, delay=1.0)
     async with opened(sandbox, **caps) as session:
-        with pytest.raises(NotSent, match="deadline passed while the catalogue was read") as raised:
+        with pytest.raises(NotSentInTime, match="deadline passed while the catalogue was read") as raised:
             await session.generate("z-image", "A kite", timeout=0.05, idempotency_key="order-1", **options)
         assert raised.value.idempotency_key == "order-1"
         assert sandbox.received.count(SUBMIT) == session.spend.total == 0
