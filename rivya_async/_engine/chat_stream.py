@@ -47,6 +47,7 @@ class ChatStream:
         self._key = key
         self._check = check
         self._held_at: str | None = None
+        self._is_being_read = False
         self._opened: Opened | None = None
         self._closing = AsyncExitStack()
         self._decoder = sse.Decoder()
@@ -125,6 +126,9 @@ class ChatStream:
         """The next event; None at the end of a whole answer."""
         if self._opened is None:
             raise ConfigurationError("enter the stream first: async with session.chat.completions.stream(...)")
+        if self._is_being_read:
+            raise ConfigurationError("another task is reading this stream: let one read and hand on what comes")
+        self._is_being_read = True
         try:
             while self._reply.completion is None:
                 event = self._decoder.next()
@@ -138,6 +142,8 @@ class ChatStream:
             raise self._carrying(error) from None
         except RivyaError as error:
             raise self._carrying(self._reply.interrupted(error.message)) from error
+        finally:
+            self._is_being_read = False
         return None
 
     def _take(self, event: sse.Event) -> ChatEvent:

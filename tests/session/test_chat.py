@@ -279,6 +279,16 @@ async def test_the_pieces_are_the_answer(sandbox: Sandbox, session: RivyaSession
     assert [delta async for delta in stream] == []
 
 
+async def test_a_stream_has_one_reader(sandbox: Sandbox, session: RivyaSession) -> None:
+    sandbox.faults.add(route=STREAM, stream="stall", after_events=1)
+    async with session.chat.completions.stream(MODEL, ASKED) as stream:
+        first = asyncio.create_task(anext(stream))
+        await asyncio.sleep(0.05)
+        with pytest.raises(ConfigurationError, match="another task is reading"):
+            await anext(stream)
+        first.cancel()
+
+
 async def test_pieces_come_before_the_answer_is_whole(sandbox: Sandbox, session: RivyaSession) -> None:
     sandbox.faults.add(route=STREAM, stream="stall", after_events=1 + DELTAS)
     async with session.chat.completions.stream(MODEL, ASKED) as stream:
