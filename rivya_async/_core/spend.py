@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 
@@ -29,6 +29,8 @@ from .records import Amount
 from .retry import leaves_doubt
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from .records import Generation
 
 REMEMBERED: Final = 100_000
@@ -236,3 +238,27 @@ def may_have_bought(error: BaseException) -> bool:
 def _tells_of_every_attempt(error: BaseException) -> bool:
     """Whether it is said of the very job, after the service has looked for an earlier answer under its key [14.15]."""
     return isinstance(error, InsufficientCredits | ValidationFailed)
+
+
+class Paying:
+    """A purchase on its way, whose price is held: what is raised in here tells the purse what became of it."""
+
+    __slots__ = ("_key", "_path", "_purse")
+
+    def __init__(self, purse: Purse, key: str, path: str) -> None:
+        self._purse = purse
+        self._key = key
+        self._path = path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def received(self, receipt: Receipt) -> None:
+        """It is bought."""
+        self._purse.bought(self._key, receipt)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._purse.came_to_nothing(self._key, error, self._path)

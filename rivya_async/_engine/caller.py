@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -22,7 +22,8 @@ from .hooks import AttemptDetails, RetryDetails, tell
 from .scheduler import Alarm
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
+    from types import TracebackType
 
     from .._core.message import Request, Response
     from .._core.policies import RetryPolicy
@@ -69,20 +70,9 @@ class Caller:
         """
         return (await self.counted(endpoint, deadline=deadline))[0]
 
-    async def counted(self, endpoint: Endpoint[T], *, deadline: float | None = None) -> tuple[T, int]:
+    def counted(self, endpoint: Endpoint[T], *, deadline: float | None = None) -> Coroutine[Any, Any, tuple[T, int]]:
         """`call`, and how many requests it took."""
-        endpoint = self._with_key(endpoint)
-        try:
-            return await self._attempts(endpoint, deadline)
-        except RivyaError:
-            raise
-        except BaseException as stopped:
-            if endpoint.request.idempotency_key is not None:
-                stopped.add_note(
-                    f"{type(stopped).__name__} during {endpoint.request.method} {endpoint.request.path}: it may have "
-                    f"acted; repeat it under idempotency_key={endpoint.request.idempotency_key!r}"
-                )
-            raise
+        return self._attempts(self._with_key(endpoint), deadline)
 
     async def send(self, endpoint: Endpoint[T], *, number: int = 1) -> T:
         """Send exactly once, from a place of the gate that the sender gives back; raises what came of it."""
@@ -125,30 +115,31 @@ class Caller:
         began = came = self._loop.time()
         doubt = False
         sent = 0
-        while True:
-            has_place = False
-            try:
-                self._check_api_key(request)
-                await self._gate.enter(deadline=deadline)
-                has_place = True
-                began += self._loop.time() - came  # what is waited for a place is no attempt's fault
-                sent += 1
+        with _Noting(request):
+            while True:
+                has_place = False
                 try:
-                    return await self.send(endpoint, number=sent), sent
-                finally:
-                    self._gate.leave()
-            except RivyaError as error:
-                error.attempts, error.idempotency_key = sent, request.idempotency_key
-                if not has_place:  # whoever was turned away and asks again is turned away again
-                    raise _final(error, doubt=doubt) from None
-                attempts = Attempts(sent, self._loop.time() - began, doubt)
-                doubt = doubt or (request.idempotency_key is not None and leaves_doubt(error))
-                decision = self._decide(error, request, attempts, deadline)
-                if isinstance(decision, Stop):
-                    raise _final(error, doubt=doubt) from None
-                self._tell_retry(request, sent, decision, error)
-            await self._pause(decision.delay)
-            came = self._loop.time()
+                    self._check_api_key(request)
+                    await self._gate.enter(deadline=deadline)
+                    has_place = True
+                    began += self._loop.time() - came  # what is waited for a place is no attempt's fault
+                    sent += 1
+                    try:
+                        return await self.send(endpoint, number=sent), sent
+                    finally:
+                        self._gate.leave()
+                except RivyaError as error:
+                    error.attempts, error.idempotency_key = sent, request.idempotency_key
+                    if not has_place:  # whoever was turned away and asks again is turned away again
+                        raise _final(error, doubt=doubt) from None
+                    attempts = Attempts(sent, self._loop.time() - began, doubt)
+                    doubt = doubt or (request.idempotency_key is not None and leaves_doubt(error))
+                    decision = self._decide(error, request, attempts, deadline)
+                    if isinstance(decision, Stop):
+                        raise _final(error, doubt=doubt) from None
+                    self._tell_retry(request, sent, decision, error)
+                await self._pause(decision.delay)
+                came = self._loop.time()
 
     def _decide(self, error: RivyaError, request: Request, attempts: Attempts, deadline: float | None) -> Again | Stop:
         if self._closing:
@@ -210,6 +201,28 @@ class Caller:
         finally:
             self._scheduler.cancel(entry)
             self._pauses.discard(pause)
+
+
+class _Noting:
+    """What is no error of ours, such as a cancellation, leaves with a note of the key that it may have acted under."""
+
+    __slots__ = ("_request",)
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, stopped: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        request = self._request
+        if stopped is not None and not isinstance(stopped, RivyaError) and request.idempotency_key is not None:
+            stopped.add_note(
+                f"{type(stopped).__name__} during {request.method} {request.path}: it may have acted; "
+                f"repeat it under idempotency_key={request.idempotency_key!r}"
+            )
 
 
 def _final(error: RivyaError, *, doubt: bool) -> RivyaError:

@@ -14,15 +14,11 @@ from .._core.problem import told, unknown_model
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
-    from typing import TypeVar
 
-    from .._core.cost import Receipt
     from .._core.generation_request import GenerationRequest
     from .._core.model import Model
     from .._core.records import Amount
     from .._core.spend import Purse
-
-    T = TypeVar("T")
 
 
 class Counter:
@@ -52,26 +48,6 @@ class Counter:
         """Count the price of a purchase before it is sent, if the caps allow. What came of it is told to the purse."""
         price = await self._price(order, deadline) if self.purse.needs_price(key, path) else None
         self.purse.hold(key, price, path)
-
-    async def pay(
-        self,
-        order: GenerationRequest | ChatRequest,
-        key: str,
-        path: str,
-        purchase: Callable[[], Awaitable[T]],
-        receipt_of: Callable[[T], Receipt],
-        *,
-        deadline: float | None = None,
-    ) -> T:
-        """Make the purchase, if the caps allow; its price counts from before it is sent."""
-        await self.hold(order, key, path, deadline)
-        try:
-            bought = await purchase()
-        except BaseException as error:
-            self.purse.came_to_nothing(key, error, path)
-            raise
-        self.purse.bought(key, receipt_of(bought))
-        return bought
 
     async def _price(self, order: GenerationRequest | ChatRequest, deadline: float | None) -> Amount:
         if order.model in self._prices:

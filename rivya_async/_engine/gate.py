@@ -75,10 +75,29 @@ class Gate:
 
         Raises `NotSent` without a place, and once the gate is closed.
         """
-        is_late = deadline is not None and self._loop.time() >= deadline
-        if not (self._closed or is_late) and (self._take_place() or await self._wait(deadline)):
+        now = self._loop.time()
+        if self._closed or (deadline is not None and now >= deadline):
+            raise self._why_not(deadline)
+        if self._take_place():
             return
-        raise self._why_not(deadline)
+        if self.budget.down_for(now) > self._patience:
+            raise self._why_not(deadline)
+        place = Alarm(self._loop)
+        self._calls.append(place)
+        entry = None if deadline is None else self._scheduler.at(deadline, place)
+        self.look()
+        try:
+            if not await place:
+                raise self._why_not(deadline)
+        except asyncio.CancelledError:
+            if place.was_woken:
+                self.leave()  # the place had just become ours
+            elif place in self._calls:
+                self._calls.remove(place)
+            raise
+        finally:
+            if entry is not None:
+                self._scheduler.cancel(entry)
 
     def enter_poll(self, poll: Turn) -> None:
         """Wake a poll as soon as there is a place for it."""
@@ -149,25 +168,6 @@ class Gate:
     def _spend(self) -> None:
         if not self.budget.is_free:
             self.budget.take(self._loop.time(), self._uniform())
-
-    async def _wait(self, deadline: float | None) -> bool:
-        if self.budget.down_for(self._loop.time()) > self._patience:
-            return False
-        place = Alarm(self._loop)
-        self._calls.append(place)
-        entry = None if deadline is None else self._scheduler.at(deadline, place)
-        self.look()
-        try:
-            return await place
-        except asyncio.CancelledError:
-            if place.was_woken:
-                self.leave()  # the place had just become ours
-            elif place in self._calls:
-                self._calls.remove(place)
-            raise
-        finally:
-            if entry is not None:
-                self._scheduler.cancel(entry)
 
     def _turn_away(self) -> None:
         for place in self._calls:

@@ -8,6 +8,7 @@ from .._core import chat_endpoints
 from .._core.carrying import Carrying
 from .._core.chat_request import ChatRequest, attachment_ids
 from .._core.cost import Receipt
+from .._core.spend import Paying
 from .._engine.chat_stream import ChatStream
 
 if TYPE_CHECKING:
@@ -88,9 +89,11 @@ class ChatCompletions:
             path = endpoint.request.path
             if check:
                 await self._counter.check_turn(turn)
-            return await self._counter.pay(
-                turn, key, path, lambda: caller.call(endpoint), lambda answer: Receipt.of_turn(answer, path)
-            )
+            await self._counter.hold(turn, key, path)
+            with Paying(self._counter.purse, key, path) as paying:
+                answer = await caller.call(endpoint)
+                paying.received(Receipt.of_turn(answer, path))
+            return answer
 
     def stream(
         self,

@@ -16,6 +16,7 @@ from .._core.generation_request import GenerationRequest, Reference, as_request
 from .._core.outcome import Outcome, unwrapped
 from .._core.policies import FROM_POLICY, FromPolicy, PollPolicy, checked_policy, checked_timeout
 from .._core.records import Generation
+from .._core.spend import Paying
 from .._engine.fan_out import fan_out
 from .._engine.updates import OnUpdate, check_listener, last_of, tell_update
 
@@ -195,14 +196,10 @@ class Generations:
         if job.paths:
             job = await self._resolved(job, deadline)
         endpoint = endpoints.create_generation(job, key)
-        bought = await self._counter.pay(
-            job,
-            key,
-            endpoint.request.path,
-            lambda: engine.caller.call(endpoint, deadline=deadline),
-            Receipt.of_job,
-            deadline=deadline,
-        )
+        await self._counter.hold(job, key, endpoint.request.path, deadline)
+        with Paying(self._counter.purse, key, endpoint.request.path) as paying:
+            bought = await engine.caller.call(endpoint, deadline=deadline)
+            paying.received(Receipt.of_job(bought))
         engine.waits.note_submitted(bought, group_of(job.model, job.params))
         return bought
 
