@@ -1,10 +1,10 @@
-"""Carries events to the endpoints: one task that waits for what is due, and those that it sends."""
+"""Carries events to the endpoints, on this machine and nowhere else: one task that waits, and those that it sends."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -12,11 +12,19 @@ import aiohttp
 
 from .._core.signature import RIVYA
 from .deliveries import Deliveries, Delivery
+from .fault import DELIVERY
+from .faults import Faults
+from .webhook_url import is_on_this_machine
 
 TIMEOUT: Final = 10.0
 """Seconds that a receiver has, whatever the speed. Assumed."""
 
 MOST_AT_ONCE: Final = 64
+
+SHORTEST_PAUSE: Final = 0.001
+"""Seconds: a clock that stands still, as in tests, must not make the loop spin."""
+
+LOST: Final = "The sandbox was told to lose this."
 
 USER_AGENT: Final = "Rivya-Webhooks/1.0 (sandbox)"
 
@@ -26,8 +34,9 @@ logger = logging.getLogger(__name__)
 class Courier:
     """Sends what is due while it is open. `clock` gives epoch seconds."""
 
-    def __init__(self, deliveries: Deliveries, clock: Callable[[], float]) -> None:
+    def __init__(self, deliveries: Deliveries, faults: Faults, clock: Callable[[], float]) -> None:
         self._deliveries = deliveries
+        self._faults = faults
         self._clock = clock
         self._free = MOST_AT_ONCE
         self._woken = asyncio.Event()
@@ -45,7 +54,7 @@ class Courier:
     async def send(self, delivery: Delivery) -> None:
         """Send it now, and note what came of it."""
         try:
-            status, error = await self._post(delivery), None
+            status, error = await self._sent(delivery)
         except (aiohttp.ClientError, OSError, ValueError) as failure:  # ValueError: a URL that passes the rule only
             status, error = None, _told(failure)
         except BaseException:
@@ -69,7 +78,7 @@ class Courier:
                     group.create_task(self._send_in_place(delivery))
                 due = self._deliveries.next_due() if self._free else None
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(None if due is None else max(0.0, due - self._clock())):
+                    async with asyncio.timeout(None if due is None else max(SHORTEST_PAUSE, due - self._clock())):
                         await self._woken.wait()
 
     async def _send_in_place(self, delivery: Delivery) -> None:
@@ -81,9 +90,23 @@ class Courier:
             self._free += 1
             self.wake()
 
-    async def _post(self, delivery: Delivery) -> int:
+    async def _sent(self, delivery: Delivery) -> tuple[int | None, str | None]:
+        """The status of the answer, or the reason why there is none; as a fault says, if one strikes."""
+        if not is_on_this_machine(delivery.endpoint.url):
+            return None, "The sandbox sends to this machine only."
+        fault = self._faults.strike(DELIVERY, "", delivery.event.id)
+        if fault is None:
+            return await self._post(delivery.endpoint.url, delivery.event.body, self._headers(delivery)), None
+        await asyncio.sleep(fault.delay)
+        if fault.drop and not fault.act:
+            return None, LOST
+        body = delivery.event.body if fault.body is None else fault.body
+        status = await self._post(delivery.endpoint.url, body, {**self._headers(delivery), **fault.headers})
+        return (None, LOST) if fault.drop else (status, None)
+
+    def _headers(self, delivery: Delivery) -> dict[str, str]:
         event = delivery.event
-        headers = {
+        return {
             "Content-Type": "application/json",
             "User-Agent": USER_AGENT,
             "Rivya-Event-Id": event.id,
@@ -91,9 +114,9 @@ class Courier:
             "Rivya-Delivery-Id": delivery.id,
             **RIVYA.sign(event.body, delivery.endpoint.secret, message_id=event.id, timestamp=int(self._clock())),
         }
-        async with self._http.post(
-            delivery.endpoint.url, data=event.body, headers=headers, allow_redirects=False
-        ) as response:
+
+    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        async with self._http.post(url, data=body, headers=headers, allow_redirects=False) as response:
             return response.status
 
 

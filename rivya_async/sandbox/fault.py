@@ -13,6 +13,9 @@ from .answer import HTML_TYPE, JSON_TYPE, Answer, envelope
 from .event_stream import SHAPES, Ending, Piece, encode, first_events
 from .refused import NO_HEADERS, code_of
 
+DELIVERY: Final = "webhook delivery"
+"""In the place of a route: what the sandbox itself sends."""
+
 API_PREFIX: Final = "/api/v1/"
 
 TOLD_TO: Final = "The sandbox was told to answer this."
@@ -69,6 +72,10 @@ class Fault:
       "done" (`[DONE]` after the last event), "done only" (`[DONE]` in its place, no names).
     - `act`: True: the server acts first (a purchase is really made), then the fault hits. False: an answer or drop
       replaces the action. With a mere delay: wait after, or before, acting.
+
+    With the route "webhook delivery" it is a delivery that goes wrong, and `key` is the id of its event: `drop` loses
+    it on its way, or, with `act`, loses the answer to it, so that it comes again; `delay` holds it up, so that others
+    overtake it; `headers` and `body` take the place of what was signed.
 
     ValueError on what makes no sense. Two faults are never equal: a fault is removed by identity.
     """
@@ -148,12 +155,14 @@ def _body(status: int, fault: Fault, request_id: str) -> bytes:
     return envelope(fault.code or code_of(status), TOLD_TO, request_id)
 
 
-def _members(fault: Fault) -> tuple[object, ...]:
-    return fault.status, fault.code, fault.body, fault.retry_after, fault.truncate, fault.stream, fault.shape
+def _is_answer(fault: Fault) -> bool:
+    """Whether it says what only an answer can have."""
+    members = (fault.status, fault.code, fault.retry_after, fault.truncate, fault.stream, fault.shape)
+    return any(value is not None for value in members)
 
 
 def _answers(fault: Fault) -> bool:
-    return any(value is not None for value in _members(fault))
+    return fault.body is not None or _is_answer(fault)
 
 
 def _has_line_break(fault: Fault) -> bool:
@@ -182,6 +191,10 @@ _RULES: tuple[tuple[Callable[[Fault], bool], str], ...] = (
     (
         lambda f: f.receive is not None and (f.receive < 0 or not f.drop or f.act),
         "receive is a number of bytes after which a request is dropped, with no action",
+    ),
+    (
+        lambda f: f.route == DELIVERY and (f.receive is not None or _is_answer(f)),
+        "a delivery is no answer: give drop, act, delay, headers or body",
     ),
     (_has_line_break, "a header has no line breaks"),
     (

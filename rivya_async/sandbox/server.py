@@ -12,6 +12,7 @@ from aiohttp import web
 
 from .app import ROUTES, Api
 from .door import Door
+from .fault import DELIVERY
 from .faults import Faults
 from .keys import ALL_SCOPES
 from .rate_limit import WINDOW, RateLimit
@@ -41,7 +42,8 @@ class Sandbox:
     - `rate_limit`: requests per key in a window of `rate_window` seconds; None is no limit.
     - `api_key`: the main key; made from the seed if not given.
     - `allow_local_webhooks`: lets webhooks be plain http and on this machine, which the service refuses. Events of
-      ended jobs are delivered while the sandbox runs; `speed` shortens the pauses between attempts.
+      ended jobs are delivered while the sandbox runs, to this machine only; `speed` shortens the pauses between
+      attempts.
     - `clock`: gives the sandbox's time in epoch seconds; tests hand in their own.
 
     `port` 0 takes any free port and keeps it when the sandbox is closed and started again, as a service that was down.
@@ -69,7 +71,7 @@ class Sandbox:
     ) -> None:
         self.world = World(seed=seed, speed=speed, failure_rate=failure_rate)
         self.received = Received()
-        self.faults = Faults([route.name for route in ROUTES], seed)
+        self.faults = Faults([DELIVERY, *(route.name for route in ROUTES)], seed)
         self._clock = clock
         self._host = host
         self._port = port
@@ -119,7 +121,7 @@ class Sandbox:
         self._port = runner.addresses[0][1]
         host = f"[{self._host}]" if ":" in self._host else self._host
         self._api.base_url = f"http://{host}:{self._port}"
-        self._api.webhooks.open(self._clock)
+        self._api.webhooks.open(self._clock, self.faults)
         return self
 
     async def aclose(self) -> None:

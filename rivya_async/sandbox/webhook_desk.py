@@ -9,6 +9,7 @@ from typing import Any, Final
 from .answer import Answer
 from .courier import Courier
 from .deliveries import Deliveries
+from .faults import Faults
 from .listing import listed, newest
 from .task import Task, encode
 from .visit import Visit, parse
@@ -27,9 +28,9 @@ class WebhookDesk:
         self._deliveries = Deliveries(self._endpoints, told, seed=world.seed, speed=world.speed)
         self._courier: Courier | None = None
 
-    def open(self, clock: Callable[[], float]) -> None:
+    def open(self, clock: Callable[[], float], faults: Faults) -> None:
         """Begin to send."""
-        self._courier = Courier(self._deliveries, clock)
+        self._courier = Courier(self._deliveries, faults, clock)
 
     async def aclose(self) -> None:
         """Send nothing any more; what is not told yet is due when it is opened again."""

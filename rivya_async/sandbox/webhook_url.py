@@ -19,9 +19,9 @@ MAX_LENGTH: Final = 2048
 """Characters. Invented."""
 
 LOCAL_NAMES: Final = re.compile(
-    r"(?:.*\.)?(?:localhost|localdomain|localhost6|local|internal)|ip6-(?:localhost|loopback)"
+    r"[^.]*|.*\.(?:localhost|localdomain|localhost6|local|internal|intranet|lan|home|corp|private|home\.arpa)"
 )
-"""The localhost names, and what resolves on a local network only."""
+"""The localhost names, and what resolves on a local network only: names of one label, and these ends."""
 
 NUMBER: Final = re.compile(r"0x[0-9a-f]*|[0-9]+")
 """A label that makes a host an IPv4 address if it is the last one."""
@@ -51,14 +51,29 @@ def check(url: str, *, allow_local: bool = False) -> None:
     _check_host(host, allow_local=allow_local)
 
 
+def is_on_this_machine(url: str) -> bool:
+    """Whether a URL that passes the rule, or passes it with the switch, leads to the machine that looks at it."""
+    name = _read(urlsplit(url).hostname or "")
+    address = _address(name)
+    return _is_localhost(name) if address is None else address.is_loopback
+
+
+def _read(host: str) -> str:
+    """A host as a browser reads it."""
+    return unicodedata.normalize("NFKC", host).replace("\u3002", ".").lower().removesuffix(".")
+
+
+def _is_localhost(name: str) -> bool:
+    return name == "localhost" or name.endswith(".localhost")
+
+
 def _check_host(host: str, *, allow_local: bool) -> None:
-    name = unicodedata.normalize("NFKC", host).replace("\u3002", ".").lower().removesuffix(".")
+    name = _read(host)
     if not name or "%" in name or any(not label for label in name.split(".")):
         raise _rejected("has no valid host")
     address = _address(name)
     if address is None:
-        is_loopback = name == "localhost" or name.endswith(".localhost")
-        if LOCAL_NAMES.fullmatch(name) and not (allow_local and is_loopback):
+        if LOCAL_NAMES.fullmatch(name) and not (allow_local and _is_localhost(name)):
             raise _rejected("must not be a local name")
     elif not all(map(_is_public, _within(address))) and not (allow_local and address.is_loopback):
         raise _rejected("must not be a local, private, loopback or reserved address")
@@ -102,7 +117,8 @@ def _within(address: Address) -> list[Address]:
 
 def _is_public(address: Address) -> bool:
     is_carrier = isinstance(address, IPv6Address) and address in NAT64  # what it carries is judged
-    return is_carrier or (address.is_global and not address.is_multicast and not address.is_reserved)
+    is_site_local = isinstance(address, IPv6Address) and address.is_site_local  # which `is_global` takes for global
+    return is_carrier or (address.is_global and not (address.is_multicast or address.is_reserved or is_site_local))
 
 
 def _rejected(why: str) -> Refused:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rivya_async.sandbox.refused import Refused
-from rivya_async.sandbox.webhook_url import check
+from rivya_async.sandbox.webhook_url import check, is_on_this_machine
 
 LOOPBACKS = [
     "127.0.0.1",
@@ -28,6 +28,7 @@ LOOPBACKS = [
     "[::ffff:7f00:1]",
 ]
 NAMES = ["localhost", "LOCALHOST.", "api.localhost"]
+LOCAL = ["intranet", "localhost6", "ip6-loopback", "nas.home.arpa", "printer.lan", "wiki.corp", "[fec0::1]"]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_what_is_taken(url: str) -> None:
         "https://[64:ff9b::a00:1]/",
         "https://[2002:a00:1::]/",
         f"https://hooks.example.org/{'a' * 2048}",
-        *(f"https://{host}/" for host in LOOPBACKS + NAMES),
+        *(f"https://{host}/" for host in LOOPBACKS + NAMES + LOCAL),
     ],
 )
 def test_what_is_rejected(url: str) -> None:
@@ -111,7 +112,15 @@ def test_what_is_rejected(url: str) -> None:
 @pytest.mark.parametrize("host", LOOPBACKS + NAMES)
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_the_development_switch_lifts_the_rule_for_loopback_and_http(scheme: str, host: str) -> None:
-    check(f"{scheme}://{host}:8080/hook", allow_local=True)
+    url = f"{scheme}://{host}:8080/hook"
+    check(url, allow_local=True)
+    assert is_on_this_machine(url)
+
+
+def test_the_development_switch_lifts_http_for_others_too() -> None:
+    for url in ("http://hooks.example.org/", "http://8.8.8.8/", "http://[2606:4700::1111]/"):
+        check(url, allow_local=True)
+        assert not is_on_this_machine(url)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +133,7 @@ def test_the_development_switch_lifts_the_rule_for_loopback_and_http(scheme: str
         "http://printer.local/",
         "http://0.0.0.0/",
         "ftp://127.0.0.1/",
+        *(f"http://{host}/" for host in LOCAL),
     ],
 )
 def test_the_development_switch_lifts_nothing_else(url: str) -> None:

@@ -17,7 +17,7 @@ from aiohttp import web
 from rivya_async._core.errors import SignatureMismatch
 from rivya_async._core.signature import Verifier
 from rivya_async._core.webhook_records import WebhookEvent
-from rivya_async.sandbox import FAIL_MARKER, Sandbox, courier
+from rivya_async.sandbox import FAIL_MARKER, Fault, Sandbox, courier
 from rivya_async.sandbox.deliveries import MOST_EVENTS, RETRY_DELAYS, Deliveries, Delivery
 from rivya_async.sandbox.openapi import SCHEMAS
 from rivya_async.sandbox.task import Task
@@ -604,3 +604,119 @@ async def test_events_are_of_the_account_and_need_no_endpoint() -> None:
         assert set(event) == set(SCHEMAS["WebhookEvent"]["required"])
         stranger = on.sandbox.add_key(credits=10)
         assert (await on.ask("GET", "/api/v1/webhook-events", key=stranger)).json["data"] == []
+
+
+# --- deliveries that go wrong -----------------------------------------------------------------------------------------
+
+DELIVERY: Final = "webhook delivery"
+
+
+async def test_nothing_leaves_the_machine() -> None:
+    async with posting() as (on, _, __):
+        endpoint = await created(on, url="https://hooks.example.org/rivya")
+        delivery = (await on.ask("POST", f"{PATH}/{endpoint['id']}/test")).json
+        assert (delivery["status"], delivery["response_status"]) == ("failed", None)
+        assert delivery["error"] == "The sandbox sends to this machine only."
+
+
+async def test_a_delivery_that_is_lost_is_sent_again() -> None:
+    async with posting() as (on, there, endpoint):
+        fault = on.sandbox.faults.add(route=DELIVERY, nth=[1, 2], drop=True)
+        await on.bought()
+        found = await ended(on, endpoint, 3)
+        assert [each["status"] for each in found] == ["succeeded", "failed", "failed"]
+        assert [each["error"] for each in found[1:]] == [courier.LOST] * 2
+        assert on.sandbox.faults.hits(fault) == 2
+        assert len(there.seen) == 1
+
+
+async def test_an_event_may_never_come_while_others_do() -> None:
+    async with posting() as (on, there, endpoint):
+        await on.bought()
+        await ended(on, endpoint, 1)
+        on.sandbox.faults.add(route=DELIVERY, drop=True)
+        await on.bought()
+        await ended(on, endpoint, 7)
+        assert len(there.seen) == 1
+
+
+async def test_a_lost_answer_makes_an_event_come_twice() -> None:
+    async with posting() as (on, there, endpoint):
+        on.sandbox.faults.add(route=DELIVERY, nth=1, drop=True, act=True)
+        await on.bought()
+        await ended(on, endpoint, 2)
+        first, second = there.seen
+        assert first.body == second.body
+        assert first.headers["Rivya-Delivery-Id"] != second.headers["Rivya-Delivery-Id"]
+
+
+async def test_a_delay_lets_others_overtake() -> None:
+    async with posting() as (on, there, endpoint):
+        fault = on.sandbox.faults.add(route=DELIVERY, nth=1, delay=0.1)
+        first = await on.bought()
+        await until(lambda: on.sandbox.faults.hits(fault) == 1)
+        second = await on.bought()
+        await ended(on, endpoint, 2)
+        assert [seen.event["data"]["id"] for seen in there.seen] == [second, first]
+
+
+async def test_a_signature_and_a_body_can_be_spoilt() -> None:
+    async with posting() as (on, there, endpoint):
+        on.sandbox.faults.add(route=DELIVERY, nth=1, headers={"Rivya-Signature": f"t=1,v1={'0' * 64}"})
+        on.sandbox.faults.add(route=DELIVERY, nth=2, body=b"{}")
+        for _ in range(2):
+            await on.ask("POST", f"{PATH}/{endpoint['id']}/test")
+        for seen in there.seen:
+            with pytest.raises(SignatureMismatch):
+                seen.verified(endpoint)
+        assert there.seen[1].body == b"{}"
+
+
+async def test_a_fault_may_follow_one_event_through_all_its_attempts() -> None:
+    async with posting() as (on, there, endpoint):
+        there.answers = [500]
+        late = on.sandbox.faults.add(route=DELIVERY, nth=1, delay=0.1)
+        await on.bought()
+        await until(lambda: on.sandbox.faults.hits(late) == 1)
+        (event,) = await listed(on, "/api/v1/webhook-events")
+        lost = on.sandbox.faults.add(route=DELIVERY, key=event["id"], drop=True)
+        await ended(on, endpoint, 6)
+        assert on.sandbox.faults.hits(lost) == 5
+        await on.bought()
+        await ended(on, endpoint, 7)
+        assert len(there.seen) == 2
+
+
+async def test_a_fault_of_requests_is_none_of_deliveries() -> None:
+    async with posting() as (on, there, _):
+        await on.bought()
+        on.sandbox.faults.add(drop=True)
+        await until(lambda: len(there.seen) == 1)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"status": 500}, {"truncate": 5}, {"drop": True, "receive": 5}, {"retry_after": 1}, {"shape": "done"}]
+)
+def test_a_delivery_is_no_answer(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="a delivery is no answer"):
+        Fault(route=DELIVERY, **fields)
+
+
+async def test_a_clock_that_stands_still_does_not_make_the_loop_spin() -> None:
+    async with receiver() as there, bench(speed=1e6, allow_local_webhooks=True) as on:
+        await created(on, url=there.url)
+        looks = 0
+
+        def counted() -> float:
+            nonlocal looks
+            looks += 1
+            return on.clock.now
+
+        assert on.sandbox._api.webhooks._courier is not None
+        on.sandbox._api.webhooks._courier._clock = counted
+        await on.bought()
+        await asyncio.sleep(0.05)
+        assert looks < 200
+        assert there.seen == []
+        on.clock.now += 1
+        await until(lambda: len(there.seen) == 1)
