@@ -31,6 +31,11 @@ class Request:
     """Whether an idempotency key would make a repeat safe; the service names none for webhooks."""
 
     @property
+    def only_reads(self) -> bool:
+        """Whether the service does nothing but answer."""
+        return self.method in idempotency.SAFE_METHODS
+
+    @property
     def wants_key(self) -> bool:
         """Whether it could act twice, so that it is sent under an idempotency key only."""
         return self.takes_key and idempotency.needs_key(self.method)

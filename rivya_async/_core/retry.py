@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .policies import RetryPolicy
 
 REQUEST_TIMEOUT: Final = 408
+TOO_EARLY: Final = 425
 SERVER_FAULT: Final = 500
 """The first of the statuses by which the server says that the fault is its own."""
 
@@ -108,7 +109,9 @@ def leaves_doubt(error: RivyaError) -> bool:
 
 def did_not_act(error: RivyaError) -> bool:
     """Whether the request was certainly not carried out. Any other answer of a server in trouble leaves a doubt."""
-    return isinstance(error, NotSent | RateLimited | ApiDisabled)
+    if isinstance(error, NotSent | RateLimited | ApiDisabled):
+        return True
+    return isinstance(error, Answered) and error.status == TOO_EARLY
 
 
 def delay_before(policy: RetryPolicy, retry: int, u: float, retry_after: float | None = None) -> float:

@@ -122,7 +122,11 @@ def _fields(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_endpoint(response: Response) -> WebhookEndpoint:
-    return wire.decode(response.body, WebhookEndpoint)
+    """The endpoint, which may hold its secret: an error leaves here without the frames that have seen it."""
+    try:
+        return wire.decode(response.body, WebhookEndpoint)
+    except DecodeError as error:
+        raise error.with_traceback(None) from None
 
 
 def _reader_of(endpoint_id: str) -> Callable[[Response], WebhookEndpoint]:

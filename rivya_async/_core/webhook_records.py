@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 import attrs
 
@@ -18,7 +18,7 @@ class WebhookEndpoint:
     """An address that the service tells of ended jobs [11]. `status` is an open string, such as `active`.
 
     `signing_secret` is told once, by `create` and `rotate_secret`: keep it, with it deliveries are checked. Printing
-    the record does not show it. `secret_preview` says which secret is in use.
+    the record does not show it, and pickling it leaves it out. `secret_preview` says which secret is in use.
 
     >>> WebhookEndpoint(id="whend_1", signing_secret="whsec_1").is_active
     False
@@ -45,6 +45,20 @@ class WebhookEndpoint:
     def is_active(self) -> bool:
         """Whether the service delivers to it."""
         return self.status == "active"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        members = {field.name: getattr(self, field.name) for field in attrs.fields(type(self))}
+        return _restored, ({**members, "signing_secret": None},)
+
+
+def _restored(members: Mapping[str, Any]) -> WebhookEndpoint:
+    return WebhookEndpoint(**members)
 
 
 @attrs.frozen

@@ -133,7 +133,7 @@ class Caller:
                     if not has_place:  # whoever was turned away and asks again is turned away again
                         raise _final(error, doubt=doubt) from None
                     attempts = Attempts(sent, self._loop.time() - began, doubt)
-                    doubt = doubt or (request.idempotency_key is not None and leaves_doubt(error))
+                    doubt = doubt or _may_have_acted(request, error)
                     decision = self._decide(error, request, attempts, deadline)
                     if isinstance(decision, Stop):
                         raise _final(error, doubt=doubt) from None
@@ -225,12 +225,19 @@ class _Noting:
             )
 
 
+def _may_have_acted(request: Request, error: RivyaError) -> bool:
+    """Whether what failed so may have been carried out all the same."""
+    if request.only_reads or not leaves_doubt(error):
+        return False
+    return request.idempotency_key is not None or not did_not_act(error)
+
+
 def _final(error: RivyaError, *, doubt: bool) -> RivyaError:
     """The error to raise: what the last attempt met says nothing of an earlier one that may have acted."""
     if not doubt or leaves_doubt(error):
         return error
     if not isinstance(error, NotSent | RateLimited | IdempotencyConflict):
-        error.add_note("an earlier attempt under the same idempotency_key may have acted")
+        error.add_note("an earlier attempt of the same call may have acted")
         return error
     return OutcomeUnknown(
         f"an earlier attempt may have acted, and the last one failed: {error.message}",

@@ -31,9 +31,10 @@ class Webhooks:
         The event types are `generation.succeeded` and `generation.failed`. The service wants https and a public host.
 
         No idempotency key is documented for it. So it is repeated where the service has certainly not acted: nothing
-        was sent, 429, or the API is switched off. What leaves a doubt is raised: `OutcomeUnknown`, a `ServerError`, or
-        a `DecodeError` for an answer that cannot be read. Then look into `list` before creating it again: an endpoint
-        whose secret was lost gets another by `rotate_secret`. Cancelling it leaves the same doubt.
+        was sent, 425, 429, or the API is switched off. A doubt is raised: `OutcomeUnknown`, a `ServerError`, or a
+        `DecodeError` for an answer that cannot be read. Then look into `list` before creating it again: an
+        endpoint whose secret was lost gets another by `rotate_secret`. Cancelling it leaves the same doubt, and a note
+        of it.
 
         Raises `ValidationFailed` (code `webhook_url_rejected`) for a URL that the service does not take.
 
@@ -125,13 +126,16 @@ class Webhooks:
         return [*await self._engine().caller.call(webhook_endpoints.list_deliveries(endpoint_id, limit))]
 
     async def _once(self, endpoint: Endpoint[T], advice: str) -> T:
-        """The answer to what must not act twice; an error that leaves a doubt also says what to do."""
+        """The answer to what must not act twice; what leaves a doubt, a cancellation too, also says what to do."""
         try:
             return await self._engine().caller.call(endpoint)
         except RivyaError as error:
             if isinstance(error, DecodeError) or (leaves_doubt(error) and not did_not_act(error)):
                 error.message = f"{error.message} {advice}"
                 error.args = (error.message,)
+            raise
+        except BaseException as stopped:
+            stopped.add_note(advice)
             raise
 
 

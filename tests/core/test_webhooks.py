@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import attrs
 import pytest
 
 from rivya_async._core import webhook_endpoints as endpoints
 from rivya_async._core.errors import (
+    Answered,
     ApiDisabled,
     ConfigurationError,
     DecodeError,
@@ -138,12 +141,22 @@ def test_the_documented_answer() -> None:
     assert endpoint.is_active
     assert endpoint.event_types == ("generation.succeeded", "generation.failed")
     assert not endpoint.extra
-    assert pickle.loads(pickle.dumps(endpoint)) == endpoint
+    assert pickle.loads(pickle.dumps(endpoint)) == attrs.evolve(endpoint, signing_secret=None)
 
 
 def test_a_secret_is_not_printed() -> None:
     endpoint = endpoints.create_webhook("a", "b", ["c"]).decode(response(ENDPOINT))
     assert "a1b2c3" not in repr(endpoint) + str(endpoint) + f"{endpoint}"
+
+
+def test_a_secret_is_in_no_pickle_and_in_every_copy() -> None:
+    endpoint = WebhookEndpoint("whend_1", name="Prod", signing_secret="whsec_c0ffee", extra={"mood": "calm"})
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        travelled = pickle.dumps(endpoint, protocol)
+        assert b"c0ffee" not in travelled
+        assert pickle.loads(travelled) == attrs.evolve(endpoint, signing_secret=None)
+    for copied in (copy.copy(endpoint), copy.deepcopy(endpoint), attrs.evolve(endpoint, name="Other")):
+        assert copied.signing_secret == "whsec_c0ffee"
 
 
 def test_bare_answers_are_understood() -> None:
@@ -194,6 +207,8 @@ def test_an_event_without_a_generation_that_can_be_read(data: dict[str, Any]) ->
         (NotSent("no route"), True),
         (RateLimited("slow down", status=429), True),
         (ApiDisabled("off", status=503), True),
+        (Answered("too early", status=425), True),
+        (Answered("time-out", status=408), False),
         (ServerError("oops", status=500), False),
         (OutcomeUnknown("no answer"), False),
         (ValidationFailed("no", status=400), False),

@@ -149,8 +149,11 @@ async def test_a_secret_is_in_no_hook_and_no_error(sandbox: Sandbox) -> None:
         with pytest.raises(DecodeError, match="rotate it again"):
             await session.webhooks.rotate_secret("whend_1")
     assert len(server.seen) == 2
+    frames = traceback.TracebackException.from_exception(raised.value, capture_locals=True)
+    ours = [each for each in frames.stack if "rivya_async/" in each.filename]
     shown = "".join(traceback.format_exception(raised.value)) + repr(ears.attempts) + repr(vars(raised.value))
-    assert "c0ffee" not in shown
+    assert ours
+    assert "c0ffee" not in shown + repr([each.locals for each in ours])
 
 
 # --- the fault matrix -------------------------------------------------------------------------------------------------
@@ -308,7 +311,28 @@ async def test_a_cancelled_create_leaves_nothing_behind(sandbox: Sandbox, sessio
     call = asyncio.create_task(created(session))
     await until(lambda: sandbox.received.count(CREATE) == 1)
     call.cancel()
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(asyncio.CancelledError) as raised:
         await call
+    assert any("look into webhooks.list()" in note for note in raised.value.__notes__)
     sandbox.faults.clear()
     assert len(await session.webhooks.list()) <= 1
+
+
+async def test_a_change_that_may_have_been_made_is_not_told_as_one_that_was_not(
+    sandbox: Sandbox, session: RivyaSession
+) -> None:
+    endpoint = await created(session)
+    for last, kind in ((404, NotFound), (429, OutcomeUnknown)):
+        sandbox.faults.add(route=f"DELETE {ONE}", nth=1, drop=True, act=True)
+        sandbox.faults.add(route=f"DELETE {ONE}", status=last)
+        with pytest.raises(kind) as raised:
+            await session.webhooks.delete(endpoint.id)
+        assert "may have acted" in str(raised.value) + "".join(getattr(raised.value, "__notes__", []))
+        sandbox.faults.clear()
+    assert not (await session.webhooks.retrieve(endpoint.id)).is_active
+
+
+async def test_too_early_is_not_acted_upon(sandbox: Sandbox, session: RivyaSession) -> None:
+    sandbox.faults.add(route=CREATE, status=425, body="", times=2)
+    assert (await created(session)).is_active
+    assert sandbox.received.count(CREATE) == 3
