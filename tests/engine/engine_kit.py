@@ -220,6 +220,7 @@ def engine_over(
     max_connections: int = 100,
     uniform: Callable[[], float] = lambda: 0.5,
     settings: Settings = SETTINGS,
+    wall: Callable[[], float] = DAY.timestamp,
     rate_limit: RateLimit | None = None,
     durations: Durations | None = None,
 ) -> Engine:
@@ -229,7 +230,7 @@ def engine_over(
         transport,
         settings=settings,
         retry=retry or RetryPolicy(),
-        ambient=Ambient(wall=DAY.timestamp, uniform=uniform, mint_key=lambda: f"key-{next(keys)}"),
+        ambient=Ambient(wall=wall, uniform=uniform, mint_key=lambda: f"key-{next(keys)}"),
         hooks=hooks,
         max_connections=max_connections,
         rate_limit=rate_limit,

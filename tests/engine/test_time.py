@@ -1,0 +1,191 @@
+"""Time that misbehaves: clocks that step, deadlines at every moment, a loop that stands still."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import count
+from typing import Final
+
+import pytest
+
+from rivya_async._core.errors import ConfigurationError, DeadlineExceeded, NotSentInTime, OutcomeUnknown
+from rivya_async._core.policies import PollPolicy, RetryPolicy
+from tests.engine.engine_kit import (
+    DAY,
+    ScriptedTransport,
+    Service,
+    engine_over,
+    failure_of,
+    generations_of,
+    job,
+    never,
+    refusal,
+    script,
+)
+from tests.engine.virtual_time import now, running_loop, settle
+
+POLL: Final = PollPolicy(first=2.0, base=5.0, cap=5.0, floor=1.0, adaptive=False)
+HOUR: Final = 3600.0
+
+STEPS: Final = {"stepping back": -HOUR, "stepping forward": HOUR, "leaping by ten years": 10 * 365 * 24 * HOUR}
+
+
+async def told_of_a_bad_day(step: float) -> list[tuple[str, float]]:
+    """What is sent, and when, by a clock on the wall that steps at each look."""
+    looks = count()
+    replies = [refusal(503), refusal(429, Retry_After="3"), job("task_1")]
+    polls = [refusal(500), job("task_1", "processing"), refusal(429, Retry_After="7"), job("task_1", "succeeded")]
+    transport = ScriptedTransport(lambda sent: (replies if sent.method == "POST" else polls).pop(0), latency=0.1)
+    engine = engine_over(transport, wall=lambda: DAY.timestamp() + step * next(looks))
+    began = now()
+    ended = await generations_of(engine, POLL).generate("z-image", "A red kite", timeout=200.0)
+    assert ended.succeeded
+    assert len(set(transport.keys)) == 1
+    await engine.aclose()
+    return [(sent.method, round(sent.at - began, 6)) for sent in transport.received]
+
+
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS.keys())
+async def test_no_duration_is_read_off_the_wall(step: float) -> None:
+    assert await told_of_a_bad_day(step) == await told_of_a_bad_day(0.0)
+
+
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS.keys())
+async def test_no_deadline_is_read_off_the_wall(step: float) -> None:
+    looks = count()
+    engine = engine_over(script(refusal(503)), wall=lambda: DAY.timestamp() + step * next(looks))
+    assert isinstance(await failure_of(generations_of(engine, POLL).wait_for("task_1", timeout=50.0)), DeadlineExceeded)
+    assert now() == pytest.approx(50.0)
+    await engine.aclose()
+
+
+# --- deadlines: where they come, what was sent, how it ends, and when -------------------------------------------------
+
+
+async def test_a_deadline_inside_a_sleep() -> None:
+    service = Service(duration=HOUR)
+    engine = engine_over(service.transport)
+    error = await failure_of(generations_of(engine, POLL).generate("z-image", "A red kite", timeout=10.0))
+    assert isinstance(error, DeadlineExceeded)
+    assert (error.task_id, error.idempotency_key) == ("task_1", "key-1")
+    assert now() == pytest.approx(10.0)
+    assert service.transport.keys == ["key-1"]
+    await engine.aclose()
+
+
+async def test_a_deadline_inside_a_poll() -> None:
+    transport = ScriptedTransport(lambda sent: job("task_1") if sent.method == "POST" else never(sent))
+    engine = engine_over(transport)
+    error = await failure_of(generations_of(engine, POLL).generate("z-image", "A red kite", timeout=10.0))
+    assert isinstance(error, DeadlineExceeded)
+    assert now() == pytest.approx(10.0)
+    assert (len(transport.purchases), len(transport.polls)) == (1, 1)
+    await engine.aclose()
+    assert transport.in_flight == 0
+
+
+async def test_a_deadline_inside_the_purchase_does_not_cut_it() -> None:
+    transport = script(job("task_1"), latency=30.0)
+    engine = engine_over(transport)
+    error = await failure_of(generations_of(engine, POLL).generate("z-image", "A red kite", timeout=10.0))
+    assert isinstance(error, DeadlineExceeded)  # and not lost: it is known by its id
+    assert error.task_id == "task_1"
+    assert now() == pytest.approx(30.0)
+    assert (transport.keys, transport.polls) == (["key-1"], [])
+    await engine.aclose()
+
+
+async def test_a_deadline_between_two_attempts_ends_with_what_the_last_one_met() -> None:
+    transport = script(OutcomeUnknown("dropped"))
+    engine = engine_over(transport, retry=RetryPolicy(base=60.0, cap=60.0), uniform=lambda: 0.9)
+    error = await failure_of(generations_of(engine, POLL).generate("z-image", "A red kite", timeout=10.0))
+    assert isinstance(error, OutcomeUnknown)
+    assert error.idempotency_key == "key-1"
+    assert transport.keys == ["key-1"]
+    assert now() < 10.0  # no pause is slept whose end comes too late
+    await engine.aclose()
+
+
+async def test_a_deadline_between_the_purchase_and_the_first_poll() -> None:
+    service = Service(duration=HOUR)
+    engine = engine_over(service.transport)
+    error = await failure_of(generations_of(engine, POLL).generate("z-image", "A red kite", timeout=0.1))
+    assert isinstance(error, DeadlineExceeded)
+    assert error.task_id == "task_1"
+    assert (service.transport.keys, service.transport.polls) == (["key-1"], [])
+    await engine.aclose()
+
+
+async def test_no_time_at_all_sends_nothing() -> None:
+    service = Service()
+    engine = engine_over(service.transport)
+    generations = generations_of(engine, POLL)
+    for timeout in (0, 0.0, -0.0):
+        error = await failure_of(generations.generate("z-image", "A red kite", timeout=timeout))
+        assert isinstance(error, NotSentInTime)
+        assert error.idempotency_key
+        assert isinstance(await failure_of(generations.wait_for("task_1", timeout=timeout)), DeadlineExceeded)
+    assert service.transport.received == []
+    await engine.aclose()
+
+
+@pytest.mark.parametrize("timeout", [-1.0, -1e-9, float("nan"), float("-inf"), True, "5"], ids=str)
+async def test_a_timeout_that_makes_no_sense_sends_nothing(timeout: float) -> None:
+    service = Service()
+    engine = engine_over(service.transport)
+    generations = generations_of(engine, POLL)
+
+    async def watched() -> None:
+        async for _ in generations.watch("task_1", timeout=timeout):
+            pass
+
+    async def completed() -> None:
+        async for _ in generations.as_completed(["task_1"], timeout=timeout):
+            pass
+
+    calls = (
+        generations.generate("z-image", "A red kite", timeout=timeout, idempotency_key="order-1"),
+        generations.wait_for("task_1", timeout=timeout),
+        watched(),
+        completed(),
+    )
+    errors = [await failure_of(call) for call in calls]
+    assert {type(error) for error in errors} == {ConfigurationError}
+    assert all("timeout" in str(error) for error in errors)
+    assert isinstance(errors[0], ConfigurationError)
+    assert errors[0].idempotency_key == "order-1"
+    assert service.transport.received == []
+    await engine.aclose()
+
+
+# --- a loop that stands still -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stalled", [5.0, 60.0])
+async def test_a_loop_that_stalls_is_no_reason_for_a_storm_or_an_error(stalled: float) -> None:
+    service = Service(duration=300.0)
+    engine = engine_over(service.transport)
+    generations = generations_of(engine, POLL)
+    jobs = [asyncio.create_task(generations.generate("z-image", f"Kite {n}", timeout=None)) for n in range(50)]
+    for _ in range(4):
+        await asyncio.sleep(20.0)
+        before = len(service.transport.polls)
+        running_loop().stall(stalled)
+        await settle(50)
+        assert len(service.transport.polls) - before <= 50  # one for each job that fell due, however long it stood
+    ended = await asyncio.gather(*jobs)
+    assert all(each.succeeded for each in ended)
+    assert len(service.transport.purchases) == len(set(service.transport.keys)) == 50
+    await engine.aclose()
+
+
+async def test_a_deadline_that_passed_while_the_loop_stood_still_ends_the_wait() -> None:
+    service = Service(duration=HOUR)
+    engine = engine_over(service.transport)
+    wait = asyncio.create_task(failure_of(generations_of(engine, POLL).wait_for(service.sell(), timeout=10.0)))
+    await asyncio.sleep(3.0)
+    running_loop().stall(30.0)
+    error = await wait
+    assert isinstance(error, DeadlineExceeded)
+    assert now() == pytest.approx(33.0, abs=1.0)
+    await engine.aclose()
