@@ -65,9 +65,12 @@ class Courier:
     async def aclose(self) -> None:
         """Cut what is on its way: it is due again when the sandbox is started again."""
         self._round.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._round
-        await self._http.close()
+        try:
+            await asyncio.wait([self._round])
+        finally:
+            await self._http.close()
+        if not self._round.cancelled():
+            self._round.result()  # it broke down before: whoever closes shall hear of it
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:

@@ -720,3 +720,18 @@ async def test_a_clock_that_stands_still_does_not_make_the_loop_spin() -> None:
         assert there.seen == []
         on.clock.now += 1
         await until(lambda: len(there.seen) == 1)
+
+
+async def test_whoever_is_cancelled_while_closing_hears_of_it() -> None:
+    async with posting() as (on, there, _):
+        there.delay = 5.0
+        await on.bought()
+        await until(lambda: bool(there.seen))
+        carrying = on.sandbox._api.webhooks._courier
+        assert carrying is not None
+        closing = asyncio.create_task(carrying.aclose())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        assert carrying._http.closed
