@@ -26,7 +26,7 @@ MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.USAGE: "wrong usage, settings, model, params, id or file",
     ExitCode.AUTH: "the API key is not valid, or lacks a scope",
     ExitCode.CREDITS: "too few credits",
-    ExitCode.DEADLINE: "the timeout passed; the job goes on: rivya wait TASK_ID",
+    ExitCode.DEADLINE: "the timeout passed; a job that was bought goes on: rivya wait TASK_ID",
     ExitCode.SERVICE: "the service or the network failed",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C or SIGTERM",
     ExitCode.BROKEN_PIPE: "whoever read the output went away",

@@ -12,6 +12,7 @@ from .._core.errors import (
     InsufficientCredits,
     NotFound,
     NotSent,
+    NotSentInTime,
     OutcomeUnknown,
     RateLimited,
     RivyaError,
@@ -28,6 +29,7 @@ from .exit_codes import ExitCode
 CODES: Final[tuple[tuple[type[Exception], ExitCode], ...]] = (
     (GenerationFailed, ExitCode.JOB_FAILED),
     (DeadlineExceeded, ExitCode.DEADLINE),
+    (NotSentInTime, ExitCode.DEADLINE),
     (ConfigurationError, ExitCode.USAGE),
     (ValidationFailed, ExitCode.USAGE),
     (NotFound, ExitCode.USAGE),
@@ -39,7 +41,7 @@ CODES: Final[tuple[tuple[type[Exception], ExitCode], ...]] = (
     (RivyaError, ExitCode.SERVICE),
     (OSError, ExitCode.USAGE),
 )
-"""The first row that fits counts: `DeadlineExceeded` is also an `OSError`."""
+"""The first row that fits counts: `DeadlineExceeded` and `NotSentInTime` are also an `OSError`."""
 
 TOLD: Final = (
     "code",

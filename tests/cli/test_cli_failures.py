@@ -21,6 +21,7 @@ EXPECTED = {
     "ScopeDenied": ExitCode.AUTH,
     "InsufficientCredits": ExitCode.CREDITS,
     "DeadlineExceeded": ExitCode.DEADLINE,
+    "NotSentInTime": ExitCode.DEADLINE,
 }
 
 
