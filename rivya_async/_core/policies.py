@@ -118,8 +118,8 @@ class PollPolicy:
     advice (contract section 7). `timeout` bounds the whole wait; None waits for ever.
 
     `adaptive` lets a session that has seen jobs of a model end place the polls where jobs like it end, inside these
-    bounds; without it, and until then, polls come as above (and without it nothing is learned). Where the session has more polls than its budget allows,
-    all intervals are stretched alike, those at the cap too.
+    bounds; without it, and until then, polls come as above (and without it nothing is learned). Where the session has
+    more polls than its budget allows, all intervals are stretched alike, those at the cap too.
 
     >>> PollPolicy(first=1.0, timeout=None).cap
     10.0
