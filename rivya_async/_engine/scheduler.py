@@ -81,7 +81,8 @@ class Scheduler:
         self._heap: list[tuple[float, int, Entry]] = []
         self._order = count()
         self._dead = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_due = 0.0  # on the loop's clock; uvloop's handle of a timer that is due at once cannot tell
         self._lag = 0.0
         self._paused_at: float | None = None
 
@@ -140,10 +141,11 @@ class Scheduler:
 
     def _arm(self, due: float) -> None:
         """See that the timer fires at `due` at the latest. One that fires too early costs less than to set it anew."""
-        if self._paused_at is not None or (self._timer is not None and self._timer.when() <= due + self._lag):
+        due += self._lag
+        if self._paused_at is not None or (self._timer is not None and self._timer_due <= due):
             return
         self._disarm()
-        self._timer = self._loop.call_at(due + self._lag, self._fire_due)
+        self._timer, self._timer_due = self._loop.call_at(due, self._fire_due), due
 
     def _disarm(self) -> None:
         if self._timer is not None:
