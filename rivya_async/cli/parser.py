@@ -40,14 +40,15 @@ EXAMPLES: Final = {
     "webhooks": (
         "rivya webhooks create https://hooks.example.org/rivya --event generation.succeeded\n"
         "rivya webhooks list\nrivya webhooks test whend_ab12\nrivya webhooks deliveries whend_ab12 --limit 5\n"
-        "rivya webhooks update whend_ab12 --status disabled\nrivya webhooks events --json"
+        "rivya webhooks update whend_ab12 --status disabled\nrivya webhooks events --json\n"
+        "rivya webhooks sign --to http://127.0.0.1:8000/hook"
     ),
     "models": "rivya models --category video\nrivya models show z-image --sandbox",
     "credits": "rivya credits\nrivya credits --json",
     "sandbox": "rivya sandbox\nrivya sandbox --port 8765 --speed 60 --seed 7",
 }
 
-ACTIONS: Final = ("list", "create", "show", "update", "delete", "rotate", "test", "deliveries", "events")
+ACTIONS: Final = ("list", "create", "show", "update", "delete", "rotate", "test", "deliveries", "events", "sign")
 """Of `rivya webhooks`."""
 
 
@@ -204,8 +205,10 @@ def _webhooks(commands: Any) -> None:
         commands,
         "webhooks",
         "have ended jobs told to a URL, and see what was told",
-        "ACTION is list, create, show, update, delete, rotate, test, deliveries or events.\n"
-        "create takes the URL, list and events take nothing, the others the id of an endpoint.\n"
+        "ACTION is list, create, show, update, delete, rotate, test, deliveries, events or sign.\n"
+        "create takes the URL, list, events and sign take nothing, the others the id of an endpoint.\n"
+        "sign makes a signed delivery of an invented event by hand: it needs no account, and shows what it made,\n"
+        "or posts it to a receiver of yours. RIVYA_WEBHOOK_SECRET holds the signing secret.\n"
         "The signing secret is shown by create and rotate only. A test that the receiver does not take ends with 6.\n"
         "--json: a line for each endpoint, delivery or event.",
     )
@@ -214,10 +217,16 @@ def _webhooks(commands: Any) -> None:
     parser.add_argument("--name", metavar="NAME", help="what to call it (create, update)")
     parser.add_argument("--url", metavar="URL", help="where to tell it from now on (update)")
     parser.add_argument(
-        "--event", metavar="TYPE", action="append", default=[], help="tell only of these (create, update; repeatable)"
+        "--event",
+        metavar="TYPE",
+        action="append",
+        default=[],
+        help="tell only of these (create, update, sign; repeatable)",
     )
     parser.add_argument("--status", metavar="S", help="active or disabled (update)")
     parser.add_argument("--limit", metavar="N", type=_count, help="at most N (list, deliveries, events)")
+    parser.add_argument("--to", metavar="URL", help="post it there (sign)")
+    parser.add_argument("--secret", metavar="S", help="signing secret; - reads it from stdin (sign)")
 
 
 def _models(commands: Any) -> None:

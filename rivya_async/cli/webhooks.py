@@ -8,6 +8,7 @@ from .._core.errors import ConfigurationError
 from .exit_codes import ExitCode
 from .target import embedded, service
 from .webhook_render import delivery_grid, endpoint_grid, endpoint_json, endpoint_text, event_grid, record_json
+from .webhook_sign import sign
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -34,15 +35,18 @@ OPTIONS: Final = {
     "test": set[str](),
     "deliveries": {"limit"},
     "events": {"limit"},
+    "sign": {"event", "to", "secret"},
 }
 """What each action takes."""
 
-WITHOUT_ID: Final = frozenset({"list", "events"})
+WITHOUT_ID: Final = frozenset({"list", "events", "sign"})
 
 
 async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
     """Do one of the actions."""
     _check(arguments)
+    if arguments.action == "sign":
+        return await sign(arguments, output)
     opened = embedded(output, renders=False) if arguments.sandbox else service()
     async with opened as target:
         if arguments.action == "test":
@@ -60,7 +64,7 @@ def _check(arguments: Namespace) -> None:
     if (arguments.id is None) is not (action in WITHOUT_ID):
         wants = {"create": "the URL", **dict.fromkeys(WITHOUT_ID, "no id")}.get(action, "the id of an endpoint")
         raise ConfigurationError(f"rivya webhooks {action} takes {wants}")
-    given = {name for name in ("name", "url", "event", "status", "limit") if getattr(arguments, name)}
+    given = {name for name in ("name", "url", "event", "status", "limit", "to", "secret") if getattr(arguments, name)}
     strange = sorted(given - OPTIONS[action])
     if strange:
         raise ConfigurationError(f"--{strange[0]} is not for rivya webhooks {action}")

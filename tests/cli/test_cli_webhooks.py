@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
 
+from rivya_async.receiver import verify
 from rivya_async.sandbox import Sandbox
-from tests.cli.cli_kit import environment, ran, rivya
-from tests.session.session_kit import peer
+from tests.cli.cli_kit import COMMAND, environment, ran, rivya
+from tests.session.session_kit import peer, raw_server
 
 URL = "https://hooks.example.org/rivya"
 
@@ -100,9 +104,75 @@ async def test_a_url_that_is_rejected(sandbox: Sandbox) -> None:
         (("update", "whend_1"), "nothing to change"),
         (("list", "--limit", "0"), "must be 1 or more"),
         (("shout",), "invalid choice"),
+        (("show", "whend_1", "--to", URL), "--to is not for rivya webhooks show"),
+        (("sign", "whend_1"), "takes no id"),
+        (("sign",), "set RIVYA_WEBHOOK_SECRET"),
+        (("sign", "--secret", "two words"), "copy it again"),
+        (("sign", "--secret", "whsec_1", "--to", "hooks.example.org"), "--to takes the http or https URL"),
+        (("sign", "--secret", "whsec_1", "--event", "a", "--event", "b"), "takes one --event"),
     ],
 )
 def test_wrong_usage(arguments: tuple[str, ...], told: str) -> None:
     ended = rivya("webhooks", *arguments, env=environment(RIVYA_API_KEY="rvya_sk_none"))
     assert ended.code == 2
     assert told in ended.err
+
+
+SECRET = "whsec_" + "c0ffee" * 5
+
+
+@pytest.mark.parametrize(("event", "status"), [("generation.succeeded", "succeeded"), ("generation.failed", "failed")])
+def test_a_delivery_is_signed_by_hand(event: str, status: str) -> None:
+    shown = rivya("webhooks", "sign", "--event", event, env=environment(RIVYA_WEBHOOK_SECRET=SECRET))
+    head, _, body = shown.out.partition("\n\n")
+    headers = dict(line.split(": ", 1) for line in head.splitlines())
+    told = verify(body.removesuffix("\n").encode(), headers, SECRET)
+    assert (shown.code, shown.err, told.type) == (0, "", event)
+    assert told.generation is not None
+    assert told.generation.status == status
+    (value,) = rivya("webhooks", "sign", "--secret", f" {SECRET} ", "--event", event, "--json").results
+    assert verify(value["body"].encode(), value["headers"], SECRET).type == event
+    assert "c0ffee" not in shown.out + str(value)
+
+
+async def test_a_signed_delivery_is_posted() -> None:
+    answers = [204, 401, 302]
+    moved = {"Location": "/elsewhere"}
+    async with peer(lambda _: web.Response(status=answers.pop(0), headers=moved)) as there:
+        for status, code in ((204, 0), (401, 6), (302, 6)):
+            ended = await asyncio.to_thread(
+                rivya, "webhooks", "sign", "--to", f"{there.url}/hook", env=environment(RIVYA_WEBHOOK_SECRET=SECRET)
+            )
+            assert (ended.code, ended.err) == (code, "")
+            assert ended.out.endswith(f"answered with {status}\n")
+    assert len(there.seen) == 3
+    for seen in there.seen:
+        assert (seen.method, seen.path, seen.headers["Content-Type"]) == ("POST", "/hook", "application/json")
+        assert verify(seen.body, seen.headers, SECRET).type == "generation.succeeded"
+
+
+def test_a_receiver_that_is_not_there_is_told_without_the_secret() -> None:
+    ended = rivya("webhooks", "sign", "--secret", SECRET, "--to", "http://127.0.0.1:1/", "--json")
+    assert (ended.code, ended.out) == (6, "")
+    assert "refused" in ended.error["message"]
+    assert "c0ffee" not in ended.err
+
+
+async def test_a_receiver_that_does_not_speak_http() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"220 mail.example ESMTP\r\n\r\n")
+        await writer.drain()
+
+    async with raw_server(talk) as url:
+        ended = await asyncio.to_thread(rivya, "webhooks", "sign", "--secret", SECRET, "--to", url, "--json")
+    assert (ended.code, ended.error["type"]) == (6, "OutcomeUnknown")
+
+
+async def test_the_secret_may_come_by_stdin() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, "webhooks", "sign", "--secret", "-", "--json", stdin=PIPE, stdout=PIPE, env=environment()
+    )
+    out, _ = await process.communicate(f"{SECRET}\n".encode())
+    value = json.loads(out)
+    assert verify(value["body"].encode(), value["headers"], SECRET).generation is not None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, assert_type
 
 import aiohttp
+from multidict import CIMultiDict
 
 from rivya_async import (
     Answered,
@@ -37,6 +38,7 @@ from rivya_async import (
     Model,
     ModelParam,
     Outcome,
+    OutsideTolerance,
     PollDetails,
     PollPolicy,
     Problem,
@@ -48,6 +50,7 @@ from rivya_async import (
     RivyaError,
     RivyaSession,
     SessionClosed,
+    SignatureMismatch,
     Spend,
     SpendLimitReached,
     Status,
@@ -58,8 +61,10 @@ from rivya_async import (
     WaitError,
     WebhookDelivery,
     WebhookEndpoint,
+    WebhookError,
     WebhookEvent,
 )
+from rivya_async.receiver import STANDARD_WEBHOOKS, RivyaScheme, verify
 from rivya_async.sandbox import Fault, Sandbox
 
 
@@ -280,6 +285,20 @@ async def telling(session: RivyaSession) -> None:
     for event in await session.webhook_events.list():
         assert_type(event, WebhookEvent)
         assert_type(event.generation, Generation | None)
+
+
+def told_by_a_webhook(body: bytes, headers: Mapping[str, str]) -> WebhookEvent | None:
+    try:
+        verify(body, CIMultiDict(headers), "whsec_1", scheme=STANDARD_WEBHOOKS, clock=lambda: 0.0)
+        event = verify(body, headers, ["whsec_1", "whsec_2"], tolerance=60, scheme=RivyaScheme(header="X"))
+    except (SignatureMismatch, OutsideTolerance):
+        return None
+    except WebhookError as error:
+        assert_type(error.message, str)
+        return None
+    assert_type(event, WebhookEvent)
+    assert_type(event.generation, Generation | None)
+    return event
 
 
 async def before_it_is_spent() -> None:
