@@ -58,7 +58,7 @@ class Turn:
         return (
             Piece(event_stream.STARTED, {name: self.completion[name] for name in head}),
             Comment(),
-            *(Piece("message.thought", {"thought": thought}, pause) for thought in thoughts),
+            *(Piece(event_stream.THOUGHT, {"thought": thought}, pause) for thought in thoughts),
             Comment(THINKING_TIME / speed),
             *(Piece(event_stream.DELTA, {"delta": token}, pause) for token in self.tokens),
             Piece(event_stream.COMPLETED, self.completion),

@@ -14,6 +14,7 @@ import attrs
 EVENT_STREAM_TYPE: Final = "text/event-stream; charset=utf-8"
 
 STARTED: Final = "message.started"
+THOUGHT: Final = "message.thought"
 DELTA: Final = "message.delta"
 COMPLETED: Final = "message.completed"
 

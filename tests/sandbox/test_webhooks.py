@@ -71,7 +71,7 @@ async def test_a_new_endpoint_has_the_documented_members() -> None:
             "disabled_at": None,
             "revoked_at": None,
         }
-        assert set(told) == set(SCHEMAS["WebhookEndpoint"]["properties"])
+        assert set(told) == set(SCHEMAS["WebhookEndpointWithSecret"]["required"])
 
 
 async def test_a_secret_is_told_once() -> None:

@@ -1,0 +1,179 @@
+"""The sandbox's own document: valid OpenAPI 3.1, all routes and no other, and true of what is answered."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator, validate
+
+from rivya_async._core.sse import NEED_DATA, Decoder
+from rivya_async.sandbox import FAIL_MARKER, Fault
+from rivya_async.sandbox.app import ROUTES
+from rivya_async.sandbox.openapi import OPERATIONS
+from rivya_async.sandbox.refused import STATUS_OF
+from tests.sandbox.sandbox_kit import Bench, Reply, bench
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(24)
+ASK = {"model": "gpt-5-2-chat", "message": "Hello"}
+
+
+async def served(on: Bench) -> Any:
+    return (await on.ask("GET", "/api/v1/openapi.json", key="")).json
+
+
+def holds(document: Any, schema: Mapping[str, Any], value: Any) -> None:
+    """`value` is what the schema of this document says."""
+    OAS31Validator({**schema, "components": document["components"]}).validate(value)
+
+
+def answers(document: Any, method: str, path: str) -> Any:
+    return document["paths"][path][method.lower()]["responses"]
+
+
+def fits(document: Any, method: str, path: str, reply: Reply) -> None:
+    """The answer is one that the document says of this operation: status, headers, schema."""
+    told = answers(document, method, path)[str(reply.status)]
+    assert {name for name, header in told.get("headers", {}).items() if header["required"]} <= set(reply.headers)
+    holds(document, told["content"]["application/json"]["schema"], reply.json)
+
+
+async def test_it_is_valid_openapi() -> None:
+    async with bench() as on:
+        document = await served(on)
+        validate(document, cls=OpenAPIV31SpecValidator)
+        assert document["openapi"].startswith("3.1")
+        assert "reconstruction" in document["info"]["description"]
+        assert document["servers"] == [{"url": on.sandbox.base_url}]
+
+
+async def test_it_has_every_route_and_no_other() -> None:
+    async with bench() as on:
+        paths = (await served(on))["paths"]
+        described = {f"{method.upper()} {path}" for path, item in paths.items() for method in item}
+        assert described == {route.name for route in ROUTES} == set(OPERATIONS)
+        identities = [operation["operationId"] for item in paths.values() for operation in item.values()]
+        assert len(identities) == len(set(identities))
+        for path, item in paths.items():
+            for operation in item.values():
+                named = {entry["name"] for entry in operation.get("parameters", []) if entry["in"] == "path"}
+                assert named == set(re.findall(r"{(\w+)}", path))
+
+
+async def test_every_operation_says_who_may_call_it_and_how_it_may_be_refused() -> None:
+    async with bench() as on:
+        paths = (await served(on))["paths"]
+        for route in ROUTES:
+            operation = paths[route.path][route.method.lower()]
+            assert operation["security"] == ([] if route.scope is None else [{"apiKey": []}])
+            assert {"500", "503"} <= set(operation["responses"])
+            assert "default" not in operation["responses"]
+            if route.scope is not None:
+                assert route.scope in operation["description"]
+                assert {"401", "403", "429"} <= set(operation["responses"])
+
+
+async def test_every_code_has_an_operation_that_may_answer_it() -> None:
+    async with bench() as on:
+        told = json.dumps((await served(on))["paths"])
+        assert {code for code in STATUS_OF if f'"{code}"' not in told} == {"method_not_allowed"}  # that is no operation
+
+
+async def test_a_generation_is_what_the_document_says_in_every_status() -> None:
+    async with bench() as on:
+        document = await served(on)
+        for prompt in ("A kite", f"A kite {FAIL_MARKER}"):
+            ordered = await on.order(prompt=prompt)
+            fits(document, "POST", "/api/v1/generations", ordered)
+            on.clock.now += 3600
+            fits(document, "GET", "/api/v1/generations/{task_id}", await on.look(ordered.json["id"]))
+        schemas = document["components"]["schemas"]
+        assert set(ordered.json) == set(schemas["Generation"]["required"])
+        assert set(schemas["Generation"]["required"]) == set(schemas["Generation"]["properties"])
+
+
+async def test_the_lists_and_the_balance_are_what_the_document_says() -> None:
+    async with bench() as on:
+        document = await served(on)
+        await on.ask("POST", "/api/v1/chat/completions", json=ASK)
+        await on.order()
+        on.clock.now += 3600
+        for path in ("models", "credits", "chat/sessions", "webhooks", "webhook-events"):
+            reply = await on.ask("GET", f"/api/v1/{path}")
+            fits(document, "GET", f"/api/v1/{path}", reply)
+        assert reply.json["data"][0]["type"] == "generation.succeeded"
+
+
+async def test_a_life_of_a_webhook_is_what_the_document_says() -> None:
+    async with bench() as on:
+        document = await served(on)
+        path, one = "/api/v1/webhooks", "/api/v1/webhooks/{endpoint_id}"
+        body = {"name": "Prod", "url": "https://hooks.example.org/rivya", "event_types": ["generation.failed"]}
+        made = await on.ask("POST", path, json=body)
+        fits(document, "POST", path, made)
+        there = f"{path}/{made.json['id']}"
+        fits(document, "PATCH", one, await on.ask("PATCH", there, json={"status": "disabled"}))
+        fits(document, "PATCH", one, await on.ask("PATCH", there, json={}))
+        fits(document, "POST", f"{one}/rotate-secret", await on.ask("POST", f"{there}/rotate-secret"))
+        fits(document, "POST", f"{one}/test", await on.ask("POST", f"{there}/test"))
+        fits(document, "GET", f"{one}/deliveries", await on.ask("GET", f"{there}/deliveries"))
+        fits(document, "DELETE", one, await on.ask("DELETE", there))
+        fits(document, "POST", f"{one}/test", await on.ask("POST", f"{there}/test"))
+        fits(document, "GET", one, await on.ask("GET", there))
+        fits(document, "GET", one, await on.ask("GET", f"{path}/whend_none"))
+
+
+async def test_an_upload_is_what_the_document_says_whole_and_in_part() -> None:
+    async with bench() as on:
+        document = await served(on)
+        reply = await on.ask("POST", "/api/v1/files", data={"file": io.BytesIO(PNG), "kind": "image"})
+        fits(document, "POST", "/api/v1/files", reply)
+        fits(document, "GET", "/api/v1/files/{file_id}", await on.ask("GET", f"/api/v1/files/{reply.json['id']}"))
+        told = answers(document, "GET", "/files/{name}")
+        for asked, status in (({}, "200"), ({"Range": "bytes=0-3"}, "206"), ({"Range": "bytes=99-"}, "416")):
+            async with on.http.get(reply.json["url"], headers=asked) as part:
+                assert str(part.status) == status
+                for name, header in told[status]["headers"].items():
+                    holds(document, header["schema"], part.headers[name])
+
+
+async def test_the_events_of_a_stream_are_what_the_document_says() -> None:
+    async with bench(speed=1000) as on:
+        document = await served(on)
+        path = "/api/v1/chat/completions/stream"
+        reply = await on.ask("POST", path, json={**ASK, "include_thoughts": True})
+        told = answers(document, "POST", path)["200"]
+        assert reply.headers["Content-Type"].startswith(next(iter(told["content"])))
+        decoder = Decoder()
+        decoder.feed(reply.raw)
+        seen = set()
+        while (event := decoder.next()) is not NEED_DATA:
+            holds(document, told["x-events"][event.name], json.loads(event.data))
+            seen.add(event.name)
+        assert seen == set(told["x-events"])
+
+
+async def test_refusals_are_what_the_document_says() -> None:
+    async with bench(rate_limit=3) as on:
+        document = await served(on)
+        order = "/api/v1/generations"
+        poor = on.sandbox.add_key(credits=0)
+        replies = [
+            await on.order(key=""),
+            await on.order(key="rvya_sk_unknown"),
+            await on.order(key=on.sandbox.add_key(scopes=frozenset({"credits:read"}))),
+            await on.order(key=on.sandbox.add_key(revoked=True)),
+            await on.order(key=poor),
+            await on.order(key=poor, files=[]),
+            await on.ask("POST", order, key=poor, data=io.BytesIO(bytes(1_100_000))),
+            await on.order(key=poor),
+        ]
+        on.sandbox.faults.add(Fault(route=f"POST {order}", status=503, code="public_api_disabled"))
+        replies.append(await on.order())
+        for reply in replies:
+            fits(document, "POST", order, reply)
+        assert [reply.status for reply in replies] == [401, 401, 403, 401, 402, 400, 413, 429, 503]
