@@ -200,6 +200,14 @@ async def test_what_is_no_form_with_one_file_is_refused(on: Bench, body: bytes, 
     assert left(on) == []
 
 
+async def test_a_text_part_beyond_all_reason_is_refused(on: Bench) -> None:
+    form = aiohttp.FormData()
+    form.add_field("kind", io.BytesIO(bytes(3 * MEGABYTE)))
+    reply = await on.ask("POST", "/api/v1/files", data=form)
+    assert (reply.status, reply.code) == (413, "body_too_large")
+    assert left(on) == []
+
+
 async def test_scopes(on: Bench) -> None:
     reader = on.sandbox.add_key(scopes={"files:read"})
     writer = on.sandbox.add_key(scopes={"files:create"})

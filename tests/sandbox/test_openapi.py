@@ -146,15 +146,16 @@ async def test_the_events_of_a_stream_are_what_the_document_says() -> None:
         document = await served(on)
         path = "/api/v1/chat/completions/stream"
         reply = await on.ask("POST", path, json={**ASK, "include_thoughts": True})
-        told = answers(document, "POST", path)["200"]
-        assert reply.headers["Content-Type"].startswith(next(iter(told["content"])))
+        told = answers(document, "POST", path)["200"]["content"]["text/event-stream"]["schema"]["oneOf"]
+        events = {each["properties"]["event"]["const"]: each["properties"]["data"]["contentSchema"] for each in told}
+        assert reply.headers["Content-Type"].startswith("text/event-stream")
         decoder = Decoder()
         decoder.feed(reply.raw)
         seen = set()
         while (event := decoder.next()) is not NEED_DATA:
-            holds(document, told["x-events"][event.name], json.loads(event.data))
+            holds(document, events[event.name], json.loads(event.data))
             seen.add(event.name)
-        assert seen == set(told["x-events"])
+        assert seen == set(events)
 
 
 async def test_refusals_are_what_the_document_says() -> None:

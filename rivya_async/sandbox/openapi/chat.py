@@ -41,18 +41,21 @@ SESSION: Final[dict[str, Schema]] = {
 }
 
 SCHEMAS: Final = {
-    "ChatRequest": shape(
-        "model message",
-        model={"type": "string", "enum": MODELS},
-        message={"type": "string", "pattern": r"\S"},
-        session_id=or_null(STRING),
-        attachments=or_null(array(record(file_id=STRING))),
-        enable_web_search=or_null(BOOLEAN),
-        include_thoughts=or_null(BOOLEAN),
-        reasoning_effort=or_null({"enum": list(REASONING_EFFORTS)}),
-        client_request_id=or_null(TRACE_ID),
-        messages=NEVER,
-    ),
+    "ChatRequest": {
+        **shape(
+            "model message",
+            model={"type": "string", "enum": MODELS},
+            message={"type": "string", "pattern": r"\S"},
+            session_id=or_null(STRING),
+            attachments=or_null(array(record(file_id=STRING))),
+            enable_web_search=or_null(BOOLEAN),
+            include_thoughts=or_null(BOOLEAN),
+            reasoning_effort=or_null({"enum": list(REASONING_EFFORTS)}),
+            client_request_id=or_null(TRACE_ID),
+            messages=NEVER,
+        ),
+        "examples": [{"model": "gpt-5-2-chat", "message": "Name three kinds of kites."}],
+    },
     "ChatCompletion": record(
         **HEAD,
         object={"const": "chat.completion"},
@@ -75,15 +78,16 @@ _CODES: Final = (
 )
 
 
-def _streamed() -> dict[str, Any]:
-    """OpenAPI 3.1 has no word for the events of a stream: they stand in an extension."""
-    told = response(
-        f"Server-sent events: {', '.join(EVENTS)}; comments in between are signs of life.",
-        {"text/event-stream": STRING},
-        Cache_Control={"const": "no-cache"},
-    )
-    return {**told, "x-events": {name: ref(schema) for name, schema in EVENTS.items()}}
+def _event(name: str, schema: str) -> dict[str, Any]:
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": ref(schema)}
+    return record(event={"const": name}, data=data)
 
+
+STREAM: Final = response(
+    "Server-sent events; the schema is that of each one. Comments in between are signs of life.",
+    {"text/event-stream": {"oneOf": [_event(name, schema) for name, schema in EVENTS.items()]}},
+    Cache_Control={"const": "no-cache"},
+)
 
 OPERATIONS: Final = {
     "POST /api/v1/chat/completions": Operation(
@@ -97,7 +101,7 @@ OPERATIONS: Final = {
     "POST /api/v1/chat/completions/stream": Operation(
         "streamChatCompletion",
         "Ask a chat model, answered in pieces.",
-        {"200": _streamed()},
+        {"200": STREAM},
         refuses=_CODES,
         parameters=[IDEMPOTENCY_KEY],
         body=ref("ChatRequest"),

@@ -40,7 +40,6 @@ OPERATIONS: Final = {
         "createFile",
         "Upload an image, a video or a sound to refer to.",
         answer("The file.", ref("PublicApiFile")),
-        refuses="validation_failed",
         form=ref("FileUpload"),
     ),
     "GET /api/v1/files/{file_id}": Operation(

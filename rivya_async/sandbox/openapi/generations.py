@@ -34,6 +34,7 @@ SCHEMAS: Final = {
             client_request_id=or_null(TRACE_ID),
             files=NEVER,
         ),
+        "examples": [{"model": "z-image", "prompt": "A red kite", "params": {"aspect_ratio": "16:9"}}],
         "description": "GET /models says of each model which params it takes and how long its prompt may be.",
     },
     "GenerationResult": record(primary_url=URL, urls=array(URL, minItems=1)),

@@ -82,7 +82,7 @@ class Operation:
         codes = {*self.refuses.split(), *ANYWHERE}
         if needs_key:
             codes.update(BEHIND_THE_KEY)
-        if self.body is not None:
+        if self.body is not None or self.form is not None:
             codes.update(("validation_failed", "body_too_large"))
         if LIMIT in self.parameters:
             codes.add("validation_failed")

@@ -31,7 +31,12 @@ _ENDPOINT: Final[dict[str, Schema]] = {
 }
 
 SCHEMAS: Final = {
-    "WebhookRequest": record(**_WRITTEN),
+    "WebhookRequest": {
+        **record(**_WRITTEN),
+        "examples": [
+            {"name": "Prod", "url": "https://hooks.example.org/rivya", "event_types": ["generation.succeeded"]}
+        ],
+    },
     "WebhookChanges": {
         **shape("", **_WRITTEN, status={"enum": ["active", "disabled"]}),
         "anyOf": [{"required": [name]} for name in FIELDS],

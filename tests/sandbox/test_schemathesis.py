@@ -1,0 +1,56 @@
+"""Schemathesis asks the sandbox whatever its document allows, and more: each answer is as documented."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import sys
+from pathlib import Path
+
+from rivya_async.sandbox.app import ROUTES
+from tests.media_kit import media
+from tests.sandbox.sandbox_kit import bench
+
+UNCHECKED = (
+    "positive_data_acceptance",  # the rules of each model are in GET /models, not in the schema of a request
+    "use_after_free",  # a revoked webhook can still be read, by assumption
+)
+
+CONFIGURATION = """
+[[operations]]
+include-path = "/results/{{task_id}}/{{name}}"
+parameters = {{ "path.task_id" = "{task_id}", "path.name" = "0.png" }}
+
+[[operations]]
+include-path = "/files/{{name}}"
+parameters = {{ "path.name" = "{upload}" }}
+"""
+"""The files that nothing in the document leads to."""
+
+
+async def test_every_answer_is_as_the_document_says(tmp_path: Path) -> None:
+    async with bench(speed=1e6) as on:
+        task_id = await on.bought()
+        on.clock.now += 3600
+        file = await on.ask("POST", "/api/v1/files", data={"file": io.BytesIO(media("png")), "kind": "image"})
+        upload = file.json["url"].rpartition("/")[2]
+        configuration = tmp_path / "schemathesis.toml"
+        configuration.write_text(CONFIGURATION.format(task_id=task_id, upload=upload))
+        on.sandbox.received.clear()
+
+        process = await asyncio.create_subprocess_exec(
+            str(Path(sys.executable).with_name("schemathesis")),
+            *("--config-file", str(configuration), "run", f"{on.sandbox.base_url}/api/v1/openapi.json"),
+            *("--header", f"Authorization: Bearer {on.sandbox.api_key}"),
+            *("--checks", "all", "--exclude-checks", ",".join(UNCHECKED)),
+            *("--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "5", "--generation-deterministic"),
+            *("--continue-on-failure", "--no-color"),
+            cwd=tmp_path,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        told, _ = await process.communicate()
+
+        assert process.returncode == 0, told.decode()
+        carried_out = {request.route for request in on.sandbox.received if request.status == 200}
+        assert carried_out == {route.name for route in ROUTES}
