@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         ConfigurationError,
         DeadlineExceeded,
         DecodeError,
+        DownloadError,
         GenerationFailed,
         IdempotencyConflict,
         InsufficientCredits,
@@ -81,6 +82,7 @@ __all__ = [
     "Credits",
     "DeadlineExceeded",
     "DecodeError",
+    "DownloadError",
     "File",
     "Generation",
     "GenerationError",
@@ -136,10 +138,10 @@ _HOMES = {
     "._core.chat_records": "ChatCompletion ChatCredits ChatMessage ChatSession Usage",
     "._core.chat_reply": "ChatEvent",
     "._core.errors": (
-        "Answered ApiDisabled ConfigurationError DeadlineExceeded DecodeError GenerationFailed IdempotencyConflict "
-        "InsufficientCredits NotFound NotSent NotSentInTime OutcomeUnknown OutsideTolerance RateLimited RivyaError "
-        "ScopeDenied ServerError SessionClosed SessionConflict SignatureMismatch SpendLimitReached StreamInterrupted "
-        "Unauthorized ValidationFailed WaitError WebhookError"
+        "Answered ApiDisabled ConfigurationError DeadlineExceeded DecodeError DownloadError GenerationFailed "
+        "IdempotencyConflict InsufficientCredits NotFound NotSent NotSentInTime OutcomeUnknown OutsideTolerance "
+        "RateLimited RivyaError ScopeDenied ServerError SessionClosed SessionConflict SignatureMismatch "
+        "SpendLimitReached StreamInterrupted Unauthorized ValidationFailed WaitError WebhookError"
     ),
     "._core.generation_request": "GenerationRequest",
     "._core.model": "Model",

@@ -6,17 +6,14 @@ import asyncio
 import os
 import warnings
 import weakref
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ._core import assumed
 from ._core.durations import Durations
 from ._core.errors import ConfigurationError
-from ._core.filenames import safe_stem, stem_of
 from ._core.generation_request import GenerationRequest, Reference
 from ._core.outcome import Outcome
 from ._core.policies import FROM_POLICY, FromPolicy, PollPolicy, RateLimit, RetryPolicy, Timeouts, checked_policy
-from ._core.records import Generation
 from ._core.settings import Settings
 from ._core.spend import Purse, Spend, checked_cap, checked_prices
 from ._engine.ambient import Ambient
@@ -26,6 +23,7 @@ from ._engine.hooks import Hooks
 from ._engine.updates import OnUpdate
 from .resources.chat import Chat
 from .resources.credits import CreditBalance
+from .resources.downloads import Downloads
 from .resources.files import Files
 from .resources.generations import Generations
 from .resources.models import Models
@@ -33,9 +31,13 @@ from .resources.webhooks import WebhookEvents, Webhooks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Coroutine, Iterable, Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     import aiohttp
+
+    from ._core.records import Generation
+    from ._engine.uploader import OnProgress
 
 
 class RivyaSession:
@@ -95,6 +97,7 @@ class RivyaSession:
         """What is known of how long jobs last; `dump()` and `load()` carry it to another process."""
         self.models = Models(self._open_engine)
         self.files = Files(self._open_engine, self.models.retrieve)
+        self._downloads = Downloads(self._open_engine)
         purse = Purse(
             max_spend=checked_cap("max_spend", max_spend), max_reserved=checked_cap("max_reserved", max_reserved)
         )
@@ -339,34 +342,46 @@ class RivyaSession:
         """
         return self.generations.map(requests, max_in_flight=max_in_flight, ordered=ordered, check=check)
 
-    async def download(
-        self, generation_or_url: Generation | str, to: str | os.PathLike[str], *, overwrite: bool = False
-    ) -> list[Path]:
+    def download(
+        self,
+        generation_or_url: Generation | str,
+        to: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        overwrite: bool = False,
+        max_bytes: int | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Coroutine[Any, Any, list[Path]]:
         """Save the files of a succeeded job, or of one URL, and return their paths.
 
         `to` is a folder, made if need be, where files are named after the task and their content type; or, with a
-        suffix, the name of the file (of the first file: others get a number). Each is streamed to a temporary file
-        beside its place and renamed when whole, so cancelling leaves nothing behind. The API key is not sent to the
-        host of the result. Links may expire: download soon.
+        suffix, the name of the file (of the first file: others get a number). With `name` it is always a folder, and
+        names are made of `{task_id}`, `{model}`, `{index}` (from 1) and `{ext}` (with its dot).
 
-        Raises `ConfigurationError` where the job has no result, or a file exists and `overwrite` is not set, and what
-        any read can raise.
+        Each file is streamed to a hidden one beside its place, checked for its length, and renamed when whole. What
+        breaks off goes on where it ended if the host tells the version of its file, by the retry policy counted from
+        the last progress. A link that has expired (403, 404, 410) is refreshed once by reading the job again. Of a
+        file over 1 MiB, a download that is cancelled or given up leaves what can be resumed, and the next one of the
+        same file to the same place takes it up; else nothing is left. At most 16 files of a session come at once.
+
+        No host but the service's own is ever shown the API key, and neither is the host of the result. Redirects are
+        followed, but not from https to http, and not to addresses that are not public, unless `base_url` is on this
+        machine. `on_progress(received, total)` is called, or awaited, after each piece; both are bytes, and `total` is
+        None where the host does not tell. Links may expire: download soon.
+
+        Raises `ConfigurationError` where the job has no result, a name cannot be, or a file exists and `overwrite` is
+        not set; `DownloadError` where the disk does not take the file, it has more than `max_bytes`, or a redirect is
+        not followed; and what any read can raise.
 
         >>> async def save(session):
         ...     kite = await session.generate("z-image", "A red kite")
-        ...     return await session.download(kite, "kites/red.png")
+        ...     return await session.download(kite, "kites", name="{model}-{index:02}{ext}")
         >>> in_sandbox(save)
-        [PosixPath('kites/red.png')]
+        [PosixPath('kites/z-image-01.png')]
         """
-        downloader = self._open_engine().downloader
-        urls, stem = _downloads(generation_or_url)
-        folder, name = _place(to)
-        paths = []
-        for number, url in enumerate(urls, 1):
-            suffix = "" if number == 1 else f"-{number}"
-            named = None if name is None else f"{name.stem}{suffix}{name.suffix}"
-            paths.append(await downloader.download(url, folder, named, stem=stem + suffix, overwrite=overwrite))
-        return paths
+        return self._downloads.save(
+            generation_or_url, to, name=name, overwrite=overwrite, max_bytes=max_bytes, on_progress=on_progress
+        )
 
     def _open_engine(self) -> Engine:
         """The engine, made on first use. Refuses a closed session, another loop and a forked process."""
@@ -414,21 +429,3 @@ def _checked_hooks(hooks: Sequence[Hooks]) -> tuple[Hooks, ...]:
     if isinstance(hooks, Hooks) or not all(isinstance(listener, Hooks) for listener in hooks):
         raise ConfigurationError("hooks must be a list of objects of a class that derives from Hooks")
     return tuple(hooks)
-
-
-def _downloads(source: Generation | str) -> tuple[Sequence[str], str]:
-    if isinstance(source, str):
-        return [source], stem_of(source)
-    if not isinstance(source, Generation):
-        raise ConfigurationError(f"download takes a Generation or a URL, not {type(source).__name__}")
-    if not source.urls:
-        raise ConfigurationError(f"{source.id} has no files: it is {source.status!r}, wait for it to succeed first")
-    return source.urls, safe_stem(source.id)
-
-
-def _place(to: str | os.PathLike[str]) -> tuple[Path, Path | None]:
-    """A folder, and the name of the file in it if `to` names one."""
-    target = Path(to)
-    if not target.suffix or target.is_dir() or os.fspath(to).endswith(("/", os.sep)):
-        return target, None
-    return target.parent, Path(target.name)

@@ -12,6 +12,7 @@
     │  ├─ IdempotencyConflict       another body under this key, or the first request is still running
     │  ├─ RateLimited               too many requests: repeat after retry_after
     │  └─ ServerError               and ApiDisabled: repeat a safe method, or under its key
+    ├─ DownloadError                a file that cannot be saved, or is not to be: too long, no room, a redirect refused
     ├─ DecodeError                  answered in a shape we do not know: path and reason
     ├─ WaitError                    task_id, last (the last record seen)
     │  ├─ DeadlineExceeded          still open on the server: wait again with the same task id
@@ -252,6 +253,26 @@ class DecodeError(RivyaError):
         self.path = path
         self.reason = reason
         self.is_json = is_json
+
+
+class DownloadError(RivyaError):
+    """A result file was not saved: the disk does not take it, it is longer than allowed, or its host misleads.
+
+    Nothing is lost: the job is paid and its links can be read again. `path` is where the file would have been, if that
+    was known.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        path: str | None = None,
+        idempotency_key: str | None = None,
+        request_id: str | None = None,
+        attempts: int = 0,
+    ) -> None:
+        super().__init__(message, idempotency_key=idempotency_key, request_id=request_id, attempts=attempts)
+        self.path = path
 
 
 class WaitError(RivyaError):

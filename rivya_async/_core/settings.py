@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from .addresses import read
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -37,6 +38,13 @@ class Settings:
                 _stripped("base_url", base_url) or _stripped(URL_VARIABLE, environ.get(URL_VARIABLE)) or PRODUCTION
             ),
         )
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the service runs on this machine, as the sandbox does."""
+        host = urlsplit(self.base_url).hostname or ""
+        address = read(host)
+        return host.lower() == "localhost" if address is None else address.is_loopback
 
     def required_key(self) -> str:
         """The key, or a `ConfigurationError` that names the variable."""

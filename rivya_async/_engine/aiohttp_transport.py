@@ -16,10 +16,11 @@ from .._core.message import Request, Response, common_headers
 from .aiohttp_channels import SEND_ONCE, LeanChannel, PlainChannel
 from .aiohttp_failures import FOREIGN, sorted_failure
 from .aiohttp_multipart import multipart
+from .aiohttp_resolver import PublicResolver
 from .watchdog import ENDLESS, Attempt, Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from .._core.message import Form
@@ -47,6 +48,7 @@ class AiohttpTransport:
         self._is_closed = False
         self._fetching: set[aiohttp.ClientResponse] = set()
         self._lean: LeanChannel | None = None
+        self._public: aiohttp.ClientSession | None = None
         if http is None:
             connector = aiohttp.TCPConnector(limit=0)  # the gate bounds what is in flight
             http = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
@@ -88,13 +90,22 @@ class AiohttpTransport:
         finally:
             del failure  # an error that its own traceback holds would wait for the garbage collector
 
-    def fetch(self, url: str) -> AbstractAsyncContextManager[_Fetched]:
-        """GET an absolute URL of any host, without the API key, and stream the answer."""
+    def fetch(
+        self, url: str, headers: Mapping[str, str], *, only_public: bool
+    ) -> AbstractAsyncContextManager[_Fetched]:
+        """GET an absolute URL of any host, without the API key, and stream the answer. A redirect is an answer.
+
+        `only_public`: raises `DownloadError` where the host is not on the public internet. Whoever handed in an
+        `aiohttp.ClientSession` decides with its connector where names lead.
+        """
         self._check_open()
         address = _absolute(url)
-        asked = self._http.get(
+        http = self._public_http() if only_public and self._lean is not None else self._http
+        asked = http.get(
             address,
+            headers={"Accept-Encoding": "identity", **headers},  # lengths and ranges are those of the file
             timeout=self._fetch_timeout,
+            allow_redirects=False,
             raise_for_status=False,
             auto_decompress=True,
             middlewares=SEND_ONCE,
@@ -163,6 +174,19 @@ class AiohttpTransport:
             return
         raise failure
 
+    def _public_http(self) -> aiohttp.ClientSession:
+        """Our own connections to public addresses only, made when a redirect is followed for the first time."""
+        if self._public is None:
+            connector = aiohttp.TCPConnector(limit=0, resolver=PublicResolver())
+            self._public = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        return self._public
+
+    @property
+    def _own(self) -> list[aiohttp.ClientSession]:
+        """What is ours to close."""
+        own = [] if self._lean is None else [self._lean.http, self._http]
+        return own if self._public is None else [*own, self._public]
+
     def _check_open(self) -> None:
         if self._is_closed or self._http.closed:
             raise ConfigurationError("the session's connections are closed: make a new RivyaSession")
@@ -173,13 +197,12 @@ class AiohttpTransport:
         self._watchdog.cut_all()
         for response in self._fetching:
             response.close()
-        if self._lean is not None:
-            await self._lean.http.close()
-            await self._http.close()
+        for http in self._own:
+            await http.close()
 
     def abandon(self) -> None:
         """Let go of our own connections without waiting for them."""
-        for http in (self._lean.http, self._http) if self._lean is not None else ():
+        for http in self._own:
             closing = http.close()
             with suppress(StopIteration):
                 closing.send(None)  # up to its first wait: by then every connection is told to close
@@ -200,16 +223,6 @@ class _Fetched:
             if unread := _unread(content, error):
                 return unread  # the next call tells how it broke off
             failure = sorted_failure(error, self._url)
-        raise failure
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        try:
-            async for chunk in self._response.content.iter_chunked(CHUNK_BYTES):
-                yield chunk
-        except FOREIGN as error:
-            failure = sorted_failure(error, self._url)
-        else:
-            return
         raise failure
 
 

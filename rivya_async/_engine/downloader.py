@@ -1,17 +1,24 @@
-"""Result files to disk: streamed to a temporary file beside the target and renamed when whole."""
+"""Result files to disk: taken up where they broke off, checked for their length, and given their name when whole."""
 
 from __future__ import annotations
 
 import asyncio
-import uuid
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+import errno
+import inspect
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING, Final, cast
 
-from .._core.errors import Answered, ConfigurationError, RivyaError, answered_class
+import attrs
+
+from .._core.errors import Answered, DownloadError, NotFound, OutcomeUnknown, RivyaError, ScopeDenied, answered_class
 from .._core.filenames import extension
+from .._core.redirects import MOST_REDIRECTS, target_of
 from .._core.retry import Attempts, Stop, decide
+from .._core.transfer import UNKNOWN, goes_on_at, version_of
+from .part import Part, exists
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
     from pathlib import Path
 
     from .._core.message import Response
@@ -19,19 +26,53 @@ if TYPE_CHECKING:
     from .ambient import Ambient
     from .gate import Gate
     from .transport import Fetched, Transport
+    from .uploader import OnProgress
 
-STEM_KEPT: Final = 40
-"""Characters of a file's name that its temporary file bears."""
+BEYOND_THE_END: Final = 416
+
+ADVICE: Final = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room",
+    errno.EFBIG: "choose a disk that takes long files",
+    errno.EACCES: "choose a folder that you may write to",
+    errno.EPERM: "choose a folder that you may write to",
+    errno.EROFS: "choose a folder that you may write to",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOTDIR: "choose a folder, not a file",
+    errno.EEXIST: "choose a folder, not a file",
+}
+
+EXPIRED: Final = (ScopeDenied, NotFound)
+"""403, 404, 410: what a host answers to a link that is no longer good."""
+
+
+@attrs.frozen(kw_only=True)
+class Wanted:
+    """One file to be had: from where, and where to. `name` makes its name of the extension, dot and all.
+
+    `fresh` reads the link again, if there is something to read it from.
+    """
+
+    url: str
+    folder: Path
+    name: Callable[[str], str]
+    overwrite: bool = False
+    max_bytes: int | None = None
+    on_progress: OnProgress | None = None
+    fresh: Callable[[], Awaitable[str]] | None = None
 
 
 class Downloader:
-    """Downloads a URL to a file, with a bound of its own on how many run at once."""
+    """Downloads files, with a bound of its own on how many come at once. `to_local`: redirects may lead anywhere."""
 
-    def __init__(self, transport: Transport, gate: Gate, retry: RetryPolicy, ambient: Ambient) -> None:
+    def __init__(
+        self, transport: Transport, gate: Gate, retry: RetryPolicy, ambient: Ambient, *, to_local: bool
+    ) -> None:
         self._transport = transport
         self._gate = gate
         self._retry = retry
         self._ambient = ambient
+        self._to_local = to_local
         self._loop = asyncio.get_running_loop()
         self._closed = asyncio.Event()
 
@@ -40,60 +81,165 @@ class Downloader:
         self._closed.set()
         self._gate.close()
 
-    async def download(self, url: str, folder: Path, name: str | None, *, stem: str, overwrite: bool) -> Path:
-        """The path of the file: `folder / name`, or a name from `stem` and the content type.
+    async def download(self, wanted: Wanted) -> Path:
+        """The path of the file. A transfer that breaks off goes on as the retry policy says.
 
-        A transfer that breaks off is begun anew as the retry policy says. Cancelling it leaves nothing on disk.
+        The policy counts from the last attempt that brought the file on: a long file may break off often. A link that
+        has expired is read again once. Cancelling it leaves no file; of a long one what can be taken up by the next
+        download.
         """
-        began = self._loop.time()
-        sent = 0
-        while True:
-            sent += 1
-            try:
-                return await self._once(url, folder, name, stem=stem, overwrite=overwrite)
-            except RivyaError as error:
-                error.attempts = sent
-                attempts = Attempts(sent, self._loop.time() - began)
-                decision = decide(self._retry, error, attempts, repeatable=True, u=self._ambient.uniform())
-                if isinstance(decision, Stop) or await self._is_closed_within(decision.delay):
-                    raise
+        transfer = Transfer(wanted, self._asked)
+        began, sent, counted, far = self._loop.time(), 0, 0, 0
+        fresh = wanted.fresh
+        try:
+            while True:
+                sent, counted = sent + 1, counted + 1
+                try:
+                    async with self._place():
+                        return await transfer.attempt()
+                except RivyaError as error:
+                    error.attempts = sent
+                    if isinstance(error, EXPIRED) and fresh is not None:
+                        url, fresh = await fresh(), None
+                        if url != transfer.url:
+                            transfer.url = url
+                            continue
+                    if transfer.resumable > far:
+                        began, counted, far = self._loop.time(), 1, transfer.resumable
+                    attempts = Attempts(counted, self._loop.time() - began)
+                    decision = decide(self._retry, error, attempts, repeatable=True, u=self._ambient.uniform())
+                    if isinstance(decision, Stop) or await self._is_closed_within(decision.delay):
+                        raise
+        finally:
+            transfer.leave()
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        await self._gate.enter()
+        try:
+            yield
+        finally:
+            self._gate.leave()
 
     async def _is_closed_within(self, seconds: float) -> bool:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._closed.wait(), seconds)
         return self._closed.is_set()
 
-    async def _once(self, url: str, folder: Path, name: str | None, *, stem: str, overwrite: bool) -> Path:
-        await self._gate.enter()
-        try:
-            async with self._transport.fetch(url) as fetched:
-                if not fetched.head.is_success:
-                    raise _refused(fetched.head, self._ambient.wall())
-                path = folder / (name or stem + extension(fetched.head.content_type, url))
-                if path.exists() and not overwrite:
-                    raise _exists(path)
-                await self._save(fetched, path, overwrite=overwrite)
-                return path
-        finally:
-            self._gate.leave()
+    @asynccontextmanager
+    async def _asked(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[Fetched]:
+        """A successful answer, of wherever the redirects lead."""
+        is_led = False
+        for _ in range(MOST_REDIRECTS + 1):
+            async with self._transport.fetch(url, headers, only_public=is_led and not self._to_local) as fetched:
+                target = target_of(url, fetched.head, to_local=self._to_local)
+                if target is None:
+                    if not fetched.head.is_success:
+                        raise _refused(fetched.head, self._ambient.wall())
+                    yield fetched
+                    return
+            url, is_led = target, True
+        raise DownloadError(f"the host of the file redirects more than {MOST_REDIRECTS} times: read the job again")
 
-    async def _save(self, fetched: Fetched, path: Path, *, overwrite: bool) -> None:
-        """Write to a hidden file beside the target, then rename it: nobody ever sees half a file.
 
-        Opening and renaming are single quick system calls; only writing goes to a thread.
-        """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name[:STEM_KEPT]}.{uuid.uuid4().hex}.part")
-        try:
-            with part.open("xb") as file:
-                async for chunk in fetched.chunks():
-                    await asyncio.to_thread(file.write, chunk)
-            if overwrite:
-                part.replace(path)
-            else:
-                _rename(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+class Transfer:
+    """One file on its way, over every attempt."""
+
+    def __init__(
+        self,
+        wanted: Wanted,
+        ask: Callable[[str, Mapping[str, str]], AbstractAsyncContextManager[Fetched]],
+    ) -> None:
+        self.url = wanted.url
+        self._wanted = wanted
+        self._ask = ask
+        self._part: Part | None = None
+        self._path: Path | None = None
+
+    @property
+    def resumable(self) -> int:
+        """Bytes on disk that need not come again."""
+        return 0 if self._part is None or not self._part.version.can_resume else self._part.received
+
+    async def attempt(self) -> Path:
+        """Bring the file to its end."""
+        while True:
+            version = UNKNOWN if self._part is None else self._part.version
+            received = self.resumable
+            try:
+                async with self._ask(self.url, version.rest(received)) as fetched:
+                    part = self._begin(fetched.head, goes_on_at(fetched.head, version, received))
+                    if part is not None:
+                        return await self._bring_home(part, fetched)
+            except Answered as error:
+                if error.status != BEYOND_THE_END or not received:
+                    raise
+                self._again()
+
+    def leave(self) -> None:
+        """Keep of it what a later download can take up, if it did not come to its end."""
+        if self._part is not None:
+            self._part.leave()
+
+    def _begin(self, head: Response, offset: int | None) -> Part | None:
+        """The part that the body of this answer goes to; None where the host has to be asked otherwise."""
+        if offset is None and self.resumable:  # a part, but not the one that was asked for
+            self._again()
+            return None
+        if offset is None:
+            raise OutcomeUnknown("the host of the file answered with a part of it that nobody asked for")
+        if offset:
+            return self._part
+        path, version = self._target(head), version_of(head)
+        if self._part is not None and (self._path, self._part.version) == (path, version):
+            self._part.empty()  # the host gives all or nothing
+            return self._part
+        self.leave()
+        with _disk(path):
+            self._path, self._part = path, Part.open(path, version)
+        if self._part.received > (version.total or 0):
+            self._part.empty()
+        self._part.check_room(path)
+        return self._part if not self._part.received or self._part.is_whole else None
+
+    def _again(self) -> None:
+        """What has come is of no use: ask for all of it."""
+        if self._part is not None:
+            self._part.empty()
+
+    def _target(self, head: Response) -> Path:
+        wanted, total = self._wanted, version_of(head).total
+        path = wanted.folder / wanted.name(extension(head.content_type, self.url))
+        if not wanted.overwrite and path.exists():
+            raise exists(path)
+        if wanted.max_bytes is not None and total is not None and total > wanted.max_bytes:
+            raise _too_long(path, wanted.max_bytes)
+        return path
+
+    async def _bring_home(self, part: Part, fetched: Fetched) -> Path:
+        path, total = cast("Path", self._path), part.version.total
+        while not part.is_whole and (chunk := await fetched.read()):
+            if self._wanted.max_bytes is not None and part.received + len(chunk) > self._wanted.max_bytes:
+                raise _too_long(path, self._wanted.max_bytes)
+            with _disk(path):
+                await asyncio.to_thread(part.write, chunk)
+            await self._tell(part.received, total)
+        if total is not None and part.received != total:
+            if part.received > total:
+                part.empty()
+            raise OutcomeUnknown(
+                f"{path.name} broke off: the host of the file sent {part.received:,} of {total:,} bytes"
+            )
+        with _disk(path):
+            await asyncio.to_thread(part.sync)
+            part.place(path, overwrite=self._wanted.overwrite)
+        return path
+
+    async def _tell(self, received: int, total: int | None) -> None:
+        if self._wanted.on_progress is not None:
+            told = self._wanted.on_progress(received, total)
+            if inspect.isawaitable(told):
+                await told
 
 
 def _refused(answer: Response, now: float) -> Answered:
@@ -105,17 +251,17 @@ def _refused(answer: Response, now: float) -> Answered:
     )
 
 
-def _rename(part: Path, path: Path) -> None:
-    """Give the file its name, but never the name of a file that has appeared meanwhile."""
+def _too_long(path: Path, most: int) -> DownloadError:
+    return DownloadError(f"{path.name} is longer than max_bytes={most}: nothing is kept; raise it", path=str(path))
+
+
+@contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    """What the disk says, in our own words."""
     try:
-        path.hardlink_to(part)
-    except FileExistsError:
-        raise _exists(path) from None
-    except OSError:  # a file system without links
-        if path.exists():
-            raise _exists(path) from None
-        part.replace(path)
-
-
-def _exists(path: Path) -> ConfigurationError:
-    return ConfigurationError(f"{path} exists: pass overwrite=True, or another target")
+        yield
+    except OSError as error:
+        advice = ADVICE.get(error.errno or 0, "look at the folder")
+        raise DownloadError(
+            f"{path} cannot be written: {error.strerror or error}; {advice}, then download again", path=str(path)
+        ) from error

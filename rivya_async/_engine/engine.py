@@ -100,7 +100,9 @@ class Engine:
             most=MOST_REMEMBERED, seconds=assumed.UPLOAD_IS_GOOD_FOR
         )
         self._closing: asyncio.Event | None = None
-        self.downloader = Downloader(transport, Gate(MAX_DOWNLOADS, self._scheduler), retry, ambient)
+        self.downloader = Downloader(
+            transport, Gate(MAX_DOWNLOADS, self._scheduler), retry, ambient, to_local=settings.is_local
+        )
 
     async def aclose(self) -> None:
         """Begin nothing, release the waits, let the requests in flight end, then close the connections.

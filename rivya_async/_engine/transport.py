@@ -6,7 +6,7 @@ acted, and returns every answer, whatever its status. It sends each request exac
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -25,10 +25,6 @@ class Fetched(Protocol):
         """The next piece of the body, empty at its end. Raises `OutcomeUnknown` where it breaks off."""
         ...
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The body, piece by piece. Raises `OutcomeUnknown` where it breaks off."""
-        ...
-
 
 class Sender(Protocol):
     """What a caller needs of a network."""
@@ -41,8 +37,11 @@ class Sender(Protocol):
 class Transport(Sender, Protocol):
     """What the engine needs of a network."""
 
-    def fetch(self, url: str) -> AbstractAsyncContextManager[Fetched]:
-        """GET an absolute URL of any host, without the API key, and stream the answer."""
+    def fetch(self, url: str, headers: Mapping[str, str], *, only_public: bool) -> AbstractAsyncContextManager[Fetched]:
+        """GET an absolute URL of any host, without the API key, and stream the answer. A redirect is an answer.
+
+        `only_public`: raises `DownloadError` where the host is not on the public internet.
+        """
         ...
 
     def stream(self, request: Request) -> AbstractAsyncContextManager[Fetched]:

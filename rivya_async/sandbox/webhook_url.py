@@ -6,13 +6,13 @@ would read it before it is judged.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import unicodedata
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 from urllib.parse import urlsplit
 
+from .._core.addresses import Address, is_public
 from .refused import Refused
 
 MAX_LENGTH: Final = 2048
@@ -25,10 +25,6 @@ LOCAL_NAMES: Final = re.compile(
 
 NUMBER: Final = re.compile(r"0x[0-9a-f]*|[0-9]+")
 """A label that makes a host an IPv4 address if it is the last one."""
-
-NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-
-Address = IPv4Address | IPv6Address
 
 
 def check(url: str, *, allow_local: bool = False) -> None:
@@ -75,7 +71,7 @@ def _check_host(host: str, *, allow_local: bool) -> None:
     if address is None:
         if LOCAL_NAMES.fullmatch(name) and not (allow_local and _is_localhost(name)):
             raise _rejected("must not be a local name")
-    elif not all(map(_is_public, _within(address))) and not (allow_local and address.is_loopback):
+    elif not is_public(address) and not (allow_local and address.is_loopback):
         raise _rejected("must not be a local, private, loopback or reserved address")
 
 
@@ -103,22 +99,6 @@ def _number(label: str) -> int:
     if label.startswith("0x"):
         return int(label[2:] or "0", 16)
     return int(label, 8 if len(label) > 1 and label.startswith("0") else 10)
-
-
-def _within(address: Address) -> list[Address]:
-    """The address, and those that it carries along."""
-    if isinstance(address, IPv4Address):
-        return [address]
-    carried = [address.sixtofour, *(address.teredo or ())]
-    if address in NAT64 or int(address) >> 32 == 0:
-        carried.append(IPv4Address(int(address) & 0xFFFFFFFF))
-    return [address, *(each for each in carried if each is not None)]
-
-
-def _is_public(address: Address) -> bool:
-    is_carrier = isinstance(address, IPv6Address) and address in NAT64  # what it carries is judged
-    is_site_local = isinstance(address, IPv6Address) and address.is_site_local  # which `is_global` takes for global
-    return is_carrier or (address.is_global and not (address.is_multicast or address.is_reserved or is_site_local))
 
 
 def _rejected(why: str) -> Refused:

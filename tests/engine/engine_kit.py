@@ -126,7 +126,7 @@ class ScriptedTransport:
             raise _anew(reply)
         return reply
 
-    def fetch(self, url: str) -> AbstractAsyncContextManager[Fetched]:
+    def fetch(self, url: str, headers: Mapping[str, str], *, only_public: bool) -> AbstractAsyncContextManager[Fetched]:
         raise NotImplementedError
 
     def stream(self, request: Request) -> AbstractAsyncContextManager[Fetched]:

@@ -1,0 +1,77 @@
+"""A file that comes in pieces: of which version they are, and where the next answer goes on (RFC 9110, section 14)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .message import Response
+
+STRONG: Final = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"')
+"""An entity tag that promises equal bytes; `W/"..."` does not."""
+
+CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
+DIGITS: Final = re.compile(r"[0-9]{1,18}")
+PARTIAL: Final = 206
+
+
+@attrs.frozen
+class Version:
+    """Which bytes a host serves: their strong entity tag, and how many there are; None where it does not tell."""
+
+    tag: str | None = None
+    total: int | None = None
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether what is on disk can be taken up where it ended."""
+        return self.tag is not None
+
+    def rest(self, received: int) -> Mapping[str, str]:
+        """The headers that ask for what is still missing; none where all of it has to come."""
+        if self.tag is None or received == 0:
+            return {}
+        return {"Range": f"bytes={received}-", "If-Range": self.tag}
+
+
+UNKNOWN: Final = Version()
+
+
+def version_of(answer: Response) -> Version:
+    """The version that a successful answer, whole or partial, is of."""
+    tag = answer.headers.get("ETag", "").strip()
+    if _is_encoded(answer):  # its length and its ranges are those of the encoded bytes
+        return UNKNOWN
+    return Version(tag if STRONG.fullmatch(tag) else None, _total(answer))
+
+
+def goes_on_at(answer: Response, version: Version, received: int) -> int | None:
+    """At which byte of the file the body of a successful answer begins; None where it does not fit what is there.
+
+    0 is the whole file. Anything else goes on with `received` bytes of `version`.
+    """
+    if answer.status != PARTIAL:
+        return 0
+    told = CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+    if told is None or int(told[1]) != received or _is_encoded(answer):
+        return None
+    now = version_of(answer)
+    is_same = now.tag in {None, version.tag} and now.total in {None, version.total}
+    return received if received and is_same else None
+
+
+def _is_encoded(answer: Response) -> bool:
+    return answer.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}
+
+
+def _total(answer: Response) -> int | None:
+    if answer.status == PARTIAL:
+        told = CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+        return int(told[3]) if told is not None and told[3] != "*" else None
+    length = answer.headers.get("Content-Length", "")
+    return int(length) if DIGITS.fullmatch(length) else None

@@ -1,0 +1,29 @@
+"""Names to addresses of the public internet, and to no others."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from aiohttp.resolver import ThreadedResolver
+
+from .._core.addresses import is_public, read
+from .._core.redirects import not_public
+
+if TYPE_CHECKING:
+    from aiohttp.abc import ResolveResult
+
+
+class PublicResolver(ThreadedResolver):
+    """Raises `DownloadError` for a name that leads into a private network, whatever it led to a moment ago."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """See `aiohttp.abc.AbstractResolver`: the addresses that are connected to are the ones that are looked at."""
+        found = await super().resolve(host, port, family)
+        for each in found:
+            address = read(each["host"])
+            if address is None or not is_public(address):
+                raise not_public(host)
+        return found

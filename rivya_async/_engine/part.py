@@ -1,0 +1,143 @@
+"""A file that is still coming: hidden beside its place, under a lock, and kept if it is worth taking up again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import uuid
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, Final
+
+from .._core.errors import ConfigurationError, DownloadError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .._core.transfer import Version
+
+STEM_KEPT: Final = 40
+"""Characters of a file's name that its part bears."""
+
+WORTH_KEEPING: Final = 1024 * 1024
+"""Bytes: what came of a smaller file is not kept when its download is given up."""
+
+
+class Part:
+    """What has come of one version of one file. Made by `open`; ended by `place` or `leave`.
+
+    Its name tells the version, so that nothing is ever put behind the beginning of another file; a lock, which the
+    system lets go of when a process dies, keeps two downloads from writing one part. Where there are no locks, or
+    another holds it, the part is new and is not kept.
+    """
+
+    def __init__(self, at: Path, file: IO[bytes], version: Version, *, is_kept: bool) -> None:
+        self._at = at
+        self._file = file
+        self._is_kept = is_kept
+        self.version = version
+        self.received = os.fstat(file.fileno()).st_size
+
+    @classmethod
+    def open(cls, path: Path, version: Version) -> Part:
+        """What an earlier download has left of this version, or an empty part. Raises `OSError`."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        name = f".{path.name[:STEM_KEPT]}"
+        if version.can_resume:
+            told = hashlib.sha256(f"{path.name}\n{version.tag}\n{version.total}".encode()).hexdigest()
+            at = path.with_name(f"{name}.{told[:24]}.part")
+            file = _locked(at)
+            if file is not None:
+                return cls(at, file, version, is_kept=True)
+        at = path.with_name(f"{name}.{uuid.uuid4().hex}.part")
+        return cls(at, at.open("xb"), version, is_kept=False)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it has come, as far as anybody told how much that is."""
+        return self.received == self.version.total
+
+    def check_room(self, path: Path) -> None:
+        """Raises `DownloadError` where the disk has no room for the rest."""
+        missing = (self.version.total or 0) - self.received
+        free = shutil.disk_usage(self._at.parent).free
+        if missing > free:
+            raise DownloadError(
+                f"{path} needs {missing:,} bytes more and the disk has {free:,}: make room, then download again",
+                path=str(path),
+            )
+
+    def write(self, chunk: bytes) -> None:
+        """Put a chunk at the end."""
+        self._file.write(chunk)
+        self.received += len(chunk)
+
+    def empty(self) -> None:
+        """Begin again from nothing."""
+        self._file.seek(0)
+        self._file.truncate()
+        self.received = 0
+
+    def sync(self) -> None:
+        """Bring it safely to the disk. Takes its time."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def place(self, path: Path, *, overwrite: bool) -> None:
+        """Give the file its name, once it is synced: nobody ever sees half a file."""
+        if not self._is_kept:
+            self._file.close()  # Windows does not rename an open file
+        if overwrite:
+            self._at.replace(path)
+        else:
+            _rename(self._at, path)
+        self._file.close()
+
+    def leave(self) -> None:
+        """Keep what has come if a later download may go on with it, else leave nothing; after `place`, do nothing."""
+        if self._is_kept and not self._file.closed:
+            with suppress(OSError):  # what cannot be written any more is not counted on
+                self._file.flush()
+            if os.fstat(self._file.fileno()).st_size < WORTH_KEEPING:
+                self._at.unlink(missing_ok=True)  # under the lock: nobody takes it up in between
+        with suppress(OSError):
+            self._file.close()
+        if not self._is_kept:
+            self._at.unlink(missing_ok=True)
+
+
+def _locked(at: Path) -> IO[bytes] | None:
+    """The part opened at its end and locked; None where that cannot be."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    file = at.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(file.fileno()), at.stat()):  # nobody has placed or removed it meanwhile
+            return file
+    except OSError:  # another's, or a file system without locks
+        pass
+    file.close()
+    return None
+
+
+def _rename(part: Path, path: Path) -> None:
+    """Give the file its name, but never the name of a file that has appeared meanwhile."""
+    try:
+        path.hardlink_to(part)
+    except FileExistsError:
+        raise exists(path) from None
+    except OSError:  # a file system without links
+        if path.exists():
+            raise exists(path) from None
+        part.replace(path)
+    else:
+        part.unlink()
+
+
+def exists(path: Path) -> ConfigurationError:
+    """The refusal to replace a file."""
+    return ConfigurationError(f"{path} exists: pass overwrite=True, or another target")

@@ -1,0 +1,111 @@
+"""The files of ended jobs: which there are, what they are called, and where a fresh link comes from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from .._core.endpoints import retrieve_generation
+from .._core.errors import ConfigurationError
+from .._core.filenames import safe_stem, stem_of
+from .._core.name_template import NameTemplate
+from .._core.records import Generation
+from .._engine.downloader import Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from .._engine.engine import Engine
+    from .._engine.uploader import OnProgress
+
+LONGEST_EXTENSION: Final = ".unknown"
+"""As long as an extension out of a URL can be: names are tried with it before anything is fetched."""
+
+
+class Downloads:
+    """What `RivyaSession.download` does."""
+
+    def __init__(self, engine: Callable[[], Engine]) -> None:
+        self._engine = engine
+
+    async def save(
+        self,
+        source: Generation | str,
+        to: str | os.PathLike[str],
+        *,
+        name: str | None,
+        overwrite: bool,
+        max_bytes: int | None,
+        on_progress: OnProgress | None,
+    ) -> list[Path]:
+        """See `RivyaSession.download`."""
+        _check(max_bytes, on_progress)
+        urls = _urls(source)
+        folder, named = _naming(source, to, name, len(urls))
+        files = [
+            Wanted(
+                url=url,
+                folder=folder,
+                name=named(number),
+                overwrite=overwrite,
+                max_bytes=max_bytes,
+                on_progress=on_progress,
+                fresh=None if isinstance(source, str) else self._reader_of(source, number - 1),
+            )
+            for number, url in enumerate(urls, 1)
+        ]
+        downloader = self._engine().downloader
+        return [await downloader.download(wanted) for wanted in files]
+
+    def _reader_of(self, job: Generation, place: int) -> Callable[[], Awaitable[str]]:
+        async def read_again() -> str:
+            urls = (await self._engine().caller.call(retrieve_generation(job.id))).urls
+            return urls[place] if place < len(urls) else job.urls[place]
+
+        return read_again
+
+
+def _check(max_bytes: int | None, on_progress: OnProgress | None) -> None:
+    if max_bytes is not None and (isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1):
+        raise ConfigurationError(f"max_bytes must be a whole number from 1 on, or None, not {max_bytes!r}")
+    if on_progress is not None and not callable(on_progress):
+        raise ConfigurationError(f"on_progress must be a function of two numbers of bytes, not {on_progress!r}")
+
+
+def _urls(source: Generation | str) -> Sequence[str]:
+    if isinstance(source, str):
+        return [source]
+    if not isinstance(source, Generation):
+        raise ConfigurationError(f"download takes a Generation or a URL, not {type(source).__name__}")
+    if not source.urls:
+        raise ConfigurationError(f"{source.id} has no files: it is {source.status!r}, wait for it to succeed first")
+    return source.urls
+
+
+def _naming(
+    source: Generation | str, to: str | os.PathLike[str], name: str | None, count: int
+) -> tuple[Path, Callable[[int], Callable[[str], str]]]:
+    """The folder, and for the number of a file (from 1) what makes its name of its extension."""
+    stem = stem_of(source) if isinstance(source, str) else safe_stem(source.id)
+    if name is not None:
+        template, values = NameTemplate(name), _values(source, stem)
+        if count > 1 and not template.tells_apart:
+            raise ConfigurationError(f"this job has {count} files: put {{index}} into name, so that each has its own")
+        for number in range(1, count + 1):
+            template.name(values, index=number, ext=LONGEST_EXTENSION)
+        return Path(to), lambda number: lambda ext: template.name(values, index=number, ext=ext)
+    target = Path(to)
+    if not target.suffix or target.is_dir() or os.fspath(to).endswith(("/", os.sep)):
+        return target, lambda number: lambda ext: f"{stem}{_mark(number)}{ext}"
+    return target.parent, lambda number: lambda _: f"{target.stem}{_mark(number)}{target.suffix}"
+
+
+def _values(source: Generation | str, stem: str) -> Mapping[str, str]:
+    if isinstance(source, str):
+        return {"task_id": stem, "model": "file"}
+    return {"task_id": source.id, "model": source.model}
+
+
+def _mark(number: int) -> str:
+    return "" if number == 1 else f"-{number}"
