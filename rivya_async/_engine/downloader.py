@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import inspect
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, cast
 
 import attrs
@@ -15,10 +14,11 @@ from .._core.filenames import extension
 from .._core.redirects import MOST_REDIRECTS, target_of
 from .._core.retry import Attempts, Stop, decide
 from .._core.transfer import UNKNOWN, goes_on_at, version_of
+from .disk import disk
 from .part import Part, exists
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
 
     from .._core.message import Response
@@ -29,18 +29,6 @@ if TYPE_CHECKING:
     from .uploader import OnProgress
 
 BEYOND_THE_END: Final = 416
-
-ADVICE: Final = {
-    errno.ENOSPC: "make room",
-    errno.EDQUOT: "make room",
-    errno.EFBIG: "choose a disk that takes long files",
-    errno.EACCES: "choose a folder that you may write to",
-    errno.EPERM: "choose a folder that you may write to",
-    errno.EROFS: "choose a folder that you may write to",
-    errno.ENAMETOOLONG: "choose a shorter name",
-    errno.ENOTDIR: "choose a folder, not a file",
-    errno.EEXIST: "choose a folder, not a file",
-}
 
 EXPIRED: Final = (ScopeDenied, NotFound)
 """403, 404, 410: what a host answers to a link that is no longer good."""
@@ -194,8 +182,9 @@ class Transfer:
         if self._part is not None and (self._path, self._part.version) == (path, version):
             self._part.empty()  # the host gives all or nothing
             return self._part
-        self.leave()
-        with _disk(path):
+        if self._part is not None:
+            self._part.leave(is_stale=True)
+        with disk(path):
             self._path, self._part = path, Part.open(path, version)
         if self._part.received > (version.total or 0):
             self._part.empty()
@@ -210,8 +199,9 @@ class Transfer:
     def _target(self, head: Response) -> Path:
         wanted, total = self._wanted, version_of(head).total
         path = wanted.folder / wanted.name(extension(head.content_type, self.url))
-        if not wanted.overwrite and path.exists():
-            raise exists(path)
+        with disk(path):
+            if not wanted.overwrite and path.exists():
+                raise exists(path)
         if wanted.max_bytes is not None and total is not None and total > wanted.max_bytes:
             raise _too_long(path, wanted.max_bytes)
         return path
@@ -221,7 +211,7 @@ class Transfer:
         while not part.is_whole and (chunk := await fetched.read()):
             if self._wanted.max_bytes is not None and part.received + len(chunk) > self._wanted.max_bytes:
                 raise _too_long(path, self._wanted.max_bytes)
-            with _disk(path):
+            with disk(path):
                 await asyncio.to_thread(part.write, chunk)
             await self._tell(part.received, total)
         if total is not None and part.received != total:
@@ -230,7 +220,7 @@ class Transfer:
             raise OutcomeUnknown(
                 f"{path.name} broke off: the host of the file sent {part.received:,} of {total:,} bytes"
             )
-        with _disk(path):
+        with disk(path):
             await asyncio.to_thread(part.sync)
             part.place(path, overwrite=self._wanted.overwrite)
         return path
@@ -253,15 +243,3 @@ def _refused(answer: Response, now: float) -> Answered:
 
 def _too_long(path: Path, most: int) -> DownloadError:
     return DownloadError(f"{path.name} is longer than max_bytes={most}: nothing is kept; raise it", path=str(path))
-
-
-@contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    """What the disk says, in our own words."""
-    try:
-        yield
-    except OSError as error:
-        advice = ADVICE.get(error.errno or 0, "look at the folder")
-        raise DownloadError(
-            f"{path} cannot be written: {error.strerror or error}; {advice}, then download again", path=str(path)
-        ) from error

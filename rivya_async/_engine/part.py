@@ -94,12 +94,12 @@ class Part:
             _rename(self._at, path)
         self._file.close()
 
-    def leave(self) -> None:
+    def leave(self, *, is_stale: bool = False) -> None:
         """Keep what has come if a later download may go on with it, else leave nothing; after `place`, do nothing."""
         if self._is_kept and not self._file.closed:
             with suppress(OSError):  # what cannot be written any more is not counted on
                 self._file.flush()
-            if os.fstat(self._file.fileno()).st_size < WORTH_KEEPING:
+            if is_stale or os.fstat(self._file.fileno()).st_size < WORTH_KEEPING:
                 self._at.unlink(missing_ok=True)  # under the lock: nobody takes it up in between
         with suppress(OSError):
             self._file.close()

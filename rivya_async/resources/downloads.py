@@ -11,6 +11,7 @@ from .._core.errors import ConfigurationError
 from .._core.filenames import safe_stem, stem_of
 from .._core.name_template import NameTemplate
 from .._core.records import Generation
+from .._engine.disk import disk
 from .._engine.downloader import Wanted
 
 if TYPE_CHECKING:
@@ -87,6 +88,9 @@ def _naming(
     source: Generation | str, to: str | os.PathLike[str], name: str | None, count: int
 ) -> tuple[Path, Callable[[int], Callable[[str], str]]]:
     """The folder, and for the number of a file (from 1) what makes its name of its extension."""
+    target = _path(to)
+    with disk(target):
+        is_folder = target.is_dir()
     stem = stem_of(source) if isinstance(source, str) else safe_stem(source.id)
     if name is not None:
         template, values = NameTemplate(name), _values(source, stem)
@@ -94,11 +98,16 @@ def _naming(
             raise ConfigurationError(f"this job has {count} files: put {{index}} into name, so that each has its own")
         for number in range(1, count + 1):
             template.name(values, index=number, ext=LONGEST_EXTENSION)
-        return Path(to), lambda number: lambda ext: template.name(values, index=number, ext=ext)
-    target = Path(to)
-    if not target.suffix or target.is_dir() or os.fspath(to).endswith(("/", os.sep)):
+        return target, lambda number: lambda ext: template.name(values, index=number, ext=ext)
+    if not target.suffix or is_folder or os.fspath(to).endswith(("/", os.sep)):
         return target, lambda number: lambda ext: f"{stem}{_mark(number)}{ext}"
     return target.parent, lambda number: lambda _: f"{target.stem}{_mark(number)}{target.suffix}"
+
+
+def _path(to: str | os.PathLike[str]) -> Path:
+    if not isinstance(to, str | os.PathLike) or "\0" in str(to):
+        raise ConfigurationError(f"to must be the path of a folder or of a file, not {to!r:.80}")
+    return Path(to)
 
 
 def _values(source: Generation | str, stem: str) -> Mapping[str, str]:

@@ -423,3 +423,27 @@ async def test_hooks_hear_nothing_of_downloads(sandbox: Sandbox, tmp_path: Path,
     async with peer(picture) as server, opened(sandbox, hooks=[ears]) as session:
         await session.download(f"{server.url}/kite.png", tmp_path)
     assert ears.attempts == []
+
+
+# --- names by template ------------------------------------------------------------------------------------------------
+
+
+async def test_names_by_a_template(session: RivyaSession, tmp_path: Path) -> None:
+    job = await session.generate("seedream-4-0", "A red kite", params={"max_images": 3})
+    paths = await session.download(job, tmp_path / "v1.2", name="{model}-{index:02}{ext}")
+    assert [path.name for path in paths] == [f"seedream-4-0-0{n}{paths[0].suffix}" for n in (1, 2, 3)]
+    assert files(tmp_path) == [f"v1.2/{path.name}" for path in paths]
+    async with peer(picture) as server:
+        (path,) = await session.download(f"{server.url}/kite", tmp_path, name="{task_id}-{model}{ext}")
+    assert path.name == "kite-file.png"
+
+
+@pytest.mark.parametrize("name", ["{task_id}{ext}", "{task}{index}", "../{index}", ""])
+async def test_a_name_that_cannot_be_is_told_before_anything_is_fetched(
+    sandbox: Sandbox, session: RivyaSession, tmp_path: Path, name: str
+) -> None:
+    job = await session.generate("seedream-4-0", "A red kite", params={"max_images": 2})
+    with pytest.raises(ConfigurationError, match="name"):
+        await session.download(job, tmp_path, name=name)
+    assert sandbox.received.count(FILE) == 0
+    assert files(tmp_path) == []

@@ -1,0 +1,46 @@
+"""Which addresses belong to the public internet, whatever they carry along."""
+
+from __future__ import annotations
+
+import pytest
+
+from rivya_async._core.addresses import is_public, read
+
+
+@pytest.mark.parametrize(
+    ("text", "public"),
+    [
+        ("8.8.8.8", True),
+        ("2001:4860:4860::8888", True),
+        ("64:ff9b::808:808", True),
+        ("2002:808:808::1", True),
+        ("::ffff:8.8.8.8", True),
+        ("127.0.0.1", False),
+        ("10.1.2.3", False),
+        ("100.64.0.1", False),
+        ("169.254.169.254", False),
+        ("0.0.0.0", False),
+        ("255.255.255.255", False),
+        ("224.0.0.1", False),
+        ("::", False),
+        ("::1", False),
+        ("::7f00:1", False),
+        ("::ffff:10.0.0.1", False),
+        ("64:ff9b::a00:1", False),
+        ("2002:a00:1::", False),
+        ("fe80::1", False),
+        ("fe80::1%eth0", False),
+        ("fec0::1", False),
+        ("fc00::1", False),
+        ("ff02::1", False),
+    ],
+)
+def test_what_is_public(text: str, public: bool) -> None:
+    address = read(text)
+    assert address is not None
+    assert is_public(address) is public
+
+
+@pytest.mark.parametrize("text", ["", "localhost", "rivya.ai", "127.1", "2130706433", "0x7f.1", "[::1]", "1.2.3.4.5"])
+def test_a_name_is_no_address(text: str) -> None:
+    assert read(text) is None

@@ -1,0 +1,84 @@
+"""Names by the wish of the user: what they may be made of, and never out of the folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rivya_async._core.errors import ConfigurationError
+from rivya_async._core.name_template import MOST_BYTES, NameTemplate
+
+VALUES = {"task_id": "task_1", "model": "z-image"}
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("{task_id}{ext}", "task_1.png"),
+        ("{model}-{index}{ext}", "z-image-7.png"),
+        ("{index:03}{ext}", "007.png"),
+        ("{index:2}.dat", " 7.dat"),
+        ("a red kite {{1}}{ext}", "a red kite {1}.png"),
+        ("kite", "kite"),
+    ],
+)
+def test_a_name(text: str, name: str) -> None:
+    if name != name.strip():
+        with pytest.raises(ConfigurationError, match="no file name"):
+            NameTemplate(text)
+        return
+    template = NameTemplate(text)
+    assert template.name(VALUES, index=7, ext=".png") == name
+    assert template.tells_apart is ("index" in text)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{task}{ext}", r"did you mean 'task_id'"),
+        ("{}{ext}", "unknown field"),
+        ("{0}", "unknown field"),
+        ("{task_id.__class__}", "unknown field"),
+        ("{task_id[0]}", "unknown field"),
+        ("{index", "no template"),
+        ("index}", "no template"),
+        ("{task_id!r}", "takes a width"),
+        ("{task_id:>999999999}", "takes a width"),
+        ("{index:999999999}", "takes a width"),
+        ("{index:{ext}}", "takes a width"),
+        ("../{task_id}", "folders belong in `to`"),
+        ("{model}/{task_id}{ext}", "folders belong in `to`"),
+        ("a\\b", "folders belong in `to`"),
+        ("", "no file name"),
+        (".", "no file name"),
+        ("..", "no file name"),
+        (" kite", "no file name"),
+        ("kite\n", "no file name"),
+        ("a\0b", "no file name"),
+        ("x" * (MOST_BYTES + 1), "make it shorter"),
+        (5, "must be a template"),
+        (None, "must be a template"),
+    ],
+)
+def test_what_is_no_template(text: Any, why: str) -> None:
+    with pytest.raises(ConfigurationError, match=why):
+        NameTemplate(text)
+
+
+def test_a_value_that_makes_it_too_long() -> None:
+    with pytest.raises(ConfigurationError, match="make it shorter"):
+        NameTemplate("{task_id}{task_id}").name({"task_id": "x" * 120}, index=1, ext=".png")
+
+
+@given(st.text(), st.text(), st.text(max_size=8))
+def test_no_value_leaves_the_folder(task_id: str, model: str, ext: str) -> None:
+    template = NameTemplate("{task_id}-{model}{ext}")
+    try:
+        name = template.name({"task_id": task_id, "model": model}, index=1, ext=ext)
+    except ConfigurationError:
+        return
+    assert not set(name) & {"/", "\\", "\0"}
+    assert name.strip(".")

@@ -1,0 +1,83 @@
+"""Pieces of a file: of which version they are, and where an answer goes on."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rivya_async._core.message import Response
+from rivya_async._core.transfer import UNKNOWN, Version, goes_on_at, version_of
+
+
+def answer(status: int = 200, **headers: str) -> Response:
+    return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, b"")
+
+
+@pytest.mark.parametrize(
+    ("head", "version"),
+    [
+        (answer(ETag='"1"', Content_Length="10"), Version('"1"', 10)),
+        (answer(ETag='"1"'), Version('"1"', None)),
+        (answer(Content_Length="10"), Version(None, 10)),
+        (answer(), UNKNOWN),
+        (answer(ETag='W/"1"', Content_Length="10"), Version(None, 10)),
+        (answer(ETag="1", Content_Length="ten"), UNKNOWN),
+        (answer(ETag='"1"', Content_Length="10", Content_Encoding="gzip"), UNKNOWN),
+        (answer(ETag='"1"', Content_Length="10", Content_Encoding="identity"), Version('"1"', 10)),
+        (answer(206, ETag='"1"', Content_Length="5", Content_Range="bytes 5-9/10"), Version('"1"', 10)),
+        (answer(206, ETag='"1"', Content_Length="5", Content_Range="bytes 5-9/*"), Version('"1"', None)),
+        (answer(206, ETag='"1"', Content_Length="5"), Version('"1"', None)),
+    ],
+)
+def test_the_version_of_an_answer(head: Response, version: Version) -> None:
+    assert version_of(head) == version
+
+
+@pytest.mark.parametrize(
+    ("version", "received", "headers"),
+    [
+        (Version('"1"', 10), 5, {"Range": "bytes=5-", "If-Range": '"1"'}),
+        (Version('"1"', None), 5, {"Range": "bytes=5-", "If-Range": '"1"'}),
+        (Version('"1"', 10), 0, {}),
+        (Version(None, 10), 5, {}),
+        (UNKNOWN, 0, {}),
+    ],
+)
+def test_what_is_asked_for(version: Version, received: int, headers: dict[str, str]) -> None:
+    assert version.rest(received) == headers
+    assert version.can_resume is (version.tag is not None)
+
+
+FIVE_OF_TEN = (Version('"1"', 10), 5)
+
+
+@pytest.mark.parametrize(
+    ("head", "offset"),
+    [
+        (answer(), 0),
+        (answer(203), 0),
+        (answer(206, Content_Range="bytes 5-9/10", ETag='"1"'), 5),
+        (answer(206, Content_Range="bytes 5-9/10"), 5),
+        (answer(206, Content_Range="bytes 5-9/*"), 5),
+        (answer(206, Content_Range="bytes 4-9/10"), None),
+        (answer(206, Content_Range="bytes 5-9/11"), None),
+        (answer(206, Content_Range="bytes 5-9/10", ETag='"2"'), None),
+        (answer(206, Content_Range="bytes */10"), None),
+        (answer(206, Content_Range="bytes 5-9/10", Content_Encoding="br"), None),
+        (answer(206), None),
+    ],
+)
+def test_where_it_goes_on(head: Response, offset: int | None) -> None:
+    assert goes_on_at(head, *FIVE_OF_TEN) == offset
+
+
+def test_nothing_is_no_beginning() -> None:
+    assert goes_on_at(answer(206, Content_Range="bytes 0-9/10"), UNKNOWN, 0) is None
+
+
+@given(st.text(), st.text(), st.integers(0, 10**6))
+def test_whatever_a_host_says(content_range: str, length: str, received: int) -> None:
+    head = answer(206, Content_Range=content_range, Content_Length=length, ETag='"1"')
+    assert goes_on_at(head, Version('"1"', 10), received) in {None, received}
+    assert version_of(head).tag == '"1"'

@@ -1,0 +1,436 @@
+"""Downloads that break off and go on: within one call and over several, and what a host may do to them meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+from rivya_async import ConfigurationError, DownloadError, OutcomeUnknown, RivyaSession, Timeouts
+from rivya_async._engine.part import WORTH_KEEPING
+from rivya_async.sandbox import Sandbox
+from tests.session.session_kit import FILE, QUICK_RETRY, opened, raw_server, until
+
+BODY: Final = bytes(range(256)) * 12_000
+"""3 MB: more than is thrown away."""
+
+OTHER: Final = BODY[::-1]
+HALF: Final = len(BODY) // 2
+
+
+def files(folder: Path) -> list[str]:
+    """Every file below a folder, hidden ones too."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+class Asked(NamedTuple):
+    range: str | None
+    if_range: str | None
+
+
+class Host:
+    """A host of files: `cuts` says after how many bytes of the body each answer breaks off, None for never."""
+
+    def __init__(self, body: bytes = BODY, tag: str | None = '"one"') -> None:
+        self.body = body
+        self.tag = tag
+        self.cuts: list[int | None] = []
+        self.has_ranges = True
+        self.tells_length = True
+        self.content_range: str | None = None
+        self.headers: list[str] = []
+        self.stalls = False
+        self.asked: list[Asked] = []
+        self.url = ""
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Host]:
+        async with raw_server(self._talk) as url:
+            self.url = f"{url}/film.mp4"
+            yield self
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[1:]
+        sent = {name.lower(): value for name, _, value in (line.partition(": ") for line in head)}
+        asked = Asked(sent.get("range"), sent.get("if-range"))
+        self.asked.append(asked)
+        start, status = 0, "200 OK"
+        headers = ["Content-Type: video/mp4", "Connection: close", *self.headers]
+        if self.tag is not None:
+            headers.append(f"ETag: {self.tag}")
+        if asked.range is not None and self.has_ranges and asked.if_range == self.tag:
+            start, status = int(asked.range[6:-1]), "206 Partial Content"
+            if start >= len(self.body):
+                writer.write(b"HTTP/1.1 416 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                return
+            told = self.content_range or f"bytes {start}-{len(self.body) - 1}/{len(self.body)}"
+            headers.append(f"Content-Range: {told}")
+        rest = self.body[start:]
+        if self.tells_length:
+            headers.append(f"Content-Length: {len(rest)}")
+        cut = self.cuts.pop(0) if self.cuts else None
+        writer.write("\r\n".join([f"HTTP/1.1 {status}", *headers, "", ""]).encode() + rest[:cut])
+        await writer.drain()
+        if self.stalls and cut is not None:
+            await reader.read()
+
+
+@pytest.fixture
+async def host() -> AsyncIterator[Host]:
+    async with Host().open() as opened_host:
+        yield opened_host
+
+
+async def test_what_breaks_off_goes_on(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+    host.cuts = [HALF, 1000]
+    (path,) = await session.download(host.url, tmp_path)
+    assert path.read_bytes() == BODY
+    assert host.asked == [(None, None), (f"bytes={HALF}-", '"one"'), (f"bytes={HALF + 1000}-", '"one"')]
+    assert files(tmp_path) == ["film.mp4"]
+
+
+async def test_a_long_file_may_break_off_more_often_than_the_policy_tries(
+    host: Host, session: RivyaSession, tmp_path: Path
+) -> None:
+    host.cuts = [200_000] * 12
+    assert len(host.cuts) > QUICK_RETRY.max_attempts
+    (path,) = await session.download(host.url, tmp_path)
+    assert path.read_bytes() == BODY
+    assert len(host.asked) == 13
+
+
+async def test_without_progress_the_policy_ends_it(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+    host.cuts = [500, *[0] * 20]
+    with pytest.raises(OutcomeUnknown) as raised:
+        await session.download(host.url, tmp_path)
+    assert raised.value.attempts == len(host.asked) == QUICK_RETRY.max_attempts
+    assert files(tmp_path) == []
+
+
+async def test_a_file_that_changed_meanwhile_is_begun_anew(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+    host.cuts = [HALF]
+    download = asyncio.create_task(session.download(host.url, tmp_path))
+    await until(lambda: len(host.asked) == 1)
+    host.body, host.tag = OTHER, '"two"'
+    (path,) = await download
+    assert path.read_bytes() == OTHER
+    assert host.asked[1] == (f"bytes={HALF}-", '"one"')
+    assert files(tmp_path) == ["film.mp4"]
+
+
+@pytest.mark.parametrize("tag", [None, 'W/"one"', "one", ""])
+async def test_without_a_strong_tag_it_is_begun_anew(
+    host: Host, session: RivyaSession, tmp_path: Path, tag: str | None
+) -> None:
+    host.tag, host.cuts = tag, [HALF]
+    (path,) = await session.download(host.url, tmp_path)
+    assert path.read_bytes() == BODY
+    assert host.asked == [(None, None), (None, None)]
+
+
+async def test_a_host_without_ranges(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+    host.cuts, host.has_ranges = [HALF], False
+    (path,) = await session.download(host.url, tmp_path)
+    assert path.read_bytes() == BODY
+    assert len(host.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "content_range",
+    [f"bytes 0-{len(BODY) - 1}/{len(BODY)}", f"bytes {HALF}-{len(BODY)}/{len(BODY) + 1}", "bytes */5", "kites 1-2/3"],
+)
+async def test_a_part_that_was_not_asked_for_is_not_put_behind_the_other(
+    host: Host, session: RivyaSession, tmp_path: Path, content_range: str
+) -> None:
+    host.cuts, host.content_range = [HALF], content_range
+    (path,) = await session.download(host.url, tmp_path)
+    assert path.read_bytes() == BODY
+    assert [asked.range for asked in host.asked] == [None, f"bytes={HALF}-", None]
+
+
+async def test_a_part_of_unknown_length_is_taken(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+    host.cuts, host.content_range = [HALF], f"bytes {HALF}-{len(BODY) - 1}/*"
+    (path,) = await session.download(host.url, tmp_path)
+    assert path.read_bytes() == BODY
+    assert len(host.asked) == 2
+
+
+async def test_a_file_that_became_shorter(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+    host.cuts = [HALF]
+    download = asyncio.create_task(session.download(host.url, tmp_path))
+    await until(lambda: len(host.asked) == 1)
+    host.body = BODY[:1000]  # under the same tag: 416, then the whole
+    (path,) = await download
+    assert path.read_bytes() == BODY[:1000]
+    assert [asked.range for asked in host.asked] == [None, f"bytes={HALF}-", None]
+
+
+async def test_an_encoded_body_is_unpacked_and_not_resumed(session: RivyaSession, tmp_path: Path) -> None:
+    import gzip
+
+    async with Host(gzip.compress(BODY)).open() as host:
+        host.headers, host.cuts = ["Content-Encoding: gzip"], [5000]
+        (path,) = await session.download(host.url, tmp_path)
+        assert path.read_bytes() == BODY
+        assert host.asked == [(None, None), (None, None)]
+
+
+async def test_a_host_that_gives_parts_unasked(session: RivyaSession, tmp_path: Path) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 206 Part\r\nContent-Range: bytes 5-9/10\r\nContent-Length: 5\r\n\r\nhello")
+
+    async with raw_server(talk) as url:
+        with pytest.raises(OutcomeUnknown, match="nobody asked for"):
+            await session.download(f"{url}/film.mp4", tmp_path)
+    assert files(tmp_path) == []
+
+
+# --- over several calls -----------------------------------------------------------------------------------------------
+
+
+async def cancelled_half_way(host: Host, session: RivyaSession, folder: Path) -> None:
+    host.cuts, host.stalls = [HALF], True
+    download = asyncio.create_task(session.download(host.url, folder))
+    await until(lambda: any(path.stat().st_size >= HALF for path in folder.glob(".*.part")))
+    download.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await download
+    host.asked.clear()
+
+
+async def test_the_next_call_goes_on_where_a_cancelled_one_ended(
+    host: Host, session: RivyaSession, tmp_path: Path
+) -> None:
+    await cancelled_half_way(host, session, tmp_path)
+    (left,) = files(tmp_path)
+    assert left.startswith(".film.mp4")
+    assert left.endswith(".part")
+    (path,) = await session.download(host.url, tmp_path)
+    assert path.read_bytes() == BODY
+    assert host.asked[1:] == [(f"bytes={HALF}-", '"one"')]
+    assert files(tmp_path) == ["film.mp4"]
+
+
+async def test_what_was_left_of_another_version_is_not_used(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+    await cancelled_half_way(host, session, tmp_path)
+    host.body, host.tag = OTHER, '"two"'
+    (path,) = await session.download(host.url, tmp_path)
+    assert path.read_bytes() == OTHER
+    assert host.asked == [(None, None)]
+
+
+async def test_what_was_left_for_another_place_is_not_used(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+    await cancelled_half_way(host, session, tmp_path)
+    (path,) = await session.download(host.url, tmp_path / "other.mp4")
+    assert path.read_bytes() == BODY
+    assert host.asked == [(None, None)]
+
+
+async def test_what_was_left_whole_is_only_given_its_name(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+    await cancelled_half_way(host, session, tmp_path)
+    (left,) = tmp_path.glob(".*.part")
+    left.write_bytes(BODY)
+    (path,) = await session.download(host.url, tmp_path)
+    assert path.read_bytes() == BODY
+    assert len(host.asked) == 1
+
+
+async def test_what_was_left_too_long_is_thrown_away(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+    await cancelled_half_way(host, session, tmp_path)
+    (left,) = tmp_path.glob(".*.part")
+    left.write_bytes(BODY + b"more")
+    (path,) = await session.download(host.url, tmp_path)
+    assert path.read_bytes() == BODY
+
+
+async def test_little_is_not_worth_keeping(session: RivyaSession, tmp_path: Path) -> None:
+    async with Host(BODY[: WORTH_KEEPING - 1]).open() as host:
+        host.cuts = [1000, *[0] * 20]
+        with pytest.raises(OutcomeUnknown):
+            await session.download(host.url, tmp_path)
+    assert files(tmp_path) == []
+
+
+async def test_what_is_given_up_is_kept(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+    host.cuts = [HALF, *[0] * (QUICK_RETRY.max_attempts - 1)]
+    with pytest.raises(OutcomeUnknown):
+        await session.download(host.url, tmp_path)
+    (path,) = await session.download(host.url, tmp_path)
+    assert path.read_bytes() == BODY
+    assert host.asked[-1].range == f"bytes={HALF}-"
+
+
+async def test_two_downloads_of_one_file_do_not_write_one_part(
+    host: Host, session: RivyaSession, tmp_path: Path
+) -> None:
+    host.cuts = [HALF, 1000]
+    ends = await asyncio.gather(
+        *(session.download(host.url, tmp_path, overwrite=True) for _ in range(6)), return_exceptions=True
+    )
+    assert [end for end in ends if end != [tmp_path / "film.mp4"]] == []
+    assert (tmp_path / "film.mp4").read_bytes() == BODY
+    assert files(tmp_path) == ["film.mp4"]
+
+
+async def test_the_part_of_a_process_that_was_killed(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+    import fcntl
+
+    await cancelled_half_way(host, session, tmp_path)
+    (left,) = tmp_path.glob(".*.part")
+    with left.open("ab") as held:  # another process is at it
+        fcntl.flock(held, fcntl.LOCK_EX)
+        (path,) = await session.download(host.url, tmp_path)
+    assert host.asked == [(None, None)]
+    assert path.read_bytes() == BODY
+    assert left.stat().st_size == HALF
+    path.unlink()
+    await session.download(host.url, tmp_path)  # which has let go, as the dead do
+    assert host.asked[-1].range == f"bytes={HALF}-"
+
+
+async def test_a_disk_without_locks(
+    host: Host, session: RivyaSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    def cannot(*_: Any) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", cannot)
+    host.cuts = [HALF]
+    (path,) = await session.download(host.url, tmp_path)
+    assert path.read_bytes() == BODY
+    assert "film.mp4" in files(tmp_path)
+
+
+# --- bounds, room and progress ----------------------------------------------------------------------------------------
+
+
+async def test_max_bytes_by_the_length_that_is_told(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match="max_bytes=1000") as raised:
+        await session.download(host.url, tmp_path, max_bytes=1000)
+    assert raised.value.path == str(tmp_path / "film.mp4")
+    assert files(tmp_path) == []
+    assert len(host.asked) == 1
+    assert len(await session.download(host.url, tmp_path, max_bytes=len(BODY))) == 1
+
+
+async def test_max_bytes_by_what_comes(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+    host.tells_length, host.tag = False, None
+    with pytest.raises(DownloadError, match="max_bytes"):
+        await session.download(host.url, tmp_path, max_bytes=len(BODY) - 1)
+    assert files(tmp_path) == []
+    assert len(host.asked) == 1
+
+
+@pytest.mark.parametrize("odd", [0, -1, 1.5, True, "1"])
+async def test_max_bytes_that_is_no_number(host: Host, session: RivyaSession, tmp_path: Path, odd: Any) -> None:
+    with pytest.raises(ConfigurationError, match="max_bytes"):
+        await session.download(host.url, tmp_path, max_bytes=odd)
+    assert host.asked == []
+
+
+async def test_a_disk_without_room_is_told_before_anything_comes(
+    host: Host, session: RivyaSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(DownloadError, match="make room"):
+        await session.download(host.url, tmp_path)
+    assert files(tmp_path) == []
+    assert len(host.asked) == 1
+
+
+async def test_a_name_that_the_disk_does_not_take(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match="choose a shorter name"):
+        await session.download(host.url, tmp_path / f"{'x' * 300}.mp4")
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("odd", [None, 5, "a\0b", b"out"])
+async def test_what_is_no_path_is_refused(host: Host, session: RivyaSession, odd: Any) -> None:
+    with pytest.raises(ConfigurationError, match="path of a folder"):
+        await session.download(host.url, odd)
+    assert host.asked == []
+
+
+async def test_progress_is_told_in_bytes(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+    told: list[tuple[int, int | None]] = []
+    host.cuts = [HALF]
+    await session.download(host.url, tmp_path, on_progress=lambda *numbers: told.append(numbers))
+    received = [number for number, _ in told]
+    assert received == sorted(set(received))
+    assert received[-1] == len(BODY)
+    assert {total for _, total in told} == {len(BODY)}
+
+
+async def test_progress_may_be_awaited_and_the_total_unknown(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+    host.tells_length = False
+    told: list[tuple[int, int | None]] = []
+
+    async def note(received: int, total: int | None) -> None:
+        await asyncio.sleep(0)
+        told.append((received, total))
+
+    await session.download(host.url, tmp_path, on_progress=note)
+    assert told[-1] == (len(BODY), None)
+
+
+async def test_what_a_listener_raises_ends_it(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+    def angry(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await session.download(host.url, tmp_path, on_progress=angry)
+    assert files(tmp_path) == []
+    with pytest.raises(ConfigurationError, match="on_progress"):
+        await session.download(host.url, tmp_path, on_progress=5)  # type: ignore[arg-type]
+
+
+async def test_a_read_time_out_in_mid_body(sandbox: Sandbox, host: Host, tmp_path: Path) -> None:
+    host.cuts, host.stalls = [HALF], True
+    async with opened(sandbox, timeouts=Timeouts(read=0.2)) as session:
+        (path,) = await session.download(host.url, tmp_path)
+    assert path.read_bytes() == BODY
+    assert [asked.range for asked in host.asked] == [None, f"bytes={HALF}-"]
+
+
+async def test_closing_the_session_keeps_what_came(sandbox: Sandbox, host: Host, tmp_path: Path) -> None:
+    host.cuts, host.stalls = [HALF], True
+    async with opened(sandbox) as session:
+        download = asyncio.create_task(session.download(host.url, tmp_path))
+        await until(lambda: any(path.stat().st_size >= HALF for path in tmp_path.glob(".*.part")))
+    with pytest.raises(OutcomeUnknown):
+        await download
+    assert len(files(tmp_path)) == 1
+
+
+# --- links that expire ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+async def test_a_link_that_expired_is_read_again(
+    sandbox: Sandbox, session: RivyaSession, tmp_path: Path, status: int
+) -> None:
+    job = await session.generate("z-image", "A red kite")
+    (whole,) = await session.download(job, tmp_path / "whole")
+    stale = await stale_copy(job)
+    sandbox.faults.add(route=FILE, status=status, times=1)
+    polls = sandbox.received.count("GET /api/v1/generations/{task_id}")
+    (path,) = await session.download(stale, tmp_path / "again")
+    assert path.read_bytes() == whole.read_bytes()
+    assert sandbox.received.count("GET /api/v1/generations/{task_id}") == polls + 1
+
+
+async def stale_copy(job: Any) -> Any:
+    """The record with a link that is not the one that the service gives today."""
+    import attrs
+
+    url = f"{job.result.primary_url}?expires=yesterday"
+    return attrs.evolve(job, result=attrs.evolve(job.result, primary_url=url, urls=(url,)))
