@@ -7,6 +7,7 @@ from typing import Any, Final
 from .._core.errors import (
     ConfigurationError,
     DeadlineExceeded,
+    DownloadError,
     GenerationFailed,
     IdempotencyConflict,
     InsufficientCredits,
@@ -33,6 +34,7 @@ CODES: Final[tuple[tuple[type[Exception], ExitCode], ...]] = (
     (ConfigurationError, ExitCode.USAGE),
     (ValidationFailed, ExitCode.USAGE),
     (NotFound, ExitCode.USAGE),
+    (DownloadError, ExitCode.USAGE),
     (IdempotencyConflict, ExitCode.USAGE),
     (SessionConflict, ExitCode.USAGE),
     (Unauthorized, ExitCode.AUTH),

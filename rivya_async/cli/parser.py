@@ -29,6 +29,10 @@ EXAMPLES: Final = {
         'rivya generate elevenlabs-dialogue-v3 -p \'dialogue=[{"voice": "Adam", "text": "Hello."}]\''
     ),
     "wait": "rivya wait task_ab12 -o out\nrivya wait task_ab12 task_cd34 --timeout 600",
+    "download": (
+        "rivya download task_ab12 -o out\n"
+        "rivya download task_ab12 task_cd34 -o out --name '{model}-{task_id}-{index}{ext}'"
+    ),
     "chat": (
         'rivya chat gpt-5-2-chat "Three names for a kite shop"\n'
         'rivya chat gpt-5-2-chat "And in French?" --session ses_ab12\n'
@@ -70,7 +74,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="rivya", description=DESCRIPTION, epilog=EPILOG, formatter_class=_Formatter)
     parser.add_argument("--version", action="version", version=f"rivya-async {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_demo, _generate, _wait, _chat, _files, _webhooks, _models, _credits, _sandbox):
+    for add in (_demo, _generate, _wait, _download, _chat, _files, _webhooks, _models, _credits, _sandbox):
         add(commands)
     return parser
 
@@ -161,6 +165,24 @@ def _wait(commands: Any) -> None:
     parser.add_argument("task_ids", metavar="TASK_ID", nargs="+", help="id of a bought job")
     _add_output(parser)
     _add_timeout(parser)
+
+
+def _download(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "download",
+        "save the files of jobs that have ended, or of links",
+        "What breaks off goes on where it ended, also when the command is started again; a link that has expired is\n"
+        "read again. The API key is sent to no host but the service's own.\n"
+        '--json: a line for each: {"id": "...", "files": [...]}, with "url" in the place of "id" for a link.',
+    )
+    parser.add_argument("sources", metavar="TASK_ID|URL", nargs="+", help="id of an ended job, or a link")
+    parser.add_argument("-o", "--output", metavar="DIR", default=".", help="folder, made if need be (default: here)")
+    parser.add_argument(
+        "--name", metavar="TEMPLATE", help="names, made of {task_id}, {model}, {index}, {ext} (default: {task_id}{ext})"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    parser.add_argument("--max-bytes", metavar="N", type=_count, help="refuse files that are longer")
 
 
 def _chat(commands: Any) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 import attrs
 
@@ -44,7 +42,7 @@ async def service(*, needs_key: bool = True) -> AsyncIterator[Target]:
     if needs_key:
         settings.required_key()
     async with RivyaSession() as session:
-        yield Target(session, BRISK if _is_loopback(settings.base_url) else None)
+        yield Target(session, BRISK if settings.is_local else None)
 
 
 @asynccontextmanager
@@ -67,11 +65,3 @@ def new_sandbox(*, renders: bool = True, **options: Any) -> Sandbox:
         return Sandbox(**{name: value for name, value in options.items() if value is not None})
     except ValueError as error:
         raise ConfigurationError(f"the sandbox cannot be made so: {error}") from None
-
-
-def _is_loopback(base_url: str) -> bool:
-    host = urlsplit(base_url).hostname or ""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
