@@ -1,6 +1,7 @@
 """All benchmarks, one report: `python -m benchmarks [--quick] [--n 100 1000] [--uvloop]`.
 
-`waiting`, `layers`, `imports`, `schedule`, `held`, `budget` or `upload` before the options is one of them alone;
+`waiting`, `layers`, `imports`, `schedule`, `held`, `budget`, `upload` or `download`
+before the options is one of them alone;
 `peers` runs only so.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from . import budget, held, import_time, layers, schedule, upload, waiting
+from . import budget, download, held, import_time, layers, schedule, upload, waiting
 from .peers import side_by_side
 from .report import machine_line
 
@@ -20,6 +21,7 @@ REPORTS = {
     "held": held.measured_report,
     "budget": budget.measured_report,
     "upload": upload.measured_report,
+    "download": download.measured_report,
 }
 ONLY_WHEN_NAMED = {
     "peers": side_by_side.measured_report,  # downloads other SDKs

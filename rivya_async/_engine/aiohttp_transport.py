@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from .._core.policies import Timeouts
     from .._core.settings import Settings
 
-CHUNK_BYTES: Final = 256 * 1024
+CHUNK_BYTES: Final = 1024 * 1024
+"""What is read of a file at most, and lies ready while the piece before it is written: few ways to the disk."""
 
 
 class AiohttpTransport:
@@ -108,6 +109,7 @@ class AiohttpTransport:
             allow_redirects=False,
             raise_for_status=False,
             auto_decompress=True,
+            read_bufsize=CHUNK_BYTES,
             middlewares=SEND_ONCE,
         )
         return self._fetched(asked, address)
