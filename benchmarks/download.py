@@ -1,4 +1,4 @@
-"""What a download costs: 90 MB from a server in another process, beside a plain loop over aiohttp that writes a file."""
+"""What a download costs: 90 MB from another process, beside a plain loop over aiohttp that writes a file."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from rivya_async import RivyaSession
 
 from .memory import peak_kib, resident_kib
 from .report import mark, table
+from .waiting import read_line
 
 FILM_BYTES: Final = 90 * 1024 * 1024
 CHUNK_BYTES: Final = 256 * 1024
@@ -58,8 +59,7 @@ async def _measured(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
         with (folder / name).open("wb") as file:
             file.truncate(size)
     server = await _ran("serve", str(folder))
-    assert server.stdout is not None
-    url = (await server.stdout.readline()).decode().strip()
+    url = await read_line(server)
     try:
         runs: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
         for _ in range(rounds):

@@ -229,10 +229,12 @@ class _Fetched:
 
 
 def _unread(content: aiohttp.StreamReader, error: Exception) -> bytes:
-    """What had come before the connection broke, which aiohttp hides behind the error."""
+    """What had come before the connection broke, which aiohttp hides behind the error; nothing if time is up."""
     content.set_exception(None)  # type: ignore[arg-type]
     try:
         return content.read_nowait()
+    except TimeoutError:
+        return b""
     finally:
         content.set_exception(error)
 

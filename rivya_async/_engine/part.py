@@ -69,8 +69,9 @@ class Part:
             )
 
     def write(self, chunk: bytes) -> None:
-        """Put a chunk at the end."""
+        """Put a chunk at the end, for whoever takes it up after this process."""
         self._file.write(chunk)
+        self._file.flush()
         self.received += len(chunk)
 
     def empty(self) -> None:
@@ -81,7 +82,6 @@ class Part:
 
     def sync(self) -> None:
         """Bring it safely to the disk. Takes its time."""
-        self._file.flush()
         os.fsync(self._file.fileno())
 
     def place(self, path: Path, *, overwrite: bool) -> None:
@@ -97,8 +97,6 @@ class Part:
     def leave(self, *, is_stale: bool = False) -> None:
         """Keep what has come if a later download may go on with it, else leave nothing; after `place`, do nothing."""
         if self._is_kept and not self._file.closed:
-            with suppress(OSError):  # what cannot be written any more is not counted on
-                self._file.flush()
             if is_stale or os.fstat(self._file.fileno()).st_size < WORTH_KEEPING:
                 self._at.unlink(missing_ok=True)  # under the lock: nobody takes it up in between
         with suppress(OSError):

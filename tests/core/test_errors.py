@@ -130,8 +130,10 @@ def test_the_drawing_in_the_manual_names_every_error(kind: type[RivyaError]) -> 
 
 @every_error
 def test_an_error_of_nothing_knows_nothing(kind: type[RivyaError]) -> None:
-    bare: dict[str, Any] = {"message": "", "attempts": 0, "problems": (), "path": "$", "reason": "", "is_json": True}
+    bare: dict[str, Any] = {"message": "", "attempts": 0, "problems": (), "reason": "", "is_json": True}
     bare |= {"task_id": "", "text": ""}
+    if kind is errors.DecodeError:
+        bare["path"] = "$"
     assert {name: value for name, value in vars(kind()).items() if value is not None and name in DETAILS} == {
         name: bare[name] for name in inspect.signature(kind).parameters if name in bare
     }
