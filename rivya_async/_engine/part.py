@@ -37,7 +37,7 @@ class Part:
         self._file = file
         self._is_kept = is_kept
         self.version = version
-        self.received = os.fstat(file.fileno()).st_size
+        self.received = self._size()
 
     @classmethod
     def open(cls, path: Path, version: Version) -> Part:
@@ -96,13 +96,15 @@ class Part:
 
     def leave(self, *, is_stale: bool = False) -> None:
         """Keep what has come if a later download may go on with it, else leave nothing; after `place`, do nothing."""
-        if self._is_kept and not self._file.closed:
-            if is_stale or os.fstat(self._file.fileno()).st_size < WORTH_KEEPING:
-                self._at.unlink(missing_ok=True)  # under the lock: nobody takes it up in between
+        if self._is_kept and not self._file.closed and (is_stale or self._size() < WORTH_KEEPING):
+            self._at.unlink(missing_ok=True)  # under the lock: nobody takes it up in between
         with suppress(OSError):
             self._file.close()
         if not self._is_kept:
             self._at.unlink(missing_ok=True)
+
+    def _size(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
 
 
 def _locked(at: Path) -> IO[bytes] | None:
