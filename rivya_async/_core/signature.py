@@ -200,9 +200,12 @@ class Verifier:
 def read_event(body: bytes) -> WebhookEvent:
     """The event of a body whose sender is known. Raises `WebhookError` for what is none."""
     try:
-        return wire.decode(body, WebhookEvent)
+        event = wire.decode(body, WebhookEvent)
     except DecodeError as error:
         raise WebhookError(f"the delivery is signed, but its body is no event: {error.reason}") from None
+    if not event.id.strip():
+        raise WebhookError("the delivery is signed, but its event has no id: it cannot be told from others")
+    return event
 
 
 def _lowered(headers: Mapping[str, str]) -> dict[str, str]:

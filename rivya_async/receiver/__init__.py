@@ -1,9 +1,23 @@
-"""Receiving webhooks: what came is checked, then read.
+"""Receiving webhooks: what came is checked, read, and handled once.
 
 event = verify(body, headers, secret)
+receiver = WebhookReceiver(secret)
 """
 
 from .._core.signature import RIVYA, STANDARD_WEBHOOKS, Claim, RivyaScheme, Scheme, StandardWebhooks
+from .answer import Answer
 from .delivery import verify
+from .receiver import ANY, WebhookReceiver
 
-__all__ = ["RIVYA", "STANDARD_WEBHOOKS", "Claim", "RivyaScheme", "Scheme", "StandardWebhooks", "verify"]
+__all__ = [
+    "ANY",
+    "RIVYA",
+    "STANDARD_WEBHOOKS",
+    "Answer",
+    "Claim",
+    "RivyaScheme",
+    "Scheme",
+    "StandardWebhooks",
+    "WebhookReceiver",
+    "verify",
+]

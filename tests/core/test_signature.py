@@ -261,13 +261,19 @@ def test_a_signed_body_is_an_event_or_a_webhook_error(scheme: Scheme, body: byte
         event = verifier(scheme).verify(body, signed(scheme, body), now=NOW)
     except WebhookError:
         return
-    assert isinstance(event.id, str)
+    assert event.id.strip()
     assert event.generation is None or isinstance(event.generation.id, str)
 
 
 def test_an_event_of_a_type_that_is_not_known() -> None:
     event = read_event(b'{"id": "evt_1", "type": "chat.answered", "data": {"text": "Hello"}, "mood": "calm"}')
     assert (event.type, event.generation, event.extra) == ("chat.answered", None, {"mood": "calm"})
+
+
+@pytest.mark.parametrize("event_id", ["", " ", "\\u2003\\n"])
+def test_an_event_without_an_id_cannot_be_told_from_others(event_id: str) -> None:
+    with pytest.raises(WebhookError, match="has no id"):
+        read_event(f'{{"id": "{event_id}"}}'.encode())
 
 
 # --- how it is set up -------------------------------------------------------------------------------------------------

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any, assert_type
 
 import aiohttp
+from aiohttp import web
 from multidict import CIMultiDict
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from rivya_async import (
     Answered,
@@ -64,7 +67,7 @@ from rivya_async import (
     WebhookError,
     WebhookEvent,
 )
-from rivya_async.receiver import STANDARD_WEBHOOKS, RivyaScheme, verify
+from rivya_async.receiver import STANDARD_WEBHOOKS, Answer, RivyaScheme, WebhookReceiver, verify
 from rivya_async.sandbox import Fault, Sandbox
 
 
@@ -299,6 +302,24 @@ def told_by_a_webhook(body: bytes, headers: Mapping[str, str]) -> WebhookEvent |
     assert_type(event, WebhookEvent)
     assert_type(event.generation, Generation | None)
     return event
+
+
+async def told_by_many(body: bytes, headers: Mapping[str, str]) -> None:
+    async with WebhookReceiver(["whsec_1"], answer_within=0.5, window=60, max_running=5) as receiver:
+        assert_type(receiver, WebhookReceiver)
+
+        @receiver.on("generation.succeeded")
+        async def made(event: WebhookEvent) -> int:
+            return len(event.id)
+
+        assert_type(await made(WebhookEvent(id="evt_1")), int)
+        queue: asyncio.Queue[WebhookEvent] = asyncio.Queue()
+        receiver.on("*", queue.put)
+        answer = await receiver.receive(body, headers)
+        assert_type(answer, Answer)
+        app = web.Application()
+        app.add_subapp("/hooks", receiver.aiohttp_app())
+        Starlette(routes=[Mount("/hooks", receiver.asgi_app())])
 
 
 async def before_it_is_spent() -> None:

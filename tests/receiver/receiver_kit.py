@@ -1,0 +1,83 @@
+"""A bench for tests of the receiver: events, signed deliveries, handlers that are told what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from rivya_async import Generation, WebhookEvent
+from rivya_async.receiver import RIVYA, Answer, WebhookReceiver
+
+SECRET: Final = "whsec_" + "c0ffee00" * 4
+NOW: Final = 1_778_486_400
+SUCCEEDED: Final = "generation.succeeded"
+FAILED: Final = "generation.failed"
+
+
+def body_of(event_id: str = "evt_1", event_type: str = SUCCEEDED, **data: Any) -> bytes:
+    """What the service would deliver."""
+    job = {"id": "task_1", "status": event_type.partition(".")[2], "model": "z-image", **data}
+    return json.dumps({"id": event_id, "type": event_type, "data": job}).encode()
+
+
+def signed(body: bytes, *, at: int = NOW, secret: str = SECRET) -> dict[str, str]:
+    """The headers for it."""
+    return RIVYA.sign(body, secret, message_id="evt_1", timestamp=at)
+
+
+class Handler:
+    """Keeps the ids of what it handles; does what it is told with each."""
+
+    def __init__(self, then: Callable[[WebhookEvent], Awaitable[object]] | None = None) -> None:
+        self.begun: list[str] = []
+        self.ended: list[str] = []
+        self.then = then
+
+    async def __call__(self, event: WebhookEvent) -> None:
+        self.begun.append(event.id)
+        if self.then is not None:
+            await self.then(event)
+        self.ended.append(event.id)
+
+
+def lasting(seconds: float) -> Handler:
+    """A handler that takes its time."""
+    return Handler(lambda _: asyncio.sleep(seconds))
+
+
+def receiver_of(handler: Any = None, **options: Any) -> WebhookReceiver:
+    """A receiver whose clock shows NOW, with a handler for all types."""
+    made = WebhookReceiver(SECRET, **{"clock": lambda: float(NOW), **options})
+    if handler is not None:
+        made.on("*", handler)
+    return made
+
+
+async def delivered(receiver: WebhookReceiver, event_id: str = "evt_1", event_type: str = SUCCEEDED) -> Answer:
+    """The answer to one delivery."""
+    body = body_of(event_id, event_type)
+    return await receiver.receive(body, signed(body))
+
+
+async def statuses(*answers: Awaitable[Answer]) -> list[int]:
+    """The statuses of deliveries that come at the same time."""
+    return [int(answer.status) for answer in await asyncio.gather(*answers)]
+
+
+class Waits:
+    """What a session offers to a receiver; keeps what it was told."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.settled: list[Generation] = []
+        self._error = error
+
+    @property
+    def generations(self) -> Waits:
+        return self
+
+    def settle(self, generation: Generation) -> None:
+        self.settled.append(generation)
+        if self._error is not None:
+            raise self._error

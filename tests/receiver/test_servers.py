@@ -1,0 +1,272 @@
+"""The receiver behind real servers: each way to serve it keeps the same contract, over sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import aiohttp
+import pytest
+import uvicorn
+from aiohttp import web
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
+
+from rivya_async import WebhookEvent
+from rivya_async.receiver import WebhookReceiver
+from tests.receiver.receiver_kit import Handler, body_of, lasting, receiver_of, signed
+from tests.session.session_kit import until
+
+MAX_BODY: Final = 5_000
+
+
+@asynccontextmanager
+async def uvicorn_at(app: Any) -> AsyncIterator[str]:
+    config = uvicorn.Config(app, lifespan="on", log_config=None, ws="none", timeout_graceful_shutdown=2)
+    server = uvicorn.Server(config)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        await until(lambda: server.started or serving.done())
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        await serving
+
+
+@asynccontextmanager
+async def aiohttp_at(app: web.Application) -> AsyncIterator[str]:
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, lingering_time=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def asgi_alone(receiver: WebhookReceiver) -> AsyncIterator[str]:
+    async with uvicorn_at(receiver.asgi_app()) as url:
+        yield f"{url}/anywhere"
+
+
+@asynccontextmanager
+async def starlette_route(receiver: WebhookReceiver) -> AsyncIterator[str]:
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with receiver:
+            yield
+
+    routes = [Route("/hooks/rivya", receiver.asgi_app())]
+    async with uvicorn_at(Starlette(routes=routes, lifespan=lifespan)) as url:
+        yield f"{url}/hooks/rivya"
+
+
+@asynccontextmanager
+async def starlette_mount(receiver: WebhookReceiver) -> AsyncIterator[str]:
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with receiver:
+            yield
+
+    routes = [Mount("/hooks", receiver.asgi_app())]
+    async with uvicorn_at(Starlette(routes=routes, lifespan=lifespan)) as url:
+        yield f"{url}/hooks/"
+
+
+@asynccontextmanager
+async def fastapi_mount(receiver: WebhookReceiver) -> AsyncIterator[str]:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with receiver:
+            yield
+
+    app = FastAPI(lifespan=lifespan)
+    app.mount("/hooks", receiver.asgi_app())
+    async with uvicorn_at(app) as url:
+        yield f"{url}/hooks/rivya"
+
+
+@asynccontextmanager
+async def aiohttp_alone(receiver: WebhookReceiver) -> AsyncIterator[str]:
+    async with aiohttp_at(receiver.aiohttp_app()) as url:
+        yield f"{url}/anywhere"
+
+
+@asynccontextmanager
+async def aiohttp_subapp(receiver: WebhookReceiver) -> AsyncIterator[str]:
+    app = web.Application()
+    app.add_subapp("/hooks", receiver.aiohttp_app())
+    async with aiohttp_at(app) as url:
+        yield f"{url}/hooks"
+
+
+SERVERS: Final = [asgi_alone, starlette_route, starlette_mount, fastapi_mount, aiohttp_alone, aiohttp_subapp]
+Serving = Callable[[WebhookReceiver], contextlib.AbstractAsyncContextManager[str]]
+servers = pytest.mark.parametrize("serving", SERVERS, ids=lambda serving: serving.__name__)
+two_servers = pytest.mark.parametrize("serving", [asgi_alone, aiohttp_alone], ids=["asgi", "aiohttp"])
+
+
+@asynccontextmanager
+async def sender() -> AsyncIterator[aiohttp.ClientSession]:
+    """As the service does it: no redirect is followed."""
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http:
+        yield http
+
+
+async def post(http: aiohttp.ClientSession, url: str, body: Any, headers: Any) -> tuple[int, str]:
+    async with http.post(url, data=body, headers=headers, allow_redirects=False) as answer:
+        return answer.status, await answer.text()
+
+
+@servers
+async def test_a_delivery_over_a_socket(serving: Serving) -> None:
+    handler = Handler()
+    receiver = receiver_of(handler, max_body=MAX_BODY)
+    async with serving(receiver) as url, sender() as http:
+        body = body_of(prompt="é ☃")
+        assert await post(http, url, body, signed(body)) == (200, "handled")
+        assert await post(http, url, body, signed(body)) == (200, "handled before")
+        assert (await post(http, url, body + b" ", signed(body)))[0] == 400
+        assert (await post(http, url, body, {}))[0] == 400
+        for method in ("GET", "PUT", "DELETE", "OPTIONS"):
+            async with http.request(method, url) as answer:
+                assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+    assert handler.ended == ["evt_1"]
+    assert (await receiver.receive(body, signed(body))).status == 503  # whoever serves it closes it
+
+
+@two_servers
+async def test_a_body_that_is_too_large_is_not_read(serving: Serving) -> None:
+    async with serving(receiver_of(Handler(), max_body=MAX_BODY)) as url, sender() as http:
+        body = body_of(junk="x" * MAX_BODY)
+        assert (await post(http, url, body, signed(body)))[0] == 413
+
+        sent = 0
+
+        async def endless() -> AsyncIterator[bytes]:
+            nonlocal sent
+            while sent < 500_000_000:
+                sent += 100_000
+                yield b"x" * 100_000
+
+        with contextlib.suppress(aiohttp.ClientError, ConnectionError):
+            assert (await post(http, url, endless(), signed(body)))[0] == 413
+        assert sent < 100_000_000
+
+
+@two_servers
+async def test_a_body_that_does_not_come(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("asgi", "aiohttp_web"):
+        monkeypatch.setattr(f"rivya_async.receiver.{module}.READ_WITHIN", 0.05)
+    async with serving(receiver_of(Handler())) as url:
+        answer = await talk(url, b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 100\r\n\r\nabc")
+    assert answer.startswith(b"HTTP/1.1 408")
+
+
+@two_servers
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: 100\r\n\r\nabc",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nabc",
+        b"Transfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n",
+    ],
+    ids=["short", "cut in a chunk", "bad chunk"],
+)
+async def test_a_sender_that_goes_away(serving: Serving, head: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    handler = Handler()
+    async with serving(receiver_of(handler)) as url:
+        answer = await talk(url, b"POST / HTTP/1.1\r\nHost: x\r\n" + head, hangs_up=True)
+        assert not answer or answer.startswith(b"HTTP/1.1 400")
+        async with sender() as http:  # and it serves on
+            assert (await post(http, url, body_of(), signed(body_of())))[0] == 200
+    assert handler.ended == ["evt_1"]
+    assert "rivya_async" not in caplog.text
+
+
+async def talk(url: str, request: bytes, *, hangs_up: bool = False) -> bytes:
+    """The answer to these very bytes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.split(":")[2].partition("/")[0]))
+    writer.write(request)
+    await writer.drain()
+    if hangs_up:
+        writer.write_eof()
+        await asyncio.sleep(0.02)
+        writer.close()
+    async with asyncio.timeout(5):
+        with contextlib.suppress(ConnectionError):
+            answer = await reader.read(1_000)
+    writer.close()
+    return answer
+
+
+@two_servers
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"Rivya-Signature: t=\xff\xfe,v1=\xff\r\n",
+        b"Rivya-Signature: t=1,v1=00\r\nRivya-Signature: t=1,v1=00\r\n",
+        b"Rivya-Signature: \r\n",
+        b"",
+    ],
+    ids=["not text", "twice", "blank", "none"],
+)
+async def test_a_signature_that_is_none(serving: Serving, lines: bytes) -> None:
+    async with serving(receiver_of(Handler())) as url:
+        answer = await talk(
+            url, b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + lines + b"Content-Length: 2\r\n\r\n{}"
+        )
+    assert answer.startswith(b"HTTP/1.1 400")
+
+
+@two_servers
+async def test_a_body_that_is_a_bomb(serving: Serving) -> None:
+    bomb = gzip.compress(bytes(50_000_000))
+    async with serving(receiver_of(Handler(), max_body=MAX_BODY)) as url, sender() as http:
+        status, _ = await post(http, url, bomb[:MAX_BODY], {"Content-Encoding": "gzip"})
+    assert status in {400, 413}
+
+
+@two_servers
+async def test_the_server_stops_gently(serving: Serving) -> None:
+    handler = lasting(0.3)
+    receiver = receiver_of(handler, answer_within=0.01)
+    async with serving(receiver) as url, sender() as http:
+        assert (await post(http, url, body_of(), signed(body_of())))[0] == 202
+    assert handler.ended == ["evt_1"]
+
+
+async def test_an_app_around_it_closes_what_handlers_use_after_them() -> None:
+    order: list[str] = []
+
+    async def resource(app: web.Application) -> AsyncIterator[None]:
+        yield
+        order.append("resource closed")
+
+    async def handle(event: WebhookEvent) -> None:
+        await asyncio.sleep(0.2)
+        order.append("handled")
+
+    app = web.Application()
+    app.cleanup_ctx.append(resource)
+    app.add_subapp("/hooks", receiver_of(handle, answer_within=0.01).aiohttp_app())
+    async with aiohttp_at(app) as url, sender() as http:
+        assert (await post(http, f"{url}/hooks", body_of(), signed(body_of())))[0] == 202
+    assert order == ["handled", "resource closed"]
+
+
+async def test_other_connections_are_none_of_its_business() -> None:
+    app = receiver_of(Handler()).asgi_app()
+
+    async def nothing(*_: Any) -> Any:
+        raise AssertionError
+
+    with pytest.raises(ValueError, match="websocket"):
+        await app({"type": "websocket"}, nothing, nothing)
