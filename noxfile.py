@@ -61,3 +61,9 @@ def examples(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Print every performance claim, measured side by side."""
     run(session, "python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(python=False)
+def live(session: nox.Session) -> None:
+    """Hold the real service to the contract: RIVYA_API_KEY, RIVYA_BASE_URL; `-- --spend` may cost credits."""
+    run(session, "python", "-m", "tests.contract", *session.posargs)
