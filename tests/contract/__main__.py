@@ -52,7 +52,8 @@ async def _price(service: Service, *, spend: bool) -> str:
     except (AssertionError, CannotTell):
         return "What they cost could not be told."
     most = images * image["base_credits"] + turns * turn["base_credits"]
-    return f"They buy of {image['id']} and {turn['id']}, for about {most:,.12g} credits if nothing is refused; for far less if all hold."
+    price = f"about {most:,.12g} credits if nothing is refused, far less if all hold"
+    return f"They buy of {image['id']} and {turn['id']}: {price}."
 
 
 async def _balance(service: Service) -> float | None:
