@@ -47,6 +47,10 @@ EXAMPLES: Final = {
         "rivya webhooks update whend_ab12 --status disabled\nrivya webhooks events --json\n"
         "rivya webhooks sign --to http://127.0.0.1:8000/hook"
     ),
+    "listen": (
+        "rivya listen --port 8790\nrivya listen --port 8790 --forward http://127.0.0.1:8000/hooks/rivya\n"
+        "rivya listen --sandbox"
+    ),
     "models": "rivya models --category video\nrivya models show z-image --sandbox",
     "credits": "rivya credits\nrivya credits --json",
     "sandbox": "rivya sandbox\nrivya sandbox --port 8765 --speed 60 --seed 7",
@@ -74,7 +78,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="rivya", description=DESCRIPTION, epilog=EPILOG, formatter_class=_Formatter)
     parser.add_argument("--version", action="version", version=f"rivya-async {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_demo, _generate, _wait, _download, _chat, _files, _webhooks, _models, _credits, _sandbox):
+    for add in (_demo, _generate, _wait, _download, _chat, _files, _webhooks, _listen, _models, _credits, _sandbox):
         add(commands)
     return parser
 
@@ -249,6 +253,23 @@ def _webhooks(commands: Any) -> None:
     parser.add_argument("--limit", metavar="N", type=_count, help="at most N (list, deliveries, events)")
     parser.add_argument("--to", metavar="URL", help="post it there (sign)")
     parser.add_argument("--secret", metavar="S", help="signing secret; - reads it from stdin (sign)")
+
+
+def _listen(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "listen",
+        "hear webhooks on this machine, show them, and pass them on",
+        "For development: every delivery is checked and shown as it comes, until Ctrl-C.\n"
+        "RIVYA_WEBHOOK_SECRET holds the signing secret. The service reaches this machine through a tunnel of yours,\n"
+        "rivya sandbox --allow-local-webhooks directly. What is not signed is refused, and told on stderr.\n"
+        "--forward posts what is signed to another receiver, as it came, and takes what that one takes.\n"
+        "--sandbox starts a sandbox that delivers here, begins with a test event, and prints how to buy from it.\n"
+        '--json: {"url": "..."} once it listens, then a line for each event.',
+    )
+    parser.add_argument("--port", metavar="PORT", type=_port, default=0, help="port (default: any that is free)")
+    parser.add_argument("--secret", metavar="S", help="signing secret; - reads it from stdin")
+    parser.add_argument("--forward", metavar="URL", help="pass on what is signed to this receiver")
 
 
 def _models(commands: Any) -> None:

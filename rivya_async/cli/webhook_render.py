@@ -75,6 +75,14 @@ def event_grid(events: Sequence[WebhookEvent]) -> Grid:
     return Grid(("ID", "AT", "EVENT", "TASK"), rows, faint=FAINT)
 
 
+def event_line(event: WebhookEvent, heard_at: datetime, *marks: str) -> str:
+    """An event as it is heard: what it tells of a job, and the marks of what became of it."""
+    generation = event.generation
+    told = [] if generation is None else [generation.id, generation.status, *generation.urls]
+    words = (f"{heard_at:%H:%M:%S}", event.id, event.type, *told, *marks)
+    return "  ".join(map(one_line, words))
+
+
 def _failures(endpoint: WebhookEndpoint) -> str:
     return f"{endpoint.failure_count} failures in a row" if endpoint.failure_count else ""
 

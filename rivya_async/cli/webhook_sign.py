@@ -34,7 +34,7 @@ TIMEOUT: Final = 10.0
 
 async def sign(arguments: Namespace, output: Output) -> int:
     """Sign an invented event now; post it where `--to` says, else show it as a request."""
-    secret = _secret(arguments.secret)
+    secret = secret_of(arguments.secret)
     output.mask(secret)
     Verifier(secret)  # refuses what can be no secret
     now, event_id = Ambient().wall(), f"evt_{Ambient().mint_key()}"
@@ -50,14 +50,14 @@ async def sign(arguments: Namespace, output: Output) -> int:
         shown = [*(f"{name}: {value}" for name, value in headers.items()), "", body.decode()]
         output.result({"headers": headers, "body": body.decode()}, text="\n".join(shown))
         return ExitCode.OK
-    status = await asyncio.to_thread(_post, _checked(arguments.to), headers, body)
+    status = await asyncio.to_thread(_post, checked_url("--to", arguments.to), headers, body)
     output.result(
         {"event_id": event_id, "response_status": status}, text=f"{event_id}  {types[0]}  answered with {status}"
     )
     return ExitCode.OK if 200 <= status < 300 else ExitCode.SERVICE  # noqa: PLR2004 - the class of HTTP statuses
 
 
-def _secret(given: str | None) -> str:
+def secret_of(given: str | None) -> str:
     """The secret: given, from stdin, or from the environment; blanks around it are dropped."""
     secret = sys.stdin.readline() if given == STDIN else given or os.environ.get(SECRET_VARIABLE, "")
     if not secret.strip():
@@ -88,14 +88,15 @@ def _event(event_type: str, event_id: str, now: float) -> dict[str, Any]:
     }
 
 
-def _checked(url: str) -> str:
+def checked_url(option: str, url: str) -> str:
+    """The URL of a receiver, if it can be one."""
     try:
         parts = urlsplit(url)
         is_good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_good = False
     if not is_good:
-        raise ConfigurationError("--to takes the http or https URL of a receiver")
+        raise ConfigurationError(f"{option} takes the http or https URL of a receiver")
     return url
 
 

@@ -14,6 +14,7 @@ from .._core.errors import ConfigurationError, WebhookError
 from . import answer
 from .crew import Crew
 from .seen import Seen
+from .served import MAX_BODY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -95,7 +96,7 @@ class WebhookReceiver:
         window: float = 86_400.0,
         max_running: int = 100,
         max_waiting: int = 10_000,
-        max_body: int = 1024 * 1024,
+        max_body: int = MAX_BODY,
         close_within: float = 10.0,
         clock: Callable[[], float] = time.time,  # noqa: TID251  the sender's time is wall time
     ) -> None:

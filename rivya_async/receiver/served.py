@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 READ_WITHIN: Final = 10.0
 """Seconds in which a body has to come: no longer than we assume the service to wait for the answer."""
 
+MAX_BODY: Final = 1024 * 1024
+"""Bytes that an event may have, unless its receiver says otherwise: a hundred times what one has."""
+
 
 class Served(Protocol):
     """A receiver, as its apps see it."""

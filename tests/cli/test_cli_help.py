@@ -10,7 +10,7 @@ from rivya_async.cli.exit_codes import MEANINGS, ExitCode
 from rivya_async.cli.parser import EXAMPLES, build_parser
 from tests.cli.cli_kit import environment, rivya
 
-COMMANDS = ("demo", "generate", "wait", "chat", "files", "webhooks", "models", "credits", "sandbox")
+COMMANDS = ("demo", "generate", "wait", "chat", "files", "webhooks", "listen", "models", "credits", "sandbox")
 HEAVY = ("aiohttp", "cattrs", "rich", "attrs", "attr", "asyncio", "av", "PIL", "backoff")
 
 

@@ -1,0 +1,132 @@
+"""`rivya listen`: checks, shows and passes on what is delivered, over real sockets."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from rivya_async.receiver import verify
+from tests.cli.cli_kit import Running, environment, rivya
+from tests.receiver.receiver_kit import SECRET, body_of, signed
+from tests.session.session_kit import peer
+
+SIGNED: Final = environment(RIVYA_WEBHOOK_SECRET=SECRET)
+
+
+def now() -> int:
+    return int(time.time())  # noqa: TID251 - what the command does by itself
+
+
+@asynccontextmanager
+async def listening(*arguments: str) -> AsyncIterator[tuple[Running, str]]:
+    """The command, and where it listens."""
+    running = await Running.start("listen", "--json", *arguments, env=SIGNED)
+    url = json.loads(await running.line())["url"]
+    try:
+        yield running, url
+    finally:
+        running.signal(signal.SIGINT)
+
+
+async def post(url: str, body: bytes, headers: dict[str, str]) -> int:
+    async with aiohttp.ClientSession() as http, http.post(url, data=body, headers=headers) as answer:
+        return answer.status
+
+
+async def heard(running: Running) -> dict[str, Any]:
+    line: dict[str, Any] = json.loads(await running.line())
+    return line
+
+
+async def test_what_is_signed_is_shown_and_what_is_not_is_refused() -> None:
+    body = body_of()
+    async with listening() as (running, url):
+        assert await post(url, body, signed(body, at=now())) == 200
+        first = await heard(running)
+        assert (first["id"], first["data"]["id"], first["repeated"]) == ("evt_1", "task_1", False)
+        assert "forward_status" not in first
+        for wrong in ({}, signed(body, at=now(), secret="whsec_other"), signed(body, at=now() - 400)):
+            assert await post(url, body, wrong) == 400
+        assert await post(url, body + b" ", signed(body, at=now())) == 400
+        assert await post(f"{url}any/path", body, signed(body, at=now())) == 200
+        assert (await heard(running))["repeated"] is True
+    ended = await running.end()
+    assert (ended.code, ended.out) == (130, "")
+    kinds = [error["type"] for error in ended.errors]
+    assert kinds == ["WebhookError", "SignatureMismatch", "OutsideTolerance", "SignatureMismatch", "Interrupted"]
+    assert "c0ffee" not in ended.err
+
+
+async def test_what_is_signed_is_passed_on_as_it_came() -> None:
+    answers = [204, 500, 302]
+    moved = {"Location": "/elsewhere"}
+    body = body_of(prompt="é  ☃").replace(b", ", b" , ")  # bytes that no JSON library would write again
+    headers = {"X-Rivya-Other": "kept", "User-Agent": "Rivya-Webhooks/1.0"}
+    async with peer(lambda _: web.Response(status=answers.pop(0), headers=moved)) as behind:
+        async with listening("--forward", f"{behind.url}/hooks") as (running, url):
+            sent = {**signed(body, at=now()), **headers, "Content-Type": "application/json; charset=utf-8"}
+            for ours, theirs in ((200, 204), (502, 500), (502, 302)):
+                assert await post(url, body, sent) == ours
+                assert (await heard(running))["forward_status"] == theirs
+            assert await post(url, body, {**sent, "Rivya-Signature": "t=1,v1=00"}) == 400
+        assert (await running.end()).code == 130
+    assert len(behind.seen) == 3
+    for seen in behind.seen:
+        assert (seen.method, seen.path, seen.body) == ("POST", "/hooks", body)
+        assert sent.items() <= dict(seen.headers).items()
+        assert verify(seen.body, seen.headers, SECRET).id == "evt_1"
+
+
+async def test_a_receiver_behind_that_is_not_there() -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # bound and not listening
+        behind = f"http://127.0.0.1:{held.getsockname()[1]}/"
+        async with listening("--forward", behind) as (running, url):
+            assert await post(url, body_of(), signed(body_of(), at=now())) == 502
+            assert (await heard(running))["forward_status"] is None
+        ended = await running.end()
+    assert [error["type"] for error in ended.errors] == ["NotSent", "Interrupted"]
+    assert behind in ended.errors[0]["message"]
+
+
+async def test_a_sandbox_delivers_here() -> None:
+    running = await Running.start("listen", "--sandbox", env=environment())
+    words = (await running.line()).split()
+    assert words[2:5] == ["generation.succeeded", "task_webhook_test", "succeeded"]
+    running.signal(signal.SIGINT)
+    ended = await running.end()
+    assert ended.code == 130
+    exports = [line.partition("=")[0] for line in ended.err.splitlines() if line.startswith("export ")]
+    assert exports == ["export RIVYA_API_KEY", "export RIVYA_BASE_URL"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "set RIVYA_WEBHOOK_SECRET"),
+        (("--secret", "two words"), "copy it again"),
+        (("--secret", SECRET, "--forward", "localhost:8000"), "--forward takes the http or https URL"),
+        (("--secret", SECRET, "--sandbox"), "makes a signing secret of its own"),
+        (("--port", "70000"), "must be from 0 to 65535"),
+    ],
+)
+def test_wrong_usage(arguments: tuple[str, ...], told: str) -> None:
+    ended = rivya("listen", *arguments)
+    assert ended.code == 2
+    assert told in ended.err
+    assert "c0ffee" not in ended.err
+
+
+def test_a_port_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ended = rivya("listen", "--port", str(taken.getsockname()[1]), "--json", env=SIGNED)
+    assert (ended.code, ended.error["type"]) == (2, "OSError")
