@@ -1,6 +1,6 @@
 """All benchmarks, one report: `python -m benchmarks [--quick] [--n 100 1000] [--uvloop]`.
 
-`waiting`, `layers`, `imports`, `schedule`, `held`, `budget`, `upload` or `download`
+`waiting`, `layers`, `imports`, `schedule`, `held`, `budget`, `upload`, `download` or `sse`
 before the options is one of them alone;
 `peers` runs only so.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from . import budget, download, held, import_time, layers, schedule, upload, waiting
+from . import budget, download, held, import_time, layers, schedule, sse, upload, waiting
 from .peers import side_by_side
 from .report import machine_line
 
@@ -22,6 +22,7 @@ REPORTS = {
     "budget": budget.measured_report,
     "upload": upload.measured_report,
     "download": download.measured_report,
+    "sse": sse.measured_report,
 }
 ONLY_WHEN_NAMED = {
     "peers": side_by_side.measured_report,  # downloads other SDKs

@@ -14,16 +14,19 @@ True
 from __future__ import annotations
 
 import re
-from collections import deque
 from enum import Enum
-from typing import Final, Literal
-
-import attrs
+from typing import Final, Literal, NamedTuple
 
 from . import assumed
 from .errors import DecodeError
 
-LINE_END: Final = re.compile(rb"\r\n|\r|\n")
+LINE: Final = re.compile(rb"([^\r\n]*+)(?:\r\n|\r|\n)")
+WHOLE_EVENT: Final = re.compile(
+    rb"(?:event: ?([^\r\n]*+)\r?\n)?data: ?([^\r\n]*+)\r?\n((?:data: ?[^\r\n]*+\r?\n)*+)\r?\n"
+)
+"""What nearly every event looks like. It is read in one step; every other goes line by line."""
+DATA: Final = re.compile(rb"data: ?([^\r\n]*+)")
+
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 MAX_RETRY_DIGITS: Final = 12
@@ -38,9 +41,11 @@ class Need(Enum):
 
 NEED_DATA: Final = Need.DATA
 
+_new: Final = tuple.__new__
+"""Makes an event in half the time that its class takes."""
 
-@attrs.frozen
-class Event:
+
+class Event(NamedTuple):
     """One event. `id` is the last event id that the stream has given, on this event or before it."""
 
     name: str
@@ -61,10 +66,14 @@ class Decoder:
     def __init__(self, max_bytes: int = assumed.MAX_EVENT_BYTES) -> None:
         self.retry: int | None = None
         self._max_bytes = max_bytes
-        self._lines: deque[bytes] = deque()
-        self._rest = bytearray()
+        self._buffer = bytearray()
+        self._at = 0
+        """Where in the buffer the next line begins."""
+        self._may_have_line = False
         self._is_after_cr = False
         self._is_first_line = True
+        self._is_between_events = False
+        """What is true after every event, and not yet known of the beginning."""
         self._name = ""
         self._data: list[bytes] = []
         self._data_bytes = 0
@@ -77,24 +86,39 @@ class Decoder:
         if self._is_after_cr and data.startswith(b"\n"):
             data = data[1:]  # the CR before it has ended the line
         self._is_after_cr = data.endswith(b"\r")
-        first, *others = LINE_END.split(data)
-        self._rest += first
-        if others:
-            self._lines.append(bytes(self._rest))
-            self._lines.extend(others[:-1])
-            self._rest = bytearray(others[-1])
+        self._may_have_line = self._may_have_line or b"\n" in data or self._is_after_cr or b"\r" in data
+        del self._buffer[: self._at]
+        self._at = 0
+        self._buffer += data
 
     def next(self) -> Event | Literal[Need.DATA]:
         """The next event, or `NEED_DATA`."""
-        while self._lines:
-            self._check(len(self._lines[0]), "a line")
-            self._check(self._data_bytes, "an event")
-            event = self._take(self._lines.popleft())
-            if event is not None:
-                return event
-        self._check(len(self._rest), "a line")
+        while self._may_have_line:
+            if self._is_between_events:
+                whole = WHOLE_EVENT.match(self._buffer, self._at)
+                if whole is not None and (end := whole.end()) - self._at <= self._max_bytes:
+                    self._at = end
+                    return self._event(*whole.groups())
+            line = self._line()
+            if line is not None:
+                event = self._take(line)
+                if event is not None:
+                    return event
+        self._check(len(self._buffer) - self._at, "a line")
         self._check(self._data_bytes, "an event")
         return NEED_DATA
+
+    def _line(self) -> bytes | None:
+        """The next line without its end; None, and nothing to look for, where it has not come to its end."""
+        found = LINE.match(self._buffer, self._at)
+        if found is None:
+            self._may_have_line = False
+            return None
+        line: bytes = found[1]
+        self._check(len(line), "a line")
+        self._check(self._data_bytes, "an event")
+        self._at = found.end()
+        return line
 
     def _check(self, size: int, what: str) -> None:
         if size > self._max_bytes:
@@ -117,6 +141,7 @@ class Decoder:
 
     def _set(self, field: bytes, value: bytes) -> None:
         """One field; a comment is one without a name. The match looks at bytes: no invalid ones become a known name."""
+        self._is_between_events = False
         match field:
             case b"data":
                 self._data.append(value)
@@ -130,10 +155,19 @@ class Decoder:
 
     def _dispatch(self) -> Event | None:
         name, data = self._name, self._data
-        self._name, self._data, self._data_bytes = "", [], 0
+        self._name, self._data, self._data_bytes, self._is_between_events = "", [], 0, True
         if not data:
             return None
         return Event(name or "message", _text(b"\n".join(data)), self._id)
+
+    def _event(self, name: bytes | None, data: bytes, more: bytes) -> Event:
+        """The event that came in one step; `more` are the lines of data after the first."""
+        if more:
+            data = b"\n".join([data, *DATA.findall(more)])
+        try:
+            return _new(Event, (name.decode() if name else "message", data.decode(), self._id))
+        except UnicodeDecodeError:
+            return Event(_text(name) if name else "message", _text(data), self._id)
 
 
 def _text(value: bytes) -> str:
