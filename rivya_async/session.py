@@ -27,6 +27,7 @@ from .resources.downloads import Downloads
 from .resources.files import Files
 from .resources.generations import Generations
 from .resources.models import Models
+from .resources.openapi import OpenApi
 from .resources.webhooks import WebhookEvents, Webhooks
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class RivyaSession:
         )
         self.chat = Chat(self._open_engine, counter)
         self.credits = CreditBalance(self._open_engine)
+        self.openapi = OpenApi(self._open_engine)
         self.webhooks = Webhooks(self._open_engine)
         self.webhook_events = WebhookEvents(self._open_engine)
         key = self._settings.api_key

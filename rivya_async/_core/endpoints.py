@@ -109,6 +109,11 @@ def retrieve_credits() -> Endpoint[Credits]:
     return Endpoint(Request("GET", "/api/v1/credits"), read_credits)
 
 
+def retrieve_openapi() -> Endpoint[dict[str, Any]]:
+    """`GET /api/v1/openapi.json`, contract section 12: public, no key."""
+    return Endpoint(Request("GET", "/api/v1/openapi.json", needs_api_key=False), read_openapi)
+
+
 def read_generation(response: Response) -> Generation:
     """A generation out of a 2xx answer."""
     value = wire.parse(response.body)
@@ -128,6 +133,14 @@ def read_file(response: Response) -> File:
 def read_models(response: Response) -> ModelList:
     """The catalogue out of a 2xx answer."""
     return wire.decode(response.body, ModelList)
+
+
+def read_openapi(response: Response) -> dict[str, Any]:
+    """The OpenAPI document out of a 2xx answer, as it came; its content is not documented."""
+    document = wire.parse(response.body)
+    if not isinstance(document, dict) or not isinstance(document.get("paths"), dict):
+        raise DecodeError("the answer is no OpenAPI document", path="$.paths", reason="no object")
+    return document
 
 
 def read_credits(response: Response) -> Credits:

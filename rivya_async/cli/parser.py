@@ -53,6 +53,7 @@ EXAMPLES: Final = {
     ),
     "models": "rivya models --category video\nrivya models show z-image --sandbox",
     "credits": "rivya credits\nrivya credits --json",
+    "openapi": "rivya openapi > rivya.json\nrivya openapi --sandbox",
     "sandbox": "rivya sandbox\nrivya sandbox --port 8765 --speed 60 --seed 7",
 }
 
@@ -78,7 +79,8 @@ def build_parser() -> Parser:
     parser = Parser(prog="rivya", description=DESCRIPTION, epilog=EPILOG, formatter_class=_Formatter)
     parser.add_argument("--version", action="version", version=f"rivya-async {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_demo, _generate, _wait, _download, _chat, _files, _webhooks, _listen, _models, _credits, _sandbox):
+    buying = (_demo, _generate, _wait, _download, _chat)
+    for add in (*buying, _files, _webhooks, _listen, _models, _credits, _openapi, _sandbox):
         add(commands)
     return parser
 
@@ -285,6 +287,15 @@ def _models(commands: Any) -> None:
 
 def _credits(commands: Any) -> None:
     _command(commands, "credits", "show the balance", '--json: {"current_credits": 1234}')
+
+
+def _openapi(commands: Any) -> None:
+    _command(
+        commands,
+        "openapi",
+        "show the service's OpenAPI document",
+        "No API key is needed.\n--json: the document in one line.",
+    )
 
 
 def _sandbox(commands: Any) -> None:

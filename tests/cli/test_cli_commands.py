@@ -278,6 +278,14 @@ async def test_a_mistyped_model_or_category_names_the_nearest(
     assert told in ended.err
 
 
+async def test_openapi_shows_the_document(sandbox: Sandbox) -> None:
+    shown = await ran("openapi", sandbox=sandbox)
+    document = json.loads(shown.out)
+    assert document["openapi"] == "3.1.0"
+    assert shown.out.count("\n") > 100
+    assert (await ran("openapi", "--json", sandbox=sandbox)).results == [document]
+
+
 async def test_credits_shows_the_balance(sandbox: Sandbox) -> None:
     assert (await ran("credits", sandbox=sandbox)).out == "1,000,000 credits\n"
     assert (await ran("credits", "--json", sandbox=sandbox)).results == [{"current_credits": 1_000_000}]

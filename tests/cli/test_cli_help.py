@@ -10,7 +10,8 @@ from rivya_async.cli.exit_codes import MEANINGS, ExitCode
 from rivya_async.cli.parser import EXAMPLES, build_parser
 from tests.cli.cli_kit import environment, rivya
 
-COMMANDS = ("demo", "generate", "wait", "chat", "files", "webhooks", "listen", "models", "credits", "sandbox")
+BUYING = ("demo", "generate", "wait", "download", "chat")
+COMMANDS = (*BUYING, "files", "webhooks", "listen", "models", "credits", "openapi", "sandbox")
 HEAVY = ("aiohttp", "cattrs", "rich", "attrs", "attr", "asyncio", "av", "PIL", "backoff")
 
 

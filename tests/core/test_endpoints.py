@@ -56,6 +56,19 @@ PUBLIC_FILE = {
 }
 
 
+def test_the_document_is_read_as_it_comes() -> None:
+    endpoint = endpoints.retrieve_openapi()
+    assert (endpoint.request.method, endpoint.request.path) == ("GET", "/api/v1/openapi.json")
+    assert not endpoint.request.needs_api_key
+    assert endpoint.decode(response({"paths": {}, "new": 1})) == {"paths": {}, "new": 1}
+
+
+@pytest.mark.parametrize("body", [[], None, "openapi", {}, {"paths": []}])
+def test_what_is_no_document(body: Any) -> None:
+    with pytest.raises(DecodeError):
+        endpoints.retrieve_openapi().decode(response(body))
+
+
 # --- requests ---------------------------------------------------------------------------------------------------------
 
 

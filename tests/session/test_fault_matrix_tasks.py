@@ -189,6 +189,7 @@ VERBS: Final[dict[str, Verb]] = {
     "retrieve": lambda session, job, to: session.generations.retrieve(job.id),
     "models": lambda session, job, to: session.models.list(),
     "credits": lambda session, job, to: session.credits.retrieve(),
+    "openapi": lambda session, job, to: session.openapi.retrieve(),
     "upload": lambda session, job, to: session.files.upload(media("png"), filename="a.png"),
     "chat": lambda session, job, to: session.chat.completions.create("gpt-5-2-chat", "Hello"),
     "chat stream": lambda session, job, to: streamed(session),

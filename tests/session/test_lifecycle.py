@@ -114,6 +114,7 @@ CALLS: dict[str, Any] = {
     "retrieve": lambda s: s.generations.retrieve("task_1"),
     "models": lambda s: s.models.list(),
     "credits": lambda s: s.credits.retrieve(),
+    "openapi": lambda s: s.openapi.retrieve(),
 }
 
 

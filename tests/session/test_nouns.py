@@ -105,6 +105,13 @@ async def test_a_catalogue_of_another_shape() -> None:
             await session.models.list()
 
 
+async def test_the_document_of_the_service_needs_no_key(sandbox: Sandbox) -> None:
+    async with RivyaSession(base_url=sandbox.base_url) as session:
+        document = await session.openapi.retrieve()
+    assert document["openapi"] == "3.1.0"
+    assert "/api/v1/openapi.json" in document["paths"]
+
+
 async def test_the_balance(sandbox: Sandbox, session: RivyaSession) -> None:
     before = (await session.credits.retrieve()).current_credits
     job = await session.generate("z-image", "A red kite")

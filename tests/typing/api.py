@@ -236,6 +236,7 @@ async def nouns(session: RivyaSession) -> None:
     model.check("A red kite", {"duration": "5"}, ["kite.png"])
     balance = await session.credits.retrieve()
     assert_type(balance, Credits)
+    assert_type(await session.openapi.retrieve(), dict[str, Any])
     assert_type(balance.current_credits, int | float)
 
 
