@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
-from rivya_async import RivyaSession
+from rivya_async import RivyaSession, WebhookDelivery
 from rivya_async.sandbox import Sandbox
 from tests.media_kit import media
 from tests.session.session_kit import peer
@@ -139,19 +139,65 @@ async def ask(browser: aiohttp.ClientSession, url: str, prompt: str) -> dict[str
         return page
 
 
-@asynccontextmanager
-async def serving(sandbox: Sandbox, name: str) -> AsyncIterator[str]:
-    """The app in a process of its own, as its docstring starts it."""
+@pytest.mark.parametrize("name", ["aiohttp_webhooks.py", "fastapi_webhooks.py"])
+async def test_a_web_app_finishes_by_webhook(tmp_path: Path, name: str) -> None:
+    async with (
+        Sandbox(speed=100.0, allow_local_webhooks=True) as local,
+        RivyaSession(local.api_key, base_url=local.base_url) as session,
+        aiohttp.ClientSession() as browser,
+    ):
+        port = free_port()
+        hook = f"http://127.0.0.1:{port}/hooks/rivya"
+        endpoint = await session.webhooks.create("Mine", hook, ["generation.succeeded", "generation.failed"])
+        async with serving(local, name, port, cwd=tmp_path, RIVYA_WEBHOOK_SECRET=endpoint.signing_secret or "") as url:
+            ids = [await submitted(browser, url, prompt) for prompt in ("A red kite", "A blue whale", "[fail]")]
+            deliveries = await answered(session, endpoint.id, len(ids))
+        assert {(delivery.attempt, delivery.response_status) for delivery in deliveries} <= {(1, 200), (1, 202)}
+        assert local.received.count("GET /api/v1/generations/{task_id}") == 0
+    assert {path.stem for path in (tmp_path / "pictures").iterdir()} == set(ids[:2])
+    for path in (tmp_path / "pictures").iterdir():
+        with Image.open(path) as picture:
+            assert picture.format == "PNG"
+
+
+async def answered(session: RivyaSession, endpoint_id: str, count: int) -> list[WebhookDelivery]:
+    async with asyncio.timeout(20):
+        while True:
+            found = [each for each in await session.webhooks.deliveries(endpoint_id) if each.status != "pending"]
+            if len(found) == count:
+                return found
+            await asyncio.sleep(IDLE_SECONDS)
+
+
+async def submitted(browser: aiohttp.ClientSession, url: str, prompt: str) -> str:
+    async with browser.post(f"{url}/pictures", params={"prompt": prompt}) as answer:
+        assert answer.status == 202
+        return str((await answer.json())["id"])
+
+
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    uvicorn = ("-m", "uvicorn", "--app-dir", str(EXAMPLES), "fastapi_app:app", "--port", port)
-    arguments = uvicorn if name == "fastapi_app.py" else (str(EXAMPLES / name), port)
+        return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def serving(
+    sandbox: Sandbox, name: str, port: int | None = None, *, cwd: Path | None = None, **more: str
+) -> AsyncIterator[str]:
+    """The app in a process of its own, as its docstring starts it."""
+    port = port or free_port()
+    uvicorn = ("-m", "uvicorn", "--app-dir", str(EXAMPLES), f"{Path(name).stem}:app", "--port", str(port))
+    arguments = uvicorn if name.startswith("fastapi") else (str(EXAMPLES / name), str(port))
     process = await asyncio.create_subprocess_exec(
-        sys.executable, *arguments, env=environment(sandbox), stdout=asyncio.subprocess.DEVNULL
+        sys.executable,
+        *arguments,
+        cwd=cwd,
+        env={**environment(sandbox), **more},
+        stdout=asyncio.subprocess.DEVNULL,
     )
     try:
-        await listening(int(port))
+        await listening(port)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
