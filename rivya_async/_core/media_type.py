@@ -83,7 +83,7 @@ def limit_for(kind: str, model: Model | None) -> KindLimit:
         return DEFAULTS[kind]
     rules = model.reference_rules
     if rules is None and model.supported_api_inputs:
-        raise _not_for(model, kind, "none")
+        raise _not_for(model, kind, "and none of any other")
     if rules is not None and rules.kinds and kind not in rules.kinds:
         raise _not_for(model, kind, f"only {' and '.join(rules.kinds)}")
     return KindLimit() if rules is None else rules.limits.get(kind, KindLimit())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import attrs
+
 from .._core.errors import (
     ConfigurationError,
     DeadlineExceeded,
@@ -97,5 +99,6 @@ def as_json(error: Exception, step: str | None = None) -> dict[str, Any]:
         "message": message_of(error),
         "exit_code": int(exit_code_of(error)),
         **{name: value for name, value in told.items() if value not in (None, "", 0)},
+        **({"problems": list(map(attrs.asdict, problems))} if (problems := getattr(error, "problems", ())) else {}),
         **({"next": step} if step else {}),
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .._core.errors import ConfigurationError, RivyaError
 from .._core.generation_request import GenerationRequest
 from .conduct import conduct, exit_code
+from .exit_codes import ExitCode
 from .jobs import Job
 from .render import estimate_text
 from .target import embedded, service
@@ -25,13 +26,19 @@ if TYPE_CHECKING:
 async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
     """Check the job against the catalogue, say what it will cost, then buy it as often as was asked."""
     ledger.folder = arguments.output
-    opened = embedded(output, renders=arguments.output is not None) if arguments.sandbox else service()
+    if arguments.dry_run and not arguments.check:
+        raise ConfigurationError("--dry-run checks the job: leave out --no-check")
+    renders = arguments.output is not None and not arguments.dry_run
+    needs_key = not arguments.dry_run
+    opened = embedded(output, renders=renders) if arguments.sandbox else service(needs_key=needs_key)
     async with opened as target:
         model = await _model(target, arguments)
         params = typed_params(model, arguments.param)
         price = None if model is None else model.estimate_credits(arguments.prompt, params)
         if arguments.check and model is not None:
             model.check(arguments.prompt, params, arguments.reference)
+            if arguments.dry_run:
+                return await _told(target, arguments, output, model, price)
             output.note(estimate_text(model, price, arguments.number))
         ledger.jobs = [
             Job(
@@ -50,6 +57,16 @@ async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
         ]
         await conduct(target, ledger, output, timeout=arguments.timeout)
     return exit_code(ledger)
+
+
+async def _told(target: Target, arguments: Namespace, output: Output, model: Model, price: int | None) -> int:
+    """What buying it would cost, once its files are known to be such as the model takes."""
+    for path in arguments.reference:
+        await target.session.files.check(path, model=model.id)
+    total = None if price is None else price * arguments.number
+    told = {"model": model.id, "jobs": arguments.number, "estimated_credits": total}
+    output.result(told, text=f"{estimate_text(model, price, arguments.number)} Nothing was bought.")
+    return ExitCode.OK
 
 
 async def _model(target: Target, arguments: Namespace) -> Model | None:

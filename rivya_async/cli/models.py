@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from .._core.assumed import MEGABYTE
 from .._core.errors import ConfigurationError
 from .._core.model_param import number_text
-from .._core.nearest import hint, nearest
 from .exit_codes import ExitCode
 from .grid import Grid
+from .model_filters import chosen
 from .render import credits_text, model_json, plural, value_text
 from .target import embedded, service
 
@@ -33,7 +33,7 @@ async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
         if wanted is not None:
             _show_one(await target.session.models.retrieve(wanted), output)
         else:
-            _show_all(_chosen(await target.session.models.list(), arguments.category), output)
+            _show_all(chosen(await target.session.models.list(), arguments), output)
     return ExitCode.OK
 
 
@@ -43,16 +43,6 @@ def _wanted(words: Sequence[str]) -> str | None:
     if len(ids) > 1 or (words and not ids):
         raise ConfigurationError("show takes the id of one model: rivya models show ID")
     return ids[0] if ids else None
-
-
-def _chosen(models: Sequence[Model], category: str | None) -> Sequence[Model]:
-    if category is None:
-        return models
-    chosen = [model for model in models if model.category == category]
-    if not chosen:
-        known = dict.fromkeys(model.category for model in models)
-        raise ConfigurationError(f"there is no category {category!r} {hint(nearest(category, known), known)}")
-    return chosen
 
 
 def _show_all(models: Sequence[Model], output: Output) -> None:

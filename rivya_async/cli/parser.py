@@ -25,6 +25,7 @@ EXAMPLES: Final = {
     "generate": (
         'rivya generate z-image "A red kite over the dunes" -p aspect_ratio=16:9 -o out\n'
         'rivya generate z-image "A cat" -n 4 --json --sandbox\n'
+        'rivya generate kling-3-0 "A red kite" -p duration=10 --dry-run\n'
         'rivya generate nano-banana-2 "The same at night" --reference kite.png\n'
         'rivya generate elevenlabs-dialogue-v3 -p \'dialogue=[{"voice": "Adam", "text": "Hello."}]\''
     ),
@@ -51,7 +52,10 @@ EXAMPLES: Final = {
         "rivya listen --port 8790\nrivya listen --port 8790 --forward http://127.0.0.1:8000/hooks/rivya\n"
         "rivya listen --sandbox"
     ),
-    "models": "rivya models --category video\nrivya models show z-image --sandbox",
+    "models": (
+        "rivya models --category video --takes image\nrivya models --max-credits 5 --search seed\n"
+        "rivya models show z-image --sandbox"
+    ),
     "credits": "rivya credits\nrivya credits --json",
     "openapi": "rivya openapi > rivya.json\nrivya openapi --sandbox",
     "sandbox": "rivya sandbox\nrivya sandbox --port 8765 --speed 60 --seed 7",
@@ -150,6 +154,9 @@ def _generate(commands: Any) -> None:
     )
     parser.add_argument(
         "--no-check", dest="check", action="store_false", help="buy it whatever the catalogue says of the job"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check the job and say what it will cost, but buy nothing"
     )
     parser.add_argument("-n", "--number", metavar="N", type=_count, default=1, help="buy N such jobs at once")
     _add_output(parser)
@@ -283,6 +290,10 @@ def _models(commands: Any) -> None:
     )
     parser.add_argument("model", metavar="ID", nargs="*", help="show this model: ID, or show ID")
     parser.add_argument("--category", metavar="C", help="only image, video, audio or chat")
+    parser.add_argument("--takes", choices=("image", "video", "audio"), help="only those that may refer to such a file")
+    parser.add_argument("--max-credits", metavar="N", type=float, help="only those that cost at most N to begin with")
+    parser.add_argument("--search", metavar="TEXT", help="only those with these words in id, name or params")
+    parser.add_argument("--available", action="store_true", help="only those that can be bought now")
 
 
 def _credits(commands: Any) -> None:

@@ -85,6 +85,24 @@ class Files:
             form = attrs.evolve(form, fields={**form.fields, "client_request_id": client_request_id})
         return await _send(engine, attrs.evolve(upload, form=form, on_progress=on_progress))
 
+    async def check(self, path: FilePath | str, *, kind: str | None = None, model: str | None = None) -> None:
+        """Raise what `upload` would refuse of a path before its first byte is sent, or return. Sends no file.
+
+        `kind` and `model` are those of `upload`. Raises `ValidationFailed`, and `ConfigurationError` where nothing can
+        be read. Safe to cancel.
+
+        >>> async def slip(session):
+        ...     await session.download(await session.generate("z-image", "A red kite"), "kite.png")
+        ...     await session.files.check("kite.png", kind="image", model="qwen-image")
+        ...     try:
+        ...         await session.files.check("kite.png", model="z-image")
+        ...     except ValidationFailed as error:
+        ...         return error.message
+        >>> in_sandbox(slip)
+        "z-image takes no file of kind 'image', and none of any other: nothing was sent"
+        """
+        await self._upload_of(await path_source(path), kind, model)
+
     async def retrieve(self, file_id: str) -> File:
         """One file of the account. Raises `NotFound`, and what any read can raise. Safe to cancel.
 

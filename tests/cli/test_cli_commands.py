@@ -286,6 +286,42 @@ async def test_openapi_shows_the_document(sandbox: Sandbox) -> None:
     assert (await ran("openapi", "--json", sandbox=sandbox)).results == [document]
 
 
+@pytest.mark.parametrize(
+    ("filters", "ids"),
+    [
+        (("--category", "audio", "--max-credits", "10"), {"elevenlabs-sound-effect-v2", "elevenlabs-turbo-2-5"}),
+        (("--takes", "audio"), {"wan-2-2-a14b-turbo"}),
+        (("--search", "KLING 3"), {"kling-3-0"}),
+        (("--search", "no such words"), set()),
+        (("--available", "--category", "chat"), {"gpt-5-2-chat", "gemini-2-5-flash-chat", "claude-sonnet-4-6-chat"}),
+    ],
+)
+async def test_models_that_all_filters_let_through(sandbox: Sandbox, filters: tuple[str, ...], ids: set[str]) -> None:
+    ended = await ran("models", *filters, "--json", sandbox=sandbox)
+    assert ended.code == 0
+    assert {line["id"] for line in ended.results} == ids
+
+
+async def test_a_dry_run_checks_and_buys_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
+    job = ("generate", "kling-3-0", "A kite", "-n", "3", "--dry-run")
+    ended = await ran(*job, "-p", "duration=10", sandbox=sandbox)
+    assert (ended.code, ended.out) == (0, "3 jobs of kling-3-0: about 270 credits. Nothing was bought.\n")
+    ended = await ran(*job, "--json", sandbox=sandbox, RIVYA_API_KEY="")
+    assert ended.results == [{"model": "kling-3-0", "jobs": 3, "estimated_credits": 270}]
+    ended = await ran(*job, "-p", "duratoin=10", "-p", "mode=prp", "--json", sandbox=sandbox)
+    assert (ended.code, ended.out) == (2, "")
+    assert [(one["where"], one["nearest"]) for one in ended.error["problems"]] == [
+        ("params.duratoin", ["duration"]),
+        ("params.mode", ["pro"]),
+    ]
+    (tmp_path / "page.png").write_text("<html>")
+    for path in ("missing.png", "page.png"):
+        ended = await ran(*job, "--reference", path, sandbox=sandbox, cwd=tmp_path)
+        assert ended.code == 2
+    assert (await ran(*job, "--no-check", sandbox=sandbox)).code == 2
+    assert sandbox.received.purchases == sandbox.received.uploads == 0
+
+
 async def test_credits_shows_the_balance(sandbox: Sandbox) -> None:
     assert (await ran("credits", sandbox=sandbox)).out == "1,000,000 credits\n"
     assert (await ran("credits", "--json", sandbox=sandbox)).results == [{"current_credits": 1_000_000}]

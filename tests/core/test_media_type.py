@@ -141,5 +141,5 @@ def test_a_model_takes_the_kinds_that_it_names() -> None:
     assert limit_for("image", model(supported_api_inputs=())) == KindLimit()
     with pytest.raises(ValidationFailed, match="happyhorse-1-0 takes no file of kind 'audio', only image and video"):
         limit_for("audio", model(file_kinds=("image", "video")))
-    with pytest.raises(ValidationFailed, match="takes no file of kind 'image', none"):
+    with pytest.raises(ValidationFailed, match="takes no file of kind 'image', and none of any other"):
         limit_for("image", model(supported_api_inputs=("text",)))
