@@ -42,7 +42,9 @@ async def test_a_whole_run_buys_little() -> None:
     async with Sandbox(speed=1e5) as sandbox:
         told = await findings(sandbox, *ALL)
         assert [finding.line for finding in told if finding.verdict != "holds"] == []
-        assert sandbox.received.purchases == 5  # two jobs, a turn whole, one in pieces, one with a picture
+        assert (
+            sandbox.received.purchases == 6
+        )  # two jobs, a turn whole, one in pieces, one with a picture, one of the SDK
         assert summary(told) == f"{len(ALL)} hold, 0 differ, 0 could not be told."
 
 
@@ -95,6 +97,33 @@ async def test_what_cannot_be_bought_is_not_bought_again() -> None:
         told = await findings(sandbox, *about_the_job)
         assert [finding.verdict for finding in told] == ["could not be told"] * 2
         assert sandbox.received.purchases == 1
+
+
+async def test_a_link_that_is_not_reached_does_not_end_the_run() -> None:
+    async with Sandbox(speed=1e5) as sandbox:
+        sandbox.faults.add(Fault(route="GET /results/{task_id}/{name}", drop=True))
+        (told,) = await findings(sandbox, next(check for check in ALL if check.name == "generations.the_link"))
+        assert told.verdict == "could not be told"
+
+
+async def test_what_the_sdk_cannot_read_differs_and_what_it_is_refused_does_not() -> None:
+    async with Sandbox(speed=1e5) as sandbox:
+        sandbox.faults.add(Fault(route="GET /api/v1/webhooks", body=b'{"object": "list", "data": [7]}'))
+        sandbox.faults.add(Fault(route="GET /api/v1/credits", status=403, code="api_scope_denied"))
+        sandbox.faults.add(Fault(route="POST /api/v1/chat/completions/stream", stream="end"))
+        named = {"sdk.webhooks", "sdk.balance", "sdk.stream"}
+        told = await findings(sandbox, *[check for check in ALL if check.name in named])
+        verdicts = {finding.check.name: finding.verdict for finding in told}
+        assert verdicts == {
+            "sdk.webhooks": "differs",
+            "sdk.balance": "could not be told",
+            "sdk.stream": "differs",
+        }
+
+
+async def test_the_address_may_end_in_the_api_prefix() -> None:
+    async with Sandbox() as sandbox, connected(f"{sandbox.base_url}/api/v1/", sandbox.api_key) as service:
+        assert service.base_url == sandbox.base_url
 
 
 async def test_no_report_shows_a_secret() -> None:
@@ -153,7 +182,7 @@ async def test_with_leave_to_spend_all_checks_run() -> None:
         assert code == 0, told
         assert f"{len(ALL)} of {len(ALL)} checks" in told
         assert "They buy of z-image and " in told
-        assert sandbox.received.purchases == 5
+        assert sandbox.received.purchases == 6
 
 
 async def test_a_difference_is_the_exit_code() -> None:

@@ -3,7 +3,7 @@
 No test framework is needed. They run against the sandbox in the tests, and against the real service by `nox -s live`.
 """
 
-from . import balance, chat, errors, files, generations, itself, models, webhooks
+from . import balance, chat, errors, files, generations, itself, models, sdk, webhooks
 from .check import Check
 from .service import CannotTell, Service, connected
 
@@ -16,6 +16,7 @@ ALL = (
     *generations.checks,
     *chat.checks,
     *webhooks.checks,
+    *sdk.checks,
 )
 """Every check."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
+import aiohttp
+
 from .balance import balance
 from .check import LIST, MAYBE_OBJECT, TEXT, WHOLE, Checks, expect, expect_members
 from .errors import expect_refusal
@@ -151,8 +153,11 @@ async def the_link(service: Service) -> None:
     job = await ended(service)
     if job["status"] != "succeeded":
         raise CannotTell(f"the job ended as {job['status']}")
-    async with service.http.get(job["result"]["primary_url"]) as response:
-        expect(response.status == 200, "200", response.status)
+    try:
+        async with service.http.get(job["result"]["primary_url"]) as response:
+            expect(response.status == 200, "200", response.status)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise CannotTell(f"the link was not reached: {type(error).__name__}") from error
 
 
 @checks.documented("6", images=1)

@@ -110,7 +110,7 @@ async def connected(base_url: str, api_key: str) -> AsyncIterator[Service]:
     """A service to check."""
     timeout = aiohttp.ClientTimeout(REQUEST_TIMEOUT)
     async with aiohttp.ClientSession(timeout=timeout) as http:
-        service = Service(base_url.rstrip("/"), api_key, http)
+        service = Service(base_url.rstrip("/").removesuffix("/api/v1"), api_key, http)
         try:
             yield service
         finally:
