@@ -107,6 +107,19 @@ class Polls:
         slack = min(MOST_SLACK, SLACK * max(0.0, due - self._clock.time()))
         watch.entry = self._clock.at(due, watch, slack)
 
+    # --- ends that are told -------------------------------------------------------------------------------------------
+
+    def told(self, watch: Watch, end: Generation) -> None:
+        """A delivery has brought its end: every wait for it ends, and it is polled no more."""
+        self._on_end(watch)
+        watch.saw(end)
+        self._learn(watch, end)
+
+    def learn_end(self, end: Generation, group: str | None = None, counted: float = 0.0) -> None:
+        """How long a job of this group lasted, that was counted as open up to an age."""
+        if end.duration is not None:
+            self._durations.observe(group or end.model or "", end.duration.total_seconds(), counted)
+
     # --- who ----------------------------------------------------------------------------------------------------------
 
     def fall_due(self, watch: Watch) -> None:
@@ -209,9 +222,7 @@ class Polls:
         if not watch.policy.adaptive:
             return
         if generation.is_terminal:
-            if generation.duration is not None:
-                group = watch.group or generation.model or ""
-                self._durations.observe(group, generation.duration.total_seconds(), watch.counted)
+            self.learn_end(generation, watch.group, watch.counted)
         elif watch.group is not None:
             age = self._loop.time() - watch.born
             self._durations.still_open(watch.group, age, watch.counted)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from .._core import assumed
 from .._core.errors import DeadlineExceeded, SessionClosed
+from .._core.news import News, news_in
 from .deadline import Deadline
 from .polls import Polls
 from .waiters import GroupWaiter, SingleWaiter
@@ -30,6 +31,9 @@ MOST_SUBMITTED: Final = 20_000
 MOST_RESTING: Final = 1000
 """Open jobs that nobody waits for just now whose pace is remembered, for one who waits again."""
 
+MOST_TOLD: Final = 5000
+"""Ends brought by deliveries that are remembered, the latest: some 6 MB."""
+
 
 class Waits:
     """Waits of any number for jobs of any number; each job is polled once, however many wait for it."""
@@ -42,6 +46,7 @@ class Waits:
         self._watches: dict[str, Watch] = {}
         self._resting: OrderedDict[str, Watch] = OrderedDict()
         self._submitted: dict[str, tuple[float, str]] = {}  # when, and the jobs that last alike
+        self._told: OrderedDict[str, Generation] = OrderedDict()
         self._closed = False
 
     def note_submitted(self, generation: Generation, group: str) -> None:
@@ -49,6 +54,8 @@ class Waits:
 
         So its first poll can wait, and a 404 soon after may be a replica that lags behind.
         """
+        if generation.id in self._told:
+            return
         self._submitted[generation.id] = (self._loop.time(), group)
         if len(self._submitted) > MOST_SUBMITTED:
             del self._submitted[next(iter(self._submitted))]
@@ -57,8 +64,8 @@ class Waits:
         self, task_id: str, last: Generation | None, policy: PollPolicy, deadline: float | None
     ) -> Generation:
         """The terminal record. Raises `DeadlineExceeded`, `SessionClosed`, or what a poll met that does not pass."""
-        if last is not None and last.is_terminal:
-            return last
+        if (end := self.known_end(task_id, last)) is not None:
+            return end
         self._check_deadline(task_id, last, deadline)
         waiter = SingleWaiter(self._loop, policy)
         watch = self._join(waiter, task_id, last)
@@ -77,8 +84,8 @@ class Waits:
         self, task_id: str, last: Generation | None, policy: PollPolicy, deadline: float | None
     ) -> AsyncGenerator[Generation]:
         """Every changed snapshot, the terminal one last. Raises as `end_of` does."""
-        if last is not None and last.is_terminal:
-            yield last
+        if (end := self.known_end(task_id, last)) is not None:
+            yield end
             return
         self._check_deadline(task_id, last, deadline)
         waiter = SingleWaiter(self._loop, policy, listens=True)
@@ -108,8 +115,8 @@ class Waits:
         waiter.expired = self._is_past(deadline)
         try:
             for task_id, last in jobs.items():
-                if last is not None and last.is_terminal:
-                    waiter.settle(last)
+                if (end := self.known_end(task_id, last)) is not None:
+                    waiter.settle(end)
                 elif not waiter.expired:
                     self._join(waiter, task_id, last)
             jobs.clear()
@@ -125,6 +132,28 @@ class Waits:
                 self._scheduler.cancel(entry)
         waiter.raise_errors(_deadline_error(sorted(waiter.open_ids), None) if waiter.open_ids else None)
 
+    def settle(self, told: Generation) -> bool:
+        """Take in a record that a delivery brought; whether it says anything new. It must be one to be trusted.
+
+        An end settles all waits for the job, and is remembered for those that come later. One that does not fit is
+        looked into by a poll.
+        """
+        if self._closed or told.id in self._told:
+            return False
+        watch = self._watches.get(told.id) or self._resting.get(told.id)
+        news = news_in(told, None if watch is None else watch.last)
+        if news is News.END:
+            self._take_end(told, watch)
+        elif watch is not None and news is News.UPDATE:
+            watch.heard(told)
+        elif watch is not None and news is News.DOUBT:
+            self._polls.hasten(watch, 0.0)
+        return news is News.END or (watch is not None and news is News.UPDATE)
+
+    def known_end(self, task_id: str, last: Generation | None) -> Generation | None:
+        """The terminal record, where there is no need to wait for it."""
+        return last if last is not None and last.is_terminal else self._told.get(task_id)
+
     async def aclose(self) -> None:
         """Release every wait with `SessionClosed` and stop polling."""
         self._closed = True
@@ -133,6 +162,19 @@ class Waits:
             watch.fail(_closed_error(watch.task_id, watch.last))
         self._resting.clear()
         await self._polls.aclose()
+
+    # --- ends that are told -------------------------------------------------------------------------------------------
+
+    def _take_end(self, end: Generation, watch: Watch | None) -> None:
+        self._told[end.id] = end
+        if len(self._told) > MOST_TOLD:
+            self._told.popitem(last=False)
+        if watch is None:
+            _, group = self._submitted.pop(end.id, (0.0, None))
+            self._polls.learn_end(end, group)
+        else:
+            self._resting.pop(end.id, None)
+            self._polls.told(watch, end)
 
     # --- deadlines ----------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from .._core.errors import copied
+from .._core.news import is_newer
 
 if TYPE_CHECKING:
     import asyncio
@@ -104,13 +105,13 @@ class Watch:
         self.failures = self.undecoded = 0
         if generation is self.last:
             return
-        is_stale = self.last is not None and _is_newer(self.last, generation) and not generation.is_terminal
+        is_stale = self.last is not None and is_newer(self.last, generation) and not generation.is_terminal
         if generation != self.last and not is_stale:
             self._take(generation)
 
     def heard(self, generation: Generation) -> None:
         """Take in the open record that a new waiter brings along, if it is newer than what is known."""
-        if self.last is None or _is_newer(generation, self.last):
+        if self.last is None or is_newer(generation, self.last):
             self._take(generation)
 
     def fail(self, error: RivyaError) -> None:
@@ -137,10 +138,3 @@ class Watch:
 
 def _keenness(policy: PollPolicy) -> tuple[float, ...]:
     return policy.cap, policy.base, policy.floor, policy.first
-
-
-def _is_newer(generation: Generation, other: Generation) -> bool:
-    """By the server's clock; where it is silent, nothing is newer."""
-    if generation.updated_at is None or other.updated_at is None:
-        return False
-    return generation.updated_at > other.updated_at

@@ -162,6 +162,43 @@ class Generations:
             named[task_id] = last or named.get(task_id)
         return self._noting(self._engine().waits.ends_of(named, policy, self._deadline(timeout, policy)))
 
+    def settle(self, generation: Generation) -> bool:
+        """Take in a record that a webhook brought, once its signature was verified; `WebhookReceiver` calls this.
+
+        The end of a job ends every `wait_for`, `generate`, `watch`, `as_completed` and `map` that waits for it, in the
+        same turn of the loop and without a poll, and frees what it held under `max_reserved`. It is remembered (the
+        latest 5,000 of them), so that who waits later, or has not yet read the answer to the submit, ends at once. A
+        record of an open job is an update. True where it said anything new: what came before, is older by its
+        `updated_at`, or less final than what is known changes nothing. An end that does not fit (a success without
+        files, or older than what was seen) settles nothing and is looked into by a poll.
+
+        It waits for nothing and sends nothing itself. Raises `ConfigurationError` for what is no `Generation`, for a
+        session that is closed, and outside of the session's event loop; from another thread hand the record over by
+        `loop.call_soon_threadsafe(session.generations.settle, generation)` (contract section 11).
+
+        >>> async def settle_by_hand(session):
+        ...     job = await session.submit("z-image", "A red kite")
+        ...     wait = asyncio.create_task(session.wait_for(job, timeout=600))
+        ...     ended = await session.generations.retrieve(job.id)     # here it would come from event.generation
+        ...     session.generations.settle(ended)
+        ...     return (await wait).status
+        >>> in_sandbox(settle_by_hand)
+        'succeeded'
+        """
+        if not isinstance(generation, Generation):
+            raise ConfigurationError(f"settle takes the Generation of a webhook event, not {generation!r:.80}")
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise ConfigurationError(
+                "settle is for the session's event loop: from another thread, call "
+                "loop.call_soon_threadsafe(session.generations.settle, generation)"
+            ) from None
+        is_new = self._engine().waits.settle(generation)
+        if is_new:
+            self._counter.purse.ended(generation)
+        return is_new
+
     def map(
         self,
         requests: Iterable[GenerationRequest] | AsyncIterable[GenerationRequest],
@@ -201,6 +238,7 @@ class Generations:
             bought = await engine.caller.call(endpoint, deadline=deadline)
             paying.received(Receipt.of_job(bought))
         engine.waits.note_submitted(bought, group_of(job.model, job.params))
+        self._counter.purse.ended(engine.waits.known_end(bought.id, bought) or bought)  # a delivery may have been first
         return bought
 
     async def _noting(self, records: AsyncGenerator[Generation]) -> AsyncGenerator[Generation]:

@@ -162,6 +162,7 @@ async def waiting(session: RivyaSession, job: Generation) -> None:
     assert_type(await session.wait_for(job, on_update=tell_later), Generation)
     assert_type(await session.wait_for(generation_or_task_id=job, on_update=lambda _: None), Generation)
     assert_type(await session.generations.wait_for(job), Generation)
+    assert_type(session.generations.settle(job), bool)
     assert_type(session.watch(job), AsyncGenerator[Generation])
     async with aclosing(session.watch("task_1", timeout=5)) as snapshots:
         async for snapshot in snapshots:

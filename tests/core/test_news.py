@@ -1,0 +1,52 @@
+"""What a record that was told adds to what is known."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from rivya_async._core.news import News, is_newer, news_in
+from rivya_async._core.records import Generation, GenerationResult
+
+DAY = datetime(2026, 5, 11, tzinfo=UTC)
+
+
+def record(status: str, at: float | None = None, *, files: bool = True) -> Generation:
+    result = GenerationResult("https://files.test/1.png") if status == "succeeded" and files else None
+    updated_at = None if at is None else DAY + timedelta(seconds=at)
+    return Generation("task_1", status, "z-image", updated_at=updated_at, result=result)
+
+
+@pytest.mark.parametrize(
+    ("told", "last", "news"),
+    [
+        (record("succeeded", 9), None, News.END),
+        (record("failed", 9), None, News.END),
+        (record("succeeded", 9), record("processing", 5), News.END),
+        (record("succeeded", 9), record("processing", 9), News.END),
+        (record("succeeded"), record("processing", 5), News.END),
+        (record("succeeded", 9), record("processing"), News.END),
+        (record("succeeded", 9), record("processing", 10), News.DOUBT),
+        (record("failed", 9), record("processing", 10), News.DOUBT),
+        (record("succeeded", 9, files=False), None, News.DOUBT),
+        (record("succeeded", 9, files=False), record("queued", 1), News.DOUBT),
+        (record("succeeded", 9), record("succeeded", 9), News.NONE),
+        (record("failed", 10), record("succeeded", 9), News.NONE),
+        (record("processing", 10), record("succeeded", 9), News.NONE),
+        (record("processing", 5), record("queued", 1), News.UPDATE),
+        (record("on_hold", 5), record("queued", 1), News.UPDATE),
+        (record("processing", 5), None, News.UPDATE),
+        (record("processing", 5), record("processing", 5), News.NONE),
+        (record("queued", 1), record("processing", 5), News.NONE),
+        (record("processing"), record("queued", 1), News.NONE),
+    ],
+)
+def test_what_is_new(told: Generation, last: Generation | None, news: News) -> None:
+    assert news_in(told, last) is news
+
+
+def test_where_the_service_is_silent_nothing_is_newer() -> None:
+    assert not is_newer(record("queued"), record("queued", 1))
+    assert not is_newer(record("queued", 1), record("queued"))
+    assert is_newer(record("queued", 2), record("queued", 1))
