@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from io import BytesIO
 from typing import Final
 
 import aiohttp
@@ -119,7 +120,8 @@ class Courier:
         }
 
     async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        async with self._http.post(url, data=body, headers=headers, allow_redirects=False) as response:
+        data = BytesIO(body)  # a fault may make it large, and aiohttp warns of large bytes
+        async with self._http.post(url, data=data, headers=headers, allow_redirects=False) as response:
             return response.status
 
 
