@@ -234,8 +234,10 @@ class Transfer:
 
 def _refused(answer: Response, now: float) -> Answered:
     """What the host of the file said, which is not the service: its refusal tells nothing of keys and scopes."""
-    return answered_class(answer.status, None)(
-        f"the host of the file answered {answer.status}: the link may have expired, read the job again for a fresh one",
+    kind = answered_class(answer.status, None)
+    advice = "the link may have expired, read the job again" if kind in EXPIRED else "download it again later"
+    return kind(
+        f"the host of the file answered {answer.status}: {advice}",
         status=answer.status,
         retry_after=answer.retry_after(now),
     )

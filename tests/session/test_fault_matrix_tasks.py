@@ -5,7 +5,6 @@ Each case of the three rows has its proof in the table at the end: some are here
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import os
 import signal
@@ -22,6 +21,7 @@ import pytest
 from rivya_async import GenerationRequest, RetryPolicy, RivyaSession, Timeouts
 from rivya_async.sandbox import Sandbox
 from tests.media_kit import media
+from tests.proofs import defined
 from tests.session.session_kit import (
     FILE,
     POLL,
@@ -436,9 +436,7 @@ PROOFS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     ],
 )
 def test_every_case_has_its_proof(proof: str) -> None:
-    file, _, name = proof.partition("::")
-    tree = ast.parse((Path(__file__).parents[1] / file).read_text())
-    assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    assert defined(proof)
 
 
 def test_the_moments_of_a_purchase_are_cases_of_the_table() -> None:
