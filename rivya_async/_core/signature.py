@@ -211,7 +211,11 @@ def read_event(body: bytes) -> WebhookEvent:
 def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
     """The headers under their names in lower case. A name that came twice counts as a header that is not to be read."""
     lowered: dict[str, str] = {}
+    if not hasattr(headers, "items"):
+        raise ConfigurationError(f"headers must be a mapping of names to values, not {type(headers).__name__}")
     for name, value in headers.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise ConfigurationError("headers must be text, names and values: decode them as latin-1")
         key = name.lower()
         lowered[key] = "" if key in lowered else value
     return lowered

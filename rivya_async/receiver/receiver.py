@@ -134,6 +134,8 @@ class WebhookReceiver:
         ... async def log(event):
         ...     print(event.type)
         """
+        if not isinstance(event_type, str):
+            raise ConfigurationError('say of which type: @receiver.on("generation.succeeded"), or "*" for the others')
         if handler is None:
             return lambda given: self.on(event_type, given)
         if not callable(handler) or (inspect.isroutine(handler) and not inspect.iscoroutinefunction(handler)):

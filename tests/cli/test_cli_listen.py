@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
@@ -17,7 +18,7 @@ from aiohttp import web
 from rivya_async.receiver import verify
 from tests.cli.cli_kit import Running, environment, rivya
 from tests.receiver.receiver_kit import SECRET, body_of, signed
-from tests.session.session_kit import peer
+from tests.session.session_kit import peer, raw_server
 
 SIGNED: Final = environment(RIVYA_WEBHOOK_SECRET=SECRET)
 
@@ -96,6 +97,17 @@ async def test_a_receiver_behind_that_is_not_there() -> None:
         ended = await running.end()
     assert [error["type"] for error in ended.errors] == ["NotSent", "Interrupted"]
     assert behind in ended.errors[0]["message"]
+
+
+async def test_a_receiver_behind_that_hangs_up() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+
+    async with raw_server(talk) as behind:
+        async with listening("--forward", behind) as (running, url):
+            assert await post(url, body_of(), signed(body_of(), at=now())) == 502
+        ended = await running.end()
+    assert [error["type"] for error in ended.errors] == ["OutcomeUnknown", "Interrupted"]
 
 
 async def test_a_sandbox_delivers_here() -> None:

@@ -309,6 +309,23 @@ def test_a_body_that_was_parsed_already() -> None:
         Verifier(SECRET).verify({"id": "evt_1"}, signed(RIVYA), now=NOW)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        None,
+        list(signed(RIVYA).items()),
+        {name.encode(): value.encode() for name, value in signed(RIVYA).items()},
+        dict.fromkeys(signed(RIVYA), b"t=1"),
+        {5: "t=1"},
+        {"Rivya-Signature": None},
+    ],
+    ids=repr,
+)
+def test_headers_that_are_no_text_are_a_mistake_of_the_caller(headers: Any) -> None:
+    with pytest.raises(ConfigurationError, match="headers must be"):
+        Verifier(SECRET).verify(BODY, headers, now=NOW)
+
+
 def test_a_verifier_shows_no_secret_and_does_not_travel() -> None:
     one = Verifier(SECRET)
     assert SECRET not in repr(one)

@@ -62,6 +62,13 @@ def test_a_handler_is_async(wrong: Any) -> None:
         receiver.on(SUCCEEDED)(wrong)
 
 
+def test_a_decorator_without_a_type_is_told_of() -> None:
+    async def handle(event: WebhookEvent) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="of which type"):
+        receiver_of().on(handle)  # type: ignore[call-overload]
+
+
 def test_a_type_has_one_handler() -> None:
     receiver = receiver_of(Handler())
     with pytest.raises(ConfigurationError, match="handler already"):

@@ -262,6 +262,27 @@ async def test_an_app_around_it_closes_what_handlers_use_after_them() -> None:
     assert order == ["handled", "resource closed"]
 
 
+@pytest.mark.parametrize("goes", [False, True])
+async def test_pieces_as_asgi_has_them(goes: bool) -> None:
+    handler = Handler()
+    body = body_of()
+    last = {"type": "http.disconnect"} if goes else {"type": "http.request", "body": body[9:]}
+    pieces = [b"", body[:4], b"", body[4:9]]
+    messages = [*({"type": "http.request", "body": piece, "more_body": True} for piece in pieces), last]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(name.lower().encode(), value.encode()) for name, value in signed(body).items()]
+    await receiver_of(handler).asgi_app()({"type": "http", "method": "POST", "headers": headers}, receive, send)
+    assert [message.get("status") for message in sent] == ([] if goes else [200, None])
+    assert handler.ended == ([] if goes else ["evt_1"])
+
+
 async def test_other_connections_are_none_of_its_business() -> None:
     app = receiver_of(Handler()).asgi_app()
 
