@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openapi_schema_validator import OAS31Validator
 
 from rivya_async._core import wire
 from rivya_async._core.model import REFERENCES, Model, ModelList
 from rivya_async._core.model_param import ModelParam
 from rivya_async.sandbox import catalogue
+from rivya_async.sandbox.openapi import SCHEMAS
 from rivya_async.sandbox.validation import problems
 
 CATALOGUE = catalogue.load()
@@ -96,6 +100,52 @@ def test_the_two_agree_on_every_model(model: Model) -> None:
         assert bool(shared) == bool(problems(CATALOGUE, body)), (found, problems(CATALOGUE, body))
 
     agree()
+
+
+def documented(model_id: str) -> OAS31Validator:
+    """What the sandbox's own document says of an order for this model."""
+    schema = {"$ref": f"#/components/schemas/GenerationRequest.{model_id}", "components": {"schemas": SCHEMAS}}
+    return OAS31Validator(schema)
+
+
+@pytest.mark.parametrize("model", [model for model in MEDIA if model.is_available], ids=lambda model: model.id)
+def test_the_document_of_the_sandbox_says_what_it_does(model: Model) -> None:
+    document = documented(model.id)
+
+    @settings(max_examples=40, deadline=None)
+    @given(jobs(model))
+    def agree(body: dict[str, Any]) -> None:
+        try:
+            json.dumps(body, allow_nan=False).encode()
+        except ValueError:
+            return  # no JSON says it
+        found = [problem for problem in problems(CATALOGUE, body) if "params.dialogue is too long" not in problem]
+        assert document.is_valid(body) is (not found), (found, list(document.iter_errors(body)))
+
+    agree()
+
+
+def test_the_document_of_the_sandbox_counts_references_as_it_does() -> None:
+    seen = set()
+    for model in CATALOGUE.models.values():
+        if model.is_chat or not model.is_available:
+            continue
+        document = documented(model.id)
+        required = {param.key: min(param.options) for param in model.params if param.required and param.options}
+        for counts in itertools.product((0, 1, 3, 10, 11), (0, 1, 4), (0, 1, 4)):
+            items = [
+                {"url": f"https://rivya.ai/f/{n}", "kind": kind, "durationToken": "dt_1"}
+                for kind, count in zip(("image", "video", "audio"), counts, strict=True)
+                for n in range(count)
+            ]
+            body = {"model": model.id, "prompt": "A red kite", "params": {**required, REFERENCES: items}}
+            fits = problems(CATALOGUE, body) == []
+            assert document.is_valid(body) is fits, body
+            seen.add((fits, counts))
+            if fits and items and counts[1] + counts[2]:
+                assert not document.is_valid(json.loads(json.dumps(body).replace("dt_1", ""))), body
+    assert len({fits for fits, _ in seen}) == 2
+    assert {counts for fits, counts in seen if fits} > {(10, 0, 0), (0, 1, 0), (0, 0, 1)}
 
 
 @pytest.mark.parametrize("model", MEDIA, ids=lambda model: model.id)

@@ -96,6 +96,25 @@ async def test_a_generation_is_what_the_document_says_in_every_status() -> None:
         assert set(schemas["Generation"]["required"]) == set(schemas["Generation"]["properties"])
 
 
+async def test_an_order_has_the_schema_of_its_model() -> None:
+    async with bench() as on:
+        document = await served(on)
+        schema = document["paths"]["/api/v1/generations"]["post"]["requestBody"]["content"]["application/json"][
+            "schema"
+        ]
+        holds(document, schema, {"model": "z-image", "prompt": "A red kite", "params": {"aspect_ratio": "16:9"}})
+        holds(document, schema, {"model": "veo3-1-fast", "prompt": "A red kite"})
+        wrongs: list[dict[str, Any]] = [
+            {"params": {"aspect_ratio": "17:9"}},
+            {"files": []},
+            {"prompt": None},
+            {"model": "gpt-5-2-chat"},
+        ]
+        for wrong in wrongs:
+            body = {"model": "z-image", "prompt": "A red kite", **wrong}
+            assert not OAS31Validator({**schema, "components": document["components"]}).is_valid(body), wrong
+
+
 async def test_the_lists_and_the_balance_are_what_the_document_says() -> None:
     async with bench() as on:
         document = await served(on)

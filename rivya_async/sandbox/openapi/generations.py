@@ -4,39 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..catalogue import load
-from ..validation import REFERENCE_KEY
+from . import orders
 from .binary import DOWNLOAD, RANGES
 from .operation import IDEMPOTENCY_KEY, Operation, answer
-from .schema import COUNT, INSTANT, KIND, NEVER, NUMBER, STRING, TEXT, TRACE_ID, URL, array, or_null, record, ref, shape
-
-MODELS: Final = sorted(model.id for model in load().models.values() if model.is_available and not model.is_chat)
+from .schema import COUNT, INSTANT, TEXT, URL, array, or_null, record, ref
 
 SCHEMAS: Final = {
-    "ReferenceMediaItem": {
-        **shape(
-            "url kind",
-            url=URL,
-            kind=KIND,
-            name=STRING,
-            mimeType=STRING,
-            durationSeconds=NUMBER,
-            durationToken=STRING,
-        ),
-        "description": "An uploaded file. durationToken is required for audio and video.",
-    },
-    "GenerationRequest": {
-        **shape(
-            "model",
-            model={"type": "string", "enum": MODELS},
-            prompt=or_null(STRING),
-            params=or_null(shape("", **{REFERENCE_KEY: array(ref("ReferenceMediaItem"))})),
-            client_request_id=or_null(TRACE_ID),
-            files=NEVER,
-        ),
-        "examples": [{"model": "z-image", "prompt": "A red kite", "params": {"aspect_ratio": "16:9"}}],
-        "description": "GET /models says of each model which params it takes and how long its prompt may be.",
-    },
+    "ReferenceMediaItem": orders.REFERENCE,
+    "GenerationRequest": orders.any_order(),
+    **{orders.name_of(model): orders.order(model) for model in orders.MODELS},
     "GenerationResult": record(primary_url=URL, urls=array(URL, minItems=1)),
     "GenerationError": record(code=TEXT, message=TEXT),
     "Generation": record(
