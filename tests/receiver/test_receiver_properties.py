@@ -1,0 +1,107 @@
+"""Whatever is delivered, in whatever order and however its handlers fare, on virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+
+import attrs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rivya_async import WebhookEvent
+from rivya_async.receiver import WebhookReceiver
+from tests.engine.virtual_time import run
+from tests.receiver.receiver_kit import delivered, receiver_of
+
+IDS = ["evt_a", "evt_b", "evt_c", "evt_d", "evt_e"]
+
+
+@attrs.frozen
+class Step:
+    """After a pause an event is delivered, whose handler lasts so long, and fails or does not."""
+
+    pause: float
+    event_id: str
+    lasts: float
+    fails: bool
+
+
+steps = st.lists(
+    st.builds(
+        Step,
+        pause=st.sampled_from([0.0, 0.0, 0.3, 1.5, 20.0]),
+        event_id=st.sampled_from(IDS),
+        lasts=st.sampled_from([0.0, 0.2, 0.9, 3.0, 50.0]),
+        fails=st.booleans(),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=150)
+@given(steps=steps, running=st.integers(1, 3), waiting=st.integers(0, 2), closes=st.booleans())
+def test_the_promises(steps: list[Step], running: int, waiting: int, closes: bool) -> None:
+    logging.getLogger("rivya_async.receiver").disabled = True
+    try:
+        run(_kept(steps, running, waiting, closes=closes))
+    finally:
+        logging.getLogger("rivya_async.receiver").disabled = False
+
+
+@attrs.define
+class Work:
+    """Handlers that do as they are told; notes what must not be. An assertion in them would pass for a failure."""
+
+    running: int
+    plans: dict[str, Step] = attrs.field(factory=dict)
+    at_work: Counter[str] = attrs.field(factory=Counter)
+    well: Counter[str] = attrs.field(factory=Counter)
+    broken: list[object] = attrs.field(factory=list)
+
+    async def handle(self, event: WebhookEvent) -> None:
+        plan = self.plans[event.id]
+        self.at_work[event.id] += 1
+        if self.at_work.total() > self.running or self.at_work[event.id] > 1 or self.well[event.id]:
+            self.broken.append((event.id, self.at_work.copy(), self.well.copy()))
+        try:
+            await asyncio.sleep(plan.lasts)
+            if plan.fails:
+                raise LookupError
+            self.well[event.id] += 1
+        finally:
+            self.at_work[event.id] -= 1
+
+    async def deliver(self, receiver: WebhookReceiver, step: Step) -> None:
+        began = asyncio.get_running_loop().time()
+        answer = await delivered(receiver, step.event_id)
+        assert asyncio.get_running_loop().time() - began <= 1.0  # in time
+        assert answer.status in {200, 202, 500, 503}
+        if answer.status == 200:
+            assert self.well[step.event_id] == 1
+        if answer.status == 202:
+            is_waiting = self.at_work.total() == self.running
+            assert self.at_work[step.event_id] or self.well[step.event_id] or is_waiting
+
+
+async def _kept(steps: list[Step], running: int, waiting: int, *, closes: bool) -> None:
+    work = Work(running)
+    receiver = receiver_of(work.handle, max_running=running, max_waiting=waiting, close_within=5.0)
+    async with asyncio.TaskGroup() as group:
+        for step in steps:
+            await asyncio.sleep(step.pause)
+            if not work.at_work[step.event_id]:
+                work.plans[step.event_id] = step
+            group.create_task(work.deliver(receiver, step))
+    if not closes:
+        await asyncio.sleep(1_000.0)
+        assert not work.at_work.total()
+        for event_id in IDS:  # whatever failed can still be delivered
+            work.plans[event_id] = Step(0.0, event_id, 0.0, fails=False)
+            assert (await delivered(receiver, event_id)).status == 200
+        assert set(work.well.values()) == {1}
+    await receiver.aclose()
+    assert not work.at_work.total()
+    assert (await delivered(receiver)).status == 503
+    assert not work.broken
