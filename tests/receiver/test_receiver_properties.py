@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections import Counter
 
@@ -11,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rivya_async import WebhookEvent
-from rivya_async.receiver import WebhookReceiver
+from rivya_async.receiver import Answer, WebhookReceiver
 from tests.engine.virtual_time import run
-from tests.receiver.receiver_kit import delivered, receiver_of
+from tests.receiver.receiver_kit import delivered, receiver_of, signed
 
 IDS = ["evt_a", "evt_b", "evt_c", "evt_d", "evt_e"]
 
@@ -40,14 +41,48 @@ steps = st.lists(
 )
 
 
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["id", "status", "model", "object"]), inner),
+)
+envelopes = st.fixed_dictionaries(
+    {}, optional={"id": st.just("evt_1") | values, "type": st.text() | values, "data": values, "created_at": values}
+)
+
+
+@given(
+    body=st.binary() | envelopes.map(lambda value: json.dumps(value).encode()),
+    headers=st.dictionaries(st.sampled_from(["Rivya-Signature", "rivya-signature"]) | st.text(), st.text()),
+    is_signed=st.booleans(),
+)
+def test_whatever_comes_is_answered(body: bytes, headers: dict[str, str], is_signed: bool) -> None:
+    handled: list[WebhookEvent] = []
+
+    async def handle(event: WebhookEvent) -> None:
+        handled.append(event)
+
+    async def deliver() -> Answer:
+        return await receiver_of(handle).receive(body, signed(body) if is_signed else headers)
+
+    logging.disable()
+    try:
+        answer = run(deliver())
+    finally:
+        logging.disable(logging.NOTSET)
+    assert answer.text.encode()
+    assert answer.status == (200 if handled else 400)
+    assert is_signed or not handled
+    assert all(isinstance(event.id, str) and event.id.strip() for event in handled)
+
+
 @settings(max_examples=150)
 @given(steps=steps, running=st.integers(1, 3), waiting=st.integers(0, 2), closes=st.booleans())
 def test_the_promises(steps: list[Step], running: int, waiting: int, closes: bool) -> None:
-    logging.getLogger("rivya_async.receiver").disabled = True
+    logging.disable()
     try:
         run(_kept(steps, running, waiting, closes=closes))
     finally:
-        logging.getLogger("rivya_async.receiver").disabled = False
+        logging.disable(logging.NOTSET)
 
 
 @attrs.define
