@@ -58,7 +58,7 @@ EXAMPLES: Final = {
     ),
     "credits": "rivya credits\nrivya credits --json",
     "openapi": "rivya openapi > rivya.json\nrivya openapi --sandbox",
-    "sandbox": "rivya sandbox\nrivya sandbox --port 8765 --speed 60 --seed 7",
+    "sandbox": "rivya sandbox\nrivya sandbox --port 8765 --speed 60 --seed 7\nrivya sandbox --faults faults.toml",
 }
 
 ACTIONS: Final = ("list", "create", "show", "update", "delete", "rotate", "test", "deliveries", "events", "sign")
@@ -328,6 +328,7 @@ def _sandbox(commands: Any) -> None:
     )
     parser.add_argument("--rate-limit", metavar="N", type=_count, help="requests per key and window (default: any)")
     parser.add_argument("--rate-window", metavar="S", type=_seconds, help="length of a window (default: 60)")
+    parser.add_argument("--faults", metavar="FILE", help="faults in force, as tables [[fault]] of a TOML file")
 
 
 def _add_output(parser: Parser) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import shlex
 from typing import TYPE_CHECKING
 
+from .._core.errors import ConfigurationError
 from .._core.settings import KEY_VARIABLE, URL_VARIABLE
 from .target import new_sandbox
 
@@ -29,6 +30,11 @@ async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
         rate_limit=arguments.rate_limit,
         rate_window=arguments.rate_window,
     )
+    if arguments.faults is not None:
+        try:
+            sandbox.faults.load(arguments.faults)
+        except (ValueError, OSError) as error:
+            raise ConfigurationError(f"these faults cannot be put in force: {error}") from None
     async with sandbox:
         output.result(
             {"api_key": sandbox.api_key, "base_url": sandbox.base_url},

@@ -12,6 +12,7 @@ from typing import Final
 import aiohttp
 
 from .._core.signature import RIVYA
+from .altered import altered_body, kept_headers
 from .deliveries import Deliveries, Delivery
 from .fault import DELIVERY
 from .faults import Faults
@@ -104,19 +105,23 @@ class Courier:
         await asyncio.sleep(fault.delay)
         if fault.drop and not fault.act:
             return None, LOST
-        body = delivery.event.body if fault.body is None else fault.body
-        status = await self._post(delivery.endpoint.url, body, {**self._headers(delivery), **fault.headers})
+        body = altered_body(delivery.event.body if fault.body is None else fault.body, fault)
+        headers = self._headers(delivery) if fault.age is None else self._headers(delivery, body, fault.age)
+        status = await self._post(delivery.endpoint.url, body, {**kept_headers(headers, fault), **fault.headers})
         return (None, LOST) if fault.drop else (status, None)
 
-    def _headers(self, delivery: Delivery) -> dict[str, str]:
-        event = delivery.event
+    def _headers(self, delivery: Delivery, body: bytes | None = None, age: float = 0.0) -> dict[str, str]:
+        """Signed for what was to be sent, or for `body`; `age` seconds ago."""
+        event, at = delivery.event, int(self._clock() - age)
         return {
             "Content-Type": "application/json",
             "User-Agent": USER_AGENT,
             "Rivya-Event-Id": event.id,
             "Rivya-Event-Type": event.type,
             "Rivya-Delivery-Id": delivery.id,
-            **RIVYA.sign(event.body, delivery.endpoint.secret, message_id=event.id, timestamp=int(self._clock())),
+            **RIVYA.sign(
+                event.body if body is None else body, delivery.endpoint.secret, message_id=event.id, timestamp=at
+            ),
         }
 
     async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:

@@ -13,10 +13,12 @@ from typing import Final
 from aiohttp import web
 
 from . import keys
-from .answer import Answer, refusal
+from .altered import alter
+from .answer import Answer, envelope, refusal
 from .app import ROUTES, Api
 from .event_stream import Ending
-from .fault import Fault, alter
+from .fault import Fault
+from .fault_text import HEADER, from_header
 from .faults import Faults
 from .files import MOST_BYTES
 from .parcel import CHUNK_BYTES
@@ -44,7 +46,7 @@ class Door:
     def __init__(self, api: Api, faults: Faults, rate_limit: RateLimit, clock: Callable[[], float]) -> None:
         self._api = api
         self._faults = faults
-        self._rate_limit = rate_limit
+        self.rate_limit = rate_limit
         self._clock = clock
         self._table = Table(ROUTES)
         self._numbers = itertools.count(1)
@@ -58,7 +60,7 @@ class Door:
         self._api.received.arrived(name, request.method, visit.idempotency_key)
         status: int | None = None
         try:
-            fault = self._faults.strike(name, request.path, visit.idempotency_key)
+            fault = self._fault(visit, name)
             if fault is None:
                 answer = await self._act(visit)
                 status = answer.status
@@ -89,6 +91,17 @@ class Door:
             )
         )
 
+    def _fault(self, visit: Visit, route: str | None) -> Fault | None:
+        """What goes wrong with this request: what it asks for itself comes first."""
+        struck = self._faults.strike(route, visit.request.path, visit.idempotency_key)
+        told = visit.request.headers.get(HEADER)
+        if told is None:
+            return struck
+        try:
+            return from_header(told)
+        except ValueError as error:
+            return Fault(status=400, body=envelope("validation_failed", f"{HEADER}: {error}", self._request_id()))
+
     async def _act(self, visit: Visit) -> Answer:
         """What the service truly answers."""
         try:
@@ -106,7 +119,7 @@ class Door:
     def _admit(self, visit: Visit, scope: str) -> None:
         secret = keys.bearer(visit.request.headers.get("Authorization"))
         visit.caller = keys.check(self._api.world.keys.get(secret), scope)
-        self._rate_limit.check(secret, visit.now)
+        self.rate_limit.check(secret, visit.now)
 
     def _request_id(self) -> str:
         return f"req_{next(self._numbers):08x}"
@@ -121,10 +134,10 @@ class Door:
         if fault.needs_action and not fault.act:
             visit.now = self._clock()
             answer = await self._act(visit)
+        if fault.receive is not None:
+            await _take_in(visit, fault.receive)
         transport = visit.request.transport
         if fault.drop:
-            if fault.receive is not None:
-                await _take_in(visit, fault.receive)
             if transport is not None:
                 transport.abort()
             return web.Response(), None

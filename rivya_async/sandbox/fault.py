@@ -1,26 +1,20 @@
-"""One fault as data: which requests go wrong, and how; and what it makes of an answer. Pure."""
+"""One fault as data: which requests go wrong, and how. Pure."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Collection, Mapping
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
-from .answer import HTML_TYPE, JSON_TYPE, Answer, envelope
-from .event_stream import SHAPES, Ending, Piece, encode, first_events
-from .refused import NO_HEADERS, code_of
+from .event_stream import SHAPES
+from .refused import NO_HEADERS
 
 DELIVERY: Final = "webhook delivery"
 """In the place of a route: what the sandbox itself sends."""
 
 API_PREFIX: Final = "/api/v1/"
-
-TOLD_TO: Final = "The sandbox was told to answer this."
-
-ENDINGS: Final[Mapping[str | None, Ending]] = {"cut": "cut", "stall": "stall"}
 
 STREAMS: Final = {"cut", "error", "stall", "end"}
 
@@ -38,6 +32,10 @@ def _short(body: bytes | None) -> str:
 
 def _frozen_nth(nth: int | Collection[int] | None) -> frozenset[int] | None:
     return None if nth is None else frozenset({nth}) if isinstance(nth, int) else frozenset(nth)
+
+
+def _frozen_names(names: Collection[str]) -> frozenset[str]:
+    return frozenset(names)
 
 
 def _text_or_none(retry_after: str | float | None) -> str | None:
@@ -63,6 +61,8 @@ class Fault:
       envelope with `code`, or the usual one of the status; a `body` goes out as it is, as HTML if it looks so, else as
       JSON. A 2xx status without a body changes only the status of the true answer. `headers` and `retry_after` alone
       are added to the true answer.
+    - `members`: laid over the members of the answer's JSON object. `without`: names of members, and of headers, that
+      are left out. `padding`: so many blanks after the body.
     - `delay`: seconds, real ones, before the answer or the drop.
     - `drop`: the connection is cut with no answer; with `receive`, once so many bytes of the request's body have come.
     - `truncate`: all headers, Content-Length included, then so many bytes of the body, then the connection is closed.
@@ -75,7 +75,8 @@ class Fault:
 
     With the route "webhook delivery" it is a delivery that goes wrong, and `key` is the id of its event: `drop` loses
     it on its way, or, with `act`, loses the answer to it, so that it comes again; `delay` holds it up, so that others
-    overtake it; `headers` and `body` take the place of what was signed.
+    overtake it; `headers`, `body`, `members`, `without` and `padding` change what was signed; with `age` it is signed
+    as it is sent, by a clock that is so many seconds behind.
 
     ValueError on what makes no sense. Two faults are never equal: a fault is removed by identity.
     """
@@ -91,6 +92,10 @@ class Fault:
     headers: Mapping[str, str] = NO_HEADERS
     retry_after: str | None = attrs.field(default=None, converter=_text_or_none)
     delay: float = 0.0
+    members: Mapping[str, Any] = NO_HEADERS
+    without: frozenset[str] = attrs.field(default=frozenset(), converter=_frozen_names)
+    padding: int = 0
+    age: float | None = None
     drop: bool = False
     receive: int | None = None
     act: bool = False
@@ -121,48 +126,15 @@ class Fault:
         return path.startswith(API_PREFIX) if self.route is None else self.route == route
 
 
-def alter(answer: Answer, fault: Fault, request_id: str) -> Answer:
-    """What becomes of the true answer under this fault. Pure; the delay, the drop and the cut are the door's."""
-    if fault.status is not None:
-        answer = attrs.evolve(answer, status=fault.status)
-    if fault.replaces_answer:
-        answer = attrs.evolve(
-            answer, body=_body(answer.status, fault, request_id), content_type=JSON_TYPE, headers={}, pieces=()
-        )
-        if answer.body.lstrip()[:1] == b"<":
-            answer = attrs.evolve(answer, content_type=HTML_TYPE)
-    if answer.pieces:
-        answer = _streamed(answer, fault, request_id)
-    wish = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
-    return answer.with_headers({**wish, **fault.headers})
-
-
-def _streamed(answer: Answer, fault: Fault, request_id: str) -> Answer:
-    pieces = answer.pieces if fault.shape is None else SHAPES[fault.shape](answer.pieces)
-    if fault.stream is not None:
-        pieces = first_events(pieces, fault.after_events)
-    if fault.stream == "error":
-        code = fault.code or "internal_error"
-        pieces += (Piece("error", json.loads(envelope(code, TOLD_TO, request_id))),)
-    return attrs.evolve(answer, pieces=pieces, body=encode(pieces), ending=ENDINGS.get(fault.stream, "whole"))
-
-
-def _body(status: int, fault: Fault, request_id: str) -> bytes:
-    if fault.body is not None:
-        return fault.body
-    if status < 400:  # noqa: PLR2004  a redirect
-        return b""
-    return envelope(fault.code or code_of(status), TOLD_TO, request_id)
-
-
 def _is_answer(fault: Fault) -> bool:
     """Whether it says what only an answer can have."""
     members = (fault.status, fault.code, fault.retry_after, fault.truncate, fault.stream, fault.shape)
     return any(value is not None for value in members)
 
 
-def _answers(fault: Fault) -> bool:
-    return fault.body is not None or _is_answer(fault)
+def _alters(fault: Fault) -> bool:
+    """Whether it says what becomes of an answer, or of a delivery."""
+    return fault.body is not None or bool(fault.headers or fault.members or fault.without or fault.padding)
 
 
 def _has_line_break(fault: Fault) -> bool:
@@ -187,18 +159,22 @@ _RULES: tuple[tuple[Callable[[Fault], bool], str], ...] = (
     (lambda f: f.code is not None and f.body is not None, "code and body exclude each other"),
     (lambda f: not 0 <= f.delay < math.inf, "delay is a number of seconds"),
     (lambda f: f.truncate is not None and f.truncate < 0, "truncate is a number of bytes"),
-    (lambda f: f.drop and (_answers(f) or bool(f.headers)), "a dropped connection has no answer"),
+    (lambda f: f.padding < 0, "padding is a number of bytes"),
+    (lambda f: f.drop and (_is_answer(f) or _alters(f)), "a dropped connection has no answer"),
+    (lambda f: f.age is not None and f.route != DELIVERY, f'age belongs to the route "{DELIVERY}"'),
+    (lambda f: f.age is not None and not math.isfinite(f.age), "age is a number of seconds"),
     (
         lambda f: f.receive is not None and (f.receive < 0 or not f.drop or f.act),
         "receive is a number of bytes after which a request is dropped, with no action",
     ),
     (
         lambda f: f.route == DELIVERY and (f.receive is not None or _is_answer(f)),
-        "a delivery is no answer: give drop, act, delay, headers or body",
+        "a delivery is no answer: give drop, act, delay, headers, body, members, without, padding or age",
     ),
     (_has_line_break, "a header has no line breaks"),
     (
-        lambda f: not (f.drop or f.delay or _answers(f) or f.headers),
-        "this fault does nothing: give status, body, headers, retry_after, delay, drop, truncate, stream or shape",
+        lambda f: not (f.drop or f.delay or _is_answer(f) or _alters(f) or f.age is not None),
+        "this fault does nothing: give status, body, headers, retry_after, members, without, padding, delay, "
+        "drop, truncate, stream or shape",
     ),
 )

@@ -4,17 +4,21 @@ Examples:
     sandbox.faults.add(route="POST /api/v1/generations", nth=1, drop=True, act=True)   # bought, but nobody was told
     sandbox.faults.add(rate=0.02, status=503)                                          # two of a hundred requests
     sandbox.faults.add(status=429, retry_after=2, times=5)                             # then recovery
+    sandbox.faults.load("faults.toml")                                                 # the same as data
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import attrs
 
 from .fault import Fault
+from .fault_text import from_toml
 
 
 class Faults:
@@ -38,12 +42,25 @@ class Faults:
             fault = Fault(**fields)
         elif fields:
             raise ValueError("give a Fault or its fields, not both")
-        if fault.route is not None and fault.route not in self._routes:
-            raise ValueError(f"there is no route {fault.route!r}; the routes are {', '.join(self._routes)}")
+        self._check_route(fault)
         self._added += 1
         dice = random.Random(f"{self._seed}/fault/{self._added}")  # noqa: S311  repeatable faults, not a secret
         self._armed.append(_Armed(fault, dice))
         return fault
+
+    def load(self, path: str | PathLike[str]) -> Sequence[Fault]:
+        """Put the faults of a TOML file in force, each a table `[[fault]]` of the fields of `Fault`. Blocks.
+
+        `body_hex` gives a body that is no text. ValueError names the fault and the field that make no sense, with the
+        nearest that does; then none is in force. OSError if the file cannot be read.
+        """
+        try:
+            faults = from_toml(Path(path).read_text(encoding="utf-8"))
+            for fault in faults:
+                self._check_route(fault)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        return [self.add(fault) for fault in faults]
 
     def remove(self, fault: Fault) -> None:
         """End a fault; ValueError if it is not in force."""
@@ -70,6 +87,10 @@ class Faults:
             return None
         struck.hits += 1
         return struck.fault
+
+    def _check_route(self, fault: Fault) -> None:
+        if fault.route is not None and fault.route not in self._routes:
+            raise ValueError(f"there is no route {fault.route!r}; the routes are {', '.join(self._routes)}")
 
 
 @attrs.define(eq=False)

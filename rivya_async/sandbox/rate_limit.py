@@ -19,24 +19,24 @@ class RateLimit:
             raise ValueError(f"rate_limit is at least 1 request per window, or None, not {limit!r}")
         if not 0.0 < window < math.inf:
             raise ValueError(f"rate_window is a number of seconds above 0, not {window!r}")
-        self._limit = limit
-        self._length = window
-        self._window = -math.inf
+        self.limit = limit
+        self.window = window
+        self._current = -math.inf
         self._counts: dict[str, int] = {}
 
     def check(self, secret: str, now: float) -> None:
         """Count one request; raises `Refused` (rate_limited, with Retry-After) when the window is full."""
-        if self._limit is None:
+        if self.limit is None:
             return
-        window = now // self._length
-        if window != self._window:
-            self._window = window
+        current = now // self.window
+        if current != self._current:
+            self._current = current
             self._counts.clear()
         self._counts[secret] = self._counts.get(secret, 0) + 1
-        if self._counts[secret] > self._limit:
-            wait = max(1, math.ceil((window + 1) * self._length - now))
+        if self._counts[secret] > self.limit:
+            wait = max(1, math.ceil((current + 1) * self.window - now))
             raise Refused(
                 "rate_limited",
-                f"At most {self._limit} requests per {self._length:g} s: wait {wait} s.",
+                f"At most {self.limit} requests per {self.window:g} s: wait {wait} s.",
                 headers={"Retry-After": str(wait)},
             )

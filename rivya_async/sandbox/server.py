@@ -105,6 +105,15 @@ class Sandbox:
         account = self._account if credits is None else self.world.open_account(credits)
         return self.world.add_key(account, scopes=scopes, revoked=revoked, expired=expired).secret
 
+    @property
+    def rate_limit(self) -> int | None:
+        """Requests per key in a window; None is no limit. Set it at any time, and counting begins anew."""
+        return self._door.rate_limit.limit
+
+    @rate_limit.setter
+    def rate_limit(self, limit: int | None) -> None:
+        self._door.rate_limit = RateLimit(limit, self._door.rate_limit.window)
+
     async def start(self) -> Self:
         """Listen. RuntimeError if it does already."""
         if self._runner is not None:

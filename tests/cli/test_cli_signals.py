@@ -112,3 +112,22 @@ async def test_the_sandbox_tells_programs_where_it_is() -> None:
     assert taken in second.error["message"]
     running.signal(signal.SIGTERM)
     assert (await running.end()).code == 130
+
+
+async def test_the_sandbox_misbehaves_as_a_file_says(tmp_path: Path) -> None:
+    (tmp_path / "good.toml").write_text('[[fault]]\nroute = "GET /api/v1/credits"\nstatus = 403\n')
+    (tmp_path / "bad.toml").write_text("[[fault]]\nstauts = 403\n")
+    running = await Running.start("sandbox", "--json", "--faults", "good.toml", cwd=tmp_path)
+    told = json.loads(await running.line())
+    env = {**environment(), "RIVYA_API_KEY": told["api_key"], "RIVYA_BASE_URL": told["base_url"]}
+    client = await (await Running.start("credits", "--json", env=env)).end()
+    assert client.error["status"] == 403
+    running.signal(signal.SIGTERM)
+    assert (await running.end()).code == 130
+    for name, reason in (
+        ("bad.toml", "fault 1: there is no 'stauts': did you mean status?"),
+        ("no.toml", "No"),
+    ):
+        refused = await (await Running.start("sandbox", "--json", "--faults", name, cwd=tmp_path)).end()
+        assert refused.code == 2
+        assert reason in refused.error["message"]

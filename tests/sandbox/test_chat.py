@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rivya_async.sandbox import Fault
+from rivya_async.sandbox.altered import alter
 from rivya_async.sandbox.answer import Answer
 from rivya_async.sandbox.chat_desk import THINKING_TIME
 from rivya_async.sandbox.chat_text import reply_to, tokens
 from rivya_async.sandbox.event_stream import SHAPES, Comment, Piece, Pieces, encode, first_events
-from rivya_async.sandbox.fault import alter
 from tests.media_kit import MIME_TYPES, media
 from tests.sandbox.sandbox_kit import Bench, Reply, bench, until
 

@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 
 from rivya_async.sandbox import Fault, Faults
+from rivya_async.sandbox.altered import alter
 from rivya_async.sandbox.answer import Answer
-from rivya_async.sandbox.fault import alter
 from tests.sandbox.sandbox_kit import POLL, SUBMIT, Bench, bench, until
 
 CREDITS = "GET /api/v1/credits"

@@ -1,0 +1,417 @@
+"""Faults as data: a TOML file, a header of one request; and the fault matrix, as far as a server causes it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import attrs
+import pytest
+import pytest_asyncio
+
+from rivya_async import PollPolicy, RivyaSession
+from rivya_async._core.errors import OutsideTolerance, SignatureMismatch, WebhookError
+from rivya_async.sandbox import Fault, Faults
+from rivya_async.sandbox.fault_text import FIELDS, FOR_MANY, HEADER, from_header, from_toml
+from tests.sandbox.sandbox_kit import FILE, POLL, SUBMIT, Bench, Reply, bench
+from tests.sandbox.test_webhooks import Receiver, Seen, ended, posting
+
+BRISK: Final = PollPolicy(first=0.02, base=0.02, cap=0.05, floor=0.01)
+EXAMPLE: Final = Path(__file__).parents[2] / "examples" / "faults.toml"
+
+
+# --- the text ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_field_of_a_fault_has_a_name_in_a_file() -> None:
+    assert set(FIELDS) - {"body_hex"} == {field.name for field in attrs.fields(Fault)}
+    assert set(FIELDS) > FOR_MANY
+
+
+def test_a_file_says_what_python_says() -> None:
+    text = """
+        [[fault]]
+        route = "POST /api/v1/generations"
+        nth = [1, 3]
+        status = 503
+        retry_after = 2
+        headers = { X-Proxy = "a" }
+
+        [[fault]]
+        rate = 0.5
+        members = { status = "odd" }
+        without = ["result"]
+
+        [[fault]]
+        body_hex = "ff fe"
+    """
+    first, second, third = from_toml(text)
+    assert attrs.asdict(first) == attrs.asdict(
+        Fault(route=SUBMIT, nth=[1, 3], status=503, retry_after=2, headers={"X-Proxy": "a"})
+    )
+    assert attrs.asdict(second) == attrs.asdict(Fault(rate=0.5, members={"status": "odd"}, without=["result"]))
+    assert third.body == b"\xff\xfe"
+    assert not from_toml("")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[[fault]]\nstauts = 503", "fault 1: there is no 'stauts': did you mean status?"),
+        ("[[fault]]\ndrop = true\n[[fault]]\nretryafter = 1", "fault 2: there is no 'retryafter': did you mean retry_"),
+        ("[[fault]]\nzzz = 1", "fault 1: there is no 'zzz': did you mean route, key, nth"),
+        ("[[faults]]\ndrop = true", r"there is no 'faults': a fault is a table \[\[fault\]\]"),
+        ("[fault]\ndrop = true", "in two brackets"),
+        ("fault = [1]", "fault 1: it is no table"),
+        ('[[fault]]\nstatus = "503"', "fault 1: status is a whole number, not '503'"),
+        ("[[fault]]\nstatus = true", "status is a whole number, not True"),
+        ("[[fault]]\nstatus = 503.0", "status is a whole number, not 503.0"),
+        ('[[fault]]\nnth = ["1"]', "each of nth is a whole number, not '1'"),
+        ("[[fault]]\nnth = true", "nth is a whole number or a list, each a whole number, not True"),
+        ("[[fault]]\nheaders = { X = 1 }", "each of headers is a string, not 1"),
+        ("[[fault]]\nheaders = 1", "headers is a table, not 1"),
+        ("[[fault]]\nwithout = [1]", "each of without is a string, not 1"),
+        ("[[fault]]\ndrop = 1", "drop is true or false, not 1"),
+        ('[[fault]]\nbody = ""\nbody_hex = ""', "exclude each other"),
+        ('[[fault]]\nbody_hex = "zz"', "fault 1: non-hexadecimal"),
+        ("[[fault]]\nact = true", "this fault does nothing"),
+        ("[[fault]]\nstatus = 99", "status is from 200 to 599"),
+        ("[[fault]]\npadding = -1", "padding is a number of bytes"),
+        ("[[fault]]\nage = 1", "age belongs to the route"),
+        ('[[fault]]\nroute = "webhook delivery"\nage = inf', "age is a number of seconds"),
+        ('[[fault]]\nroute = "webhook delivery"\nstatus = 500', "a delivery is no answer"),
+        ("[[fault", "at end of document"),
+    ],
+)
+def test_what_makes_no_sense_is_named(text: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        from_toml(text)
+
+
+def test_a_file_is_put_in_force_whole_or_not_at_all(tmp_path: Path) -> None:
+    faults = Faults([SUBMIT])
+    file = tmp_path / "faults.toml"
+    file.write_text('[[fault]]\ndrop = true\n[[fault]]\nroute = "POST /generations"\ndrop = true\n')
+    with pytest.raises(ValueError, match=r"faults.toml: there is no route 'POST /generations'; the routes are"):
+        faults.load(file)
+    assert faults.strike(SUBMIT, "/api/v1/generations", None) is None
+    file.write_bytes(b"\xff")
+    with pytest.raises(ValueError, match=r"faults.toml: "):
+        faults.load(file)
+    file.write_text("[[fault]]\ndrop = true\n")
+    (fault,) = faults.load(file)
+    assert faults.strike(SUBMIT, "/api/v1/generations", None) is fault
+    with pytest.raises(FileNotFoundError):
+        faults.load(tmp_path / "none.toml")
+
+
+def test_a_header_is_one_line_of_the_same() -> None:
+    fault = from_header('status=503, retry_after="+1", headers={X="a, b"}')
+    assert attrs.asdict(fault) == attrs.asdict(Fault(status=503, retry_after="+1", headers={"X": "a, b"}))
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("", "this fault does nothing"),
+        ("status=503, nth=1", "'nth' chooses among requests, and this is one"),
+        ("statsu=503", "there is no 'statsu': did you mean status?"),
+        ("status=503}", "."),
+        ("status=503} , x={", "."),
+        ("drop", "."),
+        ("body='\udcff'", "."),
+    ],
+)
+def test_a_header_that_makes_no_sense(line: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        from_header(line)
+
+
+# --- the header over sockets ------------------------------------------------------------------------------------------
+
+
+async def asked(on: Bench, line: str, path: str = "/api/v1/credits") -> Reply:
+    return await on.ask("GET", path, headers={HEADER: line})
+
+
+async def test_a_header_strikes_its_own_request_and_no_other() -> None:
+    async with bench() as on:
+        reply = await asked(on, "status=503, retry_after=2")
+        assert (reply.status, reply.code, reply.headers["Retry-After"]) == (503, "public_api_disabled", "2")
+        assert (await on.ask("GET", "/api/v1/credits")).status == 200
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await on.ask("POST", "/api/v1/generations", json={}, headers={HEADER: "drop=true"})
+
+
+async def test_a_header_goes_before_what_is_in_force_and_counts() -> None:
+    async with bench() as on:
+        fault = on.sandbox.faults.add(status=500, nth=[1, 2])
+        assert (await asked(on, "status=429")).status == 429
+        assert on.sandbox.faults.hits(fault) == 1
+        assert (await on.ask("GET", "/api/v1/credits")).status == 500
+        assert (await on.ask("GET", "/api/v1/credits")).status == 200
+
+
+async def test_a_misspelt_header_is_told_and_nothing_is_bought() -> None:
+    async with bench() as on:
+        reply = await on.ask(
+            "POST", "/api/v1/generations", json={"model": "z-image", "prompt": "x"}, headers={HEADER: "statsu=503"}
+        )
+        assert (reply.status, reply.code) == (400, "validation_failed")
+        assert reply.json["error"]["message"] == f"{HEADER}: there is no 'statsu': did you mean status?"
+        assert on.sandbox.received.purchases == 0
+
+
+# --- the matrix: every row that a server causes, as a line of text ----------------------------------------------------
+
+GONE: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, aiohttp.ClientResponseError)
+
+
+CODES: Final = (401, 403, 404, 408, 409, 410, 413, 422, 425, 500, 503, 504)
+
+
+def is_status(status: int) -> Callable[[Reply], bool]:
+    return lambda reply: reply.status == status
+
+
+def waits(text: str) -> Callable[[Reply], bool]:
+    return lambda reply: reply.status == 429 and reply.headers["Retry-After"] == text
+
+
+def has(**members: Any) -> Callable[[Reply], bool]:
+    return lambda reply: reply.status == 200 and {**reply.json, **members} == reply.json
+
+
+ROWS: Final[list[tuple[str, str, Callable[[Reply], bool] | None]]] = [
+    # after send; None: no whole answer comes
+    ("dropped before any byte", "drop=true", None),
+    ("after the headers", "truncate=0", None),
+    ("in mid-body", "truncate=20", None),
+    ("short Content-Length", "truncate=9999, headers={Content-Length='9'}", None),
+    ("bad chunk", "truncate=9999, headers={Transfer-Encoding='chunked'}", None),
+    ("a kept-alive connection closed between two requests", "truncate=9999", is_status(200)),
+    # status
+    *(
+        (f"{code}", f"status={code}", is_status(code))
+        for code in (408, 409, 425, 500, 503, 504, 401, 403, 410, 413, 422)
+    ),
+    ("429 bare", "status=429, body=''", lambda reply: (reply.status, reply.raw) == (429, b"")),
+    ("429 with code", "status=429", lambda reply: reply.code == "rate_limited"),
+    ("502 with an HTML page", "status=502, body='<html>'", lambda reply: "html" in reply.headers["Content-Type"]),
+    ("201", "status=201", is_status(201)),
+    ("202", "status=202", is_status(202)),
+    ("redirect to another host", "status=307, headers={Location='http://10.0.0.1/'}", is_status(307)),
+    # Retry-After
+    ("absent", "status=429", lambda reply: "Retry-After" not in reply.headers),
+    *((told, f"status=429, retry_after={told}", waits(told)) for told in ("0", "3", "0.5", "-1", "inf", "nan")),
+    *(
+        (told, f"status=429, retry_after='{told}'", waits(told))
+        for told in (
+            "+1",
+            "٣",
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+            "Sun, 06 Nov 99999 08:49:37 GMT",
+            "9" * 400,
+        )
+    ),
+    ("blanks and tabs", "status=429, retry_after=' \t1\t '", lambda reply: reply.headers["Retry-After"].strip() == "1"),
+    # body
+    ("empty", "body=''", lambda reply: (reply.status, reply.raw) == (200, b"")),
+    ("HTML with 200", "body='<html>'", lambda reply: (reply.status, reply.raw) == (200, b"<html>")),
+    ("truncated JSON", "body='{\"id\": '", lambda reply: reply.raw == b'{"id": '),
+    ("wrong type", "members={status=7}", has(status=7)),
+    ("missing status", "without=['status']", lambda reply: "status" not in reply.json),
+    ("unknown status", "members={status='pondering'}", has(status="pondering")),
+    ("status going back", "members={status='queued'}", has(status="queued")),
+    ("terminal without result", "without=['result']", lambda reply: "result" not in reply.json),
+    ("id other than asked", "members={id='task_other'}", has(id="task_other")),
+    ("unknown fields", "members={new={a=[1]}}", has(new={"a": [1]})),
+    ("50 MB of JSON", "padding=50_000_000", lambda reply: len(reply.raw) > 50_000_000 and bool(reply.json["id"])),
+    ("invalid UTF-8", "body_hex='ff'", lambda reply: reply.raw == b"\xff"),
+    # time, cancellation: a request that lasts
+    ("deadline inside a request", "delay=0.001", is_status(200)),
+    # secrets
+    ("redirect target", "status=302, headers={Location='https://example.com/'}", is_status(302)),
+]
+"""Rows of many requests are the same lines with `nth`, `rate` or `times`: 404 just after submit is
+`route = "GET ...", nth = 1, status = 404`, and 429 for everybody and then recovery `status = 429, times = 100`."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def ready() -> AsyncIterator[tuple[Bench, str]]:
+    async with bench() as on:
+        task_id = await on.bought()
+        on.clock.now += 3600
+        yield on, f"/api/v1/generations/{task_id}"
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(("line", "is_seen"), [row[1:] for row in ROWS], ids=[row[0][:40] for row in ROWS])
+async def test_a_row_as_one_line(ready: tuple[Bench, str], line: str, is_seen: Callable[[Reply], bool] | None) -> None:
+    on, path = ready
+    try:
+        reply = await on.ask("GET", path, headers={HEADER: line}, allow_redirects=False)
+    except GONE:
+        assert is_seen is None
+    else:
+        assert is_seen is not None
+        assert is_seen(reply)
+    assert (await on.ask("GET", path)).json["status"] == "succeeded"
+
+
+DOWNLOADS: Final[list[tuple[str, str, Callable[[Reply], bool] | None]]] = [
+    ("expired URL", "status=403, body='expired'", is_status(403)),
+    ("redirect to a private address", "status=302, headers={Location='http://192.168.0.1/'}", is_status(302)),
+    ("wrong length", "truncate=100", None),
+    ("resume of a changed file", "headers={ETag='\"other\"'}", lambda reply: reply.headers["ETag"] == '"other"'),
+    ("no ETag", "without=['etag']", lambda reply: "ETag" not in reply.headers),
+    ("no ranges", "status=200, without=['Content-Range']", lambda reply: "Content-Range" not in reply.headers),
+    (
+        "name with ../",
+        "headers={Content-Disposition='attachment; filename=\"../x\"'}",
+        lambda reply: "../x" in reply.headers["Content-Disposition"],
+    ),
+    ("10 GB", "truncate=100, headers={Content-Length='10737418240'}", None),
+]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(("line", "is_seen"), [row[1:] for row in DOWNLOADS], ids=[row[0] for row in DOWNLOADS])
+async def test_a_download_as_one_line(
+    ready: tuple[Bench, str], line: str, is_seen: Callable[[Reply], bool] | None
+) -> None:
+    on, path = ready
+    url = (await on.ask("GET", path)).json["result"]["primary_url"]
+    headers = {HEADER: line, "Range": "bytes=10-"}
+    try:
+        reply = await on.ask("GET", url.removeprefix(on.sandbox.base_url), headers=headers, allow_redirects=False)
+    except GONE:
+        assert is_seen is None
+    else:
+        assert is_seen is not None
+        assert is_seen(reply)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_links_of_a_result_can_be_any(ready: tuple[Bench, str]) -> None:
+    on, path = ready
+    for links in (["http://h/a.png", "http://other/a.png"], ["http://h/"]):  # two of one name; none
+        told = f"members={{result={{primary_url='{links[0]}', urls={links}}}}}"
+        assert (await asked(on, told, path)).json["result"]["urls"] == links
+
+
+def refused(error: type[WebhookError]) -> Callable[[Seen, dict[str, Any]], None]:
+    def check(seen: Seen, endpoint: dict[str, Any]) -> None:
+        with pytest.raises(error):
+            seen.verified(endpoint)
+
+    return check
+
+
+def is_taken(seen: Seen, endpoint: dict[str, Any]) -> None:
+    assert seen.verified(endpoint).id
+
+
+def is_signed_and_long(seen: Seen, endpoint: dict[str, Any]) -> None:
+    is_taken(seen, endpoint)
+    assert len(seen.body) > 1_000_000
+
+
+def is_of_no_known_type(seen: Seen, endpoint: dict[str, Any]) -> None:
+    assert seen.verified(endpoint).type == "generation.paused"
+
+
+DELIVERIES: Final[list[tuple[str, str, Callable[[Seen, dict[str, Any]], None]]]] = [
+    ("wrong secret", "headers = { Rivya-Signature = 't=1,v1=00' }", refused(SignatureMismatch)),
+    ("missing signature", 'without = ["Rivya-Signature"]', refused(WebhookError)),
+    ("malformed signature", 'headers = { Rivya-Signature = "x" }', refused(WebhookError)),
+    ("body changed by one byte", "padding = 1", refused(SignatureMismatch)),
+    ("outside tolerance", "age = 301", refused(OutsideTolerance)),
+    ("of the future", "age = -302", refused(OutsideTolerance)),
+    ("within tolerance", "age = 200", is_taken),
+    ("huge body", "padding = 1_000_000\nage = 0", is_signed_and_long),
+    ("invalid UTF-8", 'body_hex = "ff"\nage = 0', refused(WebhookError)),
+    ("unknown type", 'members = { type = "generation.paused" }\nage = 0', is_of_no_known_type),
+    ("late", "delay = 0.001", is_taken),
+    ("duplicate", "drop = true\nact = true", is_taken),
+]
+"""A rotated secret is the API's own `rotate-secret`; an event out of order is one that is late."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def told() -> AsyncIterator[tuple[Bench, Receiver, dict[str, Any]]]:
+    async with posting() as opened:
+        yield opened
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(("text", "check"), [row[1:] for row in DELIVERIES], ids=[row[0] for row in DELIVERIES])
+async def test_a_delivery_from_a_file(
+    told: tuple[Bench, Receiver, dict[str, Any]],
+    text: str,
+    check: Callable[[Seen, dict[str, Any]], None],
+    tmp_path: Path,
+) -> None:
+    on, there, endpoint = told
+    (tmp_path / "faults.toml").write_text(f'[[fault]]\nroute = "webhook delivery"\n{text}\n')
+    on.sandbox.faults.load(tmp_path / "faults.toml")
+    there.seen.clear()
+    reply = await on.ask("POST", f"/api/v1/webhooks/{endpoint['id']}/test")
+    assert reply.status == 200
+    on.sandbox.faults.clear()
+    check(there.seen[0], endpoint)
+
+
+# --- a whole file -----------------------------------------------------------------------------------------------------
+
+
+async def test_the_example_file_is_lived_through(tmp_path: Path) -> None:
+    async with posting() as (on, there, endpoint):
+        sandbox = on.sandbox
+        faults = sandbox.faults.load(EXAMPLE)
+        async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url, poll=BRISK) as session:
+            for number in range(2):
+                generation = await session.generate("z-image", f"Kite {number}", timeout=20)
+                (saved,) = await session.download(generation, tmp_path)
+                assert saved.stat().st_size > 500
+        assert sandbox.received.purchases == 2
+        assert max(sandbox.received.purchases_by_key.values()) == 1
+        assert [sandbox.faults.hits(fault) for fault in faults if fault.route in {SUBMIT, FILE}] == [1, 1, 1]
+        await ended(on, endpoint, 4)
+        assert len({seen.event["id"] for seen in there.seen}) == 2
+
+
+async def struck_numbers(seed: int) -> list[int]:
+    """Which of forty polls meet the faults of a file."""
+    async with bench(seed=seed) as on:
+        on.sandbox.faults.add(from_toml(f'[[fault]]\nroute = "{POLL}"\nrate = 0.3\nstatus = 502\n')[0])
+        path = f"/api/v1/generations/{await on.bought()}"
+        replies = [await on.ask("GET", path) for _ in range(40)]
+        return [number for number, reply in enumerate(replies) if reply.status == 502]
+
+
+async def test_the_same_seed_and_the_same_requests_meet_the_same_faults() -> None:
+    first, again, other = await asyncio.gather(struck_numbers(7), struck_numbers(7), struck_numbers(8))
+    assert first == again != other
+
+
+# --- the rate limit, switched while it runs ---------------------------------------------------------------------------
+
+
+async def test_a_rate_limit_comes_and_goes() -> None:
+    async with bench(rate_window=10.0) as on:
+        statuses = []
+        for limit in (None, 2, None, 1):
+            on.sandbox.rate_limit = limit
+            assert on.sandbox.rate_limit == limit
+            statuses.append([(await on.ask("GET", "/api/v1/credits")).status for _ in range(3)])
+        assert statuses == [[200, 200, 200], [200, 200, 429], [200, 200, 200], [200, 429, 429]]
+        reply = await on.ask("GET", "/api/v1/credits")
+        assert 1 <= int(reply.headers["Retry-After"]) <= 10
+        with pytest.raises(ValueError, match="at least 1"):
+            on.sandbox.rate_limit = 0
