@@ -9,6 +9,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ._core import assumed
+from ._core.deliveries import Deliveries
 from ._core.durations import Durations
 from ._core.errors import ConfigurationError
 from ._core.generation_request import GenerationRequest, Reference
@@ -96,6 +97,7 @@ class RivyaSession:
         self._pid = os.getpid()
         self.durations = Durations()
         """What is known of how long jobs last; `dump()` and `load()` carry it to another process."""
+        self._deliveries = Deliveries()
         self.models = Models(self._open_engine)
         self.files = Files(self._open_engine, self.models.retrieve)
         self._downloads = Downloads(self._open_engine)
@@ -105,7 +107,11 @@ class RivyaSession:
         self._spend = Spend(purse)
         counter = Counter(self.models.catalogue, purse, checked_prices(prices))
         self.generations = Generations(
-            self._open_engine, checked_policy("poll", poll, PollPolicy()), counter, self.files.resolved
+            self._open_engine,
+            checked_policy("poll", poll, PollPolicy()),
+            counter,
+            self.files.resolved,
+            self._deliveries,
         )
         self.chat = Chat(self._open_engine, counter)
         self.credits = CreditBalance(self._open_engine)
@@ -405,6 +411,7 @@ class RivyaSession:
                 max_connections=min(self._max_connections, transport.max_connections),
                 rate_limit=self._rate_limit,
                 durations=self.durations,
+                deliveries=self._deliveries,
             )
             self._farewell = weakref.finalize(self, _let_go, self._engine, repr(self), self._pid)
         elif self._engine.loop is not loop:

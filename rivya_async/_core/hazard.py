@@ -33,6 +33,9 @@ BROAD_SPREAD: Final = 0.7
 SETTLED: Final = -math.log1p(-0.25)
 """The sum of hazards at which a curve is settled: a quarter of the jobs has ended."""
 
+LATE: Final = -math.log1p(-0.95)
+"""The same of a job that is late: one in twenty is open still."""
+
 
 def position(age: float) -> float:
     """Where an age stands on the scale of the bins: in the middle of the fourth is 3.5."""
@@ -55,19 +58,24 @@ def broad_hazards(median: float) -> Sequence[float]:
 
 
 class Curve:
-    """The integral over the age of sqrt(h), h being the hazard per second; and the age at which it is `settled`."""
+    """The integral over the age of sqrt(h), h being the hazard per second.
 
-    __slots__ = ("_integrals", "settled")
+    And the ages at which it is `settled`, and a job `late`.
+    """
+
+    __slots__ = ("_integrals", "late", "settled")
 
     def __init__(self, hazards: Sequence[float]) -> None:
         self._integrals = array("d", [0.0])
-        self.settled = EDGES[-1]
+        self.settled = self.late = EDGES[-1]
         integral = expected = 0.0
         for begin, width, hazard in zip(EDGES, WIDTHS, hazards, strict=False):
             integral += math.sqrt(hazard * width)
             self._integrals.append(integral)
             if expected < SETTLED <= expected + hazard:
                 self.settled = begin + width
+            if expected < LATE <= expected + hazard:
+                self.late = begin + width
             expected += hazard
 
     def integral(self, age: float) -> float:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from .._core import assumed
 from .._core.budget import Budget
+from .._core.deliveries import Deliveries
 from .._core.durations import Durations
 from .caller import Caller
 from .downloader import Downloader
+from .experience import Experience
 from .gate import Gate
 from .scheduler import Scheduler
 from .shared import Shared
@@ -53,6 +55,7 @@ class Engine:
         max_connections: int,
         rate_limit: RateLimit | None = None,
         durations: Durations | None = None,
+        deliveries: Deliveries | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.transport = transport
@@ -73,7 +76,9 @@ class Engine:
             ambient=ambient,
             hooks=hooks,
         )
-        self.waits = Waits(self.caller, gate, self._scheduler, durations or Durations())
+        self.deliveries = deliveries or Deliveries()
+        experience = Experience(durations or Durations(), self.deliveries)
+        self.waits = Waits(self.caller, gate, self._scheduler, experience)
         self._opener = Caller(
             Opening(transport),
             gate,

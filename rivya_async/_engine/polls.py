@@ -13,13 +13,14 @@ from .._core.schedule import learned_delay, next_delay
 from .._core.stretch import HORIZON, Stretch
 from .hooks import PollDetails, tell
 from .scheduler import Scheduler
+from .watch import MUST_LOOK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._core.durations import Durations
     from .._core.records import Generation
     from .caller import Caller
+    from .experience import Experience
     from .gate import Gate
     from .watch import Watch
 
@@ -37,10 +38,10 @@ class Polls:
     polls go on in the rhythm in which it stopped them.
     """
 
-    def __init__(self, caller: Caller, gate: Gate, durations: Durations, *, on_end: Callable[[Watch], None]) -> None:
+    def __init__(self, caller: Caller, gate: Gate, experience: Experience, *, on_end: Callable[[Watch], None]) -> None:
         self._caller = caller
         self._gate = gate
-        self._durations = durations
+        self._experience = experience
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._clock = Scheduler(self._loop)
@@ -62,18 +63,20 @@ class Polls:
             self._set(watch, watch.next_due)
 
     def hasten(self, watch: Watch, delay: float) -> None:
-        """Poll it in `delay` seconds at the latest, unless the service needs a rest."""
+        """Poll it in `delay` seconds at the latest, unless the service needs a rest. No delivery spares that."""
+        watch.left_out = MUST_LOOK
         due = self._clock.time() + delay
         if watch.entry is not None and not watch.failures and due < watch.next_due:
             self._clock.cancel(watch.entry)
             self._set(watch, due)
 
     def look_before(self, watch: Watch, deadline: float) -> None:
-        """Poll it now if it would not be polled before `deadline` (on the loop's clock).
+        """Poll it now if it would not be polled before `deadline` (on the loop's clock); no delivery spares that.
 
         Once in `policy.cap` seconds: short waits in a row keep the pace.
         """
         now = self._clock.time()
+        watch.left_out = MUST_LOOK
         if watch.next_due + self._clock.lag >= deadline and now >= watch.next_look:
             watch.next_look = now + watch.policy.cap
             self.hasten(watch, 0.0)
@@ -94,12 +97,13 @@ class Polls:
     def usual_delay(self, watch: Watch) -> float:
         """Seconds to the next poll of an open job, on the polls' clock."""
         policy, age, u = watch.policy, self._loop.time() - watch.born, self._caller.ambient.uniform()
-        curve = self._durations.curve_for(watch.group) if policy.adaptive and watch.group is not None else None
+        due_so_far = watch.polls + watch.left_out
+        curve = self._experience.curve_of(watch)
         if curve is None:
-            delay = next_delay(policy, watch.polls, u, age)
-            return delay if watch.polls else delay - age
+            delay = next_delay(policy, due_so_far, u, age)
+            return delay if due_so_far else delay - age
         stretch = self._stretch.at(self._loop.time(), self._clock.lag)
-        delay = learned_delay(curve, policy, watch.polls, u, age, stretch=stretch)
+        delay = learned_delay(curve, policy, due_so_far, u, age, stretch=stretch)
         return max(policy.floor, delay / stretch)
 
     def _set(self, watch: Watch, due: float) -> None:
@@ -113,14 +117,23 @@ class Polls:
         """A delivery has brought its end: every wait for it ends, and it is polled no more."""
         self._on_end(watch)
         watch.saw(end)
-        self._learn(watch, end)
+        self._experience.was_told(watch, end)
 
-    def learn_end(self, end: Generation, group: str | None = None, counted: float = 0.0) -> None:
-        """How long a job of this group lasted, that was counted as open up to an age."""
-        if end.duration is not None:
-            self._durations.observe(group or end.model or "", end.duration.total_seconds(), counted)
+    def look_into(self, watch: Watch, end: Generation) -> None:
+        """A delivery has told of its end, and is not to be trusted: poll it now."""
+        if watch.left_out < MUST_LOOK:
+            self._experience.was_told_badly(watch, end)
+            self.hasten(watch, 0.0)
 
     # --- who ----------------------------------------------------------------------------------------------------------
+
+    def come_due(self, watch: Watch) -> None:
+        """Poll it as soon as there is a place, or leave that out if a delivery will tell of its end."""
+        if self._experience.spares(watch):
+            watch.left_out += 1
+            self.after(watch, self.usual_delay(watch))
+        else:
+            self.fall_due(watch)
 
     def fall_due(self, watch: Watch) -> None:
         """Poll it as soon as there is a place."""
@@ -193,6 +206,7 @@ class Polls:
     # --- what ---------------------------------------------------------------------------------------------------------
 
     async def _poll(self, watch: Watch) -> None:
+        was_due, watch.left_out = watch.left_out < MUST_LOOK, 0
         try:
             try:
                 seen = await self._caller.send(poll_generation(watch.task_id, watch.seen))
@@ -203,30 +217,20 @@ class Polls:
             self._missed(watch, error)
         else:
             watch.seen = seen
-            self._saw(watch, seen.generation)
+            self._saw(watch, seen.generation, was_due=was_due)
 
-    def _saw(self, watch: Watch, generation: Generation) -> None:
+    def _saw(self, watch: Watch, generation: Generation, *, was_due: bool) -> None:
         watch.polls += 1
-        self._learn(watch, generation)
         delay = None
         if generation.is_terminal:
+            self._experience.saw_end(watch, generation, was_due=was_due)
             self._on_end(watch)
         else:
+            self._experience.saw_open(watch)
             delay = self.usual_delay(watch)
             self._next(watch, delay)
         self._tell(watch, generation.status, delay, None)
         watch.saw(generation)
-
-    def _learn(self, watch: Watch, generation: Generation) -> None:
-        """For waits that go by it: it costs 3 us per poll."""
-        if not watch.policy.adaptive:
-            return
-        if generation.is_terminal:
-            self.learn_end(generation, watch.group, watch.counted)
-        elif watch.group is not None:
-            age = self._loop.time() - watch.born
-            self._durations.still_open(watch.group, age, watch.counted)
-            watch.counted = age
 
     def _missed(self, watch: Watch, error: RivyaError) -> None:
         watch.polls += 1

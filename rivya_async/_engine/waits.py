@@ -17,10 +17,10 @@ from .watch import Watch
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from .._core.durations import Durations
     from .._core.policies import PollPolicy
     from .._core.records import Generation
     from .caller import Caller
+    from .experience import Experience
     from .gate import Gate
     from .scheduler import Scheduler
     from .waiters import Waiter
@@ -38,11 +38,12 @@ MOST_TOLD: Final = 5000
 class Waits:
     """Waits of any number for jobs of any number; each job is polled once, however many wait for it."""
 
-    def __init__(self, caller: Caller, gate: Gate, scheduler: Scheduler, durations: Durations) -> None:
+    def __init__(self, caller: Caller, gate: Gate, scheduler: Scheduler, experience: Experience) -> None:
         self._caller = caller
         self._scheduler = scheduler
         self._loop = asyncio.get_running_loop()
-        self._polls = Polls(caller, gate, durations, on_end=self._forget)
+        self._experience = experience
+        self._polls = Polls(caller, gate, experience, on_end=self._forget)
         self._watches: dict[str, Watch] = {}
         self._resting: OrderedDict[str, Watch] = OrderedDict()
         self._submitted: dict[str, tuple[float, str]] = {}  # when, and the jobs that last alike
@@ -144,11 +145,14 @@ class Waits:
         news = news_in(told, None if watch is None else watch.last)
         if news is News.END:
             self._take_end(told, watch)
-        elif watch is not None and news is News.UPDATE:
-            watch.heard(told)
-        elif watch is not None and news is News.DOUBT:
-            self._polls.hasten(watch, 0.0)
-        return news is News.END or (watch is not None and news is News.UPDATE)
+            return True
+        if watch is None or news is News.NONE:
+            return False
+        if news is News.DOUBT:
+            self._polls.look_into(watch, told)
+            return False
+        watch.heard(told)
+        return True
 
     def known_end(self, task_id: str, last: Generation | None) -> Generation | None:
         """The terminal record, where there is no need to wait for it."""
@@ -169,12 +173,11 @@ class Waits:
         self._told[end.id] = end
         if len(self._told) > MOST_TOLD:
             self._told.popitem(last=False)
-        if watch is None:
-            _, group = self._submitted.pop(end.id, (0.0, None))
-            self._polls.learn_end(end, group)
-        else:
+        if watch is not None:
             self._resting.pop(end.id, None)
             self._polls.told(watch, end)
+        else:
+            self._experience.was_told_unasked(end, self._submitted.pop(end.id, None))
 
     # --- deadlines ----------------------------------------------------------------------------------------------------
 

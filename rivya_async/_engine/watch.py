@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from .._core.errors import copied
 from .._core.news import is_newer
@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     from .waiters import Waiter
 
 
+MUST_LOOK: Final = 1 << 16
+"""So many polls left out mean that none may be."""
+
+
 class Polling(Protocol):
     """Who polls for a watch."""
 
-    def fall_due(self, watch: Watch) -> None:
-        """Poll as soon as there is room."""
+    def come_due(self, watch: Watch) -> None:
+        """Poll as soon as there is room, or later if that will do."""
 
     def begin(self, watch: Watch) -> bool:
         """Poll now, from a place of the gate; False where nobody waits any more."""
@@ -43,6 +47,7 @@ class Watch:
         "group",
         "is_due",
         "last",
+        "left_out",
         "next_due",
         "next_look",
         "policy",
@@ -72,6 +77,8 @@ class Watch:
         self.seen: Seen | None = None
         """The answer to its last poll."""
         self.polls = 0
+        self.left_out = 0
+        """Polls since the last one that were left out because a delivery is expected; MUST_LOOK for a look at it."""
         self.failures = 0
         self.undecoded = 0
         self.waiters: list[Waiter] = []
@@ -83,7 +90,7 @@ class Watch:
     def fire(self) -> None:
         """The next poll is due."""
         self.entry = None
-        self._polling.fall_due(self)
+        self._polling.come_due(self)
 
     def wake(self) -> bool:
         """There is a place for the poll."""

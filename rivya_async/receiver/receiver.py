@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 
 class _Waits(Protocol):
+    def expect_deliveries(self) -> None: ...
+
     def settle(self, generation: Generation) -> object: ...
 
 
@@ -52,7 +54,8 @@ class WebhookReceiver:
     """Takes deliveries: checks each, hands its event to the handler of its type, once, and answers in time.
 
     - `secret`, `scheme`, `tolerance`, `clock`: as for `verify`. A blank secret is a `ConfigurationError` at once.
-    - `session`: a `RivyaSession` on the same event loop; an event settles the waits for its job before it is handled.
+    - `session`: a `RivyaSession` on the same event loop; an event settles the waits for its job before it is handled,
+      and the session polls less while events come (`session.generations.expect_deliveries()`).
     - `answer_within`: seconds that an answer waits for the handler. One that is done by then is answered with 200, one
       that raised with 500, so that the service delivers the event again; one that is still at work with 202.
     - `window`: seconds for which handled events are remembered, the latest 100,000 of them: what comes again is
@@ -105,6 +108,8 @@ class WebhookReceiver:
         finally:
             del secret  # no traceback shows it
         self._settle = None if session is None else session.generations.settle
+        if session is not None:
+            session.generations.expect_deliveries()
         self._clock = clock
         self._answer_within = _seconds("answer_within", answer_within)
         self._close_within = _seconds("close_within", close_within)

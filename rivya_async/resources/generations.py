@@ -21,6 +21,7 @@ from .._engine.fan_out import fan_out
 from .._engine.updates import OnUpdate, check_listener, last_of, tell_update
 
 if TYPE_CHECKING:
+    from .._core.deliveries import Deliveries
     from .._engine.counter import Counter
     from .._engine.engine import Engine
 
@@ -31,11 +32,19 @@ Resolved = Callable[[GenerationRequest, float | None], Awaitable[GenerationReque
 class Generations:
     """Buying jobs and waiting for them."""
 
-    def __init__(self, engine: Callable[[], Engine], poll: PollPolicy, counter: Counter, resolved: Resolved) -> None:
+    def __init__(
+        self,
+        engine: Callable[[], Engine],
+        poll: PollPolicy,
+        counter: Counter,
+        resolved: Resolved,
+        deliveries: Deliveries,
+    ) -> None:
         self._engine = engine
         self._poll = poll
         self._counter = counter
         self._resolved = resolved
+        self._deliveries = deliveries
 
     async def create(
         self,
@@ -161,6 +170,16 @@ class Generations:
         for task_id, last in map(_named, generations_or_task_ids):
             named[task_id] = last or named.get(task_id)
         return self._noting(self._engine().waits.ends_of(named, policy, self._deadline(timeout, policy)))
+
+    def expect_deliveries(self) -> None:
+        """Take it that webhooks tell of most ends: poll a third as often until they do, or do not.
+
+        `WebhookReceiver(secret, session=session)` calls this. As ends are told by `settle`, polls fall to a tenth; as
+        ends are found of which none has told within five seconds, they come back. May be called before the loop runs.
+
+        >>> RivyaSession("rvya_sk_mine").generations.expect_deliveries()
+        """
+        self._deliveries.expect()
 
     def settle(self, generation: Generation) -> bool:
         """Take in a record that a webhook brought, once its signature was verified; `WebhookReceiver` calls this.

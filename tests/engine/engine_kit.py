@@ -240,7 +240,8 @@ def engine_over(
 
 def generations_of(engine: Engine, poll: PollPolicy | None = None) -> Generations:
     models = Models(lambda: engine)
-    return Generations(lambda: engine, poll or PollPolicy(), Counter(models.catalogue, Purse(), {}), no_files)
+    counter = Counter(models.catalogue, Purse(), {})
+    return Generations(lambda: engine, poll or PollPolicy(), counter, no_files, engine.deliveries)
 
 
 async def no_files(job: GenerationRequest, _deadline: float | None) -> GenerationRequest:

@@ -71,11 +71,15 @@ class Waits:
 
     def __init__(self, error: Exception | None = None) -> None:
         self.settled: list[Generation] = []
+        self.expects_deliveries = False
         self._error = error
 
     @property
     def generations(self) -> Waits:
         return self
+
+    def expect_deliveries(self) -> None:
+        self.expects_deliveries = True
 
     def settle(self, generation: Generation) -> None:
         self.settled.append(generation)

@@ -368,6 +368,7 @@ def test_a_receiver_shows_no_secret_and_does_not_travel() -> None:
 async def test_waits_are_settled_before_the_handler_runs_and_once() -> None:
     waits = Waits()
     settled: list[int] = []
+    assert not waits.expects_deliveries
 
     async def look(event: WebhookEvent) -> None:
         settled.append(len(waits.settled))
@@ -375,6 +376,7 @@ async def test_waits_are_settled_before_the_handler_runs_and_once() -> None:
     receiver = receiver_of(look, session=waits)
     for _ in range(3):
         await delivered(receiver)
+    assert waits.expects_deliveries
     assert [(job.id, job.status) for job in waits.settled] == [("task_1", "succeeded")]
     assert settled == [1]
 

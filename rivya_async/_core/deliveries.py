@@ -1,0 +1,87 @@
+"""How far deliveries can be relied on, and how many polls that spares. It is told the time.
+
+Polls then look for those ends only that no delivery tells of. Where that is a share q of all, the best interval
+between two polls, sqrt(2 L / h) for a hazard h (see `schedule`), grows by 1 / sqrt(q).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from .records import Generation
+
+IN_TIME: Final = 5.0
+"""Seconds after an end within which a delivery tells of it: one that comes later is no better than the polls are."""
+
+FADING: Final = 0.9
+"""An end lessens the weight of those before it to this share: the last ten count, about. So the polls come back after
+five to seven ends of which no delivery has told, and one that is lost among many costs little."""
+
+EXPECTED: Final = 0.9
+"""The share of ends that deliveries are taken to tell of where a receiver is there, and no end was seen yet."""
+
+MOST_LEFT_OUT: Final = 9
+"""Polls in a row that are left out, however sure deliveries are: a tenth of them goes out as a safety net."""
+
+MOST_AWAITED: Final = 1000
+"""Ends that polls have found, and whose deliveries are awaited, at a time; others say nothing."""
+
+
+class Deliveries:
+    """The share of ends that deliveries told of in time; recent ends weigh more.
+
+    An end that a poll finds is no delivery missed before a delivery has had its time to come.
+    """
+
+    def __init__(self) -> None:
+        self._share = 0.0
+        self._awaited: dict[str, float] = {}  # when a poll found the end, the earliest first
+        self.is_on = False
+        """Whether any have come, or are expected."""
+
+    def expect(self) -> None:
+        """Somebody is there to receive them."""
+        if not self.is_on:
+            self.is_on, self._share = True, EXPECTED
+
+    def came(self, late_by: float = 0.0) -> None:
+        """One has told of an end, so many seconds after it."""
+        self.is_on = True
+        self._count(in_time=late_by <= IN_TIME)
+
+    def found(self, task_id: str, now: float) -> None:
+        """A poll has found an end of which none has told so far."""
+        self._judge(now)
+        if len(self._awaited) < MOST_AWAITED:
+            self._awaited[task_id] = now
+
+    def followed(self, task_id: str, now: float) -> None:
+        """One has told of an end that nobody waits for any more; perhaps because a poll has found it."""
+        self._judge(now)
+        if self._awaited.pop(task_id, None) is not None:
+            self._count(in_time=True)
+
+    def may_leave_out(self, left_out: int, now: float) -> bool:
+        """Whether one more poll of a job may be left out after so many in a row."""
+        self._judge(now)
+        missed = 1.0 - self._share
+        return left_out < MOST_LEFT_OUT and (left_out + 2) * math.sqrt(missed) <= 1.0
+
+    def _judge(self, now: float) -> None:
+        """Those that have not come in time will not come."""
+        while self._awaited:
+            task_id = next(iter(self._awaited))
+            if now - self._awaited[task_id] <= IN_TIME:
+                return
+            del self._awaited[task_id]
+            self._count(in_time=False)
+
+    def _count(self, *, in_time: bool) -> None:
+        self._share = self._share * FADING + (1.0 - FADING) * in_time
+
+
+def late_by(end: Generation, age: float) -> float:
+    """Seconds from the end of a job, by the server's clock, to now, when it is `age` seconds old by ours."""
+    return 0.0 if end.duration is None else age - end.duration.total_seconds()
