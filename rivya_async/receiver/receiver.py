@@ -143,7 +143,7 @@ class WebhookReceiver:
             raise ConfigurationError('say of which type: @receiver.on("generation.succeeded"), or "*" for the others')
         if handler is None:
             return lambda given: self.on(event_type, given)
-        if not callable(handler) or (inspect.isroutine(handler) and not inspect.iscoroutinefunction(handler)):
+        if not callable(handler) or _is_plain(handler):
             raise ConfigurationError(f"a handler is an async function of one event, not {handler!r:.80}")
         if event_type in self._handlers:
             raise ConfigurationError(f"{event_type} has a handler already: let one function call both")
@@ -246,6 +246,12 @@ class WebhookReceiver:
 
     def _remember(self, event_id: str) -> None:
         self._seen.add(event_id, asyncio.get_running_loop().time())
+
+
+def _is_plain(handler: Handler) -> bool:
+    """Whether it is a function that is not async; of other objects that are called, nobody knows."""
+    inner = inspect.unwrap(handler)  # what a decorator made of it
+    return inspect.isroutine(inner) and not inspect.iscoroutinefunction(inner)
 
 
 def _went_well(task: asyncio.Task[None]) -> bool:

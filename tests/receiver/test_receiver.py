@@ -75,6 +75,20 @@ def test_a_type_has_one_handler() -> None:
         receiver.on("*", Handler())
 
 
+async def test_what_a_decorator_made_of_a_handler_is_one() -> None:
+    handler = Handler()
+
+    async def handle(event: WebhookEvent) -> None:
+        await handler(event)
+
+    @functools.wraps(handle)
+    def traced(event: WebhookEvent) -> Any:
+        return handle(event)
+
+    assert (await delivered(receiver_of(traced))).status == 200
+    assert handler.ended == ["evt_1"]
+
+
 async def test_methods_and_partials_are_handlers() -> None:
     class App:
         def __init__(self) -> None:
