@@ -15,6 +15,7 @@ EXPECTED = {
     "ConfigurationError": ExitCode.USAGE,
     "ValidationFailed": ExitCode.USAGE,
     "NotFound": ExitCode.USAGE,
+    "DownloadError": ExitCode.USAGE,
     "IdempotencyConflict": ExitCode.USAGE,
     "SessionConflict": ExitCode.USAGE,
     "Unauthorized": ExitCode.AUTH,
