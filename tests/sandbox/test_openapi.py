@@ -48,6 +48,7 @@ async def test_it_is_valid_openapi() -> None:
         validate(document, cls=OpenAPIV31SpecValidator)
         assert document["openapi"].startswith("3.1")
         assert "reconstruction" in document["info"]["description"]
+        assert "X-Rivya-Sandbox-Fault" in document["info"]["description"]
         assert document["servers"] == [{"url": on.sandbox.base_url}]
 
 

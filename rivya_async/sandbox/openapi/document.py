@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final
 
+from ..fault_text import HEADER
 from ..routes import Route
 from . import balance, chat, files, generations, models, webhooks
 from .operation import Operation, answer
@@ -27,7 +28,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
 
 DESCRIPTION: Final = (
     "A reconstruction from the public pages, as the rivya_async sandbox serves it. "
-    "Faults that a test asks for may answer anything else."
+    f"Faults that a test asks for, also by the header {HEADER}, may answer anything else."
 )
 
 
