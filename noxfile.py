@@ -45,7 +45,7 @@ def contracts(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests, with branch coverage: 95 % overall, 100 % of the pure floor."""
     run(session, "coverage", "erase")
-    run(session, "coverage", "run", "-m", "pytest", *session.posargs)
+    run(session, "coverage", "run", "-m", "pytest", "-n", "auto", *session.posargs)
     run(session, "coverage", "combine", "--quiet")
     run(session, "coverage", "report", "--include=rivya_async/_core/*", "--fail-under=100")
     run(session, "coverage", "report", "--fail-under=95")

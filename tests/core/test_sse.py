@@ -113,6 +113,14 @@ def test_every_rule(stream: bytes, expected: list[tuple[str, str | None, str]]) 
     assert oracle(stream)[0] == events
 
 
+@pytest.mark.parametrize("stream", [stream for stream, _ in WORDS.values()], ids=WORDS.keys())
+@pytest.mark.parametrize(
+    "before", [b"data: 0\n\n", b"event: x\r\ndata: 0\r\n\r\n", b"data: 0\n\nevent: \xff\n"], ids=repr
+)
+def test_every_rule_after_another_event(before: bytes, stream: bytes) -> None:
+    assert decoded(before + stream) == byte_by_byte(before + stream) == oracle(before + stream)
+
+
 @pytest.mark.parametrize(
     ("stream", "retry"),
     [
@@ -151,6 +159,9 @@ FRAGMENTS = st.sampled_from(
             b": comment",
             b"\xf0\x9f",
             b"\xaa",
+            b"data: a\n\n",
+            b"event: b\r\ndata:  c\r\ndata:d\r\n\r\n",
+            b"event:\ndata: \xff\ndata\ndata: :\n\n",
         ),
     ]
 )
