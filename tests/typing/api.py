@@ -319,6 +319,7 @@ async def told_by_many(body: bytes, headers: Mapping[str, str]) -> None:
         receiver.on("*", queue.put)
         answer = await receiver.receive(body, headers)
         assert_type(answer, Answer)
+        WebhookReceiver("whsec_1", session=RivyaSession())
         app = web.Application()
         app.add_subapp("/hooks", receiver.aiohttp_app())
         Starlette(routes=[Mount("/hooks", receiver.asgi_app())])
