@@ -373,9 +373,9 @@ class RivyaSession:
         same file to the same place takes it up; else nothing is left. At most 16 files of a session come at once.
 
         No host but the service's own is ever shown the API key, and neither is the host of the result. Redirects are
-        followed, but not from https to http, and not to addresses that are not public, unless `base_url` is on this
-        machine. `on_progress(received, total)` is called, or awaited, after each piece; both are bytes, and `total` is
-        None where the host does not tell. Links may expire: download soon.
+        followed, but not from https to http, and not to addresses that are not public, except the host of
+        `base_url`. `on_progress(received, total)` is called, or awaited, after each piece; both are bytes, and `total`
+        is None where the host does not tell. Links may expire: download soon.
 
         Raises `ConfigurationError` where the job has no result, a name cannot be, or a file exists and `overwrite` is
         not set; `DownloadError` where the disk does not take the file, it has more than `max_bytes`, or a redirect is

@@ -28,6 +28,22 @@ def read(text: str) -> Address | None:
         return None
 
 
+def is_inward(host: str) -> bool:
+    """Whether a host is an address that is not public, or an odd spelling of an address; False for a name.
+
+    >>> [is_inward(host) for host in ("127.0.0.1", "0177.0.0.1", "127.0.0.1.", "8.8.8.8", "a.example")]
+    [True, True, True, False, False]
+    """
+    address = read(host)
+    return not any(map(str.isalpha, host)) if address is None else not is_public(address)
+
+
+def is_on_this_machine(host: str) -> bool:
+    """Whether a host is loopback, by its address or by its name."""
+    address = read(host)
+    return host.lower() == "localhost" if address is None else address.is_loopback
+
+
 def _within(address: Address) -> list[Address]:
     """The address, and those that it carries along."""
     if isinstance(address, IPv4Address):

@@ -5,20 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin, urlsplit
 
-from .addresses import is_public, read
+import attrs
+
+from .addresses import is_inward
 from .errors import DownloadError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .message import Response
 
 MOST_REDIRECTS: Final = 10
 
 
-def target_of(url: str, answer: Response, *, to_local: bool) -> str | None:
-    """The URL that an answer of `url` points to; None for an answer that is no redirect.
+@attrs.frozen
+class Hop:
+    """A URL to ask; `only_public`: if its host is on the public internet."""
 
-    Raises `DownloadError` for what is not followed: no http URL, from https to http, and, unless `to_local`, an
-    address that is not public.
+    url: str
+    only_public: bool = False
+
+
+def target_of(url: str, answer: Response, *, is_own: Callable[[str], bool]) -> Hop | None:
+    """Where an answer of `url` points to; None for an answer that is no redirect.
+
+    Raises `DownloadError` for what is not followed: no http URL, from https to http, and an address that is not
+    public, unless `is_own` knows it as the service's own.
     """
     if not answer.is_redirect or answer.location is None:
         return None
@@ -34,10 +46,11 @@ def target_of(url: str, answer: Response, *, to_local: bool) -> str | None:
         )
     if urlsplit(url).scheme == "https" and parts.scheme == "http":
         raise DownloadError(f"the host of the file points from https to http ({host}): this is not followed")
-    address = read(host)
-    if address is not None and not to_local and not is_public(address):
+    if is_own(host):
+        return Hop(target)
+    if is_inward(host):
         raise not_public(host)
-    return target
+    return Hop(target, only_public=True)
 
 
 def not_public(host: str) -> DownloadError:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from .addresses import read
+from .addresses import is_on_this_machine
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -42,9 +42,15 @@ class Settings:
     @property
     def is_local(self) -> bool:
         """Whether the service runs on this machine, as the sandbox does."""
-        host = urlsplit(self.base_url).hostname or ""
-        address = read(host)
-        return host.lower() == "localhost" if address is None else address.is_loopback
+        return is_on_this_machine(self._host)
+
+    def is_own(self, host: str) -> bool:
+        """Whether a host is the service's; on this machine it has every port and every spelling."""
+        return host.lower() == self._host or (self.is_local and is_on_this_machine(host))
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self.base_url).hostname or ""
 
     def required_key(self) -> str:
         """The key, or a `ConfigurationError` that names the variable."""

@@ -1,4 +1,4 @@
-"""Names to addresses of the public internet, and to no others."""
+"""The public internet, and nothing else: what names resolve to, and what is connected to."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from .._core.addresses import is_public, read
 from .._core.redirects import not_public
 
 if TYPE_CHECKING:
+    from aiohttp import AddrInfoType
     from aiohttp.abc import ResolveResult
 
 
@@ -27,3 +28,12 @@ class PublicResolver(ThreadedResolver):
             if address is None or not is_public(address):
                 raise not_public(host)
         return found
+
+
+def public_socket(found: AddrInfoType) -> socket.socket:
+    """A socket for what is connected to. aiohttp asks no resolver where it takes a host for an address."""
+    family, kind, protocol, _, (host, *_) = found
+    address = read(str(host))
+    if address is None or not is_public(address):
+        raise not_public(str(host))
+    return socket.socket(family, kind, protocol)

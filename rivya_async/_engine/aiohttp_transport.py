@@ -16,7 +16,7 @@ from .._core.message import Request, Response, common_headers
 from .aiohttp_channels import SEND_ONCE, LeanChannel, PlainChannel
 from .aiohttp_failures import FOREIGN, sorted_failure
 from .aiohttp_multipart import multipart
-from .aiohttp_resolver import PublicResolver
+from .aiohttp_resolver import PublicResolver, public_socket
 from .watchdog import ENDLESS, Attempt, Watchdog
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class AiohttpTransport:
     def _public_http(self) -> aiohttp.ClientSession:
         """Our own connections to public addresses only, made when a redirect is followed for the first time."""
         if self._public is None:
-            connector = aiohttp.TCPConnector(limit=0, resolver=PublicResolver())
+            connector = aiohttp.TCPConnector(limit=0, resolver=PublicResolver(), socket_factory=public_socket)
             self._public = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         return self._public
 

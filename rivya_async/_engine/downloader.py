@@ -11,7 +11,7 @@ import attrs
 
 from .._core.errors import Answered, DownloadError, NotFound, OutcomeUnknown, RivyaError, ScopeDenied, answered_class
 from .._core.filenames import extension
-from .._core.redirects import MOST_REDIRECTS, target_of
+from .._core.redirects import MOST_REDIRECTS, Hop, target_of
 from .._core.retry import Attempts, Stop, decide
 from .._core.transfer import UNKNOWN, goes_on_at, version_of
 from .disk import disk
@@ -51,16 +51,25 @@ class Wanted:
 
 
 class Downloader:
-    """Downloads files, with a bound of its own on how many come at once. `to_local`: redirects may lead anywhere."""
+    """Downloads files, with a bound of its own on how many come at once.
+
+    `is_own` knows the hosts that redirects may lead to though they are not public.
+    """
 
     def __init__(
-        self, transport: Transport, gate: Gate, retry: RetryPolicy, ambient: Ambient, *, to_local: bool
+        self,
+        transport: Transport,
+        gate: Gate,
+        retry: RetryPolicy,
+        ambient: Ambient,
+        *,
+        is_own: Callable[[str], bool],
     ) -> None:
         self._transport = transport
         self._gate = gate
         self._retry = retry
         self._ambient = ambient
-        self._to_local = to_local
+        self._is_own = is_own
         self._loop = asyncio.get_running_loop()
         self._closed = asyncio.Event()
 
@@ -117,16 +126,16 @@ class Downloader:
     @asynccontextmanager
     async def _asked(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[Fetched]:
         """A successful answer, of wherever the redirects lead."""
-        is_led = False
+        hop = Hop(url)
         for _ in range(MOST_REDIRECTS + 1):
-            async with self._transport.fetch(url, headers, only_public=is_led and not self._to_local) as fetched:
-                target = target_of(url, fetched.head, to_local=self._to_local)
+            async with self._transport.fetch(hop.url, headers, only_public=hop.only_public) as fetched:
+                target = target_of(hop.url, fetched.head, is_own=self._is_own)
                 if target is None:
                     if not fetched.head.is_success:
                         raise _refused(fetched.head, self._ambient.wall())
                     yield fetched
                     return
-            url, is_led = target, True
+            hop = target
         raise DownloadError(f"the host of the file redirects more than {MOST_REDIRECTS} times: read the job again")
 
 

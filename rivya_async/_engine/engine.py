@@ -106,7 +106,7 @@ class Engine:
         )
         self._closing: asyncio.Event | None = None
         self.downloader = Downloader(
-            transport, Gate(MAX_DOWNLOADS, self._scheduler), retry, ambient, to_local=settings.is_local
+            transport, Gate(MAX_DOWNLOADS, self._scheduler), retry, ambient, is_own=settings.is_own
         )
 
     async def aclose(self) -> None:

@@ -6,7 +6,10 @@ import pytest
 
 from rivya_async._core.errors import DownloadError
 from rivya_async._core.message import Response
-from rivya_async._core.redirects import target_of
+from rivya_async._core.redirects import Hop, target_of
+from rivya_async._core.settings import Settings
+
+ABROAD = Settings(None, "https://rivya.ai").is_own
 
 
 def answer(location: str | None, status: int = 302) -> Response:
@@ -25,12 +28,12 @@ def answer(location: str | None, status: int = 302) -> Response:
     ],
 )
 def test_a_redirect_leads_there(location: str, target: str) -> None:
-    assert target_of("https://a.example/films/1", answer(location), to_local=False) == target
+    assert target_of("https://a.example/films/1", answer(location), is_own=ABROAD) == Hop(target, only_public=True)
 
 
 @pytest.mark.parametrize("no_redirect", [answer(None), answer("/2", 200), answer("/2", 404), answer("/2", 500)])
 def test_another_answer_leads_nowhere(no_redirect: Response) -> None:
-    assert target_of("https://a.example/1", no_redirect, to_local=False) is None
+    assert target_of("https://a.example/1", no_redirect, is_own=ABROAD) is None
 
 
 @pytest.mark.parametrize(
@@ -43,13 +46,43 @@ def test_another_answer_leads_nowhere(no_redirect: Response) -> None:
         ("https://a.example:99999/", "no URL"),
         ("https://127.0.0.1/2", "not on the public internet"),
         ("https://[::1]/2", "not on the public internet"),
+        ("https://0177.0.0.1/2", "not on the public internet"),
+        ("https://127.0.0.1./2", "not on the public internet"),
+        ("https://１２７.０.０.１/2", "not on the public internet"),  # noqa: RUF001
+        ("https://127。0。0。1/2", "not on the public internet"),
+        ("https://2130706433/2", "not on the public internet"),
     ],
 )
 def test_what_is_not_followed(location: str, why: str) -> None:
     with pytest.raises(DownloadError, match=why):
-        target_of("https://a.example/1", answer(location), to_local=False)
+        target_of("https://a.example/1", answer(location), is_own=ABROAD)
 
 
-def test_on_this_machine_it_may_lead_to_this_machine() -> None:
-    target = target_of("http://127.0.0.1:1/1", answer("http://127.0.0.1:2/2"), to_local=True)
-    assert target == "http://127.0.0.1:2/2"
+@pytest.mark.parametrize(
+    ("base_url", "location", "is_followed"),
+    [
+        ("http://127.0.0.1:1", "http://127.0.0.1:2/2", True),
+        ("http://127.0.0.1:1", "http://localhost/2", True),
+        ("http://localhost", "http://[::1]/2", True),
+        ("http://127.0.0.1:1", "http://10.0.0.1/2", False),
+        ("http://127.0.0.1:1", "http://169.254.169.254/latest", False),
+        ("http://10.0.0.1:8000", "http://10.0.0.1/2", True),
+        ("http://10.0.0.1:8000", "http://10.0.0.2/2", False),
+        ("http://10.0.0.1:8000", "http://127.0.0.1/2", False),
+    ],
+)
+def test_to_the_service_itself_it_may_lead_wherever_that_is(base_url: str, location: str, is_followed: bool) -> None:
+    is_own = Settings(None, base_url).is_own
+    if is_followed:
+        assert target_of("http://a.example/1", answer(location), is_own=is_own) == Hop(location)
+    else:
+        with pytest.raises(DownloadError, match="not on the public internet"):
+            target_of("http://a.example/1", answer(location), is_own=is_own)
+
+
+def test_a_service_with_a_name_is_known_by_it() -> None:
+    is_own = Settings(None, "http://Sandbox:8000").is_own
+    assert target_of("http://a.example/1", answer("http://sandBOX/2"), is_own=is_own) == Hop("http://sandBOX/2")
+    assert target_of("http://a.example/1", answer("http://localhost/2"), is_own=is_own) == Hop(
+        "http://localhost/2", only_public=True
+    )

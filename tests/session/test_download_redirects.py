@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +11,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from rivya_async import DownloadError, RivyaError, RivyaSession, Timeouts
+from rivya_async import DownloadError, RivyaSession, Timeouts
+from rivya_async._core.settings import Settings
+from rivya_async._engine.aiohttp_transport import AiohttpTransport
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import QUICK_RETRY, Peer, Seen, opened, peer
 
@@ -54,6 +57,13 @@ def leading(server: Peer, to: str) -> str:
         "[fe80::1]",
         "[fc00::1]",
         "224.0.0.1",
+        "0177.0.0.1",
+        "127.0.0.1.",
+        "127.000.000.001",
+        "１２７.０.０.１",  # noqa: RUF001
+        "127。0。0。1",
+        "127.1",
+        "2130706433",
     ],
 )
 async def test_no_redirect_leads_into_a_private_network(abroad: RivyaSession, tmp_path: Path, host: str) -> None:
@@ -64,12 +74,23 @@ async def test_no_redirect_leads_into_a_private_network(abroad: RivyaSession, tm
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("host", ["127.1", "2130706433"])
-async def test_an_odd_spelling_of_an_address_is_no_host(abroad: RivyaSession, tmp_path: Path, host: str) -> None:
+async def test_the_address_that_is_connected_to_is_looked_at_too() -> None:
+    """Whatever slips through before: aiohttp asks no resolver for what it takes for an address."""
+    transport = AiohttpTransport(Settings(None, "https://rivya.ai"), Timeouts(), None)
+    async with peer() as server, aclosing(transport):
+        with pytest.raises(DownloadError, match="not on the public internet"):
+            async with transport.fetch(server.url, {}, only_public=True):
+                pass
+        assert server.seen == []
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "169.254.169.254", "0177.0.0.1"])
+async def test_the_sandbox_does_not_open_other_private_networks(
+    session: RivyaSession, tmp_path: Path, host: str
+) -> None:
     async with peer() as server:
-        with pytest.raises(RivyaError, match="not a URL"):
-            await abroad.download(leading(server, f"http://{host}:PORT/kite.png"), tmp_path)
-        assert [seen.path for seen in server.seen] == ["/away"]
+        with pytest.raises(DownloadError, match="not on the public internet"):
+            await session.download(leading(server, f"http://{host}:PORT/kite.png"), tmp_path)
 
 
 async def test_who_works_on_this_machine_is_led_through_it(session: RivyaSession, tmp_path: Path) -> None:

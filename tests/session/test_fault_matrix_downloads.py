@@ -166,7 +166,7 @@ PROOFS: Final[dict[str, tuple[str, ...]]] = {
     "expired URL": ("session/test_download_resume.py::test_a_link_that_expired_is_read_again",),
     "redirect to a private address": (
         "session/test_download_redirects.py::test_no_redirect_leads_into_a_private_network",
-        "session/test_download_redirects.py::test_an_odd_spelling_of_an_address_is_no_host",
+        "session/test_download_redirects.py::test_the_address_that_is_connected_to_is_looked_at_too",
     ),
     "wrong length": (
         "session/test_fault_matrix_downloads.py::test_download",
