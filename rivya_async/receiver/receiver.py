@@ -153,7 +153,8 @@ class WebhookReceiver:
     async def receive(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Take one delivery and say what to answer: for frameworks other than those that have an app here.
 
-        `body` and `headers` as for `verify`. Raises `ConfigurationError` for a body that is no bytes, else nothing.
+        `body` and `headers` as for `verify`. Raises `ConfigurationError` for a body that is no bytes and for headers
+        that are no text, else nothing.
         Cancelling it ends the wait for the answer; the handler goes on.
         """
         if self._is_closed:
@@ -223,7 +224,7 @@ class WebhookReceiver:
             if self._seen.knows(event.id, asyncio.get_running_loop().time()):
                 return answer.REPEATED
             self._settle_waits(event)
-            handler = self._handlers.get(event.type) or self._handlers.get(ANY)
+            handler = self._handlers.get(event.type, self._handlers.get(ANY))
             if handler is None:
                 return answer.NOT_WANTED
             if self._crew.is_full:

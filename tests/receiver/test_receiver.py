@@ -46,6 +46,18 @@ async def test_an_event_goes_to_the_handler_of_its_type() -> None:
     assert (made.ended, lost.ended, rest.ended) == (["evt_0"], ["evt_1"], ["evt_2", "evt_3"])
 
 
+async def test_a_handler_may_be_false_in_a_boolean_sense() -> None:
+    class Inbox(list[str]):
+        async def __call__(self, event: WebhookEvent) -> None:
+            self.append(event.id)
+
+    inbox = Inbox()
+    receiver = WebhookReceiver(SECRET, clock=lambda: NOW)
+    receiver.on(SUCCEEDED, inbox)
+    assert (await delivered(receiver)).text == "handled"
+    assert inbox == ["evt_1"]
+
+
 async def test_what_nobody_handles_is_taken() -> None:
     made = Handler()
     receiver = WebhookReceiver(SECRET, clock=lambda: NOW)
