@@ -44,5 +44,6 @@ async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
             ),
         )
         output.note(f"The sandbox listens on {sandbox.base_url} until Ctrl-C. Nothing is bought from it.")
+        output.note(f"Watch it in a browser: {sandbox.base_url}/")
         await asyncio.get_running_loop().create_future()
     raise AssertionError("a future that nobody settles was settled")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import itertools
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -159,6 +160,10 @@ class Deliveries:
     def to(self, endpoint: Endpoint) -> Sequence[Delivery]:
         """The deliveries to an endpoint, the newest first."""
         return [each for each in reversed(self._log) if each.endpoint is endpoint]
+
+    def latest(self, count: int) -> Sequence[Delivery]:
+        """So many deliveries, the newest first."""
+        return list(itertools.islice(reversed(self._log), count))
 
     def _event(self, account_id: str, status: str, generation: Mapping[str, Any], at: float) -> Event:
         event_id, kind = self._new_id("evt"), f"generation.{status}"

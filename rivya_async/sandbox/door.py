@@ -88,6 +88,7 @@ class Door:
                 body=visit.body,
                 has_authorization="Authorization" in request.headers,
                 upload=visit.upload,
+                is_replay=visit.is_replay,
             )
         )
 

@@ -10,7 +10,7 @@ Examples:
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,10 @@ class Faults:
     def clear(self) -> None:
         """End all faults."""
         self._armed.clear()
+
+    def __iter__(self) -> Iterator[Fault]:
+        """The faults in force, in the order in which they were added."""
+        return iter([armed.fault for armed in self._armed])
 
     def hits(self, fault: Fault) -> int:
         """How many requests this fault has hit; 0 if it is not in force."""

@@ -25,7 +25,7 @@ async def once(memory: Memory, visit: Visit, canonical: bytes, act: Callable[[],
     fingerprint = hashlib.sha256(canonical).digest()
     stored = memory.claim(scope, fingerprint, visit.now)
     if stored is not None:
-        visit.task_id = stored.task_id
+        visit.task_id, visit.is_replay = stored.task_id, True
         return stored
     visit.claimed = scope
     answer = await act()

@@ -36,7 +36,8 @@ class Request:
     `route` names the operation, such as "GET /api/v1/generations/{task_id}", or is None for an unknown path. `at` is
     the arrival on the loop's clock, in seconds. `status` is what was answered, None if the connection was dropped.
     `task_id` is the task asked for or made, where known; `body` is kept for POSTs of JSON, `upload` tells of a file
-    that came in whole; `has_authorization` tells whether an Authorization header came along.
+    that came in whole; `has_authorization` tells whether an Authorization header came along, `is_replay` whether the
+    answer was the stored one of an earlier request with the same key.
     """
 
     method: str
@@ -49,6 +50,7 @@ class Request:
     body: bytes | None
     has_authorization: bool
     upload: Upload | None = None
+    is_replay: bool = False
 
 
 class Received:
@@ -71,6 +73,8 @@ class Received:
         self._uploads = 0
         self._purchases_by_key: Counter[str] = Counter()
         self._peak_in_flight = self._in_flight
+        self._statuses: Counter[tuple[str | None, int | None]] = Counter()
+        self._replays = 0
 
     def __iter__(self) -> Iterator[Request]:
         return iter(tuple(self._log))
@@ -105,6 +109,25 @@ class Received:
     def purchases_by_key(self) -> Mapping[str, int]:
         """How many tasks and chat turns each Idempotency-Key made. Any value above 1 is something bought twice."""
         return MappingProxyType(self._purchases_by_key)
+
+    @property
+    def replays(self) -> int:
+        """How many requests got the stored answer of an earlier one with the same Idempotency-Key."""
+        return self._replays
+
+    def answered(self, status: int | None) -> int:
+        """How many requests were answered with this status; None for those whose connection was dropped."""
+        return sum(count for (_, seen), count in self._statuses.items() if seen == status)
+
+    def by_route(self) -> list[tuple[str | None, int, int]]:
+        """Each route, how many requests it received, and how many of them were refused, failed or dropped."""
+        counts: Counter[str | None] = Counter()
+        failed: Counter[str | None] = Counter()
+        for (route, _), count in self._counts.items():
+            counts[route] += count
+        for (route, status), count in self._statuses.items():
+            failed[route] += count if status is None or status >= 400 else 0  # noqa: PLR2004  the classes of no
+        return [(route, count, failed[route]) for route, count in counts.most_common()]
 
     @property
     def uploads(self) -> int:
@@ -148,4 +171,6 @@ class Received:
     def finished(self, request: Request) -> None:
         """A request has been answered, or dropped."""
         self._in_flight -= 1
+        self._statuses[request.route, request.status] += 1
+        self._replays += request.is_replay
         self._log.append(request)

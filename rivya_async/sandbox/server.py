@@ -15,6 +15,7 @@ from .door import Door
 from .fault import DELIVERY
 from .faults import Faults
 from .keys import ALL_SCOPES
+from .page import PageDesk
 from .rate_limit import WINDOW, RateLimit
 from .received import Received
 from .world import World
@@ -79,6 +80,7 @@ class Sandbox:
         self.api_key = self.world.add_key(self._account, secret=api_key).secret
         self._api = Api(self.world, self.received, allow_local_webhooks=allow_local_webhooks)
         self._door = Door(self._api, self.faults, RateLimit(rate_limit, rate_window), clock)
+        self._page = PageDesk(self._api, self.faults, clock)
         self._runner: web.ServerRunner | None = None
 
     @property
@@ -118,7 +120,7 @@ class Sandbox:
         """Listen. RuntimeError if it does already."""
         if self._runner is not None:
             raise RuntimeError("the sandbox is running already")
-        server = web.Server(self._door.serve, access_log=None, lingering_time=LINGERING_TIME)
+        server = web.Server(self._serve, access_log=None, lingering_time=LINGERING_TIME)
         runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_TIMEOUT)
         self._runner = runner
         try:
@@ -132,6 +134,10 @@ class Sandbox:
         self._api.base_url = f"http://{host}:{self._port}"
         self._api.webhooks.open(self._clock, self.faults)
         return self
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        desk = self._page if self._page.is_meant(request) else self._door
+        return await desk.serve(request)
 
     async def aclose(self) -> None:
         """Stop listening and close every connection; the world is kept. Does nothing if it is not running."""

@@ -29,6 +29,7 @@ class Visit:
     body: bytes | None = None
     upload: Upload | None = None
     task_id: str | None = None
+    is_replay: bool = False
     claimed: idempotency.Scope | None = None
     at_the_end: Callable[[], None] | None = None
 

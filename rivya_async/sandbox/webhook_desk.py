@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from .answer import Answer
 from .courier import Courier
-from .deliveries import Deliveries
+from .deliveries import Deliveries, Delivery
 from .faults import Faults
 from .listing import listed, newest
 from .task import Task, encode
@@ -42,6 +42,10 @@ class WebhookDesk:
         """A task that will end, and is then told."""
         self._deliveries.expect(task)
         self._wake()
+
+    def latest(self, count: int) -> Sequence[Delivery]:
+        """So many deliveries of all accounts, the newest first."""
+        return self._deliveries.latest(count)
 
     async def create(self, visit: Visit) -> Answer:
         """POST /webhooks."""
