@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from . import budget, download, held, import_time, layers, schedule, sse, upload, waiting
+from . import budget, download, held, import_time, layers, schedule, sse, upload, waiting, webhooks
 from .peers import side_by_side
 from .report import machine_line
 
@@ -22,6 +22,7 @@ REPORTS = {
     "budget": budget.measured_report,
     "upload": upload.measured_report,
     "download": download.measured_report,
+    "webhooks": webhooks.measured_report,
     "sse": sse.measured_report,
 }
 ONLY_WHEN_NAMED = {

@@ -25,6 +25,9 @@ EXPECTED: Final = 0.9
 MOST_LEFT_OUT: Final = 9
 """Polls in a row that are left out, however sure deliveries are: a tenth of them goes out as a safety net."""
 
+LATE_COUNTS: Final = 3
+"""A poll of a late job that was left out counts as so many."""
+
 MOST_AWAITED: Final = 1000
 """Ends that polls have found, and whose deliveries are awaited, at a time; others say nothing."""
 
@@ -63,10 +66,14 @@ class Deliveries:
         if self._awaited.pop(task_id, None) is not None:
             self._count(in_time=True)
 
-    def may_leave_out(self, left_out: int, now: float) -> bool:
-        """Whether one more poll of a job may be left out after so many in a row."""
+    def may_leave_out(self, left_out: int, now: float, *, is_late: bool = False) -> bool:
+        """Whether one more poll of a job may be left out after so many in a row; `is_late` if others like it are not.
+
+        The longer a job goes on that should have ended, the more likely its delivery was lost.
+        """
         self._judge(now)
         missed = 1.0 - self._share
+        left_out *= LATE_COUNTS if is_late else 1
         return left_out < MOST_LEFT_OUT and (left_out + 2) * math.sqrt(missed) <= 1.0
 
     def _judge(self, now: float) -> None:

@@ -34,7 +34,7 @@ SETTLED: Final = -math.log1p(-0.25)
 """The sum of hazards at which a curve is settled: a quarter of the jobs has ended."""
 
 LATE: Final = -math.log1p(-0.95)
-"""The same of a job that is late: one in twenty is open still."""
+"""The same when a job is late: one in twenty is open still."""
 
 
 def position(age: float) -> float:

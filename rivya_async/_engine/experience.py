@@ -31,16 +31,21 @@ class Experience:
         return self._durations.curve_for(watch.group) if watch.policy.adaptive and watch.group is not None else None
 
     def spares(self, watch: Watch) -> bool:
-        """Whether a poll that is due may be left out, because a delivery will tell of the end."""
+        """Whether a poll that is due may be left out, because a delivery will tell of the end.
+
+        A job whose end should have been told of by now is looked at sooner.
+        """
         if not self._deliveries.is_on or watch.failures:
             return False
-        if not self._deliveries.may_leave_out(watch.left_out, self._loop.time()):
-            return False
-        curve = self.curve_of(watch)  # an end that should have been told of by now is looked for, once
-        return curve is None or not watch.counted < curve.late <= self._age_of(watch)
+        curve = self.curve_of(watch)
+        is_late = curve is not None and curve.late <= self._age_of(watch)
+        return self._deliveries.may_leave_out(watch.left_out, self._loop.time(), is_late=is_late)
 
     def saw_open(self, watch: Watch) -> None:
-        """A poll found the job open."""
+        """A poll found the job open, or was left out, as nobody has told that it is not.
+
+        If those that are not polled did not count, the quick ones of many that begin at once would pass for all.
+        """
         if watch.policy.adaptive and watch.group is not None:
             age = self._age_of(watch)
             self._durations.still_open(watch.group, age, watch.counted)

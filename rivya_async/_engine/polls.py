@@ -131,6 +131,7 @@ class Polls:
         """Poll it as soon as there is a place, or leave that out if a delivery will tell of its end."""
         if self._experience.spares(watch):
             watch.left_out += 1
+            self._experience.saw_open(watch)
             self.after(watch, self.usual_delay(watch))
         else:
             self.fall_due(watch)

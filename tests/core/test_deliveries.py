@@ -27,6 +27,13 @@ def sure() -> Deliveries:
     return deliveries
 
 
+def test_a_job_that_is_late_is_looked_at_sooner() -> None:
+    deliveries = sure()
+    spared = [deliveries.may_leave_out(n, 0.0, is_late=True) for n in range(5)]
+    assert spared == [True, True, True, False, False]
+    assert not Deliveries().may_leave_out(0, 0.0, is_late=True)
+
+
 def test_without_deliveries_no_poll_is_left_out() -> None:
     deliveries = Deliveries()
     assert not deliveries.is_on
