@@ -1,6 +1,6 @@
 """All benchmarks, one report: `python -m benchmarks [--quick] [--n 100 1000] [--uvloop]`.
 
-`waiting`, `layers`, `imports`, `schedule`, `held`, `budget`, `upload`, `download` or `sse`
+`waiting`, `layers`, `imports`, `schedule`, `held`, `budget`, `upload`, `download`, `webhooks` or `sse`
 before the options is one of them alone;
 `peers` runs only so.
 """
