@@ -27,8 +27,8 @@ R = TypeVar("R")
 
 
 def plain_loads(body: bytes) -> Any:
-    """JSON as orjson reads it: without NaN and infinities, which a record could neither compare nor send on."""
-    return json.loads(body, parse_constant=_finite, parse_float=_finite)
+    """JSON as orjson reads it: UTF-8, without NaN and infinities, which a record could neither compare nor send on."""
+    return json.loads(body.decode(), parse_constant=_finite, parse_float=_finite)
 
 
 def _finite(literal: str) -> float:

@@ -383,6 +383,8 @@ def test_a_long_bad_value_makes_no_long_message() -> None:
         (b"{'id': 'task_1'}", "not JSON"),
         (b"\x00", "not JSON"),
         (b"\xff\xfe", "not JSON"),
+        ('{"current_credits": 5}'.encode("utf-16"), "not JSON"),
+        ('{"current_credits": 5}'.encode("utf-8-sig"), "not JSON"),
         (b'{"current_credits": NaN}', "not JSON"),
         (b'{"current_credits": Infinity}', "not JSON"),
         (b'{"current_credits": -Infinity}', "not JSON"),

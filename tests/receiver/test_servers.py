@@ -184,7 +184,7 @@ async def test_a_sender_that_goes_away(serving: Serving, head: bytes, caplog: py
     handler = Handler()
     async with serving(receiver_of(handler)) as url:
         answer = await talk(url, b"POST / HTTP/1.1\r\nHost: x\r\n" + head, hangs_up=True)
-        assert not answer or answer.startswith(b"HTTP/1.1 400")
+        assert not answer or b" 400 " in answer[:20]
         async with sender() as http:  # and it serves on
             assert (await post(http, url, body_of(), signed(body_of())))[0] == 200
     assert handler.ended == ["evt_1"]
