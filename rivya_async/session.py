@@ -368,9 +368,9 @@ class RivyaSession:
 
         Each file is streamed to a hidden one beside its place, checked for its length, and renamed when whole. What
         breaks off goes on where it ended if the host tells the version of its file, by the retry policy counted from
-        the last progress. A link that has expired (403, 404, 410) is refreshed once by reading the job again. Of a
-        file over 1 MiB, a download that is cancelled or given up leaves what can be resumed, and the next one of the
-        same file to the same place takes it up; else nothing is left. At most 16 files of a session come at once.
+        the last progress. A link that has expired (400, 401, 403, 404, 410) is refreshed once by reading the job again.
+        Of a file over 1 MiB, a download that is cancelled or given up leaves what can be resumed, and the next one of
+        the same file to the same place takes it up; else nothing is left. At most 16 files of a session come at once.
 
         No host but the service's own is ever shown the API key, and neither is the host of the result. Redirects are
         followed, but not from https to http, and not to addresses that are not public, except the host of

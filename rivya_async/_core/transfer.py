@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from .retry_after import instant
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -19,24 +21,27 @@ CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,1
 DIGITS: Final = re.compile(r"[0-9]{1,18}")
 PARTIAL: Final = 206
 
+SETTLED_SECONDS: Final = 60.0
+"""A file that has not changed for so long before it was sent does not change within the second that its date tells."""
+
 
 @attrs.frozen
 class Version:
-    """Which bytes a host serves: their strong entity tag, and how many there are; None where it does not tell."""
+    """Which bytes a host serves, by a strong validator, and how many there are; None where it does not tell."""
 
-    tag: str | None = None
+    validator: str | None = None
     total: int | None = None
 
     @property
     def can_resume(self) -> bool:
         """Whether what is on disk can be taken up where it ended."""
-        return self.tag is not None
+        return self.validator is not None
 
     def rest(self, received: int) -> Mapping[str, str]:
         """The headers that ask for what is still missing; none where all of it has to come."""
-        if self.tag is None or received == 0:
+        if self.validator is None or received == 0:
             return {}
-        return {"Range": f"bytes={received}-", "If-Range": self.tag}
+        return {"Range": f"bytes={received}-", "If-Range": self.validator}
 
 
 UNKNOWN: Final = Version()
@@ -44,10 +49,9 @@ UNKNOWN: Final = Version()
 
 def version_of(answer: Response) -> Version:
     """The version that a successful answer, whole or partial, is of."""
-    tag = answer.headers.get("ETag", "").strip()
     if _is_encoded(answer):  # its length and its ranges are those of the encoded bytes
         return UNKNOWN
-    return Version(tag if STRONG.fullmatch(tag) else None, _total(answer))
+    return Version(_validator(answer), _total(answer))
 
 
 def goes_on_at(answer: Response, version: Version, received: int) -> int | None:
@@ -61,8 +65,19 @@ def goes_on_at(answer: Response, version: Version, received: int) -> int | None:
     if told is None or int(told[1]) != received or _is_encoded(answer):
         return None
     now = version_of(answer)
-    is_same = now.tag in {None, version.tag} and now.total in {None, version.total}
+    is_same = now.validator in {None, version.validator} and now.total in {None, version.total}
     return received if received and is_same else None
+
+
+def _validator(answer: Response) -> str | None:
+    """What promises equal bytes: a strong entity tag; without any tag a date that is old enough (section 8.8.2.2)."""
+    if "ETag" in answer.headers:
+        tag = answer.headers["ETag"].strip()
+        return tag if STRONG.fullmatch(tag) else None
+    modified = answer.headers.get("Last-Modified", "").strip()
+    changed, sent = instant(modified), instant(answer.headers.get("Date"))
+    is_settled = changed is not None and sent is not None and sent - changed >= SETTLED_SECONDS
+    return modified if is_settled else None
 
 
 def _is_encoded(answer: Response) -> bool:

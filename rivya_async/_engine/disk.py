@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from .._core.errors import DownloadError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 ADVICE: Final = {
     errno.ENOSPC: "make room",
@@ -35,3 +39,14 @@ def disk(path: Path) -> Iterator[None]:
         raise DownloadError(
             f"{path} cannot be written: {error.strerror or error}; {advice}, then download again", path=str(path)
         ) from error
+
+
+async def to_the_end(call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call it in a thread. Who cancels waits for its end, so that nothing is done to the disk behind their back."""
+    working = asyncio.create_task(asyncio.to_thread(call, *args, **kwargs))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait([working])
+        working.exception()  # it is cancelled: what the disk said is of no interest
+        raise

@@ -9,12 +9,22 @@ from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 
-from .._core.errors import Answered, DownloadError, NotFound, OutcomeUnknown, RivyaError, ScopeDenied, answered_class
+from .._core.errors import (
+    Answered,
+    DownloadError,
+    NotFound,
+    OutcomeUnknown,
+    RivyaError,
+    ScopeDenied,
+    Unauthorized,
+    ValidationFailed,
+    answered_class,
+)
 from .._core.filenames import extension
 from .._core.redirects import MOST_REDIRECTS, Hop, target_of
 from .._core.retry import Attempts, Stop, decide
 from .._core.transfer import UNKNOWN, goes_on_at, version_of
-from .disk import disk
+from .disk import disk, to_the_end
 from .part import Part, exists
 
 if TYPE_CHECKING:
@@ -30,8 +40,8 @@ if TYPE_CHECKING:
 
 BEYOND_THE_END: Final = 416
 
-EXPIRED: Final = (ScopeDenied, NotFound)
-"""403, 404, 410: what a host answers to a link that is no longer good."""
+EXPIRED: Final = (ValidationFailed, Unauthorized, ScopeDenied, NotFound)
+"""400, 401, 403, 404, 410: what one host or another answers to a link that is no longer good."""
 
 
 @attrs.frozen(kw_only=True)
@@ -165,7 +175,8 @@ class Transfer:
             received = self.resumable
             try:
                 async with self._ask(self.url, version.rest(received)) as fetched:
-                    part = self._begin(fetched.head, goes_on_at(fetched.head, version, received))
+                    offset = goes_on_at(fetched.head, version, received)
+                    part = await to_the_end(self._begin, fetched.head, offset)
                     if part is not None:
                         return await self._bring_home(part, fetched)
             except Answered as error:
@@ -195,9 +206,9 @@ class Transfer:
             self._part.leave(is_stale=True)
         with disk(path):
             self._path, self._part = path, Part.open(path, version)
-        if self._part.received > (version.total or 0):
-            self._part.empty()
-        self._part.check_room(path)
+            if self._part.received > (version.total or 0):
+                self._part.empty()
+            self._part.check_room(path)
         return self._part if not self._part.received or self._part.is_whole else None
 
     def _again(self) -> None:
@@ -208,8 +219,8 @@ class Transfer:
     def _target(self, head: Response) -> Path:
         wanted, total = self._wanted, version_of(head).total
         path = wanted.folder / wanted.name(extension(head.content_type, self.url))
-        with disk(path):
-            if not wanted.overwrite and path.exists():
+        with disk(path), suppress(FileNotFoundError):
+            if path.lstat() and not wanted.overwrite:  # which also tells of a name that cannot be
                 raise exists(path)
         if wanted.max_bytes is not None and total is not None and total > wanted.max_bytes:
             raise _too_long(path, wanted.max_bytes)
@@ -221,8 +232,10 @@ class Transfer:
             if self._wanted.max_bytes is not None and part.received + len(chunk) > self._wanted.max_bytes:
                 raise _too_long(path, self._wanted.max_bytes)
             with disk(path):
-                await asyncio.to_thread(part.write, chunk)
+                await to_the_end(part.write, chunk)
             await self._tell(part.received, total)
+        if not part.received:
+            raise OutcomeUnknown(f"{path.name} is empty: the host of the file sent none of it")
         if total is not None and part.received != total:
             if part.received > total:
                 part.empty()
@@ -230,8 +243,7 @@ class Transfer:
                 f"{path.name} broke off: the host of the file sent {part.received:,} of {total:,} bytes"
             )
         with disk(path):
-            await asyncio.to_thread(part.sync)
-            part.place(path, overwrite=self._wanted.overwrite)
+            await to_the_end(part.place, path, self._wanted.overwrite)
         return path
 
     async def _tell(self, received: int, total: int | None) -> None:

@@ -28,8 +28,8 @@ class Part:
     """What has come of one version of one file. Made by `open`; ended by `place` or `leave`.
 
     Its name tells the version, so that nothing is ever put behind the beginning of another file; a lock, which the
-    system lets go of when a process dies, keeps two downloads from writing one part. Where there are no locks, or
-    another holds it, the part is new and is not kept.
+    system lets go of when a process dies, keeps two downloads from writing one part. Where there are no locks, another
+    holds it, or nobody tells how long the file is, the part is new and is not kept.
     """
 
     def __init__(self, at: Path, file: IO[bytes], version: Version, *, is_kept: bool) -> None:
@@ -44,8 +44,8 @@ class Part:
         """What an earlier download has left of this version, or an empty part. Raises `OSError`."""
         path.parent.mkdir(parents=True, exist_ok=True)
         name = f".{path.name[:STEM_KEPT]}"
-        if version.can_resume:
-            told = hashlib.sha256(f"{path.name}\n{version.tag}\n{version.total}".encode()).hexdigest()
+        if version.can_resume and version.total is not None:
+            told = hashlib.sha256(f"{path.name}\n{version.validator}\n{version.total}".encode()).hexdigest()
             at = path.with_name(f"{name}.{told[:24]}.part")
             file = _locked(at)
             if file is not None:
@@ -80,12 +80,9 @@ class Part:
         self._file.truncate()
         self.received = 0
 
-    def sync(self) -> None:
-        """Bring it safely to the disk. Takes its time."""
+    def place(self, path: Path, overwrite: bool) -> None:  # noqa: FBT001  it is passed to a thread
+        """Bring it safely to the disk, and only then give it its name: nobody ever sees half a file."""
         os.fsync(self._file.fileno())
-
-    def place(self, path: Path, *, overwrite: bool) -> None:
-        """Give the file its name, once it is synced: nobody ever sees half a file."""
         if not self._is_kept:
             self._file.close()  # Windows does not rename an open file
         if overwrite:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,10 @@ from rivya_async._core.transfer import UNKNOWN, Version, goes_on_at, version_of
 
 def answer(status: int = 200, **headers: str) -> Response:
     return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, b"")
+
+
+OLD: Final = "Mon, 11 May 2026 08:00:00 GMT"
+NOW: Final = "Mon, 11 May 2026 08:01:00 GMT"
 
 
 @pytest.mark.parametrize(
@@ -28,6 +34,13 @@ def answer(status: int = 200, **headers: str) -> Response:
         (answer(206, ETag='"1"', Content_Length="5", Content_Range="bytes 5-9/10"), Version('"1"', 10)),
         (answer(206, ETag='"1"', Content_Length="5", Content_Range="bytes 5-9/*"), Version('"1"', None)),
         (answer(206, ETag='"1"', Content_Length="5"), Version('"1"', None)),
+        (answer(Last_Modified=OLD, Date=NOW), Version(OLD, None)),
+        (answer(Last_Modified=OLD, Date=OLD), UNKNOWN),
+        (answer(Last_Modified=OLD), UNKNOWN),
+        (answer(Last_Modified="yesterday", Date=NOW), UNKNOWN),
+        (answer(Last_Modified=OLD, Date="today"), UNKNOWN),
+        (answer(Last_Modified=OLD, Date=NOW, ETag='"1"'), Version('"1"', None)),
+        (answer(Last_Modified=OLD, Date=NOW, ETag='W/"1"'), UNKNOWN),
     ],
 )
 def test_the_version_of_an_answer(head: Response, version: Version) -> None:
@@ -46,7 +59,7 @@ def test_the_version_of_an_answer(head: Response, version: Version) -> None:
 )
 def test_what_is_asked_for(version: Version, received: int, headers: dict[str, str]) -> None:
     assert version.rest(received) == headers
-    assert version.can_resume is (version.tag is not None)
+    assert version.can_resume is (version.validator is not None)
 
 
 FIVE_OF_TEN = (Version('"1"', 10), 5)
@@ -63,6 +76,7 @@ FIVE_OF_TEN = (Version('"1"', 10), 5)
         (answer(206, Content_Range="bytes 4-9/10"), None),
         (answer(206, Content_Range="bytes 5-9/11"), None),
         (answer(206, Content_Range="bytes 5-9/10", ETag='"2"'), None),
+        (answer(206, Content_Range="bytes 5-9/10", Last_Modified=OLD, Date=NOW), None),
         (answer(206, Content_Range="bytes */10"), None),
         (answer(206, Content_Range="bytes 5-9/10", Content_Encoding="br"), None),
         (answer(206), None),
@@ -80,4 +94,4 @@ def test_nothing_is_no_beginning() -> None:
 def test_whatever_a_host_says(content_range: str, length: str, received: int) -> None:
     head = answer(206, Content_Range=content_range, Content_Length=length, ETag='"1"')
     assert goes_on_at(head, Version('"1"', 10), received) in {None, received}
-    assert version_of(head).tag == '"1"'
+    assert version_of(head).validator == '"1"'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from rivya_async import (
     ServerError,
     Timeouts,
 )
+from rivya_async._engine.part import Part
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import FILE, QUICK_RETRY, SLOW, Ears, Seen, opened, peer, raw_server, until
 
@@ -397,17 +399,40 @@ async def test_cancelling_in_mid_transfer(sandbox: Sandbox, tmp_path: Path) -> N
 # --- disks ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("owner", "call"), [(Part, "write"), (os, "fsync")])
 async def test_a_full_disk_is_told_and_leaves_nothing(
-    session: RivyaSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    session: RivyaSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, call: str
 ) -> None:
-    async def full(write: Any, *arguments: Any) -> None:
+    def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
     async with peer(picture) as server:
-        monkeypatch.setattr(asyncio, "to_thread", full)
+        monkeypatch.setattr(owner, call, full)
         with pytest.raises(DownloadError, match="No space left on device; make room"):
             await session.download(f"{server.url}/kite.png", tmp_path)
         assert len(server.seen) == 1
+    assert files(tmp_path) == []
+
+
+async def test_who_cancels_waits_for_the_disk(
+    session: RivyaSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a thread still does to the disk is not done behind the back of whoever thinks that it is over."""
+    is_opening, may_open, truly_open = threading.Event(), threading.Event(), Part.open
+
+    def slowly(*arguments: Any) -> Part:
+        is_opening.set()
+        may_open.wait(5)
+        return truly_open(*arguments)
+
+    monkeypatch.setattr(Part, "open", slowly)
+    async with peer(picture) as server:
+        download = asyncio.create_task(session.download(f"{server.url}/kite.png", tmp_path))
+        await until(is_opening.is_set)
+        download.cancel()
+        asyncio.get_running_loop().call_soon(may_open.set)
+        with pytest.raises(asyncio.CancelledError):
+            await download
     assert files(tmp_path) == []
 
 

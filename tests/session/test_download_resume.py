@@ -39,6 +39,7 @@ class Host:
     def __init__(self, body: bytes = BODY, tag: str | None = '"one"') -> None:
         self.body = body
         self.tag = tag
+        self.changed_at: str | None = None
         self.cuts: list[int | None] = []
         self.has_ranges = True
         self.tells_length = True
@@ -63,7 +64,9 @@ class Host:
         headers = ["Content-Type: video/mp4", "Connection: close", *self.headers]
         if self.tag is not None:
             headers.append(f"ETag: {self.tag}")
-        if asked.range is not None and self.has_ranges and asked.if_range == self.tag:
+        if self.changed_at is not None:
+            headers += [f"Last-Modified: {self.changed_at}", "Date: Mon, 11 May 2026 09:00:00 GMT"]
+        if asked.range is not None and self.has_ranges and asked.if_range == (self.tag or self.changed_at):
             start, status = int(asked.range[6:-1]), "206 Partial Content"
             if start >= len(self.body):
                 writer.write(b"HTTP/1.1 416 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
@@ -131,6 +134,33 @@ async def test_without_a_strong_tag_it_is_begun_anew(
     (path,) = await session.download(host.url, tmp_path)
     assert path.read_bytes() == BODY
     assert host.asked == [(None, None), (None, None)]
+
+
+async def test_without_any_tag_a_date_will_do(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+    host.tag, host.changed_at, host.cuts = None, "Mon, 11 May 2026 08:00:00 GMT", [HALF]
+    (path,) = await session.download(host.url, tmp_path)
+    assert path.read_bytes() == BODY
+    assert host.asked == [(None, None), (f"bytes={HALF}-", host.changed_at)]
+
+
+async def test_a_file_that_changed_within_the_second_of_its_date(
+    host: Host, session: RivyaSession, tmp_path: Path
+) -> None:
+    host.tag, host.changed_at, host.cuts = None, "Mon, 11 May 2026 09:00:00 GMT", [HALF]
+    (path,) = await session.download(host.url, tmp_path)
+    assert path.read_bytes() == BODY
+    assert host.asked == [(None, None), (None, None)]
+
+
+@pytest.mark.parametrize("tells_length", [True, False])
+async def test_an_empty_file_is_no_result(
+    host: Host, session: RivyaSession, tmp_path: Path, tells_length: bool
+) -> None:
+    host.body, host.tells_length = b"", tells_length
+    with pytest.raises(OutcomeUnknown, match="empty"):
+        await session.download(host.url, tmp_path)
+    assert len(host.asked) == QUICK_RETRY.max_attempts
+    assert files(tmp_path) == []
 
 
 async def test_a_host_without_ranges(host: Host, session: RivyaSession, tmp_path: Path) -> None:
@@ -266,6 +296,12 @@ async def test_what_is_given_up_is_kept(host: Host, session: RivyaSession, tmp_p
     assert host.asked[-1].range == f"bytes={HALF}-"
 
 
+async def test_of_a_file_of_unknown_length_nothing_is_kept(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+    host.tells_length = False
+    await cancelled_half_way(host, session, tmp_path)
+    assert files(tmp_path) == []
+
+
 async def test_two_downloads_of_one_file_do_not_write_one_part(
     host: Host, session: RivyaSession, tmp_path: Path
 ) -> None:
@@ -388,7 +424,7 @@ async def test_what_a_listener_raises_ends_it(host: Host, session: RivyaSession,
 
     with pytest.raises(ZeroDivisionError):
         await session.download(host.url, tmp_path, on_progress=angry)
-    assert files(tmp_path) == []
+    assert not (tmp_path / "film.mp4").exists()
     with pytest.raises(ConfigurationError, match="on_progress"):
         await session.download(host.url, tmp_path, on_progress=5)  # type: ignore[arg-type]
 

@@ -39,9 +39,11 @@ CELLS: Final[dict[str, Cell]] = {
     "long Content-Length": Cell(None, 3),  # there is no more to go on with: from the beginning
     "409 with its code": stops(Answered),  # which is the service's code
     "503, always": gives_up(ServerError),
-    "204": WELL,
     "redirect to another path": stops(NotFound),
     **{row.name: WELL for row in ROWS if "body" in row.fault and row.fault.get("status", 200) < 300},
+    "204": AGAIN,  # an empty file is no result
+    "empty body": AGAIN,
+    "empty body, always": gives_up(OutcomeUnknown),
 }
 """Where a download ends otherwise than a submit."""
 
