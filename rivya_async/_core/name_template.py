@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from .errors import ConfigurationError
-from .filenames import safe_stem
+from .filenames import RESERVED, safe_stem
 from .nearest import hint, nearest
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 FIELDS: Final = ("task_id", "model", "index", "ext")
 WIDTH: Final = re.compile(r"(0?[1-9])?")
 NOTHING: Final = re.compile("")
+
+FORBIDDEN: Final = frozenset('/\\<>:"|?*')
+"""Marks that one system or another does not take in a name."""
 
 MOST_BYTES: Final = 200
 """A name has room for 255: this leaves some for its temporary file."""
@@ -57,8 +60,12 @@ class NameTemplate:
         """The name of one file. Raises `ConfigurationError` for one that no folder takes."""
         safe = {field: safe_stem(values.get(field) or field) for field in FIELDS[:2]}
         name = self.text.format(**safe, index=index, ext=ext)
-        if name != name.strip() or not name.strip(".") or set(name) & {"/", "\\"} or not name.isprintable():
-            raise ConfigurationError(f"name makes {name!r:.80}, which is no file name: folders belong in `to`")
+        if name != name.strip() or name.endswith(".") or not name or set(name) & FORBIDDEN or not name.isprintable():
+            raise ConfigurationError(
+                f"name makes {name!r:.80}, which is no file name on every system: folders belong in `to`"
+            )
+        if RESERVED.fullmatch(name.partition(".")[0].rstrip()):
+            raise ConfigurationError(f"name makes {name!r:.80}, which is the name of a device on Windows: add to it")
         if len(name.encode(errors="replace")) > MOST_BYTES:
             raise ConfigurationError(f"name makes a name of over {MOST_BYTES} bytes: make it shorter")
         return name

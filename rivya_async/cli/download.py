@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from .._core.errors import RivyaError
+from .._core.errors import ConfigurationError, RivyaError
 from .exit_codes import ExitCode
 from .failures import exit_code_of
 from .target import embedded, service
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
     """Save the files of each; one that goes wrong leaves the others alone."""
     sources = list(dict.fromkeys(arguments.sources))
+    if arguments.name is not None and len(sources) > 1 and "{task_id" not in arguments.name:
+        raise ConfigurationError("put {task_id} into --name, so that the files of each have their own")
     are_links = all(map(_is_link, sources))
     opened = embedded(output) if arguments.sandbox else service(needs_key=not are_links)
     async with opened as target:

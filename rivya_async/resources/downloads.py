@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from .._core.endpoints import retrieve_generation
-from .._core.errors import ConfigurationError
+from .._core.errors import ConfigurationError, RivyaError
 from .._core.filenames import safe_stem, stem_of
 from .._core.name_template import NameTemplate
 from .._core.records import Generation
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from .._engine.engine import Engine
     from .._engine.uploader import OnProgress
+
+LINK: Final = re.compile(r"(?i)https?://.")
+SHOWN: Final = 60
 
 LONGEST_EXTENSION: Final = ".unknown"
 """As long as an extension out of a URL can be: names are tried with it before anything is fetched."""
@@ -56,8 +60,26 @@ class Downloads:
             )
             for number, url in enumerate(urls, 1)
         ]
+        return await self._save_all(files)
+
+    async def _save_all(self, files: Sequence[Wanted]) -> list[Path]:
+        """One after the other, so that progress is that of one file; one that goes wrong leaves the others alone."""
         downloader = self._engine().downloader
-        return [await downloader.download(wanted) for wanted in files]
+        saved: list[Path] = []
+        failures: list[RivyaError] = []
+        for wanted in files:
+            try:
+                saved.append(await downloader.download(wanted))
+            except RivyaError as error:
+                failures.append(error)
+        if not failures:
+            return saved
+        if saved:
+            failures[0].add_note(f"saved all the same: {', '.join(map(str, saved))}")
+        try:
+            raise failures[0]
+        finally:
+            failures.clear()  # an error that its own traceback holds would wait for the garbage collector
 
     def _reader_of(self, job: Generation, place: int) -> Callable[[], Awaitable[str]]:
         async def read_again() -> str:
@@ -76,12 +98,26 @@ def _check(max_bytes: int | None, on_progress: OnProgress | None) -> None:
 
 def _urls(source: Generation | str) -> Sequence[str]:
     if isinstance(source, str):
-        return [source]
-    if not isinstance(source, Generation):
+        urls: Sequence[str] = [source]
+    elif not isinstance(source, Generation):
         raise ConfigurationError(f"download takes a Generation or a URL, not {type(source).__name__}")
-    if not source.urls:
-        raise ConfigurationError(f"{source.id} has no files: it is {source.status!r}, wait for it to succeed first")
-    return source.urls
+    elif not (urls := source.urls):
+        raise ConfigurationError(f"{source.id} has no files: {_why_none(source)}")
+    for url in urls:
+        if not LINK.match(url):
+            raise ConfigurationError(
+                f"{url[:SHOWN]!r} is not a URL that can be downloaded: it needs http or https and a host; "
+                "of a task id, retrieve the generation and pass that"
+            )
+    return urls
+
+
+def _why_none(job: Generation) -> str:
+    if job.failed:
+        return "it is 'failed', and what failed can only be submitted again"
+    if job.succeeded:
+        return "it is 'succeeded' and names no link; read it again, and ask the support if there is still none"
+    return f"it is {job.status!r}, wait for it to succeed first"
 
 
 def _naming(

@@ -87,6 +87,13 @@ def test_a_name_that_is_no_template(tmp_path: Path) -> None:
     assert "did you mean 'task_id'" in ended.err
 
 
+def test_a_name_that_several_would_share(tmp_path: Path) -> None:
+    sources = ("http://127.0.0.1:9/a.png", "http://127.0.0.1:9/b.png")
+    ended = rivya("download", *sources, "--name", "kite{index}{ext}", "--overwrite", cwd=tmp_path)
+    assert ended.code == 2
+    assert "put {task_id} into --name" in ended.err
+
+
 def test_bars_move_where_somebody_looks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")

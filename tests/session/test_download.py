@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
 import av
 import pytest
 from aiohttp import web
@@ -120,8 +121,33 @@ async def test_a_job_that_has_not_ended_has_no_files(tmp_path: Path) -> None:
 
 async def test_a_failed_job_has_no_files(session: RivyaSession, sandbox: Sandbox, tmp_path: Path) -> None:
     job = await session.wait_for(await session.submit("z-image", "[fail]"), raise_on_failure=False)
-    with pytest.raises(ConfigurationError, match="failed"):
+    with pytest.raises(ConfigurationError, match=r"failed.*submitted again"):
         await session.download(job, tmp_path)
+
+
+@pytest.mark.parametrize(("urls", "why"), [((), "names no link"), (("http://a.example/1", "data:,a"), "not a URL")])
+async def test_a_job_whose_links_are_none(
+    session: RivyaSession, tmp_path: Path, urls: tuple[str, ...], why: str
+) -> None:
+    job = await session.generate("z-image", "A red kite")
+    odd = attrs.evolve(job, result=GenerationResult(primary_url="", urls=urls))
+    with pytest.raises(ConfigurationError, match=why):
+        await session.download(odd, tmp_path)
+
+
+async def test_one_file_that_goes_wrong_leaves_the_others_of_its_job_alone(
+    sandbox: Sandbox, session: RivyaSession, tmp_path: Path
+) -> None:
+    job = await session.generate("seedream-4-0", "A red kite", params={"max_images": 3})
+    sandbox.faults.add(route=FILE, status=404, nth=2)
+    with pytest.raises(NotFound) as raised:
+        await session.download(job, tmp_path)
+    third, first = files(tmp_path)
+    assert third == first.replace(".", "-3.")
+    assert all(str(tmp_path / name) in raised.value.__notes__[0] for name in (first, third))
+    with pytest.raises(ConfigurationError, match="exists"):
+        await session.download(job, tmp_path)
+    assert len(files(tmp_path)) == 3
 
 
 # --- where a file goes ------------------------------------------------------------------------------------------------
@@ -266,11 +292,13 @@ async def test_a_foreign_host_sees_no_key(sandbox: Sandbox, session: RivyaSessio
         "http://[",
         "task_1",
         "data:,a",
+        "data:image/png;base64," + "A" * 100_000,
     ],
 )
 async def test_what_is_no_link_is_refused(session: RivyaSession, tmp_path: Path, url: str) -> None:
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConfigurationError) as raised:
         await session.download(url, tmp_path)
+    assert len(str(raised.value)) < 300
     assert files(tmp_path) == []
 
 
