@@ -326,6 +326,7 @@ def _sandbox(commands: Any) -> None:
     parser.add_argument(
         "--allow-local-webhooks", action="store_true", help="let webhooks be plain http and on this machine"
     )
+    parser.add_argument("--link-lifetime", metavar="S", type=_seconds, help="links of results expire after S seconds")
     parser.add_argument("--rate-limit", metavar="N", type=_count, help="requests per key and window (default: any)")
     parser.add_argument("--rate-window", metavar="S", type=_seconds, help="length of a window (default: 60)")
     parser.add_argument("--faults", metavar="FILE", help="faults in force, as tables [[fault]] of a TOML file")

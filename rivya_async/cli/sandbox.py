@@ -27,6 +27,7 @@ async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
         seed=arguments.seed,
         credits=arguments.credits,
         allow_local_webhooks=arguments.allow_local_webhooks,
+        link_lifetime=arguments.link_lifetime,
         rate_limit=arguments.rate_limit,
         rate_window=arguments.rate_window,
     )

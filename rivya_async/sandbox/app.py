@@ -32,12 +32,13 @@ SHOWN_PROBLEMS: Final = 5
 
 @attrs.define
 class Api:
-    """What the operations work on. `base_url` is where the result files are."""
+    """What the operations work on. `base_url` is where the result files are, by links good for `link_lifetime`."""
 
     world: World
     received: Received
     base_url: str = ""
     allow_local_webhooks: bool = False
+    link_lifetime: float | None = None
     catalogue: Catalogue = attrs.field(factory=load)
     memory: idempotency.Memory = attrs.field(factory=idempotency.Memory)
     shelf: results.Shelf = attrs.field(factory=results.Shelf)
@@ -84,15 +85,16 @@ class Api:
         return Answer(encode(task, "queued"), task_id=task.id)
 
     async def read(self, visit: Visit) -> Answer:
-        """GET /generations/{task_id}. An answer is encoded once per status."""
+        """GET /generations/{task_id}. An answer is encoded once per status, but for links that expire."""
         task_id = visit.task_id = visit.arguments["task_id"]
         task = self.world.task(visit.account_id, task_id)
         if task is None:
             raise Refused("not_found", "There is no such generation.")
         status = task.status(visit.now)
         seen, answer = self._looks.get(task_id, ("", None))
-        if answer is None or seen != status:
-            urls = self._urls(task) if status == "succeeded" else ()
+        urls_change = self.link_lifetime is not None and status == "succeeded"
+        if answer is None or seen != status or urls_change:
+            urls = self._urls(task, visit.now) if status == "succeeded" else ()
             answer = Answer(encode(task, status, urls), task_id=task_id)
             self._looks[task_id] = status, answer
         return answer
@@ -100,11 +102,12 @@ class Api:
     def _told(self, task: Task) -> dict[str, Any]:
         """The generation as the event of its end tells it."""
         status = task.status(task.ends_at)
-        told: dict[str, Any] = json.loads(encode(task, status, self._urls(task) if status == "succeeded" else ()))
+        urls = self._urls(task, task.ends_at) if status == "succeeded" else ()
+        told: dict[str, Any] = json.loads(encode(task, status, urls))
         return told
 
-    def _urls(self, task: Task) -> Sequence[str]:
-        return [f"{self.base_url}/results/{task.id}/{name}" for name in results.names(task)]
+    def _urls(self, task: Task, now: float) -> Sequence[str]:
+        return results.links(self.base_url, task, None if self.link_lifetime is None else now + self.link_lifetime)
 
     async def result(self, visit: Visit) -> Answer:
         """GET /results/{task_id}/{name}: the file itself, for whoever knows the link."""
@@ -112,6 +115,8 @@ class Api:
         task = self.world.tasks.get(visit.task_id)
         if task is None or task.status(visit.now) != "succeeded":
             raise Refused("not_found", "There is no such file.")
+        if self.link_lifetime is not None and not results.is_good(visit.request, visit.now):
+            return results.EXPIRED
         return results.partial(await self.shelf.fetch(task, visit.arguments["name"]), visit.request)
 
     async def upload(self, visit: Visit) -> Answer:

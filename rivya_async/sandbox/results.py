@@ -27,9 +27,27 @@ def names(task: Task) -> list[str]:
     return [f"{index}{extension}" for index in range(task.file_count)]
 
 
+def links(base_url: str, task: Task, until: float | None) -> list[str]:
+    """The URLs of a task's files, good until an instant, or for ever. The instant is not signed."""
+    query = "" if until is None else f"?expires={until:.3f}"
+    return [f"{base_url}/results/{task.id}/{name}{query}" for name in names(task)]
+
+
+def is_good(request: web.BaseRequest, now: float) -> bool:
+    """Whether the link that was asked for has not expired."""
+    try:
+        return now < float(request.query.get("expires", ""))
+    except ValueError:
+        return False
+
+
 def brief(task: Task, index: int = 0) -> Brief:
     """What the renderer is asked for."""
     return Brief(task.category, task.model, task.prompt, task.params, task.seed, index)
+
+
+EXPIRED: Final = Answer(b"The link has expired.\n", 403, "text/plain")
+"""As a host of files says it: not in the envelope of the API."""
 
 
 class Shelf:

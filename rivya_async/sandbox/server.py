@@ -45,10 +45,12 @@ class Sandbox:
     - `allow_local_webhooks`: lets webhooks be plain http and on this machine, which the service refuses. Events of
       ended jobs are delivered while the sandbox runs, to this machine only; `speed` shortens the pauses between
       attempts.
+    - `link_lifetime`: seconds after which the link of a result, as a reading of its job told it, answers 403; a new
+      reading tells a new one. None: it is good for ever.
     - `clock`: gives the sandbox's time in epoch seconds; tests hand in their own.
 
     `port` 0 takes any free port and keeps it when the sandbox is closed and started again, as a service that was down.
-    ValueError for a speed, rate or limit that makes no sense; OSError if the port is taken.
+    ValueError for a speed, rate, limit or lifetime that makes no sense; OSError if the port is taken.
 
     Example:
         async with Sandbox(speed=1000) as sandbox:
@@ -68,6 +70,7 @@ class Sandbox:
         rate_window: float = WINDOW,
         api_key: str | None = None,
         allow_local_webhooks: bool = False,
+        link_lifetime: float | None = None,
         clock: Callable[[], float] = time.time,  # noqa: TID251  the other side's clock, not the client's
     ) -> None:
         self.world = World(seed=seed, speed=speed, failure_rate=failure_rate)
@@ -78,7 +81,11 @@ class Sandbox:
         self._port = port
         self._account = self.world.open_account(credits)
         self.api_key = self.world.add_key(self._account, secret=api_key).secret
-        self._api = Api(self.world, self.received, allow_local_webhooks=allow_local_webhooks)
+        if link_lifetime is not None and not link_lifetime > 0:
+            raise ValueError(f"link_lifetime must be greater than 0, or None, not {link_lifetime!r}")
+        self._api = Api(
+            self.world, self.received, allow_local_webhooks=allow_local_webhooks, link_lifetime=link_lifetime
+        )
         self._door = Door(self._api, self.faults, RateLimit(rate_limit, rate_window), clock)
         self._page = PageDesk(self._api, self.faults, clock)
         self._runner: web.ServerRunner | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 import re
 import socket
 import struct
@@ -339,6 +340,27 @@ async def test_parts_of_a_file(headers: dict[str, str], status: int, start: int,
         }.get(status)
         resumed = await fetch(on, url, Range="bytes=1-", **{"If-Range": part.headers["ETag"]})
         assert (resumed.status, resumed.raw) == (206, whole[1:])
+
+
+@pytest.mark.usefixtures("quick_paint")
+async def test_links_that_expire() -> None:
+    async with bench(link_lifetime=60) as on:
+        job = (await finished(on)).json
+        url = job["result"]["primary_url"]
+        assert (await fetch(on, url)).status == 200
+        on.clock.now += 60
+        expired = await fetch(on, url)
+        assert (expired.status, expired.raw) == (403, b"The link has expired.\n")
+        fresh = (await on.look(job["id"])).json["result"]["primary_url"]
+        assert (await fetch(on, fresh)).status == 200
+        for odd in ("", "?expires=", "?expires=never", "?expires=nan"):
+            assert (await fetch(on, url.partition("?")[0] + odd)).status == 403
+
+
+@pytest.mark.parametrize("seconds", [0, -1, math.nan])
+def test_a_lifetime_that_makes_no_sense(seconds: float) -> None:
+    with pytest.raises(ValueError, match="link_lifetime"):
+        Sandbox(link_lifetime=seconds)
 
 
 async def test_files_are_rendered_once_and_the_oldest_make_room(monkeypatch: pytest.MonkeyPatch) -> None:

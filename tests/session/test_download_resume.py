@@ -464,6 +464,26 @@ async def test_a_link_that_expired_is_read_again(
     assert sandbox.received.count("GET /api/v1/generations/{task_id}") == polls + 1
 
 
+async def test_a_link_of_the_sandbox_that_expired_in_mid_transfer(tmp_path: Path) -> None:
+    offset = 0.0
+
+    def clock() -> float:
+        return asyncio.get_running_loop().time() + offset
+
+    async with Sandbox(speed=1000, link_lifetime=60, clock=clock) as sandbox, opened(sandbox) as session:
+        job = await session.generate("z-image", "A red kite")
+        (whole,) = await session.download(job, tmp_path / "whole")
+        sandbox.faults.add(route=FILE, truncate=1000, times=1)
+
+        def expire(*_: Any) -> None:
+            nonlocal offset
+            offset = 60.0
+
+        (path,) = await session.download(job, tmp_path / "again", on_progress=expire)
+        assert path.read_bytes() == whole.read_bytes()
+        assert [each.status for each in sandbox.received if each.route == FILE][1:] == [200, 403, 206]
+
+
 async def stale_copy(job: Any) -> Any:
     """The record with a link that is not the one that the service gives today."""
     import attrs
