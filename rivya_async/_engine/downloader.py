@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import stat
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, cast
 
@@ -11,6 +12,7 @@ import attrs
 
 from .._core.errors import (
     Answered,
+    ConfigurationError,
     DownloadError,
     NotFound,
     OutcomeUnknown,
@@ -48,10 +50,12 @@ EXPIRED: Final = (ValidationFailed, Unauthorized, ScopeDenied, NotFound)
 class Wanted:
     """One file to be had: from where, and where to. `name` makes its name of the extension, dot and all.
 
-    `fresh` reads the link again, if there is something to read it from.
+    `id` tells it from every other file, whatever its link is today. `fresh` reads the link again, if there is
+    something to read it from.
     """
 
     url: str
+    id: str
     folder: Path
     name: Callable[[str], str]
     overwrite: bool = False
@@ -205,7 +209,7 @@ class Transfer:
         if self._part is not None:
             self._part.leave(is_stale=True)
         with disk(path):
-            self._path, self._part = path, Part.open(path, version)
+            self._path, self._part = path, Part.open(path, self._wanted.id, version)
             if self._part.received > (version.total or 0):
                 self._part.empty()
             self._part.check_room(path)
@@ -220,7 +224,10 @@ class Transfer:
         wanted, total = self._wanted, version_of(head).total
         path = wanted.folder / wanted.name(extension(head.content_type, self.url))
         with disk(path), suppress(FileNotFoundError):
-            if path.lstat() and not wanted.overwrite:  # which also tells of a name that cannot be
+            found = path.lstat()  # which also tells of a name that cannot be
+            if stat.S_ISDIR(found.st_mode):
+                raise ConfigurationError(f"{path} is a folder: choose another name")
+            if not wanted.overwrite:
                 raise exists(path)
         if wanted.max_bytes is not None and total is not None and total > wanted.max_bytes:
             raise _too_long(path, wanted.max_bytes)

@@ -27,9 +27,9 @@ WORTH_KEEPING: Final = 1024 * 1024
 class Part:
     """What has come of one version of one file. Made by `open`; ended by `place` or `leave`.
 
-    Its name tells the version, so that nothing is ever put behind the beginning of another file; a lock, which the
-    system lets go of when a process dies, keeps two downloads from writing one part. Where there are no locks, another
-    holds it, or nobody tells how long the file is, the part is new and is not kept.
+    Its name tells the file and its version, so that nothing is ever put behind the beginning of another. A lock, which
+    the system lets go of when a process dies, keeps two downloads from writing one part. Where there are no locks,
+    another holds it, or nobody tells how long the file is, the part is new and is not kept.
     """
 
     def __init__(self, at: Path, file: IO[bytes], version: Version, *, is_kept: bool) -> None:
@@ -40,12 +40,15 @@ class Part:
         self.received = self._size()
 
     @classmethod
-    def open(cls, path: Path, version: Version) -> Part:
-        """What an earlier download has left of this version, or an empty part. Raises `OSError`."""
+    def open(cls, path: Path, of: str, version: Version) -> Part:
+        """What an earlier download has left of this version of this file, or an empty part. Raises `OSError`.
+
+        `of` tells the file from every other: hosts tell only the versions of one file apart.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         name = f".{path.name[:STEM_KEPT]}"
         if version.can_resume and version.total is not None:
-            told = hashlib.sha256(f"{path.name}\n{version.validator}\n{version.total}".encode()).hexdigest()
+            told = hashlib.sha256(repr((path.name, of, version.validator, version.total)).encode()).hexdigest()
             at = path.with_name(f"{name}.{told[:24]}.part")
             file = _locked(at)
             if file is not None:

@@ -51,6 +51,7 @@ class Downloads:
         files = [
             Wanted(
                 url=url,
+                id=url if isinstance(source, str) else f"{source.id}/{number}",
                 folder=folder,
                 name=named(number),
                 overwrite=overwrite,

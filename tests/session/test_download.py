@@ -442,6 +442,14 @@ async def test_a_full_disk_is_told_and_leaves_nothing(
     assert files(tmp_path) == []
 
 
+async def test_no_file_takes_the_place_of_a_folder(session: RivyaSession, tmp_path: Path) -> None:
+    (tmp_path / "kite").mkdir()
+    async with peer(picture) as server:
+        with pytest.raises(ConfigurationError, match="is a folder"):
+            await session.download(f"{server.url}/1.png", tmp_path, name="kite", overwrite=True)
+    assert files(tmp_path) == []
+
+
 async def test_who_cancels_waits_for_the_disk(
     session: RivyaSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -255,6 +255,16 @@ async def test_what_was_left_of_another_version_is_not_used(host: Host, session:
     assert host.asked == [(None, None)]
 
 
+async def test_what_was_left_of_another_link_is_not_used(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+    """A tag tells versions of one resource apart: nginx makes it of second and length, which two results may share."""
+    await cancelled_half_way(host, session, tmp_path)
+    host.body, host.stalls = OTHER, False
+    (path,) = await session.download(host.url.replace("film", "other/film"), tmp_path)
+    assert path.name == "film.mp4"
+    assert path.read_bytes() == OTHER
+    assert host.asked == [(None, None)]
+
+
 async def test_what_was_left_for_another_place_is_not_used(host: Host, session: RivyaSession, tmp_path: Path) -> None:
     await cancelled_half_way(host, session, tmp_path)
     (path,) = await session.download(host.url, tmp_path / "other.mp4")
