@@ -58,7 +58,11 @@ EXAMPLES: Final = {
     ),
     "credits": "rivya credits\nrivya credits --json",
     "openapi": "rivya openapi > rivya.json\nrivya openapi --sandbox",
-    "sandbox": "rivya sandbox\nrivya sandbox --port 8765 --speed 60 --seed 7\nrivya sandbox --faults faults.toml",
+    "sandbox": (
+        "rivya sandbox\nrivya sandbox --port 8765 --speed 60 --seed 7\n"
+        "rivya sandbox --faults faults.toml --state sandbox.db\n"
+        "rivya sandbox --account team-b=500 --key main=revoked --key team-b=credits:read,generations:read"
+    ),
 }
 
 ACTIONS: Final = ("list", "create", "show", "update", "delete", "rotate", "test", "deliveries", "events", "sign")
@@ -315,7 +319,7 @@ def _sandbox(commands: Any) -> None:
         "sandbox",
         "serve the whole API on this machine until Ctrl-C",
         "Prints RIVYA_API_KEY and RIVYA_BASE_URL as two export lines for the shell of its users.\n"
-        '--json: {"api_key": "...", "base_url": "..."}, once it listens.',
+        '--json: {"api_key": "...", "base_url": "..."}, once it listens, and "keys", if more were asked for.',
         has_sandbox=False,
     )
     parser.add_argument("--host", metavar="HOST", default="127.0.0.1", help="address to listen on (default: loopback)")
@@ -330,6 +334,23 @@ def _sandbox(commands: Any) -> None:
     parser.add_argument("--rate-limit", metavar="N", type=_count, help="requests per key and window (default: any)")
     parser.add_argument("--rate-window", metavar="S", type=_seconds, help="length of a window (default: 60)")
     parser.add_argument("--faults", metavar="FILE", help="faults in force, as tables [[fault]] of a TOML file")
+    parser.add_argument("--state", metavar="FILE", help="keep jobs, credits, files, keys and all else over a restart")
+    parser.add_argument(
+        "--account",
+        metavar="NAME=N",
+        type=_account,
+        action="append",
+        default=[],
+        help="another account with N credits and a key of its own (repeatable)",
+    )
+    parser.add_argument(
+        "--key",
+        metavar="NAME=WHAT",
+        type=_key_of,
+        action="append",
+        default=[],
+        help="another key of an account (main, or one that --account names): revoked, expired, or scopes with commas",
+    )
 
 
 def _add_output(parser: Parser) -> None:
@@ -347,6 +368,20 @@ def _count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
     return number
+
+
+def _account(text: str) -> tuple[str, int]:
+    name, found, number = text.partition("=")
+    if not (name and found and number.isascii() and number.isdecimal()):
+        raise argparse.ArgumentTypeError("must be NAME=CREDITS, such as team-b=500")
+    return name, int(number)
+
+
+def _key_of(text: str) -> tuple[str, str]:
+    name, _, what = text.partition("=")
+    if not (name and what):
+        raise argparse.ArgumentTypeError("must be NAME=WHAT, such as main=revoked or main=credits:read,files:read")
+    return name, what
 
 
 def _seconds(text: str) -> float:

@@ -40,15 +40,16 @@ class Api:
     allow_local_webhooks: bool = False
     link_lifetime: float | None = None
     catalogue: Catalogue = attrs.field(factory=load)
-    memory: idempotency.Memory = attrs.field(factory=idempotency.Memory)
     shelf: results.Shelf = attrs.field(factory=results.Shelf)
+    memory: idempotency.Memory = attrs.field(init=False)
     files: Files = attrs.field(init=False)
     chat: ChatDesk = attrs.field(init=False)
     webhooks: WebhookDesk = attrs.field(init=False)
     _looks: dict[str, tuple[str, Answer]] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        self.files = Files(self.catalogue, self.world.seed)
+        self.memory = idempotency.Memory(self.world.store)
+        self.files = Files(self.catalogue, self.world.seed, self.world.store)
         self.chat = ChatDesk(self.world, self.received, self.catalogue, self.memory, self.files.kind_of)
         self.webhooks = WebhookDesk(self.world, self._told, allow_local=self.allow_local_webhooks)
 
@@ -72,7 +73,7 @@ class Api:
 
     async def _buy(self, visit: Visit, body: dict[str, Any]) -> Answer:
         found = problems(self.catalogue, body) or self.files.reference_problems(
-            visit.account_id, body.get("params") or {}
+            visit.account_id, body.get("params") or {}, self.base_url
         )
         if found:
             raise Refused("validation_failed", " ".join(found[:SHOWN_PROBLEMS]))
@@ -127,21 +128,21 @@ class Api:
         visit.upload = Upload(
             parcel.name, parcel.size, fields.get("kind"), fields.get("model"), fields.get("client_request_id")
         )
-        file = await self.files.take(parcel, visit.account_id, self.base_url, visit.now)
+        file = await self.files.take(parcel, visit.account_id, visit.now)
         visit.upload = attrs.evolve(visit.upload, file_id=file.id)
         self.received.kept()
-        return Answer(file.encode())
+        return Answer(file.encode(self.base_url))
 
     async def file(self, visit: Visit) -> Answer:
         """GET /files/{file_id}."""
         file = self.files.file(visit.account_id, visit.arguments["file_id"])
         if file is None:
             raise Refused("not_found", "There is no such file.")
-        return Answer(file.encode())
+        return Answer(file.encode(self.base_url))
 
     async def content(self, visit: Visit) -> Answer:
         """GET /files/{name}: the uploaded file itself, for whoever knows the link."""
-        file = self.files.at(f"{self.base_url}{visit.request.path}")
+        file = self.files.at(visit.request.path)
         if file is None:
             raise Refused("not_found", "There is no such file.")
         data = await asyncio.to_thread(file.path.read_bytes)

@@ -43,7 +43,9 @@ class Turn:
     tokens: Sequence[str]
     thinks_aloud: bool
     settle: Callable[[], None]
-    """Ends the turn: the answer is noted, and what was held and not used is given back."""
+    """The answer is noted and paid, all in one step with the memory of its key: a turn is never half remembered."""
+    let_go: Callable[[], None]
+    """Ends the turn: what was held and not used is given back."""
 
     @property
     def duration(self) -> float:
@@ -81,7 +83,7 @@ class ChatDesk:
         self._catalogue = catalogue
         self._memory = memory
         self._kind_of = kind_of
-        self._conversations = Conversations(world.seed)
+        self._conversations = Conversations(world.seed, world.store)
 
     async def complete(self, visit: Visit) -> Answer:
         """POST /chat/completions."""
@@ -89,6 +91,7 @@ class ChatDesk:
         async def whole(turn: Turn) -> Answer:
             await asyncio.sleep(turn.duration / self._world.speed)
             turn.settle()
+            turn.let_go()
             return Answer(json.dumps(turn.completion).encode())
 
         return await self._taken(visit, whole)
@@ -97,7 +100,8 @@ class ChatDesk:
         """POST /chat/completions/stream."""
 
         async def in_pieces(turn: Turn) -> Answer:
-            visit.at_the_end = turn.settle
+            turn.settle()
+            visit.at_the_end = turn.let_go
             pieces = turn.pieces(self._world.speed)
             return Answer(event_stream.encode(pieces), content_type=EVENT_STREAM_TYPE, pieces=pieces)
 
@@ -145,8 +149,11 @@ class ChatDesk:
         message = Message(self._conversations.new_id("msg"), "assistant", text, now)
 
         def settle() -> None:
-            self._conversations.note(conversation, message)
-            self._world.give_back(conversation.account_id, reserved - final)
+            self._conversations.answer(conversation, message)
+            self._world.spend(conversation.account_id, final)
+
+        def let_go() -> None:
+            self._world.let_go(conversation.account_id, reserved - final)
 
         completion = {
             "id": self._conversations.new_id("chatcmpl"),
@@ -158,4 +165,4 @@ class ChatDesk:
             "usage": {"input_tokens": heard, "output_tokens": len(said), "total_tokens": total},
             "credits": {"reserved": reserved, "final": final},
         }
-        return Turn(conversation, completion, said, thinks_aloud, settle)
+        return Turn(conversation, completion, said, thinks_aloud, settle, let_go)

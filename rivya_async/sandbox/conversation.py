@@ -1,4 +1,4 @@
-"""The conversations that the sandbox remembers. Pure: it is told the time."""
+"""The conversations that the sandbox remembers. It is told the time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Final
 import attrs
 
 from .refused import Refused
+from .store import Store
 from .task import timestamp
 
 TITLE_LENGTH: Final = 60
@@ -55,10 +56,11 @@ class Conversation:
 class Conversations:
     """All conversations, in the order in which they were begun."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int | str, store: Store) -> None:
         self._seed = seed
+        self._store = store
         self._made = 0
-        self._all: dict[str, Conversation] = {}
+        self._all = {each.id: each for each in store.load(Conversation)}
 
     def new_id(self, prefix: str) -> str:
         """An id that follows from the seed."""
@@ -82,13 +84,13 @@ class Conversations:
             title = " ".join(message.split())[:TITLE_LENGTH]
             self._all[session_id] = Conversation(session_id, account_id, model, title, now, now)
         conversation = self._all[session_id]
-        self.note(conversation, Message(self.new_id("msg"), "user", message, now))
+        _add(conversation, Message(self.new_id("msg"), "user", message, now))
         return conversation
 
-    def note(self, conversation: Conversation, message: Message) -> None:
-        """Add a message."""
-        conversation.messages.append(message)
-        conversation.updated_at = message.created_at
+    def answer(self, conversation: Conversation, message: Message) -> None:
+        """Note what the model says. What is asked and not answered yet does not outlive the process."""
+        _add(conversation, message)
+        self._store.put(conversation.id, conversation)
 
     def of(self, account_id: str) -> Sequence[Conversation]:
         """The conversations of an account, the newest first."""
@@ -100,3 +102,8 @@ class Conversations:
         if known is None or known.account_id != account_id:
             raise Refused("not_found", "There is no such chat session.")
         return known
+
+
+def _add(conversation: Conversation, message: Message) -> None:
+    conversation.messages.append(message)
+    conversation.updated_at = message.created_at

@@ -16,6 +16,7 @@ from .altered import altered_body, kept_headers
 from .deliveries import Deliveries, Delivery
 from .fault import DELIVERY
 from .faults import Faults
+from .store import Store
 from .webhook_url import is_on_this_machine
 
 TIMEOUT: Final = 10.0
@@ -36,10 +37,11 @@ logger = logging.getLogger(__name__)
 class Courier:
     """Sends what is due while it is open. `clock` gives epoch seconds."""
 
-    def __init__(self, deliveries: Deliveries, faults: Faults, clock: Callable[[], float]) -> None:
+    def __init__(self, deliveries: Deliveries, faults: Faults, clock: Callable[[], float], store: Store) -> None:
         self._deliveries = deliveries
         self._faults = faults
         self._clock = clock
+        self._store = store
         self._free = MOST_AT_ONCE
         self._woken = asyncio.Event()
         self._http = aiohttp.ClientSession(
@@ -63,6 +65,8 @@ class Courier:
             self._deliveries.put_back(delivery)
             raise
         self._deliveries.ended(delivery, self._clock(), status=status, error=error)
+        if self._store.is_behind:
+            await self._store.written()
 
     async def aclose(self) -> None:
         """Cut what is on its way: it is due again when the sandbox is started again."""

@@ -1,4 +1,4 @@
-"""What is told to whom, and when: events of ended tasks, and the deliveries of each. Pure: it is told the time.
+"""What is told to whom, and when: events of ended tasks, and the deliveries of each. It is told the time.
 
 At least once: a delivery that was cut short is due again. Nothing ticks; `settle` catches up with the time it is told.
 """
@@ -10,11 +10,12 @@ import heapq
 import itertools
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 
+from .store import Store
 from .task import Task, timestamp
 from .webhook_endpoint import Endpoint, Endpoints
 
@@ -33,6 +34,7 @@ class Event:
     """That a generation has ended. `body` is what is delivered, byte by byte the same each time."""
 
     id: str
+    task_id: str
     account_id: str
     type: str
     body: bytes = attrs.field(repr=False)
@@ -85,7 +87,13 @@ class Deliveries:
     """
 
     def __init__(
-        self, endpoints: Endpoints, told: Callable[[Task], Mapping[str, Any]], *, seed: int, speed: float
+        self,
+        endpoints: Endpoints,
+        told: Callable[[Task], Mapping[str, Any]],
+        *,
+        seed: int | str,
+        speed: float,
+        store: Store | None = None,
     ) -> None:
         self._endpoints = endpoints
         self._told = told
@@ -96,6 +104,22 @@ class Deliveries:
         self._pending: list[tuple[float, int, Delivery]] = []
         self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
         self._log: deque[Delivery] = deque(maxlen=MOST_DELIVERIES)
+        self._store = store or Store()
+
+    def take_up(self, tasks: Iterable[Task]) -> None:
+        """Go on where an earlier process ended: with its deliveries, and with those of the tasks not told of yet."""
+        told_of = set()
+        for event in self._store.load(Event):
+            told_of.add(event.task_id)
+            self._events.append(event)
+        for task in tasks:
+            if task.id not in told_of:
+                self.expect(task)
+        for delivery in self._store.load(Delivery):
+            delivery.endpoint = self._endpoints.by_id(delivery.endpoint.id)
+            self._log.append(delivery)
+            if delivery.status == "pending":
+                self.put_back(delivery)
 
     def expect(self, task: Task) -> None:
         """A task that will end."""
@@ -127,21 +151,24 @@ class Deliveries:
                 yield delivery
             else:
                 delivery.end(now, status=None, error=f"The endpoint is {delivery.endpoint.status}.")
+                self._note(delivery)
 
     def put_back(self, delivery: Delivery) -> None:
         """It was cut short: nobody knows whether it came through."""
         if delivery.is_test:
             delivery.end(delivery.due, status=None, error="The sandbox was closed.")
+            self._note(delivery)
         else:
             self._push(delivery)
 
     def ended(self, delivery: Delivery, now: float, *, status: int | None, error: str | None = None) -> None:
         """Note what came of a delivery, and try again later if that may help. A test is not repeated, nor counted."""
         delivery.end(now, status=status, error=error)
+        self._note(delivery)
         if delivery.is_test:
             return
         endpoint = delivery.endpoint
-        endpoint.heard(now, taken=delivery.status == "succeeded")
+        self._endpoints.heard(endpoint, now, taken=delivery.status == "succeeded")
         if delivery.status == "failed" and endpoint.is_active and delivery.attempt <= len(RETRY_DELAYS):
             due = now + RETRY_DELAYS[delivery.attempt - 1] / self._speed
             self._schedule(Delivery(self._new_id("whdel"), endpoint, delivery.event, delivery.attempt + 1, due, now))
@@ -151,6 +178,7 @@ class Deliveries:
         event = self._event(endpoint.account_id, "succeeded", generation, now)
         delivery = Delivery(self._new_id("whdel"), endpoint, event, 1, now, now, is_test=True)
         self._log.append(delivery)
+        self._note(delivery)
         return delivery
 
     def events_of(self, account_id: str) -> Sequence[Event]:
@@ -174,13 +202,18 @@ class Deliveries:
             "created_at": timestamp(at),
             "data": generation,
         }
-        event = Event(event_id, account_id, kind, json.dumps(envelope).encode())
+        event = Event(event_id, generation["id"], account_id, kind, json.dumps(envelope).encode())
         self._events.append(event)
+        self._store.put(event.id, event)
         return event
 
     def _schedule(self, delivery: Delivery) -> None:
         self._log.append(delivery)
+        self._note(delivery)
         self._push(delivery)
+
+    def _note(self, delivery: Delivery) -> None:
+        self._store.put(delivery.id, delivery)
 
     def _push(self, delivery: Delivery) -> None:
         self._made += 1

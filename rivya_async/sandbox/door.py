@@ -46,6 +46,7 @@ class Door:
     def __init__(self, api: Api, faults: Faults, rate_limit: RateLimit, clock: Callable[[], float]) -> None:
         self._api = api
         self._faults = faults
+        self._store = api.world.store
         self.rate_limit = rate_limit
         self._clock = clock
         self._table = Table(ROUTES)
@@ -110,7 +111,10 @@ class Door:
                 return refusal(self._table.complaint(visit.request.path), self._request_id())
             if visit.route.scope is not None:
                 self._admit(visit, visit.route.scope)
-            return await visit.route.operation(self._api, visit)
+            answer = await visit.route.operation(self._api, visit)
+            if self._store.is_behind:
+                await self._store.written()
+            return answer
         except Refused as refused:
             return refusal(refused, self._request_id())
         except Exception:

@@ -21,6 +21,7 @@ from . import content
 from .catalogue import DEFAULT_LIMITS, MEGABYTE, Catalogue, UploadLimit
 from .parcel import Parcel
 from .refused import Refused
+from .store import Store
 from .task import timestamp
 from .validation import CLIENT_REQUEST_ID_MAX_LENGTH, REFERENCE_KEY
 
@@ -37,7 +38,7 @@ class StoredFile:
     id: str
     account_id: str
     kind: str
-    url: str
+    url_path: str
     name: str
     mime_type: str
     size_bytes: int
@@ -48,22 +49,28 @@ class StoredFile:
     created_at: float
     path: Path
 
-    def encode(self) -> bytes:
+    def encode(self, base_url: str) -> bytes:
         """The `PublicApiFile` of the API; its member names are an assumption."""
-        public = attrs.asdict(self, filter=attrs.filters.exclude("account_id", "path"))
-        return json.dumps({**public, "object": "file", "created_at": timestamp(self.created_at)}).encode()
+        public = attrs.asdict(self, filter=attrs.filters.exclude("account_id", "path", "url_path"))
+        url, created_at = f"{base_url}{self.url_path}", timestamp(self.created_at)
+        return json.dumps({**public, "object": "file", "url": url, "created_at": created_at}).encode()
 
 
 class Files:
-    """Every file of the sandbox, on disk until the process ends or the sandbox is forgotten."""
+    """Every file of the sandbox, on disk until the process ends or the sandbox is forgotten, or beside its state."""
 
-    def __init__(self, catalogue: Catalogue, seed: int) -> None:
+    def __init__(self, catalogue: Catalogue, seed: int | str, store: Store) -> None:
         self._catalogue = catalogue
+        self._store = store
         self._secret = hashlib.sha256(f"{seed}/duration".encode()).digest()
         self._dice = random.Random(f"{seed}/files")  # noqa: S311  repeatable ids, not a secret
         self._by_id: dict[str, StoredFile] = {}
-        self._by_url: dict[str, StoredFile] = {}
-        self._folder: Path | None = None
+        self._by_path: dict[str, StoredFile] = {}
+        self._folder = None if store.path is None else _beside(store.path)
+        for file in store.load(StoredFile):
+            self._take_in(attrs.evolve(file, path=self.folder / file.path.name))
+        if self._folder is not None:
+            self._sweep(self._folder)
 
     @property
     def folder(self) -> Path:
@@ -73,10 +80,10 @@ class Files:
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         return self._folder
 
-    async def take(self, parcel: Parcel, account_id: str, base_url: str, now: float) -> StoredFile:
+    async def take(self, parcel: Parcel, account_id: str, now: float) -> StoredFile:
         """Check a parcel and keep its file; raises `Refused`, and then nothing is kept."""
         try:
-            return await self._checked(parcel, account_id, base_url, now)
+            return await self._checked(parcel, account_id, now)
         except BaseException:
             parcel.path.unlink()
             raise
@@ -91,16 +98,31 @@ class Files:
         file = self.file(account_id, file_id)
         return None if file is None else file.kind
 
-    def at(self, url: str) -> StoredFile | None:
-        """The file behind a URL, whoever asks."""
-        return self._by_url.get(url)
+    def at(self, url_path: str) -> StoredFile | None:
+        """The file behind the path of a URL, whoever asks."""
+        return self._by_path.get(url_path)
 
-    def reference_problems(self, account_id: str, params: Mapping[str, Any]) -> list[str]:
+    def reference_problems(self, account_id: str, params: Mapping[str, Any], base_url: str) -> list[str]:
         """What is wrong with references that are well formed: each must be a file of this account."""
         items: Sequence[Mapping[str, Any]] = params.get(REFERENCE_KEY) or ()
-        return [text for index, item in enumerate(items) for text in self._item_problems(account_id, index, item)]
+        files = [self.at(item["url"].removeprefix(base_url)) for item in items]
+        return [
+            text
+            for index, (item, file) in enumerate(zip(items, files, strict=True))
+            for text in _item_problems(account_id, index, item, file)
+        ]
 
-    async def _checked(self, parcel: Parcel, account_id: str, base_url: str, now: float) -> StoredFile:
+    def _take_in(self, file: StoredFile) -> None:
+        self._by_id[file.id] = self._by_path[file.url_path] = file
+
+    def _sweep(self, folder: Path) -> None:
+        """Remove what an earlier process had not taken yet when it died."""
+        known = {file.path for file in self._by_id.values()}
+        for path in folder.iterdir():
+            if path not in known:
+                path.unlink()
+
+    async def _checked(self, parcel: Parcel, account_id: str, now: float) -> StoredFile:
         kind, model = parcel.fields.get("kind", ""), parcel.fields.get("model") or None
         trace_id = parcel.fields.get("client_request_id") or None
         limit = self._limit(kind, model)
@@ -119,23 +141,24 @@ class Files:
             )
         seconds = await asyncio.to_thread(content.seconds, parcel.path, kind) if kind in PLAYING else None
         file_id = f"file_{self._dice.getrandbits(80):020x}"
-        url = f"{base_url}/files/{file_id}{content.EXTENSIONS[mime_type]}"
+        url_path = f"/files/{file_id}{content.EXTENSIONS[mime_type]}"
         file = StoredFile(
             id=file_id,
             account_id=account_id,
             kind=kind,
-            url=url,
+            url_path=url_path,
             name=parcel.name,
             mime_type=mime_type,
             size_bytes=parcel.size,
             duration_seconds=seconds,
-            duration_token=None if seconds is None else self._token(account_id, url, seconds),
+            duration_token=None if seconds is None else self._token(account_id, url_path, seconds),
             model=model,
             client_request_id=trace_id,
             created_at=now,
             path=parcel.path,
         )
-        self._by_id[file.id] = self._by_url[file.url] = file
+        self._take_in(file)
+        self._store.put(file.id, file)
         return file
 
     def _limit(self, kind: str, model_id: str | None) -> UploadLimit:
@@ -150,19 +173,26 @@ class Files:
             raise Refused("validation_failed", f"{model_id} takes no file of kind {kind!r}.")
         return model.uploads[kind]
 
-    def _token(self, account_id: str, url: str, seconds: float) -> str:
+    def _token(self, account_id: str, url_path: str, seconds: float) -> str:
         """What nobody but this sandbox can have made for this account, file and length."""
-        seal = hmac.digest(self._secret, f"{account_id}\n{url}\n{seconds}".encode(), "sha256")
+        seal = hmac.digest(self._secret, f"{account_id}\n{url_path}\n{seconds}".encode(), "sha256")
         return "dur_" + base64.urlsafe_b64encode(seal).decode().rstrip("=")
 
-    def _item_problems(self, account_id: str, index: int, item: Mapping[str, Any]) -> Iterator[str]:
-        where = f"params.{REFERENCE_KEY}[{index}]"
-        file = self.at(item["url"])
-        if file is None or file.account_id != account_id:
-            yield f"{where}.url is not a file of this account: upload it through the Files API."
-        elif file.kind != item["kind"]:
-            yield f"{where}.kind is {item['kind']!r}, but the file is of kind {file.kind!r}."
-        elif file.duration_token is not None and not hmac.compare_digest(
-            file.duration_token.encode(), item["durationToken"].encode()
-        ):
-            yield f"{where}.durationToken is not the one of this file."
+
+def _beside(state: Path) -> Path:
+    """Where the files of a state lie."""
+    folder = state.with_name(f"{state.name}-files")
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _item_problems(account_id: str, index: int, item: Mapping[str, Any], file: StoredFile | None) -> Iterator[str]:
+    where = f"params.{REFERENCE_KEY}[{index}]"
+    if file is None or file.account_id != account_id:
+        yield f"{where}.url is not a file of this account: upload it through the Files API."
+    elif file.kind != item["kind"]:
+        yield f"{where}.kind is {item['kind']!r}, but the file is of kind {file.kind!r}."
+    elif file.duration_token is not None and not hmac.compare_digest(
+        file.duration_token.encode(), item["durationToken"].encode()
+    ):
+        yield f"{where}.durationToken is not the one of this file."

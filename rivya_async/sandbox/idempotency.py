@@ -1,4 +1,4 @@
-"""What the service remembers about idempotency keys. Pure: it is told the time.
+"""What the service remembers about idempotency keys. It is told the time.
 
 Assumed: scope is account and endpoint; the same key with the same body replays the stored answer; another body, or a
 first request that is still running, is a conflict; 24 hours; 1 to 255 characters; refusals are not stored.
@@ -13,6 +13,7 @@ import attrs
 
 from .answer import Answer
 from .refused import Refused
+from .store import Store
 
 MEMORY: Final = 24 * 3600.0
 """Seconds for which an answer is kept."""
@@ -25,18 +26,28 @@ Scope = tuple[str, str, str]
 
 
 @attrs.frozen
-class _Stored:
+class StoredAnswer:
+    """What a key gave, until it is forgotten."""
+
+    scope: Scope
     fingerprint: bytes
     answer: Answer
+    forget_at: float
+
+    @property
+    def name(self) -> str:
+        """For the store."""
+        return "\n".join(self.scope)
 
 
 class Memory:
     """Answers by key. `claim` before acting, `keep` a good answer, `release` when the request is over."""
 
-    def __init__(self) -> None:
-        self._stored: dict[Scope, _Stored] = {}
+    def __init__(self, store: Store | None = None) -> None:
+        self._store = store or Store()
+        self._stored = {stored.scope: stored for stored in self._store.load(StoredAnswer)}
         self._running: set[Scope] = set()
-        self._forget_at: deque[tuple[float, Scope]] = deque()
+        self._oldest = deque(self._stored.values())
 
     def claim(self, scope: Scope, fingerprint: bytes, now: float) -> Answer | None:
         """The stored answer to replay, or None: act now. Raises `Refused` on a conflict."""
@@ -53,13 +64,16 @@ class Memory:
 
     def keep(self, scope: Scope, fingerprint: bytes, answer: Answer, now: float) -> None:
         """Store the answer for a day."""
-        self._stored[scope] = _Stored(fingerprint, answer)
-        self._forget_at.append((now + MEMORY, scope))
+        stored = self._stored[scope] = StoredAnswer(scope, fingerprint, answer, now + MEMORY)
+        self._oldest.append(stored)
+        self._store.put(stored.name, stored)
 
     def release(self, scope: Scope) -> None:
         """The request that claimed the key has been answered."""
         self._running.discard(scope)
 
     def _forget(self, now: float) -> None:
-        while self._forget_at and self._forget_at[0][0] <= now:
-            self._stored.pop(self._forget_at.popleft()[1], None)
+        while self._oldest and self._oldest[0].forget_at <= now:
+            stored = self._oldest.popleft()
+            self._stored.pop(stored.scope, None)
+            self._store.drop(stored.name, StoredAnswer)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from os import PathLike
 from types import TracebackType
 from typing import Final, Self
 
@@ -14,11 +16,15 @@ from .app import ROUTES, Api
 from .door import Door
 from .fault import DELIVERY
 from .faults import Faults
-from .keys import ALL_SCOPES
+from .keys import ALL_SCOPES, Key, mint
 from .page import PageDesk
 from .rate_limit import WINDOW, RateLimit
 from .received import Received
-from .world import World
+from .store import Store
+from .world import Account, World
+
+MAIN: Final = "main"
+"""The account of `api_key`."""
 
 BACKLOG: Final = 4096
 """Connections that may wait to be accepted."""
@@ -47,10 +53,14 @@ class Sandbox:
       attempts.
     - `link_lifetime`: seconds after which the link of a result, as a reading of its job told it, answers 403; a new
       reading tells a new one. None: it is good for ever.
+    - `state`: a file that keeps all that the service would remember over restarts, kill -9 included: jobs, credits,
+      answers under idempotency keys, uploaded files (beside it), chat sessions, webhooks, deliveries, accounts and
+      keys. What was answered is written. One sandbox at a time has it, until it is closed.
     - `clock`: gives the sandbox's time in epoch seconds; tests hand in their own.
 
     `port` 0 takes any free port and keeps it when the sandbox is closed and started again, as a service that was down.
-    ValueError for a speed, rate, limit or lifetime that makes no sense; OSError if the port is taken.
+    ValueError for a speed, rate, limit or lifetime that makes no sense, and for a file that is no state or that
+    another sandbox has; OSError if the port is taken.
 
     Example:
         async with Sandbox(speed=1000) as sandbox:
@@ -71,16 +81,23 @@ class Sandbox:
         api_key: str | None = None,
         allow_local_webhooks: bool = False,
         link_lifetime: float | None = None,
+        state: str | PathLike[str] | None = None,
         clock: Callable[[], float] = time.time,  # noqa: TID251  the other side's clock, not the client's
     ) -> None:
-        self.world = World(seed=seed, speed=speed, failure_rate=failure_rate)
+        self._store = Store(state)
+        life_seed = seed if self._store.life == 1 else f"{seed}/{self._store.life}"  # no id comes twice
+        self.world = World(seed=life_seed, speed=speed, failure_rate=failure_rate, store=self._store)
         self.received = Received()
         self.faults = Faults([DELIVERY, *(route.name for route in ROUTES)], seed)
         self._clock = clock
         self._host = host
         self._port = port
-        self._account = self.world.open_account(credits)
-        self.api_key = self.world.add_key(self._account, secret=api_key).secret
+        self._seed = seed
+        self._credits = credits
+        self._minted: Counter[str] = Counter()
+        self.api_key = api_key or mint(seed, MAIN)
+        if self.api_key not in self.world.keys:
+            self.world.add_key(self._account(MAIN), secret=self.api_key)
         if link_lifetime is not None and not link_lifetime > 0:
             raise ValueError(f"link_lifetime must be greater than 0, or None, not {link_lifetime!r}")
         self._api = Api(
@@ -100,19 +117,57 @@ class Sandbox:
     @property
     def credits(self) -> int:
         """What the main account can spend now."""
-        return self.world.credits(self._account.id, self._clock())
+        return self.credits_of(self.api_key)
+
+    def credits_of(self, key: str) -> int:
+        """What the account of this API key can spend now, whatever the key may do. ValueError for an unknown key."""
+        return self.world.credits(self._known(key).account_id, self._clock())
 
     def add_key(
         self,
+        account: str | None = None,
         *,
         scopes: AbstractSet[str] = ALL_SCOPES,
         credits: int | None = None,  # noqa: A002  the API's own word
         revoked: bool = False,
         expired: bool = False,
     ) -> str:
-        """Another API key: of the main account, or, with `credits`, of a new account that holds so many."""
-        account = self._account if credits is None else self.world.open_account(credits)
-        return self.world.add_key(account, scopes=scopes, revoked=revoked, expired=expired).secret
+        """Another API key: of the account of this name, or of the main one, which is "main".
+
+        An account that is not there yet is opened with `credits`, or as many as the main one had; `credits` without a
+        name opens one. Accounts see nothing of each other. With the same `seed`, the same calls give the same keys,
+        also over a restart with `state`. ValueError for a scope that the service does not have.
+        """
+        unknown = scopes - ALL_SCOPES
+        if unknown:
+            raise ValueError(f"there is no scope {min(unknown)!r}; the scopes are {', '.join(sorted(ALL_SCOPES))}")
+        if account is None:
+            account = MAIN if credits is None else self.world.new_name()
+        what = f"{account} {sorted(scopes)} {revoked} {expired}"
+        self._minted[what] += 1
+        secret = mint(self._seed, f"{what} {self._minted[what]}")
+        if secret not in self.world.keys:
+            owner = self._account(account, credits)
+            self.world.add_key(owner, secret=secret, scopes=scopes, revoked=revoked, expired=expired)
+        return secret
+
+    def revoke_key(self, key: str) -> None:
+        """Refuse this key from now on, as revoked. ValueError for an unknown key."""
+        self.world.end_key(self._known(key), revoked=True)
+
+    def expire_key(self, key: str) -> None:
+        """Refuse this key from now on, as expired. ValueError for an unknown key."""
+        self.world.end_key(self._known(key), expired=True)
+
+    def _known(self, key: str) -> Key:
+        found = self.world.keys.get(key)
+        if found is None:
+            raise ValueError("this is no API key of the sandbox")
+        return found
+
+    def _account(self, name: str, credits: int | None = None) -> Account:  # noqa: A002
+        known = self.world.accounts.get(name)
+        return known or self.world.open_account(name, self._credits if credits is None else credits)
 
     @property
     def rate_limit(self) -> int | None:
@@ -127,10 +182,12 @@ class Sandbox:
         """Listen. RuntimeError if it does already."""
         if self._runner is not None:
             raise RuntimeError("the sandbox is running already")
+        self._store.open()
         server = web.Server(self._serve, access_log=None, lingering_time=LINGERING_TIME)
         runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_TIMEOUT)
         self._runner = runner
         try:
+            await self._store.written()
             await runner.setup()
             await web.TCPSite(runner, self._host, self._port, backlog=BACKLOG).start()
         except BaseException:
@@ -153,7 +210,10 @@ class Sandbox:
             if runner is not None:
                 await runner.cleanup()
         finally:
-            await self._api.webhooks.aclose()
+            try:
+                await self._api.webhooks.aclose()
+            finally:
+                await self._store.aclose()
 
     async def __aenter__(self) -> Self:
         return await self.start()

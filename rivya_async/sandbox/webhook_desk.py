@@ -24,13 +24,15 @@ class WebhookDesk:
     """Holds the endpoints, and has their deliveries carried. `told` gives the generation that an event carries."""
 
     def __init__(self, world: World, told: Callable[[Task], Mapping[str, Any]], *, allow_local: bool) -> None:
-        self._endpoints = Endpoints(world.seed, allow_local=allow_local)
-        self._deliveries = Deliveries(self._endpoints, told, seed=world.seed, speed=world.speed)
+        self._endpoints = Endpoints(world.seed, allow_local=allow_local, store=world.store)
+        self._deliveries = Deliveries(self._endpoints, told, seed=world.seed, speed=world.speed, store=world.store)
+        self._deliveries.take_up(world.tasks.values())
+        self._store = world.store
         self._courier: Courier | None = None
 
     def open(self, clock: Callable[[], float], faults: Faults) -> None:
         """Begin to send."""
-        self._courier = Courier(self._deliveries, faults, clock)
+        self._courier = Courier(self._deliveries, faults, clock, self._store)
 
     async def aclose(self) -> None:
         """Send nothing any more; what is not told yet is due when it is opened again."""

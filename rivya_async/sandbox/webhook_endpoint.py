@@ -1,4 +1,4 @@
-"""The webhook endpoints that the sandbox remembers. Pure: it is told the time."""
+"""The webhook endpoints that the sandbox remembers. It is told the time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import attrs
 
 from . import webhook_url
 from .refused import Refused
+from .store import Store
 from .task import timestamp
 
 EVENT_TYPES: Final = ("generation.succeeded", "generation.failed")
@@ -93,11 +94,12 @@ class Endpoint:
 class Endpoints:
     """All endpoints, in the order in which they were made. `allow_local`: see `webhook_url.check`."""
 
-    def __init__(self, seed: int, *, allow_local: bool) -> None:
+    def __init__(self, seed: int | str, *, allow_local: bool, store: Store | None = None) -> None:
         self._seed = seed
         self._allow_local = allow_local
         self._secrets = 0
-        self._all: dict[str, Endpoint] = {}
+        self._store = store or Store()
+        self._all = {each.id: each for each in self._store.load(Endpoint)}
 
     def create(self, account_id: str, body: Mapping[str, Any], now: float) -> Endpoint:
         """A new endpoint; raises `Refused` (validation_failed, webhook_url_rejected)."""
@@ -110,6 +112,7 @@ class Endpoints:
             endpoint_id, account_id, **fields, secret=self._new_secret(), created_at=now, updated_at=now
         )
         self._all[endpoint.id] = endpoint
+        self._note(endpoint)
         return endpoint
 
     def update(self, endpoint: Endpoint, body: Mapping[str, Any], now: float) -> None:
@@ -119,16 +122,28 @@ class Endpoints:
         if not fields:
             raise Refused("validation_failed", f"One of {', '.join(FIELDS)} is required.")
         endpoint.change(self._checked(fields), now)
+        self._note(endpoint)
 
     def revoke(self, endpoint: Endpoint, now: float) -> None:
         """End it for good; the second time changes nothing."""
         if endpoint.revoked_at is None:
             endpoint.status, endpoint.revoked_at, endpoint.updated_at = "revoked", now, now
+            self._note(endpoint)
 
     def rotate(self, endpoint: Endpoint, now: float) -> None:
         """A new secret; the old one is dead at once."""
         self.check_living(endpoint)
         endpoint.secret, endpoint.updated_at = self._new_secret(), now
+        self._note(endpoint)
+
+    def heard(self, endpoint: Endpoint, now: float, *, taken: bool) -> None:
+        """Note what came of a delivery to it."""
+        endpoint.heard(now, taken=taken)
+        self._note(endpoint)
+
+    def by_id(self, endpoint_id: str) -> Endpoint:
+        """The one of this id, whose ever it is."""
+        return self._all[endpoint_id]
 
     def of(self, account_id: str) -> Sequence[Endpoint]:
         """The endpoints of an account, the newest first."""
@@ -150,6 +165,9 @@ class Endpoints:
     def has_active(self) -> bool:
         """Whether there is anybody to tell."""
         return any(each.is_active for each in self._all.values())
+
+    def _note(self, endpoint: Endpoint) -> None:
+        self._store.put(endpoint.id, endpoint)
 
     def _new_secret(self) -> str:
         self._secrets += 1

@@ -1,4 +1,4 @@
-"""The sandbox's world: accounts, keys, tasks and credits. Pure: it is told the time, rolls seeded dice, does no I/O.
+"""The sandbox's world: accounts, keys, tasks and credits. It is told the time and rolls seeded dice.
 
 A task's whole life is drawn at its creation; every reading computes the state at the time given. Nothing ticks.
 """
@@ -16,8 +16,9 @@ from typing import Any, Final
 import attrs
 
 from .catalogue import Model
-from .keys import ALL_SCOPES, Key, mint
+from .keys import ALL_SCOPES, Key
 from .refused import Refused
+from .store import Store
 from .task import Task
 
 QUEUE_MEDIANS: Final = {"image": 1.5, "video": 5.0, "audio": 1.0}
@@ -35,20 +36,33 @@ FAIL_MARKER: Final = "[fail]"
 
 @attrs.define
 class Account:
-    """Whose credits are spent. `credits` is what is left after all that was reserved."""
+    """Whose credits are spent. `credits`: all that it ever had, without what jobs and chat turns have cost.
+
+    Not stored, since it follows from the jobs and ends with the turns: what failed jobs gave back, and what turns that
+    are being answered hold.
+    """
 
     id: str
     credits: int
+    given_back: int = attrs.field(default=0, init=False)
+    held: int = attrs.field(default=0, init=False)
+
+    @property
+    def balance(self) -> int:
+        """What it can spend."""
+        return self.credits + self.given_back - self.held
 
 
 class World:
-    """Everything that the service would remember.
+    """Everything that the service would remember; `store` has what an earlier process remembered.
 
     `speed` divides queue and work times; `failure_rate` is the probability that a job ends as failed. `now` is epoch
     seconds throughout. Tasks are kept for the life of the world.
     """
 
-    def __init__(self, *, seed: int = 0, speed: float = 1.0, failure_rate: float = 0.0) -> None:
+    def __init__(
+        self, *, seed: int | str = 0, speed: float = 1.0, failure_rate: float = 0.0, store: Store | None = None
+    ) -> None:
         if not speed > 0:
             raise ValueError(f"speed must be greater than 0, not {speed!r}")
         if not 0 <= failure_rate <= 1:
@@ -56,52 +70,70 @@ class World:
         self.seed = seed
         self.speed = speed
         self.failure_rate = failure_rate
-        self.accounts: dict[str, Account] = {}
-        self.keys: dict[str, Key] = {}
+        self.store = store or Store()
+        self.accounts = {account.id: account for account in self.store.load(Account)}
+        self.keys = {key.secret: key for key in self.store.load(Key)}
         self.tasks: dict[str, Task] = {}
         self._refunds: list[tuple[float, str, Task]] = []
+        for task in self.store.load(Task):
+            self._take_in(task)
         self._dice = random.Random(seed)  # noqa: S311  a repeatable world, not a secret
 
-    def open_account(self, credits: int) -> Account:  # noqa: A002  the API's own word
-        """A new account that holds `credits`."""
-        account = Account(f"acct_{len(self.accounts) + 1}", credits)
+    def new_name(self) -> str:
+        """A name that no account has."""
+        return f"acct_{len(self.accounts) + 1}"
+
+    def open_account(self, name: str, credits: int) -> Account:  # noqa: A002  the API's own word
+        """A new account of this name that holds `credits`."""
+        account = Account(name, credits)
         self.accounts[account.id] = account
+        self.store.put(account.id, account)
         return account
 
     def add_key(
         self,
         account: Account,
         *,
-        secret: str | None = None,
+        secret: str,
         scopes: AbstractSet[str] = ALL_SCOPES,
         revoked: bool = False,
         expired: bool = False,
     ) -> Key:
-        """A key of `account`; minted from the seed unless `secret` is given."""
-        secret = secret or mint(self.seed, str(len(self.keys)))
+        """A key of `account`."""
         key = Key(secret, account.id, frozenset(scopes), is_revoked=revoked, is_expired=expired)
-        self.keys[secret] = key
+        self._note(key)
         return key
+
+    def end_key(self, key: Key, *, revoked: bool = False, expired: bool = False) -> None:
+        """Refuse a key from now on."""
+        self._note(attrs.evolve(key, is_revoked=key.is_revoked or revoked, is_expired=key.is_expired or expired))
 
     def create(self, account_id: str, model: Model, prompt: str, params: Mapping[str, Any], now: float) -> Task:
         """A new task with its credits reserved; raises `Refused` (insufficient_credits) if the account lacks them."""
         self.hold(account_id, model, now)
+        self.spend(account_id, model.price)
         task = self._draw(account_id, model, prompt, params, now)
-        self.tasks[task.id] = task
-        if task.failure is not None:
-            heapq.heappush(self._refunds, (task.ends_at, task.id, task))
+        self._take_in(task)
+        self.store.put(task.id, task)
         return task
 
     def hold(self, account_id: str, model: Model, now: float) -> None:
-        """Reserve the model's price; raises `Refused` (insufficient_credits) if the account lacks it."""
+        """Set the model's price aside; raises `Refused` (insufficient_credits) if the account lacks it."""
         balance = self.credits(account_id, now)
         if balance < model.price:
             raise Refused("insufficient_credits", f"{model.id} needs {model.price} credits, you have {balance}.")
-        self.accounts[account_id].credits -= model.price
+        self.accounts[account_id].held += model.price
 
-    def give_back(self, account_id: str, amount: int) -> None:
+    def spend(self, account_id: str, amount: int) -> None:
+        """Take for good so much of what was held."""
+        account = self.accounts[account_id]
+        account.held -= amount
+        account.credits -= amount
+        self.store.put(account_id, account)
+
+    def let_go(self, account_id: str, amount: int) -> None:
         """Return what was held and not used."""
-        self.accounts[account_id].credits += amount
+        self.accounts[account_id].held -= amount
 
     def task(self, account_id: str, task_id: str) -> Task | None:
         """The task, if it exists and belongs to this account."""
@@ -112,8 +144,17 @@ class World:
         """What the account can still spend. A failed job has given back what it held, once `now` is past its end."""
         while self._refunds and self._refunds[0][0] <= now:
             _, _, task = heapq.heappop(self._refunds)
-            self.accounts[task.account_id].credits += task.reserved_credits
-        return self.accounts[account_id].credits
+            self.accounts[task.account_id].given_back += task.reserved_credits
+        return self.accounts[account_id].balance
+
+    def _take_in(self, task: Task) -> None:
+        self.tasks[task.id] = task
+        if task.failure is not None:
+            heapq.heappush(self._refunds, (task.ends_at, task.id, task))
+
+    def _note(self, key: Key) -> None:
+        self.keys[key.secret] = key
+        self.store.put(key.secret, key)
 
     def _draw(self, account_id: str, model: Model, prompt: str, params: Mapping[str, Any], now: float) -> Task:
         """The same number of draws for every task, so that one task's fate does not shift the next one's."""
@@ -137,7 +178,7 @@ class World:
         )
 
 
-def picture_seed(world_seed: int, task_id: str, params: Mapping[str, Any]) -> int:
+def picture_seed(world_seed: int | str, task_id: str, params: Mapping[str, Any]) -> int:
     """The seed of what a task makes: the caller's own `seed` or `seeds` if it is a number of 0 or more."""
     for name in ("seed", "seeds"):
         given = params.get(name)

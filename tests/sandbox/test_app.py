@@ -257,7 +257,7 @@ async def test_a_refusal_is_not_remembered() -> None:
     async with bench(credits=0) as on:
         assert (await on.order(idempotency_key="order-42", prompt="")).code == "validation_failed"
         assert (await on.order(idempotency_key="order-42")).code == "insufficient_credits"
-        on.sandbox.world.accounts["acct_1"].credits = 1
+        on.sandbox.world.accounts["main"].credits = 1
         assert (await on.order(idempotency_key="order-42")).status == 200
 
 

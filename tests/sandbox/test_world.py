@@ -29,7 +29,7 @@ SCOPE = ("acct_1", "POST /api/v1/generations", "order-42")
 
 def world_with(opening: int = 100, **options: Any) -> tuple[World, str]:
     world = World(**options)
-    return world, world.open_account(opening).id
+    return world, world.open_account("acct_1", opening).id
 
 
 def refusal_of(action: Any, *arguments: Any) -> str:
@@ -200,7 +200,7 @@ def test_a_failed_jobs_credits_come_back_when_it_ends() -> None:
 )
 def test_no_credit_is_ever_lost_or_made(steps: list[tuple[float, str, bool, int]], opening: int) -> None:
     world = World()
-    accounts = [world.open_account(opening).id for _ in range(2)]
+    accounts = [world.open_account(name, opening).id for name in ("a", "b")]
     now = START
     for wait, category, fails, which in steps:
         now += wait
@@ -221,7 +221,7 @@ def test_no_credit_is_ever_lost_or_made(steps: list[tuple[float, str, bool, int]
 
 def test_a_task_is_seen_by_its_own_account_only() -> None:
     world, account = world_with()
-    stranger = world.open_account(5).id
+    stranger = world.open_account("stranger", 5).id
     task = world.create(account, IMAGE, "x", {}, START)
     assert world.task(account, task.id) is task
     assert world.task(stranger, task.id) is None
