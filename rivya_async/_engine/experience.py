@@ -54,7 +54,7 @@ class Experience:
     def saw_end(self, watch: Watch, end: Generation, *, was_due: bool) -> None:
         """A poll found that the job has ended. What was looked at out of turn says nothing of deliveries."""
         was_open_before = watch.group is not None or watch.polls > 1
-        if self._deliveries.is_on and was_due and was_open_before and watch.waiters:
+        if self._deliveries.is_on and was_due and was_open_before:
             self._deliveries.found(watch.task_id, self._loop.time())
         self._learn(watch, end)
 

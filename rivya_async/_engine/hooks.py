@@ -42,7 +42,10 @@ class RetryDetails:
 
 @attrs.frozen
 class PollDetails:
-    """One look at a waiting job: `number` counts its polls from 1; `delay` is None where no other will follow."""
+    """One look at a waiting job: `number` counts its polls from 1; `delay` is None where no other will follow.
+
+    A poll that is due after `delay` seconds may be left out while webhooks tell of ends.
+    """
 
     task_id: str
     number: int

@@ -121,9 +121,8 @@ class Polls:
 
     def look_into(self, watch: Watch, end: Generation) -> None:
         """A delivery has told of its end, and is not to be trusted: poll it now."""
-        if watch.left_out < MUST_LOOK:
-            self._experience.was_told_badly(watch, end)
-            self.hasten(watch, 0.0)
+        self._experience.was_told_badly(watch, end)
+        self.hasten(watch, 0.0)
 
     # --- who ----------------------------------------------------------------------------------------------------------
 

@@ -55,8 +55,6 @@ class Waits:
 
         So its first poll can wait, and a 404 soon after may be a replica that lags behind.
         """
-        if generation.id in self._told:
-            return
         self._submitted[generation.id] = (self._loop.time(), group)
         if len(self._submitted) > MOST_SUBMITTED:
             del self._submitted[next(iter(self._submitted))]
@@ -174,7 +172,6 @@ class Waits:
         if len(self._told) > MOST_TOLD:
             self._told.popitem(last=False)
         if watch is not None:
-            self._resting.pop(end.id, None)
             self._polls.told(watch, end)
         else:
             self._experience.was_told_unasked(end, self._submitted.pop(end.id, None))

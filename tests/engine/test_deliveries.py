@@ -237,13 +237,40 @@ async def test_the_first_look_at_somebody_elses_job_is_not_spared() -> None:
     """It may have ended long ago; and that none has told of it says nothing."""
     bench = Bench.of(duration=5.0)
     await bench.run(100)
+    bench.post.loses = lambda _: True
     for _ in range(50):
         task_id = bench.service.sell(duration=0.0)
         at = now()
         await bench.generations.wait_for(task_id)
         assert now() - at <= 0.1
     await asyncio.sleep(10.0)
+    bench.post.loses = lambda _: False
     assert (await bench.run(100)).polls_per_job <= 0.1
+    await bench.aclose()
+
+
+async def test_a_delivery_that_is_lost_among_many_is_missed_soon_after_jobs_like_it_have_ended() -> None:
+    bench = Bench.of(duration=30.0)
+    await bench.run(300)
+    bench.post.loses = lambda n: n % 60 == 5
+    lost = [latency for latency in (await bench.run(600)).latencies if latency > 0.1]
+    await bench.aclose()
+    assert len(lost) == 10
+    assert median(lost) <= 15.0
+
+
+@pytest.mark.parametrize("is_waited_for", [True, False])
+async def test_ends_that_are_told_late_spare_no_poll(is_waited_for: bool) -> None:
+    every_20_s = PollPolicy(first=20, base=20, cap=20, floor=20, factor=1, timeout=None, adaptive=False)
+    bench = Bench.of(duration=60.0, poll=every_20_s, lag=9.0)
+    if is_waited_for:
+        await bench.run(60)
+    else:
+        for n in range(60):
+            await bench.generations.create(JOB, idempotency_key=str(n))
+        await asyncio.sleep(200.0)
+    bench.post.loses = lambda _: True
+    assert (await bench.run(60)).polls_per_job >= 2.5
     await bench.aclose()
 
 

@@ -21,8 +21,11 @@ from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.message import Request
 from rivya_async._core.policies import PollPolicy
 from rivya_async._core.records import Generation, GenerationError, GenerationResult
+from rivya_async._core.spend import Purse
 from rivya_async._engine import waits
+from rivya_async._engine.counter import Counter
 from rivya_async.resources.generations import Generations
+from rivya_async.resources.models import Models
 from tests.engine.engine_kit import (
     DAY,
     JOB,
@@ -36,6 +39,7 @@ from tests.engine.engine_kit import (
     ids,
     job,
     never,
+    no_files,
     record,
     script,
 )
@@ -344,6 +348,24 @@ async def test_a_thread_without_a_loop_is_told_how_to_hand_it_over(service: Serv
 
 
 # --- what is learned, what is freed -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_early", [True, False])
+async def test_a_job_that_nobody_waits_for_settles_its_cost(service: Service, is_early: bool) -> None:
+    service.transport.latency = 2.0
+    engine, purse = engine_over(service.transport), Purse()
+    counter = Counter(Models(lambda: engine).catalogue, purse, {})
+    generations = Generations(lambda: engine, SLOW, counter, no_files, engine.deliveries)
+    end = attrs.evolve(ended(status="failed"), reserved_credits=4, final_credits=0)
+    buying = asyncio.create_task(generations.create(JOB))
+    await asyncio.sleep(1.0)
+    if is_early:
+        generations.settle(end)
+    await buying
+    if not is_early:
+        generations.settle(end)
+    assert not purse.reserved
+    assert [cost.final for cost in purse.costs.values()] == [0]
 
 
 @pytest.mark.parametrize("is_waited_for", [True, False])
