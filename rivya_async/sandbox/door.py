@@ -151,6 +151,7 @@ class Door:
             return await _sent(visit, answer), answer.status
         if transport is not None:
             transport.write(_cut(answer, fault.truncate))
+            await _end(visit, "stall" if fault.stall else "whole")
             transport.close()
         return web.Response(), answer.status
 

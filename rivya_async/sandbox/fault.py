@@ -65,7 +65,8 @@ class Fault:
       are left out. `padding`: so many blanks after the body.
     - `delay`: seconds, real ones, before the answer or the drop.
     - `drop`: the connection is cut with no answer; with `receive`, once so many bytes of the request's body have come.
-    - `truncate`: all headers, Content-Length included, then so many bytes of the body, then the connection is closed.
+    - `truncate`: all headers, Content-Length included, then so many bytes of the body, then the connection is closed;
+      or, with `stall`, stays open and silent until the client goes away.
     - `stream`: what becomes of a streamed answer `after_events` events, or of all but its last if that is left out:
       "cut" drops the connection, "error" sends an error event with `code`, "stall" says nothing more, "end" ends it.
     - `shape`: a streamed answer in another shape: one of "delta.content", "delta.text", "content", "text", "unnamed",
@@ -100,6 +101,7 @@ class Fault:
     receive: int | None = None
     act: bool = False
     truncate: int | None = None
+    stall: bool = False
     stream: str | None = None
     after_events: int | None = None
     shape: str | None = None
@@ -159,6 +161,7 @@ _RULES: tuple[tuple[Callable[[Fault], bool], str], ...] = (
     (lambda f: f.code is not None and f.body is not None, "code and body exclude each other"),
     (lambda f: not 0 <= f.delay < math.inf, "delay is a number of seconds"),
     (lambda f: f.truncate is not None and f.truncate < 0, "truncate is a number of bytes"),
+    (lambda f: f.stall and f.truncate is None, "stall belongs to truncate"),
     (lambda f: f.padding < 0, "padding is a number of bytes"),
     (lambda f: f.drop and (_is_answer(f) or _alters(f)), "a dropped connection has no answer"),
     (lambda f: f.age is not None and f.route != DELIVERY, f'age belongs to the route "{DELIVERY}"'),

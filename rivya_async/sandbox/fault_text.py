@@ -38,6 +38,7 @@ FIELDS: Final[Mapping[str, tuple[type, ...]]] = {
     "receive": _WHOLE,
     "act": _SWITCH,
     "truncate": _WHOLE,
+    "stall": _SWITCH,
     "stream": _TEXT,
     "after_events": _WHOLE,
     "shape": _TEXT,

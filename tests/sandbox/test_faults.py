@@ -124,6 +124,7 @@ def test_faults_come_and_go() -> None:
         {"delay": math.inf},
         {"delay": math.nan},
         {"truncate": -1},
+        {"stall": True},
         {"drop": True, "status": 500},
         {"drop": True, "body": ""},
         {"drop": True, "headers": {"X": "1"}},
@@ -262,6 +263,18 @@ async def test_a_truncated_answer_promises_more_than_it_holds(length: int) -> No
                     await response.read()
         on.sandbox.faults.clear()
         assert (await balance(on)).raw == whole
+
+
+async def test_an_answer_that_stalls_goes_on_until_the_client_goes_away() -> None:
+    async with bench() as on:
+        on.sandbox.faults.add(route=CREDITS, truncate=3, stall=True, times=1)
+        headers = {"Authorization": f"Bearer {on.sandbox.api_key}"}
+        async with on.http.get("/api/v1/credits", headers=headers) as response:
+            assert await response.content.readexactly(3) == b'{"c'
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await response.content.read()
+        assert (await balance(on)).status == 200
 
 
 async def test_an_unusual_status_can_be_truncated_too() -> None:

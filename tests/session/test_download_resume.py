@@ -447,6 +447,16 @@ async def test_a_read_time_out_in_mid_body(sandbox: Sandbox, host: Host, tmp_pat
     assert [asked.range for asked in host.asked] == [None, f"bytes={HALF}-"]
 
 
+async def test_a_sandbox_that_stalls(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with opened(sandbox, timeouts=Timeouts(read=0.2)) as session:
+        job = await session.generate("z-image", "A red kite")
+        sandbox.faults.add(route=FILE, truncate=1000, stall=True, times=1)
+        (path,) = await session.download(job, tmp_path)
+        assert [each.status for each in sandbox.received if each.route == FILE] == [200, 206]
+        (whole,) = await session.download(job, tmp_path / "whole")
+    assert path.read_bytes() == whole.read_bytes()
+
+
 async def test_closing_the_session_keeps_what_came(sandbox: Sandbox, host: Host, tmp_path: Path) -> None:
     host.cuts, host.stalls = [HALF], True
     async with opened(sandbox) as session:
