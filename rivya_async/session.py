@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from ._core.records import Generation
+    from ._engine.transport import Transport
     from ._engine.uploader import OnProgress
 
 
@@ -50,7 +51,8 @@ class RivyaSession:
 
     `api_key` comes from `RIVYA_API_KEY` if left out, `base_url` from `RIVYA_BASE_URL`, else it is `https://rivya.ai`.
     No key is needed until a call needs one. `max_connections` bounds the requests in flight. An `http` session that is
-    handed in is used and never closed. `hooks` are told of attempts, retries and polls.
+    handed in is used and never closed; a `transport` takes the place of the network, as `testing.FakeTransport` does.
+    `hooks` are told of attempts, retries and polls.
 
     `max_spend` caps the credits that this session's jobs and chat turns cost in all, `max_reserved` those that open
     ones hold at a time: what would pass a cap raises `SpendLimitReached`, and nothing is sent. The price is the model's
@@ -76,6 +78,7 @@ class RivyaSession:
         rate_limit: RateLimit | None = None,
         max_connections: int = 100,
         http: aiohttp.ClientSession | None = None,
+        transport: Transport | None = None,
         hooks: Sequence[Hooks] = (),
         max_spend: float | None = None,
         max_reserved: float | None = None,
@@ -92,7 +95,10 @@ class RivyaSession:
             raise ConfigurationError(f"rate_limit must be RateLimit(per_second), not {rate_limit!r}")
         self._rate_limit = rate_limit
         self._max_connections = max_connections
+        if http is not None and transport is not None:
+            raise ConfigurationError("pass either http or a transport: a transport has connections of its own")
         self._http = http
+        self._transport = transport
         self._hooks = _checked_hooks(hooks)
         self._pid = os.getpid()
         self.durations = Durations()
@@ -399,9 +405,7 @@ class RivyaSession:
         if self._pid != os.getpid():
             raise ConfigurationError("this session was made before a fork: make a RivyaSession in each process")
         if self._engine is None:
-            from ._engine.aiohttp_transport import AiohttpTransport
-
-            transport = AiohttpTransport(self._settings, self._timeouts, self._http)
+            transport = self._transport or self._new_transport()
             self._engine = Engine(
                 transport,
                 settings=self._settings,
@@ -417,6 +421,11 @@ class RivyaSession:
         elif self._engine.loop is not loop:
             raise ConfigurationError("this session lives on another event loop: make a RivyaSession for each loop")
         return self._engine
+
+    def _new_transport(self) -> Transport:
+        from ._engine.aiohttp_transport import AiohttpTransport
+
+        return AiohttpTransport(self._settings, self._timeouts, self._http)
 
 
 _INHERITED: Final[list[Engine]] = []

@@ -37,6 +37,11 @@ class Sender(Protocol):
 class Transport(Sender, Protocol):
     """What the engine needs of a network."""
 
+    @property
+    def max_connections(self) -> int:
+        """How many requests it bears at once; what has to wait inside it would use up its time-out."""
+        ...
+
     def fetch(self, url: str, headers: Mapping[str, str], *, only_public: bool) -> AbstractAsyncContextManager[Fetched]:
         """GET an absolute URL of any host, without the API key, and stream the answer. A redirect is an answer.
 

@@ -92,6 +92,7 @@ class Api:
         if task is None:
             raise Refused("not_found", "There is no such generation.")
         status = task.status(visit.now)
+        visit.tells_end = task.ends_at <= visit.now
         seen, answer = self._looks.get(task_id, ("", None))
         urls_change = self.link_lifetime is not None and status == "succeeded"
         if answer is None or seen != status or urls_change:

@@ -11,6 +11,7 @@ import itertools
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 import attrs
@@ -184,6 +185,10 @@ class Deliveries:
     def events_of(self, account_id: str) -> Sequence[Event]:
         """The events of an account, the newest first."""
         return [each for each in reversed(self._events) if each.account_id == account_id]
+
+    def told(self) -> AbstractSet[str]:
+        """The ids of the tasks whose end a receiver has taken, as far as deliveries are remembered."""
+        return {json.loads(each.event.body)["data"]["id"] for each in self._log if each.status == "succeeded"}
 
     def to(self, endpoint: Endpoint) -> Sequence[Delivery]:
         """The deliveries to an endpoint, the newest first."""

@@ -76,6 +76,8 @@ class Door:
             visit.at_the_end()
         if visit.claimed is not None:
             self._api.memory.release(visit.claimed)
+        if visit.tells_end and visit.task_id is not None and status == HTTPStatus.OK:
+            self._api.received.told_end_of(visit.task_id)
         request = visit.request
         self._api.received.finished(
             Request(

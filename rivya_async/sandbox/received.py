@@ -72,6 +72,7 @@ class Received:
         self._purchases = 0
         self._uploads = 0
         self._purchases_by_key: Counter[str] = Counter()
+        self._settled: set[str] = set()
         self._peak_in_flight = self._in_flight
         self._statuses: Counter[tuple[str | None, int | None]] = Counter()
         self._replays = 0
@@ -148,6 +149,11 @@ class Received:
         """
         return self._peak_in_flight
 
+    @property
+    def settled(self) -> AbstractSet[str]:
+        """The ids of the tasks whose end was told in an answer to a poll."""
+        return frozenset(self._settled)
+
     # --- the server's side ------------------------------------------------------------------------------------------
 
     def arrived(self, route: str | None, method: str, key: str | None) -> None:
@@ -163,6 +169,10 @@ class Received:
         self._purchases += 1
         if key is not None:
             self._purchases_by_key[key] += 1
+
+    def told_end_of(self, task_id: str) -> None:
+        """An answer that got through told that a task has ended."""
+        self._settled.add(task_id)
 
     def kept(self) -> None:
         """A file was taken."""

@@ -123,6 +123,17 @@ class Sandbox:
         """What the account of this API key can spend now, whatever the key may do. ValueError for an unknown key."""
         return self.world.credits(self._known(key).account_id, self._clock())
 
+    @property
+    def spent(self) -> int:
+        """What the main account has spent, or holds for open jobs; a failed job has given back what it held."""
+        return self.world.accounts[self._known(self.api_key).account_id].opened_with - self.credits
+
+    @property
+    def open_tasks(self) -> list[str]:
+        """The ids of the tasks whose end nobody has been told, by a poll or by a webhook."""
+        told = self.received.settled | self._api.webhooks.told
+        return [task_id for task_id in self.world.tasks if task_id not in told]
+
     def add_key(
         self,
         account: str | None = None,

@@ -30,6 +30,8 @@ class Visit:
     upload: Upload | None = None
     task_id: str | None = None
     is_replay: bool = False
+    tells_end: bool = False
+    """Whether the answer tells that the task has ended."""
     claimed: idempotency.Scope | None = None
     at_the_end: Callable[[], None] | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from .answer import Answer
@@ -48,6 +49,11 @@ class WebhookDesk:
     def latest(self, count: int) -> Sequence[Delivery]:
         """So many deliveries of all accounts, the newest first."""
         return self._deliveries.latest(count)
+
+    @property
+    def told(self) -> AbstractSet[str]:
+        """The ids of the tasks whose end a receiver has taken."""
+        return self._deliveries.told()
 
     async def create(self, visit: Visit) -> Answer:
         """POST /webhooks."""

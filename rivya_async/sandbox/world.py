@@ -43,6 +43,7 @@ class Account:
     """
 
     id: str
+    opened_with: int
     credits: int
     given_back: int = attrs.field(default=0, init=False)
     held: int = attrs.field(default=0, init=False)
@@ -85,7 +86,7 @@ class World:
 
     def open_account(self, name: str, credits: int) -> Account:  # noqa: A002  the API's own word
         """A new account of this name that holds `credits`."""
-        account = Account(name, credits)
+        account = Account(name, credits, credits)
         self.accounts[account.id] = account
         self.store.put(account.id, account)
         return account

@@ -126,6 +126,10 @@ class ScriptedTransport:
             raise _anew(reply)
         return reply
 
+    @property
+    def max_connections(self) -> int:
+        return 1_000_000
+
     def fetch(self, url: str, headers: Mapping[str, str], *, only_public: bool) -> AbstractAsyncContextManager[Fetched]:
         raise NotImplementedError
 

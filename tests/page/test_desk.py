@@ -191,8 +191,9 @@ async def test_a_webhook_delivery_is_told_of() -> None:
 def test_of_many_tasks_the_newest_are_told_and_all_are_counted() -> None:
     sandbox = Sandbox(failure_rate=0.5)
     world, board = sandbox.world, Board(sandbox.world)
+    account = world.open_account("order-desk", 1_000_000)
     model = sandbox._api.catalogue.models["z-image"]
-    tasks = [world.create("acct_1", model, f"{number}", {}, START) for number in range(5000)]
+    tasks = [world.create(account.id, model, f"{number}", {}, START) for number in range(5000)]
     told = board.changed(START)
     assert [each["id"] for each in told] == [task.id for task in tasks[-MOST_TASKS:]]
     assert sum(board.counts.values()) == 5000

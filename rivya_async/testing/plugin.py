@@ -1,0 +1,135 @@
+"""The fixtures and the mark that pytest finds by itself. Works in plain tests, with pytest-asyncio and with anyio.
+
+- `rivya_sandbox`: a `Sandbox` that runs in a thread of its own, for this test alone. `rivya_sandbox_options`: a fixture
+  to override, with what `Sandbox` takes.
+- `rivya_session`: a `RivyaSession` at it that polls and retries briskly, bound to the loop that uses it first, and
+  closed at the end of an async test. `rivya_session_options`: a fixture to override.
+- `rivya_faults`: the faults of the sandbox.
+- `@pytest.mark.rivya_virtual_time`: runs an async test in virtual time, with the sandbox on the test's own loop at the
+  speed of life: a video that takes ten minutes takes a moment. Async fixtures are not for such tests, for they live on
+  another loop; neither are threads that wait for each other, or servers elsewhere.
+"""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
+
+    from ..sandbox import Sandbox
+    from ..sandbox.faults import Faults
+    from ..session import RivyaSession
+
+MARK: Final = "rivya_virtual_time"
+SPEED: Final = 1000.0
+"""How many times faster than life the sandbox works where time is real."""
+
+RUN: Final = pytest.StashKey["Callable[[], None]"]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the mark known."""
+    config.addinivalue_line("markers", f"{MARK}: run this async test, and the sandbox, in virtual time")
+
+
+@pytest.fixture
+def rivya_sandbox_options() -> Mapping[str, Any]:
+    """What `Sandbox` is made with: override it in your own tests."""
+    return {}
+
+
+@pytest.fixture
+def rivya_session_options() -> Mapping[str, Any]:
+    """What `RivyaSession` is made with: override it in your own tests."""
+    return {}
+
+
+@pytest.fixture
+def rivya_sandbox(request: pytest.FixtureRequest, rivya_sandbox_options: Mapping[str, Any]) -> Iterator[Sandbox]:
+    """A sandbox for this test alone; in virtual time it is started with the test, and its address is known before."""
+    from ..sandbox import Sandbox
+    from .background import running
+    from .virtual_time import wall
+
+    if _is_virtual(request.node):
+        sandbox = Sandbox(**{"speed": 1.0, "clock": wall, **rivya_sandbox_options})
+        with running(sandbox):  # once, so that it has its address
+            pass
+        yield sandbox
+    else:
+        with running(Sandbox(**{"speed": SPEED, **rivya_sandbox_options})) as sandbox:
+            yield sandbox
+
+
+@pytest.fixture
+def rivya_faults(rivya_sandbox: Sandbox) -> Faults:
+    """What goes wrong in the sandbox."""
+    return rivya_sandbox.faults
+
+
+@pytest.fixture
+def rivya_session(
+    request: pytest.FixtureRequest, rivya_sandbox: Sandbox, rivya_session_options: Mapping[str, Any]
+) -> RivyaSession:
+    """A session at the sandbox. An async test need not close it."""
+    from .._core.policies import PollPolicy, RetryPolicy
+    from ..session import RivyaSession
+
+    brisk: dict[str, Any] = {
+        "poll": PollPolicy(first=0.02, base=0.02, cap=0.1, floor=0.01),
+        "retry": RetryPolicy(base=0.01, cap=0.1),
+    }
+    options = {**({} if _is_virtual(request.node) else brisk), **rivya_session_options}
+    return RivyaSession(rivya_sandbox.api_key, base_url=rivya_sandbox.base_url, **options)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Close the session within the async test that used it, or run the test in virtual time."""
+    if not isinstance(item, pytest.Function) or not inspect.iscoroutinefunction(item.obj):
+        return (yield)
+    test: Callable[..., Awaitable[None]] = item.obj
+    sandbox = cast("Sandbox | None", item.funcargs.get("rivya_sandbox"))
+    session = cast("RivyaSession | None", item.funcargs.get("rivya_session"))
+    is_virtual = _is_virtual(item)
+
+    async def opened(**arguments: Any) -> None:
+        async with AsyncExitStack() as stack:
+            if is_virtual and sandbox is not None:
+                await stack.enter_async_context(sandbox)
+            if session is not None:
+                await stack.enter_async_context(session)
+            await test(**arguments)
+
+    if is_virtual:
+        names = item._fixtureinfo.argnames  # noqa: SLF001 - as every plugin that calls a test finds them
+        arguments = {name: item.funcargs[name] for name in names}
+        item.stash[RUN] = item.obj = _in_virtual_time(opened, arguments)
+    elif session is not None:
+        item.obj = opened
+    return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
+    """Run what is in virtual time here, whatever plugin has made the item."""
+    run = pyfuncitem.stash.get(RUN, None)
+    if run is None:
+        return None
+    run()
+    return True
+
+
+def _in_virtual_time(test: Callable[..., Any], arguments: Mapping[str, Any]) -> Callable[..., None]:
+    from .virtual_time import run
+
+    return lambda **_: run(test(**arguments))
+
+
+def _is_virtual(item: pytest.Item) -> bool:
+    return item.get_closest_marker(MARK) is not None

@@ -1,0 +1,55 @@
+"""The assertions name what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from rivya_async import RivyaSession
+from rivya_async.sandbox import Sandbox
+from rivya_async.testing import assert_all_settled, assert_no_double_purchase, spent_credits
+from rivya_async.testing.background import running
+
+
+async def test_what_was_bought_and_settled() -> None:
+    async with Sandbox(speed=1000) as sandbox:
+        async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url) as session:
+            jobs = await asyncio.gather(*(session.generate("z-image", f"Kite {n}") for n in range(3)))
+            failed = await session.submit("z-image", "[fail]")
+            await session.wait_for(failed, raise_on_failure=False)
+            assert_all_settled(sandbox)
+            assert_no_double_purchase(sandbox)
+            assert spent_credits(sandbox) == sum(job.final_credits or 0 for job in jobs)
+            left = [(await session.submit("z-image", f"Kite {n}")).id for n in range(12)]
+        with pytest.raises(AssertionError, match="12 bought, and its end told to nobody") as raised:
+            assert_all_settled(sandbox)
+        assert str(raised.value).endswith("and 2 more")
+        assert left[0] in str(raised.value)
+
+
+async def test_a_key_that_bought_twice_is_named() -> None:
+    async with Sandbox() as sandbox:
+        for key in ("order-1", "order-1", "order-2"):
+            sandbox.received.bought(key)
+        with pytest.raises(AssertionError, match="1 bought more than once: 'order-1' 2 times"):
+            assert_no_double_purchase(sandbox)
+
+
+async def test_an_end_whose_answer_was_lost_is_not_told() -> None:
+    async with Sandbox(speed=1e5) as sandbox:
+        async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url) as session:
+            job = await session.submit("z-image", "A kite")
+            sandbox.faults.add(route="GET /api/v1/generations/{task_id}", drop=True, act=True)
+            with pytest.raises(TimeoutError):
+                await session.wait_for(job, timeout=0.05)
+        assert sandbox.open_tasks == [job.id]
+
+
+def test_a_sandbox_in_the_background_says_what_is_wrong(tmp_path: Path) -> None:
+    with running(Sandbox()) as first, pytest.raises(OSError, match="in use"):  # noqa: SIM117
+        with running(Sandbox(port=int(first.base_url.rpartition(":")[2]))):
+            pass
+    with pytest.raises(ZeroDivisionError), running(Sandbox()):
+        raise ZeroDivisionError

@@ -1,0 +1,132 @@
+"""A service that is one function: every verb of a session over it, and what it tells of the requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rivya_async import (
+    ConfigurationError,
+    NotSent,
+    OutcomeUnknown,
+    PollPolicy,
+    RateLimited,
+    RetryPolicy,
+    RivyaSession,
+    ServerError,
+)
+from rivya_async.testing import FakeRequest, FakeResponse, FakeTransport
+from rivya_async.testing.fake_transport import Reply
+from tests.media_kit import media
+
+QUICK: dict[str, Any] = {
+    "poll": PollPolicy(first=0.002, base=0.002, cap=0.01, floor=0.001),
+    "retry": RetryPolicy(max_attempts=3, base=0.001, cap=0.01),
+}
+JOB = {"id": "task_1", "model": "z-image"}
+
+
+async def test_a_job_from_its_purchase_to_its_end() -> None:
+    statuses = iter(["queued", "processing", "succeeded"])
+
+    async def service(request: FakeRequest) -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return {**JOB, "status": next(statuses)}
+
+    fake = FakeTransport(service)
+    async with fake.session(**QUICK) as session:
+        job = await session.generate("z-image", "A red kite", idempotency_key="order-1")
+    assert job.succeeded
+    bought, *polls = fake.requests
+    assert (bought.method, bought.path, bought.idempotency_key) == ("POST", "/api/v1/generations", "order-1")
+    assert bought.json["prompt"] == "A red kite"
+    assert [(poll.method, poll.path) for poll in polls] == [("GET", "/api/v1/generations/task_1")] * 2
+
+
+async def test_what_the_network_does() -> None:
+    replies: Iterator[Reply] = iter([NotSent("refused"), OutcomeUnknown("dropped"), {**JOB, "status": "queued"}])
+    fake = FakeTransport(lambda _: next(replies))
+    async with fake.session(**QUICK) as session:
+        await session.submit("z-image", "A red kite")
+    assert len({request.idempotency_key for request in fake.requests}) == 1
+    assert len(fake.requests) == 3
+
+
+async def test_refusals_have_the_envelope_and_headers() -> None:
+    fake = FakeTransport(lambda _: FakeResponse.error(429, "rate_limited", "Slow down.", Retry_After="0.001"))
+    async with fake.session(**QUICK) as session:
+        with pytest.raises(RateLimited, match=r"Slow down\.") as raised:
+            await session.credits.retrieve()
+    assert (raised.value.retry_after, raised.value.request_id, raised.value.attempts) == (0.001, "req_fake", 3)
+    fake = FakeTransport(lambda _: FakeResponse(502, body=b"<html>"))
+    async with fake.session(**QUICK) as session:
+        with pytest.raises(ServerError):
+            await session.credits.retrieve()
+
+
+async def test_what_the_function_raises_is_raised() -> None:
+    def broken(_: FakeRequest) -> FakeResponse:
+        raise ZeroDivisionError
+
+    async with FakeTransport(broken).session(**QUICK) as session:
+        with pytest.raises(ZeroDivisionError):
+            await session.credits.retrieve()
+
+
+async def test_uploads_and_downloads(tmp_path: Path) -> None:
+    picture = media("png")
+
+    def service(request: FakeRequest) -> FakeResponse:
+        if request.path.startswith("https://files.example/"):
+            return FakeResponse(body=picture, headers={"Content-Type": "image/png"})
+        return FakeResponse(json={"id": "file_1", "url": "https://files.example/file_1", "kind": "image"})
+
+    fake = FakeTransport(service)
+    async with fake.session(**QUICK) as session:
+        (path,) = await session.download("https://files.example/kite", tmp_path)
+        file = await session.files.upload(path)
+    assert path.read_bytes() == picture
+    assert file.id == "file_1"
+    uploaded = fake.requests[-1]
+    assert (uploaded.method, uploaded.body, uploaded.fields["kind"]) == ("POST", picture, "image")
+    assert uploaded.fields["file"] == "kite.png"
+
+
+async def test_streams() -> None:
+    events = b'event: message.delta\ndata: {"delta": "A kite"}\n\ndata: {"object": "chat.completion"}\n\n'
+    fake = FakeTransport(lambda _: FakeResponse(body=events, headers={"content-type": "text/event-stream"}))
+    async with (
+        fake.session(**QUICK) as session,
+        session.chat.completions.stream("gpt-5-2-chat", "What flies?") as stream,
+    ):
+        assert [delta async for delta in stream] == ["A kite"]
+
+
+async def test_a_thousand_at_once() -> None:
+    fake = FakeTransport(lambda request: {**JOB, "status": "succeeded", "prompt": request.json["prompt"]})
+    async with fake.session(**QUICK) as session:
+        jobs = await asyncio.gather(*(session.generate("z-image", f"Kite {n}") for n in range(1000)))
+    assert all(job.succeeded for job in jobs)
+    assert len(fake.requests) == 1000
+
+
+def test_no_key_is_shown() -> None:
+    async def main() -> list[FakeRequest]:
+        fake = FakeTransport(lambda _: {"current_credits": 5})
+        async with fake.session(api_key="rvya_sk_secret") as session:
+            await session.credits.retrieve()
+        return fake.requests
+
+    assert "secret" not in repr(asyncio.run(main()))
+
+
+async def test_a_transport_has_connections_of_its_own() -> None:
+    import aiohttp
+
+    async with aiohttp.ClientSession() as http:
+        with pytest.raises(ConfigurationError, match="either http or a transport"):
+            RivyaSession("rvya_sk_1", http=http, transport=FakeTransport(lambda _: {}))
