@@ -64,6 +64,12 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(python=False)
+def screenshot(session: nox.Session) -> None:
+    """Take the manual's picture of the sandbox's page again."""
+    run(session, "python", "-m", "tests.page.screenshot", "examples/sandbox-page.jpg")
+
+
+@nox.session(python=False)
 def live(session: nox.Session) -> None:
     """Hold the real service to the contract: RIVYA_API_KEY, RIVYA_BASE_URL; `-- --spend` may cost credits."""
     run(session, "python", "-m", "tests.contract", *session.posargs)

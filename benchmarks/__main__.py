@@ -1,6 +1,6 @@
 """All benchmarks, one report: `python -m benchmarks [--quick] [--n 100 1000] [--uvloop]`.
 
-`waiting`, `layers`, `imports`, `schedule`, `held`, `budget`, `upload`, `download`, `webhooks` or `sse`
+`waiting`, `layers`, `imports`, `schedule`, `held`, `budget`, `upload`, `download`, `webhooks`, `sse` or `sandbox`
 before the options is one of them alone;
 `peers` runs only so.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from . import budget, download, held, import_time, layers, schedule, sse, upload, waiting, webhooks
+from . import budget, download, held, import_time, layers, sandbox, schedule, sse, upload, waiting, webhooks
 from .peers import side_by_side
 from .report import machine_line
 
@@ -24,6 +24,7 @@ REPORTS = {
     "download": download.measured_report,
     "webhooks": webhooks.measured_report,
     "sse": sse.measured_report,
+    "sandbox": sandbox.measured_report,
 }
 ONLY_WHEN_NAMED = {
     "peers": side_by_side.measured_report,  # downloads other SDKs

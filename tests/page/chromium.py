@@ -93,16 +93,15 @@ class Tab:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    async def until(self, script: str, seconds: float = PATIENCE) -> Any:
-        """The first value of an expression that is true."""
+    async def until(self, script: str, seconds: float = PATIENCE) -> None:
+        """Wait until this is so."""
         try:
             async with asyncio.timeout(seconds):
-                while not (value := await self.run(script)):  # noqa: ASYNC110  it is another process
+                while not await self.run(f"!!({script})"):  # noqa: ASYNC110  it is another process
                     await asyncio.sleep(0.02)
         except TimeoutError:
             shown = await self.run("document.body.innerText")
             raise AssertionError(f"never so: {script}\n{self.errors}\n{shown}") from None
-        return value
 
     async def press(self, key: str) -> None:
         """One key, down and up."""

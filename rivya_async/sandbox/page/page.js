@@ -4,7 +4,8 @@
 const MOST_TASKS = 200;
 const A_PAGE = 24;
 const OPEN = new Set(["queued", "processing"]);
-const WORDS = { queued: "Queued", processing: "Processing", succeeded: "Succeeded", failed: "Failed", pending: "On its way" };
+const WORDS = { queued: "Queued", processing: "Processing", succeeded: "Succeeded", failed: "Failed" };
+const DELIVERED = { pending: "On its way", succeeded: "Delivered", failed: "Not taken" };
 
 const byId = (id) => document.getElementById(id);
 const number = new Intl.NumberFormat("en");
@@ -207,8 +208,9 @@ function showReceived(received) {
 function showDeliveries(deliveries) {
   byId("no-deliveries").hidden = deliveries.length > 0;
   byId("delivered").replaceChildren(...deliveries.map((delivery) => {
-    const what = make("span", { className: "status", textContent: `${delivery.event_type}, ${WORDS[delivery.status].toLowerCase()}` });
-    const item = make("li", {}, what, make("span", { textContent: delivery.attempt > 1 ? `attempt ${delivery.attempt}` : "" }));
+    const attempt = delivery.attempt > 1 ? `attempt ${delivery.attempt}` : "";
+    const item = make("li", {}, make("span", { className: "status", textContent: DELIVERED[delivery.status] }), make("span", { textContent: attempt }));
+    item.append(make("code", { textContent: delivery.event_type }));
     item.dataset.status = delivery.status;
     item.append(make("span", { className: "to", textContent: delivery.error ?? delivery.url }));
     return item;
@@ -221,7 +223,7 @@ function hear(message) {
   clockAhead = message.now - Date.now() / 1000;
   if (message.sandbox) {
     say(byId("address"), message.sandbox.base_url);
-    say(byId("speed"), `${number.format(message.sandbox.speed)} times as fast as life`);
+    say(byId("speed"), message.sandbox.speed === 1 ? "as fast as life" : `${number.format(message.sandbox.speed)} times as fast as life`);
   }
   if (message.credits !== undefined) say(byId("credits"), number.format(message.credits));
   if (message.faults) showFaults(message.faults);

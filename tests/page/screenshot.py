@@ -1,0 +1,118 @@
+"""The picture of the page in the manual, half of it dark: `nox -s screenshot`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from aiohttp import web
+from PIL import Image
+
+from rivya_async import GenerationFailed, PollPolicy, RetryPolicy, RivyaSession
+from rivya_async.sandbox import Sandbox
+from tests.page.chromium import Tab, chromium
+
+PORT: Final = 8787
+SIZE: Final[dict[str, Any]] = {"width": 1440, "height": 1150, "scale": 1.25, "calm": True}
+QUALITY: Final = 82
+
+BRISK: Final = PollPolicy(first=0.1, base=0.1, floor=0.05)
+
+JOBS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
+    ("nano-banana-pro", "Northern lights above a frozen lake", {"aspect_ratio": "4:5", "output_format": "jpg"}),
+    ("gpt-image-2", "A lighthouse keeper's window on a stormy night", {"aspect_ratio": "3:4"}),
+    ("runway", "A night train crosses a viaduct in the rain", {"aspectRatio": "16:9", "duration": "5"}),
+    ("flux-2-pro", "Terraced tea hills in morning fog", {"aspectRatio": "16:9", "resolution": "2K"}),
+    ("z-image", "A greenhouse made of ice [fail]", {}),
+    ("elevenlabs-sound-effect-v2", "Rain on a tin roof, thunder far away", {"duration_seconds": 6}),
+    ("seedream-4-5", "A city of glass towers in the last evening light", {"aspectRatio": "4:3", "quality": "high"}),
+    ("z-image", "A red kite over a calm sea at dawn", {"aspect_ratio": "4:3"}),
+)
+LAST: Final = ("ideogram-v3", "Poster of a desert observatory under the Milky Way", {"image_size": "square_hd"})
+LAST_IS_DONE: Final = 0.6
+"""How far the last job is when the picture is taken."""
+
+
+class Clock:
+    """The time of day, or later."""
+
+    ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead  # noqa: TID251  the sandbox's clock
+
+
+async def take(target: Path) -> None:
+    """Run the jobs, photograph the page by day and by night, and join the halves."""
+    clock = Clock()
+    receiver = web.ServerRunner(web.Server(_taken))
+    await receiver.setup()
+    try:
+        await web.TCPSite(receiver, "127.0.0.1", PORT + 1).start()
+        async with (
+            chromium() as browser,
+            Sandbox(seed=5, port=PORT, clock=clock, allow_local_webhooks=True) as sandbox,
+            browser.tab(f"{sandbox.base_url}/", **SIZE) as tab,
+        ):
+            await _run(sandbox, clock, tab)
+            await asyncio.to_thread(_join, await _halves(tab), target)
+    finally:
+        await receiver.cleanup()
+
+
+async def _run(sandbox: Sandbox, clock: Clock, tab: Tab) -> None:
+    await tab.ask("Emulation.setScrollbarsHidden", hidden=True)
+    await tab.until("document.querySelector('#switches button')?.id")
+    await tab.run("document.querySelector('#switches button').click()")
+    sandbox.faults.add(route="GET /api/v1/generations/{task_id}", rate=0.3, status=429, retry_after=0.1)
+    stubborn = RetryPolicy(max_attempts=20, base=0.1)
+    async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url, poll=BRISK, retry=stubborn) as session:
+        await session.webhooks.create(
+            "app", f"http://127.0.0.1:{PORT + 1}/hooks/rivya", ["generation.succeeded", "generation.failed"]
+        )
+        for model, prompt, params in JOBS:
+            try:
+                await session.generate(model, prompt, params=params)
+            except GenerationFailed:
+                await tab.until("document.querySelector('.broken')")
+        usual, sandbox.world.speed = sandbox.world.speed, 0.1
+        await session.submit(LAST[0], LAST[1], params=LAST[2])
+        sandbox.world.speed = usual
+    (task,) = list(sandbox.world.tasks.values())[-1:]
+    clock.ahead += LAST_IS_DONE * (task.ends_at - task.created_at)
+    await tab.until("document.querySelector('.card').dataset.status === 'processing'")
+
+
+async def _halves(tab: Tab) -> list[Image.Image]:
+    pictures = []
+    with TemporaryDirectory() as folder:
+        for dark in (False, True):
+            await tab.look(dark=dark, **SIZE)
+            await tab.until("[...document.querySelectorAll('.card img')].slice(0, 6).every(each => each.complete)")
+            await tab.photograph(Path(folder) / "page.png")
+            pictures.append(Image.open(Path(folder) / "page.png").convert("RGB"))
+    return pictures
+
+
+def _join(halves: list[Image.Image], target: Path) -> None:
+    """The dark half on the right, cut a little aslant."""
+    light, dark = halves
+    width, height = light.size
+    mask = Image.new("L", light.size)
+    lean = height // 12
+    for y in range(height):
+        edge = width * 5 // 9 + lean - 2 * lean * y // height
+        mask.paste(255, (edge, y, width, y + 1))
+    Image.composite(dark, light, mask).save(target, quality=QUALITY, optimize=True, progressive=True)
+
+
+async def _taken(_: web.BaseRequest) -> web.Response:
+    return web.Response(status=204)
+
+
+if __name__ == "__main__":
+    asyncio.run(take(Path(sys.argv[1])))
