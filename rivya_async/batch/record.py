@@ -1,0 +1,77 @@
+"""What the journal knows of a row, and of a run."""
+
+from __future__ import annotations
+
+import attrs
+
+from .._core.records import Amount
+from .row import Row, purchase_key
+from .states import State
+
+
+@attrs.frozen
+class SavedFile:
+    """A result on this machine: its path as it was written, its size in bytes and the hash of its content."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@attrs.frozen(kw_only=True)
+class RowRecord:
+    """A row and how far it has come. Instants are seconds since the epoch by this machine's clock.
+
+    `purchase` counts the purchases of the row, 1 with its first; `key` is the idempotency key of the latest. `body` is
+    the purchase as it is sent, JSON. `expected_credits` is its price by the catalogue, None where that is silent;
+    `reserved_credits` what its record held, `final_credits` what it cost once it has ended. `earlier_credits` is what
+    purchases before the latest have cost. `duration` is in seconds by the service's clock. `polls` counts the looks at
+    its job, 0 where nobody counted. `error_code` and `error` say why it failed or was given up, or what went wrong with
+    it last.
+    """
+
+    row: Row
+    batch_id: str
+    state: State = State.PLANNED
+    purchase: int = 1
+    body: str | None = None
+    expected_credits: Amount | None = None
+    task_id: str | None = None
+    reserved_credits: Amount | None = None
+    final_credits: Amount | None = None
+    earlier_credits: Amount = 0
+    urls: tuple[str, ...] = ()
+    error_code: str | None = None
+    error: str | None = None
+    duration: float | None = None
+    polls: int = 0
+    intent_at: float | None = None
+    submitted_at: float | None = None
+    ended_at: float | None = None
+    downloaded_at: float | None = None
+    files: tuple[SavedFile, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The idempotency key of the latest purchase."""
+        return purchase_key(self.batch_id, self.row.identity, self.row.digest, self.purchase)
+
+    @property
+    def credits(self) -> Amount:
+        """What the row counts: the credits of an ended job, else what is held, or may be, for it."""
+        if self.final_credits is not None:
+            now = self.final_credits
+        elif self.reserved_credits is not None:
+            now = self.reserved_credits
+        else:
+            now = (self.expected_credits or 0) if self.state is State.INTENT else 0
+        return self.earlier_credits + now
+
+
+@attrs.frozen(kw_only=True)
+class RunRecord:
+    """One run of the batch in one process. `ended_at` is None while it runs, and for good if it was killed."""
+
+    number: int
+    started_at: float
+    ended_at: float | None = None

@@ -1,0 +1,95 @@
+"""What can become of a row: the table, every pair of it."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from rivya_async import ConfigurationError
+from rivya_async.batch.record import RowRecord
+from rivya_async.batch.row import Row, checked_name, purchase_key
+from rivya_async.batch.states import ALLOWED, State, checked, is_open
+
+
+@pytest.mark.parametrize(("old", "new"), list(itertools.product(State, State)))
+def test_only_what_the_table_allows_may_happen(old: State, new: State) -> None:
+    if new in ALLOWED[old]:
+        assert checked(old, new) is new
+    else:
+        with pytest.raises(ConfigurationError, match=f"a row that is {old} cannot become {new}"):
+            checked(old, new)
+
+
+def test_a_purchase_is_never_sent_but_from_an_intent() -> None:
+    assert [old for old in State if State.SUBMITTED in ALLOWED[old]] == [State.INTENT, State.DEAD]
+
+
+def test_what_is_left_to_do_depends_on_whether_files_are_wanted() -> None:
+    open_states = {state for state in State if is_open(state, downloads=False)}
+    assert open_states == {State.PLANNED, State.INTENT, State.SUBMITTED}
+    assert {state for state in State if is_open(state, downloads=True)} == open_states | {State.SUCCEEDED}
+
+
+def row(**changes: object) -> Row:
+    return Row(**{"number": 3, "line": 4, "model": "z-image", "prompt": "A red kite", **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"model": "flux-2-pro"},
+        {"prompt": "A blue kite"},
+        {"prompt": None},
+        {"params": {"seed": 1}},
+        {"references": ["kite.png"]},
+        {"client_request_id": "order-42"},
+    ],
+)
+def test_whatever_would_be_bought_otherwise_has_another_digest(other: dict[str, object]) -> None:
+    assert row(**other).digest != row().digest
+
+
+def test_where_a_row_stands_and_what_it_is_called_does_not_change_what_is_bought() -> None:
+    assert row(line=9, number=8, name="kite").digest == row().digest
+    assert row(params={"a": 1, "b": 2}).digest == row(params={"b": 2, "a": 1}).digest
+
+
+def test_a_lone_surrogate_in_a_prompt_has_a_digest_too() -> None:
+    assert row(prompt="\ud800").digest != row(prompt="?").digest
+
+
+def test_a_key_follows_from_batch_row_content_and_purchase() -> None:
+    record = RowRecord(row=row(), batch_id="kites")
+    keys = {
+        record.key,
+        purchase_key("other", "row-000003", row().digest, 1),
+        purchase_key("kites", "row-000004", row().digest, 1),
+        purchase_key("kites", "row-000003", row(prompt="A blue kite").digest, 1),
+        purchase_key("kites", "row-000003", row().digest, 2),
+    }
+    assert len(keys) == 5
+    assert record.key == purchase_key("kites", "row-000003", row().digest, 1)
+
+
+@pytest.mark.parametrize("name", ["kite", "Kite 7", "kite-2", "drachen_grün", "a.b", "rowing-5"])
+def test_names_that_are_good(name: str) -> None:
+    assert checked_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a/b", "..", " kite", "con", "kite.", "a:b", "row-000001", "ROW-7", "kite.2", "x" * 200]
+)
+def test_names_that_are_no_names_or_could_be_those_of_others(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="name"):
+        checked_name(name)
+
+
+def test_what_a_row_counts() -> None:
+    record = RowRecord(row=row(), batch_id="kites", expected_credits=5)
+    assert record.credits == 0
+    assert RowRecord(row=row(), batch_id="kites", expected_credits=5, state=State.INTENT).credits == 5
+    held = RowRecord(row=row(), batch_id="kites", expected_credits=5, reserved_credits=4, state=State.SUBMITTED)
+    assert held.credits == 4
+    ended = RowRecord(row=row(), batch_id="kites", reserved_credits=4, final_credits=0, earlier_credits=4)
+    assert ended.credits == 4
