@@ -1,4 +1,4 @@
-"""The benchmark of the sandbox: every request that it counts is answered with a job, and both servers tell their cost."""
+"""The benchmark of the sandbox: whatever it counts was answered with a job, and both servers tell their cost."""
 
 from __future__ import annotations
 
