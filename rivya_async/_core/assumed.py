@@ -13,6 +13,9 @@ from typing import Final
 IDEMPOTENCY_KEY_MAX_LENGTH: Final = 255
 """[15] Longest `Idempotency-Key` that the service takes, in characters."""
 
+IDEMPOTENCY_KEY_REMEMBERED: Final = 24 * 3600.0
+"""[15] Seconds for which the service remembers a key. Who repeats a purchase later than that may buy twice."""
+
 CLIENT_REQUEST_ID_MAX_LENGTH: Final = 128
 """[16] Documented for uploads; assumed everywhere."""
 

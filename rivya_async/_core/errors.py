@@ -13,6 +13,7 @@
     │  ├─ RateLimited               too many requests: repeat after retry_after
     │  └─ ServerError               and ApiDisabled: repeat a safe method, or under its key
     ├─ DownloadError                a file that cannot be saved, or is not to be: too long, no room, a redirect refused
+    ├─ JournalError                 the journal of a batch cannot be had, read or written
     ├─ DecodeError                  answered in a shape we do not know: path and reason
     ├─ WaitError                    task_id, last (the last record seen)
     │  ├─ DeadlineExceeded          still open on the server: wait again with the same task id
@@ -273,6 +274,14 @@ class DownloadError(RivyaError):
     ) -> None:
         super().__init__(message, idempotency_key=idempotency_key, request_id=request_id, attempts=attempts)
         self.path = path
+
+
+class JournalError(RivyaError):
+    """The journal of a batch cannot be had, read or written: another process has it, it is none, or the disk is full.
+
+    Nothing is bought that is not written there first. What it was not told any more it finds out by the same keys, once
+    it can be written again.
+    """
 
 
 class WaitError(RivyaError):

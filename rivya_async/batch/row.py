@@ -40,17 +40,22 @@ class Row:
     client_request_id: str | None = None
     name: str | None = None
 
+    digest: str = attrs.field(init=False, eq=False, repr=False)
+    """A hash of what would be bought: two rows that differ in anything but name and place have two."""
+
+    def __attrs_post_init__(self) -> None:
+        wanted = [self.model, self.prompt, self.params, self.references, self.client_request_id]
+        text = json.dumps(wanted, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        try:
+            digest = hashlib.sha256(text.encode()).hexdigest()
+        except UnicodeEncodeError:
+            raise ConfigurationError("it holds half of a character (a lone surrogate), which cannot be sent") from None
+        object.__setattr__(self, "digest", digest)
+
     @property
     def identity(self) -> str:
         """By what the batch knows this row again: its name, or its number."""
         return self.name or f"row-{self.number:06}"
-
-    @property
-    def digest(self) -> str:
-        """A hash of what would be bought: two rows that differ in anything but name and place have two."""
-        wanted = [self.model, self.prompt, self.params, self.references, self.client_request_id]
-        text = json.dumps(wanted, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def checked_name(name: str) -> str:

@@ -55,8 +55,10 @@ def test_where_a_row_stands_and_what_it_is_called_does_not_change_what_is_bought
     assert row(params={"a": 1, "b": 2}).digest == row(params={"b": 2, "a": 1}).digest
 
 
-def test_a_lone_surrogate_in_a_prompt_has_a_digest_too() -> None:
-    assert row(prompt="\ud800").digest != row(prompt="?").digest
+@pytest.mark.parametrize("where", [{"prompt": "\ud800"}, {"params": {"text": "\udfff"}}])
+def test_half_a_character_is_refused(where: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError, match="half of a character"):
+        row(**where)
 
 
 def test_a_key_follows_from_batch_row_content_and_purchase() -> None:

@@ -1,0 +1,272 @@
+"""Carries one row as far as it gets in this run: claims it, buys it, waits for it, saves what comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from .._core import assumed
+from .._core.errors import ConfigurationError, JournalError, RivyaError, SpendLimitReached, ValidationFailed
+from .._core.generation_request import GenerationRequest
+from .._core.problem import unknown_model
+from .._core.spend import may_have_bought
+from .._engine.disk import to_the_end
+from .again import again
+from .record import SavedFile
+from .reference import as_reference
+from .states import State
+from .stop import Stopped
+from .verdict import GivenUp, Verdict, passes, verdict
+
+if TYPE_CHECKING:
+    from .._core.model import Model
+    from .._core.records import Amount, Generation
+    from ..session import RivyaSession
+    from .journal import Journal
+    from .polls import PollCount
+    from .record import RowRecord
+    from .stop import Stop
+
+FIRST_PAUSE: Final = 2.0
+LONGEST_PAUSE: Final = 60.0
+"""Seconds between tries to buy a row, when a whole call with all its attempts came to nothing."""
+
+GRACE: Final = 5.0
+"""Seconds after a stop in which the answer to a purchase is waited for: its task id is worth it."""
+
+NOTHING_BOUGHT: Final = {"body": None, "expected_credits": None, "intent_at": None}
+"""Of a row that can be bought under the same key as if nothing had been."""
+
+
+@attrs.define(kw_only=True)
+class Run:
+    """What all rows of one run share. `halted` is why nothing more is bought, once there is a reason."""
+
+    session: RivyaSession
+    journal: Journal
+    polls: PollCount
+    stop: Stop
+    wall: Callable[[], float]
+    uniform: Callable[[], float]
+    download_to: Path | None = None
+    max_spend: Amount | None = None
+    retry_failed: int = 0
+    patience: float = 0.0
+    halted: Exception | None = None
+
+
+def check_spend(cap: Amount, counted: Amount, price: Amount) -> None:
+    """Raise `SpendLimitReached` where a purchase would pass the cap."""
+    if counted + price > cap:
+        raise SpendLimitReached(
+            f"the next row costs {price} credits, and with {counted} counted so far the batch would pass "
+            f"max_spend={cap}: nothing more is bought",
+            limit=cap,
+            counted=counted,
+            price=price,
+        )
+
+
+class Worker:
+    """One row in one run. It never buys what the journal does not hold as an intent on the disk."""
+
+    def __init__(self, run: Run, record: RowRecord) -> None:
+        self._run = run
+        self._journal = run.journal
+        self.record = record
+        self._job: Generation | None = None
+        self._is_in_doubt = record.state is State.INTENT  # of an earlier process: perhaps it was sent
+
+    async def work(self) -> RowRecord:
+        """The row at the end of its way, or where the way ended. Raises only `JournalError`."""
+        try:
+            await self._carry()
+        except Stopped:
+            pass
+        except JournalError:
+            raise
+        except (RivyaError, OSError) as error:
+            self._took_amiss(error)
+        return self.record
+
+    async def _carry(self) -> None:
+        if self.record.state is State.FAILED:
+            self.record = self._journal.note(self.record, **again(self.record))
+        while True:
+            if self.record.state in {State.PLANNED, State.INTENT}:
+                await self._patiently(self._purchase)
+            if self.record.state is State.SUBMITTED:
+                await self._wait()
+            if self.record.state is not State.FAILED or self.record.purchase > self._run.retry_failed:
+                break
+            self.record = self._journal.note(self.record, **again(self.record))
+        if self.record.state is State.SUCCEEDED and self._run.download_to is not None:
+            await self._save(self._run.download_to)
+
+    # --- buying -------------------------------------------------------------------------------------------------------
+
+    async def _patiently(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Again and again, with growing pauses, while what goes wrong is of a kind that passes."""
+        loop = asyncio.get_running_loop()
+        until, pause = loop.time() + self._run.patience, FIRST_PAUSE
+        while True:
+            try:
+                return await step()
+            except RivyaError as error:
+                if self.record.state is State.INTENT and may_have_bought(error):
+                    self._is_in_doubt = True
+                if not passes(error, in_doubt=self._is_in_doubt) or loop.time() + pause > until:
+                    raise
+                self.record = self._journal.note(self.record, **_told(error))
+            async with self._run.stop.cuts():
+                await asyncio.sleep(pause * (0.5 + self._run.uniform() / 2))
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _purchase(self) -> None:
+        if self.record.state is State.PLANNED:
+            await self._claim()
+        if self._is_in_doubt and self._is_forgotten():
+            raise GivenUp(
+                "it may have been bought, but the service has forgotten the key by now: look for it in the account's "
+                "list of jobs; `rivya batch retry` buys it anew",
+                "in_doubt",
+            )
+        if self.record.state is State.INTENT:
+            await self._buy()
+
+    async def _claim(self) -> None:
+        """Write down what is about to be bought. When this returns it is on the disk."""
+        run = self._run
+        async with run.stop.cuts():
+            catalogue = await run.session.models.catalogue()
+            try:
+                job, price = await self._wanted(catalogue)
+            except (ConfigurationError, ValidationFailed) as error:
+                raise GivenUp(str(error), "invalid") from error
+        if run.max_spend is not None and price is not None:
+            check_spend(run.max_spend, self._journal.credits, price)
+        self.record = self._journal.advance(
+            self.record,
+            State.INTENT,
+            body=json.dumps(job.to_wire(), ensure_ascii=False),
+            expected_credits=price,
+            intent_at=run.wall(),
+        )
+        await self._journal.written()
+
+    async def _wanted(self, catalogue: Mapping[str, Model]) -> tuple[GenerationRequest, Amount | None]:
+        """The job of this row as it travels, its files uploaded, and what it will cost."""
+        row, cap = self.record.row, self._run.max_spend
+        if row.model not in catalogue:
+            raise ConfigurationError(unknown_model(row.model, catalogue).message)
+        model = catalogue[row.model]
+        params = model.coerce(row.params)
+        references = [as_reference(each) for each in row.references]
+        job = GenerationRequest(
+            row.model, row.prompt, params=params, references=references, client_request_id=row.client_request_id
+        )
+        model.check(row.prompt, params, references)
+        price = model.estimate_credits(row.prompt, params, references)
+        if price is None and cap is not None:
+            raise ConfigurationError(
+                f"the catalogue does not say what {model.id} costs ({model.billing_type}), so that max_spend cannot be "
+                "held: put such rows into a batch of their own, without max_spend"
+            )
+        return await self._run.session.files.resolved(job, None), price
+
+    def _is_forgotten(self) -> bool:
+        """Whether the service may have forgotten the key. By the wall clock: the intent is of another process."""
+        since = self._run.wall() - (self.record.intent_at or 0.0)
+        return since > assumed.IDEMPOTENCY_KEY_REMEMBERED
+
+    async def _buy(self) -> None:
+        run = self._run
+        request = GenerationRequest(**json.loads(self.record.body or "{}"), idempotency_key=self.record.key)
+        async with run.stop.cuts(GRACE):
+            self._job = await run.session.submit(request)
+        self.record = self._journal.advance(
+            self.record,
+            State.SUBMITTED,
+            task_id=self._job.id,
+            reserved_credits=self._job.reserved_credits,
+            submitted_at=run.wall(),
+            error=None,
+            error_code=None,
+        )
+
+    # --- waiting and saving -------------------------------------------------------------------------------------------
+
+    async def _wait(self) -> None:
+        run, task_id = self._run, self.record.task_id or ""
+        run.polls.begin(task_id)
+        try:
+            async with run.stop.cuts():
+                job = await run.session.wait_for(self._job or task_id, raise_on_failure=False)
+        finally:
+            polls = self.record.polls + run.polls.end(task_id)
+            self.record = self._journal.note(self.record, polls=polls)
+        self._job = job
+        reason = job.error
+        self.record = self._journal.advance(
+            self.record,
+            State.SUCCEEDED if job.succeeded else State.FAILED,
+            final_credits=job.final_credits,
+            urls=job.urls,
+            duration=None if job.duration is None else job.duration.total_seconds(),
+            ended_at=run.wall(),
+            error_code=None if job.succeeded else reason.code if reason is not None else "unknown",
+            error=None if job.succeeded else reason.message if reason is not None else "no reason given",
+        )
+
+    async def _save(self, folder: Path) -> None:
+        run, row = self._run, self.record.row
+        async with run.stop.cuts():
+            job = self._job or await run.session.generations.retrieve(self.record.task_id or "")
+            stem = row.identity.replace("{", "{{").replace("}", "}}")
+            name = f"{stem}{{ext}}" if len(job.urls) == 1 else f"{stem}.{{index}}{{ext}}"
+            paths = await run.session.download(job, folder, name=name, overwrite=True)
+        files = [await to_the_end(saved, path, run.journal.path.parent) for path in paths]
+        self.record = self._journal.advance(
+            self.record, State.DOWNLOADED, files=tuple(files), downloaded_at=run.wall(), error=None, error_code=None
+        )
+
+    # --- what goes wrong ----------------------------------------------------------------------------------------------
+
+    def _took_amiss(self, error: Exception) -> None:
+        """Write down what an error means for the row, and for all that are not bought yet."""
+        found = verdict(self.record.state, error, in_doubt=self._is_in_doubt)
+        if found in {Verdict.BACK, Verdict.HALT}:
+            self._run.halted = self._run.halted or error
+        told = _told(error)
+        if found is Verdict.BACK:
+            self.record = self._journal.advance(self.record, State.PLANNED, **NOTHING_BOUGHT, **told)
+        elif found is Verdict.DEAD:
+            is_untouched = self.record.state is State.INTENT and not isinstance(error, GivenUp)
+            self.record = self._journal.advance(
+                self.record, State.DEAD, **(NOTHING_BOUGHT if is_untouched else {}), **told
+            )
+        else:
+            self.record = self._journal.note(self.record, **told)
+
+
+def _told(error: Exception) -> dict[str, Any]:
+    code = getattr(error, "code", None) or type(error).__name__
+    return {"error_code": str(code), "error": str(error) or type(error).__name__}
+
+
+def saved(path: Path, beside: Path) -> SavedFile:
+    """What is to be known of a file. Its path is told from the journal's folder, so that both can move together."""
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        shown = os.path.relpath(path, beside)
+    except ValueError:  # another drive
+        shown = str(path.absolute())
+    return SavedFile(Path(shown).as_posix(), path.stat().st_size, sha256)

@@ -1,0 +1,112 @@
+"""The journal's own thread: it alone touches the file, and writes what came in a moment in one commit."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from .._core.errors import JournalError
+from .tables import update_statement, update_values
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+T = TypeVar("T")
+
+MOMENT: Final = 0.005
+"""Seconds for which a commit waits for company: a hundred rows then cost little more than one."""
+
+Changes = dict[str, dict[str, Any]]
+"""The new values of columns, by the identity of the row."""
+
+
+class Writer:
+    """Takes changes on the loop. What is said of one row within a moment is written once."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self._path = path
+        self._connection = connection
+        self._thread = ThreadPoolExecutor(1, "rivya-journal")
+        self._changes: Changes = {}
+        self._next: asyncio.Future[None] | None = None
+        self._in_flight: asyncio.Future[None] | None = None
+        self._flusher: asyncio.Task[None] | None = None
+
+    def change(self, identity: str, changes: Mapping[str, Any]) -> None:
+        """Write this within a moment."""
+        self._changes.setdefault(identity, {}).update(changes)
+        self._commit_of_what_is_left()
+
+    async def written(self) -> None:
+        """Return when all that was said so far is on the disk. Safe to cancel: it is written all the same.
+
+        Raises `JournalError` where it cannot be written; it is kept, and tried again with the next change.
+        """
+        if self._changes:
+            await asyncio.shield(self._commit_of_what_is_left())
+        elif self._in_flight is not None:
+            await asyncio.shield(self._in_flight)
+
+    async def run(self, call: Callable[[sqlite3.Connection], T]) -> T:
+        """Do something with the file in its thread. Whoever cancels waits for the end of it."""
+        working = asyncio.get_running_loop().run_in_executor(self._thread, partial(self._guarded, call))
+        try:
+            return await asyncio.shield(working)
+        except asyncio.CancelledError:
+            await asyncio.wait([working])
+            working.exception()  # it is cancelled: what the disk said is of no interest
+            raise
+
+    async def aclose(self) -> None:
+        """Write what is left and let go of the file. `JournalError` if it cannot be written."""
+        try:
+            await self.written()
+        finally:
+            self._thread.shutdown()
+            self._connection.close()
+
+    def _commit_of_what_is_left(self) -> asyncio.Future[None]:
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_future()
+            self._next.add_done_callback(lambda commit: commit.exception())  # perhaps nobody waits for it
+        if self._flusher is None:
+            self._flusher = asyncio.create_task(self._flush())
+        return self._next
+
+    async def _flush(self) -> None:
+        """One commit after another, as long as somebody has said something new."""
+        try:
+            while self._next is not None:
+                await asyncio.sleep(MOMENT)
+                changes, self._changes = self._changes, {}
+                self._in_flight, self._next = self._next, None
+                try:
+                    await self.run(partial(_write, changes))
+                except JournalError as error:
+                    for identity, older in changes.items():
+                        self._changes[identity] = older | self._changes.get(identity, {})
+                    self._in_flight.set_exception(error)
+                else:
+                    self._in_flight.set_result(None)
+        finally:
+            self._flusher = self._in_flight = None
+
+    def _guarded(self, call: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return call(self._connection)
+        except sqlite3.Error as error:
+            raise JournalError(
+                f"the journal {self._path} cannot be read or written: {error}; nothing more is bought before it can. "
+                "Make room, or mend what is the matter, and run the batch again: it goes on where it was"
+            ) from error
+
+
+def _write(changes: Changes, connection: sqlite3.Connection) -> None:
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        for identity, values in changes.items():
+            connection.execute(update_statement(tuple(values)), [*update_values(values), identity])
