@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         GenerationFailed,
         IdempotencyConflict,
         InsufficientCredits,
+        JournalError,
         NotFound,
         NotSent,
         NotSentInTime,
@@ -92,6 +93,7 @@ __all__ = [
     "Hooks",
     "IdempotencyConflict",
     "InsufficientCredits",
+    "JournalError",
     "KindLimit",
     "Model",
     "ModelParam",
@@ -139,7 +141,7 @@ _HOMES = {
     "._core.chat_reply": "ChatEvent",
     "._core.errors": (
         "Answered ApiDisabled ConfigurationError DeadlineExceeded DecodeError DownloadError GenerationFailed "
-        "IdempotencyConflict InsufficientCredits NotFound NotSent NotSentInTime OutcomeUnknown OutsideTolerance "
+        "IdempotencyConflict InsufficientCredits JournalError NotFound NotSent NotSentInTime OutcomeUnknown OutsideTolerance "
         "RateLimited RivyaError ScopeDenied ServerError SessionClosed SessionConflict SignatureMismatch "
         "SpendLimitReached StreamInterrupted Unauthorized ValidationFailed WaitError WebhookError"
     ),

@@ -40,6 +40,7 @@ class Batch:
     the process (kill -9, a full disk, a power cut) `run` goes on where it was, and buys nothing twice as long as the
     service remembers its keys (assumed: 24 hours; later a purchase that is in doubt is given up, with that reason).
 
+    >>> from rivya_async.batch import Row
     >>> async def kites(session):
     ...     rows = [Row(number=n, line=n, model="z-image", prompt=f"Kite number {n}") for n in range(1, 4)]
     ...     async with Batch.open("kites.journal") as batch:
@@ -128,11 +129,24 @@ class Batch:
         if not set(chosen) <= {State.FAILED, State.DEAD}:
             raise ConfigurationError("only rows that are failed or dead can be tried again")
         count = 0
-        async for record in self._records(chosen):
+        async for record in self.records(*chosen):
             self._journal.note(record, **again(record))
             count += 1
         await self._journal.written()
         return count
+
+    async def records(self, *states: State) -> AsyncGenerator[RowRecord]:
+        """What the journal holds: the rows in one of these states, or all, as they were planned. Raises `JournalError`.
+
+        Few of them are in memory at a time. Of a run that is on, the latest moment may be missing.
+        """
+        place = 0
+        while True:
+            place, records = await self._journal.page(states or tuple(State), place)
+            if not records:
+                return
+            for record in records:
+                yield record
 
     def stop(self) -> None:
         """End the run gently: `run` comes to its end soon. Does nothing where none is on.
@@ -197,29 +211,20 @@ class Batch:
     async def _source(self, run: Run) -> AsyncIterator[RowRecord]:
         """What there is to do, what is begun first."""
         begun = [State.INTENT, State.SUBMITTED, *([State.SUCCEEDED] if run.download_to is not None else [])]
-        async for record in self._records(begun):
+        async for record in self.records(*begun):
             if run.stop.is_set:
                 return
             yield record
         if run.retry_failed:
-            async for record in self._records([State.FAILED]):
+            async for record in self.records(State.FAILED):
                 if run.stop.is_set or run.halted is not None:
                     return
                 if record.purchase <= run.retry_failed:
                     yield record
-        async for record in self._records([State.PLANNED]):
+        async for record in self.records(State.PLANNED):
             if run.stop.is_set or run.halted is not None:
                 return
             yield record
-
-    async def _records(self, states: Sequence[State]) -> AsyncIterator[RowRecord]:
-        place = 0
-        while True:
-            place, records = await self._journal.page(states, place)
-            if not records:
-                return
-            for record in records:
-                yield record
 
     def _check_idle(self) -> None:
         if self._run is not None:

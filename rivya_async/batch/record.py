@@ -58,14 +58,10 @@ class RowRecord:
 
     @property
     def credits(self) -> Amount:
-        """What the row counts: the credits of an ended job, else what is held, or may be, for it."""
-        if self.final_credits is not None:
-            now = self.final_credits
-        elif self.reserved_credits is not None:
-            now = self.reserved_credits
-        else:
-            now = (self.expected_credits or 0) if self.state is State.INTENT else 0
-        return self.earlier_credits + now
+        """What the row counts: the credits of an ended job, else what is held for it, or may be."""
+        may_cost = self.expected_credits if self.body is not None else None
+        known = (each for each in (self.final_credits, self.reserved_credits, may_cost) if each is not None)
+        return self.earlier_credits + next(known, 0)
 
 
 @attrs.frozen(kw_only=True)

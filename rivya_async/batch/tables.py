@@ -32,7 +32,7 @@ CREATE: Final = (
 
 CREDITS: Final = (
     "earlier_credits + coalesce(final_credits, reserved_credits, "
-    f"CASE state WHEN '{State.INTENT}' THEN coalesce(expected_credits, 0) ELSE 0 END)"
+    "CASE WHEN body IS NULL THEN NULL ELSE expected_credits END, 0)"
 )
 """`RowRecord.credits`, as the database computes it."""
 

@@ -88,10 +88,12 @@ def test_names_that_are_no_names_or_could_be_those_of_others(name: str) -> None:
 
 
 def test_what_a_row_counts() -> None:
-    record = RowRecord(row=row(), batch_id="kites", expected_credits=5)
-    assert record.credits == 0
-    assert RowRecord(row=row(), batch_id="kites", expected_credits=5, state=State.INTENT).credits == 5
-    held = RowRecord(row=row(), batch_id="kites", expected_credits=5, reserved_credits=4, state=State.SUBMITTED)
-    assert held.credits == 4
-    ended = RowRecord(row=row(), batch_id="kites", reserved_credits=4, final_credits=0, earlier_credits=4)
-    assert ended.credits == 4
+    def counted(**known: object) -> object:
+        return RowRecord(row=row(), batch_id="kites", expected_credits=5, **known).credits  # type: ignore[arg-type]
+
+    assert counted() == 0, "nothing was sent"
+    assert counted(body="{}", state=State.INTENT) == 5
+    assert counted(body="{}", state=State.DEAD) == 5, "it may have been bought"
+    assert counted(body="{}", reserved_credits=4) == 4
+    assert counted(body="{}", reserved_credits=4, final_credits=0) == 0, "a failed job costs nothing"
+    assert counted(body="{}", reserved_credits=4, earlier_credits=3) == 7
