@@ -141,9 +141,9 @@ _HOMES = {
     "._core.chat_reply": "ChatEvent",
     "._core.errors": (
         "Answered ApiDisabled ConfigurationError DeadlineExceeded DecodeError DownloadError GenerationFailed "
-        "IdempotencyConflict InsufficientCredits JournalError NotFound NotSent NotSentInTime OutcomeUnknown OutsideTolerance "
-        "RateLimited RivyaError ScopeDenied ServerError SessionClosed SessionConflict SignatureMismatch "
-        "SpendLimitReached StreamInterrupted Unauthorized ValidationFailed WaitError WebhookError"
+        "IdempotencyConflict InsufficientCredits JournalError NotFound NotSent NotSentInTime OutcomeUnknown "
+        "OutsideTolerance RateLimited RivyaError ScopeDenied ServerError SessionClosed SessionConflict "
+        "SignatureMismatch SpendLimitReached StreamInterrupted Unauthorized ValidationFailed WaitError WebhookError"
     ),
     "._core.generation_request": "GenerationRequest",
     "._core.model": "Model",

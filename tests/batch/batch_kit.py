@@ -19,7 +19,7 @@ SUBMIT = "POST /api/v1/generations"
 POLL = "GET /api/v1/generations/{task_id}"
 RESULT = "GET /results/{task_id}/{name}"
 
-QUICK = PollPolicy(first=0.01, base=0.02, floor=0.01, cap=0.05)
+QUICK = PollPolicy(first=0.01, base=0.02, floor=0.01, cap=0.05, adaptive=False)
 HASTY = RetryPolicy(max_attempts=3, base=0.01, cap=0.02)
 
 
@@ -71,9 +71,9 @@ class Bench:
         **options: Any,
     ) -> list[RowRecord]:
         """One whole run, as a process of its own would make it."""
-        async with Batch.open(self.journal, id=batch_id) as batch, self.session(hooks=batch.hooks) as session:
+        async with Batch.open(self.journal, id=batch_id) as batch, self.session(hooks=batch.hooks) as opened:
             await batch.add(planned)
-            return [record async for record in batch.run(session, **{"patience": 0.0, **options})]
+            return [record async for record in batch.run(opened, **{"patience": 0.0, **options})]
 
     async def records(self) -> Sequence[RowRecord]:
         """What the journal holds, by place."""
