@@ -19,7 +19,7 @@ import attrs
 
 from . import content
 from .catalogue import DEFAULT_LIMITS, MEGABYTE, Catalogue, UploadLimit
-from .parcel import Parcel
+from .parcel import PREFIX, Parcel
 from .refused import Refused
 from .store import Store
 from .task import timestamp
@@ -116,9 +116,9 @@ class Files:
         self._by_id[file.id] = self._by_path[file.url_path] = file
 
     def _sweep(self, folder: Path) -> None:
-        """Remove what an earlier process had not taken yet when it died."""
+        """Remove what an earlier process had not taken yet when it died; what else lies there is not ours."""
         known = {file.path for file in self._by_id.values()}
-        for path in folder.iterdir():
+        for path in folder.glob(f"{PREFIX}*"):
             if path not in known:
                 path.unlink()
 

@@ -16,6 +16,9 @@ from .refused import Refused
 
 CHUNK_BYTES: Final = 256 * 1024
 
+PREFIX: Final = "upload-"
+"""Of the names of the files that are ours."""
+
 
 @attrs.frozen
 class Parcel:
@@ -35,7 +38,7 @@ async def receive(request: web.BaseRequest, folder: Path, *, most_bytes: int) ->
     """
     if request.content_type != "multipart/form-data":
         raise Refused("validation_failed", "Send the file as multipart/form-data.")
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+    with tempfile.NamedTemporaryFile(prefix=PREFIX, dir=folder, delete=False) as file:
         path = Path(file.name)
     try:
         return await _read(request, path, most_bytes)
