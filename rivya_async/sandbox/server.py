@@ -60,7 +60,7 @@ class Sandbox:
 
     `port` 0 takes any free port and keeps it when the sandbox is closed and started again, as a service that was down.
     ValueError for a speed, rate, limit or lifetime that makes no sense, and for a file that is no state or that
-    another sandbox has; OSError if the port is taken.
+    another sandbox has; OSError if the port is taken, or if the state cannot be written.
 
     Example:
         async with Sandbox(speed=1000) as sandbox:

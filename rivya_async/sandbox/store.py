@@ -37,7 +37,8 @@ Changes = dict[tuple[str, str], str | None]
 class Store:
     """Takes values on the loop, and writes them in a thread of its own. Without a path it keeps nothing.
 
-    One sandbox at a time has the file: ValueError if another has it, or if it is no state of a sandbox.
+    One sandbox at a time has the file: ValueError if another has it, or if it is no state of a sandbox; OSError if it
+    cannot be written.
     """
 
     def __init__(self, path: str | PathLike[str] | None = None) -> None:
@@ -52,7 +53,7 @@ class Store:
         if self.path is not None:
             self._connection = self._opened(self.path)
             self.life = 1 + self._lives()
-            self._connection.execute(PUT, (LIFE, f"{self.life}", ""))
+            self._write({(LIFE, f"{self.life}"): ""})
 
     @property
     def is_behind(self) -> bool:
@@ -78,7 +79,7 @@ class Store:
     async def written(self) -> None:
         """Return when all that was put is on the disk; whoever waits meanwhile is written together.
 
-        sqlite3.Error if it cannot be written: the next one to wait tries again.
+        OSError if it cannot be written: the next one to wait tries again.
         """
         async with self._turn:
             if self._changes:
@@ -120,15 +121,18 @@ class Store:
             self._changes = {**changes, **self._changes}
 
     def _write(self, changes: Changes) -> None:
-        """In the writer's thread: all of it or nothing."""
+        """All of it or nothing. Blocks."""
         assert self._connection is not None  # noqa: S101  it is open as long as the writer is
-        with self._connection:
-            self._connection.execute("BEGIN")
-            for (kind, key), value in changes.items():
-                if value is None:
-                    self._connection.execute(DROP, (kind, key))
-                else:
-                    self._connection.execute(PUT, (kind, key, value))
+        try:
+            with self._connection:
+                self._connection.execute("BEGIN")
+                for (kind, key), value in changes.items():
+                    if value is None:
+                        self._connection.execute(DROP, (kind, key))
+                    else:
+                        self._connection.execute(PUT, (kind, key, value))
+        except sqlite3.Error as error:
+            raise OSError(f"{self.path}: {error}") from error
 
     def _lives(self) -> int:
         assert self._connection is not None  # noqa: S101

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,13 +98,37 @@ async def test_what_could_not_be_written_is_written_with_the_next(tmp_path: Path
     assert store._connection is not None
     store._connection.execute("PRAGMA max_page_count = 1")
     store.put("big", Key("x" * 100_000, "main"))
-    with pytest.raises(sqlite3.Error, match="full"):
+    with pytest.raises(OSError, match=r"s\.db: database or disk is full"):
         await store.written()
     assert store.is_behind
     store._connection.execute("PRAGMA max_page_count = 100000")
     await store.written()
     assert not store.is_behind
     await store.aclose()
+
+
+@contextmanager
+def full_disk(room: int) -> Iterator[None]:
+    """No file grows beyond so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_a_full_disk_is_told_when_a_sandbox_is_made_and_when_it_is_closed(tmp_path: Path) -> None:
+    async with Sandbox(state=tmp_path / "s.db"):
+        pass
+    with full_disk(1000), pytest.raises(OSError, match=r"s\.db: disk I/O error"):
+        Sandbox(state=tmp_path / "s.db")
+    sandbox = Sandbox(state=tmp_path / "s.db")
+    await sandbox.start()
+    sandbox.add_key("team-b")
+    with full_disk(1000), pytest.raises(OSError, match=r"s\.db: disk I/O error"):
+        await sandbox.aclose()
+    assert "team-b" not in Sandbox(state=tmp_path / "s.db").world.accounts, "the file was let go of"
 
 
 def test_a_store_without_a_path_keeps_nothing(tmp_path: Path) -> None:
@@ -220,7 +245,7 @@ async def test_files_lie_beside_the_state(tmp_path: Path) -> None:
     async with life(tmp_path / "s.db", clock) as on:
         image, sound = await upload(on, "kite.png", "image"), await upload(on, "kite.wav", "audio")
         assert (await on.ask("POST", "/api/v1/files", data={"kind": "image"})).status == 400
-    (tmp_path / "s.db-files" / "half").write_bytes(b"an upload that was cut")
+    (tmp_path / "s.db-files" / "upload-half").write_bytes(b"an upload that was cut")
     async with life(tmp_path / "s.db", clock) as on:
         assert len(list((tmp_path / "s.db-files").iterdir())) == 2
         for told, name in ((image, "png"), (sound, "wav")):
@@ -235,6 +260,15 @@ async def test_files_lie_beside_the_state(tmp_path: Path) -> None:
         params = {"referenceMediaItems": [{**item, "url": now["url"]}]}
         assert (await on.order(model="nano-banana-2", params=params)).status == 200
         assert (await upload(on, "kite.png", "image"))["id"] != image["id"]
+
+
+def test_what_lay_in_the_folder_before_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "photos-files" / "2026").mkdir(parents=True)
+    (tmp_path / "photos-files" / "kite.jpg").write_bytes(b"of somebody else")
+    for _ in range(2):
+        sandbox = Sandbox(state=tmp_path / "photos")
+        sandbox.world.store.close()
+    assert {path.name for path in (tmp_path / "photos-files").iterdir()} == {"2026", "kite.jpg"}
 
 
 @pytest.mark.parametrize("path", [CHAT, f"{CHAT}/stream"])
