@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
@@ -17,6 +19,9 @@ DELIVERY: Final = "webhook delivery"
 API_PREFIX: Final = "/api/v1/"
 
 STREAMS: Final = {"cut", "error", "stall", "end"}
+
+TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 SHOWN_BYTES: Final = 80
 """Bytes of a body that the repr of a fault shows."""
@@ -139,9 +144,19 @@ def _alters(fault: Fault) -> bool:
     return fault.body is not None or bool(fault.headers or fault.members or fault.without or fault.padding)
 
 
-def _has_line_break(fault: Fault) -> bool:
-    texts = [*fault.headers, *fault.headers.values(), fault.retry_after or ""]
-    return any(mark in text for text in texts for mark in "\r\n\0")
+def _is_no_header(fault: Fault) -> bool:
+    """Whether it has a header that no server could send."""
+    values = [*fault.headers.values(), fault.retry_after or ""]
+    return not all(map(TOKEN.fullmatch, fault.headers)) or any(map(CONTROL.search, values))
+
+
+def _is_no_json(fault: Fault) -> bool:
+    """Whether it has members that JSON cannot hold, such as the dates of TOML."""
+    try:
+        json.dumps(dict(fault.members))
+    except (TypeError, ValueError, RecursionError):
+        return True
+    return False
 
 
 _RULES: tuple[tuple[Callable[[Fault], bool], str], ...] = (
@@ -174,7 +189,8 @@ _RULES: tuple[tuple[Callable[[Fault], bool], str], ...] = (
         lambda f: f.route == DELIVERY and (f.receive is not None or _is_answer(f)),
         "a delivery is no answer: give drop, act, delay, headers, body, members, without, padding or age",
     ),
-    (_has_line_break, "a header has no line breaks"),
+    (_is_no_header, "a header has a name without blanks, and no control characters"),
+    (_is_no_json, "members are values of JSON: put a date in quotes"),
     (
         lambda f: not (f.drop or f.delay or _is_answer(f) or _alters(f) or f.age is not None),
         "this fault does nothing: give status, body, headers, retry_after, members, without, padding, delay, "

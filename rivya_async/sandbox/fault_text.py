@@ -52,7 +52,7 @@ _NAMES: Final = {str: "a string", int: "a whole number", float: "a number", bool
 
 def from_toml(text: str) -> list[Fault]:
     """The faults of a file, each a table `[[fault]]`. ValueError says what is wrong, and where."""
-    found = tomllib.loads(text)
+    found = _tables(text)
     for name in found:
         if name != "fault":
             raise ValueError(f"there is no {name!r}: a fault is a table [[fault]]")
@@ -70,11 +70,18 @@ def from_toml(text: str) -> list[Fault]:
 
 def from_header(line: str) -> Fault:
     """The fault of one request, written as in a file: `status=503, retry_after=2`. ValueError says what is wrong."""
-    table = tomllib.loads(f"fault = {{{line}}}")["fault"]
+    table = _tables(f"fault = {{{line}}}")["fault"]
     for name in table:
         if name in FOR_MANY:
             raise ValueError(f"{name!r} chooses among requests, and this is one")
     return _fault(table, [name for name in FIELDS if name not in FOR_MANY])
+
+
+def _tables(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it is too deep") from None
 
 
 def _fault(table: object, known: Sequence[str] | Mapping[str, Any]) -> Fault:

@@ -80,6 +80,11 @@ def test_a_file_says_what_python_says() -> None:
         ("[[fault]]\nact = true", "this fault does nothing"),
         ("[[fault]]\nstatus = 99", "status is from 200 to 599"),
         ("[[fault]]\npadding = -1", "padding is a number of bytes"),
+        ("[[fault]]\nmembers = { created_at = 2026-05-11T00:00:00Z }", "fault 1: members are values of JSON: put"),
+        ('[[fault]]\nheaders = { "X-A" = "a\\u007f" }', "a header has a name without blanks, and no control char"),
+        ('[[fault]]\nheaders = { "X A" = "a" }', "a header has a name without blanks, and no control char"),
+        ('[[fault]]\nheaders = { "" = "a" }', "a header has a name without blanks, and no control char"),
+        ('[[fault]]\nretry_after = "1\\u000b"', "a header has a name without blanks, and no control char"),
         ("[[fault]]\nage = 1", "age belongs to the route"),
         ('[[fault]]\nroute = "webhook delivery"\nage = inf', "age is a number of seconds"),
         ('[[fault]]\nroute = "webhook delivery"\nstatus = 500', "a delivery is no answer"),
@@ -123,6 +128,7 @@ def test_a_header_is_one_line_of_the_same() -> None:
         ("status=503} , x={", "."),
         ("drop", "."),
         ("body='\udcff'", "."),
+        (f"without={'[' * 3000}", "too deep"),
     ],
 )
 def test_a_header_that_makes_no_sense(line: str, told: str) -> None:
