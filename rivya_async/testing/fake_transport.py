@@ -102,22 +102,22 @@ class FakeTransport:
 
     async def send(self, request: Request) -> Response:
         """See `rivya_async.Transport`."""
-        return await self._asked(_fake(request))
+        return await self.ask(_fake(request))
 
     async def upload(self, request: Request, form: Form, file: AsyncIterator[bytes]) -> Response:
         """See `rivya_async.Transport`."""
         body = b"".join([piece async for piece in file])
-        return await self._asked(attrs.evolve(_fake(request), body=body, fields={**form.fields, "file": form.filename}))
+        return await self.ask(attrs.evolve(_fake(request), body=body, fields={**form.fields, "file": form.filename}))
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[_Answered]:
         """See `rivya_async.Transport`."""
-        yield _Answered(await self._asked(_fake(request)))
+        yield _Answered(await self.ask(_fake(request)))
 
     @asynccontextmanager
     async def fetch(self, url: str, headers: Mapping[str, str], *, only_public: bool) -> AsyncIterator[_Answered]:  # noqa: ARG002
         """See `rivya_async.Transport`."""
-        yield _Answered(await self._asked(FakeRequest("GET", url, headers=dict(headers))))
+        yield _Answered(await self.ask(FakeRequest("GET", url, headers=dict(headers))))
 
     async def aclose(self) -> None:
         """There is nothing to close."""
@@ -125,7 +125,8 @@ class FakeTransport:
     def abandon(self) -> None:
         """There is nothing to let go of."""
 
-    async def _asked(self, request: FakeRequest) -> Response:
+    async def ask(self, request: FakeRequest) -> Response:
+        """What the function answers to a request that no session has made. Raises what it raises or returns."""
         self.requests.append(request)
         await asyncio.sleep(0)  # a network never answers at once
         reply = self._answer(request)

@@ -7,11 +7,9 @@ import asyncio
 import os
 import sys
 
-from .checks import ALL, connected
-from .checks.balance import balance
-from .checks.models import cheapest
-from .checks.report import Finding, examine, summary
-from .checks.service import CannotTell, Service
+from rivya_async.testing.contract import ALL, CannotTell, Finding, Service, examine, over_http, summary
+from rivya_async.testing.contract.balance import balance
+from rivya_async.testing.contract.models import cheapest
 
 
 def main() -> int:
@@ -30,7 +28,7 @@ async def report(base_url: str, key: str, *, spend: bool) -> int:
     """Carry out all checks that may be, and print what came of each."""
     findings: list[Finding] = []
     checks = [check for check in ALL if spend or not check.spends]
-    async with connected(base_url, key) as service:
+    async with over_http(base_url, key)() as service:
         print(f"{len(checks)} of {len(ALL)} checks of {base_url}. {await _price(service, spend=spend)}", flush=True)
         before = await _balance(service)
         async for finding in examine(service, checks):

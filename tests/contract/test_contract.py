@@ -5,35 +5,30 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from rivya_async.sandbox import Fault, Sandbox
-from tests.contract.checks import ALL, Check, connected
-from tests.contract.checks import generations as jobs
-from tests.contract.checks.report import Finding, examine, summary
+from rivya_async.testing import contract
+from rivya_async.testing.contract import ALL, Check, Finding, examine, over_http, summary
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = re.compile(r"\d{1,2}(\.\d{1,2})?")
 
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "PAUSE", 0.01)
-
-
 async def findings(sandbox: Sandbox, *checks: Check) -> list[Finding]:
-    async with connected(sandbox.base_url, sandbox.api_key) as service:
+    async with over_http(sandbox.base_url, sandbox.api_key, pause=0.01)() as service:
         return [finding async for finding in examine(service, checks)]
 
 
 @pytest.mark.parametrize("check", ALL, ids=lambda check: check.name)
 async def test_the_sandbox_keeps_the_contract(check: Check) -> None:
-    async with Sandbox(speed=1e5) as sandbox, connected(sandbox.base_url, sandbox.api_key) as service:
+    async with Sandbox(speed=1e5) as sandbox:
         before = sandbox.credits
-        await check(service)
+        await check(over_http(sandbox.base_url, sandbox.api_key, pause=0.01))
         assert check.spends or sandbox.credits == before
         assert not check.spends or sandbox.received.purchases <= check.images + check.turns
 
@@ -122,8 +117,8 @@ async def test_what_the_sdk_cannot_read_differs_and_what_it_is_refused_does_not(
 
 
 async def test_the_address_may_end_in_the_api_prefix() -> None:
-    async with Sandbox() as sandbox, connected(f"{sandbox.base_url}/api/v1/", sandbox.api_key) as service:
-        assert service.base_url == sandbox.base_url
+    async with Sandbox() as sandbox:
+        await contract.balance.shape(over_http(f"{sandbox.base_url}/api/v1/", sandbox.api_key))
 
 
 async def test_no_report_shows_a_secret() -> None:
@@ -147,8 +142,9 @@ def test_every_check_says_what_it_claims_and_where() -> None:
 
 
 def test_the_checks_need_no_test_framework() -> None:
-    for path in (Path(__file__).parent / "checks").glob("*.py"):
-        assert "pytest" not in path.read_text(), path
+    code = "import sys, rivya_async.testing.contract; print({'pytest', 'rivya_async.sandbox'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout.strip() == "set()"
 
 
 # --- as the owner of a key runs it ------------------------------------------------------------------------------------
@@ -211,4 +207,4 @@ def test_plain_nox_does_not_ask_the_real_service() -> None:
     assert chosen is not None
     assert '"live"' not in chosen[1]
     assert "def live(" in noxfile
-    assert "RIVYA_API_KEY" not in (ROOT / "tests" / "contract" / "checks" / "service.py").read_text()
+    assert "RIVYA_API_KEY" not in "".join(path.read_text() for path in Path(contract.__file__).parent.glob("*.py"))

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import rivya_async
+from rivya_async import testing
 from rivya_async.sandbox import Sandbox
 
 QUICK = rivya_async.PollPolicy(first=0.05, base=0.1, cap=0.2, floor=0.02)
@@ -44,6 +45,7 @@ def examples() -> Iterator[Any]:
 def test_example(test: doctest.DocTest, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     public = {name: getattr(rivya_async, name) for name in rivya_async.__all__}
+    public |= {name: getattr(testing, name) for name in testing.__all__}
     test.globs = {**public, "asyncio": asyncio, "in_sandbox": in_sandbox, "Sandbox": Sandbox} | test.globs
     report = io.StringIO()
     with contextlib.redirect_stdout(report):

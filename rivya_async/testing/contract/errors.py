@@ -1,4 +1,4 @@
-"""Keys, the envelope of a failure, unknown paths."""
+"""The envelope of a failure, unknown paths."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from .service import Reply, Service
 
 checks = Checks()
 
-NOBODY = "rvya_sk_00000000000000000000000000000000"
-
 
 def expect_refusal(reply: Reply, status: int, *codes: str) -> None:
     """AssertionError unless this is the envelope with this status and one of these codes."""
@@ -16,22 +14,15 @@ def expect_refusal(reply: Reply, status: int, *codes: str) -> None:
     expect(reply.status == status and reply.code in codes, f"{status} {' or '.join(codes)}", came)
 
 
-@checks.documented("3")
-async def a_missing_key(service: Service) -> None:
-    """Without a key the answer is 401 api_key_missing."""
-    expect_refusal(await service.ask("GET", "/credits", key=""), 401, "api_key_missing")
-
-
-@checks.documented("3")
-async def an_unknown_key(service: Service) -> None:
-    """With a key that nobody has the answer is 401 api_key_invalid."""
-    expect_refusal(await service.ask("GET", "/credits", key=NOBODY), 401, "api_key_invalid")
+async def refused(service: Service) -> Reply:
+    """A failure: nobody has this job."""
+    return await service.ask("GET", "/generations/task_contractnone")
 
 
 @checks.documented("3")
 async def the_envelope(service: Service) -> None:
     """A failure is {"error": {"code", "message", "requestId"}}, as JSON."""
-    reply = await service.ask("GET", "/credits", key="")
+    reply = await refused(service)
     expect_members(reply.json, {"error": (dict,)})
     expect_members(reply.json["error"], {"code": TEXT, "message": TEXT, "requestId": TEXT})
     kind = reply.headers.get("Content-Type", "")
@@ -41,7 +32,7 @@ async def the_envelope(service: Service) -> None:
 @checks.assumed("3")
 async def the_envelope_has_no_more(service: Service) -> None:
     """The error object has no other members."""
-    reply = await service.ask("GET", "/credits", key="")
+    reply = await refused(service)
     expect_members(reply.json, {"error": (dict,)})
     expect(set(reply.json["error"]) == {"code", "message", "requestId"}, "three members", sorted(reply.json["error"]))
 
@@ -49,7 +40,7 @@ async def the_envelope_has_no_more(service: Service) -> None:
 @checks.inferred("1")
 async def a_request_id(service: Service) -> None:
     """A request id begins with req_."""
-    reply = await service.ask("GET", "/credits", key="")
+    reply = await refused(service)
     expect_members(reply.json, {"error": (dict,)})
     came = str(reply.json["error"].get("requestId"))
     expect(came.startswith("req_"), "req_...", came)
@@ -70,5 +61,5 @@ async def a_wrong_method(service: Service) -> None:
 @checks.assumed("3")
 async def a_body_that_is_no_json(service: Service) -> None:
     """A body that is no JSON is 400 validation_failed."""
-    reply = await service.ask("POST", "/generations", data=b"{", headers={"Content-Type": "application/json"})
+    reply = await service.ask("POST", "/generations", body=b"{", headers={"Content-Type": "application/json"})
     expect_refusal(reply, 400, "validation_failed")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from rivya_async import DecodeError, RetryPolicy, RivyaError, RivyaSession, StreamInterrupted
-
+from ..._core.errors import DecodeError, RivyaError, StreamInterrupted
+from ..._core.policies import RetryPolicy
+from ...session import RivyaSession
 from .chat import SAID
 from .check import Checks, expect
 from .generations import ordered
@@ -20,8 +21,7 @@ checks = Checks()
 @asynccontextmanager
 async def session(service: Service) -> AsyncIterator[RivyaSession]:
     """A session with the service. What cannot be read differs; whatever else goes wrong tells nothing of the SDK."""
-    retry = RetryPolicy(max_attempts=2)
-    async with RivyaSession(service.api_key, base_url=service.base_url, retry=retry) as opened:
+    async with service.wire.session(retry=RetryPolicy(max_attempts=2)) as opened:
         try:
             yield opened
         except (DecodeError, StreamInterrupted) as error:

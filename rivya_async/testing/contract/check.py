@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
-from .service import Service
+from .service import Maker, Service
 
 Mark = Literal["documented", "inferred", "assumed"]
 """How sure we are: a public page says so, it follows from what pages say, or it is our choice."""
@@ -35,7 +35,17 @@ SECRETS: Final = re.compile(r"((?:whsec|rvya_sk|dur)_)[\w.+/=-]+|(?<=token\": \"
 
 @attrs.frozen
 class Check:
-    """One statement: where the contract makes it, how sure we are, what it buys at most."""
+    """One statement: where the contract makes it, how sure we are, what it buys at most. Called with a maker.
+
+    >>> check = contract.generations.an_unknown_job
+    >>> print(check.name, check.section, check.mark, check.statement)
+    generations.an_unknown_job 7 documented A job that does not exist is 404 not_found.
+    >>> everything_is_fine = FakeTransport(lambda request: {})
+    >>> asyncio.run(check(contract.in_memory(everything_is_fine)))
+    Traceback (most recent call last):
+    ...
+    AssertionError: contract section 7 (documented): expected 404 not_found; came "200 {}"
+    """
 
     function: Function = attrs.field(repr=False)
     section: str
@@ -45,8 +55,10 @@ class Check:
 
     @property
     def name(self) -> str:
-        """Such as "webhooks.create"."""
+        """Such as "webhooks.created"."""
         return f"{self.function.__module__.rpartition('.')[2]}.{self.function.__name__}"
+
+    __name__ = name  # what pytest calls a parameter
 
     @property
     def statement(self) -> str:
@@ -58,12 +70,20 @@ class Check:
         """Whether it may cost credits, of a service as we know it or of a laxer one."""
         return self.images + self.turns > 0
 
-    async def __call__(self, service: Service) -> None:
-        """AssertionError where the service differs, `CannotTell` where it did not let itself be asked."""
+    async def __call__(self, maker: Maker) -> None:
+        """Open a service and hold it to the statement.
+
+        AssertionError where it differs, `CannotTell` where it did not let itself be asked.
+        """
+        async with maker() as service:
+            await self.hold(service)
+
+    async def hold(self, service: Service) -> None:
+        """As a call, of a service that is open: checks that hold the same one share what they buy, one job at most."""
         try:
             await self.function(service)
         except AssertionError as error:
-            raise AssertionError(f"contract section {self.section} ({self.mark}): {error}") from None
+            raise AssertionError(f"contract section {self.section} ({self.mark}): {error}") from error.__cause__
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             told = f"an answer of another shape: {type(error).__name__}: {quoted(str(error))}"
             raise AssertionError(f"contract section {self.section} ({self.mark}): {told}") from error
@@ -78,22 +98,23 @@ class Checks:
     def __iter__(self) -> Iterator[Check]:
         return iter(self._all)
 
-    def documented(self, section: str, *, images: int = 0, turns: int = 0) -> Callable[[Function], Function]:
+    def documented(self, section: str, *, images: int = 0, turns: int = 0) -> Callable[[Function], Check]:
         """A public page says so."""
         return self._adder(section, "documented", images, turns)
 
-    def inferred(self, section: str, *, images: int = 0, turns: int = 0) -> Callable[[Function], Function]:
+    def inferred(self, section: str, *, images: int = 0, turns: int = 0) -> Callable[[Function], Check]:
         """It follows from what the pages say."""
         return self._adder(section, "inferred", images, turns)
 
-    def assumed(self, section: str, *, images: int = 0, turns: int = 0) -> Callable[[Function], Function]:
+    def assumed(self, section: str, *, images: int = 0, turns: int = 0) -> Callable[[Function], Check]:
         """We chose it, because no page says anything."""
         return self._adder(section, "assumed", images, turns)
 
-    def _adder(self, section: str, mark: Mark, images: int, turns: int) -> Callable[[Function], Function]:
-        def add(function: Function) -> Function:
-            self._all.append(Check(function, section, mark, images, turns))
-            return function
+    def _adder(self, section: str, mark: Mark, images: int, turns: int) -> Callable[[Function], Check]:
+        def add(function: Function) -> Check:
+            check = Check(function, section, mark, images, turns)
+            self._all.append(check)
+            return check
 
         return add
 
@@ -107,7 +128,8 @@ def expect(holds: object, expected: str, came: object) -> None:
 def expect_members(came: object, members: Mapping[str, tuple[type, ...]]) -> None:
     """AssertionError unless this is an object with these members, each of one of these types."""
     if not isinstance(came, dict):
-        raise AssertionError(f"expected an object with {', '.join(members)}; came {quoted(came)}")
+        complaint = f"expected an object with {', '.join(members)}; came {quoted(came)}"
+        raise AssertionError(complaint)  # noqa: TRY004 - it is what came that is wrong
     wrong = [
         f"{name} {'is missing' if name not in came else f'is {quoted(came[name])}'}"
         for name, types in members.items()
@@ -117,10 +139,9 @@ def expect_members(came: object, members: Mapping[str, tuple[type, ...]]) -> Non
         raise AssertionError(f"expected {', '.join(members)}; came {', '.join(sorted(came))}: {'; '.join(wrong)}")
 
 
-def expect_list(came: object, members: Mapping[str, tuple[type, ...]]) -> list[Any]:
+def expect_list(came: Any, members: Mapping[str, tuple[type, ...]]) -> list[Any]:
     """The items of a list of the API; AssertionError unless it is one, and its first item has these members."""
     expect_members(came, {"object": TEXT, "data": LIST})
-    assert isinstance(came, dict)
     expect(came["object"] == "list", 'the object "list"', came["object"])
     items: list[Any] = came["data"]
     if items:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-import aiohttp
-
 from .balance import balance
 from .check import LIST, MAYBE_OBJECT, TEXT, WHOLE, Checks, expect, expect_members
 from .errors import expect_refusal
@@ -30,9 +28,6 @@ MEMBERS: Final = {
 PROMPT: Final = "A red kite"
 PATIENCE: Final = 180.0
 """Seconds that the one job may take."""
-
-PAUSE: Final = 3.0
-"""Seconds between two looks at it."""
 
 
 async def order(service: Service, key: str | None = None, **body: Any) -> Reply:
@@ -63,7 +58,7 @@ async def ended(service: Service) -> dict[str, Any]:
                     expect_members(seen, MEMBERS)
                     if seen["status"] in {"succeeded", "failed"}:
                         return seen
-                    await asyncio.sleep(PAUSE)
+                    await asyncio.sleep(service.pause)
         except TimeoutError:
             raise CannotTell(f"job {task_id} was open after {PATIENCE:g} s") from None
 
@@ -153,11 +148,8 @@ async def the_link(service: Service) -> None:
     job = await ended(service)
     if job["status"] != "succeeded":
         raise CannotTell(f"the job ended as {job['status']}")
-    try:
-        async with service.http.get(job["result"]["primary_url"]) as response:
-            expect(response.status == 200, "200", response.status)
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise CannotTell(f"the link was not reached: {type(error).__name__}") from error
+    came = (await service.wire.fetch(job["result"]["primary_url"])).status
+    expect(came == 200, "200", came)
 
 
 @checks.documented("6", images=1)

@@ -8,11 +8,9 @@ import wave
 import zlib
 from typing import Any, Final
 
-import aiohttp
-
 from .check import MAYBE_NUMBER, MAYBE_TEXT, TEXT, WHOLE, Checks, expect, expect_members
 from .errors import expect_refusal
-from .service import Reply, Service
+from .service import Reply, Service, Upload
 
 checks = Checks()
 
@@ -56,15 +54,7 @@ def wav() -> bytes:
 
 async def send(service: Service, data: bytes, kind: str, name: str, **fields: str) -> Reply:
     """An upload."""
-
-    def form() -> aiohttp.FormData:
-        whole = aiohttp.FormData()
-        whole.add_field("file", io.BytesIO(data), filename=name, content_type="application/octet-stream")
-        for field, value in {"kind": kind, **fields}.items():
-            whole.add_field(field, value)
-        return whole
-
-    return await service.ask("POST", "/files", data=form)
+    return await service.ask("POST", "/files", upload=Upload(name, data, {"kind": kind, **fields}))
 
 
 async def uploaded(service: Service, name: str, data: bytes, kind: str) -> dict[str, Any]:
