@@ -64,6 +64,12 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(python=False)
+def crash(session: nox.Session) -> None:
+    """The long proof: a batch of 300 rows is killed two hundred times, and nothing is bought twice."""
+    run(session, "pytest", "tests/batch/test_crash.py", *session.posargs, RIVYA_KILLS="200")
+
+
+@nox.session(python=False)
 def screenshot(session: nox.Session) -> None:
     """Take the manual's picture of the sandbox's page again."""
     run(session, "python", "-m", "tests.page.screenshot", "examples/sandbox-page.jpg")
