@@ -11,7 +11,6 @@ import itertools
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 import attrs
@@ -84,20 +83,20 @@ class Delivery:
 class Deliveries:
     """The tasks that will end, the events of those that have, and what of them is still to be told.
 
-    `told` gives the generation that an event carries. `speed` divides the pauses between attempts.
+    `tell` gives the generation that an event carries. `speed` divides the pauses between attempts.
     """
 
     def __init__(
         self,
         endpoints: Endpoints,
-        told: Callable[[Task], Mapping[str, Any]],
+        tell: Callable[[Task], Mapping[str, Any]],
         *,
         seed: int | str,
         speed: float,
         store: Store | None = None,
     ) -> None:
         self._endpoints = endpoints
-        self._told = told
+        self._tell = tell
         self._seed = seed
         self._speed = speed
         self._made = 0
@@ -106,6 +105,8 @@ class Deliveries:
         self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
         self._log: deque[Delivery] = deque(maxlen=MOST_DELIVERIES)
         self._store = store or Store()
+        self.told: set[str] = set()
+        """The ids of the tasks whose end a receiver has taken."""
 
     def take_up(self, tasks: Iterable[Task]) -> None:
         """Go on where an earlier process ended: with its deliveries, and with those of the tasks not told of yet."""
@@ -119,7 +120,9 @@ class Deliveries:
         for delivery in self._store.load(Delivery):
             delivery.endpoint = self._endpoints.by_id(delivery.endpoint.id)
             self._log.append(delivery)
-            if delivery.status == "pending":
+            if delivery.status == "succeeded":
+                self.told.add(delivery.event.task_id)
+            elif delivery.status == "pending":
                 self.put_back(delivery)
 
     def expect(self, task: Task) -> None:
@@ -130,7 +133,7 @@ class Deliveries:
         """Make the events of all tasks that have ended by now, and their deliveries to who was there to hear."""
         while self._running and self._running[0][0] <= now:
             ended_at, _, task = heapq.heappop(self._running)
-            event = self._event(task.account_id, task.status(ended_at), self._told(task), ended_at)
+            event = self._event(task.account_id, task.status(ended_at), self._tell(task), ended_at)
             for endpoint in reversed(self._endpoints.of(task.account_id)):
                 if endpoint.is_active and event.type in endpoint.event_types and endpoint.created_at <= ended_at:
                     self._schedule(Delivery(self._new_id("whdel"), endpoint, event, 1, ended_at, ended_at))
@@ -170,7 +173,9 @@ class Deliveries:
             return
         endpoint = delivery.endpoint
         self._endpoints.heard(endpoint, now, taken=delivery.status == "succeeded")
-        if delivery.status == "failed" and endpoint.is_active and delivery.attempt <= len(RETRY_DELAYS):
+        if delivery.status == "succeeded":
+            self.told.add(delivery.event.task_id)
+        elif endpoint.is_active and delivery.attempt <= len(RETRY_DELAYS):
             due = now + RETRY_DELAYS[delivery.attempt - 1] / self._speed
             self._schedule(Delivery(self._new_id("whdel"), endpoint, delivery.event, delivery.attempt + 1, due, now))
 
@@ -185,10 +190,6 @@ class Deliveries:
     def events_of(self, account_id: str) -> Sequence[Event]:
         """The events of an account, the newest first."""
         return [each for each in reversed(self._events) if each.account_id == account_id]
-
-    def told(self) -> AbstractSet[str]:
-        """The ids of the tasks whose end a receiver has taken, as far as deliveries are remembered."""
-        return {json.loads(each.event.body)["data"]["id"] for each in self._log if each.status == "succeeded"}
 
     def to(self, endpoint: Endpoint) -> Sequence[Delivery]:
         """The deliveries to an endpoint, the newest first."""

@@ -53,7 +53,7 @@ class WebhookDesk:
     @property
     def told(self) -> AbstractSet[str]:
         """The ids of the tasks whose end a receiver has taken."""
-        return self._deliveries.told()
+        return self._deliveries.told
 
     async def create(self, visit: Visit) -> Answer:
         """POST /webhooks."""

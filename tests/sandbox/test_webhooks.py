@@ -18,7 +18,7 @@ from rivya_async._core.errors import SignatureMismatch
 from rivya_async._core.signature import Verifier
 from rivya_async._core.webhook_records import WebhookEvent
 from rivya_async.sandbox import FAIL_MARKER, Fault, Sandbox, courier
-from rivya_async.sandbox.deliveries import MOST_EVENTS, RETRY_DELAYS, Deliveries, Delivery
+from rivya_async.sandbox.deliveries import MOST_DELIVERIES, MOST_EVENTS, RETRY_DELAYS, Deliveries, Delivery
 from rivya_async.sandbox.openapi import SCHEMAS
 from rivya_async.sandbox.task import Task
 from rivya_async.sandbox.webhook_endpoint import FAILURES_TO_DISABLE, Endpoint, Endpoints
@@ -374,6 +374,18 @@ def test_events_are_kept_in_a_bounded_list(post: Post) -> None:
     kept = post.deliveries.events_of("acct_1")
     assert len(kept) == MOST_EVENTS
     assert json.loads(kept[0].body)["data"] == {"id": f"task_{MOST_EVENTS + 9:06}"}
+
+
+def test_who_was_told_is_known_after_the_delivery_is_forgotten(post: Post) -> None:
+    post.endpoint()
+    for number in range(MOST_DELIVERIES + 10):
+        post.deliveries.expect(task(f"{number:06}"))
+    *taken, refused = post.deliveries.take_due(START + 20, MOST_DELIVERIES + 10)
+    for delivery in taken:
+        post.deliveries.ended(delivery, START + 20, status=200)
+    post.deliveries.ended(refused, START + 20, status=500)
+    assert len(post.deliveries.latest(MOST_DELIVERIES + 10)) == MOST_DELIVERIES
+    assert post.deliveries.told == {f"task_{number:06}" for number in range(MOST_DELIVERIES + 9)}
 
 
 # --- deliveries over real sockets -------------------------------------------------------------------------------------
