@@ -1,9 +1,22 @@
 """Thousands of paid jobs from a file: a manifest in, files out, and a journal between them that outlives kill -9."""
 
 from .batch import Batch
-from .planning import Conflict, Planned
+from .manifest import BadRow, Manifest
+from .planning import BadRows, Conflict, Planned
 from .record import RowRecord, RunRecord, SavedFile
 from .row import Row
 from .states import State
 
-__all__ = ["Batch", "Conflict", "Planned", "Row", "RowRecord", "RunRecord", "SavedFile", "State"]
+__all__ = [
+    "BadRow",
+    "BadRows",
+    "Batch",
+    "Conflict",
+    "Manifest",
+    "Planned",
+    "Row",
+    "RowRecord",
+    "RunRecord",
+    "SavedFile",
+    "State",
+]

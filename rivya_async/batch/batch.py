@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .._core.records import Amount
     from .._engine.hooks import Hooks
     from ..session import RivyaSession
+    from .manifest import BadRow
     from .planning import Planned
     from .record import RowRecord
     from .row import Row
@@ -108,15 +109,17 @@ class Batch:
         """Write what is left and let others have the journal. Raises `JournalError` if it cannot be written."""
         await self._journal.aclose()
 
-    async def add(self, rows: Iterable[Row]) -> Planned:
-        """Take in rows, all of them or, if `rows` raises, none. It is read in a thread.
+    async def add(self, rows: Iterable[Row | BadRow], *, keep_going: bool = False) -> Planned:
+        """Take in rows, such as those of a `Manifest`: all of them or none. They are read in a thread.
+
+        If there are bad ones none is taken, and `BadRows` tells of them; with `keep_going` the good ones are.
 
         A row that is known by its name, or else its number, is taken once. One whose content has changed since is
         taken as it is now if nothing was bought for it; else it is told as a conflict, and stays what it was. Whoever
-        cancels waits until it is done. Raises `JournalError`.
+        cancels waits until it is done. Raises `JournalError`, and what `rows` raises.
         """
         self._check_idle()
-        return await self._journal.plan(rows)
+        return await self._journal.plan(rows, keep_going=keep_going)
 
     async def retry(self, states: Iterable[State] = (State.FAILED, State.DEAD)) -> int:
         """Have the next run try failed or dead rows again; how many they are.

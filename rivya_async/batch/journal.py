@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +20,7 @@ from .writer import Writer
 
 if TYPE_CHECKING:
     from .._core.records import Amount
+    from .manifest import BadRow
     from .row import Row
 
 PAGE: Final = 500
@@ -54,9 +54,11 @@ class Journal:
         """What all rows count: see `RowRecord.credits`."""
         self._count(connection)
 
-    async def plan(self, rows: Iterable[Row]) -> Planned:
+    async def plan(self, rows: Iterable[Row | BadRow], *, keep_going: bool) -> Planned:
         """Take in rows, all or none: what `rows` raises, as they are read in the journal's thread, undoes the plan."""
-        planned = await self._writer.run(partial(plan, rows, self.batch_id))
+        planned = await self._writer.run(
+            lambda connection: plan(rows, self.batch_id, connection, keep_going=keep_going)
+        )
         await self._writer.run(self._count)
         return planned
 

@@ -8,13 +8,18 @@ from typing import Final
 
 import attrs
 
+from .._core.errors import ConfigurationError
+from .manifest import BadRow
 from .record import RowRecord
 from .row import Row
 from .states import State
 from .tables import INSERT, OF_ROW, identity_of, insert_values, row_values
 
 MOST_TOLD: Final = 1000
-"""Conflicts that are told one by one; all are counted."""
+"""Conflicts, and bad rows, that are told one by one; all are counted."""
+
+SHOWN: Final = 20
+"""Bad rows that a message shows."""
 
 REPLACE: Final = (
     f"UPDATE rows SET digest = ?, {', '.join(f'{name} = ?' for name in OF_ROW)}, state = '{State.PLANNED}', "
@@ -35,33 +40,58 @@ class Conflict:
 class Planned:
     """What became of rows that were added.
 
-    `known` ones were in the journal already, `replaced` ones too, with other content and nothing bought for it.
+    `known` ones were in the journal already, `replaced` ones too, with other content and nothing bought for it. Of
+    `conflicting` and `bad` ones the first thousand are told in `conflicts` and `bad_rows`.
     """
 
     new: int = 0
     known: int = 0
     replaced: int = 0
     conflicting: int = 0
+    bad: int = 0
     conflicts: list[Conflict] = attrs.field(factory=list)
-    """The first thousand of `conflicting` rows."""
+    bad_rows: list[BadRow] = attrs.field(factory=list)
 
 
-def plan(rows: Iterable[Row], batch_id: str, connection: sqlite3.Connection) -> Planned:
-    """Put all rows into the journal, or none if `rows` raises."""
+class BadRows(ConfigurationError):
+    """There are rows that are none, so nothing was added. `planned` tells which, and what is wrong with each."""
+
+    def __init__(self, planned: Planned) -> None:
+        told = "".join(f"\n  line {bad.line}: {'; '.join(bad.problems)}" for bad in planned.bad_rows[:SHOWN])
+        more = f"\n  and {planned.bad - SHOWN:,} more" if planned.bad > SHOWN else ""
+        super().__init__(
+            f"{planned.bad:,} rows cannot be bought as they are, so nothing was added: mend them, or go on with the "
+            f"good ones (keep_going){told}{more}"
+        )
+        self.planned = planned
+
+
+def plan(rows: Iterable[Row | BadRow], batch_id: str, connection: sqlite3.Connection, *, keep_going: bool) -> Planned:
+    """Put all rows into the journal; or none if `rows` raises, or one is bad and we are not to keep going."""
     planned = Planned()
     with connection:
         connection.execute("BEGIN IMMEDIATE")
+        (known,) = connection.execute("SELECT coalesce(max(place), 0) FROM rows").fetchone()
         for row in rows:
-            _add(row, batch_id, connection, planned)
+            bad = row if isinstance(row, BadRow) else _added(row, batch_id, connection, planned, known)
+            if bad is not None:
+                planned.bad += 1
+                if len(planned.bad_rows) < MOST_TOLD:
+                    planned.bad_rows.append(bad)
+        if planned.bad and not keep_going:
+            raise BadRows(planned)
     return planned
 
 
-def _add(row: Row, batch_id: str, connection: sqlite3.Connection, planned: Planned) -> None:
+def _added(row: Row, batch_id: str, connection: sqlite3.Connection, planned: Planned, known: int) -> BadRow | None:
+    """Put one row into the journal, unless it has the name of one that this very plan has put there."""
     if connection.execute(INSERT, insert_values(RowRecord(row=row, batch_id=batch_id))).rowcount:
         planned.new += 1
-        return
-    select = "SELECT digest, state, body IS NULL FROM rows WHERE identity = ?"
-    digest, state, is_untouched = connection.execute(select, [identity_of(row)]).fetchone()
+        return None
+    select = "SELECT place, line, digest, state, body IS NULL FROM rows WHERE identity = ?"
+    place, line, digest, state, is_untouched = connection.execute(select, [identity_of(row)]).fetchone()
+    if place > known:
+        return BadRow(row.line, (f"it has the name {row.identity!r}, and so has line {line}: give each its own",))
     if digest == row.digest:
         planned.known += 1
     elif is_untouched and state in {State.PLANNED, State.DEAD}:
@@ -71,3 +101,4 @@ def _add(row: Row, batch_id: str, connection: sqlite3.Connection, planned: Plann
         planned.conflicting += 1
         if len(planned.conflicts) < MOST_TOLD:
             planned.conflicts.append(Conflict(row.line, row.identity, State(state)))
+    return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -19,6 +19,10 @@ NUMBERED: Final = re.compile(r"(?i)row-\d+|.*\.\d+", re.DOTALL)
 
 def _own(params: Mapping[str, Any]) -> Mapping[str, Any]:
     return dict(params)
+
+
+def _own_references(references: Iterable[str]) -> Sequence[str]:
+    return tuple(references)
 
 
 @attrs.frozen(kw_only=True)
@@ -36,7 +40,7 @@ class Row:
     model: str
     prompt: str | None = None
     params: Mapping[str, Any] = attrs.field(factory=dict, hash=False, converter=_own)
-    references: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    references: Sequence[str] = attrs.field(default=(), converter=_own_references)
     client_request_id: str | None = None
     name: str | None = None
 

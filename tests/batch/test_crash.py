@@ -110,8 +110,8 @@ async def test_killed_at_random_moments_it_comes_to_the_same_end(tmp_path: Path)
         sandbox.faults.add(route=RESULT, rate=0.025, drop=True)
         on = ordeal(sandbox, tmp_path, rows)
         for _ in range(KILLS):
-            process = await on.start()
-            await asyncio.sleep(dice.uniform(0.0, 0.2))
+            process = await on.start(max_in_flight=5)
+            await asyncio.sleep(dice.uniform(0.0, 0.15))
             if process.returncode is None:
                 process.kill()
             await process.communicate()

@@ -1,0 +1,206 @@
+"""A file of jobs that are wanted: every line of it is a row, or says what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from .._core.errors import ConfigurationError
+from .._core.generation_request import FilePath, check_client_request_id
+from .._core.nearest import hint, nearest
+from .._core.problem import unknown_model
+from .entries import Entry, entries
+from .reference import as_reference
+from .row import Row, checked_name
+from .template import Template
+
+if TYPE_CHECKING:
+    from .._core.model import Model
+
+MEMBERS: Final = ("model", "prompt", "params", "references", "client_request_id", "name")
+PARAM: Final = "params."
+OWN: Final = "_"
+"""Columns whose names begin so are the user's own, and mean nothing here."""
+
+
+@attrs.frozen
+class BadRow:
+    """A line of a manifest that is no row, and everything that is wrong with it."""
+
+    line: int
+    problems: tuple[str, ...]
+
+
+class Manifest:
+    r"""The rows of a file, read anew each time it is iterated, with little in memory. Iterating blocks as it reads.
+
+    JSON Lines, or CSV if the name ends with `.csv` or `.tsv` (comma, semicolon or tab, as its first line has it), in
+    UTF-8. A row has a `model`, a `prompt`, `params` (in CSV a column for each, such as `params.aspect_ratio`; a cell
+    that is a JSON list or object is taken as one), `references` (paths or URLs; in CSV with `|` between them), a
+    `client_request_id`, and a `name`, which is that of its files. Columns beginning with `_` are for the user's own
+    use; any other is a mistake, unless `fill` has a field of its name.
+
+    `fill` has values for rows that have none: `{"model": "z-image", "prompt": "A {colour} kite"}`. With `models`, the
+    catalogue, each row is checked as `Model.check` does it.
+
+    Raises `ConfigurationError` for a file that cannot be read, as it is iterated, and for a bad template at once.
+
+    >>> from rivya_async.batch import BadRow, Manifest
+    >>> _ = Path("kites.jsonl").write_text('{"prompt": "A red kite"}\n{"promt": "A slip"}\n')
+    >>> [row if isinstance(row, BadRow) else row.prompt for row in Manifest("kites.jsonl", fill={"model": "z-image"})]
+    ['A red kite', BadRow(line=2, problems=("there is no column 'promt' (did you mean 'prompt'?)",))]
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        fill: Mapping[str, str] | None = None,
+        models: Mapping[str, Model] | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self._models = models
+        self._fill = {column: Template(text) for column, text in (fill or {}).items()}
+        self._fields = {field for template in self._fill.values() for field in template.fields}
+        for column in self._fill:
+            if not _is_known(column):
+                raise ConfigurationError(_no_column(column))
+
+    def __iter__(self) -> Iterator[Row | BadRow]:
+        for number, entry in enumerate(entries(self.path), 1):
+            yield self._row(number, entry)
+
+    def _row(self, number: int, entry: Entry) -> Row | BadRow:
+        problems = [] if entry.problem is None else [entry.problem]
+        if not problems:
+            problems.extend(_no_column(name) for name in entry.fields if not self._may_be(name))
+            filled = self._filled(entry.fields, problems)
+            parts = _parts(filled, problems)
+            if self._models is not None and not problems:
+                problems.extend(_problems(self._models, parts))
+        if not problems:
+            try:
+                return Row(number=number, line=entry.line, **parts)
+            except ConfigurationError as error:
+                problems.append(str(error))
+        return BadRow(entry.line, tuple(problems))
+
+    def _may_be(self, column: str) -> bool:
+        return _is_known(column) or column.startswith(OWN) or column in self._fields
+
+    def _filled(self, fields: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+        filled = {name: value for name, value in fields.items() if value is not None and _is_known(name)}
+        for column, template in self._fill.items():
+            if column not in filled:
+                try:
+                    filled[column] = template.filled(fields)
+                except ConfigurationError as error:
+                    problems.append(f"{column}: {error}")
+        return filled
+
+
+def _is_known(column: str) -> bool:
+    return column in MEMBERS or (column.startswith(PARAM) and column != PARAM)
+
+
+def _no_column(name: str) -> str:
+    known = [*MEMBERS, "params.KEY"]
+    return f"there is no column {name!r:.80} {hint(nearest(name, known), known)}"
+
+
+def _parts(fields: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    """The arguments of `Row`; what is wrong with one is added to the problems."""
+    parts: dict[str, Any] = {
+        "model": fields.get("model"),
+        "prompt": fields.get("prompt"),
+        "params": _params(fields, problems),
+        "references": _references(fields.get("references"), problems),
+        "client_request_id": fields.get("client_request_id"),
+        "name": fields.get("name"),
+    }
+    problems.extend(
+        f"{name} must be text, not {json.dumps(parts[name])[:80]}"
+        for name in ("model", "prompt", "client_request_id", "name")
+        if parts[name] is not None and not isinstance(parts[name], str)
+    )
+    if not parts["model"]:
+        problems.append("model is missing: name one, or fill it in for all rows")
+    if not problems:
+        problems.extend(_wrong_names(parts["client_request_id"], parts["name"]))
+    return parts
+
+
+def _wrong_names(client_request_id: str | None, name: str | None) -> Iterator[str]:
+    try:
+        check_client_request_id(client_request_id)
+    except ConfigurationError as error:
+        yield str(error)
+    try:
+        if name is not None:
+            checked_name(name)
+    except ConfigurationError as error:
+        yield str(error)
+
+
+def _params(fields: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    given = fields.get("params", {})
+    if isinstance(given, str):
+        given = _json_of(given)
+    if not isinstance(given, dict):
+        problems.append(f'params must be an object, such as {{"seed": 7}}, not {json.dumps(given)[:80]}')
+        return {}
+    params = dict(given)
+    for column, value in fields.items():
+        if column.startswith(PARAM):
+            key = column.removeprefix(PARAM)
+            if key in params:
+                problems.append(f"params has {key!r}, and so has the column {column!r}: give it once")
+            params[key] = _json_of(value) if isinstance(value, str) else value
+    return params
+
+
+def _json_of(text: str) -> Any:
+    """A list or object if the text is one in JSON, else the text itself."""
+    if text.lstrip()[:1] not in {"[", "{"}:
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _references(given: Any, problems: list[str]) -> Sequence[str]:
+    if isinstance(given, str):
+        given = _json_of(given)
+    if isinstance(given, str):
+        given = [each.strip() for each in given.split("|") if each.strip()]
+    if given is None:
+        return ()
+    if not isinstance(given, list) or not all(isinstance(each, str) and each for each in given):
+        problems.append(f"references must be a list of paths or URLs, not {json.dumps(given)[:80]}")
+        return ()
+    return tuple(given)
+
+
+def _problems(models: Mapping[str, Model], parts: Mapping[str, Any]) -> Iterator[str]:
+    """What the catalogue and the disk say of a job."""
+    if parts["model"] not in models:
+        yield unknown_model(parts["model"], models).message
+        return
+    model = models[parts["model"]]
+    references = []
+    for text in parts["references"]:
+        try:
+            references.append(as_reference(text))
+        except ConfigurationError as error:
+            yield str(error)
+    for reference in references:
+        if isinstance(reference, FilePath) and not Path(reference).is_file():
+            yield f"there is no file {str(reference)!r:.200}"
+    for problem in model.problems(parts["prompt"], model.coerce(parts["params"]), references):
+        yield problem.message
