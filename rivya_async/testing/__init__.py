@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import contract
     from .assertions import assert_all_settled, assert_no_double_purchase, spent_credits
+    from .fake_service import FakeService
     from .fake_transport import FakeRequest, FakeResponse, FakeTransport
     from .virtual_time import Stuck, VirtualTimeLoop, run, wall
 
 __all__ = [
     "FakeRequest",
     "FakeResponse",
+    "FakeService",
     "FakeTransport",
     "Stuck",
     "VirtualTimeLoop",
@@ -32,6 +34,7 @@ __all__ = [
 
 _HOMES = {
     "assertions": "assert_all_settled assert_no_double_purchase spent_credits",
+    "fake_service": "FakeService",
     "fake_transport": "FakeRequest FakeResponse FakeTransport",
     "virtual_time": "Stuck VirtualTimeLoop run wall",
 }

@@ -47,7 +47,7 @@ class FakeRequest:
 
 @attrs.frozen
 class FakeResponse:
-    """An answer. `json` is sent as JSON, else `body` as it is."""
+    """An answer. `json` is sent as JSON and says so in its headers, else `body` as it is."""
 
     status: int = 200
     json: Any = None
@@ -136,8 +136,10 @@ class FakeTransport:
             raise reply
         if not isinstance(reply, FakeResponse):
             reply = FakeResponse(json=reply)
-        body = reply.body if reply.json is None else json.dumps(reply.json).encode()
-        return Response(reply.status, _Headers(reply.headers), body)
+        if reply.json is None:
+            return Response(reply.status, _Headers(reply.headers), reply.body)
+        headers = _Headers({"Content-Type": "application/json", **reply.headers})
+        return Response(reply.status, headers, json.dumps(reply.json).encode())
 
 
 class _Answered:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from types import NoneType
 from typing import Any, Final, Literal
 
@@ -89,7 +89,7 @@ class Check:
             raise AssertionError(f"contract section {self.section} ({self.mark}): {told}") from error
 
 
-class Checks:
+class Checks(Collection[Check]):
     """The checks of one noun, in the order in which they are written."""
 
     def __init__(self) -> None:
@@ -97,6 +97,12 @@ class Checks:
 
     def __iter__(self) -> Iterator[Check]:
         return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __contains__(self, check: object) -> bool:
+        return check in self._all
 
     def documented(self, section: str, *, images: int = 0, turns: int = 0) -> Callable[[Function], Check]:
         """A public page says so."""
