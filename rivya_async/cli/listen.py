@@ -7,6 +7,7 @@ import shlex
 import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import web
@@ -38,7 +39,10 @@ async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
         raise ConfigurationError("the sandbox makes a signing secret of its own: leave out --secret, or --sandbox")
     verifier = None if arguments.sandbox else _verifier(secret_of(arguments.secret), output)
     with socket.create_server((HOST, arguments.port)) as here:
-        url = f"http://{HOST}:{here.getsockname()[1]}/"
+        port = here.getsockname()[1]
+        if forward is not None and _is_here(forward, port):
+            raise ConfigurationError("--forward leads back here: name the port of the receiver behind")
+        url = f"http://{HOST}:{port}/"
         if verifier is not None:
             async with _served(here, verifier, output, forward):
                 output.result({"url": url})
@@ -57,6 +61,11 @@ async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
                     output.note(f"export {name}={shlex.quote(value)}")
                 await session.webhooks.test(endpoint.id)
                 return await _until_cancelled()
+
+
+def _is_here(url: str, port: int) -> bool:
+    parts = urlsplit(url)
+    return parts.hostname in {HOST, "localhost"} and parts.port == port
 
 
 def _verifier(secret: str, output: Output) -> Verifier:

@@ -138,6 +138,15 @@ def test_wrong_usage(arguments: tuple[str, ...], told: str) -> None:
     assert "c0ffee" not in ended.err
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "LOCALHOST"])
+def test_it_does_not_pass_on_to_itself(host: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    ended = rivya("listen", "--port", f"{port}", "--forward", f"http://{host}:{port}/hooks", env=SIGNED)
+    assert ended.code == 2
+    assert "--forward leads back here" in ended.err
+
+
 def test_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ended = rivya("listen", "--port", str(taken.getsockname()[1]), "--json", env=SIGNED)
