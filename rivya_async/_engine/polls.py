@@ -122,6 +122,7 @@ class Polls:
     def look_into(self, watch: Watch, end: Generation) -> None:
         """A delivery has told of its end, and is not to be trusted: poll it now."""
         self._experience.was_told_badly(watch, end)
+        watch.wants_look = watch.poll_in_flight is not None
         self.hasten(watch, 0.0)
 
     # --- who ----------------------------------------------------------------------------------------------------------
@@ -206,7 +207,7 @@ class Polls:
     # --- what ---------------------------------------------------------------------------------------------------------
 
     async def _poll(self, watch: Watch) -> None:
-        was_due, watch.left_out = watch.left_out < MUST_LOOK, 0
+        was_due, watch.left_out, watch.wants_look = watch.left_out < MUST_LOOK, 0, False
         try:
             try:
                 seen = await self._caller.send(poll_generation(watch.task_id, watch.seen))
@@ -227,7 +228,7 @@ class Polls:
             self._on_end(watch)
         else:
             self._experience.saw_open(watch)
-            delay = self.usual_delay(watch)
+            delay = watch.policy.floor if watch.wants_look else self.usual_delay(watch)
             self._next(watch, delay)
         self._tell(watch, generation.status, delay, None)
         watch.saw(generation)

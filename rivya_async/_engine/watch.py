@@ -57,6 +57,7 @@ class Watch:
         "task_id",
         "undecoded",
         "waiters",
+        "wants_look",
     )
 
     def __init__(self, polling: Polling, task_id: str, policy: PollPolicy, born: float) -> None:
@@ -79,6 +80,8 @@ class Watch:
         self.polls = 0
         self.left_out = 0
         """Polls since the last one that were left out because a delivery is expected; MUST_LOOK for a look at it."""
+        self.wants_look = False
+        """Whether it is to be polled again soon after the poll in flight, whose answer may be too old."""
         self.failures = 0
         self.undecoded = 0
         self.waiters: list[Waiter] = []

@@ -218,6 +218,19 @@ async def test_an_end_that_does_not_fit_is_looked_into_by_one_poll(doubtful: Gen
     assert len(transport.polls) == 2
 
 
+async def test_an_end_that_does_not_fit_is_looked_into_after_a_poll_in_flight_which_may_be_older() -> None:
+    transport = script(job("task_1", "processing", 5.0), job("task_1", "succeeded", 10.0), latency=2.0)
+    generations = generations_of(engine_over(transport), attrs.evolve(SLOW, floor=1))
+    wait = asyncio.create_task(generations.wait_for("task_1"))
+    for _ in range(3):
+        await asyncio.sleep(0.5)
+        generations.settle(record("task_1", "succeeded", 10.0))
+    assert (await wait).urls
+    first, second = transport.polls
+    assert second.at - first.at == pytest.approx(2.0 + 1.0), "the answer took two seconds, and the floor is one"
+    assert transport.cancelled == 0
+
+
 async def test_a_success_without_files_that_nobody_waits_for_ends_no_later_wait(service: Service) -> None:
     generations = over(service, EVERY_SECOND)
     task_id = service.sell(duration=10.0)
