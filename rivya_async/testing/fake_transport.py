@@ -72,7 +72,8 @@ Answering: TypeAlias = Callable[[FakeRequest], Reply | Awaitable[Reply]]
 class FakeTransport:
     """In the place of the network: hands each request to one function, plain or async, and keeps it in `requests`.
 
-    What the function raises comes out of the call as it is. Nothing of it is bound to an event loop.
+    What the function raises comes out of the call as it is, and so does a TypeError where it returns no `Reply`; a wait
+    says it with a `RivyaError`. Nothing of it is bound to an event loop.
 
     >>> def service(request):
     ...     if request.method == "POST":
@@ -134,8 +135,13 @@ class FakeTransport:
             reply = await reply
         if isinstance(reply, RivyaError):
             raise reply
-        if not isinstance(reply, FakeResponse):
+        if isinstance(reply, Mapping):
             reply = FakeResponse(json=reply)
+        if not isinstance(reply, FakeResponse):
+            raise TypeError(
+                f"the function answered {request.method} {request.path} with {reply!r:.80}: "
+                "return a FakeResponse, a mapping or a RivyaError"
+            )
         if reply.json is None:
             return Response(reply.status, _Headers(reply.headers), reply.body)
         headers = _Headers({"Content-Type": "application/json", **reply.headers})
@@ -159,7 +165,7 @@ class _Headers(dict[str, str]):
     """Headers that are found in any case."""
 
     def __init__(self, given: Mapping[str, str]) -> None:
-        super().__init__({name.lower(): value for name, value in given.items()})
+        super().__init__({name.lower(): str(value) for name, value in given.items()})
 
     def get(self, name: str, default: Any = None) -> Any:
         """The header of this name."""

@@ -16,6 +16,7 @@ from rivya_async import (
     PollPolicy,
     RateLimited,
     RetryPolicy,
+    RivyaError,
     RivyaSession,
     ServerError,
 )
@@ -75,6 +76,34 @@ async def test_what_the_function_raises_is_raised() -> None:
     async with FakeTransport(broken).session(**QUICK) as session:
         with pytest.raises(ZeroDivisionError):
             await session.credits.retrieve()
+
+
+@pytest.mark.parametrize("reply", [None, "queued", [JOB], NotSent, (200, JOB)], ids=repr)
+async def test_what_is_no_answer_is_named_at_once(reply: Any) -> None:
+    async with FakeTransport(lambda _: reply).session(**QUICK) as session:
+        with pytest.raises(TypeError, match=r"GET /api/v1/credits with .*: return a FakeResponse, a mapping or a R"):
+            await session.credits.retrieve()
+
+
+async def test_a_function_that_forgets_the_polls_does_not_keep_a_wait_open() -> None:
+    def service(request: FakeRequest) -> Any:
+        return {**JOB, "status": "queued"} if request.method == "POST" else None
+
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    fake = FakeTransport(service)
+    async with fake.session(**QUICK) as session:
+        with pytest.raises(RivyaError, match="answered GET /api/v1/generations/task_1 with None"):
+            await session.generate("z-image", "A red kite", timeout=5.0)
+    assert len(fake.requests) == 2
+
+
+async def test_the_number_of_a_header_may_be_a_number() -> None:
+    retry_after: Any = 3
+    fake = FakeTransport(lambda _: FakeResponse.error(429, Retry_After=retry_after))
+    async with fake.session(retry=RetryPolicy(max_attempts=1)) as session:
+        with pytest.raises(RateLimited) as raised:
+            await session.credits.retrieve()
+    assert raised.value.retry_after == 3.0
 
 
 async def test_uploads_and_downloads(tmp_path: Path) -> None:
