@@ -1,6 +1,7 @@
 """What the sandbox received: the facts to assert on.
 
 Counters cover every request, also those that a fault dropped; the log of single requests keeps the newest `LOG_LENGTH`.
+Another thread may ask while requests come in: what is counted is copied first.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ class Received:
         """Requests received, all or those of this route or method; also those dropped or still being handled."""
         return sum(
             count
-            for (seen_route, seen_method), count in self._counts.items()
+            for (seen_route, seen_method), count in dict(self._counts).items()
             if route in {None, seen_route} and method in {None, seen_method}
         )
 
@@ -118,15 +119,15 @@ class Received:
 
     def answered(self, status: int | None) -> int:
         """How many requests were answered with this status; None for those whose connection was dropped."""
-        return sum(count for (_, seen), count in self._statuses.items() if seen == status)
+        return sum(count for (_, seen), count in dict(self._statuses).items() if seen == status)
 
     def by_route(self) -> list[tuple[str | None, int, int]]:
         """Each route, how many requests it received, and how many of them were refused, failed or dropped."""
         counts: Counter[str | None] = Counter()
         failed: Counter[str | None] = Counter()
-        for (route, _), count in self._counts.items():
+        for (route, _), count in dict(self._counts).items():
             counts[route] += count
-        for (route, status), count in self._statuses.items():
+        for (route, status), count in dict(self._statuses).items():
             failed[route] += count if status is None or status >= 400 else 0  # noqa: PLR2004  the classes of no
         return [(route, count, failed[route]) for route, count in counts.most_common()]
 

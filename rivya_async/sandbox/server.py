@@ -132,7 +132,7 @@ class Sandbox:
     def open_tasks(self) -> list[str]:
         """The ids of the tasks whose end nobody has been told, by a poll or by a webhook."""
         told = self.received.settled | self._api.webhooks.told
-        return [task_id for task_id in self.world.tasks if task_id not in told]
+        return [task_id for task_id in list(self.world.tasks) if task_id not in told]
 
     def add_key(
         self,

@@ -24,7 +24,7 @@ def assert_no_double_purchase(sandbox: Sandbox) -> None:
     >>> asyncio.run(main())
     1
     """
-    counts = sandbox.received.purchases_by_key
+    counts = dict(sandbox.received.purchases_by_key)  # the sandbox may go on in its own thread
     _fail_if("bought more than once", [f"{key!r} {count} times" for key, count in counts.items() if count > 1])
 
 

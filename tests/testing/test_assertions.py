@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from rivya_async import RivyaSession
 from rivya_async.sandbox import Sandbox
+from rivya_async.sandbox.task import Task
 from rivya_async.testing import assert_all_settled, assert_no_double_purchase, spent_credits
 from rivya_async.testing.background import running
 
@@ -45,6 +50,43 @@ async def test_an_end_whose_answer_was_lost_is_not_told() -> None:
             with pytest.raises(TimeoutError):
                 await session.wait_for(job, timeout=0.05)
         assert sandbox.open_tasks == [job.id]
+
+
+def test_a_sandbox_in_the_background_is_looked_at_while_it_works() -> None:
+    """As the fixture's is, from a plain test whose code still runs."""
+    sandbox = Sandbox()
+    task = Task("", "main", "z-image", "image", "", {}, 0, 1, 0.0, 0.0, 0.0, None)
+    is_over = threading.Event()
+
+    def work() -> None:
+        for number in itertools.count():
+            if is_over.is_set():
+                return
+            name = f"{number % 5000}"
+            sandbox.received.arrived(name, "POST", name)
+            sandbox.received.bought(name)
+            sandbox.received.told_end_of(name)
+            sandbox.world.tasks[name] = task
+            if number % 5000 == 0:
+                sandbox.received.clear()
+                sandbox.world.tasks.clear()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        for _ in range(300):
+            with suppress(AssertionError):
+                assert_no_double_purchase(sandbox)
+            assert sandbox.open_tasks is not None
+            assert sandbox.received.count() >= 0
+            assert sandbox.received.answered(200) == 0
+            assert sandbox.received.by_route() is not None
+    finally:
+        is_over.set()
+        worker.join()
+        sys.setswitchinterval(interval)
 
 
 def test_a_sandbox_in_the_background_says_what_is_wrong(tmp_path: Path) -> None:
