@@ -1,8 +1,9 @@
 """An event loop on which nobody waits: when nothing is ready and nothing is on its way, its clock leaps.
 
 Sockets of this very loop are served as they come: a server and its client may live on it together. Work in threads
-(`asyncio.to_thread`, name resolution) takes its real time, in which the clock stands still. What another process or
-another loop does is not known here: the clock leaps over it.
+(`asyncio.to_thread`, `run_in_executor`, name resolution) takes its real time, in which the clock stands still. What
+another process, another loop or a thread that was started in another way does is not known here: the clock leaps over
+it.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 START: Final = 1_000.0
 """What `loop.time()` says first: not 0, which hides mistakes."""
@@ -23,6 +25,9 @@ EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC).timestamp() - START
 
 GRACE: Final = 0.002
 """Real seconds in which a byte that was sent to this very loop has arrived for certain."""
+
+RESOLUTION: Final = 1e-6
+"""Virtual seconds by which a timer may be early. The real clock's nanosecond is nothing beside a year."""
 
 LOOK: Final = 0.05
 """Real seconds between two looks at whether the threads are done."""
@@ -36,44 +41,52 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An event loop whose `time()` moves by leaps only."""
 
     def __init__(self) -> None:
-        threads = _Threads()
-        self._leaping = _LeapingSelector(threads)
+        self._leaping = _LeapingSelector()
         super().__init__(self._leaping)
-        self.set_default_executor(threads)
+        self._clock_resolution = RESOLUTION
+        self.set_default_executor(ThreadPoolExecutor())
 
     def time(self) -> float:
         """Virtual seconds."""
         return self._leaping.now
 
+    def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
+        """See `asyncio.AbstractEventLoop`. The clock stands still until the loop has heard of its end."""
+        work = (executor or self._threads).submit(func, *args)
+        self._leaping.busy.add(work)
+        heard = asyncio.wrap_future(work, loop=self)
+        work.add_done_callback(self._leaping.busy.discard)  # after what wakes the loop: they are called in order
+        return heard
 
-class _Threads(ThreadPoolExecutor):
-    """Knows what is still being worked on."""
+    def set_default_executor(self, executor: ThreadPoolExecutor) -> None:  # type: ignore[override]
+        """See `asyncio.AbstractEventLoop`."""
+        super().set_default_executor(executor)
+        self._threads = executor
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.busy: set[Future[Any]] = set()
-
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """See `concurrent.futures.Executor`."""
-        future = super().submit(fn, *args, **kwargs)
-        self.busy.add(future)
-        future.add_done_callback(self.busy.discard)
-        return future
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002
+        """See `asyncio.AbstractEventLoop`. It has all the time that it takes: `timeout` is not looked at."""
+        self._leaping.busy.add(self)
+        try:
+            await super().shutdown_default_executor()
+        finally:
+            self._leaping.busy.discard(self)
 
 
 class _LeapingSelector(selectors.DefaultSelector):
-    def __init__(self, threads: _Threads) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.now = START
-        self._threads = threads
+        self.busy: set[object] = set()
+        """What threads work on."""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if ready or (timeout is not None and timeout <= 0):
             return ready
-        while self._threads.busy and not ready:
+        while self.busy and not ready:
             ready = super().select(LOOK)
-        ready = ready or super().select(GRACE)
+        has_sockets = len(self.get_map()) > 1  # the first is how threads wake the loop
+        ready = ready or super().select(GRACE if has_sockets else 0)
         if ready:
             return ready
         if timeout is None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -73,6 +76,28 @@ def test_a_service_that_is_a_function() -> None:
     assert 600 < run(main()) < 700
 
 
+def test_without_sockets_there_is_nothing_to_wait_for() -> None:
+    async def main() -> None:
+        for _ in range(20_000):
+            await asyncio.sleep(3600)
+
+    began = time.perf_counter()
+    run(main())
+    assert time.perf_counter() - began < 20  # it would be 40, if each leap gave a byte time to come
+
+
+def test_decades_pass_too() -> None:
+    """The loop's own resolution, a nanosecond, is less than the next number at which the clock could stand."""
+
+    async def main() -> float:
+        began = asyncio.get_running_loop().time()
+        await asyncio.sleep(1e9)
+        await asyncio.sleep(0.25)
+        return asyncio.get_running_loop().time() - began
+
+    assert run(main()) == 1e9 + 0.25
+
+
 def slow() -> int:
     time.sleep(0.1)
     return 5
@@ -87,6 +112,70 @@ def test_the_clock_stands_still_while_a_thread_works() -> None:
         return result, asyncio.get_running_loop().time() - began
 
     assert run(main()) == (5, 0.0)
+
+
+def test_it_does_for_a_pool_of_ones_own_too() -> None:
+    async def main() -> tuple[int, float]:
+        loop, began = asyncio.get_running_loop(), asyncio.get_running_loop().time()
+        with ThreadPoolExecutor(1) as pool:
+            async with asyncio.timeout(1):
+                result = await loop.run_in_executor(pool, slow)
+        return result, loop.time() - began
+
+    assert run(main()) == (5, 0.0)
+
+
+def test_a_thread_is_at_work_until_the_loop_has_heard_of_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = VirtualTimeLoop.call_soon_threadsafe
+
+    def late(self: VirtualTimeLoop, *arguments: Any, **options: Any) -> asyncio.Handle:
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(0.1)
+        return heard(self, *arguments, **options)
+
+    async def main() -> float:
+        began = asyncio.get_running_loop().time()
+        async with asyncio.timeout(1):
+            await asyncio.to_thread(int)
+        return asyncio.get_running_loop().time() - began
+
+    monkeypatch.setattr(VirtualTimeLoop, "call_soon_threadsafe", late)
+    assert run(main()) == 0.0
+
+
+def test_threads_that_end_slowly_do_not_make_the_end_stuck() -> None:
+    class Slow(ThreadPoolExecutor):
+        def shutdown(self, *arguments: Any, **options: Any) -> None:
+            time.sleep(0.1)
+            super().shutdown(*arguments, **options)
+
+    async def main() -> int:
+        asyncio.get_running_loop().set_default_executor(Slow())
+        return await asyncio.to_thread(slow)
+
+    assert run(main()) == 5
+
+
+def test_what_is_large_is_on_its_way_until_it_has_come() -> None:
+    """Also where the system holds back what is sent: longer than a moment, but no second of virtual time."""
+    data = bytes(30_000_000)
+
+    async def main() -> tuple[int, float]:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(await reader.readexactly(len(data)))
+            await writer.drain()
+            writer.close()
+
+        began = asyncio.get_running_loop().time()
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(data)
+            async with asyncio.timeout(1):
+                came = await reader.read(-1)
+            writer.close()
+        return len(came), asyncio.get_running_loop().time() - began
+
+    assert run(main()) == (len(data), 0.0)
 
 
 def test_a_cancelled_thread_holds_up_nothing() -> None:
