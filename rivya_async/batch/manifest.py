@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from .._core.errors import ConfigurationError
-from .._core.generation_request import FilePath, check_client_request_id
+from .._core.generation_request import check_client_request_id
 from .._core.nearest import hint, nearest
 from .._core.problem import unknown_model
-from .entries import Entry, entries
-from .reference import as_reference
+from .entries import Entry, entries, loads
+from .reference import as_reference, file_problem
 from .row import Row, checked_name
 from .template import Template
 
@@ -46,9 +46,10 @@ class Manifest:
     use; any other is a mistake, unless `fill` has a field of its name.
 
     `fill` has values for rows that have none: `{"model": "z-image", "prompt": "A {colour} kite"}`. With `models`, the
-    catalogue, each row is checked as `Model.check` does it.
+    catalogue, each row is checked as `Model.check` does it, and its files as their upload would be.
 
-    Raises `ConfigurationError` for a file that cannot be read, as it is iterated, and for a bad template at once.
+    Raises `ConfigurationError` at once for what is wrong with `fill`; as it is iterated for a file that cannot be read,
+    a column of a CSV file that is none, or a quote in it whose end is not found.
 
     >>> from rivya_async.batch import BadRow, Manifest
     >>> _ = Path("kites.jsonl").write_text('{"prompt": "A red kite"}\n{"promt": "A slip"}\n')
@@ -70,16 +71,33 @@ class Manifest:
         for column in self._fill:
             if not _is_known(column):
                 raise ConfigurationError(_no_column(column))
+            if column == "params":
+                raise ConfigurationError("params cannot be filled in as a whole: fill in each of them as params.KEY")
+        self._check_model()
 
     def __iter__(self) -> Iterator[Row | BadRow]:
-        for number, entry in enumerate(entries(self.path), 1):
+        for number, entry in enumerate(entries(self.path, self._check_columns), 1):
             yield self._row(number, entry)
+
+    def _check_model(self) -> None:
+        """One model that is filled in for all rows is looked up once."""
+        model = self._fill.get("model")
+        if self._models is not None and model is not None and not model.fields:
+            model_id = model.filled({})
+            if model_id not in self._models:
+                raise ConfigurationError(unknown_model(model_id, self._models).message)
+
+    def _check_columns(self, columns: Sequence[str]) -> None:
+        problems = [_no_column(name) for name in columns if not self._may_be(name)]
+        if problems:
+            raise ConfigurationError(f"the first line of {self.path}: {'; '.join(problems)}")
 
     def _row(self, number: int, entry: Entry) -> Row | BadRow:
         problems = [] if entry.problem is None else [entry.problem]
+        parts: dict[str, Any] = {}
         if not problems:
             problems.extend(_no_column(name) for name in entry.fields if not self._may_be(name))
-            filled = self._filled(entry.fields, problems)
+            filled = self._filled(entry.fields, _columns(entry.fields, problems), problems)
             parts = _parts(filled, problems)
             if self._models is not None and not problems:
                 problems.extend(_problems(self._models, parts))
@@ -93,15 +111,14 @@ class Manifest:
     def _may_be(self, column: str) -> bool:
         return _is_known(column) or column.startswith(OWN) or column in self._fields
 
-    def _filled(self, fields: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
-        filled = {name: value for name, value in fields.items() if value is not None and _is_known(name)}
+    def _filled(self, fields: Mapping[str, Any], columns: dict[str, Any], problems: list[str]) -> dict[str, Any]:
         for column, template in self._fill.items():
-            if column not in filled:
+            if column not in columns:
                 try:
-                    filled[column] = template.filled(fields)
+                    columns[column] = _typed(column, template.filled(fields))
                 except ConfigurationError as error:
                     problems.append(f"{column}: {error}")
-        return filled
+        return columns
 
 
 def _is_known(column: str) -> bool:
@@ -110,7 +127,34 @@ def _is_known(column: str) -> bool:
 
 def _no_column(name: str) -> str:
     known = [*MEMBERS, "params.KEY"]
-    return f"there is no column {name!r:.80} {hint(nearest(name, known), known)}"
+    meant = nearest(name, known)
+    own = "" if meant or name.startswith(OWN) else f"; call it {OWN + name!r:.80} if it is for you alone"
+    return f"there is no column {name!r:.80} {hint(meant, known)}{own}"
+
+
+def _columns(fields: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    """The fields that mean something, with a column for each of the params wherever it stood."""
+    columns = {name: _typed(name, value) for name, value in fields.items() if value is not None and _is_known(name)}
+    params = columns.pop("params", {})
+    if not isinstance(params, dict):
+        problems.append(f'params must be an object, such as {{"seed": 7}}, not {json.dumps(params)[:80]}')
+        return columns
+    for key, value in params.items():
+        if PARAM + key in columns:
+            problems.append(f"params has {key!r:.80}, and so has the column {PARAM + key!r:.80}: give it once")
+        columns[PARAM + key] = value
+    return columns
+
+
+def _typed(column: str, value: Any) -> Any:
+    """A list or object where params or references are text that is one in JSON; else the value itself."""
+    may_be = column in {"params", "references"} or column.startswith(PARAM)
+    if not may_be or not isinstance(value, str) or value.lstrip()[:1] not in {"[", "{"}:
+        return value
+    try:
+        return loads(value)
+    except (ValueError, RecursionError):
+        return value
 
 
 def _parts(fields: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
@@ -118,7 +162,7 @@ def _parts(fields: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
     parts: dict[str, Any] = {
         "model": fields.get("model"),
         "prompt": fields.get("prompt"),
-        "params": _params(fields, problems),
+        "params": {name.removeprefix(PARAM): value for name, value in fields.items() if name.startswith(PARAM)},
         "references": _references(fields.get("references"), problems),
         "client_request_id": fields.get("client_request_id"),
         "name": fields.get("name"),
@@ -147,36 +191,7 @@ def _wrong_names(client_request_id: str | None, name: str | None) -> Iterator[st
         yield str(error)
 
 
-def _params(fields: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
-    given = fields.get("params", {})
-    if isinstance(given, str):
-        given = _json_of(given)
-    if not isinstance(given, dict):
-        problems.append(f'params must be an object, such as {{"seed": 7}}, not {json.dumps(given)[:80]}')
-        return {}
-    params = dict(given)
-    for column, value in fields.items():
-        if column.startswith(PARAM):
-            key = column.removeprefix(PARAM)
-            if key in params:
-                problems.append(f"params has {key!r}, and so has the column {column!r}: give it once")
-            params[key] = _json_of(value) if isinstance(value, str) else value
-    return params
-
-
-def _json_of(text: str) -> Any:
-    """A list or object if the text is one in JSON, else the text itself."""
-    if text.lstrip()[:1] not in {"[", "{"}:
-        return text
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-
-
 def _references(given: Any, problems: list[str]) -> Sequence[str]:
-    if isinstance(given, str):
-        given = _json_of(given)
     if isinstance(given, str):
         given = [each.strip() for each in given.split("|") if each.strip()]
     if given is None:
@@ -196,11 +211,13 @@ def _problems(models: Mapping[str, Model], parts: Mapping[str, Any]) -> Iterator
     references = []
     for text in parts["references"]:
         try:
-            references.append(as_reference(text))
+            reference = as_reference(text)
         except ConfigurationError as error:
             yield str(error)
-    for reference in references:
-        if isinstance(reference, FilePath) and not Path(reference).is_file():
-            yield f"there is no file {str(reference)!r:.200}"
-    for problem in model.problems(parts["prompt"], model.coerce(parts["params"]), references):
-        yield problem.message
+            continue
+        references.append(reference)
+        problem = file_problem(reference, model) if isinstance(reference, Path) else None
+        if problem is not None:
+            yield problem
+    for each in model.problems(parts["prompt"], model.coerce(parts["params"]), references):
+        yield each.message

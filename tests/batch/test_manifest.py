@@ -15,39 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rivya_async import ConfigurationError, Model
-from rivya_async._core.model import ModelList
-from rivya_async._core.wire import parse, structure
 from rivya_async.batch import BadRow, BadRows, Batch, Manifest, Row
-from rivya_async.sandbox.catalogue import load
 from tests.batch.batch_kit import bench
+from tests.batch.manifest_kit import catalogue, problem_of, read, the_row, written
 
 
 @pytest.fixture(scope="module")
 def models() -> Mapping[str, Model]:
-    """The catalogue as a client reads it."""
-    listing = structure(parse(load().listing), ModelList)
-    return {model.id: model for model in listing.data}
-
-
-def written(folder: Path, text: str | bytes, name: str = "kites.csv") -> Path:
-    path = folder / name
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return path
-
-
-def read(path: Path, **options: Any) -> list[Row | BadRow]:
-    return list(Manifest(path, **options))
-
-
-def the_row(path: Path, **options: Any) -> Row:
-    (row,) = read(path, **options)
-    assert isinstance(row, Row), row
-    return row
-
-
-def problem_of(path: Path, **options: Any) -> str:
-    (bad,) = [row for row in read(path, **options) if isinstance(row, BadRow)]
-    return "; ".join(bad.problems)
+    return catalogue()
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
@@ -201,7 +176,7 @@ def test_only_what_a_row_has_can_be_filled(tmp_path: Path) -> None:
         (b"", "must name the columns"),
         (b"model,,prompt\n", "must name the columns"),
         (b"model,model\n", "must name the columns"),
-        (b'model,prompt\nz-image,"open\n', "line 2"),
+        (b'model,prompt\nz-image,"open\nz-image,\n', "line 2"),
         (b"model,prompt\nz-image,\xff\xfe\n", "not UTF-8"),
         (b"\xff\xfem\x00o\x00", "not UTF-8"),
         (b"k" * (4 * 1024 * 1024 + 1), "no manifest"),
