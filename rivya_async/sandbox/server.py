@@ -103,13 +103,15 @@ class Sandbox:
         self._api = Api(
             self.world, self.received, allow_local_webhooks=allow_local_webhooks, link_lifetime=link_lifetime
         )
+        if port:
+            self._api.base_url = self._address()
         self._door = Door(self._api, self.faults, RateLimit(rate_limit, rate_window), clock)
         self._page = PageDesk(self._api, self.faults, clock)
         self._runner: web.ServerRunner | None = None
 
     @property
     def base_url(self) -> str:
-        """Such as "http://127.0.0.1:49152", with no slash at the end. RuntimeError before the first start."""
+        """Such as "http://127.0.0.1:49152", no slash at the end. RuntimeError before the first start at any port."""
         if not self._api.base_url:
             raise RuntimeError("the sandbox has not been started: use `async with Sandbox() as sandbox`")
         return self._api.base_url
@@ -205,10 +207,13 @@ class Sandbox:
             await self.aclose()
             raise
         self._port = runner.addresses[0][1]
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        self._api.base_url = f"http://{host}:{self._port}"
+        self._api.base_url = self._address()
         self._api.webhooks.open(self._clock, self.faults)
         return self
+
+    def _address(self) -> str:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}"
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         desk = self._page if self._page.is_meant(request) else self._door

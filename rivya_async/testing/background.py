@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -28,6 +30,18 @@ def running(sandbox: Sandbox) -> Iterator[Sandbox]:
         thread.join()
         if server.failure is not None:
             raise server.failure
+
+
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """A port of this machine that is not given to anybody else meanwhile, where a sandbox may listen now and then."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        port: int = holder.getsockname()[1]
+        if sys.platform != "linux":  # nobody may listen where another socket is bound: let us hope
+            holder.close()
+        yield port
 
 
 class _Server:

@@ -2,8 +2,9 @@
 
 - `rivya_sandbox`: a `Sandbox` that runs in a thread of its own, for this test alone. `rivya_sandbox_options`: a fixture
   to override, with what `Sandbox` takes.
-- `rivya_session`: a `RivyaSession` at it that polls and retries briskly, bound to the loop that uses it first, and
-  closed at the end of an async test. `rivya_session_options`: a fixture to override.
+- `rivya_session`: a `RivyaSession` at it that polls and retries briskly, bound to the loop that uses it first. It is
+  closed with that loop, or with the test if the loop goes on: async fixtures may use it to their end, and what a test
+  has left on its way is cut. `rivya_session_options`: a fixture to override.
 - `rivya_faults`: the faults of the sandbox.
 - `@pytest.mark.rivya_virtual_time`: runs an async test in virtual time, with the sandbox on the test's own loop at the
   speed of life: a video that takes ten minutes takes a moment. Async fixtures are not for such tests, for they live on
@@ -13,8 +14,9 @@
 from __future__ import annotations
 
 import inspect
-from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Final, cast
+from contextlib import nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -53,14 +55,12 @@ def rivya_session_options() -> Mapping[str, Any]:
 def rivya_sandbox(request: pytest.FixtureRequest, rivya_sandbox_options: Mapping[str, Any]) -> Iterator[Sandbox]:
     """A sandbox for this test alone; in virtual time it is started with the test, and its address is known before."""
     from ..sandbox import Sandbox
-    from .background import running
+    from .background import reserved_port, running
     from .virtual_time import wall
 
     if _is_virtual(request.node):
-        sandbox = Sandbox(**{"speed": 1.0, "clock": wall, **rivya_sandbox_options})
-        with running(sandbox):  # once, so that it has its address
-            pass
-        yield sandbox
+        with reserved_port() as port:
+            yield Sandbox(**{"port": port, "speed": 1.0, "clock": wall, **rivya_sandbox_options})
     else:
         with running(Sandbox(**{"speed": SPEED, **rivya_sandbox_options})) as sandbox:
             yield sandbox
@@ -75,44 +75,37 @@ def rivya_faults(rivya_sandbox: Sandbox) -> Faults:
 @pytest.fixture
 def rivya_session(
     request: pytest.FixtureRequest, rivya_sandbox: Sandbox, rivya_session_options: Mapping[str, Any]
-) -> RivyaSession:
-    """A session at the sandbox. An async test need not close it."""
+) -> Iterator[RivyaSession]:
+    """A session at the sandbox. Nobody need close it: it ends with the loop, or with the test."""
     from .._core.policies import PollPolicy, RetryPolicy
-    from ..session import RivyaSession
+    from .kept_session import KeptSession
 
     brisk: dict[str, Any] = {
         "poll": PollPolicy(first=0.02, base=0.02, cap=0.1, floor=0.01),
         "retry": RetryPolicy(base=0.01, cap=0.1),
     }
     options = {**({} if _is_virtual(request.node) else brisk), **rivya_session_options}
-    return RivyaSession(rivya_sandbox.api_key, base_url=rivya_sandbox.base_url, **options)
+    session = KeptSession(rivya_sandbox.api_key, base_url=rivya_sandbox.base_url, **options)
+    yield session
+    session.close_on_its_loop()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Close the session within the async test that used it, or run the test in virtual time."""
-    if not isinstance(item, pytest.Function) or not inspect.iscoroutinefunction(item.obj):
+    """Put a plain function in the place of a test in virtual time, so that no other plugin runs it."""
+    if not isinstance(item, pytest.Function) or not _is_virtual(item):
         return (yield)
-    test: Callable[..., Awaitable[None]] = item.obj
-    sandbox = cast("Sandbox | None", item.funcargs.get("rivya_sandbox"))
-    session = cast("RivyaSession | None", item.funcargs.get("rivya_session"))
-    is_virtual = _is_virtual(item)
-
-    async def opened(**arguments: Any) -> None:
-        async with AsyncExitStack() as stack:
-            if is_virtual and sandbox is not None:
-                await stack.enter_async_context(sandbox)
-            if session is not None:
-                await stack.enter_async_context(session)
-            await test(**arguments)
-
-    if is_virtual:
-        names = item._fixtureinfo.argnames  # noqa: SLF001 - as every plugin that calls a test finds them
-        arguments = {name: item.funcargs[name] for name in names}
-        item.stash[RUN] = item.obj = _in_virtual_time(opened, arguments)
-    elif session is not None:
-        item.obj = opened
-    return (yield)
+    test = item.obj
+    if not inspect.iscoroutinefunction(test):
+        raise pytest.UsageError(f"{MARK} is for async tests; in others call rivya_async.testing.run(main())")
+    names = item._fixtureinfo.argnames  # noqa: SLF001 - as every plugin that calls a test finds them
+    arguments = {name: item.funcargs[name] for name in names}
+    run: Callable[[], None] = partial(_run, test, arguments, item.funcargs.get("rivya_sandbox"))
+    item.stash[RUN] = item.obj = run
+    try:
+        return (yield)
+    finally:
+        item.obj = test
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -125,10 +118,14 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
     return True
 
 
-def _in_virtual_time(test: Callable[..., Any], arguments: Mapping[str, Any]) -> Callable[..., None]:
+def _run(test: Callable[..., Awaitable[None]], arguments: Mapping[str, Any], sandbox: Any, **_: object) -> None:
     from .virtual_time import run
 
-    return lambda **_: run(test(**arguments))
+    async def beside_the_sandbox() -> None:
+        async with sandbox or nullcontext():
+            await test(**arguments)
+
+    run(beside_the_sandbox())
 
 
 def _is_virtual(item: pytest.Item) -> bool:

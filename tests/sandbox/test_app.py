@@ -428,8 +428,9 @@ async def test_starting_twice_or_on_a_taken_port_fails_and_leaves_it_usable() ->
             await first.start()
         port = int(first.base_url.rpartition(":")[2])
         second = Sandbox(port=port)
+        assert second.base_url == first.base_url
         with pytest.raises(RuntimeError, match="has not been started"):
-            _ = second.base_url
+            _ = Sandbox().base_url
         with pytest.raises(OSError, match=r"(?i)address already in use"):
             await second.start()
     async with second:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tomllib
@@ -12,21 +11,9 @@ from typing import Final
 
 import pytest
 
-ROOT: Final = Path(__file__).parents[2]
+from tests.testing.own_pytest import MODES, ran
 
-SCOPE: Final = ("-o", "asyncio_default_fixture_loop_scope=function")
-MODES: Final[dict[str, tuple[str, ...]]] = {
-    "pytest-asyncio, auto": ("-p", "pytest_asyncio.plugin", "-o", "asyncio_mode=auto", *SCOPE),
-    "pytest-asyncio, strict": ("-p", "pytest_asyncio.plugin", "-o", "asyncio_mode=strict", *SCOPE),
-    "anyio": ("-p", "anyio.pytest_plugin"),
-    "both": ("-p", "anyio.pytest_plugin", "-p", "pytest_asyncio.plugin", "-o", "asyncio_mode=strict", *SCOPE),
-}
-MARKS: Final = {
-    "pytest-asyncio, auto": "",
-    "pytest-asyncio, strict": "pytestmark = pytest.mark.asyncio",
-    "anyio": "pytestmark = pytest.mark.anyio\n@pytest.fixture\ndef anyio_backend(): return 'asyncio'",
-    "both": "pytestmark = pytest.mark.anyio\n@pytest.fixture\ndef anyio_backend(): return 'asyncio'",
-}
+ROOT: Final = Path(__file__).parents[2]
 
 TESTS: Final = """
 import asyncio, time
@@ -127,25 +114,9 @@ async def test_days(rivya_session):
 """
 
 
-def ran(folder: Path, code: str, *options: str) -> tuple[int, str]:
-    """The exit code and the output of a pytest that loads nothing by itself."""
-    (folder / "test_mine.py").write_text(code)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "--strict-markers",
-         "-p", "rivya_async.testing.plugin", *options],
-        cwd=folder,
-        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "RIVYA_API_KEY": "", "RIVYA_BASE_URL": ""},
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-        timeout=60,
-    )  # fmt: skip
-    return done.returncode, done.stdout + done.stderr
-
-
 @pytest.mark.parametrize("mode", MODES)
 def test_async_tests(mode: str, tmp_path: Path) -> None:
-    code, told = ran(tmp_path, TESTS.replace("MARK", MARKS[mode], 1), *MODES[mode])
+    code, told = ran(tmp_path, TESTS, mode=mode)
     assert "1 failed, 7 passed" in told, told
     assert "as it should" in told
     assert "never closed" not in told
