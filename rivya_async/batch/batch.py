@@ -78,6 +78,11 @@ class Batch:
         return self._journal.batch_id
 
     @property
+    def path(self) -> Path:
+        """The file of its journal."""
+        return self._journal.path
+
+    @property
     def counts(self) -> Counter[State]:
         """How many rows are in which state now."""
         return +self._journal.counts

@@ -18,8 +18,8 @@ from .._core.retry import is_transient
 from .states import State
 
 
-class GivenUp(RivyaError):
-    """This row cannot be bought, whoever asks. `code` is one word for it: `invalid`, `in_doubt`."""
+class GivenUp(Exception):
+    """This row cannot be bought, whoever asks; caught where it is carried. `code`: `invalid` or `in_doubt`."""
 
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)

@@ -92,7 +92,7 @@ class Worker:
             pass
         except JournalError:
             raise
-        except (RivyaError, OSError) as error:
+        except (RivyaError, GivenUp, OSError) as error:
             self._took_amiss(error)
         return self.record
 

@@ -16,6 +16,7 @@ class ExitCode(IntEnum):
     CREDITS = 4
     DEADLINE = 5
     SERVICE = 6
+    RESUME = 75
     INTERRUPTED = 130
     BROKEN_PIPE = 141
 
@@ -28,6 +29,7 @@ MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.CREDITS: "too few credits",
     ExitCode.DEADLINE: "the timeout passed; a job that was bought goes on: rivya wait TASK_ID",
     ExitCode.SERVICE: "the service or the network failed",
+    ExitCode.RESUME: "a batch has rows that are open still: run the same command again",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C or SIGTERM",
     ExitCode.BROKEN_PIPE: "whoever read the output went away",
 }

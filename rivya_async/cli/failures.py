@@ -23,6 +23,7 @@ from .._core.errors import (
     ScopeDenied,
     ServerError,
     SessionConflict,
+    SpendLimitReached,
     StreamInterrupted,
     Unauthorized,
     ValidationFailed,
@@ -44,6 +45,7 @@ CODES: Final[tuple[tuple[type[Exception], ExitCode], ...]] = (
     (Unauthorized, ExitCode.AUTH),
     (ScopeDenied, ExitCode.AUTH),
     (InsufficientCredits, ExitCode.CREDITS),
+    (SpendLimitReached, ExitCode.CREDITS),
     (RivyaError, ExitCode.SERVICE),
     (OSError, ExitCode.USAGE),
 )

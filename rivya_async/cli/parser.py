@@ -8,7 +8,7 @@ import math
 import sys
 from typing import Any, Final, NoReturn
 
-from . import exit_codes
+from . import batch_parser, exit_codes
 
 DESCRIPTION: Final = "Images, video, audio and chat from the Rivya API."
 
@@ -34,6 +34,7 @@ EXAMPLES: Final = {
         "rivya download task_ab12 -o out\n"
         "rivya download task_ab12 task_cd34 -o out --name '{model}-{task_id}-{index}{ext}'"
     ),
+    "batch": batch_parser.EXAMPLES,
     "chat": (
         'rivya chat gpt-5-2-chat "Three names for a kite shop"\n'
         'rivya chat gpt-5-2-chat "And in French?" --session ses_ab12\n'
@@ -87,7 +88,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="rivya", description=DESCRIPTION, epilog=EPILOG, formatter_class=_Formatter)
     parser.add_argument("--version", action="version", version=f"rivya-async {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    buying = (_demo, _generate, _wait, _download, _chat)
+    buying = (_demo, _generate, _batch, _wait, _download, _chat)
     for add in (*buying, _files, _webhooks, _listen, _models, _credits, _openapi, _sandbox):
         add(commands)
     return parser
@@ -170,6 +171,19 @@ def _generate(commands: Any) -> None:
         metavar="KEY",
         help="idempotency key: the same key repeats the same purchase; with -n it becomes KEY-1, KEY-2, ...",
     )
+
+
+def _batch(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "batch",
+        "carry thousands of jobs from a file, and lose none",
+        "Every purchase is written into a journal before it is sent: after any end, also kill -9, the same command\n"
+        "goes on where it was and buys nothing twice. Ctrl-C stops gently (code 75: run it again), twice at once.\n"
+        "--json: a line for each row as it ends or can go no further, then one with the counts.",
+        has_sandbox=False,
+    )
+    batch_parser.add_actions(parser, _count)
 
 
 def _wait(commands: Any) -> None:

@@ -15,8 +15,9 @@ from .._core.settings import Settings
 from ..session import RivyaSession
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
+    from .._engine.hooks import Hooks
     from ..sandbox import Sandbox
     from .output import Output
 
@@ -33,7 +34,7 @@ class Target:
 
 
 @asynccontextmanager
-async def service(*, needs_key: bool = True) -> AsyncIterator[Target]:
+async def service(*, needs_key: bool = True, hooks: Sequence[Hooks] = ()) -> AsyncIterator[Target]:
     """The service as `RIVYA_API_KEY` and `RIVYA_BASE_URL` say; one on this machine is polled briskly.
 
     Raises `ConfigurationError` at once if there is no key and the command will need one.
@@ -41,17 +42,20 @@ async def service(*, needs_key: bool = True) -> AsyncIterator[Target]:
     settings = Settings.resolve(os.environ)
     if needs_key:
         settings.required_key()
-    async with RivyaSession() as session:
-        yield Target(session, BRISK if settings.is_local else None)
+    poll = BRISK if settings.is_local else None
+    async with RivyaSession(poll=poll, hooks=hooks) as session:
+        yield Target(session, poll)
 
 
 @asynccontextmanager
-async def embedded(output: Output, *, renders: bool = True, **options: Any) -> AsyncIterator[Target]:
+async def embedded(
+    output: Output, *, renders: bool = True, hooks: Sequence[Hooks] = (), **options: Any
+) -> AsyncIterator[Target]:
     """A sandbox of this process. `renders`: whether files will be asked of it; `options` as `Sandbox` takes them."""
     async with new_sandbox(renders=renders, **options) as sandbox:
         output.mask(sandbox.api_key)
         output.is_embedded = True
-        async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url) as session:
+        async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url, poll=BRISK, hooks=hooks) as session:
             yield Target(session, BRISK)
 
 

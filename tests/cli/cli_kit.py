@@ -90,6 +90,14 @@ class Running:
         assert self._process.stdout is not None
         return (await self._process.stdout.readline()).decode().rstrip("\n")
 
+    async def note_with(self, words: str) -> str:
+        """The first line of stderr that has these words."""
+        assert self._process.stderr is not None
+        async with asyncio.timeout(30):
+            while words not in (line := (await self._process.stderr.readline()).decode()):
+                assert line, f"it ended without saying {words!r}"
+        return line
+
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 

@@ -1,0 +1,42 @@
+"""Looking into a journal without having it: also while another process works with it. Blocks."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from .._core.errors import JournalError
+from .journal import check
+from .record import RowRecord, RunRecord
+from .tables import SELECT, record_of
+
+
+def read_records(path: Path) -> Iterator[RowRecord]:
+    """Every row, as it was planned, as of one moment; one is in memory at a time. Raises `JournalError`."""
+    with reading(path) as connection:
+        (batch_id,) = connection.execute("SELECT id FROM batch").fetchone()
+        for _, *values in connection.execute(f"{SELECT} ORDER BY place"):
+            yield record_of(values, batch_id)
+
+
+def read_runs(path: Path) -> list[RunRecord]:
+    """Every run, the first one first. Raises `JournalError`."""
+    with reading(path) as connection:
+        found = connection.execute("SELECT number, started_at, ended_at FROM runs ORDER BY number")
+        return [RunRecord(number=number, started_at=began, ended_at=ended) for number, began, ended in found]
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """The journal, to be read only."""
+    if not path.is_file():
+        raise JournalError(f"there is no journal {path}")
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
+            connection.execute("PRAGMA query_only = ON")
+            check(connection, path)
+            yield connection
+    except sqlite3.Error as error:
+        raise JournalError(f"{path} is no journal of a batch, or cannot be read: {error}") from None

@@ -1,0 +1,99 @@
+"""`rivya batch`: what can be done with a journal beside running it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .._core.errors import ConfigurationError, JournalError
+from .._engine.ambient import Ambient
+from ..batch import Batch, State
+from ..batch.export import write_csv, write_json_lines, write_parquet
+from ..batch.reading import read_records
+from ..batch.summary import read_summary
+from . import batch_run
+from .batch_render import summary_json, summary_text
+from .exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable, Iterable
+    from typing import TextIO
+
+    from ..batch import RowRecord
+    from .jobs import Ledger
+    from .output import Output
+
+
+async def run(arguments: Namespace, output: Output, _: Ledger) -> int:
+    """Do what `arguments.action` says."""
+    match arguments.action:
+        case "run":
+            return await batch_run.run(arguments, output)
+        case "status":
+            return await _status(Path(arguments.journal), output)
+        case "retry":
+            return await _retry(arguments, output)
+        case "report":
+            return await _report(Path(arguments.journal), arguments.output, output)
+        case _:
+            return await _export(Path(arguments.journal), arguments, output)
+
+
+async def _status(journal: Path, output: Output) -> int:
+    summary = await asyncio.to_thread(read_summary, journal, Ambient().wall())
+    output.result(summary_json(summary), text=summary_text(summary))
+    return ExitCode.OK
+
+
+async def _retry(arguments: Namespace, output: Output) -> int:
+    states = [State.FAILED, State.DEAD] if arguments.only is None else [State(arguments.only)]
+    path = existing(Path(arguments.journal))
+    async with Batch.open(path) as batch:
+        count = await batch.retry(states)
+    output.result({"rows": count}, text=f"{count:,} rows will be tried again: run the batch as before.")
+    return ExitCode.OK
+
+
+async def _report(journal: Path, to: str | None, output: Output) -> int:
+    await write_report_of(journal, Path(to) if to else journal.with_suffix(".html"), output)
+    return ExitCode.OK
+
+
+async def write_report_of(journal: Path, page: Path, output: Output) -> None:
+    """The page of this journal."""
+    from ..batch.report import write_report
+
+    await asyncio.to_thread(write_report, journal, page)
+    output.result({"report": str(page)}, text=f"{page}")
+
+
+async def _export(journal: Path, arguments: Namespace, output: Output) -> int:
+    target = None if arguments.output is None else Path(arguments.output)
+    if arguments.format == "parquet":
+        if target is None:
+            raise ConfigurationError("parquet is no text: give a file with -o")
+        await asyncio.to_thread(lambda: write_parquet(read_records(journal), target))
+    else:
+        write = write_csv if arguments.format == "csv" else write_json_lines
+        await asyncio.to_thread(_written, write, journal, target)
+    if target is not None:
+        output.note(f"{target}")
+    return ExitCode.OK
+
+
+def _written(write: Callable[[Iterable[RowRecord], TextIO], None], journal: Path, target: Path | None) -> None:
+    if target is None:
+        write(read_records(journal), sys.stdout)
+        return
+    with target.open("w", encoding="utf-8", newline="") as file:
+        write(read_records(journal), file)
+
+
+def existing(journal: Path) -> Path:
+    """The journal, if there is one."""
+    if not journal.is_file():
+        raise JournalError(f"there is no journal {journal}")
+    return journal

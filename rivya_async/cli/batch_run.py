@@ -1,0 +1,205 @@
+"""`rivya batch run`: a manifest in, files out."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from .._core.errors import ConfigurationError
+from .._engine.ambient import Ambient
+from ..batch import BadRow, BadRows, Batch, Manifest, State
+from ..batch.summary import read_summary
+from .batch_board import board_for
+from .batch_render import bad_text, row_json, summary_json, summary_text, trouble_text
+from .conduct import made
+from .exit_codes import ExitCode
+from .failures import exit_code_of
+from .render import credits_text, plural
+from .target import embedded, service
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable, Iterator, Mapping
+
+    from .._core.model import Model
+    from ..batch import Planned
+    from .output import Output
+    from .target import Target
+
+
+async def run(arguments: Namespace, output: Output) -> int:
+    """Plan the manifest, carry its rows, and say how the batch stands."""
+    path = Path(arguments.manifest)
+    manifest = partial(Manifest, path, fill=dict(map(_pair, arguments.set)))
+    manifest()  # a wrong --set is told before anything is opened
+    if arguments.dry_run:
+        opened = embedded(output, renders=False) if arguments.sandbox else service(needs_key=False)
+        async with opened as target:
+            models = await target.session.models.catalogue()
+            return await _tried(manifest(models=models), models, output)
+    journal = Path(arguments.journal) if arguments.journal else path.with_suffix(".journal")
+    if arguments.output is not None:
+        arguments.output = made(arguments.output)
+    async with Batch.open(journal, id=arguments.id) as batch:
+        if arguments.sandbox:
+            opened = embedded(output, renders=arguments.output is not None, hooks=batch.hooks)
+        else:
+            opened = service(hooks=batch.hooks)
+        async with opened as target:
+            code = await _carried(batch, manifest, target, arguments, output)
+    if arguments.report is not None:
+        from .batch import write_report_of
+
+        await write_report_of(journal, Path(arguments.report), output)
+    return code
+
+
+# --- a dry run --------------------------------------------------------------------------------------------------------
+
+
+@attrs.define
+class _Estimate:
+    """What a manifest would buy."""
+
+    rows: int = 0
+    credits: int = 0
+    unpriced: int = 0
+    bad: int = 0
+
+
+async def _tried(manifest: Manifest, models: Mapping[str, Model], output: Output) -> int:
+    found = await asyncio.to_thread(_estimated, manifest, models, output)
+    told = {
+        "rows": found.rows,
+        "estimated_credits": found.credits,
+        "rows_without_price": found.unpriced,
+        "bad_rows": found.bad,
+    }
+    text = f"{plural(found.rows, 'row')}: about {credits_text(found.credits)}."
+    if found.unpriced:
+        text += f" The catalogue does not say what {plural(found.unpriced, 'row')} of them cost."
+    if found.bad:
+        text += f" {plural(found.bad, 'row')} cannot be bought as they are."
+    output.result(told, text=f"{text} Nothing was bought.")
+    return ExitCode.USAGE if found.bad else ExitCode.OK
+
+
+def _estimated(manifest: Manifest, models: Mapping[str, Model], output: Output) -> _Estimate:
+    found = _Estimate()
+    for row in manifest:
+        if isinstance(row, BadRow):
+            found.bad += 1
+            _tell_bad(row, output)
+            continue
+        price = models[row.model].estimate_credits(row.prompt, row.params)
+        found.rows += 1
+        found.credits += price or 0
+        found.unpriced += price is None
+    return found
+
+
+def _tell_bad(row: BadRow, output: Output) -> None:
+    if output.is_json:
+        output.result({"line": row.line, "problems": list(row.problems)})
+    else:
+        output.note(bad_text(row))
+
+
+# --- a run ------------------------------------------------------------------------------------------------------------
+
+
+async def _carried(
+    batch: Batch, manifest: Callable[..., Manifest], target: Target, arguments: Namespace, output: Output
+) -> int:
+    with _stopping(batch, output) as asked:
+        models = await target.session.models.catalogue()
+        try:
+            planned = await batch.add(manifest(models=models), keep_going=arguments.keep_going)
+        except BadRows as error:
+            for bad in error.planned.bad_rows:
+                _tell_bad(bad, output)
+            raise ConfigurationError(
+                f"{plural(error.planned.bad, 'row')} cannot be bought as they are, so nothing was: "
+                "mend them, or run the good ones with --keep-going"
+            ) from None
+        _tell_plan(planned, output)
+        records = batch.run(
+            target.session,
+            max_in_flight=arguments.max_in_flight,
+            download_to=arguments.output,
+            max_spend=arguments.max_spend,
+            retry_failed=arguments.retry_failed,
+        )
+        if not asked:
+            async with board_for(output, batch):
+                async for record in records:
+                    if output.is_json:
+                        output.result(dict(row_json(record)))
+                    elif record.error is not None:
+                        output.note(trouble_text(record))
+    summary = await asyncio.to_thread(read_summary, batch.path, Ambient().wall())
+    output.result(summary_json(summary), text=summary_text(summary))
+    if batch.halted is not None:
+        output.failed(batch.halted)
+        return exit_code_of(batch.halted)
+    unsaved = summary.counts[State.SUCCEEDED] if arguments.output is not None else 0
+    if summary.open or unsaved:
+        return ExitCode.RESUME
+    return ExitCode.JOB_FAILED if summary.counts[State.FAILED] + summary.counts[State.DEAD] else ExitCode.OK
+
+
+def _tell_plan(planned: Planned, output: Output) -> None:
+    for bad in planned.bad_rows:
+        _tell_bad(bad, output)
+    for conflict in planned.conflicts:
+        told = (
+            f"line {conflict.line} ({conflict.identity}) is not what it was when its purchase was begun; it is "
+            f"{conflict.state} as it was then, and is left so: give the new one a name of its own to buy it"
+        )
+        if output.is_json:
+            output.result({"line": conflict.line, "conflict": conflict.identity, "state": str(conflict.state)})
+        else:
+            output.note(told)
+    output.note(
+        f"{planned.new:,} new rows, {planned.known:,} known, {planned.replaced:,} changed, "
+        f"{planned.conflicting:,} conflicts, {planned.bad:,} bad"
+    )
+
+
+@contextmanager
+def _stopping(batch: Batch, output: Output) -> Iterator[list[int]]:
+    """The first Ctrl-C or SIGTERM stops the batch gently, the second ends the command. What was asked for."""
+    loop, task, asked = asyncio.get_running_loop(), asyncio.current_task(), []
+
+    def stop(number: int) -> None:
+        asked.append(number)
+        if len(asked) > 1 and task is not None:
+            task.cancel()
+        else:
+            output.note(
+                "stopping: nothing more is bought; what is open goes on at the service. Once more to end at once"
+            )
+            batch.stop()
+
+    with suppress(NotImplementedError):  # there are no such handlers on Windows
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop, number)
+    try:
+        yield asked
+    finally:
+        with suppress(NotImplementedError):
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    column, equals, value = text.partition("=")
+    if not equals or not column:
+        raise ConfigurationError(f"--set takes COLUMN=TEXT, such as model=z-image, not {text!r:.80}")
+    return column, value

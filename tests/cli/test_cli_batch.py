@@ -1,0 +1,230 @@
+"""`rivya batch`: the command as a user runs it, in a process of its own."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rivya_async import JournalError
+from rivya_async.batch.reading import read_records
+from rivya_async.sandbox import Sandbox
+from tests.cli.cli_kit import SUBMIT, Running, environment, ran, rivya, until
+
+
+def manifest(folder: Path, count: int = 3, **members: Any) -> Path:
+    path = folder / "kites.jsonl"
+    lines = [{"model": "z-image", "prompt": f"Kite {number}", **members} for number in range(1, count + 1)]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return path
+
+
+def add(folder: Path, *lines: str) -> None:
+    with (folder / "kites.jsonl").open("a") as file:
+        file.writelines(f"{line}\n" for line in lines)
+
+
+def states(journal: Path) -> Counter[str]:
+    try:
+        return Counter(record.state.value for record in read_records(journal))
+    except JournalError:  # it is about to be made
+        return Counter()
+
+
+@pytest.fixture
+async def sandbox() -> Any:
+    async with Sandbox(speed=500, credits=10_000) as running:
+        yield running
+
+
+async def test_a_manifest_becomes_files(sandbox: Sandbox, tmp_path: Path) -> None:
+    manifest(tmp_path)
+    done = await ran("batch", "run", "kites.jsonl", "-o", "out", sandbox=sandbox, cwd=tmp_path)
+    assert done.code == 0
+    assert "3 downloaded" in done.out
+    assert "3 credits spent, 0 credits held" in done.out
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"row-00000{n}.png" for n in (1, 2, 3)]
+    again = await ran("batch", "run", "kites.jsonl", "-o", "out", sandbox=sandbox, cwd=tmp_path)
+    assert (again.code, sandbox.received.purchases) == (0, 3)
+    assert "0 new rows, 3 known" in again.err
+
+
+async def test_json_has_a_line_for_each_row_and_one_for_all(sandbox: Sandbox, tmp_path: Path) -> None:
+    manifest(tmp_path)
+    done = await ran("batch", "run", "kites.jsonl", "--json", sandbox=sandbox, cwd=tmp_path)
+    *rows, summary = done.results
+    assert done.err == ""
+    assert {row["state"] for row in rows} == {"succeeded"}
+    assert len({row["key"] for row in rows}) == 3
+    assert all(row["polls"] >= 1 for row in rows)
+    assert (summary["rows"], summary["open"], summary["spent"], summary["counts"]["succeeded"]) == (3, 0, 3, 3)
+
+
+def test_a_dry_run_buys_nothing_and_leaves_nothing(tmp_path: Path) -> None:
+    manifest(tmp_path)
+    add(tmp_path, '{"model": "z-imgae"}', '{"model": "wan-2-6", "prompt": "A kite"}')
+    done = rivya("batch", "run", "kites.jsonl", "--dry-run", "--sandbox", cwd=tmp_path)
+    assert done.code == 2
+    assert "line 4: there is no model 'z-imgae' (did you mean 'z-image'" in done.err
+    assert "4 rows: about" in done.out
+    assert [path.name for path in tmp_path.iterdir()] == ["kites.jsonl"]
+    (told, summary) = rivya("batch", "run", "kites.jsonl", "--dry-run", "--sandbox", "--json", cwd=tmp_path).results
+    assert told["line"] == 4
+    assert (summary["rows"], summary["bad_rows"]) == (4, 1)
+
+
+async def test_bad_rows_stop_the_others_unless_told_otherwise(sandbox: Sandbox, tmp_path: Path) -> None:
+    manifest(tmp_path)
+    add(tmp_path, '{"model": "z-imgae"}')
+    stopped = await ran("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
+    assert (stopped.code, sandbox.received.purchases) == (2, 0)
+    assert "--keep-going" in stopped.err
+    done = await ran("batch", "run", "kites.jsonl", "--keep-going", sandbox=sandbox, cwd=tmp_path)
+    assert (done.code, sandbox.received.purchases) == (0, 3)
+
+
+async def test_set_fills_in_what_rows_lack(sandbox: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "kites.csv").write_text("colour\nred\nblue\n")
+    fill = ["--set", "model=z-image", "--set", "prompt=A {colour} kite", "--set", "name={colour}"]
+    done = await ran("batch", "run", "kites.csv", *fill, "-o", "out", sandbox=sandbox, cwd=tmp_path)
+    assert done.code == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["blue.png", "red.png"]
+
+
+@pytest.mark.parametrize("wrong", ["model", "=x", "modle=x"])
+def test_a_wrong_set_is_told(tmp_path: Path, wrong: str) -> None:
+    done = rivya("batch", "run", str(manifest(tmp_path)), "--set", wrong, "--sandbox")
+    assert done.code == 2
+    assert list(tmp_path.glob("*.journal")) == []
+
+
+async def test_a_row_that_changed_after_its_purchase_is_told(sandbox: Sandbox, tmp_path: Path) -> None:
+    manifest(tmp_path)
+    await ran("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
+    manifest(tmp_path, prompt="Another kite")
+    done = await ran("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
+    assert (done.code, sandbox.received.purchases) == (0, 3)
+    assert done.err.count("is not what it was when its purchase was begun") == 3
+
+
+async def test_max_spend_ends_the_buying_and_says_so(sandbox: Sandbox, tmp_path: Path) -> None:
+    manifest(tmp_path, 10)
+    done = await ran("batch", "run", "kites.jsonl", "--max-spend", "4", sandbox=sandbox, cwd=tmp_path)
+    assert (done.code, sandbox.received.purchases) == (4, 4)
+    assert "max_spend=4" in done.err
+    assert "6 planned" in done.out
+
+
+async def test_failed_rows_are_told_and_bought_again_only_when_asked(sandbox: Sandbox, tmp_path: Path) -> None:
+    manifest(tmp_path, 2, prompt="A kite [fail]")
+    done = await ran("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
+    assert done.code == 1
+    assert done.err.count("failed:") == 2
+    assert "2 failed:" in done.out
+    retried = await ran("batch", "retry", "kites.journal", sandbox=sandbox, cwd=tmp_path)
+    assert "2 rows will be tried again" in retried.out
+    again = await ran("batch", "run", "kites.jsonl", "--retry-failed", "2", sandbox=sandbox, cwd=tmp_path)
+    assert (again.code, sandbox.received.purchases) == (1, 6)
+
+
+# --- stopping ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_stops_gently_and_the_same_command_goes_on(tmp_path: Path, number: int) -> None:
+    journal = manifest(tmp_path, 30).with_suffix(".journal")
+    async with Sandbox(speed=0.01, credits=100) as sandbox:
+        command = ["batch", "run", "kites.jsonl", "--max-in-flight", "5"]
+        running = await Running.start(*command, env=environment(sandbox), cwd=tmp_path)
+        await until(lambda: states(journal)["submitted"] == 5)
+        running.signal(number)
+        stopped = await running.end()
+        assert stopped.code == 75
+        assert "nothing more is bought" in stopped.err
+        assert "run the batch again" in stopped.out
+        assert states(journal) == {"submitted": 5, "planned": 25}
+        assert sandbox.received.purchases == 5
+        again = await Running.start(*command, env=environment(sandbox), cwd=tmp_path)
+        await until(lambda: sandbox.received.count("GET /api/v1/generations/{task_id}") > 10)
+        again.signal(number)
+        assert (await again.end()).code == 75
+        assert sandbox.received.purchases == 5
+
+
+async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    journal = manifest(tmp_path, 3).with_suffix(".journal")
+    async with Sandbox(speed=500, credits=100) as sandbox:
+        sandbox.faults.add(route=SUBMIT, delay=30.0, act=True)
+        running = await Running.start("batch", "run", "kites.jsonl", env=environment(sandbox), cwd=tmp_path)
+        await until(lambda: states(journal)["intent"] == 3)
+        running.signal(signal.SIGINT)
+        await running.note_with("Once more to end at once")
+        running.signal(signal.SIGINT)
+        assert (await running.end()).code == 130
+        assert states(journal) == {"intent": 3}
+
+
+# --- looking on -------------------------------------------------------------------------------------------------------
+
+
+async def test_status_may_be_asked_while_it_runs(tmp_path: Path) -> None:
+    journal = manifest(tmp_path, 10).with_suffix(".journal")
+    async with Sandbox(speed=0.01, credits=100) as sandbox:
+        running = await Running.start("batch", "run", "kites.jsonl", env=environment(sandbox), cwd=tmp_path)
+        await until(lambda: states(journal)["submitted"] == 10)
+        (told,) = (await ran("batch", "--json", "status", "kites.journal", sandbox=sandbox, cwd=tmp_path)).results
+        assert (told["rows"], told["open"], told["counts"]["submitted"], told["held"]) == (10, 10, 10, 10)
+        second = await ran("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
+        assert second.code == 2
+        assert "another process works with" in second.err
+        running.signal(signal.SIGINT)
+        await running.end()
+
+
+@pytest.mark.parametrize("command", [["status"], ["retry"], ["report"], ["export"]])
+def test_a_journal_that_is_not_there_is_told_and_not_made(tmp_path: Path, command: list[str]) -> None:
+    done = rivya("batch", *command, "kites.journal", cwd=tmp_path)
+    assert done.code == 2
+    assert "there is no journal kites.journal" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_what_is_known_can_be_exported(sandbox: Sandbox, tmp_path: Path) -> None:
+    manifest(tmp_path, 3, prompt="=1+2", params={"aspect_ratio": "1:1"})
+    await ran("batch", "run", "kites.jsonl", "-o", "out", sandbox=sandbox, cwd=tmp_path)
+    lines = (await ran("batch", "export", "kites.journal", sandbox=sandbox, cwd=tmp_path)).results
+    assert [line["state"] for line in lines] == ["downloaded"] * 3
+    assert lines[0]["params"] == {"aspect_ratio": "1:1"}
+    assert (tmp_path / lines[0]["files"][0]["path"]).is_file()
+
+    text = (await ran("batch", "export", "kites.journal", "--format", "csv", sandbox=sandbox, cwd=tmp_path)).out
+    table = list(csv.DictReader(io.StringIO(text)))
+    assert [row["task_id"] for row in table] == [line["task_id"] for line in lines]
+    assert table[0]["prompt"] == "'=1+2", "a spreadsheet must not run it"
+
+    asked = await ran("batch", "export", "kites.journal", "--format", "parquet", sandbox=sandbox, cwd=tmp_path)
+    assert asked.code == 2
+    done = await ran(
+        *("batch", "export", "kites.journal", "--format", "parquet", "-o", "k.parquet"), sandbox=sandbox, cwd=tmp_path
+    )
+    assert done.code == 0
+    from pyarrow import parquet
+
+    rows = parquet.read_table(tmp_path / "k.parquet").to_pylist()
+    assert [row["task_id"] for row in rows] == [line["task_id"] for line in lines]
+    assert rows[0]["credits"] == 1.0
+
+
+async def test_no_key_is_written_anywhere(sandbox: Sandbox, tmp_path: Path) -> None:
+    manifest(tmp_path)
+    done = await ran("batch", "run", "kites.jsonl", "-o", "out", "--json", sandbox=sandbox, cwd=tmp_path)
+    told = done.out + (await ran("batch", "export", "kites.journal", sandbox=sandbox, cwd=tmp_path)).out
+    assert sandbox.api_key not in told
+    for path in tmp_path.glob("kites.*"):
+        assert sandbox.api_key.encode() not in path.read_bytes()
