@@ -8,8 +8,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
-
 from .._core.errors import ConfigurationError, JournalError
 from .lock import Lock
 from .planning import Planned, plan
@@ -68,7 +66,7 @@ class Journal:
 
     def note(self, record: RowRecord, **changes: Any) -> RowRecord:
         """The record with these changes, which will be written within a moment."""
-        changed = attrs.evolve(record, **changes)
+        changed = record.changed(changes)
         self.counts[record.state] -= 1
         self.counts[changed.state] += 1
         self.credits += changed.credits - record.credits

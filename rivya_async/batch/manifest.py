@@ -102,8 +102,10 @@ class Manifest:
             if self._models is not None and not problems:
                 problems.extend(_problems(self._models, parts))
         if not problems:
+            row = Row(number=number, line=entry.line, **parts)
             try:
-                return Row(number=number, line=entry.line, **parts)
+                _ = row.digest
+                return row
             except ConfigurationError as error:
                 problems.append(str(error))
         return BadRow(entry.line, tuple(problems))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Self
+
 import attrs
 
 from .._core.records import Amount
@@ -18,7 +21,7 @@ class SavedFile:
     sha256: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class RowRecord:
     """A row and how far it has come. Instants are seconds since the epoch by this machine's clock.
 
@@ -51,6 +54,12 @@ class RowRecord:
     downloaded_at: float | None = None
     files: tuple[SavedFile, ...] = ()
 
+    def changed(self, changes: Mapping[str, Any]) -> Self:
+        """The record with these members changed. `attrs.evolve` takes ten times as long, three times per row."""
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__, **changes)
+        return new
+
     @property
     def key(self) -> str:
         """The idempotency key of the latest purchase."""
@@ -59,9 +68,11 @@ class RowRecord:
     @property
     def credits(self) -> Amount:
         """What the row counts: the credits of an ended job, else what is held for it, or may be."""
-        may_cost = self.expected_credits if self.body is not None else None
-        known = (each for each in (self.final_credits, self.reserved_credits, may_cost) if each is not None)
-        return self.earlier_credits + next(known, 0)
+        if self.final_credits is not None:
+            return self.earlier_credits + self.final_credits
+        if self.reserved_credits is not None:
+            return self.earlier_credits + self.reserved_credits
+        return self.earlier_credits + (0 if self.body is None else self.expected_credits or 0)
 
 
 @attrs.frozen(kw_only=True)

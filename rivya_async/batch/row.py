@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 import attrs
@@ -25,7 +26,7 @@ def _own_references(references: Iterable[str]) -> Sequence[str]:
     return tuple(references)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Row:
     """A job as the manifest asks for it. `number` counts the rows from 1, `line` is where it stands in the file.
 
@@ -44,17 +45,18 @@ class Row:
     client_request_id: str | None = None
     name: str | None = None
 
-    digest: str = attrs.field(init=False, eq=False, repr=False)
-    """A hash of what would be bought: two rows that differ in anything but name and place have two."""
+    @cached_property
+    def digest(self) -> str:
+        """A hash of what would be bought: two rows that differ in anything but name and place have two.
 
-    def __attrs_post_init__(self) -> None:
+        Raises `ConfigurationError` for what cannot be sent.
+        """
         wanted = [self.model, self.prompt, self.params, self.references, self.client_request_id]
         text = json.dumps(wanted, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         try:
-            digest = hashlib.sha256(text.encode()).hexdigest()
+            return hashlib.sha256(text.encode()).hexdigest()
         except UnicodeEncodeError:
             raise ConfigurationError("it holds half of a character (a lone surrogate), which cannot be sent") from None
-        object.__setattr__(self, "digest", digest)
 
     @property
     def identity(self) -> str:

@@ -47,7 +47,7 @@ INSERT: Final = (
     f"INSERT INTO rows (identity, digest, {', '.join(COLUMNS)}) VALUES (?, ?{', ?' * len(COLUMNS)}) "
     "ON CONFLICT (identity) DO NOTHING"
 )
-SELECT: Final = f"SELECT place, {', '.join(COLUMNS)} FROM rows"
+SELECT: Final = f"SELECT place, digest, {', '.join(COLUMNS)} FROM rows"
 
 
 def identity_of(row: Row) -> str:
@@ -88,21 +88,27 @@ def update_values(changes: Mapping[str, Any]) -> Sequence[Any]:
 
 def record_of(values: Sequence[Any], batch_id: str) -> RowRecord:
     """The record out of the values of `SELECT`, without the place."""
-    found = dict(zip(COLUMNS, values, strict=True))
+    digest, number, line, name, model, prompt, params, references, client_request_id, *told = values
     row = Row(
-        number=found.pop("number"),
-        line=found.pop("line"),
-        name=found.pop("name"),
-        model=found.pop("model"),
-        prompt=found.pop("prompt"),
-        params=json.loads(found.pop("params")),
-        references=json.loads(found.pop("refs")),
-        client_request_id=found.pop("client_request_id"),
+        number=number,
+        line=line,
+        name=name,
+        model=model,
+        prompt=prompt,
+        params=json.loads(params),
+        references=_listed(references),
+        client_request_id=client_request_id,
     )
+    row.__dict__["digest"] = digest  # as it was when the row was planned
+    found = dict(zip(OF_RECORD, told, strict=True))
     found["state"] = State(found["state"])
-    found["urls"] = tuple(json.loads(found["urls"]))
-    found["files"] = tuple(SavedFile(**each) for each in json.loads(found["files"]))
+    found["urls"] = tuple(_listed(found["urls"]))
+    found["files"] = tuple(SavedFile(**each) for each in _listed(found["files"]))
     return RowRecord(row=row, batch_id=batch_id, **found)
+
+
+def _listed(text: str) -> Sequence[Any]:
+    return json.loads(text) if text != "[]" else ()
 
 
 def _stored(name: str, value: Any) -> Any:

@@ -17,6 +17,7 @@ from .._core.errors import ConfigurationError, JournalError, RivyaError, SpendLi
 from .._core.generation_request import GenerationRequest
 from .._core.problem import unknown_model
 from .._core.spend import may_have_bought
+from .._core.wire import encode
 from .._engine.disk import to_the_end
 from .again import again
 from .record import SavedFile
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 FIRST_PAUSE: Final = 2.0
 LONGEST_PAUSE: Final = 60.0
 """Seconds between tries to buy a row, when a whole call with all its attempts came to nothing."""
+
+SMALL: Final = 1024 * 1024
+"""Bytes of a file that is hashed on the loop, in less than a millisecond: a thread would take longer to be asked."""
 
 GRACE: Final = 5.0
 """Seconds after a stop in which the answer to a purchase is waited for: its task id is worth it."""
@@ -81,6 +85,7 @@ class Worker:
         self._run = run
         self._journal = run.journal
         self.record = record
+        self._request: GenerationRequest | None = None
         self._job: Generation | None = None
         self._is_in_doubt = record.state is State.INTENT  # of an earlier process: perhaps it was sent
 
@@ -144,25 +149,28 @@ class Worker:
     async def _claim(self) -> None:
         """Write down what is about to be bought. When this returns it is on the disk."""
         run = self._run
-        async with run.stop.cuts():
-            catalogue = await run.session.models.catalogue()
-            try:
-                job, price = await self._wanted(catalogue)
-            except (ConfigurationError, ValidationFailed) as error:
-                raise GivenUp(str(error), "invalid") from error
+        catalogue = await run.session.models.catalogue()
+        try:
+            job, price = self._wanted(catalogue)
+            if job.paths:
+                async with run.stop.cuts():
+                    job = await run.session.files.resolved(job, None)
+        except (ConfigurationError, ValidationFailed) as error:
+            raise GivenUp(str(error), "invalid") from error
         if run.max_spend is not None and price is not None:
             check_spend(run.max_spend, self._journal.credits, price)
         self.record = self._journal.advance(
             self.record,
             State.INTENT,
-            body=json.dumps(job.to_wire(), ensure_ascii=False),
+            body=encode(job.to_wire()).decode(),
             expected_credits=price,
             intent_at=run.wall(),
         )
+        self._request = job
         await self._journal.written()
 
-    async def _wanted(self, catalogue: Mapping[str, Model]) -> tuple[GenerationRequest, Amount | None]:
-        """The job of this row as it travels, its files uploaded, and what it will cost."""
+    def _wanted(self, catalogue: Mapping[str, Model]) -> tuple[GenerationRequest, Amount | None]:
+        """The job of this row, and what it will cost."""
         row, cap = self.record.row, self._run.max_spend
         if row.model not in catalogue:
             raise ConfigurationError(unknown_model(row.model, catalogue).message)
@@ -179,7 +187,7 @@ class Worker:
                 f"the catalogue does not say what {model.id} costs ({model.billing_type}), so that max_spend cannot be "
                 "held: put such rows into a batch of their own, without max_spend"
             )
-        return await self._run.session.files.resolved(job, None), price
+        return job, price
 
     def _is_forgotten(self) -> bool:
         """Whether the service may have forgotten the key. By the wall clock: the intent is of another process."""
@@ -188,9 +196,9 @@ class Worker:
 
     async def _buy(self) -> None:
         run = self._run
-        request = GenerationRequest(**json.loads(self.record.body or "{}"), idempotency_key=self.record.key)
+        request = self._request or GenerationRequest(**json.loads(self.record.body or "{}"))
         async with run.stop.cuts(GRACE):
-            self._job = await run.session.submit(request)
+            self._job = await run.session.submit(request, idempotency_key=self.record.key)
         self.record = self._journal.advance(
             self.record,
             State.SUBMITTED,
@@ -211,7 +219,8 @@ class Worker:
                 job = await run.session.wait_for(self._job or task_id, raise_on_failure=False)
         finally:
             polls = self.record.polls + run.polls.end(task_id)
-            self.record = self._journal.note(self.record, polls=polls)
+            if polls:
+                self.record = self._journal.note(self.record, polls=polls)
         self._job = job
         reason = job.error
         self.record = self._journal.advance(
@@ -232,7 +241,7 @@ class Worker:
             stem = row.identity.replace("{", "{{").replace("}", "}}")
             name = f"{stem}{{ext}}" if len(job.urls) == 1 else f"{stem}.{{index}}{{ext}}"
             paths = await run.session.download(job, folder, name=name, overwrite=True)
-        files = [await to_the_end(saved, path, run.journal.path.parent) for path in paths]
+        files = [await _looked_at(path, run.journal.path.parent) for path in paths]
         self.record = self._journal.advance(
             self.record, State.DOWNLOADED, files=tuple(files), downloaded_at=run.wall(), error=None, error_code=None
         )
@@ -259,6 +268,12 @@ class Worker:
 def _told(error: Exception) -> dict[str, Any]:
     code = getattr(error, "code", None) or type(error).__name__
     return {"error_code": str(code), "error": str(error) or type(error).__name__}
+
+
+async def _looked_at(path: Path, beside: Path) -> SavedFile:
+    if path.stat().st_size <= SMALL:
+        return saved(path, beside)
+    return await to_the_end(saved, path, beside)
 
 
 def saved(path: Path, beside: Path) -> SavedFile:

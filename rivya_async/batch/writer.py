@@ -106,7 +106,11 @@ class Writer:
 
 
 def _write(changes: Changes, connection: sqlite3.Connection) -> None:
+    """All rows whose same columns change at once."""
+    alike: dict[tuple[str, ...], list[list[Any]]] = {}
+    for identity, values in changes.items():
+        alike.setdefault(tuple(values), []).append([*update_values(values), identity])
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        for identity, values in changes.items():
-            connection.execute(update_statement(tuple(values)), [*update_values(values), identity])
+        for names, rows in alike.items():
+            connection.executemany(update_statement(names), rows)
