@@ -1,13 +1,5 @@
-"""One HTML page of a batch."""
+"""One HTML page of a batch: what it made, how it went, what failed and why."""
 
-from __future__ import annotations
+from .page import write_report
 
-from pathlib import Path
-
-
-def write_report(journal: Path, page: Path) -> None:
-    """Write the page of this journal."""
-    from ..reading import read_runs
-
-    read_runs(journal)
-    raise NotImplementedError(page)
+__all__ = ["write_report"]
