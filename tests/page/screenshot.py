@@ -59,7 +59,7 @@ async def take(target: Path) -> None:
             browser.tab(f"{sandbox.base_url}/", **SIZE) as tab,
         ):
             await _run(sandbox, clock, tab)
-            await asyncio.to_thread(_join, await _halves(tab), target)
+            joined(await _halves(tab)).save(target, quality=QUALITY, optimize=True, progressive=True)
     finally:
         await receiver.cleanup()
 
@@ -98,7 +98,7 @@ async def _halves(tab: Tab) -> list[Image.Image]:
     return pictures
 
 
-def _join(halves: list[Image.Image], target: Path) -> None:
+def joined(halves: list[Image.Image]) -> Image.Image:
     """The dark half on the right, cut a little aslant."""
     light, dark = halves
     width, height = light.size
@@ -107,7 +107,7 @@ def _join(halves: list[Image.Image], target: Path) -> None:
     for y in range(height):
         edge = width * 5 // 9 + lean - 2 * lean * y // height
         mask.paste(255, (edge, y, width, y + 1))
-    Image.composite(dark, light, mask).save(target, quality=QUALITY, optimize=True, progressive=True)
+    return Image.composite(dark, light, mask)
 
 
 async def _taken(_: web.BaseRequest) -> web.Response:

@@ -212,7 +212,7 @@ def test_the_package_is_typed() -> None:
 def test_the_errors_are_one_tree() -> None:
     values = [getattr(rivya_async, name) for name in rivya_async.__all__]
     errors = [value for value in values if inspect.isclass(value) and issubclass(value, Exception)]
-    assert len(errors) == 27
+    assert len(errors) == 28
     assert all(issubclass(error, rivya_async.RivyaError) for error in errors)
     assert issubclass(rivya_async.DeadlineExceeded, TimeoutError)
     assert rivya_async.NotSentInTime.__bases__ == (rivya_async.NotSent, TimeoutError)

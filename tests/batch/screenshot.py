@@ -1,0 +1,79 @@
+"""The picture of a batch's report in the manual, half of it dark: `nox -s screenshot`."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from PIL import Image
+
+from rivya_async import PollPolicy, RivyaSession
+from rivya_async.batch import Batch, Row
+from rivya_async.batch.report import write_report
+from rivya_async.sandbox import Sandbox
+from tests.page.chromium import chromium
+from tests.page.screenshot import joined
+
+SIZE: Final[dict[str, Any]] = {"width": 1440, "height": 1150, "scale": 1.25, "calm": True}
+ROWS: Final = 150
+
+MODELS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
+    ("z-image", {"aspect_ratio": "4:3"}),
+    ("flux-2-pro", {"aspectRatio": "16:9", "resolution": "1K"}),
+    ("seedream-4-0", {"max_images": "2"}),
+    ("gpt-image-2", {}),
+    ("runway", {"aspectRatio": "16:9", "duration": "5"}),
+    ("elevenlabs-sound-effect-v2", {"duration_seconds": 6}),
+)
+SCENES: Final = (
+    "A red kite over a calm sea",
+    "Northern lights above a frozen lake",
+    "A night train crosses a viaduct",
+    "Terraced tea hills in fog",
+    "A lighthouse keeper's window",
+    "A greenhouse made of ice",
+    "A desert observatory",
+    "A city of glass towers",
+)
+TIMES: Final = ("at dawn", "at noon", "in the rain", "in winter", "by night", "before the storm")
+
+
+def planned() -> list[Row]:
+    dice = random.Random(4)
+    rows = []
+    for number in range(1, ROWS + 1):
+        model, params = MODELS[number % 8 % len(MODELS)]
+        failing = " [fail]" if dice.random() < 0.05 else ""
+        prompt = f"{dice.choice(SCENES)} {dice.choice(TIMES)}{failing}"
+        rows.append(Row(number=number, line=number + 1, model=model, prompt=prompt, params=params))
+    return rows
+
+
+async def take(target: Path) -> None:
+    """Run a batch, photograph its report by day and by night, and join the halves."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        async with Sandbox(seed=5, speed=20) as sandbox, Batch.open(folder / "posters.journal") as batch:
+            poll = PollPolicy(first=0.1, base=0.2, floor=0.1, cap=1.0)
+            session = RivyaSession(sandbox.api_key, base_url=sandbox.base_url, poll=poll, hooks=batch.hooks)
+            async with session:
+                await batch.add(planned())
+                async for _ in batch.run(session, max_in_flight=12, download_to=folder / "out"):
+                    pass
+        await asyncio.to_thread(write_report, folder / "posters.journal", folder / "report.html")
+        halves = []
+        async with chromium() as browser, browser.tab((folder / "report.html").as_uri(), **SIZE) as tab:
+            for dark in (False, True):
+                await tab.look(dark=dark, **SIZE)
+                await tab.until("[...document.querySelectorAll('.card img')].slice(0, 8).every(each => each.complete)")
+                await tab.photograph(folder / "page.png")
+                halves.append(Image.open(folder / "page.png").convert("RGB"))
+        joined(halves).save(target, quality=82, optimize=True, progressive=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(take(Path(sys.argv[1])))
