@@ -15,6 +15,7 @@ from ..batch.reading import read_records
 from ..batch.summary import read_summary
 from . import batch_run
 from .batch_render import summary_json, summary_text
+from .batch_report import tell_report
 from .exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -58,16 +59,8 @@ async def _retry(arguments: Namespace, output: Output) -> int:
 
 
 async def _report(journal: Path, to: str | None, output: Output) -> int:
-    await write_report_of(journal, Path(to) if to else journal.with_suffix(".html"), output)
+    await tell_report(journal, Path(to) if to else journal.with_suffix(".html"), output)
     return ExitCode.OK
-
-
-async def write_report_of(journal: Path, page: Path, output: Output) -> None:
-    """The page of this journal."""
-    from ..batch.report import write_report
-
-    await asyncio.to_thread(write_report, journal, page)
-    output.result({"report": str(page)}, text=f"{page}")
 
 
 async def _export(journal: Path, arguments: Namespace, output: Output) -> int:

@@ -17,6 +17,7 @@ from ..batch import BadRow, BadRows, Batch, Manifest, State
 from ..batch.summary import read_summary
 from .batch_board import board_for
 from .batch_render import bad_text, row_json, summary_json, summary_text, trouble_text
+from .batch_report import tell_report
 from .conduct import made
 from .exit_codes import ExitCode
 from .failures import exit_code_of
@@ -54,9 +55,7 @@ async def run(arguments: Namespace, output: Output) -> int:
         async with opened as target:
             code = await _carried(batch, manifest, target, arguments, output)
     if arguments.report is not None:
-        from .batch import write_report_of
-
-        await write_report_of(journal, Path(arguments.report), output)
+        await tell_report(journal, Path(arguments.report), output)
     return code
 
 
