@@ -203,9 +203,13 @@ class WebhookReceiver:
         Cancelling it cuts them at once.
         """
         self._is_closed = True
-        crew, self._crew = self._crew, None
-        if crew is not None:
-            await crew.aclose(self._close_within)
+        if self._crew is None:
+            return
+        try:
+            await self._crew.aclose(self._close_within)
+        finally:
+            if self._is_closed:  # it was not opened again meanwhile
+                self._crew = None
 
     async def __aenter__(self) -> Self:
         self.open()

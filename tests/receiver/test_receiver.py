@@ -444,6 +444,31 @@ async def test_closing_waits_for_the_handlers() -> None:
     assert (await delivered(receiver)).text == "handled before"
 
 
+async def test_who_closes_it_as_well_waits_as_well() -> None:
+    handler = lasting(5.0)
+    receiver = receiver_of(handler)
+    await delivered(receiver)
+    first = asyncio.create_task(receiver.aclose())
+    await asyncio.sleep(0)
+    await receiver.aclose()
+    assert handler.ended == ["evt_1"]
+    await first
+
+
+async def test_what_is_opened_again_while_it_closes_handles_nothing_twice() -> None:
+    handler = lasting(5.0)
+    receiver = receiver_of(handler)
+    await delivered(receiver)
+    closing = asyncio.create_task(receiver.aclose())
+    await asyncio.sleep(0)
+    receiver.open()
+    assert await statuses(delivered(receiver), delivered(receiver, "evt_2")) == [202, 202]
+    await closing
+    assert handler.begun == ["evt_1", "evt_2"]
+    await receiver.aclose()
+    assert handler.ended == ["evt_1", "evt_2"]
+
+
 async def test_closing_waits_no_longer_than_it_was_told(caplog: pytest.LogCaptureFixture) -> None:
     handler = lasting(1_000.0)
     receiver = receiver_of(handler, max_running=1, close_within=10.0)
