@@ -159,7 +159,7 @@ class WebhookReceiver:
         """
         if self._is_closed:
             return answer.CLOSED
-        if len(body) > self.max_body:
+        if isinstance(body, bytes) and len(body) > self.max_body:
             return answer.TOO_LARGE
         try:
             event = self._verifier.verify(body, headers, now=self._clock())

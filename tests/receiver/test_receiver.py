@@ -377,9 +377,10 @@ async def test_a_reason_can_be_sent_whatever_it_quotes() -> None:
     assert answer.text.encode()
 
 
-async def test_a_body_that_was_parsed_already_is_a_mistake_of_the_caller() -> None:
+@pytest.mark.parametrize("body", [{"id": "evt_1"}, "text", None, 5])
+async def test_a_body_that_is_no_bytes_is_a_mistake_of_the_caller(body: Any) -> None:
     with pytest.raises(ConfigurationError, match="raw bytes"):
-        await receiver_of().receive({"id": "evt_1"}, signed(body_of()))  # type: ignore[arg-type]
+        await receiver_of().receive(body, signed(body_of()))
 
 
 def test_a_receiver_shows_no_secret_and_does_not_travel() -> None:
