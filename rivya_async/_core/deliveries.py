@@ -54,10 +54,12 @@ class Deliveries:
         self.is_on = True
         self._count(in_time=late_by <= IN_TIME)
 
-    def found(self, task_id: str, now: float) -> None:
-        """A poll has found an end of which none has told so far."""
+    def found(self, task_id: str, now: float, late_by: float = 0.0) -> None:
+        """A poll has found an end, so many seconds after it, of which none has told so far."""
         self._judge(now)
-        if len(self._awaited) < MOST_AWAITED:
+        if late_by > IN_TIME:
+            self._count(in_time=False)
+        elif len(self._awaited) < MOST_AWAITED:
             self._awaited[task_id] = now
 
     def followed(self, task_id: str, now: float) -> None:

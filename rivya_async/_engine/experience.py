@@ -55,7 +55,7 @@ class Experience:
         """A poll found that the job has ended. What was looked at out of turn says nothing of deliveries."""
         was_open_before = watch.group is not None or watch.polls > 1
         if self._deliveries.is_on and was_due and was_open_before:
-            self._deliveries.found(watch.task_id, self._loop.time())
+            self._deliveries.found(watch.task_id, self._loop.time(), self._lateness(watch, end))
         self._learn(watch, end)
 
     def was_told(self, watch: Watch, end: Generation) -> None:
@@ -65,7 +65,7 @@ class Experience:
 
     def was_told_badly(self, watch: Watch, end: Generation) -> None:
         """The same, by a record that cannot be used."""
-        self._deliveries.came(0.0 if watch.group is None else late_by(end, self._age_of(watch)))
+        self._deliveries.came(self._lateness(watch, end))
 
     def was_told_unasked(self, end: Generation, submitted: tuple[float, str] | None) -> None:
         """A delivery has told of the end of a job that nobody waits for, be it ours or not."""
@@ -84,6 +84,10 @@ class Experience:
     def _observe(self, group: str, end: Generation, counted: float) -> None:
         if end.duration is not None:
             self._durations.observe(group, end.duration.total_seconds(), counted)
+
+    def _lateness(self, watch: Watch, end: Generation) -> float:
+        """Seconds that have passed since its end; 0 where nobody knows."""
+        return 0.0 if watch.group is None else late_by(end, self._age_of(watch))
 
     def _age_of(self, watch: Watch) -> float:
         return self._loop.time() - watch.born

@@ -70,6 +70,16 @@ def test_a_delivery_has_its_time_to_come_before_it_is_missed() -> None:
     assert one_in(deliveries, now=100.1 + IN_TIME) < 10
 
 
+def test_one_that_should_have_come_by_now_is_missed_at_once() -> None:
+    deliveries = sure()
+    deliveries.found("task_1", now=100.0, late_by=IN_TIME)
+    assert one_in(deliveries, now=100.0) == 10
+    deliveries.found("task_2", now=100.0, late_by=IN_TIME + 0.1)
+    assert one_in(deliveries, now=100.0) == 3
+    deliveries.followed("task_2", now=101.0)
+    assert one_in(deliveries, now=101.0) == 3
+
+
 def test_one_that_follows_in_time_is_none_missed() -> None:
     deliveries = sure()
     deliveries.found("task_1", now=100.0)

@@ -162,6 +162,15 @@ async def test_when_deliveries_stop_the_polls_come_back_also_for_jobs_that_are_w
     assert after.polls_per_job >= 0.7 * expected.polls_per_job
 
 
+async def test_when_deliveries_stop_one_lost_beyond_doubt_is_missed_as_soon_as_its_end_is_found() -> None:
+    bench = Bench.of(duration=20.0)
+    await bench.run(200)
+    bench.post.loses = lambda _: True
+    await bench.run(50, pace=1000.0)
+    assert mean(bench.service.latencies) <= 16.0  # of 20 s jobs; 18 where each is waited for first
+    await bench.aclose()
+
+
 async def test_jobs_bought_at_once_by_a_session_that_knows_nothing_are_hardly_polled() -> None:
     """The quick ones end first: taken for all, they would make the others look late."""
     bench = Bench.of(duration=14.0)
