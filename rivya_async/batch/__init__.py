@@ -1,7 +1,8 @@
 """Thousands of paid jobs from a file: a manifest in, files out, and a journal between them that outlives kill -9."""
 
+from .bad_row import BadRow
 from .batch import Batch
-from .manifest import BadRow, Manifest
+from .manifest import Manifest
 from .planning import BadRows, Conflict, Planned
 from .record import RowRecord, RunRecord, SavedFile
 from .row import Row

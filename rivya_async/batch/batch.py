@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .._core.records import Amount
     from .._engine.hooks import Hooks
     from ..session import RivyaSession
-    from .manifest import BadRow
+    from .bad_row import BadRow
     from .planning import Planned
     from .record import RowRecord
     from .row import Row

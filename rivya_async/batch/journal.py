@@ -18,7 +18,7 @@ from .writer import Writer
 
 if TYPE_CHECKING:
     from .._core.records import Amount
-    from .manifest import BadRow
+    from .bad_row import BadRow
     from .row import Row
 
 PAGE: Final = 500

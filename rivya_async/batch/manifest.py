@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
-
 from .._core.errors import ConfigurationError
 from .._core.generation_request import check_client_request_id
 from .._core.nearest import hint, nearest
 from .._core.problem import unknown_model
+from .bad_row import BadRow
 from .entries import Entry, entries, loads
+from .names import Names
 from .reference import as_reference, file_problem
 from .row import Row, checked_name
 from .template import Template
@@ -26,14 +26,6 @@ MEMBERS: Final = ("model", "prompt", "params", "references", "client_request_id"
 PARAM: Final = "params."
 OWN: Final = "_"
 """Columns whose names begin so are the user's own, and mean nothing here."""
-
-
-@attrs.frozen
-class BadRow:
-    """A line of a manifest that is no row, and everything that is wrong with it."""
-
-    line: int
-    problems: tuple[str, ...]
 
 
 class Manifest:
@@ -76,8 +68,10 @@ class Manifest:
         self._check_model()
 
     def __iter__(self) -> Iterator[Row | BadRow]:
-        for number, entry in enumerate(entries(self.path, self._check_columns), 1):
-            yield self._row(number, entry)
+        with Names() as names:
+            for number, entry in enumerate(entries(self.path, self._check_columns), 1):
+                row = self._row(number, entry)
+                yield row if isinstance(row, BadRow) or row.name is None else names.checked(row)
 
     def _check_model(self) -> None:
         """One model that is filled in for all rows is looked up once."""

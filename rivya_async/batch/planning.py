@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 
 from .._core.errors import ConfigurationError
-from .manifest import BadRow
+from .bad_row import BadRow, name_taken
 from .record import RowRecord
 from .row import Row
 from .states import State
@@ -96,7 +96,7 @@ def _added(row: Row, batch_id: str, connection: sqlite3.Connection, planned: Pla
     select = "SELECT place, line, digest, state, body IS NULL FROM rows WHERE identity = ?"
     place, line, digest, state, is_untouched = connection.execute(select, [identity_of(row)]).fetchone()
     if place > known:
-        return BadRow(row.line, (f"it has the name {row.identity!r}, and so has line {line}: give each its own",))
+        return BadRow(row.line, (name_taken(row.identity, line),))
     if digest == row.digest:
         planned.known += 1
     elif is_untouched and state in {State.PLANNED, State.DEAD}:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rivya_async import ConfigurationError
-from rivya_async.batch import BadRow, Manifest, Row
+from rivya_async.batch import BadRow, BadRows, Batch, Manifest, Row
 from tests.batch.manifest_kit import catalogue, problem_of, read, the_row, written
 
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452") + bytes(64)
@@ -228,3 +228,30 @@ def test_whatever_a_file_holds_it_is_rows_or_one_message(
     path = written(tmp_path_factory.getbasetemp(), content, name)
     with suppress(ConfigurationError):
         assert all(isinstance(row, Row) or row.problems for row in read(path, models=catalogue()))
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_name_stands_once(tmp_path: Path) -> None:
+    path = written(tmp_path, "model,name\nz-image,red\nz-image,blue\nz-image,Red\nz-image,\nz-image,\n")
+    rows = read(path)
+    assert [row.line for row in rows if isinstance(row, Row)] == [2, 3, 5, 6]
+    assert BadRow(4, ("it has the name 'Red', and so has line 2: give each its own",)) in rows
+    assert read(path) == rows, "each reading begins anew"
+
+
+def test_a_name_that_is_filled_in_for_all_rows_is_no_name(tmp_path: Path) -> None:
+    first, second = read(written(tmp_path, "model\nz-image\nz-image\n"), fill={"name": "kite"})
+    assert isinstance(first, Row)
+    assert isinstance(second, BadRow)
+
+
+async def test_a_name_that_is_given_again_later_does_not_replace_its_row(tmp_path: Path) -> None:
+    path = written(tmp_path, "model,prompt,name\nz-image,A kite,kite\n")
+    async with Batch.open(tmp_path / "kites.journal") as batch:
+        await batch.add(Manifest(path))
+        path.write_text(f"{path.read_text()}z-image,Another,kite\n")
+        with pytest.raises(BadRows, match="line 3: it has the name 'kite', and so has line 2"):
+            await batch.add(Manifest(path))
+        assert [record.row.prompt async for record in batch.records()] == ["A kite"]

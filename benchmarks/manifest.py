@@ -1,0 +1,132 @@
+"""What a long manifest takes: memory beyond what the process held before, and rows a second.
+
+    python -m benchmarks manifest [--quick]
+
+Every row is checked against the catalogue; one of a hundred is bad. Each measurement has a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from rivya_async import Model
+from rivya_async._core.model import ModelList
+from rivya_async._core.wire import parse, structure
+from rivya_async.batch import BadRow, Batch, Manifest, Row
+from rivya_async.sandbox.catalogue import load
+
+from .memory import peak_kib
+from .report import mark, progress, table
+
+SIZES: Final = (10_000, 100_000, 1_000_000)
+QUICK_SIZES: Final = (1_000, 10_000)
+MOST_MIB: Final = 8.0
+"""The claim: a hundred times as many rows take at most so much more."""
+
+KINDS: Final = {"csv": "CSV", "jsonl": "JSON Lines", "journal": "CSV into a journal"}
+
+
+def lines(kind: str, count: int) -> Iterator[str]:
+    """A manifest of so many rows, each with a name and a param."""
+    if kind != "jsonl":
+        yield "model,prompt,params.aspect_ratio,name\n"
+    for number in range(1, count + 1):
+        model = "z-image" if number % 100 else "z-imgae"
+        row = [model, f"A kite with the number {number}, over the sea", "16:9", f"kite-{number}"]
+        if kind == "jsonl":
+            members = zip(
+                ["model", "prompt", "params", "name"], [*row[:2], {"aspect_ratio": row[2]}, row[3]], strict=True
+            )
+            yield f"{json.dumps(dict(members))}\n"
+        else:
+            yield f'{row[0]},"{row[1]}",{row[2]},{row[3]}\n'
+
+
+def read(kind: str, path: Path) -> dict[str, float]:
+    """Read it once, in this process."""
+    manifest = Manifest(path, models=_models())
+    for _ in zip(range(1000), manifest, strict=False):  # so that what is imported and cached is there before
+        pass
+    before, began = peak_kib(), time.perf_counter()
+    good, bad = asyncio.run(_planned(manifest, path)) if kind == "journal" else _counted(manifest)
+    seconds, after = time.perf_counter() - began, peak_kib()
+    if before is None or after is None:
+        raise SystemExit("this system does not tell what a process holds (there is no /proc)")
+    return {"good": good, "bad": bad, "seconds": seconds, "mib": (after - before) / 1024}
+
+
+def _counted(rows: Iterable[Row | BadRow]) -> tuple[int, int]:
+    count = {Row: 0, BadRow: 0}
+    for row in rows:
+        count[type(row)] += 1
+    return count[Row], count[BadRow]
+
+
+async def _planned(manifest: Manifest, path: Path) -> tuple[int, int]:
+    async with Batch.open(path.with_suffix(".journal")) as batch:
+        planned = await batch.add(manifest, keep_going=True)
+        return planned.new, planned.bad
+
+
+def _models() -> Mapping[str, Model]:
+    return {model.id: model for model in structure(parse(load().listing), ModelList).data}
+
+
+def measure(kind: str, count: int) -> dict[str, Any]:
+    """One manifest, read by a fresh process."""
+    progress(f"{KINDS[kind]}, {count:,} rows")
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / ("kites.jsonl" if kind == "jsonl" else "kites.csv")
+        with path.open("w") as file:
+            file.writelines(lines(kind, count))
+        command = [sys.executable, "-m", __name__, kind, str(path)]
+        told = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout  # noqa: S603 - ourselves
+        return {**json.loads(told), "file": path.stat().st_size / 1024 / 1024}
+
+
+def measured_report(options: argparse.Namespace) -> str:
+    """The table and its marks."""
+    sizes = QUICK_SIZES if options.quick else SIZES
+    found = {kind: {count: measure(kind, count) for count in sizes} for kind in KINDS}
+    progress("")
+    rows = [
+        [
+            KINDS[kind],
+            f"{count:,}",
+            f"{each['file']:.1f}",
+            f"{each['mib']:.1f}",
+            f"{count / each['seconds']:,.0f}",
+            f"{each['bad']:,}",
+        ]
+        for kind, measures in found.items()
+        for count, each in measures.items()
+    ]
+    more = {kind: each[sizes[-1]]["mib"] - each[sizes[0]]["mib"] for kind, each in found.items()}
+    return "\n".join(
+        [
+            "Manifests: the peak of memory above that of the first thousand rows",
+            table(["", "rows", "file MiB", "growth MiB", "rows/s", "bad"], rows),
+            "Marks",
+            *(
+                mark(
+                    f"{KINDS[kind]}: {sizes[-1]:,} rows take at most {MOST_MIB:g} MiB more than {sizes[0]:,}",
+                    f"{mib:.1f} MiB",
+                    met=mib <= MOST_MIB,
+                )
+                for kind, mib in more.items()
+            ),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    print(json.dumps(read(sys.argv[1], Path(sys.argv[2]))), flush=True)
