@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rivya_async import ConfigurationError, Model
@@ -192,6 +192,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 values = st.one_of(st.integers(), st.booleans(), texts, st.lists(texts, max_size=2))
 
 
+@settings(deadline=None)  # a file is written for each example
 @given(prompt=texts, params=st.dictionaries(texts, values, max_size=3), references=st.lists(texts, max_size=2))
 def test_any_row_comes_back_from_json_lines(
     tmp_path_factory: pytest.TempPathFactory, prompt: str, params: dict[str, Any], references: list[str]
@@ -206,6 +207,7 @@ cells = texts.filter(lambda text: text[:1].strip() not in {"[", "{"} and "\0" no
 keys = st.text("abcdefgh_", min_size=1, max_size=8)
 
 
+@settings(deadline=None)  # a file is written for each example
 @given(prompt=cells, params=st.dictionaries(keys, cells, max_size=3))
 def test_any_row_comes_back_from_csv(
     tmp_path_factory: pytest.TempPathFactory, prompt: str, params: dict[str, str]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rivya_async import ConfigurationError
@@ -195,6 +195,7 @@ values = st.one_of(plain, st.lists(st.one_of(texts, members), max_size=2), membe
 keys = st.text("abcdefgh_", min_size=1, max_size=8)
 
 
+@settings(deadline=None)  # a file is written for each example
 @given(
     row=st.fixed_dictionaries(
         {"model": st.sampled_from(["z-image", "a|b"]), "prompt": texts, "params": st.dictionaries(keys, values)},
@@ -218,6 +219,7 @@ def test_a_row_is_the_same_in_both_forms(tmp_path_factory: pytest.TempPathFactor
     assert (in_json.params, in_json.references) == (row["params"], tuple(row.get("references", ())))
 
 
+@settings(deadline=None)  # a file is written for each example
 @given(
     content=st.one_of(st.binary(max_size=300), st.text('model,prompt"\n\r{}[]:1\\u;\t|', max_size=300).map(str.encode))
 )
