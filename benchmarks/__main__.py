@@ -1,16 +1,28 @@
 """All benchmarks, one report: `python -m benchmarks [--quick] [--n 100 1000] [--uvloop]`.
 
-`waiting`, `layers`, `imports`, `schedule`, `held`, `budget`, `upload`, `download`, `webhooks`, `sse`,
-`sandbox` or `batch`
-before the options is one of them alone;
-`peers` runs only so.
+`waiting`, `layers`, `imports`, `schedule`, `held`, `budget`, `upload`, `download`, `webhooks`, `sse`, `sandbox`,
+`batch` or `manifest` before the options is one of them alone; `peers` runs only so.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from . import batch, budget, download, held, import_time, layers, sandbox, schedule, sse, upload, waiting, webhooks
+from . import (
+    batch,
+    budget,
+    download,
+    held,
+    import_time,
+    layers,
+    manifest,
+    sandbox,
+    schedule,
+    sse,
+    upload,
+    waiting,
+    webhooks,
+)
 from .peers import side_by_side
 from .report import machine_line
 
@@ -27,6 +39,7 @@ REPORTS = {
     "sse": sse.measured_report,
     "sandbox": sandbox.measured_report,
     "batch": batch.measured_report,
+    "manifest": manifest.measured_report,
 }
 ONLY_WHEN_NAMED = {
     "peers": side_by_side.measured_report,  # downloads other SDKs
