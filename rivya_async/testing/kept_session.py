@@ -6,7 +6,9 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from .._core.errors import ConfigurationError
 from ..session import RivyaSession
+from .virtual_time import VirtualTimeLoop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -20,11 +22,16 @@ PATIENCE: Final = 1.0
 class KeptSession(RivyaSession):
     """Closes itself with the loop that it is used on: when all tasks there have ended, and all async fixtures."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: Any, is_virtual: bool, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._is_virtual = is_virtual
         self._end: AsyncGenerator[None, None] | None = None
 
     def _open_engine(self) -> Engine:
+        if self._is_virtual and not isinstance(asyncio.get_running_loop(), VirtualTimeLoop):
+            raise ConfigurationError(
+                "in virtual time rivya_session is for the test itself, not for async fixtures: theirs is another loop"
+            )
         engine = super()._open_engine()
         if self._end is None:
             self._end = _end(self)

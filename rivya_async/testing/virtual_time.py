@@ -13,6 +13,7 @@ import selectors
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
@@ -34,7 +35,19 @@ LOOK: Final = 0.05
 
 
 class Stuck(RuntimeError):
-    """Every task waits for another, no timer is set, and nothing is on its way: this would wait for ever."""
+    """Every task waits for another, no timer is set, and nothing is on its way: this would wait for ever.
+
+    It names them, and where they wait.
+    """
+
+    def __init__(self) -> None:
+        places = ", ".join(sorted(_place(task) for task in asyncio.all_tasks()))
+        super().__init__(f"all tasks wait for each other, no timer is set and nothing is on its way: {places}")
+
+
+def _place(task: asyncio.Task[Any]) -> str:
+    lines = [f" at {Path(frame.f_code.co_filename).name}:{frame.f_lineno}" for frame in task.get_stack()]
+    return f"{task.get_name()}{''.join(lines[-1:])}"
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
@@ -90,7 +103,7 @@ class _LeapingSelector(selectors.DefaultSelector):
         if ready:
             return ready
         if timeout is None:
-            raise Stuck("all tasks wait for each other, no timer is set and nothing is on its way")
+            raise Stuck
         self.now += timeout
         return []
 

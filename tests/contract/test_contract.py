@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,6 +120,19 @@ async def test_what_the_sdk_cannot_read_differs_and_what_it_is_refused_does_not(
 async def test_the_address_may_end_in_the_api_prefix() -> None:
     async with Sandbox() as sandbox:
         await contract.balance.shape(over_http(f"{sandbox.base_url}/api/v1/", sandbox.api_key))
+
+
+@pytest.mark.parametrize("problem", [{"drop": True}, {"status": 500}, {"body": b"{}"}])
+async def test_no_traceback_shows_the_key(problem: dict[str, Any]) -> None:
+    async with Sandbox() as sandbox:
+        sandbox.faults.add(route="GET /api/v1/credits", **problem)
+        with pytest.raises((contract.CannotTell, AssertionError)) as raised:
+            await contract.balance.shape(over_http(sandbox.base_url, sandbox.api_key))
+    inside = [entry for entry in raised.traceback if "contract" in str(entry.path) and "tests" not in str(entry.path)]
+    assert inside
+    assert not [entry for entry in inside if sandbox.api_key in repr(entry.locals)]
+    assert raised.value.__cause__ is None
+    assert raised.value.__context__ is None or raised.value.__suppress_context__
 
 
 async def test_no_report_shows_a_secret() -> None:

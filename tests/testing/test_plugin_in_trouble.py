@@ -130,6 +130,14 @@ def thief(rivya_sandbox):
             other.connect(("127.0.0.1", int(rivya_sandbox.base_url.rpartition(":")[2])))
         yield
 
+@pytest.fixture
+async def bought(rivya_session):
+    return await rivya_session.submit("z-image", "A kite")
+
+@pytest.mark.rivya_virtual_time
+async def test_with_an_async_fixture(bought):
+    pass
+
 @pytest.mark.rivya_virtual_time
 async def test_whose_port_nobody_takes(thief, rivya_session):
     await rivya_session.credits.retrieve()
@@ -182,6 +190,7 @@ def test_with_hypothesis(tmp_path: Path) -> None:
 
 
 def test_virtual_time_is_for_async_tests_and_has_its_port(tmp_path: Path) -> None:
-    code, told = ran(tmp_path, IN_VIRTUAL_TIME)
-    assert (code, "1 failed, 1 passed" in told) == (1, True), told
+    code, told = ran(tmp_path, IN_VIRTUAL_TIME, mode="pytest-asyncio, auto")
+    assert (code, "1 failed, 1 passed, 1 error" in told) == (1, True), told
+    assert "in virtual time rivya_session is for the test itself, not for async fixtures" in told
     assert "rivya_virtual_time is for async tests; in others call rivya_async.testing.run(main())" in told

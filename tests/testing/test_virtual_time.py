@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -193,8 +194,12 @@ def test_who_would_wait_for_ever_is_told() -> None:
     async def main() -> None:
         await asyncio.get_running_loop().create_future()
 
-    with pytest.raises(Stuck, match="all tasks wait for each other"):
+    with pytest.raises(
+        Stuck, match=r"all tasks wait for each other.*: Task-\d+ at test_virtual_time.py:\d+$"
+    ) as raised:
         run(main())
+    line = int(str(raised.value).rpartition(":")[2])
+    assert "create_future" in Path(__file__).read_text().splitlines()[line - 1]
 
 
 def test_the_wall_clock_is_that_of_the_loop_that_ran_last() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 import aiohttp
@@ -48,28 +48,30 @@ class _Http:
     sees_keys: bool = True
 
     async def send(self, question: Question) -> Reply:
-        own = {"Authorization": f"Bearer {question.key}"} if question.key else {}
         data = question.body if question.upload is None else _form(question.upload)
-        return await self._asked(
-            question.method, question.path, self.base_url, {**own, **question.headers}, data, allow_redirects=False
+        asked = self.http.request(
+            question.method,
+            f"{self.base_url}{question.path}",
+            headers={**question.headers, **({"Authorization": f"Bearer {question.key}"} if question.key else {})},
+            data=data,
+            allow_redirects=False,
         )
+        return await _reply(f"{question.method} {question.path}", asked)
 
     async def fetch(self, url: str) -> Reply:
-        return await self._asked("GET", url, "", {}, None, allow_redirects=True)
+        return await _reply(f"GET {url}", self.http.get(url))
 
     def session(self, **options: Any) -> RivyaSession:
         return RivyaSession(self.api_key, base_url=self.base_url, **options)
 
-    async def _asked(
-        self, method: str, path: str, origin: str, headers: dict[str, str], data: Any, *, allow_redirects: bool
-    ) -> Reply:
-        try:
-            async with self.http.request(
-                method, f"{origin}{path}", headers=headers, data=data, allow_redirects=allow_redirects
-            ) as response:
-                return Reply(response.status, response.headers, await response.read())
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise CannotTell(f"{method} {path}: {type(error).__name__}") from error
+
+async def _reply(what: str, asked: AbstractAsyncContextManager[aiohttp.ClientResponse]) -> Reply:
+    try:
+        async with asked as response:
+            return Reply(response.status, response.headers, await response.read())
+    except (aiohttp.ClientError, TimeoutError) as error:
+        failure = type(error).__name__
+    raise CannotTell(f"{what}: {failure}")  # out here: aiohttp's exceptions and frames hold the key
 
 
 def _form(upload: Upload) -> aiohttp.FormData:
