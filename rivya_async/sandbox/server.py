@@ -59,8 +59,8 @@ class Sandbox:
     - `clock`: gives the sandbox's time in epoch seconds; tests hand in their own.
 
     `port` 0 takes any free port and keeps it when the sandbox is closed and started again, as a service that was down.
-    ValueError for a speed, rate, limit or lifetime that makes no sense, and for a file that is no state or that
-    another sandbox has; OSError if the port is taken, or if the state cannot be written.
+    ValueError for a number of these that makes no sense, and for a file that is no state or that another sandbox has;
+    OSError if the port is taken, or if the state cannot be written.
 
     Example:
         async with Sandbox(speed=1000) as sandbox:
@@ -149,7 +149,8 @@ class Sandbox:
 
         An account that is not there yet is opened with `credits`, or as many as the main one had; `credits` without a
         name opens one. Accounts see nothing of each other. With the same `seed`, the same calls give the same keys,
-        also over a restart with `state`. ValueError for a scope that the service does not have.
+        also over a restart with `state`. ValueError for a scope that the service does not have, and for credits that
+        make no sense.
         """
         unknown = scopes - ALL_SCOPES
         if unknown:

@@ -85,7 +85,9 @@ class World:
         return f"acct_{len(self.accounts) + 1}"
 
     def open_account(self, name: str, credits: int) -> Account:  # noqa: A002  the API's own word
-        """A new account of this name that holds `credits`."""
+        """A new account of this name that holds `credits`; ValueError where they are no number of 0 or more."""
+        if not isinstance(credits, int | float) or not 0 <= credits < math.inf:
+            raise ValueError(f"credits is a number from 0 on, not {credits!r}")
         account = Account(name, credits, credits)
         self.accounts[account.id] = account
         self.store.put(account.id, account)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async.sandbox import catalogue
+from rivya_async.sandbox import Sandbox, catalogue
 from rivya_async.sandbox.answer import Answer
 from rivya_async.sandbox.idempotency import MEMORY, Memory
 from rivya_async.sandbox.keys import ALL_SCOPES, Key, bearer, check, mint
@@ -124,6 +124,15 @@ def test_failure_rate_is_a_share_of_the_jobs(rate: float, low: int, high: int) -
 def test_nonsense_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         World(**options)
+
+
+@pytest.mark.parametrize("number", [-1, math.nan, math.inf, "5"])
+def test_credits_that_make_no_sense_are_refused(number: Any) -> None:
+    with pytest.raises(ValueError, match="credits is a number from 0 on"):
+        Sandbox(credits=number)
+    with pytest.raises(ValueError, match="credits is a number from 0 on"):
+        Sandbox().add_key("team-b", credits=number)
+    assert Sandbox(credits=0).credits == 0
 
 
 @pytest.mark.parametrize(
