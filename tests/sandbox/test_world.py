@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import math
 import statistics
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -124,6 +127,24 @@ def test_failure_rate_is_a_share_of_the_jobs(rate: float, low: int, high: int) -
 def test_nonsense_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         World(**options)
+
+
+def test_two_threads_that_ask_for_a_balance_give_back_once() -> None:
+    """As a plain test does, while the fixture's sandbox works in a thread of its own."""
+    world, account = world_with(100, failure_rate=1.0)
+    world.create(account, catalogue.load().models["z-image"], "A kite", {}, START)
+    meeting = threading.Barrier(2)
+
+    class Meeting(list[Any]):
+        def __getitem__(self, index: Any) -> Any:
+            with suppress(threading.BrokenBarrierError):
+                meeting.wait(0.2)
+            return super().__getitem__(index)
+
+    world._refunds = Meeting(world._refunds)
+    with ThreadPoolExecutor(2) as threads:
+        told = list(threads.map(lambda _: world.credits(account, START + 1e6), range(2)))
+    assert told == [100, 100]
 
 
 @pytest.mark.parametrize("number", [-1, math.nan, math.inf, "5"])
