@@ -56,6 +56,7 @@ class Batch:
         self._polls = PollCount()
         self._ambient = Ambient()
         self._run: Run | None = None
+        self._left: AsyncGenerator[RowRecord] | None = None  # what is carried, while whoever reads it has the word
         self._halted: Exception | None = None
 
     @classmethod
@@ -111,7 +112,12 @@ class Batch:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Write what is left and let others have the journal. Raises `JournalError` if it cannot be written."""
+        """Write what is left and let others have the journal. Raises `JournalError` if it cannot be written.
+
+        A run whose loop was left ends here, as one that is cancelled does. Whoever cancels waits until it is done.
+        """
+        if self._left is not None:
+            await self._left.aclose()
         await self._journal.aclose()
 
     async def add(self, rows: Iterable[Row | BadRow], *, keep_going: bool = False) -> Planned:
@@ -207,14 +213,16 @@ class Batch:
         self._run, self._halted = run, None
         try:
             number = await self._journal.begin_run(run.wall())
-            done = fan_out(self._source(run), lambda record: Worker(run, record).work(), limit=limit, ordered=False)
-            async with aclosing(done):
-                async for record in done:
+            carrying = fan_out(self._source(run), lambda record: Worker(run, record).work(), limit=limit, ordered=False)
+            async with aclosing(carrying):
+                async for record in carrying:
+                    self._left = carrying
                     yield record
+                    self._left = None
             await self._journal.written()
             await self._journal.end_run(number, run.wall())
         finally:
-            self._run, self._halted = None, run.halted
+            self._run, self._left, self._halted = None, None, run.halted
 
     async def _source(self, run: Run) -> AsyncIterator[RowRecord]:
         """What there is to do, what is begun first."""

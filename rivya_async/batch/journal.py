@@ -54,6 +54,7 @@ class Journal:
 
     async def plan(self, rows: Iterable[Row | BadRow], *, keep_going: bool) -> Planned:
         """Take in rows, all or none: what `rows` raises, as they are read in the journal's thread, undoes the plan."""
+        await self.written()  # a plan must know of every purchase
         planned = await self._writer.run(
             lambda connection: plan(rows, self.batch_id, connection, keep_going=keep_going)
         )
@@ -86,6 +87,7 @@ class Journal:
 
     async def begin_run(self, now: float) -> int:
         """Enter a run of this process."""
+        await self.written()  # what an earlier one has left to say
         insert = "INSERT INTO runs (started_at) VALUES (?)"
         return int(await self._writer.run(lambda connection: connection.execute(insert, [now]).lastrowid or 0))
 
@@ -110,7 +112,7 @@ class Journal:
 def opened(path: Path, batch_id: str | None, now: float) -> sqlite3.Connection:
     """The file, made if it is not there."""
     try:
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(path.resolve(), isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
         raise JournalError(f"{path} cannot be opened: {error}") from None
     try:

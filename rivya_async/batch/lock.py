@@ -15,17 +15,27 @@ class Lock:
     """
 
     def __init__(self, journal: Path) -> None:
-        self._connection = sqlite3.connect(
-            journal.with_name(f"{journal.name}.lock"), timeout=0, isolation_level=None, check_same_thread=False
-        )
+        at = journal.resolve()  # one file has one lock, by whatever links it is reached
+        try:
+            self._connection = sqlite3.connect(
+                at.with_name(f"{at.name}.lock"), timeout=0, isolation_level=None, check_same_thread=False
+            )
+        except sqlite3.Error as error:
+            raise _no_lock(journal, error) from None
         try:
             self._connection.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:
+        except sqlite3.Error as error:
             self._connection.close()
-            raise JournalError(
-                f"another process works with {journal}: wait for its end, or stop it; `rivya batch status` may look on"
-            ) from None
+            raise _no_lock(journal, error) from None
 
     def release(self) -> None:
         """Let others have it."""
         self._connection.close()
+
+
+def _no_lock(journal: Path, error: sqlite3.Error) -> JournalError:
+    if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+        return JournalError(
+            f"another process works with {journal}: wait for its end, or stop it; `rivya batch status` may look on"
+        )
+    return JournalError(f"{journal} cannot be opened, since {journal.name}.lock beside it cannot be written: {error}")

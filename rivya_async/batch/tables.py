@@ -36,6 +36,9 @@ CREDITS: Final = (
 )
 """`RowRecord.credits`, as the database computes it."""
 
+LARGEST: Final = 2**63 - 1
+"""Whole number that fits into a column."""
+
 OF_ROW: Final = ("number", "line", "name", "model", "prompt", "params", "refs", "client_request_id")
 OF_RECORD: Final = tuple(each.name for each in attrs.fields(RowRecord) if each.name not in {"row", "batch_id"})
 COLUMNS: Final = (*OF_ROW, *OF_RECORD)
@@ -112,6 +115,11 @@ def _listed(text: str) -> Sequence[Any]:
 
 
 def _stored(name: str, value: Any) -> Any:
+    """The value as SQLite takes it: what a service says may hold half of a character, or any number of digits."""
     if name in JSON:
-        return json.dumps(value, ensure_ascii=False, default=attrs.asdict)
+        value = json.dumps(value, ensure_ascii=False, default=attrs.asdict)
+    if isinstance(value, str) and not value.isascii():
+        return value.encode(errors="replace").decode()
+    if isinstance(value, int):
+        return max(-LARGEST, min(value, LARGEST))
     return value

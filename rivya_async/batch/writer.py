@@ -35,9 +35,11 @@ class Writer:
         self._next: asyncio.Future[None] | None = None
         self._in_flight: asyncio.Future[None] | None = None
         self._flusher: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     def change(self, identity: str, changes: Mapping[str, Any]) -> None:
         """Write this within a moment."""
+        self._check_open()
         self._changes.setdefault(identity, {}).update(changes)
         self._commit_of_what_is_left()
 
@@ -53,21 +55,31 @@ class Writer:
 
     async def run(self, call: Callable[[sqlite3.Connection], T]) -> T:
         """Do something with the file in its thread. Whoever cancels waits for the end of it."""
-        working = asyncio.get_running_loop().run_in_executor(self._thread, partial(self._guarded, call))
-        try:
-            return await asyncio.shield(working)
-        except asyncio.CancelledError:
-            await asyncio.wait([working])
-            working.exception()  # it is cancelled: what the disk said is of no interest
-            raise
+        self._check_open()
+        return await _to_its_end(self._asked(call))
 
     async def aclose(self) -> None:
-        """Write what is left and let go of the file. `JournalError` if it cannot be written."""
+        """Write what is left and let go of the file. `JournalError` if it cannot be written.
+
+        Whoever cancels waits for the end of it. Does nothing once it is closed.
+        """
+        if not self._is_closed:
+            await _to_its_end(asyncio.create_task(self._close()))
+
+    async def _close(self) -> None:
         try:
             await self.written()
         finally:
+            self._is_closed = True
+            await self._asked(sqlite3.Connection.close)  # after whatever the thread still does
             self._thread.shutdown()
-            self._connection.close()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise JournalError(f"the journal {self._path} is closed: open the batch again")
+
+    def _asked(self, call: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, partial(self._guarded, call))
 
     def _commit_of_what_is_left(self) -> asyncio.Future[None]:
         if self._next is None:
@@ -82,18 +94,29 @@ class Writer:
         try:
             while self._next is not None:
                 await asyncio.sleep(MOMENT)
-                changes, self._changes = self._changes, {}
                 self._in_flight, self._next = self._next, None
-                try:
-                    await self.run(partial(_write, changes))
-                except JournalError as error:
-                    for identity, older in changes.items():
-                        self._changes[identity] = older | self._changes.get(identity, {})
-                    self._in_flight.set_exception(error)
-                else:
-                    self._in_flight.set_result(None)
+                await self._commit(self._in_flight)
         finally:
-            self._flusher = self._in_flight = None
+            left, self._flusher, self._in_flight, self._next = self._next, None, None, None
+            if left is not None:
+                left.set_exception(self._cut())
+
+    async def _commit(self, commit: asyncio.Future[None]) -> None:
+        changes, self._changes = self._changes, {}
+        try:
+            await self.run(partial(_write, changes))
+            commit.set_result(None)
+        except JournalError as error:
+            commit.set_exception(error)
+        finally:
+            if not commit.done():
+                commit.set_exception(self._cut())
+            if commit.exception() is not None:
+                for identity, older in changes.items():
+                    self._changes[identity] = older | self._changes.get(identity, {})
+
+    def _cut(self) -> JournalError:
+        return JournalError(f"the journal {self._path} was not written to the end: run the batch again")
 
     def _guarded(self, call: Callable[[sqlite3.Connection], T]) -> T:
         try:
@@ -103,6 +126,16 @@ class Writer:
                 f"the journal {self._path} cannot be read or written: {error}; nothing more is bought before it can. "
                 "Make room, or mend what is the matter, and run the batch again: it goes on where it was"
             ) from error
+
+
+async def _to_its_end(working: asyncio.Future[T]) -> T:
+    """What comes of it. Whoever cancels waits for its end."""
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait([working])
+        working.exception()  # it is cancelled: what the disk said is of no interest
+        raise
 
 
 def _write(changes: Changes, connection: sqlite3.Connection) -> None:
