@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._core.errors import ConfigurationError
 from .._core.generation_request import check_client_request_id
-from .._core.nearest import hint, nearest
+from .._core.nearest import SHOWN, hint, nearest
 from .._core.problem import unknown_model
 from .bad_row import BadRow
 from .entries import Entry, entries, loads
 from .names import Names
 from .reference import as_reference, file_problem
 from .row import Row, checked_name
-from .template import Template
+from .template import Template, no_value
 
 if TYPE_CHECKING:
     from .._core.model import Model
 
 MEMBERS: Final = ("model", "prompt", "params", "references", "client_request_id", "name")
+COLUMNS: Final = (*MEMBERS, "params.KEY")
 PARAM: Final = "params."
 OWN: Final = "_"
 """Columns whose names begin so are the user's own, and mean nothing here."""
@@ -60,11 +61,11 @@ class Manifest:
         self._models = models
         self._fill = {column: Template(text) for column, text in (fill or {}).items()}
         self._fields = {field for template in self._fill.values() for field in template.fields}
-        for column in self._fill:
-            if not _is_known(column):
-                raise ConfigurationError(_no_column(column))
-            if column == "params":
-                raise ConfigurationError("params cannot be filled in as a whole: fill in each of them as params.KEY")
+        unknown = [column for column in self._fill if not _is_known(column)]
+        if unknown:
+            raise ConfigurationError("; ".join(_no_columns(unknown)))
+        if "params" in self._fill:
+            raise ConfigurationError("params cannot be filled in as a whole: fill in each of them as params.KEY")
         self._check_model()
 
     def __iter__(self) -> Iterator[Row | BadRow]:
@@ -82,7 +83,13 @@ class Manifest:
                 raise ConfigurationError(unknown_model(model_id, self._models).message)
 
     def _check_columns(self, columns: Sequence[str]) -> None:
-        problems = [_no_column(name) for name in columns if not self._may_be(name)]
+        problems = [
+            f"{column}: {no_value(field, columns)}"
+            for column, template in self._fill.items()
+            for field in template.fields
+            if column not in columns and field not in columns
+        ]
+        problems.extend(_no_columns([name for name in columns if not self._may_be(name)]))
         if problems:
             raise ConfigurationError(f"the first line of {self.path}: {'; '.join(problems)}")
 
@@ -90,7 +97,7 @@ class Manifest:
         problems = [] if entry.problem is None else [entry.problem]
         parts: dict[str, Any] = {}
         if not problems:
-            problems.extend(_no_column(name) for name in entry.fields if not self._may_be(name))
+            problems.extend(_no_columns([name for name in entry.fields if not self._may_be(name)]))
             filled = self._filled(entry.fields, _columns(entry.fields, problems), problems)
             parts = _parts(filled, problems)
             if self._models is not None and not problems:
@@ -121,11 +128,20 @@ def _is_known(column: str) -> bool:
     return column in MEMBERS or (column.startswith(PARAM) and column != PARAM)
 
 
-def _no_column(name: str) -> str:
-    known = [*MEMBERS, "params.KEY"]
-    meant = nearest(name, known)
-    own = "" if meant or name.startswith(OWN) else f"; call it {OWN + name!r:.80} if it is for you alone"
-    return f"there is no column {name!r:.80} {hint(meant, known)}{own}"
+def _no_columns(names: Sequence[str]) -> Iterator[str]:
+    """What is said of columns that mean nothing."""
+    strange = []
+    for name in names:
+        meant = nearest(name, COLUMNS)
+        if meant:
+            yield f"there is no column {name!r:.80} {hint(meant, COLUMNS)}"
+        else:
+            strange.append(f"{name!r:.80}")
+    if strange:
+        yield (
+            f"there is no column {' or '.join(strange[:SHOWN])} {hint((), COLUMNS)}; "
+            f"those that are for you alone begin with {OWN!r}, and others are fields of what is filled in"
+        )
 
 
 def _columns(fields: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:

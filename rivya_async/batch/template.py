@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from string import Formatter
 from typing import Any
 
@@ -36,10 +36,16 @@ class Template:
         return "".join(text if field is None else text + _value(field, values) for text, field in self._parts)
 
 
+def no_value(field: str, names: Iterable[str]) -> str:
+    """What is said of a field that is none of these."""
+    names = list(names)
+    return f"there is no value for {{{field}}} {hint(nearest(field, names), names)}"
+
+
 def _value(field: str, values: Mapping[str, Any]) -> str:
     value = values.get(field)
     if value is None:
-        raise ConfigurationError(f"there is no value for {{{field}}} {hint(nearest(field, values), values)}")
+        raise ConfigurationError(no_value(field, values))
     if isinstance(value, dict | list):
         raise ConfigurationError(f"{{{field}}} is no text or number, which a template could show")
     return str(value)

@@ -38,7 +38,7 @@ async def run(arguments: Namespace, output: Output) -> int:
     """Plan the manifest, carry its rows, and say how the batch stands."""
     path = Path(arguments.manifest)
     manifest = partial(Manifest, path, fill=dict(map(_pair, arguments.set)))
-    manifest()  # a wrong --set is told before anything is opened
+    _look_at(manifest())
     if arguments.dry_run:
         opened = embedded(output, renders=False) if arguments.sandbox else service(needs_key=False)
         async with opened as target:
@@ -57,6 +57,12 @@ async def run(arguments: Namespace, output: Output) -> int:
     if arguments.report is not None:
         await tell_report(journal, Path(arguments.report), output)
     return code
+
+
+def _look_at(manifest: Manifest) -> None:
+    """Raise for a file that is no manifest before a journal is made for it. A pipe can be read only once."""
+    if not manifest.path.is_fifo():
+        next(iter(manifest), None)
 
 
 # --- a dry run --------------------------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ def test_a_file_that_is_cut_off_ends_with_a_bad_row(tmp_path: Path) -> None:
     ("header", "why"),
     [
         ("model,promt", "did you mean 'prompt'"),
-        ("model,notes", "call it '_notes' if it is for you alone"),
+        ("model,notes,colour", "there is no column 'notes' or 'colour' .*for you alone begin with '_'"),
         ("Model,prompt", "did you mean 'model'"),
         ("model,params.", "'params.'"),
         (f"model,{'k' * 200_000}", "no CSV"),
@@ -102,6 +102,16 @@ def test_a_file_that_is_cut_off_ends_with_a_bad_row(tmp_path: Path) -> None:
 def test_a_wrong_header_is_told_once_and_not_for_each_row(tmp_path: Path, header: str, why: str) -> None:
     with pytest.raises(ConfigurationError, match=why):
         read(written(tmp_path, f"{header}\n" + "z-image,A kite\n" * 3))
+
+
+def test_a_field_that_is_no_column_is_told_once(tmp_path: Path) -> None:
+    path = written(tmp_path, "model,colour,prompt\n" + "z-image,red,A kite\n" * 3)
+    fill = {"name": "{color}", "prompt": "{size}"}
+    with pytest.raises(
+        ConfigurationError, match=r"name: there is no value for \{color\} \(did you mean 'colour'"
+    ) as told:
+        read(path, fill=fill)
+    assert "size" not in str(told.value), "every row may have a prompt of its own"
 
 
 # --- what fills rows --------------------------------------------------------------------------------------------------

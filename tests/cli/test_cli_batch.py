@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
+import os
 import signal
 from collections import Counter
 from pathlib import Path
@@ -102,6 +104,26 @@ def test_a_wrong_set_is_told(tmp_path: Path, wrong: str) -> None:
     done = rivya("batch", "run", str(manifest(tmp_path)), "--set", wrong, "--sandbox")
     assert done.code == 2
     assert list(tmp_path.glob("*.journal")) == []
+
+
+@pytest.mark.parametrize("content", [None, "model,promt\nz-image,A kite\n", '[{"model": "z-image"}]'])
+def test_a_file_that_is_no_manifest_leaves_no_journal(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "kites.csv"
+    if content is not None:
+        path.write_text(content)
+    done = rivya("batch", "run", str(path), "--sandbox", "-o", str(tmp_path / "out"))
+    assert (done.code, "kites.csv" in done.err) == (2, True)
+    assert list(tmp_path.glob("kites.journal*")) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with a name")
+async def test_a_manifest_may_come_through_a_pipe(sandbox: Sandbox, tmp_path: Path) -> None:
+    pipe = tmp_path / "kites"
+    os.mkfifo(pipe)
+    running = await Running.start("batch", "run", "kites", env=environment(sandbox), cwd=tmp_path)
+    await asyncio.to_thread(pipe.write_text, '{"model": "z-image", "prompt": "A kite"}\n' * 3)
+    done = await running.end()
+    assert (done.code, sandbox.received.purchases) == (0, 3)
 
 
 async def test_a_row_that_changed_after_its_purchase_is_told(sandbox: Sandbox, tmp_path: Path) -> None:
