@@ -45,7 +45,7 @@ async def receive(request: web.BaseRequest, folder: Path, *, most_bytes: int) ->
     except web.HTTPRequestEntityTooLarge as error:
         path.unlink()
         raise Refused("body_too_large", "A text part of the form is too large.") from error
-    except (ValueError, web.RequestPayloadError, HttpProcessingError, OSError) as error:
+    except (ValueError, web.RequestPayloadError, HttpProcessingError, ConnectionError) as error:
         path.unlink()
         raise Refused("validation_failed", "The form did not arrive whole, or is malformed.") from error
     except BaseException:

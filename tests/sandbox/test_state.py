@@ -262,6 +262,17 @@ async def test_files_lie_beside_the_state(tmp_path: Path) -> None:
         assert (await upload(on, "kite.png", "image"))["id"] != image["id"]
 
 
+async def test_an_upload_that_the_disk_does_not_take_is_no_fault_of_the_form(tmp_path: Path) -> None:
+    async with life(tmp_path / "s.db", Clock()) as on:
+        form = aiohttp.FormData({"kind": "image"})
+        form.add_field("file", media("png"), filename="kite.png")
+        with full_disk(100):
+            reply = await on.ask("POST", "/api/v1/files", data=form)
+        assert (reply.status, reply.code) == (500, "internal_error")
+        assert list((tmp_path / "s.db-files").iterdir()) == []
+        assert await upload(on, "kite.png", "image")
+
+
 def test_what_lay_in_the_folder_before_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "photos-files" / "2026").mkdir(parents=True)
     (tmp_path / "photos-files" / "kite.jpg").write_bytes(b"of somebody else")
