@@ -138,7 +138,7 @@ def test_wrong_usage(arguments: tuple[str, ...], told: str) -> None:
     assert "c0ffee" not in ended.err
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "LOCALHOST"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "LOCALHOST", "0.0.0.0"])
 def test_it_does_not_pass_on_to_itself(host: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
