@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
+
+if TYPE_CHECKING:
+    from .row import Row
 
 
 @attrs.frozen
 class BadRow:
-    """A line of a manifest that is no row, and everything that is wrong with it."""
+    """A line of a manifest that cannot be bought, and everything that is wrong with it.
+
+    `row` is what it says, if only the catalogue or the disk are against it; None if it is no row.
+    """
 
     line: int
     problems: tuple[str, ...]
+    row: Row | None = attrs.field(default=None, eq=False, repr=False)
 
 
 def name_taken(name: str, line: int) -> str:

@@ -66,21 +66,12 @@ class Manifest:
             raise ConfigurationError("; ".join(_no_columns(unknown)))
         if "params" in self._fill:
             raise ConfigurationError("params cannot be filled in as a whole: fill in each of them as params.KEY")
-        self._check_model()
 
     def __iter__(self) -> Iterator[Row | BadRow]:
         with Names() as names:
             for number, entry in enumerate(entries(self.path, self._check_columns), 1):
                 row = self._row(number, entry)
                 yield row if isinstance(row, BadRow) or row.name is None else names.checked(row)
-
-    def _check_model(self) -> None:
-        """One model that is filled in for all rows is looked up once."""
-        model = self._fill.get("model")
-        if self._models is not None and model is not None and not model.fields:
-            model_id = model.filled({})
-            if model_id not in self._models:
-                raise ConfigurationError(unknown_model(model_id, self._models).message)
 
     def _check_columns(self, columns: Sequence[str]) -> None:
         problems = [
@@ -94,22 +85,26 @@ class Manifest:
             raise ConfigurationError(f"the first line of {self.path}: {'; '.join(problems)}")
 
     def _row(self, number: int, entry: Entry) -> Row | BadRow:
-        problems = [] if entry.problem is None else [entry.problem]
-        parts: dict[str, Any] = {}
-        if not problems:
-            problems.extend(_no_columns([name for name in entry.fields if not self._may_be(name)]))
-            filled = self._filled(entry.fields, _columns(entry.fields, problems), problems)
-            parts = _parts(filled, problems)
-            if self._models is not None and not problems:
-                problems.extend(_problems(self._models, parts))
-        if not problems:
-            row = Row(number=number, line=entry.line, **parts)
-            try:
-                _ = row.digest
-                return row
-            except ConfigurationError as error:
-                problems.append(str(error))
-        return BadRow(entry.line, tuple(problems))
+        row, problems = self._read(number, entry)
+        if row is not None and self._models is not None:
+            problems.extend(_problems(self._models, row))
+        return BadRow(entry.line, tuple(problems), row) if row is None or problems else row
+
+    def _read(self, number: int, entry: Entry) -> tuple[Row | None, list[str]]:
+        """The row, or why it is none."""
+        if entry.problem is not None:
+            return None, [entry.problem]
+        problems = list(_no_columns([name for name in entry.fields if not self._may_be(name)]))
+        filled = self._filled(entry.fields, _columns(entry.fields, problems), problems)
+        parts = _parts(filled, problems)
+        if problems:
+            return None, problems
+        row = Row(number=number, line=entry.line, **parts)
+        try:
+            _ = row.digest
+        except ConfigurationError as error:
+            return None, [str(error)]
+        return row, []
 
     def _may_be(self, column: str) -> bool:
         return _is_known(column) or column.startswith(OWN) or column in self._fields
@@ -214,14 +209,14 @@ def _references(given: Any, problems: list[str]) -> Sequence[str]:
     return tuple(given)
 
 
-def _problems(models: Mapping[str, Model], parts: Mapping[str, Any]) -> Iterator[str]:
+def _problems(models: Mapping[str, Model], row: Row) -> Iterator[str]:
     """What the catalogue and the disk say of a job."""
-    if parts["model"] not in models:
-        yield unknown_model(parts["model"], models).message
+    if row.model not in models:
+        yield unknown_model(row.model, models).message
         return
-    model = models[parts["model"]]
+    model = models[row.model]
     references = []
-    for text in parts["references"]:
+    for text in row.references:
         try:
             reference = as_reference(text)
         except ConfigurationError as error:
@@ -231,5 +226,5 @@ def _problems(models: Mapping[str, Model], parts: Mapping[str, Any]) -> Iterator
         problem = file_problem(reference, model) if isinstance(reference, Path) else None
         if problem is not None:
             yield problem
-    for each in model.problems(parts["prompt"], model.coerce(parts["params"]), references):
+    for each in model.problems(row.prompt, model.coerce(row.params), references):
         yield each.message

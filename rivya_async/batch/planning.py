@@ -77,7 +77,8 @@ def plan(rows: Iterable[Row | BadRow], batch_id: str, connection: sqlite3.Connec
     with connection:
         connection.execute("BEGIN IMMEDIATE")
         (known,) = connection.execute("SELECT coalesce(max(place), 0) FROM rows").fetchone()
-        for row in rows:
+        for found in rows:
+            row = _accepted(found, connection)
             bad = row if isinstance(row, BadRow) else _added(row, batch_id, connection, planned, known)
             if bad is not None:
                 planned.bad += 1
@@ -86,6 +87,18 @@ def plan(rows: Iterable[Row | BadRow], batch_id: str, connection: sqlite3.Connec
         if planned.bad and not keep_going:
             raise _refused(planned)
     return planned
+
+
+def _accepted(found: Row | BadRow, connection: sqlite3.Connection) -> Row | BadRow:
+    """What was found; but a row that the journal has is not judged again, so that what is begun can always go on.
+
+    Its files may be gone since, and its model withdrawn: if it is not bought yet, the run gives it up for that.
+    """
+    if isinstance(found, Row) or found.row is None:
+        return found
+    select = "SELECT 1 FROM rows WHERE identity = ? AND digest = ?"
+    is_known = connection.execute(select, [identity_of(found.row), found.row.digest]).fetchone() is not None
+    return found.row if is_known else found
 
 
 def _added(row: Row, batch_id: str, connection: sqlite3.Connection, planned: Planned, known: int) -> BadRow | None:

@@ -10,12 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rivya_async import ConfigurationError
-from rivya_async.batch import BadRow, BadRows, Batch, Manifest, Row
+from rivya_async.batch import BadRow, BadRows, Batch, Manifest, Row, State
+from tests.batch.batch_kit import bench
 from tests.batch.manifest_kit import catalogue, problem_of, read, the_row, written
 
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452") + bytes(64)
@@ -134,9 +136,7 @@ def test_params_are_filled_in_one_by_one(tmp_path: Path) -> None:
         Manifest(tmp_path / "kites.csv", fill={"params": "{{}}"})
 
 
-def test_a_filled_in_model_that_is_none_is_told_at_once(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="did you mean 'z-image'"):
-        Manifest(tmp_path / "kites.csv", fill={"model": "z-imgae"}, models=catalogue())
+def test_a_filled_in_model_is_looked_up_for_each_row(tmp_path: Path) -> None:
     path = written(tmp_path, "_kind\nimage\nimgae\n")
     good, bad = read(path, fill={"model": "z-{_kind}", "prompt": "A kite"}, models=catalogue())
     assert isinstance(good, Row)
@@ -267,3 +267,39 @@ async def test_a_name_that_is_given_again_later_does_not_replace_its_row(tmp_pat
         with pytest.raises(BadRows, match="line 3: it has the name 'kite', and so has line 2"):
             await batch.add(Manifest(path))
         assert [record.row.prompt async for record in batch.records()] == ["A kite"]
+
+
+# --- what was bought already ------------------------------------------------------------------------------------------
+
+
+async def test_what_the_journal_has_is_not_judged_again(tmp_path: Path) -> None:
+    """Files may be gone since, and models withdrawn: the same command carries on what is paid for."""
+    photo = written(tmp_path, PNG, "kite.png")
+    begun, planned = line(references=[str(photo)], name="one"), line(references=[str(photo)], name="two")
+    path = written(tmp_path, f"{begun}\n{planned}\n", "kites.jsonl")
+    withdrawn = {"gpt-image-2": attrs.evolve(catalogue()["gpt-image-2"], api_status="coming_soon")}
+    async with bench(tmp_path) as on:
+        async with Batch.open(on.journal) as batch, on.session() as session:
+            await batch.add(Manifest(path, models=catalogue()))
+            states = [record.state async for record in batch.run(session, max_in_flight=1, max_spend=4)]
+            assert states == [State.SUCCEEDED, State.PLANNED]
+        photo.unlink()
+        async with Batch.open(on.journal) as batch, on.session() as session:
+            for models in (catalogue(), withdrawn, {}):
+                known = await batch.add(Manifest(path, models=models))
+                assert (known.known, known.bad) == (2, 0)
+            (given_up,) = [record async for record in batch.run(session)]
+            assert (given_up.state, given_up.row.name, given_up.error_code) == (State.DEAD, "two", "invalid")
+            written(tmp_path, f"{begun}\n{line(references=[str(photo)], name='new')}\n", "kites.jsonl")
+            with pytest.raises(BadRows, match="line 2: there is no file"):
+                await batch.add(Manifest(path, models=catalogue()))
+        assert on.purchases == 1
+
+
+async def test_a_bad_row_with_the_name_of_one_that_is_known_is_bad(tmp_path: Path) -> None:
+    path = written(tmp_path, line(name="one"), "kites.jsonl")
+    async with Batch.open(tmp_path / "kites.journal") as batch:
+        await batch.add(Manifest(path, models=catalogue()))
+        written(tmp_path, line(name="one", prompt=""), "kites.jsonl")
+        with pytest.raises(BadRows, match="prompt is required"):
+            await batch.add(Manifest(path, models=catalogue()))
