@@ -46,6 +46,20 @@ def test_on_a_terminal_a_table_moves_and_the_result_follows(tmp_path: Path) -> N
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_on_a_terminal_a_batch_has_a_bar_and_what_fails_stands_above_it(tmp_path: Path) -> None:
+    (tmp_path / "kites.csv").write_text("model,prompt\nz-image,A red kite\nz-image,A kite [fail]\nz-image,Another\n")
+    code, written = on_a_terminal("batch", "run", "kites.csv", "--sandbox", cwd=tmp_path)
+    assert code == 1
+    assert "Traceback" not in written
+    assert "submitted" in written
+    assert "3 of 3" in written
+    assert (
+        written.index("line 3 (row-000002): failed") < written.rindex("3 of 3") < written.rindex("batch kites: 3 rows")
+    )
+    assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_on_a_terminal_models_are_a_table(tmp_path: Path) -> None:
     code, written = on_a_terminal("models", "kling-3-0", "--sandbox", cwd=tmp_path)
     assert code == 0
