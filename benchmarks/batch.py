@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from rivya_async import RivyaSession
 from rivya_async.batch import Batch, Row
-from rivya_async.batch.worker import saved
+from rivya_async.batch.saving import placed
 from rivya_async.sandbox import Sandbox
 
 from .event_loop import factory
@@ -73,7 +73,7 @@ async def _gather(session: RivyaSession, count: int, folder: Path) -> int:
     async def one(number: int) -> int:
         async with room:
             job = await session.generate("z-image", f"Gather: kite number {number}", check=True)
-            return len([saved(path, folder) for path in await session.download(job, folder)])
+            return len([placed(path, folder, folder) for path in await session.download(job, folder / "room")])
 
     return sum(await asyncio.gather(*(one(number) for number in range(count))))
 

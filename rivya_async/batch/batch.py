@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -17,6 +17,7 @@ from .._engine.fan_out import fan_out
 from .again import again
 from .journal import Journal
 from .polls import PollCount
+from .saving import waiting_room
 from .states import State
 from .stop import Stop
 from .worker import Run, Worker
@@ -221,6 +222,9 @@ class Batch:
                     self._left = None
             await self._journal.written()
             await self._journal.end_run(number, run.wall())
+            if run.download_to is not None:
+                with suppress(OSError):  # it is not there, or holds what goes on in the next run
+                    waiting_room(run.download_to, self.id).rmdir()
         finally:
             self._run, self._left, self._halted = None, None, run.halted
 

@@ -31,6 +31,7 @@ class Row:
     """A job as the manifest asks for it. `number` counts the rows from 1, `line` is where it stands in the file.
 
     `references` are paths or URLs. `name` is what its files are called; in one batch there is one row of a name.
+    Raises `ConfigurationError` for a name that no file can have on every system.
 
     >>> Row(number=7, line=8, model="z-image", prompt="A red kite").identity
     'row-000007'
@@ -44,6 +45,10 @@ class Row:
     references: Sequence[str] = attrs.field(default=(), converter=_own_references)
     client_request_id: str | None = None
     name: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.name is not None:
+            checked_name(self.name)
 
     @cached_property
     def digest(self) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,8 +18,8 @@ from .._core.spend import may_have_bought
 from .._core.wire import encode
 from .._engine.disk import to_the_end
 from .again import again
-from .record import SavedFile
 from .reference import as_reference
+from .saving import placed, waiting_room
 from .states import State
 from .stop import Stopped
 from .verdict import GivenUp, Verdict, passes, verdict
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from ..session import RivyaSession
     from .journal import Journal
     from .polls import PollCount
-    from .record import RowRecord
+    from .record import RowRecord, SavedFile
     from .stop import Stop
 
 FIRST_PAUSE: Final = 2.0
@@ -103,7 +101,7 @@ class Worker:
 
     async def _carry(self) -> None:
         if self.record.state is State.FAILED:
-            self.record = self._journal.note(self.record, **again(self.record))
+            self._begin_again()
         while True:
             if self.record.state in {State.PLANNED, State.INTENT}:
                 await self._patiently(self._purchase)
@@ -111,9 +109,14 @@ class Worker:
                 await self._wait()
             if self.record.state is not State.FAILED or self.record.purchase > self._run.retry_failed:
                 break
-            self.record = self._journal.note(self.record, **again(self.record))
+            self._begin_again()
         if self.record.state is State.SUCCEEDED and self._run.download_to is not None:
             await self._save(self._run.download_to)
+
+    def _begin_again(self) -> None:
+        """Another purchase, of which nothing is known yet."""
+        self.record = self._journal.note(self.record, **again(self.record))
+        self._is_in_doubt = False
 
     # --- buying -------------------------------------------------------------------------------------------------------
 
@@ -157,6 +160,10 @@ class Worker:
                     job = await run.session.files.resolved(job, None)
         except (ConfigurationError, ValidationFailed) as error:
             raise GivenUp(str(error), "invalid") from error
+        except OSError as error:
+            if isinstance(error, RivyaError):
+                raise
+            raise GivenUp(f"a reference cannot be read: {error}", "invalid") from error
         if run.max_spend is not None and price is not None:
             check_spend(run.max_spend, self._journal.credits, price)
         self.record = self._journal.advance(
@@ -240,8 +247,9 @@ class Worker:
             job = self._job or await run.session.generations.retrieve(self.record.task_id or "")
             stem = row.identity.replace("{", "{{").replace("}", "}}")
             name = f"{stem}{{ext}}" if len(job.urls) == 1 else f"{stem}.{{index}}{{ext}}"
-            paths = await run.session.download(job, folder, name=name, overwrite=True)
-        files = [await _looked_at(path, run.journal.path.parent) for path in paths]
+            room = waiting_room(folder, self.record.batch_id)
+            paths = await run.session.download(job, room, name=name, overwrite=True)
+        files = [await _placed(path, folder, run.journal.path.parent) for path in paths]
         self.record = self._journal.advance(
             self.record, State.DOWNLOADED, files=tuple(files), downloaded_at=run.wall(), error=None, error_code=None
         )
@@ -270,18 +278,7 @@ def _told(error: Exception) -> dict[str, Any]:
     return {"error_code": str(code), "error": str(error) or type(error).__name__}
 
 
-async def _looked_at(path: Path, beside: Path) -> SavedFile:
+async def _placed(path: Path, folder: Path, beside: Path) -> SavedFile:
     if path.stat().st_size <= SMALL:
-        return saved(path, beside)
-    return await to_the_end(saved, path, beside)
-
-
-def saved(path: Path, beside: Path) -> SavedFile:
-    """What is to be known of a file. Its path is told from the journal's folder, so that both can move together."""
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    try:
-        shown = os.path.relpath(path, beside)
-    except ValueError:  # another drive
-        shown = str(path.absolute())
-    return SavedFile(Path(shown).as_posix(), path.stat().st_size, sha256)
+        return placed(path, folder, beside)
+    return await to_the_end(placed, path, folder, beside)

@@ -66,8 +66,18 @@ def arm(point: str, session: RivyaSession, count: int) -> None:
             target.wait_for = dying(session.wait_for, count)
         case "after the end":
             target.download = dying(session.download, count)
+        case "before the file has its place":
+            worker.placed = dying(worker.placed, count)
         case "before the file is noted":
-            worker.saved = dying(worker.saved, count)
+            place, numbers = worker.placed, itertools.count(1)
+
+            def placed(*args: Any) -> Any:
+                told = place(*args)
+                if next(numbers) == count:
+                    die()
+                return told
+
+            worker.placed = placed
 
 
 def no_room(part: Part, chunk: bytes) -> None:

@@ -409,3 +409,43 @@ async def test_a_file_that_breaks_off_is_saved_by_the_next_run(tmp_path: Path) -
         (done,) = await on.carry(download_to=tmp_path / "out")
         assert (done.state, done.error) == (State.DOWNLOADED, None)
         assert on.purchases == 1
+
+
+async def test_a_file_of_somebody_else_is_never_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "row-000001.png").write_bytes(b"mine")
+    async with bench(tmp_path) as on:
+        done = await on.carry(rows(2), download_to=out)
+        assert states(done) == {State.SUCCEEDED: 1, State.DOWNLOADED: 1}
+        left = next(record for record in done if record.state is State.SUCCEEDED)
+        assert "is another file" in (left.error or "")
+        assert (out / "row-000001.png").read_bytes() == b"mine"
+        (out / "row-000001.png").rename(out / "mine.png")
+        assert states(await on.carry(download_to=out)) == {State.DOWNLOADED: 1}
+        assert on.purchases == 2
+    assert sorted(path.name for path in out.iterdir()) == ["mine.png", "row-000001.png", "row-000002.png"]
+
+
+async def test_two_batches_in_one_folder_do_not_take_each_others_names(tmp_path: Path) -> None:
+    async with bench(tmp_path) as on:
+        await on.carry(rows(2), download_to=tmp_path / "out")
+        on.journal.rename(tmp_path / "monday.journal")
+        done = await on.carry(rows(2, prompt="Another"), batch_id="tuesday", download_to=tmp_path / "out")
+        assert states(done) == {State.SUCCEEDED: 2}
+        assert states(await on.carry(download_to=tmp_path / "tuesday")) == {State.DOWNLOADED: 2}
+
+
+@pytest.mark.parametrize("name", ["a/b", "", "row-000007", "con"])
+async def test_a_row_of_a_bad_name_cannot_be_made(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="name"):
+        rows(1, name=name)
+
+
+async def test_another_purchase_of_a_row_has_no_doubts_of_the_one_before(tmp_path: Path) -> None:
+    async with bench(tmp_path) as on:
+        on.sandbox.faults.add(route=SUBMIT, nth=range(1, 4), drop=True, act=True)
+        await on.carry(rows(1, prompt="A kite [fail]"))
+        on.sandbox.faults.add(route=SUBMIT, nth=2, status=409, code="idempotency_conflict")
+        (dead,) = await on.carry(retry_failed=1)
+        assert (dead.state, dead.purchase, dead.error_code) == (State.DEAD, 2, "idempotency_conflict")

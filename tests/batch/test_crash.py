@@ -27,7 +27,14 @@ from tests.batch.batch_kit import RESULT
 CHILD = Path(__file__).with_name("crash_child.py")
 KILLS = int(os.environ.get("RIVYA_KILLS", "25"))
 
-POINTS = ["before the POST", "after the POST", "after the id", "after the end", "before the file is noted"]
+POINTS = [
+    "before the POST",
+    "after the POST",
+    "after the id",
+    "after the end",
+    "before the file has its place",
+    "before the file is noted",
+]
 
 
 @attrs.define
@@ -139,7 +146,7 @@ async def test_killed_in_the_middle_of_a_file_it_comes_to_the_same_end(tmp_path:
         on = ordeal(sandbox, tmp_path, 3)
         process = await on.start()
         async with asyncio.timeout(30):
-            while len(list(on.out.glob("*.png"))) < 2:  # noqa: ASYNC110 - of another process
+            while len(list(on.out.glob("*.png"))) < 2 or not list(on.out.rglob("*.part")):  # noqa: ASYNC110 - of another process
                 await asyncio.sleep(0.01)
         process.kill()
         await process.communicate()
