@@ -245,8 +245,7 @@ class Worker:
         run, row = self._run, self.record.row
         async with run.stop.cuts():
             job = self._job or await run.session.generations.retrieve(self.record.task_id or "")
-            stem = row.identity.replace("{", "{{").replace("}", "}}")
-            name = f"{stem}{{ext}}" if len(job.urls) == 1 else f"{stem}.{{index}}{{ext}}"
+            name = f"{row.identity}{{ext}}" if len(job.urls) == 1 else f"{row.identity}.{{index}}{{ext}}"
             room = waiting_room(folder, self.record.batch_id)
             paths = await run.session.download(job, room, name=name, overwrite=True)
         files = [await _placed(path, folder, run.journal.path.parent) for path in paths]

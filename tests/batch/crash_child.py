@@ -9,13 +9,15 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from rivya_async import PollPolicy, RetryPolicy, RivyaSession, Timeouts
 from rivya_async._engine.part import Part
-from rivya_async.batch import Batch, Row, worker
+from rivya_async.batch import Batch, Row, RowRecord, worker
+from rivya_async.batch.journal import Journal
 
 POLL = PollPolicy(first=0.02, base=0.03, floor=0.02, cap=0.1, adaptive=False)
 RETRY = RetryPolicy(max_attempts=20, base=0.01, cap=0.05)
@@ -41,6 +43,19 @@ def dying(call: Callable[..., Any], count: int) -> Callable[..., Any]:
     return wrapped
 
 
+def dying_then(call: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """The same call, but that the process is killed when the so-manieth has been made."""
+    numbers = itertools.count(1)
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        result = call(*args, **kwargs)
+        if next(numbers) == count:
+            die()
+        return result
+
+    return wrapped
+
+
 def dying_after(call: Callable[..., Any], count: int) -> Callable[..., Any]:
     """The same call, but that the process is killed when the so-manieth has returned."""
     numbers = itertools.count(1)
@@ -57,6 +72,7 @@ def dying_after(call: Callable[..., Any], count: int) -> Callable[..., Any]:
 def arm(point: str, session: RivyaSession, count: int) -> None:
     """Let the process die at this point."""
     target: Any = session
+    house: Any = worker
     match point:
         case "before the POST":
             target.submit = dying(session.submit, count)
@@ -67,17 +83,9 @@ def arm(point: str, session: RivyaSession, count: int) -> None:
         case "after the end":
             target.download = dying(session.download, count)
         case "before the file has its place":
-            worker.placed = dying(worker.placed, count)
+            house.placed = dying(worker.placed, count)
         case "before the file is noted":
-            place, numbers = worker.placed, itertools.count(1)
-
-            def placed(*args: Any) -> Any:
-                told = place(*args)
-                if next(numbers) == count:
-                    die()
-                return told
-
-            worker.placed = placed
+            house.placed = dying_then(worker.placed, count)
 
 
 def no_room(part: Part, chunk: bytes) -> None:
@@ -85,7 +93,24 @@ def no_room(part: Part, chunk: bytes) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def die_soon_after(count: int, delay: float) -> None:
+    """Let the process die so many seconds after the so-manieth change of the journal, wherever it is then."""
+    note, numbers = Journal.note, itertools.count(1)
+
+    def counted(*args: Any, **changes: Any) -> RowRecord:
+        if next(numbers) == count:
+            timer = threading.Timer(delay, die)
+            timer.daemon = True
+            timer.start()
+        return note(*args, **changes)
+
+    target: Any = Journal
+    target.note = counted
+
+
 async def main(order: dict[str, Any]) -> None:
+    if "dies" in order:
+        die_soon_after(*order["dies"])
     if order.get("no_room_for_files"):
         Part.write = no_room  # type: ignore[assignment, method-assign]
     async with Batch.open(order["journal"]) as batch:

@@ -49,13 +49,13 @@ async def test_files_may_be_asked_for_later(tmp_path: Path) -> None:
         assert len(list((tmp_path / "out").iterdir())) == 3
 
 
-async def test_several_files_of_a_row_have_numbers_and_a_name_may_have_braces(tmp_path: Path) -> None:
+async def test_several_files_of_a_row_have_numbers(tmp_path: Path) -> None:
     async with bench(tmp_path) as on:
-        many = rows(1, model="seedream-4-0", params={"max_images": "3"}, name="{kite}")
+        many = rows(1, model="seedream-4-0", params={"max_images": "3"}, name="kite")
         (done,) = await on.carry(many, download_to=tmp_path / "out")
         assert done.state is State.DOWNLOADED, done.error
     assert {Path(file.path).name for file in done.files} == {path.name for path in (tmp_path / "out").iterdir()}
-    assert all(path.name.startswith("{kite}.") for path in (tmp_path / "out").iterdir())
+    assert all(path.name.startswith("kite.") for path in (tmp_path / "out").iterdir())
 
 
 # --- what is known of rows --------------------------------------------------------------------------------------------
