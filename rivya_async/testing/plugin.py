@@ -84,6 +84,8 @@ def rivya_session(
         "poll": PollPolicy(first=0.02, base=0.02, cap=0.1, floor=0.01),
         "retry": RetryPolicy(base=0.01, cap=0.1),
     }
+    if "event_loop" in request.fixturenames:
+        request.getfixturevalue("event_loop")  # pytest-asyncio before 1.0 merely closes its loop: be done before
     is_virtual = _is_virtual(request.node)
     options = {**({} if is_virtual else brisk), **rivya_session_options}
     session = KeptSession(rivya_sandbox.api_key, base_url=rivya_sandbox.base_url, is_virtual=is_virtual, **options)

@@ -93,6 +93,25 @@ async def test_in_virtual_time(rivya_session, number):
     assert (await rivya_session.generate("kling-3-0", "A kite")).succeeded
 """
 
+MERELY_CLOSES: Final = """
+import asyncio, pytest
+
+@pytest.fixture
+def event_loop():                                          # as pytest-asyncio had it before 1.0
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.fixturenames.append("event_loop")
+
+def pytest_pyfunc_call(pyfuncitem):
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    pyfuncitem.funcargs["event_loop"].run_until_complete(pyfuncitem.obj(**arguments))
+    return True
+"""
+
 OF_A_LOOP_FOR_ALL: Final = """
 import asyncio, pytest
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -177,6 +196,12 @@ def test_side_by_side(mode: str, tmp_path: Path) -> None:
 def test_a_loop_that_goes_on_keeps_nothing_of_a_test(tmp_path: Path) -> None:
     code, told = ran(tmp_path, OF_A_LOOP_FOR_ALL, mode="pytest-asyncio, strict")
     assert (code, "3 passed" in told) == (0, True), told
+
+
+def test_a_loop_that_is_merely_closed(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(MERELY_CLOSES)
+    code, told = ran(tmp_path, SIMPLE.replace("MARK", ""))
+    assert (code, "8 passed" in told) == (0, True), told
 
 
 def test_a_session_of_an_async_fixture_is_closed_after_a_plain_test(tmp_path: Path) -> None:
