@@ -47,7 +47,16 @@ def assert_all_settled(sandbox: Sandbox) -> None:
 
 
 def spent_credits(sandbox: Sandbox) -> int:
-    """What the main account has spent or still holds for open jobs, in credits; a failed job has given it back."""
+    """What the main account has spent or still holds for open jobs, in credits; a failed job has given it back.
+
+    >>> async def main():
+    ...     async with Sandbox(speed=1000) as sandbox:
+    ...         async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url) as session:
+    ...             await session.submit("z-image", "A red kite")
+    ...         return spent_credits(sandbox)
+    >>> asyncio.run(main())
+    1
+    """
     return sandbox.spent
 
 

@@ -30,6 +30,9 @@ class FakeRequest:
     `path` is below the origin, with its query, such as `/api/v1/generations/task_1`; for a file to be downloaded it is
     the whole URL. `body` are the bytes that were sent, of an upload those of the file, whose form stands in `fields`.
     The API key is not in it.
+
+    >>> FakeRequest("POST", "/api/v1/generations", b'{"model": "z-image"}', "order-1").json["model"]
+    'z-image'
     """
 
     method: str
@@ -47,7 +50,13 @@ class FakeRequest:
 
 @attrs.frozen
 class FakeResponse:
-    """An answer. `json` is sent as JSON and says so in its headers, else `body` as it is."""
+    """An answer. `json` is sent as JSON and says so in its headers, else `body` as it is.
+
+    >>> FakeResponse(json={"current_credits": 5}).status, FakeResponse(502, body=b"<html>").status
+    (200, 502)
+    >>> FakeResponse.error(429, "rate_limited", Retry_After="3").headers
+    {'Retry-After': '3'}
+    """
 
     status: int = 200
     json: Any = None

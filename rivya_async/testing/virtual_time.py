@@ -38,6 +38,13 @@ class Stuck(RuntimeError):
     """Every task waits for another, no timer is set, and nothing is on its way: this would wait for ever.
 
     It names them, and where they wait.
+
+    >>> async def nobody_comes():
+    ...     await asyncio.Event().wait()
+    >>> run(nobody_comes())
+    Traceback (most recent call last):
+    ...
+    rivya_async.testing.virtual_time.Stuck: all tasks wait for each other, ... is on its way: Task-... at ...
     """
 
     def __init__(self) -> None:
@@ -112,7 +119,17 @@ _last_wall = EPOCH + START
 
 
 def wall() -> float:
-    """The wall clock of the virtual loop that runs, or ran last: seconds since 1970, for a `Sandbox(clock=wall)`."""
+    """The wall clock of the virtual loop that runs, or ran last: seconds since 1970, for a `Sandbox(clock=wall)`.
+
+    >>> async def a_video():
+    ...     async with Sandbox(speed=1, clock=wall) as sandbox:
+    ...         async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url) as session:
+    ...             began = wall()
+    ...             job = await session.generate("kling-3-0", "A red kite")
+    ...             return job.status, wall() - began > 60
+    >>> run(a_video())
+    ('succeeded', True)
+    """
     global _last_wall  # noqa: PLW0603 - the one clock of all virtual loops, as the real wall clock is one
     loop = asyncio._get_running_loop()  # noqa: SLF001 - the one that does not raise
     if isinstance(loop, VirtualTimeLoop):

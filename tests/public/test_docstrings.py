@@ -41,7 +41,15 @@ def examples() -> Iterator[Any]:
                     yield pytest.param(test, id=test.name)
 
 
-@pytest.mark.parametrize("test", list(examples()))
+EXAMPLES = list(examples())
+
+
+def test_every_room_that_users_enter_has_some() -> None:
+    rooms = {str(param.id).split(".")[1] for param in EXAMPLES}
+    assert rooms >= {"session", "resources", "receiver", "testing", "_core"}
+
+
+@pytest.mark.parametrize("test", EXAMPLES)
 def test_example(test: doctest.DocTest, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     public = {name: getattr(rivya_async, name) for name in rivya_async.__all__}

@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from rivya_async import testing
+from rivya_async.testing import contract
+from rivya_async.testing.contract import ALL
 
 
 @pytest.mark.parametrize("name", testing.__all__)
@@ -36,3 +38,11 @@ def test_importing_it_is_light() -> None:
     code = f"import sys, rivya_async.testing; print(*{loaded})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.strip() == ""
+
+
+def test_the_contract_is_sorted_and_documented_too() -> None:
+    assert contract.__all__ == sorted(contract.__all__)
+    undocumented = [name for name in contract.__all__ if not getattr(contract, name).__doc__]
+    assert undocumented == ["Maker"]  # an alias has no docstring that could be read
+    grouped = [check for name in contract.__all__ for check in getattr(getattr(contract, name), "checks", ())]
+    assert sorted(grouped, key=ALL.index) == list(ALL)

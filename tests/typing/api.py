@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, assert_type
@@ -40,6 +40,7 @@ from rivya_async import (
     IdempotencyConflict,
     Model,
     ModelParam,
+    NotSent,
     Outcome,
     OutsideTolerance,
     PollDetails,
@@ -69,6 +70,7 @@ from rivya_async import (
 )
 from rivya_async.receiver import STANDARD_WEBHOOKS, Answer, RivyaScheme, WebhookReceiver, verify
 from rivya_async.sandbox import Fault, Sandbox
+from rivya_async.testing import FakeRequest, FakeResponse, FakeService, FakeTransport, contract, run, spent_credits
 
 
 async def the_first_minute() -> None:
@@ -381,6 +383,44 @@ async def in_tests() -> None:
         assert_type(sandbox.received.purchases, int)
         assert_type(sandbox.received.attempts("order-1"), int)
         assert_type(sandbox.credits, int)
+
+
+async def in_tests_without_sockets() -> None:
+    usual = FakeService(credits=100)
+
+    async def service(request: FakeRequest) -> FakeResponse:
+        assert_type(request.idempotency_key, str | None)
+        return await usual(request)
+
+    fake = FakeTransport(service)
+    async with fake.session(max_spend=5) as session:
+        assert_type(session, RivyaSession)
+    assert_type(fake.requests, list[FakeRequest])
+    FakeTransport(lambda request: {"current_credits": 5})
+    FakeTransport(lambda request: NotSent("refused"))
+
+
+@asynccontextmanager
+async def a_sandbox() -> AsyncIterator[contract.Service]:
+    async with Sandbox() as sandbox, contract.over_http(sandbox.base_url, sandbox.api_key)() as service:
+        assert_type(spent_credits(sandbox), int)
+        yield service
+
+
+async def the_contract() -> None:
+    makers: list[contract.Maker] = [a_sandbox, contract.in_memory(FakeTransport(FakeService()))]
+    for maker in makers:
+        for check in contract.generations.checks:
+            assert_type(check, contract.Check)
+            await check(maker)
+        await contract.generations.the_end(maker)
+        async with maker() as service:
+            found = [finding async for finding in contract.examine(service, contract.ALL)]
+            assert_type(found, list[contract.Finding])
+
+
+def in_virtual_time() -> None:
+    assert_type(run(asyncio.sleep(600, "later")), str)
 
 
 async def what_a_checker_must_refuse(session: RivyaSession) -> None:
