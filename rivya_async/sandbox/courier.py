@@ -105,13 +105,13 @@ class Courier:
             return None, "The sandbox sends to this machine only."
         fault = self._faults.strike(DELIVERY, "", delivery.event.id)
         if fault is None:
-            return await self._post(delivery.endpoint.url, delivery.event.body, self._headers(delivery)), None
+            return await self._post(delivery, delivery.event.body, self._headers(delivery)), None
         await asyncio.sleep(fault.delay)
         if fault.drop and not fault.act:
             return None, LOST
         body = altered_body(delivery.event.body if fault.body is None else fault.body, fault)
         headers = self._headers(delivery) if fault.age is None else self._headers(delivery, body, fault.age)
-        status = await self._post(delivery.endpoint.url, body, {**kept_headers(headers, fault), **fault.headers})
+        status = await self._post(delivery, body, {**kept_headers(headers, fault), **fault.headers})
         return (None, LOST) if fault.drop else (status, None)
 
     def _headers(self, delivery: Delivery, body: bytes | None = None, age: float = 0.0) -> dict[str, str]:
@@ -128,10 +128,12 @@ class Courier:
             ),
         }
 
-    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        data = BytesIO(body)  # a fault may make it large, and aiohttp warns of large bytes
-        async with self._http.post(url, data=data, headers=headers, allow_redirects=False) as response:
-            return response.status
+    async def _post(self, delivery: Delivery, body: bytes, headers: Mapping[str, str]) -> int:
+        url, data = delivery.endpoint.url, BytesIO(body)  # a fault may make it large, and aiohttp warns of large bytes
+        with self._deliveries.in_hand(delivery):
+            async with self._http.post(url, data=data, headers=headers, allow_redirects=False) as response:
+                self._deliveries.answered(delivery, response.status)
+                return response.status
 
 
 def _told(failure: Exception) -> str:

@@ -9,8 +9,10 @@ import hashlib
 import heapq
 import itertools
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from typing import Any, Final
 
 import attrs
@@ -74,10 +76,14 @@ class Delivery:
 
     def end(self, now: float, *, status: int | None, error: str | None) -> None:
         """Note what came of it: any 2xx is a success."""
-        taken = status is not None and 200 <= status < 300  # noqa: PLR2004 - the class of HTTP statuses
+        taken = status is not None and _is_taken(status)
         self.status, self.response_status = ("succeeded" if taken else "failed"), status
         self.error = None if taken else error or f"The receiver answered {status}."
         self.delivered_at = now if taken else None
+
+
+def _is_taken(status: int) -> bool:
+    return 200 <= status < 300  # noqa: PLR2004 - the class of HTTP statuses
 
 
 class Deliveries:
@@ -105,8 +111,8 @@ class Deliveries:
         self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
         self._log: deque[Delivery] = deque(maxlen=MOST_DELIVERIES)
         self._store = store or Store()
-        self.told: set[str] = set()
-        """The ids of the tasks whose end a receiver has taken."""
+        self._told: set[str] = set()
+        self._in_hand: Counter[str] = Counter()
 
     def take_up(self, tasks: Iterable[Task]) -> None:
         """Go on where an earlier process ended: with its deliveries, and with those of the tasks not told of yet."""
@@ -121,7 +127,7 @@ class Deliveries:
             delivery.endpoint = self._endpoints.by_id(delivery.endpoint.id)
             self._log.append(delivery)
             if delivery.status == "succeeded":
-                self.told.add(delivery.event.task_id)
+                self._told.add(delivery.event.task_id)
             elif delivery.status == "pending":
                 self.put_back(delivery)
 
@@ -173,9 +179,7 @@ class Deliveries:
             return
         endpoint = delivery.endpoint
         self._endpoints.heard(endpoint, now, taken=delivery.status == "succeeded")
-        if delivery.status == "succeeded":
-            self.told.add(delivery.event.task_id)
-        elif endpoint.is_active and delivery.attempt <= len(RETRY_DELAYS):
+        if delivery.status == "failed" and endpoint.is_active and delivery.attempt <= len(RETRY_DELAYS):
             due = now + RETRY_DELAYS[delivery.attempt - 1] / self._speed
             self._schedule(Delivery(self._new_id("whdel"), endpoint, delivery.event, delivery.attempt + 1, due, now))
 
@@ -186,6 +190,25 @@ class Deliveries:
         self._log.append(delivery)
         self._note(delivery)
         return delivery
+
+    @contextmanager
+    def in_hand(self, delivery: Delivery) -> Iterator[None]:
+        """While a receiver has it, and has not answered."""
+        self._in_hand[delivery.event.task_id] += 1
+        try:
+            yield
+        finally:
+            self._in_hand -= Counter([delivery.event.task_id])
+
+    def answered(self, delivery: Delivery, status: int) -> None:
+        """What a receiver has truly answered, whether the service hears of it or not."""
+        if _is_taken(status):
+            self._told.add(delivery.event.task_id)
+
+    @property
+    def told(self) -> AbstractSet[str]:
+        """The ids of the tasks whose end a receiver has taken, or has in hand: it may act on it before it answers."""
+        return self._told.union(dict(self._in_hand))
 
     def events_of(self, account_id: str) -> Sequence[Event]:
         """The events of an account, the newest first."""

@@ -382,10 +382,25 @@ def test_who_was_told_is_known_after_the_delivery_is_forgotten(post: Post) -> No
         post.deliveries.expect(task(f"{number:06}"))
     *taken, refused = post.deliveries.take_due(START + 20, MOST_DELIVERIES + 10)
     for delivery in taken:
-        post.deliveries.ended(delivery, START + 20, status=200)
-    post.deliveries.ended(refused, START + 20, status=500)
+        post.deliveries.answered(delivery, 200)
+    post.deliveries.answered(refused, 500)
     assert len(post.deliveries.latest(MOST_DELIVERIES + 10)) == MOST_DELIVERIES
     assert post.deliveries.told == {f"task_{number:06}" for number in range(MOST_DELIVERIES + 9)}
+
+
+def test_who_has_a_delivery_in_hand_is_told_and_who_refuses_it_was_not(post: Post) -> None:
+    post.endpoint()
+    post.endpoint()
+    post.deliveries.expect(task())
+    first, second = post.due(START + 10)
+    with post.deliveries.in_hand(first):
+        with post.deliveries.in_hand(second):
+            post.deliveries.answered(second, 500)
+        assert post.deliveries.told == {"task_1"}
+    assert post.deliveries.told == set()
+    with post.deliveries.in_hand(first):
+        post.deliveries.answered(first, 204)
+    assert post.deliveries.told == {"task_1"}
 
 
 # --- deliveries over real sockets -------------------------------------------------------------------------------------

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
 
-from rivya_async import RivyaSession
+from rivya_async import RivyaSession, WebhookEvent
+from rivya_async.receiver import WebhookReceiver
 from rivya_async.sandbox import Sandbox
 from rivya_async.sandbox.task import Task
 from rivya_async.testing import assert_all_settled, assert_no_double_purchase, spent_credits
@@ -50,6 +54,37 @@ async def test_an_end_whose_answer_was_lost_is_not_told() -> None:
             with pytest.raises(TimeoutError):
                 await session.wait_for(job, timeout=0.05)
         assert sandbox.open_tasks == [job.id]
+
+
+@pytest.mark.parametrize("fault", [None, {"drop": True, "act": True}], ids=["answered late", "answer lost"])
+async def test_an_end_that_a_delivery_has_told_of_is_told_before_the_delivery_is_answered(
+    fault: dict[str, Any] | None,
+) -> None:
+    is_over = asyncio.Event()
+
+    async def slow(_: WebhookEvent) -> None:
+        await is_over.wait()
+
+    with socket.create_server(("127.0.0.1", 0)) as here:
+        url = f"http://127.0.0.1:{here.getsockname()[1]}/"
+        async with (
+            Sandbox(speed=1000, allow_local_webhooks=True) as sandbox,
+            RivyaSession(sandbox.api_key, base_url=sandbox.base_url) as session,
+        ):
+            endpoint = await session.webhooks.create("Mine", url, ["generation.succeeded"])
+            if fault is not None:
+                sandbox.faults.add(route="webhook delivery", **fault)
+            receiver = WebhookReceiver(endpoint.signing_secret or "", session=session)
+            receiver.on("*", slow)
+            runner = web.AppRunner(receiver.aiohttp_app())
+            await runner.setup()
+            await web.SockSite(runner, here).start()
+            await session.generate("z-image", "A kite")
+            assert sandbox.received.count("GET /api/v1/generations/{task_id}") == 0
+            assert_all_settled(sandbox)
+            is_over.set()
+            await runner.cleanup()
+            assert_all_settled(sandbox)
 
 
 def test_a_sandbox_in_the_background_is_looked_at_while_it_works() -> None:
