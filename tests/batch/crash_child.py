@@ -83,9 +83,9 @@ def arm(point: str, session: RivyaSession, count: int) -> None:
         case "after the end":
             target.download = dying(session.download, count)
         case "before the file has its place":
-            house.placed = dying(worker.placed, count)
+            house.placed = dying(house.placed, count)
         case "before the file is noted":
-            house.placed = dying_then(worker.placed, count)
+            house.placed = dying_then(house.placed, count)
 
 
 def no_room(part: Part, chunk: bytes) -> None:
