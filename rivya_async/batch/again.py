@@ -20,8 +20,12 @@ def again(record: RowRecord) -> dict[str, Any]:
         return {"state": State.SUBMITTED, **fresh}
     if record.state is State.DEAD and record.body is None:
         return {"state": State.PLANNED, **fresh}
+    return {"state": State.PLANNED, **anew(record)}
+
+
+def anew(record: RowRecord) -> dict[str, Any]:
+    """What changes in a row that is bought anew, but for its state: its next purchase, of which nothing is known."""
     return {
-        "state": State.PLANNED,
         "purchase": record.purchase + 1,
         "earlier_credits": record.credits,
         "body": None,
@@ -34,5 +38,6 @@ def again(record: RowRecord) -> dict[str, Any]:
         "intent_at": None,
         "submitted_at": None,
         "ended_at": None,
-        **fresh,
+        "error": None,
+        "error_code": None,
     }

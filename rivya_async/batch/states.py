@@ -29,12 +29,12 @@ ALLOWED: Final = {
     State.INTENT: {State.PLANNED, State.SUBMITTED, State.DEAD},
     State.SUBMITTED: {State.SUCCEEDED, State.FAILED, State.DEAD},
     State.SUCCEEDED: {State.DOWNLOADED, State.DEAD},
-    State.FAILED: {State.PLANNED},
+    State.FAILED: {State.PLANNED, State.INTENT},
     State.DOWNLOADED: set[State](),
     State.DEAD: {State.PLANNED, State.SUBMITTED, State.SUCCEEDED},
 }
-"""From each state to which. Back to `PLANNED`: from an intent that the service refused or that was never sent, from a
-failed job as another purchase, and from a dead row that is to be tried again, which goes on where it was given up."""
+"""From each state to which. Back to `PLANNED`: from an intent that the service refused or that was never sent, and from
+a failed or dead row that is to be tried again. A run that buys failed jobs anew leads from `FAILED` to `INTENT`."""
 
 HELD: Final = frozenset({State.INTENT, State.SUBMITTED})
 """States in which credits may be held for a row."""

@@ -6,6 +6,7 @@ from enum import Enum, auto
 
 from .._core.errors import (
     Answered,
+    ConfigurationError,
     InsufficientCredits,
     NotFound,
     RivyaError,
@@ -27,7 +28,10 @@ class GivenUp(Exception):
 
 
 class Verdict(Enum):
-    """What becomes of the row. After `BACK` and `HALT` nothing more is bought: every other row would meet the same."""
+    """What becomes of the row.
+
+    After `BACK` and `HALT` nothing more is bought, as every other row would meet the same, unless the error passes.
+    """
 
     OPEN = auto()
     """It stays as it is, and goes on in the next run."""
@@ -44,17 +48,20 @@ def passes(error: Exception, *, in_doubt: bool) -> bool:
     return isinstance(error, RivyaError) and is_transient(error, may_have_acted=in_doubt)
 
 
-def verdict(state: State, error: Exception, *, in_doubt: bool) -> Verdict:
-    """The verdict on a row that met this error in this state, when it is not tried any more in this run."""
+def verdict(state: State, error: Exception, *, in_doubt: bool, just_bought: bool = False) -> Verdict:
+    """The verdict on a row that met this error in this state, when it is not tried any more in this run.
+
+    `just_bought`: a replica of the service may lag behind and not know the job.
+    """
     if isinstance(error, GivenUp):
         return Verdict.DEAD
-    if state not in {State.PLANNED, State.INTENT}:
-        return Verdict.DEAD if isinstance(error, NotFound) else Verdict.OPEN
+    if state in {State.SUBMITTED, State.SUCCEEDED}:
+        return Verdict.DEAD if isinstance(error, NotFound) and not just_bought else Verdict.OPEN
     if passes(error, in_doubt=in_doubt):
-        return Verdict.OPEN
-    if state is State.PLANNED or (in_doubt and not settles_the_doubt(error)):
+        return Verdict.BACK if state is State.INTENT and not in_doubt else Verdict.OPEN
+    if state is not State.INTENT or (in_doubt and not settles_the_doubt(error)):
         return Verdict.HALT
-    if isinstance(error, InsufficientCredits | Unauthorized | ScopeDenied | SpendLimitReached):
+    if isinstance(error, InsufficientCredits | Unauthorized | ScopeDenied | SpendLimitReached | ConfigurationError):
         return Verdict.BACK
     return Verdict.DEAD if isinstance(error, Answered) else Verdict.HALT
 

@@ -17,7 +17,7 @@ from .._core.problem import unknown_model
 from .._core.spend import may_have_bought
 from .._core.wire import encode
 from .._engine.disk import to_the_end
-from .again import again
+from .again import anew
 from .reference import as_reference
 from .saving import placed, waiting_room
 from .states import State
@@ -100,23 +100,19 @@ class Worker:
         return self.record
 
     async def _carry(self) -> None:
-        if self.record.state is State.FAILED:
-            self._begin_again()
-        while True:
-            if self.record.state in {State.PLANNED, State.INTENT}:
+        while self._is_to_be_bought or self.record.state is State.SUBMITTED:
+            if self._is_to_be_bought:
                 await self._patiently(self._purchase)
-            if self.record.state is State.SUBMITTED:
+            else:
                 await self._wait()
-            if self.record.state is not State.FAILED or self.record.purchase > self._run.retry_failed:
-                break
-            self._begin_again()
         if self.record.state is State.SUCCEEDED and self._run.download_to is not None:
             await self._save(self._run.download_to)
 
-    def _begin_again(self) -> None:
-        """Another purchase, of which nothing is known yet."""
-        self.record = self._journal.note(self.record, **again(self.record))
-        self._is_in_doubt = False
+    @property
+    def _is_to_be_bought(self) -> bool:
+        if self.record.state is State.FAILED:
+            return self.record.purchase <= self._run.retry_failed
+        return self.record.state in {State.PLANNED, State.INTENT}
 
     # --- buying -------------------------------------------------------------------------------------------------------
 
@@ -132,13 +128,13 @@ class Worker:
                     self._is_in_doubt = True
                 if not passes(error, in_doubt=self._is_in_doubt) or loop.time() + pause > until:
                     raise
-                self.record = self._journal.note(self.record, **_told(error))
+                self._note(error)
             async with self._run.stop.cuts():
                 await asyncio.sleep(pause * (0.5 + self._run.uniform() / 2))
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _purchase(self) -> None:
-        if self.record.state is State.PLANNED:
+        if self.record.state is not State.INTENT:
             await self._claim()
         if self._is_in_doubt and self._is_forgotten():
             raise GivenUp(
@@ -150,31 +146,37 @@ class Worker:
             await self._buy()
 
     async def _claim(self) -> None:
-        """Write down what is about to be bought. When this returns it is on the disk."""
+        """Write down what is about to be bought. When this returns it is on the disk, and nobody wants us to stop."""
         run = self._run
-        catalogue = await run.session.models.catalogue()
-        try:
-            job, price = self._wanted(catalogue)
-            if job.paths:
-                async with run.stop.cuts():
+        async with run.stop.cuts():
+            catalogue = await run.session.models.catalogue()
+            try:
+                job, price = self._wanted(catalogue)
+                if job.paths:
                     job = await run.session.files.resolved(job, None)
-        except (ConfigurationError, ValidationFailed) as error:
-            raise GivenUp(str(error), "invalid") from error
-        except OSError as error:
-            if isinstance(error, RivyaError):
-                raise
-            raise GivenUp(f"a reference cannot be read: {error}", "invalid") from error
+                body = encode(job.to_wire()).decode()
+            except (ConfigurationError, ValidationFailed) as error:
+                raise GivenUp(str(error), "invalid") from error
+            except OSError as error:
+                if isinstance(error, RivyaError):
+                    raise
+                raise GivenUp(f"a reference cannot be read: {error}", "invalid") from error
+        if run.stop.is_set or run.halted is not None:
+            raise Stopped
         if run.max_spend is not None and price is not None:
             check_spend(run.max_spend, self._journal.credits, price)
-        self.record = self._journal.advance(
-            self.record,
-            State.INTENT,
-            body=encode(job.to_wire()).decode(),
-            expected_credits=price,
-            intent_at=run.wall(),
-        )
-        self._request = job
+        purchase = {
+            **(anew(self.record) if self.record.state is State.FAILED else {}),
+            "body": body,
+            "expected_credits": price,
+            "intent_at": run.wall(),
+        }
+        self.record = self._journal.advance(self.record, State.INTENT, **purchase)
+        self._request, self._is_in_doubt = job, False
         await self._journal.written()
+        if run.stop.is_set:
+            self.record = self._journal.advance(self.record, State.PLANNED, **NOTHING_BOUGHT)
+            raise Stopped
 
     def _wanted(self, catalogue: Mapping[str, Model]) -> tuple[GenerationRequest, Amount | None]:
         """The job of this row, and what it will cost."""
@@ -245,6 +247,8 @@ class Worker:
         run, row = self._run, self.record.row
         async with run.stop.cuts():
             job = self._job or await run.session.generations.retrieve(self.record.task_id or "")
+            if not job.urls:
+                raise GivenUp("it has succeeded, but the service names no file of it: ask the support", "no_files")
             name = f"{row.identity}{{ext}}" if len(job.urls) == 1 else f"{row.identity}.{{index}}{{ext}}"
             room = waiting_room(folder, self.record.batch_id)
             paths = await run.session.download(job, room, name=name, overwrite=True)
@@ -257,9 +261,11 @@ class Worker:
 
     def _took_amiss(self, error: Exception) -> None:
         """Write down what an error means for the row, and for all that are not bought yet."""
-        found = verdict(self.record.state, error, in_doubt=self._is_in_doubt)
-        if found in {Verdict.BACK, Verdict.HALT}:
+        found = verdict(self.record.state, error, in_doubt=self._is_in_doubt, just_bought=self._is_just_bought)
+        if found in {Verdict.BACK, Verdict.HALT} and not passes(error, in_doubt=self._is_in_doubt):
             self._run.halted = self._run.halted or error
+        if self.record.state is State.FAILED:
+            return  # why it failed is of more interest
         told = _told(error)
         if found is Verdict.BACK:
             self.record = self._journal.advance(self.record, State.PLANNED, **NOTHING_BOUGHT, **told)
@@ -269,7 +275,15 @@ class Worker:
                 self.record, State.DEAD, **(NOTHING_BOUGHT if is_untouched else {}), **told
             )
         else:
-            self.record = self._journal.note(self.record, **told)
+            self._note(error)
+
+    def _note(self, error: Exception) -> None:
+        if self.record.state is not State.FAILED:
+            self.record = self._journal.note(self.record, **_told(error))
+
+    @property
+    def _is_just_bought(self) -> bool:
+        return self._run.wall() - (self.record.submitted_at or 0.0) < assumed.NOT_FOUND_GRACE
 
 
 def _told(error: Exception) -> dict[str, Any]:

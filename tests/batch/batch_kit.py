@@ -15,6 +15,7 @@ from rivya_async import PollPolicy, RetryPolicy, RivyaSession
 from rivya_async.batch import Batch, Row, RowRecord
 from rivya_async.sandbox import Sandbox
 
+MODELS = "GET /api/v1/models"
 SUBMIT = "POST /api/v1/generations"
 POLL = "GET /api/v1/generations/{task_id}"
 RESULT = "GET /results/{task_id}/{name}"

@@ -12,7 +12,7 @@ import pytest
 
 from rivya_async import ConfigurationError, InsufficientCredits, JournalError, SpendLimitReached, Unauthorized
 from rivya_async.batch import Batch, RowRecord, State
-from tests.batch.batch_kit import POLL, RESULT, SUBMIT, Bench, bench, rows, until
+from tests.batch.batch_kit import MODELS, POLL, RESULT, SUBMIT, Bench, bench, rows, until
 
 
 def states(records: list[RowRecord]) -> Counter[State]:
@@ -179,6 +179,36 @@ async def test_failed_jobs_are_bought_again_only_when_asked_for(tmp_path: Path) 
         assert await on.carry(retry_failed=2) == []
 
 
+async def test_a_failed_job_is_bought_again_by_one_alone(tmp_path: Path) -> None:
+    """More of them than are read at once, while the catalogue is on its way."""
+    async with bench(tmp_path) as on:
+        await on.carry(rows(502, prompt="A kite [fail]"), max_in_flight=600)
+        on.sandbox.faults.add(route=MODELS, delay=0.3, act=True)
+        again = await on.carry(retry_failed=1, max_in_flight=2000)
+        assert sorted(record.row.number for record in again) == list(range(1, 503))
+
+
+async def test_a_failed_job_that_cannot_be_bought_again_stays_failed_with_its_reason(tmp_path: Path) -> None:
+    async with bench(tmp_path) as on:
+        (failed,) = await on.carry(rows(1, prompt="A kite [fail]"))
+        (left,) = await on.carry(retry_failed=1, max_spend=0)
+        assert left == failed
+        on.sandbox.faults.add(route=MODELS, status=503)
+        (left,) = await on.carry(retry_failed=1)
+        assert left == failed
+        assert await on.carry() == []
+        assert on.purchases == 1
+
+
+async def test_a_purchase_after_a_doubt_is_in_no_doubt_itself(tmp_path: Path) -> None:
+    async with bench(tmp_path) as on:
+        on.sandbox.faults.add(route=SUBMIT, nth=range(1, 4), drop=True, act=True)
+        on.sandbox.faults.add(route=SUBMIT, nth=5, status=404, code="not_found")
+        await on.carry(rows(1, prompt="A kite [fail]"))
+        (dead,) = await on.carry(retry_failed=1)
+        assert (dead.state, dead.error_code, dead.purchase) == (State.DEAD, "not_found", 2)
+
+
 async def test_a_purchase_in_doubt_is_repeated_under_its_key(tmp_path: Path) -> None:
     async with bench(tmp_path) as on:
         on.sandbox.faults.add(route=SUBMIT, nth=range(1, 4), drop=True, act=True)
@@ -249,6 +279,32 @@ async def test_a_job_that_the_service_forgot_is_given_up(tmp_path: Path) -> None
             await batch._journal.written()
             (dead,) = [record async for record in batch.run(session, patience=0.0)]
         assert (dead.state, dead.error_code, dead.credits) == (State.DEAD, "not_found", 1)
+
+
+async def test_a_job_that_a_replica_does_not_know_yet_is_not_given_up(tmp_path: Path) -> None:
+    async with bench(tmp_path, speed=0.1) as on:
+        async with Batch.open(on.journal) as batch, on.session() as session:
+            await batch.add(rows(1))
+            run = batch.run(session)
+            reading = asyncio.create_task(anext(run, None))
+            await until(lambda: batch.counts[State.SUBMITTED] == 1)
+            batch.stop()
+            await reading
+            await run.aclose()
+        on.clock.ahead = 3600.0
+        on.sandbox.faults.add(route=POLL, times=1, status=404, code="not_found")
+        (left,) = await on.carry()
+        assert (left.state, left.error_code) == (State.SUBMITTED, "not_found")
+        (done,) = await on.carry()
+        assert (done.state, done.error) == (State.SUCCEEDED, None)
+
+
+async def test_a_success_without_files_is_given_up_not_asked_for_in_every_run(tmp_path: Path) -> None:
+    async with bench(tmp_path) as on:
+        on.sandbox.faults.add(route=SUBMIT, members={"status": "succeeded", "result": {"urls": []}})
+        on.sandbox.faults.add(route=POLL, members={"status": "succeeded", "result": {"urls": []}})
+        (dead,) = await on.carry(rows(1), download_to=tmp_path / "out")
+        assert (dead.state, dead.error_code) == (State.DEAD, "no_files")
 
 
 # --- what ends the buying ---------------------------------------------------------------------------------------------
@@ -325,12 +381,65 @@ async def test_the_answer_to_a_purchase_is_waited_for_after_a_stop(tmp_path: Pat
             await batch.add(rows(1))
             run = batch.run(session)
             reading = asyncio.create_task(anext(run))
-            await until(lambda: batch.counts[State.INTENT] == 1)
+            await until(lambda: on.sandbox.received.count(SUBMIT) == 1)
             batch.stop()
             record = await reading
             assert record.state is State.SUBMITTED
             assert record.task_id is not None
             await run.aclose()
+
+
+@pytest.mark.parametrize("route", [MODELS, SUBMIT])
+async def test_a_purchase_that_is_not_on_its_way_is_not_made_after_a_stop(
+    tmp_path: Path, route: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the catalogue is read, and while the intents are written."""
+    monkeypatch.setattr("rivya_async.batch.writer.MOMENT", 0.1)
+    async with bench(tmp_path) as on:
+        if route == MODELS:
+            on.sandbox.faults.add(route=MODELS, delay=0.2, act=True)
+        async with Batch.open(on.journal) as batch, on.session() as session:
+            await batch.add(rows(5))
+            run = batch.run(session)
+            reading = asyncio.create_task(anext(run, None))
+            await until(lambda: on.sandbox.received.count(MODELS) == 1)
+            if route == SUBMIT:
+                await until(lambda: batch.counts[State.INTENT] == 5)
+            batch.stop()
+            await reading
+            left = [record async for record in run]
+            assert batch.counts == {State.PLANNED: 5}
+            assert batch.credits == 0
+            assert len(left) == 4
+        assert on.purchases == 0
+        await on.carry()
+        assert on.purchases == 5
+
+
+async def test_what_never_left_this_machine_is_in_no_doubt(tmp_path: Path) -> None:
+    """However late the next run is: the service need remember no key."""
+    async with bench(tmp_path) as on:
+        on.sandbox.faults.add(route=SUBMIT, status=429)
+        (left,) = await on.carry(rows(1))
+        assert (left.state, left.credits, left.error_code) == (State.PLANNED, 0, "rate_limited")
+        on.sandbox.faults.clear()
+        (done,) = await on.carry()
+        assert (done.state, done.purchase, done.error) == (State.SUCCEEDED, 1, None)
+
+
+async def test_a_session_that_is_closed_before_a_purchase_leaves_no_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rivya_async.batch.writer.MOMENT", 0.1)
+    async with bench(tmp_path) as on, Batch.open(on.journal) as batch, on.session() as session:
+        await batch.add(rows(1))
+        run = batch.run(session)
+        reading = asyncio.create_task(anext(run))
+        await until(lambda: batch.counts[State.INTENT] == 1)
+        await session.aclose()
+        assert ((await reading).state, on.purchases) == (State.PLANNED, 0)
+        await run.aclose()
+        assert isinstance(batch.halted, ConfigurationError)
 
 
 async def test_leaving_the_loop_loses_nothing(tmp_path: Path) -> None:
