@@ -80,7 +80,7 @@ class Api:
         model = self.catalogue.models[body["model"]]
         prompt, params = body.get("prompt") or "", body.get("params") or {}
         task = self.world.create(visit.account_id, model, prompt, params, visit.now)
-        self.received.bought(visit.idempotency_key)
+        self.received.bought(visit.idempotency_key, visit.claimed or ())
         self.webhooks.expect(task)
         visit.task_id = task.id
         return Answer(encode(task, "queued"), task_id=task.id)

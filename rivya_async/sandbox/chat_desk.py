@@ -130,7 +130,7 @@ class ChatDesk:
         self._conversations.check(account_id, model.id, session_id)
         check_attachments(model, account_id, attached, self._kind_of)
         self._world.hold(account_id, model, visit.now)
-        self._received.bought(visit.idempotency_key)
+        self._received.bought(visit.idempotency_key, visit.claimed or ())
         conversation = self._conversations.hear(account_id, model.id, session_id, body["message"], visit.now)
         text = chat_text.reply_to(
             body["message"], pictures=len(attached), searched=body.get("enable_web_search") is True

@@ -7,7 +7,7 @@ Another thread may ask while requests come in: what is counted is copied first.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import Final
@@ -73,6 +73,7 @@ class Received:
         self._purchases = 0
         self._uploads = 0
         self._purchases_by_key: Counter[str] = Counter()
+        self._purchases_by_scope: Counter[Sequence[str]] = Counter()
         self._settled: set[str] = set()
         self._peak_in_flight = self._in_flight
         self._statuses: Counter[tuple[str | None, int | None]] = Counter()
@@ -109,8 +110,16 @@ class Received:
 
     @property
     def purchases_by_key(self) -> Mapping[str, int]:
-        """How many tasks and chat turns each Idempotency-Key made. Any value above 1 is something bought twice."""
+        """How many tasks and chat turns each Idempotency-Key made.
+
+        A value above 1 is something bought twice, unless accounts, or tasks and turns, have the key in common.
+        """
         return MappingProxyType(self._purchases_by_key)
+
+    @property
+    def bought_again(self) -> Mapping[str, int]:
+        """Each Idempotency-Key under which one account has bought more than once by one route, and how many times."""
+        return {scope[-1]: count for scope, count in dict(self._purchases_by_scope).items() if count > 1}
 
     @property
     def replays(self) -> int:
@@ -165,11 +174,12 @@ class Received:
         self._in_flight += 1
         self._peak_in_flight = max(self._peak_in_flight, self._in_flight)
 
-    def bought(self, key: str | None) -> None:
-        """A task was made."""
+    def bought(self, key: str | None, scope: Sequence[str] = ()) -> None:
+        """A task was made. `scope`: the account and the route, for which alone the key counts, and the key."""
         self._purchases += 1
         if key is not None:
             self._purchases_by_key[key] += 1
+            self._purchases_by_scope[scope or (key,)] += 1
 
     def told_end_of(self, task_id: str) -> None:
         """An answer that got through told that a task has ended."""

@@ -46,6 +46,16 @@ async def test_a_key_that_bought_twice_is_named() -> None:
             assert_no_double_purchase(sandbox)
 
 
+async def test_a_key_is_another_one_in_another_account_and_for_another_noun() -> None:
+    async with Sandbox(speed=1000) as sandbox:
+        for key in (sandbox.api_key, sandbox.add_key("team-b")):
+            async with RivyaSession(key, base_url=sandbox.base_url) as session:
+                await session.submit("z-image", "A kite", idempotency_key="order-1")
+                await session.chat.completions.create("gpt-5-2-chat", "A kite?", idempotency_key="order-1")
+        assert sandbox.received.purchases_by_key["order-1"] == 4
+        assert_no_double_purchase(sandbox)
+
+
 async def test_an_end_whose_answer_was_lost_is_not_told() -> None:
     async with Sandbox(speed=1e5) as sandbox:
         async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url) as session:
