@@ -10,6 +10,7 @@ import attrs
 
 from .._core.errors import ConfigurationError
 from .bad_row import BadRow, name_taken
+from .moved import Moved
 from .record import RowRecord
 from .row import Row
 from .states import State
@@ -52,6 +53,12 @@ class Planned:
     conflicts: list[Conflict] = attrs.field(factory=list)
     bad_rows: list[BadRow] = attrs.field(factory=list)
 
+    def note_bad(self, bad: BadRow) -> None:
+        """Count a bad row."""
+        self.bad += 1
+        if len(self.bad_rows) < MOST_TOLD:
+            self.bad_rows.append(bad)
+
 
 class BadRows(ConfigurationError):
     """There are rows that are none, so nothing was added. `planned` tells which, and what is wrong with each."""
@@ -77,13 +84,16 @@ def plan(rows: Iterable[Row | BadRow], batch_id: str, connection: sqlite3.Connec
     with connection:
         connection.execute("BEGIN IMMEDIATE")
         (known,) = connection.execute("SELECT coalesce(max(place), 0) FROM rows").fetchone()
+        moved = Moved(connection, known)
         for found in rows:
             row = _accepted(found, connection)
-            bad = row if isinstance(row, BadRow) else _added(row, batch_id, connection, planned, known)
+            bad = row if isinstance(row, BadRow) else _added(row, batch_id, planned, moved)
             if bad is not None:
-                planned.bad += 1
-                if len(planned.bad_rows) < MOST_TOLD:
-                    planned.bad_rows.append(bad)
+                planned.note_bad(bad)
+        for was_new, bad in moved.taken_back():
+            planned.new -= was_new
+            planned.replaced -= not was_new
+            planned.note_bad(bad)
         if planned.bad and not keep_going:
             raise _refused(planned)
     return planned
@@ -101,22 +111,25 @@ def _accepted(found: Row | BadRow, connection: sqlite3.Connection) -> Row | BadR
     return found.row if is_known else found
 
 
-def _added(row: Row, batch_id: str, connection: sqlite3.Connection, planned: Planned, known: int) -> BadRow | None:
+def _added(row: Row, batch_id: str, planned: Planned, moved: Moved) -> BadRow | None:
     """Put one row into the journal, unless it has the name of one that this very plan has put there."""
+    connection = moved.connection
     if connection.execute(INSERT, insert_values(RowRecord(row=row, batch_id=batch_id))).rowcount:
         planned.new += 1
         return None
     select = "SELECT place, line, digest, state, body IS NULL FROM rows WHERE identity = ?"
     place, line, digest, state, is_untouched = connection.execute(select, [identity_of(row)]).fetchone()
-    if place > known:
+    if place > moved.known:
         return BadRow(row.line, (name_taken(row.identity, line),))
     if digest == row.digest:
         planned.known += 1
     elif is_untouched and state in {State.PLANNED, State.DEAD}:
         connection.execute(REPLACE, [row.digest, *row_values(row), identity_of(row)])
         planned.replaced += 1
+        moved.replaced(row)
     else:
         planned.conflicting += 1
+        moved.displaced(row, digest)
         if len(planned.conflicts) < MOST_TOLD:
             planned.conflicts.append(Conflict(row.line, row.identity, State(state)))
     return None

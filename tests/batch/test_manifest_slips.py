@@ -303,3 +303,52 @@ async def test_a_bad_row_with_the_name_of_one_that_is_known_is_bad(tmp_path: Pat
         written(tmp_path, line(name="one", prompt=""), "kites.jsonl")
         with pytest.raises(BadRows, match="prompt is required"):
             await batch.add(Manifest(path, models=catalogue()))
+
+
+# --- rows that are known by their number ------------------------------------------------------------------------------
+
+
+def numbered(folder: Path, *prompts: str) -> Manifest:
+    return Manifest(written(folder, "model,prompt\n" + "".join(f"z-image,{prompt}\n" for prompt in prompts)))
+
+
+async def test_a_row_that_is_put_in_between_does_not_have_the_last_one_bought_twice(tmp_path: Path) -> None:
+    async with bench(tmp_path) as on:
+        await on.carry(numbered(tmp_path, "A", "B"))
+        async with Batch.open(on.journal) as batch:
+            with pytest.raises(BadRows, match="line 4: it is what row 2 was bought for") as told:
+                await batch.add(numbered(tmp_path, "New", "A", "B"))
+            assert (told.value.planned.new, told.value.planned.bad) == (0, 1)
+            assert batch.counts == {State.SUCCEEDED: 2}
+            planned = await batch.add(numbered(tmp_path, "New", "A", "B", "C"), keep_going=True)
+            assert (planned.new, planned.conflicting, planned.bad) == (1, 2, 1)
+            assert [record.row.prompt async for record in batch.records()] == ["A", "B", "C"]
+        await on.carry()
+        assert on.purchases == 3
+
+
+async def test_nor_one_that_takes_the_place_of_a_row_not_bought_yet(tmp_path: Path) -> None:
+    async with bench(tmp_path) as on:
+        await on.carry(numbered(tmp_path, "A", "B", "C"), max_spend=2, max_in_flight=1)
+        assert on.purchases == 2
+        async with Batch.open(on.journal) as batch:
+            with pytest.raises(BadRows, match="line 4: it is what row 2 was bought for"):
+                await batch.add(numbered(tmp_path, "New", "A", "B", "C"))
+            assert [record.row.prompt async for record in batch.records()] == ["A", "B", "C"]
+            planned = await batch.add(numbered(tmp_path, "New", "A", "B", "C"), keep_going=True)
+            assert (planned.new, planned.replaced, planned.conflicting, planned.bad) == (1, 0, 2, 1)
+        await on.carry()
+        assert sorted(record.row.prompt or "" for record in await on.records()) == ["A", "B", "C"]
+        assert on.purchases == 3
+
+
+async def test_rows_at_the_end_and_rows_with_names_are_added_as_they_are(tmp_path: Path) -> None:
+    async with bench(tmp_path) as on:
+        await on.carry(numbered(tmp_path, "A", "B"))
+        async with Batch.open(on.journal) as batch:
+            planned = await batch.add(numbered(tmp_path, "Changed", "B", "B", "C"))
+            assert (planned.new, planned.conflicting, planned.bad) == (2, 1, 0), (
+                "the same once more is a wish of its own"
+            )
+            named = written(tmp_path, "model,prompt,name\nz-image,A,first\n")
+            assert (await batch.add(Manifest(named))).new == 1
