@@ -131,5 +131,7 @@ async def test_uploads_come_as_from_a_session() -> None:
 
 
 def test_pytest_names_them() -> None:
+    assert contract.generations.the_end in contract.generations.checks
+    assert len(contract.generations.checks) == 17
     assert contract.generations.the_end.__name__ == "generations.the_end"
     assert contract.Check.__name__ == "Check"
