@@ -56,7 +56,8 @@ class Sandbox:
     - `state`: a file that keeps all that the service would remember over restarts, kill -9 included: jobs, credits,
       answers under idempotency keys, uploaded files (beside it), chat sessions, webhooks, deliveries, accounts and
       keys. What was answered is written. One sandbox at a time has it, until it is closed.
-    - `clock`: gives the sandbox's time in epoch seconds; tests hand in their own.
+    - `clock`: gives the sandbox's time in epoch seconds; tests hand in their own. Where it leaps, deliveries see it
+      with the next purchase, or when an endpoint is made or changed.
 
     `port` 0 takes any free port and keeps it when the sandbox is closed and started again, as a service that was down.
     ValueError for a number of these that makes no sense, and for a file that is no state or that another sandbox has;
