@@ -70,8 +70,7 @@ class Manifest:
     def __iter__(self) -> Iterator[Row | BadRow]:
         with Names() as names:
             for number, entry in enumerate(entries(self.path, self._check_columns), 1):
-                row = self._row(number, entry)
-                yield row if isinstance(row, BadRow) or row.name is None else names.checked(row)
+                yield names.checked(self._row(number, entry))
 
     def _check_columns(self, columns: Sequence[str]) -> None:
         problems = [

@@ -31,11 +31,14 @@ class Names:
     ) -> None:
         self._connection.close()
 
-    def checked(self, row: Row) -> Row | BadRow:
-        """The row itself if it is the first of its name, which is remembered."""
+    def checked(self, found: Row | BadRow) -> Row | BadRow:
+        """What was found, if it has no name or is the first of its name, which is remembered."""
+        row = found.row if isinstance(found, BadRow) else found
+        if row is None or row.name is None:
+            return found
         name = identity_of(row)
         insert = "INSERT INTO names VALUES (?, ?) ON CONFLICT DO NOTHING"
         if self._connection.execute(insert, (name, row.line)).rowcount:
-            return row
+            return found
         (line,) = self._connection.execute("SELECT line FROM names WHERE name = ?", (name,)).fetchone()
         return BadRow(row.line, (name_taken(row.identity, line),))

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from rivya_async import ConfigurationError
 from rivya_async.batch import BadRow, BadRows, Batch, Manifest, Row, State
+from rivya_async.batch.template import Template
 from tests.batch.batch_kit import bench
 from tests.batch.manifest_kit import catalogue, problem_of, read, the_row, written
 
@@ -253,6 +254,14 @@ def test_a_name_stands_once(tmp_path: Path) -> None:
     assert read(path) == rows, "each reading begins anew"
 
 
+def test_a_row_that_cannot_be_bought_has_its_name_all_the_same(tmp_path: Path) -> None:
+    path = written(tmp_path, "model,prompt,name\nz-image,,red\nz-image,A kite,red\n")
+    first, second = read(path, models=catalogue())
+    assert isinstance(first, BadRow)
+    assert isinstance(second, BadRow)
+    assert "so has line 2" in second.problems[0]
+
+
 def test_a_name_that_is_filled_in_for_all_rows_is_no_name(tmp_path: Path) -> None:
     first, second = read(written(tmp_path, "model\nz-image\nz-image\n"), fill={"name": "kite"})
     assert isinstance(first, Row)
@@ -352,3 +361,12 @@ async def test_rows_at_the_end_and_rows_with_names_are_added_as_they_are(tmp_pat
             )
             named = written(tmp_path, "model,prompt,name\nz-image,A,first\n")
             assert (await batch.add(Manifest(named))).new == 1
+
+
+@settings(deadline=None)
+@given(text=st.text(st.sampled_from('{}!:.[]a"\\ ')), value=texts)
+def test_a_template_shows_text_as_it_is_and_never_looks_into_a_value(text: str, value: str) -> None:
+    doubled = text.replace("{", "{{").replace("}", "}}")
+    assert Template(f"{doubled}{{a}}").filled({"a": value}) == text + value
+    with suppress(ConfigurationError):
+        assert set(Template(text).filled({"a": "x"})) <= set(text) | {"x"}
