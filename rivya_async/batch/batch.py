@@ -127,8 +127,8 @@ class Batch:
         If there are bad ones none is taken, and `BadRows` tells of them; with `keep_going` the good ones are.
 
         A row that is known by its name, or else its number, is taken once. One whose content has changed since is
-        taken as it is now if nothing was bought for it; else it is told as a conflict, and stays what it was. Whoever
-        cancels waits until it is done. Raises `JournalError`, and what `rows` raises.
+        taken as it is now if nothing was bought for it; else it is told as a conflict, and stays what it was. Cancelled
+        while they are read it takes in none. Raises `JournalError`, and what `rows` raises.
         """
         self._check_idle()
         return await self._journal.plan(rows, keep_going=keep_going)

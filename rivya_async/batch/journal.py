@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .._core.errors import ConfigurationError, JournalError
 from .lock import Lock
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from .._core.records import Amount
     from .bad_row import BadRow
     from .row import Row
+
+T = TypeVar("T")
 
 PAGE: Final = 500
 """Rows that are read at once."""
@@ -55,11 +58,14 @@ class Journal:
     async def plan(self, rows: Iterable[Row | BadRow], *, keep_going: bool) -> Planned:
         """Take in rows, all or none: what `rows` raises, as they are read in the journal's thread, undoes the plan."""
         await self.written()  # a plan must know of every purchase
-        planned = await self._writer.run(
-            lambda connection: plan(rows, self.batch_id, connection, keep_going=keep_going)
-        )
-        await self._writer.run(self._count)
-        return planned
+        cut = threading.Event()
+
+        def planned(connection: sqlite3.Connection) -> Planned:
+            found = plan(_until(cut, rows), self.batch_id, connection, keep_going=keep_going)
+            self._count(connection)
+            return found
+
+        return await self._writer.run(planned, on_cancel=cut.set)
 
     def advance(self, record: RowRecord, state: State, **changes: Any) -> RowRecord:
         """The record in its new state; it is on the disk once `written` returns. ConfigurationError for a wrong one."""
@@ -107,6 +113,13 @@ class Journal:
         counted = connection.execute(f"SELECT state, count(*), sum({CREDITS}) FROM rows GROUP BY state").fetchall()
         self.counts = Counter({State(state): count for state, count, _ in counted})
         self.credits = sum(counts for _, _, counts in counted)
+
+
+def _until(cut: threading.Event, rows: Iterable[T]) -> Iterator[T]:
+    for row in rows:
+        if cut.is_set():
+            raise InterruptedError
+        yield row
 
 
 def opened(path: Path, batch_id: str | None, now: float) -> sqlite3.Connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -22,8 +23,13 @@ def _own(params: Mapping[str, Any]) -> Mapping[str, Any]:
     return dict(params)
 
 
-def _own_references(references: Iterable[str]) -> Sequence[str]:
-    return tuple(references)
+def _own_references(references: Iterable[str | os.PathLike[str]]) -> Sequence[str]:
+    try:
+        if not isinstance(references, str):
+            return tuple(os.fspath(each) for each in references)
+    except TypeError:
+        pass
+    raise ConfigurationError(f"references must be a list of paths or URLs, not {references!r:.80}")
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -57,7 +63,10 @@ class Row:
         Raises `ConfigurationError` for what cannot be sent.
         """
         wanted = [self.model, self.prompt, self.params, self.references, self.client_request_id]
-        text = json.dumps(wanted, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        try:
+            text = json.dumps(wanted, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ConfigurationError(f"it cannot be sent as JSON: {error}") from None
         try:
             return hashlib.sha256(text.encode()).hexdigest()
         except UnicodeEncodeError:

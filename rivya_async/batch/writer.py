@@ -53,10 +53,10 @@ class Writer:
         elif self._in_flight is not None:
             await asyncio.shield(self._in_flight)
 
-    async def run(self, call: Callable[[sqlite3.Connection], T]) -> T:
-        """Do something with the file in its thread. Whoever cancels waits for the end of it."""
+    async def run(self, call: Callable[[sqlite3.Connection], T], *, on_cancel: Callable[[], None] | None = None) -> T:
+        """Do something with the file in its thread. Whoever cancels waits for the end of it; `on_cancel` hastens it."""
         self._check_open()
-        return await _to_its_end(self._asked(call))
+        return await _to_its_end(self._asked(call), on_cancel)
 
     async def aclose(self) -> None:
         """Write what is left and let go of the file. `JournalError` if it cannot be written.
@@ -128,11 +128,13 @@ class Writer:
             ) from error
 
 
-async def _to_its_end(working: asyncio.Future[T]) -> T:
+async def _to_its_end(working: asyncio.Future[T], on_cancel: Callable[[], None] | None = None) -> T:
     """What comes of it. Whoever cancels waits for its end."""
     try:
         return await asyncio.shield(working)
     except asyncio.CancelledError:
+        if on_cancel is not None:
+            on_cancel()
         await asyncio.wait([working])
         working.exception()  # it is cancelled: what the disk said is of no interest
         raise

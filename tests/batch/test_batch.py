@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rivya_async import ConfigurationError, InsufficientCredits, JournalError, SpendLimitReached, Unauthorized
-from rivya_async.batch import Batch, RowRecord, State
+from rivya_async.batch import Batch, Row, RowRecord, State
 from tests.batch.batch_kit import MODELS, POLL, RESULT, SUBMIT, Bench, bench, rows, until
 
 
@@ -117,6 +119,41 @@ async def test_rows_are_taken_all_or_none(tmp_path: Path) -> None:
             with pytest.raises(RuntimeError, match="line 5"):
                 await batch.add(broken())
         assert await on.records() == []
+
+
+async def test_a_cancelled_adding_ends_at_once_and_takes_none(tmp_path: Path) -> None:
+    read = 0
+
+    def endless() -> Iterator[Row]:
+        nonlocal read
+        for read in itertools.count(1):
+            yield Row(number=read, line=read, model="z-image", prompt="A kite")
+
+    async with Batch.open(tmp_path / "kites.journal") as batch:
+        adding = asyncio.create_task(batch.add(endless()))
+        await until(lambda: read > 100)
+        adding.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await adding
+        assert [record async for record in batch.records()] == []
+        assert batch.counts == {}
+        await batch.add(rows(2))
+        assert batch.counts == {State.PLANNED: 2}
+
+
+def test_references_may_be_paths_and_are_never_one_text(tmp_path: Path) -> None:
+    (row,) = rows(1, references=[Path("a.png"), "https://rivya.ai/f/1.png"])
+    assert row.references == ("a.png", "https://rivya.ai/f/1.png")
+    for wrong in ("a.png", [1], None):
+        with pytest.raises(ConfigurationError, match="must be a list of paths or URLs"):
+            rows(1, references=wrong)
+
+
+@pytest.mark.parametrize("value", [{1, 2}, float("inf"), object()])
+async def test_what_cannot_travel_is_refused_as_it_is_added(tmp_path: Path, value: Any) -> None:
+    async with Batch.open(tmp_path / "kites.journal") as batch:
+        with pytest.raises(ConfigurationError, match="JSON"):
+            await batch.add(rows(1, params={"seed": value}))
 
 
 # --- rows that cannot be bought ---------------------------------------------------------------------------------------
