@@ -16,6 +16,7 @@ from ..batch.summary import read_summary
 from . import batch_run
 from .batch_render import summary_json, summary_text
 from .batch_report import tell_report
+from .batch_target import harmless_target
 from .exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -59,29 +60,29 @@ async def _retry(arguments: Namespace, output: Output) -> int:
 
 
 async def _report(journal: Path, to: str | None, output: Output) -> int:
-    await tell_report(journal, Path(to) if to else journal.with_suffix(".html"), output)
+    await tell_report(journal, harmless_target(to or str(journal.with_suffix(".html")), journal), output)
     return ExitCode.OK
 
 
 async def _export(journal: Path, arguments: Namespace, output: Output) -> int:
-    target = None if arguments.output is None else Path(arguments.output)
+    to = None if arguments.output is None else harmless_target(arguments.output, journal)
     if arguments.format == "parquet":
-        if target is None:
+        if to is None:
             raise ConfigurationError("parquet is no text: give a file with -o")
-        await asyncio.to_thread(lambda: write_parquet(read_records(journal), target))
+        await asyncio.to_thread(lambda: write_parquet(read_records(journal), to))
     else:
         write = write_csv if arguments.format == "csv" else write_json_lines
-        await asyncio.to_thread(_written, write, journal, target)
-    if target is not None:
-        output.note(f"{target}")
+        await asyncio.to_thread(_written, write, journal, to)
+    if to is not None:
+        output.note(f"{to}")
     return ExitCode.OK
 
 
-def _written(write: Callable[[Iterable[RowRecord], TextIO], None], journal: Path, target: Path | None) -> None:
-    if target is None:
+def _written(write: Callable[[Iterable[RowRecord], TextIO], None], journal: Path, to: Path | None) -> None:
+    if to is None:
         write(read_records(journal), sys.stdout)
         return
-    with target.open("w", encoding="utf-8", newline="") as file:
+    with to.open("w", encoding="utf-8", newline="") as file:
         write(read_records(journal), file)
 
 

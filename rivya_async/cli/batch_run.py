@@ -18,6 +18,7 @@ from ..batch.summary import read_summary
 from .batch_board import board_for
 from .batch_render import bad_text, row_json, summary_json, summary_text, trouble_text
 from .batch_report import tell_report
+from .batch_target import harmless_target
 from .conduct import made
 from .exit_codes import ExitCode
 from .failures import exit_code_of
@@ -45,6 +46,7 @@ async def run(arguments: Namespace, output: Output) -> int:
             models = await target.session.models.catalogue()
             return await _tried(manifest(models=models), models, output)
     journal = Path(arguments.journal) if arguments.journal else path.with_suffix(".journal")
+    report = None if arguments.report is None else harmless_target(arguments.report, path, journal)
     if arguments.output is not None:
         arguments.output = made(arguments.output)
     async with Batch.open(journal, id=arguments.id) as batch:
@@ -54,8 +56,8 @@ async def run(arguments: Namespace, output: Output) -> int:
             opened = service(hooks=batch.hooks)
         async with opened as target:
             code = await _carried(batch, manifest, target, arguments, output)
-    if arguments.report is not None:
-        await tell_report(journal, Path(arguments.report), output)
+    if report is not None:
+        await tell_report(journal, report, output)
     return code
 
 

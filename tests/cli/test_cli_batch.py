@@ -250,3 +250,25 @@ async def test_no_key_is_written_anywhere(sandbox: Sandbox, tmp_path: Path) -> N
     assert sandbox.api_key not in told
     for path in tmp_path.glob("kites.*"):
         assert sandbox.api_key.encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("export", "kites.journal", "-o", "kites.journal"),
+        ("export", "kites.journal", "-o", "link.jsonl"),
+        ("report", "kites.journal", "-o", "./kites.journal"),
+        ("run", "kites.jsonl", "--report", "kites.jsonl"),
+        ("run", "kites.jsonl", "--report", "kites.journal"),
+    ],
+)
+async def test_what_is_still_needed_is_never_written_over(
+    sandbox: Sandbox, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    wanted = manifest(tmp_path).read_bytes()
+    await ran("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
+    (tmp_path / "link.jsonl").hardlink_to(tmp_path / "kites.journal")
+    done = await ran("batch", *command, sandbox=sandbox, cwd=tmp_path)
+    assert (done.code, "choose another file" in done.err) == (2, True)
+    assert (tmp_path / "kites.jsonl").read_bytes() == wanted
+    assert states(tmp_path / "kites.journal") == {"succeeded": 3}
