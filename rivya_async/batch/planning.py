@@ -63,19 +63,18 @@ class Planned:
 class BadRows(ConfigurationError):
     """There are rows that are none, so nothing was added. `planned` tells which, and what is wrong with each."""
 
-    def __init__(self, message: str = "", *, planned: Planned | None = None) -> None:
-        super().__init__(message)
-        self.planned = Planned() if planned is None else planned
+    planned: Planned
 
 
 def _refused(planned: Planned) -> BadRows:
     told = "".join(f"\n  line {bad.line}: {'; '.join(bad.problems)}" for bad in planned.bad_rows[:SHOWN])
     more = f"\n  and {planned.bad - SHOWN:,} more" if planned.bad > SHOWN else ""
-    return BadRows(
+    refused = BadRows(
         f"{planned.bad:,} rows cannot be bought as they are, so nothing was added: mend them, or go on with the good "
-        f"ones (keep_going){told}{more}",
-        planned=planned,
+        f"ones (keep_going){told}{more}"
     )
+    refused.planned = planned
+    return refused
 
 
 def plan(rows: Iterable[Row | BadRow], batch_id: str, connection: sqlite3.Connection, *, keep_going: bool) -> Planned:

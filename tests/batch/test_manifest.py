@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import pickle
 import tracemalloc
 from collections.abc import Mapping
 from pathlib import Path
@@ -241,6 +242,7 @@ async def test_bad_rows_are_told_and_nothing_is_taken_unless_asked_for(tmp_path:
         with pytest.raises(BadRows, match="line 3: model is missing") as caught:
             await batch.add(Manifest(path))
         assert caught.value.planned.bad == 1
+        assert pickle.loads(pickle.dumps(caught.value)).planned == caught.value.planned
         assert not batch.counts
         planned = await batch.add(Manifest(path), keep_going=True)
         assert (planned.new, planned.bad) == (2, 1)
