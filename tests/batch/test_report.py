@@ -5,7 +5,11 @@ A machine without Chromium skips these tests, unless `RIVYA_BROWSER_TESTS` is se
 
 from __future__ import annotations
 
+import base64
+import io
+import math
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -14,6 +18,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from PIL import Image
 
 from rivya_async import JournalError
 from rivya_async.batch import Batch, Row, RowRecord, SavedFile, State
@@ -30,6 +35,8 @@ pytestmark = [
 ]
 
 EVIL = "</script><img src=x onerror=\"document.title='broken into'\"><!-- {rows} {title}"
+CONTRAST = (Path(__file__).parents[1] / "page" / "contrast.js").read_text()
+TOLD = ("task-7", "[1, 2]", "<b>", "dead: unknown")
 CARDS = "document.querySelectorAll('.card').length"
 
 
@@ -48,15 +55,26 @@ async def opened(browser: Chromium, page: Path, fragment: str = "") -> AsyncIter
         assert tab.errors == []
 
 
-async def journal_of(folder: Path, planned: Sequence[Row], ends: Any, batch_id: str = "kites") -> Path:
+RUN = (1_700_000_000.0, 1_700_000_100.0)
+
+
+async def journal_of(
+    folder: Path,
+    planned: Sequence[Row],
+    ends: Any,
+    batch_id: str = "kites",
+    runs: Sequence[tuple[float, float | None]] = (RUN,),
+) -> Path:
     """A journal as a run would leave it, without the run: `ends` says what changes in a record."""
     path = folder / "kites.journal"
     async with Batch.open(path, id=batch_id) as batch:
         await batch.add(planned)
         async for record in batch.records():
             batch._journal.note(record, **ends(record))
-        number = await batch._journal.begin_run(1_700_000_000.0)
-        await batch._journal.end_run(number, 1_700_000_100.0)
+        for began, over in runs:
+            number = await batch._journal.begin_run(began)
+            if over is not None:
+                await batch._journal.end_run(number, over)
     return path
 
 
@@ -115,6 +133,106 @@ async def test_without_small_pictures_the_files_themselves_are_shown(
         await tab.until("document.querySelector('.card img').naturalWidth > 200")
 
 
+async def test_files_in_folders_of_odd_names_are_found(tmp_path: Path, browser: Chromium) -> None:
+    async with bench(tmp_path) as on:
+        await on.carry(rows(1), download_to=tmp_path / "50% off? #1 ünder")
+    write_report(on.journal, tmp_path / "report.html")
+    async with opened(browser, tmp_path / "report.html") as tab:
+        await tab.run("document.querySelector('.prompt').click()")
+        await tab.until("document.querySelector('.whole img').naturalWidth > 320")
+
+
+async def test_what_cannot_be_shown_small_keeps_no_page_from_being_written(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "out" / "row-000001.png")
+    (tmp_path / "out" / "row-000002.png").write_bytes(b"no picture")
+    (tmp_path / "out" / "row-000003.mp4").write_bytes(b"no film")
+    Image.new("RGBA", (400, 400), (200, 0, 0, 0)).save(tmp_path / "out" / "row-000004.png")
+    endings = {1: "png", 2: "png", 3: "mp4", 4: "png"}
+
+    def ends(record: RowRecord) -> dict[str, Any]:
+        name = f"out/{record.row.identity}.{endings[record.row.number]}"
+        return {**failed(record), "state": State.DOWNLOADED, "files": (SavedFile(name, 1, "0"),)}
+
+    path = await journal_of(tmp_path, rows(4), ends)
+    write_report(path, tmp_path / "report.html")
+    small = re.findall(r'"data:image/webp;base64,([^"]+)"', (tmp_path / "report.html").read_text())
+    assert len(small) == 1
+    assert Image.open(io.BytesIO(base64.b64decode(small[0]))).getpixel((9, 9))[3] == 0, "what is clear stays clear"
+
+
+async def test_numbers_that_json_has_not_leave_the_page_whole(tmp_path: Path, browser: Chromium) -> None:
+    def ends(record: RowRecord) -> dict[str, Any]:
+        return {**failed(record), "duration": math.inf, "final_credits": math.inf}
+
+    path = await journal_of(tmp_path, rows(1, params={"strength": math.nan}), ends)
+    write_report(path, tmp_path / "report.html")
+    async with opened(browser, tmp_path / "report.html") as tab:
+        assert await tab.run(CARDS) == 1
+
+
+async def test_time_in_which_no_run_was_on_is_not_counted(tmp_path: Path, browser: Chromium) -> None:
+    """The first run is killed 20 seconds after it began; the second is on the next day, for 40 seconds."""
+    night = RUN[0] + 86_400
+
+    def ends(record: RowRecord) -> dict[str, Any]:
+        at = RUN[0] if record.row.number == 1 else night
+        return {**failed(record), "submitted_at": at, "ended_at": at + 20}
+
+    path = await journal_of(tmp_path, rows(2), ends, runs=[(RUN[0], None), (night, night + 40)])
+    write_report(path, tmp_path / "report.html")
+    async with opened(browser, tmp_path / "report.html") as tab:
+        assert await tab.run("[...document.querySelectorAll('#sum dd')].at(-1).textContent") == "1:00 min"
+        assert await tab.run("document.querySelectorAll('#charts svg')[0].textContent.includes('1:00 min')")
+        assert await tab.run("document.querySelectorAll('#charts .again').length") == 2, "in both charts of time"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0, "0 s"), (9.96, "10 s"), (59.6, "1:00 min"), (119.6, "2:00 min"), (3599.6, "1:00 h"), (7170, "2:00 h")],
+)
+async def test_times_are_rounded_whole(tmp_path: Path, browser: Chromium, seconds: float, told: str) -> None:
+    write_report(await journal_of(tmp_path, rows(1), failed), tmp_path / "report.html")
+    async with opened(browser, tmp_path / "report.html") as tab:
+        assert await tab.run(f"span({seconds})") == told
+
+
+async def test_a_row_can_be_looked_at_closer_from_the_keyboard(tmp_path: Path, browser: Chromium) -> None:
+    def ends(record: RowRecord) -> dict[str, Any]:
+        code = None if record.row.number == 2 else "moderated"
+        return {**failed(record), "state": State.DEAD, "error_code": code, "error": EVIL, "task_id": "task-7"}
+
+    path = await journal_of(tmp_path, rows(3, prompt=EVIL, params={"size": [1, 2], "<b>": EVIL}), ends)
+    write_report(path, tmp_path / "report.html")
+    async with opened(browser, tmp_path / "report.html") as tab:
+        await tab.run("document.querySelectorAll('.prompt')[1].focus()")
+        await tab.press("Enter")
+        assert await tab.run("document.querySelector('#closer').open")
+        assert await tab.run("document.querySelector('#closer h2').textContent") == EVIL
+        told = await tab.run("document.querySelector('.said').textContent")
+        assert {"task-7", "[1, 2]", "<b>", "dead: unknown"} <= {part for part in TOLD if part in told}
+        assert told.count(EVIL) == 3, "prompt, reason and a parameter, all as text"
+        await tab.press("ArrowRight")
+        assert await tab.run("document.querySelector('#place').textContent") == "3 of 3"
+        await tab.press("ArrowRight")
+        assert await tab.run("document.querySelector('#place').textContent") == "3 of 3"
+        await tab.press("ArrowLeft")
+        await tab.press("Escape")
+        assert not await tab.run("document.querySelector('#closer').open")
+        assert await tab.run("document.activeElement.className") == "prompt"
+        assert await tab.run("document.querySelector('#reasons').textContent.includes('unknown')")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+async def test_text_can_be_read(tmp_path: Path, browser: Chromium, dark: bool) -> None:
+    path = await journal_of(tmp_path, rows(2), failed)
+    write_report(path, tmp_path / "report.html")
+    async with opened(browser, tmp_path / "report.html") as tab:
+        await tab.look(dark=dark, calm=True)
+        await tab.run("document.querySelectorAll('summary').forEach((each) => each.click())")
+        assert (await tab.run(CONTRAST))["found"] == []
+
+
 async def test_text_of_strangers_stays_text(tmp_path: Path, browser: Chromium) -> None:
     path = await journal_of(tmp_path, rows(3, prompt=EVIL, params={"note": EVIL}), failed, batch_id=EVIL)
     write_report(path, tmp_path / "report.html")
@@ -163,7 +281,14 @@ async def test_a_look_can_be_bookmarked_and_a_reason_leads_to_its_rows(tmp_path:
     async with opened(browser, tmp_path / "report.html", "#codes=content_policy&search=kite") as tab:
         assert await tab.run("document.querySelector('#shown').textContent") == "5 of 10"
         assert await tab.run("document.querySelector('[data-value=content_policy]').ariaPressed") == "true"
-        await tab.run("[...document.querySelectorAll('#reasons button')].at(-1).click()")
+        await tab.run("location.hash = 'codes=generation_failed'")
+        await tab.until("document.querySelector('[data-value=generation_failed]').ariaPressed === 'true'")
+        assert await tab.run("document.querySelector('#search').value") == ""
+        await tab.run("location.hash = 'search=kite'")
+        await tab.run("document.querySelector('#reasons li:last-child summary').click()")
+        await tab.until("document.querySelector('#reasons .all')")
+        assert await tab.run("document.querySelectorAll('#reasons .each li').length") == 5
+        await tab.run("document.querySelector('#reasons .all').click()")
         assert "generation_failed" in await tab.run("location.hash")
         await tab.press("Tab")
         assert await tab.run("document.activeElement.closest('#gallery') !== null")

@@ -32,7 +32,7 @@ SWITCHES: Final = (
 START_SECONDS: Final = 20.0
 PATIENCE: Final = 10.0
 
-KEYS: Final = {"Tab": 9, "Enter": 13, " ": 32}
+KEYS: Final = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "ArrowLeft": 37, "ArrowRight": 39}
 
 
 class Tab:

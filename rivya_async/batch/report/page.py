@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import os
 import re
 import uuid
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from ..._engine.ambient import Ambient
 from ..reading import read_records, read_runs
@@ -51,7 +53,7 @@ def _page(summary: Summary, runs: list[RunRecord], rows: Iterator[str]) -> Itera
     script = (HERE / "page.js").read_text(encoding="utf-8")
     policy = (
         "default-src 'none'; img-src data: file: 'self'; media-src file: 'self'; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{_digest(script)}'"
+        f"script-src 'sha256-{_digest(script)}'; base-uri 'none'; form-action 'none'"
     )
     facts = {
         "batch": summary.batch_id,
@@ -63,7 +65,7 @@ def _page(summary: Summary, runs: list[RunRecord], rows: Iterator[str]) -> Itera
         "policy": escape(policy),
         "title": escape(summary.batch_id),
         "style": (HERE / "page.css").read_text(encoding="utf-8"),
-        "facts": _data(facts),
+        "facts": _data(_told(facts)),
         "script": script,
     }
     before, after = (HERE / "page.html").read_text(encoding="utf-8").split("{rows}")
@@ -100,7 +102,7 @@ def _row(record: RowRecord, folder: Path, beside: Path, thumbnail: bytes | None)
         "name": row.identity,
         "model": row.model,
         "prompt": row.prompt,
-        "params": dict(row.params),
+        "params": [[name, _text(value)] for name, value in row.params.items()],
         "state": str(record.state),
         "task": record.task_id,
         "credits": record.credits,
@@ -114,12 +116,26 @@ def _row(record: RowRecord, folder: Path, beside: Path, thumbnail: bytes | None)
         "files": [[_link(folder / file.path, beside), kind_of(file.path), file.size] for file in record.files],
         "thumb": None if thumbnail is None else f"data:image/webp;base64,{base64.b64encode(thumbnail).decode()}",
     }
-    return {name: value for name, value in found.items() if value not in (None, [], {})}
+    return _told(found)
+
+
+def _told(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What there is to tell. What is no number in JSON would keep a browser from reading the whole page."""
+    return {
+        name: value
+        for name, value in values.items()
+        if value not in (None, []) and (not isinstance(value, float) or math.isfinite(value))
+    }
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _link(path: Path, beside: Path) -> str:
+    """The file as the page refers to it: folders may have names with `#`, `?` and `%`."""
     try:
-        return Path(os.path.relpath(path, beside)).as_posix()
+        return quote(Path(os.path.relpath(path, beside)).as_posix())
     except ValueError:  # another drive
         return path.as_uri()
 

@@ -69,9 +69,10 @@ class Thumbnails:
             with _opened(path, kind) as image:
                 image.thumbnail((SIDE, SIDE))
                 out = io.BytesIO()
-                image.convert("RGB").save(out, "WEBP", quality=QUALITY, method=2)
+                mode = "RGBA" if image.has_transparency_data else "RGB"
+                image.convert(mode).save(out, "WEBP", quality=QUALITY, method=2)
                 return out.getvalue()
-        except (OSError, ValueError, ArithmeticError, LookupError):  # moved away, or not what its name says
+        except Exception:  # noqa: BLE001  moved away, too large, not what its name says: each decoder has errors of its own
             return None
 
 
@@ -85,4 +86,6 @@ def _opened(path: Path, kind: str | None) -> Image:
     import av
 
     with av.open(str(path)) as film:
-        return next(film.decode(video=0)).to_image()  # type: ignore[no-any-return, no-untyped-call]
+        for frame in film.decode(video=0):
+            return frame.to_image()  # type: ignore[no-any-return, no-untyped-call]
+    raise ValueError("there is no picture in it")
