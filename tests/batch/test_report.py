@@ -166,7 +166,7 @@ async def test_numbers_that_json_has_not_leave_the_page_whole(tmp_path: Path, br
     def ends(record: RowRecord) -> dict[str, Any]:
         return {**failed(record), "duration": math.inf, "final_credits": math.inf}
 
-    path = await journal_of(tmp_path, rows(1, params={"strength": math.nan}), ends)
+    path = await journal_of(tmp_path, rows(1), ends)
     write_report(path, tmp_path / "report.html")
     async with opened(browser, tmp_path / "report.html") as tab:
         assert await tab.run(CARDS) == 1
