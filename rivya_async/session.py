@@ -133,6 +133,11 @@ class RivyaSession:
         """What this session has spent on jobs and chat turns, by idempotency key and in all; see `Spend`."""
         return self._spend
 
+    @property
+    def base_url(self) -> str:
+        """Where the service is that this session talks to."""
+        return self._settings.base_url
+
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open" if self._engine else "new"
         return f"<RivyaSession {self._settings.base_url} {state}>"

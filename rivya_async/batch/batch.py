@@ -191,7 +191,8 @@ class Batch:
 
         No failure of a row is raised: look at `state` and `error`. What would stop every other row too (no credits, a
         bad key, `max_spend`) ends the buying, and `halted` says why. Raises `ConfigurationError` before anything is
-        sent, and `JournalError` where the journal cannot be written: nothing is bought from then on.
+        sent, also where a sandbox has made the jobs and the session talks to the service, and `JournalError` where the
+        journal cannot be written: nothing is bought from then on.
 
         Leaving the loop, or cancelling, drops what is on its way: it is all in the journal, and the next run goes on.
         """
@@ -213,7 +214,7 @@ class Batch:
         self._check_idle()
         self._run, self._halted = run, None
         try:
-            number = await self._journal.begin_run(run.wall())
+            number = await self._journal.begin_run(run.wall(), run.session.base_url)
             carrying = fan_out(self._source(run), lambda record: Worker(run, record).work(), limit=limit, ordered=False)
             async with aclosing(carrying):
                 async for record in carrying:

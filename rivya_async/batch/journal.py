@@ -8,7 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlsplit
 
+from .._core.addresses import is_on_this_machine
 from .._core.errors import ConfigurationError, JournalError
 from .lock import Lock
 from .planning import Planned, plan
@@ -91,11 +93,22 @@ class Journal:
         found = await self._writer.run(lambda connection: connection.execute(select, [after, *states, PAGE]).fetchall())
         return (found[-1][0] if found else after), [record_of(values, self.batch_id) for _, *values in found]
 
-    async def begin_run(self, now: float) -> int:
-        """Enter a run of this process."""
+    async def begin_run(self, now: float, service: str) -> int:
+        """Enter a run of this process against this service.
+
+        Raises `ConfigurationError` where what is bought was bought of a sandbox and this is none, or the other way.
+        """
         await self.written()  # what an earlier one has left to say
-        insert = "INSERT INTO runs (started_at) VALUES (?)"
-        return int(await self._writer.run(lambda connection: connection.execute(insert, [now]).lastrowid or 0))
+        latest = "SELECT service FROM runs ORDER BY number DESC LIMIT 1"
+        found = await self._writer.run(lambda connection: connection.execute(latest).fetchone())
+        is_bought = self.counts.total() > self.counts[State.PLANNED]
+        if found is not None and is_bought and _is_local(found[0]) != _is_local(service):
+            raise ConfigurationError(
+                f"the jobs of {self.path} were bought at {found[0]}, and {service} knows nothing of them: "
+                "choose another journal, or that service"
+            )
+        insert = "INSERT INTO runs (started_at, service) VALUES (?, ?)"
+        return int(await self._writer.run(lambda connection: connection.execute(insert, [now, service]).lastrowid or 0))
 
     async def end_run(self, number: int, now: float) -> None:
         """Enter its end."""
@@ -113,6 +126,10 @@ class Journal:
         counted = connection.execute(f"SELECT state, count(*), sum({CREDITS}) FROM rows GROUP BY state").fetchall()
         self.counts = Counter({State(state): count for state, count, _ in counted})
         self.credits = sum(counts for _, _, counts in counted)
+
+
+def _is_local(service: str) -> bool:
+    return is_on_this_machine(urlsplit(service).hostname or "")
 
 
 def _until(cut: threading.Event, rows: Iterable[T]) -> Iterator[T]:

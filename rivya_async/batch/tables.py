@@ -18,7 +18,7 @@ VERSION: Final = 1
 
 CREATE: Final = (
     "CREATE TABLE batch (id TEXT, created_at REAL)",
-    "CREATE TABLE runs (number INTEGER PRIMARY KEY, started_at REAL, ended_at REAL)",
+    "CREATE TABLE runs (number INTEGER PRIMARY KEY, started_at REAL, ended_at REAL, service TEXT)",
     """
     CREATE TABLE rows (
         place INTEGER PRIMARY KEY, identity TEXT UNIQUE, digest TEXT,

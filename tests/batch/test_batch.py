@@ -392,6 +392,22 @@ async def test_a_closed_session_gives_up_no_row(tmp_path: Path) -> None:
         assert batch.counts == {State.PLANNED: 5}
 
 
+async def test_what_was_bought_of_a_sandbox_is_not_taken_for_bought(tmp_path: Path) -> None:
+    async with bench(tmp_path) as on:
+        async with Batch.open(on.journal) as batch, on.session(base_url="https://rivya.ai.invalid") as elsewhere:
+            await batch.add(rows(2))
+            _ = [record async for record in batch.run(elsewhere, patience=0.0)]
+            assert batch.counts == {State.PLANNED: 2}, "nothing was bought: another service may have it"
+        await on.carry()
+        async with Batch.open(on.journal) as batch, on.session(base_url="https://rivya.ai.invalid") as elsewhere:
+            await batch.add(rows(3))
+            with pytest.raises(ConfigurationError, match=r"were bought at http://127.0.0.1:\d+, and https://rivya.ai"):
+                await anext(batch.run(elsewhere))
+            assert batch.counts == {State.SUCCEEDED: 2, State.PLANNED: 1}
+        await on.carry()
+        assert on.purchases == 3
+
+
 # --- stopping ---------------------------------------------------------------------------------------------------------
 
 

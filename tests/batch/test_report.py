@@ -72,7 +72,7 @@ async def journal_of(
         async for record in batch.records():
             batch._journal.note(record, **ends(record))
         for began, over in runs:
-            number = await batch._journal.begin_run(began)
+            number = await batch._journal.begin_run(began, "https://rivya.ai")
             if over is not None:
                 await batch._journal.end_run(number, over)
     return path
