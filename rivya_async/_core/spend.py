@@ -224,9 +224,9 @@ def checked_prices(prices: Mapping[str, Amount] | None) -> Mapping[str, Amount]:
 def may_have_bought(error: BaseException) -> bool:
     """Whether a purchase that ended with this error may have been made.
 
-    The first four are raised only if no attempt leaves a doubt.
+    The first five are raised only if no attempt leaves a doubt.
     """
-    if isinstance(error, ConfigurationError | NotSent | RateLimited | IdempotencyConflict):
+    if isinstance(error, ConfigurationError | SpendLimitReached | NotSent | RateLimited | IdempotencyConflict):
         return False
     if _tells_of_every_attempt(error):
         return False

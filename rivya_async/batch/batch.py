@@ -145,7 +145,8 @@ class Batch:
             raise ConfigurationError("only rows that are failed or dead can be tried again")
         count = 0
         async for record in self.records(*chosen):
-            self._journal.note(record, **again(record))
+            changes = again(record)
+            self._journal.advance(record, changes.pop("state"), **changes)
             count += 1
         await self._journal.written()
         return count

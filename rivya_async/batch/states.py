@@ -31,7 +31,7 @@ ALLOWED: Final = {
     State.SUCCEEDED: {State.DOWNLOADED, State.DEAD},
     State.FAILED: {State.PLANNED, State.INTENT},
     State.DOWNLOADED: set[State](),
-    State.DEAD: {State.PLANNED, State.SUBMITTED, State.SUCCEEDED},
+    State.DEAD: {State.PLANNED, State.SUBMITTED},
 }
 """From each state to which. Back to `PLANNED`: from an intent that the service refused or that was never sent, and from
 a failed or dead row that is to be tried again. A run that buys failed jobs anew leads from `FAILED` to `INTENT`."""

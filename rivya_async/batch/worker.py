@@ -40,6 +40,9 @@ LONGEST_PAUSE: Final = 60.0
 SMALL: Final = 1024 * 1024
 """Bytes of a file that is hashed on the loop, in less than a millisecond: a thread would take longer to be asked."""
 
+MARGIN: Final = 3600.0
+"""Seconds before the service forgets a key in which nothing is sent under it any more: a call may take its time."""
+
 GRACE: Final = 5.0
 """Seconds after a stop in which the answer to a purchase is waited for: its task id is worth it."""
 
@@ -201,7 +204,7 @@ class Worker:
     def _is_forgotten(self) -> bool:
         """Whether the service may have forgotten the key. By the wall clock: the intent is of another process."""
         since = self._run.wall() - (self.record.intent_at or 0.0)
-        return since > assumed.IDEMPOTENCY_KEY_REMEMBERED
+        return since > assumed.IDEMPOTENCY_KEY_REMEMBERED - MARGIN
 
     async def _buy(self) -> None:
         run = self._run

@@ -296,6 +296,18 @@ async def test_a_doubt_that_outlives_the_services_memory_is_given_up(
         assert done.credits == 2, "what may have been bought before is counted"
 
 
+async def test_nothing_is_sent_under_a_key_that_is_about_to_be_forgotten(tmp_path: Path) -> None:
+    """The call may have to be repeated, and come through when the key is forgotten: that would be another purchase."""
+    async with bench(tmp_path) as on:
+        on.sandbox.faults.add(route=SUBMIT, drop=True, act=True)
+        (left,) = await on.carry(rows(1))
+        on.sandbox.faults.clear()
+        async with Batch.open(on.journal) as batch:
+            batch._journal.note(left, intent_at=(left.intent_at or 0.0) - 24 * 3600 + 60)
+        (dead,) = await on.carry()
+        assert (dead.state, dead.error_code, on.purchases) == (State.DEAD, "in_doubt", 1)
+
+
 async def test_a_row_is_tried_while_the_service_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rivya_async.batch.worker.FIRST_PAUSE", 0.01)
     async with bench(tmp_path) as on:
@@ -363,6 +375,15 @@ async def test_max_spend_holds_over_all_runs(tmp_path: Path) -> None:
         assert (await halted(on, 10, max_spend=6))[1] == {State.SUCCEEDED: 6, State.PLANNED: 4}
         assert (await halted(on, 10))[0] is None
         assert on.purchases == 10
+
+
+async def test_the_cap_of_a_session_leaves_no_doubt(tmp_path: Path) -> None:
+    async with bench(tmp_path) as on, on.session(max_spend=2) as session, Batch.open(on.journal) as batch:
+        await batch.add(rows(5))
+        async for _ in batch.run(session):
+            pass
+        assert isinstance(batch.halted, SpendLimitReached)
+        assert batch.counts == {State.SUCCEEDED: 2, State.PLANNED: 3}
 
 
 async def test_without_credits_nothing_more_is_tried(tmp_path: Path) -> None:
