@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +20,9 @@ from .exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import TextIO
 
-    from ..batch import RowRecord
     from .jobs import Ledger
     from .output import Output
 
@@ -72,18 +70,18 @@ async def _export(journal: Path, arguments: Namespace, output: Output) -> int:
         await asyncio.to_thread(lambda: write_parquet(read_records(journal), to))
     else:
         write = write_csv if arguments.format == "csv" else write_json_lines
-        await asyncio.to_thread(_written, write, journal, to)
+        await asyncio.to_thread(_written, lambda target: write(read_records(journal), target), to, output)
     if to is not None:
         output.note(f"{to}")
     return ExitCode.OK
 
 
-def _written(write: Callable[[Iterable[RowRecord], TextIO], None], journal: Path, to: Path | None) -> None:
+def _written(write: Callable[[TextIO], None], to: Path | None, output: Output) -> None:
     if to is None:
-        write(read_records(journal), sys.stdout)
+        output.data(write)
         return
     with to.open("w", encoding="utf-8", newline="") as file:
-        write(read_records(journal), file)
+        write(file)
 
 
 def existing(journal: Path) -> Path:

@@ -14,6 +14,8 @@ from .failures import as_json, message_of, next_step
 from .render import farewell, farewell_json, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .jobs import Ledger
 
 MASK: Final = "rvya_sk_***"
@@ -55,6 +57,16 @@ class Output:
         elif text is not None:
             self._write(sys.stdout, text)
 
+    def data(self, write: Callable[[TextIO], None]) -> None:
+        """What other programs read, on stdout: UTF-8 with its own line ends, until nobody reads any more."""
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8", errors="replace", newline="")
+        try:
+            write(sys.stdout)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            self._reader_has_left(sys.stdout)
+
     def piece(self, text: str) -> None:
         """A part of a line that is still being said; dropped in JSON mode, which has results only."""
         if not self.is_json and text:
@@ -95,5 +107,8 @@ class Output:
             stream.write(text + end)
             stream.flush()
         except BrokenPipeError:  # as `| head` does; what is paid for is carried on and saved all the same
-            self.reader_left = self.reader_left or stream is sys.stdout
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            self._reader_has_left(stream)
+
+    def _reader_has_left(self, stream: TextIO) -> None:
+        self.reader_left = self.reader_left or stream is sys.stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

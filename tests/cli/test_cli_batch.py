@@ -8,6 +8,7 @@ import io
 import json
 import os
 import signal
+import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from typing import Any
 import pytest
 
 from rivya_async import JournalError
+from rivya_async.batch import Batch, Row
 from rivya_async.batch.reading import read_records
 from rivya_async.sandbox import Sandbox
-from tests.cli.cli_kit import SUBMIT, Running, environment, ran, rivya, until
+from tests.cli.cli_kit import COMMAND, SUBMIT, Running, environment, ran, rivya, until
 
 
 def manifest(folder: Path, count: int = 3, **members: Any) -> Path:
@@ -272,3 +274,26 @@ async def test_what_is_still_needed_is_never_written_over(
     assert (done.code, "choose another file" in done.err) == (2, True)
     assert (tmp_path / "kites.jsonl").read_bytes() == wanted
     assert states(tmp_path / "kites.journal") == {"succeeded": 3}
+
+
+@pytest.fixture
+async def planned(tmp_path: Path) -> Path:
+    async with Batch.open(tmp_path / "kites.journal") as batch:
+        await batch.add([Row(number=1, line=1, model="z-image", prompt="Drachen über Öresund 🪁")])
+    return tmp_path / "kites.journal"
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_an_export_is_utf_8_wherever_it_goes(planned: Path, form: str) -> None:
+    ascii_only = environment(PYTHONUTF8="0", PYTHONIOENCODING="ascii")
+    done = rivya("batch", "export", str(planned), "--format", form, env=ascii_only)
+    assert "Drachen über Öresund 🪁" in done.out
+
+
+def test_an_export_ends_where_nobody_reads_it(planned: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [*COMMAND, "batch", "export", str(planned)]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, env=environment(), timeout=50, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
