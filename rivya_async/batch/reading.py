@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -13,8 +13,11 @@ from .record import RowRecord, RunRecord
 from .tables import SELECT, record_of
 
 
-def read_records(path: Path) -> Iterator[RowRecord]:
-    """Every row, as it was planned, as of one moment; one is in memory at a time. Raises `JournalError`."""
+def read_records(path: Path) -> Generator[RowRecord]:
+    """Every row, as it was planned, as of one moment; one is in memory at a time. Raises `JournalError`.
+
+    Who stops early closes it, in the same thread.
+    """
     with reading(path) as connection:
         (batch_id,) = connection.execute("SELECT id FROM batch").fetchone()
         for _, *values in connection.execute(f"{SELECT} ORDER BY place"):

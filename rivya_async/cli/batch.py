@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from ..batch import Batch, State
 from ..batch.export import write_csv, write_json_lines, write_parquet
 from ..batch.reading import read_records
 from ..batch.summary import read_summary
+from ..batch.whole_file import whole
 from . import batch_run
 from .batch_render import summary_json, summary_text
 from .batch_report import tell_report
@@ -20,9 +22,10 @@ from .exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import TextIO
 
+    from ..batch import RowRecord
     from .jobs import Ledger
     from .output import Output
 
@@ -67,21 +70,29 @@ async def _export(journal: Path, arguments: Namespace, output: Output) -> int:
     if arguments.format == "parquet":
         if to is None:
             raise ConfigurationError("parquet is no text: give a file with -o")
-        await asyncio.to_thread(lambda: write_parquet(read_records(journal), to))
+        await asyncio.to_thread(_table, journal, to)
     else:
         write = write_csv if arguments.format == "csv" else write_json_lines
-        await asyncio.to_thread(_written, lambda target: write(read_records(journal), target), to, output)
+        await asyncio.to_thread(_written, write, journal, to, output)
     if to is not None:
         output.note(f"{to}")
     return ExitCode.OK
 
 
-def _written(write: Callable[[TextIO], None], to: Path | None, output: Output) -> None:
-    if to is None:
-        output.data(write)
-        return
-    with to.open("w", encoding="utf-8", newline="") as file:
-        write(file)
+def _written(
+    write: Callable[[Iterable[RowRecord], TextIO], None], journal: Path, to: Path | None, output: Output
+) -> None:
+    with closing(read_records(journal)) as records:
+        if to is None:
+            output.data(lambda target: write(records, target))
+            return
+        with whole(to) as part, part.open("w", encoding="utf-8", newline="") as file:
+            write(records, file)
+
+
+def _table(journal: Path, to: Path) -> None:
+    with closing(read_records(journal)) as records, whole(to) as part:
+        write_parquet(records, part)
 
 
 def existing(journal: Path) -> Path:

@@ -317,6 +317,14 @@ async def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kites.journal", "report.html"]
 
 
+async def test_a_link_to_a_page_stays_a_link(tmp_path: Path) -> None:
+    path = await journal_of(tmp_path, rows(1), failed)
+    (tmp_path / "latest.html").symlink_to(tmp_path / "report.html")
+    write_report(path, tmp_path / "latest.html")
+    assert (tmp_path / "latest.html").is_symlink()
+    assert "Refused" in (tmp_path / "report.html").read_text()
+
+
 async def test_an_empty_batch_has_a_page_too(tmp_path: Path, browser: Chromium) -> None:
     await Batch.open(tmp_path / "kites.journal").aclose()
     write_report(tmp_path / "kites.journal", tmp_path / "report.html")

@@ -245,6 +245,31 @@ async def test_what_is_known_can_be_exported(sandbox: Sandbox, tmp_path: Path) -
     assert rows[0]["credits"] == 1.0
 
 
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
+async def test_an_export_that_cannot_be_made_leaves_the_one_before(sandbox: Sandbox, tmp_path: Path, form: str) -> None:
+    manifest(tmp_path)
+    (tmp_path / "before").write_text("the one before")
+    (tmp_path / "kites.journal").write_text("nonsense")
+    done = await ran(
+        *("batch", "export", "kites.journal", "--format", form, "-o", "before"), sandbox=sandbox, cwd=tmp_path
+    )
+    assert done.code == 2
+    assert (tmp_path / "before").read_text() == "the one before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["before", "kites.journal", "kites.jsonl"]
+
+
+@pytest.mark.parametrize("command", ["report", "export"])
+async def test_where_no_file_can_be_is_told_by_the_name_that_was_given(
+    sandbox: Sandbox, tmp_path: Path, command: str
+) -> None:
+    manifest(tmp_path)
+    await ran("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
+    nowhere = await ran("batch", command, "kites.journal", "-o", "nowhere/file", sandbox=sandbox, cwd=tmp_path)
+    assert (nowhere.code, "no such folder: 'nowhere'" in nowhere.err) == (2, True)
+    folder = await ran("batch", command, "kites.journal", "-o", ".", sandbox=sandbox, cwd=tmp_path)
+    assert (folder.code, "it is a folder" in folder.err) == (2, True)
+
+
 async def test_no_key_is_written_anywhere(sandbox: Sandbox, tmp_path: Path) -> None:
     manifest(tmp_path)
     done = await ran("batch", "run", "kites.jsonl", "-o", "out", "--json", sandbox=sandbox, cwd=tmp_path)

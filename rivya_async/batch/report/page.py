@@ -12,8 +12,8 @@ import json
 import math
 import os
 import re
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from html import escape
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,7 @@ from ..._engine.ambient import Ambient
 from ..reading import read_records, read_runs
 from ..record import RowRecord, RunRecord
 from ..summary import Summary, read_summary
+from ..whole_file import whole
 from .thumbnails import Thumbnails, kind_of
 
 HERE: Final = Path(__file__).parent
@@ -40,13 +41,12 @@ def write_report(journal: Path, page: Path) -> None:
     """
     summary = read_summary(journal, Ambient().wall())
     runs = read_runs(journal)
-    part = page.with_name(f".{page.name}.{uuid.uuid4().hex}.part")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            file.writelines(_page(summary, runs, _rows(journal, page.absolute().parent)))
-        part.replace(page)
-    finally:
-        part.unlink(missing_ok=True)
+    with (
+        whole(page) as part,
+        part.open("w", encoding="utf-8") as file,
+        closing(_rows(journal, page.absolute().parent)) as rows,
+    ):
+        file.writelines(_page(summary, runs, rows))
 
 
 def _page(summary: Summary, runs: list[RunRecord], rows: Iterator[str]) -> Iterator[str]:
@@ -77,11 +77,11 @@ def _page(summary: Summary, runs: list[RunRecord], rows: Iterator[str]) -> Itera
     yield PART.sub(lambda part: parts[part[1]], after)
 
 
-def _rows(journal: Path, beside: Path) -> Iterator[str]:
+def _rows(journal: Path, beside: Path) -> Generator[str]:
     room = MOST_EMBEDDED
     folder = journal.absolute().parent
-    with Thumbnails() as thumbnails:
-        for record, thumbnail in thumbnails.beside(_with_picture(read_records(journal), folder)):
+    with closing(read_records(journal)) as records, Thumbnails() as thumbnails:
+        for record, thumbnail in thumbnails.beside(_with_picture(records, folder)):
             is_embedded = thumbnail is not None and len(thumbnail) <= room
             if is_embedded:
                 room -= len(thumbnail or b"")
