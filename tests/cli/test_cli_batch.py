@@ -186,7 +186,7 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     async with Sandbox(speed=500, credits=100) as sandbox:
         sandbox.faults.add(route=SUBMIT, delay=30.0, act=True)
         running = await Running.start("batch", "run", "kites.jsonl", env=environment(sandbox), cwd=tmp_path)
-        await until(lambda: states(journal)["intent"] == 3)
+        await until(lambda: sandbox.received.count(SUBMIT) == 3)  # else they are planned again
         running.signal(signal.SIGINT)
         await running.note_with("Once more to end at once")
         running.signal(signal.SIGINT)
