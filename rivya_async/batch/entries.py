@@ -117,7 +117,7 @@ def _csv_entries(path: Path, lines: Iterator[str], check_columns: Callable[[Sequ
                 ) from None
             yield Entry(line, problem=f"it is no CSV: {error}")
             continue
-        if len(cells) > len(columns):
+        if any(cells[len(columns) :]):
             yield Entry(line, problem=f"it has {len(cells)} cells, and there are {len(columns)} columns")
         elif any(cells):
             yield Entry(line, {column: cell for column, cell in zip(columns, cells, strict=False) if cell})
@@ -128,6 +128,8 @@ def _columns(path: Path, reader: Iterator[list[str]]) -> Sequence[str]:
         columns = [column.strip() for column in next(reader, [])]
     except csv.Error as error:
         raise ConfigurationError(f"the first line of {path} is no CSV: {error}") from None
+    while columns and not columns[-1]:  # spreadsheets fill lines up to their longest
+        columns.pop()
     if "" in columns or len({*columns}) < len(columns) or not columns:
         raise ConfigurationError(
             f"the first line of {path} must name the columns, each once, such as model,prompt,params.aspect_ratio"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -144,7 +144,7 @@ async def _carried(
             retry_failed=arguments.retry_failed,
         )
         if not asked:
-            async with board_for(output, batch):
+            async with aclosing(records), board_for(output, batch):
                 async for record in records:
                     if output.is_json:
                         output.result(dict(row_json(record)))

@@ -90,6 +90,17 @@ def test_a_file_that_is_cut_off_ends_with_a_bad_row(tmp_path: Path) -> None:
     assert "it is no CSV" in problem_of(written(tmp_path, 'model,prompt\nz-image,One\nz-image,"A red ki'))
 
 
+def test_lines_that_a_spreadsheet_has_filled_up_are_whole(tmp_path: Path) -> None:
+    text = "\ufeffmodel;prompt;;\r\nz-image;Red;;\r\nz-image;Blue\r\n;;;\r\nz-image;Green;;lost\r\n"
+    path = written(tmp_path, text)
+    red, blue, green = Manifest(path)
+    assert isinstance(red, Row)
+    assert isinstance(blue, Row)
+    assert (red.prompt, blue.prompt) == ("Red", "Blue")
+    assert isinstance(green, BadRow)
+    assert (green.line, "it has 4 cells" in str(green.problems)) == (5, True)
+
+
 @pytest.mark.parametrize(
     ("header", "why"),
     [
