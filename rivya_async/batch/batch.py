@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -58,6 +59,7 @@ class Batch:
         self._ambient = Ambient()
         self._run: Run | None = None
         self._left: AsyncGenerator[RowRecord] | None = None  # what is carried, while whoever reads it has the word
+        self._ending = asyncio.Lock()  # held by whoever closes what is carried
         self._halted: Exception | None = None
 
     @classmethod
@@ -117,8 +119,9 @@ class Batch:
 
         A run whose loop was left ends here, as one that is cancelled does. Whoever cancels waits until it is done.
         """
-        if self._left is not None:
-            await self._left.aclose()
+        async with self._ending:
+            if self._left is not None:
+                await self._left.aclose()
         await self._journal.aclose()
 
     async def add(self, rows: Iterable[Row | BadRow], *, keep_going: bool = False) -> Planned:
@@ -213,15 +216,18 @@ class Batch:
 
     async def _carried(self, run: Run, limit: int) -> AsyncGenerator[RowRecord]:
         self._check_idle()
-        self._run, self._halted = run, None
+        self._run, self._halted, self._ending = run, None, asyncio.Lock()
         try:
             number = await self._journal.begin_run(run.wall(), run.session.base_url)
             carrying = fan_out(self._source(run), lambda record: Worker(run, record).work(), limit=limit, ordered=False)
-            async with aclosing(carrying):
+            try:
                 async for record in carrying:
                     self._left = carrying
                     yield record
                     self._left = None
+            finally:
+                async with self._ending:  # a loop that was broken off is ended by the event loop, and by `aclose`
+                    await carrying.aclose()
             await self._journal.written()
             await self._journal.end_run(number, run.wall())
             if run.download_to is not None:

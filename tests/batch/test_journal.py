@@ -13,7 +13,7 @@ import pytest
 from rivya_async import JournalError
 from rivya_async.batch import Batch, RowRecord, State
 from rivya_async.batch.reading import read_records
-from tests.batch.batch_kit import bench, rows, until
+from tests.batch.batch_kit import RESULT, bench, rows, until
 
 
 async def planned(path: Path) -> tuple[Batch, RowRecord]:
@@ -53,6 +53,26 @@ async def test_closing_ends_a_run_whose_loop_was_left(tmp_path: Path) -> None:
         assert on.purchases <= 11
         await on.carry()
         assert on.purchases == 30
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_a_loop_that_is_broken_off_may_be_cleaned_up_while_the_batch_is_closed(
+    tmp_path: Path, steps: int
+) -> None:
+    """The event loop closes a generator that nobody holds in a task of its own."""
+    async with bench(tmp_path) as on:
+        on.sandbox.faults.add(route=RESULT, delay=0.2, nth=range(2, 30), act=True)
+        wrong: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: wrong.append(context))
+        async with on.session() as session, Batch.open(on.journal) as batch:
+            await batch.add(rows(20))
+            async for _ in batch.run(session, download_to=tmp_path / "out"):
+                break
+            for _ in range(steps):
+                await asyncio.sleep(0)
+        await on.carry(download_to=tmp_path / "out")
+        assert on.purchases == 20
+        assert not wrong
 
 
 async def test_closing_under_a_run_ends_it_and_nothing_hangs(tmp_path: Path) -> None:
