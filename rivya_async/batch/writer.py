@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MOMENT: Final = 0.005
-"""Seconds for which a commit waits for company: a hundred rows then cost little more than one."""
+MOMENT: Final = 0.02
+"""Seconds for which a commit waits for company: what is said of thirty rows costs half as much each as of seven."""
 
 Changes = dict[str, dict[str, Any]]
 """The new values of columns, by the identity of the row."""
