@@ -119,8 +119,8 @@ async def test_killed_at_random_moments_it_comes_to_the_same_end(tmp_path: Path)
         sandbox.faults.add(route=RESULT, rate=0.025, drop=True)
         on = ordeal(sandbox, tmp_path, rows)
         for _ in range(KILLS):
-            dies = (dice.randint(1, longest_life), dice.uniform(0.0, 0.01))
-            assert await on.to_the_end(dies=dies, max_in_flight=8) in {-signal.SIGKILL, 0}, on.errors
+            dies = (dice.randint(1, longest_life), dice.uniform(0.0, 0.03))
+            assert await on.to_the_end(dies=dies, max_in_flight=4) in {-signal.SIGKILL, 0}, on.errors
             seen.add(tuple(sorted(Counter(record.state for record in await on.records()).items())))
         sandbox.faults.clear()
         assert await on.to_the_end() == 0, on.errors
