@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -25,7 +25,7 @@ GROUP: Final = 5_000
 """Rows that are in memory while a Parquet file is written."""
 
 
-def flat(record: RowRecord) -> Mapping[str, Any]:
+def flat(record: RowRecord) -> dict[str, Any]:
     """A row in one level: what was asked for beside what became of it. Instants are seconds since the epoch."""
     row = record.row
     return {

@@ -36,12 +36,6 @@ ALLOWED: Final = {
 """From each state to which. Back to `PLANNED`: from an intent that the service refused or that was never sent, and from
 a failed or dead row that is to be tried again. A run that buys failed jobs anew leads from `FAILED` to `INTENT`."""
 
-HELD: Final = frozenset({State.INTENT, State.SUBMITTED})
-"""States in which credits may be held for a row."""
-
-BOUGHT: Final = frozenset({State.SUBMITTED, State.SUCCEEDED, State.FAILED, State.DOWNLOADED})
-"""States of a row that has a task."""
-
 
 def checked(old: State, new: State) -> State:
     """The new state; a `ConfigurationError` where no row may go from the old one to it."""

@@ -11,7 +11,7 @@ import attrs
 from .._core.records import Amount
 from .reading import reading
 from .record import RunRecord
-from .states import State
+from .states import State, is_open
 from .tables import CREDITS
 
 WINDOW: Final = 120.0
@@ -52,7 +52,7 @@ class Summary:
     @property
     def open(self) -> int:
         """Rows that are planned or under way: what has no end yet."""
-        return sum(self.counts[state] for state in (State.PLANNED, State.INTENT, State.SUBMITTED))
+        return sum(count for state, count in self.counts.items() if is_open(state, downloads=False))
 
     @property
     def seconds_left(self) -> float | None:

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
-from ..batch import State
+from ..batch.states import is_open
 from .batch_render import counts_text
 from .render import credits_text, seconds
 
@@ -24,8 +24,6 @@ BETWEEN_LINES: Final = 10.0
 
 FRAMES_PER_SECOND: Final = 4
 BAR_WIDTH: Final = 40
-
-SETTLED: Final = (State.SUCCEEDED, State.DOWNLOADED, State.FAILED, State.DEAD)
 
 
 def board_for(output: Output, batch: Batch) -> AbstractAsyncContextManager[None]:
@@ -49,7 +47,7 @@ class Pace:
     @property
     def settled(self) -> int:
         """Rows that have come to an end."""
-        return sum(self._batch.counts[state] for state in SETTLED)
+        return sum(count for state, count in self._batch.counts.items() if not is_open(state, downloads=False))
 
     @property
     def text(self) -> str:

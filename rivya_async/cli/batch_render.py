@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..batch import State
-from ..batch.export import flat
 from .render import credits_text, one_line, plural, seconds
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Mapping
 
     from ..batch import BadRow, RowRecord
     from ..batch.summary import Summary
@@ -67,11 +65,6 @@ def summary_json(summary: Summary) -> dict[str, Any]:
             for each in summary.reasons
         ],
     }
-
-
-def row_json(record: RowRecord) -> Mapping[str, Any]:
-    """A row as `rivya batch export` writes it."""
-    return flat(record)
 
 
 def trouble_text(record: RowRecord) -> str:

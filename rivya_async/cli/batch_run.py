@@ -14,9 +14,11 @@ import attrs
 from .._core.errors import ConfigurationError
 from .._engine.ambient import Ambient
 from ..batch import BadRow, BadRows, Batch, Manifest, State
+from ..batch.export import flat
+from ..batch.states import is_open
 from ..batch.summary import read_summary
 from .batch_board import board_for
-from .batch_render import bad_text, row_json, summary_json, summary_text, trouble_text
+from .batch_render import bad_text, summary_json, summary_text, trouble_text
 from .batch_report import tell_report
 from .batch_target import harmless_target
 from .conduct import made
@@ -147,7 +149,7 @@ async def _carried(
             async with aclosing(records), board_for(output, batch):
                 async for record in records:
                     if output.is_json:
-                        output.result(dict(row_json(record)))
+                        output.result(flat(record))
                     elif record.error is not None:
                         output.note(trouble_text(record))
     summary = await asyncio.to_thread(read_summary, batch.path, Ambient().wall())
@@ -155,8 +157,7 @@ async def _carried(
     if batch.halted is not None:
         output.failed(batch.halted)
         return exit_code_of(batch.halted)
-    unsaved = summary.counts[State.SUCCEEDED] if arguments.output is not None else 0
-    if summary.open or unsaved:
+    if any(is_open(state, downloads=arguments.output is not None) for state in summary.counts):
         return ExitCode.RESUME
     return ExitCode.JOB_FAILED if summary.counts[State.FAILED] + summary.counts[State.DEAD] else ExitCode.OK
 
