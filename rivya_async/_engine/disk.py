@@ -43,10 +43,16 @@ def disk(path: Path) -> Iterator[None]:
 
 async def to_the_end(call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Call it in a thread. Who cancels waits for its end, so that nothing is done to the disk behind their back."""
-    working = asyncio.create_task(asyncio.to_thread(call, *args, **kwargs))
+    return await ended(asyncio.create_task(asyncio.to_thread(call, *args, **kwargs)))
+
+
+async def ended(working: asyncio.Future[T], on_cancel: Callable[[], None] | None = None) -> T:
+    """What comes of it. Who cancels waits for its end; `on_cancel` may hasten it."""
     try:
         return await asyncio.shield(working)
     except asyncio.CancelledError:
+        if on_cancel is not None:
+            on_cancel()
         await asyncio.wait([working])
         working.exception()  # it is cancelled: what the disk said is of no interest
         raise

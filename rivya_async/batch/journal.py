@@ -49,8 +49,7 @@ class Journal:
             self._lock.release()
             raise
         self._writer = Writer(path, connection)
-        self.batch_id: str
-        (self.batch_id,) = connection.execute("SELECT id FROM batch").fetchone()
+        self.batch_id = id_of(connection)
         self.counts: Counter[State] = Counter()
         """How many rows are in which state."""
         self.credits: Amount = 0
@@ -150,7 +149,7 @@ def opened(path: Path, batch_id: str | None, now: float) -> sqlite3.Connection:
         connection.execute(f"PRAGMA synchronous = {OUTLIVES_THE_MACHINE}")
         _make(connection, batch_id or path.stem, now)
         check(connection, path)
-        (known,) = connection.execute("SELECT id FROM batch").fetchone()
+        known = id_of(connection)
     except sqlite3.Error as error:
         connection.close()
         raise JournalError(f"{path} is no journal of a batch, or cannot be written: {error}") from None
@@ -168,6 +167,12 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version != VERSION:
         raise JournalError(f"{path} is no journal of a batch of this version: choose another file")
+
+
+def id_of(connection: sqlite3.Connection) -> str:
+    """The name of the batch whose journal this is."""
+    (batch_id,) = connection.execute("SELECT id FROM batch").fetchone()
+    return str(batch_id)
 
 
 def _make(connection: sqlite3.Connection, batch_id: str, now: float) -> None:

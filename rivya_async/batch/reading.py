@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from .._core.errors import JournalError
-from .journal import check
+from .journal import check, id_of
 from .record import RowRecord, RunRecord
 from .tables import SELECT, record_of
 
@@ -19,7 +19,7 @@ def read_records(path: Path) -> Generator[RowRecord]:
     Who stops early closes it, in the same thread.
     """
     with reading(path) as connection:
-        (batch_id,) = connection.execute("SELECT id FROM batch").fetchone()
+        batch_id = id_of(connection)
         for _, *values in connection.execute(f"{SELECT} ORDER BY place"):
             yield record_of(values, batch_id)
 
@@ -27,15 +27,26 @@ def read_records(path: Path) -> Generator[RowRecord]:
 def read_runs(path: Path) -> list[RunRecord]:
     """Every run, the first one first. Raises `JournalError`."""
     with reading(path) as connection:
-        found = connection.execute("SELECT number, started_at, ended_at FROM runs ORDER BY number")
-        return [RunRecord(number=number, started_at=began, ended_at=ended) for number, began, ended in found]
+        return runs_in(connection)
+
+
+def runs_in(connection: sqlite3.Connection) -> list[RunRecord]:
+    """Every run of an open journal, the first one first."""
+    found = connection.execute("SELECT number, started_at, ended_at FROM runs ORDER BY number")
+    return [RunRecord(number=number, started_at=began, ended_at=ended) for number, began, ended in found]
+
+
+def existing(path: Path) -> Path:
+    """The path, if there is a file. Raises `JournalError`."""
+    if not path.is_file():
+        raise JournalError(f"there is no journal {path}")
+    return path
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """The journal, to be read only."""
-    if not path.is_file():
-        raise JournalError(f"there is no journal {path}")
+    existing(path)
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
             connection.execute("PRAGMA query_only = ON")

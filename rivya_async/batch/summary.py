@@ -9,7 +9,8 @@ from typing import Final
 import attrs
 
 from .._core.records import Amount
-from .reading import reading
+from .journal import id_of
+from .reading import reading, runs_in
 from .record import RunRecord
 from .states import State, is_open
 from .tables import CREDITS
@@ -63,7 +64,7 @@ class Summary:
 def read_summary(path: Path, now: float) -> Summary:
     """How the batch of this journal stands. Blocks. Raises `JournalError`."""
     with reading(path) as connection:
-        (batch_id,) = connection.execute("SELECT id FROM batch").fetchone()
+        batch_id = id_of(connection)
         counted = connection.execute(
             f"SELECT state, count(*), sum(CASE WHEN final_credits IS NULL THEN 0 ELSE {CREDITS} END), "
             f"sum(CASE WHEN final_credits IS NULL THEN {CREDITS} ELSE 0 END) FROM rows GROUP BY state"
@@ -73,8 +74,7 @@ def read_summary(path: Path, now: float) -> Summary:
             "GROUP BY state, error_code ORDER BY count(*) DESC LIMIT ?",
             [State.FAILED, State.DEAD, SHOWN],
         ).fetchall()
-        run = connection.execute("SELECT number, started_at, ended_at FROM runs ORDER BY number DESC").fetchone()
-        latest = None if run is None else RunRecord(number=run[0], started_at=run[1], ended_at=run[2])
+        latest = next(reversed(runs_in(connection)), None)
         since = now - WINDOW if latest is None else max(now - WINDOW, latest.started_at)
         (ended,) = connection.execute("SELECT count(*) FROM rows WHERE ended_at > ?", [since]).fetchone()
     is_on = latest is not None and latest.ended_at is None

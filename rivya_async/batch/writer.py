@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .._core.errors import JournalError
+from .._engine.disk import ended
 from .tables import update_statement, update_values
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Writer:
     async def run(self, call: Callable[[sqlite3.Connection], T], *, on_cancel: Callable[[], None] | None = None) -> T:
         """Do something with the file in its thread. Whoever cancels waits for the end of it; `on_cancel` hastens it."""
         self._check_open()
-        return await _to_its_end(self._asked(call), on_cancel)
+        return await ended(self._asked(call), on_cancel)
 
     async def aclose(self) -> None:
         """Write what is left and let go of the file. `JournalError` if it cannot be written.
@@ -64,7 +65,7 @@ class Writer:
         Whoever cancels waits for the end of it. Does nothing once it is closed.
         """
         if not self._is_closed:
-            await _to_its_end(asyncio.create_task(self._close()))
+            await ended(asyncio.create_task(self._close()))
 
     async def _close(self) -> None:
         try:
@@ -126,18 +127,6 @@ class Writer:
                 f"the journal {self._path} cannot be read or written: {error}; nothing more is bought before it can. "
                 "Make room, or mend what is the matter, and run the batch again: it goes on where it was"
             ) from error
-
-
-async def _to_its_end(working: asyncio.Future[T], on_cancel: Callable[[], None] | None = None) -> T:
-    """What comes of it. Whoever cancels waits for its end."""
-    try:
-        return await asyncio.shield(working)
-    except asyncio.CancelledError:
-        if on_cancel is not None:
-            on_cancel()
-        await asyncio.wait([working])
-        working.exception()  # it is cancelled: what the disk said is of no interest
-        raise
 
 
 def _write(changes: Changes, connection: sqlite3.Connection) -> None:

@@ -7,11 +7,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .._core.errors import ConfigurationError, JournalError
+from .._core.errors import ConfigurationError
 from .._engine.ambient import Ambient
 from ..batch import Batch, State
 from ..batch.export import write_csv, write_json_lines, write_parquet
-from ..batch.reading import read_records
+from ..batch.reading import existing, read_records
 from ..batch.summary import read_summary
 from ..batch.whole_file import whole
 from . import batch_run
@@ -93,10 +93,3 @@ def _written(
 def _table(journal: Path, to: Path) -> None:
     with closing(read_records(journal)) as records, whole(to) as part:
         write_parquet(records, part)
-
-
-def existing(journal: Path) -> Path:
-    """The journal, if there is one."""
-    if not journal.is_file():
-        raise JournalError(f"there is no journal {journal}")
-    return journal
