@@ -24,6 +24,11 @@ EXTENSIONS: Final = {
 }
 """The media types that the contract names (section 8), and what they are called on disk."""
 
+KIND_OF: Final = {suffix: media_type.partition("/")[0] for media_type, suffix in EXTENSIONS.items()} | {
+    ".jpeg": "image"
+}
+"""Of what kind a file is whose name ends so: image, video, audio, or application."""
+
 MAX_STEM_BYTES: Final = 150
 """A name has room for 255 bytes: this leaves some for the extension, and for those who add a number."""
 

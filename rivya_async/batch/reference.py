@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from .._core.errors import ConfigurationError, ValidationFailed
-from .._core.filenames import EXTENSIONS
+from .._core.filenames import KIND_OF
 from .._core.generation_request import Reference
-from .._core.media_type import HEAD_BYTES, check, limit_for, recognised
+from .._core.media_type import HEAD_BYTES, KINDS, check, limit_for, recognised
 from .._core.records import ReferenceMedia
 
 if TYPE_CHECKING:
     from .._core.model import Model
-
-KINDS: Final = {suffix: media_type.partition("/")[0] for media_type, suffix in EXTENSIONS.items()} | {".jpeg": "image"}
-"""Of what kind a file is whose name ends so."""
 
 
 def as_reference(text: str) -> Reference:
@@ -30,8 +27,8 @@ def as_reference(text: str) -> Reference:
         raise ConfigurationError(f"{text.partition('?')[0]!r:.120} is no link: {error}") from None
     if parts.scheme not in {"http", "https"} or not parts.netloc:
         raise ConfigurationError(f"{text.partition('?')[0]!r:.120} is no link for the service: give one with https://")
-    kind = KINDS.get(Path(parts.path).suffix.lower())
-    if kind not in {"image", "video", "audio"}:
+    kind = KIND_OF.get(Path(parts.path).suffix.lower())
+    if kind not in KINDS:
         raise ConfigurationError(
             f"what {text.partition('?')[0]!r:.120} leads to is not clear from its ending: download it and give its path"
         )

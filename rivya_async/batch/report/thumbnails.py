@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
-from ..._core.filenames import EXTENSIONS
+from ..._core.filenames import KIND_OF
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,12 +26,10 @@ QUALITY: Final = 62
 AHEAD: Final = 64
 """Pictures that are being made, or wait to be written."""
 
-KINDS: Final = {suffix: media_type.partition("/")[0] for media_type, suffix in EXTENSIONS.items()}
-
 
 def kind_of(path: str) -> str:
     """`image`, `video`, `audio`, or something else."""
-    return KINDS.get(Path(path).suffix.lower(), "file")
+    return KIND_OF.get(Path(path).suffix.lower(), "file")
 
 
 class Thumbnails:
@@ -87,5 +85,5 @@ def _opened(path: Path, kind: str | None) -> Image:
 
     with av.open(str(path)) as film:
         for frame in film.decode(video=0):
-            return frame.to_image()  # type: ignore[no-any-return, no-untyped-call]
+            return frame.to_image()  # type: ignore[no-any-return, no-untyped-call]  # PyAV leaves its type out
     raise ValueError("there is no picture in it")
