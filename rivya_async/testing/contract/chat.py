@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from .check import NUMBER, TEXT, Checks, expect, expect_list, expect_members
-from .errors import expect_refusal
+from .errors import expect_refusal, expect_success
 from .files import picture
-from .models import catalogue, cheapest
+from .models import ask_cheapest, catalogue, cheapest
 from .service import CannotTell, Reply, Service
 
 checks = Checks()
@@ -27,16 +27,13 @@ SAID: Final = "Say yes."
 
 async def say(service: Service, path: str = "", key: str | None = None, **body: Any) -> Reply:
     """One message to the cheapest chat model; the members of `body` go before ours."""
-    model = "model" in body or await cheapest(service, "chat")
-    whole = {"message": SAID, **({"model": model["id"]} if isinstance(model, dict) else {}), **body}
-    headers = {} if key is None else {"Idempotency-Key": f"contract-{service.run_id}-{key}"}
-    return await service.ask("POST", f"/chat/completions{path}", json=whole, headers=headers)
+    return await ask_cheapest(service, "chat", f"/chat/completions{path}", key, {"message": SAID, **body})
 
 
 async def answered(service: Service) -> dict[str, Any]:
     """The one whole turn of this run."""
     reply: Reply = await service.shared("turn", lambda: say(service, key="turn"))
-    expect(reply.status < 300, "an answer", f"{reply.status} {reply.code}")
+    expect_success(reply, "an answer")
     expect_members(reply.json, {"id": TEXT, "session_id": TEXT})
     told: dict[str, Any] = reply.json
     return told
@@ -51,11 +48,16 @@ def events(raw: bytes) -> Iterator[tuple[str, str]]:
             yield next((value.strip() for name, _, value in fields if name == "event"), ""), data
 
 
-async def streamed(service: Service) -> list[tuple[str, str]]:
-    """The events of the one streamed turn of this run."""
+async def streaming(service: Service) -> Reply:
+    """The one streamed turn of this run."""
     reply: Reply = await service.shared("streamed turn", lambda: say(service, "/stream", key="stream"))
-    expect(reply.status < 300, "a stream", f"{reply.status} {reply.code}")
-    return list(events(reply.raw))
+    expect_success(reply, "a stream")
+    return reply
+
+
+async def streamed(service: Service) -> list[tuple[str, str]]:
+    """Its events."""
+    return list(events((await streaming(service)).raw))
 
 
 @checks.documented("10")
@@ -167,9 +169,7 @@ async def another_model(service: Service) -> None:
 @checks.documented("10", turns=1)
 async def a_stream(service: Service) -> None:
     """A streamed answer is text/event-stream."""
-    await streamed(service)
-    reply: Reply = await service.shared("streamed turn", lambda: say(service, "/stream", key="stream"))
-    came = reply.headers.get("Content-Type", "")
+    came = (await streaming(service)).headers.get("Content-Type", "")
     expect(came.startswith("text/event-stream"), "text/event-stream", came)
 
 
@@ -215,4 +215,4 @@ async def a_picture(service: Service) -> None:
     file = await picture(service)
     attached = [{"file_id": file.get("id") or file.get("file_id")}]
     reply = await say(service, model=model["id"], attachments=attached)
-    expect(reply.status < 300, "an answer", f"{reply.status} {reply.code}")
+    expect_success(reply, "an answer")

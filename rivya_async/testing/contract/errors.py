@@ -14,6 +14,11 @@ def expect_refusal(reply: Reply, status: int, *codes: str) -> None:
     expect(reply.status == status and reply.code in codes, f"{status} {' or '.join(codes)}", came)
 
 
+def expect_success(reply: Reply, what: str) -> None:
+    """AssertionError unless this is what was asked for."""
+    expect(200 <= reply.status < 300, what, f"{reply.status} {reply.code}")
+
+
 async def refused(service: Service) -> Reply:
     """A failure: nobody has this job."""
     return await service.ask("GET", "/generations/task_contractnone")

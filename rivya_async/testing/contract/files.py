@@ -9,7 +9,7 @@ import zlib
 from typing import Any, Final
 
 from .check import MAYBE_NUMBER, MAYBE_TEXT, TEXT, WHOLE, Checks, expect, expect_members
-from .errors import expect_refusal
+from .errors import expect_refusal, expect_success
 from .service import Reply, Service, Upload
 
 checks = Checks()
@@ -62,7 +62,7 @@ async def uploaded(service: Service, name: str, data: bytes, kind: str) -> dict[
 
     async def sent() -> dict[str, Any]:
         reply = await send(service, data, kind, name)
-        expect(reply.status < 300, "the file", f"{reply.status} {reply.code}")
+        expect_success(reply, "the file")
         expect_members(reply.json, {"url": TEXT})
         told: dict[str, Any] = reply.json
         return told

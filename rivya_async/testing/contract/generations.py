@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from .balance import balance
 from .check import LIST, MAYBE_OBJECT, TEXT, WHOLE, Checks, expect, expect_members
-from .errors import expect_refusal
-from .models import cheapest
+from .errors import expect_refusal, expect_success
+from .models import ask_cheapest, cheapest
 from .service import CannotTell, Reply, Service
 
 checks = Checks()
@@ -32,16 +32,13 @@ PATIENCE: Final = 180.0
 
 async def order(service: Service, key: str | None = None, **body: Any) -> Reply:
     """An order for the cheapest image; the members of `body` go before ours."""
-    model = "model" in body or await cheapest(service, "image")
-    whole = {"prompt": PROMPT, **({"model": model["id"]} if isinstance(model, dict) else {}), **body}
-    headers = {} if key is None else {"Idempotency-Key": f"contract-{service.run_id}-{key}"}
-    return await service.ask("POST", "/generations", json=whole, headers=headers)
+    return await ask_cheapest(service, "image", "/generations", key, {"prompt": PROMPT, **body})
 
 
 async def ordered(service: Service) -> Reply:
     """The one job of this run, as it was ordered."""
     reply: Reply = await service.shared("job", lambda: order(service, "job"))
-    expect(200 <= reply.status < 300, "a job", f"{reply.status} {reply.code}")
+    expect_success(reply, "a job")
     expect_members(reply.json, {"id": TEXT})
     return reply
 
@@ -113,7 +110,7 @@ async def the_same_key_again(service: Service) -> None:
     """The same Idempotency-Key with the same body answers the same job, and buys nothing."""
     first = (await ordered(service)).json
     again = await order(service, "job")
-    expect(again.status < 300, "the stored answer", f"{again.status} {again.code}")
+    expect_success(again, "the stored answer")
     expect(again.json.get("id") == first["id"], first["id"], again.json.get("id"))
 
 
@@ -194,6 +191,6 @@ async def an_unknown_param(service: Service) -> None:
     """An unknown key of params is passed over, and credits leave the balance at once."""
     before = await balance(service)
     reply = await order(service, params={"no_such_param": "x"})
-    expect(reply.status < 300, "a job", f"{reply.status} {reply.code}")
+    expect_success(reply, "a job")
     after = await balance(service)
     expect(before - after == reply.json["reserved_credits"], f"{reply.json['reserved_credits']} less", before - after)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing
 from typing import Any, Final
 
 import attrs
@@ -33,16 +32,7 @@ def in_memory(fake: FakeTransport, *, pause: float = PAUSE) -> Maker:
     ...
     AssertionError: contract section 9 (inferred): ...: current_credits is 7.5
     """
-
-    @asynccontextmanager
-    async def opened() -> AsyncIterator[Service]:
-        service = Service(_Memory(fake), API_KEY, pause)
-        try:
-            yield service
-        finally:
-            await service.aclose()
-
-    return opened
+    return lambda: aclosing(Service(_Memory(fake), API_KEY, pause))
 
 
 @attrs.frozen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from .check import (
@@ -17,7 +18,7 @@ from .check import (
     expect_list,
     expect_members,
 )
-from .service import CannotTell, Service
+from .service import CannotTell, Reply, Service
 
 checks = Checks()
 
@@ -79,6 +80,16 @@ async def cheapest(service: Service, category: str) -> dict[str, Any]:
     if not fitting:
         raise CannotTell(f"no {category} model is available")
     return min(fitting, key=lambda model: (model["base_credits"], model["id"]))
+
+
+async def ask_cheapest(
+    service: Service, category: str, path: str, key: str | None, members: Mapping[str, Any]
+) -> Reply:
+    """What the cheapest model of a category, unless the members name one, makes of them."""
+    if "model" not in members:
+        members = {"model": (await cheapest(service, category))["id"], **members}
+    headers = {} if key is None else {"Idempotency-Key": service.key_for(key)}
+    return await service.ask("POST", path, json=members, headers=headers)
 
 
 @checks.documented("5")

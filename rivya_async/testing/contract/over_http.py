@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Any, Final
 
 import aiohttp
@@ -31,11 +31,8 @@ def over_http(base_url: str, api_key: str, *, pause: float = PAUSE) -> Maker:
     async def opened() -> AsyncIterator[Service]:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(REQUEST_TIMEOUT)) as http:
             wire = _Http(base_url.rstrip("/").removesuffix("/api/v1"), api_key, http)
-            service = Service(wire, api_key, pause)
-            try:
+            async with aclosing(Service(wire, api_key, pause)) as service:
                 yield service
-            finally:
-                await service.aclose()
 
     return opened
 

@@ -88,7 +88,6 @@ async def stream(service: Service) -> None:
     """The SDK reads a streamed answer to its end."""
     model = await cheapest(service, "chat")
     async with session(service) as sdk:
-        key = f"contract-{service.run_id}-sdk"
-        async with sdk.chat.completions.stream(model["id"], SAID, idempotency_key=key) as answer:
+        async with sdk.chat.completions.stream(model["id"], SAID, idempotency_key=service.key_for("sdk")) as answer:
             said = "".join([delta async for delta in answer])
         expect(answer.completion is not None and said == answer.completion.message.content, "the whole answer", said)

@@ -136,6 +136,10 @@ class Service:
             raise CannotTell(f"{method} {path} answered {reply.status} {reply.code or ''}".rstrip())
         return reply
 
+    def key_for(self, name: str) -> str:
+        """The Idempotency-Key of what is called so in this run."""
+        return f"contract-{self.run_id}-{name}"
+
     async def shared(self, name: str, make: Callable[[], Awaitable[Any]]) -> Any:
         """What several checks look at, made once in a run: what failed is not bought again."""
         if name not in self._shared:

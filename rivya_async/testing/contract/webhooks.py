@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from .check import LIST, MAYBE_NUMBER, MAYBE_TEXT, TEXT, WHOLE, Checks, expect, expect_list, expect_members
-from .errors import expect_refusal
+from .errors import expect_refusal, expect_success
 from .service import CannotTell, Service
 
 checks = Checks()
@@ -49,7 +49,7 @@ EVENT: Final = {"id": TEXT, "type": TEXT, "api_version": TEXT, "created_at": TEX
 async def endpoint(service: Service) -> AsyncIterator[dict[str, Any]]:
     """An endpoint for one check."""
     reply = await service.ask("POST", "/webhooks", json={"name": NAME, "url": URL, "event_types": TYPES})
-    expect(reply.status < 300, "an endpoint", f"{reply.status} {reply.code}")
+    expect_success(reply, "an endpoint")
     expect_members(reply.json, {"id": TEXT})
     try:
         yield reply.json
