@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from .._core.model import Model
     from ..batch import Planned
+    from ..session import RivyaSession
     from .output import Output
-    from .target import Target
 
 
 async def run(arguments: Namespace, output: Output) -> int:
@@ -44,8 +44,8 @@ async def run(arguments: Namespace, output: Output) -> int:
     _look_at(manifest())
     if arguments.dry_run:
         opened = embedded(output, renders=False) if arguments.sandbox else service(needs_key=False)
-        async with opened as target:
-            models = await target.session.models.catalogue()
+        async with opened as session:
+            models = await session.models.catalogue()
             return await _tried(manifest(models=models), models, output)
     journal = Path(arguments.journal) if arguments.journal else path.with_suffix(".journal")
     report = None if arguments.report is None else harmless_target(arguments.report, path, journal)
@@ -56,8 +56,8 @@ async def run(arguments: Namespace, output: Output) -> int:
             opened = embedded(output, renders=arguments.output is not None, hooks=batch.hooks)
         else:
             opened = service(hooks=batch.hooks)
-        async with opened as target:
-            code = await _carried(batch, manifest, target, arguments, output)
+        async with opened as session:
+            code = await _carried(batch, manifest, session, arguments, output)
     if report is not None:
         await tell_report(journal, report, output)
     return code
@@ -124,10 +124,10 @@ def _tell_bad(row: BadRow, output: Output) -> None:
 
 
 async def _carried(
-    batch: Batch, manifest: Callable[..., Manifest], target: Target, arguments: Namespace, output: Output
+    batch: Batch, manifest: Callable[..., Manifest], session: RivyaSession, arguments: Namespace, output: Output
 ) -> int:
     with _stopping(batch, output) as asked:
-        models = await target.session.models.catalogue()
+        models = await session.models.catalogue()
         try:
             planned = await batch.add(manifest(models=models), keep_going=arguments.keep_going)
         except BadRows as error:
@@ -139,7 +139,7 @@ async def _carried(
             ) from None
         _tell_plan(planned, output)
         records = batch.run(
-            target.session,
+            session,
             max_in_flight=arguments.max_in_flight,
             download_to=arguments.output,
             max_spend=arguments.max_spend,

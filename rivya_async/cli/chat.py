@@ -28,11 +28,11 @@ async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
     if arguments.model != SESSIONS and arguments.message is None:
         raise ConfigurationError("there is no MESSAGE: rivya chat MODEL MESSAGE")
     opened = embedded(output, renders=False) if arguments.sandbox else service()
-    async with opened as target:
+    async with opened as session:
         if arguments.model == SESSIONS:
-            await _show_sessions(target.session, arguments.message, output)
+            await _show_sessions(session, arguments.message, output)
             return ExitCode.OK
-        return await _ask(target.session, arguments, output, ledger)
+        return await _ask(session, arguments, output, ledger)
 
 
 async def _ask(session: RivyaSession, arguments: Namespace, output: Output, ledger: Ledger) -> int:

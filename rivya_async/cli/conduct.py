@@ -12,17 +12,17 @@ from .jobs import Job, Plan, perform_all
 from .render import command_of, job_json, job_lines
 
 if TYPE_CHECKING:
+    from ..session import RivyaSession
     from .jobs import Ledger
     from .output import Output
-    from .target import Target
 
 
 async def conduct(
-    target: Target, ledger: Ledger, output: Output, *, timeout: float | None = None, tell_files: bool = True
+    session: RivyaSession, ledger: Ledger, output: Output, *, timeout: float | None = None, tell_files: bool = True
 ) -> None:
     """Carry out all jobs of the ledger. JSON lines come as jobs end; text comes when all have, also when cut short."""
     folder = None if ledger.folder is None else made(ledger.folder)
-    plan = Plan(timeout=timeout, poll=target.poll, folder=folder)
+    plan = Plan(timeout=timeout, folder=folder)
     try:
         with board_for(output, ledger.jobs) as board:
 
@@ -31,7 +31,7 @@ async def conduct(
                 if job.has_ended and output.is_json:
                     _tell(job, output)
 
-            await perform_all(target.session, ledger, plan, changed)
+            await perform_all(session, ledger, plan, changed)
     finally:
         if not output.is_json:
             for job in ledger:

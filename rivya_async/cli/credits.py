@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
     """Show what is left in the wallet."""
     opened = embedded(output, renders=False) if arguments.sandbox else service()
-    async with opened as target:
-        balance = await target.session.credits.retrieve()
+    async with opened as session:
+        balance = await session.credits.retrieve()
     output.result(
         {"current_credits": balance.current_credits, **balance.extra}, text=credits_text(balance.current_credits)
     )

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from ..session import RivyaSession
     from .jobs import Ledger
     from .output import Output
-    from .target import Target
 
 PAGE: str = "index.html"
 
@@ -37,16 +37,16 @@ async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
     ledger.folder = arguments.output
     ledger.jobs = [Job(number, request) for number, request in enumerate(requests(lambda: str(uuid.uuid4())), 1)]
     began = monotonic()
-    async with opened as target:
-        await _announce(target, ledger, output, is_live=arguments.live)
-        await conduct(target, ledger, output, tell_files=False)
+    async with opened as session:
+        await _announce(session, ledger, output, is_live=arguments.live)
+        await conduct(session, ledger, output, tell_files=False)
     took = monotonic() - began
     where = await asyncio.to_thread(_write, folder, ledger, took, is_live=arguments.live)
     _sum_up(ledger, output, where, took, is_live=arguments.live)
     return exit_code(ledger)
 
 
-def _opened(arguments: Namespace, output: Output) -> AbstractAsyncContextManager[Target]:
+def _opened(arguments: Namespace, output: Output) -> AbstractAsyncContextManager[RivyaSession]:
     if not arguments.live:
         return embedded(output, speed=arguments.speed, seed=arguments.seed)
     if arguments.speed is not None or arguments.seed is not None:
@@ -54,11 +54,11 @@ def _opened(arguments: Namespace, output: Output) -> AbstractAsyncContextManager
     return service()
 
 
-async def _announce(target: Target, ledger: Ledger, output: Output, *, is_live: bool) -> None:
+async def _announce(session: RivyaSession, ledger: Ledger, output: Output, *, is_live: bool) -> None:
     if not is_live:
         output.note(f"{plural(len(ledger.jobs), 'job')} on the embedded sandbox: no account, nothing is bought.")
         return
-    prices = {model.id: model.base_credits or 0 for model in await target.session.models.list()}
+    prices = {model.id: model.base_credits or 0 for model in await session.models.list()}
     least = sum(prices.get(job.model, 0) for job in ledger)
     output.note(f"{plural(len(ledger.jobs), 'job')} at the real service, from {credits_text(least)}.")
 

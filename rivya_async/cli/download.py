@@ -28,9 +28,9 @@ async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
         raise ConfigurationError("put {task_id} into --name, so that the files of each have their own")
     are_links = all(map(_is_link, sources))
     opened = embedded(output) if arguments.sandbox else service(needs_key=not are_links)
-    async with opened as target:
+    async with opened as session:
         with shown(output) as bars:
-            calls = [_save(target.session, source, arguments, bars(source)) for source in sources]
+            calls = [_save(session, source, arguments, bars(source)) for source in sources]
             ended = await asyncio.gather(*calls, return_exceptions=True)
     code = ExitCode.OK
     for source, result in zip(sources, ended, strict=True):

@@ -26,8 +26,8 @@ async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
     if arguments.action == "show" and (arguments.kind or arguments.model):
         raise ConfigurationError("--kind and --model are for rivya files upload")
     opened = embedded(output, renders=False) if arguments.sandbox else service()
-    async with opened as target:
-        calls = [_file(target.session, arguments, name) for name in arguments.names]
+    async with opened as session:
+        calls = [_file(session, arguments, name) for name in arguments.names]
         ended = await asyncio.gather(*calls, return_exceptions=True)
     code = ExitCode.OK
     for result in ended:

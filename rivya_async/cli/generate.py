@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from .._core.model import Model
+    from ..session import RivyaSession
     from .jobs import Ledger
     from .output import Output
-    from .target import Target
 
 
 async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
@@ -31,14 +31,14 @@ async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
     renders = arguments.output is not None and not arguments.dry_run
     needs_key = not arguments.dry_run
     opened = embedded(output, renders=renders) if arguments.sandbox else service(needs_key=needs_key)
-    async with opened as target:
-        model = await _model(target, arguments)
+    async with opened as session:
+        model = await _model(session, arguments)
         params = typed_params(model, arguments.param)
         price = None if model is None else model.estimate_credits(arguments.prompt, params)
         if arguments.check and model is not None:
             model.check(arguments.prompt, params, arguments.reference)
             if arguments.dry_run:
-                return await _told(target, arguments, output, model, price)
+                return await _told(session, arguments, output, model, price)
             output.note(estimate_text(model, price, arguments.number))
         ledger.jobs = [
             Job(
@@ -55,24 +55,24 @@ async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
             )
             for number in range(1, arguments.number + 1)
         ]
-        await conduct(target, ledger, output, timeout=arguments.timeout)
+        await conduct(session, ledger, output, timeout=arguments.timeout)
     return exit_code(ledger)
 
 
-async def _told(target: Target, arguments: Namespace, output: Output, model: Model, price: int | None) -> int:
+async def _told(session: RivyaSession, arguments: Namespace, output: Output, model: Model, price: int | None) -> int:
     """What buying it would cost, once its files are known to be such as the model takes."""
     for path in arguments.reference:
-        await target.session.files.check(path, model=model.id)
+        await session.files.check(path, model=model.id)
     total = None if price is None else price * arguments.number
     told = {"model": model.id, "jobs": arguments.number, "estimated_credits": total}
     output.result(told, text=f"{estimate_text(model, price, arguments.number)} Nothing was bought.")
     return ExitCode.OK
 
 
-async def _model(target: Target, arguments: Namespace) -> Model | None:
+async def _model(session: RivyaSession, arguments: Namespace) -> Model | None:
     """The model of the job. Unchecked it only types the params: then a catalogue that says nothing is no obstacle."""
     try:
-        return await target.session.models.retrieve(arguments.model)
+        return await session.models.retrieve(arguments.model)
     except ConfigurationError:
         raise
     except RivyaError:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .._core.generation_request import GenerationRequest
-    from .._core.policies import PollPolicy
     from .._core.records import Amount, Generation
     from ..session import RivyaSession
 
@@ -130,7 +129,6 @@ class Plan:
     """How the jobs of a command are waited for and where their files go. `timeout` None is the policy's."""
 
     timeout: float | None = None
-    poll: PollPolicy | None = None
     folder: Path | None = None
 
 
@@ -172,7 +170,7 @@ async def _steps(session: RivyaSession, job: Job, plan: Plan, changed: Callable[
     if job.record is not None:
         changed(job)
     limit: dict[str, Any] = {} if plan.timeout is None else {"timeout": plan.timeout}
-    job.record = await session.wait_for(job.record or job.task_id or "", poll=plan.poll, on_update=saw, **limit)
+    job.record = await session.wait_for(job.record or job.task_id or "", on_update=saw, **limit)
     if plan.folder is not None:
         job.stage = Stage.SAVING
         # A file that is there is of this very task, from an earlier run.

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
     """List the models, or show one."""
     opened = embedded(output, renders=False) if arguments.sandbox else service(needs_key=False)
-    async with opened as target:
+    async with opened as session:
         wanted = _wanted(arguments.model)
         if wanted is not None:
-            _show_one(await target.session.models.retrieve(wanted), output)
+            _show_one(await session.models.retrieve(wanted), output)
         else:
-            _show_all(chosen(await target.session.models.list(), arguments), output)
+            _show_all(chosen(await session.models.list(), arguments), output)
     return ExitCode.OK
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
     """Show the document."""
     opened = embedded(output, renders=False) if arguments.sandbox else service()
-    async with opened as target:
-        document = await target.session.openapi.retrieve()
+    async with opened as session:
+        document = await session.openapi.retrieve()
     output.result(document, text=json.dumps(document, indent=2, ensure_ascii=False))
     return ExitCode.OK

@@ -7,8 +7,6 @@ from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
-
 from .._core.errors import ConfigurationError
 from .._core.policies import PollPolicy
 from .._core.settings import Settings
@@ -25,16 +23,8 @@ BRISK: Final = PollPolicy(first=0.15, base=0.2, cap=0.5, floor=0.1)
 """How a sandbox is polled: its jobs take a second, and nobody minds the traffic."""
 
 
-@attrs.frozen
-class Target:
-    """An open session, and how it polls: None is the default of the session."""
-
-    session: RivyaSession
-    poll: PollPolicy | None = None
-
-
 @asynccontextmanager
-async def service(*, needs_key: bool = True, hooks: Sequence[Hooks] = ()) -> AsyncIterator[Target]:
+async def service(*, needs_key: bool = True, hooks: Sequence[Hooks] = ()) -> AsyncIterator[RivyaSession]:
     """The service as `RIVYA_API_KEY` and `RIVYA_BASE_URL` say; one on this machine is polled briskly.
 
     Raises `ConfigurationError` at once if there is no key and the command will need one.
@@ -42,21 +32,20 @@ async def service(*, needs_key: bool = True, hooks: Sequence[Hooks] = ()) -> Asy
     settings = Settings.resolve(os.environ)
     if needs_key:
         settings.required_key()
-    poll = BRISK if settings.is_local else None
-    async with RivyaSession(poll=poll, hooks=hooks) as session:
-        yield Target(session, poll)
+    async with RivyaSession(poll=BRISK if settings.is_local else None, hooks=hooks) as session:
+        yield session
 
 
 @asynccontextmanager
 async def embedded(
     output: Output, *, renders: bool = True, hooks: Sequence[Hooks] = (), **options: Any
-) -> AsyncIterator[Target]:
+) -> AsyncIterator[RivyaSession]:
     """A sandbox of this process. `renders`: whether files will be asked of it; `options` as `Sandbox` takes them."""
     async with new_sandbox(renders=renders, **options) as sandbox:
         output.mask(sandbox.api_key)
         output.is_embedded = True
         async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url, poll=BRISK, hooks=hooks) as session:
-            yield Target(session, BRISK)
+            yield session
 
 
 def new_sandbox(*, renders: bool = True, **options: Any) -> Sandbox:

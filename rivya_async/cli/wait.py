@@ -21,6 +21,6 @@ async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
     task_ids = dict.fromkeys(arguments.task_ids)
     ledger.jobs = [Job(number, task_id=task_id) for number, task_id in enumerate(task_ids, 1)]
     opened = embedded(output, renders=False) if arguments.sandbox else service()
-    async with opened as target:
-        await conduct(target, ledger, output, timeout=arguments.timeout)
+    async with opened as session:
+        await conduct(session, ledger, output, timeout=arguments.timeout)
     return exit_code(ledger)

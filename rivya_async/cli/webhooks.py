@@ -48,13 +48,13 @@ async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
     if arguments.action == "sign":
         return await sign(arguments, output)
     opened = embedded(output, renders=False) if arguments.sandbox else service()
-    async with opened as target:
+    async with opened as session:
         if arguments.action == "test":
-            return _tell_test(await target.session.webhooks.test(arguments.id), output)
+            return _tell_test(await session.webhooks.test(arguments.id), output)
         if arguments.action in {"list", "deliveries", "events"}:
-            await _list(target.session, arguments, output)
+            await _list(session, arguments, output)
         else:
-            endpoint = await _act(target.session, arguments)
+            endpoint = await _act(session, arguments)
             _tell(endpoint, output, is_new=arguments.action in {"create", "rotate"})
     return ExitCode.OK
 
