@@ -1,14 +1,10 @@
-"""The report in Debian's Chromium: what a person sees of a batch, also of one with five thousand rows.
-
-A machine without Chromium skips these tests, unless `RIVYA_BROWSER_TESTS` is set, as CI does: then they fail.
-"""
+"""The report in Debian's Chromium: what a person sees of a batch, also of one with five thousand rows."""
 
 from __future__ import annotations
 
 import base64
 import io
 import math
-import os
 import re
 import shutil
 from collections.abc import AsyncIterator, Sequence
@@ -17,33 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from PIL import Image
 
 from rivya_async import JournalError
 from rivya_async.batch import Batch, Row, RowRecord, SavedFile, State
 from rivya_async.batch.report import write_report
 from tests.batch.batch_kit import bench, rows
-from tests.page.chromium import PROGRAM, Chromium, Tab, chromium
+from tests.page.chromium import CONTRAST, IN_CHROMIUM, Chromium, Tab
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(
-        PROGRAM is None and not os.environ.get("RIVYA_BROWSER_TESTS"),
-        reason="there is no Chromium: apt-get install chromium",
-    ),
-]
+pytestmark = IN_CHROMIUM
 
 EVIL = "</script><img src=x onerror=\"document.title='broken into'\"><!-- {rows} {title}"
-CONTRAST = (Path(__file__).parents[1] / "page" / "contrast.js").read_text()
 TOLD = ("task-7", "[1, 2]", "<b>", "dead: unknown")
 CARDS = "document.querySelectorAll('.card').length"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Chromium]:
-    async with chromium() as running:
-        yield running
 
 
 @asynccontextmanager

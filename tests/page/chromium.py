@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -13,8 +14,22 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+import pytest
 
 PROGRAM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+IN_CHROMIUM: Final = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.skipif(
+        PROGRAM is None and not os.environ.get("RIVYA_BROWSER_TESTS"),
+        reason="there is no Chromium: apt-get install chromium",
+    ),
+]
+"""The marks of tests that look at a page. Without Chromium they are skipped, unless `RIVYA_BROWSER_TESTS` is set, as CI
+does: then they fail."""
+
+CONTRAST: Final = Path(__file__).with_name("contrast.js").read_text()
+"""A script that finds text which is hard to read."""
 
 SWITCHES: Final = (
     "--headless=new",

@@ -1,42 +1,23 @@
-"""The page in Debian's Chromium: what a person sees and reaches.
-
-A machine without Chromium skips these tests, unless `RIVYA_BROWSER_TESTS` is set, as CI does: then they fail.
-"""
+"""The page in Debian's Chromium: what a person sees and reaches."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from rivya_async import GenerationFailed, PollPolicy, RivyaSession
 from rivya_async.sandbox import Sandbox
 from rivya_async.sandbox.page.board import MOST_TASKS
 from rivya_async.sandbox.page.switches import READY
-from tests.page.chromium import PROGRAM, Chromium, Tab, chromium
+from tests.page.chromium import CONTRAST, IN_CHROMIUM, Chromium, Tab
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(
-        PROGRAM is None and not os.environ.get("RIVYA_BROWSER_TESTS"),
-        reason="there is no Chromium: apt-get install chromium",
-    ),
-]
+pytestmark = IN_CHROMIUM
 
-CONTRAST = Path(__file__).with_name("contrast.js").read_text()
 LIVE = "document.querySelector('#live').dataset.state === 'open'"
 EVIL = "<img src=x onerror=\"document.title='broken into'\"><script>document.title='broken into'</script>"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Chromium]:
-    async with chromium() as running:
-        yield running
 
 
 @asynccontextmanager
