@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rivya_async._core.filenames import extension, safe_stem, sent_name, stem_of
+from rivya_async._core.filenames import KIND_OF, extension, safe_stem, sent_name, stem_of
 
 
 @pytest.mark.parametrize(
@@ -120,3 +120,7 @@ def test_an_extension_is_short_and_plain_whatever_was_said(content_type: str, ur
 )
 def test_a_name_in_a_form_is_one_quoted_string(name: str, sent: str) -> None:
     assert sent_name(name) == sent
+
+
+def test_a_picture_may_be_called_jpeg() -> None:
+    assert (KIND_OF[".jpg"], KIND_OF[".jpeg"], KIND_OF[".mp4"]) == ("image", "image", "video")
