@@ -64,7 +64,7 @@ async def carry(kind: str, url: str, key: str, count: int) -> dict[str, Any]:
     """All jobs of one kind of run: seconds, CPU per job, peak memory."""
     with TemporaryDirectory() as folder:
         if kind == "forgetful":
-            journal.Writer = Forgetful  # type: ignore[attr-defined]
+            journal.Writer = Forgetful  # type: ignore[attr-defined]  # it is only imported there
         async with RivyaSession(key, base_url=url) as session:
             began, cpu = time.perf_counter(), time.process_time()
             done = await (_gather if kind == "gather" else _batch)(session, count, Path(folder))

@@ -125,7 +125,7 @@ class FakeTransport:
         yield _Answered(await self.ask(_fake(request)))
 
     @asynccontextmanager
-    async def fetch(self, url: str, headers: Mapping[str, str], *, only_public: bool) -> AsyncIterator[_Answered]:  # noqa: ARG002
+    async def fetch(self, url: str, headers: Mapping[str, str], *, only_public: bool) -> AsyncIterator[_Answered]:  # noqa: ARG002 - it has no addresses
         """See `rivya_async.Transport`."""
         yield _Answered(await self.ask(FakeRequest("GET", url, headers=dict(headers))))
 

@@ -78,12 +78,12 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         work.add_done_callback(self._leaping.busy.discard)  # after what wakes the loop: they are called in order
         return heard
 
-    def set_default_executor(self, executor: ThreadPoolExecutor) -> None:  # type: ignore[override]
+    def set_default_executor(self, executor: ThreadPoolExecutor) -> None:  # type: ignore[override]  # typeshed says object
         """See `asyncio.AbstractEventLoop`."""
         super().set_default_executor(executor)
         self._threads = executor
 
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002 - since 3.12
         """See `asyncio.AbstractEventLoop`. It has all the time that it takes: `timeout` is not looked at."""
         self._leaping.busy.add(self)
         try:
