@@ -23,8 +23,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from rivya_async import RivyaSession
+from rivya_async._engine.placing import placed
 from rivya_async.batch import Batch, Row, journal
-from rivya_async.batch.saving import placed
 from rivya_async.batch.writer import Writer
 from rivya_async.sandbox import Sandbox
 

@@ -83,7 +83,7 @@ def decide(
     return Again(delay)
 
 
-def is_transient(error: RivyaError, *, may_have_acted: bool = False) -> bool:
+def is_transient(error: Exception, *, may_have_acted: bool = False) -> bool:
     """Whether the same request may well succeed later.
 
     An idempotency conflict is the caller's clash, unless an attempt of ours may have acted: then it is perhaps our own

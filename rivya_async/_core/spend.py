@@ -140,7 +140,7 @@ class Purse:
         """The purchase has failed; its price goes on counting if it may have been made all the same."""
         flight = self._flights[path, key]
         flight.may_have_bought |= may_have_bought(error)
-        if _tells_of_every_attempt(error) and flight.count == 1 and not flight.may_have_bought:
+        if settles_the_doubt(error) and flight.count == 1 and not flight.may_have_bought:
             self._withdraw(key, path)
         self._land(key, path, flight)
 
@@ -228,15 +228,15 @@ def may_have_bought(error: BaseException) -> bool:
     """
     if isinstance(error, ConfigurationError | SpendLimitReached | NotSent | RateLimited | IdempotencyConflict):
         return False
-    if _tells_of_every_attempt(error):
+    if settles_the_doubt(error):
         return False
     if isinstance(error, Answered):
         return leaves_doubt(error) or error.attempts > 1
     return True
 
 
-def _tells_of_every_attempt(error: BaseException) -> bool:
-    """Whether it is said of the very job, after the service has looked for an earlier answer under its key [14.15]."""
+def settles_the_doubt(error: BaseException) -> bool:
+    """Whether it says that no attempt has bought: the service looks for the key before it looks at the job [14.15]."""
     return isinstance(error, InsufficientCredits | ValidationFailed)
 
 

@@ -15,12 +15,12 @@ from .._core.errors import ConfigurationError
 from .._core.spend import checked_cap
 from .._engine.ambient import Ambient
 from .._engine.fan_out import fan_out
+from .._engine.placing import waiting_room
+from .._engine.stop import Stop
 from .again import again
 from .journal import Journal
 from .polls import PollCount
-from .saving import waiting_room
 from .states import State
-from .stop import Stop
 from .worker import Run, Worker
 
 if TYPE_CHECKING:

@@ -8,17 +8,9 @@ from typing import Any, Self
 import attrs
 
 from .._core.records import Amount
+from .._core.saved_file import SavedFile
 from .row import Row, purchase_key
 from .states import State
-
-
-@attrs.frozen
-class SavedFile:
-    """A result on this machine: its path as it was written, its size in bytes and the hash of its content."""
-
-    path: str
-    size: int
-    sha256: str
 
 
 @attrs.frozen(kw_only=True, slots=False)

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import attrs
 
-from .record import RowRecord, SavedFile
+from .._core.saved_file import SavedFile
+from .record import RowRecord
 from .row import Row
 from .states import State
 

@@ -9,13 +9,12 @@ from .._core.errors import (
     ConfigurationError,
     InsufficientCredits,
     NotFound,
-    RivyaError,
     ScopeDenied,
     SpendLimitReached,
     Unauthorized,
-    ValidationFailed,
 )
 from .._core.retry import is_transient
+from .._core.spend import settles_the_doubt
 from .states import State
 
 
@@ -43,11 +42,6 @@ class Verdict(Enum):
     """It stays as it is."""
 
 
-def passes(error: Exception, *, in_doubt: bool) -> bool:
-    """Whether the same step may go well later. `in_doubt`: a purchase under the key may have been made."""
-    return isinstance(error, RivyaError) and is_transient(error, may_have_acted=in_doubt)
-
-
 def verdict(state: State, error: Exception, *, in_doubt: bool, just_bought: bool = False) -> Verdict:
     """The verdict on a row that met this error in this state, when it is not tried any more in this run.
 
@@ -57,15 +51,10 @@ def verdict(state: State, error: Exception, *, in_doubt: bool, just_bought: bool
         return Verdict.DEAD
     if state in {State.SUBMITTED, State.SUCCEEDED}:
         return Verdict.DEAD if isinstance(error, NotFound) and not just_bought else Verdict.OPEN
-    if passes(error, in_doubt=in_doubt):
+    if is_transient(error, may_have_acted=in_doubt):
         return Verdict.BACK if state is State.INTENT and not in_doubt else Verdict.OPEN
     if state is not State.INTENT or (in_doubt and not settles_the_doubt(error)):
         return Verdict.HALT
     if isinstance(error, InsufficientCredits | Unauthorized | ScopeDenied | SpendLimitReached | ConfigurationError):
         return Verdict.BACK
     return Verdict.DEAD if isinstance(error, Answered) else Verdict.HALT
-
-
-def settles_the_doubt(error: Exception) -> bool:
-    """Whether it says that nothing was bought by any send: the service looks for the key before it looks at the job."""
-    return isinstance(error, InsufficientCredits | ValidationFailed)

@@ -14,24 +14,26 @@ from .._core import assumed
 from .._core.errors import ConfigurationError, JournalError, RivyaError, SpendLimitReached, ValidationFailed
 from .._core.generation_request import GenerationRequest
 from .._core.problem import unknown_model
+from .._core.retry import is_transient
 from .._core.spend import may_have_bought
 from .._core.wire import encode
 from .._engine.disk import to_the_end
+from .._engine.placing import placed, waiting_room
+from .._engine.stop import Stopped
 from .again import anew
 from .reference import as_reference
-from .saving import placed, waiting_room
 from .states import State
-from .stop import Stopped
-from .verdict import GivenUp, Verdict, passes, verdict
+from .verdict import GivenUp, Verdict, verdict
 
 if TYPE_CHECKING:
     from .._core.model import Model
     from .._core.records import Amount, Generation
+    from .._core.saved_file import SavedFile
+    from .._engine.stop import Stop
     from ..session import RivyaSession
     from .journal import Journal
     from .polls import PollCount
-    from .record import RowRecord, SavedFile
-    from .stop import Stop
+    from .record import RowRecord
 
 FIRST_PAUSE: Final = 2.0
 LONGEST_PAUSE: Final = 60.0
@@ -129,7 +131,7 @@ class Worker:
             except RivyaError as error:
                 if self.record.state is State.INTENT and may_have_bought(error):
                     self._is_in_doubt = True
-                if not passes(error, in_doubt=self._is_in_doubt) or loop.time() + pause > until:
+                if not is_transient(error, may_have_acted=self._is_in_doubt) or loop.time() + pause > until:
                     raise
                 self._note(error)
             async with self._run.stop.cuts():
@@ -265,7 +267,7 @@ class Worker:
     def _took_amiss(self, error: Exception) -> None:
         """Write down what an error means for the row, and for all that are not bought yet."""
         found = verdict(self.record.state, error, in_doubt=self._is_in_doubt, just_bought=self._is_just_bought)
-        if found in {Verdict.BACK, Verdict.HALT} and not passes(error, in_doubt=self._is_in_doubt):
+        if found in {Verdict.BACK, Verdict.HALT} and not is_transient(error, may_have_acted=self._is_in_doubt):
             self._run.halted = self._run.halted or error
         if self.record.state is State.FAILED:
             return  # why it failed is of more interest

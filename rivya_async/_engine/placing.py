@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 
 from .._core.errors import ConfigurationError
-from .record import SavedFile
+from .._core.saved_file import SavedFile
 
 
-def waiting_room(folder: Path, batch_id: str) -> Path:
-    """Where files of a batch are until they are whole and known: hidden, and on the same disk."""
-    return folder / f".rivya-{hashlib.sha256(batch_id.encode()).hexdigest()[:16]}"
+def waiting_room(folder: Path, owner: str) -> Path:
+    """Where files of this owner, such as a batch, are until they are whole and known: hidden, and on the same disk."""
+    return folder / f".rivya-{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
 
 
 def placed(path: Path, folder: Path, beside: Path) -> SavedFile:

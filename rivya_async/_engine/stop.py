@@ -7,7 +7,7 @@ from types import TracebackType
 
 
 class Stopped(Exception):
-    """The run was asked to stop. It is caught where a row is carried, and nowhere else."""
+    """What is carried was asked to stop. It is caught where one job is carried, and nowhere else."""
 
 
 class Stop:
@@ -32,7 +32,7 @@ class Stop:
 
 
 class Cut:
-    """Part of a row's way that a stop may cut. A class, since `asynccontextmanager` costs three times as much."""
+    """Part of a job's way that a stop may cut. A class, since `asynccontextmanager` costs three times as much."""
 
     __slots__ = ("_grace", "_limit", "_stop")
 
