@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._core.allowance import Allowance
     from ._core.chat_capabilities import ChatCapabilities
     from ._core.chat_records import ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage
     from ._core.chat_reply import ChatEvent
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Allowance",
     "Answered",
     "ApiDisabled",
     "AttemptDetails",
@@ -136,6 +138,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "._core.allowance": "Allowance",
     "._core.chat_capabilities": "ChatCapabilities",
     "._core.chat_records": "ChatCompletion ChatCredits ChatMessage ChatSession Usage",
     "._core.chat_reply": "ChatEvent",

@@ -9,6 +9,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ._core import assumed
+from ._core.allowance import Allowance
 from ._core.deliveries import Deliveries
 from ._core.durations import Durations
 from ._core.errors import ConfigurationError
@@ -50,7 +51,8 @@ class RivyaSession:
     its first call; use on another loop, after closing or after a fork raises `ConfigurationError`.
 
     `api_key` comes from `RIVYA_API_KEY` if left out, `base_url` from `RIVYA_BASE_URL`, else it is `https://rivya.ai`.
-    No key is needed until a call needs one. `max_connections` bounds the requests in flight. An `http` session that is
+    No key is needed until a call needs one. `max_connections` bounds the requests in flight, `rate_limit` how many go
+    out per second; an `Allowance` in its place has somebody else keep a limit that is shared. An `http` session that is
     handed in is used and never closed; a `transport` takes the place of the network, as `testing.FakeTransport` does.
     `hooks` are told of attempts, retries and polls.
 
@@ -75,7 +77,7 @@ class RivyaSession:
         timeouts: Timeouts | None = None,
         retry: RetryPolicy | None = None,
         poll: PollPolicy | None = None,
-        rate_limit: RateLimit | None = None,
+        rate_limit: RateLimit | Allowance | None = None,
         max_connections: int = 100,
         http: aiohttp.ClientSession | None = None,
         transport: Transport | None = None,
@@ -91,8 +93,10 @@ class RivyaSession:
         self._settings = Settings.resolve(os.environ, api_key=api_key, base_url=base_url)
         self._timeouts = checked_policy("timeouts", timeouts, Timeouts())
         self._retry = checked_policy("retry", retry, RetryPolicy())
-        if rate_limit is not None and not isinstance(rate_limit, RateLimit):
-            raise ConfigurationError(f"rate_limit must be RateLimit(per_second), not {rate_limit!r}")
+        if rate_limit is not None and not isinstance(rate_limit, RateLimit | Allowance):
+            raise ConfigurationError(f"rate_limit must be RateLimit(per_second), or an Allowance, not {rate_limit!r}")
+        if isinstance(rate_limit, Allowance):
+            rate_limit.claim()
         self._rate_limit = rate_limit
         self._max_connections = max_connections
         if http is not None and transport is not None:

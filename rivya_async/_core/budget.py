@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from .allowance import Allowance
 from .breaker import Breaker
 from .bucket import Bucket
 from .learned_rate import LearnedRate
@@ -28,14 +29,17 @@ RETRIES_AT_ONCE: Final = 500.0
 class Budget:
     """A rate for the whole session: the one configured, or what 429s have taught; none while the service is down.
 
+    With an allowance the rate is kept, and learned, by whoever grants it.
+
     A Retry-After holds every request, not only the one that it answered. Requests that were sent before the last
     refusal was heard of teach nothing new.
     """
 
-    def __init__(self, limit: RateLimit | None = None) -> None:
-        self._limit = limit
+    def __init__(self, limit: RateLimit | Allowance | None = None) -> None:
+        self.allowance = limit if isinstance(limit, Allowance) else None
+        self._limit = None if isinstance(limit, Allowance) else limit
         self._bucket = Bucket(1.0)
-        self._learned = LearnedRate(math.inf if limit is None else limit.per_second)
+        self._learned = LearnedRate(math.inf if self._limit is None else self._limit.per_second)
         self._breaker = Breaker()
         self._retries = Bucket(RETRIES_PER_SECOND, RETRIES_AT_ONCE)
         self._refused_until = -math.inf
@@ -54,20 +58,26 @@ class Budget:
         return self._breaker.open_for(now)
 
     def wait(self, now: float) -> float:
-        """Seconds until the next request may go out; 0 if it may."""
-        return 0.0 if self.is_free else max(self._breaker.wait(now), self._bucket.wait(now))
+        """Seconds until the next request may go out; 0 if it may, `math.inf` until more is granted."""
+        if self.is_free:
+            return 0.0
+        if self.allowance is not None and self.allowance.left < 1:
+            return math.inf
+        return max(self._breaker.wait(now), self._bucket.wait(now))
 
     def take(self, now: float, u: float) -> None:
         """A request goes out; `u` is a draw from [0, 1)."""
         if self.is_free:
             return
         self._breaker.take(now, u)
+        if self.allowance is not None:
+            self.allowance.left -= 1
         rate, burst = self._rate(now)
         if math.isfinite(rate):
             self._bucket.change(rate, burst, now)
             self._bucket.take(now)
         elif not self.is_down:
-            self.is_free = True
+            self.is_free = self.allowance is None
 
     def granted(self, now: float, sent_at: float) -> bool:
         """The service has answered, and not that it is overrun; True where that ends an outage."""
@@ -86,7 +96,8 @@ class Budget:
             self.refusals += 1
             wait = max(hold, asked or 0.0)
             self._refused_until = now + wait
-            self._learned.refuse(now, wait)
+            if self.allowance is None:
+                self._learned.refuse(now, wait)
 
     def failed(self, now: float, sent_at: float, u: float) -> None:
         """No answer, or a fault of the server's own; `u` is a draw from [0, 1)."""

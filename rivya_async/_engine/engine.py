@@ -23,6 +23,7 @@ from .waits import Waits
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .._core.allowance import Allowance
     from .._core.policies import RateLimit, RetryPolicy
     from .._core.records import File
     from .._core.settings import Settings
@@ -53,7 +54,7 @@ class Engine:
         ambient: Ambient,
         hooks: Sequence[Hooks],
         max_connections: int,
-        rate_limit: RateLimit | None = None,
+        rate_limit: RateLimit | Allowance | None = None,
         durations: Durations | None = None,
         deliveries: Deliveries | None = None,
     ) -> None:

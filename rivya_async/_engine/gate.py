@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -59,6 +60,8 @@ class Gate:
         self._next_look: Entry | None = None
         self._closed = False
         self._idle: asyncio.Event | None = None
+        if self.budget.allowance is not None:
+            self.budget.allowance.serve(self.look)
 
     @property
     def polls_waiting(self) -> int:
@@ -117,7 +120,7 @@ class Gate:
         """Let in who may come in now, and look again when the budget allows the next."""
         while self._free and (self._calls or self._polls):
             if not self.budget.is_free and (wait := self.budget.wait(self._loop.time())):
-                self._look_at(self._loop.time() + wait)
+                self._look_again(wait)
                 return
             self._free -= 1
             if not self._wake_next():
@@ -174,7 +177,11 @@ class Gate:
             place.fire()
         self._calls.clear()
 
-    def _look_at(self, due: float) -> None:
+    def _look_again(self, wait: float) -> None:
+        if self.budget.allowance is not None and math.isinf(wait):
+            self.budget.allowance.want(len(self._calls) + len(self._polls))
+            return
+        due = self._loop.time() + wait
         if self._next_look is not None:
             if self._next_look.target is not None and self._next_look.due <= due:
                 return
