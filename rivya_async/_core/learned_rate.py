@@ -48,12 +48,12 @@ class LearnedRate:
             return self._ceiling * math.exp2(min(climbing, 64.0))
         return self._ceiling * (1.0 + (1.0 - FALL) * (climbing / CLIMB_TIME - 1.0) ** 3)
 
-    def grant(self, now: float) -> None:
-        """A request was answered, and not by a refusal."""
+    def grant(self, now: float, requests: float = 1.0) -> None:
+        """Requests were answered, and not by refusals."""
         if self._granted and now - self._granted[-1][0] < 1.0:
-            self._granted[-1][1] += 1.0
+            self._granted[-1][1] += requests
         else:
-            self._granted.append([now, 1.0])
+            self._granted.append([now, requests])
 
     def refuse(self, now: float, wait: float) -> None:
         """A 429, and the seconds for which it asks."""

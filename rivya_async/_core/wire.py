@@ -83,6 +83,12 @@ def structure(value: Any, record: type[R]) -> R:
         raise _decode_error(error, record) from None
 
 
+def plain(record: Any) -> dict[str, Any]:
+    """A record as the service would write it, for JSON; `structure` makes it again."""
+    told: dict[str, Any] = converter().unstructure(record)
+    return told
+
+
 def _decode_error(error: Exception, record: type[Any]) -> DecodeError:
     from cattrs import transform_error
 
@@ -114,7 +120,23 @@ def converter() -> Converter:
     convert.register_structure_hook_factory(_is_tuple, lambda kind: _tuple_hook(convert, kind))
     convert.register_structure_hook_factory(attrs.has, lambda record: _record_hook(convert, record))
     convert.register_structure_hook(ModelParam, _param_hook(convert))
+    convert.register_unstructure_hook(datetime, datetime.isoformat)
+    convert.register_unstructure_hook_factory(attrs.has, lambda record: _plain_hook(convert, record))
     return convert
+
+
+def _plain_hook(convert: Converter, record: type[Any]) -> Callable[[Any], dict[str, Any]]:
+    """Unstructures a record, with the members that it does not name beside those that it does."""
+    from cattrs.gen import make_dict_unstructure_fn
+
+    named = make_dict_unstructure_fn(record, convert)
+
+    def plain_record(value: Any) -> dict[str, Any]:
+        told = named(value)
+        told.update(told.pop("extra", {}))
+        return told
+
+    return plain_record
 
 
 def _param_hook(convert: Converter) -> Callable[[Any, Any], ModelParam]:

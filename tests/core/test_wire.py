@@ -424,6 +424,20 @@ def test_whatever_the_service_says_is_a_record_or_a_decode_error(record: type[An
     assert isinstance(made, record) or (made.path.startswith("$") and made.reason)
 
 
+@given(st.sampled_from(list(REQUIRED)), st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_record_survives_being_written_down(record: type[Any], data: st.DataObject) -> None:
+    told = {**REQUIRED[record], **data.draw(st.dictionaries(st.sampled_from(["unknown", "extra"]), json_values))}
+    made = wire.structure(told, record)
+    assert wire.structure(wire.parse(wire.encode(wire.plain(made))), record) == made
+
+
+def test_an_ended_job_survives_being_written_down() -> None:
+    links = ["https://rivya.ai/f/1.png"]
+    ended = wire.decode(generation(status="succeeded", result={"primary_url": links[0], "urls": links}), Generation)
+    assert wire.decode(wire.encode(wire.plain(ended)), Generation) == ended
+
+
 @given(json_values)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_encoded_can_be_read_back(value: Any) -> None:
