@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LEAST: Final = 1.0
 """Requests per second below which the estimate never falls."""
@@ -66,6 +69,15 @@ class LearnedRate:
         self._ceiling = max(LEAST / FALL, self._ceiling)
         self._climbs_from = now + wait
         self._granted.clear()
+
+    def dump(self) -> dict[str, float]:
+        """What was learned, but not of which requests: another process goes on with it by `load`."""
+        return {"ceiling": self._ceiling, "climbs_from": self._climbs_from, "is_guess": float(self._is_guess)}
+
+    def load(self, dump: Mapping[str, float]) -> None:
+        """Go on with what `dump` gave, told by the same clock."""
+        self._ceiling, self._climbs_from = dump["ceiling"], dump["climbs_from"]
+        self._is_guess = bool(dump["is_guess"])
 
     def _granted_rate(self, now: float, wait: float) -> float:
         granted, best = 0.0, 0.0

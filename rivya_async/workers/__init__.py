@@ -1,0 +1,30 @@
+"""From one process to many machines: the SDK on Taskiq. Install `rivya-async[workers]`."""
+
+from importlib.util import find_spec
+
+if find_spec("taskiq") is None:
+    raise ImportError("workers stand on Taskiq: pip install 'rivya-async[workers]'")
+
+from .brokers import broker_at, store_at
+from .memory_store import MemoryStore
+from .receiver import Receiver
+from .record import JobRecord
+from .redis_store import RedisStore
+from .states import JobState
+from .store import DeadLetter, Store
+from .tasks import RivyaSessionDep
+from .worker import RivyaWorker
+
+__all__ = [
+    "DeadLetter",
+    "JobRecord",
+    "JobState",
+    "MemoryStore",
+    "Receiver",
+    "RedisStore",
+    "RivyaSessionDep",
+    "RivyaWorker",
+    "Store",
+    "broker_at",
+    "store_at",
+]

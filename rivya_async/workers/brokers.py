@@ -1,0 +1,82 @@
+"""Which broker, and which store, a URL stands for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from taskiq import InMemoryBroker
+from taskiq.serializers import JSONSerializer
+from taskiq_redis_streams import RedisAsyncResultBackend, RedisStreamsBroker
+
+from .._core.errors import ConfigurationError
+from .memory_store import MemoryStore
+from .redis_store import RedisStore
+from .store import KEPT
+
+if TYPE_CHECKING:
+    from taskiq import AsyncBroker
+
+    from .store import Store
+
+REDIS: Final = frozenset({"redis", "rediss", "unix"})
+
+MOST_CONNECTIONS: Final = 32
+
+HEARTBEAT: Final = 3_000
+"""Milliseconds between two signs of life of a worker..."""
+
+HEARTBEAT_LASTS: Final = 15_000
+"""... and after the last of them, until its messages go to others..."""
+
+LOOK_FOR_ORPHANS: Final = 3_000
+"""... which look for them so often."""
+
+
+def broker_at(url: str, *, queue: str = "rivya", **options: Any) -> AsyncBroker:
+    """The broker at a URL: `memory://` for this process alone, `redis://...` for Redis Streams.
+
+    Messages of a worker that has died come to another after 15 seconds; `options` are those of `RedisStreamsBroker`.
+    For NATS, RabbitMQ and others make Taskiq's broker yourself, and give it to `RivyaWorker`.
+    """
+    if scheme_of(url) == "memory":
+        return InMemoryBroker()
+    broker: AsyncBroker = RedisStreamsBroker(
+        url,
+        **{
+            "queue_name": queue,
+            "namespace": queue,
+            "max_pending": None,  # a job that is waited for keeps no place: the worker bounds what it takes
+            "max_connection_pool_size": MOST_CONNECTIONS,
+            "timeout": None,
+            "consumer_heartbeat_interval": HEARTBEAT,
+            "consumer_heartbeat_ttl": HEARTBEAT_LASTS,
+            "reclaim_interval": LOOK_FOR_ORPHANS,
+            **options,
+        },
+    )
+    return broker.with_result_backend(
+        RedisAsyncResultBackend(
+            url,
+            result_ex_time=int(KEPT),
+            serializer=JSONSerializer(),
+            prefix_str=f"{queue}:result",
+            max_connection_pool_size=MOST_CONNECTIONS,
+        )
+    )
+
+
+def store_at(url: str, *, queue: str = "rivya") -> Store:
+    """The store at a URL: this process's memory for `memory://`, else Redis."""
+    return MemoryStore() if scheme_of(url) == "memory" else RedisStore(url, namespace=queue)
+
+
+def scheme_of(url: str) -> str:
+    """`memory`, or one of Redis's. `ConfigurationError` for another, without the URL: it may hold a password."""
+    scheme = urlsplit(url).scheme
+    if scheme != "memory" and scheme not in REDIS:
+        raise ConfigurationError(
+            f"a broker is at memory:// or redis://HOST:PORT, not at {scheme or 'a URL without a scheme'}: make another "
+            "kind of Taskiq broker yourself, and give it to RivyaWorker"
+        )
+    return scheme

@@ -1,0 +1,241 @@
+"""Carries one order: claims it, buys it, waits for it, saves what comes of it. The store knows of each step first."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from .._core import assumed
+from .._core.errors import ConfigurationError, NotFound, RivyaError, SessionClosed
+from .._core.retry import is_transient
+from .._core.spend import may_have_bought, settles_the_doubt
+from .._engine.disk import to_the_end
+from .._engine.placing import placed, waiting_room
+from .._engine.stop import Stopped
+from .record import JobRecord
+from .states import JobState
+from .store import DeadLetter
+
+if TYPE_CHECKING:
+    from .._core.records import Generation
+    from .._core.saved_file import SavedFile
+    from .desk import Desk
+    from .order import Order
+
+LOG: Final = logging.getLogger("rivya_async.workers")
+
+MOST_DELIVERIES: Final = 25
+"""So often a message may come without its order getting to an end: who carries it dies of it, it seems."""
+
+FIRST_PAUSE: Final = 2.0
+LONGEST_PAUSE: Final = 60.0
+"""Seconds between whole calls that came to nothing, each with attempts of its own."""
+
+MARGIN: Final = 3600.0
+"""Seconds before the service forgets a key in which nothing is sent under it any more: a call may take its time."""
+
+GRACE: Final = 5.0
+"""Seconds after a drain begins in which the answer to a purchase is waited for: its task id is worth it."""
+
+TRIES_TO_SAVE: Final = 3
+
+
+class Fulfilment:
+    """One delivery of one order. Another worker may carry the same order at the same time: both get to one end."""
+
+    def __init__(self, desk: Desk, order: Order) -> None:
+        self._desk = desk
+        self._order = order
+        self._pause = FIRST_PAUSE
+        self.record = JobRecord(key=order.key)
+
+    async def carry(self) -> JobRecord:
+        """The record of the order at its end. Raises `Stopped` where somebody else has to carry it on."""
+        with self._desk.order():
+            try:
+                self.record = await self._desk.store.advance(self._order.key, {None}, JobState.QUEUED)
+                if not self._is_done:
+                    await self._count()
+                while not self._is_done:
+                    await self._step()
+                return self.record
+            except Stopped:
+                self._desk.tally["handed_back"] += 1
+                await self._desk.store.count_delivery(self._order.key, -1)  # nobody has died of it
+                raise
+
+    @property
+    def _is_done(self) -> bool:
+        record = self.record
+        return record.has_ended and not (
+            record.state is JobState.SUCCEEDED
+            and self._order.download_to is not None
+            and not record.files
+            and record.error is None
+        )
+
+    async def _count(self) -> None:
+        deliveries = await self._desk.store.count_delivery(self._order.key)
+        if deliveries > MOST_DELIVERIES:
+            told = f"its message came {deliveries} times, and nobody who got it has come to an end: look at the workers"
+            await self._give_up("poison", told)
+
+    async def _step(self) -> None:
+        if self._desk.stop.is_set:
+            raise Stopped
+        if self.record.state is JobState.BOUGHT:
+            await self._wait()
+        elif self.record.state is JobState.SUCCEEDED:
+            await self._save(Path(self._order.download_to or "."))
+        elif self._order.request is None:
+            await self._advance({JobState.QUEUED}, JobState.BOUGHT, task_id=self._order.task_id)
+        else:
+            await self._purchase()
+
+    # --- buying -------------------------------------------------------------------------------------------------------
+
+    async def _purchase(self) -> None:
+        """Buy it under its key. An intent of another delivery may have been sent, or not: the key tells the service."""
+        is_in_doubt = self.record.state is JobState.INTENT
+        if not is_in_doubt:
+            await self._advance({JobState.QUEUED}, JobState.INTENT, intent_at=self._desk.wall())
+        while self.record.state is JobState.INTENT:
+            if is_in_doubt and self._is_forgotten:
+                told = "it may have been bought, but the service has forgotten its key by now: look for it in the "
+                return await self._give_up("in_doubt", f"{told}account's list of jobs, or order it under a new key")
+            try:
+                async with self._desk.stop.cuts(GRACE):
+                    job = await self._submit()
+            except RivyaError as error:
+                is_in_doubt = is_in_doubt or may_have_bought(error)
+                if not may_go_well_later(error, in_doubt=is_in_doubt):
+                    return await self._refused(error)
+                await self._rest(error)
+            else:
+                return await self._bought(job)
+        return None
+
+    async def _submit(self) -> Generation:
+        if self._order.request is None:
+            raise ConfigurationError("this order is one to wait: there is nothing to buy")
+        return await self._desk.session.submit(self._order.request, idempotency_key=self._order.key)
+
+    @property
+    def _is_forgotten(self) -> bool:
+        """Whether the service may have forgotten the key. By the wall clock: the intent may be of another machine."""
+        return self._desk.wall() - (self.record.intent_at or 0.0) > assumed.IDEMPOTENCY_KEY_REMEMBERED - MARGIN
+
+    async def _bought(self, job: Generation) -> None:
+        self._desk.tally["bought"] += 1
+        self._log(logging.INFO, "bought", task_id=job.id)
+        unbought = {JobState.QUEUED, JobState.INTENT, JobState.DEAD, JobState.WITHDRAWN}
+        await self._advance(unbought, JobState.BOUGHT, task_id=job.id, generation=job, error=None, error_code=None)
+
+    async def _refused(self, error: RivyaError) -> None:
+        code = getattr(error, "code", None) or type(error).__name__
+        await self._give_up(code, str(error), status=getattr(error, "status", None), request_id=error.request_id)
+
+    # --- waiting and saving -------------------------------------------------------------------------------------------
+
+    async def _wait(self) -> None:
+        bought = self.record.generation or self.record.task_id or ""
+        try:
+            async with self._desk.stop.cuts():
+                job = await self._desk.session.wait_for(bought, timeout=None, raise_on_failure=False)
+        except SessionClosed:
+            raise Stopped from None
+        except NotFound as error:
+            if not self._is_just_bought:
+                return await self._refused(error)
+            return await self._rest(error)
+        except RivyaError as error:  # such as a key that was revoked: the job is paid for, and goes on
+            return await self._rest(error)
+        state = JobState.SUCCEEDED if job.succeeded else JobState.FAILED
+        self._desk.tally[state.value] += 1
+        self._log(logging.INFO, state.value)
+        why = job.error
+        await self._advance(
+            {JobState.BOUGHT, JobState.DEAD},
+            state,
+            generation=job,
+            error_code=None if job.succeeded else "unknown" if why is None else why.code,
+            error=None if job.succeeded else "no reason given" if why is None else why.message,
+        )
+        return None
+
+    @property
+    def _is_just_bought(self) -> bool:
+        """A replica of the service may lag behind, and not know of it yet."""
+        return self._desk.wall() - (self.record.intent_at or 0.0) < assumed.NOT_FOUND_GRACE
+
+    async def _save(self, folder: Path) -> None:
+        for tries_left in reversed(range(TRIES_TO_SAVE)):
+            try:
+                async with self._desk.stop.cuts():
+                    files = await self._saved(folder)
+                await self._advance({JobState.SUCCEEDED}, JobState.SUCCEEDED, files=tuple(files))
+                return
+            except (RivyaError, OSError) as error:
+                if tries_left:
+                    await self._rest(error)
+                    continue
+                self._log(logging.ERROR, "not saved", error=str(error))
+                told = {"error_code": "not_saved", "error": f"it has succeeded, but was not saved: {error}"}
+                await self._advance({JobState.SUCCEEDED}, JobState.SUCCEEDED, **told)
+
+    async def _saved(self, folder: Path) -> list[SavedFile]:
+        session, order = self._desk.session, self._order
+        job = self.record.generation or await session.generations.retrieve(self.record.task_id or "")
+        room = waiting_room(folder, order.key)
+        files = []
+        for path in await session.download(job, room, name=order.name, overwrite=True):
+            file = await to_the_end(placed, path, folder, folder)
+            files.append(attrs.evolve(file, path=str(folder.absolute() / path.name)))
+        with suppress(OSError):
+            room.rmdir()
+        return files
+
+    # --- what goes wrong ----------------------------------------------------------------------------------------------
+
+    async def _give_up(
+        self, code: str, reason: str, *, status: int | None = None, request_id: str | None = None
+    ) -> None:
+        task_id = self.record.task_id
+        open_states = {JobState.QUEUED, JobState.INTENT, JobState.BOUGHT}
+        await self._advance(open_states, JobState.DEAD, error_code=code, error=reason, status=status)
+        if self.record.state is JobState.DEAD:
+            self._desk.tally["dead"] += 1
+            self._log(logging.ERROR, "dead", error_code=code, error=reason, request_id=request_id)
+            key = self._order.key
+            await self._desk.store.bury(
+                DeadLetter(reason=reason, code=code, key=key, task_id=task_id, at=self._desk.wall())
+            )
+
+    async def _rest(self, error: Exception) -> None:
+        """A pause, longer each time, before the same step is tried again."""
+        request_id = getattr(error, "request_id", None)
+        self._log(logging.WARNING, "trying again", error=str(error), request_id=request_id)
+        pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE)
+        async with self._desk.stop.cuts():
+            await asyncio.sleep(pause * (0.5 + self._desk.uniform() / 2))
+
+    async def _advance(self, expected: set[JobState], state: JobState, **changes: Any) -> None:
+        self.record = await self._desk.store.advance(self._order.key, expected, state, **changes)
+
+    def _log(self, level: int, event: str, **facts: Any) -> None:
+        """One line, whose members a structured formatter can tell apart. No prompt, no link, no API key."""
+        if LOG.isEnabledFor(level):
+            told = {"idempotency_key": self._order.key, "task_id": self.record.task_id, **facts}
+            members = {name: value for name, value in told.items() if value is not None}
+            shown = " ".join(f"{name}={value}" for name, value in members.items())
+            LOG.log(level, "%s %s", event, shown, extra=members)
+
+
+def may_go_well_later(error: RivyaError, *, in_doubt: bool) -> bool:
+    """Whether a purchase is to be tried again: the fault passes, or leaves open whether it has been made already."""
+    return is_transient(error, may_have_acted=in_doubt) or (in_doubt and not settles_the_doubt(error))

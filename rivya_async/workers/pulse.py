@@ -1,0 +1,109 @@
+"""What a worker process does besides its orders: shows that it lives, shares what it learns, tidies the queue."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.exceptions import RedisError
+
+from .._engine.ambient import Ambient
+from .queue import trim
+from .redis_store import RedisStore
+from .shared_budget import SharedBudget
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from taskiq import AsyncBroker
+
+    from .._core.allowance import Allowance
+    from .._core.policies import RateLimit
+    from .._engine.hooks import Hooks
+    from .desk import Desk
+    from .store import Store
+
+LOG: Final = logging.getLogger("rivya_async.workers")
+
+BEAT: Final = 2.0
+"""Seconds between two beats..."""
+
+BEATS_PER_SAVE: Final = 15
+"""... after so many of which what was learned is saved..."""
+
+BEATS_PER_TRIM: Final = 5
+"""... and the queue is tidied."""
+
+
+class Pulse:
+    """Owns the tasks beside the orders, from `start` until `aclose`."""
+
+    def __init__(self, broker: AsyncBroker, store: Store, worker: str, *, rate_limit: RateLimit | None) -> None:
+        self._broker = broker
+        self._store = store
+        self._worker = worker
+        self._rate_limit = rate_limit
+        self._budget = SharedBudget(store.url, store.namespace, rate_limit) if isinstance(store, RedisStore) else None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._since = Ambient().wall()
+
+    @property
+    def limit(self) -> Allowance | RateLimit | None:
+        """What bounds the session's rate."""
+        return self._rate_limit if self._budget is None else self._budget.allowance
+
+    @property
+    def hooks(self) -> Sequence[Hooks]:
+        """What the session tells us by."""
+        return [] if self._budget is None else [self._budget]
+
+    async def start(self, desk: Desk) -> None:
+        """Begin, with what others have learned."""
+        dump = await self._store.load_durations()
+        if dump is not None:
+            desk.session.durations.load(dump)
+        self._tasks.append(asyncio.create_task(self._beat(desk)))
+        if self._budget is not None:
+            self._tasks.append(asyncio.create_task(self._budget.serve()))
+
+    async def aclose(self, desk: Desk) -> None:
+        """End, and leave what was learned to others."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        try:
+            await self._store.save_durations(desk.session.durations.dump())
+            await self._store.leave(self._worker)
+        finally:
+            if self._budget is not None:
+                await self._budget.aclose()
+
+    async def _beat(self, desk: Desk) -> None:
+        beats = 0
+        while True:
+            beats += 1
+            try:
+                workers = await self._store.beat(self._worker, self._facts(desk))
+                if self._budget is not None:
+                    self._budget.workers = max(1, workers)
+                if not beats % BEATS_PER_SAVE:
+                    await self._store.save_durations(desk.session.durations.dump())
+                if not beats % BEATS_PER_TRIM:
+                    await trim(self._broker)
+            except (RedisError, OSError) as error:
+                LOG.warning("a beat was missed: %s", error)
+            await asyncio.sleep(BEAT)
+
+    def _facts(self, desk: Desk) -> dict[str, Any]:
+        rate = None if self._budget is None or self._budget.rate == float("inf") else self._budget.rate
+        return {
+            "pid": os.getpid(),
+            "since": self._since,
+            "carrying": desk.carrying,
+            "draining": desk.stop.is_set,
+            "rate": rate,
+            **desk.tally,
+        }

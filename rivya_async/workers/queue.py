@@ -1,0 +1,80 @@
+"""The queue itself, where it is a Redis stream: how long it is, and what of it can go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+from taskiq_redis_streams import RedisStreamsBroker
+
+if TYPE_CHECKING:
+    from taskiq import AsyncBroker
+
+TRIM: Final = """
+local groups = redis.call('XINFO', 'GROUPS', KEYS[1])
+if #groups ~= 1 then
+    return 0
+end
+local group = {}
+for i = 1, #groups[1], 2 do
+    group[groups[1][i]] = groups[1][i + 1]
+end
+local pending = redis.call('XPENDING', KEYS[1], ARGV[1])
+local from = pending[2]
+if not from then
+    local ms, number = string.match(group['last-delivered-id'], '(%d+)-(%d+)')
+    from = ms .. '-' .. string.format('%.0f', tonumber(number) + 1)
+end
+for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+    local facts = {}
+    for i = 1, #consumer, 2 do
+        facts[consumer[i]] = consumer[i + 1]
+    end
+    if facts['pending'] == 0 and facts['idle'] > tonumber(ARGV[2]) then
+        redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], facts['name'])
+    end
+end
+return redis.call('XTRIM', KEYS[1], 'MINID', '=', from)
+"""
+"""Drop the messages that every reader has acknowledged, and the readers that are gone. Nothing else does."""
+
+GONE: Final = 3_600_000
+"""Milliseconds without a word after which a reader that holds nothing is taken to be gone."""
+
+
+@attrs.frozen
+class Depth:
+    """How many messages wait for a worker, and how many a worker holds."""
+
+    waiting: int
+    held: int
+
+
+async def depth_of(broker: AsyncBroker) -> Depth | None:
+    """The depth of the queue; None where the broker does not tell. Raises redis-py's errors."""
+    if not isinstance(broker, RedisStreamsBroker):
+        return None
+    async with Redis(connection_pool=broker.connection_pool) as redis:
+        try:
+            groups = await redis.xinfo_groups(broker.stream_name)
+        except ResponseError:  # nothing was ever enqueued
+            return Depth(0, 0)
+    return Depth(
+        waiting=sum(int(_told(group, "lag") or 0) for group in groups),
+        held=sum(int(_told(group, "pending") or 0) for group in groups),
+    )
+
+
+async def trim(broker: AsyncBroker) -> int:
+    """Forget what was acknowledged; how many messages that were. Raises redis-py's errors."""
+    if not isinstance(broker, RedisStreamsBroker):
+        return 0
+    async with Redis(connection_pool=broker.connection_pool) as redis:
+        trimmed: Any = await redis.eval(TRIM, 1, broker.stream_name, broker.consumer_group_name, str(GONE))  # type: ignore[misc]
+    return int(trimmed)
+
+
+def _told(group: Any, name: str) -> Any:
+    return group.get(name, group.get(name.encode()))

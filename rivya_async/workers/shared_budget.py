@@ -1,0 +1,211 @@
+"""One budget over many processes: each leases a little of the account's rate at a time, and spends it unasked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from throttled.asyncio import RedisStore as LimiterStore
+from throttled.asyncio import Throttled, per_duration
+from throttled.exceptions import BaseThrottledError
+
+from .._core.allowance import Allowance
+from .._core.errors import Answered, DecodeError, RateLimited
+from .._engine.hooks import Hooks
+from .account import Account
+
+if TYPE_CHECKING:
+    from .._core.policies import RateLimit
+    from .._engine.hooks import AttemptDetails
+
+LOG: Final = logging.getLogger("rivya_async.workers")
+
+BUNDLE: Final = 0.1
+"""Seconds of the account's rate that one process leases at most at a time..."""
+
+KEPT: Final = 1.0
+"""... and the seconds after which it gives up what it has not used."""
+
+LOOK: Final = 0.25
+"""Seconds between two looks at the account while nothing bounds its rate: others may have been refused."""
+
+LONGEST_HOLD: Final = 1.0
+"""Seconds after which a hold is looked at again."""
+
+SLOW: Final = 1.0
+"""Seconds after which Redis is taken to be away."""
+
+PRECISION: Final = 1000
+"""Seconds over which the limiter library is told the rate, in whole requests."""
+
+
+class SharedBudget(Hooks):
+    """The lessee of one process: serves the session's `allowance` from what all processes share in Redis.
+
+    A rate that nobody configured is learned of the refusals of all processes. While Redis is away the process keeps to
+    its share: the last known rate over the number of workers.
+    """
+
+    def __init__(self, url: str, namespace: str, limit: RateLimit | None = None) -> None:
+        self.allowance = Allowance(self._want)
+        self.workers = 1
+        """How many processes share the rate, as far as is known."""
+        self.rate = math.inf if limit is None else limit.per_second
+        """Requests per second of the account, as last seen."""
+        self._most = self.rate
+        self._burst = None if limit is None else max(1, int(limit.burst))
+        self._loop = asyncio.get_running_loop()
+        in_haste: dict[str, Any] = {
+            "socket_timeout": SLOW,
+            "socket_connect_timeout": SLOW,
+            "retry": Retry(NoBackoff(), 0),
+        }
+        self._redis = Redis.from_url(url, decode_responses=True, **in_haste)
+        self._account = Account(self._redis, namespace, self._most)
+        self._limiter = _LimiterStore(server=url, options={"CONNECTION_POOL_KWARGS": in_haste})
+        self._namespace = namespace
+        self._asked = asyncio.Event()
+        self._waiting = 0
+        self._granted = 0
+        self._refused: tuple[float, float] | None = None
+        self._leased = (0, -math.inf)  # how many last, and when
+        self._is_alone = False
+
+    # --- told by the session ------------------------------------------------------------------------------------------
+
+    def on_attempt(self, details: AttemptDetails) -> None:
+        """Count what is answered, and take note of a refusal."""
+        error = details.error
+        if isinstance(error, RateLimited):
+            self._refused = self._refused or (self._loop.time() - details.elapsed, error.retry_after or 1.0)
+            self._asked.set()
+        elif error is None or isinstance(error, Answered | DecodeError):
+            self._granted += 1
+
+    def _want(self, waiting: int) -> None:
+        self._waiting = waiting
+        self._asked.set()
+
+    # --- served by its owner ------------------------------------------------------------------------------------------
+
+    async def serve(self) -> None:
+        """Lease and grant, until it is cancelled."""
+        while True:
+            await self._until_asked()
+            try:
+                pause = await self._turn()
+                self._is_back()
+            except (RedisError, BaseThrottledError, OSError) as error:
+                pause = self._turn_alone(error)
+            if pause:
+                await asyncio.sleep(pause)
+                self._asked.set()
+
+    async def aclose(self) -> None:
+        """Let go of the connections. Whoever serves is to be cancelled before."""
+        await self._redis.aclose()
+        await self._limiter.aclose()
+
+    async def _until_asked(self) -> None:
+        """Wait until requests are wanted; what is left of the last lease is given up meanwhile."""
+        if not self._asked.is_set() and self.allowance.left:
+            try:
+                async with asyncio.timeout(KEPT):
+                    await self._asked.wait()
+            except TimeoutError:
+                self.allowance.withdraw()
+        await self._asked.wait()
+        self._asked.clear()
+
+    async def _turn(self) -> float:
+        """Look at the account and lease from it; the seconds until this has to be done again, 0 if asked only."""
+        refused, self._refused = self._refused, None
+        if refused is not None:
+            self.allowance.withdraw()
+            await self._account.refuse(self._loop.time() - refused[0], refused[1])
+        granted, self._granted = self._granted, 0
+        view = await self._account.view(granted)
+        self.rate = min(self._most, view.rate)
+        if view.hold:
+            self.allowance.withdraw()
+            return min(view.hold, LONGEST_HOLD)
+        if math.isinf(self.rate):
+            return self._free(granted)
+        if math.isinf(self.allowance.left):
+            self.allowance.withdraw()
+        return 0.0 if self.allowance.left >= 1 else await self._lease()
+
+    def _free(self, granted: int) -> float:
+        """Nothing bounds the rate: let all out, and look again soon as long as there is traffic."""
+        is_idle = math.isinf(self.allowance.left) and not granted
+        if is_idle:
+            self.allowance.withdraw()
+            return 0.0
+        if not math.isinf(self.allowance.left):
+            self.allowance.grant(math.inf)
+        return LOOK
+
+    async def _lease(self) -> float:
+        most = max(1, int(self.rate * BUNDLE))
+        requests = self._bundle(most)
+        limiter = Throttled(
+            using="gcra",
+            quota=per_duration(
+                timedelta(seconds=PRECISION), max(1, round(self.rate * PRECISION)), burst=max(most, self._burst or 1)
+            ),
+            store=self._limiter,
+            key_prefix=f"{{{self._namespace}}}",
+        )
+        result = await limiter.limit("account", cost=requests)
+        if result.limited:
+            return max(result.state.retry_after, 0.001)
+        self._leased = (requests, self._loop.time())
+        self.allowance.grant(requests)
+        return 0.0
+
+    def _bundle(self, most: int) -> int:
+        """As many as wait, or as are likely to be wanted before the next lease."""
+        requests, at = self._leased
+        lately = requests / max(self._loop.time() - at, 1e-3) * BUNDLE
+        return min(most, max(1, self._waiting, int(lately)))
+
+    # --- without Redis ------------------------------------------------------------------------------------------------
+
+    def _turn_alone(self, error: Exception) -> float:
+        """Grant this process's share of the last known rate."""
+        if not self._is_alone:
+            self._is_alone = True
+            LOG.warning(
+                "the shared budget cannot be reached: this worker keeps to its share, %s of %s requests/s: %s",
+                f"{self.rate / self.workers:.3g}",
+                f"{self.rate:.3g}",
+                error,
+            )
+        if math.isinf(self.rate):
+            return self._free(self._granted)
+        share = self.rate / self.workers
+        self.allowance.withdraw()
+        requests = self._bundle(max(1, int(share * BUNDLE)))
+        self.allowance.grant(requests)
+        return requests / share
+
+    def _is_back(self) -> None:
+        if self._is_alone:
+            self._is_alone = False
+            LOG.warning("the shared budget can be reached again")
+
+
+class _LimiterStore(LimiterStore):
+    """The library's store, which can be closed."""
+
+    async def aclose(self) -> None:
+        client: Any = self._backend.get_client()
+        await client.aclose()
+        await client.connection_pool.disconnect()

@@ -1,0 +1,29 @@
+"""How far an order has come, wherever it is carried."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class JobState(StrEnum):
+    """What the store knows of an order.
+
+    `INTENT` is written before the purchase is sent, so that whoever gets the message next repeats it under the same
+    key. `DEAD` was given up, with its reason. `WITHDRAWN` was taken back before anybody bought it.
+    """
+
+    QUEUED = "queued"
+    INTENT = "intent"
+    BOUGHT = "bought"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    DEAD = "dead"
+    WITHDRAWN = "withdrawn"
+
+
+ENDED: Final = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.DEAD, JobState.WITHDRAWN})
+"""Nothing more is done, but for a download."""
+
+REVIVABLE: Final = frozenset({JobState.DEAD, JobState.WITHDRAWN})
+"""What is queued anew when it is ordered again."""
