@@ -142,6 +142,11 @@ class RivyaSession:
         """Where the service is that this session talks to."""
         return self._settings.base_url
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the service runs on this machine, as the sandbox does."""
+        return self._settings.is_local
+
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open" if self._engine else "new"
         return f"<RivyaSession {self._settings.base_url} {state}>"

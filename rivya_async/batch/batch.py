@@ -26,8 +26,8 @@ from .worker import Run, Worker
 if TYPE_CHECKING:
     from .._core.records import Amount
     from .._engine.hooks import Hooks
-    from ..session import RivyaSession
     from .bad_row import BadRow
+    from .carrier import Carrier, Saver
     from .planning import Planned
     from .record import RowRecord
     from .row import Row
@@ -178,10 +178,11 @@ class Batch:
 
     def run(
         self,
-        session: RivyaSession,
+        session: Carrier,
         *,
         max_in_flight: int = 100,
         download_to: str | os.PathLike[str] | None = None,
+        save: Saver | None = None,
         max_spend: Amount | None = None,
         retry_failed: int = 0,
         patience: float = PATIENCE,
@@ -189,7 +190,8 @@ class Batch:
         """Carry every row that is not at its end, and yield it when it is, or when this run can do no more for it.
 
         What was begun goes first. At most `max_in_flight` rows are under way. With `download_to` results are saved in
-        that folder under the rows' names, and a row is done when its files are there. `max_spend` bounds the credits of
+        that folder under the rows' names, and a row is done when its files are there; `save` has somebody else put them
+        there, such as workers. In the place of a session may stand a `workers.Fleet`. `max_spend` bounds the credits of
         the whole batch, over all its runs. `retry_failed` is how often a job that the service ended as failed may be
         bought again, each time under a new key. While the service is away a row is tried for `patience` seconds.
 
@@ -208,6 +210,7 @@ class Batch:
             wall=self._ambient.wall,
             uniform=self._ambient.uniform,
             download_to=None if download_to is None else Path(download_to),
+            save=save,
             max_spend=checked_cap("max_spend", max_spend),
             retry_failed=_whole("retry_failed", retry_failed, least=0),
             patience=patience,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .._core.records import Amount, Generation
     from .._core.saved_file import SavedFile
     from .._engine.stop import Stop
-    from ..session import RivyaSession
+    from .carrier import Carrier, Saver
     from .journal import Journal
     from .polls import PollCount
     from .record import RowRecord
@@ -56,13 +56,14 @@ NOTHING_BOUGHT: Final = {"body": None, "expected_credits": None, "intent_at": No
 class Run:
     """What all rows of one run share. `halted` is why nothing more is bought, once there is a reason."""
 
-    session: RivyaSession
+    session: Carrier
     journal: Journal
     polls: PollCount
     stop: Stop
     wall: Callable[[], float]
     uniform: Callable[[], float]
     download_to: Path | None = None
+    save: Saver | None = None
     max_spend: Amount | None = None
     retry_failed: int = 0
     patience: float = 0.0
@@ -255,12 +256,17 @@ class Worker:
             if not job.urls:
                 raise GivenUp("it has succeeded, but the service names no file of it: ask the support", "no_files")
             name = f"{row.identity}{{ext}}" if len(job.urls) == 1 else f"{row.identity}.{{index}}{{ext}}"
-            room = waiting_room(folder, self.record.batch_id)
-            paths = await run.session.download(job, room, name=name, overwrite=True)
-        files = [await _placed(path, folder, run.journal.path.parent) for path in paths]
+            save = run.save or self._saved_here
+            files = await save(job, folder, name)
         self.record = self._journal.advance(
             self.record, State.DOWNLOADED, files=tuple(files), downloaded_at=run.wall(), error=None, error_code=None
         )
+
+    async def _saved_here(self, job: Generation, folder: Path, name: str) -> list[SavedFile]:
+        run = self._run
+        room = waiting_room(folder, self.record.batch_id)
+        paths = await run.session.download(job, room, name=name, overwrite=True)
+        return [await _placed(path, folder, run.journal.path.parent) for path in paths]
 
     # --- what goes wrong ----------------------------------------------------------------------------------------------
 

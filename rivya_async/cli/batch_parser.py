@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from .worker_parser import add_broker
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 EXAMPLES = (
     "rivya batch run kites.csv -o kites --max-spend 500\n"
     "rivya batch run kites.csv --set model=z-image --set 'prompt=A {colour} kite' --dry-run\n"
+    "rivya batch run kites.csv -o kites --broker redis://127.0.0.1:6379\n"
     "rivya batch status kites.journal\nrivya batch retry kites.journal\n"
     "rivya batch report kites.journal -o kites.html\nrivya batch export kites.journal --format csv -o kites-done.csv"
 )
@@ -51,6 +54,13 @@ def _run(actions: Any, count: Callable[[str], int]) -> None:
     run.add_argument("--max-spend", metavar="C", type=_amount, help="credits of the whole batch, over all its runs")
     run.add_argument("--retry-failed", metavar="N", type=int, default=0, help="buy failed jobs again, N times at most")
     run.add_argument("--report", metavar="FILE", help="write the report there at the end")
+    add_broker(run, "let workers buy, wait and save: redis://HOST:PORT")
+    run.add_argument(
+        "--download-on",
+        choices=("here", "worker"),
+        default="here",
+        help="where -o is: on this machine, or on that of the workers, shared or not (default: here)",
+    )
     run.add_argument("--sandbox", action="store_true", help="run against an embedded sandbox: nothing is bought")
 
 

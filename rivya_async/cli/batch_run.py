@@ -24,6 +24,7 @@ from .batch_target import harmless_target
 from .conduct import made
 from .exit_codes import ExitCode
 from .failures import exit_code_of
+from .hands import hands_of
 from .render import credits_text, plural
 from .target import embedded, service
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from .._core.model import Model
     from ..batch import Planned
-    from ..session import RivyaSession
+    from .hands import Hands
     from .output import Output
 
 
@@ -49,15 +50,17 @@ async def run(arguments: Namespace, output: Output) -> int:
             return await _tried(manifest(models=models), models, output)
     journal = Path(arguments.journal) if arguments.journal else path.with_suffix(".journal")
     report = None if arguments.report is None else harmless_target(arguments.report, path, journal)
-    if arguments.output is not None:
+    if arguments.sandbox and arguments.broker is not None:
+        raise ConfigurationError("workers cannot reach a sandbox that lives in this command: start `rivya sandbox`")
+    if arguments.output is not None and arguments.download_on == "here":
         arguments.output = made(arguments.output)
     async with Batch.open(journal, id=arguments.id) as batch:
         if arguments.sandbox:
             opened = embedded(output, renders=arguments.output is not None, hooks=batch.hooks)
         else:
             opened = service(hooks=batch.hooks)
-        async with opened as session:
-            code = await _carried(batch, manifest, session, arguments, output)
+        async with opened as session, hands_of(session, arguments, output) as hands:
+            code = await _carried(batch, manifest, hands, arguments, output)
     if report is not None:
         await tell_report(journal, report, output)
     return code
@@ -124,10 +127,10 @@ def _tell_bad(row: BadRow, output: Output) -> None:
 
 
 async def _carried(
-    batch: Batch, manifest: Callable[..., Manifest], session: RivyaSession, arguments: Namespace, output: Output
+    batch: Batch, manifest: Callable[..., Manifest], hands: Hands, arguments: Namespace, output: Output
 ) -> int:
-    with _stopping(batch, output) as asked:
-        models = await session.models.catalogue()
+    with _stopping(batch, hands, output) as asked:
+        models = await hands.carrier.models.catalogue()
         try:
             planned = await batch.add(manifest(models=models), keep_going=arguments.keep_going)
         except BadRows as error:
@@ -139,9 +142,10 @@ async def _carried(
             ) from None
         _tell_plan(planned, output)
         records = batch.run(
-            session,
+            hands.carrier,
             max_in_flight=arguments.max_in_flight,
             download_to=arguments.output,
+            save=hands.save,
             max_spend=arguments.max_spend,
             retry_failed=arguments.retry_failed,
         )
@@ -181,7 +185,7 @@ def _tell_plan(planned: Planned, output: Output) -> None:
 
 
 @contextmanager
-def _stopping(batch: Batch, output: Output) -> Iterator[list[int]]:
+def _stopping(batch: Batch, hands: Hands, output: Output) -> Iterator[list[int]]:
     """The first Ctrl-C or SIGTERM stops the batch gently, the second ends the command. What was asked for."""
     loop, task, asked = asyncio.get_running_loop(), asyncio.current_task(), []
 
@@ -193,6 +197,7 @@ def _stopping(batch: Batch, output: Output) -> Iterator[list[int]]:
             output.note(
                 "stopping: nothing more is bought; what is open goes on at the service. Once more to end at once"
             )
+            hands.stop()
             batch.stop()
 
     with suppress(NotImplementedError):  # there are no such handlers on Windows

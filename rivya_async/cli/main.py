@@ -16,6 +16,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. `argv` is without the program's name; `sys.argv` if left out."""
     arguments = build_parser().parse_args(argv)
     try:
+        if arguments.command == "worker" and not arguments.health:
+            from .worker import serve
+
+            return serve(arguments)
         from .run import run
 
         return run(arguments)

@@ -8,7 +8,7 @@ import math
 import sys
 from typing import Any, Final, NoReturn
 
-from . import batch_parser, exit_codes
+from . import batch_parser, exit_codes, worker_parser
 
 DESCRIPTION: Final = "Images, video, audio and chat from the Rivya API."
 
@@ -35,6 +35,7 @@ EXAMPLES: Final = {
         "rivya download task_ab12 task_cd34 -o out --name '{model}-{task_id}-{index}{ext}'"
     ),
     "batch": batch_parser.EXAMPLES,
+    "worker": worker_parser.EXAMPLES,
     "chat": (
         'rivya chat gpt-5-2-chat "Three names for a kite shop"\n'
         'rivya chat gpt-5-2-chat "And in French?" --session ses_ab12\n'
@@ -88,7 +89,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="rivya", description=DESCRIPTION, epilog=EPILOG, formatter_class=_Formatter)
     parser.add_argument("--version", action="version", version=f"rivya-async {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    buying = (_demo, _generate, _batch, _wait, _download, _chat)
+    buying = (_demo, _generate, _batch, _worker, _wait, _download, _chat)
     for add in (*buying, _files, _webhooks, _listen, _models, _credits, _openapi, _sandbox):
         add(commands)
     return parser
@@ -184,6 +185,20 @@ def _batch(commands: Any) -> None:
         has_sandbox=False,
     )
     batch_parser.add_actions(parser, _count)
+
+
+def _worker(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "worker",
+        "carry out what others have ordered, on as many machines as you like",
+        "Takes orders of rivya batch run --broker, and those that your programs enqueue (rivya_async.workers). Every\n"
+        "order is bought once, however often a worker dies; all workers keep the account's rate together. SIGTERM or\n"
+        "Ctrl-C: nothing more is bought, and open waits are handed to the other workers.\n"
+        "--json: the log on stderr as one JSON object per line; with --health, one object on stdout.",
+        has_sandbox=False,
+    )
+    worker_parser.add_options(parser, _count)
 
 
 def _wait(commands: Any) -> None:

@@ -6,6 +6,7 @@ if find_spec("taskiq") is None:
     raise ImportError("workers stand on Taskiq: pip install 'rivya-async[workers]'")
 
 from .brokers import broker_at, store_at
+from .fleet import Fleet
 from .memory_store import MemoryStore
 from .receiver import Receiver
 from .record import JobRecord
@@ -17,6 +18,7 @@ from .worker import RivyaWorker
 
 __all__ = [
     "DeadLetter",
+    "Fleet",
     "JobRecord",
     "JobState",
     "MemoryStore",

@@ -18,7 +18,7 @@ from .._engine.disk import to_the_end
 from .._engine.placing import placed, waiting_room
 from .._engine.stop import Stopped
 from .record import JobRecord
-from .states import JobState
+from .states import NOT_SAVED, JobState
 from .store import DeadLetter
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Fulfilment:
                     await self._rest(error)
                     continue
                 self._log(logging.ERROR, "not saved", error=str(error))
-                told = {"error_code": "not_saved", "error": f"it has succeeded, but was not saved: {error}"}
+                told = {"error_code": NOT_SAVED, "error": f"it has succeeded, but was not saved: {error}"}
                 await self._advance({JobState.SUCCEEDED}, JobState.SUCCEEDED, **told)
 
     async def _saved(self, folder: Path) -> list[SavedFile]:

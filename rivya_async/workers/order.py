@@ -34,12 +34,13 @@ WAITING: Final = ["task_id", "download_to", "name"]
 """The arguments of each."""
 
 WAIT_KEY: Final = "wait:"
-"""Begins the key of an order to wait, which buys nothing; the task id follows."""
+SAVE_KEY: Final = "save:"
+"""Begin the key of an order to wait, and of one that saves too, which buy nothing; the task id follows."""
 
 
 @attrs.frozen(kw_only=True)
 class Order:
-    """A job for a worker: `request` to buy under `key`, or `task_id` to wait for.
+    """A job for a worker: `request` to buy under `key`, or `task_id` to wait for, whose `key` follows from it.
 
     With `download_to` its files are saved in that folder of the worker, under names by the template `name`.
     """
@@ -79,7 +80,9 @@ class Order:
         task_id = arguments.get("task_id")
         if not isinstance(task_id, str) or not task_id:
             raise ConfigurationError(f"rivya.wait takes the task id of a bought job, not {task_id!r:.80}")
-        return cls(key=f"{WAIT_KEY}{task_id}", task_id=task_id, **_download(arguments))
+        download = _download(arguments)
+        begin = WAIT_KEY if download["download_to"] is None else SAVE_KEY
+        return cls(key=f"{begin}{task_id}", task_id=task_id, **download)
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of its task, as JSON can hold them: references are folded into `params`."""

@@ -32,7 +32,7 @@ SHUTDOWN: Final = 30.0
 
 @attrs.frozen(kw_only=True)
 class Workers:
-    """What the processes have in common. `options` are those of `RivyaSession`, `broker_options` those of `broker_at`."""
+    """What the processes have in common. `options` are `RivyaSession`'s, `broker_options` those of `broker_at`."""
 
     url: str = attrs.field(repr=False)
     queue: str = "rivya"

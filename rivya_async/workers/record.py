@@ -11,7 +11,7 @@ import attrs
 from .._core.records import Generation
 from .._core.saved_file import SavedFile
 from .._core.wire import plain, structure
-from .states import ENDED, JobState
+from .states import ENDED, IN_DOUBT, NOT_SAVED, JobState
 
 
 @attrs.frozen(kw_only=True)
@@ -38,6 +38,18 @@ class JobRecord:
     def has_ended(self) -> bool:
         """Whether nothing more is bought or waited for."""
         return self.state in ENDED
+
+    @property
+    def is_revivable(self) -> bool:
+        """Whether it has an end that it need not keep, when it is ordered again."""
+        return self.state in {JobState.DEAD, JobState.WITHDRAWN} or self.error_code == NOT_SAVED
+
+    @property
+    def revived_state(self) -> JobState:
+        """Where it goes on then: never where it could be bought a second time."""
+        if self.task_id is not None:
+            return JobState.BOUGHT
+        return JobState.INTENT if self.error_code in IN_DOUBT and self.intent_at is not None else JobState.QUEUED
 
     def told(self) -> dict[str, Any]:
         """What a task returns: plain values for any serializer.

@@ -25,5 +25,13 @@ class JobState(StrEnum):
 ENDED: Final = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.DEAD, JobState.WITHDRAWN})
 """Nothing more is done, but for a download."""
 
-REVIVABLE: Final = frozenset({JobState.DEAD, JobState.WITHDRAWN})
-"""What is queued anew when it is ordered again."""
+UNBOUGHT: Final = frozenset({JobState.QUEUED, JobState.INTENT})
+"""Not bought, as far as is known."""
+
+
+IN_DOUBT: Final = frozenset({"in_doubt", "poison"})
+"""Codes of orders that were given up without its being known whether they had been bought."""
+
+
+NOT_SAVED: Final = "not_saved"
+"""Code of an order whose job has succeeded, but whose files could not be saved."""

@@ -23,6 +23,7 @@ from .clerk import Clerk
 from .desk import DESK, Desk
 from .memory_store import MemoryStore
 from .pulse import Pulse
+from .states import UNBOUGHT, JobState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,6 +120,22 @@ class RivyaWorker:
     async def read(self, idempotency_keys: Sequence[str]) -> list[JobRecord | None]:
         """What has become of these orders; None for one that nobody has begun yet, or that was forgotten."""
         return await self.store.read(idempotency_keys)
+
+    async def enlist(self, idempotency_key: str) -> bool:
+        """Note an order before it is enqueued; False where it need not be, since a worker has it or it has ended.
+
+        One that was given up, withdrawn or not saved goes on where it was: what may have been bought is asked for under
+        the same key, as long as the service remembers it. Needed only for orders that are enqueued more than once.
+        """
+        (record,) = await self.store.read([idempotency_key])
+        if record is None:
+            await self.store.advance(idempotency_key, {None}, JobState.QUEUED)
+        elif record.is_revivable:
+            fresh: dict[str, Any] = {"error": None, "error_code": None, "status": None, "deliveries": 0}
+            await self.store.advance(idempotency_key, {record.state}, record.revived_state, **fresh)
+        else:
+            return record.state in UNBOUGHT
+        return True
 
     # --- with the broker ----------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,24 @@ async def _kill_now_and_then(workers: Crew, worker: RivyaWorker, keys: list[str]
             workers.kill(dice.choice(alive))
             kills += 1
     return kills
+
+
+async def test_redis_restarted_in_mid_run_loses_nothing(redis: RedisServer) -> None:
+    async with Sandbox(seed=7, speed=20, credits=10_000, rate_limit=LIMIT, rate_window=1.0) as sandbox:
+        async with client(redis) as worker:
+            keys = await order(worker, 200)
+            with crew(redis, sandbox, 2, rate_limit=0.9 * LIMIT) as workers:
+                for bought, end in ((20, redis.stop), (120, redis.kill)):
+                    await until(partial(_has_bought, sandbox, bought))
+                    end()
+                    await asyncio.sleep(1.0)
+                    redis.start()
+                await until(lambda: settled(worker, keys), seconds=90)
+                assert await states(worker, keys) == Counter(succeeded=200)
+                assert workers.end() == 0
+        check(sandbox, keys)
+        assert sandbox.received.answered(429) <= 0.02 * sandbox.received.count()
+
+
+def _has_bought(sandbox: Sandbox, count: int) -> bool:
+    return sandbox.received.purchases >= count

@@ -1,0 +1,72 @@
+"""Who carries a batch: this process, or workers at a broker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from .._core.errors import NotSent
+from .target import BRISK
+from .worker import checked_broker
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import AsyncIterator
+
+    from ..batch.carrier import Carrier, Saver
+    from ..session import RivyaSession
+    from ..workers import Fleet
+    from .output import Output
+
+PATIENCE: Final = 10.0
+"""Seconds that the broker may take to be there."""
+
+
+def _nothing() -> None:
+    pass
+
+
+@attrs.frozen
+class Hands:
+    """Who buys and waits, who saves (None: this process), and what withdraws what is not bought yet."""
+
+    carrier: Carrier
+    save: Saver | None = None
+    stop: Callable[[], None] = _nothing
+
+
+@asynccontextmanager
+async def hands_of(session: RivyaSession, arguments: Namespace, output: Output) -> AsyncIterator[Hands]:
+    """Those that the arguments ask for. `NotSent` where the broker does not answer."""
+    if arguments.broker is None:
+        yield Hands(session)
+        return
+    async with _fleet(session, arguments, output) as fleet:
+        yield Hands(fleet, fleet.save if arguments.download_on == "worker" else None, fleet.stop)
+
+
+@asynccontextmanager
+async def _fleet(session: RivyaSession, arguments: Namespace, output: Output) -> AsyncIterator[Fleet]:
+    url = checked_broker(arguments.broker)
+    from ..workers import Fleet, RivyaWorker
+    from ..workers.brokers import scheme_of
+
+    is_embedded = scheme_of(url) == "memory"
+    options: dict[str, Any] = {"poll": BRISK} if is_embedded and session.is_local else {}
+    worker = RivyaWorker.at(url, queue=arguments.queue, **options)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await worker.broker.startup()
+            if not await worker.store.beats():
+                output.note("no worker is at this broker yet: start one with `rivya worker`")
+    except (TimeoutError, OSError) as error:
+        raise NotSent("the broker does not answer: is Redis there, and is it this one?") from error
+    try:
+        async with Fleet(worker, session) as fleet:
+            yield fleet
+    finally:
+        await worker.broker.shutdown()
