@@ -61,7 +61,7 @@ async def _fleet(session: RivyaSession, arguments: Namespace, output: Output) ->
     try:
         async with asyncio.timeout(PATIENCE):
             await worker.broker.startup()
-            if not await worker.store.beats():
+            if not is_embedded and not await worker.store.beats():
                 output.note("no worker is at this broker yet: start one with `rivya worker`")
     except (TimeoutError, OSError) as error:
         raise NotSent("the broker does not answer: is Redis there, and is it this one?") from error

@@ -32,19 +32,21 @@ class Account:
         self._key = f"{{{namespace}}}:rate"
         self._most = most
 
-    async def view(self, granted: int) -> View:
-        """How it stands, once so many more requests of ours were answered, and not by refusals."""
+    async def grant(self, requests: int) -> None:
+        """So many requests were answered, and not by refusals, since this was told last."""
+        name = self._granted(int(_seconds(await cast("Any", self._redis.time()))))
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.incrby(name, requests)
+            pipeline.expire(name, 2 * MEMORY)
+            await pipeline.execute()
+
+    async def view(self) -> View:
+        """How it stands."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.time()
             pipeline.hgetall(self._key)
             time, state = await pipeline.execute()
         now = _seconds(time)
-        if granted:
-            name = self._granted(int(now))
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                pipeline.incrby(name, granted)
-                pipeline.expire(name, 2 * MEMORY)
-                await pipeline.execute()
         return View(self._learned(state).at(now), max(0.0, float(state.get("hold_until", 0.0)) - now))
 
     async def refuse(self, ago: float, wait: float) -> None:

@@ -156,7 +156,8 @@ class Fulfilment:
         except RivyaError as error:  # such as a key that was revoked: the job is paid for, and goes on
             return await self._rest(error)
         state = JobState.SUCCEEDED if job.succeeded else JobState.FAILED
-        self._desk.tally[state.value] += 1
+        if self._order.request is not None:
+            self._desk.tally[state.value] += 1
         self._log(logging.INFO, state.value)
         why = job.error
         await self._advance(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -72,6 +73,7 @@ class SharedBudget(Hooks):
         self._limiter = _LimiterStore(server=url, options={"CONNECTION_POOL_KWARGS": in_haste})
         self._namespace = namespace
         self._asked = asyncio.Event()
+        self._alarm = asyncio.Event()
         self._waiting = 0
         self._granted = 0
         self._refused: tuple[float, float] | None = None
@@ -85,6 +87,7 @@ class SharedBudget(Hooks):
         error = details.error
         if isinstance(error, RateLimited):
             self._refused = self._refused or (self._loop.time() - details.elapsed, error.retry_after or 1.0)
+            self._alarm.set()
             self._asked.set()
         elif error is None or isinstance(error, Answered | DecodeError):
             self._granted += 1
@@ -105,7 +108,7 @@ class SharedBudget(Hooks):
             except (RedisError, BaseThrottledError, OSError) as error:
                 pause = self._turn_alone(error)
             if pause:
-                await asyncio.sleep(pause)
+                await self._rest(pause)
                 self._asked.set()
 
     async def aclose(self) -> None:
@@ -124,14 +127,23 @@ class SharedBudget(Hooks):
         await self._asked.wait()
         self._asked.clear()
 
+    async def _rest(self, pause: float) -> None:
+        """A pause, which a refusal ends."""
+        self._alarm.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._alarm.wait()
+
     async def _turn(self) -> float:
         """Look at the account and lease from it; the seconds until this has to be done again, 0 if asked only."""
+        granted, self._granted = self._granted, 0
+        if granted:
+            await self._account.grant(granted)
         refused, self._refused = self._refused, None
         if refused is not None:
             self.allowance.withdraw()
             await self._account.refuse(self._loop.time() - refused[0], refused[1])
-        granted, self._granted = self._granted, 0
-        view = await self._account.view(granted)
+        view = await self._account.view()
         self.rate = min(self._most, view.rate)
         if view.hold:
             self.allowance.withdraw()

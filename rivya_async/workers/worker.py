@@ -55,16 +55,16 @@ class RivyaWorker:
     kite")` enqueues a job. Its idempotency key is minted then and travels with it, so that it is bought once however
     often its message is delivered.
 
-    >>> async def kites(session):
-    ...     broker = InMemoryBroker()
-    ...     worker = RivyaWorker(broker, base_url=session.base_url, api_key=sandbox_key)
-    ...     await broker.startup()
-    ...     try:
+    >>> async def main():
+    ...     async with Sandbox(speed=100) as sandbox:
+    ...         quick = PollPolicy(first=0.1, base=0.1, adaptive=False)
+    ...         worker = RivyaWorker(InMemoryBroker(), api_key=sandbox.api_key, base_url=sandbox.base_url, poll=quick)
+    ...         await worker.broker.startup()
     ...         task = await worker.generate.kiq("z-image", "A red kite")
-    ...         return (await task.wait_result(timeout=30)).return_value["state"]
-    ...     finally:
-    ...         await broker.shutdown()
-    >>> in_sandbox(kites)
+    ...         result = await task.wait_result(timeout=60)
+    ...         await worker.broker.shutdown()
+    ...         return result.return_value["state"]
+    >>> asyncio.run(main())
     'succeeded'
     """
 

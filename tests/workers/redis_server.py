@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,10 +61,10 @@ def free_port() -> int:
         return port
 
 
-def until(happened: object, seconds: float = 20.0) -> None:
+def until(happened: Callable[[], bool], seconds: float = 20.0) -> None:
     """Wait for what another process does."""
     deadline = time.monotonic() + seconds
-    while not happened():  # type: ignore[operator]
+    while not happened():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
 
@@ -70,4 +72,5 @@ def until(happened: object, seconds: float = 20.0) -> None:
 def require_redis() -> None:
     """Skip where there is no server; CI has one and may not skip."""
     if shutil.which("redis-server") is None:
+        assert "RIVYA_REDIS_TESTS" not in os.environ, "redis-server is to be there"
         pytest.skip("no redis-server on this machine: apt-get install redis-server")

@@ -5,29 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
-
-import pytest
 
 from rivya_async.sandbox import Sandbox
 from rivya_async.workers import RivyaWorker
-from tests.workers.redis_server import RedisServer, require_redis
+from tests.workers.redis_server import RedisServer
 from tests.workers.workers_kit import Crew, client, crew, states, until
 
 JOBS = 500
 LIMIT = 150
 """Requests per second of the account."""
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    require_redis()
-    server = RedisServer(tmp_path)
-    server.start()
-    yield server
-    server.stop()
 
 
 async def order(worker: RivyaWorker, count: int) -> list[str]:

@@ -1,0 +1,211 @@
+"""Exactly one purchase over at-least-once delivery: whatever state a worker left an order in, the next one goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import attrs
+import pytest
+import pytest_asyncio
+
+from rivya_async import GenerationRequest, RivyaSession
+from rivya_async._engine.stop import Stop, Stopped
+from rivya_async.sandbox import Sandbox
+from rivya_async.workers import JobRecord, JobState, MemoryStore
+from rivya_async.workers.desk import Desk
+from rivya_async.workers.fulfilment import Fulfilment
+from rivya_async.workers.order import Order
+from tests.workers.engine_room import HASTY, QUICK
+
+SUBMIT = "POST /api/v1/generations"
+POLL = "GET /api/v1/generations/{task_id}"
+KITE = Order(key="kite-1", request=GenerationRequest("z-image", "A kite"))
+DAY = 24 * 3600.0
+
+
+@attrs.define
+class Shop:
+    """A store and a service, and as many workers as a test has use for."""
+
+    sandbox: Sandbox
+    store: MemoryStore
+    session: RivyaSession
+    later: float = 0.0
+
+    def desk(self) -> Desk:
+        return Desk(
+            session=self.session,
+            store=self.store,
+            stop=Stop(),
+            wall=lambda: time.time() + self.later,  # noqa: TID251 - the workers' clock, or a later one
+            uniform=lambda: 0.5,
+        )
+
+    async def carry(self, order: Order = KITE) -> JobRecord:
+        async with asyncio.timeout(20):
+            return await Fulfilment(self.desk(), order).carry()
+
+    async def record(self) -> JobRecord:
+        (record,) = await self.store.read(["kite-1"])
+        assert record is not None
+        return record
+
+    async def left_in(self, state: JobState, **facts: Any) -> None:
+        await self.store.advance("kite-1", {None}, state, **facts)
+
+
+@pytest_asyncio.fixture
+async def shop(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shop]:
+    monkeypatch.setattr("rivya_async.workers.fulfilment.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("rivya_async.workers.fulfilment.LONGEST_PAUSE", 0.01)
+    async with (
+        Sandbox(speed=500, credits=100) as sandbox,
+        RivyaSession(sandbox.api_key, base_url=sandbox.base_url, poll=QUICK, retry=HASTY) as session,
+    ):
+        yield Shop(sandbox, MemoryStore(), session)
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not happened():  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0.005)
+
+
+# --- what another worker has left -------------------------------------------------------------------------------------
+
+
+async def test_an_intent_that_was_never_sent_is_sent(shop: Shop) -> None:
+    await shop.left_in(JobState.INTENT, intent_at=time.time())  # noqa: TID251
+    assert (await shop.carry()).state is JobState.SUCCEEDED
+    assert shop.sandbox.received.purchases_by_key == {"kite-1": 1}
+
+
+async def test_an_intent_that_was_sent_is_asked_for_under_its_key(shop: Shop) -> None:
+    bought = await shop.session.submit("z-image", "A kite", idempotency_key="kite-1")
+    await shop.left_in(JobState.INTENT, intent_at=time.time())  # noqa: TID251
+    assert (await shop.carry()).task_id == bought.id
+    assert (shop.sandbox.received.purchases, shop.sandbox.received.replays) == (1, 1)
+
+
+async def test_what_was_bought_is_only_waited_for(shop: Shop) -> None:
+    bought = await shop.session.submit("z-image", "A kite", idempotency_key="kite-1")
+    await shop.left_in(JobState.BOUGHT, task_id=bought.id)
+    assert (await shop.carry()).state is JobState.SUCCEEDED
+    assert shop.sandbox.received.count(SUBMIT) == 1
+
+
+async def test_what_has_ended_costs_no_request(shop: Shop) -> None:
+    ended = await shop.carry()
+    requests = shop.sandbox.received.count()
+    assert await shop.carry() == ended
+    assert shop.sandbox.received.count() == requests
+
+
+async def test_what_was_withdrawn_is_never_bought(shop: Shop) -> None:
+    await shop.left_in(JobState.WITHDRAWN)
+    assert (await shop.carry()).state is JobState.WITHDRAWN
+    assert shop.sandbox.received.count() == 0
+
+
+async def test_a_doubt_that_the_service_has_forgotten_is_given_up_and_not_bought_again(shop: Shop) -> None:
+    await shop.left_in(JobState.INTENT, intent_at=time.time() - DAY)  # noqa: TID251
+    record = await shop.carry()
+    assert (record.state, record.error_code) == (JobState.DEAD, "in_doubt")
+    assert shop.sandbox.received.count() == 0
+    count, (letter,) = await shop.store.dead_letters(5)
+    assert (count, letter.key, letter.code) == (1, "kite-1", "in_doubt")
+
+
+@pytest.mark.parametrize("code", ["in_doubt", "poison"])
+async def test_a_doubt_is_not_forgotten_when_it_is_ordered_again(shop: Shop, code: str) -> None:
+    dead = JobRecord(key="kite-1", state=JobState.DEAD, error_code=code, intent_at=1.0)
+    assert (dead.is_revivable, dead.revived_state) == (True, JobState.INTENT)
+
+
+async def test_what_was_waited_for_goes_on_where_it_was_when_it_is_ordered_again() -> None:
+    dead = JobRecord(key="kite-1", state=JobState.DEAD, error_code="poison", intent_at=1.0, task_id="task_1")
+    assert dead.revived_state is JobState.BOUGHT
+
+
+async def test_a_job_that_the_service_does_not_know_is_a_dead_letter_with_its_task_id(shop: Shop) -> None:
+    await shop.left_in(JobState.BOUGHT, task_id="task_unknown", intent_at=time.time() - 60)  # noqa: TID251
+    assert (await shop.carry()).state is JobState.DEAD
+    _, (letter,) = await shop.store.dead_letters(5)
+    assert (letter.task_id, letter.code) == ("task_unknown", "not_found")
+
+
+async def test_a_replica_that_lags_behind_is_no_reason_to_lose_a_paid_job(shop: Shop) -> None:
+    bought = await shop.session.submit("z-image", "A kite", idempotency_key="kite-1")
+    async with RivyaSession(shop.sandbox.api_key, base_url=shop.sandbox.base_url, poll=QUICK, retry=HASTY) as other:
+        shop.session = other
+        shop.sandbox.faults.add(route=POLL, nth=[1, 2], status=404, code="not_found")
+        await shop.left_in(JobState.BOUGHT, task_id=bought.id, intent_at=time.time())  # noqa: TID251
+        assert (await shop.carry()).state is JobState.SUCCEEDED
+
+
+# --- two at once ------------------------------------------------------------------------------------------------------
+
+
+async def test_two_workers_with_one_order_buy_once_and_come_to_one_end(shop: Shop) -> None:
+    records = await asyncio.gather(*(shop.carry() for _ in range(5)))
+    assert {record.state for record in records} == {JobState.SUCCEEDED}
+    assert len({record.task_id for record in records}) == 1
+    assert shop.sandbox.received.purchases_by_key == {"kite-1": 1}
+
+
+async def test_what_one_gave_up_and_the_other_bought_is_not_lost(shop: Shop) -> None:
+    shop.sandbox.faults.add(route=SUBMIT, nth=1, status=402, code="insufficient_credits")
+    shop.sandbox.faults.add(route=SUBMIT, nth=2, delay=0.2)
+    records = await asyncio.gather(shop.carry(), shop.carry())
+    assert JobState.SUCCEEDED in {record.state for record in records}
+    assert (await shop.record()).state is JobState.SUCCEEDED
+
+
+# --- drain ------------------------------------------------------------------------------------------------------------
+
+
+async def test_an_open_wait_is_handed_back_and_goes_on_elsewhere(shop: Shop) -> None:
+    shop.sandbox.faults.add(route=POLL, status=503)
+    desk = shop.desk()
+    carrying = asyncio.create_task(Fulfilment(desk, KITE).carry())
+    await until(lambda: shop.sandbox.received.count(POLL) > 0)
+    desk.stop.set()
+    with pytest.raises(Stopped):
+        await carrying
+    record = await shop.record()
+    assert (record.state, record.deliveries) == (JobState.BOUGHT, 0)
+    shop.sandbox.faults.clear()
+    assert (await shop.carry()).state is JobState.SUCCEEDED
+    assert shop.sandbox.received.purchases == 1
+
+
+async def test_while_it_drains_nothing_is_bought(shop: Shop) -> None:
+    desk = shop.desk()
+    desk.stop.set()
+    with pytest.raises(Stopped):
+        await Fulfilment(desk, KITE).carry()
+    assert (await shop.record()).state is JobState.QUEUED
+    assert shop.sandbox.received.count() == 0
+
+
+async def test_the_answer_to_a_purchase_on_its_way_is_waited_for(shop: Shop) -> None:
+    shop.sandbox.faults.add(route=SUBMIT, delay=0.3)
+    desk = shop.desk()
+    carrying = asyncio.create_task(Fulfilment(desk, KITE).carry())
+    await until(lambda: shop.sandbox.received.count(SUBMIT) == 1)
+    desk.stop.set()
+    with pytest.raises(Stopped):
+        await carrying
+    record = await shop.record()
+    assert record.state is JobState.BOUGHT
+    assert record.task_id in shop.sandbox.world.tasks
+
+
+async def test_a_doubtful_purchase_is_asked_for_until_the_service_answers(shop: Shop) -> None:
+    shop.sandbox.faults.add(route=SUBMIT, nth=range(1, 7), status=500, act=True)
+    shop.sandbox.faults.add(route=SUBMIT, nth=[7, 8], status=401, code="unauthorized")
+    assert (await shop.carry()).state is JobState.SUCCEEDED
+    assert shop.sandbox.received.purchases_by_key == {"kite-1": 1}
