@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from ._core.spend import Spend
     from ._core.webhook_records import WebhookDelivery, WebhookEndpoint, WebhookEvent
     from ._engine.chat_stream import ChatStream
-    from ._engine.hooks import AttemptDetails, Hooks, PollDetails, RetryDetails
+    from ._engine.hooks import AttemptDetails, DownloadDetails, Hooks, PollDetails, RetryDetails, WaitDetails
     from .session import RivyaSession
 
 __version__ = "0.1.0"
@@ -85,6 +85,7 @@ __all__ = [
     "Credits",
     "DeadlineExceeded",
     "DecodeError",
+    "DownloadDetails",
     "DownloadError",
     "File",
     "Generation",
@@ -129,6 +130,7 @@ __all__ = [
     "Unauthorized",
     "Usage",
     "ValidationFailed",
+    "WaitDetails",
     "WaitError",
     "WebhookDelivery",
     "WebhookEndpoint",
@@ -160,7 +162,7 @@ _HOMES = {
     "._core.spend": "Spend",
     "._core.webhook_records": "WebhookDelivery WebhookEndpoint WebhookEvent",
     "._engine.chat_stream": "ChatStream",
-    "._engine.hooks": "AttemptDetails Hooks PollDetails RetryDetails",
+    "._engine.hooks": "AttemptDetails DownloadDetails Hooks PollDetails RetryDetails WaitDetails",
     ".session": "RivyaSession",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}

@@ -54,7 +54,7 @@ class RivyaSession:
     No key is needed until a call needs one. `max_connections` bounds the requests in flight, `rate_limit` how many go
     out per second; an `Allowance` in its place has somebody else keep a limit that is shared. An `http` session that is
     handed in is used and never closed; a `transport` takes the place of the network, as `testing.FakeTransport` does.
-    `hooks` are told of attempts, retries and polls.
+    `hooks` are told of attempts, retries, polls, ends of waits and downloads.
 
     `max_spend` caps the credits that this session's jobs and chat turns cost in all, `max_reserved` those that open
     ones hold at a time: what would pass a cap raises `SpendLimitReached`, and nothing is sent. The price is the model's

@@ -23,6 +23,7 @@ from .scheduler import Alarm
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
+    from contextvars import Context
     from types import TracebackType
 
     from .._core.message import Request, Response
@@ -74,8 +75,11 @@ class Caller:
         """`call`, and how many requests it took."""
         return self._attempts(self._with_key(endpoint), deadline)
 
-    async def send(self, endpoint: Endpoint[T], *, number: int = 1) -> T:
-        """Send exactly once, from a place of the gate that the sender gives back; raises what came of it."""
+    async def send(self, endpoint: Endpoint[T], *, number: int = 1, context: Context | None = None) -> T:
+        """Send exactly once, from a place of the gate that the sender gives back; raises what came of it.
+
+        Hooks hear of it in `context`, if it is not the sender's own affair.
+        """
         request = endpoint.request
         self._check_api_key(request)
         began = self._loop.time()
@@ -86,10 +90,10 @@ class Caller:
             answer = endpoint.decode(response)
         except RivyaError as error:
             self._heard(began, error)
-            self._tell_attempt(request, number, began, error)
+            self._tell_attempt(request, number, began, error, context)
             raise
         self._heard(began, None)
-        self._tell_attempt(request, number, began, None)
+        self._tell_attempt(request, number, began, None, context)
         return answer
 
     def close(self) -> None:
@@ -185,11 +189,14 @@ class Caller:
         key = self._settings.api_key
         return response if key is None else attrs.evolve(response, body=response.body.replace(key.encode(), b"***"))
 
-    def _tell_attempt(self, request: Request, number: int, began: float, error: RivyaError | None) -> None:
+    def _tell_attempt(
+        self, request: Request, number: int, began: float, error: RivyaError | None, context: Context | None
+    ) -> None:
         if self.hooks:
             elapsed = self._loop.time() - began
             key = request.idempotency_key
-            tell(self.hooks, "on_attempt", AttemptDetails(request.method, request.path, number, elapsed, key, error))
+            details = AttemptDetails(request.method, request.path, number, elapsed, key, error)
+            tell(self.hooks, "on_attempt", details, context)
 
     async def _pause(self, delay: float) -> None:
         """Sleep, unless the session is closed meanwhile."""

@@ -7,6 +7,7 @@ import inspect
 import stat
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, cast
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -27,16 +28,18 @@ from .._core.redirects import MOST_REDIRECTS, Hop, target_of
 from .._core.retry import Attempts, Stop, decide
 from .._core.transfer import UNKNOWN, goes_on_at, version_of
 from .disk import disk, to_the_end
+from .hooks import DownloadDetails, tell
 from .part import Part, exists
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from .._core.message import Response
     from .._core.policies import RetryPolicy
     from .ambient import Ambient
     from .gate import Gate
+    from .hooks import Hooks
     from .transport import Fetched, Transport
     from .uploader import OnProgress
 
@@ -78,12 +81,14 @@ class Downloader:
         ambient: Ambient,
         *,
         is_own: Callable[[str], bool],
+        hooks: Sequence[Hooks],
     ) -> None:
         self._transport = transport
         self._gate = gate
         self._retry = retry
         self._ambient = ambient
         self._is_own = is_own
+        self._hooks = hooks
         self._loop = asyncio.get_running_loop()
         self._closed = asyncio.Event()
 
@@ -100,14 +105,17 @@ class Downloader:
         download.
         """
         transfer = Transfer(wanted, self._asked)
-        began, sent, counted, far = self._loop.time(), 0, 0, 0
+        asked_at = began = self._loop.time()
+        sent, counted, far = 0, 0, 0
         fresh = wanted.fresh
         try:
             while True:
                 sent, counted = sent + 1, counted + 1
                 try:
                     async with self._place():
-                        return await transfer.attempt()
+                        path = await transfer.attempt()
+                    self._tell(transfer, asked_at, None)
+                    return path
                 except RivyaError as error:
                     error.attempts = sent
                     if isinstance(error, EXPIRED) and fresh is not None:
@@ -121,8 +129,17 @@ class Downloader:
                     decision = decide(self._retry, error, attempts, repeatable=True, u=self._ambient.uniform())
                     if isinstance(decision, Stop) or await self._is_closed_within(decision.delay):
                         raise
+        except RivyaError as error:
+            self._tell(transfer, asked_at, error)
+            raise
         finally:
             transfer.leave()
+
+    def _tell(self, transfer: Transfer, asked_at: float, error: RivyaError | None) -> None:
+        if self._hooks:
+            elapsed = self._loop.time() - asked_at
+            details = DownloadDetails(_host_of(transfer.url), transfer.received_bytes, elapsed, error)
+            tell(self._hooks, "on_download", details)
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
@@ -162,6 +179,8 @@ class Transfer:
         ask: Callable[[str, Mapping[str, str]], AbstractAsyncContextManager[Fetched]],
     ) -> None:
         self.url = wanted.url
+        self.received_bytes = 0
+        """What came over the network, in all attempts."""
         self._wanted = wanted
         self._ask = ask
         self._part: Part | None = None
@@ -236,6 +255,7 @@ class Transfer:
     async def _bring_home(self, part: Part, fetched: Fetched) -> Path:
         path, total = cast("Path", self._path), part.version.total
         while not part.is_whole and (chunk := await fetched.read()):
+            self.received_bytes += len(chunk)
             if self._wanted.max_bytes is not None and part.received + len(chunk) > self._wanted.max_bytes:
                 raise _too_long(path, self._wanted.max_bytes)
             with disk(path):
@@ -269,6 +289,13 @@ def _refused(answer: Response, now: float) -> Answered:
         status=answer.status,
         retry_after=answer.retry_after(now),
     )
+
+
+def _host_of(url: str) -> str:
+    """The host alone: who has the rest of a link has the file."""
+    with suppress(ValueError):
+        return urlsplit(url).hostname or ""
+    return ""
 
 
 def _too_long(path: Path, most: int) -> DownloadError:

@@ -107,7 +107,7 @@ class Engine:
         )
         self._closing: asyncio.Event | None = None
         self.downloader = Downloader(
-            transport, Gate(MAX_DOWNLOADS, self._scheduler), retry, ambient, is_own=settings.is_own
+            transport, Gate(MAX_DOWNLOADS, self._scheduler), retry, ambient, is_own=settings.is_own, hooks=hooks
         )
 
     async def aclose(self) -> None:

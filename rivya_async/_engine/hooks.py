@@ -9,6 +9,7 @@ import attrs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextvars import Context
 
     from .._core.errors import RivyaError
 
@@ -54,8 +55,41 @@ class PollDetails:
     error: RivyaError | None
 
 
+@attrs.frozen
+class WaitDetails:
+    """One wait that is over: `status` is the terminal one, None where `error` ended the wait and not the job.
+
+    `elapsed` is its length in seconds; of jobs that are waited for together, until this one was handed out. `polls`
+    counts the job's polls so far, whoever else waited for it. `model` is None where nothing was heard of the job.
+    """
+
+    task_id: str
+    model: str | None
+    status: str | None
+    elapsed: float
+    polls: int
+    error: RivyaError | None
+
+
+@attrs.frozen
+class DownloadDetails:
+    """One file that was saved or given up. `host` is all that is told of its link, which lets anybody in.
+
+    `elapsed` in seconds holds every attempt, the pauses between them and the wait for a place; `received_bytes` came
+    over the network in that time.
+    """
+
+    host: str
+    received_bytes: int
+    elapsed: float
+    error: RivyaError | None
+
+
 class Hooks:
     """Override what you want to hear of. Hooks are called on the session's loop and must not block.
+
+    They see the context variables of whoever made the call; those of a poll, and of its attempt, of whoever was first
+    to wait for the job. What is cancelled is not told of, nor a wait that was over before it began.
 
     A hook that raises is reported to the loop's exception handler and changes nothing.
 
@@ -74,12 +108,22 @@ class Hooks:
     def on_poll(self, details: PollDetails) -> None:
         """After each poll of a waiting job, before its waiters wake."""
 
+    def on_wait(self, details: WaitDetails) -> None:
+        """When a wait for a job is over, before its caller hears of it."""
 
-def tell(listeners: Sequence[Hooks], event: str, details: Any) -> None:
-    """Call one hook of every listener; what a hook raises never reaches the engine."""
+    def on_download(self, details: DownloadDetails) -> None:
+        """When a file is saved or given up."""
+
+
+def tell(listeners: Sequence[Hooks], event: str, details: Any, context: Context | None = None) -> None:
+    """Call one hook of every listener, in `context` if there is one; what a hook raises never reaches the engine."""
     for listener in listeners:
         try:
-            getattr(listener, event)(details)
+            hook = getattr(listener, event)
+            if context is None:
+                hook(details)
+            else:
+                context.run(hook, details)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a paid job must not die of a user's code
             asyncio.get_running_loop().call_exception_handler(
                 {"message": f"{type(listener).__name__}.{event} raised", "exception": error}

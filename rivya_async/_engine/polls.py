@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
 from .._core.endpoints import poll_generation
@@ -170,7 +171,7 @@ class Polls:
             self._gate.leave()
 
     def _add_worker(self) -> None:
-        worker = self._loop.create_task(self._work())
+        worker = Context().run(self._loop.create_task, self._work())  # it works for all who wait: it is nobody's
         self.workers.add(worker)
         worker.add_done_callback(self._worker_ended)
 
@@ -210,7 +211,7 @@ class Polls:
         was_due, watch.left_out, watch.wants_look = watch.left_out < MUST_LOOK, 0, False
         try:
             try:
-                seen = await self._caller.send(poll_generation(watch.task_id, watch.seen))
+                seen = await self._caller.send(poll_generation(watch.task_id, watch.seen), context=watch.context)
             finally:
                 watch.poll_in_flight = None
                 self._give_back()
@@ -277,4 +278,4 @@ class Polls:
     def _tell(self, watch: Watch, status: str | None, delay: float | None, error: RivyaError | None) -> None:
         if self._caller.hooks:
             details = PollDetails(watch.task_id, watch.polls, status, delay, error)
-            tell(self._caller.hooks, "on_poll", details)
+            tell(self._caller.hooks, "on_poll", details, watch.context)

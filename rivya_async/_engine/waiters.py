@@ -107,13 +107,13 @@ class SingleWaiter(Waiter):
 class GroupWaiter(Waiter):
     """Waits for many jobs and hands out their ends in the order in which they come."""
 
-    __slots__ = ("_ended", "_errors", "open_ids")
+    __slots__ = ("_ended", "errors", "open_ids")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, policy: PollPolicy, task_ids: set[str]) -> None:
         super().__init__(loop, policy)
         self.open_ids = task_ids
         self._ended: deque[Generation] = deque()
-        self._errors: list[RivyaError] = []
+        self.errors: dict[str, RivyaError] = {}
 
     async def next_end(self) -> Generation | None:
         """The next terminal record; None once there will be no more, or at the deadline."""
@@ -128,12 +128,12 @@ class GroupWaiter(Waiter):
 
     def fail(self, task_id: str, error: RivyaError) -> None:
         """Keep the error: the other jobs are waited for all the same."""
-        self._errors.append(error)
+        self.errors[task_id] = error
         self._close(task_id)
 
     def raise_errors(self, deadline_error: RivyaError | None = None) -> None:
         """Raise the deadline's error, else the first that was kept, with a note for each of the others."""
-        errors = [*([] if deadline_error is None else [deadline_error]), *self._errors]
+        errors = [*([] if deadline_error is None else [deadline_error]), *self.errors.values()]
         if not errors:
             return
         first, *others = errors

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Final
 
 from .._core import assumed
-from .._core.errors import DeadlineExceeded, SessionClosed
+from .._core.errors import RivyaError
 from .._core.news import News, news_in
 from .deadline import Deadline
+from .hooks import WaitDetails, tell
 from .polls import Polls
+from .wait_errors import closed_error, deadline_error
 from .waiters import GroupWaiter, SingleWaiter
 from .watch import Watch
 
@@ -69,14 +72,19 @@ class Waits:
         waiter = SingleWaiter(self._loop, policy)
         watch = self._join(waiter, task_id, last)
         limit = None if deadline is None else Deadline(deadline, self._scheduler, waiter, self._polls, watch)
+        began = self._loop.time()
         try:
             ended = await waiter.end()
+            if ended is None:
+                raise deadline_error([task_id], watch.last)
+        except RivyaError as error:
+            self._tell(watch, began, error)
+            raise
         finally:
             self._leave(waiter, watch)
             if limit is not None:
                 limit.cancel()
-        if ended is None:
-            raise _deadline_error([task_id], watch.last)
+        self._tell(watch, began)
         return ended
 
     async def updates_of(
@@ -90,16 +98,21 @@ class Waits:
         waiter = SingleWaiter(self._loop, policy, listens=True)
         watch = self._join(waiter, task_id, last)
         limit = None if deadline is None else Deadline(deadline, self._scheduler, waiter, self._polls, watch)
+        began = self._loop.time()
         try:
             while (update := await waiter.update()) is not None:
                 yield update
             ended = await waiter.end()
+            if ended is None:
+                raise deadline_error([task_id], watch.last)
+        except RivyaError as error:
+            self._tell(watch, began, error)
+            raise
         finally:
             self._leave(waiter, watch)
             if limit is not None:
                 limit.cancel()
-        if ended is None:
-            raise _deadline_error([task_id], watch.last)
+        self._tell(watch, began)
         yield ended
 
     async def ends_of(
@@ -111,17 +124,16 @@ class Waits:
         """
         waiter = GroupWaiter(self._loop, policy, set(jobs))
         entry = None
+        began = self._loop.time()
         waiter.expired = self._is_past(deadline)
         try:
-            for task_id, last in jobs.items():
-                if (end := self.known_end(task_id, last)) is not None:
-                    waiter.settle(end)
-                elif not waiter.expired:
-                    self._join(waiter, task_id, last)
+            told = self._join_all(waiter, jobs)
             jobs.clear()
             if deadline is not None and waiter.open_ids:
                 entry = self._scheduler.at(deadline, waiter)
             while (ended := await waiter.next_end()) is not None:
+                if ended.id in told:
+                    self._tell(told.pop(ended.id), began)
                 yield ended
         finally:
             for task_id in waiter.open_ids:
@@ -129,7 +141,10 @@ class Waits:
                     self._leave(waiter, self._watches[task_id])
             if entry is not None:
                 self._scheduler.cancel(entry)
-        waiter.raise_errors(_deadline_error(sorted(waiter.open_ids), None) if waiter.open_ids else None)
+        late = deadline_error(sorted(waiter.open_ids), None) if waiter.open_ids else None
+        for task_id, watch in told.items():
+            self._tell(watch, began, waiter.errors.get(task_id, late))
+        waiter.raise_errors(late)
 
     def settle(self, told: Generation) -> bool:
         """Take in a record that a delivery brought; whether it says anything new. It must be one to be trusted.
@@ -161,7 +176,7 @@ class Waits:
         self._closed = True
         for watch in list(self._watches.values()):
             self._forget(watch)
-            watch.fail(_closed_error(watch.task_id, watch.last))
+            watch.fail(closed_error(watch.task_id, watch.last))
         self._resting.clear()
         await self._polls.aclose()
 
@@ -184,13 +199,13 @@ class Waits:
     def _check_deadline(self, task_id: str, last: Generation | None, deadline: float | None) -> None:
         """Ask nothing of the service for a wait that is over before it begins."""
         if self._is_past(deadline):
-            raise _deadline_error([task_id], last)
+            raise deadline_error([task_id], last)
 
     # --- joining and leaving ------------------------------------------------------------------------------------------
 
     def _join(self, waiter: Waiter, task_id: str, last: Generation | None) -> Watch:
         if self._closed:
-            raise _closed_error(task_id, last)
+            raise closed_error(task_id, last)
         watch = self._watches.get(task_id) or self._resting.get(task_id) or self._new_watch(task_id, waiter.policy)
         if last is not None:
             watch.heard(last)
@@ -208,6 +223,18 @@ class Waits:
             self._polls.hasten(watch, self._polls.usual_delay(watch))
         return watch
 
+    def _join_all(self, waiter: GroupWaiter, jobs: dict[str, Generation | None]) -> dict[str, Watch]:
+        """What there is to wait for, if hooks want to hear of it."""
+        told = {}
+        for task_id, last in jobs.items():
+            if (end := self.known_end(task_id, last)) is not None:
+                waiter.settle(end)
+            elif not waiter.expired:
+                watch = self._join(waiter, task_id, last)
+                if self._caller.hooks:
+                    told[task_id] = watch
+        return told
+
     def _new_watch(self, task_id: str, policy: PollPolicy) -> Watch:
         submitted = self._submitted.pop(task_id, None)
         if submitted is None:
@@ -220,6 +247,8 @@ class Waits:
 
     def _begin(self, watch: Watch) -> None:
         self._watches[watch.task_id] = watch
+        if self._caller.hooks:
+            watch.context = copy_context()
         if self._resting.pop(watch.task_id, None) is not None:
             self._polls.resume(watch)
         elif watch.group is None:  # somebody else's: it may have ended long ago
@@ -232,6 +261,7 @@ class Waits:
         if not watch.waiters and self._watches.get(watch.task_id) is watch:
             del self._watches[watch.task_id]
             (self._polls.rest if waiter.expired else self._polls.drop)(watch)
+            watch.context = None
             self._resting[watch.task_id] = watch
             if len(self._resting) > MOST_RESTING:
                 self._resting.popitem(last=False)
@@ -241,24 +271,9 @@ class Waits:
             del self._watches[watch.task_id]
         self._polls.drop(watch)
 
-
-def _deadline_error(task_ids: list[str], last: Generation | None) -> DeadlineExceeded:
-    first, *others = task_ids
-    status = f"still {last.status!r}" if last is not None else "still open"
-    what = f"{first} is {status}" if not others else f"{len(task_ids)} jobs are still open, {first} among them"
-    error = DeadlineExceeded(
-        f"{what}. The work goes on and stays paid: wait again with the same task id, here or in another process",
-        task_id=first,
-        last=last,
-    )
-    if others:
-        error.add_note("open: " + " ".join(task_ids))
-    return error
-
-
-def _closed_error(task_id: str, last: Generation | None) -> SessionClosed:
-    return SessionClosed(
-        f"the session was closed while {task_id} was waited for. The job goes on: wait for it with another session",
-        task_id=task_id,
-        last=last,
-    )
+    def _tell(self, watch: Watch, began: float, error: RivyaError | None = None) -> None:
+        if self._caller.hooks:
+            last = watch.last
+            model, status = (None, None) if last is None else (last.model, last.status if error is None else None)
+            elapsed = self._loop.time() - began
+            tell(self._caller.hooks, "on_wait", WaitDetails(watch.task_id, model, status, elapsed, watch.polls, error))

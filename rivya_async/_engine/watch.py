@@ -10,6 +10,7 @@ from .._core.news import is_newer
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
+    from contextvars import Context
 
     from .._core.endpoints import Seen
     from .._core.errors import RivyaError
@@ -40,6 +41,7 @@ class Watch:
     __slots__ = (
         "_polling",
         "born",
+        "context",
         "counted",
         "entry",
         "failures",
@@ -85,6 +87,8 @@ class Watch:
         self.failures = 0
         self.undecoded = 0
         self.waiters: list[Waiter] = []
+        self.context: Context | None = None
+        """Where hooks hear of its polls: that of the first who waits, if there are any hooks."""
         self.is_due = False
         """Its poll waits for a place, or has one and has not begun."""
         self.entry: Entry | None = None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
+from contextvars import ContextVar
 
 import pytest
 
-from rivya_async._core.errors import DeadlineExceeded, NotSent, OutcomeUnknown, RivyaError
+from rivya_async._core.errors import DeadlineExceeded, NotFound, NotSent, OutcomeUnknown, RivyaError, SessionClosed
 from rivya_async._core.policies import PollPolicy
-from rivya_async._engine.hooks import AttemptDetails, Hooks, PollDetails, RetryDetails
+from rivya_async._engine.hooks import AttemptDetails, Hooks, PollDetails, RetryDetails, WaitDetails
 from tests.engine.engine_kit import (
     JOB,
     ScriptedTransport,
@@ -33,6 +35,7 @@ class Notes(Hooks):
         self.attempts: list[AttemptDetails] = []
         self.retries: list[RetryDetails] = []
         self.polls: list[PollDetails] = []
+        self.waits: list[WaitDetails] = []
         self.order: list[str] = []
 
     def on_attempt(self, details: AttemptDetails) -> None:
@@ -47,6 +50,10 @@ class Notes(Hooks):
         self.polls.append(details)
         self.order.append("poll")
 
+    def on_wait(self, details: WaitDetails) -> None:
+        self.waits.append(details)
+        self.order.append("wait")
+
 
 class Broken(Hooks):
     def on_attempt(self, details: AttemptDetails) -> None:
@@ -57,6 +64,9 @@ class Broken(Hooks):
 
     def on_poll(self, details: PollDetails) -> None:
         raise RuntimeError("poll")
+
+    def on_wait(self, details: WaitDetails) -> None:
+        raise RuntimeError("wait")
 
 
 async def test_every_attempt_and_retry_of_a_call_is_told() -> None:
@@ -155,3 +165,101 @@ async def test_a_listener_may_use_the_engine() -> None:
     assert (await generations.wait_for("task_1")).succeeded
     await asyncio.gather(*others)
     assert len(transport.received) == 2
+
+
+async def test_the_end_of_a_wait_is_told_with_its_length_and_its_polls() -> None:
+    notes = Notes()
+    transport = script(refusal(503), job("task_1", "processing"), job("task_1", "failed"))
+    generations = generations_of(engine_over(transport, hooks=[notes]), EVERY_SECOND)
+    await generations.wait_for("task_1", raise_on_failure=False)
+    [details] = notes.waits
+    assert details == WaitDetails("task_1", "z-image", "failed", details.elapsed, 3, None)
+    assert details.elapsed == pytest.approx(2)
+    assert notes.order[-2:] == ["poll", "wait"]
+
+
+async def test_a_wait_that_ends_before_its_job_is_told_with_the_error() -> None:
+    notes = Notes()
+    engine = engine_over(script(job("task_1"), job("task_1"), refusal(404, "not_found")), hooks=[notes])
+    await failure_of(generations_of(engine, EVERY_SECOND).wait_for("task_1", timeout=0.5))
+    await failure_of(generations_of(engine, EVERY_SECOND).wait_for("task_2"))
+    assert [(details.task_id, details.model, type(details.error)) for details in notes.waits] == [
+        ("task_1", "z-image", DeadlineExceeded),
+        ("task_2", None, NotFound),
+    ]
+    assert [(details.status, details.elapsed) for details in notes.waits] == [(None, 0.5), (None, 0)]
+
+
+async def test_every_wait_for_a_job_is_told_and_that_of_a_listener_once() -> None:
+    notes = Notes()
+    transport = script(job("task_1"), job("task_1", "processing"), job("task_1", "succeeded"))
+    generations = generations_of(engine_over(transport, hooks=[notes]), EVERY_SECOND)
+
+    async def watch() -> list[str]:
+        return [update.status async for update in generations.watch("task_1")]
+
+    await asyncio.gather(generations.wait_for("task_1"), watch())
+    assert [(details.status, details.elapsed, details.polls) for details in notes.waits] == [("succeeded", 2, 3)] * 2
+
+
+async def test_of_jobs_that_are_waited_for_together_each_is_told_of() -> None:
+    notes = Notes()
+    ends = {"task_1": "succeeded", "task_2": "queued"}
+    transport = ScriptedTransport(lambda request: job(name := request.path[-6:], ends[name]))
+    generations = generations_of(engine_over(transport, hooks=[notes]), EVERY_SECOND)
+    both = generations.as_completed(["task_1", "task_2"], timeout=5)
+    assert (await anext(both)).id == "task_1"
+    assert notes.order[-1] == "wait"
+    with pytest.raises(DeadlineExceeded):
+        await anext(both)
+    assert [(details.task_id, details.status) for details in notes.waits] == [("task_1", "succeeded"), ("task_2", None)]
+    assert [type(details.error) for details in notes.waits] == [type(None), DeadlineExceeded]
+    assert notes.waits[1].elapsed == pytest.approx(5)
+
+
+async def test_what_is_cancelled_or_left_or_known_is_no_wait_that_was_over() -> None:
+    notes = Notes()
+    transport = script(job("task_1"), job("task_1"), job("task_1"))
+    engine = engine_over(transport, hooks=[notes])
+    generations = generations_of(engine, EVERY_SECOND)
+    waiting = asyncio.create_task(generations.wait_for("task_1"))
+    await settle()
+    await cancel(waiting)
+    async with aclosing(generations.watch("task_1")) as updates:
+        await anext(updates)
+    assert notes.waits == []
+    waiting = asyncio.create_task(generations.wait_for("task_1"))
+    await settle()
+    await engine.aclose()
+    assert isinstance(await failure_of(waiting), SessionClosed)
+    assert [type(details.error) for details in notes.waits] == [SessionClosed]
+
+
+async def test_hooks_see_the_context_of_the_first_who_waits_whoever_polls() -> None:
+    caller: ContextVar[str] = ContextVar("caller", default="nobody")
+    seen: list[tuple[str, str]] = []
+
+    class Asking(Hooks):
+        def on_attempt(self, details: AttemptDetails) -> None:
+            seen.append((details.path[-6:], caller.get()))
+
+        def on_poll(self, details: PollDetails) -> None:
+            seen.append((details.task_id, caller.get()))
+
+        def on_wait(self, details: WaitDetails) -> None:
+            seen.append((details.task_id, f"wait of {caller.get()}"))
+
+    async def wait_as(name: str, task_id: str) -> None:
+        caller.set(name)
+        await generations.wait_for(task_id)
+
+    transport = ScriptedTransport(lambda request: job(request.path[-6:], "succeeded" if now() > 1 else "queued"))
+    generations = generations_of(engine_over(transport, hooks=[Asking()], max_connections=1), EVERY_SECOND)
+    await asyncio.gather(wait_as("Ada", "task_1"), wait_as("Bob", "task_2"), wait_as("Cid", "task_1"))
+    assert set(seen) == {
+        ("task_1", "Ada"),
+        ("task_2", "Bob"),
+        ("task_1", "wait of Ada"),
+        ("task_1", "wait of Cid"),
+        ("task_2", "wait of Bob"),
+    }

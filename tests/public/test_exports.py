@@ -23,6 +23,8 @@ PROMISED: Final = frozenset(
         "AttemptDetails",
         "RetryDetails",
         "PollDetails",
+        "WaitDetails",
+        "DownloadDetails",
         "File",
         "Generation",
         "GenerationResult",

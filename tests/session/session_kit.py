@@ -14,6 +14,7 @@ from aiohttp import web
 
 from rivya_async import (
     AttemptDetails,
+    DownloadDetails,
     Generation,
     Hooks,
     PollDetails,
@@ -50,6 +51,7 @@ class Ears(Hooks):
         self.attempts: list[AttemptDetails] = []
         self.retries: list[RetryDetails] = []
         self.polls: list[PollDetails] = []
+        self.downloads: list[DownloadDetails] = []
 
     def on_attempt(self, details: AttemptDetails) -> None:
         self.attempts.append(details)
@@ -59,6 +61,9 @@ class Ears(Hooks):
 
     def on_poll(self, details: PollDetails) -> None:
         self.polls.append(details)
+
+    def on_download(self, details: DownloadDetails) -> None:
+        self.downloads.append(details)
 
 
 def opened(sandbox: Sandbox, **options: Any) -> RivyaSession:

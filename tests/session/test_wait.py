@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -223,19 +224,20 @@ async def test_a_watch_that_is_left_stops_polling(slow: Sandbox, ears: Ears) -> 
         assert slow.received.count(POLL) == polls
 
 
-async def test_hooks_that_raise_change_nothing(sandbox: Sandbox) -> None:
+async def test_hooks_that_raise_change_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
     class Broken(Ears):
         def on_attempt(self, details: Any) -> None:
             raise ZeroDivisionError
 
-        on_poll = on_retry = on_attempt
+        on_poll = on_retry = on_wait = on_download = on_attempt
 
     told: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
     ears = Ears()
     async with opened(sandbox, hooks=[Broken(), ears]) as session:
-        assert (await session.generate("z-image", "A red kite")).succeeded
-    assert len(told) == len(ears.attempts) + len(ears.polls)
+        job = await session.generate("z-image", "A red kite")
+        assert len(await session.download(job, tmp_path)) == len(ears.downloads) == 1
+    assert len(told) == len(ears.attempts) + len(ears.polls) + 2  # one wait, one download
 
 
 # --- many jobs --------------------------------------------------------------------------------------------------------

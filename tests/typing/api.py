@@ -30,6 +30,7 @@ from rivya_async import (
     Credits,
     DeadlineExceeded,
     DecodeError,
+    DownloadDetails,
     File,
     Generation,
     GenerationError,
@@ -62,6 +63,7 @@ from rivya_async import (
     Timeouts,
     Usage,
     ValidationFailed,
+    WaitDetails,
     WaitError,
     WebhookDelivery,
     WebhookEndpoint,
@@ -111,6 +113,14 @@ class Loud(Hooks):
         assert_type(details.task_id, str)
         assert_type(details.status, str | None)
         assert_type(details.delay, float | None)
+
+    def on_wait(self, details: WaitDetails) -> None:
+        assert_type(details.model, str | None)
+        assert_type(details.polls, int)
+
+    def on_download(self, details: DownloadDetails) -> None:
+        assert_type(details.host, str)
+        assert_type(details.received_bytes, int)
 
 
 async def uploading(session: RivyaSession, pieces: AsyncIterator[bytes]) -> None:
