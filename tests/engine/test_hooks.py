@@ -9,6 +9,7 @@ from contextvars import ContextVar
 import pytest
 
 from rivya_async._core.errors import DeadlineExceeded, NotFound, NotSent, OutcomeUnknown, RivyaError, SessionClosed
+from rivya_async._core.message import Request, Response
 from rivya_async._core.policies import PollPolicy
 from rivya_async._engine.hooks import AttemptDetails, Hooks, PollDetails, RetryDetails, WaitDetails
 from tests.engine.engine_kit import (
@@ -253,8 +254,13 @@ async def test_hooks_see_the_context_of_the_first_who_waits_whoever_polls() -> N
         caller.set(name)
         await generations.wait_for(task_id)
 
-    transport = ScriptedTransport(lambda request: job(request.path[-6:], "succeeded" if now() > 1 else "queued"))
-    generations = generations_of(engine_over(transport, hooks=[Asking()], max_connections=1), EVERY_SECOND)
+    def answer(request: Request) -> Response:
+        polled_by.add(caller.get())
+        return job(request.path[-6:], "succeeded" if now() > 1 else "queued")
+
+    polled_by: set[str] = set()
+    engine = engine_over(ScriptedTransport(answer), hooks=[Asking()], max_connections=1)
+    generations = generations_of(engine, EVERY_SECOND)
     await asyncio.gather(wait_as("Ada", "task_1"), wait_as("Bob", "task_2"), wait_as("Cid", "task_1"))
     assert set(seen) == {
         ("task_1", "Ada"),
@@ -263,3 +269,4 @@ async def test_hooks_see_the_context_of_the_first_who_waits_whoever_polls() -> N
         ("task_1", "wait of Cid"),
         ("task_2", "wait of Bob"),
     }
+    assert polled_by == {"nobody"}, "who polls for all must not pass for one of them"

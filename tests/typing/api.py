@@ -70,6 +70,7 @@ from rivya_async import (
     WebhookError,
     WebhookEvent,
 )
+from rivya_async.otel import Telemetry
 from rivya_async.receiver import STANDARD_WEBHOOKS, Answer, RivyaScheme, WebhookReceiver, verify
 from rivya_async.sandbox import Fault, Sandbox
 from rivya_async.testing import FakeRequest, FakeResponse, FakeService, FakeTransport, contract, run, spent_credits
@@ -93,7 +94,7 @@ async def all_of_the_settings(http: aiohttp.ClientSession, key: str | None) -> R
         poll=PollPolicy(first=2.5, base=5, cap=10, factor=1.5, floor=1, adaptive=False, timeout=None),
         max_connections=50,
         http=http,
-        hooks=[Loud()],
+        hooks=[Loud(), Telemetry(queue_depth=lambda: 3, budget=lambda: None)],
     )
 
 
