@@ -13,15 +13,13 @@ from taskiq.cli.worker.process_manager import ProcessManager
 from taskiq.cli.worker.run import start_listen
 
 from .brokers import broker_at, store_at
+from .receiver import MOST_ORDERS
 from .worker import RivyaWorker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._core.policies import RateLimit
-
-MOST_AT_ONCE: Final = 10_000
-"""Orders that one process carries at a time: one that waits costs a few kilobytes and a poll now and then."""
 
 LAST_WORDS: Final = 10.0
 """Seconds after a SIGTERM in which orders may hand themselves back..."""
@@ -38,7 +36,7 @@ class Workers:
     queue: str = "rivya"
     processes: int = 1
     rate_limit: RateLimit | None = None
-    max_orders: int = MOST_AT_ONCE
+    max_orders: int = MOST_ORDERS
     options: dict[str, Any] = attrs.field(factory=dict, repr=False)
     broker_options: dict[str, Any] = attrs.field(factory=dict)
     configure: Callable[[], None] | None = None
@@ -53,8 +51,8 @@ class Workers:
             modules=[],
             workers=self.processes,
             configure_logging=False,
-            max_async_tasks=self.max_orders,
             receiver="rivya_async.workers:Receiver",
+            receiver_arg=[("max_orders", str(self.max_orders))],
             wait_tasks_timeout=LAST_WORDS,
             shutdown_timeout=SHUTDOWN,
         )

@@ -1,20 +1,21 @@
-"""Taskiq's receiver, for workers that are to drain, and to keep what they cannot read."""
+"""Taskiq's receiver, for workers whose orders wait long, that are to drain, and to keep what they cannot read."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import Any, Final
 
-from taskiq import AckableMessage
+from taskiq import AckableMessage, TaskiqMessage
 from taskiq.receiver import Receiver as TaskiqReceiver
 from taskiq.utils import maybe_awaitable
 
 from .._engine.ambient import Ambient
 from .desk import desk_on, open_desk
+from .order import ORDERS
 from .store import DeadLetter
 
-if TYPE_CHECKING:
-    from typing import Final
+MOST_ORDERS: Final = 10_000
+"""Orders that one process carries at a time: one that waits costs a few kilobytes and a poll now and then."""
 
 MOST_SHOWN: Final = 200
 """Characters of a message that nobody can read which its dead letter tells."""
@@ -23,10 +24,17 @@ MOST_SHOWN: Final = 200
 class Receiver(TaskiqReceiver):
     """For `taskiq worker module:broker --receiver rivya_async.workers:Receiver`; `rivya worker` uses it.
 
+    Orders have `max_orders` places of their own, so that those which wait keep none of the engine's slots
+    (`--max-async-tasks`) from other tasks.
+
     When it is told to finish (SIGTERM) nothing more is bought, and open waits are handed back at once: their messages
     stay unacknowledged, and go to the next worker. Messages that nobody can read, or whose task nobody knows, become
     dead letters; Taskiq's own receiver forgets them, or keeps them for ever.
     """
+
+    def __init__(self, *args: Any, max_orders: int | str = MOST_ORDERS, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._places = asyncio.Semaphore(int(max_orders))
 
     async def listen(self, finish_event: asyncio.Event) -> None:
         """Receive until the event is set."""
@@ -37,17 +45,27 @@ class Receiver(TaskiqReceiver):
             draining.cancel()
             await asyncio.wait([draining])
 
-    async def callback(self, message: bytes | AckableMessage, raise_err: bool = False) -> None:  # noqa: FBT001, FBT002 - Taskiq's
+    async def callback(
+        self,
+        message: bytes | AckableMessage,
+        raise_err: bool = False,  # noqa: FBT001, FBT002 - Taskiq's signature
+    ) -> None:
         """Carry out one message."""
         data = message.data if isinstance(message, AckableMessage) else message
-        reason = self._unreadable(data)
-        if reason is not None:
-            letter = DeadLetter(reason=reason, code="unreadable", at=Ambient().wall())
-            await desk_on(self.broker).store.bury(letter)
+        try:
+            read = self._read(data)
+        except ValueError as error:
+            await desk_on(self.broker).store.bury(DeadLetter(reason=str(error), code="unreadable", at=Ambient().wall()))
             if isinstance(message, AckableMessage):
                 await maybe_awaitable(message.ack())
             return
-        await super().callback(message, raise_err)
+        if read.task_name not in ORDERS:
+            await super().callback(message, raise_err)
+            return
+        async with self._places:
+            self._lend_slot()
+            await super().callback(message, raise_err)
+        await self._take_slot_back()  # not while it has a place: who waits for one has a slot
 
     async def _drain_after(self, finish_event: asyncio.Event) -> None:
         await finish_event.wait()
@@ -55,11 +73,25 @@ class Receiver(TaskiqReceiver):
         if desk is not None:
             desk.stop.set()
 
-    def _unreadable(self, data: bytes) -> str | None:
+    def _read(self, data: bytes) -> TaskiqMessage:
+        """The message; ValueError, with its reason, for one that nobody here can carry out."""
         try:
             message = self.broker.formatter.loads(data)
         except Exception as error:  # noqa: BLE001 - every serializer has errors of its own
-            return f"a message cannot be read ({type(error).__name__}): {data[:MOST_SHOWN]!r}"
+            shown = data[:MOST_SHOWN]
+            raise ValueError(f"a message cannot be read ({type(error).__name__}): {shown!r}") from None
         if self.broker.find_task(message.task_name) is None:
-            return f"no worker has a task {message.task_name!r:.{MOST_SHOWN}}: import its module beside the broker"
-        return None
+            name = message.task_name[:MOST_SHOWN]
+            raise ValueError(f"no worker has a task {name!r}: import its module beside the broker")
+        return message
+
+    def _lend_slot(self) -> None:
+        """Let others have what the engine's runner has taken for this message, and will give back at its end."""
+        if self.sem is not None:
+            self.sem.release()
+            self.sem_prefetch.release()
+
+    async def _take_slot_back(self) -> None:
+        if self.sem is not None:
+            await self.sem_prefetch.acquire()
+            await self.sem.acquire()

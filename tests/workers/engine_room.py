@@ -21,7 +21,9 @@ QUEUES = itertools.count()
 
 
 @asynccontextmanager
-async def worker_in(redis: RedisServer | None, sandbox: Sandbox, **options: Any) -> AsyncIterator[RivyaWorker]:
+async def worker_in(
+    redis: RedisServer | None, sandbox: Sandbox, *, max_orders: int = 1000, **options: Any
+) -> AsyncIterator[RivyaWorker]:
     """A worker at its work, until it is told to finish. Those of one `queue` share their orders."""
     queue = options.pop("queue", None) or f"test-{next(QUEUES)}"
     settings = {"api_key": sandbox.api_key, "base_url": sandbox.base_url, "poll": QUICK, "retry": HASTY, **options}
@@ -37,7 +39,7 @@ async def worker_in(redis: RedisServer | None, sandbox: Sandbox, **options: Any)
     worker.broker.is_worker_process = True
     opened, finish = asyncio.Event(), asyncio.Event()
     worker.broker.add_event_handler(TaskiqEvents.WORKER_STARTUP, lambda _: opened.set())
-    receiver = Receiver(worker.broker, max_async_tasks=1000, wait_tasks_timeout=10.0)
+    receiver = Receiver(worker.broker, max_async_tasks=2, max_orders=max_orders, wait_tasks_timeout=10.0)
     listening = asyncio.create_task(receiver.listen(finish))
     try:
         async with asyncio.timeout(10):

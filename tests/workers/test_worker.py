@@ -316,3 +316,31 @@ async def test_a_message_that_comes_too_often_without_an_end_is_a_dead_letter(
         assert (told["state"], told["error_code"]) == ("dead", "poison")
         assert await letters(worker) == [("poison", "kite-1")]
     assert sandbox.received.purchases == 0
+
+
+# --- room for all -----------------------------------------------------------------------------------------------------
+
+
+async def test_orders_that_wait_keep_no_slot_from_other_tasks(sandbox: Sandbox, shared_redis: RedisServer) -> None:
+    sandbox.faults.add(route="GET /api/v1/generations/{task_id}", status=503)
+    async with worker_in(shared_redis, sandbox) as worker:  # it has two slots
+
+        @worker.broker.task("tests.quick")
+        async def quick() -> str:
+            return "done"
+
+        orders = [await worker.generate.kiq("z-image", f"Kite {n}") for n in range(20)]
+        result = await (await quick.kiq()).wait_result(check_interval=0.01, timeout=10)
+        assert result.return_value == "done"
+        while sandbox.received.purchases < 20:  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0.01)
+        sandbox.faults.clear()
+        assert {end["state"] for end in await asyncio.gather(*map(end_of, orders))} == {"succeeded"}
+
+
+async def test_more_orders_than_places_are_carried_one_after_the_other(
+    sandbox: Sandbox, shared_redis: RedisServer
+) -> None:
+    async with worker_in(shared_redis, sandbox, max_orders=3) as worker:
+        orders = [await worker.generate.kiq("z-image", f"Kite {n}") for n in range(20)]
+        assert {end["state"] for end in await asyncio.gather(*map(end_of, orders))} == {"succeeded"}
