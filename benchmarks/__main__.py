@@ -1,7 +1,7 @@
 """All benchmarks, one report: `python -m benchmarks [--quick] [--n 100 1000] [--uvloop]`.
 
 `waiting`, `layers`, `imports`, `schedule`, `held`, `budget`, `upload`, `download`, `webhooks`, `sse`, `sandbox`,
-`batch` or `manifest` before the options is one of them alone; `peers` runs only so.
+`batch`, `manifest` or `workers` before the options is one of them alone; `peers` runs only so.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from . import (
     upload,
     waiting,
     webhooks,
+    workers,
 )
 from .peers import side_by_side
 from .report import machine_line
@@ -40,6 +41,7 @@ REPORTS = {
     "sandbox": sandbox.measured_report,
     "batch": batch.measured_report,
     "manifest": manifest.measured_report,
+    "workers": workers.measured_report,
 }
 ONLY_WHEN_NAMED = {
     "peers": side_by_side.measured_report,  # downloads other SDKs

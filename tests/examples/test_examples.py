@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -21,6 +22,7 @@ from rivya_async import RivyaSession, WebhookDelivery
 from rivya_async.sandbox import Sandbox
 from tests.media_kit import media
 from tests.session.session_kit import peer
+from tests.workers.redis_server import RedisServer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 IDLE_SECONDS = 0.05
@@ -158,6 +160,57 @@ async def test_a_web_app_finishes_by_webhook(tmp_path: Path, name: str) -> None:
     for path in (tmp_path / "pictures").iterdir():
         with Image.open(path) as picture:
             assert picture.format == "PNG"
+
+
+async def test_a_web_app_orders_and_workers_carry_out(sandbox: Sandbox, redis: RedisServer, tmp_path: Path) -> None:
+    told = {"RIVYA_BROKER": redis.url}
+    async with serving(sandbox, "fastapi_workers.py", cwd=tmp_path, **told) as url, aiohttp.ClientSession() as browser:
+        ids = [await submitted(browser, url, f"A kite, number {number}") for number in range(5)]
+        async with browser.post(f"{url}/posters", params={"title": "Kites"}) as answer:
+            assert answer.status == 202
+        async with browser.get(f"{url}/pictures/nobody") as answer:
+            assert answer.status == 404
+        async with working(sandbox, "fastapi_workers:broker", cwd=tmp_path, **told) as worker:
+            ended = [await ended_at(browser, f"{url}/pictures/{each}") for each in ids]
+            while not list((tmp_path / "posters").glob("*.png")):  # noqa: ASYNC110 - of another process
+                await asyncio.sleep(IDLE_SECONDS)
+            worker.terminate()
+            assert await worker.wait() == 0
+    assert {record["state"] for record in ended} == {"succeeded"}
+    for record in ended:
+        with Image.open(record["files"][0]["path"]) as picture:
+            assert picture.format == "PNG"
+    assert sandbox.received.purchases == 6
+
+
+async def ended_at(browser: aiohttp.ClientSession, url: str) -> dict[str, Any]:
+    async with asyncio.timeout(30):
+        while True:
+            async with browser.get(url) as answer:
+                record: dict[str, Any] = await answer.json()
+            if record["files"] or record["error"]:
+                return record
+            await asyncio.sleep(IDLE_SECONDS)
+
+
+@asynccontextmanager
+async def working(
+    sandbox: Sandbox, broker: str, *, cwd: Path, **more: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Taskiq's own command, as the docstring of the example starts it."""
+    receiver = ("--receiver", "rivya_async.workers:Receiver")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "taskiq", "worker", "--app-dir", str(EXAMPLES), broker, *receiver, "--workers", "1"),
+        cwd=cwd,
+        env={**environment(sandbox), **more},
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def answered(session: RivyaSession, endpoint_id: str, count: int) -> list[WebhookDelivery]:

@@ -10,11 +10,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.workers.redis_server import require_redis
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 PYTHON = [code for language, code in BLOCKS if language == "python"]
-SHELL = [line for language, code in BLOCKS if language == "bash" for line in code.splitlines() if line]
+TERMINALS = [code for language, code in BLOCKS if language == "bash" and " &\n" in code]
+SHELL = [
+    line
+    for language, code in BLOCKS
+    if language == "bash" and code not in TERMINALS
+    for line in code.splitlines()
+    if line
+]
 SET_UP = "python3 -m venv "
 
 
@@ -50,6 +59,16 @@ async def test_the_test_files_are_some(code: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", [line for line in SHELL if not line.startswith(SET_UP)])
 async def test_shell_line(line: str, tmp_path: Path) -> None:
     assert await run(tmp_path, "bash", "-c", line)
+
+
+@pytest.mark.parametrize("block", TERMINALS, ids=range(len(TERMINALS)))
+async def test_what_is_typed_into_one_terminal(block: str, tmp_path: Path) -> None:
+    """A block that leaves commands in the background is typed as a whole; they are ended as the terminal is closed."""
+    require_redis()
+    told = await run(tmp_path, "bash", "-euc", f"trap 'kill $(jobs -p); wait' EXIT\n{block}")
+    assert "50 downloaded" in told
+    assert "2 workers at work" in told
+    assert len(list((tmp_path / "kites").iterdir())) == 50
 
 
 def test_the_two_set_up_commands_are_what_ci_runs() -> None:
