@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from .._core.errors import NotSent
+from .logs import quiet
 from .target import BRISK
 from .worker import checked_broker
 
@@ -58,15 +57,8 @@ async def _fleet(session: RivyaSession, arguments: Namespace, output: Output) ->
     is_embedded = scheme_of(url) == "memory"
     options: dict[str, Any] = {"poll": BRISK} if is_embedded and session.is_local else {}
     worker = RivyaWorker.at(url, queue=arguments.queue, **options)
-    try:
-        async with asyncio.timeout(PATIENCE):
-            await worker.broker.startup()
-            if not is_embedded and not await worker.store.beats():
-                output.note("no worker is at this broker yet: start one with `rivya worker`")
-    except (TimeoutError, OSError) as error:
-        raise NotSent("the broker does not answer: is Redis there, and is it this one?") from error
-    try:
-        async with Fleet(worker, session) as fleet:
-            yield fleet
-    finally:
-        await worker.broker.shutdown()
+    quiet()
+    async with worker.started(PATIENCE), Fleet(worker, session) as fleet:
+        if not is_embedded and not await worker.store.beats():
+            output.note("no worker is at this broker yet: start one with `rivya worker`")
+        yield fleet

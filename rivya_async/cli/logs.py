@@ -20,6 +20,12 @@ def configure(*, is_json: bool) -> None:
     handler.setFormatter(JsonLines() if is_json else logging.Formatter(LINE))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("taskiq").setLevel(logging.WARNING)
+    quiet()
+
+
+def quiet() -> None:
+    """Let the broker's library not tell, with a traceback, of each sign of life that Redis did not take: we do."""
+    logging.getLogger("taskiq_redis_streams").setLevel(logging.ERROR)
 
 
 class JsonLines(logging.Formatter):

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-from .._core.errors import ConfigurationError, NotSent, RivyaError
+from .._core.errors import ConfigurationError, RivyaError
 from .._core.policies import RateLimit
 from .._core.settings import Settings
 from .._engine.ambient import Ambient
 from .exit_codes import ExitCode
 from .failures import exit_code_of
-from .logs import configure
+from .logs import configure, quiet
 from .output import Output
 from .render import plural, seconds
 from .target import BRISK
@@ -87,17 +86,11 @@ async def run(arguments: Namespace, output: Output, _: Ledger) -> int:
     from ..workers import RivyaWorker
     from ..workers.queue import depth_of
 
-    client = RivyaWorker.at(url, queue=arguments.queue)
-    try:
-        async with asyncio.timeout(PATIENCE):
-            await client.store.open()
-            beats = await client.store.beats()
-            dead, letters = await client.store.dead_letters(SHOWN)
-            depth = await depth_of(client.broker)
-    except (TimeoutError, OSError) as error:
-        raise NotSent("the broker does not answer: is Redis there, and is it this one?") from error
-    finally:
-        await client.broker.shutdown()
+    quiet()
+    async with RivyaWorker.at(url, queue=arguments.queue).started(PATIENCE) as client:
+        beats = await client.store.beats()
+        dead, letters = await client.store.dead_letters(SHOWN)
+        depth = await depth_of(client.broker)
     told = {
         "workers": {name: dict(facts) for name, facts in beats.items()},
         "queue": None if depth is None else {"waiting": depth.waiting, "held": depth.held},

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -46,8 +46,8 @@ SWEEP: Final = 5.0
 PAGE: Final = 500
 """Records that are read at once."""
 
-FAREWELL: Final = 2.0
-"""Seconds that a cancelled order may take to be withdrawn."""
+FAREWELL: Final = 5.0
+"""Seconds that cancelled orders may take to be withdrawn."""
 
 Waiter = tuple[Callable[["JobRecord"], bool], asyncio.Future["JobRecord"]]
 
@@ -76,10 +76,15 @@ class Fleet:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        owned = [task for task in (self._watching, self._withdrawing) if task is not None]
-        for task in owned:
-            task.cancel()
-        await asyncio.wait(owned)
+        try:
+            if self._withdrawing is not None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(FAREWELL):
+                        await self._withdrawing
+        finally:
+            if self._watching is not None:
+                self._watching.cancel()
+                await asyncio.wait([self._watching])
 
     # --- as a session -------------------------------------------------------------------------------------------------
 
@@ -118,15 +123,12 @@ class Fleet:
         """
         order = Order(key=idempotency_key, request=request)
         try:
-            await self._order(order)
-            record = await self._until(order.key, lambda record: record.state not in UNBOUGHT)
+            record = await self._carried(order, lambda record: record.state not in UNBOUGHT)
         except asyncio.CancelledError:
             with suppress(TimeoutError):
                 async with asyncio.timeout(FAREWELL):
                     await self._withdraw([order.key])
             raise
-        finally:
-            self._orders.pop(order.key, None)
         if record.task_id is None or record.generation is None:
             raise refusal(record)
         self._keys[record.task_id] = order.key
@@ -142,10 +144,9 @@ class Fleet:
         task_id = bought.id if isinstance(bought, Generation) else bought
         key = self._keys.pop(task_id, None)
         if key is None:
-            order = Order.to_wait({"task_id": task_id})
-            await self._order(order)
-            key = order.key
-        record = await self._until(key, lambda record: record.has_ended)
+            record = await self._carried(Order.to_wait({"task_id": task_id}), lambda record: record.has_ended)
+        else:
+            record = await self._until(key, lambda record: record.has_ended)
         if record.state is JobState.DEAD or record.generation is None:
             raise refusal(record)
         return unwrapped(record.generation) if raise_on_failure else record.generation
@@ -153,8 +154,7 @@ class Fleet:
     async def save(self, job: Generation, folder: os.PathLike[str], name: str) -> Sequence[SavedFile]:
         """Have a worker save the files of an ended job in a folder on its side. Raises `DownloadError`."""
         order = Order.to_wait({"task_id": job.id, "download_to": str(folder), "name": name})
-        await self._order(order)
-        record = await self._until(order.key, lambda record: bool(record.files) or record.error is not None)
+        record = await self._carried(order, lambda record: bool(record.files) or record.error is not None)
         if not record.files:
             raise DownloadError(record.error or "it was not saved")
         return record.files
@@ -167,11 +167,19 @@ class Fleet:
 
     # --- orders -------------------------------------------------------------------------------------------------------
 
+    async def _carried(self, order: Order, is_due: Callable[[JobRecord], bool]) -> JobRecord:
+        """Enqueue it; its record, once that is due."""
+        self._orders[order.key] = order
+        try:
+            await self._order(order)
+            return await self._until(order.key, is_due)
+        finally:
+            self._orders.pop(order.key, None)
+
     async def _order(self, order: Order) -> None:
         """Enqueue it, unless somebody carries it already, or it has ended."""
         if self._is_stopped:
             raise NotSent("the orders were stopped: nothing was bought")
-        self._orders[order.key] = order
         if await self._worker.enlist(order.key):
             task = self._worker.generate if order.request is not None else self._worker.wait
             try:
@@ -179,10 +187,13 @@ class Fleet:
             except SendTaskError as error:
                 raise NotSent("the broker cannot be reached: nothing was bought") from error
 
-    async def _withdraw(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            record = await self._worker.store.advance(key, {JobState.QUEUED}, JobState.WITHDRAWN)
-            self._tell(record)
+    async def _withdraw(self, keys: Sequence[str]) -> None:
+        advance = self._worker.store.advance
+        for first in range(0, len(keys), PAGE):
+            page = keys[first : first + PAGE]
+            withdrawn = (advance(key, {JobState.QUEUED}, JobState.WITHDRAWN) for key in page)
+            for record in await asyncio.gather(*withdrawn):
+                self._tell(record)
 
     # --- waiting ------------------------------------------------------------------------------------------------------
 
@@ -207,7 +218,10 @@ class Fleet:
             moment, changed = await self._worker.store.changed_since(moment - OVERLAP)
             if loop.time() - swept > SWEEP:
                 swept, changed = loop.time(), list(self._waiters)
-            await self._look([key for key in changed if key in self._waiters])
+            try:
+                await self._look([key for key in changed if key in self._waiters])
+            except NotSent as error:  # what was lost is enqueued by the next sweep
+                LOG.warning("an order could not be enqueued again: %s", error)
 
     async def _look(self, keys: Sequence[str]) -> None:
         for first in range(0, len(keys), PAGE):

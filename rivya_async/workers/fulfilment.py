@@ -104,6 +104,8 @@ class Fulfilment:
         is_in_doubt = self.record.state is JobState.INTENT
         if not is_in_doubt:
             await self._advance({JobState.QUEUED}, JobState.INTENT, intent_at=self._desk.wall())
+            if self._desk.stop.is_set:  # it was asked for meanwhile, and nothing was sent
+                raise Stopped
         while self.record.state is JobState.INTENT:
             if is_in_doubt and self._is_forgotten:
                 told = "it may have been bought, but the service has forgotten its key by now: look for it in the "
@@ -207,8 +209,8 @@ class Fulfilment:
         self, code: str, reason: str, *, status: int | None = None, request_id: str | None = None
     ) -> None:
         task_id = self.record.task_id
-        open_states = {JobState.QUEUED, JobState.INTENT, JobState.BOUGHT}
-        await self._advance(open_states, JobState.DEAD, error_code=code, error=reason, status=status)
+        known = {self.record.state}  # who carries it too may have come further
+        await self._advance(known, JobState.DEAD, error_code=code, error=reason, status=status)
         if self.record.state is JobState.DEAD:
             self._desk.tally["dead"] += 1
             self._log(logging.ERROR, "dead", error_code=code, error=reason, request_id=request_id)

@@ -30,7 +30,10 @@ SHUTDOWN: Final = 30.0
 
 @attrs.frozen(kw_only=True)
 class Workers:
-    """What the processes have in common. `options` are `RivyaSession`'s, `broker_options` those of `broker_at`."""
+    """What the processes have in common. `options` are `RivyaSession`'s, `broker_options` those of `broker_at`.
+
+    `configure` and `equip` are called in each process, the latter with its worker, before it begins.
+    """
 
     url: str = attrs.field(repr=False)
     queue: str = "rivya"
@@ -40,6 +43,7 @@ class Workers:
     options: dict[str, Any] = attrs.field(factory=dict, repr=False)
     broker_options: dict[str, Any] = attrs.field(factory=dict)
     configure: Callable[[], None] | None = None
+    equip: Callable[[RivyaWorker], None] | None = None
 
     def run(self) -> int:
         """Serve until a signal. Blocks; call it where no event loop runs. The exit code."""
@@ -65,7 +69,9 @@ def serve(workers: Workers, args: WorkerArgs) -> None:
         workers.configure()
     broker = broker_at(workers.url, queue=workers.queue, **workers.broker_options)
     store = store_at(workers.url, queue=workers.queue)
-    RivyaWorker(broker, store=store, rate_limit=workers.rate_limit, **workers.options)
+    worker = RivyaWorker(broker, store=store, rate_limit=workers.rate_limit, **workers.options)
+    if workers.equip is not None:
+        workers.equip(worker)
     args.broker = broker  # type: ignore[assignment]
     start_listen(args)
     logging.getLogger("rivya_async.workers").info("worker %s has ended", os.getpid())

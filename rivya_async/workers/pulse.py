@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import RedisError
 
 from .._engine.ambient import Ambient
-from .queue import trim
+from .queue import Depth, depth_of, trim
 from .redis_store import RedisStore
 from .shared_budget import SharedBudget
 
@@ -48,11 +49,20 @@ class Pulse:
         self._budget = SharedBudget(store.url, store.namespace, rate_limit) if isinstance(store, RedisStore) else None
         self._tasks: list[asyncio.Task[None]] = []
         self._since = Ambient().wall()
+        self.depth: Depth | None = None
+        """How long the queue is, as seen at the last beat."""
 
     @property
     def limit(self) -> Allowance | RateLimit | None:
         """What bounds the session's rate."""
         return self._rate_limit if self._budget is None else self._budget.allowance
+
+    @property
+    def rate(self) -> float | None:
+        """Requests per second of the account; None where nothing bounds them."""
+        if self._budget is None:
+            return None if self._rate_limit is None else self._rate_limit.per_second
+        return None if math.isinf(self._budget.rate) else self._budget.rate
 
     @property
     def hooks(self) -> Sequence[Hooks]:
@@ -93,17 +103,17 @@ class Pulse:
                     await self._store.save_durations(desk.session.durations.dump())
                 if not beats % BEATS_PER_TRIM:
                     await trim(self._broker)
+                self.depth = await depth_of(self._broker)
             except (RedisError, OSError) as error:
                 LOG.warning("a beat was missed: %s", error)
             await asyncio.sleep(BEAT)
 
     def _facts(self, desk: Desk) -> dict[str, Any]:
-        rate = None if self._budget is None or self._budget.rate == float("inf") else self._budget.rate
         return {
             "pid": os.getpid(),
             "since": self._since,
             "carrying": desk.carrying,
             "draining": desk.stop.is_set,
-            "rate": rate,
+            "rate": self.rate,
             **desk.tally,
         }

@@ -41,7 +41,10 @@ LONGEST_HOLD: Final = 1.0
 """Seconds after which a hold is looked at again."""
 
 SLOW: Final = 1.0
-"""Seconds after which Redis is taken to be away."""
+"""Seconds after which Redis is taken to be away..."""
+
+AWAY: Final = 3.0
+"""... and in which it is then not asked again: who waits for an answer grants nothing."""
 
 PRECISION: Final = 1000
 """Seconds over which the limiter library is told the rate, in whole requests."""
@@ -79,6 +82,7 @@ class SharedBudget(Hooks):
         self._refused: tuple[float, float] | None = None
         self._leased = (0, -math.inf)  # how many last, and when
         self._is_alone = False
+        self._away_until = -math.inf
 
     # --- told by the session ------------------------------------------------------------------------------------------
 
@@ -102,11 +106,7 @@ class SharedBudget(Hooks):
         """Lease and grant, until it is cancelled."""
         while True:
             await self._until_asked()
-            try:
-                pause = await self._turn()
-                self._is_back()
-            except (RedisError, BaseThrottledError, OSError) as error:
-                pause = self._turn_alone(error)
+            pause = await self._turn() if self._loop.time() >= self._away_until else self._turn_alone()
             if pause:
                 await self._rest(pause)
                 self._asked.set()
@@ -135,7 +135,20 @@ class SharedBudget(Hooks):
                 await self._alarm.wait()
 
     async def _turn(self) -> float:
-        """Look at the account and lease from it; the seconds until this has to be done again, 0 if asked only."""
+        """The seconds until the next turn is due; 0 if it is due when it is asked for."""
+        try:
+            pause = await self._turn_together()
+        except (RedisError, BaseThrottledError, OSError) as error:
+            self._away_until = self._loop.time() + AWAY
+            self._say_that_it_is_alone(error)
+            return self._turn_alone()
+        if self._is_alone:
+            self._is_alone = False
+            LOG.warning("the shared budget can be reached again")
+        return pause
+
+    async def _turn_together(self) -> float:
+        """Look at the account and lease from it."""
         granted, self._granted = self._granted, 0
         if granted:
             await self._account.grant(granted)
@@ -190,16 +203,8 @@ class SharedBudget(Hooks):
 
     # --- without Redis ------------------------------------------------------------------------------------------------
 
-    def _turn_alone(self, error: Exception) -> float:
+    def _turn_alone(self) -> float:
         """Grant this process's share of the last known rate."""
-        if not self._is_alone:
-            self._is_alone = True
-            LOG.warning(
-                "the shared budget cannot be reached: this worker keeps to its share, %s of %s requests/s: %s",
-                f"{self.rate / self.workers:.3g}",
-                f"{self.rate:.3g}",
-                error,
-            )
         if math.isinf(self.rate):
             return self._free(self._granted)
         share = self.rate / self.workers
@@ -208,10 +213,15 @@ class SharedBudget(Hooks):
         self.allowance.grant(requests)
         return requests / share
 
-    def _is_back(self) -> None:
-        if self._is_alone:
-            self._is_alone = False
-            LOG.warning("the shared budget can be reached again")
+    def _say_that_it_is_alone(self, error: Exception) -> None:
+        if not self._is_alone:
+            self._is_alone = True
+            LOG.warning(
+                "the shared budget cannot be reached: this worker keeps to its share, %s of %s requests/s: %s",
+                f"{self.rate / self.workers:.3g}",
+                f"{self.rate:.3g}",
+                error,
+            )
 
 
 class _LimiterStore(LimiterStore):

@@ -7,12 +7,13 @@ import inspect
 import logging
 import os
 import socket
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from redis.exceptions import RedisError
 from taskiq import InMemoryBroker, TaskiqEvents
 
-from .._core.errors import ConfigurationError
+from .._core.errors import ConfigurationError, NotSent
 from .._core.settings import Settings
 from .._engine.ambient import Ambient
 from .._engine.stop import Stop
@@ -26,15 +27,19 @@ from .pulse import Pulse
 from .states import UNBOUGHT, JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from taskiq import AsyncBroker, TaskiqState
 
     from .._core.policies import RateLimit
+    from .._engine.hooks import Hooks
     from .record import JobRecord
     from .store import Store
 
 LOG: Final = logging.getLogger("rivya_async.workers")
+
+PATIENCE: Final = 30.0
+"""Seconds in which the store must have answered: a worker that cannot begin ends, and is started again."""
 
 FAREWELL: Final = 15.0
 """Seconds that closing may take: Redis may be away for good."""
@@ -81,6 +86,8 @@ class RivyaWorker:
                 "workers on several processes share what they know: RivyaWorker(broker, store=RedisStore(url))"
             )
         inspect.signature(RivyaSession).bind_partial(**session_options)
+        self.hooks: list[Hooks] = list(session_options.pop("hooks", ()))
+        """Who is told of what the session does; add yours before the broker is started."""
         self.broker = broker
         self.store: Store = store or MemoryStore()
         self.id = f"{socket.gethostname()}-{os.getpid()}"
@@ -108,6 +115,16 @@ class RivyaWorker:
         if self._desk is None:
             raise ConfigurationError("there is a session only in a worker process, while its broker runs")
         return self._desk.session
+
+    @property
+    def queue_depth(self) -> int | None:
+        """Messages that wait for a worker, as seen within the last seconds; None where that is not known."""
+        return None if self._pulse is None or self._pulse.depth is None else self._pulse.depth.waiting
+
+    @property
+    def rate(self) -> float | None:
+        """Requests per second that all workers together send at most, as last seen; None where nothing bounds them."""
+        return None if self._pulse is None else self._pulse.rate
 
     def drain(self) -> None:
         """Buy nothing more and hand back what is open. Does nothing outside of a worker process.
@@ -137,6 +154,21 @@ class RivyaWorker:
             return record.state in UNBOUGHT
         return True
 
+    @asynccontextmanager
+    async def started(self, patience: float = PATIENCE) -> AsyncIterator[Self]:
+        """The broker started, for who orders, and shut down at the end. `NotSent` where it is not reached in time."""
+        try:
+            async with asyncio.timeout(patience):
+                await self.broker.startup()
+                await self.store.beats()
+        except (TimeoutError, OSError, RedisError) as error:
+            await self.broker.shutdown()
+            raise NotSent("the broker does not answer: is Redis there, and is it this one?") from error
+        try:
+            yield self
+        finally:
+            await self.broker.shutdown()
+
     # --- with the broker ----------------------------------------------------------------------------------------------
 
     async def _open_store(self, _: TaskiqState) -> None:
@@ -152,14 +184,19 @@ class RivyaWorker:
         self.id = f"{socket.gethostname()}-{os.getpid()}"  # the process may have been forked since
         self._pulse = Pulse(self.broker, self.store, self.id, rate_limit=self._rate_limit)
         session = RivyaSession(
-            **{**options, "rate_limit": self._pulse.limit, "hooks": [*options.get("hooks", ()), *self._pulse.hooks]}
+            **{**options, "rate_limit": self._pulse.limit, "hooks": [*self.hooks, *self._pulse.hooks]}
         )
         self._desk = Desk(
             session=session, store=self.store, stop=Stop(), wall=self._ambient.wall, uniform=self._ambient.uniform
         )
         setattr(state, DESK, self._desk)
-        await session.__aenter__()
-        await self._pulse.start(self._desk)
+        try:
+            await session.__aenter__()
+            async with asyncio.timeout(PATIENCE):
+                await self._pulse.start(self._desk)
+        except BaseException:
+            await self._close(state)
+            raise
 
     async def _close(self, state: TaskiqState) -> None:
         desk, pulse = self._desk, self._pulse

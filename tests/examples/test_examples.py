@@ -163,7 +163,7 @@ async def test_a_web_app_finishes_by_webhook(tmp_path: Path, name: str) -> None:
 
 
 async def test_a_web_app_orders_and_workers_carry_out(sandbox: Sandbox, redis: RedisServer, tmp_path: Path) -> None:
-    told = {"RIVYA_BROKER": redis.url}
+    told: dict[str, Any] = {"RIVYA_BROKER": redis.url}
     async with serving(sandbox, "fastapi_workers.py", cwd=tmp_path, **told) as url, aiohttp.ClientSession() as browser:
         ids = [await submitted(browser, url, f"A kite, number {number}") for number in range(5)]
         async with browser.post(f"{url}/posters", params={"title": "Kites"}) as answer:

@@ -133,8 +133,9 @@ async def test_what_is_leased_and_not_used_is_given_up(
 
 
 async def test_while_redis_is_away_each_keeps_to_its_share_and_says_so_once(
-    redis: RedisServer, caplog: pytest.LogCaptureFixture
+    redis: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("rivya_async.workers.shared_budget.AWAY", 0.2)
     caplog.set_level(logging.WARNING, "rivya_async.workers")
     async with (
         Sandbox() as sandbox,
