@@ -10,6 +10,7 @@ from taskiq.serializers import JSONSerializer
 from taskiq_redis_streams import RedisAsyncResultBackend, RedisStreamsBroker
 
 from .._core.errors import ConfigurationError
+from .connections import watched
 from .memory_store import MemoryStore
 from .redis_store import RedisStore
 from .store import KEPT
@@ -49,6 +50,7 @@ def broker_at(url: str, *, queue: str = "rivya", **options: Any) -> AsyncBroker:
             "max_pending": None,  # a job that is waited for keeps no place: the worker bounds what it takes
             "max_connection_pool_size": MOST_CONNECTIONS,
             "timeout": None,
+            **watched(url),
             "consumer_heartbeat_interval": HEARTBEAT,
             "consumer_heartbeat_ttl": HEARTBEAT_LASTS,
             "reclaim_interval": LOOK_FOR_ORPHANS,
@@ -62,6 +64,8 @@ def broker_at(url: str, *, queue: str = "rivya", **options: Any) -> AsyncBroker:
             serializer=JSONSerializer(),
             prefix_str=f"{queue}:result",
             max_connection_pool_size=MOST_CONNECTIONS,
+            timeout=None,
+            **watched(url),
         )
     )
 

@@ -13,6 +13,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as Unreachable
 from redis.exceptions import TimeoutError as TooSlow
 
+from .connections import watched
 from .record import JobRecord, record_of, written
 from .states import JobState
 from .store import BEAT_LASTS, KEPT, MOST_LETTERS, DeadLetter, expected_names
@@ -26,9 +27,6 @@ LONGEST_PAUSE: Final = 2.0
 
 MOST_CONNECTIONS: Final = 32
 """Calls beyond it wait for each other."""
-
-SLOW: Final = 10.0
-"""Seconds after which a call is taken to be lost, and repeated."""
 
 CHANGES_KEPT: Final = 3600
 """Seconds for which it is known which records have changed."""
@@ -78,8 +76,7 @@ class RedisStore:
                 timeout=None,
                 decode_responses=True,
                 retry=Retry(pause, retries=-1, supported_errors=(Unreachable, TooSlow)),
-                socket_timeout=SLOW,
-                socket_connect_timeout=SLOW,
+                **watched(self.url),
             )
             self._redis = Redis.from_pool(pool)
             self._advance = self._redis.register_script(ADVANCE)

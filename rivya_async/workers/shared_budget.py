@@ -21,6 +21,7 @@ from .._core.allowance import Allowance
 from .._core.errors import Answered, DecodeError, RateLimited
 from .._engine.hooks import Hooks
 from .account import Account
+from .connections import watched
 
 if TYPE_CHECKING:
     from .._core.policies import RateLimit
@@ -66,11 +67,7 @@ class SharedBudget(Hooks):
         self._most = self.rate
         self._burst = None if limit is None else max(1, int(limit.burst))
         self._loop = asyncio.get_running_loop()
-        in_haste: dict[str, Any] = {
-            "socket_timeout": SLOW,
-            "socket_connect_timeout": SLOW,
-            "retry": Retry(NoBackoff(), 0),
-        }
+        in_haste = {**watched(url), "retry": Retry(NoBackoff(), 0)}
         self._redis = Redis.from_url(url, decode_responses=True, **in_haste)
         self._account = Account(self._redis, namespace, self._most)
         self._limiter = _LimiterStore(server=url, options={"CONNECTION_POOL_KWARGS": in_haste})
@@ -137,7 +134,8 @@ class SharedBudget(Hooks):
     async def _turn(self) -> float:
         """The seconds until the next turn is due; 0 if it is due when it is asked for."""
         try:
-            pause = await self._turn_together()
+            async with asyncio.timeout(SLOW):
+                pause = await self._turn_together()
         except (RedisError, BaseThrottledError, OSError) as error:
             self._away_until = self._loop.time() + AWAY
             self._say_that_it_is_alone(error)

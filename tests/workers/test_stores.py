@@ -14,7 +14,8 @@ import pytest_asyncio
 
 from rivya_async import Generation, GenerationResult
 from rivya_async._core.saved_file import SavedFile
-from rivya_async.workers import DeadLetter, JobRecord, JobState, MemoryStore, RedisStore, Store
+from rivya_async.workers import DeadLetter, JobRecord, JobState, MemoryStore, RedisStore, RivyaWorker, Store
+from tests.workers.redis_server import RedisServer
 
 QUEUES = itertools.count()
 ENDED = Generation(
@@ -148,3 +149,15 @@ async def test_a_worker_that_says_nothing_is_dead_after_a_while(monkeypatch: pyt
         {} if isinstance(store, MemoryStore) else {"one": {}}
     )  # Redis was told at the time how long it counts
     assert await store.beats() == expected
+
+
+async def test_redis_can_be_reached_by_a_socket_of_this_machine(redis: RedisServer) -> None:
+    redis.stop()
+    redis.start("--unixsocket", str(redis.folder / "redis.sock"))
+    url = f"unix://{redis.folder / 'redis.sock'}"
+    store = RedisStore(url)
+    await store.open()
+    assert await store.advance("kite", {None}, JobState.QUEUED) == JobRecord(key="kite")
+    await store.aclose()
+    async with RivyaWorker.at(url).started() as worker:
+        assert await worker.read(["kite"]) == [JobRecord(key="kite")]
