@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Mapping
 
+    from ..workers import RivyaWorker
     from ..workers.process import Workers
     from ..workers.queue import Depth
     from .jobs import Ledger
@@ -64,6 +65,8 @@ def _workers(arguments: Namespace) -> Workers:
 
     if scheme_of(url) == "memory":
         raise ConfigurationError("memory:// is within one process: a worker of its own needs redis://HOST:PORT")
+    if arguments.telemetry and find_spec("opentelemetry") is None:
+        raise ConfigurationError("telemetry needs OpenTelemetry: pip install 'rivya-async[otel]'")
     settings = Settings.resolve(os.environ)
     settings.required_key()
     return Workers(
@@ -74,7 +77,15 @@ def _workers(arguments: Namespace) -> Workers:
         max_orders=arguments.max_orders,
         options={"poll": BRISK} if settings.is_local else {},
         configure=partial(configure, is_json=arguments.json),
+        equip=_tell_telemetry if arguments.telemetry else None,
     )
+
+
+def _tell_telemetry(worker: RivyaWorker) -> None:
+    """In a worker process: have what its session does, its queue and its budget told to OpenTelemetry."""
+    from ..otel import Telemetry
+
+    worker.hooks.append(Telemetry(queue_depth=lambda: worker.queue_depth, budget=lambda: worker.rate))
 
 
 # --- health -----------------------------------------------------------------------------------------------------------

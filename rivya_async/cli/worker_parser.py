@@ -31,6 +31,9 @@ def add_options(parser: argparse.ArgumentParser, count: Callable[[str], int]) ->
     parser.add_argument(
         "--max-orders", metavar="N", type=count, default=10_000, help="orders per process at a time (default: 10000)"
     )
+    parser.add_argument(
+        "--telemetry", action="store_true", help="spans and metrics by the global providers of OpenTelemetry"
+    )
     parser.add_argument("--health", action="store_true", help="show how workers and queue are, and end")
 
 
