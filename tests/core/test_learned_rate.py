@@ -147,3 +147,25 @@ def test_whatever_happens_there_is_a_rate(rate: float, steps: list[tuple[bool, f
             learned.refuse(now, wait)
             assert learned.at(now) <= max(before, LEAST + 1e-9) or math.isinf(before)
         assert learned.at(now) >= LEAST - 1e-9
+
+
+def test_another_process_goes_on_with_what_was_learned() -> None:
+    learned = LearnedRate()
+    learned.grant(0.0, 50)
+    learned.refuse(1.0, wait=1.0)
+    heir = LearnedRate()
+    heir.load(learned.dump())
+    assert [heir.at(now) for now in (2.0, 10.0, 100.0)] == [learned.at(now) for now in (2.0, 10.0, 100.0)]
+    heir.refuse(3.0, wait=1.0)
+    learned.refuse(3.0, wait=1.0)
+    assert heir.dump() == learned.dump()
+
+
+def test_requests_may_be_granted_in_bulk() -> None:
+    one_by_one, at_once = LearnedRate(), LearnedRate()
+    for _ in range(30):
+        one_by_one.grant(5.0)
+    at_once.grant(5.0, 30)
+    for learned in (one_by_one, at_once):
+        learned.refuse(5.5, wait=0.5)
+    assert one_by_one.at(6.0) == at_once.at(6.0)
