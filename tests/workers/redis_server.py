@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -39,10 +40,16 @@ class RedisServer:
         """End it as a power cut would; what it has told the kernel is on the disk."""
         self._end(kill=True)
 
+    def freeze(self) -> None:
+        """Let it be silent, with all connections open, until `stop` or `kill`."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
     def _end(self, *, kill: bool) -> None:
         process, self._process = self._process, None
         if process is not None:
             (process.kill if kill else process.terminate)()
+            process.send_signal(signal.SIGCONT)
             process.wait(timeout=10)
 
     def _answers(self) -> bool:

@@ -155,6 +155,18 @@ async def test_while_redis_is_away_each_keeps_to_its_share_and_says_so_once(
     assert "can be reached again" in said[1]
 
 
+async def test_a_redis_that_says_nothing_is_away_too(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rivya_async.workers.shared_budget.SLOW", 0.2)
+    async with (
+        Sandbox() as sandbox,
+        budget_at(redis, queue(), RateLimit(400)) as budget,
+        session_on(budget, sandbox) as session,
+    ):
+        await spend(session, 5)
+        redis.freeze()
+        assert await spend(session, 100) < 5.0
+
+
 async def test_what_was_in_flight_at_a_refusal_teaches_once(shared_redis: RedisServer) -> None:
     from rivya_async import RateLimited
 

@@ -17,7 +17,7 @@ from taskiq.message import BrokerMessage
 
 from rivya_async import ConfigurationError, RateLimit, RivyaSession
 from rivya_async.sandbox import Sandbox
-from rivya_async.workers import JobState, RivyaSessionDep, RivyaWorker, broker_at
+from rivya_async.workers import JobState, RivyaSessionDep, RivyaWorker, broker_at, store_at
 from tests.media_kit import picture
 from tests.workers.engine_room import worker_in
 from tests.workers.redis_server import RedisServer
@@ -276,6 +276,40 @@ async def test_a_worker_without_a_key_does_not_begin(monkeypatch: pytest.MonkeyP
 async def test_a_worker_of_one_process_keeps_its_own_rate(sandbox: Sandbox) -> None:
     async with worker_in(None, sandbox, rate_limit=RateLimit(1000)) as worker:
         assert (await end_of(await worker.generate.kiq("z-image", "A kite")))["state"] == "succeeded"
+
+
+async def test_a_worker_ends_though_redis_says_nothing(
+    redis: RedisServer, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rivya_async.workers.worker.FAREWELL", 0.2)
+    worker = RivyaWorker(
+        broker_at(redis.url), store=store_at(redis.url), api_key=sandbox.api_key, base_url=sandbox.base_url
+    )
+    worker.broker.is_worker_process = True
+    await worker.broker.startup()
+    session = worker.session
+    redis.freeze()
+    await worker._close(worker.broker.state)
+    assert "closed" in repr(session)
+    redis.kill()
+    await worker.broker.shutdown()
+
+
+async def test_a_worker_that_finds_no_redis_does_not_begin(
+    redis: RedisServer, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rivya_async.workers.worker.PATIENCE", 0.2)
+    monkeypatch.setattr("rivya_async.workers.worker.FAREWELL", 0.2)
+    redis.stop()
+    worker = RivyaWorker(
+        broker_at(redis.url), store=store_at(redis.url), api_key=sandbox.api_key, base_url=sandbox.base_url
+    )
+    worker.broker.is_worker_process = True
+    with pytest.raises(TimeoutError):
+        await worker.broker.startup()
+    with pytest.raises(ConfigurationError, match="only in a worker process"):
+        worker.session  # noqa: B018 - it raises
+    await worker.broker.shutdown()
 
 
 # --- messages that are no orders --------------------------------------------------------------------------------------
