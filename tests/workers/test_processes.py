@@ -68,7 +68,7 @@ async def test_sigterm_hands_open_waits_to_the_next_worker(redis: RedisServer) -
 async def test_the_command_works_until_it_is_told_to_end(redis: RedisServer, tmp_path: Path) -> None:
     async with Sandbox(speed=500) as sandbox, client(redis) as worker:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "rivya_async", "worker", "--json"),
+            *(sys.executable, "-m", "rivya_async", "worker", "--json", "--telemetry"),
             env=environment(redis, sandbox),
             stderr=asyncio.subprocess.PIPE,
         )
