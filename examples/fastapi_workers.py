@@ -1,15 +1,12 @@
 """A FastAPI app that takes orders, and workers that carry them out, on as many machines as you like.
 
-redis-server &
-uvicorn --app-dir examples fastapi_workers:app --port 8080
+redis-server & uvicorn --app-dir examples fastapi_workers:app --port 8080
 RIVYA_API_KEY=... taskiq worker --app-dir examples fastapi_workers:broker --receiver rivya_async.workers:Receiver
 curl -d '' 'http://127.0.0.1:8080/pictures?prompt=A+red+kite'    # answers with an id; then ask for /pictures/ID
 """
 
 import os
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, HTTPException
@@ -19,23 +16,13 @@ from rivya_async.workers import RivyaSessionDep, RivyaWorker
 
 worker = RivyaWorker.at(os.environ.get("RIVYA_BROKER", "redis://127.0.0.1:6379"))
 broker = worker.broker
+app = FastAPI(lifespan=lambda _: worker.started())
 
 
-@broker.task
+@broker.task  # a task of your own, with the session of the worker that runs it
 async def poster(title: str, session: RivyaSession = RivyaSessionDep) -> list[str]:
-    """A task of your own, with the session of the worker that runs it."""
     made = await session.generate("z-image", f"A poster that says: {title}")
     return [str(path) for path in await session.download(made, "posters")]
-
-
-@asynccontextmanager
-async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    await broker.startup()
-    yield
-    await broker.shutdown()
-
-
-app = FastAPI(lifespan=lifespan)
 
 
 @app.post("/pictures", status_code=202)
@@ -48,8 +35,7 @@ async def order(prompt: str) -> dict[str, str]:
 
 @app.get("/pictures/{key}")
 async def look(key: str) -> dict[str, Any]:
-    (record,) = await worker.read([key])
-    if record is None:
+    if (record := (await worker.read([key]))[0]) is None:
         raise HTTPException(404, "nobody has ordered that")
     return record.told()
 

@@ -98,7 +98,8 @@ async def run(arguments: Namespace, output: Output, _: Ledger) -> int:
     from ..workers.queue import depth_of
 
     quiet()
-    async with RivyaWorker.at(url, queue=arguments.queue).started(PATIENCE) as client:
+    client = RivyaWorker.at(url, queue=arguments.queue)
+    async with client.started(PATIENCE):
         beats = await client.store.beats()
         dead, letters = await client.store.dead_letters(SHOWN)
         depth = await depth_of(client.broker)

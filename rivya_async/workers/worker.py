@@ -155,7 +155,7 @@ class RivyaWorker:
         return True
 
     @asynccontextmanager
-    async def started(self, patience: float = PATIENCE) -> AsyncIterator[Self]:
+    async def started(self, patience: float = PATIENCE) -> AsyncIterator[None]:
         """The broker started, for who orders, and shut down at the end. `NotSent` where it is not reached in time."""
         try:
             async with asyncio.timeout(patience):
@@ -165,7 +165,7 @@ class RivyaWorker:
             await self.broker.shutdown()
             raise NotSent("the broker does not answer: is Redis there, and is it this one?") from error
         try:
-            yield self
+            yield
         finally:
             await self.broker.shutdown()
 

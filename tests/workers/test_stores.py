@@ -159,5 +159,6 @@ async def test_redis_can_be_reached_by_a_socket_of_this_machine(redis: RedisServ
     await store.open()
     assert await store.advance("kite", {None}, JobState.QUEUED) == JobRecord(key="kite")
     await store.aclose()
-    async with RivyaWorker.at(url).started() as worker:
+    worker = RivyaWorker.at(url)
+    async with worker.started():
         assert await worker.read(["kite"]) == [JobRecord(key="kite")]
