@@ -135,8 +135,13 @@ class Worker:
                 if not is_transient(error, may_have_acted=self._is_in_doubt) or loop.time() + pause > until:
                     raise
                 self._note(error)
-            async with self._run.stop.cuts():
-                await asyncio.sleep(pause * (0.5 + self._run.uniform() / 2))
+            try:
+                async with self._run.stop.cuts():
+                    await asyncio.sleep(pause * (0.5 + self._run.uniform() / 2))
+            except Stopped:
+                if self.record.state is State.INTENT and not self._is_in_doubt:  # nothing was bought, that is sure
+                    self.record = self._journal.advance(self.record, State.PLANNED, **NOTHING_BOUGHT)
+                raise
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _purchase(self) -> None:

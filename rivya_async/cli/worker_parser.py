@@ -43,6 +43,6 @@ def add_broker(parser: argparse.ArgumentParser, what: str) -> None:
         "--broker",
         metavar="URL",
         default=os.environ.get(BROKER_VARIABLE) or None,
-        help=f"{what} (default: {BROKER_VARIABLE})",
+        help=f"{what} (default: {BROKER_VARIABLE}, which no list of processes shows)",
     )
     parser.add_argument("--queue", metavar="NAME", default="rivya", help="name of the queue there (default: rivya)")

@@ -10,7 +10,7 @@ from taskiq.serializers import JSONSerializer
 from taskiq_redis_streams import RedisAsyncResultBackend, RedisStreamsBroker
 
 from .._core.errors import ConfigurationError
-from .connections import watched
+from .connections import patience, watched
 from .memory_store import MemoryStore
 from .redis_store import RedisStore
 from .store import KEPT
@@ -42,7 +42,7 @@ def broker_at(url: str, *, queue: str = "rivya", **options: Any) -> AsyncBroker:
     """
     if scheme_of(url) == "memory":
         return InMemoryBroker()
-    broker: AsyncBroker = RedisStreamsBroker(
+    broker = RedisStreamsBroker(
         url,
         **{
             "queue_name": queue,
@@ -57,6 +57,8 @@ def broker_at(url: str, *, queue: str = "rivya", **options: Any) -> AsyncBroker:
             **options,
         },
     )
+    # It is synchronous, in a thread that nobody can cancel.
+    broker.heartbeat_connection_pool.connection_kwargs["socket_timeout"] = HEARTBEAT / 1000
     return broker.with_result_backend(
         RedisAsyncResultBackend(
             url,
@@ -65,6 +67,7 @@ def broker_at(url: str, *, queue: str = "rivya", **options: Any) -> AsyncBroker:
             prefix_str=f"{queue}:result",
             max_connection_pool_size=MOST_CONNECTIONS,
             timeout=None,
+            retry=patience(),
             **watched(url),
         )
     )
@@ -77,7 +80,11 @@ def store_at(url: str, *, queue: str = "rivya") -> Store:
 
 def scheme_of(url: str) -> str:
     """`memory`, or one of Redis's. `ConfigurationError` for another, without the URL: it may hold a password."""
-    scheme = urlsplit(url).scheme
+    try:
+        parts = urlsplit(url)
+        scheme, _ = parts.scheme, parts.port
+    except ValueError:
+        raise ConfigurationError("this URL of a broker cannot be read: quote what is special in its password") from None
     if scheme != "memory" and scheme not in REDIS:
         raise ConfigurationError(
             f"a broker is at memory:// or redis://HOST:PORT, not at {scheme or 'a URL without a scheme'}: make another "

@@ -32,6 +32,18 @@ def held(context: Annotated[Context, TaskiqDepends()]) -> Context:
     return context
 
 
+ORDERED_AT: Final = "rivya_ordered_at"
+"""The label that tells when an order was enqueued first."""
+
+
+def ordered_at(message: TaskiqMessage) -> float | None:
+    """When it was enqueued first, in seconds since the epoch; None where nobody has said so."""
+    try:
+        return float(message.labels[ORDERED_AT])
+    except (KeyError, ValueError):
+        return None
+
+
 class Clerk(TaskiqMiddleware):
     """Looks after the messages of the ready tasks; those of others are none of its business."""
 
@@ -48,12 +60,14 @@ class Clerk(TaskiqMiddleware):
         if message.task_name == GENERATE and arguments.get("idempotency_key") is None:
             arguments["idempotency_key"] = self._ambient.mint_key()
         message.args, message.kwargs = [], read(arguments).arguments()
+        message.labels.setdefault(ORDERED_AT, str(self._ambient.wall()))
         return message
 
     def pre_execute(self, message: TaskiqMessage) -> TaskiqMessage:
         """See that nobody else acknowledges it: whoever enqueued it may not have known the label."""
         if message.task_name in ORDERS:
             message.labels["ack_type"] = "manual"
+            message.labels.pop("timeout", None)  # a paid job is not abandoned
         return message
 
     async def on_error(

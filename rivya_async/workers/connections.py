@@ -5,8 +5,23 @@ from __future__ import annotations
 import socket
 from typing import Any, Final
 
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import ConnectionError as Unreachable
+from redis.exceptions import TimeoutError as TooSlow
+
+FIRST_PAUSE: Final = 0.05
+LONGEST_PAUSE: Final = 2.0
+"""Seconds between tries to reach Redis."""
+
 DEAD_AFTER: Final = 20
 """Seconds without a sign of the other machine after which a connection is dead."""
+
+
+def patience() -> Retry:
+    """Repeat a call until Redis is there: nobody can go on without it."""
+    pause = ExponentialWithJitterBackoff(base=FIRST_PAUSE, cap=LONGEST_PAUSE)
+    return Retry(pause, retries=-1, supported_errors=(Unreachable, TooSlow))
 
 
 def watched(url: str) -> dict[str, Any]:

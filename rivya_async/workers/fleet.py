@@ -11,6 +11,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from redis.exceptions import RedisError
 from taskiq.exceptions import SendTaskError
 
 from .._core import errors
@@ -18,7 +19,8 @@ from .._core.errors import Answered, DownloadError, NotSent, OutcomeUnknown, Riv
 from .._core.outcome import unwrapped
 from .._core.records import Generation
 from .order import Order
-from .states import UNBOUGHT, JobState
+from .record import JobRecord
+from .states import IN_DOUBT, UNBOUGHT, JobState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from ..resources.generations import Generations
     from ..resources.models import Models
     from ..session import RivyaSession
-    from .record import JobRecord
     from .worker import RivyaWorker
 
 LOG: Final = logging.getLogger("rivya_async.workers")
@@ -123,12 +124,14 @@ class Fleet:
         """
         order = Order(key=idempotency_key, request=request)
         try:
-            record = await self._carried(order, lambda record: record.state not in UNBOUGHT)
+            record = await self._carried(order, _is_decided)
         except asyncio.CancelledError:
             with suppress(TimeoutError):
                 async with asyncio.timeout(FAREWELL):
                     await self._withdraw([order.key])
             raise
+        if record.state in UNBOUGHT:  # held, as the account is at fault: whoever drives many jobs wants to know
+            await self._withdraw([order.key])
         if record.task_id is None or record.generation is None:
             raise refusal(record)
         self._keys[record.task_id] = order.key
@@ -143,10 +146,9 @@ class Fleet:
         bought = generation_or_task_id
         task_id = bought.id if isinstance(bought, Generation) else bought
         key = self._keys.pop(task_id, None)
-        if key is None:
+        record = None if key is None else await self._until(key, lambda record: record.has_ended)
+        if record is None or record.state is JobState.WITHDRAWN:  # of elsewhere, or lost by the store
             record = await self._carried(Order.to_wait({"task_id": task_id}), lambda record: record.has_ended)
-        else:
-            record = await self._until(key, lambda record: record.has_ended)
         if record.state is JobState.DEAD or record.generation is None:
             raise refusal(record)
         return unwrapped(record.generation) if raise_on_failure else record.generation
@@ -180,12 +182,12 @@ class Fleet:
         """Enqueue it, unless somebody carries it already, or it has ended."""
         if self._is_stopped:
             raise NotSent("the orders were stopped: nothing was bought")
-        if await self._worker.enlist(order.key):
-            task = self._worker.generate if order.request is not None else self._worker.wait
-            try:
+        task = self._worker.generate if order.request is not None else self._worker.wait
+        try:
+            if await self._worker.enlist(order.key):
                 await task.kiq(**order.arguments())
-            except SendTaskError as error:
-                raise NotSent("the broker cannot be reached: nothing was bought") from error
+        except (SendTaskError, RedisError) as error:
+            raise NotSent(f"the order cannot be enqueued, nothing was bought: {error.__cause__ or error}") from error
 
     async def _withdraw(self, keys: Sequence[str]) -> None:
         advance = self._worker.store.advance
@@ -215,13 +217,13 @@ class Fleet:
         swept = loop.time()
         while True:
             await asyncio.sleep(LOOK)
-            moment, changed = await self._worker.store.changed_since(moment - OVERLAP)
-            if loop.time() - swept > SWEEP:
-                swept, changed = loop.time(), list(self._waiters)
             try:
+                moment, changed = await self._worker.store.changed_since(moment - OVERLAP)
+                if loop.time() - swept > SWEEP:
+                    swept, changed = loop.time(), list(self._waiters)
                 await self._look([key for key in changed if key in self._waiters])
-            except NotSent as error:  # what was lost is enqueued by the next sweep
-                LOG.warning("an order could not be enqueued again: %s", error)
+            except Exception as error:  # noqa: BLE001 - who waits must not wait for ever; the next look may go well
+                LOG.warning("what workers have done could not be seen: %s", error)
 
     async def _look(self, keys: Sequence[str]) -> None:
         for first in range(0, len(keys), PAGE):
@@ -231,6 +233,8 @@ class Fleet:
                     self._tell(record)
                 elif key in self._orders:  # the store has lost it, and the queue very likely too
                     await self._order(self._orders[key])
+                else:
+                    self._tell(JobRecord(key=key, state=JobState.WITHDRAWN))
 
     def _tell(self, record: JobRecord) -> None:
         for is_due, future in self._waiters.get(record.key, ()):
@@ -238,12 +242,17 @@ class Fleet:
                 future.set_result(record)
 
 
+def _is_decided(record: JobRecord) -> bool:
+    """Whether it is bought, or why it is not is known."""
+    return record.state not in UNBOUGHT or record.status is not None
+
+
 def refusal(record: JobRecord) -> RivyaError:
     """What a worker met, as an error of the class that it had there."""
     told, key, code = record.error or "no reason given", record.key, record.error_code or ""
     if record.state is JobState.WITHDRAWN:
         return NotSent("the order was withdrawn before a worker began it: nothing was bought", idempotency_key=key)
-    if code == "in_doubt":
+    if code == IN_DOUBT:
         return OutcomeUnknown(told, idempotency_key=key)
     if record.status is not None:
         kind = answered_class(record.status, code)

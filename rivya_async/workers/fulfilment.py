@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -11,14 +12,23 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from .._core import assumed
-from .._core.errors import ConfigurationError, NotFound, RivyaError, SessionClosed
+from .._core.errors import (
+    ConfigurationError,
+    IdempotencyConflict,
+    InsufficientCredits,
+    NotFound,
+    RivyaError,
+    ScopeDenied,
+    SessionClosed,
+    Unauthorized,
+)
 from .._core.retry import is_transient
 from .._core.spend import may_have_bought, settles_the_doubt
 from .._engine.disk import to_the_end
 from .._engine.placing import placed, waiting_room
 from .._engine.stop import Stopped
 from .record import JobRecord
-from .states import NOT_SAVED, JobState
+from .states import IN_DOUBT, NOT_SAVED, POISON, JobState
 from .store import DeadLetter
 
 if TYPE_CHECKING:
@@ -44,21 +54,32 @@ GRACE: Final = 5.0
 
 TRIES_TO_SAVE: Final = 3
 
+MOST_CONFLICTS: Final = 5
+"""So often a clash of the key is taken for another delivery of the same order, before it is taken for a mistake."""
+
+FRESH: Final[Mapping[str, None]] = {"error": None, "error_code": None, "status": None}
+"""Of a record of which nothing bad is known any more."""
+
+OF_THE_ACCOUNT: Final = (InsufficientCredits, Unauthorized, ScopeDenied)
+"""What every other order would meet too."""
+
 
 class Fulfilment:
     """One delivery of one order. Another worker may carry the same order at the same time: both get to one end."""
 
-    def __init__(self, desk: Desk, order: Order) -> None:
+    def __init__(self, desk: Desk, order: Order, ordered_at: float | None = None) -> None:
         self._desk = desk
         self._order = order
+        self._ordered_at = ordered_at
         self._pause = FIRST_PAUSE
+        self._conflicts = 0
         self.record = JobRecord(key=order.key)
 
     async def carry(self) -> JobRecord:
         """The record of the order at its end. Raises `Stopped` where somebody else has to carry it on."""
         with self._desk.order():
             try:
-                self.record = await self._desk.store.advance(self._order.key, {None}, JobState.QUEUED)
+                await self._look_up()
                 if not self._is_done:
                     await self._count()
                 while not self._is_done:
@@ -79,11 +100,20 @@ class Fulfilment:
             and record.error is None
         )
 
+    async def _look_up(self) -> None:
+        """The record, a new one if there is none; where the message is so old that there may have been one, an end."""
+        store, key = self._desk.store, self._order.key
+        (known,) = await store.read([key])
+        self.record = known or await store.advance(key, {None}, JobState.QUEUED)
+        age = 0.0 if self._ordered_at is None else self._desk.wall() - self._ordered_at
+        if known is None and age > store.kept - MARGIN:
+            await self._give_up(IN_DOUBT, "its message is older than what is remembered of orders that have ended")
+
     async def _count(self) -> None:
         deliveries = await self._desk.store.count_delivery(self._order.key)
         if deliveries > MOST_DELIVERIES:
             told = f"its message came {deliveries} times, and nobody who got it has come to an end: look at the workers"
-            await self._give_up("poison", told)
+            await self._give_up(POISON, told)
 
     async def _step(self) -> None:
         if self._desk.stop.is_set:
@@ -103,19 +133,25 @@ class Fulfilment:
         """Buy it under its key. An intent of another delivery may have been sent, or not: the key tells the service."""
         is_in_doubt = self.record.state is JobState.INTENT
         if not is_in_doubt:
-            await self._advance({JobState.QUEUED}, JobState.INTENT, intent_at=self._desk.wall())
+            now = self._desk.wall()
+            await self._advance({JobState.QUEUED}, JobState.INTENT, intent_at=now, **FRESH)
+            is_in_doubt = self.record.intent_at != now  # another delivery was faster
             if self._desk.stop.is_set:  # it was asked for meanwhile, and nothing was sent
                 raise Stopped
         while self.record.state is JobState.INTENT:
-            if is_in_doubt and self._is_forgotten:
+            if is_in_doubt and not self._time_left:
                 told = "it may have been bought, but the service has forgotten its key by now: look for it in the "
-                return await self._give_up("in_doubt", f"{told}account's list of jobs, or order it under a new key")
+                return await self._give_up(IN_DOUBT, f"{told}account's list of jobs, or order it under a new key")
             try:
-                async with self._desk.stop.cuts(GRACE):
+                async with self._desk.stop.cuts(GRACE), asyncio.timeout(self._time_left):
                     job = await self._submit()
+            except TimeoutError:  # nothing is sent under a key that may be forgotten by then
+                is_in_doubt = True
             except RivyaError as error:
                 is_in_doubt = is_in_doubt or may_have_bought(error)
-                if not may_go_well_later(error, in_doubt=is_in_doubt):
+                if not is_in_doubt and isinstance(error, OF_THE_ACCOUNT):
+                    return await self._held(error)
+                if not may_go_well_later(error, in_doubt=is_in_doubt or self._may_be_our_twin(error)):
                     return await self._refused(error)
                 await self._rest(error)
             else:
@@ -128,19 +164,31 @@ class Fulfilment:
         return await self._desk.session.submit(self._order.request, idempotency_key=self._order.key)
 
     @property
-    def _is_forgotten(self) -> bool:
-        """Whether the service may have forgotten the key. By the wall clock: the intent may be of another machine."""
-        return self._desk.wall() - (self.record.intent_at or 0.0) > assumed.IDEMPOTENCY_KEY_REMEMBERED - MARGIN
+    def _time_left(self) -> float:
+        """Seconds until the service may have forgotten the key. By the wall clock: the intent may be of elsewhere."""
+        until = (self.record.intent_at or 0.0) + assumed.IDEMPOTENCY_KEY_REMEMBERED - MARGIN
+        return max(0.0, until - self._desk.wall())
+
+    def _may_be_our_twin(self, error: RivyaError) -> bool:
+        """Whether the key clashes with another delivery of this very order, whose request is still running."""
+        self._conflicts += isinstance(error, IdempotencyConflict)
+        return isinstance(error, IdempotencyConflict) and self._conflicts <= MOST_CONFLICTS
+
+    async def _held(self, error: RivyaError) -> None:
+        """The account is at fault, not the order: it waits until that is mended, or until it is withdrawn."""
+        told = {"error_code": _code_of(error), "error": str(error), "status": getattr(error, "status", None)}
+        await self._advance({JobState.INTENT}, JobState.QUEUED, **told)
+        await self._rest(error)
 
     async def _bought(self, job: Generation) -> None:
         self._desk.tally["bought"] += 1
         self._log(logging.INFO, "bought", task_id=job.id)
         unbought = {JobState.QUEUED, JobState.INTENT, JobState.DEAD, JobState.WITHDRAWN}
-        await self._advance(unbought, JobState.BOUGHT, task_id=job.id, generation=job, error=None, error_code=None)
+        await self._advance(unbought, JobState.BOUGHT, task_id=job.id, generation=job, **FRESH)
 
     async def _refused(self, error: RivyaError) -> None:
-        code = getattr(error, "code", None) or type(error).__name__
-        await self._give_up(code, str(error), status=getattr(error, "status", None), request_id=error.request_id)
+        status = getattr(error, "status", None)
+        await self._give_up(_code_of(error), str(error), status=status, request_id=error.request_id)
 
     # --- waiting and saving -------------------------------------------------------------------------------------------
 
@@ -228,7 +276,10 @@ class Fulfilment:
             await asyncio.sleep(pause * (0.5 + self._desk.uniform() / 2))
 
     async def _advance(self, expected: set[JobState], state: JobState, **changes: Any) -> None:
-        self.record = await self._desk.store.advance(self._order.key, expected, state, **changes)
+        """Bring the record on, and make it anew if the store has lost it: what is known of a paid job must not go."""
+        known = {name: getattr(self.record, name) for name in ("intent_at", "task_id", "generation")}
+        kept = {name: value for name, value in known.items() if value is not None}
+        self.record = await self._desk.store.advance(self._order.key, {*expected, None}, state, **{**kept, **changes})
 
     def _log(self, level: int, event: str, **facts: Any) -> None:
         """One line, whose members a structured formatter can tell apart. No prompt, no link, no API key."""
@@ -237,6 +288,10 @@ class Fulfilment:
             members = {name: value for name, value in told.items() if value is not None}
             shown = " ".join(f"{name}={value}" for name, value in members.items())
             LOG.log(level, "%s %s", event, shown, extra=members)
+
+
+def _code_of(error: RivyaError) -> str:
+    return getattr(error, "code", None) or type(error).__name__
 
 
 def may_go_well_later(error: RivyaError, *, in_doubt: bool) -> bool:

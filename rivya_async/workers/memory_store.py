@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict, deque
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
@@ -28,6 +29,11 @@ class MemoryStore:
         self._letters: deque[DeadLetter] = deque(maxlen=MOST_LETTERS)
         self._beats: dict[str, tuple[float, Mapping[str, Any]]] = {}
         self._durations: Mapping[str, Any] | None = None
+
+    @property
+    def kept(self) -> float:
+        """As long as the process lives, the latest 100,000."""
+        return math.inf
 
     async def open(self) -> None:
         """Nothing to do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Self
 
@@ -81,8 +82,8 @@ class Order:
         if not isinstance(task_id, str) or not task_id:
             raise ConfigurationError(f"rivya.wait takes the task id of a bought job, not {task_id!r:.80}")
         download = _download(arguments)
-        begin = WAIT_KEY if download["download_to"] is None else SAVE_KEY
-        return cls(key=f"{begin}{task_id}", task_id=task_id, **download)
+        key = f"{WAIT_KEY}{task_id}" if download["download_to"] is None else _save_key(task_id, download)
+        return cls(key=key, task_id=task_id, **download)
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of its task, as JSON can hold them: references are folded into `params`."""
@@ -106,6 +107,12 @@ def _check_names(arguments: Mapping[str, Any], known: Sequence[str]) -> None:
     unknown = [name for name in arguments if name not in known]
     if unknown:
         raise ConfigurationError(f"there is no argument {unknown[0]!r:.80}: {hint(nearest(unknown[0], known), known)}")
+
+
+def _save_key(task_id: str, download: Mapping[str, Any]) -> str:
+    """One per place: saved in one folder is not saved in another."""
+    place = hashlib.sha256(f"{download['download_to']}\0{download['name']}".encode()).hexdigest()
+    return f"{SAVE_KEY}{task_id}:{place[:16]}"
 
 
 def _download(arguments: Mapping[str, Any]) -> dict[str, Any]:

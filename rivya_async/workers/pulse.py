@@ -8,8 +8,6 @@ import math
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from redis.exceptions import RedisError
-
 from .._engine.ambient import Ambient
 from .queue import Depth, depth_of, trim
 from .redis_store import RedisStore
@@ -104,7 +102,7 @@ class Pulse:
                 if not beats % BEATS_PER_TRIM:
                     await trim(self._broker)
                 self.depth = await depth_of(self._broker)
-            except (RedisError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - a worker that shows no life is taken for dead
                 LOG.warning("a beat was missed: %s", error)
             await asyncio.sleep(BEAT)
 

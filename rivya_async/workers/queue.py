@@ -36,9 +36,27 @@ for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
         redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], facts['name'])
     end
 end
-return redis.call('XTRIM', KEYS[1], 'MINID', '=', from)
+local dropped = redis.call('XTRIM', KEYS[1], 'MINID', '=', from)
+if redis.call('XLEN', KEYS[1]) - pending[1] - (group['lag'] or 0) > tonumber(ARGV[3]) then
+    local held = {}
+    for _, each in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', pending[1])) do
+        held[each[1]] = true
+    end
+    for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', group['last-delivered-id'])) do
+        if not held[entry[1]] then
+            dropped = dropped + redis.call('XDEL', KEYS[1], entry[1])
+        end
+    end
+end
+return dropped
 """
-"""Drop the messages that every reader has acknowledged, and the readers that are gone. Nothing else does."""
+"""Drop the messages that every reader has acknowledged, and the readers that are gone: nothing else does.
+
+Those before the oldest that is held go at once; those between held ones once they are many.
+"""
+
+MANY: Final = 1000
+"""Acknowledged messages between held ones that may stay."""
 
 GONE: Final = 3_600_000
 """Milliseconds without a word after which a reader that holds nothing is taken to be gone."""
@@ -72,7 +90,8 @@ async def trim(broker: AsyncBroker) -> int:
     if not isinstance(broker, RedisStreamsBroker):
         return 0
     async with Redis(connection_pool=broker.connection_pool) as redis:
-        trimmed: Any = await redis.eval(TRIM, 1, broker.stream_name, broker.consumer_group_name, str(GONE))  # type: ignore[misc]
+        arguments = (broker.stream_name, broker.consumer_group_name, str(GONE), str(MANY))
+        trimmed: Any = await redis.eval(TRIM, 1, *arguments)  # type: ignore[misc]
     return int(trimmed)
 
 

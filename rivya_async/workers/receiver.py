@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import logging
+from contextlib import suppress
 from typing import Any, Final
 
 from taskiq import AckableMessage, TaskiqMessage
 from taskiq.receiver import Receiver as TaskiqReceiver
 from taskiq.utils import maybe_awaitable
 
+from .._core.errors import ConfigurationError
 from .._engine.ambient import Ambient
+from .._engine.stop import Stopped
 from .desk import desk_on, open_desk
-from .order import ORDERS
+from .order import ORDERS, named
 from .store import DeadLetter
+
+LOG: Final = logging.getLogger("rivya_async.workers")
 
 MOST_ORDERS: Final = 10_000
 """Orders that one process carries at a time: one that waits costs a few kilobytes and a poll now and then."""
 
 MOST_SHOWN: Final = 200
-"""Characters of a message that nobody can read which its dead letter tells."""
+"""Characters of the name of a task that nobody knows which a dead letter tells."""
+
+PAUSE: Final = 5.0
+"""Seconds before a message that was not acknowledged is carried again."""
 
 
 class Receiver(TaskiqReceiver):
@@ -62,10 +72,27 @@ class Receiver(TaskiqReceiver):
         if read.task_name not in ORDERS:
             await super().callback(message, raise_err)
             return
-        async with self._places:
-            self._lend_slot()
-            await super().callback(message, raise_err)
-        await self._take_slot_back()  # not while it has a place: who waits for one has a slot
+        try:
+            async with self._places:
+                self._lend_slot()
+                await self._to_its_end(message)
+        finally:
+            await self._take_slot_back()  # not while it has a place: who waits for one has a slot
+
+    async def _to_its_end(self, message: bytes | AckableMessage) -> None:
+        """Until it is acknowledged or handed back: while this worker lives nobody else will get it."""
+        told = _Told(message)
+        while True:
+            try:
+                await super().callback(told.message)
+            except Exception:
+                LOG.exception("an order could not be carried to its end, trying again")
+            desk = open_desk(self.broker)
+            if told.is_acknowledged or desk is None or desk.stop.is_set:
+                return
+            with suppress(Stopped):
+                async with desk.stop.cuts():
+                    await asyncio.sleep(PAUSE)
 
     async def _drain_after(self, finish_event: asyncio.Event) -> None:
         await finish_event.wait()
@@ -77,12 +104,19 @@ class Receiver(TaskiqReceiver):
         """The message; ValueError, with its reason, for one that nobody here can carry out."""
         try:
             message = self.broker.formatter.loads(data)
+            message.parse_labels()
         except Exception as error:  # noqa: BLE001 - every serializer has errors of its own
-            shown = data[:MOST_SHOWN]
-            raise ValueError(f"a message cannot be read ({type(error).__name__}): {shown!r}") from None
+            digest = hashlib.sha256(data).hexdigest()[:16]
+            told = f"{type(error).__name__}; {len(data)} bytes, sha256 {digest}..."  # it may hold a prompt
+            raise ValueError(f"a message cannot be read ({told})") from None
         if self.broker.find_task(message.task_name) is None:
             name = message.task_name[:MOST_SHOWN]
             raise ValueError(f"no worker has a task {name!r}: import its module beside the broker")
+        if message.task_name in ORDERS:
+            try:
+                ORDERS[message.task_name](named(message.task_name, message.args, message.kwargs))
+            except ConfigurationError as error:
+                raise ValueError(f"{message.task_name} cannot be carried out: {error}") from None
         return message
 
     def _lend_slot(self) -> None:
@@ -95,3 +129,19 @@ class Receiver(TaskiqReceiver):
         if self.sem is not None:
             await self.sem_prefetch.acquire()
             await self.sem.acquire()
+
+
+class _Told:
+    """A message, and whether it was acknowledged; one that cannot be always counts as such."""
+
+    def __init__(self, message: bytes | AckableMessage) -> None:
+        self.message = message
+        self.is_acknowledged = True
+        if isinstance(message, AckableMessage):
+            self.is_acknowledged = False
+            self._ack = message.ack
+            self.message = AckableMessage(data=message.data, ack=self._acknowledge)
+
+    async def _acknowledge(self) -> None:
+        await maybe_awaitable(self._ack())
+        self.is_acknowledged = True

@@ -11,7 +11,7 @@ import attrs
 from .._core.records import Generation
 from .._core.saved_file import SavedFile
 from .._core.wire import plain, structure
-from .states import ENDED, IN_DOUBT, NOT_SAVED, JobState
+from .states import ENDED, IN_DOUBT, NOT_SAVED, POISON, JobState
 
 
 @attrs.frozen(kw_only=True)
@@ -42,14 +42,16 @@ class JobRecord:
     @property
     def is_revivable(self) -> bool:
         """Whether it has an end that it need not keep, when it is ordered again."""
-        return self.state in {JobState.DEAD, JobState.WITHDRAWN} or self.error_code == NOT_SAVED
+        if self.state is JobState.DEAD:
+            return self.error_code != IN_DOUBT  # nothing is known of it that was not known then
+        return self.state is JobState.WITHDRAWN or self.error_code == NOT_SAVED
 
     @property
     def revived_state(self) -> JobState:
         """Where it goes on then: never where it could be bought a second time."""
         if self.task_id is not None:
             return JobState.BOUGHT
-        return JobState.INTENT if self.error_code in IN_DOUBT and self.intent_at is not None else JobState.QUEUED
+        return JobState.INTENT if self.error_code == POISON and self.intent_at is not None else JobState.QUEUED
 
     def told(self) -> dict[str, Any]:
         """What a task returns: plain values for any serializer.

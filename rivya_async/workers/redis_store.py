@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import ConnectionError as Unreachable
-from redis.exceptions import TimeoutError as TooSlow
 
-from .connections import watched
+from .._core.errors import ConfigurationError
+from .connections import patience, watched
 from .record import JobRecord, record_of, written
 from .states import JobState
 from .store import BEAT_LASTS, KEPT, MOST_LETTERS, DeadLetter, expected_names
@@ -21,12 +18,11 @@ from .store import BEAT_LASTS, KEPT, MOST_LETTERS, DeadLetter, expected_names
 if TYPE_CHECKING:
     from redis.commands.core import AsyncScript
 
-FIRST_PAUSE: Final = 0.05
-LONGEST_PAUSE: Final = 2.0
-"""Seconds between tries to reach Redis. A call is repeated until it is there: nobody can go on without it."""
-
 MOST_CONNECTIONS: Final = 32
 """Calls beyond it wait for each other."""
+
+SHORTEST: Final = 2 * 86_400.0
+"""Seconds for which ended orders are kept at least: twice as long as the service remembers keys."""
 
 CHANGES_KEPT: Final = 3600
 """Seconds for which it is known which records have changed."""
@@ -62,20 +58,21 @@ class RedisStore:
     def __init__(self, url: str, *, namespace: str = "rivya", kept: float = KEPT) -> None:
         self.url = url
         self.namespace = namespace
-        self._kept = int(kept)
+        if kept < SHORTEST:
+            raise ConfigurationError(f"kept must be at least {SHORTEST:.0f} s: messages may be that old")
+        self.kept = float(kept)
         self._redis: Redis | None = None
         self._advance: AsyncScript | None = None
 
     async def open(self) -> None:
         """See `Store.open`. Connects with the first call."""
         if self._redis is None:
-            pause = ExponentialWithJitterBackoff(base=FIRST_PAUSE, cap=LONGEST_PAUSE)
             pool = BlockingConnectionPool.from_url(
                 self.url,
                 max_connections=MOST_CONNECTIONS,
                 timeout=None,
                 decode_responses=True,
-                retry=Retry(pause, retries=-1, supported_errors=(Unreachable, TooSlow)),
+                retry=patience(),
                 **watched(self.url),
             )
             self._redis = Redis.from_pool(pool)
@@ -111,7 +108,7 @@ class RedisStore:
             keys=[self._job(key), self._name("changes")],
             args=[
                 f",{','.join(expected_names(expected))},",
-                self._kept if ended else 0,
+                int(self.kept) if ended else 0,
                 key,
                 CHANGES_KEPT,
                 *(part for member in members.items() for part in member),

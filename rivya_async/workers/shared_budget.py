@@ -19,6 +19,7 @@ from throttled.exceptions import BaseThrottledError
 
 from .._core.allowance import Allowance
 from .._core.errors import Answered, DecodeError, RateLimited
+from .._core.learned_rate import LearnedRate
 from .._engine.hooks import Hooks
 from .account import Account
 from .connections import watched
@@ -46,6 +47,9 @@ SLOW: Final = 1.0
 
 AWAY: Final = 3.0
 """... and in which it is then not asked again: who waits for an answer grants nothing."""
+
+MOST_HELD: Final = 60.0
+"""Seconds for which one refusal holds everybody at most, whatever it asks for."""
 
 PRECISION: Final = 1000
 """Seconds over which the limiter library is told the rate, in whole requests."""
@@ -78,6 +82,8 @@ class SharedBudget(Hooks):
         self._granted = 0
         self._refused: tuple[float, float] | None = None
         self._leased = (0, -math.inf)  # how many last, and when
+        self._own = LearnedRate()
+        self._own_hold = -math.inf
         self._is_alone = False
         self._away_until = -math.inf
 
@@ -86,12 +92,18 @@ class SharedBudget(Hooks):
     def on_attempt(self, details: AttemptDetails) -> None:
         """Count what is answered, and take note of a refusal."""
         error = details.error
+        now = self._loop.time()
         if isinstance(error, RateLimited):
-            self._refused = self._refused or (self._loop.time() - details.elapsed, error.retry_after or 1.0)
+            wait = min(error.retry_after or 1.0, MOST_HELD)
+            self._refused = self._refused or (now - details.elapsed, wait)
+            if now - details.elapsed > self._own_hold:
+                self._own_hold = now + wait
+                self._own.refuse(now, wait)
             self._alarm.set()
             self._asked.set()
         elif error is None or isinstance(error, Answered | DecodeError):
             self._granted += 1
+            self._own.grant(now)
 
     def _want(self, waiting: int) -> None:
         self._waiting = waiting
@@ -103,7 +115,11 @@ class SharedBudget(Hooks):
         """Lease and grant, until it is cancelled."""
         while True:
             await self._until_asked()
-            pause = await self._turn() if self._loop.time() >= self._away_until else self._turn_alone()
+            try:
+                pause = await self._turn() if self._loop.time() >= self._away_until else self._turn_alone()
+            except Exception:
+                LOG.exception("the shared budget has met a slip of ours: it goes on")
+                pause = AWAY
             if pause:
                 await self._rest(pause)
                 self._asked.set()
@@ -147,13 +163,15 @@ class SharedBudget(Hooks):
 
     async def _turn_together(self) -> float:
         """Look at the account and lease from it."""
-        granted, self._granted = self._granted, 0
+        granted = self._granted
         if granted:
             await self._account.grant(granted)
-        refused, self._refused = self._refused, None
+            self._granted -= granted
+        refused = self._refused
         if refused is not None:
             self.allowance.withdraw()
             await self._account.refuse(self._loop.time() - refused[0], refused[1])
+            self._refused = None
         view = await self._account.view()
         self.rate = min(self._most, view.rate)
         if view.hold:
@@ -203,21 +221,25 @@ class SharedBudget(Hooks):
 
     def _turn_alone(self) -> float:
         """Grant this process's share of the last known rate."""
-        if math.isinf(self.rate):
+        share = self._share
+        if math.isinf(share):
             return self._free(self._granted)
-        share = self.rate / self.workers
         self.allowance.withdraw()
         requests = self._bundle(max(1, int(share * BUNDLE)))
         self.allowance.grant(requests)
         return requests / share
 
+    @property
+    def _share(self) -> float:
+        """Requests per second of this process alone: its part of what is known, and no more than it learns itself."""
+        return min(self.rate / self.workers, self._own.at(self._loop.time()))
+
     def _say_that_it_is_alone(self, error: Exception) -> None:
         if not self._is_alone:
             self._is_alone = True
             LOG.warning(
-                "the shared budget cannot be reached: this worker keeps to its share, %s of %s requests/s: %s",
-                f"{self.rate / self.workers:.3g}",
-                f"{self.rate:.3g}",
+                "the shared budget cannot be reached: this worker keeps to its share, %s: %s",
+                "which nobody knows yet" if math.isinf(self._share) else f"{self._share:.3g} requests/s",
                 error,
             )
 

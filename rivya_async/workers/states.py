@@ -29,8 +29,11 @@ UNBOUGHT: Final = frozenset({JobState.QUEUED, JobState.INTENT})
 """Not bought, as far as is known."""
 
 
-IN_DOUBT: Final = frozenset({"in_doubt", "poison"})
-"""Codes of orders that were given up without its being known whether they had been bought."""
+IN_DOUBT: Final = "in_doubt"
+"""Code of an order that may have been bought, under a key that the service may have forgotten."""
+
+POISON: Final = "poison"
+"""Code of an order whose message came too often."""
 
 
 NOT_SAVED: Final = "not_saved"

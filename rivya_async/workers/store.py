@@ -34,6 +34,11 @@ class DeadLetter:
 class Store(Protocol):
     """Where records are. All calls may wait until the store is reachable; cancelling one may leave it done."""
 
+    @property
+    def kept(self) -> float:
+        """Seconds for which the record of an ended order is kept."""
+        ...
+
     async def open(self) -> None:
         """Get ready. May be called again."""
 

@@ -11,7 +11,7 @@ from taskiq.exceptions import NoResultError
 
 from .._engine.stop import Stopped
 from ..session import RivyaSession
-from .clerk import held
+from .clerk import held, ordered_at
 from .desk import Desk, desk_on
 from .fulfilment import FIRST_PAUSE, LONGEST_PAUSE, Fulfilment
 from .order import GENERATE, WAIT, Order
@@ -99,7 +99,7 @@ async def _carried(desk: Desk, order: Order, context: Context) -> dict[str, Any]
     try:
         while True:
             try:
-                return (await Fulfilment(desk, order).carry()).told()
+                return (await Fulfilment(desk, order, ordered_at(context.message)).carry()).told()
             except (Stopped, asyncio.CancelledError):
                 raise
             except Exception:

@@ -41,8 +41,8 @@ LOG: Final = logging.getLogger("rivya_async.workers")
 PATIENCE: Final = 30.0
 """Seconds in which the store must have answered: a worker that cannot begin ends, and is started again."""
 
-FAREWELL: Final = 15.0
-"""Seconds that closing may take: Redis may be away for good."""
+FAREWELL: Final = 8.0
+"""Seconds that each part of closing may take: Redis may be away for good."""
 
 
 class RivyaWorker:
@@ -162,12 +162,17 @@ class RivyaWorker:
                 await self.broker.startup()
                 await self.store.beats()
         except (TimeoutError, OSError, RedisError) as error:
-            await self.broker.shutdown()
+            await self._shut_down()
             raise NotSent("the broker does not answer: is Redis there, and is it this one?") from error
         try:
             yield
         finally:
-            await self.broker.shutdown()
+            await self._shut_down()
+
+    async def _shut_down(self) -> None:
+        with suppress(TimeoutError):  # Redis may be away for good
+            async with asyncio.timeout(FAREWELL):
+                await self.broker.shutdown()
 
     # --- with the broker ----------------------------------------------------------------------------------------------
 
@@ -208,6 +213,8 @@ class RivyaWorker:
             with suppress(TimeoutError):
                 async with asyncio.timeout(FAREWELL):
                     await desk.empty()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FAREWELL):
                     await pulse.aclose(desk)
         finally:
             setattr(state, DESK, None)

@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import pytest
 import pytest_asyncio
+from redis.exceptions import ResponseError
 
 from rivya_async import (
     GenerationFailed,
@@ -134,6 +135,8 @@ async def test_a_run_that_is_stopped_buys_nothing_more_and_the_next_goes_on(yard
             if seen == 3:
                 yard.fleet.stop()
                 batch.stop()
+    async with Batch.open(yard.folder / "kites.journal") as batch:
+        assert not batch.counts[State.INTENT], "what was withdrawn holds no credits"
     bought = yard.sandbox.received.purchases
     assert bought < 30
     await asyncio.sleep(0.2)
@@ -185,6 +188,46 @@ async def test_an_order_that_the_store_has_lost_is_enqueued_again(yard: Yard, mo
     bought = await yard.fleet.submit(GenerationRequest("z-image", "A kite"), idempotency_key="kite-1")
     assert yard.sandbox.received.purchases_by_key == {"kite-1": 1}
     assert bought.id in yard.sandbox.world.tasks
+
+
+async def test_a_job_whose_record_was_lost_after_it_was_bought_is_waited_for(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rivya_async.workers.fleet.SWEEP", 0.05)
+    bought = await yard.fleet.submit(GenerationRequest("z-image", "A kite"), idempotency_key="kite-1")
+    read = yard.worker.store.read
+
+    async def forgetful(keys: Any) -> Any:
+        return [None if key == "kite-1" else record for key, record in zip(keys, await read(keys), strict=True)]
+
+    monkeypatch.setattr(yard.worker.store, "read", forgetful)
+    async with asyncio.timeout(10):
+        assert (await yard.fleet.wait_for(bought)).succeeded
+
+
+async def test_a_store_that_slips_is_looked_at_again(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = yard.worker.store.changed_since
+    slips: list[float] = []
+
+    async def slipping(moment: float) -> Any:
+        if len(slips) < 2:
+            slips.append(moment)
+            raise ResponseError("OOM command not allowed")
+        return await look(moment)
+
+    monkeypatch.setattr(yard.worker.store, "changed_since", slipping)
+    async with asyncio.timeout(10):
+        bought = await yard.fleet.submit(GenerationRequest("z-image", "A kite"), idempotency_key="kite-1")
+        assert (await yard.fleet.wait_for(bought)).succeeded
+
+
+async def test_a_full_store_is_told_as_not_sent(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(key: str) -> bool:
+        raise ResponseError("OOM command not allowed")
+
+    monkeypatch.setattr(yard.worker, "enlist", full)
+    with pytest.raises(NotSent, match="OOM command not allowed"):
+        await yard.fleet.submit(GenerationRequest("z-image", "A kite"), idempotency_key="kite-1")
 
 
 @pytest.mark.parametrize(

@@ -119,13 +119,13 @@ async def test_a_doubt_that_the_service_has_forgotten_is_given_up_and_not_bought
     assert (count, letter.key, letter.code) == (1, "kite-1", "in_doubt")
 
 
-@pytest.mark.parametrize("code", ["in_doubt", "poison"])
-async def test_a_doubt_is_not_forgotten_when_it_is_ordered_again(shop: Shop, code: str) -> None:
-    dead = JobRecord(key="kite-1", state=JobState.DEAD, error_code=code, intent_at=1.0)
-    assert (dead.is_revivable, dead.revived_state) == (True, JobState.INTENT)
+def test_a_doubt_is_not_forgotten_when_it_is_ordered_again() -> None:
+    poison = JobRecord(key="kite-1", state=JobState.DEAD, error_code="poison", intent_at=1.0)
+    assert (poison.is_revivable, poison.revived_state) == (True, JobState.INTENT)
+    assert not attrs.evolve(poison, error_code="in_doubt").is_revivable, "nothing more is known of it than then"
 
 
-async def test_what_was_waited_for_goes_on_where_it_was_when_it_is_ordered_again() -> None:
+def test_what_was_waited_for_goes_on_where_it_was_when_it_is_ordered_again() -> None:
     dead = JobRecord(key="kite-1", state=JobState.DEAD, error_code="poison", intent_at=1.0, task_id="task_1")
     assert dead.revived_state is JobState.BOUGHT
 
@@ -157,7 +157,7 @@ async def test_two_workers_with_one_order_buy_once_and_come_to_one_end(shop: Sho
 
 
 async def test_what_one_gave_up_and_the_other_bought_is_not_lost(shop: Shop) -> None:
-    shop.sandbox.faults.add(route=SUBMIT, nth=1, status=402, code="insufficient_credits")
+    shop.sandbox.faults.add(route=SUBMIT, nth=1, status=422, code="validation_failed")
     shop.sandbox.faults.add(route=SUBMIT, nth=2, delay=0.2)
     records = await asyncio.gather(shop.carry(), shop.carry())
     assert JobState.SUCCEEDED in {record.state for record in records}
@@ -209,3 +209,82 @@ async def test_a_doubtful_purchase_is_asked_for_until_the_service_answers(shop: 
     shop.sandbox.faults.add(route=SUBMIT, nth=[7, 8], status=401, code="unauthorized")
     assert (await shop.carry()).state is JobState.SUCCEEDED
     assert shop.sandbox.received.purchases_by_key == {"kite-1": 1}
+
+
+# --- what the store has lost ------------------------------------------------------------------------------------------
+
+
+async def test_a_record_that_was_lost_in_mid_wait_is_made_anew(shop: Shop) -> None:
+    shop.sandbox.faults.add(route=POLL, status=503)
+    carrying = asyncio.create_task(shop.carry())
+    await until(lambda: shop.sandbox.received.count(POLL) > 0)
+    task_id = (await shop.record()).task_id
+    shop.store._records.clear()
+    shop.sandbox.faults.clear()
+    record = await carrying
+    assert (record.state, record.task_id) == (JobState.SUCCEEDED, task_id)
+    assert await shop.record() == record
+    assert shop.sandbox.received.purchases == 1
+
+
+async def test_a_record_that_was_lost_before_the_answer_is_made_anew(shop: Shop) -> None:
+    shop.sandbox.faults.add(route=SUBMIT, delay=0.2)
+    carrying = asyncio.create_task(shop.carry())
+    await until(lambda: shop.sandbox.received.count(SUBMIT) > 0)
+    shop.store._records.clear()
+    assert (await carrying).state is JobState.SUCCEEDED
+    assert shop.sandbox.received.purchases == 1
+
+
+class Forgetful(MemoryStore):
+    """Keeps ended orders for a week, as Redis does."""
+
+    kept = 7 * DAY
+
+
+async def test_a_message_that_is_older_than_what_is_remembered_is_never_bought(shop: Shop) -> None:
+    shop.store = Forgetful()
+    now = time.time()  # noqa: TID251 - the workers' clock
+    async with asyncio.timeout(20):
+        old = await Fulfilment(shop.desk(), KITE, now - 8 * DAY).carry()
+    assert (old.state, old.error_code) == (JobState.DEAD, "in_doubt")
+    assert shop.sandbox.received.count() == 0
+    whale = attrs.evolve(KITE, key="whale-1")
+    async with asyncio.timeout(20):
+        young = await Fulfilment(shop.desk(), whale, now - 2 * DAY).carry()
+    assert young.state is JobState.SUCCEEDED, "it may have waited in the queue for days"
+
+
+# --- whose fault it is ------------------------------------------------------------------------------------------------
+
+
+async def test_a_clash_with_our_own_twin_passes(shop: Shop) -> None:
+    shop.sandbox.faults.add(route=SUBMIT, nth=[1, 2], status=409, code="idempotency_conflict")
+    assert (await shop.carry()).state is JobState.SUCCEEDED
+    assert await shop.store.dead_letters(5) == (0, [])
+
+
+async def test_a_clash_that_lasts_is_a_key_of_another_job(shop: Shop) -> None:
+    await shop.session.submit("z-image", "Another kite", idempotency_key="kite-1")
+    record = await shop.carry()
+    assert (record.state, record.error_code) == (JobState.DEAD, "idempotency_conflict")
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, "unauthorized"), (402, "insufficient_credits"), (403, "forbidden")])
+async def test_what_is_the_fault_of_the_account_costs_no_order(shop: Shop, status: int, code: str) -> None:
+    shop.sandbox.faults.add(route=SUBMIT, nth=range(1, 4), status=status, code=code)
+    assert (await shop.carry()).state is JobState.SUCCEEDED
+    assert await shop.store.dead_letters(5) == (0, [])
+    record = await shop.record()
+    assert (record.error, record.status) == (None, None)
+
+
+async def test_an_order_that_is_held_can_be_withdrawn(shop: Shop) -> None:
+    shop.sandbox.faults.add(route=SUBMIT, status=402, code="insufficient_credits")
+    carrying = asyncio.create_task(shop.carry())
+    await until(lambda: shop.sandbox.received.count(SUBMIT) > 1)
+    while (await shop.record()).state is not JobState.WITHDRAWN:
+        await shop.store.advance("kite-1", {JobState.QUEUED}, JobState.WITHDRAWN)
+        await asyncio.sleep(0.001)
+    assert (await carrying).state is JobState.WITHDRAWN
+    assert shop.sandbox.received.purchases == 0

@@ -18,6 +18,7 @@ from taskiq.message import BrokerMessage
 from rivya_async import ConfigurationError, RateLimit, RivyaSession
 from rivya_async.sandbox import Sandbox
 from rivya_async.workers import JobState, RivyaSessionDep, RivyaWorker, broker_at, store_at
+from rivya_async.workers.queue import depth_of
 from tests.media_kit import picture
 from tests.workers.engine_room import worker_in
 from tests.workers.redis_server import RedisServer
@@ -178,9 +179,9 @@ async def test_what_the_service_refuses_is_a_dead_letter_with_its_reason(worker:
 async def test_an_order_that_was_given_up_is_carried_when_it_is_enlisted_again(
     worker: RivyaWorker, sandbox: Sandbox
 ) -> None:
-    sandbox.faults.add(route="POST /api/v1/generations", nth=1, status=402, code="insufficient_credits")
+    sandbox.faults.add(route="POST /api/v1/generations", nth=1, status=422, code="validation_failed")
     told = await end_of(await worker.generate.kiq("z-image", "A kite", idempotency_key="kite-1"))
-    assert (told["state"], told["error_code"]) == ("dead", "insufficient_credits")
+    assert (told["state"], told["error_code"]) == ("dead", "validation_failed")
     again = await end_of(await worker.generate.kiq("z-image", "A kite", idempotency_key="kite-1"))
     assert again["state"] == "dead", "a message that comes again is no new order"
     assert await worker.enlist("kite-1")
@@ -326,7 +327,8 @@ async def test_a_message_that_nobody_can_read_is_a_dead_letter_and_stops_nothing
         _, found = await worker.store.dead_letters(10)
     assert [letter.code for letter in found] == ["unreadable", "unreadable"]
     reasons = "".join(letter.reason for letter in found)
-    assert "no JSON at all" in reasons
+    assert "14 bytes, sha256" in reasons
+    assert "no JSON at all" not in reasons, "it might have been a prompt"
     assert "nobody.knows" in reasons
 
 
@@ -335,7 +337,8 @@ async def test_an_order_that_went_past_the_checks_is_a_dead_letter(sandbox: Sand
         message = raw("rivya.generate", nonsense=1)
         await worker.broker.kick(BrokerMessage(task_id="1", task_name="x", message=message, labels={}))
         await end_of(await worker.generate.kiq("z-image", "A kite"))
-        assert [code for code, _ in await letters(worker)] == ["invalid"]
+        _, (letter,) = await worker.store.dead_letters(5)
+        assert "there is no argument 'nonsense'" in letter.reason
 
 
 async def test_a_message_that_comes_too_often_without_an_end_is_a_dead_letter(
@@ -378,3 +381,72 @@ async def test_more_orders_than_places_are_carried_one_after_the_other(
     async with worker_in(shared_redis, sandbox, max_orders=3) as worker:
         orders = [await worker.generate.kiq("z-image", f"Kite {n}") for n in range(20)]
         assert {end["state"] for end in await asyncio.gather(*map(end_of, orders))} == {"succeeded"}
+
+
+# --- messages that would stay with a worker for ever -----------------------------------------------------------------
+
+
+async def held(worker: RivyaWorker) -> int:
+    depth = await depth_of(worker.broker)
+    assert depth is not None
+    return depth.held
+
+
+async def test_a_result_that_could_not_be_saved_is_saved_later_and_the_message_goes(
+    sandbox: Sandbox, shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rivya_async.workers.receiver.PAUSE", 0.01)
+    async with worker_in(shared_redis, sandbox) as worker:
+        backend = worker.broker.result_backend
+        save = backend.set_result
+        slips: list[Any] = []
+
+        async def slipping(*args: Any) -> None:
+            if len(slips) < 2:
+                slips.append(args)
+                raise OSError("no room")
+            await save(*args)
+
+        monkeypatch.setattr(backend, "set_result", slipping)
+        assert (await end_of(await worker.generate.kiq("z-image", "A kite")))["state"] == "succeeded"
+        while await held(worker):  # noqa: ASYNC110 - it is acknowledged after the result is there
+            await asyncio.sleep(0.01)
+    assert sandbox.received.purchases == 1
+
+
+async def test_a_timeout_of_the_engine_abandons_no_paid_job(sandbox: Sandbox, shared_redis: RedisServer) -> None:
+    async with worker_in(shared_redis, sandbox) as worker:
+        sandbox.faults.add(route="GET /api/v1/generations/{task_id}", nth=range(1, 8), status=503)
+        order = await worker.generate.kicker().with_labels(timeout=0.01).kiq("z-image", "A kite")
+        assert (await end_of(order))["state"] == "succeeded"
+
+
+async def test_messages_with_labels_or_arguments_of_nobody_are_dead_letters_and_go(
+    sandbox: Sandbox, shared_redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = json.loads(raw("rivya.generate", model="z-image", prompt="A secret prompt"))
+    unreadable = json.dumps({**bad, "labels": {"x": "y"}, "labels_types": {"x": 3}}).encode()
+    messages = [unreadable, raw("rivya.generate", model="z-image", context=1), raw("rivya.wait", task_id="t", desk=1)]
+    async with worker_in(shared_redis, sandbox) as worker:
+        for message in messages:
+            await worker.broker.kick(BrokerMessage(task_id="1", task_name="x", message=message, labels={}))
+        await end_of(await worker.generate.kiq("z-image", "A kite"))
+        while await held(worker):  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0.01)
+        count, found = await worker.store.dead_letters(10)
+    assert count == 3
+    assert "A secret prompt" not in caplog.text + "".join(letter.reason for letter in found)
+
+
+async def test_what_is_saved_in_one_folder_can_be_saved_in_another(worker: RivyaWorker, tmp_path: Path) -> None:
+    bought = await worker.session.submit("z-image", "A kite")
+    for folder in ("one", "two"):
+        told = await end_of(await worker.wait.kiq(bought.id, download_to=str(tmp_path / folder)))
+        assert [Path(file["path"]).parent.name for file in told["files"]] == [folder]
+
+
+@pytest.mark.parametrize("url", ["redis://:s3/cret@localhost:6379", "redis://localhost:port", "redis://[::1"])
+def test_a_url_that_cannot_be_read_is_not_shown(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read") as caught:
+        broker_at(url)
+    assert "s3" not in str(caught.value)
