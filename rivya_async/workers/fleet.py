@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Sequence
@@ -118,9 +119,9 @@ class Fleet:
     async def submit(self, request: GenerationRequest, *, idempotency_key: str) -> Generation:
         """Have a worker buy it; its record, once it is bought.
 
-        Raises what `RivyaSession.submit` raises, as the worker met it, and `NotSent` where the broker cannot be reached
-        or the order was withdrawn. Cancelling it withdraws the order, unless a worker is about to buy it already; then
-        it goes on, and the same key leads to it.
+        Raises what `RivyaSession.submit` raises, as the worker met it, and `NotSent` where the order cannot be noted or
+        was withdrawn, `OutcomeUnknown` where the broker may have taken it. Cancelling it withdraws the order, unless a
+        worker is about to buy it already; then it goes on, and the same key leads to it.
         """
         order = Order(key=idempotency_key, request=request)
         try:
@@ -186,8 +187,11 @@ class Fleet:
         try:
             if await self._worker.enlist(order.key):
                 await task.kiq(**order.arguments())
-        except (SendTaskError, RedisError) as error:
-            raise NotSent(f"the order cannot be enqueued, nothing was bought: {error.__cause__ or error}") from error
+        except RedisError as error:
+            raise NotSent(f"the order cannot be noted, nothing was bought: {error}") from error
+        except SendTaskError as error:
+            told = f"the broker did not take the order, or its answer was lost: {error.__cause__}"
+            raise OutcomeUnknown(told, idempotency_key=order.key) from error
 
     async def _withdraw(self, keys: Sequence[str]) -> None:
         advance = self._worker.store.advance
@@ -212,11 +216,9 @@ class Fleet:
 
     async def _watch(self) -> None:
         """Tell who waits of what has changed, until it is cancelled."""
-        moment, _ = await self._worker.store.changed_since(float("inf"))
         loop = asyncio.get_running_loop()
-        swept = loop.time()
+        moment, swept = math.inf, loop.time()
         while True:
-            await asyncio.sleep(LOOK)
             try:
                 moment, changed = await self._worker.store.changed_since(moment - OVERLAP)
                 if loop.time() - swept > SWEEP:
@@ -224,6 +226,7 @@ class Fleet:
                 await self._look([key for key in changed if key in self._waiters])
             except Exception as error:  # noqa: BLE001 - who waits must not wait for ever; the next look may go well
                 LOG.warning("what workers have done could not be seen: %s", error)
+            await asyncio.sleep(LOOK)
 
     async def _look(self, keys: Sequence[str]) -> None:
         for first in range(0, len(keys), PAGE):

@@ -230,6 +230,25 @@ async def test_a_full_store_is_told_as_not_sent(yard: Yard, monkeypatch: pytest.
         await yard.fleet.submit(GenerationRequest("z-image", "A kite"), idempotency_key="kite-1")
 
 
+async def test_an_order_whose_message_may_be_in_the_queue_is_told_as_unknown(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kick = yard.worker.broker.kick
+
+    async def lossy(message: Any) -> None:
+        await kick(message)
+        raise ConnectionError("the answer was lost")
+
+    monkeypatch.setattr(yard.worker.broker, "kick", lossy)
+    with pytest.raises(OutcomeUnknown, match="the answer was lost") as caught:
+        await yard.fleet.submit(GenerationRequest("z-image", "A kite"), idempotency_key="kite-1")
+    assert caught.value.idempotency_key == "kite-1"
+    monkeypatch.undo()
+    bought = await yard.fleet.submit(GenerationRequest("z-image", "A kite"), idempotency_key="kite-1")
+    assert (await yard.fleet.wait_for(bought)).succeeded
+    assert yard.sandbox.received.purchases_by_key == {"kite-1": 1}
+
+
 @pytest.mark.parametrize(
     ("facts", "kind"),
     [
