@@ -8,7 +8,6 @@ from collections import OrderedDict, deque
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from .._engine.ambient import Ambient
 from .record import JobRecord
 from .states import JobState
 from .store import BEAT_LASTS, MOST_LETTERS, DeadLetter
@@ -20,8 +19,7 @@ MOST_ENDED: Final = 100_000
 class MemoryStore:
     """A store that ends with its process. What it promises, `RedisStore` promises beyond it."""
 
-    def __init__(self, ambient: Ambient | None = None) -> None:
-        self._wall = (ambient or Ambient()).wall
+    def __init__(self) -> None:
         self._records: dict[str, JobRecord] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._changed: OrderedDict[str, float] = OrderedDict()

@@ -13,7 +13,6 @@ from taskiq.receiver import Receiver as TaskiqReceiver
 from taskiq.utils import maybe_awaitable
 
 from .._core.errors import ConfigurationError
-from .._engine.ambient import Ambient
 from .._engine.stop import Stopped
 from .desk import desk_on, open_desk
 from .order import ORDERS, named
@@ -65,7 +64,8 @@ class Receiver(TaskiqReceiver):
         try:
             read = self._read(data)
         except ValueError as error:
-            await desk_on(self.broker).store.bury(DeadLetter(reason=str(error), code="unreadable", at=Ambient().wall()))
+            desk = desk_on(self.broker)
+            await desk.store.bury(DeadLetter(reason=str(error), code="unreadable", at=desk.wall()))
             if isinstance(message, AckableMessage):
                 await maybe_awaitable(message.ack())
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import attrs
 
@@ -12,6 +12,9 @@ from .._core.records import Generation
 from .._core.saved_file import SavedFile
 from .._core.wire import plain, structure
 from .states import ENDED, IN_DOUBT, NOT_SAVED, POISON, JobState
+
+FRESH: Final[Mapping[str, None]] = {"error": None, "error_code": None, "status": None}
+"""Members of a record of which nothing bad is known any more."""
 
 
 @attrs.frozen(kw_only=True)

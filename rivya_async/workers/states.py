@@ -28,13 +28,11 @@ ENDED: Final = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.DEAD, Jo
 UNBOUGHT: Final = frozenset({JobState.QUEUED, JobState.INTENT})
 """Not bought, as far as is known."""
 
-
 IN_DOUBT: Final = "in_doubt"
 """Code of an order that may have been bought, under a key that the service may have forgotten."""
 
 POISON: Final = "poison"
 """Code of an order whose message came too often."""
-
 
 NOT_SAVED: Final = "not_saved"
 """Code of an order whose job has succeeded, but whose files could not be saved."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import os
 import socket
 from contextlib import asynccontextmanager, suppress
@@ -24,6 +23,7 @@ from .clerk import Clerk
 from .desk import DESK, Desk
 from .memory_store import MemoryStore
 from .pulse import Pulse
+from .record import FRESH
 from .states import UNBOUGHT, JobState
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from .._engine.hooks import Hooks
     from .record import JobRecord
     from .store import Store
-
-LOG: Final = logging.getLogger("rivya_async.workers")
 
 PATIENCE: Final = 30.0
 """Seconds in which the store must have answered: a worker that cannot begin ends, and is started again."""
@@ -90,7 +88,6 @@ class RivyaWorker:
         """Who is told of what the session does; add yours before the broker is started."""
         self.broker = broker
         self.store: Store = store or MemoryStore()
-        self.id = f"{socket.gethostname()}-{os.getpid()}"
         self._rate_limit = rate_limit
         self._options = session_options
         self._ambient = Ambient()
@@ -148,8 +145,7 @@ class RivyaWorker:
         if record is None:
             await self.store.advance(idempotency_key, {None}, JobState.QUEUED)
         elif record.is_revivable:
-            fresh: dict[str, Any] = {"error": None, "error_code": None, "status": None, "deliveries": 0}
-            await self.store.advance(idempotency_key, {record.state}, record.revived_state, **fresh)
+            await self.store.advance(idempotency_key, {record.state}, record.revived_state, **FRESH, deliveries=0)
         else:
             return record.state in UNBOUGHT
         return True
@@ -186,8 +182,8 @@ class RivyaWorker:
         options = self._options
         Settings.resolve(os.environ, api_key=options.get("api_key"), base_url=options.get("base_url")).required_key()
         await self.store.open()
-        self.id = f"{socket.gethostname()}-{os.getpid()}"  # the process may have been forked since
-        self._pulse = Pulse(self.broker, self.store, self.id, rate_limit=self._rate_limit)
+        name = f"{socket.gethostname()}-{os.getpid()}"
+        self._pulse = Pulse(self.broker, self.store, name, rate_limit=self._rate_limit)
         session = RivyaSession(
             **{**options, "rate_limit": self._pulse.limit, "hooks": [*self.hooks, *self._pulse.hooks]}
         )
