@@ -12,6 +12,17 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 REPEATING_METHODS: Final = SAFE_METHODS | {"DELETE", "PATCH"}
 """Twice is once: of this API's PATCH too, which sets members to values."""
 
+MARGIN: Final = 3600.0
+"""Seconds before the service forgets a key in which nothing is sent under it any more: a call may take its time."""
+
+
+def time_left(intent_at: float | None, now: float) -> float:
+    """Seconds for which a purchase of this instant may be repeated under its key; 0 if it may not.
+
+    Both are seconds since the epoch: the intent may be of another process, or machine.
+    """
+    return max(0.0, (intent_at or 0.0) + assumed.IDEMPOTENCY_KEY_REMEMBERED - MARGIN - now)
+
 
 def needs_key(method: str) -> bool:
     """Whether sending this method twice could act twice."""

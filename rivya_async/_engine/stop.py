@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
+from typing import Final
+
+GRACE: Final = 5.0
+"""Seconds after a stop in which the answer to a purchase is waited for: its task id is worth it."""
 
 
 class Stopped(Exception):

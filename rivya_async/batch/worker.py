@@ -13,13 +13,14 @@ import attrs
 from .._core import assumed
 from .._core.errors import ConfigurationError, JournalError, RivyaError, SpendLimitReached, ValidationFailed
 from .._core.generation_request import GenerationRequest
+from .._core.idempotency import time_left
 from .._core.problem import unknown_model
 from .._core.retry import is_transient
 from .._core.spend import may_have_bought
 from .._core.wire import encode
 from .._engine.disk import to_the_end
 from .._engine.placing import placed, waiting_room
-from .._engine.stop import Stopped
+from .._engine.stop import GRACE, Stopped
 from .again import anew
 from .reference import as_reference
 from .states import State
@@ -41,12 +42,6 @@ LONGEST_PAUSE: Final = 60.0
 
 SMALL: Final = 1024 * 1024
 """Bytes of a file that is hashed on the loop, in less than a millisecond: a thread would take longer to be asked."""
-
-MARGIN: Final = 3600.0
-"""Seconds before the service forgets a key in which nothing is sent under it any more: a call may take its time."""
-
-GRACE: Final = 5.0
-"""Seconds after a stop in which the answer to a purchase is waited for: its task id is worth it."""
 
 NOTHING_BOUGHT: Final = {"body": None, "expected_credits": None, "intent_at": None}
 """Of a row that can be bought under the same key as if nothing had been."""
@@ -147,7 +142,7 @@ class Worker:
     async def _purchase(self) -> None:
         if self.record.state is not State.INTENT:
             await self._claim()
-        if self._is_in_doubt and self._is_forgotten():
+        if self._is_in_doubt and not time_left(self.record.intent_at, self._run.wall()):
             raise GivenUp(
                 "it may have been bought, but the service has forgotten the key by now: look for it in the account's "
                 "list of jobs; `rivya batch retry` buys it anew",
@@ -208,11 +203,6 @@ class Worker:
                 "held: put such rows into a batch of their own, without max_spend"
             )
         return job, price
-
-    def _is_forgotten(self) -> bool:
-        """Whether the service may have forgotten the key. By the wall clock: the intent is of another process."""
-        since = self._run.wall() - (self.record.intent_at or 0.0)
-        return since > assumed.IDEMPOTENCY_KEY_REMEMBERED - MARGIN
 
     async def _buy(self) -> None:
         run = self._run

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,12 +21,13 @@ from .._core.errors import (
     SessionClosed,
     Unauthorized,
 )
+from .._core.idempotency import MARGIN, time_left
 from .._core.retry import is_transient
 from .._core.spend import may_have_bought, settles_the_doubt
 from .._engine.disk import to_the_end
 from .._engine.placing import placed, waiting_room
-from .._engine.stop import Stopped
-from .record import JobRecord
+from .._engine.stop import GRACE, Stopped
+from .record import FRESH, JobRecord
 from .states import IN_DOUBT, NOT_SAVED, POISON, JobState
 from .store import DeadLetter
 
@@ -46,19 +46,10 @@ FIRST_PAUSE: Final = 2.0
 LONGEST_PAUSE: Final = 60.0
 """Seconds between whole calls that came to nothing, each with attempts of its own."""
 
-MARGIN: Final = 3600.0
-"""Seconds before the service forgets a key in which nothing is sent under it any more: a call may take its time."""
-
-GRACE: Final = 5.0
-"""Seconds after a drain begins in which the answer to a purchase is waited for: its task id is worth it."""
-
 TRIES_TO_SAVE: Final = 3
 
 MOST_CONFLICTS: Final = 5
 """So often a clash of the key is taken for another delivery of the same order, before it is taken for a mistake."""
-
-FRESH: Final[Mapping[str, None]] = {"error": None, "error_code": None, "status": None}
-"""Of a record of which nothing bad is known any more."""
 
 OF_THE_ACCOUNT: Final = (InsufficientCredits, Unauthorized, ScopeDenied)
 """What every other order would meet too."""
@@ -165,9 +156,8 @@ class Fulfilment:
 
     @property
     def _time_left(self) -> float:
-        """Seconds until the service may have forgotten the key. By the wall clock: the intent may be of elsewhere."""
-        until = (self.record.intent_at or 0.0) + assumed.IDEMPOTENCY_KEY_REMEMBERED - MARGIN
-        return max(0.0, until - self._desk.wall())
+        """Seconds until the service may have forgotten the key."""
+        return time_left(self.record.intent_at, self._desk.wall())
 
     def _may_be_our_twin(self, error: RivyaError) -> bool:
         """Whether the key clashes with another delivery of this very order, whose request is still running."""

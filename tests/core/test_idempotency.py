@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rivya_async._core import assumed
 from rivya_async._core.errors import ConfigurationError
-from rivya_async._core.idempotency import needs_key, validated
+from rivya_async._core.idempotency import MARGIN, needs_key, time_left, validated
 
 VISIBLE = string.ascii_letters + string.digits + string.punctuation
 
@@ -53,3 +54,13 @@ def test_what_cannot_travel_in_a_header(key: str) -> None:
 def test_what_is_no_string(key: Any) -> None:
     with pytest.raises(ConfigurationError, match=f"idempotency_key must be a string, not {type(key).__name__}"):
         validated(key)
+
+
+@pytest.mark.parametrize(("age", "left"), [(0.0, 23 * 3600.0), (3600.0, 22 * 3600.0), (23 * 3600.0, 0.0), (1e6, 0.0)])
+def test_a_purchase_is_repeated_as_long_as_its_key_is_surely_remembered(age: float, left: float) -> None:
+    assert time_left(1e9, 1e9 + age) == left
+    assert time_left(0.0, 0.0) + MARGIN == assumed.IDEMPOTENCY_KEY_REMEMBERED
+
+
+def test_of_a_purchase_that_nobody_knows_the_instant_of_the_key_is_forgotten() -> None:
+    assert time_left(None, 1e9) == 0.0
