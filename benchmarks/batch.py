@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from rivya_async import RivyaSession
-from rivya_async._engine.placing import placed
+from rivya_async._engine.placing import move_into_place
 from rivya_async.batch import Batch, Row, journal
 from rivya_async.batch.writer import Writer
 from rivya_async.sandbox import Sandbox
@@ -82,7 +82,7 @@ async def _gather(session: RivyaSession, count: int, folder: Path) -> int:
     async def one(number: int) -> int:
         async with room:
             job = await session.generate("z-image", f"Gather: kite number {number}", check=True)
-            return len([placed(path, folder, folder) for path in await session.download(job, folder / "room")])
+            return len([move_into_place(path, folder, folder) for path in await session.download(job, folder / "room")])
 
     return sum(await asyncio.gather(*(one(number) for number in range(count))))
 

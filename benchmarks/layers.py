@@ -21,7 +21,7 @@ from typing import Final
 from rivya_async import PollPolicy, RivyaSession, Timeouts
 from rivya_async._core.endpoints import retrieve_generation
 from rivya_async._core.message import Request
-from rivya_async._core.settings import Settings
+from rivya_async._core.settings import Config
 from rivya_async._engine.aiohttp_transport import AiohttpTransport
 
 from .contenders import API_KEY, CONCURRENCY, MODEL, PROMPT, bare_http, bare_poll
@@ -51,7 +51,7 @@ def request_of(task_id: str) -> Request:
 @asynccontextmanager
 async def layers(url: str) -> AsyncIterator[dict[str, Wait]]:
     """Each layer with what it needs, the yardstick first."""
-    settings = Settings(api_key=API_KEY, base_url=url)
+    settings = Config(api_key=API_KEY, base_url=url)
     async with (
         bare_http() as http,
         aclosing(AiohttpTransport(settings, Timeouts(), None)) as transport,

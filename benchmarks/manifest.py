@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from rivya_async import Model
 from rivya_async._core.model import ModelList
-from rivya_async._core.wire import parse, structure
+from rivya_async._core.wire import parse_json, structure
 from rivya_async.batch import BadRow, Batch, Manifest, Row
 from rivya_async.sandbox.catalogue import load
 
@@ -78,7 +78,7 @@ async def _planned(manifest: Manifest, path: Path) -> tuple[int, int]:
 
 
 def _models() -> Mapping[str, Model]:
-    return {model.id: model for model in structure(parse(load().listing), ModelList).data}
+    return {model.id: model for model in structure(parse_json(load().listing), ModelList).data}
 
 
 def measure(kind: str, count: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from rivya_async._core.schedule import PRICE
+from rivya_async._core.schedule import POLL_COST
 
 from .polling import Advice, Backoff
 from .report import progress
@@ -76,7 +76,7 @@ def _panel(axes: Axes, sigma: float, effort: Effort) -> None:
     advice = line(lambda stretch: summary(simulated(Advice(stretch), durations)))
     few = line(lambda stretch: after_history(sigma, 20, effort, stretch))
     many = line(lambda stretch: after_history(sigma, 50, effort, stretch))
-    optimum = line(lambda stretch: best(durations, PRICE * stretch**2), wide)
+    optimum = line(lambda stretch: best(durations, POLL_COST * stretch**2), wide)
     axes.plot(*zip(*backoff, strict=True), color=GREY, lw=1.6, label="capped full jitter")
     axes.plot(*zip(*advice, strict=True), color=ORANGE, lw=1.6, label="the service's advice, scaled")
     axes.plot(*zip(*few, strict=True), color=LIGHT_BLUE, lw=1.8, ls=(0, (4, 2)), label=after(20))

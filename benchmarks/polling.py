@@ -6,9 +6,9 @@ import random
 from collections.abc import Sequence
 from typing import Final
 
-from rivya_async._core.durations import Durations
+from rivya_async._core.durations import DurationEstimator
 from rivya_async._core.policies import PollPolicy
-from rivya_async._core.schedule import learned_delay, next_delay
+from rivya_async._core.schedule import adaptive_interval, backoff_interval
 
 GROUP: Final = "model"
 
@@ -48,7 +48,7 @@ class Backoff(Advice):
 
     def delay(self, n: int, u: float, age: float) -> float:  # noqa: ARG002 - as every policy
         """Drawn anew for every interval."""
-        return next_delay(self._policy, n, self._dice.random(), age)
+        return backoff_interval(self._policy, n, self._dice.random(), age)
 
 
 class Learned(Backoff):
@@ -59,19 +59,19 @@ class Learned(Backoff):
         self.stretch = stretch
         self.learns = True
         self._counts_open = counts_open
-        self._durations = Durations()
+        self._durations = DurationEstimator()
 
     def delay(self, n: int, u: float, age: float) -> float:
         """By what is known at this moment; nothing: by the backoff."""
         curve = self._durations.curve_for(GROUP)
         if curve is None:
             return super().delay(n, u, age)
-        return learned_delay(curve, self._policy, n, u, age, stretch=self.stretch)
+        return adaptive_interval(curve, self._policy, n, u, age, stretch=self.stretch)
 
     def saw_open(self, age: float, since: float) -> None:
         """Counts it as open."""
         if self.learns and self._counts_open:
-            self._durations.still_open(GROUP, age, since)
+            self._durations.observe_open(GROUP, age, since)
 
     def saw_end(self, duration: float, since: float) -> None:
         """Learns its duration."""

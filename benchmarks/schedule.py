@@ -12,7 +12,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
-from rivya_async._core.schedule import PRICE
+from rivya_async._core.schedule import POLL_COST
 
 from .polling import Advice, Learned
 from .report import machine_line, mark, progress, table
@@ -46,7 +46,7 @@ def _undisturbed_rows(found: Undisturbed) -> Iterable[list[str]]:
             f"{seen.latency:.2f}",
             f"{seen.latency / found.mean:.1%}",
             f"{seen.p95:.1f}",
-            f"{seen.cost(PRICE) / found.optimum.cost(PRICE):.3f}",
+            f"{seen.cost(POLL_COST) / found.optimum.cost(POLL_COST):.3f}",
         ]
 
 
@@ -57,7 +57,7 @@ def _at_advice_row(found: Undisturbed) -> list[str]:
 
 
 def _disturbed_row(found: Disturbed) -> list[str]:
-    optimum = found.optimum.cost(PRICE)
+    optimum = found.optimum.cost(POLL_COST)
     return [found.name, *_figures(found.advice, optimum), *_figures(found.learned, optimum)]
 
 
@@ -76,7 +76,7 @@ def _burst_rows(effort: Effort) -> Iterable[list[str]]:
     for sigma in SPREADS[:2]:
         progress(f"spread {sigma}, all at once")
         jobs = shuffled(lognormal(MEDIAN, sigma, effort.jobs // 4), seed=6)
-        optimum = best(jobs, PRICE).cost(PRICE)
+        optimum = best(jobs, POLL_COST).cost(POLL_COST)
         warm, biased = Learned(), Learned(counts_open=False)
         for learner in (warm, biased):
             simulated(learner, shuffled(lognormal(MEDIAN, sigma, 50), seed=7))
@@ -94,7 +94,7 @@ def _burst_rows(effort: Effort) -> Iterable[list[str]]:
 
 
 def _figures(seen: Seen, optimum: float) -> list[str]:
-    return [f"{seen.polls:.2f}", f"{seen.latency:.2f}", f"{seen.p95:.1f}", f"{seen.cost(PRICE) / optimum:.2f}"]
+    return [f"{seen.polls:.2f}", f"{seen.latency:.2f}", f"{seen.p95:.1f}", f"{seen.cost(POLL_COST) / optimum:.2f}"]
 
 
 def _scale_rows(effort: Effort) -> Iterable[list[str]]:
@@ -102,14 +102,14 @@ def _scale_rows(effort: Effort) -> Iterable[list[str]]:
         for sigma in SPREADS:
             progress(f"median {median:g} s, spread {sigma}")
             durations = lognormal(median, sigma, effort.jobs)
-            optimum = best(durations, PRICE).cost(PRICE)
+            optimum = best(durations, POLL_COST).cost(POLL_COST)
             seens = (summary(simulated(Advice(), durations)), after_history(sigma, 50, effort, median=median))
             yield [f"{median:g} s, {sigma}", *(figure for seen in seens for figure in _figures(seen, optimum))]
 
 
 def _marks(plain: Sequence[Undisturbed], worse: Sequence[Disturbed]) -> Iterable[str]:
     for history, most in COST_MARKS.items():
-        costs = [each.policies[after(history)].cost(PRICE) / each.optimum.cost(PRICE) for each in plain]
+        costs = [each.policies[after(history)].cost(POLL_COST) / each.optimum.cost(POLL_COST) for each in plain]
         yield mark(
             f"cost at most {most:.2f} of the optimum's after {history} jobs",
             ", ".join(f"{cost:.3f} at {each.sigma}" for cost, each in zip(costs, plain, strict=True)),
@@ -140,7 +140,8 @@ def report(effort: Effort) -> str:
     worse = [disturbed(name, sigma, effort) for sigma in SPREADS[:2] for name in DISTURBED]
     figures = ["polls/job", "latency s", "p95 s", "cost"]
     parts = [
-        f"Schedule: lognormal durations, median {MEDIAN:g} s, on a virtual clock; a poll costs {PRICE:g} s of latency",
+        f"Schedule: lognormal durations, median {MEDIAN:g} s, on a virtual clock; "
+        f"a poll costs {POLL_COST:g} s of latency",
         "At this price; the cost is over the optimum's, which knows the distribution\n"
         + table(
             ["spread", "polls/job", "latency s", "of mean", "p95 s", "cost"], chain(*map(_undisturbed_rows, plain))

@@ -73,7 +73,7 @@ def _decoded(pieces: list[bytes]) -> int:
     decoder, count = Decoder(), 0
     for piece in pieces:
         decoder.feed(piece)
-        while decoder.next() is not NEED_DATA:
+        while decoder.next_event() is not NEED_DATA:
             count += 1
     return count
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Final, NamedTuple
 
-from rivya_async._core.schedule import PRICE
+from rivya_async._core.schedule import POLL_COST
 
 from .optimum import best_ages
 from .polling import Advice, Backoff, Fixed, Learned
@@ -126,8 +126,8 @@ def undisturbed(sigma: float, effort: Effort) -> Undisturbed:
     return Undisturbed(
         sigma,
         sum(durations) / len(durations),
-        best(durations, PRICE),
-        at_latency(latency, lambda stretch: best(durations, PRICE * stretch**2)),
+        best(durations, POLL_COST),
+        at_latency(latency, lambda stretch: best(durations, POLL_COST * stretch**2)),
         policies,
         at_latency(latency, lambda stretch: after_history(sigma, HISTORIES[-1], effort, stretch)),
     )
@@ -165,7 +165,7 @@ def disturbed(name: str, sigma: float, effort: Effort) -> Disturbed:
         f"{sigma}  {name}",
         advice,
         learned(1.0, runs),
-        optimum(PRICE),
+        optimum(POLL_COST),
         at_latency(advice.latency, lambda stretch: learned(stretch, few)),
-        at_latency(advice.latency, lambda stretch: optimum(PRICE * stretch**2)),
+        at_latency(advice.latency, lambda stretch: optimum(POLL_COST * stretch**2)),
     )

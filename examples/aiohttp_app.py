@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from rivya_async import GenerationFailed, RivyaSession
+from rivya_async import GenerationFailedError, RivyaSession
 
 SESSION = web.AppKey("SESSION", RivyaSession)
 
@@ -23,7 +23,7 @@ async def make_picture(request: web.Request) -> web.Response:
     prompt = (await request.json())["prompt"]
     try:
         job = await request.app[SESSION].generate("z-image", prompt)
-    except GenerationFailed as error:
+    except GenerationFailedError as error:
         return web.json_response({"error": str(error)}, status=502)
     return web.json_response({"id": job.id, "url": job.urls[0]})
 

@@ -6,7 +6,7 @@ RIVYA_API_KEY=... python examples/chat.py gpt-5-2-chat < messages.txt
 import asyncio
 import sys
 
-from rivya_async import RivyaSession, StreamInterrupted
+from rivya_async import RivyaSession, StreamInterruptedError
 
 
 async def main(model: str) -> None:
@@ -19,7 +19,7 @@ async def main(model: str) -> None:
                         print(delta, end="", flush=True)
                 session_id = stream.completion.session_id
                 print()
-            except StreamInterrupted as error:
+            except StreamInterruptedError as error:
                 print(f"\n[{error}]")
                 if error.session_id is not None:  # the turn is bought: its session may have the whole answer
                     session_id = error.session_id

@@ -8,7 +8,7 @@ Needs RIVYA_API_KEY; with RIVYA_BASE_URL it talks to another origin, such as a s
 import asyncio
 import sys
 
-from rivya_async import GenerationRequest, RivyaSession, SpendLimitReached, ValidationFailed
+from rivya_async import GenerationRequest, RivyaSession, SpendLimitError, ValidationFailed
 
 
 async def main(model: str, budget: float, params: dict[str, str]) -> None:
@@ -16,7 +16,7 @@ async def main(model: str, budget: float, params: dict[str, str]) -> None:
         requests = (GenerationRequest(model, line.strip(), params=params) for line in sys.stdin)
         refused = 0
         async for outcome in session.map(requests, check=True):
-            if isinstance(outcome.error, SpendLimitReached):
+            if isinstance(outcome.error, SpendLimitError):
                 refused += 1
             elif isinstance(outcome.error, ValidationFailed):
                 for problem in outcome.error.problems:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from fastapi import Body, Depends, FastAPI, HTTPException, Request
 
-from rivya_async import GenerationFailed, RivyaSession
+from rivya_async import GenerationFailedError, RivyaSession
 
 
 @asynccontextmanager
@@ -33,6 +33,6 @@ async def make_picture(
 ) -> dict[str, str]:
     try:
         job = await session.generate("z-image", prompt)
-    except GenerationFailed as error:
+    except GenerationFailedError as error:
         raise HTTPException(502, str(error)) from error
     return {"id": job.id, "url": job.urls[0]}

@@ -7,7 +7,7 @@ RIVYA_API_KEY=... python examples/resume.py task_ab12        # waits for it and 
 import asyncio
 import sys
 
-from rivya_async import DeadlineExceeded, RivyaSession
+from rivya_async import RivyaSession, WaitTimeoutError
 
 
 async def main(task_id: str | None) -> None:
@@ -17,7 +17,7 @@ async def main(task_id: str | None) -> None:
                 job = await session.generate("veo3-1-fast", "Clouds over a mountain lake", timeout=1)
             else:
                 job = await session.wait_for(task_id)
-        except DeadlineExceeded as error:
+        except WaitTimeoutError as error:
             print(error.task_id)  # nothing is lost: the work goes on at the service
         else:
             print(*await session.download(job, "out/"))

@@ -6,7 +6,7 @@ RIVYA_API_KEY=... python examples/webhooks.py https://hooks.example.org/rivya
 import asyncio
 import sys
 
-from rivya_async import OutcomeUnknown, RivyaSession, WebhookEndpoint
+from rivya_async import OutcomeUnknownError, RivyaSession, WebhookEndpoint
 
 
 async def endpoint_at(session: RivyaSession, url: str) -> WebhookEndpoint:
@@ -16,7 +16,7 @@ async def endpoint_at(session: RivyaSession, url: str) -> WebhookEndpoint:
             return endpoint
     try:
         endpoint = await session.webhooks.create("Prod", url, ["generation.succeeded", "generation.failed"])
-    except OutcomeUnknown:
+    except OutcomeUnknownError:
         made = [each for each in await session.webhooks.list() if each.url == url and each.is_active]
         if not made:
             raise

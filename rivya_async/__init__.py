@@ -9,58 +9,58 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._core.allowance import Allowance
+    from ._core.allowance import ExternalRateLimiter
     from ._core.chat_capabilities import ChatCapabilities
     from ._core.chat_records import ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage
     from ._core.chat_reply import ChatEvent
-    from ._core.cost import Cost
+    from ._core.cost import PurchaseCost
     from ._core.errors import (
-        Answered,
-        ApiDisabled,
+        APIDisabledError,
+        APIStatusError,
+        AuthenticationError,
+        ChatSessionConflictError,
         ConfigurationError,
-        DeadlineExceeded,
-        DecodeError,
         DownloadError,
-        GenerationFailed,
-        IdempotencyConflict,
-        InsufficientCredits,
+        GenerationFailedError,
+        IdempotencyConflictError,
+        InsufficientCreditsError,
+        InternalServerError,
         JournalError,
-        NotFound,
-        NotSent,
-        NotSentInTime,
-        OutcomeUnknown,
-        OutsideTolerance,
-        RateLimited,
+        NotFoundError,
+        OutcomeUnknownError,
+        PermissionDeniedError,
+        RateLimitError,
+        RequestNotSentError,
+        ResponseDecodeError,
         RivyaError,
-        ScopeDenied,
-        ServerError,
-        SessionClosed,
-        SessionConflict,
-        SignatureMismatch,
-        SpendLimitReached,
-        StreamInterrupted,
-        Unauthorized,
+        SessionClosedError,
+        SignatureMismatchError,
+        SpendLimitError,
+        StreamInterruptedError,
+        SubmitTimeoutError,
+        TimestampToleranceError,
         ValidationFailed,
         WaitError,
-        WebhookError,
+        WaitTimeoutError,
+        WebhookVerificationError,
     )
     from ._core.generation_request import GenerationRequest
     from ._core.model import Model
     from ._core.model_param import ModelParam
     from ._core.outcome import Outcome
     from ._core.policies import PollPolicy, RateLimit, RetryPolicy, Timeouts
-    from ._core.problem import Problem
+    from ._core.problem import ValidationProblem
     from ._core.records import (
         Credits,
+        ErrorDetail,
         File,
         Generation,
-        GenerationError,
         GenerationResult,
         ReferenceMedia,
         Status,
     )
-    from ._core.reference_rules import KindLimit, ReferenceRules
-    from ._core.spend import Spend
+    from ._core.reference_rules import FileLimit, ReferenceRules
+    from ._core.spend import SpendSummary
     from ._core.webhook_records import WebhookDelivery, WebhookEndpoint, WebhookEvent
     from ._engine.chat_stream import ChatStream
     from ._engine.hooks import AttemptDetails, DownloadDetails, Hooks, PollDetails, RetryDetails, WaitDetails
@@ -69,97 +69,99 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Allowance",
-    "Answered",
-    "ApiDisabled",
+    "APIDisabledError",
+    "APIStatusError",
     "AttemptDetails",
+    "AuthenticationError",
     "ChatCapabilities",
     "ChatCompletion",
     "ChatCredits",
     "ChatEvent",
     "ChatMessage",
     "ChatSession",
+    "ChatSessionConflictError",
     "ChatStream",
     "ConfigurationError",
-    "Cost",
     "Credits",
-    "DeadlineExceeded",
-    "DecodeError",
     "DownloadDetails",
     "DownloadError",
+    "ErrorDetail",
+    "ExternalRateLimiter",
     "File",
+    "FileLimit",
     "Generation",
-    "GenerationError",
-    "GenerationFailed",
+    "GenerationFailedError",
     "GenerationRequest",
     "GenerationResult",
     "Hooks",
-    "IdempotencyConflict",
-    "InsufficientCredits",
+    "IdempotencyConflictError",
+    "InsufficientCreditsError",
+    "InternalServerError",
     "JournalError",
-    "KindLimit",
     "Model",
     "ModelParam",
-    "NotFound",
-    "NotSent",
-    "NotSentInTime",
+    "NotFoundError",
     "Outcome",
-    "OutcomeUnknown",
-    "OutsideTolerance",
+    "OutcomeUnknownError",
+    "PermissionDeniedError",
     "PollDetails",
     "PollPolicy",
-    "Problem",
+    "PurchaseCost",
     "RateLimit",
-    "RateLimited",
+    "RateLimitError",
     "ReferenceMedia",
     "ReferenceRules",
+    "RequestNotSentError",
+    "ResponseDecodeError",
     "RetryDetails",
     "RetryPolicy",
     "RivyaError",
     "RivyaSession",
-    "ScopeDenied",
-    "ServerError",
-    "SessionClosed",
-    "SessionConflict",
-    "SignatureMismatch",
-    "Spend",
-    "SpendLimitReached",
+    "SessionClosedError",
+    "SignatureMismatchError",
+    "SpendLimitError",
+    "SpendSummary",
     "Status",
-    "StreamInterrupted",
+    "StreamInterruptedError",
+    "SubmitTimeoutError",
     "Timeouts",
-    "Unauthorized",
+    "TimestampToleranceError",
     "Usage",
     "ValidationFailed",
+    "ValidationProblem",
     "WaitDetails",
     "WaitError",
+    "WaitTimeoutError",
     "WebhookDelivery",
     "WebhookEndpoint",
-    "WebhookError",
     "WebhookEvent",
+    "WebhookVerificationError",
     "__version__",
 ]
 
 _HOMES = {
-    "._core.allowance": "Allowance",
+    "._core.allowance": "ExternalRateLimiter",
     "._core.chat_capabilities": "ChatCapabilities",
     "._core.chat_records": "ChatCompletion ChatCredits ChatMessage ChatSession Usage",
     "._core.chat_reply": "ChatEvent",
     "._core.errors": (
-        "Answered ApiDisabled ConfigurationError DeadlineExceeded DecodeError DownloadError GenerationFailed "
-        "IdempotencyConflict InsufficientCredits JournalError NotFound NotSent NotSentInTime OutcomeUnknown "
-        "OutsideTolerance RateLimited RivyaError ScopeDenied ServerError SessionClosed SessionConflict "
-        "SignatureMismatch SpendLimitReached StreamInterrupted Unauthorized ValidationFailed WaitError WebhookError"
+        "APIDisabledError APIStatusError AuthenticationError ChatSessionConflictError ConfigurationError "
+        "DownloadError GenerationFailedError IdempotencyConflictError InsufficientCreditsError InternalServerError "
+        "JournalError NotFoundError OutcomeUnknownError PermissionDeniedError RateLimitError RequestNotSentError "
+        "ResponseDecodeError RivyaError SessionClosedError SignatureMismatchError SpendLimitError "
+        "StreamInterruptedError SubmitTimeoutError TimestampToleranceError ValidationFailed WaitError "
+        "WaitTimeoutError WebhookVerificationError"
     ),
     "._core.generation_request": "GenerationRequest",
     "._core.model": "Model",
     "._core.model_param": "ModelParam",
     "._core.outcome": "Outcome",
     "._core.policies": "PollPolicy RateLimit RetryPolicy Timeouts",
-    "._core.problem": "Problem",
-    "._core.records": "Credits File Generation GenerationError GenerationResult ReferenceMedia Status",
-    "._core.reference_rules": "KindLimit ReferenceRules",
-    "._core.cost": "Cost",
-    "._core.spend": "Spend",
+    "._core.problem": "ValidationProblem",
+    "._core.records": "Credits File Generation ErrorDetail GenerationResult ReferenceMedia Status",
+    "._core.reference_rules": "FileLimit ReferenceRules",
+    "._core.cost": "PurchaseCost",
+    "._core.spend": "SpendSummary",
     "._core.webhook_records": "WebhookDelivery WebhookEndpoint WebhookEvent",
     "._engine.chat_stream": "ChatStream",
     "._engine.hooks": "AttemptDetails DownloadDetails Hooks PollDetails RetryDetails WaitDetails",

@@ -9,23 +9,23 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ._core import assumed
-from ._core.allowance import Allowance
-from ._core.deliveries import Deliveries
-from ._core.durations import Durations
+from ._core.allowance import ExternalRateLimiter
+from ._core.deliveries import DeliveryRateEstimator
+from ._core.durations import DurationEstimator
 from ._core.errors import ConfigurationError
 from ._core.generation_request import GenerationRequest, Reference
 from ._core.outcome import Outcome
-from ._core.policies import FROM_POLICY, FromPolicy, PollPolicy, RateLimit, RetryPolicy, Timeouts, checked_policy
-from ._core.settings import Settings
-from ._core.spend import Purse, Spend, checked_cap, checked_prices
-from ._engine.ambient import Ambient
-from ._engine.counter import Counter
+from ._core.policies import NOT_GIVEN, NotGiven, PollPolicy, RateLimit, RetryPolicy, Timeouts, validate_policy
+from ._core.settings import Config
+from ._core.spend import SpendLedger, SpendSummary, validate_cap, validate_prices
+from ._engine.ambient import Environment
+from ._engine.counter import PurchasePreflight
 from ._engine.engine import Engine
 from ._engine.hooks import Hooks
 from ._engine.updates import OnUpdate
 from .resources.chat import Chat
-from .resources.credits import CreditBalance
-from .resources.downloads import Downloads
+from .resources.credits import CreditsResource
+from .resources.downloads import ResultDownloads
 from .resources.files import Files
 from .resources.generations import Generations
 from .resources.models import Models
@@ -52,15 +52,15 @@ class RivyaSession:
 
     `api_key` comes from `RIVYA_API_KEY` if left out, `base_url` from `RIVYA_BASE_URL`, else it is `https://rivya.ai`.
     No key is needed until a call needs one. `max_connections` bounds the requests in flight, `rate_limit` how many go
-    out per second; an `Allowance` in its place has somebody else keep a limit that is shared. An `http` session that is
-    handed in is used and never closed; a `transport` takes the place of the network, as `testing.FakeTransport` does.
-    `hooks` are told of attempts, retries, polls, ends of waits and downloads.
+    out per second; an `ExternalRateLimiter` in its place has somebody else keep a limit that is shared. An `http`
+    session that is handed in is used and never closed; a `transport` takes the place of the network, as
+    `testing.FakeTransport` does. `hooks` are told of attempts, retries, polls, ends of waits and downloads.
 
     `max_spend` caps the credits that this session's jobs and chat turns cost in all, `max_reserved` those that open
-    ones hold at a time: what would pass a cap raises `SpendLimitReached`, and nothing is sent. The price is the model's
+    ones hold at a time: what would pass a cap raises `SpendLimitError`, and nothing is sent. The price is the model's
     `estimate_credits`, or what `prices` says a job or a turn of a model costs at most; see `spend`.
 
-    Closing is gentle: waits end with `SessionClosed`, requests in flight come to their end, none begins.
+    Closing is gentle: waits end with `SessionClosedError`, requests in flight come to their end, none begins.
 
     >>> async def main():
     ...     async with Sandbox() as sandbox, RivyaSession(sandbox.api_key, base_url=sandbox.base_url) as session:
@@ -77,7 +77,7 @@ class RivyaSession:
         timeouts: Timeouts | None = None,
         retry: RetryPolicy | None = None,
         poll: PollPolicy | None = None,
-        rate_limit: RateLimit | Allowance | None = None,
+        rate_limit: RateLimit | ExternalRateLimiter | None = None,
         max_connections: int = 100,
         http: aiohttp.ClientSession | None = None,
         transport: Transport | None = None,
@@ -90,12 +90,12 @@ class RivyaSession:
         self._closed = False
         if isinstance(max_connections, bool) or not isinstance(max_connections, int) or max_connections < 1:
             raise ConfigurationError(f"max_connections must be a whole number from 1 on, not {max_connections!r}")
-        self._settings = Settings.resolve(os.environ, api_key=api_key, base_url=base_url)
-        self._timeouts = checked_policy("timeouts", timeouts, Timeouts())
-        self._retry = checked_policy("retry", retry, RetryPolicy())
-        if rate_limit is not None and not isinstance(rate_limit, RateLimit | Allowance):
+        self._config = Config.resolve(os.environ, api_key=api_key, base_url=base_url)
+        self._timeouts = validate_policy("timeouts", timeouts, Timeouts())
+        self._retry = validate_policy("retry", retry, RetryPolicy())
+        if rate_limit is not None and not isinstance(rate_limit, RateLimit | ExternalRateLimiter):
             raise ConfigurationError(f"rate_limit must be RateLimit(per_second), or an Allowance, not {rate_limit!r}")
-        if isinstance(rate_limit, Allowance):
+        if isinstance(rate_limit, ExternalRateLimiter):
             rate_limit.claim()
         self._rate_limit = rate_limit
         self._max_connections = max_connections
@@ -103,53 +103,53 @@ class RivyaSession:
             raise ConfigurationError("pass either http or a transport: a transport has connections of its own")
         self._http = http
         self._transport = transport
-        self._hooks = _checked_hooks(hooks)
+        self._hooks = _validate_hooks(hooks)
         self._pid = os.getpid()
-        self.durations = Durations()
+        self.durations = DurationEstimator()
         """What is known of how long jobs last; `dump()` and `load()` carry it to another process."""
-        self._deliveries = Deliveries()
+        self._delivery_rate = DeliveryRateEstimator()
         self.models = Models(self._open_engine)
         self.files = Files(self._open_engine, self.models.retrieve)
-        self._downloads = Downloads(self._open_engine)
-        purse = Purse(
-            max_spend=checked_cap("max_spend", max_spend), max_reserved=checked_cap("max_reserved", max_reserved)
+        self._downloads = ResultDownloads(self._open_engine)
+        purse = SpendLedger(
+            max_spend=validate_cap("max_spend", max_spend), max_reserved=validate_cap("max_reserved", max_reserved)
         )
-        self._spend = Spend(purse)
-        counter = Counter(self.models.catalogue, purse, checked_prices(prices))
+        self._spend = SpendSummary(purse)
+        counter = PurchasePreflight(self.models.catalogue, purse, validate_prices(prices))
         self.generations = Generations(
             self._open_engine,
-            checked_policy("poll", poll, PollPolicy()),
+            validate_policy("poll", poll, PollPolicy()),
             counter,
-            self.files.resolved,
-            self._deliveries,
+            self.files.resolve_references,
+            self._delivery_rate,
         )
         self.chat = Chat(self._open_engine, counter)
-        self.credits = CreditBalance(self._open_engine)
+        self.credits = CreditsResource(self._open_engine)
         self.openapi = OpenApi(self._open_engine)
         self.webhooks = Webhooks(self._open_engine)
         self.webhook_events = WebhookEvents(self._open_engine)
-        key = self._settings.api_key
+        key = self._config.api_key
         if key is not None and not key.startswith(assumed.API_KEY_PREFIX):
             warnings.warn(f"the API key does not begin with {assumed.API_KEY_PREFIX!r}", UserWarning, stacklevel=2)
 
     @property
-    def spend(self) -> Spend:
-        """What this session has spent on jobs and chat turns, by idempotency key and in all; see `Spend`."""
+    def spend(self) -> SpendSummary:
+        """What this session has spent on jobs and chat turns, by idempotency key and in all; see `SpendSummary`."""
         return self._spend
 
     @property
     def base_url(self) -> str:
         """Where the service is that this session talks to."""
-        return self._settings.base_url
+        return self._config.base_url
 
     @property
     def is_local(self) -> bool:
         """Whether the service runs on this machine, as the sandbox does."""
-        return self._settings.is_local
+        return self._config.is_local
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open" if self._engine else "new"
-        return f"<RivyaSession {self._settings.base_url} {state}>"
+        return f"<RivyaSession {self._config.base_url} {state}>"
 
     async def __aenter__(self) -> Self:
         self._open_engine()
@@ -163,10 +163,10 @@ class RivyaSession:
     async def aclose(self) -> None:
         """Close gently. Does nothing once it is closed; while it is being closed, waits for the end of that.
 
-        Waits end with `SessionClosed`; pauses between attempts end, requests on their way come to their end (at most
-        `Timeouts.total` seconds, or `Timeouts.chat`), and none begins. Downloads, uploads and streams are cut.
+        Waits end with `SessionClosedError`; pauses between attempts end, requests on their way come to their end (at
+        most `Timeouts.total` seconds, or `Timeouts.chat`), and none begins. Downloads, uploads and streams are cut.
         Cancelling it cuts what is on its way and closes the connections at once: what may have acted then raises
-        `OutcomeUnknown` with its key. A second `aclose` that is cancelled waits no longer, and cuts nothing.
+        `OutcomeUnknownError` with its key. A second `aclose` that is cancelled waits no longer, and cuts nothing.
         """
         engine, was_closed = self._engine, self._closed
         if engine is None or self._pid != os.getpid():  # what was forked belongs to the parent
@@ -174,13 +174,13 @@ class RivyaSession:
             return
         if engine.loop is asyncio.get_running_loop():
             self._closed = True
-            self._farewell.detach()
+            self._finalizer.detach()
             await engine.aclose()
         elif not was_closed:
             if not engine.loop.is_closed():
                 raise ConfigurationError("this session lives on another event loop: close it there")
             self._closed = True
-            self._farewell.detach()
+            self._finalizer.detach()
             engine.transport.abandon()
 
     # --- the main path ------------------------------------------------------------------------------------------------
@@ -206,11 +206,11 @@ class RivyaSession:
 
         With `check` the job is first held against the catalogue, which the session reads once in five minutes: values
         are made to travel (`Model.coerce`), and `ValidationFailed` names every problem (`Model.check`), or the nearest
-        ids of a model that is not there. Nothing is sent then. `SpendLimitReached` where it would pass a cap.
+        ids of a model that is not there. Nothing is sent then. `SpendLimitError` where it would pass a cap.
 
-        Raises `ConfigurationError` before anything is sent, `Answered` and its classes, `NotSent`, `OutcomeUnknown` and
-        `DecodeError`. Cancelling it drops the request, which may have acted: the `CancelledError` has a note with the
-        key. Pass a key of your own if you must know it beforehand.
+        Raises `ConfigurationError` before anything is sent, `APIStatusError` and its classes, `RequestNotSentError`,
+        `OutcomeUnknownError` and `ResponseDecodeError`. Cancelling it drops the request, which may have acted: the
+        `CancelledError` has a note with the key. Pass a key of your own if you must know it beforehand.
 
         >>> async def buy(session):
         ...     job = await session.submit("z-image", "A red kite", params={"aspect_ratio": "16:9"})
@@ -232,7 +232,7 @@ class RivyaSession:
         self,
         generation_or_task_id: Generation | str,
         *,
-        timeout: float | FromPolicy | None = FROM_POLICY,
+        timeout: float | NotGiven | None = NOT_GIVEN,
         poll: PollPolicy | None = None,
         on_update: OnUpdate | None = None,
         raise_on_failure: bool = True,
@@ -246,9 +246,9 @@ class RivyaSession:
         moment after this session's own submit. An unknown status counts as open. All waits for one job share one
         stream of polls.
 
-        Raises `GenerationFailed` where the service ended the job as failed (unless `raise_on_failure=False`),
-        `DeadlineExceeded` with the task id at the timeout: the job goes on, wait again. `SessionClosed` if the session
-        closes. Cancelling it ends this wait only.
+        Raises `GenerationFailedError` where the service ended the job as failed (unless `raise_on_failure=False`),
+        `WaitTimeoutError` with the task id at the timeout: the job goes on, wait again. `SessionClosedError` if the
+        session closes. Cancelling it ends this wait only.
 
         >>> async def resume(session):
         ...     task_id = (await session.submit("z-image", "A red kite")).id
@@ -275,17 +275,17 @@ class RivyaSession:
         client_request_id: str | None = None,
         idempotency_key: str | None = None,
         check: bool = False,
-        timeout: float | FromPolicy | None = FROM_POLICY,
+        timeout: float | NotGiven | None = NOT_GIVEN,
         poll: PollPolicy | None = None,
         on_update: OnUpdate | None = None,
     ) -> Coroutine[Any, Any, Generation]:
         """Buy a job and wait for it: `submit`, then `wait_for`, with the arguments and errors of both.
 
         `timeout` in seconds bounds both; a purchase on its way is not cut. Its end is a `TimeoutError` either way:
-        `NotSentInTime` where nothing was bought, `DeadlineExceeded` with the task id where the job goes on. Whatever
-        the service or the network answered to the purchase by then is raised as it is, `OutcomeUnknown` where it may
-        have acted. `on_update` hears of the first record too.
-        Cancelling it after the purchase leaves the job running: the `CancelledError` has a note with the task id.
+        `SubmitTimeoutError` where nothing was bought, `WaitTimeoutError` with the task id where the job goes on.
+        Whatever the service or the network answered to the purchase by then is raised as it is, `OutcomeUnknownError`
+        where it may have acted. `on_update` hears of the first record too. Cancelling it after the purchase leaves the
+        job running: the `CancelledError` has a note with the task id.
 
         >>> async def batch(session):
         ...     prompts = ["A red kite", "A blue whale"]
@@ -311,7 +311,7 @@ class RivyaSession:
         self,
         generation_or_task_id: Generation | str,
         *,
-        timeout: float | FromPolicy | None = FROM_POLICY,
+        timeout: float | NotGiven | None = NOT_GIVEN,
         poll: PollPolicy | None = None,
     ) -> AsyncGenerator[Generation]:
         """Every changed snapshot of a job, the terminal one last; a failed job is yielded, not raised.
@@ -331,12 +331,12 @@ class RivyaSession:
         self,
         generations_or_task_ids: Iterable[Generation | str],
         *,
-        timeout: float | FromPolicy | None = FROM_POLICY,
+        timeout: float | NotGiven | None = NOT_GIVEN,
         poll: PollPolicy | None = None,
     ) -> AsyncGenerator[Generation]:
         """The terminal records of many jobs as they end, failed ones included, each job once.
 
-        `timeout` in seconds bounds the whole loop: then `DeadlineExceeded` names what is still open. A job that cannot
+        `timeout` in seconds bounds the whole loop: then `WaitTimeoutError` names what is still open. A job that cannot
         be waited for (a 404, a 401) does not end the others: its error is raised when they have all ended. Leaving the
         loop ends these waits only.
 
@@ -422,16 +422,16 @@ class RivyaSession:
             transport = self._transport or self._new_transport()
             self._engine = Engine(
                 transport,
-                settings=self._settings,
+                settings=self._config,
                 retry=self._retry,
-                ambient=Ambient(),
+                ambient=Environment(),
                 hooks=self._hooks,
                 max_connections=min(self._max_connections, transport.max_connections),
                 rate_limit=self._rate_limit,
                 durations=self.durations,
-                deliveries=self._deliveries,
+                deliveries=self._delivery_rate,
             )
-            self._farewell = weakref.finalize(self, _let_go, self._engine, repr(self), self._pid)
+            self._finalizer = weakref.finalize(self, _warn_unclosed, self._engine, repr(self), self._pid)
         elif self._engine.loop is not loop:
             raise ConfigurationError("this session lives on another event loop: make a RivyaSession for each loop")
         return self._engine
@@ -439,17 +439,17 @@ class RivyaSession:
     def _new_transport(self) -> Transport:
         from ._engine.aiohttp_transport import AiohttpTransport
 
-        return AiohttpTransport(self._settings, self._timeouts, self._http)
+        return AiohttpTransport(self._config, self._timeouts, self._http)
 
 
-_INHERITED: Final[list[Engine]] = []
+_FORKED_ENGINES: Final[list[Engine]] = []
 """Engines of a parent process: to close them in a child would take the parent's sockets from its event loop."""
 
 
-def _let_go(engine: Engine, shown: str, pid: int) -> None:
+def _warn_unclosed(engine: Engine, shown: str, pid: int) -> None:
     """What is left to do for a session that nobody closed; called before its parts are finalized."""
     if pid != os.getpid():
-        _INHERITED.append(engine)
+        _FORKED_ENGINES.append(engine)
         return
     try:
         engine.transport.abandon()
@@ -457,7 +457,7 @@ def _let_go(engine: Engine, shown: str, pid: int) -> None:
         warnings.warn(f"{shown} was never closed: use `async with`", ResourceWarning, stacklevel=2)
 
 
-def _checked_hooks(hooks: Sequence[Hooks]) -> tuple[Hooks, ...]:
+def _validate_hooks(hooks: Sequence[Hooks]) -> tuple[Hooks, ...]:
     if isinstance(hooks, Hooks) or not all(isinstance(listener, Hooks) for listener in hooks):
         raise ConfigurationError("hooks must be a list of objects of a class that derives from Hooks")
     return tuple(hooks)

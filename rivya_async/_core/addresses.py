@@ -17,10 +17,10 @@ def is_public(address: Address) -> bool:
     >>> [is_public(ipaddress.ip_address(text)) for text in ("8.8.8.8", "10.0.0.1", "::ffff:127.0.0.1", "2002:a00:1::")]
     [True, False, False, False]
     """
-    return all(map(_is_public, _within(address)))
+    return all(map(_is_public, _embedded_addresses(address)))
 
 
-def read(text: str) -> Address | None:
+def parse_address(text: str) -> Address | None:
     """The address that a text spells, with or without a zone; None for a name."""
     try:
         return ipaddress.ip_address(text.partition("%")[0])
@@ -28,23 +28,23 @@ def read(text: str) -> Address | None:
         return None
 
 
-def is_inward(host: str) -> bool:
+def is_private_address(host: str) -> bool:
     """Whether a host is an address that is not public, or an odd spelling of an address; False for a name.
 
     >>> [is_inward(host) for host in ("127.0.0.1", "0177.0.0.1", "127.0.0.1.", "8.8.8.8", "a.example")]
     [True, True, True, False, False]
     """
-    address = read(host)
+    address = parse_address(host)
     return not any(map(str.isalpha, host)) if address is None else not is_public(address)
 
 
-def is_on_this_machine(host: str) -> bool:
+def is_loopback_host(host: str) -> bool:
     """Whether a host is loopback, by its address or by its name."""
-    address = read(host)
+    address = parse_address(host)
     return host.lower() == "localhost" if address is None else address.is_loopback
 
 
-def _within(address: Address) -> list[Address]:
+def _embedded_addresses(address: Address) -> list[Address]:
     """The address, and those that it carries along."""
     if isinstance(address, IPv4Address):
         return [address]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Allowance:
+class ExternalRateLimiter:
     """What a session may send, in place of a `RateLimit`: somebody else keeps the limit and grants a part of it.
 
     `wanted` is called with how many requests wait, whenever one finds nothing left; it must not block. What is granted
@@ -24,28 +24,28 @@ class Allowance:
     """
 
     def __init__(self, wanted: Callable[[int], None]) -> None:
-        self.left: float = 0
+        self.available: float = 0
         """Requests that may go out now; `math.inf` while there is no limit."""
-        self._wanted = wanted
-        self._granted: Callable[[], None] | None = None
+        self._request_more = wanted
+        self._on_grant: Callable[[], None] | None = None
         self._is_claimed = False
 
     def __repr__(self) -> str:
-        return f"<Allowance: {self.left:g} left>"
+        return f"<Allowance: {self.available:g} left>"
 
     def grant(self, requests: float) -> None:
         """Let so many more requests out. Call it on the session's event loop."""
-        self.left += requests
-        if self._granted is not None:
-            self._granted()
+        self.available += requests
+        if self._on_grant is not None:
+            self._on_grant()
 
-    def withdraw(self) -> None:
+    def revoke(self) -> None:
         """Nothing is left."""
-        self.left = 0
+        self.available = 0
 
-    def want(self, waiting: int) -> None:
+    def request_more(self, waiting: int) -> None:
         """Say that so many requests wait, and nothing is left."""
-        self._wanted(waiting)
+        self._request_more(waiting)
 
     def claim(self) -> None:
         """It is for one session from now on. `ConfigurationError` where it is for another."""
@@ -53,6 +53,6 @@ class Allowance:
             raise ConfigurationError("this allowance serves another session: make one for each")
         self._is_claimed = True
 
-    def serve(self, granted: Callable[[], None]) -> None:
+    def set_grant_callback(self, granted: Callable[[], None]) -> None:
         """Call `granted` after each grant."""
-        self._granted = granted
+        self._on_grant = granted

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Final
 
-MOMENT: Final = 1e-6
+TIME_TOLERANCE: Final = 1e-6
 """Seconds that are not worth waiting: a sum of floats may be that far off."""
 
 
-class Bucket:
+class TokenBucket:
     """Holds at most `burst` tokens, and gains `per_second` new ones each second. It begins full."""
 
     __slots__ = ("_full_at", "burst", "per_second")
@@ -19,16 +19,16 @@ class Bucket:
         self.burst = burst
         self._full_at = -math.inf
 
-    def wait(self, now: float) -> float:
+    def delay(self, now: float) -> float:
         """Seconds until a token is there; 0 if it is."""
         wait = self._full_at - (self.burst - 1.0) / self.per_second - now
-        return wait if wait > MOMENT else 0.0
+        return wait if wait > TIME_TOLERANCE else 0.0
 
     def take(self, now: float) -> None:
         """Take a token that is there."""
         self._full_at = max(self._full_at, now) + 1.0 / self.per_second
 
-    def give(self, tokens: float) -> None:
+    def refund(self, tokens: float) -> None:
         """Put tokens in; what does not fit is lost."""
         self._full_at -= tokens / self.per_second
 
@@ -36,7 +36,7 @@ class Bucket:
         """No token before `instant`; then one, and the others at their pace."""
         self._full_at = max(self._full_at, instant + (self.burst - 1.0) / self.per_second)
 
-    def change(self, per_second: float, burst: float, now: float) -> None:
+    def reconfigure(self, per_second: float, burst: float, now: float) -> None:
         """Another pace and size from now on. The tokens that are missing stay missing."""
         missing = max(0.0, self._full_at - now) * self.per_second
         self.per_second = per_second

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
-class Carrying:
+class ErrorContext:
     """Every error in here carries the key of the purchase: with it, the very same purchase can be repeated.
 
     No generator with `contextmanager`, which would weigh half a kilobyte per waiting job.

@@ -32,14 +32,14 @@ class ChatCapabilities:
         told = stated or {}
         efforts = told.get(assumed.CHAT_EFFORTS)
         return cls(
-            web_search=_claim(told.get(assumed.CHAT_WEB_SEARCH)),
-            images=_claim(told.get(assumed.CHAT_IMAGES)),
+            web_search=_read_capability(told.get(assumed.CHAT_WEB_SEARCH)),
+            images=_read_capability(told.get(assumed.CHAT_IMAGES)),
             reasoning_efforts=tuple(effort for effort in efforts if isinstance(effort, str))
             if isinstance(efforts, list | tuple)
             else None,
-            thoughts=_claim(told.get(assumed.CHAT_THOUGHTS)),
+            thoughts=_read_capability(told.get(assumed.CHAT_THOUGHTS)),
         )
 
 
-def _claim(value: object) -> bool | None:
+def _read_capability(value: object) -> bool | None:
     return value if isinstance(value, bool) else None

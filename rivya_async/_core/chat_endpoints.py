@@ -7,43 +7,47 @@ from urllib.parse import quote
 
 from . import idempotency, wire
 from .chat_records import ChatCompletion, ChatSession, ChatSessionList
-from .endpoints import Endpoint
-from .errors import ConfigurationError, DecodeError
+from .endpoints import Operation
+from .errors import ConfigurationError, ResponseDecodeError
 from .message import Request, Response
 
 if TYPE_CHECKING:
     from .chat_request import ChatRequest
 
-COMPLETIONS = "/api/v1/chat/completions"
-SESSIONS = "/api/v1/chat/sessions"
+COMPLETIONS_PATH = "/api/v1/chat/completions"
+SESSIONS_PATH = "/api/v1/chat/sessions"
 
 
-def complete_chat(turn: ChatRequest, key: str) -> Endpoint[ChatCompletion]:
+def complete_chat(turn: ChatRequest, key: str) -> Operation[ChatCompletion]:
     """`POST /api/v1/chat/completions`, contract section 10: a purchase under `key`."""
-    body = wire.encode(turn.to_wire())
-    request = Request("POST", COMPLETIONS, body=body, idempotency_key=idempotency.validated(key), is_slow=True)
-    return Endpoint(request, read_completion)
+    body = wire.encode_json(turn.to_wire())
+    request = Request(
+        "POST", COMPLETIONS_PATH, body=body, idempotency_key=idempotency.validate_key(key), is_long_running=True
+    )
+    return Operation(request, read_completion)
 
 
 def stream_chat(turn: ChatRequest, key: str) -> Request:
     """`POST /api/v1/chat/completions/stream`, contract section 10: the same purchase, answered piece by piece."""
     return Request(
         "POST",
-        f"{COMPLETIONS}/stream",
-        body=wire.encode(turn.to_wire()),
-        idempotency_key=idempotency.validated(key),
+        f"{COMPLETIONS_PATH}/stream",
+        body=wire.encode_json(turn.to_wire()),
+        idempotency_key=idempotency.validate_key(key),
         accept="text/event-stream",
     )
 
 
-def list_chat_sessions(limit: int | None = None) -> Endpoint[ChatSessionList]:
+def list_chat_sessions(limit: int | None = None) -> Operation[ChatSessionList]:
     """`GET /api/v1/chat/sessions`, contract section 10; `limit` is an assumption."""
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ConfigurationError(f"limit must be a whole number from 1 on, or None, not {limit!r}")
-    return Endpoint(Request("GET", SESSIONS if limit is None else f"{SESSIONS}?limit={limit}"), read_sessions)
+    return Operation(
+        Request("GET", SESSIONS_PATH if limit is None else f"{SESSIONS_PATH}?limit={limit}"), read_sessions
+    )
 
 
-def retrieve_chat_session(chat_session_id: str) -> Endpoint[ChatSession]:
+def retrieve_chat_session(chat_session_id: str) -> Operation[ChatSession]:
     """`GET /api/v1/chat/sessions/{sessionId}`, contract section 10."""
     name = chat_session_id
     if not isinstance(name, str) or not name.isprintable() or not name.strip(". "):
@@ -52,14 +56,14 @@ def retrieve_chat_session(chat_session_id: str) -> Endpoint[ChatSession]:
     def read_asked_session(response: Response) -> ChatSession:
         session = wire.decode(response.body, ChatSession)
         if session.id != name:
-            raise DecodeError(
+            raise ResponseDecodeError(
                 f"the service answered with the chat session {session.id} when asked for {name}",
                 path="$.id",
                 reason="another chat session than the one asked for",
             )
         return session
 
-    return Endpoint(Request("GET", f"{SESSIONS}/{quote(name, safe='')}"), read_asked_session)
+    return Operation(Request("GET", f"{SESSIONS_PATH}/{quote(name, safe='')}"), read_asked_session)
 
 
 def read_completion(response: Response) -> ChatCompletion:

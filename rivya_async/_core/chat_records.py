@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from .records import Amount, extra_members
+from .records import Amount, extra_fields
 
 
 @attrs.frozen
@@ -19,7 +19,7 @@ class ChatMessage:
     role: str = "assistant"
     id: str | None = None
     created_at: datetime | None = None
-    extra: Mapping[str, Any] = extra_members()
+    extra: Mapping[str, Any] = extra_fields()
 
 
 @attrs.frozen
@@ -29,7 +29,7 @@ class Usage:
     input_tokens: int | None = None
     output_tokens: int | None = None
     total_tokens: int | None = None
-    extra: Mapping[str, Any] = extra_members()
+    extra: Mapping[str, Any] = extra_fields()
 
 
 @attrs.frozen
@@ -38,7 +38,7 @@ class ChatCredits:
 
     reserved: Amount | None = None
     final: Amount | None = None
-    extra: Mapping[str, Any] = extra_members()
+    extra: Mapping[str, Any] = extra_fields()
 
 
 @attrs.frozen
@@ -57,7 +57,7 @@ class ChatCompletion:
     credits: ChatCredits | None = None
     created_at: datetime | None = None
     object: str = "chat.completion"
-    extra: Mapping[str, Any] = extra_members()
+    extra: Mapping[str, Any] = extra_fields()
 
     @property
     def text(self) -> str:
@@ -79,7 +79,7 @@ class ChatSession:
     updated_at: datetime | None = None
     messages: tuple[ChatMessage, ...] = ()
     object: str = "chat.session"
-    extra: Mapping[str, Any] = extra_members()
+    extra: Mapping[str, Any] = extra_fields()
 
 
 @attrs.frozen
@@ -87,4 +87,4 @@ class ChatSessionList:
     """Conversations, the newest first [10]."""
 
     data: tuple[ChatSession, ...]
-    extra: Mapping[str, Any] = extra_members()
+    extra: Mapping[str, Any] = extra_fields()

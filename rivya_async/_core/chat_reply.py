@@ -14,9 +14,9 @@ import attrs
 
 from . import assumed, sse, wire
 from .chat_records import ChatCompletion
-from .errors import DecodeError, StreamInterrupted
+from .errors import ResponseDecodeError, StreamInterruptedError
 
-TOLD: Final[Mapping[str, type]] = {
+COMPLETION_FIELDS: Final[Mapping[str, type]] = {
     "id": str,
     "session_id": str,
     "model": str,
@@ -26,7 +26,7 @@ TOLD: Final[Mapping[str, type]] = {
 }
 """Members of an event that belong to the completion: the first of each counts, but for those that grow."""
 
-GROWING: Final = frozenset({"usage", "credits"})
+CUMULATIVE_FIELDS: Final = frozenset({"usage", "credits"})
 """Members of which the last one told counts."""
 
 
@@ -39,15 +39,15 @@ class ChatEvent:
     delta: str = ""
 
 
-class ChatReply:
+class ChatStreamAccumulator:
     """What a stream has told so far. `shown` makes of a message what an error may show of it."""
 
     def __init__(self) -> None:
-        self.shown: Callable[[str], str] = str
+        self.mask: Callable[[str], str] = str
         self.completion: ChatCompletion | None = None
         self._pieces: list[str] = []
         self._length = 0
-        self._told: dict[str, Any] = {}
+        self._fields: dict[str, Any] = {}
 
     @property
     def text(self) -> str:
@@ -58,25 +58,28 @@ class ChatReply:
     @property
     def session_id(self) -> str | None:
         """The chat session, once the service has named it."""
-        return self.completion.session_id if self.completion is not None else self._told.get("session_id")
+        return self.completion.session_id if self.completion is not None else self._fields.get("session_id")
 
-    def take(self, event: sse.Event) -> ChatEvent:
-        """Take in one event. Raises `StreamInterrupted` for an error of the service, `DecodeError` for a bad end."""
-        data = _value(event.data)
+    def feed(self, event: sse.Event) -> ChatEvent:
+        """Take in one event.
+
+        Raises `StreamInterruptedError` for an error of the service, `ResponseDecodeError` for a bad end.
+        """
+        data = _parse_event_data(event.data)
         if event.name == "error" or (isinstance(data, dict) and isinstance(data.get("error"), dict)):
-            raise self._refused(data)
+            raise self._stream_error(data)
         delta = ""
         if data == assumed.DONE:
-            self._end_as_told()
+            self._complete_from_fields()
         elif isinstance(data, dict):
-            delta = self._take_object(event.name, data)
+            delta = self._feed_object(event.name, data)
         return ChatEvent(event.name, data, delta)
 
-    def interrupted(self, why: str) -> StreamInterrupted:
+    def interruption(self, why: str) -> StreamInterruptedError:
         """The error that keeps what has come."""
-        said = self.shown(why).removesuffix(".")
+        said = self.mask(why).removesuffix(".")
         where = f"chat.sessions.retrieve({self.session_id!r})" if self.session_id else "a session of chat.sessions"
-        return StreamInterrupted(
+        return StreamInterruptedError(
             f"the stream broke off after {len(self.text)} characters of the answer: {said}. `text` has what came; "
             f"what the turn was charged is not known, and {where} may have the whole answer: look there "
             "before you ask again",
@@ -84,73 +87,75 @@ class ChatReply:
             session_id=self.session_id,
         )
 
-    def _take_object(self, name: str, data: Mapping[str, Any]) -> str:
+    def _feed_object(self, name: str, data: Mapping[str, Any]) -> str:
         """The text that this event adds."""
-        if _is_final(name, data):
-            self.completion = self._whole(data)
+        if _is_completion(name, data):
+            self.completion = self._build_completion(data)
             delta = "" if self._length else self.completion.text  # a service that sends all of it at once
         else:
-            told = {key: data[key] for key, kind in TOLD.items() if isinstance(data.get(key), kind)}
-            self._told = told | {key: value for key, value in self._told.items() if key not in GROWING & told.keys()}
-            delta = _delta(data) if assumed.TEXT_EVENT.fullmatch(name) else ""
-        self._append(delta)
+            told = {key: data[key] for key, kind in COMPLETION_FIELDS.items() if isinstance(data.get(key), kind)}
+            self._fields = told | {
+                key: value for key, value in self._fields.items() if key not in CUMULATIVE_FIELDS & told.keys()
+            }
+            delta = _read_delta(data) if assumed.TEXT_EVENT.fullmatch(name) else ""
+        self._append_delta(delta)
         return delta
 
-    def _whole(self, data: Mapping[str, Any]) -> ChatCompletion:
+    def _build_completion(self, data: Mapping[str, Any]) -> ChatCompletion:
         """The completion that this event tells, with what earlier ones told where it is silent."""
-        told = {key: value for key, value in data.items() if value is not None or key not in TOLD}
+        told = {key: value for key, value in data.items() if value is not None or key not in COMPLETION_FIELDS}
         message = told.get("message")
         if self._length and (message is None or (isinstance(message, dict) and not message.get("content"))):
             told["message"] = {**(message or {}), "content": self.text}
-        return wire.structure({"id": "", **self._told, **told}, ChatCompletion)
+        return wire.structure({"id": "", **self._fields, **told}, ChatCompletion)
 
-    def _append(self, delta: str) -> None:
+    def _append_delta(self, delta: str) -> None:
         self._length += len(delta)
         if self._length > assumed.MAX_RESPONSE_BYTES:
-            raise DecodeError(
+            raise ResponseDecodeError(
                 f"the answer is longer than {assumed.MAX_RESPONSE_BYTES} characters and was not read on",
                 reason="too long",
             )
         self._pieces.append(delta)
 
-    def _end_as_told(self) -> None:
+    def _complete_from_fields(self) -> None:
         """The end without a completion: one is made of what the events told."""
-        if self._told or self._length:
-            answer = {"id": "", **self._told, "message": {"content": self.text}}
+        if self._fields or self._length:
+            answer = {"id": "", **self._fields, "message": {"content": self.text}}
             self.completion = wire.structure(answer, ChatCompletion)
 
-    def _refused(self, data: Any) -> StreamInterrupted:
+    def _stream_error(self, data: Any) -> StreamInterruptedError:
         told = data.get("error", data) if isinstance(data, dict) else data
         told = told if isinstance(told, dict) else {"message": told}
-        code = _text(told.get("code"))
-        error = self.interrupted(f"{_text(told.get('message')) or 'an error'} [{code or 'without a code'}]")
-        error.code, error.request_id = code, _text(told.get("requestId"))
+        code = _read_text(told.get("code"))
+        error = self.interruption(f"{_read_text(told.get('message')) or 'an error'} [{code or 'without a code'}]")
+        error.code, error.request_id = code, _read_text(told.get("requestId"))
         return error
 
 
-def _value(data: str) -> Any:
+def _parse_event_data(data: str) -> Any:
     """The JSON value of an event's data; the data itself where it is no JSON."""
     try:
-        return wire.parse(data.encode())
-    except DecodeError:
+        return wire.parse_json(data.encode())
+    except ResponseDecodeError:
         return data
 
 
-def _is_final(name: str, data: Mapping[str, Any]) -> bool:
+def _is_completion(name: str, data: Mapping[str, Any]) -> bool:
     """Whether this is the whole answer, not the message that some services begin with."""
     return data.get("object") == "chat.completion" or (isinstance(data.get("message"), dict) and "start" not in name)
 
 
-def _delta(data: Mapping[str, Any]) -> str:
+def _read_delta(data: Mapping[str, Any]) -> str:
     values = (data.get(name) for name in ("delta", "content", "text"))
-    return next((text for value in values if (text := _text_in(value)) is not None), "")
+    return next((text for value in values if (text := _read_content(value)) is not None), "")
 
 
-def _text_in(value: Any) -> str | None:
+def _read_content(value: Any) -> str | None:
     if isinstance(value, dict):
         value = next((value[name] for name in ("content", "text") if isinstance(value.get(name), str)), None)
     return value if isinstance(value, str) else None
 
 
-def _text(value: Any) -> str | None:
+def _read_text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None

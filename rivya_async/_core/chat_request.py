@@ -11,8 +11,8 @@ from . import assumed
 from .errors import ConfigurationError
 from .records import File
 
-FLAGS: Final = ("enable_web_search", "include_thoughts")
-TEXTS: Final = ("session_id", "reasoning_effort", "client_request_id")
+BOOLEAN_FIELDS: Final = ("enable_web_search", "include_thoughts")
+TEXT_FIELDS: Final = ("session_id", "reasoning_effort", "client_request_id")
 
 
 @attrs.frozen(kw_only=True)
@@ -37,9 +37,9 @@ class ChatRequest:
             raise ConfigurationError(f"model must be the id of a model, such as 'gpt-5-2-chat', not {self.model!r}")
         if not isinstance(self.message, str) or not self.message.strip():
             raise ConfigurationError("message must be a text that says something: it is the one message of this turn")
-        for name in TEXTS:
+        for name in TEXT_FIELDS:
             self._check_text(name)
-        for name in FLAGS:
+        for name in BOOLEAN_FIELDS:
             if not isinstance(getattr(self, name), bool | None):
                 raise ConfigurationError(f"{name} must be True, False or left out, not {getattr(self, name)!r}")
         self._check_extra()
@@ -56,20 +56,20 @@ class ChatRequest:
     def _check_extra(self) -> None:
         if not isinstance(self.extra, Mapping) or not all(isinstance(name, str) for name in self.extra):
             raise ConfigurationError("extra must be a mapping of further members of the request, by their names")
-        named = [name for name in self.extra if name in FIELDS]
+        named = [name for name in self.extra if name in KNOWN_FIELDS]
         if named:
             raise ConfigurationError(f"{', '.join(named)} of extra has an argument of its own: use that")
 
     def to_wire(self) -> dict[str, Any]:
         """The body of the request: only what was set."""
-        body = {name: value for name in FIELDS if (value := getattr(self, name)) is not None}
+        body = {name: value for name in KNOWN_FIELDS if (value := getattr(self, name)) is not None}
         body["attachments"] = [{"file_id": file_id} for file_id in self.attachments]
         if not self.attachments:
             del body["attachments"]
         return {**body, **self.extra}
 
 
-FIELDS: Final = tuple(field.name for field in attrs.fields(ChatRequest) if field.name != "extra")
+KNOWN_FIELDS: Final = tuple(field.name for field in attrs.fields(ChatRequest) if field.name != "extra")
 
 
 def attachment_ids(attachments: Sequence[str | File]) -> tuple[str, ...]:

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from .chat_records import ChatCompletion
     from .records import Generation
 
-GENERATIONS: Final = "/api/v1/generations"
+GENERATIONS_PATH: Final = "/api/v1/generations"
 
 
 @attrs.frozen
-class Cost:
+class PurchaseCost:
     """What one purchase costs, in credits.
 
     `reserved` is what its record holds. `final` is None until this session has seen the job end. `task_id` is None as
@@ -30,7 +30,7 @@ class Cost:
     reserved: Amount
     final: Amount | None = None
     task_id: str | None = None
-    path: str = GENERATIONS
+    path: str = GENERATIONS_PATH
 
     @property
     def credits(self) -> Amount:
@@ -39,7 +39,7 @@ class Cost:
 
 
 @attrs.frozen
-class Receipt:
+class Charge:
     """What the answer to a purchase tells of its cost; None is what it leaves unsaid."""
 
     path: str
@@ -48,13 +48,13 @@ class Receipt:
     final: Amount | None = None
 
     @classmethod
-    def of_job(cls, generation: Generation) -> Self:
+    def from_generation(cls, generation: Generation) -> Self:
         """A job costs its final credits once it has ended."""
         final = generation.final_credits if generation.is_terminal else None
-        return cls(GENERATIONS, generation.id, generation.reserved_credits, final)
+        return cls(GENERATIONS_PATH, generation.id, generation.reserved_credits, final)
 
     @classmethod
-    def of_turn(cls, completion: ChatCompletion, path: str) -> Self:
+    def from_completion(cls, completion: ChatCompletion, path: str) -> Self:
         """A turn of a chat has ended when it is answered; its final credits may all the same not be told."""
         told = completion.credits
         return cls(path, completion.id, *((told.reserved, told.final) if told is not None else (None, None)))

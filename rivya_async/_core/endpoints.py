@@ -10,12 +10,12 @@ from urllib.parse import quote
 import attrs
 
 from . import idempotency, wire
-from .cost import GENERATIONS
-from .errors import Answered, ConfigurationError, DecodeError, answered_class
+from .cost import GENERATIONS_PATH
+from .errors import APIStatusError, ConfigurationError, ResponseDecodeError, status_error_class
 from .media_type import KINDS
 from .message import Request, Response
 from .model import ModelList
-from .open_generation import open_generation
+from .open_generation import parse_open_generation
 from .records import Credits, File, Generation
 
 if TYPE_CHECKING:
@@ -25,53 +25,57 @@ T = TypeVar("T")
 
 
 @attrs.frozen
-class Endpoint(Generic[T]):
+class Operation(Generic[T]):
     """A request, and how to read the answer to it."""
 
     request: Request
     decode: Callable[[Response], T] = attrs.field(repr=False)
 
 
-def create_generation(job: GenerationRequest, key: str | None = None) -> Endpoint[Generation]:
+def create_generation(job: GenerationRequest, key: str | None = None) -> Operation[Generation]:
     """`POST /api/v1/generations`, contract section 6: a purchase under `key`, or under one that the caller mints."""
-    key = None if key is None else idempotency.validated(key)
-    request = Request("POST", GENERATIONS, body=wire.encode(job.to_wire()), idempotency_key=key)
-    return Endpoint(request, read_generation)
+    key = None if key is None else idempotency.validate_key(key)
+    request = Request("POST", GENERATIONS_PATH, body=wire.encode_json(job.to_wire()), idempotency_key=key)
+    return Operation(request, read_generation)
 
 
-def retrieve_generation(task_id: str) -> Endpoint[Generation]:
+def retrieve_generation(task_id: str) -> Operation[Generation]:
     """`GET /api/v1/generations/{taskId}`, contract section 7. Raises `ConfigurationError` for what is no task id."""
-    return Endpoint(_read_of(task_id), partial(_asked_generation, task_id))
+    return Operation(_retrieve_request(task_id), partial(_decode_requested_generation, task_id))
 
 
 @attrs.frozen
-class Seen:
+class CachedPollResponse:
     """What an answer told of a job, and a mark by which the same answer is known again."""
 
     generation: Generation
-    mark: int
+    body_hash: int
 
 
-def poll_generation(task_id: str, seen: Seen | None) -> Endpoint[Seen]:
+def poll_generation(task_id: str, seen: CachedPollResponse | None) -> Operation[CachedPollResponse]:
     """`retrieve_generation` for one who has `seen` the answer before: the same one is not read again. Saves 17 us."""
-    return Endpoint(_read_of(task_id), partial(_seen_generation, task_id, seen))
+    return Operation(_retrieve_request(task_id), partial(_decode_poll, task_id, seen))
 
 
-def _read_of(task_id: str) -> Request:
+def _retrieve_request(task_id: str) -> Request:
     if not _is_id(task_id):
         raise ConfigurationError(f"{task_id!r} is not a task id: pass the `id` of a Generation")
-    return Request("GET", f"{GENERATIONS}/{quote(task_id, safe='')}")
+    return Request("GET", f"{GENERATIONS_PATH}/{quote(task_id, safe='')}")
 
 
-def _seen_generation(task_id: str, seen: Seen | None, response: Response) -> Seen:
+def _decode_poll(task_id: str, seen: CachedPollResponse | None, response: Response) -> CachedPollResponse:
     mark = hash(response.body)  # 64 bits, salted: the answer itself would be a third of a KiB for each job
-    return seen if seen is not None and seen.mark == mark else Seen(_asked_generation(task_id, response), mark)
+    return (
+        seen
+        if seen is not None and seen.body_hash == mark
+        else CachedPollResponse(_decode_requested_generation(task_id, response), mark)
+    )
 
 
-def _asked_generation(task_id: str, response: Response) -> Generation:
+def _decode_requested_generation(task_id: str, response: Response) -> Generation:
     generation = read_generation(response)
     if generation.id != task_id:
-        raise DecodeError(
+        raise ResponseDecodeError(
             f"the service answered with the task {generation.id} when asked for {task_id}",
             path="$.id",
             reason="another task than the one asked for",
@@ -79,7 +83,7 @@ def _asked_generation(task_id: str, response: Response) -> Generation:
     return generation
 
 
-def create_file(kind: str) -> Endpoint[File]:
+def create_file(kind: str) -> Operation[File]:
     """`POST /api/v1/files`, contract section 8. It buys nothing, and the API names no idempotency key for it.
 
     What the answer leaves out of the kind is what was asked for.
@@ -89,40 +93,40 @@ def create_file(kind: str) -> Endpoint[File]:
         file = read_file(response)
         return file if file.kind else attrs.evolve(file, kind=kind)
 
-    return Endpoint(Request("POST", "/api/v1/files"), read_created_file)
+    return Operation(Request("POST", "/api/v1/files"), read_created_file)
 
 
-def retrieve_file(file_id: str) -> Endpoint[File]:
+def retrieve_file(file_id: str) -> Operation[File]:
     """`GET /api/v1/files/{fileId}`, contract section 8. Raises `ConfigurationError` for what is no file id."""
     if not _is_id(file_id):
         raise ConfigurationError(f"{file_id!r} is not a file id: pass the `id` of a File")
-    return Endpoint(Request("GET", f"/api/v1/files/{quote(file_id, safe='')}"), read_file)
+    return Operation(Request("GET", f"/api/v1/files/{quote(file_id, safe='')}"), read_file)
 
 
-def list_models() -> Endpoint[ModelList]:
+def list_models() -> Operation[ModelList]:
     """`GET /api/v1/models`, contract section 5: public, no key."""
-    return Endpoint(Request("GET", "/api/v1/models", needs_api_key=False), read_models)
+    return Operation(Request("GET", "/api/v1/models", needs_api_key=False), read_models)
 
 
-def retrieve_credits() -> Endpoint[Credits]:
+def retrieve_credits() -> Operation[Credits]:
     """`GET /api/v1/credits`, contract section 9."""
-    return Endpoint(Request("GET", "/api/v1/credits"), read_credits)
+    return Operation(Request("GET", "/api/v1/credits"), read_credits)
 
 
-def retrieve_openapi() -> Endpoint[dict[str, Any]]:
+def retrieve_openapi() -> Operation[dict[str, Any]]:
     """`GET /api/v1/openapi.json`, contract section 12: public, no key."""
-    return Endpoint(Request("GET", "/api/v1/openapi.json", needs_api_key=False), read_openapi)
+    return Operation(Request("GET", "/api/v1/openapi.json", needs_api_key=False), read_openapi)
 
 
 def read_generation(response: Response) -> Generation:
     """A generation out of a 2xx answer."""
-    value = wire.parse(response.body)
-    return open_generation(value) or wire.structure(value, Generation)
+    value = wire.parse_json(response.body)
+    return parse_open_generation(value) or wire.structure(value, Generation)
 
 
 def read_file(response: Response) -> File:
     """A file out of a 2xx answer; whether its id is called `id` or `file_id` is an assumption [9]."""
-    value = wire.parse(response.body)
+    value = wire.parse_json(response.body)
     if isinstance(value, dict) and "id" not in value and "file_id" in value:
         value = {"id": value["file_id"], **{name: member for name, member in value.items() if name != "file_id"}}
     file = wire.structure(value, File)
@@ -137,9 +141,9 @@ def read_models(response: Response) -> ModelList:
 
 def read_openapi(response: Response) -> dict[str, Any]:
     """The OpenAPI document out of a 2xx answer, as it came; its content is not documented."""
-    document = wire.parse(response.body)
+    document = wire.parse_json(response.body)
     if not isinstance(document, dict) or not isinstance(document.get("paths"), dict):
-        raise DecodeError("the answer is no OpenAPI document", path="$.paths", reason="no object")
+        raise ResponseDecodeError("the answer is no OpenAPI document", path="$.paths", reason="no object")
     return document
 
 
@@ -148,32 +152,32 @@ def read_credits(response: Response) -> Credits:
     return wire.decode(response.body, Credits)
 
 
-def read_error(response: Response, now: float) -> Answered:
+def read_error(response: Response, now: float) -> APIStatusError:
     """The error out of any answer but a 2xx, contract section 3. Copes with a proxy's page in place of the envelope."""
-    told = _envelope(response.body)
-    code = _text(told.get("code"))
-    kind = answered_class(response.status, code)
-    message = _text(told.get("message")) or _status_message(response)
+    told = _error_envelope(response.body)
+    code = _nonempty_text(told.get("code"))
+    kind = status_error_class(response.status, code)
+    message = _nonempty_text(told.get("message")) or _default_message(response)
     advice = ADVICE_BY_CODE.get(code) or ADVICE.get(kind.__name__)
     return kind(
         f"{message} [{response.status} {code or 'without a code'}]" + (f" {advice}" if advice else ""),
         status=response.status,
         code=code,
         retry_after=response.retry_after(now),
-        request_id=_text(told.get("requestId")),
+        request_id=_nonempty_text(told.get("requestId")),
     )
 
 
 ADVICE = {
-    "ApiDisabled": "The service has switched its API off for now: try again later.",
-    "IdempotencyConflict": "Take a new idempotency key for a new job, or repeat the old job unchanged.",
-    "InsufficientCredits": "Nothing was bought: top up the account, or choose a cheaper model.",
-    "NotFound": "Check the id, and that it belongs to the account of this API key.",
-    "RateLimited": "Slow down: send fewer requests at once.",
-    "ScopeDenied": "Make a new API key that has the scope.",
-    "ServerError": "The service failed: try again later, a purchase under the same idempotency key.",
-    "SessionConflict": "Begin a new chat session.",
-    "Unauthorized": "Check RIVYA_API_KEY: keys are made and revoked in the account settings.",
+    "APIDisabledError": "The service has switched its API off for now: try again later.",
+    "IdempotencyConflictError": "Take a new idempotency key for a new job, or repeat the old job unchanged.",
+    "InsufficientCreditsError": "Nothing was bought: top up the account, or choose a cheaper model.",
+    "NotFoundError": "Check the id, and that it belongs to the account of this API key.",
+    "RateLimitError": "Slow down: send fewer requests at once.",
+    "PermissionDeniedError": "Make a new API key that has the scope.",
+    "InternalServerError": "The service failed: try again later, a purchase under the same idempotency key.",
+    "ChatSessionConflictError": "Begin a new chat session.",
+    "AuthenticationError": "Check RIVYA_API_KEY: keys are made and revoked in the account settings.",
     "ValidationFailed": "Change the request: the service will refuse it again as it is.",
 }
 """What to do next, by the name of the class."""
@@ -188,20 +192,20 @@ def _is_id(value: object) -> bool:
     return isinstance(value, str) and value.isprintable() and bool(value.strip(". "))
 
 
-def _envelope(body: bytes) -> dict[str, Any]:
+def _error_envelope(body: bytes) -> dict[str, Any]:
     try:
-        value = wire.parse(body)
-    except DecodeError:
+        value = wire.parse_json(body)
+    except ResponseDecodeError:
         return {}
     error = value.get("error") if isinstance(value, dict) else None
     return error if isinstance(error, dict) else {}
 
 
-def _text(value: object) -> str | None:
+def _nonempty_text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _status_message(response: Response) -> str:
+def _default_message(response: Response) -> str:
     if response.is_redirect and response.location is not None:
         return f"the service redirects to {response.location}, which is not followed with a key: set base_url"
     return "the service answered without an error message"

@@ -1,28 +1,28 @@
 """Every error of this library.
 
-    RivyaError                      carries idempotency_key and request_id when they are known
-    ├─ ConfigurationError           wrong arguments or settings; nothing was sent
-    ├─ SpendLimitReached            the session's own cap: limit, counted, price; nothing was sent
-    ├─ NotSent                      DNS, connect, TLS: nothing was sent, always safe to repeat
-    │  └─ NotSentInTime             the timeout passed before anything was sent; also a TimeoutError
-    ├─ OutcomeUnknown               sent, no readable answer: repeat only a safe method, or under its key
-    │  └─ StreamInterrupted         a streamed answer broke off: text, session_id, code
-    ├─ Answered                     the service said no: status, code, retry_after
-    │  ├─ ValidationFailed  Unauthorized  ScopeDenied  InsufficientCredits  NotFound  SessionConflict
-    │  ├─ IdempotencyConflict       another body under this key, or the first request is still running
-    │  ├─ RateLimited               too many requests: repeat after retry_after
-    │  └─ ServerError               and ApiDisabled: repeat a safe method, or under its key
-    ├─ DownloadError                a file that cannot be saved, or is not to be: too long, no room, a redirect refused
-    ├─ JournalError                 the journal of a batch cannot be had, read or written
-    ├─ DecodeError                  answered in a shape we do not know: path and reason
-    ├─ WaitError                    task_id, last (the last record seen)
-    │  ├─ DeadlineExceeded          still open on the server: wait again with the same task id
-    │  ├─ GenerationFailed          the service ended the job as failed: generation
-    │  └─ SessionClosed             the session was closed while a wait was on
-    └─ WebhookError                 what was delivered is not to be trusted, or not to be read: answer it with a 400
-       ├─ SignatureMismatch         not signed with a secret of ours
-       └─ OutsideTolerance          signed with one, but too long ago or in the future: perhaps a replay
-
+    RivyaError                        idempotency_key, task_id, request_id, attempts where they are known
+    ├─ ConfigurationError             wrong arguments or settings; nothing was sent
+    ├─ SpendLimitError                a cap of the session: limit, counted, price; nothing was sent
+    ├─ RequestNotSentError            DNS, connect, TLS: nothing was sent, always safe to repeat
+    │  └─ SubmitTimeoutError          the timeout passed before anything was sent; also a TimeoutError
+    ├─ OutcomeUnknownError            sent, no readable response: repeat only a safe method, or under its key
+    │  └─ StreamInterruptedError      a stream broke off: text, session_id, code
+    ├─ APIStatusError                 the service refused: status, code, retry_after
+    │  ├─ ValidationFailed  AuthenticationError  PermissionDeniedError  InsufficientCreditsError
+    │  ├─ NotFoundError  ChatSessionConflictError
+    │  ├─ IdempotencyConflictError    another body under this key, or the first request is still running
+    │  ├─ RateLimitError              too many requests: repeat after retry_after
+    │  └─ InternalServerError         and APIDisabledError: repeat a safe method, or under its key
+    ├─ DownloadError                  a file that cannot be saved: too long, no disk space, a refused redirect
+    ├─ JournalError                   the journal of a batch cannot be opened, read or written
+    ├─ ResponseDecodeError            a response of unknown shape: path and reason
+    ├─ WaitError                      task_id, last (the last record seen)
+    │  ├─ WaitTimeoutError            still open on the server: wait again with the same task id
+    │  ├─ GenerationFailedError       the service ended the job as failed: generation
+    │  └─ SessionClosedError          the session was closed during the wait
+    └─ WebhookVerificationError       a delivery that cannot be trusted or read: respond with 400
+       ├─ SignatureMismatchError      not signed with one of the configured secrets
+       └─ TimestampToleranceError     signed too long ago or in the future: perhaps a replay
 The drawing is the retry rule: `retry.decide` asks for the class, the attempt and the key. The class of an answer is
 chosen by its `code`, by its status only if it has no code that we know (`answered_class`).
 """
@@ -33,7 +33,7 @@ import copy
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from .problem import Problem
+    from .problem import ValidationProblem
     from .records import Amount, Generation
 
 
@@ -63,7 +63,7 @@ class RivyaError(Exception):
         return self.message
 
 
-def copied(error: RivyaError) -> RivyaError:
+def copy_error(error: RivyaError) -> RivyaError:
     """The same error for another who waits: a traceback and notes that one of them adds do not show on the others."""
     own = copy.copy(error)
     if hasattr(error, "__notes__"):
@@ -75,7 +75,7 @@ class ConfigurationError(RivyaError):
     """Wrong arguments or settings. Nothing was sent; the message says what to change."""
 
 
-class SpendLimitReached(RivyaError):
+class SpendLimitError(RivyaError):
     """The job would pass a cap of this session, or its price cannot be told beforehand. Nothing was sent.
 
     `limit` is the cap, `counted` what was reserved and spent when the job was refused, `price` what it would have
@@ -99,25 +99,25 @@ class SpendLimitReached(RivyaError):
         self.price = price
 
 
-class NotSent(RivyaError):
+class RequestNotSentError(RivyaError):
     """The request never left: name resolution, connect or TLS failed. Repeating it is always safe."""
 
 
-class NotSentInTime(NotSent, TimeoutError):
+class SubmitTimeoutError(RequestNotSentError, TimeoutError):
     """The timeout of `generate` passed before the purchase was sent: nothing was bought, there is no job to wait for.
 
-    With `DeadlineExceeded`, whose job is bought and goes on, every end by a `timeout` is a `TimeoutError`.
+    With `WaitTimeoutError`, whose job is bought and goes on, every end by a `timeout` is a `TimeoutError`.
     """
 
 
-class OutcomeUnknown(RivyaError):
+class OutcomeUnknownError(RivyaError):
     """The request went out and no readable answer came back: the service may or may not have acted.
 
     Repeat a purchase only under its `idempotency_key`.
     """
 
 
-class StreamInterrupted(OutcomeUnknown):
+class StreamInterruptedError(OutcomeUnknownError):
     """A streamed answer began and broke off; `text` is what came of it before.
 
     `code` is the service's own, if it said why in the stream. What the turn was charged is not known. If `session_id`
@@ -142,7 +142,7 @@ class StreamInterrupted(OutcomeUnknown):
         self.code = code
 
 
-class Answered(RivyaError):
+class APIStatusError(RivyaError):
     """The service answered with an error.
 
     `code` is its stable name for it (an open string, or None), `status` the HTTP status, `retry_after` its wish in
@@ -166,7 +166,7 @@ class Answered(RivyaError):
         self.retry_after = retry_after
 
 
-class ValidationFailed(Answered):
+class ValidationFailed(APIStatusError):
     """The job is not valid: model, prompt, params or references. Change it; repeating it changes nothing.
 
     Found before anything was sent, `status` and `code` are None and `problems` holds every one of them; it is empty
@@ -177,7 +177,7 @@ class ValidationFailed(Answered):
         self,
         message: str = "",
         *,
-        problems: tuple[Problem, ...] = (),
+        problems: tuple[ValidationProblem, ...] = (),
         status: int | None = None,
         code: str | None = None,
         retry_after: float | None = None,
@@ -197,43 +197,43 @@ class ValidationFailed(Answered):
         self.problems = problems
 
 
-class Unauthorized(Answered):
+class AuthenticationError(APIStatusError):
     """The API key is missing, unknown, revoked or expired."""
 
 
-class ScopeDenied(Answered):
+class PermissionDeniedError(APIStatusError):
     """The API key lacks the scope that this call needs. Make a new key with it."""
 
 
-class InsufficientCredits(Answered):
+class InsufficientCreditsError(APIStatusError):
     """The balance of the account is too low for this job. Nothing was bought."""
 
 
-class NotFound(Answered):
+class NotFoundError(APIStatusError):
     """There is no such thing, or it belongs to another account."""
 
 
-class SessionConflict(Answered):
+class ChatSessionConflictError(APIStatusError):
     """The chat session cannot be used: it must be made by the API, by this account and for this model."""
 
 
-class IdempotencyConflict(Answered):
+class IdempotencyConflictError(APIStatusError):
     """The key was used before with another body, or its first request is still running."""
 
 
-class RateLimited(Answered):
+class RateLimitError(APIStatusError):
     """Too many requests in the current window. `retry_after` says when to come back, if the service said so."""
 
 
-class ServerError(Answered):
+class InternalServerError(APIStatusError):
     """The service failed. A read, or a purchase under its key, may be repeated."""
 
 
-class ApiDisabled(ServerError):
+class APIDisabledError(InternalServerError):
     """The public API is switched off for now."""
 
 
-class DecodeError(RivyaError):
+class ResponseDecodeError(RivyaError):
     """The service answered in a shape we do not know: `path` names the bad member (`$.created_at`), `reason` why.
 
     `is_json` is false for what is no JSON at all, such as a gateway's page.
@@ -302,11 +302,11 @@ class WaitError(RivyaError):
         self.last = last
 
 
-class DeadlineExceeded(WaitError, TimeoutError):
+class WaitTimeoutError(WaitError, TimeoutError):
     """The wait's timeout passed. The job is still open on the server: wait again with the same task id."""
 
 
-class GenerationFailed(WaitError):
+class GenerationFailedError(WaitError):
     """The service ended the job as failed; `generation.error` holds its code and message."""
 
     @property
@@ -317,60 +317,60 @@ class GenerationFailed(WaitError):
         return self.last
 
 
-class SessionClosed(WaitError):
+class SessionClosedError(WaitError):
     """The session was closed while the wait was on. The job goes on: wait for its task id with another session."""
 
 
-class WebhookError(RivyaError):
+class WebhookVerificationError(RivyaError):
     """What was delivered cannot be trusted or read: a header is missing or malformed, or the body is no event."""
 
 
-class SignatureMismatch(WebhookError):
+class SignatureMismatchError(WebhookVerificationError):
     """The delivery is not signed with any of the secrets: the secret was rotated, or it was sent by somebody else."""
 
 
-class OutsideTolerance(WebhookError):
+class TimestampToleranceError(WebhookVerificationError):
     """The delivery is signed, but too long ago or in the future: a replay, or a clock that is wrong."""
 
 
-BY_CODE: Final[dict[str, type[Answered]]] = {
-    "public_api_disabled": ApiDisabled,
-    "api_key_missing": Unauthorized,
-    "api_key_invalid": Unauthorized,
-    "api_key_revoked": Unauthorized,
-    "api_key_expired": Unauthorized,
-    "api_scope_denied": ScopeDenied,
-    "rate_limited": RateLimited,
+CLASS_BY_CODE: Final[dict[str, type[APIStatusError]]] = {
+    "public_api_disabled": APIDisabledError,
+    "api_key_missing": AuthenticationError,
+    "api_key_invalid": AuthenticationError,
+    "api_key_revoked": AuthenticationError,
+    "api_key_expired": AuthenticationError,
+    "api_scope_denied": PermissionDeniedError,
+    "rate_limited": RateLimitError,
     "validation_failed": ValidationFailed,
-    "not_found": NotFound,
+    "not_found": NotFoundError,
     "webhook_url_rejected": ValidationFailed,
     "chat_model_not_supported": ValidationFailed,
-    "chat_session_conflict": SessionConflict,
+    "chat_session_conflict": ChatSessionConflictError,
     "chat_attachment_not_supported": ValidationFailed,
-    "idempotency_conflict": IdempotencyConflict,
-    "insufficient_credits": InsufficientCredits,
-    "internal_error": ServerError,
+    "idempotency_conflict": IdempotencyConflictError,
+    "insufficient_credits": InsufficientCreditsError,
+    "internal_error": InternalServerError,
 }
 """Contract section 3, the table of codes. `internal_error` and the class of each row are our choice."""
 
-BY_STATUS: Final[dict[int, type[Answered]]] = {
+CLASS_BY_STATUS: Final[dict[int, type[APIStatusError]]] = {
     400: ValidationFailed,
-    401: Unauthorized,
-    402: InsufficientCredits,
-    403: ScopeDenied,
-    404: NotFound,
-    410: NotFound,
+    401: AuthenticationError,
+    402: InsufficientCreditsError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    410: NotFoundError,
     413: ValidationFailed,
     415: ValidationFailed,
     422: ValidationFailed,
-    429: RateLimited,
+    429: RateLimitError,
 }
 
 
-def answered_class(status: int, code: str | None) -> type[Answered]:
+def status_error_class(status: int, code: str | None) -> type[APIStatusError]:
     """The class of an answer: by its code, by its status only if the code is absent or unknown to us."""
-    if code is not None and code in BY_CODE:
-        return BY_CODE[code]
+    if code is not None and code in CLASS_BY_CODE:
+        return CLASS_BY_CODE[code]
     if status >= 500:  # noqa: PLR2004 - the class of HTTP statuses
-        return ServerError
-    return BY_STATUS.get(status, Answered)
+        return InternalServerError
+    return CLASS_BY_STATUS.get(status, APIStatusError)

@@ -24,7 +24,7 @@ EXTENSIONS: Final = {
 }
 """The media types that the contract names (section 8), and what they are called on disk."""
 
-KIND_OF: Final = {suffix: media_type.partition("/")[0] for media_type, suffix in EXTENSIONS.items()} | {
+KIND_BY_EXTENSION: Final = {suffix: media_type.partition("/")[0] for media_type, suffix in EXTENSIONS.items()} | {
     ".jpeg": "image"
 }
 """Of what kind a file is whose name ends so: image, video, audio, or application."""
@@ -32,42 +32,42 @@ KIND_OF: Final = {suffix: media_type.partition("/")[0] for media_type, suffix in
 MAX_STEM_BYTES: Final = 150
 """A name has room for 255 bytes: this leaves some for the extension, and for those who add a number."""
 
-RESERVED: Final = re.compile(r"(?i)con|prn|aux|nul|com[0-9]|lpt[0-9]")
-UNSAFE: Final = re.compile(r"[^\w.\- ]+")
-SUFFIX: Final = re.compile(r"\.[A-Za-z0-9]{1,8}")
+RESERVED_NAMES: Final = re.compile(r"(?i)con|prn|aux|nul|com[0-9]|lpt[0-9]")
+UNSAFE_CHARACTERS: Final = re.compile(r"[^\w.\- ]+")
+EXTENSION_PATTERN: Final = re.compile(r"\.[A-Za-z0-9]{1,8}")
 
 
 def safe_stem(text: str) -> str:
     """A file name without extension that no system trips over: no separators, controls, edge dots, reserved names."""
-    stem = UNSAFE.sub("_", text).encode()[:MAX_STEM_BYTES].decode(errors="ignore").strip(" .")
+    stem = UNSAFE_CHARACTERS.sub("_", text).encode()[:MAX_STEM_BYTES].decode(errors="ignore").strip(" .")
     if not stem.strip("_"):
         return "download"
-    return f"_{stem}" if RESERVED.fullmatch(stem.partition(".")[0].rstrip()) else stem
+    return f"_{stem}" if RESERVED_NAMES.fullmatch(stem.partition(".")[0].rstrip()) else stem
 
 
-def sent_name(name: str) -> str:
+def upload_filename(name: str) -> str:
     """A file's name as a form may carry it: its last part, without quotes and controls."""
     last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
     return "".join("_" if mark == '"' or not mark.isprintable() else mark for mark in last)[-MAX_STEM_BYTES:] or "file"
 
 
-def extension(content_type: str | None, url: str) -> str:
+def file_extension(content_type: str | None, url: str) -> str:
     """By the content type; by the URL where that says nothing; `.bin` where neither does."""
     media_type = (content_type or "").partition(";")[0].strip().lower()
-    return EXTENSIONS.get(media_type) or _split(url)[1].lower() or ".bin"
+    return EXTENSIONS.get(media_type) or _split_extension(url)[1].lower() or ".bin"
 
 
-def stem_of(url: str) -> str:
+def stem_from_url(url: str) -> str:
     """A safe stem out of the last segment of a URL's path."""
-    return safe_stem(_split(url)[0])
+    return safe_stem(_split_extension(url)[0])
 
 
-def _split(url: str) -> tuple[str, str]:
+def _split_extension(url: str) -> tuple[str, str]:
     try:
         segment = unquote(urlsplit(url).path.rpartition("/")[2])
     except ValueError:  # not a URL
         return "", ""
     stem, dot, suffix = segment.rpartition(".")
-    if stem and SUFFIX.fullmatch(dot + suffix):
+    if stem and EXTENSION_PATTERN.fullmatch(dot + suffix):
         return stem, dot + suffix
     return segment, ""

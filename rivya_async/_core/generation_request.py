@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import attrs
 
 from . import assumed
-from .carrying import Carrying
+from .carrying import ErrorContext
 from .errors import ConfigurationError
 from .records import File, ReferenceMedia
 
@@ -34,11 +34,11 @@ def check_client_request_id(name: str | None) -> None:
         )
 
 
-def _own_params(params: Mapping[str, Any]) -> Mapping[str, Any]:
+def _copy_params(params: Mapping[str, Any]) -> Mapping[str, Any]:
     return dict(params) if isinstance(params, Mapping) else params
 
 
-def _own_references(references: Sequence[Reference]) -> Sequence[Reference]:
+def _copy_references(references: Sequence[Reference]) -> Sequence[Reference]:
     if isinstance(references, str | bytes) or not isinstance(references, Sequence):
         return references
     return tuple(references)
@@ -57,8 +57,8 @@ class GenerationRequest:
 
     model: str
     prompt: str | None = None
-    params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, hash=False, converter=_own_params)
-    references: Sequence[Reference] = attrs.field(default=(), kw_only=True, hash=False, converter=_own_references)
+    params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, hash=False, converter=_copy_params)
+    references: Sequence[Reference] = attrs.field(default=(), kw_only=True, hash=False, converter=_copy_references)
     client_request_id: str | None = attrs.field(default=None, kw_only=True)
     idempotency_key: str | None = attrs.field(default=None, kw_only=True)
 
@@ -94,7 +94,7 @@ class GenerationRequest:
         """
         params = dict(self.params)
         if self.references:
-            params["referenceMediaItems"] = [_item(reference) for reference in self.references]
+            params["referenceMediaItems"] = [_reference_item(reference) for reference in self.references]
         body: dict[str, Any] = {"model": self.model}
         if self.prompt is not None:
             body["prompt"] = self.prompt
@@ -105,7 +105,7 @@ class GenerationRequest:
         return body
 
 
-def as_request(
+def build_request(
     model: str | GenerationRequest,
     prompt: str | None = None,
     *,
@@ -123,7 +123,7 @@ def as_request(
                 idempotency_key=job.idempotency_key,
             )
         return job
-    with Carrying(idempotency_key):
+    with ErrorContext(idempotency_key):
         return GenerationRequest(
             model,
             prompt,
@@ -144,7 +144,7 @@ def _check_reference(reference: object) -> None:
         raise ConfigurationError(f"a reference must be a path, a File or a ReferenceMedia, not {shown}")
 
 
-def _item(reference: Reference) -> dict[str, Any]:
+def _reference_item(reference: Reference) -> dict[str, Any]:
     if isinstance(reference, File):
         reference = reference.as_reference()
     if not isinstance(reference, ReferenceMedia):

@@ -11,107 +11,114 @@ from array import array
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
-from .hazard import BINS, STEP, Curve, broad_hazards, position
+from .hazard import BIN_COUNT, LOG_BIN_WIDTH, HazardCurve, bin_position, prior_hazards
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FADING: Final = 0.97
+DECAY: Final = 0.97
 """A job lessens the weight of those that were open at the same age before it to this share: an effective 65 jobs."""
 
-IMAGINED_JOBS: Final = 0.5
+PRIOR_WEIGHT: Final = 0.5
 """As many jobs as this behave, at every age, as was expected before any was seen. They keep the tail."""
 
-BANDWIDTH: Final = 0.8
+BANDWIDTH_FACTOR: Final = 0.8
 """The bandwidth of smoothing is this by the spread of the durations by (number of jobs) ** -0.2 (Silverman 1986)."""
 
-GUESSED_SPREAD: Final = 0.5
-GUESSED_JOBS: Final = 2.0
+PRIOR_SPREAD: Final = 0.5
+PRIOR_SPREAD_JOBS: Final = 2.0
 """The spread is at first this (sigma of the logarithm), as if so many jobs had shown it."""
 
-WIDEST: Final = 6
+MAX_HALF_WIDTH: Final = 6
 """The most bins to either side that a moving average takes."""
 
-REFRESH: Final = 4
-FULL: Final = 64
+REFRESH_DIVISOR: Final = 4
+EFFECTIVE_JOBS: Final = 64
 """A curve is drawn again when a quarter of the jobs that it rests on are new, and at least every sixteen."""
 
-NOTHING: Final = 1e-9
+ROUNDING_TOLERANCE: Final = 1e-9
 """What rounding leaves of a sum that is 0."""
 
 
-class History:
+class DurationHistogram:
     """The jobs of one kind: `ends` of them were seen to end. `hazards` is what the last curve was drawn from."""
 
-    __slots__ = ("_curve", "_fresh", "_new_ended", "_new_open", "ended", "ends", "hazards", "opened")
+    __slots__ = (
+        "_curve",
+        "_ends_since_refresh",
+        "_pending_ended",
+        "_pending_open",
+        "ended",
+        "ends",
+        "hazards",
+        "opened",
+    )
 
     def __init__(self, ends: int = 0, opened: Sequence[float] = (), ended: Sequence[float] = ()) -> None:
         self.ends = ends
-        self.opened = _bins(opened)
-        self.ended = _bins(ended)
+        self.opened = _make_bins(opened)
+        self.ended = _make_bins(ended)
         self.hazards: Sequence[float] = ()
-        self._curve: Curve | None = None
-        self._fresh = 0
-        self._new_open = _bins(())  # what is not yet among the above; as differences from bin to bin
-        self._new_ended = _bins(())
+        self._curve: HazardCurve | None = None
+        self._ends_since_refresh = 0
+        self._pending_open = _make_bins(())  # what is not yet among the above; as differences from bin to bin
+        self._pending_ended = _make_bins(())
 
-    def was_open(self, age: float, since: float) -> None:
+    def add_open(self, age: float, since: float) -> None:
         """A job was open up to `age`, and has been counted up to `since`."""
         if since < age:
-            self._add_open(age, 1.0)
-            self._add_open(since, -1.0)
+            self._add_open_until(age, 1.0)
+            self._add_open_until(since, -1.0)
 
-    def has_ended(self, age: float, since: float) -> None:
+    def add_end(self, age: float, since: float) -> None:
         """A job ended at `age`, and has been counted as open up to `since`."""
-        self.was_open(age, since)
-        self._new_ended[int(position(age))] += 1.0
+        self.add_open(age, since)
+        self._pending_ended[int(bin_position(age))] += 1.0
         self.ends += 1
-        self._fresh += 1
+        self._ends_since_refresh += 1
 
-    def curve(self, expected: Sequence[float] | None, typical: float) -> Curve:
+    def curve(self, expected: Sequence[float] | None, typical: float) -> HazardCurve:
         """The curve of the next job: by what was seen and, as far as nothing was, by the hazards `expected`.
 
         If nothing is, the durations are expected to spread broadly around what was seen and the position `typical`.
         """
-        if self._curve is None or self._fresh * REFRESH >= min(self.ends, FULL):
-            self.fold()
-            self.hazards = self._estimate(expected, typical)
-            self._curve = Curve(self.hazards)
-            self._fresh = 0
+        if self._curve is None or self._ends_since_refresh * REFRESH_DIVISOR >= min(self.ends, EFFECTIVE_JOBS):
+            self.merge_pending()
+            self.hazards = self._estimate_hazards(expected, typical)
+            self._curve = HazardCurve(self.hazards)
+            self._ends_since_refresh = 0
         return self._curve
 
-    def fold(self) -> None:
+    def merge_pending(self) -> None:
         """Take in what is new, and let fade what it replaces."""
-        for n, new in enumerate(accumulate(self._new_open[:BINS])):
-            if new > NOTHING:
-                kept = FADING**new
-                weight = (1.0 - kept) / (1.0 - FADING)
+        for n, new in enumerate(accumulate(self._pending_open[:BIN_COUNT])):
+            if new > ROUNDING_TOLERANCE:
+                kept = DECAY**new
+                weight = (1.0 - kept) / (1.0 - DECAY)
                 self.opened[n] = self.opened[n] * kept + weight
-                self.ended[n] = self.ended[n] * kept + self._new_ended[n] * weight / new
-        self._new_open = _bins(())
-        self._new_ended = _bins(())
+                self.ended[n] = self.ended[n] * kept + self._pending_ended[n] * weight / new
+        self._pending_open = _make_bins(())
+        self._pending_ended = _make_bins(())
 
-    def _add_open(self, age: float, jobs: float) -> None:
+    def _add_open_until(self, age: float, jobs: float) -> None:
         """Count jobs as open from the first bin to this age, the bin of which they have seen a part of."""
-        where = position(age)
+        where = bin_position(age)
         n = int(where)
         part = (where - n) * jobs
-        self._new_open[0] += jobs
-        self._new_open[n] += part - jobs
-        self._new_open[n + 1] -= part
+        self._pending_open[0] += jobs
+        self._pending_open[n] += part - jobs
+        self._pending_open[n + 1] -= part
 
-    def _estimate(self, expected: Sequence[float] | None, typical: float) -> Sequence[float]:
+    def _estimate_hazards(self, expected: Sequence[float] | None, typical: float) -> Sequence[float]:
         """Ends per job that was open, in each bin, with the imagined jobs among both."""
-        known, mean, spread = self._durations()
+        known, mean, spread = self._duration_moments()
         if expected is None:
-            expected = broad_hazards((typical + known * self.ends * mean) / (1.0 + known * self.ends))
+            expected = prior_hazards((typical + known * self.ends * mean) / (1.0 + known * self.ends))
         half = self._half_width(spread)
-        bins = zip(_smoothed(self.ended, half), _smoothed(self.opened, half), expected, strict=False)
-        return array(
-            "d", [(ended + IMAGINED_JOBS * hazard) / (opened + IMAGINED_JOBS) for ended, opened, hazard in bins]
-        )
+        bins = zip(_smooth(self.ended, half), _smooth(self.opened, half), expected, strict=False)
+        return array("d", [(ended + PRIOR_WEIGHT * hazard) / (opened + PRIOR_WEIGHT) for ended, opened, hazard in bins])
 
-    def _durations(self) -> tuple[float, float, float]:
+    def _duration_moments(self) -> tuple[float, float, float]:
         """Of all durations the share that is known, and of those the mean and the spread in bins."""
         still_open, first, second = 1.0, 0.0, 0.0
         for n, (ended, opened) in enumerate(zip(self.ended, self.opened, strict=True)):
@@ -126,19 +133,19 @@ class History:
 
     def _half_width(self, spread: float) -> int:
         """How far to smooth: two moving averages over n bins have the variance (n ** 2 - 1) / 6."""
-        faded = FADING**self.ends
-        jobs = (1.0 + FADING) / (1.0 - FADING) * (1.0 - faded) / (1.0 + faded)  # Kish's effective number
-        variance = GUESSED_JOBS * (GUESSED_SPREAD / STEP) ** 2 + jobs * spread**2
-        bandwidth = BANDWIDTH * math.sqrt(variance / (GUESSED_JOBS + jobs)) * jobs**-0.2
-        return min(WIDEST, round((math.sqrt(1.0 + 6.0 * bandwidth**2) - 1.0) / 2.0))
+        faded = DECAY**self.ends
+        jobs = (1.0 + DECAY) / (1.0 - DECAY) * (1.0 - faded) / (1.0 + faded)  # Kish's effective number
+        variance = PRIOR_SPREAD_JOBS * (PRIOR_SPREAD / LOG_BIN_WIDTH) ** 2 + jobs * spread**2
+        bandwidth = BANDWIDTH_FACTOR * math.sqrt(variance / (PRIOR_SPREAD_JOBS + jobs)) * jobs**-0.2
+        return min(MAX_HALF_WIDTH, round((math.sqrt(1.0 + 6.0 * bandwidth**2) - 1.0) / 2.0))
 
 
-def _bins(values: Sequence[float]) -> array[float]:
+def _make_bins(values: Sequence[float]) -> array[float]:
     """One more than there are bins, so that a difference may begin after the last."""
-    return array("d", [*values, *[0.0] * (BINS + 1 - len(values))])
+    return array("d", [*values, *[0.0] * (BIN_COUNT + 1 - len(values))])
 
 
-def _smoothed(values: Sequence[float], half: int) -> Sequence[float]:
+def _smooth(values: Sequence[float], half: int) -> Sequence[float]:
     """Two moving averages over `half` bins to either side; never below 0."""
     width = 2 * half + 1
     for _ in range(2):

@@ -9,19 +9,19 @@ from .errors import ConfigurationError
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
-REPEATING_METHODS: Final = SAFE_METHODS | {"DELETE", "PATCH"}
+IDEMPOTENT_METHODS: Final = SAFE_METHODS | {"DELETE", "PATCH"}
 """Twice is once: of this API's PATCH too, which sets members to values."""
 
-MARGIN: Final = 3600.0
+KEY_EXPIRY_MARGIN: Final = 3600.0
 """Seconds before the service forgets a key in which nothing is sent under it any more: a call may take its time."""
 
 
-def time_left(intent_at: float | None, now: float) -> float:
+def key_time_left(intent_at: float | None, now: float) -> float:
     """Seconds for which a purchase of this instant may be repeated under its key; 0 if it may not.
 
     Both are seconds since the epoch: the intent may be of another process, or machine.
     """
-    return max(0.0, (intent_at or 0.0) + assumed.IDEMPOTENCY_KEY_REMEMBERED - MARGIN - now)
+    return max(0.0, (intent_at or 0.0) + assumed.IDEMPOTENCY_KEY_REMEMBERED - KEY_EXPIRY_MARGIN - now)
 
 
 def needs_key(method: str) -> bool:
@@ -29,12 +29,12 @@ def needs_key(method: str) -> bool:
     return method not in SAFE_METHODS
 
 
-def acts_once(method: str) -> bool:
+def is_idempotent(method: str) -> bool:
     """Whether sending this method twice leaves what sending it once does, key or none."""
-    return method in REPEATING_METHODS
+    return method in IDEMPOTENT_METHODS
 
 
-def validated(key: str) -> str:
+def validate_key(key: str) -> str:
     """The key itself, or a `ConfigurationError`: 1 to 255 visible ASCII characters, as a header can carry them."""
     if not isinstance(key, str):
         raise ConfigurationError(f"idempotency_key must be a string, not {type(key).__name__}")

@@ -25,32 +25,32 @@ class Request:
     idempotency_key: str | None = None
     needs_api_key: bool = True
     accept: str = JSON
-    is_slow: bool = False
+    is_long_running: bool = False
     """Whether the service may work for long before it says anything."""
-    takes_key: bool = True
+    accepts_idempotency_key: bool = True
     """Whether an idempotency key would make a repeat safe; the service names none for webhooks."""
 
     @property
-    def only_reads(self) -> bool:
+    def is_safe(self) -> bool:
         """Whether the service does nothing but answer."""
         return self.method in idempotency.SAFE_METHODS
 
     @property
-    def wants_key(self) -> bool:
+    def needs_idempotency_key(self) -> bool:
         """Whether it could act twice, so that it is sent under an idempotency key only."""
-        return self.takes_key and idempotency.needs_key(self.method)
+        return self.accepts_idempotency_key and idempotency.needs_key(self.method)
 
     @property
     def is_repeatable(self) -> bool:
         """Whether sending it again is safe whatever came of the first time."""
-        return self.idempotency_key is not None or idempotency.acts_once(self.method)
+        return self.idempotency_key is not None or idempotency.is_idempotent(self.method)
 
     def headers(self, api_key: str | None) -> dict[str, str]:
         """The headers to send, with the API key if this request needs one."""
-        return common_headers(api_key if self.needs_api_key else None) | self.own_headers
+        return common_headers(api_key if self.needs_api_key else None) | self.specific_headers
 
     @property
-    def own_headers(self) -> dict[str, str]:
+    def specific_headers(self) -> dict[str, str]:
         """The headers in which it differs from others that need an API key: none for a mere read."""
         headers = {} if self.accept == JSON else {"Accept": self.accept}
         if self.body is not None:
@@ -69,7 +69,7 @@ def common_headers(api_key: str | None) -> dict[str, str]:
 
 
 @attrs.frozen
-class Form:
+class MultipartForm:
     """What an upload says of a file beside its bytes: the fields, the file's name, type and size in bytes, if known."""
 
     fields: Mapping[str, str]
@@ -98,8 +98,8 @@ class Response:
 
     def retry_after(self, now: float) -> float | None:
         """The service's wish in seconds. A date is measured by the answer's own `Date`, by ours (`now`) without one."""
-        server_now = retry_after.instant(self.headers.get("Date"))
-        return retry_after.parse(self.headers.get("Retry-After"), now if server_now is None else server_now)
+        server_now = retry_after.parse_http_date(self.headers.get("Date"))
+        return retry_after.parse_retry_after(self.headers.get("Retry-After"), now if server_now is None else server_now)
 
     @property
     def content_type(self) -> str | None:

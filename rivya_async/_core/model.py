@@ -12,13 +12,13 @@ from . import assumed
 from .chat_capabilities import ChatCapabilities
 from .errors import ConfigurationError, ValidationFailed
 from .generation_request import Reference
-from .model_param import DIALOGUE, ModelParam
-from .nearest import hint, nearest
-from .problem import Problem, shown, told
-from .records import Amount, extra_members
-from .reference_rules import ReferenceRules, described
+from .model_param import DIALOGUE_PARAM, ModelParam
+from .nearest import closest_matches, suggestion_text
+from .problem import ValidationProblem, format_problems, shorten
+from .records import Amount, extra_fields
+from .reference_rules import ReferenceRules, describe_kinds
 
-REFERENCES: Final = "referenceMediaItems"
+REFERENCES_PARAM: Final = "referenceMediaItems"
 """The key of `params` that no catalogue lists: where references travel [6]."""
 
 
@@ -54,7 +54,7 @@ class Model:
     file_kinds: tuple[str, ...] = ()
     chat_capabilities: Mapping[str, Any] | None = attrs.field(default=None, hash=False)
     notices: tuple[Any, ...] = attrs.field(default=(), hash=False)
-    extra: Mapping[str, Any] = extra_members()
+    extra: Mapping[str, Any] = extra_fields()
 
     @property
     def is_available(self) -> bool:
@@ -114,27 +114,29 @@ class Model:
         """
         found = tuple(self.problems(prompt, params, references))
         if found:
-            raise ValidationFailed(told(self.id, found), problems=found)
+            raise ValidationFailed(format_problems(self.id, found), problems=found)
 
     def problems(
         self,
         prompt: str | None = None,
         params: Mapping[str, Any] | None = None,
         references: Sequence[Reference] = (),
-    ) -> Iterator[Problem]:
+    ) -> Iterator[ValidationProblem]:
         """What `check` would raise, one by one."""
         if self.is_chat:
-            yield Problem("model", "unavailable", f"{self.id} is a chat model, which makes no files: use session.chat")
+            yield ValidationProblem(
+                "model", "unavailable", f"{self.id} is a chat model, which makes no files: use session.chat"
+            )
             return
         if self.api_status is not None and not self.is_available:
             claim = f"{self.id} cannot be bought through the API now: it is {self.api_status!r}"
-            yield Problem("model", "unavailable", claim)
+            yield ValidationProblem("model", "unavailable", claim)
         yield from self._prompt_problems(prompt)
         if isinstance(params, Mapping) or params is None:
             yield from self._params_problems(params or {})
             yield from self._reference_problems(params or {}, references)
         else:
-            yield Problem("params", "type", f"params must be a mapping, not {shown(params)}")
+            yield ValidationProblem("params", "type", f"params must be a mapping, not {shorten(params)}")
 
     def coerce(self, params: Mapping[str, Any] | None) -> dict[str, Any]:
         """A copy of `params` with values as they must travel, where that is certain; `check` names the others.
@@ -150,7 +152,7 @@ class Model:
         if params is not None and not isinstance(params, Mapping):
             raise ConfigurationError(f"params must be a mapping, not {type(params).__name__}")
         known = {param.key: param for param in self.params}
-        return {key: known[key].coerced(value) if key in known else value for key, value in (params or {}).items()}
+        return {key: known[key].coerce(value) if key in known else value for key, value in (params or {}).items()}
 
     def estimate_credits(
         self,
@@ -174,51 +176,55 @@ class Model:
             return None
         return math.ceil(self.base_credits)
 
-    def _prompt_problems(self, prompt: Any) -> Iterator[Problem]:
+    def _prompt_problems(self, prompt: Any) -> Iterator[ValidationProblem]:
         if prompt is not None and not isinstance(prompt, str):
-            yield Problem("prompt", "type", f"prompt must be a string, not {shown(prompt)}")
+            yield ValidationProblem("prompt", "type", f"prompt must be a string, not {shorten(prompt)}")
         elif self.needs_prompt and not (prompt or "").strip():
-            yield Problem("prompt", "missing", f"prompt is required for {self.id}")
+            yield ValidationProblem("prompt", "missing", f"prompt is required for {self.id}")
         else:
             yield from self._length_problems("prompt", "prompt", len(prompt or ""))
 
-    def _length_problems(self, where: str, what: str, length: int) -> Iterator[Problem]:
+    def _length_problems(self, where: str, what: str, length: int) -> Iterator[ValidationProblem]:
         most = self.max_prompt_length
         if most is not None and length > most:
             claim = f"{what} has {length:,} characters, and {self.id} takes at most {most:,}"
-            yield Problem(where, "length", claim, (most,))
+            yield ValidationProblem(where, "length", claim, (most,))
 
-    def _params_problems(self, params: Mapping[str, Any]) -> Iterator[Problem]:
+    def _params_problems(self, params: Mapping[str, Any]) -> Iterator[ValidationProblem]:
         known = {param.key: param for param in self.params}
         for param in self.params:
             if param.required and params.get(param.key) is None:
-                yield param.missing()
+                yield param.missing_problem()
         for key, value in params.items():
             if key in known:
                 if value is not None or not known[key].required:
                     yield from known[key].problems(value)
-            elif known and "" not in known and key != REFERENCES:
-                yield self._unknown(key, known)
-        lines = params.get(DIALOGUE)
-        if DIALOGUE in known and isinstance(lines, list | tuple):
-            yield from self._length_problems(f"params.{DIALOGUE}", "dialogue", sum(map(_letters, lines)))
+            elif known and "" not in known and key != REFERENCES_PARAM:
+                yield self._unknown_param_problems(key, known)
+        lines = params.get(DIALOGUE_PARAM)
+        if DIALOGUE_PARAM in known and isinstance(lines, list | tuple):
+            yield from self._length_problems(f"params.{DIALOGUE_PARAM}", "dialogue", sum(map(_count_characters, lines)))
 
-    def _unknown(self, key: Any, known: Iterable[str]) -> Problem:
-        meant = nearest(key, known) if isinstance(key, str) else ()
-        claim = f"{self.id} has no param {shown(key)} {hint(meant, known)}"
-        return Problem(f"params.{key}" if isinstance(key, str) else "params", "unknown", claim, meant)
+    def _unknown_param_problems(self, key: Any, known: Iterable[str]) -> ValidationProblem:
+        meant = closest_matches(key, known) if isinstance(key, str) else ()
+        claim = f"{self.id} has no param {shorten(key)} {suggestion_text(meant, known)}"
+        return ValidationProblem(f"params.{key}" if isinstance(key, str) else "params", "unknown", claim, meant)
 
-    def _reference_problems(self, params: Mapping[str, Any], references: Sequence[Any]) -> Iterator[Problem]:
-        inner = params.get(REFERENCES, ())
+    def _reference_problems(self, params: Mapping[str, Any], references: Sequence[Any]) -> Iterator[ValidationProblem]:
+        inner = params.get(REFERENCES_PARAM, ())
         if inner and references:
-            yield Problem("references", "type", "give references either as references=... or in params, not both")
+            yield ValidationProblem(
+                "references", "type", "give references either as references=... or in params, not both"
+            )
         elif not isinstance(inner, list | tuple):
-            yield Problem("references", "type", f"params.{REFERENCES} must be a list, not {shown(inner)}")
+            yield ValidationProblem(
+                "references", "type", f"params.{REFERENCES_PARAM} must be a list, not {shorten(inner)}"
+            )
         elif inner or references:
-            items = inner or [described(reference) for reference in references]
+            items = inner or [describe_kinds(reference) for reference in references]
             rules = self.reference_rules
             if rules is None:
-                yield Problem("references", "count", f"{self.id} takes no references")
+                yield ValidationProblem("references", "count", f"{self.id} takes no references")
             else:
                 yield from rules.problems(self.id, items)
 
@@ -228,9 +234,9 @@ class ModelList:
     """The whole catalogue, in the service's order [5]."""
 
     data: tuple[Model, ...]
-    extra: Mapping[str, Any] = extra_members()
+    extra: Mapping[str, Any] = extra_fields()
 
 
-def _letters(line: object) -> int:
+def _count_characters(line: object) -> int:
     text = line.get("text") if isinstance(line, Mapping) else None
     return len(text) if isinstance(text, str) else 0

@@ -9,31 +9,31 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from .errors import ConfigurationError
-from .filenames import RESERVED, safe_stem
-from .nearest import hint, nearest
+from .filenames import RESERVED_NAMES, safe_stem
+from .nearest import closest_matches, suggestion_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FIELDS: Final = ("task_id", "model", "index", "ext")
-WIDTH: Final = re.compile(r"(0?[1-9])?")
-NOTHING: Final = re.compile("")
+TEMPLATE_FIELDS: Final = ("task_id", "model", "index", "ext")
+WIDTH_PATTERN: Final = re.compile(r"(0?[1-9])?")
+NO_SPEC_PATTERN: Final = re.compile("")
 
-FORBIDDEN: Final = frozenset('/\\<>:"|?*')
+FORBIDDEN_CHARACTERS: Final = frozenset('/\\<>:"|?*')
 """Marks that one system or another does not take in a name."""
 
-MOST_BYTES: Final = 200
+MAX_FILENAME_BYTES: Final = 200
 """A name has room for 255: this leaves some for its temporary file."""
 
 
 @attrs.frozen
-class NameTemplate:
+class FilenameTemplate:
     """Made only of text and the fields `{task_id}`, `{model}`, `{index}` and `{ext}`.
 
     `index` counts the files of a job from 1 and takes a width (`{index:03}`); `ext` is the extension with its dot, by
     the content type. Every other value is made safe first. Raises `ConfigurationError` for what cannot be a name.
 
-    >>> NameTemplate("{model}-{index:02}{ext}").name({"model": "z/image"}, index=3, ext=".png")
+    >>> FilenameTemplate("{model}-{index:02}{ext}").format({"model": "z/image"}, index=3, ext=".png")
     'z_image-03.png'
     """
 
@@ -43,31 +43,36 @@ class NameTemplate:
         if not isinstance(self.text, str):
             raise ConfigurationError(f"name must be a template such as '{{task_id}}{{ext}}', not {self.text!r:.40}")
         for field, spec in self._fields():
-            if field not in FIELDS:
-                raise ConfigurationError(
-                    f"name has an unknown field {{{field:.40}}} {hint(nearest(field, FIELDS), FIELDS)}"
-                )
-            if not (WIDTH if field == "index" else NOTHING).fullmatch(spec):
+            if field not in TEMPLATE_FIELDS:
+                hint = suggestion_text(closest_matches(field, TEMPLATE_FIELDS), TEMPLATE_FIELDS)
+                raise ConfigurationError(f"name has an unknown field {{{field:.40}}} {hint}")
+            if not (WIDTH_PATTERN if field == "index" else NO_SPEC_PATTERN).fullmatch(spec):
                 raise ConfigurationError(f"name: {{{field}:{spec:.40}}} is no field: only index takes a width, as 03")
-        self.name({}, index=1, ext=".png")
+        self.format({}, index=1, ext=".png")
 
     @property
-    def tells_apart(self) -> bool:
+    def has_index(self) -> bool:
         """Whether the files of one job get different names."""
         return any(field == "index" for field, _ in self._fields())
 
-    def name(self, values: Mapping[str, str], *, index: int, ext: str) -> str:
+    def format(self, values: Mapping[str, str], *, index: int, ext: str) -> str:
         """The name of one file. Raises `ConfigurationError` for one that no folder takes."""
-        safe = {field: safe_stem(values.get(field) or field) for field in FIELDS[:2]}
+        safe = {field: safe_stem(values.get(field) or field) for field in TEMPLATE_FIELDS[:2]}
         name = self.text.format(**safe, index=index, ext=ext)
-        if name != name.strip() or name.endswith(".") or not name or set(name) & FORBIDDEN or not name.isprintable():
+        if (
+            name != name.strip()
+            or name.endswith(".")
+            or not name
+            or set(name) & FORBIDDEN_CHARACTERS
+            or not name.isprintable()
+        ):
             raise ConfigurationError(
                 f"name makes {name!r:.80}, which is no file name on every system: folders belong in `to`"
             )
-        if RESERVED.fullmatch(name.partition(".")[0].rstrip()):
+        if RESERVED_NAMES.fullmatch(name.partition(".")[0].rstrip()):
             raise ConfigurationError(f"name makes {name!r:.80}, which is the name of a device on Windows: add to it")
-        if len(name.encode(errors="replace")) > MOST_BYTES:
-            raise ConfigurationError(f"name makes a name of over {MOST_BYTES} bytes: make it shorter")
+        if len(name.encode(errors="replace")) > MAX_FILENAME_BYTES:
+            raise ConfigurationError(f"name makes a name of over {MAX_FILENAME_BYTES} bytes: make it shorter")
         return name
 
     def _fields(self) -> list[tuple[str, str]]:

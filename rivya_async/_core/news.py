@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from .records import Generation
 
 
-class News(Enum):
+class SnapshotChange(Enum):
     """What to make of a record that somebody else has read."""
 
     NONE = auto()
@@ -18,19 +18,19 @@ class News(Enum):
     """The job is open, and has changed."""
     END = auto()
     """The job has ended, and this is its record."""
-    DOUBT = auto()
+    INCONSISTENT = auto()
     """It says that the job has ended, and does not fit: ask the service."""
 
 
-def news_in(told: Generation, last: Generation | None) -> News:
+def compare_snapshots(told: Generation, last: Generation | None) -> SnapshotChange:
     """What `told` adds to the record that was seen last."""
     if last is not None and last.is_terminal:
-        return News.NONE
+        return SnapshotChange.NONE
     if not told.is_terminal:
-        return News.UPDATE if last is None or is_newer(told, last) else News.NONE
+        return SnapshotChange.UPDATE if last is None or is_newer(told, last) else SnapshotChange.NONE
     is_stale = last is not None and is_newer(last, told)
     is_bare = told.succeeded and not told.urls
-    return News.DOUBT if is_stale or is_bare else News.END
+    return SnapshotChange.INCONSISTENT if is_stale or is_bare else SnapshotChange.END
 
 
 def is_newer(generation: Generation, other: Generation) -> bool:

@@ -8,25 +8,27 @@ from typing import Any, Final
 from . import wire
 from .records import Generation
 
-MEMBERS: Final = (
+DOCUMENTED_FIELDS: Final = (
     "id", "status", "model", "reserved_credits", "final_credits", "created_at", "updated_at", "result", "error",
 )  # fmt: skip
 
-_members_of = itemgetter(*MEMBERS)
+_get_fields = itemgetter(*DOCUMENTED_FIELDS)
 
 
-def open_generation(value: Any) -> Generation | None:
+def parse_open_generation(value: Any) -> Generation | None:
     """The job that this JSON value tells of; None where anything is unusual. Saves half of the converter's 17 us."""
     try:
-        task_id, status, model, reserved, final, created, updated, result, error = _members_of(value)
+        task_id, status, model, reserved, final, created, updated, result, error = _get_fields(value)
         is_usual = (
             type(task_id) is type(status) is type(model) is type(created) is type(updated) is str
             and type(reserved) is type(final) is int
             and result is error is None
-            and len(value) == len(MEMBERS)
+            and len(value) == len(DOCUMENTED_FIELDS)
         )
         if not is_usual:
             return None
-        return Generation(task_id, status, model, reserved, final, wire.instant(created), wire.instant(updated))
+        return Generation(
+            task_id, status, model, reserved, final, wire.parse_datetime(created), wire.parse_datetime(updated)
+        )
     except (LookupError, TypeError, ValueError):
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from .errors import ConfigurationError, GenerationFailed
+from .errors import ConfigurationError, GenerationFailedError
 from .generation_request import GenerationRequest
 from .records import Generation
 
@@ -31,12 +31,12 @@ class Outcome:
         return self.generation
 
 
-def unwrapped(generation: Generation) -> Generation:
-    """The record of an ended job, or `GenerationFailed` in its place."""
+def raise_if_failed(generation: Generation) -> Generation:
+    """The record of an ended job, or `GenerationFailedError` in its place."""
     if generation.failed:
         error = generation.error
         why = f"{error.code}: {error.message}".rstrip(".: ") if error is not None else "no reason given"
-        raise GenerationFailed(
+        raise GenerationFailedError(
             f"the service ended {generation.id} ({generation.model}) as failed: {why}. "
             "A new submit is a new purchase; what a failed job held goes back to the balance.",
             task_id=generation.id,

@@ -12,15 +12,17 @@ from .errors import ConfigurationError
 P = TypeVar("P")
 
 
-def _check(instance: object, attribute: attrs.Attribute[Any], value: float, *, least: float, strict: bool) -> None:
+def _check_number(
+    instance: object, attribute: attrs.Attribute[Any], value: float, *, least: float, strict: bool
+) -> None:
     name = f"{type(instance).__name__}.{attribute.name}"
-    if not math.isfinite(_number(value)):
+    if not math.isfinite(_to_float(value)):
         raise ConfigurationError(f"{name} must be a finite number, not {value!r}")
     if value < least or (strict and value == least):
         raise ConfigurationError(f"{name} must be {'above' if strict else 'at least'} {least:g}, not {value!r}")
 
 
-def _number(value: object) -> float:
+def _to_float(value: object) -> float:
     """The value as a float: NaN where it is no number, infinity where a float has no room for it."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return math.nan
@@ -31,18 +33,18 @@ def _number(value: object) -> float:
 
 
 def _positive(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    _check(instance, attribute, value, least=0.0, strict=True)
+    _check_number(instance, attribute, value, least=0.0, strict=True)
 
 
 def _not_negative(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    _check(instance, attribute, value, least=0.0, strict=False)
+    _check_number(instance, attribute, value, least=0.0, strict=False)
 
 
 def _at_least_one(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    _check(instance, attribute, value, least=1.0, strict=False)
+    _check_number(instance, attribute, value, least=1.0, strict=False)
 
 
-def _count(instance: object, attribute: attrs.Attribute[Any], value: int) -> None:
+def _positive_int(instance: object, attribute: attrs.Attribute[Any], value: int) -> None:
     _at_least_one(instance, attribute, value)
     if not isinstance(value, int):
         raise ConfigurationError(f"{type(instance).__name__}.{attribute.name} must be a whole number, not {value!r}")
@@ -53,7 +55,7 @@ def _flag(instance: object, attribute: attrs.Attribute[Any], value: bool) -> Non
         raise ConfigurationError(f"{type(instance).__name__}.{attribute.name} must be True or False, not {value!r}")
 
 
-def checked_policy(name: str, policy: P | None, default: P) -> P:
+def validate_policy(name: str, policy: P | None, default: P) -> P:
     """What was handed in as `name`, or the default; a `ConfigurationError` for what is no such policy."""
     if policy is None:
         return default
@@ -62,28 +64,28 @@ def checked_policy(name: str, policy: P | None, default: P) -> P:
     return policy
 
 
-class FromPolicy:
+class NotGiven:
     """The default of `timeout`: what the poll policy says."""
 
     def __repr__(self) -> str:
         return "<the policy's timeout>"
 
 
-FROM_POLICY: Final = FromPolicy()
+NOT_GIVEN: Final = NotGiven()
 
 
-def checked_timeout(timeout: float | None) -> float | None:
+def validate_timeout(timeout: float | None) -> float | None:
     """A timeout in seconds as a wait takes it: None is for ever, 0 not at all; else a `ConfigurationError`."""
     if timeout is None:
         return None
-    seconds = _number(timeout)
+    seconds = _to_float(timeout)
     if not seconds >= 0.0:  # NaN is not
         raise ConfigurationError(f"timeout must be None or a number of seconds from 0 on, not {timeout!r}")
     return None if math.isinf(seconds) else seconds
 
 
-def _timeout(_instance: object, _attribute: attrs.Attribute[Any], value: float | None) -> None:
-    checked_timeout(value)
+def _valid_timeout(_instance: object, _attribute: attrs.Attribute[Any], value: float | None) -> None:
+    validate_timeout(value)
 
 
 @attrs.frozen(kw_only=True)
@@ -99,13 +101,13 @@ class RetryPolicy:
     30.0
     """
 
-    max_attempts: int = attrs.field(default=5, validator=_count)
+    max_attempts: int = attrs.field(default=5, validator=_positive_int)
     base: float = attrs.field(default=0.5, validator=_positive)
     cap: float = attrs.field(default=30.0, validator=_positive)
     max_elapsed: float = attrs.field(default=120.0, validator=_positive)
 
     def __attrs_post_init__(self) -> None:
-        _ordered(self, "base", "cap")
+        _check_order(self, "base", "cap")
 
 
 @attrs.frozen(kw_only=True)
@@ -131,11 +133,11 @@ class PollPolicy:
     factor: float = attrs.field(default=1.5, validator=_at_least_one)
     floor: float = attrs.field(default=1.0, validator=_not_negative)
     adaptive: bool = attrs.field(default=True, validator=_flag)
-    timeout: float | None = attrs.field(default=1800.0, validator=_timeout)
+    timeout: float | None = attrs.field(default=1800.0, validator=_valid_timeout)
 
     def __attrs_post_init__(self) -> None:
-        _ordered(self, "base", "cap")
-        _ordered(self, "floor", "cap")
+        _check_order(self, "base", "cap")
+        _check_order(self, "floor", "cap")
 
 
 @attrs.frozen
@@ -151,7 +153,7 @@ class RateLimit:
 
     per_second: float = attrs.field(validator=_positive)
     burst: float = attrs.field(
-        default=attrs.Factory(lambda limit: max(1.0, _number(limit.per_second) / 10.0), takes_self=True),
+        default=attrs.Factory(lambda limit: max(1.0, _to_float(limit.per_second) / 10.0), takes_self=True),
         validator=_at_least_one,
     )
 
@@ -177,7 +179,7 @@ class Timeouts:
     chat: float = attrs.field(default=600.0, validator=_positive)
 
 
-def _ordered(policy: RetryPolicy | PollPolicy, low: str, high: str) -> None:
+def _check_order(policy: RetryPolicy | PollPolicy, low: str, high: str) -> None:
     if getattr(policy, low) > getattr(policy, high):
         raise ConfigurationError(
             f"{type(policy).__name__}: {high}={getattr(policy, high)!r} is below {low}={getattr(policy, low)!r}"

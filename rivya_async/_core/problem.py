@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from .nearest import hint, nearest
+from .nearest import closest_matches, suggestion_text
 
-SHOWN_LETTERS = 60
+MAX_SHOWN_LENGTH = 60
 
 
 @attrs.frozen
-class Problem:
+class ValidationProblem:
     """One thing that is wrong with a job, for programs and, as `message`, for people.
 
     `where` is `model`, `prompt`, `params`, `params.KEY`, `references[N]` or an argument of a chat. `reason` is one
@@ -29,7 +29,7 @@ class Problem:
     nearest: tuple[str | float, ...] = ()
 
 
-def told(model_id: str, problems: Sequence[Problem]) -> str:
+def format_problems(model_id: str, problems: Sequence[ValidationProblem]) -> str:
     """Every problem of a job, one a line if there are several."""
     if len(problems) == 1:
         return f"{problems[0].message}. Nothing was sent."
@@ -37,18 +37,18 @@ def told(model_id: str, problems: Sequence[Problem]) -> str:
     return "\n  ".join([f"this job for {model_id} has {len(problems)} problems, and nothing was sent:", *lines])
 
 
-def shown(value: object) -> str:
+def shorten(value: object) -> str:
     """A value as a message shows it: in short."""
     try:
         text = repr(value)
     except ValueError:  # a whole number of thousands of digits
         return f"so long a value of type {type(value).__name__}"
-    return text if len(text) <= SHOWN_LETTERS else f"{text[:SHOWN_LETTERS]}..."
+    return text if len(text) <= MAX_SHOWN_LENGTH else f"{text[:MAX_SHOWN_LENGTH]}..."
 
 
-def unknown_model(model_id: str, known: Iterable[str]) -> Problem:
+def unknown_model_problem(model_id: str, known: Iterable[str]) -> ValidationProblem:
     """The problem of a job for a model that the catalogue does not hold."""
     ids = list(known)
-    meant = nearest(model_id, ids)
-    said = hint(meant, ()) if meant else "(session.models.list() shows every id)"
-    return Problem("model", "unknown", f"there is no model {shown(model_id)} {said}", meant)
+    meant = closest_matches(model_id, ids)
+    said = suggestion_text(meant, ()) if meant else "(session.models.list() shows every id)"
+    return ValidationProblem("model", "unknown", f"there is no model {shorten(model_id)} {said}", meant)

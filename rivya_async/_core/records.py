@@ -26,10 +26,10 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
-TERMINAL: Final = frozenset({"succeeded", "failed"})
+TERMINAL_STATUSES: Final = frozenset({"succeeded", "failed"})
 
 
-def extra_members() -> Any:
+def extra_fields() -> Any:
     """Members that we do not know: part of what a record equals, not of its hash."""
     return attrs.field(factory=dict, hash=False, kw_only=True)
 
@@ -43,16 +43,16 @@ class GenerationResult:
 
     primary_url: str = ""
     urls: tuple[str, ...] = ()
-    extra: Mapping[str, Any] = extra_members()
+    extra: Mapping[str, Any] = extra_fields()
 
 
 @attrs.frozen
-class GenerationError:
+class ErrorDetail:
     """Why the service ended a job as failed [7]. `code` is an open string."""
 
     code: str
     message: str = ""
-    extra: Mapping[str, Any] = extra_members()
+    extra: Mapping[str, Any] = extra_fields()
 
 
 @attrs.frozen
@@ -73,13 +73,13 @@ class Generation:
     created_at: datetime | None = None
     updated_at: datetime | None = None
     result: GenerationResult | None = None
-    error: GenerationError | None = None
-    extra: Mapping[str, Any] = extra_members()
+    error: ErrorDetail | None = None
+    extra: Mapping[str, Any] = extra_fields()
 
     @property
     def is_terminal(self) -> bool:
         """Whether the job has ended."""
-        return self.status in TERMINAL
+        return self.status in TERMINAL_STATUSES
 
     @property
     def succeeded(self) -> bool:
@@ -155,7 +155,7 @@ class File:
     model: str | None = None
     client_request_id: str | None = None
     created_at: datetime | None = None
-    extra: Mapping[str, Any] = extra_members()
+    extra: Mapping[str, Any] = extra_fields()
 
     def as_reference(self) -> ReferenceMedia:
         """What a job needs to refer to it, the duration token included."""
@@ -174,4 +174,4 @@ class Credits:
     """The balance of the account [9]; the same wallet as the web studio."""
 
     current_credits: Amount
-    extra: Mapping[str, Any] = extra_members()
+    extra: Mapping[str, Any] = extra_fields()

@@ -7,7 +7,7 @@ from urllib.parse import urljoin, urlsplit
 
 import attrs
 
-from .addresses import is_inward
+from .addresses import is_private_address
 from .errors import DownloadError
 
 if TYPE_CHECKING:
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
     from .message import Response
 
-MOST_REDIRECTS: Final = 10
+MAX_REDIRECTS: Final = 10
 
 
 @attrs.frozen
-class Hop:
+class RedirectTarget:
     """A URL to ask; `only_public`: if its host is on the public internet."""
 
     url: str
     only_public: bool = False
 
 
-def target_of(url: str, answer: Response, *, is_own: Callable[[str], bool]) -> Hop | None:
+def redirect_target(url: str, answer: Response, *, is_own: Callable[[str], bool]) -> RedirectTarget | None:
     """Where an answer of `url` points to; None for an answer that is no redirect.
 
     Raises `DownloadError` for what is not followed: no http URL, from https to http, and an address that is not
@@ -47,13 +47,13 @@ def target_of(url: str, answer: Response, *, is_own: Callable[[str], bool]) -> H
     if urlsplit(url).scheme == "https" and parts.scheme == "http":
         raise DownloadError(f"the host of the file points from https to http ({host}): this is not followed")
     if is_own(host):
-        return Hop(target)
-    if is_inward(host):
-        raise not_public(host)
-    return Hop(target, only_public=True)
+        return RedirectTarget(target)
+    if is_private_address(host):
+        raise private_address_error(host)
+    return RedirectTarget(target, only_public=True)
 
 
-def not_public(host: str) -> DownloadError:
+def private_address_error(host: str) -> DownloadError:
     """The refusal of a redirect into a private network."""
     return DownloadError(
         f"the host of the file points to {host}, which is not on the public internet: this is not followed. "

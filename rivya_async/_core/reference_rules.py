@@ -10,11 +10,11 @@ import attrs
 
 from . import assumed
 from .generation_request import Reference
-from .nearest import hint, nearest
-from .problem import Problem, shown
+from .nearest import closest_matches, suggestion_text
+from .problem import ValidationProblem, shorten
 from .records import File, ReferenceMedia
 
-NOT_UPLOADED: Final = object()
+URL_ONLY_FIELDS: Final = object()
 """Stands for a file of this machine: nothing is known of it before its upload but that it counts."""
 
 WITH_TOKEN: Final = frozenset({"audio", "video"})
@@ -22,7 +22,7 @@ WITH_TOKEN: Final = frozenset({"audio", "video"})
 
 
 @attrs.frozen
-class KindLimit:
+class FileLimit:
     """What a file of one kind may be: `max_bytes` at most, of one of `mime_types`; None and empty where not said."""
 
     max_bytes: int | None = None
@@ -43,28 +43,28 @@ class ReferenceRules:
 
     max_files: int | None = None
     kinds: tuple[str, ...] = ()
-    limits: Mapping[str, KindLimit] = attrs.field(factory=dict, hash=False)
+    limits: Mapping[str, FileLimit] = attrs.field(factory=dict, hash=False)
     most: Mapping[str, int] = attrs.field(factory=dict, hash=False)
     most_beside_video: Mapping[str, int] = attrs.field(factory=dict, hash=False)
 
     @classmethod
     def from_catalogue(cls, stated: Mapping[str, Any], kinds: Sequence[str] = ()) -> ReferenceRules:
         """Read `reference_media`; `kinds` are the model's `file_kinds`, which count where it names none."""
-        caps = _mapping(stated.get(assumed.REFERENCE_CAPS))
-        limits = [limit for limit in _list(stated.get("limits")) if isinstance(limit, Mapping)]
+        caps = _as_mapping(stated.get(assumed.REFERENCE_CAPS))
+        limits = [limit for limit in _as_list(stated.get("limits")) if isinstance(limit, Mapping)]
         return cls(
-            max_files=_count(stated.get("max_files")),
-            kinds=_texts(stated.get("file_kinds")) or tuple(kinds),
-            limits={limit["kind"]: _limit(limit) for limit in limits if isinstance(limit.get("kind"), str)},
-            most=_counts(caps.get("without_video")),
-            most_beside_video=_counts(caps.get("with_video")),
+            max_files=_as_count(stated.get("max_files")),
+            kinds=_as_texts(stated.get("file_kinds")) or tuple(kinds),
+            limits={limit["kind"]: _read_limit(limit) for limit in limits if isinstance(limit.get("kind"), str)},
+            most=_as_counts(caps.get("without_video")),
+            most_beside_video=_as_counts(caps.get("with_video")),
         )
 
-    def problems(self, model_id: str, items: Sequence[Any]) -> Iterator[Problem]:
+    def problems(self, model_id: str, items: Sequence[Any]) -> Iterator[ValidationProblem]:
         """What is wrong with these items of `params.referenceMediaItems`; they may also have `size_bytes`."""
         kinds: Counter[str] = Counter()
         for index, item in enumerate(items):
-            if item is NOT_UPLOADED:
+            if item is URL_ONLY_FIELDS:
                 continue
             found = list(_item_problems(f"references[{index}]", item))
             if not found:
@@ -73,74 +73,74 @@ class ReferenceRules:
             yield from found
         if self.max_files is not None and len(items) > self.max_files:
             some = f"{self.max_files} reference{'' if self.max_files == 1 else 's'}"
-            yield Problem("references", "count", f"{model_id} takes at most {some}, not {len(items)}")
+            yield ValidationProblem("references", "count", f"{model_id} takes at most {some}, not {len(items)}")
         most = self.most_beside_video if self.most_beside_video and kinds["video"] else self.most
         for kind, count in kinds.items():
             if most and count > most.get(kind, 0):
                 beside = " beside a video" if most is self.most_beside_video else ""
                 claim = f"{model_id} takes at most {most.get(kind, 0)} references of kind {kind!r}{beside}, not {count}"
-                yield Problem("references", "count", claim)
+                yield ValidationProblem("references", "count", claim)
 
-    def _file_problems(self, model_id: str, where: str, item: Mapping[str, Any]) -> Iterator[Problem]:
+    def _file_problems(self, model_id: str, where: str, item: Mapping[str, Any]) -> Iterator[ValidationProblem]:
         kind = item["kind"]
         if self.kinds and kind not in self.kinds:
-            meant = nearest(kind, self.kinds)
-            claim = f"{where} cannot be of kind {shown(kind)} for {model_id} {hint(meant, self.kinds)}"
-            yield Problem(where, "kind", claim, meant)
+            meant = closest_matches(kind, self.kinds)
+            claim = f"{where} cannot be of kind {shorten(kind)} for {model_id} {suggestion_text(meant, self.kinds)}"
+            yield ValidationProblem(where, "kind", claim, meant)
             return
-        limit = self.limits.get(kind, KindLimit())
+        limit = self.limits.get(kind, FileLimit())
         mime_type, size = item.get("mimeType"), item.get("size_bytes")
         if isinstance(mime_type, str) and limit.mime_types and mime_type not in limit.mime_types:
-            meant = nearest(mime_type, limit.mime_types)
-            claim = f"{where} cannot be {shown(mime_type)} for {model_id} {hint(meant, limit.mime_types)}"
-            yield Problem(where, "format", claim, meant)
+            meant = closest_matches(mime_type, limit.mime_types)
+            claim = f"{where} cannot be {shorten(mime_type)} for {model_id} {suggestion_text(meant, limit.mime_types)}"
+            yield ValidationProblem(where, "format", claim, meant)
         if isinstance(size, int) and limit.max_bytes is not None and size > limit.max_bytes:
             claim = f"{where} has {size:,} bytes, and {model_id} takes at most {limit.max_bytes:,} for kind {kind!r}"
-            yield Problem(where, "size", claim, (limit.max_bytes,))
+            yield ValidationProblem(where, "size", claim, (limit.max_bytes,))
 
 
-def described(reference: Reference) -> Any:
+def describe_kinds(reference: Reference) -> Any:
     """A reference as it travels, with the size of its file where that is known."""
     if isinstance(reference, File):
         return {**reference.as_reference().to_wire(), "size_bytes": reference.size_bytes}
-    return reference.to_wire() if isinstance(reference, ReferenceMedia) else NOT_UPLOADED
+    return reference.to_wire() if isinstance(reference, ReferenceMedia) else URL_ONLY_FIELDS
 
 
-def _item_problems(where: str, item: Any) -> Iterator[Problem]:
+def _item_problems(where: str, item: Any) -> Iterator[ValidationProblem]:
     if not isinstance(item, Mapping):
-        yield Problem(where, "type", f"{where} must be an object with url and kind, not {shown(item)}")
+        yield ValidationProblem(where, "type", f"{where} must be an object with url and kind, not {shorten(item)}")
         return
     for name in ("url", "kind"):
         if not isinstance(item.get(name), str) or not item[name]:
-            yield Problem(where, "missing", f"{where} needs a string {name!r}")
+            yield ValidationProblem(where, "missing", f"{where} needs a string {name!r}")
     token = item.get("durationToken")
     if item.get("kind") in list(WITH_TOKEN) and not (isinstance(token, str) and token):
         claim = f"{where} is of kind {item['kind']!r} and needs the duration token of its upload through the Files API"
-        yield Problem(where, "missing", claim)
+        yield ValidationProblem(where, "missing", claim)
 
 
-def _limit(limit: Mapping[str, Any]) -> KindLimit:
+def _read_limit(limit: Mapping[str, Any]) -> FileLimit:
     megabytes = limit.get("max_size_mb")
     max_bytes = round(megabytes * assumed.MEGABYTE) if isinstance(megabytes, int | float) else None
-    return KindLimit(max_bytes, _texts(limit.get("mime_types")))
+    return FileLimit(max_bytes, _as_texts(limit.get("mime_types")))
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
+def _as_mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _list(value: object) -> Sequence[Any]:
+def _as_list(value: object) -> Sequence[Any]:
     return value if isinstance(value, list | tuple) else ()
 
 
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(text for text in _list(value) if isinstance(text, str))
+def _as_texts(value: object) -> tuple[str, ...]:
+    return tuple(text for text in _as_list(value) if isinstance(text, str))
 
 
-def _count(value: object) -> int | None:
+def _as_count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _counts(value: object) -> dict[str, int]:
-    counts = {kind: _count(count) for kind, count in _mapping(value).items()}
+def _as_counts(value: object) -> dict[str, int]:
+    counts = {kind: _as_count(count) for kind, count in _as_mapping(value).items()}
     return {kind: count for kind, count in counts.items() if count is not None}

@@ -13,14 +13,14 @@ import backoff
 
 from . import assumed
 from .errors import (
-    Answered,
-    ApiDisabled,
-    IdempotencyConflict,
-    NotSent,
-    OutcomeUnknown,
-    RateLimited,
+    APIDisabledError,
+    APIStatusError,
+    IdempotencyConflictError,
+    InternalServerError,
+    OutcomeUnknownError,
+    RateLimitError,
+    RequestNotSentError,
     RivyaError,
-    ServerError,
 )
 
 if TYPE_CHECKING:
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
 
 REQUEST_TIMEOUT: Final = 408
 TOO_EARLY: Final = 425
-SERVER_FAULT: Final = 500
+FIRST_SERVER_ERROR: Final = 500
 """The first of the statuses by which the server says that the fault is its own."""
 
 
 @attrs.frozen
-class Again:
+class RetryAfterDelay:
     """Send it again after `delay` seconds."""
 
     delay: float
 
 
 @attrs.frozen
-class Stop:
+class GiveUp:
     """Raise the error; `reason` says why it is not repeated."""
 
     reason: str
 
 
 @attrs.frozen
-class Attempts:
+class AttemptState:
     """What a call has gone through: sends so far, seconds since the first, and whether one of them may have acted."""
 
     sent: int
@@ -58,29 +58,29 @@ class Attempts:
 def decide(
     policy: RetryPolicy,
     error: RivyaError,
-    attempts: Attempts,
+    attempts: AttemptState,
     *,
     repeatable: bool,
     u: float,
     in_haste: bool = True,
-) -> Again | Stop:
+) -> RetryAfterDelay | GiveUp:
     """Whether to repeat after `error`.
 
     `repeatable`: a safe method, or a key is on it. `u`: a draw from [0, 1). Not `in_haste`: at the slowest pace, since
     the session has sent more retries than it should.
     """
     if not is_transient(error, may_have_acted=attempts.may_have_acted):
-        return Stop("this error does not pass by waiting")
-    if not repeatable and (attempts.may_have_acted or not isinstance(error, NotSent)):
-        return Stop("it may have acted, and no key makes a repeat safe")
+        return GiveUp("this error does not pass by waiting")
+    if not repeatable and (attempts.may_have_acted or not isinstance(error, RequestNotSentError)):
+        return GiveUp("it may have acted, and no key makes a repeat safe")
     if attempts.sent >= policy.max_attempts:
-        return Stop(f"{attempts.sent} attempts were made")
-    delay = delay_before(policy, attempts.sent - 1, u, retry_after_of(error))
+        return GiveUp(f"{attempts.sent} attempts were made")
+    delay = retry_delay(policy, attempts.sent - 1, u, retry_after_of(error))
     if not in_haste:
-        delay = max(delay, slow_delay(policy, u))
+        delay = max(delay, throttled_retry_delay(policy, u))
     if attempts.elapsed + delay > policy.max_elapsed:
-        return Stop(f"{policy.max_elapsed:g} s have passed or would")
-    return Again(delay)
+        return GiveUp(f"{policy.max_elapsed:g} s have passed or would")
+    return RetryAfterDelay(delay)
 
 
 def is_transient(error: Exception, *, may_have_acted: bool = False) -> bool:
@@ -89,63 +89,63 @@ def is_transient(error: Exception, *, may_have_acted: bool = False) -> bool:
     An idempotency conflict is the caller's clash, unless an attempt of ours may have acted: then it is perhaps our own
     first send, still running.
     """
-    if isinstance(error, NotSent | OutcomeUnknown):
+    if isinstance(error, RequestNotSentError | OutcomeUnknownError):
         return True
-    if isinstance(error, IdempotencyConflict):
+    if isinstance(error, IdempotencyConflictError):
         return may_have_acted
-    if isinstance(error, RateLimited | ServerError):
+    if isinstance(error, RateLimitError | InternalServerError):
         return True
-    return isinstance(error, Answered) and _status_passes(error.status)
+    return isinstance(error, APIStatusError) and _is_retryable_status(error.status)
 
 
-def leaves_doubt(error: RivyaError) -> bool:
+def outcome_is_ambiguous(error: RivyaError) -> bool:
     """Whether the service may have acted although the request failed: sent without an answer, or a gateway's word."""
-    if isinstance(error, OutcomeUnknown):
+    if isinstance(error, OutcomeUnknownError):
         return True
-    if not isinstance(error, Answered) or error.status is None:
+    if not isinstance(error, APIStatusError) or error.status is None:
         return False
-    return error.status >= SERVER_FAULT or error.status == REQUEST_TIMEOUT
+    return error.status >= FIRST_SERVER_ERROR or error.status == REQUEST_TIMEOUT
 
 
-def did_not_act(error: RivyaError) -> bool:
+def definitely_not_processed(error: RivyaError) -> bool:
     """Whether the request was certainly not carried out. Any other answer of a server in trouble leaves a doubt."""
-    if isinstance(error, NotSent | RateLimited | ApiDisabled):
+    if isinstance(error, RequestNotSentError | RateLimitError | APIDisabledError):
         return True
-    return isinstance(error, Answered) and error.status == TOO_EARLY
+    return isinstance(error, APIStatusError) and error.status == TOO_EARLY
 
 
-def delay_before(policy: RetryPolicy, retry: int, u: float, retry_after: float | None = None) -> float:
+def retry_delay(policy: RetryPolicy, retry: int, u: float, retry_after: float | None = None) -> float:
     """Seconds before retry `retry` (from 0): the service's wish, else `u` of `backoff.expo`, both below the cap.
 
     With `u` uniform that is `backoff.full_jitter`, which throws dice of its own.
     """
     if retry_after is not None:
         return min(retry_after, policy.cap)
-    return u * _ceiling(policy, retry)
+    return u * _backoff_ceiling(policy, retry)
 
 
-def slow_delay(policy: RetryPolicy, u: float) -> float:
+def throttled_retry_delay(policy: RetryPolicy, u: float) -> float:
     """Seconds before a retry of a session that has sent too many: equal jitter below the cap."""
     return policy.cap * (0.5 + 0.5 * u)
 
 
-def is_outage(error: RivyaError) -> bool:
+def indicates_outage(error: RivyaError) -> bool:
     """Whether this may be a sign that the service is down: no answer, or a fault of its own."""
-    if isinstance(error, NotSent | OutcomeUnknown | ServerError):
+    if isinstance(error, RequestNotSentError | OutcomeUnknownError | InternalServerError):
         return True
-    return isinstance(error, Answered) and error.status is not None and error.status >= SERVER_FAULT
+    return isinstance(error, APIStatusError) and error.status is not None and error.status >= FIRST_SERVER_ERROR
 
 
 def retry_after_of(error: RivyaError) -> float | None:
     """The service's wish in seconds, if the error carries one."""
-    return error.retry_after if isinstance(error, Answered) else None
+    return error.retry_after if isinstance(error, APIStatusError) else None
 
 
-def _status_passes(status: int | None) -> bool:
-    return status is not None and (status in assumed.RETRYABLE_STATUSES or status >= SERVER_FAULT)
+def _is_retryable_status(status: int | None) -> bool:
+    return status is not None and (status in assumed.RETRYABLE_STATUSES or status >= FIRST_SERVER_ERROR)
 
 
-def _ceiling(policy: RetryPolicy, retry: int) -> float:
+def _backoff_ceiling(policy: RetryPolicy, retry: int) -> float:
     doublings = min(retry, 64)  # beyond that the cap has long been reached, and a float would overflow
     rising = backoff.expo(base=2.0, factor=policy.base)  # begins with a None, for `send`
     return min(policy.cap, next(islice(rising, 1 + doublings, None)))

@@ -11,7 +11,7 @@ from typing import Final
 _SECONDS: Final = re.compile(r"[0-9]+(?:\.[0-9]*)?")
 
 
-def parse(value: str | None, now: float) -> float | None:
+def parse_retry_after(value: str | None, now: float) -> float | None:
     """Seconds to wait, from 0 on, or None where the header is absent or makes no sense.
 
     Takes a whole or a decimal number of seconds and an HTTP date in its three forms; `now` is in seconds since the
@@ -21,10 +21,10 @@ def parse(value: str | None, now: float) -> float | None:
     if _SECONDS.fullmatch(text):
         seconds = float(text)
         return seconds if math.isfinite(seconds) else None
-    return _until(text, now)
+    return _seconds_until(text, now)
 
 
-def instant(value: str | None) -> float | None:
+def parse_http_date(value: str | None) -> float | None:
     """An HTTP date as seconds since the epoch, or None where it is absent or makes no sense."""
     if not value or not value[:1].isalpha():
         return None
@@ -35,6 +35,6 @@ def instant(value: str | None) -> float | None:
     return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
 
 
-def _until(text: str, now: float) -> float | None:
-    at = instant(text)
+def _seconds_until(text: str, now: float) -> float | None:
+    at = parse_http_date(text)
     return None if at is None else max(0.0, at - now)

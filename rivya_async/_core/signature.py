@@ -1,7 +1,8 @@
 """Signatures of webhooks: to sign, and to verify. The time is an argument.
 
 A scheme is a value: `RIVYA` (what we assume of the service), `STANDARD_WEBHOOKS`, or any object with the methods of
-`Scheme`. Whatever is wrong with a delivery is a `WebhookError`; a wrong secret or tolerance is a `ConfigurationError`.
+`Scheme`. Whatever is wrong with a delivery is a `WebhookVerificationError`; a wrong secret or tolerance is a
+`ConfigurationError`.
 """
 
 from __future__ import annotations
@@ -18,16 +19,22 @@ from typing import Final, NoReturn, Protocol
 import attrs
 
 from . import assumed, wire
-from .errors import ConfigurationError, DecodeError, OutsideTolerance, SignatureMismatch, WebhookError
+from .errors import (
+    ConfigurationError,
+    ResponseDecodeError,
+    SignatureMismatchError,
+    TimestampToleranceError,
+    WebhookVerificationError,
+)
 from .webhook_records import WebhookEvent
 
-SECONDS: Final = re.compile(r"[0-9]{1,12}")
-DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}")
-VISIBLE: Final = re.compile(r"[!-~]{1,256}")
+TIMESTAMP_PATTERN: Final = re.compile(r"[0-9]{1,12}")
+DIGEST_PATTERN: Final = re.compile(r"[0-9a-fA-F]{64}")
+VISIBLE_ASCII_PATTERN: Final = re.compile(r"[!-~]{1,256}")
 
 
 @attrs.frozen
-class Claim:
+class ParsedSignature:
     """What the headers of a delivery say: when it was sent, what was signed before the body, and the signatures."""
 
     timestamp: int
@@ -39,8 +46,11 @@ class Claim:
 class Scheme(Protocol):
     """How deliveries are signed."""
 
-    def claim(self, headers: Mapping[str, str]) -> Claim:
-        """What the headers, named in lower case, say. Raises `WebhookError` where they do not fit the scheme."""
+    def parse(self, headers: Mapping[str, str]) -> ParsedSignature:
+        """What the headers, named in lower case, say.
+
+        Raises `WebhookVerificationError` where they do not fit the scheme.
+        """
         ...
 
     def key(self, secret: str) -> bytes:
@@ -74,15 +84,15 @@ class RivyaScheme(HmacSha256):
 
     header: str = assumed.SIGNATURE_HEADER
 
-    def claim(self, headers: Mapping[str, str]) -> Claim:
+    def parse(self, headers: Mapping[str, str]) -> ParsedSignature:
         """See `Scheme`."""
-        parts = [part.strip().partition("=") for part in _header(headers, self.header).split(",")]
+        parts = [part.strip().partition("=") for part in _require_header(headers, self.header).split(",")]
         times = [value for name, _, value in parts if name == "t"]
         if len(times) != 1:
-            raise WebhookError(f"{self.header} must hold one t=, not {len(times)}")
-        timestamp = _timestamp(times[0], self.header)
-        signatures = [value for name, _, value in parts if name == "v1" and DIGEST.fullmatch(value)]
-        return Claim(timestamp, f"{times[0]}.".encode(), tuple(map(bytes.fromhex, signatures)))
+            raise WebhookVerificationError(f"{self.header} must hold one t=, not {len(times)}")
+        timestamp = _parse_timestamp(times[0], self.header)
+        signatures = [value for name, _, value in parts if name == "v1" and DIGEST_PATTERN.fullmatch(value)]
+        return ParsedSignature(timestamp, f"{times[0]}.".encode(), tuple(map(bytes.fromhex, signatures)))
 
     def key(self, secret: str) -> bytes:
         """See `Scheme`."""
@@ -101,20 +111,20 @@ class StandardWebhooks(HmacSha256):
     prefix: str = "webhook-"
     """Of the three headers."""
 
-    def claim(self, headers: Mapping[str, str]) -> Claim:
+    def parse(self, headers: Mapping[str, str]) -> ParsedSignature:
         """See `Scheme`."""
-        message_id = _header(headers, f"{self.prefix}id")
-        if not VISIBLE.fullmatch(message_id):
-            raise WebhookError(f"{self.prefix}id holds no message id")
-        text = _header(headers, f"{self.prefix}timestamp")
-        timestamp = _timestamp(text, f"{self.prefix}timestamp")
-        given = [each.partition(",") for each in _header(headers, f"{self.prefix}signature").split(" ")]
-        signatures = [_unbased(value) for version, _, value in given if version == "v1"]
-        return Claim(timestamp, f"{message_id}.{text}.".encode(), tuple(filter(None, signatures)))
+        message_id = _require_header(headers, f"{self.prefix}id")
+        if not VISIBLE_ASCII_PATTERN.fullmatch(message_id):
+            raise WebhookVerificationError(f"{self.prefix}id holds no message id")
+        text = _require_header(headers, f"{self.prefix}timestamp")
+        timestamp = _parse_timestamp(text, f"{self.prefix}timestamp")
+        given = [each.partition(",") for each in _require_header(headers, f"{self.prefix}signature").split(" ")]
+        signatures = [_decode_secret(value) for version, _, value in given if version == "v1"]
+        return ParsedSignature(timestamp, f"{message_id}.{text}.".encode(), tuple(filter(None, signatures)))
 
     def key(self, secret: str) -> bytes:
         """See `Scheme`."""
-        key = _unbased(secret.removeprefix("whsec_"))
+        key = _decode_secret(secret.removeprefix("whsec_"))
         if not key:
             raise ConfigurationError("a secret of Standard Webhooks is base64 after whsec_: copy it again")
         return key
@@ -133,7 +143,7 @@ RIVYA: Final = RivyaScheme()
 STANDARD_WEBHOOKS: Final = StandardWebhooks()
 
 
-def _secrets(given: str | Sequence[str]) -> tuple[str, ...]:
+def _validate_secrets(given: str | Sequence[str]) -> tuple[str, ...]:
     """The secrets; no message shows one."""
     secrets = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Sequence) else ()
     if not secrets or not all(isinstance(each, str) and each.strip() for each in secrets):
@@ -143,7 +153,7 @@ def _secrets(given: str | Sequence[str]) -> tuple[str, ...]:
     return secrets
 
 
-def _tolerance(given: float) -> float:
+def _validate_tolerance(given: float) -> float:
     if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given < math.inf:
         raise ConfigurationError(f"tolerance must be a number of seconds from 0 on, not {given!r:.40}")
     return given
@@ -160,9 +170,9 @@ class Verifier:
     'evt_1'
     """
 
-    secrets: tuple[str, ...] = attrs.field(converter=_secrets, repr=False)
+    secrets: tuple[str, ...] = attrs.field(converter=_validate_secrets, repr=False)
     scheme: Scheme = attrs.field(default=RIVYA, kw_only=True)
-    tolerance: float = attrs.field(default=assumed.SIGNATURE_TOLERANCE, kw_only=True, converter=_tolerance)
+    tolerance: float = attrs.field(default=assumed.SIGNATURE_TOLERANCE, kw_only=True, converter=_validate_tolerance)
     _keys: tuple[bytes, ...] = attrs.field(
         init=False,
         repr=False,
@@ -173,17 +183,18 @@ class Verifier:
     def verify(self, body: bytes, headers: Mapping[str, str], *, now: float) -> WebhookEvent:
         """The event, once it is known who sent it and when; `body` is the raw body, `now` is in epoch seconds.
 
-        Raises `SignatureMismatch`, `OutsideTolerance`, and `WebhookError` for whatever else is wrong with it.
+        Raises `SignatureMismatchError`, `TimestampToleranceError`, and `WebhookVerificationError` for whatever else is
+        wrong with it.
         """
         if not isinstance(body, bytes):
             raise ConfigurationError(f"body must be the raw bytes of the request, not {type(body).__name__}")
-        claim = self.scheme.claim(_lowered(headers))
-        if not self._is_ours(claim, body):
-            raise SignatureMismatch(
+        claim = self.scheme.parse(_lowercase_keys(headers))
+        if not self._matches_any_secret(claim, body):
+            raise SignatureMismatchError(
                 "the delivery is not signed with this secret: check that it is the endpoint's, and that the body is raw"
             )
         if not abs(now - claim.timestamp) <= self.tolerance:
-            raise OutsideTolerance(
+            raise TimestampToleranceError(
                 f"the delivery was signed {now - claim.timestamp:+.0f} s ago, the tolerance is {self.tolerance:g} s: "
                 "check the clock, or it is a replay"
             )
@@ -192,23 +203,23 @@ class Verifier:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a verifier is not pickled: it holds the signing secrets")
 
-    def _is_ours(self, claim: Claim, body: bytes) -> bool:
+    def _matches_any_secret(self, claim: ParsedSignature, body: bytes) -> bool:
         digests = [self.scheme.digest(key, claim.prefix + body) for key in self._keys]
         return any(hmac.compare_digest(ours, theirs) for ours in digests for theirs in claim.signatures)
 
 
 def read_event(body: bytes) -> WebhookEvent:
-    """The event of a body whose sender is known. Raises `WebhookError` for what is none."""
+    """The event of a body whose sender is known. Raises `WebhookVerificationError` for what is none."""
     try:
         event = wire.decode(body, WebhookEvent)
-    except DecodeError as error:
-        raise WebhookError(f"the delivery is signed, but its body is no event: {error.reason}") from None
+    except ResponseDecodeError as error:
+        raise WebhookVerificationError(f"the delivery is signed, but its body is no event: {error.reason}") from None
     if not event.id.strip():
-        raise WebhookError("the delivery is signed, but its event has no id: it cannot be told from others")
+        raise WebhookVerificationError("the delivery is signed, but its event has no id: it cannot be told from others")
     return event
 
 
-def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
+def _lowercase_keys(headers: Mapping[str, str]) -> dict[str, str]:
     """The headers under their names in lower case. A name that came twice counts as a header that is not to be read."""
     lowered: dict[str, str] = {}
     if not hasattr(headers, "items"):
@@ -221,20 +232,20 @@ def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
     return lowered
 
 
-def _header(headers: Mapping[str, str], name: str) -> str:
+def _require_header(headers: Mapping[str, str], name: str) -> str:
     value = headers.get(name.lower())
     if not value:
-        raise WebhookError(f"the delivery has no {name}, or more than one: it is not from the service")
+        raise WebhookVerificationError(f"the delivery has no {name}, or more than one: it is not from the service")
     return value
 
 
-def _timestamp(text: str, name: str) -> int:
-    if not SECONDS.fullmatch(text):
-        raise WebhookError(f"{name} holds no time in seconds")
+def _parse_timestamp(text: str, name: str) -> int:
+    if not TIMESTAMP_PATTERN.fullmatch(text):
+        raise WebhookVerificationError(f"{name} holds no time in seconds")
     return int(text)
 
 
-def _unbased(text: str) -> bytes | None:
+def _decode_secret(text: str) -> bytes | None:
     """What base64 stands for; None if it is none."""
     try:
         return base64.b64decode(text, validate=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-HORIZON: Final = 5.0
+MEASUREMENT_WINDOW: Final = 5.0
 """Seconds over which it is measured. A pause that is longer is no lack of budget: the service is down, or said wait."""
 
-MOST: Final = 100.0
+MAX_SLOWDOWN: Final = 100.0
 
 
-class Stretch:
+class PollSlowdown:
     """Elapsed time over the time that the polls' clock has run: 1 within the budget, 3 if a third of the polls fit.
 
     With the intervals the price of a poll rises for all jobs alike, by the square: the best interval for a price of L
@@ -22,15 +22,15 @@ class Stretch:
         self._since = now
         self._lag = 0.0
 
-    def at(self, now: float, lag: float) -> float:
+    def factor_at(self, now: float, lag: float) -> float:
         """The stretch now, when the clock is `lag` seconds behind."""
         elapsed = now - self._since
-        if elapsed >= HORIZON:
-            ran = max(elapsed - (lag - self._lag), elapsed / MOST)
+        if elapsed >= MEASUREMENT_WINDOW:
+            ran = max(elapsed - (lag - self._lag), elapsed / MAX_SLOWDOWN)
             self._value = elapsed / ran
-            self.forget(now, lag)
+            self.reset(now, lag)
         return self._value
 
-    def forget(self, now: float, lag: float) -> None:
+    def reset(self, now: float, lag: float) -> None:
         """Measure from now on."""
         self._since, self._lag = now, lag

@@ -7,26 +7,26 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .retry_after import instant
+from .retry_after import parse_http_date
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .message import Response
 
-STRONG: Final = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"')
+STRONG_ETAG_PATTERN: Final = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"')
 """An entity tag that promises equal bytes; `W/"..."` does not."""
 
-CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
-DIGITS: Final = re.compile(r"[0-9]{1,18}")
-PARTIAL: Final = 206
+CONTENT_RANGE_PATTERN: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
+CONTENT_LENGTH_PATTERN: Final = re.compile(r"[0-9]{1,18}")
+PARTIAL_CONTENT: Final = 206
 
-SETTLED_SECONDS: Final = 60.0
+MIN_LAST_MODIFIED_AGE: Final = 60.0
 """A file that has not changed for so long before it was sent does not change within the second that its date tells."""
 
 
 @attrs.frozen
-class Version:
+class ResourceVersion:
     """Which bytes a host serves, by a strong validator, and how many there are; None where it does not tell."""
 
     validator: str | None = None
@@ -37,34 +37,34 @@ class Version:
         """Whether what is on disk can be taken up where it ended."""
         return self.validator is not None
 
-    def rest(self, received: int) -> Mapping[str, str]:
+    def range_headers(self, received: int) -> Mapping[str, str]:
         """The headers that ask for what is still missing; none where all of it has to come."""
         if self.validator is None or received == 0:
             return {}
         return {"Range": f"bytes={received}-", "If-Range": self.validator}
 
 
-UNKNOWN: Final = Version()
+UNKNOWN_VERSION: Final = ResourceVersion()
 
 
-def version_of(answer: Response) -> Version:
+def resource_version(answer: Response) -> ResourceVersion:
     """The version that a successful answer, whole or partial, is of."""
     if _is_encoded(answer):  # its length and its ranges are those of the encoded bytes
-        return UNKNOWN
-    return Version(_validator(answer), _total(answer))
+        return UNKNOWN_VERSION
+    return ResourceVersion(_validator(answer), _total_length(answer))
 
 
-def goes_on_at(answer: Response, version: Version, received: int) -> int | None:
+def resume_offset(answer: Response, version: ResourceVersion, received: int) -> int | None:
     """At which byte of the file the body of a successful answer begins; None where it does not fit what is there.
 
     0 is the whole file. Anything else goes on with `received` bytes of `version`.
     """
-    if answer.status != PARTIAL:
+    if answer.status != PARTIAL_CONTENT:
         return 0
-    told = CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+    told = CONTENT_RANGE_PATTERN.fullmatch(answer.headers.get("Content-Range", ""))
     if told is None or int(told[1]) != received or _is_encoded(answer):
         return None
-    now = version_of(answer)
+    now = resource_version(answer)
     is_same = now.validator in {None, version.validator} and now.total in {None, version.total}
     return received if received and is_same else None
 
@@ -73,10 +73,10 @@ def _validator(answer: Response) -> str | None:
     """What promises equal bytes: a strong entity tag; without any tag a date that is old enough (section 8.8.2.2)."""
     if "ETag" in answer.headers:
         tag = answer.headers["ETag"].strip()
-        return tag if STRONG.fullmatch(tag) else None
+        return tag if STRONG_ETAG_PATTERN.fullmatch(tag) else None
     modified = answer.headers.get("Last-Modified", "").strip()
-    changed, sent = instant(modified), instant(answer.headers.get("Date"))
-    is_settled = changed is not None and sent is not None and sent - changed >= SETTLED_SECONDS
+    changed, sent = parse_http_date(modified), parse_http_date(answer.headers.get("Date"))
+    is_settled = changed is not None and sent is not None and sent - changed >= MIN_LAST_MODIFIED_AGE
     return modified if is_settled else None
 
 
@@ -84,9 +84,9 @@ def _is_encoded(answer: Response) -> bool:
     return answer.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}
 
 
-def _total(answer: Response) -> int | None:
-    if answer.status == PARTIAL:
-        told = CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+def _total_length(answer: Response) -> int | None:
+    if answer.status == PARTIAL_CONTENT:
+        told = CONTENT_RANGE_PATTERN.fullmatch(answer.headers.get("Content-Range", ""))
         return int(told[3]) if told is not None and told[3] != "*" else None
     length = answer.headers.get("Content-Length", "")
-    return int(length) if DIGITS.fullmatch(length) else None
+    return int(length) if CONTENT_LENGTH_PATTERN.fullmatch(length) else None

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from . import wire
-from .endpoints import Endpoint
-from .errors import ConfigurationError, DecodeError
+from .endpoints import Operation
+from .errors import ConfigurationError, ResponseDecodeError
 from .message import Request
 from .webhook_records import (
     WebhookDelivery,
@@ -29,84 +29,92 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-WEBHOOKS = "/api/v1/webhooks"
-EVENTS = "/api/v1/webhook-events"
+WEBHOOKS_PATH = "/api/v1/webhooks"
+EVENTS_PATH = "/api/v1/webhook-events"
 
 
-def create_webhook(name: str, url: str, event_types: Iterable[str]) -> Endpoint[WebhookEndpoint]:
+def create_webhook(name: str, url: str, event_types: Iterable[str]) -> Operation[WebhookEndpoint]:
     """`POST /api/v1/webhooks`."""
-    fields = _fields({"name": name, "url": url, "event_types": event_types})
-    return Endpoint(_acting("POST", WEBHOOKS, fields), _read_endpoint)
+    fields = _request_body({"name": name, "url": url, "event_types": event_types})
+    return Operation(_action_operation("POST", WEBHOOKS_PATH, fields), _decode_endpoint)
 
 
-def list_webhooks(limit: int | None = None) -> Endpoint[tuple[WebhookEndpoint, ...]]:
+def list_webhooks(limit: int | None = None) -> Operation[tuple[WebhookEndpoint, ...]]:
     """`GET /api/v1/webhooks`; `limit` is an assumption."""
-    return Endpoint(_listing(WEBHOOKS, limit), lambda response: wire.decode(response.body, WebhookEndpointList).data)
+    return Operation(
+        _list_operation(WEBHOOKS_PATH, limit), lambda response: wire.decode(response.body, WebhookEndpointList).data
+    )
 
 
-def retrieve_webhook(endpoint_id: str) -> Endpoint[WebhookEndpoint]:
+def retrieve_webhook(endpoint_id: str) -> Operation[WebhookEndpoint]:
     """`GET /api/v1/webhooks/{endpointId}`."""
-    return Endpoint(Request("GET", _path(endpoint_id)), _reader_of(endpoint_id))
+    return Operation(Request("GET", _endpoint_path(endpoint_id)), _list_decoder(endpoint_id))
 
 
-def update_webhook(endpoint_id: str, **changes: Any) -> Endpoint[WebhookEndpoint]:
+def update_webhook(endpoint_id: str, **changes: Any) -> Operation[WebhookEndpoint]:
     """`PATCH /api/v1/webhooks/{endpointId}`: what is None stays as it is; which members it takes is an assumption."""
-    fields = _fields({name: value for name, value in changes.items() if value is not None})
+    fields = _request_body({name: value for name, value in changes.items() if value is not None})
     if not fields:
         raise ConfigurationError("there is nothing to change: pass name, url, event_types or status")
-    return Endpoint(_acting("PATCH", _path(endpoint_id), fields), _reader_of(endpoint_id))
+    return Operation(_action_operation("PATCH", _endpoint_path(endpoint_id), fields), _list_decoder(endpoint_id))
 
 
-def delete_webhook(endpoint_id: str) -> Endpoint[WebhookEndpoint]:
+def delete_webhook(endpoint_id: str) -> Operation[WebhookEndpoint]:
     """`DELETE /api/v1/webhooks/{endpointId}`; that it answers the revoked endpoint is an assumption."""
-    read = _reader_of(endpoint_id)
+    read = _list_decoder(endpoint_id)
 
     def read_deleted(response: Response) -> WebhookEndpoint:
         return read(response) if response.body.strip() else WebhookEndpoint(endpoint_id, status="revoked")
 
-    return Endpoint(_acting("DELETE", _path(endpoint_id)), read_deleted)
+    return Operation(_action_operation("DELETE", _endpoint_path(endpoint_id)), read_deleted)
 
 
-def rotate_secret(endpoint_id: str) -> Endpoint[WebhookEndpoint]:
+def rotate_secret(endpoint_id: str) -> Operation[WebhookEndpoint]:
     """`POST /api/v1/webhooks/{endpointId}/rotate-secret`."""
-    return Endpoint(_acting("POST", f"{_path(endpoint_id)}/rotate-secret"), _reader_of(endpoint_id))
+    return Operation(
+        _action_operation("POST", f"{_endpoint_path(endpoint_id)}/rotate-secret"), _list_decoder(endpoint_id)
+    )
 
 
-def test_webhook(endpoint_id: str) -> Endpoint[WebhookDelivery]:
+def test_webhook(endpoint_id: str) -> Operation[WebhookDelivery]:
     """`POST /api/v1/webhooks/{endpointId}/test`; that it answers the delivery is an assumption."""
-    request = _acting("POST", f"{_path(endpoint_id)}/test")
-    return Endpoint(request, lambda response: wire.decode(response.body, WebhookDelivery))
+    request = _action_operation("POST", f"{_endpoint_path(endpoint_id)}/test")
+    return Operation(request, lambda response: wire.decode(response.body, WebhookDelivery))
 
 
-def list_deliveries(endpoint_id: str, limit: int | None = None) -> Endpoint[tuple[WebhookDelivery, ...]]:
+def list_deliveries(endpoint_id: str, limit: int | None = None) -> Operation[tuple[WebhookDelivery, ...]]:
     """`GET /api/v1/webhooks/{endpointId}/deliveries`; `limit` is an assumption."""
-    request = _listing(f"{_path(endpoint_id)}/deliveries", limit)
-    return Endpoint(request, lambda response: wire.decode(response.body, WebhookDeliveryList).data)
+    request = _list_operation(f"{_endpoint_path(endpoint_id)}/deliveries", limit)
+    return Operation(request, lambda response: wire.decode(response.body, WebhookDeliveryList).data)
 
 
-def list_events(limit: int | None = None) -> Endpoint[tuple[WebhookEvent, ...]]:
+def list_events(limit: int | None = None) -> Operation[tuple[WebhookEvent, ...]]:
     """`GET /api/v1/webhook-events`; `limit` is an assumption."""
-    return Endpoint(_listing(EVENTS, limit), lambda response: wire.decode(response.body, WebhookEventList).data)
+    return Operation(
+        _list_operation(EVENTS_PATH, limit), lambda response: wire.decode(response.body, WebhookEventList).data
+    )
 
 
-def _acting(method: str, path: str, fields: Mapping[str, Any] | None = None) -> Request:
-    return Request(method, path, body=None if fields is None else wire.encode(fields), takes_key=False)
+def _action_operation(method: str, path: str, fields: Mapping[str, Any] | None = None) -> Request:
+    return Request(
+        method, path, body=None if fields is None else wire.encode_json(fields), accepts_idempotency_key=False
+    )
 
 
-def _listing(path: str, limit: int | None) -> Request:
+def _list_operation(path: str, limit: int | None) -> Request:
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ConfigurationError(f"limit must be a whole number from 1 on, or None, not {limit!r}")
     return Request("GET", path if limit is None else f"{path}?limit={limit}")
 
 
-def _path(endpoint_id: str) -> str:
+def _endpoint_path(endpoint_id: str) -> str:
     name = endpoint_id
     if not isinstance(name, str) or not name.isprintable() or not name.strip(". "):
         raise ConfigurationError(f"{name!r:.80} is not an endpoint id: pass the `id` of a WebhookEndpoint")
-    return f"{WEBHOOKS}/{quote(name, safe='')}"
+    return f"{WEBHOOKS_PATH}/{quote(name, safe='')}"
 
 
-def _fields(given: Mapping[str, Any]) -> dict[str, Any]:
+def _request_body(given: Mapping[str, Any]) -> dict[str, Any]:
     """The members of a body, of the right types. No message shows a value: a URL may hold a password."""
     fields = dict(given)
     types = fields.pop("event_types", None)
@@ -121,19 +129,19 @@ def _fields(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**fields, "event_types": named}
 
 
-def _read_endpoint(response: Response) -> WebhookEndpoint:
+def _decode_endpoint(response: Response) -> WebhookEndpoint:
     """The endpoint, which may hold its secret: an error leaves here without the frames that have seen it."""
     try:
         return wire.decode(response.body, WebhookEndpoint)
-    except DecodeError as error:
+    except ResponseDecodeError as error:
         raise error.with_traceback(None) from None
 
 
-def _reader_of(endpoint_id: str) -> Callable[[Response], WebhookEndpoint]:
+def _list_decoder(endpoint_id: str) -> Callable[[Response], WebhookEndpoint]:
     def read_asked_endpoint(response: Response) -> WebhookEndpoint:
-        endpoint = _read_endpoint(response)
+        endpoint = _decode_endpoint(response)
         if endpoint.id != endpoint_id:
-            raise DecodeError(
+            raise ResponseDecodeError(
                 f"the service answered with the webhook endpoint {endpoint.id} when asked for {endpoint_id}",
                 path="$.id",
                 reason="another webhook endpoint than the one asked for",

@@ -9,8 +9,8 @@ from typing import Any, Self
 import attrs
 
 from . import wire
-from .errors import DecodeError
-from .records import Generation, extra_members
+from .errors import ResponseDecodeError
+from .records import Generation, extra_fields
 
 
 @attrs.frozen
@@ -39,7 +39,7 @@ class WebhookEndpoint:
     disabled_at: datetime | None = None
     revoked_at: datetime | None = None
     object: str = "webhook_endpoint"
-    extra: Mapping[str, Any] = extra_members()
+    extra: Mapping[str, Any] = extra_fields()
 
     @property
     def is_active(self) -> bool:
@@ -54,10 +54,10 @@ class WebhookEndpoint:
 
     def __reduce__(self) -> tuple[Any, ...]:
         members = {field.name: getattr(self, field.name) for field in attrs.fields(type(self))}
-        return _restored, ({**members, "signing_secret": None},)
+        return _parse_payload, ({**members, "signing_secret": None},)
 
 
-def _restored(members: Mapping[str, Any]) -> WebhookEndpoint:
+def _parse_payload(members: Mapping[str, Any]) -> WebhookEndpoint:
     return WebhookEndpoint(**members)
 
 
@@ -66,7 +66,7 @@ class WebhookEndpointList:
     """Endpoints, the newest first."""
 
     data: tuple[WebhookEndpoint, ...]
-    extra: Mapping[str, Any] = extra_members()
+    extra: Mapping[str, Any] = extra_fields()
 
 
 @attrs.frozen
@@ -85,7 +85,7 @@ class WebhookEvent:
     api_version: str | None = None
     created_at: datetime | None = None
     data: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
-    extra: Mapping[str, Any] = extra_members()
+    extra: Mapping[str, Any] = extra_fields()
 
     @property
     def generation(self) -> Generation | None:
@@ -97,7 +97,7 @@ class WebhookEvent:
             if isinstance(value, Mapping) and "status" in value:
                 try:
                     return wire.structure(value, Generation)
-                except DecodeError:
+                except ResponseDecodeError:
                     continue
         return None
 
@@ -107,7 +107,7 @@ class WebhookEventList:
     """Events, the newest first."""
 
     data: tuple[WebhookEvent, ...]
-    extra: Mapping[str, Any] = extra_members()
+    extra: Mapping[str, Any] = extra_fields()
 
 
 @attrs.frozen
@@ -128,7 +128,7 @@ class WebhookDelivery:
     created_at: datetime | None = None
     delivered_at: datetime | None = None
     object: str = "webhook_delivery"
-    extra: Mapping[str, Any] = extra_members()
+    extra: Mapping[str, Any] = extra_fields()
 
     @property
     def succeeded(self) -> bool:
@@ -141,4 +141,4 @@ class WebhookDeliveryList:
     """Deliveries, the newest first."""
 
     data: tuple[WebhookDelivery, ...]
-    extra: Mapping[str, Any] = extra_members()
+    extra: Mapping[str, Any] = extra_fields()

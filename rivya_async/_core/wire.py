@@ -1,7 +1,7 @@
 """Between bytes and records: one cattrs converter, made when the first answer is read.
 
 Unknown members are kept in `extra`; statuses and codes are open strings; `params` is never touched; instants become
-aware UTC; nothing is coerced. What does not fit is a `DecodeError` with the path of the bad member.
+aware UTC; nothing is coerced. What does not fit is a `ResponseDecodeError` with the path of the bad member.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import attrs
 
-from .errors import ConfigurationError, DecodeError
+from .errors import ConfigurationError, ResponseDecodeError
 from .model_param import ModelParam
 from .records import Amount
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
-def plain_loads(body: bytes) -> Any:
+def load_strict_json(body: bytes) -> Any:
     """JSON as orjson reads it: UTF-8, without NaN and infinities, which a record could neither compare nor send on."""
-    return json.loads(body.decode(), parse_constant=_finite, parse_float=_finite)
+    return json.loads(body.decode(), parse_constant=_finite_number, parse_float=_finite_number)
 
 
-def _finite(literal: str) -> float:
+def _finite_number(literal: str) -> float:
     number = float(literal)
     if not math.isfinite(number):
         raise ValueError(f"{literal:.20} is no JSON number")
@@ -41,14 +41,14 @@ def _finite(literal: str) -> float:
 try:
     from orjson import loads as _loads
 except ImportError:  # the `speed` extra is not installed
-    _loads = plain_loads  # type: ignore[assignment]
+    _loads = load_strict_json  # type: ignore[assignment]
 
 
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 """Made once: `json.dumps` with these arguments makes one per call."""
 
 
-def encode(value: Mapping[str, Any]) -> bytes:
+def encode_json(value: Mapping[str, Any]) -> bytes:
     """A value as JSON; `ConfigurationError` where JSON cannot hold it."""
     try:
         return _encoder.encode(value).encode()
@@ -56,13 +56,13 @@ def encode(value: Mapping[str, Any]) -> bytes:
         raise ConfigurationError(f"the request cannot be sent as JSON: {error}") from None
 
 
-def parse(body: bytes) -> Any:
+def parse_json(body: bytes) -> Any:
     """The JSON value of an answer's body."""
     try:
         return _loads(body)
     except (ValueError, RecursionError) as error:
         shown = "an empty body" if not body.strip() else "a body that is not JSON"
-        raise DecodeError(
+        raise ResponseDecodeError(
             f"the service answered with {shown}: check base_url, and what stands between here and there",
             reason=str(error),
             is_json=False,
@@ -71,29 +71,29 @@ def parse(body: bytes) -> Any:
 
 def decode(body: bytes, record: type[R]) -> R:
     """A record out of an answer's body."""
-    return structure(parse(body), record)
+    return structure(parse_json(body), record)
 
 
 def structure(value: Any, record: type[R]) -> R:
     """A record out of a JSON value."""
-    convert = converter()
+    convert = get_converter()
     try:
         return convert.structure(value, record)
     except Exception as error:  # noqa: BLE001 - cattrs wraps whatever a hook raises, and tells us where
-        raise _decode_error(error, record) from None
+        raise _response_decode_error(error, record) from None
 
 
-def plain(record: Any) -> dict[str, Any]:
+def unstructure(record: Any) -> dict[str, Any]:
     """A record as the service would write it, for JSON; `structure` makes it again."""
-    told: dict[str, Any] = converter().unstructure(record)
+    told: dict[str, Any] = get_converter().unstructure(record)
     return told
 
 
-def _decode_error(error: Exception, record: type[Any]) -> DecodeError:
+def _response_decode_error(error: Exception, record: type[Any]) -> ResponseDecodeError:
     from cattrs import transform_error
 
-    reason, _, path = transform_error(error, path="$", format_exception=_reason)[0].rpartition(" @ ")
-    return DecodeError(
+    reason, _, path = transform_error(error, path="$", format_exception=_describe_error)[0].rpartition(" @ ")
+    return ResponseDecodeError(
         f"the service answered with a {record.__name__} that does not fit at {path}: {reason}. "
         "A newer version of this library may know this shape.",
         path=path,
@@ -101,31 +101,31 @@ def _decode_error(error: Exception, record: type[Any]) -> DecodeError:
     )
 
 
-def _reason(error: BaseException, _kind: object) -> str:
+def _describe_error(error: BaseException, _kind: object) -> str:
     return "it is missing" if isinstance(error, KeyError) else str(error)
 
 
 @cache
-def converter() -> Converter:
+def get_converter() -> Converter:
     """The one configured converter."""
     from cattrs import Converter
 
     convert = Converter(detailed_validation=True)
-    convert.register_structure_hook(str, _string)
-    convert.register_structure_hook(bool, _boolean)
-    convert.register_structure_hook(int, _integer)
-    convert.register_structure_hook(datetime, lambda value, _kind: instant(value))
-    convert.register_structure_hook_func(_is_amount, _amount)
-    convert.register_structure_hook_func(_is_mapping, _mapping)
+    convert.register_structure_hook(str, _structure_str)
+    convert.register_structure_hook(bool, _structure_bool)
+    convert.register_structure_hook(int, _structure_int)
+    convert.register_structure_hook(datetime, lambda value, _kind: parse_datetime(value))
+    convert.register_structure_hook_func(_is_amount, _structure_amount)
+    convert.register_structure_hook_func(_is_mapping, _structure_mapping)
     convert.register_structure_hook_factory(_is_tuple, lambda kind: _tuple_hook(convert, kind))
     convert.register_structure_hook_factory(attrs.has, lambda record: _record_hook(convert, record))
-    convert.register_structure_hook(ModelParam, _param_hook(convert))
+    convert.register_structure_hook(ModelParam, _model_param_hook(convert))
     convert.register_unstructure_hook(datetime, datetime.isoformat)
-    convert.register_unstructure_hook_factory(attrs.has, lambda record: _plain_hook(convert, record))
+    convert.register_unstructure_hook_factory(attrs.has, lambda record: _unstructure_hook(convert, record))
     return convert
 
 
-def _plain_hook(convert: Converter, record: type[Any]) -> Callable[[Any], dict[str, Any]]:
+def _unstructure_hook(convert: Converter, record: type[Any]) -> Callable[[Any], dict[str, Any]]:
     """Unstructures a record, with the members that it does not name beside those that it does."""
     from cattrs.gen import make_dict_unstructure_fn
 
@@ -139,7 +139,7 @@ def _plain_hook(convert: Converter, record: type[Any]) -> Callable[[Any], dict[s
     return plain_record
 
 
-def _param_hook(convert: Converter) -> Callable[[Any, Any], ModelParam]:
+def _model_param_hook(convert: Converter) -> Callable[[Any, Any], ModelParam]:
     """Structures a param of the catalogue, whose shape is an assumption: one of another shape spoils no catalogue."""
     from cattrs import BaseValidationError
 
@@ -184,25 +184,25 @@ def _record_hook(convert: Converter, record: type[Any]) -> Callable[[Any, Any], 
     return structure_record
 
 
-def _string(value: Any, _kind: Any) -> str:
+def _structure_str(value: Any, _kind: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"expected a string, got {type(value).__name__}")
     return value
 
 
-def _boolean(value: Any, _kind: Any) -> bool:
+def _structure_bool(value: Any, _kind: Any) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"expected true or false, got {type(value).__name__}")
     return value
 
 
-def _integer(value: Any, _kind: Any) -> int:
+def _structure_int(value: Any, _kind: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"expected a whole number, got {type(value).__name__}")
     return value
 
 
-def _amount(value: Any, kind: Any) -> Amount | None:
+def _structure_amount(value: Any, kind: Any) -> Amount | None:
     if value is None and _is_optional(kind):
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -211,9 +211,9 @@ def _amount(value: Any, kind: Any) -> Amount | None:
     return number
 
 
-def instant(value: Any) -> datetime:
+def parse_datetime(value: Any) -> datetime:
     """An aware UTC datetime; TypeError or ValueError for what is none."""
-    text = _string(value, str)
+    text = _structure_str(value, str)
     try:
         told = datetime.fromisoformat(text)
         if told.tzinfo is UTC:
@@ -251,7 +251,7 @@ def _is_mapping(kind: Any) -> bool:
     return getattr(kind, "__origin__", None) is Mapping
 
 
-def _mapping(value: Any, _kind: Any) -> Any:
+def _structure_mapping(value: Any, _kind: Any) -> Any:
     if not isinstance(value, dict):
         raise TypeError(f"expected an object, got {type(value).__name__}")
     return value

@@ -9,19 +9,19 @@ import aiohttp
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from .._core.message import Form
+    from .._core.message import MultipartForm
 
 
 class _FilePart(aiohttp.payload.AsyncIterablePayload):
     """The file in a form; where its size is known, the whole request has a length, which some servers insist on."""
 
-    def __init__(self, form: Form, file: AsyncIterator[bytes]) -> None:
+    def __init__(self, form: MultipartForm, file: AsyncIterator[bytes]) -> None:
         super().__init__(file, content_type=form.mime_type)
         self._size = form.size
         self.set_content_disposition("form-data", quote_fields=False, name="file", filename=form.filename)
 
 
-def multipart(form: Form, file: AsyncIterator[bytes]) -> aiohttp.MultipartWriter:
+def build_multipart(form: MultipartForm, file: AsyncIterator[bytes]) -> aiohttp.MultipartWriter:
     """The fields first, so that a server knows what the file is before it comes."""
     body = aiohttp.MultipartWriter("form-data")
     for name, value in form.fields.items():

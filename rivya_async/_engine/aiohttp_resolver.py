@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp.resolver import ThreadedResolver
 
-from .._core.addresses import is_public, read
-from .._core.redirects import not_public
+from .._core.addresses import is_public, parse_address
+from .._core.redirects import private_address_error
 
 if TYPE_CHECKING:
     from aiohttp import AddrInfoType
@@ -24,16 +24,16 @@ class PublicResolver(ThreadedResolver):
         """See `aiohttp.abc.AbstractResolver`: the addresses that are connected to are the ones that are looked at."""
         found = await super().resolve(host, port, family)
         for each in found:
-            address = read(each["host"])
+            address = parse_address(each["host"])
             if address is None or not is_public(address):
-                raise not_public(host)
+                raise private_address_error(host)
         return found
 
 
 def public_socket(found: AddrInfoType) -> socket.socket:
     """A socket for what is connected to. aiohttp asks no resolver where it takes a host for an address."""
     family, kind, protocol, _, (host, *_) = found
-    address = read(str(host))
+    address = parse_address(str(host))
     if address is None or not is_public(address):
-        raise not_public(str(host))
+        raise private_address_error(str(host))
     return socket.socket(family, kind, protocol)

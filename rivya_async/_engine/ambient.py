@@ -10,14 +10,14 @@ from collections.abc import Callable
 import attrs
 
 
-def _mint_key() -> str:
+def _new_idempotency_key() -> str:
     return str(uuid.uuid4())
 
 
 @attrs.frozen
-class Ambient:
+class Environment:
     """`wall` gives seconds since the epoch, `uniform` a number from [0, 1), `mint_key` a new idempotency key."""
 
-    wall: Callable[[], float] = time.time  # noqa: TID251 - this is where wall time comes from
+    wall_time: Callable[[], float] = time.time  # noqa: TID251 - this is where wall time comes from
     uniform: Callable[[], float] = random.random
-    mint_key: Callable[[], str] = _mint_key
+    new_idempotency_key: Callable[[], str] = _new_idempotency_key

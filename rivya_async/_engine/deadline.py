@@ -6,39 +6,41 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from .polls import Polls
-    from .scheduler import Entry, Scheduler
+    from .polls import Poller
+    from .scheduler import TimerHandle, TimerQueue
     from .waiters import SingleWaiter
-    from .watch import Watch
+    from .watch import TrackedJob
 
-LAST_LOOK: Final = 2.0
+FINAL_POLL_LEAD: Final = 2.0
 """Seconds before the deadline, or a tenth of the wait if that is less, by which a last poll is sent."""
 
 
-class Deadline:
+class WaitDeadline:
     """Lets a wait expire, but not for want of a look: a job that has ended since its last poll has ended in time."""
 
-    __slots__ = ("_at", "_entry", "_has_looked", "_polls", "_scheduler", "_waiter", "_watch")
+    __slots__ = ("_deadline", "_final_poll_requested", "_job", "_poller", "_timer", "_timers", "_waiter")
 
-    def __init__(self, at: float, scheduler: Scheduler, waiter: SingleWaiter, polls: Polls, watch: Watch) -> None:
-        self._at = at
-        self._scheduler = scheduler
+    def __init__(
+        self, at: float, scheduler: TimerQueue, waiter: SingleWaiter, polls: Poller, watch: TrackedJob
+    ) -> None:
+        self._deadline = at
+        self._timers = scheduler
         self._waiter = waiter
-        self._polls = polls
-        self._watch = watch
-        self._has_looked = False
+        self._poller = polls
+        self._job = watch
+        self._final_poll_requested = False
         left = at - asyncio.get_running_loop().time()
-        self._entry: Entry = scheduler.at(at - min(LAST_LOOK, left / 10.0), self)
+        self._timer: TimerHandle = scheduler.call_at(at - min(FINAL_POLL_LEAD, left / 10.0), self)
 
     def fire(self) -> None:
         """Time for the last look, or for the end."""
-        if self._has_looked:
+        if self._final_poll_requested:
             self._waiter.fire()
             return
-        self._has_looked = True
-        self._entry = self._scheduler.at(self._at, self)
-        self._polls.look_before(self._watch, self._at)
+        self._final_poll_requested = True
+        self._timer = self._timers.call_at(self._deadline, self)
+        self._poller.poll_before_deadline(self._job, self._deadline)
 
     def cancel(self) -> None:
         """The wait is over."""
-        self._scheduler.cancel(self._entry)
+        self._timers.cancel(self._timer)

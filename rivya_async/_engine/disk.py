@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-ADVICE: Final = {
+ADVICE_BY_ERRNO: Final = {
     errno.ENOSPC: "make room",
     errno.EDQUOT: "make room",
     errno.EFBIG: "choose a disk that takes long files",
@@ -30,23 +30,23 @@ ADVICE: Final = {
 
 
 @contextmanager
-def disk(path: Path) -> Iterator[None]:
+def convert_os_errors(path: Path) -> Iterator[None]:
     """Raises `DownloadError` for what the disk says of this path, and what to do about it."""
     try:
         yield
     except OSError as error:
-        advice = ADVICE.get(error.errno or 0, "look at the folder")
+        advice = ADVICE_BY_ERRNO.get(error.errno or 0, "look at the folder")
         raise DownloadError(
             f"{path} cannot be written: {error.strerror or error}; {advice}, then download again", path=str(path)
         ) from error
 
 
-async def to_the_end(call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+async def run_in_thread_uncancellable(call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Call it in a thread. Who cancels waits for its end, so that nothing is done to the disk behind their back."""
-    return await ended(asyncio.create_task(asyncio.to_thread(call, *args, **kwargs)))
+    return await await_uncancellable(asyncio.create_task(asyncio.to_thread(call, *args, **kwargs)))
 
 
-async def ended(working: asyncio.Future[T], on_cancel: Callable[[], None] | None = None) -> T:
+async def await_uncancellable(working: asyncio.Future[T], on_cancel: Callable[[], None] | None = None) -> T:
     """What comes of it. Who cancels waits for its end; `on_cancel` may hasten it."""
     try:
         return await asyncio.shield(working)

@@ -7,29 +7,29 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from .._core import assumed
-from .._core.budget import Budget
-from .._core.deliveries import Deliveries
-from .._core.durations import Durations
-from .caller import Caller
+from .._core.budget import RateController
+from .._core.deliveries import DeliveryRateEstimator
+from .._core.durations import DurationEstimator
+from .caller import RequestExecutor
 from .downloader import Downloader
-from .experience import Experience
-from .gate import Gate
-from .scheduler import Scheduler
-from .shared import Shared
-from .streamer import Opening, Streamer
-from .uploader import Uploading
-from .waits import Waits
+from .experience import PollFeedback
+from .gate import RequestLimiter
+from .scheduler import TimerQueue
+from .shared import SingleFlightCache
+from .streamer import StreamClient, StreamOpeningTransport
+from .uploader import UploadTransport
+from .waits import WaitRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .._core.allowance import Allowance
+    from .._core.allowance import ExternalRateLimiter
     from .._core.policies import RateLimit, RetryPolicy
     from .._core.records import File
-    from .._core.settings import Settings
-    from .ambient import Ambient
+    from .._core.settings import Config
+    from .ambient import Environment
     from .hooks import Hooks
-    from .source import PathStamp
+    from .source import FileStamp
     from .transport import Transport
 
 MAX_DOWNLOADS: Final = 16
@@ -38,7 +38,7 @@ MAX_DOWNLOADS: Final = 16
 MAX_UPLOADS: Final = 4
 """Transfers at once to the service: long ones keep no place from calls and polls."""
 
-MOST_REMEMBERED: Final = 4096
+MAX_CACHED_UPLOADS: Final = 4096
 """Uploads, and digests of files, that a session remembers."""
 
 
@@ -49,65 +49,65 @@ class Engine:
         self,
         transport: Transport,
         *,
-        settings: Settings,
+        settings: Config,
         retry: RetryPolicy,
-        ambient: Ambient,
+        ambient: Environment,
         hooks: Sequence[Hooks],
         max_connections: int,
-        rate_limit: RateLimit | Allowance | None = None,
-        durations: Durations | None = None,
-        deliveries: Deliveries | None = None,
+        rate_limit: RateLimit | ExternalRateLimiter | None = None,
+        durations: DurationEstimator | None = None,
+        deliveries: DeliveryRateEstimator | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.transport = transport
-        self._scheduler = Scheduler(self.loop)
-        gate = Gate(
+        self._timers = TimerQueue(self.loop)
+        gate = RequestLimiter(
             max_connections,
-            self._scheduler,
-            Budget(rate_limit),
+            self._timers,
+            RateController(rate_limit),
             patience=retry.max_elapsed,
             uniform=ambient.uniform,
         )
-        self.caller = Caller(
+        self.executor = RequestExecutor(
             transport,
             gate,
-            self._scheduler,
+            self._timers,
             settings=settings,
             retry=retry,
             ambient=ambient,
             hooks=hooks,
         )
-        self.deliveries = deliveries or Deliveries()
-        experience = Experience(durations or Durations(), self.deliveries)
-        self.waits = Waits(self.caller, gate, self._scheduler, experience)
-        self._opener = Caller(
-            Opening(transport),
+        self.delivery_rate = deliveries or DeliveryRateEstimator()
+        experience = PollFeedback(durations or DurationEstimator(), self.delivery_rate)
+        self.wait_registry = WaitRegistry(self.executor, gate, self._timers, experience)
+        self._stream_executor = RequestExecutor(
+            StreamOpeningTransport(transport),
             gate,
-            self._scheduler,
+            self._timers,
             settings=settings,
             retry=retry,
             ambient=ambient,
             hooks=hooks,
         )
-        self._streams = Gate(max_connections, self._scheduler)
-        self.streamer = Streamer(self._opener, self._streams, settings)
-        self._uploading = Uploading(transport)
-        self.uploader = Caller(
-            self._uploading,
-            Gate(MAX_UPLOADS, self._scheduler),
-            self._scheduler,
+        self._stream_limiter = RequestLimiter(max_connections, self._timers)
+        self.stream_client = StreamClient(self._stream_executor, self._stream_limiter, settings)
+        self._upload_transport = UploadTransport(transport)
+        self.upload_executor = RequestExecutor(
+            self._upload_transport,
+            RequestLimiter(MAX_UPLOADS, self._timers),
+            self._timers,
             settings=settings,
             retry=retry,
             ambient=ambient,
             hooks=hooks,
         )
-        self.digests: Shared[PathStamp, bytes] = Shared(most=MOST_REMEMBERED, seconds=math.inf)
-        self.uploads: Shared[tuple[bytes, str, str], File] = Shared(
-            most=MOST_REMEMBERED, seconds=assumed.UPLOAD_IS_GOOD_FOR
+        self.digests: SingleFlightCache[FileStamp, bytes] = SingleFlightCache(most=MAX_CACHED_UPLOADS, seconds=math.inf)
+        self.uploads: SingleFlightCache[tuple[bytes, str, str], File] = SingleFlightCache(
+            most=MAX_CACHED_UPLOADS, seconds=assumed.UPLOAD_IS_GOOD_FOR
         )
         self._closing: asyncio.Event | None = None
         self.downloader = Downloader(
-            transport, Gate(MAX_DOWNLOADS, self._scheduler), retry, ambient, is_own=settings.is_own, hooks=hooks
+            transport, RequestLimiter(MAX_DOWNLOADS, self._timers), retry, ambient, is_own=settings.is_own, hooks=hooks
         )
 
     async def aclose(self) -> None:
@@ -120,20 +120,20 @@ class Engine:
             await self._closing.wait()
             return
         self._closing = asyncio.Event()
-        self.caller.close()
-        self._opener.close()
-        self._streams.close()
+        self.executor.close()
+        self._stream_executor.close()
+        self._stream_limiter.close()
         self.downloader.close()
-        self.uploader.close()
-        self._uploading.cut()
+        self.upload_executor.close()
+        self._upload_transport.cancel_all()
         try:
-            await self.waits.aclose()
-            await self.caller.aclose()
+            await self.wait_registry.aclose()
+            await self.executor.aclose()
             await self.uploads.aclose()
             await self.digests.aclose()
-            await self.uploader.aclose()
+            await self.upload_executor.aclose()
         finally:
-            self._scheduler.close()
+            self._timers.close()
             try:
                 await self.transport.aclose()
             finally:

@@ -14,7 +14,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-async def fan_out(
+async def bounded_map(
     source: Iterable[A] | AsyncIterable[A],
     work: Callable[[A], Awaitable[B]],
     *,
@@ -26,16 +26,16 @@ async def fan_out(
     Leaving the loop early cancels what is left. What `work` raises ends the loop; what the source raises ends it after
     the results of all items that were taken.
     """
-    run = _Run(source, work, limit=limit, ordered=ordered)
+    run = _BoundedMap(source, work, limit=limit, ordered=ordered)
     try:
         while (task := await run.next_task()) is not None:
             yield task.result()
-            run.made_room()
+            run.release_slot()
     finally:
         await run.aclose()
 
 
-class _Run(Generic[A, B]):
+class _BoundedMap(Generic[A, B]):
     def __init__(
         self,
         source: Iterable[A] | AsyncIterable[A],
@@ -47,27 +47,27 @@ class _Run(Generic[A, B]):
         self._work = work
         self._ordered = ordered
         self._loop = asyncio.get_running_loop()
-        self._room = asyncio.Semaphore(limit)
+        self._slots = asyncio.Semaphore(limit)
         self._tasks: dict[asyncio.Task[B], None] = {}  # in the order of the source
         self._done: deque[asyncio.Task[B]] = deque()
-        self._news = asyncio.Event()
-        self._feeder = self._loop.create_task(self._feed(source))
-        self._feeder.add_done_callback(lambda _: self._news.set())
+        self._changed = asyncio.Event()
+        self._feeder = self._loop.create_task(self._feed_tasks(source))
+        self._feeder.add_done_callback(lambda _: self._changed.set())
 
     async def next_task(self) -> asyncio.Task[B] | None:
         """A finished task; None when the source is exhausted and every task was handed out."""
-        while (task := self._ready()) is None:
+        while (task := self._pop_finished()) is None:
             if self._feeder.done() and not self._tasks:
                 self._feeder.result()
                 return None
-            self._news.clear()
-            await self._news.wait()
+            self._changed.clear()
+            await self._changed.wait()
         self._tasks.pop(task)
         return task
 
-    def made_room(self) -> None:
+    def release_slot(self) -> None:
         """One item has left memory."""
-        self._room.release()
+        self._slots.release()
 
     async def aclose(self) -> None:
         """Cancel the source and every task, see them end, and let go of them and what they hold."""
@@ -82,34 +82,34 @@ class _Run(Generic[A, B]):
             self._tasks.clear()
             self._done.clear()
 
-    def _ready(self) -> asyncio.Task[B] | None:
+    def _pop_finished(self) -> asyncio.Task[B] | None:
         if not self._ordered:
             return self._done.popleft() if self._done else None
         head = next(iter(self._tasks), None)
         return head if head is not None and head.done() else None
 
-    async def _feed(self, source: Iterable[A] | AsyncIterable[A]) -> None:
-        items = aiter(source) if isinstance(source, AsyncIterable) else _Plain(source)
+    async def _feed_tasks(self, source: Iterable[A] | AsyncIterable[A]) -> None:
+        items = aiter(source) if isinstance(source, AsyncIterable) else _AsyncIteratorAdapter(source)
         while True:
-            await self._room.acquire()
+            await self._slots.acquire()
             try:
                 item = await anext(items)
             except StopAsyncIteration:
                 return
-            task = self._loop.create_task(self._run(item))
+            task = self._loop.create_task(self._run_item(item))
             self._tasks[task] = None
-            task.add_done_callback(self._ended)
+            task.add_done_callback(self._on_task_done)
 
-    async def _run(self, item: A) -> B:
+    async def _run_item(self, item: A) -> B:
         return await self._work(item)
 
-    def _ended(self, task: asyncio.Task[B]) -> None:
+    def _on_task_done(self, task: asyncio.Task[B]) -> None:
         if not self._ordered:
             self._done.append(task)
-        self._news.set()
+        self._changed.set()
 
 
-class _Plain(AsyncIterator[A]):
+class _AsyncIteratorAdapter(AsyncIterator[A]):
     """A plain iterable, as an async one: no generator, which would have to be closed in a task of its own."""
 
     def __init__(self, source: Iterable[A]) -> None:

@@ -115,7 +115,7 @@ class Hooks:
         """When a file is saved or given up."""
 
 
-def tell(listeners: Sequence[Hooks], event: str, details: Any, context: Context | None = None) -> None:
+def notify(listeners: Sequence[Hooks], event: str, details: Any, context: Context | None = None) -> None:
     """Call one hook of every listener, in `context` if there is one; what a hook raises never reaches the engine."""
     for listener in listeners:
         try:

@@ -15,16 +15,16 @@ from .._core.errors import ConfigurationError, DownloadError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .._core.transfer import Version
+    from .._core.transfer import ResourceVersion
 
-STEM_KEPT: Final = 40
+MAX_STEM_LENGTH: Final = 40
 """Characters of a file's name that its part bears."""
 
-WORTH_KEEPING: Final = 1024 * 1024
+MIN_RESUMABLE_BYTES: Final = 1024 * 1024
 """Bytes: what came of a smaller file is not kept when its download is given up."""
 
 
-class Part:
+class PartialFile:
     """What has come of one version of one file. Made by `open`; ended by `place` or `leave`.
 
     Its name tells the file and its version, so that nothing is ever put behind the beginning of another. A lock, which
@@ -32,39 +32,39 @@ class Part:
     another holds it, or nobody tells how long the file is, the part is new and is not kept.
     """
 
-    def __init__(self, at: Path, file: IO[bytes], version: Version, *, is_kept: bool) -> None:
-        self._at = at
+    def __init__(self, at: Path, file: IO[bytes], version: ResourceVersion, *, is_kept: bool) -> None:
+        self._path = at
         self._file = file
         self._is_kept = is_kept
         self.version = version
         self.received = self._size()
 
     @classmethod
-    def open(cls, path: Path, of: str, version: Version) -> Part:
+    def open(cls, path: Path, of: str, version: ResourceVersion) -> PartialFile:
         """What an earlier download has left of this version of this file, or an empty part. Raises `OSError`.
 
         `of` tells the file from every other: hosts tell only the versions of one file apart.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        name = f".{path.name[:STEM_KEPT]}"
+        name = f".{path.name[:MAX_STEM_LENGTH]}"
         if version.can_resume and version.total is not None:
             told = hashlib.sha256(repr((path.name, of, version.validator, version.total)).encode()).hexdigest()
             at = path.with_name(f"{name}.{told[:24]}.part")
-            file = _locked(at)
+            file = _open_locked(at)
             if file is not None:
                 return cls(at, file, version, is_kept=True)
         at = path.with_name(f"{name}.{uuid.uuid4().hex}.part")
         return cls(at, at.open("xb"), version, is_kept=False)
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether all of it has come, as far as anybody told how much that is."""
         return self.received == self.version.total
 
-    def check_room(self, path: Path) -> None:
+    def check_disk_space(self, path: Path) -> None:
         """Raises `DownloadError` where the disk has no room for the rest."""
         missing = (self.version.total or 0) - self.received
-        free = shutil.disk_usage(self._at.parent).free
+        free = shutil.disk_usage(self._path.parent).free
         if missing > free:
             raise DownloadError(
                 f"{path} needs {missing:,} bytes more and the disk has {free:,}: make room, then download again",
@@ -77,37 +77,37 @@ class Part:
         self._file.flush()
         self.received += len(chunk)
 
-    def empty(self) -> None:
+    def truncate(self) -> None:
         """Begin again from nothing."""
         self._file.seek(0)
         self._file.truncate()
         self.received = 0
 
-    def place(self, path: Path, overwrite: bool) -> None:  # noqa: FBT001  it is passed to a thread
+    def commit(self, path: Path, overwrite: bool) -> None:  # noqa: FBT001  it is passed to a thread
         """Bring it safely to the disk, and only then give it its name: nobody ever sees half a file."""
         os.fsync(self._file.fileno())
         if not self._is_kept:
             self._file.close()  # Windows does not rename an open file
         if overwrite:
-            self._at.replace(path)
+            self._path.replace(path)
         else:
-            _rename(self._at, path)
+            _rename_exclusive(self._path, path)
         self._file.close()
 
-    def leave(self, *, is_stale: bool = False) -> None:
+    def close(self, *, is_stale: bool = False) -> None:
         """Keep what has come if a later download may go on with it, else leave nothing; after `place`, do nothing."""
-        if self._is_kept and not self._file.closed and (is_stale or self._size() < WORTH_KEEPING):
-            self._at.unlink(missing_ok=True)  # under the lock: nobody takes it up in between
+        if self._is_kept and not self._file.closed and (is_stale or self._size() < MIN_RESUMABLE_BYTES):
+            self._path.unlink(missing_ok=True)  # under the lock: nobody takes it up in between
         with suppress(OSError):
             self._file.close()
         if not self._is_kept:
-            self._at.unlink(missing_ok=True)
+            self._path.unlink(missing_ok=True)
 
     def _size(self) -> int:
         return os.fstat(self._file.fileno()).st_size
 
 
-def _locked(at: Path) -> IO[bytes] | None:
+def _open_locked(at: Path) -> IO[bytes] | None:
     """The part opened at its end and locked; None where that cannot be."""
     if sys.platform == "win32":
         return None
@@ -124,20 +124,20 @@ def _locked(at: Path) -> IO[bytes] | None:
     return None
 
 
-def _rename(part: Path, path: Path) -> None:
+def _rename_exclusive(part: Path, path: Path) -> None:
     """Give the file its name, but never the name of a file that has appeared meanwhile."""
     try:
         path.hardlink_to(part)
     except FileExistsError:
-        raise exists(path) from None
+        raise file_exists_error(path) from None
     except OSError:  # a file system without links
         if path.exists():
-            raise exists(path) from None
+            raise file_exists_error(path) from None
         part.replace(path)
     else:
         part.unlink()
 
 
-def exists(path: Path) -> ConfigurationError:
+def file_exists_error(path: Path) -> ConfigurationError:
     """The refusal to replace a file."""
     return ConfigurationError(f"{path} exists: pass overwrite=True, or another target")

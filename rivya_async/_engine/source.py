@@ -13,20 +13,20 @@ import attrs
 
 from .._core.errors import ConfigurationError
 from .._core.generation_request import FilePath
-from .._core.media_type import HEAD_BYTES
+from .._core.media_type import SNIFF_BYTES
 
 T = TypeVar("T")
 
 Uploadable: TypeAlias = FilePath | str | bytes | bytearray | memoryview | BinaryIO | AsyncIterable[bytes]
 """What can be uploaded."""
 
-PIECE_BYTES: Final = 256 * 1024
+CHUNK_BYTES: Final = 256 * 1024
 
 
-class Pieces(Protocol):
+class ChunkReader(Protocol):
     """One pass over a source."""
 
-    async def next(self) -> bytes:
+    async def read(self) -> bytes:
         """The next piece, empty at the end."""
         ...
 
@@ -34,7 +34,7 @@ class Pieces(Protocol):
         """Let a read that is on its way come to its end, and close what was opened for this pass."""
 
 
-class Source(Protocol):
+class UploadSource(Protocol):
     """Something to upload."""
 
     @property
@@ -53,57 +53,57 @@ class Source(Protocol):
         ...
 
     @property
-    def rewinds(self) -> bool:
+    def can_rewind(self) -> bool:
         """Whether it can be read again from where it began."""
         ...
 
-    def pieces(self) -> Pieces:
+    def open_reader(self) -> ChunkReader:
         """A pass from the beginning; where it does not rewind, from where the last pass stopped."""
         ...
 
 
-async def source_of(what: Uploadable, name: str | None = None) -> Source:
+async def open_source(what: Uploadable, name: str | None = None) -> UploadSource:
     """The source behind what a user hands in, with its first bytes read. Raises `ConfigurationError` for what is none.
 
     `name` is the file's name for the service; left out, it is the path's, or that of the file.
     """
     if isinstance(what, str | FilePath):
-        return await path_source(what, name)
+        return await open_path_source(what, name)
     if isinstance(what, bytes | bytearray | memoryview):
-        return await off_loop(_FileSource.over, io.BytesIO(what), name)
+        return await run_in_thread(_FileSource.from_file, io.BytesIO(what), name)
     if isinstance(what, AsyncIterable):
-        return await _StreamSource.begun(_IteratorPieces(aiter(what)), name)
+        return await _StreamSource.from_reader(_IteratorChunkReader(aiter(what)), name)
     if not hasattr(what, "read"):
         raise ConfigurationError(
             f"upload takes a path, bytes, a binary file or an async iterator of bytes, not {type(what).__name__}"
         )
     named = getattr(what, "name", None)
     name = name or (named if isinstance(named, str) else None)
-    if await off_loop(_is_seekable, what):
-        return await off_loop(_FileSource.over, what, name)
-    return await _StreamSource.begun(_FilePieces(lambda: what, closes=False), name)
+    if await run_in_thread(_is_seekable, what):
+        return await run_in_thread(_FileSource.from_file, what, name)
+    return await _StreamSource.from_reader(_FileChunkReader(lambda: what, closes=False), name)
 
 
-async def path_source(path: FilePath | str, name: str | None = None) -> PathSource:
+async def open_path_source(path: FilePath | str, name: str | None = None) -> PathSource:
     """The source at a path; see `source_of`."""
-    return await off_loop(PathSource.at, Path(_checked_path(path)), name)
+    return await run_in_thread(PathSource.from_path, Path(_validate_path(path)), name)
 
 
-async def off_loop(call: Callable[..., T], *arguments: Any) -> T:
+async def run_in_thread(call: Callable[..., T], *arguments: Any) -> T:
     """What a blocking call returns; where it cannot read a file, that is a `ConfigurationError`."""
     try:
         return await asyncio.to_thread(call, *arguments)
     except OSError as error:
-        raise unreadable(error) from None
+        raise unreadable_file_error(error) from None
 
 
-def unreadable(error: OSError) -> ConfigurationError:
+def unreadable_file_error(error: OSError) -> ConfigurationError:
     """What to say of a file that cannot be read."""
     return ConfigurationError(f"the file cannot be read: {error}")
 
 
 @attrs.frozen
-class PathStamp:
+class FileStamp:
     """What tells one state of a file from another, but for its content."""
 
     path: Path
@@ -118,23 +118,23 @@ class PathSource:
     name: str | None
     size: int
     head: bytes
-    stamp: PathStamp
-    rewinds: bool = True
+    stamp: FileStamp
+    can_rewind: bool = True
 
     @classmethod
-    def at(cls, path: Path, name: str | None) -> PathSource:
+    def from_path(cls, path: Path, name: str | None) -> PathSource:
         """As it is now. Blocks; raises `OSError`."""
         path = path.absolute()
         if path.exists() and not path.is_file():
             raise ConfigurationError(f"{path} is not a file: name a file, or open it and pass what you opened")
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
-            stamp = PathStamp(path, status.st_size, status.st_mtime_ns)
-            return cls(name or path.name, status.st_size, file.read(HEAD_BYTES), stamp)
+            stamp = FileStamp(path, status.st_size, status.st_mtime_ns)
+            return cls(name or path.name, status.st_size, file.read(SNIFF_BYTES), stamp)
 
-    def pieces(self) -> Pieces:
+    def open_reader(self) -> ChunkReader:
         """A pass over the file, opened anew."""
-        return _FilePieces(lambda: self.stamp.path.open("rb"), closes=True)
+        return _FileChunkReader(lambda: self.stamp.path.open("rb"), closes=True)
 
 
 @attrs.frozen
@@ -144,20 +144,20 @@ class _FileSource:
     head: bytes
     file: BinaryIO
     start: int
-    rewinds: bool = True
+    can_rewind: bool = True
 
     @classmethod
-    def over(cls, file: BinaryIO, name: str | None) -> _FileSource:
+    def from_file(cls, file: BinaryIO, name: str | None) -> _FileSource:
         start = file.tell()
         size = file.seek(0, os.SEEK_END) - start
         file.seek(start)
-        head = _checked_bytes(file.read(HEAD_BYTES))
+        head = _validate_bytes(file.read(SNIFF_BYTES))
         return cls(name, size, head, file, start)
 
-    def pieces(self) -> Pieces:
-        return _FilePieces(self._rewound, closes=False)
+    def open_reader(self) -> ChunkReader:
+        return _FileChunkReader(self._rewind, closes=False)
 
-    def _rewound(self) -> BinaryIO:
+    def _rewind(self) -> BinaryIO:
         self.file.seek(self.start)
         return self.file
 
@@ -169,34 +169,34 @@ class _StreamSource:
     name: str | None
     size: int | None
     head: bytes
-    kept: list[bytes]
-    rest: Pieces
-    rewinds: bool = False
+    buffered: list[bytes]
+    remaining: ChunkReader
+    can_rewind: bool = False
 
     @classmethod
-    async def begun(cls, rest: Pieces, name: str | None) -> _StreamSource:
+    async def from_reader(cls, rest: ChunkReader, name: str | None) -> _StreamSource:
         kept: list[bytes] = []
         try:
-            while sum(map(len, kept)) < HEAD_BYTES and (piece := await rest.next()):
+            while sum(map(len, kept)) < SNIFF_BYTES and (piece := await rest.read()):
                 kept.append(piece)
         except OSError as error:
-            raise unreadable(error) from None
+            raise unreadable_file_error(error) from None
         finally:
             await rest.aclose()
         size = sum(map(len, kept))
-        return cls(name, size if size < HEAD_BYTES else None, b"".join(kept)[:HEAD_BYTES], kept, rest)
+        return cls(name, size if size < SNIFF_BYTES else None, b"".join(kept)[:SNIFF_BYTES], kept, rest)
 
-    def pieces(self) -> Pieces:
+    def open_reader(self) -> ChunkReader:
         return self
 
-    async def next(self) -> bytes:
-        return self.kept.pop(0) if self.kept else await self.rest.next()
+    async def read(self) -> bytes:
+        return self.buffered.pop(0) if self.buffered else await self.remaining.read()
 
     async def aclose(self) -> None:
-        await self.rest.aclose()
+        await self.remaining.aclose()
 
 
-class _FilePieces:
+class _FileChunkReader:
     """Reads a file in a thread. Whoever is cancelled while the thread reads must `aclose` before the file is free."""
 
     def __init__(self, opened: Callable[[], BinaryIO], *, closes: bool) -> None:
@@ -205,7 +205,7 @@ class _FilePieces:
         self._file: BinaryIO | None = None
         self._reading: asyncio.Future[bytes] | None = None
 
-    async def next(self) -> bytes:
+    async def read(self) -> bytes:
         self._reading = asyncio.get_running_loop().run_in_executor(None, self._read)
         return await asyncio.shield(self._reading)
 
@@ -220,16 +220,16 @@ class _FilePieces:
     def _read(self) -> bytes:
         if self._file is None:
             self._file = self._opened()
-        return _checked_bytes(self._file.read(PIECE_BYTES))
+        return _validate_bytes(self._file.read(CHUNK_BYTES))
 
 
-class _IteratorPieces:
+class _IteratorChunkReader:
     def __init__(self, iterator: AsyncIterator[bytes]) -> None:
         self._iterator = iterator
 
-    async def next(self) -> bytes:
+    async def read(self) -> bytes:
         async for piece in self._iterator:
-            if _checked_bytes(piece):
+            if _validate_bytes(piece):
                 return bytes(piece)
         return b""
 
@@ -242,7 +242,7 @@ def _is_seekable(file: Any) -> bool:
     return seekable is not None and bool(seekable())
 
 
-def _checked_path(path: FilePath | str) -> str:
+def _validate_path(path: FilePath | str) -> str:
     text = path if isinstance(path, str) else path.__fspath__()
     if not isinstance(text, str) or not text or "\0" in text:
         raise ConfigurationError(f"{path!r} is not the path of a file")
@@ -251,7 +251,7 @@ def _checked_path(path: FilePath | str) -> str:
     return text
 
 
-def _checked_bytes(piece: Any) -> bytes:
+def _validate_bytes(piece: Any) -> bytes:
     if not isinstance(piece, bytes | bytearray | memoryview):
         raise ConfigurationError(f"an upload is made of bytes, not {type(piece).__name__}: open files in binary mode")
     return piece  # type: ignore[return-value]

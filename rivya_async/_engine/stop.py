@@ -6,16 +6,16 @@ import asyncio
 from types import TracebackType
 from typing import Final
 
-GRACE: Final = 5.0
+GRACE_SECONDS: Final = 5.0
 """Seconds after a stop in which the answer to a purchase is waited for: its task id is worth it."""
 
 
-class Stopped(Exception):
+class ShutdownRequested(Exception):
     """What is carried was asked to stop. It is caught where one job is carried, and nowhere else."""
 
 
-class Stop:
-    """Asked for once; then everything inside of `cuts` ends with `Stopped`."""
+class ShutdownSignal:
+    """Asked for once; then everything inside of `cuts` ends with `ShutdownRequested`."""
 
     def __init__(self) -> None:
         self.is_set = False
@@ -30,17 +30,17 @@ class Stop:
         for limit, grace in self.limits.items():
             limit.reschedule(now + grace)
 
-    def cuts(self, grace: float = 0.0) -> Cut:
+    def scope(self, grace: float = 0.0) -> ShutdownScope:
         """What stands inside ends `grace` seconds after the stop, unless it ends by itself."""
-        return Cut(self, grace)
+        return ShutdownScope(self, grace)
 
 
-class Cut:
+class ShutdownScope:
     """Part of a job's way that a stop may cut. A class, since `asynccontextmanager` costs three times as much."""
 
     __slots__ = ("_grace", "_limit", "_stop")
 
-    def __init__(self, stop: Stop, grace: float) -> None:
+    def __init__(self, stop: ShutdownSignal, grace: float) -> None:
         self._stop = stop
         self._grace = grace
         self._limit = asyncio.timeout(grace if stop.is_set else None)
@@ -56,4 +56,4 @@ class Cut:
         try:
             await self._limit.__aexit__(kind, error, traceback)
         except TimeoutError:
-            raise Stopped from None
+            raise ShutdownRequested from None

@@ -1,7 +1,7 @@
 """The seam between us and the network: a request goes in, a response comes out, or one of two errors.
 
-A transport decides nothing. It raises `NotSent` where the request cannot have left, `OutcomeUnknown` where it may have
-acted, and returns every answer, whatever its status. It sends each request exactly once.
+A transport decides nothing. It raises `RequestNotSentError` where the request cannot have left, `OutcomeUnknownError`
+where it may have acted, and returns every answer, whatever its status. It sends each request exactly once.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from .._core.message import Form, Request, Response
+from .._core.message import MultipartForm, Request, Response
 
 
-class Fetched(Protocol):
+class StreamingResponse(Protocol):
     """An answer whose body has not been read yet."""
 
     @property
@@ -22,11 +22,11 @@ class Fetched(Protocol):
         ...
 
     async def read(self) -> bytes:
-        """The next piece of the body, empty at its end. Raises `OutcomeUnknown` where it breaks off."""
+        """The next piece of the body, empty at its end. Raises `OutcomeUnknownError` where it breaks off."""
         ...
 
 
-class Sender(Protocol):
+class RequestSender(Protocol):
     """What a caller needs of a network."""
 
     async def send(self, request: Request) -> Response:
@@ -34,7 +34,7 @@ class Sender(Protocol):
         ...
 
 
-class Transport(Sender, Protocol):
+class Transport(RequestSender, Protocol):
     """What the engine needs of a network."""
 
     @property
@@ -42,18 +42,20 @@ class Transport(Sender, Protocol):
         """How many requests it bears at once; what has to wait inside it would use up its time-out."""
         ...
 
-    def fetch(self, url: str, headers: Mapping[str, str], *, only_public: bool) -> AbstractAsyncContextManager[Fetched]:
+    def fetch(
+        self, url: str, headers: Mapping[str, str], *, only_public: bool
+    ) -> AbstractAsyncContextManager[StreamingResponse]:
         """GET an absolute URL of any host, without the API key, and stream the answer. A redirect is an answer.
 
         `only_public`: raises `DownloadError` where the host is not on the public internet.
         """
         ...
 
-    def stream(self, request: Request) -> AbstractAsyncContextManager[Fetched]:
+    def stream(self, request: Request) -> AbstractAsyncContextManager[StreamingResponse]:
         """Send it once and read the answer piece by piece, for as long as there is one now and then."""
         ...
 
-    async def upload(self, request: Request, form: Form, file: AsyncIterator[bytes]) -> Response:
+    async def upload(self, request: Request, form: MultipartForm, file: AsyncIterator[bytes]) -> Response:
         """Send it once as a form with this file, as it is read, and read the answer to its end."""
         ...
 

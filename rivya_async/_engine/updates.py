@@ -12,26 +12,26 @@ OnUpdate = Callable[[Generation], Awaitable[None] | None]
 """Told of every changed snapshot of a job; may be a plain or an async function."""
 
 
-def check_listener(on_update: OnUpdate | None) -> None:
+def validate_listener(on_update: OnUpdate | None) -> None:
     """Raise `ConfigurationError` for what cannot be told."""
     if on_update is not None and not callable(on_update):
         raise ConfigurationError(f"on_update must be a function of one Generation, not {on_update!r}")
 
 
-async def tell_update(on_update: OnUpdate, generation: Generation) -> None:
+async def notify_listener(on_update: OnUpdate, generation: Generation) -> None:
     """Call it, and wait for it if it is to be awaited."""
     told = on_update(generation)
     if inspect.isawaitable(told):
         await told
 
 
-async def last_of(updates: AsyncGenerator[Generation], on_update: OnUpdate) -> Generation:
+async def consume_updates(updates: AsyncGenerator[Generation], on_update: OnUpdate) -> Generation:
     """The terminal record, after every snapshot has been told of."""
     last: Generation | None = None
     try:
         async for generation in updates:
             last = generation
-            await tell_update(on_update, generation)
+            await notify_listener(on_update, generation)
     finally:
         await updates.aclose()
     if last is None:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 import attrs
 
-from .._core.errors import ConfigurationError, NotSent, OutcomeUnknown, ValidationFailed
-from .._core.message import Form, Request, Response
-from .source import unreadable
+from .._core.errors import ConfigurationError, OutcomeUnknownError, RequestNotSentError, ValidationFailed
+from .._core.message import MultipartForm, Request, Response
+from .source import unreadable_file_error
 
 if TYPE_CHECKING:
-    from .source import Source
+    from .source import UploadSource
     from .transport import Transport
 
 OnProgress: TypeAlias = Callable[[int, int | None], Awaitable[None] | None]
@@ -26,11 +26,11 @@ OnProgress: TypeAlias = Callable[[int, int | None], Awaitable[None] | None]
 
 
 @attrs.frozen(eq=False)
-class Upload(Request):
+class UploadRequest(Request):
     """A request whose body is a form. `max_bytes` bounds a source of unknown size."""
 
-    form: Form = attrs.field(kw_only=True)
-    source: Source = attrs.field(kw_only=True, repr=False)
+    form: MultipartForm = attrs.field(kw_only=True)
+    source: UploadSource = attrs.field(kw_only=True, repr=False)
     max_bytes: int | None = attrs.field(kw_only=True, default=None)
     on_progress: OnProgress | None = attrs.field(kw_only=True, default=None)
 
@@ -42,11 +42,11 @@ class Upload(Request):
     @property
     def is_repeatable(self) -> bool:
         """Whether it can be sent again from the beginning."""
-        return self.source.rewinds
+        return self.source.can_rewind
 
 
-class Uploading:
-    """A transport for a `Caller`: what it sends are uploads."""
+class UploadTransport:
+    """A transport for a `RequestExecutor`: what it sends are uploads."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -55,20 +55,20 @@ class Uploading:
 
     async def send(self, request: Request) -> Response:
         """Send the form once. What the source or the listener raises ends it, and is raised as it is."""
-        upload = cast("Upload", request)
-        body = Body(upload)
+        upload = cast("UploadRequest", request)
+        body = UploadBody(upload)
         cut = asyncio.timeout(None)
         try:
             async with cut:
                 self._running.add(cut)
                 return await self._transport.upload(request, upload.form, body)
-        except (NotSent, OutcomeUnknown):
+        except (RequestNotSentError, OutcomeUnknownError):
             if body.failure is None:
                 raise
         except TimeoutError:
             if not cut.expired():
                 raise
-            raise OutcomeUnknown(
+            raise OutcomeUnknownError(
                 "the session was closed while a file was being sent: upload it again, with another session"
             ) from None
         finally:
@@ -79,29 +79,29 @@ class Uploading:
         finally:
             del body  # or the error would hold itself, and the source, until the garbage collector comes
 
-    def cut(self) -> None:
+    def cancel_all(self) -> None:
         """End what is being sent."""
         for cut in self._running:
             cut.reschedule(self._loop.time())
 
 
-class Body:
+class UploadBody:
     """One pass over a source: counted, held to its size, and told of. No generator, which would have to be closed."""
 
-    def __init__(self, upload: Upload) -> None:
+    def __init__(self, upload: UploadRequest) -> None:
         self.failure: Exception | None = None
         self._upload = upload
-        self._pieces = upload.source.pieces()
+        self._reader = upload.source.open_reader()
         self._sent = 0
 
-    def __aiter__(self) -> Body:
+    def __aiter__(self) -> UploadBody:
         return self
 
     async def __anext__(self) -> bytes:
         try:
-            piece = await self._next()
+            piece = await self._read_next()
         except OSError as error:
-            self.failure = unreadable(error)
+            self.failure = unreadable_file_error(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, whoever awaits the upload shall see it
             self.failure = error
         else:
@@ -113,15 +113,15 @@ class Body:
 
     async def aclose(self) -> None:
         """Let go of the source."""
-        await self._pieces.aclose()
+        await self._reader.aclose()
 
-    async def _next(self) -> bytes:
+    async def _read_next(self) -> bytes:
         upload, size = self._upload, self._upload.form.size
         if self._sent and upload.on_progress is not None:
             told = upload.on_progress(self._sent, size)
             if inspect.isawaitable(told):
                 await told
-        piece = await self._pieces.next()
+        piece = await self._reader.read()
         self._sent += len(piece)
         if size is not None and (self._sent > size or (not piece and self._sent < size)):
             raise ConfigurationError(

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from .._core.policies import PollPolicy
     from .._core.records import Generation
 
-UPDATES_KEPT: Final = 64
+MAX_BUFFERED_UPDATES: Final = 64
 """A slow listener misses the oldest of more snapshots than this; it never misses the last."""
 
-NOTES_SHOWN: Final = 10
+MAX_ERROR_NOTES: Final = 10
 
 
 class Waiter:
@@ -34,18 +34,18 @@ class Waiter:
         self.expired = True
         self._wake()
 
-    def progress(self, generation: Generation) -> None:
+    def on_update(self, generation: Generation) -> None:
         """The job has changed and is still open."""
 
-    def settle(self, generation: Generation) -> None:
+    def on_terminal(self, generation: Generation) -> None:
         """The job has ended."""
         raise NotImplementedError
 
-    def fail(self, task_id: str, error: RivyaError) -> None:
+    def on_error(self, task_id: str, error: RivyaError) -> None:
         """The wait for this job has ended without its end."""
         raise NotImplementedError
 
-    def _news(self) -> asyncio.Future[None]:
+    def _wait_for_change(self) -> asyncio.Future[None]:
         """What to await for the next wake. No coroutine of its own: that would be a frame more per waiting job."""
         self._future = self._loop.create_future()
         return self._future
@@ -63,38 +63,38 @@ class SingleWaiter(Waiter):
     def __init__(self, loop: asyncio.AbstractEventLoop, policy: PollPolicy, *, listens: bool = False) -> None:
         super().__init__(loop, policy)
         self._outcome: Generation | RivyaError | None = None
-        self._updates: deque[Generation] | None = deque(maxlen=UPDATES_KEPT) if listens else None
+        self._updates: deque[Generation] | None = deque(maxlen=MAX_BUFFERED_UPDATES) if listens else None
 
-    async def end(self) -> Generation | None:
+    async def wait_terminal(self) -> Generation | None:
         """The terminal record; None at the deadline. Raises the error that ended the wait."""
         while self._outcome is None and not self.expired:
-            await self._news()
-        return self._told()
+            await self._wait_for_change()
+        return self._take_outcome()
 
-    async def update(self) -> Generation | None:
+    async def next_update(self) -> Generation | None:
         """The next changed snapshot; None once there will be no more, by an end or at the deadline."""
         updates = self._updates
         while not updates and self._outcome is None and not self.expired:
-            await self._news()
+            await self._wait_for_change()
         return updates.popleft() if updates else None
 
-    def progress(self, generation: Generation) -> None:
+    def on_update(self, generation: Generation) -> None:
         """Keep a changed snapshot for a listener."""
         if self._updates is not None:
             self._updates.append(generation)
             self._wake()
 
-    def settle(self, generation: Generation) -> None:
+    def on_terminal(self, generation: Generation) -> None:
         """Keep the terminal record."""
         self._outcome = generation
         self._wake()
 
-    def fail(self, task_id: str, error: RivyaError) -> None:  # noqa: ARG002 - a waiter for many needs the id
+    def on_error(self, task_id: str, error: RivyaError) -> None:  # noqa: ARG002 - a waiter for many needs the id
         """Keep the error."""
         self._outcome = error
         self._wake()
 
-    def _told(self) -> Generation | None:
+    def _take_outcome(self) -> Generation | None:
         outcome, self._outcome = self._outcome, None
         if isinstance(outcome, Exception):
             try:
@@ -107,29 +107,29 @@ class SingleWaiter(Waiter):
 class GroupWaiter(Waiter):
     """Waits for many jobs and hands out their ends in the order in which they come."""
 
-    __slots__ = ("_ended", "errors", "open_ids")
+    __slots__ = ("_terminal", "errors", "open_ids")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, policy: PollPolicy, task_ids: set[str]) -> None:
         super().__init__(loop, policy)
         self.open_ids = task_ids
-        self._ended: deque[Generation] = deque()
+        self._terminal: deque[Generation] = deque()
         self.errors: dict[str, RivyaError] = {}
 
-    async def next_end(self) -> Generation | None:
+    async def next_terminal(self) -> Generation | None:
         """The next terminal record; None once there will be no more, or at the deadline."""
-        while not self._ended and self.open_ids and not self.expired:
-            await self._news()
-        return self._ended.popleft() if self._ended else None
+        while not self._terminal and self.open_ids and not self.expired:
+            await self._wait_for_change()
+        return self._terminal.popleft() if self._terminal else None
 
-    def settle(self, generation: Generation) -> None:
+    def on_terminal(self, generation: Generation) -> None:
         """Queue an end."""
-        self._ended.append(generation)
-        self._close(generation.id)
+        self._terminal.append(generation)
+        self._remove(generation.id)
 
-    def fail(self, task_id: str, error: RivyaError) -> None:
+    def on_error(self, task_id: str, error: RivyaError) -> None:
         """Keep the error: the other jobs are waited for all the same."""
         self.errors[task_id] = error
-        self._close(task_id)
+        self._remove(task_id)
 
     def raise_errors(self, deadline_error: RivyaError | None = None) -> None:
         """Raise the deadline's error, else the first that was kept, with a note for each of the others."""
@@ -137,12 +137,12 @@ class GroupWaiter(Waiter):
         if not errors:
             return
         first, *others = errors
-        for other in others[:NOTES_SHOWN]:
+        for other in others[:MAX_ERROR_NOTES]:
             first.add_note("; ".join([str(other), *getattr(other, "__notes__", ())]))  # its notes name the job
-        if len(others) > NOTES_SHOWN:
-            first.add_note(f"... and {len(others) - NOTES_SHOWN} more")
+        if len(others) > MAX_ERROR_NOTES:
+            first.add_note(f"... and {len(others) - MAX_ERROR_NOTES} more")
         raise first
 
-    def _close(self, task_id: str) -> None:
+    def _remove(self, task_id: str) -> None:
         self.open_ids.discard(task_id)
         self._wake()

@@ -9,113 +9,118 @@ from typing import TYPE_CHECKING, Final
 
 from .._core import assumed
 from .._core.errors import RivyaError
-from .._core.news import News, news_in
-from .deadline import Deadline
-from .hooks import WaitDetails, tell
-from .polls import Polls
-from .wait_errors import closed_error, deadline_error
+from .._core.news import SnapshotChange, compare_snapshots
+from .deadline import WaitDeadline
+from .hooks import WaitDetails, notify
+from .polls import Poller
+from .wait_errors import session_closed_error, wait_timeout_error
 from .waiters import GroupWaiter, SingleWaiter
-from .watch import Watch
+from .watch import TrackedJob
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from .._core.policies import PollPolicy
     from .._core.records import Generation
-    from .caller import Caller
-    from .experience import Experience
-    from .gate import Gate
-    from .scheduler import Scheduler
+    from .caller import RequestExecutor
+    from .experience import PollFeedback
+    from .gate import RequestLimiter
+    from .scheduler import TimerQueue
     from .waiters import Waiter
 
-MOST_SUBMITTED: Final = 20_000
+MAX_SUBMITTED_JOBS: Final = 20_000
 """Open jobs of our own whose age is remembered until somebody waits for them."""
 
-MOST_RESTING: Final = 1000
+MAX_IDLE_JOBS: Final = 1000
 """Open jobs that nobody waits for just now whose pace is remembered, for one who waits again."""
 
-MOST_TOLD: Final = 5000
+MAX_WEBHOOK_RESULTS: Final = 5000
 """Ends brought by deliveries that are remembered, the latest: some 6 MB."""
 
 
-class Waits:
+class WaitRegistry:
     """Waits of any number for jobs of any number; each job is polled once, however many wait for it."""
 
-    def __init__(self, caller: Caller, gate: Gate, scheduler: Scheduler, experience: Experience) -> None:
-        self._caller = caller
-        self._scheduler = scheduler
+    def __init__(
+        self, caller: RequestExecutor, gate: RequestLimiter, scheduler: TimerQueue, experience: PollFeedback
+    ) -> None:
+        self._executor = caller
+        self._timers = scheduler
         self._loop = asyncio.get_running_loop()
-        self._experience = experience
-        self._polls = Polls(caller, gate, experience, on_end=self._forget)
-        self._watches: dict[str, Watch] = {}
-        self._resting: OrderedDict[str, Watch] = OrderedDict()
+        self._feedback = experience
+        self._poller = Poller(caller, gate, experience, on_end=self._discard)
+        self._active: dict[str, TrackedJob] = {}
+        self._idle: OrderedDict[str, TrackedJob] = OrderedDict()
         self._submitted: dict[str, tuple[float, str]] = {}  # when, and the jobs that last alike
-        self._told: OrderedDict[str, Generation] = OrderedDict()
+        self._webhook_results: OrderedDict[str, Generation] = OrderedDict()
         self._closed = False
 
-    def note_submitted(self, generation: Generation, group: str) -> None:
+    def register_submitted(self, generation: Generation, group: str) -> None:
         """Remember when this job was submitted, and which jobs are taken to last alike.
 
         So its first poll can wait, and a 404 soon after may be a replica that lags behind.
         """
         self._submitted[generation.id] = (self._loop.time(), group)
-        if len(self._submitted) > MOST_SUBMITTED:
+        if len(self._submitted) > MAX_SUBMITTED_JOBS:
             del self._submitted[next(iter(self._submitted))]
 
-    async def end_of(
+    async def wait(
         self, task_id: str, last: Generation | None, policy: PollPolicy, deadline: float | None
     ) -> Generation:
-        """The terminal record. Raises `DeadlineExceeded`, `SessionClosed`, or what a poll met that does not pass."""
-        if (end := self.known_end(task_id, last)) is not None:
+        """The terminal record.
+
+        Raises `WaitTimeoutError`, `SessionClosedError`, or what a poll met that does not pass.
+        """
+        if (end := self.known_terminal(task_id, last)) is not None:
             return end
         self._check_deadline(task_id, last, deadline)
         waiter = SingleWaiter(self._loop, policy)
-        watch = self._join(waiter, task_id, last)
-        limit = None if deadline is None else Deadline(deadline, self._scheduler, waiter, self._polls, watch)
+        watch = self._add_waiter(waiter, task_id, last)
+        limit = None if deadline is None else WaitDeadline(deadline, self._timers, waiter, self._poller, watch)
         began = self._loop.time()
         try:
-            ended = await waiter.end()
+            ended = await waiter.wait_terminal()
             if ended is None:
-                raise deadline_error([task_id], watch.last)
+                raise wait_timeout_error([task_id], watch.last)
         except RivyaError as error:
-            self._tell(watch, began, error)
+            self._notify_wait(watch, began, error)
             raise
         finally:
-            self._leave(waiter, watch)
+            self._remove_waiter(waiter, watch)
             if limit is not None:
                 limit.cancel()
-        self._tell(watch, began)
+        self._notify_wait(watch, began)
         return ended
 
-    async def updates_of(
+    async def watch(
         self, task_id: str, last: Generation | None, policy: PollPolicy, deadline: float | None
     ) -> AsyncGenerator[Generation]:
         """Every changed snapshot, the terminal one last. Raises as `end_of` does."""
-        if (end := self.known_end(task_id, last)) is not None:
+        if (end := self.known_terminal(task_id, last)) is not None:
             yield end
             return
         self._check_deadline(task_id, last, deadline)
         waiter = SingleWaiter(self._loop, policy, listens=True)
-        watch = self._join(waiter, task_id, last)
-        limit = None if deadline is None else Deadline(deadline, self._scheduler, waiter, self._polls, watch)
+        watch = self._add_waiter(waiter, task_id, last)
+        limit = None if deadline is None else WaitDeadline(deadline, self._timers, waiter, self._poller, watch)
         began = self._loop.time()
         try:
-            while (update := await waiter.update()) is not None:
+            while (update := await waiter.next_update()) is not None:
                 yield update
-            ended = await waiter.end()
+            ended = await waiter.wait_terminal()
             if ended is None:
-                raise deadline_error([task_id], watch.last)
+                raise wait_timeout_error([task_id], watch.last)
         except RivyaError as error:
-            self._tell(watch, began, error)
+            self._notify_wait(watch, began, error)
             raise
         finally:
-            self._leave(waiter, watch)
+            self._remove_waiter(waiter, watch)
             if limit is not None:
                 limit.cancel()
-        self._tell(watch, began)
+        self._notify_wait(watch, began)
         yield ended
 
-    async def ends_of(
+    async def as_completed(
         self, jobs: dict[str, Generation | None], policy: PollPolicy, deadline: float | None
     ) -> AsyncGenerator[Generation]:
         """The terminal records in the order of their ends; errors of single jobs after all others have ended.
@@ -127,69 +132,69 @@ class Waits:
         began = self._loop.time()
         waiter.expired = self._is_past(deadline)
         try:
-            told = self._join_all(waiter, jobs)
+            told = self._add_group_waiter(waiter, jobs)
             jobs.clear()
             if deadline is not None and waiter.open_ids:
-                entry = self._scheduler.at(deadline, waiter)
-            while (ended := await waiter.next_end()) is not None:
+                entry = self._timers.call_at(deadline, waiter)
+            while (ended := await waiter.next_terminal()) is not None:
                 if ended.id in told:
-                    self._tell(told.pop(ended.id), began)
+                    self._notify_wait(told.pop(ended.id), began)
                 yield ended
         finally:
             for task_id in waiter.open_ids:
-                if task_id in self._watches:
-                    self._leave(waiter, self._watches[task_id])
+                if task_id in self._active:
+                    self._remove_waiter(waiter, self._active[task_id])
             if entry is not None:
-                self._scheduler.cancel(entry)
-        late = deadline_error(sorted(waiter.open_ids), None) if waiter.open_ids else None
+                self._timers.cancel(entry)
+        late = wait_timeout_error(sorted(waiter.open_ids), None) if waiter.open_ids else None
         for task_id, watch in told.items():
-            self._tell(watch, began, waiter.errors.get(task_id, late))
+            self._notify_wait(watch, began, waiter.errors.get(task_id, late))
         waiter.raise_errors(late)
 
-    def settle(self, told: Generation) -> bool:
+    def ingest_webhook(self, told: Generation) -> bool:
         """Take in a record that a delivery brought; whether it says anything new. It must be one to be trusted.
 
         An end settles all waits for the job, and is remembered for those that come later. One that does not fit is
         looked into by a poll.
         """
-        if self._closed or told.id in self._told:
+        if self._closed or told.id in self._webhook_results:
             return False
-        watch = self._watches.get(told.id) or self._resting.get(told.id)
-        news = news_in(told, None if watch is None else watch.last)
-        if news is News.END:
-            self._take_end(told, watch)
+        watch = self._active.get(told.id) or self._idle.get(told.id)
+        news = compare_snapshots(told, None if watch is None else watch.last)
+        if news is SnapshotChange.END:
+            self._accept_webhook_result(told, watch)
             return True
-        if watch is None or news is News.NONE:
+        if watch is None or news is SnapshotChange.NONE:
             return False
-        if news is News.DOUBT:
-            self._polls.look_into(watch, told)
+        if news is SnapshotChange.INCONSISTENT:
+            self._poller.verify_webhook(watch, told)
             return False
-        watch.heard(told)
+        watch.apply_external(told)
         return True
 
-    def known_end(self, task_id: str, last: Generation | None) -> Generation | None:
+    def known_terminal(self, task_id: str, last: Generation | None) -> Generation | None:
         """The terminal record, where there is no need to wait for it."""
-        return last if last is not None and last.is_terminal else self._told.get(task_id)
+        return last if last is not None and last.is_terminal else self._webhook_results.get(task_id)
 
     async def aclose(self) -> None:
-        """Release every wait with `SessionClosed` and stop polling."""
+        """Release every wait with `SessionClosedError` and stop polling."""
         self._closed = True
-        for watch in list(self._watches.values()):
-            self._forget(watch)
-            watch.fail(closed_error(watch.task_id, watch.last))
-        self._resting.clear()
-        await self._polls.aclose()
+        for watch in list(self._active.values()):
+            self._discard(watch)
+            watch.fail_waiters(session_closed_error(watch.task_id, watch.last))
+        self._idle.clear()
+        await self._poller.aclose()
 
     # --- ends that are told -------------------------------------------------------------------------------------------
 
-    def _take_end(self, end: Generation, watch: Watch | None) -> None:
-        self._told[end.id] = end
-        if len(self._told) > MOST_TOLD:
-            self._told.popitem(last=False)
+    def _accept_webhook_result(self, end: Generation, watch: TrackedJob | None) -> None:
+        self._webhook_results[end.id] = end
+        if len(self._webhook_results) > MAX_WEBHOOK_RESULTS:
+            self._webhook_results.popitem(last=False)
         if watch is not None:
-            self._polls.told(watch, end)
+            self._poller.on_webhook_result(watch, end)
         else:
-            self._experience.was_told_unasked(end, self._submitted.pop(end.id, None))
+            self._feedback.on_unmatched_webhook(end, self._submitted.pop(end.id, None))
 
     # --- deadlines ----------------------------------------------------------------------------------------------------
 
@@ -199,81 +204,83 @@ class Waits:
     def _check_deadline(self, task_id: str, last: Generation | None, deadline: float | None) -> None:
         """Ask nothing of the service for a wait that is over before it begins."""
         if self._is_past(deadline):
-            raise deadline_error([task_id], last)
+            raise wait_timeout_error([task_id], last)
 
     # --- joining and leaving ------------------------------------------------------------------------------------------
 
-    def _join(self, waiter: Waiter, task_id: str, last: Generation | None) -> Watch:
+    def _add_waiter(self, waiter: Waiter, task_id: str, last: Generation | None) -> TrackedJob:
         if self._closed:
-            raise closed_error(task_id, last)
-        watch = self._watches.get(task_id) or self._resting.get(task_id) or self._new_watch(task_id, waiter.policy)
+            raise session_closed_error(task_id, last)
+        watch = self._active.get(task_id) or self._idle.get(task_id) or self._new_job(task_id, waiter.policy)
         if last is not None:
-            watch.heard(last)
+            watch.apply_external(last)
         if watch.last is not None and watch.last != last:
             if watch.last.is_terminal:  # a poll saw it after the last waiter's deadline
-                self._resting.pop(task_id, None)
-                waiter.settle(watch.last)
+                self._idle.pop(task_id, None)
+                waiter.on_terminal(watch.last)
                 return watch
-            waiter.progress(watch.last)
+            waiter.on_update(watch.last)
         pace = watch.policy
-        watch.join(waiter)
-        if task_id not in self._watches:  # last: where tasks are eager, the first poll goes out within this call
-            self._begin(watch)
+        watch.add_waiter(waiter)
+        if task_id not in self._active:  # last: where tasks are eager, the first poll goes out within this call
+            self._start_polling(watch)
         elif watch.policy is not pace:
-            self._polls.hasten(watch, self._polls.usual_delay(watch))
+            self._poller.advance_to(watch, self._poller.next_interval(watch))
         return watch
 
-    def _join_all(self, waiter: GroupWaiter, jobs: dict[str, Generation | None]) -> dict[str, Watch]:
+    def _add_group_waiter(self, waiter: GroupWaiter, jobs: dict[str, Generation | None]) -> dict[str, TrackedJob]:
         """What there is to wait for, if hooks want to hear of it."""
         told = {}
         for task_id, last in jobs.items():
-            if (end := self.known_end(task_id, last)) is not None:
-                waiter.settle(end)
+            if (end := self.known_terminal(task_id, last)) is not None:
+                waiter.on_terminal(end)
             elif not waiter.expired:
-                watch = self._join(waiter, task_id, last)
-                if self._caller.hooks:
+                watch = self._add_waiter(waiter, task_id, last)
+                if self._executor.hooks:
                     told[task_id] = watch
         return told
 
-    def _new_watch(self, task_id: str, policy: PollPolicy) -> Watch:
+    def _new_job(self, task_id: str, policy: PollPolicy) -> TrackedJob:
         submitted = self._submitted.pop(task_id, None)
         if submitted is None:
-            return Watch(self._polls, task_id, policy, self._loop.time())
+            return TrackedJob(self._poller, task_id, policy, self._loop.time())
         at, group = submitted
-        watch = Watch(self._polls, task_id, policy, at)
+        watch = TrackedJob(self._poller, task_id, policy, at)
         watch.group = group
         watch.grace_ends = at + assumed.NOT_FOUND_GRACE
         return watch
 
-    def _begin(self, watch: Watch) -> None:
-        self._watches[watch.task_id] = watch
-        if self._caller.hooks:
+    def _start_polling(self, watch: TrackedJob) -> None:
+        self._active[watch.task_id] = watch
+        if self._executor.hooks:
             watch.context = copy_context()
-        if self._resting.pop(watch.task_id, None) is not None:
-            self._polls.resume(watch)
+        if self._idle.pop(watch.task_id, None) is not None:
+            self._poller.resume(watch)
         elif watch.group is None:  # somebody else's: it may have ended long ago
-            self._polls.fall_due(watch)
+            self._poller.enqueue(watch)
         else:
-            self._polls.after(watch, self._polls.usual_delay(watch))
+            self._poller.schedule_in(watch, self._poller.next_interval(watch))
 
-    def _leave(self, waiter: Waiter, watch: Watch) -> None:
-        watch.leave(waiter)
-        if not watch.waiters and self._watches.get(watch.task_id) is watch:
-            del self._watches[watch.task_id]
-            (self._polls.rest if waiter.expired else self._polls.drop)(watch)
+    def _remove_waiter(self, waiter: Waiter, watch: TrackedJob) -> None:
+        watch.remove_waiter(waiter)
+        if not watch.waiters and self._active.get(watch.task_id) is watch:
+            del self._active[watch.task_id]
+            (self._poller.pause if waiter.expired else self._poller.drop)(watch)
             watch.context = None
-            self._resting[watch.task_id] = watch
-            if len(self._resting) > MOST_RESTING:
-                self._resting.popitem(last=False)
+            self._idle[watch.task_id] = watch
+            if len(self._idle) > MAX_IDLE_JOBS:
+                self._idle.popitem(last=False)
 
-    def _forget(self, watch: Watch) -> None:
-        if self._watches.get(watch.task_id) is watch:
-            del self._watches[watch.task_id]
-        self._polls.drop(watch)
+    def _discard(self, watch: TrackedJob) -> None:
+        if self._active.get(watch.task_id) is watch:
+            del self._active[watch.task_id]
+        self._poller.drop(watch)
 
-    def _tell(self, watch: Watch, began: float, error: RivyaError | None = None) -> None:
-        if self._caller.hooks:
+    def _notify_wait(self, watch: TrackedJob, began: float, error: RivyaError | None = None) -> None:
+        if self._executor.hooks:
             last = watch.last
             model, status = (None, None) if last is None else (last.model, last.status if error is None else None)
             elapsed = self._loop.time() - began
-            tell(self._caller.hooks, "on_wait", WaitDetails(watch.task_id, model, status, elapsed, watch.polls, error))
+            notify(
+                self._executor.hooks, "on_wait", WaitDetails(watch.task_id, model, status, elapsed, watch.polls, error)
+            )

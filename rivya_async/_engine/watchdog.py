@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
 if TYPE_CHECKING:
     from types import TracebackType
 
-LOOKS: Final = 20
+TICKS_PER_TIMEOUT: Final = 20
 """Looks within the shortest time-out; one a second at least."""
 
 
-class Outgoing(Protocol):
+class WriteTransport(Protocol):
     """The writing half of a connection."""
 
     def get_write_buffer_size(self) -> int:
@@ -21,14 +21,14 @@ class Outgoing(Protocol):
         ...
 
 
-class Patience(NamedTuple):
+class TickTimeouts(NamedTuple):
     """Time-outs, counted in looks."""
 
     total: float
     read: float
 
 
-ENDLESS: Final = Patience(math.inf, math.inf)
+NO_TIMEOUT: Final = TickTimeouts(math.inf, math.inf)
 """Of what keeps its own time, and need only be cut."""
 
 
@@ -40,85 +40,94 @@ class Watchdog:
     """
 
     def __init__(self, shortest: float) -> None:
-        self.in_flight: dict[object, Attempt] = {}
+        self.in_flight: dict[object, TimeoutScope] = {}
         """By the task that makes it."""
         self._loop = asyncio.get_running_loop()
-        self._interval = min(1.0, shortest / LOOKS)
-        self._next_look: asyncio.TimerHandle | None = None
+        self._interval = min(1.0, shortest / TICKS_PER_TIMEOUT)
+        self._timer: asyncio.TimerHandle | None = None
 
-    def patience(self, *, total: float, read: float = math.inf) -> Patience:
+    def tick_timeouts(self, *, total: float, read: float = math.inf) -> TickTimeouts:
         """With what may take `total` seconds, and `read` until its answer begins and between two pieces of it."""
-        return Patience(total / self._interval, read / self._interval)
+        return TickTimeouts(total / self._interval, read / self._interval)
 
-    def sent(self, outgoing: Outgoing | None) -> None:
+    def on_request_sent(self, outgoing: WriteTransport | None) -> None:
         """The attempt of this task is handed over to its connection: from now on an answer is awaited."""
         attempt = self.in_flight.get(asyncio.current_task())
         if attempt is not None:
-            attempt.outgoing = outgoing
-            attempt.heard()
+            attempt.transport = outgoing
+            attempt.reset_read_timeout()
 
-    def cut_all(self) -> None:
+    def cancel_all(self) -> None:
         """End all that is on its way: whoever awaits it has been told that the session closes."""
         for attempt in self.in_flight.values():
-            attempt.cut(ConnectionAbortedError("the session was closed"))
+            attempt.cancel(ConnectionAbortedError("the session was closed"))
 
-    def wake(self) -> None:
+    def start(self) -> None:
         """Look around while there is something in flight."""
-        if self._next_look is None:
-            self._next_look = self._loop.call_later(self._interval, self._look)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._interval, self._tick)
 
-    def _look(self) -> None:
-        self._next_look = None
+    def _tick(self) -> None:
+        self._timer = None
         for attempt in self.in_flight.values():
-            attempt.look()
+            attempt.tick()
         if self.in_flight:
-            self.wake()
+            self.start()
 
 
-class Attempt:
+class TimeoutScope:
     """A block of code that ends with `TimeoutError` when it takes too long, as under `asyncio.timeout`; or when cut."""
 
-    __slots__ = ("_age", "_cancelling", "_cut_for", "_patience", "_silence", "_task", "_watchdog", "outgoing")
+    __slots__ = (
+        "_cancel_reason",
+        "_cancelling",
+        "_idle_ticks",
+        "_task",
+        "_ticks",
+        "_timeouts",
+        "_watchdog",
+        "transport",
+    )
 
-    def __init__(self, watchdog: Watchdog, patience: Patience) -> None:
+    def __init__(self, watchdog: Watchdog, patience: TickTimeouts) -> None:
         self._watchdog = watchdog
-        self._patience = patience
-        self._age = 0
-        self._silence = -math.inf
-        self._cut_for: OSError | None = None
-        self.outgoing: Outgoing | None = None
+        self._timeouts = patience
+        self._ticks = 0
+        self._idle_ticks = -math.inf
+        self._cancel_reason: OSError | None = None
+        self.transport: WriteTransport | None = None
 
-    def heard(self) -> None:
+    def reset_read_timeout(self) -> None:
         """There was a sign of life."""
-        self._silence = 0
+        self._idle_ticks = 0
 
-    def look(self) -> None:
+    def tick(self) -> None:
         """Grow older; be cut when it is enough."""
-        self._age += 1
-        self._silence += 1
-        if self.outgoing is not None and self.outgoing.get_write_buffer_size():
-            self._silence = 0  # what has not left cannot be answered
-        if self._age > self._patience.total or self._silence > self._patience.read:
-            self.cut(TimeoutError())
+        self._ticks += 1
+        self._idle_ticks += 1
+        if self.transport is not None and self.transport.get_write_buffer_size():
+            self._idle_ticks = 0  # what has not left cannot be answered
+        if self._ticks > self._timeouts.total or self._idle_ticks > self._timeouts.read:
+            self.cancel(TimeoutError())
 
-    def cut(self, reason: OSError) -> None:
+    def cancel(self, reason: OSError) -> None:
         """End with this error; the first reason counts."""
-        if self._cut_for is None:
-            self._cut_for = reason
+        if self._cancel_reason is None:
+            self._cancel_reason = reason
             self._task.cancel()
 
-    def __enter__(self) -> Attempt:
+    def __enter__(self) -> TimeoutScope:
         self._task = cast("asyncio.Task[object]", asyncio.current_task())
         self._cancelling = self._task.cancelling()
         self._watchdog.in_flight[self._task] = self
-        self._watchdog.wake()
+        self._watchdog.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         del self._watchdog.in_flight[self._task]
-        reason, self._cut_for = self._cut_for, None
+        reason, self._cancel_reason = self._cancel_reason, None
         if reason is None or self._task.uncancel() > self._cancelling or kind is not asyncio.CancelledError:
             return
         try:

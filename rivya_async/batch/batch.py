@@ -12,11 +12,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from .._core.errors import ConfigurationError
-from .._core.spend import checked_cap
-from .._engine.ambient import Ambient
-from .._engine.fan_out import fan_out
-from .._engine.placing import waiting_room
-from .._engine.stop import Stop
+from .._core.spend import validate_cap
+from .._engine.ambient import Environment
+from .._engine.fan_out import bounded_map
+from .._engine.placing import staging_dir
+from .._engine.stop import ShutdownSignal
 from .again import again
 from .journal import Journal
 from .polls import PollCount
@@ -56,7 +56,7 @@ class Batch:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._polls = PollCount()
-        self._ambient = Ambient()
+        self._ambient = Environment()
         self._run: Run | None = None
         self._left: AsyncGenerator[RowRecord] | None = None  # what is carried, while whoever reads it has the word
         self._ending = asyncio.Lock()  # held by whoever closes what is carried
@@ -74,7 +74,7 @@ class Batch:
         """
         if id is not None and not id.strip():
             raise ConfigurationError("the id of a batch must not be empty")
-        return cls(Journal(Path(journal), id, Ambient().wall()))
+        return cls(Journal(Path(journal), id, Environment().wall_time()))
 
     @property
     def id(self) -> str:
@@ -206,12 +206,12 @@ class Batch:
             session=session,
             journal=self._journal,
             polls=self._polls,
-            stop=Stop(),
-            wall=self._ambient.wall,
+            stop=ShutdownSignal(),
+            wall=self._ambient.wall_time,
             uniform=self._ambient.uniform,
             download_to=None if download_to is None else Path(download_to),
             save=save,
-            max_spend=checked_cap("max_spend", max_spend),
+            max_spend=validate_cap("max_spend", max_spend),
             retry_failed=_whole("retry_failed", retry_failed, least=0),
             patience=patience,
         )
@@ -222,7 +222,9 @@ class Batch:
         self._run, self._halted, self._ending = run, None, asyncio.Lock()
         try:
             number = await self._journal.begin_run(run.wall(), run.session.base_url)
-            carrying = fan_out(self._source(run), lambda record: Worker(run, record).work(), limit=limit, ordered=False)
+            carrying = bounded_map(
+                self._source(run), lambda record: Worker(run, record).work(), limit=limit, ordered=False
+            )
             try:
                 async for record in carrying:
                     self._left = carrying
@@ -235,7 +237,7 @@ class Batch:
             await self._journal.end_run(number, run.wall())
             if run.download_to is not None:
                 with suppress(OSError):  # it is not there, or holds what goes on in the next run
-                    waiting_room(run.download_to, self.id).rmdir()
+                    staging_dir(run.download_to, self.id).rmdir()
         finally:
             self._run, self._left, self._halted = None, None, run.halted
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from .._core.addresses import is_on_this_machine
+from .._core.addresses import is_loopback_host
 from .._core.errors import ConfigurationError, JournalError
 from .lock import Lock
 from .planning import Planned, plan
@@ -128,7 +128,7 @@ class Journal:
 
 
 def _is_local(service: str) -> bool:
-    return is_on_this_machine(urlsplit(service).hostname or "")
+    return is_loopback_host(urlsplit(service).hostname or "")
 
 
 def _until(cut: threading.Event, rows: Iterable[T]) -> Iterator[T]:

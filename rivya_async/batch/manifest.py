@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._core.errors import ConfigurationError
 from .._core.generation_request import check_client_request_id
-from .._core.nearest import SHOWN, hint, nearest
-from .._core.problem import unknown_model
+from .._core.nearest import MAX_SUGGESTED_NAMES, closest_matches, suggestion_text
+from .._core.problem import unknown_model_problem
 from .bad_row import BadRow
 from .entries import Entry, entries, loads
 from .names import Names
@@ -126,14 +126,14 @@ def _no_columns(names: Sequence[str]) -> Iterator[str]:
     """What is said of columns that mean nothing."""
     strange = []
     for name in names:
-        meant = nearest(name, COLUMNS)
+        meant = closest_matches(name, COLUMNS)
         if meant:
-            yield f"there is no column {name!r:.80} {hint(meant, COLUMNS)}"
+            yield f"there is no column {name!r:.80} {suggestion_text(meant, COLUMNS)}"
         else:
             strange.append(f"{name!r:.80}")
     if strange:
         yield (
-            f"there is no column {' or '.join(strange[:SHOWN])} {hint((), COLUMNS)}; "
+            f"there is no column {' or '.join(strange[:MAX_SUGGESTED_NAMES])} {suggestion_text((), COLUMNS)}; "
             f"those that are for you alone begin with {OWN!r}, and others are fields of what is filled in"
         )
 
@@ -211,7 +211,7 @@ def _references(given: Any, problems: list[str]) -> Sequence[str]:
 def _problems(models: Mapping[str, Model], row: Row) -> Iterator[str]:
     """What the catalogue and the disk say of a job."""
     if row.model not in models:
-        yield unknown_model(row.model, models).message
+        yield unknown_model_problem(row.model, models).message
         return
     model = models[row.model]
     references = []

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from .._core.errors import ConfigurationError, ValidationFailed
-from .._core.filenames import KIND_OF
+from .._core.filenames import KIND_BY_EXTENSION
 from .._core.generation_request import Reference
-from .._core.media_type import HEAD_BYTES, KINDS, check, limit_for, recognised
+from .._core.media_type import KINDS, SNIFF_BYTES, check_upload, detect_media_type, limit_for
 from .._core.records import ReferenceMedia
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def as_reference(text: str) -> Reference:
         raise ConfigurationError(f"{text.partition('?')[0]!r:.120} is no link: {error}") from None
     if parts.scheme not in {"http", "https"} or not parts.netloc:
         raise ConfigurationError(f"{text.partition('?')[0]!r:.120} is no link for the service: give one with https://")
-    kind = KIND_OF.get(Path(parts.path).suffix.lower())
+    kind = KIND_BY_EXTENSION.get(Path(parts.path).suffix.lower())
     if kind not in KINDS:
         raise ConfigurationError(
             f"what {text.partition('?')[0]!r:.120} leads to is not clear from its ending: download it and give its path"
@@ -41,9 +41,9 @@ def file_problem(path: Path, model: Model) -> str | None:
         return f"there is no file {str(path)!r:.200}"
     try:
         with path.open("rb") as file:
-            head, size = file.read(HEAD_BYTES), os.fstat(file.fileno()).st_size
-        media = recognised(head, name=path.name, kind=None)
-        check(limit_for(media.kind, model), media, name=path.name, size=size)
+            head, size = file.read(SNIFF_BYTES), os.fstat(file.fileno()).st_size
+        media = detect_media_type(head, name=path.name, kind=None)
+        check_upload(limit_for(media.kind, model), media, name=path.name, size=size)
     except OSError as error:
         return f"the file {str(path)!r:.200} cannot be read: {error.strerror or error}"
     except (ConfigurationError, ValidationFailed) as error:

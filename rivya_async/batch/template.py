@@ -7,7 +7,7 @@ from string import Formatter
 from typing import Any
 
 from .._core.errors import ConfigurationError
-from .._core.nearest import hint, nearest
+from .._core.nearest import closest_matches, suggestion_text
 
 
 class Template:
@@ -39,7 +39,7 @@ class Template:
 def no_value(field: str, names: Iterable[str]) -> str:
     """What is said of a field that is none of these."""
     names = list(names)
-    return f"there is no value for {{{field}}} {hint(nearest(field, names), names)}"
+    return f"there is no value for {{{field}}} {suggestion_text(closest_matches(field, names), names)}"
 
 
 def _value(field: str, values: Mapping[str, Any]) -> str:

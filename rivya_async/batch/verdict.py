@@ -5,16 +5,16 @@ from __future__ import annotations
 from enum import Enum, auto
 
 from .._core.errors import (
-    Answered,
+    APIStatusError,
+    AuthenticationError,
     ConfigurationError,
-    InsufficientCredits,
-    NotFound,
-    ScopeDenied,
-    SpendLimitReached,
-    Unauthorized,
+    InsufficientCreditsError,
+    NotFoundError,
+    PermissionDeniedError,
+    SpendLimitError,
 )
 from .._core.retry import is_transient
-from .._core.spend import settles_the_doubt
+from .._core.spend import proves_not_purchased
 from .states import State
 
 
@@ -50,11 +50,14 @@ def verdict(state: State, error: Exception, *, in_doubt: bool, just_bought: bool
     if isinstance(error, GivenUp):
         return Verdict.DEAD
     if state in {State.SUBMITTED, State.SUCCEEDED}:
-        return Verdict.DEAD if isinstance(error, NotFound) and not just_bought else Verdict.OPEN
+        return Verdict.DEAD if isinstance(error, NotFoundError) and not just_bought else Verdict.OPEN
     if is_transient(error, may_have_acted=in_doubt):
         return Verdict.BACK if state is State.INTENT and not in_doubt else Verdict.OPEN
-    if state is not State.INTENT or (in_doubt and not settles_the_doubt(error)):
+    if state is not State.INTENT or (in_doubt and not proves_not_purchased(error)):
         return Verdict.HALT
-    if isinstance(error, InsufficientCredits | Unauthorized | ScopeDenied | SpendLimitReached | ConfigurationError):
+    if isinstance(
+        error,
+        InsufficientCreditsError | AuthenticationError | PermissionDeniedError | SpendLimitError | ConfigurationError,
+    ):
         return Verdict.BACK
-    return Verdict.DEAD if isinstance(error, Answered) else Verdict.HALT
+    return Verdict.DEAD if isinstance(error, APIStatusError) else Verdict.HALT

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from .._core import assumed
-from .._core.errors import ConfigurationError, JournalError, RivyaError, SpendLimitReached, ValidationFailed
+from .._core.errors import ConfigurationError, JournalError, RivyaError, SpendLimitError, ValidationFailed
 from .._core.generation_request import GenerationRequest
-from .._core.idempotency import time_left
-from .._core.problem import unknown_model
+from .._core.idempotency import key_time_left
+from .._core.problem import unknown_model_problem
 from .._core.retry import is_transient
-from .._core.spend import may_have_bought
-from .._core.wire import encode
-from .._engine.disk import to_the_end
-from .._engine.placing import placed, waiting_room
-from .._engine.stop import GRACE, Stopped
+from .._core.spend import may_have_purchased
+from .._core.wire import encode_json
+from .._engine.disk import run_in_thread_uncancellable
+from .._engine.placing import move_into_place, staging_dir
+from .._engine.stop import GRACE_SECONDS, ShutdownRequested
 from .again import anew
 from .reference import as_reference
 from .states import State
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .._core.model import Model
     from .._core.records import Amount, Generation
     from .._core.saved_file import SavedFile
-    from .._engine.stop import Stop
+    from .._engine.stop import ShutdownSignal
     from .carrier import Carrier, Saver
     from .journal import Journal
     from .polls import PollCount
@@ -54,7 +54,7 @@ class Run:
     session: Carrier
     journal: Journal
     polls: PollCount
-    stop: Stop
+    stop: ShutdownSignal
     wall: Callable[[], float]
     uniform: Callable[[], float]
     download_to: Path | None = None
@@ -66,9 +66,9 @@ class Run:
 
 
 def check_spend(cap: Amount, counted: Amount, price: Amount) -> None:
-    """Raise `SpendLimitReached` where a purchase would pass the cap."""
+    """Raise `SpendLimitError` where a purchase would pass the cap."""
     if counted + price > cap:
-        raise SpendLimitReached(
+        raise SpendLimitError(
             f"the next row costs {price} credits, and with {counted} counted so far the batch would pass "
             f"max_spend={cap}: nothing more is bought",
             limit=cap,
@@ -92,7 +92,7 @@ class Worker:
         """The row at the end of its way, or where the way ended. Raises only `JournalError`."""
         try:
             await self._carry()
-        except Stopped:
+        except ShutdownRequested:
             pass
         except JournalError:
             raise
@@ -125,15 +125,15 @@ class Worker:
             try:
                 return await step()
             except RivyaError as error:
-                if self.record.state is State.INTENT and may_have_bought(error):
+                if self.record.state is State.INTENT and may_have_purchased(error):
                     self._is_in_doubt = True
                 if not is_transient(error, may_have_acted=self._is_in_doubt) or loop.time() + pause > until:
                     raise
                 self._note(error)
             try:
-                async with self._run.stop.cuts():
+                async with self._run.stop.scope():
                     await asyncio.sleep(pause * (0.5 + self._run.uniform() / 2))
-            except Stopped:
+            except ShutdownRequested:
                 if self.record.state is State.INTENT and not self._is_in_doubt:  # nothing was bought, that is sure
                     self.record = self._journal.advance(self.record, State.PLANNED, **NOTHING_BOUGHT)
                 raise
@@ -142,7 +142,7 @@ class Worker:
     async def _purchase(self) -> None:
         if self.record.state is not State.INTENT:
             await self._claim()
-        if self._is_in_doubt and not time_left(self.record.intent_at, self._run.wall()):
+        if self._is_in_doubt and not key_time_left(self.record.intent_at, self._run.wall()):
             raise GivenUp(
                 "it may have been bought, but the service has forgotten the key by now: look for it in the account's "
                 "list of jobs; `rivya batch retry` buys it anew",
@@ -154,13 +154,13 @@ class Worker:
     async def _claim(self) -> None:
         """Write down what is about to be bought. When this returns it is on the disk, and nobody wants us to stop."""
         run = self._run
-        async with run.stop.cuts():
+        async with run.stop.scope():
             catalogue = await run.session.models.catalogue()
             try:
                 job, price = self._wanted(catalogue)
                 if job.paths:
-                    job = await run.session.files.resolved(job, None)
-                body = encode(job.to_wire()).decode()
+                    job = await run.session.files.resolve_references(job, None)
+                body = encode_json(job.to_wire()).decode()
             except (ConfigurationError, ValidationFailed) as error:
                 raise GivenUp(str(error), "invalid") from error
             except OSError as error:
@@ -168,7 +168,7 @@ class Worker:
                     raise
                 raise GivenUp(f"a reference cannot be read: {error}", "invalid") from error
         if run.stop.is_set or run.halted is not None:
-            raise Stopped
+            raise ShutdownRequested
         if run.max_spend is not None and price is not None:
             check_spend(run.max_spend, self._journal.credits, price)
         purchase = {
@@ -182,13 +182,13 @@ class Worker:
         await self._journal.written()
         if run.stop.is_set:
             self.record = self._journal.advance(self.record, State.PLANNED, **NOTHING_BOUGHT)
-            raise Stopped
+            raise ShutdownRequested
 
     def _wanted(self, catalogue: Mapping[str, Model]) -> tuple[GenerationRequest, Amount | None]:
         """The job of this row, and what it will cost."""
         row, cap = self.record.row, self._run.max_spend
         if row.model not in catalogue:
-            raise ConfigurationError(unknown_model(row.model, catalogue).message)
+            raise ConfigurationError(unknown_model_problem(row.model, catalogue).message)
         model = catalogue[row.model]
         params = model.coerce(row.params)
         references = [as_reference(each) for each in row.references]
@@ -207,7 +207,7 @@ class Worker:
     async def _buy(self) -> None:
         run = self._run
         request = self._request or GenerationRequest(**json.loads(self.record.body or "{}"))
-        async with run.stop.cuts(GRACE):
+        async with run.stop.scope(GRACE_SECONDS):
             self._job = await run.session.submit(request, idempotency_key=self.record.key)
         self.record = self._journal.advance(
             self.record,
@@ -225,7 +225,7 @@ class Worker:
         run, task_id = self._run, self.record.task_id or ""
         run.polls.begin(task_id)
         try:
-            async with run.stop.cuts():
+            async with run.stop.scope():
                 job = await run.session.wait_for(self._job or task_id, raise_on_failure=False)
         finally:
             polls = self.record.polls + run.polls.end(task_id)
@@ -246,7 +246,7 @@ class Worker:
 
     async def _save(self, folder: Path) -> None:
         run, row = self._run, self.record.row
-        async with run.stop.cuts():
+        async with run.stop.scope():
             job = self._job or await run.session.generations.retrieve(self.record.task_id or "")
             if not job.urls:
                 raise GivenUp("it has succeeded, but the service names no file of it: ask the support", "no_files")
@@ -259,7 +259,7 @@ class Worker:
 
     async def _saved_here(self, job: Generation, folder: Path, name: str) -> list[SavedFile]:
         run = self._run
-        room = waiting_room(folder, self.record.batch_id)
+        room = staging_dir(folder, self.record.batch_id)
         paths = await run.session.download(job, room, name=name, overwrite=True)
         return [await _placed(path, folder, run.journal.path.parent) for path in paths]
 
@@ -299,5 +299,5 @@ def _told(error: Exception) -> dict[str, Any]:
 
 async def _placed(path: Path, folder: Path, beside: Path) -> SavedFile:
     if path.stat().st_size <= SMALL:
-        return placed(path, folder, beside)
-    return await to_the_end(placed, path, folder, beside)
+        return move_into_place(path, folder, beside)
+    return await run_in_thread_uncancellable(move_into_place, path, folder, beside)

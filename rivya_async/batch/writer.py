@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .._core.errors import JournalError
-from .._engine.disk import ended
+from .._engine.disk import await_uncancellable
 from .tables import update_statement, update_values
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Writer:
     async def run(self, call: Callable[[sqlite3.Connection], T], *, on_cancel: Callable[[], None] | None = None) -> T:
         """Do something with the file in its thread. Whoever cancels waits for the end of it; `on_cancel` hastens it."""
         self._check_open()
-        return await ended(self._asked(call), on_cancel)
+        return await await_uncancellable(self._asked(call), on_cancel)
 
     async def aclose(self) -> None:
         """Write what is left and let go of the file. `JournalError` if it cannot be written.
@@ -65,7 +65,7 @@ class Writer:
         Whoever cancels waits for the end of it. Does nothing once it is closed.
         """
         if not self._is_closed:
-            await ended(asyncio.create_task(self._close()))
+            await await_uncancellable(asyncio.create_task(self._close()))
 
     async def _close(self) -> None:
         try:

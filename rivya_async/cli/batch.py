@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._core.errors import ConfigurationError
-from .._engine.ambient import Ambient
+from .._engine.ambient import Environment
 from ..batch import Batch, State
 from ..batch.export import write_csv, write_json_lines, write_parquet
 from ..batch.reading import existing, read_records
@@ -46,7 +46,7 @@ async def run(arguments: Namespace, output: Output, _: Ledger) -> int:
 
 
 async def _status(journal: Path, output: Output) -> int:
-    summary = await asyncio.to_thread(read_summary, journal, Ambient().wall())
+    summary = await asyncio.to_thread(read_summary, journal, Environment().wall_time())
     output.result(summary_json(summary), text=summary_text(summary))
     return ExitCode.OK
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .._core.errors import ConfigurationError
-from .._engine.ambient import Ambient
+from .._engine.ambient import Environment
 from ..batch import BadRow, BadRows, Batch, Manifest, State
 from ..batch.export import flat
 from ..batch.states import is_open
@@ -156,7 +156,7 @@ async def _carried(
                         output.result(flat(record))
                     elif record.error is not None:
                         output.note(trouble_text(record))
-    summary = await asyncio.to_thread(read_summary, batch.path, Ambient().wall())
+    summary = await asyncio.to_thread(read_summary, batch.path, Environment().wall_time())
     output.result(summary_json(summary), text=summary_text(summary))
     if batch.halted is not None:
         output.failed(batch.halted)

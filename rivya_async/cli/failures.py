@@ -7,49 +7,49 @@ from typing import Any, Final
 import attrs
 
 from .._core.errors import (
+    AuthenticationError,
+    ChatSessionConflictError,
     ConfigurationError,
-    DeadlineExceeded,
     DownloadError,
-    GenerationFailed,
-    IdempotencyConflict,
-    InsufficientCredits,
+    GenerationFailedError,
+    IdempotencyConflictError,
+    InsufficientCreditsError,
+    InternalServerError,
     JournalError,
-    NotFound,
-    NotSent,
-    NotSentInTime,
-    OutcomeUnknown,
-    RateLimited,
+    NotFoundError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestNotSentError,
     RivyaError,
-    ScopeDenied,
-    ServerError,
-    SessionConflict,
-    SpendLimitReached,
-    StreamInterrupted,
-    Unauthorized,
+    SpendLimitError,
+    StreamInterruptedError,
+    SubmitTimeoutError,
     ValidationFailed,
     WaitError,
+    WaitTimeoutError,
 )
 from .exit_codes import ExitCode
 
 CODES: Final[tuple[tuple[type[Exception], ExitCode], ...]] = (
-    (GenerationFailed, ExitCode.JOB_FAILED),
-    (DeadlineExceeded, ExitCode.DEADLINE),
-    (NotSentInTime, ExitCode.DEADLINE),
+    (GenerationFailedError, ExitCode.JOB_FAILED),
+    (WaitTimeoutError, ExitCode.DEADLINE),
+    (SubmitTimeoutError, ExitCode.DEADLINE),
     (ConfigurationError, ExitCode.USAGE),
     (ValidationFailed, ExitCode.USAGE),
-    (NotFound, ExitCode.USAGE),
+    (NotFoundError, ExitCode.USAGE),
     (DownloadError, ExitCode.USAGE),
     (JournalError, ExitCode.USAGE),
-    (IdempotencyConflict, ExitCode.USAGE),
-    (SessionConflict, ExitCode.USAGE),
-    (Unauthorized, ExitCode.AUTH),
-    (ScopeDenied, ExitCode.AUTH),
-    (InsufficientCredits, ExitCode.CREDITS),
-    (SpendLimitReached, ExitCode.CREDITS),
+    (IdempotencyConflictError, ExitCode.USAGE),
+    (ChatSessionConflictError, ExitCode.USAGE),
+    (AuthenticationError, ExitCode.AUTH),
+    (PermissionDeniedError, ExitCode.AUTH),
+    (InsufficientCreditsError, ExitCode.CREDITS),
+    (SpendLimitError, ExitCode.CREDITS),
     (RivyaError, ExitCode.SERVICE),
     (OSError, ExitCode.USAGE),
 )
-"""The first row that fits counts: `DeadlineExceeded` and `NotSentInTime` are also an `OSError`."""
+"""The first row that fits counts: `WaitTimeoutError` and `SubmitTimeoutError` are also an `OSError`."""
 
 TOLD: Final = (
     "code",
@@ -75,13 +75,13 @@ def next_step(error: Exception, again: str | None = None) -> str | None:
 
     `again` is the command that repeats the purchase, if the error ended one.
     """
-    if isinstance(error, WaitError) and not isinstance(error, GenerationFailed):
+    if isinstance(error, WaitError) and not isinstance(error, GenerationFailedError):
         return f"rivya wait {error.task_id}"
-    if isinstance(error, StreamInterrupted) and error.session_id is not None:
+    if isinstance(error, StreamInterruptedError) and error.session_id is not None:
         return f"rivya chat sessions {error.session_id}"
-    if again and isinstance(error, OutcomeUnknown | ServerError | NotSent | RateLimited):
+    if again and isinstance(error, OutcomeUnknownError | InternalServerError | RequestNotSentError | RateLimitError):
         return again
-    if isinstance(error, InsufficientCredits):
+    if isinstance(error, InsufficientCreditsError):
         return "rivya credits"
     if isinstance(error, ConfigurationError) and "API key: set" in error.message:
         return "or try the same command with --sandbox"

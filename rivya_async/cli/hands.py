@@ -40,7 +40,7 @@ class Hands:
 
 @asynccontextmanager
 async def hands_of(session: RivyaSession, arguments: Namespace, output: Output) -> AsyncIterator[Hands]:
-    """Those that the arguments ask for. `NotSent` where the broker does not answer."""
+    """Those that the arguments ask for. `RequestNotSentError` where the broker does not answer."""
     if arguments.broker is None:
         yield Hands(session)
         return

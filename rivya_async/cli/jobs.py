@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._core.errors import GenerationFailed, RivyaError, WaitError
+from .._core.errors import GenerationFailedError, RivyaError, WaitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -65,7 +65,7 @@ class Job:
     def status(self) -> str:
         """One word for people: the service's status, or ours before, after and beside it."""
         if self.error is not None:
-            return "failed" if isinstance(self.error, GenerationFailed) else "error"
+            return "failed" if isinstance(self.error, GenerationFailedError) else "error"
         if self.stage in {Stage.WAITING, Stage.BUYING, Stage.SAVING}:
             return self.stage
         return self.record.status if self.record else "open"

@@ -13,7 +13,7 @@ import aiohttp
 from aiohttp import web
 
 from .._core.errors import ConfigurationError
-from .._core.settings import KEY_VARIABLE, URL_VARIABLE
+from .._core.settings import API_KEY_VARIABLE, BASE_URL_VARIABLE
 from .._core.signature import Verifier
 from ..receiver.aiohttp_web import new_app
 from ..session import RivyaSession
@@ -57,7 +57,7 @@ async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
             async with _served(here, _verifier(endpoint.signing_secret or "", output), output, forward):
                 output.result({"url": url, "api_key": sandbox.api_key, "base_url": sandbox.base_url})
                 output.note(f"Listening on {url} until Ctrl-C. What is bought so is heard here:")
-                for name, value in ((KEY_VARIABLE, sandbox.api_key), (URL_VARIABLE, sandbox.base_url)):
+                for name, value in ((API_KEY_VARIABLE, sandbox.api_key), (BASE_URL_VARIABLE, sandbox.base_url)):
                     output.note(f"export {name}={shlex.quote(value)}")
                 await session.webhooks.test(endpoint.id)
                 return await _until_cancelled()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from .._core.errors import NotSent, OutcomeUnknown, RivyaError, WebhookError
-from .._engine.ambient import Ambient
+from .._core.errors import OutcomeUnknownError, RequestNotSentError, RivyaError, WebhookVerificationError
+from .._engine.ambient import Environment
 from ..receiver.answer import HANDLED, Answer, refused
 from ..receiver.seen import Seen
 from ..receiver.served import MAX_BODY
@@ -45,7 +45,7 @@ class Listener:
         self._output = output
         self._http = http
         self._forward = forward
-        self._wall = Ambient().wall
+        self._wall = Environment().wall_time
         self._seen = Seen(DAY)
         self.max_body = MAX_BODY
 
@@ -60,7 +60,7 @@ class Listener:
         now = self._wall()
         try:
             event = self._verifier.verify(body, headers, now=now)
-        except WebhookError as error:
+        except WebhookVerificationError as error:
             self._output.failed(error)
             return refused(error.message)
         is_repeated = self._seen.knows(event.id, now)
@@ -79,15 +79,15 @@ class Listener:
         )
 
     async def _passed_on(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        """The status of the receiver behind; raises `NotSent` or `OutcomeUnknown` if it gave none."""
+        """The status of the receiver behind; raises `RequestNotSentError` or `OutcomeUnknownError` if it gave none."""
         kept = [(name, value) for name, value in headers.items() if name.lower() not in OF_THE_CONNECTION]
         try:
             async with self._http.post(url, data=body, headers=kept, allow_redirects=False) as response:
                 return response.status
         except aiohttp.ClientConnectorError as error:
-            raise NotSent(f"{url} cannot be reached: {error.strerror or type(error).__name__}") from None
+            raise RequestNotSentError(f"{url} cannot be reached: {error.strerror or type(error).__name__}") from None
         except (aiohttp.ClientError, OSError) as error:  # a time-out is one of the latter
-            raise OutcomeUnknown(f"{url} did not answer: {str(error) or type(error).__name__}") from None
+            raise OutcomeUnknownError(f"{url} did not answer: {str(error) or type(error).__name__}") from None
 
     def _show(self, event: WebhookEvent, now: float, status: int | None, *, is_repeated: bool) -> None:
         marks = ["again"] * is_repeated

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._core.errors import ConfigurationError
-from .._core.nearest import hint, nearest
+from .._core.nearest import closest_matches, suggestion_text
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -18,9 +18,8 @@ def chosen(models: Sequence[Model], wanted: Namespace) -> Sequence[Model]:
     """Those to which every filter applies. Raises `ConfigurationError` for a category that no model has."""
     known = dict.fromkeys(model.category for model in models)
     if wanted.category is not None and wanted.category not in known:
-        raise ConfigurationError(
-            f"there is no category {wanted.category!r} {hint(nearest(wanted.category, known), known)}"
-        )
+        hint = suggestion_text(closest_matches(wanted.category, known), known)
+        raise ConfigurationError(f"there is no category {wanted.category!r} {hint}")
     return [model for model in models if _is_wanted(model, wanted)]
 
 

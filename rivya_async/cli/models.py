@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .._core.assumed import MEGABYTE
 from .._core.errors import ConfigurationError
-from .._core.model_param import number_text
+from .._core.model_param import format_number
 from .exit_codes import ExitCode
 from .grid import Grid
 from .model_filters import chosen
@@ -145,7 +145,7 @@ def _default(param: ModelParam) -> str:
 def _values(param: ModelParam) -> str:
     if param.options:
         return ", ".join(param.choices or map(value_text, param.options))
-    low = "" if param.min is None else f"from {number_text(param.min)}"
-    high = "" if param.max is None else f"to {number_text(param.max)}"
-    step = "" if param.step is None else f"by {number_text(param.step)}"
+    low = "" if param.min is None else f"from {format_number(param.min)}"
+    high = "" if param.max is None else f"to {format_number(param.max)}"
+    step = "" if param.step is None else f"by {format_number(param.step)}"
     return " ".join(part for part in (low, high, step) if part)

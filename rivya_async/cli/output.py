@@ -8,7 +8,7 @@ import sys
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from .._core.settings import KEY_VARIABLE
+from .._core.settings import API_KEY_VARIABLE
 from .exit_codes import ExitCode
 from .failures import as_json, message_of, next_step
 from .render import farewell, farewell_json, one_line
@@ -35,7 +35,7 @@ class Output:
         self.reader_left = False
         self._is_mid_line = False
         self._secrets: list[str] = []
-        self.mask(os.environ.get(KEY_VARIABLE))
+        self.mask(os.environ.get(API_KEY_VARIABLE))
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="replace")  # a terminal without our letters is no reason to fail

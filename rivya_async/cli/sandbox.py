@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING, Final
 
 from .._core.errors import ConfigurationError
-from .._core.settings import KEY_VARIABLE, URL_VARIABLE
+from .._core.settings import API_KEY_VARIABLE, BASE_URL_VARIABLE
 from .target import new_sandbox
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
         raise ConfigurationError(f"the sandbox cannot be made so: {error}") from None
     async with sandbox:
         told = {"api_key": sandbox.api_key, "base_url": sandbox.base_url}
-        exports = {KEY_VARIABLE: sandbox.api_key, URL_VARIABLE: sandbox.base_url}
+        exports = {API_KEY_VARIABLE: sandbox.api_key, BASE_URL_VARIABLE: sandbox.base_url}
         lines = [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
         lines += [f"# {key['account']}, {key['what']}: {key['key']}" for key in keys]
         output.result({**told, "keys": keys} if keys else told, text="\n".join(lines))

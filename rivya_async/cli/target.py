@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._core.errors import ConfigurationError
 from .._core.policies import PollPolicy
-from .._core.settings import Settings
+from .._core.settings import Config
 from ..session import RivyaSession
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ async def service(*, needs_key: bool = True, hooks: Sequence[Hooks] = ()) -> Asy
 
     Raises `ConfigurationError` at once if there is no key and the command will need one.
     """
-    settings = Settings.resolve(os.environ)
+    settings = Config.resolve(os.environ)
     if needs_key:
-        settings.required_key()
+        settings.require_api_key()
     async with RivyaSession(poll=BRISK if settings.is_local else None, hooks=hooks) as session:
         yield session
 

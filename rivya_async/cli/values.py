@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from .._core.errors import ConfigurationError
-from .._core.model import REFERENCES
+from .._core.model import REFERENCES_PARAM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _value(model: Model | None, key: str, text: str) -> Any:
     param = None if model is None else model.param(key)
-    if key != REFERENCES and (param is None or param.type in AS_THEY_ARE):
+    if key != REFERENCES_PARAM and (param is None or param.type in AS_THEY_ARE):
         return text
     try:
         return json.loads(text)

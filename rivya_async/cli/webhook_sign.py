@@ -13,9 +13,9 @@ from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from .._core.errors import ConfigurationError, NotSent, OutcomeUnknown
+from .._core.errors import ConfigurationError, OutcomeUnknownError, RequestNotSentError
 from .._core.signature import RIVYA, Verifier
-from .._engine.ambient import Ambient
+from .._engine.ambient import Environment
 from .exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ async def sign(arguments: Namespace, output: Output) -> int:
     secret = secret_of(arguments.secret)
     output.mask(secret)
     Verifier(secret)  # refuses what can be no secret
-    now, event_id = Ambient().wall(), f"evt_{Ambient().mint_key()}"
+    now, event_id = Environment().wall_time(), f"evt_{Environment().new_idempotency_key()}"
     types = arguments.event or ["generation.succeeded"]
     if len(types) > 1:
         raise ConfigurationError("rivya webhooks sign takes one --event")
@@ -106,7 +106,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def _post(url: str, headers: Mapping[str, str], body: bytes) -> int:
-    """The status of the answer; raises `NotSent` or `OutcomeUnknown` if there is none."""
+    """The status of the answer; raises `RequestNotSentError` or `OutcomeUnknownError` if there is none."""
     opener = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({}))
     request = urllib.request.Request(url, data=body, headers=dict(headers), method="POST")  # noqa: S310 - checked
     try:
@@ -117,6 +117,6 @@ def _post(url: str, headers: Mapping[str, str], body: bytes) -> int:
         with answered:
             return answered.code
     except urllib.error.URLError as error:
-        raise NotSent(f"the receiver cannot be reached: {error.reason}") from None
+        raise RequestNotSentError(f"the receiver cannot be reached: {error.reason}") from None
     except (OSError, HTTPException) as error:
-        raise OutcomeUnknown(f"the receiver did not answer: {str(error) or type(error).__name__}") from None
+        raise OutcomeUnknownError(f"the receiver did not answer: {str(error) or type(error).__name__}") from None

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._core.errors import ConfigurationError, RivyaError
 from .._core.policies import RateLimit
-from .._core.settings import Settings
-from .._engine.ambient import Ambient
+from .._core.settings import Config
+from .._engine.ambient import Environment
 from .exit_codes import ExitCode
 from .failures import exit_code_of
 from .logs import configure, quiet
@@ -67,8 +67,8 @@ def _workers(arguments: Namespace) -> Workers:
         raise ConfigurationError("memory:// is within one process: a worker of its own needs redis://HOST:PORT")
     if arguments.telemetry and find_spec("opentelemetry") is None:
         raise ConfigurationError("telemetry needs OpenTelemetry: pip install 'rivya-async[otel]'")
-    settings = Settings.resolve(os.environ)
-    settings.required_key()
+    settings = Config.resolve(os.environ)
+    settings.require_api_key()
     return Workers(
         url=url,
         queue=arguments.queue,
@@ -115,7 +115,7 @@ async def run(arguments: Namespace, output: Output, _: Ledger) -> int:
 
 def _health_lines(beats: Mapping[str, Mapping[str, Any]], depth: Depth | None) -> list[str]:
     lines = [f"{plural(len(beats), 'worker')} at work"]
-    now = Ambient().wall()
+    now = Environment().wall_time()
     for name, facts in beats.items():
         tally = ", ".join(f"{facts[what]} {what}" for what in TALLIED if what in facts)
         state = "draining" if facts["draining"] else f"carrying {facts['carrying']}"

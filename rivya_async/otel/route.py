@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import unquote
 
-from .._core.cost import GENERATIONS
+from .._core.cost import GENERATIONS_PATH
 
 WORDS: Final = frozenset(
     {
@@ -26,4 +26,4 @@ def template_of(path: str) -> str:
 def task_of(path: str) -> str | None:
     """The job that a request reads, if it reads one."""
     noun, _, name = path.partition("?")[0].rpartition("/")
-    return unquote(name) if noun == GENERATIONS else None
+    return unquote(name) if noun == GENERATIONS_PATH else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.metrics import get_meter
 from opentelemetry.trace import SpanKind, StatusCode, get_current_span, get_tracer
 
-from .._core.errors import Answered, GenerationFailed
+from .._core.errors import APIStatusError, GenerationFailedError
 from .._core.message import USER_AGENT
 from .._core.records import Status
 from .._engine.hooks import Hooks
@@ -77,12 +77,12 @@ class Telemetry(Hooks):
             {
                 "http.request.method": details.method,
                 "url.template": template,
-                "http.response.status_code": error.status if isinstance(error, Answered) else None,
+                "http.response.status_code": error.status if isinstance(error, APIStatusError) else None,
                 "error.type": _kind_of(error),
             }
         )
         self._instruments.requests.record(details.elapsed, told)
-        if isinstance(error, Answered):
+        if isinstance(error, APIStatusError):
             self._instruments.refusals.add(1, told)
         more: Mapping[str, Value | None] = {
             "http.request.resend_count": details.number - 1 or None,
@@ -118,7 +118,7 @@ class Telemetry(Hooks):
 
     def on_wait(self, details: WaitDetails) -> None:
         """A span and a duration; a job that failed is an error."""
-        failed = GenerationFailed.__name__ if details.status == Status.FAILED else None
+        failed = GenerationFailedError.__name__ if details.status == Status.FAILED else None
         told = _known(
             {
                 "rivya.model": details.model,

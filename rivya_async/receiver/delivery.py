@@ -30,10 +30,10 @@ def verify(
     another. `tolerance` is how many seconds the delivery may be old, or ahead of `clock`, which gives epoch seconds.
     `scheme` says how it is signed: `RivyaScheme(header=...)`, `STANDARD_WEBHOOKS`, or a `Scheme` of your own.
 
-    Raises `SignatureMismatch`, `OutsideTolerance`, and `WebhookError` for whatever is missing or malformed: answer
-    these with 400. Raises `ConfigurationError` for a blank secret or a body that is no bytes: that is a mistake of the
-    receiver, not of the sender. It waits for nothing. An event may come more than once, and in any order: handle each
-    `event.id` once.
+    Raises `SignatureMismatchError`, `TimestampToleranceError`, and `WebhookVerificationError` for whatever is missing
+    or malformed: answer these with 400. Raises `ConfigurationError` for a blank secret or a body that is no bytes: that
+    is a mistake of the receiver, not of the sender. It waits for nothing. An event may come more than once, and in any
+    order: handle each `event.id` once.
 
     >>> from rivya_async.receiver import RIVYA, verify
     >>> body = b'{"id": "evt_1", "type": "generation.failed"}'

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar, overload
 
 from .._core import assumed, signature
-from .._core.errors import ConfigurationError, WebhookError
+from .._core.errors import ConfigurationError, WebhookVerificationError
 from . import answer
 from .crew import Crew
 from .seen import Seen
@@ -163,7 +163,7 @@ class WebhookReceiver:
             return answer.TOO_LARGE
         try:
             event = self._verifier.verify(body, headers, now=self._clock())
-        except WebhookError as error:
+        except WebhookVerificationError as error:
             logger.warning("a delivery was refused: %s", error)
             return answer.refused(error.message)
         return await self._take(event)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .._core import chat_endpoints
-from .._core.carrying import Carrying
+from .._core.carrying import ErrorContext
 from .._core.chat_request import ChatRequest, attachment_ids
-from .._core.cost import Receipt
-from .._core.spend import Paying
+from .._core.cost import Charge
+from .._core.spend import Reservation
 from .._engine.chat_stream import ChatStream
 
 if TYPE_CHECKING:
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from .._core.chat_records import ChatCompletion, ChatSession
     from .._core.records import File
-    from .._engine.counter import Counter
+    from .._engine.counter import PurchasePreflight
     from .._engine.engine import Engine
 
 
 class Chat:
     """Asking chat models."""
 
-    def __init__(self, engine: Callable[[], Engine], counter: Counter) -> None:
+    def __init__(self, engine: Callable[[], Engine], counter: PurchasePreflight) -> None:
         self.completions = ChatCompletions(engine, counter)
         self.sessions = ChatSessions(engine)
 
@@ -31,7 +31,7 @@ class Chat:
 class ChatCompletions:
     """One message to a model, and its answer."""
 
-    def __init__(self, engine: Callable[[], Engine], counter: Counter) -> None:
+    def __init__(self, engine: Callable[[], Engine], counter: PurchasePreflight) -> None:
         self._engine = engine
         self._counter = counter
 
@@ -59,9 +59,9 @@ class ChatCompletions:
         With `check` the message is first held against the catalogue, which the session reads once in five minutes:
         `ValidationFailed` names every option that the model does not have, and nothing is sent.
 
-        An attempt may take `Timeouts.chat` seconds. Raises as `submit` does, and `SessionConflict` for a session of
-        another model or account. Cancelling it drops the request, which may have acted: the `CancelledError` has a
-        note with the key.
+        An attempt may take `Timeouts.chat` seconds. Raises as `submit` does, and `ChatSessionConflictError` for a
+        session of another model or account. Cancelling it drops the request, which may have acted: the `CancelledError`
+        has a note with the key.
 
         >>> async def ask(session):
         ...     first = await session.chat.completions.create("gpt-5-2-chat", "Name a colour.")
@@ -70,7 +70,7 @@ class ChatCompletions:
         >>> in_sandbox(ask)
         (True, 'assistant')
         """
-        with Carrying(idempotency_key):
+        with ErrorContext(idempotency_key):
             turn = ChatRequest(
                 model=model,
                 message=message,
@@ -82,17 +82,17 @@ class ChatCompletions:
                 client_request_id=client_request_id,
                 extra={} if extra is None else extra,
             )
-            caller = self._engine().caller
-        key = caller.ambient.mint_key() if idempotency_key is None else idempotency_key
-        with Carrying(key):
+            caller = self._engine().executor
+        key = caller.environment.new_idempotency_key() if idempotency_key is None else idempotency_key
+        with ErrorContext(key):
             endpoint = chat_endpoints.complete_chat(turn, key)
             path = endpoint.request.path
             if check:
-                await self._counter.check_turn(turn)
-            await self._counter.hold(turn, key, path)
-            with Paying(self._counter.purse, key, path) as paying:
-                answer = await caller.call(endpoint)
-                paying.received(Receipt.of_turn(answer, path))
+                await self._counter.validate_chat(turn)
+            await self._counter.reserve(turn, key, path)
+            with Reservation(self._counter.ledger, key, path) as paying:
+                answer = await caller.execute(endpoint)
+                paying.confirm(Charge.from_completion(answer, path))
             return answer
 
     def stream(
@@ -117,9 +117,9 @@ class ChatCompletions:
 
         The message is repeated, under its key, until an answer begins, and never after that. From then on a silence of
         `Timeouts.read` seconds (a comment of the service is a sign of life), a broken connection, an early end or an
-        error of the service raises `StreamInterrupted`, which keeps the text. Whether a second stream under the same
-        key replays the answer or buys another is not documented: look into `chat.sessions` first. There is no total
-        time-out. Leaving the block or cancelling closes the connection at once; the turn is bought all the same.
+        error of the service raises `StreamInterruptedError`, which keeps the text. Whether a second stream under the
+        same key replays the answer or buys another is not documented: look into `chat.sessions` first. There is no
+        total time-out. Leaving the block or cancelling closes the connection at once; the turn is bought all the same.
 
         A session keeps at most `max_connections` streams open, apart from its other requests; others wait for a place.
 
@@ -130,7 +130,7 @@ class ChatCompletions:
         >>> in_sandbox(ask)
         True
         """
-        with Carrying(idempotency_key):
+        with ErrorContext(idempotency_key):
             turn = ChatRequest(
                 model=model,
                 message=message,
@@ -156,8 +156,8 @@ class ChatSessions:
 
         Raises what any read can raise. The order, `limit` and the shape are assumptions.
         """
-        return [*(await self._engine().caller.call(chat_endpoints.list_chat_sessions(limit))).data]
+        return [*(await self._engine().executor.execute(chat_endpoints.list_chat_sessions(limit))).data]
 
     async def retrieve(self, chat_session_id: str) -> ChatSession:
-        """One conversation with its messages. Raises `NotFound`, and what any read can raise. Safe to cancel."""
-        return await self._engine().caller.call(chat_endpoints.retrieve_chat_session(chat_session_id))
+        """One conversation with its messages. Raises `NotFoundError`, and what any read can raise. Safe to cancel."""
+        return await self._engine().executor.execute(chat_endpoints.retrieve_chat_session(chat_session_id))

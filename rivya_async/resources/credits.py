@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .._engine.engine import Engine
 
 
-class CreditBalance:
+class CreditsResource:
     """The balance of the account."""
 
     def __init__(self, engine: Callable[[], Engine]) -> None:
@@ -21,4 +21,4 @@ class CreditBalance:
 
     async def retrieve(self) -> Credits:
         """The balance now. Raises what any read can raise. Safe to cancel."""
-        return await self._engine().caller.call(endpoints.retrieve_credits())
+        return await self._engine().executor.execute(endpoints.retrieve_credits())

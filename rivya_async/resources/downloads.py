@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from .._core.endpoints import retrieve_generation
 from .._core.errors import ConfigurationError, RivyaError
-from .._core.filenames import safe_stem, stem_of
-from .._core.name_template import NameTemplate
+from .._core.filenames import safe_stem, stem_from_url
+from .._core.name_template import FilenameTemplate
 from .._core.records import Generation
-from .._engine.disk import disk
-from .._engine.downloader import Wanted
+from .._engine.disk import convert_os_errors
+from .._engine.downloader import DownloadTarget
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from .._engine.engine import Engine
     from .._engine.uploader import OnProgress
 
-LINK: Final = re.compile(r"(?i)https?://.")
-SHOWN: Final = 60
+URL_PATTERN: Final = re.compile(r"(?i)https?://.")
+MAX_SHOWN_LENGTH: Final = 60
 
-LONGEST_EXTENSION: Final = ".unknown"
+PLACEHOLDER_EXTENSION: Final = ".unknown"
 """As long as an extension out of a URL can be: names are tried with it before anything is fetched."""
 
 
-class Downloads:
+class ResultDownloads:
     """What `RivyaSession.download` does."""
 
     def __init__(self, engine: Callable[[], Engine]) -> None:
@@ -45,25 +45,25 @@ class Downloads:
         on_progress: OnProgress | None,
     ) -> list[Path]:
         """See `RivyaSession.download`."""
-        _check(max_bytes, on_progress)
-        urls = _urls(source)
-        folder, named = _naming(source, to, name, len(urls))
+        _validate_options(max_bytes, on_progress)
+        urls = _source_urls(source)
+        folder, named = _resolve_names(source, to, name, len(urls))
         files = [
-            Wanted(
+            DownloadTarget(
                 url=url,
                 id=url if isinstance(source, str) else f"{source.id}/{number}",
                 folder=folder,
-                name=named(number),
+                make_filename=named(number),
                 overwrite=overwrite,
                 max_bytes=max_bytes,
                 on_progress=on_progress,
-                fresh=None if isinstance(source, str) else self._reader_of(source, number - 1),
+                refresh_url=None if isinstance(source, str) else self._url_refresher(source, number - 1),
             )
             for number, url in enumerate(urls, 1)
         ]
         return await self._save_all(files)
 
-    async def _save_all(self, files: Sequence[Wanted]) -> list[Path]:
+    async def _save_all(self, files: Sequence[DownloadTarget]) -> list[Path]:
         """One after the other, so that progress is that of one file; one that goes wrong leaves the others alone."""
         downloader = self._engine().downloader
         saved: list[Path] = []
@@ -82,38 +82,38 @@ class Downloads:
         finally:
             failures.clear()  # an error that its own traceback holds would wait for the garbage collector
 
-    def _reader_of(self, job: Generation, place: int) -> Callable[[], Awaitable[str]]:
+    def _url_refresher(self, job: Generation, place: int) -> Callable[[], Awaitable[str]]:
         async def read_again() -> str:
-            urls = (await self._engine().caller.call(retrieve_generation(job.id))).urls
+            urls = (await self._engine().executor.execute(retrieve_generation(job.id))).urls
             return urls[place] if place < len(urls) else job.urls[place]
 
         return read_again
 
 
-def _check(max_bytes: int | None, on_progress: OnProgress | None) -> None:
+def _validate_options(max_bytes: int | None, on_progress: OnProgress | None) -> None:
     if max_bytes is not None and (isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1):
         raise ConfigurationError(f"max_bytes must be a whole number from 1 on, or None, not {max_bytes!r}")
     if on_progress is not None and not callable(on_progress):
         raise ConfigurationError(f"on_progress must be a function of two numbers of bytes, not {on_progress!r}")
 
 
-def _urls(source: Generation | str) -> Sequence[str]:
+def _source_urls(source: Generation | str) -> Sequence[str]:
     if isinstance(source, str):
         urls: Sequence[str] = [source]
     elif not isinstance(source, Generation):
         raise ConfigurationError(f"download takes a Generation or a URL, not {type(source).__name__}")
     elif not (urls := source.urls):
-        raise ConfigurationError(f"{source.id} has no files: {_why_none(source)}")
+        raise ConfigurationError(f"{source.id} has no files: {_describe_missing_files(source)}")
     for url in urls:
-        if not LINK.match(url):
+        if not URL_PATTERN.match(url):
             raise ConfigurationError(
-                f"{url[:SHOWN]!r} is not a URL that can be downloaded: it needs http or https and a host; "
+                f"{url[:MAX_SHOWN_LENGTH]!r} is not a URL that can be downloaded: it needs http or https and a host; "
                 "of a task id, retrieve the generation and pass that"
             )
     return urls
 
 
-def _why_none(job: Generation) -> str:
+def _describe_missing_files(job: Generation) -> str:
     if job.failed:
         return "it is 'failed', and what failed can only be submitted again"
     if job.succeeded:
@@ -121,37 +121,37 @@ def _why_none(job: Generation) -> str:
     return f"it is {job.status!r}, wait for it to succeed first"
 
 
-def _naming(
+def _resolve_names(
     source: Generation | str, to: str | os.PathLike[str], name: str | None, count: int
 ) -> tuple[Path, Callable[[int], Callable[[str], str]]]:
     """The folder, and for the number of a file (from 1) what makes its name of its extension."""
-    target = _path(to)
-    with disk(target):
+    target = _validate_path(to)
+    with convert_os_errors(target):
         is_folder = target.is_dir()
-    stem = stem_of(source) if isinstance(source, str) else safe_stem(source.id)
+    stem = stem_from_url(source) if isinstance(source, str) else safe_stem(source.id)
     if name is not None:
-        template, values = NameTemplate(name), _values(source, stem)
-        if count > 1 and not template.tells_apart:
+        template, values = FilenameTemplate(name), _template_values(source, stem)
+        if count > 1 and not template.has_index:
             raise ConfigurationError(f"this job has {count} files: put {{index}} into name, so that each has its own")
         for number in range(1, count + 1):
-            template.name(values, index=number, ext=LONGEST_EXTENSION)
-        return target, lambda number: lambda ext: template.name(values, index=number, ext=ext)
+            template.format(values, index=number, ext=PLACEHOLDER_EXTENSION)
+        return target, lambda number: lambda ext: template.format(values, index=number, ext=ext)
     if not target.suffix or is_folder or os.fspath(to).endswith(("/", os.sep)):
-        return target, lambda number: lambda ext: f"{stem}{_mark(number)}{ext}"
-    return target.parent, lambda number: lambda _: f"{target.stem}{_mark(number)}{target.suffix}"
+        return target, lambda number: lambda ext: f"{stem}{_index_suffix(number)}{ext}"
+    return target.parent, lambda number: lambda _: f"{target.stem}{_index_suffix(number)}{target.suffix}"
 
 
-def _path(to: str | os.PathLike[str]) -> Path:
+def _validate_path(to: str | os.PathLike[str]) -> Path:
     if not isinstance(to, str | os.PathLike) or "\0" in str(to):
         raise ConfigurationError(f"to must be the path of a folder or of a file, not {to!r:.80}")
     return Path(to)
 
 
-def _values(source: Generation | str, stem: str) -> Mapping[str, str]:
+def _template_values(source: Generation | str, stem: str) -> Mapping[str, str]:
     if isinstance(source, str):
         return {"task_id": stem, "model": "file"}
     return {"task_id": source.id, "model": source.model}
 
 
-def _mark(number: int) -> str:
+def _index_suffix(number: int) -> str:
     return "" if number == 1 else f"-{number}"

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, TypeVar
 import attrs
 
 from .._core import endpoints
-from .._core.errors import ConfigurationError, NotFound, NotSent, NotSentInTime, RivyaError
-from .._core.filenames import EXTENSIONS, sent_name
+from .._core.errors import ConfigurationError, NotFoundError, RequestNotSentError, RivyaError, SubmitTimeoutError
+from .._core.filenames import EXTENSIONS, upload_filename
 from .._core.generation_request import FilePath, check_client_request_id
-from .._core.media_type import check, limit_for, recognised
-from .._core.message import Form
+from .._core.media_type import check_upload, detect_media_type, limit_for
+from .._core.message import MultipartForm
 from .._core.model import Model
 from .._core.records import ReferenceMedia
-from .._core.retry import leaves_doubt
-from .._engine.source import off_loop, path_source, source_of
-from .._engine.uploader import Upload
+from .._core.retry import outcome_is_ambiguous
+from .._engine.source import open_path_source, open_source, run_in_thread
+from .._engine.uploader import UploadRequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .._core.generation_request import GenerationRequest
     from .._core.records import File
     from .._engine.engine import Engine
-    from .._engine.source import Source, Uploadable
+    from .._engine.source import Uploadable, UploadSource
     from .._engine.uploader import OnProgress
 
 T = TypeVar("T")
@@ -78,8 +78,8 @@ class Files:
         check_client_request_id(client_request_id)
         if on_progress is not None and not callable(on_progress):
             raise ConfigurationError(f"on_progress must be a function of two numbers of bytes, not {on_progress!r}")
-        source = await source_of(file, filename)
-        upload = await self._upload_of(source, kind, model)
+        source = await open_source(file, filename)
+        upload = await self._build_upload(source, kind, model)
         form = upload.form
         if client_request_id is not None:
             form = attrs.evolve(form, fields={**form.fields, "client_request_id": client_request_id})
@@ -101,10 +101,10 @@ class Files:
         >>> in_sandbox(slip)
         "z-image takes no file of kind 'image', and none of any other: nothing was sent"
         """
-        await self._upload_of(await path_source(path), kind, model)
+        await self._build_upload(await open_path_source(path), kind, model)
 
     async def retrieve(self, file_id: str) -> File:
-        """One file of the account. Raises `NotFound`, and what any read can raise. Safe to cancel.
+        """One file of the account. Raises `NotFoundError`, and what any read can raise. Safe to cancel.
 
         >>> async def look(session):
         ...     await session.download(await session.generate("z-image", "A red kite"), "kite.png")
@@ -113,74 +113,74 @@ class Files:
         >>> in_sandbox(look)
         True
         """
-        return await self._engine().caller.call(endpoints.retrieve_file(file_id))
+        return await self._engine().executor.execute(endpoints.retrieve_file(file_id))
 
-    async def resolved(self, job: GenerationRequest, deadline: float | None) -> GenerationRequest:
+    async def resolve_references(self, job: GenerationRequest, deadline: float | None) -> GenerationRequest:
         """The job with its paths uploaded for its model: each content once, however many jobs name it.
 
-        Raises what `upload` raises, and `NotSent` where that would leave a doubt: the job was not sent.
-        `NotSentInTime` at the deadline on the loop's clock.
+        Raises what `upload` raises, and `RequestNotSentError` where that would leave a doubt: the job was not sent.
+        `SubmitTimeoutError` at the deadline on the loop's clock.
         """
         limit = asyncio.timeout_at(deadline)
         try:
             async with limit:
-                uploaded = iter(await _all(self._uploaded(path, job.model) for path in job.paths))
+                uploaded = iter(await _gather_or_cancel(self._upload_reference(path, job.model) for path in job.paths))
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise NotSentInTime("the deadline passed while references were uploaded: nothing was bought") from None
+            raise SubmitTimeoutError("the deadline passed while references were uploaded: nothing was bought") from None
         except RivyaError as error:
-            if not leaves_doubt(error):
+            if not outcome_is_ambiguous(error):
                 raise
-            raise NotSent(
+            raise RequestNotSentError(
                 f"a reference could not be uploaded, so nothing was bought: {error}", request_id=error.request_id
             ) from error
         references = [next(uploaded) if isinstance(each, FilePath | str) else each for each in job.references]
         return attrs.evolve(job, references=references)
 
-    async def _uploaded(self, path: FilePath | str, model: str) -> ReferenceMedia:
+    async def _upload_reference(self, path: FilePath | str, model: str) -> ReferenceMedia:
         engine = self._engine()
-        source = await path_source(path)
-        upload = await self._upload_of(source, None, model)
+        source = await open_path_source(path)
+        upload = await self._build_upload(source, None, model)
         stamp = source.stamp
-        digest = await engine.digests.get(stamp, lambda: off_loop(_digest, stamp.path))
+        digest = await engine.digests.get(stamp, lambda: run_in_thread(_file_digest, stamp.path))
         file = await engine.uploads.get((digest, upload.form.fields["kind"], model), lambda: _send(engine, upload))
         return file.as_reference()
 
-    async def _upload_of(self, source: Source, kind: str | None, model: str | None) -> Upload:
+    async def _build_upload(self, source: UploadSource, kind: str | None, model: str | None) -> UploadRequest:
         """The request for a source, once it is known to be one that the service takes."""
-        media = recognised(source.head, name=source.name, kind=kind)
-        limit = limit_for(media.kind, None if model is None else await self._known(model))
-        check(limit, media, name=source.name, size=source.size)
+        media = detect_media_type(source.head, name=source.name, kind=kind)
+        limit = limit_for(media.kind, None if model is None else await self._get_model(model))
+        check_upload(limit, media, name=source.name, size=source.size)
         fields = {"kind": media.kind} if model is None else {"kind": media.kind, "model": model}
-        name = sent_name(source.name or f"file{EXTENSIONS.get(media.mime_type, '')}")
-        form = Form(fields, name, media.mime_type, source.size)
+        name = upload_filename(source.name or f"file{EXTENSIONS.get(media.mime_type, '')}")
+        form = MultipartForm(fields, name, media.mime_type, source.size)
         request = endpoints.create_file(media.kind).request
-        return Upload(request.method, request.path, form=form, source=source, max_bytes=limit.max_bytes)
+        return UploadRequest(request.method, request.path, form=form, source=source, max_bytes=limit.max_bytes)
 
-    async def _known(self, model_id: str) -> Model:
+    async def _get_model(self, model_id: str) -> Model:
         """What the catalogue says of the model; nothing if it cannot be read now: then the service shall judge."""
         try:
             return await self._model(model_id)
         except ConfigurationError:
             raise
         except RivyaError as error:
-            if isinstance(error, NotFound) and error.status is None:  # the catalogue was read and does not hold it
+            if isinstance(error, NotFoundError) and error.status is None:  # the catalogue was read and does not hold it
                 raise
             return Model(model_id)
 
 
-async def _send(engine: Engine, upload: Upload) -> File:
+async def _send(engine: Engine, upload: UploadRequest) -> File:
     endpoint = endpoints.create_file(upload.form.fields["kind"])
-    return await engine.uploader.call(attrs.evolve(endpoint, request=upload))
+    return await engine.upload_executor.execute(attrs.evolve(endpoint, request=upload))
 
 
-def _digest(path: Path) -> bytes:
+def _file_digest(path: Path) -> bytes:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-async def _all(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def _gather_or_cancel(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """All at once; the first failure, or a cancellation, ends the others before it is raised."""
     tasks = [asyncio.ensure_future(call) for call in calls]
     try:

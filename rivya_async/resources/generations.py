@@ -8,24 +8,24 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from .._core import endpoints
-from .._core.carrying import Carrying
-from .._core.cost import Receipt
-from .._core.durations import group_of
+from .._core.carrying import ErrorContext
+from .._core.cost import Charge
+from .._core.durations import duration_group
 from .._core.errors import ConfigurationError, WaitError
-from .._core.generation_request import GenerationRequest, Reference, as_request
-from .._core.outcome import Outcome, unwrapped
-from .._core.policies import FROM_POLICY, FromPolicy, PollPolicy, checked_policy, checked_timeout
+from .._core.generation_request import GenerationRequest, Reference, build_request
+from .._core.outcome import Outcome, raise_if_failed
+from .._core.policies import NOT_GIVEN, NotGiven, PollPolicy, validate_policy, validate_timeout
 from .._core.records import Generation
-from .._core.spend import Paying
-from .._engine.fan_out import fan_out
-from .._engine.updates import OnUpdate, check_listener, last_of, tell_update
+from .._core.spend import Reservation
+from .._engine.fan_out import bounded_map
+from .._engine.updates import OnUpdate, consume_updates, notify_listener, validate_listener
 
 if TYPE_CHECKING:
-    from .._core.deliveries import Deliveries
-    from .._engine.counter import Counter
+    from .._core.deliveries import DeliveryRateEstimator
+    from .._engine.counter import PurchasePreflight
     from .._engine.engine import Engine
 
-Resolved = Callable[[GenerationRequest, float | None], Awaitable[GenerationRequest]]
+ReferenceResolver = Callable[[GenerationRequest, float | None], Awaitable[GenerationRequest]]
 """A job whose references are all uploaded, by a deadline on the loop's clock."""
 
 
@@ -36,15 +36,15 @@ class Generations:
         self,
         engine: Callable[[], Engine],
         poll: PollPolicy,
-        counter: Counter,
-        resolved: Resolved,
-        deliveries: Deliveries,
+        counter: PurchasePreflight,
+        resolved: ReferenceResolver,
+        deliveries: DeliveryRateEstimator,
     ) -> None:
         self._engine = engine
         self._poll = poll
-        self._counter = counter
-        self._resolved = resolved
-        self._deliveries = deliveries
+        self._preflight = counter
+        self._resolve_references = resolved
+        self._delivery_rate = deliveries
 
     async def create(
         self,
@@ -58,7 +58,7 @@ class Generations:
         check: bool = False,
     ) -> Generation:
         """Buy a job; see `RivyaSession.submit`."""
-        job = as_request(
+        job = build_request(
             model,
             prompt,
             params=params,
@@ -66,38 +66,38 @@ class Generations:
             client_request_id=client_request_id,
             idempotency_key=idempotency_key,
         )
-        with Carrying(job.idempotency_key):
+        with ErrorContext(job.idempotency_key):
             engine = self._engine()
-        key = _key_of(job, engine)
-        with Carrying(key):
-            return await self._buy(engine, job, key, check=check, deadline=None)
+        key = _idempotency_key(job, engine)
+        with ErrorContext(key):
+            return await self._purchase(engine, job, key, check=check, deadline=None)
 
     async def retrieve(self, task_id: str) -> Generation:
         """Read a job once. A failed job is returned, not raised.
 
-        Raises `NotFound` for a task of another account as for a missing one, and what any read can raise. Safe to
+        Raises `NotFoundError` for a task of another account as for a missing one, and what any read can raise. Safe to
         cancel.
         """
-        generation = await self._engine().caller.call(endpoints.retrieve_generation(task_id))
-        self._counter.purse.ended(generation)
+        generation = await self._engine().executor.execute(endpoints.retrieve_generation(task_id))
+        self._preflight.ledger.on_generation(generation)
         return generation
 
     async def wait_for(
         self,
         generation_or_task_id: Generation | str,
         *,
-        timeout: float | FromPolicy | None = FROM_POLICY,
+        timeout: float | NotGiven | None = NOT_GIVEN,
         poll: PollPolicy | None = None,
         on_update: OnUpdate | None = None,
         raise_on_failure: bool = True,
     ) -> Generation:
         """Wait for a job to end; see `RivyaSession.wait_for`."""
-        policy = checked_policy("poll", poll, self._poll)
-        check_listener(on_update)
-        deadline = self._deadline(timeout, policy)
-        ended = await self._end_of(self._engine(), generation_or_task_id, policy, deadline, on_update)
-        self._counter.purse.ended(ended)
-        return unwrapped(ended) if raise_on_failure else ended
+        policy = validate_policy("poll", poll, self._poll)
+        validate_listener(on_update)
+        deadline = self._resolve_deadline(timeout, policy)
+        ended = await self._wait(self._engine(), generation_or_task_id, policy, deadline, on_update)
+        self._preflight.ledger.on_generation(ended)
+        return raise_if_failed(ended) if raise_on_failure else ended
 
     async def generate(
         self,
@@ -109,12 +109,12 @@ class Generations:
         client_request_id: str | None = None,
         idempotency_key: str | None = None,
         check: bool = False,
-        timeout: float | FromPolicy | None = FROM_POLICY,
+        timeout: float | NotGiven | None = NOT_GIVEN,
         poll: PollPolicy | None = None,
         on_update: OnUpdate | None = None,
     ) -> Generation:
         """Buy a job and wait for it; see `RivyaSession.generate`."""
-        job = as_request(
+        job = build_request(
             model,
             prompt,
             params=params,
@@ -123,21 +123,21 @@ class Generations:
             idempotency_key=idempotency_key,
         )
         del model, prompt, params, references, idempotency_key  # ten thousand waits need not hold what was sent
-        with Carrying(job.idempotency_key):
-            policy = checked_policy("poll", poll, self._poll)
-            check_listener(on_update)
-            deadline = self._deadline(timeout, policy)
+        with ErrorContext(job.idempotency_key):
+            policy = validate_policy("poll", poll, self._poll)
+            validate_listener(on_update)
+            deadline = self._resolve_deadline(timeout, policy)
             engine = self._engine()  # also after the purchase: a session that closes meanwhile must not lose the job
-        key = _key_of(job, engine)
-        with Carrying(key):
-            bought = await self._buy(engine, job, key, check=check, deadline=deadline)
+        key = _idempotency_key(job, engine)
+        with ErrorContext(key):
+            bought = await self._purchase(engine, job, key, check=check, deadline=deadline)
             del job
             try:
                 if on_update is not None and not bought.is_terminal:
-                    await tell_update(on_update, bought)
-                ended = await self._end_of(engine, bought, policy, deadline, on_update)
-                self._counter.purse.ended(ended)
-                return unwrapped(ended)
+                    await notify_listener(on_update, bought)
+                ended = await self._wait(engine, bought, policy, deadline, on_update)
+                self._preflight.ledger.on_generation(ended)
+                return raise_if_failed(ended)
             except WaitError:
                 raise
             except BaseException as stopped:
@@ -149,27 +149,31 @@ class Generations:
         self,
         generation_or_task_id: Generation | str,
         *,
-        timeout: float | FromPolicy | None = FROM_POLICY,
+        timeout: float | NotGiven | None = NOT_GIVEN,
         poll: PollPolicy | None = None,
     ) -> AsyncGenerator[Generation]:
         """Every changed snapshot of a job; see `RivyaSession.watch`."""
-        policy = checked_policy("poll", poll, self._poll)
-        task_id, last = _named(generation_or_task_id)
-        return self._noting(self._engine().waits.updates_of(task_id, last, policy, self._deadline(timeout, policy)))
+        policy = validate_policy("poll", poll, self._poll)
+        task_id, last = _identify(generation_or_task_id)
+        return self._track_spend(
+            self._engine().wait_registry.watch(task_id, last, policy, self._resolve_deadline(timeout, policy))
+        )
 
     def as_completed(
         self,
         generations_or_task_ids: Iterable[Generation | str],
         *,
-        timeout: float | FromPolicy | None = FROM_POLICY,
+        timeout: float | NotGiven | None = NOT_GIVEN,
         poll: PollPolicy | None = None,
     ) -> AsyncGenerator[Generation]:
         """The records of many jobs as they end; see `RivyaSession.as_completed`."""
-        policy = checked_policy("poll", poll, self._poll)
+        policy = validate_policy("poll", poll, self._poll)
         named: dict[str, Generation | None] = {}
-        for task_id, last in map(_named, generations_or_task_ids):
+        for task_id, last in map(_identify, generations_or_task_ids):
             named[task_id] = last or named.get(task_id)
-        return self._noting(self._engine().waits.ends_of(named, policy, self._deadline(timeout, policy)))
+        return self._track_spend(
+            self._engine().wait_registry.as_completed(named, policy, self._resolve_deadline(timeout, policy))
+        )
 
     def expect_deliveries(self) -> None:
         """Take it that webhooks tell of most ends: poll a third as often until they do, or do not.
@@ -179,7 +183,7 @@ class Generations:
 
         >>> RivyaSession("rvya_sk_mine").generations.expect_deliveries()
         """
-        self._deliveries.expect()
+        self._delivery_rate.expect_deliveries()
 
     def settle(self, generation: Generation) -> bool:
         """Take in a record that a webhook brought, once its signature was verified; `WebhookReceiver` calls this.
@@ -213,9 +217,9 @@ class Generations:
                 "settle is for the session's event loop: from another thread, call "
                 "loop.call_soon_threadsafe(session.generations.settle, generation)"
             ) from None
-        is_new = self._engine().waits.settle(generation)
+        is_new = self._engine().wait_registry.ingest_webhook(generation)
         if is_new:
-            self._counter.purse.ended(generation)
+            self._preflight.ledger.on_generation(generation)
         return is_new
 
     def map(
@@ -232,11 +236,11 @@ class Generations:
             raise ConfigurationError(f"max_in_flight must be a whole number from 1 on, not {max_in_flight!r}")
 
         async def outcome(job: GenerationRequest) -> Outcome:
-            return await self._outcome(job, poll, check=check)
+            return await self._run_request(job, poll, check=check)
 
-        return fan_out(requests, outcome, limit=max_in_flight, ordered=ordered)
+        return bounded_map(requests, outcome, limit=max_in_flight, ordered=ordered)
 
-    async def _outcome(self, job: GenerationRequest, poll: PollPolicy | None, *, check: bool) -> Outcome:
+    async def _run_request(self, job: GenerationRequest, poll: PollPolicy | None, *, check: bool) -> Outcome:
         if not isinstance(job, GenerationRequest):
             return Outcome(job, error=ConfigurationError(f"map takes GenerationRequest values, not {job!r}"))
         try:
@@ -244,30 +248,32 @@ class Generations:
         except Exception as error:  # noqa: BLE001 - one failure, of whatever kind, must not end the others
             return Outcome(job, error.last if isinstance(error, WaitError) else None, error)
 
-    async def _buy(
+    async def _purchase(
         self, engine: Engine, job: GenerationRequest, key: str, *, check: bool, deadline: float | None
     ) -> Generation:
         if check:
-            job = await self._counter.checked(job, deadline)
+            job = await self._preflight.validate(job, deadline)
         if job.paths:
-            job = await self._resolved(job, deadline)
+            job = await self._resolve_references(job, deadline)
         endpoint = endpoints.create_generation(job, key)
-        await self._counter.hold(job, key, endpoint.request.path, deadline)
-        with Paying(self._counter.purse, key, endpoint.request.path) as paying:
-            bought = await engine.caller.call(endpoint, deadline=deadline)
-            paying.received(Receipt.of_job(bought))
-        engine.waits.note_submitted(bought, group_of(job.model, job.params))
-        self._counter.purse.ended(engine.waits.known_end(bought.id, bought) or bought)  # a delivery may have been first
+        await self._preflight.reserve(job, key, endpoint.request.path, deadline)
+        with Reservation(self._preflight.ledger, key, endpoint.request.path) as paying:
+            bought = await engine.executor.execute(endpoint, deadline=deadline)
+            paying.confirm(Charge.from_generation(bought))
+        engine.wait_registry.register_submitted(bought, duration_group(job.model, job.params))
+        self._preflight.ledger.on_generation(
+            engine.wait_registry.known_terminal(bought.id, bought) or bought
+        )  # a delivery may have been first
         return bought
 
-    async def _noting(self, records: AsyncGenerator[Generation]) -> AsyncGenerator[Generation]:
+    async def _track_spend(self, records: AsyncGenerator[Generation]) -> AsyncGenerator[Generation]:
         """The same records, each end entered in the book."""
         async with aclosing(records):
             async for record in records:
-                self._counter.purse.ended(record)
+                self._preflight.ledger.on_generation(record)
                 yield record
 
-    def _end_of(
+    def _wait(
         self,
         engine: Engine,
         job: Generation | str,
@@ -276,22 +282,24 @@ class Generations:
         on_update: OnUpdate | None,
     ) -> Awaitable[Generation]:
         """The wait itself, to be awaited: no coroutine around it, which would be a frame more per waiting job."""
-        task_id, last = _named(job)
+        task_id, last = _identify(job)
         if on_update is None:
-            return engine.waits.end_of(task_id, last, policy, deadline)
-        return last_of(self._noting(engine.waits.updates_of(task_id, last, policy, deadline)), on_update)
+            return engine.wait_registry.wait(task_id, last, policy, deadline)
+        return consume_updates(
+            self._track_spend(engine.wait_registry.watch(task_id, last, policy, deadline)), on_update
+        )
 
-    def _deadline(self, timeout: float | FromPolicy | None, policy: PollPolicy) -> float | None:
-        seconds = checked_timeout(policy.timeout if isinstance(timeout, FromPolicy) else timeout)
+    def _resolve_deadline(self, timeout: float | NotGiven | None, policy: PollPolicy) -> float | None:
+        seconds = validate_timeout(policy.timeout if isinstance(timeout, NotGiven) else timeout)
         return None if seconds is None else asyncio.get_running_loop().time() + seconds
 
 
-def _key_of(job: GenerationRequest, engine: Engine) -> str:
+def _idempotency_key(job: GenerationRequest, engine: Engine) -> str:
     """The caller's own, be it good or bad, or a new one."""
-    return engine.caller.ambient.mint_key() if job.idempotency_key is None else job.idempotency_key
+    return engine.executor.environment.new_idempotency_key() if job.idempotency_key is None else job.idempotency_key
 
 
-def _named(job: Generation | str) -> tuple[str, Generation | None]:
+def _identify(job: Generation | str) -> tuple[str, Generation | None]:
     if isinstance(job, Generation):
         return job.id, job
     if not isinstance(job, str) or not job.strip("."):

@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from .._core import endpoints
-from .._core.errors import ConfigurationError, NotFound, RivyaError, copied
-from .._core.problem import unknown_model
+from .._core.errors import ConfigurationError, NotFoundError, RivyaError, copy_error
+from .._core.problem import unknown_model_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,12 +39,15 @@ class Models:
         return list((await self.catalogue()).values())
 
     async def retrieve(self, model_id: str) -> Model:
-        """One model of the catalogue. Raises `NotFound`, with the nearest ids, for a name that it does not hold."""
+        """One model of the catalogue.
+
+        Raises `NotFoundError`, with the nearest ids, for a name that it does not hold.
+        """
         if not isinstance(model_id, str):
             raise ConfigurationError(f"a model is named by a string, such as 'z-image', not by {model_id!r}")
         catalogue = await self.catalogue()
         if model_id not in catalogue:
-            raise NotFound(unknown_model(model_id, catalogue).message, code="not_found")
+            raise NotFoundError(unknown_model_problem(model_id, catalogue).message, code="not_found")
         return catalogue[model_id]
 
     async def catalogue(self) -> Mapping[str, Model]:
@@ -54,12 +57,12 @@ class Models:
         asked_at = loop.time()
         async with self._lock:
             if self._failure is not None and self._failed_at > asked_at:
-                raise copied(self._failure)  # of the read that this caller waited for
+                raise copy_error(self._failure)  # of the read that this caller waited for
             if asked_at >= self._good_until:
                 try:
-                    answer = await engine.caller.call(endpoints.list_models())
+                    answer = await engine.executor.execute(endpoints.list_models())
                 except RivyaError as error:
-                    self._failure, self._failed_at = copied(error), loop.time()
+                    self._failure, self._failed_at = copy_error(error), loop.time()
                     raise
                 self._models = {model.id: model for model in answer.data}
                 self._good_until = asked_at + TIME_TO_LIVE

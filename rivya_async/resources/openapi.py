@@ -28,4 +28,4 @@ class OpenApi:
         >>> in_sandbox(example)
         '/api/v1/chat/completions'
         """
-        return await self._engine().caller.call(endpoints.retrieve_openapi())
+        return await self._engine().executor.execute(endpoints.retrieve_openapi())

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from .._core import webhook_endpoints
-from .._core.errors import DecodeError, RivyaError
-from .._core.retry import did_not_act, leaves_doubt
+from .._core.errors import ResponseDecodeError, RivyaError
+from .._core.retry import definitely_not_processed, outcome_is_ambiguous
 
 if TYPE_CHECKING:
     import builtins
     from collections.abc import Callable, Iterable
 
-    from .._core.endpoints import Endpoint
+    from .._core.endpoints import Operation
     from .._core.webhook_records import WebhookDelivery, WebhookEndpoint, WebhookEvent
     from .._engine.engine import Engine
 
@@ -31,10 +31,10 @@ class Webhooks:
         The event types are `generation.succeeded` and `generation.failed`. The service wants https and a public host.
 
         No idempotency key is documented for it. So it is repeated where the service has certainly not acted: nothing
-        was sent, 425, 429, or the API is switched off. A doubt is raised: `OutcomeUnknown`, a `ServerError`, or a
-        `DecodeError` for an answer that cannot be read. Then look into `list` before creating it again: an
-        endpoint whose secret was lost gets another by `rotate_secret`. Cancelling it leaves the same doubt, and a note
-        of it.
+        was sent, 425, 429, or the API is switched off. A doubt is raised: `OutcomeUnknownError`, a
+        `InternalServerError`, or a `ResponseDecodeError` for an answer that cannot be read. Then look into `list`
+        before creating it again: an endpoint whose secret was lost gets another by `rotate_secret`. Cancelling it
+        leaves the same doubt, and a note of it.
 
         Raises `ValidationFailed` (code `webhook_url_rejected`) for a URL that the service does not take.
 
@@ -44,7 +44,7 @@ class Webhooks:
         >>> in_sandbox(told)
         ('active', 'whsec_', False)
         """
-        return await self._once(
+        return await self._call(
             webhook_endpoints.create_webhook(name, url, event_types),
             "The endpoint may have been made: look into webhooks.list() before you create it again.",
         )
@@ -54,11 +54,11 @@ class Webhooks:
 
         Raises what any read can raise. The order and `limit` are assumptions.
         """
-        return [*await self._engine().caller.call(webhook_endpoints.list_webhooks(limit))]
+        return [*await self._engine().executor.execute(webhook_endpoints.list_webhooks(limit))]
 
     async def retrieve(self, endpoint_id: str) -> WebhookEndpoint:
-        """One endpoint, without its secret. Raises `NotFound`, and what any read can raise. Safe to cancel."""
-        return await self._engine().caller.call(webhook_endpoints.retrieve_webhook(endpoint_id))
+        """One endpoint, without its secret. Raises `NotFoundError`, and what any read can raise. Safe to cancel."""
+        return await self._engine().executor.execute(webhook_endpoints.retrieve_webhook(endpoint_id))
 
     async def update(
         self,
@@ -81,15 +81,15 @@ class Webhooks:
         False
         """
         changes = {"name": name, "url": url, "event_types": event_types, "status": status}
-        return await self._engine().caller.call(webhook_endpoints.update_webhook(endpoint_id, **changes))
+        return await self._engine().executor.execute(webhook_endpoints.update_webhook(endpoint_id, **changes))
 
     async def delete(self, endpoint_id: str) -> WebhookEndpoint:
         """Revoke an endpoint for good and return it; nothing is delivered to it any more.
 
-        It is repeated through every transient fault: should the service no longer know the endpoint, `NotFound` may
-        mean that an attempt before has revoked it. That it answers the endpoint is an assumption.
+        It is repeated through every transient fault: should the service no longer know the endpoint, `NotFoundError`
+        may mean that an attempt before has revoked it. That it answers the endpoint is an assumption.
         """
-        return await self._engine().caller.call(webhook_endpoints.delete_webhook(endpoint_id))
+        return await self._engine().executor.execute(webhook_endpoints.delete_webhook(endpoint_id))
 
     async def rotate_secret(self, endpoint_id: str) -> WebhookEndpoint:
         """A new `signing_secret`, told only this once. That the old one dies at once is an assumption.
@@ -103,7 +103,7 @@ class Webhooks:
         >>> in_sandbox(rotate)
         False
         """
-        return await self._once(
+        return await self._call(
             webhook_endpoints.rotate_secret(endpoint_id),
             "The old secret may be dead and the new one lost: rotate it again.",
         )
@@ -113,7 +113,7 @@ class Webhooks:
 
         What is sent and what is answered are assumptions: a `generation.succeeded`, and its delivery.
         """
-        return await self._once(
+        return await self._call(
             webhook_endpoints.test_webhook(endpoint_id),
             "The event may have been sent: look into webhooks.deliveries(endpoint_id).",
         )
@@ -123,14 +123,16 @@ class Webhooks:
 
         The order, `limit` and the shape are assumptions.
         """
-        return [*await self._engine().caller.call(webhook_endpoints.list_deliveries(endpoint_id, limit))]
+        return [*await self._engine().executor.execute(webhook_endpoints.list_deliveries(endpoint_id, limit))]
 
-    async def _once(self, endpoint: Endpoint[T], advice: str) -> T:
+    async def _call(self, endpoint: Operation[T], advice: str) -> T:
         """The answer to what must not act twice; what leaves a doubt, a cancellation too, also says what to do."""
         try:
-            return await self._engine().caller.call(endpoint)
+            return await self._engine().executor.execute(endpoint)
         except RivyaError as error:
-            if isinstance(error, DecodeError) or (leaves_doubt(error) and not did_not_act(error)):
+            if isinstance(error, ResponseDecodeError) or (
+                outcome_is_ambiguous(error) and not definitely_not_processed(error)
+            ):
                 error.message = f"{error.message} {advice}"
                 error.args = (error.message,)
             raise
@@ -157,4 +159,4 @@ class WebhookEvents:
         >>> in_sandbox(missed)
         ('generation.succeeded', True)
         """
-        return [*await self._engine().caller.call(webhook_endpoints.list_events(limit))]
+        return [*await self._engine().executor.execute(webhook_endpoints.list_events(limit))]

@@ -17,7 +17,7 @@ from .._core.message import Request, Response
 from ..session import RivyaSession
 
 if TYPE_CHECKING:
-    from .._core.message import Form
+    from .._core.message import MultipartForm
 
 API_KEY: Final = "rvya_sk_fake"
 BASE_URL: Final = "http://fake.invalid"
@@ -73,7 +73,7 @@ class FakeResponse:
 
 Reply: TypeAlias = FakeResponse | Mapping[str, Any] | RivyaError
 """What the function may return: an answer, an object that is sent as JSON with 200, or what the network does to the
-request: `NotSent()` or `OutcomeUnknown()`."""
+request: `RequestNotSentError()` or `OutcomeUnknownError()`."""
 
 Answering: TypeAlias = Callable[[FakeRequest], Reply | Awaitable[Reply]]
 
@@ -114,7 +114,7 @@ class FakeTransport:
         """See `rivya_async.Transport`."""
         return await self.ask(_fake(request))
 
-    async def upload(self, request: Request, form: Form, file: AsyncIterator[bytes]) -> Response:
+    async def upload(self, request: Request, form: MultipartForm, file: AsyncIterator[bytes]) -> Response:
         """See `rivya_async.Transport`."""
         body = b"".join([piece async for piece in file])
         return await self.ask(attrs.evolve(_fake(request), body=body, fields={**form.fields, "file": form.filename}))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import attrs
 from redis.exceptions import WatchError
 
-from .._core.learned_rate import MEMORY, LearnedRate
+from .._core.learned_rate import MAX_HISTORY_SECONDS, AdaptiveRate
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -37,7 +37,7 @@ class Account:
         name = self._granted(int(_seconds(await cast("Any", self._redis.time()))))
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.incrby(name, requests)
-            pipeline.expire(name, 2 * MEMORY)
+            pipeline.expire(name, 2 * MAX_HISTORY_SECONDS)
             await pipeline.execute()
 
     async def view(self) -> View:
@@ -47,7 +47,7 @@ class Account:
             pipeline.hgetall(self._key)
             time, state = await pipeline.execute()
         now = _seconds(time)
-        return View(self._learned(state).at(now), max(0.0, float(state.get("hold_until", 0.0)) - now))
+        return View(self._learned(state).rate_at(now), max(0.0, float(state.get("hold_until", 0.0)) - now))
 
     async def refuse(self, ago: float, wait: float) -> None:
         """A request that was sent `ago` seconds ago was answered 429, and asks for so many seconds.
@@ -60,13 +60,13 @@ class Account:
             state = await cast("Any", pipeline.hgetall(self._key))
             if now - ago <= float(state.get("hold_until", 0.0)):
                 return
-            seconds = range(int(now) - MEMORY + 1, int(now) + 1)
+            seconds = range(int(now) - MAX_HISTORY_SECONDS + 1, int(now) + 1)
             counts = await cast("Any", pipeline.mget([self._granted(second) for second in seconds]))
             learned = self._learned(state)
             for second, count in zip(seconds, counts, strict=True):
                 if count is not None:
-                    learned.grant(float(second), float(count))
-            learned.refuse(now, wait)
+                    learned.on_success(float(second), float(count))
+            learned.on_rejection(now, wait)
             pipeline.multi()  # type: ignore[no-untyped-call]
             pipeline.hset(self._key, mapping={**learned.dump(), "hold_until": now + wait})
             pipeline.expire(self._key, FORGOTTEN)
@@ -75,8 +75,8 @@ class Account:
             except WatchError:
                 return  # somebody else has told of the same refusals
 
-    def _learned(self, state: dict[str, str]) -> LearnedRate:
-        learned = LearnedRate(self._most)
+    def _learned(self, state: dict[str, str]) -> AdaptiveRate:
+        learned = AdaptiveRate(self._most)
         if "ceiling" in state:
             learned.load({name: float(state[name]) for name in ("ceiling", "climbs_from", "is_guess")})
         return learned

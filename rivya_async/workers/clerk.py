@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from taskiq import Context, TaskiqDepends, TaskiqMiddleware
 
 from .._core.errors import ConfigurationError
-from .._engine.ambient import Ambient
+from .._engine.ambient import Environment
 from .desk import Desk, desk_on
 from .order import GENERATE, ORDERS, named
 from .store import DeadLetter
@@ -47,9 +47,9 @@ def ordered_at(message: TaskiqMessage) -> float | None:
 class Clerk(TaskiqMiddleware):
     """Looks after the messages of the ready tasks; those of others are none of its business."""
 
-    def __init__(self, ambient: Ambient | None = None) -> None:
+    def __init__(self, ambient: Environment | None = None) -> None:
         super().__init__()
-        self._ambient = ambient or Ambient()
+        self._ambient = ambient or Environment()
 
     def pre_send(self, message: TaskiqMessage) -> TaskiqMessage:
         """Check the order and mint its key, so that it is known before anybody buys. Raises `ConfigurationError`."""
@@ -58,9 +58,9 @@ class Clerk(TaskiqMiddleware):
             return message
         arguments = named(message.task_name, message.args, message.kwargs)
         if message.task_name == GENERATE and arguments.get("idempotency_key") is None:
-            arguments["idempotency_key"] = self._ambient.mint_key()
+            arguments["idempotency_key"] = self._ambient.new_idempotency_key()
         message.args, message.kwargs = [], read(arguments).arguments()
-        message.labels.setdefault(ORDERED_AT, str(self._ambient.wall()))
+        message.labels.setdefault(ORDERED_AT, str(self._ambient.wall_time()))
         return message
 
     def pre_execute(self, message: TaskiqMessage) -> TaskiqMessage:
@@ -83,7 +83,7 @@ class Clerk(TaskiqMiddleware):
             desk = desk_on(self.broker)
             key = message.kwargs.get("idempotency_key")
             told = f"{message.task_name} cannot be carried out: {exception}"
-            await desk.store.bury(DeadLetter(reason=told, code="invalid", key=key, at=self._ambient.wall()))
+            await desk.store.bury(DeadLetter(reason=told, code="invalid", key=key, at=self._ambient.wall_time()))
         else:
             _held.set(None)
 

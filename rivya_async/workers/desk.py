@@ -13,7 +13,7 @@ import attrs
 if TYPE_CHECKING:
     from taskiq import AsyncBroker
 
-    from .._engine.stop import Stop
+    from .._engine.stop import ShutdownSignal
     from ..session import RivyaSession
     from .store import Store
 
@@ -27,7 +27,7 @@ class Desk:
 
     session: RivyaSession
     store: Store
-    stop: Stop
+    stop: ShutdownSignal
     wall: Callable[[], float]
     uniform: Callable[[], float]
     carrying: int = 0

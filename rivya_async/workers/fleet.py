@@ -16,8 +16,15 @@ from redis.exceptions import RedisError
 from taskiq.exceptions import SendTaskError
 
 from .._core import errors
-from .._core.errors import Answered, DownloadError, NotSent, OutcomeUnknown, RivyaError, answered_class
-from .._core.outcome import unwrapped
+from .._core.errors import (
+    APIStatusError,
+    DownloadError,
+    OutcomeUnknownError,
+    RequestNotSentError,
+    RivyaError,
+    status_error_class,
+)
+from .._core.outcome import raise_if_failed
 from .._core.records import Generation
 from .order import Order
 from .record import JobRecord
@@ -119,9 +126,9 @@ class Fleet:
     async def submit(self, request: GenerationRequest, *, idempotency_key: str) -> Generation:
         """Have a worker buy it; its record, once it is bought.
 
-        Raises what `RivyaSession.submit` raises, as the worker met it, and `NotSent` where the order cannot be noted or
-        was withdrawn, `OutcomeUnknown` where the broker may have taken it. Cancelling it withdraws the order, unless a
-        worker is about to buy it already; then it goes on, and the same key leads to it.
+        Raises what `RivyaSession.submit` raises, as the worker met it, and `RequestNotSentError` where the order cannot
+        be noted or was withdrawn, `OutcomeUnknownError` where the broker may have taken it. Cancelling it withdraws the
+        order, unless a worker is about to buy it already; then it goes on, and the same key leads to it.
         """
         order = Order(key=idempotency_key, request=request)
         try:
@@ -141,8 +148,8 @@ class Fleet:
     async def wait_for(self, generation_or_task_id: Generation | str, *, raise_on_failure: bool = True) -> Generation:
         """Have a worker wait for it; its terminal record.
 
-        Raises `GenerationFailed`, unless `raise_on_failure=False`, and `NotFound`. Cancelling it leaves the worker
-        waiting.
+        Raises `GenerationFailedError`, unless `raise_on_failure=False`, and `NotFoundError`. Cancelling it leaves the
+        worker waiting.
         """
         bought = generation_or_task_id
         task_id = bought.id if isinstance(bought, Generation) else bought
@@ -152,7 +159,7 @@ class Fleet:
             record = await self._carried(Order.to_wait({"task_id": task_id}), lambda record: record.has_ended)
         if record.state is JobState.DEAD or record.generation is None:
             raise refusal(record)
-        return unwrapped(record.generation) if raise_on_failure else record.generation
+        return raise_if_failed(record.generation) if raise_on_failure else record.generation
 
     async def save(self, job: Generation, folder: os.PathLike[str], name: str) -> Sequence[SavedFile]:
         """Have a worker save the files of an ended job in a folder on its side. Raises `DownloadError`."""
@@ -182,16 +189,16 @@ class Fleet:
     async def _order(self, order: Order) -> None:
         """Enqueue it, unless somebody carries it already, or it has ended."""
         if self._is_stopped:
-            raise NotSent("the orders were stopped: nothing was bought")
+            raise RequestNotSentError("the orders were stopped: nothing was bought")
         task = self._worker.generate if order.request is not None else self._worker.wait
         try:
             if await self._worker.enlist(order.key):
                 await task.kiq(**order.arguments())
         except RedisError as error:
-            raise NotSent(f"the order cannot be noted, nothing was bought: {error}") from error
+            raise RequestNotSentError(f"the order cannot be noted, nothing was bought: {error}") from error
         except SendTaskError as error:
             told = f"the broker did not take the order, or its answer was lost: {error.__cause__}"
-            raise OutcomeUnknown(told, idempotency_key=order.key) from error
+            raise OutcomeUnknownError(told, idempotency_key=order.key) from error
 
     async def _withdraw(self, keys: Sequence[str]) -> None:
         advance = self._worker.store.advance
@@ -254,12 +261,14 @@ def refusal(record: JobRecord) -> RivyaError:
     """What a worker met, as an error of the class that it had there."""
     told, key, code = record.error or "no reason given", record.key, record.error_code or ""
     if record.state is JobState.WITHDRAWN:
-        return NotSent("the order was withdrawn before a worker began it: nothing was bought", idempotency_key=key)
+        return RequestNotSentError(
+            "the order was withdrawn before a worker began it: nothing was bought", idempotency_key=key
+        )
     if code == IN_DOUBT:
-        return OutcomeUnknown(told, idempotency_key=key)
+        return OutcomeUnknownError(told, idempotency_key=key)
     if record.status is not None:
-        kind = answered_class(record.status, code)
+        kind = status_error_class(record.status, code)
         return kind(told, status=record.status, code=code, idempotency_key=key)
     named = getattr(errors, code, RivyaError)
-    is_ours = isinstance(named, type) and issubclass(named, RivyaError) and not issubclass(named, Answered)
+    is_ours = isinstance(named, type) and issubclass(named, RivyaError) and not issubclass(named, APIStatusError)
     return (named if is_ours else RivyaError)(told, idempotency_key=key)

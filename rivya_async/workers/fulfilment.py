@@ -12,21 +12,21 @@ import attrs
 
 from .._core import assumed
 from .._core.errors import (
+    AuthenticationError,
     ConfigurationError,
-    IdempotencyConflict,
-    InsufficientCredits,
-    NotFound,
+    IdempotencyConflictError,
+    InsufficientCreditsError,
+    NotFoundError,
+    PermissionDeniedError,
     RivyaError,
-    ScopeDenied,
-    SessionClosed,
-    Unauthorized,
+    SessionClosedError,
 )
-from .._core.idempotency import MARGIN, time_left
+from .._core.idempotency import KEY_EXPIRY_MARGIN, key_time_left
 from .._core.retry import is_transient
-from .._core.spend import may_have_bought, settles_the_doubt
-from .._engine.disk import to_the_end
-from .._engine.placing import placed, waiting_room
-from .._engine.stop import GRACE, Stopped
+from .._core.spend import may_have_purchased, proves_not_purchased
+from .._engine.disk import run_in_thread_uncancellable
+from .._engine.placing import move_into_place, staging_dir
+from .._engine.stop import GRACE_SECONDS, ShutdownRequested
 from .record import FRESH, JobRecord
 from .states import IN_DOUBT, NOT_SAVED, POISON, JobState
 from .store import DeadLetter
@@ -51,7 +51,7 @@ TRIES_TO_SAVE: Final = 3
 MOST_CONFLICTS: Final = 5
 """So often a clash of the key is taken for another delivery of the same order, before it is taken for a mistake."""
 
-OF_THE_ACCOUNT: Final = (InsufficientCredits, Unauthorized, ScopeDenied)
+OF_THE_ACCOUNT: Final = (InsufficientCreditsError, AuthenticationError, PermissionDeniedError)
 """What every other order would meet too."""
 
 
@@ -67,7 +67,7 @@ class Fulfilment:
         self.record = JobRecord(key=order.key)
 
     async def carry(self) -> JobRecord:
-        """The record of the order at its end. Raises `Stopped` where somebody else has to carry it on."""
+        """The record of the order at its end. Raises `ShutdownRequested` where somebody else has to carry it on."""
         with self._desk.order():
             try:
                 await self._look_up()
@@ -76,7 +76,7 @@ class Fulfilment:
                 while not self._is_done:
                     await self._step()
                 return self.record
-            except Stopped:
+            except ShutdownRequested:
                 self._desk.tally["handed_back"] += 1
                 await self._desk.store.count_delivery(self._order.key, -1)  # nobody has died of it
                 raise
@@ -97,7 +97,7 @@ class Fulfilment:
         (known,) = await store.read([key])
         self.record = known or await store.advance(key, {None}, JobState.QUEUED)
         age = 0.0 if self._ordered_at is None else self._desk.wall() - self._ordered_at
-        if known is None and age > store.kept - MARGIN:
+        if known is None and age > store.kept - KEY_EXPIRY_MARGIN:
             await self._give_up(IN_DOUBT, "its message is older than what is remembered of orders that have ended")
 
     async def _count(self) -> None:
@@ -108,7 +108,7 @@ class Fulfilment:
 
     async def _step(self) -> None:
         if self._desk.stop.is_set:
-            raise Stopped
+            raise ShutdownRequested
         if self.record.state is JobState.BOUGHT:
             await self._wait()
         elif self.record.state is JobState.SUCCEEDED:
@@ -128,18 +128,18 @@ class Fulfilment:
             await self._advance({JobState.QUEUED}, JobState.INTENT, intent_at=now, **FRESH)
             is_in_doubt = self.record.intent_at != now  # another delivery was faster
             if self._desk.stop.is_set:  # it was asked for meanwhile, and nothing was sent
-                raise Stopped
+                raise ShutdownRequested
         while self.record.state is JobState.INTENT:
             if is_in_doubt and not self._time_left:
                 told = "it may have been bought, but the service has forgotten its key by now: look for it in the "
                 return await self._give_up(IN_DOUBT, f"{told}account's list of jobs, or order it under a new key")
             try:
-                async with self._desk.stop.cuts(GRACE), asyncio.timeout(self._time_left):
+                async with self._desk.stop.scope(GRACE_SECONDS), asyncio.timeout(self._time_left):
                     job = await self._submit()
             except TimeoutError:  # nothing is sent under a key that may be forgotten by then
                 is_in_doubt = True
             except RivyaError as error:
-                is_in_doubt = is_in_doubt or may_have_bought(error)
+                is_in_doubt = is_in_doubt or may_have_purchased(error)
                 if not is_in_doubt and isinstance(error, OF_THE_ACCOUNT):
                     return await self._held(error)
                 if not may_go_well_later(error, in_doubt=is_in_doubt or self._may_be_our_twin(error)):
@@ -157,12 +157,12 @@ class Fulfilment:
     @property
     def _time_left(self) -> float:
         """Seconds until the service may have forgotten the key."""
-        return time_left(self.record.intent_at, self._desk.wall())
+        return key_time_left(self.record.intent_at, self._desk.wall())
 
     def _may_be_our_twin(self, error: RivyaError) -> bool:
         """Whether the key clashes with another delivery of this very order, whose request is still running."""
-        self._conflicts += isinstance(error, IdempotencyConflict)
-        return isinstance(error, IdempotencyConflict) and self._conflicts <= MOST_CONFLICTS
+        self._conflicts += isinstance(error, IdempotencyConflictError)
+        return isinstance(error, IdempotencyConflictError) and self._conflicts <= MOST_CONFLICTS
 
     async def _held(self, error: RivyaError) -> None:
         """The account is at fault, not the order: it waits until that is mended, or until it is withdrawn."""
@@ -185,11 +185,11 @@ class Fulfilment:
     async def _wait(self) -> None:
         bought = self.record.generation or self.record.task_id or ""
         try:
-            async with self._desk.stop.cuts():
+            async with self._desk.stop.scope():
                 job = await self._desk.session.wait_for(bought, timeout=None, raise_on_failure=False)
-        except SessionClosed:
-            raise Stopped from None
-        except NotFound as error:
+        except SessionClosedError:
+            raise ShutdownRequested from None
+        except NotFoundError as error:
             if not self._is_just_bought:
                 return await self._refused(error)
             return await self._rest(error)
@@ -217,7 +217,7 @@ class Fulfilment:
     async def _save(self, folder: Path) -> None:
         for tries_left in reversed(range(TRIES_TO_SAVE)):
             try:
-                async with self._desk.stop.cuts():
+                async with self._desk.stop.scope():
                     files = await self._saved(folder)
                 await self._advance({JobState.SUCCEEDED}, JobState.SUCCEEDED, files=tuple(files))
                 return
@@ -232,10 +232,10 @@ class Fulfilment:
     async def _saved(self, folder: Path) -> list[SavedFile]:
         session, order = self._desk.session, self._order
         job = self.record.generation or await session.generations.retrieve(self.record.task_id or "")
-        room = waiting_room(folder, order.key)
+        room = staging_dir(folder, order.key)
         files = []
         for path in await session.download(job, room, name=order.name, overwrite=True):
-            file = await to_the_end(placed, path, folder, folder)
+            file = await run_in_thread_uncancellable(move_into_place, path, folder, folder)
             files.append(attrs.evolve(file, path=str(folder.absolute() / path.name)))
         with suppress(OSError):
             room.rmdir()
@@ -262,7 +262,7 @@ class Fulfilment:
         request_id = getattr(error, "request_id", None)
         self._log(logging.WARNING, "trying again", error=str(error), request_id=request_id)
         pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE)
-        async with self._desk.stop.cuts():
+        async with self._desk.stop.scope():
             await asyncio.sleep(pause * (0.5 + self._desk.uniform() / 2))
 
     async def _advance(self, expected: set[JobState], state: JobState, **changes: Any) -> None:
@@ -286,4 +286,4 @@ def _code_of(error: RivyaError) -> str:
 
 def may_go_well_later(error: RivyaError, *, in_doubt: bool) -> bool:
     """Whether a purchase is to be tried again: the fault passes, or leaves open whether it has been made already."""
-    return is_transient(error, may_have_acted=in_doubt) or (in_doubt and not settles_the_doubt(error))
+    return is_transient(error, may_have_acted=in_doubt) or (in_doubt and not proves_not_purchased(error))

@@ -10,9 +10,9 @@ import attrs
 
 from .._core.errors import ConfigurationError
 from .._core.generation_request import GenerationRequest
-from .._core.idempotency import validated
-from .._core.name_template import NameTemplate
-from .._core.nearest import hint, nearest
+from .._core.idempotency import validate_key
+from .._core.name_template import FilenameTemplate
+from .._core.nearest import closest_matches, suggestion_text
 
 POSITIONAL: Final[Mapping[str, Sequence[str]]] = {"rivya.generate": ("model", "prompt"), "rivya.wait": ("task_id",)}
 """The arguments that may come without their names."""
@@ -72,7 +72,7 @@ class Order:
                 f"{request.paths[0]} is a file of this machine, and workers may run on others: upload it with "
                 "session.files.upload, and refer to what that returns"
             )
-        return cls(key=validated(key or ""), request=request, **_download(arguments))
+        return cls(key=validate_key(key or ""), request=request, **_download(arguments))
 
     @classmethod
     def to_wait(cls, arguments: Mapping[str, Any]) -> Self:
@@ -106,7 +106,9 @@ def named(task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str
 def _check_names(arguments: Mapping[str, Any], known: Sequence[str]) -> None:
     unknown = [name for name in arguments if name not in known]
     if unknown:
-        raise ConfigurationError(f"there is no argument {unknown[0]!r:.80}: {hint(nearest(unknown[0], known), known)}")
+        raise ConfigurationError(
+            f"there is no argument {unknown[0]!r:.80}: {suggestion_text(closest_matches(unknown[0], known), known)}"
+        )
 
 
 def _save_key(task_id: str, download: Mapping[str, Any]) -> str:
@@ -120,7 +122,7 @@ def _download(arguments: Mapping[str, Any]) -> dict[str, Any]:
     if folder is not None and (not isinstance(folder, str) or not folder):
         raise ConfigurationError(f"download_to must be the path of a folder of the workers, not {folder!r:.80}")
     if name is not None:
-        NameTemplate(name)
+        FilenameTemplate(name)
     return {"download_to": folder, "name": name}
 
 

@@ -8,7 +8,7 @@ import math
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from .._engine.ambient import Ambient
+from .._engine.ambient import Environment
 from .queue import Depth, depth_of, trim
 from .redis_store import RedisStore
 from .shared_budget import SharedBudget
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from taskiq import AsyncBroker
 
-    from .._core.allowance import Allowance
+    from .._core.allowance import ExternalRateLimiter
     from .._core.policies import RateLimit
     from .._engine.hooks import Hooks
     from .desk import Desk
@@ -46,12 +46,12 @@ class Pulse:
         self._rate_limit = rate_limit
         self._budget = SharedBudget(store.url, store.namespace, rate_limit) if isinstance(store, RedisStore) else None
         self._tasks: list[asyncio.Task[None]] = []
-        self._since = Ambient().wall()
+        self._since = Environment().wall_time()
         self.depth: Depth | None = None
         """How long the queue is, as seen at the last beat."""
 
     @property
-    def limit(self) -> Allowance | RateLimit | None:
+    def limit(self) -> ExternalRateLimiter | RateLimit | None:
         """What bounds the session's rate."""
         return self._rate_limit if self._budget is None else self._budget.allowance
 

@@ -13,7 +13,7 @@ from taskiq.receiver import Receiver as TaskiqReceiver
 from taskiq.utils import maybe_awaitable
 
 from .._core.errors import ConfigurationError
-from .._engine.stop import Stopped
+from .._engine.stop import ShutdownRequested
 from .desk import desk_on, open_desk
 from .order import ORDERS, named
 from .store import DeadLetter
@@ -90,8 +90,8 @@ class Receiver(TaskiqReceiver):
             desk = open_desk(self.broker)
             if told.is_acknowledged or desk is None or desk.stop.is_set:
                 return
-            with suppress(Stopped):
-                async with desk.stop.cuts():
+            with suppress(ShutdownRequested):
+                async with desk.stop.scope():
                     await asyncio.sleep(PAUSE)
 
     async def _drain_after(self, finish_event: asyncio.Event) -> None:

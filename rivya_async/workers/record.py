@@ -10,7 +10,7 @@ import attrs
 
 from .._core.records import Generation
 from .._core.saved_file import SavedFile
-from .._core.wire import plain, structure
+from .._core.wire import structure, unstructure
 from .states import ENDED, IN_DOUBT, NOT_SAVED, POISON, JobState
 
 FRESH: Final[Mapping[str, None]] = {"error": None, "error_code": None, "status": None}
@@ -98,5 +98,5 @@ def record_of(key: str, members: Mapping[str, str]) -> JobRecord:
 
 def _text(value: Any) -> str:
     if isinstance(value, Generation):
-        value = plain(value)
+        value = unstructure(value)
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=attrs.asdict)

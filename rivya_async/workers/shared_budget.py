@@ -17,9 +17,9 @@ from throttled.asyncio import RedisStore as LimiterStore
 from throttled.asyncio import Throttled, per_duration
 from throttled.exceptions import BaseThrottledError
 
-from .._core.allowance import Allowance
-from .._core.errors import Answered, DecodeError, RateLimited
-from .._core.learned_rate import LearnedRate
+from .._core.allowance import ExternalRateLimiter
+from .._core.errors import APIStatusError, RateLimitError, ResponseDecodeError
+from .._core.learned_rate import AdaptiveRate
 from .._engine.hooks import Hooks
 from .account import Account
 from .connections import watched
@@ -63,7 +63,7 @@ class SharedBudget(Hooks):
     """
 
     def __init__(self, url: str, namespace: str, limit: RateLimit | None = None) -> None:
-        self.allowance = Allowance(self._want)
+        self.allowance = ExternalRateLimiter(self._want)
         self.workers = 1
         """How many processes share the rate, as far as is known."""
         self.rate = math.inf if limit is None else limit.per_second
@@ -82,7 +82,7 @@ class SharedBudget(Hooks):
         self._granted = 0
         self._refused: tuple[float, float] | None = None
         self._leased = (0, -math.inf)  # how many last, and when
-        self._own = LearnedRate()
+        self._own = AdaptiveRate()
         self._own_hold = -math.inf
         self._is_alone = False
         self._away_until = -math.inf
@@ -93,17 +93,17 @@ class SharedBudget(Hooks):
         """Count what is answered, and take note of a refusal."""
         error = details.error
         now = self._loop.time()
-        if isinstance(error, RateLimited):
+        if isinstance(error, RateLimitError):
             wait = min(error.retry_after or 1.0, MOST_HELD)
             self._refused = self._refused or (now - details.elapsed, wait)
             if now - details.elapsed > self._own_hold:
                 self._own_hold = now + wait
-                self._own.refuse(now, wait)
+                self._own.on_rejection(now, wait)
             self._alarm.set()
             self._asked.set()
-        elif error is None or isinstance(error, Answered | DecodeError):
+        elif error is None or isinstance(error, APIStatusError | ResponseDecodeError):
             self._granted += 1
-            self._own.grant(now)
+            self._own.on_success(now)
 
     def _want(self, waiting: int) -> None:
         self._waiting = waiting
@@ -131,12 +131,12 @@ class SharedBudget(Hooks):
 
     async def _until_asked(self) -> None:
         """Wait until requests are wanted; what is left of the last lease is given up meanwhile."""
-        if not self._asked.is_set() and self.allowance.left:
+        if not self._asked.is_set() and self.allowance.available:
             try:
                 async with asyncio.timeout(KEPT):
                     await self._asked.wait()
             except TimeoutError:
-                self.allowance.withdraw()
+                self.allowance.revoke()
         await self._asked.wait()
         self._asked.clear()
 
@@ -169,27 +169,27 @@ class SharedBudget(Hooks):
             self._granted -= granted
         refused = self._refused
         if refused is not None:
-            self.allowance.withdraw()
+            self.allowance.revoke()
             await self._account.refuse(self._loop.time() - refused[0], refused[1])
             self._refused = None
         view = await self._account.view()
         self.rate = min(self._most, view.rate)
         if view.hold:
-            self.allowance.withdraw()
+            self.allowance.revoke()
             return min(view.hold, LONGEST_HOLD)
         if math.isinf(self.rate):
             return self._free(granted)
-        if math.isinf(self.allowance.left):
-            self.allowance.withdraw()
-        return 0.0 if self.allowance.left >= 1 else await self._lease()
+        if math.isinf(self.allowance.available):
+            self.allowance.revoke()
+        return 0.0 if self.allowance.available >= 1 else await self._lease()
 
     def _free(self, granted: int) -> float:
         """Nothing bounds the rate: let all out, and look again soon as long as there is traffic."""
-        is_idle = math.isinf(self.allowance.left) and not granted
+        is_idle = math.isinf(self.allowance.available) and not granted
         if is_idle:
-            self.allowance.withdraw()
+            self.allowance.revoke()
             return 0.0
-        if not math.isinf(self.allowance.left):
+        if not math.isinf(self.allowance.available):
             self.allowance.grant(math.inf)
         return LOOK
 
@@ -224,7 +224,7 @@ class SharedBudget(Hooks):
         share = self._share
         if math.isinf(share):
             return self._free(self._granted)
-        self.allowance.withdraw()
+        self.allowance.revoke()
         requests = self._bundle(max(1, int(share * BUNDLE)))
         self.allowance.grant(requests)
         return requests / share
@@ -232,7 +232,7 @@ class SharedBudget(Hooks):
     @property
     def _share(self) -> float:
         """Requests per second of this process alone: its part of what is known, and no more than it learns itself."""
-        return min(self.rate / self.workers, self._own.at(self._loop.time()))
+        return min(self.rate / self.workers, self._own.rate_at(self._loop.time()))
 
     def _say_that_it_is_alone(self, error: Exception) -> None:
         if not self._is_alone:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from taskiq import Context, TaskiqDepends
 from taskiq.exceptions import NoResultError
 
-from .._engine.stop import Stopped
+from .._engine.stop import ShutdownRequested
 from ..session import RivyaSession
 from .clerk import held, ordered_at
 from .desk import Desk, desk_on
@@ -100,14 +100,14 @@ async def _carried(desk: Desk, order: Order, context: Context) -> dict[str, Any]
         while True:
             try:
                 return (await Fulfilment(desk, order, ordered_at(context.message)).carry()).told()
-            except (Stopped, asyncio.CancelledError):
+            except (ShutdownRequested, asyncio.CancelledError):
                 raise
             except Exception:
                 LOG.exception("an order could not be carried, trying again", extra={"idempotency_key": order.key})
-            async with desk.stop.cuts():
+            async with desk.stop.scope():
                 await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
-    except Stopped:
+    except ShutdownRequested:
         if not context.is_ackable and context.broker.is_worker_process:  # nobody but us knows of it any more
             await context.requeue()
         raise NoResultError from None

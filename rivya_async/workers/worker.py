@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from redis.exceptions import RedisError
 from taskiq import InMemoryBroker, TaskiqEvents
 
-from .._core.errors import ConfigurationError, NotSent
-from .._core.settings import Settings
-from .._engine.ambient import Ambient
-from .._engine.stop import Stop
+from .._core.errors import ConfigurationError, RequestNotSentError
+from .._core.settings import Config
+from .._engine.ambient import Environment
+from .._engine.stop import ShutdownSignal
 from ..session import RivyaSession
 from . import tasks
 from .brokers import broker_at, store_at
@@ -90,7 +90,7 @@ class RivyaWorker:
         self.store: Store = store or MemoryStore()
         self._rate_limit = rate_limit
         self._options = session_options
-        self._ambient = Ambient()
+        self._ambient = Environment()
         self._desk: Desk | None = None
         self._pulse: Pulse | None = None
         self.generate, self.wait = tasks.register(broker)
@@ -152,14 +152,17 @@ class RivyaWorker:
 
     @asynccontextmanager
     async def started(self, patience: float = PATIENCE) -> AsyncIterator[None]:
-        """The broker started, for who orders, and shut down at the end. `NotSent` where it is not reached in time."""
+        """The broker started, for who orders, and shut down at the end.
+
+        `RequestNotSentError` where it is not reached in time.
+        """
         try:
             async with asyncio.timeout(patience):
                 await self.broker.startup()
                 await self.store.beats()
         except (TimeoutError, OSError, RedisError) as error:
             await self._shut_down()
-            raise NotSent("the broker does not answer: is Redis there, and is it this one?") from error
+            raise RequestNotSentError("the broker does not answer: is Redis there, and is it this one?") from error
         try:
             yield
         finally:
@@ -180,7 +183,7 @@ class RivyaWorker:
 
     async def _open(self, state: TaskiqState) -> None:
         options = self._options
-        Settings.resolve(os.environ, api_key=options.get("api_key"), base_url=options.get("base_url")).required_key()
+        Config.resolve(os.environ, api_key=options.get("api_key"), base_url=options.get("base_url")).require_api_key()
         await self.store.open()
         name = f"{socket.gethostname()}-{os.getpid()}"
         self._pulse = Pulse(self.broker, self.store, name, rate_limit=self._rate_limit)
@@ -188,7 +191,11 @@ class RivyaWorker:
             **{**options, "rate_limit": self._pulse.limit, "hooks": [*self.hooks, *self._pulse.hooks]}
         )
         self._desk = Desk(
-            session=session, store=self.store, stop=Stop(), wall=self._ambient.wall, uniform=self._ambient.uniform
+            session=session,
+            store=self.store,
+            stop=ShutdownSignal(),
+            wall=self._ambient.wall_time,
+            uniform=self._ambient.uniform,
         )
         setattr(state, DESK, self._desk)
         try:

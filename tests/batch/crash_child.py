@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rivya_async import PollPolicy, RetryPolicy, RivyaSession, Timeouts
-from rivya_async._engine.part import Part
+from rivya_async._engine.part import PartialFile
 from rivya_async.batch import Batch, Row, RowRecord, worker
 from rivya_async.batch.journal import Journal
 
@@ -88,7 +88,7 @@ def arm(point: str, session: RivyaSession, count: int) -> None:
             house.placed = dying_then(house.placed, count)
 
 
-def no_room(part: Part, chunk: bytes) -> None:
+def no_room(part: PartialFile, chunk: bytes) -> None:
     """What a full disk says."""
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -112,7 +112,7 @@ async def main(order: dict[str, Any]) -> None:
     if "dies" in order:
         die_soon_after(*order["dies"])
     if order.get("no_room_for_files"):
-        Part.write = no_room  # type: ignore[assignment, method-assign]
+        PartialFile.write = no_room  # type: ignore[assignment, method-assign]
     async with Batch.open(order["journal"]) as batch:
         session = RivyaSession(
             order["key"],

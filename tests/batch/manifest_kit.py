@@ -9,7 +9,7 @@ from typing import Any
 
 from rivya_async import Model
 from rivya_async._core.model import ModelList
-from rivya_async._core.wire import parse, structure
+from rivya_async._core.wire import parse_json, structure
 from rivya_async.batch import BadRow, Manifest, Row
 from rivya_async.sandbox.catalogue import load
 
@@ -17,7 +17,7 @@ from rivya_async.sandbox.catalogue import load
 @cache
 def catalogue() -> Mapping[str, Model]:
     """The catalogue as a client reads it."""
-    listing = structure(parse(load().listing), ModelList)
+    listing = structure(parse_json(load().listing), ModelList)
     return {model.id: model for model in listing.data}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rivya_async import ConfigurationError, InsufficientCredits, JournalError, SpendLimitReached, Unauthorized
+from rivya_async import AuthenticationError, ConfigurationError, InsufficientCreditsError, JournalError, SpendLimitError
 from rivya_async.batch import Batch, Row, RowRecord, State
 from tests.batch.batch_kit import MODELS, POLL, RESULT, SUBMIT, Bench, bench, rows, until
 
@@ -370,7 +370,7 @@ async def halted(on: Bench, count: int, **options: Any) -> tuple[Exception | Non
 async def test_max_spend_holds_over_all_runs(tmp_path: Path) -> None:
     async with bench(tmp_path) as on:
         error, counts = await halted(on, 10, max_spend=4)
-        assert isinstance(error, SpendLimitReached)
+        assert isinstance(error, SpendLimitError)
         assert counts == {State.SUCCEEDED: 4, State.PLANNED: 6}
         assert (await halted(on, 10, max_spend=6))[1] == {State.SUCCEEDED: 6, State.PLANNED: 4}
         assert (await halted(on, 10))[0] is None
@@ -382,14 +382,14 @@ async def test_the_cap_of_a_session_leaves_no_doubt(tmp_path: Path) -> None:
         await batch.add(rows(5))
         async for _ in batch.run(session):
             pass
-        assert isinstance(batch.halted, SpendLimitReached)
+        assert isinstance(batch.halted, SpendLimitError)
         assert batch.counts == {State.SUCCEEDED: 2, State.PLANNED: 3}
 
 
 async def test_without_credits_nothing_more_is_tried(tmp_path: Path) -> None:
     async with bench(tmp_path, credits=3) as on:
         error, counts = await halted(on, 50)
-        assert isinstance(error, InsufficientCredits)
+        assert isinstance(error, InsufficientCreditsError)
         assert counts == {State.SUCCEEDED: 3, State.PLANNED: 47}
         assert on.sandbox.received.count(SUBMIT) < 15
 
@@ -398,7 +398,7 @@ async def test_a_bad_key_gives_up_no_row(tmp_path: Path) -> None:
     async with bench(tmp_path) as on:
         on.sandbox.revoke_key(on.sandbox.api_key)
         error, counts = await halted(on, 10)
-        assert isinstance(error, Unauthorized)
+        assert isinstance(error, AuthenticationError)
         assert counts == {State.PLANNED: 10}
 
 

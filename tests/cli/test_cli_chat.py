@@ -81,7 +81,7 @@ async def test_conversations_are_listed_and_shown(sandbox: Sandbox) -> None:
     assert [message["role"] for message in told[0]["messages"]] == ["user", "assistant"]
     assert "extra" not in told[0].keys() | told[0]["messages"][0].keys()
     lost = await ran("chat", "sessions", "ses_none", "--json", sandbox=sandbox)
-    assert (lost.code, lost.error["type"]) == (2, "NotFound")
+    assert (lost.code, lost.error["type"]) == (2, "NotFoundError")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ async def test_an_answer_that_breaks_off_is_shown_as_far_as_it_came(sandbox: San
     assert ended.out.strip() in shown.out
     broken = await ran("chat", MODEL, "A kite", "--json", sandbox=sandbox)
     assert (broken.code, broken.out) == (6, "")
-    assert broken.error["type"] == "StreamInterrupted"
+    assert broken.error["type"] == "StreamInterruptedError"
     assert broken.error["text"] == ended.out.strip()
     assert broken.error["code"] == "internal_error"
 

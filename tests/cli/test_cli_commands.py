@@ -147,7 +147,7 @@ async def test_a_failed_job_ends_with_1_and_leaves_the_others_alone(sandbox: San
     assert len(ended.results) == 12
     failed = ids([line for line in ended.results if line["status"] == "failed"])
     assert {error["task_id"] for error in ended.errors} == failed
-    assert {error["type"] for error in ended.errors} == {"GenerationFailed"}
+    assert {error["type"] for error in ended.errors} == {"GenerationFailedError"}
 
 
 async def test_the_timeout_ends_with_5_and_says_how_to_come_back() -> None:
@@ -217,7 +217,7 @@ async def test_wait_comes_back_to_jobs_of_another_process(sandbox: Sandbox, tmp_
 def test_an_embedded_sandbox_knows_no_foreign_task() -> None:
     ended = rivya("wait", "task_of_somebody", "--sandbox", "--json")
     assert (ended.code, ended.out) == (2, "")
-    assert (ended.error["type"], ended.error["status"]) == ("NotFound", 404)
+    assert (ended.error["type"], ended.error["status"]) == ("NotFoundError", 404)
 
 
 # --- models, credits ------------------------------------------------------------------------------------------------

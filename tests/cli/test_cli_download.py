@@ -62,7 +62,7 @@ async def test_one_that_goes_wrong_leaves_the_others_alone(
     kite = await session.generate("z-image", "A red kite")
     ended = await ran("download", "task_missing", kite.id, "--json", sandbox=sandbox, cwd=tmp_path)
     assert ended.code == 2
-    assert ended.error["type"] == "NotFound"
+    assert ended.error["type"] == "NotFoundError"
     assert [line["id"] for line in ended.results] == [kite.id]
     again = await ran("download", kite.id, sandbox=sandbox, cwd=tmp_path)
     assert again.code == 2

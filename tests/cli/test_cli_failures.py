@@ -11,21 +11,21 @@ from rivya_async.cli.failures import as_json, exit_code_of, message_of, next_ste
 from rivya_async.cli.output import MASK, Output
 
 EXPECTED = {
-    "GenerationFailed": ExitCode.JOB_FAILED,
+    "GenerationFailedError": ExitCode.JOB_FAILED,
     "ConfigurationError": ExitCode.USAGE,
     "ValidationFailed": ExitCode.USAGE,
-    "NotFound": ExitCode.USAGE,
+    "NotFoundError": ExitCode.USAGE,
     "DownloadError": ExitCode.USAGE,
     "JournalError": ExitCode.USAGE,
     "BadRows": ExitCode.USAGE,
-    "IdempotencyConflict": ExitCode.USAGE,
-    "SessionConflict": ExitCode.USAGE,
-    "Unauthorized": ExitCode.AUTH,
-    "ScopeDenied": ExitCode.AUTH,
-    "InsufficientCredits": ExitCode.CREDITS,
-    "SpendLimitReached": ExitCode.CREDITS,
-    "DeadlineExceeded": ExitCode.DEADLINE,
-    "NotSentInTime": ExitCode.DEADLINE,
+    "IdempotencyConflictError": ExitCode.USAGE,
+    "ChatSessionConflictError": ExitCode.USAGE,
+    "AuthenticationError": ExitCode.AUTH,
+    "PermissionDeniedError": ExitCode.AUTH,
+    "InsufficientCreditsError": ExitCode.CREDITS,
+    "SpendLimitError": ExitCode.CREDITS,
+    "WaitTimeoutError": ExitCode.DEADLINE,
+    "SubmitTimeoutError": ExitCode.DEADLINE,
 }
 
 
@@ -47,12 +47,12 @@ def test_a_file_that_cannot_be_written_is_wrong_usage() -> None:
 @pytest.mark.parametrize(
     ("error", "step"),
     [
-        (errors.DeadlineExceeded("x", task_id="task_1"), "rivya wait task_1"),
-        (errors.SessionClosed("x", task_id="task_1"), "rivya wait task_1"),
-        (errors.GenerationFailed("x", task_id="task_1"), None),
-        (errors.OutcomeUnknown("x"), "AGAIN"),
-        (errors.NotSent("x"), "AGAIN"),
-        (errors.InsufficientCredits("x"), "rivya credits"),
+        (errors.WaitTimeoutError("x", task_id="task_1"), "rivya wait task_1"),
+        (errors.SessionClosedError("x", task_id="task_1"), "rivya wait task_1"),
+        (errors.GenerationFailedError("x", task_id="task_1"), None),
+        (errors.OutcomeUnknownError("x"), "AGAIN"),
+        (errors.RequestNotSentError("x"), "AGAIN"),
+        (errors.InsufficientCreditsError("x"), "rivya credits"),
         (errors.ValidationFailed("x"), None),
     ],
 )
@@ -61,9 +61,9 @@ def test_what_to_type_next(error: RivyaError, step: str | None) -> None:
 
 
 def test_the_json_of_an_error_holds_what_is_known_and_no_more() -> None:
-    error = errors.InsufficientCredits("Too few.", status=402, code="insufficient_credits", idempotency_key="k")
+    error = errors.InsufficientCreditsError("Too few.", status=402, code="insufficient_credits", idempotency_key="k")
     assert as_json(error, "rivya credits") == {
-        "type": "InsufficientCredits",
+        "type": "InsufficientCreditsError",
         "message": "Too few.",
         "exit_code": 4,
         "status": 402,

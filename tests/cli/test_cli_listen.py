@@ -63,7 +63,13 @@ async def test_what_is_signed_is_shown_and_what_is_not_is_refused() -> None:
     ended = await running.end()
     assert (ended.code, ended.out) == (130, "")
     kinds = [error["type"] for error in ended.errors]
-    assert kinds == ["WebhookError", "SignatureMismatch", "OutsideTolerance", "SignatureMismatch", "Interrupted"]
+    assert kinds == [
+        "WebhookVerificationError",
+        "SignatureMismatchError",
+        "TimestampToleranceError",
+        "SignatureMismatchError",
+        "Interrupted",
+    ]
     assert "c0ffee" not in ended.err
 
 
@@ -95,7 +101,7 @@ async def test_a_receiver_behind_that_is_not_there() -> None:
             assert await post(url, body_of(), signed(body_of(), at=now())) == 502
             assert (await heard(running))["forward_status"] is None
         ended = await running.end()
-    assert [error["type"] for error in ended.errors] == ["NotSent", "Interrupted"]
+    assert [error["type"] for error in ended.errors] == ["RequestNotSentError", "Interrupted"]
     assert behind in ended.errors[0]["message"]
 
 
@@ -107,7 +113,7 @@ async def test_a_receiver_behind_that_hangs_up() -> None:
         async with listening("--forward", behind) as (running, url):
             assert await post(url, body_of(), signed(body_of(), at=now())) == 502
         ended = await running.end()
-    assert [error["type"] for error in ended.errors] == ["OutcomeUnknown", "Interrupted"]
+    assert [error["type"] for error in ended.errors] == ["OutcomeUnknownError", "Interrupted"]
 
 
 async def test_a_sandbox_delivers_here() -> None:

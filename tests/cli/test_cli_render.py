@@ -7,7 +7,7 @@ import shlex
 import pytest
 from rich.console import Console
 
-from rivya_async._core.errors import GenerationFailed
+from rivya_async._core.errors import GenerationFailedError
 from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.model import Model
 from rivya_async._core.model_param import ModelParam
@@ -125,7 +125,7 @@ def jobs_of_all_kinds() -> list[Job]:
         job.record = Generation(id=job.task_id, status=status, model=job.model, reserved_credits=5, final_credits=5)
         job.stage, job.began = Stage.BOUGHT, 1.0
     jobs[2].stage, jobs[2].ended = Stage.DONE, 4.0
-    jobs[3].error, jobs[3].ended = GenerationFailed("x"), 5.0
+    jobs[3].error, jobs[3].ended = GenerationFailedError("x"), 5.0
     return jobs
 
 

@@ -166,7 +166,7 @@ async def test_a_receiver_that_does_not_speak_http() -> None:
 
     async with raw_server(talk) as url:
         ended = await asyncio.to_thread(rivya, "webhooks", "sign", "--secret", SECRET, "--to", url, "--json")
-    assert (ended.code, ended.error["type"]) == (6, "OutcomeUnknown")
+    assert (ended.code, ended.error["type"]) == (6, "OutcomeUnknownError")
 
 
 async def test_the_secret_may_come_by_stdin() -> None:

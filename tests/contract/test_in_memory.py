@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from rivya_async import NotSent
+from rivya_async import RequestNotSentError
 from rivya_async.testing import FakeRequest, FakeResponse, FakeService, FakeTransport, contract
 from rivya_async.testing.fake_transport import Answering
 
@@ -100,8 +100,8 @@ async def test_a_function_sees_no_keys() -> None:
 
 
 async def test_what_the_network_does_could_not_be_told() -> None:
-    with pytest.raises(contract.CannotTell, match="GET /api/v1/credits: NotSent"):
-        await contract.balance.shape(contract.in_memory(FakeTransport(lambda _: NotSent("refused"))))
+    with pytest.raises(contract.CannotTell, match="GET /api/v1/credits: RequestNotSentError"):
+        await contract.balance.shape(contract.in_memory(FakeTransport(lambda _: RequestNotSentError("refused"))))
 
 
 async def test_what_the_function_raises_is_a_difference_with_its_traceback() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rivya_async._core.addresses import is_public, read
+from rivya_async._core.addresses import is_public, parse_address
 
 
 @pytest.mark.parametrize(
@@ -36,11 +36,11 @@ from rivya_async._core.addresses import is_public, read
     ],
 )
 def test_what_is_public(text: str, public: bool) -> None:
-    address = read(text)
+    address = parse_address(text)
     assert address is not None
     assert is_public(address) is public
 
 
 @pytest.mark.parametrize("text", ["", "localhost", "rivya.ai", "127.1", "2130706433", "0x7f.1", "[::1]", "1.2.3.4.5"])
 def test_a_name_is_no_address(text: str) -> None:
-    assert read(text) is None
+    assert parse_address(text) is None

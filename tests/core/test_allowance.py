@@ -6,65 +6,65 @@ import math
 
 import pytest
 
-from rivya_async import Allowance, ConfigurationError
-from rivya_async._core.breaker import FAILURES
-from rivya_async._core.budget import Budget
+from rivya_async import ConfigurationError, ExternalRateLimiter
+from rivya_async._core.breaker import FAILURE_THRESHOLD
+from rivya_async._core.budget import RateController
 
 
-def allowance_of(requests: float) -> Allowance:
-    allowance = Allowance(lambda waiting: None)
+def allowance_of(requests: float) -> ExternalRateLimiter:
+    allowance = ExternalRateLimiter(lambda waiting: None)
     allowance.grant(requests)
     return allowance
 
 
 def test_nothing_goes_out_before_it_is_granted() -> None:
-    budget = Budget(allowance := allowance_of(0))
-    assert budget.wait(0.0) == math.inf
+    budget = RateController(allowance := allowance_of(0))
+    assert budget.delay(0.0) == math.inf
     allowance.grant(2)
     for _ in range(2):
-        assert budget.wait(0.0) == 0.0
-        budget.take(0.0, 0.5)
-    assert budget.wait(1000.0) == math.inf
+        assert budget.delay(0.0) == 0.0
+        budget.on_request(0.0, 0.5)
+    assert budget.delay(1000.0) == math.inf
 
 
 def test_less_than_a_whole_request_is_none() -> None:
-    budget = Budget(allowance := allowance_of(0.75))
-    assert budget.wait(0.0) == math.inf
+    budget = RateController(allowance := allowance_of(0.75))
+    assert budget.delay(0.0) == math.inf
     allowance.grant(0.25)
-    assert budget.wait(0.0) == 0.0
+    assert budget.delay(0.0) == 0.0
 
 
 def test_what_is_withdrawn_is_gone() -> None:
-    budget = Budget(allowance := allowance_of(5))
-    allowance.withdraw()
-    assert budget.wait(0.0) == math.inf
+    budget = RateController(allowance := allowance_of(5))
+    allowance.revoke()
+    assert budget.delay(0.0) == math.inf
 
 
 def test_without_a_limit_nothing_is_used_up_and_a_limit_can_come_later() -> None:
-    budget = Budget(allowance := allowance_of(math.inf))
+    budget = RateController(allowance := allowance_of(math.inf))
     for _ in range(1000):
-        assert budget.wait(0.0) == 0.0
-        budget.take(0.0, 0.5)
-    allowance.withdraw()
-    assert budget.wait(0.0) == math.inf
+        assert budget.delay(0.0) == 0.0
+        budget.on_request(0.0, 0.5)
+    allowance.revoke()
+    assert budget.delay(0.0) == math.inf
 
 
 def test_a_retry_after_holds_what_is_granted_and_teaches_no_rate() -> None:
-    budget = Budget(allowance_of(100))
+    budget = RateController(allowance_of(100))
     for _ in range(10):
-        budget.take(0.0, 0.5)
-        budget.granted(0.0, 0.0)
-    budget.refused(0.1, 0.0, hold=3.0, asked=3.0)
-    assert budget.wait(1.1) == 2.0
-    budget.take(3.1, 0.5)
-    assert budget.wait(3.1) == 0.0, "a learned rate would space them"
+        budget.on_request(0.0, 0.5)
+        budget.on_success(0.0, 0.0)
+    budget.on_rate_limited(0.1, 0.0, hold=3.0, asked=3.0)
+    assert budget.delay(1.1) == 2.0
+    budget.on_request(3.1, 0.5)
+    assert budget.delay(3.1) == 0.0, "a learned rate would space them"
 
 
 def test_an_outage_lets_only_probes_out_of_what_is_granted() -> None:
-    budget = Budget(allowance_of(100))
-    for _ in range(FAILURES):
-        budget.failed(0.0, 0.0, 0.5)
-    assert 0.0 < budget.wait(0.0) < math.inf
+    budget = RateController(allowance_of(100))
+    for _ in range(FAILURE_THRESHOLD):
+        budget.on_failure(0.0, 0.0, 0.5)
+    assert 0.0 < budget.delay(0.0) < math.inf
 
 
 def test_one_allowance_serves_one_session() -> None:

@@ -8,103 +8,119 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.breaker import FAILURES, PROBE_CAP, PROBE_FIRST, RECOVERY_RATE, RECOVERY_TIME, Breaker
+from rivya_async._core.breaker import (
+    FAILURE_THRESHOLD,
+    FIRST_PROBE_DELAY,
+    MAX_PROBE_DELAY,
+    RECOVERY_DURATION,
+    RECOVERY_RATE,
+    CircuitBreaker,
+)
 
 
-def opened(at: float = 0.0, u: float = 0.5) -> Breaker:
-    breaker = Breaker()
-    for _ in range(FAILURES):
-        breaker.fail(at, at, u)
+def opened(at: float = 0.0, u: float = 0.5) -> CircuitBreaker:
+    breaker = CircuitBreaker()
+    for _ in range(FAILURE_THRESHOLD):
+        breaker.on_failure(at, at, u)
     return breaker
 
 
 def test_it_opens_after_so_many_failures_in_a_row() -> None:
-    breaker = Breaker()
-    for _ in range(FAILURES - 1):
-        breaker.fail(1.0, 1.0, 0.5)
+    breaker = CircuitBreaker()
+    for _ in range(FAILURE_THRESHOLD - 1):
+        breaker.on_failure(1.0, 1.0, 0.5)
     assert not breaker.is_open
-    breaker.answer(1.0, 1.0)
-    for _ in range(FAILURES - 1):
-        breaker.fail(1.0, 1.0, 0.5)
+    breaker.on_response(1.0, 1.0)
+    for _ in range(FAILURE_THRESHOLD - 1):
+        breaker.on_failure(1.0, 1.0, 0.5)
     assert not breaker.is_open
-    breaker.fail(1.0, 1.0, 0.5)
+    breaker.on_failure(1.0, 1.0, 0.5)
     assert breaker.is_open
 
 
 def test_closed_it_bounds_nothing() -> None:
-    breaker = Breaker()
-    breaker.take(0.0, 0.5)
-    assert (breaker.wait(0.0), breaker.rate(0.0), breaker.open_for(5.0)) == (0.0, math.inf, 0.0)
+    breaker = CircuitBreaker()
+    breaker.on_request(0.0, 0.5)
+    assert (breaker.delay(0.0), breaker.rate(0.0), breaker.open_for(5.0)) == (0.0, math.inf, 0.0)
 
 
 def test_probes_come_after_pauses_that_double_up_to_a_cap() -> None:
     breaker, now, pauses = opened(), 0.0, []
     for _ in range(8):
-        pauses.append(breaker.wait(now))
+        pauses.append(breaker.delay(now))
         now += pauses[-1]
-        assert breaker.wait(now) == 0.0
-        breaker.take(now, 0.5)
-        breaker.fail(now, now, 0.5)
-    assert pauses == [PROBE_FIRST, 1.0, 2.0, 4.0, PROBE_CAP, PROBE_CAP, PROBE_CAP, PROBE_CAP]
+        assert breaker.delay(now) == 0.0
+        breaker.on_request(now, 0.5)
+        breaker.on_failure(now, now, 0.5)
+    assert pauses == [
+        FIRST_PROBE_DELAY,
+        1.0,
+        2.0,
+        4.0,
+        MAX_PROBE_DELAY,
+        MAX_PROBE_DELAY,
+        MAX_PROBE_DELAY,
+        MAX_PROBE_DELAY,
+    ]
     assert breaker.open_for(now) == now
 
 
 @pytest.mark.parametrize(("u", "share"), [(0.0, 0.5), (0.5, 1.0), (0.75, 1.25)])
 def test_a_pause_is_drawn(u: float, share: float) -> None:
     breaker = opened(u=u)
-    assert breaker.wait(0.0) == PROBE_FIRST * share
-    breaker.take(1.0, u)
-    assert breaker.wait(1.0) == 2 * PROBE_FIRST * share
+    assert breaker.delay(0.0) == FIRST_PROBE_DELAY * share
+    breaker.on_request(1.0, u)
+    assert breaker.delay(1.0) == 2 * FIRST_PROBE_DELAY * share
 
 
 def test_a_week_of_probes() -> None:
     breaker, now = opened(), 0.0
     for _ in range(100_000):
-        now += breaker.wait(now)
-        breaker.take(now, 0.999)
-    assert breaker.wait(now) <= 1.5 * PROBE_CAP
+        now += breaker.delay(now)
+        breaker.on_request(now, 0.999)
+    assert breaker.delay(now) <= 1.5 * MAX_PROBE_DELAY
 
 
 def test_only_the_answer_to_a_probe_closes_it() -> None:
     breaker = opened(at=10.0)
-    assert not breaker.answer(11.0, sent_at=9.0)
+    assert not breaker.on_response(11.0, sent_at=9.0)
     assert breaker.is_open
-    assert breaker.answer(12.0, sent_at=11.5)
+    assert breaker.on_response(12.0, sent_at=11.5)
     assert not breaker.is_open
-    assert breaker.wait(12.0) == 0.0
+    assert breaker.delay(12.0) == 0.0
 
 
 def test_what_was_sent_before_the_recovery_does_not_open_it_again() -> None:
     breaker = opened(at=0.0)
-    breaker.answer(100.0, sent_at=99.0)
-    for _ in range(10 * FAILURES):
-        breaker.fail(130.0, sent_at=70.0, u=0.5)
+    breaker.on_response(100.0, sent_at=99.0)
+    for _ in range(10 * FAILURE_THRESHOLD):
+        breaker.on_failure(130.0, sent_at=70.0, u=0.5)
     assert not breaker.is_open
-    for _ in range(FAILURES):
-        breaker.fail(130.0, sent_at=101.0, u=0.5)
+    for _ in range(FAILURE_THRESHOLD):
+        breaker.on_failure(130.0, sent_at=101.0, u=0.5)
     assert breaker.is_open
 
 
 def test_after_an_outage_the_pauses_begin_anew() -> None:
     breaker = opened()
     for _ in range(6):
-        breaker.take(50.0, 0.5)
-    breaker.answer(60.0, sent_at=59.0)
-    for _ in range(FAILURES):
-        breaker.fail(61.0, 61.0, 0.5)
-    assert breaker.wait(61.0) == PROBE_FIRST
+        breaker.on_request(50.0, 0.5)
+    breaker.on_response(60.0, sent_at=59.0)
+    for _ in range(FAILURE_THRESHOLD):
+        breaker.on_failure(61.0, 61.0, 0.5)
+    assert breaker.delay(61.0) == FIRST_PROBE_DELAY
 
 
 def test_the_allowance_doubles_every_second_and_is_lifted() -> None:
     breaker = opened()
-    breaker.answer(100.0, sent_at=99.0)
-    rates = [breaker.rate(100.0 + seconds) for seconds in (0, 1, 2, RECOVERY_TIME - 1, RECOVERY_TIME)]
+    breaker.on_response(100.0, sent_at=99.0)
+    rates = [breaker.rate(100.0 + seconds) for seconds in (0, 1, 2, RECOVERY_DURATION - 1, RECOVERY_DURATION)]
     assert rates == [RECOVERY_RATE, 2 * RECOVERY_RATE, 4 * RECOVERY_RATE, 512 * RECOVERY_RATE, math.inf]
 
 
 def test_answers_of_a_service_that_is_up_do_not_bound_it() -> None:
-    breaker = Breaker()
-    breaker.answer(5.0, sent_at=4.0)
+    breaker = CircuitBreaker()
+    breaker.on_response(5.0, sent_at=4.0)
     assert breaker.rate(5.0) == math.inf
 
 
@@ -112,15 +128,15 @@ def test_answers_of_a_service_that_is_up_do_not_bound_it() -> None:
     st.lists(st.tuples(st.sampled_from(["take", "answer", "fail"]), st.floats(0, 20), st.floats(0, 30)), max_size=120)
 )
 def test_it_never_asks_for_a_pause_beyond_the_cap(steps: list[tuple[str, float, float]]) -> None:
-    breaker, now = Breaker(), 0.0
+    breaker, now = CircuitBreaker(), 0.0
     for what, gap, age in steps:
         now += gap
         if what == "take":
-            breaker.take(now, 0.5)
+            breaker.on_request(now, 0.5)
         elif what == "answer":
-            breaker.answer(now, now - age)
+            breaker.on_response(now, now - age)
         else:
-            breaker.fail(now, now - age, 0.5)
-        assert 0.0 <= breaker.wait(now) <= 1.5 * PROBE_CAP
+            breaker.on_failure(now, now - age, 0.5)
+        assert 0.0 <= breaker.delay(now) <= 1.5 * MAX_PROBE_DELAY
         assert breaker.rate(now) >= RECOVERY_RATE
-        assert breaker.is_open or breaker.wait(now) == 0.0
+        assert breaker.is_open or breaker.delay(now) == 0.0

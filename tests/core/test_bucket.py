@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.bucket import MOMENT, Bucket
+from rivya_async._core.bucket import TIME_TOLERANCE, TokenBucket
 
 
-def taken(bucket: Bucket, tokens: int, now: float = 0.0) -> list[float]:
+def taken(bucket: TokenBucket, tokens: int, now: float = 0.0) -> list[float]:
     """When so many tokens are taken, each as soon as it is there."""
     times = []
     for _ in range(tokens):
-        now += bucket.wait(now)
+        now += bucket.delay(now)
         bucket.take(now)
         times.append(round(now, 6))
     return times
@@ -32,57 +32,57 @@ def taken(bucket: Bucket, tokens: int, now: float = 0.0) -> list[float]:
     ],
 )
 def test_it_begins_full_and_gains_tokens_at_its_pace(per_second: float, burst: float, times: list[float]) -> None:
-    assert taken(Bucket(per_second, burst), len(times)) == times
+    assert taken(TokenBucket(per_second, burst), len(times)) == times
 
 
 def test_what_does_not_fit_is_lost() -> None:
-    bucket = Bucket(10.0, 2.0)
+    bucket = TokenBucket(10.0, 2.0)
     assert taken(bucket, 3) == [0, 0, 0.1]
     assert taken(bucket, 3, now=100.0) == [100, 100, 100.1]
 
 
 def test_what_is_given_counts_at_once() -> None:
-    bucket = Bucket(1.0, 5.0)
+    bucket = TokenBucket(1.0, 5.0)
     taken(bucket, 6)
-    bucket.give(2.0)
+    bucket.refund(2.0)
     assert taken(bucket, 3, now=1.0) == [1, 1, 2]
 
 
 def test_what_is_given_to_a_full_one_is_lost() -> None:
-    bucket = Bucket(1.0, 2.0)
-    bucket.give(1000.0)
+    bucket = TokenBucket(1.0, 2.0)
+    bucket.refund(1000.0)
     assert taken(bucket, 3) == [0, 0, 1]
 
 
 @pytest.mark.parametrize("burst", [1.0, 5.0])
 def test_a_drained_one_gives_one_token_at_the_instant_and_then_its_pace(burst: float) -> None:
-    bucket = Bucket(10.0, burst)
+    bucket = TokenBucket(10.0, burst)
     bucket.drain_until(3.0)
     assert taken(bucket, 3) == [3, 3.1, 3.2]
 
 
 def test_draining_never_brings_a_token_forward() -> None:
-    bucket = Bucket(1.0)
+    bucket = TokenBucket(1.0)
     taken(bucket, 1)
     bucket.drain_until(0.5)
-    assert bucket.wait(0.0) == 1.0
+    assert bucket.delay(0.0) == 1.0
 
 
 def test_a_change_of_pace_keeps_what_is_missing_missing() -> None:
-    bucket = Bucket(1.0, 2.0)
+    bucket = TokenBucket(1.0, 2.0)
     taken(bucket, 2)
-    bucket.change(10.0, 2.0, 0.0)
+    bucket.reconfigure(10.0, 2.0, 0.0)
     assert taken(bucket, 2) == [0.1, 0.2]
-    full = Bucket(1.0, 2.0)
-    full.change(10.0, 3.0, 0.0)
+    full = TokenBucket(1.0, 2.0)
+    full.reconfigure(10.0, 3.0, 0.0)
     assert taken(full, 4) == [0, 0, 0, 0.1]
 
 
 def test_a_rounding_error_is_not_waited_for() -> None:
-    bucket = Bucket(1.0)
+    bucket = TokenBucket(1.0)
     bucket.take(0.0)
-    assert bucket.wait(1.0 - MOMENT / 2) == 0.0
-    assert bucket.wait(1.0 - MOMENT * 2) > 0.0
+    assert bucket.delay(1.0 - TIME_TOLERANCE / 2) == 0.0
+    assert bucket.delay(1.0 - TIME_TOLERANCE * 2) > 0.0
 
 
 rates = st.floats(0.01, 1000.0)
@@ -92,25 +92,25 @@ arrivals = st.lists(st.floats(0.0, 5.0), min_size=1, max_size=40)
 
 @given(rates, bursts, arrivals)
 def test_over_any_interval_at_most_the_burst_and_the_pace(per_second: float, burst: float, gaps: list[float]) -> None:
-    bucket, now = Bucket(per_second, burst), 0.0
+    bucket, now = TokenBucket(per_second, burst), 0.0
     times = []
     for gap in gaps:
         now += gap
-        now += bucket.wait(now)
+        now += bucket.delay(now)
         bucket.take(now)
         times.append(now)
     for first, last in combinations_with_replacement(range(len(times)), 2):
-        most = burst + per_second * (times[last] - times[first] + MOMENT)
+        most = burst + per_second * (times[last] - times[first] + TIME_TOLERANCE)
         assert last - first + 1 <= most * (1 + 1e-9)
 
 
 @given(rates, bursts, arrivals)
 def test_nobody_waits_longer_than_the_pace_makes_necessary(per_second: float, burst: float, gaps: list[float]) -> None:
     """The textbook's bucket, with a level, as the oracle."""
-    bucket, now, level = Bucket(per_second, burst), 0.0, burst
+    bucket, now, level = TokenBucket(per_second, burst), 0.0, burst
     for gap in gaps:
         now, level = now + gap, min(burst, level + gap * per_second)
-        wait = bucket.wait(now)
+        wait = bucket.delay(now)
         assert wait == pytest.approx(max(0.0, (1.0 - level) / per_second), abs=1e-5)
         now, level = now + wait, min(burst, level + wait * per_second) - 1.0
         bucket.take(now)
@@ -118,11 +118,11 @@ def test_nobody_waits_longer_than_the_pace_makes_necessary(per_second: float, bu
 
 @given(st.lists(st.tuples(rates, bursts, st.floats(0.0, 2.0)), min_size=1, max_size=30))
 def test_however_its_pace_changes_it_never_owes_more_than_one_token(steps: list[tuple[float, float, float]]) -> None:
-    bucket, now = Bucket(1.0), 0.0
+    bucket, now = TokenBucket(1.0), 0.0
     for per_second, burst, gap in steps:
-        bucket.change(per_second, burst, now)
+        bucket.reconfigure(per_second, burst, now)
         now += gap
-        wait = bucket.wait(now)
+        wait = bucket.delay(now)
         assert 0.0 <= wait < float("inf")
         now += wait
         bucket.take(now)

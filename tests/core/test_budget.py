@@ -9,47 +9,47 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.breaker import FAILURES, RECOVERY_RATE, RECOVERY_TIME
-from rivya_async._core.budget import RETRIES_AT_ONCE, RETRIES_PER_ANSWER, RETRIES_PER_SECOND, Budget
+from rivya_async._core.breaker import FAILURE_THRESHOLD, RECOVERY_DURATION, RECOVERY_RATE
+from rivya_async._core.budget import MAX_RETRY_TOKENS, RETRIES_PER_RESPONSE, RETRIES_PER_SECOND, RateController
 from rivya_async._core.policies import RateLimit
 
 
-def sent(budget: Budget, requests: int, now: float = 0.0, *, answered: bool = False) -> list[float]:
+def sent(budget: RateController, requests: int, now: float = 0.0, *, answered: bool = False) -> list[float]:
     """When so many requests go out, each as soon as it may."""
     times = []
     for _ in range(requests):
-        now += budget.wait(now)
-        budget.take(now, 0.5)
+        now += budget.delay(now)
+        budget.on_request(now, 0.5)
         times.append(round(now, 6))
         if answered:
-            budget.granted(now, now)
+            budget.on_success(now, now)
     return times
 
 
-def fail(budget: Budget, now: float, times: int = FAILURES) -> None:
+def fail(budget: RateController, now: float, times: int = FAILURE_THRESHOLD) -> None:
     for _ in range(times):
-        budget.failed(now, now, 0.5)
+        budget.on_failure(now, now, 0.5)
 
 
 def test_without_a_limit_it_is_free_until_the_first_refusal() -> None:
-    budget = Budget()
+    budget = RateController()
     assert sent(budget, 1000) == [0.0] * 1000
-    assert budget.is_free
-    budget.refused(0.0, 0.0, hold=1.0, asked=1.0)
-    assert not budget.is_free
-    assert budget.wait(0.0) == 1.0
+    assert budget.is_unlimited
+    budget.on_rate_limited(0.0, 0.0, hold=1.0, asked=1.0)
+    assert not budget.is_unlimited
+    assert budget.delay(0.0) == 1.0
 
 
 def test_a_configured_limit_is_kept_from_the_start() -> None:
-    budget = Budget(RateLimit(10, 2))
-    assert not budget.is_free
+    budget = RateController(RateLimit(10, 2))
+    assert not budget.is_unlimited
     assert sent(budget, 5, answered=True) == [0, 0, 0.1, 0.2, 0.3]
 
 
 def test_a_refusal_below_the_configured_limit_teaches_a_lower_one_and_never_a_higher() -> None:
-    budget = Budget(RateLimit(100, 1))
+    budget = RateController(RateLimit(100, 1))
     sent(budget, 10, answered=True)
-    budget.refused(1.0, 0.9, hold=1.0, asked=1.0)
+    budget.on_rate_limited(1.0, 0.9, hold=1.0, asked=1.0)
     slower = sent(budget, 11, now=1.0)
     assert slower[0] == 2.0
     assert (slower[-1] - slower[0]) / 10 == pytest.approx(1 / 90, rel=0.02)
@@ -58,10 +58,10 @@ def test_a_refusal_below_the_configured_limit_teaches_a_lower_one_and_never_a_hi
 
 
 def test_a_learned_rate_is_kept_evenly() -> None:
-    budget = Budget()
+    budget = RateController()
     for n in range(100):
-        budget.granted(n / 1000, n / 1000)
-    budget.refused(0.1, 0.05, hold=0.9, asked=0.9)
+        budget.on_success(n / 1000, n / 1000)
+    budget.on_rate_limited(0.1, 0.05, hold=0.9, asked=0.9)
     times = sent(budget, 200, now=0.1)
     assert times[0] == 1.0
     gaps = [after - before for before, after in pairwise(times)]
@@ -69,110 +69,110 @@ def test_a_learned_rate_is_kept_evenly() -> None:
 
 
 def test_a_hold_holds_everything_though_the_configured_limit_would_allow_it() -> None:
-    budget = Budget(RateLimit(1000, 100))
+    budget = RateController(RateLimit(1000, 100))
     sent(budget, 10)
-    budget.refused(0.5, 0.4, hold=7.0, asked=7.0)
+    budget.on_rate_limited(0.5, 0.4, hold=7.0, asked=7.0)
     times = sent(budget, 2, now=0.5)
     assert times[0] == 7.5
     assert times[1] > times[0]
 
 
 def test_requests_that_were_under_way_teach_nothing_new_but_may_hold_longer() -> None:
-    budget, other = Budget(RateLimit(100)), Budget(RateLimit(100))
+    budget, other = RateController(RateLimit(100)), RateController(RateLimit(100))
     for refused in (budget, other):
         sent(refused, 50, answered=True)
-        refused.refused(1.0, 0.9, hold=1.0, asked=1.0)
+        refused.on_rate_limited(1.0, 0.9, hold=1.0, asked=1.0)
     for n in range(50):
-        budget.refused(1.0 + n / 100, 0.95, hold=1.0, asked=1.0)
-    assert (budget.refusals, other.refusals) == (1, 1)
-    assert budget.wait(1.0) == pytest.approx(1.49)
+        budget.on_rate_limited(1.0 + n / 100, 0.95, hold=1.0, asked=1.0)
+    assert (budget.consecutive_rejections, other.consecutive_rejections) == (1, 1)
+    assert budget.delay(1.0) == pytest.approx(1.49)
     steady, expected = sent(budget, 100, now=10.0), sent(other, 100, now=10.0)
     assert steady[-1] - steady[0] == pytest.approx(expected[-1] - expected[0])
 
 
 def test_a_hold_that_is_shorter_than_what_was_asked_lets_go_and_does_not_teach_twice() -> None:
     """The service asks for an hour: we look every half minute, and each of its refusals is the same one."""
-    budget = Budget()
+    budget = RateController()
     for _ in range(60):
-        budget.granted(0.0, 0.0)
-    budget.refused(0.1, 0.05, hold=30.0, asked=3600.0)
-    assert budget.wait(0.1) == 30.0
+        budget.on_success(0.0, 0.0)
+    budget.on_rate_limited(0.1, 0.05, hold=30.0, asked=3600.0)
+    assert budget.delay(0.1) == 30.0
     now = 30.1
     for _ in range(20):
-        budget.take(now, 0.5)
-        budget.refused(now + 0.1, now, hold=30.0, asked=3600.0)
-        assert budget.wait(now + 0.1) == pytest.approx(30.0)
+        budget.on_request(now, 0.5)
+        budget.on_rate_limited(now + 0.1, now, hold=30.0, asked=3600.0)
+        assert budget.delay(now + 0.1) == pytest.approx(30.0)
         now += 30.1
-    assert budget.refusals == 1
+    assert budget.consecutive_rejections == 1
 
 
 def test_refusals_in_a_row_are_counted_until_something_is_granted() -> None:
-    budget, now = Budget(), 0.0
+    budget, now = RateController(), 0.0
     for expected in range(1, 6):
-        budget.refused(now + 0.1, now, hold=1.0)
-        assert budget.refusals == expected
+        budget.on_rate_limited(now + 0.1, now, hold=1.0)
+        assert budget.consecutive_rejections == expected
         now += 2.0
-    budget.granted(now, now - 1.5)  # it was under way when the last refusal came
-    assert budget.refusals == 5
-    budget.granted(now + 0.1, now)
-    assert budget.refusals == 0
+    budget.on_success(now, now - 1.5)  # it was under way when the last refusal came
+    assert budget.consecutive_rejections == 5
+    budget.on_success(now + 0.1, now)
+    assert budget.consecutive_rejections == 0
 
 
 def test_while_the_service_is_down_only_probes_go_out() -> None:
-    budget = Budget()
-    fail(budget, 0.0, FAILURES - 1)
-    assert budget.is_free
+    budget = RateController()
+    fail(budget, 0.0, FAILURE_THRESHOLD - 1)
+    assert budget.is_unlimited
     fail(budget, 0.0, 1)
     assert budget.is_down
-    assert not budget.is_free
+    assert not budget.is_unlimited
     times = sent(budget, 6)
     assert times == [0.5, 1.5, 3.5, 7.5, 15.5, 23.5]
-    assert budget.down_for(30.0) == 30.0
+    assert budget.outage_duration(30.0) == 30.0
     assert budget.is_down
 
 
 def test_after_an_outage_the_rate_grows_back_and_then_is_free_again() -> None:
-    budget = Budget()
+    budget = RateController()
     fail(budget, 0.0)
     sent(budget, 3)
-    assert budget.granted(10.0, 9.9)
-    assert not budget.granted(10.0, 9.95)
+    assert budget.on_success(10.0, 9.9)
+    assert not budget.on_success(10.0, 9.95)
     assert not budget.is_down
     first = [at for at in sent(budget, 200, now=10.0) if at < 11.0]
     assert RECOVERY_RATE <= len(first) <= 2 * RECOVERY_RATE
-    assert not budget.is_free
-    sent(budget, 1, now=10.0 + RECOVERY_TIME)
-    assert budget.is_free
+    assert not budget.is_unlimited
+    sent(budget, 1, now=10.0 + RECOVERY_DURATION)
+    assert budget.is_unlimited
 
 
 def test_after_an_outage_a_configured_limit_is_kept() -> None:
-    budget = Budget(RateLimit(50, 1))
+    budget = RateController(RateLimit(50, 1))
     fail(budget, 0.0)
-    budget.granted(10.0, 9.9)
+    budget.on_success(10.0, 9.9)
     times = sent(budget, 301, now=18.0)
     assert times[-1] - times[0] == pytest.approx(6.0, rel=0.02)
 
 
 def test_a_refusal_is_an_answer_it_ends_an_outage_and_holds() -> None:
-    budget = Budget()
+    budget = RateController()
     fail(budget, 0.0)
-    budget.take(0.5, 0.5)
-    budget.refused(0.6, 0.5, hold=3.0, asked=3.0)
+    budget.on_request(0.5, 0.5)
+    budget.on_rate_limited(0.6, 0.5, hold=3.0, asked=3.0)
     assert not budget.is_down
-    assert budget.wait(0.6) == pytest.approx(3.0)
+    assert budget.delay(0.6) == pytest.approx(3.0)
 
 
 def test_retries_have_a_budget_that_answers_fill() -> None:
-    budget, now = Budget(), 0.0
-    for _ in range(int(RETRIES_AT_ONCE)):
-        assert budget.has_retry(now)
-        budget.take_retry(now)
-    assert not budget.has_retry(now)
-    assert budget.has_retry(now + 1.0 / RETRIES_PER_SECOND)
-    for _ in range(round(1.0 / RETRIES_PER_ANSWER)):
-        assert not budget.has_retry(now)
-        budget.granted(now, now)
-    assert budget.has_retry(now)
+    budget, now = RateController(), 0.0
+    for _ in range(int(MAX_RETRY_TOKENS)):
+        assert budget.has_retry_token(now)
+        budget.take_retry_token(now)
+    assert not budget.has_retry_token(now)
+    assert budget.has_retry_token(now + 1.0 / RETRIES_PER_SECOND)
+    for _ in range(round(1.0 / RETRIES_PER_RESPONSE)):
+        assert not budget.has_retry_token(now)
+        budget.on_success(now, now)
+    assert budget.has_retry_token(now)
 
 
 events = st.tuples(
@@ -188,22 +188,22 @@ def test_whatever_happens_the_next_request_is_a_finite_wait_away(
     limit: RateLimit | None, steps: list[tuple[str, float, float, float]]
 ) -> None:
     """No state of the budget stops a session for ever, or for longer than it was asked to."""
-    budget, now, held = Budget(limit), 0.0, 0.0
+    budget, now, held = RateController(limit), 0.0, 0.0
     pace = 1.0 if limit is None else max(1.0, 1.0 / limit.per_second)
     for what, gap, span, u in steps:
         now += gap
         if what == "send":
-            now += budget.wait(now)
-            assert budget.wait(now) <= 1e-6
-            budget.take(now, u)
+            now += budget.delay(now)
+            assert budget.delay(now) <= 1e-6
+            budget.on_request(now, u)
         elif what == "grant":
-            budget.granted(now, now - span)
+            budget.on_success(now, now - span)
         elif what == "refuse":
-            budget.refused(now, now - gap, min(span, 30.0), span)
+            budget.on_rate_limited(now, now - gap, min(span, 30.0), span)
             held = max(held, now + min(span, 30.0))
         else:
             fail(budget, now, 1 + int(u * 25))
-        wait = budget.wait(now)
+        wait = budget.delay(now)
         assert math.isfinite(wait)
         assert wait <= max(0.0, held - now) + pace + 12.0 + 1e-6
-        assert not (budget.is_free and wait)
+        assert not (budget.is_unlimited and wait)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from rivya_async._core.carrying import Carrying
+from rivya_async._core.carrying import ErrorContext
 from rivya_async._core.errors import ConfigurationError
 
 
 @pytest.mark.parametrize(("own", "carried"), [(None, "order-1"), ("order-2", "order-2")])
 def test_an_error_without_a_key_gets_one(own: str | None, carried: str) -> None:
-    with pytest.raises(ConfigurationError) as raised, Carrying("order-1"):
+    with pytest.raises(ConfigurationError) as raised, ErrorContext("order-1"):
         raise ConfigurationError("no", idempotency_key=own)
     assert raised.value.idempotency_key == carried
 
 
 def test_other_errors_and_good_ends_pass() -> None:
-    with pytest.raises(ValueError, match="other"), Carrying("order-1"):
+    with pytest.raises(ValueError, match="other"), ErrorContext("order-1"):
         raise ValueError("other")
-    with Carrying("order-1"):
+    with ErrorContext("order-1"):
         pass

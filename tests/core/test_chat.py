@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from rivya_async._core import chat_endpoints
-from rivya_async._core.chat_check import check_turn
+from rivya_async._core.chat_check import check_chat_request
 from rivya_async._core.chat_records import ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage
 from rivya_async._core.chat_request import ChatRequest, attachment_ids
-from rivya_async._core.errors import ConfigurationError, DecodeError, ValidationFailed
+from rivya_async._core.errors import ConfigurationError, ResponseDecodeError, ValidationFailed
 from rivya_async._core.message import Response
 from rivya_async._core.model import Model
 from rivya_async._core.records import File, Generation
@@ -97,7 +97,7 @@ def test_a_completion_is_a_purchase_under_its_key() -> None:
     request = chat_endpoints.complete_chat(TURN, "order-1").request
     assert (request.method, request.path) == ("POST", "/api/v1/chat/completions")
     assert json.loads(request.body or b"") == TURN.to_wire()
-    assert request.is_slow
+    assert request.is_long_running
     headers = request.headers("rvya_sk_x")
     assert (headers["Idempotency-Key"], headers["Accept"]) == ("order-1", "application/json")
 
@@ -202,7 +202,7 @@ def test_a_session_tells_its_messages() -> None:
         "Hello",
         datetime(2026, 5, 11, 8, tzinfo=UTC),
     )
-    with pytest.raises(DecodeError, match="ses_2"):
+    with pytest.raises(ResponseDecodeError, match="ses_2"):
         endpoint.decode(response({"id": "ses_2"}))
 
 
@@ -221,7 +221,7 @@ MODELS = {
 
 def problems(**told: Any) -> list[tuple[str, str]]:
     with pytest.raises(ValidationFailed, match=r"[Nn]othing was sent") as raised:
-        check_turn(ChatRequest(**{"message": "Hello", **told}), MODELS)
+        check_chat_request(ChatRequest(**{"message": "Hello", **told}), MODELS)
     return [(problem.where, problem.reason) for problem in raised.value.problems]
 
 
@@ -247,20 +247,20 @@ def test_other_models_are_told_from_chat_models() -> None:
     assert problems(model="z-image") == [("model", "unavailable")]
     assert problems(model="plain-chta") == [("model", "unknown")]
     with pytest.raises(ValidationFailed, match="plain-chat"):
-        check_turn(ChatRequest(model="plain-chta", message="Hello"), MODELS)
+        check_chat_request(ChatRequest(model="plain-chta", message="Hello"), MODELS)
 
 
 def test_the_nearest_effort_is_told() -> None:
     able = Model("able-chat", category="chat", chat_capabilities={"reasoning_efforts": ["low", "high"]})
     turn = ChatRequest(model="able-chat", message="Hello", reasoning_effort="hihg")
     with pytest.raises(ValidationFailed, match="'high'") as raised:
-        check_turn(turn, {"able-chat": able})
+        check_chat_request(turn, {"able-chat": able})
     assert raised.value.problems[0].nearest == ("high",)
 
 
 def test_what_is_unsaid_or_off_is_no_problem() -> None:
     everything: dict[str, Any] = {"attachments": ("file_1",), "enable_web_search": True, "reasoning_effort": "x"}
-    check_turn(ChatRequest(model="silent-chat", message="x" * 99, include_thoughts=True, **everything), MODELS)
+    check_chat_request(ChatRequest(model="silent-chat", message="x" * 99, include_thoughts=True, **everything), MODELS)
     able = Model(
         "able-chat",
         category="chat",
@@ -271,4 +271,4 @@ def test_what_is_unsaid_or_off_is_no_problem() -> None:
     turn = ChatRequest(
         model="able-chat", message="Hello", enable_web_search=False, include_thoughts=False, reasoning_effort="x"
     )
-    check_turn(turn, {"able-chat": able})
+    check_chat_request(turn, {"able-chat": able})

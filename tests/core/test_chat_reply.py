@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from rivya_async._core.chat_records import ChatCredits, ChatMessage, Usage
-from rivya_async._core.chat_reply import ChatEvent, ChatReply
-from rivya_async._core.errors import DecodeError, StreamInterrupted
+from rivya_async._core.chat_reply import ChatEvent, ChatStreamAccumulator
+from rivya_async._core.errors import ResponseDecodeError, StreamInterruptedError
 from rivya_async._core.sse import Event
 
 STARTED = {"id": "chatcmpl_1", "session_id": "ses_1", "model": "m", "created_at": "2026-05-11T08:00:00.000Z"}
@@ -20,8 +20,8 @@ def event(data: Any, name: str = "message") -> Event:
     return Event(name, data if isinstance(data, str) else json.dumps(data))
 
 
-def took(reply: ChatReply, *events: Event) -> list[str]:
-    return [reply.take(each).delta for each in events]
+def took(reply: ChatStreamAccumulator, *events: Event) -> list[str]:
+    return [reply.feed(each).delta for each in events]
 
 
 DELTAS = {
@@ -38,8 +38,8 @@ DELTAS = {
 @pytest.mark.parametrize("data", DELTAS.values(), ids=DELTAS.keys())
 @pytest.mark.parametrize("name", ["message", "message.delta", "delta", "chat.completion.chunk", "content", "token"])
 def test_text_comes_in_many_shapes(data: dict[str, Any], name: str) -> None:
-    reply = ChatReply()
-    assert reply.take(event(data, name)) == ChatEvent(name, data, "Hi")
+    reply = ChatStreamAccumulator()
+    assert reply.feed(event(data, name)) == ChatEvent(name, data, "Hi")
     assert reply.text == "Hi"
 
 
@@ -65,9 +65,9 @@ def test_text_comes_in_many_shapes(data: dict[str, Any], name: str) -> None:
     ],
 )
 def test_other_events_are_handed_on_untouched_and_change_nothing(name: str, data: Any) -> None:
-    reply = ChatReply()
-    reply.take(event({"delta": "So far"}))
-    taken = reply.take(event(data, name))
+    reply = ChatStreamAccumulator()
+    reply.feed(event({"delta": "So far"}))
+    taken = reply.feed(event(data, name))
     told = 5 if data == "5" else data
     assert taken == ChatEvent(name, told, "")
     assert (reply.text, reply.completion) == ("So far", None)
@@ -83,7 +83,7 @@ def test_other_events_are_handed_on_untouched_and_change_nothing(name: str, data
     ],
 )
 def test_the_final_event_is_known_by_what_it_holds(name: str, final: dict[str, Any]) -> None:
-    reply = ChatReply()
+    reply = ChatStreamAccumulator()
     assert took(reply, event(STARTED, "message.started"), event({"delta": "Hi"}), event(final, name)) == ["", "Hi", ""]
     assert reply.completion is not None
     assert (reply.completion.id, reply.completion.session_id) == ("chatcmpl_1", "ses_1")
@@ -92,13 +92,13 @@ def test_the_final_event_is_known_by_what_it_holds(name: str, final: dict[str, A
 
 
 def test_an_answer_that_comes_all_at_once_is_its_own_delta() -> None:
-    reply = ChatReply()
+    reply = ChatStreamAccumulator()
     assert took(reply, event(FINAL)) == ["Hi there"]
     assert reply.text == "Hi there"
 
 
 def test_done_ends_an_answer_and_makes_a_record_of_what_was_told() -> None:
-    reply = ChatReply()
+    reply = ChatStreamAccumulator()
     events = [
         event(STARTED),
         event({"id": "chunk_2", "delta": "Hi"}),
@@ -113,7 +113,7 @@ def test_done_ends_an_answer_and_makes_a_record_of_what_was_told() -> None:
 
 
 def test_what_grows_is_told_by_the_last_event_and_what_names_by_the_first() -> None:
-    reply = ChatReply()
+    reply = ChatStreamAccumulator()
     first = {**STARTED, "usage": {"input_tokens": 2}, "credits": {"reserved": 3}}
     last = {"id": "chunk_2", "model": "n", "usage": {"total_tokens": 9}, "credits": {"reserved": 3, "final": 2}}
     took(reply, event(first), event({"delta": "Hi"}), event(last), event("[DONE]"))
@@ -125,7 +125,7 @@ def test_what_grows_is_told_by_the_last_event_and_what_names_by_the_first() -> N
 
 @pytest.mark.parametrize("message", [None, {}, {"id": "msg_1", "content": None}, {"id": "msg_1", "content": ""}])
 def test_a_final_event_that_leaves_things_out_keeps_what_was_told(message: Any) -> None:
-    reply = ChatReply()
+    reply = ChatStreamAccumulator()
     final = {"object": "chat.completion", "id": None, "session_id": None, "mood": None, "message": message}
     took(reply, event(STARTED), event({"delta": "Hi"}), event(final))
     assert reply.completion is not None
@@ -136,35 +136,35 @@ def test_a_final_event_that_leaves_things_out_keeps_what_was_told(message: Any) 
 
 
 def test_a_final_event_without_any_text_is_an_empty_answer() -> None:
-    reply = ChatReply()
+    reply = ChatStreamAccumulator()
     assert took(reply, event({**STARTED, "object": "chat.completion"})) == [""]
     assert reply.completion is not None
     assert reply.completion.text == ""
 
 
 def test_an_answer_without_end_is_not_kept_for_ever() -> None:
-    reply = ChatReply()
+    reply = ChatStreamAccumulator()
     million = event({"delta": "x" * 1024 * 1024})
     took(reply, *[million] * 32)
-    with pytest.raises(DecodeError, match="longer than"):
-        reply.take(million)
+    with pytest.raises(ResponseDecodeError, match="longer than"):
+        reply.feed(million)
     assert len(reply.text) == 32 * 1024 * 1024
 
 
 def test_done_without_anything_before_it_ends_nothing() -> None:
-    reply = ChatReply()
-    assert reply.take(event("[DONE]")) == ChatEvent("message", "[DONE]")
+    reply = ChatStreamAccumulator()
+    assert reply.feed(event("[DONE]")) == ChatEvent("message", "[DONE]")
     assert reply.completion is None
     assert reply.session_id is None
 
 
 def test_a_record_cannot_be_made_of_nonsense() -> None:
-    reply = ChatReply()
+    reply = ChatStreamAccumulator()
     took(reply, event({"created_at": "yesterday", "delta": "Hi"}))
-    with pytest.raises(DecodeError, match="created_at"):
-        reply.take(event("[DONE]"))
-    with pytest.raises(DecodeError, match="content"):
-        reply.take(event({**FINAL, "message": {"content": 5}}))
+    with pytest.raises(ResponseDecodeError, match="created_at"):
+        reply.feed(event("[DONE]"))
+    with pytest.raises(ResponseDecodeError, match="content"):
+        reply.feed(event({**FINAL, "message": {"content": 5}}))
     assert reply.text == "Hi"
 
 
@@ -180,16 +180,16 @@ ERRORS = {
 
 @pytest.mark.parametrize(("name", "data"), ERRORS.values(), ids=ERRORS.keys())
 def test_an_error_of_the_service_keeps_the_text(name: str, data: dict[str, Any]) -> None:
-    reply = ChatReply()
+    reply = ChatStreamAccumulator()
     took(reply, event(STARTED), event({"delta": "Hi"}))
-    with pytest.raises(StreamInterrupted, match="Slow down") as raised:
-        reply.take(event(data, name))
+    with pytest.raises(StreamInterruptedError, match="Slow down") as raised:
+        reply.feed(event(data, name))
     error = raised.value
     assert (error.text, error.session_id, error.code, error.request_id) == ("Hi", "ses_1", "rate_limited", "req_1")
 
 
 @pytest.mark.parametrize(("data", "told"), [("it broke", "it broke"), ({}, "an error"), ({"error": "bad"}, "bad")])
 def test_an_error_of_another_shape_is_an_error(data: Any, told: str) -> None:
-    with pytest.raises(StreamInterrupted, match=told) as raised:
-        ChatReply().take(event(data, "error"))
+    with pytest.raises(StreamInterruptedError, match=told) as raised:
+        ChatStreamAccumulator().feed(event(data, "error"))
     assert (raised.value.text, raised.value.code, raised.value.session_id) == ("", None, None)

@@ -8,45 +8,51 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.deliveries import IN_TIME, MOST_AWAITED, MOST_LEFT_OUT, Deliveries, late_by
-from rivya_async._core.durations import Durations
+from rivya_async._core.deliveries import (
+    MAX_DELIVERY_DELAY,
+    MAX_PENDING_DELIVERIES,
+    MAX_SKIPPED_POLLS,
+    DeliveryRateEstimator,
+    delivery_delay,
+)
+from rivya_async._core.durations import DurationEstimator
 from rivya_async._core.records import Generation
 
 DAY = datetime(2026, 5, 11, tzinfo=UTC)
 
 
-def one_in(deliveries: Deliveries, now: float = 0.0) -> int:
+def one_in(deliveries: DeliveryRateEstimator, now: float = 0.0) -> int:
     """Of how many polls that are due one goes out."""
-    return next(n for n in range(1, 100) if not deliveries.may_leave_out(n - 1, now))
+    return next(n for n in range(1, 100) if not deliveries.may_skip_poll(n - 1, now))
 
 
-def sure() -> Deliveries:
-    deliveries = Deliveries()
+def sure() -> DeliveryRateEstimator:
+    deliveries = DeliveryRateEstimator()
     for _ in range(50):
-        deliveries.came()
+        deliveries.on_delivery()
     return deliveries
 
 
 def test_a_job_that_is_late_is_looked_at_sooner() -> None:
     deliveries = sure()
-    spared = [deliveries.may_leave_out(n, 0.0, is_late=True) for n in range(5)]
+    spared = [deliveries.may_skip_poll(n, 0.0, is_late=True) for n in range(5)]
     assert spared == [True, True, True, False, False]
-    assert not Deliveries().may_leave_out(0, 0.0, is_late=True)
+    assert not DeliveryRateEstimator().may_skip_poll(0, 0.0, is_late=True)
 
 
 def test_without_deliveries_no_poll_is_left_out() -> None:
-    deliveries = Deliveries()
-    assert not deliveries.is_on
+    deliveries = DeliveryRateEstimator()
+    assert not deliveries.is_active
     assert one_in(deliveries) == 1
 
 
 def test_the_more_ends_they_tell_of_the_fewer_polls_go_out_down_to_a_tenth() -> None:
-    deliveries = Deliveries()
+    deliveries = DeliveryRateEstimator()
     rates = []
     for _ in range(60):
-        deliveries.came()
+        deliveries.on_delivery()
         rates.append(one_in(deliveries))
-    assert deliveries.is_on
+    assert deliveries.is_active
     assert rates == sorted(rates)
     assert (rates[0], rates[-1]) == (1, 10)
     assert rates.index(2) < 14
@@ -57,118 +63,118 @@ def test_one_that_was_lost_costs_little_and_a_few_in_a_row_bring_the_polls_back(
     deliveries = sure()
     rates = []
     for n in range(8):
-        deliveries.found(f"task_{n}", now=float(n))
-        rates.append(one_in(deliveries, now=n + 2 * IN_TIME))
+        deliveries.on_end_polled(f"task_{n}", now=float(n))
+        rates.append(one_in(deliveries, now=n + 2 * MAX_DELIVERY_DELAY))
     assert rates[0] == 3
     assert rates[-1] == 1
 
 
 def test_a_delivery_has_its_time_to_come_before_it_is_missed() -> None:
     deliveries = sure()
-    deliveries.found("task_1", now=100.0)
-    assert one_in(deliveries, now=100.0 + IN_TIME) == 10
-    assert one_in(deliveries, now=100.1 + IN_TIME) < 10
+    deliveries.on_end_polled("task_1", now=100.0)
+    assert one_in(deliveries, now=100.0 + MAX_DELIVERY_DELAY) == 10
+    assert one_in(deliveries, now=100.1 + MAX_DELIVERY_DELAY) < 10
 
 
 def test_one_that_should_have_come_by_now_is_missed_at_once() -> None:
     deliveries = sure()
-    deliveries.found("task_1", now=100.0, late_by=IN_TIME)
+    deliveries.on_end_polled("task_1", now=100.0, late_by=MAX_DELIVERY_DELAY)
     assert one_in(deliveries, now=100.0) == 10
-    deliveries.found("task_2", now=100.0, late_by=IN_TIME + 0.1)
+    deliveries.on_end_polled("task_2", now=100.0, late_by=MAX_DELIVERY_DELAY + 0.1)
     assert one_in(deliveries, now=100.0) == 3
-    deliveries.followed("task_2", now=101.0)
+    deliveries.on_late_delivery("task_2", now=101.0)
     assert one_in(deliveries, now=101.0) == 3
 
 
 def test_one_that_follows_in_time_is_none_missed() -> None:
     deliveries = sure()
-    deliveries.found("task_1", now=100.0)
-    deliveries.followed("task_1", now=101.0)
-    deliveries.followed("task_2", now=101.0)  # another process has bought it
+    deliveries.on_end_polled("task_1", now=100.0)
+    deliveries.on_late_delivery("task_1", now=101.0)
+    deliveries.on_late_delivery("task_2", now=101.0)  # another process has bought it
     assert one_in(deliveries, now=200.0) == 10
 
 
 def test_one_that_follows_too_late_is_missed() -> None:
     deliveries = sure()
-    deliveries.found("task_1", now=100.0)
-    deliveries.followed("task_1", now=130.0)
+    deliveries.on_end_polled("task_1", now=100.0)
+    deliveries.on_late_delivery("task_1", now=130.0)
     assert one_in(deliveries, now=130.0) == 3
 
 
 def test_deliveries_that_always_come_late_spare_no_poll() -> None:
-    deliveries = Deliveries()
+    deliveries = DeliveryRateEstimator()
     for _ in range(50):
-        deliveries.came(late_by=IN_TIME + 1.0)
+        deliveries.on_delivery(late_by=MAX_DELIVERY_DELAY + 1.0)
     assert one_in(deliveries) == 1
 
 
 def test_where_polls_find_all_ends_first_the_deliveries_that_follow_are_seen() -> None:
-    deliveries = Deliveries()
+    deliveries = DeliveryRateEstimator()
     for n in range(50):
-        deliveries.found(f"task_{n}", now=float(n))
-        deliveries.followed(f"task_{n}", now=n + 0.5)
+        deliveries.on_end_polled(f"task_{n}", now=float(n))
+        deliveries.on_late_delivery(f"task_{n}", now=n + 0.5)
     assert one_in(deliveries, now=100.0) == 10
 
 
 def test_every_second_one_lost_spares_no_poll() -> None:
-    deliveries = Deliveries()
+    deliveries = DeliveryRateEstimator()
     rates = []
     for n in range(100):
-        deliveries.came()
-        deliveries.found(f"task_{n}", now=10.0 * n)
+        deliveries.on_delivery()
+        deliveries.on_end_polled(f"task_{n}", now=10.0 * n)
         rates.append(one_in(deliveries, now=10.0 * n + 6.0))
     assert max(rates) == 1
 
 
 def test_what_is_expected_spares_some_polls_and_does_not_outweigh_what_was_seen() -> None:
-    deliveries = Deliveries()
-    deliveries.expect()
-    assert deliveries.is_on
+    deliveries = DeliveryRateEstimator()
+    deliveries.expect_deliveries()
+    assert deliveries.is_active
     assert one_in(deliveries) == 3
     for n in range(8):
-        deliveries.found(f"task_{n}", now=0.0)
+        deliveries.on_end_polled(f"task_{n}", now=0.0)
     assert one_in(deliveries, now=10.0) == 1
-    deliveries.expect()
+    deliveries.expect_deliveries()
     assert one_in(deliveries, now=10.0) == 1
 
 
 def test_what_is_awaited_is_bounded() -> None:
     deliveries = sure()
-    for n in range(3 * MOST_AWAITED):
-        deliveries.found(f"task_{n}", now=0.0)
-    assert len(vars(deliveries)["_awaited"]) == MOST_AWAITED
+    for n in range(3 * MAX_PENDING_DELIVERIES):
+        deliveries.on_end_polled(f"task_{n}", now=0.0)
+    assert len(vars(deliveries)["_awaited"]) == MAX_PENDING_DELIVERIES
 
 
 @given(st.lists(st.tuples(st.sampled_from("cfet"), st.floats(0.0, 20.0)), max_size=80), st.integers(0, 20))
 def test_no_more_than_nine_polls_in_a_row_are_ever_left_out(steps: list[tuple[str, float]], left_out: int) -> None:
-    deliveries, now = Deliveries(), 0.0
+    deliveries, now = DeliveryRateEstimator(), 0.0
     for n, (kind, pause) in enumerate(steps):
         now += pause
         match kind:
             case "c":
-                deliveries.came(pause)
+                deliveries.on_delivery(pause)
             case "f":
-                deliveries.found(f"task_{n}", now)
+                deliveries.on_end_polled(f"task_{n}", now)
             case "e":
-                deliveries.expect()
+                deliveries.expect_deliveries()
             case _:
-                deliveries.followed(f"task_{n - 1}", now)
-    assert 1 <= one_in(deliveries, now) <= 1 + MOST_LEFT_OUT
-    assert deliveries.may_leave_out(left_out, now) == (left_out + 1 < one_in(deliveries, now))
+                deliveries.on_late_delivery(f"task_{n - 1}", now)
+    assert 1 <= one_in(deliveries, now) <= 1 + MAX_SKIPPED_POLLS
+    assert deliveries.may_skip_poll(left_out, now) == (left_out + 1 < one_in(deliveries, now))
 
 
 @pytest.mark.parametrize(("seconds", "age", "late"), [(10.0, 10.5, 0.5), (10.0, 9.5, -0.5), (None, 9.0, 0.0)])
 def test_how_late_it_is_told_by_two_clocks_that_need_not_agree(seconds: float | None, age: float, late: float) -> None:
     updated_at = None if seconds is None else DAY + timedelta(seconds=seconds)
     end = Generation("task_1", "succeeded", "z-image", created_at=DAY, updated_at=updated_at)
-    assert late_by(end, age) == late
+    assert delivery_delay(end, age) == late
 
 
 def test_a_job_is_late_when_nineteen_of_twenty_like_it_have_ended() -> None:
-    durations = Durations()
+    durations = DurationEstimator()
     for n in range(200):
         durations.observe("z-image", 10.0 + n % 20)
     curve = durations.curve_for("z-image")
     assert curve is not None
-    assert curve.settled < 20.0
-    assert 26.0 < curve.late < 40.0
+    assert curve.settled_age < 20.0
+    assert 26.0 < curve.late_age < 40.0

@@ -14,30 +14,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.durations import MOST_GROUPS, Durations, group_of
+from rivya_async._core.durations import MAX_GROUPS, DurationEstimator, duration_group
 from rivya_async._core.errors import ConfigurationError
-from rivya_async._core.hazard import BINS, Curve
+from rivya_async._core.hazard import BIN_COUNT, HazardCurve
 from rivya_async._core.policies import PollPolicy
-from rivya_async._core.schedule import PRICE, learned_delay, next_delay
+from rivya_async._core.schedule import POLL_COST, adaptive_interval, backoff_interval
 
 POLICY = PollPolicy()
 
 
-def curve_of(durations: Durations, group: str = "m", category: str | None = None) -> Curve:
+def curve_of(durations: DurationEstimator, group: str = "m", category: str | None = None) -> HazardCurve:
     curve = durations.curve_for(group, category)
     assert curve is not None
     return curve
 
 
-def learned(*seconds: float, group: str = "m") -> Durations:
-    durations = Durations()
+def learned(*seconds: float, group: str = "m") -> DurationEstimator:
+    durations = DurationEstimator()
     for each in seconds:
         durations.observe(group, each)
     return durations
 
 
-def loaded(dump: dict[str, Any]) -> Durations:
-    durations = Durations()
+def loaded(dump: dict[str, Any]) -> DurationEstimator:
+    durations = DurationEstimator()
     durations.load(dump)
     return durations
 
@@ -47,8 +47,8 @@ def spread_around(median: float, sigma: float, count: int, seed: int = 1) -> lis
     return [median * math.exp(sigma * dice.gauss(0.0, 1.0)) for _ in range(count)]
 
 
-def first_poll(durations: Durations, group: str = "m") -> float:
-    return learned_delay(curve_of(durations, group), POLICY, 0, 0.5)
+def first_poll(durations: DurationEstimator, group: str = "m") -> float:
+    return adaptive_interval(curve_of(durations, group), POLICY, 0, 0.5)
 
 
 # --- groups ---------------------------------------------------------------------------------------------------------
@@ -72,16 +72,16 @@ def first_poll(durations: Durations, group: str = "m") -> float:
     ],
 )
 def test_jobs_are_grouped_by_what_stretches_them(params: dict[str, Any] | None, group: str) -> None:
-    assert group_of("m", params) == group
+    assert duration_group("m", params) == group
 
 
 def test_ten_thousand_jobs_of_a_group_share_its_name() -> None:
-    assert group_of("m", {"duration": 5}) is group_of("m", {"duration": "5"})
+    assert duration_group("m", {"duration": 5}) is duration_group("m", {"duration": "5"})
 
 
 def test_a_model_without_history_has_no_curve() -> None:
     durations = learned(10.0, group="other")
-    durations.still_open("m", 5.0)
+    durations.observe_open("m", 5.0)
     assert durations.curve_for("m") is None
     assert durations.curve_for("m?duration=5", "video") is None
 
@@ -89,7 +89,7 @@ def test_a_model_without_history_has_no_curve() -> None:
 def test_a_new_group_leans_on_its_model_and_then_on_itself() -> None:
     durations = learned(*spread_around(20.0, 0.1, 60), group="m?duration=5")
     assert durations.curve_for("m?duration=10") is durations.curve_for("m")
-    durations.still_open("m?duration=10", 25.0)
+    durations.observe_open("m?duration=10", 25.0)
     assert durations.curve_for("m?duration=10") is durations.curve_for("m")
     before = first_poll(durations, "m?duration=10")
     for each in spread_around(100.0, 0.1, 20):
@@ -103,10 +103,12 @@ def test_jobs_of_a_group_teach_its_model() -> None:
 
 
 def test_the_category_says_what_to_expect_while_little_is_known() -> None:
-    assert curve_of(learned(10.0), category="video").settled > curve_of(learned(10.0), category="image").settled
-    assert curve_of(learned(10.0), category="hologram").settled == curve_of(learned(10.0)).settled
+    assert curve_of(learned(10.0), category="video").settled_age > curve_of(learned(10.0), category="image").settled_age
+    assert curve_of(learned(10.0), category="hologram").settled_age == curve_of(learned(10.0)).settled_age
     many = spread_around(10.0, 0.3, 60)
-    assert curve_of(learned(*many), category="video").settled == curve_of(learned(*many), category="image").settled
+    assert (
+        curve_of(learned(*many), category="video").settled_age == curve_of(learned(*many), category="image").settled_age
+    )
 
 
 def test_a_curve_is_shared_until_there_is_something_to_learn() -> None:
@@ -124,9 +126,9 @@ def test_a_curve_is_shared_until_there_is_something_to_learn() -> None:
 
 
 def test_a_job_that_took_no_time_counts_as_a_quick_one() -> None:
-    durations = Durations()
+    durations = DurationEstimator()
     for _ in range(50):
-        durations.still_open("m", 0.02)
+        durations.observe_open("m", 0.02)
         durations.observe("m", 0.0, 0.02)
     assert first_poll(durations) < 1.5
 
@@ -135,7 +137,7 @@ def test_a_job_that_took_no_time_counts_as_a_quick_one() -> None:
 def test_what_cannot_be_a_duration_is_ignored(seconds: float) -> None:
     durations = learned(seconds)
     assert durations.curve_for("m") is None
-    assert durations.dump() == Durations().dump()
+    assert durations.dump() == DurationEstimator().dump()
 
 
 @pytest.mark.parametrize("seconds", [5e-324, 0.001, 0.05, 20_000.0, 86_400.0])
@@ -158,18 +160,20 @@ def test_whatever_the_clocks_say_the_delays_keep_their_bounds(
 ) -> None:
     durations = learned(10.0)
     for ended, seconds, since in seen:
-        (durations.observe if ended else durations.still_open)("m", seconds, since)
+        (durations.observe if ended else durations.observe_open)("m", seconds, since)
         curve = curve_of(durations)
         for n in (0, 1):
-            delay = learned_delay(curve, POLICY, n, u, age)
+            delay = adaptive_interval(curve, POLICY, n, u, age)
             assert POLICY.floor <= delay
-            assert delay <= max(0.0, curve.settled - age) + max(POLICY.cap, 0.1 * max(age, curve.settled)) * (1 + 1e-9)
+            assert delay <= max(0.0, curve.settled_age - age) + max(POLICY.cap, 0.1 * max(age, curve.settled_age)) * (
+                1 + 1e-9
+            )
 
 
 # --- what it is worth -----------------------------------------------------------------------------------------------
 
 
-def cost_of(durations: Durations | None, jobs: list[float], seed: int = 2) -> float:
+def cost_of(durations: DurationEstimator | None, jobs: list[float], seed: int = 2) -> float:
     """Mean latency and polls of these jobs, one after the other, in seconds."""
     dice = random.Random(seed)
     latency = polls = 0.0
@@ -177,13 +181,13 @@ def cost_of(durations: Durations | None, jobs: list[float], seed: int = 2) -> fl
         age, n, u = 0.0, 0, dice.random()
         while age < seconds:
             if durations is None:
-                age += next_delay(POLICY, n, dice.random(), age)
+                age += backoff_interval(POLICY, n, dice.random(), age)
             else:
-                age += learned_delay(curve_of(durations), POLICY, n, u, age)
+                age += adaptive_interval(curve_of(durations), POLICY, n, u, age)
             n += 1
         latency += age - seconds
         polls += n
-    return (latency + PRICE * polls) / len(jobs)
+    return (latency + POLL_COST * polls) / len(jobs)
 
 
 @pytest.mark.parametrize(("sigma", "share"), [(0.3, 0.6), (0.6, 0.75), (1.0, 0.9)])
@@ -207,16 +211,16 @@ def test_it_follows_a_median_that_doubles() -> None:
 def test_a_job_that_outlasts_all_others_is_still_polled_within_the_cap() -> None:
     curve = curve_of(learned(*spread_around(20.0, 0.05, 100)))
     for age in (30.0, 60.0, 99.0):
-        assert learned_delay(curve, POLICY, 5, 0.5, age) <= POLICY.cap
+        assert adaptive_interval(curve, POLICY, 5, 0.5, age) <= POLICY.cap
     for age in (200.0, 1_000.0, 100_000.0):
-        assert learned_delay(curve, POLICY, 5, 0.5, age) <= 0.1 * age
+        assert adaptive_interval(curve, POLICY, 5, 0.5, age) <= 0.1 * age
 
 
 def test_a_job_of_minutes_is_left_alone_while_it_cannot_have_ended() -> None:
     assert first_poll(learned(*spread_around(300.0, 0.2, 50))) > 150.0
 
 
-def burst(durations: Durations, jobs: list[float], *, counts_open: bool) -> None:
+def burst(durations: DurationEstimator, jobs: list[float], *, counts_open: bool) -> None:
     """All jobs begin at once; each poll tells what it saw."""
     dice = random.Random(4)
     queue = [(dice.uniform(2.0, 3.0), 0, number) for number in range(len(jobs))]
@@ -227,23 +231,25 @@ def burst(durations: Durations, jobs: list[float], *, counts_open: bool) -> None
             durations.observe("m", jobs[number], seen[number])
             continue
         if counts_open:
-            durations.still_open("m", age, seen[number])
+            durations.observe_open("m", age, seen[number])
             seen[number] = age
         curve = durations.curve_for("m")
         delay = (
-            next_delay(POLICY, n + 1, dice.random(), age) if curve is None else learned_delay(curve, POLICY, 1, 0, age)
+            backoff_interval(POLICY, n + 1, dice.random(), age)
+            if curve is None
+            else adaptive_interval(curve, POLICY, 1, 0, age)
         )
         heapq.heappush(queue, (age + delay, n + 1, number))
 
 
 def test_many_jobs_at_once_do_not_teach_that_the_last_to_end_are_the_usual_ones() -> None:
-    durations, fooled = Durations(), Durations()
+    durations, fooled = DurationEstimator(), DurationEstimator()
     jobs = spread_around(30.0, 0.3, 600)
     burst(durations, jobs, counts_open=True)
     burst(fooled, jobs, counts_open=False)
     quarter = sorted(jobs)[150]
-    assert curve_of(durations).settled == pytest.approx(quarter, rel=0.15)
-    assert curve_of(fooled).settled > 1.5 * quarter
+    assert curve_of(durations).settled_age == pytest.approx(quarter, rel=0.15)
+    assert curve_of(fooled).settled_age > 1.5 * quarter
 
 
 # --- memory ---------------------------------------------------------------------------------------------------------
@@ -251,10 +257,10 @@ def test_many_jobs_at_once_do_not_teach_that_the_last_to_end_are_the_usual_ones(
 
 def test_the_groups_that_were_not_heard_of_for_longest_are_forgotten() -> None:
     durations = learned(10.0, group="kept")
-    for number in range(2 * MOST_GROUPS):
+    for number in range(2 * MAX_GROUPS):
         durations.observe(f"m{number}", 10.0)
-        durations.still_open("kept", 5.0)
-    assert len(durations.dump()["groups"]) == MOST_GROUPS
+        durations.observe_open("kept", 5.0)
+    assert len(durations.dump()["groups"]) == MAX_GROUPS
     assert durations.curve_for("kept") is not None
     assert durations.curve_for("m0") is None
 
@@ -265,7 +271,7 @@ def test_memory_does_not_grow_with_the_jobs() -> None:
     tracemalloc.start()
     try:
         for each in spread_around(30.0, 0.5, 2_000):
-            durations.still_open("m", each / 2)
+            durations.observe_open("m", each / 2)
             durations.observe("m", each, each / 2)
             curve_of(durations)
         grown, _ = tracemalloc.get_traced_memory()
@@ -281,7 +287,7 @@ def test_memory_does_not_grow_with_the_jobs() -> None:
     st.lists(st.tuples(st.sampled_from(["a", "a?duration=5", "b", "", "?"]), st.floats(min_value=0.01, max_value=1e4)))
 )
 def test_what_was_dumped_and_loaded_is_what_it_was(seen: list[tuple[str, float]]) -> None:
-    durations = Durations()
+    durations = DurationEstimator()
     for group, seconds in seen:
         durations.observe(group, seconds)
     dump = durations.dump()
@@ -303,9 +309,9 @@ def test_loading_takes_the_place_of_what_was_learned() -> None:
 
 def test_of_too_many_groups_the_last_are_loaded() -> None:
     history = learned(10.0).dump()["groups"]["m"]
-    durations = Durations()
-    durations.load({"version": 1, "groups": {f"m{number}": history for number in range(MOST_GROUPS + 1)}})
-    assert list(durations.dump()["groups"]) == [f"m{number}" for number in range(1, MOST_GROUPS + 1)]
+    durations = DurationEstimator()
+    durations.load({"version": 1, "groups": {f"m{number}": history for number in range(MAX_GROUPS + 1)}})
+    assert list(durations.dump()["groups"]) == [f"m{number}" for number in range(1, MAX_GROUPS + 1)]
 
 
 def changed(**members: Any) -> dict[str, Any]:
@@ -334,7 +340,7 @@ def changed(**members: Any) -> dict[str, Any]:
         changed(ends=10**400),
         changed(open=None),
         changed(open="12"),
-        changed(open=[0.0] * (BINS + 2)),
+        changed(open=[0.0] * (BIN_COUNT + 2)),
         changed(open=[-0.1]),
         changed(ended=[math.nan]),
         changed(ended=[math.inf]),
@@ -355,4 +361,4 @@ def test_what_is_no_dump_is_refused_and_changes_nothing(dump: Any) -> None:
 @pytest.mark.parametrize("version", [0, 2, "1", None])
 def test_another_version_is_refused_by_its_name(version: Any) -> None:
     with pytest.raises(ConfigurationError, match=f"of version {version!r}, and this release reads version 1"):
-        Durations().load({"version": version, "groups": {}})
+        DurationEstimator().load({"version": version, "groups": {}})

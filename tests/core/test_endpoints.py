@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 
 from rivya_async._core import endpoints
 from rivya_async._core.errors import (
-    Answered,
-    ApiDisabled,
+    APIDisabledError,
+    APIStatusError,
+    AuthenticationError,
+    ChatSessionConflictError,
     ConfigurationError,
-    DecodeError,
-    IdempotencyConflict,
-    InsufficientCredits,
-    NotFound,
-    RateLimited,
-    ScopeDenied,
-    ServerError,
-    SessionConflict,
-    Unauthorized,
+    IdempotencyConflictError,
+    InsufficientCreditsError,
+    InternalServerError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    ResponseDecodeError,
     ValidationFailed,
 )
 from rivya_async._core.generation_request import GenerationRequest
@@ -65,7 +65,7 @@ def test_the_document_is_read_as_it_comes() -> None:
 
 @pytest.mark.parametrize("body", [[], None, "openapi", {}, {"paths": []}])
 def test_what_is_no_document(body: Any) -> None:
-    with pytest.raises(DecodeError):
+    with pytest.raises(ResponseDecodeError):
         endpoints.retrieve_openapi().decode(response(body))
 
 
@@ -118,7 +118,7 @@ def test_a_purchase_that_is_no_json_is_refused(job: GenerationRequest) -> None:
         (endpoints.retrieve_generation("task_ab12"), Request("GET", "/api/v1/generations/task_ab12")),
     ],
 )
-def test_reads(endpoint: endpoints.Endpoint[Any], request_: Request) -> None:
+def test_reads(endpoint: endpoints.Operation[Any], request_: Request) -> None:
     assert endpoint.request == request_
 
 
@@ -184,12 +184,12 @@ TASK = {"id": "task_1", "status": "queued", "model": "z-image", "reserved_credit
         (endpoints.retrieve_credits(), {"current_credits": 123}, Credits(123)),
     ],
 )
-def test_a_good_answer_is_a_record(endpoint: endpoints.Endpoint[Any], body: Any, record: Any) -> None:
+def test_a_good_answer_is_a_record(endpoint: endpoints.Operation[Any], body: Any, record: Any) -> None:
     assert endpoint.decode(response(body)) == record
 
 
 def test_another_task_than_the_one_asked_for_is_no_answer() -> None:
-    with pytest.raises(DecodeError, match=r"task task_1 when asked for task_2") as caught:
+    with pytest.raises(ResponseDecodeError, match=r"task task_1 when asked for task_2") as caught:
         endpoints.retrieve_generation("task_2").decode(response(TASK))
     assert caught.value.path == "$.id"
 
@@ -206,7 +206,7 @@ def test_the_answer_that_was_seen_before_is_not_read_again() -> None:
 def test_a_poll_is_a_read() -> None:
     poll, read = endpoints.poll_generation("task 1", None), endpoints.retrieve_generation("task 1")
     assert poll.request == read.request
-    with pytest.raises(DecodeError, match="when asked for task 1"):
+    with pytest.raises(ResponseDecodeError, match="when asked for task 1"):
         poll.decode(response(TASK))
     with pytest.raises(ConfigurationError, match="not a task id"):
         endpoints.poll_generation("..", None)
@@ -219,21 +219,23 @@ def envelope(code: str | None, message: str | None = "Something is wrong.") -> d
 @pytest.mark.parametrize(
     ("status", "code", "kind", "advice"),
     [
-        (503, "public_api_disabled", ApiDisabled, "later"),
-        (401, "api_key_missing", Unauthorized, "RIVYA_API_KEY"),
-        (401, "api_key_expired", Unauthorized, "RIVYA_API_KEY"),
-        (403, "api_scope_denied", ScopeDenied, "new API key"),
-        (429, "rate_limited", RateLimited, "fewer requests"),
+        (503, "public_api_disabled", APIDisabledError, "later"),
+        (401, "api_key_missing", AuthenticationError, "RIVYA_API_KEY"),
+        (401, "api_key_expired", AuthenticationError, "RIVYA_API_KEY"),
+        (403, "api_scope_denied", PermissionDeniedError, "new API key"),
+        (429, "rate_limited", RateLimitError, "fewer requests"),
         (400, "validation_failed", ValidationFailed, "Change the request"),
-        (404, "not_found", NotFound, "Check the id"),
-        (409, "idempotency_conflict", IdempotencyConflict, "new idempotency key"),
-        (409, "chat_session_conflict", SessionConflict, "new chat session"),
-        (402, "insufficient_credits", InsufficientCredits, "top up"),
-        (500, "internal_error", ServerError, "later"),
-        (418, "some_new_code", Answered, ""),
+        (404, "not_found", NotFoundError, "Check the id"),
+        (409, "idempotency_conflict", IdempotencyConflictError, "new idempotency key"),
+        (409, "chat_session_conflict", ChatSessionConflictError, "new chat session"),
+        (402, "insufficient_credits", InsufficientCreditsError, "top up"),
+        (500, "internal_error", InternalServerError, "later"),
+        (418, "some_new_code", APIStatusError, ""),
     ],
 )
-def test_an_error_says_what_happened_and_what_to_do(status: int, code: str, kind: type[Answered], advice: str) -> None:
+def test_an_error_says_what_happened_and_what_to_do(
+    status: int, code: str, kind: type[APIStatusError], advice: str
+) -> None:
     error = endpoints.read_error(response(envelope(code), status), NOW)
     assert type(error) is kind
     assert (error.status, error.code, error.request_id, error.retry_after) == (status, code, "req_7f31c0", None)
@@ -242,10 +244,10 @@ def test_an_error_says_what_happened_and_what_to_do(status: int, code: str, kind
 
 
 def test_there_is_advice_for_every_kind_of_answer_but_the_unknown() -> None:
-    def below(kind: type[Answered]) -> set[str]:
+    def below(kind: type[APIStatusError]) -> set[str]:
         return {child.__name__ for child in kind.__subclasses__()}.union(*map(below, kind.__subclasses__()))
 
-    assert set(endpoints.ADVICE) == below(Answered)
+    assert set(endpoints.ADVICE) == below(APIStatusError)
 
 
 @pytest.mark.parametrize(
@@ -270,8 +272,10 @@ def test_there_is_advice_for_every_kind_of_answer_but_the_unknown() -> None:
     ],
     ids=lambda body: repr(body[:40]),
 )
-@pytest.mark.parametrize(("status", "kind"), [(502, ServerError), (404, NotFound), (429, RateLimited), (418, Answered)])
-def test_a_proxys_page_in_place_of_the_envelope(body: bytes, status: int, kind: type[Answered]) -> None:
+@pytest.mark.parametrize(
+    ("status", "kind"), [(502, InternalServerError), (404, NotFoundError), (429, RateLimitError), (418, APIStatusError)]
+)
+def test_a_proxys_page_in_place_of_the_envelope(body: bytes, status: int, kind: type[APIStatusError]) -> None:
     error = endpoints.read_error(response(body, status, Retry_After="3"), NOW)
     assert type(error) is kind
     assert (error.status, error.code, error.request_id, error.retry_after) == (status, None, None, 3.0)
@@ -281,7 +285,7 @@ def test_a_proxys_page_in_place_of_the_envelope(body: bytes, status: int, kind: 
 @given(st.binary(max_size=50), st.integers(300, 599))
 def test_no_answer_is_beyond_an_error(body: bytes, status: int) -> None:
     error = endpoints.read_error(response(body, status), NOW)
-    assert isinstance(error, Answered)
+    assert isinstance(error, APIStatusError)
     assert error.status == status
 
 
@@ -351,7 +355,7 @@ def test_a_kind_that_is_left_out_is_what_was_asked_for_or_what_the_type_says() -
 
 @pytest.mark.parametrize("body", [[], {}, {"id": "file_1"}, {"file_id": 5, "url": "x"}, b"<html>"])
 def test_what_is_no_file_is_a_decode_error(body: Any) -> None:
-    with pytest.raises(DecodeError):
+    with pytest.raises(ResponseDecodeError):
         endpoints.read_file(response(body))
 
 

@@ -13,28 +13,28 @@ import pytest
 
 from rivya_async._core import errors
 from rivya_async._core.errors import (
-    Answered,
-    ApiDisabled,
-    DeadlineExceeded,
-    DecodeError,
-    GenerationFailed,
-    IdempotencyConflict,
-    InsufficientCredits,
-    NotFound,
-    OutcomeUnknown,
-    RateLimited,
+    APIDisabledError,
+    APIStatusError,
+    AuthenticationError,
+    ChatSessionConflictError,
+    GenerationFailedError,
+    IdempotencyConflictError,
+    InsufficientCreditsError,
+    InternalServerError,
+    NotFoundError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    RateLimitError,
+    ResponseDecodeError,
     RivyaError,
-    ScopeDenied,
-    ServerError,
-    SessionClosed,
-    SessionConflict,
-    Unauthorized,
+    SessionClosedError,
     ValidationFailed,
     WaitError,
-    answered_class,
-    copied,
+    WaitTimeoutError,
+    copy_error,
+    status_error_class,
 )
-from rivya_async._core.problem import Problem
+from rivya_async._core.problem import ValidationProblem
 from rivya_async._core.records import Generation
 
 RECORD = Generation(id="task_1", status="failed", model="z-image")
@@ -50,7 +50,7 @@ DETAILS: dict[str, Any] = {
     "limit": 100,
     "counted": 90,
     "price": 12,
-    "problems": (Problem("params.seed", "range", "seed must be 0 or more, not -1", (0,)),),
+    "problems": (ValidationProblem("params.seed", "range", "seed must be 0 or more, not -1", (0,)),),
     "path": "$.created_at",
     "reason": "it is missing",
     "is_json": False,
@@ -132,7 +132,7 @@ def test_the_drawing_in_the_manual_names_every_error(kind: type[RivyaError]) -> 
 def test_an_error_of_nothing_knows_nothing(kind: type[RivyaError]) -> None:
     bare: dict[str, Any] = {"message": "", "attempts": 0, "problems": (), "reason": "", "is_json": True}
     bare |= {"task_id": "", "text": ""}
-    if kind is errors.DecodeError:
+    if kind is errors.ResponseDecodeError:
         bare["path"] = "$"
     assert {name: value for name, value in vars(kind()).items() if value is not None and name in DETAILS} == {
         name: bare[name] for name in inspect.signature(kind).parameters if name in bare
@@ -146,59 +146,73 @@ def test_details_come_by_name_only() -> None:
 
 def test_a_missed_deadline_is_a_timeout_for_those_who_only_know_the_standard_library() -> None:
     with pytest.raises(TimeoutError) as caught:
-        raise DeadlineExceeded("still open", task_id="task_1", last=RECORD)
+        raise WaitTimeoutError("still open", task_id="task_1", last=RECORD)
     assert isinstance(caught.value, WaitError)
     assert caught.value.task_id == "task_1"
     assert caught.value.last is RECORD
 
 
-@pytest.mark.parametrize("kind", [DeadlineExceeded, GenerationFailed, SessionClosed])
+@pytest.mark.parametrize("kind", [WaitTimeoutError, GenerationFailedError, SessionClosedError])
 def test_an_unfinished_wait_says_how_to_go_on(kind: type[WaitError]) -> None:
     error = kind("it ended", task_id="task_1", last=RECORD)
     assert (error.task_id, error.last) == ("task_1", RECORD)
 
 
 def test_a_failed_job_carries_its_record() -> None:
-    assert GenerationFailed("failed", task_id="task_1", last=RECORD).generation is RECORD
+    assert GenerationFailedError("failed", task_id="task_1", last=RECORD).generation is RECORD
 
 
 def test_a_failed_job_built_by_hand_has_no_record_to_give() -> None:
-    assert not hasattr(GenerationFailed("failed"), "generation")
+    assert not hasattr(GenerationFailedError("failed"), "generation")
 
 
 def test_failure_classes_do_not_overlap() -> None:
     """Retry safety hangs on it: nothing is at once answered, of unknown outcome, or a wait."""
-    for one in (Answered, OutcomeUnknown, errors.NotSent, DecodeError, errors.ConfigurationError, WaitError):
-        for other in (Answered, OutcomeUnknown, errors.NotSent, DecodeError, errors.ConfigurationError, WaitError):
+    for one in (
+        APIStatusError,
+        OutcomeUnknownError,
+        errors.RequestNotSentError,
+        ResponseDecodeError,
+        errors.ConfigurationError,
+        WaitError,
+    ):
+        for other in (
+            APIStatusError,
+            OutcomeUnknownError,
+            errors.RequestNotSentError,
+            ResponseDecodeError,
+            errors.ConfigurationError,
+            WaitError,
+        ):
             assert one is other or not issubclass(one, other)
 
 
 @pytest.mark.parametrize(
     ("code", "kind", "documented_status"),
     [
-        ("public_api_disabled", ApiDisabled, 503),
-        ("api_key_missing", Unauthorized, 401),
-        ("api_key_invalid", Unauthorized, 401),
-        ("api_key_revoked", Unauthorized, 401),
-        ("api_key_expired", Unauthorized, 401),
-        ("api_scope_denied", ScopeDenied, 403),
-        ("rate_limited", RateLimited, 429),
+        ("public_api_disabled", APIDisabledError, 503),
+        ("api_key_missing", AuthenticationError, 401),
+        ("api_key_invalid", AuthenticationError, 401),
+        ("api_key_revoked", AuthenticationError, 401),
+        ("api_key_expired", AuthenticationError, 401),
+        ("api_scope_denied", PermissionDeniedError, 403),
+        ("rate_limited", RateLimitError, 429),
         ("validation_failed", ValidationFailed, 400),
-        ("not_found", NotFound, 404),
+        ("not_found", NotFoundError, 404),
         ("webhook_url_rejected", ValidationFailed, 400),
         ("chat_model_not_supported", ValidationFailed, 400),
-        ("chat_session_conflict", SessionConflict, 409),
+        ("chat_session_conflict", ChatSessionConflictError, 409),
         ("chat_attachment_not_supported", ValidationFailed, 400),
-        ("idempotency_conflict", IdempotencyConflict, 409),
-        ("insufficient_credits", InsufficientCredits, 402),
-        ("internal_error", ServerError, 500),
+        ("idempotency_conflict", IdempotencyConflictError, 409),
+        ("insufficient_credits", InsufficientCreditsError, 402),
+        ("internal_error", InternalServerError, 500),
     ],
 )
 @pytest.mark.parametrize("status", ["documented", 400, 500])
 def test_a_known_code_decides_whatever_the_status(
-    code: str, kind: type[Answered], documented_status: int, status: int | str
+    code: str, kind: type[APIStatusError], documented_status: int, status: int | str
 ) -> None:
-    assert answered_class(documented_status if status == "documented" else int(status), code) is kind
+    assert status_error_class(documented_status if status == "documented" else int(status), code) is kind
 
 
 @pytest.mark.parametrize("code", [None, "some_new_code", "RATE_LIMITED", ""])
@@ -206,38 +220,38 @@ def test_a_known_code_decides_whatever_the_status(
     ("status", "kind"),
     [
         (400, ValidationFailed),
-        (401, Unauthorized),
-        (402, InsufficientCredits),
-        (403, ScopeDenied),
-        (404, NotFound),
-        (410, NotFound),
+        (401, AuthenticationError),
+        (402, InsufficientCreditsError),
+        (403, PermissionDeniedError),
+        (404, NotFoundError),
+        (410, NotFoundError),
         (413, ValidationFailed),
         (415, ValidationFailed),
         (422, ValidationFailed),
-        (429, RateLimited),
-        (500, ServerError),
-        (502, ServerError),
-        (503, ServerError),
-        (504, ServerError),
-        (599, ServerError),
-        (302, Answered),
-        (405, Answered),
-        (408, Answered),
-        (409, Answered),
-        (418, Answered),
-        (425, Answered),
+        (429, RateLimitError),
+        (500, InternalServerError),
+        (502, InternalServerError),
+        (503, InternalServerError),
+        (504, InternalServerError),
+        (599, InternalServerError),
+        (302, APIStatusError),
+        (405, APIStatusError),
+        (408, APIStatusError),
+        (409, APIStatusError),
+        (418, APIStatusError),
+        (425, APIStatusError),
     ],
 )
-def test_without_a_known_code_the_status_decides(code: str | None, status: int, kind: type[Answered]) -> None:
-    assert answered_class(status, code) is kind
+def test_without_a_known_code_the_status_decides(code: str | None, status: int, kind: type[APIStatusError]) -> None:
+    assert status_error_class(status, code) is kind
 
 
 def test_a_copy_is_the_same_error_with_notes_of_its_own() -> None:
-    error = RateLimited("slow down", status=429, retry_after=1.5, request_id="req_1")
-    plain = copied(error)
+    error = RateLimitError("slow down", status=429, retry_after=1.5, request_id="req_1")
+    plain = copy_error(error)
     assert not hasattr(plain, "__notes__")
     error.add_note("while waiting for task_1")
-    own = copied(error)
+    own = copy_error(error)
     own.add_note("and more")
     assert (type(own), own.args, vars(own) | {"__notes__": None}) == (
         type(error), error.args, vars(error) | {"__notes__": None},

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rivya_async._core.filenames import KIND_OF, extension, safe_stem, sent_name, stem_of
+from rivya_async._core.filenames import KIND_BY_EXTENSION, file_extension, safe_stem, stem_from_url, upload_filename
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_stem_is_safe_whatever_it_was(text: str) -> None:
     ],
 )
 def test_a_stem_out_of_a_url(url: str, stem: str) -> None:
-    assert stem_of(url) == stem
+    assert stem_from_url(url) == stem
 
 
 @pytest.mark.parametrize(
@@ -92,12 +92,12 @@ def test_a_stem_out_of_a_url(url: str, stem: str) -> None:
     ],
 )
 def test_an_extension(content_type: str | None, url: str, suffix: str) -> None:
-    assert extension(content_type, url) == suffix
+    assert file_extension(content_type, url) == suffix
 
 
 @given(st.text(), st.text())
 def test_an_extension_is_short_and_plain_whatever_was_said(content_type: str, url: str) -> None:
-    suffix = extension(content_type, url)
+    suffix = file_extension(content_type, url)
     assert suffix[0] == "."
     assert suffix[1:].isalnum()
     assert suffix.isascii()
@@ -119,8 +119,12 @@ def test_an_extension_is_short_and_plain_whatever_was_said(content_type: str, ur
     ids=ascii,
 )
 def test_a_name_in_a_form_is_one_quoted_string(name: str, sent: str) -> None:
-    assert sent_name(name) == sent
+    assert upload_filename(name) == sent
 
 
 def test_a_picture_may_be_called_jpeg() -> None:
-    assert (KIND_OF[".jpg"], KIND_OF[".jpeg"], KIND_OF[".mp4"]) == ("image", "image", "video")
+    assert (KIND_BY_EXTENSION[".jpg"], KIND_BY_EXTENSION[".jpeg"], KIND_BY_EXTENSION[".mp4"]) == (
+        "image",
+        "image",
+        "video",
+    )

@@ -9,24 +9,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.hazard import BINS, EDGES, WIDTHS, Curve, broad_hazards, position
+from rivya_async._core.hazard import BIN_COUNT, BIN_EDGES, BIN_WIDTHS, HazardCurve, bin_position, prior_hazards
 
 hazards = st.lists(st.just(0.0) | st.floats(min_value=1e-12, max_value=1e3), min_size=16, max_size=16).map(
-    lambda each: [each[n * 16 // BINS] for n in range(BINS)]
+    lambda each: [each[n * 16 // BIN_COUNT] for n in range(BIN_COUNT)]
 )
 ages = st.floats(min_value=0.0, max_value=1e7)
 
 
 @given(hazards, ages, ages)
 def test_the_integral_never_falls(each: list[float], one: float, other: float) -> None:
-    curve = Curve(each)
+    curve = HazardCurve(each)
     low, high = sorted((one, other))
     assert 0.0 <= curve.integral(low) <= curve.integral(high)
 
 
 @given(hazards, st.floats(min_value=1e-6, max_value=1e4))
 def test_the_age_of_an_integral_has_that_integral(each: list[float], integral: float) -> None:
-    curve = Curve(each)
+    curve = HazardCurve(each)
     age = curve.age_at(integral)
     if math.isinf(age):
         assert integral >= curve.integral(1e7)
@@ -36,31 +36,31 @@ def test_the_age_of_an_integral_has_that_integral(each: list[float], integral: f
 
 def test_a_constant_hazard_has_the_integral_that_paper_and_pencil_give() -> None:
     """One end per hundred seconds: the integral of sqrt(0.01) is a tenth of the age."""
-    curve = Curve([width / 100 for width in WIDTHS])
+    curve = HazardCurve([width / 100 for width in BIN_WIDTHS])
     for age in (1.0, 30.0, 77.7, 600.0):
-        assert curve.integral(age) == pytest.approx((age - EDGES[0]) / 10)
+        assert curve.integral(age) == pytest.approx((age - BIN_EDGES[0]) / 10)
         assert curve.age_at(curve.integral(age)) == pytest.approx(age)
-    assert curve.settled == pytest.approx(-100 * math.log(0.75), rel=0.1)
+    assert curve.settled_age == pytest.approx(-100 * math.log(0.75), rel=0.1)
 
 
 def test_before_the_first_bin_and_after_the_last_nothing_is_to_be_expected() -> None:
-    curve = Curve([0.1] * BINS)
-    assert curve.integral(0.0) == curve.integral(EDGES[0]) == 0.0
-    assert curve.integral(EDGES[-1]) == curve.integral(EDGES[-1] * 10)
-    assert curve.age_at(curve.integral(EDGES[-1])) == math.inf
+    curve = HazardCurve([0.1] * BIN_COUNT)
+    assert curve.integral(0.0) == curve.integral(BIN_EDGES[0]) == 0.0
+    assert curve.integral(BIN_EDGES[-1]) == curve.integral(BIN_EDGES[-1] * 10)
+    assert curve.age_at(curve.integral(BIN_EDGES[-1])) == math.inf
 
 
 def test_where_nothing_ever_ends_no_age_comes() -> None:
-    curve = Curve([0.0] * BINS)
+    curve = HazardCurve([0.0] * BIN_COUNT)
     assert curve.age_at(0.0) == curve.age_at(1.0) == math.inf
-    assert curve.settled == EDGES[-1]
+    assert curve.settled_age == BIN_EDGES[-1]
 
 
 def test_a_curve_is_settled_when_a_quarter_has_ended() -> None:
-    each = [0.0] * BINS
+    each = [0.0] * BIN_COUNT
     each[79] = 0.2
     each[80] = 0.1
-    assert Curve(each).settled == pytest.approx(EDGES[81])
+    assert HazardCurve(each).settled_age == pytest.approx(BIN_EDGES[81])
 
 
 @pytest.mark.parametrize(
@@ -69,22 +69,22 @@ def test_a_curve_is_settled_when_a_quarter_has_ended() -> None:
         (0.0, 0.0),
         (-1.0, 0.0),
         (5e-324, 0.0),
-        (EDGES[0], 0.0),
-        (EDGES[0] * math.exp(0.04), 0.5),
-        (EDGES[80] * math.exp(0.02), 80.25),
-        (1e9, BINS - 0.001),
-        (math.inf, BINS - 0.001),
+        (BIN_EDGES[0], 0.0),
+        (BIN_EDGES[0] * math.exp(0.04), 0.5),
+        (BIN_EDGES[80] * math.exp(0.02), 80.25),
+        (1e9, BIN_COUNT - 0.001),
+        (math.inf, BIN_COUNT - 0.001),
     ],
 )
 def test_every_age_has_a_place_among_the_bins(age: float, where: float) -> None:
-    assert position(age) == pytest.approx(where, abs=1e-9)
-    assert 0 <= int(position(age)) < BINS
+    assert bin_position(age) == pytest.approx(where, abs=1e-9)
+    assert 0 <= int(bin_position(age)) < BIN_COUNT
 
 
-@pytest.mark.parametrize("median", [0.0, 40.4, 80.0, BINS - 0.001])
+@pytest.mark.parametrize("median", [0.0, 40.4, 80.0, BIN_COUNT - 0.001])
 def test_broad_hazards_spread_around_their_median(median: float) -> None:
-    each = broad_hazards(median)
-    assert len(each) == BINS
+    each = prior_hazards(median)
+    assert len(each) == BIN_COUNT
     assert all(0.0 <= before <= after for before, after in pairwise(each))
     if 40 <= median <= 120:
         assert sum(each[: round(median)]) == pytest.approx(math.log(2.0), rel=1e-3)

@@ -8,13 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.learned_rate import CLIMB_TIME, FALL, GUESS, GUESS_FALL, LEAST, MEMORY, LearnedRate
+from rivya_async._core.learned_rate import (
+    DECREASE_FACTOR,
+    GUESS_DECREASE_FACTOR,
+    INITIAL_GUESS,
+    MAX_HISTORY_SECONDS,
+    MIN_RATE,
+    RECOVERY_SECONDS,
+    AdaptiveRate,
+)
 
 
 def test_without_a_refusal_there_is_no_limit() -> None:
-    learned = LearnedRate()
-    learned.grant(0.0)
-    assert learned.at(1e6) == math.inf
+    learned = AdaptiveRate()
+    learned.on_success(0.0)
+    assert learned.rate_at(1e6) == math.inf
 
 
 @pytest.mark.parametrize(
@@ -32,104 +40,104 @@ def test_the_first_estimate_is_what_was_granted_over_the_window(
     granted: int, window: float, at: float, limit: float
 ) -> None:
     """The window began with the first request, and its Retry-After ends with it."""
-    learned = LearnedRate()
+    learned = AdaptiveRate()
     for n in range(granted):
-        learned.grant(at * n / granted)
-    learned.refuse(at, window - at)
-    assert learned.at(window) == pytest.approx(max(limit, LEAST), rel=0.1)
+        learned.on_success(at * n / granted)
+    learned.on_rejection(at, window - at)
+    assert learned.rate_at(window) == pytest.approx(max(limit, MIN_RATE), rel=0.1)
 
 
 @pytest.mark.parametrize("elapsed", [30.0, 300.0])
 def test_a_window_of_a_second_is_found_after_long_traffic_below_it(elapsed: float) -> None:
     """A quiet past does not make the estimate low: the best explanation counts."""
-    learned, now = LearnedRate(), 0.0
+    learned, now = AdaptiveRate(), 0.0
     while now < elapsed:
-        learned.grant(now)
+        learned.on_success(now)
         now += 0.2
     for n in range(100):
-        learned.grant(now + n / 400)
-    learned.refuse(now + 0.25, 0.75)
-    assert learned.at(now + 1.0) == pytest.approx(100.0, rel=0.2)
+        learned.on_success(now + n / 400)
+    learned.on_rejection(now + 0.25, 0.75)
+    assert learned.rate_at(now + 1.0) == pytest.approx(100.0, rel=0.2)
 
 
 def test_without_a_retry_after_the_first_estimate_is_high_and_refusals_bring_it_down() -> None:
-    learned = LearnedRate()
+    learned = AdaptiveRate()
     for _ in range(100):
-        learned.grant(0.0)
-    learned.refuse(0.1, 0.25)
-    rates = [learned.at(0.35)]
+        learned.on_success(0.0)
+    learned.on_rejection(0.1, 0.25)
+    rates = [learned.rate_at(0.35)]
     assert 100.0 < rates[0] < 300.0
     now = 0.35
     for _ in range(20):
-        learned.grant(now)
-        learned.refuse(now, 0.25)
+        learned.on_success(now)
+        learned.on_rejection(now, 0.25)
         now += 0.25
-        rates.append(learned.at(now))
+        rates.append(learned.rate_at(now))
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] < 50.0
 
 
-def known(rate: float = 100.0, at: float = 0.0) -> LearnedRate:
-    learned = LearnedRate(rate)
-    learned.grant(at)
-    learned.refuse(at, 1.0)
+def known(rate: float = 100.0, at: float = 0.0) -> AdaptiveRate:
+    learned = AdaptiveRate(rate)
+    learned.on_success(at)
+    learned.on_rejection(at, 1.0)
     return learned
 
 
 def test_a_refusal_takes_it_down_by_a_share_from_where_it_climbs_to_what_was_refused_and_beyond() -> None:
     learned = known(100.0)
-    assert learned.at(0.5) == learned.at(1.0) == pytest.approx(100.0 * FALL)
-    assert learned.at(1.0 + CLIMB_TIME) == pytest.approx(100.0)
-    assert learned.at(1.0 + CLIMB_TIME / 2) > 98.0
-    assert learned.at(1.0 + 2 * CLIMB_TIME) == pytest.approx(110.0)
-    climb = [learned.at(1.0 + seconds) for seconds in range(300)]
+    assert learned.rate_at(0.5) == learned.rate_at(1.0) == pytest.approx(100.0 * DECREASE_FACTOR)
+    assert learned.rate_at(1.0 + RECOVERY_SECONDS) == pytest.approx(100.0)
+    assert learned.rate_at(1.0 + RECOVERY_SECONDS / 2) > 98.0
+    assert learned.rate_at(1.0 + 2 * RECOVERY_SECONDS) == pytest.approx(110.0)
+    climb = [learned.rate_at(1.0 + seconds) for seconds in range(300)]
     assert climb == sorted(climb)
 
 
 def test_a_second_refusal_falls_from_the_rate_of_its_own_time() -> None:
     learned = known(100.0)
-    learned.grant(11.0)
-    before = learned.at(11.0)
-    learned.refuse(11.0, 1.0)
-    assert learned.at(12.0) == pytest.approx(before * FALL)
+    learned.on_success(11.0)
+    before = learned.rate_at(11.0)
+    learned.on_rejection(11.0, 1.0)
+    assert learned.rate_at(12.0) == pytest.approx(before * DECREASE_FACTOR)
 
 
 def test_a_refusal_before_anything_was_granted_is_a_guess_that_halves_and_doubles() -> None:
-    learned = LearnedRate()
-    learned.refuse(0.0, 1.0)
-    assert learned.at(1.0) == GUESS
-    assert learned.at(3.0) == 4 * GUESS
-    learned.refuse(3.0, 1.0)
-    assert learned.at(4.0) == 4 * GUESS * GUESS_FALL
+    learned = AdaptiveRate()
+    learned.on_rejection(0.0, 1.0)
+    assert learned.rate_at(1.0) == INITIAL_GUESS
+    assert learned.rate_at(3.0) == 4 * INITIAL_GUESS
+    learned.on_rejection(3.0, 1.0)
+    assert learned.rate_at(4.0) == 4 * INITIAL_GUESS * GUESS_DECREASE_FACTOR
 
 
 def test_a_guess_ends_with_what_is_granted() -> None:
-    learned = LearnedRate()
-    learned.refuse(0.0, 1.0)
-    learned.grant(3.0)
-    guess = learned.at(4.0)
-    learned.refuse(4.0, 1.0)
-    assert learned.at(5.0) == pytest.approx(guess * FALL)
-    assert learned.at(5.0 + CLIMB_TIME) == pytest.approx(guess)
+    learned = AdaptiveRate()
+    learned.on_rejection(0.0, 1.0)
+    learned.on_success(3.0)
+    guess = learned.rate_at(4.0)
+    learned.on_rejection(4.0, 1.0)
+    assert learned.rate_at(5.0) == pytest.approx(guess * DECREASE_FACTOR)
+    assert learned.rate_at(5.0 + RECOVERY_SECONDS) == pytest.approx(guess)
 
 
 def test_it_never_falls_below_the_least_and_never_grows_beyond_a_float() -> None:
-    learned = LearnedRate()
+    learned = AdaptiveRate()
     for n in range(200):
-        learned.refuse(float(n), 0.1)
-    assert learned.at(199.1) >= LEAST
-    assert math.isfinite(learned.at(1e12))
+        learned.on_rejection(float(n), 0.1)
+    assert learned.rate_at(199.1) >= MIN_RATE
+    assert math.isfinite(learned.rate_at(1e12))
     for n in range(200):
-        learned.grant(float(n))
-        learned.refuse(float(n), 3600.0)
-    assert learned.at(3799.0) == pytest.approx(LEAST)
+        learned.on_success(float(n))
+        learned.on_rejection(float(n), 3600.0)
+    assert learned.rate_at(3799.0) == pytest.approx(MIN_RATE)
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    learned = LearnedRate()
+    learned = AdaptiveRate()
     for n in range(10_000):
-        learned.grant(float(n))
-    assert len(learned._granted) == MEMORY
+        learned.on_success(float(n))
+    assert len(learned._successes) == MAX_HISTORY_SECONDS
 
 
 @given(
@@ -137,35 +145,35 @@ def test_what_is_remembered_is_bounded() -> None:
     st.lists(st.tuples(st.booleans(), st.floats(0, 100), st.floats(0, 4000)), max_size=60),
 )
 def test_whatever_happens_there_is_a_rate(rate: float, steps: list[tuple[bool, float, float]]) -> None:
-    learned, now = LearnedRate(rate), 0.0
+    learned, now = AdaptiveRate(rate), 0.0
     for is_grant, gap, wait in steps:
         now += gap
         if is_grant:
-            learned.grant(now)
+            learned.on_success(now)
         else:
-            before = learned.at(now)
-            learned.refuse(now, wait)
-            assert learned.at(now) <= max(before, LEAST + 1e-9) or math.isinf(before)
-        assert learned.at(now) >= LEAST - 1e-9
+            before = learned.rate_at(now)
+            learned.on_rejection(now, wait)
+            assert learned.rate_at(now) <= max(before, MIN_RATE + 1e-9) or math.isinf(before)
+        assert learned.rate_at(now) >= MIN_RATE - 1e-9
 
 
 def test_another_process_goes_on_with_what_was_learned() -> None:
-    learned = LearnedRate()
-    learned.grant(0.0, 50)
-    learned.refuse(1.0, wait=1.0)
-    heir = LearnedRate()
+    learned = AdaptiveRate()
+    learned.on_success(0.0, 50)
+    learned.on_rejection(1.0, wait=1.0)
+    heir = AdaptiveRate()
     heir.load(learned.dump())
-    assert [heir.at(now) for now in (2.0, 10.0, 100.0)] == [learned.at(now) for now in (2.0, 10.0, 100.0)]
-    heir.refuse(3.0, wait=1.0)
-    learned.refuse(3.0, wait=1.0)
+    assert [heir.rate_at(now) for now in (2.0, 10.0, 100.0)] == [learned.rate_at(now) for now in (2.0, 10.0, 100.0)]
+    heir.on_rejection(3.0, wait=1.0)
+    learned.on_rejection(3.0, wait=1.0)
     assert heir.dump() == learned.dump()
 
 
 def test_requests_may_be_granted_in_bulk() -> None:
-    one_by_one, at_once = LearnedRate(), LearnedRate()
+    one_by_one, at_once = AdaptiveRate(), AdaptiveRate()
     for _ in range(30):
-        one_by_one.grant(5.0)
-    at_once.grant(5.0, 30)
+        one_by_one.on_success(5.0)
+    at_once.on_success(5.0, 30)
     for learned in (one_by_one, at_once):
-        learned.refuse(5.5, wait=0.5)
-    assert one_by_one.at(6.0) == at_once.at(6.0)
+        learned.on_rejection(5.5, wait=0.5)
+    assert one_by_one.rate_at(6.0) == at_once.rate_at(6.0)

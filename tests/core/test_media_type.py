@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from rivya_async._core.assumed import MEGABYTE
 from rivya_async._core.errors import ConfigurationError, RivyaError, ValidationFailed
-from rivya_async._core.media_type import DEFAULTS, KINDS, MediaType, check, limit_for, recognised
+from rivya_async._core.media_type import DEFAULT_LIMITS, KINDS, MediaType, check_upload, detect_media_type, limit_for
 from rivya_async._core.model import Model
-from rivya_async._core.reference_rules import KindLimit
+from rivya_async._core.reference_rules import FileLimit
 
 
 def box(brand: bytes, also: bytes) -> bytes:
@@ -42,27 +42,27 @@ HEADS = {
 def test_what_begins_so(head: bytes, mime_type: str) -> None:
     kind = mime_type.partition("/")[0]
     head += bytes(300)
-    assert recognised(head, name=None, kind=None) == MediaType(kind, mime_type)
-    assert recognised(head, name="misnamed.txt", kind=kind) == MediaType(kind, mime_type)
+    assert detect_media_type(head, name=None, kind=None) == MediaType(kind, mime_type)
+    assert detect_media_type(head, name="misnamed.txt", kind=kind) == MediaType(kind, mime_type)
 
 
 def test_an_animated_png_is_a_png() -> None:
     head = b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR" + bytes(17) + b"\x00\x00\x00\x08acTL" + bytes(300)
-    assert recognised(head, name=None, kind=None).mime_type == "image/png"
+    assert detect_media_type(head, name=None, kind=None).mime_type == "image/png"
 
 
 def test_an_mp4_may_be_nothing_but_sound() -> None:
     head = HEADS["mp4"][0] + bytes(300)
-    assert recognised(head, name="talk.mp4", kind="audio") == MediaType("audio", "audio/mp4")
+    assert detect_media_type(head, name="talk.mp4", kind="audio") == MediaType("audio", "audio/mp4")
 
 
 def test_the_name_helps_where_the_bytes_do_not_tell() -> None:
     old_film = b"\x00\x00\x00\x08wide\x00\x00\x00\x00mdat" + bytes(300)
-    assert recognised(old_film, name="OLD.MOV", kind="video") == MediaType("video", "video/quicktime")
-    assert recognised(b"??", name="a.JPEG", kind="image").mime_type == "image/jpeg"
+    assert detect_media_type(old_film, name="OLD.MOV", kind="video") == MediaType("video", "video/quicktime")
+    assert detect_media_type(b"??", name="a.JPEG", kind="image").mime_type == "image/jpeg"
     for name, kind in [("old.mov", None), ("old.mov", "audio"), (None, "video"), ("old", "video"), ("a.xyz", "video")]:
         with pytest.raises(ConfigurationError, match="does not begin like"):
-            recognised(old_film, name=name, kind=kind)
+            detect_media_type(old_film, name=name, kind=kind)
 
 
 @pytest.mark.parametrize(
@@ -76,13 +76,13 @@ def test_the_name_helps_where_the_bytes_do_not_tell() -> None:
 )
 def test_what_is_refused(head: bytes, kind: str | None, error: type[RivyaError], says: str) -> None:
     with pytest.raises(error, match=says):
-        recognised(head, name="a.png", kind=kind)
+        detect_media_type(head, name="a.png", kind=kind)
 
 
 @given(st.binary(max_size=64), st.text() | st.none(), st.sampled_from([*KINDS, None]))
 def test_any_bytes_are_something_or_one_of_our_errors(head: bytes, name: str | None, kind: str | None) -> None:
     try:
-        found = recognised(head, name=name, kind=kind)
+        found = detect_media_type(head, name=name, kind=kind)
     except (ConfigurationError, ValidationFailed):
         return
     assert found.mime_type.startswith(found.kind)
@@ -98,14 +98,14 @@ def model(**facts: Any) -> Model:
 
 def test_without_a_model_the_documented_limits_hold() -> None:
     assert [limit_for(kind, None).max_bytes for kind in KINDS] == [10 * MEGABYTE, 50 * MEGABYTE, 10 * MEGABYTE]
-    image = DEFAULTS["image"]
-    check(image, MediaType("image", "image/png"), name=None, size=10 * MEGABYTE)
-    check(image, MediaType("image", "image/png"), name=None, size=None)
+    image = DEFAULT_LIMITS["image"]
+    check_upload(image, MediaType("image", "image/png"), name=None, size=10 * MEGABYTE)
+    check_upload(image, MediaType("image", "image/png"), name=None, size=None)
     with pytest.raises(ValidationFailed, match="10,485,761 bytes are more than the 10,485,760") as raised:
-        check(image, MediaType("image", "image/png"), name="a.png", size=10 * MEGABYTE + 1)
+        check_upload(image, MediaType("image", "image/png"), name="a.png", size=10 * MEGABYTE + 1)
     assert raised.value.code == "validation_failed"
     with pytest.raises(ValidationFailed, match="convert it to image/jpeg or image/png or image/webp"):
-        check(image, MediaType("image", "image/gif"), name="a.gif", size=1)
+        check_upload(image, MediaType("image", "image/gif"), name="a.gif", size=1)
 
 
 def test_a_model_has_limits_of_its_own() -> None:
@@ -115,8 +115,8 @@ def test_a_model_has_limits_of_its_own() -> None:
         {"kind": "video", "max_size_mb": 95, "mime_types": ["video/mp4"]},
     ]
     told = model(reference_media={"limits": limits})
-    assert limit_for("video", told) == KindLimit(95 * MEGABYTE, ("video/mp4",))
-    assert limit_for("audio", told) == KindLimit()
+    assert limit_for("video", told) == FileLimit(95 * MEGABYTE, ("video/mp4",))
+    assert limit_for("audio", told) == FileLimit()
 
 
 @pytest.mark.parametrize(
@@ -132,13 +132,13 @@ def test_a_model_has_limits_of_its_own() -> None:
 )
 def test_what_the_catalogue_does_not_tell_is_for_the_service_to_judge(reference_media: Any) -> None:
     limit = limit_for("image", model(reference_media=reference_media))
-    assert limit == KindLimit()
-    check(limit, MediaType("image", "image/gif"), name=None, size=10**12)
+    assert limit == FileLimit()
+    check_upload(limit, MediaType("image", "image/gif"), name=None, size=10**12)
 
 
 def test_a_model_takes_the_kinds_that_it_names() -> None:
-    assert limit_for("image", model(file_kinds=("image",))) == KindLimit()
-    assert limit_for("image", model(supported_api_inputs=())) == KindLimit()
+    assert limit_for("image", model(file_kinds=("image",))) == FileLimit()
+    assert limit_for("image", model(supported_api_inputs=())) == FileLimit()
     with pytest.raises(ValidationFailed, match="happyhorse-1-0 takes no file of kind 'audio', only image and video"):
         limit_for("audio", model(file_kinds=("image", "video")))
     with pytest.raises(ValidationFailed, match="takes no file of kind 'image', and none of any other"):

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rivya_async._core.chat_capabilities import ChatCapabilities
-from rivya_async._core.errors import Answered, ConfigurationError, ValidationFailed
-from rivya_async._core.model import REFERENCES, Model
+from rivya_async._core.errors import APIStatusError, ConfigurationError, ValidationFailed
+from rivya_async._core.model import REFERENCES_PARAM, Model
 from rivya_async._core.model_param import ModelParam
-from rivya_async._core.nearest import hint, nearest
-from rivya_async._core.problem import Problem, shown, told, unknown_model
+from rivya_async._core.nearest import closest_matches, suggestion_text
+from rivya_async._core.problem import ValidationProblem, format_problems, shorten, unknown_model_problem
 from rivya_async._core.records import File, ReferenceMedia
-from rivya_async._core.reference_rules import KindLimit, ReferenceRules
+from rivya_async._core.reference_rules import FileLimit, ReferenceRules
 
 PARAMS = (
     ModelParam("aspect_ratio", "select", options=("1:1", "16:9", "9:16")),
@@ -56,11 +56,13 @@ IMAGE = ReferenceMedia("https://rivya.ai/f/1.png", "image")
 VIDEO = ReferenceMedia("https://rivya.ai/f/1.mp4", "video", duration_token="dt_1")
 
 
-def found(params: Any = None, prompt: Any = "A red kite", references: Any = (), model: Model = MODEL) -> list[Problem]:
+def found(
+    params: Any = None, prompt: Any = "A red kite", references: Any = (), model: Model = MODEL
+) -> list[ValidationProblem]:
     return list(model.problems(prompt, params, references))
 
 
-def the_one(**job: Any) -> Problem:
+def the_one(**job: Any) -> ValidationProblem:
     (problem,) = found(**job)
     return problem
 
@@ -86,8 +88,8 @@ def the_one(**job: Any) -> Problem:
         ("shots", []),
         ("shots", (1, 2)),
         ("novel", object()),
-        (REFERENCES, []),
-        (REFERENCES, ()),
+        (REFERENCES_PARAM, []),
+        (REFERENCES_PARAM, ()),
     ],
 )
 def test_values_that_fit(key: str, value: Any) -> None:
@@ -126,7 +128,7 @@ def test_values_that_fit(key: str, value: Any) -> None:
     ],
 )  # fmt: skip
 def test_values_that_do_not_fit(key: str, value: Any, reason: str, message: str, near: tuple[Any, ...]) -> None:
-    assert the_one(params={key: value}) == Problem(f"params.{key}", reason, message, near)
+    assert the_one(params={key: value}) == ValidationProblem(f"params.{key}", reason, message, near)
 
 
 def test_numbers_of_any_length() -> None:
@@ -143,7 +145,7 @@ def test_a_step_that_would_leave_the_range_is_not_offered() -> None:
 
 def test_a_key_that_is_no_string_and_params_that_are_no_mapping() -> None:
     assert the_one(params={5: "x"}).where == "params"
-    assert the_one(params=["x"]) == Problem("params", "type", "params must be a mapping, not ['x']")
+    assert the_one(params=["x"]) == ValidationProblem("params", "type", "params must be a mapping, not ['x']")
 
 
 @pytest.mark.parametrize("params", [(), (ModelParam("a"), ModelParam(""))])
@@ -155,15 +157,15 @@ def test_a_model_whose_params_are_not_told_says_nothing_of_keys(params: tuple[Mo
 def test_a_required_param_is_asked_for_with_a_value_to_copy(given: dict[str, Any]) -> None:
     voice = ModelParam("voice", "select", required=True, default="Adam", options=("Adam", "Alice"))
     model = Model("m", params=(voice,))
-    assert the_one(params=given, model=model) == Problem(
+    assert the_one(params=given, model=model) == ValidationProblem(
         "params.voice", "missing", "voice is required, such as 'Adam'", ("Adam",)
     )
     assert the_one(params={"voice": "Adan"}, model=model).reason == "option"
 
 
 def test_a_required_param_without_a_value_to_show() -> None:
-    assert ModelParam("url", "text", required=True).missing().message == "url is required"
-    assert ModelParam("x", "select", options=("b",)).missing().nearest == ("b",)
+    assert ModelParam("url", "text", required=True).missing_problem().message == "url is required"
+    assert ModelParam("x", "select", options=("b",)).missing_problem().nearest == ("b",)
 
 
 @pytest.mark.parametrize(
@@ -218,13 +220,13 @@ def test_lines_of_a_dialogue(lines: Any, messages: list[str]) -> None:
 
 @pytest.mark.parametrize("prompt", [None, "", " \n"])
 def test_a_prompt_that_is_missing(prompt: str | None) -> None:
-    assert the_one(prompt=prompt) == Problem("prompt", "missing", "prompt is required for m-1")
+    assert the_one(prompt=prompt) == ValidationProblem("prompt", "missing", "prompt is required for m-1")
 
 
 def test_a_prompt_that_is_too_long_or_no_text() -> None:
     MODEL.check("é" * 20)
     claim = "prompt has 21 characters, and m-1 takes at most 20"
-    assert the_one(prompt="é" * 21) == Problem("prompt", "length", claim, (20,))
+    assert the_one(prompt="é" * 21) == ValidationProblem("prompt", "length", claim, (20,))
     assert the_one(prompt=5).reason == "type"
 
 
@@ -247,9 +249,11 @@ def test_a_model_that_cannot_be_bought_is_told_with_all_else() -> None:
 
 
 def test_a_model_that_nobody_knows() -> None:
-    near = unknown_model("z-imag", ["z-image", "sora-2"])
-    assert near == Problem("model", "unknown", "there is no model 'z-imag' (did you mean 'z-image'?)", ("z-image",))
-    assert "models.list()" in unknown_model("????", ["z-image"]).message
+    near = unknown_model_problem("z-imag", ["z-image", "sora-2"])
+    assert near == ValidationProblem(
+        "model", "unknown", "there is no model 'z-imag' (did you mean 'z-image'?)", ("z-image",)
+    )
+    assert "models.list()" in unknown_model_problem("????", ["z-image"]).message
 
 
 # --- references -------------------------------------------------------------------------------------------------------
@@ -276,19 +280,19 @@ def test_references_that_do_not_fit(references: list[Any], reason: str, message:
     problem = the_one(references=references)
     assert (problem.reason, problem.message) == (reason, message)
     if isinstance(references[0], ReferenceMedia):
-        assert the_one(params={REFERENCES: [each.to_wire() for each in references]}) == problem
+        assert the_one(params={REFERENCES_PARAM: [each.to_wire() for each in references]}) == problem
 
 
 def test_references_that_fit() -> None:
     MODEL.check("A red kite", references=[IMAGE, VIDEO])
-    MODEL.check("A red kite", {REFERENCES: ({"url": "u", "kind": "image", "mimeType": "image/png"},)})
+    MODEL.check("A red kite", {REFERENCES_PARAM: ({"url": "u", "kind": "image", "mimeType": "image/png"},)})
     MODEL.check("A red kite", references=[File("file_1", "u", "image", size_bytes=10_485_760)])
     MODEL.check("A red kite", references=[ReferenceMedia("u", "video", mime_type="video/x", duration_token="t")])
 
 
 def test_every_problem_of_every_reference_is_told() -> None:
-    assert len(found({REFERENCES: [{}, IMAGE.to_wire(), 5, VIDEO.to_wire()]})) == 4
-    assert found({REFERENCES: [5]})[0].message == "references[0] must be an object with url and kind, not 5"
+    assert len(found({REFERENCES_PARAM: [{}, IMAGE.to_wire(), 5, VIDEO.to_wire()]})) == 4
+    assert found({REFERENCES_PARAM: [5]})[0].message == "references[0] must be an object with url and kind, not 5"
 
 
 def test_of_a_file_that_is_not_uploaded_it_is_known_that_it_counts() -> None:
@@ -297,15 +301,17 @@ def test_of_a_file_that_is_not_uploaded_it_is_known_that_it_counts() -> None:
 
 
 def test_references_stand_in_one_place() -> None:
-    problem = the_one(params={REFERENCES: [IMAGE.to_wire()]}, references=[IMAGE])
+    problem = the_one(params={REFERENCES_PARAM: [IMAGE.to_wire()]}, references=[IMAGE])
     assert "not both" in problem.message
-    assert the_one(params={REFERENCES: {}}).message == "params.referenceMediaItems must be a list, not {}"
+    assert the_one(params={REFERENCES_PARAM: {}}).message == "params.referenceMediaItems must be a list, not {}"
 
 
 def test_a_model_that_takes_none() -> None:
     text = Model("text-1", supported_api_inputs=("text",))
     assert text.reference_rules is None
-    assert the_one(references=[IMAGE], model=text) == Problem("references", "count", "text-1 takes no references")
+    assert the_one(references=[IMAGE], model=text) == ValidationProblem(
+        "references", "count", "text-1 takes no references"
+    )
 
 
 def test_a_rule_that_is_not_told_is_not_checked() -> None:
@@ -348,8 +354,8 @@ def test_rules_of_another_shape_say_nothing(stated: dict[str, Any]) -> None:
 def test_rules_are_read_with_their_units() -> None:
     rules = MODEL.reference_rules
     assert rules is not None
-    assert rules.limits["image"] == KindLimit(10 * 1024 * 1024, ("image/png", "image/jpeg"))
-    assert rules.limits["video"] == KindLimit()
+    assert rules.limits["image"] == FileLimit(10 * 1024 * 1024, ("image/png", "image/jpeg"))
+    assert rules.limits["video"] == FileLimit()
     assert found(references=[IMAGE] * 2, model=Model("m", reference_media={"max_files": 1}))[0].message == (
         "m takes at most 1 reference, not 2"
     )
@@ -364,7 +370,7 @@ def test_every_problem_is_told_at_once_and_travels() -> None:
     with pytest.raises(ValidationFailed) as raised:
         MODEL.check("", slips, [ReferenceMedia("u", "audio")])
     error = raised.value
-    assert isinstance(error, Answered)
+    assert isinstance(error, APIStatusError)
     assert (error.status, error.code, len(error.problems)) == (None, None, 10)
     lines = str(error).splitlines()
     assert lines[0] == "this job for m-1 has 10 problems, and nothing was sent:"
@@ -374,15 +380,15 @@ def test_every_problem_is_told_at_once_and_travels() -> None:
 
 
 def test_one_problem_is_one_sentence() -> None:
-    assert told("m", [Problem("prompt", "missing", "prompt is required for m")]) == (
+    assert format_problems("m", [ValidationProblem("prompt", "missing", "prompt is required for m")]) == (
         "prompt is required for m. Nothing was sent."
     )
 
 
 def test_a_long_value_makes_no_long_message() -> None:
-    assert len(shown("x" * 10_000)) < 70
+    assert len(shorten("x" * 10_000)) < 70
     assert len(the_one(params={"k" * 10_000: "v" * 10_000}).message) < 400
-    assert nearest("x" * 100_000, ["xy"]) == ()
+    assert closest_matches("x" * 100_000, ["xy"]) == ()
 
 
 @pytest.mark.parametrize(
@@ -390,7 +396,7 @@ def test_a_long_value_makes_no_long_message() -> None:
     [(["a"], "(there is a)"), ([], "(there are none)"), ([str(n) for n in range(99)], "10, 11, ...)")],
 )
 def test_without_a_near_name_the_choice_is_shown(known: list[str], said: str) -> None:
-    assert hint(nearest("unlike any", known), known).endswith(said)
+    assert suggestion_text(closest_matches("unlike any", known), known).endswith(said)
 
 
 # --- coerce -----------------------------------------------------------------------------------------------------------

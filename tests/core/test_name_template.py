@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rivya_async._core.errors import ConfigurationError
-from rivya_async._core.name_template import MOST_BYTES, NameTemplate
+from rivya_async._core.name_template import MAX_FILENAME_BYTES, FilenameTemplate
 
 VALUES = {"task_id": "task_1", "model": "z-image"}
 
@@ -28,11 +28,11 @@ VALUES = {"task_id": "task_1", "model": "z-image"}
 def test_a_name(text: str, name: str) -> None:
     if name != name.strip():
         with pytest.raises(ConfigurationError, match="no file name"):
-            NameTemplate(text)
+            FilenameTemplate(text)
         return
-    template = NameTemplate(text)
-    assert template.name(VALUES, index=7, ext=".png") == name
-    assert template.tells_apart is ("index" in text)
+    template = FilenameTemplate(text)
+    assert template.format(VALUES, index=7, ext=".png") == name
+    assert template.has_index is ("index" in text)
 
 
 @pytest.mark.parametrize(
@@ -63,26 +63,26 @@ def test_a_name(text: str, name: str) -> None:
         (" kite", "no file name"),
         ("kite\n", "no file name"),
         ("a\0b", "no file name"),
-        ("x" * (MOST_BYTES + 1), "make it shorter"),
+        ("x" * (MAX_FILENAME_BYTES + 1), "make it shorter"),
         (5, "must be a template"),
         (None, "must be a template"),
     ],
 )
 def test_what_is_no_template(text: Any, why: str) -> None:
     with pytest.raises(ConfigurationError, match=why):
-        NameTemplate(text)
+        FilenameTemplate(text)
 
 
 def test_a_value_that_makes_it_too_long() -> None:
     with pytest.raises(ConfigurationError, match="make it shorter"):
-        NameTemplate("{task_id}{task_id}").name({"task_id": "x" * 120}, index=1, ext=".png")
+        FilenameTemplate("{task_id}{task_id}").format({"task_id": "x" * 120}, index=1, ext=".png")
 
 
 @given(st.text(), st.text(), st.text(max_size=8))
 def test_no_value_leaves_the_folder(task_id: str, model: str, ext: str) -> None:
-    template = NameTemplate("{task_id}-{model}{ext}")
+    template = FilenameTemplate("{task_id}-{model}{ext}")
     try:
-        name = template.name({"task_id": task_id, "model": model}, index=1, ext=ext)
+        name = template.format({"task_id": task_id, "model": model}, index=1, ext=ext)
     except ConfigurationError:
         return
     assert not set(name) & {"/", "\\", "\0"}

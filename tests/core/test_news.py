@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rivya_async._core.news import News, is_newer, news_in
+from rivya_async._core.news import SnapshotChange, compare_snapshots, is_newer
 from rivya_async._core.records import Generation, GenerationResult
 
 DAY = datetime(2026, 5, 11, tzinfo=UTC)
@@ -21,29 +21,29 @@ def record(status: str, at: float | None = None, *, files: bool = True) -> Gener
 @pytest.mark.parametrize(
     ("told", "last", "news"),
     [
-        (record("succeeded", 9), None, News.END),
-        (record("failed", 9), None, News.END),
-        (record("succeeded", 9), record("processing", 5), News.END),
-        (record("succeeded", 9), record("processing", 9), News.END),
-        (record("succeeded"), record("processing", 5), News.END),
-        (record("succeeded", 9), record("processing"), News.END),
-        (record("succeeded", 9), record("processing", 10), News.DOUBT),
-        (record("failed", 9), record("processing", 10), News.DOUBT),
-        (record("succeeded", 9, files=False), None, News.DOUBT),
-        (record("succeeded", 9, files=False), record("queued", 1), News.DOUBT),
-        (record("succeeded", 9), record("succeeded", 9), News.NONE),
-        (record("failed", 10), record("succeeded", 9), News.NONE),
-        (record("processing", 10), record("succeeded", 9), News.NONE),
-        (record("processing", 5), record("queued", 1), News.UPDATE),
-        (record("on_hold", 5), record("queued", 1), News.UPDATE),
-        (record("processing", 5), None, News.UPDATE),
-        (record("processing", 5), record("processing", 5), News.NONE),
-        (record("queued", 1), record("processing", 5), News.NONE),
-        (record("processing"), record("queued", 1), News.NONE),
+        (record("succeeded", 9), None, SnapshotChange.END),
+        (record("failed", 9), None, SnapshotChange.END),
+        (record("succeeded", 9), record("processing", 5), SnapshotChange.END),
+        (record("succeeded", 9), record("processing", 9), SnapshotChange.END),
+        (record("succeeded"), record("processing", 5), SnapshotChange.END),
+        (record("succeeded", 9), record("processing"), SnapshotChange.END),
+        (record("succeeded", 9), record("processing", 10), SnapshotChange.INCONSISTENT),
+        (record("failed", 9), record("processing", 10), SnapshotChange.INCONSISTENT),
+        (record("succeeded", 9, files=False), None, SnapshotChange.INCONSISTENT),
+        (record("succeeded", 9, files=False), record("queued", 1), SnapshotChange.INCONSISTENT),
+        (record("succeeded", 9), record("succeeded", 9), SnapshotChange.NONE),
+        (record("failed", 10), record("succeeded", 9), SnapshotChange.NONE),
+        (record("processing", 10), record("succeeded", 9), SnapshotChange.NONE),
+        (record("processing", 5), record("queued", 1), SnapshotChange.UPDATE),
+        (record("on_hold", 5), record("queued", 1), SnapshotChange.UPDATE),
+        (record("processing", 5), None, SnapshotChange.UPDATE),
+        (record("processing", 5), record("processing", 5), SnapshotChange.NONE),
+        (record("queued", 1), record("processing", 5), SnapshotChange.NONE),
+        (record("processing"), record("queued", 1), SnapshotChange.NONE),
     ],
 )
-def test_what_is_new(told: Generation, last: Generation | None, news: News) -> None:
-    assert news_in(told, last) is news
+def test_what_is_new(told: Generation, last: Generation | None, news: SnapshotChange) -> None:
+    assert compare_snapshots(told, last) is news
 
 
 def test_where_the_service_is_silent_nothing_is_newer() -> None:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rivya_async._core import wire
-from rivya_async._core.errors import DecodeError
-from rivya_async._core.open_generation import MEMBERS, open_generation
+from rivya_async._core.errors import ResponseDecodeError
+from rivya_async._core.open_generation import DOCUMENTED_FIELDS, parse_open_generation
 from rivya_async._core.records import Generation
 
 QUEUED: dict[str, Any] = {
@@ -30,7 +30,7 @@ EIGHT = datetime(2026, 5, 11, 8, tzinfo=UTC)
 
 def test_an_open_job() -> None:
     expected = Generation("task_ab12", "queued", "z-image", 1, 0, EIGHT, EIGHT)
-    assert open_generation(QUEUED) == expected == wire.structure(QUEUED, Generation)
+    assert parse_open_generation(QUEUED) == expected == wire.structure(QUEUED, Generation)
 
 
 @pytest.mark.parametrize(
@@ -52,17 +52,17 @@ def test_an_open_job() -> None:
     ids=str,
 )
 def test_what_is_unusual_is_left_to_the_converter(members: dict[str, Any]) -> None:
-    assert open_generation(QUEUED | members) is None
+    assert parse_open_generation(QUEUED | members) is None
 
 
-@pytest.mark.parametrize("name", MEMBERS)
+@pytest.mark.parametrize("name", DOCUMENTED_FIELDS)
 def test_what_is_not_all_there_is_left_to_the_converter(name: str) -> None:
-    assert open_generation({member: value for member, value in QUEUED.items() if member != name}) is None
+    assert parse_open_generation({member: value for member, value in QUEUED.items() if member != name}) is None
 
 
 @pytest.mark.parametrize("value", [None, [], [1] * 9, "queued", 5, {}], ids=str)
 def test_what_is_no_job_is_left_to_the_converter(value: Any) -> None:
-    assert open_generation(value) is None
+    assert parse_open_generation(value) is None
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
@@ -71,14 +71,15 @@ ODD = SCALARS | INSTANTS | st.lists(SCALARS, max_size=2) | st.dictionaries(st.te
 
 
 @given(
-    st.dictionaries(st.sampled_from([*MEMBERS, "mood"]), ODD, max_size=3), st.sets(st.sampled_from(MEMBERS), max_size=1)
+    st.dictionaries(st.sampled_from([*DOCUMENTED_FIELDS, "mood"]), ODD, max_size=3),
+    st.sets(st.sampled_from(DOCUMENTED_FIELDS), max_size=1),
 )
 def test_both_ways_lead_to_the_same_record(members: dict[str, Any], missing: set[str]) -> None:
     value = {name: member for name, member in (QUEUED | members).items() if name not in missing}
-    short = open_generation(value)
+    short = parse_open_generation(value)
     if short is None:
         return
     try:
         assert short == wire.structure(value, Generation)
-    except DecodeError:
+    except ResponseDecodeError:
         pytest.fail("the converter refuses what the short way takes")

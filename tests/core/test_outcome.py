@@ -6,14 +6,14 @@ import pickle
 
 import pytest
 
-from rivya_async._core.errors import ConfigurationError, GenerationFailed, RateLimited
+from rivya_async._core.errors import ConfigurationError, GenerationFailedError, RateLimitError
 from rivya_async._core.generation_request import GenerationRequest
-from rivya_async._core.outcome import Outcome, unwrapped
-from rivya_async._core.records import Generation, GenerationError
+from rivya_async._core.outcome import Outcome, raise_if_failed
+from rivya_async._core.records import ErrorDetail, Generation
 
 JOB = GenerationRequest("z-image", "A red kite")
 DONE = Generation("task_1", "succeeded", "z-image")
-FAILED = Generation("task_1", "failed", "z-image", error=GenerationError("generation_failed", "The model gave up."))
+FAILED = Generation("task_1", "failed", "z-image", error=ErrorDetail("generation_failed", "The model gave up."))
 
 
 def test_a_good_outcome() -> None:
@@ -24,10 +24,10 @@ def test_a_good_outcome() -> None:
 
 @pytest.mark.parametrize("generation", [None, FAILED])
 def test_a_bad_outcome_raises_its_error(generation: Generation | None) -> None:
-    error = RateLimited("too many")
+    error = RateLimitError("too many")
     outcome = Outcome(JOB, generation, error)
     assert not outcome.ok
-    with pytest.raises(RateLimited) as caught:
+    with pytest.raises(RateLimitError) as caught:
         outcome.unwrap()
     assert caught.value is error
 
@@ -40,30 +40,30 @@ def test_an_outcome_built_by_hand_of_nothing_says_so() -> None:
 def test_an_outcome_is_a_value() -> None:
     assert Outcome(JOB, DONE) == Outcome(JOB, DONE)
     assert len({Outcome(JOB, DONE), Outcome(JOB, DONE)}) == 1
-    arrived = pickle.loads(pickle.dumps(Outcome(JOB, None, RateLimited("too many", retry_after=2.0))))
+    arrived = pickle.loads(pickle.dumps(Outcome(JOB, None, RateLimitError("too many", retry_after=2.0))))
     assert arrived.request == JOB
-    assert isinstance(arrived.error, RateLimited)
+    assert isinstance(arrived.error, RateLimitError)
     assert arrived.error.retry_after == 2.0
 
 
 @pytest.mark.parametrize("status", ["queued", "processing", "succeeded", "some_new_status"])
 def test_what_did_not_fail_passes(status: str) -> None:
     generation = Generation("task_1", status, "z-image")
-    assert unwrapped(generation) is generation
+    assert raise_if_failed(generation) is generation
 
 
 @pytest.mark.parametrize(
     ("error", "why"),
     [
-        (GenerationError("generation_failed", "The model gave up."), "generation_failed: The model gave up."),
-        (GenerationError("some_new_code"), "some_new_code"),
+        (ErrorDetail("generation_failed", "The model gave up."), "generation_failed: The model gave up."),
+        (ErrorDetail("some_new_code"), "some_new_code"),
         (None, "no reason given"),
     ],
 )
-def test_a_failed_job_is_an_error_that_tells_why_and_what_it_cost(error: GenerationError | None, why: str) -> None:
+def test_a_failed_job_is_an_error_that_tells_why_and_what_it_cost(error: ErrorDetail | None, why: str) -> None:
     generation = Generation("task_1", "failed", "z-image", error=error)
-    with pytest.raises(GenerationFailed) as caught:
-        unwrapped(generation)
+    with pytest.raises(GenerationFailedError) as caught:
+        raise_if_failed(generation)
     assert why in str(caught.value)
     assert "task_1" in str(caught.value)
     assert caught.value.generation is generation

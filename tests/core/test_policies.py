@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from rivya_async._core.errors import ConfigurationError
-from rivya_async._core.policies import PollPolicy, RateLimit, RetryPolicy, Timeouts, checked_policy, checked_timeout
+from rivya_async._core.policies import PollPolicy, RateLimit, RetryPolicy, Timeouts, validate_policy, validate_timeout
 
 POLICIES: tuple[type[Any], ...] = (RetryPolicy, PollPolicy, Timeouts)
 
@@ -127,29 +127,29 @@ def test_a_cap_may_equal_what_it_caps() -> None:
     ids=shown,
 )
 def test_a_timeout_is_for_ever_or_a_number_of_seconds(timeout: float | None, checked: float | None) -> None:
-    assert checked_timeout(timeout) == checked
-    assert type(checked_timeout(timeout)) is type(checked)
+    assert validate_timeout(timeout) == checked
+    assert type(validate_timeout(timeout)) is type(checked)
     assert PollPolicy(timeout=timeout).timeout == timeout
 
 
 @pytest.mark.parametrize("timeout", [math.nan, -math.inf, -1, -1e-9, -(10**400), True, False, "5", [5], 5j], ids=shown)
 def test_a_timeout_that_makes_no_sense_is_refused(timeout: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"^timeout must be None or a number of seconds from 0 on, not "):
-        checked_timeout(timeout)
+        validate_timeout(timeout)
     with pytest.raises(ConfigurationError, match="timeout must be None or a number of seconds"):
         PollPolicy(timeout=timeout)
 
 
 def test_a_policy_left_out_is_the_default_one() -> None:
     default, other = PollPolicy(), PollPolicy(first=1.0)
-    assert checked_policy("poll", None, default) is default
-    assert checked_policy("poll", other, default) is other
+    assert validate_policy("poll", None, default) is default
+    assert validate_policy("poll", other, default) is other
 
 
 @pytest.mark.parametrize("policy", [5, "fast", {"first": 1.0}, RetryPolicy(), PollPolicy], ids=shown)
 def test_what_is_no_policy_is_refused_by_the_argument_it_was_given_as(policy: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"^poll must be PollPolicy\(\.\.\.\), not "):
-        checked_policy("poll", policy, PollPolicy())
+        validate_policy("poll", policy, PollPolicy())
 
 
 @pytest.mark.parametrize(

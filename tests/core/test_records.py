@@ -15,9 +15,9 @@ from rivya_async._core.model import Model, ModelList
 from rivya_async._core.model_param import ModelParam
 from rivya_async._core.records import (
     Credits,
+    ErrorDetail,
     File,
     Generation,
-    GenerationError,
     GenerationResult,
     ReferenceMedia,
     Status,
@@ -28,7 +28,7 @@ LINKS = ("https://rivya.ai/f/1.png", "https://rivya.ai/f/2.png")
 
 MAKERS: list[Callable[[], Any]] = [
     lambda: GenerationResult(LINKS[0], LINKS, extra={"expires_at": "soon"}),
-    lambda: GenerationError("generation_failed", "The model gave up.", extra={"x": [1]}),
+    lambda: ErrorDetail("generation_failed", "The model gave up.", extra={"x": [1]}),
     lambda: Generation(
         "task_1",
         "failed",
@@ -38,7 +38,7 @@ MAKERS: list[Callable[[], Any]] = [
         EIGHT,
         EIGHT + timedelta(seconds=9),
         GenerationResult(LINKS[0]),
-        GenerationError("c"),
+        ErrorDetail("c"),
         extra={"new": {"deep": []}},
     ),
     lambda: ReferenceMedia(LINKS[0], "image", "a.png", "image/png", 1.5, "token"),

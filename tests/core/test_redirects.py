@@ -6,10 +6,10 @@ import pytest
 
 from rivya_async._core.errors import DownloadError
 from rivya_async._core.message import Response
-from rivya_async._core.redirects import Hop, target_of
-from rivya_async._core.settings import Settings
+from rivya_async._core.redirects import RedirectTarget, redirect_target
+from rivya_async._core.settings import Config
 
-ABROAD = Settings(None, "https://rivya.ai").is_own
+ABROAD = Config(None, "https://rivya.ai").is_own
 
 
 def answer(location: str | None, status: int = 302) -> Response:
@@ -28,12 +28,14 @@ def answer(location: str | None, status: int = 302) -> Response:
     ],
 )
 def test_a_redirect_leads_there(location: str, target: str) -> None:
-    assert target_of("https://a.example/films/1", answer(location), is_own=ABROAD) == Hop(target, only_public=True)
+    assert redirect_target("https://a.example/films/1", answer(location), is_own=ABROAD) == RedirectTarget(
+        target, only_public=True
+    )
 
 
 @pytest.mark.parametrize("no_redirect", [answer(None), answer("/2", 200), answer("/2", 404), answer("/2", 500)])
 def test_another_answer_leads_nowhere(no_redirect: Response) -> None:
-    assert target_of("https://a.example/1", no_redirect, is_own=ABROAD) is None
+    assert redirect_target("https://a.example/1", no_redirect, is_own=ABROAD) is None
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def test_another_answer_leads_nowhere(no_redirect: Response) -> None:
 )
 def test_what_is_not_followed(location: str, why: str) -> None:
     with pytest.raises(DownloadError, match=why):
-        target_of("https://a.example/1", answer(location), is_own=ABROAD)
+        redirect_target("https://a.example/1", answer(location), is_own=ABROAD)
 
 
 @pytest.mark.parametrize(
@@ -72,17 +74,19 @@ def test_what_is_not_followed(location: str, why: str) -> None:
     ],
 )
 def test_to_the_service_itself_it_may_lead_wherever_that_is(base_url: str, location: str, is_followed: bool) -> None:
-    is_own = Settings(None, base_url).is_own
+    is_own = Config(None, base_url).is_own
     if is_followed:
-        assert target_of("http://a.example/1", answer(location), is_own=is_own) == Hop(location)
+        assert redirect_target("http://a.example/1", answer(location), is_own=is_own) == RedirectTarget(location)
     else:
         with pytest.raises(DownloadError, match="not on the public internet"):
-            target_of("http://a.example/1", answer(location), is_own=is_own)
+            redirect_target("http://a.example/1", answer(location), is_own=is_own)
 
 
 def test_a_service_with_a_name_is_known_by_it() -> None:
-    is_own = Settings(None, "http://Sandbox:8000").is_own
-    assert target_of("http://a.example/1", answer("http://sandBOX/2"), is_own=is_own) == Hop("http://sandBOX/2")
-    assert target_of("http://a.example/1", answer("http://localhost/2"), is_own=is_own) == Hop(
+    is_own = Config(None, "http://Sandbox:8000").is_own
+    assert redirect_target("http://a.example/1", answer("http://sandBOX/2"), is_own=is_own) == RedirectTarget(
+        "http://sandBOX/2"
+    )
+    assert redirect_target("http://a.example/1", answer("http://localhost/2"), is_own=is_own) == RedirectTarget(
         "http://localhost/2", only_public=True
     )

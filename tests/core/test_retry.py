@@ -10,46 +10,46 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rivya_async._core.errors import (
-    Answered,
-    ApiDisabled,
+    APIDisabledError,
+    APIStatusError,
+    AuthenticationError,
+    ChatSessionConflictError,
     ConfigurationError,
-    DeadlineExceeded,
-    DecodeError,
-    GenerationFailed,
-    IdempotencyConflict,
-    InsufficientCredits,
-    NotFound,
-    NotSent,
-    OutcomeUnknown,
-    RateLimited,
+    GenerationFailedError,
+    IdempotencyConflictError,
+    InsufficientCreditsError,
+    InternalServerError,
+    NotFoundError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestNotSentError,
+    ResponseDecodeError,
     RivyaError,
-    ScopeDenied,
-    ServerError,
-    SessionClosed,
-    SessionConflict,
-    Unauthorized,
+    SessionClosedError,
     ValidationFailed,
-    answered_class,
+    WaitTimeoutError,
+    status_error_class,
 )
 from rivya_async._core.policies import RetryPolicy
 from rivya_async._core.retry import (
-    Again,
-    Attempts,
-    Stop,
+    AttemptState,
+    GiveUp,
+    RetryAfterDelay,
     decide,
-    delay_before,
-    is_outage,
+    indicates_outage,
     is_transient,
-    leaves_doubt,
+    outcome_is_ambiguous,
     retry_after_of,
-    slow_delay,
+    retry_delay,
+    throttled_retry_delay,
 )
 
 POLICY = RetryPolicy()
 
 
-def answer(status: int, code: str | None = None, **details: Any) -> Answered:
-    return answered_class(status, code)("no", status=status, code=code, **details)
+def answer(status: int, code: str | None = None, **details: Any) -> APIStatusError:
+    return status_error_class(status, code)("no", status=status, code=code, **details)
 
 
 PASSING_ANSWERS: list[RivyaError] = [
@@ -67,9 +67,9 @@ PASSING_ANSWERS: list[RivyaError] = [
     answer(504),
     answer(599),
     answer(500, "not_found"),
-    RateLimited("no"),
-    ServerError("no"),
-    ApiDisabled("no"),
+    RateLimitError("no"),
+    InternalServerError("no"),
+    APIDisabledError("no"),
 ]
 
 FINAL: list[RivyaError] = [
@@ -89,18 +89,18 @@ FINAL: list[RivyaError] = [
     answer(422),
     answer(302),
     answer(307),
-    Answered("no"),
+    APIStatusError("no"),
     ValidationFailed("no"),
-    Unauthorized("no"),
-    ScopeDenied("no"),
-    InsufficientCredits("no"),
-    NotFound("no"),
-    SessionConflict("no"),
+    AuthenticationError("no"),
+    PermissionDeniedError("no"),
+    InsufficientCreditsError("no"),
+    NotFoundError("no"),
+    ChatSessionConflictError("no"),
     ConfigurationError("no"),
-    DecodeError("no"),
-    DeadlineExceeded("no"),
-    GenerationFailed("no"),
-    SessionClosed("no"),
+    ResponseDecodeError("no"),
+    WaitTimeoutError("no"),
+    GenerationFailedError("no"),
+    SessionClosedError("no"),
     RivyaError("no"),
 ]
 
@@ -110,18 +110,18 @@ def shown(error: RivyaError) -> str:
 
 
 def is_again(error: RivyaError, *, repeatable: bool, may_have_acted: bool = False, sent: int = 1) -> bool:
-    attempts = Attempts(sent, may_have_acted=may_have_acted)
-    return isinstance(decide(POLICY, error, attempts, repeatable=repeatable, u=0.5), Again)
+    attempts = AttemptState(sent, may_have_acted=may_have_acted)
+    return isinstance(decide(POLICY, error, attempts, repeatable=repeatable, u=0.5), RetryAfterDelay)
 
 
 @pytest.mark.parametrize("repeatable", [True, False])
 def test_what_was_not_sent_is_repeated(repeatable: bool) -> None:
-    assert is_again(NotSent("no route"), repeatable=repeatable)
+    assert is_again(RequestNotSentError("no route"), repeatable=repeatable)
 
 
 def test_an_unknown_outcome_is_repeated_if_a_repeat_is_safe_and_else_never() -> None:
-    assert is_again(OutcomeUnknown("dropped"), repeatable=True)
-    assert not is_again(OutcomeUnknown("dropped"), repeatable=False)
+    assert is_again(OutcomeUnknownError("dropped"), repeatable=True)
+    assert not is_again(OutcomeUnknownError("dropped"), repeatable=False)
 
 
 @pytest.mark.parametrize("error", PASSING_ANSWERS, ids=shown)
@@ -145,19 +145,19 @@ def test_an_idempotency_conflict_is_the_callers_clash_or_our_own_first_send(
     may_have_acted: bool, repeatable: bool, again: bool
 ) -> None:
     error = answer(409, "idempotency_conflict")
-    assert isinstance(error, IdempotencyConflict)
+    assert isinstance(error, IdempotencyConflictError)
     assert is_again(error, repeatable=repeatable, may_have_acted=may_have_acted, sent=2) is again
 
 
 def test_a_purchase_without_a_key_that_may_have_acted_is_not_sent_again_even_if_the_last_send_never_left() -> None:
-    assert not is_again(NotSent("no route"), repeatable=False, may_have_acted=True, sent=2)
-    assert is_again(NotSent("no route"), repeatable=True, may_have_acted=True, sent=2)
+    assert not is_again(RequestNotSentError("no route"), repeatable=False, may_have_acted=True, sent=2)
+    assert is_again(RequestNotSentError("no route"), repeatable=True, may_have_acted=True, sent=2)
 
 
 @pytest.mark.parametrize(("sent", "again"), [(1, True), (2, True), (3, False), (4, False)])
 def test_attempts_are_bounded_and_count_sends(sent: int, again: bool) -> None:
-    decision = decide(RetryPolicy(max_attempts=3), NotSent(""), Attempts(sent), repeatable=True, u=0.0)
-    assert isinstance(decision, Again) is again
+    decision = decide(RetryPolicy(max_attempts=3), RequestNotSentError(""), AttemptState(sent), repeatable=True, u=0.0)
+    assert isinstance(decision, RetryAfterDelay) is again
 
 
 @pytest.mark.parametrize(
@@ -166,22 +166,22 @@ def test_attempts_are_bounded_and_count_sends(sent: int, again: bool) -> None:
 )
 def test_no_retry_begins_after_the_time_is_up(elapsed: float, wish: float, again: bool) -> None:
     error = answer(429, retry_after=wish)
-    decision = decide(POLICY, error, Attempts(1, elapsed), repeatable=True, u=0.0)
-    assert isinstance(decision, Again) is again
+    decision = decide(POLICY, error, AttemptState(1, elapsed), repeatable=True, u=0.0)
+    assert isinstance(decision, RetryAfterDelay) is again
 
 
 @pytest.mark.parametrize(
     ("error", "attempts", "repeatable", "reason"),
     [
-        (NotFound("no"), Attempts(1), True, "does not pass"),
-        (OutcomeUnknown("no"), Attempts(1), False, "no key"),
-        (NotSent("no"), Attempts(5), True, "5 attempts"),
-        (NotSent("no"), Attempts(2, 500.0), True, "120 s"),
+        (NotFoundError("no"), AttemptState(1), True, "does not pass"),
+        (OutcomeUnknownError("no"), AttemptState(1), False, "no key"),
+        (RequestNotSentError("no"), AttemptState(5), True, "5 attempts"),
+        (RequestNotSentError("no"), AttemptState(2, 500.0), True, "120 s"),
     ],
 )
-def test_a_stop_says_why(error: RivyaError, attempts: Attempts, repeatable: bool, reason: str) -> None:
+def test_a_stop_says_why(error: RivyaError, attempts: AttemptState, repeatable: bool, reason: str) -> None:
     decision = decide(POLICY, error, attempts, repeatable=repeatable, u=0.5)
-    assert isinstance(decision, Stop)
+    assert isinstance(decision, GiveUp)
     assert reason in decision.reason
 
 
@@ -189,27 +189,29 @@ def test_a_stop_says_why(error: RivyaError, attempts: Attempts, repeatable: bool
 
 
 def test_the_ceilings_double_from_the_base_to_the_cap() -> None:
-    assert [delay_before(POLICY, retry, 1.0) for retry in range(8)] == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    assert [retry_delay(POLICY, retry, 1.0) for retry in range(8)] == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
 
 
 def test_the_first_retry_has_the_first_ceiling() -> None:
-    decisions = [decide(POLICY, NotSent(""), Attempts(sent), repeatable=True, u=0.5) for sent in (1, 2, 3, 4)]
-    assert decisions == [Again(0.25), Again(0.5), Again(1.0), Again(2.0)]
+    decisions = [
+        decide(POLICY, RequestNotSentError(""), AttemptState(sent), repeatable=True, u=0.5) for sent in (1, 2, 3, 4)
+    ]
+    assert decisions == [RetryAfterDelay(0.25), RetryAfterDelay(0.5), RetryAfterDelay(1.0), RetryAfterDelay(2.0)]
 
 
 def test_a_call_begins_without_doubt() -> None:
-    assert Attempts(1) == Attempts(sent=1, elapsed=0.0, may_have_acted=False)
+    assert AttemptState(1) == AttemptState(sent=1, elapsed=0.0, may_have_acted=False)
 
 
 def test_the_jitter_is_full() -> None:
-    assert [delay_before(POLICY, 2, u) for u in (0.0, 0.25, 0.5)] == [0.0, 0.5, 1.0]
+    assert [retry_delay(POLICY, 2, u) for u in (0.0, 0.25, 0.5)] == [0.0, 0.5, 1.0]
 
 
 @pytest.mark.parametrize(("wish", "delay"), [(0.0, 0.0), (3.25, 3.25), (30.0, 30.0), (31.0, 30.0), (1e300, 30.0)])
 def test_the_services_wish_beats_the_draw_up_to_the_cap(wish: float, delay: float) -> None:
     for u in (0.0, 0.99):
-        decision = decide(POLICY, answer(503, retry_after=wish), Attempts(1), repeatable=True, u=u)
-        assert decision == Again(delay)
+        decision = decide(POLICY, answer(503, retry_after=wish), AttemptState(1), repeatable=True, u=u)
+        assert decision == RetryAfterDelay(delay)
 
 
 @st.composite
@@ -225,39 +227,39 @@ def retry_policies(draw: st.DrawFn) -> RetryPolicy:
 
 draws = st.floats(min_value=0.0, max_value=1.0, exclude_max=True)
 wishes = st.none() | st.floats(min_value=0.0, allow_nan=False, allow_infinity=False)
-errors = st.sampled_from([*PASSING_ANSWERS, *FINAL, NotSent(""), OutcomeUnknown("")]) | st.builds(
+errors = st.sampled_from([*PASSING_ANSWERS, *FINAL, RequestNotSentError(""), OutcomeUnknownError("")]) | st.builds(
     answer,
     st.integers(300, 599),
     st.none() | st.sampled_from(["idempotency_conflict", "rate_limited", "public_api_disabled", "other"]),
     retry_after=wishes,
 )
-histories = st.builds(Attempts, st.integers(1, 10_000), st.floats(0.0, 1e9), st.booleans())
+histories = st.builds(AttemptState, st.integers(1, 10_000), st.floats(0.0, 1e9), st.booleans())
 
 
 @given(retry_policies(), st.integers(0, 10_000), draws, wishes)
 def test_a_delay_is_within_zero_and_the_cap(policy: RetryPolicy, retry: int, u: float, wish: float | None) -> None:
-    delay = delay_before(policy, retry, u, wish)
+    delay = retry_delay(policy, retry, u, wish)
     assert math.isfinite(delay)
     assert 0.0 <= delay <= policy.cap
 
 
 @given(retry_policies(), errors, histories, st.booleans(), draws)
 def test_a_repeat_keeps_every_bound(
-    policy: RetryPolicy, error: RivyaError, attempts: Attempts, repeatable: bool, u: float
+    policy: RetryPolicy, error: RivyaError, attempts: AttemptState, repeatable: bool, u: float
 ) -> None:
     decision = decide(policy, error, attempts, repeatable=repeatable, u=u)
-    if isinstance(decision, Again):
+    if isinstance(decision, RetryAfterDelay):
         assert 0.0 <= decision.delay <= policy.cap
         assert attempts.sent < policy.max_attempts
         assert attempts.elapsed + decision.delay <= policy.max_elapsed
 
 
 @given(retry_policies(), errors, histories, draws)
-def test_the_money_law(policy: RetryPolicy, error: RivyaError, attempts: Attempts, u: float) -> None:
+def test_the_money_law(policy: RetryPolicy, error: RivyaError, attempts: AttemptState, u: float) -> None:
     """Without a key, only what certainly never left goes out again."""
     decision = decide(policy, error, attempts, repeatable=False, u=u)
-    if isinstance(decision, Again):
-        assert isinstance(error, NotSent)
+    if isinstance(decision, RetryAfterDelay):
+        assert isinstance(error, RequestNotSentError)
         assert not attempts.may_have_acted
 
 
@@ -268,10 +270,10 @@ def test_the_money_law_over_a_whole_call(failures: list[RivyaError], repeatable:
     may_have_acted = False
     sends_that_may_have_acted = 0
     for sent, error in enumerate(failures, start=1):
-        sends_that_may_have_acted += not isinstance(error, NotSent)
-        decision = decide(policy, error, Attempts(sent, 0.0, may_have_acted), repeatable=repeatable, u=0.5)
-        may_have_acted = may_have_acted or leaves_doubt(error)
-        if isinstance(decision, Stop):
+        sends_that_may_have_acted += not isinstance(error, RequestNotSentError)
+        decision = decide(policy, error, AttemptState(sent, 0.0, may_have_acted), repeatable=repeatable, u=0.5)
+        may_have_acted = may_have_acted or outcome_is_ambiguous(error)
+        if isinstance(decision, GiveUp):
             break
     assert repeatable or sends_that_may_have_acted <= 1
 
@@ -279,7 +281,7 @@ def test_the_money_law_over_a_whole_call(failures: list[RivyaError], repeatable:
 # --- what polls and downloads ask -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("error", [*PASSING_ANSWERS, NotSent(""), OutcomeUnknown("")], ids=shown)
+@pytest.mark.parametrize("error", [*PASSING_ANSWERS, RequestNotSentError(""), OutcomeUnknownError("")], ids=shown)
 def test_a_poll_goes_on_through_every_transient_fault(error: RivyaError) -> None:
     assert is_transient(error)
 
@@ -292,34 +294,34 @@ def test_a_poll_ends_with_what_does_not_pass(error: RivyaError) -> None:
 @pytest.mark.parametrize(
     ("error", "doubt"),
     [
-        (OutcomeUnknown("dropped"), True),
+        (OutcomeUnknownError("dropped"), True),
         (answer(500), True),
         (answer(502), True),
         (answer(504), True),
         (answer(503, "public_api_disabled"), True),
         (answer(408), True),
-        (NotSent("no route"), False),
+        (RequestNotSentError("no route"), False),
         (answer(400), False),
         (answer(409, "idempotency_conflict"), False),
         (answer(425), False),
         (answer(429), False),
-        (Answered("no"), False),
+        (APIStatusError("no"), False),
         (ConfigurationError("no"), False),
     ],
     ids=lambda value: shown(value) if isinstance(value, RivyaError) else None,
 )
 def test_after_which_failures_the_service_may_have_acted(error: RivyaError, doubt: bool) -> None:
-    assert leaves_doubt(error) is doubt
+    assert outcome_is_ambiguous(error) is doubt
 
 
 @pytest.mark.parametrize(
     ("error", "wish"),
     [
-        (RateLimited("no", retry_after=2.5), 2.5),
-        (ServerError("no", retry_after=0.0), 0.0),
-        (ServerError("no"), None),
-        (NotSent("no"), None),
-        (DeadlineExceeded("no"), None),
+        (RateLimitError("no", retry_after=2.5), 2.5),
+        (InternalServerError("no", retry_after=0.0), 0.0),
+        (InternalServerError("no"), None),
+        (RequestNotSentError("no"), None),
+        (WaitTimeoutError("no"), None),
     ],
 )
 def test_only_answers_carry_a_wish(error: RivyaError, wish: float | None) -> None:
@@ -331,8 +333,8 @@ def test_only_answers_carry_a_wish(error: RivyaError, wish: float | None) -> Non
 
 @pytest.mark.parametrize("u", [0.0, 0.3, 0.999])
 def test_a_slow_retry_comes_after_half_the_cap_to_the_cap(u: float) -> None:
-    assert POLICY.cap / 2 <= slow_delay(POLICY, u) <= POLICY.cap
-    assert slow_delay(POLICY, u) == POLICY.cap * (1 + u) / 2
+    assert POLICY.cap / 2 <= throttled_retry_delay(POLICY, u) <= POLICY.cap
+    assert throttled_retry_delay(POLICY, u) == POLICY.cap * (1 + u) / 2
 
 
 @pytest.mark.parametrize("retry_after", [None, 1.0, 25.0])
@@ -340,23 +342,23 @@ def test_without_haste_a_retry_comes_at_the_slowest_pace_and_never_sooner_than_t
     retry_after: float | None,
 ) -> None:
     error = answer(503, retry_after=retry_after)
-    hasty = decide(POLICY, error, Attempts(1), repeatable=True, u=0.5)
-    slow = decide(POLICY, error, Attempts(1), repeatable=True, u=0.5, in_haste=False)
-    assert hasty == Again(0.25 if retry_after is None else retry_after)
-    assert slow == Again(max(22.5, retry_after or 0.0))
+    hasty = decide(POLICY, error, AttemptState(1), repeatable=True, u=0.5)
+    slow = decide(POLICY, error, AttemptState(1), repeatable=True, u=0.5, in_haste=False)
+    assert hasty == RetryAfterDelay(0.25 if retry_after is None else retry_after)
+    assert slow == RetryAfterDelay(max(22.5, retry_after or 0.0))
 
 
 def test_a_slow_retry_that_comes_too_late_is_none() -> None:
-    attempts = Attempts(2, elapsed=100.0)
-    assert isinstance(decide(POLICY, answer(503), attempts, repeatable=True, u=0.5), Again)
-    assert isinstance(decide(POLICY, answer(503), attempts, repeatable=True, u=0.5, in_haste=False), Stop)
+    attempts = AttemptState(2, elapsed=100.0)
+    assert isinstance(decide(POLICY, answer(503), attempts, repeatable=True, u=0.5), RetryAfterDelay)
+    assert isinstance(decide(POLICY, answer(503), attempts, repeatable=True, u=0.5, in_haste=False), GiveUp)
 
 
 @pytest.mark.parametrize(
     ("error", "is_down"),
     [
-        (NotSent("refused"), True),
-        (OutcomeUnknown("dropped"), True),
+        (RequestNotSentError("refused"), True),
+        (OutcomeUnknownError("dropped"), True),
         (answer(500), True),
         (answer(502), True),
         (answer(503, "public_api_disabled"), True),
@@ -366,9 +368,9 @@ def test_a_slow_retry_that_comes_too_late_is_none() -> None:
         (answer(429), False),
         (answer(404), False),
         (answer(401), False),
-        (DecodeError("a page"), False),
+        (ResponseDecodeError("a page"), False),
         (ConfigurationError("no key"), False),
     ],
 )
 def test_no_answer_or_a_fault_of_the_servers_own_may_be_an_outage(error: RivyaError, is_down: bool) -> None:
-    assert is_outage(error) is is_down
+    assert indicates_outage(error) is is_down

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rivya_async._core.retry_after import instant, parse
+from rivya_async._core.retry_after import parse_http_date, parse_retry_after
 
 NOW = 784_111_777.0
 """Sun, 06 Nov 1994 08:49:37 GMT: the date that RFC 9110 shows in its three forms."""
@@ -85,14 +85,14 @@ NOW = 784_111_777.0
     ],
 )
 def test_every_form(value: str | None, seconds: float | None) -> None:
-    assert parse(value, NOW) == seconds
+    assert parse_retry_after(value, NOW) == seconds
 
 
 @given(st.text() | st.from_regex(r"[0-9.eE+\-]{0,400}") | st.binary().map(lambda raw: raw.decode("latin-1")))
 @example("Sun, ")
 @example("a" * 10_000)
 def test_nonsense_is_never_an_error_and_never_a_strange_number(value: str) -> None:
-    seconds = parse(value, NOW)
+    seconds = parse_retry_after(value, NOW)
     assert seconds is None or (math.isfinite(seconds) and seconds >= 0.0)
 
 
@@ -104,13 +104,13 @@ def test_nonsense_is_never_an_error_and_never_a_strange_number(value: str) -> No
     ).map(" ".join)
 )
 def test_date_like_nonsense_neither(value: str) -> None:
-    seconds = parse(value, NOW)
+    seconds = parse_retry_after(value, NOW)
     assert seconds is None or (math.isfinite(seconds) and seconds >= 0.0)
 
 
 @given(st.floats(min_value=0.0, max_value=1e9, allow_nan=False).map(lambda seconds: round(seconds, 3)))
 def test_any_decimal_number_is_taken_as_it_is(seconds: float) -> None:
-    assert parse(f"{seconds:.3f}", NOW) == pytest.approx(seconds)
+    assert parse_retry_after(f"{seconds:.3f}", NOW) == pytest.approx(seconds)
 
 
 @given(
@@ -125,9 +125,9 @@ def test_the_three_date_forms_mean_the_same_instant(date: datetime, hours: int) 
         date.strftime("%a %b %e %H:%M:%S %Y"),
         there.strftime("%a, %d %b %Y %H:%M:%S %z"),
     ]
-    assert {instant(form) for form in forms} == {date.timestamp()}
+    assert {parse_http_date(form) for form in forms} == {date.timestamp()}
 
 
 @pytest.mark.parametrize("value", [None, "", "7", "-1", "junk", "Fri, 31 Dec 100000 23:59:59 GMT"])
 def test_what_is_no_date_is_no_instant(value: str | None) -> None:
-    assert instant(value) is None
+    assert parse_http_date(value) is None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rivya_async._core.errors import ConfigurationError
-from rivya_async._core.settings import Settings
+from rivya_async._core.settings import Config
 
 KEY = "rvya_sk_0123456789abcdefghijklmnopqrstuv"
 ORIGIN = "https://rivya.ai"
@@ -33,7 +33,7 @@ ORIGIN = "https://rivya.ai"
 )
 def test_the_key(argument: str | None, variable: str | None, resolved: str | None) -> None:
     environ = {} if variable is None else {"RIVYA_API_KEY": variable}
-    assert Settings.resolve(environ, api_key=argument).api_key == resolved
+    assert Config.resolve(environ, api_key=argument).api_key == resolved
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_the_key(argument: str | None, variable: str | None, resolved: str | Non
 )
 def test_the_origin(argument: str | None, variable: str | None, resolved: str) -> None:
     environ = {} if variable is None else {"RIVYA_BASE_URL": variable}
-    assert Settings.resolve(environ, base_url=argument).base_url == resolved
+    assert Config.resolve(environ, base_url=argument).base_url == resolved
 
 
 BAD_URLS = [
@@ -103,7 +103,7 @@ BAD_URLS = [
 def test_a_bad_url_is_refused_without_telling_its_secrets(url: str, source: str) -> None:
     environ = {"RIVYA_BASE_URL": url} if source == "variable" else {}
     with pytest.raises(ConfigurationError, match="base_url") as caught:
-        Settings.resolve(environ, base_url=url if source == "argument" else None)
+        Config.resolve(environ, base_url=url if source == "argument" else None)
     assert "RIVYA_BASE_URL" in str(caught.value), "the variable may be at fault: name it"
     assert "secret" not in str(caught.value)
     assert KEY not in str(caught.value)
@@ -114,7 +114,7 @@ def test_a_bad_url_is_refused_without_telling_its_secrets(url: str, source: str)
 )
 def test_a_key_that_cannot_travel_in_a_header_is_refused_and_not_shown(key: str) -> None:
     with pytest.raises(ConfigurationError, match="copy it again") as caught:
-        Settings.resolve({}, api_key=key)
+        Config.resolve({}, api_key=key)
     assert "rvya_sk_" not in str(caught.value)
 
 
@@ -122,22 +122,22 @@ def test_a_key_that_cannot_travel_in_a_header_is_refused_and_not_shown(key: str)
 @pytest.mark.parametrize("name", ["api_key", "base_url"])
 def test_what_is_no_string_is_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=f"{name} must be a string, not {type(value).__name__}"):
-        Settings.resolve({}, **{name: value})
+        Config.resolve({}, **{name: value})
 
 
 def test_no_key_is_needed_until_a_call_needs_one() -> None:
-    settings = Settings.resolve({})
+    settings = Config.resolve({})
     with pytest.raises(ConfigurationError, match="RIVYA_API_KEY"):
-        settings.required_key()
+        settings.require_api_key()
 
 
 def test_the_key_is_there_for_those_who_ask() -> None:
-    assert Settings.resolve({}, api_key=KEY).required_key() == KEY
+    assert Config.resolve({}, api_key=KEY).require_api_key() == KEY
 
 
 @pytest.mark.parametrize("show", [repr, str, "{}".format, ascii], ids=["repr", "str", "format", "ascii"])
 def test_the_key_is_never_shown(show: Any) -> None:
-    shown = show(Settings.resolve({}, api_key=KEY))
+    shown = show(Config.resolve({}, api_key=KEY))
     assert KEY not in shown
     assert ORIGIN in shown
 
@@ -145,10 +145,10 @@ def test_the_key_is_never_shown(show: Any) -> None:
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_the_key_does_not_travel_in_pickles(protocol: int) -> None:
     with pytest.raises(TypeError, match="API key"):
-        pickle.dumps(Settings.resolve({}, api_key=KEY), protocol)
+        pickle.dumps(Config.resolve({}, api_key=KEY), protocol)
 
 
 def test_a_refused_url_leaves_no_key_in_the_traceback() -> None:
     with pytest.raises(ConfigurationError) as caught:
-        Settings.resolve({"RIVYA_API_KEY": KEY}, base_url="nonsense")
+        Config.resolve({"RIVYA_API_KEY": KEY}, base_url="nonsense")
     assert KEY not in "".join(traceback.format_exception(caught.value))

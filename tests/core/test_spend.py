@@ -12,112 +12,112 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from rivya_async._core.chat_records import ChatCompletion, ChatCredits
-from rivya_async._core.cost import Cost, Receipt
+from rivya_async._core.cost import Charge, PurchaseCost
 from rivya_async._core.errors import (
-    Answered,
-    ApiDisabled,
+    APIDisabledError,
+    APIStatusError,
+    AuthenticationError,
     ConfigurationError,
-    DecodeError,
-    IdempotencyConflict,
-    InsufficientCredits,
-    NotFound,
-    NotSent,
-    OutcomeUnknown,
-    RateLimited,
-    ServerError,
-    SpendLimitReached,
-    Unauthorized,
+    IdempotencyConflictError,
+    InsufficientCreditsError,
+    InternalServerError,
+    NotFoundError,
+    OutcomeUnknownError,
+    RateLimitError,
+    RequestNotSentError,
+    ResponseDecodeError,
+    SpendLimitError,
     ValidationFailed,
 )
 from rivya_async._core.records import Generation
-from rivya_async._core.spend import Purse, Spend, checked_cap, checked_prices, may_have_bought
+from rivya_async._core.spend import SpendLedger, SpendSummary, may_have_purchased, validate_cap, validate_prices
 
-REFUSED = InsufficientCredits("too poor", status=402)
+REFUSED = InsufficientCreditsError("too poor", status=402)
 CHAT = "/api/v1/chat/completions"
-LOST = OutcomeUnknown("no answer")
+LOST = OutcomeUnknownError("no answer")
 
 
 def job(number: int = 1, reserved: float = 5, status: str = "queued", final: float = 0) -> Generation:
     return Generation(f"task_{number}", status, "z-image", reserved, final)
 
 
-def buy(purse: Purse, key: str, price: float | None, record: Generation) -> None:
-    purse.hold(key, price)
-    purse.bought(key, Receipt.of_job(record))
+def buy(purse: SpendLedger, key: str, price: float | None, record: Generation) -> None:
+    purse.reserve(key, price)
+    purse.confirm(key, Charge.from_generation(record))
 
 
 def test_the_life_of_a_purchase() -> None:
-    purse = Purse(max_spend=100)
-    spend = Spend(purse)
-    purse.hold("a", 5)
+    purse = SpendLedger(max_spend=100)
+    spend = SpendSummary(purse)
+    purse.reserve("a", 5)
     assert (spend.reserved, spend.final, spend.total, dict(spend)) == (5, 0, 5, {})
-    purse.bought("a", Receipt.of_job(job(reserved=7)))
-    assert (spend.reserved, spend.total, spend["a"]) == (7, 7, Cost(7, None, "task_1"))
-    purse.ended(job(reserved=7, status="processing"))
+    purse.confirm("a", Charge.from_generation(job(reserved=7)))
+    assert (spend.reserved, spend.total, spend["a"]) == (7, 7, PurchaseCost(7, None, "task_1"))
+    purse.on_generation(job(reserved=7, status="processing"))
     assert spend.reserved == 7
-    purse.ended(job(reserved=7, status="succeeded", final=6))
-    purse.ended(job(reserved=7, status="succeeded", final=6))
+    purse.on_generation(job(reserved=7, status="succeeded", final=6))
+    purse.on_generation(job(reserved=7, status="succeeded", final=6))
     assert (spend.reserved, spend.final, spend.total) == (0, 6, 6)
-    assert spend["a"] == Cost(7, 6, "task_1")
+    assert spend["a"] == PurchaseCost(7, 6, "task_1")
     assert spend["a"].credits == 6
     assert repr(spend) == "<Spend: 0 reserved, 6 final, 1 purchases>"
     assert (list(spend), len(spend), "a" in spend, "b" in spend) == (["a"], 1, True, False)
 
 
 def test_a_failed_job_gives_back_what_it_held() -> None:
-    purse = Purse(max_spend=5)
+    purse = SpendLedger(max_spend=5)
     buy(purse, "a", 5, job())
-    with pytest.raises(SpendLimitReached):
-        purse.hold("b", 5)
-    purse.ended(job(status="failed"))
-    assert Spend(purse).total == 0
-    purse.hold("b", 5)
+    with pytest.raises(SpendLimitError):
+        purse.reserve("b", 5)
+    purse.on_generation(job(status="failed"))
+    assert SpendSummary(purse).total == 0
+    purse.reserve("b", 5)
 
 
 def test_a_cap_is_not_passed_and_the_refusal_counts_nothing() -> None:
-    purse = Purse(max_spend=10)
+    purse = SpendLedger(max_spend=10)
     buy(purse, "a", 6, job(reserved=6))
-    with pytest.raises(SpendLimitReached, match=r"costs 5 credits, and with 6 counted .* max_spend=10") as raised:
-        purse.hold("b", 5)
+    with pytest.raises(SpendLimitError, match=r"costs 5 credits, and with 6 counted .* max_spend=10") as raised:
+        purse.reserve("b", 5)
     assert (raised.value.limit, raised.value.counted, raised.value.price) == (10, 6, 5)
     assert not isinstance(raised.value, ConfigurationError)
     assert pickle.loads(pickle.dumps(raised.value)).limit == 10
     assert purse.reserved == 6
-    purse.hold("c", 4)
+    purse.reserve("c", 4)
     assert purse.reserved == 10
 
 
 def test_what_is_held_at_a_time_has_a_cap_of_its_own() -> None:
-    purse = Purse(max_reserved=5)
+    purse = SpendLedger(max_reserved=5)
     for number in range(10):
         buy(purse, str(number), 5, job(number))
-        with pytest.raises(SpendLimitReached, match="max_reserved=5"):
-            purse.hold("more", 1)
-        purse.ended(job(number, status="succeeded", final=5))
+        with pytest.raises(SpendLimitError, match="max_reserved=5"):
+            purse.reserve("more", 1)
+        purse.on_generation(job(number, status="succeeded", final=5))
     assert (purse.reserved, purse.final) == (0, 50)
 
 
 def test_a_free_job_passes_every_cap() -> None:
-    purse = Purse(max_spend=0)
+    purse = SpendLedger(max_spend=0)
     buy(purse, "a", 0, job(reserved=0))
-    with pytest.raises(SpendLimitReached):
-        purse.hold("b", 1)
+    with pytest.raises(SpendLimitError):
+        purse.reserve("b", 1)
 
 
 def test_without_a_cap_no_price_is_needed() -> None:
-    purse = Purse()
+    purse = SpendLedger()
     assert not purse.needs_price("a")
     buy(purse, "a", None, job(reserved=5))
     assert purse.reserved == 5
-    assert Purse(max_reserved=1).needs_price("a")
-    assert Purse(max_spend=0).needs_price("a")
+    assert SpendLedger(max_reserved=1).needs_price("a")
+    assert SpendLedger(max_spend=0).needs_price("a")
 
 
 # --- one key ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_same_key_counts_once() -> None:
-    purse = Purse(max_spend=5)
+    purse = SpendLedger(max_spend=5)
     buy(purse, "a", 5, job())
     assert not purse.needs_price("a")
     buy(purse, "a", None, job())
@@ -128,149 +128,153 @@ def test_the_same_key_counts_once() -> None:
 
 
 def test_the_same_key_at_the_same_time_counts_once() -> None:
-    purse = Purse(max_spend=5)
-    purse.hold("a", 5)
+    purse = SpendLedger(max_spend=5)
+    purse.reserve("a", 5)
     assert not purse.needs_price("a")
-    purse.hold("a", None)
-    purse.came_to_nothing("a", REFUSED)
+    purse.reserve("a", None)
+    purse.release("a", REFUSED)
     assert purse.reserved == 5
-    purse.bought("a", Receipt.of_job(job()))
-    assert (purse.reserved, purse.costs["a"]) == (5, Cost(5, None, "task_1"))
+    purse.confirm("a", Charge.from_generation(job()))
+    assert (purse.reserved, purse.costs["a"]) == (5, PurchaseCost(5, None, "task_1"))
     for ends in ([True, False], [False, True], [False, False]):
-        purse = Purse(max_spend=5)
-        purse.hold("a", 5)
-        purse.hold("a", None)
+        purse = SpendLedger(max_spend=5)
+        purse.reserve("a", 5)
+        purse.reserve("a", None)
         for is_bought in ends:
             if is_bought:
-                purse.bought("a", Receipt.of_job(job(reserved=4)))
+                purse.confirm("a", Charge.from_generation(job(reserved=4)))
             else:
-                purse.came_to_nothing("a", LOST)
-        assert purse.costs == {"a": Cost(4, None, "task_1") if True in ends else Cost(5)}
+                purse.release("a", LOST)
+        assert purse.costs == {"a": PurchaseCost(4, None, "task_1") if True in ends else PurchaseCost(5)}
         assert purse.reserved == purse.costs["a"].reserved
 
 
 def test_a_doubtful_purchase_goes_on_counting_until_its_key_tells_more() -> None:
-    purse = Purse(max_spend=5)
-    purse.hold("a", 5)
-    purse.came_to_nothing("a", LOST)
-    assert purse.costs == {"a": Cost(5)}
+    purse = SpendLedger(max_spend=5)
+    purse.reserve("a", 5)
+    purse.release("a", LOST)
+    assert purse.costs == {"a": PurchaseCost(5)}
     assert purse.costs["a"].credits == 5
-    with pytest.raises(SpendLimitReached):
-        purse.hold("b", 1)
+    with pytest.raises(SpendLimitError):
+        purse.reserve("b", 1)
     buy(purse, "a", None, job(reserved=3))
-    assert (purse.reserved, purse.costs) == (3, {"a": Cost(3, None, "task_1")})
+    assert (purse.reserved, purse.costs) == (3, {"a": PurchaseCost(3, None, "task_1")})
 
 
 def test_a_doubt_ends_when_the_key_tells_that_nothing_was_bought() -> None:
-    purse = Purse(max_spend=5)
-    purse.hold("a", 5)
-    purse.came_to_nothing("a", LOST)
-    for says_nothing in (NotSent("x"), RateLimited("x", status=429), Unauthorized("x", status=401)):
-        purse.hold("a", None)
-        purse.came_to_nothing("a", says_nothing)
-        assert (purse.reserved, purse.costs) == (5, {"a": Cost(5)})
-    purse.hold("a", None)
-    purse.came_to_nothing("a", REFUSED)
+    purse = SpendLedger(max_spend=5)
+    purse.reserve("a", 5)
+    purse.release("a", LOST)
+    for says_nothing in (
+        RequestNotSentError("x"),
+        RateLimitError("x", status=429),
+        AuthenticationError("x", status=401),
+    ):
+        purse.reserve("a", None)
+        purse.release("a", says_nothing)
+        assert (purse.reserved, purse.costs) == (5, {"a": PurchaseCost(5)})
+    purse.reserve("a", None)
+    purse.release("a", REFUSED)
     assert (purse.reserved, purse.costs) == (0, {})
     assert purse.needs_price("a")
 
 
 def test_a_refusal_says_nothing_of_a_job_that_was_bought_or_of_another_attempt_that_is_on_its_way() -> None:
-    purse = Purse()
+    purse = SpendLedger()
     buy(purse, "a", None, job())
-    purse.hold("a", None)
-    purse.came_to_nothing("a", REFUSED)
-    assert purse.costs == {"a": Cost(5, None, "task_1")}
+    purse.reserve("a", None)
+    purse.release("a", REFUSED)
+    assert purse.costs == {"a": PurchaseCost(5, None, "task_1")}
     for errors in ([LOST, REFUSED], [REFUSED, LOST]):
-        purse = Purse(max_spend=5)
-        purse.hold("a", 5)
-        purse.hold("a", None)
+        purse = SpendLedger(max_spend=5)
+        purse.reserve("a", 5)
+        purse.reserve("a", None)
         for error in errors:
-            purse.came_to_nothing("a", error)
-        assert (purse.reserved, purse.costs) == (5, {"a": Cost(5)})
+            purse.release("a", error)
+        assert (purse.reserved, purse.costs) == (5, {"a": PurchaseCost(5)})
 
 
 def test_a_key_that_the_service_has_forgotten_buys_a_second_job() -> None:
-    purse = Purse()
+    purse = SpendLedger()
     buy(purse, "a", None, job(1, reserved=3))
     buy(purse, "a", None, job(2, reserved=4))
     assert (purse.reserved, purse.costs["a"].task_id) == (7, "task_2")
-    purse.ended(job(1, status="succeeded", final=3))
+    purse.on_generation(job(1, status="succeeded", final=3))
     assert purse.reserved == 7  # the first is not known by name any more: it goes on counting
-    purse.ended(job(2, status="succeeded", final=4))
+    purse.on_generation(job(2, status="succeeded", final=4))
     assert (purse.reserved, purse.final) == (3, 4)
 
 
-def turn(**told: float) -> Receipt:
+def turn(**told: float) -> Charge:
     answer = ChatCompletion("chatcmpl_1", credits=ChatCredits(**told) if told else None)  # type: ignore[arg-type]
-    return Receipt.of_turn(answer, CHAT)
+    return Charge.from_completion(answer, CHAT)
 
 
 def test_a_turn_of_a_chat_ends_with_its_answer() -> None:
-    purse = Purse(max_spend=5)
-    purse.hold("a", 5, CHAT)
+    purse = SpendLedger(max_spend=5)
+    purse.reserve("a", 5, CHAT)
     assert not purse.needs_price("a", CHAT)
-    purse.bought("a", turn(reserved=3, final=2))
-    assert purse.costs == {"a": Cost(3, 2, "chatcmpl_1", CHAT)}
-    purse.hold("a", None, CHAT)
-    purse.bought("a", turn(reserved=3, final=2))
+    purse.confirm("a", turn(reserved=3, final=2))
+    assert purse.costs == {"a": PurchaseCost(3, 2, "chatcmpl_1", CHAT)}
+    purse.reserve("a", None, CHAT)
+    purse.confirm("a", turn(reserved=3, final=2))
     assert (purse.reserved, purse.final) == (0, 2)
-    with pytest.raises(SpendLimitReached):
-        purse.hold("b", 4, CHAT)
+    with pytest.raises(SpendLimitError):
+        purse.reserve("b", 4, CHAT)
 
 
 @pytest.mark.parametrize(
     ("told", "cost"),
     [
-        ({}, Cost(5, None, "chatcmpl_1", CHAT)),
-        ({"reserved": 3}, Cost(3, None, "chatcmpl_1", CHAT)),
-        ({"final": 2}, Cost(5, 2, "chatcmpl_1", CHAT)),
+        ({}, PurchaseCost(5, None, "chatcmpl_1", CHAT)),
+        ({"reserved": 3}, PurchaseCost(3, None, "chatcmpl_1", CHAT)),
+        ({"final": 2}, PurchaseCost(5, 2, "chatcmpl_1", CHAT)),
     ],
     ids=str,
 )
-def test_what_an_answer_leaves_unsaid_counts_as_it_was_held(told: dict[str, float], cost: Cost) -> None:
-    purse = Purse(max_spend=5)
-    purse.hold("a", 5, CHAT)
-    purse.bought("a", turn(**told))
+def test_what_an_answer_leaves_unsaid_counts_as_it_was_held(told: dict[str, float], cost: PurchaseCost) -> None:
+    purse = SpendLedger(max_spend=5)
+    purse.reserve("a", 5, CHAT)
+    purse.confirm("a", turn(**told))
     assert purse.costs == {"a": cost}
     assert purse.reserved + purse.final == cost.credits
 
 
 def test_one_key_at_two_endpoints_is_two_purchases() -> None:
-    purse = Purse(max_spend=8)
+    purse = SpendLedger(max_spend=8)
     buy(purse, "a", 5, job())
     assert purse.needs_price("a", CHAT)
-    with pytest.raises(SpendLimitReached):
-        purse.hold("a", 4, CHAT)
-    purse.hold("a", 3, CHAT)
-    purse.came_to_nothing("a", LOST, CHAT)
-    assert (purse.reserved, purse.costs) == (8, {"a": Cost(3, path=CHAT)})
-    purse.hold("a", None, CHAT)
-    purse.bought("a", turn(reserved=3, final=1))
+    with pytest.raises(SpendLimitError):
+        purse.reserve("a", 4, CHAT)
+    purse.reserve("a", 3, CHAT)
+    purse.release("a", LOST, CHAT)
+    assert (purse.reserved, purse.costs) == (8, {"a": PurchaseCost(3, path=CHAT)})
+    purse.reserve("a", None, CHAT)
+    purse.confirm("a", turn(reserved=3, final=1))
     assert (purse.reserved, purse.final) == (5, 1)
-    purse.ended(job(status="succeeded", final=5))
+    purse.on_generation(job(status="succeeded", final=5))
     assert purse.reserved == 5  # not known by name any more: it goes on counting
 
 
 def test_jobs_of_others_are_not_counted() -> None:
-    purse = Purse()
-    purse.ended(job(status="succeeded", final=5))
+    purse = SpendLedger()
+    purse.on_generation(job(status="succeeded", final=5))
     assert (purse.reserved, purse.final, purse.costs) == (0, 0, {})
 
 
 def test_of_old_purchases_only_the_totals_remain() -> None:
-    purse = Purse(remembered=3)
+    purse = SpendLedger(remembered=3)
     for number in range(5):
         buy(purse, str(number), None, job(number))
     assert list(purse.costs) == ["2", "3", "4"]
     for number in range(5):
-        purse.ended(job(number, status="succeeded", final=4))
+        purse.on_generation(job(number, status="succeeded", final=4))
     assert (purse.reserved, purse.final) == (10, 12)
-    purse.hold("x", None)
-    purse.came_to_nothing("x", LOST)
+    purse.reserve("x", None)
+    purse.release("x", LOST)
     assert list(purse.costs) == ["3", "4", "x"]
-    assert not purse._keys
-    assert not purse._flights
+    assert not purse._keys_by_task_id
+    assert not purse._pending
 
 
 # --- which errors say that nothing was bought -------------------------------------------------------------------------
@@ -280,21 +284,21 @@ def test_of_old_purchases_only_the_totals_remain() -> None:
     ("error", "may_be"),
     [
         (ConfigurationError("x"), False),
-        (NotSent("x", attempts=5), False),
-        (RateLimited("x", status=429, attempts=5), False),
-        (IdempotencyConflict("x", status=409, attempts=1), False),
-        (InsufficientCredits("x", status=402, attempts=3), False),
+        (RequestNotSentError("x", attempts=5), False),
+        (RateLimitError("x", status=429, attempts=5), False),
+        (IdempotencyConflictError("x", status=409, attempts=1), False),
+        (InsufficientCreditsError("x", status=402, attempts=3), False),
         (ValidationFailed("x", status=400, attempts=3), False),
         (ValidationFailed("x"), False),
-        (Unauthorized("x", status=401, attempts=1), False),
-        (Unauthorized("x", status=401, attempts=2), True),
-        (NotFound("x", status=404, attempts=1), False),
-        (Answered("x", status=418, attempts=1), False),
-        (Answered("x", status=408, attempts=1), True),
-        (ServerError("x", status=500, attempts=1), True),
-        (ApiDisabled("x", status=503, attempts=1), True),
-        (OutcomeUnknown("x", attempts=1), True),
-        (DecodeError("x"), True),
+        (AuthenticationError("x", status=401, attempts=1), False),
+        (AuthenticationError("x", status=401, attempts=2), True),
+        (NotFoundError("x", status=404, attempts=1), False),
+        (APIStatusError("x", status=418, attempts=1), False),
+        (APIStatusError("x", status=408, attempts=1), True),
+        (InternalServerError("x", status=500, attempts=1), True),
+        (APIDisabledError("x", status=503, attempts=1), True),
+        (OutcomeUnknownError("x", attempts=1), True),
+        (ResponseDecodeError("x"), True),
         (asyncio.CancelledError(), True),
         (KeyboardInterrupt(), True),
         (RuntimeError("a fault of ours"), True),
@@ -302,7 +306,7 @@ def test_of_old_purchases_only_the_totals_remain() -> None:
     ids=lambda value: type(value).__name__ + str(getattr(value, "attempts", "")),
 )
 def test_doubt(error: BaseException, may_be: bool) -> None:
-    assert may_have_bought(error) is may_be
+    assert may_have_purchased(error) is may_be
 
 
 # --- caps and prices --------------------------------------------------------------------------------------------------
@@ -311,21 +315,21 @@ def test_doubt(error: BaseException, may_be: bool) -> None:
 @pytest.mark.parametrize("cap", [-1, float("nan"), float("inf"), True, "5", [5]])
 def test_a_cap_that_is_none(cap: Any) -> None:
     with pytest.raises(ConfigurationError, match="max_spend must be a number of credits"):
-        checked_cap("max_spend", cap)
+        validate_cap("max_spend", cap)
     with pytest.raises(ConfigurationError, match="the price of 'm' must be a number of credits"):
-        checked_prices({"m": cap})
+        validate_prices({"m": cap})
 
 
 def test_caps_and_prices_that_are_good() -> None:
-    assert [checked_cap("x", cap) for cap in (None, 0, 2.5, 10**30)] == [None, 0, 2.5, 10**30]
+    assert [validate_cap("x", cap) for cap in (None, 0, 2.5, 10**30)] == [None, 0, 2.5, 10**30]
     prices = {"m": 5}
-    kept = checked_prices(prices)
+    kept = validate_prices(prices)
     prices.clear()
-    assert (kept, checked_prices(None)) == ({"m": 5}, {})
+    assert (kept, validate_prices(None)) == ({"m": 5}, {})
     with pytest.raises(ConfigurationError, match="mapping"):
-        checked_prices([("m", 5)])  # type: ignore[arg-type]
+        validate_prices([("m", 5)])  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="not None"):
-        checked_prices({"m": None})  # type: ignore[dict-item]
+        validate_prices({"m": None})  # type: ignore[dict-item]
 
 
 # --- whatever happens -------------------------------------------------------------------------------------------------
@@ -338,7 +342,7 @@ class Book(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.purse = Purse(max_spend=60, max_reserved=25)
+        self.purse = SpendLedger(max_spend=60, max_reserved=25)
         self.tasks: dict[str, int] = {}
         self.open: list[tuple[str, int]] = []
 
@@ -348,8 +352,8 @@ class Book(RuleBasedStateMachine):
         price = self.tasks.setdefault(key, price)  # a key is one job, of one price
         counts = self.purse.needs_price(key)
         try:
-            self.purse.hold(key, price)
-        except SpendLimitReached:
+            self.purse.reserve(key, price)
+        except SpendLimitError:
             assert counts
             assert (self.purse.reserved, self.purse.final) == before
             assert sum(before) + price > 60 or before[0] + price > 25
@@ -361,19 +365,19 @@ class Book(RuleBasedStateMachine):
     def fail(self, key: str | None, error: Exception) -> None:
         if key is not None and key in dict(self.open):
             self.open.remove((key, dict(self.open)[key]))
-            self.purse.came_to_nothing(key, error)
+            self.purse.release(key, error)
 
     @rule(key=flights)
     def succeed(self, key: str | None) -> None:
         if key is not None and key in dict(self.open):
             price = dict(self.open)[key]
             self.open.remove((key, price))
-            self.purse.bought(key, Receipt.of_job(Generation(f"task_{key}", "queued", "m", price)))
+            self.purse.confirm(key, Charge.from_generation(Generation(f"task_{key}", "queued", "m", price)))
 
     @rule(key=st.sampled_from("abcdefgh"), is_good=st.booleans())
     def end(self, key: str, is_good: bool) -> None:
         status, final = ("succeeded", self.tasks.get(key, 0)) if is_good else ("failed", 0)
-        self.purse.ended(Generation(f"task_{key}", status, "m", self.tasks.get(key, 0), final))
+        self.purse.on_generation(Generation(f"task_{key}", status, "m", self.tasks.get(key, 0), final))
 
     @invariant()
     def totals_are_the_entries(self) -> None:
@@ -395,12 +399,12 @@ TestBook = Book.TestCase
 
 @given(st.lists(st.integers(1, 9), max_size=30), st.integers(0, 60))
 def test_a_cap_lets_through_all_that_fits(prices: list[int], cap: int) -> None:
-    purse = Purse(max_spend=cap)
+    purse = SpendLedger(max_spend=cap)
     for number, price in enumerate(prices):
         fits = purse.reserved + price <= cap
         try:
-            purse.hold(str(number), price)
-        except SpendLimitReached:
+            purse.reserve(str(number), price)
+        except SpendLimitError:
             assert not fits
         else:
             assert fits

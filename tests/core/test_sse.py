@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.errors import DecodeError
+from rivya_async._core.errors import ResponseDecodeError
 from rivya_async._core.sse import NEED_DATA, Decoder, Event
 
 # --- the oracle: sections 9.2.5 and 9.2.6 of the HTML standard, word by word, over the whole text ---------------------
@@ -52,7 +52,7 @@ def decoded(*pieces: bytes) -> tuple[list[Event], int | None]:
     events: list[Event] = []
     for piece in pieces:
         decoder.feed(piece)
-        while isinstance(event := decoder.next(), Event):
+        while isinstance(event := decoder.next_event(), Event):
             events.append(event)
     return events, decoder.retry
 
@@ -198,26 +198,28 @@ def test_what_is_too_long_is_refused_after_what_came_before(stream: bytes, size:
     def decode() -> None:
         for at in range(0, len(stream), size):
             decoder.feed(stream[at : at + size])
-            while isinstance(event := decoder.next(), Event):
+            while isinstance(event := decoder.next_event(), Event):
                 events.append(event)
 
-    with pytest.raises(DecodeError, match="16 bytes") as raised:
+    with pytest.raises(ResponseDecodeError, match="16 bytes") as raised:
         decode()
     assert [event.data for event in events] == ["good"]
     assert raised.value.reason == "too long"
-    with pytest.raises(DecodeError):
-        decoder.next()
+    with pytest.raises(ResponseDecodeError):
+        decoder.next_event()
 
 
 def test_what_fits_exactly_is_taken() -> None:
     decoder = Decoder(max_bytes=16)
     decoder.feed(b"data: 0123456789\n\n" * 2 + b": 34567890123456\n")
-    assert [decoder.next(), decoder.next(), decoder.next()] == [Event("message", "0123456789")] * 2 + [NEED_DATA]
+    assert [decoder.next_event(), decoder.next_event(), decoder.next_event()] == [
+        Event("message", "0123456789")
+    ] * 2 + [NEED_DATA]
 
 
 def test_nothing_fed_changes_nothing() -> None:
     decoder = Decoder()
     for piece in (b"data: a\r", b"", b"\n\r", b"", b"\n"):
         decoder.feed(piece)
-    assert decoder.next() == Event("message", "a")
-    assert decoder.next() is NEED_DATA
+    assert decoder.next_event() == Event("message", "a")
+    assert decoder.next_event() is NEED_DATA

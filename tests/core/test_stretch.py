@@ -6,36 +6,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.stretch import HORIZON, MOST, Stretch
+from rivya_async._core.stretch import MAX_SLOWDOWN, MEASUREMENT_WINDOW, PollSlowdown
 
 
 def test_a_clock_that_runs_on_time_stretches_nothing() -> None:
-    stretch = Stretch(100.0)
-    assert stretch.at(100.0, 0.0) == stretch.at(100.0 + HORIZON, 0.0) == 1.0
+    stretch = PollSlowdown(100.0)
+    assert stretch.factor_at(100.0, 0.0) == stretch.factor_at(100.0 + MEASUREMENT_WINDOW, 0.0) == 1.0
 
 
-@pytest.mark.parametrize(("lag", "value"), [(0.0, 1.0), (5.0, 2.0), (7.5, 4.0), (10.0, MOST), (9.99999, MOST)])
+@pytest.mark.parametrize(
+    ("lag", "value"), [(0.0, 1.0), (5.0, 2.0), (7.5, 4.0), (10.0, MAX_SLOWDOWN), (9.99999, MAX_SLOWDOWN)]
+)
 def test_the_value_is_elapsed_over_run(lag: float, value: float) -> None:
-    assert Stretch(0.0).at(10.0, lag) == pytest.approx(value)
+    assert PollSlowdown(0.0).factor_at(10.0, lag) == pytest.approx(value)
 
 
 def test_it_is_measured_over_a_horizon_and_kept_until_the_next() -> None:
-    stretch = Stretch(0.0)
-    assert stretch.at(HORIZON - 0.1, HORIZON - 1.0) == 1.0
-    assert stretch.at(HORIZON, HORIZON / 2) == 2.0
-    assert stretch.at(HORIZON + 1.0, HORIZON / 2) == 2.0
-    assert stretch.at(2 * HORIZON, HORIZON / 2) == 1.0
+    stretch = PollSlowdown(0.0)
+    assert stretch.factor_at(MEASUREMENT_WINDOW - 0.1, MEASUREMENT_WINDOW - 1.0) == 1.0
+    assert stretch.factor_at(MEASUREMENT_WINDOW, MEASUREMENT_WINDOW / 2) == 2.0
+    assert stretch.factor_at(MEASUREMENT_WINDOW + 1.0, MEASUREMENT_WINDOW / 2) == 2.0
+    assert stretch.factor_at(2 * MEASUREMENT_WINDOW, MEASUREMENT_WINDOW / 2) == 1.0
 
 
 def test_what_is_forgotten_counts_no_more() -> None:
-    stretch = Stretch(0.0)
-    stretch.forget(120.0, 118.0)
-    assert stretch.at(120.0 + HORIZON, 118.0) == 1.0
+    stretch = PollSlowdown(0.0)
+    stretch.reset(120.0, 118.0)
+    assert stretch.factor_at(120.0 + MEASUREMENT_WINDOW, 118.0) == 1.0
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 100.0), st.floats(0.0, 1.0)), max_size=50))
 def test_it_is_never_below_1_nor_above_the_most(steps: list[tuple[float, float]]) -> None:
-    stretch, now, lag = Stretch(0.0), 0.0, 0.0
+    stretch, now, lag = PollSlowdown(0.0), 0.0, 0.0
     for elapsed, share in steps:
         now, lag = now + elapsed, lag + elapsed * share
-        assert 1.0 - 1e-9 <= stretch.at(now, lag) <= MOST + 1e-9
+        assert 1.0 - 1e-9 <= stretch.factor_at(now, lag) <= MAX_SLOWDOWN + 1e-9

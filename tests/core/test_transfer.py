@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rivya_async._core.message import Response
-from rivya_async._core.transfer import UNKNOWN, Version, goes_on_at, version_of
+from rivya_async._core.transfer import UNKNOWN_VERSION, ResourceVersion, resource_version, resume_offset
 
 
 def answer(status: int = 200, **headers: str) -> Response:
@@ -23,46 +23,46 @@ NOW: Final = "Mon, 11 May 2026 08:01:00 GMT"
 @pytest.mark.parametrize(
     ("head", "version"),
     [
-        (answer(ETag='"1"', Content_Length="10"), Version('"1"', 10)),
-        (answer(ETag='"1"'), Version('"1"', None)),
-        (answer(Content_Length="10"), Version(None, 10)),
-        (answer(), UNKNOWN),
-        (answer(ETag='W/"1"', Content_Length="10"), Version(None, 10)),
-        (answer(ETag="1", Content_Length="ten"), UNKNOWN),
-        (answer(ETag='"1"', Content_Length="10", Content_Encoding="gzip"), UNKNOWN),
-        (answer(ETag='"1"', Content_Length="10", Content_Encoding="identity"), Version('"1"', 10)),
-        (answer(206, ETag='"1"', Content_Length="5", Content_Range="bytes 5-9/10"), Version('"1"', 10)),
-        (answer(206, ETag='"1"', Content_Length="5", Content_Range="bytes 5-9/*"), Version('"1"', None)),
-        (answer(206, ETag='"1"', Content_Length="5"), Version('"1"', None)),
-        (answer(Last_Modified=OLD, Date=NOW), Version(OLD, None)),
-        (answer(Last_Modified=OLD, Date=OLD), UNKNOWN),
-        (answer(Last_Modified=OLD), UNKNOWN),
-        (answer(Last_Modified="yesterday", Date=NOW), UNKNOWN),
-        (answer(Last_Modified=OLD, Date="today"), UNKNOWN),
-        (answer(Last_Modified=OLD, Date=NOW, ETag='"1"'), Version('"1"', None)),
-        (answer(Last_Modified=OLD, Date=NOW, ETag='W/"1"'), UNKNOWN),
+        (answer(ETag='"1"', Content_Length="10"), ResourceVersion('"1"', 10)),
+        (answer(ETag='"1"'), ResourceVersion('"1"', None)),
+        (answer(Content_Length="10"), ResourceVersion(None, 10)),
+        (answer(), UNKNOWN_VERSION),
+        (answer(ETag='W/"1"', Content_Length="10"), ResourceVersion(None, 10)),
+        (answer(ETag="1", Content_Length="ten"), UNKNOWN_VERSION),
+        (answer(ETag='"1"', Content_Length="10", Content_Encoding="gzip"), UNKNOWN_VERSION),
+        (answer(ETag='"1"', Content_Length="10", Content_Encoding="identity"), ResourceVersion('"1"', 10)),
+        (answer(206, ETag='"1"', Content_Length="5", Content_Range="bytes 5-9/10"), ResourceVersion('"1"', 10)),
+        (answer(206, ETag='"1"', Content_Length="5", Content_Range="bytes 5-9/*"), ResourceVersion('"1"', None)),
+        (answer(206, ETag='"1"', Content_Length="5"), ResourceVersion('"1"', None)),
+        (answer(Last_Modified=OLD, Date=NOW), ResourceVersion(OLD, None)),
+        (answer(Last_Modified=OLD, Date=OLD), UNKNOWN_VERSION),
+        (answer(Last_Modified=OLD), UNKNOWN_VERSION),
+        (answer(Last_Modified="yesterday", Date=NOW), UNKNOWN_VERSION),
+        (answer(Last_Modified=OLD, Date="today"), UNKNOWN_VERSION),
+        (answer(Last_Modified=OLD, Date=NOW, ETag='"1"'), ResourceVersion('"1"', None)),
+        (answer(Last_Modified=OLD, Date=NOW, ETag='W/"1"'), UNKNOWN_VERSION),
     ],
 )
-def test_the_version_of_an_answer(head: Response, version: Version) -> None:
-    assert version_of(head) == version
+def test_the_version_of_an_answer(head: Response, version: ResourceVersion) -> None:
+    assert resource_version(head) == version
 
 
 @pytest.mark.parametrize(
     ("version", "received", "headers"),
     [
-        (Version('"1"', 10), 5, {"Range": "bytes=5-", "If-Range": '"1"'}),
-        (Version('"1"', None), 5, {"Range": "bytes=5-", "If-Range": '"1"'}),
-        (Version('"1"', 10), 0, {}),
-        (Version(None, 10), 5, {}),
-        (UNKNOWN, 0, {}),
+        (ResourceVersion('"1"', 10), 5, {"Range": "bytes=5-", "If-Range": '"1"'}),
+        (ResourceVersion('"1"', None), 5, {"Range": "bytes=5-", "If-Range": '"1"'}),
+        (ResourceVersion('"1"', 10), 0, {}),
+        (ResourceVersion(None, 10), 5, {}),
+        (UNKNOWN_VERSION, 0, {}),
     ],
 )
-def test_what_is_asked_for(version: Version, received: int, headers: dict[str, str]) -> None:
-    assert version.rest(received) == headers
+def test_what_is_asked_for(version: ResourceVersion, received: int, headers: dict[str, str]) -> None:
+    assert version.range_headers(received) == headers
     assert version.can_resume is (version.validator is not None)
 
 
-FIVE_OF_TEN = (Version('"1"', 10), 5)
+FIVE_OF_TEN = (ResourceVersion('"1"', 10), 5)
 
 
 @pytest.mark.parametrize(
@@ -83,15 +83,15 @@ FIVE_OF_TEN = (Version('"1"', 10), 5)
     ],
 )
 def test_where_it_goes_on(head: Response, offset: int | None) -> None:
-    assert goes_on_at(head, *FIVE_OF_TEN) == offset
+    assert resume_offset(head, *FIVE_OF_TEN) == offset
 
 
 def test_nothing_is_no_beginning() -> None:
-    assert goes_on_at(answer(206, Content_Range="bytes 0-9/10"), UNKNOWN, 0) is None
+    assert resume_offset(answer(206, Content_Range="bytes 0-9/10"), UNKNOWN_VERSION, 0) is None
 
 
 @given(st.text(), st.text(), st.integers(0, 10**6))
 def test_whatever_a_host_says(content_range: str, length: str, received: int) -> None:
     head = answer(206, Content_Range=content_range, Content_Length=length, ETag='"1"')
-    assert goes_on_at(head, Version('"1"', 10), received) in {None, received}
-    assert version_of(head).validator == '"1"'
+    assert resume_offset(head, ResourceVersion('"1"', 10), received) in {None, received}
+    assert resource_version(head).validator == '"1"'

@@ -13,19 +13,19 @@ import pytest
 
 from rivya_async._core import webhook_endpoints as endpoints
 from rivya_async._core.errors import (
-    Answered,
-    ApiDisabled,
+    APIDisabledError,
+    APIStatusError,
     ConfigurationError,
-    DecodeError,
-    NotSent,
-    OutcomeUnknown,
-    RateLimited,
+    InternalServerError,
+    OutcomeUnknownError,
+    RateLimitError,
+    RequestNotSentError,
+    ResponseDecodeError,
     RivyaError,
-    ServerError,
     ValidationFailed,
 )
 from rivya_async._core.message import Request, Response
-from rivya_async._core.retry import did_not_act
+from rivya_async._core.retry import definitely_not_processed
 from rivya_async._core.webhook_records import WebhookDelivery, WebhookEndpoint, WebhookEvent
 
 ENDPOINT: Final = {
@@ -100,7 +100,7 @@ def test_events_have_a_path_of_their_own() -> None:
     ],
 )
 def test_none_has_a_key_and_what_may_be_repeated_is_told_by_the_method(request_: Request, is_repeatable: bool) -> None:
-    assert not request_.wants_key
+    assert not request_.needs_idempotency_key
     assert request_.is_repeatable is is_repeatable
 
 
@@ -178,7 +178,7 @@ def test_bare_answers_are_understood() -> None:
     ],
 )
 def test_another_endpoint_than_the_one_asked_for(decode: Any) -> None:
-    with pytest.raises(DecodeError, match="when asked for w") as raised:
+    with pytest.raises(ResponseDecodeError, match="when asked for w") as raised:
         decode(response(ENDPOINT))
     assert "a1b2c3" not in str(raised.value)
     assert decode(response({**ENDPOINT, "id": "w"})).id == "w"
@@ -204,16 +204,16 @@ def test_an_event_without_a_generation_that_can_be_read(data: dict[str, Any]) ->
 @pytest.mark.parametrize(
     ("error", "did_not"),
     [
-        (NotSent("no route"), True),
-        (RateLimited("slow down", status=429), True),
-        (ApiDisabled("off", status=503), True),
-        (Answered("too early", status=425), True),
-        (Answered("time-out", status=408), False),
-        (ServerError("oops", status=500), False),
-        (OutcomeUnknown("no answer"), False),
+        (RequestNotSentError("no route"), True),
+        (RateLimitError("slow down", status=429), True),
+        (APIDisabledError("off", status=503), True),
+        (APIStatusError("too early", status=425), True),
+        (APIStatusError("time-out", status=408), False),
+        (InternalServerError("oops", status=500), False),
+        (OutcomeUnknownError("no answer"), False),
         (ValidationFailed("no", status=400), False),
     ],
 )
 def test_what_certainly_did_not_act(error: RivyaError, did_not: bool) -> None:
     """An answer of no other class lets a call without a key be repeated."""
-    assert did_not_act(error) is did_not
+    assert definitely_not_processed(error) is did_not

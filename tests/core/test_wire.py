@@ -21,18 +21,18 @@ from hypothesis import strategies as st
 
 import rivya_async
 from rivya_async._core import wire
-from rivya_async._core.errors import ConfigurationError, DecodeError
+from rivya_async._core.errors import ConfigurationError, ResponseDecodeError
 from rivya_async._core.model import Model, ModelList
 from rivya_async._core.model_param import ModelParam
 from rivya_async._core.records import (
     Credits,
+    ErrorDetail,
     Generation,
-    GenerationError,
     GenerationResult,
 )
 
 
-@pytest.fixture(params=[orjson.loads, wire.plain_loads], ids=["orjson", "json"], autouse=True)
+@pytest.fixture(params=[orjson.loads, wire.load_strict_json], ids=["orjson", "json"], autouse=True)
 def _decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "_loads", request.param)
 
@@ -91,7 +91,7 @@ def test_a_failed_job() -> None:
     body = generation(status="failed", error={"code": "generation_failed", "message": "The model gave up."})
     record = wire.decode(body, Generation)
     assert record.failed
-    assert record.error == GenerationError("generation_failed", "The model gave up.")
+    assert record.error == ErrorDetail("generation_failed", "The model gave up.")
 
 
 def test_the_shortened_job_of_the_landing_page() -> None:
@@ -183,7 +183,7 @@ def test_an_unknown_status_is_kept_and_still_open(status: str) -> None:
 
 def test_an_unknown_code_is_kept() -> None:
     record = wire.decode(generation(status="failed", error={"code": "some_new_code"}), Generation)
-    assert record.error == GenerationError("some_new_code")
+    assert record.error == ErrorDetail("some_new_code")
 
 
 def test_unknown_members_are_kept_on_every_level() -> None:
@@ -196,7 +196,7 @@ def test_unknown_members_are_kept_on_every_level() -> None:
     record = wire.decode(body, Generation)
     assert record.extra == new
     assert record.result == GenerationResult("u", ("u",), extra={"expires_at": "soon"})
-    assert record.error == GenerationError("c", "m", extra={"requestId": "req_1"})
+    assert record.error == ErrorDetail("c", "m", extra={"requestId": "req_1"})
     catalogue = wire.decode(
         b'{"object": "list", "data": [{"id": "a", "x": 1, "params": [{"key": "k", "type": "t", "y": 2}]}]}', ModelList
     )
@@ -213,7 +213,7 @@ def test_a_member_that_is_called_extra_is_unknown_like_any_other(value: Any) -> 
 REQUIRED: dict[type[Any], dict[str, Any]] = {
     Generation: {"id": "a", "status": "b", "model": "c"},
     GenerationResult: {},
-    GenerationError: {"code": "a"},
+    ErrorDetail: {"code": "a"},
     Model: {"id": "a"},
     ModelList: {"data": []},
     Credits: {"current_credits": 1},
@@ -238,10 +238,10 @@ def test_what_a_record_cannot_do_without(record: type[Any]) -> None:
     for name in REQUIRED[record]:
         members = dict(REQUIRED[record])
         del members[name]
-        with pytest.raises(DecodeError, match="missing") as missing:
+        with pytest.raises(ResponseDecodeError, match="missing") as missing:
             wire.structure(members, record)
         assert missing.value.path == f"$.{name}"
-        with pytest.raises(DecodeError) as null:
+        with pytest.raises(ResponseDecodeError) as null:
             wire.structure(members | {name: None}, record)
         assert null.value.path == f"$.{name}"
 
@@ -306,7 +306,7 @@ def test_instants_are_aware_and_utc(text: str, instant: datetime) -> None:
 def test_a_bad_member_of_a_job_is_named(
     members: dict[str, Any], path: str, reason: str, others: dict[str, Any]
 ) -> None:
-    with pytest.raises(DecodeError) as caught:
+    with pytest.raises(ResponseDecodeError) as caught:
         wire.decode(generation(**members, **others), Generation)
     assert caught.value.path == path
     assert caught.value.reason.startswith(reason)
@@ -335,7 +335,7 @@ def test_a_bad_member_of_a_job_is_named(
     ],
 )
 def test_a_bad_member_of_the_catalogue_is_named(model: Any, path: str) -> None:
-    with pytest.raises(DecodeError) as caught:
+    with pytest.raises(ResponseDecodeError) as caught:
         wire.decode(json.dumps({"data": [{"id": "a"}, model]}).encode(), ModelList)
     assert caught.value.path == path
 
@@ -360,13 +360,13 @@ def test_a_param_of_another_shape_spoils_no_catalogue(told: Any, read: ModelPara
 @pytest.mark.parametrize("value", ["[]", "null", "5", '"text"', "true"])
 @pytest.mark.parametrize("record", REQUIRED)
 def test_an_answer_that_is_no_object_at_all(value: str, record: type[Any]) -> None:
-    with pytest.raises(DecodeError, match="expected an object") as caught:
+    with pytest.raises(ResponseDecodeError, match="expected an object") as caught:
         wire.decode(value.encode(), record)
     assert caught.value.path == "$"
 
 
 def test_a_long_bad_value_makes_no_long_message() -> None:
-    with pytest.raises(DecodeError) as caught:
+    with pytest.raises(ResponseDecodeError) as caught:
         wire.decode(generation(created_at="x" * 1_000_000), Generation)
     assert len(str(caught.value)) < 500
 
@@ -397,7 +397,7 @@ def test_a_long_bad_value_makes_no_long_message() -> None:
     ids=lambda value: repr(value[:24]) if isinstance(value, bytes) else value,
 )
 def test_a_body_that_is_no_json(body: bytes, shown: str) -> None:
-    with pytest.raises(DecodeError, match=shown) as caught:
+    with pytest.raises(ResponseDecodeError, match=shown) as caught:
         wire.decode(body, Credits)
     assert caught.value.path == "$"
     assert caught.value.reason
@@ -419,7 +419,7 @@ def test_whatever_the_service_says_is_a_record_or_a_decode_error(record: type[An
     told = data.draw(st.dictionaries(st.sampled_from([*names, "unknown"]), json_values) | json_values)
     try:
         made = wire.decode(json.dumps(told).encode(), record)
-    except DecodeError as error:
+    except ResponseDecodeError as error:
         made = error
     assert isinstance(made, record) or (made.path.startswith("$") and made.reason)
 
@@ -429,19 +429,19 @@ def test_whatever_the_service_says_is_a_record_or_a_decode_error(record: type[An
 def test_a_record_survives_being_written_down(record: type[Any], data: st.DataObject) -> None:
     told = {**REQUIRED[record], **data.draw(st.dictionaries(st.sampled_from(["unknown", "extra"]), json_values))}
     made = wire.structure(told, record)
-    assert wire.structure(wire.parse(wire.encode(wire.plain(made))), record) == made
+    assert wire.structure(wire.parse_json(wire.encode_json(wire.unstructure(made))), record) == made
 
 
 def test_an_ended_job_survives_being_written_down() -> None:
     links = ["https://rivya.ai/f/1.png"]
     ended = wire.decode(generation(status="succeeded", result={"primary_url": links[0], "urls": links}), Generation)
-    assert wire.decode(wire.encode(wire.plain(ended)), Generation) == ended
+    assert wire.decode(wire.encode_json(wire.unstructure(ended)), Generation) == ended
 
 
 @given(json_values)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_encoded_can_be_read_back(value: Any) -> None:
-    assert wire.parse(wire.encode({"value": value})) == {"value": value}
+    assert wire.parse_json(wire.encode_json({"value": value})) == {"value": value}
 
 
 # --- what we send -----------------------------------------------------------------------------------------------------
@@ -452,7 +452,7 @@ class Ratio(StrEnum):
 
 
 def test_json_is_short_and_utf8() -> None:
-    assert wire.encode({"prompt": "漢 é", "params": {"ratio": Ratio.WIDE, "n": [1, 2.5, True, None]}}) == (
+    assert wire.encode_json({"prompt": "漢 é", "params": {"ratio": Ratio.WIDE, "n": [1, 2.5, True, None]}}) == (
         '{"prompt":"漢 é","params":{"ratio":"16:9","n":[1,2.5,true,null]}}'.encode()
     )
 
@@ -494,7 +494,7 @@ def circle() -> list[Any]:
 )  # fmt: skip
 def test_what_json_cannot_hold_is_refused_before_anything_is_sent(make: Callable[[], Any]) -> None:
     with pytest.raises(ConfigurationError, match="cannot be sent as JSON"):
-        wire.encode({"params": {"value": make()}})
+        wire.encode_json({"params": {"value": make()}})
 
 
 # --- the decoder that is there ----------------------------------------------------------------------------------------
@@ -507,7 +507,7 @@ def test_the_fast_decoder_is_used_where_it_is_installed(monkeypatch: pytest.Monk
 def test_the_library_works_without_the_fast_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = loaded(monkeypatch, {"orjson": None})
     assert plain.parse(b'{"current_credits": 1}') == {"current_credits": 1}
-    with pytest.raises(DecodeError):
+    with pytest.raises(ResponseDecodeError):
         plain.parse(b"NaN")
 
 

@@ -13,20 +13,20 @@ from typing import Any, Final
 
 import attrs
 
-from rivya_async._core.durations import Durations
-from rivya_async._core.endpoints import Endpoint, create_generation, retrieve_generation
-from rivya_async._core.errors import NotSent, OutcomeUnknown
+from rivya_async._core.durations import DurationEstimator
+from rivya_async._core.endpoints import Operation, create_generation, retrieve_generation
+from rivya_async._core.errors import OutcomeUnknownError, RequestNotSentError
 from rivya_async._core.generation_request import GenerationRequest
-from rivya_async._core.message import Form, Request, Response
+from rivya_async._core.message import MultipartForm, Request, Response
 from rivya_async._core.policies import PollPolicy, RateLimit, RetryPolicy
 from rivya_async._core.records import Generation
-from rivya_async._core.settings import Settings
-from rivya_async._core.spend import Purse
-from rivya_async._engine.ambient import Ambient
-from rivya_async._engine.counter import Counter
+from rivya_async._core.settings import Config
+from rivya_async._core.spend import SpendLedger
+from rivya_async._engine.ambient import Environment
+from rivya_async._engine.counter import PurchasePreflight
 from rivya_async._engine.engine import Engine
 from rivya_async._engine.hooks import Hooks
-from rivya_async._engine.transport import Fetched
+from rivya_async._engine.transport import StreamingResponse
 from rivya_async.resources.generations import Generations
 from rivya_async.resources.models import Models
 from tests.engine.virtual_time import now, settle
@@ -36,7 +36,7 @@ Answering = Callable[[Request], Reply | Awaitable[Reply]]
 
 DAY: Final = datetime(2026, 5, 11, 8, tzinfo=UTC)
 JOB: Final = GenerationRequest("z-image", "A red kite")
-SETTINGS: Final = Settings(api_key="rvya_sk_test", base_url="http://service.test")
+SETTINGS: Final = Config(api_key="rvya_sk_test", base_url="http://service.test")
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
@@ -68,8 +68,8 @@ def record(task_id: str, status: str = "queued", at: float | None = None) -> Gen
 
 
 TRANSIENT: Final[Mapping[str, Reply]] = {
-    "not sent": NotSent("refused"),
-    "outcome unknown": OutcomeUnknown("dropped"),
+    "not sent": RequestNotSentError("refused"),
+    "outcome unknown": OutcomeUnknownError("dropped"),
     "408": refusal(408),
     "425": refusal(425),
     "429": refusal(429, "rate_limited"),
@@ -130,13 +130,15 @@ class ScriptedTransport:
     def max_connections(self) -> int:
         return 1_000_000
 
-    def fetch(self, url: str, headers: Mapping[str, str], *, only_public: bool) -> AbstractAsyncContextManager[Fetched]:
+    def fetch(
+        self, url: str, headers: Mapping[str, str], *, only_public: bool
+    ) -> AbstractAsyncContextManager[StreamingResponse]:
         raise NotImplementedError
 
-    def stream(self, request: Request) -> AbstractAsyncContextManager[Fetched]:
+    def stream(self, request: Request) -> AbstractAsyncContextManager[StreamingResponse]:
         raise NotImplementedError
 
-    async def upload(self, request: Request, form: Form, file: AsyncIterator[bytes]) -> Response:
+    async def upload(self, request: Request, form: MultipartForm, file: AsyncIterator[bytes]) -> Response:
         raise NotImplementedError
 
     async def aclose(self) -> None:
@@ -223,10 +225,10 @@ def engine_over(
     hooks: Sequence[Hooks] = (),
     max_connections: int = 100,
     uniform: Callable[[], float] = lambda: 0.5,
-    settings: Settings = SETTINGS,
+    settings: Config = SETTINGS,
     wall: Callable[[], float] = DAY.timestamp,
     rate_limit: RateLimit | None = None,
-    durations: Durations | None = None,
+    durations: DurationEstimator | None = None,
 ) -> Engine:
     """An engine without dice: every draw is `uniform`, keys are key-1, key-2, ..."""
     keys = count(1)
@@ -234,7 +236,7 @@ def engine_over(
         transport,
         settings=settings,
         retry=retry or RetryPolicy(),
-        ambient=Ambient(wall=wall, uniform=uniform, mint_key=lambda: f"key-{next(keys)}"),
+        ambient=Environment(wall_time=wall, uniform=uniform, new_idempotency_key=lambda: f"key-{next(keys)}"),
         hooks=hooks,
         max_connections=max_connections,
         rate_limit=rate_limit,
@@ -244,8 +246,8 @@ def engine_over(
 
 def generations_of(engine: Engine, poll: PollPolicy | None = None) -> Generations:
     models = Models(lambda: engine)
-    counter = Counter(models.catalogue, Purse(), {})
-    return Generations(lambda: engine, poll or PollPolicy(), counter, no_files, engine.deliveries)
+    counter = PurchasePreflight(models.catalogue, SpendLedger(), {})
+    return Generations(lambda: engine, poll or PollPolicy(), counter, no_files, engine.delivery_rate)
 
 
 async def no_files(job: GenerationRequest, _deadline: float | None) -> GenerationRequest:
@@ -253,11 +255,11 @@ async def no_files(job: GenerationRequest, _deadline: float | None) -> Generatio
     return job
 
 
-def purchase(prompt: str = "A red kite", key: str | None = None) -> Endpoint[Generation]:
+def purchase(prompt: str = "A red kite", key: str | None = None) -> Operation[Generation]:
     return create_generation(GenerationRequest("z-image", prompt), key)
 
 
-def poll_of(task_id: str = "task_1") -> Endpoint[Generation]:
+def poll_of(task_id: str = "task_1") -> Operation[Generation]:
     return retrieve_generation(task_id)
 
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Literal
 
-from rivya_async._core.errors import NotSent, OutcomeUnknown
+from rivya_async._core.errors import OutcomeUnknownError, RequestNotSentError
 from rivya_async._core.message import Request, Response
 from tests.engine.engine_kit import DAY, Received, Reply, Service, job, refusal
 from tests.engine.virtual_time import now
@@ -111,11 +111,11 @@ class BusyService(Service):
 
 async def _hanging() -> Reply:
     await asyncio.sleep(60.0)
-    return OutcomeUnknown("no answer within 60 s")
+    return OutcomeUnknownError("no answer within 60 s")
 
 
 OUTAGES: dict[Outage, Callable[[], Reply | Awaitable[Reply]]] = {
     "503": lambda: refusal(503),
-    "refused": lambda: NotSent("refused"),
+    "refused": lambda: RequestNotSentError("refused"),
     "hanging": _hanging,
 }

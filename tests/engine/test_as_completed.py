@@ -9,7 +9,14 @@ from contextlib import aclosing
 
 import pytest
 
-from rivya_async._core.errors import DeadlineExceeded, NotFound, RivyaError, ServerError, SessionClosed, Unauthorized
+from rivya_async._core.errors import (
+    AuthenticationError,
+    InternalServerError,
+    NotFoundError,
+    RivyaError,
+    SessionClosedError,
+    WaitTimeoutError,
+)
 from rivya_async._core.message import Request
 from rivya_async._core.policies import PollPolicy
 from rivya_async._core.records import Generation
@@ -46,9 +53,9 @@ async def drained_into(seen: list[str], records: AsyncGenerator[Generation]) -> 
 
 async def assert_idle(engine: Engine) -> None:
     await settle()
-    assert engine.waits._watches == {}
-    assert len(engine._scheduler) == 0
-    assert engine.waits._polls.workers == set()
+    assert engine.wait_registry._active == {}
+    assert len(engine._timers) == 0
+    assert engine.wait_registry._poller.workers == set()
 
 
 async def test_records_come_in_the_order_of_their_ends() -> None:
@@ -94,7 +101,7 @@ async def test_errors_of_single_jobs_are_raised_when_all_others_have_ended() -> 
     service.sell("a", 30)
     engine = engine_over(service.transport)
     ended: list[str] = []
-    with pytest.raises(NotFound) as caught:
+    with pytest.raises(NotFoundError) as caught:
         await drained_into(ended, generations_of(engine, EVERY_SECOND).as_completed(["x", "a", "y", "z"]))
     assert ended == ["a"]
     notes = caught.value.__notes__
@@ -106,7 +113,7 @@ async def test_errors_of_single_jobs_are_raised_when_all_others_have_ended() -> 
 async def test_of_very_many_errors_ten_are_told() -> None:
     engine = engine_over(script(refusal(404, "not_found")))
     error = await failure_of(drained(generations_of(engine).as_completed(f"task_{n}" for n in range(500))))
-    assert isinstance(error, NotFound)
+    assert isinstance(error, NotFoundError)
     assert len(error.__notes__) == 1 + 10 + 1
     assert error.__notes__[-1] == "... and 489 more"
 
@@ -126,7 +133,7 @@ async def test_the_deadline_names_what_is_open_and_the_errors_of_the_others() ->
     engine = engine_over(service.transport)
     ended: list[str] = []
     looping = drained_into(ended, generations_of(engine, EVERY_SECOND).as_completed(["a", "b", "x", "c"], timeout=20))
-    with pytest.raises(DeadlineExceeded) as caught:
+    with pytest.raises(WaitTimeoutError) as caught:
         await looping
     assert ended == ["a"]
     assert now() == pytest.approx(20)
@@ -141,7 +148,7 @@ async def test_timeout_0_yields_what_has_ended_and_asks_nothing() -> None:
     transport = script(job("task_2", "succeeded"))
     ended = record("task_1", "succeeded")
     seen: list[str] = []
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(WaitTimeoutError):
         await drained_into(seen, generations_of(engine_over(transport)).as_completed([ended, "task_2"], timeout=0))
     await asyncio.sleep(10)
     assert seen == ["task_1"]
@@ -240,7 +247,7 @@ async def test_a_key_that_is_revoked_ends_the_loop_with_an_error_for_each() -> N
 
     engine = engine_over(ScriptedTransport(answer))
     error = await failure_of(drained(generations_of(engine, EVERY_SECOND).as_completed(["a", "b", "c"])))
-    assert isinstance(error, Unauthorized)
+    assert isinstance(error, AuthenticationError)
     await assert_idle(engine)
 
 
@@ -260,7 +267,7 @@ async def test_closing_raises_what_was_queued_first() -> None:
     await until(5)
     await engine.aclose()
     error = await failure_of(looping)
-    assert isinstance(error, SessionClosed)
+    assert isinstance(error, SessionClosedError)
     assert error.task_id == "c"
     assert sorted(seen) == ["a", "b"]
 
@@ -281,6 +288,6 @@ async def test_ten_thousand_ids_in_one_loop() -> None:
 
 async def test_a_service_error_is_never_the_end_of_a_read_once() -> None:
     error = await failure_of(generations_of(engine_over(script(refusal(503)))).retrieve("task_1"))
-    assert isinstance(error, ServerError)
+    assert isinstance(error, InternalServerError)
     assert isinstance(error, RivyaError)
     assert error.attempts == 5

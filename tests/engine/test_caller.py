@@ -10,24 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rivya_async._core.errors import (
-    Answered,
+    APIStatusError,
+    AuthenticationError,
     ConfigurationError,
-    DecodeError,
-    IdempotencyConflict,
-    InsufficientCredits,
-    NotSent,
-    NotSentInTime,
-    OutcomeUnknown,
-    RateLimited,
+    IdempotencyConflictError,
+    InsufficientCreditsError,
+    InternalServerError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestNotSentError,
+    ResponseDecodeError,
     RivyaError,
-    ScopeDenied,
-    ServerError,
-    Unauthorized,
+    SubmitTimeoutError,
     ValidationFailed,
 )
 from rivya_async._core.message import Request, Response
 from rivya_async._core.policies import PollPolicy, RetryPolicy
-from rivya_async._core.settings import Settings
+from rivya_async._core.settings import Config
 from tests.engine.engine_kit import (
     TRANSIENT,
     Reply,
@@ -46,8 +46,8 @@ from tests.engine.engine_kit import (
 )
 from tests.engine.virtual_time import now, run, running_loop, settle
 
-DROPPED = OutcomeUnknown("dropped")
-REFUSED = NotSent("refused")
+DROPPED = OutcomeUnknownError("dropped")
+REFUSED = RequestNotSentError("refused")
 CONFLICT = refusal(409, "idempotency_conflict")
 BUSY = refusal(429, "rate_limited")
 POLICY = PollPolicy()
@@ -55,7 +55,7 @@ POLICY = PollPolicy()
 
 async def error_of(transport: ScriptedTransport, **options: object) -> RivyaError:
     """What a purchase raises."""
-    error = await failure_of(engine_over(transport, **options).caller.call(purchase()))  # type: ignore[arg-type]
+    error = await failure_of(engine_over(transport, **options).executor.execute(purchase()))  # type: ignore[arg-type]
     assert isinstance(error, RivyaError)
     return error
 
@@ -65,29 +65,29 @@ async def error_of(transport: ScriptedTransport, **options: object) -> RivyaErro
 
 async def test_a_purchase_goes_out_once_under_a_minted_key() -> None:
     transport = script(job("task_1"))
-    bought = await engine_over(transport).caller.call(purchase())
+    bought = await engine_over(transport).executor.execute(purchase())
     assert bought.id == "task_1"
     assert transport.keys == ["key-1"]
 
 
 async def test_each_call_has_a_key_of_its_own_and_a_given_key_is_kept() -> None:
     transport = script(job("task_1"))
-    caller = engine_over(transport).caller
+    caller = engine_over(transport).executor
     for endpoint in (purchase(), purchase(key="order-42"), purchase()):
-        await caller.call(endpoint)
+        await caller.execute(endpoint)
     assert transport.keys == ["key-1", "order-42", "key-2"]
 
 
 async def test_a_read_has_no_key() -> None:
     transport = script(REFUSED, job("task_1"))
-    await engine_over(transport).caller.call(poll_of())
+    await engine_over(transport).executor.execute(poll_of())
     assert [sent.key for sent in transport.received] == [None, None]
 
 
 @pytest.mark.parametrize("fault", TRANSIENT.values(), ids=TRANSIENT)
 async def test_a_transient_fault_is_repeated_under_the_same_key(fault: Reply) -> None:
     transport = script(fault, fault, job("task_1"))
-    bought = await engine_over(transport).caller.call(purchase())
+    bought = await engine_over(transport).executor.execute(purchase())
     assert bought.id == "task_1"
     assert transport.keys == ["key-1"] * 3
     assert len({sent.body for sent in transport.received}) == 1
@@ -106,12 +106,12 @@ async def test_it_gives_up_after_max_attempts_and_says_how_many_there_were(fault
     ("answer", "kind"),
     [
         (refusal(400, "validation_failed"), ValidationFailed),
-        (refusal(401, "api_key_invalid"), Unauthorized),
-        (refusal(402, "insufficient_credits"), InsufficientCredits),
-        (refusal(403, "api_scope_denied"), ScopeDenied),
-        (refusal(418), Answered),
-        (Response(302, {"Location": "http://elsewhere.test"}, b""), Answered),
-        (Response(200, {}, b"<html>"), DecodeError),
+        (refusal(401, "api_key_invalid"), AuthenticationError),
+        (refusal(402, "insufficient_credits"), InsufficientCreditsError),
+        (refusal(403, "api_scope_denied"), PermissionDeniedError),
+        (refusal(418), APIStatusError),
+        (Response(302, {"Location": "http://elsewhere.test"}, b""), APIStatusError),
+        (Response(200, {}, b"<html>"), ResponseDecodeError),
     ],
 )
 async def test_what_does_not_pass_is_raised_at_once(answer: Reply, kind: type[RivyaError]) -> None:
@@ -125,7 +125,7 @@ async def test_what_does_not_pass_is_raised_at_once(answer: Reply, kind: type[Ri
 
 async def test_without_an_api_key_nothing_is_sent_and_the_error_still_has_the_purchase_key() -> None:
     transport = script(job("task_1"))
-    error = await error_of(transport, settings=Settings(api_key=None, base_url="http://service.test"))
+    error = await error_of(transport, settings=Config(api_key=None, base_url="http://service.test"))
     assert isinstance(error, ConfigurationError)
     assert error.idempotency_key == "key-1"
     assert error.attempts == 0
@@ -133,7 +133,7 @@ async def test_without_an_api_key_nothing_is_sent_and_the_error_still_has_the_pu
 
 
 async def test_what_nobody_foresaw_passes_through_with_a_note_of_the_key() -> None:
-    error = await failure_of(engine_over(script(RuntimeError("a bug"))).caller.call(purchase()))
+    error = await failure_of(engine_over(script(RuntimeError("a bug"))).executor.execute(purchase()))
     assert isinstance(error, RuntimeError)
     assert "key-1" in error.__notes__[0]
 
@@ -145,25 +145,27 @@ async def test_what_nobody_foresaw_passes_through_with_a_note_of_the_key() -> No
 @pytest.mark.parametrize("last", [REFUSED, BUSY])
 async def test_a_last_attempt_that_did_nothing_does_not_hide_one_that_may_have_acted(first: Reply, last: Reply) -> None:
     error = await error_of(script(first, last), retry=RetryPolicy(max_attempts=3))
-    assert type(error) is OutcomeUnknown
+    assert type(error) is OutcomeUnknownError
     assert (error.attempts, error.idempotency_key) == (3, "key-1")
 
 
-@pytest.mark.parametrize(("first", "last", "kind"), [(REFUSED, BUSY, RateLimited), (BUSY, REFUSED, NotSent)])
+@pytest.mark.parametrize(
+    ("first", "last", "kind"), [(REFUSED, BUSY, RateLimitError), (BUSY, REFUSED, RequestNotSentError)]
+)
 async def test_without_doubt_the_last_error_is_the_one(first: Reply, last: Reply, kind: type[RivyaError]) -> None:
     assert type(await error_of(script(first, last))) is kind
 
 
 async def test_a_read_leaves_no_doubt() -> None:
     engine = engine_over(script(DROPPED, REFUSED))
-    assert isinstance(await failure_of(engine.caller.call(poll_of())), NotSent)
+    assert isinstance(await failure_of(engine.executor.execute(poll_of())), RequestNotSentError)
     engine = engine_over(script(DROPPED, refusal(401)))
-    assert not hasattr(await failure_of(engine.caller.call(poll_of())), "__notes__")
+    assert not hasattr(await failure_of(engine.executor.execute(poll_of())), "__notes__")
 
 
 async def test_a_refusal_after_doubt_is_raised_with_a_note_of_the_doubt() -> None:
     error = await error_of(script(DROPPED, refusal(401, "api_key_revoked")))
-    assert isinstance(error, Unauthorized)
+    assert isinstance(error, AuthenticationError)
     assert "may have acted" in error.__notes__[0]
     assert not hasattr(await error_of(script(BUSY, refusal(401, "api_key_revoked"))), "__notes__")
 
@@ -175,14 +177,14 @@ async def test_a_refusal_after_doubt_is_raised_with_a_note_of_the_doubt() -> Non
 async def test_a_conflict_is_the_callers_clash_while_nothing_of_ours_may_have_acted(before: list[Reply]) -> None:
     transport = script(*before, CONFLICT)
     error = await error_of(transport)
-    assert type(error) is IdempotencyConflict
+    assert type(error) is IdempotencyConflictError
     assert len(transport.received) == len(before) + 1
 
 
 @pytest.mark.parametrize("first", [DROPPED, refusal(500), refusal(408)])
 async def test_a_conflict_with_our_own_first_send_waits_and_repeats_under_the_same_key(first: Reply) -> None:
     transport = script(first, CONFLICT, CONFLICT, job("task_1"))
-    bought = await engine_over(transport).caller.call(purchase())
+    bought = await engine_over(transport).executor.execute(purchase())
     assert bought.id == "task_1"
     assert transport.keys == ["key-1"] * 4
     assert transport.times == pytest.approx([0, 0.25, 0.75, 1.75])
@@ -190,7 +192,7 @@ async def test_a_conflict_with_our_own_first_send_waits_and_repeats_under_the_sa
 
 async def test_a_conflict_with_our_own_first_send_that_never_ends_is_an_unknown_outcome() -> None:
     error = await error_of(script(DROPPED, CONFLICT))
-    assert type(error) is OutcomeUnknown
+    assert type(error) is OutcomeUnknownError
     assert error.idempotency_key == "key-1"
 
 
@@ -203,14 +205,14 @@ async def test_a_conflict_with_our_own_first_send_that_never_ends_is_an_unknown_
 )
 async def test_retry_after_is_honoured_up_to_the_cap(wish: str, pause: float) -> None:
     transport = script(refusal(429, "rate_limited", Retry_After=wish), job("task_1"))
-    await engine_over(transport).caller.call(purchase())
+    await engine_over(transport).executor.execute(purchase())
     assert transport.times == pytest.approx([0, pause])
 
 
 async def test_no_retry_begins_after_max_elapsed() -> None:
     transport = script(refusal(503, Retry_After="4"))
     error = await error_of(transport, retry=RetryPolicy(max_attempts=100, max_elapsed=10))
-    assert isinstance(error, ServerError)
+    assert isinstance(error, InternalServerError)
     assert transport.times == pytest.approx([0, 4, 8])
     assert now() == 8
 
@@ -218,12 +220,12 @@ async def test_no_retry_begins_after_max_elapsed() -> None:
 async def test_what_was_waited_before_the_first_send_is_not_elapsed() -> None:
     service = Service(latency=100)
     engine = engine_over(service.transport, max_connections=1)
-    slow = asyncio.create_task(engine.caller.call(purchase()))
+    slow = asyncio.create_task(engine.executor.execute(purchase()))
     await settle()
-    queued = asyncio.create_task(engine.caller.call(purchase()))
+    queued = asyncio.create_task(engine.executor.execute(purchase()))
     await until(99)
     service.is_down = True
-    assert isinstance(await failure_of(slow), ServerError)
+    assert isinstance(await failure_of(slow), InternalServerError)
     service.is_down = False
     service.transport.latency = 0
     assert (await queued).id
@@ -245,14 +247,14 @@ def test_whatever_happens_there_is_one_key_and_both_bounds_hold(
         transport = script(*faults, job("task_1"))
         policy = RetryPolicy(max_elapsed=max_elapsed)
         engine = engine_over(transport, retry=policy, uniform=lambda: u)
-        [outcome] = await asyncio.gather(engine.caller.call(purchase()), return_exceptions=True)
+        [outcome] = await asyncio.gather(engine.executor.execute(purchase()), return_exceptions=True)
         if isinstance(outcome, RivyaError):
             assert outcome.idempotency_key == "key-1"
             assert outcome.attempts == len(transport.received)
         assert set(transport.keys) == {"key-1"}
         assert len(transport.received) <= policy.max_attempts
         assert transport.times[-1] <= max_elapsed + 1e-9
-        assert len(engine._scheduler) == 0
+        assert len(engine._timers) == 0
         await engine.aclose()
         assert running_loop().timers == 0
 
@@ -265,15 +267,15 @@ def test_whatever_happens_there_is_one_key_and_both_bounds_hold(
 async def test_no_pause_crosses_the_deadline() -> None:
     transport = script(refusal(503, Retry_After="4"))
     engine = engine_over(transport)
-    error = await failure_of(engine.caller.call(purchase(), deadline=running_loop().time() + 6))
-    assert isinstance(error, ServerError)
+    error = await failure_of(engine.executor.execute(purchase(), deadline=running_loop().time() + 6))
+    assert isinstance(error, InternalServerError)
     assert error.attempts == 2
     assert now() == 4
 
 
 async def test_an_attempt_on_its_way_is_not_cut() -> None:
     engine = engine_over(script(job("task_1"), latency=10))
-    await engine.caller.call(purchase(), deadline=running_loop().time() + 1)
+    await engine.executor.execute(purchase(), deadline=running_loop().time() + 1)
     assert now() == 10
 
 
@@ -281,10 +283,10 @@ async def test_nothing_is_bought_after_the_deadline() -> None:
     """A purchase whose place comes too late would be paid for, and nobody would wait for it."""
     transport = script(job("task_1"), latency=10)
     engine = engine_over(transport, max_connections=1)
-    first = asyncio.create_task(engine.caller.call(purchase()))
+    first = asyncio.create_task(engine.executor.execute(purchase()))
     await settle()
-    error = await failure_of(engine.caller.call(purchase(), deadline=running_loop().time() + 3))
-    assert isinstance(error, NotSentInTime)
+    error = await failure_of(engine.executor.execute(purchase(), deadline=running_loop().time() + 3))
+    assert isinstance(error, SubmitTimeoutError)
     assert isinstance(error, TimeoutError)
     assert error.idempotency_key == "key-2"
     assert now() == pytest.approx(3)
@@ -297,11 +299,11 @@ async def test_nothing_is_bought_after_the_deadline() -> None:
 async def test_a_purchase_in_doubt_whose_second_place_comes_too_late_is_an_unknown_outcome() -> None:
     transport = script(DROPPED, job("task_1"), latency=10)
     engine = engine_over(transport, max_connections=1)
-    first = asyncio.create_task(failure_of(engine.caller.call(purchase(), deadline=running_loop().time() + 15)))
+    first = asyncio.create_task(failure_of(engine.executor.execute(purchase(), deadline=running_loop().time() + 15)))
     await settle()
-    second = asyncio.create_task(engine.caller.call(purchase()))
+    second = asyncio.create_task(engine.executor.execute(purchase()))
     error = await first
-    assert isinstance(error, OutcomeUnknown)
+    assert isinstance(error, OutcomeUnknownError)
     assert error.idempotency_key == "key-1"
     assert now() == pytest.approx(15)
     await second
@@ -313,12 +315,12 @@ async def test_a_purchase_in_doubt_whose_second_place_comes_too_late_is_an_unkno
 
 async def cancelled_after(seconds: float, transport: ScriptedTransport) -> asyncio.CancelledError:
     engine = engine_over(transport)
-    buying = asyncio.create_task(engine.caller.call(purchase()))
+    buying = asyncio.create_task(engine.executor.execute(purchase()))
     await until(seconds)
     buying.cancel()
     error = await failure_of(buying)
     assert isinstance(error, asyncio.CancelledError)
-    assert len(engine._scheduler) == 0
+    assert len(engine._timers) == 0
     await engine.aclose()  # comes back: no place was lost
     assert running_loop().timers == 0
     return error
@@ -342,8 +344,8 @@ async def test_cancelling_drops_the_attempt_and_leaves_a_note_of_the_key(
 async def test_cancelled_before_its_place_came_nothing_was_sent() -> None:
     transport = script(job("task_1"), latency=10)
     engine = engine_over(transport, max_connections=1)
-    first = asyncio.create_task(engine.caller.call(purchase()))
-    second = asyncio.create_task(engine.caller.call(purchase()))
+    first = asyncio.create_task(engine.executor.execute(purchase()))
+    second = asyncio.create_task(engine.executor.execute(purchase()))
     await settle()
     await cancel(second)
     await first
@@ -352,7 +354,7 @@ async def test_cancelled_before_its_place_came_nothing_was_sent() -> None:
 
 
 async def test_a_cancelled_read_has_no_note() -> None:
-    reading = asyncio.create_task(engine_over(ScriptedTransport(never)).caller.call(poll_of()))
+    reading = asyncio.create_task(engine_over(ScriptedTransport(never)).executor.execute(poll_of()))
     await settle()
     reading.cancel()
     assert not hasattr(await failure_of(reading), "__notes__")
@@ -364,7 +366,7 @@ async def test_a_cancelled_read_has_no_note() -> None:
 async def test_closing_ends_a_pause_and_nothing_is_sent_any_more() -> None:
     transport = script(refusal(429, "rate_limited", Retry_After="20"))
     engine = engine_over(transport)
-    buying = asyncio.create_task(engine.caller.call(purchase()))
+    buying = asyncio.create_task(engine.executor.execute(purchase()))
     await until(5)
     await engine.aclose()
     error = await failure_of(buying)
@@ -376,37 +378,37 @@ async def test_closing_ends_a_pause_and_nothing_is_sent_any_more() -> None:
 
 async def test_closing_in_a_pause_after_doubt_says_that_the_outcome_is_unknown() -> None:
     engine = engine_over(script(DROPPED))
-    buying = asyncio.create_task(engine.caller.call(purchase()))
+    buying = asyncio.create_task(engine.executor.execute(purchase()))
     await until(0.1)
     await engine.aclose()
-    assert isinstance(await failure_of(buying), OutcomeUnknown)
+    assert isinstance(await failure_of(buying), OutcomeUnknownError)
 
 
 async def test_closing_lets_what_is_in_flight_come_to_its_end_and_turns_away_the_rest() -> None:
     transport = script(job("task_1"), latency=10)
     engine = engine_over(transport, max_connections=1)
-    first = asyncio.create_task(engine.caller.call(purchase()))
-    second = asyncio.create_task(engine.caller.call(purchase()))
+    first = asyncio.create_task(engine.executor.execute(purchase()))
+    second = asyncio.create_task(engine.executor.execute(purchase()))
     await until(1)
     await engine.aclose()
     assert now() == 10
     assert first.done()
     assert (await first).id == "task_1"
     error = await failure_of(second)
-    assert isinstance(error, NotSent)
+    assert isinstance(error, RequestNotSentError)
     assert error.idempotency_key == "key-2"
     assert transport.closed
-    assert isinstance(await failure_of(engine.caller.call(purchase())), NotSent)
+    assert isinstance(await failure_of(engine.executor.execute(purchase())), RequestNotSentError)
     assert len(transport.received) == 1
 
 
 async def test_an_attempt_that_fails_while_closing_is_not_repeated() -> None:
     transport = script(refusal(503), latency=10)
     engine = engine_over(transport)
-    buying = asyncio.create_task(engine.caller.call(purchase()))
+    buying = asyncio.create_task(engine.executor.execute(purchase()))
     await until(1)
     await engine.aclose()
-    assert isinstance(await failure_of(buying), ServerError)
+    assert isinstance(await failure_of(buying), InternalServerError)
     assert len(transport.received) == 1
 
 
@@ -416,8 +418,8 @@ async def test_a_closing_that_is_cancelled_closes_at_once_and_nothing_is_sent_af
 
     transport = ScriptedTransport(answer)
     engine = engine_over(transport, uniform=lambda: 0.9)
-    reading = asyncio.create_task(engine.caller.call(poll_of()))
-    buying = asyncio.create_task(engine.caller.call(purchase()))
+    reading = asyncio.create_task(engine.executor.execute(poll_of()))
+    buying = asyncio.create_task(engine.executor.execute(purchase()))
     await settle()
     closing = asyncio.create_task(engine.aclose())
     await settle()
@@ -441,11 +443,11 @@ async def test_no_attempt_begins_once_closing_has_begun() -> None:
 
     transport = ScriptedTransport(answer)
     engine = engine_over(transport)
-    waiting = asyncio.create_task(engine.waits.end_of("task_1", None, POLICY, None))
+    waiting = asyncio.create_task(engine.wait_registry.wait("task_1", None, POLICY, None))
     await settle()
     closing = asyncio.create_task(engine.aclose())
     await settle()
-    assert isinstance(await failure_of(engine.caller.call(purchase())), NotSent)
+    assert isinstance(await failure_of(engine.executor.execute(purchase())), RequestNotSentError)
     await closing
     assert isinstance(await failure_of(waiting), RivyaError)
     assert transport.purchases == []

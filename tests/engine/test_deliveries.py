@@ -13,12 +13,12 @@ from typing import Final
 import attrs
 import pytest
 
-from rivya_async._core.durations import Durations
-from rivya_async._core.errors import DeadlineExceeded
+from rivya_async._core.durations import DurationEstimator
+from rivya_async._core.errors import WaitTimeoutError
 from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.policies import PollPolicy
 from rivya_async._core.records import Generation, GenerationResult
-from rivya_async._core.schedule import PRICE
+from rivya_async._core.schedule import POLL_COST
 from rivya_async._engine.engine import Engine
 from rivya_async.resources.generations import Generations
 from tests.engine.engine_kit import DAY, JOB, cancel, engine_over, generations_of, until
@@ -75,7 +75,7 @@ class Outcome:
 
     @property
     def cost(self) -> float:
-        return mean(self.latencies) + PRICE * self.polls_per_job
+        return mean(self.latencies) + POLL_COST * self.polls_per_job
 
 
 @attrs.define
@@ -98,7 +98,7 @@ class Bench:
         is_bare: bool = False,
     ) -> Bench:
         service = BusyService(duration=duration)
-        engine = engine_over(service.transport, uniform=random.Random(5).random, durations=Durations())
+        engine = engine_over(service.transport, uniform=random.Random(5).random, durations=DurationEstimator())
         generations = generations_of(engine, poll)
         return cls(service, engine, generations, Post(service, generations, lag=lag, loses=loses, is_bare=is_bare))
 
@@ -291,7 +291,7 @@ async def test_the_last_look_before_a_deadline_is_not_spared() -> None:
     bench.service.ends_at[job.id] = now() + 20.0
     assert (await bench.generations.wait_for(job, timeout=22.0)).succeeded
     bench.service.ends_at[job.id] = now() + 60.0
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(WaitTimeoutError):
         await bench.generations.wait_for(job.id, timeout=22.0)
     await bench.aclose()
 

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.errors import ConfigurationError, GenerationFailed, InsufficientCredits
+from rivya_async._core.errors import ConfigurationError, GenerationFailedError, InsufficientCreditsError
 from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.message import Request
-from rivya_async._engine.fan_out import fan_out
+from rivya_async._engine.fan_out import bounded_map
 from tests.engine.engine_kit import (
     Reply,
     ScriptedTransport,
@@ -91,7 +91,7 @@ async def outcome_of(
     """What the loop yielded, and what it raised."""
     seen: list[float] = []
     try:
-        async for result in fan_out(source, works, limit=limit, ordered=ordered):
+        async for result in bounded_map(source, works, limit=limit, ordered=ordered):
             seen.append(result)  # noqa: PERF401 - what came before the error is what matters
     except (LookupError, OSError) as error:
         return seen, error
@@ -119,7 +119,7 @@ async def test_an_empty_source(ordered: bool) -> None:
 async def test_at_most_limit_items_are_taken_and_not_handed_out(limit: int, ordered: bool) -> None:
     source = Source([1] * 20)
     handed_out = 0
-    async for _ in fan_out(source.plain(), Works(), limit=limit, ordered=ordered):
+    async for _ in bounded_map(source.plain(), Works(), limit=limit, ordered=ordered):
         handed_out += 1
         await asyncio.sleep(5)
         assert source.taken - handed_out + 1 <= limit
@@ -128,7 +128,7 @@ async def test_at_most_limit_items_are_taken_and_not_handed_out(limit: int, orde
 
 async def test_the_source_is_not_asked_before_there_is_room() -> None:
     source = Source([1] * 5)
-    async with aclosing(fan_out(source.plain(), Works(), limit=1, ordered=False)) as results:
+    async with aclosing(bounded_map(source.plain(), Works(), limit=1, ordered=False)) as results:
         await anext(results)
         await asyncio.sleep(10)
         assert source.taken == 1, "the one that was handed out is still in the loop's hands"
@@ -140,7 +140,7 @@ async def test_an_infinite_source() -> None:
             yield 1
 
     seen = 0
-    async for _ in fan_out(numbers(), Works(), limit=10, ordered=False):
+    async for _ in bounded_map(numbers(), Works(), limit=10, ordered=False):
         seen += 1
         if seen == 100:
             break
@@ -184,7 +184,7 @@ async def test_two_that_raise_leave_no_exception_behind() -> None:
 async def test_leaving_early_cancels_what_is_left_and_closes_the_source(kind: str) -> None:
     works, source = Works(), Source([1, 50, 60, 70, 80], pause=0)
     items = source.plain() if kind == "plain" else source.slow()
-    async with aclosing(fan_out(items, works, limit=3, ordered=False)) as results:
+    async with aclosing(bounded_map(items, works, limit=3, ordered=False)) as results:
         async for _ in results:
             break
     assert asyncio.all_tasks() == {asyncio.current_task()}, "nothing runs once it is closed"
@@ -211,7 +211,7 @@ async def test_a_loop_that_was_left_early_is_not_kept_in_memory(ordered: bool) -
         await asyncio.sleep(len(alive))
         return 1
 
-    async with aclosing(fan_out(items(), work, limit=5, ordered=ordered)) as results:
+    async with aclosing(bounded_map(items(), work, limit=5, ordered=ordered)) as results:
         async for _ in results:
             break
     await settle()
@@ -220,7 +220,7 @@ async def test_a_loop_that_was_left_early_is_not_kept_in_memory(ordered: bool) -
 
 async def test_leaving_early_without_closing_cancels_too() -> None:
     works = Works()
-    async for _ in fan_out([1, 50, 60], works, limit=3, ordered=False):
+    async for _ in bounded_map([1, 50, 60], works, limit=3, ordered=False):
         break
     gc.collect()
     await settle()
@@ -250,7 +250,7 @@ async def test_cancelled_twice_while_the_tasks_clean_up() -> None:
         return item
 
     async def loop() -> None:
-        async for _ in fan_out([1, 2], stubborn, limit=2, ordered=False):
+        async for _ in bounded_map([1, 2], stubborn, limit=2, ordered=False):
             pass
 
     looping = asyncio.create_task(loop())
@@ -265,7 +265,7 @@ async def test_cancelled_twice_while_the_tasks_clean_up() -> None:
 
 async def test_a_generator_that_is_never_begun_takes_nothing() -> None:
     source = Source([1, 2, 3])
-    results = fan_out(source.plain(), Works(), limit=2, ordered=False)
+    results = bounded_map(source.plain(), Works(), limit=2, ordered=False)
     await settle()
     await results.aclose()
     assert source.taken == 0
@@ -285,7 +285,7 @@ def test_every_item_is_worked_on_once(
         works, source = Works(), Source(seconds, pause=pause or 0.0)
         items = source.plain() if pause is None else source.slow()
         seen: list[float] = []
-        async for result in fan_out(items, works, limit=limit, ordered=ordered):
+        async for result in bounded_map(items, works, limit=limit, ordered=ordered):
             seen.append(result)
             assert source.taken - len(seen) + 1 <= limit
             await asyncio.sleep(consumer)
@@ -314,12 +314,12 @@ async def test_map_yields_an_outcome_for_each_request_and_no_failure_ends_the_ot
     assert [outcome.ok for outcome in outcomes] == [True, False, False, True]
     assert [outcome.request for outcome in outcomes] == requests
     failed, poor = outcomes[1], outcomes[2]
-    assert isinstance(failed.error, GenerationFailed)
+    assert isinstance(failed.error, GenerationFailedError)
     assert failed.generation is not None
     assert failed.generation.failed
-    assert isinstance(poor.error, InsufficientCredits)
+    assert isinstance(poor.error, InsufficientCreditsError)
     assert poor.error.idempotency_key
-    with pytest.raises(InsufficientCredits):
+    with pytest.raises(InsufficientCreditsError):
         poor.unwrap()
 
 
@@ -351,7 +351,7 @@ async def test_a_map_that_is_left_early_stops_waiting_and_buys_no_more() -> None
             break
     bought = len(service.transport.purchases)
     assert bought <= 6
-    assert engine.waits._watches == {}
+    assert engine.wait_registry._active == {}
     await asyncio.sleep(100)
     assert len(service.transport.purchases) == bought
 

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.errors import NotSent
-from rivya_async._engine.gate import CALLS_PER_POLL, Gate
-from rivya_async._engine.scheduler import Alarm, Scheduler
+from rivya_async._core.errors import RequestNotSentError
+from rivya_async._engine.gate import CALLS_PER_POLL, RequestLimiter
+from rivya_async._engine.scheduler import TimerQueue, Wakeup
 from tests.engine.engine_kit import cancel
 from tests.engine.virtual_time import run, settle
 
 
-def gate_of(limit: int) -> Gate:
-    return Gate(limit, Scheduler(asyncio.get_running_loop()))
+def gate_of(limit: int) -> RequestLimiter:
+    return RequestLimiter(limit, TimerQueue(asyncio.get_running_loop()))
 
 
 class Line:
@@ -44,7 +44,7 @@ class Line:
         if is_poll:
             await self._enter_as_poll()
         else:
-            await self.gate.enter()
+            await self.gate.acquire()
         try:
             self.inside[name] = asyncio.Event()
             self.order.append(name)
@@ -52,16 +52,16 @@ class Line:
             await self.inside[name].wait()
         finally:
             del self.inside[name]
-            self.gate.leave()
+            self.gate.release()
 
     async def _enter_as_poll(self) -> None:
-        turn = Alarm(asyncio.get_running_loop())
-        self.gate.enter_poll(turn)
+        turn = Wakeup(asyncio.get_running_loop())
+        self.gate.enqueue_poll(turn)
         try:
             await turn
         except asyncio.CancelledError:
             if turn.was_woken:
-                self.gate.leave()
+                self.gate.release()
             raise
 
     async def empty(self) -> None:
@@ -158,10 +158,10 @@ async def test_cancelled_between_the_grant_and_waking_the_place_goes_to_the_next
 
 async def test_cancelled_after_the_grant_while_the_gate_closes() -> None:
     gate = gate_of(1)
-    await gate.enter()
-    waiter = asyncio.create_task(gate.enter())
+    await gate.acquire()
+    waiter = asyncio.create_task(gate.acquire())
     await settle()
-    gate.leave()  # the waiter's from here on, though it has not woken
+    gate.release()  # the waiter's from here on, though it has not woken
     closing = asyncio.create_task(gate.aclose())
     waiter.cancel()
     await closing
@@ -176,27 +176,27 @@ async def test_close_turns_away_calls_forgets_polls_and_waits_for_who_is_in() ->
     await settle()
     closing = asyncio.create_task(line.gate.aclose())
     await settle()
-    assert isinstance(line.tasks["call"].exception(), NotSent)
-    assert line.gate.polls_waiting == 0
+    assert isinstance(line.tasks["call"].exception(), RequestNotSentError)
+    assert line.gate.queued_polls == 0
     await cancel(line.tasks["poll"])
     assert not closing.done()
-    with pytest.raises(NotSent):
-        await line.gate.enter()
+    with pytest.raises(RequestNotSentError):
+        await line.gate.acquire()
     await line.go("holder")
     await closing
 
 
 async def test_who_was_granted_a_place_before_the_close_is_waited_for() -> None:
     gate = gate_of(1)
-    await gate.enter()
-    granted = asyncio.create_task(gate.enter())
+    await gate.acquire()
+    granted = asyncio.create_task(gate.acquire())
     await settle()
-    gate.leave()
+    gate.release()
     closing = asyncio.create_task(gate.aclose())
     await settle()
     await granted
     assert not closing.done()
-    gate.leave()
+    gate.release()
     await closing
 
 
@@ -208,22 +208,22 @@ async def test_an_idle_gate_closes_at_once_and_again() -> None:
 
 async def test_two_that_close_at_once_both_come_back() -> None:
     gate = gate_of(1)
-    await gate.enter()
+    await gate.acquire()
     closings = [asyncio.create_task(gate.aclose()) for _ in range(2)]
     await settle()
-    gate.leave()
+    gate.release()
     await asyncio.gather(*closings)
 
 
 async def test_a_closing_that_is_cancelled_can_be_begun_again() -> None:
     gate = gate_of(1)
-    await gate.enter()
+    await gate.acquire()
     closing = asyncio.create_task(gate.aclose())
     await settle()
     await cancel(closing)
     again = asyncio.create_task(gate.aclose())
     await settle()
-    gate.leave()
+    gate.release()
     await again
 
 

@@ -8,7 +8,14 @@ from contextvars import ContextVar
 
 import pytest
 
-from rivya_async._core.errors import DeadlineExceeded, NotFound, NotSent, OutcomeUnknown, RivyaError, SessionClosed
+from rivya_async._core.errors import (
+    NotFoundError,
+    OutcomeUnknownError,
+    RequestNotSentError,
+    RivyaError,
+    SessionClosedError,
+    WaitTimeoutError,
+)
 from rivya_async._core.message import Request, Response
 from rivya_async._core.policies import PollPolicy
 from rivya_async._engine.hooks import AttemptDetails, Hooks, PollDetails, RetryDetails, WaitDetails
@@ -72,11 +79,15 @@ class Broken(Hooks):
 
 async def test_every_attempt_and_retry_of_a_call_is_told() -> None:
     notes = Notes()
-    transport = script(OutcomeUnknown("dropped"), refusal(429, "rate_limited", Retry_After="3"), job("task_1"))
-    await engine_over(transport, hooks=[notes]).caller.call(purchase())
+    transport = script(OutcomeUnknownError("dropped"), refusal(429, "rate_limited", Retry_After="3"), job("task_1"))
+    await engine_over(transport, hooks=[notes]).executor.execute(purchase())
     assert notes.order == ["attempt", "retry", "attempt", "retry", "attempt"]
     assert [details.number for details in notes.attempts] == [1, 2, 3]
-    assert [type(details.error).__name__ for details in notes.attempts] == ["OutcomeUnknown", "RateLimited", "NoneType"]
+    assert [type(details.error).__name__ for details in notes.attempts] == [
+        "OutcomeUnknownError",
+        "RateLimitError",
+        "NoneType",
+    ]
     assert [(details.number, details.delay) for details in notes.retries] == [(2, 0.25), (3, 3)]
     told: list[AttemptDetails | RetryDetails] = [*notes.attempts, *notes.retries]
     assert {(details.method, details.path, details.idempotency_key) for details in told} == {
@@ -86,25 +97,25 @@ async def test_every_attempt_and_retry_of_a_call_is_told() -> None:
 
 async def test_the_last_failure_is_an_attempt_and_no_retry() -> None:
     notes = Notes()
-    await failure_of(engine_over(script(refusal(400)), hooks=[notes]).caller.call(purchase()))
+    await failure_of(engine_over(script(refusal(400)), hooks=[notes]).executor.execute(purchase()))
     assert notes.order == ["attempt"]
 
 
 async def test_elapsed_is_the_attempts_own_time_without_the_queue_before_it() -> None:
     notes = Notes()
     engine = engine_over(script(job("task_1"), latency=2), hooks=[notes], max_connections=1)
-    await asyncio.gather(*(engine.caller.call(purchase()) for _ in range(3)))
+    await asyncio.gather(*(engine.executor.execute(purchase()) for _ in range(3)))
     assert [details.elapsed for details in notes.attempts] == pytest.approx([2, 2, 2])
 
 
 async def test_what_was_never_sent_or_never_answered_is_no_attempt_that_succeeded() -> None:
     notes = Notes()
     engine = engine_over(ScriptedTransport(never), hooks=[notes], max_connections=1)
-    calls = [asyncio.create_task(engine.caller.call(purchase())) for _ in range(2)]
+    calls = [asyncio.create_task(engine.executor.execute(purchase())) for _ in range(2)]
     await settle()
     await cancel(*calls)
     await engine.aclose()
-    assert isinstance(await failure_of(engine.caller.call(poll_of())), NotSent)
+    assert isinstance(await failure_of(engine.executor.execute(poll_of())), RequestNotSentError)
     assert notes.order == []
 
 
@@ -147,7 +158,7 @@ async def test_hooks_that_raise_are_reported_and_change_nothing() -> None:
 async def test_hooks_that_raise_do_not_hide_an_error() -> None:
     generations = generations_of(engine_over(script(job("task_1")), hooks=[Broken()]), EVERY_SECOND)
     error = await failure_of(generations.generate(JOB, timeout=5))
-    assert isinstance(error, DeadlineExceeded)
+    assert isinstance(error, WaitTimeoutError)
     assert isinstance(error, RivyaError)
     running_loop().reported.clear()
 
@@ -185,8 +196,8 @@ async def test_a_wait_that_ends_before_its_job_is_told_with_the_error() -> None:
     await failure_of(generations_of(engine, EVERY_SECOND).wait_for("task_1", timeout=0.5))
     await failure_of(generations_of(engine, EVERY_SECOND).wait_for("task_2"))
     assert [(details.task_id, details.model, type(details.error)) for details in notes.waits] == [
-        ("task_1", "z-image", DeadlineExceeded),
-        ("task_2", None, NotFound),
+        ("task_1", "z-image", WaitTimeoutError),
+        ("task_2", None, NotFoundError),
     ]
     assert [(details.status, details.elapsed) for details in notes.waits] == [(None, 0.5), (None, 0)]
 
@@ -211,10 +222,10 @@ async def test_of_jobs_that_are_waited_for_together_each_is_told_of() -> None:
     both = generations.as_completed(["task_1", "task_2"], timeout=5)
     assert (await anext(both)).id == "task_1"
     assert notes.order[-1] == "wait"
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(WaitTimeoutError):
         await anext(both)
     assert [(details.task_id, details.status) for details in notes.waits] == [("task_1", "succeeded"), ("task_2", None)]
-    assert [type(details.error) for details in notes.waits] == [type(None), DeadlineExceeded]
+    assert [type(details.error) for details in notes.waits] == [type(None), WaitTimeoutError]
     assert notes.waits[1].elapsed == pytest.approx(5)
 
 
@@ -232,8 +243,8 @@ async def test_what_is_cancelled_or_left_or_known_is_no_wait_that_was_over() -> 
     waiting = asyncio.create_task(generations.wait_for("task_1"))
     await settle()
     await engine.aclose()
-    assert isinstance(await failure_of(waiting), SessionClosed)
-    assert [type(details.error) for details in notes.waits] == [SessionClosed]
+    assert isinstance(await failure_of(waiting), SessionClosedError)
+    assert [type(details.error) for details in notes.waits] == [SessionClosedError]
 
 
 async def test_hooks_see_the_context_of_the_first_who_waits_whoever_polls() -> None:

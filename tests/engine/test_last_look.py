@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from rivya_async._core.errors import DeadlineExceeded
+from rivya_async._core.errors import WaitTimeoutError
 from rivya_async._core.policies import PollPolicy
 from rivya_async.resources.generations import Generations
 from tests.engine.engine_kit import Service, cancel, engine_over, failure_of, generations_of, until
@@ -31,7 +31,7 @@ async def test_a_poll_that_is_due_before_the_deadline_is_look_enough() -> None:
     service = Service(duration=100.0)
     engine = engine_over(service.transport)
     wait = generations_of(engine).wait_for(service.sell(), timeout=10.0, poll=PollPolicy(base=3.0, cap=3.0, floor=3.0))
-    assert isinstance(await failure_of(wait), DeadlineExceeded)
+    assert isinstance(await failure_of(wait), WaitTimeoutError)
     assert [round(at, 1) for at in service.transport.times] == [0, 3.1, 6.2, 9.3]
     await engine.aclose()
 
@@ -48,7 +48,7 @@ async def test_the_last_look_does_not_cut_short_the_rest_that_the_service_needs(
 async def wait_again_and_again(generations: Generations, task_id: str, timeout: float, end: float) -> int:
     waits = 0
     while now() < end:
-        assert isinstance(await failure_of(generations.wait_for(task_id, timeout=timeout)), DeadlineExceeded)
+        assert isinstance(await failure_of(generations.wait_for(task_id, timeout=timeout)), WaitTimeoutError)
         waits += 1
     return waits
 
@@ -84,7 +84,7 @@ async def test_short_waits_in_a_row_see_the_end_soon(timeout: float) -> None:
     while job is None:
         try:
             job = await generations.wait_for(task_id, timeout=timeout)
-        except DeadlineExceeded:
+        except WaitTimeoutError:
             assert now() < 120.0
     assert now() <= 100.0 + PollPolicy().cap + timeout + 1.0
     await engine.aclose()
@@ -100,7 +100,7 @@ async def test_a_poll_that_outlasts_its_wait_is_not_lost(timeout: float) -> None
     while job is None:
         try:
             job = await generations.wait_for(task_id, timeout=timeout)
-        except DeadlineExceeded:
+        except WaitTimeoutError:
             assert now() < 40.0
     assert job.succeeded
     assert service.transport.cancelled == 0
@@ -126,7 +126,7 @@ async def test_an_end_that_was_seen_after_the_deadline_is_told_to_whoever_waits_
     assert [job.status for job in seen] == ["succeeded"]
     assert now() == 2.0
     assert len(service.transport.polls) == 1
-    assert not engine.waits._resting
+    assert not engine.wait_registry._idle
     await engine.aclose()
 
 

@@ -10,7 +10,7 @@ from statistics import mean
 import attrs
 import pytest
 
-from rivya_async._core.durations import Durations
+from rivya_async._core.durations import DurationEstimator
 from rivya_async._core.errors import RivyaError
 from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.policies import PollPolicy
@@ -27,7 +27,12 @@ class Cost:
 
 
 async def cost_of(
-    jobs: int, *, adaptive: bool = True, durations: Durations | None = None, sigma: float = 0.3, own: bool = True
+    jobs: int,
+    *,
+    adaptive: bool = True,
+    durations: DurationEstimator | None = None,
+    sigma: float = 0.3,
+    own: bool = True,
 ) -> Cost:
     service = BusyService(duration=40.0, sigma=sigma, seed=jobs)
     engine = engine_over(service.transport, uniform=random.Random(5).random, durations=durations)
@@ -50,7 +55,7 @@ async def cost_of(
 
 async def test_a_warm_session_polls_less_and_sees_ends_sooner() -> None:
     fixed = await cost_of(300, adaptive=False)
-    durations = Durations()
+    durations = DurationEstimator()
     await cost_of(100, durations=durations)
     warm = await cost_of(300, durations=durations)
     assert warm.polls_per_job <= 0.6 * fixed.polls_per_job
@@ -58,9 +63,9 @@ async def test_a_warm_session_polls_less_and_sees_ends_sooner() -> None:
 
 
 async def test_what_was_learned_goes_to_another_process() -> None:
-    first = Durations()
+    first = DurationEstimator()
     await cost_of(100, durations=first)
-    second = Durations()
+    second = DurationEstimator()
     second.load(json.loads(json.dumps(first.dump())))
     here, there = await cost_of(200, durations=first), await cost_of(200, durations=second)
     fixed = await cost_of(200, adaptive=False)
@@ -69,19 +74,19 @@ async def test_what_was_learned_goes_to_another_process() -> None:
 
 
 async def test_without_adaptive_what_was_learned_changes_nothing() -> None:
-    durations = Durations()
+    durations = DurationEstimator()
     await cost_of(50, durations=durations)
     assert await cost_of(100, adaptive=False, durations=durations) == await cost_of(100, adaptive=False)
 
 
 async def test_jobs_of_others_whose_age_nobody_knows_are_polled_by_the_policy() -> None:
-    durations = Durations()
+    durations = DurationEstimator()
     await cost_of(50, durations=durations)
     assert await cost_of(100, own=False, durations=durations) == await cost_of(100, own=False, adaptive=False)
 
 
 async def test_an_end_that_is_seen_of_another_sessions_job_is_learned_all_the_same() -> None:
-    durations = Durations()
+    durations = DurationEstimator()
     await cost_of(50, own=False, durations=durations)
     warm = await cost_of(100, durations=durations)
     assert warm.polls_per_job <= 0.6 * (await cost_of(100, adaptive=False)).polls_per_job
@@ -89,7 +94,7 @@ async def test_an_end_that_is_seen_of_another_sessions_job_is_learned_all_the_sa
 
 @pytest.mark.parametrize("is_warm", [False, True])
 async def test_many_jobs_that_begin_at_once_are_not_polled_at_once(is_warm: bool) -> None:
-    durations = Durations()
+    durations = DurationEstimator()
     if is_warm:
         await cost_of(50, durations=durations)
     service = BusyService(duration=1e6)
@@ -114,7 +119,7 @@ async def test_many_jobs_that_begin_at_once_are_not_polled_at_once(is_warm: bool
 async def test_a_fault_of_ours_after_an_answer_ends_the_wait_and_is_reported() -> None:
     """Not for ever open, without a poll."""
 
-    class Broken(Durations):
+    class Broken(DurationEstimator):
         def observe(self, group: str, seconds: float, since: float = 0.0) -> None:
             raise ZeroDivisionError(group)
 

@@ -12,9 +12,9 @@ import pytest
 
 from rivya_async._core.policies import PollPolicy
 from rivya_async._engine.engine import Engine
-from rivya_async._engine.scheduler import Alarm, Entry
+from rivya_async._engine.scheduler import TimerHandle, Wakeup
 from rivya_async._engine.waiters import Waiter
-from rivya_async._engine.watch import Watch
+from rivya_async._engine.watch import TrackedJob
 from rivya_async.resources.generations import Generations
 from tests.engine.engine_kit import (
     JOB,
@@ -38,7 +38,7 @@ ROUNDS = 300
 def kept() -> dict[str, int]:
     """How many of our objects are alive."""
     gc.collect()
-    ours = (Waiter, Watch, Alarm, Entry, asyncio.Task, BaseException)
+    ours = (Waiter, TrackedJob, Wakeup, TimerHandle, asyncio.Task, BaseException)
     alive: dict[str, int] = {}
     for thing in gc.get_objects():
         if isinstance(thing, ours):

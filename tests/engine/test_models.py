@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from rivya_async._core.errors import RivyaError, ServerError
+from rivya_async._core.errors import InternalServerError, RivyaError
 from rivya_async.resources.models import TIME_TO_LIVE, Models
 from tests.engine.engine_kit import ScriptedTransport, cancel, engine_over, ok, refusal, script
 from tests.engine.virtual_time import now
@@ -37,7 +37,7 @@ async def test_callers_at_the_same_time_share_one_failure() -> None:
     transport = script(refusal(503), latency=1)
     models = models_over(transport)
     errors = await asyncio.gather(*(models.list() for _ in range(100)), return_exceptions=True)
-    assert {type(error) for error in errors} == {ServerError}
+    assert {type(error) for error in errors} == {InternalServerError}
     assert len({id(error) for error in errors}) == 100
     assert len(transport.received) == 5
     assert now() == pytest.approx(5 + 0.25 + 0.5 + 1 + 2)

@@ -12,7 +12,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rivya_async._core.errors import DeadlineExceeded, NotSent, OutcomeUnknown, RivyaError, SessionClosed
+from rivya_async._core.errors import (
+    OutcomeUnknownError,
+    RequestNotSentError,
+    RivyaError,
+    SessionClosedError,
+    WaitTimeoutError,
+)
 from rivya_async._core.message import Request
 from rivya_async._core.policies import PollPolicy, RateLimit, RetryPolicy
 from tests.engine.engine_kit import Answering, Reply, ScriptedTransport, Service, engine_over, generations_of, refusal
@@ -24,7 +30,7 @@ POLL = PollPolicy(first=0.5, base=1.0, cap=2.0, floor=0.25, timeout=None)
 
 FAULTS: dict[str, Answering] = {
     "down": lambda _: refusal(503),
-    "refused": lambda _: NotSent("refused"),
+    "refused": lambda _: RequestNotSentError("refused"),
     "overrun": lambda _: refusal(429, "rate_limited", Retry_After="3"),
     "overrun for long": lambda _: refusal(429, "rate_limited", Retry_After="3600"),
     "hanging": lambda _: _hanging(),
@@ -33,7 +39,7 @@ FAULTS: dict[str, Answering] = {
 
 async def _hanging() -> Reply:
     await asyncio.sleep(5.0)
-    return OutcomeUnknown("no answer")
+    return OutcomeUnknownError("no answer")
 
 
 class Bench:
@@ -71,11 +77,11 @@ class Bench:
 
     async def wait(self, task_id: str, timeout: float | None) -> None:
         """A wait that ends as it may: by an end, at its deadline, or with the session."""
-        with suppress(DeadlineExceeded, SessionClosed):
+        with suppress(WaitTimeoutError, SessionClosedError):
             assert (await self.generations.wait_for(task_id, timeout=timeout)).succeeded
 
     async def wait_for_all(self) -> None:
-        with suppress(SessionClosed):
+        with suppress(SessionClosedError):
             ended = {job.id async for job in self.generations.as_completed(self.task_ids)}
             assert ended == set(self.task_ids)
 
@@ -104,8 +110,8 @@ class Bench:
             assert user.cancelled() or user.exception() is None, user
         await self.engine.aclose()
         await settle()
-        assert not self.engine.waits._watches
-        assert not self.engine.waits._polls.workers
+        assert not self.engine.wait_registry._active
+        assert not self.engine.wait_registry._poller.workers
         assert self.transport.in_flight == 0
         assert self.transport.closed
         assert running_loop().timers == 0
@@ -136,9 +142,9 @@ def test_who_stays_gets_the_end_and_nothing_is_left(
         bench.come(bench.wait_for_all())
         await asyncio.gather(*bench.users, return_exceptions=True)
         assert now() - well_at <= 200.0, "polling had stopped, or nearly"
-        gate = bench.engine.caller._gate
+        gate = bench.engine.executor._limiter
         assert gate._free == places
-        assert not gate.polls_waiting
+        assert not gate.queued_polls
         await bench.assert_nothing_is_left()
 
     run(main())

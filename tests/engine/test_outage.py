@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from rivya_async._core.budget import RETRIES_AT_ONCE, RETRIES_PER_ANSWER, RETRIES_PER_SECOND
-from rivya_async._core.errors import NotSent, OutcomeUnknown, RivyaError
+from rivya_async._core.budget import MAX_RETRY_TOKENS, RETRIES_PER_RESPONSE, RETRIES_PER_SECOND
+from rivya_async._core.errors import OutcomeUnknownError, RequestNotSentError, RivyaError
 from rivya_async._core.policies import PollPolicy, RetryPolicy
 from rivya_async._engine.engine import Engine
 from rivya_async._engine.hooks import Hooks, RetryDetails
@@ -89,14 +89,14 @@ async def test_submits_give_up_on_a_service_that_stays_away(outage: Outage) -> N
     sends = Counter(sent.key for sent in service.transport.purchases)
     for key, error in zip(keys, errors, strict=True):
         in_doubt = outage != "refused" and sends[key]
-        assert isinstance(error, OutcomeUnknown if in_doubt else NotSent), error
+        assert isinstance(error, OutcomeUnknownError if in_doubt else RequestNotSentError), error
         assert (error.idempotency_key, error.attempts) == (key, sends[key])
     assert len(service.transport.received) <= 250
     came = now()
     late = [asyncio.create_task(failure_of(generations.create("z-image", f"Number {n}"))) for n in range(2)]
     turned_away = await late[1]  # the first may go out as a probe
     assert now() == came
-    assert isinstance(turned_away, NotSent)
+    assert isinstance(turned_away, RequestNotSentError)
     assert "down" in str(turned_away)
     await late[0]
     assert service.sold == {}
@@ -133,12 +133,12 @@ async def test_a_service_that_fails_a_share_of_all_requests(share: float) -> Non
         ended = set()
         async for job in waits:
             ended.add(job.id)
-            assert not engine.waits._caller._gate.budget.is_down
+            assert not engine.wait_registry._executor._limiter.rate_controller.is_down
         assert len(ended) == 2000
         await engine.aclose()
         counts.append(len(service.transport.received))
     usual, faulty = counts
-    assert faulty <= usual + RETRIES_AT_ONCE + RETRIES_PER_SECOND * now() + RETRIES_PER_ANSWER * faulty
+    assert faulty <= usual + MAX_RETRY_TOKENS + RETRIES_PER_SECOND * now() + RETRIES_PER_RESPONSE * faulty
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5])

@@ -10,7 +10,7 @@ from statistics import mean
 
 import pytest
 
-from rivya_async._core.errors import SessionClosed
+from rivya_async._core.errors import SessionClosedError
 from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.policies import PollPolicy, RateLimit
 from rivya_async._engine.engine import Engine
@@ -98,7 +98,7 @@ def every(seconds: float) -> PollPolicy:
 
 async def wait_from(at: float, generations: Generations, task_id: str, poll: PollPolicy) -> None:
     await until(at)
-    with suppress(SessionClosed):
+    with suppress(SessionClosedError):
         await generations.wait_for(task_id, poll=poll)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._engine.scheduler import MANY_DEAD, Entry, Scheduler
+from rivya_async._engine.scheduler import MAX_CANCELLED_ENTRIES, TimerHandle, TimerQueue
 from tests.engine.virtual_time import START, now, run, running_loop, settle
 
 
@@ -31,11 +31,11 @@ class Target:
 class Bench:
     def __init__(self) -> None:
         self.loop = running_loop()
-        self.scheduler = Scheduler(self.loop)
+        self.scheduler = TimerQueue(self.loop)
         self.log: list[tuple[object, float]] = []
 
-    def at(self, seconds: float, name: object = None, then: Callable[[], object] | None = None) -> Entry:
-        return self.scheduler.at(START + seconds, Target(seconds if name is None else name, self.log, then))
+    def at(self, seconds: float, name: object = None, then: Callable[[], object] | None = None) -> TimerHandle:
+        return self.scheduler.call_at(START + seconds, Target(seconds if name is None else name, self.log, then))
 
     @property
     def fired(self) -> list[object]:
@@ -107,14 +107,14 @@ async def test_entries_that_are_added_while_firing(bench: Bench) -> None:
 
 
 async def test_entries_that_are_cancelled_while_firing_even_when_the_heap_is_rebuilt(bench: Bench) -> None:
-    doomed: list[Entry] = []
+    doomed: list[TimerHandle] = []
 
     def cancel_all() -> None:
         for entry in doomed:
             bench.scheduler.cancel(entry)
 
     bench.at(1, "first", then=cancel_all)
-    doomed += [bench.at(1, "doomed") for _ in range(3 * MANY_DEAD)]
+    doomed += [bench.at(1, "doomed") for _ in range(3 * MAX_CANCELLED_ENTRIES)]
     bench.at(1, "second")
     bench.at(2, "third")
     await asyncio.sleep(5)
@@ -127,7 +127,7 @@ async def test_the_dead_are_never_many_more_than_the_living(bench: Bench) -> Non
     for _ in range(10_000):
         bench.scheduler.cancel(bench.at(500))
     assert len(bench.scheduler) == len(keep)
-    assert len(bench.scheduler._heap) <= 2 * MANY_DEAD + len(keep)
+    assert len(bench.scheduler._heap) <= 2 * MAX_CANCELLED_ENTRIES + len(keep)
     await asyncio.sleep(2000)
     assert bench.fired == [1000 + n for n in range(10)]
 
@@ -172,7 +172,7 @@ STEPS = st.lists(
 def test_it_does_what_a_naive_list_does(steps: list[Step]) -> None:
     async def main() -> None:
         bench = Bench()
-        entries: list[Entry] = []
+        entries: list[TimerHandle] = []
         alive: dict[int, float] = {}
         expected: list[tuple[int, float]] = []
 
@@ -205,7 +205,7 @@ def test_it_does_what_a_naive_list_does(steps: list[Step]) -> None:
 
 async def test_what_may_come_early_comes_along_with_what_is_due_and_never_alone(bench: Bench) -> None:
     for due, slack in ((1.0, 0.0), (1.04, 0.05), (1.2, 0.05)):
-        bench.scheduler.at(START + due, Target(due, bench.log), slack)
+        bench.scheduler.call_at(START + due, Target(due, bench.log), slack)
     await asyncio.sleep(2)
     assert bench.fired == [1.0, 1.04, 1.2]
     assert [at for _, at in bench.log] == pytest.approx([1.0, 1.0, 1.2])

@@ -9,21 +9,21 @@ from contextlib import aclosing
 import attrs
 import pytest
 
-from rivya_async._core.durations import Durations
+from rivya_async._core.durations import DurationEstimator
 from rivya_async._core.errors import (
     ConfigurationError,
-    DeadlineExceeded,
-    GenerationFailed,
+    GenerationFailedError,
     RivyaError,
-    SessionClosed,
+    SessionClosedError,
+    WaitTimeoutError,
 )
 from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.message import Request
 from rivya_async._core.policies import PollPolicy
-from rivya_async._core.records import Generation, GenerationError, GenerationResult
-from rivya_async._core.spend import Purse
+from rivya_async._core.records import ErrorDetail, Generation, GenerationResult
+from rivya_async._core.spend import SpendLedger
 from rivya_async._engine import waits
-from rivya_async._engine.counter import Counter
+from rivya_async._engine.counter import PurchasePreflight
 from rivya_async.resources.generations import Generations
 from rivya_async.resources.models import Models
 from tests.engine.engine_kit import (
@@ -52,7 +52,7 @@ EVERY_SECOND = PollPolicy(first=1, base=1, cap=1, floor=1, factor=1, timeout=Non
 def ended(task_id: str = "task_1", at: float | None = 10.0, status: str = "succeeded") -> Generation:
     """A terminal record as a delivery brings it."""
     result = GenerationResult(f"http://files.test/{task_id}") if status == "succeeded" else None
-    error = None if result else GenerationError("generation_failed", "no")
+    error = None if result else ErrorDetail("generation_failed", "no")
     return attrs.evolve(record(task_id, status, at), result=result, error=error, created_at=DAY)
 
 
@@ -107,7 +107,7 @@ async def test_a_failed_job_raises_as_after_a_poll(service: Service) -> None:
     wait = asyncio.create_task(generations.generate(JOB))
     await asyncio.sleep(5.0)
     generations.settle(ended(status="failed"))
-    with pytest.raises(GenerationFailed):
+    with pytest.raises(GenerationFailedError):
         await wait
 
 
@@ -268,7 +268,7 @@ async def test_ends_told_between_submit_and_wait_need_no_poll_however_they_are_w
 
 
 async def test_only_so_many_ends_are_remembered(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waits, "MOST_TOLD", 3)
+    monkeypatch.setattr(waits, "MAX_WEBHOOK_RESULTS", 3)
     generations = over(service, EVERY_SECOND)
     names = [service.sell(duration=0.0) for _ in range(5)]
     for task_id in names:
@@ -281,7 +281,7 @@ async def test_only_so_many_ends_are_remembered(service: Service, monkeypatch: p
 async def test_a_wait_that_was_given_up_is_told_all_the_same(service: Service) -> None:
     generations = over(service)
     bought = await generations.create(JOB)
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(WaitTimeoutError):
         await generations.wait_for(bought, timeout=5.0)
     polls = len(service.transport.polls)
     assert generations.settle(ended(bought.id))
@@ -292,7 +292,7 @@ async def test_a_wait_that_was_given_up_is_told_all_the_same(service: Service) -
 async def test_an_end_that_a_poll_saw_after_the_last_deadline_is_not_told_again() -> None:
     transport = script(job("task_1", "succeeded", 9.0), latency=5.0)
     generations = generations_of(engine_over(transport), SLOW)
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(WaitTimeoutError):
         await generations.wait_for("task_1", timeout=1.0)
     await asyncio.sleep(10.0)
     assert not generations.settle(ended(at=9.0))
@@ -321,7 +321,7 @@ async def test_closing_meanwhile_ends_the_wait_as_ever_and_what_comes_later_chan
     await asyncio.sleep(5.0)
     await engine.aclose()
     assert not generations.settle(ended())
-    assert isinstance(await wait, SessionClosed)
+    assert isinstance(await wait, SessionClosedError)
 
 
 async def test_what_is_told_in_the_turn_before_closing_counts(service: Service) -> None:
@@ -366,9 +366,9 @@ async def test_a_thread_without_a_loop_is_told_how_to_hand_it_over(service: Serv
 @pytest.mark.parametrize("is_early", [True, False])
 async def test_a_job_that_nobody_waits_for_settles_its_cost(service: Service, is_early: bool) -> None:
     service.transport.latency = 2.0
-    engine, purse = engine_over(service.transport), Purse()
-    counter = Counter(Models(lambda: engine).catalogue, purse, {})
-    generations = Generations(lambda: engine, SLOW, counter, no_files, engine.deliveries)
+    engine, purse = engine_over(service.transport), SpendLedger()
+    counter = PurchasePreflight(Models(lambda: engine).catalogue, purse, {})
+    generations = Generations(lambda: engine, SLOW, counter, no_files, engine.delivery_rate)
     end = attrs.evolve(ended(status="failed"), reserved_credits=4, final_credits=0)
     buying = asyncio.create_task(generations.create(JOB))
     await asyncio.sleep(1.0)
@@ -383,7 +383,7 @@ async def test_a_job_that_nobody_waits_for_settles_its_cost(service: Service, is
 
 @pytest.mark.parametrize("is_waited_for", [True, False])
 async def test_the_history_learns_from_an_end_that_was_told(service: Service, is_waited_for: bool) -> None:
-    durations = Durations()
+    durations = DurationEstimator()
     generations = generations_of(engine_over(service.transport, durations=durations), SLOW)
     bought = await generations.create("kling-3-0", "A kite", params={"duration": 5})
     wait = asyncio.create_task(generations.wait_for(bought)) if is_waited_for else None
@@ -397,7 +397,7 @@ async def test_the_history_learns_from_an_end_that_was_told(service: Service, is
 
 
 async def test_a_wait_that_does_not_learn_from_polls_does_not_from_what_is_told(service: Service) -> None:
-    durations = Durations()
+    durations = DurationEstimator()
     policy = attrs.evolve(SLOW, adaptive=False)
     generations = generations_of(engine_over(service.transport, durations=durations), policy)
     wait = asyncio.create_task(generations.generate(JOB))
@@ -408,7 +408,7 @@ async def test_a_wait_that_does_not_learn_from_polls_does_not_from_what_is_told(
 
 
 async def test_a_fault_of_what_learns_does_not_keep_a_wait_open(service: Service) -> None:
-    class Broken(Durations):
+    class Broken(DurationEstimator):
         def observe(self, group: str, seconds: float, since: float = 0.0) -> None:
             raise ZeroDivisionError(group)
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from rivya_async import NotSent, RivyaError
-from rivya_async._engine.shared import Shared
+from rivya_async import RequestNotSentError, RivyaError
+from rivya_async._engine.shared import SingleFlightCache
 from tests.engine.engine_kit import cancel, failure_of
 from tests.engine.virtual_time import settle
 
@@ -34,8 +34,8 @@ class Maker:
         return number
 
 
-def shared(most: int = 10, seconds: float = 60.0) -> Shared[str, int]:
-    return Shared(most=most, seconds=seconds)
+def shared(most: int = 10, seconds: float = 60.0) -> SingleFlightCache[str, int]:
+    return SingleFlightCache(most=most, seconds=seconds)
 
 
 async def test_all_who_ask_meanwhile_get_the_same() -> None:
@@ -64,10 +64,10 @@ async def test_the_one_asked_for_longest_ago_goes_first() -> None:
 
 
 async def test_a_failure_is_for_those_who_waited_and_for_each_a_copy() -> None:
-    things, make = shared(), Maker(error=NotSent("no"))
+    things, make = shared(), Maker(error=RequestNotSentError("no"))
     first, second = await asyncio.gather(*(things.get("a", make) for _ in range(2)), return_exceptions=True)
-    assert isinstance(first, NotSent)
-    assert isinstance(second, NotSent)
+    assert isinstance(first, RequestNotSentError)
+    assert isinstance(second, RequestNotSentError)
     assert first is not second
     first.add_note("mine")
     assert not hasattr(second, "__notes__")
@@ -124,11 +124,11 @@ async def test_who_comes_while_the_old_one_is_being_cancelled_gets_a_new_one() -
 
 
 async def test_one_timed_out_leaves_no_error_unretrieved() -> None:
-    things, make = shared(), Maker(error=NotSent("no"))
+    things, make = shared(), Maker(error=RequestNotSentError("no"))
     waiting = asyncio.create_task(things.get("a", make))
     await asyncio.sleep(1.0)  # at the very moment of the failure
     waiting.cancel()
-    assert isinstance(await failure_of(waiting), NotSent | asyncio.CancelledError)
+    assert isinstance(await failure_of(waiting), RequestNotSentError | asyncio.CancelledError)
 
 
 async def test_closing_waits_for_what_is_on_its_way() -> None:
@@ -154,6 +154,6 @@ async def test_what_needs_no_time_needs_none(eager: bool) -> None:
     loop.set_task_factory(factory if eager else None)
     try:
         assert await things.get("a", at_once) == 7
-        assert await things.get("a", Maker(error=NotSent("made twice"))) == 7
+        assert await things.get("a", Maker(error=RequestNotSentError("made twice"))) == 7
     finally:
         loop.set_task_factory(None)

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from rivya_async._core.endpoints import Endpoint
-from rivya_async._core.errors import DecodeError, OutcomeUnknown, ServerError, Unauthorized
+from rivya_async._core.endpoints import Operation
+from rivya_async._core.errors import AuthenticationError, InternalServerError, OutcomeUnknownError, ResponseDecodeError
 from rivya_async._core.message import Request, Response
 from rivya_async._core.policies import RetryPolicy
 from rivya_async._engine.engine import Engine
-from rivya_async._engine.streamer import REFUSAL_BYTES, REFUSAL_SECONDS
+from rivya_async._engine.streamer import ERROR_BODY_TIMEOUT, MAX_ERROR_BODY_BYTES
 from tests.engine.engine_kit import ScriptedTransport, cancel, engine_over, never
 from tests.engine.virtual_time import now, settle
 
@@ -73,16 +73,16 @@ def answered(status: int, *pieces: Any, **headers: str) -> Body:
 
 
 async def opened(engine: Engine) -> bytes:
-    async with engine.streamer.open(ASKED) as stream:
-        return await stream.fetched.read()
+    async with engine.stream_client.open(ASKED) as stream:
+        return await stream.response.read()
 
 
 async def test_a_stream_is_streamread_and_closed() -> None:
     transport = Streaming(answered(200, b"data"))
     engine = engine_over(transport)
-    async with engine.streamer.open(ASKED) as stream:
+    async with engine.stream_client.open(ASKED) as stream:
         assert transport.open == 1
-        assert await stream.fetched.read() == b"data"
+        assert await stream.response.read() == b"data"
     assert transport.open == 0
     await engine.aclose()
 
@@ -92,9 +92,9 @@ async def test_a_stream_is_streamread_and_closed() -> None:
     [
         ([REFUSAL], 0.1),
         ([REFUSAL[:9], REFUSAL[9:]], 0.1),
-        ([b"{", OutcomeUnknown("dropped")], 0.1),
-        ([b"<html>", None], 0.1 + REFUSAL_SECONDS),
-        ([1.0], 0.1 + REFUSAL_SECONDS),
+        ([b"{", OutcomeUnknownError("dropped")], 0.1),
+        ([b"<html>", None], 0.1 + ERROR_BODY_TIMEOUT),
+        ([1.0], 0.1 + ERROR_BODY_TIMEOUT),
     ],
     ids=["whole", "in pieces", "cut", "stalled", "dripping"],
 )
@@ -102,7 +102,7 @@ async def test_a_refusal_is_read_for_as_long_as_it_is_worth(pieces: list[Any], s
     transport = Streaming(answered(401, *pieces))
     engine = engine_over(transport)
     began = now()
-    with pytest.raises(Unauthorized) as raised:
+    with pytest.raises(AuthenticationError) as raised:
         await opened(engine)
     assert now() - began == pytest.approx(seconds)
     assert (raised.value.idempotency_key, raised.value.attempts) == ("order-1", 1)
@@ -120,7 +120,7 @@ async def test_a_refusal_is_not_read_beyond_what_it_can_hold() -> None:
     engine = engine_over(Streaming(body))
     with pytest.raises(Exception, match="400"):
         await opened(engine)
-    assert body.read_bytes == REFUSAL_BYTES
+    assert body.read_bytes == MAX_ERROR_BODY_BYTES
     await engine.aclose()
 
 
@@ -135,7 +135,7 @@ async def test_a_stream_is_streamagain_until_its_answer_begins() -> None:
 async def test_what_is_no_event_stream_is_closed_and_not_asked_for_again() -> None:
     transport = Streaming(answered(200, b"{}", **{"Content-Type": "application/json"}))
     engine = engine_over(transport)
-    with pytest.raises(DecodeError, match="application/json"):
+    with pytest.raises(ResponseDecodeError, match="application/json"):
         await opened(engine)
     assert transport.open == 0
     await engine.aclose()
@@ -168,8 +168,8 @@ async def test_an_open_stream_holds_no_place_of_the_gate() -> None:
     reading = asyncio.create_task(opened(engine))
     await asyncio.sleep(0.2)
     transport.answer = lambda _: Response(500, {}, b"")
-    with pytest.raises(ServerError):
-        await engine.caller.call(Endpoint(Request("GET", "/x"), lambda _: None))
+    with pytest.raises(InternalServerError):
+        await engine.executor.execute(Operation(Request("GET", "/x"), lambda _: None))
     await cancel(reading)
     await settle()
     await engine.aclose()

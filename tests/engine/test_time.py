@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from rivya_async._core.errors import ConfigurationError, DeadlineExceeded, NotSentInTime, OutcomeUnknown
+from rivya_async._core.errors import ConfigurationError, OutcomeUnknownError, SubmitTimeoutError, WaitTimeoutError
 from rivya_async._core.policies import PollPolicy, RetryPolicy
 from tests.engine.engine_kit import (
     DAY,
@@ -54,7 +54,7 @@ async def test_no_duration_is_read_off_the_wall(step: float) -> None:
 async def test_no_deadline_is_read_off_the_wall(step: float) -> None:
     looks = count()
     engine = engine_over(script(refusal(503)), wall=lambda: DAY.timestamp() + step * next(looks))
-    assert isinstance(await failure_of(generations_of(engine, POLL).wait_for("task_1", timeout=50.0)), DeadlineExceeded)
+    assert isinstance(await failure_of(generations_of(engine, POLL).wait_for("task_1", timeout=50.0)), WaitTimeoutError)
     assert now() == pytest.approx(50.0)
     await engine.aclose()
 
@@ -66,7 +66,7 @@ async def test_a_deadline_inside_a_sleep() -> None:
     service = Service(duration=HOUR)
     engine = engine_over(service.transport)
     error = await failure_of(generations_of(engine, POLL).generate("z-image", "A red kite", timeout=10.0))
-    assert isinstance(error, DeadlineExceeded)
+    assert isinstance(error, WaitTimeoutError)
     assert (error.task_id, error.idempotency_key) == ("task_1", "key-1")
     assert now() == pytest.approx(10.0)
     assert service.transport.keys == ["key-1"]
@@ -77,7 +77,7 @@ async def test_a_deadline_inside_a_poll() -> None:
     transport = ScriptedTransport(lambda sent: job("task_1") if sent.method == "POST" else never(sent))
     engine = engine_over(transport)
     error = await failure_of(generations_of(engine, POLL).generate("z-image", "A red kite", timeout=10.0))
-    assert isinstance(error, DeadlineExceeded)
+    assert isinstance(error, WaitTimeoutError)
     assert now() == pytest.approx(10.0)
     assert (len(transport.purchases), len(transport.polls)) == (1, 1)
     await engine.aclose()
@@ -88,7 +88,7 @@ async def test_a_deadline_inside_the_purchase_does_not_cut_it() -> None:
     transport = script(job("task_1"), latency=30.0)
     engine = engine_over(transport)
     error = await failure_of(generations_of(engine, POLL).generate("z-image", "A red kite", timeout=10.0))
-    assert isinstance(error, DeadlineExceeded)  # and not lost: it is known by its id
+    assert isinstance(error, WaitTimeoutError)  # and not lost: it is known by its id
     assert error.task_id == "task_1"
     assert now() == pytest.approx(30.0)
     assert (transport.keys, transport.polls) == (["key-1"], [])
@@ -96,10 +96,10 @@ async def test_a_deadline_inside_the_purchase_does_not_cut_it() -> None:
 
 
 async def test_a_deadline_between_two_attempts_ends_with_what_the_last_one_met() -> None:
-    transport = script(OutcomeUnknown("dropped"))
+    transport = script(OutcomeUnknownError("dropped"))
     engine = engine_over(transport, retry=RetryPolicy(base=60.0, cap=60.0), uniform=lambda: 0.9)
     error = await failure_of(generations_of(engine, POLL).generate("z-image", "A red kite", timeout=10.0))
-    assert isinstance(error, OutcomeUnknown)
+    assert isinstance(error, OutcomeUnknownError)
     assert error.idempotency_key == "key-1"
     assert transport.keys == ["key-1"]
     assert now() < 10.0  # no pause is slept whose end comes too late
@@ -110,7 +110,7 @@ async def test_a_deadline_between_the_purchase_and_the_first_poll() -> None:
     service = Service(duration=HOUR)
     engine = engine_over(service.transport)
     error = await failure_of(generations_of(engine, POLL).generate("z-image", "A red kite", timeout=0.1))
-    assert isinstance(error, DeadlineExceeded)
+    assert isinstance(error, WaitTimeoutError)
     assert error.task_id == "task_1"
     assert (service.transport.keys, service.transport.polls) == (["key-1"], [])
     await engine.aclose()
@@ -122,9 +122,9 @@ async def test_no_time_at_all_sends_nothing() -> None:
     generations = generations_of(engine, POLL)
     for timeout in (0, 0.0, -0.0):
         error = await failure_of(generations.generate("z-image", "A red kite", timeout=timeout))
-        assert isinstance(error, NotSentInTime)
+        assert isinstance(error, SubmitTimeoutError)
         assert error.idempotency_key
-        assert isinstance(await failure_of(generations.wait_for("task_1", timeout=timeout)), DeadlineExceeded)
+        assert isinstance(await failure_of(generations.wait_for("task_1", timeout=timeout)), WaitTimeoutError)
     assert service.transport.received == []
     await engine.aclose()
 
@@ -186,6 +186,6 @@ async def test_a_deadline_that_passed_while_the_loop_stood_still_ends_the_wait()
     await asyncio.sleep(3.0)
     running_loop().stall(30.0)
     error = await wait
-    assert isinstance(error, DeadlineExceeded)
+    assert isinstance(error, WaitTimeoutError)
     assert now() == pytest.approx(33.0, abs=1.0)
     await engine.aclose()

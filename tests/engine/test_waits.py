@@ -17,24 +17,24 @@ from hypothesis import strategies as st
 
 from rivya_async._core import assumed
 from rivya_async._core.errors import (
+    AuthenticationError,
     ConfigurationError,
-    DeadlineExceeded,
-    DecodeError,
-    GenerationFailed,
-    NotFound,
-    OutcomeUnknown,
+    GenerationFailedError,
+    NotFoundError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    ResponseDecodeError,
     RivyaError,
-    ScopeDenied,
-    SessionClosed,
-    Unauthorized,
+    SessionClosedError,
+    WaitTimeoutError,
 )
 from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.message import Request, Response
 from rivya_async._core.policies import PollPolicy, RetryPolicy
 from rivya_async._core.records import Generation
-from rivya_async._core.settings import Settings
-from rivya_async._engine.deadline import LAST_LOOK
-from rivya_async._engine.waits import MOST_SUBMITTED
+from rivya_async._core.settings import Config
+from rivya_async._engine.deadline import FINAL_POLL_LEAD
+from rivya_async._engine.waits import MAX_SUBMITTED_JOBS
 from tests.engine.engine_kit import (
     JOB,
     TRANSIENT,
@@ -109,10 +109,10 @@ async def test_gather_with_one_failure_leaves_nothing() -> None:
     engine = engine_over(service.transport)
     generations = generations_of(engine, EVERY_SECOND)
     waits = [generations.wait_for(task_id) for task_id in (service.sell(), "task_unknown", service.sell())]
-    assert isinstance(await failure_of(asyncio.gather(*waits)), NotFound)
+    assert isinstance(await failure_of(asyncio.gather(*waits)), NotFoundError)
     ended = await asyncio.gather(*(generations.wait_for(task_id) for task_id in service.ends_at))
     assert len(ended) == 2
-    assert engine.waits._watches == {}
+    assert engine.wait_registry._active == {}
     await engine.aclose()
 
 
@@ -127,8 +127,8 @@ async def test_the_last_waiter_that_is_cancelled_stops_the_polls_and_the_one_in_
     await cancel(wait)
     assert service.transport.in_flight == 0
     assert service.transport.cancelled == in_flight
-    assert engine.waits._watches == {}
-    assert engine.waits._polls.workers == set()
+    assert engine.wait_registry._active == {}
+    assert engine.wait_registry._poller.workers == set()
     await asyncio.sleep(100)
     assert len(service.transport.received) == sent
     await engine.aclose()
@@ -172,7 +172,7 @@ async def test_a_poll_that_is_cancelled_may_clean_up_undisturbed() -> None:
     wait = asyncio.create_task(generations_of(engine).wait_for("task_1"))
     await settle()
     await engine.aclose()
-    assert isinstance(await failure_of(wait), SessionClosed)
+    assert isinstance(await failure_of(wait), SessionClosedError)
     assert cleaned == [1]
 
 
@@ -257,7 +257,7 @@ async def test_a_lazy_waiter_does_not_slow_down_a_keen_one() -> None:
 async def test_the_deadline_is_exact_wherever_it_falls(timeout: float, latency: float) -> None:
     transport = script(OPEN, latency=latency)
     error = await failure_of(waiting(transport, timeout=timeout))
-    assert isinstance(error, DeadlineExceeded)
+    assert isinstance(error, WaitTimeoutError)
     assert isinstance(error, TimeoutError)
     assert now() == pytest.approx(timeout)
     assert error.task_id == "task_1"
@@ -273,7 +273,7 @@ async def test_the_deadline_is_exact_wherever_it_falls(timeout: float, latency: 
 
 async def test_timeout_0_waits_not_at_all_and_asks_nothing() -> None:
     transport = script(DONE)
-    assert isinstance(await failure_of(waiting(transport, timeout=0)), DeadlineExceeded)
+    assert isinstance(await failure_of(waiting(transport, timeout=0)), WaitTimeoutError)
     assert now() == 0
     await asyncio.sleep(10)
     assert transport.received == []
@@ -306,7 +306,7 @@ async def test_without_a_timeout_a_wait_lasts_for_weeks(timeout: float | None) -
 
 
 async def test_the_policys_timeout_is_the_default() -> None:
-    assert isinstance(await failure_of(waiting(script(OPEN), poll=PollPolicy(timeout=42))), DeadlineExceeded)
+    assert isinstance(await failure_of(waiting(script(OPEN), poll=PollPolicy(timeout=42))), WaitTimeoutError)
     assert now() == pytest.approx(42)
 
 
@@ -315,7 +315,7 @@ async def test_of_two_waiters_each_has_its_own_deadline() -> None:
     generations = generations_of(engine_over(service.transport), EVERY_SECOND)
     task_id = service.sell()
     short, long = (asyncio.create_task(generations.wait_for(task_id, timeout=seconds)) for seconds in (4.5, 60))
-    assert isinstance(await failure_of(short), DeadlineExceeded)
+    assert isinstance(await failure_of(short), WaitTimeoutError)
     assert now() == 4.5
     assert (await long).succeeded
 
@@ -327,7 +327,7 @@ async def test_an_answer_and_the_deadline_in_one_turn_of_a_stalled_loop() -> Non
     await settle()
     running_loop().stall(10)
     outcome = await asyncio.gather(wait, return_exceptions=True)
-    assert isinstance(outcome[0], Generation | DeadlineExceeded)
+    assert isinstance(outcome[0], Generation | WaitTimeoutError)
 
 
 async def test_a_loop_that_stalls_for_minutes_does_not_poll_to_make_up_for_it() -> None:
@@ -346,7 +346,7 @@ async def test_a_loop_that_stalls_for_minutes_does_not_poll_to_make_up_for_it() 
 async def test_no_transient_fault_ends_a_wait_before_its_deadline(fault: Reply) -> None:
     transport = script(fault)
     error = await failure_of(waiting(transport, timeout=3600))
-    assert isinstance(error, DeadlineExceeded)
+    assert isinstance(error, WaitTimeoutError)
     assert now() == pytest.approx(3600)
     assert 3600 / 31 < len(transport.received) < 3600 / 10
 
@@ -371,10 +371,10 @@ async def test_a_poll_waits_as_the_service_wishes_between_floor_and_cap(wish: st
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (refusal(401, "api_key_revoked"), Unauthorized),
-        (refusal(403, "api_scope_denied"), ScopeDenied),
-        (refusal(404, "not_found"), NotFound),
-        (refusal(410), NotFound),
+        (refusal(401, "api_key_revoked"), AuthenticationError),
+        (refusal(403, "api_scope_denied"), PermissionDeniedError),
+        (refusal(404, "not_found"), NotFoundError),
+        (refusal(410), NotFoundError),
     ],
 )
 async def test_what_does_not_pass_ends_every_wait_with_an_error_of_its_own(
@@ -397,7 +397,7 @@ async def test_what_does_not_pass_ends_every_wait_with_an_error_of_its_own(
 
 async def test_without_an_api_key_a_wait_ends_at_once() -> None:
     transport = script(DONE)
-    engine = engine_over(transport, settings=Settings(api_key=None, base_url="http://service.test"))
+    engine = engine_over(transport, settings=Config(api_key=None, base_url="http://service.test"))
     assert isinstance(await failure_of(generations_of(engine).wait_for("task_1")), ConfigurationError)
     assert transport.received == []
 
@@ -415,7 +415,7 @@ async def test_a_404_right_after_our_own_submit_is_a_replica_that_lags() -> None
 async def test_a_404_ends_a_wait_once_the_grace_is_over() -> None:
     generations = generations_of(engine_over(script(job("task_1"), refusal(404, "not_found"))), EVERY_SECOND)
     bought = await generations.create("z-image", "x")
-    assert isinstance(await failure_of(generations.wait_for(bought)), NotFound)
+    assert isinstance(await failure_of(generations.wait_for(bought)), NotFoundError)
     assert assumed.NOT_FOUND_GRACE <= now() < assumed.NOT_FOUND_GRACE + RetryPolicy().cap
 
 
@@ -424,7 +424,7 @@ async def test_a_404_long_after_our_own_submit_ends_a_wait_at_once() -> None:
     generations = generations_of(engine_over(transport), EVERY_SECOND)
     bought = await generations.create("z-image", "x")
     await until(60)
-    assert isinstance(await failure_of(generations.wait_for(bought)), NotFound)
+    assert isinstance(await failure_of(generations.wait_for(bought)), NotFoundError)
     assert now() == pytest.approx(60)
 
 
@@ -449,7 +449,7 @@ async def test_undecodable_answers_are_tolerated_until_max_attempts_came_in_a_ro
     assert (await waiting(transport)).succeeded
     transport = script(OPEN, *[garbage] * tolerated, refusal(503), garbage)
     error = await failure_of(waiting(transport))
-    assert isinstance(error, DecodeError)
+    assert isinstance(error, ResponseDecodeError)
     assert len(transport.received) == 2 * tolerated + 3
 
 
@@ -507,7 +507,7 @@ async def test_a_terminal_record_without_a_result_is_an_end() -> None:
 async def test_a_failed_job_is_raised_or_returned() -> None:
     failed = job("task_1", "failed", error={"code": "moderation", "message": "no"})
     error = await failure_of(waiting(script(OPEN, failed)))
-    assert isinstance(error, GenerationFailed)
+    assert isinstance(error, GenerationFailedError)
     assert error.generation.error is not None
     assert (await waiting(script(OPEN, failed), raise_on_failure=False)).failed
 
@@ -612,7 +612,7 @@ async def test_what_on_update_raises_ends_this_wait_and_leaves_nothing(status: s
     other = asyncio.create_task(generations.wait_for("task_1"))
     assert isinstance(await failure_of(generations.wait_for("task_1", on_update=listener)), LookupError)
     assert (await other).succeeded
-    assert engine.waits._watches == {}
+    assert engine.wait_registry._active == {}
 
 
 async def test_generate_tells_of_the_first_record_too_and_of_a_replayed_end_once() -> None:
@@ -652,7 +652,7 @@ async def test_a_cancelled_generate_has_a_note_of_the_job_that_was_bought() -> N
 async def test_errors_of_generate_after_the_purchase_name_the_job_and_the_key() -> None:
     generations = generations_of(engine_over(script(job("task_1"), refusal(401, "api_key_revoked"))))
     error = await failure_of(generations.generate(attrs.evolve(JOB, idempotency_key="order-42")))
-    assert isinstance(error, Unauthorized)
+    assert isinstance(error, AuthenticationError)
     assert error.idempotency_key == "order-42"
     assert any("task_1" in note for note in error.__notes__)
 
@@ -664,7 +664,7 @@ async def test_a_wait_is_resumed_by_id_in_another_process() -> None:
     service = Service(duration=100)
     bought = await generations_of(engine_over(service.transport)).create("z-image", "x")
     error = await failure_of(generations_of(engine_over(service.transport)).wait_for(bought.id, timeout=10))
-    assert isinstance(error, DeadlineExceeded)
+    assert isinstance(error, WaitTimeoutError)
     ended = await generations_of(engine_over(service.transport)).wait_for(error.task_id)
     assert ended.succeeded
     assert len(service.transport.purchases) == 1
@@ -702,8 +702,8 @@ def test_polls_come_when_the_policy_says(u: float, policy: PollPolicy) -> None:
     async def main() -> None:
         transport = script(job("task_1"), OPEN)
         generations = generations_of(engine_over(transport, uniform=lambda: u))
-        assert isinstance(await failure_of(generations.generate(JOB, poll=policy)), DeadlineExceeded)
-        times = [sent.at for sent in transport.polls if sent.at < 150 - LAST_LOOK]
+        assert isinstance(await failure_of(generations.generate(JOB, poll=policy)), WaitTimeoutError)
+        times = [sent.at for sent in transport.polls if sent.at < 150 - FINAL_POLL_LEAD]
         if times:
             assert times[0] == pytest.approx(policy.first * (0.8 + 0.4 * u))
         for k, (earlier, later) in enumerate(pairwise(times)):
@@ -726,9 +726,9 @@ async def test_the_first_poll_after_a_submit_is_counted_from_the_submit() -> Non
 
 async def test_what_is_kept_of_submits_is_bounded() -> None:
     engine = engine_over(script(job("task_1")))
-    for n in range(MOST_SUBMITTED + 10):
-        engine.waits.note_submitted(record(f"task_{n}"), "z-image")
-    assert len(engine.waits._submitted) == MOST_SUBMITTED
+    for n in range(MAX_SUBMITTED_JOBS + 10):
+        engine.wait_registry.register_submitted(record(f"task_{n}"), "z-image")
+    assert len(engine.wait_registry._submitted) == MAX_SUBMITTED_JOBS
 
 
 # --- closing ----------------------------------------------------------------------------------------------------------
@@ -756,9 +756,9 @@ async def test_closing_releases_every_kind_of_wait() -> None:
     await engine.aclose()
     assert asyncio.all_tasks() <= {*waits, asyncio.current_task()}
     errors = await asyncio.gather(*waits, return_exceptions=True)
-    assert [type(error) for error in errors] == [SessionClosed] * 4
+    assert [type(error) for error in errors] == [SessionClosedError] * 4
     for error in errors:
-        assert isinstance(error, SessionClosed)
+        assert isinstance(error, SessionClosedError)
         assert error.task_id == "task_1"
         assert error.last is not None
     assert now() == pytest.approx(1.1)
@@ -770,9 +770,9 @@ async def test_nobody_can_begin_to_wait_at_a_closed_engine() -> None:
     engine = engine_over(transport)
     await engine.aclose()
     generations = generations_of(engine)
-    assert isinstance(await failure_of(generations.wait_for("task_1")), SessionClosed)
-    assert isinstance(await failure_of(anext(generations.watch("task_1"))), SessionClosed)
-    assert isinstance(await failure_of(anext(generations.as_completed(["task_1"]))), SessionClosed)
+    assert isinstance(await failure_of(generations.wait_for("task_1")), SessionClosedError)
+    assert isinstance(await failure_of(anext(generations.watch("task_1"))), SessionClosedError)
+    assert isinstance(await failure_of(anext(generations.as_completed(["task_1"]))), SessionClosedError)
     assert transport.received == []
     assert running_loop().timers == 0
 
@@ -797,7 +797,7 @@ async def test_ten_thousand_waits_have_two_timers_and_a_bound_on_polls_in_flight
     assert service.transport.peak == 100
     assert len(service.transport.purchases) == 10_000
     assert len(service.transport.polls) < 60_000
-    assert engine.waits._watches == {}
+    assert engine.wait_registry._active == {}
     await engine.aclose()
     assert running_loop().timers == 0
 
@@ -827,13 +827,13 @@ def test_whoever_comes_and_goes_who_stays_gets_the_end(
                 await cancel(wait)
                 return
             outcome = (await asyncio.gather(wait, return_exceptions=True))[0]
-            if fate == "stay" or not isinstance(outcome, DeadlineExceeded):
+            if fate == "stay" or not isinstance(outcome, WaitTimeoutError):
                 assert isinstance(outcome, Generation)
                 assert outcome.succeeded
 
         await asyncio.gather(*(one(at, fate) for at, fate in waits), one(0, "stay"))
-        assert engine.waits._watches == {}
-        assert len(engine._scheduler) == 0
+        assert engine.wait_registry._active == {}
+        assert len(engine._timers) == 0
         await engine.aclose()
         assert running_loop().timers == 0
 
@@ -841,6 +841,6 @@ def test_whoever_comes_and_goes_who_stays_gets_the_end(
 
 
 async def test_an_unknown_outcome_of_a_poll_is_no_error_of_a_purchase() -> None:
-    error = await failure_of(generations_of(engine_over(script(OutcomeUnknown("dropped")))).retrieve("task_1"))
-    assert isinstance(error, OutcomeUnknown)
+    error = await failure_of(generations_of(engine_over(script(OutcomeUnknownError("dropped")))).retrieve("task_1"))
+    assert isinstance(error, OutcomeUnknownError)
     assert error.idempotency_key is None

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from rivya_async._engine.watchdog import Attempt, Watchdog
+from rivya_async._engine.watchdog import TimeoutScope, Watchdog
 from tests.engine.virtual_time import now, running_loop
 
 READ = 10.0
@@ -28,22 +28,22 @@ class Line:
 class Bench:
     def __init__(self) -> None:
         self.watchdog = Watchdog(READ)
-        self.patience = self.watchdog.patience(total=TOTAL, read=READ)
+        self.patience = self.watchdog.tick_timeouts(total=TOTAL, read=READ)
 
-    def attempt(self) -> Attempt:
-        return Attempt(self.watchdog, self.patience)
+    def attempt(self) -> TimeoutScope:
+        return TimeoutScope(self.watchdog, self.patience)
 
-    async def cut_after(self, happens: Callable[[Attempt], object] = lambda _: None) -> float:
+    async def cut_after(self, happens: Callable[[TimeoutScope], object] = lambda _: None) -> float:
         """How long an attempt lives in which this happens at once, and then nothing."""
 
-        async def wait(attempt: Attempt) -> None:
+        async def wait(attempt: TimeoutScope) -> None:
             happens(attempt)
             await asyncio.sleep(1000)
 
         return await lived(self.attempt(), wait)
 
 
-async def lived(attempt: Attempt, goes_on: Callable[[Attempt], Awaitable[None]]) -> float:
+async def lived(attempt: TimeoutScope, goes_on: Callable[[TimeoutScope], Awaitable[None]]) -> float:
     """How long an attempt lives that goes on like this until it is cut."""
     began = now()
     with pytest.raises(TimeoutError), attempt:
@@ -61,25 +61,25 @@ async def test_what_was_not_sent_is_bounded_by_the_total(bench: Bench) -> None:
 
 
 async def test_what_was_sent_and_is_not_answered_is_bounded_by_the_read_time_out(bench: Bench) -> None:
-    assert READ <= await bench.cut_after(lambda _: bench.watchdog.sent(Line())) <= READ + 2 * LOOK
+    assert READ <= await bench.cut_after(lambda _: bench.watchdog.on_request_sent(Line())) <= READ + 2 * LOOK
 
 
 async def test_a_transport_that_is_gone_is_no_reason_to_wait(bench: Bench) -> None:
-    assert READ <= await bench.cut_after(lambda _: bench.watchdog.sent(None)) <= READ + 2 * LOOK
+    assert READ <= await bench.cut_after(lambda _: bench.watchdog.on_request_sent(None)) <= READ + 2 * LOOK
 
 
 async def test_nothing_that_is_in_time_is_cut(bench: Bench) -> None:
     with bench.attempt():
-        bench.watchdog.sent(Line())
+        bench.watchdog.on_request_sent(Line())
         await asyncio.sleep(READ - LOOK)
 
 
 async def test_pieces_of_an_answer_are_counted_from_one_to_the_next(bench: Bench) -> None:
-    async def drip(attempt: Attempt) -> None:
-        bench.watchdog.sent(Line())
+    async def drip(attempt: TimeoutScope) -> None:
+        bench.watchdog.on_request_sent(Line())
         while True:
             await asyncio.sleep(READ - LOOK)
-            attempt.heard()
+            attempt.reset_read_timeout()
 
     assert TOTAL <= await lived(bench.attempt(), drip) <= TOTAL + 2 * LOOK
 
@@ -87,35 +87,35 @@ async def test_pieces_of_an_answer_are_counted_from_one_to_the_next(bench: Bench
 async def test_what_has_not_left_cannot_be_answered(bench: Bench) -> None:
     line = Line(waiting=70_000)
     running_loop().call_later(READ * 1.5, setattr, line, "waiting", 0)
-    lived = await bench.cut_after(lambda _: bench.watchdog.sent(line))
+    lived = await bench.cut_after(lambda _: bench.watchdog.on_request_sent(line))
     assert READ * 2.5 <= lived <= READ * 2.5 + 3 * LOOK
 
 
 async def test_what_never_leaves_is_bounded_by_the_total(bench: Bench) -> None:
-    lived = await bench.cut_after(lambda _: bench.watchdog.sent(Line(waiting=70_000)))
+    lived = await bench.cut_after(lambda _: bench.watchdog.on_request_sent(Line(waiting=70_000)))
     assert TOTAL <= lived <= TOTAL + 2 * LOOK
 
 
 async def test_a_loop_that_stood_still_reads_what_came_meanwhile(bench: Bench) -> None:
     with bench.attempt():
-        bench.watchdog.sent(Line())
+        bench.watchdog.on_request_sent(Line())
         await asyncio.sleep(LOOK)
         running_loop().stall(100 * READ)
         await asyncio.sleep(LOOK)
 
 
 async def test_without_a_read_time_out_only_the_total_counts(bench: Bench) -> None:
-    async def wait(_: Attempt) -> None:
-        bench.watchdog.sent(Line())
+    async def wait(_: TimeoutScope) -> None:
+        bench.watchdog.on_request_sent(Line())
         await asyncio.sleep(1000)
 
-    lives = await lived(Attempt(bench.watchdog, bench.watchdog.patience(total=TOTAL)), wait)
+    lives = await lived(TimeoutScope(bench.watchdog, bench.watchdog.tick_timeouts(total=TOTAL)), wait)
     assert TOTAL <= lives <= TOTAL + 2 * LOOK
 
 
 async def test_looks_are_a_second_apart_at_most(bench: Bench) -> None:
     patient = Watchdog(600.0)
-    attempt = Attempt(patient, patient.patience(total=600.0))
+    attempt = TimeoutScope(patient, patient.tick_timeouts(total=600.0))
     assert 600.0 <= await lived(attempt, lambda _: asyncio.sleep(10_000)) <= 602.0
 
 
@@ -134,11 +134,11 @@ async def test_a_cancelled_attempt_stays_cancelled(bench: Bench) -> None:
 
 
 async def test_cancelled_from_without_in_the_moment_of_the_cut(bench: Bench) -> None:
-    attempts: list[Attempt] = []
+    attempts: list[TimeoutScope] = []
     task = asyncio.create_task(bench.cut_after(attempts.append))
     await asyncio.sleep(0)
     for _ in range(int(TOTAL / LOOK) + 2):
-        attempts[0].look()
+        attempts[0].tick()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -182,5 +182,5 @@ async def test_ten_thousand_attempts_cost_one_timer_and_leave_none(bench: Bench)
 
 
 async def test_a_request_of_nobody_is_sent_unwatched(bench: Bench) -> None:
-    bench.watchdog.sent(Line())
+    bench.watchdog.on_request_sent(Line())
     assert not bench.watchdog.in_flight

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from openapi_schema_validator import OAS31Validator
 
 from rivya_async._core import wire
-from rivya_async._core.model import REFERENCES, Model, ModelList
+from rivya_async._core.model import REFERENCES_PARAM, Model, ModelList
 from rivya_async._core.model_param import ModelParam
 from rivya_async.sandbox import catalogue
 from rivya_async.sandbox.openapi import SCHEMAS
@@ -79,7 +79,7 @@ def jobs(draw: st.DrawFn, model: Model) -> dict[str, Any]:
         if draw(st.booleans()) or (param.required and draw(st.integers(0, 9))):
             params[param.key] = draw(values(param))
     if draw(st.integers(0, 2)) == 0:
-        params[REFERENCES] = draw(ITEMS | ODD)
+        params[REFERENCES_PARAM] = draw(ITEMS | ODD)
     if draw(st.integers(0, 4)) == 0:
         params[draw(st.text(min_size=1, max_size=8))] = draw(ODD)
     return body if draw(st.booleans()) and not params else {**body, "params": params}
@@ -138,7 +138,7 @@ def test_the_document_of_the_sandbox_counts_references_as_it_does() -> None:
                 for kind, count in zip(("image", "video", "audio"), counts, strict=True)
                 for n in range(count)
             ]
-            body = {"model": model.id, "prompt": "A red kite", "params": {**required, REFERENCES: items}}
+            body = {"model": model.id, "prompt": "A red kite", "params": {**required, REFERENCES_PARAM: items}}
             fits = problems(CATALOGUE, body) == []
             assert document.is_valid(body) is fits, body
             seen.add((fits, counts))

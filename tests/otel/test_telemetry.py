@@ -12,7 +12,7 @@ import pytest
 from opentelemetry import metrics, trace
 from opentelemetry.trace import SpanKind, StatusCode
 
-from rivya_async import DeadlineExceeded, GenerationFailed, PollPolicy, RivyaError, RivyaSession
+from rivya_async import GenerationFailedError, PollPolicy, RivyaError, RivyaSession, WaitTimeoutError
 from rivya_async.otel import Telemetry
 from rivya_async.sandbox import Sandbox
 from tests.otel.otel_kit import Backend, told
@@ -88,7 +88,7 @@ async def test_a_retry_is_an_event_of_the_caller_and_a_number_of_the_next_attemp
         await session.submit("z-image", "A red kite", idempotency_key="order-42")
     attempts = backend.spans(SUBMITTED)
     assert [told(span).get("http.request.resend_count") for span in attempts] == [None, 1, 2]
-    assert [told(span).get("error.type") for span in attempts] == ["ServerError", "ServerError", None]
+    assert [told(span).get("error.type") for span in attempts] == ["InternalServerError", "InternalServerError", None]
     assert [told(span).get("http.response.status_code") for span in attempts] == [502, 502, None]
     assert [span.status.status_code for span in attempts] == [StatusCode.ERROR, StatusCode.ERROR, StatusCode.UNSET]
     [order] = backend.spans("order")
@@ -98,7 +98,7 @@ async def test_a_retry_is_an_event_of_the_caller_and_a_number_of_the_next_attemp
     assert event == {
         "http.request.method": "POST",
         "url.template": "/api/v1/generations",
-        "error.type": "ServerError",
+        "error.type": "InternalServerError",
         "http.request.resend_count": 1,
         "rivya.idempotency_key": "order-42",
     }
@@ -114,15 +114,15 @@ async def test_a_refusal_has_the_services_own_name_for_it(session: RivyaSession,
 async def test_a_failed_job_and_a_deadline_are_waits_that_failed(backend: Backend) -> None:
     async with Sandbox(speed=SLOW) as slow, opened(slow, hooks=[Telemetry(**backend.providers)]) as session:
         job = await session.submit("z-image", "A red kite")
-        with pytest.raises(DeadlineExceeded):
+        with pytest.raises(WaitTimeoutError):
             await session.wait_for(job, timeout=0.02)
         failed = b'{"id": "%s", "status": "failed", "model": "z-image", "error": {"code": "x", "message": "y"}}'
         slow.faults.add(route=POLL, status=200, body=failed % job.id.encode())
-        with pytest.raises(GenerationFailed):
+        with pytest.raises(GenerationFailedError):
             await session.wait_for(job)
     late, ended = backend.spans("rivya.wait")
-    assert (told(late)["error.type"], told(late).get("rivya.status")) == ("DeadlineExceeded", None)
-    assert (told(ended)["error.type"], told(ended)["rivya.status"]) == ("GenerationFailed", "failed")
+    assert (told(late)["error.type"], told(late).get("rivya.status")) == ("WaitTimeoutError", None)
+    assert (told(ended)["error.type"], told(ended)["rivya.status"]) == ("GenerationFailedError", "failed")
     assert {span.status.status_code for span in (late, ended)} == {StatusCode.ERROR}
 
 
@@ -138,12 +138,12 @@ async def test_what_is_counted_and_measured(
     (path,) = await session.download(job, tmp_path)
     with pytest.raises(RivyaError):
         await session.download(job, tmp_path)
-    assert backend.total("rivya.retries", error_type="RateLimited") == 1
+    assert backend.total("rivya.retries", error_type="RateLimitError") == 1
     assert backend.total("rivya.refusals") == 2
-    assert backend.total("rivya.refusals", url_template="/api/v1/generations", error_type="RateLimited") == 1
+    assert backend.total("rivya.refusals", url_template="/api/v1/generations", error_type="RateLimitError") == 1
     assert backend.total("rivya.polls") == 2
     assert backend.total("rivya.polls", rivya_status="succeeded") == 1
-    assert backend.total("rivya.polls", error_type="ServerError") == 1
+    assert backend.total("rivya.polls", error_type="InternalServerError") == 1
     assert backend.total("rivya.download.bytes") == path.stat().st_size
     points = backend.points()
     durations = {name: sum(point.count for point in points[name]) for name in points if name.endswith("duration")}
@@ -203,7 +203,7 @@ async def test_nothing_that_leaves_the_process_holds_a_secret(backend: Backend, 
                 await session.chat.completions.create("gpt-5-2-chat", PROMPT)
     told_all = backend.everything()
     assert len(backend.spans("rivya.download")) == 4
-    assert "ServerError" in told_all
+    assert "InternalServerError" in told_all
     assert [secret for secret in (SECRET, PROMPT, "expires=", "signature", "hidden-path") if secret in told_all] == []
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from aiohttp import web
 from PIL import Image
 
-from rivya_async import GenerationFailed, PollPolicy, RetryPolicy, RivyaSession
+from rivya_async import GenerationFailedError, PollPolicy, RetryPolicy, RivyaSession
 from rivya_async.sandbox import Sandbox
 from tests.page.chromium import Tab, chromium
 
@@ -77,7 +77,7 @@ async def _run(sandbox: Sandbox, clock: Clock, tab: Tab) -> None:
         for model, prompt, params in JOBS:
             try:
                 await session.generate(model, prompt, params=params)
-            except GenerationFailed:
+            except GenerationFailedError:
                 await tab.until("document.querySelector('.broken')")
         usual, sandbox.world.speed = sandbox.world.speed, 0.1
         await session.submit(LAST[0], LAST[1], params=LAST[2])

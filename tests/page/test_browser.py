@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from rivya_async import GenerationFailed, PollPolicy, RivyaSession
+from rivya_async import GenerationFailedError, PollPolicy, RivyaSession
 from rivya_async.sandbox import Sandbox
 from rivya_async.sandbox.page.board import MOST_TASKS
 from rivya_async.sandbox.page.switches import READY
@@ -99,7 +99,7 @@ async def test_a_sound_and_a_video_have_players_that_play(browser: Chromium) -> 
 
 async def test_a_failed_job_says_why(browser: Chromium) -> None:
     async with page(browser) as (sandbox, tab), session_for(sandbox) as session:
-        with pytest.raises(GenerationFailed) as caught:
+        with pytest.raises(GenerationFailedError) as caught:
             await session.generate("z-image", "A glass house [fail]")
         await tab.until(f"{card()}?.dataset.status === 'failed'")
         error = caught.value.generation.error

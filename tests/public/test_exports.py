@@ -28,19 +28,19 @@ PROMISED: Final = frozenset(
         "File",
         "Generation",
         "GenerationResult",
-        "GenerationError",
+        "ErrorDetail",
         "GenerationRequest",
         "ReferenceMedia",
         "Status",
         "Model",
         "ModelParam",
         "ReferenceRules",
-        "KindLimit",
+        "FileLimit",
         "ChatCapabilities",
         "Problem",
         "Cost",
         "Spend",
-        "SpendLimitReached",
+        "SpendLimitError",
         "Credits",
         "Outcome",
         "RetryPolicy",
@@ -48,26 +48,26 @@ PROMISED: Final = frozenset(
         "Timeouts",
         "RivyaError",
         "ConfigurationError",
-        "NotSent",
-        "NotSentInTime",
-        "OutcomeUnknown",
-        "Answered",
+        "RequestNotSentError",
+        "SubmitTimeoutError",
+        "OutcomeUnknownError",
+        "APIStatusError",
         "ValidationFailed",
-        "Unauthorized",
-        "ScopeDenied",
-        "InsufficientCredits",
-        "NotFound",
-        "SessionConflict",
-        "IdempotencyConflict",
-        "RateLimited",
-        "ServerError",
-        "ApiDisabled",
-        "DecodeError",
+        "AuthenticationError",
+        "PermissionDeniedError",
+        "InsufficientCreditsError",
+        "NotFoundError",
+        "ChatSessionConflictError",
+        "IdempotencyConflictError",
+        "RateLimitError",
+        "InternalServerError",
+        "APIDisabledError",
+        "ResponseDecodeError",
         "WaitError",
-        "DeadlineExceeded",
-        "GenerationFailed",
-        "SessionClosed",
-        "StreamInterrupted",
+        "WaitTimeoutError",
+        "GenerationFailedError",
+        "SessionClosedError",
+        "StreamInterruptedError",
         "ChatCompletion",
         "ChatCredits",
         "ChatEvent",
@@ -78,9 +78,9 @@ PROMISED: Final = frozenset(
         "WebhookDelivery",
         "WebhookEndpoint",
         "WebhookEvent",
-        "WebhookError",
-        "SignatureMismatch",
-        "OutsideTolerance",
+        "WebhookVerificationError",
+        "SignatureMismatchError",
+        "TimestampToleranceError",
     ]
 )
 
@@ -181,7 +181,7 @@ print(sorted(heavy & (set(sys.modules) - before)))
 def test_values_and_errors_need_no_network_library() -> None:
     code = """
 import sys
-from rivya_async import GenerationRequest, PollPolicy, RateLimited
+from rivya_async import GenerationRequest, PollPolicy, RateLimitError
 print("aiohttp" in sys.modules, "asyncio" in sys.modules)
 """
     assert run(code).split()[0] == "False"
@@ -216,7 +216,7 @@ def test_the_errors_are_one_tree() -> None:
     errors = [value for value in values if inspect.isclass(value) and issubclass(value, Exception)]
     assert len(errors) == 28
     assert all(issubclass(error, rivya_async.RivyaError) for error in errors)
-    assert issubclass(rivya_async.DeadlineExceeded, TimeoutError)
-    assert rivya_async.NotSentInTime.__bases__ == (rivya_async.NotSent, TimeoutError)
-    assert issubclass(rivya_async.ApiDisabled, rivya_async.ServerError)
-    assert issubclass(rivya_async.SessionClosed, rivya_async.WaitError)
+    assert issubclass(rivya_async.WaitTimeoutError, TimeoutError)
+    assert rivya_async.SubmitTimeoutError.__bases__ == (rivya_async.RequestNotSentError, TimeoutError)
+    assert issubclass(rivya_async.APIDisabledError, rivya_async.InternalServerError)
+    assert issubclass(rivya_async.SessionClosedError, rivya_async.WaitError)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rivya_async import ConfigurationError, SessionClosed, WebhookEvent
+from rivya_async import ConfigurationError, SessionClosedError, WebhookEvent
 from rivya_async.receiver import STANDARD_WEBHOOKS, WebhookReceiver
 from tests.receiver.receiver_kit import (
     FAILED,
@@ -426,7 +426,7 @@ async def test_an_event_without_a_job_settles_nothing() -> None:
 
 async def test_a_session_that_cannot_settle_is_told_of_and_stops_no_handler(caplog: pytest.LogCaptureFixture) -> None:
     handler = Handler()
-    receiver = receiver_of(handler, session=Waits(SessionClosed("the session was closed")))
+    receiver = receiver_of(handler, session=Waits(SessionClosedError("the session was closed")))
     assert (await delivered(receiver)).status == 200
     assert handler.ended == ["evt_1"]
     assert "'evt_1'" in logged(caplog)

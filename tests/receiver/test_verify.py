@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 from multidict import CIMultiDict
 
-from rivya_async import ConfigurationError, OutsideTolerance, SignatureMismatch, WebhookError
+from rivya_async import ConfigurationError, SignatureMismatchError, TimestampToleranceError, WebhookVerificationError
 from rivya_async.receiver import RIVYA, STANDARD_WEBHOOKS, RivyaScheme, verify
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import FAST, opened, peer, until
@@ -34,7 +34,7 @@ def test_an_event_is_read_by_the_clock_of_this_machine() -> None:
     assert event.generation is not None
     assert event.generation.failed
     for at in (now() - 400, now() + 400):
-        with pytest.raises(OutsideTolerance):
+        with pytest.raises(TimestampToleranceError):
             verify(BODY, signed(at=at), SECRET)
         assert verify(BODY, signed(at=at), SECRET, tolerance=500).id == "evt_1"
         assert verify(BODY, signed(at=at), SECRET, clock=lambda at=at: at + 299.0).id == "evt_1"  # type: ignore[misc]
@@ -49,7 +49,7 @@ def test_headers_of_any_framework(kind: Any) -> None:
 
 def test_secrets_are_rotated() -> None:
     assert verify(BODY, signed(), ["whsec_new", SECRET]).id == "evt_1"
-    with pytest.raises(SignatureMismatch):
+    with pytest.raises(SignatureMismatchError):
         verify(BODY, signed(), "whsec_new")
 
 
@@ -57,7 +57,7 @@ def test_other_schemes() -> None:
     secret = "whsec_YWJjZGVmZ2hpamtsbW5vcA=="
     headers = STANDARD_WEBHOOKS.sign(BODY, secret, message_id="evt_1", timestamp=now())
     assert verify(BODY, headers, secret, scheme=STANDARD_WEBHOOKS).id == "evt_1"
-    with pytest.raises(WebhookError, match="no Rivya-Signature"):
+    with pytest.raises(WebhookVerificationError, match="no Rivya-Signature"):
         verify(BODY, headers, secret)
     renamed = {"X-Signature": signed()["Rivya-Signature"]}
     assert verify(BODY, renamed, SECRET, scheme=RivyaScheme(header="X-Signature")).id == "evt_1"
@@ -74,7 +74,7 @@ def test_a_missing_secret_is_a_mistake_of_the_receiver(secret: Any) -> None:
     [(b"{}", signed()), (BODY, {}), (BODY, signed(at=1)), (b"{}", signed(b"{}")), (BODY.decode(), signed())],
 )
 def test_no_traceback_of_ours_shows_the_secret(body: Any, headers: dict[str, str]) -> None:
-    with pytest.raises((WebhookError, ConfigurationError)) as raised:
+    with pytest.raises((WebhookVerificationError, ConfigurationError)) as raised:
         verify(body, headers, SECRET)
     stack = traceback.TracebackException.from_exception(raised.value, capture_locals=True).stack
     ours = [frame for frame in stack if "/rivya_async/" in frame.filename]
@@ -93,5 +93,5 @@ async def test_what_the_sandbox_delivers_is_taken() -> None:
         await until(lambda: len(there.seen) == 1)
         (seen,) = there.seen
         assert verify(seen.body, seen.headers, endpoint.signing_secret or "").generation == job
-        with pytest.raises(SignatureMismatch):
+        with pytest.raises(SignatureMismatchError):
             verify(seen.body + b" ", seen.headers, endpoint.signing_secret or "")

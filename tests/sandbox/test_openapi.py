@@ -172,7 +172,7 @@ async def test_the_events_of_a_stream_are_what_the_document_says() -> None:
         decoder = Decoder()
         decoder.feed(reply.raw)
         seen = set()
-        while (event := decoder.next()) is not NEED_DATA:
+        while (event := decoder.next_event()) is not NEED_DATA:
             holds(document, events[event.name], json.loads(event.data))
             seen.add(event.name)
         assert seen == set(events)

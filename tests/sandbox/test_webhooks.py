@@ -14,7 +14,7 @@ import attrs
 import pytest
 from aiohttp import web
 
-from rivya_async._core.errors import SignatureMismatch
+from rivya_async._core.errors import SignatureMismatchError
 from rivya_async._core.signature import Verifier
 from rivya_async._core.webhook_records import WebhookEvent
 from rivya_async.sandbox import FAIL_MARKER, Fault, Sandbox, courier
@@ -556,7 +556,7 @@ async def test_a_rotated_secret_signs_from_then_on() -> None:
         await until(lambda: bool(there.seen))
         (seen,) = there.seen
         assert seen.verified(rotated).type == "generation.succeeded"
-        with pytest.raises(SignatureMismatch):
+        with pytest.raises(SignatureMismatchError):
             seen.verified(endpoint)
 
 
@@ -694,7 +694,7 @@ async def test_a_signature_and_a_body_can_be_spoilt() -> None:
         for _ in range(2):
             await on.ask("POST", f"{PATH}/{endpoint['id']}/test")
         for seen in there.seen:
-            with pytest.raises(SignatureMismatch):
+            with pytest.raises(SignatureMismatchError):
                 seen.verified(endpoint)
         assert there.seen[1].body == b"{}"
 

@@ -6,13 +6,13 @@ import asyncio
 
 import pytest
 
-from rivya_async import Allowance, ConfigurationError, RivyaSession
+from rivya_async import ConfigurationError, ExternalRateLimiter, RivyaSession
 from rivya_async.sandbox import Sandbox
 
 
 async def test_requests_wait_until_they_are_granted_and_say_how_many_they_are(sandbox: Sandbox) -> None:
     all_wait = asyncio.Event()
-    allowance = Allowance(lambda waiting: all_wait.set() if waiting == 5 else None)
+    allowance = ExternalRateLimiter(lambda waiting: all_wait.set() if waiting == 5 else None)
     async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url, rate_limit=allowance) as session:
         reads = [asyncio.create_task(session.credits.retrieve()) for _ in range(5)]
         await all_wait.wait()
@@ -24,21 +24,21 @@ async def test_requests_wait_until_they_are_granted_and_say_how_many_they_are(sa
         assert sum(read.done() for read in reads) == 2
         allowance.grant(3)
         await asyncio.gather(*reads)
-    assert allowance.left == 0
+    assert allowance.available == 0
 
 
 async def test_polls_are_granted_like_calls(sandbox: Sandbox) -> None:
     def grant(waiting: int) -> None:
         allowance.grant(waiting)
 
-    allowance = Allowance(grant)
+    allowance = ExternalRateLimiter(grant)
     async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url, rate_limit=allowance) as session:
         job = await session.generate("z-image", "A kite")
     assert job.succeeded
 
 
 async def test_an_allowance_is_for_one_session(sandbox: Sandbox) -> None:
-    allowance = Allowance(lambda waiting: None)
+    allowance = ExternalRateLimiter(lambda waiting: None)
     RivyaSession(sandbox.api_key, rate_limit=allowance)
     with pytest.raises(ConfigurationError, match="make one for each"):
         RivyaSession(sandbox.api_key, rate_limit=allowance)

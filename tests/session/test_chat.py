@@ -11,22 +11,22 @@ import pytest
 from aiohttp import web
 
 from rivya_async import (
+    AuthenticationError,
     ChatEvent,
+    ChatSessionConflictError,
     ConfigurationError,
-    DecodeError,
-    IdempotencyConflict,
-    InsufficientCredits,
-    NotFound,
-    NotSent,
-    OutcomeUnknown,
+    IdempotencyConflictError,
+    InsufficientCreditsError,
+    InternalServerError,
+    NotFoundError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    RequestNotSentError,
+    ResponseDecodeError,
     RivyaError,
     RivyaSession,
-    ScopeDenied,
-    ServerError,
-    SessionConflict,
-    StreamInterrupted,
+    StreamInterruptedError,
     Timeouts,
-    Unauthorized,
     ValidationFailed,
 )
 from rivya_async.sandbox import Sandbox
@@ -48,8 +48,8 @@ async def read(session: RivyaSession, message: str = ASKED, **options: Any) -> s
     return text
 
 
-async def interrupted(session: RivyaSession, **options: Any) -> StreamInterrupted:
-    with pytest.raises(StreamInterrupted) as raised:
+async def interrupted(session: RivyaSession, **options: Any) -> StreamInterruptedError:
+    with pytest.raises(StreamInterruptedError) as raised:
         await read(session, **options)
     return raised.value
 
@@ -119,13 +119,13 @@ async def test_one_key_is_minted_and_kept_over_the_attempts(
     assert sandbox.received.attempts(key) == 3
     assert sandbox.received.purchases == 1
     assert [retry.idempotency_key for retry in ears.retries] == [key, key]
-    assert [type(attempt.error) for attempt in ears.attempts] == [OutcomeUnknown, ServerError, type(None)]
+    assert [type(attempt.error) for attempt in ears.attempts] == [OutcomeUnknownError, InternalServerError, type(None)]
 
 
 async def test_the_callers_key_makes_it_one_purchase(sandbox: Sandbox, session: RivyaSession) -> None:
     first = await session.chat.completions.create(MODEL, ASKED, idempotency_key="order-1")
     assert await session.chat.completions.create(MODEL, ASKED, idempotency_key="order-1") == first
-    with pytest.raises(IdempotencyConflict) as raised:
+    with pytest.raises(IdempotencyConflictError) as raised:
         await session.chat.completions.create(MODEL, "Something else", idempotency_key="order-1")
     assert raised.value.idempotency_key == "order-1"
     assert sandbox.received.purchases_by_key == {"order-1": 1}
@@ -142,7 +142,7 @@ async def test_an_answer_may_take_its_time(sandbox: Sandbox) -> None:
 async def test_an_answer_that_never_comes_is_given_up(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=ASK, delay=0.3)
     async with opened(sandbox, timeouts=Timeouts(chat=0.05)) as session:
-        with pytest.raises(OutcomeUnknown) as raised:
+        with pytest.raises(OutcomeUnknownError) as raised:
             await session.chat.completions.create(MODEL, ASKED)
     assert raised.value.attempts == 5
 
@@ -151,7 +151,7 @@ REFUSED: Final[dict[str, tuple[type[RivyaError], dict[str, Any]]]] = {
     "no chat model": (ValidationFailed, {"model": "z-image"}),
     "unknown model": (ValidationFailed, {"model": "gpt-9"}),
     "too long": (ValidationFailed, {"message": "x" * 20_001}),
-    "no such session": (SessionConflict, {"session_id": "ses_none"}),
+    "no such session": (ChatSessionConflictError, {"session_id": "ses_none"}),
     "no such file": (ValidationFailed, {"attachments": ["file_none"]}),
     "no such effort": (ValidationFailed, {"reasoning_effort": "most"}),
     "empty message": (ConfigurationError, {"message": ""}),
@@ -187,7 +187,11 @@ async def test_what_is_refused_carries_the_key_and_buys_nothing(
 async def test_a_key_without_the_scope_and_an_account_without_credits(sandbox: Sandbox) -> None:
     reader = sandbox.add_key(scopes={"chat:read"})
     poor = sandbox.add_key(credits=2)
-    for key, kind in ((reader, ScopeDenied), (poor, InsufficientCredits), ("rvya_sk_wrong", Unauthorized)):
+    for key, kind in (
+        (reader, PermissionDeniedError),
+        (poor, InsufficientCreditsError),
+        ("rvya_sk_wrong", AuthenticationError),
+    ):
         async with RivyaSession(key, base_url=sandbox.base_url) as session:
             with pytest.raises(kind):
                 await session.chat.completions.create(MODEL, ASKED)
@@ -231,7 +235,7 @@ async def test_a_conversation_goes_on_and_can_be_read(sandbox: Sandbox, session:
     assert [message.content for message in whole.messages] == ["Name a colour.", first.text, "And another?", text]
     assert [message.role for message in whole.messages] == ["user", "assistant"] * 2
     assert (whole.model, whole.title, whole.object, whole.extra) == (MODEL, "Name a colour.", "chat.session", {})
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         await session.chat.sessions.retrieve("ses_none")
     with pytest.raises(ValidationFailed):
         await session.chat.sessions.list(limit=101)
@@ -239,13 +243,13 @@ async def test_a_conversation_goes_on_and_can_be_read(sandbox: Sandbox, session:
 
 async def test_a_conversation_belongs_to_one_model_and_one_account(sandbox: Sandbox, session: RivyaSession) -> None:
     first = await session.chat.completions.create(MODEL, ASKED)
-    with pytest.raises(SessionConflict, match="Begin a new chat session"):
+    with pytest.raises(ChatSessionConflictError, match="Begin a new chat session"):
         await session.chat.completions.create("gemini-2-5-flash-chat", "Go on", session_id=first.session_id)
     async with RivyaSession(sandbox.add_key(credits=100), base_url=sandbox.base_url) as stranger:
-        with pytest.raises(SessionConflict):
+        with pytest.raises(ChatSessionConflictError):
             await stranger.chat.completions.create(MODEL, "Go on", session_id=first.session_id)
         assert await stranger.chat.sessions.list() == []
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFoundError):
             await stranger.chat.sessions.retrieve(first.session_id or "")
 
 
@@ -347,7 +351,7 @@ async def test_a_stream_is_used_in_its_block(sandbox: Sandbox, session: RivyaSes
             await stream.__aenter__()
         await anext(stream)
     assert raised.value.idempotency_key == "order-1"
-    with pytest.raises(StreamInterrupted):
+    with pytest.raises(StreamInterruptedError):
         [delta async for delta in stream]
     assert sandbox.received.count() == 1
 
@@ -410,7 +414,7 @@ async def test_nothing_that_came_before_the_connection_broke_is_lost(sandbox: Sa
         session.chat.completions.stream(MODEL, ASKED) as stream,
     ):
         await asyncio.sleep(0.05)  # it is broken before anybody has read of it
-        with pytest.raises(StreamInterrupted) as raised:
+        with pytest.raises(StreamInterruptedError) as raised:
             [delta async for delta in stream]
         assert raised.value.text == "Here is a plan"
 
@@ -423,7 +427,7 @@ async def test_an_event_that_is_too_long_is_not_kept_in_memory(sandbox: Sandbox)
     async with peer(answer) as server, opened(sandbox, base_url=server.url) as session:
         error = await interrupted(session)
     assert error.text == "Hi"
-    assert isinstance(error.__cause__, DecodeError)
+    assert isinstance(error.__cause__, ResponseDecodeError)
     assert len(server.seen) == 1
 
 
@@ -435,7 +439,7 @@ async def test_what_is_no_event_stream_is_said_to_be_none(sandbox: Sandbox, cont
         return web.Response(text=text, content_type=content_type)
 
     async with peer(answer) as server, opened(sandbox, base_url=server.url) as session:
-        with pytest.raises(DecodeError, match=content_type) as raised:
+        with pytest.raises(ResponseDecodeError, match=content_type) as raised:
             await read(session, idempotency_key="order-1")
     assert raised.value.idempotency_key == "order-1"
     assert len(server.seen) == 1
@@ -517,10 +521,10 @@ async def test_closing_the_session_cuts_its_streams(sandbox: Sandbox) -> None:
     waiting = asyncio.create_task(read(session, idempotency_key="order-2"))
     await asyncio.sleep(0.01)
     await session.aclose()
-    with pytest.raises(StreamInterrupted) as cut:
+    with pytest.raises(StreamInterruptedError) as cut:
         await reading
     assert cut.value.text == "".join(seen)
-    with pytest.raises(NotSent, match="session was closed") as turned_away:
+    with pytest.raises(RequestNotSentError, match="session was closed") as turned_away:
         await waiting
     assert turned_away.value.idempotency_key == "order-2"
     await until(lambda: not sandbox.received.in_flight)
@@ -532,7 +536,7 @@ async def test_closing_the_session_turns_away_who_waits_behind_a_stream_that_nob
         waiting = asyncio.create_task(read(session))
         await asyncio.sleep(0.01)
         await session.aclose()
-        with pytest.raises(NotSent, match="session was closed"):
+        with pytest.raises(RequestNotSentError, match="session was closed"):
             await waiting
     assert sandbox.received.count(STREAM) == 1
 
@@ -544,7 +548,7 @@ async def test_closing_the_session_ends_the_pauses_of_a_stream_that_is_not_open_
     await until(lambda: len(sandbox.received) == 1)
     await asyncio.sleep(0.05)
     await session.aclose()
-    with pytest.raises(OutcomeUnknown, match="session was closed"):
+    with pytest.raises(OutcomeUnknownError, match="session was closed"):
         await reading
 
 

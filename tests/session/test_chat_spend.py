@@ -8,13 +8,13 @@ from typing import Any, Final
 import pytest
 
 from rivya_async import (
-    Cost,
-    InsufficientCredits,
-    NotSent,
-    OutcomeUnknown,
+    InsufficientCreditsError,
+    OutcomeUnknownError,
+    PurchaseCost,
+    RequestNotSentError,
     RivyaSession,
-    SpendLimitReached,
-    StreamInterrupted,
+    SpendLimitError,
+    StreamInterruptedError,
     ValidationFailed,
 )
 from rivya_async.sandbox import Sandbox
@@ -54,7 +54,7 @@ async def test_a_turn_that_would_pass_a_cap_is_not_sent(sandbox: Sandbox, way: s
     async with opened(sandbox, max_spend=3, prices=PRICES) as session:
         await ask(session, way)
         assert session.spend.final == 1
-        with pytest.raises(SpendLimitReached, match="max_spend=3") as raised:
+        with pytest.raises(SpendLimitError, match="max_spend=3") as raised:
             await ask(session, way, idempotency_key="turn-2")
         assert (raised.value.price, raised.value.idempotency_key) == (3, "turn-2")
         assert sandbox.received.count(way) == sandbox.received.purchases == 1
@@ -73,7 +73,7 @@ async def test_no_number_of_turns_at_once_passes_a_cap(way: str) -> None:
 async def test_jobs_and_turns_share_a_cap(sandbox: Sandbox, way: str) -> None:
     async with opened(sandbox, max_spend=3, prices=PRICES) as session:
         await session.submit("z-image", "A kite", idempotency_key="order-1")
-        with pytest.raises(SpendLimitReached):
+        with pytest.raises(SpendLimitError):
             await ask(session, way, idempotency_key="order-1")  # elsewhere, so another purchase
         assert sandbox.received.count(way) == 0
 
@@ -81,7 +81,7 @@ async def test_jobs_and_turns_share_a_cap(sandbox: Sandbox, way: str) -> None:
 @ways
 async def test_a_price_that_cannot_be_told_is_refused_until_it_is_said(sandbox: Sandbox, way: str) -> None:
     async with opened(sandbox, max_spend=10) as session:
-        with pytest.raises(SpendLimitReached, match=r"prices={'gpt-5-2-chat'"):
+        with pytest.raises(SpendLimitError, match=r"prices={'gpt-5-2-chat'"):
             await ask(session, way)
         assert sandbox.received.count(way) == session.spend.total == 0
 
@@ -90,7 +90,7 @@ async def test_a_price_that_cannot_be_told_is_refused_until_it_is_said(sandbox: 
 async def test_a_refusal_costs_nothing(sandbox: Sandbox, way: str) -> None:
     sandbox.faults.add(route=way, times=1, status=402, code="insufficient_credits")
     async with opened(sandbox, max_spend=3, prices=PRICES) as session:
-        with pytest.raises(InsufficientCredits):
+        with pytest.raises(InsufficientCreditsError):
             await ask(session, way)
         with pytest.raises(ValidationFailed):
             await ask(session, way, "x" * 20_001)
@@ -101,11 +101,11 @@ async def test_a_refusal_costs_nothing(sandbox: Sandbox, way: str) -> None:
 async def test_a_turn_in_doubt_goes_on_counting_until_its_key_tells_more(sandbox: Sandbox, way: str) -> None:
     sandbox.faults.add(route=way, times=5, drop=True, act=True)
     async with opened(sandbox, max_spend=3, prices=PRICES) as session:
-        with pytest.raises(OutcomeUnknown):
+        with pytest.raises(OutcomeUnknownError):
             await ask(session, way, idempotency_key="turn-1")
         assert session.spend["turn-1"].task_id is None
         assert session.spend.reserved == 3
-        with pytest.raises(SpendLimitReached):
+        with pytest.raises(SpendLimitError):
             await ask(session, way)
         sandbox.faults.clear()
         await ask(session, way, idempotency_key="turn-1")
@@ -115,9 +115,9 @@ async def test_a_turn_in_doubt_goes_on_counting_until_its_key_tells_more(sandbox
 async def test_a_stream_that_breaks_off_keeps_its_price(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=STREAM, times=1, stream="cut", after_events=3)
     async with opened(sandbox, max_spend=10, prices=PRICES) as session:
-        with pytest.raises(StreamInterrupted):
+        with pytest.raises(StreamInterruptedError):
             await ask(session, STREAM, idempotency_key="turn-1")
-        assert dict(session.spend) == {"turn-1": Cost(3, path=STREAMED)}
+        assert dict(session.spend) == {"turn-1": PurchaseCost(3, path=STREAMED)}
         await ask(session, STREAM, idempotency_key="turn-1")
         assert session.spend.reserved == 0
 
@@ -133,7 +133,7 @@ async def test_a_stream_that_is_left_keeps_its_price(sandbox: Sandbox, error: Ba
                     raise error
         except (ValidationFailed, asyncio.CancelledError):
             pass
-        assert dict(session.spend) == {"turn-1": Cost(3, path=STREAMED)}
+        assert dict(session.spend) == {"turn-1": PurchaseCost(3, path=STREAMED)}
         assert session.spend.reserved == 3
 
 
@@ -149,7 +149,7 @@ async def test_the_cost_is_known_as_soon_as_the_answer_is_whole(session: RivyaSe
 @ways
 async def test_a_catalogue_that_cannot_be_read_asks_nothing(sandbox: Sandbox, session: RivyaSession, way: str) -> None:
     sandbox.faults.add(route=MODELS, status=500)
-    with pytest.raises(NotSent, match="catalogue could not be read") as raised:
+    with pytest.raises(RequestNotSentError, match="catalogue could not be read") as raised:
         await ask(session, way, idempotency_key="turn-1", check=True)
     assert raised.value.idempotency_key == "turn-1"
     assert sandbox.received.count(way) == 0
@@ -158,6 +158,6 @@ async def test_a_catalogue_that_cannot_be_read_asks_nothing(sandbox: Sandbox, se
 async def test_an_interruption_tells_how_many_requests_were_sent(sandbox: Sandbox, session: RivyaSession) -> None:
     sandbox.faults.add(route=STREAM, times=2, status=503)
     sandbox.faults.add(route=STREAM, stream="cut", after_events=3)
-    with pytest.raises(StreamInterrupted) as raised:
+    with pytest.raises(StreamInterruptedError) as raised:
         await ask(session, STREAM)
     assert raised.value.attempts == sandbox.received.count(STREAM) == 3

@@ -10,20 +10,20 @@ from typing import Any
 import pytest
 
 from rivya_async import (
-    Answered,
+    APIStatusError,
+    AuthenticationError,
     ConfigurationError,
-    Cost,
     File,
     GenerationRequest,
-    InsufficientCredits,
-    NotSent,
-    NotSentInTime,
-    OutcomeUnknown,
+    InsufficientCreditsError,
+    OutcomeUnknownError,
+    PurchaseCost,
     ReferenceMedia,
+    RequestNotSentError,
     RivyaError,
     RivyaSession,
-    SpendLimitReached,
-    Unauthorized,
+    SpendLimitError,
+    SubmitTimeoutError,
     ValidationFailed,
 )
 from rivya_async.sandbox import Sandbox
@@ -129,10 +129,10 @@ async def test_without_a_check_nothing_is_asked_of_the_catalogue(sandbox: Sandbo
 
 async def test_a_catalogue_that_cannot_be_read_buys_nothing(sandbox: Sandbox, session: RivyaSession) -> None:
     sandbox.faults.add(route=MODELS, status=500)
-    with pytest.raises(NotSent, match="catalogue could not be read") as raised:
+    with pytest.raises(RequestNotSentError, match="catalogue could not be read") as raised:
         await session.submit("z-image", "A kite", idempotency_key="order-1", check=True)
     assert raised.value.idempotency_key == "order-1"
-    assert isinstance(raised.value.__cause__, Answered)
+    assert isinstance(raised.value.__cause__, APIStatusError)
     assert sandbox.received.count(SUBMIT) == 0
     assert session.spend.total == 0
 
@@ -143,7 +143,7 @@ async def test_a_slow_catalogue_does_not_outlast_the_timeout(
 ) -> None:
     sandbox.faults.add(route=MODELS, delay=1.0)
     async with opened(sandbox, **caps) as session:
-        with pytest.raises(NotSentInTime, match="deadline passed while the catalogue was read") as raised:
+        with pytest.raises(SubmitTimeoutError, match="deadline passed while the catalogue was read") as raised:
             await session.generate("z-image", "A kite", timeout=0.05, idempotency_key="order-1", **options)
         assert raised.value.idempotency_key == "order-1"
         assert sandbox.received.count(SUBMIT) == session.spend.total == 0
@@ -165,8 +165,8 @@ async def test_ten_thousand_gathered_submits_never_pass_the_cap() -> None:
             *(session.submit("ideogram-v3", f"Kite number {n}") for n in range(10_000)), return_exceptions=True
         )
         assert sum(not isinstance(outcome, BaseException) for outcome in outcomes) == 100
-        assert all(isinstance(each, SpendLimitReached) for each in outcomes if isinstance(each, BaseException))
-        assert all(each.idempotency_key for each in outcomes if isinstance(each, SpendLimitReached))
+        assert all(isinstance(each, SpendLimitError) for each in outcomes if isinstance(each, BaseException))
+        assert all(each.idempotency_key for each in outcomes if isinstance(each, SpendLimitError))
         assert sandbox.received.count(SUBMIT) == sandbox.received.purchases == 100
         assert (session.spend.total, session.spend.reserved) == (700, 700)
         assert sandbox.credits == 1_000_000 - 700
@@ -185,11 +185,11 @@ async def test_a_cap_holds_while_everything_goes_wrong(sandbox: Sandbox) -> None
 async def test_failed_jobs_make_room(sandbox: Sandbox) -> None:
     async with opened(sandbox, max_spend=1) as session:
         job = await session.submit("z-image", "A kite [fail]", idempotency_key="order-1")
-        with pytest.raises(SpendLimitReached) as raised:
+        with pytest.raises(SpendLimitError) as raised:
             await session.submit("z-image", "A whale")
         assert (raised.value.limit, raised.value.counted, raised.value.price) == (1, 1, 1)
         await session.wait_for(job, raise_on_failure=False)
-        assert session.spend["order-1"] == Cost(1, 0, job.id)
+        assert session.spend["order-1"] == PurchaseCost(1, 0, job.id)
         assert (await session.generate("z-image", "A whale")).succeeded
         assert session.spend.total == session.spend.final == 1
         assert sandbox.received.purchases == 2
@@ -200,7 +200,7 @@ async def test_a_cap_on_what_is_held_makes_room_with_every_end(sandbox: Sandbox)
         for n in range(4):
             await session.generate("z-image", f"{n}")
         first, _ = [await session.submit("z-image", f"{n}") for n in range(2)]
-        with pytest.raises(SpendLimitReached, match="max_reserved"):
+        with pytest.raises(SpendLimitError, match="max_reserved"):
             await session.submit("z-image", "one too many")
         await session.wait_for(first)
         await session.submit("z-image", "now there is room")
@@ -210,7 +210,7 @@ async def test_the_same_key_is_counted_once(sandbox: Sandbox) -> None:
     async with opened(sandbox, max_spend=1) as session:
         buys = [session.submit("z-image", "A kite", idempotency_key="order-1") for _ in range(20)]
         ends = await asyncio.gather(*buys, return_exceptions=True)
-        assert not any(isinstance(end, SpendLimitReached) for end in ends)
+        assert not any(isinstance(end, SpendLimitError) for end in ends)
         await session.submit("z-image", "A kite", idempotency_key="order-1")
         assert session.spend.total == sandbox.received.purchases == 1
 
@@ -218,12 +218,12 @@ async def test_the_same_key_is_counted_once(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("fault", "kind", "counted"),
     [
-        ({"status": 402, "code": "insufficient_credits"}, InsufficientCredits, 0),
+        ({"status": 402, "code": "insufficient_credits"}, InsufficientCreditsError, 0),
         ({"status": 400, "code": "validation_failed"}, ValidationFailed, 0),
-        ({"status": 401, "code": "api_key_revoked"}, Unauthorized, 0),
+        ({"status": 401, "code": "api_key_revoked"}, AuthenticationError, 0),
         ({"status": 429}, RivyaError, 0),
-        ({"drop": True}, OutcomeUnknown, 1),
-        ({"drop": True, "act": True}, OutcomeUnknown, 1),
+        ({"drop": True}, OutcomeUnknownError, 1),
+        ({"drop": True, "act": True}, OutcomeUnknownError, 1),
         ({"status": 500}, RivyaError, 1),
         ({"truncate": 5, "act": True}, RivyaError, 1),
     ],
@@ -237,10 +237,10 @@ async def test_an_error_that_leaves_a_doubt_keeps_the_price(
         with pytest.raises(kind):
             await session.submit("z-image", "A kite", idempotency_key="order-1")
         assert session.spend.total == counted
-        assert dict(session.spend) == ({"order-1": Cost(1)} if counted else {})
+        assert dict(session.spend) == ({"order-1": PurchaseCost(1)} if counted else {})
         sandbox.faults.clear()
         job = await session.submit("z-image", "A kite", idempotency_key="order-1")
-        assert dict(session.spend) == {"order-1": Cost(1, None, job.id)}
+        assert dict(session.spend) == {"order-1": PurchaseCost(1, None, job.id)}
 
 
 async def test_a_session_that_cannot_send_holds_nothing(sandbox: Sandbox) -> None:
@@ -258,20 +258,20 @@ async def test_a_cancelled_purchase_goes_on_counting(sandbox: Sandbox) -> None:
         buying.cancel()
         with pytest.raises(asyncio.CancelledError):
             await buying
-        assert dict(session.spend) == {"order-1": Cost(1)}
+        assert dict(session.spend) == {"order-1": PurchaseCost(1)}
 
 
 async def test_a_price_that_cannot_be_told_is_refused_until_it_is_said(sandbox: Sandbox) -> None:
     job = GenerationRequest("elevenlabs-sound-effect-v2", "A door", idempotency_key="order-1")
     async with opened(sandbox, max_spend=10) as session:
-        with pytest.raises(SpendLimitReached, match=r"prices={'elevenlabs-sound-effect-v2'") as raised:
+        with pytest.raises(SpendLimitError, match=r"prices={'elevenlabs-sound-effect-v2'") as raised:
             await session.submit(job)
         assert (raised.value.price, raised.value.idempotency_key) == (None, "order-1")
         assert sandbox.received.count(SUBMIT) == 0
     async with opened(sandbox, max_spend=10, prices={"elevenlabs-sound-effect-v2": 8}) as session:
         await session.submit(job)
         assert session.spend.total == 3  # the record knows better
-        with pytest.raises(SpendLimitReached):
+        with pytest.raises(SpendLimitError):
             await session.submit("elevenlabs-sound-effect-v2", "Another door")
         assert sandbox.received.count(MODELS) == 1  # of the first session
 

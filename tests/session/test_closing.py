@@ -13,11 +13,11 @@ import pytest
 
 from rivya_async import (
     ConfigurationError,
-    OutcomeUnknown,
+    InternalServerError,
+    OutcomeUnknownError,
     RetryPolicy,
     RivyaSession,
-    ServerError,
-    SessionClosed,
+    SessionClosedError,
     Timeouts,
 )
 from rivya_async.sandbox import Sandbox
@@ -83,10 +83,10 @@ async def test_a_close_that_is_cancelled_cuts_all_that_is_on_its_way(answer: byt
                 await session.aclose()
         async with asyncio.timeout(1.0):
             ends = await asyncio.gather(*sent, return_exceptions=True)
-            assert isinstance((await asyncio.gather(wait, return_exceptions=True))[0], SessionClosed)
-        assert [type(end) for end in ends[:-1]] == [OutcomeUnknown] * 7
-        assert isinstance(ends[-1], OutcomeUnknown)
-        assert [end.idempotency_key for end in ends[:3] if isinstance(end, OutcomeUnknown)] == [
+            assert isinstance((await asyncio.gather(wait, return_exceptions=True))[0], SessionClosedError)
+        assert [type(end) for end in ends[:-1]] == [OutcomeUnknownError] * 7
+        assert isinstance(ends[-1], OutcomeUnknownError)
+        assert [end.idempotency_key for end in ends[:3] if isinstance(end, OutcomeUnknownError)] == [
             "order-1",
             "order-2",
             "order-3",
@@ -162,7 +162,7 @@ async def test_closing_ends_the_pause_of_a_download(sandbox: Sandbox, tmp_path: 
         await until(lambda: sandbox.received.count(FILE) == 1 and not sandbox.received.in_flight)
         await asyncio.sleep(0.02)
     async with asyncio.timeout(1.0):
-        with pytest.raises(ServerError) as raised:
+        with pytest.raises(InternalServerError) as raised:
             await download
     assert raised.value.attempts == sandbox.received.count(FILE) == 1
     assert list(tmp_path.iterdir()) == []

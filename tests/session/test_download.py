@@ -19,15 +19,15 @@ from rivya_async import (
     DownloadError,
     Generation,
     GenerationResult,
-    NotFound,
-    NotSent,
-    OutcomeUnknown,
+    InternalServerError,
+    NotFoundError,
+    OutcomeUnknownError,
+    RequestNotSentError,
     RivyaError,
     RivyaSession,
-    ServerError,
     Timeouts,
 )
-from rivya_async._engine.part import Part
+from rivya_async._engine.part import PartialFile
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import FILE, QUICK_RETRY, SLOW, Ears, Seen, opened, peer, raw_server, until
 
@@ -140,7 +140,7 @@ async def test_one_file_that_goes_wrong_leaves_the_others_of_its_job_alone(
 ) -> None:
     job = await session.generate("seedream-4-0", "A red kite", params={"max_images": 3})
     sandbox.faults.add(route=FILE, status=404, nth=2)
-    with pytest.raises(NotFound) as raised:
+    with pytest.raises(NotFoundError) as raised:
         await session.download(job, tmp_path)
     third, first = files(tmp_path)
     assert third == first.replace(".", "-3.")
@@ -348,11 +348,11 @@ async def test_a_broken_transfer_is_begun_anew(sandbox: Sandbox, tmp_path: Path,
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [
-        ({"drop": True}, OutcomeUnknown),
-        ({"truncate": 0}, OutcomeUnknown),
-        ({"status": 500}, ServerError),
-        ({"status": 404}, NotFound),
-        ({"status": 410, "body": b"gone"}, NotFound),
+        ({"drop": True}, OutcomeUnknownError),
+        ({"truncate": 0}, OutcomeUnknownError),
+        ({"status": 500}, InternalServerError),
+        ({"status": 404}, NotFoundError),
+        ({"status": 410, "body": b"gone"}, NotFoundError),
     ],
     ids=str,
 )
@@ -363,14 +363,14 @@ async def test_a_transfer_that_never_succeeds_leaves_nothing(
     sandbox.faults.add(route=FILE, **fault)
     with pytest.raises(kind) as raised:
         await session.download(job, tmp_path / "out")
-    attempts = 1 if kind is NotFound else QUICK_RETRY.max_attempts
+    attempts = 1 if kind is NotFoundError else QUICK_RETRY.max_attempts
     assert raised.value.attempts == sandbox.received.count(FILE) == attempts
     assert files(tmp_path) == []
     assert raised.value.idempotency_key is None
 
 
 async def test_a_host_that_is_not_there(session: RivyaSession, tmp_path: Path) -> None:
-    with pytest.raises(NotSent):
+    with pytest.raises(RequestNotSentError):
         await session.download("http://127.0.0.1:1/kite.png", tmp_path)
 
 
@@ -430,7 +430,7 @@ async def test_cancelling_in_mid_transfer(sandbox: Sandbox, tmp_path: Path) -> N
 # --- disks ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("owner", "call"), [(Part, "write"), (os, "fsync")])
+@pytest.mark.parametrize(("owner", "call"), [(PartialFile, "write"), (os, "fsync")])
 async def test_a_full_disk_is_told_and_leaves_nothing(
     session: RivyaSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, call: str
 ) -> None:
@@ -457,14 +457,14 @@ async def test_who_cancels_waits_for_the_disk(
     session: RivyaSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a thread still does to the disk is not done behind the back of whoever thinks that it is over."""
-    is_opening, may_open, truly_open = threading.Event(), threading.Event(), Part.open
+    is_opening, may_open, truly_open = threading.Event(), threading.Event(), PartialFile.open
 
-    def slowly(*arguments: Any) -> Part:
+    def slowly(*arguments: Any) -> PartialFile:
         is_opening.set()
         may_open.wait(5)
         return truly_open(*arguments)
 
-    monkeypatch.setattr(Part, "open", slowly)
+    monkeypatch.setattr(PartialFile, "open", slowly)
     async with peer(picture) as server:
         download = asyncio.create_task(session.download(f"{server.url}/kite.png", tmp_path))
         await until(is_opening.is_set)

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from rivya_async import DownloadError, RivyaSession, Timeouts
-from rivya_async._core.settings import Settings
+from rivya_async._core.settings import Config
 from rivya_async._engine.aiohttp_transport import AiohttpTransport
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import QUICK_RETRY, Peer, Seen, opened, peer
@@ -76,7 +76,7 @@ async def test_no_redirect_leads_into_a_private_network(abroad: RivyaSession, tm
 
 async def test_the_address_that_is_connected_to_is_looked_at_too() -> None:
     """Whatever slips through before: aiohttp asks no resolver for what it takes for an address."""
-    transport = AiohttpTransport(Settings(None, "https://rivya.ai"), Timeouts(), None)
+    transport = AiohttpTransport(Config(None, "https://rivya.ai"), Timeouts(), None)
     async with peer() as server, aclosing(transport):
         with pytest.raises(DownloadError, match="not on the public internet"):
             async with transport.fetch(server.url, {}, only_public=True):

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from rivya_async import ConfigurationError, DownloadError, OutcomeUnknown, RivyaSession, Timeouts
-from rivya_async._engine.part import WORTH_KEEPING
+from rivya_async import ConfigurationError, DownloadError, OutcomeUnknownError, RivyaSession, Timeouts
+from rivya_async._engine.part import MIN_RESUMABLE_BYTES
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import FILE, QUICK_RETRY, Ears, opened, raw_server, until
 
@@ -123,7 +123,7 @@ async def test_a_long_file_may_break_off_more_often_than_the_policy_tries(
 
 async def test_without_progress_the_policy_ends_it(host: Host, session: RivyaSession, tmp_path: Path) -> None:
     host.cuts = [500, *[0] * 20]
-    with pytest.raises(OutcomeUnknown) as raised:
+    with pytest.raises(OutcomeUnknownError) as raised:
         await session.download(host.url, tmp_path)
     assert raised.value.attempts == len(host.asked) == QUICK_RETRY.max_attempts
     assert files(tmp_path) == []
@@ -171,7 +171,7 @@ async def test_an_empty_file_is_no_result(
     host: Host, session: RivyaSession, tmp_path: Path, tells_length: bool
 ) -> None:
     host.body, host.tells_length = b"", tells_length
-    with pytest.raises(OutcomeUnknown, match="empty"):
+    with pytest.raises(OutcomeUnknownError, match="empty"):
         await session.download(host.url, tmp_path)
     assert len(host.asked) == QUICK_RETRY.max_attempts
     assert files(tmp_path) == []
@@ -230,7 +230,7 @@ async def test_a_host_that_gives_parts_unasked(session: RivyaSession, tmp_path: 
         writer.write(b"HTTP/1.1 206 Part\r\nContent-Range: bytes 5-9/10\r\nContent-Length: 5\r\n\r\nhello")
 
     async with raw_server(talk) as url:
-        with pytest.raises(OutcomeUnknown, match="nobody asked for"):
+        with pytest.raises(OutcomeUnknownError, match="nobody asked for"):
             await session.download(f"{url}/film.mp4", tmp_path)
     assert files(tmp_path) == []
 
@@ -304,16 +304,16 @@ async def test_what_was_left_too_long_is_thrown_away(host: Host, session: RivyaS
 
 
 async def test_little_is_not_worth_keeping(session: RivyaSession, tmp_path: Path) -> None:
-    async with Host(BODY[: WORTH_KEEPING - 1]).open() as host:
+    async with Host(BODY[: MIN_RESUMABLE_BYTES - 1]).open() as host:
         host.cuts = [1000, *[0] * 20]
-        with pytest.raises(OutcomeUnknown):
+        with pytest.raises(OutcomeUnknownError):
             await session.download(host.url, tmp_path)
     assert files(tmp_path) == []
 
 
 async def test_what_is_given_up_is_kept(host: Host, session: RivyaSession, tmp_path: Path) -> None:
     host.cuts = [HALF, *[0] * (QUICK_RETRY.max_attempts - 1)]
-    with pytest.raises(OutcomeUnknown):
+    with pytest.raises(OutcomeUnknownError):
         await session.download(host.url, tmp_path)
     (path,) = await session.download(host.url, tmp_path)
     assert path.read_bytes() == BODY
@@ -477,7 +477,7 @@ async def test_closing_the_session_keeps_what_came(sandbox: Sandbox, host: Host,
     async with opened(sandbox) as session:
         download = asyncio.create_task(session.download(host.url, tmp_path))
         await until(lambda: any(path.stat().st_size >= HALF for path in tmp_path.glob(".*.part")))
-    with pytest.raises(OutcomeUnknown):
+    with pytest.raises(OutcomeUnknownError):
         await download
     assert len(files(tmp_path)) == 1
 

@@ -10,16 +10,16 @@ import pytest
 from aiohttp import web
 
 from rivya_async import (
-    Answered,
+    APIStatusError,
+    AuthenticationError,
     ConfigurationError,
     GenerationRequest,
     Hooks,
-    NotSentInTime,
+    PermissionDeniedError,
     RivyaError,
     RivyaSession,
-    ScopeDenied,
+    SubmitTimeoutError,
     Timeouts,
-    Unauthorized,
 )
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import SUBMIT, opened
@@ -45,7 +45,7 @@ async def test_a_hook_that_raises_a_cancellation_changes_nothing(sandbox: Sandbo
 async def test_no_time_is_no_purchase(sandbox: Sandbox, session: RivyaSession) -> None:
     with pytest.raises(TimeoutError) as raised:
         await session.generate("z-image", "A red kite", timeout=0, idempotency_key="order-1")
-    assert isinstance(raised.value, NotSentInTime)
+    assert isinstance(raised.value, SubmitTimeoutError)
     assert raised.value.idempotency_key == "order-1"
     assert sandbox.received.count() == 0
 
@@ -53,7 +53,7 @@ async def test_no_time_is_no_purchase(sandbox: Sandbox, session: RivyaSession) -
 async def test_a_key_that_the_service_repeats_is_not_shown(sandbox: Sandbox, session: RivyaSession) -> None:
     told = f'{{"error": {{"code": "api_key_invalid", "message": "no such key: {sandbox.api_key}"}}}}'
     sandbox.faults.add(route=SUBMIT, status=401, body=told)
-    with pytest.raises(Unauthorized) as raised:
+    with pytest.raises(AuthenticationError) as raised:
         await session.submit("z-image", "A red kite")
     assert sandbox.api_key not in str(raised.value)
     assert "***" in str(raised.value)
@@ -138,9 +138,9 @@ async def test_closing_cuts_a_download_at_once(sandbox: Sandbox, tmp_path: Path)
 
 async def test_a_file_host_that_refuses_says_nothing_of_keys(session: RivyaSession, tmp_path: Path) -> None:
     async with FileHost() as host:
-        with pytest.raises(Answered, match="may have expired") as raised:
+        with pytest.raises(APIStatusError, match="may have expired") as raised:
             await session.download(f"{host}/gone.png", tmp_path)
-    assert isinstance(raised.value, ScopeDenied)
+    assert isinstance(raised.value, PermissionDeniedError)
     assert raised.value.status == 403
 
 

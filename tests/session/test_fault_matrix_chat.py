@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 import pytest
 
-from rivya_async import ChatCompletion, DecodeError, RivyaError, RivyaSession, StreamInterrupted, Timeouts
+from rivya_async import ChatCompletion, ResponseDecodeError, RivyaError, RivyaSession, StreamInterruptedError, Timeouts
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import ASK, STREAM, Ears, bought_twice, opened, until
 from tests.session.test_fault_matrix import AGAIN, ROWS, WELL, Cell, Row, names, stops, told
@@ -24,8 +24,8 @@ WHOLE_CELLS: Final[dict[str, Cell]] = {
     "missing status": WELL,  # an answer has none
     "missing status, always": WELL,
 }
-BROKEN_OFF: Final = stops(StreamInterrupted, bought=1)
-NO_STREAM: Final = stops(DecodeError, bought=1)
+BROKEN_OFF: Final = stops(StreamInterruptedError, bought=1)
+NO_STREAM: Final = stops(ResponseDecodeError, bought=1)
 
 STREAM_CELLS: Final[dict[str, Cell]] = {
     "cut after the headers": BROKEN_OFF,
@@ -96,7 +96,7 @@ async def drive(sandbox: Sandbox, ask: Any, route: str, row: Row, cell: Cell) ->
             sandbox.faults.clear()
             answer = await ask(session, idempotency_key=error.idempotency_key)
             assert sandbox.received.purchases == 1
-            if isinstance(error, StreamInterrupted):
+            if isinstance(error, StreamInterruptedError):
                 assert answer.text.startswith(error.text)
                 assert error.session_id in {None, answer.session_id}
     assert not bought_twice(sandbox)

@@ -13,7 +13,16 @@ from typing import Any, Final
 
 import pytest
 
-from rivya_async import Answered, Generation, NotFound, NotSent, OutcomeUnknown, RivyaError, RivyaSession, ServerError
+from rivya_async import (
+    APIStatusError,
+    Generation,
+    InternalServerError,
+    NotFoundError,
+    OutcomeUnknownError,
+    RequestNotSentError,
+    RivyaError,
+    RivyaSession,
+)
 from rivya_async.sandbox import Sandbox
 from tests.proofs import defined
 from tests.session.session_kit import FILE, POLL, opened, raw_server
@@ -35,22 +44,22 @@ from tests.session.test_fault_matrix import (
 )
 
 CELLS: Final[dict[str, Cell]] = {
-    "dropped after it acted, always": gives_up(OutcomeUnknown),
+    "dropped after it acted, always": gives_up(OutcomeUnknownError),
     "long Content-Length": Cell(None, 3),  # there is no more to go on with: from the beginning
-    "409 with its code": stops(Answered),  # which is the service's code
-    "503, always": gives_up(ServerError),
-    "redirect to another path": stops(NotFound),
+    "409 with its code": stops(APIStatusError),  # which is the service's code
+    "503, always": gives_up(InternalServerError),
+    "redirect to another path": stops(NotFoundError),
     **{row.name: WELL for row in ROWS if "body" in row.fault and row.fault.get("status", 200) < 300},
     "204": AGAIN,  # an empty file is no result
     "empty body": AGAIN,
-    "empty body, always": gives_up(OutcomeUnknown),
+    "empty body, always": gives_up(OutcomeUnknownError),
 }
 """Where a download ends otherwise than a submit."""
 
 OF_DOWNLOADS: Final = [
     once("206 that was not asked for", AGAIN, WELL, status=206),
-    Row("416 that was not asked for", {"status": 416}, stops(Answered), WELL),
-    Row("410, always", {"status": 410}, stops(NotFound), WELL),
+    Row("416 that was not asked for", {"status": 416}, stops(APIStatusError), WELL),
+    Row("410, always", {"status": 410}, stops(NotFoundError), WELL),
 ]
 """Faults that only a download can have; the cell of polls is of no meaning."""
 
@@ -110,7 +119,7 @@ def test_every_cell_that_is_named_has_its_row() -> None:
 async def test_a_host_that_cannot_be_reached(sandbox: Sandbox, tmp_path: Path, place: Callable[[Sandbox], Any]) -> None:
     with place(sandbox) as url:
         async with opened(sandbox, timeouts=LIMITS) as session:
-            error = await ends_as(session.download(f"{url}/kite.png", tmp_path), NotSent)
+            error = await ends_as(session.download(f"{url}/kite.png", tmp_path), RequestNotSentError)
     assert error is not None
     assert error.attempts == ALL
     assert files(tmp_path) == []
@@ -156,7 +165,7 @@ async def test_an_expired_link_of_a_job_that_is_gone_too(
     job = await session.generate("z-image", "A red kite")
     sandbox.faults.add(route=FILE, status=403)
     sandbox.faults.add(route=POLL, status=404)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         await session.download(job, tmp_path)
     assert sandbox.received.count(FILE) == 1
     assert isinstance(job, Generation)

@@ -14,7 +14,7 @@ from typing import Any, Final
 import attrs
 import pytest
 
-from rivya_async import DecodeError, File, NotSent, OutcomeUnknown, RivyaError, RivyaSession
+from rivya_async import File, OutcomeUnknownError, RequestNotSentError, ResponseDecodeError, RivyaError, RivyaSession
 from rivya_async._core.assumed import MEGABYTE
 from rivya_async.sandbox import Fault, Sandbox
 from tests.media_kit import media
@@ -41,20 +41,20 @@ PUBLIC_FILE: Final = '{"file_id": "file_1", "url": "https://rivya.ai/f/1", "mood
 
 CELLS: Final[dict[str, Cell]] = {
     # The answer to an upload is no generation.
-    "unknown status": stops(DecodeError),
-    "unknown status, always": stops(DecodeError),
-    "no status but blanks": stops(DecodeError),
-    "unknown fields": stops(DecodeError),
-    "only three fields": stops(DecodeError),
+    "unknown status": stops(ResponseDecodeError),
+    "unknown status, always": stops(ResponseDecodeError),
+    "no status but blanks": stops(ResponseDecodeError),
+    "unknown fields": stops(ResponseDecodeError),
+    "only three fields": stops(ResponseDecodeError),
 }
 
 OF_UPLOADS: Final = [
     once("dropped before a byte of the body", Cell(None, 2), WELL, drop=True, receive=0),
     once("dropped in mid-upload", Cell(None, 2), WELL, drop=True, receive=MEGABYTE),
     once("dropped after the last byte", Cell(None, 2), WELL, drop=True, receive=10**9),
-    Row("dropped in mid-upload, always", {"drop": True, "receive": MEGABYTE}, gives_up(OutcomeUnknown), WELL),
+    Row("dropped in mid-upload, always", {"drop": True, "receive": MEGABYTE}, gives_up(OutcomeUnknownError), WELL),
     Row("a file with unknown fields", {"body": PUBLIC_FILE, "act": True}, WELL, WELL),
-    Row("a file without its URL", {"body": '{"id": "file_1"}', "act": True}, stops(DecodeError), WELL),
+    Row("a file without its URL", {"body": '{"id": "file_1"}', "act": True}, stops(ResponseDecodeError), WELL),
 ]
 """Faults that only an upload can have, or that only it answers so; the cell of polls is of no meaning."""
 
@@ -113,8 +113,8 @@ async def test_a_job_whose_reference_meets_the_fault(sandbox: Sandbox, row: Row,
         else:
             with pytest.raises(RivyaError) as raised:
                 await call
-            assert type(raised.value) in {row.submit.error, NotSent}
-            assert not isinstance(raised.value, OutcomeUnknown)
+            assert type(raised.value) in {row.submit.error, RequestNotSentError}
+            assert not isinstance(raised.value, OutcomeUnknownError)
             assert raised.value.idempotency_key == "order-1"
             assert sandbox.received.count(SUBMIT) == 0
             sandbox.faults.clear()
@@ -141,7 +141,7 @@ async def test_an_upload_that_cannot_connect_was_not_sent(sandbox: Sandbox, plac
     ears = Ears()
     with place(sandbox) as url:
         async with opened(sandbox, base_url=url, timeouts=LIMITS, hooks=[ears]) as session:
-            error = await ends_as(session.files.upload(PNG), NotSent)
+            error = await ends_as(session.files.upload(PNG), RequestNotSentError)
     assert error is not None
     assert error.attempts == len(ears.attempts) == ALL
     assert sandbox.received.count() == 0
@@ -158,7 +158,7 @@ async def test_whatever_is_written_is_one_of_our_errors(
         await writer.drain()
 
     async with raw_server(talk) as url, opened(sandbox, base_url=url, timeouts=LIMITS) as session:
-        with pytest.raises((kind, OutcomeUnknown)):  # an answer before the body has gone may be lost with it
+        with pytest.raises((kind, OutcomeUnknownError)):  # an answer before the body has gone may be lost with it
             await session.files.upload(data)
 
 

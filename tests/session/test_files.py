@@ -14,18 +14,18 @@ import pytest
 from aiohttp import web
 
 from rivya_async import (
+    AuthenticationError,
     ConfigurationError,
     File,
     GenerationRequest,
-    NotFound,
-    NotSent,
-    OutcomeUnknown,
+    NotFoundError,
+    OutcomeUnknownError,
     ReferenceMedia,
+    RequestNotSentError,
     RetryPolicy,
     RivyaError,
     RivyaSession,
     Timeouts,
-    Unauthorized,
     ValidationFailed,
 )
 from rivya_async._core import assumed
@@ -205,7 +205,7 @@ async def test_an_async_listener_is_awaited(session: RivyaSession) -> None:
         (PNG, {"client_request_id": "x" * 129}, (ConfigurationError, "128")),
         (PNG, {"on_progress": 5}, (ConfigurationError, "on_progress")),
         (PNG, {"model": 5}, (ConfigurationError, "named by a string")),
-        (PNG, {"model": "qwen-imgae"}, (NotFound, "did you mean")),
+        (PNG, {"model": "qwen-imgae"}, (NotFoundError, "did you mean")),
         (PNG, {"model": "z-image"}, (ValidationFailed, "z-image takes no file of kind 'image'")),
         (media("webm"), {"model": "wan-2-6"}, (ValidationFailed, "video/webm is not taken")),
         (PNG + bytes(10 * MEGABYTE), {}, (ValidationFailed, "more than the 10,485,760")),
@@ -339,7 +339,7 @@ async def test_what_rewinds_is_sent_again_from_where_it_began(
         assert told[-1] == len(LONG)
         assert sandbox.received.count(UPLOAD) == 3
     else:
-        with pytest.raises(OutcomeUnknown) as raised:
+        with pytest.raises(OutcomeUnknownError) as raised:
             await session.files.upload(in_pieces(LONG, 50_000))
         assert raised.value.attempts == 1
         assert sandbox.received.count(UPLOAD) == 1
@@ -356,7 +356,7 @@ async def test_what_cannot_be_read_again_waits_for_a_service_that_is_down(ears: 
             await sandbox.start()
             assert (await sending).size_bytes == len(LONG)
     assert sandbox.received.count(UPLOAD) == 1
-    assert {type(attempt.error) for attempt in ears.attempts} == {NotSent, type(None)}
+    assert {type(attempt.error) for attempt in ears.attempts} == {RequestNotSentError, type(None)}
 
 
 async def test_the_time_out_of_an_upload_bounds_one_whole_transfer(sandbox: Sandbox) -> None:
@@ -371,7 +371,7 @@ async def test_the_time_out_of_an_upload_bounds_one_whole_transfer(sandbox: Sand
         opened(sandbox, base_url=url, timeouts=limits, retry=RetryPolicy(max_attempts=1)) as session,
     ):
         began = loop.time()
-        with pytest.raises(OutcomeUnknown, match="took too long"):
+        with pytest.raises(OutcomeUnknownError, match="took too long"):
             await session.files.upload(PNG + bytes(9 * MEGABYTE))
         assert 0.15 < loop.time() - began < 1.0
 
@@ -412,7 +412,7 @@ async def test_closing_the_session_cuts_uploads(sandbox: Sandbox, tmp_path: Path
     session = opened(sandbox)
     sending = await held(sandbox, session, path)
     await session.aclose()
-    with pytest.raises(OutcomeUnknown, match="the session was closed"):
+    with pytest.raises(OutcomeUnknownError, match="the session was closed"):
         await sending
     assert open_files(path) == 0
     with pytest.raises(ConfigurationError, match="is closed"):
@@ -506,7 +506,7 @@ async def test_a_failure_is_not_remembered_and_every_job_has_its_own(
     sandbox.faults.add(route=UPLOAD, status=401, times=1)
     calls = [session.submit("qwen-image", "x", references=[photo], idempotency_key=f"key-{n}") for n in range(5)]
     failures = await asyncio.gather(*calls, return_exceptions=True)
-    assert [type(failure) for failure in failures] == [Unauthorized] * 5
+    assert [type(failure) for failure in failures] == [AuthenticationError] * 5
     assert [getattr(failure, "idempotency_key", None) for failure in failures] == [f"key-{n}" for n in range(5)]
     assert sandbox.received.count(UPLOAD) == 1
     assert sandbox.received.count(SUBMIT) == 0
@@ -562,7 +562,7 @@ async def test_one_bad_reference_ends_the_uploads_of_the_others(
 
 async def test_the_deadline_bounds_uploads_too(sandbox: Sandbox, session: RivyaSession, photo: Path) -> None:
     sandbox.faults.add(route=UPLOAD, delay=1.0, times=1)
-    with pytest.raises(NotSent, match="nothing was bought") as raised:
+    with pytest.raises(RequestNotSentError, match="nothing was bought") as raised:
         await session.generate("qwen-image", "x", references=[photo], timeout=0.2)
     assert raised.value.idempotency_key
     assert sandbox.received.purchases == 0

@@ -16,12 +16,12 @@ import pytest
 from rivya_async import (
     ConfigurationError,
     Generation,
-    NotSent,
-    OutcomeUnknown,
+    OutcomeUnknownError,
+    RequestNotSentError,
     RetryPolicy,
     RivyaError,
     RivyaSession,
-    SessionClosed,
+    SessionClosedError,
 )
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import (
@@ -51,7 +51,7 @@ def test_a_session_may_be_made_before_the_loop_runs() -> None:
 
     async def main() -> None:
         async with session:
-            with pytest.raises(NotSent):
+            with pytest.raises(RequestNotSentError):
                 await session.credits.retrieve()
 
     asyncio.run(main())
@@ -324,9 +324,9 @@ async def test_waits_are_released_with_their_task_ids(slow: Sandbox) -> None:
     async with asyncio.timeout(2.0):
         await session.aclose()
     ends = await asyncio.gather(*waits, group, return_exceptions=True)
-    assert {type(end) for end in ends} == {SessionClosed}
-    assert [end.task_id for end in ends[:20] if isinstance(end, SessionClosed)] == [job.id for job in jobs]
-    assert all(isinstance(end, SessionClosed) and end.last is not None for end in ends[:20])
+    assert {type(end) for end in ends} == {SessionClosedError}
+    assert [end.task_id for end in ends[:20] if isinstance(end, SessionClosedError)] == [job.id for job in jobs]
+    assert all(isinstance(end, SessionClosedError) and end.last is not None for end in ends[:20])
 
 
 async def test_a_generate_whose_purchase_is_on_its_way_ends_with_the_task_id(slow: Sandbox) -> None:
@@ -336,9 +336,9 @@ async def test_a_generate_whose_purchase_is_on_its_way_ends_with_the_task_id(slo
     await until(lambda: slow.received.in_flight == 10)
     await session.aclose()
     ends = await asyncio.gather(*calls, return_exceptions=True)
-    assert {type(end) for end in ends} == {SessionClosed}
-    assert {end.task_id for end in ends if isinstance(end, SessionClosed)} == set(slow.world.tasks)
-    assert {end.idempotency_key for end in ends if isinstance(end, SessionClosed)} == slow.received.keys
+    assert {type(end) for end in ends} == {SessionClosedError}
+    assert {end.task_id for end in ends if isinstance(end, SessionClosedError)} == set(slow.world.tasks)
+    assert {end.idempotency_key for end in ends if isinstance(end, SessionClosedError)} == slow.received.keys
     assert slow.received.purchases == 10
 
 
@@ -349,8 +349,8 @@ async def test_a_submit_on_its_way_comes_to_its_end(slow: Sandbox) -> None:
     await until(lambda: slow.received.in_flight == 5)
     await session.aclose()
     ends = await asyncio.gather(*calls, return_exceptions=True)
-    assert [type(end) for end in ends] == [Generation] * 5 + [NotSent] * 5
-    assert all(end.idempotency_key for end in ends if isinstance(end, NotSent))
+    assert [type(end) for end in ends] == [Generation] * 5 + [RequestNotSentError] * 5
+    assert all(end.idempotency_key for end in ends if isinstance(end, RequestNotSentError))
     assert slow.received.purchases == 5
 
 
@@ -362,7 +362,7 @@ async def test_closing_ends_the_pauses_between_attempts(slow: Sandbox) -> None:
     await until(lambda: bool(ears.retries))
     async with asyncio.timeout(1.0):
         await session.aclose()
-        with pytest.raises(OutcomeUnknown) as raised:
+        with pytest.raises(OutcomeUnknownError) as raised:
             await call
     assert raised.value.idempotency_key == "order-1"
     assert slow.received.attempts("order-1") == 1
@@ -385,7 +385,7 @@ async def test_cancelling_the_close_cuts_what_is_on_its_way(slow: Sandbox) -> No
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await session.aclose()
-    with pytest.raises(OutcomeUnknown) as raised:
+    with pytest.raises(OutcomeUnknownError) as raised:
         await call
     assert raised.value.idempotency_key in slow.received.keys
     await until(lambda: slow.received.in_flight == 0)
@@ -403,7 +403,7 @@ async def test_an_error_in_the_block_closes_too(slow: Sandbox) -> None:
 
     with pytest.raises(ZeroDivisionError):
         await fail_while_waiting()
-    with pytest.raises(SessionClosed) as raised:
+    with pytest.raises(SessionClosedError) as raised:
         await waits[0]
     assert raised.value.task_id in slow.world.tasks
 
@@ -419,7 +419,7 @@ async def test_a_map_that_is_on_when_the_session_closes(slow: Sandbox) -> None:
     await session.aclose()
     ended = await outcomes
     assert len(ended) == 20
-    closed = [outcome.error for outcome in ended if isinstance(outcome.error, SessionClosed)]
+    closed = [outcome.error for outcome in ended if isinstance(outcome.error, SessionClosedError)]
     assert {error.task_id for error in closed} == set(slow.world.tasks)
     assert all(isinstance(outcome.error, RivyaError) for outcome in ended)
 
@@ -453,7 +453,7 @@ async def test_closing_from_within_a_listener(sandbox: Sandbox) -> None:
     async def close(_: Generation) -> None:
         await session.aclose()
 
-    with pytest.raises(SessionClosed) as raised:
+    with pytest.raises(SessionClosedError) as raised:
         async with asyncio.timeout(2.0):
             await session.generate("z-image", "A red kite", on_update=close)
     assert raised.value.task_id in sandbox.world.tasks
@@ -588,9 +588,9 @@ async def test_closing_after_any_number_of_steps(fault: dict[str, Any]) -> None:
             if isinstance(end, RivyaError):
                 assert end.idempotency_key == "order-1"
             if sandbox.received.purchases:  # then the task id is known, or no error says that nothing was bought
-                assert isinstance(end, Generation | SessionClosed | OutcomeUnknown), repr(end)
+                assert isinstance(end, Generation | SessionClosedError | OutcomeUnknownError), repr(end)
             assert sandbox.received.purchases <= 1
             assert session._engine is not None
-            assert len(session._engine._scheduler) == 0
+            assert len(session._engine._timers) == 0
     if not fault:  # with one, the pause before the second attempt is longer than any number of steps
-        assert SessionClosed in ends
+        assert SessionClosedError in ends

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from rivya_async import ConfigurationError, DecodeError, NotFound, RivyaSession, ServerError, Unauthorized
+from rivya_async import (
+    AuthenticationError,
+    ConfigurationError,
+    InternalServerError,
+    NotFoundError,
+    ResponseDecodeError,
+    RivyaSession,
+)
 from rivya_async.resources import models
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import CREDITS, QUICK_RETRY, opened, peer
@@ -54,7 +61,7 @@ async def test_one_who_leaves_does_not_take_the_catalogue_along(sandbox: Sandbox
 
 async def test_a_catalogue_that_cannot_be_read_is_not_kept(sandbox: Sandbox, session: RivyaSession) -> None:
     sandbox.faults.add(route=MODELS, status=500, times=QUICK_RETRY.max_attempts)
-    with pytest.raises(ServerError):
+    with pytest.raises(InternalServerError):
         await session.models.list()
     assert (await session.models.retrieve("z-image")).id == "z-image"
 
@@ -70,14 +77,14 @@ async def test_a_model_has_what_the_contract_names(session: RivyaSession) -> Non
 
 @pytest.mark.parametrize(("wrong", "near"), [("z-imag", "z-image"), ("Z-Image", "z-image"), ("seedream", "seedream-4")])
 async def test_an_unknown_model_is_told_with_the_nearest(session: RivyaSession, wrong: str, near: str) -> None:
-    with pytest.raises(NotFound, match="did you mean") as raised:
+    with pytest.raises(NotFoundError, match="did you mean") as raised:
         await session.models.retrieve(wrong)
     assert near in str(raised.value)
     assert raised.value.code == "not_found"
 
 
 async def test_a_model_that_is_like_no_other(session: RivyaSession) -> None:
-    with pytest.raises(NotFound, match=r"models\.list\(\)"):
+    with pytest.raises(NotFoundError, match=r"models\.list\(\)"):
         await session.models.retrieve("????")
 
 
@@ -101,7 +108,7 @@ async def test_a_bare_catalogue_is_understood() -> None:
 
 async def test_a_catalogue_of_another_shape() -> None:
     async with peer(lambda _: web.json_response([])) as server, RivyaSession(base_url=server.url) as session:
-        with pytest.raises(DecodeError):
+        with pytest.raises(ResponseDecodeError):
             await session.models.list()
 
 
@@ -137,7 +144,7 @@ async def test_a_read_goes_through_every_transient_fault(sandbox: Sandbox, sessi
 async def test_a_read_needs_its_scope(sandbox: Sandbox) -> None:
     async with opened(sandbox) as session:
         sandbox.faults.add(route=CREDITS, status=401, code="api_key_expired")
-        with pytest.raises(Unauthorized) as raised:
+        with pytest.raises(AuthenticationError) as raised:
             await session.credits.retrieve()
     assert raised.value.code == "api_key_expired"
     assert raised.value.idempotency_key is None

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from rivya_async import RateLimited, RetryPolicy, RivyaSession
+from rivya_async import RateLimitError, RetryPolicy, RivyaSession
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import POLL, QUICK_POLL, SUBMIT, Ears, opened
 
@@ -70,6 +70,6 @@ async def test_a_poll_waits_as_wished(sandbox: Sandbox, ears: Ears, name: str) -
 
 async def test_the_error_tells_the_wish_as_it_was(sandbox: Sandbox, session: RivyaSession) -> None:
     sandbox.faults.add(route=SUBMIT, status=429, retry_after=7)
-    with pytest.raises(RateLimited) as raised:
+    with pytest.raises(RateLimitError) as raised:
         await session.submit("z-image", "A red kite")
     assert raised.value.retry_after == 7.0

@@ -10,9 +10,9 @@ import pytest
 
 from rivya_async import (
     Generation,
-    GenerationFailed,
+    GenerationFailedError,
     GenerationRequest,
-    IdempotencyConflict,
+    IdempotencyConflictError,
     Outcome,
     PollPolicy,
     RetryPolicy,
@@ -137,12 +137,12 @@ async def test_no_failure_of_a_map_ends_the_others(session: RivyaSession) -> Non
     outcomes = [outcome async for outcome in session.map(requests, ordered=True, max_in_flight=1)]
     kinds = {n: type(outcome.error) for n, outcome in enumerate(outcomes) if not outcome.ok}
     assert kinds.pop(3) is ValidationFailed
-    assert kinds.pop(7) is GenerationFailed
-    assert kinds.pop(10) is IdempotencyConflict
+    assert kinds.pop(7) is GenerationFailedError
+    assert kinds.pop(10) is IdempotencyConflictError
     assert kinds.keys() <= {11}
     assert outcomes[7].generation is not None
     assert outcomes[7].generation.failed
-    with pytest.raises(GenerationFailed):
+    with pytest.raises(GenerationFailedError):
         outcomes[7].unwrap()
     assert outcomes[0].unwrap().succeeded
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 from aiohttp import web
 
-from rivya_async import RivyaError, RivyaSession, StreamInterrupted, Timeouts
+from rivya_async import RivyaError, RivyaSession, StreamInterruptedError, Timeouts
 from rivya_async._core import assumed
 from rivya_async.sandbox import Sandbox
 from tests.media_kit import media
@@ -79,7 +79,7 @@ async def test_an_error_event_that_repeats_the_key_does_not_reveal_it(sandbox: S
         return web.Response(text=told, content_type="text/event-stream")
 
     async with peer(answer) as server, RivyaSession(KEY, base_url=server.url) as session:
-        with pytest.raises(StreamInterrupted, match=r"no such key: \*\*\*") as raised:
+        with pytest.raises(StreamInterruptedError, match=r"no such key: \*\*\*") as raised:
             await streamed(session)
     assert SECRET not in repr(raised.value) + str(raised.value.__dict__)
     assert SECRET.encode() not in pickle.dumps(raised.value)
@@ -227,7 +227,7 @@ def test_a_refused_key_is_not_shown(key: str) -> None:
 async def test_nothing_that_can_be_printed_shows_the_key(guarded: Sandbox) -> None:
     async with opened(guarded) as session:
         job = await session.generate("z-image", "A red kite")
-        shown = [session, session._settings, session.__dict__, job, session._engine, session.generations]
+        shown = [session, session._config, session.__dict__, job, session._engine, session.generations]
         shown += [vars(session._engine), session.models, session.credits, await session.credits.retrieve()]
         assert [each for each in map(repr, shown) if SECRET in each] == []
 
@@ -238,7 +238,7 @@ async def test_no_pickle_holds_the_key(guarded: Sandbox) -> None:
         job = await session.generate("z-image", "A red kite")
         assert pickle.loads(pickle.dumps(job)) == job
         assert SECRET.encode() not in pickle.dumps(job)
-        for each in (fresh, session, fresh.generations, session._settings):
+        for each in (fresh, session, fresh.generations, session._config):
             with pytest.raises((TypeError, pickle.PicklingError, AttributeError)):
                 pickle.dumps(each)
 
@@ -281,7 +281,7 @@ async def test_a_crashed_script_does_not_show_the_key(guarded: Sandbox, monkeypa
     guarded.faults.add(route=SUBMIT, drop=True)
     code, out, err = await script(CRASH, guarded.base_url)
     assert code == 1
-    assert "OutcomeUnknown" in err
+    assert "OutcomeUnknownError" in err
     assert SECRET not in out + err
 
 

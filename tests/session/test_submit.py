@@ -11,24 +11,24 @@ import pytest
 from aiohttp import web
 
 from rivya_async import (
-    Answered,
-    ApiDisabled,
+    APIDisabledError,
+    APIStatusError,
+    AuthenticationError,
+    ChatSessionConflictError,
     ConfigurationError,
     GenerationRequest,
-    IdempotencyConflict,
-    InsufficientCredits,
-    NotFound,
+    IdempotencyConflictError,
+    InsufficientCreditsError,
+    InternalServerError,
+    NotFoundError,
+    PermissionDeniedError,
     PollPolicy,
-    RateLimited,
+    RateLimitError,
     ReferenceMedia,
     RetryPolicy,
     RivyaError,
     RivyaSession,
-    ScopeDenied,
-    ServerError,
-    SessionConflict,
     Timeouts,
-    Unauthorized,
     ValidationFailed,
 )
 from rivya_async.sandbox import Sandbox
@@ -136,7 +136,7 @@ async def test_a_key_may_stand_beside_a_request(sandbox: Sandbox, session: Rivya
 
 async def test_another_body_under_a_used_key_is_the_callers_clash(sandbox: Sandbox, session: RivyaSession) -> None:
     await session.submit("z-image", "A red kite", idempotency_key="order-1")
-    with pytest.raises(IdempotencyConflict) as raised:
+    with pytest.raises(IdempotencyConflictError) as raised:
         await session.submit("z-image", "A blue whale", idempotency_key="order-1")
     assert raised.value.idempotency_key == "order-1"
     assert (raised.value.status, raised.value.code, raised.value.attempts) == (409, "idempotency_conflict", 1)
@@ -157,34 +157,34 @@ async def test_one_key_is_kept_over_all_attempts(sandbox: Sandbox, session: Rivy
 
 CODES = [
     (400, "validation_failed", ValidationFailed, 1),
-    (401, "api_key_missing", Unauthorized, 1),
-    (401, "api_key_invalid", Unauthorized, 1),
-    (401, "api_key_revoked", Unauthorized, 1),
-    (401, "api_key_expired", Unauthorized, 1),
-    (402, "insufficient_credits", InsufficientCredits, 1),
-    (400, "insufficient_credits", InsufficientCredits, 1),
-    (403, "api_scope_denied", ScopeDenied, 1),
-    (404, "not_found", NotFound, 1),
-    (409, "idempotency_conflict", IdempotencyConflict, 1),
-    (409, "chat_session_conflict", SessionConflict, 1),
+    (401, "api_key_missing", AuthenticationError, 1),
+    (401, "api_key_invalid", AuthenticationError, 1),
+    (401, "api_key_revoked", AuthenticationError, 1),
+    (401, "api_key_expired", AuthenticationError, 1),
+    (402, "insufficient_credits", InsufficientCreditsError, 1),
+    (400, "insufficient_credits", InsufficientCreditsError, 1),
+    (403, "api_scope_denied", PermissionDeniedError, 1),
+    (404, "not_found", NotFoundError, 1),
+    (409, "idempotency_conflict", IdempotencyConflictError, 1),
+    (409, "chat_session_conflict", ChatSessionConflictError, 1),
     (400, "webhook_url_rejected", ValidationFailed, 1),
     (400, "chat_model_not_supported", ValidationFailed, 1),
     (400, "chat_attachment_not_supported", ValidationFailed, 1),
-    (429, "rate_limited", RateLimited, 5),
-    (500, "internal_error", ServerError, 5),
-    (503, "public_api_disabled", ApiDisabled, 5),
-    (418, "some_new_code", Answered, 1),
+    (429, "rate_limited", RateLimitError, 5),
+    (500, "internal_error", InternalServerError, 5),
+    (503, "public_api_disabled", APIDisabledError, 5),
+    (418, "some_new_code", APIStatusError, 1),
     (400, "some_new_code", ValidationFailed, 1),
 ]
 
 
 @pytest.mark.parametrize("row", CODES, ids=[f"{row[0]}-{row[1]}" for row in CODES])
 async def test_each_code_has_its_class(
-    sandbox: Sandbox, session: RivyaSession, row: tuple[int, str, type[Answered], int]
+    sandbox: Sandbox, session: RivyaSession, row: tuple[int, str, type[APIStatusError], int]
 ) -> None:
     status, code, kind, requests = row
     sandbox.faults.add(route=SUBMIT, status=status, code=code)
-    with pytest.raises(Answered) as raised:
+    with pytest.raises(APIStatusError) as raised:
         await session.submit("z-image", "A red kite", idempotency_key="order-1")
     error = raised.value
     assert type(error) is kind
@@ -197,11 +197,11 @@ async def test_each_code_has_its_class(
 
 async def test_the_sandbox_refuses_with_the_true_classes(sandbox: Sandbox) -> None:
     keys = {
-        sandbox.add_key(revoked=True): Unauthorized,
-        sandbox.add_key(expired=True): Unauthorized,
-        sandbox.add_key(scopes={"generations:read"}): ScopeDenied,
-        sandbox.add_key(credits=0): InsufficientCredits,
-        KEY: Unauthorized,
+        sandbox.add_key(revoked=True): AuthenticationError,
+        sandbox.add_key(expired=True): AuthenticationError,
+        sandbox.add_key(scopes={"generations:read"}): PermissionDeniedError,
+        sandbox.add_key(credits=0): InsufficientCreditsError,
+        KEY: AuthenticationError,
     }
     for key, kind in keys.items():
         async with RivyaSession(key, base_url=sandbox.base_url) as session:

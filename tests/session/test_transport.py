@@ -20,20 +20,20 @@ from yarl import URL
 
 import rivya_async
 from rivya_async import (
-    Answered,
+    APIStatusError,
+    AuthenticationError,
     ConfigurationError,
-    NotFound,
-    NotSent,
-    OutcomeUnknown,
+    NotFoundError,
+    OutcomeUnknownError,
+    RequestNotSentError,
     RetryPolicy,
     RivyaError,
     RivyaSession,
     Timeouts,
-    Unauthorized,
 )
 from rivya_async._core.message import Request
-from rivya_async._core.settings import Settings
-from rivya_async._engine.aiohttp_failures import FOREIGN, sorted_failure
+from rivya_async._core.settings import Config
+from rivya_async._engine.aiohttp_failures import AIOHTTP_ERRORS, convert_error
 from rivya_async._engine.aiohttp_transport import AiohttpTransport
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import CREDITS, POLL, SUBMIT, Ears, Seen, opened, peer, raw_server, until
@@ -84,14 +84,14 @@ class Silent(Exception):
 def test_every_error_of_aiohttp_is_sorted(kind: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kind, "__str__", lambda _: "told")
     monkeypatch.setattr(kind, "message", "told", raising=False)
-    ours = type(sorted_failure(made(kind), URL("https://rivya.ai/api/v1/generations")))
+    ours = type(convert_error(made(kind), URL("https://rivya.ai/api/v1/generations")))
     if kind.__name__ in NOTHING_LEFT:
-        assert ours is NotSent
+        assert ours is RequestNotSentError
     elif kind.__name__ in NOT_A_URL | IN_DOWNLOADS_ONLY:
         assert ours is ConfigurationError
     else:
-        assert ours is OutcomeUnknown
-    assert issubclass(kind, FOREIGN)
+        assert ours is OutcomeUnknownError
+    assert issubclass(kind, AIOHTTP_ERRORS)
 
 
 def test_the_table_was_tried_on_what_matters() -> None:
@@ -111,15 +111,15 @@ def test_the_table_was_tried_on_what_matters() -> None:
     "error", [OSError("x"), TimeoutError(), ConnectionResetError(), BrokenPipeError(), ssl.SSLError("x")], ids=repr
 )
 def test_a_bare_error_of_the_system_leaves_doubt(error: Exception) -> None:
-    assert type(sorted_failure(error, URL("https://rivya.ai/"))) is OutcomeUnknown
+    assert type(convert_error(error, URL("https://rivya.ai/"))) is OutcomeUnknownError
 
 
 def test_what_nobody_foresaw_leaves_doubt() -> None:
-    assert type(sorted_failure(Silent(), URL("https://rivya.ai/"))) is OutcomeUnknown
+    assert type(convert_error(Silent(), URL("https://rivya.ai/"))) is OutcomeUnknownError
 
 
 def test_no_message_shows_a_query() -> None:
-    error = sorted_failure(aiohttp.ClientOSError("gone"), URL("https://cdn.example/a.png?signature=secret#secret"))
+    error = convert_error(aiohttp.ClientOSError("gone"), URL("https://cdn.example/a.png?signature=secret#secret"))
     assert "secret" not in str(error)
     assert "https://cdn.example/a.png" in str(error)
 
@@ -158,10 +158,10 @@ async def test_nothing_is_sent_behind_our_back(sandbox: Sandbox, name: str, whos
         before = sandbox.received.count()
         counted = len(ears.attempts)
         sandbox.faults.add(route=route, drop=True, times=1)
-        with contextlib.suppress(NotFound):  # a task that nobody bought
+        with contextlib.suppress(NotFoundError):  # a task that nobody bought
             await call(session)
         assert sandbox.received.count() - before == len(ears.attempts) - counted == 2
-        assert isinstance(ears.attempts[counted].error, OutcomeUnknown)
+        assert isinstance(ears.attempts[counted].error, OutcomeUnknownError)
     assert max(sandbox.received.purchases_by_key.values(), default=0) <= 1
 
 
@@ -292,7 +292,7 @@ async def test_an_answer_that_stops_is_cut(sandbox: Sandbox, pauses: tuple[float
         opened(sandbox, base_url=url, http=http, timeouts=limits, retry=ONCE) as session,
         asyncio.timeout(5),
     ):
-        with pytest.raises(OutcomeUnknown, match="too long"):
+        with pytest.raises(OutcomeUnknownError, match="too long"):
             await session.credits.retrieve()
 
 
@@ -306,7 +306,7 @@ async def test_a_server_that_reads_slowly_has_not_been_asked_yet(sandbox: Sandbo
 
     limits = Timeouts(read=0.1, total=30.0)
     async with raw_server(talk) as url:
-        transport = AiohttpTransport(Settings(sandbox.api_key, url), limits, None)
+        transport = AiohttpTransport(Config(sandbox.api_key, url), limits, None)
         async with contextlib.aclosing(transport):
             answer = await transport.send(Request("POST", "/api/v1/generations", body=b" " * 20_000_000))
     assert answer.body == b"{}"
@@ -345,7 +345,7 @@ async def test_a_name_server_that_does_not_answer_is_a_connection_that_does_not_
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", for_ever)
     limits = Timeouts(connect=0.1, read=30.0, total=30.0)
     async with opened(sandbox, base_url="http://rivya.invalid", timeouts=limits, retry=ONCE) as session:
-        with pytest.raises(NotSent, match="too long"):
+        with pytest.raises(RequestNotSentError, match="too long"):
             await session.submit("z-image", "A red kite")
 
 
@@ -367,7 +367,7 @@ async def test_an_answer_that_switches_protocols_is_an_answer_and_its_connection
         opened(sandbox, base_url=url, http=http) as session,
         asyncio.timeout(5),
     ):
-        with pytest.raises(Answered) as caught:
+        with pytest.raises(APIStatusError) as caught:
             await session.credits.retrieve()
         assert caught.value.status == 101
         await gone.wait()
@@ -391,7 +391,7 @@ async def test_an_http_session_is_used_and_not_closed(sandbox: Sandbox) -> None:
 async def test_the_habits_of_an_http_session_do_not_change_what_errors_mean(sandbox: Sandbox, ears: Ears) -> None:
     async with aiohttp.ClientSession("https://else.example/base/", raise_for_status=True) as http:
         async with RivyaSession("rvya_sk_wrong", base_url=sandbox.base_url, http=http, hooks=[ears]) as session:
-            with pytest.raises(Unauthorized):
+            with pytest.raises(AuthenticationError):
                 await session.submit("z-image", "A red kite")
             assert len(ears.attempts) == 1
         async with opened(sandbox, http=http) as session:

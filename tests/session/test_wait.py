@@ -10,14 +10,14 @@ from typing import Any, Final
 import pytest
 
 from rivya_async import (
-    DeadlineExceeded,
+    AuthenticationError,
     Generation,
-    GenerationFailed,
-    NotFound,
+    GenerationFailedError,
+    NotFoundError,
+    PermissionDeniedError,
     PollPolicy,
     RivyaSession,
-    ScopeDenied,
-    Unauthorized,
+    WaitTimeoutError,
 )
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import POLL, SLOW, Ears, ids, opened, script, settled
@@ -44,7 +44,7 @@ async def steady() -> Any:
 async def test_a_wait_that_times_out_can_be_taken_up_again(steady: Sandbox) -> None:
     async with opened(steady) as session:
         job = await session.submit("z-image", "A red kite")
-        with pytest.raises(DeadlineExceeded) as raised:
+        with pytest.raises(WaitTimeoutError) as raised:
             await session.wait_for(job, timeout=0.02)
         assert isinstance(raised.value, TimeoutError)
         assert raised.value.task_id == job.id
@@ -56,7 +56,7 @@ async def test_a_wait_that_times_out_can_be_taken_up_again(steady: Sandbox) -> N
 
 async def test_a_generate_that_times_out_tells_both_names(slow: Sandbox) -> None:
     async with opened(slow) as session:
-        with pytest.raises(DeadlineExceeded) as raised:
+        with pytest.raises(WaitTimeoutError) as raised:
             await session.generate("z-image", "A red kite", timeout=0.05)
         assert {raised.value.task_id} == set(slow.world.tasks)
         assert {raised.value.idempotency_key} == slow.received.keys
@@ -82,7 +82,7 @@ asyncio.run(main(), debug=False)
 async def test_another_process_takes_up_the_wait(steady: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RIVYA_API_KEY", steady.api_key)
     async with opened(steady) as session:
-        with pytest.raises(DeadlineExceeded) as raised:
+        with pytest.raises(WaitTimeoutError) as raised:
             await session.generate("z-image", "A red kite", timeout=0.01)
     code, out, err = await script(WAIT_ELSEWHERE, steady.base_url, raised.value.task_id, dev=False)
     assert (code, out, err) == (0, f"{raised.value.task_id} succeeded\n", "")
@@ -93,7 +93,7 @@ async def test_another_process_takes_up_the_wait(steady: Sandbox, monkeypatch: p
 async def test_no_time_at_all(slow: Sandbox, timeout: float) -> None:
     async with opened(slow) as session:
         job = await session.submit("z-image", "A red kite")
-        with pytest.raises(DeadlineExceeded) as raised:
+        with pytest.raises(WaitTimeoutError) as raised:
             async with asyncio.timeout(1.0):
                 await session.wait_for(job, timeout=timeout)
     assert raised.value.task_id == job.id
@@ -105,7 +105,7 @@ async def test_a_deadline_comes_in_the_middle_of_a_poll(slow: Sandbox) -> None:
         job = await session.submit("z-image", "A red kite")
         slow.faults.add(route=POLL, delay=0.3)
         began = loop.time()
-        with pytest.raises(DeadlineExceeded):
+        with pytest.raises(WaitTimeoutError):
             await session.wait_for(job, timeout=0.1)
         assert 0.09 < loop.time() - began < 0.25
 
@@ -114,19 +114,19 @@ async def test_the_timeout_is_the_policys_if_left_out(slow: Sandbox) -> None:
     async with opened(slow, poll=PollPolicy(first=0.01, timeout=0.05)) as session:
         job = await session.submit("z-image", "A red kite")
         for wait in (session.wait_for(job), session.wait_for(job, poll=PollPolicy(first=0.01, timeout=0.01))):
-            with pytest.raises(DeadlineExceeded):
+            with pytest.raises(WaitTimeoutError):
                 await asyncio.wait_for(wait, 1.0)
         endless = asyncio.create_task(session.wait_for(job, timeout=None))
         with pytest.raises(TimeoutError) as raised:
             await asyncio.wait_for(endless, 0.15)
-        assert not isinstance(raised.value, DeadlineExceeded)
+        assert not isinstance(raised.value, WaitTimeoutError)
 
 
 # --- ends that are no success -----------------------------------------------------------------------------------------
 
 
 async def test_a_failed_job_is_an_error_unless_asked_otherwise(sandbox: Sandbox, session: RivyaSession) -> None:
-    with pytest.raises(GenerationFailed) as raised:
+    with pytest.raises(GenerationFailedError) as raised:
         await session.generate("z-image", "A kite [fail]", idempotency_key="order-1")
     error = raised.value
     assert error.generation.failed
@@ -135,12 +135,12 @@ async def test_a_failed_job_is_an_error_unless_asked_otherwise(sandbox: Sandbox,
     assert (error.task_id, error.idempotency_key) == (error.generation.id, "order-1")
     job = await session.wait_for(error.task_id, raise_on_failure=False)
     assert job == error.generation
-    with pytest.raises(GenerationFailed):
+    with pytest.raises(GenerationFailedError):
         await session.wait_for(job)
     assert [snapshot.status async for snapshot in session.watch(error.task_id)][-1] == "failed"
 
 
-@pytest.mark.parametrize(("status", "kind"), [(401, Unauthorized), (403, ScopeDenied)])
+@pytest.mark.parametrize(("status", "kind"), [(401, AuthenticationError), (403, PermissionDeniedError)])
 async def test_a_key_that_died_ends_the_wait_and_names_the_job(
     slow: Sandbox, status: int, kind: type[Exception]
 ) -> None:
@@ -159,7 +159,7 @@ async def test_a_key_that_died_ends_the_wait_and_names_the_job(
 async def test_a_job_of_another_account_is_not_there(sandbox: Sandbox, session: RivyaSession) -> None:
     job = await session.submit("z-image", "A red kite")
     async with RivyaSession(sandbox.add_key(credits=5), base_url=sandbox.base_url) as stranger:
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFoundError):
             await stranger.wait_for(job.id)
 
 
@@ -167,7 +167,7 @@ async def test_a_job_of_another_account_is_not_there(sandbox: Sandbox, session: 
     "task_id", ["task/../../credits", "task_1?x=1", "a b", "task#1", "ä", "%2e%2e", "..%2f", "x" * 500]
 )
 async def test_odd_task_ids_stay_one_segment(sandbox: Sandbox, session: RivyaSession, task_id: str) -> None:
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         await session.wait_for(task_id)
     assert {request.route for request in sandbox.received} <= {POLL, None}
     assert sandbox.received.count("GET /api/v1/credits") == 0
@@ -257,7 +257,7 @@ async def test_as_completed_gives_each_job_once(steady: Sandbox) -> None:
 async def test_as_completed_names_what_is_still_open(slow: Sandbox) -> None:
     async with opened(slow) as session:
         jobs = [await session.submit("z-image", f"Kite {n}") for n in range(5)]
-        with pytest.raises(DeadlineExceeded) as raised:
+        with pytest.raises(WaitTimeoutError) as raised:
             [job async for job in session.as_completed(jobs, timeout=0.05)]
     told = str(raised.value) + "".join(raised.value.__notes__)
     assert all(job.id in told for job in jobs)
@@ -272,7 +272,7 @@ async def test_as_completed_raises_what_cannot_be_waited_for_at_the_end(steady: 
             async for job in session.as_completed([*jobs, "task_missing", "task_lost"]):
                 ended.append(job)  # noqa: PERF401 - what came before the error counts
 
-        with pytest.raises(NotFound) as raised:
+        with pytest.raises(NotFoundError) as raised:
             await collect()
     assert ids(ended) == ids(jobs)
     told = "".join(raised.value.__notes__)

@@ -12,19 +12,19 @@ import pytest
 from aiohttp import web
 
 from rivya_async import (
-    ApiDisabled,
+    APIDisabledError,
+    AuthenticationError,
     ConfigurationError,
-    DecodeError,
-    NotFound,
-    NotSent,
-    OutcomeUnknown,
-    RateLimited,
+    InternalServerError,
+    NotFoundError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestNotSentError,
+    ResponseDecodeError,
     RivyaError,
     RivyaSession,
-    ScopeDenied,
-    ServerError,
     Timeouts,
-    Unauthorized,
     ValidationFailed,
     WebhookEndpoint,
 )
@@ -106,14 +106,14 @@ async def test_what_is_not_there(session: RivyaSession) -> None:
         lambda endpoint_id: session.webhooks.update(endpoint_id, name="New"),
     ]
     for call in calls:
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFoundError):
             await call("whend_none")
 
 
 async def test_all_of_it_needs_a_key_with_the_scope(sandbox: Sandbox) -> None:
     key = sandbox.add_key(scopes={"credits:read"})
     async with RivyaSession(key, base_url=sandbox.base_url) as session:
-        with pytest.raises(ScopeDenied, match="webhooks:manage"):
+        with pytest.raises(PermissionDeniedError, match="webhooks:manage"):
             await session.webhooks.list()
     async with RivyaSession(base_url=sandbox.base_url) as session:
         with pytest.raises(ConfigurationError, match="RIVYA_API_KEY"):
@@ -144,9 +144,9 @@ async def test_a_secret_is_in_no_hook_and_no_error(sandbox: Sandbox) -> None:
         peer(lambda _: web.json_response(answer)) as server,
         RivyaSession(sandbox.api_key, base_url=server.url, hooks=[ears]) as session,
     ):
-        with pytest.raises(DecodeError, match=r"look into webhooks\.list\(\)") as raised:
+        with pytest.raises(ResponseDecodeError, match=r"look into webhooks\.list\(\)") as raised:
             await created(session)
-        with pytest.raises(DecodeError, match="rotate it again"):
+        with pytest.raises(ResponseDecodeError, match="rotate it again"):
             await session.webhooks.rotate_secret("whend_1")
     assert len(server.seen) == 2
     frames = traceback.TracebackException.from_exception(raised.value, capture_locals=True)
@@ -175,34 +175,34 @@ class Row:
 
 
 ROWS: Final = [
-    Row("dropped, not acted", {"drop": True, "times": 1}, (OutcomeUnknown, 1), (None, 2)),
-    Row("dropped, acted", {"drop": True, "act": True, "times": 1}, (OutcomeUnknown, 1), (None, 2)),
-    Row("dropped, always", {"drop": True}, (OutcomeUnknown, 1), (OutcomeUnknown, ATTEMPTS)),
-    Row("cut in mid-body", {"truncate": 9, "times": 1}, (OutcomeUnknown, 1), (None, 2)),
-    Row("silent", {"delay": 0.5, "times": 1}, (OutcomeUnknown, 1), (None, 2)),
+    Row("dropped, not acted", {"drop": True, "times": 1}, (OutcomeUnknownError, 1), (None, 2)),
+    Row("dropped, acted", {"drop": True, "act": True, "times": 1}, (OutcomeUnknownError, 1), (None, 2)),
+    Row("dropped, always", {"drop": True}, (OutcomeUnknownError, 1), (OutcomeUnknownError, ATTEMPTS)),
+    Row("cut in mid-body", {"truncate": 9, "times": 1}, (OutcomeUnknownError, 1), (None, 2)),
+    Row("silent", {"delay": 0.5, "times": 1}, (OutcomeUnknownError, 1), (None, 2)),
     Row("rate limited", {"status": 429, "code": "rate_limited", "times": 2}, (None, 3), (None, 3)),
     Row(
         "rate limited, always",
         {"status": 429, "code": "rate_limited"},
-        (RateLimited, ATTEMPTS),
-        (RateLimited, ATTEMPTS),
+        (RateLimitError, ATTEMPTS),
+        (RateLimitError, ATTEMPTS),
     ),
     Row("switched off", {"status": 503, "code": "public_api_disabled", "times": 2}, (None, 3), (None, 3)),
     Row(
         "switched off, always",
         {"status": 503, "code": "public_api_disabled"},
-        (ApiDisabled, ATTEMPTS),
-        (ApiDisabled, ATTEMPTS),
+        (APIDisabledError, ATTEMPTS),
+        (APIDisabledError, ATTEMPTS),
     ),
-    Row("500", {"status": 500, "times": 1}, (ServerError, 1), (None, 2)),
-    Row("502 of a gateway", {"status": 502, "body": "<html>", "times": 1}, (ServerError, 1), (None, 2)),
-    Row("504, acted", {"status": 504, "act": True, "times": 1}, (ServerError, 1), (None, 2)),
-    Row("401", {"status": 401, "code": "api_key_expired"}, (Unauthorized, 1), (Unauthorized, 1)),
-    Row("403", {"status": 403, "code": "api_scope_denied"}, (ScopeDenied, 1), (ScopeDenied, 1)),
-    Row("not JSON", {"body": "<html>", "act": True, "times": 1}, (DecodeError, 1), (DecodeError, 1)),
+    Row("500", {"status": 500, "times": 1}, (InternalServerError, 1), (None, 2)),
+    Row("502 of a gateway", {"status": 502, "body": "<html>", "times": 1}, (InternalServerError, 1), (None, 2)),
+    Row("504, acted", {"status": 504, "act": True, "times": 1}, (InternalServerError, 1), (None, 2)),
+    Row("401", {"status": 401, "code": "api_key_expired"}, (AuthenticationError, 1), (AuthenticationError, 1)),
+    Row("403", {"status": 403, "code": "api_scope_denied"}, (PermissionDeniedError, 1), (PermissionDeniedError, 1)),
+    Row("not JSON", {"body": "<html>", "act": True, "times": 1}, (ResponseDecodeError, 1), (ResponseDecodeError, 1)),
 ]
 
-DOUBTFUL: Final = (OutcomeUnknown, ServerError, DecodeError)
+DOUBTFUL: Final = (OutcomeUnknownError, InternalServerError, ResponseDecodeError)
 
 
 @pytest.fixture
@@ -233,7 +233,7 @@ async def meets(
 
 
 def is_doubt(error: RivyaError) -> bool:
-    return isinstance(error, DOUBTFUL) and not isinstance(error, ApiDisabled)
+    return isinstance(error, DOUBTFUL) and not isinstance(error, APIDisabledError)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
@@ -300,7 +300,7 @@ async def test_a_create_that_was_not_sent_is_repeated(ears: Ears) -> None:
         await sandbox.aclose()
         call = asyncio.create_task(created(session))
         await until(lambda: len(ears.retries) >= 1)
-        assert all(isinstance(retry.error, NotSent) for retry in ears.retries)
+        assert all(isinstance(retry.error, RequestNotSentError) for retry in ears.retries)
         await sandbox.start()
         assert (await call).is_active
         assert len(await session.webhooks.list()) == 1
@@ -322,7 +322,7 @@ async def test_a_change_that_may_have_been_made_is_not_told_as_one_that_was_not(
     sandbox: Sandbox, session: RivyaSession
 ) -> None:
     endpoint = await created(session)
-    for last, kind in ((404, NotFound), (429, OutcomeUnknown)):
+    for last, kind in ((404, NotFoundError), (429, OutcomeUnknownError)):
         sandbox.faults.add(route=f"DELETE {ONE}", nth=1, drop=True, act=True)
         sandbox.faults.add(route=f"DELETE {ONE}", status=last)
         with pytest.raises(kind) as raised:

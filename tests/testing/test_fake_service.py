@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rivya_async import GenerationFailed, InsufficientCredits, NotFound, PollPolicy
+from rivya_async import GenerationFailedError, InsufficientCreditsError, NotFoundError, PollPolicy
 from rivya_async.testing import FakeRequest, FakeService, FakeTransport
 
 QUICK: dict[str, Any] = {"poll": PollPolicy(first=0.001, base=0.001, cap=0.01, floor=0.001)}
@@ -36,7 +36,7 @@ async def test_a_job_ends_when_it_has_been_looked_at(looks: int) -> None:
 async def test_a_failed_job_gives_its_credits_back_once() -> None:
     service = FakeService(credits=10)
     async with FakeTransport(service).session(**QUICK) as session:
-        with pytest.raises(GenerationFailed) as raised:
+        with pytest.raises(GenerationFailedError) as raised:
             await session.generate("z-image", "[fail]")
         assert raised.value.task_id is not None
         await session.generations.retrieve(raised.value.task_id)
@@ -45,11 +45,11 @@ async def test_a_failed_job_gives_its_credits_back_once() -> None:
 
 async def test_what_is_refused() -> None:
     async with FakeTransport(FakeService(credits=0)).session(**QUICK) as session:
-        with pytest.raises(InsufficientCredits):
+        with pytest.raises(InsufficientCreditsError):
             await session.submit("z-image", "A red kite")
-        with pytest.raises(NotFound, match="no GET /api/v1/webhooks"):
+        with pytest.raises(NotFoundError, match="no GET /api/v1/webhooks"):
             await session.webhooks.list()
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFoundError):
             await session.generations.retrieve("task_1")
 
 
@@ -70,7 +70,7 @@ async def test_without_the_renderers_a_link_says_what_to_install(monkeypatch: py
 async def test_the_key_of_what_was_refused_may_buy() -> None:
     service = FakeService(credits=0)
     async with FakeTransport(service).session(**QUICK) as session:
-        with pytest.raises(InsufficientCredits):
+        with pytest.raises(InsufficientCreditsError):
             await session.submit("z-image", "A red kite", idempotency_key="order-1")
         service.credits = 1
         await session.submit("z-image", "A red kite", idempotency_key="order-1")

@@ -11,14 +11,14 @@ import pytest
 
 from rivya_async import (
     ConfigurationError,
-    NotSent,
-    OutcomeUnknown,
+    InternalServerError,
+    OutcomeUnknownError,
     PollPolicy,
-    RateLimited,
+    RateLimitError,
+    RequestNotSentError,
     RetryPolicy,
     RivyaError,
     RivyaSession,
-    ServerError,
 )
 from rivya_async.testing import FakeRequest, FakeResponse, FakeTransport
 from rivya_async.testing.fake_transport import Reply
@@ -49,7 +49,9 @@ async def test_a_job_from_its_purchase_to_its_end() -> None:
 
 
 async def test_what_the_network_does() -> None:
-    replies: Iterator[Reply] = iter([NotSent("refused"), OutcomeUnknown("dropped"), {**JOB, "status": "queued"}])
+    replies: Iterator[Reply] = iter(
+        [RequestNotSentError("refused"), OutcomeUnknownError("dropped"), {**JOB, "status": "queued"}]
+    )
     fake = FakeTransport(lambda _: next(replies))
     async with fake.session(**QUICK) as session:
         await session.submit("z-image", "A red kite")
@@ -60,12 +62,12 @@ async def test_what_the_network_does() -> None:
 async def test_refusals_have_the_envelope_and_headers() -> None:
     fake = FakeTransport(lambda _: FakeResponse.error(429, "rate_limited", "Slow down.", Retry_After="0.001"))
     async with fake.session(**QUICK) as session:
-        with pytest.raises(RateLimited, match=r"Slow down\.") as raised:
+        with pytest.raises(RateLimitError, match=r"Slow down\.") as raised:
             await session.credits.retrieve()
     assert (raised.value.retry_after, raised.value.request_id, raised.value.attempts) == (0.001, "req_fake", 3)
     fake = FakeTransport(lambda _: FakeResponse(502, body=b"<html>"))
     async with fake.session(**QUICK) as session:
-        with pytest.raises(ServerError):
+        with pytest.raises(InternalServerError):
             await session.credits.retrieve()
 
 
@@ -78,7 +80,7 @@ async def test_what_the_function_raises_is_raised() -> None:
             await session.credits.retrieve()
 
 
-@pytest.mark.parametrize("reply", [None, "queued", [JOB], NotSent, (200, JOB)], ids=repr)
+@pytest.mark.parametrize("reply", [None, "queued", [JOB], RequestNotSentError, (200, JOB)], ids=repr)
 async def test_what_is_no_answer_is_named_at_once(reply: Any) -> None:
     async with FakeTransport(lambda _: reply).session(**QUICK) as session:
         with pytest.raises(TypeError, match=r"GET /api/v1/credits with .*: return a FakeResponse, a mapping or a R"):
@@ -101,7 +103,7 @@ async def test_the_number_of_a_header_may_be_a_number() -> None:
     retry_after: Any = 3
     fake = FakeTransport(lambda _: FakeResponse.error(429, Retry_After=retry_after))
     async with fake.session(retry=RetryPolicy(max_attempts=1)) as session:
-        with pytest.raises(RateLimited) as raised:
+        with pytest.raises(RateLimitError) as raised:
             await session.credits.retrieve()
     assert raised.value.retry_after == 3.0
 

@@ -18,7 +18,7 @@ ROOT: Final = Path(__file__).parents[2]
 TESTS: Final = """
 import asyncio, time
 import pytest
-from rivya_async import PollPolicy, RivyaSession, ServerError
+from rivya_async import PollPolicy, RivyaSession, InternalServerError
 from rivya_async.testing import assert_all_settled, assert_no_double_purchase, spent_credits
 
 MARK
@@ -54,7 +54,7 @@ class TestInAClass:
 @pytest.mark.parametrize("status", [500, 503])
 async def test_what_fails_for_good(rivya_session, rivya_faults, status):
     rivya_faults.add(route="POST /api/v1/generations", status=status)
-    with pytest.raises(ServerError):
+    with pytest.raises(InternalServerError):
         await rivya_session.submit("z-image", "A red kite")
 
 @pytest.mark.rivya_virtual_time

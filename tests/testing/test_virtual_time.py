@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rivya_async import DeadlineExceeded, RivyaSession
+from rivya_async import RivyaSession, WaitTimeoutError
 from rivya_async.sandbox import Sandbox
 from rivya_async.testing import FakeTransport, Stuck, VirtualTimeLoop, run, wall
 
@@ -56,7 +56,7 @@ def test_a_deadline_of_the_client_comes_as_in_life() -> None:
             Sandbox(speed=0.01, clock=wall) as sandbox,
             RivyaSession(sandbox.api_key, base_url=sandbox.base_url) as session,
         ):
-            with pytest.raises(DeadlineExceeded):
+            with pytest.raises(WaitTimeoutError):
                 await session.generate("z-image", "A kite", timeout=600)
 
     run(main())

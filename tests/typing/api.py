@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from rivya_async import (
-    Answered,
+    APIStatusError,
     AttemptDetails,
     ChatCapabilities,
     ChatCompletion,
@@ -26,49 +26,49 @@ from rivya_async import (
     ChatMessage,
     ChatSession,
     ChatStream,
-    Cost,
     Credits,
-    DeadlineExceeded,
-    DecodeError,
     DownloadDetails,
+    ErrorDetail,
     File,
     Generation,
-    GenerationError,
-    GenerationFailed,
+    GenerationFailedError,
     GenerationRequest,
     GenerationResult,
     Hooks,
-    IdempotencyConflict,
+    IdempotencyConflictError,
     Model,
     ModelParam,
-    NotSent,
     Outcome,
-    OutsideTolerance,
     PollDetails,
     PollPolicy,
-    Problem,
-    RateLimited,
+    PurchaseCost,
+    RateLimitError,
     ReferenceMedia,
     ReferenceRules,
+    RequestNotSentError,
+    ResponseDecodeError,
     RetryDetails,
     RetryPolicy,
     RivyaError,
     RivyaSession,
-    SessionClosed,
-    SignatureMismatch,
-    Spend,
-    SpendLimitReached,
+    SessionClosedError,
+    SignatureMismatchError,
+    SpendLimitError,
+    SpendSummary,
     Status,
-    StreamInterrupted,
+    StreamInterruptedError,
     Timeouts,
+    TimestampToleranceError,
     Usage,
     ValidationFailed,
+    ValidationProblem,
     WaitDetails,
     WaitError,
+    WaitTimeoutError,
     WebhookDelivery,
     WebhookEndpoint,
-    WebhookError,
     WebhookEvent,
+    WebhookVerificationError,
 )
 from rivya_async.otel import Telemetry
 from rivya_async.receiver import STANDARD_WEBHOOKS, Answer, RivyaScheme, WebhookReceiver, verify
@@ -228,7 +228,7 @@ def reading(job: Generation) -> str:
     assert_type(job.created_at, datetime | None)
     assert_type(job.duration, timedelta | None)
     assert_type(job.result, GenerationResult | None)
-    assert_type(job.error, GenerationError | None)
+    assert_type(job.error, ErrorDetail | None)
     assert_type(job.urls, tuple[str, ...])
     assert_type(job.extra, Mapping[str, Any])
     assert_type((job.is_terminal, job.succeeded, job.failed), tuple[bool, bool, bool])
@@ -283,7 +283,7 @@ async def chatting(session: RivyaSession, picture: File) -> str:
                 assert_type(event, ChatEvent)
         assert_type(stream.completion, ChatCompletion)
         assert_type(stream.idempotency_key, str | None)
-    except StreamInterrupted as error:
+    except StreamInterruptedError as error:
         assert_type(error.session_id, str | None)
         assert_type(error.code, str | None)
         return error.text
@@ -309,9 +309,9 @@ def told_by_a_webhook(body: bytes, headers: Mapping[str, str]) -> WebhookEvent |
     try:
         verify(body, CIMultiDict(headers), "whsec_1", scheme=STANDARD_WEBHOOKS, clock=lambda: 0.0)
         event = verify(body, headers, ["whsec_1", "whsec_2"], tolerance=60, scheme=RivyaScheme(header="X"))
-    except (SignatureMismatch, OutsideTolerance):
+    except (SignatureMismatchError, TimestampToleranceError):
         return None
-    except WebhookError as error:
+    except WebhookVerificationError as error:
         assert_type(error.message, str)
         return None
     assert_type(event, WebhookEvent)
@@ -346,12 +346,12 @@ async def before_it_is_spent() -> None:
             async for _ in session.map([GenerationRequest("z-image", "A red kite")], check=True):
                 pass
         except ValidationFailed as error:
-            assert_type(error.problems, tuple[Problem, ...])
+            assert_type(error.problems, tuple[ValidationProblem, ...])
             assert_type(error.problems[0].nearest, tuple[str | float, ...])
-        except SpendLimitReached as error:
+        except SpendLimitError as error:
             assert_type(error.limit, int | float | None)
-        assert_type(session.spend, Spend)
-        assert_type(session.spend["order-42"], Cost)
+        assert_type(session.spend, SpendSummary)
+        assert_type(session.spend["order-42"], PurchaseCost)
         assert_type(session.spend.total, int | float)
         assert_type(session.spend["order-42"].final, int | float | None)
 
@@ -359,21 +359,21 @@ async def before_it_is_spent() -> None:
 async def failing(session: RivyaSession) -> Generation | None:
     try:
         return await session.generate("z-image", "A red kite")
-    except GenerationFailed as error:
+    except GenerationFailedError as error:
         assert_type(error.generation, Generation)
-        assert_type(error.generation.error, GenerationError | None)
-    except DeadlineExceeded as error:
+        assert_type(error.generation.error, ErrorDetail | None)
+    except WaitTimeoutError as error:
         assert_type(error.task_id, str)
         assert_type(error.last, Generation | None)
-    except (SessionClosed, WaitError) as error:
+    except (SessionClosedError, WaitError) as error:
         return await session.wait_for(error.task_id)
-    except IdempotencyConflict as error:
+    except IdempotencyConflictError as error:
         assert_type(error.status, int | None)
-    except RateLimited as error:
+    except RateLimitError as error:
         assert_type(error.retry_after, float | None)
-    except Answered as error:
+    except APIStatusError as error:
         assert_type(error.code, str | None)
-    except DecodeError as error:
+    except ResponseDecodeError as error:
         assert_type(error.path, str)
     except RivyaError as error:
         assert_type(error.idempotency_key, str | None)
@@ -408,7 +408,7 @@ async def in_tests_without_sockets() -> None:
         assert_type(session, RivyaSession)
     assert_type(fake.requests, list[FakeRequest])
     FakeTransport(lambda request: {"current_credits": 5})
-    FakeTransport(lambda request: NotSent("refused"))
+    FakeTransport(lambda request: RequestNotSentError("refused"))
 
 
 @asynccontextmanager

@@ -15,14 +15,14 @@ import pytest_asyncio
 from redis.exceptions import ResponseError
 
 from rivya_async import (
-    GenerationFailed,
+    GenerationFailedError,
     GenerationRequest,
-    InsufficientCredits,
-    NotSent,
-    OutcomeUnknown,
+    InsufficientCreditsError,
+    OutcomeUnknownError,
+    RequestNotSentError,
     RivyaError,
     RivyaSession,
-    SpendLimitReached,
+    SpendLimitError,
     ValidationFailed,
 )
 from rivya_async.batch import Batch, Row, RowRecord, State
@@ -118,7 +118,7 @@ async def test_what_the_service_refuses_ends_one_row_or_the_buying(yard: Yard) -
         await batch.add(rows(5))
         async for _ in batch.run(yard.fleet, max_in_flight=1, patience=0.0):
             pass
-        assert isinstance(batch.halted, InsufficientCredits)
+        assert isinstance(batch.halted, InsufficientCreditsError)
         assert batch.counts == Counter({State.DEAD: 1, State.PLANNED: 4})
     yard.sandbox.faults.clear()
     records = await yard.carry()
@@ -169,7 +169,7 @@ async def test_a_job_of_one_process_is_waited_for_by_workers(yard: Yard) -> None
     bought = await yard.session.submit("z-image", "A kite")
     assert (await yard.fleet.wait_for(bought)).succeeded
     failing = await yard.session.submit("z-image", "[fail]")
-    with pytest.raises(GenerationFailed):
+    with pytest.raises(GenerationFailedError):
         await yard.fleet.wait_for(failing.id)
 
 
@@ -226,7 +226,7 @@ async def test_a_full_store_is_told_as_not_sent(yard: Yard, monkeypatch: pytest.
         raise ResponseError("OOM command not allowed")
 
     monkeypatch.setattr(yard.worker, "enlist", full)
-    with pytest.raises(NotSent, match="OOM command not allowed"):
+    with pytest.raises(RequestNotSentError, match="OOM command not allowed"):
         await yard.fleet.submit(GenerationRequest("z-image", "A kite"), idempotency_key="kite-1")
 
 
@@ -240,7 +240,7 @@ async def test_an_order_whose_message_may_be_in_the_queue_is_told_as_unknown(
         raise ConnectionError("the answer was lost")
 
     monkeypatch.setattr(yard.worker.broker, "kick", lossy)
-    with pytest.raises(OutcomeUnknown, match="the answer was lost") as caught:
+    with pytest.raises(OutcomeUnknownError, match="the answer was lost") as caught:
         await yard.fleet.submit(GenerationRequest("z-image", "A kite"), idempotency_key="kite-1")
     assert caught.value.idempotency_key == "kite-1"
     monkeypatch.undo()
@@ -252,13 +252,13 @@ async def test_an_order_whose_message_may_be_in_the_queue_is_told_as_unknown(
 @pytest.mark.parametrize(
     ("facts", "kind"),
     [
-        ({"state": JobState.WITHDRAWN}, NotSent),
-        ({"error_code": "in_doubt"}, OutcomeUnknown),
-        ({"error_code": "insufficient_credits", "status": 402}, InsufficientCredits),
+        ({"state": JobState.WITHDRAWN}, RequestNotSentError),
+        ({"error_code": "in_doubt"}, OutcomeUnknownError),
+        ({"error_code": "insufficient_credits", "status": 402}, InsufficientCreditsError),
         ({"error_code": "validation_failed", "status": 422}, ValidationFailed),
-        ({"error_code": "SpendLimitReached"}, SpendLimitReached),
+        ({"error_code": "SpendLimitError"}, SpendLimitError),
         ({"error_code": "poison"}, RivyaError),
-        ({"error_code": "Answered"}, RivyaError),
+        ({"error_code": "APIStatusError"}, RivyaError),
         ({}, RivyaError),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from rivya_async import GenerationRequest, RivyaSession
-from rivya_async._engine.stop import Stop, Stopped
+from rivya_async._engine.stop import ShutdownRequested, ShutdownSignal
 from rivya_async.sandbox import Sandbox
 from rivya_async.workers import JobRecord, JobState, MemoryStore
 from rivya_async.workers.desk import Desk
@@ -39,7 +39,7 @@ class Shop:
         return Desk(
             session=self.session,
             store=self.store,
-            stop=Stop(),
+            stop=ShutdownSignal(),
             wall=lambda: time.time() + self.later,  # noqa: TID251 - the workers' clock, or a later one
             uniform=lambda: 0.5,
         )
@@ -173,7 +173,7 @@ async def test_an_open_wait_is_handed_back_and_goes_on_elsewhere(shop: Shop) -> 
     carrying = asyncio.create_task(Fulfilment(desk, KITE).carry())
     await until(lambda: shop.sandbox.received.count(POLL) > 0)
     desk.stop.set()
-    with pytest.raises(Stopped):
+    with pytest.raises(ShutdownRequested):
         await carrying
     record = await shop.record()
     assert (record.state, record.deliveries) == (JobState.BOUGHT, 0)
@@ -185,7 +185,7 @@ async def test_an_open_wait_is_handed_back_and_goes_on_elsewhere(shop: Shop) -> 
 async def test_while_it_drains_nothing_is_bought(shop: Shop) -> None:
     desk = shop.desk()
     desk.stop.set()
-    with pytest.raises(Stopped):
+    with pytest.raises(ShutdownRequested):
         await Fulfilment(desk, KITE).carry()
     assert (await shop.record()).state is JobState.QUEUED
     assert shop.sandbox.received.count() == 0
@@ -197,7 +197,7 @@ async def test_the_answer_to_a_purchase_on_its_way_is_waited_for(shop: Shop) -> 
     carrying = asyncio.create_task(Fulfilment(desk, KITE).carry())
     await until(lambda: shop.sandbox.received.count(SUBMIT) == 1)
     desk.stop.set()
-    with pytest.raises(Stopped):
+    with pytest.raises(ShutdownRequested):
         await carrying
     record = await shop.record()
     assert record.state is JobState.BOUGHT

@@ -129,7 +129,7 @@ async def test_what_is_leased_and_not_used_is_given_up(
         await asyncio.sleep(0.2)
         budget._asked.set()
         await asyncio.sleep(0.2)
-        assert budget.allowance.left < 10
+        assert budget.allowance.available < 10
 
 
 async def test_while_redis_is_away_each_keeps_to_its_share_and_says_so_once(
@@ -168,11 +168,11 @@ async def test_a_redis_that_says_nothing_is_away_too(redis: RedisServer, monkeyp
 
 
 async def test_what_was_in_flight_at_a_refusal_teaches_once(shared_redis: RedisServer) -> None:
-    from rivya_async import RateLimited
+    from rivya_async import RateLimitError
 
     async with Sandbox() as sandbox, budget_at(shared_redis, queue()) as budget, session_on(budget, sandbox) as session:
         await spend(session, 100)
-        refusal = AttemptDetails("GET", "/", 1, 0.1, None, RateLimited("slow down", retry_after=0.2))
+        refusal = AttemptDetails("GET", "/", 1, 0.1, None, RateLimitError("slow down", retry_after=0.2))
         budget.on_attempt(refusal)
         await asyncio.sleep(0.05)
         learned = budget.rate

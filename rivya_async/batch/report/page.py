@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from ..._engine.ambient import Ambient
+from ..._engine.ambient import Environment
 from ..reading import read_records, read_runs
 from ..record import RowRecord, RunRecord
 from ..summary import Summary, read_summary
@@ -39,7 +39,7 @@ def write_report(journal: Path, page: Path) -> None:
     With the `report` extra it holds small pictures of images and films. Raises `JournalError` for what is no journal,
     and `OSError` where the page cannot be written.
     """
-    summary = read_summary(journal, Ambient().wall())
+    summary = read_summary(journal, Environment().wall_time())
     runs = read_runs(journal)
     with (
         whole(page) as part,

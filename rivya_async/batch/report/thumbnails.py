@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
-from ..._core.filenames import KIND_OF
+from ..._core.filenames import KIND_BY_EXTENSION
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,7 +29,7 @@ AHEAD: Final = 64
 
 def kind_of(path: str) -> str:
     """`image`, `video`, `audio`, or something else."""
-    return KIND_OF.get(Path(path).suffix.lower(), "file")
+    return KIND_BY_EXTENSION.get(Path(path).suffix.lower(), "file")
 
 
 class Thumbnails:

@@ -14,7 +14,7 @@ SCHEMAS: Final = {
     "GenerationRequest": orders.any_order(),
     **{orders.name_of(model): orders.order(model) for model in orders.MODELS},
     "GenerationResult": record(primary_url=URL, urls=array(URL, minItems=1)),
-    "GenerationError": record(code=TEXT, message=TEXT),
+    "ErrorDetail": record(code=TEXT, message=TEXT),
     "Generation": record(
         id=TEXT,
         status={"enum": ["queued", "processing", "succeeded", "failed"]},
@@ -24,7 +24,7 @@ SCHEMAS: Final = {
         created_at=INSTANT,
         updated_at=INSTANT,
         result=or_null(ref("GenerationResult")),
-        error=or_null(ref("GenerationError")),
+        error=or_null(ref("ErrorDetail")),
     ),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from ..._core.errors import DecodeError, RivyaError, StreamInterrupted
+from ..._core.errors import ResponseDecodeError, RivyaError, StreamInterruptedError
 from ..._core.policies import RetryPolicy
 from ...session import RivyaSession
 from .chat import SAID
@@ -24,7 +24,7 @@ async def session(service: Service) -> AsyncIterator[RivyaSession]:
     async with service.wire.session(retry=RetryPolicy(max_attempts=2)) as opened:
         try:
             yield opened
-        except (DecodeError, StreamInterrupted) as error:
+        except (ResponseDecodeError, StreamInterruptedError) as error:
             raise AssertionError(f"expected what the SDK can read; came {error}") from None
         except RivyaError as error:
             raise CannotTell(f"{type(error).__name__}: {error}") from error
