@@ -19,10 +19,10 @@ from statistics import median
 from typing import Final
 
 from rivya_async import PollPolicy, RivyaSession, Timeouts
-from rivya_async._core.endpoints import retrieve_generation
-from rivya_async._core.message import Request
-from rivya_async._core.settings import Config
-from rivya_async._engine.aiohttp_transport import AiohttpTransport
+from rivya_async._core.config import Config
+from rivya_async._core.http.messages import Request
+from rivya_async._core.http.operations import retrieve_generation
+from rivya_async._engine.http.aiohttp_transport import AiohttpTransport
 
 from .contenders import API_KEY, CONCURRENCY, MODEL, PROMPT, bare_http, bare_poll
 from .event_loop import factory

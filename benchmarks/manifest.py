@@ -19,8 +19,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from rivya_async import Model
-from rivya_async._core.model import ModelList
-from rivya_async._core.wire import parse_json, structure
+from rivya_async._core.catalogue.model import ModelList
+from rivya_async._core.http.serialization import parse_json, structure
 from rivya_async.batch import BadRow, Batch, Manifest, Row
 from rivya_async.sandbox.catalogue import load
 

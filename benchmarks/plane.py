@@ -13,7 +13,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from rivya_async._core.schedule import POLL_COST
+from rivya_async._core.polling.intervals import POLL_COST
 
 from .polling import Advice, Backoff
 from .report import progress

@@ -6,9 +6,9 @@ import random
 from collections.abc import Sequence
 from typing import Final
 
-from rivya_async._core.durations import DurationEstimator
 from rivya_async._core.policies import PollPolicy
-from rivya_async._core.schedule import adaptive_interval, backoff_interval
+from rivya_async._core.polling.adaptive.duration_estimator import DurationEstimator
+from rivya_async._core.polling.intervals import adaptive_interval, backoff_interval
 
 GROUP: Final = "model"
 

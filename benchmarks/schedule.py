@@ -12,7 +12,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
-from rivya_async._core.schedule import POLL_COST
+from rivya_async._core.polling.intervals import POLL_COST
 
 from .polling import Advice, Learned
 from .report import machine_line, mark, progress, table

@@ -9,7 +9,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import Final
 
-from rivya_async._core.sse import NEED_DATA, Decoder
+from rivya_async._core.http.sse import NEED_DATA, Decoder
 
 from .report import mark, table
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Final, NamedTuple
 
-from rivya_async._core.schedule import POLL_COST
+from rivya_async._core.polling.intervals import POLL_COST
 
 from .optimum import best_ages
 from .polling import Advice, Backoff, Fixed, Learned

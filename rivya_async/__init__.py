@@ -9,11 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._core.allowance import ExternalRateLimiter
-    from ._core.chat_capabilities import ChatCapabilities
-    from ._core.chat_records import ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage
-    from ._core.chat_reply import ChatEvent
-    from ._core.cost import PurchaseCost
+    from ._core.catalogue.chat_capabilities import ChatCapabilities
+    from ._core.catalogue.model import Model
+    from ._core.catalogue.model_param import ModelParam
+    from ._core.catalogue.reference_rules import FileLimit, ReferenceRules
+    from ._core.chat.accumulator import ChatEvent
     from ._core.errors import (
         APIDisabledError,
         APIStatusError,
@@ -45,12 +45,12 @@ if TYPE_CHECKING:
         WebhookVerificationError,
     )
     from ._core.generation_request import GenerationRequest
-    from ._core.model import Model
-    from ._core.model_param import ModelParam
+    from ._core.limits.external_limiter import ExternalRateLimiter
     from ._core.outcome import Outcome
     from ._core.policies import PollPolicy, RateLimit, RetryPolicy, Timeouts
-    from ._core.problem import ValidationProblem
-    from ._core.records import (
+    from ._core.spend import SpendSummary
+    from ._core.types.chat import ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage
+    from ._core.types.generations import (
         Credits,
         ErrorDetail,
         File,
@@ -59,11 +59,11 @@ if TYPE_CHECKING:
         ReferenceMedia,
         Status,
     )
-    from ._core.reference_rules import FileLimit, ReferenceRules
-    from ._core.spend import SpendSummary
-    from ._core.webhook_records import WebhookDelivery, WebhookEndpoint, WebhookEvent
-    from ._engine.chat_stream import ChatStream
+    from ._core.types.purchase_cost import PurchaseCost
+    from ._core.types.validation_problem import ValidationProblem
+    from ._core.webhooks.records import WebhookDelivery, WebhookEndpoint, WebhookEvent
     from ._engine.hooks import AttemptDetails, DownloadDetails, Hooks, PollDetails, RetryDetails, WaitDetails
+    from ._engine.streaming.chat_stream import ChatStream
     from .session import RivyaSession
 
 __version__ = "0.1.0"
@@ -140,10 +140,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "._core.allowance": "ExternalRateLimiter",
-    "._core.chat_capabilities": "ChatCapabilities",
-    "._core.chat_records": "ChatCompletion ChatCredits ChatMessage ChatSession Usage",
-    "._core.chat_reply": "ChatEvent",
+    "._core.limits.external_limiter": "ExternalRateLimiter",
+    "._core.catalogue.chat_capabilities": "ChatCapabilities",
+    "._core.types.chat": "ChatCompletion ChatCredits ChatMessage ChatSession Usage",
+    "._core.chat.accumulator": "ChatEvent",
     "._core.errors": (
         "APIDisabledError APIStatusError AuthenticationError ChatSessionConflictError ConfigurationError "
         "DownloadError GenerationFailedError IdempotencyConflictError InsufficientCreditsError InternalServerError "
@@ -153,17 +153,17 @@ _HOMES = {
         "WaitTimeoutError WebhookVerificationError"
     ),
     "._core.generation_request": "GenerationRequest",
-    "._core.model": "Model",
-    "._core.model_param": "ModelParam",
+    "._core.catalogue.model": "Model",
+    "._core.catalogue.model_param": "ModelParam",
     "._core.outcome": "Outcome",
     "._core.policies": "PollPolicy RateLimit RetryPolicy Timeouts",
-    "._core.problem": "ValidationProblem",
-    "._core.records": "Credits File Generation ErrorDetail GenerationResult ReferenceMedia Status",
-    "._core.reference_rules": "FileLimit ReferenceRules",
-    "._core.cost": "PurchaseCost",
+    "._core.types.validation_problem": "ValidationProblem",
+    "._core.types.generations": "Credits File Generation ErrorDetail GenerationResult ReferenceMedia Status",
+    "._core.catalogue.reference_rules": "FileLimit ReferenceRules",
+    "._core.types.purchase_cost": "PurchaseCost",
     "._core.spend": "SpendSummary",
-    "._core.webhook_records": "WebhookDelivery WebhookEndpoint WebhookEvent",
-    "._engine.chat_stream": "ChatStream",
+    "._core.webhooks.records": "WebhookDelivery WebhookEndpoint WebhookEvent",
+    "._engine.streaming.chat_stream": "ChatStream",
     "._engine.hooks": "AttemptDetails DownloadDetails Hooks PollDetails RetryDetails WaitDetails",
     ".session": "RivyaSession",
 }

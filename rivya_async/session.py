@@ -8,21 +8,21 @@ import warnings
 import weakref
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from ._core import assumed
-from ._core.allowance import ExternalRateLimiter
-from ._core.deliveries import DeliveryRateEstimator
-from ._core.durations import DurationEstimator
+from ._core import assumptions
+from ._core.config import Config
 from ._core.errors import ConfigurationError
 from ._core.generation_request import GenerationRequest, Reference
+from ._core.limits.external_limiter import ExternalRateLimiter
 from ._core.outcome import Outcome
 from ._core.policies import NOT_GIVEN, NotGiven, PollPolicy, RateLimit, RetryPolicy, Timeouts, validate_policy
-from ._core.settings import Config
+from ._core.polling.adaptive.duration_estimator import DurationEstimator
+from ._core.polling.webhook_reliability import DeliveryRateEstimator
 from ._core.spend import SpendLedger, SpendSummary, validate_cap, validate_prices
-from ._engine.ambient import Environment
-from ._engine.counter import PurchasePreflight
 from ._engine.engine import Engine
+from ._engine.environment import Environment
 from ._engine.hooks import Hooks
-from ._engine.updates import OnUpdate
+from ._engine.polling.update_listener import OnUpdate
+from ._engine.purchase_preflight import PurchasePreflight
 from .resources.chat import Chat
 from .resources.credits import CreditsResource
 from .resources.downloads import ResultDownloads
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from ._core.records import Generation
-    from ._engine.transport import Transport
-    from ._engine.uploader import OnProgress
+    from ._core.types.generations import Generation
+    from ._engine.http.transport import Transport
+    from ._engine.transfers.uploader import OnProgress
 
 
 class RivyaSession:
@@ -129,8 +129,8 @@ class RivyaSession:
         self.webhooks = Webhooks(self._open_engine)
         self.webhook_events = WebhookEvents(self._open_engine)
         key = self._config.api_key
-        if key is not None and not key.startswith(assumed.API_KEY_PREFIX):
-            warnings.warn(f"the API key does not begin with {assumed.API_KEY_PREFIX!r}", UserWarning, stacklevel=2)
+        if key is not None and not key.startswith(assumptions.API_KEY_PREFIX):
+            warnings.warn(f"the API key does not begin with {assumptions.API_KEY_PREFIX!r}", UserWarning, stacklevel=2)
 
     @property
     def spend(self) -> SpendSummary:
@@ -437,7 +437,7 @@ class RivyaSession:
         return self._engine
 
     def _new_transport(self) -> Transport:
-        from ._engine.aiohttp_transport import AiohttpTransport
+        from ._engine.http.aiohttp_transport import AiohttpTransport
 
         return AiohttpTransport(self._config, self._timeouts, self._http)
 

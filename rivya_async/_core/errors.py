@@ -33,8 +33,8 @@ import copy
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from .problem import ValidationProblem
-    from .records import Amount, Generation
+    from .types.generations import Amount, Generation
+    from .types.validation_problem import ValidationProblem
 
 
 class RivyaError(Exception):

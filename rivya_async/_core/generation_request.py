@@ -7,10 +7,10 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
-from . import assumed
-from .carrying import ErrorContext
+from . import assumptions
+from .error_context import ErrorContext
 from .errors import ConfigurationError
-from .records import File, ReferenceMedia
+from .types.generations import File, ReferenceMedia
 
 
 @runtime_checkable
@@ -28,9 +28,11 @@ Reference: TypeAlias = ReferenceMedia | File | FilePath | str
 
 def check_client_request_id(name: str | None) -> None:
     """Raise `ConfigurationError` for a trace id that the service does not take."""
-    if name is not None and (not isinstance(name, str) or not 1 <= len(name) <= assumed.CLIENT_REQUEST_ID_MAX_LENGTH):
+    if name is not None and (
+        not isinstance(name, str) or not 1 <= len(name) <= assumptions.CLIENT_REQUEST_ID_MAX_LENGTH
+    ):
         raise ConfigurationError(
-            f"client_request_id must be a string of 1 to {assumed.CLIENT_REQUEST_ID_MAX_LENGTH} characters"
+            f"client_request_id must be a string of 1 to {assumptions.CLIENT_REQUEST_ID_MAX_LENGTH} characters"
         )
 
 

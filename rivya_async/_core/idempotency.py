@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import assumed
+from . import assumptions
 from .errors import ConfigurationError
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -21,7 +21,7 @@ def key_time_left(intent_at: float | None, now: float) -> float:
 
     Both are seconds since the epoch: the intent may be of another process, or machine.
     """
-    return max(0.0, (intent_at or 0.0) + assumed.IDEMPOTENCY_KEY_REMEMBERED - KEY_EXPIRY_MARGIN - now)
+    return max(0.0, (intent_at or 0.0) + assumptions.IDEMPOTENCY_KEY_REMEMBERED - KEY_EXPIRY_MARGIN - now)
 
 
 def needs_key(method: str) -> bool:
@@ -38,9 +38,9 @@ def validate_key(key: str) -> str:
     """The key itself, or a `ConfigurationError`: 1 to 255 visible ASCII characters, as a header can carry them."""
     if not isinstance(key, str):
         raise ConfigurationError(f"idempotency_key must be a string, not {type(key).__name__}")
-    if not 1 <= len(key) <= assumed.IDEMPOTENCY_KEY_MAX_LENGTH:
+    if not 1 <= len(key) <= assumptions.IDEMPOTENCY_KEY_MAX_LENGTH:
         raise ConfigurationError(
-            f"idempotency_key has {len(key)} characters: use 1 to {assumed.IDEMPOTENCY_KEY_MAX_LENGTH}"
+            f"idempotency_key has {len(key)} characters: use 1 to {assumptions.IDEMPOTENCY_KEY_MAX_LENGTH}"
         )
     if " " in key or not (key.isascii() and key.isprintable()):
         raise ConfigurationError(

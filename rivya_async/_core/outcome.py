@@ -6,7 +6,7 @@ import attrs
 
 from .errors import ConfigurationError, GenerationFailedError
 from .generation_request import GenerationRequest
-from .records import Generation
+from .types.generations import Generation
 
 
 @attrs.frozen

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 
-from .cost import GENERATIONS_PATH, Charge, PurchaseCost
+from .catalogue.validation import shorten
 from .errors import (
     APIStatusError,
     ConfigurationError,
@@ -24,14 +24,14 @@ from .errors import (
     SpendLimitError,
     ValidationFailed,
 )
-from .problem import shorten
-from .records import Amount
-from .retry import outcome_is_ambiguous
+from .http.retry import outcome_is_ambiguous
+from .types.generations import Amount
+from .types.purchase_cost import GENERATIONS_PATH, Charge, PurchaseCost
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .records import Generation
+    from .types.generations import Generation
 
 MAX_REMEMBERED_KEYS: Final = 100_000
 """Keys of which a session knows the cost. Of older ones only the totals remain."""

@@ -6,31 +6,31 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Final
 
-from .._core import assumed
-from .._core.budget import RateController
-from .._core.deliveries import DeliveryRateEstimator
-from .._core.durations import DurationEstimator
-from .caller import RequestExecutor
-from .downloader import Downloader
-from .experience import PollFeedback
-from .gate import RequestLimiter
-from .scheduler import TimerQueue
-from .shared import SingleFlightCache
-from .streamer import StreamClient, StreamOpeningTransport
-from .uploader import UploadTransport
-from .waits import WaitRegistry
+from .._core import assumptions
+from .._core.limits.rate_controller import RateController
+from .._core.polling.adaptive.duration_estimator import DurationEstimator
+from .._core.polling.webhook_reliability import DeliveryRateEstimator
+from .http.request_executor import RequestExecutor
+from .http.request_limiter import RequestLimiter
+from .http.stream_client import StreamClient, StreamOpeningTransport
+from .polling.poll_feedback import PollFeedback
+from .polling.wait_registry import WaitRegistry
+from .single_flight import SingleFlightCache
+from .timer_queue import TimerQueue
+from .transfers.downloader import Downloader
+from .transfers.uploader import UploadTransport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .._core.allowance import ExternalRateLimiter
+    from .._core.config import Config
+    from .._core.limits.external_limiter import ExternalRateLimiter
     from .._core.policies import RateLimit, RetryPolicy
-    from .._core.records import File
-    from .._core.settings import Config
-    from .ambient import Environment
+    from .._core.types.generations import File
+    from .environment import Environment
     from .hooks import Hooks
-    from .source import FileStamp
-    from .transport import Transport
+    from .http.transport import Transport
+    from .transfers.upload_source import FileStamp
 
 MAX_DOWNLOADS: Final = 16
 """Transfers at once: they go to other hosts and have a bound of their own."""
@@ -103,7 +103,7 @@ class Engine:
         )
         self.digests: SingleFlightCache[FileStamp, bytes] = SingleFlightCache(most=MAX_CACHED_UPLOADS, seconds=math.inf)
         self.uploads: SingleFlightCache[tuple[bytes, str, str], File] = SingleFlightCache(
-            most=MAX_CACHED_UPLOADS, seconds=assumed.UPLOAD_IS_GOOD_FOR
+            most=MAX_CACHED_UPLOADS, seconds=assumptions.UPLOAD_IS_GOOD_FOR
         )
         self._closing: asyncio.Event | None = None
         self.downloader = Downloader(

@@ -93,7 +93,7 @@ class Hooks:
 
     A hook that raises is reported to the loop's exception handler and changes nothing.
 
-    >>> class Counter(Hooks):
+    >>> class PurchasePreflight(Hooks):
     ...     retries = 0
     ...     def on_retry(self, details):
     ...         self.retries += 1

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Self
 
 from .._core.errors import ConfigurationError
 from .._core.spend import validate_cap
-from .._engine.ambient import Environment
-from .._engine.fan_out import bounded_map
-from .._engine.placing import staging_dir
-from .._engine.stop import ShutdownSignal
+from .._engine.bounded_map import bounded_map
+from .._engine.environment import Environment
+from .._engine.shutdown import ShutdownSignal
+from .._engine.transfers.atomic_move import staging_dir
 from .again import again
 from .journal import Journal
 from .polls import PollCount
@@ -24,7 +24,7 @@ from .states import State
 from .worker import Run, Worker
 
 if TYPE_CHECKING:
-    from .._core.records import Amount
+    from .._core.types.generations import Amount
     from .._engine.hooks import Hooks
     from .bad_row import BadRow
     from .carrier import Carrier, Saver

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from .._core.addresses import is_loopback_host
 from .._core.errors import ConfigurationError, JournalError
+from .._core.http.addresses import is_loopback_host
 from .lock import Lock
 from .planning import Planned, plan
 from .record import RowRecord
@@ -20,7 +20,7 @@ from .tables import CREATE, CREDITS, SELECT, VERSION, identity_of, record_of
 from .writer import Writer
 
 if TYPE_CHECKING:
-    from .._core.records import Amount
+    from .._core.types.generations import Amount
     from .bad_row import BadRow
     from .row import Row
 

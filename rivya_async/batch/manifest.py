@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from .._core.catalogue.suggestions import MAX_SUGGESTED_NAMES, closest_matches, suggestion_text
+from .._core.catalogue.validation import unknown_model_problem
 from .._core.errors import ConfigurationError
 from .._core.generation_request import check_client_request_id
-from .._core.nearest import MAX_SUGGESTED_NAMES, closest_matches, suggestion_text
-from .._core.problem import unknown_model_problem
 from .bad_row import BadRow
 from .entries import Entry, entries, loads
 from .names import Names
@@ -20,7 +20,7 @@ from .row import Row, checked_name
 from .template import Template, no_value
 
 if TYPE_CHECKING:
-    from .._core.model import Model
+    from .._core.catalogue.model import Model
 
 MEMBERS: Final = ("model", "prompt", "params", "references", "client_request_id", "name")
 COLUMNS: Final = (*MEMBERS, "params.KEY")

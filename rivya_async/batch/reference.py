@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from .._core.errors import ConfigurationError, ValidationFailed
-from .._core.filenames import KIND_BY_EXTENSION
+from .._core.files.filenames import KIND_BY_EXTENSION
+from .._core.files.media_type import KINDS, SNIFF_BYTES, check_upload, detect_media_type, limit_for
 from .._core.generation_request import Reference
-from .._core.media_type import KINDS, SNIFF_BYTES, check_upload, detect_media_type, limit_for
-from .._core.records import ReferenceMedia
+from .._core.types.generations import ReferenceMedia
 
 if TYPE_CHECKING:
-    from .._core.model import Model
+    from .._core.catalogue.model import Model
 
 
 def as_reference(text: str) -> Reference:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import attrs
 
 from .._core.errors import ConfigurationError
-from .._core.filenames import safe_stem
+from .._core.files.filenames import safe_stem
 
 NUMBERED: Final = re.compile(r"(?i)row-\d+|.*\.\d+", re.DOTALL)
 """What rows without a name are called, and how several files of one row are told apart."""

@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-from .._core.records import Amount
+from .._core.types.generations import Amount
 from .journal import id_of
 from .reading import reading, runs_in
 from .record import RunRecord

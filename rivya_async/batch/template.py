@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from string import Formatter
 from typing import Any
 
+from .._core.catalogue.suggestions import closest_matches, suggestion_text
 from .._core.errors import ConfigurationError
-from .._core.nearest import closest_matches, suggestion_text
 
 
 class Template:

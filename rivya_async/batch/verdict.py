@@ -13,7 +13,7 @@ from .._core.errors import (
     PermissionDeniedError,
     SpendLimitError,
 )
-from .._core.retry import is_transient
+from .._core.http.retry import is_transient
 from .._core.spend import proves_not_purchased
 from .states import State
 

@@ -10,27 +10,27 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from .._core import assumed
+from .._core import assumptions
+from .._core.catalogue.validation import unknown_model_problem
 from .._core.errors import ConfigurationError, JournalError, RivyaError, SpendLimitError, ValidationFailed
 from .._core.generation_request import GenerationRequest
+from .._core.http.retry import is_transient
+from .._core.http.serialization import encode_json
 from .._core.idempotency import key_time_left
-from .._core.problem import unknown_model_problem
-from .._core.retry import is_transient
 from .._core.spend import may_have_purchased
-from .._core.wire import encode_json
-from .._engine.disk import run_in_thread_uncancellable
-from .._engine.placing import move_into_place, staging_dir
-from .._engine.stop import GRACE_SECONDS, ShutdownRequested
+from .._engine.shutdown import GRACE_SECONDS, ShutdownRequested
+from .._engine.transfers.atomic_move import move_into_place, staging_dir
+from .._engine.transfers.file_io import run_in_thread_uncancellable
 from .again import anew
 from .reference import as_reference
 from .states import State
 from .verdict import GivenUp, Verdict, verdict
 
 if TYPE_CHECKING:
-    from .._core.model import Model
-    from .._core.records import Amount, Generation
-    from .._core.saved_file import SavedFile
-    from .._engine.stop import ShutdownSignal
+    from .._core.catalogue.model import Model
+    from .._core.types.generations import Amount, Generation
+    from .._core.types.saved_file import SavedFile
+    from .._engine.shutdown import ShutdownSignal
     from .carrier import Carrier, Saver
     from .journal import Journal
     from .polls import PollCount
@@ -289,7 +289,7 @@ class Worker:
 
     @property
     def _is_just_bought(self) -> bool:
-        return self._run.wall() - (self.record.submitted_at or 0.0) < assumed.NOT_FOUND_GRACE
+        return self._run.wall() - (self.record.submitted_at or 0.0) < assumptions.NOT_FOUND_GRACE
 
 
 def _told(error: Exception) -> dict[str, Any]:

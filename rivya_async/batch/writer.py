@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .._core.errors import JournalError
-from .._engine.disk import await_uncancellable
+from .._engine.transfers.file_io import await_uncancellable
 from .tables import update_statement, update_values
 
 if TYPE_CHECKING:

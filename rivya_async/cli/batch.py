@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._core.errors import ConfigurationError
-from .._engine.ambient import Environment
+from .._engine.environment import Environment
 from ..batch import Batch, State
 from ..batch.export import write_csv, write_json_lines, write_parquet
 from ..batch.reading import existing, read_records

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .._core.errors import ConfigurationError
-from .._engine.ambient import Environment
+from .._engine.environment import Environment
 from ..batch import BadRow, BadRows, Batch, Manifest, State
 from ..batch.export import flat
 from ..batch.states import is_open
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable, Iterator, Mapping
 
-    from .._core.model import Model
+    from .._core.catalogue.model import Model
     from ..batch import Planned
     from .hands import Hands
     from .output import Output

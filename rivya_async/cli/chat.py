@@ -14,7 +14,7 @@ from .target import embedded, service
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from .._core.chat_records import ChatCompletion
+    from .._core.types.chat import ChatCompletion
     from ..session import RivyaSession
     from .jobs import Ledger
     from .output import Output

@@ -13,7 +13,7 @@ from .render import credits_text, one_line, plural
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from .._core.chat_records import ChatCompletion, ChatSession
+    from .._core.types.chat import ChatCompletion, ChatSession
 
 TITLE_WIDTH = 48
 

@@ -18,7 +18,7 @@ from .render import credits_text, plural, seconds, value_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .._core.records import Amount
+    from .._core.types.generations import Amount
 
 EMBED_BYTES: Final = 16 * 1024 * 1024
 """Larger files are linked, not embedded: browsers choke on endless data URIs."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from pathlib import Path
 
-    from .._engine.uploader import OnProgress
+    from .._engine.transfers.uploader import OnProgress
     from ..session import RivyaSession
     from .jobs import Ledger
     from .output import Output

@@ -15,7 +15,7 @@ from .target import embedded, service
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from .._core.records import File
+    from .._core.types.generations import File
     from ..session import RivyaSession
     from .jobs import Ledger
     from .output import Output

@@ -17,7 +17,7 @@ from .values import typed_params
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from .._core.model import Model
+    from .._core.catalogue.model import Model
     from ..session import RivyaSession
     from .jobs import Ledger
     from .output import Output

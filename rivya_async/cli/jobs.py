@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .._core.generation_request import GenerationRequest
-    from .._core.records import Amount, Generation
+    from .._core.types.generations import Amount, Generation
     from ..session import RivyaSession
 
 

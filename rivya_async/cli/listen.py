@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp import web
 
+from .._core.config import API_KEY_VARIABLE, BASE_URL_VARIABLE
 from .._core.errors import ConfigurationError
-from .._core.settings import API_KEY_VARIABLE, BASE_URL_VARIABLE
-from .._core.signature import Verifier
+from .._core.webhooks.signatures import Verifier
 from ..receiver.aiohttp_web import new_app
 from ..session import RivyaSession
 from .listener import FORWARD_WITHIN, Listener

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 
 from .._core.errors import OutcomeUnknownError, RequestNotSentError, RivyaError, WebhookVerificationError
-from .._engine.ambient import Environment
+from .._engine.environment import Environment
 from ..receiver.answer import HANDLED, Answer, refused
 from ..receiver.seen import Seen
 from ..receiver.served import MAX_BODY
@@ -18,8 +18,8 @@ from .webhook_render import event_line, record_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .._core.signature import Verifier
-    from .._core.webhook_records import WebhookEvent
+    from .._core.webhooks.records import WebhookEvent
+    from .._core.webhooks.signatures import Verifier
     from .output import Output
 
 FORWARD_WITHIN: Final = 10.0

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._core.catalogue.suggestions import closest_matches, suggestion_text
 from .._core.errors import ConfigurationError
-from .._core.nearest import closest_matches, suggestion_text
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Sequence
 
-    from .._core.model import Model
+    from .._core.catalogue.model import Model
 
 
 def chosen(models: Sequence[Model], wanted: Namespace) -> Sequence[Model]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._core.assumed import MEGABYTE
+from .._core.assumptions import MEGABYTE
+from .._core.catalogue.model_param import format_number
 from .._core.errors import ConfigurationError
-from .._core.model_param import format_number
 from .exit_codes import ExitCode
 from .grid import Grid
 from .model_filters import chosen
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterator, Mapping, Sequence
 
-    from .._core.chat_capabilities import ChatCapabilities
-    from .._core.model import Model
-    from .._core.model_param import ModelParam
-    from .._core.reference_rules import ReferenceRules
+    from .._core.catalogue.chat_capabilities import ChatCapabilities
+    from .._core.catalogue.model import Model
+    from .._core.catalogue.model_param import ModelParam
+    from .._core.catalogue.reference_rules import ReferenceRules
     from .jobs import Ledger
     from .output import Output
 

@@ -8,7 +8,7 @@ import sys
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from .._core.settings import API_KEY_VARIABLE
+from .._core.config import API_KEY_VARIABLE
 from .exit_codes import ExitCode
 from .failures import as_json, message_of, next_step
 from .render import farewell, farewell_json, one_line

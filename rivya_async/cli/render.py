@@ -11,8 +11,8 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .._core.model import Model
-    from .._core.records import Amount, Generation
+    from .._core.catalogue.model import Model
+    from .._core.types.generations import Amount, Generation
     from .jobs import Job, Ledger
 
 

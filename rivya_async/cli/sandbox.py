@@ -6,8 +6,8 @@ import asyncio
 import shlex
 from typing import TYPE_CHECKING, Final
 
+from .._core.config import API_KEY_VARIABLE, BASE_URL_VARIABLE
 from .._core.errors import ConfigurationError
-from .._core.settings import API_KEY_VARIABLE, BASE_URL_VARIABLE
 from .target import new_sandbox
 
 if TYPE_CHECKING:

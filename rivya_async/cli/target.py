@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
+from .._core.config import Config
 from .._core.errors import ConfigurationError
 from .._core.policies import PollPolicy
-from .._core.settings import Config
 from ..session import RivyaSession
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .._engine.uploader import OnProgress
+    from .._engine.transfers.uploader import OnProgress
     from .output import Output
 
 

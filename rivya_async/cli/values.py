@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from .._core.catalogue.model import REFERENCES_PARAM
 from .._core.errors import ConfigurationError
-from .._core.model import REFERENCES_PARAM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .._core.model import Model
+    from .._core.catalogue.model import Model
 
 AS_THEY_ARE: Final = frozenset({"select", "number", "text", ""})
 """Types whose values are typed as text; a number becomes one by `Model.coerce`. Values of other types are JSON."""

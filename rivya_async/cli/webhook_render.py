@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from .._core.webhook_records import WebhookDelivery, WebhookEndpoint, WebhookEvent
+    from .._core.webhooks.records import WebhookDelivery, WebhookEndpoint, WebhookEvent
 
 FAINT = frozenset({"ID", "AT"})
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from .._core.errors import ConfigurationError, OutcomeUnknownError, RequestNotSentError
-from .._core.signature import RIVYA, Verifier
-from .._engine.ambient import Environment
+from .._core.webhooks.signatures import RIVYA, Verifier
+from .._engine.environment import Environment
 from .exit_codes import ExitCode
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Sequence
 
-    from .._core.webhook_records import WebhookDelivery, WebhookEndpoint, WebhookEvent
+    from .._core.webhooks.records import WebhookDelivery, WebhookEndpoint, WebhookEvent
     from ..session import RivyaSession
     from .grid import Grid
     from .jobs import Ledger

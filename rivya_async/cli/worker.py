@@ -7,10 +7,10 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
+from .._core.config import Config
 from .._core.errors import ConfigurationError, RivyaError
 from .._core.policies import RateLimit
-from .._core.settings import Config
-from .._engine.ambient import Environment
+from .._engine.environment import Environment
 from .exit_codes import ExitCode
 from .failures import exit_code_of
 from .logs import configure, quiet

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import unquote
 
-from .._core.cost import GENERATIONS_PATH
+from .._core.types.purchase_cost import GENERATIONS_PATH
 
 WORDS: Final = frozenset(
     {

@@ -9,8 +9,8 @@ from opentelemetry.metrics import get_meter
 from opentelemetry.trace import SpanKind, StatusCode, get_current_span, get_tracer
 
 from .._core.errors import APIStatusError, GenerationFailedError
-from .._core.message import USER_AGENT
-from .._core.records import Status
+from .._core.http.messages import USER_AGENT
+from .._core.types.generations import Status
 from .._engine.hooks import Hooks
 from .instruments import Instruments
 from .route import task_of, template_of

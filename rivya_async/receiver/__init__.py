@@ -4,7 +4,7 @@ event = verify(body, headers, secret)
 receiver = WebhookReceiver(secret)
 """
 
-from .._core.signature import RIVYA, STANDARD_WEBHOOKS, ParsedSignature, RivyaScheme, Scheme, StandardWebhooks
+from .._core.webhooks.signatures import RIVYA, STANDARD_WEBHOOKS, ParsedSignature, RivyaScheme, Scheme, StandardWebhooks
 from .answer import Answer
 from .delivery import verify
 from .receiver import ANY, WebhookReceiver

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from .._core.webhook_records import WebhookEvent
+    from .._core.webhooks.records import WebhookEvent
 
     Handler = Callable[[WebhookEvent], Awaitable[object]]
 

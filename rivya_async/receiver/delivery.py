@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from .._core import assumed, signature
+from .._core import assumptions
+from .._core.webhooks import signatures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from .._core.signature import Scheme
-    from .._core.webhook_records import WebhookEvent
+    from .._core.webhooks.records import WebhookEvent
+    from .._core.webhooks.signatures import Scheme
 
 
 def verify(
@@ -19,8 +20,8 @@ def verify(
     headers: Mapping[str, str],
     secret: str | Sequence[str],
     *,
-    tolerance: float = assumed.SIGNATURE_TOLERANCE,
-    scheme: Scheme = signature.RIVYA,
+    tolerance: float = assumptions.SIGNATURE_TOLERANCE,
+    scheme: Scheme = signatures.RIVYA,
     clock: Callable[[], float] = time.time,  # noqa: TID251  the sender's time is wall time
 ) -> WebhookEvent:
     """The event in a delivery, once its signature was checked (contract section 11; the scheme is an assumption).
@@ -43,10 +44,10 @@ def verify(
     >>> verify(body, headers, "whsec_of_another", clock=lambda: 1_778_486_405)
     Traceback (most recent call last):
     ...
-    rivya_async._core.errors.SignatureMismatch: the delivery is not signed with this secret: ...
+    rivya_async._core.errors.SignatureMismatchError: the delivery is not signed with this secret: ...
     """
     try:
-        verifier = signature.Verifier(secret, scheme=scheme, tolerance=tolerance)
+        verifier = signatures.Verifier(secret, scheme=scheme, tolerance=tolerance)
     finally:
         del secret  # no traceback shows it
     return verifier.verify(body, headers, now=clock())

@@ -9,8 +9,9 @@ import math
 import time
 from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar, overload
 
-from .._core import assumed, signature
+from .._core import assumptions
 from .._core.errors import ConfigurationError, WebhookVerificationError
+from .._core.webhooks import signatures
 from . import answer
 from .crew import Crew
 from .seen import Seen
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from .._core.records import Generation
-    from .._core.signature import Scheme
-    from .._core.webhook_records import WebhookEvent
+    from .._core.types.generations import Generation
+    from .._core.webhooks.records import WebhookEvent
+    from .._core.webhooks.signatures import Scheme
     from .answer import Answer
     from .asgi import AsgiApp
     from .crew import Handler
@@ -93,8 +94,8 @@ class WebhookReceiver:
         secret: str | Sequence[str],
         *,
         session: _Session | None = None,
-        scheme: Scheme = signature.RIVYA,
-        tolerance: float = assumed.SIGNATURE_TOLERANCE,
+        scheme: Scheme = signatures.RIVYA,
+        tolerance: float = assumptions.SIGNATURE_TOLERANCE,
         answer_within: float = 1.0,
         window: float = 86_400.0,
         max_running: int = 100,
@@ -104,7 +105,7 @@ class WebhookReceiver:
         clock: Callable[[], float] = time.time,  # noqa: TID251  the sender's time is wall time
     ) -> None:
         try:
-            self._verifier = signature.Verifier(secret, scheme=scheme, tolerance=tolerance)
+            self._verifier = signatures.Verifier(secret, scheme=scheme, tolerance=tolerance)
         finally:
             del secret  # no traceback shows it
         self._settle = None if session is None else session.generations.settle

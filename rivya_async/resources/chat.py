@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .._core import chat_endpoints
-from .._core.carrying import ErrorContext
-from .._core.chat_request import ChatRequest, attachment_ids
-from .._core.cost import Charge
+from .._core.chat import operations
+from .._core.chat.request import ChatRequest, attachment_ids
+from .._core.error_context import ErrorContext
 from .._core.spend import Reservation
-from .._engine.chat_stream import ChatStream
+from .._core.types.purchase_cost import Charge
+from .._engine.streaming.chat_stream import ChatStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from .._core.chat_records import ChatCompletion, ChatSession
-    from .._core.records import File
-    from .._engine.counter import PurchasePreflight
+    from .._core.types.chat import ChatCompletion, ChatSession
+    from .._core.types.generations import File
     from .._engine.engine import Engine
+    from .._engine.purchase_preflight import PurchasePreflight
 
 
 class Chat:
@@ -85,7 +85,7 @@ class ChatCompletions:
             caller = self._engine().executor
         key = caller.environment.new_idempotency_key() if idempotency_key is None else idempotency_key
         with ErrorContext(key):
-            endpoint = chat_endpoints.complete_chat(turn, key)
+            endpoint = operations.complete_chat(turn, key)
             path = endpoint.request.path
             if check:
                 await self._counter.validate_chat(turn)
@@ -156,8 +156,8 @@ class ChatSessions:
 
         Raises what any read can raise. The order, `limit` and the shape are assumptions.
         """
-        return [*(await self._engine().executor.execute(chat_endpoints.list_chat_sessions(limit))).data]
+        return [*(await self._engine().executor.execute(operations.list_chat_sessions(limit))).data]
 
     async def retrieve(self, chat_session_id: str) -> ChatSession:
         """One conversation with its messages. Raises `NotFoundError`, and what any read can raise. Safe to cancel."""
-        return await self._engine().executor.execute(chat_endpoints.retrieve_chat_session(chat_session_id))
+        return await self._engine().executor.execute(operations.retrieve_chat_session(chat_session_id))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._core import endpoints
+from .._core.http import operations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._core.records import Credits
+    from .._core.types.generations import Credits
     from .._engine.engine import Engine
 
 
@@ -21,4 +21,4 @@ class CreditsResource:
 
     async def retrieve(self) -> Credits:
         """The balance now. Raises what any read can raise. Safe to cancel."""
-        return await self._engine().executor.execute(endpoints.retrieve_credits())
+        return await self._engine().executor.execute(operations.retrieve_credits())

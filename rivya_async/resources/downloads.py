@@ -7,19 +7,19 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from .._core.endpoints import retrieve_generation
 from .._core.errors import ConfigurationError, RivyaError
-from .._core.filenames import safe_stem, stem_from_url
-from .._core.name_template import FilenameTemplate
-from .._core.records import Generation
-from .._engine.disk import convert_os_errors
-from .._engine.downloader import DownloadTarget
+from .._core.files.filename_template import FilenameTemplate
+from .._core.files.filenames import safe_stem, stem_from_url
+from .._core.http.operations import retrieve_generation
+from .._core.types.generations import Generation
+from .._engine.transfers.downloader import DownloadTarget
+from .._engine.transfers.file_io import convert_os_errors
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from .._engine.engine import Engine
-    from .._engine.uploader import OnProgress
+    from .._engine.transfers.uploader import OnProgress
 
 URL_PATTERN: Final = re.compile(r"(?i)https?://.")
 MAX_SHOWN_LENGTH: Final = 60

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
-from .._core import endpoints
+from .._core.catalogue.model import Model
 from .._core.errors import ConfigurationError, NotFoundError, RequestNotSentError, RivyaError, SubmitTimeoutError
-from .._core.filenames import EXTENSIONS, upload_filename
+from .._core.files.filenames import EXTENSIONS, upload_filename
+from .._core.files.media_type import check_upload, detect_media_type, limit_for
 from .._core.generation_request import FilePath, check_client_request_id
-from .._core.media_type import check_upload, detect_media_type, limit_for
-from .._core.message import MultipartForm
-from .._core.model import Model
-from .._core.records import ReferenceMedia
-from .._core.retry import outcome_is_ambiguous
-from .._engine.source import open_path_source, open_source, run_in_thread
-from .._engine.uploader import UploadRequest
+from .._core.http import operations
+from .._core.http.messages import MultipartForm
+from .._core.http.retry import outcome_is_ambiguous
+from .._core.types.generations import ReferenceMedia
+from .._engine.transfers.upload_source import open_path_source, open_source, run_in_thread
+from .._engine.transfers.uploader import UploadRequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .._core.generation_request import GenerationRequest
-    from .._core.records import File
+    from .._core.types.generations import File
     from .._engine.engine import Engine
-    from .._engine.source import Uploadable, UploadSource
-    from .._engine.uploader import OnProgress
+    from .._engine.transfers.upload_source import Uploadable, UploadSource
+    from .._engine.transfers.uploader import OnProgress
 
 T = TypeVar("T")
 
@@ -113,7 +113,7 @@ class Files:
         >>> in_sandbox(look)
         True
         """
-        return await self._engine().executor.execute(endpoints.retrieve_file(file_id))
+        return await self._engine().executor.execute(operations.retrieve_file(file_id))
 
     async def resolve_references(self, job: GenerationRequest, deadline: float | None) -> GenerationRequest:
         """The job with its paths uploaded for its model: each content once, however many jobs name it.
@@ -155,7 +155,7 @@ class Files:
         fields = {"kind": media.kind} if model is None else {"kind": media.kind, "model": model}
         name = upload_filename(source.name or f"file{EXTENSIONS.get(media.mime_type, '')}")
         form = MultipartForm(fields, name, media.mime_type, source.size)
-        request = endpoints.create_file(media.kind).request
+        request = operations.create_file(media.kind).request
         return UploadRequest(request.method, request.path, form=form, source=source, max_bytes=limit.max_bytes)
 
     async def _get_model(self, model_id: str) -> Model:
@@ -171,7 +171,7 @@ class Files:
 
 
 async def _send(engine: Engine, upload: UploadRequest) -> File:
-    endpoint = endpoints.create_file(upload.form.fields["kind"])
+    endpoint = operations.create_file(upload.form.fields["kind"])
     return await engine.upload_executor.execute(attrs.evolve(endpoint, request=upload))
 
 

@@ -7,23 +7,23 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, 
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from .._core import endpoints
-from .._core.carrying import ErrorContext
-from .._core.cost import Charge
-from .._core.durations import duration_group
+from .._core.error_context import ErrorContext
 from .._core.errors import ConfigurationError, WaitError
 from .._core.generation_request import GenerationRequest, Reference, build_request
+from .._core.http import operations
 from .._core.outcome import Outcome, raise_if_failed
 from .._core.policies import NOT_GIVEN, NotGiven, PollPolicy, validate_policy, validate_timeout
-from .._core.records import Generation
+from .._core.polling.adaptive.duration_estimator import duration_group
 from .._core.spend import Reservation
-from .._engine.fan_out import bounded_map
-from .._engine.updates import OnUpdate, consume_updates, notify_listener, validate_listener
+from .._core.types.generations import Generation
+from .._core.types.purchase_cost import Charge
+from .._engine.bounded_map import bounded_map
+from .._engine.polling.update_listener import OnUpdate, consume_updates, notify_listener, validate_listener
 
 if TYPE_CHECKING:
-    from .._core.deliveries import DeliveryRateEstimator
-    from .._engine.counter import PurchasePreflight
+    from .._core.polling.webhook_reliability import DeliveryRateEstimator
     from .._engine.engine import Engine
+    from .._engine.purchase_preflight import PurchasePreflight
 
 ReferenceResolver = Callable[[GenerationRequest, float | None], Awaitable[GenerationRequest]]
 """A job whose references are all uploaded, by a deadline on the loop's clock."""
@@ -78,7 +78,7 @@ class Generations:
         Raises `NotFoundError` for a task of another account as for a missing one, and what any read can raise. Safe to
         cancel.
         """
-        generation = await self._engine().executor.execute(endpoints.retrieve_generation(task_id))
+        generation = await self._engine().executor.execute(operations.retrieve_generation(task_id))
         self._preflight.ledger.on_generation(generation)
         return generation
 
@@ -255,7 +255,7 @@ class Generations:
             job = await self._preflight.validate(job, deadline)
         if job.paths:
             job = await self._resolve_references(job, deadline)
-        endpoint = endpoints.create_generation(job, key)
+        endpoint = operations.create_generation(job, key)
         await self._preflight.reserve(job, key, endpoint.request.path, deadline)
         with Reservation(self._preflight.ledger, key, endpoint.request.path) as paying:
             bought = await engine.executor.execute(endpoint, deadline=deadline)

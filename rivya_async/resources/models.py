@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from .._core import endpoints
+from .._core.catalogue.validation import unknown_model_problem
 from .._core.errors import ConfigurationError, NotFoundError, RivyaError, copy_error
-from .._core.problem import unknown_model_problem
+from .._core.http import operations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .._core.model import Model
+    from .._core.catalogue.model import Model
     from .._engine.engine import Engine
 
 TIME_TO_LIVE: Final = 300.0
@@ -60,7 +60,7 @@ class Models:
                 raise copy_error(self._failure)  # of the read that this caller waited for
             if asked_at >= self._good_until:
                 try:
-                    answer = await engine.executor.execute(endpoints.list_models())
+                    answer = await engine.executor.execute(operations.list_models())
                 except RivyaError as error:
                     self._failure, self._failed_at = copy_error(error), loop.time()
                     raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .._core import endpoints
+from .._core.http import operations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,4 +28,4 @@ class OpenApi:
         >>> in_sandbox(example)
         '/api/v1/chat/completions'
         """
-        return await self._engine().executor.execute(endpoints.retrieve_openapi())
+        return await self._engine().executor.execute(operations.retrieve_openapi())

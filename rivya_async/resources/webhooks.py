@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from .._core import webhook_endpoints
 from .._core.errors import ResponseDecodeError, RivyaError
-from .._core.retry import definitely_not_processed, outcome_is_ambiguous
+from .._core.http.retry import definitely_not_processed, outcome_is_ambiguous
+from .._core.webhooks import operations
 
 if TYPE_CHECKING:
     import builtins
     from collections.abc import Callable, Iterable
 
-    from .._core.endpoints import Operation
-    from .._core.webhook_records import WebhookDelivery, WebhookEndpoint, WebhookEvent
+    from .._core.http.operations import Operation
+    from .._core.webhooks.records import WebhookDelivery, WebhookEndpoint, WebhookEvent
     from .._engine.engine import Engine
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class Webhooks:
         ('active', 'whsec_', False)
         """
         return await self._call(
-            webhook_endpoints.create_webhook(name, url, event_types),
+            operations.create_webhook(name, url, event_types),
             "The endpoint may have been made: look into webhooks.list() before you create it again.",
         )
 
@@ -54,11 +54,11 @@ class Webhooks:
 
         Raises what any read can raise. The order and `limit` are assumptions.
         """
-        return [*await self._engine().executor.execute(webhook_endpoints.list_webhooks(limit))]
+        return [*await self._engine().executor.execute(operations.list_webhooks(limit))]
 
     async def retrieve(self, endpoint_id: str) -> WebhookEndpoint:
         """One endpoint, without its secret. Raises `NotFoundError`, and what any read can raise. Safe to cancel."""
-        return await self._engine().executor.execute(webhook_endpoints.retrieve_webhook(endpoint_id))
+        return await self._engine().executor.execute(operations.retrieve_webhook(endpoint_id))
 
     async def update(
         self,
@@ -81,7 +81,7 @@ class Webhooks:
         False
         """
         changes = {"name": name, "url": url, "event_types": event_types, "status": status}
-        return await self._engine().executor.execute(webhook_endpoints.update_webhook(endpoint_id, **changes))
+        return await self._engine().executor.execute(operations.update_webhook(endpoint_id, **changes))
 
     async def delete(self, endpoint_id: str) -> WebhookEndpoint:
         """Revoke an endpoint for good and return it; nothing is delivered to it any more.
@@ -89,7 +89,7 @@ class Webhooks:
         It is repeated through every transient fault: should the service no longer know the endpoint, `NotFoundError`
         may mean that an attempt before has revoked it. That it answers the endpoint is an assumption.
         """
-        return await self._engine().executor.execute(webhook_endpoints.delete_webhook(endpoint_id))
+        return await self._engine().executor.execute(operations.delete_webhook(endpoint_id))
 
     async def rotate_secret(self, endpoint_id: str) -> WebhookEndpoint:
         """A new `signing_secret`, told only this once. That the old one dies at once is an assumption.
@@ -104,7 +104,7 @@ class Webhooks:
         False
         """
         return await self._call(
-            webhook_endpoints.rotate_secret(endpoint_id),
+            operations.rotate_secret(endpoint_id),
             "The old secret may be dead and the new one lost: rotate it again.",
         )
 
@@ -114,7 +114,7 @@ class Webhooks:
         What is sent and what is answered are assumptions: a `generation.succeeded`, and its delivery.
         """
         return await self._call(
-            webhook_endpoints.test_webhook(endpoint_id),
+            operations.test_webhook(endpoint_id),
             "The event may have been sent: look into webhooks.deliveries(endpoint_id).",
         )
 
@@ -123,7 +123,7 @@ class Webhooks:
 
         The order, `limit` and the shape are assumptions.
         """
-        return [*await self._engine().executor.execute(webhook_endpoints.list_deliveries(endpoint_id, limit))]
+        return [*await self._engine().executor.execute(operations.list_deliveries(endpoint_id, limit))]
 
     async def _call(self, endpoint: Operation[T], advice: str) -> T:
         """The answer to what must not act twice; what leaves a doubt, a cancellation too, also says what to do."""
@@ -159,4 +159,4 @@ class WebhookEvents:
         >>> in_sandbox(missed)
         ('generation.succeeded', True)
         """
-        return [*await self._engine().executor.execute(webhook_endpoints.list_events(limit))]
+        return [*await self._engine().executor.execute(operations.list_events(limit))]

@@ -11,7 +11,7 @@ from typing import Final
 
 import aiohttp
 
-from .._core.signature import RIVYA
+from .._core.webhooks.signatures import RIVYA
 from .altered import altered_body, kept_headers
 from .deliveries import Deliveries, Delivery
 from .fault import DELIVERY

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 from urllib.parse import urlsplit
 
-from .._core.addresses import Address, is_public
+from .._core.http.addresses import Address, is_public
 from .refused import Refused
 
 MAX_LENGTH: Final = 2048

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import attrs
 
 from .._core.errors import RivyaError
-from .._core.message import Request, Response
+from .._core.http.messages import Request, Response
 from ..session import RivyaSession
 
 if TYPE_CHECKING:
-    from .._core.message import MultipartForm
+    from .._core.http.messages import MultipartForm
 
 API_KEY: Final = "rvya_sk_fake"
 BASE_URL: Final = "http://fake.invalid"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from taskiq import Context, TaskiqDepends, TaskiqMiddleware
 
 from .._core.errors import ConfigurationError
-from .._engine.ambient import Environment
+from .._engine.environment import Environment
 from .desk import Desk, desk_on
 from .order import GENERATE, ORDERS, named
 from .store import DeadLetter

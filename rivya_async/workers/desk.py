@@ -13,7 +13,7 @@ import attrs
 if TYPE_CHECKING:
     from taskiq import AsyncBroker
 
-    from .._engine.stop import ShutdownSignal
+    from .._engine.shutdown import ShutdownSignal
     from ..session import RivyaSession
     from .store import Store
 

@@ -25,7 +25,7 @@ from .._core.errors import (
     status_error_class,
 )
 from .._core.outcome import raise_if_failed
-from .._core.records import Generation
+from .._core.types.generations import Generation
 from .order import Order
 from .record import JobRecord
 from .states import IN_DOUBT, UNBOUGHT, JobState
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .._core.generation_request import GenerationRequest
-    from .._core.saved_file import SavedFile
+    from .._core.types.saved_file import SavedFile
     from ..resources.files import Files
     from ..resources.generations import Generations
     from ..resources.models import Models

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from .._core import assumed
+from .._core import assumptions
 from .._core.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -21,19 +21,19 @@ from .._core.errors import (
     RivyaError,
     SessionClosedError,
 )
+from .._core.http.retry import is_transient
 from .._core.idempotency import KEY_EXPIRY_MARGIN, key_time_left
-from .._core.retry import is_transient
 from .._core.spend import may_have_purchased, proves_not_purchased
-from .._engine.disk import run_in_thread_uncancellable
-from .._engine.placing import move_into_place, staging_dir
-from .._engine.stop import GRACE_SECONDS, ShutdownRequested
+from .._engine.shutdown import GRACE_SECONDS, ShutdownRequested
+from .._engine.transfers.atomic_move import move_into_place, staging_dir
+from .._engine.transfers.file_io import run_in_thread_uncancellable
 from .record import FRESH, JobRecord
 from .states import IN_DOUBT, NOT_SAVED, POISON, JobState
 from .store import DeadLetter
 
 if TYPE_CHECKING:
-    from .._core.records import Generation
-    from .._core.saved_file import SavedFile
+    from .._core.types.generations import Generation
+    from .._core.types.saved_file import SavedFile
     from .desk import Desk
     from .order import Order
 
@@ -212,7 +212,7 @@ class Fulfilment:
     @property
     def _is_just_bought(self) -> bool:
         """A replica of the service may lag behind, and not know of it yet."""
-        return self._desk.wall() - (self.record.intent_at or 0.0) < assumed.NOT_FOUND_GRACE
+        return self._desk.wall() - (self.record.intent_at or 0.0) < assumptions.NOT_FOUND_GRACE
 
     async def _save(self, folder: Path) -> None:
         for tries_left in reversed(range(TRIES_TO_SAVE)):

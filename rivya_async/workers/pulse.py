@@ -8,7 +8,7 @@ import math
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from .._engine.ambient import Environment
+from .._engine.environment import Environment
 from .queue import Depth, depth_of, trim
 from .redis_store import RedisStore
 from .shared_budget import SharedBudget
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from taskiq import AsyncBroker
 
-    from .._core.allowance import ExternalRateLimiter
+    from .._core.limits.external_limiter import ExternalRateLimiter
     from .._core.policies import RateLimit
     from .._engine.hooks import Hooks
     from .desk import Desk

@@ -13,7 +13,7 @@ from taskiq.receiver import Receiver as TaskiqReceiver
 from taskiq.utils import maybe_awaitable
 
 from .._core.errors import ConfigurationError
-from .._engine.stop import ShutdownRequested
+from .._engine.shutdown import ShutdownRequested
 from .desk import desk_on, open_desk
 from .order import ORDERS, named
 from .store import DeadLetter

@@ -17,9 +17,9 @@ from throttled.asyncio import RedisStore as LimiterStore
 from throttled.asyncio import Throttled, per_duration
 from throttled.exceptions import BaseThrottledError
 
-from .._core.allowance import ExternalRateLimiter
 from .._core.errors import APIStatusError, RateLimitError, ResponseDecodeError
-from .._core.learned_rate import AdaptiveRate
+from .._core.limits.adaptive_rate import AdaptiveRate
+from .._core.limits.external_limiter import ExternalRateLimiter
 from .._engine.hooks import Hooks
 from .account import Account
 from .connections import watched

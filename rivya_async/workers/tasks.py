@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from taskiq import Context, TaskiqDepends
 from taskiq.exceptions import NoResultError
 
-from .._engine.stop import ShutdownRequested
+from .._engine.shutdown import ShutdownRequested
 from ..session import RivyaSession
 from .clerk import held, ordered_at
 from .desk import Desk, desk_on

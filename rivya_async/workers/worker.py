@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from redis.exceptions import RedisError
 from taskiq import InMemoryBroker, TaskiqEvents
 
+from .._core.config import Config
 from .._core.errors import ConfigurationError, RequestNotSentError
-from .._core.settings import Config
-from .._engine.ambient import Environment
-from .._engine.stop import ShutdownSignal
+from .._engine.environment import Environment
+from .._engine.shutdown import ShutdownSignal
 from ..session import RivyaSession
 from . import tasks
 from .brokers import broker_at, store_at

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rivya_async import PollPolicy, RetryPolicy, RivyaSession, Timeouts
-from rivya_async._engine.part import PartialFile
+from rivya_async._engine.transfers.partial_file import PartialFile
 from rivya_async.batch import Batch, Row, RowRecord, worker
 from rivya_async.batch.journal import Journal
 

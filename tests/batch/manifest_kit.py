@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rivya_async import Model
-from rivya_async._core.model import ModelList
-from rivya_async._core.wire import parse_json, structure
+from rivya_async._core.catalogue.model import ModelList
+from rivya_async._core.http.serialization import parse_json, structure
 from rivya_async.batch import BadRow, Manifest, Row
 from rivya_async.sandbox.catalogue import load
 

@@ -7,11 +7,11 @@ import shlex
 import pytest
 from rich.console import Console
 
+from rivya_async._core.catalogue.model import Model
+from rivya_async._core.catalogue.model_param import ModelParam
 from rivya_async._core.errors import GenerationFailedError
 from rivya_async._core.generation_request import GenerationRequest
-from rivya_async._core.model import Model
-from rivya_async._core.model_param import ModelParam
-from rivya_async._core.records import Generation, GenerationResult
+from rivya_async._core.types.generations import Generation, GenerationResult
 from rivya_async.cli.board import drawn
 from rivya_async.cli.demo_jobs import requests
 from rivya_async.cli.generate import key_of

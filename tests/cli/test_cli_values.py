@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from rivya_async._core.catalogue.model import Model
+from rivya_async._core.catalogue.model_param import ModelParam
 from rivya_async._core.errors import ConfigurationError
-from rivya_async._core.model import Model
-from rivya_async._core.model_param import ModelParam
 from rivya_async.cli.render import estimate_text
 from rivya_async.cli.values import typed_params
 

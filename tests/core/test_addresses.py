@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rivya_async._core.addresses import is_public, parse_address
+from rivya_async._core.http.addresses import is_public, parse_address
 
 
 @pytest.mark.parametrize(

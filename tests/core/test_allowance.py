@@ -7,8 +7,8 @@ import math
 import pytest
 
 from rivya_async import ConfigurationError, ExternalRateLimiter
-from rivya_async._core.breaker import FAILURE_THRESHOLD
-from rivya_async._core.budget import RateController
+from rivya_async._core.limits.circuit_breaker import FAILURE_THRESHOLD
+from rivya_async._core.limits.rate_controller import RateController
 
 
 def allowance_of(requests: float) -> ExternalRateLimiter:

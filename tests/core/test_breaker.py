@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.breaker import (
+from rivya_async._core.limits.circuit_breaker import (
     FAILURE_THRESHOLD,
     FIRST_PROBE_DELAY,
     MAX_PROBE_DELAY,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.bucket import TIME_TOLERANCE, TokenBucket
+from rivya_async._core.limits.token_bucket import TIME_TOLERANCE, TokenBucket
 
 
 def taken(bucket: TokenBucket, tokens: int, now: float = 0.0) -> list[float]:
@@ -126,3 +126,17 @@ def test_however_its_pace_changes_it_never_owes_more_than_one_token(steps: list[
         assert 0.0 <= wait < float("inf")
         now += wait
         bucket.take(now)
+
+
+def test_missing_tokens_do_not_outgrow_a_smaller_bucket() -> None:
+    bucket = TokenBucket(1e6, 1e5)
+    bucket.drain_until(10.0)
+    bucket.reconfigure(20.0, 1.0, 10.0)
+    assert bucket.delay(10.0) == pytest.approx(1.0 / 20.0)
+
+
+def test_a_hold_keeps_its_length_when_the_rate_changes() -> None:
+    bucket = TokenBucket(100.0, 5.0)
+    bucket.drain_until(3.0)
+    bucket.reconfigure(1.0, 5.0, 0.0)
+    assert bucket.delay(0.0) == pytest.approx(3.0, abs=1.0)

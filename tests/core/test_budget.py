@@ -6,11 +6,16 @@ import math
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rivya_async._core.breaker import FAILURE_THRESHOLD, RECOVERY_DURATION, RECOVERY_RATE
-from rivya_async._core.budget import MAX_RETRY_TOKENS, RETRIES_PER_RESPONSE, RETRIES_PER_SECOND, RateController
+from rivya_async._core.limits.circuit_breaker import FAILURE_THRESHOLD, RECOVERY_DURATION, RECOVERY_RATE
+from rivya_async._core.limits.rate_controller import (
+    MAX_RETRY_TOKENS,
+    RETRIES_PER_RESPONSE,
+    RETRIES_PER_SECOND,
+    RateController,
+)
 from rivya_async._core.policies import RateLimit
 
 
@@ -184,6 +189,10 @@ events = st.tuples(
 
 
 @given(st.sampled_from([None, RateLimit(5), RateLimit(0.1, 1), RateLimit(1e6)]), st.lists(events, max_size=150))
+@example(
+    RateLimit(1e6),
+    [("send", 0.0, 0.0, 0.0), ("fail", 0.0, 0.0, 0.875), ("refuse", 0.0, 0.0, 0.0), ("send", 0.0, 0.0, 0.0)],
+)
 def test_whatever_happens_the_next_request_is_a_finite_wait_away(
     limit: RateLimit | None, steps: list[tuple[str, float, float, float]]
 ) -> None:

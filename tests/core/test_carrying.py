@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rivya_async._core.carrying import ErrorContext
+from rivya_async._core.error_context import ErrorContext
 from rivya_async._core.errors import ConfigurationError
 
 

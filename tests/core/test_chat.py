@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from rivya_async._core import chat_endpoints
-from rivya_async._core.chat_check import check_chat_request
-from rivya_async._core.chat_records import ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage
-from rivya_async._core.chat_request import ChatRequest, attachment_ids
+from rivya_async._core.catalogue.model import Model
+from rivya_async._core.chat import operations
+from rivya_async._core.chat.request import ChatRequest, attachment_ids
+from rivya_async._core.chat.validation import check_chat_request
 from rivya_async._core.errors import ConfigurationError, ResponseDecodeError, ValidationFailed
-from rivya_async._core.message import Response
-from rivya_async._core.model import Model
-from rivya_async._core.records import File, Generation
+from rivya_async._core.http.messages import Response
+from rivya_async._core.types.chat import ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage
+from rivya_async._core.types.generations import File, Generation
 
 TURN = ChatRequest(model="gpt-5-2-chat", message="Name a colour.")
 
@@ -94,7 +94,7 @@ def test_other_attachments_are_refused(wrong: Any) -> None:
 
 
 def test_a_completion_is_a_purchase_under_its_key() -> None:
-    request = chat_endpoints.complete_chat(TURN, "order-1").request
+    request = operations.complete_chat(TURN, "order-1").request
     assert (request.method, request.path) == ("POST", "/api/v1/chat/completions")
     assert json.loads(request.body or b"") == TURN.to_wire()
     assert request.is_long_running
@@ -103,39 +103,39 @@ def test_a_completion_is_a_purchase_under_its_key() -> None:
 
 
 def test_a_stream_is_the_same_purchase_answered_otherwise() -> None:
-    request = chat_endpoints.stream_chat(TURN, "order-1")
+    request = operations.stream_chat(TURN, "order-1")
     assert (request.method, request.path) == ("POST", "/api/v1/chat/completions/stream")
-    assert request.body == chat_endpoints.complete_chat(TURN, "order-1").request.body
+    assert request.body == operations.complete_chat(TURN, "order-1").request.body
     headers = request.headers("rvya_sk_x")
     assert (headers["Idempotency-Key"], headers["Accept"]) == ("order-1", "text/event-stream")
     assert headers["Authorization"] == "Bearer rvya_sk_x"
 
 
-@pytest.mark.parametrize("ask", [chat_endpoints.complete_chat, chat_endpoints.stream_chat])
+@pytest.mark.parametrize("ask", [operations.complete_chat, operations.stream_chat])
 def test_a_bad_key_is_refused(ask: Any) -> None:
     with pytest.raises(ConfigurationError, match="idempotency_key"):
         ask(TURN, "order 1")
 
 
 def test_sessions_are_listed_with_or_without_a_limit() -> None:
-    assert chat_endpoints.list_chat_sessions().request.path == "/api/v1/chat/sessions"
-    assert chat_endpoints.list_chat_sessions(5).request.path == "/api/v1/chat/sessions?limit=5"
+    assert operations.list_chat_sessions().request.path == "/api/v1/chat/sessions"
+    assert operations.list_chat_sessions(5).request.path == "/api/v1/chat/sessions?limit=5"
 
 
 @pytest.mark.parametrize("wrong", [0, -1, True, "5", 2.5])
 def test_a_limit_is_a_whole_number(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match="limit"):
-        chat_endpoints.list_chat_sessions(wrong)
+        operations.list_chat_sessions(wrong)
 
 
 def test_a_session_is_asked_for_by_its_id() -> None:
-    assert chat_endpoints.retrieve_chat_session("ses/1?").request.path == "/api/v1/chat/sessions/ses%2F1%3F"
+    assert operations.retrieve_chat_session("ses/1?").request.path == "/api/v1/chat/sessions/ses%2F1%3F"
 
 
 @pytest.mark.parametrize("wrong", ["", "..", " ", "ses\n", None, 5])
 def test_what_is_no_session_id_is_refused(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match="not a chat session id"):
-        chat_endpoints.retrieve_chat_session(wrong)
+        operations.retrieve_chat_session(wrong)
 
 
 # --- what comes back --------------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ WHOLE = {
 
 
 def test_the_documented_completion_is_read_whole() -> None:
-    completion = chat_endpoints.read_completion(response(WHOLE))
+    completion = operations.read_completion(response(WHOLE))
     assert completion == ChatCompletion(
         id="chatcmpl_91",
         model="gpt-5-2-chat",
@@ -171,7 +171,7 @@ def test_the_documented_completion_is_read_whole() -> None:
 @pytest.mark.parametrize("null", [True, False])
 def test_a_paid_answer_is_read_with_all_but_its_id_missing(name: str, null: bool) -> None:
     told = {key: value for key, value in WHOLE.items() if key != name} | ({name: None} if null else {})
-    assert chat_endpoints.read_completion(response(told)).id == "chatcmpl_91"
+    assert operations.read_completion(response(told)).id == "chatcmpl_91"
 
 
 def test_nulls_inside_are_read_and_the_unknown_is_kept() -> None:
@@ -181,7 +181,7 @@ def test_nulls_inside_are_read_and_the_unknown_is_kept() -> None:
         "usage": {"input_tokens": None, "cached_tokens": 3},
         "message": {"content": None, "thoughts": "Hm."},
     }
-    completion = chat_endpoints.read_completion(response(told))
+    completion = operations.read_completion(response(told))
     assert completion.extra == {"mood": "calm"}
     assert completion.usage == Usage(extra={"cached_tokens": 3})
     assert completion.message == ChatMessage(extra={"thoughts": "Hm."})
@@ -189,12 +189,12 @@ def test_nulls_inside_are_read_and_the_unknown_is_kept() -> None:
 
 def test_sessions_are_read() -> None:
     told = {"id": "ses_1", "object": "chat.session", "model": "m", "title": None, "pinned": True}
-    listed = chat_endpoints.read_sessions(response({"object": "list", "data": [told, {"id": "ses_2"}]}))
+    listed = operations.read_sessions(response({"object": "list", "data": [told, {"id": "ses_2"}]}))
     assert listed.data == (ChatSession("ses_1", "m", extra={"pinned": True}), ChatSession("ses_2"))
 
 
 def test_a_session_tells_its_messages() -> None:
-    endpoint = chat_endpoints.retrieve_chat_session("ses_1")
+    endpoint = operations.retrieve_chat_session("ses_1")
     told = {"id": "ses_1", "messages": [{"role": "user", "content": "Hello", "created_at": "2026-05-11T08:00:00Z"}]}
     (message,) = endpoint.decode(response(told)).messages
     assert (message.role, message.content, message.created_at) == (

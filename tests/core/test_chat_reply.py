@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from rivya_async._core.chat_records import ChatCredits, ChatMessage, Usage
-from rivya_async._core.chat_reply import ChatEvent, ChatStreamAccumulator
+from rivya_async._core.chat.accumulator import ChatEvent, ChatStreamAccumulator
 from rivya_async._core.errors import ResponseDecodeError, StreamInterruptedError
-from rivya_async._core.sse import Event
+from rivya_async._core.http.sse import Event
+from rivya_async._core.types.chat import ChatCredits, ChatMessage, Usage
 
 STARTED = {"id": "chatcmpl_1", "session_id": "ses_1", "model": "m", "created_at": "2026-05-11T08:00:00.000Z"}
 FINAL = {**STARTED, "object": "chat.completion", "message": {"id": "msg_1", "role": "assistant", "content": "Hi there"}}

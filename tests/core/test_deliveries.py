@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.deliveries import (
+from rivya_async._core.polling.adaptive.duration_estimator import DurationEstimator
+from rivya_async._core.polling.webhook_reliability import (
     MAX_DELIVERY_DELAY,
     MAX_PENDING_DELIVERIES,
     MAX_SKIPPED_POLLS,
     DeliveryRateEstimator,
     delivery_delay,
 )
-from rivya_async._core.durations import DurationEstimator
-from rivya_async._core.records import Generation
+from rivya_async._core.types.generations import Generation
 
 DAY = datetime(2026, 5, 11, tzinfo=UTC)
 
@@ -142,7 +142,7 @@ def test_what_is_awaited_is_bounded() -> None:
     deliveries = sure()
     for n in range(3 * MAX_PENDING_DELIVERIES):
         deliveries.on_end_polled(f"task_{n}", now=0.0)
-    assert len(vars(deliveries)["_awaited"]) == MAX_PENDING_DELIVERIES
+    assert len(vars(deliveries)["_pending"]) == MAX_PENDING_DELIVERIES
 
 
 @given(st.lists(st.tuples(st.sampled_from("cfet"), st.floats(0.0, 20.0)), max_size=80), st.integers(0, 20))

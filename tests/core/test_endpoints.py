@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core import endpoints
+from rivya_async._core.catalogue.model import Model, ModelList
 from rivya_async._core.errors import (
     APIDisabledError,
     APIStatusError,
@@ -27,9 +27,9 @@ from rivya_async._core.errors import (
     ValidationFailed,
 )
 from rivya_async._core.generation_request import GenerationRequest
-from rivya_async._core.message import Request, Response
-from rivya_async._core.model import Model, ModelList
-from rivya_async._core.records import Credits, File, Generation, ReferenceMedia
+from rivya_async._core.http import operations
+from rivya_async._core.http.messages import Request, Response
+from rivya_async._core.types.generations import Credits, File, Generation, ReferenceMedia
 
 NOW = 784_111_777.0
 """Sun, 06 Nov 1994 08:49:37 GMT."""
@@ -57,7 +57,7 @@ PUBLIC_FILE = {
 
 
 def test_the_document_is_read_as_it_comes() -> None:
-    endpoint = endpoints.retrieve_openapi()
+    endpoint = operations.retrieve_openapi()
     assert (endpoint.request.method, endpoint.request.path) == ("GET", "/api/v1/openapi.json")
     assert not endpoint.request.needs_api_key
     assert endpoint.decode(response({"paths": {}, "new": 1})) == {"paths": {}, "new": 1}
@@ -66,7 +66,7 @@ def test_the_document_is_read_as_it_comes() -> None:
 @pytest.mark.parametrize("body", [[], None, "openapi", {}, {"paths": []}])
 def test_what_is_no_document(body: Any) -> None:
     with pytest.raises(ResponseDecodeError):
-        endpoints.retrieve_openapi().decode(response(body))
+        operations.retrieve_openapi().decode(response(body))
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ def test_what_is_no_document(body: Any) -> None:
 
 def test_a_purchase() -> None:
     job = GenerationRequest("z-image", "A red kite", params={"aspect_ratio": "16:9"})
-    request = endpoints.create_generation(job, "order-42").request
+    request = operations.create_generation(job, "order-42").request
     assert (request.method, request.path) == ("POST", "/api/v1/generations")
     assert request.idempotency_key == "order-42"
     assert request.needs_api_key
@@ -87,13 +87,13 @@ def test_a_purchase() -> None:
 
 
 def test_the_key_is_minted_by_the_floor_that_has_dice() -> None:
-    assert endpoints.create_generation(GenerationRequest("z-image")).request.idempotency_key is None
+    assert operations.create_generation(GenerationRequest("z-image")).request.idempotency_key is None
 
 
 @pytest.mark.parametrize("key", ["", "a b", "x" * 256])
 def test_a_purchase_under_a_key_that_cannot_travel_is_refused(key: str) -> None:
     with pytest.raises(ConfigurationError, match="idempotency_key"):
-        endpoints.create_generation(GenerationRequest("z-image"), key)
+        operations.create_generation(GenerationRequest("z-image"), key)
 
 
 @pytest.mark.parametrize(
@@ -107,18 +107,18 @@ def test_a_purchase_under_a_key_that_cannot_travel_is_refused(key: str) -> None:
 )
 def test_a_purchase_that_is_no_json_is_refused(job: GenerationRequest) -> None:
     with pytest.raises(ConfigurationError, match="JSON"):
-        endpoints.create_generation(job)
+        operations.create_generation(job)
 
 
 @pytest.mark.parametrize(
     ("endpoint", "request_"),
     [
-        (endpoints.list_models(), Request("GET", "/api/v1/models", needs_api_key=False)),
-        (endpoints.retrieve_credits(), Request("GET", "/api/v1/credits")),
-        (endpoints.retrieve_generation("task_ab12"), Request("GET", "/api/v1/generations/task_ab12")),
+        (operations.list_models(), Request("GET", "/api/v1/models", needs_api_key=False)),
+        (operations.retrieve_credits(), Request("GET", "/api/v1/credits")),
+        (operations.retrieve_generation("task_ab12"), Request("GET", "/api/v1/generations/task_ab12")),
     ],
 )
-def test_reads(endpoint: endpoints.Operation[Any], request_: Request) -> None:
+def test_reads(endpoint: operations.Operation[Any], request_: Request) -> None:
     assert endpoint.request == request_
 
 
@@ -136,7 +136,7 @@ def test_reads(endpoint: endpoints.Operation[Any], request_: Request) -> None:
     ],
 )
 def test_a_task_id_stays_one_segment_of_the_path(task_id: str, segment: str) -> None:
-    assert endpoints.retrieve_generation(task_id).request.path == f"/api/v1/generations/{segment}"
+    assert operations.retrieve_generation(task_id).request.path == f"/api/v1/generations/{segment}"
 
 
 @pytest.mark.parametrize(
@@ -146,13 +146,13 @@ def test_a_task_id_stays_one_segment_of_the_path(task_id: str, segment: str) -> 
 )
 def test_what_is_no_task_id(task_id: Any) -> None:
     with pytest.raises(ConfigurationError, match="not a task id"):
-        endpoints.retrieve_generation(task_id)
+        operations.retrieve_generation(task_id)
 
 
 @given(st.text())
 def test_no_task_id_leaves_its_place_in_the_path(task_id: str) -> None:
     try:
-        path = endpoints.retrieve_generation(task_id).request.path
+        path = operations.retrieve_generation(task_id).request.path
     except ConfigurationError:
         return
     prefix, _, segment = path.rpartition("/")
@@ -171,45 +171,45 @@ TASK = {"id": "task_1", "status": "queued", "model": "z-image", "reserved_credit
     ("endpoint", "body", "record"),
     [
         (
-            endpoints.create_generation(GenerationRequest("z-image")),
+            operations.create_generation(GenerationRequest("z-image")),
             TASK,
             Generation("task_1", "queued", "z-image", 1),
         ),
-        (endpoints.retrieve_generation("task_1"), TASK, Generation("task_1", "queued", "z-image", 1)),
+        (operations.retrieve_generation("task_1"), TASK, Generation("task_1", "queued", "z-image", 1)),
         (
-            endpoints.list_models(),
+            operations.list_models(),
             {"object": "list", "data": [{"id": "z-image"}]},
             ModelList((Model("z-image"),), extra={"object": "list"}),
         ),
-        (endpoints.retrieve_credits(), {"current_credits": 123}, Credits(123)),
+        (operations.retrieve_credits(), {"current_credits": 123}, Credits(123)),
     ],
 )
-def test_a_good_answer_is_a_record(endpoint: endpoints.Operation[Any], body: Any, record: Any) -> None:
+def test_a_good_answer_is_a_record(endpoint: operations.Operation[Any], body: Any, record: Any) -> None:
     assert endpoint.decode(response(body)) == record
 
 
 def test_another_task_than_the_one_asked_for_is_no_answer() -> None:
     with pytest.raises(ResponseDecodeError, match=r"task task_1 when asked for task_2") as caught:
-        endpoints.retrieve_generation("task_2").decode(response(TASK))
+        operations.retrieve_generation("task_2").decode(response(TASK))
     assert caught.value.path == "$.id"
 
 
 def test_the_answer_that_was_seen_before_is_not_read_again() -> None:
-    first = endpoints.poll_generation("task_1", None).decode(response(TASK))
+    first = operations.poll_generation("task_1", None).decode(response(TASK))
     assert first.generation == Generation("task_1", "queued", "z-image", 1)
-    assert endpoints.poll_generation("task_1", first).decode(response(TASK)) is first
-    ended = endpoints.poll_generation("task_1", first).decode(response(TASK | {"status": "succeeded"}))
+    assert operations.poll_generation("task_1", first).decode(response(TASK)) is first
+    ended = operations.poll_generation("task_1", first).decode(response(TASK | {"status": "succeeded"}))
     assert ended.generation.succeeded
-    assert endpoints.poll_generation("task_1", ended).decode(response(TASK)) == first
+    assert operations.poll_generation("task_1", ended).decode(response(TASK)) == first
 
 
 def test_a_poll_is_a_read() -> None:
-    poll, read = endpoints.poll_generation("task 1", None), endpoints.retrieve_generation("task 1")
+    poll, read = operations.poll_generation("task 1", None), operations.retrieve_generation("task 1")
     assert poll.request == read.request
     with pytest.raises(ResponseDecodeError, match="when asked for task 1"):
         poll.decode(response(TASK))
     with pytest.raises(ConfigurationError, match="not a task id"):
-        endpoints.poll_generation("..", None)
+        operations.poll_generation("..", None)
 
 
 def envelope(code: str | None, message: str | None = "Something is wrong.") -> dict[str, Any]:
@@ -236,7 +236,7 @@ def envelope(code: str | None, message: str | None = "Something is wrong.") -> d
 def test_an_error_says_what_happened_and_what_to_do(
     status: int, code: str, kind: type[APIStatusError], advice: str
 ) -> None:
-    error = endpoints.read_error(response(envelope(code), status), NOW)
+    error = operations.read_error(response(envelope(code), status), NOW)
     assert type(error) is kind
     assert (error.status, error.code, error.request_id, error.retry_after) == (status, code, "req_7f31c0", None)
     assert str(error).startswith(f"Something is wrong. [{status} {code}]")
@@ -247,7 +247,7 @@ def test_there_is_advice_for_every_kind_of_answer_but_the_unknown() -> None:
     def below(kind: type[APIStatusError]) -> set[str]:
         return {child.__name__ for child in kind.__subclasses__()}.union(*map(below, kind.__subclasses__()))
 
-    assert set(endpoints.ADVICE) == below(APIStatusError)
+    assert set(operations.ADVICE) == below(APIStatusError)
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_there_is_advice_for_every_kind_of_answer_but_the_unknown() -> None:
     ("status", "kind"), [(502, InternalServerError), (404, NotFoundError), (429, RateLimitError), (418, APIStatusError)]
 )
 def test_a_proxys_page_in_place_of_the_envelope(body: bytes, status: int, kind: type[APIStatusError]) -> None:
-    error = endpoints.read_error(response(body, status, Retry_After="3"), NOW)
+    error = operations.read_error(response(body, status, Retry_After="3"), NOW)
     assert type(error) is kind
     assert (error.status, error.code, error.request_id, error.retry_after) == (status, None, None, 3.0)
     assert str(error).startswith(f"the service answered without an error message [{status} without a code]")
@@ -284,20 +284,20 @@ def test_a_proxys_page_in_place_of_the_envelope(body: bytes, status: int, kind: 
 
 @given(st.binary(max_size=50), st.integers(300, 599))
 def test_no_answer_is_beyond_an_error(body: bytes, status: int) -> None:
-    error = endpoints.read_error(response(body, status), NOW)
+    error = operations.read_error(response(body, status), NOW)
     assert isinstance(error, APIStatusError)
     assert error.status == status
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_names_where_it_points(status: int) -> None:
-    error = endpoints.read_error(response(b"", status, Location="https://elsewhere.example/api"), NOW)
+    error = operations.read_error(response(b"", status, Location="https://elsewhere.example/api"), NOW)
     assert "redirects to https://elsewhere.example/api" in str(error)
     assert "base_url" in str(error)
 
 
 def test_a_location_without_a_redirect_is_none() -> None:
-    error = endpoints.read_error(response(b"", 503, Location="https://status.example"), NOW)
+    error = operations.read_error(response(b"", 503, Location="https://status.example"), NOW)
     assert "redirect" not in str(error)
 
 
@@ -311,12 +311,12 @@ def test_a_location_without_a_redirect_is_none() -> None:
     ],
 )
 def test_the_services_wish_is_on_the_error(headers: dict[str, str], seconds: float | None) -> None:
-    assert endpoints.read_error(response(envelope("rate_limited"), 429, **headers), NOW).retry_after == seconds
+    assert operations.read_error(response(envelope("rate_limited"), 429, **headers), NOW).retry_after == seconds
 
 
 def test_an_endpoint_can_be_given_another_request() -> None:
     """That is how a key gets on it."""
-    endpoint = endpoints.create_generation(GenerationRequest("z-image"))
+    endpoint = operations.create_generation(GenerationRequest("z-image"))
     keyed = attrs.evolve(endpoint, request=attrs.evolve(endpoint.request, idempotency_key="minted"))
     assert keyed.request.idempotency_key == "minted"
     assert keyed.decode(response(TASK)).id == "task_1"
@@ -326,13 +326,13 @@ def test_an_endpoint_can_be_given_another_request() -> None:
 
 
 def test_an_upload_carries_no_idempotency_key() -> None:
-    request = endpoints.create_file("image").request
+    request = operations.create_file("image").request
     assert (request.method, request.path, request.idempotency_key) == ("POST", "/api/v1/files", None)
     assert request.needs_api_key
 
 
 def test_a_file_is_read() -> None:
-    file = endpoints.read_file(response(PUBLIC_FILE))
+    file = operations.read_file(response(PUBLIC_FILE))
     assert (file.id, file.kind, file.duration_token, file.size_bytes) == ("file_1", "video", "dt_1", 2120)
     assert file.created_at is not None
     assert file.extra == {"object": "file"}
@@ -340,27 +340,27 @@ def test_a_file_is_read() -> None:
 
 def test_the_id_of_a_file_may_have_either_name() -> None:
     renamed = {"file_id": "file_1", **{name: value for name, value in PUBLIC_FILE.items() if name != "id"}}
-    assert endpoints.read_file(response(renamed)) == endpoints.read_file(response(PUBLIC_FILE))
-    both = endpoints.read_file(response({**PUBLIC_FILE, "file_id": "file_2"}))
+    assert operations.read_file(response(renamed)) == operations.read_file(response(PUBLIC_FILE))
+    both = operations.read_file(response({**PUBLIC_FILE, "file_id": "file_2"}))
     assert (both.id, both.extra["file_id"]) == ("file_1", "file_2")
 
 
 def test_a_kind_that_is_left_out_is_what_was_asked_for_or_what_the_type_says() -> None:
     least = {"id": "file_1", "url": "https://rivya.ai/f/1"}
-    assert endpoints.create_file("audio").decode(response(least)) == File("file_1", least["url"], "audio")
-    assert endpoints.create_file("audio").decode(response(PUBLIC_FILE)).kind == "video"
-    assert endpoints.read_file(response({**least, "mime_type": "image/png", "kind": None})).kind == "image"
-    assert endpoints.read_file(response({**least, "mime_type": "application/pdf"})).kind == ""
+    assert operations.create_file("audio").decode(response(least)) == File("file_1", least["url"], "audio")
+    assert operations.create_file("audio").decode(response(PUBLIC_FILE)).kind == "video"
+    assert operations.read_file(response({**least, "mime_type": "image/png", "kind": None})).kind == "image"
+    assert operations.read_file(response({**least, "mime_type": "application/pdf"})).kind == ""
 
 
 @pytest.mark.parametrize("body", [[], {}, {"id": "file_1"}, {"file_id": 5, "url": "x"}, b"<html>"])
 def test_what_is_no_file_is_a_decode_error(body: Any) -> None:
     with pytest.raises(ResponseDecodeError):
-        endpoints.read_file(response(body))
+        operations.read_file(response(body))
 
 
 def test_a_file_is_asked_for_by_its_id() -> None:
-    assert endpoints.retrieve_file("file_1/../x").request.path == "/api/v1/files/file_1%2F..%2Fx"
+    assert operations.retrieve_file("file_1/../x").request.path == "/api/v1/files/file_1%2F..%2Fx"
     for wrong in ("", "..", "a\n", None):
         with pytest.raises(ConfigurationError, match="is not a file id"):
-            endpoints.retrieve_file(wrong)  # type: ignore[arg-type]
+            operations.retrieve_file(wrong)  # type: ignore[arg-type]

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rivya_async._core.filenames import KIND_BY_EXTENSION, file_extension, safe_stem, stem_from_url, upload_filename
+from rivya_async._core.files.filenames import (
+    KIND_BY_EXTENSION,
+    file_extension,
+    safe_stem,
+    stem_from_url,
+    upload_filename,
+)
 
 
 @pytest.mark.parametrize(

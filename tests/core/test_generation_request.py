@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from rivya_async._core.errors import ConfigurationError
 from rivya_async._core.generation_request import GenerationRequest
-from rivya_async._core.records import File, ReferenceMedia
+from rivya_async._core.types.generations import File, ReferenceMedia
 
 PHOTO = ReferenceMedia("https://rivya.ai/f/1.png", "image", mime_type="image/png")
 SOUND = ReferenceMedia("https://rivya.ai/f/2.mp3", "audio", duration_token="dt_1")

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.hazard import BIN_COUNT, BIN_EDGES, BIN_WIDTHS, HazardCurve, bin_position, prior_hazards
+from rivya_async._core.polling.adaptive.hazard_curve import (
+    BIN_COUNT,
+    BIN_EDGES,
+    BIN_WIDTHS,
+    HazardCurve,
+    bin_position,
+    prior_hazards,
+)
 
 hazards = st.lists(st.just(0.0) | st.floats(min_value=1e-12, max_value=1e3), min_size=16, max_size=16).map(
     lambda each: [each[n * 16 // BIN_COUNT] for n in range(BIN_COUNT)]

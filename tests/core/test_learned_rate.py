@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.learned_rate import (
+from rivya_async._core.limits.adaptive_rate import (
     DECREASE_FACTOR,
     GUESS_DECREASE_FACTOR,
     INITIAL_GUESS,

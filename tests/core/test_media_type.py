@@ -8,11 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.assumed import MEGABYTE
+from rivya_async._core.assumptions import MEGABYTE
+from rivya_async._core.catalogue.model import Model
+from rivya_async._core.catalogue.reference_rules import FileLimit
 from rivya_async._core.errors import ConfigurationError, RivyaError, ValidationFailed
-from rivya_async._core.media_type import DEFAULT_LIMITS, KINDS, MediaType, check_upload, detect_media_type, limit_for
-from rivya_async._core.model import Model
-from rivya_async._core.reference_rules import FileLimit
+from rivya_async._core.files.media_type import (
+    DEFAULT_LIMITS,
+    KINDS,
+    MediaType,
+    check_upload,
+    detect_media_type,
+    limit_for,
+)
 
 
 def box(brand: bytes, also: bytes) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import rivya_async
-from rivya_async._core.message import Request, Response
+from rivya_async._core.http.messages import Request, Response
 
 KEY = "rvya_sk_0123456789abcdefghijklmnopqrstuv"
 NOW = 784_111_777.0

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rivya_async._core.errors import ConfigurationError
-from rivya_async._core.name_template import MAX_FILENAME_BYTES, FilenameTemplate
+from rivya_async._core.files.filename_template import MAX_FILENAME_BYTES, FilenameTemplate
 
 VALUES = {"task_id": "task_1", "model": "z-image"}
 

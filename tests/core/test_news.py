@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rivya_async._core.news import SnapshotChange, compare_snapshots, is_newer
-from rivya_async._core.records import Generation, GenerationResult
+from rivya_async._core.polling.snapshot_merge import SnapshotChange, compare_snapshots, is_newer
+from rivya_async._core.types.generations import Generation, GenerationResult
 
 DAY = datetime(2026, 5, 11, tzinfo=UTC)
 

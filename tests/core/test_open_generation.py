@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core import wire
 from rivya_async._core.errors import ResponseDecodeError
-from rivya_async._core.open_generation import DOCUMENTED_FIELDS, parse_open_generation
-from rivya_async._core.records import Generation
+from rivya_async._core.http import serialization
+from rivya_async._core.http.generation_fastpath import DOCUMENTED_FIELDS, parse_open_generation
+from rivya_async._core.types.generations import Generation
 
 QUEUED: dict[str, Any] = {
     "id": "task_ab12",
@@ -30,7 +30,7 @@ EIGHT = datetime(2026, 5, 11, 8, tzinfo=UTC)
 
 def test_an_open_job() -> None:
     expected = Generation("task_ab12", "queued", "z-image", 1, 0, EIGHT, EIGHT)
-    assert parse_open_generation(QUEUED) == expected == wire.structure(QUEUED, Generation)
+    assert parse_open_generation(QUEUED) == expected == serialization.structure(QUEUED, Generation)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,6 @@ def test_both_ways_lead_to_the_same_record(members: dict[str, Any], missing: set
     if short is None:
         return
     try:
-        assert short == wire.structure(value, Generation)
+        assert short == serialization.structure(value, Generation)
     except ResponseDecodeError:
         pytest.fail("the converter refuses what the short way takes")

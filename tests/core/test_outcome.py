@@ -9,7 +9,7 @@ import pytest
 from rivya_async._core.errors import ConfigurationError, GenerationFailedError, RateLimitError
 from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.outcome import Outcome, raise_if_failed
-from rivya_async._core.records import ErrorDetail, Generation
+from rivya_async._core.types.generations import ErrorDetail, Generation
 
 JOB = GenerationRequest("z-image", "A red kite")
 DONE = Generation("task_1", "succeeded", "z-image")

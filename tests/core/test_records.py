@@ -11,9 +11,9 @@ from typing import Any
 import attrs
 import pytest
 
-from rivya_async._core.model import Model, ModelList
-from rivya_async._core.model_param import ModelParam
-from rivya_async._core.records import (
+from rivya_async._core.catalogue.model import Model, ModelList
+from rivya_async._core.catalogue.model_param import ModelParam
+from rivya_async._core.types.generations import (
     Credits,
     ErrorDetail,
     File,

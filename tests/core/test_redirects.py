@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from rivya_async._core.config import Config
 from rivya_async._core.errors import DownloadError
-from rivya_async._core.message import Response
-from rivya_async._core.redirects import RedirectTarget, redirect_target
-from rivya_async._core.settings import Config
+from rivya_async._core.http.messages import Response
+from rivya_async._core.http.redirects import RedirectTarget, redirect_target
 
 ABROAD = Config(None, "https://rivya.ai").is_own
 

@@ -31,8 +31,7 @@ from rivya_async._core.errors import (
     WaitTimeoutError,
     status_error_class,
 )
-from rivya_async._core.policies import RetryPolicy
-from rivya_async._core.retry import (
+from rivya_async._core.http.retry import (
     AttemptState,
     GiveUp,
     RetryAfterDelay,
@@ -44,6 +43,7 @@ from rivya_async._core.retry import (
     retry_delay,
     throttled_retry_delay,
 )
+from rivya_async._core.policies import RetryPolicy
 
 POLICY = RetryPolicy()
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.hazard import BIN_COUNT, BIN_WIDTHS, HazardCurve
 from rivya_async._core.policies import PollPolicy
-from rivya_async._core.schedule import POLL_COST, adaptive_interval, backoff_interval
+from rivya_async._core.polling.adaptive.hazard_curve import BIN_COUNT, BIN_WIDTHS, HazardCurve
+from rivya_async._core.polling.intervals import POLL_COST, adaptive_interval, backoff_interval
 
 draws = st.floats(min_value=0.0, max_value=1.0, exclude_max=True)
 ages = st.floats(min_value=0.0, max_value=1e7)

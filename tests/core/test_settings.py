@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from rivya_async._core.config import Config
 from rivya_async._core.errors import ConfigurationError
-from rivya_async._core.settings import Config
 
 KEY = "rvya_sk_0123456789abcdefghijklmnopqrstuv"
 ORIGIN = "https://rivya.ai"

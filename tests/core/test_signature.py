@@ -18,7 +18,7 @@ from rivya_async._core.errors import (
     TimestampToleranceError,
     WebhookVerificationError,
 )
-from rivya_async._core.signature import (
+from rivya_async._core.webhooks.signatures import (
     RIVYA,
     STANDARD_WEBHOOKS,
     ParsedSignature,

@@ -11,8 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from rivya_async._core.chat_records import ChatCompletion, ChatCredits
-from rivya_async._core.cost import Charge, PurchaseCost
 from rivya_async._core.errors import (
     APIDisabledError,
     APIStatusError,
@@ -29,8 +27,10 @@ from rivya_async._core.errors import (
     SpendLimitError,
     ValidationFailed,
 )
-from rivya_async._core.records import Generation
 from rivya_async._core.spend import SpendLedger, SpendSummary, may_have_purchased, validate_cap, validate_prices
+from rivya_async._core.types.chat import ChatCompletion, ChatCredits
+from rivya_async._core.types.generations import Generation
+from rivya_async._core.types.purchase_cost import Charge, PurchaseCost
 
 REFUSED = InsufficientCreditsError("too poor", status=402)
 CHAT = "/api/v1/chat/completions"

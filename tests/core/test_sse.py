@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rivya_async._core.errors import ResponseDecodeError
-from rivya_async._core.sse import NEED_DATA, Decoder, Event
+from rivya_async._core.http.sse import NEED_DATA, Decoder, Event
 
 # --- the oracle: sections 9.2.5 and 9.2.6 of the HTML standard, word by word, over the whole text ---------------------
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.message import Response
-from rivya_async._core.transfer import UNKNOWN_VERSION, ResourceVersion, resource_version, resume_offset
+from rivya_async._core.http.messages import Response
+from rivya_async._core.http.range_requests import UNKNOWN_VERSION, ResourceVersion, resource_version, resume_offset
 
 
 def answer(status: int = 200, **headers: str) -> Response:

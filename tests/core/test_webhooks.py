@@ -11,7 +11,6 @@ from typing import Any, Final
 import attrs
 import pytest
 
-from rivya_async._core import webhook_endpoints as endpoints
 from rivya_async._core.errors import (
     APIDisabledError,
     APIStatusError,
@@ -24,9 +23,10 @@ from rivya_async._core.errors import (
     RivyaError,
     ValidationFailed,
 )
-from rivya_async._core.message import Request, Response
-from rivya_async._core.retry import definitely_not_processed
-from rivya_async._core.webhook_records import WebhookDelivery, WebhookEndpoint, WebhookEvent
+from rivya_async._core.http.messages import Request, Response
+from rivya_async._core.http.retry import definitely_not_processed
+from rivya_async._core.webhooks import operations as endpoints
+from rivya_async._core.webhooks.records import WebhookDelivery, WebhookEndpoint, WebhookEvent
 
 ENDPOINT: Final = {
     "id": "whend_5",

@@ -20,11 +20,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import rivya_async
-from rivya_async._core import wire
+from rivya_async._core.catalogue.model import Model, ModelList
+from rivya_async._core.catalogue.model_param import ModelParam
 from rivya_async._core.errors import ConfigurationError, ResponseDecodeError
-from rivya_async._core.model import Model, ModelList
-from rivya_async._core.model_param import ModelParam
-from rivya_async._core.records import (
+from rivya_async._core.http import serialization
+from rivya_async._core.types.generations import (
     Credits,
     ErrorDetail,
     Generation,
@@ -32,9 +32,9 @@ from rivya_async._core.records import (
 )
 
 
-@pytest.fixture(params=[orjson.loads, wire.load_strict_json], ids=["orjson", "json"], autouse=True)
+@pytest.fixture(params=[orjson.loads, serialization.load_strict_json], ids=["orjson", "json"], autouse=True)
 def _decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "_loads", request.param)
+    monkeypatch.setattr(serialization, "_loads", request.param)
 
 
 QUEUED: dict[str, Any] = {
@@ -59,7 +59,7 @@ def generation(**members: Any) -> bytes:
 
 
 def test_a_queued_job() -> None:
-    assert wire.decode(generation(), Generation) == Generation(
+    assert serialization.decode(generation(), Generation) == Generation(
         id="task_ab12", status="queued", model="z-image", reserved_credits=1, created_at=EIGHT, updated_at=EIGHT
     )
 
@@ -67,7 +67,7 @@ def test_a_queued_job() -> None:
 def test_a_succeeded_job() -> None:
     links = ["https://rivya.ai/f/1.png", "https://rivya.ai/f/2.png"]
     body = generation(status="succeeded", final_credits=1, result={"primary_url": links[0], "urls": links})
-    record = wire.decode(body, Generation)
+    record = serialization.decode(body, Generation)
     assert record.succeeded
     assert record.final_credits == 1
     assert record.result == GenerationResult(links[0], tuple(links))
@@ -84,23 +84,23 @@ def test_a_succeeded_job() -> None:
     ],
 )
 def test_a_paid_result_is_read_even_if_a_member_is_missing(result: Any, urls: tuple[str, ...]) -> None:
-    assert wire.decode(generation(status="succeeded", result=result), Generation).urls == urls
+    assert serialization.decode(generation(status="succeeded", result=result), Generation).urls == urls
 
 
 def test_a_failed_job() -> None:
     body = generation(status="failed", error={"code": "generation_failed", "message": "The model gave up."})
-    record = wire.decode(body, Generation)
+    record = serialization.decode(body, Generation)
     assert record.failed
     assert record.error == ErrorDetail("generation_failed", "The model gave up.")
 
 
 def test_the_shortened_job_of_the_landing_page() -> None:
     body = b'{"id": "task_1", "status": "queued", "model": "z-image", "reserved_credits": 1}'
-    assert wire.decode(body, Generation) == Generation("task_1", "queued", "z-image", 1)
+    assert serialization.decode(body, Generation) == Generation("task_1", "queued", "z-image", 1)
 
 
 def test_a_balance() -> None:
-    assert wire.decode(b'{"current_credits": 123}', Credits) == Credits(123)
+    assert serialization.decode(b'{"current_credits": 123}', Credits) == Credits(123)
 
 
 Z_IMAGE = {
@@ -128,7 +128,7 @@ Z_IMAGE = {
 
 def test_the_catalogue_of_the_models_page() -> None:
     body = json.dumps({"object": "list", "data": [Z_IMAGE]}).encode()
-    assert wire.decode(body, ModelList).data == (
+    assert serialization.decode(body, ModelList).data == (
         Model(
             id="z-image",
             display_name="Z-Image",
@@ -151,7 +151,7 @@ def test_the_whole_catalogue_loses_nothing() -> None:
     shipped = Path(rivya_async.__file__).parent / "sandbox" / "models.json"
     told = json.loads(shipped.read_text(encoding="utf-8"))["data"]
     assert len(told) == 54
-    kept = wire.decode(json.dumps({"object": "list", "data": told}).encode(), ModelList)
+    kept = serialization.decode(json.dumps({"object": "list", "data": told}).encode(), ModelList)
     for model, members in zip(kept.data, told, strict=True):
         assert not model.extra
         assert_holds(model, members)
@@ -176,13 +176,13 @@ def assert_holds(record: Any, members: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("status", ["paused", "SUCCEEDED", "", "queued ", "漢"])
 def test_an_unknown_status_is_kept_and_still_open(status: str) -> None:
-    record = wire.decode(generation(status=status), Generation)
+    record = serialization.decode(generation(status=status), Generation)
     assert record.status == status
     assert not record.is_terminal
 
 
 def test_an_unknown_code_is_kept() -> None:
-    record = wire.decode(generation(status="failed", error={"code": "some_new_code"}), Generation)
+    record = serialization.decode(generation(status="failed", error={"code": "some_new_code"}), Generation)
     assert record.error == ErrorDetail("some_new_code")
 
 
@@ -193,11 +193,11 @@ def test_unknown_members_are_kept_on_every_level() -> None:
         result={"primary_url": "u", "urls": ["u"], "expires_at": "soon"},
         error={"code": "c", "message": "m", "requestId": "req_1"},
     )
-    record = wire.decode(body, Generation)
+    record = serialization.decode(body, Generation)
     assert record.extra == new
     assert record.result == GenerationResult("u", ("u",), extra={"expires_at": "soon"})
     assert record.error == ErrorDetail("c", "m", extra={"requestId": "req_1"})
-    catalogue = wire.decode(
+    catalogue = serialization.decode(
         b'{"object": "list", "data": [{"id": "a", "x": 1, "params": [{"key": "k", "type": "t", "y": 2}]}]}', ModelList
     )
     assert catalogue.extra == {"object": "list"}
@@ -207,7 +207,7 @@ def test_unknown_members_are_kept_on_every_level() -> None:
 
 @pytest.mark.parametrize("value", [{"a": 1}, 5, None, "text"])
 def test_a_member_that_is_called_extra_is_unknown_like_any_other(value: Any) -> None:
-    assert wire.decode(generation(extra=value), Generation).extra == {"extra": value}
+    assert serialization.decode(generation(extra=value), Generation).extra == {"extra": value}
 
 
 REQUIRED: dict[type[Any], dict[str, Any]] = {
@@ -230,7 +230,7 @@ OPTIONAL = [
 @pytest.mark.parametrize("others", [{}, {"unknown": 1}], ids=["alone", "beside-an-unknown"])
 def test_a_null_is_as_good_as_a_member_left_out(record: type[Any], name: str, others: dict[str, Any]) -> None:
     left_out = REQUIRED.get(record, {"key": "a"}) | others
-    assert wire.structure(left_out | {name: None}, record) == wire.structure(left_out, record)
+    assert serialization.structure(left_out | {name: None}, record) == serialization.structure(left_out, record)
 
 
 @pytest.mark.parametrize("record", REQUIRED)
@@ -239,16 +239,16 @@ def test_what_a_record_cannot_do_without(record: type[Any]) -> None:
         members = dict(REQUIRED[record])
         del members[name]
         with pytest.raises(ResponseDecodeError, match="missing") as missing:
-            wire.structure(members, record)
+            serialization.structure(members, record)
         assert missing.value.path == f"$.{name}"
         with pytest.raises(ResponseDecodeError) as null:
-            wire.structure(members | {name: None}, record)
+            serialization.structure(members | {name: None}, record)
         assert null.value.path == f"$.{name}"
 
 
 @pytest.mark.parametrize("value", [0, 5, 2.5, -1, 2**53, 10**17])
 def test_amounts_are_kept_as_they_are(value: float) -> None:
-    credits_ = wire.decode(json.dumps({"current_credits": value}).encode(), Credits).current_credits
+    credits_ = serialization.decode(json.dumps({"current_credits": value}).encode(), Credits).current_credits
     assert credits_ == value
     assert type(credits_) is type(value)
 
@@ -265,7 +265,7 @@ def test_amounts_are_kept_as_they_are(value: float) -> None:
     ],
 )
 def test_instants_are_aware_and_utc(text: str, instant: datetime) -> None:
-    created_at = wire.decode(generation(created_at=text), Generation).created_at
+    created_at = serialization.decode(generation(created_at=text), Generation).created_at
     assert created_at == instant
     assert created_at is not None
     assert created_at.tzinfo is UTC
@@ -307,7 +307,7 @@ def test_a_bad_member_of_a_job_is_named(
     members: dict[str, Any], path: str, reason: str, others: dict[str, Any]
 ) -> None:
     with pytest.raises(ResponseDecodeError) as caught:
-        wire.decode(generation(**members, **others), Generation)
+        serialization.decode(generation(**members, **others), Generation)
     assert caught.value.path == path
     assert caught.value.reason.startswith(reason)
     assert f"a Generation that does not fit at {path}: {reason}" in str(caught.value)
@@ -336,7 +336,7 @@ def test_a_bad_member_of_a_job_is_named(
 )
 def test_a_bad_member_of_the_catalogue_is_named(model: Any, path: str) -> None:
     with pytest.raises(ResponseDecodeError) as caught:
-        wire.decode(json.dumps({"data": [{"id": "a"}, model]}).encode(), ModelList)
+        serialization.decode(json.dumps({"data": [{"id": "a"}, model]}).encode(), ModelList)
     assert caught.value.path == path
 
 
@@ -354,20 +354,20 @@ def test_a_bad_member_of_the_catalogue_is_named(model: Any, path: str) -> None:
 )
 def test_a_param_of_another_shape_spoils_no_catalogue(told: Any, read: ModelParam) -> None:
     body = json.dumps({"data": [{"id": "a", "params": [told, {"key": "seed", "type": "number"}]}]}).encode()
-    assert wire.decode(body, ModelList).data[0].params == (read, ModelParam("seed", "number"))
+    assert serialization.decode(body, ModelList).data[0].params == (read, ModelParam("seed", "number"))
 
 
 @pytest.mark.parametrize("value", ["[]", "null", "5", '"text"', "true"])
 @pytest.mark.parametrize("record", REQUIRED)
 def test_an_answer_that_is_no_object_at_all(value: str, record: type[Any]) -> None:
     with pytest.raises(ResponseDecodeError, match="expected an object") as caught:
-        wire.decode(value.encode(), record)
+        serialization.decode(value.encode(), record)
     assert caught.value.path == "$"
 
 
 def test_a_long_bad_value_makes_no_long_message() -> None:
     with pytest.raises(ResponseDecodeError) as caught:
-        wire.decode(generation(created_at="x" * 1_000_000), Generation)
+        serialization.decode(generation(created_at="x" * 1_000_000), Generation)
     assert len(str(caught.value)) < 500
 
 
@@ -398,7 +398,7 @@ def test_a_long_bad_value_makes_no_long_message() -> None:
 )
 def test_a_body_that_is_no_json(body: bytes, shown: str) -> None:
     with pytest.raises(ResponseDecodeError, match=shown) as caught:
-        wire.decode(body, Credits)
+        serialization.decode(body, Credits)
     assert caught.value.path == "$"
     assert caught.value.reason
     assert "base_url" in str(caught.value), "say what to do next"
@@ -418,7 +418,7 @@ def test_whatever_the_service_says_is_a_record_or_a_decode_error(record: type[An
     names = [field.name for field in attrs.fields(record)]
     told = data.draw(st.dictionaries(st.sampled_from([*names, "unknown"]), json_values) | json_values)
     try:
-        made = wire.decode(json.dumps(told).encode(), record)
+        made = serialization.decode(json.dumps(told).encode(), record)
     except ResponseDecodeError as error:
         made = error
     assert isinstance(made, record) or (made.path.startswith("$") and made.reason)
@@ -428,20 +428,27 @@ def test_whatever_the_service_says_is_a_record_or_a_decode_error(record: type[An
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_record_survives_being_written_down(record: type[Any], data: st.DataObject) -> None:
     told = {**REQUIRED[record], **data.draw(st.dictionaries(st.sampled_from(["unknown", "extra"]), json_values))}
-    made = wire.structure(told, record)
-    assert wire.structure(wire.parse_json(wire.encode_json(wire.unstructure(made))), record) == made
+    made = serialization.structure(told, record)
+    assert (
+        serialization.structure(
+            serialization.parse_json(serialization.encode_json(serialization.unstructure(made))), record
+        )
+        == made
+    )
 
 
 def test_an_ended_job_survives_being_written_down() -> None:
     links = ["https://rivya.ai/f/1.png"]
-    ended = wire.decode(generation(status="succeeded", result={"primary_url": links[0], "urls": links}), Generation)
-    assert wire.decode(wire.encode_json(wire.unstructure(ended)), Generation) == ended
+    ended = serialization.decode(
+        generation(status="succeeded", result={"primary_url": links[0], "urls": links}), Generation
+    )
+    assert serialization.decode(serialization.encode_json(serialization.unstructure(ended)), Generation) == ended
 
 
 @given(json_values)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_encoded_can_be_read_back(value: Any) -> None:
-    assert wire.parse_json(wire.encode_json({"value": value})) == {"value": value}
+    assert serialization.parse_json(serialization.encode_json({"value": value})) == {"value": value}
 
 
 # --- what we send -----------------------------------------------------------------------------------------------------
@@ -452,9 +459,9 @@ class Ratio(StrEnum):
 
 
 def test_json_is_short_and_utf8() -> None:
-    assert wire.encode_json({"prompt": "漢 é", "params": {"ratio": Ratio.WIDE, "n": [1, 2.5, True, None]}}) == (
-        '{"prompt":"漢 é","params":{"ratio":"16:9","n":[1,2.5,true,null]}}'.encode()
-    )
+    assert serialization.encode_json(
+        {"prompt": "漢 é", "params": {"ratio": Ratio.WIDE, "n": [1, 2.5, True, None]}}
+    ) == ('{"prompt":"漢 é","params":{"ratio":"16:9","n":[1,2.5,true,null]}}'.encode())
 
 
 def deep() -> list[Any]:
@@ -494,7 +501,7 @@ def circle() -> list[Any]:
 )  # fmt: skip
 def test_what_json_cannot_hold_is_refused_before_anything_is_sent(make: Callable[[], Any]) -> None:
     with pytest.raises(ConfigurationError, match="cannot be sent as JSON"):
-        wire.encode_json({"params": {"value": make()}})
+        serialization.encode_json({"params": {"value": make()}})
 
 
 # --- the decoder that is there ----------------------------------------------------------------------------------------
@@ -506,16 +513,16 @@ def test_the_fast_decoder_is_used_where_it_is_installed(monkeypatch: pytest.Monk
 
 def test_the_library_works_without_the_fast_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = loaded(monkeypatch, {"orjson": None})
-    assert plain.parse(b'{"current_credits": 1}') == {"current_credits": 1}
+    assert plain.parse_json(b'{"current_credits": 1}') == {"current_credits": 1}
     with pytest.raises(ResponseDecodeError):
-        plain.parse(b"NaN")
+        plain.parse_json(b"NaN")
 
 
 def loaded(monkeypatch: pytest.MonkeyPatch, modules: dict[str, Any]) -> Any:
     """The module as it comes up anew beside these modules; a None stands for one that is not installed."""
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
-    spec = importlib.util.spec_from_file_location("rivya_async._core.wire_anew", wire.__file__)
+    spec = importlib.util.spec_from_file_location("rivya_async._core.http.reloaded", serialization.__file__)
     assert spec is not None
     assert spec.loader is not None
     anew = importlib.util.module_from_spec(spec)

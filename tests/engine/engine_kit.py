@@ -13,20 +13,20 @@ from typing import Any, Final
 
 import attrs
 
-from rivya_async._core.durations import DurationEstimator
-from rivya_async._core.endpoints import Operation, create_generation, retrieve_generation
+from rivya_async._core.config import Config
 from rivya_async._core.errors import OutcomeUnknownError, RequestNotSentError
 from rivya_async._core.generation_request import GenerationRequest
-from rivya_async._core.message import MultipartForm, Request, Response
+from rivya_async._core.http.messages import MultipartForm, Request, Response
+from rivya_async._core.http.operations import Operation, create_generation, retrieve_generation
 from rivya_async._core.policies import PollPolicy, RateLimit, RetryPolicy
-from rivya_async._core.records import Generation
-from rivya_async._core.settings import Config
+from rivya_async._core.polling.adaptive.duration_estimator import DurationEstimator
 from rivya_async._core.spend import SpendLedger
-from rivya_async._engine.ambient import Environment
-from rivya_async._engine.counter import PurchasePreflight
+from rivya_async._core.types.generations import Generation
 from rivya_async._engine.engine import Engine
+from rivya_async._engine.environment import Environment
 from rivya_async._engine.hooks import Hooks
-from rivya_async._engine.transport import StreamingResponse
+from rivya_async._engine.http.transport import StreamingResponse
+from rivya_async._engine.purchase_preflight import PurchasePreflight
 from rivya_async.resources.generations import Generations
 from rivya_async.resources.models import Models
 from tests.engine.virtual_time import now, settle

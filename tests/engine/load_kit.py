@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Literal
 
 from rivya_async._core.errors import OutcomeUnknownError, RequestNotSentError
-from rivya_async._core.message import Request, Response
+from rivya_async._core.http.messages import Request, Response
 from tests.engine.engine_kit import DAY, Received, Reply, Service, job, refusal
 from tests.engine.virtual_time import now
 

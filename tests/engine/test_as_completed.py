@@ -17,9 +17,9 @@ from rivya_async._core.errors import (
     SessionClosedError,
     WaitTimeoutError,
 )
-from rivya_async._core.message import Request
+from rivya_async._core.http.messages import Request
 from rivya_async._core.policies import PollPolicy
-from rivya_async._core.records import Generation
+from rivya_async._core.types.generations import Generation
 from rivya_async._engine.engine import Engine
 from tests.engine.engine_kit import (
     Reply,

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rivya_async._core.config import Config
 from rivya_async._core.errors import (
     APIStatusError,
     AuthenticationError,
@@ -25,9 +26,8 @@ from rivya_async._core.errors import (
     SubmitTimeoutError,
     ValidationFailed,
 )
-from rivya_async._core.message import Request, Response
+from rivya_async._core.http.messages import Request, Response
 from rivya_async._core.policies import PollPolicy, RetryPolicy
-from rivya_async._core.settings import Config
 from tests.engine.engine_kit import (
     TRANSIENT,
     Reply,

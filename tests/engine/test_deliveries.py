@@ -13,12 +13,12 @@ from typing import Final
 import attrs
 import pytest
 
-from rivya_async._core.durations import DurationEstimator
 from rivya_async._core.errors import WaitTimeoutError
 from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.policies import PollPolicy
-from rivya_async._core.records import Generation, GenerationResult
-from rivya_async._core.schedule import POLL_COST
+from rivya_async._core.polling.adaptive.duration_estimator import DurationEstimator
+from rivya_async._core.polling.intervals import POLL_COST
+from rivya_async._core.types.generations import Generation, GenerationResult
 from rivya_async._engine.engine import Engine
 from rivya_async.resources.generations import Generations
 from tests.engine.engine_kit import DAY, JOB, cancel, engine_over, generations_of, until

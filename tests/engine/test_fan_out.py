@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from rivya_async._core.errors import ConfigurationError, GenerationFailedError, InsufficientCreditsError
 from rivya_async._core.generation_request import GenerationRequest
-from rivya_async._core.message import Request
-from rivya_async._engine.fan_out import bounded_map
+from rivya_async._core.http.messages import Request
+from rivya_async._engine.bounded_map import bounded_map
 from tests.engine.engine_kit import (
     Reply,
     ScriptedTransport,

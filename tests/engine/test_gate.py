@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rivya_async._core.errors import RequestNotSentError
-from rivya_async._engine.gate import CALLS_PER_POLL, RequestLimiter
-from rivya_async._engine.scheduler import TimerQueue, Wakeup
+from rivya_async._engine.http.request_limiter import CALLS_PER_POLL, RequestLimiter
+from rivya_async._engine.timer_queue import TimerQueue, Wakeup
 from tests.engine.engine_kit import cancel
 from tests.engine.virtual_time import run, settle
 

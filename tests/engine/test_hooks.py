@@ -16,7 +16,7 @@ from rivya_async._core.errors import (
     SessionClosedError,
     WaitTimeoutError,
 )
-from rivya_async._core.message import Request, Response
+from rivya_async._core.http.messages import Request, Response
 from rivya_async._core.policies import PollPolicy
 from rivya_async._engine.hooks import AttemptDetails, Hooks, PollDetails, RetryDetails, WaitDetails
 from tests.engine.engine_kit import (

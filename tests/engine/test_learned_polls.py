@@ -10,10 +10,10 @@ from statistics import mean
 import attrs
 import pytest
 
-from rivya_async._core.durations import DurationEstimator
 from rivya_async._core.errors import RivyaError
 from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.policies import PollPolicy
+from rivya_async._core.polling.adaptive.duration_estimator import DurationEstimator
 from tests.engine.engine_kit import engine_over, failure_of, generations_of, until
 from tests.engine.load_kit import BusyService
 from tests.engine.virtual_time import now, running_loop

@@ -12,9 +12,9 @@ import pytest
 
 from rivya_async._core.policies import PollPolicy
 from rivya_async._engine.engine import Engine
-from rivya_async._engine.scheduler import TimerHandle, Wakeup
-from rivya_async._engine.waiters import Waiter
-from rivya_async._engine.watch import TrackedJob
+from rivya_async._engine.polling.tracked_job import TrackedJob
+from rivya_async._engine.polling.waiters import Waiter
+from rivya_async._engine.timer_queue import TimerHandle, Wakeup
 from rivya_async.resources.generations import Generations
 from tests.engine.engine_kit import (
     JOB,

@@ -19,7 +19,7 @@ from rivya_async._core.errors import (
     SessionClosedError,
     WaitTimeoutError,
 )
-from rivya_async._core.message import Request
+from rivya_async._core.http.messages import Request
 from rivya_async._core.policies import PollPolicy, RateLimit, RetryPolicy
 from tests.engine.engine_kit import Answering, Reply, ScriptedTransport, Service, engine_over, generations_of, refusal
 from tests.engine.virtual_time import now, run, running_loop, settle

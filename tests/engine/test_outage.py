@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from rivya_async._core.budget import MAX_RETRY_TOKENS, RETRIES_PER_RESPONSE, RETRIES_PER_SECOND
 from rivya_async._core.errors import OutcomeUnknownError, RequestNotSentError, RivyaError
+from rivya_async._core.limits.rate_controller import MAX_RETRY_TOKENS, RETRIES_PER_RESPONSE, RETRIES_PER_SECOND
 from rivya_async._core.policies import PollPolicy, RetryPolicy
 from rivya_async._engine.engine import Engine
 from rivya_async._engine.hooks import Hooks, RetryDetails

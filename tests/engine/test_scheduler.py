@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._engine.scheduler import MAX_CANCELLED_ENTRIES, TimerHandle, TimerQueue
+from rivya_async._engine.timer_queue import MAX_CANCELLED_ENTRIES, TimerHandle, TimerQueue
 from tests.engine.virtual_time import START, now, run, running_loop, settle
 
 

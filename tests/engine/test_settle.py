@@ -9,7 +9,6 @@ from contextlib import aclosing
 import attrs
 import pytest
 
-from rivya_async._core.durations import DurationEstimator
 from rivya_async._core.errors import (
     ConfigurationError,
     GenerationFailedError,
@@ -18,12 +17,13 @@ from rivya_async._core.errors import (
     WaitTimeoutError,
 )
 from rivya_async._core.generation_request import GenerationRequest
-from rivya_async._core.message import Request
+from rivya_async._core.http.messages import Request
 from rivya_async._core.policies import PollPolicy
-from rivya_async._core.records import ErrorDetail, Generation, GenerationResult
+from rivya_async._core.polling.adaptive.duration_estimator import DurationEstimator
 from rivya_async._core.spend import SpendLedger
-from rivya_async._engine import waits
-from rivya_async._engine.counter import PurchasePreflight
+from rivya_async._core.types.generations import ErrorDetail, Generation, GenerationResult
+from rivya_async._engine.polling import wait_registry
+from rivya_async._engine.purchase_preflight import PurchasePreflight
 from rivya_async.resources.generations import Generations
 from rivya_async.resources.models import Models
 from tests.engine.engine_kit import (
@@ -268,7 +268,7 @@ async def test_ends_told_between_submit_and_wait_need_no_poll_however_they_are_w
 
 
 async def test_only_so_many_ends_are_remembered(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waits, "MAX_WEBHOOK_RESULTS", 3)
+    monkeypatch.setattr(wait_registry, "MAX_WEBHOOK_RESULTS", 3)
     generations = over(service, EVERY_SECOND)
     names = [service.sell(duration=0.0) for _ in range(5)]
     for task_id in names:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from rivya_async import RequestNotSentError, RivyaError
-from rivya_async._engine.shared import SingleFlightCache
+from rivya_async._engine.single_flight import SingleFlightCache
 from tests.engine.engine_kit import cancel, failure_of
 from tests.engine.virtual_time import settle
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from rivya_async._core.endpoints import Operation
 from rivya_async._core.errors import AuthenticationError, InternalServerError, OutcomeUnknownError, ResponseDecodeError
-from rivya_async._core.message import Request, Response
+from rivya_async._core.http.messages import Request, Response
+from rivya_async._core.http.operations import Operation
 from rivya_async._core.policies import RetryPolicy
 from rivya_async._engine.engine import Engine
-from rivya_async._engine.streamer import ERROR_BODY_TIMEOUT, MAX_ERROR_BODY_BYTES
+from rivya_async._engine.http.stream_client import ERROR_BODY_TIMEOUT, MAX_ERROR_BODY_BYTES
 from tests.engine.engine_kit import ScriptedTransport, cancel, engine_over, never
 from tests.engine.virtual_time import now, settle
 

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core import assumed
+from rivya_async._core import assumptions
+from rivya_async._core.config import Config
 from rivya_async._core.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -29,12 +30,11 @@ from rivya_async._core.errors import (
     WaitTimeoutError,
 )
 from rivya_async._core.generation_request import GenerationRequest
-from rivya_async._core.message import Request, Response
+from rivya_async._core.http.messages import Request, Response
 from rivya_async._core.policies import PollPolicy, RetryPolicy
-from rivya_async._core.records import Generation
-from rivya_async._core.settings import Config
-from rivya_async._engine.deadline import FINAL_POLL_LEAD
-from rivya_async._engine.waits import MAX_SUBMITTED_JOBS
+from rivya_async._core.types.generations import Generation
+from rivya_async._engine.polling.wait_deadline import FINAL_POLL_LEAD
+from rivya_async._engine.polling.wait_registry import MAX_SUBMITTED_JOBS
 from tests.engine.engine_kit import (
     JOB,
     TRANSIENT,
@@ -409,14 +409,14 @@ async def test_a_404_right_after_our_own_submit_is_a_replica_that_lags() -> None
     bought = await generations.create("z-image", "x")
     assert (await generations.wait_for(bought)).succeeded
     assert len(transport.polls) == 3
-    assert transport.polls[1].at <= assumed.NOT_FOUND_GRACE
+    assert transport.polls[1].at <= assumptions.NOT_FOUND_GRACE
 
 
 async def test_a_404_ends_a_wait_once_the_grace_is_over() -> None:
     generations = generations_of(engine_over(script(job("task_1"), refusal(404, "not_found"))), EVERY_SECOND)
     bought = await generations.create("z-image", "x")
     assert isinstance(await failure_of(generations.wait_for(bought)), NotFoundError)
-    assert assumed.NOT_FOUND_GRACE <= now() < assumed.NOT_FOUND_GRACE + RetryPolicy().cap
+    assert assumptions.NOT_FOUND_GRACE <= now() < assumptions.NOT_FOUND_GRACE + RetryPolicy().cap
 
 
 async def test_a_404_long_after_our_own_submit_ends_a_wait_at_once() -> None:

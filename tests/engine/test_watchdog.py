@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from rivya_async._engine.watchdog import TimeoutScope, Watchdog
+from rivya_async._engine.http.watchdog import TimeoutScope, Watchdog
 from tests.engine.virtual_time import now, running_loop
 
 READ = 10.0

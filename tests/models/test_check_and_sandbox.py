@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openapi_schema_validator import OAS31Validator
 
-from rivya_async._core import wire
-from rivya_async._core.model import REFERENCES_PARAM, Model, ModelList
-from rivya_async._core.model_param import ModelParam
+from rivya_async._core.catalogue.model import REFERENCES_PARAM, Model, ModelList
+from rivya_async._core.catalogue.model_param import ModelParam
+from rivya_async._core.http import serialization
 from rivya_async.sandbox import catalogue
 from rivya_async.sandbox.openapi import SCHEMAS
 from rivya_async.sandbox.validation import problems
 
 CATALOGUE = catalogue.load()
-MODELS = wire.decode(CATALOGUE.listing, ModelList).data
+MODELS = serialization.decode(CATALOGUE.listing, ModelList).data
 MEDIA = [model for model in MODELS if not model.is_chat]
 
 STRICTER = {"step", "format", "size"}

@@ -11,7 +11,7 @@ from typing import Any
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
-from rivya_async._core.sse import NEED_DATA, Decoder
+from rivya_async._core.http.sse import NEED_DATA, Decoder
 from rivya_async.sandbox import FAIL_MARKER, Fault
 from rivya_async.sandbox.app import ROUTES
 from rivya_async.sandbox.openapi import OPERATIONS

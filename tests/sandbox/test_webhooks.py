@@ -15,8 +15,8 @@ import pytest
 from aiohttp import web
 
 from rivya_async._core.errors import SignatureMismatchError
-from rivya_async._core.signature import Verifier
-from rivya_async._core.webhook_records import WebhookEvent
+from rivya_async._core.webhooks.records import WebhookEvent
+from rivya_async._core.webhooks.signatures import Verifier
 from rivya_async.sandbox import FAIL_MARKER, Fault, Sandbox, courier
 from rivya_async.sandbox.deliveries import MOST_DELIVERIES, MOST_EVENTS, RETRY_DELAYS, Deliveries, Delivery
 from rivya_async.sandbox.openapi import SCHEMAS

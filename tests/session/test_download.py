@@ -27,7 +27,7 @@ from rivya_async import (
     RivyaSession,
     Timeouts,
 )
-from rivya_async._engine.part import PartialFile
+from rivya_async._engine.transfers.partial_file import PartialFile
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import FILE, QUICK_RETRY, SLOW, Ears, Seen, opened, peer, raw_server, until
 

@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 
 from rivya_async import DownloadError, RivyaSession, Timeouts
-from rivya_async._core.settings import Config
-from rivya_async._engine.aiohttp_transport import AiohttpTransport
+from rivya_async._core.config import Config
+from rivya_async._engine.http.aiohttp_transport import AiohttpTransport
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import QUICK_RETRY, Peer, Seen, opened, peer
 

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from rivya_async import ConfigurationError, DownloadError, OutcomeUnknownError, RivyaSession, Timeouts
-from rivya_async._engine.part import MIN_RESUMABLE_BYTES
+from rivya_async._engine.transfers.partial_file import MIN_RESUMABLE_BYTES
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import FILE, QUICK_RETRY, Ears, opened, raw_server, until
 

@@ -15,7 +15,7 @@ import attrs
 import pytest
 
 from rivya_async import File, OutcomeUnknownError, RequestNotSentError, ResponseDecodeError, RivyaError, RivyaSession
-from rivya_async._core.assumed import MEGABYTE
+from rivya_async._core.assumptions import MEGABYTE
 from rivya_async.sandbox import Fault, Sandbox
 from tests.media_kit import media
 from tests.session.session_kit import SUBMIT, UPLOAD, Ears, opened, raw_server, until

@@ -28,8 +28,8 @@ from rivya_async import (
     Timeouts,
     ValidationFailed,
 )
-from rivya_async._core import assumed
-from rivya_async._core.assumed import MEGABYTE
+from rivya_async._core import assumptions
+from rivya_async._core.assumptions import MEGABYTE
 from rivya_async._core.generation_request import Reference
 from rivya_async.sandbox import Sandbox
 from rivya_async.sandbox.received import Upload
@@ -493,7 +493,7 @@ async def test_a_content_is_uploaded_anew_for_another_model_and_when_it_has_chan
 
 
 async def test_an_upload_is_not_named_for_ever(sandbox: Sandbox, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assumed, "UPLOAD_IS_GOOD_FOR", 0.0)
+    monkeypatch.setattr(assumptions, "UPLOAD_IS_GOOD_FOR", 0.0)
     async with opened(sandbox) as session:
         await session.submit("qwen-image", "x", references=[photo])
         await session.submit("qwen-image", "x", references=[photo])

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from rivya_async import RivyaError, RivyaSession, StreamInterruptedError, Timeouts
-from rivya_async._core import assumed
+from rivya_async._core import assumptions
 from rivya_async.sandbox import Sandbox
 from tests.media_kit import media
 from tests.session.session_kit import (
@@ -106,7 +106,7 @@ FAULTS: Final[dict[str, dict[str, Any]]] = {
 async def test_no_error_reveals_the_key(
     guarded: Sandbox, fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(assumed, "MAX_RESPONSE_BYTES", 300_000)
+    monkeypatch.setattr(assumptions, "MAX_RESPONSE_BYTES", 300_000)
     ears = Ears()
     guarded.faults.add(**fault)
     calls: list[Callable[[RivyaSession], Awaitable[Any]]] = [

@@ -31,10 +31,10 @@ from rivya_async import (
     RivyaSession,
     Timeouts,
 )
-from rivya_async._core.message import Request
-from rivya_async._core.settings import Config
-from rivya_async._engine.aiohttp_failures import AIOHTTP_ERRORS, convert_error
-from rivya_async._engine.aiohttp_transport import AiohttpTransport
+from rivya_async._core.config import Config
+from rivya_async._core.http.messages import Request
+from rivya_async._engine.http.aiohttp_errors import AIOHTTP_ERRORS, convert_error
+from rivya_async._engine.http.aiohttp_transport import AiohttpTransport
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import CREDITS, POLL, SUBMIT, Ears, Seen, opened, peer, raw_server, until
 

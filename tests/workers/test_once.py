@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from rivya_async import GenerationRequest, RivyaSession
-from rivya_async._engine.stop import ShutdownRequested, ShutdownSignal
+from rivya_async._engine.shutdown import ShutdownRequested, ShutdownSignal
 from rivya_async.sandbox import Sandbox
 from rivya_async.workers import JobRecord, JobState, MemoryStore
 from rivya_async.workers.desk import Desk

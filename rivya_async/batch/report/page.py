@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from ..._engine.ambient import Environment
+from ..._engine.environment import Environment
 from ..reading import read_records, read_runs
 from ..record import RowRecord, RunRecord
 from ..summary import Summary, read_summary

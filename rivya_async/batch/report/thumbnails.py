@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
-from ..._core.filenames import KIND_BY_EXTENSION
+from ..._core.files.filenames import KIND_BY_EXTENSION
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -1,0 +1,1 @@
+"""Models of the catalogue: params, reference rules, validation."""

@@ -1,0 +1,1 @@
+"""Chat requests, operations and streamed answers as values."""

@@ -1,0 +1,89 @@
+"""What a message to a model asks for, checked when it is made: nothing wrong travels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from .. import assumptions
+from ..errors import ConfigurationError
+from ..types.generations import File
+
+BOOLEAN_FIELDS: Final = ("enable_web_search", "include_thoughts")
+TEXT_FIELDS: Final = ("session_id", "reasoning_effort", "client_request_id")
+
+
+@attrs.frozen(kw_only=True)
+class ChatRequest:
+    """The body of `POST /chat/completions` [10]: what is None is not sent, `extra` is sent as it is.
+
+    Raises `ConfigurationError` where it could not be a message to any model.
+    """
+
+    model: str
+    message: str
+    session_id: str | None = None
+    attachments: Sequence[str] = ()
+    enable_web_search: bool | None = None
+    reasoning_effort: str | None = None
+    include_thoughts: bool | None = None
+    client_request_id: str | None = None
+    extra: Mapping[str, Any] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.model, str) or not self.model:
+            raise ConfigurationError(f"model must be the id of a model, such as 'gpt-5-2-chat', not {self.model!r}")
+        if not isinstance(self.message, str) or not self.message.strip():
+            raise ConfigurationError("message must be a text that says something: it is the one message of this turn")
+        for name in TEXT_FIELDS:
+            self._check_text(name)
+        for name in BOOLEAN_FIELDS:
+            if not isinstance(getattr(self, name), bool | None):
+                raise ConfigurationError(f"{name} must be True, False or left out, not {getattr(self, name)!r}")
+        self._check_extra()
+
+    def _check_text(self, name: str) -> None:
+        value = getattr(self, name)
+        if value is None:
+            return
+        if not isinstance(value, str) or not value:
+            raise ConfigurationError(f"{name} must be a string that is not empty, not {value!r}")
+        if name == "client_request_id" and len(value) > assumptions.CLIENT_REQUEST_ID_MAX_LENGTH:
+            raise ConfigurationError(f"{name} has at most {assumptions.CLIENT_REQUEST_ID_MAX_LENGTH} characters")
+
+    def _check_extra(self) -> None:
+        if not isinstance(self.extra, Mapping) or not all(isinstance(name, str) for name in self.extra):
+            raise ConfigurationError("extra must be a mapping of further members of the request, by their names")
+        named = [name for name in self.extra if name in KNOWN_FIELDS]
+        if named:
+            raise ConfigurationError(f"{', '.join(named)} of extra has an argument of its own: use that")
+
+    def to_wire(self) -> dict[str, Any]:
+        """The body of the request: only what was set."""
+        body = {name: value for name in KNOWN_FIELDS if (value := getattr(self, name)) is not None}
+        body["attachments"] = [{"file_id": file_id} for file_id in self.attachments]
+        if not self.attachments:
+            del body["attachments"]
+        return {**body, **self.extra}
+
+
+KNOWN_FIELDS: Final = tuple(field.name for field in attrs.fields(ChatRequest) if field.name != "extra")
+
+
+def attachment_ids(attachments: Sequence[str | File]) -> tuple[str, ...]:
+    """The file ids of attachments."""
+    if isinstance(attachments, str) or not isinstance(attachments, Sequence):
+        raise ConfigurationError("attachments must be a list of uploaded files or of their ids")
+    return tuple(_file_id(attachment) for attachment in attachments)
+
+
+def _file_id(attachment: str | File) -> str:
+    file_id = attachment.id if isinstance(attachment, File) else attachment
+    if not isinstance(file_id, str) or not file_id:
+        raise ConfigurationError(
+            f"an attachment must be an uploaded File or its id, such as 'file_...', not {type(attachment).__name__}: "
+            "upload the picture first"
+        )
+    return file_id

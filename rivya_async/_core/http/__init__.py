@@ -1,0 +1,1 @@
+"""HTTP as values: requests, responses, retry decisions, parsing. No I/O."""

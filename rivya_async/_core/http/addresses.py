@@ -1,0 +1,62 @@
+"""IP addresses: which belong to the public internet."""
+
+from __future__ import annotations
+
+import ipaddress
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final, TypeAlias
+
+NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+
+Address: TypeAlias = IPv4Address | IPv6Address
+
+
+def is_public(address: Address) -> bool:
+    """Whether it, and every address that it carries along, belongs to the public internet.
+
+    >>> [is_public(ipaddress.ip_address(text)) for text in ("8.8.8.8", "10.0.0.1", "::ffff:127.0.0.1", "2002:a00:1::")]
+    [True, False, False, False]
+    """
+    return all(map(_is_public, _embedded_addresses(address)))
+
+
+def parse_address(text: str) -> Address | None:
+    """The address that a text spells, with or without a zone; None for a name."""
+    try:
+        return ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def is_private_address(host: str) -> bool:
+    """Whether a host is an address that is not public, or an odd spelling of an address; False for a name.
+
+    >>> [is_private_address(host) for host in ("127.0.0.1", "0177.0.0.1", "127.0.0.1.", "8.8.8.8", "a.example")]
+    [True, True, True, False, False]
+    """
+    address = parse_address(host)
+    return not any(map(str.isalpha, host)) if address is None else not is_public(address)
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether a host is loopback, by its address or by its name."""
+    address = parse_address(host)
+    return host.lower() == "localhost" if address is None else address.is_loopback
+
+
+def _embedded_addresses(address: Address) -> list[Address]:
+    """The address, and those that it carries along."""
+    if isinstance(address, IPv4Address):
+        return [address]
+    if address.ipv4_mapped is not None:
+        return [address.ipv4_mapped]
+    carried = [address.sixtofour, *(address.teredo or ())]
+    if address in NAT64 or int(address) >> 32 == 0:
+        carried.append(IPv4Address(int(address) & 0xFFFFFFFF))
+    return [address, *(each for each in carried if each is not None)]
+
+
+def _is_public(address: Address) -> bool:
+    is_carrier = isinstance(address, IPv6Address) and address in NAT64  # what it carries is judged
+    is_site_local = isinstance(address, IPv6Address) and address.is_site_local  # which `is_global` takes for global
+    return is_carrier or (address.is_global and not (address.is_multicast or address.is_reserved or is_site_local))

@@ -1,0 +1,1 @@
+"""Request rate and outage decisions: token bucket, adaptive rate, circuit breaker."""

@@ -1,0 +1,1 @@
+"""Poll intervals and snapshots as pure functions of values."""

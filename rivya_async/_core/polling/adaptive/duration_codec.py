@@ -1,0 +1,74 @@
+"""Histories as a dictionary for JSON, so that what one process learned outlives it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from ...errors import ConfigurationError
+from .duration_histogram import DurationHistogram
+from .hazard_curve import BIN_COUNT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FORMAT_VERSION: Final = 1
+"""The scale of the bins is a part of it."""
+
+MAX_COUNT: Final = 1e9
+"""More jobs than any number in a dump can mean."""
+
+
+def dump_histograms(histories: Mapping[str, DurationHistogram]) -> dict[str, Any]:
+    """The histories by their groups, in their order."""
+    groups = {}
+    for group, history in histories.items():
+        history.merge_pending()
+        groups[group] = {"ends": history.ends, "open": _trim_zeros(history.opened), "ended": _trim_zeros(history.ended)}
+    return {"version": FORMAT_VERSION, "groups": groups}
+
+
+def load_histograms(dump: Mapping[str, Any]) -> dict[str, DurationHistogram]:
+    """The histories again; a `ConfigurationError` for what `dumped` did not give."""
+    if not isinstance(dump, Mapping) or "version" not in dump:
+        raise _invalid_dump("it has no version")
+    if dump["version"] != FORMAT_VERSION:
+        raise ConfigurationError(
+            f"the durations are of version {dump['version']!r}, and this release reads version {FORMAT_VERSION}: "
+            "leave them out, and the session learns anew"
+        )
+    groups = dump.get("groups")
+    if not isinstance(groups, Mapping) or not all(isinstance(group, str) for group in groups):
+        raise _invalid_dump("groups must be a dictionary by names")
+    return {group: _load_histogram(f"groups[{group!r}]", value) for group, value in groups.items()}
+
+
+def _trim_zeros(bins: Sequence[float]) -> list[float]:
+    values = [round(value, 4) for value in bins]
+    while values and not values[-1]:
+        values.pop()
+    return values
+
+
+def _load_histogram(where: str, value: Any) -> DurationHistogram:
+    if not isinstance(value, Mapping):
+        raise _invalid_dump(f"{where} must be a dictionary")
+    ends = value.get("ends")
+    if not _is_valid_count(ends) or not isinstance(ends, int):
+        raise _invalid_dump(f"{where}['ends'] must be a whole number")
+    return DurationHistogram(ends, _load_bins(where, value, "open"), _load_bins(where, value, "ended"))
+
+
+def _load_bins(where: str, value: Mapping[str, Any], name: str) -> Sequence[float]:
+    values = value.get(name)
+    if not isinstance(values, list) or len(values) > BIN_COUNT or not all(map(_is_valid_count, values)):
+        raise _invalid_dump(f"{where}[{name!r}] must be a list of at most {BIN_COUNT} numbers from 0 on")
+    return values
+
+
+def _is_valid_count(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT
+
+
+def _invalid_dump(what: str) -> ConfigurationError:
+    return ConfigurationError(f"these are no durations, {what}: pass what dump() gave, whole and unchanged")

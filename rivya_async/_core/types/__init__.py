@@ -1,0 +1,1 @@
+"""Public records. They import no feature."""

@@ -1,0 +1,1 @@
+"""Webhook records, operations and signatures as values."""

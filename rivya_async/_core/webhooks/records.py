@@ -1,0 +1,144 @@
+"""What the webhook API speaks of, as frozen values; see `records` for their common habits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Self
+
+import attrs
+
+from ..errors import ResponseDecodeError
+from ..http import serialization
+from ..types.generations import Generation, extra_fields
+
+
+@attrs.frozen
+class WebhookEndpoint:
+    """An address that the service tells of ended jobs [11]. `status` is an open string, such as `active`.
+
+    `signing_secret` is told once, by `create` and `rotate_secret`: keep it, with it deliveries are checked. Printing
+    the record does not show it, and pickling it leaves it out. `secret_preview` says which secret is in use.
+
+    >>> WebhookEndpoint(id="whend_1", signing_secret="whsec_1").is_active
+    False
+    """
+
+    id: str
+    name: str = ""
+    url: str = ""
+    event_types: tuple[str, ...] = ()
+    status: str = ""
+    secret_preview: str | None = None
+    signing_secret: str | None = attrs.field(default=None, repr=False)
+    last_success_at: datetime | None = None
+    last_failure_at: datetime | None = None
+    failure_count: int = 0
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    disabled_at: datetime | None = None
+    revoked_at: datetime | None = None
+    object: str = "webhook_endpoint"
+    extra: Mapping[str, Any] = extra_fields()
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the service delivers to it."""
+        return self.status == "active"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        members = {field.name: getattr(self, field.name) for field in attrs.fields(type(self))}
+        return _parse_payload, ({**members, "signing_secret": None},)
+
+
+def _parse_payload(members: Mapping[str, Any]) -> WebhookEndpoint:
+    return WebhookEndpoint(**members)
+
+
+@attrs.frozen
+class WebhookEndpointList:
+    """Endpoints, the newest first."""
+
+    data: tuple[WebhookEndpoint, ...]
+    extra: Mapping[str, Any] = extra_fields()
+
+
+@attrs.frozen
+class WebhookEvent:
+    """That a job has ended [11]. `type` is an open string: `generation.succeeded`, `generation.failed` or a later one.
+
+    The same event may be delivered more than once, and in any order: its `id` tells. `data` is as it came.
+
+    >>> job = {"id": "task_1", "status": "succeeded", "model": "z-image"}
+    >>> WebhookEvent(id="evt_1", type="generation.succeeded", data={"object": job}).generation.id
+    'task_1'
+    """
+
+    id: str
+    type: str = ""
+    api_version: str | None = None
+    created_at: datetime | None = None
+    data: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
+    extra: Mapping[str, Any] = extra_fields()
+
+    @property
+    def generation(self) -> Generation | None:
+        """The job that it tells of; None where `data` holds none that we can read.
+
+        Whether it is `data`, `data.object` or `data.generation` is an assumption; all three are read.
+        """
+        for value in (self.data, self.data.get("object"), self.data.get("generation")):
+            if isinstance(value, Mapping) and "status" in value:
+                try:
+                    return serialization.structure(value, Generation)
+                except ResponseDecodeError:
+                    continue
+        return None
+
+
+@attrs.frozen
+class WebhookEventList:
+    """Events, the newest first."""
+
+    data: tuple[WebhookEvent, ...]
+    extra: Mapping[str, Any] = extra_fields()
+
+
+@attrs.frozen
+class WebhookDelivery:
+    """One sending of an event to an endpoint [11]; its shape is an assumption, so whatever is missing is None.
+
+    `status` is an open string: `pending`, `succeeded` or `failed`. `attempt` counts from 1.
+    """
+
+    id: str
+    endpoint_id: str | None = None
+    event_id: str | None = None
+    event_type: str | None = None
+    status: str = ""
+    attempt: int | None = None
+    response_status: int | None = None
+    error: str | None = None
+    created_at: datetime | None = None
+    delivered_at: datetime | None = None
+    object: str = "webhook_delivery"
+    extra: Mapping[str, Any] = extra_fields()
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the receiver took it."""
+        return self.status == "succeeded"
+
+
+@attrs.frozen
+class WebhookDeliveryList:
+    """Deliveries, the newest first."""
+
+    data: tuple[WebhookDelivery, ...]
+    extra: Mapping[str, Any] = extra_fields()

@@ -1,0 +1,1 @@
+"""HTTP requests: transport, executor, limiter, timeouts."""

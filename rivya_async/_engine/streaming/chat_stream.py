@@ -1,0 +1,185 @@
+"""A chat answer as it comes, before the user's eyes."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Self
+
+from ..._core.chat.accumulator import ChatStreamAccumulator
+from ..._core.chat.operations import stream_chat
+from ..._core.error_context import ErrorContext
+from ..._core.errors import ConfigurationError, RivyaError, StreamInterruptedError
+from ..._core.http import sse
+from ..._core.types.purchase_cost import Charge
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from types import TracebackType
+
+    from ..._core.chat.accumulator import ChatEvent
+    from ..._core.chat.request import ChatRequest
+    from ..._core.types.chat import ChatCompletion
+    from ..engine import Engine
+    from ..http.stream_client import OpenStream
+    from ..purchase_preflight import PurchasePreflight
+
+
+class ChatStream:
+    """The answer of a model, piece by piece: iterate over it for the text, or over `events()` for all that comes.
+
+    Entering the block sends the message, under `idempotency_key`; leaving it closes the connection at once. See
+    `session.chat.completions.stream`.
+    """
+
+    def __init__(
+        self,
+        engine: Callable[[], Engine],
+        counter: PurchasePreflight,
+        turn: ChatRequest,
+        key: str | None,
+        *,
+        check: bool,
+    ) -> None:
+        self._engine = engine
+        self._preflight = counter
+        self._request = turn
+        self._key = key
+        self._check = check
+        self._reserved_path: str | None = None
+        self._is_reading = False
+        self._opened: OpenStream | None = None
+        self._exit_stack = AsyncExitStack()
+        self._decoder = sse.Decoder()
+        self._accumulator = ChatStreamAccumulator()
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """The key of this purchase: yours, or, once the block is entered, the one that was minted for it."""
+        return self._key
+
+    @property
+    def text(self) -> str:
+        """The answer as far as it has been read."""
+        return self._accumulator.text
+
+    @property
+    def session_id(self) -> str | None:
+        """The chat session, once the service has named it."""
+        return self._accumulator.session_id
+
+    @property
+    def completion(self) -> ChatCompletion:
+        """The whole answer. Raises `ConfigurationError` before the stream has been read to its end."""
+        if self._accumulator.completion is None:
+            raise ConfigurationError("the answer is not whole: read the stream to its end first; `text` has what came")
+        return self._accumulator.completion
+
+    async def __aenter__(self) -> Self:
+        with ErrorContext(self._key):
+            if self._opened is not None:
+                raise ConfigurationError("a stream is entered once: call stream() again for another answer")
+            engine = self._engine()
+        self._key = key = engine.executor.environment.new_idempotency_key() if self._key is None else self._key
+        self._accumulator.mask = engine.stream_client.mask_api_key
+        with ErrorContext(key):
+            request = stream_chat(self._request, key)
+            if self._check:
+                await self._preflight.validate_chat(self._request)
+            await self._preflight.reserve(self._request, key, request.path)
+            try:
+                self._opened = await self._exit_stack.enter_async_context(engine.stream_client.open(request))
+            except BaseException as error:
+                self._preflight.ledger.release(key, error, request.path)
+                raise
+            self._reserved_path = request.path
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self._exit_stack.aclose()
+        finally:
+            self._settle_cost()
+        if isinstance(error, asyncio.CancelledError) and self._accumulator.completion is None:
+            error.add_note(
+                f"CancelledError in a chat stream: it is bought, under idempotency_key={self._key!r}, and "
+                f"{len(self.text)} characters of the answer had come"
+            )
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        """The next piece of the text."""
+        while (event := await self._next_event()) is not None:
+            if event.delta:
+                return event.delta
+        raise StopAsyncIteration
+
+    def events(self) -> AsyncIterator[ChatEvent]:
+        """Every event as it comes, also those that this library does not know. Raises as iterating does."""
+        return _EventIterator(self._next_event)
+
+    async def _next_event(self) -> ChatEvent | None:
+        """The next event; None at the end of a whole answer."""
+        if self._opened is None:
+            raise ConfigurationError("enter the stream first: async with session.chat.completions.stream(...)")
+        if self._is_reading:
+            raise ConfigurationError("another task is reading this stream: let one read and hand on what comes")
+        self._is_reading = True
+        try:
+            while self._accumulator.completion is None:
+                event = self._decoder.next_event()
+                if isinstance(event, sse.Event):
+                    return self._accept(event)
+                piece = await self._opened.response.read()
+                if not piece:
+                    raise self._accumulator.interruption("it ended early")
+                self._decoder.feed(piece)
+        except StreamInterruptedError as error:
+            raise self._add_context(error) from None
+        except RivyaError as error:
+            raise self._add_context(self._accumulator.interruption(error.message)) from error
+        finally:
+            self._is_reading = False
+        return None
+
+    def _accept(self, event: sse.Event) -> ChatEvent:
+        taken = self._accumulator.feed(event)
+        if self._accumulator.completion is not None:
+            self._settle_cost()
+        return taken
+
+    def _settle_cost(self) -> None:
+        """Enter in the book what came of it, once: what broke off or was left is bought, and its cost not known."""
+        key, path, answer = self._key, self._reserved_path, self._accumulator.completion
+        if key is None or path is None:
+            return
+        self._reserved_path = None
+        if answer is None:
+            self._preflight.ledger.release(key, self._accumulator.interruption("it was left"), path)
+        else:
+            self._preflight.ledger.confirm(key, Charge.from_completion(answer, path))
+
+    def _add_context(self, error: StreamInterruptedError) -> StreamInterruptedError:
+        error.idempotency_key = self._key
+        error.attempts = 0 if self._opened is None else self._opened.attempts
+        return error
+
+
+class _EventIterator:
+    """No generator: one that is left early would wait for the loop to close it."""
+
+    def __init__(self, next_event: Callable[[], Awaitable[ChatEvent | None]]) -> None:
+        self._next_event = next_event
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ChatEvent:
+        event = await self._next_event()
+        if event is None:
+            raise StopAsyncIteration
+        return event
