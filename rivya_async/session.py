@@ -6,34 +6,32 @@ import asyncio
 import os
 import warnings
 import weakref
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from ._core import assumptions
 from ._core.config import Config
 from ._core.errors import ConfigurationError
-from ._core.generation_request import GenerationRequest, Reference
 from ._core.limits.external_limiter import ExternalRateLimiter
-from ._core.outcome import Outcome
-from ._core.policies import NOT_GIVEN, NotGiven, PollPolicy, RateLimit, RetryPolicy, Timeouts, validate_policy
+from ._core.policies import PollPolicy, RateLimit, RetryPolicy, Timeouts, validate_policy
 from ._core.polling.adaptive.duration_estimator import DurationEstimator
 from ._core.polling.webhook_reliability import DeliveryRateEstimator
 from ._core.spend import SpendLedger, SpendSummary, validate_cap, validate_prices
 from ._engine.engine import Engine
 from ._engine.environment import Environment
 from ._engine.hooks import Hooks
-from ._engine.polling.update_listener import OnUpdate
 from ._engine.purchase_preflight import PurchasePreflight
 from .resources.chat import Chat
 from .resources.credits import CreditsResource
 from .resources.downloads import ResultDownloads
 from .resources.files import Files
+from .resources.generation_methods import GenerationMethods, JobContext
 from .resources.generations import Generations
 from .resources.models import Models
 from .resources.openapi import OpenApi
 from .resources.webhooks import WebhookEvents, Webhooks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -44,7 +42,7 @@ if TYPE_CHECKING:
     from ._engine.transfers.uploader import OnProgress
 
 
-class RivyaSession:
+class RivyaSession(GenerationMethods):
     """Connections, polls and settings for one account, on one event loop.
 
     Use it as an async context manager, or call `aclose()`. It may be made before the loop runs and binds to the loop of
@@ -105,25 +103,31 @@ class RivyaSession:
         self._transport = transport
         self._hooks = _validate_hooks(hooks)
         self._pid = os.getpid()
+        self._environment = Environment()
         self.durations = DurationEstimator()
         """What is known of how long jobs last; `dump()` and `load()` carry it to another process."""
         self._delivery_rate = DeliveryRateEstimator()
         self.models = Models(self._open_engine)
         self.files = Files(self._open_engine, self.models.retrieve)
         self._downloads = ResultDownloads(self._open_engine)
-        purse = SpendLedger(
+        ledger = SpendLedger(
             max_spend=validate_cap("max_spend", max_spend), max_reserved=validate_cap("max_reserved", max_reserved)
         )
-        self._spend = SpendSummary(purse)
-        counter = PurchasePreflight(self.models.catalogue, purse, validate_prices(prices))
-        self.generations = Generations(
-            self._open_engine,
-            validate_policy("poll", poll, PollPolicy()),
-            counter,
-            self.files.resolve_references,
-            self._delivery_rate,
+        self._spend = SpendSummary(ledger)
+        preflight = PurchasePreflight(
+            self.models.catalogue,
+            ledger,
+            validate_prices(prices),
+            new_key=self._environment.new_idempotency_key,
         )
-        self.chat = Chat(self._open_engine, counter)
+        self._jobs = JobContext(
+            engine=self._open_engine,
+            poll=validate_policy("poll", poll, PollPolicy()),
+            preflight=preflight,
+            resolve_references=self.files.resolve_references,
+        )
+        self.generations = Generations(self._jobs, self._delivery_rate)
+        self.chat = Chat(self._open_engine, preflight)
         self.credits = CreditsResource(self._open_engine)
         self.openapi = OpenApi(self._open_engine)
         self.webhooks = Webhooks(self._open_engine)
@@ -183,194 +187,7 @@ class RivyaSession:
             self._finalizer.detach()
             engine.transport.abandon()
 
-    # --- the main path ------------------------------------------------------------------------------------------------
-    # What delegates is no coroutine of its own: that would be half a kilobyte more per waiting job.
-
-    def submit(
-        self,
-        model: str | GenerationRequest,
-        prompt: str | None = None,
-        *,
-        params: Mapping[str, Any] | None = None,
-        references: Sequence[Reference] = (),
-        client_request_id: str | None = None,
-        idempotency_key: str | None = None,
-        check: bool = False,
-    ) -> Coroutine[Any, Any, Generation]:
-        """Buy a job and return its first record; a `GenerationRequest` may stand in place of its parts.
-
-        An `Idempotency-Key` is always sent: yours, or one minted for this call and kept over every attempt. Every error
-        carries it as `idempotency_key`, so that a repeat with it is the very same purchase. Keys of `params` are never
-        renamed; `references` become `params.referenceMediaItems` (contract section 6). A path among them is uploaded
-        first, once per content and model; nothing is bought before all are there.
-
-        With `check` the job is first held against the catalogue, which the session reads once in five minutes: values
-        are made to travel (`Model.coerce`), and `ValidationFailed` names every problem (`Model.check`), or the nearest
-        ids of a model that is not there. Nothing is sent then. `SpendLimitError` where it would pass a cap.
-
-        Raises `ConfigurationError` before anything is sent, `APIStatusError` and its classes, `RequestNotSentError`,
-        `OutcomeUnknownError` and `ResponseDecodeError`. Cancelling it drops the request, which may have acted: the
-        `CancelledError` has a note with the key. Pass a key of your own if you must know it beforehand.
-
-        >>> async def buy(session):
-        ...     job = await session.submit("z-image", "A red kite", params={"aspect_ratio": "16:9"})
-        ...     return job.status
-        >>> in_sandbox(buy)
-        'queued'
-        """
-        return self.generations.create(
-            model,
-            prompt,
-            params=params,
-            references=references,
-            client_request_id=client_request_id,
-            idempotency_key=idempotency_key,
-            check=check,
-        )
-
-    def wait_for(
-        self,
-        generation_or_task_id: Generation | str,
-        *,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-        poll: PollPolicy | None = None,
-        on_update: OnUpdate | None = None,
-        raise_on_failure: bool = True,
-    ) -> Coroutine[Any, Any, Generation]:
-        """Wait until a job has ended and return its terminal record.
-
-        The task may be of this process or another. `timeout` in seconds: None waits for ever, left out
-        it is the policy's. `on_update` is called, or awaited, for each changed snapshot, the terminal one last.
-
-        Transient faults of a poll never end a wait before its deadline; a 401 or 403 does, and so does a 404, but for a
-        moment after this session's own submit. An unknown status counts as open. All waits for one job share one
-        stream of polls.
-
-        Raises `GenerationFailedError` where the service ended the job as failed (unless `raise_on_failure=False`),
-        `WaitTimeoutError` with the task id at the timeout: the job goes on, wait again. `SessionClosedError` if the
-        session closes. Cancelling it ends this wait only.
-
-        >>> async def resume(session):
-        ...     task_id = (await session.submit("z-image", "A red kite")).id
-        ...     job = await session.wait_for(task_id, timeout=600)
-        ...     return job.status
-        >>> in_sandbox(resume)
-        'succeeded'
-        """
-        return self.generations.wait_for(
-            generation_or_task_id,
-            timeout=timeout,
-            poll=poll,
-            on_update=on_update,
-            raise_on_failure=raise_on_failure,
-        )
-
-    def generate(
-        self,
-        model: str | GenerationRequest,
-        prompt: str | None = None,
-        *,
-        params: Mapping[str, Any] | None = None,
-        references: Sequence[Reference] = (),
-        client_request_id: str | None = None,
-        idempotency_key: str | None = None,
-        check: bool = False,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-        poll: PollPolicy | None = None,
-        on_update: OnUpdate | None = None,
-    ) -> Coroutine[Any, Any, Generation]:
-        """Buy a job and wait for it: `submit`, then `wait_for`, with the arguments and errors of both.
-
-        `timeout` in seconds bounds both; a purchase on its way is not cut. Its end is a `TimeoutError` either way:
-        `SubmitTimeoutError` where nothing was bought, `WaitTimeoutError` with the task id where the job goes on.
-        Whatever the service or the network answered to the purchase by then is raised as it is, `OutcomeUnknownError`
-        where it may have acted. `on_update` hears of the first record too. Cancelling it after the purchase leaves the
-        job running: the `CancelledError` has a note with the task id.
-
-        >>> async def batch(session):
-        ...     prompts = ["A red kite", "A blue whale"]
-        ...     jobs = await asyncio.gather(*(session.generate("z-image", prompt) for prompt in prompts))
-        ...     return [job.status for job in jobs]
-        >>> in_sandbox(batch)
-        ['succeeded', 'succeeded']
-        """
-        return self.generations.generate(
-            model,
-            prompt,
-            params=params,
-            references=references,
-            client_request_id=client_request_id,
-            idempotency_key=idempotency_key,
-            check=check,
-            timeout=timeout,
-            poll=poll,
-            on_update=on_update,
-        )
-
-    def watch(
-        self,
-        generation_or_task_id: Generation | str,
-        *,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-        poll: PollPolicy | None = None,
-    ) -> AsyncGenerator[Generation]:
-        """Every changed snapshot of a job, the terminal one last; a failed job is yielded, not raised.
-
-        Raises as `wait_for` does otherwise. Leaving the loop ends this wait only; close the generator
-        (`contextlib.aclosing`) to end it at once.
-
-        >>> async def follow(session):
-        ...     job = await session.submit("z-image", "A red kite")
-        ...     return [snapshot.status async for snapshot in session.watch(job)][-1]
-        >>> in_sandbox(follow)
-        'succeeded'
-        """
-        return self.generations.watch(generation_or_task_id, timeout=timeout, poll=poll)
-
-    def as_completed(
-        self,
-        generations_or_task_ids: Iterable[Generation | str],
-        *,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-        poll: PollPolicy | None = None,
-    ) -> AsyncGenerator[Generation]:
-        """The terminal records of many jobs as they end, failed ones included, each job once.
-
-        `timeout` in seconds bounds the whole loop: then `WaitTimeoutError` names what is still open. A job that cannot
-        be waited for (a 404, a 401) does not end the others: its error is raised when they have all ended. Leaving the
-        loop ends these waits only.
-
-        >>> async def collect(session):
-        ...     jobs = [await session.submit("z-image", prompt) for prompt in ("A red kite", "A blue whale")]
-        ...     return {ended.id async for ended in session.as_completed(jobs)} == {job.id for job in jobs}
-        >>> in_sandbox(collect)
-        True
-        """
-        return self.generations.as_completed(generations_or_task_ids, timeout=timeout, poll=poll)
-
-    def map(
-        self,
-        requests: Iterable[GenerationRequest] | AsyncIterable[GenerationRequest],
-        *,
-        max_in_flight: int = 100,
-        ordered: bool = False,
-        check: bool = False,
-    ) -> AsyncGenerator[Outcome]:
-        """Generate a stream of requests of any length, holding at most `max_in_flight` of them.
-
-        Yields an `Outcome` for each, as they end or, with `ordered`, as they were asked for. No failure ends the
-        others. What the source raises is raised after the outcomes of all requests taken from it. Leaving the loop
-        early cancels what is left: jobs that are bought go on at the service. `check` is that of `submit`.
-
-        >>> async def run(session):
-        ...     requests = (GenerationRequest("z-image", f"Poster number {n}") for n in range(5))
-        ...     return [outcome.ok async for outcome in session.map(requests, max_in_flight=2)]
-        >>> in_sandbox(run)
-        [True, True, True, True, True]
-        """
-        return self.generations.map(requests, max_in_flight=max_in_flight, ordered=ordered, check=check)
-
-    def download(
+    async def download(
         self,
         generation_or_url: Generation | str,
         to: str | os.PathLike[str],
@@ -379,7 +196,7 @@ class RivyaSession:
         overwrite: bool = False,
         max_bytes: int | None = None,
         on_progress: OnProgress | None = None,
-    ) -> Coroutine[Any, Any, list[Path]]:
+    ) -> list[Path]:
         """Save the files of a succeeded job, or of one URL, and return their paths.
 
         `to` is a folder, made if need be, where files are named after the task and their content type; or, with a
@@ -407,7 +224,7 @@ class RivyaSession:
         >>> in_sandbox(save)
         [PosixPath('kites/z-image-01.png')]
         """
-        return self._downloads.save(
+        return await self._downloads.save(
             generation_or_url, to, name=name, overwrite=overwrite, max_bytes=max_bytes, on_progress=on_progress
         )
 
@@ -422,14 +239,14 @@ class RivyaSession:
             transport = self._transport or self._new_transport()
             self._engine = Engine(
                 transport,
-                settings=self._config,
+                config=self._config,
                 retry=self._retry,
-                ambient=Environment(),
+                environment=self._environment,
                 hooks=self._hooks,
                 max_connections=min(self._max_connections, transport.max_connections),
                 rate_limit=self._rate_limit,
                 durations=self.durations,
-                deliveries=self._delivery_rate,
+                delivery_rate=self._delivery_rate,
             )
             self._finalizer = weakref.finalize(self, _warn_unclosed, self._engine, repr(self), self._pid)
         elif self._engine.loop is not loop:

@@ -1,4 +1,4 @@
-"""The moving parts of one open session, put together and taken apart in order."""
+"""The parts of one open session, created and closed in order."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .._core.limits.rate_controller import RateController
 from .._core.polling.adaptive.duration_estimator import DurationEstimator
 from .._core.polling.webhook_reliability import DeliveryRateEstimator
 from .http.request_executor import RequestExecutor
-from .http.request_limiter import RequestLimiter
-from .http.stream_client import StreamClient, StreamOpeningTransport
-from .polling.poll_feedback import PollFeedback
+from .http.request_limiter import ClosableSemaphore, RequestLimiter
+from .http.stream_client import StreamClient
+from .polling.tracked_job import PollFeedback
 from .polling.wait_registry import WaitRegistry
 from .single_flight import SingleFlightCache
 from .timer_queue import TimerQueue
 from .transfers.downloader import Downloader
-from .transfers.uploader import UploadTransport
+from .transfers.uploader import Uploader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,105 +33,85 @@ if TYPE_CHECKING:
     from .transfers.upload_source import FileStamp
 
 MAX_DOWNLOADS: Final = 16
-"""Transfers at once: they go to other hosts and have a bound of their own."""
+"""Downloads in flight per session."""
 
 MAX_UPLOADS: Final = 4
-"""Transfers at once to the service: long ones keep no place from calls and polls."""
+"""Uploads in flight per session."""
 
 MAX_CACHED_UPLOADS: Final = 4096
-"""Uploads, and digests of files, that a session remembers."""
+"""Uploaded files, and digests of files, that a session caches."""
 
 
 class Engine:
-    """Bound to the loop that runs when it is made."""
+    """The parts of one session, bound to the loop that runs when it is created."""
 
     def __init__(
         self,
         transport: Transport,
         *,
-        settings: Config,
+        config: Config,
         retry: RetryPolicy,
-        ambient: Environment,
+        environment: Environment,
         hooks: Sequence[Hooks],
         max_connections: int,
         rate_limit: RateLimit | ExternalRateLimiter | None = None,
         durations: DurationEstimator | None = None,
-        deliveries: DeliveryRateEstimator | None = None,
+        delivery_rate: DeliveryRateEstimator | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.transport = transport
         self._timers = TimerQueue(self.loop)
-        gate = RequestLimiter(
+        self._limiter = RequestLimiter(
             max_connections,
             self._timers,
             RateController(rate_limit),
-            patience=retry.max_elapsed,
-            uniform=ambient.uniform,
+            max_outage_wait=retry.max_elapsed,
+            uniform=environment.uniform,
         )
         self.executor = RequestExecutor(
             transport,
-            gate,
+            self._limiter,
             self._timers,
-            settings=settings,
+            config=config,
             retry=retry,
-            ambient=ambient,
+            environment=environment,
             hooks=hooks,
         )
-        self.delivery_rate = deliveries or DeliveryRateEstimator()
-        experience = PollFeedback(durations or DurationEstimator(), self.delivery_rate)
-        self.wait_registry = WaitRegistry(self.executor, gate, self._timers, experience)
-        self._stream_executor = RequestExecutor(
-            StreamOpeningTransport(transport),
-            gate,
-            self._timers,
-            settings=settings,
-            retry=retry,
-            ambient=ambient,
-            hooks=hooks,
-        )
-        self._stream_limiter = RequestLimiter(max_connections, self._timers)
-        self.stream_client = StreamClient(self._stream_executor, self._stream_limiter, settings)
-        self._upload_transport = UploadTransport(transport)
-        self.upload_executor = RequestExecutor(
-            self._upload_transport,
-            RequestLimiter(MAX_UPLOADS, self._timers),
-            self._timers,
-            settings=settings,
-            retry=retry,
-            ambient=ambient,
-            hooks=hooks,
-        )
-        self.digests: SingleFlightCache[FileStamp, bytes] = SingleFlightCache(most=MAX_CACHED_UPLOADS, seconds=math.inf)
+        self.delivery_rate = delivery_rate or DeliveryRateEstimator()
+        feedback = PollFeedback(durations or DurationEstimator(), self.delivery_rate)
+        self.wait_registry = WaitRegistry(self.executor, self._limiter, self._timers, feedback)
+        self._open_streams = ClosableSemaphore(max_connections)
+        self.stream_client = StreamClient(self.executor, transport, self._open_streams)
+        self.uploader = Uploader(self.executor, transport, RequestLimiter(MAX_UPLOADS, self._timers))
+        self.digests: SingleFlightCache[FileStamp, bytes] = SingleFlightCache(max_size=MAX_CACHED_UPLOADS, ttl=math.inf)
         self.uploads: SingleFlightCache[tuple[bytes, str, str], File] = SingleFlightCache(
-            most=MAX_CACHED_UPLOADS, seconds=assumptions.UPLOAD_IS_GOOD_FOR
+            max_size=MAX_CACHED_UPLOADS, ttl=assumptions.UPLOAD_IS_GOOD_FOR
         )
+        self._downloads = ClosableSemaphore(MAX_DOWNLOADS)
+        self.downloader = Downloader(self.executor, transport, self._downloads, is_own=config.is_own)
         self._closing: asyncio.Event | None = None
-        self.downloader = Downloader(
-            transport, RequestLimiter(MAX_DOWNLOADS, self._timers), retry, ambient, is_own=settings.is_own, hooks=hooks
-        )
 
     async def aclose(self) -> None:
-        """Begin nothing, release the waits, let the requests in flight end, then close the connections.
+        """Ends the waits, lets the requests in flight end, then closes the connections.
 
-        Downloads and uploads are cut: they cost nothing, and may be begun anew. So are streams: nobody knows how long
-        they go on. Whoever closes meanwhile waits for the end of it. Cancelled, it cuts all that is left.
+        Downloads, uploads and streams are cancelled: transfers cost nothing and can be repeated, and streams have no
+        known end. Concurrent calls wait for the first one. Cancelling it closes the connections at once.
         """
         if self._closing is not None:
             await self._closing.wait()
             return
         self._closing = asyncio.Event()
         self.executor.close()
-        self._stream_executor.close()
-        self._stream_limiter.close()
-        self.downloader.close()
-        self.upload_executor.close()
-        self._upload_transport.cancel_all()
+        self._limiter.close()
+        self._open_streams.close()
+        self._downloads.close()
+        self.uploader.close()
         try:
             await self.wait_registry.aclose()
-            await self.executor.aclose()
+            await self._limiter.aclose()
             await self.uploads.aclose()
             await self.digests.aclose()
-            await self.upload_executor.aclose()
+            await self.uploader.aclose()
         finally:
             self._timers.close()
             try:

@@ -1,4 +1,4 @@
-"""Where a purchase passes on its way: checked against the catalogue, and held under the caps of the session."""
+"""Steps before a purchase is sent: its idempotency key, validation against the catalogue, and the spend caps."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import attrs
 from .._core.catalogue.validation import format_problems, unknown_model_problem
 from .._core.chat.request import ChatRequest
 from .._core.chat.validation import check_chat_request
+from .._core.error_context import ErrorContext
 from .._core.errors import (
     ConfigurationError,
     RequestNotSentError,
@@ -18,6 +19,7 @@ from .._core.errors import (
     SubmitTimeoutError,
     ValidationFailed,
 )
+from .._core.idempotency import validate_key
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -29,44 +31,57 @@ if TYPE_CHECKING:
 
 
 class PurchasePreflight:
-    """Asks `catalogue` only where a check or a price needs it. `prices` come before what the catalogue says."""
+    """Prepares purchases. Reads `catalogue` only where a check or a price needs it; `prices` override the catalogue."""
 
     def __init__(
-        self, catalogue: Callable[[], Awaitable[Mapping[str, Model]]], purse: SpendLedger, prices: Mapping[str, Amount]
+        self,
+        catalogue: Callable[[], Awaitable[Mapping[str, Model]]],
+        ledger: SpendLedger,
+        prices: Mapping[str, Amount],
+        *,
+        new_key: Callable[[], str],
     ) -> None:
-        self.ledger = purse
+        self.ledger = ledger
         self._catalogue = catalogue
         self._prices = prices
+        self._new_key = new_key
 
-    async def validate(self, job: GenerationRequest, deadline: float | None = None) -> GenerationRequest:
-        """The job with its params as they must travel. Raises `ValidationFailed` with every problem of it."""
-        model = await self._get_model(job.model, deadline)
-        job = attrs.evolve(job, params=model.coerce(job.params))
-        model.check(job.prompt, job.params, job.references)
-        return job
+    def idempotency_key(self, key: str | None) -> str:
+        """Returns the caller's key, validated, or a new one. Raises `ConfigurationError`."""
+        if key is None:
+            return self._new_key()
+        with ErrorContext(key):
+            return validate_key(key)
 
-    async def validate_chat(self, turn: ChatRequest) -> None:
-        """Raise `ValidationFailed` with every problem of a message."""
-        check_chat_request(turn, await self._read_catalogue())
+    async def validate(self, request: GenerationRequest, deadline: float | None = None) -> GenerationRequest:
+        """Returns the request with converted params. Raises `ValidationFailed` with every problem."""
+        model = await self._get_model(request.model, deadline)
+        request = attrs.evolve(request, params=model.coerce(request.params))
+        model.check(request.prompt, request.params, request.references)
+        return request
+
+    async def validate_chat(self, request: ChatRequest) -> None:
+        """Raises `ValidationFailed` with every problem of a chat request."""
+        check_chat_request(request, await self._read_catalogue())
 
     async def reserve(
-        self, order: GenerationRequest | ChatRequest, key: str, path: str, deadline: float | None = None
+        self, request: GenerationRequest | ChatRequest, key: str, path: str, deadline: float | None = None
     ) -> None:
-        """Count the price of a purchase before it is sent, if the caps allow. What came of it is told to the purse."""
-        price = await self._price(order, deadline) if self.ledger.needs_price(key, path) else None
+        """Reserves the price of a purchase before it is sent. Raises `SpendLimitError` where it would pass a cap."""
+        price = await self._price(request, deadline) if self.ledger.needs_price(key, path) else None
         self.ledger.reserve(key, price, path)
 
-    async def _price(self, order: GenerationRequest | ChatRequest, deadline: float | None) -> Amount:
-        if order.model in self._prices:
-            return self._prices[order.model]
-        model = await self._get_model(order.model, deadline)
-        if isinstance(order, ChatRequest):
-            price = model.estimate_credits(order.message)
+    async def _price(self, request: GenerationRequest | ChatRequest, deadline: float | None) -> Amount:
+        if request.model in self._prices:
+            return self._prices[request.model]
+        model = await self._get_model(request.model, deadline)
+        if isinstance(request, ChatRequest):
+            price = model.estimate_credits(request.message)
         else:
-            price = model.estimate_credits(order.prompt, order.params, order.references)
+            price = model.estimate_credits(request.prompt, request.params, request.references)
         if price is None:
             raise SpendLimitError(
-                f"the catalogue does not say what {model.id} costs ({model.billing_type}), so no cap can be held. "
+                f"the catalogue does not say what {model.id} costs ({model.billing_type}), so no cap can be kept. "
                 "Nothing was sent: say what a job or a turn costs at most, by "
                 f"RivyaSession(prices={{{model.id!r}: ...}})"
             )
@@ -80,7 +95,7 @@ class PurchasePreflight:
         return catalogue[model_id]
 
     async def _read_catalogue(self, deadline: float | None = None) -> Mapping[str, Model]:
-        """The catalogue, by a deadline on the loop's clock."""
+        """Returns the catalogue, read by a deadline on the loop's clock."""
         try:
             async with asyncio.timeout_at(deadline):
                 return await self._catalogue()

@@ -16,12 +16,12 @@ V = TypeVar("V")
 
 
 class SingleFlightCache(Generic[K, V]):
-    """At most `most` results are kept, each for `seconds`; failures are not."""
+    """At most `max_size` results, each kept for `ttl` seconds; failures are not kept."""
 
-    def __init__(self, *, most: int, seconds: float) -> None:
+    def __init__(self, *, max_size: int, ttl: float) -> None:
         self._loop = asyncio.get_running_loop()
-        self._max_size = most
-        self._ttl = seconds
+        self._max_size = max_size
+        self._ttl = ttl
         self._cache: OrderedDict[K, tuple[float, V]] = OrderedDict()
         self._in_flight: dict[K, _InFlightCall[V]] = {}
 

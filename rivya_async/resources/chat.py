@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 class Chat:
     """Asking chat models."""
 
-    def __init__(self, engine: Callable[[], Engine], counter: PurchasePreflight) -> None:
-        self.completions = ChatCompletions(engine, counter)
+    def __init__(self, engine: Callable[[], Engine], preflight: PurchasePreflight) -> None:
+        self.completions = ChatCompletions(engine, preflight)
         self.sessions = ChatSessions(engine)
 
 
 class ChatCompletions:
     """One message to a model, and its answer."""
 
-    def __init__(self, engine: Callable[[], Engine], counter: PurchasePreflight) -> None:
+    def __init__(self, engine: Callable[[], Engine], preflight: PurchasePreflight) -> None:
         self._engine = engine
-        self._counter = counter
+        self._preflight = preflight
 
     async def create(
         self,
@@ -71,7 +71,7 @@ class ChatCompletions:
         (True, 'assistant')
         """
         with ErrorContext(idempotency_key):
-            turn = ChatRequest(
+            request = ChatRequest(
                 model=model,
                 message=message,
                 session_id=session_id,
@@ -82,18 +82,17 @@ class ChatCompletions:
                 client_request_id=client_request_id,
                 extra={} if extra is None else extra,
             )
-            caller = self._engine().executor
-        key = caller.environment.new_idempotency_key() if idempotency_key is None else idempotency_key
+        key = self._preflight.idempotency_key(idempotency_key)
         with ErrorContext(key):
-            endpoint = operations.complete_chat(turn, key)
-            path = endpoint.request.path
+            operation = operations.complete_chat(request, key)
+            path, executor = operation.request.path, self._engine().executor
             if check:
-                await self._counter.validate_chat(turn)
-            await self._counter.reserve(turn, key, path)
-            with Reservation(self._counter.ledger, key, path) as paying:
-                answer = await caller.execute(endpoint)
-                paying.confirm(Charge.from_completion(answer, path))
-            return answer
+                await self._preflight.validate_chat(request)
+            await self._preflight.reserve(request, key, path)
+            with Reservation(self._preflight.ledger, key, path) as reservation:
+                completion = await executor.execute(operation)
+                reservation.confirm(Charge.from_completion(completion, path))
+            return completion
 
     def stream(
         self,
@@ -131,7 +130,7 @@ class ChatCompletions:
         True
         """
         with ErrorContext(idempotency_key):
-            turn = ChatRequest(
+            request = ChatRequest(
                 model=model,
                 message=message,
                 session_id=session_id,
@@ -142,7 +141,7 @@ class ChatCompletions:
                 client_request_id=client_request_id,
                 extra={} if extra is None else extra,
             )
-        return ChatStream(self._engine, self._counter, turn, idempotency_key, check=check)
+        return ChatStream(self._engine, self._preflight, request, idempotency_key, check=check)
 
 
 class ChatSessions:

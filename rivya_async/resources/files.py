@@ -83,7 +83,7 @@ class Files:
         form = upload.form
         if client_request_id is not None:
             form = attrs.evolve(form, fields={**form.fields, "client_request_id": client_request_id})
-        return await _send(engine, attrs.evolve(upload, form=form, on_progress=on_progress))
+        return await engine.uploader.upload(attrs.evolve(upload, form=form, on_progress=on_progress))
 
     async def check(self, path: FilePath | str, *, kind: str | None = None, model: str | None = None) -> None:
         """Raise what `upload` would refuse of a path before its first byte is sent, or return. Sends no file.
@@ -144,7 +144,9 @@ class Files:
         upload = await self._build_upload(source, None, model)
         stamp = source.stamp
         digest = await engine.digests.get(stamp, lambda: run_in_thread(_file_digest, stamp.path))
-        file = await engine.uploads.get((digest, upload.form.fields["kind"], model), lambda: _send(engine, upload))
+        file = await engine.uploads.get(
+            (digest, upload.form.fields["kind"], model), lambda: engine.uploader.upload(upload)
+        )
         return file.as_reference()
 
     async def _build_upload(self, source: UploadSource, kind: str | None, model: str | None) -> UploadRequest:
@@ -168,11 +170,6 @@ class Files:
             if isinstance(error, NotFoundError) and error.status is None:  # the catalogue was read and does not hold it
                 raise
             return Model(model_id)
-
-
-async def _send(engine: Engine, upload: UploadRequest) -> File:
-    endpoint = operations.create_file(upload.form.fields["kind"])
-    return await engine.upload_executor.execute(attrs.evolve(endpoint, request=upload))
 
 
 def _file_digest(path: Path) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,16 +85,6 @@ def test_a_purchase() -> None:
     }
 
 
-def test_the_key_is_minted_by_the_floor_that_has_dice() -> None:
-    assert operations.create_generation(GenerationRequest("z-image")).request.idempotency_key is None
-
-
-@pytest.mark.parametrize("key", ["", "a b", "x" * 256])
-def test_a_purchase_under_a_key_that_cannot_travel_is_refused(key: str) -> None:
-    with pytest.raises(ConfigurationError, match="idempotency_key"):
-        operations.create_generation(GenerationRequest("z-image"), key)
-
-
 @pytest.mark.parametrize(
     "job",
     [
@@ -107,7 +96,7 @@ def test_a_purchase_under_a_key_that_cannot_travel_is_refused(key: str) -> None:
 )
 def test_a_purchase_that_is_no_json_is_refused(job: GenerationRequest) -> None:
     with pytest.raises(ConfigurationError, match="JSON"):
-        operations.create_generation(job)
+        operations.create_generation(job, "key-1")
 
 
 @pytest.mark.parametrize(
@@ -171,7 +160,7 @@ TASK = {"id": "task_1", "status": "queued", "model": "z-image", "reserved_credit
     ("endpoint", "body", "record"),
     [
         (
-            operations.create_generation(GenerationRequest("z-image")),
+            operations.create_generation(GenerationRequest("z-image"), "key-1"),
             TASK,
             Generation("task_1", "queued", "z-image", 1),
         ),
@@ -312,14 +301,6 @@ def test_a_location_without_a_redirect_is_none() -> None:
 )
 def test_the_services_wish_is_on_the_error(headers: dict[str, str], seconds: float | None) -> None:
     assert operations.read_error(response(envelope("rate_limited"), 429, **headers), NOW).retry_after == seconds
-
-
-def test_an_endpoint_can_be_given_another_request() -> None:
-    """That is how a key gets on it."""
-    endpoint = operations.create_generation(GenerationRequest("z-image"))
-    keyed = attrs.evolve(endpoint, request=attrs.evolve(endpoint.request, idempotency_key="minted"))
-    assert keyed.request.idempotency_key == "minted"
-    assert keyed.decode(response(TASK)).id == "task_1"
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from rivya_async._engine.environment import Environment
 from rivya_async._engine.hooks import Hooks
 from rivya_async._engine.http.transport import StreamingResponse
 from rivya_async._engine.purchase_preflight import PurchasePreflight
+from rivya_async.resources.generation_methods import JobContext
 from rivya_async.resources.generations import Generations
 from rivya_async.resources.models import Models
 from tests.engine.virtual_time import now, settle
@@ -234,9 +235,9 @@ def engine_over(
     keys = count(1)
     return Engine(
         transport,
-        settings=settings,
+        config=settings,
         retry=retry or RetryPolicy(),
-        ambient=Environment(wall_time=wall, uniform=uniform, new_idempotency_key=lambda: f"key-{next(keys)}"),
+        environment=Environment(wall_time=wall, uniform=uniform, new_idempotency_key=lambda: f"key-{next(keys)}"),
         hooks=hooks,
         max_connections=max_connections,
         rate_limit=rate_limit,
@@ -246,8 +247,11 @@ def engine_over(
 
 def generations_of(engine: Engine, poll: PollPolicy | None = None) -> Generations:
     models = Models(lambda: engine)
-    counter = PurchasePreflight(models.catalogue, SpendLedger(), {})
-    return Generations(lambda: engine, poll or PollPolicy(), counter, no_files, engine.delivery_rate)
+    preflight = PurchasePreflight(
+        models.catalogue, SpendLedger(), {}, new_key=engine.executor.environment.new_idempotency_key
+    )
+    jobs = JobContext(lambda: engine, poll or PollPolicy(), preflight, no_files)
+    return Generations(jobs, engine.delivery_rate)
 
 
 async def no_files(job: GenerationRequest, _deadline: float | None) -> GenerationRequest:
@@ -255,7 +259,7 @@ async def no_files(job: GenerationRequest, _deadline: float | None) -> Generatio
     return job
 
 
-def purchase(prompt: str = "A red kite", key: str | None = None) -> Operation[Generation]:
+def purchase(prompt: str = "A red kite", key: str = "key-1") -> Operation[Generation]:
     return create_generation(GenerationRequest("z-image", prompt), key)
 
 

@@ -36,6 +36,7 @@ from tests.engine.engine_kit import (
     cancel,
     engine_over,
     failure_of,
+    generations_of,
     job,
     never,
     poll_of,
@@ -70,12 +71,22 @@ async def test_a_purchase_goes_out_once_under_a_minted_key() -> None:
     assert transport.keys == ["key-1"]
 
 
-async def test_each_call_has_a_key_of_its_own_and_a_given_key_is_kept() -> None:
+async def test_each_submit_has_a_new_key_and_a_given_key_is_kept() -> None:
     transport = script(job("task_1"))
-    caller = engine_over(transport).executor
-    for endpoint in (purchase(), purchase(key="order-42"), purchase()):
-        await caller.execute(endpoint)
+    generations = generations_of(engine_over(transport))
+    for key in (None, "order-42", None):
+        await generations.create("z-image", "A red kite", idempotency_key=key)
     assert transport.keys == ["key-1", "order-42", "key-2"]
+
+
+@pytest.mark.parametrize("key", ["", "a b", "x" * 256])
+async def test_an_invalid_key_is_rejected_before_references_are_uploaded(key: str) -> None:
+    transport = script(job("task_1"))
+    generations = generations_of(engine_over(transport))
+    error = await failure_of(generations.create("z-image", "A red kite", references=["kite.png"], idempotency_key=key))
+    assert isinstance(error, ConfigurationError)
+    assert "idempotency_key" in str(error)
+    assert not transport.received
 
 
 async def test_a_read_has_no_key() -> None:
@@ -285,7 +296,7 @@ async def test_nothing_is_bought_after_the_deadline() -> None:
     engine = engine_over(transport, max_connections=1)
     first = asyncio.create_task(engine.executor.execute(purchase()))
     await settle()
-    error = await failure_of(engine.executor.execute(purchase(), deadline=running_loop().time() + 3))
+    error = await failure_of(engine.executor.execute(purchase(key="key-2"), deadline=running_loop().time() + 3))
     assert isinstance(error, SubmitTimeoutError)
     assert isinstance(error, TimeoutError)
     assert error.idempotency_key == "key-2"
@@ -388,7 +399,7 @@ async def test_closing_lets_what_is_in_flight_come_to_its_end_and_turns_away_the
     transport = script(job("task_1"), latency=10)
     engine = engine_over(transport, max_connections=1)
     first = asyncio.create_task(engine.executor.execute(purchase()))
-    second = asyncio.create_task(engine.executor.execute(purchase()))
+    second = asyncio.create_task(engine.executor.execute(purchase(key="key-2")))
     await until(1)
     await engine.aclose()
     assert now() == 10

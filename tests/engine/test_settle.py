@@ -24,6 +24,7 @@ from rivya_async._core.spend import SpendLedger
 from rivya_async._core.types.generations import ErrorDetail, Generation, GenerationResult
 from rivya_async._engine.polling import wait_registry
 from rivya_async._engine.purchase_preflight import PurchasePreflight
+from rivya_async.resources.generation_methods import JobContext
 from rivya_async.resources.generations import Generations
 from rivya_async.resources.models import Models
 from tests.engine.engine_kit import (
@@ -367,8 +368,8 @@ async def test_a_thread_without_a_loop_is_told_how_to_hand_it_over(service: Serv
 async def test_a_job_that_nobody_waits_for_settles_its_cost(service: Service, is_early: bool) -> None:
     service.transport.latency = 2.0
     engine, purse = engine_over(service.transport), SpendLedger()
-    counter = PurchasePreflight(Models(lambda: engine).catalogue, purse, {})
-    generations = Generations(lambda: engine, SLOW, counter, no_files, engine.delivery_rate)
+    preflight = PurchasePreflight(Models(lambda: engine).catalogue, purse, {}, new_key=lambda: "key-1")
+    generations = Generations(JobContext(lambda: engine, SLOW, preflight, no_files), engine.delivery_rate)
     end = attrs.evolve(ended(status="failed"), reserved_credits=4, final_credits=0)
     buying = asyncio.create_task(generations.create(JOB))
     await asyncio.sleep(1.0)

@@ -35,7 +35,7 @@ class Maker:
 
 
 def shared(most: int = 10, seconds: float = 60.0) -> SingleFlightCache[str, int]:
-    return SingleFlightCache(most=most, seconds=seconds)
+    return SingleFlightCache(max_size=most, ttl=seconds)
 
 
 async def test_all_who_ask_meanwhile_get_the_same() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from .. import idempotency
 from ..errors import ConfigurationError, ResponseDecodeError
 from ..http import serialization
 from ..http.messages import Request, Response
@@ -22,9 +21,7 @@ SESSIONS_PATH = "/api/v1/chat/sessions"
 def complete_chat(turn: ChatRequest, key: str) -> Operation[ChatCompletion]:
     """`POST /api/v1/chat/completions`, contract section 10: a purchase under `key`."""
     body = serialization.encode_json(turn.to_wire())
-    request = Request(
-        "POST", COMPLETIONS_PATH, body=body, idempotency_key=idempotency.validate_key(key), is_long_running=True
-    )
+    request = Request("POST", COMPLETIONS_PATH, body=body, idempotency_key=key, is_long_running=True)
     return Operation(request, read_completion)
 
 
@@ -34,7 +31,7 @@ def stream_chat(turn: ChatRequest, key: str) -> Request:
         "POST",
         f"{COMPLETIONS_PATH}/stream",
         body=serialization.encode_json(turn.to_wire()),
-        idempotency_key=idempotency.validate_key(key),
+        idempotency_key=key,
         accept="text/event-stream",
     )
 

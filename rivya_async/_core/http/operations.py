@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 import attrs
 
-from .. import idempotency
 from ..catalogue.model import ModelList
 from ..errors import APIStatusError, ConfigurationError, ResponseDecodeError, status_error_class
 from ..files.media_type import KINDS
@@ -33,9 +32,8 @@ class Operation(Generic[T]):
     decode: Callable[[Response], T] = attrs.field(repr=False)
 
 
-def create_generation(job: GenerationRequest, key: str | None = None) -> Operation[Generation]:
-    """`POST /api/v1/generations`, contract section 6: a purchase under `key`, or under one that the caller mints."""
-    key = None if key is None else idempotency.validate_key(key)
+def create_generation(job: GenerationRequest, key: str) -> Operation[Generation]:
+    """`POST /api/v1/generations`, contract section 6: a purchase under `key`."""
     request = Request("POST", GENERATIONS_PATH, body=serialization.encode_json(job.to_wire()), idempotency_key=key)
     return Operation(request, read_generation)
 

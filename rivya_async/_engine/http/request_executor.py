@@ -1,9 +1,9 @@
-"""One logical call: its key, its attempts, the pauses between them."""
+"""One logical call: its attempts, the back-off between them, and what the session learns from each response."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import attrs
 
@@ -16,7 +16,7 @@ from ..._core.errors import (
     ResponseDecodeError,
     RivyaError,
 )
-from ..._core.http.operations import Operation, read_error
+from ..._core.http.operations import read_error
 from ..._core.http.retry import (
     AttemptState,
     GiveUp,
@@ -31,12 +31,14 @@ from ..hooks import AttemptDetails, RetryDetails, notify
 from ..timer_queue import Wakeup
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from contextvars import Context
     from types import TracebackType
 
     from ..._core.config import Config
     from ..._core.http.messages import Request, Response
+    from ..._core.http.operations import Operation
+    from ..._core.limits.rate_controller import RateController
     from ..._core.policies import RetryPolicy
     from ..environment import Environment
     from ..hooks import Hooks
@@ -46,219 +48,279 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+MASK: Final = "***"
+
+
+class Limiter(Protocol):
+    """A bound on concurrency, with or without a rate."""
+
+    @property
+    def rate_controller(self) -> RateController | None:
+        """The rate that attempts keep and teach; None where only concurrency is bounded."""
+        ...
+
+    async def acquire(self, *, deadline: float | None = None) -> None:
+        """Takes a slot. Raises `RequestNotSentError` without one, once the limiter is closed."""
+
+    def release(self) -> None:
+        """Gives the slot back."""
+
 
 class RequestExecutor:
-    """Sends what an endpoint says through the gate, and repeats it as the retry law allows."""
+    """Runs calls, uploads, streams and downloads under one retry policy.
+
+    A call is bounded by the session's limiter; a caller may pass another limiter and another way to send.
+    """
 
     def __init__(
         self,
         transport: RequestSender,
-        gate: RequestLimiter,
-        scheduler: TimerQueue,
+        limiter: RequestLimiter,
+        timers: TimerQueue,
         *,
-        settings: Config,
+        config: Config,
         retry: RetryPolicy,
-        ambient: Environment,
+        environment: Environment,
         hooks: Sequence[Hooks],
     ) -> None:
         self.retry = retry
-        self.environment = ambient
+        self.environment = environment
         self.hooks = hooks
         self._transport = transport
-        self._limiter = gate
-        self._timers = scheduler
-        self._config = settings
+        self._limiter = limiter
+        self._timers = timers
+        self._config = config
         self._loop = asyncio.get_running_loop()
         self._backoffs: set[Wakeup] = set()
         self._closing = False
 
-    async def execute(self, endpoint: Operation[T], *, deadline: float | None = None) -> T:
-        """Send until there is an answer, a reason to stop, or the deadline (on the loop's clock) is near.
+    async def execute(
+        self,
+        operation: Operation[T],
+        *,
+        deadline: float | None = None,
+        send: Callable[[Request], Awaitable[Response]] | None = None,
+        limiter: RequestLimiter | None = None,
+    ) -> T:
+        """Sends until there is a response, a reason to give up, or `deadline` (on the loop's clock) is near.
 
-        What acts carries a key, minted once before the first attempt. No attempt begins after the deadline; one on its
-        way is not cut. Cancelling drops the attempt. What is raised carries the key: as a note if it is not our error.
+        No attempt begins after the deadline; an attempt in flight is not cancelled by it. Cancelling drops the
+        attempt. Every error carries the idempotency key: as an attribute, or as a note if it is not a `RivyaError`.
+        `send` replaces the transport's own; `limiter` replaces the session's.
         """
-        return (await self.execute_counted(endpoint, deadline=deadline))[0]
+        limiter = limiter or self._limiter
 
-    def execute_counted(
-        self, endpoint: Operation[T], *, deadline: float | None = None
-    ) -> Coroutine[Any, Any, tuple[T, int]]:
-        """`call`, and how many requests it took."""
-        return self._run_attempts(self._with_idempotency_key(endpoint), deadline)
+        async def attempt(number: int) -> T:
+            return await self.send_once(operation, number=number, send=send, limiter=limiter)
 
-    async def send_once(self, endpoint: Operation[T], *, number: int = 1, context: Context | None = None) -> T:
-        """Send exactly once, from a place of the gate that the sender gives back; raises what came of it.
+        return await self.run(attempt, limiter, request=operation.request, deadline=deadline)
 
-        Hooks hear of it in `context`, if it is not the sender's own affair.
+    async def run(
+        self,
+        attempt: Callable[[int], Awaitable[T]],
+        limiter: Limiter,
+        *,
+        request: Request | None = None,
+        deadline: float | None = None,
+        progress: Callable[[], int] | None = None,
+        previous_attempts: int = 0,
+    ) -> T:
+        """Calls `attempt` with its number until it succeeds or the retry policy gives up.
+
+        Without `request` the attempt is a plain read of which no retry hook is called. `progress` counts what need not
+        be done again: after an attempt that raised it, attempts and elapsed time count from the start.
         """
-        request = endpoint.request
-        self._check_api_key(request)
-        began = self._loop.time()
-        try:
-            response = await self._transport.send(request)
-            if not response.is_success:
-                raise read_error(self._mask_api_key(response), self.environment.wall_time())
-            answer = endpoint.decode(response)
-        except RivyaError as error:
-            self._update_rate_controller(began, error)
-            self._notify_attempt(request, number, began, error, context)
-            raise
-        self._update_rate_controller(began, None)
-        self._notify_attempt(request, number, began, None, context)
-        return answer
-
-    def close(self) -> None:
-        """Begin no further attempt and end every pause."""
-        self._closing = True
-        for pause in self._backoffs:
-            pause.fire()
-        self._limiter.close()
-
-    async def aclose(self) -> None:
-        """Close, and let what is in flight come to its end."""
-        self.close()
-        await self._limiter.aclose()
-
-    def _with_idempotency_key(self, endpoint: Operation[T]) -> Operation[T]:
-        request = endpoint.request
-        if request.idempotency_key is not None or not request.needs_idempotency_key:
-            return endpoint
-        return attrs.evolve(
-            endpoint, request=attrs.evolve(request, idempotency_key=self.environment.new_idempotency_key())
-        )
-
-    async def _run_attempts(self, endpoint: Operation[T], deadline: float | None) -> tuple[T, int]:
-        request = endpoint.request
-        began = came = self._loop.time()
-        doubt = False
-        sent = 0
+        started = queued_at = self._loop.time()
+        ambiguous = False
+        sent = counted = previous_attempts
+        reached = 0
         with _CancellationContext(request):
             while True:
-                has_place = False
+                has_slot = False
                 try:
-                    self._check_api_key(request)
-                    await self._limiter.acquire(deadline=deadline)
-                    has_place = True
-                    began += self._loop.time() - came  # what is waited for a place is no attempt's fault
-                    sent += 1
+                    if request is not None:
+                        self._check_api_key(request)
+                    await limiter.acquire(deadline=deadline)
+                    has_slot = True
+                    started += self._loop.time() - queued_at  # the wait for a slot is not counted as elapsed
+                    sent, counted = sent + 1, counted + 1
                     try:
-                        return await self.send_once(endpoint, number=sent), sent
+                        return await attempt(sent)
                     finally:
-                        self._limiter.release()
+                        limiter.release()
                 except RivyaError as error:
-                    error.attempts, error.idempotency_key = sent, request.idempotency_key
-                    if not has_place:  # whoever was turned away and asks again is turned away again
-                        raise _final_error(error, doubt=doubt) from None
-                    attempts = AttemptState(sent, self._loop.time() - began, doubt)
-                    doubt = doubt or _may_have_been_processed(request, error)
-                    decision = self._decide(error, request, attempts, deadline)
+                    error.attempts = sent
+                    if request is not None:
+                        error.idempotency_key = request.idempotency_key
+                    if not has_slot:  # a rejected call would be rejected again
+                        raise _final_error(error, ambiguous=ambiguous) from error.__cause__
+                    if progress is not None and progress() > reached:
+                        started, counted, reached = self._loop.time(), 1, progress()
+                    state = AttemptState(counted, self._loop.time() - started, ambiguous)
+                    ambiguous = ambiguous or _may_have_been_processed(request, error)
+                    decision = self._decide(error, request, state, deadline, limiter.rate_controller)
                     if isinstance(decision, GiveUp):
-                        raise _final_error(error, doubt=doubt) from None
+                        raise _final_error(error, ambiguous=ambiguous) from error.__cause__
                     self._notify_retry(request, sent, decision, error)
                 await self._back_off(decision.delay)
-                came = self._loop.time()
+                queued_at = self._loop.time()
+
+    async def send_once(
+        self,
+        operation: Operation[T],
+        *,
+        number: int = 1,
+        context: Context | None = None,
+        send: Callable[[Request], Awaitable[Response]] | None = None,
+        limiter: RequestLimiter | None = None,
+    ) -> T:
+        """Sends exactly once, from a slot that the caller took and releases. Raises the error of the attempt.
+
+        Hooks run in `context`, if it is given.
+        """
+        request = operation.request
+        self._check_api_key(request)
+        started = self._loop.time()
+        try:
+            response = await (send or self._transport.send)(request)
+            if not response.is_success:
+                raise read_error(self._mask_body(response), self.environment.wall_time())
+            result = operation.decode(response)
+        except RivyaError as error:
+            self._update_rate_controller(limiter or self._limiter, started, error)
+            self._notify_attempt(request, number, started, error, context)
+            raise
+        self._update_rate_controller(limiter or self._limiter, started, None)
+        if self.hooks:
+            self._notify_attempt(request, number, started, None, context)
+        return result
+
+    def mask_api_key(self, text: str) -> str:
+        """Returns the text without the API key: some services repeat the key that they refuse."""
+        key = self._config.api_key
+        return text if key is None else text.replace(key, MASK)
+
+    def close(self) -> None:
+        """Begins no further attempt and ends every back-off."""
+        self._closing = True
+        for backoff in self._backoffs:
+            backoff.fire()
 
     def _decide(
-        self, error: RivyaError, request: Request, attempts: AttemptState, deadline: float | None
+        self,
+        error: RivyaError,
+        request: Request | None,
+        state: AttemptState,
+        deadline: float | None,
+        controller: RateController | None,
     ) -> RetryAfterDelay | GiveUp:
         if self._closing:
             return GiveUp("the session is closing")
-        budget, now = self._limiter.rate_controller, self._loop.time()
-        in_haste = budget.has_retry_token(now)
+        now = self._loop.time()
+        has_token = controller is None or controller.has_retry_token(now)
+        repeatable = (
+            request is None
+            or request.is_repeatable
+            or (not request.accepts_idempotency_key and definitely_not_processed(error))
+        )
         u = self.environment.uniform()
-        repeatable = request.is_repeatable or (not request.accepts_idempotency_key and definitely_not_processed(error))
-        decision = decide(self.retry, error, attempts, repeatable=repeatable, u=u, in_haste=in_haste)
+        decision = decide(self.retry, error, state, repeatable=repeatable, u=u, in_haste=has_token)
         if isinstance(decision, GiveUp):
             return decision
         if deadline is not None and now + decision.delay >= deadline:
             return GiveUp("the deadline comes before the next attempt")
-        if in_haste:
-            budget.take_retry_token(now)
+        if controller is not None and has_token:
+            controller.take_retry_token(now)
         return decision
 
-    def _notify_retry(self, request: Request, sent: int, decision: RetryAfterDelay, error: RivyaError) -> None:
+    def _check_api_key(self, request: Request) -> None:
+        """Raises `ConfigurationError` where the request needs an API key and there is none."""
+        if request.needs_api_key and self._config.api_key is None:
+            self._config.require_api_key()
+
+    def _update_rate_controller(self, limiter: RequestLimiter, sent_at: float, error: RivyaError | None) -> None:
+        """Reports the outcome of a request to the rate controller of its limiter."""
+        controller, now = limiter.rate_controller, self._loop.time()
+        if isinstance(error, RateLimitError):
+            hold = retry_delay(
+                self.retry, controller.consecutive_rejections, self.environment.uniform(), error.retry_after
+            )
+            controller.on_rate_limited(now, sent_at, hold, error.retry_after)
+        elif error is not None and indicates_outage(error):
+            controller.on_failure(now, sent_at, self.environment.uniform())
+            limiter.reject_calls_in_outage()
+        elif (error is None or isinstance(error, APIStatusError | ResponseDecodeError)) and controller.on_success(
+            now, sent_at
+        ):
+            limiter.dispatch()  # the outage is over
+
+    def _mask_body(self, response: Response) -> Response:
+        key = self._config.api_key
+        if key is None:
+            return response
+        return attrs.evolve(response, body=response.body.replace(key.encode(), MASK.encode()))
+
+    def _notify_attempt(
+        self, request: Request, number: int, started: float, error: RivyaError | None, context: Context | None
+    ) -> None:
         if self.hooks:
+            elapsed = self._loop.time() - started
+            key = request.idempotency_key
+            details = AttemptDetails(request.method, request.path, number, elapsed, key, error)
+            notify(self.hooks, "on_attempt", details, context)
+
+    def _notify_retry(self, request: Request | None, sent: int, decision: RetryAfterDelay, error: RivyaError) -> None:
+        if self.hooks and request is not None:
             details = RetryDetails(
                 request.method, request.path, sent + 1, decision.delay, request.idempotency_key, error
             )
             notify(self.hooks, "on_retry", details)
 
-    def _check_api_key(self, request: Request) -> None:
-        if request.needs_api_key:
-            self._config.require_api_key()
-
-    def _update_rate_controller(self, sent_at: float, error: RivyaError | None) -> None:
-        """Let the session's budget learn from what came of a request."""
-        budget, now = self._limiter.rate_controller, self._loop.time()
-        if isinstance(error, RateLimitError):
-            hold = retry_delay(self.retry, budget.consecutive_rejections, self.environment.uniform(), error.retry_after)
-            budget.on_rate_limited(now, sent_at, hold, error.retry_after)
-        elif error is not None and indicates_outage(error):
-            budget.on_failure(now, sent_at, self.environment.uniform())
-            self._limiter.reject_calls_in_outage()
-        elif (error is None or isinstance(error, APIStatusError | ResponseDecodeError)) and budget.on_success(
-            now, sent_at
-        ):
-            self._limiter.dispatch()  # it is back
-
-    def _mask_api_key(self, response: Response) -> Response:
-        """A refusal as it may be shown: some services repeat the key that they refuse."""
-        key = self._config.api_key
-        return response if key is None else attrs.evolve(response, body=response.body.replace(key.encode(), b"***"))
-
-    def _notify_attempt(
-        self, request: Request, number: int, began: float, error: RivyaError | None, context: Context | None
-    ) -> None:
-        if self.hooks:
-            elapsed = self._loop.time() - began
-            key = request.idempotency_key
-            details = AttemptDetails(request.method, request.path, number, elapsed, key, error)
-            notify(self.hooks, "on_attempt", details, context)
-
     async def _back_off(self, delay: float) -> None:
-        """Sleep, unless the session is closed meanwhile."""
-        pause = Wakeup(self._loop)
-        entry = self._timers.call_at(self._loop.time() + delay, pause)
-        self._backoffs.add(pause)
+        """Sleeps for `delay` seconds, or until the executor is closed."""
+        wakeup = Wakeup(self._loop)
+        timer = self._timers.call_at(self._loop.time() + delay, wakeup)
+        self._backoffs.add(wakeup)
         try:
-            await pause
+            await wakeup
         finally:
-            self._timers.cancel(entry)
-            self._backoffs.discard(pause)
+            self._timers.cancel(timer)
+            self._backoffs.discard(wakeup)
 
 
 class _CancellationContext:
-    """What is no error of ours, such as a cancellation, leaves with a note of the key that it may have acted under."""
+    """Adds a note with the idempotency key to any error that is not a `RivyaError`, such as a cancellation."""
 
     __slots__ = ("_request",)
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request | None) -> None:
         self._request = request
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(
-        self, kind: type[BaseException] | None, stopped: BaseException | None, traceback: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         request = self._request
-        if stopped is not None and not isinstance(stopped, RivyaError) and request.idempotency_key is not None:
-            stopped.add_note(
-                f"{type(stopped).__name__} during {request.method} {request.path}: it may have acted; "
-                f"repeat it under idempotency_key={request.idempotency_key!r}"
-            )
+        if error is None or isinstance(error, RivyaError) or request is None or request.idempotency_key is None:
+            return
+        error.add_note(
+            f"{type(error).__name__} during {request.method} {request.path}: the service may have acted. "
+            f"Repeat the call under idempotency_key={request.idempotency_key!r}"
+        )
 
 
-def _may_have_been_processed(request: Request, error: RivyaError) -> bool:
-    """Whether what failed so may have been carried out all the same."""
-    if request.is_safe or not outcome_is_ambiguous(error):
+def _may_have_been_processed(request: Request | None, error: RivyaError) -> bool:
+    """Returns whether the service may have acted on a request that failed with this error."""
+    if request is None or request.is_safe or not outcome_is_ambiguous(error):
         return False
     return request.idempotency_key is not None or not definitely_not_processed(error)
 
 
-def _final_error(error: RivyaError, *, doubt: bool) -> RivyaError:
-    """The error to raise: what the last attempt met says nothing of an earlier one that may have acted."""
-    if not doubt or outcome_is_ambiguous(error):
+def _final_error(error: RivyaError, *, ambiguous: bool) -> RivyaError:
+    """Returns the error to raise: the last attempt's, unless an earlier attempt may have been processed."""
+    if not ambiguous or outcome_is_ambiguous(error):
         return error
     if not isinstance(error, RequestNotSentError | RateLimitError | IdempotencyConflictError):
         error.add_note("an earlier attempt of the same call may have acted")

@@ -1,4 +1,4 @@
-"""Who may send, and when: one bound on what is in flight, one budget of requests per second, two lanes before both."""
+"""Bounds on requests: how many are in flight, how many go out per second, and in which order."""
 
 from __future__ import annotations
 
@@ -17,40 +17,42 @@ if TYPE_CHECKING:
     from ..timer_queue import TimerHandle, TimerQueue
 
 CALLS_PER_POLL: Final = 4
-"""While both lanes wait, calls go first, and every fifth place is a poll's."""
+"""Calls that are dispatched for each poll while both queues hold requests."""
 
 MAX_QUEUED_POLLS: Final = 8
-"""With so many polls in its lane a gate that keeps a budget is crowded."""
+"""Queued polls from which on the poll queue of a limiter with a rate counts as full."""
+
+SESSION_CLOSED: Final = "the session was closed before this was sent: nothing was sent"
 
 
 class QueuedPoll(Protocol):
-    """Something that waits in a lane."""
+    """A poll that waits for a slot."""
 
     def wake(self) -> bool:
-        """Its turn has come; False where it no longer wants it. Must neither wait nor raise."""
+        """Starts the poll; returns False if it is no longer wanted. Must neither wait nor raise."""
         ...
 
 
 class RequestLimiter:
-    """At most `limit` places, given at the pace of `budget`.
+    """At most `limit` slots, given at the rate of `rate_controller`, in the order of two queues: calls and polls.
 
-    A cancelled holder or waiter gives its place back; nobody overtakes within a lane. While the service is down, calls
-    wait for it, for at most `patience` seconds.
+    Cancelled holders and waiters give their slots back. During an outage calls wait for at most `max_outage_wait`
+    seconds.
     """
 
     def __init__(
         self,
         limit: int,
-        scheduler: TimerQueue,
-        budget: RateController | None = None,
+        timers: TimerQueue,
+        rate_controller: RateController | None = None,
         *,
-        patience: float = 0.0,
+        max_outage_wait: float = 0.0,
         uniform: Callable[[], float] = lambda: 0.5,
     ) -> None:
-        self.rate_controller = budget or RateController()
+        self.rate_controller = rate_controller or RateController()
         self._limit = limit
-        self._timers = scheduler
-        self._max_outage_wait = patience
+        self._timers = timers
+        self._max_outage_wait = max_outage_wait
         self._uniform = uniform
         self._loop = asyncio.get_running_loop()
         self._free = limit
@@ -65,18 +67,19 @@ class RequestLimiter:
 
     @property
     def queued_polls(self) -> int:
-        """How many polls stand in their lane."""
+        """The number of polls that wait for a slot."""
         return len(self._poll_queue)
 
     @property
     def is_poll_queue_full(self) -> bool:
-        """Whether no more polls should come: those that wait are as many as get in at once, or under a budget a few."""
+        """Returns whether further polls should stay out: as many wait as fit at once, or a few under a rate."""
         return len(self._poll_queue) >= (self._limit if self.rate_controller.is_unlimited else MAX_QUEUED_POLLS)
 
     async def acquire(self, *, deadline: float | None = None) -> None:
-        """Take a place for a call, or wait for one until `deadline`.
+        """Takes a slot for a call, or waits for one until `deadline` (on the loop's clock).
 
-        Raises `RequestNotSentError` without a place, and once the gate is closed.
+        Raises `RequestNotSentError` without a slot, and once the limiter is closed; `SubmitTimeoutError` at the
+        deadline.
         """
         now = self._loop.time()
         if self._closed or (deadline is not None and now >= deadline):
@@ -85,31 +88,31 @@ class RequestLimiter:
             return
         if self.rate_controller.outage_duration(now) > self._max_outage_wait:
             raise self._rejection(deadline)
-        place = Wakeup(self._loop)
-        self._call_queue.append(place)
-        entry = None if deadline is None else self._timers.call_at(deadline, place)
+        slot = Wakeup(self._loop)
+        self._call_queue.append(slot)
+        timer = None if deadline is None else self._timers.call_at(deadline, slot)
         self.dispatch()
         try:
-            if not await place:
+            if not await slot:
                 raise self._rejection(deadline)
         except asyncio.CancelledError:
-            if place.was_woken:
-                self.release()  # the place had just become ours
-            elif place in self._call_queue:
-                self._call_queue.remove(place)
+            if slot.was_woken:
+                self.release()  # the slot was given just before the cancellation
+            elif slot in self._call_queue:
+                self._call_queue.remove(slot)
             raise
         finally:
-            if entry is not None:
-                self._timers.cancel(entry)
+            if timer is not None:
+                self._timers.cancel(timer)
 
     def enqueue_poll(self, poll: QueuedPoll) -> None:
-        """Wake a poll as soon as there is a place for it."""
+        """Wakes the poll as soon as there is a slot for it."""
         if not self._closed:
             self._poll_queue.append(poll)
             self.dispatch()
 
     def release(self) -> None:
-        """Give the place back."""
+        """Gives a slot back."""
         self._free += 1
         if self._call_queue or self._poll_queue:
             self.dispatch()
@@ -117,10 +120,10 @@ class RequestLimiter:
             self._idle.set()
 
     def dispatch(self) -> None:
-        """Let in who may come in now, and look again when the budget allows the next."""
+        """Wakes queued requests as far as slots and rate allow, and sets a timer for the next one."""
         while self._free and (self._call_queue or self._poll_queue):
-            if not self.rate_controller.is_unlimited and (wait := self.rate_controller.delay(self._loop.time())):
-                self._schedule_dispatch(wait)
+            if not self.rate_controller.is_unlimited and (delay := self.rate_controller.delay(self._loop.time())):
+                self._schedule_dispatch(delay)
                 return
             self._free -= 1
             if not self._wake_next():
@@ -129,15 +132,15 @@ class RequestLimiter:
             self._count_request()
 
     fire = dispatch
-    """The budget may allow the next."""
+    """Called by the dispatch timer."""
 
     def reject_calls_in_outage(self) -> None:
-        """Turn away the calls that wait, if the service has been down for longer than their patience."""
+        """Rejects the queued calls if the outage has lasted longer than calls may wait."""
         if self.rate_controller.outage_duration(self._loop.time()) > self._max_outage_wait:
             self._reject_queued_calls()
 
     def close(self) -> None:
-        """Turn away all that wait, and all that come."""
+        """Rejects queued and future calls; drops queued polls."""
         self._closed = True
         self._reject_queued_calls()
         self._poll_queue.clear()
@@ -145,7 +148,7 @@ class RequestLimiter:
             self._timers.cancel(self._dispatch_timer)
 
     async def aclose(self) -> None:
-        """Close, then wait until all that are in flight have left."""
+        """Closes, then waits until every slot is released."""
         self.close()
         if self._free < self._limit:
             self._idle = self._idle or asyncio.Event()
@@ -153,13 +156,13 @@ class RequestLimiter:
 
     def _rejection(self, deadline: float | None) -> RequestNotSentError:
         if self._closed:
-            return RequestNotSentError("the session was closed before this was sent: nothing was sent")
+            return RequestNotSentError(SESSION_CLOSED)
         if deadline is not None and self._loop.time() >= deadline:
             return SubmitTimeoutError("the deadline passed before this was sent: nothing was sent")
         return RequestNotSentError("the service has been down for long: nothing was sent, try again later")
 
     def _try_acquire(self) -> bool:
-        """A place at once, if nobody waits for one."""
+        """Takes a slot if one is free and nothing is queued."""
         if not self._free or self._call_queue or self._poll_queue:
             return False
         if not self.rate_controller.is_unlimited and self.rate_controller.delay(self._loop.time()):
@@ -173,15 +176,16 @@ class RequestLimiter:
             self.rate_controller.on_request(self._loop.time(), self._uniform())
 
     def _reject_queued_calls(self) -> None:
-        for place in self._call_queue:
-            place.fire()
+        for slot in self._call_queue:
+            slot.fire()
         self._call_queue.clear()
 
-    def _schedule_dispatch(self, wait: float) -> None:
-        if self.rate_controller.external_limiter is not None and math.isinf(wait):
-            self.rate_controller.external_limiter.request_more(len(self._call_queue) + len(self._poll_queue))
+    def _schedule_dispatch(self, delay: float) -> None:
+        external_limiter = self.rate_controller.external_limiter
+        if external_limiter is not None and math.isinf(delay):
+            external_limiter.request_more(len(self._call_queue) + len(self._poll_queue))
             return
-        due = self._loop.time() + wait
+        due = self._loop.time() + delay
         if self._dispatch_timer is not None:
             if self._dispatch_timer.target is not None and self._dispatch_timer.due <= due:
                 return
@@ -196,9 +200,36 @@ class RequestLimiter:
         return _wake_first(self._poll_queue) or _wake_first(self._call_queue)
 
 
-def _wake_first(lane: deque[Wakeup] | deque[QueuedPoll]) -> bool:
-    """Wake the first that still waits; False where nobody does."""
-    while lane:
-        if lane.popleft().wake():
+class ClosableSemaphore:
+    """A bound on concurrency without a rate. Once it is closed, it rejects waiters and newcomers."""
+
+    rate_controller: Final = None
+
+    def __init__(self, value: int) -> None:
+        self._semaphore = asyncio.Semaphore(value)
+        self._closed = False
+
+    async def acquire(self, *, deadline: float | None = None) -> None:  # noqa: ARG002 - transfers have no deadline
+        """Takes a slot, or waits for one. Raises `RequestNotSentError` once the semaphore is closed."""
+        if not self._closed:
+            await self._semaphore.acquire()
+        if self._closed:
+            self.release()  # wakes the next waiter, which is rejected in turn
+            raise RequestNotSentError(SESSION_CLOSED)
+
+    def release(self) -> None:
+        """Gives a slot back."""
+        self._semaphore.release()
+
+    def close(self) -> None:
+        """Rejects waiters and newcomers; holders keep their slots."""
+        self._closed = True
+        self.release()
+
+
+def _wake_first(queue: deque[Wakeup] | deque[QueuedPoll]) -> bool:
+    """Wakes the first entry that still waits; returns False if there is none."""
+    while queue:
+        if queue.popleft().wake():
             return True
     return False

@@ -1,4 +1,4 @@
-"""The polls of a session: each watch's next one in its time, as the budget allows, and what comes of it."""
+"""Polls of a session: each tracked job at its time, as the rate allows, and what follows from each response."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from ..._core.polling.intervals import adaptive_interval, backoff_interval
 from ..._core.polling.slowdown import MEASUREMENT_WINDOW, PollSlowdown
 from ..hooks import PollDetails, notify
 from ..timer_queue import TimerQueue
-from .tracked_job import NO_SKIP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,34 +21,33 @@ if TYPE_CHECKING:
     from ..._core.types.generations import Generation
     from ..http.request_executor import RequestExecutor
     from ..http.request_limiter import RequestLimiter
-    from .poll_feedback import PollFeedback
-    from .tracked_job import TrackedJob
+    from .tracked_job import PollFeedback, TrackedJob
 
 RELATIVE_TIMER_SLACK: Final = 0.02
+"""The share of its interval by which a poll may come early, to go out together with another."""
+
 MAX_TIMER_SLACK: Final = 0.05
-"""A poll may come earlier by this share of its interval, and by so many seconds at most, to go out along with another:
-the loop wakes once for both. At 400 polls per second that saves a third of the CPU."""
+"""Maximum seconds by which a poll may come early. At 400 polls per second the slack saves a third of the CPU."""
 
 
 class Poller:
-    """Polls each watch once in its time, and sets its next time from what comes back.
+    """Polls each tracked job at its time, and sets its next time from the response.
 
-    The polls have a clock of their own. It stands still while the gate is crowded with due ones, so that too many jobs
-    are polled less often, all in proportion, and none starves; and when the service comes back after an outage, the
-    polls go on in the rhythm in which it stopped them.
+    The polls have a clock of their own. It stands still while the poll queue of the limiter is full: too many jobs
+    are then polled less often, all in proportion, and none starves. After an outage the polls continue in their rhythm.
     """
 
     def __init__(
         self,
-        caller: RequestExecutor,
-        gate: RequestLimiter,
-        experience: PollFeedback,
+        executor: RequestExecutor,
+        limiter: RequestLimiter,
+        feedback: PollFeedback,
         *,
         on_end: Callable[[TrackedJob], None],
     ) -> None:
-        self._executor = caller
-        self._limiter = gate
-        self._feedback = experience
+        self._executor = executor
+        self._limiter = limiter
+        self._feedback = feedback
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._clock = TimerQueue(self._loop)
@@ -59,114 +57,115 @@ class Poller:
         self.workers: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    # --- when ---------------------------------------------------------------------------------------------------------
+    # --- schedule -----------------------------------------------------------------------------------------------------
 
-    def schedule_in(self, watch: TrackedJob, delay: float) -> None:
-        """Poll it in `delay` seconds of the polls' clock."""
-        self._schedule_at(watch, self._clock.time() + delay)
+    def schedule_in(self, job: TrackedJob, delay: float) -> None:
+        """Polls the job in `delay` seconds of the polls' clock."""
+        self._schedule_at(job, self._clock.time() + delay)
 
-    def resume(self, watch: TrackedJob) -> None:
-        """Poll it when its next poll was due when it came to rest: at once, if that time has passed."""
-        if not watch.is_queued:
-            self._schedule_at(watch, watch.next_due)
+    def resume(self, job: TrackedJob) -> None:
+        """Polls a paused job when its next poll was due: at once, if that time has passed."""
+        if not job.is_queued:
+            self._schedule_at(job, job.next_due)
 
-    def advance_to(self, watch: TrackedJob, delay: float) -> None:
-        """Poll it in `delay` seconds at the latest, unless the service needs a rest. No delivery spares that."""
-        watch.skipped_polls = NO_SKIP
+    def advance_to(self, job: TrackedJob, delay: float) -> None:
+        """Polls the job in at most `delay` seconds, unless its last poll failed. The poll is not skipped."""
+        job.require_poll()
         due = self._clock.time() + delay
-        if watch.timer is not None and not watch.failures and due < watch.next_due:
-            self._clock.cancel(watch.timer)
-            self._schedule_at(watch, due)
+        if job.timer is not None and not job.failures and due < job.next_due:
+            self._clock.cancel(job.timer)
+            self._schedule_at(job, due)
 
-    def poll_before_deadline(self, watch: TrackedJob, deadline: float) -> None:
-        """Poll it now if it would not be polled before `deadline` (on the loop's clock); no delivery spares that.
+    def poll_before_deadline(self, job: TrackedJob, deadline: float) -> None:
+        """Polls the job now if its next poll would come after `deadline` (on the loop's clock)."""
+        job.require_poll()
+        if job.next_due + self._clock.lag >= deadline and job.take_deadline_poll(self._clock.time()):
+            self.advance_to(job, 0.0)
 
-        Once in `policy.cap` seconds: short waits in a row keep the pace.
-        """
-        now = self._clock.time()
-        watch.skipped_polls = NO_SKIP
-        if watch.next_due + self._clock.lag >= deadline and now >= watch.next_deadline_poll:
-            watch.next_deadline_poll = now + watch.policy.cap
-            self.advance_to(watch, 0.0)
+    def pause(self, job: TrackedJob) -> None:
+        """Stops polling the job; the response of a poll in flight is kept for a later waiter."""
+        timer = job.clear_timer()
+        if timer is not None:
+            self._clock.cancel(timer)
 
-    def pause(self, watch: TrackedJob) -> None:
-        """Poll it no more; what a poll in flight brings is kept for one who waits again."""
-        if watch.timer is not None:
-            self._clock.cancel(watch.timer)
-            watch.timer = None
+    def drop(self, job: TrackedJob) -> None:
+        """Stops polling the job and cancels a poll in flight; a later waiter does not repeat it at once."""
+        self.pause(job)
+        if job.poll_in_flight is not None:
+            job.poll_in_flight.cancel()
+            job.postpone(self._clock.time() + job.policy.floor)
 
-    def drop(self, watch: TrackedJob) -> None:
-        """Poll it no more; a poll in flight is cancelled, and who waits again does not repeat it at once."""
-        self.pause(watch)
-        if watch.poll_in_flight is not None:
-            watch.poll_in_flight.cancel()
-            watch.next_due = self._clock.time() + watch.policy.floor
-
-    def next_interval(self, watch: TrackedJob) -> float:
-        """Seconds to the next poll of an open job, on the polls' clock."""
-        policy, age, u = watch.policy, self._loop.time() - watch.submitted_at, self._executor.environment.uniform()
-        due_so_far = watch.polls + watch.skipped_polls
-        curve = self._feedback.hazard_curve(watch)
+    def next_interval(self, job: TrackedJob) -> float:
+        """Returns the seconds to the next poll of an open job, on the polls' clock."""
+        policy, age, u = job.policy, self._loop.time() - job.submitted_at, self._executor.environment.uniform()
+        polls = job.polls + job.skipped_polls
+        curve = self._feedback.hazard_curve(job)
         if curve is None:
-            delay = backoff_interval(policy, due_so_far, u, age)
-            return delay if due_so_far else delay - age
-        stretch = self._slowdown.factor_at(self._loop.time(), self._clock.lag)
-        delay = adaptive_interval(curve, policy, due_so_far, u, age, stretch=stretch)
-        return max(policy.floor, delay / stretch)
+            delay = backoff_interval(policy, polls, u, age)
+            return delay if polls else delay - age
+        slowdown = self._slowdown.factor_at(self._loop.time(), self._clock.lag)
+        delay = adaptive_interval(curve, policy, polls, u, age, stretch=slowdown)
+        return max(policy.floor, delay / slowdown)
 
-    def _schedule_at(self, watch: TrackedJob, due: float) -> None:
-        watch.next_due = due
+    def _schedule_at(self, job: TrackedJob, due: float) -> None:
         slack = min(MAX_TIMER_SLACK, RELATIVE_TIMER_SLACK * max(0.0, due - self._clock.time()))
-        watch.timer = self._clock.call_at(due, watch, slack)
+        job.set_timer(due, self._clock.call_at(due, job, slack))
 
-    # --- ends that are told -------------------------------------------------------------------------------------------
-
-    def on_webhook_result(self, watch: TrackedJob, end: Generation) -> None:
-        """A delivery has brought its end: every wait for it ends, and it is polled no more."""
-        self._on_end(watch)
-        watch.apply_poll(end)
-        self._feedback.on_webhook_terminal(watch, end)
-
-    def verify_webhook(self, watch: TrackedJob, end: Generation) -> None:
-        """A delivery has told of its end, and is not to be trusted: poll it now."""
-        self._feedback.on_unusable_webhook(watch, end)
-        watch.needs_recheck = watch.poll_in_flight is not None
-        self.advance_to(watch, 0.0)
-
-    # --- who ----------------------------------------------------------------------------------------------------------
-
-    def on_timer(self, watch: TrackedJob) -> None:
-        """Poll it as soon as there is a place, or leave that out if a delivery will tell of its end."""
-        if self._feedback.can_skip_poll(watch):
-            watch.skipped_polls += 1
-            self._feedback.on_open(watch)
-            self.schedule_in(watch, self.next_interval(watch))
-        else:
-            self.enqueue(watch)
-
-    def enqueue(self, watch: TrackedJob) -> None:
-        """Poll it as soon as there is a place."""
-        if watch.is_queued or watch.poll_in_flight is not None:
+    def _schedule_next(self, job: TrackedJob, delay: float) -> None:
+        if job.timer is not None or job.is_queued:
             return
-        watch.is_queued = True
-        self._limiter.enqueue_poll(watch)
+        job.postpone(self._clock.time() + delay)
+        if job.waiters:
+            self._schedule_at(job, job.next_due)
+
+    # --- webhooks -----------------------------------------------------------------------------------------------------
+
+    def on_webhook_result(self, job: TrackedJob, end: Generation) -> None:
+        """Ends every wait for the job with the record of a webhook."""
+        self._on_end(job)
+        job.apply_poll(end)
+        self._feedback.on_webhook_terminal(job, end)
+
+    def verify_webhook(self, job: TrackedJob, end: Generation) -> None:
+        """Polls the job now, because the record of a webhook contradicts what is known."""
+        self._feedback.on_unusable_webhook(job, end)
+        job.require_recheck()
+        self.advance_to(job, 0.0)
+
+    # --- slots and workers --------------------------------------------------------------------------------------------
+
+    def on_timer(self, job: TrackedJob) -> None:
+        """Polls the job as soon as there is a slot, or skips the poll if a webhook will report the end."""
+        if self._feedback.can_skip_poll(job):
+            job.skip_poll()
+            self._feedback.on_open(job)
+            self.schedule_in(job, self.next_interval(job))
+        else:
+            self.enqueue(job)
+
+    def enqueue(self, job: TrackedJob) -> None:
+        """Polls the job as soon as there is a slot."""
+        if job.is_queued or job.poll_in_flight is not None:
+            return
+        job.set_queued(queued=True)
+        self._limiter.enqueue_poll(job)
         if self._limiter.is_poll_queue_full:
             self._clock.pause()
 
-    def start_poll(self, watch: TrackedJob) -> bool:
-        """Poll it now, from a place that was taken; False where nobody waits for it any more."""
+    def start_poll(self, job: TrackedJob) -> bool:
+        """Polls the job now, from a slot of the limiter; returns False if no waiter is left."""
         if not self._limiter.is_poll_queue_full and self._clock.resume() > MEASUREMENT_WINDOW:
             self._slowdown.reset(self._loop.time(), self._clock.lag)
-        if not watch.waiters:
-            watch.is_queued = False
+        if not job.waiters:
+            job.set_queued(queued=False)
             return False
-        self._admitted.append(watch)
+        self._admitted.append(job)
         if len(self._admitted) > self._releasing:
             self._start_worker()
         return True
 
     async def aclose(self) -> None:
-        """Stop polling."""
+        """Cancels polls in flight and releases their slots."""
         self._closed = True
         self._clock.close()
         workers = list(self.workers)
@@ -178,119 +177,99 @@ class Poller:
             self._limiter.release()
 
     def _start_worker(self) -> None:
-        worker = Context().run(self._loop.create_task, self._run_worker())  # it works for all who wait: it is nobody's
+        worker = Context().run(self._loop.create_task, self._run_worker())  # an empty context: it polls for all waits
         self.workers.add(worker)
         worker.add_done_callback(self._on_worker_done)
 
     def _on_worker_done(self, worker: asyncio.Task[None]) -> None:
         self.workers.discard(worker)
-        if worker.cancelled() and self._admitted and not self._closed:  # its poll was: the others wait for theirs
+        if worker.cancelled() and self._admitted and not self._closed:  # only the poll of one job was cancelled
             self._start_worker()
 
     async def _run_worker(self) -> None:
         worker = asyncio.current_task()
         while self._admitted:
-            watch = self._admitted.popleft()
-            watch.is_queued = False
-            if not watch.waiters:
+            job = self._admitted.popleft()
+            job.set_queued(queued=False)
+            if not job.waiters:
                 self._release_slot()
                 continue
-            watch.poll_in_flight = worker
             try:
-                await self._poll(watch)
+                await self._poll(job, job.begin_poll(worker))
             except asyncio.CancelledError:
-                self._schedule_next(
-                    watch, watch.policy.floor
-                )  # if it is still waited for, somebody else cancelled the poll
+                self._schedule_next(job, job.policy.floor)  # in case a waiter is left
                 raise
-            except Exception as error:  # noqa: BLE001 - a fault of ours must end the wait, and be seen
-                message = f"polling {watch.task_id} failed unexpectedly"
+            except Exception as error:  # noqa: BLE001 - a fault of the library must end the wait, and be reported
+                message = f"polling {job.task_id} failed unexpectedly"
                 self._loop.call_exception_handler({"message": message, "exception": error})
-                self._end_with_error(watch, RivyaError(f"{message}: {error!r}"))
+                self._end_with_error(job, RivyaError(f"{message}: {error!r}"))
 
     def _release_slot(self) -> None:
-        """Give the place to the next in line; if that is a poll, this worker will take it."""
+        """Releases a slot; if the limiter gives it to another poll, this worker sends it."""
         self._releasing += 1
         self._limiter.release()
         self._releasing -= 1
 
-    # --- what ---------------------------------------------------------------------------------------------------------
+    # --- responses ----------------------------------------------------------------------------------------------------
 
-    async def _poll(self, watch: TrackedJob) -> None:
-        was_due, watch.skipped_polls, watch.needs_recheck = watch.skipped_polls < NO_SKIP, 0, False
+    async def _poll(self, job: TrackedJob, was_due: bool) -> None:  # noqa: FBT001 - the only caller computes it in place
         try:
             try:
-                seen = await self._executor.send_once(
-                    poll_generation(watch.task_id, watch.last_response), context=watch.context
+                response = await self._executor.send_once(
+                    poll_generation(job.task_id, job.last_response), context=job.context
                 )
             finally:
-                watch.poll_in_flight = None
+                job.end_poll()
                 self._release_slot()
         except RivyaError as error:
-            self._on_error(watch, error)
-        else:
-            watch.last_response = seen
-            self._on_success(watch, seen.generation, was_due=was_due)
-
-    def _on_success(self, watch: TrackedJob, generation: Generation, *, was_due: bool) -> None:
-        watch.polls += 1
-        delay = None
-        if generation.is_terminal:
-            self._feedback.on_end_polled(watch, generation, was_due=was_due)
-            self._on_end(watch)
-        else:
-            self._feedback.on_open(watch)
-            delay = watch.policy.floor if watch.needs_recheck else self.next_interval(watch)
-            self._schedule_next(watch, delay)
-        self._notify_poll(watch, generation.status, delay, None)
-        watch.apply_poll(generation)
-
-    def _on_error(self, watch: TrackedJob, error: RivyaError) -> None:
-        watch.polls += 1
-        watch.failures += 1
-        is_new_shape = (
-            isinstance(error, ResponseDecodeError) and error.is_json
-        )  # a gateway's page passes, however often
-        watch.decode_failures = watch.decode_failures + 1 if is_new_shape else 0
-        if not self._is_tolerable(watch, error):
-            self._notify_poll(watch, None, None, error)
-            error.add_note(f"while waiting for {watch.task_id}: the job itself goes on")
-            self._end_with_error(watch, error)
+            self._on_error(job, error)
             return
-        delay = max(watch.policy.floor, self._retry_delay(watch, error))
-        self._notify_poll(watch, None, delay, error)
-        self._schedule_next(watch, delay)
+        job.count_response(response)
+        generation, delay = response.generation, None
+        if generation.is_terminal:
+            self._feedback.on_end_polled(job, generation, was_due=was_due)
+            self._on_end(job)
+        else:
+            self._feedback.on_open(job)
+            delay = job.policy.floor if job.needs_recheck else self.next_interval(job)
+            self._schedule_next(job, delay)
+        if self._executor.hooks:
+            self._notify_poll(job, generation.status, delay, None)
+        job.apply_poll(generation)
 
-    def _retry_delay(self, watch: TrackedJob, error: RivyaError) -> float:
+    def _on_error(self, job: TrackedJob, error: RivyaError) -> None:
+        job.count_failure(error)
+        if not self._is_tolerable(job, error):
+            self._notify_poll(job, None, None, error)
+            error.add_note(f"while waiting for {job.task_id}: the job itself goes on")
+            self._end_with_error(job, error)
+            return
+        delay = max(job.policy.floor, self._retry_delay(job, error))
+        self._notify_poll(job, None, delay, error)
+        self._schedule_next(job, delay)
+
+    def _retry_delay(self, job: TrackedJob, error: RivyaError) -> float:
         retry, u, now = self._executor.retry, self._executor.environment.uniform(), self._loop.time()
-        delay = retry_delay(retry, watch.failures - 1, u, retry_after_of(error))
-        if not self._limiter.rate_controller.has_retry_token(now):
+        delay = retry_delay(retry, job.failures - 1, u, retry_after_of(error))
+        controller = self._limiter.rate_controller
+        if not controller.has_retry_token(now):
             return max(delay, throttled_retry_delay(retry, u))
-        self._limiter.rate_controller.take_retry_token(now)
+        controller.take_retry_token(now)
         return delay
 
-    def _is_tolerable(self, watch: TrackedJob, error: RivyaError) -> bool:
-        """Whether this fault of a poll may pass by polling on."""
+    def _is_tolerable(self, job: TrackedJob, error: RivyaError) -> bool:
+        """Returns whether to continue polling after this error."""
         if is_transient(error):
             return True
         if isinstance(error, NotFoundError):
-            return self._loop.time() < watch.grace_ends
-        return isinstance(error, ResponseDecodeError) and watch.decode_failures < self._executor.retry.max_attempts
+            return self._loop.time() < job.grace_ends
+        return isinstance(error, ResponseDecodeError) and job.decode_failures < self._executor.retry.max_attempts
 
-    def _schedule_next(self, watch: TrackedJob, delay: float) -> None:
-        if watch.timer is not None or watch.is_queued:
-            return
-        watch.next_due = self._clock.time() + delay
-        if watch.waiters:
-            self._schedule_at(watch, watch.next_due)
+    def _end_with_error(self, job: TrackedJob, error: RivyaError) -> None:
+        self._on_end(job)
+        job.fail_waiters(error)
 
-    def _end_with_error(self, watch: TrackedJob, error: RivyaError) -> None:
-        self._on_end(watch)
-        watch.fail_waiters(error)
-
-    def _notify_poll(
-        self, watch: TrackedJob, status: str | None, delay: float | None, error: RivyaError | None
-    ) -> None:
+    def _notify_poll(self, job: TrackedJob, status: str | None, delay: float | None, error: RivyaError | None) -> None:
         if self._executor.hooks:
-            details = PollDetails(watch.task_id, watch.polls, status, delay, error)
-            notify(self._executor.hooks, "on_poll", details, watch.context)
+            details = PollDetails(job.task_id, job.polls, status, delay, error)
+            notify(self._executor.hooks, "on_poll", details, job.context)

@@ -1,4 +1,4 @@
-"""Waiting for jobs: who waits for what, and how a wait ends: by an end, an error or a deadline."""
+"""The waits of a session: who waits for which job, and how each wait ends: with a record, an error or a deadline."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from ..._core.polling.snapshot_merge import SnapshotChange, compare_snapshots
 from ..hooks import WaitDetails, notify
 from .poller import Poller
 from .tracked_job import TrackedJob
-from .wait_deadline import WaitDeadline
-from .wait_errors import session_closed_error, wait_timeout_error
-from .waiters import GroupWaiter, SingleWaiter
+from .waiters import GroupWaiter, SingleWaiter, session_closed_error, wait_timeout_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -24,41 +22,45 @@ if TYPE_CHECKING:
     from ..._core.types.generations import Generation
     from ..http.request_executor import RequestExecutor
     from ..http.request_limiter import RequestLimiter
-    from ..timer_queue import TimerQueue
-    from .poll_feedback import PollFeedback
+    from ..timer_queue import TimerHandle, TimerQueue
+    from .tracked_job import PollFeedback
     from .waiters import Waiter
 
 MAX_SUBMITTED_JOBS: Final = 20_000
-"""Open jobs of our own whose age is remembered until somebody waits for them."""
+"""Submitted jobs whose age is remembered until a wait for them begins."""
 
 MAX_IDLE_JOBS: Final = 1000
-"""Open jobs that nobody waits for just now whose pace is remembered, for one who waits again."""
+"""Open jobs without waiters whose poll schedule is remembered."""
 
 MAX_WEBHOOK_RESULTS: Final = 5000
-"""Ends brought by deliveries that are remembered, the latest: some 6 MB."""
+"""Terminal records of webhooks that are remembered, about 6 MB. The oldest is dropped first."""
+
+
+FINAL_POLL_LEAD: Final = 2.0
+"""Seconds before a deadline at which a last poll is sent; a tenth of the wait if that is less."""
 
 
 class WaitRegistry:
-    """Waits of any number for jobs of any number; each job is polled once, however many wait for it."""
+    """All waits of a session. Each job is polled once, however many wait for it."""
 
     def __init__(
-        self, caller: RequestExecutor, gate: RequestLimiter, scheduler: TimerQueue, experience: PollFeedback
+        self, executor: RequestExecutor, limiter: RequestLimiter, timers: TimerQueue, feedback: PollFeedback
     ) -> None:
-        self._executor = caller
-        self._timers = scheduler
+        self._executor = executor
+        self._timers = timers
         self._loop = asyncio.get_running_loop()
-        self._feedback = experience
-        self._poller = Poller(caller, gate, experience, on_end=self._discard)
+        self._feedback = feedback
+        self._poller = Poller(executor, limiter, feedback, on_end=self._discard)
         self._active: dict[str, TrackedJob] = {}
         self._idle: OrderedDict[str, TrackedJob] = OrderedDict()
-        self._submitted: dict[str, tuple[float, str]] = {}  # when, and the jobs that last alike
+        self._submitted: dict[str, tuple[float, str]] = {}  # time of the submit, and duration group
         self._webhook_results: OrderedDict[str, Generation] = OrderedDict()
         self._closed = False
 
     def register_submitted(self, generation: Generation, group: str) -> None:
-        """Remember when this job was submitted, and which jobs are taken to last alike.
+        """Remembers when this job was submitted, and its duration group.
 
-        So its first poll can wait, and a 404 soon after may be a replica that lags behind.
+        Its first poll can then wait, and a 404 soon after the submit is tolerated.
         """
         self._submitted[generation.id] = (self._loop.time(), group)
         if len(self._submitted) > MAX_SUBMITTED_JOBS:
@@ -67,220 +69,243 @@ class WaitRegistry:
     async def wait(
         self, task_id: str, last: Generation | None, policy: PollPolicy, deadline: float | None
     ) -> Generation:
-        """The terminal record.
+        """Returns the terminal record.
 
-        Raises `WaitTimeoutError`, `SessionClosedError`, or what a poll met that does not pass.
+        Raises `WaitTimeoutError` at the deadline, `SessionClosedError`, or the error of a poll that is not transient.
         """
         if (end := self.known_terminal(task_id, last)) is not None:
             return end
         self._check_deadline(task_id, last, deadline)
         waiter = SingleWaiter(self._loop, policy)
-        watch = self._add_waiter(waiter, task_id, last)
-        limit = None if deadline is None else WaitDeadline(deadline, self._timers, waiter, self._poller, watch)
-        began = self._loop.time()
+        job = self._add_waiter(waiter, task_id, last)
+        timer = None if deadline is None else WaitDeadline(deadline, self._timers, waiter, self._poller, job)
+        started = self._loop.time()
         try:
             ended = await waiter.wait_terminal()
             if ended is None:
-                raise wait_timeout_error([task_id], watch.last)
+                raise wait_timeout_error([task_id], job.last)
         except RivyaError as error:
-            self._notify_wait(watch, began, error)
+            self._notify_wait(job, started, error)
             raise
         finally:
-            self._remove_waiter(waiter, watch)
-            if limit is not None:
-                limit.cancel()
-        self._notify_wait(watch, began)
+            self._remove_waiter(waiter, job)
+            if timer is not None:
+                timer.cancel()
+        self._notify_wait(job, started)
         return ended
 
     async def watch(
         self, task_id: str, last: Generation | None, policy: PollPolicy, deadline: float | None
     ) -> AsyncGenerator[Generation]:
-        """Every changed snapshot, the terminal one last. Raises as `end_of` does."""
+        """Yields every changed snapshot, the terminal record last. Raises as `wait` does."""
         if (end := self.known_terminal(task_id, last)) is not None:
             yield end
             return
         self._check_deadline(task_id, last, deadline)
         waiter = SingleWaiter(self._loop, policy, listens=True)
-        watch = self._add_waiter(waiter, task_id, last)
-        limit = None if deadline is None else WaitDeadline(deadline, self._timers, waiter, self._poller, watch)
-        began = self._loop.time()
+        job = self._add_waiter(waiter, task_id, last)
+        timer = None if deadline is None else WaitDeadline(deadline, self._timers, waiter, self._poller, job)
+        started = self._loop.time()
         try:
             while (update := await waiter.next_update()) is not None:
                 yield update
             ended = await waiter.wait_terminal()
             if ended is None:
-                raise wait_timeout_error([task_id], watch.last)
+                raise wait_timeout_error([task_id], job.last)
         except RivyaError as error:
-            self._notify_wait(watch, began, error)
+            self._notify_wait(job, started, error)
             raise
         finally:
-            self._remove_waiter(waiter, watch)
-            if limit is not None:
-                limit.cancel()
-        self._notify_wait(watch, began)
+            self._remove_waiter(waiter, job)
+            if timer is not None:
+                timer.cancel()
+        self._notify_wait(job, started)
         yield ended
 
     async def as_completed(
         self, jobs: dict[str, Generation | None], policy: PollPolicy, deadline: float | None
     ) -> AsyncGenerator[Generation]:
-        """The terminal records in the order of their ends; errors of single jobs after all others have ended.
+        """Yields terminal records in the order of their ends; raises errors of single jobs after all others have ended.
 
-        Takes `jobs` over and empties it.
+        Empties `jobs`.
         """
         waiter = GroupWaiter(self._loop, policy, set(jobs))
-        entry = None
-        began = self._loop.time()
+        timer = None
+        started = self._loop.time()
         waiter.expired = self._is_past(deadline)
         try:
-            told = self._add_group_waiter(waiter, jobs)
+            observed = self._add_group_waiter(waiter, jobs)
             jobs.clear()
             if deadline is not None and waiter.open_ids:
-                entry = self._timers.call_at(deadline, waiter)
+                timer = self._timers.call_at(deadline, waiter)
             while (ended := await waiter.next_terminal()) is not None:
-                if ended.id in told:
-                    self._notify_wait(told.pop(ended.id), began)
+                if ended.id in observed:
+                    self._notify_wait(observed.pop(ended.id), started)
                 yield ended
         finally:
             for task_id in waiter.open_ids:
                 if task_id in self._active:
                     self._remove_waiter(waiter, self._active[task_id])
-            if entry is not None:
-                self._timers.cancel(entry)
-        late = wait_timeout_error(sorted(waiter.open_ids), None) if waiter.open_ids else None
-        for task_id, watch in told.items():
-            self._notify_wait(watch, began, waiter.errors.get(task_id, late))
-        waiter.raise_errors(late)
+            if timer is not None:
+                self._timers.cancel(timer)
+        timeout_error = wait_timeout_error(sorted(waiter.open_ids), None) if waiter.open_ids else None
+        for task_id, job in observed.items():
+            self._notify_wait(job, started, waiter.errors.get(task_id, timeout_error))
+        waiter.raise_errors(timeout_error)
 
-    def ingest_webhook(self, told: Generation) -> bool:
-        """Take in a record that a delivery brought; whether it says anything new. It must be one to be trusted.
+    def ingest_webhook(self, generation: Generation) -> bool:
+        """Applies the record of a verified webhook; returns whether it says anything new.
 
-        An end settles all waits for the job, and is remembered for those that come later. One that does not fit is
-        looked into by a poll.
+        A terminal record ends all waits for the job, and is remembered for later waits. One that contradicts what is
+        known is verified by a poll.
         """
-        if self._closed or told.id in self._webhook_results:
+        if self._closed or generation.id in self._webhook_results:
             return False
-        watch = self._active.get(told.id) or self._idle.get(told.id)
-        news = compare_snapshots(told, None if watch is None else watch.last)
-        if news is SnapshotChange.END:
-            self._accept_webhook_result(told, watch)
+        job = self._active.get(generation.id) or self._idle.get(generation.id)
+        change = compare_snapshots(generation, None if job is None else job.last)
+        if change is SnapshotChange.END:
+            self._accept_webhook_result(generation, job)
             return True
-        if watch is None or news is SnapshotChange.NONE:
+        if job is None or change is SnapshotChange.NONE:
             return False
-        if news is SnapshotChange.INCONSISTENT:
-            self._poller.verify_webhook(watch, told)
+        if change is SnapshotChange.INCONSISTENT:
+            self._poller.verify_webhook(job, generation)
             return False
-        watch.apply_external(told)
+        job.apply_external(generation)
         return True
 
     def known_terminal(self, task_id: str, last: Generation | None) -> Generation | None:
-        """The terminal record, where there is no need to wait for it."""
+        """Returns the terminal record, if it is known already."""
         return last if last is not None and last.is_terminal else self._webhook_results.get(task_id)
 
     async def aclose(self) -> None:
-        """Release every wait with `SessionClosedError` and stop polling."""
+        """Ends every wait with `SessionClosedError` and stops polling."""
         self._closed = True
-        for watch in list(self._active.values()):
-            self._discard(watch)
-            watch.fail_waiters(session_closed_error(watch.task_id, watch.last))
+        for job in list(self._active.values()):
+            self._discard(job)
+            job.fail_waiters(session_closed_error(job.task_id, job.last))
         self._idle.clear()
         await self._poller.aclose()
 
-    # --- ends that are told -------------------------------------------------------------------------------------------
-
-    def _accept_webhook_result(self, end: Generation, watch: TrackedJob | None) -> None:
+    def _accept_webhook_result(self, end: Generation, job: TrackedJob | None) -> None:
         self._webhook_results[end.id] = end
         if len(self._webhook_results) > MAX_WEBHOOK_RESULTS:
             self._webhook_results.popitem(last=False)
-        if watch is not None:
-            self._poller.on_webhook_result(watch, end)
+        if job is not None:
+            self._poller.on_webhook_result(job, end)
         else:
             self._feedback.on_unmatched_webhook(end, self._submitted.pop(end.id, None))
-
-    # --- deadlines ----------------------------------------------------------------------------------------------------
 
     def _is_past(self, deadline: float | None) -> bool:
         return deadline is not None and self._loop.time() >= deadline
 
     def _check_deadline(self, task_id: str, last: Generation | None, deadline: float | None) -> None:
-        """Ask nothing of the service for a wait that is over before it begins."""
+        """Raises `WaitTimeoutError` before any request if the deadline has passed already."""
         if self._is_past(deadline):
             raise wait_timeout_error([task_id], last)
 
-    # --- joining and leaving ------------------------------------------------------------------------------------------
+    # --- waiters ------------------------------------------------------------------------------------------------------
 
     def _add_waiter(self, waiter: Waiter, task_id: str, last: Generation | None) -> TrackedJob:
         if self._closed:
             raise session_closed_error(task_id, last)
-        watch = self._active.get(task_id) or self._idle.get(task_id) or self._new_job(task_id, waiter.policy)
+        job = self._active.get(task_id) or self._idle.get(task_id) or self._new_job(task_id, waiter.policy)
         if last is not None:
-            watch.apply_external(last)
-        if watch.last is not None and watch.last != last:
-            if watch.last.is_terminal:  # a poll saw it after the last waiter's deadline
+            job.apply_external(last)
+        if job.last is not None and job.last != last:
+            if job.last.is_terminal:  # a poll found the end after the deadline of the previous waiter
                 self._idle.pop(task_id, None)
-                waiter.on_terminal(watch.last)
-                return watch
-            waiter.on_update(watch.last)
-        pace = watch.policy
-        watch.add_waiter(waiter)
-        if task_id not in self._active:  # last: where tasks are eager, the first poll goes out within this call
-            self._start_polling(watch)
-        elif watch.policy is not pace:
-            self._poller.advance_to(watch, self._poller.next_interval(watch))
-        return watch
+                waiter.on_terminal(job.last)
+                return job
+            waiter.on_update(job.last)
+        previous_policy = job.policy
+        job.add_waiter(waiter)
+        if task_id not in self._active:  # the last step: with eager tasks the first poll is sent within this call
+            self._start_polling(job)
+        elif job.policy is not previous_policy:
+            self._poller.advance_to(job, self._poller.next_interval(job))
+        return job
 
     def _add_group_waiter(self, waiter: GroupWaiter, jobs: dict[str, Generation | None]) -> dict[str, TrackedJob]:
-        """What there is to wait for, if hooks want to hear of it."""
-        told = {}
+        """Returns the jobs whose waits hooks will hear of."""
+        observed = {}
         for task_id, last in jobs.items():
             if (end := self.known_terminal(task_id, last)) is not None:
                 waiter.on_terminal(end)
             elif not waiter.expired:
-                watch = self._add_waiter(waiter, task_id, last)
+                job = self._add_waiter(waiter, task_id, last)
                 if self._executor.hooks:
-                    told[task_id] = watch
-        return told
+                    observed[task_id] = job
+        return observed
 
     def _new_job(self, task_id: str, policy: PollPolicy) -> TrackedJob:
         submitted = self._submitted.pop(task_id, None)
         if submitted is None:
             return TrackedJob(self._poller, task_id, policy, self._loop.time())
-        at, group = submitted
-        watch = TrackedJob(self._poller, task_id, policy, at)
-        watch.group = group
-        watch.grace_ends = at + assumptions.NOT_FOUND_GRACE
-        return watch
+        submitted_at, group = submitted
+        grace = assumptions.NOT_FOUND_GRACE
+        return TrackedJob(self._poller, task_id, policy, submitted_at, group=group, not_found_grace=grace)
 
-    def _start_polling(self, watch: TrackedJob) -> None:
-        self._active[watch.task_id] = watch
+    def _start_polling(self, job: TrackedJob) -> None:
+        self._active[job.task_id] = job
         if self._executor.hooks:
-            watch.context = copy_context()
-        if self._idle.pop(watch.task_id, None) is not None:
-            self._poller.resume(watch)
-        elif watch.group is None:  # somebody else's: it may have ended long ago
-            self._poller.enqueue(watch)
+            job.set_context(copy_context())
+        if self._idle.pop(job.task_id, None) is not None:
+            self._poller.resume(job)
+        elif job.group is None:  # submitted by another session: it may have ended long ago
+            self._poller.enqueue(job)
         else:
-            self._poller.schedule_in(watch, self._poller.next_interval(watch))
+            self._poller.schedule_in(job, self._poller.next_interval(job))
 
-    def _remove_waiter(self, waiter: Waiter, watch: TrackedJob) -> None:
-        watch.remove_waiter(waiter)
-        if not watch.waiters and self._active.get(watch.task_id) is watch:
-            del self._active[watch.task_id]
-            (self._poller.pause if waiter.expired else self._poller.drop)(watch)
-            watch.context = None
-            self._idle[watch.task_id] = watch
+    def _remove_waiter(self, waiter: Waiter, job: TrackedJob) -> None:
+        job.remove_waiter(waiter)
+        if not job.waiters and self._active.get(job.task_id) is job:
+            del self._active[job.task_id]
+            (self._poller.pause if waiter.expired else self._poller.drop)(job)
+            job.set_context(None)
+            self._idle[job.task_id] = job
             if len(self._idle) > MAX_IDLE_JOBS:
                 self._idle.popitem(last=False)
 
-    def _discard(self, watch: TrackedJob) -> None:
-        if self._active.get(watch.task_id) is watch:
-            del self._active[watch.task_id]
-        self._poller.drop(watch)
+    def _discard(self, job: TrackedJob) -> None:
+        if self._active.get(job.task_id) is job:
+            del self._active[job.task_id]
+        self._poller.drop(job)
 
-    def _notify_wait(self, watch: TrackedJob, began: float, error: RivyaError | None = None) -> None:
+    def _notify_wait(self, job: TrackedJob, started: float, error: RivyaError | None = None) -> None:
         if self._executor.hooks:
-            last = watch.last
+            last = job.last
             model, status = (None, None) if last is None else (last.model, last.status if error is None else None)
-            elapsed = self._loop.time() - began
-            notify(
-                self._executor.hooks, "on_wait", WaitDetails(watch.task_id, model, status, elapsed, watch.polls, error)
-            )
+            elapsed = self._loop.time() - started
+            notify(self._executor.hooks, "on_wait", WaitDetails(job.task_id, model, status, elapsed, job.polls, error))
+
+
+class WaitDeadline:
+    """The deadline of a wait for one job. Shortly before it the job is polled a last time."""
+
+    __slots__ = ("_deadline", "_final_poll_requested", "_job", "_poller", "_timer", "_timers", "_waiter")
+
+    def __init__(
+        self, deadline: float, timers: TimerQueue, waiter: SingleWaiter, poller: Poller, job: TrackedJob
+    ) -> None:
+        self._deadline = deadline
+        self._timers = timers
+        self._waiter = waiter
+        self._poller = poller
+        self._job = job
+        self._final_poll_requested = False
+        remaining = deadline - asyncio.get_running_loop().time()
+        self._timer: TimerHandle = timers.call_at(deadline - min(FINAL_POLL_LEAD, remaining / 10.0), self)
+
+    def fire(self) -> None:
+        """Requests the last poll; at the deadline ends the wait."""
+        if self._final_poll_requested:
+            self._waiter.fire()
+            return
+        self._final_poll_requested = True
+        self._timer = self._timers.call_at(self._deadline, self)
+        self._poller.poll_before_deadline(self._job, self._deadline)
+
+    def cancel(self) -> None:
+        """Cancels the timer."""
+        self._timers.cancel(self._timer)

@@ -1,25 +1,33 @@
-"""Who waits for a job: one caller for one job, or one caller for many."""
+"""Waiters: one caller that waits for one job or for many, its deadline, and the errors that end its wait."""
 
 from __future__ import annotations
 
+import inspect
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from ..._core.errors import ConfigurationError, SessionClosedError, WaitTimeoutError
+from ..._core.types.generations import Generation
 
 if TYPE_CHECKING:
     import asyncio
 
     from ..._core.errors import RivyaError
     from ..._core.policies import PollPolicy
-    from ..._core.types.generations import Generation
 
 MAX_BUFFERED_UPDATES: Final = 64
-"""A slow listener misses the oldest of more snapshots than this; it never misses the last."""
+"""Snapshots that are buffered for a slow listener: it misses the oldest of more, never the last."""
 
 MAX_ERROR_NOTES: Final = 10
+"""Errors of other jobs that the error of a group wait carries as notes."""
+
+OnUpdate: TypeAlias = Callable[[Generation], Awaitable[None] | None]
+"""A plain or async function that is called with every changed snapshot of a job."""
 
 
 class Waiter:
-    """Sleeps until a watched job tells something, or until its deadline fires."""
+    """A caller that sleeps until a tracked job reports something, or until its deadline."""
 
     __slots__ = ("_future", "_loop", "expired", "policy")
 
@@ -30,23 +38,23 @@ class Waiter:
         self.expired = False
 
     def fire(self) -> None:
-        """The deadline has come."""
+        """Called by the timer at the deadline."""
         self.expired = True
         self._wake()
 
     def on_update(self, generation: Generation) -> None:
-        """The job has changed and is still open."""
+        """Called when the job has changed and is still open."""
 
     def on_terminal(self, generation: Generation) -> None:
-        """The job has ended."""
+        """Called when the job has ended."""
         raise NotImplementedError
 
     def on_error(self, task_id: str, error: RivyaError) -> None:
-        """The wait for this job has ended without its end."""
+        """Called when the wait for this job fails."""
         raise NotImplementedError
 
     def _wait_for_change(self) -> asyncio.Future[None]:
-        """What to await for the next wake. No coroutine of its own: that would be a frame more per waiting job."""
+        """Returns the future of the next change. A coroutine would cost one more frame per waiting job."""
         self._future = self._loop.create_future()
         return self._future
 
@@ -56,7 +64,7 @@ class Waiter:
 
 
 class SingleWaiter(Waiter):
-    """Waits for one job. A listener wakes for every changed snapshot, the others for the end only."""
+    """Waits for one job. A listening waiter wakes for every changed snapshot, others for the end only."""
 
     __slots__ = ("_outcome", "_updates")
 
@@ -66,46 +74,43 @@ class SingleWaiter(Waiter):
         self._updates: deque[Generation] | None = deque(maxlen=MAX_BUFFERED_UPDATES) if listens else None
 
     async def wait_terminal(self) -> Generation | None:
-        """The terminal record; None at the deadline. Raises the error that ended the wait."""
+        """Returns the terminal record, or None at the deadline. Raises the error that ended the wait."""
         while self._outcome is None and not self.expired:
             await self._wait_for_change()
-        return self._take_outcome()
+        outcome, self._outcome = self._outcome, None
+        if isinstance(outcome, Exception):
+            try:
+                raise outcome
+            finally:
+                del outcome  # breaks the reference cycle between the error and its traceback
+        return outcome
 
     async def next_update(self) -> Generation | None:
-        """The next changed snapshot; None once there will be no more, by an end or at the deadline."""
+        """Returns the next changed snapshot; None at the end of the job and at the deadline."""
         updates = self._updates
         while not updates and self._outcome is None and not self.expired:
             await self._wait_for_change()
         return updates.popleft() if updates else None
 
     def on_update(self, generation: Generation) -> None:
-        """Keep a changed snapshot for a listener."""
+        """Buffers a changed snapshot for a listening waiter."""
         if self._updates is not None:
             self._updates.append(generation)
             self._wake()
 
     def on_terminal(self, generation: Generation) -> None:
-        """Keep the terminal record."""
+        """Stores the terminal record."""
         self._outcome = generation
         self._wake()
 
-    def on_error(self, task_id: str, error: RivyaError) -> None:  # noqa: ARG002 - a waiter for many needs the id
-        """Keep the error."""
+    def on_error(self, task_id: str, error: RivyaError) -> None:  # noqa: ARG002 - a group waiter needs the id
+        """Stores the error."""
         self._outcome = error
         self._wake()
 
-    def _take_outcome(self) -> Generation | None:
-        outcome, self._outcome = self._outcome, None
-        if isinstance(outcome, Exception):
-            try:
-                raise outcome
-            finally:
-                del outcome  # an error that its own traceback holds would wait for the garbage collector
-        return outcome
-
 
 class GroupWaiter(Waiter):
-    """Waits for many jobs and hands out their ends in the order in which they come."""
+    """Waits for many jobs and returns their terminal records in the order of their ends."""
 
     __slots__ = ("_terminal", "errors", "open_ids")
 
@@ -116,29 +121,29 @@ class GroupWaiter(Waiter):
         self.errors: dict[str, RivyaError] = {}
 
     async def next_terminal(self) -> Generation | None:
-        """The next terminal record; None once there will be no more, or at the deadline."""
+        """Returns the next terminal record; None once there will be no more, and at the deadline."""
         while not self._terminal and self.open_ids and not self.expired:
             await self._wait_for_change()
         return self._terminal.popleft() if self._terminal else None
 
     def on_terminal(self, generation: Generation) -> None:
-        """Queue an end."""
+        """Queues a terminal record."""
         self._terminal.append(generation)
         self._remove(generation.id)
 
     def on_error(self, task_id: str, error: RivyaError) -> None:
-        """Keep the error: the other jobs are waited for all the same."""
+        """Stores the error; the wait for the other jobs continues."""
         self.errors[task_id] = error
         self._remove(task_id)
 
-    def raise_errors(self, deadline_error: RivyaError | None = None) -> None:
-        """Raise the deadline's error, else the first that was kept, with a note for each of the others."""
-        errors = [*([] if deadline_error is None else [deadline_error]), *self.errors.values()]
+    def raise_errors(self, timeout_error: RivyaError | None = None) -> None:
+        """Raises the timeout error, else the first stored error, with a note for each of the others."""
+        errors = [*([] if timeout_error is None else [timeout_error]), *self.errors.values()]
         if not errors:
             return
         first, *others = errors
         for other in others[:MAX_ERROR_NOTES]:
-            first.add_note("; ".join([str(other), *getattr(other, "__notes__", ())]))  # its notes name the job
+            first.add_note("; ".join([str(other), *getattr(other, "__notes__", ())]))  # the notes name the job
         if len(others) > MAX_ERROR_NOTES:
             first.add_note(f"... and {len(others) - MAX_ERROR_NOTES} more")
         raise first
@@ -146,3 +151,54 @@ class GroupWaiter(Waiter):
     def _remove(self, task_id: str) -> None:
         self.open_ids.discard(task_id)
         self._wake()
+
+
+def wait_timeout_error(task_ids: list[str], last: Generation | None) -> WaitTimeoutError:
+    """Returns the error of a wait whose deadline has passed."""
+    first, *others = task_ids
+    status = f"still {last.status!r}" if last is not None else "still open"
+    subject = f"{first} is {status}" if not others else f"{len(task_ids)} jobs are still open, {first} among them"
+    error = WaitTimeoutError(
+        f"{subject}. The work goes on and stays paid: wait again with the same task id, here or in another process",
+        task_id=first,
+        last=last,
+    )
+    if others:
+        error.add_note("open: " + " ".join(task_ids))
+    return error
+
+
+def session_closed_error(task_id: str, last: Generation | None) -> SessionClosedError:
+    """Returns the error of a wait whose session is closed."""
+    return SessionClosedError(
+        f"the session was closed during the wait for {task_id}. The job goes on: wait for it with another session",
+        task_id=task_id,
+        last=last,
+    )
+
+
+def validate_listener(on_update: OnUpdate | None) -> None:
+    """Raises `ConfigurationError` for a listener that cannot be called."""
+    if on_update is not None and not callable(on_update):
+        raise ConfigurationError(f"on_update must be a function of one Generation, not {on_update!r}")
+
+
+async def notify_listener(on_update: OnUpdate, generation: Generation) -> None:
+    """Calls the listener, and awaits it if it is async."""
+    result = on_update(generation)
+    if inspect.isawaitable(result):
+        await result
+
+
+async def consume_updates(updates: AsyncGenerator[Generation], on_update: OnUpdate) -> Generation:
+    """Passes every snapshot to the listener; returns the terminal record."""
+    last: Generation | None = None
+    try:
+        async for generation in updates:
+            last = generation
+            await notify_listener(on_update, generation)
+    finally:
+        await updates.aclose()
+    if last is None:
+        raise ConfigurationError("a watched job ended without a record")
+    return last

@@ -35,20 +35,20 @@ class ChatStream:
     def __init__(
         self,
         engine: Callable[[], Engine],
-        counter: PurchasePreflight,
-        turn: ChatRequest,
+        preflight: PurchasePreflight,
+        request: ChatRequest,
         key: str | None,
         *,
         check: bool,
     ) -> None:
         self._engine = engine
-        self._preflight = counter
-        self._request = turn
+        self._preflight = preflight
+        self._request = request
         self._key = key
         self._check = check
         self._reserved_path: str | None = None
         self._is_reading = False
-        self._opened: OpenStream | None = None
+        self._open_stream: OpenStream | None = None
         self._exit_stack = AsyncExitStack()
         self._decoder = sse.Decoder()
         self._accumulator = ChatStreamAccumulator()
@@ -77,18 +77,18 @@ class ChatStream:
 
     async def __aenter__(self) -> Self:
         with ErrorContext(self._key):
-            if self._opened is not None:
+            if self._open_stream is not None:
                 raise ConfigurationError("a stream is entered once: call stream() again for another answer")
             engine = self._engine()
-        self._key = key = engine.executor.environment.new_idempotency_key() if self._key is None else self._key
-        self._accumulator.mask = engine.stream_client.mask_api_key
+        self._key = key = self._preflight.idempotency_key(self._key)
+        self._accumulator.mask = engine.executor.mask_api_key
         with ErrorContext(key):
             request = stream_chat(self._request, key)
             if self._check:
                 await self._preflight.validate_chat(self._request)
             await self._preflight.reserve(self._request, key, request.path)
             try:
-                self._opened = await self._exit_stack.enter_async_context(engine.stream_client.open(request))
+                self._open_stream = await self._exit_stack.enter_async_context(engine.stream_client.open(request))
             except BaseException as error:
                 self._preflight.ledger.release(key, error, request.path)
                 raise
@@ -124,7 +124,7 @@ class ChatStream:
 
     async def _next_event(self) -> ChatEvent | None:
         """The next event; None at the end of a whole answer."""
-        if self._opened is None:
+        if self._open_stream is None:
             raise ConfigurationError("enter the stream first: async with session.chat.completions.stream(...)")
         if self._is_reading:
             raise ConfigurationError("another task is reading this stream: let one read and hand on what comes")
@@ -134,7 +134,7 @@ class ChatStream:
                 event = self._decoder.next_event()
                 if isinstance(event, sse.Event):
                     return self._accept(event)
-                piece = await self._opened.response.read()
+                piece = await self._open_stream.response.read()
                 if not piece:
                     raise self._accumulator.interruption("it ended early")
                 self._decoder.feed(piece)
@@ -165,7 +165,7 @@ class ChatStream:
 
     def _add_context(self, error: StreamInterruptedError) -> StreamInterruptedError:
         error.idempotency_key = self._key
-        error.attempts = 0 if self._opened is None else self._opened.attempts
+        error.attempts = 0 if self._open_stream is None else self._open_stream.attempts
         return error
 
 

@@ -1,7 +1,7 @@
-"""Files to the service: a form that is streamed, by the retry law of any call, with a bound of its own.
+"""Uploads: a multipart form that is streamed, under the retry policy, with a limiter of its own.
 
-An upload buys nothing and the API names no idempotency key for it. So it carries none, and is repeated after whatever
-passes by waiting, if its source can be read again: at worst a file is left at the service that nobody refers to.
+An upload buys nothing, and the API documents no idempotency key for it. It is sent without a key and repeated after
+every transient fault if its source can rewind. At worst an unused file stays at the service.
 """
 
 from __future__ import annotations
@@ -15,19 +15,23 @@ import attrs
 
 from ..._core.errors import ConfigurationError, OutcomeUnknownError, RequestNotSentError, ValidationFailed
 from ..._core.http.messages import MultipartForm, Request, Response
+from ..._core.http.operations import create_file
 from .upload_source import unreadable_file_error
 
 if TYPE_CHECKING:
+    from ..._core.types.generations import File
+    from ..http.request_executor import RequestExecutor
+    from ..http.request_limiter import RequestLimiter
     from ..http.transport import Transport
     from .upload_source import UploadSource
 
 OnProgress: TypeAlias = Callable[[int, int | None], Awaitable[None] | None]
-"""Told of the bytes sent and the bytes there are, None where nobody knows; may be a plain or an async function."""
+"""A plain or async function of the transferred bytes and the total bytes; the total is None if it is unknown."""
 
 
 @attrs.frozen(eq=False)
 class UploadRequest(Request):
-    """A request whose body is a form. `max_bytes` bounds a source of unknown size."""
+    """A request whose body is a multipart form. `max_bytes` bounds a source of unknown size."""
 
     form: MultipartForm = attrs.field(kw_only=True)
     source: UploadSource = attrs.field(kw_only=True, repr=False)
@@ -35,58 +39,75 @@ class UploadRequest(Request):
     on_progress: OnProgress | None = attrs.field(kw_only=True, default=None)
 
     @property
-    def wants_key(self) -> bool:
-        """Never: nothing is bought."""
+    def needs_idempotency_key(self) -> bool:
+        """False: an upload buys nothing."""
         return False
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether it can be sent again from the beginning."""
+        """Returns whether the source can be read again from the beginning."""
         return self.source.can_rewind
 
 
-class UploadTransport:
-    """A transport for a `RequestExecutor`: what it sends are uploads."""
+class Uploader:
+    """Sends files to the service. Uploads in flight are bounded apart from calls and polls, since they last long."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, executor: RequestExecutor, transport: Transport, limiter: RequestLimiter) -> None:
+        self._executor = executor
         self._transport = transport
+        self._limiter = limiter
         self._loop = asyncio.get_running_loop()
-        self._running: set[asyncio.Timeout] = set()
+        self._in_flight: set[asyncio.Timeout] = set()
 
-    async def send(self, request: Request) -> Response:
-        """Send the form once. What the source or the listener raises ends it, and is raised as it is."""
+    async def upload(self, request: UploadRequest) -> File:
+        """Returns the uploaded file. Raises what any call can raise, and the errors of source and listener."""
+        operation = create_file(request.form.fields["kind"])
+        operation = attrs.evolve(operation, request=request)
+        return await self._executor.execute(operation, send=self._send, limiter=self._limiter)
+
+    def close(self) -> None:
+        """Rejects queued and future uploads, and cancels those in flight."""
+        self._limiter.close()
+        for scope in self._in_flight:
+            scope.reschedule(self._loop.time())
+
+    async def aclose(self) -> None:
+        """Closes, and waits for the cancelled uploads to end."""
+        self.close()
+        await self._limiter.aclose()
+
+    async def _send(self, request: Request) -> Response:
+        """Sends the form once."""
         upload = cast("UploadRequest", request)
         body = UploadBody(upload)
-        cut = asyncio.timeout(None)
+        scope = asyncio.timeout(None)
         try:
-            async with cut:
-                self._running.add(cut)
+            async with scope:
+                self._in_flight.add(scope)
                 return await self._transport.upload(request, upload.form, body)
         except (RequestNotSentError, OutcomeUnknownError):
             if body.failure is None:
                 raise
         except TimeoutError:
-            if not cut.expired():
+            if not scope.expired():
                 raise
             raise OutcomeUnknownError(
                 "the session was closed while a file was being sent: upload it again, with another session"
             ) from None
         finally:
-            self._running.discard(cut)
+            self._in_flight.discard(scope)
             await body.aclose()
         try:
             raise body.failure
         finally:
-            del body  # or the error would hold itself, and the source, until the garbage collector comes
-
-    def cancel_all(self) -> None:
-        """End what is being sent."""
-        for cut in self._running:
-            cut.reschedule(self._loop.time())
+            del body  # breaks the reference cycle between the error and its traceback
 
 
 class UploadBody:
-    """One pass over a source: counted, held to its size, and told of. No generator, which would have to be closed."""
+    """One pass over a source, which checks its size and reports progress.
+
+    An iterator class, because a generator would have to be closed.
+    """
 
     def __init__(self, upload: UploadRequest) -> None:
         self.failure: Exception | None = None
@@ -99,34 +120,34 @@ class UploadBody:
 
     async def __anext__(self) -> bytes:
         try:
-            piece = await self._read_next()
+            chunk = await self._read_next()
         except OSError as error:
             self.failure = unreadable_file_error(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, whoever awaits the upload shall see it
+        except Exception as error:  # noqa: BLE001 - any error of the source or listener is raised to the caller
             self.failure = error
         else:
-            if not piece:
+            if not chunk:
                 raise StopAsyncIteration
-            return piece
-        # Not the failure itself, whose traceback would then lead through frames that hold the key.
+            return chunk
+        # The failure itself is not raised here: its traceback would lead through frames that hold the API key.
         raise ConnectionAbortedError("the source of the upload failed") from None
 
     async def aclose(self) -> None:
-        """Let go of the source."""
+        """Closes the reader."""
         await self._reader.aclose()
 
     async def _read_next(self) -> bytes:
         upload, size = self._upload, self._upload.form.size
         if self._sent and upload.on_progress is not None:
-            told = upload.on_progress(self._sent, size)
-            if inspect.isawaitable(told):
-                await told
-        piece = await self._reader.read()
-        self._sent += len(piece)
-        if size is not None and (self._sent > size or (not piece and self._sent < size)):
+            result = upload.on_progress(self._sent, size)
+            if inspect.isawaitable(result):
+                await result
+        chunk = await self._reader.read()
+        self._sent += len(chunk)
+        if size is not None and (self._sent > size or (not chunk and self._sent < size)):
             raise ConfigurationError(
                 f"{upload.form.filename!r} had {size:,} bytes when it was opened, and no longer has: "
-                "nothing was kept of it, upload it when nobody writes to it"
+                "nothing was kept of it, upload it when no other program writes to it"
             )
         if upload.max_bytes is not None and self._sent > upload.max_bytes:
             raise ValidationFailed(
@@ -134,4 +155,4 @@ class UploadBody:
                 "nothing was kept of it, make it smaller",
                 code="validation_failed",
             )
-        return piece
+        return chunk

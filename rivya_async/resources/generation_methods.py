@@ -1,0 +1,328 @@
+"""The methods that buy jobs and wait for them. The session and its `generations` resource share them."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import attrs
+
+from .._core.error_context import ErrorContext
+from .._core.errors import ConfigurationError, WaitError
+from .._core.generation_request import GenerationRequest, Reference, build_request
+from .._core.http import operations
+from .._core.outcome import Outcome, raise_if_failed
+from .._core.policies import NOT_GIVEN, NotGiven, PollPolicy, validate_policy, validate_timeout
+from .._core.polling.adaptive.duration_estimator import duration_group
+from .._core.spend import Reservation
+from .._core.types.generations import Generation
+from .._core.types.purchase_cost import Charge
+from .._engine.bounded_map import bounded_map
+from .._engine.polling.waiters import OnUpdate, consume_updates, notify_listener, validate_listener
+
+if TYPE_CHECKING:
+    from .._engine.engine import Engine
+    from .._engine.purchase_preflight import PurchasePreflight
+
+ReferenceResolver: TypeAlias = Callable[[GenerationRequest, float | None], Awaitable[GenerationRequest]]
+"""Uploads the local references of a request, by a deadline on the loop's clock."""
+
+
+@attrs.frozen
+class JobContext:
+    """The parts of a session that buying and waiting need."""
+
+    engine: Callable[[], Engine]
+    poll: PollPolicy
+    preflight: PurchasePreflight
+    resolve_references: ReferenceResolver
+
+
+class GenerationMethods:
+    """Methods to buy jobs and to wait for them."""
+
+    _jobs: JobContext
+
+    async def submit(
+        self,
+        model: str | GenerationRequest,
+        prompt: str | None = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        references: Sequence[Reference] = (),
+        client_request_id: str | None = None,
+        idempotency_key: str | None = None,
+        check: bool = False,
+    ) -> Generation:
+        """Buys a job and returns its first record. A `GenerationRequest` may replace the separate arguments.
+
+        Every submit sends an `Idempotency-Key`: yours, or one that is created for this call and kept over all
+        attempts. Every error carries it as `idempotency_key`; repeating the call with it repeats the same purchase.
+        Keys of `params` are never renamed. `references` become `params.referenceMediaItems` (contract section 6);
+        local paths among them are uploaded first, once per content and model, before anything is bought.
+
+        With `check` the job is first validated against the catalogue, which the session reads at most once in five
+        minutes: values are converted (`Model.coerce`), and `ValidationFailed` lists every problem (`Model.check`), or
+        the closest ids of an unknown model. Nothing is sent then.
+
+        Raises `ConfigurationError` and `SpendLimitError` before anything is sent; `APIStatusError` and its subclasses,
+        `RequestNotSentError`, `OutcomeUnknownError` and `ResponseDecodeError`. Cancelling drops the request, which the
+        service may have processed: the `CancelledError` has a note with the key.
+
+        >>> async def buy(session):
+        ...     job = await session.submit("z-image", "A red kite", params={"aspect_ratio": "16:9"})
+        ...     return job.status
+        >>> in_sandbox(buy)
+        'queued'
+        """
+        request = build_request(
+            model,
+            prompt,
+            params=params,
+            references=references,
+            client_request_id=client_request_id,
+            idempotency_key=idempotency_key,
+        )
+        key = self._jobs.preflight.idempotency_key(request.idempotency_key)
+        with ErrorContext(key):
+            return await self._purchase(self._jobs.engine(), request, key, check=check, deadline=None)
+
+    async def wait_for(
+        self,
+        generation_or_task_id: Generation | str,
+        *,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+        poll: PollPolicy | None = None,
+        on_update: OnUpdate | None = None,
+        raise_on_failure: bool = True,
+    ) -> Generation:
+        """Waits until a job has ended and returns its terminal record.
+
+        The job may come from this process or another. `timeout` is in seconds; None waits without limit; left out, the
+        policy's timeout applies. `on_update` is called, or awaited, with each changed snapshot, the terminal one last.
+
+        Transient errors of a poll never end a wait before its deadline. A 401 or 403 does, and so does a 404, except
+        shortly after this session's own submit. An unknown status counts as open. All waits for one job share its
+        polls.
+
+        Raises `GenerationFailedError` if the job failed (unless `raise_on_failure=False`), `WaitTimeoutError` with the
+        task id at the timeout (the job goes on: wait again), `SessionClosedError` if the session closes. Cancelling
+        ends this wait only.
+
+        >>> async def resume(session):
+        ...     task_id = (await session.submit("z-image", "A red kite")).id
+        ...     job = await session.wait_for(task_id, timeout=600)
+        ...     return job.status
+        >>> in_sandbox(resume)
+        'succeeded'
+        """
+        policy = self._policy(poll)
+        validate_listener(on_update)
+        deadline = _deadline(timeout, policy)
+        ended = await self._wait(self._jobs.engine(), generation_or_task_id, policy, deadline, on_update)
+        self._jobs.preflight.ledger.on_generation(ended)
+        return raise_if_failed(ended) if raise_on_failure and ended.failed else ended
+
+    async def generate(
+        self,
+        model: str | GenerationRequest,
+        prompt: str | None = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        references: Sequence[Reference] = (),
+        client_request_id: str | None = None,
+        idempotency_key: str | None = None,
+        check: bool = False,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+        poll: PollPolicy | None = None,
+        on_update: OnUpdate | None = None,
+    ) -> Generation:
+        """Buys a job and waits for it: `submit`, then `wait_for`, with the arguments and errors of both.
+
+        `timeout` in seconds bounds both; it does not cancel a purchase in flight. Its end is a `TimeoutError` either
+        way: `SubmitTimeoutError` if nothing was bought, `WaitTimeoutError` with the task id if the job goes on. Errors
+        of the purchase before the timeout are raised as they are. `on_update` is called with the first record too.
+        Cancelling after the purchase leaves the job running: the `CancelledError` has a note with the task id.
+
+        >>> async def batch(session):
+        ...     prompts = ["A red kite", "A blue whale"]
+        ...     jobs = await asyncio.gather(*(session.generate("z-image", prompt) for prompt in prompts))
+        ...     return [job.status for job in jobs]
+        >>> in_sandbox(batch)
+        ['succeeded', 'succeeded']
+        """
+        request = build_request(
+            model,
+            prompt,
+            params=params,
+            references=references,
+            client_request_id=client_request_id,
+            idempotency_key=idempotency_key,
+        )
+        del model, prompt, params, references, idempotency_key  # a waiting frame must not hold what was sent
+        key = self._jobs.preflight.idempotency_key(request.idempotency_key)
+        with ErrorContext(key):
+            policy = self._policy(poll)
+            validate_listener(on_update)
+            deadline = _deadline(timeout, policy)
+            engine = self._jobs.engine()  # also used after the purchase: a closing session must not lose the job
+            bought = await self._purchase(engine, request, key, check=check, deadline=deadline)
+            del request
+            try:
+                if on_update is not None and not bought.is_terminal:
+                    await notify_listener(on_update, bought)
+                ended = await self._wait(engine, bought, policy, deadline, on_update)
+                self._jobs.preflight.ledger.on_generation(ended)
+                return raise_if_failed(ended)
+            except WaitError:
+                raise
+            except BaseException as error:
+                name = type(error).__name__
+                error.add_note(f"{name} while waiting for {bought.id}: it is bought and goes on; wait for it again")
+                raise
+
+    def watch(
+        self,
+        generation_or_task_id: Generation | str,
+        *,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+        poll: PollPolicy | None = None,
+    ) -> AsyncGenerator[Generation]:
+        """Yields every changed snapshot of a job, the terminal one last. A failed job is yielded, not raised.
+
+        Raises as `wait_for` does otherwise. Leaving the loop ends this wait only; close the generator
+        (`contextlib.aclosing`) to end it at once.
+
+        >>> async def follow(session):
+        ...     job = await session.submit("z-image", "A red kite")
+        ...     return [snapshot.status async for snapshot in session.watch(job)][-1]
+        >>> in_sandbox(follow)
+        'succeeded'
+        """
+        policy = self._policy(poll)
+        task_id, last = _identify(generation_or_task_id)
+        registry = self._jobs.engine().wait_registry
+        return self._track_spend(registry.watch(task_id, last, policy, _deadline(timeout, policy)))
+
+    def as_completed(
+        self,
+        generations_or_task_ids: Iterable[Generation | str],
+        *,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+        poll: PollPolicy | None = None,
+    ) -> AsyncGenerator[Generation]:
+        """Yields the terminal records of many jobs as they end, each job once, failed jobs included.
+
+        `timeout` in seconds bounds the whole loop: then `WaitTimeoutError` lists the jobs that are still open. A job
+        whose wait fails (a 404, a 401) does not end the others: its error is raised when all have ended. Leaving the
+        loop ends these waits only.
+
+        >>> async def collect(session):
+        ...     jobs = [await session.submit("z-image", prompt) for prompt in ("A red kite", "A blue whale")]
+        ...     return {ended.id async for ended in session.as_completed(jobs)} == {job.id for job in jobs}
+        >>> in_sandbox(collect)
+        True
+        """
+        policy = self._policy(poll)
+        jobs: dict[str, Generation | None] = {}
+        for task_id, last in map(_identify, generations_or_task_ids):
+            jobs[task_id] = last or jobs.get(task_id)
+        registry = self._jobs.engine().wait_registry
+        return self._track_spend(registry.as_completed(jobs, policy, _deadline(timeout, policy)))
+
+    def map(
+        self,
+        requests: Iterable[GenerationRequest] | AsyncIterable[GenerationRequest],
+        *,
+        max_in_flight: int = 100,
+        ordered: bool = False,
+        check: bool = False,
+        poll: PollPolicy | None = None,
+    ) -> AsyncGenerator[Outcome]:
+        """Generates a stream of requests of any length, holding at most `max_in_flight` of them in memory.
+
+        Yields an `Outcome` for each, as they end or, with `ordered`, in the order of the requests. No failure ends the
+        others. An error of the source is raised after the outcomes of all requests taken from it. Leaving the loop
+        early cancels the rest; purchased jobs go on at the service. `check` is that of `submit`.
+
+        >>> async def run(session):
+        ...     requests = (GenerationRequest("z-image", f"Poster number {n}") for n in range(5))
+        ...     return [outcome.ok async for outcome in session.map(requests, max_in_flight=2)]
+        >>> in_sandbox(run)
+        [True, True, True, True, True]
+        """
+        if isinstance(max_in_flight, bool) or not isinstance(max_in_flight, int) or max_in_flight < 1:
+            raise ConfigurationError(f"max_in_flight must be a whole number from 1 on, not {max_in_flight!r}")
+
+        async def run(request: GenerationRequest) -> Outcome:
+            if not isinstance(request, GenerationRequest):
+                return Outcome(
+                    request, error=ConfigurationError(f"map takes GenerationRequest values, not {request!r}")
+                )
+            try:
+                return Outcome(request, await self.generate(request, check=check, poll=poll))
+            except Exception as failure:  # noqa: BLE001 - no failure, of any kind, may end the other requests
+                return Outcome(request, failure.last if isinstance(failure, WaitError) else None, failure)
+
+        return bounded_map(requests, run, limit=max_in_flight, ordered=ordered)
+
+    async def _purchase(
+        self, engine: Engine, request: GenerationRequest, key: str, *, check: bool, deadline: float | None
+    ) -> Generation:
+        preflight = self._jobs.preflight
+        if check:
+            request = await preflight.validate(request, deadline)
+        if request.paths:
+            request = await self._jobs.resolve_references(request, deadline)
+        operation = operations.create_generation(request, key)
+        await preflight.reserve(request, key, operation.request.path, deadline)
+        with Reservation(preflight.ledger, key, operation.request.path) as reservation:
+            bought = await engine.executor.execute(operation, deadline=deadline)
+            reservation.confirm(Charge.from_generation(bought))
+        registry = engine.wait_registry
+        registry.register_submitted(bought, duration_group(request.model, request.params))
+        preflight.ledger.on_generation(registry.known_terminal(bought.id, bought) or bought)
+        return bought
+
+    def _wait(
+        self,
+        engine: Engine,
+        job: Generation | str,
+        policy: PollPolicy,
+        deadline: float | None,
+        on_update: OnUpdate | None,
+    ) -> Awaitable[Generation]:
+        """Returns the wait itself. A coroutine around it would cost one more frame per waiting job."""
+        task_id, last = _identify(job)
+        if on_update is None:
+            return engine.wait_registry.wait(task_id, last, policy, deadline)
+        return consume_updates(
+            self._track_spend(engine.wait_registry.watch(task_id, last, policy, deadline)), on_update
+        )
+
+    async def _track_spend(self, records: AsyncGenerator[Generation]) -> AsyncGenerator[Generation]:
+        """Yields the same records, and reports each to the spend ledger."""
+        async with aclosing(records):
+            async for record in records:
+                self._jobs.preflight.ledger.on_generation(record)
+                yield record
+
+    def _policy(self, poll: PollPolicy | None) -> PollPolicy:
+        return self._jobs.poll if poll is None else validate_policy("poll", poll, self._jobs.poll)
+
+
+def _deadline(timeout: float | NotGiven | None, policy: PollPolicy) -> float | None:
+    """Returns the deadline on the loop's clock."""
+    seconds = policy.timeout if isinstance(timeout, NotGiven) else validate_timeout(timeout)
+    return None if seconds is None or seconds == math.inf else asyncio.get_running_loop().time() + seconds
+
+
+def _identify(job: Generation | str) -> tuple[str, Generation | None]:
+    if isinstance(job, Generation):
+        return job.id, job
+    if not isinstance(job, str) or not job.strip("."):
+        raise ConfigurationError(f"wait for a Generation or a task id, not for {job!r}")
+    return job, None
