@@ -282,6 +282,7 @@ def test_short_captions_have_large_letters() -> None:
         ("cat 😀", "cat (grinning face)"),
         ("red 狐", "red [1 CJK character]"),
         ("一隻紅色的狐狸 fox", "[7 CJK characters] fox"),
+        ("fox狐狸、雪地, sea", "fox [5 CJK characters], sea"),
         ("ثعلب أحمر", "[8 Arabic characters]"),
         ("a\x00b\u200bc", "a bc"),
         ("half \ud83d of an emoji", "half of an emoji"),

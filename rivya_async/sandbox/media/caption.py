@@ -63,7 +63,7 @@ def spell_in_best_font(prompt: str) -> tuple[str, str]:
     best = min(missing, key=lambda name: len(missing[name]))
     spelled = {letter: _spell(letter) for letter in missing[best]}
     if unknown := "".join(re.escape(letter) for letter, spelling in spelled.items() if spelling is None):
-        text = re.sub(rf"[{unknown}](?:\s*[{unknown}])*", _count_letters, text)
+        text = re.sub(rf"[{unknown}](?:\W*[{unknown}])*", _count_letters, text)
     return " ".join(text.translate({ord(x): spelling for x, spelling in spelled.items()}).split()), best
 
 
@@ -86,7 +86,7 @@ def _spell(letter: str) -> str | None:
 def _count_letters(run: re.Match[str]) -> str:
     """Returns a text such as `[8 CJK characters]` for a run of letters that no font here can draw."""
     script, count = unicodedata.name(run[0][0], "unknown").partition(" ")[0], len("".join(run[0].split()))
-    return f" [{count} {script if script == 'CJK' else script.capitalize()} character{'s' * (count > 1)}] "
+    return f" [{count} {script if script == 'CJK' else script.capitalize()} character{'s' * (count > 1)}]"
 
 
 def fit_text(text: str, font_name: str, width: int, height: int) -> tuple[list[str], FreeTypeFont]:
