@@ -64,8 +64,8 @@ def picture(file_format: str = "PNG", color: int = 0x3C1EC8) -> bytes:
 
 def padded(video: bytes, size: int) -> bytes:
     """Returns the MP4 file enlarged to this many bytes by a final atom that players skip."""
-    room = size - len(video)
-    return video + room.to_bytes(4, "big") + b"free" + bytes(room - 8)
+    padding = size - len(video)
+    return video + padding.to_bytes(4, "big") + b"free" + bytes(padding - 8)
 
 
 def _video(container: str, codec: str) -> bytes:
