@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from rivya_async import RivyaSession
 from rivya_async.sandbox import Sandbox
-from rivya_async.sandbox.media import Brief, render
+from rivya_async.sandbox.media import RenderRequest, render
 
 from .memory import peak_kib, resident_kib
 from .report import mark, table
@@ -49,7 +49,7 @@ def measured_report(_: Namespace) -> str:
 
 def _film(folder: Path, name: str, size: int) -> Path:
     """A film of this size that plays: it ends with an atom that players skip, of which the disk keeps nothing."""
-    data = render(Brief("video", "sora-2", "A red kite", {"duration": "1"}, seed=1)).data
+    data = render(RenderRequest("video", "sora-2", "A red kite", {"duration": "1"}, seed=1)).data
     path = folder / name
     with path.open("wb") as file:
         file.write(data + (size - len(data)).to_bytes(4, "big") + b"free")

@@ -10,15 +10,15 @@ import av
 from PIL import Image
 
 SECONDS: Final = 1.0
-"""How long each film and sound plays, about."""
+"""Approximate length of each video and sound."""
 
-FILMS: Final = {
+VIDEO_CODECS: Final = {
     "mp4": ("mp4", "mpeg4"),
     "mov": ("mov", "mpeg4"),
     "webm": ("webm", "libvpx"),
     "mkv": ("matroska", "mpeg4"),
 }
-SOUNDS: Final = {
+AUDIO_CODECS: Final = {
     "mp3": ("mp3", "libmp3lame"),
     "m4a": ("ipod", "aac"),
     "wav": ("wav", "pcm_s16le"),
@@ -42,33 +42,33 @@ MIME_TYPES: Final = {
     "aac": "audio/aac",
     "ogg": "audio/ogg",
 }
-"""What each file is, by its extension."""
+"""MIME types by extension."""
 
 
 @cache
 def media(extension: str) -> bytes:
-    """A file of this type."""
-    if extension in FILMS:
-        return _film(*FILMS[extension])
-    if extension in SOUNDS:
-        return _sound(*SOUNDS[extension])
+    """Returns a file of this type."""
+    if extension in VIDEO_CODECS:
+        return _video(*VIDEO_CODECS[extension])
+    if extension in AUDIO_CODECS:
+        return _audio(*AUDIO_CODECS[extension])
     return picture({"jpg": "JPEG"}.get(extension, extension.upper()))
 
 
 def picture(file_format: str = "PNG", color: int = 0x3C1EC8) -> bytes:
-    """A picture that no other color shares its bytes with."""
+    """Returns an image whose bytes differ for each color."""
     file = io.BytesIO()
     Image.new("RGB", (64, 48), color).save(file, file_format)
     return file.getvalue()
 
 
-def padded(film: bytes, size: int) -> bytes:
-    """An MP4 of this many bytes, which plays as before: it ends with an atom that players skip."""
-    room = size - len(film)
-    return film + room.to_bytes(4, "big") + b"free" + bytes(room - 8)
+def padded(video: bytes, size: int) -> bytes:
+    """Returns the MP4 file enlarged to this many bytes by a final atom that players skip."""
+    padding = size - len(video)
+    return video + padding.to_bytes(4, "big") + b"free" + bytes(padding - 8)
 
 
-def _film(container: str, codec: str) -> bytes:
+def _video(container: str, codec: str) -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format=container) as out:
         stream: Any = out.add_stream(codec, rate=24)
@@ -83,7 +83,7 @@ def _film(container: str, codec: str) -> bytes:
     return file.getvalue()
 
 
-def _sound(container: str, codec: str) -> bytes:
+def _audio(container: str, codec: str) -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format=container) as out:
         stream: Any = out.add_stream(codec, rate=RATE)

@@ -59,7 +59,7 @@ class Api:
 
     async def openapi(self, _: Visit) -> Answer:
         """GET /openapi.json."""
-        return Answer(openapi.document(ROUTES, self.base_url))
+        return Answer(openapi.render_document(self.base_url))
 
     async def credits(self, visit: Visit) -> Answer:
         """GET /credits."""

@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from .answer import Answer
-from .media import Artifact, Brief, describe, render
+from .media import Artifact, RenderRequest, describe, render
 from .refused import Refused
 from .task import Task
 
@@ -41,9 +41,9 @@ def is_good(request: web.BaseRequest, now: float) -> bool:
         return False
 
 
-def brief(task: Task, index: int = 0) -> Brief:
+def brief(task: Task, index: int = 0) -> RenderRequest:
     """What the renderer is asked for."""
-    return Brief(task.category, task.model, task.prompt, task.params, task.seed, index)
+    return RenderRequest(task.category, task.model, task.prompt, task.params, task.seed, index)
 
 
 EXPIRED: Final = Answer(b"The link has expired.\n", 403, "text/plain")
@@ -78,7 +78,7 @@ class Shelf:
             self._room += len(dropped.data)
 
 
-async def _rendered(what: Brief) -> Artifact:
+async def _rendered(what: RenderRequest) -> Artifact:
     try:
         return await asyncio.to_thread(render, what)
     except ImportError as error:

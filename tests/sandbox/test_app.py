@@ -14,14 +14,14 @@ import aiohttp
 import pytest
 
 from rivya_async.sandbox import ALL_SCOPES, FAIL_MARKER, Sandbox, results
-from rivya_async.sandbox.media import Artifact, Brief
+from rivya_async.sandbox.media import Artifact, RenderRequest
 from rivya_async.sandbox.results import Shelf
 from tests.sandbox.sandbox_kit import SUBMIT, Bench, Reply, bench, until
 
 DAY = 24 * 3600.0
 
 
-def painted(brief: Brief) -> Artifact:
+def painted(brief: RenderRequest) -> Artifact:
     """A stand-in for the renderer: ten bytes, the same for the same brief."""
     return Artifact(f"{brief.index}:{brief.seed % 10**8:08d}".encode(), "image/png", ".png")
 
@@ -366,7 +366,7 @@ def test_a_lifetime_that_makes_no_sense(seconds: float) -> None:
 async def test_files_are_rendered_once_and_the_oldest_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     rendered: list[int] = []
 
-    def counted(brief: Brief) -> Artifact:
+    def counted(brief: RenderRequest) -> Artifact:
         rendered.append(brief.index)
         return painted(brief)
 
@@ -380,7 +380,7 @@ async def test_files_are_rendered_once_and_the_oldest_make_room(monkeypatch: pyt
 
 
 async def test_without_the_renderers_the_answer_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(brief: Brief) -> Artifact:
+    def broken(brief: RenderRequest) -> Artifact:
         raise ImportError("install rivya-async[sandbox]")
 
     monkeypatch.setattr(results, "render", broken)

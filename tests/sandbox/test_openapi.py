@@ -1,4 +1,4 @@
-"""The sandbox's own document: valid OpenAPI 3.1, all routes and no other, and true of what is answered."""
+"""The sandbox's OpenAPI document is valid, lists exactly the routes, and describes the responses that are sent."""
 
 from __future__ import annotations
 
@@ -6,45 +6,52 @@ import io
 import json
 import re
 from collections.abc import Mapping
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from rivya_async._core.http.sse import NEED_DATA, Decoder
-from rivya_async.sandbox import FAIL_MARKER, Fault
+from rivya_async.sandbox import FAIL_MARKER, Fault, catalogue, idempotency, listing, webhook_endpoint, webhook_url
 from rivya_async.sandbox.app import ROUTES
-from rivya_async.sandbox.openapi import OPERATIONS
 from rivya_async.sandbox.refused import STATUS_OF
+from rivya_async.sandbox.validation import CLIENT_REQUEST_ID_MAX_LENGTH
 from tests.sandbox.sandbox_kit import Bench, Reply, bench
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(24)
-ASK = {"model": "gpt-5-2-chat", "message": "Hello"}
+CHAT_REQUEST = {"model": "gpt-5-2-chat", "message": "Hello"}
 
 
-async def served(on: Bench) -> Any:
+async def fetch_document(on: Bench) -> Any:
     return (await on.ask("GET", "/api/v1/openapi.json", key="")).json
 
 
-def holds(document: Any, schema: Mapping[str, Any], value: Any) -> None:
-    """`value` is what the schema of this document says."""
+def resolve(document: Any, value: Any) -> Any:
+    """Follows a `$ref` to a shared parameter or response."""
+    return reduce(getitem, value["$ref"].split("/")[1:], document) if "$ref" in value else value
+
+
+def validate_value(document: Any, schema: Mapping[str, Any], value: Any) -> None:
     OAS31Validator({**schema, "components": document["components"]}).validate(value)
 
 
-def answers(document: Any, method: str, path: str) -> Any:
-    return document["paths"][path][method.lower()]["responses"]
+def responses(document: Any, method: str, path: str) -> dict[str, Any]:
+    found = document["paths"][path][method.lower()]["responses"]
+    return {status: resolve(document, response) for status, response in found.items()}
 
 
-def fits(document: Any, method: str, path: str, reply: Reply) -> None:
-    """The answer is one that the document says of this operation: status, headers, schema."""
-    told = answers(document, method, path)[str(reply.status)]
-    assert {name for name, header in told.get("headers", {}).items() if header["required"]} <= set(reply.headers)
-    holds(document, told["content"]["application/json"]["schema"], reply.json)
+def validate_reply(document: Any, method: str, path: str, reply: Reply) -> None:
+    """Checks status, headers and body of a response against the document."""
+    response = responses(document, method, path)[str(reply.status)]
+    assert {name for name, header in response.get("headers", {}).items() if header["required"]} <= set(reply.headers)
+    validate_value(document, response["content"]["application/json"]["schema"], reply.json)
 
 
-async def test_it_is_valid_openapi() -> None:
+async def test_document_is_valid() -> None:
     async with bench() as on:
-        document = await served(on)
+        document = await fetch_document(on)
         validate(document, cls=OpenAPIV31SpecValidator)
         assert document["openapi"].startswith("3.1")
         assert "reconstruction" in document["info"]["description"]
@@ -52,22 +59,64 @@ async def test_it_is_valid_openapi() -> None:
         assert document["servers"] == [{"url": on.sandbox.base_url}]
 
 
-async def test_it_has_every_route_and_no_other() -> None:
+async def test_document_lists_exactly_the_routes() -> None:
     async with bench() as on:
-        paths = (await served(on))["paths"]
+        document = await fetch_document(on)
+        paths = document["paths"]
         described = {f"{method.upper()} {path}" for path, item in paths.items() for method in item}
-        assert described == {route.name for route in ROUTES} == set(OPERATIONS)
+        assert described == {route.name for route in ROUTES}
         identities = [operation["operationId"] for item in paths.values() for operation in item.values()]
         assert len(identities) == len(set(identities))
         for path, item in paths.items():
             for operation in item.values():
-                named = {entry["name"] for entry in operation.get("parameters", []) if entry["in"] == "path"}
+                parameters = [resolve(document, entry) for entry in operation.get("parameters", [])]
+                named = {entry["name"] for entry in parameters if entry["in"] == "path"}
                 assert named == set(re.findall(r"{(\w+)}", path))
 
 
-async def test_every_operation_says_who_may_call_it_and_how_it_may_be_refused() -> None:
+async def test_shared_components_are_used() -> None:
     async with bench() as on:
-        paths = (await served(on))["paths"]
+        document = await fetch_document(on)
+        text = json.dumps(document)
+        for kind in ("parameters", "responses", "schemas"):
+            for name in document["components"][kind]:
+                assert f'"#/components/{kind}/{name}"' in text, name
+
+
+async def test_limits_of_document_are_those_of_code() -> None:
+    async with bench() as on:
+        components = (await fetch_document(on))["components"]
+    parameters, schemas = components["parameters"], components["schemas"]
+    assert parameters["IdempotencyKey"]["schema"]["maxLength"] == idempotency.MAX_LENGTH
+    assert parameters["Limit"]["schema"]["default"] == listing.DEFAULT_LIMIT
+    assert parameters["Limit"]["schema"]["maximum"] == listing.MAX_LIMIT
+    webhook = schemas["WebhookRequest"]["properties"]
+    assert webhook["name"]["maxLength"] == webhook_endpoint.NAME_MAX_LENGTH
+    assert webhook["url"]["maxLength"] == webhook_url.MAX_LENGTH
+    assert webhook["event_types"]["items"]["enum"] == list(webhook_endpoint.EVENT_TYPES)
+    assert [each["required"] for each in schemas["WebhookChanges"]["anyOf"]] == [
+        [name] for name in webhook_endpoint.FIELDS
+    ]
+    chat = schemas["ChatRequest"]["properties"]
+    assert chat["reasoning_effort"]["anyOf"][0]["enum"] == list(catalogue.REASONING_EFFORTS)
+    for trace_id in (chat["client_request_id"]["anyOf"][0], schemas["FileUpload"]["properties"]["client_request_id"]):
+        assert trace_id["maxLength"] == CLIENT_REQUEST_ID_MAX_LENGTH
+
+
+async def test_every_error_code_has_its_own_status() -> None:
+    async with bench() as on:
+        document = await fetch_document(on)
+        for route in ROUTES:
+            for status, response in responses(document, route.method, route.path).items():
+                if status[0] in "45" and "content" in response:
+                    named = response["content"]["application/json"]["schema"]["allOf"][1]
+                    codes = named["properties"]["error"]["properties"]["code"]["enum"]
+                    assert {STATUS_OF[code] for code in codes} == {int(status)}
+
+
+async def test_every_operation_has_security_and_errors() -> None:
+    async with bench() as on:
+        paths = (await fetch_document(on))["paths"]
         for route in ROUTES:
             operation = paths[route.path][route.method.lower()]
             assert operation["security"] == ([] if route.scope is None else [{"apiKey": []}])
@@ -78,109 +127,116 @@ async def test_every_operation_says_who_may_call_it_and_how_it_may_be_refused() 
                 assert {"401", "403", "429"} <= set(operation["responses"])
 
 
-async def test_every_code_has_an_operation_that_may_answer_it() -> None:
+async def test_every_code_belongs_to_an_operation() -> None:
     async with bench() as on:
-        told = json.dumps((await served(on))["paths"])
-        assert {code for code in STATUS_OF if f'"{code}"' not in told} == {"method_not_allowed"}  # that is no operation
+        document = await fetch_document(on)
+        text = json.dumps([responses(document, route.method, route.path) for route in ROUTES])
+        assert {code for code in STATUS_OF if f'"{code}"' not in text} == {"method_not_allowed"}  # no operation has it
 
 
-async def test_a_generation_is_what_the_document_says_in_every_status() -> None:
+async def test_generation_in_every_status() -> None:
     async with bench() as on:
-        document = await served(on)
+        document = await fetch_document(on)
         for prompt in ("A kite", f"A kite {FAIL_MARKER}"):
-            ordered = await on.order(prompt=prompt)
-            fits(document, "POST", "/api/v1/generations", ordered)
+            created = await on.order(prompt=prompt)
+            validate_reply(document, "POST", "/api/v1/generations", created)
             on.clock.now += 3600
-            fits(document, "GET", "/api/v1/generations/{task_id}", await on.look(ordered.json["id"]))
+            validate_reply(document, "GET", "/api/v1/generations/{task_id}", await on.look(created.json["id"]))
         schemas = document["components"]["schemas"]
-        assert set(ordered.json) == set(schemas["Generation"]["required"])
+        assert set(created.json) == set(schemas["Generation"]["required"])
         assert set(schemas["Generation"]["required"]) == set(schemas["Generation"]["properties"])
 
 
-async def test_an_order_has_the_schema_of_its_model() -> None:
+async def test_generation_request_has_schema_of_its_model() -> None:
     async with bench() as on:
-        document = await served(on)
+        document = await fetch_document(on)
         schema = document["paths"]["/api/v1/generations"]["post"]["requestBody"]["content"]["application/json"][
             "schema"
         ]
-        holds(document, schema, {"model": "z-image", "prompt": "A red kite", "params": {"aspect_ratio": "16:9"}})
-        holds(document, schema, {"model": "veo3-1-fast", "prompt": "A red kite"})
-        wrongs: list[dict[str, Any]] = [
+        validate_value(
+            document, schema, {"model": "z-image", "prompt": "A red kite", "params": {"aspect_ratio": "16:9"}}
+        )
+        validate_value(document, schema, {"model": "veo3-1-fast", "prompt": "A red kite"})
+        invalid_changes: list[dict[str, Any]] = [
             {"params": {"aspect_ratio": "17:9"}},
             {"files": []},
             {"prompt": None},
             {"model": "gpt-5-2-chat"},
         ]
-        for wrong in wrongs:
-            body = {"model": "z-image", "prompt": "A red kite", **wrong}
-            assert not OAS31Validator({**schema, "components": document["components"]}).is_valid(body), wrong
+        for change in invalid_changes:
+            body = {"model": "z-image", "prompt": "A red kite", **change}
+            assert not OAS31Validator({**schema, "components": document["components"]}).is_valid(body), change
 
 
-async def test_the_lists_and_the_balance_are_what_the_document_says() -> None:
+async def test_lists_and_balance() -> None:
     async with bench() as on:
-        document = await served(on)
-        await on.ask("POST", "/api/v1/chat/completions", json=ASK)
+        document = await fetch_document(on)
+        await on.ask("POST", "/api/v1/chat/completions", json=CHAT_REQUEST)
         await on.order()
         on.clock.now += 3600
         for path in ("models", "credits", "chat/sessions", "webhooks", "webhook-events"):
             reply = await on.ask("GET", f"/api/v1/{path}")
-            fits(document, "GET", f"/api/v1/{path}", reply)
+            validate_reply(document, "GET", f"/api/v1/{path}", reply)
         assert reply.json["data"][0]["type"] == "generation.succeeded"
 
 
-async def test_a_life_of_a_webhook_is_what_the_document_says() -> None:
+async def test_webhook_life_cycle() -> None:
     async with bench() as on:
-        document = await served(on)
-        path, one = "/api/v1/webhooks", "/api/v1/webhooks/{endpoint_id}"
+        document = await fetch_document(on)
+        path, endpoint_path = "/api/v1/webhooks", "/api/v1/webhooks/{endpoint_id}"
         body = {"name": "Prod", "url": "https://hooks.example.org/rivya", "event_types": ["generation.failed"]}
-        made = await on.ask("POST", path, json=body)
-        fits(document, "POST", path, made)
-        there = f"{path}/{made.json['id']}"
-        fits(document, "PATCH", one, await on.ask("PATCH", there, json={"status": "disabled"}))
-        fits(document, "PATCH", one, await on.ask("PATCH", there, json={}))
-        fits(document, "POST", f"{one}/rotate-secret", await on.ask("POST", f"{there}/rotate-secret"))
-        fits(document, "POST", f"{one}/test", await on.ask("POST", f"{there}/test"))
-        fits(document, "GET", f"{one}/deliveries", await on.ask("GET", f"{there}/deliveries"))
-        fits(document, "DELETE", one, await on.ask("DELETE", there))
-        fits(document, "POST", f"{one}/test", await on.ask("POST", f"{there}/test"))
-        fits(document, "GET", one, await on.ask("GET", there))
-        fits(document, "GET", one, await on.ask("GET", f"{path}/whend_none"))
+        created = await on.ask("POST", path, json=body)
+        validate_reply(document, "POST", path, created)
+        location = f"{path}/{created.json['id']}"
+        validate_reply(document, "PATCH", endpoint_path, await on.ask("PATCH", location, json={"status": "disabled"}))
+        validate_reply(document, "PATCH", endpoint_path, await on.ask("PATCH", location, json={}))
+        validate_reply(
+            document, "POST", f"{endpoint_path}/rotate-secret", await on.ask("POST", f"{location}/rotate-secret")
+        )
+        validate_reply(document, "POST", f"{endpoint_path}/test", await on.ask("POST", f"{location}/test"))
+        validate_reply(document, "GET", f"{endpoint_path}/deliveries", await on.ask("GET", f"{location}/deliveries"))
+        validate_reply(document, "DELETE", endpoint_path, await on.ask("DELETE", location))
+        validate_reply(document, "POST", f"{endpoint_path}/test", await on.ask("POST", f"{location}/test"))
+        validate_reply(document, "GET", endpoint_path, await on.ask("GET", location))
+        validate_reply(document, "GET", endpoint_path, await on.ask("GET", f"{path}/whend_none"))
 
 
-async def test_an_upload_is_what_the_document_says_whole_and_in_part() -> None:
+async def test_upload_whole_and_in_part() -> None:
     async with bench() as on:
-        document = await served(on)
+        document = await fetch_document(on)
         reply = await on.ask("POST", "/api/v1/files", data={"file": io.BytesIO(PNG), "kind": "image"})
-        fits(document, "POST", "/api/v1/files", reply)
-        fits(document, "GET", "/api/v1/files/{file_id}", await on.ask("GET", f"/api/v1/files/{reply.json['id']}"))
-        told = answers(document, "GET", "/files/{name}")
+        validate_reply(document, "POST", "/api/v1/files", reply)
+        validate_reply(
+            document, "GET", "/api/v1/files/{file_id}", await on.ask("GET", f"/api/v1/files/{reply.json['id']}")
+        )
+        described = responses(document, "GET", "/files/{name}")
         for asked, status in (({}, "200"), ({"Range": "bytes=0-3"}, "206"), ({"Range": "bytes=99-"}, "416")):
             async with on.http.get(reply.json["url"], headers=asked) as part:
                 assert str(part.status) == status
-                for name, header in told[status]["headers"].items():
-                    holds(document, header["schema"], part.headers[name])
+                for name, header in described[status]["headers"].items():
+                    validate_value(document, header["schema"], part.headers[name])
 
 
-async def test_the_events_of_a_stream_are_what_the_document_says() -> None:
+async def test_stream_events() -> None:
     async with bench(speed=1000) as on:
-        document = await served(on)
+        document = await fetch_document(on)
         path = "/api/v1/chat/completions/stream"
-        reply = await on.ask("POST", path, json={**ASK, "include_thoughts": True})
-        told = answers(document, "POST", path)["200"]["content"]["text/event-stream"]["schema"]["oneOf"]
-        events = {each["properties"]["event"]["const"]: each["properties"]["data"]["contentSchema"] for each in told}
+        reply = await on.ask("POST", path, json={**CHAT_REQUEST, "include_thoughts": True})
+        schemas = responses(document, "POST", path)["200"]["content"]["text/event-stream"]["schema"]["oneOf"]
+        events = {each["properties"]["event"]["const"]: each["properties"]["data"]["contentSchema"] for each in schemas}
         assert reply.headers["Content-Type"].startswith("text/event-stream")
         decoder = Decoder()
         decoder.feed(reply.raw)
         seen = set()
         while (event := decoder.next_event()) is not NEED_DATA:
-            holds(document, events[event.name], json.loads(event.data))
+            validate_value(document, events[event.name], json.loads(event.data))
             seen.add(event.name)
         assert seen == set(events)
 
 
-async def test_refusals_are_what_the_document_says() -> None:
+async def test_errors() -> None:
     async with bench(rate_limit=3) as on:
-        document = await served(on)
+        document = await fetch_document(on)
         order = "/api/v1/generations"
         poor = on.sandbox.add_key(credits=0)
         replies = [
@@ -196,5 +252,5 @@ async def test_refusals_are_what_the_document_says() -> None:
         on.sandbox.faults.add(Fault(route=f"POST {order}", status=503, code="public_api_disabled"))
         replies.append(await on.order())
         for reply in replies:
-            fits(document, "POST", order, reply)
+            validate_reply(document, "POST", order, reply)
         assert [reply.status for reply in replies] == [401, 401, 403, 401, 402, 400, 413, 429, 503]

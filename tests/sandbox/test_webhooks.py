@@ -19,7 +19,7 @@ from rivya_async._core.webhooks.records import WebhookEvent
 from rivya_async._core.webhooks.signatures import Verifier
 from rivya_async.sandbox import FAIL_MARKER, Fault, Sandbox, courier
 from rivya_async.sandbox.deliveries import MOST_DELIVERIES, MOST_EVENTS, RETRY_DELAYS, Deliveries, Delivery
-from rivya_async.sandbox.openapi import SCHEMAS
+from rivya_async.sandbox.openapi import load_document
 from rivya_async.sandbox.task import Task
 from rivya_async.sandbox.webhook_endpoint import FAILURES_TO_DISABLE, Endpoint, Endpoints
 from tests.sandbox.sandbox_kit import START, Bench, Clock, bench, until
@@ -71,7 +71,7 @@ async def test_a_new_endpoint_has_the_documented_members() -> None:
             "disabled_at": None,
             "revoked_at": None,
         }
-        assert set(told) == set(SCHEMAS["WebhookEndpointWithSecret"]["required"])
+        assert set(told) == set(load_document()["components"]["schemas"]["WebhookEndpointWithSecret"]["required"])
 
 
 async def test_a_secret_is_told_once() -> None:
@@ -494,7 +494,7 @@ async def test_an_ended_generation_is_told(prompt: str, status: str) -> None:
             "created_at": "",
             "delivered_at": "",
         }
-        assert set(delivery) == set(SCHEMAS["WebhookDelivery"]["required"])
+        assert set(delivery) == set(load_document()["components"]["schemas"]["WebhookDelivery"]["required"])
         assert seen.headers["Content-Type"] == "application/json"
         assert seen.headers["Rivya-Event-Id"] == event.id
         assert seen.headers["Rivya-Event-Type"] == event.type
@@ -628,7 +628,7 @@ async def test_events_are_of_the_account_and_need_no_endpoint() -> None:
         on.clock.now += 3600
         (event,) = await listed(on, "/api/v1/webhook-events")
         assert event["data"]["id"] == task_id
-        assert set(event) == set(SCHEMAS["WebhookEvent"]["required"])
+        assert set(event) == set(load_document()["components"]["schemas"]["WebhookEvent"]["required"])
         stranger = on.sandbox.add_key(credits=10)
         assert (await on.ask("GET", "/api/v1/webhook-events", key=stranger)).json["data"] == []
 

@@ -1,10 +1,32 @@
-"""Real media files for the sandbox: every result opens in a player and shows, or hums, the prompt it was asked for.
+"""Generated media files for the sandbox: every result opens in a player, and shows its prompt or plays a melody.
 
-Importing this package is light; Pillow and PyAV are loaded by the first `render`.
+Importing this package is light; the first `render` loads Pillow or PyAV.
 """
 
-from .brief import Artifact, Brief
-from .formats import describe
-from .studio import render
+from __future__ import annotations
 
-__all__ = ["Artifact", "Brief", "describe", "render"]
+from .request import Artifact, RenderRequest
+
+__all__ = ["Artifact", "RenderRequest", "describe", "render"]
+
+
+def describe(request: RenderRequest) -> tuple[str, str]:
+    """Returns the MIME type and the extension (with its dot) of the file without rendering it."""
+    return request.file_format.mime_type, f".{request.file_format.suffix}"
+
+
+def render(request: RenderRequest) -> Artifact:
+    """Renders the file: the same request gives the same bytes in any thread.
+
+    Raises ImportError if Pillow or PyAV is not installed.
+    """
+    try:
+        if request.category == "audio":
+            from .audio import render_audio as render_data
+        elif request.category == "video":
+            from .image import render_video as render_data
+        else:
+            from .image import render_image as render_data
+        return Artifact(render_data(request), *describe(request))
+    except ImportError as error:
+        raise ImportError("The sandbox renders with Pillow and PyAV: install rivya-async[sandbox]") from error

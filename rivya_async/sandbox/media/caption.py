@@ -1,143 +1,144 @@
-"""The prompt, written on the picture so that it can be read."""
+"""Captions: the prompt, spelled in letters that a font of this machine has, wrapped and sized to fit the image."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import cache
+from typing import Final, cast
 
-import attrs
 from PIL import Image, ImageDraw, ImageFont
+from PIL.ImageFont import FreeTypeFont
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+from .scene import Palette
 
-    from .palette import Palette
+BUILT_IN_FONT: Final = ""
+"""Pillow's own font, which has ASCII letters only."""
 
-READ_AT_MOST: Final = 700
-"""Characters of a prompt that are looked at: more would not fit."""
-
-MISSING: Final = "·"
-SPELLINGS: Final = str.maketrans(
-    {"\u2018": "'", "\u2019": "'", "ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "Đ": "D", "ł": "l", "Ł": "L"}
+SYSTEM_FONTS: Final = (
+    *("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial.ttf", "NotoSansArabic-Regular.ttf", "Arial Unicode.ttf"),
+    *("NotoSansCJK-Regular.ttc", "wqy-microhei.ttc", "DroidSansFallbackFull.ttf", "msyh.ttc", "PingFang.ttc"),
 )
-_GLYPHS: Final = frozenset(map(chr, range(32, 127))) | frozenset("©«°±·»“”…™")
-_DASHES: Final = "Pd"
-_NAMED: Final = "So"
-_SILENT: Final = frozenset({"Mn", "Me", "Cf", "Cs", "Sk"})
+"""Fonts with more letters, used where they are installed."""
 
-LINE: Final = 1.28
-"""Distance of two lines, in font sizes."""
+MIN_FONT_SIZE: Final = 10
+LINE_SPACING: Final = 1.28
+"""Distance between two lines in font sizes."""
 
-INK: Final = (255, 255, 255, 245)
-FAINT: Final = (255, 255, 255, 175)
+PREFERRED_HEIGHT: Final = 0.42
+"""Share of the height that a caption takes unless its letters would become too small."""
 
-
-@attrs.frozen
-class Setting:
-    """Lines of text and the size that they are set in."""
-
-    lines: Sequence[str]
-    size: int
+SPELLINGS: Final = str.maketrans({"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "Đ": "D", "ł": "l", "Ł": "L"})
+CJK: Final = "\u3000-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
+WORD: Final = re.compile(rf"\s*(?:[{CJK}]|[^\s{CJK}]+)")
+"""A part of a text before which a line can break."""
 
 
-def readable(prompt: str) -> str:
-    """The prompt in the letters the built-in font has: accents are dropped, emoji named, other letters dotted."""
-    plain = unicodedata.normalize("NFKD", prompt[:READ_AT_MOST].translate(SPELLINGS))
-    return " ".join("".join(map(_readable, plain)).split())
+def open_font(name: str, size: int) -> FreeTypeFont:
+    """Opens a font for one thread: a FreeType face must not be shared."""
+    if name != BUILT_IN_FONT:
+        return ImageFont.truetype(name, size)
+    font = cast("FreeTypeFont", ImageFont.load_default(size=size))
+    return font.font_variant(layout_engine=ImageFont.Layout.BASIC)
 
 
-def _readable(letter: str) -> str:
+@cache
+def installed_fonts() -> Sequence[str]:
+    """Returns the built-in font and the system fonts of this machine."""
+    fonts = [BUILT_IN_FONT]
+    for name in SYSTEM_FONTS:
+        with suppress(OSError):
+            open_font(name, MIN_FONT_SIZE)
+            fonts.append(name)
+    return fonts
+
+
+def spell_in_best_font(prompt: str) -> tuple[str, str]:
+    """Returns the prompt in letters of the font that has most of them, and the name of that font."""
+    letters = unicodedata.normalize("NFC", prompt)
+    text = "".join(x if x.isprintable() else " " if x.isspace() or x < " " else "" for x in letters)
+    missing = {name: _find_missing(open_font(name, MIN_FONT_SIZE), set(text)) for name in installed_fonts()}
+    best = min(missing, key=lambda name: len(missing[name]))
+    spelled = {letter: _spell(letter) for letter in missing[best]}
+    if unknown := "".join(re.escape(letter) for letter, spelling in spelled.items() if spelling is None):
+        text = re.sub(rf"[{unknown}](?:\W*[{unknown}])*", _count_letters, text)
+    return " ".join(text.translate({ord(x): spelling for x, spelling in spelled.items()}).split()), best
+
+
+def _find_missing(font: FreeTypeFont, letters: Iterable[str]) -> set[str]:
+    """Returns the letters that the font draws as its empty box, and Arabic ones if their shapes cannot be joined."""
+    unjoined = set() if font.layout_engine is ImageFont.Layout.RAQM else {"R", "AL"}
+    empty_box = bytes(font.getmask("\uffff"))
+    return {x for x in letters if unicodedata.bidirectional(x) in unjoined or bytes(font.getmask(x)) == empty_box}
+
+
+def _spell(letter: str) -> str | None:
+    """Drops accents and names emoji; returns None for a letter of another script."""
     kind = unicodedata.category(letter)
-    if letter in _GLYPHS:
-        return letter
-    if letter.isspace() or kind == "Cc":
-        return " "
-    if kind in _SILENT:
-        return ""
-    if kind == _DASHES:
-        return "-"
-    name = unicodedata.name(letter, "")
-    return f" ({name.lower()}) " if kind == _NAMED and name else MISSING
+    if kind == "So":
+        return f" ({unicodedata.name(letter).lower()}) "
+    plain = "".join(filter(str.isascii, unicodedata.normalize("NFKD", letter.translate(SPELLINGS))))
+    return plain or {"M": "", "S": "", "P": "-"}.get(kind[0])
 
 
-def overlay(size: tuple[int, int], prompt: str, model: str, palette: Palette) -> Image.Image:
-    """A transparent layer: a shade that rises from the bottom edge, the prompt on it, the model below."""
-    width, height = size
-    margin = max(4, round(min(size) * 0.055))
-    small = max(10, min(round(min(size) * 0.03), 20))
-    setting = _set(readable(prompt), width - 2 * margin, round(height * 0.36))
-    text_height = round(len(setting.lines) * setting.size * LINE)
-    top = height - margin - round(small * 1.5) - text_height
-    layer = _shade(size, max(0, top - round(setting.size * 3)), palette)
-    pen = ImageDraw.Draw(layer)
-    font = _font(setting.size)
-    for n, line in enumerate(setting.lines):
-        place = margin, top + round(n * setting.size * LINE)
-        pen.text((place[0], place[1] + max(1, setting.size // 18)), line, font=font, fill=(*palette.near, 150))
-        pen.text(place, line, font=font, fill=INK)
-    (label, *_) = _wrap(readable(model), _font(small), width - 2 * margin) or [""]
-    pen.text((margin, height - margin - small), label, font=_font(small), fill=FAINT)
-    return layer
+def _count_letters(run: re.Match[str]) -> str:
+    """Returns a text such as `[8 CJK characters]` for a run of letters that no font here can draw."""
+    script, count = unicodedata.name(run[0][0], "unknown").partition(" ")[0], len("".join(run[0].split()))
+    return f" [{count} {script if script == 'CJK' else script.capitalize()} character{'s' * (count > 1)}]"
 
 
-def _shade(size: tuple[int, int], top: int, palette: Palette) -> Image.Image:
-    """Nothing down to `top`, then ever more of the palette's darkest colour."""
-    width, height = size
-    rise = Image.linear_gradient("L").point([round(225 * (y / 255) ** 1.1) for y in range(256)])
-    layer = Image.new("RGBA", size, (*palette.near, 0))
-    alpha = Image.new("L", size)
-    alpha.paste(rise.resize((width, height - top)), (0, top))
-    layer.putalpha(alpha)
-    return layer
-
-
-def _set(text: str, width: int, height: int) -> Setting:
-    """The largest setting that fits, else the smallest with the text cut short."""
-    sizes = _sizes(width, height)
-    lines: list[str] = []
-    for size in sizes:
-        lines = _wrap(text, _font(size), width)
-        if len(lines) * size * LINE <= height:
-            return Setting(lines=lines, size=size)
-    room = max(1, int(height / (sizes[-1] * LINE)))
-    kept = lines[:room]
-    font = _font(sizes[-1])
-    last = kept[-1]
+def fit_text(text: str, font_name: str, width: int, height: int) -> tuple[list[str], FreeTypeFont]:
+    """Returns lines in the largest letters that fit. A text that fits in no size ends with an ellipsis."""
+    preferred = round(height * PREFERRED_HEIGHT)
+    comfortable = max(MIN_FONT_SIZE, min(round(width * 0.022), 16))
+    largest = max(MIN_FONT_SIZE, min(round(width * 0.062), round(preferred / (2 * LINE_SPACING)), 52))
+    for size in range(largest, MIN_FONT_SIZE - 1, -1):
+        font = open_font(font_name, size)
+        most = max(1, (preferred if size > comfortable else height) // round(size * LINE_SPACING))
+        lines = wrap(text, font, width, most)
+        if len(lines) <= most:
+            return lines, font
+    last = lines[most - 1]
     while last and font.getlength(last + "…") > width:
-        last = last[:-1]
-    return Setting(lines=[*kept[:-1], last.rstrip(" ,.;:") + "…"], size=sizes[-1])
+        last = last.rpartition(" ")[0] or last[:-1]
+    return [*lines[: most - 1], last + "…"], font
 
 
-def _sizes(width: int, height: int) -> Sequence[int]:
-    """Font sizes to try, in descending order."""
-    smallest = max(10, min(round(width * 0.022), 16))
-    largest = max(smallest, min(round(width * 0.062), round(height / (2 * LINE)), 52))
-    return [*range(largest, smallest, -3), smallest]
-
-
-def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
-    lines: list[str] = []
-    for word in _pieces(text, font, width):
-        joined = f"{lines[-1]} {word}" if lines else word
-        if lines and font.getlength(joined) <= width:
-            lines[-1] = joined
-        else:
-            lines.append(word)
+def wrap(text: str, font: FreeTypeFont, width: int, most: int) -> list[str]:
+    """Breaks a text between words, and a word that is too wide between letters. Stops after `most` lines and one."""
+    measure = cache(font.getlength)
+    lines, used = [""], 0.0
+    for word in WORD.findall(text):
+        for part in [word] if measure(word.strip()) <= width else word:
+            if lines[-1] and used + measure(part) > width:
+                lines, used = [*lines, ""], 0.0
+            lines[-1] += part if lines[-1] else part.strip()
+            used += measure(part)
+        if len(lines) > most:
+            break
     return lines
 
 
-def _pieces(text: str, font: ImageFont.FreeTypeFont, width: int) -> Iterator[str]:
-    """Words, the ones wider than a line cut to fit."""
-    for word in text.split():
-        rest = word
-        while font.getlength(rest) > width and len(rest) > 1:
-            fits = max(1, int(len(rest) * width / font.getlength(rest)))
-            yield rest[:fits]
-            rest = rest[fits:]
-        yield rest
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Pillow's own font, opened anew: a face must not be shared by threads; the layout that needs no library."""
-    font = cast("ImageFont.FreeTypeFont", ImageFont.load_default(size=size))
-    return font.font_variant(layout_engine=ImageFont.Layout.BASIC)
+def render_caption(size: tuple[int, int], prompt: str, model: str, palette: Palette) -> Image.Image:
+    """Returns a transparent layer with the caption, and the model id below it, on a shade."""
+    margin, label = max(4, round(min(size) * 0.055)), open_font(BUILT_IN_FONT, max(10, min(min(size) // 48, 16)))
+    width, height = size[0] - 2 * margin, size[1] - 2 * margin - round(1.5 * label.size)
+    text, font_name = spell_in_best_font(prompt)
+    lines, font = fit_text(text, font_name, width, height)
+    step, ramp = round(font.size * LINE_SPACING), 4 * font.size
+    top = margin + height - len(lines) * step
+    layer, shade = Image.new("RGBA", size, (*palette.near, 0)), Image.new("L", (1, size[1]))
+    rise = [min(max((y - top + ramp) / ramp, 0.0), 1.0) for y in range(size[1])]
+    shade.putdata([round(150 * x * x * (3 - 2 * x) + 75 * x * y / size[1]) for y, x in enumerate(rise)])
+    layer.putalpha(shade.resize(size))
+    pen = ImageDraw.Draw(layer)
+    direction = next(filter(None, map({"L": 1, "R": -1, "AL": -1}.get, map(unicodedata.bidirectional, text))), 1)
+    x, anchor = (margin, "la") if direction > 0 else (size[0] - margin, "ra")
+    for n, line in enumerate(lines):
+        pen.text((x, top + n * step + max(1, step // 24)), line, (*palette.near, 150), font, anchor)
+        pen.text((x, top + n * step), line, (255, 255, 255, 245), font, anchor)
+    if label.getlength(model) <= width:
+        pen.text((margin, size[1] - margin), model, (255, 255, 255, 175), label, "lb")
+    return layer
