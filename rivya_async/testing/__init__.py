@@ -1,8 +1,7 @@
 """For tests of your own code: fixtures for pytest, a service that is one function, virtual time, assertions.
 
 Where this package is installed, pytest finds the fixtures `rivya_sandbox`, `rivya_session` and `rivya_faults` by
-itself; see `rivya_async.testing.plugin`. `contract` holds the real service, the sandbox or a fake of yours to what the
-service's contract says.
+itself; see `rivya_async.testing.plugin`.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import contract
     from .assertions import assert_all_settled, assert_no_double_purchase, spent_credits
     from .fake_service import FakeService
     from .fake_transport import FakeRequest, FakeResponse, FakeTransport
@@ -26,7 +24,6 @@ __all__ = [
     "VirtualTimeLoop",
     "assert_all_settled",
     "assert_no_double_purchase",
-    "contract",
     "run",
     "spent_credits",
     "wall",
@@ -42,8 +39,6 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names.spli
 
 
 def __getattr__(name: str) -> Any:
-    if name == "contract":
-        return import_module(".contract", __name__)
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f".{_HOME[name]}", __name__), name)
