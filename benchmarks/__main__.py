@@ -1,7 +1,7 @@
 """All benchmarks, one report: `python -m benchmarks [--quick] [--n 100 1000] [--uvloop]`.
 
 `waiting`, `layers`, `imports`, `schedule`, `held`, `budget`, `upload`, `download`, `webhooks`, `sse`, `sandbox`,
-`batch`, `manifest` or `workers` before the options is one of them alone; `peers` runs only so.
+`batch`, `manifest`, `workers` or `traces` before the options is one of them alone; `peers` runs only so.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from . import (
     sandbox,
     schedule,
     sse,
+    traces,
     upload,
     waiting,
     webhooks,
@@ -42,6 +43,7 @@ REPORTS = {
     "batch": batch.measured_report,
     "manifest": manifest.measured_report,
     "workers": workers.measured_report,
+    "traces": traces.measured_report,
 }
 ONLY_WHEN_NAMED = {
     "peers": side_by_side.measured_report,  # downloads other SDKs
@@ -55,6 +57,7 @@ def main() -> None:
     waiting.add_arguments(parser)
     schedule.add_arguments(parser)
     side_by_side.add_arguments(parser)
+    traces.add_arguments(parser)
     options = parser.parse_args()
     print(machine_line(), flush=True)
     for name in [options.only] if options.only else REPORTS:

@@ -11,7 +11,7 @@ import pytest
 
 from rivya_async import NotSent
 from rivya_async.testing import FakeRequest, FakeResponse, FakeService, FakeTransport
-from rivya_async.testing.fake_transport import Answering
+from rivya_async.testing.fake_transport import FakeHandler
 from tests.contract import account_checks, file_checks, generation_checks, model_checks, sdk_checks
 from tests.contract.checks import Check
 from tests.contract.runner import run_checks
@@ -46,7 +46,7 @@ async def test_checks_of_one_run_share_a_generation() -> None:
 ResponseChange = Callable[[FakeRequest, FakeResponse], FakeResponse]
 
 
-def fake_service_with(change: ResponseChange) -> Answering:
+def fake_service_with(change: ResponseChange) -> FakeHandler:
     unchanged = FakeService()
 
     async def service(request: FakeRequest) -> FakeResponse:
@@ -63,7 +63,7 @@ def change_fields(**changes: Any) -> ResponseChange:
     return change
 
 
-def fake_service_without_idempotency() -> Answering:
+def fake_service_without_idempotency() -> FakeHandler:
     unchanged = FakeService()
     return lambda request: unchanged(attrs.evolve(request, idempotency_key=None))
 
@@ -102,7 +102,7 @@ def replace_error_body(_: FakeRequest, response: FakeResponse) -> FakeResponse:
     ],
     ids=["no idempotency", "wrong price", "missing field", "unchanged balance", "no envelope"],
 )
-async def test_detects_exactly_the_differences(service: Answering, differing: set[str]) -> None:
+async def test_detects_exactly_the_differences(service: FakeHandler, differing: set[str]) -> None:
     failed = set()
     for check in generation_checks.checks:
         try:

@@ -108,7 +108,7 @@ class _InMemoryTransport:
 
     async def _call(self, request: FakeRequest) -> Response:
         try:
-            response = await self.fake.ask(request)
+            response = await self.fake.handle(request)
         except RivyaError as error:
             raise Inconclusive(f"{request.method} {request.path}: {type(error).__name__}") from error
         except Exception as error:

@@ -1,4 +1,4 @@
-"""The names of the test kit: complete, documented, light to import."""
+"""The public names of the test kit are complete, documented and quick to import."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rivya_async import testing
 
 
 @pytest.mark.parametrize("name", testing.__all__)
-def test_every_name_is_there_and_documented(name: str) -> None:
+def test_public_names_are_documented(name: str) -> None:
     assert getattr(testing, name).__doc__
 
 
@@ -19,7 +19,7 @@ def test_all_is_sorted() -> None:
     assert testing.__all__ == sorted(testing.__all__)
 
 
-def test_what_does_not_exist_is_an_attribute_error() -> None:
+def test_unknown_name_raises_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no_such_name"):
         testing.no_such_name  # noqa: B018 - reading it is the test
 
@@ -28,7 +28,7 @@ def test_star_import_needs_no_import_of_submodules() -> None:
     subprocess.run([sys.executable, "-W", "error", "-c", "from rivya_async.testing import *"], check=True)
 
 
-def test_importing_it_is_light() -> None:
+def test_import_loads_no_heavy_modules() -> None:
     loaded = "{'aiohttp', 'asyncio', 'attrs', 'pytest', 'rivya_async.session', 'rivya_async.sandbox'} & {*sys.modules}"
     code = f"import sys, rivya_async.testing; print(*{loaded})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)

@@ -1,4 +1,4 @@
-"""A pytest of its own, as a project of a user's has it: no plugin but those that are named."""
+"""Runs pytest in a subprocess with the named plugins only, as a project of a user does."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ ASYNC_FIXTURES: Final = {
 }
 
 
-def ran(folder: Path, code: str, *options: str, mode: str | None = None) -> tuple[int, str]:
-    """The exit code and the output of a pytest that loads nothing by itself.
+def run_pytest(folder: Path, code: str, *options: str, mode: str | None = None) -> tuple[int, str]:
+    """Runs the code as a test file. Returns the exit code and the output.
 
-    "MARK" and "ASYNC_FIXTURE" in the code become what async tests and fixtures need in this mode.
+    Replaces "MARK" and "ASYNC_FIXTURE" in the code by the mark and the fixture decorator of the mode.
     """
     if mode is not None:
         code = code.replace("ASYNC_FIXTURE", ASYNC_FIXTURES[mode]).replace("MARK", MARKS[mode], 1)
         options = (*MODES[mode], *options)
-    (folder / "test_mine.py").write_text(code)
-    done = subprocess.run(
+    (folder / "test_user_code.py").write_text(code)
+    process = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "--strict-markers",
          "-p", "rivya_async.testing.plugin", *options],
         cwd=folder,
@@ -49,4 +49,4 @@ def ran(folder: Path, code: str, *options: str, mode: str | None = None) -> tupl
         check=False,
         timeout=60,
     )  # fmt: skip
-    return done.returncode, done.stdout + done.stderr
+    return process.returncode, process.stdout + process.stderr
