@@ -30,8 +30,8 @@ from rivya_async.batch import Batch, Row
 from rivya_async.receiver import WebhookReceiver
 from rivya_async.sandbox import Sandbox
 
-from .report import mark, table
-from .waiting import python, read_line
+from .processes import read_line, start_module
+from .report import format_table, target
 
 PACKAGE: Final = Path(rivya_async.__file__).parent
 EXCLUDED: Final = ("sandbox/", "testing/")
@@ -150,7 +150,7 @@ async def trace_batch_row(recorder: FileRecorder, url: str, key: str) -> None:
                 for _ in range(2):
                     row = await anext(rows)
                     if not row.files:
-                        raise AssertionError(f"a row has no file")
+                        raise AssertionError("a row has no file")
             await rows.aclose()
 
 
@@ -188,7 +188,7 @@ async def measure() -> dict[str, list[str]]:
 
 @asynccontextmanager
 async def _sandbox_process() -> AsyncIterator[tuple[str, str]]:
-    process = await python(__name__)
+    process = await start_module(__name__)
     try:
         sandbox = json.loads(await read_line(process))
         yield sandbox["url"], sandbox["key"]
@@ -203,10 +203,10 @@ def report(files: dict[str, list[str]], *, with_files: bool = False) -> str:
     rows = [[call.name, f"{len(files[call.name])}", f"{call.max_files}"] for call in CALLS]
     parts = [
         "Traces: number of package files that a call executes",
-        table(["call", "files", "at most"], rows),
+        format_table(["call", "files", "at most"], rows),
         "Marks",
         *(
-            mark(f"{call.name}: at most {call.max_files} files", f"{len(files[call.name])}", met=is_met)
+            target(f"{call.name}: at most {call.max_files} files", f"{len(files[call.name])}", met=is_met)
             for call in CALLS
             for is_met in [len(files[call.name]) <= call.max_files]
         ),
@@ -222,7 +222,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--files", action="store_true", help="traces: also print the executed files of each call")
 
 
-def measured_report(options: argparse.Namespace) -> str:
+def run_benchmark(options: argparse.Namespace) -> str:
     """Measures and formats."""
     return report(asyncio.run(measure()), with_files=options.files)
 

@@ -1,7 +1,6 @@
-"""What each service says, in the smallest shape that its SDK accepts: reconstructed from the SDKs' own types.
+"""Minimal responses of each service that its SDK accepts, reconstructed from the types of the SDKs.
 
-`TASK` stands for the id of a job and `URL` for the server's address over TLS. Services of our making, not theirs:
-their real answers are longer.
+`TASK` and `URL` are placeholders for the id of a job and the server's address over TLS. Real responses are longer.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ from typing import Any, Final
 import attrs
 
 INSTANT: Final = "2026-01-01T00:00:00Z"
-PICTURE: Final = "https://cdn.example/TASK/1.png"
+IMAGE_URL: Final = "https://cdn.example/TASK/1.png"
 
 
 @attrs.frozen
-class Dialect:
-    """The bodies of one service; `result` where the end of a job and its result are two requests."""
+class ApiResponses:
+    """The bodies of one service; `result` if the result requires a separate request."""
 
     submitted: bytes
     waiting: bytes
@@ -91,28 +90,28 @@ OPENAI_MESSAGE: Final = {
 FAL_JOB: Final = "URL/fal-ai/flux/requests/TASK"
 GOOGLE_JOB: Final = "publishers/google/models/veo-3.1-generate-001/operations/TASK"
 
-DIALECTS: Final = {
-    "rivya": Dialect(
+API_RESPONSES: Final = {
+    "rivya": ApiResponses(
         submitted=_rivya("queued"),
         waiting=_rivya("processing"),
-        ended=_rivya("succeeded", final_credits=4, result={"primary_url": PICTURE, "urls": [PICTURE]}),
+        ended=_rivya("succeeded", final_credits=4, result={"primary_url": IMAGE_URL, "urls": [IMAGE_URL]}),
     ),
-    "replicate": Dialect(
+    "replicate": ApiResponses(
         submitted=_replicate("starting"),
         waiting=_replicate("processing", started_at=INSTANT),
-        ended=_replicate("succeeded", output=[PICTURE], started_at=INSTANT, completed_at=INSTANT),
+        ended=_replicate("succeeded", output=[IMAGE_URL], started_at=INSTANT, completed_at=INSTANT),
     ),
-    "runway": Dialect(
+    "runway": ApiResponses(
         submitted=_json(id="TASK"),
-        waiting=_runway("RUNNING", progress=0.5, estimatedCost={"credits": 5}),
-        ended=_runway("SUCCEEDED", output=[PICTURE], cost={"credits": 5}),
+        waiting=_runway("RUNNING", show_progress=0.5, estimatedCost={"credits": 5}),
+        ended=_runway("SUCCEEDED", output=[IMAGE_URL], cost={"credits": 5}),
     ),
-    "openai": Dialect(
+    "openai": ApiResponses(
         submitted=_openai("queued", output=[]),
         waiting=_openai("in_progress", output=[]),
         ended=_openai("completed", output=[OPENAI_MESSAGE]),
     ),
-    "fal": Dialect(
+    "fal": ApiResponses(
         submitted=_json(
             status="IN_QUEUE",
             request_id="TASK",
@@ -123,9 +122,9 @@ DIALECTS: Final = {
         ),
         waiting=_json(status="IN_PROGRESS", request_id="TASK", response_url=FAL_JOB, logs=None),
         ended=_json(status="COMPLETED", request_id="TASK", response_url=FAL_JOB, logs=None, metrics={}),
-        result=_json(images=[{"url": PICTURE, "width": 1024, "height": 1024, "content_type": "image/png"}], seed=1),
+        result=_json(images=[{"url": IMAGE_URL, "width": 1024, "height": 1024, "content_type": "image/png"}], seed=1),
     ),
-    "google": Dialect(
+    "google": ApiResponses(
         submitted=_json(name=GOOGLE_JOB),
         waiting=_json(name=GOOGLE_JOB, done=False),
         ended=_json(
