@@ -97,7 +97,7 @@ async def measure(jobs: int, speed: float, loop: str) -> dict[str, dict[str, Any
         show_progress(f"{jobs:,} jobs, {name}")
         sandbox = await start_module(__name__, "serve", kind, str(speed))
         result = json.loads(await read_line(sandbox))
-        client = await start_module(__name__, "buy", kind, result["url"], result["key"], str(jobs), loop)
+        client = await start_module(__name__, "generate", kind, result["url"], result["key"], str(jobs), loop)
         results[kind] = json.loads(await read_line(client))
         await client.wait()
         if sandbox.stdin is not None:
