@@ -1,4 +1,4 @@
-"""The benchmark `traces` prints the executed package files of each call."""
+"""The benchmarks `sandbox` and `traces`: complete measurements only, and counts that match the listed files."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import re
 import sys
 from pathlib import Path
 
-from benchmarks import traces
+import pytest
+
+from benchmarks import sandbox, traces
 
 ROOT = Path(__file__).parents[2]
 
 
-async def test_command_counts_the_files_that_it_lists() -> None:
+async def test_traces_counts_the_files_that_it_lists() -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", "-m", "benchmarks", "traces", "--files"),
         cwd=ROOT,
@@ -35,3 +37,16 @@ async def test_command_counts_the_files_that_it_lists() -> None:
     assert [call.name for call in traces.CALLS if "receiver/" in lists[traces.CALLS.index(call)]] == [
         "webhook event until the waiter returns"
     ]
+
+
+async def test_sandbox_measures_both_servers() -> None:
+    costs = await sandbox._measure(rounds=1, requests=200)
+    assert list(costs) == list(sandbox.SERVERS)
+    assert all(cost > 0 for cost in costs.values())
+
+
+async def test_sandbox_rejects_error_response(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "API_KEY", "rvya_sk_another")
+    async with sandbox._run_server("sandbox") as server:
+        with pytest.raises(RuntimeError, match="api_key_invalid"):
+            await sandbox._send_requests(server.port, 1)
