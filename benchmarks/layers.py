@@ -32,8 +32,8 @@ from .waiting import Server, run_server
 POLLS: Final = 20
 """Polls after which each of the hundred jobs has ended."""
 
-PENDING_JOBS: Final = PollPolicy(first=0.0, base=1e-4, cap=1e-4, floor=0.0, adaptive=False)
-"""Pending jobs: enough to occupy all connections, as in the layers without waits."""
+IMMEDIATE_POLLS: Final = PollPolicy(first=0.0, base=1e-4, cap=1e-4, floor=0.0, adaptive=False)
+"""Poll policy without intervals, which occupies all connections as the layers without waits do."""
 
 Layer = Callable[[str], Awaitable[bool]]
 """Polls one job. Returns True if it has ended."""
@@ -72,7 +72,7 @@ async def layers(url: str) -> AsyncIterator[dict[str, Wait]]:
             return (await session.generations.retrieve(task_id)).succeeded
 
         async def waited(task_ids: list[str]) -> None:
-            async for _ in session.as_completed(task_ids, poll=PENDING_JOBS):
+            async for _ in session.as_completed(task_ids, poll=IMMEDIATE_POLLS):
                 pass
 
         yield {

@@ -47,6 +47,6 @@ def run_pytest(folder: Path, code: str, *options: str, mode: str | None = None) 
         capture_output=True,
         encoding="utf-8",
         check=False,
-        timeout=600,
+        timeout=120,
     )  # fmt: skip
     return process.returncode, process.stdout + process.stderr
