@@ -1,1 +1,1 @@
-"""What waiting and importing cost, as ratios measured side by side in one run. `python -m benchmarks` prints it all."""
+"""Benchmarks of the SDK, mostly as ratios measured in one run. `python -m benchmarks` runs them all."""

@@ -1,7 +1,8 @@
-"""All benchmarks, one report: `python -m benchmarks [--quick] [--n 100 1000] [--uvloop]`.
+"""All benchmarks in one report: `python -m benchmarks [--quick] [--n 100 1000] [--uvloop]`.
 
-`waiting`, `layers`, `imports`, `schedule`, `held`, `budget`, `upload`, `download`, `webhooks`, `sse`, `sandbox`,
-`batch`, `manifest` or `workers` before the options is one of them alone; `peers` runs only so.
+A name before the options runs one benchmark alone; `peers` runs only this way: `waiting`, `layers`, `imports`,
+`schedule`, `open-waits`, `rate-limit`, `upload`, `download`, `webhooks`, `sse`, `sandbox`, `batch`, `manifest`,
+`workers`, `traces`, `peers`.
 """
 
 from __future__ import annotations
@@ -10,53 +11,57 @@ import argparse
 
 from . import (
     batch,
-    budget,
     download,
-    held,
     import_time,
     layers,
     manifest,
+    open_waits,
+    rate_limit,
     sandbox,
     schedule,
     sse,
+    traces,
     upload,
     waiting,
     webhooks,
     workers,
 )
-from .peers import side_by_side
-from .report import machine_line
+from .peers import comparison
+from .processes import loop_name
+from .report import describe_machine
 
 REPORTS = {
-    "waiting": waiting.measured_report,
-    "layers": lambda options: layers.measured_report(quick=options.quick, loop=waiting.loop_name(options)),
-    "imports": lambda options: import_time.measured_report(quick=options.quick),
-    "schedule": schedule.measured_report,
-    "held": held.measured_report,
-    "budget": budget.measured_report,
-    "upload": upload.measured_report,
-    "download": download.measured_report,
-    "webhooks": webhooks.measured_report,
-    "sse": sse.measured_report,
-    "sandbox": sandbox.measured_report,
-    "batch": batch.measured_report,
-    "manifest": manifest.measured_report,
-    "workers": workers.measured_report,
+    "waiting": waiting.run_benchmark,
+    "layers": lambda options: layers.run_benchmark(quick=options.quick, loop=loop_name(options)),
+    "imports": lambda options: import_time.run_benchmark(quick=options.quick),
+    "schedule": schedule.run_benchmark,
+    "open-waits": open_waits.run_benchmark,
+    "rate-limit": rate_limit.run_benchmark,
+    "upload": upload.run_benchmark,
+    "download": download.run_benchmark,
+    "webhooks": webhooks.run_benchmark,
+    "sse": sse.run_benchmark,
+    "sandbox": sandbox.run_benchmark,
+    "batch": batch.run_benchmark,
+    "manifest": manifest.run_benchmark,
+    "workers": workers.run_benchmark,
+    "traces": traces.run_benchmark,
 }
 ONLY_WHEN_NAMED = {
-    "peers": side_by_side.measured_report,  # downloads other SDKs
+    "peers": comparison.run_benchmark,  # downloads other SDKs
 }
 
 
 def main() -> None:
-    """Measure everything, or one thing, and print it."""
+    """Runs all benchmarks or one, and prints the report."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Every benchmark, in one report.")
     parser.add_argument("only", nargs="?", choices=[*REPORTS, *ONLY_WHEN_NAMED], help="one of them alone")
     waiting.add_arguments(parser)
     schedule.add_arguments(parser)
-    side_by_side.add_arguments(parser)
+    comparison.add_arguments(parser)
+    traces.add_arguments(parser)
     options = parser.parse_args()
-    print(machine_line(), flush=True)
+    print(describe_machine(), flush=True)
     for name in [options.only] if options.only else REPORTS:
         print(f"\n{(REPORTS | ONLY_WHEN_NAMED)[name](options)}", flush=True)
 

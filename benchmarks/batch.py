@@ -1,11 +1,10 @@
-"""What a journal costs: the same jobs by `asyncio.gather`, which forgets, and by a `Batch`, which does not.
+"""CPU cost of the batch journal: the same jobs with `asyncio.gather` and with a `Batch`.
 
     python -m benchmarks batch [--quick] [--uvloop]
 
-The sandbox runs in a process of its own and serves one file of 100 kB as every result, since painting pictures would
-take all the time. All check their jobs against the catalogue, buy, wait, save, and hash what they saved. Between the
-two stands a batch whose journal writes nothing after the plan: what it saves is what the journal costs. CPU is that of
-the whole client process, threads included.
+The sandbox runs in another process and serves one file of 100 kB as every result, because rendering would dominate.
+Each method validates, purchases, waits, saves and hashes. A third method is a batch whose journal writes nothing after
+the plan: the difference is the cost of the journal. CPU is that of the client process with its threads.
 """
 
 from __future__ import annotations
@@ -28,61 +27,62 @@ from rivya_async.batch import Batch, Row, journal
 from rivya_async.batch.writer import Writer
 from rivya_async.sandbox import Sandbox
 
-from .event_loop import factory
-from .report import mark, progress, table
-from .waiting import loop_name, python, read_line
+from .processes import loop_factory, loop_name, read_line, start_module
+from .report import format_table, show_progress, target
 
 ROWS: Final = 10_000
 IN_FLIGHT: Final = 1000
-MOST: Final = 0.10
-"""The claim: the journal's share of the CPU of a run."""
+MAX_JOURNAL_SHARE: Final = 0.10
+"""Target: maximum share of the journal in the CPU of a run."""
 
 SPEED: Final = 20.0
-"""Times faster than life."""
+"""Speed factor of the sandbox."""
 
-FILE: Final = bytes(range(256)) * 400
-"""What every result is, in place of a picture."""
+RESULT_FILE: Final = bytes(range(256)) * 400
+"""Content of every result file."""
 
-RESULT: Final = "GET /results/{task_id}/{name}"
+RESULT_ROUTE: Final = "GET /results/{task_id}/{name}"
 
 KINDS: Final = {
     "gather": "gather over generate and download",
-    "forgetful": "Batch.run, nothing written",
+    "forgetful": "Batch.run without journal writes",
     "batch": "Batch.run",
 }
 
 
 async def serve() -> None:
-    """The sandbox, until the standard input ends."""
+    """Serves a sandbox until standard input ends."""
     async with Sandbox(speed=SPEED, credits=10**9) as sandbox:
-        sandbox.faults.add(route=RESULT, body=FILE, status=200, headers={"Content-Type": "image/png"})
+        sandbox.faults.add(route=RESULT_ROUTE, body=RESULT_FILE, status=200, headers={"Content-Type": "image/png"})
         print(json.dumps({"url": sandbox.base_url, "key": sandbox.api_key}), flush=True)
         await asyncio.to_thread(sys.stdin.readline)
 
 
-async def carry(kind: str, url: str, key: str, count: int) -> dict[str, Any]:
-    """All jobs of one kind of run: seconds, CPU per job, peak memory."""
+async def run_jobs(kind: str, url: str, key: str, count: int) -> dict[str, Any]:
+    """Runs all jobs with one method. Returns seconds, CPU per job and peak memory."""
     with TemporaryDirectory() as folder:
         if kind == "forgetful":
-            journal.Writer = Forgetful  # type: ignore[attr-defined]  # it is only imported there
+            journal.Writer = UnwrittenJournalWriter  # type: ignore[attr-defined]  # the name is imported there
         async with RivyaSession(key, base_url=url) as session:
-            began, cpu = time.perf_counter(), time.process_time()
+            started_at, cpu = time.perf_counter(), time.process_time()
             done = await (_gather if kind == "gather" else _batch)(session, count, Path(folder))
             return {
                 "done": done,
-                "seconds": time.perf_counter() - began,
+                "seconds": time.perf_counter() - started_at,
                 "cpu": (time.process_time() - cpu) / count,
                 "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             }
 
 
 async def _gather(session: RivyaSession, count: int, folder: Path) -> int:
-    room = asyncio.Semaphore(IN_FLIGHT)
+    slots = asyncio.Semaphore(IN_FLIGHT)
 
     async def one(number: int) -> int:
-        async with room:
+        async with slots:
             job = await session.generate("z-image", f"Gather: kite number {number}", check=True)
-            return len([move_into_place(path, folder, folder) for path in await session.download(job, folder / "room")])
+            return len(
+                [move_into_place(path, folder, folder) for path in await session.download(job, folder / "staging")]
+            )
 
     return sum(await asyncio.gather(*(one(number) for number in range(count))))
 
@@ -95,37 +95,37 @@ async def _batch(session: RivyaSession, count: int, folder: Path) -> int:
         return len([record async for record in records if record.files])
 
 
-class Forgetful(Writer):
-    """Takes in rows, and writes down nothing of how far they come."""
+class UnwrittenJournalWriter(Writer):
+    """A journal writer that discards changes of rows."""
 
     def change(self, identity: str, changes: Mapping[str, Any]) -> None:
-        """Forget it."""
+        """Discards the change."""
 
     async def written(self) -> None:
-        """It never is."""
+        """Returns immediately."""
 
 
 async def measure(count: int, rounds: int, loop: str) -> dict[str, list[dict[str, Any]]]:
-    """Both kinds in turns, each in a fresh process."""
-    found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
-    sandbox = await python(__name__, "serve")
-    told = json.loads(await read_line(sandbox))
+    """Measures all methods alternately, each in a new process."""
+    results: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
+    sandbox = await start_module(__name__, "serve")
+    result = json.loads(await read_line(sandbox))
     for turn in range(rounds):
         for kind, name in KINDS.items():
-            progress(f"{count:,} rows, round {turn + 1} of {rounds}: {name}")
-            client = await python(__name__, kind, told["url"], told["key"], str(count), loop)
-            found[kind].append(json.loads(await read_line(client)))
+            show_progress(f"{count:,} rows, round {turn + 1} of {rounds}: {name}")
+            client = await start_module(__name__, kind, result["url"], result["key"], str(count), loop)
+            results[kind].append(json.loads(await read_line(client)))
             await client.wait()
-    progress("")
+    show_progress("")
     if sandbox.stdin is not None:
         sandbox.stdin.write(b"\n")
     await sandbox.wait()
-    return found
+    return results
 
 
-def report(found: dict[str, list[dict[str, Any]]], count: int, loop: str) -> str:
-    """The table and the mark."""
-    cpu = {kind: median(each["cpu"] for each in runs) for kind, runs in found.items()}
+def report(results: dict[str, list[dict[str, Any]]], count: int, loop: str) -> str:
+    """Formats the table and the target."""
+    cpu = {kind: median(each["cpu"] for each in runs) for kind, runs in results.items()}
     rows = [
         [
             KINDS[kind],
@@ -135,21 +135,25 @@ def report(found: dict[str, list[dict[str, Any]]], count: int, loop: str) -> str
             f"{median(each['mib'] for each in runs):.0f}",
             f"{min(each['done'] for each in runs):,}",
         ]
-        for kind, runs in found.items()
+        for kind, runs in results.items()
     ]
-    share = 1 - cpu["forgetful"] / cpu["batch"]
+    journal_share = 1 - cpu["forgetful"] / cpu["batch"]
     return "\n".join(
         [
-            f"Batch: {count:,} rows, {IN_FLIGHT:,} under way, {len(found['gather'])} rounds, {loop}",
-            table(["", "CPU us/row", "ratio", "rows/s", "peak MiB", "rows done"], rows),
+            f"Batch: {count:,} rows, {IN_FLIGHT:,} in flight, {len(results['gather'])} rounds, {loop}",
+            format_table(["", "CPU us/row", "ratio", "rows/s", "peak MiB", "rows done"], rows),
             "Marks",
-            mark(f"the journal is at most {MOST:.0%} of the CPU of a run", f"{share:.1%}", met=share <= MOST),
+            target(
+                f"the journal is at most {MAX_JOURNAL_SHARE:.0%} of the CPU of a run",
+                f"{journal_share:.1%}",
+                met=journal_share <= MAX_JOURNAL_SHARE,
+            ),
         ]
     )
 
 
-def measured_report(options: argparse.Namespace) -> str:
-    """Measure and report."""
+def run_benchmark(options: argparse.Namespace) -> str:
+    """Measures and formats."""
     count, rounds = (1000, 1) if options.quick else (ROWS, 3)
     loop = loop_name(options)
     return report(asyncio.run(measure(count, rounds, loop)), count, loop)
@@ -160,5 +164,5 @@ if __name__ == "__main__":
         asyncio.run(serve())
     else:
         kind, url, key, count, loop = sys.argv[1:]
-        with asyncio.Runner(loop_factory=factory(loop)) as runner:
-            print(json.dumps(runner.run(carry(kind, url, key, int(count)))), flush=True)
+        with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
+            print(json.dumps(runner.run(run_jobs(kind, url, key, int(count)))), flush=True)

@@ -1,4 +1,4 @@
-"""What a download costs: 90 MB from another process, beside a plain loop over aiohttp that writes a file."""
+"""CPU and memory of a download of 90 MB, compared with a plain aiohttp loop that writes a file."""
 
 from __future__ import annotations
 
@@ -18,61 +18,63 @@ from aiohttp import web
 
 from rivya_async import RivyaSession
 
-from .memory import peak_kib, resident_kib
-from .report import mark, table
-from .waiting import read_line
+from .processes import peak_kib, read_line, resident_kib
+from .report import format_table, target
 
-FILM_BYTES: Final = 90 * 1024 * 1024
+FILE_BYTES: Final = 90 * 1024 * 1024
 CHUNK_BYTES: Final = 256 * 1024
-MOST_KIB: Final = 8 * 1024
-"""The claim: a download of any size grows its process by less."""
+MAX_GROWTH_KIB: Final = 8 * 1024
+"""Target: maximum growth of the process by a download of any size, in KiB."""
 
-WAYS: Final = ("plain aiohttp", "session.download")
+METHODS: Final = ("plain aiohttp", "session.download")
 
 
-def measured_report(options: Namespace) -> str:
-    """The table and its mark."""
+def run_benchmark(options: Namespace) -> str:
+    """Measures and formats the table and the target."""
     rounds = 1 if options.quick else 5
     with tempfile.TemporaryDirectory() as folder:
-        told = asyncio.run(_measured(Path(folder), rounds))
-    plain = told[WAYS[0]]["cpu"]
+        result = asyncio.run(_measure(Path(folder), rounds))
+    plain = result[METHODS[0]]["cpu"]
     rows = [
-        [name, f"{FILM_BYTES / 1e6 / one['wall']:.0f}", f"{one['cpu']:.2f}", f"{one['cpu'] / plain:.2f}",
-         f"{one['grown_kib'] / 1024:.1f}"]
-        for name, one in told.items()
+        [name, f"{FILE_BYTES / 1e6 / figures['wall']:.0f}", f"{figures['cpu']:.2f}", f"{figures['cpu'] / plain:.2f}",
+         f"{figures['grown_kib'] / 1024:.1f}"]
+        for name, figures in result.items()
     ]  # fmt: skip
-    grown = told[WAYS[1]]["grown_kib"]
-    claim = f"a download of {FILM_BYTES // 2**20} MB grows its process by less than {MOST_KIB // 1024} MB"
+    growth = result[METHODS[1]]["grown_kib"]
+    claim = f"a download of {FILE_BYTES // 2**20} MB grows its process by less than {MAX_GROWTH_KIB // 1024} MB"
     return "\n".join(
         [
-            f"Download of {FILM_BYTES // 2**20} MB over loopback, after one of 4 MB, median of {rounds}",
+            f"Download of {FILE_BYTES // 2**20} MB over loopback, after one of 4 MB, median of {rounds}",
             "",
-            table(["by", "MB/s", "CPU seconds", "ratio", "growth, MB"], rows),
+            format_table(["by", "MB/s", "CPU seconds", "ratio", "growth, MB"], rows),
             "",
-            mark(claim, f"{grown / 1024:.1f} MB", met=grown < MOST_KIB),
+            target(claim, f"{growth / 1024:.1f} MB", met=growth < MAX_GROWTH_KIB),
         ]
     )
 
 
-async def _measured(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
-    for name, size in (("warm-up.mp4", 4 * 1024 * 1024), ("film.mp4", FILM_BYTES)):
+async def _measure(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
+    for name, size in (("warm-up.mp4", 4 * 1024 * 1024), ("film.mp4", FILE_BYTES)):
         with (folder / name).open("wb") as file:
             file.truncate(size)
-    server = await _ran("serve", str(folder))
+    server = await _start("serve", str(folder))
     url = await read_line(server)
     try:
-        runs: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
+        runs: dict[str, list[dict[str, float]]] = {method: [] for method in METHODS}
         for _ in range(rounds):
-            for way in WAYS:
-                out, _ = await (await _ran(way, url)).communicate()
-                runs[way].append(json.loads(out))
+            for method in METHODS:
+                out, _ = await (await _start(method, url)).communicate()
+                runs[method].append(json.loads(out))
     finally:
         server.terminate()
         await server.wait()
-    return {way: {name: statistics.median(run[name] for run in told) for name in told[0]} for way, told in runs.items()}
+    return {
+        method: {name: statistics.median(run[name] for run in result) for name in result[0]}
+        for method, result in runs.items()
+    }
 
 
-async def _ran(*arguments: str) -> asyncio.subprocess.Process:
+async def _start(*arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(sys.executable, "-m", __spec__.name, *arguments, stdout=subprocess.PIPE)
 
 
@@ -86,13 +88,13 @@ async def _serve(folder: str) -> None:
     await asyncio.Event().wait()
 
 
-async def _download(way: str, url: str) -> dict[str, Any]:
+async def _download(method: str, url: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         async with RivyaSession("rvya_sk_benchmark", base_url=url) as session, aiohttp.ClientSession() as http:
 
             async def save(name: str) -> None:
                 path = Path(folder) / name
-                if way == WAYS[1]:
+                if method == METHODS[1]:
                     await session.download(f"{url}/{name}", path)
                 else:
                     with path.open("wb") as file:
@@ -100,7 +102,7 @@ async def _download(way: str, url: str) -> dict[str, Any]:
                             async for chunk in response.content.iter_chunked(CHUNK_BYTES):
                                 file.write(chunk)
                 if path.stat().st_size % 2**20:
-                    raise AssertionError("not all of it has come")
+                    raise AssertionError("the download is incomplete")
 
             await save("warm-up.mp4")
             before, cpu, wall = resident_kib() or 0, time.process_time(), time.perf_counter()

@@ -1,9 +1,9 @@
-"""Where the time of a poll goes: the same polls through one layer more each time, side by side in one run.
+"""CPU per poll and layer: the same polls through one more layer each time.
 
     python -m benchmarks.layers [--quick] [--uvloop]
 
-All layers run in one process against one server, in turns, 100 requests in flight; what is printed is the median of the
-rounds, and the ratio to bare aiohttp of the same round.
+All layers run alternately in one process against one server with 100 requests in flight. The report
+has the median of the rounds and the ratio to bare aiohttp of the same round.
 """
 
 from __future__ import annotations
@@ -24,42 +24,42 @@ from rivya_async._core.http.messages import Request
 from rivya_async._core.http.operations import retrieve_generation
 from rivya_async._engine.http.aiohttp_transport import AiohttpTransport
 
-from .contenders import API_KEY, CONCURRENCY, MODEL, PROMPT, bare_http, bare_poll
-from .event_loop import factory
-from .report import machine_line, progress, table
-from .waiting import Server, loop_name, serving
+from .clients import API_KEY, CONCURRENCY, MODEL, PROMPT, open_http, poll
+from .processes import loop_factory, loop_name
+from .report import describe_machine, format_table, show_progress
+from .waiting import Server, run_server
 
 POLLS: Final = 20
-"""After so many polls each of the hundred jobs has ended."""
+"""Polls after which each of the hundred jobs has ended."""
 
-AT_ONCE: Final = PollPolicy(first=0.0, base=1e-4, cap=1e-4, floor=0.0, adaptive=False)
-"""Every job is always due, so that all places are always taken, as in the layers that do not wait."""
+IMMEDIATE_POLLS: Final = PollPolicy(first=0.0, base=1e-4, cap=1e-4, floor=0.0, adaptive=False)
+"""Poll policy without intervals, which occupies all connections as the layers without waits do."""
 
 Layer = Callable[[str], Awaitable[bool]]
-"""Polls the job of this id once and says whether it has ended."""
+"""Polls one job. Returns True if it has ended."""
 
 Wait = Callable[[list[str]], Awaitable[None]]
-"""Polls all these jobs to their ends."""
+"""Polls jobs until they have ended."""
 
 
 @cache
 def request_of(task_id: str) -> Request:
-    """What is sent, made beforehand."""
+    """Creates the request of a poll."""
     return retrieve_generation(task_id).request
 
 
 @asynccontextmanager
 async def layers(url: str) -> AsyncIterator[dict[str, Wait]]:
-    """Each layer with what it needs, the yardstick first."""
+    """Opens each layer, the baseline first."""
     settings = Config(api_key=API_KEY, base_url=url)
     async with (
-        bare_http() as http,
+        open_http() as http,
         aclosing(AiohttpTransport(settings, Timeouts(), None)) as transport,
         RivyaSession(API_KEY, base_url=url, max_connections=CONCURRENCY) as session,
     ):
 
         async def bare(task_id: str) -> bool:
-            return bool((await bare_poll(http, url, task_id))["status"] == "succeeded")
+            return bool((await poll(http, url, task_id))["status"] == "succeeded")
 
         async def sent(task_id: str) -> bool:
             return b'"succeeded"' in (await transport.send(request_of(task_id))).body
@@ -72,7 +72,7 @@ async def layers(url: str) -> AsyncIterator[dict[str, Wait]]:
             return (await session.generations.retrieve(task_id)).succeeded
 
         async def waited(task_ids: list[str]) -> None:
-            async for _ in session.as_completed(task_ids, poll=AT_ONCE):
+            async for _ in session.as_completed(task_ids, poll=IMMEDIATE_POLLS):
                 pass
 
         yield {
@@ -96,63 +96,63 @@ def _each(poll: Layer) -> Wait:
 
 
 async def measure(rounds: int) -> dict[str, list[float]]:
-    """The CPU seconds per request of each layer, round by round; one more opens the connections."""
-    async with serving() as server, layers(server.url) as found:
-        for wait in found.values():
+    """Returns CPU seconds per request, layer and round, after a round that opens the connections."""
+    async with run_server() as server, layers(server.url) as results:
+        for wait in results.values():
             await _cpu(server, wait)
-        measured: dict[str, list[float]] = {name: [] for name in found}
+        measured: dict[str, list[float]] = {name: [] for name in results}
         for turn in range(rounds):
-            progress(f"layers, round {turn + 1} of {rounds}")
-            for name, wait in found.items():
+            show_progress(f"layers, round {turn + 1} of {rounds}")
+            for name, wait in results.items():
                 measured[name].append(await _cpu(server, wait))
-    progress("")
+    show_progress("")
     return measured
 
 
 async def _cpu(server: Server, wait: Wait) -> float:
-    await server.begin(POLLS)
+    await server.reset(POLLS)
     async with RivyaSession(API_KEY, base_url=server.url) as session:
         task_ids = [(await session.submit(MODEL, PROMPT)).id for _ in range(CONCURRENCY)]
     gc.collect()
-    began = time.process_time()
+    started_at = time.process_time()
     await wait(task_ids)
-    cpu = time.process_time() - began
-    requests = (await server.tally())["polls"]
+    cpu = time.process_time() - started_at
+    requests = (await server.counts())["polls"]
     if requests != POLLS * CONCURRENCY:
         raise RuntimeError(f"{requests} polls in place of {POLLS * CONCURRENCY}")
     return cpu / requests
 
 
 def report(measured: dict[str, list[float]], *, loop: str) -> str:
-    """The table."""
-    yardstick = next(iter(measured.values()))
+    """Formats the table."""
+    baseline = next(iter(measured.values()))
     head = ["", "us/request", "ratio", "adds us"]
-    title = f"Layers: one poll, {CONCURRENCY} in flight, {loop}, median of {len(yardstick)}; CPU is the client's"
-    return f"{title}\n{table(head, _rows(measured, yardstick))}"
+    title = f"Layers: one poll, {CONCURRENCY} in flight, {loop}, median of {len(baseline)}; CPU is the client's"
+    return f"{title}\n{format_table(head, _rows(measured, baseline))}"
 
 
-def _rows(measured: dict[str, list[float]], yardstick: list[float]) -> Iterable[list[str]]:
-    below = yardstick
+def _rows(measured: dict[str, list[float]], baseline: list[float]) -> Iterable[list[str]]:
+    below = baseline
     for name, costs in measured.items():
-        ratio = median(cost / bare for cost, bare in zip(costs, yardstick, strict=True))
+        ratio = median(cost / bare for cost, bare in zip(costs, baseline, strict=True))
         adds = median(cost - less for cost, less in zip(costs, below, strict=True))
         yield [name, f"{median(costs) * 1e6:.0f}", f"{ratio:.2f}", "" if below is costs else f"{adds * 1e6:+.0f}"]
         below = costs
 
 
-def measured_report(*, quick: bool, loop: str) -> str:
-    """Measure, with fewer rounds if it has to be quick."""
-    with asyncio.Runner(loop_factory=factory(loop)) as runner:
+def run_benchmark(*, quick: bool, loop: str) -> str:
+    """Measures, with fewer rounds if `quick`, and formats."""
+    with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
         return report(runner.run(measure(5 if quick else 15)), loop=loop)
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measures and prints."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.layers", description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
     parser.add_argument("--uvloop", action="store_true", help="all layers on uvloop")
     options = parser.parse_args()
-    print(machine_line(), measured_report(quick=options.quick, loop=loop_name(options)), sep="\n\n")
+    print(describe_machine(), run_benchmark(quick=options.quick, loop=loop_name(options)), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Plain text: the machine, tables, and marks beside what was measured."""
+"""Plain-text reports: the machine, tables and targets."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
 
-def machine_line() -> str:
-    """Where and when: figures of two machines cannot be compared, ratios can."""
+def describe_machine() -> str:
+    """Returns machine, versions and date. Only ratios are comparable between machines."""
     python = f"{platform.python_implementation()} {platform.python_version()}"
     return (
         f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, {python}, aiohttp {version('aiohttp')}, "
@@ -19,8 +19,8 @@ def machine_line() -> str:
     )
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Columns as wide as they need to be: the first to the left, figures to the right."""
+def format_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Formats a table: the first column left-aligned, the others right-aligned."""
     lines = [head, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
@@ -31,12 +31,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
-def mark(claim: str, measured: str, *, met: bool) -> str:
-    """One claim and whether this run bears it out."""
+def target(claim: str, measured: str, *, met: bool) -> str:
+    """Formats a target, its measured value and whether the run met it."""
     return f"  {'met   ' if met else 'MISSED'}  {claim}: {measured}"
 
 
-def progress(what: str) -> None:
-    """What is going on, for whoever watches; never part of the report."""
+def show_progress(what: str) -> None:
+    """Shows the progress on a terminal; not part of the report."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{what}", end="", file=sys.stderr, flush=True)

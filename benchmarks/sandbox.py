@@ -1,6 +1,6 @@
-"""What a status request costs the sandbox, by its own process clock, beside a handler of aiohttp.web that only answers.
+"""CPU per status request of the sandbox, compared with a minimal aiohttp.web handler.
 
-CPU time, not time: what else the machine does changes little.
+CPU time of the server process: other load on the machine changes it little.
 """
 
 from __future__ import annotations
@@ -21,57 +21,61 @@ from aiohttp import web
 from rivya_async.sandbox import Sandbox
 from rivya_async.sandbox.catalogue import load
 
-from .report import mark, progress, table
-from .waiting import python, read_line
+from .processes import read_line, start_module
+from .report import format_table, show_progress, target
 
-ENOUGH: Final = 4000.0
-"""Status requests per second of one core."""
+MIN_REQUESTS_PER_SECOND: Final = 4000.0
+"""Target: minimum status requests per second of one core."""
 
 JOBS: Final = 1000
 CONNECTIONS: Final = 50
 REQUESTS: Final = 20_000
 WARM_UP: Final = 2000
-AGE: Final = 10.0
-"""Seconds since the jobs were ordered."""
+JOB_AGE: Final = 10.0
+"""Seconds since the creation of the jobs."""
 
 SERVERS: Final = ("bare aiohttp.web", "sandbox")
-KEY: Final = "rvya_sk_benchmark"
+API_KEY: Final = "rvya_sk_benchmark"
 
 BODY: Final = b'{"id": "task_00000000000000000000", "status": "processing", "model": "z-image"}'.ljust(270)
-"""As long as the answer of a job that runs."""
+"""Response body, as long as that of a running job."""
 
 
-def measured_report(options: Namespace) -> str:
-    """The table and its mark."""
+def run_benchmark(options: Namespace) -> str:
+    """Measures and formats the table and the target."""
     rounds, requests = (2, REQUESTS // 4) if options.quick else (5, REQUESTS)
-    told = asyncio.run(_measured(rounds, requests))
-    bare = told[SERVERS[0]]
-    rows = [[name, f"{1e6 * cost:.0f}", f"{1 / cost:,.0f}", f"{cost / bare:.2f}"] for name, cost in told.items()]
-    ours = 1 / told[SERVERS[1]]
+    result = asyncio.run(_measure(rounds, requests))
+    bare = result[SERVERS[0]]
+    rows = [[name, f"{1e6 * cost:.0f}", f"{1 / cost:,.0f}", f"{cost / bare:.2f}"] for name, cost in result.items()]
+    ours = 1 / result[SERVERS[1]]
     return "\n".join(
         [
             f"Status requests to a server in a process of its own, {CONNECTIONS} connections, median of {rounds} "
             f"runs of {requests:,}",
             "",
-            table(["server", "CPU us per request", "requests per CPU second", "ratio"], rows),
+            format_table(["server", "CPU us per request", "requests per CPU second", "ratio"], rows),
             "",
-            mark(f"{ENOUGH:,.0f} status requests per second of one core", f"{ours:,.0f}", met=ours >= ENOUGH),
+            target(
+                f"{MIN_REQUESTS_PER_SECOND:,.0f} status requests per second of one core",
+                f"{ours:,.0f}",
+                met=ours >= MIN_REQUESTS_PER_SECOND,
+            ),
         ]
     )
 
 
-async def _measured(rounds: int, requests: int) -> dict[str, float]:
-    """CPU seconds per request of each server, asked in turns."""
+async def _measure(rounds: int, requests: int) -> dict[str, float]:
+    """Returns CPU seconds per request of each server, measured alternately."""
     costs: dict[str, list[float]] = {name: [] for name in SERVERS}
-    async with _serving("bare") as bare, _serving("sandbox") as sandbox:
+    async with _run_server("bare") as bare, _run_server("sandbox") as sandbox:
         for turn in range(rounds):
             for name, server in zip(SERVERS, (bare, sandbox), strict=True):
-                progress(f"round {turn + 1} of {rounds}: {name}")
-                await _ask(server.port, WARM_UP)
+                show_progress(f"round {turn + 1} of {rounds}: {name}")
+                await _send_requests(server.port, WARM_UP)
                 before = await server.cpu_seconds()
-                await _ask(server.port, requests)
+                await _send_requests(server.port, requests)
                 costs[name].append((await server.cpu_seconds() - before) / requests)
-    progress("")
+    show_progress("")
     return {name: statistics.median(each) for name, each in costs.items()}
 
 
@@ -79,7 +83,7 @@ async def _measured(rounds: int, requests: int) -> dict[str, float]:
 
 
 class Connection(asyncio.Protocol):
-    """Sends the next request when the answer to the one before has come whole."""
+    """A connection that sends the next request after each complete response."""
 
     def __init__(self, requests: Iterator[bytes], done: asyncio.Future[None]) -> None:
         self._requests = requests
@@ -88,12 +92,12 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Sends the first request."""
         self._transport = cast("asyncio.Transport", transport)
         self._next()
 
     def data_received(self, data: bytes) -> None:
-        """Go on, once the answer is whole."""
+        """Sends the next request after a complete response."""
         self._unread += data
         head, end, body = self._unread.partition(b"\r\n\r\n")
         if end and len(body) >= int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]):
@@ -104,7 +108,7 @@ class Connection(asyncio.Protocol):
             self._next()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The server must not hang up."""
+        """Fails: the server must keep the connection open."""
         if not self._done.done():
             self._done.set_exception(error or ConnectionResetError())
 
@@ -116,8 +120,8 @@ class Connection(asyncio.Protocol):
             self._transport.write(request)
 
 
-async def _ask(port: int, count: int) -> None:
-    """So many status requests over all connections."""
+async def _send_requests(port: int, count: int) -> None:
+    """Sends a number of status requests over all connections."""
     loop = asyncio.get_running_loop()
     requests = iter(list(itertools.islice(itertools.cycle(_requests()), count)))
     done = [loop.create_future() for _ in range(CONNECTIONS)]
@@ -132,16 +136,16 @@ async def _ask(port: int, count: int) -> None:
 
 
 def _requests() -> Sequence[bytes]:
-    """As a client sends them, one for each job."""
+    """Returns the raw request of each job."""
     return [
-        f"GET /api/v1/generations/{task_id} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {KEY}\r\n"
+        f"GET /api/v1/generations/{task_id} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {API_KEY}\r\n"
         "Accept: application/json\r\nAccept-Encoding: gzip, deflate\r\nUser-Agent: benchmark\r\n\r\n".encode()
         for task_id in _task_ids()
     ]
 
 
 def _task_ids() -> Sequence[str]:
-    """What the sandbox of this benchmark names its jobs: all follows from its seed."""
+    """Returns the task ids that the sandbox generates from its seed."""
     return tuple(_sandbox().world.tasks)
 
 
@@ -156,15 +160,15 @@ class Server:
         self.port = port
 
     async def cpu_seconds(self) -> float:
-        """What it has used so far."""
+        """Returns the CPU seconds used so far."""
         if self._process.stdin is not None:
             self._process.stdin.write(b"\n")
         return float(await read_line(self._process))
 
 
 @asynccontextmanager
-async def _serving(name: str) -> AsyncIterator[Server]:
-    process = await python(__name__, name)
+async def _run_server(name: str) -> AsyncIterator[Server]:
+    process = await start_module(__name__, name)
     try:
         yield Server(process, int(await read_line(process)))
     finally:
@@ -173,8 +177,8 @@ async def _serving(name: str) -> AsyncIterator[Server]:
 
 
 def _sandbox() -> Sandbox:
-    """A sandbox at an instant at which some of its jobs wait, most are in the making and some have ended."""
-    sandbox = Sandbox(seed=1, speed=1, api_key=KEY, clock=lambda: AGE)
+    """Creates a sandbox with queued, running and ended jobs."""
+    sandbox = Sandbox(seed=1, speed=1, api_key=API_KEY, clock=lambda: JOB_AGE)
     account, model = next(iter(sandbox.world.accounts)), load().models["z-image"]
     for _ in range(JOBS):
         sandbox.world.create(account, model, "A red kite", {}, 0.0)
@@ -186,7 +190,7 @@ async def _bare(_: web.BaseRequest) -> web.Response:
 
 
 async def _serve(name: str) -> None:
-    """Print the port; then the CPU time used, whenever a line comes."""
+    """Prints the port, then the used CPU time for each input line."""
     if name == "bare":
         runner = web.ServerRunner(web.Server(_bare, access_log=None))
         await runner.setup()

@@ -1,4 +1,4 @@
-"""What the learned schedule is worth, on a virtual clock: beside the service's advice, the backoff and the optimum.
+"""Polls and latency of the learned schedule, the service's advice, the back-off and the optimum, in virtual time.
 
 python -m benchmarks schedule [--quick] [--picture PNG]
 """
@@ -14,103 +14,103 @@ from typing import Final
 
 from rivya_async._core.polling.intervals import POLL_COST
 
-from .polling import Advice, Learned
-from .report import machine_line, mark, progress, table
-from .simulation import Seen, lognormal, shuffled, simulated, summary
-from .trials import (
+from .policy_comparison import (
     ADVICE,
-    DISTURBED,
+    DISTURBANCES,
+    DISTURBED_RUN_JOBS,
     MEDIAN,
-    RUN,
-    SPREADS,
-    Disturbed,
-    Effort,
-    Undisturbed,
-    after,
-    after_history,
-    best,
-    disturbed,
-    undisturbed,
+    SIGMAS,
+    DisturbedResult,
+    SimulationSize,
+    StationaryResult,
+    compare_disturbed,
+    compare_stationary,
+    learned_label,
+    simulate_learned,
+    simulate_optimum,
 )
+from .poll_policies import AdvisedPolicy, LearnedPolicy
+from .report import describe_machine, format_table, show_progress, target
+from .simulation import PollStats, make_lognormal_durations, shuffle, simulate, summarize
 
 COST_MARKS: Final = {20: 1.10, 50: 1.05}
 POLLS_MARKS: Final = {0.3: 0.5, 0.6: 0.75}
 P95_MARK: Final = 1.25
 
 
-def _undisturbed_rows(found: Undisturbed) -> Iterable[list[str]]:
-    for name, seen in [*found.policies.items(), ("the optimum", found.optimum)]:
+def _stationary_rows(results: StationaryResult) -> Iterable[list[str]]:
+    for name, stats in [*results.policies.items(), ("the optimum", results.optimum)]:
         yield [
-            f"{found.sigma}  {name}",
-            f"{seen.polls:.2f}",
-            f"{seen.latency:.2f}",
-            f"{seen.latency / found.mean:.1%}",
-            f"{seen.p95:.1f}",
-            f"{seen.cost(POLL_COST) / found.optimum.cost(POLL_COST):.3f}",
+            f"{results.sigma}  {name}",
+            f"{stats.polls:.2f}",
+            f"{stats.latency:.2f}",
+            f"{stats.latency / results.mean:.1%}",
+            f"{stats.p95:.1f}",
+            f"{stats.cost(POLL_COST) / results.optimum.cost(POLL_COST):.3f}",
         ]
 
 
-def _at_advice_row(found: Undisturbed) -> list[str]:
-    advice = found.policies[ADVICE]
-    polls = [advice.polls, found.learned_at_advice.polls, found.optimum_at_advice.polls]
-    return [f"{found.sigma}", f"{advice.latency:.2f}", *(f"{n:.2f}" for n in polls), f"{polls[1] / polls[0]:.2f}"]
+def _at_advice_row(results: StationaryResult) -> list[str]:
+    advice = results.policies[ADVICE]
+    polls = [advice.polls, results.learned_at_advice.polls, results.optimum_at_advice.polls]
+    return [f"{results.sigma}", f"{advice.latency:.2f}", *(f"{n:.2f}" for n in polls), f"{polls[1] / polls[0]:.2f}"]
 
 
-def _disturbed_row(found: Disturbed) -> list[str]:
-    optimum = found.optimum.cost(POLL_COST)
-    return [found.name, *_figures(found.advice, optimum), *_figures(found.learned, optimum)]
+def _disturbed_row(results: DisturbedResult) -> list[str]:
+    optimum = results.optimum.cost(POLL_COST)
+    return [results.name, *_figures(results.advice, optimum), *_figures(results.learned, optimum)]
 
 
-def _disturbed_at_advice_row(found: Disturbed) -> list[str]:
-    seens = (found.advice, found.learned_at_advice, found.optimum_at_advice)
+def _disturbed_at_advice_row(results: DisturbedResult) -> list[str]:
+    both = (results.advice, results.learned_at_advice, results.optimum_at_advice)
     return [
-        found.name,
-        f"{found.advice.latency:.2f}",
-        *(f"{seen.polls:.2f}" for seen in seens),
-        *(f"{seen.p95:.1f}" for seen in seens),
+        results.name,
+        f"{results.advice.latency:.2f}",
+        *(f"{stats.polls:.2f}" for stats in both),
+        *(f"{stats.p95:.1f}" for stats in both),
     ]
 
 
-def _burst_rows(effort: Effort) -> Iterable[list[str]]:
-    """Jobs that all begin at once; then what the next jobs get from what was learned of these."""
-    for sigma in SPREADS[:2]:
-        progress(f"spread {sigma}, all at once")
-        jobs = shuffled(lognormal(MEDIAN, sigma, effort.jobs // 4), seed=6)
-        optimum = best(jobs, POLL_COST).cost(POLL_COST)
-        warm, biased = Learned(), Learned(counts_open=False)
+def _burst_rows(size: SimulationSize) -> Iterable[list[str]]:
+    """Yields rows for jobs that start at once, then for jobs with the durations learned from these."""
+    for sigma in SIGMAS[:2]:
+        show_progress(f"spread {sigma}, all at once")
+        jobs = shuffle(make_lognormal_durations(MEDIAN, sigma, size.jobs // 4), seed=6)
+        optimum = simulate_optimum(jobs, POLL_COST).cost(POLL_COST)
+        warm, biased = LearnedPolicy(), LearnedPolicy(counts_open=False)
         for learner in (warm, biased):
-            simulated(learner, shuffled(lognormal(MEDIAN, sigma, 50), seed=7))
-        policies: dict[str, Advice] = {
-            ADVICE: Advice(),
-            "learned, from nothing": Learned(),
+            simulate(learner, shuffle(make_lognormal_durations(MEDIAN, sigma, 50), seed=7))
+        policies: dict[str, AdvisedPolicy] = {
+            ADVICE: AdvisedPolicy(),
+            "learned, from nothing": LearnedPolicy(),
             "learned, from 50 jobs": warm,
             "  if open jobs did not count": biased,
         }
         for name, policy in policies.items():
-            during = summary(simulated(policy, jobs, at_once=len(jobs)))
+            during = summarize(simulate(policy, jobs, max_open_jobs=len(jobs)))
             policy.learns = False
-            afterwards = summary(simulated(policy, jobs))
+            afterwards = summarize(simulate(policy, jobs))
             yield [f"{sigma}  {name}", *_figures(during, optimum), *_figures(afterwards, optimum)]
 
 
-def _figures(seen: Seen, optimum: float) -> list[str]:
-    return [f"{seen.polls:.2f}", f"{seen.latency:.2f}", f"{seen.p95:.1f}", f"{seen.cost(POLL_COST) / optimum:.2f}"]
+def _figures(stats: PollStats, optimum: float) -> list[str]:
+    return [f"{stats.polls:.2f}", f"{stats.latency:.2f}", f"{stats.p95:.1f}", f"{stats.cost(POLL_COST) / optimum:.2f}"]
 
 
-def _scale_rows(effort: Effort) -> Iterable[list[str]]:
+def _scale_rows(size: SimulationSize) -> Iterable[list[str]]:
     for median in (5.0, 300.0):
-        for sigma in SPREADS:
-            progress(f"median {median:g} s, spread {sigma}")
-            durations = lognormal(median, sigma, effort.jobs)
-            optimum = best(durations, POLL_COST).cost(POLL_COST)
-            seens = (summary(simulated(Advice(), durations)), after_history(sigma, 50, effort, median=median))
-            yield [f"{median:g} s, {sigma}", *(figure for seen in seens for figure in _figures(seen, optimum))]
+        for sigma in SIGMAS:
+            show_progress(f"median {median:g} s, spread {sigma}")
+            durations = make_lognormal_durations(median, sigma, size.jobs)
+            optimum = simulate_optimum(durations, POLL_COST).cost(POLL_COST)
+            both = (summarize(simulate(AdvisedPolicy(), durations)), simulate_learned(sigma, 50, size, median=median))
+            yield [f"{median:g} s, {sigma}", *(figure for stats in both for figure in _figures(stats, optimum))]
 
 
-def _marks(plain: Sequence[Undisturbed], worse: Sequence[Disturbed]) -> Iterable[str]:
+def _marks(plain: Sequence[StationaryResult], worse: Sequence[DisturbedResult]) -> Iterable[str]:
     for history, most in COST_MARKS.items():
-        costs = [each.policies[after(history)].cost(POLL_COST) / each.optimum.cost(POLL_COST) for each in plain]
-        yield mark(
+        costs = [each.policies[learned_label(history)].cost(POLL_COST) / each.optimum.cost(POLL_COST) for each in plain]
+        yield target(
             f"cost at most {most:.2f} of the optimum's after {history} jobs",
             ", ".join(f"{cost:.3f} at {each.sigma}" for cost, each in zip(costs, plain, strict=True)),
             met=max(costs) <= most,
@@ -118,74 +118,75 @@ def _marks(plain: Sequence[Undisturbed], worse: Sequence[Disturbed]) -> Iterable
     for each in plain:
         if each.sigma in POLLS_MARKS:
             most, share = POLLS_MARKS[each.sigma], each.learned_at_advice.polls / each.policies[ADVICE].polls
-            yield mark(
+            yield target(
                 f"spread {each.sigma}: at the mean latency of the advice at most {most} of its polls",
                 f"{share:.2f}",
                 met=share <= most,
             )
     default, equal, optimum = (
-        max(seen(each).p95 / each.advice.p95 for each in worse)
-        for seen in (attrgetter("learned"), attrgetter("learned_at_advice"), attrgetter("optimum_at_advice"))
+        max(stats(each).p95 / each.advice.p95 for each in worse)
+        for stats in (attrgetter("learned"), attrgetter("learned_at_advice"), attrgetter("optimum_at_advice"))
     )
-    yield mark(
+    yield target(
         f"disturbed: p95 latency at most {P95_MARK} of the advice's",
         f"{default:.2f} at worst ({equal:.2f} at equal mean latency, where the optimum has {optimum:.2f})",
         met=default <= P95_MARK,
     )
 
 
-def report(effort: Effort) -> str:
-    """The tables and the marks."""
-    plain = [undisturbed(sigma, effort) for sigma in SPREADS]
-    worse = [disturbed(name, sigma, effort) for sigma in SPREADS[:2] for name in DISTURBED]
+def report(size: SimulationSize) -> str:
+    """Formats the tables and the targets."""
+    plain = [compare_stationary(sigma, size) for sigma in SIGMAS]
+    worse = [compare_disturbed(name, sigma, size) for sigma in SIGMAS[:2] for name in DISTURBANCES]
     figures = ["polls/job", "latency s", "p95 s", "cost"]
     parts = [
-        f"Schedule: lognormal durations, median {MEDIAN:g} s, on a virtual clock; "
-        f"a poll costs {POLL_COST:g} s of latency",
+        f"Schedule: lognormal durations, median {MEDIAN:g} s, virtual clock; a poll costs {POLL_COST:g} s of latency",
         "At this price; the cost is over the optimum's, which knows the distribution\n"
-        + table(
-            ["spread", "polls/job", "latency s", "of mean", "p95 s", "cost"], chain(*map(_undisturbed_rows, plain))
+        + format_table(
+            ["spread", "polls/job", "latency s", "of mean", "p95 s", "cost"], chain(*map(_stationary_rows, plain))
         ),
         "Polls per job at the mean latency of the service's advice (learned: after 50 jobs)\n"
-        + table(["spread", "latency s", "advice", "learned", "optimum", "learned/advice"], map(_at_advice_row, plain)),
-        f"Disturbed, in runs of {RUN} jobs that begin with nothing learned: the advice, then the learned schedule\n"
-        + table(["spread", *figures, *figures], map(_disturbed_row, worse)),
+        + format_table(
+            ["spread", "latency s", "advice", "learned", "optimum", "learned/advice"], map(_at_advice_row, plain)
+        ),
+        f"Disturbed, in runs of {DISTURBED_RUN_JOBS} jobs without history: the advice, then the learned schedule\n"
+        + format_table(["spread", *figures, *figures], map(_disturbed_row, worse)),
         "The same at the mean latency of the advice\n"
-        + table(
+        + format_table(
             ["spread", "latency s", "polls: advice", "learned", "optimum", "p95: advice", "learned", "optimum"],
             map(_disturbed_at_advice_row, worse),
         ),
-        f"{effort.jobs // 4:,} jobs at once; then one by one, by what was learned of them\n"
-        + table(["spread", *figures, *figures], _burst_rows(effort)),
+        f"{size.jobs // 4:,} jobs at once; then one by one, with the learned durations\n"
+        + format_table(["spread", *figures, *figures], _burst_rows(size)),
         "Other medians: the advice, then the learned schedule after 50 jobs\n"
-        + table(["median, spread", *figures, *figures], _scale_rows(effort)),
+        + format_table(["median, spread", *figures, *figures], _scale_rows(size)),
         "\n".join(["Marks", *_marks(plain, worse)]),
     ]
-    progress("")
+    show_progress("")
     return "\n\n".join(parts)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this benchmark alone."""
+    """Adds the options of this benchmark."""
     parser.add_argument("--picture", type=Path, metavar="PNG", help="schedule: draw polls against latency")
 
 
-def measured_report(options: argparse.Namespace) -> str:
-    """Simulate as the options say, and draw if they do."""
-    effort = Effort.of(quick=options.quick)
+def run_benchmark(options: argparse.Namespace) -> str:
+    """Simulates, optionally draws the plot, and formats."""
+    size = SimulationSize.of(quick=options.quick)
     if options.picture is not None:
-        from .plane import draw
+        from .schedule_plot import draw_schedule_plot
 
-        draw(options.picture, effort)
-    return report(effort)
+        draw_schedule_plot(options.picture, size)
+    return report(size)
 
 
 def main() -> None:
-    """Simulate and print."""
+    """Simulates and prints."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.schedule", description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a tenth of the jobs")
     add_arguments(parser)
-    print(machine_line(), measured_report(parser.parse_args()), sep="\n\n")
+    print(describe_machine(), run_benchmark(parser.parse_args()), sep="\n\n")
 
 
 if __name__ == "__main__":

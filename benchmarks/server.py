@@ -1,7 +1,7 @@
-"""A local service that costs next to nothing, so that it is never the bottleneck: two routes of raw HTTP/1.1.
+"""A minimal local service with two routes over raw HTTP/1.1, fast enough never to be the bottleneck.
 
-A job ends at its k-th poll, so every contender sends the same requests; what arrives is counted, so that no contender's
-figures need to be believed. `GET /begin?jobs=0&polls=3` forgets everything and sets k, `GET /tally` tells the counts.
+A job ends at poll number k, so every client sends the same requests. The server counts the requests.
+`GET /reset?jobs=0&polls=3` resets the state and sets k; `GET /tally` returns the counts.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Final, cast
 
 import attrs
 
-from .event_loop import fastest
+from .processes import fastest_loop_factory
 
 EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
-"""Instants are this and the loop's clock: only their differences mean something."""
+"""Start of the timestamps, to which the loop's clock is added. Only differences are meaningful."""
 
 HEAD: Final = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
 RECORD: Final = (
@@ -26,13 +26,13 @@ RECORD: Final = (
     b'"created_at":"%b","updated_at":"%b","result":%b,"error":null}'
 )
 RESULT: Final = b'{"primary_url":"https://cdn.example/%b/1.png","urls":["https://cdn.example/%b/1.png"]}'
-BEGIN: Final = re.compile(rb"/begin\?jobs=(\d+)&polls=(\d+)$")
+RESET: Final = re.compile(rb"/reset\?jobs=(\d+)&polls=(\d+)$")
 CONTENT_LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 @attrs.define
 class Job:
-    """A job of which `polls` are still to come."""
+    """A job with its remaining polls."""
 
     polls: int
     created_at: bytes
@@ -40,8 +40,8 @@ class Job:
 
 
 @attrs.define
-class Tally:
-    """What has arrived since the last `begin`."""
+class Counts:
+    """Numbers of requests since the last reset."""
 
     submits: int = 0
     polls: int = 0
@@ -55,35 +55,35 @@ class Service:
         self._loop = loop
         self._polls_per_job = 1
         self._jobs: dict[bytes, Job] = {}
-        self.tally = Tally()
+        self.counts = Counts()
 
-    def begin(self, jobs: int, polls_per_job: int) -> None:
-        """Forget everything; so many jobs are there from the beginning."""
+    def reset(self, jobs: int, polls_per_job: int) -> None:
+        """Resets the state and creates a number of jobs."""
         self._polls_per_job = polls_per_job
         self._jobs.clear()
-        self.tally = Tally()
+        self.counts = Counts()
         for _ in range(jobs):
             self.submit()
 
     def submit(self) -> bytes:
-        """A new job's first record."""
-        self.tally.submits += 1
-        task_id = b"task_%08d" % self.tally.submits
+        """Creates a job. Returns its record."""
+        self.counts.submits += 1
+        task_id = b"task_%08d" % self.counts.submits
         now = self._now()
         self._jobs[task_id] = Job(self._polls_per_job, now, now)
         return RECORD % (task_id, b"queued", 0, now, now, b"null")
 
     def poll(self, task_id: bytes) -> bytes | None:
-        """A job's record; None where there is no such job."""
+        """Returns the record of a job, or None if it is unknown."""
         job = self._jobs.get(task_id)
         if job is None:
             return None
-        self.tally.polls += 1
+        self.counts.polls += 1
         job.polls -= 1
         if job.polls > 0:
             return RECORD % (task_id, b"processing", 0, job.created_at, job.updated_at, b"null")
         if job.polls == 0:
-            self.tally.ended += 1
+            self.counts.ended += 1
             job.updated_at = self._now()
         result = RESULT % (task_id, task_id)
         return RECORD % (task_id, b"succeeded", 4, job.created_at, job.updated_at, result)
@@ -93,31 +93,31 @@ class Service:
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection, kept alive; requests may come in pieces."""
+    """A persistent connection. Requests can arrive in parts."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._unread = b""
+        self._buffer = b""
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember where to answer."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's only looks like one
+        """Stores the transport."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
 
     def data_received(self, data: bytes) -> None:
-        """Answer every request that is whole."""
-        unread = self._unread + data
-        while (end := unread.find(b"\r\n\r\n")) >= 0:
-            length = CONTENT_LENGTH.search(unread, 0, end)
-            whole = end + 4 + (int(length[1]) if length else 0)
-            if len(unread) < whole:
+        """Responds to every complete request."""
+        buffer = self._buffer + data
+        while (end := buffer.find(b"\r\n\r\n")) >= 0:
+            length = CONTENT_LENGTH.search(buffer, 0, end)
+            end_of_request = end + 4 + (int(length[1]) if length else 0)
+            if len(buffer) < end_of_request:
                 break
-            method, target, _ = unread[: unread.find(b"\r\n")].split(b" ", 2)
-            self._answer(method, target)
-            unread = unread[whole:]
-        self._unread = unread
+            method, target, _ = buffer[: buffer.find(b"\r\n")].split(b" ", 2)
+            self._respond(method, target)
+            buffer = buffer[end_of_request:]
+        self._buffer = buffer
 
-    def _answer(self, method: bytes, target: bytes) -> None:
+    def _respond(self, method: bytes, target: bytes) -> None:
         body = self._body(method, target)
         status = b"200 OK" if body is not None else b"404 Not Found"
         body = body or b'{"error":{"code":"not_found","message":"There is no such thing."}}'
@@ -127,16 +127,16 @@ class Connection(asyncio.Protocol):
     def _body(self, method: bytes, target: bytes) -> bytes | None:
         if target.startswith(b"/api/v1/generations"):
             return self._service.submit() if method == b"POST" else self._service.poll(target[20:])
-        if begin := BEGIN.match(target):
-            self._service.begin(*map(int, begin.groups()))
+        if reset := RESET.match(target):
+            self._service.reset(*map(int, reset.groups()))
             return b"{}"
         if target == b"/tally":
-            return json.dumps(attrs.asdict(self._service.tally)).encode()
+            return json.dumps(attrs.asdict(self._service.counts)).encode()
         return None
 
 
 async def serve() -> None:
-    """Print the address, then serve until standard input ends: the server does not outlive who started it."""
+    """Prints the address, then serves until standard input ends, so that it exits with its parent."""
     loop = asyncio.get_running_loop()
     service = Service(loop)
     server = await loop.create_server(lambda: Connection(service), "127.0.0.1", 0, backlog=1024)
@@ -145,8 +145,8 @@ async def serve() -> None:
 
 
 def main() -> None:
-    """Serve on the fastest loop: only the clients are measured."""
-    with asyncio.Runner(loop_factory=fastest()) as runner:
+    """Serves on the fastest loop: only the clients are measured."""
+    with asyncio.Runner(loop_factory=fastest_loop_factory()) as runner:
         runner.run(serve())
 
 

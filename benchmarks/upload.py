@@ -1,4 +1,4 @@
-"""What an upload holds in memory: a film of 90 MB to a sandbox in another process."""
+"""Memory growth of an upload of 90 MB to a sandbox in another process."""
 
 from __future__ import annotations
 
@@ -16,39 +16,42 @@ from rivya_async import RivyaSession
 from rivya_async.sandbox import Sandbox
 from rivya_async.sandbox.media import RenderRequest, render
 
-from .memory import peak_kib, resident_kib
-from .report import mark, table
+from .processes import peak_kib, resident_kib
+from .report import format_table, target
 
-FILM_BYTES: Final = 90 * 1024 * 1024
+FILE_BYTES: Final = 90 * 1024 * 1024
 MODEL: Final = "happyhorse-1-0"
-MOST_KIB: Final = 8 * 1024
-"""The claim: an upload of any size grows its process by less."""
+MAX_GROWTH_KIB: Final = 8 * 1024
+"""Target: maximum growth of the process by an upload of any size, in KiB."""
 
 
-def measured_report(_: Namespace) -> str:
-    """The table and its mark."""
+def run_benchmark(_: Namespace) -> str:
+    """Measures and formats the table and the target."""
     with tempfile.TemporaryDirectory() as folder:
-        films = [_film(Path(folder), "warm-up.mp4", 4 * 1024 * 1024), _film(Path(folder), "film.mp4", FILM_BYTES)]
-        told = asyncio.run(_measured([str(film) for film in films]))
+        films = [
+            _write_video(Path(folder), "warm-up.mp4", 4 * 1024 * 1024),
+            _write_video(Path(folder), "film.mp4", FILE_BYTES),
+        ]
+        result = asyncio.run(_measure([str(film) for film in films]))
     rows = [
         [name, f"{one['wall']:.2f}", f"{one['cpu']:.2f}", f"{one['grown_kib'] / 1024:.1f}"]
-        for name, one in told.items()
+        for name, one in result.items()
     ]
-    most = max(one["grown_kib"] for one in told.values())
-    claim = f"an upload of {FILM_BYTES // 2**20} MB grows its process by less than {MOST_KIB // 1024} MB"
+    most = max(one["grown_kib"] for one in result.values())
+    claim = f"an upload of {FILE_BYTES // 2**20} MB grows its process by less than {MAX_GROWTH_KIB // 1024} MB"
     return "\n".join(
         [
-            f"Upload of a film of {FILM_BYTES // 2**20} MB over loopback, after one of 4 MB",
+            f"Upload of {FILE_BYTES // 2**20} MB over loopback, after one of 4 MB",
             "",
-            table(["as", "seconds", "CPU seconds", "growth, MB"], rows),
+            format_table(["as", "seconds", "CPU seconds", "growth, MB"], rows),
             "",
-            mark(claim, f"{most / 1024:.1f} MB", met=most < MOST_KIB),
+            target(claim, f"{most / 1024:.1f} MB", met=most < MAX_GROWTH_KIB),
         ]
     )
 
 
-def _film(folder: Path, name: str, size: int) -> Path:
-    """A film of this size that plays: it ends with an atom that players skip, of which the disk keeps nothing."""
+def _write_video(folder: Path, name: str, size: int) -> Path:
+    """Writes a playable video of this size: it ends with a sparse atom that players skip."""
     data = render(RenderRequest("video", "sora-2", "A red kite", {"duration": "1"}, seed=1)).data
     path = folder / name
     with path.open("wb") as file:
@@ -57,20 +60,20 @@ def _film(folder: Path, name: str, size: int) -> Path:
     return path
 
 
-async def _measured(films: list[str]) -> dict[str, Any]:
+async def _measure(films: list[str]) -> dict[str, Any]:
     async with Sandbox() as sandbox:
-        told = {}
+        result = {}
         for way in ("a path", "an open file", "an async iterator"):
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", __spec__.name, sandbox.base_url, sandbox.api_key, way, *films,
                 stdout=subprocess.PIPE,
             )  # fmt: skip
             out, _ = await process.communicate()
-            told[way] = json.loads(out)
-        return told
+            result[way] = json.loads(out)
+        return result
 
 
-async def _in_pieces(path: str) -> Any:
+async def _iter_chunks(path: str) -> Any:
     with Path(path).open("rb") as file:
         while piece := file.read(64 * 1024):
             yield piece
@@ -84,7 +87,7 @@ async def _upload(base_url: str, api_key: str, way: str, films: list[str]) -> di
                 with Path(film).open("rb") as file:
                     sent = await session.files.upload(file, model=MODEL)
             else:
-                sent = await session.files.upload(film if way == "a path" else _in_pieces(film), model=MODEL)
+                sent = await session.files.upload(film if way == "a path" else _iter_chunks(film), model=MODEL)
             if sent.size_bytes != Path(film).stat().st_size:
                 raise AssertionError(f"{sent.size_bytes} bytes arrived")
 

@@ -1,9 +1,9 @@
-"""What it costs to wait for many jobs at once: this SDK, a loop written by hand, and bare aiohttp as the yardstick.
+"""CPU and memory of waiting for many jobs: this SDK, a hand-written loop and bare aiohttp as the baseline.
 
     python -m benchmarks.waiting [--quick] [--n 100 1000 10000] [--polls 3] [--rounds 3] [--uvloop]
 
-Each contender runs in a fresh process against one server, in turns, so that a noisy neighbour hits all of them; what is
-printed is the median of the rounds, and the ratio to the yardstick of the same round.
+Each client runs in a new process against one server, alternately, so that other load affects all of them. The report
+has the median of the rounds and the ratio to the baseline of the same round.
 """
 
 from __future__ import annotations
@@ -20,31 +20,30 @@ from typing import Any, Final
 
 import attrs
 
-from .contenders import CONTENDERS, OURS, YARDSTICK
-from .load import Load
-from .memory import resident_kib
-from .report import machine_line, mark, progress, table
+from .clients import BASELINE, CLIENTS, RIVYA_CLIENTS, Load
+from .processes import resident_kib
+from .report import describe_machine, format_table, show_progress, target
 
-RATIO_MARK: Final = 1.3
-"""CPU per request, at most this many times bare aiohttp's."""
+MAX_CPU_RATIO: Final = 1.3
+"""Target: maximum ratio of CPU per request to bare aiohttp."""
 
-EXPONENT_MARK: Final = 1.05
-"""Total CPU grows at most with this power of the number of jobs."""
+MAX_EXPONENT: Final = 1.05
+"""Target: maximum exponent of the growth of CPU with the number of jobs."""
 
-FEWEST_FOR_MEMORY: Final = 1000
-"""With fewer jobs the allocator's noise is larger than what they hold."""
+MIN_JOBS_FOR_MEMORY: Final = 1000
+"""Minimum number of jobs for memory figures; below, allocator noise dominates."""
 
-TALLY_INTERVAL: Final = 0.05
+COUNTS_INTERVAL: Final = 0.05
 
-JOIN_TIME: Final = 50e-6
-"""Seconds that a client may need per job from the last submit until it waits."""
+WAIT_START_TIME: Final = 50e-6
+"""Seconds per job from the last submit until the client waits."""
 
 
 @attrs.frozen
-class Measure:
-    """One contender's run of one load; `requests`, `polls` and `ended` are the server's counts."""
+class Measurement:
+    """One run of one client; `requests`, `polls` and `ended` are counted by the server."""
 
-    contender: str
+    client: str
     load: Load
     cpu: float
     wall: float
@@ -57,53 +56,54 @@ class Measure:
 
     @property
     def is_complete(self) -> bool:
-        """Every job was seen to end by both sides, with the same number of polls for all."""
+        """True if client and server counted all ends, with the same number of polls for all jobs."""
         jobs = self.load.jobs
         return self.succeeded == self.ended == jobs and self.polls == jobs * self.load.polls
 
     @property
     def us_per_request(self) -> float:
-        """Client CPU per HTTP request."""
+        """Client CPU per HTTP request in microseconds."""
         return self.cpu / self.requests * 1e6
 
 
 @attrs.frozen
 class Rounds:
-    """All rounds of one contender at one number of jobs, and the yardstick's beside them."""
+    """All rounds of one client at one number of jobs, with the rounds of the baseline."""
 
-    measures: list[Measure]
-    yardstick: list[Measure]
+    measurements: list[Measurement]
+    baseline: list[Measurement]
 
-    def median(self, figure: Callable[[Measure], float]) -> float:
-        """The median of a figure."""
-        return median(map(figure, self.measures))
+    def median(self, figure: Callable[[Measurement], float]) -> float:
+        """Returns the median of a figure."""
+        return median(map(figure, self.measurements))
 
-    def kib_per_job(self, figure: Callable[[Measure], int | None]) -> float | None:
-        """The median of a memory figure, shared out among the jobs."""
-        known = [kib for kib in map(figure, self.measures) if kib is not None]
-        return median(known) / self.measures[0].load.jobs if known else None
+    def kib_per_job(self, figure: Callable[[Measurement], int | None]) -> float | None:
+        """Returns the median of a memory figure per job."""
+        known = [kib for kib in map(figure, self.measurements) if kib is not None]
+        return median(known) / self.measurements[0].load.jobs if known else None
 
     @property
     def ratio(self) -> float:
-        """CPU per request over the yardstick's in the same round."""
+        """Median ratio of CPU per request to the baseline of the same round."""
         return median(
-            ours.us_per_request / bare.us_per_request for ours, bare in zip(self.measures, self.yardstick, strict=True)
+            measured.us_per_request / reference.us_per_request
+            for measured, reference in zip(self.measurements, self.baseline, strict=True)
         )
 
 
 class Server:
-    """The server process, seen from here."""
+    """A client of the server process."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._host, self._port = url.removeprefix("http://").split(":")
 
-    async def begin(self, polls: int, jobs: int = 0) -> None:
-        """Forget all counts; so many jobs are there from the beginning."""
-        await self._get(f"/begin?jobs={jobs}&polls={polls}")
+    async def reset(self, polls: int, jobs: int = 0) -> None:
+        """Resets the server and creates a number of jobs."""
+        await self._get(f"/reset?jobs={jobs}&polls={polls}")
 
-    async def tally(self) -> dict[str, int]:
-        """What has arrived."""
+    async def counts(self) -> dict[str, int]:
+        """Returns the counts of the server."""
         counts: dict[str, int] = await self._get("/tally")
         return counts
 
@@ -118,9 +118,9 @@ class Server:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[Server]:
-    """The server in a process of its own."""
-    process = await python("benchmarks.server")
+async def run_server() -> AsyncIterator[Server]:
+    """Runs the server in another process."""
+    process = await start_module("benchmarks.server")
     try:
         yield Server(await read_line(process))
     finally:
@@ -129,48 +129,48 @@ async def serving() -> AsyncIterator[Server]:
         await process.wait()
 
 
-async def run_once(server: Server, contender: str, load: Load, loop: str) -> Measure:
-    """One contender in a fresh process."""
-    process = await python("benchmarks.one_run", contender, server.url, json.dumps(attrs.asdict(load)), loop)
+async def run_once(server: Server, client: str, load: Load, loop: str) -> Measurement:
+    """Runs one client in a new process."""
+    process = await start_module("benchmarks.clients", client, server.url, json.dumps(attrs.asdict(load)), loop)
     try:
         await read_line(process)
-        await server.begin(load.polls)
+        await server.reset(load.polls)
         if process.stdin is not None:
             process.stdin.write(b"go\n")
-        waiting_kib = None if contender == YARDSTICK else await _while_all_wait(server, process.pid, load)
-        told = json.loads(await read_line(process))
+        waiting_kib = None if client == BASELINE else await _measure_waiting_memory(server, process.pid, load)
+        result = json.loads(await read_line(process))
     finally:
         if process.returncode is None and process.stdin is not None:
             process.stdin.close()
         await process.wait()
-    tally = await server.tally()
-    before, peak = told["before_kib"], told["peak_kib"]
-    return Measure(
-        contender,
+    counts = await server.counts()
+    before, peak = result["before_kib"], result["peak_kib"]
+    return Measurement(
+        client,
         load,
-        told["cpu"],
-        told["wall"],
-        told["succeeded"],
-        requests=tally["submits"] + tally["polls"],
-        polls=tally["polls"],
-        ended=tally["ended"],
+        result["cpu"],
+        result["wall"],
+        result["succeeded"],
+        requests=counts["submits"] + counts["polls"],
+        polls=counts["polls"],
+        ended=counts["ended"],
         waiting_kib=None if waiting_kib is None or before is None else waiting_kib - before,
         peak_kib=None if peak is None or before is None else peak - before,
     )
 
 
-async def _while_all_wait(server: Server, pid: int, load: Load) -> int | None:
-    """The memory of a process when all its jobs are submitted and none was polled; None if that moment never came."""
-    tally = await server.tally()
-    while tally["submits"] < load.jobs and not tally["polls"]:
-        await asyncio.sleep(TALLY_INTERVAL)
-        tally = await server.tally()
-    await asyncio.sleep(TALLY_INTERVAL + load.jobs * JOIN_TIME)  # the last answers are read, the last waits begin
+async def _measure_waiting_memory(server: Server, pid: int, load: Load) -> int | None:
+    """Returns the memory of a process with all jobs submitted and none polled, or None without such a moment."""
+    counts = await server.counts()
+    while counts["submits"] < load.jobs and not counts["polls"]:
+        await asyncio.sleep(COUNTS_INTERVAL)
+        counts = await server.counts()
+    await asyncio.sleep(COUNTS_INTERVAL + load.jobs * WAIT_START_TIME)  # until the last wait has started
     kib = resident_kib(pid)
-    return None if (await server.tally())["polls"] else kib
+    return None if (await server.counts())["polls"] else kib
 
 
-async def python(module: str, *arguments: str) -> asyncio.subprocess.Process:
+async def start_module(module: str, *arguments: str) -> asyncio.subprocess.Process:
     """A module in a process of its own, with pipes to its standard input and output."""
     pipe = asyncio.subprocess.PIPE
     return await asyncio.create_subprocess_exec(sys.executable, "-m", module, *arguments, stdin=pipe, stdout=pipe)
@@ -185,50 +185,50 @@ async def read_line(process: asyncio.subprocess.Process) -> str:
 
 
 async def measure(sizes: Iterable[int], *, polls: int, rounds: int, loop: str) -> dict[int, dict[str, Rounds]]:
-    """All contenders at all sizes, in turns. Small loads have one more round: they are short, and noisier."""
-    found: dict[int, dict[str, Rounds]] = {}
-    async with serving() as server:
+    """Measures all clients at all sizes, alternately. Small loads get one more round because they are noisier."""
+    results: dict[int, dict[str, Rounds]] = {}
+    async with run_server() as server:
         for jobs in sizes:
             load = Load.of(jobs, polls)
-            measures: dict[str, list[Measure]] = {name: [] for name in CONTENDERS}
-            turns = rounds + 1 if jobs < FEWEST_FOR_MEMORY else rounds
+            measurements: dict[str, list[Measurement]] = {name: [] for name in CLIENTS}
+            turns = rounds + 1 if jobs < MIN_JOBS_FOR_MEMORY else rounds
             for turn in range(turns):
-                for name, found_so_far in measures.items():
-                    progress(f"{jobs} jobs, round {turn + 1} of {turns}: {name}")
+                for name, found_so_far in measurements.items():
+                    show_progress(f"{jobs} jobs, round {turn + 1} of {turns}: {name}")
                     found_so_far.append(await run_once(server, name, load, loop))
-            found[jobs] = {name: Rounds(each, measures[YARDSTICK]) for name, each in measures.items()}
-    progress("")
-    return found
+            results[jobs] = {name: Rounds(each, measurements[BASELINE]) for name, each in measurements.items()}
+    show_progress("")
+    return results
 
 
-def exponent(found: dict[int, dict[str, Rounds]], contender: str) -> float | None:
-    """The slope of total CPU over the number of jobs on log-log paper; None with a single size."""
-    if len(found) < 2:
+def growth_exponent(results: dict[int, dict[str, Rounds]], client: str) -> float | None:
+    """Returns the log-log slope of CPU over the number of jobs, or None with a single size."""
+    if len(results) < 2:
         return None
-    totals = [found[jobs][contender].median(lambda measure: measure.cpu) for jobs in found]
-    return linear_regression([math.log(jobs) for jobs in found], [math.log(total) for total in totals]).slope
+    totals = [results[jobs][client].median(lambda measure: measure.cpu) for jobs in results]
+    return linear_regression([math.log(jobs) for jobs in results], [math.log(total) for total in totals]).slope
 
 
-def report(found: dict[int, dict[str, Rounds]], *, loop: str) -> str:
-    """The tables and the marks."""
-    polls = next(iter(found.values()))[YARDSTICK].measures[0].load.polls
+def report(results: dict[int, dict[str, Rounds]], *, loop: str) -> str:
+    """Formats the tables and the targets."""
+    polls = next(iter(results.values()))[BASELINE].measurements[0].load.polls
     parts = [f"Waiting: {polls} polls per job, at most 100 requests in flight, {loop}; CPU is the client's"]
     parts.append(
         "KiB/waiting job: resident when all jobs are submitted and none was polled; it grows with the first poll"
     )
     head = ["", "us/request", "ratio", "us/job", "KiB/waiting job", "peak KiB/job", "wall s", "jobs done", "polls/job"]
-    for jobs, contenders in found.items():
-        rows = [[name, *_figures(rounds)] for name, rounds in contenders.items()]
-        parts.append(f"{jobs:,} jobs, median of {len(contenders[YARDSTICK].measures)}\n{table(head, rows)}")
-    if len(found) > 1:
-        slopes = [[name, f"{exponent(found, name):.3f}"] for name in CONTENDERS]
-        parts.append(f"Growth exponent of total CPU\n{table(['', 'exponent'], slopes)}")
-    parts.append("\n".join(["Marks", *_marks(found)]))
+    for jobs, clients in results.items():
+        rows = [[name, *_figures(rounds)] for name, rounds in clients.items()]
+        parts.append(f"{jobs:,} jobs, median of {len(clients[BASELINE].measurements)}\n{format_table(head, rows)}")
+    if len(results) > 1:
+        slopes = [[name, f"{growth_exponent(results, name):.3f}"] for name in CLIENTS]
+        parts.append(f"Growth exponent of total CPU\n{format_table(['', 'exponent'], slopes)}")
+    parts.append("\n".join(["Marks", *_marks(results)]))
     return "\n\n".join(parts)
 
 
 def _figures(rounds: Rounds) -> list[str]:
-    jobs = rounds.measures[0].load.jobs
+    jobs = rounds.measurements[0].load.jobs
     memory = [
         rounds.kib_per_job(lambda measure: measure.waiting_kib),
         rounds.kib_per_job(lambda measure: measure.peak_kib),
@@ -237,27 +237,27 @@ def _figures(rounds: Rounds) -> list[str]:
         f"{rounds.median(lambda measure: measure.us_per_request):.0f}",
         f"{rounds.ratio:.2f}",
         f"{rounds.median(lambda measure: measure.cpu) / jobs * 1e6:.0f}",
-        *("" if kib is None or jobs < FEWEST_FOR_MEMORY else f"{kib:.1f}" for kib in memory),
+        *("" if kib is None or jobs < MIN_JOBS_FOR_MEMORY else f"{kib:.1f}" for kib in memory),
         f"{rounds.median(lambda measure: measure.wall):.1f}",
-        f"{min(measure.succeeded for measure in rounds.measures):,}",
+        f"{min(measure.succeeded for measure in rounds.measurements):,}",
         f"{rounds.median(lambda measure: measure.polls) / jobs:.2f}",
     ]
 
 
-def _marks(found: dict[int, dict[str, Rounds]]) -> Iterable[str]:
-    for name in OURS:
-        ratios = {jobs: contenders[name].ratio for jobs, contenders in found.items()}
-        yield mark(
-            f"{name}: CPU per request at most {RATIO_MARK:g}x bare aiohttp",
+def _marks(results: dict[int, dict[str, Rounds]]) -> Iterable[str]:
+    for name in RIVYA_CLIENTS:
+        ratios = {jobs: clients[name].ratio for jobs, clients in results.items()}
+        yield target(
+            f"{name}: CPU per request at most {MAX_CPU_RATIO:g}x bare aiohttp",
             ", ".join(f"{ratio:.2f}x at {jobs:,}" for jobs, ratio in ratios.items()),
-            met=max(ratios.values()) <= RATIO_MARK,
+            met=max(ratios.values()) <= MAX_CPU_RATIO,
         )
-        slope = exponent(found, name)
+        slope = growth_exponent(results, name)
         if slope is not None:
-            yield mark(f"{name}: exponent at most {EXPONENT_MARK}", f"{slope:.3f}", met=slope <= EXPONENT_MARK)
-    runs = [run for contenders in found.values() for rounds in contenders.values() for run in rounds.measures]
+            yield target(f"{name}: exponent at most {MAX_EXPONENT}", f"{slope:.3f}", met=slope <= MAX_EXPONENT)
+    runs = [run for clients in results.values() for rounds in clients.values() for run in rounds.measurements]
     complete = sum(run.is_complete for run in runs)
-    yield mark(
+    yield target(
         "every job done and the same number of polls for all, as the server counts",
         f"{complete} of {len(runs)} runs",
         met=complete == len(runs),
@@ -265,12 +265,12 @@ def _marks(found: dict[int, dict[str, Rounds]]) -> Iterable[str]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this benchmark."""
+    """Adds the options of this benchmark."""
     parser.add_argument("--quick", action="store_true", help="half a minute: fewer jobs, fewer rounds")
     parser.add_argument("--n", type=int, nargs="+", metavar="JOBS", help="numbers of jobs")
     parser.add_argument("--polls", type=int, default=3, help="polls per job (default: 3)")
     parser.add_argument("--rounds", type=int, help="repetitions of which the median is printed")
-    parser.add_argument("--uvloop", action="store_true", help="all contenders on uvloop")
+    parser.add_argument("--uvloop", action="store_true", help="all clients on uvloop")
 
 
 def loop_name(options: argparse.Namespace) -> str:
@@ -278,8 +278,8 @@ def loop_name(options: argparse.Namespace) -> str:
     return "uvloop" if options.uvloop else "asyncio"
 
 
-def measured_report(options: argparse.Namespace) -> str:
-    """Measure as the options say."""
+def run_benchmark(options: argparse.Namespace) -> str:
+    """Measures and formats."""
     sizes = sorted(options.n or ([100, 1000] if options.quick else [100, 1000, 10_000]))
     rounds = options.rounds or (1 if options.quick else 3)
     loop = loop_name(options)
@@ -287,11 +287,11 @@ def measured_report(options: argparse.Namespace) -> str:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measures and prints."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.waiting", description=__doc__.partition("\n")[0])
     add_arguments(parser)
     options = parser.parse_args()
-    print(machine_line(), measured_report(options), sep="\n\n")
+    print(describe_machine(), run_benchmark(options), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""Jobs whose ends come by webhook: how many polls are left, and how soon an end is seen.
+"""Polls per job and delay of results with webhooks.
 
     python -m benchmarks webhooks [--quick] [--uvloop]
 
-The sandbox runs and delivers in a process of its own, at the pace of life: a picture takes about 14 seconds. All jobs
-are bought at once by a fresh session, which has learned nothing. The delay runs from the end of a job, as its record
-says, to the moment when `generate` returns.
+The sandbox runs in another process at real speed: an image takes about 14 seconds. A new session without learned
+durations purchases all jobs at once. The delay is the time from the end of a job to the return of `generate`.
 """
 
 from __future__ import annotations
@@ -25,22 +24,21 @@ from rivya_async import Generation, RivyaSession
 from rivya_async.receiver import WebhookReceiver
 from rivya_async.sandbox import Sandbox
 
-from .event_loop import factory
-from .report import mark, progress, table
-from .waiting import loop_name, python, read_line
+from .processes import loop_factory, loop_name, read_line, start_module
+from .report import format_table, show_progress, target
 
 JOBS: Final = 2000
-MOST_POLLS: Final = 0.3
-"""The claim: polls per job with webhooks."""
+MAX_POLLS: Final = 0.3
+"""Target: maximum polls per job with webhooks."""
 
-MOST_DELAY: Final = 0.050
-"""The claim: seconds from an end to its `generate`, as the median, with webhooks."""
+MAX_DELAY: Final = 0.050
+"""Target: maximum median delay with webhooks, in seconds."""
 
 BACKLOG: Final = 512
-"""Deliveries that may wait to be accepted."""
+"""Connections that can wait for acceptance."""
 
 QUICK_SPEED: Final = 3.0
-"""So many times faster than life."""
+"""Speed factor of the sandbox with --quick."""
 
 EVENTS: Final = ("generation.succeeded", "generation.failed")
 
@@ -48,7 +46,7 @@ RUNS: Final = {"none": "no webhooks", "all": "webhooks", "half": "every second d
 
 
 async def serve(kind: str, speed: float) -> None:
-    """The sandbox, until the standard input ends; then it prints how many polls it received."""
+    """Serves a sandbox until standard input ends, then prints the number of polls."""
     async with Sandbox(speed=speed, allow_local_webhooks=True) as sandbox:
         if kind == "half":
             sandbox.faults.add(route="webhook delivery", nth=range(1, 100_000, 2), drop=True)
@@ -58,12 +56,12 @@ async def serve(kind: str, speed: float) -> None:
         print(json.dumps({"polls": polls}), flush=True)
 
 
-async def buy(kind: str, url: str, key: str, jobs: int) -> dict[str, Any]:
-    """Buy all at once, and wait for all; the delays in seconds."""
+async def generate_all(kind: str, url: str, key: str, jobs: int) -> dict[str, Any]:
+    """Generates all jobs at once. Returns the delays in seconds."""
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(RivyaSession(key, base_url=url))
         if kind != "none":
-            await _receive(session, stack)
+            await _run_receiver(session, stack)
         delays = []
 
         async def generate(n: int) -> Generation:
@@ -81,8 +79,8 @@ async def buy(kind: str, url: str, key: str, jobs: int) -> dict[str, Any]:
         }
 
 
-async def _receive(session: RivyaSession, stack: AsyncExitStack) -> None:
-    """A receiver of ours, whose address the sandbox knows."""
+async def _run_receiver(session: RivyaSession, stack: AsyncExitStack) -> None:
+    """Runs a receiver and registers it at the sandbox."""
     here = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
     endpoint = await session.webhooks.create("Mine", f"http://127.0.0.1:{here.getsockname()[1]}/", EVENTS)
     receiver = WebhookReceiver(endpoint.signing_secret or "", session=session)
@@ -93,25 +91,25 @@ async def _receive(session: RivyaSession, stack: AsyncExitStack) -> None:
 
 
 async def measure(jobs: int, speed: float, loop: str) -> dict[str, dict[str, Any]]:
-    """One fresh pair of processes for each run."""
-    found = {}
+    """Measures each variant with new processes."""
+    results = {}
     for kind, name in RUNS.items():
-        progress(f"{jobs:,} jobs, {name}")
-        sandbox = await python(__name__, "serve", kind, str(speed))
-        told = json.loads(await read_line(sandbox))
-        client = await python(__name__, "buy", kind, told["url"], told["key"], str(jobs), loop)
-        found[kind] = json.loads(await read_line(client))
+        show_progress(f"{jobs:,} jobs, {name}")
+        sandbox = await start_module(__name__, "serve", kind, str(speed))
+        result = json.loads(await read_line(sandbox))
+        client = await start_module(__name__, "generate", kind, result["url"], result["key"], str(jobs), loop)
+        results[kind] = json.loads(await read_line(client))
         await client.wait()
         if sandbox.stdin is not None:
             sandbox.stdin.write(b"\n")
-        found[kind]["polls"] = json.loads(await read_line(sandbox))["polls"] / jobs
+        results[kind]["polls"] = json.loads(await read_line(sandbox))["polls"] / jobs
         await sandbox.wait()
-    progress("")
-    return found
+    show_progress("")
+    return results
 
 
-def report(found: dict[str, dict[str, Any]], jobs: int, speed: float, loop: str) -> str:
-    """The table and the marks."""
+def report(results: dict[str, dict[str, Any]], jobs: int, speed: float, loop: str) -> str:
+    """Formats the table and the targets."""
     head = ["", "polls/job", "median delay, ms", "p95, s", "longest, s", "client CPU, ms/job", "jobs done"]
     rows = [
         [
@@ -123,42 +121,45 @@ def report(found: dict[str, dict[str, Any]], jobs: int, speed: float, loop: str)
             f"{each['cpu'] * 1e3:.1f}",
             f"{each['succeeded']:,}",
         ]
-        for kind, each in found.items()
+        for kind, each in results.items()
     ]
     pace = "" if speed == 1.0 else f", {speed:g} times faster than life"
-    fewest = min(each["succeeded"] for each in found.values())
-    polls, delay = found["all"]["polls"], median(found["all"]["delays"])
+    fewest = min(each["succeeded"] for each in results.values())
+    polls, delay = results["all"]["polls"], median(results["all"]["delays"])
     return "\n".join(
         [
             f"Webhooks: {jobs:,} pictures bought at once by a session that has learned nothing{pace}, {loop}",
-            table(head, rows),
+            format_table(head, rows),
             "Marks",
-            mark(f"with webhooks at most {MOST_POLLS:g} polls per job", f"{polls:.2f}", met=polls <= MOST_POLLS),
-            mark(
-                f"with webhooks an end is seen within {MOST_DELAY * 1e3:.0f} ms, as the median",
+            target(f"with webhooks at most {MAX_POLLS:g} polls per job", f"{polls:.2f}", met=polls <= MAX_POLLS),
+            target(
+                f"with webhooks an end is received within {MAX_DELAY * 1e3:.0f} ms, as the median",
                 f"{delay * 1e3:.0f} ms",
-                met=delay <= MOST_DELAY,
+                met=delay <= MAX_DELAY,
             ),
-            mark("every job is done, also with every second delivery lost", f"{fewest:,}", met=fewest == jobs),
+            target("every job is done, also with every second delivery lost", f"{fewest:,}", met=fewest == jobs),
         ]
     )
 
 
-def measured_report(options: argparse.Namespace) -> str:
-    """Measure as the options say: two to three minutes, or less with fewer jobs."""
+def run_benchmark(options: argparse.Namespace) -> str:
+    """Measures for two to three minutes, or less with fewer jobs, and formats."""
     jobs, speed, loop = (*((500, QUICK_SPEED) if options.quick else (JOBS, 1.0)), loop_name(options))
     return report(asyncio.run(measure(jobs, speed, loop)), jobs, speed, loop)
 
 
 def main() -> None:
-    """Arguments: `serve`, kind and speed; or `buy`, kind, URL, key, number of jobs, `uvloop` or `asyncio`."""
+    """Serves or generates.
+
+    Arguments: `serve`, kind, speed; or `generate`, kind, URL, key, number of jobs, `uvloop` or `asyncio`.
+    """
     what, kind, *others = sys.argv[1:]
     if what == "serve":
         asyncio.run(serve(kind, float(*others)))
         return
     url, key, jobs, loop = others
-    with asyncio.Runner(loop_factory=factory(loop)) as runner:
-        print(json.dumps(runner.run(buy(kind, url, key, int(jobs)))), flush=True)
+    with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
+        print(json.dumps(runner.run(generate_all(kind, url, key, int(jobs)))), flush=True)
 
 
 if __name__ == "__main__":

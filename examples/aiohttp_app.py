@@ -1,4 +1,4 @@
-"""Inside an aiohttp web app: one session for the app's life, opened and closed with it.
+"""An aiohttp web app with one session that opens and closes with the app.
 
 RIVYA_API_KEY=... python examples/aiohttp_app.py 8080
 curl -d '{"prompt": "A red kite"}' http://127.0.0.1:8080/pictures

@@ -1,4 +1,4 @@
-"""A source of any length, twenty jobs at a time: `map` takes the next request only when there is room for it.
+"""A source of any length, twenty jobs at a time: `map` reads the next request when a job has ended.
 
 RIVYA_API_KEY=... python examples/back_pressure.py < prompts.txt
 """

@@ -1,4 +1,4 @@
-"""A conversation on the terminal: each answer as it comes, and nothing lost if it breaks off.
+"""A chat on the terminal: prints each response as it arrives, and continues after an interrupted stream.
 
 RIVYA_API_KEY=... python examples/chat.py gpt-5-2-chat < messages.txt
 """

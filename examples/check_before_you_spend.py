@@ -1,8 +1,8 @@
-"""Prompts from stdin, one a line, checked before they are paid for, for at most so many credits.
+"""Prompts from stdin, one per line, validated before the purchase, with a limit of credits.
 
     python examples/check_before_you_spend.py kling-2-6 500 duration=5 sound=false < prompts.txt
 
-Needs RIVYA_API_KEY; with RIVYA_BASE_URL it talks to another origin, such as a sandbox.
+Needs RIVYA_API_KEY; RIVYA_BASE_URL selects another origin, such as a sandbox.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Inside a FastAPI app: one session for the app's life, handed to each request as a dependency.
+"""A FastAPI app with one session, which requests receive as a dependency.
 
 RIVYA_API_KEY=... uvicorn --app-dir examples fastapi_app:app --port 8080
 curl -H 'Content-Type: application/json' -d '{"prompt": "A red kite"}' http://127.0.0.1:8080/pictures

@@ -1,6 +1,6 @@
-"""Submit in a request, answer at once with the task id, finish by webhook: nobody waits and nobody polls.
+"""A web app that returns the task id immediately and saves the result by webhook, without waits and polls.
 
-rivya webhooks create https://pictures.example.org/hooks/rivya   # says the secret, once
+rivya webhooks create https://pictures.example.org/hooks/rivya   # prints the secret once
 RIVYA_API_KEY=... RIVYA_WEBHOOK_SECRET=... uvicorn --app-dir examples fastapi_webhooks:app --port 8080
 """
 

@@ -1,8 +1,8 @@
-"""A FastAPI app that takes orders, and workers that carry them out, on as many machines as you like.
+"""A FastAPI app that queues jobs, and workers that run them, on any number of machines.
 
 redis-server & uvicorn --app-dir examples fastapi_workers:app --port 8080
 RIVYA_API_KEY=... taskiq worker --app-dir examples fastapi_workers:broker --receiver rivya_async.workers:Receiver
-curl -d '' 'http://127.0.0.1:8080/pictures?prompt=A+red+kite'    # answers with an id; then ask for /pictures/ID
+curl -d '' 'http://127.0.0.1:8080/pictures?prompt=A+red+kite'    # returns an id; then get /pictures/ID
 """
 
 import os
@@ -19,14 +19,14 @@ broker = worker.broker
 app = FastAPI(lifespan=lambda _: worker.started())
 
 
-@broker.task  # a task of your own, with the session of the worker that runs it
+@broker.task  # a custom task with the session of its worker
 async def poster(title: str, session: RivyaSession = RivyaSessionDep) -> list[str]:
-    made = await session.generate("z-image", f"A poster that says: {title}")
-    return [str(path) for path in await session.download(made, "posters")]
+    job = await session.generate("z-image", f"A poster that says: {title}")
+    return [str(path) for path in await session.download(job, "posters")]
 
 
 @app.post("/pictures", status_code=202)
-async def order(prompt: str) -> dict[str, str]:
+async def submit(prompt: str) -> dict[str, str]:
     key = str(uuid.uuid4())
     await worker.enlist(key)
     await worker.generate.kiq("z-image", prompt, idempotency_key=key, download_to="pictures")
@@ -34,12 +34,12 @@ async def order(prompt: str) -> dict[str, str]:
 
 
 @app.get("/pictures/{key}")
-async def look(key: str) -> dict[str, Any]:
+async def get_job(key: str) -> dict[str, Any]:
     if (record := (await worker.read([key]))[0]) is None:
-        raise HTTPException(404, "nobody has ordered that")
+        raise HTTPException(404, "unknown id")
     return record.told()
 
 
 @app.post("/posters", status_code=202)
-async def order_poster(title: str) -> dict[str, str]:
+async def submit_poster(title: str) -> dict[str, str]:
     return {"task": (await poster.kiq(title=title)).task_id}

@@ -1,4 +1,4 @@
-"""Many prompts at once: one `gather`, no semaphore, no pool to tune.
+"""Many prompts at once with one `gather`, without semaphores and pools.
 
 RIVYA_API_KEY=... python examples/gather.py "A red kite" "A blue whale"
 """

@@ -1,8 +1,8 @@
-"""One photo, many jobs that refer to it: uploaded once, however many name it.
+"""Many jobs with one reference photo, which is uploaded once.
 
 RIVYA_API_KEY=... python examples/references.py kite.png "At night" "In the snow" "As a woodcut"
 
-Without a photo it makes one first.
+Without a photo, it generates one first.
 """
 
 import asyncio

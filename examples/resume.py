@@ -1,7 +1,7 @@
-"""A paid job outlives the process that bought it: keep the task id, and wait for it again anywhere.
+"""A paid job continues without its process: store the task id and wait for it in any process.
 
-RIVYA_API_KEY=... python examples/resume.py                  # buys, gives up soon, prints the task id
-RIVYA_API_KEY=... python examples/resume.py task_ab12        # waits for it and downloads
+RIVYA_API_KEY=... python examples/resume.py                  # submits, times out, prints the task id
+RIVYA_API_KEY=... python examples/resume.py task_ab12        # waits and downloads
 """
 
 import asyncio
@@ -18,7 +18,7 @@ async def main(task_id: str | None) -> None:
             else:
                 job = await session.wait_for(task_id)
         except WaitTimeoutError as error:
-            print(error.task_id)  # nothing is lost: the work goes on at the service
+            print(error.task_id)  # nothing is lost: the service continues the job
         else:
             print(*await session.download(job, "out/"))
 

@@ -1,4 +1,4 @@
-"""What tests of several rooms have in common."""
+"""Fixtures shared by several test packages."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.workers.redis_server import RedisServer, require_redis
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Chromium]:
-    """One for all tests of a module."""
+    """Yields one browser for all tests of a module."""
     async with chromium() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """One for all tests of a module, which leave it running; each takes a queue of its own."""
+    """Yields one Redis server for all tests of a module; each test uses a separate queue."""
     require_redis()
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     server.start()
@@ -30,7 +30,7 @@ def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest.fixture
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """One for a test that may end it."""
+    """Yields a Redis server that the test can stop."""
     require_redis()
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     server.start()

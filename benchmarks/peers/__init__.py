@@ -1,4 +1,4 @@
-"""Other asyncio SDKs beside this one: the same jobs, the same poll counts, the same faults, one local server.
+"""Comparison with other asyncio SDKs: the same jobs, poll counts and faults on one local server.
 
-`python -m benchmarks peers`. Not part of CI: it downloads third-party packages into an environment of its own.
+`python -m benchmarks peers`. Not part of CI: it installs third-party packages into a separate environment.
 """

@@ -1,6 +1,6 @@
-"""A certificate for 127.0.0.1 that lasts as long as its environment: for SDKs that speak TLS only.
+"""A certificate for 127.0.0.1, for SDKs that require TLS.
 
-Runs in the environment of the peers, one of which brings `cryptography`.
+Runs in the environment of the SDKs, one of which depends on `cryptography`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ VALID_FROM = datetime(2020, 1, 1, tzinfo=UTC)
 VALID_FOR = timedelta(days=365 * 30)
 
 
-def write(certificate: Path, key_file: Path) -> None:
-    """Sign a new key with itself and write both."""
+def write_certificate(certificate: Path, key_file: Path) -> None:
+    """Writes a self-signed certificate and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     signed = (
@@ -42,4 +42,4 @@ def write(certificate: Path, key_file: Path) -> None:
 
 
 if __name__ == "__main__":
-    write(*map(Path, sys.argv[1:3]))
+    write_certificate(*map(Path, sys.argv[1:3]))

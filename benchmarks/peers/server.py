@@ -1,7 +1,7 @@
-"""All services on one local server of raw HTTP/1.1, one at a time, so fast that it is never the bottleneck.
+"""All services on one local server over raw HTTP/1.1, one at a time, fast enough never to be the bottleneck.
 
-`GET /begin?dialect=fal&polls=3&faults=0` forgets everything and says who is spoken to, `GET /progress` tells what has
-been bought and has ended, `GET /tally` tells all counts. A second port speaks TLS, for SDKs that speak nothing else.
+`GET /reset?api=fal&polls=3&faults=0` resets the state and selects the service, `GET /progress` returns
+purchases and ends, `GET /tally` all counts. A second port serves TLS for SDKs that require it.
 """
 
 from __future__ import annotations
@@ -17,131 +17,131 @@ from urllib.parse import parse_qs, urlsplit
 
 import attrs
 
-from ..event_loop import fastest
+from ..processes import fastest_loop_factory
 from ..server import CONTENT_LENGTH, HEAD
-from .books import Books, Seen
-from .dialects import DIALECTS, Dialect
+from .api_responses import API_RESPONSES, ApiResponses
+from .purchase_log import PollOutcome, PurchaseLog
 
 BACKLOG: Final = 16_384
 TASK: Final = re.compile(rb"task_(\d+)")
-ORDER: Final = re.compile(rb"order (\d+)")
-KEY: Final = re.compile(rb"\r\nidempotency-key: *([^\r]+)", re.IGNORECASE)
+JOB_NUMBER: Final = re.compile(rb"number (\d+)")
+IDEMPOTENCY_KEY: Final = re.compile(rb"\r\nidempotency-key: *([^\r]+)", re.IGNORECASE)
 NOT_FOUND: Final = b'{"error":{"code":"not_found","message":"There is no such thing."}}'
 GATEWAY_PAGE: Final = b"<html><body><center><h1>503 Service Unavailable</h1></center><hr>nginx</body></html>"
-GATEWAY_ANSWER: Final = (
+GATEWAY_RESPONSE: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nServer: nginx\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n%b"
 ) % (len(GATEWAY_PAGE), GATEWAY_PAGE)
-"""What a gateway in front of a service says: some SDKs repeat a 503 only when it comes from one."""
+"""Response of a gateway: some SDKs retry a 503 only if it comes from one."""
 
 
 class Service:
-    """Answers of one dialect out of one set of books."""
+    """The responses of one service for one purchase log."""
 
     def __init__(self) -> None:
         self.url = b""
-        self.begin("rivya", polls=1, faults=False)
+        self.reset("rivya", polls=1, faults=False)
 
-    def begin(self, dialect: str, *, polls: int, faults: bool) -> None:
-        """Forget everything and speak like this service."""
-        self.books = Books(polls=polls, faults=faults)
-        spoken = DIALECTS[dialect]
-        self._dialect = Dialect(
+    def reset(self, api: str, *, polls: int, faults: bool) -> None:
+        """Resets the state and selects a service."""
+        self.purchase_log = PurchaseLog(polls=polls, faults=faults)
+        responses = API_RESPONSES[api]
+        self._responses = ApiResponses(
             **{
                 field.name: body and body.replace(b"URL", self.url)
-                for field in attrs.fields(Dialect)
-                for body in [getattr(spoken, field.name)]
+                for field in attrs.fields(ApiResponses)
+                for body in [getattr(responses, field.name)]
             }
         )
 
-    def answer(self, target: bytes, head: bytes, body: bytes) -> bytes | None:
-        """The answer to a request, known by what it names: an order, or a task; None where the connection breaks."""
-        if order := ORDER.search(body):
-            self.books.requests += 1
-            return self._submit(int(order[1]), KEY.search(head))
+    def respond(self, target: bytes, head: bytes, body: bytes) -> bytes | None:
+        """Returns the response to a submit, a poll or a control request, or None to close the connection."""
+        if number := JOB_NUMBER.search(body):
+            self.purchase_log.requests += 1
+            return self._submit(int(number[1]), IDEMPOTENCY_KEY.search(head))
         if task := TASK.search(target) or TASK.search(body):
-            self.books.requests += 1
+            self.purchase_log.requests += 1
             return self._poll(task, target)
-        return self._told(target)
+        return self._control(target)
 
-    def _submit(self, order: int, key: re.Match[bytes] | None) -> bytes | None:
-        number, lost = self.books.submit(order, key[1] if key else None)
-        return None if lost else _ok(self._dialect.submitted, b"task_%08d" % number)
+    def _submit(self, number: int, key: re.Match[bytes] | None) -> bytes | None:
+        number, lost = self.purchase_log.submit(number, key[1] if key else None)
+        return None if lost else _format_ok(self._responses.submitted, b"task_%08d" % number)
 
     def _poll(self, task: re.Match[bytes], target: bytes) -> bytes:
-        if self._dialect.result is not None and b"/status" not in target:
-            return _ok(self._dialect.result, task[0])
-        match self.books.poll(int(task[1])):
-            case Seen.WAITING:
-                return _ok(self._dialect.waiting, task[0])
-            case Seen.ENDED:
-                return _ok(self._dialect.ended, task[0])
-            case Seen.UNAVAILABLE:
-                return GATEWAY_ANSWER
-            case Seen.UNKNOWN:
-                return _answer(b"404 Not Found", NOT_FOUND)
+        if self._responses.result is not None and b"/status" not in target:
+            return _format_ok(self._responses.result, task[0])
+        match self.purchase_log.poll(int(task[1])):
+            case PollOutcome.WAITING:
+                return _format_ok(self._responses.waiting, task[0])
+            case PollOutcome.ENDED:
+                return _format_ok(self._responses.ended, task[0])
+            case PollOutcome.UNAVAILABLE:
+                return GATEWAY_RESPONSE
+            case PollOutcome.UNKNOWN:
+                return _format_response(b"404 Not Found", NOT_FOUND)
 
-    def _told(self, target: bytes) -> bytes:
+    def _control(self, target: bytes) -> bytes:
         url = urlsplit(target.decode())
         match url.path:
-            case "/begin":
-                asked = parse_qs(url.query)
-                self.begin(asked["dialect"][0], polls=int(asked["polls"][0]), faults=asked["faults"] == ["1"])
-                told: dict[str, int] = {}
+            case "/reset":
+                query = parse_qs(url.query)
+                self.reset(query["api"][0], polls=int(query["polls"][0]), faults=query["faults"] == ["1"])
+                body: dict[str, int] = {}
             case "/progress":
-                told = {"purchases": self.books.purchases, "ended": self.books.ended}
+                body = {"purchases": self.purchase_log.purchases, "ended": self.purchase_log.ended}
             case "/tally":
-                told = attrs.asdict(self.books.tally())
+                body = attrs.asdict(self.purchase_log.counts())
             case _:
-                return _answer(b"404 Not Found", NOT_FOUND)
-        return _answer(b"200 OK", json.dumps(told).encode())
+                return _format_response(b"404 Not Found", NOT_FOUND)
+        return _format_response(b"200 OK", json.dumps(body).encode())
 
 
-def _ok(body: bytes, task: bytes) -> bytes:
-    return _answer(b"200 OK", body.replace(b"TASK", task))
+def _format_ok(body: bytes, task: bytes) -> bytes:
+    return _format_response(b"200 OK", body.replace(b"TASK", task))
 
 
-def _answer(status: bytes, body: bytes) -> bytes:
+def _format_response(status: bytes, body: bytes) -> bytes:
     return HEAD % (status, len(body), body)
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection, kept alive; requests may come in pieces."""
+    """A persistent connection. Requests can arrive in parts."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._unread = b""
+        self._buffer = b""
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember where to answer."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's only looks like one
+        """Stores the transport."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
 
     def data_received(self, data: bytes) -> None:
-        """Answer every request that is whole."""
-        unread = self._unread + data
-        while (end := unread.find(b"\r\n\r\n")) >= 0:
-            length = CONTENT_LENGTH.search(unread, 0, end)
-            whole = end + 4 + (int(length[1]) if length else 0)
-            if len(unread) < whole or self._transport is None:
+        """Responds to every complete request."""
+        buffer = self._buffer + data
+        while (end := buffer.find(b"\r\n\r\n")) >= 0:
+            length = CONTENT_LENGTH.search(buffer, 0, end)
+            end_of_request = end + 4 + (int(length[1]) if length else 0)
+            if len(buffer) < end_of_request or self._transport is None:
                 break
-            head = unread[:end]
+            head = buffer[:end]
             _, target, _ = head[: head.find(b"\r\n")].split(b" ", 2)
-            answer = self._service.answer(target, head, unread[end + 4 : whole])
-            unread = unread[whole:]
-            if answer is None:
+            respond = self._service.respond(target, head, buffer[end + 4 : end_of_request])
+            buffer = buffer[end_of_request:]
+            if respond is None:
                 self._transport.close()
                 break
-            self._transport.write(answer)
-        self._unread = unread
+            self._transport.write(respond)
+        self._buffer = buffer
 
 
 async def serve(certificate: str, key: str) -> None:
-    """Print both addresses, then serve until standard input ends: the server does not outlive who started it."""
+    """Prints both addresses, then serves until standard input ends, so that it exits with its parent."""
     loop = asyncio.get_running_loop()
     service = Service()
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate, key)
-    tls.num_tickets = 0  # a ticket that lies unread makes httpx take a connection for closed: spare it that
+    tls.num_tickets = 0  # httpx takes a connection with an unread ticket for closed
     listening = [
         await loop.create_server(lambda: Connection(service), "127.0.0.1", 0, backlog=BACKLOG, ssl=context)
         for context in (None, tls)
@@ -153,9 +153,9 @@ async def serve(certificate: str, key: str) -> None:
 
 
 def main() -> None:
-    """Arguments: the certificate and its key. Serve on the fastest loop: only the clients are measured."""
+    """Serves on the fastest loop: only the clients are measured. Arguments: the certificate and its key."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    with asyncio.Runner(loop_factory=fastest()) as runner:
+    with asyncio.Runner(loop_factory=fastest_loop_factory()) as runner:
         runner.run(serve(*sys.argv[1:3]))
 
 

@@ -1,8 +1,7 @@
-"""For tests of your own code: fixtures for pytest, a service that is one function, virtual time, assertions.
+"""Test kit for code that uses this SDK: pytest fixtures, an in-memory service, virtual time and assertions.
 
-Where this package is installed, pytest finds the fixtures `rivya_sandbox`, `rivya_session` and `rivya_faults` by
-itself; see `rivya_async.testing.plugin`. `contract` holds the real service, the sandbox or a fake of yours to what the
-service's contract says.
+pytest finds the fixtures `rivya_sandbox`, `rivya_session` and `rivya_faults` of an installed package; see
+`rivya_async.testing.plugin`.
 """
 
 from __future__ import annotations
@@ -11,40 +10,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import contract
     from .assertions import assert_all_settled, assert_no_double_purchase, spent_credits
     from .fake_service import FakeService
     from .fake_transport import FakeRequest, FakeResponse, FakeTransport
-    from .virtual_time import Stuck, VirtualTimeLoop, run, wall
+    from .virtual_time import DeadlockError, VirtualTimeLoop, run, wall_time
+
+_NAMES_BY_MODULE = {
+    "assertions": "assert_all_settled assert_no_double_purchase spent_credits",
+    "fake_service": "FakeService",
+    "fake_transport": "FakeRequest FakeResponse FakeTransport",
+    "virtual_time": "DeadlockError VirtualTimeLoop run wall_time",
+}
+_MODULES = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names.split()}
 
 __all__ = [
+    "DeadlockError",
     "FakeRequest",
     "FakeResponse",
     "FakeService",
     "FakeTransport",
-    "Stuck",
     "VirtualTimeLoop",
     "assert_all_settled",
     "assert_no_double_purchase",
-    "contract",
     "run",
     "spent_credits",
-    "wall",
+    "wall_time",
 ]
-
-_HOMES = {
-    "assertions": "assert_all_settled assert_no_double_purchase spent_credits",
-    "fake_service": "FakeService",
-    "fake_transport": "FakeRequest FakeResponse FakeTransport",
-    "virtual_time": "Stuck VirtualTimeLoop run wall",
-}
-_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "contract":
-        return import_module(".contract", __name__)
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    value = globals()[name] = getattr(import_module(f".{_MODULES[name]}", __name__), name)
     return value

@@ -1,4 +1,4 @@
-"""What a test wants to know of a sandbox when its code has run."""
+"""Assertions about the purchases that a sandbox received."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from ..sandbox import Sandbox
 
-SHOWN: Final = 10
-"""Keys or jobs that a message names."""
+MAX_LISTED: Final = 10
+"""Keys or task ids that an assertion message lists."""
 
 
 def assert_no_double_purchase(sandbox: Sandbox) -> None:
-    """AssertionError, with the keys, if an idempotency key has bought more than once: of one account, by one route.
+    """Raises AssertionError if an idempotency key made two purchases in one account on one route.
 
     >>> async def main():
     ...     async with Sandbox(speed=1000) as sandbox:
@@ -24,12 +24,12 @@ def assert_no_double_purchase(sandbox: Sandbox) -> None:
     >>> asyncio.run(main())
     1
     """
-    again = sandbox.received.bought_again
-    _fail_if("bought more than once", [f"{key!r} {count} times" for key, count in again.items()])
+    repeated = sandbox.received.bought_again
+    _fail_if_any("purchased more than once", [f"{key!r} {count} times" for key, count in repeated.items()])
 
 
 def assert_all_settled(sandbox: Sandbox) -> None:
-    """AssertionError, with the task ids, if a job was bought whose end nobody was told, by a poll or by a webhook.
+    """Raises AssertionError if neither a poll nor a webhook has reported the end of a purchased job.
 
     >>> async def main():
     ...     async with Sandbox(speed=1000) as sandbox:
@@ -38,16 +38,15 @@ def assert_all_settled(sandbox: Sandbox) -> None:
     ...         try:
     ...             assert_all_settled(sandbox)
     ...         except AssertionError as error:
-    ...             return str(error) == f"1 bought, and its end told to nobody: {job.id}"
+    ...             return str(error) == f"1 purchased, end not reported: {job.id}"
     >>> asyncio.run(main())
     True
     """
-    tasks = sandbox.open_tasks
-    _fail_if("bought, and its end told to nobody", tasks)
+    _fail_if_any("purchased, end not reported", sandbox.open_tasks)
 
 
 def spent_credits(sandbox: Sandbox) -> int:
-    """What the main account has spent or still holds for open jobs, in credits; a failed job has given it back.
+    """Returns the credits that the main account has spent or reserved. Failed jobs return their credits.
 
     >>> async def main():
     ...     async with Sandbox(speed=1000) as sandbox:
@@ -60,7 +59,7 @@ def spent_credits(sandbox: Sandbox) -> int:
     return sandbox.spent
 
 
-def _fail_if(what: str, told: list[str]) -> None:
-    if told:
-        more = f", and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
-        raise AssertionError(f"{len(told)} {what}: {', '.join(told[:SHOWN])}{more}")
+def _fail_if_any(problem: str, items: list[str]) -> None:
+    if items:
+        more = f", and {len(items) - MAX_LISTED} more" if len(items) > MAX_LISTED else ""
+        raise AssertionError(f"{len(items)} {problem}: {', '.join(items[:MAX_LISTED])}{more}")

@@ -1,4 +1,4 @@
-"""A service in memory that sells: what most tests of your own code need of it."""
+"""An in-memory service with models, credits and generations, as a handler for `FakeTransport`."""
 
 from __future__ import annotations
 
@@ -13,74 +13,72 @@ if TYPE_CHECKING:
 
     from ..sandbox.task import Task
 
-BEGIN: Final = 1_767_225_600.0
-"""Epoch seconds at which the first job was ordered: it is always the first of January 2026."""
+START_TIME: Final = 1_767_225_600.0
+"""Creation time of the first generation, in seconds since 1970: 1 January 2026."""
 
-TAKEN: Final = frozenset({"/api/v1/models", "/api/v1/credits", "/api/v1/generations"})
-"""Paths at which another method is the wrong one."""
+ROUTES: Final = frozenset({"/api/v1/models", "/api/v1/credits", "/api/v1/generations"})
+"""Paths that return 405 for other methods."""
 
-AS_JSON: Final = {"Content-Type": "application/json"}
+JSON_HEADERS: Final = {"Content-Type": "application/json"}
 
 
 class FakeService:
-    """For a `FakeTransport`: the sandbox's models, a balance, and jobs that end when they have been looked at.
+    """A handler for `FakeTransport` with the sandbox's models, a credit balance and generations.
 
-    A job is queued when it is ordered and has ended by the `looks`-th look, whatever the clock says; one whose prompt
-    contains "[fail]" fails, and its `credits` come back. Orders are refused as the sandbox refuses them, a key buys
-    once, links give real files. It keeps what `rivya_async.testing.contract` says of models, the balance, failures and
-    generations. Whatever else is asked is a 404: for files, chat and webhooks there is the sandbox.
+    A generation ends at its poll number `polls_until_done`, independent of the clock. A prompt with "[fail]" fails and
+    its credits are returned. Invalid requests are rejected as in the sandbox, a repeated idempotency key returns the
+    first response, and result URLs return real files. All other routes return 404: use the sandbox for files, chat and
+    webhooks. Wrap the service in a function to change single responses.
 
-    Where your test wants one thing otherwise, wrap it in a function of yours.
-
-    >>> usual = FakeService(credits=100, looks=1)
-    >>> def poor(request):
+    >>> service = FakeService(credits=100, polls_until_done=1)
+    >>> def without_credits(request):
     ...     if request.method == "POST":
     ...         return FakeResponse.error(402, "insufficient_credits")
-    ...     return usual(request)
-    >>> async def main(service):
-    ...     async with FakeTransport(service).session(poll=PollPolicy(first=0.01, floor=0.01)) as session:
+    ...     return service(request)
+    >>> async def main(handler):
+    ...     async with FakeTransport(handler).session(poll=PollPolicy(first=0.01, floor=0.01)) as session:
     ...         job = await session.generate("z-image", "A red kite")
     ...         return job.status, await session.credits.retrieve()
-    >>> asyncio.run(main(usual))
+    >>> asyncio.run(main(service))
     ('succeeded', Credits(current_credits=99, extra={}))
-    >>> asyncio.run(main(poor))
+    >>> asyncio.run(main(without_credits))
     Traceback (most recent call last):
     ...
     rivya_async._core.errors.InsufficientCreditsError: ...
     """
 
-    def __init__(self, *, credits: float = 1_000_000, looks: int = 2) -> None:  # noqa: A002 - the API's own word
+    def __init__(self, *, credits: float = 1_000_000, polls_until_done: int = 2) -> None:  # noqa: A002 - the API's own word
         from ..sandbox.catalogue import load
         from ..sandbox.results import Shelf
 
-        if looks < 1:
-            raise ValueError(f"looks is a number from 1 on, not {looks!r}: a job is queued when it is ordered")
+        if polls_until_done < 1:
+            raise ValueError(f"polls_until_done must be at least 1, not {polls_until_done!r}.")
         self.credits = credits
-        self._looks = looks
+        self._polls_until_done = polls_until_done
         self._catalogue = load()
-        self._shelf = Shelf()
+        self._results = Shelf()
         self._tasks: dict[str, Task] = {}
-        self._seen: Counter[str] = Counter()
-        self._bought: dict[str, tuple[Any, FakeResponse]] = {}
+        self._polls: Counter[str] = Counter()
+        self._purchases: dict[str, tuple[Any, FakeResponse]] = {}
 
     async def __call__(self, request: FakeRequest) -> FakeResponse:
-        """Answer a request."""
+        """Handles a request."""
         path = request.path.removeprefix(BASE_URL).partition("?")[0]
         match request.method, *path.removeprefix("/").split("/"):
             case "GET", "api", "v1", "models":
-                return FakeResponse(body=self._catalogue.listing, headers=AS_JSON)
+                return FakeResponse(body=self._catalogue.listing, headers=JSON_HEADERS)
             case "GET", "api", "v1", "credits":
                 return FakeResponse(json={"current_credits": self.credits})
             case "POST", "api", "v1", "generations":
-                return self._order(request)
+                return self._create_generation(request)
             case "GET", "api", "v1", "generations", task_id if task_id in self._tasks:
-                return self._look(self._tasks[task_id])
+                return self._poll(self._tasks[task_id])
             case "GET", "results", task_id, name if task_id in self._tasks:
-                return await self._file(self._tasks[task_id], name)
-        status, code = (405, "method_not_allowed") if path in TAKEN else (404, "not_found")
+                return await self._fetch_result(self._tasks[task_id], name)
+        status, code = (405, "method_not_allowed") if path in ROUTES else (404, "not_found")
         return FakeResponse.error(status, code, f"FakeService has no {request.method} {path}.")
 
-    def _order(self, request: FakeRequest) -> FakeResponse:
+    def _create_generation(self, request: FakeRequest) -> FakeResponse:
         try:
             body = request.json
         except ValueError:
@@ -88,16 +86,17 @@ class FakeService:
         if not isinstance(body, dict):
             return FakeResponse.error(400, "validation_failed", "The body must be a JSON object.")
         key = request.idempotency_key
-        if key in self._bought:
-            before, answer = self._bought[key]
-            same = before == body
-            return answer if same else FakeResponse.error(409, "idempotency_conflict", "The key had another body.")
-        answer = self._buy(body)
-        if key is not None and answer.status == HTTPStatus.OK:
-            self._bought[key] = body, answer
-        return answer
+        if key in self._purchases:
+            first_body, response = self._purchases[key]
+            if body != first_body:
+                return FakeResponse.error(409, "idempotency_conflict", "The key was used with another body.")
+            return response
+        response = self._purchase(body)
+        if key is not None and response.status == HTTPStatus.OK:
+            self._purchases[key] = body, response
+        return response
 
-    def _buy(self, body: Mapping[str, Any]) -> FakeResponse:
+    def _purchase(self, body: Mapping[str, Any]) -> FakeResponse:
         from ..sandbox.task import Task, encode
         from ..sandbox.validation import problems
         from ..sandbox.world import FAIL_MARKER
@@ -109,7 +108,7 @@ class FakeService:
             return FakeResponse.error(402, "insufficient_credits", f"You have {self.credits}.")
         self.credits -= model.price
         number, prompt = len(self._tasks) + 1, body.get("prompt") or ""
-        at = BEGIN + number
+        created_at = START_TIME + number
         task = self._tasks[f"task_{number}"] = Task(
             id=f"task_{number}",
             account_id="",
@@ -119,30 +118,30 @@ class FakeService:
             params=model.filled(body.get("params") or {}),
             seed=number,
             reserved_credits=model.price,
-            created_at=at,
-            starts_at=at + 1,
-            ends_at=at + self._looks,
+            created_at=created_at,
+            starts_at=created_at + 1,
+            ends_at=created_at + self._polls_until_done,
             failure="The model could not complete this generation." if FAIL_MARKER in prompt else None,
         )
-        return FakeResponse(body=encode(task, "queued"), headers=AS_JSON)
+        return FakeResponse(body=encode(task, "queued"), headers=JSON_HEADERS)
 
-    def _look(self, task: Task) -> FakeResponse:
-        """Each look is a second of the job's life."""
+    def _poll(self, task: Task) -> FakeResponse:
+        """Returns the generation; each poll advances it by one second."""
         from ..sandbox.results import links
         from ..sandbox.task import encode
 
-        self._seen[task.id] += 1
-        status = task.status(task.created_at + self._seen[task.id])
-        if status == "failed" and self._seen[task.id] == self._looks:
+        self._polls[task.id] += 1
+        status = task.status(task.created_at + self._polls[task.id])
+        if status == "failed" and self._polls[task.id] == self._polls_until_done:
             self.credits += task.reserved_credits
         urls = links(BASE_URL, task, None) if status == "succeeded" else ()
-        return FakeResponse(body=encode(task, status, urls), headers=AS_JSON)
+        return FakeResponse(body=encode(task, status, urls), headers=JSON_HEADERS)
 
-    async def _file(self, task: Task, name: str) -> FakeResponse:
+    async def _fetch_result(self, task: Task, name: str) -> FakeResponse:
         from ..sandbox.refused import Refused
 
         try:
-            file = await self._shelf.fetch(task, name)
-        except Refused as refused:
-            return FakeResponse.error(refused.status, refused.code, refused.message)
+            file = await self._results.fetch(task, name)
+        except Refused as error:
+            return FakeResponse.error(error.status, error.code, error.message)
         return FakeResponse(body=file.data, headers={"Content-Type": file.mime_type})

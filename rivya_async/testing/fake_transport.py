@@ -1,4 +1,4 @@
-"""A service that is one function: for tests of your own code that need no sockets and no sandbox."""
+"""A transport that passes requests to a function: for tests without sockets and without a sandbox."""
 
 from __future__ import annotations
 
@@ -25,11 +25,10 @@ BASE_URL: Final = "http://fake.invalid"
 
 @attrs.frozen
 class FakeRequest:
-    """A request as the function sees it.
+    """A request as the handler receives it, without the API key.
 
-    `path` is below the origin, with its query, such as `/api/v1/generations/task_1`; for a file to be downloaded it is
-    the whole URL. `body` are the bytes that were sent, of an upload those of the file, whose form stands in `fields`.
-    The API key is not in it.
+    `path` is relative to the origin and includes the query, such as `/api/v1/generations/task_1`. For a download it is
+    the complete URL. `body` holds the sent bytes. For an upload, `body` holds the file and `fields` the form fields.
 
     >>> FakeRequest("POST", "/api/v1/generations", b'{"model": "z-image"}', "order-1").json["model"]
     'z-image'
@@ -44,13 +43,13 @@ class FakeRequest:
 
     @property
     def json(self) -> Any:
-        """The body as JSON; ValueError if it is none."""
+        """Decoded body. Raises ValueError if it is not JSON."""
         return json.loads(self.body)
 
 
 @attrs.frozen
 class FakeResponse:
-    """An answer. `json` is sent as JSON and says so in its headers, else `body` as it is.
+    """A response. `json` is sent as JSON with its content type; without it, `body` is sent unchanged.
 
     >>> FakeResponse(json={"current_credits": 5}).status, FakeResponse(502, body=b"<html>").status
     (200, 502)
@@ -64,25 +63,25 @@ class FakeResponse:
     headers: Mapping[str, str] = attrs.field(factory=dict)
 
     @classmethod
-    def error(cls, status: int, code: str | None = None, message: str = "No.", **headers: str) -> FakeResponse:
-        """A refusal in the service's envelope (contract section 3); `Retry_After="3"` is a header."""
+    def error(cls, status: int, code: str | None = None, message: str = "Rejected.", **headers: str) -> FakeResponse:
+        """Creates an error response with the service's envelope. `Retry_After="3"` sets a header."""
         error = {"code": code, "message": message, "requestId": "req_fake"}
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return cls(status, {"error": error}, headers=named)
 
 
-Reply: TypeAlias = FakeResponse | Mapping[str, Any] | RivyaError
-"""What the function may return: an answer, an object that is sent as JSON with 200, or what the network does to the
-request: `RequestNotSentError()` or `OutcomeUnknownError()`."""
+FakeResult: TypeAlias = FakeResponse | Mapping[str, Any] | RivyaError
+"""Return value of a handler: a response, a mapping to send as JSON with status 200, or a network error such as
+`RequestNotSentError()` or `OutcomeUnknownError()`."""
 
-Answering: TypeAlias = Callable[[FakeRequest], Reply | Awaitable[Reply]]
+FakeHandler: TypeAlias = Callable[[FakeRequest], FakeResult | Awaitable[FakeResult]]
 
 
 class FakeTransport:
-    """In the place of the network: hands each request to one function, plain or async, and keeps it in `requests`.
+    """A transport that passes each request to a sync or async handler and records it in `requests`.
 
-    What the function raises comes out of the call as it is, and so does a TypeError where it returns no `Reply`; a wait
-    says it with a `RivyaError`. Nothing of it is bound to an event loop.
+    Exceptions of the handler propagate unchanged. A result of another type raises TypeError. A wait raises either as a
+    `RivyaError`. The transport is not bound to an event loop.
 
     >>> def service(request):
     ...     if request.method == "POST":
@@ -97,91 +96,93 @@ class FakeTransport:
     ('succeeded', ['POST', 'GET'])
     """
 
-    def __init__(self, answer: Answering) -> None:
+    def __init__(self, handler: FakeHandler) -> None:
         self.requests: list[FakeRequest] = []
-        self._answer = answer
+        self._handler = handler
 
     def session(self, **options: Any) -> RivyaSession:
-        """A session that talks to the function; `options` are those of `RivyaSession`."""
+        """Opens a session that uses this transport. `options` are those of `RivyaSession`."""
         return RivyaSession(**{"api_key": API_KEY, "base_url": BASE_URL, **options}, transport=self)
 
     @property
     def max_connections(self) -> int:
-        """Any number of requests may be on their way."""
+        """Number of concurrent requests: unlimited."""
         return sys.maxsize
 
     async def send(self, request: Request) -> Response:
         """See `rivya_async.Transport`."""
-        return await self.ask(_fake(request))
+        return await self.handle(_to_fake_request(request))
 
     async def upload(self, request: Request, form: MultipartForm, file: AsyncIterator[bytes]) -> Response:
         """See `rivya_async.Transport`."""
-        body = b"".join([piece async for piece in file])
-        return await self.ask(attrs.evolve(_fake(request), body=body, fields={**form.fields, "file": form.filename}))
+        body = b"".join([chunk async for chunk in file])
+        return await self.handle(
+            attrs.evolve(_to_fake_request(request), body=body, fields={**form.fields, "file": form.filename})
+        )
 
     @asynccontextmanager
-    async def stream(self, request: Request) -> AsyncIterator[_Answered]:
+    async def stream(self, request: Request) -> AsyncIterator[_FakeStream]:
         """See `rivya_async.Transport`."""
-        yield _Answered(await self.ask(_fake(request)))
+        yield _FakeStream(await self.handle(_to_fake_request(request)))
 
     @asynccontextmanager
-    async def fetch(self, url: str, headers: Mapping[str, str], *, only_public: bool) -> AsyncIterator[_Answered]:  # noqa: ARG002 - it has no addresses
+    async def fetch(self, url: str, headers: Mapping[str, str], *, only_public: bool) -> AsyncIterator[_FakeStream]:  # noqa: ARG002 - a fake resolves no addresses
         """See `rivya_async.Transport`."""
-        yield _Answered(await self.ask(FakeRequest("GET", url, headers=dict(headers))))
+        yield _FakeStream(await self.handle(FakeRequest("GET", url, headers=dict(headers))))
 
     async def aclose(self) -> None:
-        """There is nothing to close."""
+        """Does nothing."""
 
     def abandon(self) -> None:
-        """There is nothing to let go of."""
+        """Does nothing."""
 
-    async def ask(self, request: FakeRequest) -> Response:
-        """What the function answers to a request that no session has made. Raises what it raises or returns."""
+    async def handle(self, request: FakeRequest) -> Response:
+        """Calls the handler and converts its result to a response. Raises a returned or raised error."""
         self.requests.append(request)
-        await asyncio.sleep(0)  # a network never answers at once
-        reply = self._answer(request)
-        if inspect.isawaitable(reply):
-            reply = await reply
-        if isinstance(reply, RivyaError):
-            raise reply
-        if isinstance(reply, Mapping):
-            reply = FakeResponse(json=reply)
-        if not isinstance(reply, FakeResponse):
+        await asyncio.sleep(0)  # a network response never arrives synchronously
+        result = self._handler(request)
+        if inspect.isawaitable(result):
+            result = await result
+        if isinstance(result, RivyaError):
+            raise result
+        if isinstance(result, Mapping):
+            result = FakeResponse(json=result)
+        if not isinstance(result, FakeResponse):
             raise TypeError(
-                f"the function answered {request.method} {request.path} with {reply!r:.80}: "
-                "return a FakeResponse, a mapping or a RivyaError"
+                f"the handler returned {result!r:.80} for {request.method} {request.path}. "
+                "Return a FakeResponse, a mapping or a RivyaError."
             )
-        if reply.json is None:
-            return Response(reply.status, _Headers(reply.headers), reply.body)
-        headers = _Headers({"Content-Type": "application/json", **reply.headers})
-        return Response(reply.status, headers, json.dumps(reply.json).encode())
+        if result.json is None:
+            return Response(result.status, _Headers(result.headers), result.body)
+        headers = _Headers({"Content-Type": "application/json", **result.headers})
+        return Response(result.status, headers, json.dumps(result.json).encode())
 
 
-class _Answered:
-    """An answer whose body comes in one piece."""
+class _FakeStream:
+    """A streaming response with one chunk."""
 
     def __init__(self, response: Response) -> None:
         self.head = attrs.evolve(response, body=b"")
-        self._left = response.body
+        self._remaining = response.body
 
     async def read(self) -> bytes:
-        """The body, then nothing."""
-        piece, self._left = self._left, b""
-        return piece
+        """Returns the body, then an empty chunk."""
+        chunk, self._remaining = self._remaining, b""
+        return chunk
 
 
 class _Headers(dict[str, str]):
-    """Headers that are found in any case."""
+    """Case-insensitive headers."""
 
-    def __init__(self, given: Mapping[str, str]) -> None:
-        super().__init__({name.lower(): str(value) for name, value in given.items()})
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        super().__init__({name.lower(): str(value) for name, value in headers.items()})
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The header of this name."""
+        """Returns a header."""
         return super().get(name.lower(), default)
 
 
-def _fake(request: Request) -> FakeRequest:
+def _to_fake_request(request: Request) -> FakeRequest:
     return FakeRequest(
         request.method, request.path, request.body or b"", request.idempotency_key, headers=request.headers(None)
     )

@@ -1,9 +1,8 @@
-"""An event loop on which nobody waits: when nothing is ready and nothing is on its way, its clock leaps.
+"""An event loop in virtual time: when nothing is ready and no I/O is pending, its clock advances to the next timer.
 
-Sockets of this very loop are served as they come: a server and its client may live on it together. Work in threads
-(`asyncio.to_thread`, `run_in_executor`, name resolution) takes its real time, in which the clock stands still. What
-another process, another loop or a thread that was started in another way does is not known here: the clock leaps over
-it.
+Sockets of this loop work: a server and its client can share it. Work in threads (`asyncio.to_thread`,
+`run_in_executor`, name resolution) takes its real duration while the clock stands still. Other processes, other loops
+and other threads are unknown to the loop: its clock does not wait for them.
 """
 
 from __future__ import annotations
@@ -20,133 +19,150 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 START: Final = 1_000.0
-"""What `loop.time()` says first: not 0, which hides mistakes."""
+"""Value of `loop.time()` at the start, in seconds. Not 0, which hides errors."""
 
 EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC).timestamp() - START
+"""Wall-clock time, in seconds since 1970, at which `loop.time()` is 0."""
 
-GRACE: Final = 0.002
-"""Real seconds in which a byte that was sent to this very loop has arrived for certain."""
+LOOPBACK_DELAY: Final = 0.002
+"""Real seconds within which bytes sent to a socket of the same loop arrive."""
 
-RESOLUTION: Final = 1e-6
-"""Virtual seconds by which a timer may be early. The real clock's nanosecond is nothing beside a year."""
+CLOCK_RESOLUTION: Final = 1e-6
+"""Virtual seconds by which a timer can be early. asyncio's nanosecond is below the float resolution after decades."""
 
-LOOK: Final = 0.05
-"""Real seconds between two looks at whether the threads are done."""
+THREAD_CHECK_INTERVAL: Final = 0.05
+"""Real seconds between two checks for the end of work in threads."""
+
+MAX_IDLE_ITERATIONS: Final = 50_000
+"""Consecutive iterations of the loop without I/O and without a clock advance before `DeadlockError`."""
 
 
-class Stuck(RuntimeError):
-    """Every task waits for another, no timer is set, and nothing is on its way: this would wait for ever.
+class DeadlockError(RuntimeError):
+    """A program that cannot continue: all tasks wait without a timer or pending I/O, or they run in a busy loop.
 
-    It names them, and where they wait.
+    The message names the tasks with their source lines.
 
-    >>> async def nobody_comes():
+    >>> async def wait_forever():
     ...     await asyncio.Event().wait()
-    >>> run(nobody_comes())
+    >>> run(wait_forever())
     Traceback (most recent call last):
     ...
-    rivya_async.testing.virtual_time.Stuck: all tasks wait for each other, ... is on its way: Task-... at ...
+    rivya_async.testing.virtual_time.DeadlockError: all tasks wait without a timer or pending I/O: Task-... at ...
     """
 
-    def __init__(self) -> None:
-        places = ", ".join(sorted(_place(task) for task in asyncio.all_tasks()))
-        super().__init__(f"all tasks wait for each other, no timer is set and nothing is on its way: {places}")
+    def __init__(self, problem: str) -> None:
+        tasks = ", ".join(sorted(_describe_task(task) for task in asyncio.all_tasks()))
+        super().__init__(f"{problem}: {tasks}")
 
 
-def _place(task: asyncio.Task[Any]) -> str:
+def _describe_task(task: asyncio.Task[Any]) -> str:
     lines = [f" at {Path(frame.f_code.co_filename).name}:{frame.f_lineno}" for frame in task.get_stack()]
     return f"{task.get_name()}{''.join(lines[-1:])}"
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop whose `time()` moves by leaps only."""
+    """An event loop whose `time()` advances only to the next timer or by `advance`."""
 
     def __init__(self) -> None:
-        self._leaping = _LeapingSelector()
-        super().__init__(self._leaping)
-        self._clock_resolution = RESOLUTION
-        self.set_default_executor(ThreadPoolExecutor())
+        self._clock = _VirtualClockSelector()
+        super().__init__(self._clock)
+        self._clock_resolution = CLOCK_RESOLUTION
+        self._executor: ThreadPoolExecutor | None = None
 
     def time(self) -> float:
-        """Virtual seconds."""
-        return self._leaping.now
+        """Returns the virtual time in seconds."""
+        return self._clock.now
+
+    def advance(self, seconds: float) -> None:
+        """Advances the clock, as a callback does that blocks the loop for that time."""
+        self._clock.now += seconds
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
-        """See `asyncio.AbstractEventLoop`. The clock stands still until the loop has heard of its end."""
-        work = (executor or self._threads).submit(func, *args)
-        self._leaping.busy.add(work)
-        heard = asyncio.wrap_future(work, loop=self)
-        work.add_done_callback(self._leaping.busy.discard)  # after what wakes the loop: they are called in order
-        return heard
+        """See `asyncio.AbstractEventLoop`. The clock stands still until the loop receives the result."""
+        if executor is None:
+            executor = self._executor or ThreadPoolExecutor()
+            self.set_default_executor(executor)
+        work = executor.submit(func, *args)
+        self._clock.busy.add(work)
+        result = asyncio.wrap_future(work, loop=self)
+        work.add_done_callback(self._clock.busy.discard)  # callbacks run in order: this one after the loop's wake-up
+        return result
 
     def set_default_executor(self, executor: ThreadPoolExecutor) -> None:  # type: ignore[override]  # typeshed says object
         """See `asyncio.AbstractEventLoop`."""
         super().set_default_executor(executor)
-        self._threads = executor
+        self._executor = executor
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002 - since 3.12
-        """See `asyncio.AbstractEventLoop`. It has all the time that it takes: `timeout` is not looked at."""
-        self._leaping.busy.add(self)
+        """See `asyncio.AbstractEventLoop`. Ignores `timeout`: virtual time does not pass during the shutdown."""
+        self._clock.busy.add(self)
         try:
             await super().shutdown_default_executor()
         finally:
-            self._leaping.busy.discard(self)
+            self._clock.busy.discard(self)
 
 
-class _LeapingSelector(selectors.DefaultSelector):
+class _VirtualClockSelector(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now = START
         self.busy: set[object] = set()
-        """What threads work on."""
+        """Work in threads that has not ended."""
+        self._idle_iterations = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if ready or (timeout is not None and timeout <= 0):
+            self._idle_iterations = 0 if ready or self.busy else self._idle_iterations + 1
+            if self._idle_iterations > MAX_IDLE_ITERATIONS:
+                self._idle_iterations = 0
+                raise DeadlockError(f"{MAX_IDLE_ITERATIONS} iterations of the event loop without I/O or a timer")
             return ready
+        self._idle_iterations = 0
         while self.busy and not ready:
-            ready = super().select(LOOK)
-        has_sockets = len(self.get_map()) > 1  # the first is how threads wake the loop
-        ready = ready or super().select(GRACE if has_sockets else 0)
+            ready = super().select(THREAD_CHECK_INTERVAL)
+        has_sockets = len(self.get_map()) > 1  # one of them is the loop's own, for wake-ups by threads
+        ready = ready or super().select(LOOPBACK_DELAY if has_sockets else 0)
         if ready:
             return ready
         if timeout is None:
-            raise Stuck
+            raise DeadlockError("all tasks wait without a timer or pending I/O")
         self.now += timeout
         return []
 
 
-_last_wall = EPOCH + START
+_last_wall_time = EPOCH + START
 
 
-def wall() -> float:
-    """The wall clock of the virtual loop that runs, or ran last: seconds since 1970, for a `Sandbox(clock=wall)`.
+def wall_time() -> float:
+    """Returns the wall-clock time of the latest virtual-time loop, in seconds since 1970.
 
-    >>> async def a_video():
-    ...     async with Sandbox(speed=1, clock=wall) as sandbox:
+    Use it as the clock of a sandbox: `Sandbox(clock=wall_time)`.
+
+    >>> async def main():
+    ...     async with Sandbox(speed=1, clock=wall_time) as sandbox:
     ...         async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url) as session:
-    ...             began = wall()
+    ...             started_at = wall_time()
     ...             job = await session.generate("kling-3-0", "A red kite")
-    ...             return job.status, wall() - began > 60
-    >>> run(a_video())
+    ...             return job.status, wall_time() - started_at > 60
+    >>> run(main())
     ('succeeded', True)
     """
-    global _last_wall  # noqa: PLW0603 - the one clock of all virtual loops, as the real wall clock is one
-    loop = asyncio._get_running_loop()  # noqa: SLF001 - the one that does not raise
+    global _last_wall_time  # noqa: PLW0603 - one clock for all virtual-time loops, like `time.time`
+    loop = asyncio._get_running_loop()  # noqa: SLF001 - the variant that does not raise
     if isinstance(loop, VirtualTimeLoop):
-        _last_wall = EPOCH + loop.time()
-    return _last_wall
+        _last_wall_time = EPOCH + loop.time()
+    return _last_wall_time
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run to its end in virtual time, on a loop of its own, as `asyncio.run` would.
+    """Runs a coroutine in virtual time on its own loop, like `asyncio.run`. Raises `DeadlockError`.
 
-    Raises `Stuck` where it would wait for ever.
-
-    >>> async def ten_minutes():
-    ...     began = asyncio.get_running_loop().time()
+    >>> async def sleep_ten_minutes():
+    ...     started_at = asyncio.get_running_loop().time()
     ...     await asyncio.sleep(600)
-    ...     return asyncio.get_running_loop().time() - began
-    >>> run(ten_minutes())
+    ...     return asyncio.get_running_loop().time() - started_at
+    >>> run(sleep_ten_minutes())
     600.0
     """
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:

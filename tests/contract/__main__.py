@@ -1,4 +1,4 @@
-"""Hold the real service to the contract: `nox -s live`. Nothing is bought without --spend."""
+"""Checks the real service against the API contract: `nox -s live`. Nothing is bought without --spend."""
 
 from __future__ import annotations
 
@@ -7,57 +7,61 @@ import asyncio
 import os
 import sys
 
-from rivya_async.testing.contract import ALL, CannotTell, Finding, Service, examine, over_http, summary
-from rivya_async.testing.contract.balance import balance
-from rivya_async.testing.contract.models import cheapest
+from .account_checks import fetch_balance
+from .model_checks import find_cheapest_model
+from .runner import ALL_CHECKS, CheckResult, run_checks, summarize
+from .service import Inconclusive, Service
+from .transports import http_service_factory
 
 
 def main() -> int:
-    """Print the report; 1 if anything differs, 2 without a key."""
+    """Prints the report. Returns 1 if a check differs, 2 without an API key."""
     parser = argparse.ArgumentParser(prog="nox -s live --", description=__doc__)
     parser.add_argument("--spend", action="store_true", help="also buy: the cheapest image and the cheapest chat turns")
     spend = parser.parse_args().spend
     key = os.environ.get("RIVYA_API_KEY")
     if not key:
-        print("RIVYA_API_KEY holds no key: the real service was not asked.", file=sys.stderr)
+        print("RIVYA_API_KEY is not set: no request was sent to the service.", file=sys.stderr)
         return 2
     return asyncio.run(report(os.environ.get("RIVYA_BASE_URL") or "https://rivya.ai", key, spend=spend))
 
 
 async def report(base_url: str, key: str, *, spend: bool) -> int:
-    """Carry out all checks that may be, and print what came of each."""
-    findings: list[Finding] = []
-    checks = [check for check in ALL if spend or not check.spends]
-    async with over_http(base_url, key)() as service:
-        print(f"{len(checks)} of {len(ALL)} checks of {base_url}. {await _price(service, spend=spend)}", flush=True)
-        before = await _balance(service)
-        async for finding in examine(service, checks):
-            findings.append(finding)
-            print(finding.line, flush=True)
-        after = await _balance(service)
-    print(summary(findings))
+    """Runs the permitted checks and prints each result."""
+    results: list[CheckResult] = []
+    checks = [check for check in ALL_CHECKS if spend or not check.may_spend]
+    async with http_service_factory(base_url, key)() as service:
+        cost = await _estimate_cost(service, spend=spend)
+        print(f"{len(checks)} of {len(ALL_CHECKS)} checks of {base_url}. {cost}", flush=True)
+        before = await _fetch_balance_or_none(service)
+        async for result in run_checks(service, checks):
+            results.append(result)
+            print(result.line, flush=True)
+        after = await _fetch_balance_or_none(service)
+    print(summarize(results))
     if before is not None and after is not None:
         print(f"The balance was {before:,.12g} credits and is {after:,.12g}.")
-    return int(any(finding.verdict == "differs" for finding in findings))
+    return int(any(result.outcome == "differs" for result in results))
 
 
-async def _price(service: Service, *, spend: bool) -> str:
+async def _estimate_cost(service: Service, *, spend: bool) -> str:
     if not spend:
         return "Nothing is bought: the others may cost credits, and run with --spend."
-    images, turns = sum(check.images for check in ALL), sum(check.turns for check in ALL)
+    max_images = sum(check.max_images for check in ALL_CHECKS)
+    max_chat_turns = sum(check.max_chat_turns for check in ALL_CHECKS)
     try:
-        image, turn = await cheapest(service, "image"), await cheapest(service, "chat")
-    except (AssertionError, CannotTell):
-        return "What they cost could not be told."
-    most = images * image["base_credits"] + turns * turn["base_credits"]
-    price = f"about {most:,.12g} credits if nothing is refused, far less if all hold"
-    return f"They buy of {image['id']} and {turn['id']}: {price}."
+        image, chat = await find_cheapest_model(service, "image"), await find_cheapest_model(service, "chat")
+    except (AssertionError, Inconclusive):
+        return "Their cost is unknown."
+    maximum = max_images * image["base_credits"] + max_chat_turns * chat["base_credits"]
+    price = f"about {maximum:,.12g} credits if nothing is rejected, far less if all hold"
+    return f"They buy of {image['id']} and {chat['id']}: {price}."
 
 
-async def _balance(service: Service) -> float | None:
+async def _fetch_balance_or_none(service: Service) -> float | None:
     try:
-        return await balance(service)
-    except (AssertionError, CannotTell):
+        return await fetch_balance(service)
+    except (AssertionError, Inconclusive):
         return None
 
 

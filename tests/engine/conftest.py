@@ -1,4 +1,4 @@
-"""Every async test of this folder runs on virtual time, leaves no task behind and reports nothing to the loop."""
+"""Runs every async test in virtual time and fails it if it leaves a task or reports an error to the loop."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.engine.virtual_time import VirtualTimeLoop, settle
+from tests.engine.virtual_time import RecordingLoop, settle
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Callable[[], Any]]:
-    return {"virtual": VirtualTimeLoop}
+    return {"virtual": RecordingLoop}
 
 
 @pytest.fixture(scope="package", autouse=True)
-def a_small_heap() -> Iterator[None]:
-    """Every test collects garbage: spare it the modules and all that was there before."""
+def frozen_heap() -> Iterator[None]:
+    """Freezes the heap, so that the garbage collections after each test skip imported modules."""
     gc.collect()
     gc.freeze()
     yield
@@ -27,16 +27,16 @@ def a_small_heap() -> Iterator[None]:
 
 
 @pytest_asyncio.fixture(autouse=True)
-async def nothing_left() -> AsyncIterator[None]:
-    """Fails a test that leaves a task, or makes the loop report an error that the test did not take off the list."""
+async def fail_on_leftovers() -> AsyncIterator[None]:
+    """Fails a test that leaves a task or an error that it has not removed from `loop.reported`."""
     loop = asyncio.get_running_loop()
-    if not isinstance(loop, VirtualTimeLoop):  # a test that is no coroutine has a loop of its own, if any
+    if not isinstance(loop, RecordingLoop):  # a sync test runs its own loop, if any
         yield
         return
     before = asyncio.all_tasks()
     yield
     await settle()
     left = asyncio.all_tasks() - before - {asyncio.current_task()}
-    gc.collect()  # an exception that nobody retrieved is reported when its task dies
+    gc.collect()  # reports the exceptions that were never retrieved
     assert not left, left
     assert not loop.reported, loop.reported

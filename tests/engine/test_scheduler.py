@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rivya_async._engine.timer_queue import MAX_CANCELLED_ENTRIES, TimerHandle, TimerQueue
-from tests.engine.virtual_time import START, now, run, running_loop, settle
+from rivya_async.testing.virtual_time import START
+from tests.engine.virtual_time import now, run, running_loop, settle
 
 
 @attrs.define
@@ -135,7 +136,7 @@ async def test_the_dead_are_never_many_more_than_the_living(bench: Bench) -> Non
 async def test_a_stalled_loop_catches_up_in_order(bench: Bench) -> None:
     for seconds in (5, 1, 3, 100):
         bench.at(seconds)
-    bench.loop.stall(50)
+    bench.loop.advance(50)
     await settle()
     assert bench.log == [(1, 50), (3, 50), (5, 50)]
 

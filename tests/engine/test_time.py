@@ -170,7 +170,7 @@ async def test_a_loop_that_stalls_is_no_reason_for_a_storm_or_an_error(stalled: 
     for _ in range(4):
         await asyncio.sleep(20.0)
         before = len(service.transport.polls)
-        running_loop().stall(stalled)
+        running_loop().advance(stalled)
         await settle(50)
         assert len(service.transport.polls) - before <= 50  # one for each job that fell due, however long it stood
     ended = await asyncio.gather(*jobs)
@@ -184,7 +184,7 @@ async def test_a_deadline_that_passed_while_the_loop_stood_still_ends_the_wait()
     engine = engine_over(service.transport)
     wait = asyncio.create_task(failure_of(generations_of(engine, POLL).wait_for(service.sell(), timeout=10.0)))
     await asyncio.sleep(3.0)
-    running_loop().stall(30.0)
+    running_loop().advance(30.0)
     error = await wait
     assert isinstance(error, WaitTimeoutError)
     assert now() == pytest.approx(33.0, abs=1.0)

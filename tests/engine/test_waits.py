@@ -324,7 +324,7 @@ async def test_an_answer_and_the_deadline_in_one_turn_of_a_stalled_loop() -> Non
     transport = script(DONE, latency=1)
     wait = waiting(transport, timeout=5)
     await settle()
-    running_loop().stall(10)
+    running_loop().advance(10)
     outcome = await asyncio.gather(wait, return_exceptions=True)
     assert isinstance(outcome[0], Generation | WaitTimeoutError)
 
@@ -333,7 +333,7 @@ async def test_a_loop_that_stalls_for_minutes_does_not_poll_to_make_up_for_it() 
     transport = script(*[OPEN] * 10, DONE)
     wait = waiting(transport)
     await until(3.5)
-    running_loop().stall(300)
+    running_loop().advance(300)
     assert (await wait).succeeded
     assert len(transport.received) == 11
 

@@ -100,7 +100,7 @@ async def test_a_loop_that_stood_still_reads_what_came_meanwhile(bench: Bench) -
     with bench.attempt():
         bench.watchdog.on_request_sent(Line())
         await asyncio.sleep(LOOK)
-        running_loop().stall(100 * READ)
+        running_loop().advance(100 * READ)
         await asyncio.sleep(LOOK)
 
 

@@ -1,4 +1,4 @@
-"""Every example is started for real, as its docstring says, against a sandbox."""
+"""Every example runs as its docstring describes, against a sandbox."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def run(sandbox: Sandbox, cwd: Path, name: str, *arguments: str, stdin: st
     return out.decode()
 
 
-async def test_gather_buys_and_saves_every_prompt(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_gather_saves_every_prompt(sandbox: Sandbox, tmp_path: Path) -> None:
     lines = (await run(sandbox, tmp_path, "gather.py", "A red kite", "A blue whale")).splitlines()
     assert len(lines) == 2
     for line in lines:
@@ -63,14 +63,14 @@ async def test_gather_buys_and_saves_every_prompt(sandbox: Sandbox, tmp_path: Pa
             assert picture.format == "PNG"
 
 
-async def test_back_pressure_answers_every_line(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_back_pressure_processes_every_line(sandbox: Sandbox, tmp_path: Path) -> None:
     prompts = [f"Poster number {number}" for number in range(30)]
     lines = (await run(sandbox, tmp_path, "back_pressure.py", stdin="\n".join([*prompts, "[fail]"]))).splitlines()
     assert sorted(line.split()[0] for line in lines) == ["done"] * 30 + ["lost"]
     assert sandbox.received.purchases == 31
 
 
-async def test_check_before_you_spend_buys_what_fits_and_what_is_paid_for(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_check_before_you_spend_stops_at_limit(sandbox: Sandbox, tmp_path: Path) -> None:
     arguments = ("check_before_you_spend.py", "kling-2-6", "110")
     prompts = "A kite\n\nA whale\nA horse"
     lines = (await run(sandbox, tmp_path, *arguments, "duration=5", "sound=false", stdin=prompts)).splitlines()
@@ -79,18 +79,18 @@ async def test_check_before_you_spend_buys_what_fits_and_what_is_paid_for(sandbo
     assert sandbox.received.purchases == 2
 
 
-async def test_references_upload_a_photo_once(sandbox: Sandbox, tmp_path: Path) -> None:
-    made = (await run(sandbox, tmp_path, "references.py")).splitlines()
-    assert len(made) == 3
+async def test_references_upload_photo_once(sandbox: Sandbox, tmp_path: Path) -> None:
+    generated = (await run(sandbox, tmp_path, "references.py")).splitlines()
+    assert len(generated) == 3
     (tmp_path / "kite.png").write_bytes(media("png"))
-    named = (await run(sandbox, tmp_path, "references.py", "kite.png", "At night")).splitlines()
-    assert [line.rpartition(" ")[0] for line in named] == ["At night"]
-    for line in made + named:
+    from_file = (await run(sandbox, tmp_path, "references.py", "kite.png", "At night")).splitlines()
+    assert [line.rpartition(" ")[0] for line in from_file] == ["At night"]
+    for line in generated + from_file:
         assert (tmp_path / line.split()[-1]).exists()
     assert (sandbox.received.uploads, sandbox.received.purchases) == (2, 5)
 
 
-async def test_resume_finishes_what_another_process_bought(tmp_path: Path) -> None:
+async def test_resume_finishes_job_of_another_process(tmp_path: Path) -> None:
     async with Sandbox(speed=30.0) as sandbox:
         task_id = (await run(sandbox, tmp_path, "resume.py")).strip()
         saved = (await run(sandbox, tmp_path, "resume.py", task_id)).strip()
@@ -98,62 +98,64 @@ async def test_resume_finishes_what_another_process_bought(tmp_path: Path) -> No
     assert (tmp_path / saved).stat().st_size > 0
 
 
-async def test_chat_goes_on_and_loses_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_chat_continues_after_interrupted_stream(sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.faults.add(route="POST /api/v1/chat/completions/stream", nth=2, stream="cut", after_events=5)
-    said = await run(sandbox, tmp_path, "chat.py", "gpt-5-2-chat", stdin="Name a colour.\nAnd another?\nWhy?\n")
-    assert said.count("the stream broke off after") == 1
-    for asked in ("Name a colour", "And another", "Why"):
-        assert f"“{asked}”" in said
+    output = await run(sandbox, tmp_path, "chat.py", "gpt-5-2-chat", stdin="Name a colour.\nAnd another?\nWhy?\n")
+    assert output.count("the stream broke off after") == 1
+    for question in ("Name a colour", "And another", "Why"):
+        assert f"“{question}”" in output
     assert len({request.path for request in sandbox.received if request.method == "GET"}) == 1
     assert sandbox.received.purchases == 3
 
 
-async def test_webhooks_are_set_up_once_and_caught_up_with(tmp_path: Path) -> None:
+async def test_webhooks_are_registered_once_and_list_missed_events(tmp_path: Path) -> None:
     create = "POST /api/v1/webhooks"
-    async with peer(lambda _: web.Response(status=204)) as there:
+    async with peer(lambda _: web.Response(status=204)) as receiver:
         async with Sandbox(speed=100.0, allow_local_webhooks=True) as local:
             async with RivyaSession(local.api_key, base_url=local.base_url) as session:
                 missed = await session.generate("z-image", "A red kite")
             local.faults.add(route=create, nth=1, drop=True, act=True)
-            first = await run(local, tmp_path, "webhooks.py", there.url)
-            again = await run(local, tmp_path, "webhooks.py", there.url)
+            first = await run(local, tmp_path, "webhooks.py", receiver.url)
+            second = await run(local, tmp_path, "webhooks.py", receiver.url)
         secret, test, caught_up = first.splitlines()
-        assert secret.startswith("keep this, it is told only once: whsec_")
+        assert secret.startswith("store this secret, it is shown only once: whsec_")
         assert (
-            again.splitlines() == [test, caught_up] == ["a test was succeeded: 204", f"missed: {missed.id} succeeded"]
+            second.splitlines() == [test, caught_up] == ["a test was succeeded: 204", f"missed: {missed.id} succeeded"]
         )
         assert local.received.count(create) == 1
 
 
 @pytest.mark.parametrize("name", ["aiohttp_app.py", "fastapi_app.py"])
-async def test_a_web_app_makes_pictures(sandbox: Sandbox, name: str) -> None:
-    async with serving(sandbox, name) as url, aiohttp.ClientSession() as browser:
-        pages = await asyncio.gather(*(ask(browser, url, f"A kite, number {number}") for number in range(5)))
+async def test_web_app_generates_images(sandbox: Sandbox, name: str) -> None:
+    async with run_app(sandbox, name) as url, aiohttp.ClientSession() as browser:
+        pages = await asyncio.gather(
+            *(request_picture(browser, url, f"A kite, number {number}") for number in range(5))
+        )
         assert len({page["id"] for page in pages}) == 5
         async with browser.get(pages[0]["url"]) as picture:
             assert picture.content_type == "image/png"
 
 
-async def ask(browser: aiohttp.ClientSession, url: str, prompt: str) -> dict[str, str]:
-    async with browser.post(f"{url}/pictures", json={"prompt": prompt}) as answer:
-        assert answer.status == 200
-        page: dict[str, str] = json.loads(await answer.read())
+async def request_picture(browser: aiohttp.ClientSession, url: str, prompt: str) -> dict[str, str]:
+    async with browser.post(f"{url}/pictures", json={"prompt": prompt}) as response:
+        assert response.status == 200
+        page: dict[str, str] = json.loads(await response.read())
         return page
 
 
 @pytest.mark.parametrize("name", ["aiohttp_webhooks.py", "fastapi_webhooks.py"])
-async def test_a_web_app_finishes_by_webhook(tmp_path: Path, name: str) -> None:
+async def test_web_app_finishes_by_webhook(tmp_path: Path, name: str) -> None:
     async with (
         Sandbox(speed=100.0, allow_local_webhooks=True) as local,
         RivyaSession(local.api_key, base_url=local.base_url) as session,
         aiohttp.ClientSession() as browser,
     ):
         port = free_port()
-        hook = f"http://127.0.0.1:{port}/hooks/rivya"
-        endpoint = await session.webhooks.create("Mine", hook, ["generation.succeeded", "generation.failed"])
-        async with serving(local, name, port, cwd=tmp_path, RIVYA_WEBHOOK_SECRET=endpoint.signing_secret or "") as url:
-            ids = [await submitted(browser, url, prompt) for prompt in ("A red kite", "A blue whale", "[fail]")]
-            deliveries = await answered(session, endpoint.id, len(ids))
+        hook_url = f"http://127.0.0.1:{port}/hooks/rivya"
+        endpoint = await session.webhooks.create("Mine", hook_url, ["generation.succeeded", "generation.failed"])
+        async with run_app(local, name, port, cwd=tmp_path, RIVYA_WEBHOOK_SECRET=endpoint.signing_secret or "") as url:
+            ids = [await submit(browser, url, prompt) for prompt in ("A red kite", "A blue whale", "[fail]")]
+            deliveries = await wait_for_deliveries(session, endpoint.id, len(ids))
         assert {(delivery.attempt, delivery.response_status) for delivery in deliveries} <= {(1, 200), (1, 202)}
         assert local.received.count("GET /api/v1/generations/{task_id}") == 0
     assert {path.stem for path in (tmp_path / "pictures").iterdir()} == set(ids[:2])
@@ -162,17 +164,20 @@ async def test_a_web_app_finishes_by_webhook(tmp_path: Path, name: str) -> None:
             assert picture.format == "PNG"
 
 
-async def test_a_web_app_orders_and_workers_carry_out(sandbox: Sandbox, redis: RedisServer, tmp_path: Path) -> None:
-    told: dict[str, Any] = {"RIVYA_BROKER": redis.url}
-    async with serving(sandbox, "fastapi_workers.py", cwd=tmp_path, **told) as url, aiohttp.ClientSession() as browser:
-        ids = [await submitted(browser, url, f"A kite, number {number}") for number in range(5)]
-        async with browser.post(f"{url}/posters", params={"title": "Kites"}) as answer:
-            assert answer.status == 202
-        async with browser.get(f"{url}/pictures/nobody") as answer:
-            assert answer.status == 404
-        async with working(sandbox, "fastapi_workers:broker", cwd=tmp_path, **told) as worker:
-            ended = [await ended_at(browser, f"{url}/pictures/{each}") for each in ids]
-            while not list((tmp_path / "posters").glob("*.png")):  # noqa: ASYNC110 - of another process
+async def test_web_app_queues_jobs_for_workers(sandbox: Sandbox, redis: RedisServer, tmp_path: Path) -> None:
+    variables: dict[str, Any] = {"RIVYA_BROKER": redis.url}
+    async with (
+        run_app(sandbox, "fastapi_workers.py", cwd=tmp_path, **variables) as url,
+        aiohttp.ClientSession() as browser,
+    ):
+        ids = [await submit(browser, url, f"A kite, number {number}") for number in range(5)]
+        async with browser.post(f"{url}/posters", params={"title": "Kites"}) as response:
+            assert response.status == 202
+        async with browser.get(f"{url}/pictures/unknown") as response:
+            assert response.status == 404
+        async with run_worker(sandbox, "fastapi_workers:broker", cwd=tmp_path, **variables) as worker:
+            ended = [await wait_for_record(browser, f"{url}/pictures/{each}") for each in ids]
+            while not list((tmp_path / "posters").glob("*.png")):  # noqa: ASYNC110 - another process writes them
                 await asyncio.sleep(IDLE_SECONDS)
             worker.terminate()
             assert await worker.wait() == 0
@@ -183,26 +188,26 @@ async def test_a_web_app_orders_and_workers_carry_out(sandbox: Sandbox, redis: R
     assert sandbox.received.purchases == 6
 
 
-async def ended_at(browser: aiohttp.ClientSession, url: str) -> dict[str, Any]:
+async def wait_for_record(browser: aiohttp.ClientSession, url: str) -> dict[str, Any]:
     async with asyncio.timeout(30):
         while True:
-            async with browser.get(url) as answer:
-                record: dict[str, Any] = await answer.json()
+            async with browser.get(url) as response:
+                record: dict[str, Any] = await response.json()
             if record["files"] or record["error"]:
                 return record
             await asyncio.sleep(IDLE_SECONDS)
 
 
 @asynccontextmanager
-async def working(
-    sandbox: Sandbox, broker: str, *, cwd: Path, **more: str
+async def run_worker(
+    sandbox: Sandbox, broker: str, *, cwd: Path, **extra: str
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Taskiq's own command, as the docstring of the example starts it."""
+    """Runs the taskiq command of the example's docstring."""
     receiver = ("--receiver", "rivya_async.workers:Receiver")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "taskiq", "worker", "--app-dir", str(EXAMPLES), broker, *receiver, "--workers", "1"),
         cwd=cwd,
-        env={**environment(sandbox), **more},
+        env={**environment(sandbox), **extra},
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
@@ -213,7 +218,7 @@ async def working(
             await process.wait()
 
 
-async def answered(session: RivyaSession, endpoint_id: str, count: int) -> list[WebhookDelivery]:
+async def wait_for_deliveries(session: RivyaSession, endpoint_id: str, count: int) -> list[WebhookDelivery]:
     async with asyncio.timeout(20):
         while True:
             found = [each for each in await session.webhooks.deliveries(endpoint_id) if each.status != "pending"]
@@ -222,10 +227,10 @@ async def answered(session: RivyaSession, endpoint_id: str, count: int) -> list[
             await asyncio.sleep(IDLE_SECONDS)
 
 
-async def submitted(browser: aiohttp.ClientSession, url: str, prompt: str) -> str:
-    async with browser.post(f"{url}/pictures", params={"prompt": prompt}) as answer:
-        assert answer.status == 202
-        return str((await answer.json())["id"])
+async def submit(browser: aiohttp.ClientSession, url: str, prompt: str) -> str:
+    async with browser.post(f"{url}/pictures", params={"prompt": prompt}) as response:
+        assert response.status == 202
+        return str((await response.json())["id"])
 
 
 def free_port() -> int:
@@ -235,10 +240,10 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def serving(
-    sandbox: Sandbox, name: str, port: int | None = None, *, cwd: Path | None = None, **more: str
+async def run_app(
+    sandbox: Sandbox, name: str, port: int | None = None, *, cwd: Path | None = None, **extra: str
 ) -> AsyncIterator[str]:
-    """The app in a process of its own, as its docstring starts it."""
+    """Runs the app in another process as in its docstring."""
     port = port or free_port()
     uvicorn = ("-m", "uvicorn", "--app-dir", str(EXAMPLES), f"{Path(name).stem}:app", "--port", str(port))
     arguments = uvicorn if name.startswith("fastapi") else (str(EXAMPLES / name), str(port))
@@ -246,18 +251,18 @@ async def serving(
         sys.executable,
         *arguments,
         cwd=cwd,
-        env={**environment(sandbox), **more},
+        env={**environment(sandbox), **extra},
         stdout=asyncio.subprocess.DEVNULL,
     )
     try:
-        await listening(port)
+        await wait_for_port(port)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         await process.wait()
 
 
-async def listening(port: int) -> None:
+async def wait_for_port(port: int) -> None:
     async with asyncio.timeout(20):
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Every example in a docstring is run; where it names `in_sandbox`, against a sandbox of its own."""
+"""Runs every docstring example; `in_sandbox` runs one against a new sandbox."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def examples() -> Iterator[Any]:
 EXAMPLES = list(examples())
 
 
-def test_every_room_that_users_enter_has_some() -> None:
-    rooms = {str(param.id).split(".")[1] for param in EXAMPLES}
-    assert rooms >= {"session", "resources", "receiver", "testing", "_core"}
+def test_public_packages_have_examples() -> None:
+    packages = {str(param.id).split(".")[1] for param in EXAMPLES}
+    assert packages >= {"session", "resources", "receiver", "testing", "_core"}
 
 
 @pytest.mark.parametrize("test", EXAMPLES)

@@ -1,4 +1,4 @@
-"""The public names: complete, sorted, documented, light to import, and the same for people as for type checkers."""
+"""The public names are complete, sorted, documented, quick to import, and the same for type checkers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import rivya_async
 
 SOURCE: Final = Path(rivya_async.__file__).read_text()
 
-PROMISED: Final = frozenset(
+PUBLIC_NAMES: Final = frozenset(
     [
         "RivyaSession",
         "Hooks",
@@ -96,8 +96,8 @@ METHODS: Final = {
 }
 
 
-def names_for_type_checkers() -> dict[str, str]:
-    """Name and module of what `if TYPE_CHECKING:` imports."""
+def type_checking_imports() -> dict[str, str]:
+    """Returns name and module of each import in `if TYPE_CHECKING:`."""
     for node in ast.parse(SOURCE).body:
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             imports = [each for each in node.body if isinstance(each, ast.ImportFrom)]
@@ -105,22 +105,22 @@ def names_for_type_checkers() -> dict[str, str]:
     raise AssertionError("the package has no block for type checkers")
 
 
-def test_all_is_sorted_and_has_no_name_twice() -> None:
+def test_all_is_sorted_and_unique() -> None:
     assert rivya_async.__all__ == sorted(set(rivya_async.__all__))
 
 
-def test_all_holds_what_is_promised() -> None:
-    assert set(rivya_async.__all__) >= PROMISED
+def test_all_contains_public_names() -> None:
+    assert set(rivya_async.__all__) >= PUBLIC_NAMES
 
 
-def test_all_is_what_people_and_type_checkers_get() -> None:
-    for_people = rivya_async._HOME
-    assert for_people == names_for_type_checkers()
-    assert {*for_people, "__version__"} == set(rivya_async.__all__)
+def test_runtime_and_type_checkers_agree() -> None:
+    at_runtime = rivya_async._HOME
+    assert at_runtime == type_checking_imports()
+    assert {*at_runtime, "__version__"} == set(rivya_async.__all__)
 
 
 @pytest.mark.parametrize("name", rivya_async.__all__)
-def test_every_name_is_there_and_documented(name: str) -> None:
+def test_every_name_is_documented(name: str) -> None:
     value = getattr(rivya_async, name)
     if name == "__version__":
         assert value == "0.1.0"
@@ -145,29 +145,29 @@ def test_every_public_member_is_documented(name: str) -> None:
     assert undocumented == []
 
 
-def test_the_verbs_take_the_promised_arguments() -> None:
+def test_methods_have_documented_arguments() -> None:
     for method, names in METHODS.items():
         arguments = inspect.signature(getattr(rivya_async.RivyaSession, method)).parameters
         assert set(names.split()) - {"generation"} <= set(arguments), method
 
 
-def test_what_does_not_exist_is_an_attribute_error() -> None:
+def test_unknown_name_raises_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no_such_name"):
         rivya_async.no_such_name  # noqa: B018 - reading it is the test
 
 
-def test_star_import_gives_all() -> None:
+def test_star_import() -> None:
     namespace: dict[str, object] = {}
     exec("from rivya_async import *", namespace)
     assert set(rivya_async.__all__) <= set(namespace)
 
 
 def run(code: str) -> str:
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
-    return done.stdout
+    process = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    return process.stdout
 
 
-def test_importing_the_package_is_light() -> None:
+def test_import_loads_no_heavy_modules() -> None:
     code = """
 import sys
 before = set(sys.modules)
@@ -178,7 +178,7 @@ print(sorted(heavy & (set(sys.modules) - before)))
     assert run(code).strip() == "[]"
 
 
-def test_values_and_errors_need_no_network_library() -> None:
+def test_records_and_errors_do_not_import_aiohttp() -> None:
     code = """
 import sys
 from rivya_async import GenerationRequest, PollPolicy, RateLimitError
@@ -187,7 +187,7 @@ print("aiohttp" in sys.modules, "asyncio" in sys.modules)
     assert run(code).split()[0] == "False"
 
 
-def test_the_client_needs_no_extra() -> None:
+def test_client_needs_no_extra() -> None:
     code = """
 import sys
 for missing in ("PIL", "av", "rich", "orjson", "uvloop"):
@@ -207,11 +207,11 @@ asyncio.run(main())
     assert run(code).strip() == "succeeded"
 
 
-def test_the_package_is_typed() -> None:
+def test_package_is_typed() -> None:
     assert Path(rivya_async.__file__).with_name("py.typed").exists()
 
 
-def test_the_errors_are_one_tree() -> None:
+def test_error_hierarchy() -> None:
     values = [getattr(rivya_async, name) for name in rivya_async.__all__]
     errors = [value for value in values if inspect.isclass(value) and issubclass(value, Exception)]
     assert len(errors) == 28

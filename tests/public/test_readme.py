@@ -1,4 +1,4 @@
-"""Every code block of the README is run: Python as a script, shell lines by bash. CI runs the two set-up commands."""
+"""Runs every code block of the README: Python as a script, shell lines by bash. CI runs the set-up commands."""
 
 from __future__ import annotations
 
@@ -47,13 +47,18 @@ TEST_FILES = [code for code in PYTHON if "async def test_" in code]
 
 
 @pytest.mark.parametrize("code", TEST_FILES, ids=range(len(TEST_FILES)))
-async def test_the_test_files_are_some(code: str, tmp_path: Path) -> None:
+async def test_test_file(code: str, tmp_path: Path) -> None:
     (tmp_path / "test_studio.py").write_text(code)
-    plugins = ("-p", "pytest_asyncio.plugin", "-p", "rivya_async.testing.plugin")  # as in a project without others
+    plugins = (
+        "-p",
+        "pytest_asyncio.plugin",
+        "-p",
+        "rivya_async.testing.plugin",
+    )  # as in a project without other plugins
     options = ("-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function", "-W", "error")
-    alone = ("env", "PYTEST_DISABLE_PLUGIN_AUTOLOAD=1", sys.executable, "-m", "pytest", "-q")
-    told = await run(tmp_path, *alone, *plugins, *options)
-    assert re.search(r"^\d+ passed in", told, re.MULTILINE), told
+    command = ("env", "PYTEST_DISABLE_PLUGIN_AUTOLOAD=1", sys.executable, "-m", "pytest", "-q")
+    output = await run(tmp_path, *command, *plugins, *options)
+    assert re.search(r"^\d+ passed in", output, re.MULTILINE), output
 
 
 @pytest.mark.parametrize("line", [line for line in SHELL if not line.startswith(SET_UP)])
@@ -62,23 +67,23 @@ async def test_shell_line(line: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("block", TERMINALS, ids=range(len(TERMINALS)))
-async def test_what_is_typed_into_one_terminal(block: str, tmp_path: Path) -> None:
-    """A block that leaves commands in the background is typed as a whole; they are ended as the terminal is closed."""
+async def test_terminal_block(block: str, tmp_path: Path) -> None:
+    """Runs a block with background commands as a whole and stops these at its end."""
     require_redis()
-    told = await run(tmp_path, "bash", "-euc", f"trap 'kill $(jobs -p); wait' EXIT\n{block}")
-    assert "50 downloaded" in told
-    assert "2 workers at work" in told
+    output = await run(tmp_path, "bash", "-euc", f"trap 'kill $(jobs -p); wait' EXIT\n{block}")
+    assert "50 downloaded" in output
+    assert "2 workers at work" in output
     assert len(list((tmp_path / "kites").iterdir())) == 50
 
 
-def test_the_two_set_up_commands_are_what_ci_runs() -> None:
+def test_ci_runs_the_set_up_commands() -> None:
     assert len([line for line in SHELL if line.startswith(SET_UP)]) == 2
     assert f"'^{SET_UP}'" in (ROOT / ".ci" / "run").read_text()
 
 
-def test_the_first_example_has_ten_lines() -> None:
+def test_first_example_has_ten_lines() -> None:
     assert len([line for line in PYTHON[0].splitlines() if line]) <= 10
 
 
-def test_every_block_names_its_language_or_is_a_drawing() -> None:
+def test_every_block_has_a_language() -> None:
     assert {language for language, _ in BLOCKS} == {"python", "bash"}

@@ -1,4 +1,4 @@
-"""The manual's table of routes is whole and true: the call makes that request, the command parses, the test exists."""
+"""The README's table of routes is complete: calls send the request, commands parse, tests exist."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ POST /webhooks/{endpointId}/test
 GET /webhooks/{endpointId}/deliveries
 GET /webhook-events
 """
-"""Section 1: every route that the public pages name."""
+"""Every documented route (contract section 1)."""
 
 
-def without_names(route: str) -> str:
+def anonymize(route: str) -> str:
     return re.sub(r"{\w+}", "{}", route)
 
 
-def test_every_route_of_the_contract_has_a_row() -> None:
+def test_every_route_has_a_row() -> None:
     assert [row[0] for row in ROWS] == CONTRACT.split("\n")[1:-1]
     assert all(len(row) == 4 for row in ROWS)
 
 
-async def test_every_python_call_makes_the_request_of_its_row() -> None:
+async def test_calls_send_the_request_of_their_row() -> None:
     async with Sandbox(speed=1e5) as sandbox, RivyaSession(sandbox.api_key, base_url=sandbox.base_url) as session:
         job = await session.generate("z-image", "A red kite")
         file = await session.files.upload(media("png"))
@@ -77,7 +77,7 @@ async def test_every_python_call_makes_the_request_of_its_row() -> None:
             },
             "webhooks.update": (endpoint.id,),
         }
-        for route, call, *_ in sorted(ROWS, key=lambda row: row[0].startswith("DELETE")):  # what is deleted goes last
+        for route, call, *_ in sorted(ROWS, key=lambda row: row[0].startswith("DELETE")):  # deletes run last
             name = call.removesuffix("()")
             more = {"name": "New"} if name == "webhooks.update" else {}
             sandbox.received.clear()
@@ -88,16 +88,16 @@ async def test_every_python_call_makes_the_request_of_its_row() -> None:
             else:
                 await called
             method, _, path = route.partition(" ")
-            asked = {without_names(request.route or "") for request in sandbox.received}
-            assert f"{method} /api/v1{without_names(path)}" in asked, name
+            routes = {anonymize(request.route or "") for request in sandbox.received}
+            assert f"{method} /api/v1{anonymize(path)}" in routes, name
 
 
-def test_every_command_parses() -> None:
+def test_commands_parse() -> None:
     for _, _, command, _ in ROWS:
         build_parser().parse_args(shlex.split(command))
 
 
-def test_every_test_is_there() -> None:
+def test_tests_exist() -> None:
     for *_, proof in ROWS:
         path, _, name = proof.partition("::")
         tree = ast.parse((ROOT / path).read_text())

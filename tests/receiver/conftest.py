@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.engine.virtual_time import VirtualTimeLoop
+from tests.engine.virtual_time import RecordingLoop
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Callable[[], Any]]:
-    return {"virtual": VirtualTimeLoop} if item.path.name == "test_receiver.py" else {"real": asyncio.new_event_loop}
+    return {"virtual": RecordingLoop} if item.path.name == "test_receiver.py" else {"real": asyncio.new_event_loop}
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -34,7 +34,7 @@ async def nothing_left() -> AsyncIterator[None]:
     loop.set_exception_handler(lambda _, context: reported.append(context))
     before = asyncio.all_tasks()
     yield
-    pause = 0.0 if isinstance(loop, VirtualTimeLoop) else 0.01  # a server may take a moment to go
+    pause = 0.0 if isinstance(loop, RecordingLoop) else 0.01  # a server may take a moment to go
     for _ in range(100):
         await asyncio.sleep(pause)
         if not (left := asyncio.all_tasks() - before - {asyncio.current_task()}):

@@ -24,7 +24,7 @@ from rivya_async import (
     RivyaSession,
 )
 from rivya_async.sandbox import Sandbox
-from tests.proofs import defined
+from tests.fault_matrix import is_defined_test
 from tests.session.session_kit import FILE, POLL, opened, raw_server
 from tests.session.test_fault_matrix import (
     AGAIN,
@@ -112,7 +112,7 @@ async def ends_as(call: Any, kind: type[RivyaError] | None) -> RivyaError | None
 
 def test_every_cell_that_is_named_has_its_row() -> None:
     assert set(CELLS) | set(ELSEWHERE) <= {row.name for row in ROWS}
-    assert all(defined(f"session/test_download_resume.py::{name}") for name in ELSEWHERE.values())
+    assert all(is_defined_test(f"session/test_download_resume.py::{name}") for name in ELSEWHERE.values())
 
 
 @pytest.mark.parametrize("place", UNREACHABLE.values(), ids=UNREACHABLE.keys())
@@ -213,4 +213,4 @@ PROOFS: Final[dict[str, tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("proof", [proof for proofs in PROOFS.values() for proof in proofs])
 def test_every_case_has_its_proof(proof: str) -> None:
-    assert defined(proof)
+    assert is_defined_test(proof)

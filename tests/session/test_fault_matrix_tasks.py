@@ -20,8 +20,8 @@ import pytest
 
 from rivya_async import GenerationRequest, RetryPolicy, RivyaSession, Timeouts
 from rivya_async.sandbox import Sandbox
+from tests.fault_matrix import is_defined_test
 from tests.media_kit import media
-from tests.proofs import defined
 from tests.session.session_kit import (
     FILE,
     POLL,
@@ -436,7 +436,7 @@ PROOFS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     ],
 )
 def test_every_case_has_its_proof(proof: str) -> None:
-    assert defined(proof)
+    assert is_defined_test(proof)
 
 
 def test_the_moments_of_a_purchase_are_cases_of_the_table() -> None:

@@ -1,4 +1,4 @@
-"""The assertions name what is wrong."""
+"""The assertions pass for settled sandboxes and name the problem otherwise."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from rivya_async.receiver import WebhookReceiver
 from rivya_async.sandbox import Sandbox
 from rivya_async.sandbox.task import Task
 from rivya_async.testing import assert_all_settled, assert_no_double_purchase, spent_credits
-from rivya_async.testing.background import running
+from rivya_async.testing.sandbox_thread import run_in_thread
 
 
-async def test_what_was_bought_and_settled() -> None:
+async def test_assertions_after_complete_jobs() -> None:
     async with Sandbox(speed=1000) as sandbox:
         async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url) as session:
             jobs = await asyncio.gather(*(session.generate("z-image", f"Kite {n}") for n in range(3)))
@@ -32,21 +32,21 @@ async def test_what_was_bought_and_settled() -> None:
             assert_no_double_purchase(sandbox)
             assert spent_credits(sandbox) == sum(job.final_credits or 0 for job in jobs)
             left = [(await session.submit("z-image", f"Kite {n}")).id for n in range(12)]
-        with pytest.raises(AssertionError, match="12 bought, and its end told to nobody") as raised:
+        with pytest.raises(AssertionError, match="12 purchased, end not reported") as raised:
             assert_all_settled(sandbox)
         assert str(raised.value).endswith("and 2 more")
         assert left[0] in str(raised.value)
 
 
-async def test_a_key_that_bought_twice_is_named() -> None:
+async def test_double_purchase_names_key() -> None:
     async with Sandbox() as sandbox:
         for key in ("order-1", "order-1", "order-2"):
             sandbox.received.bought(key)
-        with pytest.raises(AssertionError, match="1 bought more than once: 'order-1' 2 times"):
+        with pytest.raises(AssertionError, match="1 purchased more than once: 'order-1' 2 times"):
             assert_no_double_purchase(sandbox)
 
 
-async def test_a_key_is_another_one_in_another_account_and_for_another_noun() -> None:
+async def test_key_is_scoped_to_account_and_route() -> None:
     async with Sandbox(speed=1000) as sandbox:
         for key in (sandbox.api_key, sandbox.add_key("team-b")):
             async with RivyaSession(key, base_url=sandbox.base_url) as session:
@@ -56,7 +56,7 @@ async def test_a_key_is_another_one_in_another_account_and_for_another_noun() ->
         assert_no_double_purchase(sandbox)
 
 
-async def test_an_end_whose_answer_was_lost_is_not_told() -> None:
+async def test_lost_poll_response_does_not_settle() -> None:
     async with Sandbox(speed=1e5) as sandbox:
         async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url) as session:
             job = await session.submit("z-image", "A kite")
@@ -67,13 +67,13 @@ async def test_an_end_whose_answer_was_lost_is_not_told() -> None:
 
 
 @pytest.mark.parametrize("fault", [None, {"drop": True, "act": True}], ids=["answered late", "answer lost"])
-async def test_an_end_that_a_delivery_has_told_of_is_told_before_the_delivery_is_answered(
+async def test_webhook_delivery_settles_before_its_response(
     fault: dict[str, Any] | None,
 ) -> None:
-    is_over = asyncio.Event()
+    stopped = asyncio.Event()
 
     async def slow(_: WebhookEvent) -> None:
-        await is_over.wait()
+        await stopped.wait()
 
     with socket.create_server(("127.0.0.1", 0)) as here:
         url = f"http://127.0.0.1:{here.getsockname()[1]}/"
@@ -92,20 +92,19 @@ async def test_an_end_that_a_delivery_has_told_of_is_told_before_the_delivery_is
             await session.generate("z-image", "A kite")
             assert sandbox.received.count("GET /api/v1/generations/{task_id}") == 0
             assert_all_settled(sandbox)
-            is_over.set()
+            stopped.set()
             await runner.cleanup()
             assert_all_settled(sandbox)
 
 
-def test_a_sandbox_in_the_background_is_looked_at_while_it_works() -> None:
-    """As the fixture's is, from a plain test whose code still runs."""
+def test_assertions_are_thread_safe() -> None:
     sandbox = Sandbox()
     task = Task("", "main", "z-image", "image", "", {}, 0, 1, 0.0, 0.0, 0.0, None)
-    is_over = threading.Event()
+    stopped = threading.Event()
 
     def work() -> None:
         for number in itertools.count():
-            if is_over.is_set():
+            if stopped.is_set():
                 return
             name = f"{number % 5000}"
             sandbox.received.arrived(name, "POST", name)
@@ -129,14 +128,14 @@ def test_a_sandbox_in_the_background_is_looked_at_while_it_works() -> None:
             assert sandbox.received.answered(200) == 0
             assert sandbox.received.by_route() is not None
     finally:
-        is_over.set()
+        stopped.set()
         worker.join()
         sys.setswitchinterval(interval)
 
 
-def test_a_sandbox_in_the_background_says_what_is_wrong(tmp_path: Path) -> None:
-    with running(Sandbox()) as first, pytest.raises(OSError, match="in use"):  # noqa: SIM117
-        with running(Sandbox(port=int(first.base_url.rpartition(":")[2]))):
+def test_run_in_thread_raises_errors(tmp_path: Path) -> None:
+    with run_in_thread(Sandbox()) as first, pytest.raises(OSError, match="in use"):  # noqa: SIM117
+        with run_in_thread(Sandbox(port=int(first.base_url.rpartition(":")[2]))):
             pass
-    with pytest.raises(ZeroDivisionError), running(Sandbox()):
+    with pytest.raises(ZeroDivisionError), run_in_thread(Sandbox()):
         raise ZeroDivisionError

@@ -1,4 +1,4 @@
-"""The fake that is ready-made: what a session can do with it."""
+"""A session with `FakeService`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rivya_async.testing import FakeRequest, FakeService, FakeTransport
 QUICK: dict[str, Any] = {"poll": PollPolicy(first=0.001, base=0.001, cap=0.01, floor=0.001)}
 
 
-async def test_a_job_from_its_order_to_its_file(tmp_path: Path) -> None:
+async def test_generation_from_submit_to_download(tmp_path: Path) -> None:
     fake = FakeTransport(FakeService(credits=10))
     async with fake.session(**QUICK) as session:
         seen = [each.status async for each in session.watch(await session.submit("z-image", "A red kite"))]
@@ -25,15 +25,15 @@ async def test_a_job_from_its_order_to_its_file(tmp_path: Path) -> None:
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("looks", [1, 2, 5])
-async def test_a_job_ends_when_it_has_been_looked_at(looks: int) -> None:
-    fake = FakeTransport(FakeService(looks=looks))
+@pytest.mark.parametrize("polls", [1, 2, 5])
+async def test_generation_ends_at_configured_poll(polls: int) -> None:
+    fake = FakeTransport(FakeService(polls_until_done=polls))
     async with fake.session(**QUICK) as session:
         await session.generate("kling-3-0", "A red kite")
-    assert len([each for each in fake.requests if each.method == "GET"]) == looks
+    assert len([each for each in fake.requests if each.method == "GET"]) == polls
 
 
-async def test_a_failed_job_gives_its_credits_back_once() -> None:
+async def test_failed_generation_returns_credits_once() -> None:
     service = FakeService(credits=10)
     async with FakeTransport(service).session(**QUICK) as session:
         with pytest.raises(GenerationFailedError) as raised:
@@ -43,7 +43,7 @@ async def test_a_failed_job_gives_its_credits_back_once() -> None:
     assert service.credits == 10
 
 
-async def test_what_is_refused() -> None:
+async def test_rejections() -> None:
     async with FakeTransport(FakeService(credits=0)).session(**QUICK) as session:
         with pytest.raises(InsufficientCreditsError):
             await session.submit("z-image", "A red kite")
@@ -53,21 +53,21 @@ async def test_what_is_refused() -> None:
             await session.generations.retrieve("task_1")
 
 
-async def test_without_the_renderers_a_link_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_result_without_renderers_names_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
     for module in [name for name in sys.modules if name.startswith(("PIL.", "rivya_async.sandbox.media."))]:
         monkeypatch.delitem(sys.modules, module)
-    fake = FakeTransport(FakeService(looks=1))
+    fake = FakeTransport(FakeService(polls_until_done=1))
     async with fake.session(**QUICK) as session:
         job = await session.generate("z-image", "A red kite")
-    told = await fake.ask(FakeRequest("GET", job.urls[0]))
-    assert told.status == 500
-    assert b"rivya-async[sandbox]" in told.body
-    told = await fake.ask(FakeRequest("GET", job.urls[0].replace("0.png", "1.png")))
-    assert told.status == 404
+    response = await fake.handle(FakeRequest("GET", job.urls[0]))
+    assert response.status == 500
+    assert b"rivya-async[sandbox]" in response.body
+    response = await fake.handle(FakeRequest("GET", job.urls[0].replace("0.png", "1.png")))
+    assert response.status == 404
 
 
-async def test_the_key_of_what_was_refused_may_buy() -> None:
+async def test_rejected_idempotency_key_can_be_reused() -> None:
     service = FakeService(credits=0)
     async with FakeTransport(service).session(**QUICK) as session:
         with pytest.raises(InsufficientCreditsError):
@@ -76,6 +76,6 @@ async def test_the_key_of_what_was_refused_may_buy() -> None:
         await session.submit("z-image", "A red kite", idempotency_key="order-1")
 
 
-def test_a_job_is_never_ended_when_it_is_ordered() -> None:
-    with pytest.raises(ValueError, match="looks"):
-        FakeService(looks=0)
+def test_polls_until_done_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="polls_until_done"):
+        FakeService(polls_until_done=0)

@@ -1,4 +1,4 @@
-"""A service that is one function: every verb of a session over it, and what it tells of the requests."""
+"""Every method of a session over `FakeTransport`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rivya_async import (
     RivyaSession,
 )
 from rivya_async.testing import FakeRequest, FakeResponse, FakeTransport
-from rivya_async.testing.fake_transport import Reply
+from rivya_async.testing.fake_transport import FakeResult
 from tests.media_kit import media
 
 QUICK: dict[str, Any] = {
@@ -31,7 +31,7 @@ QUICK: dict[str, Any] = {
 JOB = {"id": "task_1", "model": "z-image"}
 
 
-async def test_a_job_from_its_purchase_to_its_end() -> None:
+async def test_generate() -> None:
     statuses = iter(["queued", "processing", "succeeded"])
 
     async def service(request: FakeRequest) -> dict[str, Any]:
@@ -42,24 +42,24 @@ async def test_a_job_from_its_purchase_to_its_end() -> None:
     async with fake.session(**QUICK) as session:
         job = await session.generate("z-image", "A red kite", idempotency_key="order-1")
     assert job.succeeded
-    bought, *polls = fake.requests
-    assert (bought.method, bought.path, bought.idempotency_key) == ("POST", "/api/v1/generations", "order-1")
-    assert bought.json["prompt"] == "A red kite"
+    submitted, *polls = fake.requests
+    assert (submitted.method, submitted.path, submitted.idempotency_key) == ("POST", "/api/v1/generations", "order-1")
+    assert submitted.json["prompt"] == "A red kite"
     assert [(poll.method, poll.path) for poll in polls] == [("GET", "/api/v1/generations/task_1")] * 2
 
 
-async def test_what_the_network_does() -> None:
-    replies: Iterator[Reply] = iter(
+async def test_network_errors_are_retried_with_one_key() -> None:
+    results: Iterator[FakeResult] = iter(
         [RequestNotSentError("refused"), OutcomeUnknownError("dropped"), {**JOB, "status": "queued"}]
     )
-    fake = FakeTransport(lambda _: next(replies))
+    fake = FakeTransport(lambda _: next(results))
     async with fake.session(**QUICK) as session:
         await session.submit("z-image", "A red kite")
     assert len({request.idempotency_key for request in fake.requests}) == 1
     assert len(fake.requests) == 3
 
 
-async def test_refusals_have_the_envelope_and_headers() -> None:
+async def test_error_responses_have_envelope_and_headers() -> None:
     fake = FakeTransport(lambda _: FakeResponse.error(429, "rate_limited", "Slow down.", Retry_After="0.001"))
     async with fake.session(**QUICK) as session:
         with pytest.raises(RateLimitError, match=r"Slow down\.") as raised:
@@ -71,7 +71,7 @@ async def test_refusals_have_the_envelope_and_headers() -> None:
             await session.credits.retrieve()
 
 
-async def test_what_the_function_raises_is_raised() -> None:
+async def test_handler_exception_propagates() -> None:
     def broken(_: FakeRequest) -> FakeResponse:
         raise ZeroDivisionError
 
@@ -80,26 +80,28 @@ async def test_what_the_function_raises_is_raised() -> None:
             await session.credits.retrieve()
 
 
-@pytest.mark.parametrize("reply", [None, "queued", [JOB], RequestNotSentError, (200, JOB)], ids=repr)
-async def test_what_is_no_answer_is_named_at_once(reply: Any) -> None:
-    async with FakeTransport(lambda _: reply).session(**QUICK) as session:
-        with pytest.raises(TypeError, match=r"GET /api/v1/credits with .*: return a FakeResponse, a mapping or a R"):
+@pytest.mark.parametrize("result", [None, "queued", [JOB], RequestNotSentError, (200, JOB)], ids=repr)
+async def test_invalid_result_raises_type_error(result: Any) -> None:
+    async with FakeTransport(lambda _: result).session(**QUICK) as session:
+        with pytest.raises(
+            TypeError, match=r"returned .* for GET /api/v1/credits\. Return a FakeResponse, a mapping or a R"
+        ):
             await session.credits.retrieve()
 
 
-async def test_a_function_that_forgets_the_polls_does_not_keep_a_wait_open() -> None:
+async def test_invalid_poll_result_ends_wait() -> None:
     def service(request: FakeRequest) -> Any:
         return {**JOB, "status": "queued"} if request.method == "POST" else None
 
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)
     fake = FakeTransport(service)
     async with fake.session(**QUICK) as session:
-        with pytest.raises(RivyaError, match="answered GET /api/v1/generations/task_1 with None"):
+        with pytest.raises(RivyaError, match="returned None for GET /api/v1/generations/task_1"):
             await session.generate("z-image", "A red kite", timeout=5.0)
     assert len(fake.requests) == 2
 
 
-async def test_the_number_of_a_header_may_be_a_number() -> None:
+async def test_header_value_can_be_a_number() -> None:
     retry_after: Any = 3
     fake = FakeTransport(lambda _: FakeResponse.error(429, Retry_After=retry_after))
     async with fake.session(retry=RetryPolicy(max_attempts=1)) as session:
@@ -137,7 +139,7 @@ async def test_streams() -> None:
         assert [delta async for delta in stream] == ["A kite"]
 
 
-async def test_a_thousand_at_once() -> None:
+async def test_thousand_concurrent_generations() -> None:
     fake = FakeTransport(lambda request: {**JOB, "status": "succeeded", "prompt": request.json["prompt"]})
     async with fake.session(**QUICK) as session:
         jobs = await asyncio.gather(*(session.generate("z-image", f"Kite {n}") for n in range(1000)))
@@ -145,7 +147,7 @@ async def test_a_thousand_at_once() -> None:
     assert len(fake.requests) == 1000
 
 
-def test_no_key_is_shown() -> None:
+def test_repr_has_no_api_key() -> None:
     async def main() -> list[FakeRequest]:
         fake = FakeTransport(lambda _: {"current_credits": 5})
         async with fake.session(api_key="rvya_sk_secret") as session:
@@ -155,7 +157,7 @@ def test_no_key_is_shown() -> None:
     assert "secret" not in repr(asyncio.run(main()))
 
 
-async def test_a_transport_has_connections_of_its_own() -> None:
+async def test_transport_excludes_http_session() -> None:
     import aiohttp
 
     async with aiohttp.ClientSession() as http:

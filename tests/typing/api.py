@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, assert_type
@@ -73,7 +73,7 @@ from rivya_async import (
 from rivya_async.otel import Telemetry
 from rivya_async.receiver import STANDARD_WEBHOOKS, Answer, RivyaScheme, WebhookReceiver, verify
 from rivya_async.sandbox import Fault, Sandbox
-from rivya_async.testing import FakeRequest, FakeResponse, FakeService, FakeTransport, contract, run, spent_credits
+from rivya_async.testing import FakeRequest, FakeResponse, FakeService, FakeTransport, run
 
 
 async def the_first_minute() -> None:
@@ -409,25 +409,6 @@ async def in_tests_without_sockets() -> None:
     assert_type(fake.requests, list[FakeRequest])
     FakeTransport(lambda request: {"current_credits": 5})
     FakeTransport(lambda request: RequestNotSentError("refused"))
-
-
-@asynccontextmanager
-async def a_sandbox() -> AsyncIterator[contract.Service]:
-    async with Sandbox() as sandbox, contract.over_http(sandbox.base_url, sandbox.api_key)() as service:
-        assert_type(spent_credits(sandbox), int)
-        yield service
-
-
-async def the_contract() -> None:
-    makers: list[contract.Maker] = [a_sandbox, contract.in_memory(FakeTransport(FakeService()))]
-    for maker in makers:
-        for check in contract.generations.checks:
-            assert_type(check, contract.Check)
-            await check(maker)
-        await contract.generations.the_end(maker)
-        async with maker() as service:
-            found = [finding async for finding in contract.examine(service, contract.ALL)]
-            assert_type(found, list[contract.Finding])
 
 
 def in_virtual_time() -> None:
