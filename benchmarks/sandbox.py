@@ -142,7 +142,7 @@ def _requests() -> Sequence[bytes]:
 
 def _task_ids() -> Sequence[str]:
     """What the sandbox of this benchmark names its jobs: all follows from its seed."""
-    return tuple(_sandbox().world.tasks)
+    return tuple(_sandbox().service_state.tasks)
 
 
 # --- the servers ------------------------------------------------------------------------------------------------------
@@ -175,9 +175,9 @@ async def _serving(name: str) -> AsyncIterator[Server]:
 def _sandbox() -> Sandbox:
     """A sandbox at an instant at which some of its jobs wait, most are in the making and some have ended."""
     sandbox = Sandbox(seed=1, speed=1, api_key=KEY, clock=lambda: AGE)
-    account, model = next(iter(sandbox.world.accounts)), load().models["z-image"]
+    account, model = next(iter(sandbox.service_state.accounts)), load().models["z-image"]
     for _ in range(JOBS):
-        sandbox.world.create(account, model, "A red kite", {}, 0.0)
+        sandbox.service_state.create(account, model, "A red kite", {}, 0.0)
     return sandbox
 
 

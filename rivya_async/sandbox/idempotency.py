@@ -11,9 +11,9 @@ from typing import Final
 
 import attrs
 
-from .answer import Answer
-from .refused import Refused
-from .store import Store
+from .api_error import ApiError
+from .responses import ApiResponse
+from .store import StateStore
 
 MEMORY: Final = 24 * 3600.0
 """Seconds for which an answer is kept."""
@@ -26,12 +26,12 @@ Scope = tuple[str, str, str]
 
 
 @attrs.frozen
-class StoredAnswer:
+class StoredResponse:
     """What a key gave, until it is forgotten."""
 
     scope: Scope
     fingerprint: bytes
-    answer: Answer
+    answer: ApiResponse
     forget_at: float
 
     @property
@@ -40,31 +40,31 @@ class StoredAnswer:
         return "\n".join(self.scope)
 
 
-class Memory:
+class IdempotencyStore:
     """Answers by key. `claim` before acting, `keep` a good answer, `release` when the request is over."""
 
-    def __init__(self, store: Store | None = None) -> None:
-        self._store = store or Store()
-        self._stored = {stored.scope: stored for stored in self._store.load(StoredAnswer)}
+    def __init__(self, store: StateStore | None = None) -> None:
+        self._store = store or StateStore()
+        self._stored = {stored.scope: stored for stored in self._store.load(StoredResponse)}
         self._running: set[Scope] = set()
         self._oldest = deque(self._stored.values())
 
-    def claim(self, scope: Scope, fingerprint: bytes, now: float) -> Answer | None:
+    def claim(self, scope: Scope, fingerprint: bytes, now: float) -> ApiResponse | None:
         """The stored answer to replay, or None: act now. Raises `Refused` on a conflict."""
         self._forget(now)
         if scope in self._running:
-            raise Refused("idempotency_conflict", "The first request with this Idempotency-Key is still running.")
+            raise ApiError("idempotency_conflict", "The first request with this Idempotency-Key is still running.")
         stored = self._stored.get(scope)
         if stored is None:
             self._running.add(scope)
             return None
         if stored.fingerprint != fingerprint:
-            raise Refused("idempotency_conflict", "This Idempotency-Key was used with a different request body.")
+            raise ApiError("idempotency_conflict", "This Idempotency-Key was used with a different request body.")
         return stored.answer
 
-    def keep(self, scope: Scope, fingerprint: bytes, answer: Answer, now: float) -> None:
+    def keep(self, scope: Scope, fingerprint: bytes, answer: ApiResponse, now: float) -> None:
         """Store the answer for a day."""
-        stored = self._stored[scope] = StoredAnswer(scope, fingerprint, answer, now + MEMORY)
+        stored = self._stored[scope] = StoredResponse(scope, fingerprint, answer, now + MEMORY)
         self._oldest.append(stored)
         self._store.put(stored.name, stored)
 
@@ -76,4 +76,4 @@ class Memory:
         while self._oldest and self._oldest[0].forget_at <= now:
             stored = self._oldest.popleft()
             self._stored.pop(stored.scope, None)
-            self._store.drop(stored.name, StoredAnswer)
+            self._store.drop(stored.name, StoredResponse)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from .refused import Refused
+from .api_error import ApiError
 
 WINDOW: Final = 60.0
 """Seconds, unless asked otherwise."""
@@ -35,7 +35,7 @@ class RateLimit:
         self._counts[secret] = self._counts.get(secret, 0) + 1
         if self._counts[secret] > self.limit:
             wait = max(1, math.ceil((current + 1) * self.window - now))
-            raise Refused(
+            raise ApiError(
                 "rate_limited",
                 f"At most {self.limit} requests per {self.window:g} s: wait {wait} s.",
                 headers={"Retry-After": str(wait)},

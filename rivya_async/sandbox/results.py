@@ -9,9 +9,9 @@ from typing import Final
 
 from aiohttp import web
 
-from .answer import Answer
+from .api_error import ApiError
 from .media import Artifact, Brief, describe, render
-from .refused import Refused
+from .responses import ApiResponse
 from .task import Task
 
 ROOM_BYTES: Final = 64 * 1024 * 1024
@@ -46,11 +46,11 @@ def brief(task: Task, index: int = 0) -> Brief:
     return Brief(task.category, task.model, task.prompt, task.params, task.seed, index)
 
 
-EXPIRED: Final = Answer(b"The link has expired.\n", 403, "text/plain")
+EXPIRED: Final = ApiResponse(b"The link has expired.\n", 403, "text/plain")
 """As a host of files says it: not in the envelope of the API."""
 
 
-class Shelf:
+class RenderCache:
     """Rendered files, the newest kept."""
 
     def __init__(self, room_bytes: int = ROOM_BYTES) -> None:
@@ -61,7 +61,7 @@ class Shelf:
     async def fetch(self, task: Task, name: str) -> Artifact:
         """A file of this task; raises `Refused` if it has none of this name."""
         if name not in (known := names(task)):
-            raise Refused("not_found", "This task has no such file.")
+            raise ApiError("not_found", "This task has no such file.")
         index = known.index(name)
         async with self._gate:
             artifact = self._held.get((task.id, index)) or await _rendered(brief(task, index))
@@ -82,22 +82,22 @@ async def _rendered(what: Brief) -> Artifact:
     try:
         return await asyncio.to_thread(render, what)
     except ImportError as error:
-        raise Refused("internal_error", str(error)) from error
+        raise ApiError("internal_error", str(error)) from error
 
 
-def partial(artifact: Artifact, request: web.BaseRequest) -> Answer:
+def partial(artifact: Artifact, request: web.BaseRequest) -> ApiResponse:
     """The whole file, or the part that a Range header asks for."""
     size = len(artifact.data)
     tag = f'"{zlib.crc32(artifact.data):08x}-{size:x}"'
     headers = {"Accept-Ranges": "bytes", "ETag": tag}
     asked = _range(request, tag)
     if asked is None:
-        return Answer(artifact.data, content_type=artifact.mime_type, headers=headers)
+        return ApiResponse(artifact.data, content_type=artifact.mime_type, headers=headers)
     start, stop, _ = asked.indices(size)
     if start >= stop:
-        return Answer(b"", 416, headers={**headers, "Content-Range": f"bytes */{size}"})
+        return ApiResponse(b"", 416, headers={**headers, "Content-Range": f"bytes */{size}"})
     headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-    return Answer(artifact.data[start:stop], 206, artifact.mime_type, headers)
+    return ApiResponse(artifact.data[start:stop], 206, artifact.mime_type, headers)
 
 
 def _range(request: web.BaseRequest, tag: str) -> slice | None:

@@ -12,16 +12,16 @@ from typing import Final, Self
 
 from aiohttp import web
 
-from .app import ROUTES, Api
-from .door import Door
-from .fault import DELIVERY
-from .faults import Faults
-from .keys import ALL_SCOPES, Key, mint
-from .page import PageDesk
+from .api import ROUTES, Api
+from .api_keys import ALL_SCOPES, ApiKey, mint
+from .dashboard import DashboardHandlers
+from .faults.fault import DELIVERY
+from .faults.registry import FaultRegistry
 from .rate_limit import WINDOW, RateLimit
-from .received import Received
-from .store import Store
-from .world import Account, World
+from .request_handler import RequestHandler
+from .request_log import RequestLog
+from .service_state import Account, ServiceState
+from .store import StateStore
 
 MAIN: Final = "main"
 """The account of `api_key`."""
@@ -85,11 +85,11 @@ class Sandbox:
         state: str | PathLike[str] | None = None,
         clock: Callable[[], float] = time.time,  # noqa: TID251  the other side's clock, not the client's
     ) -> None:
-        self._store = Store(state)
+        self._store = StateStore(state)
         life_seed = seed if self._store.life == 1 else f"{seed}/{self._store.life}"  # no id comes twice
-        self.world = World(seed=life_seed, speed=speed, failure_rate=failure_rate, store=self._store)
-        self.received = Received()
-        self.faults = Faults([DELIVERY, *(route.name for route in ROUTES)], seed)
+        self.service_state = ServiceState(seed=life_seed, speed=speed, failure_rate=failure_rate, store=self._store)
+        self.request_log = RequestLog()
+        self.faults = FaultRegistry([DELIVERY, *(route.name for route in ROUTES)], seed)
         self._clock = clock
         self._host = host
         self._port = port
@@ -97,17 +97,17 @@ class Sandbox:
         self._credits = credits
         self._minted: Counter[str] = Counter()
         self.api_key = api_key or mint(seed, MAIN)
-        if self.api_key not in self.world.keys:
-            self.world.add_key(self._account(MAIN), secret=self.api_key)
+        if self.api_key not in self.service_state.keys:
+            self.service_state.add_key(self._account(MAIN), secret=self.api_key)
         if link_lifetime is not None and not link_lifetime > 0:
             raise ValueError(f"link_lifetime must be greater than 0, or None, not {link_lifetime!r}")
         self._api = Api(
-            self.world, self.received, allow_local_webhooks=allow_local_webhooks, link_lifetime=link_lifetime
+            self.service_state, self.request_log, allow_local_webhooks=allow_local_webhooks, link_lifetime=link_lifetime
         )
         if port:
             self._api.base_url = self._address()
-        self._door = Door(self._api, self.faults, RateLimit(rate_limit, rate_window), clock)
-        self._page = PageDesk(self._api, self.faults, clock)
+        self._door = RequestHandler(self._api, self.faults, RateLimit(rate_limit, rate_window), clock)
+        self._page = DashboardHandlers(self._api, self.faults, clock)
         self._runner: web.ServerRunner | None = None
 
     @property
@@ -124,18 +124,18 @@ class Sandbox:
 
     def credits_of(self, key: str) -> int:
         """What the account of this API key can spend now, whatever the key may do. ValueError for an unknown key."""
-        return self.world.credits(self._known(key).account_id, self._clock())
+        return self.service_state.credits(self._known(key).account_id, self._clock())
 
     @property
     def spent(self) -> int:
         """What the main account has spent, or holds for open jobs; a failed job has given back what it held."""
-        return self.world.accounts[self._known(self.api_key).account_id].opened_with - self.credits
+        return self.service_state.accounts[self._known(self.api_key).account_id].opened_with - self.credits
 
     @property
-    def open_tasks(self) -> list[str]:
+    def unobserved_tasks(self) -> list[str]:
         """The ids of the tasks whose end nobody has been told, by a poll or by a webhook."""
-        told = self.received.settled | self._api.webhooks.told
-        return [task_id for task_id in list(self.world.tasks) if task_id not in told]
+        told = self.request_log.observed_tasks | self._api.webhooks.told
+        return [task_id for task_id in list(self.service_state.tasks) if task_id not in told]
 
     def add_key(
         self,
@@ -157,32 +157,32 @@ class Sandbox:
         if unknown:
             raise ValueError(f"there is no scope {min(unknown)!r}; the scopes are {', '.join(sorted(ALL_SCOPES))}")
         if account is None:
-            account = MAIN if credits is None else self.world.new_name()
+            account = MAIN if credits is None else self.service_state.new_name()
         what = f"{account} {sorted(scopes)} {revoked} {expired}"
         self._minted[what] += 1
         secret = mint(self._seed, f"{what} {self._minted[what]}")
-        if secret not in self.world.keys:
+        if secret not in self.service_state.keys:
             owner = self._account(account, credits)
-            self.world.add_key(owner, secret=secret, scopes=scopes, revoked=revoked, expired=expired)
+            self.service_state.add_key(owner, secret=secret, scopes=scopes, revoked=revoked, expired=expired)
         return secret
 
     def revoke_key(self, key: str) -> None:
         """Refuse this key from now on, as revoked. ValueError for an unknown key."""
-        self.world.end_key(self._known(key), revoked=True)
+        self.service_state.end_key(self._known(key), revoked=True)
 
     def expire_key(self, key: str) -> None:
         """Refuse this key from now on, as expired. ValueError for an unknown key."""
-        self.world.end_key(self._known(key), expired=True)
+        self.service_state.end_key(self._known(key), expired=True)
 
-    def _known(self, key: str) -> Key:
-        found = self.world.keys.get(key)
+    def _known(self, key: str) -> ApiKey:
+        found = self.service_state.keys.get(key)
         if found is None:
             raise ValueError("this is no API key of the sandbox")
         return found
 
     def _account(self, name: str, credits: int | None = None) -> Account:  # noqa: A002
-        known = self.world.accounts.get(name)
-        return known or self.world.open_account(name, self._credits if credits is None else credits)
+        known = self.service_state.accounts.get(name)
+        return known or self.service_state.open_account(name, self._credits if credits is None else credits)
 
     @property
     def rate_limit(self) -> int | None:

@@ -34,7 +34,7 @@ Changes = dict[tuple[str, str], str | None]
 """The newest value of each type and key; None: it is forgotten."""
 
 
-class Store:
+class StateStore:
     """Takes values on the loop, and writes them in a thread of its own. Without a path it keeps nothing.
 
     One sandbox at a time has the file: ValueError if another has it, or if it is no state of a sandbox; OSError if it

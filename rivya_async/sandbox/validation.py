@@ -29,7 +29,7 @@ def problems(catalogue: Catalogue, body: Mapping[str, Any]) -> list[str]:
     if not model.is_available:
         return [f"{model.id} is not available through the API."]
     params = {} if body.get("params") is None else body["params"]
-    return [*_envelope_problems(body), *generation_problems(model, body.get("prompt"), params)]
+    return [*_envelope_problems(body), *validate_prompt_and_params(model, body.get("prompt"), params)]
 
 
 def _envelope_problems(body: Mapping[str, Any]) -> Iterator[str]:
@@ -42,7 +42,7 @@ def _envelope_problems(body: Mapping[str, Any]) -> Iterator[str]:
         yield f"client_request_id must be a string of at most {CLIENT_REQUEST_ID_MAX_LENGTH} characters."
 
 
-def generation_problems(model: Model, prompt: object, params: object) -> list[str]:
+def validate_prompt_and_params(model: Model, prompt: object, params: object) -> list[str]:
     """What is wrong with this prompt and these params for this model."""
     found = list(_prompt_problems(model, prompt))
     if not isinstance(params, Mapping):

@@ -20,11 +20,11 @@ def assert_no_double_purchase(sandbox: Sandbox) -> None:
     ...             await session.submit("z-image", "A red kite", idempotency_key="order-1")
     ...             await session.submit("z-image", "A red kite", idempotency_key="order-1")
     ...         assert_no_double_purchase(sandbox)
-    ...         return sandbox.received.purchases
+    ...         return sandbox.request_log.purchases
     >>> asyncio.run(main())
     1
     """
-    again = sandbox.received.bought_again
+    again = sandbox.request_log.duplicate_purchases
     _fail_if("bought more than once", [f"{key!r} {count} times" for key, count in again.items()])
 
 
@@ -42,7 +42,7 @@ def assert_all_settled(sandbox: Sandbox) -> None:
     >>> asyncio.run(main())
     True
     """
-    tasks = sandbox.open_tasks
+    tasks = sandbox.unobserved_tasks
     _fail_if("bought, and its end told to nobody", tasks)
 
 

@@ -51,14 +51,14 @@ class FakeService:
 
     def __init__(self, *, credits: float = 1_000_000, looks: int = 2) -> None:  # noqa: A002 - the API's own word
         from ..sandbox.catalogue import load
-        from ..sandbox.results import Shelf
+        from ..sandbox.results import RenderCache
 
         if looks < 1:
             raise ValueError(f"looks is a number from 1 on, not {looks!r}: a job is queued when it is ordered")
         self.credits = credits
         self._looks = looks
         self._catalogue = load()
-        self._shelf = Shelf()
+        self._shelf = RenderCache()
         self._tasks: dict[str, Task] = {}
         self._seen: Counter[str] = Counter()
         self._bought: dict[str, tuple[Any, FakeResponse]] = {}
@@ -98,9 +98,9 @@ class FakeService:
         return answer
 
     def _buy(self, body: Mapping[str, Any]) -> FakeResponse:
+        from ..sandbox.service_state import FAIL_MARKER
         from ..sandbox.task import Task, encode
         from ..sandbox.validation import problems
-        from ..sandbox.world import FAIL_MARKER
 
         if found := problems(self._catalogue, body):
             return FakeResponse.error(400, "validation_failed", " ".join(found))
@@ -139,10 +139,10 @@ class FakeService:
         return FakeResponse(body=encode(task, status, urls), headers=AS_JSON)
 
     async def _file(self, task: Task, name: str) -> FakeResponse:
-        from ..sandbox.refused import Refused
+        from ..sandbox.api_error import ApiError
 
         try:
             file = await self._shelf.fetch(task, name)
-        except Refused as refused:
+        except ApiError as refused:
             return FakeResponse.error(refused.status, refused.code, refused.message)
         return FakeResponse(body=file.data, headers={"Content-Type": file.mime_type})

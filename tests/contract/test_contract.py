@@ -31,7 +31,7 @@ async def test_the_sandbox_keeps_the_contract(check: Check) -> None:
         before = sandbox.credits
         await check(over_http(sandbox.base_url, sandbox.api_key, pause=0.01))
         assert check.spends or sandbox.credits == before
-        assert not check.spends or sandbox.received.purchases <= check.images + check.turns
+        assert not check.spends or sandbox.request_log.purchases <= check.images + check.turns
 
 
 async def test_a_whole_run_buys_little() -> None:
@@ -39,7 +39,7 @@ async def test_a_whole_run_buys_little() -> None:
         told = await findings(sandbox, *ALL)
         assert [finding.line for finding in told if finding.verdict != "holds"] == []
         assert (
-            sandbox.received.purchases == 6
+            sandbox.request_log.purchases == 6
         )  # two jobs, a turn whole, one in pieces, one with a picture, one of the SDK
         assert summary(told) == f"{len(ALL)} hold, 0 differ, 0 could not be told."
 
@@ -92,7 +92,7 @@ async def test_what_cannot_be_bought_is_not_bought_again() -> None:
         about_the_job = [check for check in ALL if check.name in {"generations.the_order", "generations.the_end"}]
         told = await findings(sandbox, *about_the_job)
         assert [finding.verdict for finding in told] == ["could not be told"] * 2
-        assert sandbox.received.purchases == 1
+        assert sandbox.request_log.purchases == 1
 
 
 async def test_a_link_that_is_not_reached_does_not_end_the_run() -> None:
@@ -182,7 +182,7 @@ async def test_without_leave_nothing_is_bought() -> None:
         assert code == 0, told
         assert "0 differ, 0 could not be told." in told
         assert "The balance was 1,000,000 credits and is 1,000,000." in told
-        assert sandbox.received.purchases == 0
+        assert sandbox.request_log.purchases == 0
         assert sandbox.api_key not in told
 
 
@@ -192,7 +192,7 @@ async def test_with_leave_to_spend_all_checks_run() -> None:
         assert code == 0, told
         assert f"{len(ALL)} of {len(ALL)} checks" in told
         assert "They buy of z-image and " in told
-        assert sandbox.received.purchases == 6
+        assert sandbox.request_log.purchases == 6
 
 
 async def test_a_difference_is_the_exit_code() -> None:

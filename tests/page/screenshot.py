@@ -79,10 +79,10 @@ async def _run(sandbox: Sandbox, clock: Clock, tab: Tab) -> None:
                 await session.generate(model, prompt, params=params)
             except GenerationFailed:
                 await tab.until("document.querySelector('.broken')")
-        usual, sandbox.world.speed = sandbox.world.speed, 0.1
+        usual, sandbox.service_state.speed = sandbox.service_state.speed, 0.1
         await session.submit(LAST[0], LAST[1], params=LAST[2])
-        sandbox.world.speed = usual
-    (task,) = list(sandbox.world.tasks.values())[-1:]
+        sandbox.service_state.speed = usual
+    (task,) = list(sandbox.service_state.tasks.values())[-1:]
     clock.ahead += LAST_IS_DONE * (task.ends_at - task.created_at)
     await tab.until("document.querySelector('.card').dataset.status === 'processing'")
 

@@ -10,8 +10,8 @@ import pytest
 
 from rivya_async import GenerationFailed, PollPolicy, RivyaSession
 from rivya_async.sandbox import Sandbox
-from rivya_async.sandbox.page.board import MOST_TASKS
-from rivya_async.sandbox.page.switches import READY
+from rivya_async.sandbox.dashboard.fault_toggles import READY
+from rivya_async.sandbox.dashboard.task_feed import MOST_TASKS
 from tests.page.chromium import CONTRAST, IN_CHROMIUM, Chromium, Tab
 
 pytestmark = IN_CHROMIUM
@@ -38,9 +38,9 @@ def session_for(sandbox: Sandbox) -> RivyaSession:
 
 def many(sandbox: Sandbox, count: int) -> None:
     """So many jobs at once, without a request for each."""
-    account, model = next(iter(sandbox.world.accounts)), sandbox._api.catalogue.models["z-image"]
+    account, model = next(iter(sandbox.service_state.accounts)), sandbox._api.catalogue.models["z-image"]
     for number in range(count):
-        sandbox.world.create(account, model, f"Job {number}", {}, sandbox._clock())
+        sandbox.service_state.create(account, model, f"Job {number}", {}, sandbox._clock())
 
 
 async def mixed(sandbox: Sandbox) -> None:
@@ -55,7 +55,7 @@ async def mixed(sandbox: Sandbox) -> None:
             session.generate("runway", "A night train", params={"aspectRatio": "16:9", "duration": "5"}),
         ]
         await asyncio.gather(*jobs, return_exceptions=True)
-        sandbox.world.speed = 0.01
+        sandbox.service_state.speed = 0.01
         await session.submit("z-image", "A slow one")
 
 
@@ -83,7 +83,7 @@ async def test_a_job_appears_finishes_and_shows_its_picture(browser: Chromium) -
         assert await tab.run("document.querySelector('[data-filter=succeeded] b').innerText") == "1"
         assert await tab.run("document.querySelector('#purchases').innerText") == "1"
         await tab.until("document.querySelector('#news').innerText === '1 job succeeded.'")
-        assert all(request.route != "GET /results/{task_id}/{name}" for request in sandbox.received)
+        assert all(request.route != "GET /results/{task_id}/{name}" for request in sandbox.request_log)
 
 
 async def test_a_sound_and_a_video_have_players_that_play(browser: Chromium) -> None:

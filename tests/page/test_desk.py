@@ -13,16 +13,16 @@ import aiohttp
 import pytest
 
 from rivya_async.sandbox import Fault, Sandbox
-from rivya_async.sandbox.page import desk
-from rivya_async.sandbox.page.board import MOST_TASKS, Board
-from rivya_async.sandbox.page.switches import MOST_SWITCHES, READY, Switches, described
-from tests.sandbox.sandbox_kit import POLL, START, SUBMIT, Bench, bench, until
+from rivya_async.sandbox.dashboard import handlers as desk
+from rivya_async.sandbox.dashboard.fault_toggles import MOST_SWITCHES, READY, FaultToggles, described
+from rivya_async.sandbox.dashboard.task_feed import MOST_TASKS, TaskFeed
+from tests.sandbox.sandbox_kit import POLL, START, SUBMIT, SandboxClient, running_sandbox, until
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
 @asynccontextmanager
-async def watching(on: Bench) -> AsyncIterator[aiohttp.ClientResponse]:
+async def watching(on: SandboxClient) -> AsyncIterator[aiohttp.ClientResponse]:
     async with on.http.get("/sandbox/events") as stream:
         assert stream.status == 200
         assert stream.headers["Content-Type"] == "text/event-stream; charset=utf-8"
@@ -37,11 +37,11 @@ async def told(stream: aiohttp.ClientResponse) -> Any:
     return json.loads(line[6:])
 
 
-def origin(on: Bench) -> dict[str, str]:
+def origin(on: SandboxClient) -> dict[str, str]:
     return {"Origin": on.sandbox.base_url}
 
 
-async def turn(on: Bench, switch_id: Any, switched_on: Any, **headers: str) -> int:
+async def turn(on: SandboxClient, switch_id: Any, switched_on: Any, **headers: str) -> int:
     async with on.http.post(
         "/sandbox/faults", json={"id": switch_id, "on": switched_on}, headers={**origin(on), **headers}
     ) as answer:
@@ -52,7 +52,7 @@ async def turn(on: Bench, switch_id: Any, switched_on: Any, **headers: str) -> i
 
 
 async def test_a_browser_at_the_root_gets_the_page_and_every_part_of_it() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         page = await on.ask("GET", "/", headers=HTML)
         assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
         for path, (name, content_type) in desk.PARTS.items():
@@ -61,7 +61,7 @@ async def test_a_browser_at_the_root_gets_the_page_and_every_part_of_it() -> Non
             assert part.raw == (desk.FOLDER / name).read_bytes()
             assert "default-src 'none'" in part.headers["Content-Security-Policy"]
             assert "unsafe" not in part.headers["Content-Security-Policy"]
-        assert len(on.sandbox.received) == 0, "looking is not counted"
+        assert len(on.sandbox.request_log) == 0, "looking is not counted"
 
 
 def test_every_file_beside_the_code_is_a_part_of_the_page_and_nothing_comes_from_elsewhere() -> None:
@@ -75,9 +75,9 @@ def test_every_file_beside_the_code_is_a_part_of_the_page_and_nothing_comes_from
 
 
 async def test_who_does_not_ask_for_a_page_at_the_root_is_answered_as_the_api_answers() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         assert (await on.ask("GET", "/")).code == "not_found"
-        assert on.sandbox.received.count() == 1
+        assert on.sandbox.request_log.count() == 1
 
 
 @pytest.mark.parametrize(
@@ -92,13 +92,13 @@ async def test_who_does_not_ask_for_a_page_at_the_root_is_answered_as_the_api_an
     ],
 )
 async def test_a_path_that_is_none_of_the_page(method: str, path: str, status: int) -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         assert (await on.ask(method, path)).status in {status, 404 if ".." in path else status}
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1:80", "[::1]:8000", "192.168.1.4"])
 async def test_an_address_or_localhost_is_let_in(name: str) -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         assert (await on.ask("GET", "/", headers={**HTML, "Host": name})).status == 200
 
 
@@ -107,7 +107,7 @@ async def test_an_address_or_localhost_is_let_in(name: str) -> None:
 )
 @pytest.mark.parametrize("path", ["/", "/sandbox/events", "/sandbox/results/task_0/0.png"])
 async def test_a_foreign_name_that_leads_here_is_not_let_in(name: str, path: str) -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         assert (await on.ask("GET", path, headers={**HTML, "Host": name})).status == 403
 
 
@@ -115,26 +115,26 @@ async def test_a_foreign_name_that_leads_here_is_not_let_in(name: str, path: str
 
 
 async def test_a_file_is_shown_whole_or_in_part_once_it_is_there_uncounted_and_past_all_faults() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         task_id = await on.bought()
         path = f"/sandbox/results/{task_id}/0.png"
         assert (await on.ask("GET", path)).status == 404
         on.clock.now += 1000
         on.sandbox.faults.add(route="GET /results/{task_id}/{name}", status=503)
-        seen = on.sandbox.received.count()
+        seen = on.sandbox.request_log.count()
         whole = await on.ask("GET", path)
         part = await on.ask("GET", path, headers={"Range": "bytes=1-3"})
         assert (whole.status, whole.headers["Content-Type"], whole.raw[:4]) == (200, "image/png", b"\x89PNG")
         assert (part.status, part.raw) == (206, b"PNG")
         assert (await on.ask("GET", path.replace("0.png", "1.png"))).status == 404
-        assert on.sandbox.received.count() == seen
+        assert on.sandbox.request_log.count() == seen
 
 
 # --- the news ---------------------------------------------------------------------------------------------------------
 
 
 async def test_a_watcher_is_told_everything_once_and_then_what_is_new() -> None:
-    async with bench() as on, watching(on) as stream:
+    async with running_sandbox() as on, watching(on) as stream:
         first = await told(stream)
         assert first["tasks"] == []
         assert first["counts"] == {"queued": 0, "processing": 0, "succeeded": 0, "failed": 0}
@@ -159,7 +159,7 @@ async def test_a_watcher_is_told_everything_once_and_then_what_is_new() -> None:
 
 
 async def test_replays_refusals_and_drops_are_told_of() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         await on.order(idempotency_key="order-42")
         await on.order(idempotency_key="order-42")
         on.sandbox.faults.add(route=POLL, nth=1, status=429)
@@ -172,12 +172,12 @@ async def test_replays_refusals_and_drops_are_told_of() -> None:
         assert (received["purchases"], received["replays"], received["rate_limited"]) == (1, 1, 1)
         polls = next(each for each in received["routes"] if each["route"] == POLL)
         assert polls["failed"] == polls["count"] >= 2
-        assert [request.is_replay for request in on.sandbox.received][:2] == [False, True]
-        assert on.sandbox.received.answered(None) == 1
+        assert [request.is_replay for request in on.sandbox.request_log][:2] == [False, True]
+        assert on.sandbox.request_log.count_status(None) == 1
 
 
 async def test_a_webhook_delivery_is_told_of() -> None:
-    async with bench(allow_local_webhooks=True) as on:
+    async with running_sandbox(allow_local_webhooks=True) as on:
         body = {"name": "x", "url": "http://127.0.0.1:9/hook", "event_types": ["generation.failed"]}
         endpoint = (await on.ask("POST", "/api/v1/webhooks", json=body)).json
         await on.ask("POST", f"/api/v1/webhooks/{endpoint['id']}/test")
@@ -190,7 +190,7 @@ async def test_a_webhook_delivery_is_told_of() -> None:
 
 def test_of_many_tasks_the_newest_are_told_and_all_are_counted() -> None:
     sandbox = Sandbox(failure_rate=0.5)
-    world, board = sandbox.world, Board(sandbox.world)
+    world, board = sandbox.service_state, TaskFeed(sandbox.service_state)
     account = world.open_account("order-desk", 1_000_000)
     model = sandbox._api.catalogue.models["z-image"]
     tasks = [world.create(account.id, model, f"{number}", {}, START) for number in range(5000)]
@@ -211,7 +211,7 @@ def test_of_many_tasks_the_newest_are_told_and_all_are_counted() -> None:
 async def test_who_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desk, "PATIENCE", 0.05)
     monkeypatch.setattr(desk, "PERIOD", 0.001)
-    async with bench() as on:
+    async with running_sandbox() as on:
         page = on.sandbox._page
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", int(on.sandbox.base_url.rpartition(":")[2]), limit=1
@@ -219,7 +219,7 @@ async def test_who_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> 
         reader._transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(f"GET /sandbox/events HTTP/1.1\r\nHost: {on.sandbox.base_url[7:]}\r\n\r\n".encode())
         await until(lambda: page._watchers == 1)
-        monkeypatch.setattr("rivya_async.sandbox.page.switches._clipped", lambda text: text)
+        monkeypatch.setattr("rivya_async.sandbox.dashboard.fault_toggles._clipped", lambda text: text)
 
         def is_cut() -> bool:
             on.sandbox.faults.add(route="GET /api/v1/models", headers={"x": "y" * 300_000})
@@ -237,7 +237,7 @@ async def test_a_watcher_that_left_costs_nothing_any_more_and_too_many_are_refus
     monkeypatch.setattr(desk, "MOST_WATCHERS", 1)
     monkeypatch.setattr(desk, "PERIOD", 0.001)
     monkeypatch.setattr(desk, "SIGN_OF_LIFE", 0.01)
-    async with bench() as on:
+    async with running_sandbox() as on:
         async with watching(on) as stream:
             await told(stream)
             assert (await on.ask("GET", "/sandbox/events")).status == 503
@@ -262,7 +262,7 @@ async def test_a_sandbox_closes_under_its_watchers() -> None:
 
 
 async def test_a_switch_puts_a_fault_in_force_and_ends_it() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         down = next(f"fault-{number}" for number, (name, *_) in enumerate(READY, 1) if name == "Be down")
         assert await turn(on, down, True) == 204
         assert await turn(on, down, True) == 204
@@ -277,7 +277,7 @@ async def test_a_switch_puts_a_fault_in_force_and_ends_it() -> None:
 
 
 async def test_a_fault_from_code_has_a_switch_and_stays_known_when_it_is_off() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         fault = on.sandbox.faults.add(route=SUBMIT, nth=[1, 3], status=502, delay=0.5)
         async with watching(on) as stream:
             switch = (await told(stream))["faults"][-1]
@@ -297,7 +297,7 @@ def test_what_a_fault_is_called() -> None:
 
 def test_faults_of_a_long_test_run_do_not_pile_up() -> None:
     sandbox = Sandbox()
-    switches = Switches(sandbox.faults)
+    switches = FaultToggles(sandbox.faults)
     kept = sandbox.faults.add(status=500)
     for _ in range(100):
         fault = sandbox.faults.add(drop=True)
@@ -321,14 +321,14 @@ def test_faults_of_a_long_test_run_do_not_pile_up() -> None:
     ],
 )
 async def test_another_site_cannot_switch(headers: dict[str, str]) -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         assert await turn(on, "fault-1", True, **headers) == 403
         assert list(on.sandbox.faults) == []
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"\xff", b'{"id": "fault-1"}', b"1", b"x" * 900_000])
 async def test_nonsense_switches_nothing(body: bytes) -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         headers = {**origin(on), "Content-Type": "application/json"}
         reply = await on.ask("POST", "/sandbox/faults", data=body, headers=headers)
         assert reply.status == 400

@@ -80,7 +80,7 @@ async def test_every_python_call_makes_the_request_of_its_row() -> None:
         for route, call, *_ in sorted(ROWS, key=lambda row: row[0].startswith("DELETE")):  # what is deleted goes last
             name = call.removesuffix("()")
             more = {"name": "New"} if name == "webhooks.update" else {}
-            sandbox.received.clear()
+            sandbox.request_log.clear()
             called = attrgetter(name)(session)(*arguments.get(name, ()), **more)
             if name.endswith(".stream"):
                 async with called as stream:
@@ -88,7 +88,7 @@ async def test_every_python_call_makes_the_request_of_its_row() -> None:
             else:
                 await called
             method, _, path = route.partition(" ")
-            asked = {without_names(request.route or "") for request in sandbox.received}
+            asked = {without_names(request.route or "") for request in sandbox.request_log}
             assert f"{method} /api/v1{without_names(path)}" in asked, name
 
 

@@ -33,7 +33,7 @@ class Clock:
 
 
 @attrs.frozen
-class Reply:
+class HttpReply:
     status: int
     headers: Mapping[str, str]
     raw: bytes
@@ -54,25 +54,25 @@ class Reply:
 
 
 @attrs.define
-class Bench:
+class SandboxClient:
     sandbox: Sandbox
     clock: Clock
     http: aiohttp.ClientSession
 
-    async def ask(self, method: str, path: str, *, key: str | None = None, **options: Any) -> Reply:
+    async def ask(self, method: str, path: str, *, key: str | None = None, **options: Any) -> HttpReply:
         """One request with an API key: the main one, or `key` ("" for none)."""
         secret = self.sandbox.api_key if key is None else key
         headers = {**({"Authorization": f"Bearer {secret}"} if secret else {}), **options.pop("headers", {})}
         async with self.http.request(method, path, headers=headers, **options) as response:
-            return Reply(response.status, response.headers, await response.read())
+            return HttpReply(response.status, response.headers, await response.read())
 
-    async def order(self, *, idempotency_key: str | None = None, key: str | None = None, **body: Any) -> Reply:
+    async def order(self, *, idempotency_key: str | None = None, key: str | None = None, **body: Any) -> HttpReply:
         """Order a generation: z-image unless `body` says more."""
         headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
         whole = {"model": "z-image", "prompt": "A lighthouse at dusk", **body}
         return await self.ask("POST", "/api/v1/generations", key=key, json=whole, headers=headers)
 
-    async def look(self, task_id: str, *, key: str | None = None) -> Reply:
+    async def look(self, task_id: str, *, key: str | None = None) -> HttpReply:
         return await self.ask("GET", f"/api/v1/generations/{task_id}", key=key)
 
     async def bought(self, **body: Any) -> str:
@@ -90,11 +90,11 @@ async def until(happened: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def bench(**options: Any) -> AsyncIterator[Bench]:
+async def running_sandbox(**options: Any) -> AsyncIterator[SandboxClient]:
     """A sandbox that is running, on a clock of our own."""
     clock = Clock()
     async with (
         Sandbox(clock=clock, **options) as sandbox,
         aiohttp.ClientSession(sandbox.base_url, timeout=aiohttp.ClientTimeout(10)) as http,
     ):
-        yield Bench(sandbox, clock, http)
+        yield SandboxClient(sandbox, clock, http)

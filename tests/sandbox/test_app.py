@@ -15,8 +15,8 @@ import pytest
 
 from rivya_async.sandbox import ALL_SCOPES, FAIL_MARKER, Sandbox, results
 from rivya_async.sandbox.media import Artifact, Brief
-from rivya_async.sandbox.results import Shelf
-from tests.sandbox.sandbox_kit import SUBMIT, Bench, Reply, bench, until
+from rivya_async.sandbox.results import RenderCache
+from tests.sandbox.sandbox_kit import SUBMIT, HttpReply, SandboxClient, running_sandbox, until
 
 DAY = 24 * 3600.0
 
@@ -31,25 +31,25 @@ def quick_paint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "render", painted)
 
 
-async def finished(on: Bench, **body: Any) -> Reply:
+async def finished(on: SandboxClient, **body: Any) -> HttpReply:
     """A new task, seen after its end."""
     task_id = await on.bought(**body)
     on.clock.now += 3600
     return await on.look(task_id)
 
 
-async def fetch(on: Bench, url: str, **headers: str) -> Reply:
+async def fetch(on: SandboxClient, url: str, **headers: str) -> HttpReply:
     async with on.http.get(url, headers=headers) as response:
-        return Reply(response.status, response.headers, await response.read())
+        return HttpReply(response.status, response.headers, await response.read())
 
 
 # --- a life -----------------------------------------------------------------------------------------------------------
 
 
 async def test_a_whole_life() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         first = await on.order(client_request_id="order-123-preview")
-        task = on.sandbox.world.tasks[first.json["id"]]
+        task = on.sandbox.service_state.tasks[first.json["id"]]
         assert first.json == {
             "id": task.id,
             "status": "queued",
@@ -73,7 +73,7 @@ async def test_a_whole_life() -> None:
 
 
 async def test_credits_are_held_kept_and_given_back() -> None:
-    async with bench(credits=10) as on:
+    async with running_sandbox(credits=10) as on:
         await finished(on)
         await on.order(model="sora-2", prompt=f"A boat {FAIL_MARKER}")
         assert (await on.ask("GET", "/api/v1/credits")).json == {"current_credits": 3}
@@ -82,11 +82,11 @@ async def test_credits_are_held_kept_and_given_back() -> None:
         on.clock.now += 3600
         assert (await on.ask("GET", "/api/v1/credits")).json == {"current_credits": 9}
         assert on.sandbox.credits == 9
-        assert on.sandbox.received.purchases == 2
+        assert on.sandbox.request_log.purchases == 2
 
 
 async def test_a_job_with_the_marker_fails() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         failed = (await finished(on, prompt=f"A boat {FAIL_MARKER}")).json
         assert (failed["status"], failed["final_credits"], failed["result"]) == ("failed", 0, None)
         assert failed["error"]["code"] == "generation_failed"
@@ -96,7 +96,7 @@ async def test_a_job_with_the_marker_fails() -> None:
 
 
 async def test_public_paths_need_no_key_and_the_others_do() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         for path in ("/api/v1/models", "/api/v1/openapi.json"):
             assert (await on.ask("GET", path, key="")).status == 200
         for path in ("/api/v1/credits", "/api/v1/generations/task_a"):
@@ -105,7 +105,7 @@ async def test_public_paths_need_no_key_and_the_others_do() -> None:
 
 
 async def test_keys_that_may_not() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         keys = {
             "rvya_sk_unknown": (401, "api_key_invalid"),
             on.sandbox.add_key(revoked=True): (401, "api_key_revoked"),
@@ -115,11 +115,11 @@ async def test_keys_that_may_not() -> None:
         for key, expected in keys.items():
             refused = await on.order(key=key)
             assert (refused.status, refused.code) == expected
-        assert on.sandbox.received.purchases == 0
+        assert on.sandbox.request_log.purchases == 0
 
 
 async def test_keys_of_one_account_share_it_and_other_accounts_see_nothing() -> None:
-    async with bench(credits=5) as on:
+    async with running_sandbox(credits=5) as on:
         second, stranger = on.sandbox.add_key(), on.sandbox.add_key(credits=3)
         task_id = await on.bought()
         assert (await on.look(task_id, key=second)).status == 200
@@ -131,7 +131,7 @@ async def test_keys_of_one_account_share_it_and_other_accounts_see_nothing() -> 
 
 
 async def test_the_rate_limit_is_off_unless_asked_for() -> None:
-    async with bench(rate_limit=2) as on:
+    async with running_sandbox(rate_limit=2) as on:
         replies = [await on.ask("GET", "/api/v1/credits") for _ in range(3)]
         assert [reply.status for reply in replies] == [200, 200, 429]
         assert (replies[2].code, replies[2].headers["Retry-After"]) == ("rate_limited", "60")
@@ -149,24 +149,24 @@ async def test_the_rate_limit_is_off_unless_asked_for() -> None:
     [b"", b"{", b"\xff", b"[]", b'"x"', b"null", b'{"seed": NaN}', b'{"prompt": "\\ud800"}', b"[" * 100_000],
 )
 async def test_a_body_that_is_no_json_object(raw: bytes) -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         refused = await on.ask("POST", "/api/v1/generations", data=raw)
         assert (refused.status, refused.code) == (400, "validation_failed")
 
 
 async def test_a_body_that_is_too_large() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         refused = await on.ask("POST", "/api/v1/generations", data=io.BytesIO(b"x" * (1024 * 1024 + 1)))
         assert (refused.status, refused.code) == (413, "body_too_large")
 
 
 async def test_validation_names_what_is_wrong_and_buys_nothing() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         refused = await on.order(params={"aspect_ratio": "7:1"}, files=[])
         assert (refused.status, refused.code) == (400, "validation_failed")
         assert "aspect_ratio" in refused.json["error"]["message"]
         assert "files" in refused.json["error"]["message"]
-        assert on.sandbox.received.purchases == 0
+        assert on.sandbox.request_log.purchases == 0
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ async def test_validation_names_what_is_wrong_and_buys_nothing() -> None:
     ],
 )
 async def test_unknown_paths_and_methods(method: str, path: str, status: int, code: str) -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         refused = await on.ask(method, path)
         assert (refused.status, refused.code) == (status, code)
         assert ("Allow" in refused.headers) is (status == 405)
@@ -192,21 +192,21 @@ async def test_unknown_paths_and_methods(method: str, path: str, status: int, co
 async def test_a_mistake_of_the_sandbox_is_an_internal_error(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("rivya_async.sandbox.app.problems", lambda *_: 1 / 0)
-    async with bench() as on:
+    monkeypatch.setattr("rivya_async.sandbox.api.problems", lambda *_: 1 / 0)
+    async with running_sandbox() as on:
         refused = await on.order()
         assert (refused.status, refused.code) == (500, "internal_error")
         assert "ZeroDivisionError" in caplog.text
 
 
 async def test_every_refusal_has_its_own_request_id() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         replies = [await on.ask("GET", "/nowhere") for _ in range(3)]
         assert len({reply.json["error"]["requestId"] for reply in replies}) == 3
 
 
 async def test_a_client_that_leaves_in_mid_body_buys_nothing() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         host, port = "127.0.0.1", int(on.sandbox.base_url.rpartition(":")[2])
         _, writer = await asyncio.open_connection(host, port)
         writer.write(
@@ -214,19 +214,19 @@ async def test_a_client_that_leaves_in_mid_body_buys_nothing() -> None:
             b"Authorization: Bearer " + on.sandbox.api_key.encode() + b"\r\n\r\n{"
         )
         await writer.drain()
-        await until(lambda: on.sandbox.received.in_flight == 1)
+        await until(lambda: on.sandbox.request_log.in_flight == 1)
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.close()
-        await until(lambda: on.sandbox.received.in_flight == 0)
-        assert on.sandbox.received.purchases == 0
-        assert [request.status for request in on.sandbox.received] == [400]
+        await until(lambda: on.sandbox.request_log.in_flight == 0)
+        assert on.sandbox.request_log.purchases == 0
+        assert [request.status for request in on.sandbox.request_log] == [400]
 
 
 # --- idempotency ------------------------------------------------------------------------------------------------------
 
 
 async def test_a_replay_is_the_first_answer_byte_for_byte() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         first = await on.order(idempotency_key="order-42", params={"aspect_ratio": "1:1", "x": {"a": 1, "b": 2}})
         on.clock.now += 3600
         body = '{"params":{"x":{"b":2,"a":1},"aspect_ratio":"1:1"},\n"prompt":"A lighthouse at dusk","model":"z-image"}'
@@ -236,7 +236,7 @@ async def test_a_replay_is_the_first_answer_byte_for_byte() -> None:
 
 
 async def test_another_body_under_the_key_is_a_conflict_for_a_day() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         await on.order(idempotency_key="order-42")
         refused = await on.order(idempotency_key="order-42", prompt="Another")
         assert (refused.status, refused.code) == (409, "idempotency_conflict")
@@ -245,7 +245,7 @@ async def test_another_body_under_the_key_is_a_conflict_for_a_day() -> None:
 
 
 async def test_keys_are_the_accounts_own() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         ids = {
             (await on.order(idempotency_key="order-42", key=key)).json["id"]
             for key in (on.sandbox.api_key, on.sandbox.add_key(), on.sandbox.add_key(credits=5))
@@ -254,16 +254,16 @@ async def test_keys_are_the_accounts_own() -> None:
 
 
 async def test_a_refusal_is_not_remembered() -> None:
-    async with bench(credits=0) as on:
+    async with running_sandbox(credits=0) as on:
         assert (await on.order(idempotency_key="order-42", prompt="")).code == "validation_failed"
         assert (await on.order(idempotency_key="order-42")).code == "insufficient_credits"
-        on.sandbox.world.accounts["main"].credits = 1
+        on.sandbox.service_state.accounts["main"].credits = 1
         assert (await on.order(idempotency_key="order-42")).status == 200
 
 
 @pytest.mark.parametrize(("length", "status"), [(0, 400), (1, 200), (255, 200), (256, 400)])
 async def test_how_long_a_key_may_be(length: int, status: int) -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         assert (await on.order(idempotency_key="k" * length)).status == status
 
 
@@ -271,7 +271,7 @@ async def test_how_long_a_key_may_be(length: int, status: int) -> None:
 
 
 async def test_the_models() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         listing = (await on.ask("GET", "/api/v1/models", key="")).json
         assert listing["object"] == "list"
         assert {"id", "params", "base_credits", "api_status"} <= set(listing["data"][0])
@@ -282,7 +282,7 @@ async def test_the_models() -> None:
 
 
 async def test_a_real_picture_comes_out() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         done = (await finished(on)).json
         picture = await fetch(on, done["result"]["primary_url"])
         assert (picture.status, picture.headers["Content-Type"]) == (200, "image/png")
@@ -292,7 +292,7 @@ async def test_a_real_picture_comes_out() -> None:
 
 @pytest.mark.usefixtures("quick_paint")
 async def test_several_images_are_several_files() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         done = (await finished(on, model="seedream-4-0", params={"max_images": 3, "seed": 7})).json
         urls = done["result"]["urls"]
         assert [url.rpartition("/")[2] for url in urls] == ["0.png", "1.png", "2.png"]
@@ -301,7 +301,7 @@ async def test_several_images_are_several_files() -> None:
 
 @pytest.mark.usefixtures("quick_paint")
 async def test_there_is_no_file_before_success_nor_under_another_name() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         task_id = await on.bought()
         assert (await fetch(on, f"/results/{task_id}/0.png")).code == "not_found"
         on.clock.now += 3600
@@ -328,7 +328,7 @@ async def test_there_is_no_file_before_success_nor_under_another_name() -> None:
     ],
 )
 async def test_parts_of_a_file(headers: dict[str, str], status: int, start: int, stop: int) -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         url = (await finished(on, model="seedream-3-0", params={"seed": 5})).json["result"]["primary_url"]
         whole = b"0:00000005"
         part = await fetch(on, url, **headers)
@@ -344,7 +344,7 @@ async def test_parts_of_a_file(headers: dict[str, str], status: int, start: int,
 
 @pytest.mark.usefixtures("quick_paint")
 async def test_links_that_expire() -> None:
-    async with bench(link_lifetime=60) as on:
+    async with running_sandbox(link_lifetime=60) as on:
         job = (await finished(on)).json
         url = job["result"]["primary_url"]
         assert (await fetch(on, url)).status == 200
@@ -371,9 +371,9 @@ async def test_files_are_rendered_once_and_the_oldest_make_room(monkeypatch: pyt
         return painted(brief)
 
     monkeypatch.setattr(results, "render", counted)
-    async with bench() as on:
+    async with running_sandbox() as on:
         done = (await finished(on, model="seedream-4-0", params={"max_images": 3})).json
-        task, shelf = on.sandbox.world.tasks[done["id"]], Shelf(room_bytes=20)
+        task, shelf = on.sandbox.service_state.tasks[done["id"]], RenderCache(room_bytes=20)
         for index in (0, 1, 0, 2, 0, 1):
             await shelf.fetch(task, f"{index}.png")
         assert rendered == [0, 1, 2, 1]
@@ -384,7 +384,7 @@ async def test_without_the_renderers_the_answer_says_what_to_install(monkeypatch
         raise ImportError("install rivya-async[sandbox]")
 
     monkeypatch.setattr(results, "render", broken)
-    async with bench() as on:
+    async with running_sandbox() as on:
         refused = await fetch(on, (await finished(on)).json["result"]["primary_url"])
         assert (refused.status, refused.code) == (500, "internal_error")
         assert "rivya-async[sandbox]" in refused.json["error"]["message"]
@@ -396,13 +396,13 @@ async def test_without_the_renderers_the_answer_says_what_to_install(monkeypatch
 async def test_the_default_key_follows_the_seed() -> None:
     assert Sandbox(seed=1).api_key == Sandbox(seed=1).api_key != Sandbox(seed=2).api_key
     assert re.fullmatch(r"rvya_sk_[\w-]{32}", Sandbox().api_key)
-    async with bench(api_key="rvya_sk_mine") as on:
+    async with running_sandbox(api_key="rvya_sk_mine") as on:
         assert (await on.ask("GET", "/api/v1/credits", key="rvya_sk_mine")).status == 200
 
 
 async def test_it_closes_at_once_with_open_connections_and_leaves_nothing() -> None:
     before = asyncio.all_tasks()
-    async with bench() as on:
+    async with running_sandbox() as on:
         await asyncio.gather(*(on.ask("GET", "/api/v1/models") for _ in range(20)))
         started = asyncio.get_running_loop().time()
         await on.sandbox.aclose()
@@ -414,7 +414,7 @@ async def test_it_closes_at_once_with_open_connections_and_leaves_nothing() -> N
 
 
 async def test_it_can_go_down_and_come_back_on_its_port_with_all_it_knew() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         task_id, address = await on.bought(), on.sandbox.base_url
         await on.sandbox.aclose()
         await on.sandbox.start()
@@ -446,7 +446,7 @@ async def test_an_ipv6_address_is_written_in_brackets() -> None:
 
 
 async def test_a_client_may_wait_for_100_continue() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         headers = {"Authorization": f"Bearer {on.sandbox.api_key}"}
         body = {"model": "z-image", "prompt": "x"}
         async with on.http.post("/api/v1/generations", json=body, headers=headers, expect100=True) as response:
@@ -454,11 +454,11 @@ async def test_a_client_may_wait_for_100_continue() -> None:
 
 
 async def test_a_thousand_jobs_at_once_are_a_thousand_jobs() -> None:
-    async with bench(speed=1_000_000) as on:
+    async with running_sandbox(speed=1_000_000) as on:
         replies = await asyncio.gather(*(on.order(idempotency_key=f"order-{n}") for n in range(1000)))
         on.clock.now += 1
         looks = await asyncio.gather(*(on.look(reply.json["id"]) for reply in replies))
         assert {look.json["status"] for look in looks} == {"succeeded"}
         assert on.sandbox.credits == 999_000
-        assert set(on.sandbox.received.purchases_by_key.values()) == {1}
-        assert on.sandbox.received.count(SUBMIT) == 1000
+        assert set(on.sandbox.request_log.purchases_by_key.values()) == {1}
+        assert on.sandbox.request_log.count(SUBMIT) == 1000

@@ -12,20 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rivya_async.sandbox import Fault
-from rivya_async.sandbox.altered import alter
-from rivya_async.sandbox.answer import Answer
-from rivya_async.sandbox.chat_desk import THINKING_TIME
-from rivya_async.sandbox.chat_text import reply_to, tokens
-from rivya_async.sandbox.event_stream import SHAPES, Comment, Piece, Pieces, encode, first_events
+from rivya_async.sandbox.chat.canned_replies import reply_to, tokens
+from rivya_async.sandbox.chat.handlers import THINKING_TIME
+from rivya_async.sandbox.faults.injection import inject_fault
+from rivya_async.sandbox.responses import ApiResponse
+from rivya_async.sandbox.sse import SHAPES, SseComment, SseEvent, SseStream, encode, first_events
 from tests.media_kit import MIME_TYPES, media
-from tests.sandbox.sandbox_kit import Bench, Reply, bench, until
+from tests.sandbox.sandbox_kit import HttpReply, SandboxClient, running_sandbox, until
 
 ASK = "POST /api/v1/chat/completions"
 STREAM = "POST /api/v1/chat/completions/stream"
 QUICK = 100_000.0
 
 
-async def ask(on: Bench, *, stream: bool = False, idempotency_key: str | None = None, **body: Any) -> Reply:
+async def ask(on: SandboxClient, *, stream: bool = False, idempotency_key: str | None = None, **body: Any) -> HttpReply:
     path = f"/api/v1/chat/completions{'/stream' if stream else ''}"
     headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
     key = body.pop("key", None)
@@ -47,7 +47,7 @@ def events(raw: bytes) -> list[tuple[str, Any]]:
 
 
 async def test_a_completion_has_the_documented_members() -> None:
-    async with bench(speed=QUICK) as on:
+    async with running_sandbox(speed=QUICK) as on:
         reply = await ask(on)
         told = reply.json
         assert reply.status == 200
@@ -63,7 +63,7 @@ async def test_a_completion_has_the_documented_members() -> None:
 
 
 async def test_a_stream_tells_the_same_answer_piece_by_piece() -> None:
-    async with bench(speed=QUICK) as on:
+    async with running_sandbox(speed=QUICK) as on:
         whole = (await ask(on)).json
         reply = await ask(on, stream=True)
         assert (reply.status, reply.headers["Content-Type"]) == (200, "text/event-stream; charset=utf-8")
@@ -80,7 +80,7 @@ async def test_a_stream_tells_the_same_answer_piece_by_piece() -> None:
 
 
 async def test_thoughts_are_told_if_they_are_asked_for() -> None:
-    async with bench(speed=QUICK) as on:
+    async with running_sandbox(speed=QUICK) as on:
         with_thoughts = events((await ask(on, stream=True, include_thoughts=True)).raw)
         without = events((await ask(on, stream=True, include_thoughts=False)).raw)
         assert "message.thought" in {name for name, _ in with_thoughts}
@@ -92,7 +92,7 @@ async def test_a_turn_takes_time_by_the_speed() -> None:
     for stream in (False, True):
         took = []
         for speed in (10.0, QUICK):
-            async with bench(speed=speed) as on:
+            async with running_sandbox(speed=speed) as on:
                 began = loop.time()
                 await ask(on, stream=stream)
                 took.append(loop.time() - began)
@@ -120,7 +120,7 @@ def test_different_messages_have_different_answers() -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_turn_costs_from_one_credit_to_what_was_held(stream: bool) -> None:
-    async with bench(speed=QUICK, credits=100) as on:
+    async with running_sandbox(speed=QUICK, credits=100) as on:
         for model, price in (("gpt-5-2-chat", 3), ("gemini-2-5-flash-chat", 1), ("claude-sonnet-4-6-chat", 4)):
             before = on.sandbox.credits
             reply = await ask(on, stream=stream, model=model)
@@ -131,18 +131,18 @@ async def test_a_turn_costs_from_one_credit_to_what_was_held(stream: bool) -> No
 
 
 async def test_what_is_held_is_gone_until_the_stream_ends() -> None:
-    async with bench(speed=QUICK, credits=100) as on:
+    async with running_sandbox(speed=QUICK, credits=100) as on:
         on.sandbox.faults.add(route=STREAM, stream="stall", after_events=2)
         reading = asyncio.create_task(ask(on, stream=True, model="claude-sonnet-4-6-chat"))
-        await until(lambda: on.sandbox.received.purchases == 1)
+        await until(lambda: on.sandbox.request_log.purchases == 1)
         assert on.sandbox.credits == 96
         reading.cancel()
-        await until(lambda: not on.sandbox.received.in_flight)
+        await until(lambda: not on.sandbox.request_log.in_flight)
         assert on.sandbox.credits > 96
 
 
 async def test_a_long_conversation_costs_more() -> None:
-    async with bench(speed=QUICK) as on:
+    async with running_sandbox(speed=QUICK) as on:
         first = (await ask(on, model="claude-sonnet-4-6-chat")).json
         last = first
         for _ in range(4):
@@ -152,11 +152,11 @@ async def test_a_long_conversation_costs_more() -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_who_cannot_pay_is_told_so_and_no_session_begins(stream: bool) -> None:
-    async with bench(speed=QUICK, credits=2) as on:
+    async with running_sandbox(speed=QUICK, credits=2) as on:
         reply = await ask(on, stream=stream)
         assert (reply.status, reply.code) == (402, "insufficient_credits")
         assert (await on.ask("GET", "/api/v1/chat/sessions")).json["data"] == []
-        assert on.sandbox.received.purchases == 0
+        assert on.sandbox.request_log.purchases == 0
 
 
 # --- what it refuses --------------------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ REFUSED = {
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(("body", "status", "code"), REFUSED.values(), ids=REFUSED.keys())
 async def test_what_is_refused(body: dict[str, Any], status: int, code: str, stream: bool) -> None:
-    async with bench(speed=QUICK) as on:
+    async with running_sandbox(speed=QUICK) as on:
         reply = await ask(on, stream=stream, **body)
         assert (reply.status, reply.code) == (status, code)
         assert on.sandbox.credits == 1_000_000
@@ -201,13 +201,13 @@ async def test_what_is_refused(body: dict[str, Any], status: int, code: str, str
 async def test_nulls_count_as_left_out_and_unknown_members_are_ignored() -> None:
     names = ["session_id", "attachments", "enable_web_search", "include_thoughts", "reasoning_effort"]
     nulls: dict[str, Any] = dict.fromkeys([*names, "client_request_id"])
-    async with bench(speed=QUICK) as on:
+    async with running_sandbox(speed=QUICK) as on:
         assert (await ask(on, **nulls, mood="calm")).status == 200
         assert (await ask(on, attachments=[], reasoning_effort="minimal", message="x" * 20_000)).status == 200
 
 
 async def test_the_scopes() -> None:
-    async with bench(speed=QUICK) as on:
+    async with running_sandbox(speed=QUICK) as on:
         writer, reader = on.sandbox.add_key(scopes={"chat:create"}), on.sandbox.add_key(scopes={"chat:read"})
         session_id = (await ask(on, key=writer)).json["session_id"]
         for path in ("/api/v1/chat/sessions", f"/api/v1/chat/sessions/{session_id}"):
@@ -217,7 +217,7 @@ async def test_the_scopes() -> None:
             assert (await ask(on, key=reader, stream=stream)).code == "api_scope_denied"
 
 
-async def uploaded(on: Bench, extension: str, *, key: str | None = None) -> str:
+async def uploaded(on: SandboxClient, extension: str, *, key: str | None = None) -> str:
     """The id of a file that this account has uploaded."""
     form = aiohttp.FormData(quote_fields=False)
     form.add_field("file", media(extension), filename="kite.bin", content_type="application/octet-stream")
@@ -227,7 +227,7 @@ async def uploaded(on: Bench, extension: str, *, key: str | None = None) -> str:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_pictures_of_the_account_may_be_attached_and_nothing_else(stream: bool) -> None:
-    async with bench(speed=QUICK) as on:
+    async with running_sandbox(speed=QUICK) as on:
         stranger = on.sandbox.add_key(credits=100)
         mine, sound = await uploaded(on, "png"), await uploaded(on, "wav")
         theirs = await uploaded(on, "png", key=stranger)
@@ -243,7 +243,7 @@ async def test_pictures_of_the_account_may_be_attached_and_nothing_else(stream: 
 
 
 async def test_sessions_are_listed_the_newest_first_and_told_whole() -> None:
-    async with bench(speed=QUICK) as on:
+    async with running_sandbox(speed=QUICK) as on:
         ids = []
         for number in range(25):
             on.clock.now += 1
@@ -265,12 +265,12 @@ async def test_sessions_are_listed_the_newest_first_and_told_whole() -> None:
 
 @pytest.mark.parametrize("limit", ["0", "101", "-1", "x", "", "1.5", "٣", "9" * 5000])
 async def test_a_limit_that_is_none(limit: str) -> None:
-    async with bench(speed=QUICK) as on:
+    async with running_sandbox(speed=QUICK) as on:
         assert (await on.ask("GET", f"/api/v1/chat/sessions?limit={limit}")).code == "validation_failed"
 
 
 async def test_a_session_is_its_accounts_and_its_models() -> None:
-    async with bench(speed=QUICK) as on:
+    async with running_sandbox(speed=QUICK) as on:
         session_id = (await ask(on)).json["session_id"]
         stranger = on.sandbox.add_key(credits=100)
         assert (await ask(on, session_id=session_id, key=stranger)).code == "chat_session_conflict"
@@ -285,21 +285,21 @@ async def test_a_session_is_its_accounts_and_its_models() -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_key_makes_it_one_turn(stream: bool) -> None:
-    async with bench(speed=QUICK) as on:
+    async with running_sandbox(speed=QUICK) as on:
         first = await ask(on, stream=stream, idempotency_key="order-1")
         assert (await ask(on, stream=stream, idempotency_key="order-1")).raw == first.raw
         refused = await ask(on, stream=stream, idempotency_key="order-1", message="Something else")
         assert (refused.status, refused.code) == (409, "idempotency_conflict")
         assert (await ask(on, stream=not stream, idempotency_key="order-1")).status == 200  # another endpoint
-        assert on.sandbox.received.purchases_by_key == {"order-1": 2}
+        assert on.sandbox.request_log.purchases_by_key == {"order-1": 2}
         assert (await ask(on, stream=stream, idempotency_key="k" * 256)).code == "validation_failed"
 
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_while_the_first_turn_is_on_its_key_is_taken(stream: bool) -> None:
-    async with bench(speed=5.0) as on:
+    async with running_sandbox(speed=5.0) as on:
         first = asyncio.create_task(ask(on, stream=stream, idempotency_key="order-1"))
-        await until(lambda: on.sandbox.received.purchases == 1)
+        await until(lambda: on.sandbox.request_log.purchases == 1)
         assert (await ask(on, stream=stream, idempotency_key="order-1")).code == "idempotency_conflict"
         raw = (await first).raw
         loop = asyncio.get_running_loop()
@@ -309,11 +309,11 @@ async def test_while_the_first_turn_is_on_its_key_is_taken(stream: bool) -> None
 
 
 async def test_a_turn_that_nobody_reads_to_its_end_is_taken_all_the_same() -> None:
-    async with bench(speed=5.0) as on:
+    async with running_sandbox(speed=5.0) as on:
         reading = asyncio.create_task(ask(on, stream=True, idempotency_key="order-1"))
-        await until(lambda: on.sandbox.received.purchases == 1)
+        await until(lambda: on.sandbox.request_log.purchases == 1)
         reading.cancel()
-        await until(lambda: not on.sandbox.received.in_flight)
+        await until(lambda: not on.sandbox.request_log.in_flight)
         told = events((await ask(on, stream=True, idempotency_key="order-1")).raw)
         assert told[-1][0] == "message.completed"
         whole = (await on.ask("GET", f"/api/v1/chat/sessions/{told[0][1]['session_id']}")).json
@@ -323,18 +323,18 @@ async def test_a_turn_that_nobody_reads_to_its_end_is_taken_all_the_same() -> No
 
 # --- faults of a stream -----------------------------------------------------------------------------------------------
 
-PIECES: Pieces = (
-    Piece("message.started", {"id": "c"}),
-    Comment(),
-    Piece("message.delta", {"delta": "Hi"}, 1.0),
-    Piece("message.delta", {"delta": " there"}, 1.0),
-    Piece("message.completed", {"object": "chat.completion"}),
+PIECES: SseStream = (
+    SseEvent("message.started", {"id": "c"}),
+    SseComment(),
+    SseEvent("message.delta", {"delta": "Hi"}, 1.0),
+    SseEvent("message.delta", {"delta": " there"}, 1.0),
+    SseEvent("message.completed", {"object": "chat.completion"}),
 )
-WHOLE = Answer(encode(PIECES), pieces=PIECES)
+WHOLE = ApiResponse(encode(PIECES), pieces=PIECES)
 
 
-def names(answer: Answer) -> list[str | None]:
-    return [piece.name for piece in answer.pieces if isinstance(piece, Piece)]
+def names(answer: ApiResponse) -> list[str | None]:
+    return [piece.name for piece in answer.pieces if isinstance(piece, SseEvent)]
 
 
 @pytest.mark.parametrize(
@@ -344,24 +344,28 @@ def names(answer: Answer) -> list[str | None]:
         ({"stream": "cut", "after_events": 0}, [], "cut"),
         ({"stream": "stall", "after_events": 1}, ["message.started"], "stall"),
         ({"stream": "end"}, ["message.started", "message.delta", "message.delta"], "whole"),
-        ({"stream": "end", "after_events": 99}, [piece.name for piece in PIECES if isinstance(piece, Piece)], "whole"),
+        (
+            {"stream": "end", "after_events": 99},
+            [piece.name for piece in PIECES if isinstance(piece, SseEvent)],
+            "whole",
+        ),
         ({"stream": "error", "after_events": 1}, ["message.started", "error"], "whole"),
         ({"shape": "unnamed"}, [None] * 4, "whole"),
         ({"shape": "done"}, ["message.started", "message.delta", "message.delta", "message.completed", None], "whole"),
         ({"shape": "done only"}, [None] * 4, "whole"),
-        ({"shape": "done", "stream": "end"}, [piece.name for piece in PIECES if isinstance(piece, Piece)], "whole"),
+        ({"shape": "done", "stream": "end"}, [piece.name for piece in PIECES if isinstance(piece, SseEvent)], "whole"),
     ],
 )
 def test_what_a_fault_makes_of_a_stream(fields: dict[str, Any], left: list[str | None], ending: str) -> None:
-    altered = alter(WHOLE, Fault(route=STREAM, **fields), "req_1")
+    altered = inject_fault(WHOLE, Fault(route=STREAM, **fields), "req_1")
     assert (names(altered), altered.ending) == (left, ending)
     assert altered.body == encode(altered.pieces)
 
 
 def test_an_error_event_holds_the_envelope() -> None:
     for given_code, code in ((None, "internal_error"), ("rate_limited", "rate_limited")):
-        last = alter(WHOLE, Fault(stream="error", code=given_code), "req_1").pieces[-1]
-        assert isinstance(last, Piece)
+        last = inject_fault(WHOLE, Fault(stream="error", code=given_code), "req_1").pieces[-1]
+        assert isinstance(last, SseEvent)
         assert isinstance(last.payload, dict)
         assert (last.payload["error"]["code"], last.payload["error"]["requestId"]) == (code, "req_1")
 
@@ -375,15 +379,15 @@ def test_shapes_change_the_deltas_alone() -> None:
     }
     for shape, told in shapes.items():
         pieces = SHAPES[shape](PIECES)
-        assert pieces[2] == Piece("message.delta", told, 1.0)
+        assert pieces[2] == SseEvent("message.delta", told, 1.0)
         assert (pieces[0], pieces[1], pieces[-1]) == (PIECES[0], PIECES[1], PIECES[-1])
 
 
 def test_other_answers_are_left_alone() -> None:
-    answer = Answer(b"{}")
-    assert alter(answer, Fault(stream="cut", after_events=1, shape="done"), "req_1") == answer
+    answer = ApiResponse(b"{}")
+    assert inject_fault(answer, Fault(stream="cut", after_events=1, shape="done"), "req_1") == answer
     assert first_events((), None) == ()
-    replaced = alter(WHOLE, Fault(status=503), "req_1")
+    replaced = inject_fault(WHOLE, Fault(status=503), "req_1")
     assert (replaced.status, replaced.pieces) == (503, ())
 
 
@@ -406,10 +410,10 @@ def test_a_fault_of_a_stream_that_makes_no_sense(fields: dict[str, Any]) -> None
 
 
 async def test_a_stalled_stream_ends_with_the_sandbox() -> None:
-    async with bench(speed=QUICK) as on:
+    async with running_sandbox(speed=QUICK) as on:
         on.sandbox.faults.add(route=STREAM, stream="stall", after_events=1)
         reading = asyncio.create_task(ask(on, stream=True))
-        await until(lambda: on.sandbox.received.purchases == 1)
+        await until(lambda: on.sandbox.request_log.purchases == 1)
         async with asyncio.timeout(5):
             await on.sandbox.aclose()
         await asyncio.gather(reading, return_exceptions=True)

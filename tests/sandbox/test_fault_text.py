@@ -14,9 +14,9 @@ import pytest_asyncio
 
 from rivya_async import PollPolicy, RivyaSession
 from rivya_async._core.errors import OutsideTolerance, SignatureMismatch, WebhookError
-from rivya_async.sandbox import Fault, Faults
-from rivya_async.sandbox.fault_text import FIELDS, FOR_MANY, HEADER, from_header, from_toml
-from tests.sandbox.sandbox_kit import FILE, POLL, SUBMIT, Bench, Reply, bench
+from rivya_async.sandbox import Fault, FaultRegistry
+from rivya_async.sandbox.faults.parsing import FIELDS, HEADER, SELECTOR_FIELDS, parse_header, parse_toml
+from tests.sandbox.sandbox_kit import FILE, POLL, SUBMIT, HttpReply, SandboxClient, running_sandbox
 from tests.sandbox.test_webhooks import Receiver, Seen, ended, posting
 
 BRISK: Final = PollPolicy(first=0.02, base=0.02, cap=0.05, floor=0.01)
@@ -28,7 +28,7 @@ EXAMPLE: Final = Path(__file__).parents[2] / "examples" / "faults.toml"
 
 def test_every_field_of_a_fault_has_a_name_in_a_file() -> None:
     assert set(FIELDS) - {"body_hex"} == {field.name for field in attrs.fields(Fault)}
-    assert set(FIELDS) > FOR_MANY
+    assert set(FIELDS) > SELECTOR_FIELDS
 
 
 def test_a_file_says_what_python_says() -> None:
@@ -48,13 +48,13 @@ def test_a_file_says_what_python_says() -> None:
         [[fault]]
         body_hex = "ff fe"
     """
-    first, second, third = from_toml(text)
+    first, second, third = parse_toml(text)
     assert attrs.asdict(first) == attrs.asdict(
         Fault(route=SUBMIT, nth=[1, 3], status=503, retry_after=2, headers={"X-Proxy": "a"})
     )
     assert attrs.asdict(second) == attrs.asdict(Fault(rate=0.5, members={"status": "odd"}, without=["result"]))
     assert third.body == b"\xff\xfe"
-    assert not from_toml("")
+    assert not parse_toml("")
 
 
 @pytest.mark.parametrize(
@@ -93,28 +93,28 @@ def test_a_file_says_what_python_says() -> None:
 )
 def test_what_makes_no_sense_is_named(text: str, told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        from_toml(text)
+        parse_toml(text)
 
 
 def test_a_file_is_put_in_force_whole_or_not_at_all(tmp_path: Path) -> None:
-    faults = Faults([SUBMIT])
+    faults = FaultRegistry([SUBMIT])
     file = tmp_path / "faults.toml"
     file.write_text('[[fault]]\ndrop = true\n[[fault]]\nroute = "POST /generations"\ndrop = true\n')
     with pytest.raises(ValueError, match=r"faults.toml: there is no route 'POST /generations'; the routes are"):
         faults.load(file)
-    assert faults.strike(SUBMIT, "/api/v1/generations", None) is None
+    assert faults.match(SUBMIT, "/api/v1/generations", None) is None
     file.write_bytes(b"\xff")
     with pytest.raises(ValueError, match=r"faults.toml: "):
         faults.load(file)
     file.write_text("[[fault]]\ndrop = true\n")
     (fault,) = faults.load(file)
-    assert faults.strike(SUBMIT, "/api/v1/generations", None) is fault
+    assert faults.match(SUBMIT, "/api/v1/generations", None) is fault
     with pytest.raises(FileNotFoundError):
         faults.load(tmp_path / "none.toml")
 
 
 def test_a_header_is_one_line_of_the_same() -> None:
-    fault = from_header('status=503, retry_after="+1", headers={X="a, b"}')
+    fault = parse_header('status=503, retry_after="+1", headers={X="a, b"}')
     assert attrs.asdict(fault) == attrs.asdict(Fault(status=503, retry_after="+1", headers={"X": "a, b"}))
 
 
@@ -133,18 +133,18 @@ def test_a_header_is_one_line_of_the_same() -> None:
 )
 def test_a_header_that_makes_no_sense(line: str, told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        from_header(line)
+        parse_header(line)
 
 
 # --- the header over sockets ------------------------------------------------------------------------------------------
 
 
-async def asked(on: Bench, line: str, path: str = "/api/v1/credits") -> Reply:
+async def asked(on: SandboxClient, line: str, path: str = "/api/v1/credits") -> HttpReply:
     return await on.ask("GET", path, headers={HEADER: line})
 
 
 async def test_a_header_strikes_its_own_request_and_no_other() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         reply = await asked(on, "status=503, retry_after=2")
         assert (reply.status, reply.code, reply.headers["Retry-After"]) == (503, "public_api_disabled", "2")
         assert (await on.ask("GET", "/api/v1/credits")).status == 200
@@ -153,7 +153,7 @@ async def test_a_header_strikes_its_own_request_and_no_other() -> None:
 
 
 async def test_a_header_goes_before_what_is_in_force_and_counts() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         fault = on.sandbox.faults.add(status=500, nth=[1, 2])
         assert (await asked(on, "status=429")).status == 429
         assert on.sandbox.faults.hits(fault) == 1
@@ -162,13 +162,13 @@ async def test_a_header_goes_before_what_is_in_force_and_counts() -> None:
 
 
 async def test_a_misspelt_header_is_told_and_nothing_is_bought() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         reply = await on.ask(
             "POST", "/api/v1/generations", json={"model": "z-image", "prompt": "x"}, headers={HEADER: "statsu=503"}
         )
         assert (reply.status, reply.code) == (400, "validation_failed")
         assert reply.json["error"]["message"] == f"{HEADER}: there is no 'statsu': did you mean status?"
-        assert on.sandbox.received.purchases == 0
+        assert on.sandbox.request_log.purchases == 0
 
 
 # --- the matrix: every row that a server causes, as a line of text ----------------------------------------------------
@@ -179,19 +179,19 @@ GONE: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, aioh
 CODES: Final = (401, 403, 404, 408, 409, 410, 413, 422, 425, 500, 503, 504)
 
 
-def is_status(status: int) -> Callable[[Reply], bool]:
+def is_status(status: int) -> Callable[[HttpReply], bool]:
     return lambda reply: reply.status == status
 
 
-def waits(text: str) -> Callable[[Reply], bool]:
+def waits(text: str) -> Callable[[HttpReply], bool]:
     return lambda reply: reply.status == 429 and reply.headers["Retry-After"] == text
 
 
-def has(**members: Any) -> Callable[[Reply], bool]:
+def has(**members: Any) -> Callable[[HttpReply], bool]:
     return lambda reply: reply.status == 200 and {**reply.json, **members} == reply.json
 
 
-ROWS: Final[list[tuple[str, str, Callable[[Reply], bool] | None]]] = [
+ROWS: Final[list[tuple[str, str, Callable[[HttpReply], bool] | None]]] = [
     # after send; None: no whole answer comes
     ("dropped before any byte", "drop=true", None),
     ("after the headers", "truncate=0", None),
@@ -249,8 +249,8 @@ ROWS: Final[list[tuple[str, str, Callable[[Reply], bool] | None]]] = [
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def ready() -> AsyncIterator[tuple[Bench, str]]:
-    async with bench() as on:
+async def ready() -> AsyncIterator[tuple[SandboxClient, str]]:
+    async with running_sandbox() as on:
         task_id = await on.bought()
         on.clock.now += 3600
         yield on, f"/api/v1/generations/{task_id}"
@@ -258,7 +258,9 @@ async def ready() -> AsyncIterator[tuple[Bench, str]]:
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("line", "is_seen"), [row[1:] for row in ROWS], ids=[row[0][:40] for row in ROWS])
-async def test_a_row_as_one_line(ready: tuple[Bench, str], line: str, is_seen: Callable[[Reply], bool] | None) -> None:
+async def test_a_row_as_one_line(
+    ready: tuple[SandboxClient, str], line: str, is_seen: Callable[[HttpReply], bool] | None
+) -> None:
     on, path = ready
     try:
         reply = await on.ask("GET", path, headers={HEADER: line}, allow_redirects=False)
@@ -270,7 +272,7 @@ async def test_a_row_as_one_line(ready: tuple[Bench, str], line: str, is_seen: C
     assert (await on.ask("GET", path)).json["status"] == "succeeded"
 
 
-DOWNLOADS: Final[list[tuple[str, str, Callable[[Reply], bool] | None]]] = [
+DOWNLOADS: Final[list[tuple[str, str, Callable[[HttpReply], bool] | None]]] = [
     ("expired URL", "status=403, body='expired'", is_status(403)),
     ("redirect to a private address", "status=302, headers={Location='http://192.168.0.1/'}", is_status(302)),
     ("wrong length", "truncate=100", None),
@@ -289,7 +291,7 @@ DOWNLOADS: Final[list[tuple[str, str, Callable[[Reply], bool] | None]]] = [
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("line", "is_seen"), [row[1:] for row in DOWNLOADS], ids=[row[0] for row in DOWNLOADS])
 async def test_a_download_as_one_line(
-    ready: tuple[Bench, str], line: str, is_seen: Callable[[Reply], bool] | None
+    ready: tuple[SandboxClient, str], line: str, is_seen: Callable[[HttpReply], bool] | None
 ) -> None:
     on, path = ready
     url = (await on.ask("GET", path)).json["result"]["primary_url"]
@@ -304,7 +306,7 @@ async def test_a_download_as_one_line(
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_the_links_of_a_result_can_be_any(ready: tuple[Bench, str]) -> None:
+async def test_the_links_of_a_result_can_be_any(ready: tuple[SandboxClient, str]) -> None:
     on, path = ready
     for links in (["http://h/a.png", "http://other/a.png"], ["http://h/"]):  # two of one name; none
         told = f"members={{result={{primary_url='{links[0]}', urls={links}}}}}"
@@ -350,7 +352,7 @@ DELIVERIES: Final[list[tuple[str, str, Callable[[Seen, dict[str, Any]], None]]]]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def told() -> AsyncIterator[tuple[Bench, Receiver, dict[str, Any]]]:
+async def told() -> AsyncIterator[tuple[SandboxClient, Receiver, dict[str, Any]]]:
     async with posting() as opened:
         yield opened
 
@@ -358,7 +360,7 @@ async def told() -> AsyncIterator[tuple[Bench, Receiver, dict[str, Any]]]:
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("text", "check"), [row[1:] for row in DELIVERIES], ids=[row[0] for row in DELIVERIES])
 async def test_a_delivery_from_a_file(
-    told: tuple[Bench, Receiver, dict[str, Any]],
+    told: tuple[SandboxClient, Receiver, dict[str, Any]],
     text: str,
     check: Callable[[Seen, dict[str, Any]], None],
     tmp_path: Path,
@@ -385,8 +387,8 @@ async def test_the_example_file_is_lived_through(tmp_path: Path) -> None:
                 generation = await session.generate("z-image", f"Kite {number}", timeout=20)
                 (saved,) = await session.download(generation, tmp_path)
                 assert saved.stat().st_size > 500
-        assert sandbox.received.purchases == 2
-        assert max(sandbox.received.purchases_by_key.values()) == 1
+        assert sandbox.request_log.purchases == 2
+        assert max(sandbox.request_log.purchases_by_key.values()) == 1
         assert [sandbox.faults.hits(fault) for fault in faults if fault.route in {SUBMIT, FILE}] == [1, 1, 1]
         await ended(on, endpoint, 4)
         assert len({seen.event["id"] for seen in there.seen}) == 2
@@ -394,8 +396,8 @@ async def test_the_example_file_is_lived_through(tmp_path: Path) -> None:
 
 async def struck_numbers(seed: int) -> list[int]:
     """Which of forty polls meet the faults of a file."""
-    async with bench(seed=seed) as on:
-        on.sandbox.faults.add(from_toml(f'[[fault]]\nroute = "{POLL}"\nrate = 0.3\nstatus = 502\n')[0])
+    async with running_sandbox(seed=seed) as on:
+        on.sandbox.faults.add(parse_toml(f'[[fault]]\nroute = "{POLL}"\nrate = 0.3\nstatus = 502\n')[0])
         path = f"/api/v1/generations/{await on.bought()}"
         replies = [await on.ask("GET", path) for _ in range(40)]
         return [number for number, reply in enumerate(replies) if reply.status == 502]
@@ -410,7 +412,7 @@ async def test_the_same_seed_and_the_same_requests_meet_the_same_faults() -> Non
 
 
 async def test_a_rate_limit_comes_and_goes() -> None:
-    async with bench(rate_window=10.0) as on:
+    async with running_sandbox(rate_window=10.0) as on:
         statuses = []
         for limit in (None, 2, None, 1):
             on.sandbox.rate_limit = limit

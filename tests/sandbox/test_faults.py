@@ -9,28 +9,28 @@ from typing import Any
 import aiohttp
 import pytest
 
-from rivya_async.sandbox import Fault, Faults
-from rivya_async.sandbox.altered import alter
-from rivya_async.sandbox.answer import Answer
-from tests.sandbox.sandbox_kit import POLL, SUBMIT, Bench, bench, until
+from rivya_async.sandbox import Fault, FaultRegistry
+from rivya_async.sandbox.faults.injection import inject_fault
+from rivya_async.sandbox.responses import ApiResponse
+from tests.sandbox.sandbox_kit import POLL, SUBMIT, SandboxClient, running_sandbox, until
 
 CREDITS = "GET /api/v1/credits"
 ROUTES = [SUBMIT, POLL, CREDITS]
 
 
-def struck(faults: Faults, count: int, route: str | None = SUBMIT, key: str | None = None) -> list[Fault | None]:
+def struck(faults: FaultRegistry, count: int, route: str | None = SUBMIT, key: str | None = None) -> list[Fault | None]:
     path = "/api/v1/x" if route is None else route.partition(" ")[2]
-    return [faults.strike(route, path, key) for _ in range(count)]
+    return [faults.match(route, path, key) for _ in range(count)]
 
 
 def hit_numbers(count: int, **fields: Any) -> list[int]:
     """Which of `count` requests a fault with these fields hits, counted from 1."""
-    faults = Faults(ROUTES)
+    faults = FaultRegistry(ROUTES)
     faults.add(drop=True, **fields)
     return [number for number, fault in enumerate(struck(faults, count), start=1) if fault is not None]
 
 
-async def balance(on: Bench) -> Any:
+async def balance(on: SandboxClient) -> Any:
     return await on.ask("GET", "/api/v1/credits")
 
 
@@ -61,27 +61,27 @@ def test_a_rate_is_met_and_follows_the_seed() -> None:
     hits = hit_numbers(2000, rate=0.2)
     assert 330 <= len(hits) <= 470
     assert hits == hit_numbers(2000, rate=0.2)
-    other = Faults(ROUTES, seed=1)
+    other = FaultRegistry(ROUTES, seed=1)
     other.add(drop=True, rate=0.2)
     assert [number for number, fault in enumerate(struck(other, 2000), start=1) if fault] != hits
 
 
 def test_no_route_means_every_api_route_and_no_file() -> None:
-    faults = Faults(ROUTES)
+    faults = FaultRegistry(ROUTES)
     fault = faults.add(drop=True)
     assert struck(faults, 1, None) == [fault]
-    assert faults.strike("GET /results/{task_id}/{name}", "/results/task_a/0.png", None) is None
+    assert faults.match("GET /results/{task_id}/{name}", "/results/task_a/0.png", None) is None
 
 
 def test_a_key_narrows_and_is_counted_alone() -> None:
-    faults = Faults(ROUTES)
+    faults = FaultRegistry(ROUTES)
     fault = faults.add(drop=True, key="a", nth=2)
-    seen = [faults.strike(SUBMIT, "/api/v1/generations", key) for key in ("a", "b", None, "a")]
+    seen = [faults.match(SUBMIT, "/api/v1/generations", key) for key in ("a", "b", None, "a")]
     assert seen == [None, None, None, fault]
 
 
 def test_the_first_fault_that_hits_wins_and_all_count() -> None:
-    faults = Faults(ROUTES)
+    faults = FaultRegistry(ROUTES)
     first = faults.add(status=500, nth=1)
     second = faults.add(status=503, nth=2)
     last = faults.add(status=429)
@@ -90,7 +90,7 @@ def test_the_first_fault_that_hits_wins_and_all_count() -> None:
 
 
 def test_faults_come_and_go() -> None:
-    faults = Faults(ROUTES)
+    faults = FaultRegistry(ROUTES)
     fault = Fault(drop=True)
     assert faults.add(fault) is fault
     faults.add(drop=True, nth=99)
@@ -138,12 +138,12 @@ def test_faults_come_and_go() -> None:
 )
 def test_nonsense_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        Faults(ROUTES).add(**fields)
+        FaultRegistry(ROUTES).add(**fields)
 
 
 def test_a_fault_and_fields_exclude_each_other() -> None:
     with pytest.raises(ValueError, match="not both"):
-        Faults(ROUTES).add(Fault(drop=True), nth=1)
+        FaultRegistry(ROUTES).add(Fault(drop=True), nth=1)
 
 
 def test_a_huge_body_does_not_fill_the_repr() -> None:
@@ -171,7 +171,7 @@ def test_a_huge_body_does_not_fill_the_repr() -> None:
     ],
 )
 def test_altered_answers(fields: dict[str, Any], status: int, content_type: str, body: bytes) -> None:
-    answer = alter(Answer(b"true"), Fault(**fields), "req_1")
+    answer = inject_fault(ApiResponse(b"true"), Fault(**fields), "req_1")
     assert (answer.status, answer.content_type, answer.body) == (status, content_type, body)
 
 
@@ -179,11 +179,13 @@ def test_altered_answers(fields: dict[str, Any], status: int, content_type: str,
     ("given", "sent"), [(2, "2"), (1.5, "1.5"), (0, "0"), ("+1", "+1"), (" 1\t", " 1\t"), (-1, "-1"), (math.inf, "inf")]
 )
 def test_retry_after_is_sent_as_told(given: float | str, sent: str) -> None:
-    assert alter(Answer(b""), Fault(status=429, retry_after=given), "req_1").headers == {"Retry-After": sent}
+    assert inject_fault(ApiResponse(b""), Fault(status=429, retry_after=given), "req_1").headers == {
+        "Retry-After": sent
+    }
 
 
 def test_a_header_replaces_one_of_its_name_in_any_case() -> None:
-    answer = Answer(b"", headers={"ETag": "a", "X": "1"}).with_headers({"etag": "b"})
+    answer = ApiResponse(b"", headers={"ETag": "a", "X": "1"}).with_headers({"etag": "b"})
     assert answer.headers == {"X": "1", "etag": "b"}
 
 
@@ -203,18 +205,18 @@ def test_a_header_replaces_one_of_its_name_in_any_case() -> None:
 async def test_a_status_comes_with_the_envelope_and_nothing_is_bought(
     fields: dict[str, Any], status: int, code: str
 ) -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         on.sandbox.faults.add(route=SUBMIT, times=1, **fields)
         reply = await on.order(idempotency_key="order-42")
         assert (reply.status, reply.code) == (status, code)
         assert reply.headers.get("Retry-After") == ("3" if "retry_after" in fields else None)
-        assert on.sandbox.received.purchases == 0
+        assert on.sandbox.request_log.purchases == 0
         assert (await on.order(idempotency_key="order-42")).status == 200
-        assert on.sandbox.received.purchases_by_key == {"order-42": 1}
+        assert on.sandbox.request_log.purchases_by_key == {"order-42": 1}
 
 
 async def test_a_bare_429() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         on.sandbox.faults.add(status=429, body=b"")
         reply = await balance(on)
         assert (reply.status, reply.raw) == (429, b"")
@@ -222,27 +224,27 @@ async def test_a_bare_429() -> None:
 
 @pytest.mark.parametrize(("act", "bought"), [(True, 1), (False, 0)])
 async def test_a_dropped_submit_is_bought_or_not_as_told_and_never_twice(*, act: bool, bought: int) -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         on.sandbox.faults.add(route=SUBMIT, nth=1, drop=True, act=act)
         with pytest.raises(aiohttp.ServerDisconnectedError):
             await on.order(idempotency_key="order-42")
-        assert on.sandbox.received.purchases == bought
+        assert on.sandbox.request_log.purchases == bought
         first, again = await on.order(idempotency_key="order-42"), await on.order(idempotency_key="order-42")
         assert first.raw == again.raw
-        assert on.sandbox.received.attempts("order-42") == 3
-        assert on.sandbox.received.purchases_by_key == {"order-42": 1}
+        assert on.sandbox.request_log.attempts("order-42") == 3
+        assert on.sandbox.request_log.purchases_by_key == {"order-42": 1}
 
 
 async def test_a_status_in_place_of_an_answer_may_hide_a_purchase() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         on.sandbox.faults.add(route=SUBMIT, status=502, body="<html>", act=True, nth=1)
         reply = await on.order(idempotency_key="order-42")
         assert (reply.status, reply.headers["Content-Type"]) == (502, "text/html; charset=utf-8")
-        assert on.sandbox.received.purchases == 1
+        assert on.sandbox.request_log.purchases == 1
 
 
 async def test_another_success_status_keeps_the_true_answer() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         on.sandbox.faults.add(route=SUBMIT, status=201)
         reply = await on.order()
         assert (reply.status, reply.json["status"]) == (201, "queued")
@@ -250,7 +252,7 @@ async def test_another_success_status_keeps_the_true_answer() -> None:
 
 @pytest.mark.parametrize("length", [0, 1, 10, 10_000])
 async def test_a_truncated_answer_promises_more_than_it_holds(length: int) -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         whole = (await balance(on)).raw
         on.sandbox.faults.add(route=CREDITS, truncate=length)
         headers = {"Authorization": f"Bearer {on.sandbox.api_key}"}
@@ -266,7 +268,7 @@ async def test_a_truncated_answer_promises_more_than_it_holds(length: int) -> No
 
 
 async def test_an_answer_that_stalls_goes_on_until_the_client_goes_away() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         on.sandbox.faults.add(route=CREDITS, truncate=3, stall=True, times=1)
         headers = {"Authorization": f"Bearer {on.sandbox.api_key}"}
         async with on.http.get("/api/v1/credits", headers=headers) as response:
@@ -278,7 +280,7 @@ async def test_an_answer_that_stalls_goes_on_until_the_client_goes_away() -> Non
 
 
 async def test_an_unusual_status_can_be_truncated_too() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         on.sandbox.faults.add(status=599, truncate=5)
         async with on.http.get("/api/v1/models") as response:
             assert (response.status, response.reason) == (599, "Unknown")
@@ -287,46 +289,46 @@ async def test_an_unusual_status_can_be_truncated_too() -> None:
 
 
 async def test_a_slow_answer_after_the_purchase_holds_the_key_until_it_is_out() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         on.sandbox.faults.add(route=SUBMIT, nth=1, delay=0.2, act=True)
         slow = asyncio.create_task(on.order(idempotency_key="order-42"))
-        await until(lambda: on.sandbox.received.purchases > 0)
+        await until(lambda: on.sandbox.request_log.purchases > 0)
         assert (await on.order(idempotency_key="order-42")).code == "idempotency_conflict"
         first = await slow
         assert (await on.order(idempotency_key="order-42")).raw == first.raw
-        assert on.sandbox.received.purchases == 1
+        assert on.sandbox.request_log.purchases == 1
 
 
 async def test_a_client_that_gives_up_on_a_slow_answer_has_bought() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         on.sandbox.faults.add(route=SUBMIT, nth=1, delay=0.1, act=True)
         slow = asyncio.create_task(on.order(idempotency_key="order-42"))
-        await until(lambda: on.sandbox.received.purchases > 0)
+        await until(lambda: on.sandbox.request_log.purchases > 0)
         slow.cancel()
         await asyncio.wait({slow})
-        await until(lambda: on.sandbox.received.in_flight == 0)
+        await until(lambda: on.sandbox.request_log.in_flight == 0)
         assert (await on.order(idempotency_key="order-42")).status == 200
-        assert on.sandbox.received.purchases == 1
+        assert on.sandbox.request_log.purchases == 1
 
 
 async def test_a_delay_before_acting_acts_at_the_later_time() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         on.sandbox.faults.add(route=SUBMIT, delay=0.05)
         slow = asyncio.create_task(on.order())
-        await until(lambda: on.sandbox.received.in_flight > 0)
+        await until(lambda: on.sandbox.request_log.in_flight > 0)
         on.clock.now += 3600
         assert (await slow).json["created_at"] == "2026-05-11T09:00:00.000Z"
 
 
 async def test_a_redirect_leads_where_it_is_told() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         on.sandbox.faults.add(route=CREDITS, status=307, headers={"Location": "/api/v1/models"})
         reply = await on.ask("GET", "/api/v1/credits", allow_redirects=False)
         assert (reply.status, reply.headers["Location"], reply.raw) == (307, "/api/v1/models", b"")
 
 
 async def test_faults_also_strike_unknown_paths_and_refused_keys() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         on.sandbox.faults.add(status=503)
         assert (await on.ask("GET", "/api/v1/nothing")).status == 503
         assert (await on.ask("GET", "/api/v1/credits", key="")).status == 503
@@ -334,6 +336,6 @@ async def test_faults_also_strike_unknown_paths_and_refused_keys() -> None:
 
 
 async def test_an_answer_may_be_far_too_long() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         on.sandbox.faults.add(route=CREDITS, body=b'{"x": "' + b"x" * 5_000_000 + b'"}')
         assert len((await balance(on)).raw) == 5_000_009

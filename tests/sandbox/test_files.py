@@ -14,20 +14,22 @@ import pytest
 
 from rivya_async.sandbox import Sandbox
 from rivya_async.sandbox.catalogue import MEGABYTE
-from rivya_async.sandbox.files import MOST_BYTES
+from rivya_async.sandbox.files.file_store import MAX_UPLOAD_BYTES
 from tests.media_kit import MIME_TYPES, media, padded
-from tests.sandbox.sandbox_kit import UPLOAD, Bench, Reply, bench, until
+from tests.sandbox.sandbox_kit import UPLOAD, HttpReply, SandboxClient, running_sandbox, until
 
 NULLABLE = {"duration_seconds", "duration_token", "model", "client_request_id"}
 
 
 @pytest.fixture
-async def on() -> AsyncIterator[Bench]:
-    async with bench() as running:
+async def on() -> AsyncIterator[SandboxClient]:
+    async with running_sandbox() as running:
         yield running
 
 
-async def send(on: Bench, data: Any, kind: str | None = "image", *, key: str | None = None, **fields: str) -> Reply:
+async def send(
+    on: SandboxClient, data: Any, kind: str | None = "image", *, key: str | None = None, **fields: str
+) -> HttpReply:
     form = aiohttp.FormData(quote_fields=False)
     form.add_field("file", data, filename="kite.bin", content_type="application/octet-stream")
     for name, value in {**({} if kind is None else {"kind": kind}), **fields}.items():
@@ -35,14 +37,14 @@ async def send(on: Bench, data: Any, kind: str | None = "image", *, key: str | N
     return await on.ask("POST", "/api/v1/files", data=form, key=key)
 
 
-async def kept(on: Bench, extension: str, **fields: str) -> dict[str, Any]:
+async def kept(on: SandboxClient, extension: str, **fields: str) -> dict[str, Any]:
     """A file that was taken."""
     reply = await send(on, media(extension), MIME_TYPES[extension].partition("/")[0], **fields)
     assert reply.status == 200, reply.raw
     return dict(reply.json)
 
 
-def left(on: Bench) -> list[Path]:
+def left(on: SandboxClient) -> list[Path]:
     """What lies on disk."""
     return list(on.sandbox._api.files.folder.iterdir())
 
@@ -51,7 +53,7 @@ def left(on: Bench) -> list[Path]:
 
 
 @pytest.mark.parametrize("extension", [extension for extension in MIME_TYPES if extension != "mkv"])
-async def test_every_documented_type_is_taken_and_served(on: Bench, extension: str) -> None:
+async def test_every_documented_type_is_taken_and_served(on: SandboxClient, extension: str) -> None:
     file = await kept(on, extension)
     kind = MIME_TYPES[extension].partition("/")[0]
     assert (file["kind"], file["mime_type"], file["object"]) == (kind, MIME_TYPES[extension], "file")
@@ -71,26 +73,26 @@ async def test_every_documented_type_is_taken_and_served(on: Bench, extension: s
     assert content.headers["Content-Type"] == MIME_TYPES[extension]
 
 
-async def test_what_came_with_it_is_told_back_and_on_record(on: Bench) -> None:
+async def test_what_came_with_it_is_told_back_and_on_record(on: SandboxClient) -> None:
     file = await kept(on, "png", model="qwen-image", client_request_id="x" * 128)
     assert (file["model"], file["client_request_id"]) == ("qwen-image", "x" * 128)
-    (request,) = on.sandbox.received
+    (request,) = on.sandbox.request_log
     assert (request.route, request.status, request.body) == (UPLOAD, 200, None)
     assert request.upload is not None
     assert (request.upload.file_id, request.upload.size_bytes) == (file["id"], len(media("png")))
     assert (request.upload.kind, request.upload.model, request.upload.name) == ("image", "qwen-image", "kite.bin")
-    assert on.sandbox.received.uploads == 1
-    on.sandbox.received.clear()
-    assert on.sandbox.received.uploads == 0
+    assert on.sandbox.request_log.uploads == 1
+    on.sandbox.request_log.clear()
+    assert on.sandbox.request_log.uploads == 0
 
 
-async def test_the_same_file_twice_is_two_files(on: Bench) -> None:
+async def test_the_same_file_twice_is_two_files(on: SandboxClient) -> None:
     one, two = await kept(on, "mp3"), await kept(on, "mp3")
     assert one["id"] != two["id"]
     assert one["duration_token"] != two["duration_token"]
 
 
-async def test_a_body_in_chunks_of_unknown_length_is_taken(on: Bench) -> None:
+async def test_a_body_in_chunks_of_unknown_length_is_taken(on: SandboxClient) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         for start in range(0, len(media("mp4")), 100):
             yield media("mp4")[start : start + 100]
@@ -98,13 +100,13 @@ async def test_a_body_in_chunks_of_unknown_length_is_taken(on: Bench) -> None:
     assert (await send(on, pieces(), "video")).json["size_bytes"] == len(media("mp4"))
 
 
-async def test_a_part_of_a_file_is_served(on: Bench) -> None:
+async def test_a_part_of_a_file_is_served(on: SandboxClient) -> None:
     path = (await kept(on, "png"))["url"].removeprefix(on.sandbox.base_url)
     part = await on.ask("GET", path, key="", headers={"Range": "bytes=1-3"})
     assert (part.status, part.raw) == (206, b"PNG")
 
 
-async def test_a_big_film_goes_to_disk_with_nothing_of_it_in_memory(on: Bench) -> None:
+async def test_a_big_film_goes_to_disk_with_nothing_of_it_in_memory(on: SandboxClient) -> None:
     film = padded(media("mp4"), 95 * MEGABYTE)
     reply = await send(on, io.BytesIO(film), "video", model="happyhorse-1-0")
     assert reply.json["size_bytes"] == 95 * MEGABYTE
@@ -137,17 +139,17 @@ async def test_a_big_film_goes_to_disk_with_nothing_of_it_in_memory(on: Bench) -
         (media("png") + bytes(10 * MEGABYTE), "image", {"model": "kling-3-0"}, "too large: 10 MB"),
         (padded(media("mp4"), 51 * MEGABYTE), "video", {}, "too large: 50 MB"),
         (padded(media("mp4"), 11 * MEGABYTE), "video", {"model": "wan-2-6"}, "too large: 10 MB"),
-        (bytes(MOST_BYTES + 1), "video", {}, "too large: 134,217,728 bytes"),
+        (bytes(MAX_UPLOAD_BYTES + 1), "video", {}, "too large: 134,217,728 bytes"),
     ],
     ids=range(21),
 )
 async def test_what_is_refused_is_not_kept(
-    on: Bench, data: bytes, kind: str, fields: dict[str, str], says: str
+    on: SandboxClient, data: bytes, kind: str, fields: dict[str, str], says: str
 ) -> None:
     reply = await send(on, io.BytesIO(data), kind, **fields)
     assert (reply.status, reply.code) == (400, "validation_failed")
     assert says in reply.json["error"]["message"]
-    assert on.sandbox.received.uploads == 0
+    assert on.sandbox.request_log.uploads == 0
     assert left(on) == []
 
 
@@ -163,7 +165,7 @@ async def test_what_is_refused_is_not_kept(
     ],
     ids=range(6),
 )
-async def test_a_model_may_take_more(on: Bench, data: bytes, kind: str, fields: dict[str, str]) -> None:
+async def test_a_model_may_take_more(on: SandboxClient, data: bytes, kind: str, fields: dict[str, str]) -> None:
     assert (await send(on, io.BytesIO(data), kind, **fields)).status == 200
 
 
@@ -194,13 +196,13 @@ async def test_a_model_may_take_more(on: Bench, data: bytes, kind: str, fields: 
     ],
     ids=range(9),
 )
-async def test_what_is_no_form_with_one_file_is_refused(on: Bench, body: bytes, content_type: str) -> None:
+async def test_what_is_no_form_with_one_file_is_refused(on: SandboxClient, body: bytes, content_type: str) -> None:
     reply = await on.ask("POST", "/api/v1/files", data=body, headers={"Content-Type": content_type})
     assert (reply.status, reply.code) == (400, "validation_failed")
     assert left(on) == []
 
 
-async def test_a_text_part_beyond_all_reason_is_refused(on: Bench) -> None:
+async def test_a_text_part_beyond_all_reason_is_refused(on: SandboxClient) -> None:
     form = aiohttp.FormData()
     form.add_field("kind", io.BytesIO(bytes(3 * MEGABYTE)))
     reply = await on.ask("POST", "/api/v1/files", data=form)
@@ -208,7 +210,7 @@ async def test_a_text_part_beyond_all_reason_is_refused(on: Bench) -> None:
     assert left(on) == []
 
 
-async def test_scopes(on: Bench) -> None:
+async def test_scopes(on: SandboxClient) -> None:
     reader = on.sandbox.add_key(scopes={"files:read"})
     writer = on.sandbox.add_key(scopes={"files:create"})
     stranger = on.sandbox.add_key(credits=10)
@@ -231,18 +233,18 @@ def item(file: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return {name: value for name, value in whole.items() if value is not None}
 
 
-async def refer(on: Bench, *items: dict[str, Any], model: str = "wan-2-6", key: str | None = None) -> Reply:
+async def refer(on: SandboxClient, *items: dict[str, Any], model: str = "wan-2-6", key: str | None = None) -> HttpReply:
     return await on.order(model=model, params={"referenceMediaItems": list(items)}, key=key)
 
 
-async def test_a_job_may_refer_to_files_of_its_account(on: Bench) -> None:
+async def test_a_job_may_refer_to_files_of_its_account(on: SandboxClient) -> None:
     film, photo = await kept(on, "mp4"), await kept(on, "png", model="qwen-image")
     assert (await refer(on, item(film))).status == 200
     assert (await refer(on, item(photo))).status == 200
     assert (await refer(on, item(photo, durationToken="unasked"))).status == 200
 
 
-async def test_a_reference_is_checked(on: Bench) -> None:
+async def test_a_reference_is_checked(on: SandboxClient) -> None:
     film, other, photo = await kept(on, "mp4"), await kept(on, "mov"), await kept(on, "png")
     stranger = on.sandbox.add_key(credits=1000)
     for reply, says in [
@@ -256,19 +258,19 @@ async def test_a_reference_is_checked(on: Bench) -> None:
     ]:
         assert (reply.status, reply.code) == (400, "validation_failed")
         assert says in reply.json["error"]["message"]
-    assert on.sandbox.received.purchases == 0
+    assert on.sandbox.request_log.purchases == 0
 
 
 async def test_the_sandbox_keeps_its_files_when_it_is_down_for_a_while() -> None:
     sandbox = Sandbox(port=0)
     async with sandbox, aiohttp.ClientSession(sandbox.base_url) as http:
-        photo = await kept(Bench(sandbox, None, http), "png")  # type: ignore[arg-type]
+        photo = await kept(SandboxClient(sandbox, None, http), "png")  # type: ignore[arg-type]
     async with sandbox, aiohttp.ClientSession(sandbox.base_url) as http:
-        assert (await refer(Bench(sandbox, None, http), item(photo))).status == 200  # type: ignore[arg-type]
+        assert (await refer(SandboxClient(sandbox, None, http), item(photo))).status == 200  # type: ignore[arg-type]
 
 
 async def test_a_sandbox_that_is_gone_leaves_no_file() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         await kept(on, "png")
         folder = on.sandbox._api.files.folder
         assert folder.exists()
@@ -280,39 +282,39 @@ async def test_a_sandbox_that_is_gone_leaves_no_file() -> None:
 # --- faults -----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_connection_dropped_in_mid_upload(on: Bench) -> None:
+async def test_a_connection_dropped_in_mid_upload(on: SandboxClient) -> None:
     on.sandbox.faults.add(route=UPLOAD, drop=True, receive=100_000, times=1)
     film = padded(media("mp4"), 20 * MEGABYTE)
     with pytest.raises(aiohttp.ClientError):
         await send(on, io.BytesIO(film), "video")
-    (dropped,) = on.sandbox.received
+    (dropped,) = on.sandbox.request_log
     assert (dropped.route, dropped.status, dropped.upload) == (UPLOAD, None, None)
     assert left(on) == []
     assert (await send(on, io.BytesIO(film), "video")).status == 200
 
 
-async def test_a_drop_after_more_than_there_is(on: Bench) -> None:
+async def test_a_drop_after_more_than_there_is(on: SandboxClient) -> None:
     on.sandbox.faults.add(route=UPLOAD, drop=True, receive=10**9, times=1)
     with pytest.raises(aiohttp.ClientError):
         await send(on, media("png"))
-    assert on.sandbox.received.uploads == 0
+    assert on.sandbox.request_log.uploads == 0
 
 
-async def test_a_file_that_was_kept_and_not_told_of(on: Bench) -> None:
+async def test_a_file_that_was_kept_and_not_told_of(on: SandboxClient) -> None:
     on.sandbox.faults.add(route=UPLOAD, drop=True, act=True, times=1)
     with pytest.raises(aiohttp.ClientError):
         await send(on, media("png"))
-    assert on.sandbox.received.uploads == 1
+    assert on.sandbox.request_log.uploads == 1
     assert len(left(on)) == 1
 
 
-async def test_a_refusal_before_the_body_was_read(on: Bench) -> None:
+async def test_a_refusal_before_the_body_was_read(on: SandboxClient) -> None:
     on.sandbox.faults.add(route=UPLOAD, status=503, times=1)
     assert (await send(on, io.BytesIO(bytes(5 * MEGABYTE)))).status == 503
     assert left(on) == []
 
 
-async def test_a_client_that_goes_away_leaves_nothing(on: Bench) -> None:
+async def test_a_client_that_goes_away_leaves_nothing(on: SandboxClient) -> None:
     async def half() -> AsyncIterator[bytes]:
         yield bytes(2 * MEGABYTE)
         await asyncio.get_running_loop().create_future()
@@ -320,12 +322,12 @@ async def test_a_client_that_goes_away_leaves_nothing(on: Bench) -> None:
     sending = asyncio.create_task(send(on, half(), "video"))
     await until(lambda: bool(left(on)) and left(on)[0].stat().st_size > 0)
     sending.cancel()
-    await until(lambda: not on.sandbox.received.in_flight)
+    await until(lambda: not on.sandbox.request_log.in_flight)
     assert left(on) == []
-    assert on.sandbox.received.uploads == 0
+    assert on.sandbox.request_log.uploads == 0
 
 
-async def test_a_client_that_asks_for_leave_first(on: Bench) -> None:
+async def test_a_client_that_asks_for_leave_first(on: SandboxClient) -> None:
     form = aiohttp.FormData({"kind": "image"})
     form.add_field("file", media("png"), filename="a.png")
     reply = await on.ask("POST", "/api/v1/files", data=form, expect100=True)

@@ -13,16 +13,16 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from rivya_async._core.sse import NEED_DATA, Decoder
 from rivya_async.sandbox import FAIL_MARKER, Fault
-from rivya_async.sandbox.app import ROUTES
+from rivya_async.sandbox.api import ROUTES
+from rivya_async.sandbox.api_error import STATUS_BY_CODE
 from rivya_async.sandbox.openapi import OPERATIONS
-from rivya_async.sandbox.refused import STATUS_OF
-from tests.sandbox.sandbox_kit import Bench, Reply, bench
+from tests.sandbox.sandbox_kit import HttpReply, SandboxClient, running_sandbox
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(24)
 ASK = {"model": "gpt-5-2-chat", "message": "Hello"}
 
 
-async def served(on: Bench) -> Any:
+async def served(on: SandboxClient) -> Any:
     return (await on.ask("GET", "/api/v1/openapi.json", key="")).json
 
 
@@ -35,7 +35,7 @@ def answers(document: Any, method: str, path: str) -> Any:
     return document["paths"][path][method.lower()]["responses"]
 
 
-def fits(document: Any, method: str, path: str, reply: Reply) -> None:
+def fits(document: Any, method: str, path: str, reply: HttpReply) -> None:
     """The answer is one that the document says of this operation: status, headers, schema."""
     told = answers(document, method, path)[str(reply.status)]
     assert {name for name, header in told.get("headers", {}).items() if header["required"]} <= set(reply.headers)
@@ -43,7 +43,7 @@ def fits(document: Any, method: str, path: str, reply: Reply) -> None:
 
 
 async def test_it_is_valid_openapi() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         document = await served(on)
         validate(document, cls=OpenAPIV31SpecValidator)
         assert document["openapi"].startswith("3.1")
@@ -53,7 +53,7 @@ async def test_it_is_valid_openapi() -> None:
 
 
 async def test_it_has_every_route_and_no_other() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         paths = (await served(on))["paths"]
         described = {f"{method.upper()} {path}" for path, item in paths.items() for method in item}
         assert described == {route.name for route in ROUTES} == set(OPERATIONS)
@@ -66,7 +66,7 @@ async def test_it_has_every_route_and_no_other() -> None:
 
 
 async def test_every_operation_says_who_may_call_it_and_how_it_may_be_refused() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         paths = (await served(on))["paths"]
         for route in ROUTES:
             operation = paths[route.path][route.method.lower()]
@@ -79,13 +79,15 @@ async def test_every_operation_says_who_may_call_it_and_how_it_may_be_refused() 
 
 
 async def test_every_code_has_an_operation_that_may_answer_it() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         told = json.dumps((await served(on))["paths"])
-        assert {code for code in STATUS_OF if f'"{code}"' not in told} == {"method_not_allowed"}  # that is no operation
+        assert {code for code in STATUS_BY_CODE if f'"{code}"' not in told} == {
+            "method_not_allowed"
+        }  # that is no operation
 
 
 async def test_a_generation_is_what_the_document_says_in_every_status() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         document = await served(on)
         for prompt in ("A kite", f"A kite {FAIL_MARKER}"):
             ordered = await on.order(prompt=prompt)
@@ -98,7 +100,7 @@ async def test_a_generation_is_what_the_document_says_in_every_status() -> None:
 
 
 async def test_an_order_has_the_schema_of_its_model() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         document = await served(on)
         schema = document["paths"]["/api/v1/generations"]["post"]["requestBody"]["content"]["application/json"][
             "schema"
@@ -117,7 +119,7 @@ async def test_an_order_has_the_schema_of_its_model() -> None:
 
 
 async def test_the_lists_and_the_balance_are_what_the_document_says() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         document = await served(on)
         await on.ask("POST", "/api/v1/chat/completions", json=ASK)
         await on.order()
@@ -129,7 +131,7 @@ async def test_the_lists_and_the_balance_are_what_the_document_says() -> None:
 
 
 async def test_a_life_of_a_webhook_is_what_the_document_says() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         document = await served(on)
         path, one = "/api/v1/webhooks", "/api/v1/webhooks/{endpoint_id}"
         body = {"name": "Prod", "url": "https://hooks.example.org/rivya", "event_types": ["generation.failed"]}
@@ -148,7 +150,7 @@ async def test_a_life_of_a_webhook_is_what_the_document_says() -> None:
 
 
 async def test_an_upload_is_what_the_document_says_whole_and_in_part() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         document = await served(on)
         reply = await on.ask("POST", "/api/v1/files", data={"file": io.BytesIO(PNG), "kind": "image"})
         fits(document, "POST", "/api/v1/files", reply)
@@ -162,7 +164,7 @@ async def test_an_upload_is_what_the_document_says_whole_and_in_part() -> None:
 
 
 async def test_the_events_of_a_stream_are_what_the_document_says() -> None:
-    async with bench(speed=1000) as on:
+    async with running_sandbox(speed=1000) as on:
         document = await served(on)
         path = "/api/v1/chat/completions/stream"
         reply = await on.ask("POST", path, json={**ASK, "include_thoughts": True})
@@ -179,7 +181,7 @@ async def test_the_events_of_a_stream_are_what_the_document_says() -> None:
 
 
 async def test_refusals_are_what_the_document_says() -> None:
-    async with bench(rate_limit=3) as on:
+    async with running_sandbox(rate_limit=3) as on:
         document = await served(on)
         order = "/api/v1/generations"
         poor = on.sandbox.add_key(credits=0)

@@ -18,11 +18,11 @@ import aiohttp
 import pytest
 
 from rivya_async.sandbox import FAIL_MARKER, Sandbox
-from rivya_async.sandbox.idempotency import MEMORY, StoredAnswer
-from rivya_async.sandbox.keys import Key
-from rivya_async.sandbox.store import Store
+from rivya_async.sandbox.api_keys import ApiKey
+from rivya_async.sandbox.idempotency import MEMORY, StoredResponse
+from rivya_async.sandbox.store import StateStore
 from tests.media_kit import media
-from tests.sandbox.sandbox_kit import Bench, Clock, bench
+from tests.sandbox.sandbox_kit import Clock, SandboxClient, running_sandbox
 from tests.sandbox.test_webhooks import created, ended, listed, receiver
 
 CHAT: Final = "/api/v1/chat/completions"
@@ -31,26 +31,26 @@ CHAT: Final = "/api/v1/chat/completions"
 # --- the store --------------------------------------------------------------------------------------------------------
 
 
-def key(name: str) -> Key:
-    return Key(name, "main")
+def key(name: str) -> ApiKey:
+    return ApiKey(name, "main")
 
 
 async def test_what_was_put_is_found_in_its_order_and_at_its_newest(tmp_path: Path) -> None:
-    store = Store(tmp_path / "s.db")
+    store = StateStore(tmp_path / "s.db")
     for name in ("b", "a", "c"):
         store.put(name, key(name))
     await store.written()
-    store.put("b", Key("b", "other"))
-    store.drop("a", Key)
+    store.put("b", ApiKey("b", "other"))
+    store.drop("a", ApiKey)
     await store.aclose()
-    again = Store(tmp_path / "s.db")
-    assert list(again.load(Key)) == [Key("b", "other"), key("c")]
+    again = StateStore(tmp_path / "s.db")
+    assert list(again.load(ApiKey)) == [ApiKey("b", "other"), key("c")]
     assert (store.life, again.life) == (1, 2)
     again.close()
 
 
 async def test_who_waits_meanwhile_is_written_together(tmp_path: Path) -> None:
-    store = Store(tmp_path / "s.db")
+    store = StateStore(tmp_path / "s.db")
     commits, go_on = [], threading.Event()
 
     def slow_disk(line: str) -> None:
@@ -72,13 +72,13 @@ async def test_who_waits_meanwhile_is_written_together(tmp_path: Path) -> None:
     assert not store.is_behind
     assert len(commits) == 2
     await store.aclose()
-    again = Store(tmp_path / "s.db")
-    assert len(list(again.load(Key))) == 50
+    again = StateStore(tmp_path / "s.db")
+    assert len(list(again.load(ApiKey))) == 50
     again.close()
 
 
 async def test_a_waiter_that_is_cancelled_takes_nothing_with_it(tmp_path: Path) -> None:
-    store = Store(tmp_path / "s.db")
+    store = StateStore(tmp_path / "s.db")
     store.put("a", key("a"))
     first = asyncio.create_task(store.written())
     await asyncio.sleep(0)
@@ -88,16 +88,16 @@ async def test_a_waiter_that_is_cancelled_takes_nothing_with_it(tmp_path: Path) 
     await store.written()
     assert not store.is_behind
     await store.aclose()
-    again = Store(tmp_path / "s.db")
-    assert list(again.load(Key)) == [key("a"), key("b")]
+    again = StateStore(tmp_path / "s.db")
+    assert list(again.load(ApiKey)) == [key("a"), key("b")]
     again.close()
 
 
 async def test_what_could_not_be_written_is_written_with_the_next(tmp_path: Path) -> None:
-    store = Store(tmp_path / "s.db")
+    store = StateStore(tmp_path / "s.db")
     assert store._connection is not None
     store._connection.execute("PRAGMA max_page_count = 1")
-    store.put("big", Key("x" * 100_000, "main"))
+    store.put("big", ApiKey("x" * 100_000, "main"))
     with pytest.raises(OSError, match=r"s\.db: database or disk is full"):
         await store.written()
     assert store.is_behind
@@ -128,24 +128,24 @@ async def test_a_full_disk_is_told_when_a_sandbox_is_made_and_when_it_is_closed(
     sandbox.add_key("team-b")
     with full_disk(1000), pytest.raises(OSError, match=r"s\.db: disk I/O error"):
         await sandbox.aclose()
-    assert "team-b" not in Sandbox(state=tmp_path / "s.db").world.accounts, "the file was let go of"
+    assert "team-b" not in Sandbox(state=tmp_path / "s.db").service_state.accounts, "the file was let go of"
 
 
 def test_a_store_without_a_path_keeps_nothing(tmp_path: Path) -> None:
-    store = Store()
+    store = StateStore()
     store.put("a", key("a"))
-    store.drop("b", Key)
+    store.drop("b", ApiKey)
     assert not store.is_behind
-    assert list(store.load(Key)) == []
+    assert list(store.load(ApiKey)) == []
     assert list(tmp_path.iterdir()) == []
 
 
 def test_one_sandbox_at_a_time_has_a_state(tmp_path: Path) -> None:
-    first = Store(tmp_path / "s.db")
+    first = StateStore(tmp_path / "s.db")
     with pytest.raises(ValueError, match=r"s\.db: database is locked"):
-        Store(tmp_path / "s.db")
+        StateStore(tmp_path / "s.db")
     first.close()
-    second = Store(tmp_path / "s.db")
+    second = StateStore(tmp_path / "s.db")
     second.close()
     with pytest.raises(ValueError, match="another sandbox has gone on with this state"):
         first.open()
@@ -178,13 +178,13 @@ def test_what_is_no_state_is_refused_and_left_as_it_is(tmp_path: Path, content: 
 
 
 @asynccontextmanager
-async def life(state: Path, clock: Clock, **options: Any) -> AsyncIterator[Bench]:
+async def life(state: Path, clock: Clock, **options: Any) -> AsyncIterator[SandboxClient]:
     """One life of a sandbox with this state, on a clock that goes on."""
     async with (
         Sandbox(state=state, clock=clock, **options) as sandbox,
         aiohttp.ClientSession(sandbox.base_url, timeout=aiohttp.ClientTimeout(10)) as http,
     ):
-        yield Bench(sandbox, clock, http)
+        yield SandboxClient(sandbox, clock, http)
 
 
 async def test_a_job_goes_on_by_its_timetable(tmp_path: Path) -> None:
@@ -199,13 +199,13 @@ async def test_a_job_goes_on_by_its_timetable(tmp_path: Path) -> None:
         again = await on.order(idempotency_key="order-42")
         assert again.raw == first.raw
         assert (await on.order(idempotency_key="order-42", prompt="Other")).code == "idempotency_conflict"
-        assert on.sandbox.received.purchases == 0
+        assert on.sandbox.request_log.purchases == 0
         assert await on.bought() != task_id
         clock.now += 3600
         ended_job = (await on.look(task_id)).json
         assert ended_job["status"] == "succeeded"
         assert ended_job["result"]["primary_url"].startswith(on.sandbox.base_url)
-        assert (on.sandbox.credits, len(on.sandbox.world.tasks)) == (98, 2)
+        assert (on.sandbox.credits, len(on.sandbox.service_state.tasks)) == (98, 2)
 
 
 async def test_a_failed_job_gives_back_once(tmp_path: Path) -> None:
@@ -228,10 +228,10 @@ async def test_an_answer_is_forgotten_after_its_day(tmp_path: Path) -> None:
     clock.now += MEMORY + 1
     async with life(tmp_path / "s.db", clock) as on:
         assert (await on.order(idempotency_key="order-42")).json["id"] != first.json["id"]
-        assert len(list(on.sandbox._store.load(StoredAnswer))) == 1
+        assert len(list(on.sandbox._store.load(StoredResponse))) == 1
 
 
-async def upload(on: Bench, name: str, kind: str) -> dict[str, Any]:
+async def upload(on: SandboxClient, name: str, kind: str) -> dict[str, Any]:
     form = aiohttp.FormData({"kind": kind})
     form.add_field("file", media(name.rpartition(".")[2]), filename=name)
     reply = await on.ask("POST", "/api/v1/files", data=form)
@@ -278,7 +278,7 @@ def test_what_lay_in_the_folder_before_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "photos-files" / "kite.jpg").write_bytes(b"of somebody else")
     for _ in range(2):
         sandbox = Sandbox(state=tmp_path / "photos")
-        sandbox.world.store.close()
+        sandbox.service_state.store.close()
     assert {path.name for path in (tmp_path / "photos-files").iterdir()} == {"2026", "kite.jpg"}
 
 
@@ -297,7 +297,7 @@ async def test_a_conversation_goes_on(tmp_path: Path, path: str) -> None:
         assert (await on.ask("GET", f"/api/v1/chat/sessions/{session['id']}")).json == whole
         assert [message["role"] for message in whole["messages"]] == ["user", "assistant"]
         assert (await on.ask("POST", path, json=body, headers=headers)).raw == first.raw
-        assert on.sandbox.received.purchases == 0
+        assert on.sandbox.request_log.purchases == 0
         assert (await on.ask("POST", path, json={**body, "session_id": session["id"]})).status == 200
         assert len((await on.ask("GET", f"/api/v1/chat/sessions/{session['id']}")).json["messages"]) == 4
 
@@ -308,7 +308,7 @@ async def test_a_turn_that_nobody_was_answered_was_not_bought(tmp_path: Path) ->
     async with life(tmp_path / "s.db", clock, speed=0.01, credits=100) as on:
         thinking = asyncio.create_task(on.ask("POST", CHAT, json=body, headers={"Idempotency-Key": "turn-1"}))
         async with asyncio.timeout(5):
-            while not on.sandbox.received.purchases:  # noqa: ASYNC110  the server keeps counts, not events
+            while not on.sandbox.request_log.purchases:  # noqa: ASYNC110  the server keeps counts, not events
                 await asyncio.sleep(0.001)
         assert on.sandbox.credits < 100
         await on.bought()  # writes the account while the turn holds a part of it
@@ -369,7 +369,7 @@ async def test_a_purchase_that_cannot_be_written_is_not_answered(tmp_path: Path)
         connection.execute("PRAGMA max_page_count = 100000")
         first, again = [await on.order(idempotency_key=f"order-{bought}", prompt="x" * 900) for _ in range(2)]
         assert (first.status, first.raw) == (200, again.raw)
-        assert on.sandbox.received.purchases == bought + 1
+        assert on.sandbox.request_log.purchases == bought + 1
 
 
 # --- killed -----------------------------------------------------------------------------------------------------------
@@ -475,7 +475,7 @@ async def test_the_command_line_goes_on_after_kill_9(tmp_path: Path) -> None:
 
 
 async def test_accounts_see_nothing_of_each_other() -> None:
-    async with bench(credits=50, rate_limit=20, rate_window=1e9, speed=1e5) as on:
+    async with running_sandbox(credits=50, rate_limit=20, rate_window=1e9, speed=1e5) as on:
         sandbox = on.sandbox
         theirs = sandbox.add_key("team-b", credits=5)
         task_id = await on.bought()
@@ -506,7 +506,7 @@ async def test_accounts_see_nothing_of_each_other() -> None:
 
 
 async def test_a_key_ends_while_it_is_used() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         sandbox = on.sandbox
         old, late = sandbox.add_key(), sandbox.add_key("team-b")
         assert len({old, late, sandbox.api_key, sandbox.add_key()}) == 4

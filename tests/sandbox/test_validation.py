@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rivya_async.sandbox import catalogue
 from rivya_async.sandbox.catalogue import UNSEEN_RULE_MAX_REFERENCES, Catalogue, Model, Param
-from rivya_async.sandbox.validation import generation_problems, problems
+from rivya_async.sandbox.validation import problems, validate_prompt_and_params
 
 CATALOGUE = catalogue.load()
 MEDIA = [model for model in CATALOGUE.models.values() if not model.is_chat]
@@ -29,7 +29,7 @@ def least(model: Model) -> dict[str, Any]:
 
 
 def with_param(model: Model, key: str, value: object) -> list[str]:
-    return generation_problems(model, "x", {**least(model), key: value})
+    return validate_prompt_and_params(model, "x", {**least(model), key: value})
 
 
 def of_kind(kind: str) -> dict[str, str]:
@@ -60,8 +60,8 @@ def test_the_listing_is_what_the_page_shows_with_no_unknown_left_that_the_assump
 @each_model
 def test_the_least_and_the_documented_defaults_are_accepted(model: Model) -> None:
     defaults = {**model.filled({}), **least(model)}
-    assert generation_problems(model, "x", least(model)) == []
-    assert generation_problems(model, "x", defaults) == []
+    assert validate_prompt_and_params(model, "x", least(model)) == []
+    assert validate_prompt_and_params(model, "x", defaults) == []
     assert problems(CATALOGUE, {"model": model.id, "prompt": "x", "params": defaults}) == []
 
 
@@ -75,10 +75,10 @@ def test_every_option_is_accepted(model: Model) -> None:
 @each_model
 def test_the_prompt_limit_is_exact(model: Model) -> None:
     if model.max_prompt_length is None:
-        assert generation_problems(model, "x" * 100_000, least(model)) == []
+        assert validate_prompt_and_params(model, "x" * 100_000, least(model)) == []
         return
-    assert generation_problems(model, "é" * model.max_prompt_length, least(model)) == []
-    assert "too long" in generation_problems(model, "é" * (model.max_prompt_length + 1), least(model))[0]
+    assert validate_prompt_and_params(model, "é" * model.max_prompt_length, least(model)) == []
+    assert "too long" in validate_prompt_and_params(model, "é" * (model.max_prompt_length + 1), least(model))[0]
 
 
 def test_unknown_params_and_fields_are_ignored() -> None:
@@ -177,8 +177,8 @@ def test_a_number_without_a_maximum_may_be_huge() -> None:
 def test_a_dialogue_is_held_to_the_prompt_limit() -> None:
     model = CATALOGUE.models["elevenlabs-dialogue-v3"]
     lines = [{"voice": "Adam", "text": "x" * 2500}, {"voice": "Alice", "text": "y" * 2500}]
-    assert generation_problems(model, None, {"dialogue": lines}) == []
-    assert "too long" in generation_problems(model, None, {"dialogue": [*lines, *DIALOGUE]})[0]
+    assert validate_prompt_and_params(model, None, {"dialogue": lines}) == []
+    assert "too long" in validate_prompt_and_params(model, None, {"dialogue": [*lines, *DIALOGUE]})[0]
 
 
 # --- references -------------------------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async.sandbox.refused import Refused
-from rivya_async.sandbox.webhook_url import check, is_on_this_machine
+from rivya_async.sandbox.api_error import ApiError
+from rivya_async.sandbox.webhooks.url_validation import check, is_on_this_machine
 
 LOOPBACKS = [
     "127.0.0.1",
@@ -104,7 +104,7 @@ def test_what_is_taken(url: str) -> None:
     ],
 )
 def test_what_is_rejected(url: str) -> None:
-    with pytest.raises(Refused) as raised:
+    with pytest.raises(ApiError) as raised:
         check(url)
     assert (raised.value.code, raised.value.status) == ("webhook_url_rejected", 400)
 
@@ -137,7 +137,7 @@ def test_the_development_switch_lifts_http_for_others_too() -> None:
     ],
 )
 def test_the_development_switch_lifts_nothing_else(url: str) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(ApiError):
         check(url, allow_local=True)
 
 
@@ -157,12 +157,12 @@ def test_no_spelling_of_a_private_address_passes(network: ipaddress.IPv4Network,
         f"{a}.{(b << 16) + (c << 8) + d}",
         f"[::ffff:{address}]",
     ][form]
-    with pytest.raises(Refused, match="must not be a local"):
+    with pytest.raises(ApiError, match="must not be a local"):
         check(f"https://{spelled}/")
 
 
 @given(st.text() | st.text(alphabet="htps:/@#%[].0x1fla"))
 def test_whatever_it_is_it_is_taken_or_rejected(text: str) -> None:
     for url in (text, f"https://{text}"):
-        with suppress(Refused):
+        with suppress(ApiError):
             check(url)

@@ -17,12 +17,19 @@ from aiohttp import web
 from rivya_async._core.errors import SignatureMismatch
 from rivya_async._core.signature import Verifier
 from rivya_async._core.webhook_records import WebhookEvent
-from rivya_async.sandbox import FAIL_MARKER, Fault, Sandbox, courier
-from rivya_async.sandbox.deliveries import MOST_DELIVERIES, MOST_EVENTS, RETRY_DELAYS, Deliveries, Delivery
+from rivya_async.sandbox import FAIL_MARKER, Fault, Sandbox
 from rivya_async.sandbox.openapi import SCHEMAS
 from rivya_async.sandbox.task import Task
-from rivya_async.sandbox.webhook_endpoint import FAILURES_TO_DISABLE, Endpoint, Endpoints
-from tests.sandbox.sandbox_kit import START, Bench, Clock, bench, until
+from rivya_async.sandbox.webhooks import sender as courier
+from rivya_async.sandbox.webhooks.delivery_queue import (
+    MOST_DELIVERIES,
+    MOST_EVENTS,
+    RETRY_DELAYS,
+    DeliveryQueue,
+    WebhookDelivery,
+)
+from rivya_async.sandbox.webhooks.endpoints import FAILURES_TO_DISABLE, WebhookEndpoint, WebhookEndpointStore
+from tests.sandbox.sandbox_kit import START, Clock, SandboxClient, running_sandbox, until
 
 PATH: Final = "/api/v1/webhooks"
 URL: Final = "https://hooks.example.org/rivya"
@@ -30,14 +37,14 @@ BOTH: Final = ["generation.succeeded", "generation.failed"]
 QUICK: Final = 100_000.0
 
 
-async def created(on: Bench, **body: Any) -> dict[str, Any]:
+async def created(on: SandboxClient, **body: Any) -> dict[str, Any]:
     reply = await on.ask("POST", PATH, json={"name": "Prod", "url": URL, "event_types": BOTH, **body})
     assert reply.status == 200, reply.raw
     told: dict[str, Any] = reply.json
     return told
 
 
-async def listed(on: Bench, path: str, **query: Any) -> list[dict[str, Any]]:
+async def listed(on: SandboxClient, path: str, **query: Any) -> list[dict[str, Any]]:
     reply = await on.ask("GET", path, params=query)
     assert reply.json["object"] == "list"
     data: list[dict[str, Any]] = reply.json["data"]
@@ -48,7 +55,7 @@ async def listed(on: Bench, path: str, **query: Any) -> list[dict[str, Any]]:
 
 
 async def test_a_new_endpoint_has_the_documented_members() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         told = await created(on)
         secret = told["signing_secret"]
         assert told["id"].startswith("whend_")
@@ -75,7 +82,7 @@ async def test_a_new_endpoint_has_the_documented_members() -> None:
 
 
 async def test_a_secret_is_told_once() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         told = await created(on)
         secret = told.pop("signing_secret")
         assert (await on.ask("GET", f"{PATH}/{told['id']}")).json == told
@@ -88,7 +95,7 @@ async def test_a_secret_is_told_once() -> None:
 
 
 async def test_lists_begin_with_the_newest_and_take_a_limit() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         for number in range(25):
             await created(on, name=f"{number}")
         assert [each["name"] for each in await listed(on, PATH)] == [f"{number}" for number in range(24, 4, -1)]
@@ -99,7 +106,7 @@ async def test_lists_begin_with_the_newest_and_take_a_limit() -> None:
 
 
 async def test_what_patch_changes() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         path = f"{PATH}/{(await created(on))['id']}"
         on.clock.now += 60
         change = {
@@ -135,7 +142,7 @@ async def test_what_patch_changes() -> None:
     ],
 )
 async def test_what_is_refused(change: dict[str, Any], code: str) -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         before = await created(on)
         path = f"{PATH}/{before.pop('id')}"
         assert (await on.ask("PATCH", path, json=change)).code == code
@@ -148,7 +155,7 @@ async def test_what_is_refused(change: dict[str, Any], code: str) -> None:
 
 @pytest.mark.parametrize("missing", ["name", "url", "event_types"])
 async def test_what_a_new_endpoint_needs(missing: str) -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         whole = {"name": "Prod", "url": URL, "event_types": BOTH}
         del whole[missing]
         assert (await on.ask("POST", PATH, json=whole)).code == "validation_failed"
@@ -156,7 +163,7 @@ async def test_what_a_new_endpoint_needs(missing: str) -> None:
 
 
 async def test_a_deleted_endpoint_is_revoked_for_good() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         path = f"{PATH}/{(await created(on))['id']}"
         told = (await on.ask("DELETE", path)).json
         assert (told["status"], told["revoked_at"]) == ("revoked", "2026-05-11T08:00:00.000Z")
@@ -178,7 +185,7 @@ OPERATIONS: Final = [
 
 @pytest.mark.parametrize(("method", "tail"), OPERATIONS)
 async def test_an_endpoint_belongs_to_its_account(method: str, tail: str) -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         path = f"{PATH}/{(await created(on))['id']}{tail}"
         stranger = on.sandbox.add_key(credits=10)
         assert (await on.ask(method, path, key=stranger, json={"name": "Mine"})).code == "not_found"
@@ -187,7 +194,7 @@ async def test_an_endpoint_belongs_to_its_account(method: str, tail: str) -> Non
 
 
 async def test_all_of_it_needs_the_scope() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         key = on.sandbox.add_key(scopes={"generations:create", "generations:read"})
         for method, path in [
             ("GET", PATH),
@@ -200,9 +207,9 @@ async def test_all_of_it_needs_the_scope() -> None:
 
 async def test_the_development_switch_is_off_unless_it_is_set() -> None:
     local = {"name": "Dev", "url": "http://127.0.0.1:1/", "event_types": BOTH}
-    async with bench() as on:
+    async with running_sandbox() as on:
         assert (await on.ask("POST", PATH, json=local)).code == "webhook_url_rejected"
-    async with bench(allow_local_webhooks=True) as on:
+    async with running_sandbox(allow_local_webhooks=True) as on:
         assert (await on.ask("POST", PATH, json=local)).status == 200
 
 
@@ -230,20 +237,20 @@ def task(name: str = "1", *, ends_at: float = START + 10, failure: str | None = 
 class Post:
     """Endpoints and deliveries, at speed 1 and with no wire."""
 
-    endpoints: Endpoints
-    deliveries: Deliveries
+    endpoints: WebhookEndpointStore
+    deliveries: DeliveryQueue
 
-    def endpoint(self, *types: str, at: float = START, account: str = "acct_1") -> Endpoint:
+    def endpoint(self, *types: str, at: float = START, account: str = "acct_1") -> WebhookEndpoint:
         return self.endpoints.create(account, {"name": "P", "url": URL, "event_types": list(types or BOTH)}, at)
 
-    def due(self, now: float) -> list[Delivery]:
+    def due(self, now: float) -> list[WebhookDelivery]:
         return list(self.deliveries.take_due(now, 1000))
 
 
 @pytest.fixture
 def post() -> Post:
-    endpoints = Endpoints(0, allow_local=False)
-    return Post(endpoints, Deliveries(endpoints, lambda task: {"id": task.id}, seed=0, speed=1.0))
+    endpoints = WebhookEndpointStore(0, allow_local=False)
+    return Post(endpoints, DeliveryQueue(endpoints, lambda task: {"id": task.id}, seed=0, speed=1.0))
 
 
 def test_nothing_is_due_before_a_task_has_ended(post: Post) -> None:
@@ -450,18 +457,18 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 @asynccontextmanager
-async def posting() -> AsyncIterator[tuple[Bench, Receiver, dict[str, Any]]]:
+async def posting() -> AsyncIterator[tuple[SandboxClient, Receiver, dict[str, Any]]]:
     """A sandbox on the true clock, a receiver, and an endpoint that leads there."""
     async with (
         receiver() as there,
         Sandbox(speed=QUICK, allow_local_webhooks=True) as sandbox,
         aiohttp.ClientSession(sandbox.base_url, timeout=aiohttp.ClientTimeout(10)) as http,
     ):
-        on = Bench(sandbox, Clock(), http)
+        on = SandboxClient(sandbox, Clock(), http)
         yield on, there, await created(on, url=there.url)
 
 
-async def ended(on: Bench, endpoint: dict[str, Any], count: int) -> list[dict[str, Any]]:
+async def ended(on: SandboxClient, endpoint: dict[str, Any], count: int) -> list[dict[str, Any]]:
     """The deliveries to an endpoint, the newest first, once so many have ended."""
     async with asyncio.timeout(10):
         while True:
@@ -622,7 +629,7 @@ async def test_a_sandbox_that_is_closed_leaves_no_task() -> None:
 
 
 async def test_events_are_of_the_account_and_need_no_endpoint() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         task_id = await on.bought()
         assert await listed(on, "/api/v1/webhook-events") == []
         on.clock.now += 3600
@@ -730,7 +737,7 @@ def test_a_delivery_is_no_answer(fields: dict[str, Any]) -> None:
 
 
 async def test_a_clock_that_stands_still_does_not_make_the_loop_spin() -> None:
-    async with receiver() as there, bench(speed=1e6, allow_local_webhooks=True) as on:
+    async with receiver() as there, running_sandbox(speed=1e6, allow_local_webhooks=True) as on:
         await created(on, url=there.url)
         looks = 0
 

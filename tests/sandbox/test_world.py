@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rivya_async.sandbox import Sandbox, catalogue
-from rivya_async.sandbox.answer import Answer
-from rivya_async.sandbox.idempotency import MEMORY, Memory
-from rivya_async.sandbox.keys import ALL_SCOPES, Key, bearer, check, mint
+from rivya_async.sandbox.api_error import ApiError, code_for_status
+from rivya_async.sandbox.api_keys import ALL_SCOPES, ApiKey, bearer, check, mint
+from rivya_async.sandbox.idempotency import MEMORY, IdempotencyStore
 from rivya_async.sandbox.rate_limit import RateLimit
-from rivya_async.sandbox.refused import Refused, code_of
+from rivya_async.sandbox.responses import ApiResponse
+from rivya_async.sandbox.service_state import FAIL_MARKER, QUEUE_MEDIANS, RUN_MEDIANS, ServiceState, derive_seed
 from rivya_async.sandbox.task import Task, encode, timestamp
-from rivya_async.sandbox.world import FAIL_MARKER, QUEUE_MEDIANS, RUN_MEDIANS, World, picture_seed
 from tests.sandbox.sandbox_kit import START
 
 MODELS = catalogue.load().models
@@ -30,13 +30,13 @@ BY_CATEGORY = {"image": IMAGE, "video": MODELS["sora-2"], "audio": MODELS["eleve
 SCOPE = ("acct_1", "POST /api/v1/generations", "order-42")
 
 
-def world_with(opening: int = 100, **options: Any) -> tuple[World, str]:
-    world = World(**options)
+def world_with(opening: int = 100, **options: Any) -> tuple[ServiceState, str]:
+    world = ServiceState(**options)
     return world, world.open_account("acct_1", opening).id
 
 
 def refusal_of(action: Any, *arguments: Any) -> str:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ApiError) as caught:
         action(*arguments)
     return caught.value.code
 
@@ -126,7 +126,7 @@ def test_failure_rate_is_a_share_of_the_jobs(rate: float, low: int, high: int) -
 )
 def test_nonsense_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
-        World(**options)
+        ServiceState(**options)
 
 
 def test_two_threads_that_ask_for_a_balance_give_back_once() -> None:
@@ -192,12 +192,12 @@ def test_params_are_kept_with_the_defaults_of_the_catalogue() -> None:
     [({"seed": 7}, 7), ({"seed": "7"}, 7), ({"seeds": 12345}, 12345), ({"seed": 2.0}, 2), ({"seed": 0}, 0)],
 )
 def test_the_callers_seed_is_the_pictures_seed(params: dict[str, Any], expected: int) -> None:
-    assert picture_seed(0, "task_a", params) == picture_seed(9, "task_b", params) == expected
+    assert derive_seed(0, "task_a", params) == derive_seed(9, "task_b", params) == expected
 
 
 @pytest.mark.parametrize("params", [{}, {"seed": -1}, {"seed": True}, {"seed": "x"}, {"seed": 10**400}, {"seed": "²"}])
 def test_without_a_usable_seed_each_task_has_its_own(params: dict[str, Any]) -> None:
-    seeds = {picture_seed(world_seed, task_id, params) for world_seed in (0, 1) for task_id in ("task_a", "task_b")}
+    seeds = {derive_seed(world_seed, task_id, params) for world_seed in (0, 1) for task_id in ("task_a", "task_b")}
     assert len(seeds) == 4
     assert all(0 <= seed < 2**63 for seed in seeds)
 
@@ -229,7 +229,7 @@ def test_a_failed_jobs_credits_come_back_when_it_ends() -> None:
     st.integers(0, 60),
 )
 def test_no_credit_is_ever_lost_or_made(steps: list[tuple[float, str, bool, int]], opening: int) -> None:
-    world = World()
+    world = ServiceState()
     accounts = [world.open_account(name, opening).id for name in ("a", "b")]
     now = START
     for wait, category, fails, which in steps:
@@ -266,7 +266,7 @@ def test_a_minted_key_looks_like_the_services_and_hides_in_reprs() -> None:
     assert secret.startswith("rvya_sk_")
     assert len(secret) == len("rvya_sk_") + 32
     assert secret == mint(0, "a") != mint(1, "a")
-    assert secret not in repr(Key(secret, "acct_1"))
+    assert secret not in repr(ApiKey(secret, "acct_1"))
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic abc", "rvya_sk_abc"])
@@ -283,12 +283,12 @@ def test_the_scheme_has_no_case(header: str) -> None:
     ("key", "code"),
     [
         (None, "api_key_invalid"),
-        (Key("k", "a", is_revoked=True), "api_key_revoked"),
-        (Key("k", "a", is_expired=True), "api_key_expired"),
-        (Key("k", "a", ALL_SCOPES - {"credits:read"}), "api_scope_denied"),
+        (ApiKey("k", "a", is_revoked=True), "api_key_revoked"),
+        (ApiKey("k", "a", is_expired=True), "api_key_expired"),
+        (ApiKey("k", "a", ALL_SCOPES - {"credits:read"}), "api_scope_denied"),
     ],
 )
-def test_keys_that_may_not(key: Key | None, code: str) -> None:
+def test_keys_that_may_not(key: ApiKey | None, code: str) -> None:
     assert refusal_of(check, key, "credits:read") == code
 
 
@@ -296,7 +296,7 @@ def test_keys_that_may_not(key: Key | None, code: str) -> None:
 
 
 def test_a_kept_answer_is_replayed_for_a_day() -> None:
-    memory, answer = Memory(), Answer(b"first")
+    memory, answer = IdempotencyStore(), ApiResponse(b"first")
     assert memory.claim(SCOPE, b"body", START) is None
     memory.keep(SCOPE, b"body", answer, START)
     memory.release(SCOPE)
@@ -306,7 +306,7 @@ def test_a_kept_answer_is_replayed_for_a_day() -> None:
 
 
 def test_a_running_first_request_is_a_conflict_until_it_is_over() -> None:
-    memory = Memory()
+    memory = IdempotencyStore()
     memory.claim(SCOPE, b"body", START)
     assert refusal_of(memory.claim, SCOPE, b"body", START) == "idempotency_conflict"
     memory.release(SCOPE)
@@ -314,9 +314,9 @@ def test_a_running_first_request_is_a_conflict_until_it_is_over() -> None:
 
 
 def test_keys_of_other_accounts_and_endpoints_are_other_keys() -> None:
-    memory = Memory()
+    memory = IdempotencyStore()
     memory.claim(SCOPE, b"body", START)
-    memory.keep(SCOPE, b"body", Answer(b"first"), START)
+    memory.keep(SCOPE, b"body", ApiResponse(b"first"), START)
     for other in (("acct_2", *SCOPE[1:]), (SCOPE[0], "POST /else", SCOPE[2]), (*SCOPE[:2], "order-43")):
         assert memory.claim(other, b"body", START) is None
 
@@ -329,7 +329,7 @@ def test_a_window_fills_and_is_renewed_with_the_minute() -> None:
     limit.check("a", START + 50)
     limit.check("a", START + 50)
     limit.check("b", START + 50)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ApiError) as caught:
         limit.check("a", START + 50.5)
     assert (caught.value.code, caught.value.headers) == ("rate_limited", {"Retry-After": "10"})
     limit.check("a", START + 60)
@@ -349,7 +349,7 @@ def test_no_limit_and_a_senseless_one() -> None:
 def test_a_window_of_any_length() -> None:
     limit = RateLimit(1, 0.5)
     limit.check("a", START + 0.1)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ApiError) as caught:
         limit.check("a", START + 0.4)
     assert caught.value.headers == {"Retry-After": "1"}
     limit.check("a", START + 0.5)
@@ -360,4 +360,4 @@ def test_a_window_of_any_length() -> None:
     [(429, "rate_limited"), (503, "public_api_disabled"), (502, "internal_error"), (418, "validation_failed")],
 )
 def test_every_status_has_a_likely_code(status: int, code: str) -> None:
-    assert code_of(status) == code
+    assert code_for_status(status) == code

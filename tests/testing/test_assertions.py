@@ -41,7 +41,7 @@ async def test_what_was_bought_and_settled() -> None:
 async def test_a_key_that_bought_twice_is_named() -> None:
     async with Sandbox() as sandbox:
         for key in ("order-1", "order-1", "order-2"):
-            sandbox.received.bought(key)
+            sandbox.request_log.record_purchase(key)
         with pytest.raises(AssertionError, match="1 bought more than once: 'order-1' 2 times"):
             assert_no_double_purchase(sandbox)
 
@@ -52,7 +52,7 @@ async def test_a_key_is_another_one_in_another_account_and_for_another_noun() ->
             async with RivyaSession(key, base_url=sandbox.base_url) as session:
                 await session.submit("z-image", "A kite", idempotency_key="order-1")
                 await session.chat.completions.create("gpt-5-2-chat", "A kite?", idempotency_key="order-1")
-        assert sandbox.received.purchases_by_key["order-1"] == 4
+        assert sandbox.request_log.purchases_by_key["order-1"] == 4
         assert_no_double_purchase(sandbox)
 
 
@@ -63,7 +63,7 @@ async def test_an_end_whose_answer_was_lost_is_not_told() -> None:
             sandbox.faults.add(route="GET /api/v1/generations/{task_id}", drop=True, act=True)
             with pytest.raises(TimeoutError):
                 await session.wait_for(job, timeout=0.05)
-        assert sandbox.open_tasks == [job.id]
+        assert sandbox.unobserved_tasks == [job.id]
 
 
 @pytest.mark.parametrize("fault", [None, {"drop": True, "act": True}], ids=["answered late", "answer lost"])
@@ -90,7 +90,7 @@ async def test_an_end_that_a_delivery_has_told_of_is_told_before_the_delivery_is
             await runner.setup()
             await web.SockSite(runner, here).start()
             await session.generate("z-image", "A kite")
-            assert sandbox.received.count("GET /api/v1/generations/{task_id}") == 0
+            assert sandbox.request_log.count("GET /api/v1/generations/{task_id}") == 0
             assert_all_settled(sandbox)
             is_over.set()
             await runner.cleanup()
@@ -108,13 +108,13 @@ def test_a_sandbox_in_the_background_is_looked_at_while_it_works() -> None:
             if is_over.is_set():
                 return
             name = f"{number % 5000}"
-            sandbox.received.arrived(name, "POST", name)
-            sandbox.received.bought(name)
-            sandbox.received.told_end_of(name)
-            sandbox.world.tasks[name] = task
+            sandbox.request_log.record_arrival(name, "POST", name)
+            sandbox.request_log.record_purchase(name)
+            sandbox.request_log.record_observed(name)
+            sandbox.service_state.tasks[name] = task
             if number % 5000 == 0:
-                sandbox.received.clear()
-                sandbox.world.tasks.clear()
+                sandbox.request_log.clear()
+                sandbox.service_state.tasks.clear()
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -124,10 +124,10 @@ def test_a_sandbox_in_the_background_is_looked_at_while_it_works() -> None:
         for _ in range(300):
             with suppress(AssertionError):
                 assert_no_double_purchase(sandbox)
-            assert sandbox.open_tasks is not None
-            assert sandbox.received.count() >= 0
-            assert sandbox.received.answered(200) == 0
-            assert sandbox.received.by_route() is not None
+            assert sandbox.unobserved_tasks is not None
+            assert sandbox.request_log.count() >= 0
+            assert sandbox.request_log.count_status(200) == 0
+            assert sandbox.request_log.route_counts() is not None
     finally:
         is_over.set()
         worker.join()

@@ -125,7 +125,7 @@ async def run_python(sandbox: Sandbox, folder: Path) -> str:
 
 def printed(sandbox: Sandbox) -> str:
     """What the JavaScript and Python examples print: id and status of the only task."""
-    (task_id,) = sandbox.world.tasks
+    (task_id,) = sandbox.service_state.tasks
     return f"{task_id} queued\n"
 
 
@@ -160,8 +160,8 @@ async def test_python(sandbox: Sandbox, tmp_path: Path) -> None:
 async def test_all_three_share_a_key_and_a_body_so_that_one_image_is_bought(sandbox: Sandbox, tmp_path: Path) -> None:
     answer = await run_curl(sandbox)
     assert await run_javascript(sandbox, tmp_path) == await run_python(sandbox, tmp_path) == printed(sandbox)
-    assert answer["id"] in sandbox.world.tasks
-    received = sandbox.received
+    assert answer["id"] in sandbox.service_state.tasks
+    received = sandbox.request_log
     assert received.count() == received.count(SUBMIT) == received.attempts("product-preview-001") == 3
     assert received.purchases_by_key == {"product-preview-001": 1}
     assert sandbox.credits == 999_999

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..catalogue import REASONING_EFFORTS, load
-from ..event_stream import COMPLETED, DELTA, STARTED, THOUGHT
+from ..sse import COMPLETED, DELTA, STARTED, THOUGHT
 from .operation import IDEMPOTENCY_KEY, LIMIT, Operation, response
 from .operation import answer as answered
 from .schema import (

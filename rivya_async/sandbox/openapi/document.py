@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final
 
-from ..fault_text import HEADER
-from ..routes import Route
+from ..faults.parsing import HEADER
+from ..router import Route
 from . import balance, chat, files, generations, models, webhooks
 from .operation import Operation, answer
 from .schema import OBJECT, TEXT, Schema, record

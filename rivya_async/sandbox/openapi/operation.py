@@ -9,9 +9,9 @@ from typing import Any, Final
 import attrs
 
 from .. import idempotency
-from ..listing import DEFAULT_LIMIT, MAX_LIMIT
-from ..refused import STATUS_OF
-from ..routes import Route
+from ..api_error import STATUS_BY_CODE
+from ..pagination import DEFAULT_LIMIT, MAX_LIMIT
+from ..router import Route
 from .schema import COUNT, TEXT, Schema, ref
 
 JSON: Final = "application/json"
@@ -111,12 +111,12 @@ def response(description: str, content: Mapping[str, Schema], **headers: Schema)
 def refusals(codes: Iterable[str]) -> dict[str, Any]:
     """The answers that say no, by status, each with the codes that it may carry."""
     by_status: dict[str, list[str]] = {}
-    for code in sorted(codes, key=lambda code: (STATUS_OF[code], code)):
-        by_status.setdefault(str(STATUS_OF[code]), []).append(code)
+    for code in sorted(codes, key=lambda code: (STATUS_BY_CODE[code], code)):
+        by_status.setdefault(str(STATUS_BY_CODE[code]), []).append(code)
     return {status: _refusal(status, found) for status, found in by_status.items()}
 
 
 def _refusal(status: str, codes: Sequence[str]) -> dict[str, Any]:
     named = {"properties": {"error": {"properties": {"code": {"enum": codes}}}}}
-    headers = {"Retry_After": COUNT} if status == str(STATUS_OF["rate_limited"]) else {}
+    headers = {"Retry_After": COUNT} if status == str(STATUS_BY_CODE["rate_limited"]) else {}
     return response(f"Refused: {', '.join(codes)}.", {JSON: {"allOf": [ref("ErrorEnvelope"), named]}}, **headers)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..webhook_endpoint import EVENT_TYPES, FIELDS, NAME_MAX_LENGTH
-from ..webhook_url import MAX_LENGTH
+from ..webhooks.endpoints import EVENT_TYPES, FIELDS, NAME_MAX_LENGTH
+from ..webhooks.url_validation import MAX_LENGTH
 from .operation import LIMIT, Operation, answer
 from .schema import COUNT, INSTANT, STRING, TEXT, Schema, array, listing, or_null, record, ref, shape
 
