@@ -19,7 +19,7 @@ from typing import Final, cast
 from aiohttp import web
 
 from rivya_async.sandbox import Sandbox
-from rivya_async.sandbox.catalogue import load
+from rivya_async.sandbox.catalogue import load_catalogue
 
 from .report import mark, progress, table
 from .waiting import python, read_line
@@ -175,9 +175,9 @@ async def _serving(name: str) -> AsyncIterator[Server]:
 def _sandbox() -> Sandbox:
     """A sandbox at an instant at which some of its jobs wait, most are in the making and some have ended."""
     sandbox = Sandbox(seed=1, speed=1, api_key=KEY, clock=lambda: AGE)
-    account, model = next(iter(sandbox.service_state.accounts)), load().models["z-image"]
+    account, model = next(iter(sandbox.service_state.accounts)), load_catalogue().models["z-image"]
     for _ in range(JOBS):
-        sandbox.service_state.create(account, model, "A red kite", {}, 0.0)
+        sandbox.service_state.create_task(account, model, "A red kite", {}, 0.0)
     return sandbox
 
 

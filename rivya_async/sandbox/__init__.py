@@ -1,9 +1,9 @@
-"""A faithful server of our own on loopback, with faults on demand and a record of all that it received.
+"""A local server of the public API, with fault injection and a log of the requests that it received.
 
     async with Sandbox(speed=1000) as sandbox:
-        ...  # talk to sandbox.base_url with sandbox.api_key
+        ...  # requests to sandbox.base_url with sandbox.api_key
 
-Point the client at `base_url`. Nothing is bought and nothing leaves the machine; results are real files.
+Purchases cost nothing, no request leaves the machine, and results are real files.
 """
 
 from .api_keys import ALL_SCOPES

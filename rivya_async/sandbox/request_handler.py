@@ -1,4 +1,4 @@
-"""The door: what every request passes, whatever it asks for. Notes it, lets faults strike, checks the key, says no."""
+"""The handler of every API request: logs it, applies faults, authorizes it and sends the response."""
 
 from __future__ import annotations
 
@@ -8,206 +8,195 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
+from operator import attrgetter
 from typing import Final
 
 from aiohttp import web
 
-from . import api_keys as keys
 from .api import ROUTES, Api
-from .api_error import ApiError
+from .api_keys import RateLimiter, authorize, parse_bearer_token
 from .faults.fault import Fault
 from .faults.injection import inject_fault
-from .faults.parsing import HEADER, parse_header
+from .faults.parsing import FAULT_HEADER, parse_header
 from .faults.registry import FaultRegistry
-from .files.file_store import MAX_UPLOAD_BYTES
+from .files.handlers import MAX_UPLOAD_BYTES
 from .files.multipart_upload import CHUNK_BYTES
-from .rate_limit import RateLimit
 from .request_context import RequestContext
 from .request_log import LoggedRequest
-from .responses import ApiResponse, envelope, refusal
+from .responses import ApiError, ApiResponse, error_body
 from .router import Router
-from .sse import Ending
+from .sse import StreamEnd
 
-SHORTEST_PAUSE: Final = 0.001
-"""Seconds: a shorter pause between two pieces is none, since no timer is that punctual."""
+MIN_SLEEP: Final = 0.001
+"""Seconds; a shorter delay between two events is skipped, since timers are not that precise."""
 
-STALL_LOOK: Final = 0.02
-"""Seconds between two looks whether anybody still waits for a stream that says nothing more."""
+DISCONNECT_CHECK_INTERVAL: Final = 0.02
+"""Seconds between two checks whether the client of a stalled response has disconnected."""
+
+BODY_DRAIN_TIMEOUT: Final = 5.0
+"""Maximum seconds spent draining an unread request body."""
 
 logger = logging.getLogger(__name__)
 
-REST_SECONDS: Final = 5.0
-"""How long the rest of a body is read that nobody wants."""
-
 
 class RequestHandler:
-    """The request handler of the server. `clock` gives epoch seconds."""
+    """The request handler of the server. `clock` returns epoch seconds."""
 
-    def __init__(self, api: Api, faults: FaultRegistry, rate_limit: RateLimit, clock: Callable[[], float]) -> None:
+    def __init__(self, api: Api, faults: FaultRegistry, rate_limiter: RateLimiter, clock: Callable[[], float]) -> None:
         self._api = api
         self._faults = faults
-        self._store = api.service_state.store
-        self.rate_limit = rate_limit
+        self.rate_limiter = rate_limiter
         self._clock = clock
-        self._table = Router(ROUTES)
-        self._numbers = itertools.count(1)
+        self._router = Router(ROUTES)
+        self._request_numbers = itertools.count(1)
 
-    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request."""
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answers one request."""
         arrived_at = asyncio.get_running_loop().time()
-        route, arguments = self._table.find(request.method, request.path)
-        visit = RequestContext(request, route, arguments, self._clock(), request.headers.get("Idempotency-Key"))
-        name = None if route is None else route.name
-        self._api.request_log.record_arrival(name, request.method, visit.idempotency_key)
+        route, path_params = self._router.resolve(request.method, request.path)
+        idempotency_key = request.headers.get("Idempotency-Key")
+        context = RequestContext(request, route, path_params, self._clock(), idempotency_key)
+        route_name = None if route is None else route.name
+        self._api.request_log.record_arrival(route_name, request.method, idempotency_key)
         status: int | None = None
         try:
-            fault = self._fault(visit, name)
-            if fault is None:
-                answer = await self._act(visit)
-                status = answer.status
-                return await _sent(visit, answer)
-            response, status = await self._apply_fault(visit, fault)
-            return response
+            fault = self._match_fault(context, route_name)
+            if fault is not None:
+                response, status = await self._apply_fault(context, fault)
+                return response
+            api_response = await self._process(context)
+            status = api_response.status
+            return await _send(context, api_response)
         finally:
-            self._leave(visit, name, arrived_at, status)
+            self._finish(context, route_name, arrived_at, status)
 
-    def _leave(self, visit: RequestContext, route: str | None, arrived_at: float, status: int | None) -> None:
-        if visit.at_the_end is not None:
-            visit.at_the_end()
-        if visit.claimed is not None:
-            self._api.memory.release(visit.claimed)
-        if visit.tells_end and visit.task_id is not None and status == HTTPStatus.OK:
-            self._api.request_log.record_observed(visit.task_id)
-        request = visit.request
+    def _finish(self, context: RequestContext, route: str | None, arrived_at: float, status: int | None) -> None:
+        if context.on_finish is not None:
+            context.on_finish()
+        if context.idempotency_scope is not None:
+            self._api.idempotency.release(context.idempotency_scope)
+        if context.reports_end and context.task_id is not None and status == HTTPStatus.OK:
+            self._api.request_log.record_observed(context.task_id)
+        request = context.request
         self._api.request_log.record_response(
             LoggedRequest(
                 method=request.method,
                 path=request.path,
                 route=route,
-                idempotency_key=visit.idempotency_key,
+                idempotency_key=context.idempotency_key,
                 at=arrived_at,
                 status=status,
-                task_id=visit.task_id,
-                body=visit.body,
+                task_id=context.task_id,
+                body=context.body,
                 has_authorization="Authorization" in request.headers,
-                upload=visit.upload,
-                is_replay=visit.is_replay,
+                upload=context.upload,
+                is_replay=context.is_replay,
             )
         )
 
-    def _fault(self, visit: RequestContext, route: str | None) -> Fault | None:
-        """What goes wrong with this request: what it asks for itself comes first."""
-        struck = self._faults.match(route, visit.request.path, visit.idempotency_key)
-        told = visit.request.headers.get(HEADER)
-        if told is None:
-            return struck
+    def _match_fault(self, context: RequestContext, route: str | None) -> Fault | None:
+        """Returns the fault of the request's own header, or else of the registry, which counts the request anyway."""
+        matched = self._faults.match(route, context.request.path, context.idempotency_key)
+        header = context.request.headers.get(FAULT_HEADER)
+        if header is None:
+            return matched
         try:
-            return parse_header(told)
+            return parse_header(header)
         except ValueError as error:
-            return Fault(status=400, body=envelope("validation_failed", f"{HEADER}: {error}", self._request_id()))
+            body = error_body("validation_failed", f"{FAULT_HEADER}: {error}", self._new_request_id())
+            return Fault(status=400, body=body)
 
-    async def _act(self, visit: RequestContext) -> ApiResponse:
-        """What the service truly answers."""
+    async def _process(self, context: RequestContext) -> ApiResponse:
+        """Returns the true response of the service, once the changes that it reports are on disk."""
         try:
-            if visit.route is None:
-                return refusal(self._table.complaint(visit.request.path), self._request_id())
-            if visit.route.scope is not None:
-                self._admit(visit, visit.route.scope)
-            answer = await visit.route.operation(self._api, visit)
-            if self._store.is_behind:
-                await self._store.written()
-            return answer
-        except ApiError as refused:
-            return refusal(refused, self._request_id())
+            if context.route is None:
+                return self._router.unresolved_error(context.request.path).to_response(self._new_request_id())
+            if context.route.scope is not None:
+                secret = parse_bearer_token(context.request.headers.get("Authorization"))
+                context.api_key = authorize(self._api.service_state.api_keys.get(secret), context.route.scope)
+                self.rate_limiter.check(secret, context.now)
+            handler = attrgetter(context.route.handler)(self._api)
+            response: ApiResponse = await handler(context)
+            store = self._api.service_state.store
+            if store.has_unwritten:
+                await store.flush()
+            return response
+        except ApiError as error:
+            return error.to_response(self._new_request_id())
         except Exception:
-            logger.exception("%s %s failed", visit.request.method, visit.request.path)
-            return refusal(ApiError("internal_error", "The sandbox made a mistake."), self._request_id())
+            logger.exception("%s %s failed", context.request.method, context.request.path)
+            internal_error = ApiError("internal_error", "The sandbox failed: its log has the traceback.")
+            return internal_error.to_response(self._new_request_id())
 
-    def _admit(self, visit: RequestContext, scope: str) -> None:
-        secret = keys.bearer(visit.request.headers.get("Authorization"))
-        visit.caller = keys.check(self._api.service_state.keys.get(secret), scope)
-        self.rate_limit.check(secret, visit.now)
+    def _new_request_id(self) -> str:
+        return f"req_{next(self._request_numbers):08x}"
 
-    def _request_id(self) -> str:
-        return f"req_{next(self._numbers):08x}"
-
-    async def _apply_fault(self, visit: RequestContext, fault: Fault) -> tuple[web.StreamResponse, int | None]:
-        """Answer as the fault says; the status is None if the connection was dropped."""
-        answer = ApiResponse(b"")
-        if fault.needs_action and fault.act:
-            answer = await self._act(visit)
+    async def _apply_fault(self, context: RequestContext, fault: Fault) -> tuple[web.StreamResponse, int | None]:
+        """Answers as the fault demands; the status is None if the connection was dropped."""
+        response = ApiResponse(b"")
+        if fault.needs_processing and fault.act:
+            response = await self._process(context)
         if fault.delay:
             await asyncio.sleep(fault.delay)
-        if fault.needs_action and not fault.act:
-            visit.now = self._clock()
-            answer = await self._act(visit)
+        if fault.needs_processing and not fault.act:
+            context.now = self._clock()
+            response = await self._process(context)
         if fault.receive is not None:
-            await _take_in(visit, fault.receive)
-        transport = visit.request.transport
+            await _drain_body(context, fault.receive)
+        transport = context.request.transport
         if fault.drop:
             if transport is not None:
                 transport.abort()
             return web.Response(), None
-        answer = inject_fault(answer, fault, self._request_id())
+        response = inject_fault(response, fault, self._new_request_id())
         if fault.truncate is None:
-            return await _sent(visit, answer), answer.status
+            return await _send(context, response), response.status
         if transport is not None:
-            transport.write(_cut(answer, fault.truncate))
-            await _end(visit, "stall" if fault.stall else "whole")
+            transport.write(_truncated_bytes(response, fault.truncate))
+            await _end_response(context, "stall" if fault.stall else "complete")
             transport.close()
-        return web.Response(), answer.status
+        return web.Response(), response.status
 
 
-async def _sent(visit: RequestContext, answer: ApiResponse) -> web.StreamResponse:
-    if visit.request.can_read_body and "Expect" not in visit.request.headers:
-        await _take_in_rest(visit)
-    if not answer.pieces:
-        return _response(answer)
-    response = web.StreamResponse(
-        status=answer.status,
-        headers={"Content-Type": answer.content_type, "Cache-Control": "no-cache", **answer.headers},
-    )
-    with suppress(ConnectionError):  # nobody listens any more, and the answer is bought all the same
-        await response.prepare(visit.request)
-        for piece in answer.pieces:
-            if piece.after >= SHORTEST_PAUSE:
-                await asyncio.sleep(piece.after)
-            await response.write(piece.encode())
-        await _end(visit, answer.ending)
-    return response
+async def _send(context: RequestContext, response: ApiResponse) -> web.StreamResponse:
+    if context.request.can_read_body and "Expect" not in context.request.headers:
+        # As a proxy before a service does: a client that is still sending may not read an early response.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BODY_DRAIN_TIMEOUT):
+                await _drain_body(context, MAX_UPLOAD_BYTES)
+    headers = {"Content-Type": response.content_type, **response.headers}
+    if not response.events:
+        return web.Response(body=response.body, status=response.status, headers=headers)
+    stream = web.StreamResponse(status=response.status, headers={"Cache-Control": "no-cache", **headers})
+    with suppress(ConnectionError):  # the client has disconnected; the purchase remains
+        await stream.prepare(context.request)
+        for event in response.events:
+            if event.delay >= MIN_SLEEP:
+                await asyncio.sleep(event.delay)
+            await stream.write(event.encode())
+        await _end_response(context, response.stream_end)
+    return stream
 
 
-async def _end(visit: RequestContext, ending: Ending) -> None:
-    transport = visit.request.transport
-    if ending == "cut" and transport is not None:
+async def _end_response(context: RequestContext, end: StreamEnd) -> None:
+    transport = context.request.transport
+    if end == "cut" and transport is not None:
         transport.abort()
-    while ending == "stall" and transport is not None and not transport.is_closing():  # noqa: ASYNC110  no event tells
-        await asyncio.sleep(STALL_LOOK)
+    while end == "stall" and transport is not None and not transport.is_closing():  # noqa: ASYNC110  there is no event
+        await asyncio.sleep(DISCONNECT_CHECK_INTERVAL)
 
 
-async def _take_in(visit: RequestContext, length: int) -> None:
-    """Read so many bytes of the body, or all that there are; a client that goes away meanwhile has its will."""
-    visit.let_come()
+async def _drain_body(context: RequestContext, max_bytes: int) -> None:
+    """Reads and discards at most `max_bytes` of the body; ends early if the client disconnects."""
+    context.send_continue()
     with suppress(web.RequestPayloadError, OSError):
-        while length > 0 and (chunk := await visit.request.content.read(min(length, CHUNK_BYTES))):
-            length -= len(chunk)
+        while max_bytes > 0 and (chunk := await context.request.content.read(min(max_bytes, CHUNK_BYTES))):
+            max_bytes -= len(chunk)
 
 
-async def _take_in_rest(visit: RequestContext) -> None:
-    """Read what is refused unread, as a proxy before a service does: a client that still sends hardly hears a no."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(REST_SECONDS):
-            await _take_in(visit, MAX_UPLOAD_BYTES)
-
-
-def _response(answer: ApiResponse) -> web.Response:
-    headers = {"Content-Type": answer.content_type, **answer.headers}
-    return web.Response(body=answer.body, status=answer.status, headers=headers)
-
-
-def _cut(answer: ApiResponse, length: int) -> bytes:
-    """The bytes of an answer that promises all of its body and holds `length` bytes of it."""
-    reason = HTTPStatus(answer.status).phrase if answer.status in set(HTTPStatus) else "Unknown"
-    headers = {"Content-Type": answer.content_type, "Content-Length": str(len(answer.body)), **answer.headers}
-    lines = [f"HTTP/1.1 {answer.status} {reason}", *(f"{name}: {value}" for name, value in headers.items())]
-    return "\r\n".join([*lines, "", ""]).encode() + answer.body[:length]
+def _truncated_bytes(response: ApiResponse, length: int) -> bytes:
+    """Returns a raw response with the Content-Length of the whole body and the first `length` bytes of it."""
+    reason = HTTPStatus(response.status).phrase if response.status in set(HTTPStatus) else "Unknown"
+    headers = {"Content-Type": response.content_type, "Content-Length": str(len(response.body)), **response.headers}
+    lines = [f"HTTP/1.1 {response.status} {reason}", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + response.body[:length]

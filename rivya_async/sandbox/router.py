@@ -1,66 +1,67 @@
-"""Which operation a method and a path mean. Pure."""
+"""Routes, and the lookup of the route of a method and a path."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import attrs
 
-from .api_error import ApiError
-from .responses import ApiResponse
+from .responses import ApiError
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
+_NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 
 
 @attrs.frozen
 class Route:
-    """One operation. `name` is method and path, such as "GET /api/v1/generations/{task_id}"; `scope` None is public."""
+    """One operation.
+
+    - `name`: method and path, such as "GET /api/v1/generations/{task_id}".
+    - `scope`: the scope that the API key needs; None needs no key.
+    - `handler`: the attribute path of the handler in `Api`, such as "generations.get".
+    """
 
     name: str
     scope: str | None
-    operation: Callable[..., Awaitable[ApiResponse]] = attrs.field(repr=False)
+    handler: str
 
     @property
     def method(self) -> str:
-        """Such as GET or POST."""
+        """The HTTP method."""
         return self.name.partition(" ")[0]
 
     @property
     def path(self) -> str:
-        """The path with its arguments in braces."""
+        """The path with its parameters in braces."""
         return self.name.partition(" ")[2]
 
 
 class Router:
-    """All routes, ready to be looked up: plain paths in a dictionary, paths with arguments by expression."""
+    """All routes: plain paths in a dictionary, for speed, and paths with parameters as regular expressions."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        self.routes = tuple(routes)
-        self._plain = {(route.method, route.path): route for route in self.routes if "{" not in route.path}
-        self._patterns = [(_expression(route.path), route) for route in self.routes if "{" in route.path]
+        self._patterns = [(_compile_path(route.path), route) for route in routes]
+        self._plain = {(route.method, route.path): route for _, route in self._patterns if "{" not in route.path}
 
-    def find(self, method: str, path: str) -> tuple[Route | None, Mapping[str, str]]:
-        """The route and its arguments; None and nothing if there is no such operation."""
+    def resolve(self, method: str, path: str) -> tuple[Route | None, Mapping[str, str]]:
+        """Returns the route and its path parameters; None and no parameters without a route."""
         plain = self._plain.get((method, path))
         if plain is not None:
-            return plain, _NOTHING
-        for expression, route in self._patterns:
-            found = expression.fullmatch(path)
-            if found and route.method == method:
-                return route, found.groupdict()
-        return None, _NOTHING
+            return plain, _NO_PARAMS
+        for pattern, route in self._patterns:
+            if route.method == method and (match := pattern.fullmatch(path)):
+                return route, match.groupdict()
+        return None, _NO_PARAMS
 
-    def complaint(self, path: str) -> ApiError:
-        """Why there was no route for this path: it is unknown, or the method is wrong."""
-        allowed = {route.method for route in self.routes if _expression(route.path).fullmatch(path)}
-        if not allowed:
+    def unresolved_error(self, path: str) -> ApiError:
+        """Returns the error for a path without a route: it is unknown, or has other methods."""
+        methods = ", ".join(sorted({route.method for pattern, route in self._patterns if pattern.fullmatch(path)}))
+        if not methods:
             return ApiError("not_found", "There is no such path in this API.")
-        allow = {"Allow": ", ".join(sorted(allowed))}
-        return ApiError("method_not_allowed", f"This path takes {allow['Allow']}.", headers=allow)
+        return ApiError("method_not_allowed", f"This path accepts {methods}.", headers={"Allow": methods})
 
 
-def _expression(path: str) -> re.Pattern[Any]:
+def _compile_path(path: str) -> re.Pattern[Any]:
     return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path)))

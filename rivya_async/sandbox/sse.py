@@ -1,12 +1,13 @@
-"""A streamed answer as data: its events and when they come, and what a fault makes of them. Pure.
+"""Streamed responses as data: server-sent events with their delays, and the variants of them that faults ask for.
 
-The service documents that it streams, not what: names, shapes and comments are assumptions.
+The service documents that it streams, not the events: their names, payloads and comments are assumptions.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, Literal
 
 import attrs
@@ -21,14 +22,14 @@ COMPLETED: Final = "message.completed"
 
 @attrs.frozen
 class SseEvent:
-    """One event, `after` seconds after the one before it. Without a name and with a string it is a bare `data` line."""
+    """One event, sent `delay` seconds after the previous one. A string payload is sent as it is, others as JSON."""
 
     name: str | None
     payload: Mapping[str, Any] | str
-    after: float = 0.0
+    delay: float = 0.0
 
     def encode(self) -> bytes:
-        """As it travels."""
+        """Returns the bytes of the event."""
         name = "" if self.name is None else f"event: {self.name}\n"
         data = self.payload if isinstance(self.payload, str) else json.dumps(self.payload, ensure_ascii=False)
         return f"{name}data: {data}\n\n".encode()
@@ -36,71 +37,63 @@ class SseEvent:
 
 @attrs.frozen
 class SseComment:
-    """A sign of life."""
+    """A keep-alive comment."""
 
-    after: float = 0.0
+    delay: float = 0.0
 
     def encode(self) -> bytes:
-        """As it travels."""
+        """Returns the bytes of the comment."""
         return b": keep-alive\n\n"
 
 
 SseStream = tuple[SseEvent | SseComment, ...]
 
-Ending = Literal["whole", "cut", "stall"]
-"""How a stream ends: as HTTP wants it, with a dropped connection, or not at all."""
+StreamEnd = Literal["complete", "cut", "stall"]
+"""End of a stream: regular, a dropped connection, or an open connection without further data."""
 
 
-def encode(pieces: SseStream) -> bytes:
-    """The whole stream."""
-    return b"".join(piece.encode() for piece in pieces)
+def encode_stream(stream: SseStream) -> bytes:
+    """Returns the bytes of the whole stream."""
+    return b"".join(item.encode() for item in stream)
 
 
-def at_once(pieces: SseStream) -> SseStream:
-    """The same stream without its pauses."""
-    return tuple(attrs.evolve(piece, after=0.0) for piece in pieces)
+def without_delays(stream: SseStream) -> SseStream:
+    """Returns the same stream without delays."""
+    return tuple(attrs.evolve(item, delay=0.0) for item in stream)
 
 
-def first_events(pieces: SseStream, count: int | None) -> SseStream:
-    """The stream up to its `count`-th event; None is all but the last."""
-    events = [index for index, piece in enumerate(pieces) if isinstance(piece, SseEvent)]
-    if count is None:
-        return pieces[: events[-1]] if events else ()
-    return pieces[: events[count]] if count < len(events) else pieces
+def truncate_stream(stream: SseStream, event_count: int | None) -> SseStream:
+    """Returns the stream before its event number `event_count`, counted from 0; None drops the last event."""
+    positions = [index for index, item in enumerate(stream) if isinstance(item, SseEvent)]
+    if event_count is None:
+        return stream[: positions[-1]] if positions else ()
+    return stream[: positions[event_count]] if event_count < len(positions) else stream
 
 
-def _deltas_as(make: Callable[[str], Mapping[str, Any]]) -> Callable[[SseStream], SseStream]:
-    def reshape(pieces: SseStream) -> SseStream:
-        return tuple(_with_delta(piece, make) for piece in pieces)
-
-    return reshape
-
-
-def _with_delta(piece: SseEvent | SseComment, make: Callable[[str], Mapping[str, Any]]) -> SseEvent | SseComment:
-    if isinstance(piece, SseComment) or isinstance(piece.payload, str) or piece.name != DELTA:
-        return piece
-    return attrs.evolve(piece, payload=make(piece.payload["delta"]))
+def _reshape_deltas(make_payload: Callable[[str], Mapping[str, Any]], stream: SseStream) -> SseStream:
+    return tuple(
+        attrs.evolve(item, payload=make_payload(item.payload["delta"]))
+        if isinstance(item, SseEvent) and item.name == DELTA and not isinstance(item.payload, str)
+        else item
+        for item in stream
+    )
 
 
-def _unnamed(pieces: SseStream) -> SseStream:
-    return tuple(attrs.evolve(piece, name=None) if isinstance(piece, SseEvent) else piece for piece in pieces)
+def _without_names(stream: SseStream) -> SseStream:
+    return tuple(attrs.evolve(item, name=None) if isinstance(item, SseEvent) else item for item in stream)
 
 
-def _done(pieces: SseStream) -> SseStream:
-    return (*pieces, SseEvent(None, "[DONE]"))
-
-
-def _done_only(pieces: SseStream) -> SseStream:
-    return _done(_unnamed(first_events(pieces, None)))
+def _with_done(stream: SseStream) -> SseStream:
+    return (*stream, SseEvent(None, "[DONE]"))
 
 
 SHAPES: Final[Mapping[str, Callable[[SseStream], SseStream]]] = {
-    "delta.content": _deltas_as(lambda text: {"delta": {"content": text}}),
-    "delta.text": _deltas_as(lambda text: {"delta": {"type": "text", "text": text}}),
-    "content": _deltas_as(lambda text: {"content": text}),
-    "text": _deltas_as(lambda text: {"text": text}),
-    "unnamed": _unnamed,
-    "done": _done,
-    "done only": _done_only,
+    "delta.content": partial(_reshape_deltas, lambda text: {"delta": {"content": text}}),
+    "delta.text": partial(_reshape_deltas, lambda text: {"delta": {"type": "text", "text": text}}),
+    "content": partial(_reshape_deltas, lambda text: {"content": text}),
+    "text": partial(_reshape_deltas, lambda text: {"text": text}),
+    "unnamed": _without_names,
+    "done": _with_done,
+    "done only": lambda stream: _with_done(_without_names(truncate_stream(stream, None))),
 }
-"""Other shapes that the service may turn out to have. "done": `[DONE]` after the end; "done only": in its place."""
+"""Shapes that the service may have. "done": `[DONE]` after the last event; "done only": in its place, no names."""

@@ -50,15 +50,15 @@ class FakeService:
     """
 
     def __init__(self, *, credits: float = 1_000_000, looks: int = 2) -> None:  # noqa: A002 - the API's own word
-        from ..sandbox.catalogue import load
+        from ..sandbox.catalogue import load_catalogue
         from ..sandbox.results import RenderCache
 
         if looks < 1:
             raise ValueError(f"looks is a number from 1 on, not {looks!r}: a job is queued when it is ordered")
         self.credits = credits
         self._looks = looks
-        self._catalogue = load()
-        self._shelf = RenderCache()
+        self._catalogue = load_catalogue()
+        self._render_cache = RenderCache()
         self._tasks: dict[str, Task] = {}
         self._seen: Counter[str] = Counter()
         self._bought: dict[str, tuple[Any, FakeResponse]] = {}
@@ -99,10 +99,10 @@ class FakeService:
 
     def _buy(self, body: Mapping[str, Any]) -> FakeResponse:
         from ..sandbox.service_state import FAIL_MARKER
-        from ..sandbox.task import Task, encode
-        from ..sandbox.validation import problems
+        from ..sandbox.task import Task, encode_generation
+        from ..sandbox.validation import validate_generation
 
-        if found := problems(self._catalogue, body):
+        if found := validate_generation(self._catalogue, body):
             return FakeResponse.error(400, "validation_failed", " ".join(found))
         model = self._catalogue.models[body["model"]]
         if self.credits < model.price:
@@ -124,25 +124,25 @@ class FakeService:
             ends_at=at + self._looks,
             failure="The model could not complete this generation." if FAIL_MARKER in prompt else None,
         )
-        return FakeResponse(body=encode(task, "queued"), headers=AS_JSON)
+        return FakeResponse(body=encode_generation(task, "queued"), headers=AS_JSON)
 
     def _look(self, task: Task) -> FakeResponse:
         """Each look is a second of the job's life."""
-        from ..sandbox.results import links
-        from ..sandbox.task import encode
+        from ..sandbox.results import result_urls
+        from ..sandbox.task import encode_generation
 
         self._seen[task.id] += 1
         status = task.status(task.created_at + self._seen[task.id])
         if status == "failed" and self._seen[task.id] == self._looks:
             self.credits += task.reserved_credits
-        urls = links(BASE_URL, task, None) if status == "succeeded" else ()
-        return FakeResponse(body=encode(task, status, urls), headers=AS_JSON)
+        urls = result_urls(BASE_URL, task, None) if status == "succeeded" else ()
+        return FakeResponse(body=encode_generation(task, status, urls), headers=AS_JSON)
 
     async def _file(self, task: Task, name: str) -> FakeResponse:
-        from ..sandbox.api_error import ApiError
+        from ..sandbox.responses import ApiError
 
         try:
-            file = await self._shelf.fetch(task, name)
+            file = await self._render_cache.get(task, name)
         except ApiError as refused:
             return FakeResponse.error(refused.status, refused.code, refused.message)
         return FakeResponse(body=file.data, headers={"Content-Type": file.mime_type})

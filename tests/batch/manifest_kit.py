@@ -11,13 +11,13 @@ from rivya_async import Model
 from rivya_async._core.model import ModelList
 from rivya_async._core.wire import parse, structure
 from rivya_async.batch import BadRow, Manifest, Row
-from rivya_async.sandbox.catalogue import load
+from rivya_async.sandbox.catalogue import load_catalogue
 
 
 @cache
 def catalogue() -> Mapping[str, Model]:
     """The catalogue as a client reads it."""
-    listing = structure(parse(load().listing), ModelList)
+    listing = structure(parse(load_catalogue().listing), ModelList)
     return {model.id: model for model in listing.data}
 
 

@@ -17,16 +17,16 @@ from rivya_async._core.model import REFERENCES, Model, ModelList
 from rivya_async._core.model_param import ModelParam
 from rivya_async.sandbox import catalogue
 from rivya_async.sandbox.openapi import SCHEMAS
-from rivya_async.sandbox.validation import problems
+from rivya_async.sandbox.validation import validate_generation
 
-CATALOGUE = catalogue.load()
+CATALOGUE = catalogue.load_catalogue()
 MODELS = wire.decode(CATALOGUE.listing, ModelList).data
 MEDIA = [model for model in MODELS if not model.is_chat]
 
-STRICTER = {"step", "format", "size"}
+CLIENT_ONLY_REASONS = {"step", "format", "size"}
 """What the client alone refuses, beside unknown keys: the sandbox lets it pass, as the service may."""
 
-ODD = st.one_of(
+ANY_VALUES = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(),
@@ -58,16 +58,16 @@ ITEMS = st.lists(
 def values(param: ModelParam) -> st.SearchStrategy[Any]:
     """Values of which many fit."""
     if param.choices:
-        return st.one_of(st.sampled_from(param.choices), st.sampled_from(param.choices), ODD)
+        return st.one_of(st.sampled_from(param.choices), st.sampled_from(param.choices), ANY_VALUES)
     if param.type == "number":
         low = -1000 if param.min is None else param.min
         high = low + 1000 if param.max is None else param.max
-        return st.one_of(st.integers(math.ceil(low) - 1, math.floor(high) + 1), st.floats(low, high), ODD)
-    return (LINES if param.type == "array" else st.text(max_size=5)) | ODD
+        return st.one_of(st.integers(math.ceil(low) - 1, math.floor(high) + 1), st.floats(low, high), ANY_VALUES)
+    return (LINES if param.type == "array" else st.text(max_size=5)) | ANY_VALUES
 
 
 @st.composite
-def jobs(draw: st.DrawFn, model: Model) -> dict[str, Any]:
+def generation_bodies(draw: st.DrawFn, model: Model) -> dict[str, Any]:
     """The body of a purchase, right or wrong."""
     body: dict[str, Any] = {"model": model.id}
     most = model.max_prompt_length or 100
@@ -79,58 +79,61 @@ def jobs(draw: st.DrawFn, model: Model) -> dict[str, Any]:
         if draw(st.booleans()) or (param.required and draw(st.integers(0, 9))):
             params[param.key] = draw(values(param))
     if draw(st.integers(0, 2)) == 0:
-        params[REFERENCES] = draw(ITEMS | ODD)
+        params[REFERENCES] = draw(ITEMS | ANY_VALUES)
     if draw(st.integers(0, 4)) == 0:
-        params[draw(st.text(min_size=1, max_size=8))] = draw(ODD)
+        params[draw(st.text(min_size=1, max_size=8))] = draw(ANY_VALUES)
     return body if draw(st.booleans()) and not params else {**body, "params": params}
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.id)
-def test_the_two_agree_on_every_model(model: Model) -> None:
+def test_client_and_sandbox_agree_on_every_model(model: Model) -> None:
     @settings(max_examples=80, deadline=None)
-    @given(jobs(model))
+    @given(generation_bodies(model))
     def agree(body: dict[str, Any]) -> None:
         found = list(model.problems(body.get("prompt"), body.get("params")))
         known = {f"params.{param.key}" for param in model.params}
         shared = [
             problem
             for problem in found
-            if problem.reason not in STRICTER and not (problem.reason == "unknown" and problem.where not in known)
+            if problem.reason not in CLIENT_ONLY_REASONS
+            and not (problem.reason == "unknown" and problem.where not in known)
         ]
-        assert bool(shared) == bool(problems(CATALOGUE, body)), (found, problems(CATALOGUE, body))
+        assert bool(shared) == bool(validate_generation(CATALOGUE, body)), (found, validate_generation(CATALOGUE, body))
 
     agree()
 
 
-def documented(model_id: str) -> OAS31Validator:
+def schema_of(model_id: str) -> OAS31Validator:
     """What the sandbox's own document says of an order for this model."""
     schema = {"$ref": f"#/components/schemas/GenerationRequest.{model_id}", "components": {"schemas": SCHEMAS}}
     return OAS31Validator(schema)
 
 
 @pytest.mark.parametrize("model", [model for model in MEDIA if model.is_available], ids=lambda model: model.id)
-def test_the_document_of_the_sandbox_says_what_it_does(model: Model) -> None:
-    document = documented(model.id)
+def test_openapi_schema_agrees_with_validation(model: Model) -> None:
+    document = schema_of(model.id)
 
     @settings(max_examples=40, deadline=None)
-    @given(jobs(model))
+    @given(generation_bodies(model))
     def agree(body: dict[str, Any]) -> None:
         try:
             json.dumps(body, allow_nan=False).encode()
         except ValueError:
             return  # no JSON says it
-        found = [problem for problem in problems(CATALOGUE, body) if "params.dialogue is too long" not in problem]
+        found = [
+            problem for problem in validate_generation(CATALOGUE, body) if "params.dialogue is too long" not in problem
+        ]
         assert document.is_valid(body) is (not found), (found, list(document.iter_errors(body)))
 
     agree()
 
 
-def test_the_document_of_the_sandbox_counts_references_as_it_does() -> None:
+def test_openapi_schema_agrees_on_reference_counts() -> None:
     seen = set()
     for model in CATALOGUE.models.values():
         if model.is_chat or not model.is_available:
             continue
-        document = documented(model.id)
+        document = schema_of(model.id)
         required = {param.key: min(param.options) for param in model.params if param.required and param.options}
         for counts in itertools.product((0, 1, 3, 10, 11), (0, 1, 4), (0, 1, 4)):
             items = [
@@ -139,7 +142,7 @@ def test_the_document_of_the_sandbox_counts_references_as_it_does() -> None:
                 for n in range(count)
             ]
             body = {"model": model.id, "prompt": "A red kite", "params": {**required, REFERENCES: items}}
-            fits = problems(CATALOGUE, body) == []
+            fits = validate_generation(CATALOGUE, body) == []
             assert document.is_valid(body) is fits, body
             seen.add((fits, counts))
             if fits and items and counts[1] + counts[2]:
@@ -149,10 +152,10 @@ def test_the_document_of_the_sandbox_counts_references_as_it_does() -> None:
 
 
 @pytest.mark.parametrize("model", MEDIA, ids=lambda model: model.id)
-def test_what_fits_is_not_touched_and_what_is_touched_is_settled(model: Model) -> None:
+def test_coercion_is_idempotent_and_keeps_valid_values(model: Model) -> None:
     @settings(max_examples=20, deadline=None)
-    @given(jobs(model))
-    def settled(body: dict[str, Any]) -> None:
+    @given(generation_bodies(model))
+    def is_idempotent(body: dict[str, Any]) -> None:
         params = body.get("params", {})
         coerced = model.coerce(params)
         assert list(coerced) == list(params)
@@ -166,56 +169,56 @@ def test_what_fits_is_not_touched_and_what_is_touched_is_settled(model: Model) -
             if f"params.{key}" not in before:
                 assert repr(coerced[key]) == repr(value)
 
-    settled()
+    is_idempotent()
 
 
 @pytest.mark.parametrize("model", MEDIA, ids=lambda model: model.id)
-def test_values_as_python_says_them_reach_the_sandbox_as_it_wants_them(model: Model) -> None:
-    said: dict[str, Any] = {}
-    meant: dict[str, Any] = {}
+def test_coercion_produces_values_that_sandbox_accepts(model: Model) -> None:
+    python_values: dict[str, Any] = {}
+    api_values: dict[str, Any] = {}
     for param in model.params:
         if param.type == "number":
-            meant[param.key] = param.max if param.min is None else param.min
-            said[param.key] = str(meant[param.key])
+            api_values[param.key] = param.max if param.min is None else param.min
+            python_values[param.key] = str(api_values[param.key])
         for choice in param.choices:
             if choice in {"true", "false"} or choice.replace(".", "", 1).isdigit():
-                meant[param.key] = choice
-                said[param.key] = (
+                api_values[param.key] = choice
+                python_values[param.key] = (
                     {"true": True, "false": False}.get(choice) if choice in {"true", "false"} else float(choice)
                 )
-        if param.required and param.key not in said:
-            said[param.key] = [{"voice": "Adam", "text": "Hi."}] if param.type == "array" else param.default
-            meant[param.key] = said[param.key]
-    coerced = model.coerce(said)
-    assert coerced == meant
-    assert [type(value) for value in coerced.values()] == [type(value) for value in meant.values()]
+        if param.required and param.key not in python_values:
+            python_values[param.key] = [{"voice": "Adam", "text": "Hi."}] if param.type == "array" else param.default
+            api_values[param.key] = python_values[param.key]
+    coerced = model.coerce(python_values)
+    assert coerced == api_values
+    assert [type(value) for value in coerced.values()] == [type(value) for value in api_values.values()]
     model.check("A red kite", coerced)
-    assert problems(CATALOGUE, {"model": model.id, "prompt": "A red kite", "params": coerced}) == []
+    assert validate_generation(CATALOGUE, {"model": model.id, "prompt": "A red kite", "params": coerced}) == []
 
 
 @pytest.mark.parametrize("model", MEDIA, ids=lambda model: model.id)
-def test_the_documented_defaults_pass_the_check(model: Model) -> None:
+def test_documented_defaults_are_valid(model: Model) -> None:
     defaults = {param.key: param.default for param in model.params if param.default is not None}
     if model.id == "elevenlabs-dialogue-v3":
         defaults["dialogue"] = [{"voice": "Adam", "text": "Hi."}]
     model.check("A red kite", defaults)
 
 
-def test_the_whole_catalogue_is_here() -> None:
+def test_catalogue_is_complete() -> None:
     assert len(MODELS) == 54
     assert len(MEDIA) == 51
 
 
-def test_the_sandbox_lists_the_rule_for_references_that_it_holds() -> None:
+def test_listed_reference_rules_agree_with_validation() -> None:
     for model in MEDIA:
         rule, known = model.reference_rules, CATALOGUE.models[model.id].references
         assert (rule is None) == (known is None), model.id
         if rule is not None and known is not None:
-            assert rule.max_files == known.most
-            assert set(rule.kinds) == {*known.kinds, *known.beside_video} == set(model.file_kinds)
+            assert rule.max_files == known.max_items
+            assert set(rule.kinds) == {*known.kinds, *known.kinds_with_video} == set(model.file_kinds)
 
 
-def test_chat_models_and_they_alone_have_chat_capabilities() -> None:
+def test_only_chat_models_have_chat_capabilities() -> None:
     for model in MODELS:
         assert (model.chat is not None) == model.is_chat
         if model.chat is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rivya_async.sandbox.api import ROUTES
 from tests.media_kit import media
-from tests.sandbox.sandbox_kit import running_sandbox
+from tests.sandbox.sandbox_client import running_sandbox
 
 UNCHECKED = (
     "positive_data_acceptance",  # the whose file it is, what an upload holds, where a URL leads: no schema says that
@@ -34,19 +34,19 @@ of the models hold them to the document."""
 
 
 async def test_every_answer_is_as_the_document_says(tmp_path: Path) -> None:
-    async with running_sandbox(speed=1e6) as on:
-        task_id = await on.bought()
-        on.clock.now += 3600
-        file = await on.ask("POST", "/api/v1/files", data={"file": io.BytesIO(media("png")), "kind": "image"})
+    async with running_sandbox(speed=1e6) as client:
+        task_id = await client.submit_task()
+        client.clock.now += 3600
+        file = await client.request("POST", "/api/v1/files", data={"file": io.BytesIO(media("png")), "kind": "image"})
         upload = file.json["url"].rpartition("/")[2]
         configuration = tmp_path / "schemathesis.toml"
         configuration.write_text(CONFIGURATION.format(task_id=task_id, upload=upload))
-        on.sandbox.request_log.clear()
+        client.sandbox.request_log.clear()
 
         process = await asyncio.create_subprocess_exec(
             str(Path(sys.executable).with_name("schemathesis")),
-            *("--config-file", str(configuration), "run", f"{on.sandbox.base_url}/api/v1/openapi.json"),
-            *("--header", f"Authorization: Bearer {on.sandbox.api_key}"),
+            *("--config-file", str(configuration), "run", f"{client.sandbox.base_url}/api/v1/openapi.json"),
+            *("--header", f"Authorization: Bearer {client.sandbox.api_key}"),
             *("--checks", "all", "--exclude-checks", ",".join(UNCHECKED)),
             *("--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "5", "--generation-deterministic"),
             *("--continue-on-failure", "--no-color"),
@@ -57,5 +57,5 @@ async def test_every_answer_is_as_the_document_says(tmp_path: Path) -> None:
         told, _ = await process.communicate()
 
         assert process.returncode == 0, told.decode()
-        carried_out = {request.route for request in on.sandbox.request_log if request.status == 200}
+        carried_out = {request.route for request in client.sandbox.request_log if request.status == 200}
         assert carried_out == {route.name for route in ROUTES}

@@ -1,4 +1,4 @@
-"""What the sandbox's chat models say: the same to the same message. Pure."""
+"""The replies of the chat models: equal for equal messages."""
 
 from __future__ import annotations
 
@@ -23,36 +23,39 @@ STEPS: Final = (
     "Try a café at six in the morning, when the street is still empty.",
     "Leave room at the edges, so that a title fits later.",
 )
-ENDINGS: Final = (
+CLOSINGS: Final = (
     "Shall I turn this into a prompt?",
-    "Tell me which of these you like best, and we go on from there.",
+    "Please choose which of these you like best, and we go on from there.",
     "That is all it takes to begin.",
 )
-STEPS_SAID: Final = 3
-TOPIC_WORDS: Final = 6
+STEP_COUNT: Final = 3
+"""Steps in a reply."""
+
+MAX_TOPIC_WORDS: Final = 6
+"""Words of the message that a reply quotes."""
 
 
-def reply_to(message: str, *, pictures: int = 0, searched: bool = False) -> str:
-    """The answer to a message."""
-    dice = hashlib.sha256(message.encode("utf-8", "surrogatepass")).digest()
-    words = re.findall(r"[\w'-]+", message)[:TOPIC_WORDS]
+def compose_reply(message: str, *, images: int = 0, web_search: bool = False) -> str:
+    """Returns the reply to a message with this number of attached images."""
+    digest = hashlib.sha256(message.encode("utf-8", "surrogatepass")).digest()
+    words = re.findall(r"[\w'-]+", message)[:MAX_TOPIC_WORDS]
     topic = f"“{' '.join(words)}”" if words else "this"
-    first = dice[0] % len(STEPS)
-    stride = 1 + 2 * (dice[1] % 2)  # odd, so that no step comes twice
-    steps = [STEPS[(first + stride * number) % len(STEPS)] for number in range(STEPS_SAID)]
-    said = [OPENINGS[dice[2] % len(OPENINGS)].format(topic=topic)]
-    if pictures:
-        said.append(f"I have looked at {'the picture' if pictures == 1 else f'the {pictures} pictures'}.")
-    if searched:
-        said.append("What I found on the web agrees with this.")
-    listed = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))
-    return f"{' '.join(said)}\n\n{listed}\n\n{ENDINGS[dice[3] % len(ENDINGS)]}"
+    first = digest[0] % len(STEPS)
+    stride = 1 + 2 * (digest[1] % 2)  # odd, so that no step is repeated
+    steps = [STEPS[(first + stride * number) % len(STEPS)] for number in range(STEP_COUNT)]
+    sentences = [OPENINGS[digest[2] % len(OPENINGS)].format(topic=topic)]
+    if images:
+        sentences.append(f"I have looked at {'the picture' if images == 1 else f'the {images} pictures'}.")
+    if web_search:
+        sentences.append("The results of a web search agree with this.")
+    numbered = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))
+    return f"{' '.join(sentences)}\n\n{numbered}\n\n{CLOSINGS[digest[3] % len(CLOSINGS)]}"
 
 
-def tokens(text: str) -> Sequence[str]:
-    """The pieces in which a text is streamed and counted: words with the space before them. Joined they are the text.
+def split_tokens(text: str) -> Sequence[str]:
+    """Returns the tokens of a text, words with the space before them; joined they are the text.
 
-    >>> tokens("Two words")
+    >>> split_tokens("Two words")
     ['Two', ' words']
     """
     return re.findall(r"\s*\S+|\s+\Z", text)

@@ -1,5 +1,1 @@
-"""The page for people: what the sandbox does, live, and its faults as switches. Nothing here is part of the API."""
-
-from .handlers import DashboardHandlers
-
-__all__ = ["DashboardHandlers"]
+"""The dashboard: a web page with the jobs, requests and deliveries of a sandbox, and toggles for its faults."""

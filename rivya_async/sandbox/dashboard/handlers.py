@@ -1,6 +1,7 @@
-"""What the page asks for: itself, the news, the files, and that a fault be put in force or ended.
+"""Handlers of the dashboard: its static files, its event stream, result files and fault toggles.
 
-The sandbox has no log-in, so it looks at who asks: another site that a browser has open can neither read nor switch.
+The sandbox has no login, so the handlers check the Host and Origin headers: other sites in the same browser can neither
+read nor toggle.
 """
 
 from __future__ import annotations
@@ -15,21 +16,21 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from .. import results
 from ..api import Api
-from ..api_error import ApiError
 from ..faults.registry import FaultRegistry
+from ..responses import ApiError
+from ..results import file_response
 from .fault_toggles import FaultToggles
 from .feed import DashboardFeed
 
-FOLDER: Final = Path(__file__).parent
+STATIC_FOLDER: Final = Path(__file__).with_name("static")
 
-PARTS: Final = {
-    "/": ("page.html", "text/html; charset=utf-8"),
+STATIC_FILES: Final = {
+    "/": ("dashboard.html", "text/html; charset=utf-8"),
     "/sandbox/icon.svg": ("icon.svg", "image/svg+xml"),
     "/sandbox/wave.svg": ("wave.svg", "image/svg+xml"),
-    "/sandbox/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/sandbox/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "/sandbox/dashboard.css": ("dashboard.css", "text/css; charset=utf-8"),
+    "/sandbox/dashboard.js": ("dashboard.js", "text/javascript; charset=utf-8"),
 }
 
 HEADERS: Final = {
@@ -43,115 +44,116 @@ HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 
-PERIOD: Final = 0.2
-"""Seconds between two looks at what is new, while somebody watches."""
+UPDATE_INTERVAL: Final = 0.2
+"""Seconds between two updates of an event stream."""
 
-SIGN_OF_LIFE: Final = 10.0
-"""Seconds without news after which a comment is sent."""
+KEEP_ALIVE_INTERVAL: Final = 10.0
+"""Seconds without an event after which a keep-alive comment is sent."""
 
-PATIENCE: Final = 5.0
-"""Seconds that a watcher has to take a message; then its connection is cut, and the browser comes again."""
+WRITE_TIMEOUT: Final = 5.0
+"""Seconds for a client to read an event; then its connection is aborted, and the browser reconnects."""
 
-MOST_WATCHERS: Final = 20
+MAX_STREAMS: Final = 20
+"""Event streams that may be open at once."""
 
 
 class DashboardHandlers:
-    """Answers what is asked of the page. `clock` gives epoch seconds."""
+    """The request handler of the dashboard. `clock` returns epoch seconds."""
 
     def __init__(self, api: Api, faults: FaultRegistry, clock: Callable[[], float]) -> None:
         self._api = api
-        self._switches = FaultToggles(faults)
+        self._toggles = FaultToggles(faults)
         self._clock = clock
-        self._watchers = 0
+        self._open_streams = 0
 
     @staticmethod
-    def is_meant(request: web.BaseRequest) -> bool:
-        """Whether this is for the page: a browser at the root, or a path of the page's own."""
+    def serves(request: web.BaseRequest) -> bool:
+        """Returns True for a browser at the root, and for a path of the dashboard."""
         if request.path == "/":
             return request.method == "GET" and "text/html" in request.headers.get("Accept", "")
         return request.path.startswith("/sandbox/")
 
-    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request."""
-        if not _is_own_name(request.host):
-            return _refusal(403, "Open this page by an IP address or as localhost.")
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answers one request."""
+        if not _is_local_host(request.host):
+            return _error(403, "Open the dashboard by an IP address or as localhost.")
         if request.method == "POST":
-            return await self._switch(request)
+            return await self._toggle_fault(request)
         if request.method != "GET":
-            return _refusal(405, "The page takes GET and POST.")
-        if request.path in PARTS:
-            name, content_type = PARTS[request.path]
-            data = await asyncio.to_thread((FOLDER / name).read_bytes)
+            return _error(405, "The dashboard accepts GET and POST.")
+        if request.path in STATIC_FILES:
+            name, content_type = STATIC_FILES[request.path]
+            data = await asyncio.to_thread((STATIC_FOLDER / name).read_bytes)
             return web.Response(body=data, headers={**HEADERS, "Content-Type": content_type})
         if request.path == "/sandbox/events":
-            return await self._events(request)
-        return await self._file(request)
+            return await self._stream_events(request)
+        return await self._get_result(request)
 
-    async def _switch(self, request: web.BaseRequest) -> web.Response:
-        """POST /sandbox/faults: {"id": "fault-1", "on": true}."""
+    async def _toggle_fault(self, request: web.BaseRequest) -> web.Response:
+        """Handles POST /sandbox/faults: {"id": "fault-1", "on": true}."""
         if request.path != "/sandbox/faults":
-            return _refusal(404, "There is nothing to post to.")
+            return _error(404, "This path does not accept POST.")
         origin = request.headers.get("Origin", "")
         if urlsplit(origin).netloc != request.host or request.content_type != "application/json":
-            return _refusal(403, "Only the page itself switches faults.")
+            return _error(403, "Only the dashboard itself toggles faults.")
         try:
-            wish = json.loads(await request.read())
-            switch_id, on = wish["id"], wish["on"]
+            body = json.loads(await request.read())
+            toggle_id, active = body["id"], body["on"] is True
         except (ValueError, LookupError, TypeError, web.HTTPRequestEntityTooLarge):
-            return _refusal(400, 'Send {"id": "fault-1", "on": true}.')
-        if not self._switches.turn(switch_id, on=on is True):
-            return _refusal(404, "There is no such fault any more.")
+            return _error(400, 'Send {"id": "fault-1", "on": true}.')
+        if not self._toggles.set_active(toggle_id, active=active):
+            return _error(404, "There is no such fault any more.")
         return web.Response(status=204, headers=HEADERS)
 
-    async def _file(self, request: web.BaseRequest) -> web.Response:
-        """A result, as the page shows it: not counted, and hit by no fault."""
+    async def _get_result(self, request: web.BaseRequest) -> web.Response:
+        """Handles GET /sandbox/results/{task_id}/{name}: a result file, not logged and without faults."""
         *_, task_id, name = request.path.rsplit("/", 2)
         task = self._api.service_state.tasks.get(task_id)
         if task is None or request.path != f"/sandbox/results/{task_id}/{name}":
-            return _refusal(404, "There is no such page.")
+            return _error(404, "There is no such page.")
         if task.status(self._clock()) != "succeeded":
-            return _refusal(404, "There is no such file yet.")
+            return _error(404, "There is no such file yet.")
         try:
-            answer = results.partial(await self._api.shelf.fetch(task, name), request)
-        except ApiError as refused:
-            return _refusal(refused.status, refused.message)
-        headers = {**HEADERS, "Cache-Control": "private, max-age=600", "Content-Type": answer.content_type}
-        return web.Response(body=answer.body, status=answer.status, headers={**headers, **answer.headers})
+            response = file_response(await self._api.generations.cache.get(task, name), request)
+        except ApiError as error:
+            return _error(error.status, error.message)
+        headers = {**HEADERS, "Cache-Control": "private, max-age=600", "Content-Type": response.content_type}
+        return web.Response(body=response.body, status=response.status, headers={**headers, **response.headers})
 
-    async def _events(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Server-sent events for as long as somebody reads them. Nothing is queued: a look tells what is new then."""
-        if self._watchers >= MOST_WATCHERS:
-            return _refusal(503, "Too many pages are open.")
-        self._watchers += 1
+    async def _stream_events(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Handles GET /sandbox/events. Nothing is queued: each event has the changes since the previous one."""
+        if self._open_streams >= MAX_STREAMS:
+            return _error(503, "Too many dashboards are open.")
+        self._open_streams += 1
         try:
-            return await self._tell(request, DashboardFeed(self._api, self._switches, self._clock))
+            return await self._send_events(request, DashboardFeed(self._api, self._toggles, self._clock))
         finally:
-            self._watchers -= 1
+            self._open_streams -= 1
 
-    async def _tell(self, request: web.BaseRequest, watcher: DashboardFeed) -> web.StreamResponse:
+    async def _send_events(self, request: web.BaseRequest, feed: DashboardFeed) -> web.StreamResponse:
         response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream; charset=utf-8"})
         await response.prepare(request)
         loop = asyncio.get_running_loop()
-        last = loop.time()
+        last_write_at = loop.time()
         while request.transport is not None and not request.transport.is_closing():
-            message = watcher.news()
-            if message is None and loop.time() - last >= SIGN_OF_LIFE:
-                message = b": still here\n\n"
-            if message is not None:
-                last = loop.time()
+            event = feed.next_event()
+            if event is None and loop.time() - last_write_at >= KEEP_ALIVE_INTERVAL:
+                event = b": keep-alive\n\n"
+            if event is not None:
+                last_write_at = loop.time()
                 try:
-                    async with asyncio.timeout(PATIENCE):
-                        await response.write(message)
+                    async with asyncio.timeout(WRITE_TIMEOUT):
+                        await response.write(event)
                 except (TimeoutError, ConnectionError):
                     if request.transport is not None:
                         request.transport.abort()
                     break
-            await asyncio.sleep(PERIOD)
+            await asyncio.sleep(UPDATE_INTERVAL)
         return response
 
 
-def _is_own_name(host: str) -> bool:
-    """Whether a Host header can only mean this machine: a foreign name may be led here by whoever owns it."""
+def _is_local_host(host: str) -> bool:
+    """Returns True for an IP address or localhost: other names may be resolved to this machine by their owner."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
         return name == "localhost" or bool(ip_address(name))
@@ -159,5 +161,5 @@ def _is_own_name(host: str) -> bool:
         return False
 
 
-def _refusal(status: int, message: str) -> web.Response:
+def _error(status: int, message: str) -> web.Response:
     return web.Response(status=status, text=f"{message}\n", headers=HEADERS)

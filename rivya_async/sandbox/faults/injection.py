@@ -1,4 +1,4 @@
-"""What a fault makes of an answer, and of a delivery. Pure; the delay, the drop and the cut are the door's."""
+"""The effect of a fault on a response, and on the body and headers of a webhook delivery."""
 
 from __future__ import annotations
 
@@ -8,67 +8,65 @@ from typing import Final
 
 import attrs
 
-from ..api_error import code_for_status
-from ..responses import HTML_TYPE, JSON_TYPE, ApiResponse, envelope
-from ..sse import SHAPES, Ending, SseEvent, encode, first_events
+from ..responses import HTML_TYPE, JSON_TYPE, ApiResponse, code_for_status, error_body
+from ..sse import SHAPES, SseEvent, StreamEnd, encode_stream, truncate_stream
 from .fault import Fault
 
-TOLD_TO: Final = "The sandbox was told to answer this."
+MESSAGE: Final = "The sandbox returned this error because of a fault."
 
-ENDINGS: Final[Mapping[str | None, Ending]] = {"cut": "cut", "stall": "stall"}
+STREAM_ENDS: Final[Mapping[str | None, StreamEnd]] = {"cut": "cut", "stall": "stall"}
 
 
-def inject_fault(answer: ApiResponse, fault: Fault, request_id: str) -> ApiResponse:
-    """What becomes of the true answer under this fault."""
+def inject_fault(response: ApiResponse, fault: Fault, request_id: str) -> ApiResponse:
+    """Returns the response as the fault changes it."""
     if fault.status is not None:
-        answer = attrs.evolve(answer, status=fault.status)
-    if fault.replaces_answer:
-        answer = attrs.evolve(
-            answer, body=_told(answer.status, fault, request_id), content_type=JSON_TYPE, headers={}, pieces=()
-        )
-        if answer.body.lstrip()[:1] == b"<":
-            answer = attrs.evolve(answer, content_type=HTML_TYPE)
-    if answer.pieces:
-        answer = _streamed(answer, fault, request_id)
+        response = attrs.evolve(response, status=fault.status)
+    if fault.replaces_response:
+        body = _replacement_body(response.status, fault, request_id)
+        content_type = HTML_TYPE if body.lstrip()[:1] == b"<" else JSON_TYPE
+        response = attrs.evolve(response, body=body, content_type=content_type, headers={}, events=())
+    if response.events:
+        response = _alter_stream(response, fault, request_id)
     else:
-        answer = attrs.evolve(answer, body=alter_body(answer.body, fault))
-    wish = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
-    kept = filter_headers(answer.headers, fault)
-    return attrs.evolve(answer, headers=kept).with_headers({**wish, **fault.headers})
+        response = attrs.evolve(response, body=alter_body(response.body, fault))
+    retry_after = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
+    response = attrs.evolve(response, headers=filter_headers(response.headers, fault))
+    return response.with_headers({**retry_after, **fault.headers})
 
 
 def alter_body(body: bytes, fault: Fault) -> bytes:
-    """A body with other members, or with padding; one that is no JSON object has no members."""
+    """Returns the body with other members, if it is a JSON object, and with padding."""
     if fault.members or fault.without:
         try:
-            told = json.loads(body)
+            value = json.loads(body)
         except ValueError:
-            told = None
-        if isinstance(told, dict):
-            merged = {**told, **fault.members}
+            value = None
+        if isinstance(value, dict):
+            merged = {**value, **fault.members}
             body = json.dumps({name: value for name, value in merged.items() if name not in fault.without}).encode()
     return body + b" " * fault.padding
 
 
 def filter_headers(headers: Mapping[str, str], fault: Fault) -> dict[str, str]:
-    """The headers that the fault does not leave out, in any case."""
-    gone = {name.lower() for name in fault.without}
-    return {name: value for name, value in headers.items() if name.lower() not in gone}
+    """Returns the headers without those that the fault removes, in any case."""
+    removed = {name.lower() for name in fault.without}
+    return {name: value for name, value in headers.items() if name.lower() not in removed}
 
 
-def _streamed(answer: ApiResponse, fault: Fault, request_id: str) -> ApiResponse:
-    pieces = answer.pieces if fault.shape is None else SHAPES[fault.shape](answer.pieces)
+def _alter_stream(response: ApiResponse, fault: Fault, request_id: str) -> ApiResponse:
+    events = response.events if fault.shape is None else SHAPES[fault.shape](response.events)
     if fault.stream is not None:
-        pieces = first_events(pieces, fault.after_events)
+        events = truncate_stream(events, fault.after_events)
     if fault.stream == "error":
-        code = fault.code or "internal_error"
-        pieces += (SseEvent("error", json.loads(envelope(code, TOLD_TO, request_id))),)
-    return attrs.evolve(answer, pieces=pieces, body=encode(pieces), ending=ENDINGS.get(fault.stream, "whole"))
+        error = error_body(fault.code or "internal_error", MESSAGE, request_id)
+        events += (SseEvent("error", json.loads(error)),)
+    end = STREAM_ENDS.get(fault.stream, "complete")
+    return attrs.evolve(response, events=events, body=encode_stream(events), stream_end=end)
 
 
-def _told(status: int, fault: Fault, request_id: str) -> bytes:
+def _replacement_body(status: int, fault: Fault, request_id: str) -> bytes:
     if fault.body is not None:
         return fault.body
     if status < 400:  # noqa: PLR2004  a redirect
         return b""
-    return envelope(fault.code or code_for_status(status), TOLD_TO, request_id)
+    return error_body(fault.code or code_for_status(status), MESSAGE, request_id)

@@ -1,8 +1,8 @@
-"""The faults in force. The server misbehaves exactly as told, and repeatably.
+"""The active faults of a sandbox: seeded, counted, and matched against requests.
 
 Examples:
-    sandbox.faults.add(route="POST /api/v1/generations", nth=1, drop=True, act=True)   # bought, but nobody was told
-    sandbox.faults.add(rate=0.02, status=503)                                          # two of a hundred requests
+    sandbox.faults.add(route="POST /api/v1/generations", nth=1, drop=True, act=True)   # purchased, no response
+    sandbox.faults.add(rate=0.02, status=503)                                          # two percent of the requests
     sandbox.faults.add(status=429, retry_after=2, times=5)                             # then recovery
     sandbox.faults.load("faults.toml")                                                 # the same as data
 """
@@ -22,21 +22,21 @@ from .parsing import parse_toml
 
 
 class FaultRegistry:
-    """The faults in force, in the order in which they were added. The first one that hits a request wins.
+    """The active faults in the order of their addition. The first one that matches a request is applied.
 
-    Every fault counts the requests that it covers, also those that another fault hit.
+    Every fault counts the requests that it covers, also those to which another fault was applied.
     """
 
     def __init__(self, routes: Collection[str], seed: int = 0) -> None:
         self._routes = tuple(routes)
         self._seed = seed
         self._added = 0
-        self._armed: list[_ActiveFault] = []
+        self._active: list[_ActiveFault] = []
 
     def add(self, fault: Fault | None = None, **fields: Any) -> Fault:
-        """Put a fault in force: one made before, or one made from these fields. Returns it, for `remove`.
+        """Activates a fault, or one made from these fields, and returns it.
 
-        ValueError if the fault makes no sense, or names a route that the sandbox does not have.
+        Raises ValueError if the fault is invalid or names an unknown route.
         """
         if fault is None:
             fault = Fault(**fields)
@@ -44,15 +44,15 @@ class FaultRegistry:
             raise ValueError("give a Fault or its fields, not both")
         self._check_route(fault)
         self._added += 1
-        dice = random.Random(f"{self._seed}/fault/{self._added}")  # noqa: S311  repeatable faults, not a secret
-        self._armed.append(_ActiveFault(fault, dice))
+        rng = random.Random(f"{self._seed}/fault/{self._added}")  # noqa: S311  repeatable faults, not a secret
+        self._active.append(_ActiveFault(fault, rng))
         return fault
 
     def load(self, path: str | PathLike[str]) -> Sequence[Fault]:
-        """Put the faults of a TOML file in force, each a table `[[fault]]` of the fields of `Fault`. Blocks.
+        """Activates the faults of a TOML file, each a table `[[fault]]` of the fields of `Fault`. Blocks.
 
-        `body_hex` gives a body that is no text. ValueError names the fault and the field that make no sense, with the
-        nearest that does; then none is in force. OSError if the file cannot be read.
+        `body_hex` is a binary body. Raises ValueError, with the invalid fault and field and the nearest valid name, and
+        then activates none; OSError if the file cannot be read.
         """
         try:
             faults = parse_toml(Path(path).read_text(encoding="utf-8"))
@@ -63,34 +63,33 @@ class FaultRegistry:
         return [self.add(fault) for fault in faults]
 
     def remove(self, fault: Fault) -> None:
-        """End a fault; ValueError if it is not in force."""
-        kept = [armed for armed in self._armed if armed.fault is not fault]
-        if len(kept) == len(self._armed):
-            raise ValueError(f"not in force: {fault!r}")
-        self._armed = kept
+        """Deactivates a fault; raises ValueError if it is not active."""
+        kept = [active for active in self._active if active.fault is not fault]
+        if len(kept) == len(self._active):
+            raise ValueError(f"this fault is not active: {fault!r}")
+        self._active = kept
 
     def clear(self) -> None:
-        """End all faults."""
-        self._armed.clear()
+        """Deactivates all faults."""
+        self._active.clear()
 
     def __iter__(self) -> Iterator[Fault]:
-        """The faults in force, in the order in which they were added."""
-        return iter([armed.fault for armed in self._armed])
+        return iter([active.fault for active in self._active])
 
     def hits(self, fault: Fault) -> int:
-        """How many requests this fault has hit; 0 if it is not in force."""
-        return sum(armed.hits for armed in self._armed if armed.fault is fault)
+        """Returns the number of requests to which this fault was applied since it was added."""
+        return sum(active.hits for active in self._active if active.fault is fault)
 
     def match(self, route: str | None, path: str, key: str | None) -> Fault | None:
-        """The fault that hits this request, if any. For the server: each call counts one request."""
-        struck: _ActiveFault | None = None
-        for armed in self._armed:
-            if armed.fault.covers(route, path, key) and armed.is_due() and struck is None:
-                struck = armed
-        if struck is None:
+        """Counts one request and returns the fault to apply to it, if any."""
+        matched: _ActiveFault | None = None
+        for active in self._active:
+            if active.fault.covers(route, path, key) and active.count_request() and matched is None:
+                matched = active
+        if matched is None:
             return None
-        struck.hits += 1
-        return struck.fault
+        matched.hits += 1
+        return matched.fault
 
     def _check_route(self, fault: Fault) -> None:
         if fault.route is not None and fault.route not in self._routes:
@@ -99,17 +98,17 @@ class FaultRegistry:
 
 @attrs.define(eq=False)
 class _ActiveFault:
-    """A fault in force and its own count and dice."""
+    """An active fault with its counters and random numbers."""
 
     fault: Fault
-    dice: random.Random
+    rng: random.Random
     covered: int = 0
     hits: int = 0
 
-    def is_due(self) -> bool:
-        """Count one covered request; whether the fault would hit it."""
+    def count_request(self) -> bool:
+        """Counts one covered request; returns True if the fault applies to it."""
         self.covered += 1
         fault = self.fault
-        is_lucky = fault.rate is None or self.dice.random() < fault.rate
-        is_its_turn = fault.nth is None or self.covered in fault.nth
-        return is_lucky and is_its_turn and (fault.times is None or self.hits < fault.times)
+        is_drawn = fault.rate is None or self.rng.random() < fault.rate
+        is_selected = fault.nth is None or self.covered in fault.nth
+        return is_drawn and is_selected and (fault.times is None or self.hits < fault.times)

@@ -1,4 +1,4 @@
-"""What a file holds, by its signature, and how long it plays. The server believes neither name nor header."""
+"""Media type and duration of uploaded files, from their content: names and headers are not trusted."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from ..api_error import ApiError
+from ..responses import ApiError, validation_error
 
 HEAD_BYTES: Final = 4096
-"""As much of a file as its signature needs."""
+"""Bytes of a file that `detect_mime_type` needs."""
 
 EXTENSIONS: Final = {
     "image/jpeg": ".jpg",
@@ -25,9 +25,7 @@ EXTENSIONS: Final = {
     "audio/aac": ".aac",
     "audio/ogg": ".ogg",
 }
-"""Every type that the service takes somewhere, and how its files are called."""
-
-OTHER_NAMES: Final = {"audio/x-wav": "audio/wav"}
+"""File name extension of every type that some model takes."""
 
 _QUICKTIME_ATOMS: Final = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip"})
 _ADTS: Final = frozenset({b"\xff\xf0", b"\xff\xf1", b"\xff\xf8", b"\xff\xf9"})
@@ -51,24 +49,23 @@ SIGNATURES: Final[tuple[tuple[Callable[[bytes], bool], str], ...]] = (
     (lambda head: head.startswith(b"ID3"), "audio/mpeg"),
     (lambda head: head[:1] == b"\xff" and head[1:2] >= b"\xe0", "audio/mpeg"),
 )
-"""The first that fits. Written from the formats, not from the client's library: both shall not be wrong together."""
+"""Signatures in order of precedence. Separate from those of the client, so that both do not share a bug."""
 
 
-def signature(head: bytes, kind: str) -> str | None:
-    """The media type of these first bytes; an MP4 is a sound where a sound was promised."""
-    found = next((mime_type for fits, mime_type in SIGNATURES if fits(head)), None)
+def detect_mime_type(head: bytes, kind: str) -> str | None:
+    """Returns the media type of a file's first bytes; an MP4 of kind `audio` is audio/mp4."""
+    found = next((mime_type for matches, mime_type in SIGNATURES if matches(head)), None)
     return "audio/mp4" if found == "video/mp4" and kind == "audio" else found
 
 
-def seconds(path: Path, kind: str) -> float:
-    """How long a sound or a video plays; raises `Refused` for what does not play. Blocks."""
+def measure_duration(path: Path, kind: str) -> float:
+    """Returns the duration of an audio or video file in seconds; raises `ApiError` for an unplayable file. Blocks."""
     try:
         import av
         from av.error import FFmpegError
     except ImportError as error:
-        raise ApiError(
-            "internal_error", "The sandbox measures sound and video with PyAV: pip install 'rivya-async[sandbox]'"
-        ) from error
+        message = "The sandbox needs PyAV for audio and video files: pip install 'rivya-async[sandbox]'"
+        raise ApiError("internal_error", message) from error
     try:
         with av.open(str(path)) as media:
             streams = media.streams.get({kind: 0})
@@ -76,4 +73,4 @@ def seconds(path: Path, kind: str) -> float:
                 return round(media.duration / av.time_base, 3)
     except (FFmpegError, IndexError):
         pass
-    raise ApiError("validation_failed", f"The file holds no {kind} that can be played.")
+    raise validation_error(f"The file contains no {kind} that can be played.")

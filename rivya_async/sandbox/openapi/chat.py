@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..catalogue import REASONING_EFFORTS, load
+from ..catalogue import REASONING_EFFORTS, load_catalogue
 from ..sse import COMPLETED, DELTA, STARTED, THOUGHT
 from .operation import IDEMPOTENCY_KEY, LIMIT, Operation, response
 from .operation import answer as answered
@@ -25,7 +25,7 @@ from .schema import (
     shape,
 )
 
-MODELS: Final = sorted(model.id for model in load().models.values() if model.is_available and model.is_chat)
+MODELS: Final = sorted(model.id for model in load_catalogue().models.values() if model.is_available and model.is_chat)
 
 EVENTS: Final = {STARTED: "ChatStarted", THOUGHT: "ChatThought", DELTA: "ChatDelta", COMPLETED: "ChatCompletion"}
 """The schema of the data of each event of a stream."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final
 
-from ..faults.parsing import HEADER
+from ..faults.parsing import FAULT_HEADER
 from ..router import Route
 from . import balance, chat, files, generations, models, webhooks
 from .operation import Operation, answer
@@ -28,7 +28,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
 
 DESCRIPTION: Final = (
     "A reconstruction from the public pages, as the rivya_async sandbox serves it. "
-    f"Faults that a test asks for, also by the header {HEADER}, may answer anything else."
+    f"Faults that a test asks for, also by the header {FAULT_HEADER}, may answer anything else."
 )
 
 

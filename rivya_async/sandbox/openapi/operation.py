@@ -9,8 +9,8 @@ from typing import Any, Final
 import attrs
 
 from .. import idempotency
-from ..api_error import STATUS_BY_CODE
-from ..pagination import DEFAULT_LIMIT, MAX_LIMIT
+from ..request_context import DEFAULT_LIMIT, MAX_LIMIT
+from ..responses import STATUS_BY_CODE
 from ..router import Route
 from .schema import COUNT, TEXT, Schema, ref
 
@@ -34,7 +34,7 @@ IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "The same key with the same body answers as before, for a day.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": idempotency.MAX_LENGTH},
+    "schema": {"type": "string", "minLength": 1, "maxLength": idempotency.MAX_KEY_LENGTH},
 }
 
 LIMIT: Final = {

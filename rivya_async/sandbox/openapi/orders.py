@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ..catalogue import Model, Param, References, load
+from ..catalogue import Model, Param, ReferenceRule, load_catalogue
 from ..validation import REFERENCE_KEY
 from .schema import NEVER, NUMBER, STRING, TEXT, TRACE_ID, URL, Schema, array, or_null, record, ref, shape
 
-MODELS: Final = [model for model in load().models.values() if model.is_available and not model.is_chat]
+MODELS: Final = [model for model in load_catalogue().models.values() if model.is_available and not model.is_chat]
 
 REFERENCE: Final = {
     **shape(
@@ -82,24 +82,24 @@ def _references(model: Model) -> Schema:
     rule = model.references
     if rule is None:
         return {"type": "array", "maxItems": 0}
-    whole = array(ref("ReferenceMediaItem"), maxItems=rule.most)
-    if not rule.beside_video:
+    whole = array(ref("ReferenceMediaItem"), maxItems=rule.max_items)
+    if not rule.kinds_with_video:
         return {**whole, **_caps(rule, rule.kinds)}
     return {
         **whole,
         "if": {"contains": _of_kind("video")},
-        "then": _caps(rule, rule.beside_video),
+        "then": _caps(rule, rule.kinds_with_video),
         "else": _caps(rule, rule.kinds),
     }
 
 
-def _caps(rule: References, caps: Mapping[str, int]) -> dict[str, Any]:
+def _caps(rule: ReferenceRule, caps: Mapping[str, int]) -> dict[str, Any]:
     """At most so many of each kind, and of no other."""
     kinds = {"items": {"properties": {"kind": {"enum": sorted(caps)}}}}
     bounded = [
         {"contains": _of_kind(kind), "minContains": 0, "maxContains": most}
         for kind, most in caps.items()
-        if most < rule.most
+        if most < rule.max_items
     ]
     return {"allOf": [kinds, *bounded]}
 

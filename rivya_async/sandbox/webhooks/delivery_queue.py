@@ -1,6 +1,7 @@
-"""What is told to whom, and when: events of ended tasks, and the deliveries of each. It is told the time.
+"""Webhook events of ended tasks, and the queue of their deliveries.
 
-At least once: a delivery that was cut short is due again. Nothing ticks; `settle` catches up with the time it is told.
+Deliveries are at least once: an interrupted one is due again. Nothing runs in the background: `create_events` creates
+the events of all tasks that have ended by the given time.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, Final
 import attrs
 
 from ..store import StateStore
-from ..task import Task, timestamp
+from ..task import Task, format_timestamp
 from .endpoints import WebhookEndpoint, WebhookEndpointStore
 
 API_VERSION: Final = "2026-05-11"
@@ -26,14 +27,16 @@ API_VERSION: Final = "2026-05-11"
 RETRY_DELAYS: Final = (30.0, 120.0, 600.0, 3600.0, 21_600.0)
 """Seconds after each failed attempt, at speed 1. Assumed."""
 
-MOST_EVENTS: Final = 10_000
-MOST_DELIVERIES: Final = 10_000
-"""How many are remembered; older ones are forgotten, but for what is still to be sent."""
+MAX_EVENTS: Final = 10_000
+"""Events that are kept."""
+
+MAX_DELIVERIES: Final = 10_000
+"""Deliveries that are kept, besides the pending ones."""
 
 
 @attrs.frozen
 class WebhookEvent:
-    """That a generation has ended. `body` is what is delivered, byte by byte the same each time."""
+    """The end of a generation. Every delivery sends the same `body`."""
 
     id: str
     task_id: str
@@ -41,16 +44,21 @@ class WebhookEvent:
     type: str
     body: bytes = attrs.field(repr=False)
 
+    def to_json(self) -> dict[str, Any]:
+        """Returns the API's event object."""
+        value: dict[str, Any] = json.loads(self.body)
+        return value
+
 
 @attrs.define(eq=False)
 class WebhookDelivery:
-    """One attempt to tell one endpoint of one event. Instants are epoch seconds."""
+    """One attempt to deliver an event to an endpoint. Times are epoch seconds."""
 
     id: str
     endpoint: WebhookEndpoint
     event: WebhookEvent
     attempt: int
-    due: float
+    due_at: float
     created_at: float
     is_test: bool = False
     status: str = "pending"
@@ -58,8 +66,8 @@ class WebhookDelivery:
     error: str | None = None
     delivered_at: float | None = None
 
-    def to_wire(self) -> dict[str, Any]:
-        """As the API tells of it; the shape is an assumption."""
+    def to_json(self) -> dict[str, Any]:
+        """Returns the API's delivery object; its members are assumed."""
         return {
             "id": self.id,
             "object": "webhook_delivery",
@@ -70,186 +78,193 @@ class WebhookDelivery:
             "attempt": self.attempt,
             "response_status": self.response_status,
             "error": self.error,
-            "created_at": timestamp(self.created_at),
-            "delivered_at": None if self.delivered_at is None else timestamp(self.delivered_at),
+            "created_at": format_timestamp(self.created_at),
+            "delivered_at": None if self.delivered_at is None else format_timestamp(self.delivered_at),
         }
 
-    def end(self, now: float, *, status: int | None, error: str | None) -> None:
-        """Note what came of it: any 2xx is a success."""
-        taken = status is not None and _is_taken(status)
-        self.status, self.response_status = ("succeeded" if taken else "failed"), status
-        self.error = None if taken else error or f"The receiver answered {status}."
-        self.delivered_at = now if taken else None
+    def finish(self, now: float, *, status: int | None, error: str | None) -> None:
+        """Sets the result: a 2xx status is a success."""
+        succeeded = status is not None and _is_success(status)
+        self.status, self.response_status = ("succeeded" if succeeded else "failed"), status
+        self.error = None if succeeded else error or f"The receiver answered {status}."
+        self.delivered_at = now if succeeded else None
 
 
-def _is_taken(status: int) -> bool:
-    return 200 <= status < 300  # noqa: PLR2004 - the class of HTTP statuses
+def _is_success(status: int) -> bool:
+    return 200 <= status < 300  # noqa: PLR2004  the class of HTTP statuses
 
 
 class DeliveryQueue:
-    """The tasks that will end, the events of those that have, and what of them is still to be told.
+    """Open tasks, events of ended tasks, and pending deliveries.
 
-    `tell` gives the generation that an event carries. `speed` divides the pauses between attempts.
+    `encode_task` returns the generation object of an event. `speed` divides the delays between attempts.
     """
 
     def __init__(
         self,
         endpoints: WebhookEndpointStore,
-        tell: Callable[[Task], Mapping[str, Any]],
+        encode_task: Callable[[Task], Mapping[str, Any]],
         *,
         seed: int | str,
         speed: float,
         store: StateStore | None = None,
     ) -> None:
         self._endpoints = endpoints
-        self._tell = tell
+        self._encode_task = encode_task
         self._seed = seed
         self._speed = speed
-        self._made = 0
-        self._running: list[tuple[float, str, Task]] = []
+        self._counter = itertools.count(1)
+        self._open_tasks: list[tuple[float, str, Task]] = []
         self._pending: list[tuple[float, int, WebhookDelivery]] = []
-        self._events: deque[WebhookEvent] = deque(maxlen=MOST_EVENTS)
-        self._log: deque[WebhookDelivery] = deque(maxlen=MOST_DELIVERIES)
+        self._events: deque[WebhookEvent] = deque(maxlen=MAX_EVENTS)
+        self._deliveries: deque[WebhookDelivery] = deque(maxlen=MAX_DELIVERIES)
         self._store = store or StateStore()
-        self._told: set[str] = set()
-        self._in_hand: Counter[str] = Counter()
+        self._accepted_tasks: set[str] = set()
+        self._sending: Counter[str] = Counter()
 
-    def take_up(self, tasks: Iterable[Task]) -> None:
-        """Go on where an earlier process ended: with its deliveries, and with those of the tasks not told of yet."""
-        told_of = set()
+    def restore(self, tasks: Iterable[Task]) -> None:
+        """Loads the events and deliveries of an earlier process, and the tasks without an event."""
+        tasks_with_event = set()
         for event in self._store.load(WebhookEvent):
-            told_of.add(event.task_id)
+            tasks_with_event.add(event.task_id)
             self._events.append(event)
         for task in tasks:
-            if task.id not in told_of:
-                self.expect(task)
+            if task.id not in tasks_with_event:
+                self.add_task(task)
         for delivery in self._store.load(WebhookDelivery):
-            delivery.endpoint = self._endpoints.by_id(delivery.endpoint.id)
-            self._log.append(delivery)
+            delivery.endpoint = self._endpoints.get_by_id(delivery.endpoint.id)
+            self._deliveries.append(delivery)
             if delivery.status == "succeeded":
-                self._told.add(delivery.event.task_id)
+                self._accepted_tasks.add(delivery.event.task_id)
             elif delivery.status == "pending":
-                self.put_back(delivery)
+                self.requeue(delivery)
 
-    def expect(self, task: Task) -> None:
-        """A task that will end."""
-        heapq.heappush(self._running, (task.ends_at, task.id, task))
+    def add_task(self, task: Task) -> None:
+        """Adds a task, whose end becomes an event."""
+        heapq.heappush(self._open_tasks, (task.ends_at, task.id, task))
 
-    def settle(self, now: float) -> None:
-        """Make the events of all tasks that have ended by now, and their deliveries to who was there to hear."""
-        while self._running and self._running[0][0] <= now:
-            ended_at, _, task = heapq.heappop(self._running)
-            event = self._event(task.account_id, task.status(ended_at), self._tell(task), ended_at)
-            for endpoint in reversed(self._endpoints.of(task.account_id)):
+    def create_events(self, now: float) -> None:
+        """Creates the events of all tasks that have ended, and their deliveries to the endpoints of that time."""
+        while self._open_tasks and self._open_tasks[0][0] <= now:
+            ended_at, _, task = heapq.heappop(self._open_tasks)
+            event = self._create_event(task.account_id, task.status(ended_at), self._encode_task(task), ended_at)
+            for endpoint in reversed(self._endpoints.list_endpoints(task.account_id)):
                 if endpoint.is_active and event.type in endpoint.event_types and endpoint.created_at <= ended_at:
-                    self._schedule(WebhookDelivery(self._new_id("whdel"), endpoint, event, 1, ended_at, ended_at))
+                    self._push(self._create_delivery(endpoint, event, due_at=ended_at, now=ended_at))
 
-    def next_due(self) -> float | None:
-        """When there is something to do; None if nobody is there to be told, or there is nothing to tell."""
-        heads = [self._pending[0][0]] if self._pending else []
-        if self._running and self._endpoints.has_active:
-            heads.append(self._running[0][0])
-        return min(heads, default=None)
+    def next_due_at(self) -> float | None:
+        """Returns the time of the next delivery or event; None without pending deliveries and active endpoints."""
+        times = [self._pending[0][0]] if self._pending else []
+        if self._open_tasks and self._endpoints.has_active:
+            times.append(self._open_tasks[0][0])
+        return min(times, default=None)
 
-    def take_due(self, now: float, most: int) -> Iterator[WebhookDelivery]:
-        """At most so many deliveries to be sent now; what has lost its endpoint meanwhile has failed."""
-        self.settle(now)
-        while most > 0 and self._pending and self._pending[0][0] <= now:
+    def pop_due(self, now: float, limit: int) -> Iterator[WebhookDelivery]:
+        """Yields at most `limit` due deliveries; those to an inactive endpoint fail."""
+        self.create_events(now)
+        while limit > 0 and self._pending and self._pending[0][0] <= now:
             delivery = heapq.heappop(self._pending)[2]
             if delivery.endpoint.is_active:
-                most -= 1
+                limit -= 1
                 yield delivery
             else:
-                delivery.end(now, status=None, error=f"The endpoint is {delivery.endpoint.status}.")
-                self._note(delivery)
+                delivery.finish(now, status=None, error=f"The endpoint is {delivery.endpoint.status}.")
+                self._save(delivery)
 
-    def put_back(self, delivery: WebhookDelivery) -> None:
-        """It was cut short: nobody knows whether it came through."""
+    def requeue(self, delivery: WebhookDelivery) -> None:
+        """Queues an interrupted delivery again, since its result is unknown; a test fails instead."""
         if delivery.is_test:
-            delivery.end(delivery.due, status=None, error="The sandbox was closed.")
-            self._note(delivery)
+            delivery.finish(delivery.due_at, status=None, error="The sandbox was closed.")
+            self._save(delivery)
         else:
             self._push(delivery)
 
-    def ended(self, delivery: WebhookDelivery, now: float, *, status: int | None, error: str | None = None) -> None:
-        """Note what came of a delivery, and try again later if that may help. A test is not repeated, nor counted."""
-        delivery.end(now, status=status, error=error)
-        self._note(delivery)
+    def record_result(
+        self, delivery: WebhookDelivery, now: float, *, status: int | None, error: str | None = None
+    ) -> None:
+        """Stores the result of a delivery and schedules the next attempt after a failure. Tests are not counted."""
+        delivery.finish(now, status=status, error=error)
+        self._save(delivery)
         if delivery.is_test:
             return
         endpoint = delivery.endpoint
-        self._endpoints.heard(endpoint, now, taken=delivery.status == "succeeded")
+        self._endpoints.record_result(endpoint, now, succeeded=delivery.status == "succeeded")
         if delivery.status == "failed" and endpoint.is_active and delivery.attempt <= len(RETRY_DELAYS):
-            due = now + RETRY_DELAYS[delivery.attempt - 1] / self._speed
-            self._schedule(
-                WebhookDelivery(self._new_id("whdel"), endpoint, delivery.event, delivery.attempt + 1, due, now)
-            )
+            due_at = now + RETRY_DELAYS[delivery.attempt - 1] / self._speed
+            attempt = delivery.attempt + 1
+            self._push(self._create_delivery(endpoint, delivery.event, due_at=due_at, now=now, attempt=attempt))
 
-    def test(self, endpoint: WebhookEndpoint, generation: Mapping[str, Any], now: float) -> WebhookDelivery:
-        """A delivery of an invented event, for whoever asked to send himself."""
-        event = self._event(endpoint.account_id, "succeeded", generation, now)
-        delivery = WebhookDelivery(self._new_id("whdel"), endpoint, event, 1, now, now, is_test=True)
-        self._log.append(delivery)
-        self._note(delivery)
-        return delivery
+    def create_test(self, endpoint: WebhookEndpoint, generation: Mapping[str, Any], now: float) -> WebhookDelivery:
+        """Returns a delivery of an artificial event, which the caller sends."""
+        event = self._create_event(endpoint.account_id, "succeeded", generation, now)
+        return self._create_delivery(endpoint, event, due_at=now, now=now, is_test=True)
 
     @contextmanager
-    def in_hand(self, delivery: WebhookDelivery) -> Iterator[None]:
-        """While a receiver has it, and has not answered."""
-        self._in_hand[delivery.event.task_id] += 1
+    def mark_sending(self, delivery: WebhookDelivery) -> Iterator[None]:
+        """Marks the delivery's task as observed until the receiver has answered: it may act before it answers."""
+        self._sending[delivery.event.task_id] += 1
         try:
             yield
         finally:
-            self._in_hand -= Counter([delivery.event.task_id])
+            self._sending -= Counter([delivery.event.task_id])
 
-    def answered(self, delivery: WebhookDelivery, status: int) -> None:
-        """What a receiver has truly answered, whether the service hears of it or not."""
-        if _is_taken(status):
-            self._told.add(delivery.event.task_id)
+    def record_response(self, delivery: WebhookDelivery, status: int) -> None:
+        """Records the receiver's true response, which a fault may hide from the service."""
+        if _is_success(status):
+            self._accepted_tasks.add(delivery.event.task_id)
 
     @property
-    def told(self) -> AbstractSet[str]:
-        """The ids of the tasks whose end a receiver has taken, or has in hand: it may act on it before it answers."""
-        return self._told.union(dict(self._in_hand))
+    def observed_tasks(self) -> AbstractSet[str]:
+        """The ids of the tasks whose event a receiver has accepted or is processing."""
+        return self._accepted_tasks.union(dict(self._sending))
 
-    def events_of(self, account_id: str) -> Sequence[WebhookEvent]:
-        """The events of an account, the newest first."""
-        return [each for each in reversed(self._events) if each.account_id == account_id]
+    def list_events(self, account_id: str) -> Sequence[WebhookEvent]:
+        """Returns the events of an account, the newest first."""
+        return [event for event in reversed(self._events) if event.account_id == account_id]
 
-    def to(self, endpoint: WebhookEndpoint) -> Sequence[WebhookDelivery]:
-        """The deliveries to an endpoint, the newest first."""
-        return [each for each in reversed(self._log) if each.endpoint is endpoint]
+    def list_deliveries(self, endpoint: WebhookEndpoint) -> Sequence[WebhookDelivery]:
+        """Returns the deliveries to an endpoint, the newest first."""
+        return [delivery for delivery in reversed(self._deliveries) if delivery.endpoint is endpoint]
 
-    def latest(self, count: int) -> Sequence[WebhookDelivery]:
-        """So many deliveries, the newest first."""
-        return list(itertools.islice(reversed(self._log), count))
+    def latest_deliveries(self, count: int) -> Sequence[WebhookDelivery]:
+        """Returns the newest deliveries of all accounts, the newest first."""
+        return list(itertools.islice(reversed(self._deliveries), count))
 
-    def _event(self, account_id: str, status: str, generation: Mapping[str, Any], at: float) -> WebhookEvent:
-        event_id, kind = self._new_id("evt"), f"generation.{status}"
+    def _create_event(self, account_id: str, status: str, generation: Mapping[str, Any], now: float) -> WebhookEvent:
+        event_id, event_type = self._new_id("evt"), f"generation.{status}"
         envelope = {
             "id": event_id,
-            "type": kind,
+            "type": event_type,
             "api_version": API_VERSION,
-            "created_at": timestamp(at),
+            "created_at": format_timestamp(now),
             "data": generation,
         }
-        event = WebhookEvent(event_id, generation["id"], account_id, kind, json.dumps(envelope).encode())
+        event = WebhookEvent(event_id, generation["id"], account_id, event_type, json.dumps(envelope).encode())
         self._events.append(event)
         self._store.put(event.id, event)
         return event
 
-    def _schedule(self, delivery: WebhookDelivery) -> None:
-        self._log.append(delivery)
-        self._note(delivery)
-        self._push(delivery)
+    def _create_delivery(
+        self,
+        endpoint: WebhookEndpoint,
+        event: WebhookEvent,
+        *,
+        due_at: float,
+        now: float,
+        attempt: int = 1,
+        is_test: bool = False,
+    ) -> WebhookDelivery:
+        delivery = WebhookDelivery(self._new_id("whdel"), endpoint, event, attempt, due_at, now, is_test)
+        self._deliveries.append(delivery)
+        self._save(delivery)
+        return delivery
 
-    def _note(self, delivery: WebhookDelivery) -> None:
+    def _save(self, delivery: WebhookDelivery) -> None:
         self._store.put(delivery.id, delivery)
 
     def _push(self, delivery: WebhookDelivery) -> None:
-        self._made += 1
-        heapq.heappush(self._pending, (delivery.due, self._made, delivery))
+        heapq.heappush(self._pending, (delivery.due_at, next(self._counter), delivery))
 
     def _new_id(self, prefix: str) -> str:
-        self._made += 1
-        return f"{prefix}_{hashlib.sha256(f'{self._seed}/delivery/{self._made}'.encode()).hexdigest()[:20]}"
+        name = f"{self._seed}/delivery/{next(self._counter)}"
+        return f"{prefix}_{hashlib.sha256(name.encode()).hexdigest()[:20]}"

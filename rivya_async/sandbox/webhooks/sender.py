@@ -1,4 +1,4 @@
-"""Carries events to the endpoints, on this machine and nowhere else: one task that waits, and those that it sends."""
+"""The sender of webhook deliveries, which sends to this machine only."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ..faults.injection import alter_body, filter_headers
 from ..faults.registry import FaultRegistry
 from ..store import StateStore
 from .delivery_queue import DeliveryQueue, WebhookDelivery
-from .url_validation import is_on_this_machine
+from .url_validation import is_loopback_url
 
 TIMEOUT: Final = 10.0
-"""Seconds that a receiver has, whatever the speed. Assumed."""
+"""Seconds for the response of a receiver, at any speed. Assumed."""
 
-MOST_AT_ONCE: Final = 64
+MAX_CONCURRENT_DELIVERIES: Final = 64
 
-SHORTEST_PAUSE: Final = 0.001
-"""Seconds: a clock that stands still, as in tests, must not make the loop spin."""
+MIN_SLEEP: Final = 0.001
+"""Seconds; the shortest sleep, so that a clock that stands still, as in tests, causes no busy loop."""
 
-LOST: Final = "The sandbox was told to lose this."
+LOST: Final = "The delivery was lost because of a fault."
 
 USER_AGENT: Final = "Rivya-Webhooks/1.0 (sandbox)"
 
@@ -35,110 +35,113 @@ logger = logging.getLogger(__name__)
 
 
 class WebhookSender:
-    """Sends what is due while it is open. `clock` gives epoch seconds."""
+    """A background task that sends due deliveries. `clock` returns epoch seconds."""
 
     def __init__(
-        self, deliveries: DeliveryQueue, faults: FaultRegistry, clock: Callable[[], float], store: StateStore
+        self, queue: DeliveryQueue, faults: FaultRegistry, clock: Callable[[], float], store: StateStore
     ) -> None:
-        self._deliveries = deliveries
+        self._queue = queue
         self._faults = faults
         self._clock = clock
         self._store = store
-        self._free = MOST_AT_ONCE
-        self._woken = asyncio.Event()
+        self._free_slots = MAX_CONCURRENT_DELIVERIES
+        self._wakeup = asyncio.Event()
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, force_close=True),  # a receiver may be gone by the next event
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=TIMEOUT),
         )
-        self._round = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(self._run())
 
     def wake(self) -> None:
-        """There may be something to do sooner than it was."""
-        self._woken.set()
+        """Checks the queue now."""
+        self._wakeup.set()
 
     async def send(self, delivery: WebhookDelivery) -> None:
-        """Send it now, and note what came of it."""
+        """Sends a delivery and records its result."""
         try:
-            status, error = await self._sent(delivery)
-        except (aiohttp.ClientError, OSError, ValueError) as failure:  # ValueError: a URL that passes the rule only
-            status, error = None, _told(failure)
+            status, error = await self._attempt(delivery)
+        except (aiohttp.ClientError, OSError, ValueError) as failure:  # ValueError: aiohttp rejects a valid URL
+            status, error = None, _describe_failure(failure)
         except BaseException:
-            self._deliveries.put_back(delivery)
+            self._queue.requeue(delivery)
             raise
-        self._deliveries.ended(delivery, self._clock(), status=status, error=error)
-        if self._store.is_behind:
-            await self._store.written()
+        self._queue.record_result(delivery, self._clock(), status=status, error=error)
+        if self._store.has_unwritten:
+            await self._store.flush()
 
     async def aclose(self) -> None:
-        """Cut what is on its way: it is due again when the sandbox is started again."""
-        self._round.cancel()
+        """Cancels running deliveries, which are due again at the next start."""
+        self._task.cancel()
         try:
-            await asyncio.wait([self._round])
+            await asyncio.wait([self._task])
         finally:
             await self._http.close()
-        if not self._round.cancelled():
-            self._round.result()  # it broke down before: whoever closes shall hear of it
+        if not self._task.cancelled():
+            self._task.result()  # raises the error that ended the task
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
             while True:
-                self._woken.clear()
-                for delivery in self._deliveries.take_due(self._clock(), self._free):
-                    self._free -= 1
-                    group.create_task(self._send_in_place(delivery))
-                due = self._deliveries.next_due() if self._free else None
+                self._wakeup.clear()
+                for delivery in self._queue.pop_due(self._clock(), self._free_slots):
+                    self._free_slots -= 1
+                    group.create_task(self._send_in_slot(delivery))
+                due_at = self._queue.next_due_at() if self._free_slots else None
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(None if due is None else max(SHORTEST_PAUSE, due - self._clock())):
-                        await self._woken.wait()
+                    async with asyncio.timeout(None if due_at is None else max(MIN_SLEEP, due_at - self._clock())):
+                        await self._wakeup.wait()
 
-    async def _send_in_place(self, delivery: WebhookDelivery) -> None:
+    async def _send_in_slot(self, delivery: WebhookDelivery) -> None:
         try:
             await self.send(delivery)
         except Exception:
-            logger.exception("the delivery %s could not be sent", delivery.id)
+            logger.exception("webhook delivery %s failed", delivery.id)
         finally:
-            self._free += 1
+            self._free_slots += 1
             self.wake()
 
-    async def _sent(self, delivery: WebhookDelivery) -> tuple[int | None, str | None]:
-        """The status of the answer, or the reason why there is none; as a fault says, if one strikes."""
-        if not is_on_this_machine(delivery.endpoint.url):
+    async def _attempt(self, delivery: WebhookDelivery) -> tuple[int | None, str | None]:
+        """Returns the response's status, or the error; a matching fault is applied."""
+        if not is_loopback_url(delivery.endpoint.url):
             return None, "The sandbox sends to this machine only."
         fault = self._faults.match(DELIVERY, "", delivery.event.id)
         if fault is None:
-            return await self._post(delivery, delivery.event.body, self._headers(delivery)), None
+            return await self._post(delivery, delivery.event.body, self._signed_headers(delivery)), None
         await asyncio.sleep(fault.delay)
         if fault.drop and not fault.act:
             return None, LOST
         body = alter_body(delivery.event.body if fault.body is None else fault.body, fault)
-        headers = self._headers(delivery) if fault.age is None else self._headers(delivery, body, fault.age)
+        headers = self._signed_headers(delivery)
+        if fault.age is not None:
+            headers = self._signed_headers(delivery, body, fault.age)
         status = await self._post(delivery, body, {**filter_headers(headers, fault), **fault.headers})
         return (None, LOST) if fault.drop else (status, None)
 
-    def _headers(self, delivery: WebhookDelivery, body: bytes | None = None, age: float = 0.0) -> dict[str, str]:
-        """Signed for what was to be sent, or for `body`; `age` seconds ago."""
-        event, at = delivery.event, int(self._clock() - age)
+    def _signed_headers(self, delivery: WebhookDelivery, body: bytes | None = None, age: float = 0.0) -> dict[str, str]:
+        """Returns the headers with a signature of the event's body, or of `body`, made `age` seconds ago."""
+        event, signed_at = delivery.event, int(self._clock() - age)
+        signed_body = event.body if body is None else body
         return {
             "Content-Type": "application/json",
             "User-Agent": USER_AGENT,
             "Rivya-Event-Id": event.id,
             "Rivya-Event-Type": event.type,
             "Rivya-Delivery-Id": delivery.id,
-            **RIVYA.sign(
-                event.body if body is None else body, delivery.endpoint.secret, message_id=event.id, timestamp=at
-            ),
+            **RIVYA.sign(signed_body, delivery.endpoint.secret, message_id=event.id, timestamp=signed_at),
         }
 
     async def _post(self, delivery: WebhookDelivery, body: bytes, headers: Mapping[str, str]) -> int:
-        url, data = delivery.endpoint.url, BytesIO(body)  # a fault may make it large, and aiohttp warns of large bytes
-        with self._deliveries.in_hand(delivery):
-            async with self._http.post(url, data=data, headers=headers, allow_redirects=False) as response:
-                self._deliveries.answered(delivery, response.status)
+        data = BytesIO(body)  # a fault may make it large, and aiohttp warns of large bytes
+        with self._queue.mark_sending(delivery):
+            async with self._http.post(
+                delivery.endpoint.url, data=data, headers=headers, allow_redirects=False
+            ) as response:
+                self._queue.record_response(delivery, response.status)
                 return response.status
 
 
-def _told(failure: Exception) -> str:
+def _describe_failure(failure: Exception) -> str:
     if isinstance(failure, TimeoutError):
         return f"The receiver did not answer within {TIMEOUT:g} seconds."
     return f"The receiver could not be reached: {type(failure).__name__}."

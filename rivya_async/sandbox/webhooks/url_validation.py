@@ -1,7 +1,7 @@
-"""Which URLs a webhook may have: https, a public host, nothing that hides in it. Pure: no name is looked up.
+"""Validation of webhook URLs: https and a public host. Names are not resolved.
 
-`127.0.0.1` has many spellings (`2130706433`, `0x7f.1`, `0177.0.0.1`, `::ffff:7f00:1`): each is read as a browser
-would read it before it is judged.
+`127.0.0.1` has many spellings (`2130706433`, `0x7f.1`, `0177.0.0.1`, `::ffff:7f00:1`): hosts are parsed as browsers
+parse them.
 """
 
 from __future__ import annotations
@@ -13,49 +13,48 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from ..._core.addresses import Address, is_public
-from ..api_error import ApiError
+from ..responses import ApiError
 
 MAX_LENGTH: Final = 2048
-"""Characters. Invented."""
+"""Characters of a URL. Invented."""
 
 LOCAL_NAMES: Final = re.compile(
     r"[^.]*|.*\.(?:localhost|localdomain|localhost6|local|internal|intranet|lan|home|corp|private|home\.arpa)"
 )
-"""The localhost names, and what resolves on a local network only: names of one label, and these ends."""
+"""Names that resolve on this machine or a local network only: names of one label, and of these domains."""
 
-NUMBER: Final = re.compile(r"0x[0-9a-f]*|[0-9]+")
-"""A label that makes a host an IPv4 address if it is the last one."""
+NUMERIC_LABEL: Final = re.compile(r"0x[0-9a-f]*|[0-9]+")
+"""A last label that makes a host an IPv4 address."""
 
 
-def check(url: str, *, allow_local: bool = False) -> None:
-    """Raises `Refused` (webhook_url_rejected). `allow_local` lifts the rule for loopback and for plain http."""
+def check_webhook_url(url: str, *, allow_local: bool = False) -> None:
+    """Raises `ApiError` (webhook_url_rejected) for an invalid URL; `allow_local` permits loopback and plain http."""
     if not 1 <= len(url) <= MAX_LENGTH or not url.isprintable() or set(url) & {" ", "\\"}:
-        raise _rejected("is not a URL")
+        raise _rejection("is not a URL")
     try:
         parts = urlsplit(url)
-        host, is_port = parts.hostname or "", parts.port != 0
+        host, has_valid_port = parts.hostname or "", parts.port != 0
     except ValueError:
-        raise _rejected("is not a URL") from None
+        raise _rejection("is not a URL") from None
     if parts.scheme != "https" and not (allow_local and parts.scheme == "http"):
-        raise _rejected("must use https")
+        raise _rejection("must use https")
     if "@" in parts.netloc:
-        raise _rejected("must not hold a user or a password")
+        raise _rejection("must not contain a user or a password")
     if "#" in url:
-        raise _rejected("must not hold a fragment")
-    if not is_port:
-        raise _rejected("has no valid port")
+        raise _rejection("must not contain a fragment")
+    if not has_valid_port:
+        raise _rejection("has no valid port")
     _check_host(host, allow_local=allow_local)
 
 
-def is_on_this_machine(url: str) -> bool:
-    """Whether a URL that passes the rule, or passes it with the switch, leads to the machine that looks at it."""
-    name = _read(urlsplit(url).hostname or "")
-    address = _address(name)
+def is_loopback_url(url: str) -> bool:
+    """Returns True for a valid URL that leads to this machine."""
+    name = _normalize_host(urlsplit(url).hostname or "")
+    address = _parse_address(name)
     return _is_localhost(name) if address is None else address.is_loopback
 
 
-def _read(host: str) -> str:
-    """A host as a browser reads it."""
+def _normalize_host(host: str) -> str:
     return unicodedata.normalize("NFKC", host).replace("\u3002", ".").lower().removesuffix(".")
 
 
@@ -64,42 +63,42 @@ def _is_localhost(name: str) -> bool:
 
 
 def _check_host(host: str, *, allow_local: bool) -> None:
-    name = _read(host)
+    name = _normalize_host(host)
     if not name or "%" in name or any(not label for label in name.split(".")):
-        raise _rejected("has no valid host")
-    address = _address(name)
+        raise _rejection("has no valid host")
+    address = _parse_address(name)
     if address is None:
         if LOCAL_NAMES.fullmatch(name) and not (allow_local and _is_localhost(name)):
-            raise _rejected("must not be a local name")
+            raise _rejection("must not be a local name")
     elif not is_public(address) and not (allow_local and address.is_loopback):
-        raise _rejected("must not be a local, private, loopback or reserved address")
+        raise _rejection("must not be a local, private, loopback or reserved address")
 
 
-def _address(name: str) -> Address | None:
-    """The address that a host spells; None for a name."""
+def _parse_address(name: str) -> Address | None:
+    """Returns the IP address of a host in any spelling; None for a name."""
     if ":" in name:
         try:
             address = IPv6Address(name)
         except ValueError:
-            raise _rejected("has no valid host") from None
+            raise _rejection("has no valid host") from None
         return address.ipv4_mapped or address
     labels = name.split(".")
-    if not NUMBER.fullmatch(labels[-1]):
+    if not NUMERIC_LABEL.fullmatch(labels[-1]):
         return None
     try:
-        *heads, last = [_number(label) for label in labels]
+        *heads, last = [_parse_number(label) for label in labels]
     except ValueError:
-        raise _rejected("has no valid host") from None
+        raise _rejection("has no valid host") from None
     if len(heads) > 3 or any(head > 255 for head in heads) or last >= 256 ** (4 - len(heads)):  # noqa: PLR2004 - bytes
-        raise _rejected("has no valid host")
+        raise _rejection("has no valid host")
     return IPv4Address(sum(head << (24 - 8 * place) for place, head in enumerate(heads)) + last)
 
 
-def _number(label: str) -> int:
+def _parse_number(label: str) -> int:
     if label.startswith("0x"):
         return int(label[2:] or "0", 16)
     return int(label, 8 if len(label) > 1 and label.startswith("0") else 10)
 
 
-def _rejected(why: str) -> ApiError:
-    return ApiError("webhook_url_rejected", f"The webhook URL {why}.")
+def _rejection(reason: str) -> ApiError:
+    return ApiError("webhook_url_rejected", f"The webhook URL {reason}.")

@@ -15,23 +15,23 @@ import pytest_asyncio
 from rivya_async import PollPolicy, RivyaSession
 from rivya_async._core.errors import OutsideTolerance, SignatureMismatch, WebhookError
 from rivya_async.sandbox import Fault, FaultRegistry
-from rivya_async.sandbox.faults.parsing import FIELDS, HEADER, SELECTOR_FIELDS, parse_header, parse_toml
-from tests.sandbox.sandbox_kit import FILE, POLL, SUBMIT, HttpReply, SandboxClient, running_sandbox
-from tests.sandbox.test_webhooks import Receiver, Seen, ended, posting
+from rivya_async.sandbox.faults.parsing import FAULT_HEADER, FIELD_TYPES, SELECTOR_FIELDS, parse_header, parse_toml
+from tests.sandbox.sandbox_client import FILE, POLL, SUBMIT, HttpReply, SandboxClient, running_sandbox
+from tests.sandbox.webhook_kit import ReceivedWebhook, WebhookReceiver, running_webhooks, wait_for_deliveries
 
-BRISK: Final = PollPolicy(first=0.02, base=0.02, cap=0.05, floor=0.01)
+FAST_POLLS: Final = PollPolicy(first=0.02, base=0.02, cap=0.05, floor=0.01)
 EXAMPLE: Final = Path(__file__).parents[2] / "examples" / "faults.toml"
 
 
 # --- the text ---------------------------------------------------------------------------------------------------------
 
 
-def test_every_field_of_a_fault_has_a_name_in_a_file() -> None:
-    assert set(FIELDS) - {"body_hex"} == {field.name for field in attrs.fields(Fault)}
-    assert set(FIELDS) > SELECTOR_FIELDS
+def test_every_fault_field_has_toml_type() -> None:
+    assert set(FIELD_TYPES) - {"body_hex"} == {field.name for field in attrs.fields(Fault)}
+    assert set(FIELD_TYPES) > SELECTOR_FIELDS
 
 
-def test_a_file_says_what_python_says() -> None:
+def test_toml_equals_python() -> None:
     text = """
         [[fault]]
         route = "POST /api/v1/generations"
@@ -65,7 +65,7 @@ def test_a_file_says_what_python_says() -> None:
         ("[[fault]]\nzzz = 1", "fault 1: there is no 'zzz': did you mean route, key, nth"),
         ("[[faults]]\ndrop = true", r"there is no 'faults': a fault is a table \[\[fault\]\]"),
         ("[fault]\ndrop = true", "in two brackets"),
-        ("fault = [1]", "fault 1: it is no table"),
+        ("fault = [1]", "fault 1: it is not a table"),
         ('[[fault]]\nstatus = "503"', "fault 1: status is a whole number, not '503'"),
         ("[[fault]]\nstatus = true", "status is a whole number, not True"),
         ("[[fault]]\nstatus = 503.0", "status is a whole number, not 503.0"),
@@ -80,23 +80,23 @@ def test_a_file_says_what_python_says() -> None:
         ("[[fault]]\nact = true", "this fault does nothing"),
         ("[[fault]]\nstatus = 99", "status is from 200 to 599"),
         ("[[fault]]\npadding = -1", "padding is a number of bytes"),
-        ("[[fault]]\nmembers = { created_at = 2026-05-11T00:00:00Z }", "fault 1: members are values of JSON: put"),
-        ('[[fault]]\nheaders = { "X-A" = "a\\u007f" }', "a header has a name without blanks, and no control char"),
-        ('[[fault]]\nheaders = { "X A" = "a" }', "a header has a name without blanks, and no control char"),
-        ('[[fault]]\nheaders = { "" = "a" }', "a header has a name without blanks, and no control char"),
-        ('[[fault]]\nretry_after = "1\\u000b"', "a header has a name without blanks, and no control char"),
+        ("[[fault]]\nmembers = { created_at = 2026-05-11T00:00:00Z }", "fault 1: members must be JSON values: put"),
+        ('[[fault]]\nheaders = { "X-A" = "a\\u007f" }', "a header has a name without spaces, and no control char"),
+        ('[[fault]]\nheaders = { "X A" = "a" }', "a header has a name without spaces, and no control char"),
+        ('[[fault]]\nheaders = { "" = "a" }', "a header has a name without spaces, and no control char"),
+        ('[[fault]]\nretry_after = "1\\u000b"', "a header has a name without spaces, and no control char"),
         ("[[fault]]\nage = 1", "age belongs to the route"),
         ('[[fault]]\nroute = "webhook delivery"\nage = inf', "age is a number of seconds"),
-        ('[[fault]]\nroute = "webhook delivery"\nstatus = 500', "a delivery is no answer"),
+        ('[[fault]]\nroute = "webhook delivery"\nstatus = 500', "a delivery is not a response"),
         ("[[fault", "at end of document"),
     ],
 )
-def test_what_makes_no_sense_is_named(text: str, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_error_names_invalid_field(text: str, expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
         parse_toml(text)
 
 
-def test_a_file_is_put_in_force_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_load_activates_all_faults_or_none(tmp_path: Path) -> None:
     faults = FaultRegistry([SUBMIT])
     file = tmp_path / "faults.toml"
     file.write_text('[[fault]]\ndrop = true\n[[fault]]\nroute = "POST /generations"\ndrop = true\n')
@@ -113,7 +113,7 @@ def test_a_file_is_put_in_force_whole_or_not_at_all(tmp_path: Path) -> None:
         faults.load(tmp_path / "none.toml")
 
 
-def test_a_header_is_one_line_of_the_same() -> None:
+def test_header_equals_inline_table() -> None:
     fault = parse_header('status=503, retry_after="+1", headers={X="a, b"}')
     assert attrs.asdict(fault) == attrs.asdict(Fault(status=503, retry_after="+1", headers={"X": "a, b"}))
 
@@ -122,7 +122,7 @@ def test_a_header_is_one_line_of_the_same() -> None:
     ("line", "told"),
     [
         ("", "this fault does nothing"),
-        ("status=503, nth=1", "'nth' chooses among requests, and this is one"),
+        ("status=503, nth=1", "'nth' selects requests"),
         ("statsu=503", "there is no 'statsu': did you mean status?"),
         ("status=503}", "."),
         ("status=503} , x={", "."),
@@ -131,49 +131,52 @@ def test_a_header_is_one_line_of_the_same() -> None:
         (f"without={'[' * 3000}", "too deep"),
     ],
 )
-def test_a_header_that_makes_no_sense(line: str, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_rejects_invalid_header(line: str, expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
         parse_header(line)
 
 
 # --- the header over sockets ------------------------------------------------------------------------------------------
 
 
-async def asked(on: SandboxClient, line: str, path: str = "/api/v1/credits") -> HttpReply:
-    return await on.ask("GET", path, headers={HEADER: line})
+async def request_with_fault(client: SandboxClient, line: str, path: str = "/api/v1/credits") -> HttpReply:
+    return await client.request("GET", path, headers={FAULT_HEADER: line})
 
 
-async def test_a_header_strikes_its_own_request_and_no_other() -> None:
-    async with running_sandbox() as on:
-        reply = await asked(on, "status=503, retry_after=2")
+async def test_header_applies_to_its_request_only() -> None:
+    async with running_sandbox() as client:
+        reply = await request_with_fault(client, "status=503, retry_after=2")
         assert (reply.status, reply.code, reply.headers["Retry-After"]) == (503, "public_api_disabled", "2")
-        assert (await on.ask("GET", "/api/v1/credits")).status == 200
+        assert (await client.request("GET", "/api/v1/credits")).status == 200
         with pytest.raises(aiohttp.ServerDisconnectedError):
-            await on.ask("POST", "/api/v1/generations", json={}, headers={HEADER: "drop=true"})
+            await client.request("POST", "/api/v1/generations", json={}, headers={FAULT_HEADER: "drop=true"})
 
 
-async def test_a_header_goes_before_what_is_in_force_and_counts() -> None:
-    async with running_sandbox() as on:
-        fault = on.sandbox.faults.add(status=500, nth=[1, 2])
-        assert (await asked(on, "status=429")).status == 429
-        assert on.sandbox.faults.hits(fault) == 1
-        assert (await on.ask("GET", "/api/v1/credits")).status == 500
-        assert (await on.ask("GET", "/api/v1/credits")).status == 200
+async def test_header_precedes_active_faults_and_is_counted() -> None:
+    async with running_sandbox() as client:
+        fault = client.sandbox.faults.add(status=500, nth=[1, 2])
+        assert (await request_with_fault(client, "status=429")).status == 429
+        assert client.sandbox.faults.hits(fault) == 1
+        assert (await client.request("GET", "/api/v1/credits")).status == 500
+        assert (await client.request("GET", "/api/v1/credits")).status == 200
 
 
-async def test_a_misspelt_header_is_told_and_nothing_is_bought() -> None:
-    async with running_sandbox() as on:
-        reply = await on.ask(
-            "POST", "/api/v1/generations", json={"model": "z-image", "prompt": "x"}, headers={HEADER: "statsu=503"}
+async def test_misspelled_header_is_rejected_without_purchase() -> None:
+    async with running_sandbox() as client:
+        reply = await client.request(
+            "POST",
+            "/api/v1/generations",
+            json={"model": "z-image", "prompt": "x"},
+            headers={FAULT_HEADER: "statsu=503"},
         )
         assert (reply.status, reply.code) == (400, "validation_failed")
-        assert reply.json["error"]["message"] == f"{HEADER}: there is no 'statsu': did you mean status?"
-        assert on.sandbox.request_log.purchases == 0
+        assert reply.json["error"]["message"] == f"{FAULT_HEADER}: there is no 'statsu': did you mean status?"
+        assert client.sandbox.request_log.purchases == 0
 
 
 # --- the matrix: every row that a server causes, as a line of text ----------------------------------------------------
 
-GONE: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, aiohttp.ClientResponseError)
+DISCONNECTED: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, aiohttp.ClientResponseError)
 
 
 CODES: Final = (401, 403, 404, 408, 409, 410, 413, 422, 425, 500, 503, 504)
@@ -183,11 +186,11 @@ def is_status(status: int) -> Callable[[HttpReply], bool]:
     return lambda reply: reply.status == status
 
 
-def waits(text: str) -> Callable[[HttpReply], bool]:
+def has_retry_after(text: str) -> Callable[[HttpReply], bool]:
     return lambda reply: reply.status == 429 and reply.headers["Retry-After"] == text
 
 
-def has(**members: Any) -> Callable[[HttpReply], bool]:
+def has_members(**members: Any) -> Callable[[HttpReply], bool]:
     return lambda reply: reply.status == 200 and {**reply.json, **members} == reply.json
 
 
@@ -212,10 +215,13 @@ ROWS: Final[list[tuple[str, str, Callable[[HttpReply], bool] | None]]] = [
     ("redirect to another host", "status=307, headers={Location='http://10.0.0.1/'}", is_status(307)),
     # Retry-After
     ("absent", "status=429", lambda reply: "Retry-After" not in reply.headers),
-    *((told, f"status=429, retry_after={told}", waits(told)) for told in ("0", "3", "0.5", "-1", "inf", "nan")),
     *(
-        (told, f"status=429, retry_after='{told}'", waits(told))
-        for told in (
+        (expected, f"status=429, retry_after={expected}", has_retry_after(expected))
+        for expected in ("0", "3", "0.5", "-1", "inf", "nan")
+    ),
+    *(
+        (expected, f"status=429, retry_after='{expected}'", has_retry_after(expected))
+        for expected in (
             "+1",
             "٣",
             "Sun, 06 Nov 1994 08:49:37 GMT",
@@ -230,13 +236,13 @@ ROWS: Final[list[tuple[str, str, Callable[[HttpReply], bool] | None]]] = [
     ("empty", "body=''", lambda reply: (reply.status, reply.raw) == (200, b"")),
     ("HTML with 200", "body='<html>'", lambda reply: (reply.status, reply.raw) == (200, b"<html>")),
     ("truncated JSON", "body='{\"id\": '", lambda reply: reply.raw == b'{"id": '),
-    ("wrong type", "members={status=7}", has(status=7)),
+    ("wrong type", "members={status=7}", has_members(status=7)),
     ("missing status", "without=['status']", lambda reply: "status" not in reply.json),
-    ("unknown status", "members={status='pondering'}", has(status="pondering")),
-    ("status going back", "members={status='queued'}", has(status="queued")),
+    ("unknown status", "members={status='pondering'}", has_members(status="pondering")),
+    ("status going back", "members={status='queued'}", has_members(status="queued")),
     ("terminal without result", "without=['result']", lambda reply: "result" not in reply.json),
-    ("id other than asked", "members={id='task_other'}", has(id="task_other")),
-    ("unknown fields", "members={new={a=[1]}}", has(new={"a": [1]})),
+    ("id other than asked", "members={id='task_other'}", has_members(id="task_other")),
+    ("unknown fields", "members={new={a=[1]}}", has_members(new={"a": [1]})),
     ("50 MB of JSON", "padding=50_000_000", lambda reply: len(reply.raw) > 50_000_000 and bool(reply.json["id"])),
     ("invalid UTF-8", "body_hex='ff'", lambda reply: reply.raw == b"\xff"),
     # time, cancellation: a request that lasts
@@ -249,27 +255,27 @@ ROWS: Final[list[tuple[str, str, Callable[[HttpReply], bool] | None]]] = [
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def ready() -> AsyncIterator[tuple[SandboxClient, str]]:
-    async with running_sandbox() as on:
-        task_id = await on.bought()
-        on.clock.now += 3600
-        yield on, f"/api/v1/generations/{task_id}"
+async def finished_task() -> AsyncIterator[tuple[SandboxClient, str]]:
+    async with running_sandbox() as client:
+        task_id = await client.submit_task()
+        client.clock.now += 3600
+        yield client, f"/api/v1/generations/{task_id}"
 
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("line", "is_seen"), [row[1:] for row in ROWS], ids=[row[0][:40] for row in ROWS])
-async def test_a_row_as_one_line(
-    ready: tuple[SandboxClient, str], line: str, is_seen: Callable[[HttpReply], bool] | None
+async def test_fault_matrix_row_as_header(
+    finished_task: tuple[SandboxClient, str], line: str, matches: Callable[[HttpReply], bool] | None
 ) -> None:
-    on, path = ready
+    client, path = finished_task
     try:
-        reply = await on.ask("GET", path, headers={HEADER: line}, allow_redirects=False)
-    except GONE:
-        assert is_seen is None
+        reply = await client.request("GET", path, headers={FAULT_HEADER: line}, allow_redirects=False)
+    except DISCONNECTED:
+        assert matches is None
     else:
-        assert is_seen is not None
-        assert is_seen(reply)
-    assert (await on.ask("GET", path)).json["status"] == "succeeded"
+        assert matches is not None
+        assert matches(reply)
+    assert (await client.request("GET", path)).json["status"] == "succeeded"
 
 
 DOWNLOADS: Final[list[tuple[str, str, Callable[[HttpReply], bool] | None]]] = [
@@ -290,99 +296,101 @@ DOWNLOADS: Final[list[tuple[str, str, Callable[[HttpReply], bool] | None]]] = [
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("line", "is_seen"), [row[1:] for row in DOWNLOADS], ids=[row[0] for row in DOWNLOADS])
-async def test_a_download_as_one_line(
-    ready: tuple[SandboxClient, str], line: str, is_seen: Callable[[HttpReply], bool] | None
+async def test_download_fault_as_header(
+    finished_task: tuple[SandboxClient, str], line: str, matches: Callable[[HttpReply], bool] | None
 ) -> None:
-    on, path = ready
-    url = (await on.ask("GET", path)).json["result"]["primary_url"]
-    headers = {HEADER: line, "Range": "bytes=10-"}
+    client, path = finished_task
+    url = (await client.request("GET", path)).json["result"]["primary_url"]
+    headers = {FAULT_HEADER: line, "Range": "bytes=10-"}
     try:
-        reply = await on.ask("GET", url.removeprefix(on.sandbox.base_url), headers=headers, allow_redirects=False)
-    except GONE:
-        assert is_seen is None
+        reply = await client.request(
+            "GET", url.removeprefix(client.sandbox.base_url), headers=headers, allow_redirects=False
+        )
+    except DISCONNECTED:
+        assert matches is None
     else:
-        assert is_seen is not None
-        assert is_seen(reply)
+        assert matches is not None
+        assert matches(reply)
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_the_links_of_a_result_can_be_any(ready: tuple[SandboxClient, str]) -> None:
-    on, path = ready
+async def test_fault_can_replace_result_links(finished_task: tuple[SandboxClient, str]) -> None:
+    client, path = finished_task
     for links in (["http://h/a.png", "http://other/a.png"], ["http://h/"]):  # two of one name; none
-        told = f"members={{result={{primary_url='{links[0]}', urls={links}}}}}"
-        assert (await asked(on, told, path)).json["result"]["urls"] == links
+        expected = f"members={{result={{primary_url='{links[0]}', urls={links}}}}}"
+        assert (await request_with_fault(client, expected, path)).json["result"]["urls"] == links
 
 
-def refused(error: type[WebhookError]) -> Callable[[Seen, dict[str, Any]], None]:
-    def check(seen: Seen, endpoint: dict[str, Any]) -> None:
+def raises(error: type[WebhookError]) -> Callable[[ReceivedWebhook, dict[str, Any]], None]:
+    def check(webhook: ReceivedWebhook, endpoint: dict[str, Any]) -> None:
         with pytest.raises(error):
-            seen.verified(endpoint)
+            webhook.verify(endpoint)
 
     return check
 
 
-def is_taken(seen: Seen, endpoint: dict[str, Any]) -> None:
-    assert seen.verified(endpoint).id
+def is_valid(webhook: ReceivedWebhook, endpoint: dict[str, Any]) -> None:
+    assert webhook.verify(endpoint).id
 
 
-def is_signed_and_long(seen: Seen, endpoint: dict[str, Any]) -> None:
-    is_taken(seen, endpoint)
-    assert len(seen.body) > 1_000_000
+def is_valid_and_long(webhook: ReceivedWebhook, endpoint: dict[str, Any]) -> None:
+    is_valid(webhook, endpoint)
+    assert len(webhook.body) > 1_000_000
 
 
-def is_of_no_known_type(seen: Seen, endpoint: dict[str, Any]) -> None:
-    assert seen.verified(endpoint).type == "generation.paused"
+def is_of_unknown_type(webhook: ReceivedWebhook, endpoint: dict[str, Any]) -> None:
+    assert webhook.verify(endpoint).type == "generation.paused"
 
 
-DELIVERIES: Final[list[tuple[str, str, Callable[[Seen, dict[str, Any]], None]]]] = [
-    ("wrong secret", "headers = { Rivya-Signature = 't=1,v1=00' }", refused(SignatureMismatch)),
-    ("missing signature", 'without = ["Rivya-Signature"]', refused(WebhookError)),
-    ("malformed signature", 'headers = { Rivya-Signature = "x" }', refused(WebhookError)),
-    ("body changed by one byte", "padding = 1", refused(SignatureMismatch)),
-    ("outside tolerance", "age = 301", refused(OutsideTolerance)),
-    ("of the future", "age = -302", refused(OutsideTolerance)),
-    ("within tolerance", "age = 200", is_taken),
-    ("huge body", "padding = 1_000_000\nage = 0", is_signed_and_long),
-    ("invalid UTF-8", 'body_hex = "ff"\nage = 0', refused(WebhookError)),
-    ("unknown type", 'members = { type = "generation.paused" }\nage = 0', is_of_no_known_type),
-    ("late", "delay = 0.001", is_taken),
-    ("duplicate", "drop = true\nact = true", is_taken),
+DELIVERIES: Final[list[tuple[str, str, Callable[[ReceivedWebhook, dict[str, Any]], None]]]] = [
+    ("wrong secret", "headers = { Rivya-Signature = 't=1,v1=00' }", raises(SignatureMismatch)),
+    ("missing signature", 'without = ["Rivya-Signature"]', raises(WebhookError)),
+    ("malformed signature", 'headers = { Rivya-Signature = "x" }', raises(WebhookError)),
+    ("body changed by one byte", "padding = 1", raises(SignatureMismatch)),
+    ("outside tolerance", "age = 301", raises(OutsideTolerance)),
+    ("of the future", "age = -302", raises(OutsideTolerance)),
+    ("within tolerance", "age = 200", is_valid),
+    ("huge body", "padding = 1_000_000\nage = 0", is_valid_and_long),
+    ("invalid UTF-8", 'body_hex = "ff"\nage = 0', raises(WebhookError)),
+    ("unknown type", 'members = { type = "generation.paused" }\nage = 0', is_of_unknown_type),
+    ("late", "delay = 0.001", is_valid),
+    ("duplicate", "drop = true\nact = true", is_valid),
 ]
 """A rotated secret is the API's own `rotate-secret`; an event out of order is one that is late."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def told() -> AsyncIterator[tuple[SandboxClient, Receiver, dict[str, Any]]]:
-    async with posting() as opened:
+async def webhooks() -> AsyncIterator[tuple[SandboxClient, WebhookReceiver, dict[str, Any]]]:
+    async with running_webhooks() as opened:
         yield opened
 
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("text", "check"), [row[1:] for row in DELIVERIES], ids=[row[0] for row in DELIVERIES])
-async def test_a_delivery_from_a_file(
-    told: tuple[SandboxClient, Receiver, dict[str, Any]],
+async def test_delivery_fault_from_file(
+    webhooks: tuple[SandboxClient, WebhookReceiver, dict[str, Any]],
     text: str,
-    check: Callable[[Seen, dict[str, Any]], None],
+    check: Callable[[ReceivedWebhook, dict[str, Any]], None],
     tmp_path: Path,
 ) -> None:
-    on, there, endpoint = told
+    client, receiver, endpoint = webhooks
     (tmp_path / "faults.toml").write_text(f'[[fault]]\nroute = "webhook delivery"\n{text}\n')
-    on.sandbox.faults.load(tmp_path / "faults.toml")
-    there.seen.clear()
-    reply = await on.ask("POST", f"/api/v1/webhooks/{endpoint['id']}/test")
+    client.sandbox.faults.load(tmp_path / "faults.toml")
+    receiver.requests.clear()
+    reply = await client.request("POST", f"/api/v1/webhooks/{endpoint['id']}/test")
     assert reply.status == 200
-    on.sandbox.faults.clear()
-    check(there.seen[0], endpoint)
+    client.sandbox.faults.clear()
+    check(receiver.requests[0], endpoint)
 
 
 # --- a whole file -----------------------------------------------------------------------------------------------------
 
 
-async def test_the_example_file_is_lived_through(tmp_path: Path) -> None:
-    async with posting() as (on, there, endpoint):
-        sandbox = on.sandbox
+async def test_client_survives_example_faults(tmp_path: Path) -> None:
+    async with running_webhooks() as (client, receiver, endpoint):
+        sandbox = client.sandbox
         faults = sandbox.faults.load(EXAMPLE)
-        async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url, poll=BRISK) as session:
+        async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url, poll=FAST_POLLS) as session:
             for number in range(2):
                 generation = await session.generate("z-image", f"Kite {number}", timeout=20)
                 (saved,) = await session.download(generation, tmp_path)
@@ -390,36 +398,36 @@ async def test_the_example_file_is_lived_through(tmp_path: Path) -> None:
         assert sandbox.request_log.purchases == 2
         assert max(sandbox.request_log.purchases_by_key.values()) == 1
         assert [sandbox.faults.hits(fault) for fault in faults if fault.route in {SUBMIT, FILE}] == [1, 1, 1]
-        await ended(on, endpoint, 4)
-        assert len({seen.event["id"] for seen in there.seen}) == 2
+        await wait_for_deliveries(client, endpoint, 4)
+        assert len({webhook.event["id"] for webhook in receiver.requests}) == 2
 
 
-async def struck_numbers(seed: int) -> list[int]:
+async def failed_polls(seed: int) -> list[int]:
     """Which of forty polls meet the faults of a file."""
-    async with running_sandbox(seed=seed) as on:
-        on.sandbox.faults.add(parse_toml(f'[[fault]]\nroute = "{POLL}"\nrate = 0.3\nstatus = 502\n')[0])
-        path = f"/api/v1/generations/{await on.bought()}"
-        replies = [await on.ask("GET", path) for _ in range(40)]
+    async with running_sandbox(seed=seed) as client:
+        client.sandbox.faults.add(parse_toml(f'[[fault]]\nroute = "{POLL}"\nrate = 0.3\nstatus = 502\n')[0])
+        path = f"/api/v1/generations/{await client.submit_task()}"
+        replies = [await client.request("GET", path) for _ in range(40)]
         return [number for number, reply in enumerate(replies) if reply.status == 502]
 
 
-async def test_the_same_seed_and_the_same_requests_meet_the_same_faults() -> None:
-    first, again, other = await asyncio.gather(struck_numbers(7), struck_numbers(7), struck_numbers(8))
+async def test_faults_are_repeatable_by_seed() -> None:
+    first, again, other = await asyncio.gather(failed_polls(7), failed_polls(7), failed_polls(8))
     assert first == again != other
 
 
 # --- the rate limit, switched while it runs ---------------------------------------------------------------------------
 
 
-async def test_a_rate_limit_comes_and_goes() -> None:
-    async with running_sandbox(rate_window=10.0) as on:
+async def test_rate_limit_can_be_changed_while_running() -> None:
+    async with running_sandbox(rate_window=10.0) as client:
         statuses = []
         for limit in (None, 2, None, 1):
-            on.sandbox.rate_limit = limit
-            assert on.sandbox.rate_limit == limit
-            statuses.append([(await on.ask("GET", "/api/v1/credits")).status for _ in range(3)])
+            client.sandbox.rate_limit = limit
+            assert client.sandbox.rate_limit == limit
+            statuses.append([(await client.request("GET", "/api/v1/credits")).status for _ in range(3)])
         assert statuses == [[200, 200, 200], [200, 200, 429], [200, 200, 200], [200, 429, 429]]
-        reply = await on.ask("GET", "/api/v1/credits")
+        reply = await client.request("GET", "/api/v1/credits")
         assert 1 <= int(reply.headers["Retry-After"]) <= 10
         with pytest.raises(ValueError, match="at least 1"):
-            on.sandbox.rate_limit = 0
+            client.sandbox.rate_limit = 0

@@ -13,7 +13,7 @@ import attrs
 
 from rivya_async.sandbox import Sandbox
 
-START = 1_778_486_400.0
+START_TIME = 1_778_486_400.0
 """2026-05-11T08:00:00Z."""
 
 SUBMIT = "POST /api/v1/generations"
@@ -22,11 +22,11 @@ FILE = "GET /results/{task_id}/{name}"
 UPLOAD = "POST /api/v1/files"
 
 
-class Clock:
+class FakeClock:
     """Epoch seconds that move only when told."""
 
     def __init__(self) -> None:
-        self.now = START
+        self.now = START_TIME
 
     def __call__(self) -> float:
         return self.now
@@ -56,33 +56,33 @@ class HttpReply:
 @attrs.define
 class SandboxClient:
     sandbox: Sandbox
-    clock: Clock
+    clock: FakeClock
     http: aiohttp.ClientSession
 
-    async def ask(self, method: str, path: str, *, key: str | None = None, **options: Any) -> HttpReply:
+    async def request(self, method: str, path: str, *, key: str | None = None, **options: Any) -> HttpReply:
         """One request with an API key: the main one, or `key` ("" for none)."""
         secret = self.sandbox.api_key if key is None else key
         headers = {**({"Authorization": f"Bearer {secret}"} if secret else {}), **options.pop("headers", {})}
         async with self.http.request(method, path, headers=headers, **options) as response:
             return HttpReply(response.status, response.headers, await response.read())
 
-    async def order(self, *, idempotency_key: str | None = None, key: str | None = None, **body: Any) -> HttpReply:
+    async def submit(self, *, idempotency_key: str | None = None, key: str | None = None, **body: Any) -> HttpReply:
         """Order a generation: z-image unless `body` says more."""
         headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
         whole = {"model": "z-image", "prompt": "A lighthouse at dusk", **body}
-        return await self.ask("POST", "/api/v1/generations", key=key, json=whole, headers=headers)
+        return await self.request("POST", "/api/v1/generations", key=key, json=whole, headers=headers)
 
-    async def look(self, task_id: str, *, key: str | None = None) -> HttpReply:
-        return await self.ask("GET", f"/api/v1/generations/{task_id}", key=key)
+    async def poll(self, task_id: str, *, key: str | None = None) -> HttpReply:
+        return await self.request("GET", f"/api/v1/generations/{task_id}", key=key)
 
-    async def bought(self, **body: Any) -> str:
+    async def submit_task(self, **body: Any) -> str:
         """The id of a new task."""
-        reply = await self.order(**body)
+        reply = await self.submit(**body)
         assert reply.status == 200
         return str(reply.json["id"])
 
 
-async def until(happened: Callable[[], bool]) -> None:
+async def wait_until(happened: Callable[[], bool]) -> None:
     """Let the loop run until this is so; 10 seconds at most."""
     async with asyncio.timeout(10):
         while not happened():  # noqa: ASYNC110  the server keeps counts, not events
@@ -92,7 +92,7 @@ async def until(happened: Callable[[], bool]) -> None:
 @asynccontextmanager
 async def running_sandbox(**options: Any) -> AsyncIterator[SandboxClient]:
     """A sandbox that is running, on a clock of our own."""
-    clock = Clock()
+    clock = FakeClock()
     async with (
         Sandbox(clock=clock, **options) as sandbox,
         aiohttp.ClientSession(sandbox.base_url, timeout=aiohttp.ClientTimeout(10)) as http,

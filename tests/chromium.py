@@ -70,7 +70,7 @@ class Tab:
             elif message["method"] == "Log.entryAdded" and message["params"]["entry"]["level"] == "error":
                 self.errors.append(str(message["params"]["entry"]))
 
-    async def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
+    async def send_command(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One command of the protocol, and what it answers."""
         number = next(self._numbers)
         self._asked[number] = asyncio.get_running_loop().create_future()
@@ -80,18 +80,18 @@ class Tab:
         assert "error" not in message, message
         return dict(message["result"])
 
-    async def open(self, url: str) -> None:
+    async def navigate(self, url: str) -> None:
         """Go there."""
         for domain in ("Page", "Runtime", "Log"):
-            await self.ask(f"{domain}.enable")
-        await self.ask("Page.navigate", url=url)
-        await self.until("location.href !== 'about:blank' && document.readyState === 'complete'")
+            await self.send_command(f"{domain}.enable")
+        await self.send_command("Page.navigate", url=url)
+        await self.wait_for("location.href !== 'about:blank' && document.readyState === 'complete'")
 
-    async def look(
+    async def emulate(
         self, *, width: int = 1440, height: int = 900, dark: bool = False, scale: float = 1, calm: bool = False
     ) -> None:
         """The size of the window, the colours and the motion that its user likes."""
-        await self.ask(
+        await self.send_command(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=scale, mobile=width < 600,
         )  # fmt: skip
@@ -100,35 +100,35 @@ class Tab:
             "prefers-reduced-motion": "reduce" if calm else "",
         }
         features = [{"name": name, "value": value} for name, value in likes.items()]
-        await self.ask("Emulation.setEmulatedMedia", features=features)
+        await self.send_command("Emulation.setEmulatedMedia", features=features)
 
-    async def run(self, script: str) -> Any:
+    async def evaluate(self, script: str) -> Any:
         """The value of an expression; a promise is awaited."""
-        answer = await self.ask("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        answer = await self.send_command("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    async def until(self, script: str, seconds: float = PATIENCE) -> None:
+    async def wait_for(self, script: str, seconds: float = PATIENCE) -> None:
         """Wait until this is so."""
         try:
             async with asyncio.timeout(seconds):
-                while not await self.run(f"!!({script})"):  # noqa: ASYNC110  it is another process
+                while not await self.evaluate(f"!!({script})"):  # noqa: ASYNC110  it is another process
                     await asyncio.sleep(0.02)
         except TimeoutError:
-            shown = await self.run("document.body.innerText")
+            shown = await self.evaluate("document.body.innerText")
             raise AssertionError(f"never so: {script}\n{self.errors}\n{shown}") from None
 
     async def press(self, key: str) -> None:
         """One key, down and up."""
         text = {"Enter": "\r", " ": " "}.get(key, "")
         common = {"key": key, "code": "Space" if key == " " else key, "windowsVirtualKeyCode": KEYS[key]}
-        await self.ask("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
-        await self.ask("Input.dispatchKeyEvent", type="keyUp", **common)
+        await self.send_command("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
+        await self.send_command("Input.dispatchKeyEvent", type="keyUp", **common)
 
-    async def photograph(self, path: Path, *, quality: int | None = None, whole: bool = False) -> None:
+    async def screenshot(self, path: Path, *, quality: int | None = None, whole: bool = False) -> None:
         """What is to be seen, as a PNG, or as a JPEG of this quality; `whole`: also what is below."""
         form = {"format": "png"} if quality is None else {"format": "jpeg", "quality": quality}
-        answer = await self.ask("Page.captureScreenshot", captureBeyondViewport=whole, **form)
+        answer = await self.send_command("Page.captureScreenshot", captureBeyondViewport=whole, **form)
         await asyncio.to_thread(path.write_bytes, base64.b64decode(answer["data"]))
 
     async def aclose(self) -> None:
@@ -151,12 +151,12 @@ class Chromium:
         async with self._http.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as socket:
             tab = Tab(socket)
             try:
-                await tab.look(**look)
-                await tab.open(url)
+                await tab.emulate(**look)
+                await tab.navigate(url)
                 yield tab
             finally:
                 with suppress(aiohttp.ClientError):
-                    await tab.ask("Page.navigate", url="about:blank")  # what it still hears ends here
+                    await tab.send_command("Page.navigate", url="about:blank")  # what it still hears ends here
                 async with self._http.get(f"{self._url}/json/close/{target['id']}"):
                     pass
                 await tab.aclose()

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async.sandbox.api_error import ApiError
-from rivya_async.sandbox.webhooks.url_validation import check, is_on_this_machine
+from rivya_async.sandbox.responses import ApiError
+from rivya_async.sandbox.webhooks.url_validation import check_webhook_url, is_loopback_url
 
 LOOPBACKS = [
     "127.0.0.1",
@@ -46,8 +46,8 @@ LOCAL = ["intranet", "localhost6", "ip6-loopback", "nas.home.arpa", "printer.lan
         "https://0x7f.example",
     ],
 )
-def test_what_is_taken(url: str) -> None:
-    check(url)
+def test_accepts_public_https_urls(url: str) -> None:
+    check_webhook_url(url)
 
 
 @pytest.mark.parametrize(
@@ -103,24 +103,24 @@ def test_what_is_taken(url: str) -> None:
         *(f"https://{host}/" for host in LOOPBACKS + NAMES + LOCAL),
     ],
 )
-def test_what_is_rejected(url: str) -> None:
+def test_rejects_other_urls(url: str) -> None:
     with pytest.raises(ApiError) as raised:
-        check(url)
+        check_webhook_url(url)
     assert (raised.value.code, raised.value.status) == ("webhook_url_rejected", 400)
 
 
 @pytest.mark.parametrize("host", LOOPBACKS + NAMES)
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_the_development_switch_lifts_the_rule_for_loopback_and_http(scheme: str, host: str) -> None:
+def test_allow_local_permits_loopback_and_http(scheme: str, host: str) -> None:
     url = f"{scheme}://{host}:8080/hook"
-    check(url, allow_local=True)
-    assert is_on_this_machine(url)
+    check_webhook_url(url, allow_local=True)
+    assert is_loopback_url(url)
 
 
-def test_the_development_switch_lifts_http_for_others_too() -> None:
+def test_allow_local_permits_http_for_public_hosts() -> None:
     for url in ("http://hooks.example.org/", "http://8.8.8.8/", "http://[2606:4700::1111]/"):
-        check(url, allow_local=True)
-        assert not is_on_this_machine(url)
+        check_webhook_url(url, allow_local=True)
+        assert not is_loopback_url(url)
 
 
 @pytest.mark.parametrize(
@@ -136,16 +136,16 @@ def test_the_development_switch_lifts_http_for_others_too() -> None:
         *(f"http://{host}/" for host in LOCAL),
     ],
 )
-def test_the_development_switch_lifts_nothing_else(url: str) -> None:
+def test_allow_local_permits_nothing_else(url: str) -> None:
     with pytest.raises(ApiError):
-        check(url, allow_local=True)
+        check_webhook_url(url, allow_local=True)
 
 
 PRIVATE = st.sampled_from(["10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "192.168.0.0/16", "172.16.0.0/12"])
 
 
 @given(network=PRIVATE.map(ipaddress.IPv4Network), draw=st.integers(0, 2**32), form=st.integers(0, 6))
-def test_no_spelling_of_a_private_address_passes(network: ipaddress.IPv4Network, draw: int, form: int) -> None:
+def test_rejects_every_spelling_of_private_addresses(network: ipaddress.IPv4Network, draw: int, form: int) -> None:
     address = network[draw % network.num_addresses]
     number, (a, b, c, d) = int(address), address.packed
     spelled = [
@@ -158,11 +158,11 @@ def test_no_spelling_of_a_private_address_passes(network: ipaddress.IPv4Network,
         f"[::ffff:{address}]",
     ][form]
     with pytest.raises(ApiError, match="must not be a local"):
-        check(f"https://{spelled}/")
+        check_webhook_url(f"https://{spelled}/")
 
 
 @given(st.text() | st.text(alphabet="htps:/@#%[].0x1fla"))
-def test_whatever_it_is_it_is_taken_or_rejected(text: str) -> None:
+def test_raises_only_api_errors(text: str) -> None:
     for url in (text, f"https://{text}"):
         with suppress(ApiError):
-            check(url)
+            check_webhook_url(url)

@@ -14,13 +14,13 @@ from PIL import Image
 
 from rivya_async import GenerationFailed, PollPolicy, RetryPolicy, RivyaSession
 from rivya_async.sandbox import Sandbox
-from tests.page.chromium import Tab, chromium
+from tests.chromium import Tab, chromium
 
 PORT: Final = 8787
 SIZE: Final[dict[str, Any]] = {"width": 1440, "height": 1150, "scale": 1.25, "calm": True}
 QUALITY: Final = 82
 
-BRISK: Final = PollPolicy(first=0.1, base=0.1, floor=0.05)
+FAST_POLLS: Final = PollPolicy(first=0.1, base=0.1, floor=0.05)
 
 JOBS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
     ("nano-banana-pro", "Northern lights above a frozen lake", {"aspect_ratio": "4:5", "output_format": "jpg"}),
@@ -32,8 +32,8 @@ JOBS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
     ("seedream-4-5", "A city of glass towers in the last evening light", {"aspectRatio": "4:3", "quality": "high"}),
     ("z-image", "A red kite over a calm sea at dawn", {"aspect_ratio": "4:3"}),
 )
-LAST: Final = ("ideogram-v3", "Poster of a desert observatory under the Milky Way", {"image_size": "square_hd"})
-LAST_IS_DONE: Final = 0.6
+LAST_JOB: Final = ("ideogram-v3", "Poster of a desert observatory under the Milky Way", {"image_size": "square_hd"})
+LAST_JOB_PROGRESS: Final = 0.6
 """How far the last job is when the picture is taken."""
 
 
@@ -46,10 +46,10 @@ class Clock:
         return time.time() + self.ahead  # noqa: TID251  the sandbox's clock
 
 
-async def take(target: Path) -> None:
+async def take_screenshot(target: Path) -> None:
     """Run the jobs, photograph the page by day and by night, and join the halves."""
     clock = Clock()
-    receiver = web.ServerRunner(web.Server(_taken))
+    receiver = web.ServerRunner(web.Server(_accept_webhook))
     await receiver.setup()
     try:
         await web.TCPSite(receiver, "127.0.0.1", PORT + 1).start()
@@ -59,18 +59,20 @@ async def take(target: Path) -> None:
             browser.tab(f"{sandbox.base_url}/", **SIZE) as tab,
         ):
             await _run(sandbox, clock, tab)
-            joined(await _halves(tab)).save(target, quality=QUALITY, optimize=True, progressive=True)
+            join_halves(await _screenshot_both_themes(tab)).save(
+                target, quality=QUALITY, optimize=True, progressive=True
+            )
     finally:
         await receiver.cleanup()
 
 
 async def _run(sandbox: Sandbox, clock: Clock, tab: Tab) -> None:
-    await tab.ask("Emulation.setScrollbarsHidden", hidden=True)
-    await tab.until("document.querySelector('#switches button')?.id")
-    await tab.run("document.querySelector('#switches button').click()")
+    await tab.send_command("Emulation.setScrollbarsHidden", hidden=True)
+    await tab.wait_for("document.querySelector('#toggles button')?.id")
+    await tab.evaluate("document.querySelector('#toggles button').click()")
     sandbox.faults.add(route="GET /api/v1/generations/{task_id}", rate=0.3, status=429, retry_after=0.1)
-    stubborn = RetryPolicy(max_attempts=20, base=0.1)
-    async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url, poll=BRISK, retry=stubborn) as session:
+    retry = RetryPolicy(max_attempts=20, base=0.1)
+    async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url, poll=FAST_POLLS, retry=retry) as session:
         await session.webhooks.create(
             "app", f"http://127.0.0.1:{PORT + 1}/hooks/rivya", ["generation.succeeded", "generation.failed"]
         )
@@ -78,27 +80,27 @@ async def _run(sandbox: Sandbox, clock: Clock, tab: Tab) -> None:
             try:
                 await session.generate(model, prompt, params=params)
             except GenerationFailed:
-                await tab.until("document.querySelector('.broken')")
+                await tab.wait_for("document.querySelector('.failed')")
         usual, sandbox.service_state.speed = sandbox.service_state.speed, 0.1
-        await session.submit(LAST[0], LAST[1], params=LAST[2])
+        await session.submit(LAST_JOB[0], LAST_JOB[1], params=LAST_JOB[2])
         sandbox.service_state.speed = usual
     (task,) = list(sandbox.service_state.tasks.values())[-1:]
-    clock.ahead += LAST_IS_DONE * (task.ends_at - task.created_at)
-    await tab.until("document.querySelector('.card').dataset.status === 'processing'")
+    clock.ahead += LAST_JOB_PROGRESS * (task.ends_at - task.created_at)
+    await tab.wait_for("document.querySelector('.card').dataset.status === 'processing'")
 
 
-async def _halves(tab: Tab) -> list[Image.Image]:
+async def _screenshot_both_themes(tab: Tab) -> list[Image.Image]:
     pictures = []
     with TemporaryDirectory() as folder:
         for dark in (False, True):
-            await tab.look(dark=dark, **SIZE)
-            await tab.until("[...document.querySelectorAll('.card img')].slice(0, 6).every(each => each.complete)")
-            await tab.photograph(Path(folder) / "page.png")
+            await tab.emulate(dark=dark, **SIZE)
+            await tab.wait_for("[...document.querySelectorAll('.card img')].slice(0, 6).every(each => each.complete)")
+            await tab.screenshot(Path(folder) / "page.png")
             pictures.append(Image.open(Path(folder) / "page.png").convert("RGB"))
     return pictures
 
 
-def joined(halves: list[Image.Image]) -> Image.Image:
+def join_halves(halves: list[Image.Image]) -> Image.Image:
     """The dark half on the right, cut a little aslant."""
     light, dark = halves
     width, height = light.size
@@ -110,9 +112,9 @@ def joined(halves: list[Image.Image]) -> Image.Image:
     return Image.composite(dark, light, mask)
 
 
-async def _taken(_: web.BaseRequest) -> web.Response:
+async def _accept_webhook(_: web.BaseRequest) -> web.Response:
     return web.Response(status=204)
 
 
 if __name__ == "__main__":
-    asyncio.run(take(Path(sys.argv[1])))
+    asyncio.run(take_screenshot(Path(sys.argv[1])))
