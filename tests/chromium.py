@@ -1,4 +1,4 @@
-"""Debian's Chromium without a window, driven over the DevTools protocol: as much of it as the tests of a page need."""
+"""A headless Chromium, controlled over the DevTools protocol."""
 
 from __future__ import annotations
 
@@ -25,13 +25,12 @@ IN_CHROMIUM: Final = [
         reason="there is no Chromium: apt-get install chromium",
     ),
 ]
-"""The marks of tests that look at a page. Without Chromium they are skipped, unless `RIVYA_BROWSER_TESTS` is set, as CI
-does: then they fail."""
+"""Marks of browser tests. Without Chromium they are skipped; with `RIVYA_BROWSER_TESTS`, as in CI, they fail."""
 
 CONTRAST: Final = Path(__file__).with_name("contrast.js").read_text()
-"""A script that finds text which is hard to read."""
+"""A script that finds text with insufficient contrast."""
 
-SWITCHES: Final = (
+CHROMIUM_FLAGS: Final = (
     "--headless=new",
     "--no-sandbox",  # in a container it runs as root
     "--disable-dev-shm-usage",
@@ -44,14 +43,14 @@ SWITCHES: Final = (
     "--remote-debugging-port=0",
 )
 
-START_SECONDS: Final = 20.0
-PATIENCE: Final = 10.0
+START_TIMEOUT: Final = 20.0
+WAIT_TIMEOUT: Final = 10.0
 
 KEYS: Final = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "ArrowLeft": 37, "ArrowRight": 39}
 
 
 class Tab:
-    """One tab. What a page logs as an error, or throws, is kept in `errors`."""
+    """One tab. `errors` has the errors that the page logs or throws."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
@@ -71,62 +70,68 @@ class Tab:
                 self.errors.append(str(message["params"]["entry"]))
 
     async def send_command(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """One command of the protocol, and what it answers."""
+        """Sends a command of the protocol and returns its result."""
         number = next(self._numbers)
         self._asked[number] = asyncio.get_running_loop().create_future()
         await self._socket.send_json({"id": number, "method": method, "params": parameters})
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WAIT_TIMEOUT):
             message = await self._asked[number]
         assert "error" not in message, message
         return dict(message["result"])
 
     async def navigate(self, url: str) -> None:
-        """Go there."""
+        """Opens a URL."""
         for domain in ("Page", "Runtime", "Log"):
             await self.send_command(f"{domain}.enable")
         await self.send_command("Page.navigate", url=url)
         await self.wait_for("location.href !== 'about:blank' && document.readyState === 'complete'")
 
     async def emulate(
-        self, *, width: int = 1440, height: int = 900, dark: bool = False, scale: float = 1, calm: bool = False
+        self,
+        *,
+        width: int = 1440,
+        height: int = 900,
+        dark: bool = False,
+        scale: float = 1,
+        reduced_motion: bool = False,
     ) -> None:
-        """The size of the window, the colours and the motion that its user likes."""
+        """Sets the window size and the user's preferences."""
         await self.send_command(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=scale, mobile=width < 600,
         )  # fmt: skip
-        likes = {
+        preferences = {
             "prefers-color-scheme": "dark" if dark else "light",
-            "prefers-reduced-motion": "reduce" if calm else "",
+            "prefers-reduced-motion": "reduce" if reduced_motion else "",
         }
-        features = [{"name": name, "value": value} for name, value in likes.items()]
+        features = [{"name": name, "value": value} for name, value in preferences.items()]
         await self.send_command("Emulation.setEmulatedMedia", features=features)
 
     async def evaluate(self, script: str) -> Any:
-        """The value of an expression; a promise is awaited."""
+        """Returns the value of an expression; awaits a promise."""
         answer = await self.send_command("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    async def wait_for(self, script: str, seconds: float = PATIENCE) -> None:
-        """Wait until this is so."""
+    async def wait_for(self, script: str, seconds: float = WAIT_TIMEOUT) -> None:
+        """Waits until an expression is true."""
         try:
             async with asyncio.timeout(seconds):
                 while not await self.evaluate(f"!!({script})"):  # noqa: ASYNC110  it is another process
                     await asyncio.sleep(0.02)
         except TimeoutError:
             shown = await self.evaluate("document.body.innerText")
-            raise AssertionError(f"never so: {script}\n{self.errors}\n{shown}") from None
+            raise AssertionError(f"timeout: {script}\n{self.errors}\n{shown}") from None
 
     async def press(self, key: str) -> None:
-        """One key, down and up."""
+        """Presses a key."""
         text = {"Enter": "\r", " ": " "}.get(key, "")
         common = {"key": key, "code": "Space" if key == " " else key, "windowsVirtualKeyCode": KEYS[key]}
         await self.send_command("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
         await self.send_command("Input.dispatchKeyEvent", type="keyUp", **common)
 
     async def screenshot(self, path: Path, *, quality: int | None = None, whole: bool = False) -> None:
-        """What is to be seen, as a PNG, or as a JPEG of this quality; `whole`: also what is below."""
+        """Saves a screenshot as PNG, or as JPEG of this quality; `whole`: of the whole page."""
         form = {"format": "png"} if quality is None else {"format": "jpeg", "quality": quality}
         answer = await self.send_command("Page.captureScreenshot", captureBeyondViewport=whole, **form)
         await asyncio.to_thread(path.write_bytes, base64.b64decode(answer["data"]))
@@ -137,7 +142,7 @@ class Tab:
 
 
 class Chromium:
-    """A browser that runs."""
+    """A running browser."""
 
     def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
         self._http = http
@@ -145,7 +150,7 @@ class Chromium:
 
     @asynccontextmanager
     async def tab(self, url: str, **look: Any) -> AsyncIterator[Tab]:
-        """A new tab that shows this."""
+        """Opens a URL in a new tab."""
         async with self._http.put(f"{self._url}/json/new?about:blank") as answer:
             target = await answer.json(content_type=None)
         async with self._http.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as socket:
@@ -156,7 +161,7 @@ class Chromium:
                 yield tab
             finally:
                 with suppress(aiohttp.ClientError):
-                    await tab.send_command("Page.navigate", url="about:blank")  # what it still hears ends here
+                    await tab.send_command("Page.navigate", url="about:blank")  # ends the streams of the page
                 async with self._http.get(f"{self._url}/json/close/{target['id']}"):
                     pass
                 await tab.aclose()
@@ -164,11 +169,11 @@ class Chromium:
 
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Chromium]:
-    """A browser with a profile of its own, for as long as it is needed."""
+    """Runs a browser with a temporary profile."""
     assert PROGRAM is not None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         process = await asyncio.create_subprocess_exec(
-            PROGRAM, *SWITCHES, f"--user-data-dir={folder}", "about:blank",
+            PROGRAM, *CHROMIUM_FLAGS, f"--user-data-dir={folder}", "about:blank",
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         try:
@@ -182,8 +187,8 @@ async def chromium() -> AsyncIterator[Chromium]:
 
 
 async def _port(note: Path, process: asyncio.subprocess.Process) -> str:
-    """Where it listens: Chromium writes it down once it does."""
-    async with asyncio.timeout(START_SECONDS):
+    """Returns the DevTools port, which Chromium writes to a file."""
+    async with asyncio.timeout(START_TIMEOUT):
         while not (note.exists() and "\n" in (text := note.read_text())):
             assert process.returncode is None, "Chromium did not start"
             await asyncio.sleep(0.02)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-import attrs
-
 from . import openapi
-from .catalogue import Catalogue, load_catalogue
+from .catalogue import load_catalogue
 from .chat.handlers import ChatHandlers
 from .files.file_store import FileStore
 from .files.handlers import FileHandlers
@@ -21,38 +19,21 @@ from .service_state import ServiceState
 from .webhooks.handlers import WebhookHandlers
 
 
-@attrs.define
 class Api:
     """The handlers of all operations, and the state on which they work."""
 
-    service_state: ServiceState
-    request_log: RequestLog
-    idempotency: IdempotencyStore
-    catalogue: Catalogue
-    generations: GenerationHandlers
-    chat: ChatHandlers
-    files: FileHandlers
-    webhooks: WebhookHandlers
-
-    @classmethod
-    def create(cls, service_state: ServiceState, *, allow_local_webhooks: bool = False) -> Api:
-        """Creates the handlers and connects them."""
-        request_log, catalogue = RequestLog(), load_catalogue()
-        idempotency = IdempotencyStore(service_state.store)
-        files = FileStore(catalogue, service_state.seed, service_state.store)
-        webhooks = WebhookHandlers(service_state, allow_local=allow_local_webhooks)
-        return cls(
-            service_state=service_state,
-            request_log=request_log,
-            idempotency=idempotency,
-            catalogue=catalogue,
-            generations=GenerationHandlers(
-                service_state, request_log, files, idempotency, on_create=webhooks.schedule_events
-            ),
-            chat=ChatHandlers(service_state, request_log, catalogue, idempotency, files.get_kind),
-            files=FileHandlers(files, service_state, request_log),
-            webhooks=webhooks,
+    def __init__(self, service_state: ServiceState, *, allow_local_webhooks: bool = False) -> None:
+        self.service_state = service_state
+        self.request_log = RequestLog()
+        self.idempotency = IdempotencyStore(service_state.store)
+        self.catalogue = load_catalogue()
+        files = FileStore(self.catalogue, service_state.seed, service_state.store)
+        self.files = FileHandlers(files, service_state, self.request_log)
+        self.webhooks = WebhookHandlers(service_state, allow_local=allow_local_webhooks)
+        self.generations = GenerationHandlers(
+            service_state, self.request_log, files, self.idempotency, on_create=self.webhooks.schedule_events
         )
+        self.chat = ChatHandlers(service_state, self.request_log, self.catalogue, self.idempotency, files.get_kind)
 
     async def list_models(self, _: RequestContext) -> ApiResponse:
         """Handles GET /models."""

@@ -58,12 +58,20 @@ class LoggedRequest:
 class RequestLog:
     """A log and counters of all requests. Iteration yields the logged requests in the order of their responses.
 
+    - `purchases`: the number of purchased tasks and chat turns.
+    - `replays`: the number of requests answered with the stored response of an earlier one.
+    - `uploads`: the number of accepted files.
+    - `in_flight`: the number of requests that are being handled.
+    - `peak_in_flight`: the largest number of requests in flight at once. A client in the same process has most requests
+      handled within one step of the event loop: delay the responses, as `faults.add(delay=0.05)` does, to measure the
+      client's concurrency.
+
     Example: after a fault dropped the first response, `sandbox.request_log.attempts("order-42") == 2` and
     `sandbox.request_log.purchases_by_key["order-42"] == 1`.
     """
 
     def __init__(self) -> None:
-        self._in_flight = 0
+        self.in_flight = 0
         self.clear()
 
     def clear(self) -> None:
@@ -71,14 +79,14 @@ class RequestLog:
         self._log: deque[LoggedRequest] = deque(maxlen=LOG_LENGTH)
         self._counts: Counter[tuple[str | None, str]] = Counter()
         self._attempts: Counter[str] = Counter()
-        self._purchases = 0
-        self._uploads = 0
+        self.purchases = 0
+        self.uploads = 0
         self._purchases_by_key: Counter[str] = Counter()
         self._purchases_by_scope: Counter[Sequence[str]] = Counter()
         self._observed_tasks: set[str] = set()
-        self._peak_in_flight = self._in_flight
+        self.peak_in_flight = self.in_flight
         self._statuses: Counter[tuple[str | None, int | None]] = Counter()
-        self._replays = 0
+        self.replays = 0
 
     def __iter__(self) -> Iterator[LoggedRequest]:
         return iter(tuple(self._log))
@@ -118,11 +126,6 @@ class RequestLog:
         return frozenset(self._attempts)
 
     @property
-    def purchases(self) -> int:
-        """The number of purchased tasks and chat turns."""
-        return self._purchases
-
-    @property
     def purchases_by_key(self) -> Mapping[str, int]:
         """The number of purchased tasks and chat turns by Idempotency-Key.
 
@@ -136,30 +139,6 @@ class RequestLog:
         return {scope[-1]: count for scope, count in dict(self._purchases_by_scope).items() if count > 1}
 
     @property
-    def replays(self) -> int:
-        """The number of requests answered with the stored response of an earlier one."""
-        return self._replays
-
-    @property
-    def uploads(self) -> int:
-        """The number of accepted files."""
-        return self._uploads
-
-    @property
-    def in_flight(self) -> int:
-        """The number of requests that are being handled."""
-        return self._in_flight
-
-    @property
-    def peak_in_flight(self) -> int:
-        """The largest number of requests in flight at once.
-
-        A client in the same process has most requests handled within one step of the event loop. Delay the responses,
-        as `faults.add(delay=0.05)` does, to measure the client's concurrency.
-        """
-        return self._peak_in_flight
-
-    @property
     def observed_tasks(self) -> AbstractSet[str]:
         """The ids of the tasks whose end a poll response reported."""
         return frozenset(self._observed_tasks)
@@ -169,12 +148,12 @@ class RequestLog:
         self._counts[route, method] += 1
         if key is not None and method == "POST":
             self._attempts[key] += 1
-        self._in_flight += 1
-        self._peak_in_flight = max(self._peak_in_flight, self._in_flight)
+        self.in_flight += 1
+        self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
 
     def record_purchase(self, key: str | None, scope: Sequence[str] = ()) -> None:
         """Counts a purchase. `scope`: account, route and key; a key is unique within account and route."""
-        self._purchases += 1
+        self.purchases += 1
         if key is not None:
             self._purchases_by_key[key] += 1
             self._purchases_by_scope[scope or (key,)] += 1
@@ -185,11 +164,11 @@ class RequestLog:
 
     def record_upload(self) -> None:
         """Counts an accepted file."""
-        self._uploads += 1
+        self.uploads += 1
 
     def record_response(self, request: LoggedRequest) -> None:
         """Logs a request that was answered or dropped."""
-        self._in_flight -= 1
+        self.in_flight -= 1
         self._statuses[request.route, request.status] += 1
-        self._replays += request.is_replay
+        self.replays += request.is_replay
         self._log.append(request)

@@ -10,6 +10,7 @@ from os import PathLike
 from types import TracebackType
 from typing import Final, Self
 
+import attrs
 from aiohttp import web
 
 from .api import ROUTES, Api
@@ -98,8 +99,8 @@ class Sandbox:
         self._key_counts: Counter[str] = Counter()
         self.api_key = api_key or generate_api_key(seed, MAIN_ACCOUNT)
         if self.api_key not in self.service_state.api_keys:
-            self.service_state.add_key(self._get_or_create_account(MAIN_ACCOUNT), secret=self.api_key)
-        self._api = Api.create(self.service_state, allow_local_webhooks=allow_local_webhooks)
+            self.service_state.save_key(ApiKey(self.api_key, self._get_or_create_account(MAIN_ACCOUNT).id))
+        self._api = Api(self.service_state, allow_local_webhooks=allow_local_webhooks)
         self.request_log = self._api.request_log
         if port:
             self.service_state.base_url = self._address()
@@ -160,16 +161,17 @@ class Sandbox:
         secret = generate_api_key(self._seed, f"{name} {self._key_counts[name]}")
         if secret not in self.service_state.api_keys:
             owner = self._get_or_create_account(account, credits)
-            self.service_state.add_key(owner, secret=secret, scopes=scopes, revoked=revoked, expired=expired)
+            key = ApiKey(secret, owner.id, frozenset(scopes), is_revoked=revoked, is_expired=expired)
+            self.service_state.save_key(key)
         return secret
 
     def revoke_key(self, key: str) -> None:
         """Rejects this key as revoked from now on; raises ValueError for an unknown key."""
-        self.service_state.disable_key(self._get_key(key), revoked=True)
+        self.service_state.save_key(attrs.evolve(self._get_key(key), is_revoked=True))
 
     def expire_key(self, key: str) -> None:
         """Rejects this key as expired from now on; raises ValueError for an unknown key."""
-        self.service_state.disable_key(self._get_key(key), expired=True)
+        self.service_state.save_key(attrs.evolve(self._get_key(key), is_expired=True))
 
     def _get_key(self, key: str) -> ApiKey:
         found = self.service_state.api_keys.get(key)

@@ -12,12 +12,11 @@ import math
 import random
 import threading
 from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 import attrs
 
-from .api_keys import ALL_SCOPES, ApiKey
+from .api_keys import ApiKey
 from .catalogue import Model
 from .responses import ApiError
 from .store import StateStore
@@ -101,21 +100,10 @@ class ServiceState:
         self.store.put(name, account)
         return account
 
-    def add_key(
-        self,
-        account: Account,
-        *,
-        secret: str,
-        scopes: AbstractSet[str] = ALL_SCOPES,
-        revoked: bool = False,
-        expired: bool = False,
-    ) -> None:
-        """Adds a key of `account`."""
-        self._save_key(ApiKey(secret, account.id, frozenset(scopes), is_revoked=revoked, is_expired=expired))
-
-    def disable_key(self, key: ApiKey, *, revoked: bool = False, expired: bool = False) -> None:
-        """Marks a key as revoked or expired."""
-        self._save_key(attrs.evolve(key, is_revoked=key.is_revoked or revoked, is_expired=key.is_expired or expired))
+    def save_key(self, key: ApiKey) -> None:
+        """Adds or replaces an API key."""
+        self.api_keys[key.secret] = key
+        self.store.put(key.secret, key)
 
     def create_task(self, account_id: str, model: Model, prompt: str, params: Mapping[str, Any], now: float) -> Task:
         """Creates and charges a task; raises `ApiError` (insufficient_credits) if the account cannot pay."""
@@ -161,10 +149,6 @@ class ServiceState:
         self.tasks[task.id] = task
         if task.failure is not None:
             heapq.heappush(self._refunds, (task.ends_at, task.id, task))
-
-    def _save_key(self, key: ApiKey) -> None:
-        self.api_keys[key.secret] = key
-        self.store.put(key.secret, key)
 
     def _draw_task(self, account_id: str, model: Model, prompt: str, params: Mapping[str, Any], now: float) -> Task:
         """Draws the same number of random values for every task, so that one task does not change the next."""

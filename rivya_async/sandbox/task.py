@@ -59,6 +59,15 @@ def encode_generation(task: Task, status: str, urls: Sequence[str] = ()) -> byte
     return json.dumps(generation).encode()
 
 
+def encode_record(record: attrs.AttrsInstance, object_type: str, *hidden: str) -> dict[str, Any]:
+    """Returns a record as an API object without its `hidden` fields; the fields that end with `_at` are timestamps."""
+    fields = attrs.asdict(record, recurse=False, filter=attrs.filters.exclude(*hidden))
+    times = {
+        name: format_timestamp(value) for name, value in fields.items() if name.endswith("_at") and value is not None
+    }
+    return {"object": object_type, **fields, **times}
+
+
 def format_timestamp(instant: float) -> str:
     """Returns epoch seconds in the API's format: ISO 8601, UTC, milliseconds."""
     return datetime.fromtimestamp(instant, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -18,7 +18,7 @@ from rivya_async.sandbox import Sandbox
 from tests.chromium import chromium
 from tests.dashboard.screenshot import join_halves
 
-SIZE: Final[dict[str, Any]] = {"width": 1440, "height": 1150, "scale": 1.25, "calm": True}
+SIZE: Final[dict[str, Any]] = {"width": 1440, "height": 1150, "scale": 1.25, "reduced_motion": True}
 ROWS: Final = 150
 
 MODELS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (

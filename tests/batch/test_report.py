@@ -31,7 +31,7 @@ CARDS = "document.querySelectorAll('.card').length"
 @asynccontextmanager
 async def opened(browser: Chromium, page: Path, fragment: str = "") -> AsyncIterator[Tab]:
     """The page, straight from the disk; nothing that it does may be an error to the browser."""
-    async with browser.tab(f"{page.as_uri()}{fragment}", calm=True) as tab:
+    async with browser.tab(f"{page.as_uri()}{fragment}", reduced_motion=True) as tab:
         await tab.wait_for("document.querySelector('#shown').textContent")
         yield tab
         assert tab.errors == []
@@ -212,7 +212,7 @@ async def test_text_can_be_read(tmp_path: Path, browser: Chromium, dark: bool) -
     path = await journal_of(tmp_path, rows(2), failed)
     write_report(path, tmp_path / "report.html")
     async with opened(browser, tmp_path / "report.html") as tab:
-        await tab.emulate(dark=dark, calm=True)
+        await tab.emulate(dark=dark, reduced_motion=True)
         await tab.evaluate("document.querySelectorAll('summary').forEach((each) => each.click())")
         assert (await tab.evaluate(CONTRAST))["found"] == []
 
@@ -243,7 +243,7 @@ async def test_five_thousand_rows_are_quick_to_open_and_to_filter(tmp_path: Path
     path = await journal_of(tmp_path, planned, ends)
     write_report(path, tmp_path / "report.html")
     (tmp_path / "out").mkdir()
-    async with browser.tab((tmp_path / "report.html").as_uri(), calm=True) as tab:
+    async with browser.tab((tmp_path / "report.html").as_uri(), reduced_motion=True) as tab:
         await tab.wait_for(f"{CARDS} > 0")
         assert await tab.evaluate(f"{CARDS} <= 240"), "only what is nearly in view is drawn"
         assert await tab.evaluate("performance.getEntriesByType('navigation')[0].domComplete < 5000")

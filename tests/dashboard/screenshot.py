@@ -1,4 +1,4 @@
-"""The picture of the page in the manual, half of it dark: `nox -s screenshot`."""
+"""The screenshot of the dashboard in the manual, half of it dark: `nox -s screenshot`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rivya_async.sandbox import Sandbox
 from tests.chromium import Tab, chromium
 
 PORT: Final = 8787
-SIZE: Final[dict[str, Any]] = {"width": 1440, "height": 1150, "scale": 1.25, "calm": True}
+SIZE: Final[dict[str, Any]] = {"width": 1440, "height": 1150, "scale": 1.25, "reduced_motion": True}
 QUALITY: Final = 82
 
 FAST_POLLS: Final = PollPolicy(first=0.1, base=0.1, floor=0.05)
@@ -34,11 +34,11 @@ JOBS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
 )
 LAST_JOB: Final = ("ideogram-v3", "Poster of a desert observatory under the Milky Way", {"image_size": "square_hd"})
 LAST_JOB_PROGRESS: Final = 0.6
-"""How far the last job is when the picture is taken."""
+"""Progress of the last job in the screenshot, from 0 to 1."""
 
 
 class Clock:
-    """The time of day, or later."""
+    """The wall clock, `ahead` seconds ahead."""
 
     ahead = 0.0
 
@@ -47,7 +47,7 @@ class Clock:
 
 
 async def take_screenshot(target: Path) -> None:
-    """Run the jobs, photograph the page by day and by night, and join the halves."""
+    """Runs the jobs, takes the light and the dark screenshot, and joins their halves."""
     clock = Clock()
     receiver = web.ServerRunner(web.Server(_accept_webhook))
     await receiver.setup()
@@ -101,7 +101,7 @@ async def _screenshot_both_themes(tab: Tab) -> list[Image.Image]:
 
 
 def join_halves(halves: list[Image.Image]) -> Image.Image:
-    """The dark half on the right, cut a little aslant."""
+    """Returns the light half and the dark half, with a slanted edge between them."""
     light, dark = halves
     width, height = light.size
     mask = Image.new("L", light.size)

@@ -1,4 +1,4 @@
-"""The page in Debian's Chromium: what a person sees and reaches."""
+"""The dashboard in Chromium."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ MALICIOUS_PROMPT = "<img src=x onerror=\"document.title='broken into'\"><script>
 
 @asynccontextmanager
 async def open_dashboard(browser: Chromium, *, speed: float = 400) -> AsyncIterator[tuple[Sandbox, Tab]]:
-    """A sandbox and its page, live; nothing that the page does may be an error to the browser."""
+    """Opens the dashboard of a running sandbox and checks that the browser logs no error."""
     async with (
         Sandbox(speed=speed, allow_local_webhooks=True) as sandbox,
-        browser.tab(f"{sandbox.base_url}/", calm=True) as tab,
+        browser.tab(f"{sandbox.base_url}/", reduced_motion=True) as tab,
     ):
         await tab.wait_for(LIVE)
         yield sandbox, tab
@@ -37,14 +37,14 @@ def session_for(sandbox: Sandbox) -> RivyaSession:
 
 
 def create_jobs(sandbox: Sandbox, count: int) -> None:
-    """So many jobs at once, without a request for each."""
+    """Creates jobs without requests."""
     account, model = next(iter(sandbox.service_state.accounts)), sandbox._api.catalogue.models["z-image"]
     for number in range(count):
         sandbox.service_state.create_task(account, model, f"Job {number}", {}, sandbox._clock())
 
 
 async def run_mixed_jobs(sandbox: Sandbox) -> None:
-    """One job of every kind and end, one that still runs, a fault in force, and a receiver that is not there."""
+    """Runs jobs of all kinds and outcomes, one of them open, with an active fault and an unreachable receiver."""
     sandbox.faults.add(route="POST /api/v1/generations", nth=2, drop=True, act=True)
     async with session_for(sandbox) as session:
         await session.webhooks.create("gone", "http://127.0.0.1:9/hooks", ["generation.failed"])
@@ -160,7 +160,7 @@ async def test_filters_jobs_by_status(browser: Chromium) -> None:
         assert await tab.evaluate(pressed) == ["processing"]
 
 
-# --- faults, and the sandbox itself -----------------------------------------------------------------------------------
+# --- faults and restarts ----------------------------------------------------------------------------------------------
 
 
 async def test_toggles_fault_by_key_and_click(browser: Chromium) -> None:
@@ -198,7 +198,7 @@ async def test_reconnects_after_restart(browser: Chromium) -> None:
         await tab.wait_for("document.querySelectorAll('.card').length === 3")
 
 
-# --- for everybody ----------------------------------------------------------------------------------------------------
+# --- accessibility ----------------------------------------------------------------------------------------------------
 
 
 async def test_text_contrast_meets_wcag(browser: Chromium) -> None:
@@ -209,7 +209,7 @@ async def test_text_contrast_meets_wcag(browser: Chromium) -> None:
                 await tab.wait_for("document.querySelectorAll('.card').length === 5")
                 await tab.wait_for("document.querySelector('.delivered li[data-status=failed]') !== null")
             for is_dark in (False, True):
-                await tab.emulate(dark=is_dark, calm=True)
+                await tab.emulate(dark=is_dark, reduced_motion=True)
                 seen = await tab.evaluate(CONTRAST)
                 assert seen["found"] == [], f"{is_full=} {is_dark=}"
                 assert seen["looked"] > (80 if is_full else 40)
@@ -242,5 +242,5 @@ async def test_page_fits_window(browser: Chromium) -> None:
         await run_mixed_jobs(sandbox)
         await tab.wait_for("document.querySelectorAll('.card').length === 5")
         for width in (320, 390, 768, 1440):
-            await tab.emulate(width=width, height=800, calm=True)
+            await tab.emulate(width=width, height=800, reduced_motion=True)
             assert await tab.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,4 +1,4 @@
-"""The page's own paths, without a browser: what is served to whom, what a watcher is told, who may switch."""
+"""The handlers of the dashboard, without a browser."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def open_stream(client: SandboxClient) -> AsyncIterator[aiohttp.ClientResp
 
 
 async def next_message(stream: aiohttp.ClientResponse) -> Any:
-    """The next message."""
+    """Returns the next message."""
     async with asyncio.timeout(10):
         while not (line := await stream.content.readline()).startswith(b"data: "):
             assert line, "the stream has ended"
@@ -47,7 +47,7 @@ async def set_toggle(client: SandboxClient, toggle_id: Any, active: Any, **heade
         return response.status
 
 
-# --- the page and its parts -------------------------------------------------------------------------------------------
+# --- static files -----------------------------------------------------------------------------------------------------
 
 
 async def test_serves_static_files() -> None:
@@ -60,7 +60,7 @@ async def test_serves_static_files() -> None:
             assert part.raw == (handlers.STATIC_FOLDER / name).read_bytes()
             assert "default-src 'none'" in part.headers["Content-Security-Policy"]
             assert "unsafe" not in part.headers["Content-Security-Policy"]
-        assert len(client.sandbox.request_log) == 0, "looking is not counted"
+        assert len(client.sandbox.request_log) == 0, "the dashboard is not logged"
 
 
 def test_static_files_are_complete_and_self_contained() -> None:
@@ -110,7 +110,7 @@ async def test_rejects_other_host_names(name: str, path: str) -> None:
         assert (await client.request("GET", path, headers={**HTML_HEADERS, "Host": name})).status == 403
 
 
-# --- the files --------------------------------------------------------------------------------------------------------
+# --- result files -----------------------------------------------------------------------------------------------------
 
 
 async def test_serves_results_unlogged_and_without_faults() -> None:
@@ -129,7 +129,7 @@ async def test_serves_results_unlogged_and_without_faults() -> None:
         assert client.sandbox.request_log.count() == seen
 
 
-# --- the news ---------------------------------------------------------------------------------------------------------
+# --- event stream -----------------------------------------------------------------------------------------------------
 
 
 async def test_stream_sends_state_then_changes() -> None:
@@ -147,7 +147,7 @@ async def test_stream_sends_state_then_changes() -> None:
         (task,) = second["tasks"]
         assert (task["id"], task["status"], task["files"]) == (task_id, "queued", [])
         assert prompt.startswith(task["prompt"])
-        assert "faults" not in second, "what has not changed is not told again"
+        assert "faults" not in second, "unchanged parts are not sent again"
         assert second["requests"]["routes"] == [{"route": SUBMIT, "count": 1, "failed": 0}]
 
         client.clock.now += 1000
@@ -164,7 +164,7 @@ async def test_stream_counts_replays_errors_and_drops() -> None:
         client.sandbox.faults.add(route=POLL, nth=1, status=429)
         client.sandbox.faults.add(route=POLL, nth=2, drop=True)
         await client.poll("task_0")
-        with suppress(aiohttp.ClientError):  # who asks again by himself meets a 404
+        with suppress(aiohttp.ClientError):  # aiohttp retries, and the second response is a 404
             await client.poll("task_0")
         async with open_stream(client) as stream:
             received = (await next_message(stream))["requests"]
@@ -190,7 +190,7 @@ async def test_stream_has_webhook_deliveries() -> None:
 def test_feed_sends_newest_tasks_and_counts_all() -> None:
     sandbox = Sandbox(failure_rate=0.5)
     state, feed = sandbox.service_state, TaskFeed(sandbox.service_state)
-    account = state.create_account("order-desk", 1_000_000)
+    account = state.create_account("orders", 1_000_000)
     model = sandbox._api.catalogue.models["z-image"]
     tasks = [state.create_task(account.id, model, f"{number}", {}, START_TIME) for number in range(5000)]
     next_message = feed.poll_changes(START_TIME)
@@ -204,7 +204,7 @@ def test_feed_sends_newest_tasks_and_counts_all() -> None:
     assert all(each["credits"] == 0 and each["failure"] for each in changed if each["status"] == "failed")
 
 
-# --- who reads slowly, who leaves -------------------------------------------------------------------------------------
+# --- slow and closed streams ------------------------------------------------------------------------------------------
 
 
 async def test_aborts_slow_reader(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +257,7 @@ async def test_close_ends_open_streams() -> None:
         stream.close()
 
 
-# --- the switches -----------------------------------------------------------------------------------------------------
+# --- toggles ----------------------------------------------------------------------------------------------------------
 
 
 async def test_toggle_activates_and_deactivates_fault() -> None:

@@ -1,4 +1,4 @@
-"""The check of the client and the validation of the sandbox: one verdict, but for what the manual says."""
+"""Agreement of the client's validation, the sandbox's validation and the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MODELS = wire.decode(CATALOGUE.listing, ModelList).data
 MEDIA = [model for model in MODELS if not model.is_chat]
 
 CLIENT_ONLY_REASONS = {"step", "format", "size"}
-"""What the client alone refuses, beside unknown keys: the sandbox lets it pass, as the service may."""
+"""Problems that only the client reports, besides unknown keys; the sandbox accepts them, as the service may."""
 
 ANY_VALUES = st.one_of(
     st.none(),
@@ -56,7 +56,7 @@ ITEMS = st.lists(
 
 
 def values(param: ModelParam) -> st.SearchStrategy[Any]:
-    """Values of which many fit."""
+    """Returns a strategy of valid and invalid values."""
     if param.choices:
         return st.one_of(st.sampled_from(param.choices), st.sampled_from(param.choices), ANY_VALUES)
     if param.type == "number":
@@ -68,7 +68,7 @@ def values(param: ModelParam) -> st.SearchStrategy[Any]:
 
 @st.composite
 def generation_bodies(draw: st.DrawFn, model: Model) -> dict[str, Any]:
-    """The body of a purchase, right or wrong."""
+    """Draws a valid or invalid body of a purchase."""
     body: dict[str, Any] = {"model": model.id}
     most = model.max_prompt_length or 100
     prompt = draw(st.sampled_from(["A red kite", "A red kite", "é" * most, "é" * (most + 1), "", " \n", None, 5]))
@@ -104,7 +104,7 @@ def test_client_and_sandbox_agree_on_every_model(model: Model) -> None:
 
 
 def schema_of(model_id: str) -> OAS31Validator:
-    """What the sandbox's own document says of an order for this model."""
+    """Returns the validator of the OpenAPI schema of a generation of this model."""
     schema = {"$ref": f"#/components/schemas/GenerationRequest.{model_id}", "components": {"schemas": SCHEMAS}}
     return OAS31Validator(schema)
 
@@ -119,7 +119,7 @@ def test_openapi_schema_agrees_with_validation(model: Model) -> None:
         try:
             json.dumps(body, allow_nan=False).encode()
         except ValueError:
-            return  # no JSON says it
+            return  # not representable in JSON
         found = [
             problem for problem in validate_generation(CATALOGUE, body) if "params.dialogue is too long" not in problem
         ]

@@ -1,4 +1,4 @@
-"""A bench for tests of the sandbox: a clock that tests set, a plain HTTP client, replies as values."""
+"""A running sandbox with a fake clock and a plain HTTP client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UPLOAD = "POST /api/v1/files"
 
 
 class FakeClock:
-    """Epoch seconds that move only when told."""
+    """A clock that tests set, in epoch seconds."""
 
     def __init__(self) -> None:
         self.now = START_TIME
@@ -44,7 +44,7 @@ class HttpReply:
 
     @property
     def code(self) -> str:
-        """`error.code`, after a check that the envelope is whole."""
+        """`error.code` of a complete error body."""
         error = self.json["error"]
         assert set(error) == {"code", "message", "requestId"}
         assert error["message"]
@@ -60,38 +60,38 @@ class SandboxClient:
     http: aiohttp.ClientSession
 
     async def request(self, method: str, path: str, *, key: str | None = None, **options: Any) -> HttpReply:
-        """One request with an API key: the main one, or `key` ("" for none)."""
+        """Sends a request with an API key: the main one, or `key` ("" for none)."""
         secret = self.sandbox.api_key if key is None else key
         headers = {**({"Authorization": f"Bearer {secret}"} if secret else {}), **options.pop("headers", {})}
         async with self.http.request(method, path, headers=headers, **options) as response:
             return HttpReply(response.status, response.headers, await response.read())
 
     async def submit(self, *, idempotency_key: str | None = None, key: str | None = None, **body: Any) -> HttpReply:
-        """Order a generation: z-image unless `body` says more."""
+        """Submits a generation of z-image, with the changes in `body`."""
         headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
-        whole = {"model": "z-image", "prompt": "A lighthouse at dusk", **body}
-        return await self.request("POST", "/api/v1/generations", key=key, json=whole, headers=headers)
+        request_body = {"model": "z-image", "prompt": "A lighthouse at dusk", **body}
+        return await self.request("POST", "/api/v1/generations", key=key, json=request_body, headers=headers)
 
     async def poll(self, task_id: str, *, key: str | None = None) -> HttpReply:
         return await self.request("GET", f"/api/v1/generations/{task_id}", key=key)
 
     async def submit_task(self, **body: Any) -> str:
-        """The id of a new task."""
+        """Submits a generation and returns the id of its task."""
         reply = await self.submit(**body)
         assert reply.status == 200
         return str(reply.json["id"])
 
 
-async def wait_until(happened: Callable[[], bool]) -> None:
-    """Let the loop run until this is so; 10 seconds at most."""
+async def wait_until(condition: Callable[[], bool]) -> None:
+    """Waits at most 10 seconds for a condition."""
     async with asyncio.timeout(10):
-        while not happened():  # noqa: ASYNC110  the server keeps counts, not events
+        while not condition():  # noqa: ASYNC110  the server keeps counts, not events
             await asyncio.sleep(0.001)
 
 
 @asynccontextmanager
 async def running_sandbox(**options: Any) -> AsyncIterator[SandboxClient]:
-    """A sandbox that is running, on a clock of our own."""
+    """Runs a sandbox with a fake clock."""
     clock = FakeClock()
     async with (
         Sandbox(clock=clock, **options) as sandbox,

@@ -1,4 +1,4 @@
-"""The sandbox as a client sees it, over real sockets, on a clock that the test sets."""
+"""The operations of the service over real sockets, with a fake clock."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DAY = 24 * 3600.0
 
 
 def render_stub(brief: Brief) -> Artifact:
-    """A stand-in for the renderer: ten bytes, the same for the same brief."""
+    """Returns ten bytes, equal for equal arguments, instead of an image."""
     return Artifact(f"{brief.index}:{brief.seed % 10**8:08d}".encode(), "image/png", ".png")
 
 
@@ -32,7 +32,7 @@ def fast_render(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def submit_and_finish(client: SandboxClient, **body: Any) -> HttpReply:
-    """A new task, seen after its end."""
+    """Submits a task and returns its status after its end."""
     task_id = await client.submit_task(**body)
     client.clock.now += 3600
     return await client.poll(task_id)
@@ -43,7 +43,7 @@ async def download(client: SandboxClient, url: str, **headers: str) -> HttpReply
         return HttpReply(response.status, response.headers, await response.read())
 
 
-# --- a life -----------------------------------------------------------------------------------------------------------
+# --- lifecycle --------------------------------------------------------------------------------------------------------
 
 
 async def test_generation_lifecycle() -> None:
@@ -92,7 +92,7 @@ async def test_fail_marker_fails_job() -> None:
         assert failed["error"]["code"] == "generation_failed"
 
 
-# --- who may ----------------------------------------------------------------------------------------------------------
+# --- authorization ----------------------------------------------------------------------------------------------------
 
 
 async def test_public_paths_need_no_key() -> None:
@@ -141,7 +141,7 @@ async def test_rate_limit_applies_per_key() -> None:
         assert (await client.request("GET", "/api/v1/credits")).status == 200
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- errors -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ async def test_enforces_key_length(length: int, status: int) -> None:
         assert (await client.submit(idempotency_key="k" * length)).status == status
 
 
-# --- the documents ----------------------------------------------------------------------------------------------------
+# --- models -----------------------------------------------------------------------------------------------------------
 
 
 async def test_lists_models() -> None:
@@ -276,7 +276,7 @@ async def test_lists_models() -> None:
         assert "_meta" not in listing
 
 
-# --- the files --------------------------------------------------------------------------------------------------------
+# --- result files -----------------------------------------------------------------------------------------------------
 
 
 async def test_result_is_png() -> None:
@@ -388,7 +388,7 @@ async def test_missing_renderer_names_extra_to_install(monkeypatch: pytest.Monke
         assert "rivya-async[sandbox]" in rejected.json["error"]["message"]
 
 
-# --- the server -------------------------------------------------------------------------------------------------------
+# --- server -----------------------------------------------------------------------------------------------------------
 
 
 async def test_default_key_follows_seed() -> None:

@@ -1,4 +1,4 @@
-"""The sandbox's Chat API: what it takes, what it says and what it costs, over real sockets; and its pure parts."""
+"""The Chat API over real sockets, and the effect of faults on streams."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def send_message(
 
 
 def parse_events(raw: bytes) -> list[tuple[str, Any]]:
-    """Names and values of a stream that is as our sandbox writes it."""
+    """Returns the names and payloads of a stream in the sandbox's format."""
     data = []
     for block in raw.decode().split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
@@ -45,7 +45,7 @@ def parse_events(raw: bytes) -> list[tuple[str, Any]]:
     return data
 
 
-# --- what it says -----------------------------------------------------------------------------------------------------
+# --- replies ----------------------------------------------------------------------------------------------------------
 
 
 async def test_completion_has_documented_members() -> None:
@@ -105,19 +105,19 @@ async def test_turn_duration_follows_speed() -> None:
 @settings(deadline=None)
 @given(st.text(), st.integers(0, 3), st.booleans())
 def test_reply_is_deterministic_and_equals_its_tokens(text: str, images: int, web_search: bool) -> None:
-    text = compose_reply(text, images=images, web_search=web_search)
-    assert text == compose_reply(text, images=images, web_search=web_search)
+    reply = compose_reply(text, images=images, web_search=web_search)
+    assert reply == compose_reply(text, images=images, web_search=web_search)
+    assert "".join(split_tokens(reply)) == reply
     assert "".join(split_tokens(text)) == text
-    assert "".join(split_tokens(text)) == text
-    assert ("picture" in text.split("\n")[0]) >= bool(images)
-    text.encode()
+    assert ("picture" in reply.split("\n")[0]) >= bool(images)
+    reply.encode()
 
 
 def test_different_messages_have_different_replies() -> None:
     assert len({compose_reply(f"Poster number {number}") for number in range(50)}) == 50
 
 
-# --- what it costs ----------------------------------------------------------------------------------------------------
+# --- credits ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -161,29 +161,29 @@ async def test_insufficient_credits_create_no_session(stream: bool) -> None:
         assert client.sandbox.request_log.purchases == 0
 
 
-# --- what it refuses --------------------------------------------------------------------------------------------------
+# --- errors -----------------------------------------------------------------------------------------------------------
 
 INVALID = {
     "an unknown model": ({"model": "gpt-9"}, 400, "chat_model_not_supported"),
-    "a model of pictures": ({"model": "z-image"}, 400, "chat_model_not_supported"),
+    "an image model": ({"model": "z-image"}, 400, "chat_model_not_supported"),
     "no model": ({"model": None}, 400, "validation_failed"),
-    "a model that is no string": ({"model": ["gpt-5-2-chat"]}, 400, "validation_failed"),
+    "a non-string model": ({"model": ["gpt-5-2-chat"]}, 400, "validation_failed"),
     "no message": ({"message": None}, 400, "validation_failed"),
     "a blank message": ({"message": " \n"}, 400, "validation_failed"),
     "a long message": ({"message": "x" * 20_001}, 400, "validation_failed"),
     "raw messages": ({"messages": []}, 400, "validation_failed"),
-    "a flag that is none": ({"enable_web_search": "yes"}, 400, "validation_failed"),
-    "thoughts that are no flag": ({"include_thoughts": 1}, 400, "validation_failed"),
+    "an invalid flag": ({"enable_web_search": "yes"}, 400, "validation_failed"),
+    "an invalid thoughts flag": ({"include_thoughts": 1}, 400, "validation_failed"),
     "an unknown effort": ({"reasoning_effort": "most"}, 400, "validation_failed"),
-    "an effort that is no string": ({"reasoning_effort": ["low"]}, 400, "validation_failed"),
+    "a non-string effort": ({"reasoning_effort": ["low"]}, 400, "validation_failed"),
     "a long trace id": ({"client_request_id": "x" * 129}, 400, "validation_failed"),
-    "a session that is no string": ({"session_id": 5}, 400, "validation_failed"),
-    "attachments that are no list": ({"attachments": "file_1"}, 400, "validation_failed"),
+    "a non-string session": ({"session_id": 5}, 400, "validation_failed"),
+    "non-list attachments": ({"attachments": "file_1"}, 400, "validation_failed"),
     "an attachment without an id": ({"attachments": [{"url": "https://x"}]}, 400, "validation_failed"),
     "an attachment by its bare id": ({"attachments": ["file_1"]}, 400, "validation_failed"),
     "an unknown session": ({"session_id": "ses_1"}, 409, "chat_session_conflict"),
     "an unknown file": ({"attachments": [{"file_id": "file_1"}]}, 400, "chat_attachment_not_supported"),
-    "a file for a model of words": (
+    "a file for a text model": (
         {"model": "claude-sonnet-4-6-chat", "attachments": [{"file_id": "file_1"}]},
         400,
         "chat_attachment_not_supported",
@@ -222,7 +222,7 @@ async def test_chat_operations_need_scopes() -> None:
 
 
 async def upload(client: SandboxClient, extension: str, *, key: str | None = None) -> str:
-    """The id of a file that this account has uploaded."""
+    """Uploads a file and returns its id."""
     form = aiohttp.FormData(quote_fields=False)
     form.add_field("file", media(extension), filename="kite.bin", content_type="application/octet-stream")
     form.add_field("kind", MIME_TYPES[extension].partition("/")[0])
@@ -290,7 +290,7 @@ async def test_session_is_bound_to_account_and_model() -> None:
         assert (await send_message(client, session_id=session_id)).status == 200
 
 
-# --- once under a key -------------------------------------------------------------------------------------------------
+# --- idempotency ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -333,7 +333,7 @@ async def test_abandoned_stream_is_charged_and_stored() -> None:
         assert client.sandbox.credits == 1_000_000 - data[-1][1]["credits"]["final"]
 
 
-# --- faults of a stream -----------------------------------------------------------------------------------------------
+# --- faults -----------------------------------------------------------------------------------------------------------
 
 EVENTS: SseStream = (
     SseEvent("message.started", {"id": "c"}),
@@ -350,7 +350,7 @@ def event_names(response: ApiResponse) -> list[str | None]:
 
 
 @pytest.mark.parametrize(
-    ("fields", "left", "ending"),
+    ("fields", "remaining", "stream_end"),
     [
         ({"stream": "cut", "after_events": 2}, ["message.started", "message.delta"], "cut"),
         ({"stream": "cut", "after_events": 0}, [], "cut"),
@@ -359,7 +359,7 @@ def event_names(response: ApiResponse) -> list[str | None]:
         (
             {"stream": "end", "after_events": 99},
             [piece.name for piece in EVENTS if isinstance(piece, SseEvent)],
-            "whole",
+            "complete",
         ),
         ({"stream": "error", "after_events": 1}, ["message.started", "error"], "complete"),
         ({"shape": "unnamed"}, [None] * 4, "complete"),
@@ -377,10 +377,10 @@ def event_names(response: ApiResponse) -> list[str | None]:
     ],
 )
 def test_fault_truncates_and_reshapes_stream(
-    fields: dict[str, Any], stored_files: list[str | None], ending: str
+    fields: dict[str, Any], remaining: list[str | None], stream_end: str
 ) -> None:
     result = inject_fault(RESPONSE, Fault(route=STREAM, **fields), "req_1")
-    assert (event_names(result), result.stream_end) == (stored_files, ending)
+    assert (event_names(result), result.stream_end) == (remaining, stream_end)
     assert result.body == encode_stream(result.events)
 
 

@@ -156,7 +156,7 @@ def test_consecutive_failures_disable_endpoint(harness: QueueHarness) -> None:
     assert endpoint.status == "active"
     harness.queue.record_result(sent[-2], START_TIME + 12, status=500)
     assert (endpoint.status, endpoint.disabled_at) == ("disabled", START_TIME + 12)
-    assert harness.pop_due(START_TIME + 100) == []  # what is left to try again has failed
+    assert harness.pop_due(START_TIME + 100) == []  # pending retries have failed
     assert {delivery.status for delivery in harness.queue.list_deliveries(endpoint)} == {"failed", "pending"}
     harness.queue.record_result(sent[-1], START_TIME + 100, status=500)
     assert harness.queue.next_due_at() is None

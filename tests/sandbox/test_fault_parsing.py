@@ -1,4 +1,4 @@
-"""Faults as data: a TOML file, a header of one request; and the fault matrix, as far as a server causes it."""
+"""Faults in TOML files and in headers, and the fault matrix that a server can cause."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FAST_POLLS: Final = PollPolicy(first=0.02, base=0.02, cap=0.05, floor=0.01)
 EXAMPLE: Final = Path(__file__).parents[2] / "examples" / "faults.toml"
 
 
-# --- the text ---------------------------------------------------------------------------------------------------------
+# --- parsing ----------------------------------------------------------------------------------------------------------
 
 
 def test_every_fault_field_has_toml_type() -> None:
@@ -58,11 +58,11 @@ def test_toml_equals_python() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("[[fault]]\nstauts = 503", "fault 1: there is no 'stauts': did you mean status?"),
         ("[[fault]]\ndrop = true\n[[fault]]\nretryafter = 1", "fault 2: there is no 'retryafter': did you mean retry_"),
-        ("[[fault]]\nzzz = 1", "fault 1: there is no 'zzz': did you mean route, key, nth"),
+        ("[[fault]]\nzzz = 1", "fault 1: there is no 'zzz': did you mean route, key, code"),
         ("[[faults]]\ndrop = true", r"there is no 'faults': a fault is a table \[\[fault\]\]"),
         ("[fault]\ndrop = true", "in two brackets"),
         ("fault = [1]", "fault 1: it is not a table"),
@@ -119,7 +119,7 @@ def test_header_equals_inline_table() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "expected"),
     [
         ("", "this fault does nothing"),
         ("status=503, nth=1", "'nth' selects requests"),
@@ -136,7 +136,7 @@ def test_rejects_invalid_header(line: str, expected: str) -> None:
         parse_header(line)
 
 
-# --- the header over sockets ------------------------------------------------------------------------------------------
+# --- header over sockets ----------------------------------------------------------------------------------------------
 
 
 async def request_with_fault(client: SandboxClient, line: str, path: str = "/api/v1/credits") -> HttpReply:
@@ -174,7 +174,7 @@ async def test_misspelled_header_is_rejected_without_purchase() -> None:
         assert client.sandbox.request_log.purchases == 0
 
 
-# --- the matrix: every row that a server causes, as a line of text ----------------------------------------------------
+# --- fault matrix: every row that a server can cause ------------------------------------------------------------------
 
 DISCONNECTED: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, aiohttp.ClientResponseError)
 
@@ -195,7 +195,7 @@ def has_members(**members: Any) -> Callable[[HttpReply], bool]:
 
 
 ROWS: Final[list[tuple[str, str, Callable[[HttpReply], bool] | None]]] = [
-    # after send; None: no whole answer comes
+    # after send; None: the response is incomplete
     ("dropped before any byte", "drop=true", None),
     ("after the headers", "truncate=0", None),
     ("in mid-body", "truncate=20", None),
@@ -245,13 +245,13 @@ ROWS: Final[list[tuple[str, str, Callable[[HttpReply], bool] | None]]] = [
     ("unknown fields", "members={new={a=[1]}}", has_members(new={"a": [1]})),
     ("50 MB of JSON", "padding=50_000_000", lambda reply: len(reply.raw) > 50_000_000 and bool(reply.json["id"])),
     ("invalid UTF-8", "body_hex='ff'", lambda reply: reply.raw == b"\xff"),
-    # time, cancellation: a request that lasts
+    # time, cancellation: a slow request
     ("deadline inside a request", "delay=0.001", is_status(200)),
     # secrets
     ("redirect target", "status=302, headers={Location='https://example.com/'}", is_status(302)),
 ]
-"""Rows of many requests are the same lines with `nth`, `rate` or `times`: 404 just after submit is
-`route = "GET ...", nth = 1, status = 404`, and 429 for everybody and then recovery `status = 429, times = 100`."""
+"""Rows about several requests are the same lines with `nth`, `rate` or `times`: 404 just after submit is
+`route = "GET ...", nth = 1, status = 404`, and 429 for all and then recovery `status = 429, times = 100`."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -263,7 +263,7 @@ async def finished_task() -> AsyncIterator[tuple[SandboxClient, str]]:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize(("line", "is_seen"), [row[1:] for row in ROWS], ids=[row[0][:40] for row in ROWS])
+@pytest.mark.parametrize(("line", "matches"), [row[1:] for row in ROWS], ids=[row[0][:40] for row in ROWS])
 async def test_fault_matrix_row_as_header(
     finished_task: tuple[SandboxClient, str], line: str, matches: Callable[[HttpReply], bool] | None
 ) -> None:
@@ -295,7 +295,7 @@ DOWNLOADS: Final[list[tuple[str, str, Callable[[HttpReply], bool] | None]]] = [
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize(("line", "is_seen"), [row[1:] for row in DOWNLOADS], ids=[row[0] for row in DOWNLOADS])
+@pytest.mark.parametrize(("line", "matches"), [row[1:] for row in DOWNLOADS], ids=[row[0] for row in DOWNLOADS])
 async def test_download_fault_as_header(
     finished_task: tuple[SandboxClient, str], line: str, matches: Callable[[HttpReply], bool] | None
 ) -> None:
@@ -356,7 +356,7 @@ DELIVERIES: Final[list[tuple[str, str, Callable[[ReceivedWebhook, dict[str, Any]
     ("late", "delay = 0.001", is_valid),
     ("duplicate", "drop = true\nact = true", is_valid),
 ]
-"""A rotated secret is the API's own `rotate-secret`; an event out of order is one that is late."""
+"""A rotated secret is the API's own `rotate-secret`; an event out of order is a delayed one."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -383,7 +383,7 @@ async def test_delivery_fault_from_file(
     check(receiver.requests[0], endpoint)
 
 
-# --- a whole file -----------------------------------------------------------------------------------------------------
+# --- files ------------------------------------------------------------------------------------------------------------
 
 
 async def test_client_survives_example_faults(tmp_path: Path) -> None:
@@ -403,7 +403,7 @@ async def test_client_survives_example_faults(tmp_path: Path) -> None:
 
 
 async def failed_polls(seed: int) -> list[int]:
-    """Which of forty polls meet the faults of a file."""
+    """Returns the numbers of those of forty polls to which a fault is applied."""
     async with running_sandbox(seed=seed) as client:
         client.sandbox.faults.add(parse_toml(f'[[fault]]\nroute = "{POLL}"\nrate = 0.3\nstatus = 502\n')[0])
         path = f"/api/v1/generations/{await client.submit_task()}"
@@ -416,7 +416,7 @@ async def test_faults_are_repeatable_by_seed() -> None:
     assert first == again != other
 
 
-# --- the rate limit, switched while it runs ---------------------------------------------------------------------------
+# --- rate limit -------------------------------------------------------------------------------------------------------
 
 
 async def test_rate_limit_can_be_changed_while_running() -> None:

@@ -1,4 +1,4 @@
-"""Faults: which requests they hit, as a table; what the client then sees, over real sockets."""
+"""The selection of requests by faults, and their effect on responses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def match_requests(
 
 
 def matched_numbers(count: int, **fields: Any) -> list[int]:
-    """Which of `count` requests a fault with these fields hits, counted from 1."""
+    """Returns the numbers, from 1, of the requests to which a fault with these fields is applied."""
     faults = FaultRegistry(ROUTES)
     faults.add(drop=True, **fields)
     return [number for number, fault in enumerate(match_requests(faults, count), start=1) if fault is not None]
@@ -36,7 +36,7 @@ async def get_balance(client: SandboxClient) -> Any:
     return await client.request("GET", "/api/v1/credits")
 
 
-# --- which requests ---------------------------------------------------------------------------------------------------
+# --- selection --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_repr_abbreviates_body() -> None:
     assert len(repr(Fault(body=b"x" * 1_000_000))) < 500
 
 
-# --- what becomes of an answer ----------------------------------------------------------------------------------------
+# --- effect on a response ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Uploads: taken to disk, checked by content and rule, and good as references of their own account only."""
+"""The Files API: uploads, their validation, and references to them."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ async def send(
 
 
 async def upload(client: SandboxClient, extension: str, **fields: str) -> dict[str, Any]:
-    """A file that was taken."""
+    """Uploads a valid file."""
     reply = await send(client, media(extension), MIME_TYPES[extension].partition("/")[0], **fields)
     assert reply.status == 200, reply.raw
     return dict(reply.json)
 
 
 def stored_files(client: SandboxClient) -> list[Path]:
-    """What lies on disk."""
+    """Returns the files on disk."""
     return list(client.sandbox._api.files.store.folder.iterdir())
 
 
-# --- taken ------------------------------------------------------------------------------------------------------------
+# --- accepted uploads -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("extension", [extension for extension in MIME_TYPES if extension != "mkv"])
@@ -113,7 +113,7 @@ async def test_accepts_large_video(client: SandboxClient) -> None:
     assert reply.json["duration_seconds"] == pytest.approx(1.0)
 
 
-# --- refused ----------------------------------------------------------------------------------------------------------
+# --- rejected uploads -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

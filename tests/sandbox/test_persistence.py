@@ -1,4 +1,4 @@
-"""What outlives the process: everything that was answered, whenever the sandbox is killed."""
+"""The state over restarts: everything that was answered survives a kill."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.sandbox.webhook_kit import create_endpoint, list_objects, run_receive
 CHAT: Final = "/api/v1/chat/completions"
 
 
-# --- the store --------------------------------------------------------------------------------------------------------
+# --- store ------------------------------------------------------------------------------------------------------------
 
 
 def make_key(name: str) -> ApiKey:
@@ -109,7 +109,7 @@ async def test_failed_write_is_retried_with_next_flush(tmp_path: Path) -> None:
 
 @contextmanager
 def limited_file_size(room: int) -> Iterator[None]:
-    """No file grows beyond so many bytes."""
+    """Limits the size of every file, in bytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
     try:
@@ -128,7 +128,7 @@ async def test_full_disk_raises_at_creation_and_close(tmp_path: Path) -> None:
     sandbox.add_key("team-b")
     with limited_file_size(1000), pytest.raises(OSError, match=r"s\.db: disk I/O error"):
         await sandbox.aclose()
-    assert "team-b" not in Sandbox(state=tmp_path / "s.db").service_state.accounts, "the file was let go of"
+    assert "team-b" not in Sandbox(state=tmp_path / "s.db").service_state.accounts, "the file is closed"
 
 
 def test_store_without_path_keeps_nothing(tmp_path: Path) -> None:
@@ -174,12 +174,12 @@ def test_rejects_other_files_and_leaves_them_unchanged(tmp_path: Path, content: 
     assert path.is_dir() or path.read_bytes() == before
 
 
-# --- a world that goes on ---------------------------------------------------------------------------------------------
+# --- restarts ---------------------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
 async def open_sandbox(state: Path, clock: FakeClock, **options: Any) -> AsyncIterator[SandboxClient]:
-    """One life of a sandbox with this state, on a clock that goes on."""
+    """Runs a sandbox with this state and clock."""
     async with (
         Sandbox(state=state, clock=clock, **options) as sandbox,
         aiohttp.ClientSession(sandbox.base_url, timeout=aiohttp.ClientTimeout(10)) as http,
@@ -303,7 +303,7 @@ async def test_chat_session_continues_after_restart(tmp_path: Path, path: str) -
 
 
 async def test_interrupted_turn_is_not_charged(tmp_path: Path) -> None:
-    """Killed while the model thinks: nothing is paid, and the key is free."""
+    """A kill before the reply charges nothing and releases the key."""
     clock, body = FakeClock(), {"model": "gpt-5-2-chat", "message": "Hello"}
     async with open_sandbox(tmp_path / "s.db", clock, speed=0.01, credits=100) as client:
         thinking = asyncio.create_task(client.request("POST", CHAT, json=body, headers={"Idempotency-Key": "turn-1"}))
@@ -311,7 +311,7 @@ async def test_interrupted_turn_is_not_charged(tmp_path: Path) -> None:
             while not client.sandbox.request_log.purchases:  # noqa: ASYNC110  the server keeps counts, not events
                 await asyncio.sleep(0.001)
         assert client.sandbox.credits < 100
-        await client.submit_task()  # writes the account while the turn holds a part of it
+        await client.submit_task()  # writes the account while the turn reserves credits of it
     assert (await asyncio.gather(thinking, return_exceptions=True))[0].__class__ is not None
     async with open_sandbox(tmp_path / "s.db", clock, speed=1e5) as client:
         assert client.sandbox.credits == 99
@@ -372,11 +372,11 @@ async def test_unwritten_purchase_is_not_confirmed(tmp_path: Path) -> None:
         assert client.sandbox.request_log.purchases == bought + 1
 
 
-# --- killed -----------------------------------------------------------------------------------------------------------
+# --- kill -------------------------------------------------------------------------------------------------------------
 
 
 class SandboxProcess:
-    """`rivya sandbox --state`, which can be killed."""
+    """A process of `rivya sandbox --state`."""
 
     def __init__(self, process: asyncio.subprocess.Process, ready: dict[str, Any]) -> None:
         self.process = process
@@ -407,7 +407,7 @@ class SandboxProcess:
 
 
 async def submit(http: aiohttp.ClientSession, key: str) -> bytes | None:
-    """What was answered; None if nothing was."""
+    """Returns the response to a purchase; None without one."""
     body = {"model": "z-image", "prompt": f"A kite for {key}"}
     try:
         async with http.post("/api/v1/generations", json=body, headers={"Idempotency-Key": key}) as reply:

@@ -1,4 +1,4 @@
-"""The record of what was request_log: what can be asserted, and that it stays true under drops, shutdown and load."""
+"""The request log, also under drops, shutdown and load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The world without a socket: lives of tasks, credits, keys, idempotency and the rate limit, by table and by chance."""
+"""Tasks, credits, API keys, idempotency and rate limits, without a socket."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def error_code_of(action: Any, *arguments: Any) -> str:
     return caught.value.code
 
 
-# --- lives ------------------------------------------------------------------------------------------------------------
+# --- tasks ------------------------------------------------------------------------------------------------------------
 
 
 def test_status_follows_time() -> None:
@@ -136,7 +136,7 @@ def test_rejects_invalid_options(options: dict[str, Any]) -> None:
 
 
 def test_concurrent_balance_reads_refund_once() -> None:
-    """As a plain test does, while the fixture's sandbox works in a thread of its own."""
+    """A synchronous test reads the balance while the sandbox runs in another thread."""
     state, account = state_with_account(100, failure_rate=1.0)
     state.create_task(account, catalogue.load_catalogue().models["z-image"], "A kite", {}, START_TIME)
     meeting = threading.Barrier(2)
@@ -327,7 +327,7 @@ def test_keys_are_scoped_to_account_and_endpoint() -> None:
         assert store.claim(other, b"body", START_TIME) is None
 
 
-# --- limits and codes -------------------------------------------------------------------------------------------------
+# --- rate limits and codes --------------------------------------------------------------------------------------------
 
 
 def test_limit_resets_with_window() -> None:

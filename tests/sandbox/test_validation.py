@@ -23,7 +23,7 @@ each_model = pytest.mark.parametrize("model", MEDIA, ids=lambda model: model.id)
 
 
 def required_params(model: Model) -> dict[str, Any]:
-    """The params that a model cannot do without."""
+    """Returns the required params of a model."""
     needed = {param.key: param.default for param in model.params if param.required}
     return {key: DIALOGUE if key == "dialogue" else value for key, value in needed.items()}
 
@@ -54,7 +54,7 @@ def test_listing_has_no_unknown_values_except_nullable_ones() -> None:
     assert by_id["flux-2-pro"]["requires_files_api"] is False
 
 
-# --- accepted ---------------------------------------------------------------------------------------------------------
+# --- valid requests ---------------------------------------------------------------------------------------------------
 
 
 @each_model
@@ -91,11 +91,11 @@ def test_accepts_absent_members(body: dict[str, Any]) -> None:
     assert validate_generation(CATALOGUE, {"model": "z-image", "prompt": "x", **body}) == []
 
 
-# --- refused ----------------------------------------------------------------------------------------------------------
+# --- invalid requests -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "text"),
     [
         ({}, "not a model"),
         ({"model": None}, "not a model"),
@@ -226,7 +226,7 @@ def test_applies_documented_reference_rules(model: str, kinds: str, is_fine: boo
 
 
 @pytest.mark.parametrize(
-    ("items", "said"),
+    ("items", "text"),
     [
         (None, "must be a list"),
         ({}, "must be a list"),

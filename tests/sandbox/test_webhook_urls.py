@@ -1,4 +1,4 @@
-"""Which URLs a webhook may have."""
+"""Validation of webhook URLs."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class ReceivedWebhook:
         return event
 
     def verify(self, endpoint: dict[str, Any]) -> WebhookEvent:
-        now = time.time()  # noqa: TID251  the sandbox signs by the clock of the wall
+        now = time.time()  # noqa: TID251  the sandbox signs by real time
         return Verifier(endpoint["signing_secret"]).verify(self.body, self.headers, now=now)
 
 
@@ -59,7 +59,7 @@ class ReceivedWebhook:
 class WebhookReceiver:
     url: str = ""
     statuses: list[int] = attrs.field(factory=list)
-    """Statuses of the first answers; then it is 204."""
+    """Statuses of the first responses; the others are 204."""
     requests: list[ReceivedWebhook] = attrs.field(factory=list)
     delay: float = 0.0
 
@@ -85,7 +85,7 @@ async def run_receiver() -> AsyncIterator[WebhookReceiver]:
 
 @asynccontextmanager
 async def running_webhooks() -> AsyncIterator[tuple[SandboxClient, WebhookReceiver, dict[str, Any]]]:
-    """A sandbox on the true clock, a receiver, and an endpoint that leads there."""
+    """Runs a sandbox in real time and a receiver; yields both with the endpoint of the receiver."""
     async with (
         run_receiver() as receiver,
         Sandbox(speed=FAST, allow_local_webhooks=True) as sandbox,
@@ -96,7 +96,7 @@ async def running_webhooks() -> AsyncIterator[tuple[SandboxClient, WebhookReceiv
 
 
 async def wait_for_deliveries(client: SandboxClient, endpoint: dict[str, Any], count: int) -> list[dict[str, Any]]:
-    """The deliveries to an endpoint, the newest first, once so many have ended."""
+    """Waits for this number of ended deliveries and returns all, the newest first."""
     async with asyncio.timeout(10):
         while True:
             found = await list_objects(client, f"{PATH}/{endpoint['id']}/deliveries", limit=100)

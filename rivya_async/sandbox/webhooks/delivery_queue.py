@@ -19,7 +19,7 @@ from typing import Any, Final
 import attrs
 
 from ..store import StateStore
-from ..task import Task, format_timestamp
+from ..task import Task, encode_record, format_timestamp
 from .endpoints import WebhookEndpoint, WebhookEndpointStore
 
 API_VERSION: Final = "2026-05-11"
@@ -68,19 +68,8 @@ class WebhookDelivery:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the API's delivery object; its members are assumed."""
-        return {
-            "id": self.id,
-            "object": "webhook_delivery",
-            "endpoint_id": self.endpoint.id,
-            "event_id": self.event.id,
-            "event_type": self.event.type,
-            "status": self.status,
-            "attempt": self.attempt,
-            "response_status": self.response_status,
-            "error": self.error,
-            "created_at": format_timestamp(self.created_at),
-            "delivered_at": None if self.delivered_at is None else format_timestamp(self.delivered_at),
-        }
+        ids = {"endpoint_id": self.endpoint.id, "event_id": self.event.id, "event_type": self.event.type}
+        return {**encode_record(self, "webhook_delivery", "endpoint", "event", "due_at", "is_test"), **ids}
 
     def finish(self, now: float, *, status: int | None, error: str | None) -> None:
         """Sets the result: a 2xx status is a success."""

@@ -10,7 +10,7 @@ import attrs
 
 from ..responses import ApiError, validation_error
 from ..store import StateStore
-from ..task import format_timestamp
+from ..task import encode_record
 from .url_validation import check_webhook_url
 
 EVENT_TYPES: Final = ("generation.succeeded", "generation.failed")
@@ -51,19 +51,9 @@ class WebhookEndpoint:
 
     def to_json(self, *, with_secret: bool = False) -> dict[str, Any]:
         """Returns the API's endpoint object."""
-        times = ("last_success_at", "last_failure_at", "created_at", "updated_at", "disabled_at", "revoked_at")
-        return {
-            "id": self.id,
-            "object": "webhook_endpoint",
-            "name": self.name,
-            "url": self.url,
-            "event_types": list(self.event_types),
-            "status": self.status,
-            "secret_preview": f"{self.secret[:8]}...{self.secret[-6:]}",
-            **({"signing_secret": self.secret} if with_secret else {}),
-            "failure_count": self.failure_count,
-            **{name: None if getattr(self, name) is None else format_timestamp(getattr(self, name)) for name in times},
-        }
+        preview = f"{self.secret[:8]}...{self.secret[-6:]}"
+        secret = {"signing_secret": self.secret} if with_secret else {}
+        return {**encode_record(self, "webhook_endpoint", "account_id", "secret"), "secret_preview": preview, **secret}
 
     def update(self, fields: Mapping[str, Any], now: float) -> None:
         """Applies valid fields of PATCH; activation resets the failure count."""

@@ -7,6 +7,7 @@ parse them.
 from __future__ import annotations
 
 import re
+import socket
 import unicodedata
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
@@ -82,22 +83,12 @@ def _parse_address(name: str) -> Address | None:
         except ValueError:
             raise _rejection("has no valid host") from None
         return address.ipv4_mapped or address
-    labels = name.split(".")
-    if not NUMERIC_LABEL.fullmatch(labels[-1]):
+    if not NUMERIC_LABEL.fullmatch(name.rpartition(".")[2]):
         return None
     try:
-        *heads, last = [_parse_number(label) for label in labels]
-    except ValueError:
+        return IPv4Address(socket.inet_aton(name))  # knows the octal, hexadecimal and short spellings
+    except OSError:
         raise _rejection("has no valid host") from None
-    if len(heads) > 3 or any(head > 255 for head in heads) or last >= 256 ** (4 - len(heads)):  # noqa: PLR2004 - bytes
-        raise _rejection("has no valid host")
-    return IPv4Address(sum(head << (24 - 8 * place) for place, head in enumerate(heads)) + last)
-
-
-def _parse_number(label: str) -> int:
-    if label.startswith("0x"):
-        return int(label[2:] or "0", 16)
-    return int(label, 8 if len(label) > 1 and label.startswith("0") else 10)
 
 
 def _rejection(reason: str) -> ApiError:
