@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+import resource
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import aiohttp
 import attrs
 
 from rivya_async.sandbox import Sandbox
+from rivya_async.sandbox.faults.parsing import FAULT_HEADER
+from tests.media_kit import media
 
 START_TIME = 1_778_486_400.0
 """2026-05-11T08:00:00Z."""
@@ -98,3 +101,27 @@ async def running_sandbox(**options: Any) -> AsyncIterator[SandboxClient]:
         aiohttp.ClientSession(sandbox.base_url, timeout=aiohttp.ClientTimeout(10)) as http,
     ):
         yield SandboxClient(sandbox, clock, http)
+
+
+@contextmanager
+def limited_file_size(room: int) -> Iterator[None]:
+    """Limits the size of every file, in bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def upload_media(client: SandboxClient, name: str, kind: str) -> dict[str, Any]:
+    form = aiohttp.FormData({"kind": kind})
+    form.add_field("file", media(name.rpartition(".")[2]), filename=name)
+    reply = await client.request("POST", "/api/v1/files", data=form)
+    assert reply.status == 200, reply.raw
+    data: dict[str, Any] = reply.json
+    return data
+
+
+async def request_with_fault(client: SandboxClient, line: str, path: str = "/api/v1/credits") -> HttpReply:
+    return await client.request("GET", path, headers={FAULT_HEADER: line})

@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import io
-import math
-import re
 import socket
 import struct
 from typing import Any
 
-import aiohttp
 import pytest
 
-from rivya_async.sandbox import ALL_SCOPES, FAIL_MARKER, Sandbox, results
-from rivya_async.sandbox.media import Artifact, Brief
-from rivya_async.sandbox.results import RenderCache
-from tests.sandbox.sandbox_client import SUBMIT, HttpReply, SandboxClient, running_sandbox, wait_until
+from rivya_async.sandbox import ALL_SCOPES, FAIL_MARKER
+from tests.sandbox.sandbox_client import HttpReply, SandboxClient, running_sandbox, wait_until
 
 DAY = 24 * 3600.0
-
-
-def render_stub(brief: Brief) -> Artifact:
-    """Returns ten bytes, equal for equal arguments, instead of an image."""
-    return Artifact(f"{brief.index}:{brief.seed % 10**8:08d}".encode(), "image/png", ".png")
-
-
-@pytest.fixture
-def fast_render(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "render", render_stub)
 
 
 async def submit_and_finish(client: SandboxClient, **body: Any) -> HttpReply:
@@ -36,11 +21,6 @@ async def submit_and_finish(client: SandboxClient, **body: Any) -> HttpReply:
     task_id = await client.submit_task(**body)
     client.clock.now += 3600
     return await client.poll(task_id)
-
-
-async def download(client: SandboxClient, url: str, **headers: str) -> HttpReply:
-    async with client.http.get(url, headers=headers) as response:
-        return HttpReply(response.status, response.headers, await response.read())
 
 
 # --- lifecycle --------------------------------------------------------------------------------------------------------
@@ -274,189 +254,3 @@ async def test_lists_models() -> None:
         assert listing["object"] == "list"
         assert {"id", "params", "base_credits", "api_status"} <= set(listing["data"][0])
         assert "_meta" not in listing
-
-
-# --- result files -----------------------------------------------------------------------------------------------------
-
-
-async def test_result_is_png() -> None:
-    async with running_sandbox() as client:
-        done = (await submit_and_finish(client)).json
-        picture = await download(client, done["result"]["primary_url"])
-        assert (picture.status, picture.headers["Content-Type"]) == (200, "image/png")
-        assert picture.raw.startswith(b"\x89PNG\r\n\x1a\n")
-        assert int(picture.headers["Content-Length"]) == len(picture.raw)
-
-
-@pytest.mark.usefixtures("fast_render")
-async def test_several_images_have_several_urls() -> None:
-    async with running_sandbox() as client:
-        done = (await submit_and_finish(client, model="seedream-4-0", params={"max_images": 3, "seed": 7})).json
-        urls = done["result"]["urls"]
-        assert [url.rpartition("/")[2] for url in urls] == ["0.png", "1.png", "2.png"]
-        assert [(await download(client, url)).raw for url in urls] == [b"0:00000007", b"1:00000007", b"2:00000007"]
-
-
-@pytest.mark.usefixtures("fast_render")
-async def test_rejects_results_before_success_and_unknown_names() -> None:
-    async with running_sandbox() as client:
-        task_id = await client.submit_task()
-        assert (await download(client, f"/results/{task_id}/0.png")).code == "not_found"
-        client.clock.now += 3600
-        assert (await download(client, f"/results/{task_id}/0.png")).status == 200
-        for name in ("1.png", "0.jpg", "0", "-1.png", "00.png"):
-            assert (await download(client, f"/results/{task_id}/{name}")).code == "not_found"
-        assert (await download(client, "/results/task_missing/0.png")).code == "not_found"
-        failed = (await submit_and_finish(client, prompt=FAIL_MARKER)).json
-        assert (await download(client, f"/results/{failed['id']}/0.png")).code == "not_found"
-
-
-@pytest.mark.usefixtures("fast_render")
-@pytest.mark.parametrize(
-    ("headers", "status", "start", "stop"),
-    [
-        ({"Range": "bytes=0-3"}, 206, 0, 4),
-        ({"Range": "bytes=4-"}, 206, 4, 10),
-        ({"Range": "bytes=-3"}, 206, 7, 10),
-        ({"Range": "bytes=8-99"}, 206, 8, 10),
-        ({"Range": "bytes=10-"}, 416, 0, 0),
-        ({"Range": "bytes=x"}, 200, 0, 10),
-        ({"Range": "bytes=0-3", "If-Range": '"another file"'}, 200, 0, 10),
-        ({}, 200, 0, 10),
-    ],
-)
-async def test_serves_ranges(headers: dict[str, str], status: int, start: int, stop: int) -> None:
-    async with running_sandbox() as client:
-        url = (await submit_and_finish(client, model="seedream-3-0", params={"seed": 5})).json["result"]["primary_url"]
-        whole = b"0:00000005"
-        part = await download(client, url, **headers)
-        assert (part.status, part.raw) == (status, whole[start:stop])
-        assert part.headers["Accept-Ranges"] == "bytes"
-        assert part.headers.get("Content-Range") == {
-            206: f"bytes {start}-{stop - 1}/10",
-            416: "bytes */10",
-        }.get(status)
-        resumed = await download(client, url, Range="bytes=1-", **{"If-Range": part.headers["ETag"]})
-        assert (resumed.status, resumed.raw) == (206, whole[1:])
-
-
-@pytest.mark.usefixtures("fast_render")
-async def test_links_expire() -> None:
-    async with running_sandbox(link_lifetime=60) as client:
-        job = (await submit_and_finish(client)).json
-        url = job["result"]["primary_url"]
-        assert (await download(client, url)).status == 200
-        client.clock.now += 60
-        expired = await download(client, url)
-        assert (expired.status, expired.raw) == (403, b"The link has expired.\n")
-        fresh = (await client.poll(job["id"])).json["result"]["primary_url"]
-        assert (await download(client, fresh)).status == 200
-        for odd in ("", "?expires=", "?expires=never", "?expires=nan"):
-            assert (await download(client, url.partition("?")[0] + odd)).status == 403
-
-
-@pytest.mark.parametrize("seconds", [0, -1, math.nan])
-def test_rejects_invalid_link_lifetime(seconds: float) -> None:
-    with pytest.raises(ValueError, match="link_lifetime"):
-        Sandbox(link_lifetime=seconds)
-
-
-async def test_renders_once_and_evicts_least_recently_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    rendered: list[int] = []
-
-    def counting_render(brief: Brief) -> Artifact:
-        rendered.append(brief.index)
-        return render_stub(brief)
-
-    monkeypatch.setattr(results, "render", counting_render)
-    async with running_sandbox() as client:
-        done = (await submit_and_finish(client, model="seedream-4-0", params={"max_images": 3})).json
-        task, cache = client.sandbox.service_state.tasks[done["id"]], RenderCache(max_bytes=20)
-        for index in (0, 1, 0, 2, 0, 1):
-            await cache.get(task, f"{index}.png")
-        assert rendered == [0, 1, 2, 1]
-
-
-async def test_missing_renderer_names_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing_render(brief: Brief) -> Artifact:
-        raise ImportError("install rivya-async[sandbox]")
-
-    monkeypatch.setattr(results, "render", missing_render)
-    async with running_sandbox() as client:
-        rejected = await download(client, (await submit_and_finish(client)).json["result"]["primary_url"])
-        assert (rejected.status, rejected.code) == (500, "internal_error")
-        assert "rivya-async[sandbox]" in rejected.json["error"]["message"]
-
-
-# --- server -----------------------------------------------------------------------------------------------------------
-
-
-async def test_default_key_follows_seed() -> None:
-    assert Sandbox(seed=1).api_key == Sandbox(seed=1).api_key != Sandbox(seed=2).api_key
-    assert re.fullmatch(r"rvya_sk_[\w-]{32}", Sandbox().api_key)
-    async with running_sandbox(api_key="rvya_sk_mine") as client:
-        assert (await client.request("GET", "/api/v1/credits", key="rvya_sk_mine")).status == 200
-
-
-async def test_closes_at_once_with_open_connections() -> None:
-    before = asyncio.all_tasks()
-    async with running_sandbox() as client:
-        await asyncio.gather(*(client.request("GET", "/api/v1/models") for _ in range(20)))
-        started = asyncio.get_running_loop().time()
-        await client.sandbox.aclose()
-        assert asyncio.get_running_loop().time() - started < 0.5
-        with pytest.raises(aiohttp.ClientConnectorError):
-            await client.request("GET", "/api/v1/models")
-        await client.sandbox.aclose()
-    assert asyncio.all_tasks() == before
-
-
-async def test_restart_keeps_port_and_state() -> None:
-    async with running_sandbox() as client:
-        task_id, address = await client.submit_task(), client.sandbox.base_url
-        await client.sandbox.aclose()
-        await client.sandbox.start()
-        assert client.sandbox.base_url == address
-        assert (await client.poll(task_id)).status == 200
-
-
-async def test_failed_start_leaves_sandbox_usable() -> None:
-    async with Sandbox() as first:
-        with pytest.raises(RuntimeError, match="running already"):
-            await first.start()
-        port = int(first.base_url.rpartition(":")[2])
-        second = Sandbox(port=port)
-        assert second.base_url == first.base_url
-        with pytest.raises(RuntimeError, match="has not been started"):
-            _ = Sandbox().base_url
-        with pytest.raises(OSError, match=r"(?i)address already in use"):
-            await second.start()
-    async with second:
-        assert second.base_url == first.base_url
-
-
-async def test_ipv6_base_url_has_brackets() -> None:
-    try:
-        async with Sandbox(host="::1") as sandbox:
-            assert sandbox.base_url.startswith("http://[::1]:")
-    except OSError:
-        pytest.skip("this machine has no IPv6")
-
-
-async def test_sends_100_continue() -> None:
-    async with running_sandbox() as client:
-        headers = {"Authorization": f"Bearer {client.sandbox.api_key}"}
-        body = {"model": "z-image", "prompt": "x"}
-        async with client.http.post("/api/v1/generations", json=body, headers=headers, expect100=True) as response:
-            assert response.status == 200
-
-
-async def test_handles_thousand_concurrent_jobs() -> None:
-    async with running_sandbox(speed=1_000_000) as client:
-        replies = await asyncio.gather(*(client.submit(idempotency_key=f"order-{n}") for n in range(1000)))
-        client.clock.now += 1
-        polls = await asyncio.gather(*(client.poll(reply.json["id"]) for reply in replies))
-        assert {look.json["status"] for look in polls} == {"succeeded"}
-        assert client.sandbox.credits == 999_000
-        assert set(client.sandbox.request_log.purchases_by_key.values()) == {1}
-        assert client.sandbox.request_log.count(SUBMIT) == 1000

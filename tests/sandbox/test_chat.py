@@ -1,4 +1,4 @@
-"""The Chat API over real sockets, and the effect of faults on streams."""
+"""The Chat API over real sockets."""
 
 from __future__ import annotations
 
@@ -11,12 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rivya_async.sandbox import Fault
 from rivya_async.sandbox.chat.canned_replies import compose_reply, split_tokens
 from rivya_async.sandbox.chat.handlers import THINKING_TIME
-from rivya_async.sandbox.faults.injection import inject_fault
-from rivya_async.sandbox.responses import ApiResponse
-from rivya_async.sandbox.sse import SHAPES, SseComment, SseEvent, SseStream, encode_stream, truncate_stream
 from tests.media_kit import MIME_TYPES, media
 from tests.sandbox.sandbox_client import HttpReply, SandboxClient, running_sandbox, wait_until
 
@@ -70,15 +66,15 @@ async def test_stream_has_same_reply_as_completion() -> None:
         reply = await send_message(client, stream=True)
         assert (reply.status, reply.headers["Content-Type"]) == (200, "text/event-stream; charset=utf-8")
         assert b"\n\n: keep-alive\n\n" in reply.raw
-        data = parse_events(reply.raw)
-        assert data[0][0] == "message.started"
-        assert set(data[0][1]) == {"id", "session_id", "model", "created_at"}
-        deltas = [data["delta"] for name, data in data if name == "message.delta"]
+        events = parse_events(reply.raw)
+        assert events[0][0] == "message.started"
+        assert set(events[0][1]) == {"id", "session_id", "model", "created_at"}
+        deltas = [data["delta"] for name, data in events if name == "message.delta"]
         assert "".join(deltas) == whole["message"]["content"]
-        assert data[-1][0] == "message.completed"
+        assert events[-1][0] == "message.completed"
         own = {"id": 0, "session_id": 0, "message": 0}
-        assert data[-1][1] | own == whole | own
-        assert {name: data[-1][1][name] for name in data[0][1]} == data[0][1]
+        assert events[-1][1] | own == whole | own
+        assert {name: events[-1][1][name] for name in events[0][1]} == events[0][1]
 
 
 async def test_streams_thoughts_on_request() -> None:
@@ -331,112 +327,3 @@ async def test_abandoned_stream_is_charged_and_stored() -> None:
         whole = (await client.request("GET", f"/api/v1/chat/sessions/{data[0][1]['session_id']}")).json
         assert [message["role"] for message in whole["messages"]] == ["user", "assistant"]
         assert client.sandbox.credits == 1_000_000 - data[-1][1]["credits"]["final"]
-
-
-# --- faults -----------------------------------------------------------------------------------------------------------
-
-EVENTS: SseStream = (
-    SseEvent("message.started", {"id": "c"}),
-    SseComment(),
-    SseEvent("message.delta", {"delta": "Hi"}, 1.0),
-    SseEvent("message.delta", {"delta": " there"}, 1.0),
-    SseEvent("message.completed", {"object": "chat.completion"}),
-)
-RESPONSE = ApiResponse(encode_stream(EVENTS), events=EVENTS)
-
-
-def event_names(response: ApiResponse) -> list[str | None]:
-    return [piece.name for piece in response.events if isinstance(piece, SseEvent)]
-
-
-@pytest.mark.parametrize(
-    ("fields", "remaining", "stream_end"),
-    [
-        ({"stream": "cut", "after_events": 2}, ["message.started", "message.delta"], "cut"),
-        ({"stream": "cut", "after_events": 0}, [], "cut"),
-        ({"stream": "stall", "after_events": 1}, ["message.started"], "stall"),
-        ({"stream": "end"}, ["message.started", "message.delta", "message.delta"], "complete"),
-        (
-            {"stream": "end", "after_events": 99},
-            [piece.name for piece in EVENTS if isinstance(piece, SseEvent)],
-            "complete",
-        ),
-        ({"stream": "error", "after_events": 1}, ["message.started", "error"], "complete"),
-        ({"shape": "unnamed"}, [None] * 4, "complete"),
-        (
-            {"shape": "done"},
-            ["message.started", "message.delta", "message.delta", "message.completed", None],
-            "complete",
-        ),
-        ({"shape": "done only"}, [None] * 4, "complete"),
-        (
-            {"shape": "done", "stream": "end"},
-            [piece.name for piece in EVENTS if isinstance(piece, SseEvent)],
-            "complete",
-        ),
-    ],
-)
-def test_fault_truncates_and_reshapes_stream(
-    fields: dict[str, Any], remaining: list[str | None], stream_end: str
-) -> None:
-    result = inject_fault(RESPONSE, Fault(route=STREAM, **fields), "req_1")
-    assert (event_names(result), result.stream_end) == (remaining, stream_end)
-    assert result.body == encode_stream(result.events)
-
-
-def test_error_event_has_error_body() -> None:
-    for given_code, code in ((None, "internal_error"), ("rate_limited", "rate_limited")):
-        last = inject_fault(RESPONSE, Fault(stream="error", code=given_code), "req_1").events[-1]
-        assert isinstance(last, SseEvent)
-        assert isinstance(last.payload, dict)
-        assert (last.payload["error"]["code"], last.payload["error"]["requestId"]) == (code, "req_1")
-
-
-def test_shapes_change_deltas_only() -> None:
-    shapes: dict[str, dict[str, Any]] = {
-        "delta.content": {"delta": {"content": "Hi"}},
-        "delta.text": {"delta": {"type": "text", "text": "Hi"}},
-        "content": {"content": "Hi"},
-        "text": {"text": "Hi"},
-    }
-    for shape, data in shapes.items():
-        pieces = SHAPES[shape](EVENTS)
-        assert pieces[2] == SseEvent("message.delta", data, 1.0)
-        assert (pieces[0], pieces[1], pieces[-1]) == (EVENTS[0], EVENTS[1], EVENTS[-1])
-
-
-def test_stream_faults_do_not_change_other_responses() -> None:
-    response = ApiResponse(b"{}")
-    assert inject_fault(response, Fault(stream="cut", after_events=1, shape="done"), "req_1") == response
-    assert truncate_stream((), None) == ()
-    replaced = inject_fault(RESPONSE, Fault(status=503), "req_1")
-    assert (replaced.status, replaced.events) == (503, ())
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"stream": "vanish"},
-        {"shape": "round"},
-        {"after_events": 1, "drop": True},
-        {"stream": "cut", "after_events": -1},
-        {"stream": "cut", "drop": True},
-        {"stream": "cut", "status": 503},
-        {"shape": "done", "body": "x"},
-        {"stream": "cut", "code": "rate_limited"},
-    ],
-)
-def test_rejects_invalid_stream_fault(fields: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="Fault"):
-        Fault(**fields)
-
-
-async def test_close_ends_stalled_stream() -> None:
-    async with running_sandbox(speed=FAST) as client:
-        client.sandbox.faults.add(route=STREAM, stream="stall", after_events=1)
-        reading = asyncio.create_task(send_message(client, stream=True))
-        await wait_until(lambda: client.sandbox.request_log.purchases == 1)
-        async with asyncio.timeout(5):
-            await client.sandbox.aclose()
-        await asyncio.gather(reading, return_exceptions=True)
-        assert reading.exception() is not None

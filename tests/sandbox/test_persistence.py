@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource
 import signal
-import sqlite3
 import sys
-import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,160 +15,12 @@ import aiohttp
 import pytest
 
 from rivya_async.sandbox import FAIL_MARKER, Sandbox
-from rivya_async.sandbox.api_keys import ApiKey
 from rivya_async.sandbox.idempotency import RETENTION, StoredResponse
-from rivya_async.sandbox.store import StateStore
 from tests.media_kit import media
-from tests.sandbox.sandbox_client import FakeClock, SandboxClient, running_sandbox
+from tests.sandbox.sandbox_client import FakeClock, SandboxClient, limited_file_size, upload_media
 from tests.sandbox.webhook_kit import create_endpoint, list_objects, run_receiver, wait_for_deliveries
 
 CHAT: Final = "/api/v1/chat/completions"
-
-
-# --- store ------------------------------------------------------------------------------------------------------------
-
-
-def make_key(name: str) -> ApiKey:
-    return ApiKey(name, "main")
-
-
-async def test_loads_newest_values_in_order_of_first_put(tmp_path: Path) -> None:
-    store = StateStore(tmp_path / "s.db")
-    for name in ("b", "a", "c"):
-        store.put(name, make_key(name))
-    await store.flush()
-    store.put("b", ApiKey("b", "other"))
-    store.drop("a", ApiKey)
-    await store.aclose()
-    again = StateStore(tmp_path / "s.db")
-    assert list(again.load(ApiKey)) == [ApiKey("b", "other"), make_key("c")]
-    assert (store.opening_number, again.opening_number) == (1, 2)
-    again.close()
-
-
-async def test_concurrent_flushes_share_commit(tmp_path: Path) -> None:
-    store = StateStore(tmp_path / "s.db")
-    commits, go_on = [], threading.Event()
-
-    def slow_disk(line: str) -> None:
-        if line == "BEGIN":
-            commits.append(line)
-            assert go_on.wait(5)
-
-    assert store._connection is not None
-    store._connection.set_trace_callback(slow_disk)
-    waiting = []
-    for number in range(50):
-        store.put(f"{number}", make_key(f"{number}"))
-        waiting.append(asyncio.create_task(store.flush()))
-        await asyncio.sleep(0)
-    assert store.has_unwritten
-    assert not any(task.done() for task in waiting)
-    go_on.set()
-    await asyncio.gather(*waiting)
-    assert not store.has_unwritten
-    assert len(commits) == 2
-    await store.aclose()
-    again = StateStore(tmp_path / "s.db")
-    assert len(list(again.load(ApiKey))) == 50
-    again.close()
-
-
-async def test_cancelled_flush_loses_nothing(tmp_path: Path) -> None:
-    store = StateStore(tmp_path / "s.db")
-    store.put("a", make_key("a"))
-    first = asyncio.create_task(store.flush())
-    await asyncio.sleep(0)
-    store.put("b", make_key("b"))
-    first.cancel()
-    await asyncio.gather(first, return_exceptions=True)
-    await store.flush()
-    assert not store.has_unwritten
-    await store.aclose()
-    again = StateStore(tmp_path / "s.db")
-    assert list(again.load(ApiKey)) == [make_key("a"), make_key("b")]
-    again.close()
-
-
-async def test_failed_write_is_retried_with_next_flush(tmp_path: Path) -> None:
-    store = StateStore(tmp_path / "s.db")
-    assert store._connection is not None
-    store._connection.execute("PRAGMA max_page_count = 1")
-    store.put("big", ApiKey("x" * 100_000, "main"))
-    with pytest.raises(OSError, match=r"s\.db: database or disk is full"):
-        await store.flush()
-    assert store.has_unwritten
-    store._connection.execute("PRAGMA max_page_count = 100000")
-    await store.flush()
-    assert not store.has_unwritten
-    await store.aclose()
-
-
-@contextmanager
-def limited_file_size(room: int) -> Iterator[None]:
-    """Limits the size of every file, in bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-async def test_full_disk_raises_at_creation_and_close(tmp_path: Path) -> None:
-    async with Sandbox(state=tmp_path / "s.db"):
-        pass
-    with limited_file_size(1000), pytest.raises(OSError, match=r"s\.db: disk I/O error"):
-        Sandbox(state=tmp_path / "s.db")
-    sandbox = Sandbox(state=tmp_path / "s.db")
-    await sandbox.start()
-    sandbox.add_key("team-b")
-    with limited_file_size(1000), pytest.raises(OSError, match=r"s\.db: disk I/O error"):
-        await sandbox.aclose()
-    assert "team-b" not in Sandbox(state=tmp_path / "s.db").service_state.accounts, "the file is closed"
-
-
-def test_store_without_path_keeps_nothing(tmp_path: Path) -> None:
-    store = StateStore()
-    store.put("a", make_key("a"))
-    store.drop("b", ApiKey)
-    assert not store.has_unwritten
-    assert list(store.load(ApiKey)) == []
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_state_is_locked_by_one_sandbox(tmp_path: Path) -> None:
-    first = StateStore(tmp_path / "s.db")
-    with pytest.raises(ValueError, match=r"s\.db: database is locked"):
-        StateStore(tmp_path / "s.db")
-    first.close()
-    second = StateStore(tmp_path / "s.db")
-    second.close()
-    with pytest.raises(ValueError, match="another sandbox has continued with this state"):
-        first.open()
-    second.open()
-    second.close()
-
-
-@pytest.mark.parametrize("content", ["text", "other database", "other version", "folder"])
-def test_rejects_other_files_and_leaves_them_unchanged(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "s.db"
-    if content == "text":
-        path.write_text("Dear diary, " * 1000)
-    elif content == "folder":
-        path.mkdir()
-    else:
-        connection = sqlite3.connect(path)
-        connection.execute("CREATE TABLE stored (x)")
-        connection.execute("PRAGMA user_version = 99")
-        if content == "other database":
-            connection.execute("PRAGMA user_version = 0")
-        connection.commit()
-        connection.close()
-    before = None if path.is_dir() else path.read_bytes()
-    with pytest.raises(ValueError, match=r"s\.db: \w"):
-        Sandbox(state=path)
-    assert path.is_dir() or path.read_bytes() == before
 
 
 # --- restarts ---------------------------------------------------------------------------------------------------------
@@ -231,19 +80,10 @@ async def test_stored_response_expires_after_a_day(tmp_path: Path) -> None:
         assert len(list(client.sandbox._store.load(StoredResponse))) == 1
 
 
-async def upload(client: SandboxClient, name: str, kind: str) -> dict[str, Any]:
-    form = aiohttp.FormData({"kind": kind})
-    form.add_field("file", media(name.rpartition(".")[2]), filename=name)
-    reply = await client.request("POST", "/api/v1/files", data=form)
-    assert reply.status == 200, reply.raw
-    data: dict[str, Any] = reply.json
-    return data
-
-
 async def test_uploaded_files_survive_restart(tmp_path: Path) -> None:
     clock = FakeClock()
     async with open_sandbox(tmp_path / "s.db", clock) as client:
-        image, sound = await upload(client, "kite.png", "image"), await upload(client, "kite.wav", "audio")
+        image, sound = await upload_media(client, "kite.png", "image"), await upload_media(client, "kite.wav", "audio")
         assert (await client.request("POST", "/api/v1/files", data={"kind": "image"})).status == 400
     (tmp_path / "s.db-files" / "upload-half").write_bytes(b"an upload that was cut")
     async with open_sandbox(tmp_path / "s.db", clock) as client:
@@ -259,7 +99,7 @@ async def test_uploaded_files_survive_restart(tmp_path: Path) -> None:
         now = (await client.request("GET", f"/api/v1/files/{image['id']}")).json
         params = {"referenceMediaItems": [{**item, "url": now["url"]}]}
         assert (await client.submit(model="nano-banana-2", params=params)).status == 200
-        assert (await upload(client, "kite.png", "image"))["id"] != image["id"]
+        assert (await upload_media(client, "kite.png", "image"))["id"] != image["id"]
 
 
 async def test_upload_to_full_disk_is_internal_error(tmp_path: Path) -> None:
@@ -270,7 +110,7 @@ async def test_upload_to_full_disk_is_internal_error(tmp_path: Path) -> None:
             reply = await client.request("POST", "/api/v1/files", data=form)
         assert (reply.status, reply.code) == (500, "internal_error")
         assert list((tmp_path / "s.db-files").iterdir()) == []
-        assert await upload(client, "kite.png", "image")
+        assert await upload_media(client, "kite.png", "image")
 
 
 def test_keeps_other_files_in_folder(tmp_path: Path) -> None:
@@ -469,55 +309,3 @@ async def test_command_line_continues_after_kill(tmp_path: Path) -> None:
         async with http.get("/api/v1/credits") as reply:
             assert await reply.json() == {"current_credits": 9_999}
     await again.end(signal.SIGTERM)
-
-
-# --- accounts ---------------------------------------------------------------------------------------------------------
-
-
-async def test_accounts_are_isolated() -> None:
-    async with running_sandbox(credits=50, rate_limit=20, rate_window=1e9, speed=1e5) as client:
-        sandbox = client.sandbox
-        theirs = sandbox.add_key("team-b", credits=5)
-        task_id = await client.submit_task()
-        file = await upload(client, "kite.png", "image")
-        hook = await create_endpoint(client)
-        await client.request("POST", CHAT, json={"model": "gpt-5-2-chat", "message": "Hello"})
-        (session,) = await list_objects(client, "/api/v1/chat/sessions")
-        for path in (
-            f"/api/v1/generations/{task_id}",
-            f"/api/v1/files/{file['id']}",
-            f"/api/v1/chat/sessions/{session['id']}",
-            f"/api/v1/webhooks/{hook['id']}",
-            f"/api/v1/webhooks/{hook['id']}/deliveries",
-        ):
-            assert (await client.request("GET", path)).status == 200
-            assert (await client.request("GET", path, key=theirs)).code == "not_found"
-        for path in ("/api/v1/chat/sessions", "/api/v1/webhooks", "/api/v1/webhook-events"):
-            assert (await client.request("GET", path, key=theirs)).json["data"] == []
-        first = await client.submit(idempotency_key="order-42")
-        other = await client.submit(idempotency_key="order-42", key=theirs, prompt="Another")
-        assert other.status == 200
-        assert other.json["id"] != first.json["id"]
-        assert (sandbox.credits_of(theirs), sandbox.credits_of(sandbox.add_key("team-b"))) == (4, 4)
-        while (await client.request("GET", "/api/v1/credits")).status == 200:
-            pass
-        assert (await client.request("GET", "/api/v1/credits")).code == "rate_limited"
-        assert (await client.request("GET", "/api/v1/credits", key=theirs)).json == {"current_credits": 4}
-
-
-async def test_key_can_be_revoked_and_expired() -> None:
-    async with running_sandbox() as client:
-        sandbox = client.sandbox
-        old, late = sandbox.add_key(), sandbox.add_key("team-b")
-        assert len({old, late, sandbox.api_key, sandbox.add_key()}) == 4
-        assert (await client.request("GET", "/api/v1/credits", key=old)).status == 200
-        sandbox.revoke_key(old)
-        sandbox.expire_key(late)
-        assert (await client.request("GET", "/api/v1/credits", key=old)).code == "api_key_revoked"
-        assert (await client.request("GET", "/api/v1/credits", key=late)).code == "api_key_expired"
-        assert sandbox.credits_of(late) == 1_000_000
-        for ask in (sandbox.revoke_key, sandbox.expire_key, sandbox.credits_of):
-            with pytest.raises(ValueError, match="no API key of the sandbox"):
-                ask("rvya_sk_other")
-        with pytest.raises(ValueError, match="there is no scope 'credit:read'; the scopes are chat:create"):
-            sandbox.add_key(scopes={"credit:read"})

@@ -72,13 +72,13 @@ class WebhookReceiver:
 
 @asynccontextmanager
 async def run_receiver() -> AsyncIterator[WebhookReceiver]:
-    data = WebhookReceiver()
-    runner = web.ServerRunner(web.Server(data.serve, access_log=None), shutdown_timeout=0.05)
+    receiver = WebhookReceiver()
+    runner = web.ServerRunner(web.Server(receiver.serve, access_log=None), shutdown_timeout=0.05)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        data.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-        yield data
+        receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+        yield receiver
     finally:
         await runner.cleanup()
 
