@@ -82,7 +82,7 @@ async def test_job_appears_and_shows_image(browser: Chromium) -> None:
         assert await tab.evaluate(f"{card('img')}.alt") == "A red kite over a calm sea"
         assert await tab.evaluate("document.querySelector('[data-filter=succeeded] b').innerText") == "1"
         assert await tab.evaluate("document.querySelector('#purchases').innerText") == "1"
-        await tab.wait_for("document.querySelector('#news').innerText === '1 job succeeded.'")
+        await tab.wait_for("document.querySelector('#announcer').innerText === '1 job succeeded.'")
         assert all(request.route != "GET /results/{task_id}/{name}" for request in sandbox.request_log)
 
 

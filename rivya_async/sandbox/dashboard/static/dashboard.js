@@ -200,7 +200,7 @@ function renderRequests(requests) {
   byId("routes").hidden = requests.routes.length === 0;
   byId("routes").tBodies[0].replaceChildren(...requests.routes.map(({ route, count, failed }) => {
     const [method, path] = route.startsWith("unknown") ? ["", route] : route.split(" ");
-    const name = createElement("td", {}, createElement("code", {}, createElement("span", { className: "method", textContent: method && `${method} ` }), ...breakable(path)));
+    const name = createElement("td", {}, createElement("code", {}, createElement("span", { className: "method", textContent: method && `${method} ` }), ...withBreaks(path)));
     return createElement("tr", {}, name, createElement("td", { textContent: number.format(count) }), createElement("td", { textContent: number.format(failed), className: failed ? "bad" : "" }));
   }));
 }
