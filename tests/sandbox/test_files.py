@@ -351,7 +351,7 @@ async def test_upload_with_100_continue(client: SandboxClient) -> None:
 
 
 def test_rejects_receive_without_drop() -> None:
-    nonsense: list[dict[str, Any]] = [{"delay": 1, "receive": 5}, {"receive": -1, "drop": True}]
-    for fields in [*nonsense, {"receive": 5, "drop": True, "act": True}]:
+    invalid_fields: list[dict[str, Any]] = [{"delay": 1, "receive": 5}, {"receive": -1, "drop": True}]
+    for fields in [*invalid_fields, {"receive": 5, "drop": True, "act": True}]:
         with pytest.raises(ValueError, match="receive is a number of bytes"):
             Sandbox().faults.add(route=UPLOAD, **fields)
