@@ -72,7 +72,7 @@ def crash(session: nox.Session) -> None:
 @nox.session(python=False)
 def screenshot(session: nox.Session) -> None:
     """Take the manual's pictures of pages again."""
-    run(session, "python", "-m", "tests.page.screenshot", "examples/sandbox-page.jpg")
+    run(session, "python", "-m", "tests.dashboard.screenshot", "examples/sandbox-page.jpg")
     run(session, "python", "-m", "tests.batch.screenshot", "examples/batch-report.jpg")
 
 

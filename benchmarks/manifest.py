@@ -22,7 +22,7 @@ from rivya_async import Model
 from rivya_async._core.catalogue.model import ModelList
 from rivya_async._core.http.serialization import parse_json, structure
 from rivya_async.batch import BadRow, Batch, Manifest, Row
-from rivya_async.sandbox.catalogue import load
+from rivya_async.sandbox.catalogue import load_catalogue
 
 from .processes import peak_kib
 from .report import format_table, show_progress, target
@@ -78,7 +78,7 @@ async def _plan_rows(manifest: Manifest, path: Path) -> tuple[int, int]:
 
 
 def _models() -> Mapping[str, Model]:
-    return {model.id: model for model in structure(parse_json(load().listing), ModelList).data}
+    return {model.id: model for model in structure(parse_json(load_catalogue().listing), ModelList).data}
 
 
 def measure(kind: str, count: int) -> dict[str, Any]:

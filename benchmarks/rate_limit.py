@@ -79,7 +79,7 @@ async def run_once(name: str, jobs: int, rate_limit: RateLimit | None) -> Run:
 
 
 def _summarize(name: str, sandbox: Sandbox, started_at: float, ends: list[tuple[float, Generation]]) -> Run:
-    received = list(sandbox.received)
+    received = list(sandbox.request_log)
     submitted = {request.task_id: request.at for request in received if request.method == "POST"}
     polls: dict[str | None, list[float]] = defaultdict(list)
     for request in received:

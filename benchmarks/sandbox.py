@@ -19,7 +19,7 @@ from typing import Final, cast
 from aiohttp import web
 
 from rivya_async.sandbox import Sandbox
-from rivya_async.sandbox.catalogue import load
+from rivya_async.sandbox.catalogue import load_catalogue
 
 from .processes import read_line, start_module
 from .report import format_table, show_progress, target
@@ -146,7 +146,7 @@ def _requests() -> Sequence[bytes]:
 
 def _task_ids() -> Sequence[str]:
     """Returns the task ids that the sandbox generates from its seed."""
-    return tuple(_sandbox().world.tasks)
+    return tuple(_sandbox().service_state.tasks)
 
 
 # --- the servers ------------------------------------------------------------------------------------------------------
@@ -179,9 +179,9 @@ async def _run_server(name: str) -> AsyncIterator[Server]:
 def _sandbox() -> Sandbox:
     """Creates a sandbox with queued, running and ended jobs."""
     sandbox = Sandbox(seed=1, speed=1, api_key=API_KEY, clock=lambda: JOB_AGE)
-    account, model = next(iter(sandbox.world.accounts)), load().models["z-image"]
+    account, model = next(iter(sandbox.service_state.accounts)), load_catalogue().models["z-image"]
     for _ in range(JOBS):
-        sandbox.world.create(account, model, "A red kite", {}, 0.0)
+        sandbox.service_state.create_task(account, model, "A red kite", {}, 0.0)
     return sandbox
 
 

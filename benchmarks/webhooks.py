@@ -52,7 +52,7 @@ async def serve(kind: str, speed: float) -> None:
             sandbox.faults.add(route="webhook delivery", nth=range(1, 100_000, 2), drop=True)
         print(json.dumps({"url": sandbox.base_url, "key": sandbox.api_key}), flush=True)
         await asyncio.to_thread(sys.stdin.readline)
-        polls = sum(each.route == "GET /api/v1/generations/{task_id}" for each in sandbox.received)
+        polls = sum(each.route == "GET /api/v1/generations/{task_id}" for each in sandbox.request_log)
         print(json.dumps({"polls": polls}), flush=True)
 
 

@@ -52,14 +52,14 @@ async def serve(limit: int) -> None:
     async with Sandbox(speed=SPEED, credits=10**9, rate_limit=limit or None, rate_window=1.0) as sandbox:
         print(json.dumps({"url": sandbox.base_url, "key": sandbox.api_key}), flush=True)
         count = int(await asyncio.to_thread(sys.stdin.readline))
-        while len(sandbox.received.settled) < count:  # noqa: ASYNC110 - the sandbox has no event for it
+        while len(sandbox.request_log.observed_tasks) < count:  # noqa: ASYNC110 - the sandbox has no event for it
             await asyncio.sleep(0.05)
-        times = [request.at for request in sandbox.received]
+        times = [request.at for request in sandbox.request_log]
         result = {
             "seconds": max(times) - min(times),
-            "requests": sandbox.received.count(),
-            "refused": sandbox.received.answered(429),
-            "purchases": sandbox.received.purchases,
+            "requests": sandbox.request_log.count(),
+            "refused": sandbox.request_log.count_status(429),
+            "purchases": sandbox.request_log.purchases,
         }
         print(json.dumps(result), flush=True)
         await asyncio.to_thread(sys.stdin.readline)

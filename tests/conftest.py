@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from tests.page.chromium import Chromium, chromium
+from tests.chromium import Chromium, chromium
 from tests.workers.redis_server import RedisServer, require_redis
 
 

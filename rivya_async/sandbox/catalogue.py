@@ -1,7 +1,7 @@
-"""The models that the sandbox knows, as `GET /models` lists them and as validation asks for them.
+"""The models: the body of `GET /models`, and the rules that validation applies.
 
-The facts are package data (`models.json`), read from the public pages. Where a page states no value, the listing says
-what the assumptions say: `runtime` by category, an empty list for a list, `url_input_supported` from the inputs.
+The data (`models.json`) is from the public pages. Values that no page states are assumed: `runtime` by category, an
+empty list for a list, `url_input_supported` from the inputs.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import Any, Final
 
 import attrs
 
-UNSEEN_RULE_MAX_REFERENCES: Final = 10
-"""References that a model takes whose own limit no public page shows; the median of the limits that are known is 2."""
+UNDOCUMENTED_MAX_REFERENCES: Final = 10
+"""Most references of a model whose limit no public page states; the median of the known limits is 2."""
 
 REASONING_EFFORTS: Final = ("default", "minimal", "low", "medium", "high", "xhigh")
-"""Documented values of `reasoning_effort`; that every chat model takes all of them is invented."""
+"""Documented values of `reasoning_effort`. Assumed: every chat model takes all of them."""
 
 MEGABYTE: Final = 1_048_576
 """Bytes in an MB. Assumed."""
 
-_LISTS: Final = ("supported_modes", "requires_upload_for_modes", "file_kinds", "notices")
+_LIST_FIELDS: Final = ("supported_modes", "requires_upload_for_modes", "file_kinds", "notices")
 
 
 @attrs.frozen
 class Param:
-    """One entry of a model's `params`: how a value of this key must look."""
+    """One entry of a model's `params`: the rules for its value."""
 
     key: str
     type: str
@@ -40,17 +40,17 @@ class Param:
 
 
 @attrs.frozen
-class References:
-    """How many `params.referenceMediaItems` a model takes: in all, of each kind, and of each kind beside a video."""
+class ReferenceRule:
+    """The most `params.referenceMediaItems` of a model: in total, of each kind, and of each kind with a video."""
 
-    most: int
+    max_items: int
     kinds: Mapping[str, int]
-    beside_video: Mapping[str, int]
+    kinds_with_video: Mapping[str, int]
 
 
 @attrs.frozen
 class UploadLimit:
-    """What an uploaded file of one kind may be."""
+    """The limits of an uploaded file of one kind."""
 
     max_bytes: int
     mime_types: frozenset[str]
@@ -61,12 +61,12 @@ DEFAULT_LIMITS: Final[Mapping[str, UploadLimit]] = {
     "video": UploadLimit(50 * MEGABYTE, frozenset({"video/mp4", "video/quicktime", "video/webm"})),
     "audio": UploadLimit(10 * MEGABYTE, frozenset({"audio/mpeg", "audio/mp4", "audio/wav", "audio/aac", "audio/ogg"})),
 }
-"""What holds for an upload unless its model has a limit of its own."""
+"""Upload limits by kind, without a limit of the model."""
 
 
 @attrs.frozen
 class Model:
-    """What validation and pricing ask about a model."""
+    """The facts of a model that validation and pricing need."""
 
     id: str
     category: str
@@ -75,45 +75,45 @@ class Model:
     needs_prompt: bool
     max_prompt_length: int | None
     params: tuple[Param, ...]
-    references: References | None
+    references: ReferenceRule | None
     takes_files: bool
     uploads: Mapping[str, UploadLimit]
 
     @property
     def is_chat(self) -> bool:
-        """Whether the model belongs to the Chat API."""
+        """True for a model of the Chat API."""
         return self.category == "chat"
 
     def filled(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The `params` that this model knows, with the documented defaults where the caller gave nothing."""
+        """Returns the `params` that this model has, with the documented defaults."""
         values = {param.key: params.get(param.key, param.default) for param in self.params}
         return {key: value for key, value in values.items() if value is not None}
 
 
 @attrs.frozen
 class Catalogue:
-    """All models by id, and the body of `GET /models`."""
+    """All models by id, and `listing`, the body of `GET /models`."""
 
     models: Mapping[str, Model]
     listing: bytes
 
 
 @cache
-def load() -> Catalogue:
-    """The catalogue of the package."""
-    return read(json.loads(Path(__file__).with_name("models.json").read_text(encoding="utf-8")))
+def load_catalogue() -> Catalogue:
+    """Returns the catalogue of the package."""
+    return parse_catalogue(json.loads(Path(__file__).with_name("models.json").read_text(encoding="utf-8")))
 
 
-def read(facts: Mapping[str, Any]) -> Catalogue:
-    """The catalogue that these facts describe."""
-    data = [fill(entry, facts) for entry in facts["data"]]
+def parse_catalogue(facts: Mapping[str, Any]) -> Catalogue:
+    """Returns the catalogue of these facts."""
+    data = [_fill_entry(entry, facts) for entry in facts["data"]]
     listing = json.dumps({"object": "list", "data": data}).encode()
     return Catalogue({entry["id"]: _model(entry, facts) for entry in data}, listing)
 
 
-def fill(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry with its unknown values filled in as the assumptions say; a prompt limit stays null."""
-    filled = {key: [] if key in _LISTS and value is None else value for key, value in entry.items()}
+def _fill_entry(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns an entry with the assumptions in place of unknown values; an unknown prompt limit stays null."""
+    filled = {key: [] if key in _LIST_FIELDS and value is None else value for key, value in entry.items()}
     is_chat = filled["category"] == "chat"
     if filled["runtime"] is None:
         filled["runtime"] = "chat" if is_chat else "async_task"
@@ -121,7 +121,7 @@ def fill(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
         filled["requires_files_api"] = filled["api_input_status"] == "requires_files_api"
     if filled["url_input_supported"] is None:
         filled["url_input_supported"] = "url" in filled["supported_api_inputs"]
-    rule = _references(entry, facts)
+    rule = _reference_rule(entry, facts)
     if rule is not None:
         filled["reference_media"] = _reference_media(entry, facts, rule)
         filled["file_kinds"] = filled["reference_media"]["file_kinds"]
@@ -135,17 +135,17 @@ def fill(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
     return filled
 
 
-def _reference_media(entry: Mapping[str, Any], facts: Mapping[str, Any], rule: References) -> dict[str, Any]:
-    """The rule for references as the listing tells it: what the page states, and what validation holds beyond that."""
+def _reference_media(entry: Mapping[str, Any], facts: Mapping[str, Any], rule: ReferenceRule) -> dict[str, Any]:
+    """Returns the listed rule for references: the page's statement, completed by the rule that validation applies."""
     stated = {"rule": None, "max_files": None, "file_kinds": None, "limits": None, **(entry["reference_media"] or {})}
-    stated["max_files"] = rule.most
-    stated["file_kinds"] = list(dict.fromkeys([*rule.kinds, *rule.beside_video]))
+    stated["max_files"] = rule.max_items
+    stated["file_kinds"] = list(dict.fromkeys([*rule.kinds, *rule.kinds_with_video]))
     caps = facts["reference_caps"].get(entry["id"])
     return {**stated, "caps": caps} if caps else stated
 
 
 def _model(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> Model:
-    references = _references(entry, facts)
+    references = _reference_rule(entry, facts)
     return Model(
         id=entry["id"],
         category=entry["category"],
@@ -165,9 +165,9 @@ def _param(param: Mapping[str, Any]) -> Param:
     return Param(**kept, options=frozenset(param["options"] or ()))
 
 
-def _uploads(entry: Mapping[str, Any], references: References | None) -> Mapping[str, UploadLimit]:
-    """What may be uploaded for a model: the kinds that it refers to; for a chat model that takes files, images."""
-    kinds = set() if references is None else {*references.kinds, *references.beside_video}
+def _uploads(entry: Mapping[str, Any], references: ReferenceRule | None) -> Mapping[str, UploadLimit]:
+    """Returns the upload limits of a model: of the kinds of its references; of images for a chat model with files."""
+    kinds = set() if references is None else {*references.kinds, *references.kinds_with_video}
     if entry["category"] == "chat" and "file" in entry["supported_api_inputs"]:
         kinds = {"image"}
     stated = {limit["kind"]: limit for limit in (entry["reference_media"] or {}).get("limits") or ()}
@@ -178,17 +178,16 @@ def _limit(stated: Mapping[str, Any]) -> UploadLimit:
     return UploadLimit(int(stated["max_size_mb"] * MEGABYTE), frozenset(stated["mime_types"]))
 
 
-def _references(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> References | None:
+def _reference_rule(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> ReferenceRule | None:
     stated: Mapping[str, Any] = entry["reference_media"] or {}
     caps = facts["reference_caps"].get(entry["id"], {})
-    unseen: Sequence[str] | None = facts["reference_rule_unseen"].get(entry["id"])
+    undocumented: Sequence[str] | None = facts["reference_rule_unseen"].get(entry["id"])
     if caps:
         alone = caps["without_video"]
-        return References(stated["max_files"] or sum(alone.values()), alone, caps.get("with_video", {}))
+        return ReferenceRule(stated["max_files"] or sum(alone.values()), alone, caps.get("with_video", {}))
     if stated:
-        most = int(stated["max_files"])
-        return References(most, dict.fromkeys(stated["file_kinds"], most), {})
-    if unseen:
-        most = UNSEEN_RULE_MAX_REFERENCES
-        return References(most, dict.fromkeys(unseen, most), {})
+        max_items = int(stated["max_files"])
+        return ReferenceRule(max_items, dict.fromkeys(stated["file_kinds"], max_items), {})
+    if undocumented:
+        return ReferenceRule(UNDOCUMENTED_MAX_REFERENCES, dict.fromkeys(undocumented, UNDOCUMENTED_MAX_REFERENCES), {})
     return None

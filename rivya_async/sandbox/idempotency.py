@@ -1,79 +1,102 @@
-"""What the service remembers about idempotency keys. It is told the time.
+"""Idempotency keys: the first successful response under a key is stored and replayed.
 
-Assumed: scope is account and endpoint; the same key with the same body replays the stored answer; another body, or a
-first request that is still running, is a conflict; 24 hours; 1 to 255 characters; refusals are not stored.
+Assumed: a key is scoped to account and endpoint; another body, or a first request that is still running, is a conflict;
+responses are kept for 24 hours; a key has 1 to 255 characters; errors are not stored.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import attrs
 
-from .answer import Answer
-from .refused import Refused
-from .store import Store
+from .request_context import RequestContext
+from .responses import ApiError, ApiResponse, validation_error
+from .sse import without_delays
+from .store import StateStore
 
-MEMORY: Final = 24 * 3600.0
-"""Seconds for which an answer is kept."""
+RETENTION: Final = 24 * 3600.0
+"""Seconds for which a response is kept."""
 
-MAX_LENGTH: Final = 255
+MAX_KEY_LENGTH: Final = 255
 """Longest key, in characters."""
 
-Scope = tuple[str, str, str]
-"""Account id, endpoint, key."""
+KeyScope = tuple[str, str, str]
+"""Account id, endpoint and key."""
 
 
 @attrs.frozen
-class StoredAnswer:
-    """What a key gave, until it is forgotten."""
+class StoredResponse:
+    """The response under a key. `fingerprint` is the hash of the request body."""
 
-    scope: Scope
+    scope: KeyScope
     fingerprint: bytes
-    answer: Answer
-    forget_at: float
+    response: ApiResponse
+    expires_at: float
 
     @property
-    def name(self) -> str:
-        """For the store."""
+    def store_key(self) -> str:
+        """The key in the state store."""
         return "\n".join(self.scope)
 
 
-class Memory:
-    """Answers by key. `claim` before acting, `keep` a good answer, `release` when the request is over."""
+class IdempotencyStore:
+    """Stored responses by key, and the keys whose first request is running."""
 
-    def __init__(self, store: Store | None = None) -> None:
-        self._store = store or Store()
-        self._stored = {stored.scope: stored for stored in self._store.load(StoredAnswer)}
-        self._running: set[Scope] = set()
-        self._oldest = deque(self._stored.values())
+    def __init__(self, store: StateStore | None = None) -> None:
+        self._store = store or StateStore()
+        self._stored = {stored.scope: stored for stored in self._store.load(StoredResponse)}
+        self._running: set[KeyScope] = set()
+        self._by_age = deque(self._stored.values())
 
-    def claim(self, scope: Scope, fingerprint: bytes, now: float) -> Answer | None:
-        """The stored answer to replay, or None: act now. Raises `Refused` on a conflict."""
-        self._forget(now)
+    def claim(self, scope: KeyScope, fingerprint: bytes, now: float) -> ApiResponse | None:
+        """Returns the response to replay; None if the caller has to act. Raises `ApiError` on a conflict."""
+        self._drop_expired(now)
         if scope in self._running:
-            raise Refused("idempotency_conflict", "The first request with this Idempotency-Key is still running.")
+            raise ApiError("idempotency_conflict", "The first request with this Idempotency-Key is still running.")
         stored = self._stored.get(scope)
         if stored is None:
             self._running.add(scope)
             return None
         if stored.fingerprint != fingerprint:
-            raise Refused("idempotency_conflict", "This Idempotency-Key was used with a different request body.")
-        return stored.answer
+            raise ApiError("idempotency_conflict", "This Idempotency-Key was used with a different request body.")
+        return stored.response
 
-    def keep(self, scope: Scope, fingerprint: bytes, answer: Answer, now: float) -> None:
-        """Store the answer for a day."""
-        stored = self._stored[scope] = StoredAnswer(scope, fingerprint, answer, now + MEMORY)
-        self._oldest.append(stored)
-        self._store.put(stored.name, stored)
+    def save(self, scope: KeyScope, fingerprint: bytes, response: ApiResponse, now: float) -> None:
+        """Stores the response of a claimed key."""
+        stored = self._stored[scope] = StoredResponse(scope, fingerprint, response, now + RETENTION)
+        self._by_age.append(stored)
+        self._store.put(stored.store_key, stored)
 
-    def release(self, scope: Scope) -> None:
-        """The request that claimed the key has been answered."""
+    def release(self, scope: KeyScope) -> None:
+        """Ends the claim of a key: its request is finished."""
         self._running.discard(scope)
 
-    def _forget(self, now: float) -> None:
-        while self._oldest and self._oldest[0].forget_at <= now:
-            stored = self._oldest.popleft()
-            self._stored.pop(stored.scope, None)
-            self._store.drop(stored.name, StoredAnswer)
+    async def run_once(
+        self, context: RequestContext, canonical_body: bytes, act: Callable[[], Awaitable[ApiResponse]]
+    ) -> ApiResponse:
+        """Returns the stored response under the request's key, or acts and stores. Replayed streams have no delays."""
+        key = context.idempotency_key
+        if key is None or context.route is None:
+            return await act()
+        if not 1 <= len(key) <= MAX_KEY_LENGTH:
+            raise validation_error(f"Idempotency-Key must have 1 to {MAX_KEY_LENGTH} characters.")
+        scope = context.account_id, context.route.name, key
+        fingerprint = hashlib.sha256(canonical_body).digest()
+        stored = self.claim(scope, fingerprint, context.now)
+        if stored is not None:
+            context.task_id, context.is_replay = stored.task_id, True
+            return stored
+        context.idempotency_scope = scope
+        response = await act()
+        self.save(scope, fingerprint, attrs.evolve(response, events=without_delays(response.events)), context.now)
+        return response
+
+    def _drop_expired(self, now: float) -> None:
+        while self._by_age and self._by_age[0].expires_at <= now:
+            expired = self._by_age.popleft()
+            self._stored.pop(expired.scope, None)
+            self._store.drop(expired.store_key, StoredResponse)

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .catalogue import Model, Param, References, load
+from .catalogue import Model, Param, ReferenceRule, load_catalogue
 from .validation import CLIENT_REQUEST_ID_MAX_LENGTH, REFERENCE_KEY
 
 Schema = Mapping[str, Any]
@@ -23,7 +23,7 @@ def load_document() -> Mapping[str, Any]:
     """Returns the document without its `servers`."""
     document: dict[str, Any] = json.loads(Path(__file__).with_name("openapi.json").read_text(encoding="utf-8"))
     schemas = document["components"]["schemas"]
-    available = [model for model in load().models.values() if model.is_available]
+    available = [model for model in load_catalogue().models.values() if model.is_available]
     schemas["ChatRequest"]["properties"]["model"]["enum"] = sorted(model.id for model in available if model.is_chat)
     media = {f"GenerationRequest.{model.id}": model for model in available if not model.is_chat}
     schemas |= {name: request_schema(model) for name, model in media.items()}
@@ -85,27 +85,27 @@ def _param_schema(param: Param) -> Schema:
     return {"type": "string"}
 
 
-def _references_schema(rule: References | None) -> Schema:
+def _references_schema(rule: ReferenceRule | None) -> Schema:
     if rule is None:
         return {"type": "array", "maxItems": 0}
-    schema = {"type": "array", "items": {"$ref": "#/components/schemas/ReferenceMediaItem"}, "maxItems": rule.most}
-    if not rule.beside_video:
+    schema = {"type": "array", "items": {"$ref": "#/components/schemas/ReferenceMediaItem"}, "maxItems": rule.max_items}
+    if not rule.kinds_with_video:
         return {**schema, **_kind_limits(rule, rule.kinds)}
     return {
         **schema,
         "if": {"contains": _of_kind("video")},
-        "then": _kind_limits(rule, rule.beside_video),
+        "then": _kind_limits(rule, rule.kinds_with_video),
         "else": _kind_limits(rule, rule.kinds),
     }
 
 
-def _kind_limits(rule: References, limits: Mapping[str, int]) -> Schema:
+def _kind_limits(rule: ReferenceRule, limits: Mapping[str, int]) -> Schema:
     """Allows the kinds that have a limit, each up to its limit."""
     allowed = {"items": {"properties": {"kind": {"enum": sorted(limits)}}}}
     bounded = [
         {"contains": _of_kind(kind), "minContains": 0, "maxContains": limit}
         for kind, limit in limits.items()
-        if limit < rule.most
+        if limit < rule.max_items
     ]
     return {"allOf": [allowed, *bounded]}
 

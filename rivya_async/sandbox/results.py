@@ -1,4 +1,4 @@
-"""The files of succeeded tasks: named by task and number, rendered when first asked for, kept while there is room."""
+"""Result files of succeeded tasks: rendered at the first request, then cached."""
 
 from __future__ import annotations
 
@@ -9,100 +9,108 @@ from typing import Final
 
 from aiohttp import web
 
-from .answer import Answer
 from .media import Artifact, RenderRequest, describe, render
-from .refused import Refused
-from .task import Task
+from .responses import ApiError, ApiResponse
+from .service_state import ServiceState
+from .task import Task, encode_generation
 
-ROOM_BYTES: Final = 64 * 1024 * 1024
-"""Rendered files that are kept; the least recently asked for go first."""
+CACHE_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of rendered files that are kept."""
 
-RENDERS_AT_ONCE: Final = 4
-"""Worker threads that render at the same time."""
+MAX_CONCURRENT_RENDERS: Final = 4
+"""Threads that render at the same time."""
+
+LINK_EXPIRED: Final = ApiResponse(b"The link has expired.\n", 403, "text/plain")
+"""The response to an expired link: plain text, as file hosts answer, not the API's error body."""
 
 
-def names(task: Task) -> list[str]:
-    """The file names of a task, such as `0.png`."""
-    _, extension = describe(brief(task))
+def result_names(task: Task) -> list[str]:
+    """Returns the file names of a task, such as `0.png`."""
+    _, extension = describe(render_request(task))
     return [f"{index}{extension}" for index in range(task.file_count)]
 
 
-def links(base_url: str, task: Task, until: float | None) -> list[str]:
-    """The URLs of a task's files, good until an instant, or for ever. The instant is not signed."""
-    query = "" if until is None else f"?expires={until:.3f}"
-    return [f"{base_url}/results/{task.id}/{name}{query}" for name in names(task)]
+def result_urls(base_url: str, task: Task, expires_at: float | None) -> list[str]:
+    """Returns the URLs of a task's files; None never expires. The expiry is not signed."""
+    query = "" if expires_at is None else f"?expires={expires_at:.3f}"
+    return [f"{base_url}/results/{task.id}/{name}{query}" for name in result_names(task)]
 
 
-def is_good(request: web.BaseRequest, now: float) -> bool:
-    """Whether the link that was asked for has not expired."""
+def encode_with_links(service_state: ServiceState, task: Task, now: float) -> bytes:
+    """Returns the generation object of a task at `now`, with the links of its files."""
+    status = task.status(now)
+    if status != "succeeded":
+        return encode_generation(task, status)
+    lifetime = service_state.link_lifetime
+    urls = result_urls(service_state.base_url, task, None if lifetime is None else now + lifetime)
+    return encode_generation(task, status, urls)
+
+
+def is_link_valid(request: web.BaseRequest, now: float) -> bool:
+    """Returns True if the requested link has not expired."""
     try:
         return now < float(request.query.get("expires", ""))
     except ValueError:
         return False
 
 
-def brief(task: Task, index: int = 0) -> RenderRequest:
-    """What the renderer is asked for."""
+def render_request(task: Task, index: int = 0) -> RenderRequest:
+    """Returns the renderer's input for a file of a task."""
     return RenderRequest(task.category, task.model, task.prompt, task.params, task.seed, index)
 
 
-EXPIRED: Final = Answer(b"The link has expired.\n", 403, "text/plain")
-"""As a host of files says it: not in the envelope of the API."""
+class RenderCache:
+    """Rendered files; the least recently used are evicted."""
 
+    def __init__(self, max_bytes: int = CACHE_BYTES) -> None:
+        self._free_bytes = max_bytes
+        self._files: OrderedDict[tuple[str, int], Artifact] = OrderedDict()
+        self._semaphore = asyncio.Semaphore(MAX_CONCURRENT_RENDERS)
 
-class Shelf:
-    """Rendered files, the newest kept."""
-
-    def __init__(self, room_bytes: int = ROOM_BYTES) -> None:
-        self._room = room_bytes
-        self._held: OrderedDict[tuple[str, int], Artifact] = OrderedDict()
-        self._gate = asyncio.Semaphore(RENDERS_AT_ONCE)
-
-    async def fetch(self, task: Task, name: str) -> Artifact:
-        """A file of this task; raises `Refused` if it has none of this name."""
-        if name not in (known := names(task)):
-            raise Refused("not_found", "This task has no such file.")
-        index = known.index(name)
-        async with self._gate:
-            artifact = self._held.get((task.id, index)) or await _rendered(brief(task, index))
-            self._keep((task.id, index), artifact)
+    async def get(self, task: Task, name: str) -> Artifact:
+        """Returns a file of this task; raises `ApiError` for an unknown name."""
+        names = result_names(task)
+        if name not in names:
+            raise ApiError("not_found", "This task has no such file.")
+        key = task.id, names.index(name)
+        async with self._semaphore:
+            artifact = self._files.get(key)
+            if artifact is None:
+                try:
+                    artifact = await asyncio.to_thread(render, render_request(task, key[1]))
+                except ImportError as error:
+                    raise ApiError("internal_error", str(error)) from error
+            self._save(key, artifact)
         return artifact
 
-    def _keep(self, key: tuple[str, int], artifact: Artifact) -> None:
-        if key not in self._held:
-            self._room -= len(artifact.data)
-        self._held[key] = artifact
-        self._held.move_to_end(key)
-        while self._room < 0 and self._held:
-            _, dropped = self._held.popitem(last=False)
-            self._room += len(dropped.data)
+    def _save(self, key: tuple[str, int], artifact: Artifact) -> None:
+        if key not in self._files:
+            self._free_bytes -= len(artifact.data)
+        self._files[key] = artifact
+        self._files.move_to_end(key)
+        while self._free_bytes < 0 and self._files:
+            _, evicted = self._files.popitem(last=False)
+            self._free_bytes += len(evicted.data)
 
 
-async def _rendered(what: RenderRequest) -> Artifact:
-    try:
-        return await asyncio.to_thread(render, what)
-    except ImportError as error:
-        raise Refused("internal_error", str(error)) from error
-
-
-def partial(artifact: Artifact, request: web.BaseRequest) -> Answer:
-    """The whole file, or the part that a Range header asks for."""
+def file_response(artifact: Artifact, request: web.BaseRequest) -> ApiResponse:
+    """Returns the file, or the part that a Range header requests."""
     size = len(artifact.data)
-    tag = f'"{zlib.crc32(artifact.data):08x}-{size:x}"'
-    headers = {"Accept-Ranges": "bytes", "ETag": tag}
-    asked = _range(request, tag)
-    if asked is None:
-        return Answer(artifact.data, content_type=artifact.mime_type, headers=headers)
-    start, stop, _ = asked.indices(size)
+    etag = f'"{zlib.crc32(artifact.data):08x}-{size:x}"'
+    headers = {"Accept-Ranges": "bytes", "ETag": etag}
+    requested = _requested_range(request, etag)
+    if requested is None:
+        return ApiResponse(artifact.data, content_type=artifact.mime_type, headers=headers)
+    start, stop, _ = requested.indices(size)
     if start >= stop:
-        return Answer(b"", 416, headers={**headers, "Content-Range": f"bytes */{size}"})
+        return ApiResponse(b"", 416, headers={**headers, "Content-Range": f"bytes */{size}"})
     headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-    return Answer(artifact.data[start:stop], 206, artifact.mime_type, headers)
+    return ApiResponse(artifact.data[start:stop], 206, artifact.mime_type, headers)
 
 
-def _range(request: web.BaseRequest, tag: str) -> slice | None:
-    """The one range asked for; None for the whole file, also when the client's copy is of another file."""
-    if "Range" not in request.headers or request.headers.get("If-Range", tag) != tag:
+def _requested_range(request: web.BaseRequest, etag: str) -> slice | None:
+    """Returns the requested range; None for the whole file, also if the client's copy is of another file."""
+    if "Range" not in request.headers or request.headers.get("If-Range", etag) != etag:
         return None
     try:
         return request.http_range

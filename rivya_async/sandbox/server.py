@@ -1,4 +1,4 @@
-"""The sandbox as a server on loopback: start it, use it, close it."""
+"""The sandbox as a server on loopback."""
 
 from __future__ import annotations
 
@@ -10,58 +10,54 @@ from os import PathLike
 from types import TracebackType
 from typing import Final, Self
 
+import attrs
 from aiohttp import web
 
-from .app import ROUTES, Api
-from .door import Door
-from .fault import DELIVERY
-from .faults import Faults
-from .keys import ALL_SCOPES, Key, mint
-from .page import PageDesk
-from .rate_limit import WINDOW, RateLimit
-from .received import Received
-from .store import Store
-from .world import Account, World
+from .api import ROUTES, Api
+from .api_keys import ALL_SCOPES, DEFAULT_RATE_WINDOW, ApiKey, RateLimiter, generate_api_key
+from .dashboard.handlers import DashboardHandlers
+from .faults.fault import DELIVERY
+from .faults.registry import FaultRegistry
+from .request_handler import RequestHandler
+from .service_state import Account, ServiceState
+from .store import StateStore
 
-MAIN: Final = "main"
-"""The account of `api_key`."""
+MAIN_ACCOUNT: Final = "main"
+"""Name of the account of `api_key`."""
 
 BACKLOG: Final = 4096
 """Connections that may wait to be accepted."""
 
 SHUTDOWN_TIMEOUT: Final = 0.1
-"""Seconds that requests in progress get when the sandbox is closed."""
-
+"""Seconds for running requests to end when the sandbox is closed."""
 
 LINGERING_TIME: Final = 1.0
-"""Seconds for which the rest of a body is read that was refused before it had come."""
+"""Seconds for which aiohttp drains an unread request body after the response."""
 
 
 class Sandbox:
-    """A server of our own that speaks the public API, for tests and for first steps: nothing is bought.
+    """A local server of the public API for tests and first steps; purchases cost nothing.
 
-    - `seed`: everything that is random follows from it: keys, ids, durations, failures, pictures.
-    - `speed`: how many times faster than life jobs run; at 1 an image takes about 12 seconds, a video 90, a sound 8,
-      and a chat model says 40 words a second.
-    - `credits`: what the main account holds at the start.
-    - `failure_rate`: the probability, from 0 to 1, that a job ends as failed. A job whose prompt contains "[fail]"
-      always does.
+    - `seed`: determines all random values: keys, ids, durations, failures, results.
+    - `speed`: divides the durations of jobs; at 1 an image takes about 12 seconds, a video 90, a sound 8, and a chat
+      model sends 40 words per second.
+    - `credits`: the initial credits of the main account.
+    - `failure_rate`: the probability, from 0 to 1, that a job fails. A job whose prompt contains "[fail]" always fails.
     - `rate_limit`: requests per key in a window of `rate_window` seconds; None is no limit.
-    - `api_key`: the main key; made from the seed if not given.
-    - `allow_local_webhooks`: lets webhooks be plain http and on this machine, which the service refuses. Events of
-      ended jobs are delivered while the sandbox runs, to this machine only; `speed` shortens the pauses between
-      attempts.
-    - `link_lifetime`: seconds after which the link of a result, as a reading of its job told it, answers 403; a new
-      reading tells a new one. None: it is good for ever.
-    - `state`: a file that keeps all that the service would remember over restarts, kill -9 included: jobs, credits,
-      answers under idempotency keys, uploaded files (beside it), chat sessions, webhooks, deliveries, accounts and
-      keys. What was answered is written. One sandbox at a time has it, until it is closed.
-    - `clock`: gives the sandbox's time in epoch seconds; tests hand in their own. Where it leaps, deliveries see it
-      with the next purchase, or when an endpoint is made or changed.
+    - `api_key`: the main key; derived from the seed by default.
+    - `allow_local_webhooks`: permits webhooks with plain http and on this machine, which the service rejects. Events
+      are delivered while the sandbox runs, to this machine only; `speed` divides the delays between attempts.
+    - `link_lifetime`: seconds after which the result links of a status response answer 403; a new status request
+      returns new links. None: links do not expire.
+    - `state`: a file that keeps the state of the service over restarts, kill -9 included: jobs, credits, responses
+      under idempotency keys, uploaded files (beside it), chat sessions, webhooks, deliveries, accounts and keys. Every
+      response is sent after its changes are written. One sandbox at a time can use the file, until it is closed.
+    - `clock`: returns the sandbox's time in epoch seconds, for tests. Deliveries notice a leap of it at the next
+      purchase, or when an endpoint is created or changed.
 
-    `port` 0 takes any free port and keeps it when the sandbox is closed and started again, as a service that was down.
-    ValueError for a number of these that makes no sense, and for a file that is no state or that another sandbox has;
-    OSError if the port is taken, or if the state cannot be written.
+    `port` 0 takes any free port and keeps it when the sandbox is closed and started again, like a service outage.
+    Raises ValueError for an invalid argument, and for a `state` that is no state file or is in use; OSError if the port
+    is taken or the state cannot be written.
 
     Example:
         async with Sandbox(speed=1000) as sandbox:
@@ -78,64 +74,67 @@ class Sandbox:
         credits: int = 1_000_000,  # noqa: A002  the API's own word
         failure_rate: float = 0.0,
         rate_limit: int | None = None,
-        rate_window: float = WINDOW,
+        rate_window: float = DEFAULT_RATE_WINDOW,
         api_key: str | None = None,
         allow_local_webhooks: bool = False,
         link_lifetime: float | None = None,
         state: str | PathLike[str] | None = None,
-        clock: Callable[[], float] = time.time,  # noqa: TID251  the other side's clock, not the client's
+        clock: Callable[[], float] = time.time,  # noqa: TID251  the server's clock, not the client's
     ) -> None:
-        self._store = Store(state)
-        life_seed = seed if self._store.life == 1 else f"{seed}/{self._store.life}"  # no id comes twice
-        self.world = World(seed=life_seed, speed=speed, failure_rate=failure_rate, store=self._store)
-        self.received = Received()
-        self.faults = Faults([DELIVERY, *(route.name for route in ROUTES)], seed)
+        self._store = StateStore(state)
+        opening = self._store.opening_number
+        self.service_state = ServiceState(
+            seed=seed if opening == 1 else f"{seed}/{opening}",  # so that no id is used twice
+            speed=speed,
+            failure_rate=failure_rate,
+            link_lifetime=link_lifetime,
+            store=self._store,
+        )
+        self.faults = FaultRegistry([DELIVERY, *(route.name for route in ROUTES)], seed)
         self._clock = clock
         self._host = host
         self._port = port
         self._seed = seed
         self._credits = credits
-        self._minted: Counter[str] = Counter()
-        self.api_key = api_key or mint(seed, MAIN)
-        if self.api_key not in self.world.keys:
-            self.world.add_key(self._account(MAIN), secret=self.api_key)
-        if link_lifetime is not None and not link_lifetime > 0:
-            raise ValueError(f"link_lifetime must be greater than 0, or None, not {link_lifetime!r}")
-        self._api = Api(
-            self.world, self.received, allow_local_webhooks=allow_local_webhooks, link_lifetime=link_lifetime
-        )
+        self._key_counts: Counter[str] = Counter()
+        self.api_key = api_key or generate_api_key(seed, MAIN_ACCOUNT)
+        if self.api_key not in self.service_state.api_keys:
+            self.service_state.save_key(ApiKey(self.api_key, self._get_or_create_account(MAIN_ACCOUNT).id))
+        self._api = Api(self.service_state, allow_local_webhooks=allow_local_webhooks)
+        self.request_log = self._api.request_log
         if port:
-            self._api.base_url = self._address()
-        self._door = Door(self._api, self.faults, RateLimit(rate_limit, rate_window), clock)
-        self._page = PageDesk(self._api, self.faults, clock)
+            self.service_state.base_url = self._address()
+        self._handler = RequestHandler(self._api, self.faults, RateLimiter(rate_limit, rate_window), clock)
+        self._dashboard = DashboardHandlers(self._api, self.faults, clock)
         self._runner: web.ServerRunner | None = None
 
     @property
     def base_url(self) -> str:
-        """Such as "http://127.0.0.1:49152", no slash at the end. RuntimeError before the first start at any port."""
-        if not self._api.base_url:
+        """The address, such as "http://127.0.0.1:49152". RuntimeError before the first start on any free port."""
+        if not self.service_state.base_url:
             raise RuntimeError("the sandbox has not been started: use `async with Sandbox() as sandbox`")
-        return self._api.base_url
+        return self.service_state.base_url
 
     @property
     def credits(self) -> int:
-        """What the main account can spend now."""
+        """The credits that the main account can spend."""
         return self.credits_of(self.api_key)
 
     def credits_of(self, key: str) -> int:
-        """What the account of this API key can spend now, whatever the key may do. ValueError for an unknown key."""
-        return self.world.credits(self._known(key).account_id, self._clock())
+        """Returns the credits that the account of an API key can spend; raises ValueError for an unknown key."""
+        return self.service_state.available_credits(self._get_key(key).account_id, self._clock())
 
     @property
     def spent(self) -> int:
-        """What the main account has spent, or holds for open jobs; a failed job has given back what it held."""
-        return self.world.accounts[self._known(self.api_key).account_id].opened_with - self.credits
+        """The credits that the main account has spent or reserved for open jobs; failed jobs are refunded."""
+        account = self.service_state.accounts[self._get_key(self.api_key).account_id]
+        return account.initial_credits - self.credits
 
     @property
-    def open_tasks(self) -> list[str]:
-        """The ids of the tasks whose end nobody has been told, by a poll or by a webhook."""
-        told = self.received.settled | self._api.webhooks.told
-        return [task_id for task_id in list(self.world.tasks) if task_id not in told]
+    def unobserved_tasks(self) -> list[str]:
+        """The ids of the tasks whose end neither a poll nor a webhook has reported."""
+        observed = self.request_log.observed_tasks | self._api.webhooks.observed_tasks
+        return [task_id for task_id in list(self.service_state.tasks) if task_id not in observed]
 
     def add_key(
         self,
@@ -146,83 +145,83 @@ class Sandbox:
         revoked: bool = False,
         expired: bool = False,
     ) -> str:
-        """Another API key: of the account of this name, or of the main one, which is "main".
+        """Adds and returns an API key of the account of this name; of the main one, "main", by default.
 
-        An account that is not there yet is opened with `credits`, or as many as the main one had; `credits` without a
-        name opens one. Accounts see nothing of each other. With the same `seed`, the same calls give the same keys,
-        also over a restart with `state`. ValueError for a scope that the service does not have, and for credits that
-        make no sense.
+        A new account starts with `credits`, by default as many as the main one; `credits` without a name creates an
+        account. Accounts are isolated from each other. With the same `seed`, the same calls return the same keys, also
+        after a restart with `state`. Raises ValueError for an unknown scope and for invalid credits.
         """
         unknown = scopes - ALL_SCOPES
         if unknown:
             raise ValueError(f"there is no scope {min(unknown)!r}; the scopes are {', '.join(sorted(ALL_SCOPES))}")
         if account is None:
-            account = MAIN if credits is None else self.world.new_name()
-        what = f"{account} {sorted(scopes)} {revoked} {expired}"
-        self._minted[what] += 1
-        secret = mint(self._seed, f"{what} {self._minted[what]}")
-        if secret not in self.world.keys:
-            owner = self._account(account, credits)
-            self.world.add_key(owner, secret=secret, scopes=scopes, revoked=revoked, expired=expired)
+            account = MAIN_ACCOUNT if credits is None else f"acct_{len(self.service_state.accounts) + 1}"
+        name = f"{account} {sorted(scopes)} {revoked} {expired}"
+        self._key_counts[name] += 1
+        secret = generate_api_key(self._seed, f"{name} {self._key_counts[name]}")
+        if secret not in self.service_state.api_keys:
+            owner = self._get_or_create_account(account, credits)
+            key = ApiKey(secret, owner.id, frozenset(scopes), is_revoked=revoked, is_expired=expired)
+            self.service_state.save_key(key)
         return secret
 
     def revoke_key(self, key: str) -> None:
-        """Refuse this key from now on, as revoked. ValueError for an unknown key."""
-        self.world.end_key(self._known(key), revoked=True)
+        """Rejects this key as revoked from now on; raises ValueError for an unknown key."""
+        self.service_state.save_key(attrs.evolve(self._get_key(key), is_revoked=True))
 
     def expire_key(self, key: str) -> None:
-        """Refuse this key from now on, as expired. ValueError for an unknown key."""
-        self.world.end_key(self._known(key), expired=True)
+        """Rejects this key as expired from now on; raises ValueError for an unknown key."""
+        self.service_state.save_key(attrs.evolve(self._get_key(key), is_expired=True))
 
-    def _known(self, key: str) -> Key:
-        found = self.world.keys.get(key)
+    def _get_key(self, key: str) -> ApiKey:
+        found = self.service_state.api_keys.get(key)
         if found is None:
             raise ValueError("this is no API key of the sandbox")
         return found
 
-    def _account(self, name: str, credits: int | None = None) -> Account:  # noqa: A002
-        known = self.world.accounts.get(name)
-        return known or self.world.open_account(name, self._credits if credits is None else credits)
+    def _get_or_create_account(self, name: str, credits: int | None = None) -> Account:  # noqa: A002
+        account = self.service_state.accounts.get(name)
+        return account or self.service_state.create_account(name, self._credits if credits is None else credits)
 
     @property
     def rate_limit(self) -> int | None:
-        """Requests per key in a window; None is no limit. Set it at any time, and counting begins anew."""
-        return self._door.rate_limit.limit
+        """Requests per key in a window; None is no limit. Setting it restarts the count."""
+        return self._handler.rate_limiter.limit
 
     @rate_limit.setter
     def rate_limit(self, limit: int | None) -> None:
-        self._door.rate_limit = RateLimit(limit, self._door.rate_limit.window)
+        self._handler.rate_limiter = RateLimiter(limit, self._handler.rate_limiter.window)
 
     async def start(self) -> Self:
-        """Listen. RuntimeError if it does already."""
+        """Starts to listen; raises RuntimeError if the sandbox is running."""
         if self._runner is not None:
             raise RuntimeError("the sandbox is running already")
         self._store.open()
-        server = web.Server(self._serve, access_log=None, lingering_time=LINGERING_TIME)
+        server = web.Server(self._handle, access_log=None, lingering_time=LINGERING_TIME)
         runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_TIMEOUT)
         self._runner = runner
         try:
-            await self._store.written()
+            await self._store.flush()
             await runner.setup()
             await web.TCPSite(runner, self._host, self._port, backlog=BACKLOG).start()
         except BaseException:
             await self.aclose()
             raise
         self._port = runner.addresses[0][1]
-        self._api.base_url = self._address()
-        self._api.webhooks.open(self._clock, self.faults)
+        self.service_state.base_url = self._address()
+        self._api.webhooks.start(self._clock, self.faults)
         return self
 
     def _address(self) -> str:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._port}"
 
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        desk = self._page if self._page.is_meant(request) else self._door
-        return await desk.serve(request)
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        handler = self._dashboard if self._dashboard.serves(request) else self._handler
+        return await handler.handle(request)
 
     async def aclose(self) -> None:
-        """Stop listening and close every connection; the world is kept. Does nothing if it is not running."""
+        """Stops to listen and closes every connection; the state is kept. Idempotent."""
         runner, self._runner = self._runner, None
         try:
             if runner is not None:
@@ -237,6 +236,6 @@ class Sandbox:
         return await self.start()
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()

@@ -1,4 +1,4 @@
-"""What outlives the process: values by type and key in one SQLite file, written before an answer tells of them."""
+"""The persistent state: values by type and key in one SQLite file, written before a response reports them."""
 
 from __future__ import annotations
 
@@ -16,98 +16,100 @@ from cattrs.preconf.json import make_converter
 
 T = TypeVar("T")
 
-VERSION: Final = 1
-"""Of the shapes in the file. A file with other ones is refused."""
+FORMAT_VERSION: Final = 2
+"""Version of the stored types; a file of another version is rejected."""
 
-CREATE: Final = "CREATE TABLE stored (type TEXT, key TEXT, value TEXT, PRIMARY KEY (type, key))"
+CREATE_TABLE: Final = "CREATE TABLE stored (type TEXT, key TEXT, value TEXT, PRIMARY KEY (type, key))"
 PUT: Final = "INSERT INTO stored VALUES (?, ?, ?) ON CONFLICT (type, key) DO UPDATE SET value = excluded.value"
 DROP: Final = "DELETE FROM stored WHERE type = ? AND key = ?"
 LOAD: Final = "SELECT value FROM stored WHERE type = ? ORDER BY rowid"
 
-LIFE: Final = "life"
-"""In the place of a type: one row for each process that had the file."""
+OPENING: Final = "opening"
+"""Type of the rows that count the processes which opened the file."""
 
 _converter = make_converter(detailed_validation=False)
 _converter.register_structure_hook(Mapping[str, Any] | str, lambda value, _: value)
 
 Changes = dict[tuple[str, str], str | None]
-"""The newest value of each type and key; None: it is forgotten."""
+"""The newest value of each type and key; None deletes it."""
 
 
-class Store:
-    """Takes values on the loop, and writes them in a thread of its own. Without a path it keeps nothing.
+class StateStore:
+    """A store that takes values on the event loop and writes them in a thread. Without a path it keeps nothing.
 
-    One sandbox at a time has the file: ValueError if another has it, or if it is no state of a sandbox; OSError if it
-    cannot be written.
+    One sandbox at a time can open the file: raises ValueError if another has it open, or if it is not a state file;
+    OSError if it cannot be written.
     """
 
     def __init__(self, path: str | PathLike[str] | None = None) -> None:
         self.path = None if path is None else Path(path)
-        self.life = 1
-        """The how-manieth process this is that has the file."""
+        self.opening_number = 1
+        """Number of processes that have opened the file, this one included."""
         self._changes: Changes = {}
         self._connection: sqlite3.Connection | None = None
         self._writer: ThreadPoolExecutor | None = None
-        self._turn = asyncio.Lock()
+        self._flush_lock = asyncio.Lock()
         self._commit: asyncio.Future[None] | None = None
         if self.path is not None:
-            self._connection = self._opened(self.path)
-            self.life = 1 + self._lives()
-            self._write({(LIFE, f"{self.life}"): ""})
+            self._connection = self._connect(self.path)
+            self.opening_number = 1 + self._count_openings()
+            self._write({(OPENING, f"{self.opening_number}"): ""})
 
     @property
-    def is_behind(self) -> bool:
-        """Whether something was put that is not on the disk yet."""
+    def has_unwritten(self) -> bool:
+        """True while a value is not on disk yet."""
         return bool(self._changes) or (self._commit is not None and not self._commit.done())
 
     def load(self, kind: type[T]) -> Iterator[T]:
-        """Every value of this type that was written, in the order in which they were put first. Blocks."""
+        """Yields the written values of a type in the order of their first `put`. Blocks."""
         if self._connection is not None:
             for (text,) in self._connection.execute(LOAD, (kind.__name__,)):
                 yield _converter.loads(text, kind)
 
     def put(self, key: str, value: object) -> None:
-        """Keep a value as it is now, in the place of an earlier one of its type and key."""
+        """Stores the current state of a value under its type and key."""
         if self.path is not None:
             self._changes[type(value).__name__, key] = _converter.dumps(value)
 
     def drop(self, key: str, kind: type[object]) -> None:
-        """Forget a value."""
+        """Deletes a value."""
         if self.path is not None:
             self._changes[kind.__name__, key] = None
 
-    async def written(self) -> None:
-        """Return when all that was put is on the disk; whoever waits meanwhile is written together.
+    async def flush(self) -> None:
+        """Writes all changes; concurrent calls share a commit.
 
-        OSError if it cannot be written: the next one to wait tries again.
+        Raises OSError if the file cannot be written; the next call tries again.
         """
-        async with self._turn:
+        async with self._flush_lock:
             if self._changes:
                 changes, self._changes = self._changes, {}
                 self._writer = self._writer or ThreadPoolExecutor(1, "rivya-sandbox-state")
                 self._commit = asyncio.get_running_loop().run_in_executor(self._writer, self._write, changes)
-                self._commit.add_done_callback(partial(self._take_back, changes))
+                self._commit.add_done_callback(partial(self._restore, changes))
             if self._commit is not None:
                 await asyncio.shield(self._commit)
 
     def open(self) -> None:
-        """Have the file again, after `close`."""
+        """Opens the file again after `close`."""
         if self.path is not None and self._connection is None:
-            self._connection = self._opened(self.path)
-            self._turn = asyncio.Lock()  # the loop may be another one
-            if self._lives() != self.life:
+            self._connection = self._connect(self.path)
+            self._flush_lock = asyncio.Lock()  # the event loop may be another one
+            if self._count_openings() != self.opening_number:
                 self.close()
-                raise ValueError(f"{self.path}: another sandbox has gone on with this state: make a new one of it")
+                raise ValueError(
+                    f"{self.path}: another sandbox has continued with this state. Create a new Sandbox from it."
+                )
 
     async def aclose(self) -> None:
-        """Write what is left, and let go of the file."""
+        """Writes the remaining changes and closes the file."""
         try:
-            await self.written()
+            await self.flush()
         finally:
             self.close()
 
     def close(self) -> None:
-        """Let go of the file, once it has taken what is being written."""
+        """Closes the file after the running commit."""
         writer, self._writer = self._writer, None
         connection, self._connection = self._connection, None
         self._commit = None
@@ -116,13 +118,13 @@ class Store:
         if connection is not None:
             connection.close()
 
-    def _take_back(self, changes: Changes, commit: asyncio.Future[None]) -> None:
+    def _restore(self, changes: Changes, commit: asyncio.Future[None]) -> None:
         if commit.cancelled() or commit.exception() is not None:
             self._changes = {**changes, **self._changes}
 
     def _write(self, changes: Changes) -> None:
-        """All of it or nothing. Blocks."""
-        assert self._connection is not None  # noqa: S101  it is open as long as the writer is
+        """Writes all changes in one transaction. Blocks."""
+        assert self._connection is not None  # noqa: S101  open as long as the writer is
         try:
             with self._connection:
                 self._connection.execute("BEGIN")
@@ -134,13 +136,13 @@ class Store:
         except sqlite3.Error as error:
             raise OSError(f"{self.path}: {error}") from error
 
-    def _lives(self) -> int:
+    def _count_openings(self) -> int:
         assert self._connection is not None  # noqa: S101
-        (count,) = self._connection.execute("SELECT count(*) FROM stored WHERE type = ?", (LIFE,)).fetchone()
+        (count,) = self._connection.execute("SELECT count(*) FROM stored WHERE type = ?", (OPENING,)).fetchone()
         return int(count)
 
-    def _opened(self, path: Path) -> sqlite3.Connection:
-        """The file, locked for us alone until it is closed. A commit survives the death of the process at any time."""
+    def _connect(self, path: Path) -> sqlite3.Connection:
+        """Opens the file with an exclusive lock. A commit survives a kill of the process."""
         try:
             connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
@@ -148,7 +150,7 @@ class Store:
         weakref.finalize(self, connection.close)
         try:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            _check(connection)
+            _check_format(connection)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
         except (sqlite3.Error, ValueError) as error:
@@ -157,14 +159,14 @@ class Store:
         return connection
 
 
-def _check(connection: sqlite3.Connection) -> None:
-    """Make a new file ready; ValueError for one that is of somebody else."""
+def _check_format(connection: sqlite3.Connection) -> None:
+    """Initializes a new file; raises ValueError for a file of another format."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if tables == 0:
         with connection:
             connection.execute("BEGIN EXCLUSIVE")
-            connection.execute(CREATE)
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-    elif version != VERSION:
-        raise ValueError("this is no state of a sandbox of this version")
+            connection.execute(CREATE_TABLE)
+            connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+    elif version != FORMAT_VERSION:
+        raise ValueError("this is not a state file of this sandbox version")

@@ -1,4 +1,4 @@
-"""One generation in the world: decided at creation, read as a function of time."""
+"""One generation: drawn at its creation, read as a function of time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import attrs
 
 @attrs.frozen
 class Task:
-    """A generation whose whole life is already known. Instants are epoch seconds."""
+    """A generation whose times and outcome are fixed at its creation. Times are epoch seconds."""
 
     id: str
     account_id: str
@@ -28,40 +28,46 @@ class Task:
     failure: str | None
 
     def status(self, now: float) -> str:
-        """`queued`, `processing`, `succeeded` or `failed`, as it stands at `now`."""
+        """Returns `queued`, `processing`, `succeeded` or `failed`."""
         if now < self.starts_at:
             return "queued"
         if now < self.ends_at:
             return "processing"
         return "succeeded" if self.failure is None else "failed"
 
-    def changed_at(self, status: str) -> float:
-        """When the task came into this status."""
-        return {"queued": self.created_at, "processing": self.starts_at}.get(status, self.ends_at)
-
     @property
     def file_count(self) -> int:
-        """How many files a success gives: `params.max_images` where the model has it, else 1."""
+        """The number of files of a success: `params.max_images` if the model has it, else 1."""
         return int(self.params.get("max_images", 1))
 
 
-def encode(task: Task, status: str, urls: Sequence[str] = ()) -> bytes:
-    """The generation object of the API for this task in this status. `urls`: its files, once it has succeeded."""
+def encode_generation(task: Task, status: str, urls: Sequence[str] = ()) -> bytes:
+    """Returns the API's generation object for a task in this status; `urls` are the files of a success."""
     succeeded = status == "succeeded"
+    changed_at = {"queued": task.created_at, "processing": task.starts_at}.get(status, task.ends_at)
     generation = {
         "id": task.id,
         "status": status,
         "model": task.model,
         "reserved_credits": task.reserved_credits,
         "final_credits": task.reserved_credits if succeeded else 0,
-        "created_at": timestamp(task.created_at),
-        "updated_at": timestamp(task.changed_at(status)),
+        "created_at": format_timestamp(task.created_at),
+        "updated_at": format_timestamp(changed_at),
         "result": {"primary_url": urls[0], "urls": list(urls)} if succeeded else None,
         "error": {"code": "generation_failed", "message": task.failure} if status == "failed" else None,
     }
     return json.dumps(generation).encode()
 
 
-def timestamp(instant: float) -> str:
-    """An instant as the API writes it: ISO 8601, UTC, milliseconds."""
+def encode_record(record: attrs.AttrsInstance, object_type: str, *hidden: str) -> dict[str, Any]:
+    """Returns a record as an API object without its `hidden` fields; the fields that end with `_at` are timestamps."""
+    fields = attrs.asdict(record, recurse=False, filter=attrs.filters.exclude(*hidden))
+    times = {
+        name: format_timestamp(value) for name, value in fields.items() if name.endswith("_at") and value is not None
+    }
+    return {"object": object_type, **fields, **times}
+
+
+def format_timestamp(instant: float) -> str:
+    """Returns epoch seconds in the API's format: ISO 8601, UTC, milliseconds."""
     return datetime.fromtimestamp(instant, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

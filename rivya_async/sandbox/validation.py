@@ -1,7 +1,7 @@
-"""Whether a generation may be ordered: pure functions from a body to the list of what is wrong with it.
+"""Validation of generation requests: functions from a body to its problems.
 
-Strictness is an assumption (the service documents the rules, not how hard it holds them): unknown keys of `params` are
-ignored, everything else that breaks a documented rule is a problem. `step` of a number is not checked.
+Assumed: unknown keys of `params` are ignored, and everything else that breaks a documented rule is a problem. The
+`step` of a number is not checked.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from .catalogue import Catalogue, Model, Param, References
+from .catalogue import Catalogue, Model, Param, ReferenceRule
 
 CLIENT_REQUEST_ID_MAX_LENGTH: Final = 128
-"""Documented for uploads; assumed everywhere."""
+"""Characters. Documented for uploads, assumed for all requests."""
 
 REFERENCE_KEY: Final = "referenceMediaItems"
 
 
-def problems(catalogue: Catalogue, body: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the body of `POST /generations`; nothing if it may be ordered."""
+def validate_generation(catalogue: Catalogue, body: Mapping[str, Any]) -> list[str]:
+    """Returns the problems of the body of `POST /generations`; none if it is valid."""
     model = catalogue.models.get(body["model"]) if isinstance(body.get("model"), str) else None
     if model is None:
         return [f"model {str(body.get('model'))[:80]!r} is not a model of this API."]
@@ -28,30 +28,28 @@ def problems(catalogue: Catalogue, body: Mapping[str, Any]) -> list[str]:
         return [f"{model.id} is a chat model: use POST /api/v1/chat/completions."]
     if not model.is_available:
         return [f"{model.id} is not available through the API."]
+    problems = [f"files is not a field: references go into params.{REFERENCE_KEY}."] if "files" in body else []
     params = {} if body.get("params") is None else body["params"]
-    return [*_envelope_problems(body), *generation_problems(model, body.get("prompt"), params)]
+    return [*problems, *validate_client_request_id(body), *validate_input(model, body.get("prompt"), params)]
 
 
-def _envelope_problems(body: Mapping[str, Any]) -> Iterator[str]:
-    if "files" in body:
-        yield f"files is not a field: references go into params.{REFERENCE_KEY}."
-    trace_id = body.get("client_request_id")
-    if trace_id is None:
-        return
-    if not isinstance(trace_id, str) or len(trace_id) > CLIENT_REQUEST_ID_MAX_LENGTH:
+def validate_client_request_id(body: Mapping[str, Any]) -> Iterator[str]:
+    """Yields the problem of the optional member `client_request_id`, if any."""
+    value = body.get("client_request_id")
+    if value is not None and (not isinstance(value, str) or len(value) > CLIENT_REQUEST_ID_MAX_LENGTH):
         yield f"client_request_id must be a string of at most {CLIENT_REQUEST_ID_MAX_LENGTH} characters."
 
 
-def generation_problems(model: Model, prompt: object, params: object) -> list[str]:
-    """What is wrong with this prompt and these params for this model."""
-    found = list(_prompt_problems(model, prompt))
+def validate_input(model: Model, prompt: object, params: object) -> list[str]:
+    """Returns the problems of a prompt and params for a model."""
+    problems = list(_prompt_problems(model, prompt))
     if not isinstance(params, Mapping):
-        return [*found, "params must be an object."]
+        return [*problems, "params must be an object."]
     for param in model.params:
-        found += _param_problems(model, param, params)
+        problems += _param_problems(model, param, params)
     if REFERENCE_KEY in params:
-        found += _reference_problems(model, params[REFERENCE_KEY])
-    return found
+        problems += _reference_problems(model, params[REFERENCE_KEY])
+    return problems
 
 
 def _prompt_problems(model: Model, prompt: object) -> Iterator[str]:
@@ -131,11 +129,11 @@ def _item_problems(index: int, item: object) -> Iterator[str]:
         yield f"{where}.durationToken is required for {item['kind']}: upload it through the Files API."
 
 
-def _count_problems(model: Model, rule: References, items: list[Mapping[str, Any]]) -> Iterator[str]:
+def _count_problems(model: Model, rule: ReferenceRule, items: list[Mapping[str, Any]]) -> Iterator[str]:
     given = Counter(str(item["kind"]) for item in items)
-    caps = rule.beside_video if rule.beside_video and given["video"] else rule.kinds
-    if len(items) > rule.most:
-        yield f"{model.id} takes at most {rule.most} references."
+    caps = rule.kinds_with_video if rule.kinds_with_video and given["video"] else rule.kinds
+    if len(items) > rule.max_items:
+        yield f"{model.id} takes at most {rule.max_items} references."
     for kind, count in given.items():
         if count > caps.get(kind, 0):
             yield f"{model.id} takes at most {caps.get(kind, 0)} references of kind {kind!r} here."

@@ -20,11 +20,11 @@ def assert_no_double_purchase(sandbox: Sandbox) -> None:
     ...             await session.submit("z-image", "A red kite", idempotency_key="order-1")
     ...             await session.submit("z-image", "A red kite", idempotency_key="order-1")
     ...         assert_no_double_purchase(sandbox)
-    ...         return sandbox.received.purchases
+    ...         return sandbox.request_log.purchases
     >>> asyncio.run(main())
     1
     """
-    repeated = sandbox.received.bought_again
+    repeated = sandbox.request_log.duplicate_purchases
     _fail_if_any("purchased more than once", [f"{key!r} {count} times" for key, count in repeated.items()])
 
 
@@ -42,7 +42,7 @@ def assert_all_settled(sandbox: Sandbox) -> None:
     >>> asyncio.run(main())
     True
     """
-    _fail_if_any("purchased, end not reported", sandbox.open_tasks)
+    _fail_if_any("purchased, end not reported", sandbox.unobserved_tasks)
 
 
 def spent_credits(sandbox: Sandbox) -> int:

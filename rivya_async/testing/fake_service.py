@@ -48,15 +48,15 @@ class FakeService:
     """
 
     def __init__(self, *, credits: float = 1_000_000, polls_until_done: int = 2) -> None:  # noqa: A002 - the API's own word
-        from ..sandbox.catalogue import load
-        from ..sandbox.results import Shelf
+        from ..sandbox.catalogue import load_catalogue
+        from ..sandbox.results import RenderCache
 
         if polls_until_done < 1:
             raise ValueError(f"polls_until_done must be at least 1, not {polls_until_done!r}.")
         self.credits = credits
         self._polls_until_done = polls_until_done
-        self._catalogue = load()
-        self._results = Shelf()
+        self._catalogue = load_catalogue()
+        self._results = RenderCache()
         self._tasks: dict[str, Task] = {}
         self._polls: Counter[str] = Counter()
         self._purchases: dict[str, tuple[Any, FakeResponse]] = {}
@@ -97,11 +97,11 @@ class FakeService:
         return response
 
     def _purchase(self, body: Mapping[str, Any]) -> FakeResponse:
-        from ..sandbox.task import Task, encode
-        from ..sandbox.validation import problems
-        from ..sandbox.world import FAIL_MARKER
+        from ..sandbox.service_state import FAIL_MARKER
+        from ..sandbox.task import Task, encode_generation
+        from ..sandbox.validation import validate_generation
 
-        if found := problems(self._catalogue, body):
+        if found := validate_generation(self._catalogue, body):
             return FakeResponse.error(400, "validation_failed", " ".join(found))
         model = self._catalogue.models[body["model"]]
         if self.credits < model.price:
@@ -123,25 +123,25 @@ class FakeService:
             ends_at=created_at + self._polls_until_done,
             failure="The model could not complete this generation." if FAIL_MARKER in prompt else None,
         )
-        return FakeResponse(body=encode(task, "queued"), headers=JSON_HEADERS)
+        return FakeResponse(body=encode_generation(task, "queued"), headers=JSON_HEADERS)
 
     def _poll(self, task: Task) -> FakeResponse:
         """Returns the generation; each poll advances it by one second."""
-        from ..sandbox.results import links
-        from ..sandbox.task import encode
+        from ..sandbox.results import result_urls
+        from ..sandbox.task import encode_generation
 
         self._polls[task.id] += 1
         status = task.status(task.created_at + self._polls[task.id])
         if status == "failed" and self._polls[task.id] == self._polls_until_done:
             self.credits += task.reserved_credits
-        urls = links(BASE_URL, task, None) if status == "succeeded" else ()
-        return FakeResponse(body=encode(task, status, urls), headers=JSON_HEADERS)
+        urls = result_urls(BASE_URL, task, None) if status == "succeeded" else ()
+        return FakeResponse(body=encode_generation(task, status, urls), headers=JSON_HEADERS)
 
     async def _fetch_result(self, task: Task, name: str) -> FakeResponse:
-        from ..sandbox.refused import Refused
+        from ..sandbox.responses import ApiError
 
         try:
-            file = await self._results.fetch(task, name)
-        except Refused as error:
+            file = await self._results.get(task, name)
+        except ApiError as error:
             return FakeResponse.error(error.status, error.code, error.message)
         return FakeResponse(body=file.data, headers={"Content-Type": file.mime_type})

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 
     from ..sandbox import Sandbox
-    from ..sandbox.faults import Faults
+    from ..sandbox.faults.registry import FaultRegistry
     from ..session import RivyaSession
 
 MARK: Final = "rivya_virtual_time"
@@ -68,7 +68,7 @@ def rivya_sandbox(request: pytest.FixtureRequest, rivya_sandbox_options: Mapping
 
 
 @pytest.fixture
-def rivya_faults(rivya_sandbox: Sandbox) -> Faults:
+def rivya_faults(rivya_sandbox: Sandbox) -> FaultRegistry:
     """Returns the faults of the sandbox."""
     return rivya_sandbox.faults
 

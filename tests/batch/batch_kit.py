@@ -83,7 +83,7 @@ class Bench:
 
     @property
     def purchases(self) -> int:
-        return self.sandbox.received.purchases
+        return self.sandbox.request_log.purchases
 
 
 @asynccontextmanager

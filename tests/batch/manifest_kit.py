@@ -11,13 +11,13 @@ from rivya_async import Model
 from rivya_async._core.catalogue.model import ModelList
 from rivya_async._core.http.serialization import parse_json, structure
 from rivya_async.batch import BadRow, Manifest, Row
-from rivya_async.sandbox.catalogue import load
+from rivya_async.sandbox.catalogue import load_catalogue
 
 
 @cache
 def catalogue() -> Mapping[str, Model]:
     """The catalogue as a client reads it."""
-    listing = structure(parse_json(load().listing), ModelList)
+    listing = structure(parse_json(load_catalogue().listing), ModelList)
     return {model.id: model for model in listing.data}
 
 

@@ -15,10 +15,10 @@ from rivya_async import PollPolicy, RivyaSession
 from rivya_async.batch import Batch, Row
 from rivya_async.batch.report import write_report
 from rivya_async.sandbox import Sandbox
-from tests.page.chromium import chromium
-from tests.page.screenshot import joined
+from tests.chromium import chromium
+from tests.dashboard.screenshot import join_halves
 
-SIZE: Final[dict[str, Any]] = {"width": 1440, "height": 1150, "scale": 1.25, "calm": True}
+SIZE: Final[dict[str, Any]] = {"width": 1440, "height": 1150, "scale": 1.25, "reduced_motion": True}
 ROWS: Final = 150
 
 MODELS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
@@ -68,11 +68,13 @@ async def take(target: Path) -> None:
         halves = []
         async with chromium() as browser, browser.tab((folder / "report.html").as_uri(), **SIZE) as tab:
             for dark in (False, True):
-                await tab.look(dark=dark, **SIZE)
-                await tab.until("[...document.querySelectorAll('.card img')].slice(0, 8).every(each => each.complete)")
-                await tab.photograph(folder / "page.png")
+                await tab.emulate(dark=dark, **SIZE)
+                await tab.wait_for(
+                    "[...document.querySelectorAll('.card img')].slice(0, 8).every(each => each.complete)"
+                )
+                await tab.screenshot(folder / "page.png")
                 halves.append(Image.open(folder / "page.png").convert("RGB"))
-        joined(halves).save(target, quality=82, optimize=True, progressive=True)
+        join_halves(halves).save(target, quality=82, optimize=True, progressive=True)
 
 
 if __name__ == "__main__":

@@ -212,7 +212,7 @@ async def test_failed_jobs_are_bought_again_only_when_asked_for(tmp_path: Path) 
         again = await on.carry(retry_failed=2)
         assert [record.purchase for record in again] == [3, 3]
         assert on.purchases == 6
-        assert len({request.idempotency_key for request in on.sandbox.received if request.route == SUBMIT}) == 6
+        assert len({request.idempotency_key for request in on.sandbox.request_log if request.route == SUBMIT}) == 6
         assert await on.carry(retry_failed=2) == []
 
 
@@ -255,7 +255,7 @@ async def test_a_purchase_in_doubt_is_repeated_under_its_key(tmp_path: Path) -> 
         (done,) = await on.carry()
         assert (done.state, done.key, done.purchase) == (State.SUCCEEDED, left.key, 1)
         assert on.purchases == 1
-        assert {request.idempotency_key for request in on.sandbox.received if request.route == SUBMIT} == {left.key}
+        assert {request.idempotency_key for request in on.sandbox.request_log if request.route == SUBMIT} == {left.key}
 
 
 async def test_a_first_send_that_still_runs_is_waited_for_not_given_up(tmp_path: Path) -> None:
@@ -283,11 +283,11 @@ async def test_a_doubt_that_outlives_the_services_memory_is_given_up(
         on.sandbox.faults.add(route=SUBMIT, drop=True, act=True)
         await on.carry(rows(1))
         on.sandbox.faults.clear()
-        sent = len(on.sandbox.received)
+        sent = len(on.sandbox.request_log)
         monkeypatch.setattr("rivya_async._core.assumptions.IDEMPOTENCY_KEY_REMEMBERED", 0.0)
         (dead,) = await on.carry()
         assert (dead.state, dead.error_code) == (State.DEAD, "in_doubt")
-        assert not [each for each in list(on.sandbox.received)[sent:] if each.route == SUBMIT]
+        assert not [each for each in list(on.sandbox.request_log)[sent:] if each.route == SUBMIT]
         monkeypatch.undo()
         async with Batch.open(on.journal) as batch:
             await batch.retry()
@@ -391,7 +391,7 @@ async def test_without_credits_nothing_more_is_tried(tmp_path: Path) -> None:
         error, counts = await halted(on, 50)
         assert isinstance(error, InsufficientCreditsError)
         assert counts == {State.SUCCEEDED: 3, State.PLANNED: 47}
-        assert on.sandbox.received.count(SUBMIT) < 15
+        assert on.sandbox.request_log.count(SUBMIT) < 15
 
 
 async def test_a_bad_key_gives_up_no_row(tmp_path: Path) -> None:
@@ -443,7 +443,7 @@ async def test_a_stop_buys_nothing_more_and_leaves_what_is_open_to_the_next_run(
             assert await reading is not None
             assert [record.state async for record in run] == [State.SUBMITTED] * 7
             assert batch.counts == {State.SUBMITTED: 8, State.PLANNED: 12}
-        on.clock.ahead, on.sandbox.world.speed = 3600.0, 5000.0
+        on.clock.ahead, on.sandbox.service_state.speed = 3600.0, 5000.0
         await on.carry(max_in_flight=30)
         assert on.purchases == 20
 
@@ -455,7 +455,7 @@ async def test_the_answer_to_a_purchase_is_waited_for_after_a_stop(tmp_path: Pat
             await batch.add(rows(1))
             run = batch.run(session)
             reading = asyncio.create_task(anext(run))
-            await until(lambda: on.sandbox.received.count(SUBMIT) == 1)
+            await until(lambda: on.sandbox.request_log.count(SUBMIT) == 1)
             batch.stop()
             record = await reading
             assert record.state is State.SUBMITTED
@@ -476,7 +476,7 @@ async def test_a_purchase_that_is_not_on_its_way_is_not_made_after_a_stop(
             await batch.add(rows(5))
             run = batch.run(session)
             reading = asyncio.create_task(anext(run, None))
-            await until(lambda: on.sandbox.received.count(MODELS) == 1)
+            await until(lambda: on.sandbox.request_log.count(MODELS) == 1)
             if route == SUBMIT:
                 await until(lambda: batch.counts[State.INTENT] == 5)
             batch.stop()

@@ -87,8 +87,8 @@ class Ordeal:
         assert Counter(record.state for record in records) == Counter(
             {State.DOWNLOADED: self.rows - failed, State.FAILED: failed}
         )
-        assert self.sandbox.received.purchases == self.rows
-        bought = self.sandbox.received.purchases_by_key
+        assert self.sandbox.request_log.purchases == self.rows
+        bought = self.sandbox.request_log.purchases_by_key
         assert {record.key: 1 for record in records} == dict(bought)
         assert sum(record.credits for record in records) == self.sandbox.spent
         saved = [(file, record) for record in records for file in record.files]
@@ -124,7 +124,7 @@ async def test_killed_at_random_moments_it_comes_to_the_same_end(tmp_path: Path)
             seen.add(tuple(sorted(Counter(record.state for record in await on.records()).items())))
         sandbox.faults.clear()
         assert await on.to_the_end() == 0, on.errors
-        failed = sum(task.failure is not None for task in sandbox.world.tasks.values())
+        failed = sum(task.failure is not None for task in sandbox.service_state.tasks.values())
         await on.check(failed=failed)
     assert len(seen) > KILLS / 2, "it was killed at different stages"
 
@@ -194,10 +194,10 @@ async def test_a_full_disk_under_the_journal_stops_the_buying_and_loses_nothing(
         assert await on.to_the_end(no_room_for_the_journal=True) == 1
         assert "JournalError" in on.errors
         assert "disk is full" in on.errors
-        bought = sandbox.received.purchases
+        bought = sandbox.request_log.purchases
         assert bought < 40
         known = {record.key for record in await on.records() if record.state is not State.PLANNED}
-        assert set(sandbox.received.purchases_by_key) <= known, "nothing was bought that was not written down before"
+        assert set(sandbox.request_log.purchases_by_key) <= known, "nothing was bought that was not written down before"
         assert await on.to_the_end() == 0, on.errors
         await on.check()
 

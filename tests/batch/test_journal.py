@@ -45,7 +45,7 @@ async def test_closing_ends_a_run_whose_loop_was_left(tmp_path: Path) -> None:
             run = batch.run(session, max_in_flight=10)
             reading = asyncio.create_task(anext(run))
             await until(lambda: batch.counts[State.SUBMITTED] == 10)
-            on.clock.ahead, on.sandbox.world.speed = 3600.0, 5000.0
+            on.clock.ahead, on.sandbox.service_state.speed = 3600.0, 5000.0
             await reading
         assert not [task for task in asyncio.all_tasks() if "fan_out" in repr(task)], "the rows under way have ended"
         with pytest.raises(JournalError, match="is closed"):
@@ -87,7 +87,7 @@ async def test_closing_under_a_run_ends_it_and_nothing_hangs(tmp_path: Path) -> 
         carrying = asyncio.create_task(carry())
         await until(lambda: batch.counts[State.SUBMITTED] == 5)
         await batch.aclose()
-        on.clock.ahead, on.sandbox.world.speed = 3600.0, 5000.0
+        on.clock.ahead, on.sandbox.service_state.speed = 3600.0, 5000.0
         async with asyncio.timeout(10):
             with pytest.raises(JournalError, match="is closed"):
                 await carrying

@@ -19,7 +19,7 @@ from rivya_async import JournalError
 from rivya_async.batch import Batch, Row, RowRecord, SavedFile, State
 from rivya_async.batch.report import write_report
 from tests.batch.batch_kit import bench, rows
-from tests.page.chromium import CONTRAST, IN_CHROMIUM, Chromium, Tab
+from tests.chromium import CONTRAST, IN_CHROMIUM, Chromium, Tab
 
 pytestmark = IN_CHROMIUM
 
@@ -31,8 +31,8 @@ CARDS = "document.querySelectorAll('.card').length"
 @asynccontextmanager
 async def opened(browser: Chromium, page: Path, fragment: str = "") -> AsyncIterator[Tab]:
     """The page, straight from the disk; nothing that it does may be an error to the browser."""
-    async with browser.tab(f"{page.as_uri()}{fragment}", calm=True) as tab:
-        await tab.until("document.querySelector('#shown').textContent")
+    async with browser.tab(f"{page.as_uri()}{fragment}", reduced_motion=True) as tab:
+        await tab.wait_for("document.querySelector('#shown').textContent")
         yield tab
         assert tab.errors == []
 
@@ -80,18 +80,19 @@ async def test_what_was_made_is_shown_and_what_failed_says_why(tmp_path: Path, b
         await on.carry([*rows(2), *rows(4, prompt="A kite [fail]")[2:]], download_to=tmp_path / "out")
     write_report(on.journal, tmp_path / "report.html")
     async with opened(browser, tmp_path / "report.html") as tab:
-        assert await tab.run(CARDS) == 4
-        assert await tab.run("document.querySelector('h1').textContent") == "kites"
-        assert await tab.run("[...document.querySelectorAll('#sum dd')].slice(0, 4).map(each => each.textContent)") == [
-            "4", "2", "2", "2",
-        ]  # fmt: skip
-        await tab.until("[...document.querySelectorAll('.card img')].every(each => each.complete && each.naturalWidth)")
-        assert await tab.run("document.querySelectorAll('.card img').length") == 2
-        links = await tab.run("[...document.querySelectorAll('.media a')].map(each => each.getAttribute('href'))")
+        assert await tab.evaluate(CARDS) == 4
+        assert await tab.evaluate("document.querySelector('h1').textContent") == "kites"
+        counts = "[...document.querySelectorAll('#sum dd')].slice(0, 4).map(each => each.textContent)"
+        assert await tab.evaluate(counts) == ["4", "2", "2", "2"]
+        await tab.wait_for(
+            "[...document.querySelectorAll('.card img')].every(each => each.complete && each.naturalWidth)"
+        )
+        assert await tab.evaluate("document.querySelectorAll('.card img').length") == 2
+        links = await tab.evaluate("[...document.querySelectorAll('.media a')].map(each => each.getAttribute('href'))")
         assert all((tmp_path / link).is_file() for link in links)
-        assert await tab.run("document.querySelectorAll('#charts svg').length") == 4
-        assert "could not complete" in await tab.run("document.querySelector('#reasons').textContent")
-        assert await tab.run("document.querySelectorAll('.media.none.bad').length") == 2
+        assert await tab.evaluate("document.querySelectorAll('#charts svg').length") == 4
+        assert "could not complete" in await tab.evaluate("document.querySelector('#reasons').textContent")
+        assert await tab.evaluate("document.querySelectorAll('.media.none.bad').length") == 2
 
 
 async def test_the_page_shows_small_pictures_when_it_was_moved_away(tmp_path: Path, browser: Chromium) -> None:
@@ -100,7 +101,7 @@ async def test_the_page_shows_small_pictures_when_it_was_moved_away(tmp_path: Pa
     write_report(on.journal, tmp_path / "report.html")
     shutil.rmtree(tmp_path / "out")
     async with opened(browser, tmp_path / "report.html") as tab:
-        await tab.until("document.querySelector('.card img').naturalWidth > 200")
+        await tab.wait_for("document.querySelector('.card img').naturalWidth > 200")
 
 
 async def test_without_small_pictures_the_files_themselves_are_shown(
@@ -112,7 +113,7 @@ async def test_without_small_pictures_the_files_themselves_are_shown(
     write_report(on.journal, tmp_path / "report.html")
     assert "data:image" not in (tmp_path / "report.html").read_text().partition("<body>")[2]
     async with opened(browser, tmp_path / "report.html") as tab:
-        await tab.until("document.querySelector('.card img').naturalWidth > 200")
+        await tab.wait_for("document.querySelector('.card img').naturalWidth > 200")
 
 
 async def test_files_in_folders_of_odd_names_are_found(tmp_path: Path, browser: Chromium) -> None:
@@ -120,8 +121,8 @@ async def test_files_in_folders_of_odd_names_are_found(tmp_path: Path, browser: 
         await on.carry(rows(1), download_to=tmp_path / "50% off? #1 ünder")
     write_report(on.journal, tmp_path / "report.html")
     async with opened(browser, tmp_path / "report.html") as tab:
-        await tab.run("document.querySelector('.prompt').click()")
-        await tab.until("document.querySelector('.whole img').naturalWidth > 320")
+        await tab.evaluate("document.querySelector('.prompt').click()")
+        await tab.wait_for("document.querySelector('.whole img').naturalWidth > 320")
 
 
 async def test_what_cannot_be_shown_small_keeps_no_page_from_being_written(tmp_path: Path) -> None:
@@ -151,7 +152,7 @@ async def test_numbers_that_json_has_not_leave_the_page_whole(tmp_path: Path, br
     path = await journal_of(tmp_path, rows(1), ends)
     write_report(path, tmp_path / "report.html")
     async with opened(browser, tmp_path / "report.html") as tab:
-        assert await tab.run(CARDS) == 1
+        assert await tab.evaluate(CARDS) == 1
 
 
 async def test_time_in_which_no_run_was_on_is_not_counted(tmp_path: Path, browser: Chromium) -> None:
@@ -165,9 +166,9 @@ async def test_time_in_which_no_run_was_on_is_not_counted(tmp_path: Path, browse
     path = await journal_of(tmp_path, rows(2), ends, runs=[(RUN[0], None), (night, night + 40)])
     write_report(path, tmp_path / "report.html")
     async with opened(browser, tmp_path / "report.html") as tab:
-        assert await tab.run("[...document.querySelectorAll('#sum dd')].at(-1).textContent") == "1:00 min"
-        assert await tab.run("document.querySelectorAll('#charts svg')[0].textContent.includes('1:00 min')")
-        assert await tab.run("document.querySelectorAll('#charts .again').length") == 2, "in both charts of time"
+        assert await tab.evaluate("[...document.querySelectorAll('#sum dd')].at(-1).textContent") == "1:00 min"
+        assert await tab.evaluate("document.querySelectorAll('#charts svg')[0].textContent.includes('1:00 min')")
+        assert await tab.evaluate("document.querySelectorAll('#charts .again').length") == 2, "in both charts of time"
 
 
 @pytest.mark.parametrize(
@@ -177,7 +178,7 @@ async def test_time_in_which_no_run_was_on_is_not_counted(tmp_path: Path, browse
 async def test_times_are_rounded_whole(tmp_path: Path, browser: Chromium, seconds: float, told: str) -> None:
     write_report(await journal_of(tmp_path, rows(1), failed), tmp_path / "report.html")
     async with opened(browser, tmp_path / "report.html") as tab:
-        assert await tab.run(f"span({seconds})") == told
+        assert await tab.evaluate(f"span({seconds})") == told
 
 
 async def test_a_row_can_be_looked_at_closer_from_the_keyboard(tmp_path: Path, browser: Chromium) -> None:
@@ -188,22 +189,22 @@ async def test_a_row_can_be_looked_at_closer_from_the_keyboard(tmp_path: Path, b
     path = await journal_of(tmp_path, rows(3, prompt=EVIL, params={"size": [1, 2], "<b>": EVIL}), ends)
     write_report(path, tmp_path / "report.html")
     async with opened(browser, tmp_path / "report.html") as tab:
-        await tab.run("document.querySelectorAll('.prompt')[1].focus()")
+        await tab.evaluate("document.querySelectorAll('.prompt')[1].focus()")
         await tab.press("Enter")
-        assert await tab.run("document.querySelector('#closer').open")
-        assert await tab.run("document.querySelector('#closer h2').textContent") == EVIL
-        told = await tab.run("document.querySelector('.said').textContent")
+        assert await tab.evaluate("document.querySelector('#closer').open")
+        assert await tab.evaluate("document.querySelector('#closer h2').textContent") == EVIL
+        told = await tab.evaluate("document.querySelector('.said').textContent")
         assert {"task-7", "[1, 2]", "<b>", "dead: unknown"} <= {part for part in TOLD if part in told}
         assert told.count(EVIL) == 3, "prompt, reason and a parameter, all as text"
         await tab.press("ArrowRight")
-        assert await tab.run("document.querySelector('#place').textContent") == "3 of 3"
+        assert await tab.evaluate("document.querySelector('#place').textContent") == "3 of 3"
         await tab.press("ArrowRight")
-        assert await tab.run("document.querySelector('#place').textContent") == "3 of 3"
+        assert await tab.evaluate("document.querySelector('#place').textContent") == "3 of 3"
         await tab.press("ArrowLeft")
         await tab.press("Escape")
-        assert not await tab.run("document.querySelector('#closer').open")
-        assert await tab.run("document.activeElement.className") == "prompt"
-        assert await tab.run("document.querySelector('#reasons').textContent.includes('unknown')")
+        assert not await tab.evaluate("document.querySelector('#closer').open")
+        assert await tab.evaluate("document.activeElement.className") == "prompt"
+        assert await tab.evaluate("document.querySelector('#reasons').textContent.includes('unknown')")
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -211,19 +212,19 @@ async def test_text_can_be_read(tmp_path: Path, browser: Chromium, dark: bool) -
     path = await journal_of(tmp_path, rows(2), failed)
     write_report(path, tmp_path / "report.html")
     async with opened(browser, tmp_path / "report.html") as tab:
-        await tab.look(dark=dark, calm=True)
-        await tab.run("document.querySelectorAll('summary').forEach((each) => each.click())")
-        assert (await tab.run(CONTRAST))["found"] == []
+        await tab.emulate(dark=dark, reduced_motion=True)
+        await tab.evaluate("document.querySelectorAll('summary').forEach((each) => each.click())")
+        assert (await tab.evaluate(CONTRAST))["found"] == []
 
 
 async def test_text_of_strangers_stays_text(tmp_path: Path, browser: Chromium) -> None:
     path = await journal_of(tmp_path, rows(3, prompt=EVIL, params={"note": EVIL}), failed, batch_id=EVIL)
     write_report(path, tmp_path / "report.html")
     async with opened(browser, tmp_path / "report.html") as tab:
-        assert await tab.run("document.querySelector('h1').textContent") == EVIL
-        assert await tab.run("document.querySelector('.prompt').textContent") == EVIL
-        assert await tab.run("document.title") == f"{EVIL} (batch)"
-        assert await tab.run("document.querySelectorAll('img').length") == 0
+        assert await tab.evaluate("document.querySelector('h1').textContent") == EVIL
+        assert await tab.evaluate("document.querySelector('.prompt').textContent") == EVIL
+        assert await tab.evaluate("document.title") == f"{EVIL} (batch)"
+        assert await tab.evaluate("document.querySelectorAll('img').length") == 0
 
 
 async def test_five_thousand_rows_are_quick_to_open_and_to_filter(tmp_path: Path, browser: Chromium) -> None:
@@ -242,51 +243,51 @@ async def test_five_thousand_rows_are_quick_to_open_and_to_filter(tmp_path: Path
     path = await journal_of(tmp_path, planned, ends)
     write_report(path, tmp_path / "report.html")
     (tmp_path / "out").mkdir()
-    async with browser.tab((tmp_path / "report.html").as_uri(), calm=True) as tab:
-        await tab.until(f"{CARDS} > 0")
-        assert await tab.run(f"{CARDS} <= 240"), "only what is nearly in view is drawn"
-        assert await tab.run("performance.getEntriesByType('navigation')[0].domComplete < 5000")
-        assert await tab.run("document.querySelector('#shown').textContent") == "5,000"
-        await tab.run("document.querySelector('[data-value=failed]').click()")
-        assert await tab.run("document.querySelector('#shown').textContent") == "100 of 5,000"
-        await tab.run("document.querySelector('[data-value=\"gpt-image-2\"]').click()")
-        assert await tab.run("document.querySelector('#shown').textContent") == "100 of 5,000"
-        await tab.run("document.querySelector('[data-value=failed]').click()")
-        assert await tab.run("document.querySelector('#shown').textContent") == "1,000 of 5,000"
-        await tab.run("document.querySelector('#search').value = 'NUMBER 4995'; apply()")
-        assert await tab.run("document.querySelector('#shown').textContent") == "1 of 5,000"
-        assert "search=NUMBER+4995" in await tab.run("location.hash")
+    async with browser.tab((tmp_path / "report.html").as_uri(), reduced_motion=True) as tab:
+        await tab.wait_for(f"{CARDS} > 0")
+        assert await tab.evaluate(f"{CARDS} <= 240"), "only what is nearly in view is drawn"
+        assert await tab.evaluate("performance.getEntriesByType('navigation')[0].domComplete < 5000")
+        assert await tab.evaluate("document.querySelector('#shown').textContent") == "5,000"
+        await tab.evaluate("document.querySelector('[data-value=failed]').click()")
+        assert await tab.evaluate("document.querySelector('#shown').textContent") == "100 of 5,000"
+        await tab.evaluate("document.querySelector('[data-value=\"gpt-image-2\"]').click()")
+        assert await tab.evaluate("document.querySelector('#shown').textContent") == "100 of 5,000"
+        await tab.evaluate("document.querySelector('[data-value=failed]').click()")
+        assert await tab.evaluate("document.querySelector('#shown').textContent") == "1,000 of 5,000"
+        await tab.evaluate("document.querySelector('#search').value = 'NUMBER 4995'; apply()")
+        assert await tab.evaluate("document.querySelector('#shown').textContent") == "1 of 5,000"
+        assert "search=NUMBER+4995" in await tab.evaluate("location.hash")
 
 
 async def test_a_look_can_be_bookmarked_and_a_reason_leads_to_its_rows(tmp_path: Path, browser: Chromium) -> None:
     path = await journal_of(tmp_path, rows(10), failed)
     write_report(path, tmp_path / "report.html")
     async with opened(browser, tmp_path / "report.html", "#codes=content_policy&search=kite") as tab:
-        assert await tab.run("document.querySelector('#shown').textContent") == "5 of 10"
-        assert await tab.run("document.querySelector('[data-value=content_policy]').ariaPressed") == "true"
-        await tab.run("location.hash = 'codes=generation_failed'")
-        await tab.until("document.querySelector('[data-value=generation_failed]').ariaPressed === 'true'")
-        assert await tab.run("document.querySelector('#search').value") == ""
-        await tab.run("location.hash = 'search=kite'")
-        await tab.run("document.querySelector('#reasons li:last-child summary').click()")
-        await tab.until("document.querySelector('#reasons .all')")
-        assert await tab.run("document.querySelectorAll('#reasons .each li').length") == 5
-        await tab.run("document.querySelector('#reasons .all').click()")
-        assert "generation_failed" in await tab.run("location.hash")
+        assert await tab.evaluate("document.querySelector('#shown').textContent") == "5 of 10"
+        assert await tab.evaluate("document.querySelector('[data-value=content_policy]').ariaPressed") == "true"
+        await tab.evaluate("location.hash = 'codes=generation_failed'")
+        await tab.wait_for("document.querySelector('[data-value=generation_failed]').ariaPressed === 'true'")
+        assert await tab.evaluate("document.querySelector('#search').value") == ""
+        await tab.evaluate("location.hash = 'search=kite'")
+        await tab.evaluate("document.querySelector('#reasons li:last-child summary').click()")
+        await tab.wait_for("document.querySelector('#reasons .all')")
+        assert await tab.evaluate("document.querySelectorAll('#reasons .each li').length") == 5
+        await tab.evaluate("document.querySelector('#reasons .all').click()")
+        assert "generation_failed" in await tab.evaluate("location.hash")
         await tab.press("Tab")
-        assert await tab.run("document.activeElement.closest('#gallery') !== null")
+        assert await tab.evaluate("document.activeElement.closest('#gallery') !== null")
 
 
 async def test_more_cards_come_as_they_are_scrolled_to(tmp_path: Path, browser: Chromium) -> None:
     path = await journal_of(tmp_path, rows(500), failed)
     write_report(path, tmp_path / "report.html")
     async with opened(browser, tmp_path / "report.html") as tab:
-        few = await tab.run(CARDS)
+        few = await tab.evaluate(CARDS)
         assert few < 500
         for _ in range(20):
-            await tab.run("scrollTo(0, document.body.scrollHeight)")
-            await tab.until(f"{CARDS} > {few} || {CARDS} === 500")
-            few = await tab.run(CARDS)
+            await tab.evaluate("scrollTo(0, document.body.scrollHeight)")
+            await tab.wait_for(f"{CARDS} > {few} || {CARDS} === 500")
+            few = await tab.evaluate(CARDS)
         assert few == 500
 
 
@@ -311,5 +312,5 @@ async def test_an_empty_batch_has_a_page_too(tmp_path: Path, browser: Chromium) 
     await Batch.open(tmp_path / "kites.journal").aclose()
     write_report(tmp_path / "kites.journal", tmp_path / "report.html")
     async with browser.tab((tmp_path / "report.html").as_uri()) as tab:
-        await tab.until("document.querySelector('#end').textContent === 'No row is like that.'")
+        await tab.wait_for("document.querySelector('#end').textContent === 'No row is like that.'")
         assert tab.errors == []

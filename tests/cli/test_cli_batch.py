@@ -55,7 +55,7 @@ async def test_a_manifest_becomes_files(sandbox: Sandbox, tmp_path: Path) -> Non
     assert "3 credits spent, 0 credits held" in done.out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"row-00000{n}.png" for n in (1, 2, 3)]
     again = await ran("batch", "run", "kites.jsonl", "-o", "out", sandbox=sandbox, cwd=tmp_path)
-    assert (again.code, sandbox.received.purchases) == (0, 3)
+    assert (again.code, sandbox.request_log.purchases) == (0, 3)
     assert "0 new rows, 3 known" in again.err
 
 
@@ -87,10 +87,10 @@ async def test_bad_rows_stop_the_others_unless_told_otherwise(sandbox: Sandbox, 
     manifest(tmp_path)
     add(tmp_path, '{"model": "z-imgae"}')
     stopped = await ran("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
-    assert (stopped.code, sandbox.received.purchases) == (2, 0)
+    assert (stopped.code, sandbox.request_log.purchases) == (2, 0)
     assert "--keep-going" in stopped.err
     done = await ran("batch", "run", "kites.jsonl", "--keep-going", sandbox=sandbox, cwd=tmp_path)
-    assert (done.code, sandbox.received.purchases) == (0, 3)
+    assert (done.code, sandbox.request_log.purchases) == (0, 3)
 
 
 async def test_set_fills_in_what_rows_lack(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ async def test_a_manifest_may_come_through_a_pipe(sandbox: Sandbox, tmp_path: Pa
     running = await Running.start("batch", "run", "kites", env=environment(sandbox), cwd=tmp_path)
     await asyncio.to_thread(pipe.write_text, '{"model": "z-image", "prompt": "A kite"}\n' * 3)
     done = await running.end()
-    assert (done.code, sandbox.received.purchases) == (0, 3)
+    assert (done.code, sandbox.request_log.purchases) == (0, 3)
 
 
 async def test_a_row_that_changed_after_its_purchase_is_told(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -133,14 +133,14 @@ async def test_a_row_that_changed_after_its_purchase_is_told(sandbox: Sandbox, t
     await ran("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
     manifest(tmp_path, prompt="Another kite")
     done = await ran("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
-    assert (done.code, sandbox.received.purchases) == (0, 3)
+    assert (done.code, sandbox.request_log.purchases) == (0, 3)
     assert done.err.count("is not what it was when its purchase was begun") == 3
 
 
 async def test_max_spend_ends_the_buying_and_says_so(sandbox: Sandbox, tmp_path: Path) -> None:
     manifest(tmp_path, 10)
     done = await ran("batch", "run", "kites.jsonl", "--max-spend", "4", sandbox=sandbox, cwd=tmp_path)
-    assert (done.code, sandbox.received.purchases) == (4, 4)
+    assert (done.code, sandbox.request_log.purchases) == (4, 4)
     assert "max_spend=4" in done.err
     assert "6 planned" in done.out
 
@@ -154,7 +154,7 @@ async def test_failed_rows_are_told_and_bought_again_only_when_asked(sandbox: Sa
     retried = await ran("batch", "retry", "kites.journal", sandbox=sandbox, cwd=tmp_path)
     assert "2 rows will be tried again" in retried.out
     again = await ran("batch", "run", "kites.jsonl", "--retry-failed", "2", sandbox=sandbox, cwd=tmp_path)
-    assert (again.code, sandbox.received.purchases) == (1, 6)
+    assert (again.code, sandbox.request_log.purchases) == (1, 6)
 
 
 # --- stopping ---------------------------------------------------------------------------------------------------------
@@ -173,12 +173,12 @@ async def test_a_signal_stops_gently_and_the_same_command_goes_on(tmp_path: Path
         assert "nothing more is bought" in stopped.err
         assert "run the batch again" in stopped.out
         assert states(journal) == {"submitted": 5, "planned": 25}
-        assert sandbox.received.purchases == 5
+        assert sandbox.request_log.purchases == 5
         again = await Running.start(*command, env=environment(sandbox), cwd=tmp_path)
-        await until(lambda: sandbox.received.count("GET /api/v1/generations/{task_id}") > 10)
+        await until(lambda: sandbox.request_log.count("GET /api/v1/generations/{task_id}") > 10)
         again.signal(number)
         assert (await again.end()).code == 75
-        assert sandbox.received.purchases == 5
+        assert sandbox.request_log.purchases == 5
 
 
 async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     async with Sandbox(speed=500, credits=100) as sandbox:
         sandbox.faults.add(route=SUBMIT, delay=30.0, act=True)
         running = await Running.start("batch", "run", "kites.jsonl", env=environment(sandbox), cwd=tmp_path)
-        await until(lambda: sandbox.received.count(SUBMIT) == 3)  # else they are planned again
+        await until(lambda: sandbox.request_log.count(SUBMIT) == 3)  # else they are planned again
         running.signal(signal.SIGINT)
         await running.note_with("Once more to end at once")
         running.signal(signal.SIGINT)

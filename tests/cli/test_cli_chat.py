@@ -24,7 +24,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 def body(sandbox: Sandbox) -> dict[str, object]:
-    (request,) = (request for request in sandbox.received if request.method == "POST")
+    (request,) = (request for request in sandbox.request_log if request.method == "POST")
     return dict(json.loads(request.body or b""))
 
 
@@ -40,16 +40,16 @@ async def test_the_answer_is_shown_and_what_it_cost(sandbox: Sandbox) -> None:
     assert not ended.out.endswith("\n\n")
     assert ended.err.startswith("--session ses_")
     assert ended.err.rstrip().endswith(("credits", "credit"))
-    assert sandbox.received.count(STREAM) == 1
+    assert sandbox.request_log.count(STREAM) == 1
     whole = await ran("chat", MODEL, "Three names for a kite shop", "--no-stream", sandbox=sandbox)
     assert whole.out == ended.out
-    assert sandbox.received.count(WHOLE) == 1
+    assert sandbox.request_log.count(WHOLE) == 1
     assert sandbox.api_key not in ended.out + ended.err
 
 
 async def test_options_travel_and_a_conversation_goes_on(sandbox: Sandbox) -> None:
     first = await ran("chat", MODEL, "A kite", sandbox=sandbox)
-    sandbox.received.clear()
+    sandbox.request_log.clear()
     options = ("--session", session_of(first), "--web-search", "--reasoning-effort", "low", "--key", "order-1")
     ended = await ran("chat", MODEL, "And in French?", *options, "--json", sandbox=sandbox)
     (answer,) = ended.results
@@ -61,7 +61,7 @@ async def test_options_travel_and_a_conversation_goes_on(sandbox: Sandbox) -> No
         "enable_web_search": True,
         "reasoning_effort": "low",
     }
-    assert sandbox.received.keys == {"order-1"}
+    assert sandbox.request_log.idempotency_keys == {"order-1"}
     assert answer["object"] == "chat.completion"
     assert answer["message"]["role"] == "assistant"
     assert answer["session_id"] == session_of(first)
@@ -102,7 +102,7 @@ async def test_what_cannot_be_asked_is_told_and_ends_with_2(
     ended = await ran("chat", *arguments, sandbox=sandbox)
     assert (ended.code, ended.out) == (2, "")
     assert said in ended.err
-    assert sandbox.received.purchases == 0
+    assert sandbox.request_log.purchases == 0
 
 
 async def test_an_answer_that_breaks_off_is_shown_as_far_as_it_came(sandbox: Sandbox) -> None:
@@ -134,19 +134,19 @@ async def test_a_model_that_speaks_to_the_terminal_is_not_heard(sandbox: Sandbox
 async def test_a_signal_ends_it_and_tells_the_key(sandbox: Sandbox, json_flag: tuple[str, ...]) -> None:
     sandbox.faults.add(route=STREAM, stream="stall", after_events=4)
     running = await Running.start("chat", MODEL, "It's a kite", *json_flag, env=environment(sandbox))
-    await until(lambda: sandbox.received.purchases == 1)
-    await until(lambda: sandbox.received.in_flight == 1)
+    await until(lambda: sandbox.request_log.purchases == 1)
+    await until(lambda: sandbox.request_log.in_flight == 1)
     running.signal(signal.SIGINT)
     ended = await running.end()
-    (key,) = sandbox.received.keys
+    (key,) = sandbox.request_log.idempotency_keys
     assert ended.code == 130
     back = ended.error["next"] if json_flag else ended.err.splitlines()[-1].strip()
     assert back == shlex.join(["rivya", "chat", "--key", key, MODEL, "It's a kite"])
-    await until(lambda: not sandbox.received.in_flight)
+    await until(lambda: not sandbox.request_log.in_flight)
     sandbox.faults.clear()
     again = await ran(*shlex.split(back)[1:], sandbox=sandbox)
     assert again.code == 0
-    assert sandbox.received.purchases == 1
+    assert sandbox.request_log.purchases == 1
 
 
 def test_it_can_be_tried_without_an_account() -> None:

@@ -20,7 +20,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 def bodies(sandbox: Sandbox) -> list[dict[str, object]]:
-    return [json.loads(request.body or b"") for request in sandbox.received if request.route == SUBMIT]
+    return [json.loads(request.body or b"") for request in sandbox.request_log if request.route == SUBMIT]
 
 
 # --- generate -------------------------------------------------------------------------------------------------------
@@ -34,8 +34,8 @@ async def test_generate_buys_as_often_as_asked_and_downloads(sandbox: Sandbox, t
     )  # fmt: skip
     assert (ended.code, ended.err) == (0, "")
     assert len(ids(ended.results)) == 3
-    assert sandbox.received.purchases == 3
-    assert len(sandbox.received.keys) == 3
+    assert sandbox.request_log.purchases == 3
+    assert len(sandbox.request_log.idempotency_keys) == 3
     assert (
         bodies(sandbox)
         == [{"model": "qwen2-image", "prompt": "A red kite", "params": {"image_size": "16:9", "seed": 7}}] * 3
@@ -44,7 +44,7 @@ async def test_generate_buys_as_often_as_asked_and_downloads(sandbox: Sandbox, t
         (path,) = line["files"]
         with Image.open(path) as picture:
             assert picture.width > picture.height
-        assert line["idempotency_key"] in sandbox.received.keys
+        assert line["idempotency_key"] in sandbox.request_log.idempotency_keys
         assert line["params"] == {"image_size": "16:9", "seed": 7}
 
 
@@ -69,7 +69,7 @@ async def test_the_same_key_repeats_the_same_purchases(sandbox: Sandbox) -> None
     first = await ran(*command, sandbox=sandbox)
     second = await ran(*command, sandbox=sandbox)
     assert ids(first.results) == ids(second.results)
-    assert sandbox.received.purchases_by_key == {"order-42-1": 1, "order-42-2": 1}
+    assert sandbox.request_log.purchases_by_key == {"order-42-1": 1, "order-42-2": 1}
     clash = await ran("generate", "z-image", "Another", "--key", "order-42-1", "--json", sandbox=sandbox)
     assert (clash.code, clash.error["code"]) == (2, "idempotency_conflict")
 
@@ -96,7 +96,7 @@ async def test_a_slip_names_what_was_meant_and_buys_nothing(
     assert (ended.code, ended.out) == (2, "")
     assert told in ended.err
     assert ended.err.count("\n") == 1
-    assert sandbox.received.count(SUBMIT) == 0
+    assert sandbox.request_log.count(SUBMIT) == 0
 
 
 async def test_the_price_is_told_before_it_is_paid(sandbox: Sandbox) -> None:
@@ -121,13 +121,13 @@ async def test_a_job_may_be_bought_unchecked(sandbox: Sandbox) -> None:
     assert (ended.code, ended.results[0]["estimated_credits"]) == (0, None)
     ended = await ran("generate", "z-image", "A kite", "--json", sandbox=sandbox)
     assert ended.code == 2
-    assert sandbox.received.purchases == 2
+    assert sandbox.request_log.purchases == 2
 
 
 async def test_an_unchecked_job_is_repeated_unchecked(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=SUBMIT, status=500, retry_after=0, times=5)
     ended = await ran("generate", "z-image", "A kite", "-p", "new=1", "--no-check", "--json", sandbox=sandbox)
-    (key,) = sandbox.received.keys
+    (key,) = sandbox.request_log.idempotency_keys
     assert ended.error["next"] == f"rivya generate -p new=1 --key {key} --no-check z-image 'A kite'"
 
 
@@ -136,11 +136,11 @@ async def test_a_folder_that_cannot_be_made_is_told_before_anything_is_bought(sa
     ended = await ran("generate", "z-image", "A kite", "-o", str(tmp_path / "file" / "out"), "--json", sandbox=sandbox)
     assert ended.code == 2
     assert "file" in ended.error["message"]
-    assert sandbox.received.purchases == 0
+    assert sandbox.request_log.purchases == 0
 
 
 async def test_a_failed_job_ends_with_1_and_leaves_the_others_alone(sandbox: Sandbox) -> None:
-    sandbox.world.failure_rate = 0.5
+    sandbox.service_state.failure_rate = 0.5
     ended = await ran("generate", "z-image", "A kite", "-n", "12", "--json", sandbox=sandbox)
     assert ended.code == 1
     assert {line["status"] for line in ended.results} == {"succeeded", "failed"}
@@ -154,7 +154,7 @@ async def test_the_timeout_ends_with_5_and_says_how_to_come_back() -> None:
     async with Sandbox(speed=0.001) as slow:
         ended = await ran("generate", "z-image", "A kite", "--timeout", "0.3", sandbox=slow)
         assert (ended.code, ended.out) == (5, "")
-        (task_id,) = {request.task_id for request in slow.received if request.route == SUBMIT}
+        (task_id,) = {request.task_id for request in slow.request_log if request.route == SUBMIT}
         assert f"-> rivya wait {task_id}" in ended.err
 
 
@@ -189,7 +189,7 @@ async def test_a_service_that_is_gone_ends_with_6_and_the_purchase_can_be_repeat
     sandbox.faults.add(route=SUBMIT, status=500, retry_after=0, times=5)
     ended = await ran("generate", "z-image", "A kite", "--json", sandbox=sandbox)
     assert ended.code == 6
-    (key,) = sandbox.received.keys
+    (key,) = sandbox.request_log.idempotency_keys
     assert ended.error["idempotency_key"] == key
     assert ended.error["next"] == f"rivya generate --key {key} z-image 'A kite'"
 
@@ -241,7 +241,7 @@ async def test_models_shows_a_table_and_the_params_of_one(sandbox: Sandbox) -> N
     assert "References: at most 2, image.\n  image: up to 10 MB image/jpeg" in one.out
     assert "Estimate: 90 credits a job" in one.out
     assert (await ran("models", "show", "kling-3-0", sandbox=sandbox)).out == one.out
-    assert not any(request.has_authorization for request in sandbox.received)
+    assert not any(request.has_authorization for request in sandbox.request_log)
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ async def test_a_dry_run_checks_and_buys_nothing(sandbox: Sandbox, tmp_path: Pat
         ended = await ran(*job, "--reference", path, sandbox=sandbox, cwd=tmp_path)
         assert ended.code == 2
     assert (await ran(*job, "--no-check", sandbox=sandbox)).code == 2
-    assert sandbox.received.purchases == sandbox.received.uploads == 0
+    assert sandbox.request_log.purchases == sandbox.request_log.uploads == 0
 
 
 async def test_credits_shows_the_balance(sandbox: Sandbox) -> None:
@@ -338,4 +338,4 @@ async def test_a_reader_that_goes_away_is_no_accident(command: str, tmp_path: Pa
         first, code = out.decode().splitlines()
         assert json.loads(first)["id"]
         assert (code, err) in {("141", b""), ("0", b"")}  # 0 if head took its time to go
-        assert sandbox.received.purchases == len(list(tmp_path.iterdir())) == (4 if "generate" in command else 0)
+        assert sandbox.request_log.purchases == len(list(tmp_path.iterdir())) == (4 if "generate" in command else 0)

@@ -49,7 +49,7 @@ async def test_one_bad_file_does_not_stop_the_others(sandbox: Sandbox, folder: P
     assert ended.code == 2
     assert [line["name"] for line in ended.results] == ["kite.png"]
     assert len(ended.errors) == 2
-    assert sandbox.received.uploads == 1
+    assert sandbox.request_log.uploads == 1
 
 
 async def test_a_file_is_held_to_its_model(sandbox: Sandbox, folder: Path) -> None:
@@ -64,7 +64,7 @@ async def test_a_job_refers_to_files(sandbox: Sandbox, folder: Path) -> None:
     )
     assert ended.code == 0
     assert len(ended.results) == 3
-    assert (sandbox.received.uploads, sandbox.received.purchases) == (1, 3)
+    assert (sandbox.request_log.uploads, sandbox.request_log.purchases) == (1, 3)
 
 
 async def test_too_many_references_are_refused_before_anything_is_sent(sandbox: Sandbox, folder: Path) -> None:
@@ -72,14 +72,14 @@ async def test_too_many_references_are_refused_before_anything_is_sent(sandbox: 
     ended = await ran("generate", "wan-2-6", "x", *files, sandbox=sandbox, cwd=folder)
     assert ended.code == 2
     assert "takes at most 1 reference" in ended.err
-    assert (sandbox.received.uploads, sandbox.received.purchases) == (0, 0)
+    assert (sandbox.request_log.uploads, sandbox.request_log.purchases) == (0, 0)
 
 
 async def test_a_missing_reference_buys_nothing(sandbox: Sandbox, folder: Path) -> None:
     ended = await ran("generate", "qwen-image", "x", "--reference", "no.png", sandbox=sandbox, cwd=folder)
     assert ended.code == 2
     assert "no.png" in ended.err
-    assert sandbox.received.purchases == 0
+    assert sandbox.request_log.purchases == 0
 
 
 def test_files_in_an_embedded_sandbox(folder: Path) -> None:

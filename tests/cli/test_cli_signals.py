@@ -20,10 +20,10 @@ async def test_a_signal_names_the_open_jobs_and_the_way_back(number: signal.Sign
     async with Sandbox(speed=0.001) as slow:
         command = ("generate", "z-image", "A kite", "-n", "2", "-o", str(tmp_path))
         running = await Running.start(*command, env=environment(slow))
-        await until(lambda: slow.received.count(POLL) >= 2)
+        await until(lambda: slow.request_log.count(POLL) >= 2)
         running.signal(number)
         ended = await running.end()
-        bought = {request.task_id for request in slow.received if request.route == SUBMIT}
+        bought = {request.task_id for request in slow.request_log if request.route == SUBMIT}
         assert (ended.code, ended.out) == (130, "")
         assert len(bought) == 2
         (back,) = (line for line in ended.err.splitlines() if line.startswith("Come back with: "))
@@ -36,42 +36,42 @@ async def test_a_signal_names_the_open_jobs_and_the_way_back(number: signal.Sign
 async def test_the_way_back_works() -> None:
     async with Sandbox(speed=1) as sandbox:
         running = await Running.start("generate", "z-image", "A kite", "--json", env=environment(sandbox))
-        await until(lambda: sandbox.received.count(POLL) >= 1)
+        await until(lambda: sandbox.request_log.count(POLL) >= 1)
         running.signal(signal.SIGINT)
         ended = await running.end()
         assert (ended.code, ended.out) == (130, "")
         (job,) = ended.error["open"]
         assert ended.error["next"] == f"rivya wait {job['task_id']}"
-        task = sandbox.world.tasks[job["task_id"]]
+        task = sandbox.service_state.tasks[job["task_id"]]
         object.__setattr__(task, "ends_at", task.created_at)
         object.__setattr__(task, "starts_at", task.created_at)
         again = await ran(*shlex.split(ended.error["next"])[1:], "--json", sandbox=sandbox)
         assert [line["status"] for line in again.results] == ["succeeded"]
-        assert sandbox.received.purchases == 1
+        assert sandbox.request_log.purchases == 1
 
 
 async def test_a_purchase_without_an_answer_is_named_by_its_key_and_bought_once() -> None:
     async with Sandbox(speed=500) as sandbox:
         sandbox.faults.add(route=SUBMIT, delay=1, act=True, times=1)  # bought, and slow to say so
         running = await Running.start("generate", "z-image", "It's a kite", env=environment(sandbox))
-        await until(lambda: sandbox.received.purchases == 1)
+        await until(lambda: sandbox.request_log.purchases == 1)
         running.signal(signal.SIGINT)
         ended = await running.end()
-        (key,) = sandbox.received.keys
+        (key,) = sandbox.request_log.idempotency_keys
         assert ended.code == 130
         again = ended.err.splitlines()[-1].strip()
         assert again == f"""rivya generate --key {key} z-image 'It'"'"'s a kite'"""
-        await until(lambda: sandbox.received.in_flight == 0)  # till then its key is taken
+        await until(lambda: sandbox.request_log.in_flight == 0)  # till then its key is taken
         repeated = await ran(*shlex.split(again)[1:], "--json", sandbox=sandbox)
         assert repeated.code == 0
-        assert sandbox.received.purchases == 1
+        assert sandbox.request_log.purchases == 1
 
 
 async def test_before_anything_was_bought_there_is_nothing_to_name() -> None:
     async with Sandbox() as sandbox:
         sandbox.faults.add(route="GET /api/v1/models", delay=20)
         running = await Running.start("generate", "z-image", "A kite", "--json", env=environment(sandbox))
-        await until(lambda: sandbox.received.in_flight == 1)
+        await until(lambda: sandbox.request_log.in_flight == 1)
         running.signal(signal.SIGINT)
         ended = await running.end()
         assert ended.code == 130

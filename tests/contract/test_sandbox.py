@@ -39,7 +39,7 @@ async def test_sandbox_fulfils_contract(check: Check) -> None:
         before = sandbox.credits
         await check(http_service_factory(sandbox.base_url, sandbox.api_key, poll_interval=0.01))
         assert check.may_spend or sandbox.credits == before
-        assert not check.may_spend or sandbox.received.purchases <= check.max_images + check.max_chat_turns
+        assert not check.may_spend or sandbox.request_log.purchases <= check.max_images + check.max_chat_turns
 
 
 async def test_complete_run_makes_six_purchases() -> None:
@@ -47,7 +47,7 @@ async def test_complete_run_makes_six_purchases() -> None:
         results = await run(sandbox, *ALL_CHECKS)
         assert [result.line for result in results if result.outcome != "holds"] == []
         # Two generations, one completion, one stream, one completion with an image, one stream of the SDK.
-        assert sandbox.received.purchases == 6
+        assert sandbox.request_log.purchases == 6
         assert summarize(results) == f"{len(ALL_CHECKS)} hold, 0 differ, 0 inconclusive."
 
 
@@ -99,7 +99,7 @@ async def test_failed_purchase_is_not_repeated() -> None:
         checks = checks_named("generations.created_generation_fields", "generations.succeeded_result")
         results = await run(sandbox, *checks)
         assert [result.outcome for result in results] == ["inconclusive"] * 2
-        assert sandbox.received.purchases == 1
+        assert sandbox.request_log.purchases == 1
 
 
 async def test_unreachable_result_url_is_inconclusive() -> None:
@@ -187,7 +187,7 @@ async def test_command_makes_no_purchase_by_default() -> None:
         assert code == 0, output
         assert "0 differ, 0 inconclusive." in output
         assert "The balance was 1,000,000 credits and is 1,000,000." in output
-        assert sandbox.received.purchases == 0
+        assert sandbox.request_log.purchases == 0
         assert sandbox.api_key not in output
 
 
@@ -197,7 +197,7 @@ async def test_command_with_spend_runs_all_checks() -> None:
         assert code == 0, output
         assert f"{len(ALL_CHECKS)} of {len(ALL_CHECKS)} checks" in output
         assert "They buy of z-image and " in output
-        assert sandbox.received.purchases == 6
+        assert sandbox.request_log.purchases == 6
 
 
 async def test_command_exits_with_1_on_difference() -> None:

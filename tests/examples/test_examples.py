@@ -67,7 +67,7 @@ async def test_back_pressure_processes_every_line(sandbox: Sandbox, tmp_path: Pa
     prompts = [f"Poster number {number}" for number in range(30)]
     lines = (await run(sandbox, tmp_path, "back_pressure.py", stdin="\n".join([*prompts, "[fail]"]))).splitlines()
     assert sorted(line.split()[0] for line in lines) == ["done"] * 30 + ["lost"]
-    assert sandbox.received.purchases == 31
+    assert sandbox.request_log.purchases == 31
 
 
 async def test_check_before_you_spend_stops_at_limit(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ async def test_check_before_you_spend_stops_at_limit(sandbox: Sandbox, tmp_path:
     lines = (await run(sandbox, tmp_path, *arguments, "duration=5", "sound=false", stdin=prompts)).splitlines()
     assert sorted(line.split()[0] for line in lines if not line.startswith("task_")) == ["110", "wrong:"]
     assert lines[-1] == "110 credits spent, 1 prompts left for another day"
-    assert sandbox.received.purchases == 2
+    assert sandbox.request_log.purchases == 2
 
 
 async def test_references_upload_photo_once(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -87,14 +87,14 @@ async def test_references_upload_photo_once(sandbox: Sandbox, tmp_path: Path) ->
     assert [line.rpartition(" ")[0] for line in from_file] == ["At night"]
     for line in generated + from_file:
         assert (tmp_path / line.split()[-1]).exists()
-    assert (sandbox.received.uploads, sandbox.received.purchases) == (2, 5)
+    assert (sandbox.request_log.uploads, sandbox.request_log.purchases) == (2, 5)
 
 
 async def test_resume_finishes_job_of_another_process(tmp_path: Path) -> None:
     async with Sandbox(speed=30.0) as sandbox:
         task_id = (await run(sandbox, tmp_path, "resume.py")).strip()
         saved = (await run(sandbox, tmp_path, "resume.py", task_id)).strip()
-        assert sandbox.received.purchases == 1
+        assert sandbox.request_log.purchases == 1
     assert (tmp_path / saved).stat().st_size > 0
 
 
@@ -104,8 +104,8 @@ async def test_chat_continues_after_interrupted_stream(sandbox: Sandbox, tmp_pat
     assert output.count("the stream broke off after") == 1
     for question in ("Name a colour", "And another", "Why"):
         assert f"“{question}”" in output
-    assert len({request.path for request in sandbox.received if request.method == "GET"}) == 1
-    assert sandbox.received.purchases == 3
+    assert len({request.path for request in sandbox.request_log if request.method == "GET"}) == 1
+    assert sandbox.request_log.purchases == 3
 
 
 async def test_webhooks_are_registered_once_and_list_missed_events(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ async def test_webhooks_are_registered_once_and_list_missed_events(tmp_path: Pat
         assert (
             second.splitlines() == [test, caught_up] == ["a test was succeeded: 204", f"missed: {missed.id} succeeded"]
         )
-        assert local.received.count(create) == 1
+        assert local.request_log.count(create) == 1
 
 
 @pytest.mark.parametrize("name", ["aiohttp_app.py", "fastapi_app.py"])
@@ -157,7 +157,7 @@ async def test_web_app_finishes_by_webhook(tmp_path: Path, name: str) -> None:
             ids = [await submit(browser, url, prompt) for prompt in ("A red kite", "A blue whale", "[fail]")]
             deliveries = await wait_for_deliveries(session, endpoint.id, len(ids))
         assert {(delivery.attempt, delivery.response_status) for delivery in deliveries} <= {(1, 200), (1, 202)}
-        assert local.received.count("GET /api/v1/generations/{task_id}") == 0
+        assert local.request_log.count("GET /api/v1/generations/{task_id}") == 0
     assert {path.stem for path in (tmp_path / "pictures").iterdir()} == set(ids[:2])
     for path in (tmp_path / "pictures").iterdir():
         with Image.open(path) as picture:
@@ -185,7 +185,7 @@ async def test_web_app_queues_jobs_for_workers(sandbox: Sandbox, redis: RedisSer
     for record in ended:
         with Image.open(record["files"][0]["path"]) as picture:
             assert picture.format == "PNG"
-    assert sandbox.received.purchases == 6
+    assert sandbox.request_log.purchases == 6
 
 
 async def wait_for_record(browser: aiohttp.ClientSession, url: str) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from rivya_async._core.catalogue.model_param import ModelParam
 from rivya_async._core.http import serialization
 from rivya_async.sandbox import catalogue
 from rivya_async.sandbox.openapi import load_document
-from rivya_async.sandbox.validation import problems
+from rivya_async.sandbox.validation import validate_generation
 
-CATALOGUE = catalogue.load()
+CATALOGUE = catalogue.load_catalogue()
 MODELS = serialization.decode(CATALOGUE.listing, ModelList).data
 MEDIA = [model for model in MODELS if not model.is_chat]
 
@@ -97,7 +97,7 @@ def test_the_two_agree_on_every_model(model: Model) -> None:
             for problem in found
             if problem.reason not in STRICTER and not (problem.reason == "unknown" and problem.where not in known)
         ]
-        assert bool(shared) == bool(problems(CATALOGUE, body)), (found, problems(CATALOGUE, body))
+        assert bool(shared) == bool(validate_generation(CATALOGUE, body)), (found, validate_generation(CATALOGUE, body))
 
     agree()
 
@@ -119,7 +119,9 @@ def test_the_document_of_the_sandbox_says_what_it_does(model: Model) -> None:
             json.dumps(body, allow_nan=False).encode()
         except ValueError:
             return  # no JSON says it
-        found = [problem for problem in problems(CATALOGUE, body) if "params.dialogue is too long" not in problem]
+        found = [
+            problem for problem in validate_generation(CATALOGUE, body) if "params.dialogue is too long" not in problem
+        ]
         assert document.is_valid(body) is (not found), (found, list(document.iter_errors(body)))
 
     agree()
@@ -139,7 +141,7 @@ def test_the_document_of_the_sandbox_counts_references_as_it_does() -> None:
                 for n in range(count)
             ]
             body = {"model": model.id, "prompt": "A red kite", "params": {**required, REFERENCES_PARAM: items}}
-            fits = problems(CATALOGUE, body) == []
+            fits = validate_generation(CATALOGUE, body) == []
             assert document.is_valid(body) is fits, body
             seen.add((fits, counts))
             if fits and items and counts[1] + counts[2]:
@@ -190,7 +192,7 @@ def test_values_as_python_says_them_reach_the_sandbox_as_it_wants_them(model: Mo
     assert coerced == meant
     assert [type(value) for value in coerced.values()] == [type(value) for value in meant.values()]
     model.check("A red kite", coerced)
-    assert problems(CATALOGUE, {"model": model.id, "prompt": "A red kite", "params": coerced}) == []
+    assert validate_generation(CATALOGUE, {"model": model.id, "prompt": "A red kite", "params": coerced}) == []
 
 
 @pytest.mark.parametrize("model", MEDIA, ids=lambda model: model.id)
@@ -211,8 +213,8 @@ def test_the_sandbox_lists_the_rule_for_references_that_it_holds() -> None:
         rule, known = model.reference_rules, CATALOGUE.models[model.id].references
         assert (rule is None) == (known is None), model.id
         if rule is not None and known is not None:
-            assert rule.max_files == known.most
-            assert set(rule.kinds) == {*known.kinds, *known.beside_video} == set(model.file_kinds)
+            assert rule.max_files == known.max_items
+            assert set(rule.kinds) == {*known.kinds, *known.kinds_with_video} == set(model.file_kinds)
 
 
 def test_chat_models_and_they_alone_have_chat_capabilities() -> None:

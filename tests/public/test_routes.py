@@ -80,7 +80,7 @@ async def test_calls_send_the_request_of_their_row() -> None:
         for route, call, *_ in sorted(ROWS, key=lambda row: row[0].startswith("DELETE")):  # deletes run last
             name = call.removesuffix("()")
             more = {"name": "New"} if name == "webhooks.update" else {}
-            sandbox.received.clear()
+            sandbox.request_log.clear()
             called = attrgetter(name)(session)(*arguments.get(name, ()), **more)
             if name.endswith(".stream"):
                 async with called as stream:
@@ -88,7 +88,7 @@ async def test_calls_send_the_request_of_their_row() -> None:
             else:
                 await called
             method, _, path = route.partition(" ")
-            routes = {anonymize(request.route or "") for request in sandbox.received}
+            routes = {anonymize(request.route or "") for request in sandbox.request_log}
             assert f"{method} /api/v1{anonymize(path)}" in routes, name
 
 

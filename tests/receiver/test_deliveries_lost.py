@@ -16,15 +16,15 @@ async def test_with_every_second_delivery_lost_all_jobs_end() -> None:
         sandbox.faults.add(route="webhook delivery", nth=range(1, 1000, 2), drop=True)
         waits = (session.generate("z-image", f"Kite {number}", poll=SOON) for number in range(40))
         assert all(job.succeeded for job in await asyncio.gather(*waits))
-        assert sandbox.received.count(POLL) > 0  # or by a delivery that was tried again
-        assert sandbox.received.purchases == 40
+        assert sandbox.request_log.count(POLL) > 0  # or by a delivery that was tried again
+        assert sandbox.request_log.purchases == 40
 
 
 async def test_a_map_over_many_jobs_is_told_of_every_end() -> None:
     requests = (GenerationRequest("z-image", f"Kite {number}") for number in range(60))
     async with asyncio.timeout(20), told() as (sandbox, session, _):
         assert [outcome.ok async for outcome in session.map(requests, max_in_flight=20)] == [True] * 60
-        assert sandbox.received.count(POLL) == 0
+        assert sandbox.request_log.count(POLL) == 0
 
 
 async def test_a_job_that_nobody_waits_for_frees_its_credits_by_its_event() -> None:
@@ -34,4 +34,4 @@ async def test_a_job_that_nobody_waits_for_frees_its_credits_by_its_event() -> N
         await until(lambda: len(handler.ended) == 1)
         assert (held, session.spend.total) == (job.reserved_credits, 0)
         assert (await session.wait_for(job.id, raise_on_failure=False)).failed
-        assert sandbox.received.count(POLL) == 0
+        assert sandbox.request_log.count(POLL) == 0

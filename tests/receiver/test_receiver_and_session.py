@@ -55,7 +55,7 @@ async def test_events_end_every_kind_of_wait() -> None:
         ends = await asyncio.gather(*waits)
         assert [end.status for end in ends] == ["succeeded", "succeeded", "failed"]
         assert {end.id async for end in session.as_completed(ends)} == {end.id for end in ends}
-        assert sandbox.received.count(POLL) == 0
+        assert sandbox.request_log.count(POLL) == 0
         assert len(handler.begun) == 3
 
 
@@ -64,7 +64,7 @@ async def test_copies_and_lost_answers_change_nothing() -> None:
         sandbox.faults.add(route="webhook delivery", nth=[1, 2], drop=True, act=True)
         jobs = await asyncio.gather(*(session.generate("z-image", f"Kite {number}") for number in range(4)))
         assert all(job.succeeded for job in jobs)
-        assert sandbox.received.count(POLL) == 0
+        assert sandbox.request_log.count(POLL) == 0
     assert len(handler.ended) == len(set(handler.ended)) == 4
 
 

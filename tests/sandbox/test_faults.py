@@ -1,4 +1,4 @@
-"""Faults: which requests they hit, as a table; what the client then sees, over real sockets."""
+"""The selection of requests by faults, and their effect on responses."""
 
 from __future__ import annotations
 
@@ -9,32 +9,34 @@ from typing import Any
 import aiohttp
 import pytest
 
-from rivya_async.sandbox import Fault, Faults
-from rivya_async.sandbox.altered import alter
-from rivya_async.sandbox.answer import Answer
-from tests.sandbox.sandbox_kit import POLL, SUBMIT, Bench, bench, until
+from rivya_async.sandbox import Fault, FaultRegistry
+from rivya_async.sandbox.faults.injection import inject_fault
+from rivya_async.sandbox.responses import ApiResponse
+from tests.sandbox.sandbox_client import POLL, SUBMIT, SandboxClient, running_sandbox, wait_until
 
 CREDITS = "GET /api/v1/credits"
 ROUTES = [SUBMIT, POLL, CREDITS]
 
 
-def struck(faults: Faults, count: int, route: str | None = SUBMIT, key: str | None = None) -> list[Fault | None]:
+def match_requests(
+    faults: FaultRegistry, count: int, route: str | None = SUBMIT, key: str | None = None
+) -> list[Fault | None]:
     path = "/api/v1/x" if route is None else route.partition(" ")[2]
-    return [faults.strike(route, path, key) for _ in range(count)]
+    return [faults.match(route, path, key) for _ in range(count)]
 
 
-def hit_numbers(count: int, **fields: Any) -> list[int]:
-    """Which of `count` requests a fault with these fields hits, counted from 1."""
-    faults = Faults(ROUTES)
+def matched_numbers(count: int, **fields: Any) -> list[int]:
+    """Returns the numbers, from 1, of the requests to which a fault with these fields is applied."""
+    faults = FaultRegistry(ROUTES)
     faults.add(drop=True, **fields)
-    return [number for number, fault in enumerate(struck(faults, count), start=1) if fault is not None]
+    return [number for number, fault in enumerate(match_requests(faults, count), start=1) if fault is not None]
 
 
-async def balance(on: Bench) -> Any:
-    return await on.ask("GET", "/api/v1/credits")
+async def get_balance(client: SandboxClient) -> Any:
+    return await client.request("GET", "/api/v1/credits")
 
 
-# --- which requests ---------------------------------------------------------------------------------------------------
+# --- selection --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -53,54 +55,54 @@ async def balance(on: Bench) -> Any:
         ({"key": "order-42"}, []),
     ],
 )
-def test_which_of_four_submits_are_hit(fields: dict[str, Any], numbers: list[int]) -> None:
-    assert hit_numbers(4, **fields) == numbers
+def test_selectors_choose_requests(fields: dict[str, Any], numbers: list[int]) -> None:
+    assert matched_numbers(4, **fields) == numbers
 
 
-def test_a_rate_is_met_and_follows_the_seed() -> None:
-    hits = hit_numbers(2000, rate=0.2)
+def test_rate_is_met_and_follows_seed() -> None:
+    hits = matched_numbers(2000, rate=0.2)
     assert 330 <= len(hits) <= 470
-    assert hits == hit_numbers(2000, rate=0.2)
-    other = Faults(ROUTES, seed=1)
+    assert hits == matched_numbers(2000, rate=0.2)
+    other = FaultRegistry(ROUTES, seed=1)
     other.add(drop=True, rate=0.2)
-    assert [number for number, fault in enumerate(struck(other, 2000), start=1) if fault] != hits
+    assert [number for number, fault in enumerate(match_requests(other, 2000), start=1) if fault] != hits
 
 
-def test_no_route_means_every_api_route_and_no_file() -> None:
-    faults = Faults(ROUTES)
+def test_no_route_covers_api_routes_only() -> None:
+    faults = FaultRegistry(ROUTES)
     fault = faults.add(drop=True)
-    assert struck(faults, 1, None) == [fault]
-    assert faults.strike("GET /results/{task_id}/{name}", "/results/task_a/0.png", None) is None
+    assert match_requests(faults, 1, None) == [fault]
+    assert faults.match("GET /results/{task_id}/{name}", "/results/task_a/0.png", None) is None
 
 
-def test_a_key_narrows_and_is_counted_alone() -> None:
-    faults = Faults(ROUTES)
+def test_key_is_counted_separately() -> None:
+    faults = FaultRegistry(ROUTES)
     fault = faults.add(drop=True, key="a", nth=2)
-    seen = [faults.strike(SUBMIT, "/api/v1/generations", key) for key in ("a", "b", None, "a")]
+    seen = [faults.match(SUBMIT, "/api/v1/generations", key) for key in ("a", "b", None, "a")]
     assert seen == [None, None, None, fault]
 
 
-def test_the_first_fault_that_hits_wins_and_all_count() -> None:
-    faults = Faults(ROUTES)
+def test_first_match_applies_and_all_count() -> None:
+    faults = FaultRegistry(ROUTES)
     first = faults.add(status=500, nth=1)
     second = faults.add(status=503, nth=2)
     last = faults.add(status=429)
-    assert struck(faults, 3) == [first, second, last]
+    assert match_requests(faults, 3) == [first, second, last]
     assert [faults.hits(fault) for fault in (first, second, last)] == [1, 1, 1]
 
 
-def test_faults_come_and_go() -> None:
-    faults = Faults(ROUTES)
+def test_faults_can_be_removed() -> None:
+    faults = FaultRegistry(ROUTES)
     fault = Fault(drop=True)
     assert faults.add(fault) is fault
     faults.add(drop=True, nth=99)
     faults.remove(fault)
-    assert struck(faults, 2) == [None, None]
+    assert match_requests(faults, 2) == [None, None]
     assert faults.hits(fault) == 0
-    with pytest.raises(ValueError, match="not in force"):
+    with pytest.raises(ValueError, match="not active"):
         faults.remove(fault)
     faults.clear()
-    assert struck(faults, 100) == [None] * 100
+    assert match_requests(faults, 100) == [None] * 100
 
 
 @pytest.mark.parametrize(
@@ -136,21 +138,21 @@ def test_faults_come_and_go() -> None:
         {"drop": True, "route": "POST /generations"},
     ],
 )
-def test_nonsense_is_refused(fields: dict[str, Any]) -> None:
+def test_rejects_invalid_faults(fields: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        Faults(ROUTES).add(**fields)
+        FaultRegistry(ROUTES).add(**fields)
 
 
-def test_a_fault_and_fields_exclude_each_other() -> None:
+def test_rejects_fault_with_fields() -> None:
     with pytest.raises(ValueError, match="not both"):
-        Faults(ROUTES).add(Fault(drop=True), nth=1)
+        FaultRegistry(ROUTES).add(Fault(drop=True), nth=1)
 
 
-def test_a_huge_body_does_not_fill_the_repr() -> None:
+def test_repr_abbreviates_body() -> None:
     assert len(repr(Fault(body=b"x" * 1_000_000))) < 500
 
 
-# --- what becomes of an answer ----------------------------------------------------------------------------------------
+# --- effect on a response ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -170,21 +172,23 @@ def test_a_huge_body_does_not_fill_the_repr() -> None:
         ({"retry_after": 2}, 200, "application/json", b"true"),
     ],
 )
-def test_altered_answers(fields: dict[str, Any], status: int, content_type: str, body: bytes) -> None:
-    answer = alter(Answer(b"true"), Fault(**fields), "req_1")
-    assert (answer.status, answer.content_type, answer.body) == (status, content_type, body)
+def test_fault_alters_response(fields: dict[str, Any], status: int, content_type: str, body: bytes) -> None:
+    response = inject_fault(ApiResponse(b"true"), Fault(**fields), "req_1")
+    assert (response.status, response.content_type, response.body) == (status, content_type, body)
 
 
 @pytest.mark.parametrize(
     ("given", "sent"), [(2, "2"), (1.5, "1.5"), (0, "0"), ("+1", "+1"), (" 1\t", " 1\t"), (-1, "-1"), (math.inf, "inf")]
 )
-def test_retry_after_is_sent_as_told(given: float | str, sent: str) -> None:
-    assert alter(Answer(b""), Fault(status=429, retry_after=given), "req_1").headers == {"Retry-After": sent}
+def test_retry_after_is_sent_unchanged(given: float | str, sent: str) -> None:
+    assert inject_fault(ApiResponse(b""), Fault(status=429, retry_after=given), "req_1").headers == {
+        "Retry-After": sent
+    }
 
 
-def test_a_header_replaces_one_of_its_name_in_any_case() -> None:
-    answer = Answer(b"", headers={"ETag": "a", "X": "1"}).with_headers({"etag": "b"})
-    assert answer.headers == {"X": "1", "etag": "b"}
+def test_header_replacement_is_case_insensitive() -> None:
+    response = ApiResponse(b"", headers={"ETag": "a", "X": "1"}).with_headers({"etag": "b"})
+    assert response.headers == {"X": "1", "etag": "b"}
 
 
 # --- over sockets -----------------------------------------------------------------------------------------------------
@@ -200,140 +204,138 @@ def test_a_header_replaces_one_of_its_name_in_any_case() -> None:
         ({"status": 425}, 425, "validation_failed"),
     ],
 )
-async def test_a_status_comes_with_the_envelope_and_nothing_is_bought(
-    fields: dict[str, Any], status: int, code: str
-) -> None:
-    async with bench() as on:
-        on.sandbox.faults.add(route=SUBMIT, times=1, **fields)
-        reply = await on.order(idempotency_key="order-42")
+async def test_error_status_has_error_body_and_no_purchase(fields: dict[str, Any], status: int, code: str) -> None:
+    async with running_sandbox() as client:
+        client.sandbox.faults.add(route=SUBMIT, times=1, **fields)
+        reply = await client.submit(idempotency_key="order-42")
         assert (reply.status, reply.code) == (status, code)
         assert reply.headers.get("Retry-After") == ("3" if "retry_after" in fields else None)
-        assert on.sandbox.received.purchases == 0
-        assert (await on.order(idempotency_key="order-42")).status == 200
-        assert on.sandbox.received.purchases_by_key == {"order-42": 1}
+        assert client.sandbox.request_log.purchases == 0
+        assert (await client.submit(idempotency_key="order-42")).status == 200
+        assert client.sandbox.request_log.purchases_by_key == {"order-42": 1}
 
 
-async def test_a_bare_429() -> None:
-    async with bench() as on:
-        on.sandbox.faults.add(status=429, body=b"")
-        reply = await balance(on)
+async def test_empty_429() -> None:
+    async with running_sandbox() as client:
+        client.sandbox.faults.add(status=429, body=b"")
+        reply = await get_balance(client)
         assert (reply.status, reply.raw) == (429, b"")
 
 
 @pytest.mark.parametrize(("act", "bought"), [(True, 1), (False, 0)])
-async def test_a_dropped_submit_is_bought_or_not_as_told_and_never_twice(*, act: bool, bought: int) -> None:
-    async with bench() as on:
-        on.sandbox.faults.add(route=SUBMIT, nth=1, drop=True, act=act)
+async def test_dropped_submit_is_purchased_at_most_once(*, act: bool, bought: int) -> None:
+    async with running_sandbox() as client:
+        client.sandbox.faults.add(route=SUBMIT, nth=1, drop=True, act=act)
         with pytest.raises(aiohttp.ServerDisconnectedError):
-            await on.order(idempotency_key="order-42")
-        assert on.sandbox.received.purchases == bought
-        first, again = await on.order(idempotency_key="order-42"), await on.order(idempotency_key="order-42")
+            await client.submit(idempotency_key="order-42")
+        assert client.sandbox.request_log.purchases == bought
+        first, again = await client.submit(idempotency_key="order-42"), await client.submit(idempotency_key="order-42")
         assert first.raw == again.raw
-        assert on.sandbox.received.attempts("order-42") == 3
-        assert on.sandbox.received.purchases_by_key == {"order-42": 1}
+        assert client.sandbox.request_log.attempts("order-42") == 3
+        assert client.sandbox.request_log.purchases_by_key == {"order-42": 1}
 
 
-async def test_a_status_in_place_of_an_answer_may_hide_a_purchase() -> None:
-    async with bench() as on:
-        on.sandbox.faults.add(route=SUBMIT, status=502, body="<html>", act=True, nth=1)
-        reply = await on.order(idempotency_key="order-42")
+async def test_replaced_response_can_hide_purchase() -> None:
+    async with running_sandbox() as client:
+        client.sandbox.faults.add(route=SUBMIT, status=502, body="<html>", act=True, nth=1)
+        reply = await client.submit(idempotency_key="order-42")
         assert (reply.status, reply.headers["Content-Type"]) == (502, "text/html; charset=utf-8")
-        assert on.sandbox.received.purchases == 1
+        assert client.sandbox.request_log.purchases == 1
 
 
-async def test_another_success_status_keeps_the_true_answer() -> None:
-    async with bench() as on:
-        on.sandbox.faults.add(route=SUBMIT, status=201)
-        reply = await on.order()
+async def test_success_status_keeps_true_body() -> None:
+    async with running_sandbox() as client:
+        client.sandbox.faults.add(route=SUBMIT, status=201)
+        reply = await client.submit()
         assert (reply.status, reply.json["status"]) == (201, "queued")
 
 
 @pytest.mark.parametrize("length", [0, 1, 10, 10_000])
-async def test_a_truncated_answer_promises_more_than_it_holds(length: int) -> None:
-    async with bench() as on:
-        whole = (await balance(on)).raw
-        on.sandbox.faults.add(route=CREDITS, truncate=length)
-        headers = {"Authorization": f"Bearer {on.sandbox.api_key}"}
-        async with on.http.get("/api/v1/credits", headers=headers) as response:
+async def test_truncated_response_has_full_content_length(length: int) -> None:
+    async with running_sandbox() as client:
+        whole = (await get_balance(client)).raw
+        client.sandbox.faults.add(route=CREDITS, truncate=length)
+        headers = {"Authorization": f"Bearer {client.sandbox.api_key}"}
+        async with client.http.get("/api/v1/credits", headers=headers) as response:
             assert (response.status, response.content_length) == (200, len(whole))
             if length >= len(whole):
                 assert await response.read() == whole
             else:
                 with pytest.raises(aiohttp.ClientPayloadError):
                     await response.read()
-        on.sandbox.faults.clear()
-        assert (await balance(on)).raw == whole
+        client.sandbox.faults.clear()
+        assert (await get_balance(client)).raw == whole
 
 
-async def test_an_answer_that_stalls_goes_on_until_the_client_goes_away() -> None:
-    async with bench() as on:
-        on.sandbox.faults.add(route=CREDITS, truncate=3, stall=True, times=1)
-        headers = {"Authorization": f"Bearer {on.sandbox.api_key}"}
-        async with on.http.get("/api/v1/credits", headers=headers) as response:
+async def test_stalled_response_lasts_until_client_disconnects() -> None:
+    async with running_sandbox() as client:
+        client.sandbox.faults.add(route=CREDITS, truncate=3, stall=True, times=1)
+        headers = {"Authorization": f"Bearer {client.sandbox.api_key}"}
+        async with client.http.get("/api/v1/credits", headers=headers) as response:
             assert await response.content.readexactly(3) == b'{"c'
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05):
                     await response.content.read()
-        assert (await balance(on)).status == 200
+        assert (await get_balance(client)).status == 200
 
 
-async def test_an_unusual_status_can_be_truncated_too() -> None:
-    async with bench() as on:
-        on.sandbox.faults.add(status=599, truncate=5)
-        async with on.http.get("/api/v1/models") as response:
+async def test_unusual_status_can_be_truncated() -> None:
+    async with running_sandbox() as client:
+        client.sandbox.faults.add(status=599, truncate=5)
+        async with client.http.get("/api/v1/models") as response:
             assert (response.status, response.reason) == (599, "Unknown")
             with pytest.raises(aiohttp.ClientPayloadError):
                 await response.read()
 
 
-async def test_a_slow_answer_after_the_purchase_holds_the_key_until_it_is_out() -> None:
-    async with bench() as on:
-        on.sandbox.faults.add(route=SUBMIT, nth=1, delay=0.2, act=True)
-        slow = asyncio.create_task(on.order(idempotency_key="order-42"))
-        await until(lambda: on.sandbox.received.purchases > 0)
-        assert (await on.order(idempotency_key="order-42")).code == "idempotency_conflict"
+async def test_delayed_response_keeps_key_claimed() -> None:
+    async with running_sandbox() as client:
+        client.sandbox.faults.add(route=SUBMIT, nth=1, delay=0.2, act=True)
+        slow = asyncio.create_task(client.submit(idempotency_key="order-42"))
+        await wait_until(lambda: client.sandbox.request_log.purchases > 0)
+        assert (await client.submit(idempotency_key="order-42")).code == "idempotency_conflict"
         first = await slow
-        assert (await on.order(idempotency_key="order-42")).raw == first.raw
-        assert on.sandbox.received.purchases == 1
+        assert (await client.submit(idempotency_key="order-42")).raw == first.raw
+        assert client.sandbox.request_log.purchases == 1
 
 
-async def test_a_client_that_gives_up_on_a_slow_answer_has_bought() -> None:
-    async with bench() as on:
-        on.sandbox.faults.add(route=SUBMIT, nth=1, delay=0.1, act=True)
-        slow = asyncio.create_task(on.order(idempotency_key="order-42"))
-        await until(lambda: on.sandbox.received.purchases > 0)
+async def test_cancelled_slow_submit_is_purchased() -> None:
+    async with running_sandbox() as client:
+        client.sandbox.faults.add(route=SUBMIT, nth=1, delay=0.1, act=True)
+        slow = asyncio.create_task(client.submit(idempotency_key="order-42"))
+        await wait_until(lambda: client.sandbox.request_log.purchases > 0)
         slow.cancel()
         await asyncio.wait({slow})
-        await until(lambda: on.sandbox.received.in_flight == 0)
-        assert (await on.order(idempotency_key="order-42")).status == 200
-        assert on.sandbox.received.purchases == 1
+        await wait_until(lambda: client.sandbox.request_log.in_flight == 0)
+        assert (await client.submit(idempotency_key="order-42")).status == 200
+        assert client.sandbox.request_log.purchases == 1
 
 
-async def test_a_delay_before_acting_acts_at_the_later_time() -> None:
-    async with bench() as on:
-        on.sandbox.faults.add(route=SUBMIT, delay=0.05)
-        slow = asyncio.create_task(on.order())
-        await until(lambda: on.sandbox.received.in_flight > 0)
-        on.clock.now += 3600
+async def test_delay_precedes_processing() -> None:
+    async with running_sandbox() as client:
+        client.sandbox.faults.add(route=SUBMIT, delay=0.05)
+        slow = asyncio.create_task(client.submit())
+        await wait_until(lambda: client.sandbox.request_log.in_flight > 0)
+        client.clock.now += 3600
         assert (await slow).json["created_at"] == "2026-05-11T09:00:00.000Z"
 
 
-async def test_a_redirect_leads_where_it_is_told() -> None:
-    async with bench() as on:
-        on.sandbox.faults.add(route=CREDITS, status=307, headers={"Location": "/api/v1/models"})
-        reply = await on.ask("GET", "/api/v1/credits", allow_redirects=False)
+async def test_redirect_has_location() -> None:
+    async with running_sandbox() as client:
+        client.sandbox.faults.add(route=CREDITS, status=307, headers={"Location": "/api/v1/models"})
+        reply = await client.request("GET", "/api/v1/credits", allow_redirects=False)
         assert (reply.status, reply.headers["Location"], reply.raw) == (307, "/api/v1/models", b"")
 
 
-async def test_faults_also_strike_unknown_paths_and_refused_keys() -> None:
-    async with bench() as on:
-        on.sandbox.faults.add(status=503)
-        assert (await on.ask("GET", "/api/v1/nothing")).status == 503
-        assert (await on.ask("GET", "/api/v1/credits", key="")).status == 503
-        assert (await on.ask("GET", "/elsewhere")).status == 404
+async def test_faults_apply_to_unknown_paths_and_invalid_keys() -> None:
+    async with running_sandbox() as client:
+        client.sandbox.faults.add(status=503)
+        assert (await client.request("GET", "/api/v1/nothing")).status == 503
+        assert (await client.request("GET", "/api/v1/credits", key="")).status == 503
+        assert (await client.request("GET", "/elsewhere")).status == 404
 
 
-async def test_an_answer_may_be_far_too_long() -> None:
-    async with bench() as on:
-        on.sandbox.faults.add(route=CREDITS, body=b'{"x": "' + b"x" * 5_000_000 + b'"}')
-        assert len((await balance(on)).raw) == 5_000_009
+async def test_body_can_be_huge() -> None:
+    async with running_sandbox() as client:
+        client.sandbox.faults.add(route=CREDITS, body=b'{"x": "' + b"x" * 5_000_000 + b'"}')
+        assert len((await get_balance(client)).raw) == 5_000_009

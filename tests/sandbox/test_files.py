@@ -1,4 +1,4 @@
-"""Uploads: taken to disk, checked by content and rule, and good as references of their own account only."""
+"""The Files API: uploads, their validation, and references to them."""
 
 from __future__ import annotations
 
@@ -14,45 +14,47 @@ import pytest
 
 from rivya_async.sandbox import Sandbox
 from rivya_async.sandbox.catalogue import MEGABYTE
-from rivya_async.sandbox.files import MOST_BYTES
+from rivya_async.sandbox.files.handlers import MAX_UPLOAD_BYTES
 from tests.media_kit import MIME_TYPES, media, padded
-from tests.sandbox.sandbox_kit import UPLOAD, Bench, Reply, bench, until
+from tests.sandbox.sandbox_client import UPLOAD, HttpReply, SandboxClient, running_sandbox, wait_until
 
 NULLABLE = {"duration_seconds", "duration_token", "model", "client_request_id"}
 
 
 @pytest.fixture
-async def on() -> AsyncIterator[Bench]:
-    async with bench() as running:
+async def client() -> AsyncIterator[SandboxClient]:
+    async with running_sandbox() as running:
         yield running
 
 
-async def send(on: Bench, data: Any, kind: str | None = "image", *, key: str | None = None, **fields: str) -> Reply:
+async def send(
+    client: SandboxClient, data: Any, kind: str | None = "image", *, key: str | None = None, **fields: str
+) -> HttpReply:
     form = aiohttp.FormData(quote_fields=False)
     form.add_field("file", data, filename="kite.bin", content_type="application/octet-stream")
     for name, value in {**({} if kind is None else {"kind": kind}), **fields}.items():
         form.add_field(name, value)
-    return await on.ask("POST", "/api/v1/files", data=form, key=key)
+    return await client.request("POST", "/api/v1/files", data=form, key=key)
 
 
-async def kept(on: Bench, extension: str, **fields: str) -> dict[str, Any]:
-    """A file that was taken."""
-    reply = await send(on, media(extension), MIME_TYPES[extension].partition("/")[0], **fields)
+async def upload(client: SandboxClient, extension: str, **fields: str) -> dict[str, Any]:
+    """Uploads a valid file."""
+    reply = await send(client, media(extension), MIME_TYPES[extension].partition("/")[0], **fields)
     assert reply.status == 200, reply.raw
     return dict(reply.json)
 
 
-def left(on: Bench) -> list[Path]:
-    """What lies on disk."""
-    return list(on.sandbox._api.files.folder.iterdir())
+def stored_files(client: SandboxClient) -> list[Path]:
+    """Returns the files on disk."""
+    return list(client.sandbox._api.files.store.folder.iterdir())
 
 
-# --- taken ------------------------------------------------------------------------------------------------------------
+# --- accepted uploads -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("extension", [extension for extension in MIME_TYPES if extension != "mkv"])
-async def test_every_documented_type_is_taken_and_served(on: Bench, extension: str) -> None:
-    file = await kept(on, extension)
+async def test_accepts_and_serves_documented_types(client: SandboxClient, extension: str) -> None:
+    file = await upload(client, extension)
     kind = MIME_TYPES[extension].partition("/")[0]
     assert (file["kind"], file["mime_type"], file["object"]) == (kind, MIME_TYPES[extension], "file")
     assert file["size_bytes"] == len(media(extension))
@@ -65,53 +67,53 @@ async def test_every_documented_type_is_taken_and_served(on: Bench, extension: s
     else:
         assert file["duration_seconds"] == pytest.approx(1.0, abs=0.1)
         assert file["duration_token"].startswith("dur_")
-    assert (await on.ask("GET", f"/api/v1/files/{file['id']}")).json == file
-    content = await on.ask("GET", file["url"].removeprefix(on.sandbox.base_url), key="")
+    assert (await client.request("GET", f"/api/v1/files/{file['id']}")).json == file
+    content = await client.request("GET", file["url"].removeprefix(client.sandbox.base_url), key="")
     assert content.raw == media(extension)
     assert content.headers["Content-Type"] == MIME_TYPES[extension]
 
 
-async def test_what_came_with_it_is_told_back_and_on_record(on: Bench) -> None:
-    file = await kept(on, "png", model="qwen-image", client_request_id="x" * 128)
+async def test_upload_fields_are_returned_and_logged(client: SandboxClient) -> None:
+    file = await upload(client, "png", model="qwen-image", client_request_id="x" * 128)
     assert (file["model"], file["client_request_id"]) == ("qwen-image", "x" * 128)
-    (request,) = on.sandbox.received
+    (request,) = client.sandbox.request_log
     assert (request.route, request.status, request.body) == (UPLOAD, 200, None)
     assert request.upload is not None
     assert (request.upload.file_id, request.upload.size_bytes) == (file["id"], len(media("png")))
     assert (request.upload.kind, request.upload.model, request.upload.name) == ("image", "qwen-image", "kite.bin")
-    assert on.sandbox.received.uploads == 1
-    on.sandbox.received.clear()
-    assert on.sandbox.received.uploads == 0
+    assert client.sandbox.request_log.uploads == 1
+    client.sandbox.request_log.clear()
+    assert client.sandbox.request_log.uploads == 0
 
 
-async def test_the_same_file_twice_is_two_files(on: Bench) -> None:
-    one, two = await kept(on, "mp3"), await kept(on, "mp3")
+async def test_repeated_upload_creates_second_file(client: SandboxClient) -> None:
+    one, two = await upload(client, "mp3"), await upload(client, "mp3")
     assert one["id"] != two["id"]
     assert one["duration_token"] != two["duration_token"]
 
 
-async def test_a_body_in_chunks_of_unknown_length_is_taken(on: Bench) -> None:
+async def test_accepts_chunked_body(client: SandboxClient) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         for start in range(0, len(media("mp4")), 100):
             yield media("mp4")[start : start + 100]
 
-    assert (await send(on, pieces(), "video")).json["size_bytes"] == len(media("mp4"))
+    assert (await send(client, pieces(), "video")).json["size_bytes"] == len(media("mp4"))
 
 
-async def test_a_part_of_a_file_is_served(on: Bench) -> None:
-    path = (await kept(on, "png"))["url"].removeprefix(on.sandbox.base_url)
-    part = await on.ask("GET", path, key="", headers={"Range": "bytes=1-3"})
+async def test_serves_range_of_file(client: SandboxClient) -> None:
+    path = (await upload(client, "png"))["url"].removeprefix(client.sandbox.base_url)
+    part = await client.request("GET", path, key="", headers={"Range": "bytes=1-3"})
     assert (part.status, part.raw) == (206, b"PNG")
 
 
-async def test_a_big_film_goes_to_disk_with_nothing_of_it_in_memory(on: Bench) -> None:
-    film = padded(media("mp4"), 95 * MEGABYTE)
-    reply = await send(on, io.BytesIO(film), "video", model="happyhorse-1-0")
+async def test_accepts_large_video(client: SandboxClient) -> None:
+    video = padded(media("mp4"), 95 * MEGABYTE)
+    reply = await send(client, io.BytesIO(video), "video", model="happyhorse-1-0")
     assert reply.json["size_bytes"] == 95 * MEGABYTE
     assert reply.json["duration_seconds"] == pytest.approx(1.0)
 
 
-# --- refused ----------------------------------------------------------------------------------------------------------
+# --- rejected uploads -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -124,8 +126,8 @@ async def test_a_big_film_goes_to_disk_with_nothing_of_it_in_memory(on: Bench) -
         (b"GIF89a" + bytes(64), "image", {}, "content of the file is no image"),
         (b"", "image", {}, "content of the file is no image"),
         (b"hello", "audio", {}, "content of the file is no audio"),
-        (media("mkv"), "video", {}, "video/x-matroska is not taken"),
-        (media("webm"), "video", {"model": "wan-2-6"}, "video/webm is not taken"),
+        (media("mkv"), "video", {}, "video/x-matroska is not accepted"),
+        (media("webm"), "video", {"model": "wan-2-6"}, "video/webm is not accepted"),
         (b"ID3" + bytes(64), "audio", {}, "no audio that can be played"),
         (media("mp4")[:64], "video", {}, "no video that can be played"),
         (media("mp4"), "audio", {}, "no audio that can be played"),
@@ -133,22 +135,22 @@ async def test_a_big_film_goes_to_disk_with_nothing_of_it_in_memory(on: Bench) -
         (media("mp4"), "video", {"model": "qwen-image"}, "qwen-image takes no file of kind 'video'"),
         (media("png"), "image", {"model": "no-such"}, "'no-such' is not a model"),
         (media("png"), "image", {"client_request_id": "x" * 129}, "at most 128"),
-        (media("png") + bytes(10 * MEGABYTE), "image", {}, "too large: 10 MB"),
-        (media("png") + bytes(10 * MEGABYTE), "image", {"model": "kling-3-0"}, "too large: 10 MB"),
-        (padded(media("mp4"), 51 * MEGABYTE), "video", {}, "too large: 50 MB"),
-        (padded(media("mp4"), 11 * MEGABYTE), "video", {"model": "wan-2-6"}, "too large: 10 MB"),
-        (bytes(MOST_BYTES + 1), "video", {}, "too large: 134,217,728 bytes"),
+        (media("png") + bytes(10 * MEGABYTE), "image", {}, "too large: the limit is 10 MB"),
+        (media("png") + bytes(10 * MEGABYTE), "image", {"model": "kling-3-0"}, "too large: the limit is 10 MB"),
+        (padded(media("mp4"), 51 * MEGABYTE), "video", {}, "too large: the limit is 50 MB"),
+        (padded(media("mp4"), 11 * MEGABYTE), "video", {"model": "wan-2-6"}, "too large: the limit is 10 MB"),
+        (bytes(MAX_UPLOAD_BYTES + 1), "video", {}, "too large: the limit is 134,217,728 bytes"),
     ],
     ids=range(21),
 )
-async def test_what_is_refused_is_not_kept(
-    on: Bench, data: bytes, kind: str, fields: dict[str, str], says: str
+async def test_rejected_file_is_removed(
+    client: SandboxClient, data: bytes, kind: str, fields: dict[str, str], says: str
 ) -> None:
-    reply = await send(on, io.BytesIO(data), kind, **fields)
+    reply = await send(client, io.BytesIO(data), kind, **fields)
     assert (reply.status, reply.code) == (400, "validation_failed")
     assert says in reply.json["error"]["message"]
-    assert on.sandbox.received.uploads == 0
-    assert left(on) == []
+    assert client.sandbox.request_log.uploads == 0
+    assert stored_files(client) == []
 
 
 @pytest.mark.parametrize(
@@ -163,8 +165,10 @@ async def test_what_is_refused_is_not_kept(
     ],
     ids=range(6),
 )
-async def test_a_model_may_take_more(on: Bench, data: bytes, kind: str, fields: dict[str, str]) -> None:
-    assert (await send(on, io.BytesIO(data), kind, **fields)).status == 200
+async def test_model_limits_replace_default_limits(
+    client: SandboxClient, data: bytes, kind: str, fields: dict[str, str]
+) -> None:
+    assert (await send(client, io.BytesIO(data), kind, **fields)).status == 200
 
 
 @pytest.mark.parametrize(
@@ -194,85 +198,99 @@ async def test_a_model_may_take_more(on: Bench, data: bytes, kind: str, fields: 
     ],
     ids=range(9),
 )
-async def test_what_is_no_form_with_one_file_is_refused(on: Bench, body: bytes, content_type: str) -> None:
-    reply = await on.ask("POST", "/api/v1/files", data=body, headers={"Content-Type": content_type})
+async def test_rejects_malformed_form(client: SandboxClient, body: bytes, content_type: str) -> None:
+    reply = await client.request("POST", "/api/v1/files", data=body, headers={"Content-Type": content_type})
     assert (reply.status, reply.code) == (400, "validation_failed")
-    assert left(on) == []
+    assert stored_files(client) == []
 
 
-async def test_a_text_part_beyond_all_reason_is_refused(on: Bench) -> None:
+async def test_rejects_large_text_part(client: SandboxClient) -> None:
     form = aiohttp.FormData()
     form.add_field("kind", io.BytesIO(bytes(3 * MEGABYTE)))
-    reply = await on.ask("POST", "/api/v1/files", data=form)
+    reply = await client.request("POST", "/api/v1/files", data=form)
     assert (reply.status, reply.code) == (413, "body_too_large")
-    assert left(on) == []
+    assert stored_files(client) == []
 
 
-async def test_scopes(on: Bench) -> None:
-    reader = on.sandbox.add_key(scopes={"files:read"})
-    writer = on.sandbox.add_key(scopes={"files:create"})
-    stranger = on.sandbox.add_key(credits=10)
-    assert (await send(on, media("png"), key=reader)).code == "api_scope_denied"
-    assert (await send(on, media("png"), key="")).code == "api_key_missing"
-    file = (await send(on, media("png"), key=writer)).json
+async def test_operations_need_scopes_and_files_are_private(client: SandboxClient) -> None:
+    reader = client.sandbox.add_key(scopes={"files:read"})
+    writer = client.sandbox.add_key(scopes={"files:create"})
+    stranger = client.sandbox.add_key(credits=10)
+    assert (await send(client, media("png"), key=reader)).code == "api_scope_denied"
+    assert (await send(client, media("png"), key="")).code == "api_key_missing"
+    file = (await send(client, media("png"), key=writer)).json
     path = f"/api/v1/files/{file['id']}"
-    assert (await on.ask("GET", path, key=reader)).json == file
-    assert (await on.ask("GET", path, key=writer)).code == "api_scope_denied"
-    assert (await on.ask("GET", path, key=stranger)).code == "not_found"
-    assert (await on.ask("GET", "/api/v1/files/file_none")).code == "not_found"
-    assert (await on.ask("GET", "/files/file_none.png", key="")).code == "not_found"
+    assert (await client.request("GET", path, key=reader)).json == file
+    assert (await client.request("GET", path, key=writer)).code == "api_scope_denied"
+    assert (await client.request("GET", path, key=stranger)).code == "not_found"
+    assert (await client.request("GET", "/api/v1/files/file_none")).code == "not_found"
+    assert (await client.request("GET", "/files/file_none.png", key="")).code == "not_found"
 
 
 # --- references -------------------------------------------------------------------------------------------------------
 
 
-def item(file: dict[str, Any], **changes: Any) -> dict[str, Any]:
+def reference(file: dict[str, Any], **changes: Any) -> dict[str, Any]:
     whole = {"url": file["url"], "kind": file["kind"], "durationToken": file["duration_token"], **changes}
     return {name: value for name, value in whole.items() if value is not None}
 
 
-async def refer(on: Bench, *items: dict[str, Any], model: str = "wan-2-6", key: str | None = None) -> Reply:
-    return await on.order(model=model, params={"referenceMediaItems": list(items)}, key=key)
+async def submit_with_references(
+    client: SandboxClient, *items: dict[str, Any], model: str = "wan-2-6", key: str | None = None
+) -> HttpReply:
+    return await client.submit(model=model, params={"referenceMediaItems": list(items)}, key=key)
 
 
-async def test_a_job_may_refer_to_files_of_its_account(on: Bench) -> None:
-    film, photo = await kept(on, "mp4"), await kept(on, "png", model="qwen-image")
-    assert (await refer(on, item(film))).status == 200
-    assert (await refer(on, item(photo))).status == 200
-    assert (await refer(on, item(photo, durationToken="unasked"))).status == 200
+async def test_accepts_references_of_account(client: SandboxClient) -> None:
+    video, photo = await upload(client, "mp4"), await upload(client, "png", model="qwen-image")
+    assert (await submit_with_references(client, reference(video))).status == 200
+    assert (await submit_with_references(client, reference(photo))).status == 200
+    assert (await submit_with_references(client, reference(photo, durationToken="unasked"))).status == 200
 
 
-async def test_a_reference_is_checked(on: Bench) -> None:
-    film, other, photo = await kept(on, "mp4"), await kept(on, "mov"), await kept(on, "png")
-    stranger = on.sandbox.add_key(credits=1000)
+async def test_rejects_invalid_references(client: SandboxClient) -> None:
+    video, other, photo = await upload(client, "mp4"), await upload(client, "mov"), await upload(client, "png")
+    stranger = client.sandbox.add_key(credits=1000)
     for reply, says in [
-        (await refer(on, item(photo, url="https://files.example/kite.png")), "is not a file of this account"),
-        (await refer(on, item(photo), key=stranger), "is not a file of this account"),
-        (await refer(on, item(film, kind="image")), "the file is of kind 'video'"),
-        (await refer(on, item(film, durationToken=None)), "durationToken is required"),
-        (await refer(on, item(film, durationToken="dur_forged")), "durationToken is not the one"),
-        (await refer(on, item(film, durationToken=other["duration_token"])), "durationToken is not the one"),
-        (await refer(on, item(film, durationToken=film["duration_token"][:-1])), "durationToken is not the one"),
+        (
+            await submit_with_references(client, reference(photo, url="https://files.example/kite.png")),
+            "is not a file of this account",
+        ),
+        (await submit_with_references(client, reference(photo), key=stranger), "is not a file of this account"),
+        (await submit_with_references(client, reference(video, kind="image")), "the file is of kind 'video'"),
+        (await submit_with_references(client, reference(video, durationToken=None)), "durationToken is required"),
+        (
+            await submit_with_references(client, reference(video, durationToken="dur_forged")),
+            "durationToken is not the one",
+        ),
+        (
+            await submit_with_references(client, reference(video, durationToken=other["duration_token"])),
+            "durationToken is not the one",
+        ),
+        (
+            await submit_with_references(client, reference(video, durationToken=video["duration_token"][:-1])),
+            "durationToken is not the one",
+        ),
     ]:
         assert (reply.status, reply.code) == (400, "validation_failed")
         assert says in reply.json["error"]["message"]
-    assert on.sandbox.received.purchases == 0
+    assert client.sandbox.request_log.purchases == 0
 
 
-async def test_the_sandbox_keeps_its_files_when_it_is_down_for_a_while() -> None:
+async def test_files_survive_close_and_start() -> None:
     sandbox = Sandbox(port=0)
     async with sandbox, aiohttp.ClientSession(sandbox.base_url) as http:
-        photo = await kept(Bench(sandbox, None, http), "png")  # type: ignore[arg-type]
+        photo = await upload(SandboxClient(sandbox, None, http), "png")  # type: ignore[arg-type]
     async with sandbox, aiohttp.ClientSession(sandbox.base_url) as http:
-        assert (await refer(Bench(sandbox, None, http), item(photo))).status == 200  # type: ignore[arg-type]
+        assert (await submit_with_references(SandboxClient(sandbox, None, http), reference(photo))).status == 200  # type: ignore[arg-type]
 
 
-async def test_a_sandbox_that_is_gone_leaves_no_file() -> None:
-    async with bench() as on:
-        await kept(on, "png")
-        folder = on.sandbox._api.files.folder
+async def test_files_are_removed_with_sandbox() -> None:
+    async with running_sandbox() as client:
+        await upload(client, "png")
+        folder = client.sandbox._api.files.store.folder
         assert folder.exists()
-    del on
+    del client
     gc.collect()
     assert not folder.exists()
 
@@ -280,60 +298,60 @@ async def test_a_sandbox_that_is_gone_leaves_no_file() -> None:
 # --- faults -----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_connection_dropped_in_mid_upload(on: Bench) -> None:
-    on.sandbox.faults.add(route=UPLOAD, drop=True, receive=100_000, times=1)
-    film = padded(media("mp4"), 20 * MEGABYTE)
+async def test_drop_during_upload(client: SandboxClient) -> None:
+    client.sandbox.faults.add(route=UPLOAD, drop=True, receive=100_000, times=1)
+    video = padded(media("mp4"), 20 * MEGABYTE)
     with pytest.raises(aiohttp.ClientError):
-        await send(on, io.BytesIO(film), "video")
-    (dropped,) = on.sandbox.received
+        await send(client, io.BytesIO(video), "video")
+    (dropped,) = client.sandbox.request_log
     assert (dropped.route, dropped.status, dropped.upload) == (UPLOAD, None, None)
-    assert left(on) == []
-    assert (await send(on, io.BytesIO(film), "video")).status == 200
+    assert stored_files(client) == []
+    assert (await send(client, io.BytesIO(video), "video")).status == 200
 
 
-async def test_a_drop_after_more_than_there_is(on: Bench) -> None:
-    on.sandbox.faults.add(route=UPLOAD, drop=True, receive=10**9, times=1)
+async def test_drop_after_whole_body(client: SandboxClient) -> None:
+    client.sandbox.faults.add(route=UPLOAD, drop=True, receive=10**9, times=1)
     with pytest.raises(aiohttp.ClientError):
-        await send(on, media("png"))
-    assert on.sandbox.received.uploads == 0
+        await send(client, media("png"))
+    assert client.sandbox.request_log.uploads == 0
 
 
-async def test_a_file_that_was_kept_and_not_told_of(on: Bench) -> None:
-    on.sandbox.faults.add(route=UPLOAD, drop=True, act=True, times=1)
+async def test_drop_after_processing_keeps_file(client: SandboxClient) -> None:
+    client.sandbox.faults.add(route=UPLOAD, drop=True, act=True, times=1)
     with pytest.raises(aiohttp.ClientError):
-        await send(on, media("png"))
-    assert on.sandbox.received.uploads == 1
-    assert len(left(on)) == 1
+        await send(client, media("png"))
+    assert client.sandbox.request_log.uploads == 1
+    assert len(stored_files(client)) == 1
 
 
-async def test_a_refusal_before_the_body_was_read(on: Bench) -> None:
-    on.sandbox.faults.add(route=UPLOAD, status=503, times=1)
-    assert (await send(on, io.BytesIO(bytes(5 * MEGABYTE)))).status == 503
-    assert left(on) == []
+async def test_error_before_body_is_read(client: SandboxClient) -> None:
+    client.sandbox.faults.add(route=UPLOAD, status=503, times=1)
+    assert (await send(client, io.BytesIO(bytes(5 * MEGABYTE)))).status == 503
+    assert stored_files(client) == []
 
 
-async def test_a_client_that_goes_away_leaves_nothing(on: Bench) -> None:
-    async def half() -> AsyncIterator[bytes]:
+async def test_disconnected_client_leaves_no_file(client: SandboxClient) -> None:
+    async def half_body() -> AsyncIterator[bytes]:
         yield bytes(2 * MEGABYTE)
         await asyncio.get_running_loop().create_future()
 
-    sending = asyncio.create_task(send(on, half(), "video"))
-    await until(lambda: bool(left(on)) and left(on)[0].stat().st_size > 0)
+    sending = asyncio.create_task(send(client, half_body(), "video"))
+    await wait_until(lambda: bool(stored_files(client)) and stored_files(client)[0].stat().st_size > 0)
     sending.cancel()
-    await until(lambda: not on.sandbox.received.in_flight)
-    assert left(on) == []
-    assert on.sandbox.received.uploads == 0
+    await wait_until(lambda: not client.sandbox.request_log.in_flight)
+    assert stored_files(client) == []
+    assert client.sandbox.request_log.uploads == 0
 
 
-async def test_a_client_that_asks_for_leave_first(on: Bench) -> None:
+async def test_upload_with_100_continue(client: SandboxClient) -> None:
     form = aiohttp.FormData({"kind": "image"})
     form.add_field("file", media("png"), filename="a.png")
-    reply = await on.ask("POST", "/api/v1/files", data=form, expect100=True)
+    reply = await client.request("POST", "/api/v1/files", data=form, expect100=True)
     assert reply.status == 200
 
 
-def test_a_fault_that_receives_and_does_not_drop_makes_no_sense() -> None:
-    nonsense: list[dict[str, Any]] = [{"delay": 1, "receive": 5}, {"receive": -1, "drop": True}]
-    for fields in [*nonsense, {"receive": 5, "drop": True, "act": True}]:
+def test_rejects_receive_without_drop() -> None:
+    invalid_fields: list[dict[str, Any]] = [{"delay": 1, "receive": 5}, {"receive": -1, "drop": True}]
+    for fields in [*invalid_fields, {"receive": 5, "drop": True, "act": True}]:
         with pytest.raises(ValueError, match="receive is a number of bytes"):
             Sandbox().faults.add(route=UPLOAD, **fields)

@@ -32,7 +32,7 @@ ODD_PROMPTS = {
     "controls": "a\x00b\u200bc\u202ed\ufffe",
     "lone surrogate": "half \ud83d of an emoji",
 }
-MEDIA_MODELS = [model for model in catalogue.load().models.values() if not model.is_chat]
+MEDIA_MODELS = [model for model in catalogue.load_catalogue().models.values() if not model.is_chat]
 
 
 SHORT_PARAMS: dict[str, dict[str, Any]] = {"image": {}, "video": {"duration": 0.5}, "audio": {"duration_seconds": 0.5}}

@@ -14,18 +14,19 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from rivya_async._core.http.sse import NEED_DATA, Decoder
-from rivya_async.sandbox import FAIL_MARKER, Fault, catalogue, idempotency, listing, webhook_endpoint, webhook_url
-from rivya_async.sandbox.app import ROUTES
-from rivya_async.sandbox.refused import STATUS_OF
+from rivya_async.sandbox import FAIL_MARKER, Fault, catalogue, idempotency, request_context
+from rivya_async.sandbox.api import ROUTES
+from rivya_async.sandbox.responses import STATUS_BY_CODE
 from rivya_async.sandbox.validation import CLIENT_REQUEST_ID_MAX_LENGTH
-from tests.sandbox.sandbox_kit import Bench, Reply, bench
+from rivya_async.sandbox.webhooks import endpoints, url_validation
+from tests.sandbox.sandbox_client import HttpReply, SandboxClient, running_sandbox
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(24)
 CHAT_REQUEST = {"model": "gpt-5-2-chat", "message": "Hello"}
 
 
-async def fetch_document(on: Bench) -> Any:
-    return (await on.ask("GET", "/api/v1/openapi.json", key="")).json
+async def fetch_document(on: SandboxClient) -> Any:
+    return (await on.request("GET", "/api/v1/openapi.json", key="")).json
 
 
 def resolve(document: Any, value: Any) -> Any:
@@ -42,7 +43,7 @@ def responses(document: Any, method: str, path: str) -> dict[str, Any]:
     return {status: resolve(document, response) for status, response in found.items()}
 
 
-def validate_reply(document: Any, method: str, path: str, reply: Reply) -> None:
+def validate_reply(document: Any, method: str, path: str, reply: HttpReply) -> None:
     """Checks status, headers and body of a response against the document."""
     response = responses(document, method, path)[str(reply.status)]
     assert {name for name, header in response.get("headers", {}).items() if header["required"]} <= set(reply.headers)
@@ -50,7 +51,7 @@ def validate_reply(document: Any, method: str, path: str, reply: Reply) -> None:
 
 
 async def test_document_is_valid() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         document = await fetch_document(on)
         validate(document, cls=OpenAPIV31SpecValidator)
         assert document["openapi"].startswith("3.1")
@@ -60,7 +61,7 @@ async def test_document_is_valid() -> None:
 
 
 async def test_document_lists_exactly_the_routes() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         document = await fetch_document(on)
         paths = document["paths"]
         described = {f"{method.upper()} {path}" for path, item in paths.items() for method in item}
@@ -75,7 +76,7 @@ async def test_document_lists_exactly_the_routes() -> None:
 
 
 async def test_shared_components_are_used() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         document = await fetch_document(on)
         text = json.dumps(document)
         for kind in ("parameters", "responses", "schemas"):
@@ -84,19 +85,17 @@ async def test_shared_components_are_used() -> None:
 
 
 async def test_limits_of_document_are_those_of_code() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         components = (await fetch_document(on))["components"]
     parameters, schemas = components["parameters"], components["schemas"]
-    assert parameters["IdempotencyKey"]["schema"]["maxLength"] == idempotency.MAX_LENGTH
-    assert parameters["Limit"]["schema"]["default"] == listing.DEFAULT_LIMIT
-    assert parameters["Limit"]["schema"]["maximum"] == listing.MAX_LIMIT
+    assert parameters["IdempotencyKey"]["schema"]["maxLength"] == idempotency.MAX_KEY_LENGTH
+    assert parameters["Limit"]["schema"]["default"] == request_context.DEFAULT_LIMIT
+    assert parameters["Limit"]["schema"]["maximum"] == request_context.MAX_LIMIT
     webhook = schemas["WebhookRequest"]["properties"]
-    assert webhook["name"]["maxLength"] == webhook_endpoint.NAME_MAX_LENGTH
-    assert webhook["url"]["maxLength"] == webhook_url.MAX_LENGTH
-    assert webhook["event_types"]["items"]["enum"] == list(webhook_endpoint.EVENT_TYPES)
-    assert [each["required"] for each in schemas["WebhookChanges"]["anyOf"]] == [
-        [name] for name in webhook_endpoint.FIELDS
-    ]
+    assert webhook["name"]["maxLength"] == endpoints.NAME_MAX_LENGTH
+    assert webhook["url"]["maxLength"] == url_validation.MAX_LENGTH
+    assert webhook["event_types"]["items"]["enum"] == list(endpoints.EVENT_TYPES)
+    assert [each["required"] for each in schemas["WebhookChanges"]["anyOf"]] == [[name] for name in endpoints.FIELDS]
     chat = schemas["ChatRequest"]["properties"]
     assert chat["reasoning_effort"]["anyOf"][0]["enum"] == list(catalogue.REASONING_EFFORTS)
     for trace_id in (chat["client_request_id"]["anyOf"][0], schemas["FileUpload"]["properties"]["client_request_id"]):
@@ -104,18 +103,18 @@ async def test_limits_of_document_are_those_of_code() -> None:
 
 
 async def test_every_error_code_has_its_own_status() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         document = await fetch_document(on)
         for route in ROUTES:
             for status, response in responses(document, route.method, route.path).items():
                 if status[0] in "45" and "content" in response:
                     named = response["content"]["application/json"]["schema"]["allOf"][1]
                     codes = named["properties"]["error"]["properties"]["code"]["enum"]
-                    assert {STATUS_OF[code] for code in codes} == {int(status)}
+                    assert {STATUS_BY_CODE[code] for code in codes} == {int(status)}
 
 
 async def test_every_operation_has_security_and_errors() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         paths = (await fetch_document(on))["paths"]
         for route in ROUTES:
             operation = paths[route.path][route.method.lower()]
@@ -128,27 +127,29 @@ async def test_every_operation_has_security_and_errors() -> None:
 
 
 async def test_every_code_belongs_to_an_operation() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         document = await fetch_document(on)
         text = json.dumps([responses(document, route.method, route.path) for route in ROUTES])
-        assert {code for code in STATUS_OF if f'"{code}"' not in text} == {"method_not_allowed"}  # no operation has it
+        assert {code for code in STATUS_BY_CODE if f'"{code}"' not in text} == {
+            "method_not_allowed"
+        }  # no operation has it
 
 
 async def test_generation_in_every_status() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         document = await fetch_document(on)
         for prompt in ("A kite", f"A kite {FAIL_MARKER}"):
-            created = await on.order(prompt=prompt)
+            created = await on.submit(prompt=prompt)
             validate_reply(document, "POST", "/api/v1/generations", created)
             on.clock.now += 3600
-            validate_reply(document, "GET", "/api/v1/generations/{task_id}", await on.look(created.json["id"]))
+            validate_reply(document, "GET", "/api/v1/generations/{task_id}", await on.poll(created.json["id"]))
         schemas = document["components"]["schemas"]
         assert set(created.json) == set(schemas["Generation"]["required"])
         assert set(schemas["Generation"]["required"]) == set(schemas["Generation"]["properties"])
 
 
 async def test_generation_request_has_schema_of_its_model() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         document = await fetch_document(on)
         schema = document["paths"]["/api/v1/generations"]["post"]["requestBody"]["content"]["application/json"][
             "schema"
@@ -169,45 +170,49 @@ async def test_generation_request_has_schema_of_its_model() -> None:
 
 
 async def test_lists_and_balance() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         document = await fetch_document(on)
-        await on.ask("POST", "/api/v1/chat/completions", json=CHAT_REQUEST)
-        await on.order()
+        await on.request("POST", "/api/v1/chat/completions", json=CHAT_REQUEST)
+        await on.submit()
         on.clock.now += 3600
         for path in ("models", "credits", "chat/sessions", "webhooks", "webhook-events"):
-            reply = await on.ask("GET", f"/api/v1/{path}")
+            reply = await on.request("GET", f"/api/v1/{path}")
             validate_reply(document, "GET", f"/api/v1/{path}", reply)
         assert reply.json["data"][0]["type"] == "generation.succeeded"
 
 
 async def test_webhook_life_cycle() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         document = await fetch_document(on)
         path, endpoint_path = "/api/v1/webhooks", "/api/v1/webhooks/{endpoint_id}"
         body = {"name": "Prod", "url": "https://hooks.example.org/rivya", "event_types": ["generation.failed"]}
-        created = await on.ask("POST", path, json=body)
+        created = await on.request("POST", path, json=body)
         validate_reply(document, "POST", path, created)
         location = f"{path}/{created.json['id']}"
-        validate_reply(document, "PATCH", endpoint_path, await on.ask("PATCH", location, json={"status": "disabled"}))
-        validate_reply(document, "PATCH", endpoint_path, await on.ask("PATCH", location, json={}))
         validate_reply(
-            document, "POST", f"{endpoint_path}/rotate-secret", await on.ask("POST", f"{location}/rotate-secret")
+            document, "PATCH", endpoint_path, await on.request("PATCH", location, json={"status": "disabled"})
         )
-        validate_reply(document, "POST", f"{endpoint_path}/test", await on.ask("POST", f"{location}/test"))
-        validate_reply(document, "GET", f"{endpoint_path}/deliveries", await on.ask("GET", f"{location}/deliveries"))
-        validate_reply(document, "DELETE", endpoint_path, await on.ask("DELETE", location))
-        validate_reply(document, "POST", f"{endpoint_path}/test", await on.ask("POST", f"{location}/test"))
-        validate_reply(document, "GET", endpoint_path, await on.ask("GET", location))
-        validate_reply(document, "GET", endpoint_path, await on.ask("GET", f"{path}/whend_none"))
+        validate_reply(document, "PATCH", endpoint_path, await on.request("PATCH", location, json={}))
+        validate_reply(
+            document, "POST", f"{endpoint_path}/rotate-secret", await on.request("POST", f"{location}/rotate-secret")
+        )
+        validate_reply(document, "POST", f"{endpoint_path}/test", await on.request("POST", f"{location}/test"))
+        validate_reply(
+            document, "GET", f"{endpoint_path}/deliveries", await on.request("GET", f"{location}/deliveries")
+        )
+        validate_reply(document, "DELETE", endpoint_path, await on.request("DELETE", location))
+        validate_reply(document, "POST", f"{endpoint_path}/test", await on.request("POST", f"{location}/test"))
+        validate_reply(document, "GET", endpoint_path, await on.request("GET", location))
+        validate_reply(document, "GET", endpoint_path, await on.request("GET", f"{path}/whend_none"))
 
 
 async def test_upload_whole_and_in_part() -> None:
-    async with bench() as on:
+    async with running_sandbox() as on:
         document = await fetch_document(on)
-        reply = await on.ask("POST", "/api/v1/files", data={"file": io.BytesIO(PNG), "kind": "image"})
+        reply = await on.request("POST", "/api/v1/files", data={"file": io.BytesIO(PNG), "kind": "image"})
         validate_reply(document, "POST", "/api/v1/files", reply)
         validate_reply(
-            document, "GET", "/api/v1/files/{file_id}", await on.ask("GET", f"/api/v1/files/{reply.json['id']}")
+            document, "GET", "/api/v1/files/{file_id}", await on.request("GET", f"/api/v1/files/{reply.json['id']}")
         )
         described = responses(document, "GET", "/files/{name}")
         for asked, status in (({}, "200"), ({"Range": "bytes=0-3"}, "206"), ({"Range": "bytes=99-"}, "416")):
@@ -218,10 +223,10 @@ async def test_upload_whole_and_in_part() -> None:
 
 
 async def test_stream_events() -> None:
-    async with bench(speed=1000) as on:
+    async with running_sandbox(speed=1000) as on:
         document = await fetch_document(on)
         path = "/api/v1/chat/completions/stream"
-        reply = await on.ask("POST", path, json={**CHAT_REQUEST, "include_thoughts": True})
+        reply = await on.request("POST", path, json={**CHAT_REQUEST, "include_thoughts": True})
         schemas = responses(document, "POST", path)["200"]["content"]["text/event-stream"]["schema"]["oneOf"]
         events = {each["properties"]["event"]["const"]: each["properties"]["data"]["contentSchema"] for each in schemas}
         assert reply.headers["Content-Type"].startswith("text/event-stream")
@@ -235,22 +240,22 @@ async def test_stream_events() -> None:
 
 
 async def test_errors() -> None:
-    async with bench(rate_limit=3) as on:
+    async with running_sandbox(rate_limit=3) as on:
         document = await fetch_document(on)
         order = "/api/v1/generations"
         poor = on.sandbox.add_key(credits=0)
         replies = [
-            await on.order(key=""),
-            await on.order(key="rvya_sk_unknown"),
-            await on.order(key=on.sandbox.add_key(scopes=frozenset({"credits:read"}))),
-            await on.order(key=on.sandbox.add_key(revoked=True)),
-            await on.order(key=poor),
-            await on.order(key=poor, files=[]),
-            await on.ask("POST", order, key=poor, data=io.BytesIO(bytes(1_100_000))),
-            await on.order(key=poor),
+            await on.submit(key=""),
+            await on.submit(key="rvya_sk_unknown"),
+            await on.submit(key=on.sandbox.add_key(scopes=frozenset({"credits:read"}))),
+            await on.submit(key=on.sandbox.add_key(revoked=True)),
+            await on.submit(key=poor),
+            await on.submit(key=poor, files=[]),
+            await on.request("POST", order, key=poor, data=io.BytesIO(bytes(1_100_000))),
+            await on.submit(key=poor),
         ]
         on.sandbox.faults.add(Fault(route=f"POST {order}", status=503, code="public_api_disabled"))
-        replies.append(await on.order())
+        replies.append(await on.submit())
         for reply in replies:
             validate_reply(document, "POST", order, reply)
         assert [reply.status for reply in replies] == [401, 401, 403, 401, 402, 400, 413, 429, 503]

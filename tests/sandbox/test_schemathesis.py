@@ -7,9 +7,9 @@ import io
 import sys
 from pathlib import Path
 
-from rivya_async.sandbox.app import ROUTES
+from rivya_async.sandbox.api import ROUTES
 from tests.media_kit import media
-from tests.sandbox.sandbox_kit import bench
+from tests.sandbox.sandbox_client import running_sandbox
 
 UNCHECKED = (
     "positive_data_acceptance",  # a schema cannot state the content of an upload or the target of a URL
@@ -34,14 +34,14 @@ of 51 models takes half a minute; `tests/models` compares these rules with the d
 
 
 async def test_every_response_is_as_documented(tmp_path: Path) -> None:
-    async with bench(speed=1e6) as on:
-        task_id = await on.bought()
+    async with running_sandbox(speed=1e6) as on:
+        task_id = await on.submit_task()
         on.clock.now += 3600
-        file = await on.ask("POST", "/api/v1/files", data={"file": io.BytesIO(media("png")), "kind": "image"})
+        file = await on.request("POST", "/api/v1/files", data={"file": io.BytesIO(media("png")), "kind": "image"})
         upload = file.json["url"].rpartition("/")[2]
         configuration = tmp_path / "schemathesis.toml"
         configuration.write_text(CONFIGURATION.format(task_id=task_id, upload=upload))
-        on.sandbox.received.clear()
+        on.sandbox.request_log.clear()
 
         process = await asyncio.create_subprocess_exec(
             str(Path(sys.executable).with_name("schemathesis")),
@@ -57,5 +57,5 @@ async def test_every_response_is_as_documented(tmp_path: Path) -> None:
         output, _ = await process.communicate()
 
         assert process.returncode == 0, output.decode()
-        succeeded = {request.route for request in on.sandbox.received if request.status == 200}
+        succeeded = {request.route for request in on.sandbox.request_log if request.status == 200}
         assert succeeded == {route.name for route in ROUTES}

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rivya_async.sandbox import catalogue
-from rivya_async.sandbox.catalogue import UNSEEN_RULE_MAX_REFERENCES, Catalogue, Model, Param
-from rivya_async.sandbox.validation import generation_problems, problems
+from rivya_async.sandbox.catalogue import UNDOCUMENTED_MAX_REFERENCES, Catalogue, Model, Param
+from rivya_async.sandbox.validation import validate_generation, validate_input
 
-CATALOGUE = catalogue.load()
+CATALOGUE = catalogue.load_catalogue()
 MEDIA = [model for model in CATALOGUE.models.values() if not model.is_chat]
 DIALOGUE = [{"voice": "Adam", "text": "Hello."}]
 PARAMS = [pytest.param(model, param, id=f"{model.id}-{param.key}") for model in MEDIA for param in model.params]
@@ -22,17 +22,17 @@ PARAMS = [pytest.param(model, param, id=f"{model.id}-{param.key}") for model in 
 each_model = pytest.mark.parametrize("model", MEDIA, ids=lambda model: model.id)
 
 
-def least(model: Model) -> dict[str, Any]:
-    """The params that a model cannot do without."""
+def required_params(model: Model) -> dict[str, Any]:
+    """Returns the required params of a model."""
     needed = {param.key: param.default for param in model.params if param.required}
     return {key: DIALOGUE if key == "dialogue" else value for key, value in needed.items()}
 
 
-def with_param(model: Model, key: str, value: object) -> list[str]:
-    return generation_problems(model, "x", {**least(model), key: value})
+def problems_with(model: Model, key: str, value: object) -> list[str]:
+    return validate_input(model, "x", {**required_params(model), key: value})
 
 
-def of_kind(kind: str) -> dict[str, str]:
+def reference(kind: str) -> dict[str, str]:
     item = {"url": f"https://files.example/{kind}", "kind": kind}
     return item if kind == "image" else {**item, "durationToken": "dt"}
 
@@ -40,7 +40,7 @@ def of_kind(kind: str) -> dict[str, str]:
 # --- the catalogue ----------------------------------------------------------------------------------------------------
 
 
-def test_the_listing_is_what_the_page_shows_with_no_unknown_left_that_the_assumptions_fill() -> None:
+def test_listing_has_no_unknown_values_except_nullable_ones() -> None:
     listing = json.loads(CATALOGUE.listing)
     assert set(listing) == {"object", "data"}
     assert len({entry["id"] for entry in listing["data"]}) == 54
@@ -54,48 +54,48 @@ def test_the_listing_is_what_the_page_shows_with_no_unknown_left_that_the_assump
     assert by_id["flux-2-pro"]["requires_files_api"] is False
 
 
-# --- accepted ---------------------------------------------------------------------------------------------------------
+# --- valid requests ---------------------------------------------------------------------------------------------------
 
 
 @each_model
-def test_the_least_and_the_documented_defaults_are_accepted(model: Model) -> None:
-    defaults = {**model.filled({}), **least(model)}
-    assert generation_problems(model, "x", least(model)) == []
-    assert generation_problems(model, "x", defaults) == []
-    assert problems(CATALOGUE, {"model": model.id, "prompt": "x", "params": defaults}) == []
+def test_accepts_required_params_and_documented_defaults(model: Model) -> None:
+    defaults = {**model.filled({}), **required_params(model)}
+    assert validate_input(model, "x", required_params(model)) == []
+    assert validate_input(model, "x", defaults) == []
+    assert validate_generation(CATALOGUE, {"model": model.id, "prompt": "x", "params": defaults}) == []
 
 
 @each_model
-def test_every_option_is_accepted(model: Model) -> None:
+def test_accepts_every_option(model: Model) -> None:
     for param in model.params:
         for option in param.options:
-            assert with_param(model, param.key, option) == []
+            assert problems_with(model, param.key, option) == []
 
 
 @each_model
-def test_the_prompt_limit_is_exact(model: Model) -> None:
+def test_enforces_exact_prompt_limit(model: Model) -> None:
     if model.max_prompt_length is None:
-        assert generation_problems(model, "x" * 100_000, least(model)) == []
+        assert validate_input(model, "x" * 100_000, required_params(model)) == []
         return
-    assert generation_problems(model, "é" * model.max_prompt_length, least(model)) == []
-    assert "too long" in generation_problems(model, "é" * (model.max_prompt_length + 1), least(model))[0]
+    assert validate_input(model, "é" * model.max_prompt_length, required_params(model)) == []
+    assert "too long" in validate_input(model, "é" * (model.max_prompt_length + 1), required_params(model))[0]
 
 
-def test_unknown_params_and_fields_are_ignored() -> None:
+def test_ignores_unknown_params_and_members() -> None:
     body = {"model": "z-image", "prompt": "x", "params": {"num_frames": None, "x": [1]}, "note": 1}
-    assert problems(CATALOGUE, body) == []
+    assert validate_generation(CATALOGUE, body) == []
 
 
 @pytest.mark.parametrize("body", [{}, {"params": None}, {"client_request_id": None}, {"client_request_id": "x" * 128}])
-def test_absent_members_are_fine(body: dict[str, Any]) -> None:
-    assert problems(CATALOGUE, {"model": "z-image", "prompt": "x", **body}) == []
+def test_accepts_absent_members(body: dict[str, Any]) -> None:
+    assert validate_generation(CATALOGUE, {"model": "z-image", "prompt": "x", **body}) == []
 
 
-# --- refused ----------------------------------------------------------------------------------------------------------
+# --- invalid requests -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "text"),
     [
         ({}, "not a model"),
         ({"model": None}, "not a model"),
@@ -118,26 +118,26 @@ def test_absent_members_are_fine(body: dict[str, Any]) -> None:
         ({"model": "elevenlabs-dialogue-v3"}, "params.dialogue is required"),
     ],
 )
-def test_refusals_of_a_body(body: dict[str, Any], said: str) -> None:
-    found = problems(CATALOGUE, body)
+def test_rejects_invalid_body(body: dict[str, Any], text: str) -> None:
+    found = validate_generation(CATALOGUE, body)
     assert len(found) == 1
-    assert said in found[0]
+    assert text in found[0]
 
 
-def test_every_problem_is_named_at_once() -> None:
+def test_reports_all_problems_at_once() -> None:
     body = {"model": "kling-2-6", "files": [], "params": {"duration": 5, "sound": False}}
-    assert len(problems(CATALOGUE, body)) == 4
+    assert len(validate_generation(CATALOGUE, body)) == 4
 
 
-def test_a_model_that_is_not_available_is_refused() -> None:
+def test_rejects_unavailable_model() -> None:
     facts: dict[str, Any] = {"prompt_optional": [], "reference_caps": {}, "reference_rule_unseen": {}}
     entry = {**json.loads(CATALOGUE.listing)["data"][0], "api_status": "coming_soon"}
-    soon: Catalogue = catalogue.read({**facts, "data": [entry]})
-    assert "not available" in problems(soon, {"model": "z-image", "prompt": "x"})[0]
+    soon: Catalogue = catalogue.parse_catalogue({**facts, "data": [entry]})
+    assert "not available" in validate_generation(soon, {"model": "z-image", "prompt": "x"})[0]
 
 
 @pytest.mark.parametrize(("model", "param"), PARAMS)
-def test_values_that_no_param_of_this_kind_takes(model: Model, param: Param) -> None:
+def test_rejects_values_of_wrong_type(model: Model, param: Param) -> None:
     wrong: dict[str, list[object]] = {
         "select": [5, True, "no such option", ["16:9"], {}],
         "number": [True, "5", [], math.nan, math.inf, -math.inf],
@@ -154,7 +154,7 @@ def test_values_that_no_param_of_this_kind_takes(model: Model, param: Param) -> 
         ],
     }
     for value in wrong[param.type]:
-        found = with_param(model, param.key, value)
+        found = problems_with(model, param.key, value)
         assert len(found) == 1, value
         assert f"params.{param.key}" in found[0]
 
@@ -166,37 +166,37 @@ def test_values_that_no_param_of_this_kind_takes(model: Model, param: Param) -> 
 def test_number_ranges_are_inclusive(model: Model, param: Param) -> None:
     for bound, outside in ((param.min, -1), (param.max, 1)):
         if bound is not None:
-            assert with_param(model, param.key, bound) == []
-            assert "must be from" in with_param(model, param.key, bound + outside)[0]
+            assert problems_with(model, param.key, bound) == []
+            assert "must be from" in problems_with(model, param.key, bound + outside)[0]
 
 
-def test_a_number_without_a_maximum_may_be_huge() -> None:
-    assert with_param(CATALOGUE.models["ideogram-v3"], "seed", 10**400) == []
+def test_accepts_huge_number_without_maximum() -> None:
+    assert problems_with(CATALOGUE.models["ideogram-v3"], "seed", 10**400) == []
 
 
-def test_a_dialogue_is_held_to_the_prompt_limit() -> None:
+def test_applies_prompt_limit_to_dialogue() -> None:
     model = CATALOGUE.models["elevenlabs-dialogue-v3"]
     lines = [{"voice": "Adam", "text": "x" * 2500}, {"voice": "Alice", "text": "y" * 2500}]
-    assert generation_problems(model, None, {"dialogue": lines}) == []
-    assert "too long" in generation_problems(model, None, {"dialogue": [*lines, *DIALOGUE]})[0]
+    assert validate_input(model, None, {"dialogue": lines}) == []
+    assert "too long" in validate_input(model, None, {"dialogue": [*lines, *DIALOGUE]})[0]
 
 
 # --- references -------------------------------------------------------------------------------------------------------
 
 
 @each_model
-def test_every_model_takes_what_its_rule_says_and_not_one_more(model: Model) -> None:
+def test_enforces_exact_reference_limits(model: Model) -> None:
     key = "referenceMediaItems"
-    assert with_param(model, key, []) == []
+    assert problems_with(model, key, []) == []
     if model.references is None:
-        assert "takes no references" in with_param(model, key, [of_kind("image")])[0]
+        assert "takes no references" in problems_with(model, key, [reference("image")])[0]
         return
-    beside_video = model.references.beside_video
+    kinds_with_video = model.references.kinds_with_video
     for kind in model.references.kinds:
-        most = (beside_video if kind == "video" and beside_video else model.references.kinds)[kind]
-        assert with_param(model, key, [of_kind(kind)] * most) == []
-        assert with_param(model, key, [of_kind(kind)] * (most + 1)) != []
-    assert "kind 'text'" in with_param(model, key, [of_kind("text")])[0]
+        most = (kinds_with_video if kind == "video" and kinds_with_video else model.references.kinds)[kind]
+        assert problems_with(model, key, [reference(kind)] * most) == []
+        assert problems_with(model, key, [reference(kind)] * (most + 1)) != []
+    assert "kind 'text'" in problems_with(model, key, [reference("text")])[0]
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_every_model_takes_what_its_rule_says_and_not_one_more(model: Model) -> 
         ("wan-2-6", "video image", False),
         ("seedance-1-0-lite", "image image", True),
         ("seedance-1-0-lite", "image image image", False),
-        ("seedream-4-0", "image " * UNSEEN_RULE_MAX_REFERENCES, True),
+        ("seedream-4-0", "image " * UNDOCUMENTED_MAX_REFERENCES, True),
         ("wan-2-2-a14b-turbo", "image audio", True),
         ("seedream-4-0", "audio", False),
         ("qwen-image", "image image", False),
@@ -220,13 +220,13 @@ def test_every_model_takes_what_its_rule_says_and_not_one_more(model: Model) -> 
         ("z-image", "image", False),
     ],
 )
-def test_reference_rules_of_the_pages(model: str, kinds: str, is_fine: bool) -> None:
-    found = with_param(CATALOGUE.models[model], "referenceMediaItems", [of_kind(kind) for kind in kinds.split()])
+def test_applies_documented_reference_rules(model: str, kinds: str, is_fine: bool) -> None:
+    found = problems_with(CATALOGUE.models[model], "referenceMediaItems", [reference(kind) for kind in kinds.split()])
     assert (found == []) is is_fine
 
 
 @pytest.mark.parametrize(
-    ("items", "said"),
+    ("items", "text"),
     [
         (None, "must be a list"),
         ({}, "must be a list"),
@@ -239,10 +239,10 @@ def test_reference_rules_of_the_pages(model: str, kinds: str, is_fine: bool) -> 
         ([{"url": "https://x", "kind": "video", "durationToken": 1}], "durationToken is required"),
     ],
 )
-def test_malformed_references(items: object, said: str) -> None:
-    found = with_param(CATALOGUE.models["wan-2-6"], "referenceMediaItems", items)
+def test_rejects_malformed_references(items: object, text: str) -> None:
+    found = problems_with(CATALOGUE.models["wan-2-6"], "referenceMediaItems", items)
     assert len(found) == 1
-    assert said in found[0]
+    assert text in found[0]
 
 
 JSON = st.recursive(
@@ -253,11 +253,11 @@ JSON = st.recursive(
 
 
 @given(st.sampled_from(MEDIA), JSON, JSON)
-def test_nothing_that_is_json_breaks_validation(model: Model, prompt: object, value: object) -> None:
+def test_validation_accepts_any_json_without_exception(model: Model, prompt: object, value: object) -> None:
     keys = [*(param.key for param in model.params), "referenceMediaItems"]
     for body in (
         {"params": dict.fromkeys(keys, value)},
         {"params": value},
         {"params": {"referenceMediaItems": [value]}},
     ):
-        assert all(problems(CATALOGUE, {"model": model.id, "prompt": prompt, **body}))
+        assert all(validate_generation(CATALOGUE, {"model": model.id, "prompt": prompt, **body}))

@@ -83,14 +83,14 @@ async def settled(sandbox: Sandbox) -> None:
     """Wait until nothing is on its way to the sandbox any more and nothing is being answered."""
     seen = -1
     async with asyncio.timeout(10):
-        while seen != sandbox.received.count() or sandbox.received.in_flight:
-            seen = sandbox.received.count()
+        while seen != sandbox.request_log.count() or sandbox.request_log.in_flight:
+            seen = sandbox.request_log.count()
             await asyncio.sleep(0.05)
 
 
 def bought_twice(sandbox: Sandbox) -> dict[str, int]:
     """The keys under which more than one job was bought."""
-    return {key: count for key, count in sandbox.received.purchases_by_key.items() if count > 1}
+    return {key: count for key, count in sandbox.request_log.purchases_by_key.items() if count > 1}
 
 
 def open_sockets() -> int:

@@ -61,7 +61,7 @@ async def answer_to(sandbox: Sandbox, message: str = ASKED) -> str:
 
 
 def bodies(sandbox: Sandbox) -> list[dict[str, Any]]:
-    return [json.loads(request.body or b"{}") for request in sandbox.received if request.method == "POST"]
+    return [json.loads(request.body or b"{}") for request in sandbox.request_log if request.method == "POST"]
 
 
 # --- the whole answer -------------------------------------------------------------------------------------------------
@@ -115,9 +115,9 @@ async def test_one_key_is_minted_and_kept_over_the_attempts(
     sandbox.faults.add(nth=1, drop=True, act=True)
     sandbox.faults.add(nth=2, status=500)
     await (session.chat.completions.create(MODEL, ASKED) if way == "create" else read(session))
-    (key,) = sandbox.received.keys
-    assert sandbox.received.attempts(key) == 3
-    assert sandbox.received.purchases == 1
+    (key,) = sandbox.request_log.idempotency_keys
+    assert sandbox.request_log.attempts(key) == 3
+    assert sandbox.request_log.purchases == 1
     assert [retry.idempotency_key for retry in ears.retries] == [key, key]
     assert [type(attempt.error) for attempt in ears.attempts] == [OutcomeUnknownError, InternalServerError, type(None)]
 
@@ -128,7 +128,7 @@ async def test_the_callers_key_makes_it_one_purchase(sandbox: Sandbox, session: 
     with pytest.raises(IdempotencyConflictError) as raised:
         await session.chat.completions.create(MODEL, "Something else", idempotency_key="order-1")
     assert raised.value.idempotency_key == "order-1"
-    assert sandbox.received.purchases_by_key == {"order-1": 1}
+    assert sandbox.request_log.purchases_by_key == {"order-1": 1}
 
 
 async def test_an_answer_may_take_its_time(sandbox: Sandbox) -> None:
@@ -136,7 +136,7 @@ async def test_an_answer_may_take_its_time(sandbox: Sandbox) -> None:
     limits = Timeouts(read=0.05, total=0.1, chat=5.0)
     async with opened(sandbox, timeouts=limits) as session:
         await session.chat.completions.create(MODEL, ASKED)
-    assert sandbox.received.count(ASK) == 1
+    assert sandbox.request_log.count(ASK) == 1
 
 
 async def test_an_answer_that_never_comes_is_given_up(sandbox: Sandbox) -> None:
@@ -180,8 +180,8 @@ async def test_what_is_refused_carries_the_key_and_buys_nothing(
         await ask()
     assert type(raised.value) is kind
     assert raised.value.idempotency_key == told["idempotency_key"]
-    assert sandbox.received.purchases == 0
-    assert sandbox.received.count() == (0 if kind is ConfigurationError else 1)
+    assert sandbox.request_log.purchases == 0
+    assert sandbox.request_log.count() == (0 if kind is ConfigurationError else 1)
 
 
 async def test_a_key_without_the_scope_and_an_account_without_credits(sandbox: Sandbox) -> None:
@@ -197,7 +197,7 @@ async def test_a_key_without_the_scope_and_an_account_without_credits(sandbox: S
                 await session.chat.completions.create(MODEL, ASKED)
             with pytest.raises(kind):
                 await read(session)
-    assert sandbox.received.purchases == 0
+    assert sandbox.request_log.purchases == 0
 
 
 @pytest.mark.parametrize("way", ["create", "stream"])
@@ -215,9 +215,9 @@ async def test_a_check_finds_it_before_anything_is_sent(sandbox: Sandbox, sessio
     assert [problem.where for problem in raised.value.problems] == ["attachments"]
     with pytest.raises(ValidationFailed, match="'low'"):
         await ask(model=MODEL, reasoning_effort="lwo")
-    assert sandbox.received.count(method="POST") == 0
+    assert sandbox.request_log.count(method="POST") == 0
     await ask(model=MODEL, reasoning_effort="low")
-    assert sandbox.received.count(method="GET") == 1
+    assert sandbox.request_log.count(method="GET") == 1
 
 
 # --- conversations ----------------------------------------------------------------------------------------------------
@@ -271,7 +271,7 @@ async def test_an_uploaded_picture_is_attached_by_itself_or_by_its_id(sandbox: S
 async def test_the_pieces_are_the_answer(sandbox: Sandbox, session: RivyaSession) -> None:
     seen = ""
     async with session.chat.completions.stream(MODEL, ASKED) as stream:
-        assert stream.idempotency_key in sandbox.received.keys
+        assert stream.idempotency_key in sandbox.request_log.idempotency_keys
         async for delta in stream:
             assert delta
             seen += delta
@@ -353,7 +353,7 @@ async def test_a_stream_is_used_in_its_block(sandbox: Sandbox, session: RivyaSes
     assert raised.value.idempotency_key == "order-1"
     with pytest.raises(StreamInterruptedError):
         [delta async for delta in stream]
-    assert sandbox.received.count() == 1
+    assert sandbox.request_log.count() == 1
 
 
 # --- what breaks off --------------------------------------------------------------------------------------------------
@@ -380,16 +380,16 @@ async def test_what_breaks_off_keeps_the_text_and_is_not_repeated(
         assert whole.startswith(error.text)
         assert (error.code, error.idempotency_key) == (code, "order-1")
         assert str(len(error.text)) in str(error)
-        assert (sandbox.received.count(STREAM), len(ears.attempts), ears.retries) == (1, 1, [])
+        assert (sandbox.request_log.count(STREAM), len(ears.attempts), ears.retries) == (1, 1, [])
         # The session has the answer, for it is bought.
         assert error.session_id is not None
-        await until(lambda: not sandbox.received.in_flight)
+        await until(lambda: not sandbox.request_log.in_flight)
         kept = await session.chat.sessions.retrieve(error.session_id)
         assert [message.content for message in kept.messages] == [ASKED, whole]
         # And so has the sandbox under the key, as we assume of the service.
         sandbox.faults.clear()
         assert await read(session, idempotency_key="order-1") == whole
-    assert sandbox.received.purchases_by_key["order-1"] == 1
+    assert sandbox.request_log.purchases_by_key["order-1"] == 1
     again = pickle.loads(pickle.dumps(error))
     assert (again.text, again.code, again.session_id, str(again)) == (error.text, code, error.session_id, str(error))
 
@@ -469,9 +469,9 @@ async def test_leaving_the_block_closes_the_connection_at_once(sandbox: Sandbox,
     sandbox.faults.add(route=STREAM, stream="stall", after_events=2)
     async with session.chat.completions.stream(MODEL, ASKED) as stream:
         await anext(stream)
-        assert sandbox.received.in_flight == 1
-    await until(lambda: not sandbox.received.in_flight)
-    assert sandbox.received.purchases == 1
+        assert sandbox.request_log.in_flight == 1
+    await until(lambda: not sandbox.request_log.in_flight)
+    assert sandbox.request_log.purchases == 1
 
 
 async def test_a_stream_may_be_left_by_an_exception_of_the_user(sandbox: Sandbox, session: RivyaSession) -> None:
@@ -485,7 +485,7 @@ async def test_a_stream_may_be_left_by_an_exception_of_the_user(sandbox: Sandbox
     with pytest.raises(ZeroDivisionError) as raised:
         await look()
     assert not hasattr(raised.value, "__notes__")
-    await until(lambda: not sandbox.received.in_flight)
+    await until(lambda: not sandbox.request_log.in_flight)
 
 
 @pytest.mark.parametrize("moment", ["before the answer", "between two pieces"])
@@ -497,13 +497,13 @@ async def test_cancelling_closes_the_connection_and_leaves_the_key(
     else:
         sandbox.faults.add(route=STREAM, stream="stall", after_events=2)
     task = asyncio.create_task(read(session, idempotency_key="order-1"))
-    await until(lambda: sandbox.received.in_flight == 1)
+    await until(lambda: sandbox.request_log.in_flight == 1)
     await asyncio.sleep(0.05)
     task.cancel()
     with pytest.raises(asyncio.CancelledError) as raised:
         await task
     assert "order-1" in "".join(raised.value.__notes__)
-    await until(lambda: not sandbox.received.in_flight)
+    await until(lambda: not sandbox.request_log.in_flight)
 
 
 async def test_closing_the_session_cuts_its_streams(sandbox: Sandbox) -> None:
@@ -527,7 +527,7 @@ async def test_closing_the_session_cuts_its_streams(sandbox: Sandbox) -> None:
     with pytest.raises(RequestNotSentError, match="session was closed") as turned_away:
         await waiting
     assert turned_away.value.idempotency_key == "order-2"
-    await until(lambda: not sandbox.received.in_flight)
+    await until(lambda: not sandbox.request_log.in_flight)
 
 
 async def test_closing_the_session_turns_away_who_waits_behind_a_stream_that_nobody_reads(sandbox: Sandbox) -> None:
@@ -538,14 +538,14 @@ async def test_closing_the_session_turns_away_who_waits_behind_a_stream_that_nob
         await session.aclose()
         with pytest.raises(RequestNotSentError, match="session was closed"):
             await waiting
-    assert sandbox.received.count(STREAM) == 1
+    assert sandbox.request_log.count(STREAM) == 1
 
 
 async def test_closing_the_session_ends_the_pauses_of_a_stream_that_is_not_open_yet(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=STREAM, status=503, retry_after=30)
     session = opened(sandbox, retry=None)
     reading = asyncio.create_task(read(session))
-    await until(lambda: len(sandbox.received) == 1)
+    await until(lambda: len(sandbox.request_log) == 1)
     await asyncio.sleep(0.05)
     await session.aclose()
     with pytest.raises(OutcomeUnknownError, match="session was closed"):
@@ -564,7 +564,7 @@ async def test_open_streams_keep_no_place_from_other_requests(sandbox: Sandbox) 
         third = asyncio.create_task(read(session))
         await session.generate("z-image", "A red kite")
         await session.credits.retrieve()
-        assert sandbox.received.count(STREAM) == 2  # the third waits for a place among the streams
+        assert sandbox.request_log.count(STREAM) == 2  # the third waits for a place among the streams
         assert not third.done()
         await streams[0].__aexit__(None, None, None)
         assert await third == await answer_to(sandbox)
@@ -575,8 +575,8 @@ async def test_a_hundred_streams_at_once(sandbox: Sandbox) -> None:
     async with opened(sandbox, max_connections=20) as session:
         texts = await asyncio.gather(*(read(session, f"Poster number {number}") for number in range(100)))
     assert len(set(texts)) == 100
-    assert sandbox.received.purchases == 100
-    assert sandbox.received.peak_in_flight <= 20
+    assert sandbox.request_log.purchases == 100
+    assert sandbox.request_log.peak_in_flight <= 20
 
 
 async def test_reading_never_yields_to_a_slow_reader(sandbox: Sandbox) -> None:

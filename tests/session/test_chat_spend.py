@@ -46,7 +46,7 @@ async def test_a_turn_is_in_the_book_with_what_it_cost(sandbox: Sandbox, session
     assert (cost.reserved, cost.path) == (3, WHOLE if way == ASK else STREAMED)
     assert (cost.task_id or "").startswith("chatcmpl_")
     assert session.spend.total == session.spend.final == cost.final == 1_000_000 - sandbox.credits
-    assert sandbox.received.count(MODELS) == 0
+    assert sandbox.request_log.count(MODELS) == 0
 
 
 @ways
@@ -57,14 +57,14 @@ async def test_a_turn_that_would_pass_a_cap_is_not_sent(sandbox: Sandbox, way: s
         with pytest.raises(SpendLimitError, match="max_spend=3") as raised:
             await ask(session, way, idempotency_key="turn-2")
         assert (raised.value.price, raised.value.idempotency_key) == (3, "turn-2")
-        assert sandbox.received.count(way) == sandbox.received.purchases == 1
+        assert sandbox.request_log.count(way) == sandbox.request_log.purchases == 1
 
 
 @ways
 async def test_no_number_of_turns_at_once_passes_a_cap(way: str) -> None:
     async with Sandbox(speed=FAST) as sandbox, opened(sandbox, max_reserved=9, prices=PRICES) as session:
         turns = await asyncio.gather(*(ask(session, way, f"{n}") for n in range(100)), return_exceptions=True)
-        assert sum(turn is None for turn in turns) == sandbox.received.count(way) == 3
+        assert sum(turn is None for turn in turns) == sandbox.request_log.count(way) == 3
         assert session.spend.reserved == 0
         await ask(session, way)
 
@@ -75,7 +75,7 @@ async def test_jobs_and_turns_share_a_cap(sandbox: Sandbox, way: str) -> None:
         await session.submit("z-image", "A kite", idempotency_key="order-1")
         with pytest.raises(SpendLimitError):
             await ask(session, way, idempotency_key="order-1")  # elsewhere, so another purchase
-        assert sandbox.received.count(way) == 0
+        assert sandbox.request_log.count(way) == 0
 
 
 @ways
@@ -83,7 +83,7 @@ async def test_a_price_that_cannot_be_told_is_refused_until_it_is_said(sandbox: 
     async with opened(sandbox, max_spend=10) as session:
         with pytest.raises(SpendLimitError, match=r"prices={'gpt-5-2-chat'"):
             await ask(session, way)
-        assert sandbox.received.count(way) == session.spend.total == 0
+        assert sandbox.request_log.count(way) == session.spend.total == 0
 
 
 @ways
@@ -152,7 +152,7 @@ async def test_a_catalogue_that_cannot_be_read_asks_nothing(sandbox: Sandbox, se
     with pytest.raises(RequestNotSentError, match="catalogue could not be read") as raised:
         await ask(session, way, idempotency_key="turn-1", check=True)
     assert raised.value.idempotency_key == "turn-1"
-    assert sandbox.received.count(way) == 0
+    assert sandbox.request_log.count(way) == 0
 
 
 async def test_an_interruption_tells_how_many_requests_were_sent(sandbox: Sandbox, session: RivyaSession) -> None:
@@ -160,4 +160,4 @@ async def test_an_interruption_tells_how_many_requests_were_sent(sandbox: Sandbo
     sandbox.faults.add(route=STREAM, stream="cut", after_events=3)
     with pytest.raises(StreamInterruptedError) as raised:
         await ask(session, STREAM)
-    assert raised.value.attempts == sandbox.received.count(STREAM) == 3
+    assert raised.value.attempts == sandbox.request_log.count(STREAM) == 3

@@ -58,7 +58,7 @@ async def test_what_the_check_refuses_the_service_would_refuse(
 ) -> None:
     with pytest.raises(ValidationFailed) as raised:
         await session.submit(slip, idempotency_key="order-1", check=True)
-    assert sandbox.received.count(SUBMIT) == 0
+    assert sandbox.request_log.count(SUBMIT) == 0
     assert [problem.where for problem in raised.value.problems] == [where]
     assert (raised.value.status, raised.value.code, raised.value.idempotency_key) == (None, None, "order-1")
     with pytest.raises(ValidationFailed) as refused:
@@ -81,7 +81,7 @@ async def test_what_the_check_lets_through_is_bought(
 ) -> None:
     bought = await session.submit(job, check=True)
     assert bought.reserved_credits == (await session.models.retrieve(job.model)).base_credits
-    assert sandbox.received.purchases == 1
+    assert sandbox.request_log.purchases == 1
 
 
 async def test_every_way_to_buy_can_check(sandbox: Sandbox, session: RivyaSession) -> None:
@@ -98,8 +98,8 @@ async def test_every_way_to_buy_can_check(sandbox: Sandbox, session: RivyaSessio
     ]
     assert [outcome.ok for outcome in outcomes] == [True, False]
     assert isinstance(outcomes[1].error, ValidationFailed)
-    assert sandbox.received.count(SUBMIT) == 1
-    assert sandbox.received.count(MODELS) == 1
+    assert sandbox.request_log.count(SUBMIT) == 1
+    assert sandbox.request_log.count(MODELS) == 1
 
 
 async def test_nothing_is_uploaded_for_a_job_that_does_not_pass(
@@ -110,9 +110,9 @@ async def test_nothing_is_uploaded_for_a_job_that_does_not_pass(
         picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes([number]) * 100)
     with pytest.raises(ValidationFailed, match="at most 1 reference, not 2"):
         await session.submit("qwen-image", "A kite", references=pictures, check=True)
-    assert sandbox.received.count() == sandbox.received.count(MODELS) == 1
+    assert sandbox.request_log.count() == sandbox.request_log.count(MODELS) == 1
     await session.submit("qwen-image", "A kite", references=pictures[:1], check=True)
-    assert sandbox.received.purchases == 1
+    assert sandbox.request_log.purchases == 1
 
 
 async def test_an_unknown_model_names_the_nearest(sandbox: Sandbox, session: RivyaSession) -> None:
@@ -124,7 +124,7 @@ async def test_an_unknown_model_names_the_nearest(sandbox: Sandbox, session: Riv
 
 async def test_without_a_check_nothing_is_asked_of_the_catalogue(sandbox: Sandbox, session: RivyaSession) -> None:
     await session.submit("z-image", "A kite", params={"unknown": 1})
-    assert sandbox.received.count(MODELS) == 0
+    assert sandbox.request_log.count(MODELS) == 0
 
 
 async def test_a_catalogue_that_cannot_be_read_buys_nothing(sandbox: Sandbox, session: RivyaSession) -> None:
@@ -133,7 +133,7 @@ async def test_a_catalogue_that_cannot_be_read_buys_nothing(sandbox: Sandbox, se
         await session.submit("z-image", "A kite", idempotency_key="order-1", check=True)
     assert raised.value.idempotency_key == "order-1"
     assert isinstance(raised.value.__cause__, APIStatusError)
-    assert sandbox.received.count(SUBMIT) == 0
+    assert sandbox.request_log.count(SUBMIT) == 0
     assert session.spend.total == 0
 
 
@@ -146,7 +146,7 @@ async def test_a_slow_catalogue_does_not_outlast_the_timeout(
         with pytest.raises(SubmitTimeoutError, match="deadline passed while the catalogue was read") as raised:
             await session.generate("z-image", "A kite", timeout=0.05, idempotency_key="order-1", **options)
         assert raised.value.idempotency_key == "order-1"
-        assert sandbox.received.count(SUBMIT) == session.spend.total == 0
+        assert sandbox.request_log.count(SUBMIT) == session.spend.total == 0
 
 
 async def test_a_closed_session_says_so_before_it_checks(sandbox: Sandbox) -> None:
@@ -167,10 +167,10 @@ async def test_ten_thousand_gathered_submits_never_pass_the_cap() -> None:
         assert sum(not isinstance(outcome, BaseException) for outcome in outcomes) == 100
         assert all(isinstance(each, SpendLimitError) for each in outcomes if isinstance(each, BaseException))
         assert all(each.idempotency_key for each in outcomes if isinstance(each, SpendLimitError))
-        assert sandbox.received.count(SUBMIT) == sandbox.received.purchases == 100
+        assert sandbox.request_log.count(SUBMIT) == sandbox.request_log.purchases == 100
         assert (session.spend.total, session.spend.reserved) == (700, 700)
         assert sandbox.credits == 1_000_000 - 700
-        assert sandbox.received.count(MODELS) == 1
+        assert sandbox.request_log.count(MODELS) == 1
 
 
 async def test_a_cap_holds_while_everything_goes_wrong(sandbox: Sandbox) -> None:
@@ -192,7 +192,7 @@ async def test_failed_jobs_make_room(sandbox: Sandbox) -> None:
         assert session.spend["order-1"] == PurchaseCost(1, 0, job.id)
         assert (await session.generate("z-image", "A whale")).succeeded
         assert session.spend.total == session.spend.final == 1
-        assert sandbox.received.purchases == 2
+        assert sandbox.request_log.purchases == 2
 
 
 async def test_a_cap_on_what_is_held_makes_room_with_every_end(sandbox: Sandbox) -> None:
@@ -212,7 +212,7 @@ async def test_the_same_key_is_counted_once(sandbox: Sandbox) -> None:
         ends = await asyncio.gather(*buys, return_exceptions=True)
         assert not any(isinstance(end, SpendLimitError) for end in ends)
         await session.submit("z-image", "A kite", idempotency_key="order-1")
-        assert session.spend.total == sandbox.received.purchases == 1
+        assert session.spend.total == sandbox.request_log.purchases == 1
 
 
 @pytest.mark.parametrize(
@@ -267,13 +267,13 @@ async def test_a_price_that_cannot_be_told_is_refused_until_it_is_said(sandbox: 
         with pytest.raises(SpendLimitError, match=r"prices={'elevenlabs-sound-effect-v2'") as raised:
             await session.submit(job)
         assert (raised.value.price, raised.value.idempotency_key) == (None, "order-1")
-        assert sandbox.received.count(SUBMIT) == 0
+        assert sandbox.request_log.count(SUBMIT) == 0
     async with opened(sandbox, max_spend=10, prices={"elevenlabs-sound-effect-v2": 8}) as session:
         await session.submit(job)
         assert session.spend.total == 3  # the record knows better
         with pytest.raises(SpendLimitError):
             await session.submit("elevenlabs-sound-effect-v2", "Another door")
-        assert sandbox.received.count(MODELS) == 1  # of the first session
+        assert sandbox.request_log.count(MODELS) == 1  # of the first session
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ async def test_a_loop_that_is_left_early_settles_what_it_saw(sandbox: Sandbox, s
         break
     assert session.spend.final >= 1
     assert session.spend.total == 3
-    assert sandbox.received.count(POLL) >= 1
+    assert sandbox.request_log.count(POLL) >= 1
 
 
 async def test_the_book_can_be_read_and_not_written(session: RivyaSession) -> None:

@@ -103,13 +103,13 @@ async def test_whoever_closes_while_it_is_being_closed_waits_for_the_end_of_it(s
     sandbox.faults.add(route=SUBMIT, delay=0.1, act=True)
     session = opened(sandbox)
     call = asyncio.create_task(session.submit("z-image", "A red kite"))
-    await until(lambda: sandbox.received.in_flight == 1)
+    await until(lambda: sandbox.request_log.in_flight == 1)
     first = asyncio.create_task(session.aclose())
     await asyncio.sleep(0)
     await session.aclose()
     assert call.done()
     assert first.done()
-    assert sandbox.received.purchases == 1
+    assert sandbox.request_log.purchases == 1
     await session.aclose()
 
 
@@ -117,7 +117,7 @@ async def test_a_second_close_that_is_cancelled_cuts_nothing(sandbox: Sandbox) -
     sandbox.faults.add(route=SUBMIT, delay=0.1, times=1)
     session = opened(sandbox)
     call = asyncio.create_task(session.submit("z-image", "A red kite"))
-    await until(lambda: sandbox.received.in_flight == 1)
+    await until(lambda: sandbox.request_log.in_flight == 1)
     first = asyncio.create_task(session.aclose())
     await asyncio.sleep(0)
     with pytest.raises(TimeoutError):
@@ -142,7 +142,7 @@ def test_an_http_of_another_loop_is_told_clearly(verb: str, tmp_path: Path) -> N
             }[verb]
             with pytest.raises(ConfigurationError, match="another event loop"):
                 await call()
-            assert sandbox.received.count() == 0
+            assert sandbox.request_log.count() == 0
             await session.aclose()
 
     loop = asyncio.new_event_loop()
@@ -159,10 +159,10 @@ async def test_closing_ends_the_pause_of_a_download(sandbox: Sandbox, tmp_path: 
         job = await session.generate("z-image", "A red kite")
         sandbox.faults.add(route=FILE, status=503)
         download = asyncio.create_task(session.download(job, tmp_path))
-        await until(lambda: sandbox.received.count(FILE) == 1 and not sandbox.received.in_flight)
+        await until(lambda: sandbox.request_log.count(FILE) == 1 and not sandbox.request_log.in_flight)
         await asyncio.sleep(0.02)
     async with asyncio.timeout(1.0):
         with pytest.raises(InternalServerError) as raised:
             await download
-    assert raised.value.attempts == sandbox.received.count(FILE) == 1
+    assert raised.value.attempts == sandbox.request_log.count(FILE) == 1
     assert list(tmp_path.iterdir()) == []

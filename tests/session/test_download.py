@@ -97,7 +97,7 @@ async def test_several_results_are_several_files(session: RivyaSession, tmp_path
 async def test_the_service_gets_no_key_for_a_file(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
     job = await session.generate("z-image", "A red kite")
     await session.download(job, tmp_path)
-    requests = [request for request in sandbox.received if request.route == FILE]
+    requests = [request for request in sandbox.request_log if request.route == FILE]
     assert [request.has_authorization for request in requests] == [False]
 
 
@@ -115,7 +115,7 @@ async def test_a_job_that_has_not_ended_has_no_files(tmp_path: Path) -> None:
         job = await session.submit("z-image", "A red kite")
         with pytest.raises(ConfigurationError, match="no files"):
             await session.download(job, tmp_path)
-        assert slow.received.count(FILE) == 0
+        assert slow.request_log.count(FILE) == 0
     assert files(tmp_path) == []
 
 
@@ -341,7 +341,7 @@ async def test_a_broken_transfer_is_begun_anew(sandbox: Sandbox, tmp_path: Path,
         sandbox.faults.add(route=FILE, times=2, **fault)
         (path,) = await session.download(job, tmp_path / "again")
     assert path.read_bytes() == whole.read_bytes()
-    assert sandbox.received.count(FILE) == 1 + 3
+    assert sandbox.request_log.count(FILE) == 1 + 3
     assert len(files(tmp_path)) == 2
 
 
@@ -364,7 +364,7 @@ async def test_a_transfer_that_never_succeeds_leaves_nothing(
     with pytest.raises(kind) as raised:
         await session.download(job, tmp_path / "out")
     attempts = 1 if kind is NotFoundError else QUICK_RETRY.max_attempts
-    assert raised.value.attempts == sandbox.received.count(FILE) == attempts
+    assert raised.value.attempts == sandbox.request_log.count(FILE) == attempts
     assert files(tmp_path) == []
     assert raised.value.idempotency_key is None
 
@@ -509,5 +509,5 @@ async def test_a_name_that_cannot_be_is_told_before_anything_is_fetched(
     job = await session.generate("seedream-4-0", "A red kite", params={"max_images": 2})
     with pytest.raises(ConfigurationError, match="name"):
         await session.download(job, tmp_path, name=name)
-    assert sandbox.received.count(FILE) == 0
+    assert sandbox.request_log.count(FILE) == 0
     assert files(tmp_path) == []

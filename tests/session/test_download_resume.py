@@ -466,8 +466,8 @@ async def test_a_sandbox_that_stalls(sandbox: Sandbox, tmp_path: Path) -> None:
         job = await session.generate("z-image", "A red kite")
         sandbox.faults.add(route=FILE, truncate=1000, stall=True, times=1)
         (path,) = await session.download(job, tmp_path)
-        assert {each.status for each in sandbox.received if each.route == FILE} == {200, 206}
-        assert sandbox.received.count(FILE) == 2  # they are booked as they end, whichever does first
+        assert {each.status for each in sandbox.request_log if each.route == FILE} == {200, 206}
+        assert sandbox.request_log.count(FILE) == 2  # they are booked as they end, whichever does first
         (whole,) = await session.download(job, tmp_path / "whole")
     assert path.read_bytes() == whole.read_bytes()
 
@@ -493,10 +493,10 @@ async def test_a_link_that_expired_is_read_again(
     (whole,) = await session.download(job, tmp_path / "whole")
     stale = await stale_copy(job)
     sandbox.faults.add(route=FILE, status=status, times=1)
-    polls = sandbox.received.count("GET /api/v1/generations/{task_id}")
+    polls = sandbox.request_log.count("GET /api/v1/generations/{task_id}")
     (path,) = await session.download(stale, tmp_path / "again")
     assert path.read_bytes() == whole.read_bytes()
-    assert sandbox.received.count("GET /api/v1/generations/{task_id}") == polls + 1
+    assert sandbox.request_log.count("GET /api/v1/generations/{task_id}") == polls + 1
 
 
 async def test_a_link_of_the_sandbox_that_expired_in_mid_transfer(tmp_path: Path) -> None:
@@ -516,7 +516,7 @@ async def test_a_link_of_the_sandbox_that_expired_in_mid_transfer(tmp_path: Path
 
         (path,) = await session.download(job, tmp_path / "again", on_progress=expire)
         assert path.read_bytes() == whole.read_bytes()
-        assert [each.status for each in sandbox.received if each.route == FILE][1:] == [200, 403, 206]
+        assert [each.status for each in sandbox.request_log if each.route == FILE][1:] == [200, 403, 206]
 
 
 async def stale_copy(job: Any) -> Any:

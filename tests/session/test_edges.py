@@ -47,7 +47,7 @@ async def test_no_time_is_no_purchase(sandbox: Sandbox, session: RivyaSession) -
         await session.generate("z-image", "A red kite", timeout=0, idempotency_key="order-1")
     assert isinstance(raised.value, SubmitTimeoutError)
     assert raised.value.idempotency_key == "order-1"
-    assert sandbox.received.count() == 0
+    assert sandbox.request_log.count() == 0
 
 
 async def test_a_key_that_the_service_repeats_is_not_shown(sandbox: Sandbox, session: RivyaSession) -> None:
@@ -63,7 +63,7 @@ async def test_a_job_that_is_no_json_is_refused_with_its_key(sandbox: Sandbox, s
     with pytest.raises(ConfigurationError) as raised:
         await session.submit("z-image", "A red kite", params={"seed": object()})
     assert raised.value.idempotency_key
-    assert sandbox.received.count() == 0
+    assert sandbox.request_log.count() == 0
 
 
 async def test_map_takes_no_prompt_for_a_model(sandbox: Sandbox, session: RivyaSession) -> None:
@@ -71,7 +71,7 @@ async def test_map_takes_no_prompt_for_a_model(sandbox: Sandbox, session: RivyaS
     outcomes = [outcome async for outcome in session.map(requests, ordered=True)]  # type: ignore[arg-type]
     assert isinstance(outcomes[0].error, ConfigurationError)
     assert outcomes[1].ok
-    assert sandbox.received.purchases == 1
+    assert sandbox.request_log.purchases == 1
 
 
 async def test_a_pool_that_was_handed_in_bounds_the_session(sandbox: Sandbox) -> None:
@@ -82,7 +82,7 @@ async def test_a_pool_that_was_handed_in_bounds_the_session(sandbox: Sandbox) ->
         opened(sandbox, http=http, timeouts=limits) as session,
     ):
         await asyncio.gather(*(session.submit("z-image", f"Kite {n}") for n in range(20)))
-    assert sandbox.received.count(SUBMIT) == 20
+    assert sandbox.request_log.count(SUBMIT) == 20
 
 
 async def test_an_http_that_is_none_is_refused(sandbox: Sandbox) -> None:

@@ -222,17 +222,17 @@ async def test_submit(sandbox: Sandbox, row: Row) -> None:
     async with opened(sandbox, timeouts=LIMITS, hooks=[ears]) as session:
         sandbox.faults.add(route=SUBMIT, **told(row, "task_1"))
         error = await ends_as(session.submit("z-image", "A red kite"), row.submit.error)
-        (key,) = sandbox.received.keys
-        assert sandbox.received.attempts(key) == len(ears.attempts) == row.submit.requests
-        await until(lambda: not sandbox.received.in_flight)
-        assert sandbox.received.purchases == row.submit.bought
+        (key,) = sandbox.request_log.idempotency_keys
+        assert sandbox.request_log.attempts(key) == len(ears.attempts) == row.submit.requests
+        await until(lambda: not sandbox.request_log.in_flight)
+        assert sandbox.request_log.purchases == row.submit.bought
         if error is not None:
             assert error.idempotency_key == key
             assert error.attempts == row.submit.requests
             # With the key of the error the very same purchase is made, or found to be made.
             sandbox.faults.clear()
             await session.submit("z-image", "A red kite", idempotency_key=error.idempotency_key)
-            assert sandbox.received.purchases == 1
+            assert sandbox.request_log.purchases == 1
     assert not bought_twice(sandbox)
 
 
@@ -247,19 +247,19 @@ async def test_poll(sandbox: Sandbox, row: Row) -> None:
         timeout = patience if row.poll is PAST_DEADLINE else 10.0
         error = await ends_as(session.wait_for(task_id, timeout=timeout), row.poll.error)
         # A poll that the deadline cut off is no attempt that hooks hear of before it ends.
-        assert 0 <= sandbox.received.count(POLL) - len(ears.polls) <= (row.poll is PAST_DEADLINE)
+        assert 0 <= sandbox.request_log.count(POLL) - len(ears.polls) <= (row.poll is PAST_DEADLINE)
         assert len(ears.polls) == len(ears.attempts) or row.poll is PAST_DEADLINE
         if row.poll.requests == MANY:
-            assert sandbox.received.count(POLL) > 1
+            assert sandbox.request_log.count(POLL) > 1
         else:
-            assert sandbox.received.count(POLL) == row.poll.requests
+            assert sandbox.request_log.count(POLL) == row.poll.requests
         if error is not None:
             assert task_id in str(error) + "".join(getattr(error, "__notes__", []))
             sandbox.faults.clear()
             assert (await session.wait_for(task_id)).succeeded
         if isinstance(error, WaitTimeoutError):
             assert error.task_id == task_id
-    assert sandbox.received.purchases == 1
+    assert sandbox.request_log.purchases == 1
 
 
 async def ends_as(call: Any, kind: type[RivyaError] | None) -> RivyaError | None:
@@ -324,7 +324,7 @@ async def test_a_submit_that_cannot_connect_was_not_sent(sandbox: Sandbox, place
             error = await ends_as(session.submit("z-image", "A kite", idempotency_key="order-1"), RequestNotSentError)
     assert error is not None
     assert (error.idempotency_key, error.attempts, len(ears.attempts)) == ("order-1", ALL, ALL)
-    assert sandbox.received.count() == 0
+    assert sandbox.request_log.count() == 0
 
 
 @pytest.mark.parametrize("place", UNREACHABLE.values(), ids=UNREACHABLE.keys())
@@ -351,7 +351,7 @@ async def test_a_wait_lives_through_a_service_that_is_down(ears: Ears) -> None:
         await sandbox.start()
         assert (await wait).succeeded
     assert {type(poll.error) for poll in ears.polls if poll.error} <= {RequestNotSentError, OutcomeUnknownError}
-    assert sandbox.received.purchases == 1
+    assert sandbox.request_log.purchases == 1
 
 
 async def test_a_submit_lives_through_a_service_that_is_down(ears: Ears) -> None:
@@ -364,7 +364,7 @@ async def test_a_submit_lives_through_a_service_that_is_down(ears: Ears) -> None
         await until(lambda: len(ears.retries) > 3)
         await sandbox.start()
         await purchase
-    assert sandbox.received.purchases == 2
+    assert sandbox.request_log.purchases == 2
     assert not bought_twice(sandbox)
 
 
@@ -372,8 +372,8 @@ async def test_requests_wait_for_a_place_without_an_error(sandbox: Sandbox) -> N
     sandbox.faults.add(route=SUBMIT, delay=0.02)
     async with opened(sandbox, max_connections=2, timeouts=LIMITS) as session:
         await asyncio.gather(*(session.submit("z-image", f"Kite {n}") for n in range(30)))
-    assert sandbox.received.purchases == 30
-    assert sandbox.received.peak_in_flight == 2
+    assert sandbox.request_log.purchases == 30
+    assert sandbox.request_log.peak_in_flight == 2
 
 
 # --- doubt ------------------------------------------------------------------------------------------------------------
@@ -390,8 +390,8 @@ async def test_a_conflict_after_our_own_doubt_is_our_own_first_send(sandbox: San
     assert kinds[-1] is type(None)
     assert set(kinds[1:-1]) == {IdempotencyConflictError}
     assert job.id
-    assert sandbox.received.purchases == 1
-    assert sandbox.received.attempts("order-1") == len(kinds)
+    assert sandbox.request_log.purchases == 1
+    assert sandbox.request_log.attempts("order-1") == len(kinds)
 
 
 @pytest.mark.parametrize("last", [{"status": 429}, {"status": 401}, {"status": 409}, {"status": 404}])
@@ -405,7 +405,7 @@ async def test_after_a_doubt_no_error_says_that_nothing_was_bought(sandbox: Sand
         assert raised.value.idempotency_key == "order-1"
         sandbox.faults.clear()
         await session.submit("z-image", "A red kite", idempotency_key="order-1")
-    assert sandbox.received.purchases == 1
+    assert sandbox.request_log.purchases == 1
 
 
 async def test_a_404_just_after_our_own_submit_is_a_lagging_replica(sandbox: Sandbox, ears: Ears) -> None:
@@ -426,7 +426,7 @@ async def test_a_redirect_to_another_host_gets_no_key(sandbox: Sandbox) -> None:
                 assert raised.value.status == status
             sandbox.faults.clear()
         assert other.seen == []
-    assert sandbox.received.purchases == 1
+    assert sandbox.request_log.purchases == 1
 
 
 # --- what the server writes, byte by byte -----------------------------------------------------------------------------

@@ -86,16 +86,16 @@ async def drive(sandbox: Sandbox, ask: Any, route: str, row: Row, cell: Cell) ->
     async with opened(sandbox, timeouts=limits, hooks=[ears]) as session:
         sandbox.faults.add(route=route, **told(row, "task_1"))
         error = await ends_as(ask(session), cell.error)
-        (key,) = sandbox.received.keys
-        assert sandbox.received.attempts(key) == len(ears.attempts) == cell.requests
-        await until(lambda: not sandbox.received.in_flight)
-        assert sandbox.received.purchases == cell.bought
+        (key,) = sandbox.request_log.idempotency_keys
+        assert sandbox.request_log.attempts(key) == len(ears.attempts) == cell.requests
+        await until(lambda: not sandbox.request_log.in_flight)
+        assert sandbox.request_log.purchases == cell.bought
         if error is not None:
             assert error.idempotency_key == key
             # With the key of the error the very same answer is bought, or found to be bought.
             sandbox.faults.clear()
             answer = await ask(session, idempotency_key=error.idempotency_key)
-            assert sandbox.received.purchases == 1
+            assert sandbox.request_log.purchases == 1
             if isinstance(error, StreamInterruptedError):
                 assert answer.text.startswith(error.text)
                 assert error.session_id in {None, answer.session_id}

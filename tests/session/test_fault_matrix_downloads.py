@@ -82,11 +82,11 @@ async def test_download(sandbox: Sandbox, tmp_path: Path, row: Row) -> None:
     async with opened(sandbox, timeouts=LIMITS) as session:
         job = await session.generate("z-image", "A red kite")
         whole = await session.download(job, tmp_path / "whole")
-        asked = sandbox.received.count(FILE)
+        asked = sandbox.request_log.count(FILE)
         sandbox.faults.add(route=FILE, **told(row, job.id))
         error = await ends_as(session.download(job, tmp_path / "faulty"), cell.error)
         if cell.requests:
-            assert sandbox.received.count(FILE) - asked == cell.requests
+            assert sandbox.request_log.count(FILE) - asked == cell.requests
         if error is None:
             (path,) = files(tmp_path / "faulty")
             assert path.read_bytes() == whole[0].read_bytes() or row.name in OTHER_BODIES
@@ -96,7 +96,7 @@ async def test_download(sandbox: Sandbox, tmp_path: Path, row: Row) -> None:
         sandbox.faults.clear()
         (path,) = await session.download(job, tmp_path / "faulty")
         assert path.read_bytes() == whole[0].read_bytes()
-    assert sandbox.received.purchases == 1
+    assert sandbox.request_log.purchases == 1
 
 
 async def ends_as(call: Any, kind: type[RivyaError] | None) -> RivyaError | None:
@@ -167,7 +167,7 @@ async def test_an_expired_link_of_a_job_that_is_gone_too(
     sandbox.faults.add(route=POLL, status=404)
     with pytest.raises(NotFoundError):
         await session.download(job, tmp_path)
-    assert sandbox.received.count(FILE) == 1
+    assert sandbox.request_log.count(FILE) == 1
     assert isinstance(job, Generation)
 
 

@@ -63,14 +63,14 @@ class Moment:
 
 PURCHASES: Final = {
     "before the POST is written": Moment({}, lambda sandbox: True, 0, 0, ORDER),
-    "in flight": Moment({"delay": 0.2}, lambda sandbox: sandbox.received.in_flight == 1, 1, 0, ORDER),
+    "in flight": Moment({"delay": 0.2}, lambda sandbox: sandbox.request_log.in_flight == 1, 1, 0, ORDER),
     "in flight, and it has acted": Moment(
-        {"delay": 0.2, "act": True}, lambda sandbox: sandbox.received.in_flight == 1, 1, 1, ORDER
+        {"delay": 0.2, "act": True}, lambda sandbox: sandbox.request_log.in_flight == 1, 1, 1, ORDER
     ),
-    "after the id is known": Moment({}, lambda sandbox: sandbox.received.count(POLL) > 1, 1, 1, "it is bought"),
-    "in back-off": Moment({"status": 503}, lambda sandbox: sandbox.received.count(SUBMIT) == 1, 1, 0, ORDER),
+    "after the id is known": Moment({}, lambda sandbox: sandbox.request_log.count(POLL) > 1, 1, 1, "it is bought"),
+    "in back-off": Moment({"status": 503}, lambda sandbox: sandbox.request_log.count(SUBMIT) == 1, 1, 0, ORDER),
     "in back-off, after it has acted": Moment(
-        {"drop": True, "act": True}, lambda sandbox: sandbox.received.count(SUBMIT) == 1, 1, 1, ORDER
+        {"drop": True, "act": True}, lambda sandbox: sandbox.request_log.count(SUBMIT) == 1, 1, 1, ORDER
     ),
 }
 
@@ -95,19 +95,19 @@ async def test_a_purchase_is_cancelled(slow: Sandbox, moment: Moment, how: str) 
         else:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(call, 0.0)
-        assert slow.received.attempts(ORDER) == moment.sent
-        await until(lambda: not slow.received.in_flight)
-        assert slow.received.purchases == moment.bought
+        assert slow.request_log.attempts(ORDER) == moment.sent
+        await until(lambda: not slow.request_log.in_flight)
+        assert slow.request_log.purchases == moment.bought
         await settled(slow)
-        polls = slow.received.count(POLL)
+        polls = slow.request_log.count(POLL)
         assert {task for task in asyncio.all_tasks() - tasks if "rivya_async/_engine" in repr(task)} == set()
         slow.faults.clear()
         again = await session.submit("z-image", "A red kite", idempotency_key=ORDER)  # the very same purchase
-        assert slow.received.purchases == 1
-        assert slow.received.keys == {ORDER}
+        assert slow.request_log.purchases == 1
+        assert slow.request_log.idempotency_keys == {ORDER}
         await settled(slow)
-        assert slow.received.count(POLL) == polls  # nobody waits, nobody polls
-        assert again.id in slow.world.tasks
+        assert slow.request_log.count(POLL) == polls  # nobody waits, nobody polls
+        assert again.id in slow.service_state.tasks
     await until(lambda: open_sockets() <= sockets + 1, seconds=2.0)  # the sandbox still listens
     assert not bought_twice(slow)
 
@@ -116,7 +116,7 @@ async def test_a_purchase_is_cancelled_while_it_waits_for_a_place(slow: Sandbox)
     slow.faults.add(route=SUBMIT, delay=0.1, act=True, times=1)
     async with opened(slow, max_connections=1) as session:
         first = asyncio.create_task(session.submit("z-image", "A red kite"))
-        await until(lambda: slow.received.in_flight == 1)
+        await until(lambda: slow.request_log.in_flight == 1)
         second = asyncio.create_task(session.submit("z-image", "A blue whale", idempotency_key=ORDER))
         await asyncio.sleep(0)
         second.cancel()
@@ -124,8 +124,8 @@ async def test_a_purchase_is_cancelled_while_it_waits_for_a_place(slow: Sandbox)
         with pytest.raises(asyncio.CancelledError):
             await second
         await session.submit("z-image", "A grey seal")  # its place was given back
-    assert slow.received.attempts(ORDER) == 0
-    assert slow.received.purchases == 2
+    assert slow.request_log.attempts(ORDER) == 0
+    assert slow.request_log.purchases == 2
 
 
 @pytest.mark.parametrize("how", ["cancel", "timeout"])
@@ -133,16 +133,16 @@ async def test_a_download_is_cancelled(sandbox: Sandbox, session: RivyaSession, 
     job = await session.generate("z-image", "A red kite")
     sandbox.faults.add(route=FILE, delay=0.3, times=1)
     download = asyncio.create_task(session.download(job, tmp_path))
-    await until(lambda: sandbox.received.in_flight == 1)
+    await until(lambda: sandbox.request_log.in_flight == 1)
     if how == "cancel":
         download.cancel()
     with pytest.raises(asyncio.CancelledError if how == "cancel" else TimeoutError):
         await asyncio.wait_for(download, 0.01)
     assert list(tmp_path.iterdir()) == []
-    assert sandbox.received.count(FILE) == 1
+    assert sandbox.request_log.count(FILE) == 1
     (saved,) = await session.download(job, tmp_path)
     assert saved.stat().st_size > 0
-    assert sandbox.received.purchases == 1
+    assert sandbox.request_log.purchases == 1
 
 
 async def test_an_upload_is_cancelled(slow: Sandbox, tmp_path: Path) -> None:
@@ -151,13 +151,17 @@ async def test_an_upload_is_cancelled(slow: Sandbox, tmp_path: Path) -> None:
     async with opened(slow) as session:
         slow.faults.add(route=UPLOAD, delay=0.3, times=1)
         upload = asyncio.create_task(session.submit("qwen-image", "A kite", references=[kite], idempotency_key=ORDER))
-        await until(lambda: slow.received.in_flight == 1)
+        await until(lambda: slow.request_log.in_flight == 1)
         upload.cancel()
         with pytest.raises(asyncio.CancelledError):
             await upload
-        assert (slow.received.count(UPLOAD), slow.received.attempts(ORDER), slow.received.purchases) == (1, 0, 0)
+        assert (slow.request_log.count(UPLOAD), slow.request_log.attempts(ORDER), slow.request_log.purchases) == (
+            1,
+            0,
+            0,
+        )
         await session.submit("qwen-image", "A kite", references=[kite], idempotency_key=ORDER)
-    assert (slow.received.count(UPLOAD), slow.received.purchases) == (2, 1)
+    assert (slow.request_log.count(UPLOAD), slow.request_log.purchases) == (2, 1)
 
 
 # --- asyncio.timeout around every verb --------------------------------------------------------------------------------
@@ -211,9 +215,9 @@ async def test_a_timeout_of_asyncio_ends_every_verb(slow: Sandbox, tmp_path: Pat
         assert time.monotonic() - began < 1.0
         assert current.cancelling() == 0
         slow.faults.clear()
-        sent = slow.received.count()
+        sent = slow.request_log.count()
         assert (await session.credits.retrieve()).current_credits  # the session goes on
-        assert slow.received.count() == sent + 1
+        assert slow.request_log.count() == sent + 1
         assert list(tmp_path.rglob("*.*")) == []
     assert not bought_twice(slow)
 
@@ -229,7 +233,7 @@ async def test_a_loop_that_stalls_for_longer_than_a_time_out(sandbox: Sandbox) -
             await asyncio.sleep(0.005)
             time.sleep(0.15)  # noqa: ASYNC251 - that is the fault
         assert all(job.succeeded for job in await asyncio.gather(*calls))
-    assert sandbox.received.purchases == 5
+    assert sandbox.request_log.purchases == 5
     assert not bought_twice(sandbox)
 
 
@@ -244,7 +248,7 @@ async def test_eager_tasks(sandbox: Sandbox) -> None:
     assert all(job.succeeded for job in jobs)
     assert all(outcome.ok for outcome in outcomes)
     assert len(ended) == 50
-    assert sandbox.received.purchases == 100
+    assert sandbox.request_log.purchases == 100
     assert not bought_twice(sandbox)
 
 
@@ -282,9 +286,9 @@ async def test_a_keyboard_interrupt(slow: Sandbox, run: str, moment: str) -> Non
     )
     try:
         if moment == "while it waits":
-            await until(lambda: slow.received.count(POLL) > 0)
+            await until(lambda: slow.request_log.count(POLL) > 0)
         else:
-            await until(lambda: slow.received.in_flight == 1)
+            await until(lambda: slow.request_log.in_flight == 1)
         process.send_signal(signal.SIGINT)
         async with asyncio.timeout(10):
             said = (await process.communicate())[1].decode()
@@ -295,10 +299,10 @@ async def test_a_keyboard_interrupt(slow: Sandbox, run: str, moment: str) -> Non
     assert said.rstrip().splitlines()[-1].startswith("KeyboardInterrupt")
     for word in ("Event loop is closed", "Unclosed", "never closed", "never retrieved", "was destroyed", slow.api_key):
         assert word not in said
-    await until(lambda: not slow.received.in_flight)
-    assert slow.received.purchases == 1
-    assert slow.received.attempts(ORDER) == 1
-    (task_id,) = slow.world.tasks
+    await until(lambda: not slow.request_log.in_flight)
+    assert slow.request_log.purchases == 1
+    assert slow.request_log.attempts(ORDER) == 1
+    (task_id,) = slow.service_state.tasks
     assert (task_id if moment == "while it waits" else ORDER) in said  # by which it is found again
 
 
@@ -325,7 +329,7 @@ async def test_the_end_of_the_interpreter_on_uvloop(sandbox: Sandbox, end: str) 
     assert said.count("never closed") == 1
     for word in ("Unclosed", "Event loop is closed", "Traceback", sandbox.api_key):
         assert word not in said
-    assert sandbox.received.purchases == 2
+    assert sandbox.request_log.purchases == 2
 
 
 # --- the table --------------------------------------------------------------------------------------------------------

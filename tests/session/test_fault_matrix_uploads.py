@@ -65,7 +65,7 @@ def left_behind(row: Row, cell: Cell) -> int | None:
     if fault.delay:
         return None
     struck = cell.requests if fault.times is None else min(fault.times, cell.requests)
-    return struck * fault.needs_action + cell.requests - struck
+    return struck * fault.needs_processing + cell.requests - struck
 
 
 @pytest.mark.parametrize("row", ROWS + OF_UPLOADS, ids=names)
@@ -85,15 +85,15 @@ async def drive(sandbox: Sandbox, row: Row, data: bytes) -> None:
     async with opened(sandbox, timeouts=LIMITS, hooks=[ears]) as session:
         sandbox.faults.add(route=UPLOAD, **told(row, "task_1"))
         error = await ends_as(session.files.upload(data), cell.error)
-        assert sandbox.received.count(UPLOAD) == len(ears.attempts) == cell.requests
-        assert sandbox.received.keys == frozenset()
-        await until(lambda: not sandbox.received.in_flight)
-        assert left_behind(row, cell) in {None, sandbox.received.uploads}
+        assert sandbox.request_log.count(UPLOAD) == len(ears.attempts) == cell.requests
+        assert sandbox.request_log.idempotency_keys == frozenset()
+        await until(lambda: not sandbox.request_log.in_flight)
+        assert left_behind(row, cell) in {None, sandbox.request_log.uploads}
         if error is not None:
             assert (error.attempts, error.idempotency_key) == (cell.requests, None)
             sandbox.faults.clear()
             assert (await session.files.upload(data)).size_bytes == len(data)
-    assert sandbox.received.purchases == 0
+    assert sandbox.request_log.purchases == 0
 
 
 def test_every_cell_that_is_named_has_its_row() -> None:
@@ -116,10 +116,10 @@ async def test_a_job_whose_reference_meets_the_fault(sandbox: Sandbox, row: Row,
             assert type(raised.value) in {row.submit.error, RequestNotSentError}
             assert not isinstance(raised.value, OutcomeUnknownError)
             assert raised.value.idempotency_key == "order-1"
-            assert sandbox.received.count(SUBMIT) == 0
+            assert sandbox.request_log.count(SUBMIT) == 0
             sandbox.faults.clear()
             await session.submit("qwen-image", "At night", references=[photo], idempotency_key="order-1")
-    assert dict(sandbox.received.purchases_by_key) == {"order-1": 1}
+    assert dict(sandbox.request_log.purchases_by_key) == {"order-1": 1}
 
 
 async def ends_as(call: Any, kind: type[RivyaError] | None) -> RivyaError | None:
@@ -144,7 +144,7 @@ async def test_an_upload_that_cannot_connect_was_not_sent(sandbox: Sandbox, plac
             error = await ends_as(session.files.upload(PNG), RequestNotSentError)
     assert error is not None
     assert error.attempts == len(ears.attempts) == ALL
-    assert sandbox.received.count() == 0
+    assert sandbox.request_log.count() == 0
 
 
 @pytest.mark.parametrize(("answer", "kind"), WRITTEN.values(), ids=WRITTEN.keys())
@@ -198,11 +198,11 @@ async def test_cancelled_at_any_time_an_upload_leaves_nothing_open(sandbox: Sand
         await in_time(session, PNG, lambda: True)
         await in_time(session, endless(), lambda: len(drawn) > 5)
         slow = sandbox.faults.add(route=UPLOAD, delay=0.5)
-        await in_time(session, LONG, lambda: sandbox.received.in_flight > 0)
+        await in_time(session, LONG, lambda: sandbox.request_log.in_flight > 0)
         sandbox.faults.remove(slow)
         sandbox.faults.add(route=UPLOAD, status=503, times=1)
         await in_time(session, PNG, lambda: bool(ears.retries))
-        await until(lambda: not sandbox.received.in_flight)
-        uploads = sandbox.received.uploads
+        await until(lambda: not sandbox.request_log.in_flight)
+        uploads = sandbox.request_log.uploads
         assert uploads <= 1  # what had come whole before it was cancelled
         assert (await session.files.upload(PNG)).kind == "image"

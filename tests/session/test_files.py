@@ -32,7 +32,7 @@ from rivya_async._core import assumptions
 from rivya_async._core.assumptions import MEGABYTE
 from rivya_async._core.generation_request import Reference
 from rivya_async.sandbox import Sandbox
-from rivya_async.sandbox.received import Upload
+from rivya_async.sandbox.request_log import LoggedUpload
 from tests.media_kit import MIME_TYPES, media, padded, picture
 from tests.session.session_kit import MODELS, SUBMIT, UPLOAD, Ears, Seen, opened, peer, raw_server, until
 
@@ -46,9 +46,9 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
-def uploads(sandbox: Sandbox) -> list[Upload]:
+def uploads(sandbox: Sandbox) -> list[LoggedUpload]:
     """What came in whole, in order."""
-    return [request.upload for request in sandbox.received if request.upload is not None]
+    return [request.upload for request in sandbox.request_log if request.upload is not None]
 
 
 async def in_pieces(data: bytes, length: int = 1000) -> AsyncIterator[bytes]:
@@ -218,14 +218,14 @@ async def test_what_is_refused_costs_no_request(
 ) -> None:
     with pytest.raises(raises[0], match=raises[1]):
         await session.files.upload(source, **options)
-    assert sandbox.received.count(UPLOAD) == 0
+    assert sandbox.request_log.count(UPLOAD) == 0
 
 
 async def test_a_model_may_take_more_than_the_default(sandbox: Sandbox, session: RivyaSession) -> None:
     big = PNG + bytes(29 * MEGABYTE)
     assert (await session.files.upload(big, model="nano-banana-2")).model == "nano-banana-2"
     assert (await session.files.upload(media("mkv"), model="wan-2-6")).mime_type == "video/x-matroska"
-    assert sandbox.received.count(MODELS) == 1
+    assert sandbox.request_log.count(MODELS) == 1
 
 
 async def test_without_a_catalogue_the_service_judges(sandbox: Sandbox) -> None:
@@ -234,14 +234,14 @@ async def test_without_a_catalogue_the_service_judges(sandbox: Sandbox) -> None:
         assert (await session.files.upload(PNG, model="qwen-image")).model == "qwen-image"
         with pytest.raises(ValidationFailed, match="z-image takes no file"):
             await session.files.upload(PNG, model="z-image")
-    assert sandbox.received.count(UPLOAD) == 2
+    assert sandbox.request_log.count(UPLOAD) == 2
 
 
 async def test_a_size_that_nobody_knew_is_bounded_as_it_passes(sandbox: Sandbox, session: RivyaSession) -> None:
     with pytest.raises(ValidationFailed, match="more than the 10,485,760 bytes"):
         await session.files.upload(in_pieces(PNG + bytes(11 * MEGABYTE), 100_000))
-    await until(lambda: not sandbox.received.in_flight)
-    assert sandbox.received.uploads == 0
+    await until(lambda: not sandbox.request_log.in_flight)
+    assert sandbox.request_log.uploads == 0
 
 
 async def test_a_key_is_needed(sandbox: Sandbox) -> None:
@@ -266,8 +266,8 @@ async def test_a_file_that_grows_while_it_is_sent_is_an_error(
     with pytest.raises(ConfigurationError, match="had 700,") as raised:
         await session.files.upload(path, on_progress=grow)
     assert raised.value.attempts == 1
-    await until(lambda: not sandbox.received.in_flight)
-    assert (sandbox.received.count(UPLOAD), sandbox.received.uploads) == (1, 0)
+    await until(lambda: not sandbox.request_log.in_flight)
+    assert (sandbox.request_log.count(UPLOAD), sandbox.request_log.uploads) == (1, 0)
     assert open_files(path) == 0
 
 
@@ -278,8 +278,8 @@ async def test_a_file_that_shrinks_while_it_is_sent_is_an_error(
     path.write_bytes(LONG)
     with pytest.raises(ConfigurationError, match="no longer has"):
         await session.files.upload(path, on_progress=lambda *_: os.truncate(path, 300_000))
-    await until(lambda: not sandbox.received.in_flight)
-    assert sandbox.received.uploads == 0
+    await until(lambda: not sandbox.request_log.in_flight)
+    assert sandbox.request_log.uploads == 0
 
 
 async def test_a_file_that_is_gone_when_its_turn_comes(sandbox: Sandbox, photo: Path) -> None:
@@ -310,8 +310,8 @@ async def test_what_the_users_code_raises_is_raised_as_it_is(sandbox: Sandbox, s
         await session.files.upload(LONG, on_progress=listener)
     with pytest.raises(ConfigurationError, match="of the user's own"):
         await session.files.upload(LONG, on_progress=slow_listener)
-    await until(lambda: not sandbox.received.in_flight)
-    assert (sandbox.received.count(UPLOAD), sandbox.received.uploads) == (3, 0)
+    await until(lambda: not sandbox.request_log.in_flight)
+    assert (sandbox.request_log.count(UPLOAD), sandbox.request_log.uploads) == (3, 0)
 
 
 @pytest.mark.parametrize("piece", ["text", 5, None])
@@ -337,12 +337,12 @@ async def test_what_rewinds_is_sent_again_from_where_it_began(
         file = await session.files.upload(standing_at(LONG, 9), on_progress=lambda sent, _: told.append(sent))
         assert file.size_bytes == len(LONG)
         assert told[-1] == len(LONG)
-        assert sandbox.received.count(UPLOAD) == 3
+        assert sandbox.request_log.count(UPLOAD) == 3
     else:
         with pytest.raises(OutcomeUnknownError) as raised:
             await session.files.upload(in_pieces(LONG, 50_000))
         assert raised.value.attempts == 1
-        assert sandbox.received.count(UPLOAD) == 1
+        assert sandbox.request_log.count(UPLOAD) == 1
 
 
 async def test_what_cannot_be_read_again_waits_for_a_service_that_is_down(ears: Ears) -> None:
@@ -355,7 +355,7 @@ async def test_what_cannot_be_read_again_waits_for_a_service_that_is_down(ears: 
             await until(lambda: len(ears.retries) > 3)
             await sandbox.start()
             assert (await sending).size_bytes == len(LONG)
-    assert sandbox.received.count(UPLOAD) == 1
+    assert sandbox.request_log.count(UPLOAD) == 1
     assert {type(attempt.error) for attempt in ears.attempts} == {RequestNotSentError, type(None)}
 
 
@@ -386,7 +386,7 @@ async def held(sandbox: Sandbox, session: RivyaSession, path: Path) -> asyncio.T
 
     sending = asyncio.create_task(session.files.upload(path, on_progress=on_progress))
     await reached.wait()
-    await until(lambda: sandbox.received.in_flight > 0)
+    await until(lambda: sandbox.request_log.in_flight > 0)
     assert open_files(path) == 1
     return sending
 
@@ -401,8 +401,8 @@ async def test_cancelling_closes_the_connection_and_the_file(
     with pytest.raises(asyncio.CancelledError):
         await sending
     assert open_files(path) == 0
-    await until(lambda: not sandbox.received.in_flight)
-    assert sandbox.received.uploads == 0
+    await until(lambda: not sandbox.request_log.in_flight)
+    assert sandbox.request_log.uploads == 0
     assert (await session.files.upload(path)).size_bytes == len(LONG)
 
 
@@ -434,11 +434,11 @@ async def test_uploads_keep_no_place_from_other_calls(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=UPLOAD, delay=0.3)
     async with opened(sandbox, max_connections=1) as session:
         sending = [asyncio.create_task(session.files.upload(PNG)) for _ in range(6)]
-        await until(lambda: sandbox.received.in_flight == 4)
+        await until(lambda: sandbox.request_log.in_flight == 4)
         assert (await session.generate("z-image", "A red kite")).succeeded
         assert not any(task.done() for task in sending)
         await asyncio.gather(*sending)
-    assert sandbox.received.peak_in_flight == 5
+    assert sandbox.request_log.peak_in_flight == 5
 
 
 # --- references -------------------------------------------------------------------------------------------------------
@@ -456,7 +456,7 @@ async def test_paths_files_and_references_side_by_side(
     assert job.succeeded
     assert given == [photo, before.as_reference(), str(other), before]
     assert params == {"nested": {"list": [1]}}
-    bodies = [request.body for request in sandbox.received if request.route == SUBMIT]
+    bodies = [request.body for request in sandbox.request_log if request.route == SUBMIT]
     body = (bodies[0] or b"").decode()
     names = [upload.name for upload in uploads(sandbox)]
     assert sorted(names) == ["file.png", "kite.png", "other.png"]
@@ -474,8 +474,8 @@ async def test_one_content_is_uploaded_once_for_a_thousand_jobs(
     outcomes = [outcome async for outcome in session.map(jobs, max_in_flight=300)]
     assert all(outcome.ok for outcome in outcomes)
     assert {id(outcome.request) for outcome in outcomes} == set(map(id, jobs))
-    assert sandbox.received.uploads == 1
-    assert sandbox.received.purchases == 1000
+    assert sandbox.request_log.uploads == 1
+    assert sandbox.request_log.purchases == 1000
 
 
 async def test_a_content_is_uploaded_anew_for_another_model_and_when_it_has_changed(
@@ -483,12 +483,12 @@ async def test_a_content_is_uploaded_anew_for_another_model_and_when_it_has_chan
 ) -> None:
     await session.submit("qwen-image", "x", references=[photo])
     await session.submit("qwen-image", "x", references=[photo])
-    assert sandbox.received.uploads == 1
+    assert sandbox.request_log.uploads == 1
     await session.submit("flux-2-pro", "x", references=[photo])
-    assert sandbox.received.uploads == 2
+    assert sandbox.request_log.uploads == 2
     photo.write_bytes(picture(color=0x00FF00))
     await session.submit("qwen-image", "x", references=[photo])
-    assert sandbox.received.uploads == 3
+    assert sandbox.request_log.uploads == 3
     assert [upload.model for upload in uploads(sandbox)] == ["qwen-image", "flux-2-pro", "qwen-image"]
 
 
@@ -497,7 +497,7 @@ async def test_an_upload_is_not_named_for_ever(sandbox: Sandbox, photo: Path, mo
     async with opened(sandbox) as session:
         await session.submit("qwen-image", "x", references=[photo])
         await session.submit("qwen-image", "x", references=[photo])
-    assert sandbox.received.uploads == 2
+    assert sandbox.request_log.uploads == 2
 
 
 async def test_a_failure_is_not_remembered_and_every_job_has_its_own(
@@ -508,10 +508,10 @@ async def test_a_failure_is_not_remembered_and_every_job_has_its_own(
     failures = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(failure) for failure in failures] == [AuthenticationError] * 5
     assert [getattr(failure, "idempotency_key", None) for failure in failures] == [f"key-{n}" for n in range(5)]
-    assert sandbox.received.count(UPLOAD) == 1
-    assert sandbox.received.count(SUBMIT) == 0
+    assert sandbox.request_log.count(UPLOAD) == 1
+    assert sandbox.request_log.count(SUBMIT) == 0
     await session.submit("qwen-image", "x", references=[photo])
-    assert sandbox.received.uploads == 1
+    assert sandbox.request_log.uploads == 1
 
 
 async def test_one_job_cancelled_leaves_the_others_their_upload(
@@ -519,17 +519,17 @@ async def test_one_job_cancelled_leaves_the_others_their_upload(
 ) -> None:
     sandbox.faults.add(route=UPLOAD, delay=0.1)
     jobs = [asyncio.create_task(session.submit("qwen-image", "x", references=[photo])) for _ in range(3)]
-    await until(lambda: sandbox.received.in_flight > 0)
+    await until(lambda: sandbox.request_log.in_flight > 0)
     jobs[0].cancel()
     assert await asyncio.gather(*jobs[1:])
     assert jobs[0].cancelled()
-    assert (sandbox.received.uploads, sandbox.received.purchases) == (1, 2)
+    assert (sandbox.request_log.uploads, sandbox.request_log.purchases) == (1, 2)
 
 
 async def test_the_last_job_cancelled_ends_the_upload(sandbox: Sandbox, session: RivyaSession, photo: Path) -> None:
     sandbox.faults.add(route=UPLOAD, delay=1.0, times=1)
     jobs = [asyncio.create_task(session.submit("qwen-image", "x", references=[photo])) for _ in range(3)]
-    await until(lambda: sandbox.received.in_flight > 0)
+    await until(lambda: sandbox.request_log.in_flight > 0)
     before = asyncio.all_tasks()
     for job in jobs:
         job.cancel()
@@ -537,7 +537,7 @@ async def test_the_last_job_cancelled_ends_the_upload(sandbox: Sandbox, session:
     assert all(job.cancelled() for job in jobs)
     assert not [task for task in before if "_fly" in repr(task) and not task.done()]
     await session.submit("qwen-image", "x", references=[photo])
-    assert sandbox.received.uploads == 1
+    assert sandbox.request_log.uploads == 1
 
 
 async def test_the_key_is_minted_before_the_uploads(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
@@ -548,7 +548,7 @@ async def test_the_key_is_minted_before_the_uploads(sandbox: Sandbox, session: R
         with pytest.raises(ConfigurationError, match="missing") as raised:
             await call
         assert raised.value.idempotency_key
-    assert sandbox.received.count(SUBMIT) == 0
+    assert sandbox.request_log.count(SUBMIT) == 0
 
 
 async def test_one_bad_reference_ends_the_uploads_of_the_others(
@@ -565,7 +565,7 @@ async def test_the_deadline_bounds_uploads_too(sandbox: Sandbox, session: RivyaS
     with pytest.raises(RequestNotSentError, match="nothing was bought") as raised:
         await session.generate("qwen-image", "x", references=[photo], timeout=0.2)
     assert raised.value.idempotency_key
-    assert sandbox.received.purchases == 0
+    assert sandbox.request_log.purchases == 0
     assert (await session.generate("qwen-image", "x", references=[photo])).succeeded
 
 
@@ -574,7 +574,7 @@ async def test_a_reference_is_held_to_its_model(sandbox: Sandbox, session: Rivya
     film.write_bytes(media("mp4"))
     with pytest.raises(ValidationFailed, match="qwen-image takes no file of kind 'video', only image"):
         await session.submit("qwen-image", "x", references=[film])
-    assert sandbox.received.count(UPLOAD) == sandbox.received.count(SUBMIT) == 0
+    assert sandbox.request_log.count(UPLOAD) == sandbox.request_log.count(SUBMIT) == 0
 
 
 async def test_a_film_brings_its_duration_token(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
@@ -585,4 +585,4 @@ async def test_a_film_brings_its_duration_token(sandbox: Sandbox, session: Rivya
     bare = ReferenceMedia(file.url, file.kind)
     with pytest.raises(ValidationFailed, match="durationToken is required"):
         await session.submit("wan-2-6", "x", references=[bare])
-    assert sandbox.received.purchases == 1
+    assert sandbox.request_log.purchases == 1

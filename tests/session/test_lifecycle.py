@@ -156,10 +156,10 @@ def test_closing_on_another_loop_while_the_first_one_runs_is_refused() -> None:
 async def test_after_closing_every_call_is_refused(sandbox: Sandbox, call: str) -> None:
     async with opened(sandbox) as session:
         await session.submit("z-image", "A red kite")
-    seen = sandbox.received.count()
+    seen = sandbox.request_log.count()
     with pytest.raises(ConfigurationError, match="closed"):
         await CALLS[call](session)
-    assert sandbox.received.count() == seen
+    assert sandbox.request_log.count() == seen
     await session.aclose()
     assert "closed" in repr(session)
 
@@ -300,7 +300,7 @@ async def test_after_a_fork_the_child_is_refused_and_the_parent_goes_on(sandbox:
     assert (status, err) == (0, "")
     assert "fork" in out.splitlines()[0]
     assert out.splitlines()[1] == "parent well"
-    assert sandbox.received.purchases == 2
+    assert sandbox.request_log.purchases == 2
 
 
 # --- closing while something is on ------------------------------------------------------------------------------------
@@ -319,8 +319,8 @@ async def test_waits_are_released_with_their_task_ids(slow: Sandbox) -> None:
     waits += [asyncio.create_task(consumed(session.watch(job))) for job in jobs]
     waits += [asyncio.create_task(session.wait_for(job, on_update=lambda _: None)) for job in jobs]
     group = asyncio.create_task(consumed(session.as_completed(jobs)))
-    polls = slow.received.count(POLL)
-    await until(lambda: slow.received.count(POLL) > polls + 50)
+    polls = slow.request_log.count(POLL)
+    await until(lambda: slow.request_log.count(POLL) > polls + 50)
     async with asyncio.timeout(2.0):
         await session.aclose()
     ends = await asyncio.gather(*waits, group, return_exceptions=True)
@@ -333,25 +333,27 @@ async def test_a_generate_whose_purchase_is_on_its_way_ends_with_the_task_id(slo
     slow.faults.add(route=SUBMIT, delay=0.1)
     session = opened(slow)
     calls = [asyncio.create_task(session.generate("z-image", f"Kite {n}")) for n in range(10)]
-    await until(lambda: slow.received.in_flight == 10)
+    await until(lambda: slow.request_log.in_flight == 10)
     await session.aclose()
     ends = await asyncio.gather(*calls, return_exceptions=True)
     assert {type(end) for end in ends} == {SessionClosedError}
-    assert {end.task_id for end in ends if isinstance(end, SessionClosedError)} == set(slow.world.tasks)
-    assert {end.idempotency_key for end in ends if isinstance(end, SessionClosedError)} == slow.received.keys
-    assert slow.received.purchases == 10
+    assert {end.task_id for end in ends if isinstance(end, SessionClosedError)} == set(slow.service_state.tasks)
+    assert {
+        end.idempotency_key for end in ends if isinstance(end, SessionClosedError)
+    } == slow.request_log.idempotency_keys
+    assert slow.request_log.purchases == 10
 
 
 async def test_a_submit_on_its_way_comes_to_its_end(slow: Sandbox) -> None:
     slow.faults.add(route=SUBMIT, delay=0.05)
     session = opened(slow, max_connections=5)
     calls = [asyncio.create_task(session.submit("z-image", f"Kite {n}")) for n in range(10)]
-    await until(lambda: slow.received.in_flight == 5)
+    await until(lambda: slow.request_log.in_flight == 5)
     await session.aclose()
     ends = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(end) for end in ends] == [Generation] * 5 + [RequestNotSentError] * 5
     assert all(end.idempotency_key for end in ends if isinstance(end, RequestNotSentError))
-    assert slow.received.purchases == 5
+    assert slow.request_log.purchases == 5
 
 
 async def test_closing_ends_the_pauses_between_attempts(slow: Sandbox) -> None:
@@ -365,14 +367,14 @@ async def test_closing_ends_the_pauses_between_attempts(slow: Sandbox) -> None:
         with pytest.raises(OutcomeUnknownError) as raised:
             await call
     assert raised.value.idempotency_key == "order-1"
-    assert slow.received.attempts("order-1") == 1
+    assert slow.request_log.attempts("order-1") == 1
 
 
 async def test_two_may_close_at_once(slow: Sandbox) -> None:
     slow.faults.add(route=SUBMIT, delay=0.05)
     session = opened(slow)
     call = asyncio.create_task(session.submit("z-image", "A red kite"))
-    await until(lambda: slow.received.in_flight == 1)
+    await until(lambda: slow.request_log.in_flight == 1)
     await asyncio.gather(session.aclose(), session.aclose())
     assert (await call).status == "queued"
 
@@ -381,14 +383,14 @@ async def test_cancelling_the_close_cuts_what_is_on_its_way(slow: Sandbox) -> No
     slow.faults.add(route=SUBMIT, delay=0.3, act=True)
     session = opened(slow)
     call = asyncio.create_task(session.submit("z-image", "A red kite"))
-    await until(lambda: slow.received.in_flight == 1)
+    await until(lambda: slow.request_log.in_flight == 1)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await session.aclose()
     with pytest.raises(OutcomeUnknownError) as raised:
         await call
-    assert raised.value.idempotency_key in slow.received.keys
-    await until(lambda: slow.received.in_flight == 0)
+    assert raised.value.idempotency_key in slow.request_log.idempotency_keys
+    await until(lambda: slow.request_log.in_flight == 0)
 
 
 async def test_an_error_in_the_block_closes_too(slow: Sandbox) -> None:
@@ -405,7 +407,7 @@ async def test_an_error_in_the_block_closes_too(slow: Sandbox) -> None:
         await fail_while_waiting()
     with pytest.raises(SessionClosedError) as raised:
         await waits[0]
-    assert raised.value.task_id in slow.world.tasks
+    assert raised.value.task_id in slow.service_state.tasks
 
 
 async def test_a_map_that_is_on_when_the_session_closes(slow: Sandbox) -> None:
@@ -415,12 +417,12 @@ async def test_a_map_that_is_on_when_the_session_closes(slow: Sandbox) -> None:
     outcomes = asyncio.create_task(
         consumed(session.map((GenerationRequest("z-image", f"Kite {n}") for n in range(20)), max_in_flight=5))
     )
-    await until(lambda: slow.received.purchases == 5)
+    await until(lambda: slow.request_log.purchases == 5)
     await session.aclose()
     ended = await outcomes
     assert len(ended) == 20
     closed = [outcome.error for outcome in ended if isinstance(outcome.error, SessionClosedError)]
-    assert {error.task_id for error in closed} == set(slow.world.tasks)
+    assert {error.task_id for error in closed} == set(slow.service_state.tasks)
     assert all(isinstance(outcome.error, RivyaError) for outcome in ended)
 
 
@@ -456,14 +458,14 @@ async def test_closing_from_within_a_listener(sandbox: Sandbox) -> None:
     with pytest.raises(SessionClosedError) as raised:
         async with asyncio.timeout(2.0):
             await session.generate("z-image", "A red kite", on_update=close)
-    assert raised.value.task_id in sandbox.world.tasks
+    assert raised.value.task_id in sandbox.service_state.tasks
 
 
 # --- cancelling at every moment ---------------------------------------------------------------------------------------
 
 
 async def quiet(sandbox: Sandbox) -> None:
-    await until(lambda: not sandbox.received.in_flight)
+    await until(lambda: not sandbox.request_log.in_flight)
 
 
 async def end_of(call: asyncio.Task[Any]) -> Any:
@@ -492,10 +494,10 @@ async def test_cancelling_a_generate_after_any_number_of_steps(fault: dict[str, 
                 # It goes on as if nothing had been.
                 assert (await session.generate("z-image", "A blue whale")).succeeded
                 await quiet(sandbox)
-                first = [task for task in sandbox.world.tasks.values() if task.prompt == "A red kite"]
+                first = [task for task in sandbox.service_state.tasks.values() if task.prompt == "A red kite"]
                 assert len(first) <= 1
                 if first:
-                    keys = [key for key in sandbox.received.keys if key in notes]
+                    keys = [key for key in sandbox.request_log.idempotency_keys if key in notes]
                     assert keys or first[0].id in notes or isinstance(end, Generation)
                 assert sandbox._runner is not None
                 assert sandbox._runner.server is not None
@@ -512,7 +514,7 @@ async def test_one_failure_of_a_gather_leaves_the_others_alone(slow: Sandbox) ->
         calls = [asyncio.create_task(session.generate("z-image", f"Kite {n}")) for n in range(6)]
         with pytest.raises(RivyaError):
             await asyncio.gather(*calls)
-        await until(lambda: slow.received.purchases == 5)
+        await until(lambda: slow.request_log.purchases == 5)
         assert sum(not call.done() for call in calls) == 5
         for call in calls:
             call.cancel()
@@ -531,14 +533,14 @@ async def test_one_failure_of_a_task_group_cancels_the_others(slow: Sandbox) -> 
         with pytest.raises(ExceptionGroup) as raised:
             await all_or_none()
         assert len(raised.value.exceptions) == 1
-        assert (await session.credits.retrieve()).current_credits == 1_000_000 - slow.received.purchases
+        assert (await session.credits.retrieve()).current_credits == 1_000_000 - slow.request_log.purchases
 
 
 async def test_one_waiter_cancelled_while_others_wait() -> None:
     async with Sandbox(speed=50.0) as sandbox, opened(sandbox) as session:
         job = await session.submit("z-image", "A red kite")
         waits = [asyncio.create_task(session.wait_for(job)) for _ in range(10)]
-        await until(lambda: sandbox.received.count(POLL) > 0)
+        await until(lambda: sandbox.request_log.count(POLL) > 0)
         for wait in waits[:9]:
             wait.cancel()
             await asyncio.sleep(0)
@@ -550,19 +552,19 @@ async def test_ten_waiters_share_one_stream_of_polls() -> None:
     async with Sandbox(speed=50.0) as sandbox, opened(sandbox, poll=QUICK_POLL) as session:
         job = await session.submit("z-image", "A red kite")
         ends = await asyncio.gather(*(session.wait_for(job) for _ in range(10)))
-        many = sandbox.received.count(POLL)
+        many = sandbox.request_log.count(POLL)
         assert {end.id for end in ends} == {job.id}
-        assert sandbox.received.peak_in_flight == 1
+        assert sandbox.request_log.peak_in_flight == 1
         assert many < 200
 
 
 async def test_a_result_is_read_from_the_record_while_nothing_is_sent(sandbox: Sandbox, session: RivyaSession) -> None:
     job = await session.generate("z-image", "A red kite")
-    polls = sandbox.received.count(POLL)
+    polls = sandbox.request_log.count(POLL)
     assert await session.wait_for(job) is job
     assert [snapshot async for snapshot in session.watch(job)] == [job]
-    assert sandbox.received.count(POLL) == polls
-    assert sandbox.received.count(FILE) == 0
+    assert sandbox.request_log.count(POLL) == polls
+    assert sandbox.request_log.count(FILE) == 0
 
 
 def test_the_pid_is_what_tells_a_fork() -> None:
@@ -587,9 +589,9 @@ async def test_closing_after_any_number_of_steps(fault: dict[str, Any]) -> None:
             assert isinstance(end, Generation | RivyaError), repr(end)
             if isinstance(end, RivyaError):
                 assert end.idempotency_key == "order-1"
-            if sandbox.received.purchases:  # then the task id is known, or no error says that nothing was bought
+            if sandbox.request_log.purchases:  # then the task id is known, or no error says that nothing was bought
                 assert isinstance(end, Generation | SessionClosedError | OutcomeUnknownError), repr(end)
-            assert sandbox.received.purchases <= 1
+            assert sandbox.request_log.purchases <= 1
             assert session._engine is not None
             assert len(session._engine._timers) == 0
     if not fault:  # with one, the pause before the second attempt is longer than any number of steps

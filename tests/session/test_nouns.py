@@ -26,13 +26,13 @@ MODELS = "GET /api/v1/models"
 async def test_the_catalogue_needs_no_key_and_sends_none(sandbox: Sandbox, session: RivyaSession) -> None:
     async with RivyaSession(base_url=sandbox.base_url) as keyless:
         assert len(await keyless.models.list()) == len(await session.models.list())
-    assert all(not request.has_authorization for request in sandbox.received)
+    assert all(not request.has_authorization for request in sandbox.request_log)
 
 
 async def test_the_catalogue_is_read_once_by_all_who_ask_at_once(sandbox: Sandbox, session: RivyaSession) -> None:
     sandbox.faults.add(route=MODELS, delay=0.02)
     lists = await asyncio.gather(*(session.models.list() for _ in range(50)))
-    assert sandbox.received.count(MODELS) == 1
+    assert sandbox.request_log.count(MODELS) == 1
     assert lists[0] == lists[1]
     assert lists[0] is not lists[1]
     lists[0].clear()
@@ -45,7 +45,7 @@ async def test_the_catalogue_is_read_anew_after_a_while(
     monkeypatch.setattr(models, "TIME_TO_LIVE", 0.0)
     await session.models.list()
     await session.models.list()
-    assert sandbox.received.count(MODELS) == 2
+    assert sandbox.request_log.count(MODELS) == 2
 
 
 async def test_one_who_leaves_does_not_take_the_catalogue_along(sandbox: Sandbox, session: RivyaSession) -> None:
@@ -56,7 +56,7 @@ async def test_one_who_leaves_does_not_take_the_catalogue_along(sandbox: Sandbox
     ends = await asyncio.gather(*calls, return_exceptions=True)
     assert isinstance(ends[0], asyncio.CancelledError)
     assert all(isinstance(end, list) and end for end in ends[1:])
-    assert sandbox.received.count(MODELS) <= 2
+    assert sandbox.request_log.count(MODELS) <= 2
 
 
 async def test_a_catalogue_that_cannot_be_read_is_not_kept(sandbox: Sandbox, session: RivyaSession) -> None:
@@ -92,7 +92,7 @@ async def test_a_model_that_is_like_no_other(session: RivyaSession) -> None:
 async def test_a_model_id_that_is_no_string(sandbox: Sandbox, session: RivyaSession, odd: Any) -> None:
     with pytest.raises(ConfigurationError, match="string"):
         await session.models.retrieve(odd)
-    assert sandbox.received.count() == 0
+    assert sandbox.request_log.count() == 0
 
 
 async def test_a_bare_catalogue_is_understood() -> None:
@@ -138,7 +138,7 @@ async def test_a_read_goes_through_every_transient_fault(sandbox: Sandbox, sessi
     sandbox.faults.add(route=CREDITS, status=502, body="<html>", nth=3)
     sandbox.faults.add(route=CREDITS, truncate=3, nth=4)
     assert (await session.credits.retrieve()).current_credits == 1_000_000
-    assert sandbox.received.count(CREDITS) == 5
+    assert sandbox.request_log.count(CREDITS) == 5
 
 
 async def test_a_read_needs_its_scope(sandbox: Sandbox) -> None:

@@ -52,8 +52,8 @@ async def test_a_submit_waits_as_wished(sandbox: Sandbox, ears: Ears, status: in
         await session.submit("z-image", "A red kite")
     (retry,) = ears.retries
     assert least <= retry.delay <= most
-    assert sandbox.received.purchases == 1
-    first, second = sandbox.received
+    assert sandbox.request_log.purchases == 1
+    first, second = sandbox.request_log
     assert second.at - first.at >= least
 
 

@@ -33,10 +33,10 @@ async def test_gather_over_ten_thousand_jobs(sandbox: Sandbox) -> None:
     assert loop.time() - began < 30.0
     assert len(ids(jobs)) == 10_000
     assert all(job.succeeded for job in jobs)
-    assert sandbox.received.purchases == len(sandbox.received.keys) == 10_000
-    assert sandbox.received.count(SUBMIT) == 10_000
-    assert sandbox.received.count(POLL) == 10_000
-    assert sandbox.received.peak_in_flight <= 100
+    assert sandbox.request_log.purchases == len(sandbox.request_log.idempotency_keys) == 10_000
+    assert sandbox.request_log.count(SUBMIT) == 10_000
+    assert sandbox.request_log.count(POLL) == 10_000
+    assert sandbox.request_log.peak_in_flight <= 100
     assert not bought_twice(sandbox)
 
 
@@ -52,9 +52,9 @@ async def test_two_thousand_jobs_through_a_bad_network() -> None:
             jobs = await asyncio.gather(*(session.generate("z-image", f"Poster {n}") for n in range(2_000)))
         assert len(ids(jobs)) == 2_000
         assert all(job.succeeded for job in jobs)
-        assert set(sandbox.world.tasks) == ids(jobs)
-        assert sandbox.received.purchases == len(sandbox.received.keys) == 2_000
-        assert sandbox.received.count(SUBMIT) > 2_050
+        assert set(sandbox.service_state.tasks) == ids(jobs)
+        assert sandbox.request_log.purchases == len(sandbox.request_log.idempotency_keys) == 2_000
+        assert sandbox.request_log.count(SUBMIT) > 2_050
         assert not bought_twice(sandbox)
 
 
@@ -65,7 +65,7 @@ async def test_as_completed_over_a_thousand_task_ids(sandbox: Sandbox) -> None:
         ended = [job.id async for job in session.as_completed([job.id for job in jobs])]
     assert len(ended) == len(set(ended)) == 1_000
     assert set(ended) == ids(jobs)
-    assert sandbox.received.peak_in_flight <= 100
+    assert sandbox.request_log.peak_in_flight <= 100
 
 
 async def test_a_storm_of_429_ends_without_a_storm_of_ours() -> None:
@@ -74,7 +74,7 @@ async def test_a_storm_of_429_ends_without_a_storm_of_ours() -> None:
         async with opened(sandbox, max_connections=20, poll=UNHURRIED) as session:
             jobs = await asyncio.gather(*(session.generate("z-image", f"Poster {n}") for n in range(20)))
         assert len(ids(jobs)) == 20
-        assert sandbox.received.count(SUBMIT) == 42
+        assert sandbox.request_log.count(SUBMIT) == 42
         assert not bought_twice(sandbox)
 
 
@@ -106,8 +106,8 @@ async def test_map_takes_no_more_than_it_can_hold(session: RivyaSession, sandbox
         done += 1
         assert source.taken - done <= 50
     assert (done, source.taken, source.closed) == (3_000, 3_000, True)
-    assert sandbox.received.purchases == 3_000
-    assert sandbox.received.peak_in_flight <= 50
+    assert sandbox.request_log.purchases == 3_000
+    assert sandbox.request_log.peak_in_flight <= 50
 
 
 async def test_map_does_not_run_ahead_of_a_slow_reader(session: RivyaSession, sandbox: Sandbox) -> None:
@@ -117,7 +117,7 @@ async def test_map_does_not_run_ahead_of_a_slow_reader(session: RivyaSession, sa
     assert first.ok
     await asyncio.sleep(0.2)
     assert source.taken <= 8
-    assert sandbox.received.purchases <= 8
+    assert sandbox.request_log.purchases <= 8
     await outcomes.aclose()
 
 
@@ -152,15 +152,15 @@ async def test_leaving_a_map_early_cancels_the_rest() -> None:
         source = Source(1_000)
         outcomes = session.map(source(), max_in_flight=10)
         first = asyncio.ensure_future(anext(outcomes))
-        await until(lambda: sandbox.received.purchases == 10)
+        await until(lambda: sandbox.request_log.purchases == 10)
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
         await outcomes.aclose()
         await settled(sandbox)
-        polls = sandbox.received.count(POLL)
+        polls = sandbox.request_log.count(POLL)
         await asyncio.sleep(0.1)
-        assert sandbox.received.count(POLL) == polls
-        assert sandbox.received.purchases == 10
+        assert sandbox.request_log.count(POLL) == polls
+        assert sandbox.request_log.purchases == 10
 
 
 async def test_what_the_source_raises_comes_after_the_outcomes(session: RivyaSession) -> None:

@@ -167,7 +167,7 @@ async def test_no_cancelled_call_reveals_the_key(guarded: Sandbox, moment: str) 
                 await session.generate("z-image", "A red kite")
         assert reveals(raised.value) == []
         call = asyncio.create_task(session.submit("z-image", "A red kite"))
-        await until(lambda: guarded.received.in_flight > 0)
+        await until(lambda: guarded.request_log.in_flight > 0)
         call.cancel()
         with pytest.raises(asyncio.CancelledError) as cancelled:
             await call
@@ -179,7 +179,7 @@ async def test_no_cancelled_stream_reveals_the_key(guarded: Sandbox, fault: dict
     guarded.faults.add(route=STREAM, **fault)
     async with opened(guarded) as session:
         reading = asyncio.create_task(streamed(session))
-        await until(lambda: guarded.received.in_flight > 0)
+        await until(lambda: guarded.request_log.in_flight > 0)
         await asyncio.sleep(0.02)
         reading.cancel()
         with pytest.raises(asyncio.CancelledError) as cancelled:
@@ -197,7 +197,7 @@ async def test_no_upload_that_its_source_ends_reveals_the_key(guarded: Sandbox) 
         assert reveals(raised.value) == []
         guarded.faults.add(route=UPLOAD, delay=0.2)
         sending = asyncio.create_task(session.files.upload(media("png")))
-        await until(lambda: guarded.received.in_flight > 0)
+        await until(lambda: guarded.request_log.in_flight > 0)
         sending.cancel()
         with pytest.raises(asyncio.CancelledError) as cancelled:
             await sending
@@ -289,7 +289,7 @@ async def test_tasks_and_stacks_do_not_show_the_key() -> None:
     async with Sandbox(speed=SLOW, api_key=KEY) as sandbox, opened(sandbox, poll=QUICK_POLL) as session:
         sandbox.faults.add(route=CREDITS, delay=0.1)
         calls = [asyncio.create_task(session.generate("z-image", "A kite")), asyncio.create_task(read(session))]
-        await until(lambda: sandbox.received.count(CREDITS) > 0)
+        await until(lambda: sandbox.request_log.count(CREDITS) > 0)
         assert SECRET not in repr(asyncio.all_tasks())
         for call in calls:
             call.cancel()

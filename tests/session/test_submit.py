@@ -114,9 +114,9 @@ async def test_settings_come_from_the_environment(sandbox: Sandbox, monkeypatch:
 async def test_every_purchase_has_a_key_of_its_own(sandbox: Sandbox, session: RivyaSession) -> None:
     for _ in range(20):
         await session.submit("z-image", "A red kite")
-    assert sandbox.received.purchases == 20
-    assert len(sandbox.received.keys) == 20
-    assert all(len(key) >= 32 for key in sandbox.received.keys)
+    assert sandbox.request_log.purchases == 20
+    assert len(sandbox.request_log.idempotency_keys) == 20
+    assert all(len(key) >= 32 for key in sandbox.request_log.idempotency_keys)
 
 
 async def test_a_request_as_a_value_is_the_same_purchase(sandbox: Sandbox, session: RivyaSession) -> None:
@@ -125,13 +125,13 @@ async def test_a_request_as_a_value_is_the_same_purchase(sandbox: Sandbox, sessi
     second = await session.submit("z-image", "A red kite", params={"aspect_ratio": "1:1"}, idempotency_key="order-1")
     third = await session.generations.create(job)
     assert first.id == second.id == third.id
-    assert sandbox.received.purchases == 1
-    assert sandbox.received.attempts("order-1") == 3
+    assert sandbox.request_log.purchases == 1
+    assert sandbox.request_log.attempts("order-1") == 3
 
 
 async def test_a_key_may_stand_beside_a_request(sandbox: Sandbox, session: RivyaSession) -> None:
     await session.submit(GenerationRequest("z-image", "A red kite"), idempotency_key="order-2")
-    assert sandbox.received.keys == {"order-2"}
+    assert sandbox.request_log.idempotency_keys == {"order-2"}
 
 
 async def test_another_body_under_a_used_key_is_the_callers_clash(sandbox: Sandbox, session: RivyaSession) -> None:
@@ -140,14 +140,14 @@ async def test_another_body_under_a_used_key_is_the_callers_clash(sandbox: Sandb
         await session.submit("z-image", "A blue whale", idempotency_key="order-1")
     assert raised.value.idempotency_key == "order-1"
     assert (raised.value.status, raised.value.code, raised.value.attempts) == (409, "idempotency_conflict", 1)
-    assert sandbox.received.purchases == 1
+    assert sandbox.request_log.purchases == 1
 
 
 async def test_one_key_is_kept_over_all_attempts(sandbox: Sandbox, session: RivyaSession, ears: Ears) -> None:
     sandbox.faults.add(route=SUBMIT, status=503, times=3)
     job = await session.submit("z-image", "A red kite")
-    (key,) = sandbox.received.keys
-    assert sandbox.received.attempts(key) == 4
+    (key,) = sandbox.request_log.idempotency_keys
+    assert sandbox.request_log.attempts(key) == 4
     assert [(attempt.number, attempt.idempotency_key) for attempt in ears.attempts] == [(n, key) for n in range(1, 5)]
     assert [retry.number for retry in ears.retries] == [2, 3, 4]
     assert job.status == "queued"
@@ -191,8 +191,8 @@ async def test_each_code_has_its_class(
     assert (error.status, error.code, error.idempotency_key) == (status, code, "order-1")
     assert error.request_id is not None
     assert error.request_id.startswith("req_")
-    assert error.attempts == sandbox.received.attempts("order-1") == requests
-    assert sandbox.received.purchases == 0
+    assert error.attempts == sandbox.request_log.attempts("order-1") == requests
+    assert sandbox.request_log.purchases == 0
 
 
 async def test_the_sandbox_refuses_with_the_true_classes(sandbox: Sandbox) -> None:
@@ -209,7 +209,7 @@ async def test_the_sandbox_refuses_with_the_true_classes(sandbox: Sandbox) -> No
                 await session.submit("z-image", "A red kite")
             assert raised.value.idempotency_key
             assert key not in str(raised.value)
-    assert sandbox.received.purchases == 0
+    assert sandbox.request_log.purchases == 0
 
 
 # --- nothing is sent --------------------------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ async def test_what_cannot_be_meant_is_refused_before_it_is_sent(
     with pytest.raises(ConfigurationError) as raised:
         await broken(session)
     assert str(raised.value)
-    assert sandbox.received.count() == 0
+    assert sandbox.request_log.count() == 0
 
 
 async def test_a_call_without_an_api_key_names_the_variable(sandbox: Sandbox) -> None:
@@ -289,7 +289,7 @@ async def test_a_call_without_an_api_key_names_the_variable(sandbox: Sandbox) ->
             with pytest.raises(ConfigurationError, match="RIVYA_API_KEY") as raised:
                 await call
             assert raised.value.idempotency_key == ("order-1" if number < 2 else None)
-        assert sandbox.received.count() == 0
+        assert sandbox.request_log.count() == 0
         assert await session.models.list()
 
 

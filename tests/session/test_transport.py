@@ -155,14 +155,14 @@ async def test_nothing_is_sent_behind_our_back(sandbox: Sandbox, name: str, whos
     ears = Ears()
     async with lent(whose) as http, opened(sandbox, hooks=[ears], http=http) as session:
         await session.credits.retrieve()  # so that there is a kept-alive connection
-        before = sandbox.received.count()
+        before = sandbox.request_log.count()
         counted = len(ears.attempts)
         sandbox.faults.add(route=route, drop=True, times=1)
         with contextlib.suppress(NotFoundError):  # a task that nobody bought
             await call(session)
-        assert sandbox.received.count() - before == len(ears.attempts) - counted == 2
+        assert sandbox.request_log.count() - before == len(ears.attempts) - counted == 2
         assert isinstance(ears.attempts[counted].error, OutcomeUnknownError)
-    assert max(sandbox.received.purchases_by_key.values(), default=0) <= 1
+    assert max(sandbox.request_log.purchases_by_key.values(), default=0) <= 1
 
 
 @WHOSE
@@ -207,8 +207,8 @@ async def test_a_connection_closed_while_idle_costs_nothing(sandbox: Sandbox, se
         assert connection.transport is not None
         connection.transport.abort()
     await session.submit("z-image", "A blue whale")
-    assert sandbox.received.purchases == 2
-    assert max(sandbox.received.purchases_by_key.values()) == 1
+    assert sandbox.request_log.purchases == 2
+    assert max(sandbox.request_log.purchases_by_key.values()) == 1
 
 
 # --- headers ----------------------------------------------------------------------------------------------------------
@@ -454,5 +454,5 @@ async def test_connections_are_kept_alive_and_bounded(sandbox: Sandbox) -> None:
         assert sandbox._runner.server is not None
         server = sandbox._runner.server
         assert len(server.connections) <= 5
-        assert sandbox.received.peak_in_flight <= 5
+        assert sandbox.request_log.peak_in_flight <= 5
     await until(lambda: not server.connections)

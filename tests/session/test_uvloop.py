@@ -22,7 +22,7 @@ def test_jobs_are_bought_waited_for_and_downloaded(tmp_path: object) -> None:
         ):
             jobs = await asyncio.gather(*(session.generate("z-image", f"Kite {n}") for n in range(50)))
             assert {job.status for job in jobs} == {"succeeded"}
-            assert sandbox.received.purchases == 50
+            assert sandbox.request_log.purchases == 50
             (path,) = await session.download(jobs[0], str(tmp_path))
             assert path.stat().st_size > 0
 

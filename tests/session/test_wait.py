@@ -51,18 +51,18 @@ async def test_a_wait_that_times_out_can_be_taken_up_again(steady: Sandbox) -> N
         assert raised.value.last is not None
         assert job.id in str(raised.value)
         assert (await session.wait_for(raised.value.task_id)).succeeded
-    assert steady.received.purchases == 1
+    assert steady.request_log.purchases == 1
 
 
 async def test_a_generate_that_times_out_tells_both_names(slow: Sandbox) -> None:
     async with opened(slow) as session:
         with pytest.raises(WaitTimeoutError) as raised:
             await session.generate("z-image", "A red kite", timeout=0.05)
-        assert {raised.value.task_id} == set(slow.world.tasks)
-        assert {raised.value.idempotency_key} == slow.received.keys
+        assert {raised.value.task_id} == set(slow.service_state.tasks)
+        assert {raised.value.idempotency_key} == slow.request_log.idempotency_keys
         again = await session.submit("z-image", "A red kite", idempotency_key=raised.value.idempotency_key)
         assert again.id == raised.value.task_id
-    assert slow.received.purchases == 1
+    assert slow.request_log.purchases == 1
 
 
 WAIT_ELSEWHERE: Final = """
@@ -86,7 +86,7 @@ async def test_another_process_takes_up_the_wait(steady: Sandbox, monkeypatch: p
             await session.generate("z-image", "A red kite", timeout=0.01)
     code, out, err = await script(WAIT_ELSEWHERE, steady.base_url, raised.value.task_id, dev=False)
     assert (code, out, err) == (0, f"{raised.value.task_id} succeeded\n", "")
-    assert steady.received.purchases == 1
+    assert steady.request_log.purchases == 1
 
 
 @pytest.mark.parametrize("timeout", [0, 0.0, 1e-9])
@@ -153,7 +153,7 @@ async def test_a_key_that_died_ends_the_wait_and_names_the_job(
         with pytest.raises(kind) as bought:
             await session.generate("z-image", "A blue whale", idempotency_key="order-1")
         assert getattr(bought.value, "idempotency_key", None) == "order-1"
-    assert slow.received.purchases == 2
+    assert slow.request_log.purchases == 2
 
 
 async def test_a_job_of_another_account_is_not_there(sandbox: Sandbox, session: RivyaSession) -> None:
@@ -169,8 +169,8 @@ async def test_a_job_of_another_account_is_not_there(sandbox: Sandbox, session: 
 async def test_odd_task_ids_stay_one_segment(sandbox: Sandbox, session: RivyaSession, task_id: str) -> None:
     with pytest.raises(NotFoundError):
         await session.wait_for(task_id)
-    assert {request.route for request in sandbox.received} <= {POLL, None}
-    assert sandbox.received.count("GET /api/v1/credits") == 0
+    assert {request.route for request in sandbox.request_log} <= {POLL, None}
+    assert sandbox.request_log.count("GET /api/v1/credits") == 0
 
 
 # --- listeners --------------------------------------------------------------------------------------------------------
@@ -219,9 +219,9 @@ async def test_a_watch_that_is_left_stops_polling(slow: Sandbox, ears: Ears) -> 
                 assert snapshot.status == "odd"
                 break
         await settled(slow)
-        polls = slow.received.count(POLL)
+        polls = slow.request_log.count(POLL)
         await asyncio.sleep(0.1)
-        assert slow.received.count(POLL) == polls
+        assert slow.request_log.count(POLL) == polls
 
 
 async def test_hooks_that_raise_change_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -293,6 +293,6 @@ async def test_as_completed_that_is_left_early(slow: Sandbox) -> None:
             wait.cancel()
             await asyncio.gather(wait, return_exceptions=True)
         await settled(slow)
-        polls = slow.received.count(POLL)
+        polls = slow.request_log.count(POLL)
         await asyncio.sleep(0.1)
-        assert slow.received.count(POLL) == polls
+        assert slow.request_log.count(POLL) == polls

@@ -62,7 +62,7 @@ async def test_an_endpoint_from_its_making_to_its_end(sandbox: Sandbox, session:
     gone = await session.webhooks.delete(endpoint.id)
     assert (gone.status, gone.signing_secret) == ("revoked", None)
     assert gone.revoked_at is not None
-    assert sandbox.received.keys == frozenset()
+    assert sandbox.request_log.idempotency_keys == frozenset()
 
 
 async def test_what_was_told_and_what_there_was_to_tell() -> None:
@@ -132,7 +132,7 @@ async def test_wrong_arguments_are_told_before_anything_is_sent(sandbox: Sandbox
     for call in wrong:
         with pytest.raises(ConfigurationError):
             await call
-    assert sandbox.received.count() == 0
+    assert sandbox.request_log.count() == 0
 
 
 async def test_a_secret_is_in_no_hook_and_no_error(sandbox: Sandbox) -> None:
@@ -225,10 +225,10 @@ async def meets(
         error = raised.value
         assert type(error) is kind
         assert (error.attempts, error.idempotency_key) == (requests, None)
-    assert sandbox.received.count(route) == requests
-    assert sandbox.received.keys == frozenset()
+    assert sandbox.request_log.count(route) == requests
+    assert sandbox.request_log.idempotency_keys == frozenset()
     sandbox.faults.clear()
-    await until(lambda: not sandbox.received.in_flight)
+    await until(lambda: not sandbox.request_log.in_flight)
     return error
 
 
@@ -309,7 +309,7 @@ async def test_a_create_that_was_not_sent_is_repeated(ears: Ears) -> None:
 async def test_a_cancelled_create_leaves_nothing_behind(sandbox: Sandbox, session: RivyaSession) -> None:
     sandbox.faults.add(route=CREATE, delay=0.3)
     call = asyncio.create_task(created(session))
-    await until(lambda: sandbox.received.count(CREATE) == 1)
+    await until(lambda: sandbox.request_log.count(CREATE) == 1)
     call.cancel()
     with pytest.raises(asyncio.CancelledError) as raised:
         await call
@@ -335,4 +335,4 @@ async def test_a_change_that_may_have_been_made_is_not_told_as_one_that_was_not(
 async def test_too_early_is_not_acted_upon(sandbox: Sandbox, session: RivyaSession) -> None:
     sandbox.faults.add(route=CREATE, status=425, body="", times=2)
     assert (await created(session)).is_active
-    assert sandbox.received.count(CREATE) == 3
+    assert sandbox.request_log.count(CREATE) == 3

@@ -41,7 +41,7 @@ async def test_assertions_after_complete_jobs() -> None:
 async def test_double_purchase_names_key() -> None:
     async with Sandbox() as sandbox:
         for key in ("order-1", "order-1", "order-2"):
-            sandbox.received.bought(key)
+            sandbox.request_log.record_purchase(key)
         with pytest.raises(AssertionError, match="1 purchased more than once: 'order-1' 2 times"):
             assert_no_double_purchase(sandbox)
 
@@ -52,7 +52,7 @@ async def test_key_is_scoped_to_account_and_route() -> None:
             async with RivyaSession(key, base_url=sandbox.base_url) as session:
                 await session.submit("z-image", "A kite", idempotency_key="order-1")
                 await session.chat.completions.create("gpt-5-2-chat", "A kite?", idempotency_key="order-1")
-        assert sandbox.received.purchases_by_key["order-1"] == 4
+        assert sandbox.request_log.purchases_by_key["order-1"] == 4
         assert_no_double_purchase(sandbox)
 
 
@@ -63,7 +63,7 @@ async def test_lost_poll_response_does_not_settle() -> None:
             sandbox.faults.add(route="GET /api/v1/generations/{task_id}", drop=True, act=True)
             with pytest.raises(TimeoutError):
                 await session.wait_for(job, timeout=0.05)
-        assert sandbox.open_tasks == [job.id]
+        assert sandbox.unobserved_tasks == [job.id]
 
 
 @pytest.mark.parametrize("fault", [None, {"drop": True, "act": True}], ids=["answered late", "answer lost"])
@@ -90,7 +90,7 @@ async def test_webhook_delivery_settles_before_its_response(
             await runner.setup()
             await web.SockSite(runner, here).start()
             await session.generate("z-image", "A kite")
-            assert sandbox.received.count("GET /api/v1/generations/{task_id}") == 0
+            assert sandbox.request_log.count("GET /api/v1/generations/{task_id}") == 0
             assert_all_settled(sandbox)
             stopped.set()
             await runner.cleanup()
@@ -107,13 +107,13 @@ def test_assertions_are_thread_safe() -> None:
             if stopped.is_set():
                 return
             name = f"{number % 5000}"
-            sandbox.received.arrived(name, "POST", name)
-            sandbox.received.bought(name)
-            sandbox.received.told_end_of(name)
-            sandbox.world.tasks[name] = task
+            sandbox.request_log.record_arrival(name, "POST", name)
+            sandbox.request_log.record_purchase(name)
+            sandbox.request_log.record_observed(name)
+            sandbox.service_state.tasks[name] = task
             if number % 5000 == 0:
-                sandbox.received.clear()
-                sandbox.world.tasks.clear()
+                sandbox.request_log.clear()
+                sandbox.service_state.tasks.clear()
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -123,10 +123,10 @@ def test_assertions_are_thread_safe() -> None:
         for _ in range(300):
             with suppress(AssertionError):
                 assert_no_double_purchase(sandbox)
-            assert sandbox.open_tasks is not None
-            assert sandbox.received.count() >= 0
-            assert sandbox.received.answered(200) == 0
-            assert sandbox.received.by_route() is not None
+            assert sandbox.unobserved_tasks is not None
+            assert sandbox.request_log.count() >= 0
+            assert sandbox.request_log.count_status(200) == 0
+            assert sandbox.request_log.route_counts() is not None
     finally:
         stopped.set()
         worker.join()

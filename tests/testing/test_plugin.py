@@ -37,7 +37,7 @@ def studio(rivya_session):
 async def test_session_and_sandbox(rivya_session, rivya_sandbox):
     job = await rivya_session.generate("z-image", "A red kite")
     assert job.succeeded
-    assert rivya_sandbox.received.purchases == 1
+    assert rivya_sandbox.request_log.purchases == 1
     assert_no_double_purchase(rivya_sandbox)
     assert_all_settled(rivya_sandbox)
     assert spent_credits(rivya_sandbox) == job.final_credits

@@ -44,7 +44,7 @@ def test_sandbox_on_same_loop_at_real_speed() -> None:
         ):
             jobs = await asyncio.gather(*(session.generate("kling-3-0", "A kite") for _ in range(5)))
             assert all(job.succeeded for job in jobs)
-            return asyncio.get_running_loop().time() - started_at, wall_time() - at, sandbox.received.count()
+            return asyncio.get_running_loop().time() - started_at, wall_time() - at, sandbox.request_log.count()
 
     seconds, by_the_wall, requests = run(main())
     assert 60 < seconds < 600

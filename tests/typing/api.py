@@ -391,8 +391,8 @@ async def in_tests() -> None:
         assert_type(fault, Fault)
         async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url) as session:
             await session.generate("z-image", "A red kite")
-        assert_type(sandbox.received.purchases, int)
-        assert_type(sandbox.received.attempts("order-1"), int)
+        assert_type(sandbox.request_log.purchases, int)
+        assert_type(sandbox.request_log.attempts("order-1"), int)
         assert_type(sandbox.credits, int)
 
 

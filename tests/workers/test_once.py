@@ -80,41 +80,41 @@ async def until(happened: Callable[[], bool]) -> None:
 async def test_an_intent_that_was_never_sent_is_sent(shop: Shop) -> None:
     await shop.left_in(JobState.INTENT, intent_at=time.time())  # noqa: TID251
     assert (await shop.carry()).state is JobState.SUCCEEDED
-    assert shop.sandbox.received.purchases_by_key == {"kite-1": 1}
+    assert shop.sandbox.request_log.purchases_by_key == {"kite-1": 1}
 
 
 async def test_an_intent_that_was_sent_is_asked_for_under_its_key(shop: Shop) -> None:
     bought = await shop.session.submit("z-image", "A kite", idempotency_key="kite-1")
     await shop.left_in(JobState.INTENT, intent_at=time.time())  # noqa: TID251
     assert (await shop.carry()).task_id == bought.id
-    assert (shop.sandbox.received.purchases, shop.sandbox.received.replays) == (1, 1)
+    assert (shop.sandbox.request_log.purchases, shop.sandbox.request_log.replays) == (1, 1)
 
 
 async def test_what_was_bought_is_only_waited_for(shop: Shop) -> None:
     bought = await shop.session.submit("z-image", "A kite", idempotency_key="kite-1")
     await shop.left_in(JobState.BOUGHT, task_id=bought.id)
     assert (await shop.carry()).state is JobState.SUCCEEDED
-    assert shop.sandbox.received.count(SUBMIT) == 1
+    assert shop.sandbox.request_log.count(SUBMIT) == 1
 
 
 async def test_what_has_ended_costs_no_request(shop: Shop) -> None:
     ended = await shop.carry()
-    requests = shop.sandbox.received.count()
+    requests = shop.sandbox.request_log.count()
     assert await shop.carry() == ended
-    assert shop.sandbox.received.count() == requests
+    assert shop.sandbox.request_log.count() == requests
 
 
 async def test_what_was_withdrawn_is_never_bought(shop: Shop) -> None:
     await shop.left_in(JobState.WITHDRAWN)
     assert (await shop.carry()).state is JobState.WITHDRAWN
-    assert shop.sandbox.received.count() == 0
+    assert shop.sandbox.request_log.count() == 0
 
 
 async def test_a_doubt_that_the_service_has_forgotten_is_given_up_and_not_bought_again(shop: Shop) -> None:
     await shop.left_in(JobState.INTENT, intent_at=time.time() - DAY)  # noqa: TID251
     record = await shop.carry()
     assert (record.state, record.error_code) == (JobState.DEAD, "in_doubt")
-    assert shop.sandbox.received.count() == 0
+    assert shop.sandbox.request_log.count() == 0
     count, (letter,) = await shop.store.dead_letters(5)
     assert (count, letter.key, letter.code) == (1, "kite-1", "in_doubt")
 
@@ -153,7 +153,7 @@ async def test_two_workers_with_one_order_buy_once_and_come_to_one_end(shop: Sho
     records = await asyncio.gather(*(shop.carry() for _ in range(5)))
     assert {record.state for record in records} == {JobState.SUCCEEDED}
     assert len({record.task_id for record in records}) == 1
-    assert shop.sandbox.received.purchases_by_key == {"kite-1": 1}
+    assert shop.sandbox.request_log.purchases_by_key == {"kite-1": 1}
 
 
 async def test_what_one_gave_up_and_the_other_bought_is_not_lost(shop: Shop) -> None:
@@ -171,7 +171,7 @@ async def test_an_open_wait_is_handed_back_and_goes_on_elsewhere(shop: Shop) -> 
     shop.sandbox.faults.add(route=POLL, status=503)
     desk = shop.desk()
     carrying = asyncio.create_task(Fulfilment(desk, KITE).carry())
-    await until(lambda: shop.sandbox.received.count(POLL) > 0)
+    await until(lambda: shop.sandbox.request_log.count(POLL) > 0)
     desk.stop.set()
     with pytest.raises(ShutdownRequested):
         await carrying
@@ -179,7 +179,7 @@ async def test_an_open_wait_is_handed_back_and_goes_on_elsewhere(shop: Shop) -> 
     assert (record.state, record.deliveries) == (JobState.BOUGHT, 0)
     shop.sandbox.faults.clear()
     assert (await shop.carry()).state is JobState.SUCCEEDED
-    assert shop.sandbox.received.purchases == 1
+    assert shop.sandbox.request_log.purchases == 1
 
 
 async def test_while_it_drains_nothing_is_bought(shop: Shop) -> None:
@@ -188,27 +188,27 @@ async def test_while_it_drains_nothing_is_bought(shop: Shop) -> None:
     with pytest.raises(ShutdownRequested):
         await Fulfilment(desk, KITE).carry()
     assert (await shop.record()).state is JobState.QUEUED
-    assert shop.sandbox.received.count() == 0
+    assert shop.sandbox.request_log.count() == 0
 
 
 async def test_the_answer_to_a_purchase_on_its_way_is_waited_for(shop: Shop) -> None:
     shop.sandbox.faults.add(route=SUBMIT, delay=0.3)
     desk = shop.desk()
     carrying = asyncio.create_task(Fulfilment(desk, KITE).carry())
-    await until(lambda: shop.sandbox.received.count(SUBMIT) == 1)
+    await until(lambda: shop.sandbox.request_log.count(SUBMIT) == 1)
     desk.stop.set()
     with pytest.raises(ShutdownRequested):
         await carrying
     record = await shop.record()
     assert record.state is JobState.BOUGHT
-    assert record.task_id in shop.sandbox.world.tasks
+    assert record.task_id in shop.sandbox.service_state.tasks
 
 
 async def test_a_doubtful_purchase_is_asked_for_until_the_service_answers(shop: Shop) -> None:
     shop.sandbox.faults.add(route=SUBMIT, nth=range(1, 7), status=500, act=True)
     shop.sandbox.faults.add(route=SUBMIT, nth=[7, 8], status=401, code="unauthorized")
     assert (await shop.carry()).state is JobState.SUCCEEDED
-    assert shop.sandbox.received.purchases_by_key == {"kite-1": 1}
+    assert shop.sandbox.request_log.purchases_by_key == {"kite-1": 1}
 
 
 # --- what the store has lost ------------------------------------------------------------------------------------------
@@ -217,23 +217,23 @@ async def test_a_doubtful_purchase_is_asked_for_until_the_service_answers(shop: 
 async def test_a_record_that_was_lost_in_mid_wait_is_made_anew(shop: Shop) -> None:
     shop.sandbox.faults.add(route=POLL, status=503)
     carrying = asyncio.create_task(shop.carry())
-    await until(lambda: shop.sandbox.received.count(POLL) > 0)
+    await until(lambda: shop.sandbox.request_log.count(POLL) > 0)
     task_id = (await shop.record()).task_id
     shop.store._records.clear()
     shop.sandbox.faults.clear()
     record = await carrying
     assert (record.state, record.task_id) == (JobState.SUCCEEDED, task_id)
     assert await shop.record() == record
-    assert shop.sandbox.received.purchases == 1
+    assert shop.sandbox.request_log.purchases == 1
 
 
 async def test_a_record_that_was_lost_before_the_answer_is_made_anew(shop: Shop) -> None:
     shop.sandbox.faults.add(route=SUBMIT, delay=0.2)
     carrying = asyncio.create_task(shop.carry())
-    await until(lambda: shop.sandbox.received.count(SUBMIT) > 0)
+    await until(lambda: shop.sandbox.request_log.count(SUBMIT) > 0)
     shop.store._records.clear()
     assert (await carrying).state is JobState.SUCCEEDED
-    assert shop.sandbox.received.purchases == 1
+    assert shop.sandbox.request_log.purchases == 1
 
 
 class Forgetful(MemoryStore):
@@ -248,7 +248,7 @@ async def test_a_message_that_is_older_than_what_is_remembered_is_never_bought(s
     async with asyncio.timeout(20):
         old = await Fulfilment(shop.desk(), KITE, now - 8 * DAY).carry()
     assert (old.state, old.error_code) == (JobState.DEAD, "in_doubt")
-    assert shop.sandbox.received.count() == 0
+    assert shop.sandbox.request_log.count() == 0
     whale = attrs.evolve(KITE, key="whale-1")
     async with asyncio.timeout(20):
         young = await Fulfilment(shop.desk(), whale, now - 2 * DAY).carry()
@@ -282,9 +282,9 @@ async def test_what_is_the_fault_of_the_account_costs_no_order(shop: Shop, statu
 async def test_an_order_that_is_held_can_be_withdrawn(shop: Shop) -> None:
     shop.sandbox.faults.add(route=SUBMIT, status=402, code="insufficient_credits")
     carrying = asyncio.create_task(shop.carry())
-    await until(lambda: shop.sandbox.received.count(SUBMIT) > 1)
+    await until(lambda: shop.sandbox.request_log.count(SUBMIT) > 1)
     while (await shop.record()).state is not JobState.WITHDRAWN:
         await shop.store.advance("kite-1", {JobState.QUEUED}, JobState.WITHDRAWN)
         await asyncio.sleep(0.001)
     assert (await carrying).state is JobState.WITHDRAWN
-    assert shop.sandbox.received.purchases == 0
+    assert shop.sandbox.request_log.purchases == 0

@@ -45,7 +45,7 @@ async def test_sigterm_hands_open_waits_to_the_next_worker(redis: RedisServer) -
         keys = [f"kite-{number}" for number in range(20)]
         await asyncio.gather(*(worker.generate.kiq("z-image", "A kite", idempotency_key=key) for key in keys))
         with crew(redis, sandbox) as first:
-            await until(lambda: sandbox.received.purchases == 20)
+            await until(lambda: sandbox.request_log.purchases == 20)
             assert await asyncio.to_thread(first.end, 15.0) == 0
         assert await states(worker, keys) == {"bought": 20}
         assert await worker.store.beats() == {}
@@ -60,7 +60,7 @@ async def test_sigterm_hands_open_waits_to_the_next_worker(redis: RedisServer) -
 
             await until(done)
             assert await asyncio.to_thread(second.end) == 0
-        assert sandbox.received.purchases == 20
+        assert sandbox.request_log.purchases == 20
         assert await trim(worker.broker) == 20
         assert await depth_of(worker.broker) == type(depth)(0, 0)
 
@@ -112,7 +112,7 @@ async def test_a_batch_is_carried_by_the_command_worker(redis: RedisServer, tmp_
                 assert len(rows) == 10
                 assert summary["counts"]["downloaded"] == 10
                 assert len(list(out.glob("*.png"))) == 10
-    assert sandbox.received.purchases == 20
+    assert sandbox.request_log.purchases == 20
 
 
 def test_the_command_says_what_it_needs(redis: RedisServer) -> None:

@@ -35,8 +35,8 @@ def misbehave(sandbox: Sandbox) -> None:
 
 
 def check(sandbox: Sandbox, keys: list[str]) -> None:
-    assert dict(sandbox.received.purchases_by_key) == dict.fromkeys(keys, 1), "each is bought once"
-    assert sandbox.received.purchases == len(keys)
+    assert dict(sandbox.request_log.purchases_by_key) == dict.fromkeys(keys, 1), "each is bought once"
+    assert sandbox.request_log.purchases == len(keys)
 
 
 async def test_killed_at_random_moments_workers_buy_each_of_500_jobs_once(redis: RedisServer) -> None:
@@ -52,8 +52,8 @@ async def test_killed_at_random_moments_workers_buy_each_of_500_jobs_once(redis:
                 assert workers.end() == 0
             assert kills >= 6
         check(sandbox, keys)
-        refused = sandbox.received.answered(429)
-        assert refused <= 0.02 * sandbox.received.count(), "the workers keep the account's limit together"
+        refused = sandbox.request_log.count_status(429)
+        assert refused <= 0.02 * sandbox.request_log.count(), "the workers keep the account's limit together"
 
 
 async def _kill_now_and_then(workers: Crew, worker: RivyaWorker, keys: list[str], dice: random.Random) -> int:
@@ -82,8 +82,8 @@ async def test_redis_restarted_in_mid_run_loses_nothing(redis: RedisServer) -> N
                 assert await states(worker, keys) == Counter(succeeded=200)
                 assert workers.end() == 0
         check(sandbox, keys)
-        assert sandbox.received.answered(429) <= 0.02 * sandbox.received.count()
+        assert sandbox.request_log.count_status(429) <= 0.02 * sandbox.request_log.count()
 
 
 def _has_bought(sandbox: Sandbox, count: int) -> bool:
-    return sandbox.received.purchases >= count
+    return sandbox.request_log.purchases >= count

@@ -66,7 +66,7 @@ def raw(task: str, **arguments: Any) -> bytes:
 
 async def test_a_job_is_bought_waited_for_and_told_in_plain_values(worker: RivyaWorker, sandbox: Sandbox) -> None:
     told = await end_of(await worker.generate.kiq("z-image", "A red kite", params={"aspect_ratio": "16:9"}))
-    (task,) = sandbox.world.tasks.values()
+    (task,) = sandbox.service_state.tasks.values()
     assert json.loads(json.dumps(told)) == told
     assert (told["state"], told["task_id"], told["credits"], told["model"]) == ("succeeded", task.id, 1, "z-image")
     assert len(told["urls"]) == 1
@@ -76,15 +76,15 @@ async def test_a_job_is_bought_waited_for_and_told_in_plain_values(worker: Rivya
 
 async def test_the_key_is_minted_when_the_job_is_enqueued(worker: RivyaWorker, sandbox: Sandbox) -> None:
     told = [await end_of(await worker.generate.kiq("z-image", f"Kite {n}")) for n in range(2)]
-    assert {each["idempotency_key"] for each in told} == set(sandbox.received.purchases_by_key)
-    assert len(sandbox.received.purchases_by_key) == 2
+    assert {each["idempotency_key"] for each in told} == set(sandbox.request_log.purchases_by_key)
+    assert len(sandbox.request_log.purchases_by_key) == 2
 
 
 async def test_one_key_is_one_purchase_however_often_it_is_enqueued(worker: RivyaWorker, sandbox: Sandbox) -> None:
     tasks = [await worker.generate.kiq("z-image", "A kite", idempotency_key="kite-1") for _ in range(10)]
     ends = await asyncio.gather(*map(end_of, tasks))
     assert len({end["task_id"] for end in ends}) == 1
-    assert sandbox.received.purchases_by_key == {"kite-1": 1}
+    assert sandbox.request_log.purchases_by_key == {"kite-1": 1}
 
 
 async def test_what_was_uploaded_is_a_reference(worker: RivyaWorker, sandbox: Sandbox, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ async def test_what_was_uploaded_is_a_reference(worker: RivyaWorker, sandbox: Sa
     for reference in (file, file.as_reference()):
         told = await end_of(await worker.generate.kiq("nano-banana-2", "The same at night", references=[reference]))
         assert told["state"] == "succeeded"
-    sent = [json.loads(request.body) for request in sandbox.received if request.body is not None]
+    sent = [json.loads(request.body) for request in sandbox.request_log if request.body is not None]
     assert [body["params"]["referenceMediaItems"] for body in sent] == [[file.as_reference().to_wire()]] * 2
 
 
@@ -109,7 +109,7 @@ async def test_a_job_of_elsewhere_is_waited_for(worker: RivyaWorker, sandbox: Sa
         bought = await session.submit("z-image", "A kite")
     told = await end_of(await worker.wait.kiq(bought.id))
     assert (told["state"], told["task_id"]) == ("succeeded", bought.id)
-    assert sandbox.received.purchases == 1
+    assert sandbox.request_log.purchases == 1
 
 
 async def test_files_are_saved_on_the_side_of_the_worker(worker: RivyaWorker, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ async def test_a_bad_order_is_refused_where_it_is_made(
     async with worker_in(None, sandbox) as worker:
         with pytest.raises(ConfigurationError, match=advice):
             await worker.generate.kiq(*args, **kwargs)
-    assert sandbox.received.count() == 0
+    assert sandbox.request_log.count() == 0
 
 
 async def test_a_bad_order_to_wait_is_refused_where_it_is_made(sandbox: Sandbox) -> None:
@@ -173,7 +173,7 @@ async def test_what_the_service_refuses_is_a_dead_letter_with_its_reason(worker:
     assert (told["state"], told["task_id"]) == ("dead", None)
     assert told["error_code"]
     assert await letters(worker) == [(told["error_code"], "kite-1")]
-    assert sandbox.received.purchases == 0
+    assert sandbox.request_log.purchases == 0
 
 
 async def test_an_order_that_was_given_up_is_carried_when_it_is_enlisted_again(
@@ -188,7 +188,7 @@ async def test_an_order_that_was_given_up_is_carried_when_it_is_enlisted_again(
     told = await end_of(await worker.generate.kiq("z-image", "A kite", idempotency_key="kite-1"))
     assert (told["state"], told["error"]) == ("succeeded", None)
     assert not await worker.enlist("kite-1"), "what has ended well need not be enqueued"
-    assert sandbox.received.purchases_by_key == {"kite-1": 1}
+    assert sandbox.request_log.purchases_by_key == {"kite-1": 1}
 
 
 async def test_a_transient_fault_is_no_reason_to_give_up(
@@ -198,7 +198,7 @@ async def test_a_transient_fault_is_no_reason_to_give_up(
     sandbox.faults.add(route="POST /api/v1/generations", nth=[1, 2, 3, 4], drop=True, act=True)
     told = await end_of(await worker.generate.kiq("z-image", "A kite"))
     assert told["state"] == "succeeded"
-    assert sandbox.received.purchases == 1
+    assert sandbox.request_log.purchases == 1
 
 
 # --- beside the tasks -------------------------------------------------------------------------------------------------
@@ -352,7 +352,7 @@ async def test_a_message_that_comes_too_often_without_an_end_is_a_dead_letter(
         told = await end_of(await worker.generate.kiq("z-image", "A kite", idempotency_key="kite-1"))
         assert (told["state"], told["error_code"]) == ("dead", "poison")
         assert await letters(worker) == [("poison", "kite-1")]
-    assert sandbox.received.purchases == 0
+    assert sandbox.request_log.purchases == 0
 
 
 # --- room for all -----------------------------------------------------------------------------------------------------
@@ -369,7 +369,7 @@ async def test_orders_that_wait_keep_no_slot_from_other_tasks(sandbox: Sandbox, 
         orders = [await worker.generate.kiq("z-image", f"Kite {n}") for n in range(20)]
         result = await (await quick.kiq()).wait_result(check_interval=0.01, timeout=10)
         assert result.return_value == "done"
-        while sandbox.received.purchases < 20:  # noqa: ASYNC110 - nobody tells of it
+        while sandbox.request_log.purchases < 20:  # noqa: ASYNC110 - nobody tells of it
             await asyncio.sleep(0.01)
         sandbox.faults.clear()
         assert {end["state"] for end in await asyncio.gather(*map(end_of, orders))} == {"succeeded"}
@@ -411,7 +411,7 @@ async def test_a_result_that_could_not_be_saved_is_saved_later_and_the_message_g
         assert (await end_of(await worker.generate.kiq("z-image", "A kite")))["state"] == "succeeded"
         while await held(worker):  # noqa: ASYNC110 - it is acknowledged after the result is there
             await asyncio.sleep(0.01)
-    assert sandbox.received.purchases == 1
+    assert sandbox.request_log.purchases == 1
 
 
 async def test_a_timeout_of_the_engine_abandons_no_paid_job(sandbox: Sandbox, shared_redis: RedisServer) -> None:

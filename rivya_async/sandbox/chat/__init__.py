@@ -1,0 +1,1 @@
+"""The Chat API: sessions, completions and streams."""

@@ -1,0 +1,1 @@
+"""Fault injection: faults as data, their registry and their effect on responses."""

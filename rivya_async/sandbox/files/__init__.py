@@ -1,0 +1,1 @@
+"""Uploaded files: multipart parsing, type detection and storage."""

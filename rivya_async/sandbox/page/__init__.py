@@ -1,5 +1,0 @@
-"""The page for people: what the sandbox does, live, and its faults as switches. Nothing here is part of the API."""
-
-from .desk import PageDesk
-
-__all__ = ["PageDesk"]

@@ -1,0 +1,1 @@
+"""Webhook endpoints, the delivery queue and the sender."""
