@@ -1,7 +1,7 @@
 """A FastAPI app that takes orders, and workers that carry them out, on as many machines as you like.
 
 redis-server & uvicorn --app-dir examples fastapi_workers:app --port 8080
-RIVYA_API_KEY=... taskiq worker --app-dir examples fastapi_workers:broker --receiver rivya_async.workers:Receiver
+RIVYA_API_KEY=... taskiq worker --app-dir examples fastapi_workers:broker --receiver rivya_async.workers:DrainingReceiver
 curl -d '' 'http://127.0.0.1:8080/pictures?prompt=A+red+kite'    # answers with an id; then ask for /pictures/ID
 """
 
@@ -14,9 +14,9 @@ from fastapi import FastAPI, HTTPException
 from rivya_async import RivyaSession
 from rivya_async.workers import RivyaSessionDep, RivyaWorker
 
-worker = RivyaWorker.at(os.environ.get("RIVYA_BROKER", "redis://127.0.0.1:6379"))
+worker = RivyaWorker.from_url(os.environ.get("RIVYA_BROKER", "redis://127.0.0.1:6379"))
 broker = worker.broker
-app = FastAPI(lifespan=lambda _: worker.started())
+app = FastAPI(lifespan=lambda _: worker.lifespan())
 
 
 @broker.task  # a task of your own, with the session of the worker that runs it
@@ -28,14 +28,14 @@ async def poster(title: str, session: RivyaSession = RivyaSessionDep) -> list[st
 @app.post("/pictures", status_code=202)
 async def order(prompt: str) -> dict[str, str]:
     key = str(uuid.uuid4())
-    await worker.enlist(key)
+    await worker.register(key)
     await worker.generate.kiq("z-image", prompt, idempotency_key=key, download_to="pictures")
     return {"id": key}
 
 
 @app.get("/pictures/{key}")
 async def look(key: str) -> dict[str, Any]:
-    if (record := (await worker.read([key]))[0]) is None:
+    if (record := (await worker.read_jobs([key]))[0]) is None:
         raise HTTPException(404, "nobody has ordered that")
     return record.told()
 

@@ -5,14 +5,14 @@ from importlib.util import find_spec
 if find_spec("taskiq") is None:
     raise ImportError("workers stand on Taskiq: pip install 'rivya-async[workers]'")
 
-from .brokers import broker_at, store_at
-from .fleet import Fleet
+from .brokers import create_broker, create_store
 from .memory_store import MemoryStore
-from .receiver import Receiver
 from .record import JobRecord
 from .redis_store import RedisStore
+from .remote_client import RemoteJobClient
 from .states import JobState
-from .store import DeadLetter, Store
+from .store import DeadLetter, WorkerStore
+from .taskiq_receiver import DrainingReceiver
 from .tasks import RivyaSessionDep
 from .worker import RivyaWorker
 
@@ -22,7 +22,7 @@ __all__ = [
     "JobRecord",
     "JobState",
     "MemoryStore",
-    "Receiver",
+    "DrainingReceiver",
     "RedisStore",
     "RivyaSessionDep",
     "RivyaWorker",

@@ -10,19 +10,19 @@ from taskiq.serializers import JSONSerializer
 from taskiq_redis_streams import RedisAsyncResultBackend, RedisStreamsBroker
 
 from .._core.errors import ConfigurationError
-from .connections import patience, watched
 from .memory_store import MemoryStore
+from .redis_options import patience, watched
 from .redis_store import RedisStore
-from .store import KEPT
+from .store import RECORD_TTL
 
 if TYPE_CHECKING:
     from taskiq import AsyncBroker
 
-    from .store import Store
+    from .store import WorkerStore
 
 REDIS: Final = frozenset({"redis", "rediss", "unix"})
 
-MOST_CONNECTIONS: Final = 32
+MAX_CONNECTIONS: Final = 32
 
 HEARTBEAT: Final = 3_000
 """Milliseconds between two signs of life of a worker..."""
@@ -34,13 +34,13 @@ LOOK_FOR_ORPHANS: Final = 3_000
 """... which look for them so often."""
 
 
-def broker_at(url: str, *, queue: str = "rivya", **options: Any) -> AsyncBroker:
+def create_broker(url: str, *, queue: str = "rivya", **options: Any) -> AsyncBroker:
     """The broker at a URL: `memory://` for this process alone, `redis://...` for Redis Streams.
 
     Messages of a worker that has died come to another after 15 seconds; `options` are those of `RedisStreamsBroker`.
     For NATS, RabbitMQ and others make Taskiq's broker yourself, and give it to `RivyaWorker`.
     """
-    if scheme_of(url) == "memory":
+    if parse_broker_scheme(url) == "memory":
         return InMemoryBroker()
     broker = RedisStreamsBroker(
         url,
@@ -48,7 +48,7 @@ def broker_at(url: str, *, queue: str = "rivya", **options: Any) -> AsyncBroker:
             "queue_name": queue,
             "namespace": queue,
             "max_pending": None,  # a job that is waited for keeps no place: the worker bounds what it takes
-            "max_connection_pool_size": MOST_CONNECTIONS,
+            "max_connection_pool_size": MAX_CONNECTIONS,
             "timeout": None,
             **watched(url),
             "consumer_heartbeat_interval": HEARTBEAT,
@@ -62,10 +62,10 @@ def broker_at(url: str, *, queue: str = "rivya", **options: Any) -> AsyncBroker:
     return broker.with_result_backend(
         RedisAsyncResultBackend(
             url,
-            result_ex_time=int(KEPT),
+            result_ex_time=int(RECORD_TTL),
             serializer=JSONSerializer(),
             prefix_str=f"{queue}:result",
-            max_connection_pool_size=MOST_CONNECTIONS,
+            max_connection_pool_size=MAX_CONNECTIONS,
             timeout=None,
             retry=patience(),
             **watched(url),
@@ -73,12 +73,12 @@ def broker_at(url: str, *, queue: str = "rivya", **options: Any) -> AsyncBroker:
     )
 
 
-def store_at(url: str, *, queue: str = "rivya") -> Store:
+def create_store(url: str, *, queue: str = "rivya") -> WorkerStore:
     """The store at a URL: this process's memory for `memory://`, else Redis."""
-    return MemoryStore() if scheme_of(url) == "memory" else RedisStore(url, namespace=queue)
+    return MemoryStore() if parse_broker_scheme(url) == "memory" else RedisStore(url, namespace=queue)
 
 
-def scheme_of(url: str) -> str:
+def parse_broker_scheme(url: str) -> str:
     """`memory`, or one of Redis's. `ConfigurationError` for another, without the URL: it may hold a password."""
     try:
         parts = urlsplit(url)

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from .record import JobRecord
 from .states import JobState
-from .store import BEAT_LASTS, MOST_LETTERS, DeadLetter
+from .store import HEARTBEAT_TTL, MAX_DEAD_LETTERS, DeadLetter
 
-MOST_ENDED: Final = 100_000
+MAX_ENDED_RECORDS: Final = 100_000
 """Ended orders that are remembered, the latest."""
 
 
@@ -24,12 +24,12 @@ class MemoryStore:
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._changed: OrderedDict[str, float] = OrderedDict()
         self._changes = 0.0
-        self._letters: deque[DeadLetter] = deque(maxlen=MOST_LETTERS)
+        self._letters: deque[DeadLetter] = deque(maxlen=MAX_DEAD_LETTERS)
         self._beats: dict[str, tuple[float, Mapping[str, Any]]] = {}
         self._durations: Mapping[str, Any] | None = None
 
     @property
-    def kept(self) -> float:
+    def record_ttl(self) -> float:
         """As long as the process lives, the latest 100,000."""
         return math.inf
 
@@ -60,13 +60,13 @@ class MemoryStore:
             self._forget_beyond(key)
         return changed
 
-    async def count_delivery(self, key: str, by: int = 1) -> int:
+    async def increment_deliveries(self, key: str, by: int = 1) -> int:
         """See `Store.count_delivery`."""
         record = self._records.get(key) or JobRecord(key=key)
         self._records[key] = record.changed({"deliveries": record.deliveries + by})
         return record.deliveries + by
 
-    async def changed_since(self, moment: float) -> tuple[float, Collection[str]]:
+    async def read_changes(self, moment: float) -> tuple[float, Collection[str]]:
         """See `Store.changed_since`."""
         found = []
         for key, changed in reversed(self._changed.items()):
@@ -75,7 +75,7 @@ class MemoryStore:
             found.append(key)
         return self._changes, found
 
-    async def bury(self, letter: DeadLetter) -> None:
+    async def add_dead_letter(self, letter: DeadLetter) -> None:
         """See `Store.bury`."""
         self._letters.appendleft(letter)
 
@@ -83,17 +83,17 @@ class MemoryStore:
         """See `Store.dead_letters`."""
         return len(self._letters), list(self._letters)[:most]
 
-    async def beat(self, worker: str, facts: Mapping[str, Any]) -> int:
+    async def record_heartbeat(self, worker: str, facts: Mapping[str, Any]) -> int:
         """See `Store.beat`."""
         self._beats[worker] = (asyncio.get_running_loop().time(), facts)
-        return len(await self.beats())
+        return len(await self.list_workers())
 
-    async def beats(self) -> Mapping[str, Mapping[str, Any]]:
+    async def list_workers(self) -> Mapping[str, Mapping[str, Any]]:
         """See `Store.beats`."""
-        oldest = asyncio.get_running_loop().time() - BEAT_LASTS
+        oldest = asyncio.get_running_loop().time() - HEARTBEAT_TTL
         return {worker: facts for worker, (at, facts) in self._beats.items() if at > oldest}
 
-    async def leave(self, worker: str) -> None:
+    async def remove_worker(self, worker: str) -> None:
         """See `Store.leave`."""
         self._beats.pop(worker, None)
 
@@ -107,7 +107,7 @@ class MemoryStore:
 
     def _forget_beyond(self, key: str) -> None:
         self._ended[key] = None
-        if len(self._ended) > MOST_ENDED:
+        if len(self._ended) > MAX_ENDED_RECORDS:
             oldest, _ = self._ended.popitem(last=False)
             del self._records[oldest]
             self._changed.pop(oldest, None)

@@ -10,15 +10,15 @@ import attrs
 from redis.asyncio import BlockingConnectionPool, Redis
 
 from .._core.errors import ConfigurationError
-from .connections import patience, watched
 from .record import JobRecord, record_of, written
+from .redis_options import patience, watched
 from .states import JobState
-from .store import BEAT_LASTS, KEPT, MOST_LETTERS, DeadLetter, expected_names
+from .store import HEARTBEAT_TTL, MAX_DEAD_LETTERS, RECORD_TTL, DeadLetter, encode_states
 
 if TYPE_CHECKING:
     from redis.commands.core import AsyncScript
 
-MOST_CONNECTIONS: Final = 32
+MAX_CONNECTIONS: Final = 32
 """Calls beyond it wait for each other."""
 
 SHORTEST: Final = 2 * 86_400.0
@@ -55,12 +55,12 @@ class RedisStore:
     waits for it.
     """
 
-    def __init__(self, url: str, *, namespace: str = "rivya", kept: float = KEPT) -> None:
+    def __init__(self, url: str, *, namespace: str = "rivya", record_ttl: float = RECORD_TTL) -> None:
         self.url = url
         self.namespace = namespace
-        if kept < SHORTEST:
+        if record_ttl < SHORTEST:
             raise ConfigurationError(f"kept must be at least {SHORTEST:.0f} s: messages may be that old")
-        self.kept = float(kept)
+        self.record_ttl = float(record_ttl)
         self._redis: Redis | None = None
         self._advance: AsyncScript | None = None
 
@@ -69,7 +69,7 @@ class RedisStore:
         if self._redis is None:
             pool = BlockingConnectionPool.from_url(
                 self.url,
-                max_connections=MOST_CONNECTIONS,
+                max_connections=MAX_CONNECTIONS,
                 timeout=None,
                 decode_responses=True,
                 retry=patience(),
@@ -108,7 +108,7 @@ class RedisStore:
             keys=[self._job(key), self._name("changes")],
             args=[
                 f",{','.join(expected_names(expected))},",
-                int(self.kept) if ended else 0,
+                int(self.record_ttl) if ended else 0,
                 key,
                 CHANGES_KEPT,
                 *(part for member in members.items() for part in member),
@@ -116,11 +116,11 @@ class RedisStore:
         )
         return record_of(key, dict(zip(flat[::2], flat[1::2], strict=True)))
 
-    async def count_delivery(self, key: str, by: int = 1) -> int:
+    async def increment_deliveries(self, key: str, by: int = 1) -> int:
         """See `Store.count_delivery`."""
         return int(await cast("Any", self._opened.hincrby(self._job(key), "deliveries", by)))
 
-    async def changed_since(self, moment: float) -> tuple[float, Collection[str]]:
+    async def read_changes(self, moment: float) -> tuple[float, Collection[str]]:
         """See `Store.changed_since`."""
         async with self._opened.pipeline(transaction=True) as pipeline:
             pipeline.time()
@@ -128,11 +128,11 @@ class RedisStore:
             (seconds, microseconds), keys = await pipeline.execute()
         return seconds + microseconds / 1e6, keys
 
-    async def bury(self, letter: DeadLetter) -> None:
+    async def add_dead_letter(self, letter: DeadLetter) -> None:
         """See `Store.bury`."""
         async with self._opened.pipeline(transaction=True) as pipeline:
             pipeline.lpush(self._name("dead"), json.dumps(attrs.asdict(letter), ensure_ascii=False))
-            pipeline.ltrim(self._name("dead"), 0, MOST_LETTERS - 1)
+            pipeline.ltrim(self._name("dead"), 0, MAX_DEAD_LETTERS - 1)
             await pipeline.execute()
 
     async def dead_letters(self, most: int) -> tuple[int, Sequence[DeadLetter]]:
@@ -143,15 +143,15 @@ class RedisStore:
             count, letters = await pipeline.execute()
         return count, [DeadLetter(**json.loads(letter)) for letter in letters[:most]]
 
-    async def beat(self, worker: str, facts: Mapping[str, Any]) -> int:
+    async def record_heartbeat(self, worker: str, facts: Mapping[str, Any]) -> int:
         """See `Store.beat`."""
         async with self._opened.pipeline(transaction=True) as pipeline:
-            pipeline.set(self._name("worker", worker), json.dumps(facts), px=int(BEAT_LASTS * 1000))
+            pipeline.set(self._name("worker", worker), json.dumps(facts), px=int(HEARTBEAT_TTL * 1000))
             pipeline.sadd(self._name("workers"), worker)
             await pipeline.execute()
-        return len(await self.beats())
+        return len(await self.list_workers())
 
-    async def beats(self) -> Mapping[str, Mapping[str, Any]]:
+    async def list_workers(self) -> Mapping[str, Mapping[str, Any]]:
         """See `Store.beats`."""
         names = sorted(await cast("Any", self._opened.smembers(self._name("workers"))))
         if not names:
@@ -162,7 +162,7 @@ class RedisStore:
             await cast("Any", self._opened.srem(self._name("workers"), *gone))
         return {name: json.loads(facts) for name, facts in zip(names, told, strict=True) if facts is not None}
 
-    async def leave(self, worker: str) -> None:
+    async def remove_worker(self, worker: str) -> None:
         """See `Store.leave`."""
         async with self._opened.pipeline(transaction=True) as pipeline:
             pipeline.delete(self._name("worker", worker))

@@ -10,10 +10,10 @@ import attrs
 from .record import JobRecord
 from .states import JobState
 
-KEPT: Final = 7 * 86_400.0
+RECORD_TTL: Final = 7 * 86_400.0
 """Seconds for which the record of an ended order is kept. That of an open one is kept until it ends."""
 
-MOST_LETTERS: Final = 10_000
+MAX_DEAD_LETTERS: Final = 10_000
 """Dead letters that are kept, the latest."""
 
 
@@ -31,11 +31,11 @@ class DeadLetter:
     task_id: str | None = None
 
 
-class Store(Protocol):
+class WorkerStore(Protocol):
     """Where records are. All calls may wait until the store is reachable; cancelling one may leave it done."""
 
     @property
-    def kept(self) -> float:
+    def record_ttl(self) -> float:
         """Seconds for which the record of an ended order is kept."""
         ...
 
@@ -58,30 +58,30 @@ class Store(Protocol):
         """
         ...
 
-    async def count_delivery(self, key: str, by: int = 1) -> int:
+    async def increment_deliveries(self, key: str, by: int = 1) -> int:
         """How often the message of this order was delivered, with this time."""
         ...
 
-    async def changed_since(self, moment: float) -> tuple[float, Collection[str]]:
+    async def read_changes(self, moment: float) -> tuple[float, Collection[str]]:
         """The keys of records that were changed since a moment, and the moment of now; in the store's own clock."""
         ...
 
-    async def bury(self, letter: DeadLetter) -> None:
+    async def add_dead_letter(self, letter: DeadLetter) -> None:
         """Keep a dead letter."""
 
     async def dead_letters(self, most: int) -> tuple[int, Sequence[DeadLetter]]:
         """How many there are, and the latest of them."""
         ...
 
-    async def beat(self, worker: str, facts: Mapping[str, Any]) -> int:
+    async def record_heartbeat(self, worker: str, facts: Mapping[str, Any]) -> int:
         """Say that a worker lives, and how it does; how many do."""
         ...
 
-    async def beats(self) -> Mapping[str, Mapping[str, Any]]:
+    async def list_workers(self) -> Mapping[str, Mapping[str, Any]]:
         """The workers that live, each with what it said last."""
         ...
 
-    async def leave(self, worker: str) -> None:
+    async def remove_worker(self, worker: str) -> None:
         """Say that a worker lives no more."""
 
     async def save_durations(self, dump: Mapping[str, Any]) -> None:
@@ -92,10 +92,10 @@ class Store(Protocol):
         ...
 
 
-BEAT_LASTS: Final = 15.0
+HEARTBEAT_TTL: Final = 15.0
 """Seconds after its last beat for which a worker counts as alive."""
 
 
-def expected_names(expected: Iterable[JobState | None]) -> list[str]:
+def encode_states(expected: Iterable[JobState | None]) -> list[str]:
     """States as text; no record is `absent`."""
     return ["absent" if state is None else state.value for state in expected]

@@ -18,11 +18,11 @@ from .._engine.ambient import Ambient
 from .._engine.stop import Stop
 from ..session import RivyaSession
 from . import tasks
-from .brokers import broker_at, store_at
-from .clerk import Clerk
-from .desk import DESK, Desk
+from .brokers import create_broker, create_store
+from .context import CONTEXT_KEY, WorkerContext
+from .heartbeat import Heartbeat
 from .memory_store import MemoryStore
-from .pulse import Pulse
+from .middleware import RivyaMiddleware
 from .record import FRESH
 from .states import UNBOUGHT, JobState
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .._core.policies import RateLimit
     from .._engine.hooks import Hooks
     from .record import JobRecord
-    from .store import Store
+    from .store import WorkerStore
 
 PATIENCE: Final = 30.0
 """Seconds in which the store must have answered: a worker that cannot begin ends, and is started again."""
@@ -75,7 +75,7 @@ class RivyaWorker:
         self,
         broker: AsyncBroker,
         *,
-        store: Store | None = None,
+        store: WorkerStore | None = None,
         rate_limit: RateLimit | None = None,
         **session_options: Any,
     ) -> None:
@@ -87,14 +87,14 @@ class RivyaWorker:
         self.hooks: list[Hooks] = list(session_options.pop("hooks", ()))
         """Who is told of what the session does; add yours before the broker is started."""
         self.broker = broker
-        self.store: Store = store or MemoryStore()
+        self.store: WorkerStore = store or MemoryStore()
         self._rate_limit = rate_limit
         self._options = session_options
         self._ambient = Ambient()
-        self._desk: Desk | None = None
-        self._pulse: Pulse | None = None
+        self._context: WorkerContext | None = None
+        self._pulse: Heartbeat | None = None
         self.generate, self.wait = tasks.register(broker)
-        broker.add_middlewares(Clerk(self._ambient))
+        broker.add_middlewares(RivyaMiddleware(self._ambient))
         broker.add_event_handler(TaskiqEvents.CLIENT_STARTUP, self._open_store)
         broker.add_event_handler(TaskiqEvents.CLIENT_SHUTDOWN, self._close_store)
         broker.add_event_handler(TaskiqEvents.WORKER_STARTUP, self._open)
@@ -103,15 +103,15 @@ class RivyaWorker:
     @classmethod
     def at(cls, url: str, *, queue: str = "rivya", rate_limit: RateLimit | None = None, **session_options: Any) -> Self:
         """A worker on `broker_at(url)` with the store beside it: `memory://`, or `redis://...`."""
-        broker, store = broker_at(url, queue=queue), store_at(url, queue=queue)
+        broker, store = create_broker(url, queue=queue), create_store(url, queue=queue)
         return cls(broker, store=store, rate_limit=rate_limit, **session_options)
 
     @property
     def session(self) -> RivyaSession:
         """The open session of this worker process; `ConfigurationError` where there is none."""
-        if self._desk is None:
+        if self._context is None:
             raise ConfigurationError("there is a session only in a worker process, while its broker runs")
-        return self._desk.session
+        return self._context.session
 
     @property
     def queue_depth(self) -> int | None:
@@ -128,14 +128,14 @@ class RivyaWorker:
 
         Answers to purchases on their way are waited for, five seconds at most.
         """
-        if self._desk is not None:
-            self._desk.stop.set()
+        if self._context is not None:
+            self._context.shutdown.set()
 
     async def read(self, idempotency_keys: Sequence[str]) -> list[JobRecord | None]:
         """What has become of these orders; None for one that nobody has begun yet, or that was forgotten."""
         return await self.store.read(idempotency_keys)
 
-    async def enlist(self, idempotency_key: str) -> bool:
+    async def register(self, idempotency_key: str) -> bool:
         """Note an order before it is enqueued; False where it need not be, since a worker has it or it has ended.
 
         One that was given up, withdrawn or not saved goes on where it was: what may have been bought is asked for under
@@ -156,7 +156,7 @@ class RivyaWorker:
         try:
             async with asyncio.timeout(patience):
                 await self.broker.startup()
-                await self.store.beats()
+                await self.store.list_workers()
         except (TimeoutError, OSError, RedisError) as error:
             await self._shut_down()
             raise NotSent("the broker does not answer: is Redis there, and is it this one?") from error
@@ -183,36 +183,36 @@ class RivyaWorker:
         Settings.resolve(os.environ, api_key=options.get("api_key"), base_url=options.get("base_url")).required_key()
         await self.store.open()
         name = f"{socket.gethostname()}-{os.getpid()}"
-        self._pulse = Pulse(self.broker, self.store, name, rate_limit=self._rate_limit)
+        self._pulse = Heartbeat(self.broker, self.store, name, rate_limit=self._rate_limit)
         session = RivyaSession(
             **{**options, "rate_limit": self._pulse.limit, "hooks": [*self.hooks, *self._pulse.hooks]}
         )
-        self._desk = Desk(
+        self._context = WorkerContext(
             session=session, store=self.store, stop=Stop(), wall=self._ambient.wall, uniform=self._ambient.uniform
         )
-        setattr(state, DESK, self._desk)
+        setattr(state, CONTEXT_KEY, self._context)
         try:
             await session.__aenter__()
             async with asyncio.timeout(PATIENCE):
-                await self._pulse.start(self._desk)
+                await self._pulse.start(self._context)
         except BaseException:
             await self._close(state)
             raise
 
     async def _close(self, state: TaskiqState) -> None:
-        desk, pulse = self._desk, self._pulse
-        self._desk = self._pulse = None
-        if desk is None or pulse is None:
+        worker_context, pulse = self._context, self._pulse
+        self._context = self._pulse = None
+        if worker_context is None or pulse is None:
             return
-        desk.stop.set()
+        worker_context.shutdown.set()
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(FAREWELL):
-                    await desk.empty()
+                    await worker_context.empty()
             with suppress(TimeoutError):
                 async with asyncio.timeout(FAREWELL):
-                    await pulse.aclose(desk)
+                    await pulse.aclose(worker_context)
         finally:
-            setattr(state, DESK, None)
-            await desk.session.aclose()
+            setattr(state, CONTEXT_KEY, None)
+            await worker_context.session.aclose()
             await self.store.aclose()

@@ -198,7 +198,7 @@ async def working(
     sandbox: Sandbox, broker: str, *, cwd: Path, **more: str
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Taskiq's own command, as the docstring of the example starts it."""
-    receiver = ("--receiver", "rivya_async.workers:Receiver")
+    receiver = ("--receiver", "rivya_async.workers:DrainingReceiver")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "taskiq", "worker", "--app-dir", str(EXAMPLES), broker, *receiver, "--workers", "1"),
         cwd=cwd,

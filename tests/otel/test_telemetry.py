@@ -25,7 +25,7 @@ POLLED: Final = "GET /api/v1/generations/{id}"
 # --- spans ------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_job_from_submit_to_file(session: RivyaSession, backend: Backend, tmp_path: Path) -> None:
+async def test_spans_of_submit_poll_wait_and_download(session: RivyaSession, backend: Backend, tmp_path: Path) -> None:
     before = time.time_ns()
     job = await session.generate("z-image", "A red kite", idempotency_key="order-42")
     await session.download(job, tmp_path)
@@ -58,7 +58,7 @@ async def test_a_job_from_submit_to_file(session: RivyaSession, backend: Backend
         assert before - 50_000_000 < span.start_time < span.end_time <= after  # clocks are set in small steps
 
 
-async def test_all_of_a_job_is_in_the_trace_of_its_caller(session: RivyaSession, backend: Backend) -> None:
+async def test_spans_are_children_of_the_callers_span(session: RivyaSession, backend: Backend) -> None:
     async def order(name: str) -> tuple[str, int]:
         with backend.tracer.start_as_current_span(name) as span:
             return (await session.generate("z-image", name)).id, span.get_span_context().span_id
@@ -74,15 +74,13 @@ async def test_all_of_a_job_is_in_the_trace_of_its_caller(session: RivyaSession,
         assert span.parent.span_id == jobs[told(span)["rivya.task_id"]]
 
 
-async def test_without_a_span_of_the_caller_each_is_a_trace_of_its_own(session: RivyaSession, backend: Backend) -> None:
+async def test_separate_traces_without_a_callers_span(session: RivyaSession, backend: Backend) -> None:
     await session.generate("z-image", "A red kite")
     assert [span.parent for span in backend.spans()] == [None] * 3
     assert len({span.context.trace_id for span in backend.spans()}) == 3
 
 
-async def test_a_retry_is_an_event_of_the_caller_and_a_number_of_the_next_attempt(
-    session: RivyaSession, sandbox: Sandbox, backend: Backend
-) -> None:
+async def test_retry_is_an_event_and_a_resend_count(session: RivyaSession, sandbox: Sandbox, backend: Backend) -> None:
     sandbox.faults.add(route=SUBMIT, status=502, times=2)
     with backend.tracer.start_as_current_span("order"):
         await session.submit("z-image", "A red kite", idempotency_key="order-42")
@@ -104,14 +102,14 @@ async def test_a_retry_is_an_event_of_the_caller_and_a_number_of_the_next_attemp
     }
 
 
-async def test_a_refusal_has_the_services_own_name_for_it(session: RivyaSession, backend: Backend) -> None:
+async def test_rejected_request_has_the_request_id(session: RivyaSession, backend: Backend) -> None:
     with pytest.raises(RivyaError) as raised:
         await session.submit("no-such-model", "A red kite")
     [attempt] = backend.spans(SUBMITTED)
     assert told(attempt)["rivya.request_id"] == raised.value.request_id is not None
 
 
-async def test_a_failed_job_and_a_deadline_are_waits_that_failed(backend: Backend) -> None:
+async def test_failed_job_and_deadline_are_failed_waits(backend: Backend) -> None:
     async with Sandbox(speed=SLOW) as slow, opened(slow, hooks=[Telemetry(**backend.providers)]) as session:
         job = await session.submit("z-image", "A red kite")
         with pytest.raises(DeadlineExceeded):
@@ -129,7 +127,7 @@ async def test_a_failed_job_and_a_deadline_are_waits_that_failed(backend: Backen
 # --- metrics ----------------------------------------------------------------------------------------------------------
 
 
-async def test_what_is_counted_and_measured(
+async def test_counters_and_histograms(
     session: RivyaSession, sandbox: Sandbox, backend: Backend, tmp_path: Path
 ) -> None:
     sandbox.faults.add(route=SUBMIT, status=429, times=1, headers={"Retry-After": "0"})
@@ -139,8 +137,8 @@ async def test_what_is_counted_and_measured(
     with pytest.raises(RivyaError):
         await session.download(job, tmp_path)
     assert backend.total("rivya.retries", error_type="RateLimited") == 1
-    assert backend.total("rivya.refusals") == 2
-    assert backend.total("rivya.refusals", url_template="/api/v1/generations", error_type="RateLimited") == 1
+    assert backend.total("rivya.rejections") == 2
+    assert backend.total("rivya.rejections", url_template="/api/v1/generations", error_type="RateLimited") == 1
     assert backend.total("rivya.polls") == 2
     assert backend.total("rivya.polls", rivya_status="succeeded") == 1
     assert backend.total("rivya.polls", error_type="ServerError") == 1
@@ -154,7 +152,7 @@ async def test_what_is_counted_and_measured(
     assert points["http.client.request.duration"][0].explicit_bounds[0] == 0.005
 
 
-async def test_metrics_have_no_name_for_each_job(session: RivyaSession, backend: Backend) -> None:
+async def test_metrics_have_no_attribute_per_job(session: RivyaSession, backend: Backend) -> None:
     for _ in range(3):
         await session.generate("z-image", "A red kite")
     assert {name: len(points) for name, points in backend.points().items()} == {
@@ -164,15 +162,15 @@ async def test_metrics_have_no_name_for_each_job(session: RivyaSession, backend:
     }
 
 
-def test_gauges_are_read_when_metrics_are_collected(backend: Backend) -> None:
+def test_gauges_are_read_at_collection(backend: Backend) -> None:
     depth: list[int | None] = [3, None, 5]
     rates = iter([math.inf, 2.5, None])
-    Telemetry(**backend.providers, queue_depth=lambda: depth.pop(0), budget=lambda: next(rates))
+    Telemetry(**backend.providers, queue_depth=lambda: depth.pop(0), rate_limit=lambda: next(rates))
     seen = [{name: point.value for name, (point,) in backend.points().items()} for _ in range(3)]
-    assert seen == [{"rivya.queue.depth": 3}, {"rivya.budget.rate": 2.5}, {"rivya.queue.depth": 5}]
+    assert seen == [{"rivya.queue.depth": 3}, {"rivya.rate_limit": 2.5}, {"rivya.queue.depth": 5}]
 
 
-def test_without_readings_there_are_no_gauges(backend: Backend) -> None:
+def test_no_gauges_without_functions(backend: Backend) -> None:
     Telemetry(**backend.providers)
     assert backend.points() == {}
 
@@ -184,7 +182,7 @@ KEY: Final = f"rvya_sk_{SECRET}"
 PROMPT: Final = "the unreleased mascot"
 
 
-async def test_nothing_that_leaves_the_process_holds_a_secret(backend: Backend, tmp_path: Path) -> None:
+async def test_exported_data_has_no_secret(backend: Backend, tmp_path: Path) -> None:
     quoting = b'{"error": {"code": "internal_error", "message": "%s %s", "requestId": "%s"}}'
     body = quoting % (PROMPT.encode(), KEY.encode(), KEY.encode())
     async with Sandbox(speed=1e5, api_key=KEY, link_lifetime=60) as sandbox, peer() as host:
@@ -210,7 +208,7 @@ async def test_nothing_that_leaves_the_process_holds_a_secret(backend: Backend, 
 # --- nothing else changes ---------------------------------------------------------------------------------------------
 
 
-async def test_telemetry_that_raises_changes_nothing(sandbox: Sandbox, backend: Backend, tmp_path: Path) -> None:
+async def test_failing_telemetry_changes_nothing(sandbox: Sandbox, backend: Backend, tmp_path: Path) -> None:
     class Broken(Telemetry):
         def _span(self, *_: Any, **__: Any) -> None:
             raise ZeroDivisionError
@@ -224,7 +222,7 @@ async def test_telemetry_that_raises_changes_nothing(sandbox: Sandbox, backend: 
     assert all(isinstance(context["exception"], ZeroDivisionError) for context in reported)
 
 
-async def test_one_serves_many_sessions(sandbox: Sandbox, backend: Backend) -> None:
+async def test_one_instance_serves_many_sessions(sandbox: Sandbox, backend: Backend) -> None:
     telemetry = Telemetry(**backend.providers)
     for _ in range(2):
         async with opened(sandbox, hooks=[telemetry]) as session:
@@ -232,7 +230,7 @@ async def test_one_serves_many_sessions(sandbox: Sandbox, backend: Backend) -> N
     assert len(backend.spans("rivya.wait")) == 2
 
 
-def test_providers_of_its_own_leave_the_global_ones_alone(backend: Backend) -> None:
+def test_own_providers_leave_the_global_ones_unchanged(backend: Backend) -> None:
     before = trace.get_tracer_provider(), metrics.get_meter_provider()
     Telemetry(**backend.providers)
     assert (trace.get_tracer_provider(), metrics.get_meter_provider()) == before
@@ -261,7 +259,7 @@ backend.close()
 """
 
 
-async def test_the_global_providers_are_used_whenever_they_are_set() -> None:
+async def test_uses_global_providers_that_are_set_later() -> None:
     code, out, err = await script(GLOBAL)
     assert (code, err) == (0, "")
     assert out.strip() == "['POST /api/v1/generations'] ['http.client.request.duration']"
@@ -279,7 +277,7 @@ except ImportError as error:
 """
 
 
-async def test_without_the_extra_the_import_says_what_to_install() -> None:
+async def test_import_error_names_the_extra() -> None:
     code, out, err = await script(WITHOUT)
     assert (code, err) == (0, "")
     assert "pip install 'rivya-async[otel]'" in out

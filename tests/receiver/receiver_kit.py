@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from rivya_async import Generation, WebhookEvent
-from rivya_async.receiver import RIVYA, Answer, WebhookReceiver
+from rivya_async.receiver import RIVYA, WebhookReceiver, WebhookResponse
 
 SECRET: Final = "whsec_" + "c0ffee00" * 4
 NOW: Final = 1_778_486_400
@@ -16,38 +16,38 @@ SUCCEEDED: Final = "generation.succeeded"
 FAILED: Final = "generation.failed"
 
 
-def body_of(event_id: str = "evt_1", event_type: str = SUCCEEDED, **data: Any) -> bytes:
+def make_body(event_id: str = "evt_1", event_type: str = SUCCEEDED, **data: Any) -> bytes:
     """What the service would deliver."""
     job = {"id": "task_1", "status": event_type.partition(".")[2], "model": "z-image", **data}
     return json.dumps({"id": event_id, "type": event_type, "data": job}).encode()
 
 
-def signed(body: bytes, *, at: int = NOW, secret: str = SECRET) -> dict[str, str]:
+def sign(body: bytes, *, at: int = NOW, secret: str = SECRET) -> dict[str, str]:
     """The headers for it."""
     return RIVYA.sign(body, secret, message_id="evt_1", timestamp=at)
 
 
-class Handler:
+class RecordingHandler:
     """Keeps the ids of what it handles; does what it is told with each."""
 
     def __init__(self, then: Callable[[WebhookEvent], Awaitable[object]] | None = None) -> None:
-        self.begun: list[str] = []
-        self.ended: list[str] = []
+        self.started: list[str] = []
+        self.finished: list[str] = []
         self.then = then
 
     async def __call__(self, event: WebhookEvent) -> None:
-        self.begun.append(event.id)
+        self.started.append(event.id)
         if self.then is not None:
             await self.then(event)
-        self.ended.append(event.id)
+        self.finished.append(event.id)
 
 
-def lasting(seconds: float) -> Handler:
+def sleeping_handler(seconds: float) -> RecordingHandler:
     """A handler that takes its time."""
-    return Handler(lambda _: asyncio.sleep(seconds))
+    return RecordingHandler(lambda _: asyncio.sleep(seconds))
 
 
-def receiver_of(handler: Any = None, **options: Any) -> WebhookReceiver:
+def make_receiver(handler: Any = None, **options: Any) -> WebhookReceiver:
     """A receiver whose clock shows NOW, with a handler for all types."""
     made = WebhookReceiver(SECRET, **{"clock": lambda: float(NOW), **options})
     if handler is not None:
@@ -55,18 +55,18 @@ def receiver_of(handler: Any = None, **options: Any) -> WebhookReceiver:
     return made
 
 
-async def delivered(receiver: WebhookReceiver, event_id: str = "evt_1", event_type: str = SUCCEEDED) -> Answer:
+async def deliver(receiver: WebhookReceiver, event_id: str = "evt_1", event_type: str = SUCCEEDED) -> WebhookResponse:
     """The answer to one delivery."""
-    body = body_of(event_id, event_type)
-    return await receiver.receive(body, signed(body))
+    body = make_body(event_id, event_type)
+    return await receiver.receive(body, sign(body))
 
 
-async def statuses(*answers: Awaitable[Answer]) -> list[int]:
+async def gather_statuses(*answers: Awaitable[WebhookResponse]) -> list[int]:
     """The statuses of deliveries that come at the same time."""
     return [int(answer.status) for answer in await asyncio.gather(*answers)]
 
 
-class Waits:
+class FakeSession:
     """What a session offers to a receiver; keeps what it was told."""
 
     def __init__(self, error: Exception | None = None) -> None:
@@ -75,7 +75,7 @@ class Waits:
         self._error = error
 
     @property
-    def generations(self) -> Waits:
+    def generations(self) -> FakeSession:
         return self
 
     def expect_deliveries(self) -> None:

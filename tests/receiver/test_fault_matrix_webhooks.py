@@ -24,7 +24,7 @@ from aiohttp import web
 from rivya_async import RivyaSession, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from rivya_async.receiver import WebhookReceiver
 from rivya_async.sandbox import Sandbox
-from tests.receiver.receiver_kit import NOW, Handler, body_of, receiver_of, signed
+from tests.receiver.receiver_kit import NOW, RecordingHandler, make_body, make_receiver, sign
 from tests.session.session_kit import FAST, bought_twice, opened, until
 
 DELIVERY: Final = "webhook delivery"
@@ -87,7 +87,7 @@ async def failed(session: RivyaSession, endpoint: WebhookEndpoint) -> None:
 # --- what the sandbox delivers ----------------------------------------------------------------------------------------
 
 
-def failing(times: int) -> Handler:
+def failing(times: int) -> RecordingHandler:
     """A handler that raises so many times."""
     left = [LookupError("no such customer")] * times
 
@@ -95,7 +95,7 @@ def failing(times: int) -> Handler:
         if left:
             raise left.pop()
 
-    return Handler(fail)
+    return RecordingHandler(fail)
 
 
 @attrs.frozen
@@ -105,9 +105,9 @@ class Row:
     name: str
     answers: Sequence[int | None]
     fault: dict[str, Any] = attrs.field(factory=dict)
-    begun: int = 1
+    started: int = 1
     receiver: dict[str, Any] = attrs.field(factory=dict)
-    handler: Callable[[], Handler] = Handler
+    handler: Callable[[], RecordingHandler] = RecordingHandler
     clock_off: float = 0.0
     secret: Callable[[str], Any] = lambda secret: secret
 
@@ -119,7 +119,7 @@ def spoilt(name: str, answer: int, **fault: Any) -> Row:
 
 def in_vain(name: str, **more: Any) -> Row:
     """Refused each time, and never handled."""
-    return Row(name, [REFUSED] * MOST_ATTEMPTS, begun=0, **more)
+    return Row(name, [REFUSED] * MOST_ATTEMPTS, started=0, **more)
 
 
 ROWS: Final = [
@@ -137,7 +137,7 @@ ROWS: Final = [
     # --- the body
     spoilt("empty body", REFUSED, body=""),
     spoilt("HTML", REFUSED, body="<html>Welcome</html>"),
-    spoilt("another event", REFUSED, body=body_of("evt_another")),
+    spoilt("another event", REFUSED, body=make_body("evt_another")),
     spoilt("invalid UTF-8", REFUSED, body=b"\xff\xfe\x00"),
     spoilt("huge body", 413, body=b"x" * 1_048_577),
     # --- on the way
@@ -146,13 +146,13 @@ ROWS: Final = [
     Row("the answer is lost: a duplicate", [LOST, HANDLED], {"drop": True, "act": True, "times": 1}),
     Row("delayed", [HANDLED], {"delay": 0.1, "times": 1}),
     # --- the handler
-    Row("handler raises", [500, HANDLED], begun=2, handler=lambda: failing(1)),
-    Row("handler always raises", [500] * MOST_ATTEMPTS, begun=6, handler=lambda: failing(99)),
+    Row("handler raises", [500, HANDLED], started=2, handler=lambda: failing(1)),
+    Row("handler always raises", [500] * MOST_ATTEMPTS, started=6, handler=lambda: failing(99)),
     Row(
         "handler is slow",
         [202],
-        receiver={"answer_within": 0.01},
-        handler=lambda: Handler(lambda _: asyncio.sleep(0.1)),
+        receiver={"response_timeout": 0.01},
+        handler=lambda: RecordingHandler(lambda _: asyncio.sleep(0.1)),
     ),
 ]
 
@@ -180,13 +180,13 @@ async def test_delivery(row: Row) -> None:
         await here.close()
         (event,) = await session.webhook_events.list()
         assert event.generation == job
-        assert handler.begun == [event.id] * row.begun
-        assert len(handler.ended) == (row.answers[-1] in {HANDLED, 202})
+        assert handler.started == [event.id] * row.started
+        assert len(handler.finished) == (row.answers[-1] in {HANDLED, 202})
         assert not bought_twice(sandbox)
 
 
-async def test_a_secret_that_is_rotated_while_it_delivers() -> None:
-    handler = Handler()
+async def test_secret_rotation_during_deliveries() -> None:
+    handler = RecordingHandler()
     async with (
         site() as here,
         Sandbox(speed=FAST, allow_local_webhooks=True) as sandbox,
@@ -209,11 +209,11 @@ async def test_a_secret_that_is_rotated_while_it_delivers() -> None:
             deliveries = await ended(session, old, before + len(answers))
             assert [each.response_status for each in deliveries[before:]] == answers
             await here.close()
-    assert len(handler.ended) == 2
+    assert len(handler.finished) == 2
 
 
-async def test_a_receiver_that_is_down_for_a_while() -> None:
-    handler = Handler()
+async def test_receiver_is_down_then_recovers() -> None:
+    handler = RecordingHandler()
     async with (
         site() as here,
         Sandbox(speed=600.0, allow_local_webhooks=True) as sandbox,  # 0.05 s till the first retry, then 0.2 s, 1 s
@@ -227,15 +227,15 @@ async def test_a_receiver_that_is_down_for_a_while() -> None:
         receiver.on("*", handler)
         await failed(session, endpoint)
         await here.open(receiver)
-        await until(lambda: len(handler.ended) == 1)
+        await until(lambda: len(handler.finished) == 1)
         await here.close()
         *refused, last = await ended(session, endpoint, 2)
     assert {each.response_status for each in refused} == {LOST}
     assert last.response_status == HANDLED
 
 
-async def test_events_that_overtake_each_other() -> None:
-    handler = Handler()
+async def test_events_out_of_order() -> None:
+    handler = RecordingHandler()
     async with (
         site() as here,
         Sandbox(speed=FAST, allow_local_webhooks=True) as sandbox,
@@ -253,10 +253,10 @@ async def test_events_that_overtake_each_other() -> None:
         await ended(session, endpoint, 3)
         await here.close()
         in_order = [event.id for event in reversed(await session.webhook_events.list())]
-    assert handler.ended == [*in_order[1:], in_order[0]]
+    assert handler.finished == [*in_order[1:], in_order[0]]
 
 
-async def test_too_many_at_once_come_again() -> None:
+async def test_overload_is_redelivered() -> None:
     most = running = 0
 
     async def count(event: WebhookEvent) -> None:
@@ -266,7 +266,7 @@ async def test_too_many_at_once_come_again() -> None:
         await asyncio.sleep(0.02)
         running -= 1
 
-    handler = Handler(count)
+    handler = RecordingHandler(count)
     async with (
         site() as here,
         Sandbox(speed=2_000.0, allow_local_webhooks=True) as sandbox,
@@ -275,15 +275,15 @@ async def test_too_many_at_once_come_again() -> None:
         url = await here.open()
         endpoint = await session.webhooks.create("Mine", url, EVENT_TYPES)
         await here.close()
-        receiver = WebhookReceiver(endpoint.signing_secret or "", max_running=2, max_waiting=4, answer_within=0.0)
+        receiver = WebhookReceiver(endpoint.signing_secret or "", max_running=2, max_waiting=4, response_timeout=0.0)
         receiver.on("*", handler)
         await here.open(receiver)
         jobs = await asyncio.gather(*(session.generate("z-image", f"Kite {number}") for number in range(12)))
-        await until(lambda: len(handler.ended) == len(jobs))
+        await until(lambda: len(handler.finished) == len(jobs))
         deliveries = await ended(session, endpoint, len(jobs))
         await here.close()
     assert most == 2
-    assert len(set(handler.begun)) == len(handler.begun) == 12
+    assert len(set(handler.started)) == len(handler.started) == 12
     assert {each.response_status for each in deliveries} == {202, 503}
 
 
@@ -323,25 +323,25 @@ BODIES: Final = {
 
 
 @pytest.mark.parametrize(("body", "status"), BODIES.values(), ids=BODIES.keys())
-async def test_a_signed_body(body: bytes, status: int) -> None:
-    handler = Handler()
+async def test_signed_body(body: bytes, status: int) -> None:
+    handler = RecordingHandler()
     async with site() as here, aiohttp.ClientSession() as http:
-        url = await here.open(receiver_of(handler))
-        async with http.post(url, data=BytesIO(body), headers=signed(body)) as answer:
+        url = await here.open(make_receiver(handler))
+        async with http.post(url, data=BytesIO(body), headers=sign(body)) as answer:
             assert answer.status == status
             text = await answer.text()
-    assert (len(handler.ended), bool(text)) == (status == HANDLED, True)
+    assert (len(handler.finished), bool(text)) == (status == HANDLED, True)
     assert "c0ffee" not in text
 
 
-async def test_a_replay() -> None:
-    handler, now = Handler(), float(NOW)
-    body = body_of()
+async def test_replay() -> None:
+    handler, now = RecordingHandler(), float(NOW)
+    body = make_body()
     async with site() as here, aiohttp.ClientSession() as http:
-        url = await here.open(receiver_of(handler, clock=lambda: now))
+        url = await here.open(make_receiver(handler, clock=lambda: now))
 
         async def replayed() -> int:
-            async with http.post(url, data=body, headers=signed(body)) as answer:
+            async with http.post(url, data=body, headers=sign(body)) as answer:
                 return answer.status
 
         assert [await replayed() for _ in range(3)] == [200] * 3
@@ -349,7 +349,7 @@ async def test_a_replay() -> None:
         assert await replayed() == 400
         now -= 602.0  # a wall clock that steps back
         assert await replayed() == 400
-    assert handler.ended == ["evt_1"]
+    assert handler.finished == ["evt_1"]
 
 
 # --- the table of proofs ----------------------------------------------------------------------------------------------
@@ -363,47 +363,47 @@ CLI: Final = "cli/test_cli_listen.py"
 
 PROOFS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "Connect": {
-        "nobody listens, then somebody does": (f"{HERE}::test_a_receiver_that_is_down_for_a_while",),
+        "nobody listens, then somebody does": (f"{HERE}::test_receiver_is_down_then_recovers",),
         "behind a receiver that passes on": (f"{CLI}::test_a_receiver_behind_that_is_not_there",),
     },
     "After send": {
         "dropped before and after it acted": (f"{HERE}::test_delivery",),
-        "cut in mid-body, bad chunk": (f"{SERVERS}::test_a_sender_that_goes_away",),
-        "a body that does not come": (f"{SERVERS}::test_a_body_that_does_not_come",),
+        "cut in mid-body, bad chunk": (f"{SERVERS}::test_client_disconnects",),
+        "a body that does not come": (f"{SERVERS}::test_body_timeout",),
     },
     "Body": {
-        "empty, HTML, truncated, wrong type, unknown": (f"{HERE}::test_a_signed_body",),
+        "empty, HTML, truncated, wrong type, unknown": (f"{HERE}::test_signed_body",),
         "anything at all": (
             f"{CORE}::test_a_signed_body_is_an_event_or_a_webhook_error",
             f"{CORE}::test_whatever_comes_is_a_webhook_error",
         ),
-        "compressed to nothing": (f"{SERVERS}::test_a_body_that_is_a_bomb",),
+        "compressed to nothing": (f"{SERVERS}::test_decompression_bomb",),
     },
     "Time": {
-        "wall clock stepping back and forward": (f"{HERE}::test_a_replay",),
-        "negative and NaN durations": (f"{RECEIVER}::test_nonsense_is_refused_at_once",),
+        "wall clock stepping back and forward": (f"{HERE}::test_replay",),
+        "negative and NaN durations": (f"{RECEIVER}::test_rejects_invalid_options",),
     },
     "Concurrency": {
         "copies at the same time": (
-            f"{RECEIVER}::test_copies_that_come_together_share_one_handler",
-            f"{RECEIVER}::test_copies_that_come_together_fail_together",
+            f"{RECEIVER}::test_concurrent_duplicates_share_one_handler",
+            f"{RECEIVER}::test_concurrent_duplicates_share_the_failure",
         ),
         "close while handling": (
-            f"{RECEIVER}::test_closing_waits_for_the_handlers",
-            f"{RECEIVER}::test_closing_waits_no_longer_than_it_was_told",
-            f"{SERVERS}::test_the_server_stops_gently",
-            f"{SERVERS}::test_an_app_around_it_closes_what_handlers_use_after_them",
+            f"{RECEIVER}::test_close_waits_for_handlers",
+            f"{RECEIVER}::test_close_cancels_handlers_after_timeout",
+            f"{SERVERS}::test_graceful_shutdown",
+            f"{SERVERS}::test_parent_app_cleans_up_after_handlers",
         ),
     },
     "Cancellation": {
-        "of the request": (f"{RECEIVER}::test_whoever_gives_up_waiting_does_not_stop_the_handler",),
-        "of the handler": (f"{RECEIVER}::test_an_error_of_any_kind_is_a_failure",),
-        "of the close": (f"{RECEIVER}::test_a_close_that_is_cancelled_cuts_at_once",),
+        "of the request": (f"{RECEIVER}::test_cancelled_request_keeps_handler_running",),
+        "of the handler": (f"{RECEIVER}::test_any_error_is_a_failure",),
+        "of the close": (f"{RECEIVER}::test_cancelled_close_cancels_handlers",),
     },
     "Overload": {
         "more than there is room for": (
-            f"{HERE}::test_too_many_at_once_come_again",
-            f"{RECEIVER}::test_so_many_at_once_and_so_many_that_wait",
+            f"{HERE}::test_overload_is_redelivered",
+            f"{RECEIVER}::test_limits_running_and_waiting_handlers",
         ),
     },
     "Webhook": {
@@ -413,33 +413,33 @@ PROOFS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
             f"{HERE}::test_delivery",
             f"{CORE}::test_a_malformed_signature",
             f"{CORE}::test_a_malformed_header_of_standard_webhooks",
-            f"{SERVERS}::test_a_signature_that_is_none",
+            f"{SERVERS}::test_malformed_signature_header",
         ),
         "rotated secret": (
-            f"{HERE}::test_a_secret_that_is_rotated_while_it_delivers",
+            f"{HERE}::test_secret_rotation_during_deliveries",
             f"{CORE}::test_either_secret_will_do_while_they_are_rotated",
         ),
         "body changed by one byte": (f"{CORE}::test_a_body_with_a_bit_changed_is_not_ours",),
         "outside tolerance": (f"{HERE}::test_delivery", f"{CORE}::test_outside_the_tolerance"),
-        "replay": (f"{HERE}::test_a_replay",),
-        "duplicate": (f"{HERE}::test_delivery", f"{RECEIVER}::test_an_event_is_handled_once"),
-        "out of order": (f"{HERE}::test_events_that_overtake_each_other",),
-        "huge body": (f"{HERE}::test_a_signed_body", f"{SERVERS}::test_a_body_that_is_too_large_is_not_read"),
-        "invalid UTF-8": (f"{HERE}::test_a_signed_body",),
-        "unknown type": (f"{HERE}::test_a_signed_body", f"{RECEIVER}::test_an_event_goes_to_the_handler_of_its_type"),
+        "replay": (f"{HERE}::test_replay",),
+        "duplicate": (f"{HERE}::test_delivery", f"{RECEIVER}::test_handles_an_event_once"),
+        "out of order": (f"{HERE}::test_events_out_of_order",),
+        "huge body": (f"{HERE}::test_signed_body", f"{SERVERS}::test_stops_reading_a_large_body"),
+        "invalid UTF-8": (f"{HERE}::test_signed_body",),
+        "unknown type": (f"{HERE}::test_signed_body", f"{RECEIVER}::test_dispatches_by_event_type"),
         "handler that fails": (
             f"{HERE}::test_delivery",
-            f"{RECEIVER}::test_an_event_whose_handler_failed_is_handled_again",
-            f"{RECEIVER}::test_a_failure_after_the_answer_is_logged_and_can_be_delivered_again",
+            f"{RECEIVER}::test_failed_event_is_handled_again",
+            f"{RECEIVER}::test_failure_after_response_is_logged_and_redeliverable",
         ),
     },
     "Secrets": {
         "repr, pickle": (
             f"{CORE}::test_a_verifier_shows_no_secret_and_does_not_travel",
-            f"{RECEIVER}::test_a_receiver_shows_no_secret_and_does_not_travel",
+            f"{RECEIVER}::test_repr_has_no_secret_and_pickling_fails",
         ),
-        "log, exception, answer": (f"{RECEIVER}::test_what_is_not_signed_is_not_handled",),
-        "traceback": (f"{VERIFY}::test_no_traceback_of_ours_shows_the_secret",),
+        "log, exception, answer": (f"{RECEIVER}::test_unsigned_delivery_is_not_handled",),
+        "traceback": (f"{VERIFY}::test_tracebacks_have_no_secret",),
         "CLI output": (f"{CLI}::test_what_is_signed_is_shown_and_what_is_not_is_refused",),
     },
 }

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rivya_async import WebhookEvent
-from rivya_async.receiver import Answer, WebhookReceiver
+from rivya_async.receiver import WebhookReceiver, WebhookResponse
 from tests.engine.virtual_time import run
-from tests.receiver.receiver_kit import delivered, receiver_of, signed
+from tests.receiver.receiver_kit import deliver, make_receiver, sign
 
 IDS = ["evt_a", "evt_b", "evt_c", "evt_d", "evt_e"]
 
@@ -55,14 +55,14 @@ envelopes = st.fixed_dictionaries(
     headers=st.dictionaries(st.sampled_from(["Rivya-Signature", "rivya-signature"]) | st.text(), st.text()),
     is_signed=st.booleans(),
 )
-def test_whatever_comes_is_answered(body: bytes, headers: dict[str, str], is_signed: bool) -> None:
+def test_any_delivery_gets_a_response(body: bytes, headers: dict[str, str], is_signed: bool) -> None:
     handled: list[WebhookEvent] = []
 
     async def handle(event: WebhookEvent) -> None:
         handled.append(event)
 
-    async def deliver() -> Answer:
-        return await receiver_of(handle).receive(body, signed(body) if is_signed else headers)
+    async def deliver() -> WebhookResponse:
+        return await make_receiver(handle).receive(body, sign(body) if is_signed else headers)
 
     logging.disable()
     try:
@@ -77,7 +77,7 @@ def test_whatever_comes_is_answered(body: bytes, headers: dict[str, str], is_sig
 
 @settings(max_examples=150)
 @given(steps=steps, running=st.integers(1, 3), waiting=st.integers(0, 2), closes=st.booleans())
-def test_the_promises(steps: list[Step], running: int, waiting: int, closes: bool) -> None:
+def test_invariants_hold(steps: list[Step], running: int, waiting: int, closes: bool) -> None:
     logging.disable()
     try:
         run(_kept(steps, running, waiting, closes=closes))
@@ -110,7 +110,7 @@ class Work:
 
     async def deliver(self, receiver: WebhookReceiver, step: Step) -> None:
         began = asyncio.get_running_loop().time()
-        answer = await delivered(receiver, step.event_id)
+        answer = await deliver(receiver, step.event_id)
         assert asyncio.get_running_loop().time() - began <= 1.0  # in time
         assert answer.status in {200, 202, 500, 503}
         if answer.status == 200:
@@ -122,7 +122,7 @@ class Work:
 
 async def _kept(steps: list[Step], running: int, waiting: int, *, closes: bool) -> None:
     work = Work(running)
-    receiver = receiver_of(work.handle, max_running=running, max_waiting=waiting, close_within=5.0)
+    receiver = make_receiver(work.handle, max_running=running, max_waiting=waiting, close_timeout=5.0)
     async with asyncio.TaskGroup() as group:
         for step in steps:
             await asyncio.sleep(step.pause)
@@ -134,9 +134,9 @@ async def _kept(steps: list[Step], running: int, waiting: int, *, closes: bool) 
         assert not work.at_work.total()
         for event_id in IDS:  # whatever failed can still be delivered
             work.plans[event_id] = Step(0.0, event_id, 0.0, fails=False)
-            assert (await delivered(receiver, event_id)).status == 200
+            assert (await deliver(receiver, event_id)).status == 200
         assert set(work.well.values()) == {1}
     await receiver.aclose()
     assert not work.at_work.total()
-    assert (await delivered(receiver)).status == 503
+    assert (await deliver(receiver)).status == 503
     assert not work.broken

@@ -20,10 +20,10 @@ from starlette.routing import Mount, Route
 
 from rivya_async import WebhookEvent
 from rivya_async.receiver import WebhookReceiver
-from tests.receiver.receiver_kit import Handler, body_of, lasting, receiver_of, signed
+from tests.receiver.receiver_kit import RecordingHandler, make_body, make_receiver, sign, sleeping_handler
 from tests.session.session_kit import until
 
-MAX_BODY: Final = 5_000
+MAX_BODY_SIZE: Final = 5_000
 
 
 @asynccontextmanager
@@ -126,27 +126,27 @@ async def post(http: aiohttp.ClientSession, url: str, body: Any, headers: Any) -
 
 
 @servers
-async def test_a_delivery_over_a_socket(serving: Serving) -> None:
-    handler = Handler()
-    receiver = receiver_of(handler, max_body=MAX_BODY)
+async def test_delivery_over_a_socket(serving: Serving) -> None:
+    handler = RecordingHandler()
+    receiver = make_receiver(handler, max_body_size=MAX_BODY_SIZE)
     async with serving(receiver) as url, sender() as http:
-        body = body_of(prompt="é ☃")
-        assert await post(http, url, body, signed(body)) == (200, "handled")
-        assert await post(http, url, body, signed(body)) == (200, "handled before")
-        assert (await post(http, url, body + b" ", signed(body)))[0] == 400
+        body = make_body(prompt="é ☃")
+        assert await post(http, url, body, sign(body)) == (200, "handled")
+        assert await post(http, url, body, sign(body)) == (200, "handled before")
+        assert (await post(http, url, body + b" ", sign(body)))[0] == 400
         assert (await post(http, url, body, {}))[0] == 400
         for method in ("GET", "PUT", "DELETE", "OPTIONS"):
             async with http.request(method, url) as answer:
                 assert (answer.status, answer.headers["Allow"]) == (405, "POST")
-    assert handler.ended == ["evt_1"]
-    assert (await receiver.receive(body, signed(body))).status == 503  # whoever serves it closes it
+    assert handler.finished == ["evt_1"]
+    assert (await receiver.receive(body, sign(body))).status == 503  # whoever serves it closes it
 
 
 @two_servers
-async def test_a_body_that_is_too_large_is_not_read(serving: Serving) -> None:
-    async with serving(receiver_of(Handler(), max_body=MAX_BODY)) as url, sender() as http:
-        body = body_of(junk="x" * MAX_BODY)
-        assert (await post(http, url, body, signed(body)))[0] == 413
+async def test_stops_reading_a_large_body(serving: Serving) -> None:
+    async with serving(make_receiver(RecordingHandler(), max_body_size=MAX_BODY_SIZE)) as url, sender() as http:
+        body = make_body(junk="x" * MAX_BODY_SIZE)
+        assert (await post(http, url, body, sign(body)))[0] == 413
 
         sent = 0
 
@@ -157,15 +157,14 @@ async def test_a_body_that_is_too_large_is_not_read(serving: Serving) -> None:
                 yield b"x" * 100_000
 
         with contextlib.suppress(aiohttp.ClientError, ConnectionError):
-            assert (await post(http, url, endless(), signed(body)))[0] == 413
+            assert (await post(http, url, endless(), sign(body)))[0] == 413
         assert sent < 100_000_000
 
 
 @two_servers
-async def test_a_body_that_does_not_come(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("asgi", "aiohttp_web"):
-        monkeypatch.setattr(f"rivya_async.receiver.{module}.READ_WITHIN", 0.05)
-    async with serving(receiver_of(Handler())) as url:
+async def test_body_timeout(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rivya_async.receiver.protocol.BODY_TIMEOUT", 0.05)
+    async with serving(make_receiver(RecordingHandler())) as url:
         answer = await talk(url, b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 100\r\n\r\nabc")
     assert answer.startswith(b"HTTP/1.1 408")
 
@@ -180,14 +179,14 @@ async def test_a_body_that_does_not_come(serving: Serving, monkeypatch: pytest.M
     ],
     ids=["short", "cut in a chunk", "bad chunk"],
 )
-async def test_a_sender_that_goes_away(serving: Serving, head: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    handler = Handler()
-    async with serving(receiver_of(handler)) as url:
+async def test_client_disconnects(serving: Serving, head: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    handler = RecordingHandler()
+    async with serving(make_receiver(handler)) as url:
         answer = await talk(url, b"POST / HTTP/1.1\r\nHost: x\r\n" + head, hangs_up=True)
         assert not answer or b" 400 " in answer[:20]
         async with sender() as http:  # and it serves on
-            assert (await post(http, url, body_of(), signed(body_of())))[0] == 200
-    assert handler.ended == ["evt_1"]
+            assert (await post(http, url, make_body(), sign(make_body())))[0] == 200
+    assert handler.finished == ["evt_1"]
     assert "rivya_async" not in caplog.text
 
 
@@ -218,8 +217,8 @@ async def talk(url: str, request: bytes, *, hangs_up: bool = False) -> bytes:
     ],
     ids=["not text", "twice", "blank", "none"],
 )
-async def test_a_signature_that_is_none(serving: Serving, lines: bytes) -> None:
-    async with serving(receiver_of(Handler())) as url:
+async def test_malformed_signature_header(serving: Serving, lines: bytes) -> None:
+    async with serving(make_receiver(RecordingHandler())) as url:
         answer = await talk(
             url, b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + lines + b"Content-Length: 2\r\n\r\n{}"
         )
@@ -227,23 +226,23 @@ async def test_a_signature_that_is_none(serving: Serving, lines: bytes) -> None:
 
 
 @two_servers
-async def test_a_body_that_is_a_bomb(serving: Serving) -> None:
+async def test_decompression_bomb(serving: Serving) -> None:
     bomb = gzip.compress(bytes(50_000_000))
-    async with serving(receiver_of(Handler(), max_body=MAX_BODY)) as url, sender() as http:
-        status, _ = await post(http, url, bomb[:MAX_BODY], {"Content-Encoding": "gzip"})
+    async with serving(make_receiver(RecordingHandler(), max_body_size=MAX_BODY_SIZE)) as url, sender() as http:
+        status, _ = await post(http, url, bomb[:MAX_BODY_SIZE], {"Content-Encoding": "gzip"})
     assert status in {400, 413}
 
 
 @two_servers
-async def test_the_server_stops_gently(serving: Serving) -> None:
-    handler = lasting(0.3)
-    receiver = receiver_of(handler, answer_within=0.01)
+async def test_graceful_shutdown(serving: Serving) -> None:
+    handler = sleeping_handler(0.3)
+    receiver = make_receiver(handler, response_timeout=0.01)
     async with serving(receiver) as url, sender() as http:
-        assert (await post(http, url, body_of(), signed(body_of())))[0] == 202
-    assert handler.ended == ["evt_1"]
+        assert (await post(http, url, make_body(), sign(make_body())))[0] == 202
+    assert handler.finished == ["evt_1"]
 
 
-async def test_an_app_around_it_closes_what_handlers_use_after_them() -> None:
+async def test_parent_app_cleans_up_after_handlers() -> None:
     order: list[str] = []
 
     async def resource(app: web.Application) -> AsyncIterator[None]:
@@ -256,16 +255,16 @@ async def test_an_app_around_it_closes_what_handlers_use_after_them() -> None:
 
     app = web.Application()
     app.cleanup_ctx.append(resource)
-    app.add_subapp("/hooks", receiver_of(handle, answer_within=0.01).aiohttp_app())
+    app.add_subapp("/hooks", make_receiver(handle, response_timeout=0.01).aiohttp_app())
     async with aiohttp_at(app) as url, sender() as http:
-        assert (await post(http, f"{url}/hooks", body_of(), signed(body_of())))[0] == 202
+        assert (await post(http, f"{url}/hooks", make_body(), sign(make_body())))[0] == 202
     assert order == ["handled", "resource closed"]
 
 
 @pytest.mark.parametrize("goes", [False, True])
-async def test_pieces_as_asgi_has_them(goes: bool) -> None:
-    handler = Handler()
-    body = body_of()
+async def test_asgi_body_chunks(goes: bool) -> None:
+    handler = RecordingHandler()
+    body = make_body()
     last = {"type": "http.disconnect"} if goes else {"type": "http.request", "body": body[9:]}
     pieces = [b"", body[:4], b"", body[4:9]]
     messages = [*({"type": "http.request", "body": piece, "more_body": True} for piece in pieces), last]
@@ -277,14 +276,14 @@ async def test_pieces_as_asgi_has_them(goes: bool) -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    headers = [(name.lower().encode(), value.encode()) for name, value in signed(body).items()]
-    await receiver_of(handler).asgi_app()({"type": "http", "method": "POST", "headers": headers}, receive, send)
+    headers = [(name.lower().encode(), value.encode()) for name, value in sign(body).items()]
+    await make_receiver(handler).asgi_app()({"type": "http", "method": "POST", "headers": headers}, receive, send)
     assert [message.get("status") for message in sent] == ([] if goes else [200, None])
-    assert handler.ended == ([] if goes else ["evt_1"])
+    assert handler.finished == ([] if goes else ["evt_1"])
 
 
-async def test_other_connections_are_none_of_its_business() -> None:
-    app = receiver_of(Handler()).asgi_app()
+async def test_rejects_other_asgi_scopes() -> None:
+    app = make_receiver(RecordingHandler()).asgi_app()
 
     async def nothing(*_: Any) -> Any:
         raise AssertionError

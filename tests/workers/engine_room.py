@@ -12,7 +12,7 @@ from taskiq import InMemoryBroker, TaskiqEvents
 
 from rivya_async import PollPolicy, RetryPolicy
 from rivya_async.sandbox import Sandbox
-from rivya_async.workers import Receiver, RivyaWorker, broker_at, store_at
+from rivya_async.workers import DrainingReceiver, RivyaWorker, create_broker, create_store
 from tests.workers.redis_server import RedisServer
 
 QUICK = PollPolicy(first=0.02, base=0.03, floor=0.02, cap=0.1, adaptive=False)
@@ -22,7 +22,7 @@ QUEUES = itertools.count()
 
 @asynccontextmanager
 async def worker_in(
-    redis: RedisServer | None, sandbox: Sandbox, *, max_orders: int = 1000, **options: Any
+    redis: RedisServer | None, sandbox: Sandbox, *, max_jobs: int = 1000, **options: Any
 ) -> AsyncIterator[RivyaWorker]:
     """A worker at its work, until it is told to finish. Those of one `queue` share their orders."""
     queue = options.pop("queue", None) or f"test-{next(QUEUES)}"
@@ -35,11 +35,11 @@ async def worker_in(
         finally:
             await worker.broker.shutdown()
         return
-    worker = RivyaWorker(broker_at(redis.url, queue=queue), store=store_at(redis.url, queue=queue), **settings)
+    worker = RivyaWorker(create_broker(redis.url, queue=queue), store=create_store(redis.url, queue=queue), **settings)
     worker.broker.is_worker_process = True
     opened, finish = asyncio.Event(), asyncio.Event()
     worker.broker.add_event_handler(TaskiqEvents.WORKER_STARTUP, lambda _: opened.set())
-    receiver = Receiver(worker.broker, max_async_tasks=2, max_orders=max_orders, wait_tasks_timeout=10.0)
+    receiver = DrainingReceiver(worker.broker, max_async_tasks=2, max_jobs=max_jobs, wait_tasks_timeout=10.0)
     listening = asyncio.create_task(receiver.listen(finish))
     try:
         async with asyncio.timeout(10):

@@ -11,7 +11,7 @@ from rivya_async.workers import JobState, RedisStore
 from tests.workers.redis_server import RedisServer
 
 
-async def test_a_cancelled_call_ends_as_cancelled_at_every_moment(shared_redis: RedisServer) -> None:
+async def test_cancellation_is_never_swallowed(shared_redis: RedisServer) -> None:
     store = RedisStore(shared_redis.url, namespace="cancel")
     await store.open()
     try:

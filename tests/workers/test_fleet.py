@@ -27,8 +27,8 @@ from rivya_async import (
 )
 from rivya_async.batch import Batch, Row, RowRecord, State
 from rivya_async.sandbox import Sandbox
-from rivya_async.workers import Fleet, JobRecord, JobState, RivyaWorker
-from rivya_async.workers.fleet import refusal
+from rivya_async.workers import JobRecord, JobState, RemoteJobClient, RivyaWorker
+from rivya_async.workers.remote_client import error_from_record
 from tests.workers.engine_room import worker_in
 from tests.workers.redis_server import RedisServer
 
@@ -42,7 +42,7 @@ class Yard:
     sandbox: Sandbox
     worker: RivyaWorker
     session: RivyaSession
-    fleet: Fleet
+    fleet: RemoteJobClient
     folder: Path
 
     async def carry(self, rows: list[Row] | None = None, **options: Any) -> list[RowRecord]:
@@ -71,12 +71,12 @@ async def yard_in(redis: RedisServer | None, folder: Path) -> AsyncIterator[Yard
         Sandbox(speed=500, credits=1000) as sandbox,
         worker_in(redis, sandbox) as worker,
         RivyaSession(sandbox.api_key, base_url=sandbox.base_url) as session,
-        Fleet(worker, session) as fleet,
+        RemoteJobClient(worker, session) as fleet,
     ):
         yield Yard(sandbox, worker, session, fleet, folder)
 
 
-async def test_a_batch_is_carried_by_workers_and_saved_here(yard: Yard) -> None:
+async def test_batch_runs_on_workers_and_saves_locally(yard: Yard) -> None:
     records = await yard.carry(rows(20), download_to=yard.folder / "out")
     assert Counter(record.state for record in records) == {State.DOWNLOADED: 20}
     assert len(list((yard.folder / "out").glob("*.png"))) == 20
@@ -84,7 +84,7 @@ async def test_a_batch_is_carried_by_workers_and_saved_here(yard: Yard) -> None:
     assert sum(record.credits for record in records) == yard.sandbox.spent
 
 
-async def test_workers_save_the_files_on_their_side(yard: Yard) -> None:
+async def test_workers_save_files(yard: Yard) -> None:
     out = yard.folder / "theirs"
     records = await yard.carry(rows(5), download_to=out, save=yard.fleet.save)
     assert Counter(record.state for record in records) == {State.DOWNLOADED: 5}
@@ -93,7 +93,7 @@ async def test_workers_save_the_files_on_their_side(yard: Yard) -> None:
     assert all(Path(file.path).stat().st_size == file.size for file in saved)
 
 
-async def test_what_workers_could_not_save_the_next_run_saves(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_next_run_saves_unsaved_files(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rivya_async.workers.fulfilment.FIRST_PAUSE", 0.01)
     out = yard.folder / "theirs"
     out.write_text("in the way")
@@ -111,7 +111,7 @@ async def test_failed_jobs_are_failed_rows(yard: Yard) -> None:
     assert record.error
 
 
-async def test_what_the_service_refuses_ends_one_row_or_the_buying(yard: Yard) -> None:
+async def test_rejection_ends_one_row_or_all_purchases(yard: Yard) -> None:
     yard.sandbox.faults.add(route=SUBMIT, nth=1, status=422, code="validation_failed")
     yard.sandbox.faults.add(route=SUBMIT, status=402, code="insufficient_credits")
     async with Batch.open(yard.folder / "kites.journal") as batch:
@@ -125,7 +125,7 @@ async def test_what_the_service_refuses_ends_one_row_or_the_buying(yard: Yard) -
     assert Counter(record.state for record in records) == {State.SUCCEEDED: 4}, "refused orders are carried again"
 
 
-async def test_a_run_that_is_stopped_buys_nothing_more_and_the_next_goes_on(yard: Yard) -> None:
+async def test_stopped_run_buys_nothing_more_and_resumes(yard: Yard) -> None:
     yard.sandbox.faults.add(route=SUBMIT, delay=0.05)
     async with Batch.open(yard.folder / "kites.journal") as batch:
         await batch.add(rows(30))
@@ -142,7 +142,7 @@ async def test_a_run_that_is_stopped_buys_nothing_more_and_the_next_goes_on(yard
     await asyncio.sleep(0.2)
     assert yard.sandbox.received.purchases == bought, "what is in the queue is not bought behind our back"
     yard.sandbox.faults.clear()
-    async with Fleet(yard.worker, yard.session) as fleet:
+    async with RemoteJobClient(yard.worker, yard.session) as fleet:
         yard.fleet = fleet
         await yard.carry()
     async with Batch.open(yard.folder / "kites.journal") as batch:
@@ -150,22 +150,22 @@ async def test_a_run_that_is_stopped_buys_nothing_more_and_the_next_goes_on(yard
     assert yard.sandbox.received.purchases == 30
 
 
-async def test_a_cancelled_order_is_withdrawn(yard: Yard) -> None:
+async def test_cancelled_submit_withdraws_the_job(yard: Yard) -> None:
     yard.worker.drain()  # nobody takes it
     request = GenerationRequest("z-image", "A kite")
     submitting = asyncio.create_task(yard.fleet.submit(request, idempotency_key="kite-1"))
-    while (await yard.worker.read(["kite-1"])) == [None]:  # noqa: ASYNC110 - nobody tells of it
+    while (await yard.worker.read_jobs(["kite-1"])) == [None]:  # noqa: ASYNC110 - nobody tells of it
         await asyncio.sleep(0.01)
     submitting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await submitting
-    (record,) = await yard.worker.read(["kite-1"])
+    (record,) = await yard.worker.read_jobs(["kite-1"])
     assert record is not None
     assert record.state is JobState.WITHDRAWN
     assert yard.sandbox.received.purchases == 0
 
 
-async def test_a_job_of_one_process_is_waited_for_by_workers(yard: Yard) -> None:
+async def test_workers_wait_for_a_job_of_another_process(yard: Yard) -> None:
     bought = await yard.session.submit("z-image", "A kite")
     assert (await yard.fleet.wait_for(bought)).succeeded
     failing = await yard.session.submit("z-image", "[fail]")
@@ -173,8 +173,8 @@ async def test_a_job_of_one_process_is_waited_for_by_workers(yard: Yard) -> None
         await yard.fleet.wait_for(failing.id)
 
 
-async def test_an_order_that_the_store_has_lost_is_enqueued_again(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rivya_async.workers.fleet.SWEEP", 0.05)
+async def test_lost_record_is_enqueued_again(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rivya_async.workers.remote_client.SWEEP", 0.05)
     forgotten: list[Any] = []
     read = yard.worker.store.read
 
@@ -190,10 +190,8 @@ async def test_an_order_that_the_store_has_lost_is_enqueued_again(yard: Yard, mo
     assert bought.id in yard.sandbox.world.tasks
 
 
-async def test_a_job_whose_record_was_lost_after_it_was_bought_is_waited_for(
-    yard: Yard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("rivya_async.workers.fleet.SWEEP", 0.05)
+async def test_wait_survives_a_lost_record(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rivya_async.workers.remote_client.SWEEP", 0.05)
     bought = await yard.fleet.submit(GenerationRequest("z-image", "A kite"), idempotency_key="kite-1")
     read = yard.worker.store.read
 
@@ -205,8 +203,8 @@ async def test_a_job_whose_record_was_lost_after_it_was_bought_is_waited_for(
         assert (await yard.fleet.wait_for(bought)).succeeded
 
 
-async def test_a_store_that_slips_is_looked_at_again(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
-    look = yard.worker.store.changed_since
+async def test_store_errors_are_retried(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = yard.worker.store.read_changes
     slips: list[float] = []
 
     async def slipping(moment: float) -> Any:
@@ -221,7 +219,7 @@ async def test_a_store_that_slips_is_looked_at_again(yard: Yard, monkeypatch: py
         assert (await yard.fleet.wait_for(bought)).succeeded
 
 
-async def test_a_full_store_is_told_as_not_sent(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_full_store_raises_not_sent(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     async def full(key: str) -> bool:
         raise ResponseError("OOM command not allowed")
 
@@ -230,9 +228,7 @@ async def test_a_full_store_is_told_as_not_sent(yard: Yard, monkeypatch: pytest.
         await yard.fleet.submit(GenerationRequest("z-image", "A kite"), idempotency_key="kite-1")
 
 
-async def test_an_order_whose_message_may_be_in_the_queue_is_told_as_unknown(
-    yard: Yard, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_lost_broker_reply_raises_outcome_unknown(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     kick = yard.worker.broker.kick
 
     async def lossy(message: Any) -> None:
@@ -262,7 +258,7 @@ async def test_an_order_whose_message_may_be_in_the_queue_is_told_as_unknown(
         ({}, RivyaError),
     ],
 )
-def test_a_refusal_is_of_the_class_that_the_worker_met(facts: dict[str, Any], kind: type[RivyaError]) -> None:
-    error = refusal(JobRecord(**{"key": "kite-1", "state": JobState.DEAD, "error": "why", **facts}))
+def test_error_from_record_keeps_the_class(facts: dict[str, Any], kind: type[RivyaError]) -> None:
+    error = error_from_record(JobRecord(**{"key": "kite-1", "state": JobState.DEAD, "error": "why", **facts}))
     assert type(error) is kind
     assert error.idempotency_key == "kite-1"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rivya_async.sandbox import Sandbox
-from rivya_async.workers.queue import depth_of, trim
+from rivya_async.workers.queue_stats import read_queue_depth, trim_queue
 from tests.workers.redis_server import RedisServer
 from tests.workers.workers_kit import client, crew, states, until
 
@@ -39,7 +39,7 @@ def environment(redis: RedisServer | None, sandbox: Sandbox | None) -> dict[str,
     return told
 
 
-async def test_sigterm_hands_open_waits_to_the_next_worker(redis: RedisServer) -> None:
+async def test_sigterm_returns_open_waits_to_the_queue(redis: RedisServer) -> None:
     async with Sandbox(speed=500) as sandbox, client(redis) as worker:
         sandbox.faults.add(route=POLL, status=503)  # nobody hears of an end
         keys = [f"kite-{number}" for number in range(20)]
@@ -48,10 +48,10 @@ async def test_sigterm_hands_open_waits_to_the_next_worker(redis: RedisServer) -
             await until(lambda: sandbox.received.purchases == 20)
             assert await asyncio.to_thread(first.end, 15.0) == 0
         assert await states(worker, keys) == {"bought": 20}
-        assert await worker.store.beats() == {}
-        depth = await depth_of(worker.broker)
+        assert await worker.store.list_workers() == {}
+        depth = await read_queue_depth(worker.broker)
         assert depth is not None
-        assert depth.held == 20
+        assert depth.unacknowledged == 20
         sandbox.faults.clear()
         with crew(redis, sandbox) as second:
 
@@ -61,11 +61,11 @@ async def test_sigterm_hands_open_waits_to_the_next_worker(redis: RedisServer) -
             await until(done)
             assert await asyncio.to_thread(second.end) == 0
         assert sandbox.received.purchases == 20
-        assert await trim(worker.broker) == 20
-        assert await depth_of(worker.broker) == type(depth)(0, 0)
+        assert await trim_queue(worker.broker) == 20
+        assert await read_queue_depth(worker.broker) == type(depth)(0, 0)
 
 
-async def test_the_command_works_until_it_is_told_to_end(redis: RedisServer, tmp_path: Path) -> None:
+async def test_worker_command_runs_until_sigterm(redis: RedisServer, tmp_path: Path) -> None:
     async with Sandbox(speed=500) as sandbox, client(redis) as worker:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "rivya_async", "worker", "--json", "--telemetry"),
@@ -96,7 +96,7 @@ async def test_the_command_works_until_it_is_told_to_end(redis: RedisServer, tmp
     assert "0 workers at work" in gone.stdout
 
 
-async def test_a_batch_is_carried_by_the_command_worker(redis: RedisServer, tmp_path: Path) -> None:
+async def test_batch_command_uses_workers(redis: RedisServer, tmp_path: Path) -> None:
     manifest = tmp_path / "kites.jsonl"
     manifest.write_text("".join(json.dumps({"model": "z-image", "prompt": f"Kite {n}"}) + "\n" for n in range(10)))
     async with Sandbox(speed=500) as sandbox:
@@ -115,7 +115,7 @@ async def test_a_batch_is_carried_by_the_command_worker(redis: RedisServer, tmp_
     assert sandbox.received.purchases == 20
 
 
-def test_the_command_says_what_it_needs(redis: RedisServer) -> None:
+def test_worker_command_names_missing_settings(redis: RedisServer) -> None:
     without = subprocess.run(
         [sys.executable, "-m", "rivya_async", "worker"],
         env=environment(None, None),
@@ -133,21 +133,21 @@ def test_the_command_says_what_it_needs(redis: RedisServer) -> None:
     assert "within one process" in memory.stderr
 
 
-def test_a_broker_that_is_not_there_is_said_soon(redis: RedisServer, tmp_path: Path) -> None:
+def test_health_command_reports_missing_redis(redis: RedisServer, tmp_path: Path) -> None:
     redis.stop()
     done = cli("worker", "--health", redis=redis)
     assert done.returncode == 6
     assert "is Redis there" in done.stderr
 
 
-def test_a_sandbox_within_the_command_cannot_be_reached_by_workers(redis: RedisServer, tmp_path: Path) -> None:
+def test_batch_command_rejects_embedded_sandbox_with_broker(redis: RedisServer, tmp_path: Path) -> None:
     (tmp_path / "kites.jsonl").write_text('{"model": "z-image", "prompt": "A kite"}\n')
     done = cli("batch", "run", str(tmp_path / "kites.jsonl"), "--sandbox", redis=redis)
     assert done.returncode == 2
     assert "rivya sandbox" in done.stderr
 
 
-async def test_a_batch_on_the_in_memory_broker_needs_nothing_else(tmp_path: Path) -> None:
+async def test_batch_command_with_in_memory_broker(tmp_path: Path) -> None:
     (tmp_path / "kites.jsonl").write_text('{"model": "z-image", "prompt": "A kite"}\n')
     async with Sandbox(speed=500) as sandbox:
         done = await asyncio.to_thread(

@@ -14,7 +14,7 @@ import pytest
 from rivya_async import PollPolicy, RateLimit, RetryPolicy, RivyaSession
 from rivya_async._engine.hooks import AttemptDetails
 from rivya_async.sandbox import Sandbox
-from rivya_async.workers.shared_budget import SharedBudget
+from rivya_async.workers.distributed_limiter import DistributedLimiter
 from tests.workers.redis_server import RedisServer
 
 QUEUES = itertools.count()
@@ -22,8 +22,10 @@ RETRY = RetryPolicy(max_attempts=50, max_elapsed=60.0, base=0.05, cap=1.0)
 
 
 @asynccontextmanager
-async def budget_at(redis: RedisServer, queue: str, limit: RateLimit | None = None) -> AsyncIterator[SharedBudget]:
-    budget = SharedBudget(redis.url, queue, limit)
+async def budget_at(
+    redis: RedisServer, queue: str, limit: RateLimit | None = None
+) -> AsyncIterator[DistributedLimiter]:
+    budget = DistributedLimiter(redis.url, queue, limit)
     serving = asyncio.create_task(budget.serve())
     try:
         yield budget
@@ -35,7 +37,7 @@ async def budget_at(redis: RedisServer, queue: str, limit: RateLimit | None = No
 
 
 @asynccontextmanager
-async def session_on(budget: SharedBudget, sandbox: Sandbox) -> AsyncIterator[RivyaSession]:
+async def session_on(budget: DistributedLimiter, sandbox: Sandbox) -> AsyncIterator[RivyaSession]:
     async with RivyaSession(
         sandbox.api_key,
         base_url=sandbox.base_url,
@@ -59,13 +61,13 @@ async def spend(session: RivyaSession, requests: int) -> float:
     return loop.time() - began
 
 
-async def test_without_a_refusal_nothing_is_bounded(shared_redis: RedisServer) -> None:
+async def test_unlimited_before_the_first_429(shared_redis: RedisServer) -> None:
     async with Sandbox() as sandbox, budget_at(shared_redis, queue()) as budget, session_on(budget, sandbox) as session:
         await spend(session, 300)
         assert math.isinf(budget.rate)
 
 
-async def test_sessions_of_one_account_keep_a_configured_rate_together(shared_redis: RedisServer) -> None:
+async def test_sessions_share_a_configured_rate(shared_redis: RedisServer) -> None:
     name, limit = queue(), RateLimit(100, burst=5)
     async with (
         Sandbox() as sandbox,
@@ -78,7 +80,7 @@ async def test_sessions_of_one_account_keep_a_configured_rate_together(shared_re
     assert max(elapsed) > 0.9 * (100 - 5) / 100, "alone, each would need half of that"
 
 
-async def test_what_one_is_refused_holds_all_and_teaches_all(shared_redis: RedisServer) -> None:
+async def test_a_429_limits_all_sessions(shared_redis: RedisServer) -> None:
     name = queue()
     async with (
         Sandbox(rate_limit=40, rate_window=1.0) as sandbox,
@@ -96,7 +98,7 @@ async def test_what_one_is_refused_holds_all_and_teaches_all(shared_redis: Redis
         assert sandbox.received.answered(429) - refused <= 5, "the second knew before it was refused itself"
 
 
-async def test_a_lease_serves_many_requests(shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lease_serves_many_requests(shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     grants: list[float] = []
     async with (
         Sandbox() as sandbox,
@@ -115,10 +117,8 @@ async def test_a_lease_serves_many_requests(shared_redis: RedisServer, monkeypat
     assert len(grants) < 60, "Redis is not asked for each request"
 
 
-async def test_what_is_leased_and_not_used_is_given_up(
-    shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("rivya_async.workers.shared_budget.KEPT", 0.05)
+async def test_unused_lease_expires(shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rivya_async.workers.distributed_limiter.KEPT", 0.05)
     async with (
         Sandbox() as sandbox,
         budget_at(shared_redis, queue(), RateLimit(1000)) as budget,
@@ -132,10 +132,10 @@ async def test_what_is_leased_and_not_used_is_given_up(
         assert budget.allowance.left < 10
 
 
-async def test_while_redis_is_away_each_keeps_to_its_share_and_says_so_once(
+async def test_without_redis_each_worker_keeps_its_share_and_warns_once(
     redis: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rivya_async.workers.shared_budget.AWAY", 0.2)
+    monkeypatch.setattr("rivya_async.workers.distributed_limiter.AWAY", 0.2)
     caplog.set_level(logging.WARNING, "rivya_async.workers")
     async with (
         Sandbox() as sandbox,
@@ -155,8 +155,8 @@ async def test_while_redis_is_away_each_keeps_to_its_share_and_says_so_once(
     assert "can be reached again" in said[1]
 
 
-async def test_a_redis_that_says_nothing_is_away_too(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rivya_async.workers.shared_budget.SLOW", 0.2)
+async def test_silent_redis_counts_as_down(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rivya_async.workers.distributed_limiter.SLOW", 0.2)
     async with (
         Sandbox() as sandbox,
         budget_at(redis, queue(), RateLimit(400)) as budget,
@@ -167,16 +167,16 @@ async def test_a_redis_that_says_nothing_is_away_too(redis: RedisServer, monkeyp
         assert await spend(session, 100) < 5.0
 
 
-async def test_what_was_in_flight_at_a_refusal_teaches_once(shared_redis: RedisServer) -> None:
+async def test_429s_in_flight_count_once(shared_redis: RedisServer) -> None:
     from rivya_async import RateLimited
 
     async with Sandbox() as sandbox, budget_at(shared_redis, queue()) as budget, session_on(budget, sandbox) as session:
         await spend(session, 100)
-        refusal = AttemptDetails("GET", "/", 1, 0.1, None, RateLimited("slow down", retry_after=0.2))
-        budget.on_attempt(refusal)
+        error_from_record = AttemptDetails("GET", "/", 1, 0.1, None, RateLimited("slow down", retry_after=0.2))
+        budget.on_attempt(error_from_record)
         await asyncio.sleep(0.05)
         learned = budget.rate
-        budget.on_attempt(refusal)
+        budget.on_attempt(error_from_record)
         await asyncio.sleep(0.3)
         await spend(session, 1)
         assert budget.rate == pytest.approx(learned, rel=0.2)

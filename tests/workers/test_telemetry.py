@@ -23,14 +23,12 @@ from tests.workers.redis_server import RedisServer
 def gauges(reader: InMemoryMetricReader) -> dict[str, Any]:
     told: Any = reader.get_metrics_data()
     metrics = {metric.name: metric for metric in told.resource_metrics[0].scope_metrics[0].metrics}
-    names = ("rivya.queue.depth", "rivya.budget.rate")
+    names = ("rivya.queue.depth", "rivya.rate_limit")
     return {name: metrics[name].data.data_points[0].value for name in names}
 
 
-async def test_orders_leave_spans_and_the_worker_shows_queue_and_budget(
-    shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("rivya_async.workers.pulse.BEAT", 0.02)
+async def test_worker_emits_spans_and_gauges(shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rivya_async.workers.heartbeat.BEAT", 0.02)
     spans, reader = InMemorySpanExporter(), InMemoryMetricReader()
     tracers, meters = TracerProvider(), MeterProvider([reader])
     tracers.add_span_processor(SimpleSpanProcessor(spans))
@@ -39,7 +37,7 @@ async def test_orders_leave_spans_and_the_worker_shows_queue_and_budget(
         tracer_provider=tracers,
         meter_provider=meters,
         queue_depth=lambda: seen[0].queue_depth if seen else None,
-        budget=lambda: seen[0].rate if seen else None,
+        rate_limit=lambda: seen[0].rate if seen else None,
     )
     async with Sandbox(speed=500) as sandbox:
         async with worker_in(shared_redis, sandbox, hooks=[telemetry], rate_limit=RateLimit(250)) as worker:
@@ -48,7 +46,7 @@ async def test_orders_leave_spans_and_the_worker_shows_queue_and_budget(
             told = (await task.wait_result(check_interval=0.01, timeout=10)).return_value
             while worker.queue_depth is None:  # noqa: ASYNC110 - it is told at the next beat
                 await asyncio.sleep(0.01)
-            assert gauges(reader) == {"rivya.queue.depth": 0, "rivya.budget.rate": 250}
+            assert gauges(reader) == {"rivya.queue.depth": 0, "rivya.rate_limit": 250}
         key = sandbox.api_key
     finished = spans.get_finished_spans()
     assert {"POST /api/v1/generations", "GET /api/v1/generations/{id}", "rivya.wait"} <= {

@@ -17,8 +17,8 @@ from taskiq.message import BrokerMessage
 
 from rivya_async import ConfigurationError, RateLimit, RivyaSession
 from rivya_async.sandbox import Sandbox
-from rivya_async.workers import JobState, RivyaSessionDep, RivyaWorker, broker_at, store_at
-from rivya_async.workers.queue import depth_of
+from rivya_async.workers import JobState, RivyaSessionDep, RivyaWorker, create_broker, create_store
+from rivya_async.workers.queue_stats import read_queue_depth
 from tests.media_kit import picture
 from tests.workers.engine_room import worker_in
 from tests.workers.redis_server import RedisServer
@@ -64,7 +64,7 @@ def raw(task: str, **arguments: Any) -> bytes:
 # --- what is ordered --------------------------------------------------------------------------------------------------
 
 
-async def test_a_job_is_bought_waited_for_and_told_in_plain_values(worker: RivyaWorker, sandbox: Sandbox) -> None:
+async def test_generate_returns_plain_values(worker: RivyaWorker, sandbox: Sandbox) -> None:
     told = await end_of(await worker.generate.kiq("z-image", "A red kite", params={"aspect_ratio": "16:9"}))
     (task,) = sandbox.world.tasks.values()
     assert json.loads(json.dumps(told)) == told
@@ -74,20 +74,20 @@ async def test_a_job_is_bought_waited_for_and_told_in_plain_values(worker: Rivya
     assert task.params == {"aspect_ratio": "16:9"}
 
 
-async def test_the_key_is_minted_when_the_job_is_enqueued(worker: RivyaWorker, sandbox: Sandbox) -> None:
+async def test_key_is_minted_at_enqueue(worker: RivyaWorker, sandbox: Sandbox) -> None:
     told = [await end_of(await worker.generate.kiq("z-image", f"Kite {n}")) for n in range(2)]
     assert {each["idempotency_key"] for each in told} == set(sandbox.received.purchases_by_key)
     assert len(sandbox.received.purchases_by_key) == 2
 
 
-async def test_one_key_is_one_purchase_however_often_it_is_enqueued(worker: RivyaWorker, sandbox: Sandbox) -> None:
+async def test_one_purchase_per_key(worker: RivyaWorker, sandbox: Sandbox) -> None:
     tasks = [await worker.generate.kiq("z-image", "A kite", idempotency_key="kite-1") for _ in range(10)]
     ends = await asyncio.gather(*map(end_of, tasks))
     assert len({end["task_id"] for end in ends}) == 1
     assert sandbox.received.purchases_by_key == {"kite-1": 1}
 
 
-async def test_what_was_uploaded_is_a_reference(worker: RivyaWorker, sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_uploaded_file_is_a_reference(worker: RivyaWorker, sandbox: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "kite.png").write_bytes(picture())
     file = await worker.session.files.upload(tmp_path / "kite.png")
     for reference in (file, file.as_reference()):
@@ -97,14 +97,14 @@ async def test_what_was_uploaded_is_a_reference(worker: RivyaWorker, sandbox: Sa
     assert [body["params"]["referenceMediaItems"] for body in sent] == [[file.as_reference().to_wire()]] * 2
 
 
-async def test_a_failed_job_is_told_and_not_raised(worker: RivyaWorker) -> None:
+async def test_failed_job_is_returned_not_raised(worker: RivyaWorker) -> None:
     told = await end_of(await worker.generate.kiq("z-image", "A kite [fail]"))
     assert told["state"] == "failed"
     assert told["error_code"]
     assert told["error"]
 
 
-async def test_a_job_of_elsewhere_is_waited_for(worker: RivyaWorker, sandbox: Sandbox) -> None:
+async def test_waits_for_a_job_of_another_process(worker: RivyaWorker, sandbox: Sandbox) -> None:
     async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url) as session:
         bought = await session.submit("z-image", "A kite")
     told = await end_of(await worker.wait.kiq(bought.id))
@@ -112,7 +112,7 @@ async def test_a_job_of_elsewhere_is_waited_for(worker: RivyaWorker, sandbox: Sa
     assert sandbox.received.purchases == 1
 
 
-async def test_files_are_saved_on_the_side_of_the_worker(worker: RivyaWorker, tmp_path: Path) -> None:
+async def test_worker_saves_files(worker: RivyaWorker, tmp_path: Path) -> None:
     order = {"download_to": str(tmp_path / "kites"), "name": "kite-{index}{ext}"}
     told = await end_of(await worker.generate.kiq("z-image", "A kite", **order))
     (file,) = told["files"]
@@ -121,7 +121,7 @@ async def test_files_are_saved_on_the_side_of_the_worker(worker: RivyaWorker, tm
     assert [path.name for path in (tmp_path / "kites").iterdir()] == ["kite-1.png"]
 
 
-async def test_what_cannot_be_saved_is_told_beside_the_success(
+async def test_save_failure_is_reported_with_success(
     worker: RivyaWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rivya_async.workers.fulfilment.FIRST_PAUSE", 0.01)
@@ -148,7 +148,7 @@ async def test_what_cannot_be_saved_is_told_beside_the_success(
         (("z-image",), {"params": {1: 2}}, "must be strings"),
     ],
 )
-async def test_a_bad_order_is_refused_where_it_is_made(
+async def test_invalid_generate_arguments_are_rejected_at_enqueue(
     args: tuple[Any, ...], kwargs: dict[str, Any], advice: str, sandbox: Sandbox
 ) -> None:
     async with worker_in(None, sandbox) as worker:
@@ -157,7 +157,7 @@ async def test_a_bad_order_is_refused_where_it_is_made(
     assert sandbox.received.count() == 0
 
 
-async def test_a_bad_order_to_wait_is_refused_where_it_is_made(sandbox: Sandbox) -> None:
+async def test_invalid_wait_arguments_are_rejected_at_enqueue(sandbox: Sandbox) -> None:
     async with worker_in(None, sandbox) as worker:
         with pytest.raises(ConfigurationError, match="takes the task id"):
             await worker.wait.kiq("")
@@ -168,7 +168,7 @@ async def test_a_bad_order_to_wait_is_refused_where_it_is_made(sandbox: Sandbox)
 # --- what the service refuses -----------------------------------------------------------------------------------------
 
 
-async def test_what_the_service_refuses_is_a_dead_letter_with_its_reason(worker: RivyaWorker, sandbox: Sandbox) -> None:
+async def test_rejected_job_is_a_dead_letter(worker: RivyaWorker, sandbox: Sandbox) -> None:
     told = await end_of(await worker.generate.kiq("no-such-model", "A kite", idempotency_key="kite-1"))
     assert (told["state"], told["task_id"]) == ("dead", None)
     assert told["error_code"]
@@ -176,22 +176,20 @@ async def test_what_the_service_refuses_is_a_dead_letter_with_its_reason(worker:
     assert sandbox.received.purchases == 0
 
 
-async def test_an_order_that_was_given_up_is_carried_when_it_is_enlisted_again(
-    worker: RivyaWorker, sandbox: Sandbox
-) -> None:
+async def test_dead_job_runs_after_register(worker: RivyaWorker, sandbox: Sandbox) -> None:
     sandbox.faults.add(route="POST /api/v1/generations", nth=1, status=422, code="validation_failed")
     told = await end_of(await worker.generate.kiq("z-image", "A kite", idempotency_key="kite-1"))
     assert (told["state"], told["error_code"]) == ("dead", "validation_failed")
     again = await end_of(await worker.generate.kiq("z-image", "A kite", idempotency_key="kite-1"))
     assert again["state"] == "dead", "a message that comes again is no new order"
-    assert await worker.enlist("kite-1")
+    assert await worker.register("kite-1")
     told = await end_of(await worker.generate.kiq("z-image", "A kite", idempotency_key="kite-1"))
     assert (told["state"], told["error"]) == ("succeeded", None)
-    assert not await worker.enlist("kite-1"), "what has ended well need not be enqueued"
+    assert not await worker.register("kite-1"), "what has ended well need not be enqueued"
     assert sandbox.received.purchases_by_key == {"kite-1": 1}
 
 
-async def test_a_transient_fault_is_no_reason_to_give_up(
+async def test_transient_errors_are_retried(
     worker: RivyaWorker, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rivya_async.workers.fulfilment.FIRST_PAUSE", 0.01)
@@ -204,7 +202,7 @@ async def test_a_transient_fault_is_no_reason_to_give_up(
 # --- beside the tasks -------------------------------------------------------------------------------------------------
 
 
-async def test_tasks_of_users_get_the_session_of_the_worker(opening: Opening) -> None:
+async def test_user_tasks_get_the_workers_session(opening: Opening) -> None:
     async with opening() as worker:
 
         @worker.broker.task("tests.balance")
@@ -218,15 +216,15 @@ async def test_tasks_of_users_get_the_session_of_the_worker(opening: Opening) ->
             assert result.return_value == 100, "the session is still open after the first"
 
 
-async def test_what_became_of_an_order_can_be_asked_by_its_key(worker: RivyaWorker) -> None:
+async def test_read_jobs_by_key(worker: RivyaWorker) -> None:
     told = await end_of(await worker.generate.kiq("z-image", "A kite", idempotency_key="kite-1"))
-    record, unknown = await worker.read(["kite-1", "kite-2"])
+    record, unknown = await worker.read_jobs(["kite-1", "kite-2"])
     assert unknown is None
     assert record is not None
     assert (record.state, record.task_id) == (JobState.SUCCEEDED, told["task_id"])
 
 
-async def test_what_one_worker_has_learned_the_next_one_knows(opening: Opening) -> None:
+async def test_learned_durations_are_shared(opening: Opening) -> None:
     async with opening(queue="learning") as worker:
         await end_of(await worker.generate.kiq("z-image", "A kite"))
         store = worker.store
@@ -238,35 +236,35 @@ async def test_what_one_worker_has_learned_the_next_one_knows(opening: Opening) 
             assert worker.session.durations.dump() == learned
 
 
-async def test_only_the_in_memory_broker_needs_no_store(shared_redis: RedisServer) -> None:
+async def test_redis_broker_requires_a_store(shared_redis: RedisServer) -> None:
     with pytest.raises(ConfigurationError, match="store=RedisStore"):
-        RivyaWorker(broker_at(shared_redis.url))
+        RivyaWorker(create_broker(shared_redis.url))
 
 
-async def test_an_option_that_no_session_has_is_refused_at_once() -> None:
+async def test_unknown_session_option_is_rejected() -> None:
     with pytest.raises(TypeError, match="max_conections"):
         RivyaWorker(InMemoryBroker(), max_conections=3)
 
 
 @pytest.mark.parametrize("url", ["amqp://localhost", "localhost:6379", ""])
-def test_a_url_that_is_no_broker_of_ours_says_what_to_do(url: str) -> None:
+def test_unsupported_broker_url_is_rejected(url: str) -> None:
     with pytest.raises(ConfigurationError, match="make another kind of Taskiq broker yourself"):
-        broker_at(url)
+        create_broker(url)
 
 
-def test_the_url_of_a_broker_is_never_shown() -> None:
+def test_broker_url_is_not_in_the_error() -> None:
     with pytest.raises(ConfigurationError) as caught:
-        broker_at("amqp://user:secret@localhost")
+        create_broker("amqp://user:secret@localhost")
     assert "secret" not in str(caught.value)
 
 
-async def test_outside_of_a_worker_process_there_is_no_session(sandbox: Sandbox) -> None:
+async def test_no_session_outside_a_worker_process(sandbox: Sandbox) -> None:
     worker = RivyaWorker(InMemoryBroker(), api_key=sandbox.api_key, base_url=sandbox.base_url)
     with pytest.raises(ConfigurationError, match="only in a worker process"):
         worker.session  # noqa: B018 - it raises
 
 
-async def test_a_worker_without_a_key_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_worker_without_api_key_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RIVYA_API_KEY", raising=False)
     worker = RivyaWorker(InMemoryBroker())
     with pytest.raises(ConfigurationError, match="RIVYA_API_KEY"):
@@ -274,17 +272,17 @@ async def test_a_worker_without_a_key_does_not_begin(monkeypatch: pytest.MonkeyP
     await worker.broker.shutdown()
 
 
-async def test_a_worker_of_one_process_keeps_its_own_rate(sandbox: Sandbox) -> None:
+async def test_in_memory_worker_keeps_its_rate_limit(sandbox: Sandbox) -> None:
     async with worker_in(None, sandbox, rate_limit=RateLimit(1000)) as worker:
         assert (await end_of(await worker.generate.kiq("z-image", "A kite")))["state"] == "succeeded"
 
 
-async def test_a_worker_ends_though_redis_says_nothing(
+async def test_worker_closes_while_redis_is_silent(
     redis: RedisServer, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rivya_async.workers.worker.FAREWELL", 0.2)
     worker = RivyaWorker(
-        broker_at(redis.url), store=store_at(redis.url), api_key=sandbox.api_key, base_url=sandbox.base_url
+        create_broker(redis.url), store=create_store(redis.url), api_key=sandbox.api_key, base_url=sandbox.base_url
     )
     worker.broker.is_worker_process = True
     await worker.broker.startup()
@@ -296,14 +294,14 @@ async def test_a_worker_ends_though_redis_says_nothing(
     await worker.broker.shutdown()
 
 
-async def test_a_worker_that_finds_no_redis_does_not_begin(
+async def test_worker_without_redis_does_not_start(
     redis: RedisServer, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rivya_async.workers.worker.PATIENCE", 0.2)
     monkeypatch.setattr("rivya_async.workers.worker.FAREWELL", 0.2)
     redis.stop()
     worker = RivyaWorker(
-        broker_at(redis.url), store=store_at(redis.url), api_key=sandbox.api_key, base_url=sandbox.base_url
+        create_broker(redis.url), store=create_store(redis.url), api_key=sandbox.api_key, base_url=sandbox.base_url
     )
     worker.broker.is_worker_process = True
     with pytest.raises(TimeoutError):
@@ -316,9 +314,7 @@ async def test_a_worker_that_finds_no_redis_does_not_begin(
 # --- messages that are no orders --------------------------------------------------------------------------------------
 
 
-async def test_a_message_that_nobody_can_read_is_a_dead_letter_and_stops_nothing(
-    sandbox: Sandbox, shared_redis: RedisServer
-) -> None:
+async def test_unreadable_message_is_a_dead_letter(sandbox: Sandbox, shared_redis: RedisServer) -> None:
     async with worker_in(shared_redis, sandbox) as worker:
         for message in (b"no JSON at all", raw("nobody.knows")):
             await worker.broker.kick(BrokerMessage(task_id="1", task_name="x", message=message, labels={}))
@@ -332,7 +328,7 @@ async def test_a_message_that_nobody_can_read_is_a_dead_letter_and_stops_nothing
     assert "nobody.knows" in reasons
 
 
-async def test_an_order_that_went_past_the_checks_is_a_dead_letter(sandbox: Sandbox, shared_redis: RedisServer) -> None:
+async def test_invalid_message_is_a_dead_letter(sandbox: Sandbox, shared_redis: RedisServer) -> None:
     async with worker_in(shared_redis, sandbox) as worker:
         message = raw("rivya.generate", nonsense=1)
         await worker.broker.kick(BrokerMessage(task_id="1", task_name="x", message=message, labels={}))
@@ -341,14 +337,14 @@ async def test_an_order_that_went_past_the_checks_is_a_dead_letter(sandbox: Sand
         assert "there is no argument 'nonsense'" in letter.reason
 
 
-async def test_a_message_that_comes_too_often_without_an_end_is_a_dead_letter(
+async def test_poison_message_is_a_dead_letter(
     opening: Opening, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox
 ) -> None:
     monkeypatch.setattr("rivya_async.workers.fulfilment.MOST_DELIVERIES", 2)
     async with opening() as worker:
         await worker.store.advance("kite-1", {None}, JobState.QUEUED)
         for _ in range(2):
-            await worker.store.count_delivery("kite-1")
+            await worker.store.increment_deliveries("kite-1")
         told = await end_of(await worker.generate.kiq("z-image", "A kite", idempotency_key="kite-1"))
         assert (told["state"], told["error_code"]) == ("dead", "poison")
         assert await letters(worker) == [("poison", "kite-1")]
@@ -358,7 +354,7 @@ async def test_a_message_that_comes_too_often_without_an_end_is_a_dead_letter(
 # --- room for all -----------------------------------------------------------------------------------------------------
 
 
-async def test_orders_that_wait_keep_no_slot_from_other_tasks(sandbox: Sandbox, shared_redis: RedisServer) -> None:
+async def test_waiting_jobs_do_not_block_other_tasks(sandbox: Sandbox, shared_redis: RedisServer) -> None:
     sandbox.faults.add(route="GET /api/v1/generations/{task_id}", status=503)
     async with worker_in(shared_redis, sandbox) as worker:  # it has two slots
 
@@ -375,10 +371,8 @@ async def test_orders_that_wait_keep_no_slot_from_other_tasks(sandbox: Sandbox, 
         assert {end["state"] for end in await asyncio.gather(*map(end_of, orders))} == {"succeeded"}
 
 
-async def test_more_orders_than_places_are_carried_one_after_the_other(
-    sandbox: Sandbox, shared_redis: RedisServer
-) -> None:
-    async with worker_in(shared_redis, sandbox, max_orders=3) as worker:
+async def test_more_jobs_than_slots_all_finish(sandbox: Sandbox, shared_redis: RedisServer) -> None:
+    async with worker_in(shared_redis, sandbox, max_jobs=3) as worker:
         orders = [await worker.generate.kiq("z-image", f"Kite {n}") for n in range(20)]
         assert {end["state"] for end in await asyncio.gather(*map(end_of, orders))} == {"succeeded"}
 
@@ -386,16 +380,16 @@ async def test_more_orders_than_places_are_carried_one_after_the_other(
 # --- messages that would stay with a worker for ever -----------------------------------------------------------------
 
 
-async def held(worker: RivyaWorker) -> int:
-    depth = await depth_of(worker.broker)
+async def unacknowledged(worker: RivyaWorker) -> int:
+    depth = await read_queue_depth(worker.broker)
     assert depth is not None
-    return depth.held
+    return depth.unacknowledged
 
 
-async def test_a_result_that_could_not_be_saved_is_saved_later_and_the_message_goes(
+async def test_failed_result_save_is_retried_before_ack(
     sandbox: Sandbox, shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rivya_async.workers.receiver.PAUSE", 0.01)
+    monkeypatch.setattr("rivya_async.workers.taskiq_receiver.PAUSE", 0.01)
     async with worker_in(shared_redis, sandbox) as worker:
         backend = worker.broker.result_backend
         save = backend.set_result
@@ -409,36 +403,40 @@ async def test_a_result_that_could_not_be_saved_is_saved_later_and_the_message_g
 
         monkeypatch.setattr(backend, "set_result", slipping)
         assert (await end_of(await worker.generate.kiq("z-image", "A kite")))["state"] == "succeeded"
-        while await held(worker):  # noqa: ASYNC110 - it is acknowledged after the result is there
+        while await unacknowledged(worker):  # noqa: ASYNC110 - it is acknowledged after the result is there
             await asyncio.sleep(0.01)
     assert sandbox.received.purchases == 1
 
 
-async def test_a_timeout_of_the_engine_abandons_no_paid_job(sandbox: Sandbox, shared_redis: RedisServer) -> None:
+async def test_task_timeout_label_is_ignored(sandbox: Sandbox, shared_redis: RedisServer) -> None:
     async with worker_in(shared_redis, sandbox) as worker:
         sandbox.faults.add(route="GET /api/v1/generations/{task_id}", nth=range(1, 8), status=503)
         order = await worker.generate.kicker().with_labels(timeout=0.01).kiq("z-image", "A kite")
         assert (await end_of(order))["state"] == "succeeded"
 
 
-async def test_messages_with_labels_or_arguments_of_nobody_are_dead_letters_and_go(
+async def test_messages_with_unknown_labels_or_arguments_are_dead_letters(
     sandbox: Sandbox, shared_redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     bad = json.loads(raw("rivya.generate", model="z-image", prompt="A secret prompt"))
     unreadable = json.dumps({**bad, "labels": {"x": "y"}, "labels_types": {"x": 3}}).encode()
-    messages = [unreadable, raw("rivya.generate", model="z-image", context=1), raw("rivya.wait", task_id="t", desk=1)]
+    messages = [
+        unreadable,
+        raw("rivya.generate", model="z-image", context=1),
+        raw("rivya.wait", task_id="t", worker_context=1),
+    ]
     async with worker_in(shared_redis, sandbox) as worker:
         for message in messages:
             await worker.broker.kick(BrokerMessage(task_id="1", task_name="x", message=message, labels={}))
         await end_of(await worker.generate.kiq("z-image", "A kite"))
-        while await held(worker):  # noqa: ASYNC110 - nobody tells of it
+        while await unacknowledged(worker):  # noqa: ASYNC110 - nobody tells of it
             await asyncio.sleep(0.01)
         count, found = await worker.store.dead_letters(10)
     assert count == 3
     assert "A secret prompt" not in caplog.text + "".join(letter.reason for letter in found)
 
 
-async def test_what_is_saved_in_one_folder_can_be_saved_in_another(worker: RivyaWorker, tmp_path: Path) -> None:
+async def test_job_can_be_saved_to_two_folders(worker: RivyaWorker, tmp_path: Path) -> None:
     bought = await worker.session.submit("z-image", "A kite")
     for folder in ("one", "two"):
         told = await end_of(await worker.wait.kiq(bought.id, download_to=str(tmp_path / folder)))
@@ -446,7 +444,7 @@ async def test_what_is_saved_in_one_folder_can_be_saved_in_another(worker: Rivya
 
 
 @pytest.mark.parametrize("url", ["redis://:s3/cret@localhost:6379", "redis://localhost:port", "redis://[::1"])
-def test_a_url_that_cannot_be_read_is_not_shown(url: str) -> None:
+def test_malformed_broker_url_is_not_in_the_error(url: str) -> None:
     with pytest.raises(ConfigurationError, match="cannot be read") as caught:
-        broker_at(url)
+        create_broker(url)
     assert "s3" not in str(caught.value)

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from rivya_async import PollPolicy, RateLimit, RetryPolicy, Timeouts
-from rivya_async.workers.process import Workers
+from rivya_async.workers.supervisor import WorkerSupervisor
 
 POLL = PollPolicy(first=0.2, base=0.3, floor=0.1, cap=1.0, adaptive=False)
 RETRY = RetryPolicy(max_attempts=20, base=0.02, cap=0.2)
@@ -21,11 +21,11 @@ def configure() -> None:
 
 def main(order: dict[str, Any]) -> int:
     rate = order.get("rate_limit")
-    workers = Workers(
+    workers = WorkerSupervisor(
         url=order["redis"],
         processes=order["processes"],
         rate_limit=None if rate is None else RateLimit(rate),
-        options={
+        session_options={
             "api_key": order["key"],
             "base_url": order["base_url"],
             "poll": POLL,
@@ -33,7 +33,7 @@ def main(order: dict[str, Any]) -> int:
             "timeouts": Timeouts(connect=5.0, read=5.0, total=10.0),
         },
         broker_options=HASTY,
-        configure=configure,
+        on_process_start=configure,
     )
     return workers.run()
 

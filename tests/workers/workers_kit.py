@@ -69,7 +69,7 @@ def crew(redis: RedisServer, sandbox: Sandbox, processes: int = 1, **order: Any)
 @asynccontextmanager
 async def client(redis: RedisServer) -> AsyncIterator[RivyaWorker]:
     """Who enqueues: it has no API key, and no session."""
-    worker = RivyaWorker.at(redis.url)
+    worker = RivyaWorker.from_url(redis.url)
     await worker.broker.startup()
     try:
         yield worker
@@ -89,5 +89,5 @@ async def until(happened: Callable[[], Any], seconds: float = 60.0) -> None:
 
 
 async def states(worker: RivyaWorker, keys: Sequence[str]) -> Counter[str]:
-    records: list[JobRecord | None] = await worker.read(keys)
+    records: list[JobRecord | None] = await worker.read_jobs(keys)
     return Counter("unknown" if record is None else record.state.value for record in records)

@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
     from .._engine.stop import Stop
     from ..session import RivyaSession
-    from .store import Store
+    from .store import WorkerStore
 
-DESK: Final = "rivya_desk"
+CONTEXT_KEY: Final = "rivya_desk"
 """The member of a broker's state that holds its open desk."""
 
 
 @attrs.define(kw_only=True)
-class Desk:
+class WorkerContext:
     """One per open session. `tally` counts what has happened: bought, succeeded, failed, dead, handed back."""
 
     session: RivyaSession
-    store: Store
+    store: WorkerStore
     stop: Stop
     wall: Callable[[], float]
     uniform: Callable[[], float]
     carrying: int = 0
-    tally: Counter[str] = attrs.field(factory=Counter)
+    counters: Counter[str] = attrs.field(factory=Counter)
     _idle: asyncio.Event = attrs.field(factory=asyncio.Event)
 
     @contextmanager
@@ -52,15 +52,15 @@ class Desk:
             await self._idle.wait()
 
 
-def desk_on(broker: AsyncBroker) -> Desk:
+def get_worker_context(broker: AsyncBroker) -> WorkerContext:
     """The open desk of this broker."""
-    desk = open_desk(broker)
-    if desk is None:
+    worker_context = find_worker_context(broker)
+    if worker_context is None:
         raise RuntimeError("no RivyaWorker is open on this broker: make one beside it, and start the broker")
-    return desk
+    return worker_context
 
 
-def open_desk(broker: AsyncBroker) -> Desk | None:
+def find_worker_context(broker: AsyncBroker) -> WorkerContext | None:
     """The same; None where there is none."""
-    desk = getattr(broker.state, DESK, None)
-    return desk if isinstance(desk, Desk) else None
+    worker_context = getattr(broker.state, CONTEXT_KEY, None)
+    return worker_context if isinstance(worker_context, WorkerContext) else None

@@ -21,8 +21,8 @@ from .._core.allowance import Allowance
 from .._core.errors import Answered, DecodeError, RateLimited
 from .._core.learned_rate import LearnedRate
 from .._engine.hooks import Hooks
-from .account import Account
-from .connections import watched
+from .redis_options import watched
+from .shared_rate import SharedRateState
 
 if TYPE_CHECKING:
     from .._core.policies import RateLimit
@@ -33,7 +33,7 @@ LOG: Final = logging.getLogger("rivya_async.workers")
 BUNDLE: Final = 0.1
 """Seconds of the account's rate that one process leases at most at a time..."""
 
-KEPT: Final = 1.0
+RECORD_TTL: Final = 1.0
 """... and the seconds after which it gives up what it has not used."""
 
 LOOK: Final = 0.25
@@ -55,7 +55,7 @@ PRECISION: Final = 1000
 """Seconds over which the limiter library is told the rate, in whole requests."""
 
 
-class SharedBudget(Hooks):
+class DistributedLimiter(Hooks):
     """The lessee of one process: serves the session's `allowance` from what all processes share in Redis.
 
     A rate that nobody configured is learned of the refusals of all processes. While Redis is away the process keeps to
@@ -73,7 +73,7 @@ class SharedBudget(Hooks):
         self._loop = asyncio.get_running_loop()
         in_haste = {**watched(url), "retry": Retry(NoBackoff(), 0)}
         self._redis = Redis.from_url(url, decode_responses=True, **in_haste)
-        self._account = Account(self._redis, namespace, self._most)
+        self._account = SharedRateState(self._redis, namespace, self._most)
         self._limiter = _LimiterStore(server=url, options={"CONNECTION_POOL_KWARGS": in_haste})
         self._namespace = namespace
         self._asked = asyncio.Event()
@@ -133,7 +133,7 @@ class SharedBudget(Hooks):
         """Wait until requests are wanted; what is left of the last lease is given up meanwhile."""
         if not self._asked.is_set() and self.allowance.left:
             try:
-                async with asyncio.timeout(KEPT):
+                async with asyncio.timeout(RECORD_TTL):
                     await self._asked.wait()
             except TimeoutError:
                 self.allowance.withdraw()

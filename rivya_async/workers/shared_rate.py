@@ -17,14 +17,14 @@ FORGOTTEN: Final = 86_400
 
 
 @attrs.frozen
-class View:
+class RateSnapshot:
     """The account at one moment: requests per second that it bears, and the seconds for which nothing may go out."""
 
     rate: float
     hold: float
 
 
-class Account:
+class SharedRateState:
     """One per worker process; all of them speak of the same keys. Raises redis-py's errors."""
 
     def __init__(self, redis: Redis, namespace: str, most: float) -> None:
@@ -40,14 +40,14 @@ class Account:
             pipeline.expire(name, 2 * MEMORY)
             await pipeline.execute()
 
-    async def view(self) -> View:
+    async def view(self) -> RateSnapshot:
         """How it stands."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.time()
             pipeline.hgetall(self._key)
             time, state = await pipeline.execute()
         now = _seconds(time)
-        return View(self._learned(state).at(now), max(0.0, float(state.get("hold_until", 0.0)) - now))
+        return RateSnapshot(self._learned(state).at(now), max(0.0, float(state.get("hold_until", 0.0)) - now))
 
     async def refuse(self, ago: float, wait: float) -> None:
         """A request that was sent `ago` seconds ago was answered 429, and asks for so many seconds.

@@ -12,8 +12,8 @@ from taskiq.cli.worker.args import WorkerArgs
 from taskiq.cli.worker.process_manager import ProcessManager
 from taskiq.cli.worker.run import start_listen
 
-from .brokers import broker_at, store_at
-from .receiver import MOST_ORDERS
+from .brokers import create_broker, create_store
+from .taskiq_receiver import MAX_JOBS
 from .worker import RivyaWorker
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ SHUTDOWN: Final = 30.0
 
 
 @attrs.frozen(kw_only=True)
-class Workers:
+class WorkerSupervisor:
     """What the processes have in common. `options` are `RivyaSession`'s, `broker_options` those of `broker_at`.
 
     `configure` and `equip` are called in each process, the latter with its worker, before it begins.
@@ -39,11 +39,11 @@ class Workers:
     queue: str = "rivya"
     processes: int = 1
     rate_limit: RateLimit | None = None
-    max_orders: int = MOST_ORDERS
+    max_jobs: int = MAX_JOBS
     options: dict[str, Any] = attrs.field(factory=dict, repr=False)
     broker_options: dict[str, Any] = attrs.field(factory=dict)
     configure: Callable[[], None] | None = None
-    equip: Callable[[RivyaWorker], None] | None = None
+    on_worker_created: Callable[[RivyaWorker], None] | None = None
 
     def run(self) -> int:
         """Serve until a signal. Blocks; call it where no event loop runs. The exit code."""
@@ -55,23 +55,23 @@ class Workers:
             modules=[],
             workers=self.processes,
             configure_logging=False,
-            receiver="rivya_async.workers:Receiver",
-            receiver_arg=[("max_orders", str(self.max_orders))],
+            receiver="rivya_async.workers:DrainingReceiver",
+            receiver_arg=[("max_orders", str(self.max_jobs))],
             wait_tasks_timeout=LAST_WORDS,
             shutdown_timeout=SHUTDOWN,
         )
         return ProcessManager(arguments, worker_function=partial(serve, self)).start() or 0
 
 
-def serve(workers: Workers, args: WorkerArgs) -> None:
+def serve(workers: WorkerSupervisor, args: WorkerArgs) -> None:
     """One process: its own broker, its own session."""
     if workers.configure is not None:
         workers.configure()
-    broker = broker_at(workers.url, queue=workers.queue, **workers.broker_options)
-    store = store_at(workers.url, queue=workers.queue)
+    broker = create_broker(workers.url, queue=workers.queue, **workers.broker_options)
+    store = create_store(workers.url, queue=workers.queue)
     worker = RivyaWorker(broker, store=store, rate_limit=workers.rate_limit, **workers.options)
-    if workers.equip is not None:
-        workers.equip(worker)
+    if workers.on_worker_created is not None:
+        workers.on_worker_created(worker)
     args.broker = broker  # type: ignore[assignment]
     start_listen(args)
     logging.getLogger("rivya_async.workers").info("worker %s has ended", os.getpid())

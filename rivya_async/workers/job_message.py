@@ -17,8 +17,8 @@ from .._core.nearest import hint, nearest
 POSITIONAL: Final[Mapping[str, Sequence[str]]] = {"rivya.generate": ("model", "prompt"), "rivya.wait": ("task_id",)}
 """The arguments that may come without their names."""
 
-GENERATE: Final = "rivya.generate"
-WAIT: Final = "rivya.wait"
+GENERATE_TASK: Final = "rivya.generate"
+WAIT_TASK: Final = "rivya.wait"
 """The names of the tasks."""
 
 BUYING: Final = [
@@ -40,7 +40,7 @@ SAVE_KEY: Final = "save:"
 
 
 @attrs.frozen(kw_only=True)
-class Order:
+class JobMessage:
     """A job for a worker: `request` to buy under `key`, or `task_id` to wait for, whose `key` follows from it.
 
     With `download_to` its files are saved in that folder of the worker, under names by the template `name`.
@@ -53,7 +53,7 @@ class Order:
     name: str | None = None
 
     @classmethod
-    def to_buy(cls, arguments: Mapping[str, Any]) -> Self:
+    def from_generate_arguments(cls, arguments: Mapping[str, Any]) -> Self:
         """The order in the arguments of `rivya.generate`; `ConfigurationError` for what cannot be one.
 
         References are uploaded before they are ordered: a path means nothing on another machine.
@@ -75,7 +75,7 @@ class Order:
         return cls(key=validated(key or ""), request=request, **_download(arguments))
 
     @classmethod
-    def to_wait(cls, arguments: Mapping[str, Any]) -> Self:
+    def from_wait_arguments(cls, arguments: Mapping[str, Any]) -> Self:
         """The order in the arguments of `rivya.wait`."""
         _check_names(arguments, WAITING)
         task_id = arguments.get("task_id")
@@ -95,7 +95,7 @@ class Order:
         return {name: value for name, value in told.items() if value is not None}
 
 
-def named(task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def bind_arguments(task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a task by their names."""
     names = POSITIONAL[task]
     if len(args) > len(names):
@@ -124,5 +124,8 @@ def _download(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {"download_to": folder, "name": name}
 
 
-ORDERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Order]]] = {GENERATE: Order.to_buy, WAIT: Order.to_wait}
+MESSAGE_PARSERS: Final[Mapping[str, Callable[[Mapping[str, Any]], JobMessage]]] = {
+    GENERATE_TASK: JobMessage.from_generate_arguments,
+    WAIT_TASK: JobMessage.from_wait_arguments,
+}
 """How the arguments of each task are read."""

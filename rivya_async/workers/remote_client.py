@@ -19,7 +19,7 @@ from .._core import errors
 from .._core.errors import Answered, DownloadError, NotSent, OutcomeUnknown, RivyaError, answered_class
 from .._core.outcome import unwrapped
 from .._core.records import Generation
-from .order import Order
+from .job_message import JobMessage
 from .record import JobRecord
 from .states import IN_DOUBT, UNBOUGHT, JobState
 
@@ -54,7 +54,7 @@ FAREWELL: Final = 5.0
 Waiter = tuple[Callable[["JobRecord"], bool], asyncio.Future["JobRecord"]]
 
 
-class Fleet:
+class RemoteJobClient:
     """Orders jobs of the workers at a broker, and waits for them: for whoever drives many jobs, such as a batch.
 
     It takes the place of `session` where jobs are bought and waited for; the catalogue, uploads and downloads are the
@@ -64,7 +64,7 @@ class Fleet:
     def __init__(self, worker: RivyaWorker, session: RivyaSession) -> None:
         self._worker = worker
         self._session = session
-        self._orders: dict[str, Order] = {}
+        self._orders: dict[str, JobMessage] = {}
         self._keys: dict[str, str] = {}  # of what was bought here, by its task id
         self._waiters: defaultdict[str, list[Waiter]] = defaultdict(list)
         self._watching: asyncio.Task[None] | None = None
@@ -123,7 +123,7 @@ class Fleet:
         was withdrawn, `OutcomeUnknown` where the broker may have taken it. Cancelling it withdraws the order, unless a
         worker is about to buy it already; then it goes on, and the same key leads to it.
         """
-        order = Order(key=idempotency_key, request=request)
+        order = JobMessage(key=idempotency_key, request=request)
         try:
             record = await self._carried(order, _is_decided)
         except asyncio.CancelledError:
@@ -134,7 +134,7 @@ class Fleet:
         if record.state in UNBOUGHT:  # held, as the account is at fault: whoever drives many jobs wants to know
             await self._withdraw([order.key])
         if record.task_id is None or record.generation is None:
-            raise refusal(record)
+            raise error_from_record(record)
         self._keys[record.task_id] = order.key
         return record.generation
 
@@ -149,14 +149,16 @@ class Fleet:
         key = self._keys.pop(task_id, None)
         record = None if key is None else await self._until(key, lambda record: record.has_ended)
         if record is None or record.state is JobState.WITHDRAWN:  # of elsewhere, or lost by the store
-            record = await self._carried(Order.to_wait({"task_id": task_id}), lambda record: record.has_ended)
+            record = await self._carried(
+                JobMessage.from_wait_arguments({"task_id": task_id}), lambda record: record.has_ended
+            )
         if record.state is JobState.DEAD or record.generation is None:
-            raise refusal(record)
+            raise error_from_record(record)
         return unwrapped(record.generation) if raise_on_failure else record.generation
 
     async def save(self, job: Generation, folder: os.PathLike[str], name: str) -> Sequence[SavedFile]:
         """Have a worker save the files of an ended job in a folder on its side. Raises `DownloadError`."""
-        order = Order.to_wait({"task_id": job.id, "download_to": str(folder), "name": name})
+        order = JobMessage.from_wait_arguments({"task_id": job.id, "download_to": str(folder), "name": name})
         record = await self._carried(order, lambda record: bool(record.files) or record.error is not None)
         if not record.files:
             raise DownloadError(record.error or "it was not saved")
@@ -170,7 +172,7 @@ class Fleet:
 
     # --- orders -------------------------------------------------------------------------------------------------------
 
-    async def _carried(self, order: Order, is_due: Callable[[JobRecord], bool]) -> JobRecord:
+    async def _carried(self, order: JobMessage, is_due: Callable[[JobRecord], bool]) -> JobRecord:
         """Enqueue it; its record, once that is due."""
         self._orders[order.key] = order
         try:
@@ -179,13 +181,13 @@ class Fleet:
         finally:
             self._orders.pop(order.key, None)
 
-    async def _order(self, order: Order) -> None:
+    async def _order(self, order: JobMessage) -> None:
         """Enqueue it, unless somebody carries it already, or it has ended."""
         if self._is_stopped:
             raise NotSent("the orders were stopped: nothing was bought")
         task = self._worker.generate if order.request is not None else self._worker.wait
         try:
-            if await self._worker.enlist(order.key):
+            if await self._worker.register(order.key):
                 await task.kiq(**order.arguments())
         except RedisError as error:
             raise NotSent(f"the order cannot be noted, nothing was bought: {error}") from error
@@ -220,7 +222,7 @@ class Fleet:
         moment, swept = math.inf, loop.time()
         while True:
             try:
-                moment, changed = await self._worker.store.changed_since(moment - OVERLAP)
+                moment, changed = await self._worker.store.read_changes(moment - OVERLAP)
                 if loop.time() - swept > SWEEP:
                     swept, changed = loop.time(), list(self._waiters)
                 await self._look([key for key in changed if key in self._waiters])
@@ -250,7 +252,7 @@ def _is_decided(record: JobRecord) -> bool:
     return record.state not in UNBOUGHT or record.status is not None
 
 
-def refusal(record: JobRecord) -> RivyaError:
+def error_from_record(record: JobRecord) -> RivyaError:
     """What a worker met, as an error of the class that it had there."""
     told, key, code = record.error or "no reason given", record.key, record.error_code or ""
     if record.state is JobState.WITHDRAWN:

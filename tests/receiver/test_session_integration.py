@@ -12,7 +12,7 @@ from aiohttp import web
 from rivya_async import PollPolicy, RivyaSession
 from rivya_async.receiver import WebhookReceiver
 from rivya_async.sandbox import Sandbox
-from tests.receiver.receiver_kit import Handler
+from tests.receiver.receiver_kit import RecordingHandler
 from tests.receiver.test_servers import aiohttp_at
 from tests.session.session_kit import POLL, opened, until
 
@@ -21,7 +21,7 @@ RARELY = PollPolicy(first=60.0, base=60.0, cap=60.0, adaptive=False)
 
 
 @asynccontextmanager
-async def told(speed: float = 100.0) -> AsyncIterator[tuple[Sandbox, RivyaSession, Handler]]:
+async def told(speed: float = 100.0) -> AsyncIterator[tuple[Sandbox, RivyaSession, RecordingHandler]]:
     """A sandbox that tells a receiver, which tells a session that hardly ever polls."""
     hooks: list[WebhookReceiver] = []
 
@@ -38,7 +38,7 @@ async def told(speed: float = 100.0) -> AsyncIterator[tuple[Sandbox, RivyaSessio
     ):
         made = await session.webhooks.create("Mine", f"{url}/hooks", ["generation.succeeded", "generation.failed"])
         async with WebhookReceiver(made.signing_secret or "", session=session) as receiver:
-            handler = Handler()
+            handler = RecordingHandler()
             receiver.on("*", handler)
             hooks.append(receiver)
             yield sandbox, session, handler
@@ -56,30 +56,30 @@ async def test_events_end_every_kind_of_wait() -> None:
         assert [end.status for end in ends] == ["succeeded", "succeeded", "failed"]
         assert {end.id async for end in session.as_completed(ends)} == {end.id for end in ends}
         assert sandbox.received.count(POLL) == 0
-        assert len(handler.begun) == 3
+        assert len(handler.started) == 3
 
 
-async def test_copies_and_lost_answers_change_nothing() -> None:
+async def test_duplicates_and_lost_responses_change_nothing() -> None:
     async with asyncio.timeout(10), told() as (sandbox, session, handler):
         sandbox.faults.add(route="webhook delivery", nth=[1, 2], drop=True, act=True)
         jobs = await asyncio.gather(*(session.generate("z-image", f"Kite {number}") for number in range(4)))
         assert all(job.succeeded for job in jobs)
         assert sandbox.received.count(POLL) == 0
-    assert len(handler.ended) == len(set(handler.ended)) == 4
+    assert len(handler.finished) == len(set(handler.finished)) == 4
 
 
-async def test_a_receiver_that_outlives_its_session_still_hands_events_on(caplog: pytest.LogCaptureFixture) -> None:
+async def test_receiver_outlives_its_session(caplog: pytest.LogCaptureFixture) -> None:
     async with asyncio.timeout(10), told(speed=20.0) as (_, session, handler):
         await session.submit("z-image", "A red kite")
         await session.aclose()
-        await until(lambda: len(handler.ended) == 1)
-    assert "could not be settled by the event 'evt_" in caplog.text
+        await until(lambda: len(handler.finished) == 1)
+    assert "were not ended by event 'evt_" in caplog.text
 
 
-def test_both_are_made_before_there_is_a_loop() -> None:
+def test_created_without_an_event_loop() -> None:
     WebhookReceiver("whsec_1", session=RivyaSession("rvya_sk_1"))
 
 
-def test_what_is_no_session_is_told_at_once() -> None:
+def test_rejects_other_objects_as_session() -> None:
     with pytest.raises(AttributeError, match="generations"):
         WebhookReceiver("whsec_1", session=object())  # type: ignore[arg-type]

@@ -9,9 +9,9 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from .._engine.ambient import Ambient
-from .queue import Depth, depth_of, trim
+from .distributed_limiter import DistributedLimiter
+from .queue_stats import QueueDepth, read_queue_depth, trim_queue
 from .redis_store import RedisStore
-from .shared_budget import SharedBudget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from .._core.allowance import Allowance
     from .._core.policies import RateLimit
     from .._engine.hooks import Hooks
-    from .desk import Desk
-    from .store import Store
+    from .context import WorkerContext
+    from .store import WorkerStore
 
 LOG: Final = logging.getLogger("rivya_async.workers")
 
@@ -36,18 +36,20 @@ BEATS_PER_TRIM: Final = 5
 """... and the queue is tidied."""
 
 
-class Pulse:
+class Heartbeat:
     """Owns the tasks beside the orders, from `start` until `aclose`."""
 
-    def __init__(self, broker: AsyncBroker, store: Store, worker: str, *, rate_limit: RateLimit | None) -> None:
+    def __init__(self, broker: AsyncBroker, store: WorkerStore, worker: str, *, rate_limit: RateLimit | None) -> None:
         self._broker = broker
         self._store = store
         self._worker = worker
         self._rate_limit = rate_limit
-        self._budget = SharedBudget(store.url, store.namespace, rate_limit) if isinstance(store, RedisStore) else None
+        self._budget = (
+            DistributedLimiter(store.url, store.namespace, rate_limit) if isinstance(store, RedisStore) else None
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._since = Ambient().wall()
-        self.depth: Depth | None = None
+        self.depth: QueueDepth | None = None
         """How long the queue is, as seen at the last beat."""
 
     @property
@@ -67,51 +69,51 @@ class Pulse:
         """What the session tells us by."""
         return [] if self._budget is None else [self._budget]
 
-    async def start(self, desk: Desk) -> None:
+    async def start(self, worker_context: WorkerContext) -> None:
         """Begin, with what others have learned."""
         dump = await self._store.load_durations()
         if dump is not None:
-            desk.session.durations.load(dump)
-        self._tasks.append(asyncio.create_task(self._beat(desk)))
+            worker_context.session.durations.load(dump)
+        self._tasks.append(asyncio.create_task(self._beat(worker_context)))
         if self._budget is not None:
             self._tasks.append(asyncio.create_task(self._budget.serve()))
 
-    async def aclose(self, desk: Desk) -> None:
+    async def aclose(self, worker_context: WorkerContext) -> None:
         """End, and leave what was learned to others."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
         try:
-            await self._store.save_durations(desk.session.durations.dump())
-            await self._store.leave(self._worker)
+            await self._store.save_durations(worker_context.session.durations.dump())
+            await self._store.remove_worker(self._worker)
         finally:
             if self._budget is not None:
                 await self._budget.aclose()
 
-    async def _beat(self, desk: Desk) -> None:
-        beats = 0
+    async def _beat(self, worker_context: WorkerContext) -> None:
+        list_workers = 0
         while True:
-            beats += 1
+            list_workers += 1
             try:
-                workers = await self._store.beat(self._worker, self._facts(desk))
+                workers = await self._store.record_heartbeat(self._worker, self._facts(worker_context))
                 if self._budget is not None:
                     self._budget.workers = max(1, workers)
-                if not beats % BEATS_PER_SAVE:
-                    await self._store.save_durations(desk.session.durations.dump())
-                if not beats % BEATS_PER_TRIM:
-                    await trim(self._broker)
-                self.depth = await depth_of(self._broker)
+                if not list_workers % BEATS_PER_SAVE:
+                    await self._store.save_durations(worker_context.session.durations.dump())
+                if not list_workers % BEATS_PER_TRIM:
+                    await trim_queue(self._broker)
+                self.depth = await read_queue_depth(self._broker)
             except Exception as error:  # noqa: BLE001 - a worker that shows no life is taken for dead
                 LOG.warning("a beat was missed: %s", error)
             await asyncio.sleep(BEAT)
 
-    def _facts(self, desk: Desk) -> dict[str, Any]:
+    def _facts(self, worker_context: WorkerContext) -> dict[str, Any]:
         return {
             "pid": os.getpid(),
             "since": self._since,
-            "carrying": desk.carrying,
-            "draining": desk.stop.is_set,
+            "carrying": worker_context.carrying,
+            "draining": worker_context.shutdown.is_set,
             "rate": self.rate,
-            **desk.tally,
+            **worker_context.counters,
         }

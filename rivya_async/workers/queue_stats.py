@@ -63,14 +63,14 @@ GONE: Final = 3_600_000
 
 
 @attrs.frozen
-class Depth:
+class QueueDepth:
     """How many messages wait for a worker, and how many a worker holds."""
 
     waiting: int
-    held: int
+    unacknowledged: int
 
 
-async def depth_of(broker: AsyncBroker) -> Depth | None:
+async def read_queue_depth(broker: AsyncBroker) -> QueueDepth | None:
     """The depth of the queue; None where the broker does not tell. Raises redis-py's errors."""
     if not isinstance(broker, RedisStreamsBroker):
         return None
@@ -78,14 +78,14 @@ async def depth_of(broker: AsyncBroker) -> Depth | None:
         try:
             groups = await redis.xinfo_groups(broker.stream_name)
         except ResponseError:  # nothing was ever enqueued
-            return Depth(0, 0)
-    return Depth(
+            return QueueDepth(0, 0)
+    return QueueDepth(
         waiting=sum(int(_told(group, "lag") or 0) for group in groups),
-        held=sum(int(_told(group, "pending") or 0) for group in groups),
+        unacknowledged=sum(int(_told(group, "pending") or 0) for group in groups),
     )
 
 
-async def trim(broker: AsyncBroker) -> int:
+async def trim_queue(broker: AsyncBroker) -> int:
     """Forget what was acknowledged; how many messages that were. Raises redis-py's errors."""
     if not isinstance(broker, RedisStreamsBroker):
         return 0

@@ -14,13 +14,13 @@ from taskiq.utils import maybe_awaitable
 
 from .._core.errors import ConfigurationError
 from .._engine.stop import Stopped
-from .desk import desk_on, open_desk
-from .order import ORDERS, named
+from .context import find_worker_context, get_worker_context
+from .job_message import MESSAGE_PARSERS, bind_arguments
 from .store import DeadLetter
 
 LOG: Final = logging.getLogger("rivya_async.workers")
 
-MOST_ORDERS: Final = 10_000
+MAX_JOBS: Final = 10_000
 """Orders that one process carries at a time: one that waits costs a few kilobytes and a poll now and then."""
 
 MOST_SHOWN: Final = 200
@@ -30,8 +30,8 @@ PAUSE: Final = 5.0
 """Seconds before a message that was not acknowledged is carried again."""
 
 
-class Receiver(TaskiqReceiver):
-    """For `taskiq worker module:broker --receiver rivya_async.workers:Receiver`; `rivya worker` uses it.
+class DrainingReceiver(TaskiqReceiver):
+    """For `taskiq worker module:broker --receiver rivya_async.workers:DrainingReceiver`; `rivya worker` uses it.
 
     Orders have `max_orders` places of their own, so that those which wait keep none of the engine's slots
     (`--max-async-tasks`) from other tasks.
@@ -41,9 +41,9 @@ class Receiver(TaskiqReceiver):
     dead letters; Taskiq's own receiver forgets them, or keeps them for ever.
     """
 
-    def __init__(self, *args: Any, max_orders: int | str = MOST_ORDERS, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, max_jobs: int | str = MAX_JOBS, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._places = asyncio.Semaphore(int(max_orders))
+        self._places = asyncio.Semaphore(int(max_jobs))
 
     async def listen(self, finish_event: asyncio.Event) -> None:
         """Receive until the event is set."""
@@ -64,12 +64,14 @@ class Receiver(TaskiqReceiver):
         try:
             read = self._read(data)
         except ValueError as error:
-            desk = desk_on(self.broker)
-            await desk.store.bury(DeadLetter(reason=str(error), code="unreadable", at=desk.wall()))
+            worker_context = get_worker_context(self.broker)
+            await worker_context.store.add_dead_letter(
+                DeadLetter(reason=str(error), code="unreadable", at=worker_context.wall())
+            )
             if isinstance(message, AckableMessage):
                 await maybe_awaitable(message.ack())
             return
-        if read.task_name not in ORDERS:
+        if read.task_name not in MESSAGE_PARSERS:
             await super().callback(message, raise_err)
             return
         try:
@@ -81,24 +83,24 @@ class Receiver(TaskiqReceiver):
 
     async def _to_its_end(self, message: bytes | AckableMessage) -> None:
         """Until it is acknowledged or handed back: while this worker lives nobody else will get it."""
-        told = _Told(message)
+        told = _AckTracker(message)
         while True:
             try:
                 await super().callback(told.message)
             except Exception:
                 LOG.exception("an order could not be carried to its end, trying again")
-            desk = open_desk(self.broker)
-            if told.is_acknowledged or desk is None or desk.stop.is_set:
+            worker_context = find_worker_context(self.broker)
+            if told.is_acknowledged or worker_context is None or worker_context.shutdown.is_set:
                 return
             with suppress(Stopped):
-                async with desk.stop.cuts():
+                async with worker_context.shutdown.cuts():
                     await asyncio.sleep(PAUSE)
 
     async def _drain_after(self, finish_event: asyncio.Event) -> None:
         await finish_event.wait()
-        desk = open_desk(self.broker)
-        if desk is not None:
-            desk.stop.set()
+        worker_context = find_worker_context(self.broker)
+        if worker_context is not None:
+            worker_context.shutdown.set()
 
     def _read(self, data: bytes) -> TaskiqMessage:
         """The message; ValueError, with its reason, for one that nobody here can carry out."""
@@ -112,9 +114,9 @@ class Receiver(TaskiqReceiver):
         if self.broker.find_task(message.task_name) is None:
             name = message.task_name[:MOST_SHOWN]
             raise ValueError(f"no worker has a task {name!r}: import its module beside the broker")
-        if message.task_name in ORDERS:
+        if message.task_name in MESSAGE_PARSERS:
             try:
-                ORDERS[message.task_name](named(message.task_name, message.args, message.kwargs))
+                MESSAGE_PARSERS[message.task_name](bind_arguments(message.task_name, message.args, message.kwargs))
             except ConfigurationError as error:
                 raise ValueError(f"{message.task_name} cannot be carried out: {error}") from None
         return message
@@ -131,7 +133,7 @@ class Receiver(TaskiqReceiver):
             await self.sem.acquire()
 
 
-class _Told:
+class _AckTracker:
     """A message, and whether it was acknowledged; one that cannot be always counts as such."""
 
     def __init__(self, message: bytes | AckableMessage) -> None:
