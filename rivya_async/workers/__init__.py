@@ -1,9 +1,9 @@
-"""From one process to many machines: the SDK on Taskiq. Install `rivya-async[workers]`."""
+"""The SDK on Taskiq: from one process to many machines. Install `rivya-async[workers]`."""
 
 from importlib.util import find_spec
 
 if find_spec("taskiq") is None:
-    raise ImportError("workers stand on Taskiq: pip install 'rivya-async[workers]'")
+    raise ImportError("workers need Taskiq: pip install 'rivya-async[workers]'")
 
 from .brokers import create_broker, create_store
 from .memory_store import MemoryStore
@@ -18,15 +18,15 @@ from .worker import RivyaWorker
 
 __all__ = [
     "DeadLetter",
-    "Fleet",
+    "DrainingReceiver",
     "JobRecord",
     "JobState",
     "MemoryStore",
-    "DrainingReceiver",
     "RedisStore",
+    "RemoteJobClient",
     "RivyaSessionDep",
     "RivyaWorker",
-    "Store",
-    "broker_at",
-    "store_at",
+    "WorkerStore",
+    "create_broker",
+    "create_store",
 ]

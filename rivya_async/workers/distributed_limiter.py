@@ -1,9 +1,8 @@
-"""One budget over many processes: each leases a little of the account's rate at a time, and spends it unasked."""
+"""One rate limit for many processes: each leases a small part of the account's rate and uses it without Redis."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from contextlib import suppress
 from datetime import timedelta
@@ -13,7 +12,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from throttled.asyncio import RedisStore as LimiterStore
+from throttled.asyncio import RedisStore as ThrottledStore
 from throttled.asyncio import Throttled, per_duration
 from throttled.exceptions import BaseThrottledError
 
@@ -21,233 +20,227 @@ from .._core.allowance import Allowance
 from .._core.errors import Answered, DecodeError, RateLimited
 from .._core.learned_rate import LearnedRate
 from .._engine.hooks import Hooks
-from .redis_options import watched
+from .context import LOG
+from .redis_options import connection_options
 from .shared_rate import SharedRateState
 
 if TYPE_CHECKING:
     from .._core.policies import RateLimit
     from .._engine.hooks import AttemptDetails
 
-LOG: Final = logging.getLogger("rivya_async.workers")
+LEASE_DURATION: Final = 0.1
+"""Maximum seconds of the account's rate in one lease."""
 
-BUNDLE: Final = 0.1
-"""Seconds of the account's rate that one process leases at most at a time..."""
+LEASE_TTL: Final = 1.0
+"""Seconds after which a process gives up the unused part of its lease."""
 
-RECORD_TTL: Final = 1.0
-"""... and the seconds after which it gives up what it has not used."""
+UNLIMITED_READ_INTERVAL: Final = 0.25
+"""Seconds between two reads of the shared state while the rate is unlimited: another process may get a 429."""
 
-LOOK: Final = 0.25
-"""Seconds between two looks at the account while nothing bounds its rate: others may have been refused."""
+MAX_BLOCK: Final = 1.0
+"""Maximum seconds of a block before the shared state is read again."""
 
-LONGEST_HOLD: Final = 1.0
-"""Seconds after which a hold is looked at again."""
+REDIS_TIMEOUT: Final = 1.0
+"""Seconds without a reply after which Redis counts as down."""
 
-SLOW: Final = 1.0
-"""Seconds after which Redis is taken to be away..."""
+REDIS_RETRY_INTERVAL: Final = 3.0
+"""Seconds for which Redis is not called after it was found down: waiting for it would grant nothing."""
 
-AWAY: Final = 3.0
-"""... and in which it is then not asked again: who waits for an answer grants nothing."""
+MAX_RETRY_AFTER: Final = 60.0
+"""Maximum seconds for which one 429 blocks all processes."""
 
-MOST_HELD: Final = 60.0
-"""Seconds for which one refusal holds everybody at most, whatever it asks for."""
-
-PRECISION: Final = 1000
-"""Seconds over which the limiter library is told the rate, in whole requests."""
+QUOTA_PERIOD: Final = 1000
+"""Seconds over which throttled-py gets the rate, as whole requests."""
 
 
 class DistributedLimiter(Hooks):
-    """The lessee of one process: serves the session's `allowance` from what all processes share in Redis.
+    """The limiter of one process: fills the session's `allowance` from the rate that all processes share in Redis.
 
-    A rate that nobody configured is learned of the refusals of all processes. While Redis is away the process keeps to
-    its share: the last known rate over the number of workers.
+    A rate that is not configured is learned from the 429s of all processes. While Redis is down a process keeps to its
+    share: the last known rate divided by the number of workers.
     """
 
     def __init__(self, url: str, namespace: str, limit: RateLimit | None = None) -> None:
-        self.allowance = Allowance(self._want)
+        self.allowance = Allowance(self._on_demand)
         self.workers = 1
-        """How many processes share the rate, as far as is known."""
+        """The number of processes that share the rate, as last known."""
         self.rate = math.inf if limit is None else limit.per_second
-        """Requests per second of the account, as last seen."""
-        self._most = self.rate
+        """The account's rate in requests per second, as last known."""
+        self._max_rate = self.rate
         self._burst = None if limit is None else max(1, int(limit.burst))
         self._loop = asyncio.get_running_loop()
-        in_haste = {**watched(url), "retry": Retry(NoBackoff(), 0)}
-        self._redis = Redis.from_url(url, decode_responses=True, **in_haste)
-        self._account = SharedRateState(self._redis, namespace, self._most)
-        self._limiter = _LimiterStore(server=url, options={"CONNECTION_POOL_KWARGS": in_haste})
+        options = {**connection_options(url), "retry": Retry(NoBackoff(), 0)}
+        self._redis = Redis.from_url(url, decode_responses=True, **options)
+        self._shared_state = SharedRateState(self._redis, namespace, self._max_rate)
+        self._lease_store = _ClosableThrottledStore(server=url, options={"CONNECTION_POOL_KWARGS": options})
         self._namespace = namespace
-        self._asked = asyncio.Event()
-        self._alarm = asyncio.Event()
-        self._waiting = 0
-        self._granted = 0
-        self._refused: tuple[float, float] | None = None
-        self._leased = (0, -math.inf)  # how many last, and when
-        self._own = LearnedRate()
-        self._own_hold = -math.inf
-        self._is_alone = False
-        self._away_until = -math.inf
+        self._demand = asyncio.Event()
+        self._rejection = asyncio.Event()
+        self._waiting_requests = 0
+        self._accepted = 0
+        self._unreported: tuple[float, float] | None = None  # the time of sending and the Retry-After of a 429
+        self._last_lease = (0, -math.inf)  # requests, time
+        self._local_rate = LearnedRate()
+        self._local_block_end = -math.inf
+        self._is_redis_down = False
+        self._next_redis_call = -math.inf
 
-    # --- told by the session ------------------------------------------------------------------------------------------
+    # --- calls of the session -----------------------------------------------------------------------------------------
 
     def on_attempt(self, details: AttemptDetails) -> None:
-        """Count what is answered, and take note of a refusal."""
+        """Counts accepted requests and records a 429."""
         error = details.error
         now = self._loop.time()
         if isinstance(error, RateLimited):
-            wait = min(error.retry_after or 1.0, MOST_HELD)
-            self._refused = self._refused or (now - details.elapsed, wait)
-            if now - details.elapsed > self._own_hold:
-                self._own_hold = now + wait
-                self._own.refuse(now, wait)
-            self._alarm.set()
-            self._asked.set()
+            sent_at, wait = now - details.elapsed, min(error.retry_after or 1.0, MAX_RETRY_AFTER)
+            self._unreported = self._unreported or (sent_at, wait)
+            if sent_at > self._local_block_end:
+                self._local_block_end = now + wait
+                self._local_rate.refuse(now, wait)
+            self._rejection.set()
+            self._demand.set()
         elif error is None or isinstance(error, Answered | DecodeError):
-            self._granted += 1
-            self._own.grant(now)
+            self._accepted += 1
+            self._local_rate.grant(now)
 
-    def _want(self, waiting: int) -> None:
-        self._waiting = waiting
-        self._asked.set()
+    def _on_demand(self, waiting_requests: int) -> None:
+        self._waiting_requests = waiting_requests
+        self._demand.set()
 
-    # --- served by its owner ------------------------------------------------------------------------------------------
+    # --- the loop -----------------------------------------------------------------------------------------------------
 
-    async def serve(self) -> None:
-        """Lease and grant, until it is cancelled."""
+    async def run(self) -> None:
+        """Leases and grants requests until it is cancelled."""
         while True:
-            await self._until_asked()
+            await self._wait_for_demand()
             try:
-                pause = await self._turn() if self._loop.time() >= self._away_until else self._turn_alone()
-            except Exception:
-                LOG.exception("the shared budget has met a slip of ours: it goes on")
-                pause = AWAY
+                pause = await self._refill() if self._loop.time() >= self._next_redis_call else self._refill_locally()
+            except Exception:  # noqa: BLE001 - the session depends on this loop
+                LOG.exception("the distributed limiter failed, it continues")
+                pause = REDIS_RETRY_INTERVAL
             if pause:
-                await self._rest(pause)
-                self._asked.set()
+                self._rejection.clear()
+                await _wait(self._rejection, pause)
+                self._demand.set()
 
     async def aclose(self) -> None:
-        """Let go of the connections. Whoever serves is to be cancelled before."""
+        """Closes the connections; cancel `run` before."""
         await self._redis.aclose()
-        await self._limiter.aclose()
+        await self._lease_store.aclose()
 
-    async def _until_asked(self) -> None:
-        """Wait until requests are wanted; what is left of the last lease is given up meanwhile."""
-        if not self._asked.is_set() and self.allowance.left:
-            try:
-                async with asyncio.timeout(RECORD_TTL):
-                    await self._asked.wait()
-            except TimeoutError:
-                self.allowance.withdraw()
-        await self._asked.wait()
-        self._asked.clear()
+    async def _wait_for_demand(self) -> None:
+        """Waits until requests are waiting; gives up an unused lease meanwhile."""
+        if not self._demand.is_set() and self.allowance.left and not await _wait(self._demand, LEASE_TTL):
+            self.allowance.withdraw()
+        await self._demand.wait()
+        self._demand.clear()
 
-    async def _rest(self, pause: float) -> None:
-        """A pause, which a refusal ends."""
-        self._alarm.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(pause):
-                await self._alarm.wait()
-
-    async def _turn(self) -> float:
-        """The seconds until the next turn is due; 0 if it is due when it is asked for."""
+    async def _refill(self) -> float:
+        """Refills the allowance; returns the seconds until the next refill, or 0 to wait for demand."""
         try:
-            async with asyncio.timeout(SLOW):
-                pause = await self._turn_together()
+            async with asyncio.timeout(REDIS_TIMEOUT):
+                pause = await self._refill_from_redis()
         except (RedisError, BaseThrottledError, OSError) as error:
-            self._away_until = self._loop.time() + AWAY
-            self._say_that_it_is_alone(error)
-            return self._turn_alone()
-        if self._is_alone:
-            self._is_alone = False
-            LOG.warning("the shared budget can be reached again")
+            self._next_redis_call = self._loop.time() + REDIS_RETRY_INTERVAL
+            self._warn_redis_down(error)
+            return self._refill_locally()
+        if self._is_redis_down:
+            self._is_redis_down = False
+            LOG.warning("the distributed limiter has reached Redis again")
         return pause
 
-    async def _turn_together(self) -> float:
-        """Look at the account and lease from it."""
-        granted = self._granted
-        if granted:
-            await self._account.grant(granted)
-            self._granted -= granted
-        refused = self._refused
-        if refused is not None:
+    async def _refill_from_redis(self) -> float:
+        accepted, rejection = self._accepted, self._unreported
+        if accepted:
+            await self._shared_state.add_accepted(accepted)
+            self._accepted -= accepted
+        if rejection is not None:
             self.allowance.withdraw()
-            await self._account.refuse(self._loop.time() - refused[0], refused[1])
-            self._refused = None
-        view = await self._account.view()
-        self.rate = min(self._most, view.rate)
-        if view.hold:
+            await self._shared_state.add_rejection(self._loop.time() - rejection[0], rejection[1])
+            self._unreported = None
+        state = await self._shared_state.read()
+        self.rate = min(self._max_rate, state.rate)
+        if state.blocked_for:
             self.allowance.withdraw()
-            return min(view.hold, LONGEST_HOLD)
+            return min(state.blocked_for, MAX_BLOCK)
         if math.isinf(self.rate):
-            return self._free(granted)
+            return self._grant_unlimited(accepted)
         if math.isinf(self.allowance.left):
             self.allowance.withdraw()
         return 0.0 if self.allowance.left >= 1 else await self._lease()
 
-    def _free(self, granted: int) -> float:
-        """Nothing bounds the rate: let all out, and look again soon as long as there is traffic."""
-        is_idle = math.isinf(self.allowance.left) and not granted
-        if is_idle:
-            self.allowance.withdraw()
-            return 0.0
-        if not math.isinf(self.allowance.left):
+    def _grant_unlimited(self, accepted: int) -> float:
+        """Grants an unlimited rate; the state is read again soon as long as there is traffic."""
+        if math.isinf(self.allowance.left):
+            if not accepted:
+                self.allowance.withdraw()
+                return 0.0
+        else:
             self.allowance.grant(math.inf)
-        return LOOK
+        return UNLIMITED_READ_INTERVAL
 
     async def _lease(self) -> float:
-        most = max(1, int(self.rate * BUNDLE))
-        requests = self._bundle(most)
-        limiter = Throttled(
-            using="gcra",
-            quota=per_duration(
-                timedelta(seconds=PRECISION), max(1, round(self.rate * PRECISION)), burst=max(most, self._burst or 1)
-            ),
-            store=self._limiter,
-            key_prefix=f"{{{self._namespace}}}",
+        max_requests = max(1, int(self.rate * LEASE_DURATION))
+        requests = self._lease_size(max_requests)
+        quota = per_duration(
+            timedelta(seconds=QUOTA_PERIOD),
+            max(1, round(self.rate * QUOTA_PERIOD)),
+            burst=max(max_requests, self._burst or 1),
         )
-        result = await limiter.limit("account", cost=requests)
+        throttled = Throttled(using="gcra", quota=quota, store=self._lease_store, key_prefix=f"{{{self._namespace}}}")
+        result = await throttled.limit("account", cost=requests)
         if result.limited:
             return max(result.state.retry_after, 0.001)
-        self._leased = (requests, self._loop.time())
+        self._last_lease = (requests, self._loop.time())
         self.allowance.grant(requests)
         return 0.0
 
-    def _bundle(self, most: int) -> int:
-        """As many as wait, or as are likely to be wanted before the next lease."""
-        requests, at = self._leased
-        lately = requests / max(self._loop.time() - at, 1e-3) * BUNDLE
-        return min(most, max(1, self._waiting, int(lately)))
+    def _lease_size(self, max_requests: int) -> int:
+        """Returns the waiting requests, or the expected ones until the next lease, if these are more."""
+        requests, leased_at = self._last_lease
+        expected = requests / max(self._loop.time() - leased_at, 1e-3) * LEASE_DURATION
+        return min(max_requests, max(1, self._waiting_requests, int(expected)))
 
     # --- without Redis ------------------------------------------------------------------------------------------------
 
-    def _turn_alone(self) -> float:
-        """Grant this process's share of the last known rate."""
-        share = self._share
+    def _refill_locally(self) -> float:
+        """Grants this process's share of the last known rate."""
+        share = self._local_share
         if math.isinf(share):
-            return self._free(self._granted)
+            return self._grant_unlimited(self._accepted)
         self.allowance.withdraw()
-        requests = self._bundle(max(1, int(share * BUNDLE)))
+        requests = self._lease_size(max(1, int(share * LEASE_DURATION)))
         self.allowance.grant(requests)
         return requests / share
 
     @property
-    def _share(self) -> float:
-        """Requests per second of this process alone: its part of what is known, and no more than it learns itself."""
-        return min(self.rate / self.workers, self._own.at(self._loop.time()))
+    def _local_share(self) -> float:
+        """Requests per second: an equal part of the known rate, limited by what the process learns itself."""
+        return min(self.rate / self.workers, self._local_rate.at(self._loop.time()))
 
-    def _say_that_it_is_alone(self, error: Exception) -> None:
-        if not self._is_alone:
-            self._is_alone = True
+    def _warn_redis_down(self, error: Exception) -> None:
+        if not self._is_redis_down:
+            self._is_redis_down = True
+            share = self._local_share
             LOG.warning(
-                "the shared budget cannot be reached: this worker keeps to its share, %s: %s",
-                "which nobody knows yet" if math.isinf(self._share) else f"{self._share:.3g} requests/s",
+                "the distributed limiter cannot reach Redis, this worker keeps to its share, %s: %s",
+                "which is not known yet" if math.isinf(share) else f"{share:.3g} requests/s",
                 error,
             )
 
 
-class _LimiterStore(LimiterStore):
-    """The library's store, which can be closed."""
+class _ClosableThrottledStore(ThrottledStore):
+    """throttled-py's store, with a method that closes it."""
 
     async def aclose(self) -> None:
         client: Any = self._backend.get_client()
         await client.aclose()
         await client.connection_pool.disconnect()
+
+
+async def _wait(event: asyncio.Event, timeout: float) -> bool:
+    """Waits for an event; returns whether it was set within `timeout` seconds."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout):
+            await event.wait()
+    return event.is_set()

@@ -1,4 +1,4 @@
-"""What travels: one job to buy, or one to wait for, under the key that it is known by."""
+"""The content of a message: a job to buy or to wait for, under its idempotency key."""
 
 from __future__ import annotations
 
@@ -14,36 +14,30 @@ from .._core.idempotency import validated
 from .._core.name_template import NameTemplate
 from .._core.nearest import hint, nearest
 
-POSITIONAL: Final[Mapping[str, Sequence[str]]] = {"rivya.generate": ("model", "prompt"), "rivya.wait": ("task_id",)}
-"""The arguments that may come without their names."""
-
 GENERATE_TASK: Final = "rivya.generate"
 WAIT_TASK: Final = "rivya.wait"
-"""The names of the tasks."""
 
-BUYING: Final = [
-    "model",
-    "prompt",
-    "params",
-    "references",
-    "client_request_id",
-    "idempotency_key",
-    "download_to",
-    "name",
-]
-WAITING: Final = ["task_id", "download_to", "name"]
-"""The arguments of each."""
+ARGUMENTS: Final[Mapping[str, Sequence[str]]] = {
+    GENERATE_TASK: (
+        *("model", "prompt", "params", "references", "client_request_id", "idempotency_key"),
+        *("download_to", "name"),
+    ),
+    WAIT_TASK: ("task_id", "download_to", "name"),
+}
+"""The arguments of each task."""
 
-WAIT_KEY: Final = "wait:"
-SAVE_KEY: Final = "save:"
-"""Begin the key of an order to wait, and of one that saves too, which buy nothing; the task id follows."""
+POSITIONAL_ARGUMENTS: Final[Mapping[str, Sequence[str]]] = {
+    GENERATE_TASK: ("model", "prompt"),
+    WAIT_TASK: ("task_id",),
+}
+"""The arguments of each task that may be positional."""
 
 
 @attrs.frozen(kw_only=True)
 class JobMessage:
-    """A job for a worker: `request` to buy under `key`, or `task_id` to wait for, whose `key` follows from it.
+    """A job for a worker: a `request` to buy under `key`, or a `task_id` to wait for, whose `key` derives from it.
 
-    With `download_to` its files are saved in that folder of the worker, under names by the template `name`.
+    With `download_to` its files are saved in that folder of the worker, with names by the template `name`.
     """
 
     key: str
@@ -54,12 +48,11 @@ class JobMessage:
 
     @classmethod
     def from_generate_arguments(cls, arguments: Mapping[str, Any]) -> Self:
-        """The order in the arguments of `rivya.generate`; `ConfigurationError` for what cannot be one.
+        """Parses the arguments of `rivya.generate`. Raises `ConfigurationError` for invalid ones.
 
-        References are uploaded before they are ordered: a path means nothing on another machine.
+        References must be uploaded before: a path has no meaning on another machine.
         """
-        _check_names(arguments, BUYING)
-        key = arguments.get("idempotency_key")
+        _check_names(arguments, ARGUMENTS[GENERATE_TASK])
         request = GenerationRequest(
             arguments.get("model", ""),
             arguments.get("prompt"),
@@ -69,37 +62,49 @@ class JobMessage:
         )
         if request.paths:
             raise ConfigurationError(
-                f"{request.paths[0]} is a file of this machine, and workers may run on others: upload it with "
-                "session.files.upload, and refer to what that returns"
+                f"{request.paths[0]} is a file of this machine, but workers may run on others: upload it with "
+                "session.files.upload, and refer to the returned file"
             )
-        return cls(key=validated(key or ""), request=request, **_download(arguments))
+        key = validated(arguments.get("idempotency_key") or "")
+        return cls(key=key, request=request, **_parse_download(arguments))
 
     @classmethod
     def from_wait_arguments(cls, arguments: Mapping[str, Any]) -> Self:
-        """The order in the arguments of `rivya.wait`."""
-        _check_names(arguments, WAITING)
+        """Parses the arguments of `rivya.wait`. Raises `ConfigurationError` for invalid ones."""
+        _check_names(arguments, ARGUMENTS[WAIT_TASK])
         task_id = arguments.get("task_id")
         if not isinstance(task_id, str) or not task_id:
             raise ConfigurationError(f"rivya.wait takes the task id of a bought job, not {task_id!r:.80}")
-        download = _download(arguments)
-        key = f"{WAIT_KEY}{task_id}" if download["download_to"] is None else _save_key(task_id, download)
+        download = _parse_download(arguments)
+        key = f"wait:{task_id}"
+        if download["download_to"] is not None:  # each destination has a key: one saved copy is not another
+            destination = f"{download['download_to']}\0{download['name']}"
+            key = f"save:{task_id}:{hashlib.sha256(destination.encode()).hexdigest()[:16]}"
         return cls(key=key, task_id=task_id, **download)
 
-    def arguments(self) -> dict[str, Any]:
-        """The arguments of its task, as JSON can hold them: references are folded into `params`."""
-        download = {"download_to": self.download_to, "name": self.name}
-        if self.request is None:
-            told = {"task_id": self.task_id, **download}
-        else:
-            told = {**self.request.to_wire(), "idempotency_key": self.key, **download}
-        return {name: value for name, value in told.items() if value is not None}
+    def to_arguments(self) -> dict[str, Any]:
+        """Returns the arguments of the task as JSON values; references are part of `params`."""
+        job = (
+            {"task_id": self.task_id}
+            if self.request is None
+            else {**self.request.to_wire(), "idempotency_key": self.key}
+        )
+        arguments = {**job, "download_to": self.download_to, "name": self.name}
+        return {name: value for name, value in arguments.items() if value is not None}
+
+
+MESSAGE_PARSERS: Final[Mapping[str, Callable[[Mapping[str, Any]], JobMessage]]] = {
+    GENERATE_TASK: JobMessage.from_generate_arguments,
+    WAIT_TASK: JobMessage.from_wait_arguments,
+}
+"""The parser of each task's arguments."""
 
 
 def bind_arguments(task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a task by their names."""
-    names = POSITIONAL[task]
+    """Returns the arguments of a task by name. Raises `ConfigurationError` for too many positional ones."""
+    names = POSITIONAL_ARGUMENTS[task]
     if len(args) > len(names):
-        raise ConfigurationError(f"{task} takes {' and '.join(names)} by place, everything else by name")
+        raise ConfigurationError(f"{task} takes {' and '.join(names)} by position, all other arguments by name")
     return {**dict(zip(names, args, strict=False)), **kwargs}
 
 
@@ -109,23 +114,10 @@ def _check_names(arguments: Mapping[str, Any], known: Sequence[str]) -> None:
         raise ConfigurationError(f"there is no argument {unknown[0]!r:.80}: {hint(nearest(unknown[0], known), known)}")
 
 
-def _save_key(task_id: str, download: Mapping[str, Any]) -> str:
-    """One per place: saved in one folder is not saved in another."""
-    place = hashlib.sha256(f"{download['download_to']}\0{download['name']}".encode()).hexdigest()
-    return f"{SAVE_KEY}{task_id}:{place[:16]}"
-
-
-def _download(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _parse_download(arguments: Mapping[str, Any]) -> dict[str, Any]:
     folder, name = arguments.get("download_to"), arguments.get("name")
     if folder is not None and (not isinstance(folder, str) or not folder):
         raise ConfigurationError(f"download_to must be the path of a folder of the workers, not {folder!r:.80}")
     if name is not None:
         NameTemplate(name)
     return {"download_to": folder, "name": name}
-
-
-MESSAGE_PARSERS: Final[Mapping[str, Callable[[Mapping[str, Any]], JobMessage]]] = {
-    GENERATE_TASK: JobMessage.from_generate_arguments,
-    WAIT_TASK: JobMessage.from_wait_arguments,
-}
-"""How the arguments of each task are read."""

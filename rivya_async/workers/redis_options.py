@@ -1,4 +1,4 @@
-"""Connections to Redis that notice when the other side is gone, and swallow no cancellation."""
+"""Options of redis-py shared by broker, store and limiter: connections that detect a dead peer."""
 
 from __future__ import annotations
 
@@ -7,31 +7,34 @@ from typing import Any, Final
 
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import ConnectionError as Unreachable
-from redis.exceptions import TimeoutError as TooSlow
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
-FIRST_PAUSE: Final = 0.05
-LONGEST_PAUSE: Final = 2.0
-"""Seconds between tries to reach Redis."""
+MAX_CONNECTIONS: Final = 32
+"""Maximum connections of one pool; further calls wait for a free one."""
 
-DEAD_AFTER: Final = 20
-"""Seconds without a sign of the other machine after which a connection is dead."""
+BASE_DELAY: Final = 0.05
+MAX_DELAY: Final = 2.0
+"""Bounds in seconds of the back-off between attempts to reach Redis."""
 
-
-def patience() -> Retry:
-    """Repeat a call until Redis is there: nobody can go on without it."""
-    pause = ExponentialWithJitterBackoff(base=FIRST_PAUSE, cap=LONGEST_PAUSE)
-    return Retry(pause, retries=-1, supported_errors=(Unreachable, TooSlow))
+PEER_TIMEOUT: Final = 20
+"""Seconds without a reply of the peer after which the kernel closes a connection."""
 
 
-def watched(url: str) -> dict[str, Any]:
-    """Options of redis-py: the kernel watches the connection, unless it stays on this machine (`unix://`).
+def endless_retry() -> Retry:
+    """Creates a policy that repeats a command until Redis is reachable."""
+    backoff = ExponentialWithJitterBackoff(base=BASE_DELAY, cap=MAX_DELAY)
+    return Retry(backoff, retries=-1, supported_errors=(RedisConnectionError, RedisTimeoutError))
 
-    There is no `socket_timeout`: with one redis-py sends by way of `asyncio.wait_for`, which swallows a cancellation
-    now and then before Python 3.12.
+
+def connection_options(url: str) -> dict[str, Any]:
+    """Returns TCP keep-alive options for a URL; none for a socket on this machine (`unix://`).
+
+    `socket_timeout` is not set: with it redis-py sends through `asyncio.wait_for`, which before Python 3.12 may swallow
+    a cancellation.
     """
     if url.startswith("unix"):
         return {}
-    wanted = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": DEAD_AFTER * 1000}
-    known = {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}
-    return {"socket_keepalive": True, "socket_keepalive_options": known, "socket_connect_timeout": DEAD_AFTER / 2}
+    options = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": PEER_TIMEOUT * 1000}
+    supported = {getattr(socket, name): value for name, value in options.items() if hasattr(socket, name)}
+    return {"socket_keepalive": True, "socket_keepalive_options": supported, "socket_connect_timeout": PEER_TIMEOUT / 2}

@@ -1,16 +1,15 @@
-"""Many workers in the place of one session: the same calls, carried out wherever there is a worker."""
+"""A client that has jobs bought and awaited by workers, with the calls of a session."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import os
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from redis.exceptions import RedisError
 from taskiq.exceptions import SendTaskError
@@ -19,249 +18,225 @@ from .._core import errors
 from .._core.errors import Answered, DownloadError, NotSent, OutcomeUnknown, RivyaError, answered_class
 from .._core.outcome import unwrapped
 from .._core.records import Generation
+from .context import repeat
 from .job_message import JobMessage
 from .record import JobRecord
 from .states import IN_DOUBT, UNBOUGHT, JobState
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .._core.generation_request import GenerationRequest
     from .._core.saved_file import SavedFile
-    from ..resources.files import Files
-    from ..resources.generations import Generations
-    from ..resources.models import Models
     from ..session import RivyaSession
     from .worker import RivyaWorker
 
-LOG: Final = logging.getLogger("rivya_async.workers")
+POLL_INTERVAL: Final = 0.2
+"""Seconds between two reads of the store's changes."""
 
-LOOK: Final = 0.2
-"""Seconds between two looks at what has changed..."""
+POLL_OVERLAP: Final = 1.0
+"""Seconds by which each read of the changes overlaps the last: concurrent writes become visible late."""
 
-OVERLAP: Final = 1.0
-"""... each of which goes back so far before the last: what is written at one moment is not seen at one..."""
+FULL_READ_INTERVAL: Final = 5.0
+"""Seconds between two reads of all awaited records."""
 
-SWEEP: Final = 5.0
-"""... and seconds between two looks at everything that is waited for."""
+BATCH_SIZE: Final = 500
+"""Maximum number of records in one read or withdrawal."""
 
-PAGE: Final = 500
-"""Records that are read at once."""
+WITHDRAW_TIMEOUT: Final = 5.0
+"""Maximum seconds for the withdrawal of cancelled jobs."""
 
-FAREWELL: Final = 5.0
-"""Seconds that cancelled orders may take to be withdrawn."""
-
-Waiter = tuple[Callable[["JobRecord"], bool], asyncio.Future["JobRecord"]]
+Condition = Callable[[JobRecord], bool]
+_Waiter = tuple[Condition, asyncio.Future[JobRecord]]
 
 
 class RemoteJobClient:
-    """Orders jobs of the workers at a broker, and waits for them: for whoever drives many jobs, such as a batch.
+    """Enqueues jobs for workers and waits for them: for programs that run many jobs, such as a batch.
 
-    It takes the place of `session` where jobs are bought and waited for; the catalogue, uploads and downloads are the
-    session's. Use it as an async context manager, beside a `worker` whose broker is started.
+    It replaces `session` where jobs are bought and awaited; the catalogue, uploads and downloads are the session's. Use
+    it as an async context manager, with a `worker` whose broker is started.
     """
 
     def __init__(self, worker: RivyaWorker, session: RivyaSession) -> None:
         self._worker = worker
-        self._session = session
-        self._orders: dict[str, JobMessage] = {}
-        self._keys: dict[str, str] = {}  # of what was bought here, by its task id
-        self._waiters: defaultdict[str, list[Waiter]] = defaultdict(list)
-        self._watching: asyncio.Task[None] | None = None
-        self._withdrawing: asyncio.Task[None] | None = None
+        self.base_url = session.base_url
+        self.models = session.models
+        self.files = session.files
+        self.generations = session.generations
+        self.download = session.download
+        self._messages: dict[str, JobMessage] = {}
+        self._keys_by_task_id: dict[str, str] = {}
+        self._waiters: defaultdict[str, list[_Waiter]] = defaultdict(list)
+        self._changes_since = math.inf
+        self._last_full_read = -math.inf
+        self._poll_task: asyncio.Task[None] | None = None
+        self._withdraw_task: asyncio.Task[None] | None = None
         self._is_stopped = False
 
     async def __aenter__(self) -> Self:
-        self._watching = asyncio.create_task(self._watch())
+        self._last_full_read = asyncio.get_running_loop().time()
+        polls = repeat(self._read_changes, POLL_INTERVAL, "reading the progress of jobs failed")
+        self._poll_task = asyncio.create_task(polls)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            if self._withdrawing is not None:
+            if self._withdraw_task is not None:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(FAREWELL):
-                        await self._withdrawing
+                    async with asyncio.timeout(WITHDRAW_TIMEOUT):
+                        await self._withdraw_task
         finally:
-            if self._watching is not None:
-                self._watching.cancel()
-                await asyncio.wait([self._watching])
+            if self._poll_task is not None:
+                self._poll_task.cancel()
+                await asyncio.wait([self._poll_task])
 
-    # --- as a session -------------------------------------------------------------------------------------------------
-
-    @property
-    def base_url(self) -> str:
-        """Where the service is that the session talks to, and the workers should."""
-        return self._session.base_url
-
-    @property
-    def models(self) -> Models:
-        """The session's."""
-        return self._session.models
-
-    @property
-    def files(self) -> Files:
-        """The session's."""
-        return self._session.files
-
-    @property
-    def generations(self) -> Generations:
-        """The session's."""
-        return self._session.generations
-
-    def download(
-        self, generation_or_url: Generation | str, to: str | os.PathLike[str], *, name: str, overwrite: bool
-    ) -> Coroutine[Any, Any, list[Path]]:
-        """To this machine, by the session."""
-        return self._session.download(generation_or_url, to, name=name, overwrite=overwrite)
+    # --- the calls of a session ---------------------------------------------------------------------------------------
 
     async def submit(self, request: GenerationRequest, *, idempotency_key: str) -> Generation:
-        """Have a worker buy it; its record, once it is bought.
+        """Has a worker buy a job and returns its record.
 
-        Raises what `RivyaSession.submit` raises, as the worker met it, and `NotSent` where the order cannot be noted or
-        was withdrawn, `OutcomeUnknown` where the broker may have taken it. Cancelling it withdraws the order, unless a
-        worker is about to buy it already; then it goes on, and the same key leads to it.
+        Raises the errors of `RivyaSession.submit` as the worker got them, `NotSent` if the job cannot be registered or
+        was withdrawn, and `OutcomeUnknown` if the broker may have accepted it. Cancellation withdraws the job, unless
+        a worker is already buying it; then it continues, and the same key leads to it.
         """
-        order = JobMessage(key=idempotency_key, request=request)
+        message = JobMessage(key=idempotency_key, request=request)
         try:
-            record = await self._carried(order, _is_decided)
+            record = await self._enqueue_and_wait(message, _purchase_is_decided)
         except asyncio.CancelledError:
             with suppress(TimeoutError):
-                async with asyncio.timeout(FAREWELL):
-                    await self._withdraw([order.key])
+                async with asyncio.timeout(WITHDRAW_TIMEOUT):
+                    await self._withdraw([message.key])
             raise
-        if record.state in UNBOUGHT:  # held, as the account is at fault: whoever drives many jobs wants to know
-            await self._withdraw([order.key])
+        if record.state in UNBOUGHT:  # the account blocks all purchases: the caller decides what to do
+            await self._withdraw([message.key])
         if record.task_id is None or record.generation is None:
             raise error_from_record(record)
-        self._keys[record.task_id] = order.key
+        self._keys_by_task_id[record.task_id] = message.key
         return record.generation
 
     async def wait_for(self, generation_or_task_id: Generation | str, *, raise_on_failure: bool = True) -> Generation:
-        """Have a worker wait for it; its terminal record.
+        """Has a worker wait for a job and returns its terminal record.
 
-        Raises `GenerationFailed`, unless `raise_on_failure=False`, and `NotFound`. Cancelling it leaves the worker
-        waiting.
+        Raises `GenerationFailed`, unless `raise_on_failure=False`, and `NotFound`. Cancellation does not stop the
+        worker's wait.
         """
         bought = generation_or_task_id
         task_id = bought.id if isinstance(bought, Generation) else bought
-        key = self._keys.pop(task_id, None)
-        record = None if key is None else await self._until(key, lambda record: record.has_ended)
-        if record is None or record.state is JobState.WITHDRAWN:  # of elsewhere, or lost by the store
-            record = await self._carried(
-                JobMessage.from_wait_arguments({"task_id": task_id}), lambda record: record.has_ended
-            )
+        key = self._keys_by_task_id.pop(task_id, None)
+        record = None if key is None else await self._wait_until(key, _has_ended)
+        if record is None or record.state is JobState.WITHDRAWN:  # bought by another process, or lost by the store
+            message = JobMessage.from_wait_arguments({"task_id": task_id})
+            record = await self._enqueue_and_wait(message, _has_ended)
         if record.state is JobState.DEAD or record.generation is None:
             raise error_from_record(record)
         return unwrapped(record.generation) if raise_on_failure else record.generation
 
     async def save(self, job: Generation, folder: os.PathLike[str], name: str) -> Sequence[SavedFile]:
-        """Have a worker save the files of an ended job in a folder on its side. Raises `DownloadError`."""
-        order = JobMessage.from_wait_arguments({"task_id": job.id, "download_to": str(folder), "name": name})
-        record = await self._carried(order, lambda record: bool(record.files) or record.error is not None)
+        """Has a worker save the files of an ended job in a folder of the worker. Raises `DownloadError`."""
+        message = JobMessage.from_wait_arguments({"task_id": job.id, "download_to": str(folder), "name": name})
+        record = await self._enqueue_and_wait(message, lambda record: bool(record.files) or record.error is not None)
         if not record.files:
-            raise DownloadError(record.error or "it was not saved")
+            raise DownloadError(record.error or "the files were not saved: the worker gave no reason")
         return record.files
 
     def stop(self) -> None:
-        """Withdraw every order that no worker has begun: nothing more is bought."""
+        """Withdraws all jobs that no worker has started: nothing more is bought."""
         if not self._is_stopped:
             self._is_stopped = True
-            self._withdrawing = asyncio.create_task(self._withdraw(list(self._orders)))
+            self._withdraw_task = asyncio.create_task(self._withdraw(list(self._messages)))
 
-    # --- orders -------------------------------------------------------------------------------------------------------
+    # --- enqueueing ---------------------------------------------------------------------------------------------------
 
-    async def _carried(self, order: JobMessage, is_due: Callable[[JobRecord], bool]) -> JobRecord:
-        """Enqueue it; its record, once that is due."""
-        self._orders[order.key] = order
+    async def _enqueue_and_wait(self, message: JobMessage, condition: Condition) -> JobRecord:
+        self._messages[message.key] = message
         try:
-            await self._order(order)
-            return await self._until(order.key, is_due)
+            await self._enqueue(message)
+            return await self._wait_until(message.key, condition)
         finally:
-            self._orders.pop(order.key, None)
+            self._messages.pop(message.key, None)
 
-    async def _order(self, order: JobMessage) -> None:
-        """Enqueue it, unless somebody carries it already, or it has ended."""
+    async def _enqueue(self, message: JobMessage) -> None:
+        """Enqueues a message unless a worker has the job already, or it has ended."""
         if self._is_stopped:
-            raise NotSent("the orders were stopped: nothing was bought")
-        task = self._worker.generate if order.request is not None else self._worker.wait
+            raise NotSent("the client was stopped: nothing was bought")
+        task = self._worker.generate if message.request is not None else self._worker.wait
         try:
-            if await self._worker.register(order.key):
-                await task.kiq(**order.arguments())
+            if await self._worker.register(message.key):
+                await task.kiq(**message.to_arguments())
         except RedisError as error:
-            raise NotSent(f"the order cannot be noted, nothing was bought: {error}") from error
+            raise NotSent(f"registering the job failed, nothing was bought: {error}") from error
         except SendTaskError as error:
-            told = f"the broker did not take the order, or its answer was lost: {error.__cause__}"
-            raise OutcomeUnknown(told, idempotency_key=order.key) from error
+            reason = f"the broker did not accept the job, or its reply was lost: {error.__cause__}"
+            raise OutcomeUnknown(reason, idempotency_key=message.key) from error
 
     async def _withdraw(self, keys: Sequence[str]) -> None:
         advance = self._worker.store.advance
-        for first in range(0, len(keys), PAGE):
-            page = keys[first : first + PAGE]
-            withdrawn = (advance(key, {JobState.QUEUED}, JobState.WITHDRAWN) for key in page)
-            for record in await asyncio.gather(*withdrawn):
-                self._tell(record)
+        for batch in _batches(keys):
+            withdrawals = (advance(key, {JobState.QUEUED}, JobState.WITHDRAWN) for key in batch)
+            for record in await asyncio.gather(*withdrawals):
+                self._notify(record)
 
     # --- waiting ------------------------------------------------------------------------------------------------------
 
-    async def _until(self, key: str, is_due: Callable[[JobRecord], bool]) -> JobRecord:
-        waiter: Waiter = (is_due, asyncio.get_running_loop().create_future())
+    async def _wait_until(self, key: str, condition: Condition) -> JobRecord:
+        waiter: _Waiter = (condition, asyncio.get_running_loop().create_future())
         self._waiters[key].append(waiter)
         try:
-            await self._look([key])
+            await self._read_records([key])
             return await waiter[1]
         finally:
             self._waiters[key].remove(waiter)
             if not self._waiters[key]:
                 del self._waiters[key]
 
-    async def _watch(self) -> None:
-        """Tell who waits of what has changed, until it is cancelled."""
-        loop = asyncio.get_running_loop()
-        moment, swept = math.inf, loop.time()
-        while True:
-            try:
-                moment, changed = await self._worker.store.read_changes(moment - OVERLAP)
-                if loop.time() - swept > SWEEP:
-                    swept, changed = loop.time(), list(self._waiters)
-                await self._look([key for key in changed if key in self._waiters])
-            except Exception as error:  # noqa: BLE001 - who waits must not wait for ever; the next look may go well
-                LOG.warning("what workers have done could not be seen: %s", error)
-            await asyncio.sleep(LOOK)
+    async def _read_changes(self) -> None:
+        """Notifies the waiters of changed records, and now and then of all."""
+        now = asyncio.get_running_loop().time()
+        since = self._changes_since - POLL_OVERLAP
+        self._changes_since, changed = await self._worker.store.read_changes(since)
+        if now - self._last_full_read > FULL_READ_INTERVAL:
+            self._last_full_read, changed = now, list(self._waiters)
+        await self._read_records([key for key in changed if key in self._waiters])
 
-    async def _look(self, keys: Sequence[str]) -> None:
-        for first in range(0, len(keys), PAGE):
-            page = keys[first : first + PAGE]
-            for key, record in zip(page, await self._worker.store.read(page), strict=True):
+    async def _read_records(self, keys: Sequence[str]) -> None:
+        for batch in _batches(keys):
+            for key, record in zip(batch, await self._worker.store.read(batch), strict=True):
                 if record is not None:
-                    self._tell(record)
-                elif key in self._orders:  # the store has lost it, and the queue very likely too
-                    await self._order(self._orders[key])
+                    self._notify(record)
+                elif key in self._messages:  # the store has lost the record, and probably the queue its message
+                    await self._enqueue(self._messages[key])
                 else:
-                    self._tell(JobRecord(key=key, state=JobState.WITHDRAWN))
+                    self._notify(JobRecord(key=key, state=JobState.WITHDRAWN))
 
-    def _tell(self, record: JobRecord) -> None:
-        for is_due, future in self._waiters.get(record.key, ()):
-            if not future.done() and is_due(record):
+    def _notify(self, record: JobRecord) -> None:
+        for condition, future in self._waiters.get(record.key, ()):
+            if not future.done() and condition(record):
                 future.set_result(record)
 
 
-def _is_decided(record: JobRecord) -> bool:
-    """Whether it is bought, or why it is not is known."""
+def error_from_record(record: JobRecord) -> RivyaError:
+    """Returns the error that a worker got, in its class."""
+    reason, key, code = record.error or "no reason given", record.key, record.error_code or ""
+    if record.state is JobState.WITHDRAWN:
+        return NotSent("the job was withdrawn before a worker started it: nothing was bought", idempotency_key=key)
+    if code == IN_DOUBT:
+        return OutcomeUnknown(reason, idempotency_key=key)
+    if record.status is not None:
+        kind = answered_class(record.status, code)
+        return kind(reason, status=record.status, code=code, idempotency_key=key)
+    found = getattr(errors, code, RivyaError)
+    is_usable = isinstance(found, type) and issubclass(found, RivyaError) and not issubclass(found, Answered)
+    return (found if is_usable else RivyaError)(reason, idempotency_key=key)
+
+
+def _has_ended(record: JobRecord) -> bool:
+    return record.has_ended
+
+
+def _purchase_is_decided(record: JobRecord) -> bool:
+    """Returns whether the job is bought, or its error is known."""
     return record.state not in UNBOUGHT or record.status is not None
 
 
-def error_from_record(record: JobRecord) -> RivyaError:
-    """What a worker met, as an error of the class that it had there."""
-    told, key, code = record.error or "no reason given", record.key, record.error_code or ""
-    if record.state is JobState.WITHDRAWN:
-        return NotSent("the order was withdrawn before a worker began it: nothing was bought", idempotency_key=key)
-    if code == IN_DOUBT:
-        return OutcomeUnknown(told, idempotency_key=key)
-    if record.status is not None:
-        kind = answered_class(record.status, code)
-        return kind(told, status=record.status, code=code, idempotency_key=key)
-    named = getattr(errors, code, RivyaError)
-    is_ours = isinstance(named, type) and issubclass(named, RivyaError) and not issubclass(named, Answered)
-    return (named if is_ours else RivyaError)(told, idempotency_key=key)
+def _batches(keys: Sequence[str]) -> list[Sequence[str]]:
+    return [keys[first : first + BATCH_SIZE] for first in range(0, len(keys), BATCH_SIZE)]

@@ -1,4 +1,4 @@
-"""What all workers know of the account's rate, kept in Redis by its clock: what was granted, refused and learned."""
+"""The account's rate limit as all workers know it: kept in Redis, by the clock of Redis."""
 
 from __future__ import annotations
 
@@ -12,78 +12,78 @@ from .._core.learned_rate import MEMORY, LearnedRate
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-FORGOTTEN: Final = 86_400
-"""Seconds without a refusal after which the limit that one has taught is forgotten."""
+STATE_TTL: Final = 86_400
+"""Seconds without a 429 after which a learned rate limit expires."""
 
 
 @attrs.frozen
 class RateSnapshot:
-    """The account at one moment: requests per second that it bears, and the seconds for which nothing may go out."""
+    """The account's rate in requests per second, and the seconds for which no request may be sent."""
 
     rate: float
-    hold: float
+    blocked_for: float
 
 
 class SharedRateState:
-    """One per worker process; all of them speak of the same keys. Raises redis-py's errors."""
+    """The learned rate of one account; all workers use the same keys. Methods raise redis-py's errors."""
 
-    def __init__(self, redis: Redis, namespace: str, most: float) -> None:
+    def __init__(self, redis: Redis, namespace: str, max_rate: float) -> None:
         self._redis = redis
         self._key = f"{{{namespace}}}:rate"
-        self._most = most
+        self._max_rate = max_rate
 
-    async def grant(self, requests: int) -> None:
-        """So many requests were answered, and not by refusals, since this was told last."""
-        name = self._granted(int(_seconds(await cast("Any", self._redis.time()))))
+    async def add_accepted(self, requests: int) -> None:
+        """Counts requests whose responses were no 429, since the last call."""
+        name = self._counter(int(_to_seconds(await cast("Any", self._redis.time()))))
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.incrby(name, requests)
             pipeline.expire(name, 2 * MEMORY)
             await pipeline.execute()
 
-    async def view(self) -> RateSnapshot:
-        """How it stands."""
+    async def read(self) -> RateSnapshot:
+        """Reads the current state."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.time()
             pipeline.hgetall(self._key)
             time, state = await pipeline.execute()
-        now = _seconds(time)
-        return RateSnapshot(self._learned(state).at(now), max(0.0, float(state.get("hold_until", 0.0)) - now))
+        now = _to_seconds(time)
+        return RateSnapshot(self._load(state).at(now), max(0.0, float(state.get("hold_until", 0.0)) - now))
 
-    async def refuse(self, ago: float, wait: float) -> None:
-        """A request that was sent `ago` seconds ago was answered 429, and asks for so many seconds.
+    async def add_rejection(self, age: float, retry_after: float) -> None:
+        """Learns from a 429 to a request that was sent `age` seconds ago.
 
-        Requests that were sent before the last refusal was heard of, by whomever, teach nothing new.
+        Ignores requests that were sent before the end of the last block, by any worker.
         """
         async with self._redis.pipeline(transaction=True) as pipeline:
             await pipeline.watch(self._key)
-            now = _seconds(await cast("Any", pipeline.time()))
+            now = _to_seconds(await cast("Any", pipeline.time()))
             state = await cast("Any", pipeline.hgetall(self._key))
-            if now - ago <= float(state.get("hold_until", 0.0)):
+            if now - age <= float(state.get("hold_until", 0.0)):
                 return
             seconds = range(int(now) - MEMORY + 1, int(now) + 1)
-            counts = await cast("Any", pipeline.mget([self._granted(second) for second in seconds]))
-            learned = self._learned(state)
+            counts = await cast("Any", pipeline.mget([self._counter(second) for second in seconds]))
+            learned = self._load(state)
             for second, count in zip(seconds, counts, strict=True):
                 if count is not None:
                     learned.grant(float(second), float(count))
-            learned.refuse(now, wait)
+            learned.refuse(now, retry_after)
             pipeline.multi()  # type: ignore[no-untyped-call]
-            pipeline.hset(self._key, mapping={**learned.dump(), "hold_until": now + wait})
-            pipeline.expire(self._key, FORGOTTEN)
+            pipeline.hset(self._key, mapping={**learned.dump(), "hold_until": now + retry_after})
+            pipeline.expire(self._key, STATE_TTL)
             try:
                 await pipeline.execute()
             except WatchError:
-                return  # somebody else has told of the same refusals
+                return  # another worker has reported the same 429s
 
-    def _learned(self, state: dict[str, str]) -> LearnedRate:
-        learned = LearnedRate(self._most)
+    def _load(self, state: dict[str, str]) -> LearnedRate:
+        learned = LearnedRate(self._max_rate)
         if "ceiling" in state:
             learned.load({name: float(state[name]) for name in ("ceiling", "climbs_from", "is_guess")})
         return learned
 
-    def _granted(self, second: int) -> str:
+    def _counter(self, second: int) -> str:
         return f"{self._key}:granted:{second}"
 
 
-def _seconds(time: tuple[int, int]) -> float:
+def _to_seconds(time: tuple[int, int]) -> float:
     return time[0] + time[1] / 1e6

@@ -1,4 +1,4 @@
-"""Worker processes, as `rivya worker` starts them: so many, each begun again if it dies, all ended by one SIGTERM."""
+"""The parent process of `rivya worker`: starts worker processes, restarts them when they die, stops them at SIGTERM."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from taskiq.cli.worker.process_manager import ProcessManager
 from taskiq.cli.worker.run import start_listen
 
 from .brokers import create_broker, create_store
+from .context import LOG
 from .taskiq_receiver import MAX_JOBS
 from .worker import RivyaWorker
 
@@ -21,18 +22,19 @@ if TYPE_CHECKING:
 
     from .._core.policies import RateLimit
 
-LAST_WORDS: Final = 10.0
-"""Seconds after a SIGTERM in which orders may hand themselves back..."""
+DRAIN_TIMEOUT: Final = 10.0
+"""Maximum seconds after SIGTERM for jobs to return to the queue."""
 
-SHUTDOWN: Final = 30.0
-"""... and for the rest of the farewell, with the answers to requests that are on their way."""
+SHUTDOWN_TIMEOUT: Final = 30.0
+"""Maximum seconds after the drain for the rest of the shutdown, with the responses to requests in flight."""
 
 
 @attrs.frozen(kw_only=True)
 class WorkerSupervisor:
-    """What the processes have in common. `options` are `RivyaSession`'s, `broker_options` those of `broker_at`.
+    """Worker processes with the same settings.
 
-    `configure` and `equip` are called in each process, the latter with its worker, before it begins.
+    `session_options` are those of `RivyaSession`, `broker_options` those of `create_broker`. `on_process_start` is
+    called in each process, the parent included; `on_worker_created` in each worker process with its worker.
     """
 
     url: str = attrs.field(repr=False)
@@ -40,38 +42,38 @@ class WorkerSupervisor:
     processes: int = 1
     rate_limit: RateLimit | None = None
     max_jobs: int = MAX_JOBS
-    options: dict[str, Any] = attrs.field(factory=dict, repr=False)
+    session_options: dict[str, Any] = attrs.field(factory=dict, repr=False)
     broker_options: dict[str, Any] = attrs.field(factory=dict)
-    configure: Callable[[], None] | None = None
+    on_process_start: Callable[[], None] | None = None
     on_worker_created: Callable[[RivyaWorker], None] | None = None
 
     def run(self) -> int:
-        """Serve until a signal. Blocks; call it where no event loop runs. The exit code."""
+        """Runs until a signal and returns the exit code. Blocks; needs a thread without an event loop."""
         logging.getLogger("taskiq").setLevel(logging.WARNING)
-        if self.configure is not None:
-            self.configure()
+        if self.on_process_start is not None:
+            self.on_process_start()
         arguments = WorkerArgs(
             broker="",
             modules=[],
             workers=self.processes,
             configure_logging=False,
             receiver="rivya_async.workers:DrainingReceiver",
-            receiver_arg=[("max_orders", str(self.max_jobs))],
-            wait_tasks_timeout=LAST_WORDS,
-            shutdown_timeout=SHUTDOWN,
+            receiver_arg=[("max_jobs", str(self.max_jobs))],
+            wait_tasks_timeout=DRAIN_TIMEOUT,
+            shutdown_timeout=SHUTDOWN_TIMEOUT,
         )
-        return ProcessManager(arguments, worker_function=partial(serve, self)).start() or 0
+        return ProcessManager(arguments, worker_function=partial(run_worker_process, self)).start() or 0
 
 
-def serve(workers: WorkerSupervisor, args: WorkerArgs) -> None:
-    """One process: its own broker, its own session."""
-    if workers.configure is not None:
-        workers.configure()
-    broker = create_broker(workers.url, queue=workers.queue, **workers.broker_options)
-    store = create_store(workers.url, queue=workers.queue)
-    worker = RivyaWorker(broker, store=store, rate_limit=workers.rate_limit, **workers.options)
-    if workers.on_worker_created is not None:
-        workers.on_worker_created(worker)
-    args.broker = broker  # type: ignore[assignment]
+def run_worker_process(supervisor: WorkerSupervisor, args: WorkerArgs) -> None:
+    """Runs one worker process with its own broker and session."""
+    if supervisor.on_process_start is not None:
+        supervisor.on_process_start()
+    broker = create_broker(supervisor.url, queue=supervisor.queue, **supervisor.broker_options)
+    store = create_store(supervisor.url, queue=supervisor.queue)
+    worker = RivyaWorker(broker, store=store, rate_limit=supervisor.rate_limit, **supervisor.session_options)
+    if supervisor.on_worker_created is not None:
+        supervisor.on_worker_created(worker)
+    args.broker = broker  # type: ignore[assignment] # Taskiq takes a broker in place of its import path
     start_listen(args)
-    logging.getLogger("rivya_async.workers").info("worker %s has ended", os.getpid())
+    LOG.info("worker %s has stopped", os.getpid())

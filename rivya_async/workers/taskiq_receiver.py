@@ -1,140 +1,134 @@
-"""Taskiq's receiver, for workers whose orders wait long, that are to drain, and to keep what they cannot read."""
+"""A Taskiq receiver for long waits: it drains at SIGTERM, and keeps unreadable messages as dead letters."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 from contextlib import suppress
 from typing import Any, Final
 
 from taskiq import AckableMessage, TaskiqMessage
-from taskiq.receiver import Receiver as TaskiqReceiver
+from taskiq.receiver import Receiver
 from taskiq.utils import maybe_awaitable
 
 from .._core.errors import ConfigurationError
 from .._engine.stop import Stopped
-from .context import find_worker_context, get_worker_context
+from .context import LOG, find_worker_context, get_worker_context
 from .job_message import MESSAGE_PARSERS, bind_arguments
 from .store import DeadLetter
 
-LOG: Final = logging.getLogger("rivya_async.workers")
-
 MAX_JOBS: Final = 10_000
-"""Orders that one process carries at a time: one that waits costs a few kilobytes and a poll now and then."""
+"""Maximum jobs of one process at a time: a waiting job costs a few kilobytes and an occasional poll."""
 
-MOST_SHOWN: Final = 200
-"""Characters of the name of a task that nobody knows which a dead letter tells."""
+MAX_TASK_NAME: Final = 200
+"""Maximum characters of an unknown task's name in a dead letter."""
 
-PAUSE: Final = 5.0
-"""Seconds before a message that was not acknowledged is carried again."""
+RETRY_INTERVAL: Final = 5.0
+"""Seconds before a message that was not acknowledged is processed again."""
 
 
-class DrainingReceiver(TaskiqReceiver):
+class DrainingReceiver(Receiver):
     """For `taskiq worker module:broker --receiver rivya_async.workers:DrainingReceiver`; `rivya worker` uses it.
 
-    Orders have `max_orders` places of their own, so that those which wait keep none of the engine's slots
-    (`--max-async-tasks`) from other tasks.
+    Jobs have `max_jobs` slots of their own, so that waiting jobs do not block Taskiq's slots (`--max-async-tasks`).
 
-    When it is told to finish (SIGTERM) nothing more is bought, and open waits are handed back at once: their messages
-    stay unacknowledged, and go to the next worker. Messages that nobody can read, or whose task nobody knows, become
-    dead letters; Taskiq's own receiver forgets them, or keeps them for ever.
+    At SIGTERM nothing more is bought, and open waits stop at once: their messages stay unacknowledged and go to the
+    next worker. Unreadable messages and those of unknown tasks become dead letters; Taskiq's own receiver drops or
+    keeps them for ever.
     """
 
     def __init__(self, *args: Any, max_jobs: int | str = MAX_JOBS, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._places = asyncio.Semaphore(int(max_jobs))
+        self._job_slots = asyncio.Semaphore(int(max_jobs))
 
     async def listen(self, finish_event: asyncio.Event) -> None:
-        """Receive until the event is set."""
-        draining = asyncio.create_task(self._drain_after(finish_event))
+        """Receives messages until the event is set."""
+        drain = asyncio.create_task(self._drain_after(finish_event))
         try:
             await super().listen(finish_event)
         finally:
-            draining.cancel()
-            await asyncio.wait([draining])
+            drain.cancel()
+            await asyncio.wait([drain])
 
     async def callback(
         self,
         message: bytes | AckableMessage,
         raise_err: bool = False,  # noqa: FBT001, FBT002 - Taskiq's signature
     ) -> None:
-        """Carry out one message."""
-        data = message.data if isinstance(message, AckableMessage) else message
+        """Processes one message."""
         try:
-            read = self._read(data)
+            parsed = self._parse(message.data if isinstance(message, AckableMessage) else message)
         except ValueError as error:
-            worker_context = get_worker_context(self.broker)
-            await worker_context.store.add_dead_letter(
-                DeadLetter(reason=str(error), code="unreadable", at=worker_context.wall())
-            )
+            context = get_worker_context(self.broker)
+            letter = DeadLetter(reason=str(error), code="unreadable", at=context.wall())
+            await context.store.add_dead_letter(letter)
             if isinstance(message, AckableMessage):
                 await maybe_awaitable(message.ack())
             return
-        if read.task_name not in MESSAGE_PARSERS:
+        if parsed.task_name not in MESSAGE_PARSERS:
             await super().callback(message, raise_err)
             return
         try:
-            async with self._places:
-                self._lend_slot()
-                await self._to_its_end(message)
+            async with self._job_slots:
+                self._release_task_slot()
+                await self._process_until_acknowledged(message)
         finally:
-            await self._take_slot_back()  # not while it has a place: who waits for one has a slot
+            await self._reacquire_task_slot()  # after the job slot is free: a waiting job holds a task slot
 
-    async def _to_its_end(self, message: bytes | AckableMessage) -> None:
-        """Until it is acknowledged or handed back: while this worker lives nobody else will get it."""
-        told = _AckTracker(message)
+    async def _process_until_acknowledged(self, message: bytes | AckableMessage) -> None:
+        """Repeats until the message is acknowledged or the worker drains: no other worker gets it before."""
+        tracker = _AckTracker(message)
         while True:
             try:
-                await super().callback(told.message)
-            except Exception:
-                LOG.exception("an order could not be carried to its end, trying again")
-            worker_context = find_worker_context(self.broker)
-            if told.is_acknowledged or worker_context is None or worker_context.shutdown.is_set:
+                await super().callback(tracker.message)
+            except Exception:  # noqa: BLE001 - a paid job is never given up
+                LOG.exception("processing a message failed, it is retried")
+            context = find_worker_context(self.broker)
+            if tracker.is_acknowledged or context is None or context.shutdown.is_set:
                 return
             with suppress(Stopped):
-                async with worker_context.shutdown.cuts():
-                    await asyncio.sleep(PAUSE)
+                await context.sleep(RETRY_INTERVAL)
 
     async def _drain_after(self, finish_event: asyncio.Event) -> None:
         await finish_event.wait()
-        worker_context = find_worker_context(self.broker)
-        if worker_context is not None:
-            worker_context.shutdown.set()
+        context = find_worker_context(self.broker)
+        if context is not None:
+            context.shutdown.set()
 
-    def _read(self, data: bytes) -> TaskiqMessage:
-        """The message; ValueError, with its reason, for one that nobody here can carry out."""
+    def _parse(self, data: bytes) -> TaskiqMessage:
+        """Parses a message; raises ValueError with a reason, without its content, which may be a prompt."""
         try:
             message = self.broker.formatter.loads(data)
             message.parse_labels()
-        except Exception as error:  # noqa: BLE001 - every serializer has errors of its own
+        except Exception as error:  # noqa: BLE001 - each serializer has its own errors
             digest = hashlib.sha256(data).hexdigest()[:16]
-            told = f"{type(error).__name__}; {len(data)} bytes, sha256 {digest}..."  # it may hold a prompt
-            raise ValueError(f"a message cannot be read ({told})") from None
+            facts = f"{type(error).__name__}; {len(data)} bytes, sha256 {digest}..."
+            raise ValueError(f"a message is unreadable ({facts})") from None
         if self.broker.find_task(message.task_name) is None:
-            name = message.task_name[:MOST_SHOWN]
+            name = message.task_name[:MAX_TASK_NAME]
             raise ValueError(f"no worker has a task {name!r}: import its module beside the broker")
         if message.task_name in MESSAGE_PARSERS:
             try:
-                MESSAGE_PARSERS[message.task_name](bind_arguments(message.task_name, message.args, message.kwargs))
+                arguments = bind_arguments(message.task_name, message.args, message.kwargs)
+                MESSAGE_PARSERS[message.task_name](arguments)
             except ConfigurationError as error:
-                raise ValueError(f"{message.task_name} cannot be carried out: {error}") from None
+                raise ValueError(f"{message.task_name} cannot be processed: {error}") from None
         return message
 
-    def _lend_slot(self) -> None:
-        """Let others have what the engine's runner has taken for this message, and will give back at its end."""
+    def _release_task_slot(self) -> None:
+        """Frees the slot that Taskiq's runner took for this message, and frees itself at the message's end."""
         if self.sem is not None:
             self.sem.release()
             self.sem_prefetch.release()
 
-    async def _take_slot_back(self) -> None:
+    async def _reacquire_task_slot(self) -> None:
         if self.sem is not None:
             await self.sem_prefetch.acquire()
             await self.sem.acquire()
 
 
 class _AckTracker:
-    """A message, and whether it was acknowledged; one that cannot be always counts as such."""
+    """A message that records its acknowledgement; one without acknowledgements counts as acknowledged."""
 
     def __init__(self, message: bytes | AckableMessage) -> None:
         self.message = message

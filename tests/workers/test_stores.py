@@ -1,4 +1,4 @@
-"""What both stores promise: no order loses a state, no two of them agree that they were first."""
+"""The guarantees of both stores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rivya_async._core.saved_file import SavedFile
 from rivya_async.workers import DeadLetter, JobRecord, JobState, MemoryStore, RedisStore, RivyaWorker, WorkerStore
 from tests.workers.redis_server import RedisServer
 
-QUEUES = itertools.count()
+QUEUE_NUMBERS = itertools.count()
 ENDED = Generation(
     id="task_1",
     status="succeeded",
@@ -32,14 +32,14 @@ ENDED = Generation(
 @pytest_asyncio.fixture(params=["memory", "redis"])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[WorkerStore]:
     if request.param == "memory":
-        made: WorkerStore = MemoryStore()
+        opened: WorkerStore = MemoryStore()
     else:
-        made = RedisStore(request.getfixturevalue("shared_redis").url, namespace=f"stores-{next(QUEUES)}")
-    await made.open()
-    await made.open()
-    yield made
-    await made.aclose()
-    await made.aclose()
+        opened = RedisStore(request.getfixturevalue("shared_redis").url, namespace=f"stores-{next(QUEUE_NUMBERS)}")
+    await opened.open()
+    await opened.open()
+    yield opened
+    await opened.aclose()
+    await opened.aclose()
 
 
 async def test_unknown_job_has_no_record(store: WorkerStore) -> None:
@@ -50,19 +50,19 @@ async def test_unknown_job_has_no_record(store: WorkerStore) -> None:
 
 
 async def test_record_round_trip(store: WorkerStore) -> None:
-    told = {
+    facts = {
         "intent_at": 1234.5,
         "task_id": "task_1",
         "generation": ENDED,
         "files": (SavedFile("kites/a b.png", 3, "00"),),
         "error_code": "not_saved",
-        "error": 'a "word" that is no ASCII: Ä',
+        "error": 'a "word" outside ASCII: Ä',
         "status": 402,
     }
     await store.advance("kite", {None}, JobState.QUEUED)
-    moved = await store.advance("kite", {JobState.QUEUED}, JobState.SUCCEEDED, **told)
-    assert moved == JobRecord(key="kite", state=JobState.SUCCEEDED, **told)  # type: ignore[arg-type]
-    assert await store.read(["kite"]) == [moved]
+    advanced = await store.advance("kite", {JobState.QUEUED}, JobState.SUCCEEDED, **facts)
+    assert advanced == JobRecord(key="kite", state=JobState.SUCCEEDED, **facts)  # type: ignore[arg-type]
+    assert await store.read(["kite"]) == [advanced]
 
 
 async def test_advance_requires_an_expected_state(store: WorkerStore) -> None:
@@ -77,14 +77,14 @@ async def test_advance_without_match_changes_nothing(store: WorkerStore) -> None
     await store.advance("kite", {None}, JobState.QUEUED)
     assert (await store.advance("kite", set(), JobState.DEAD)).state is JobState.QUEUED
     assert (await store.advance("whale", {JobState.QUEUED}, JobState.INTENT)).state is JobState.QUEUED
-    assert await store.read(["whale"]) == [None], "nothing was made of what was not there"
+    assert await store.read(["whale"]) == [None], "no record was created"
 
 
 async def test_concurrent_advance_has_one_winner(store: WorkerStore) -> None:
     await store.advance("kite", {None}, JobState.QUEUED)
     claims = [store.advance("kite", {JobState.QUEUED}, JobState.INTENT, intent_at=float(n)) for n in range(20)]
-    won = {record.intent_at for record in await asyncio.gather(*claims)}
-    assert len(won) == 1
+    winners = {record.intent_at for record in await asyncio.gather(*claims)}
+    assert len(winners) == 1
 
 
 async def test_increment_deliveries_keeps_the_state(store: WorkerStore) -> None:
@@ -96,13 +96,13 @@ async def test_increment_deliveries_keeps_the_state(store: WorkerStore) -> None:
 
 
 async def test_read_changes_misses_none(store: WorkerStore) -> None:
-    moment, found = await store.read_changes(math.inf)
-    assert list(found) == []
+    since, keys = await store.read_changes(math.inf)
+    assert list(keys) == []
     await store.advance("kite", {None}, JobState.QUEUED)
     await store.advance("whale", {None}, JobState.QUEUED)
     await store.advance("kite", {JobState.QUEUED}, JobState.INTENT)
-    later, found = await store.read_changes(moment)
-    assert sorted(found) == ["kite", "whale"]
+    later, keys = await store.read_changes(since)
+    assert sorted(keys) == ["kite", "whale"]
     await store.advance("whale", {JobState.QUEUED}, JobState.INTENT)
     assert "whale" in (await store.read_changes(later))[1]
 
@@ -130,24 +130,24 @@ async def test_durations_round_trip(store: WorkerStore) -> None:
 
 
 async def test_memory_store_drops_oldest_ended_records_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rivya_async.workers.memory_store.MOST_ENDED", 2)
+    monkeypatch.setattr("rivya_async.workers.memory_store.MAX_ENDED_RECORDS", 2)
     store = MemoryStore()
     await store.advance("open", {None}, JobState.BOUGHT)
     for n in range(3):
         await store.advance(f"kite-{n}", {None}, JobState.SUCCEEDED)
-    known = await store.read(["open", "kite-0", "kite-1", "kite-2"])
-    assert [record is not None for record in known] == [True, False, True, True]
+    records = await store.read(["open", "kite-0", "kite-1", "kite-2"])
+    assert [record is not None for record in records] == [True, False, True, True]
 
 
 async def test_worker_without_heartbeat_expires(monkeypatch: pytest.MonkeyPatch, store: WorkerStore) -> None:
     await store.record_heartbeat("one", {})
-    for room in ("memory_store", "redis_store"):
-        monkeypatch.setattr(f"rivya_async.workers.{room}.BEAT_LASTS", 0.001)
+    for module in ("memory_store", "redis_store"):
+        monkeypatch.setattr(f"rivya_async.workers.{module}.HEARTBEAT_TTL", 0.001)
     await store.record_heartbeat("two", {})
     await asyncio.sleep(0.01)
     expected: dict[str, Any] = (
         {} if isinstance(store, MemoryStore) else {"one": {}}
-    )  # Redis was told at the time how long it counts
+    )  # Redis sets the expiry at the heartbeat
     assert await store.list_workers() == expected
 
 
@@ -162,3 +162,22 @@ async def test_redis_over_a_unix_socket(redis: RedisServer) -> None:
     worker = RivyaWorker.from_url(url)
     async with worker.lifespan():
         assert await worker.read_jobs(["kite"]) == [JobRecord(key="kite")]
+
+
+async def test_cancellation_is_never_swallowed(shared_redis: RedisServer) -> None:
+    store = RedisStore(shared_redis.url, namespace="cancel")
+    await store.open()
+    try:
+        for steps in itertools.count():
+            call = asyncio.create_task(store.advance(f"kite-{steps}", {None}, JobState.QUEUED))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            if call.done():
+                break
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(call, 5)
+        assert steps > 3, "it was cancelled at several moments"
+        assert await store.read(["no-such-kite"]) == [None], "the store still responds"
+    finally:
+        await store.aclose()
