@@ -1,4 +1,4 @@
-"""verify(): what a receiver calls. The signature itself is tested with the pure floor."""
+"""`verify()`; the signature itself is tested in tests/core."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BODY: Final = json.dumps(EVENT).encode()
 
 
 def now() -> int:
-    return int(time.time())  # noqa: TID251 - what `verify` does by itself
+    return int(time.time())  # noqa: TID251 - the clock of `verify`
 
 
 def sign(body: bytes = BODY, *, at: int = 0, secret: str = SECRET) -> dict[str, str]:
@@ -77,21 +77,21 @@ def test_tracebacks_have_no_secret(body: Any, headers: dict[str, str]) -> None:
     with pytest.raises((WebhookError, ConfigurationError)) as raised:
         verify(body, headers, SECRET)
     stack = traceback.TracebackException.from_exception(raised.value, capture_locals=True).stack
-    ours = [frame for frame in stack if "/rivya_async/" in frame.filename]
-    assert ours
-    assert "c0ffee" not in repr([frame.locals for frame in ours])
+    our_frames = [frame for frame in stack if "/rivya_async/" in frame.filename]
+    assert our_frames
+    assert "c0ffee" not in repr([frame.locals for frame in our_frames])
 
 
 async def test_verifies_deliveries_of_the_sandbox() -> None:
     async with (
-        peer() as there,
+        peer() as server,
         Sandbox(speed=FAST, allow_local_webhooks=True) as sandbox,
         opened(sandbox) as session,
     ):
-        endpoint = await session.webhooks.create("Mine", f"{there.url}/hook", ["generation.succeeded"])
+        endpoint = await session.webhooks.create("Mine", f"{server.url}/hook", ["generation.succeeded"])
         job = await session.generate("z-image", "A red kite")
-        await until(lambda: len(there.seen) == 1)
-        (seen,) = there.seen
-        assert verify(seen.body, seen.headers, endpoint.signing_secret or "").generation == job
+        await until(lambda: len(server.seen) == 1)
+        (delivery,) = server.seen
+        assert verify(delivery.body, delivery.headers, endpoint.signing_secret or "").generation == job
         with pytest.raises(SignatureMismatch):
-            verify(seen.body + b" ", seen.headers, endpoint.signing_secret or "")
+            verify(delivery.body + b" ", delivery.headers, endpoint.signing_secret or "")
