@@ -101,7 +101,7 @@ async def run(arguments: Namespace, output: Output, _: Ledger) -> int:
     client = RivyaWorker.from_url(url, queue=arguments.queue)
     async with client.lifespan(PATIENCE):
         beats = await client.store.list_workers()
-        dead, letters = await client.store.dead_letters(SHOWN)
+        dead, letters = await client.store.list_dead_letters(SHOWN)
         depth = await read_queue_depth(client.broker)
     told = {
         "workers": {name: dict(facts) for name, facts in beats.items()},

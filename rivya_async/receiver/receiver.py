@@ -170,20 +170,13 @@ class WebhookReceiver:
 
         Served alone it closes the receiver at shutdown. A framework that mounts it does not forward the shutdown:
         use `async with receiver:` in the framework's own lifespan.
-
-        >>> from rivya_async.receiver import WebhookReceiver
-        >>> app = WebhookReceiver("whsec_a1b2").asgi_app()
         """
         from .apps import AsgiApp
 
         return AsgiApp(self)
 
     def aiohttp_app(self) -> web.Application:
-        """Creates an app for aiohttp's server, to run or to mount with `add_subapp`; shutdown closes the receiver.
-
-        >>> from rivya_async.receiver import WebhookReceiver
-        >>> app = WebhookReceiver("whsec_a1b2").aiohttp_app()
-        """
+        """Creates an app for aiohttp's server, to run or to mount with `add_subapp`; shutdown closes the receiver."""
         from .apps import create_aiohttp_app
 
         return create_aiohttp_app(self)

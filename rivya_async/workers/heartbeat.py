@@ -68,8 +68,8 @@ class Heartbeat:
         durations = await self._store.load_durations()
         if durations is not None:
             context.session.durations.load(durations)
-        beats = repeat(lambda: self._beat(context), HEARTBEAT_INTERVAL, "a heartbeat failed")
-        self._tasks.append(asyncio.create_task(beats))
+        heartbeats = repeat(lambda: self._beat(context), HEARTBEAT_INTERVAL, "a heartbeat failed")
+        self._tasks.append(asyncio.create_task(heartbeats))
         if self._limiter is not None:
             self._tasks.append(asyncio.create_task(self._limiter.run()))
 

@@ -19,6 +19,8 @@ MAX_ENDED_RECORDS: Final = 100_000
 class MemoryStore:
     """A store with the guarantees of `RedisStore`, as long as its process lives."""
 
+    record_ttl = math.inf
+
     def __init__(self) -> None:
         self._records: dict[str, JobRecord] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
@@ -28,11 +30,6 @@ class MemoryStore:
         self._heartbeats: dict[str, tuple[float, Mapping[str, Any]]] = {}
         self._durations: Mapping[str, Any] | None = None
 
-    @property
-    def record_ttl(self) -> float:
-        """Unlimited: the latest 100,000 are kept as long as the process lives."""
-        return math.inf
-
     async def open(self) -> None:
         """See `WorkerStore.open`."""
 
@@ -40,13 +37,11 @@ class MemoryStore:
         """See `WorkerStore.aclose`; the content stays."""
 
     async def read(self, keys: Sequence[str]) -> list[JobRecord | None]:
-        """See `WorkerStore.read`."""
         return [self._records.get(key) for key in keys]
 
     async def advance(
         self, key: str, expected: Collection[JobState | None], state: JobState, **changes: Any
     ) -> JobRecord:
-        """See `WorkerStore.advance`."""
         record = self._records.get(key)
         if (None if record is None else record.state) not in expected:
             return record or JobRecord(key=key)
@@ -57,17 +52,19 @@ class MemoryStore:
         self._changed_at.move_to_end(key)
         self._ended.pop(key, None)
         if changed.has_ended:
-            self._drop_oldest_ended(key)
+            self._ended[key] = None
+            if len(self._ended) > MAX_ENDED_RECORDS:
+                oldest, _ = self._ended.popitem(last=False)
+                del self._records[oldest]
+                self._changed_at.pop(oldest, None)
         return changed
 
     async def increment_deliveries(self, key: str, by: int = 1) -> int:
-        """See `WorkerStore.increment_deliveries`."""
         record = self._records.get(key) or JobRecord(key=key)
         self._records[key] = record.changed({"deliveries": record.deliveries + by})
         return record.deliveries + by
 
     async def read_changes(self, since: float) -> tuple[float, Collection[str]]:
-        """See `WorkerStore.read_changes`."""
         found = []
         for key, changed in reversed(self._changed_at.items()):
             if changed <= since:
@@ -76,38 +73,24 @@ class MemoryStore:
         return self._change_count, found
 
     async def add_dead_letter(self, letter: DeadLetter) -> None:
-        """See `WorkerStore.add_dead_letter`."""
         self._dead_letters.appendleft(letter)
 
-    async def dead_letters(self, limit: int) -> tuple[int, Sequence[DeadLetter]]:
-        """See `WorkerStore.dead_letters`."""
+    async def list_dead_letters(self, limit: int) -> tuple[int, Sequence[DeadLetter]]:
         return len(self._dead_letters), list(self._dead_letters)[:limit]
 
     async def record_heartbeat(self, worker: str, facts: Mapping[str, Any]) -> int:
-        """See `WorkerStore.record_heartbeat`."""
         self._heartbeats[worker] = (asyncio.get_running_loop().time(), facts)
         return len(await self.list_workers())
 
     async def list_workers(self) -> Mapping[str, Mapping[str, Any]]:
-        """See `WorkerStore.list_workers`."""
         oldest = asyncio.get_running_loop().time() - HEARTBEAT_TTL
         return {worker: facts for worker, (at, facts) in self._heartbeats.items() if at > oldest}
 
     async def remove_worker(self, worker: str) -> None:
-        """See `WorkerStore.remove_worker`."""
         self._heartbeats.pop(worker, None)
 
     async def save_durations(self, dump: Mapping[str, Any]) -> None:
-        """See `WorkerStore.save_durations`."""
         self._durations = dump
 
     async def load_durations(self) -> Mapping[str, Any] | None:
-        """See `WorkerStore.load_durations`."""
         return self._durations
-
-    def _drop_oldest_ended(self, key: str) -> None:
-        self._ended[key] = None
-        if len(self._ended) > MAX_ENDED_RECORDS:
-            oldest, _ = self._ended.popitem(last=False)
-            del self._records[oldest]
-            self._changed_at.pop(oldest, None)

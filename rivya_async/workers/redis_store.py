@@ -62,7 +62,6 @@ class RedisStore:
         self._advance_script: AsyncScript | None = None
 
     async def open(self) -> None:
-        """See `WorkerStore.open`. The first call connects."""
         if self._redis is None:
             pool = BlockingConnectionPool.from_url(
                 self.url,
@@ -76,13 +75,11 @@ class RedisStore:
             self._advance_script = self._redis.register_script(ADVANCE_SCRIPT)
 
     async def aclose(self) -> None:
-        """See `WorkerStore.aclose`."""
         redis, self._redis, self._advance_script = self._redis, None, None
         if redis is not None:
             await redis.aclose()
 
     async def read(self, keys: Sequence[str]) -> list[JobRecord | None]:
-        """See `WorkerStore.read`."""
         if not keys:
             return []
         async with self._client.pipeline(transaction=False) as pipeline:
@@ -96,7 +93,6 @@ class RedisStore:
     async def advance(
         self, key: str, expected: Collection[JobState | None], state: JobState, **changes: Any
     ) -> JobRecord:
-        """See `WorkerStore.advance`."""
         if self._advance_script is None:
             raise RuntimeError("the store is not open")
         members = written({**changes, "state": state})
@@ -114,11 +110,9 @@ class RedisStore:
         return record_of(key, dict(zip(flat[::2], flat[1::2], strict=True)))
 
     async def increment_deliveries(self, key: str, by: int = 1) -> int:
-        """See `WorkerStore.increment_deliveries`."""
         return int(await cast("Any", self._client.hincrby(self._record_key(key), "deliveries", by)))
 
     async def read_changes(self, since: float) -> tuple[float, Collection[str]]:
-        """See `WorkerStore.read_changes`."""
         async with self._client.pipeline(transaction=True) as pipeline:
             pipeline.time()
             pipeline.zrangebyscore(self._key("changes"), f"{since:.6f}", "+inf")
@@ -126,14 +120,12 @@ class RedisStore:
         return seconds + microseconds / 1e6, keys
 
     async def add_dead_letter(self, letter: DeadLetter) -> None:
-        """See `WorkerStore.add_dead_letter`."""
         async with self._client.pipeline(transaction=True) as pipeline:
             pipeline.lpush(self._key("dead"), json.dumps(attrs.asdict(letter), ensure_ascii=False))
             pipeline.ltrim(self._key("dead"), 0, MAX_DEAD_LETTERS - 1)
             await pipeline.execute()
 
-    async def dead_letters(self, limit: int) -> tuple[int, Sequence[DeadLetter]]:
-        """See `WorkerStore.dead_letters`."""
+    async def list_dead_letters(self, limit: int) -> tuple[int, Sequence[DeadLetter]]:
         async with self._client.pipeline(transaction=True) as pipeline:
             pipeline.llen(self._key("dead"))
             pipeline.lrange(self._key("dead"), 0, limit - 1)
@@ -141,7 +133,6 @@ class RedisStore:
         return count, [DeadLetter(**json.loads(letter)) for letter in letters[:limit]]
 
     async def record_heartbeat(self, worker: str, facts: Mapping[str, Any]) -> int:
-        """See `WorkerStore.record_heartbeat`."""
         async with self._client.pipeline(transaction=True) as pipeline:
             pipeline.set(self._key("worker", worker), json.dumps(facts), px=int(HEARTBEAT_TTL * 1000))
             pipeline.sadd(self._key("workers"), worker)
@@ -149,7 +140,6 @@ class RedisStore:
         return len(await self.list_workers())
 
     async def list_workers(self) -> Mapping[str, Mapping[str, Any]]:
-        """See `WorkerStore.list_workers`."""
         names = sorted(await cast("Any", self._client.smembers(self._key("workers"))))
         if not names:
             return {}
@@ -160,18 +150,15 @@ class RedisStore:
         return {name: json.loads(facts) for name, facts in zip(names, values, strict=True) if facts is not None}
 
     async def remove_worker(self, worker: str) -> None:
-        """See `WorkerStore.remove_worker`."""
         async with self._client.pipeline(transaction=True) as pipeline:
             pipeline.delete(self._key("worker", worker))
             pipeline.srem(self._key("workers"), worker)
             await pipeline.execute()
 
     async def save_durations(self, dump: Mapping[str, Any]) -> None:
-        """See `WorkerStore.save_durations`."""
         await self._client.set(self._key("durations"), json.dumps(dump))
 
     async def load_durations(self) -> Mapping[str, Any] | None:
-        """See `WorkerStore.load_durations`."""
         dump = await self._client.get(self._key("durations"))
         return None if dump is None else json.loads(dump)
 

@@ -75,7 +75,7 @@ class WorkerStore(Protocol):
     async def add_dead_letter(self, letter: DeadLetter) -> None:
         """Adds a dead letter."""
 
-    async def dead_letters(self, limit: int) -> tuple[int, Sequence[DeadLetter]]:
+    async def list_dead_letters(self, limit: int) -> tuple[int, Sequence[DeadLetter]]:
         """Returns the number of dead letters, and the latest of them."""
         ...
 

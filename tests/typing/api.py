@@ -94,7 +94,7 @@ async def all_of_the_settings(http: aiohttp.ClientSession, key: str | None) -> R
         poll=PollPolicy(first=2.5, base=5, cap=10, factor=1.5, floor=1, adaptive=False, timeout=None),
         max_connections=50,
         http=http,
-        hooks=[Loud(), Telemetry(queue_depth=lambda: 3, budget=lambda: None)],
+        hooks=[Loud(), Telemetry(queue_depth=lambda: 3, rate_limit=lambda: None)],
     )
 
 

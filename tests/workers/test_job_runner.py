@@ -108,7 +108,7 @@ async def test_expired_intent_is_dead_in_doubt(env: RunnerSetup) -> None:
     record = await env.run()
     assert (record.state, record.error_code) == (JobState.DEAD, "in_doubt")
     assert env.sandbox.received.count() == 0
-    count, (letter,) = await env.store.dead_letters(5)
+    count, (letter,) = await env.store.list_dead_letters(5)
     assert (count, letter.key, letter.code) == (1, "kite-1", "in_doubt")
 
 
@@ -126,7 +126,7 @@ def test_revived_bought_job_stays_bought() -> None:
 async def test_unknown_task_is_a_dead_letter_with_its_id(env: RunnerSetup) -> None:
     await env.given_record(JobState.BOUGHT, task_id="task_unknown", intent_at=time.time() - 60)  # noqa: TID251
     assert (await env.run()).state is JobState.DEAD
-    _, (letter,) = await env.store.dead_letters(5)
+    _, (letter,) = await env.store.list_dead_letters(5)
     assert (letter.task_id, letter.code) == ("task_unknown", "not_found")
 
 
@@ -256,7 +256,7 @@ async def test_message_older_than_record_ttl_is_not_bought(env: RunnerSetup) -> 
 async def test_conflict_with_a_concurrent_delivery_is_retried(env: RunnerSetup) -> None:
     env.sandbox.faults.add(route=SUBMIT, nth=[1, 2], status=409, code="idempotency_conflict")
     assert (await env.run()).state is JobState.SUCCEEDED
-    assert await env.store.dead_letters(5) == (0, [])
+    assert await env.store.list_dead_letters(5) == (0, [])
 
 
 async def test_lasting_conflict_is_dead(env: RunnerSetup) -> None:
@@ -269,7 +269,7 @@ async def test_lasting_conflict_is_dead(env: RunnerSetup) -> None:
 async def test_account_errors_do_not_kill_a_job(env: RunnerSetup, status: int, code: str) -> None:
     env.sandbox.faults.add(route=SUBMIT, nth=range(1, 4), status=status, code=code)
     assert (await env.run()).state is JobState.SUCCEEDED
-    assert await env.store.dead_letters(5) == (0, [])
+    assert await env.store.list_dead_letters(5) == (0, [])
     record = await env.record()
     assert (record.error, record.status) == (None, None)
 

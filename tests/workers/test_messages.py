@@ -27,7 +27,7 @@ async def test_unreadable_message_is_a_dead_letter(sandbox: Sandbox, shared_redi
             await worker.broker.kick(BrokerMessage(task_id="1", task_name="x", message=message, labels={}))
         result = await wait_for_result(await worker.generate.kiq("z-image", "A kite"))
         assert result["state"] == "succeeded"
-        _, found = await worker.store.dead_letters(10)
+        _, found = await worker.store.list_dead_letters(10)
     assert [letter.code for letter in found] == ["unreadable", "unreadable"]
     reasons = "".join(letter.reason for letter in found)
     assert "15 bytes, sha256" in reasons
@@ -40,7 +40,7 @@ async def test_invalid_message_is_a_dead_letter(sandbox: Sandbox, shared_redis: 
         message = raw_message("rivya.generate", nonsense=1)
         await worker.broker.kick(BrokerMessage(task_id="1", task_name="x", message=message, labels={}))
         await wait_for_result(await worker.generate.kiq("z-image", "A kite"))
-        _, (letter,) = await worker.store.dead_letters(5)
+        _, (letter,) = await worker.store.list_dead_letters(5)
         assert "there is no argument 'nonsense'" in letter.reason
 
 
@@ -138,6 +138,6 @@ async def test_messages_with_unknown_labels_or_arguments_are_dead_letters(
         await wait_for_result(await worker.generate.kiq("z-image", "A kite"))
         while await unacknowledged(worker):  # noqa: ASYNC110 - no event is sent
             await asyncio.sleep(0.01)
-        count, found = await worker.store.dead_letters(10)
+        count, found = await worker.store.list_dead_letters(10)
     assert count == 3
     assert "A secret prompt" not in caplog.text + "".join(letter.reason for letter in found)

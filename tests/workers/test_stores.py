@@ -111,7 +111,7 @@ async def test_dead_letters_are_listed_latest_first(store: WorkerStore) -> None:
     letters = [DeadLetter(reason=f"reason {n}", code="poison", key=f"kite-{n}", at=float(n)) for n in range(3)]
     for letter in letters:
         await store.add_dead_letter(letter)
-    assert await store.dead_letters(2) == (3, [letters[2], letters[1]])
+    assert await store.list_dead_letters(2) == (3, [letters[2], letters[1]])
 
 
 async def test_workers_are_listed_until_removed(store: WorkerStore) -> None:

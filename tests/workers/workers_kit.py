@@ -152,7 +152,7 @@ async def wait_for_result(task: AsyncTaskiqTask[Any]) -> dict[str, Any]:
 
 
 async def dead_letter_codes(worker: RivyaWorker) -> list[tuple[str, str | None]]:
-    return [(letter.code, letter.key) for letter in (await worker.store.dead_letters(10))[1]]
+    return [(letter.code, letter.key) for letter in (await worker.store.list_dead_letters(10))[1]]
 
 
 async def count_states(worker: RivyaWorker, keys: Sequence[str]) -> Counter[str]:
