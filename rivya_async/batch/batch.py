@@ -191,7 +191,7 @@ class Batch:
 
         What was begun goes first. At most `max_in_flight` rows are under way. With `download_to` results are saved in
         that folder under the rows' names, and a row is done when its files are there; `save` has somebody else put them
-        there, such as workers. In the place of a session may stand a `workers.RemoteJobClient`. `max_spend` bounds the credits of
+        there, such as workers. In the place of a session may stand a `workers.Fleet`. `max_spend` bounds the credits of
         the whole batch, over all its runs. `retry_failed` is how often a job that the service ended as failed may be
         bought again, each time under a new key. While the service is away a row is tried for `patience` seconds.
 
