@@ -1,7 +1,8 @@
 """A FastAPI app that takes orders, and workers that carry them out, on as many machines as you like.
 
 redis-server & uvicorn --app-dir examples fastapi_workers:app --port 8080
-RIVYA_API_KEY=... taskiq worker --app-dir examples fastapi_workers:broker --receiver rivya_async.workers:DrainingReceiver
+export RIVYA_API_KEY=...
+taskiq worker --app-dir examples fastapi_workers:broker --receiver rivya_async.workers:DrainingReceiver
 curl -d '' 'http://127.0.0.1:8080/pictures?prompt=A+red+kite'    # answers with an id; then ask for /pictures/ID
 """
 
