@@ -67,11 +67,11 @@ async def serve(limit: int) -> None:
 
 def run_worker(broker: str, processes: int, limit: int, url: str, key: str) -> None:
     """Runs the workers until SIGTERM."""
-    from rivya_async.workers.process import Workers
+    from rivya_async.workers.supervisor import WorkerSupervisor
 
     rate = RateLimit(0.9 * limit) if limit else None
     options = {"api_key": key, "base_url": url, "poll": POLL}
-    Workers(url=broker, processes=processes, rate_limit=rate, options=options).run()
+    WorkerSupervisor(url=broker, processes=processes, rate_limit=rate, session_options=options).run()
 
 
 @asynccontextmanager
@@ -112,7 +112,7 @@ async def run_jobs(processes: int, limit: int, jobs: int) -> Run:
     async with run_redis() as broker:
         sandbox = await start_module(__name__, "serve", str(limit))
         result = json.loads(await read_line(sandbox))
-        client = RivyaWorker.at(broker)
+        client = RivyaWorker.from_url(broker)
         await client.broker.startup()
         for first in range(0, jobs, 500):
             numbers = range(first, min(first + 500, jobs))

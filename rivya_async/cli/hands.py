@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..batch.carrier import Carrier, Saver
     from ..session import RivyaSession
-    from ..workers import Fleet
+    from ..workers import RemoteJobClient
     from .output import Output
 
 PATIENCE: Final = 10.0
@@ -49,16 +49,16 @@ async def hands_of(session: RivyaSession, arguments: Namespace, output: Output) 
 
 
 @asynccontextmanager
-async def _fleet(session: RivyaSession, arguments: Namespace, output: Output) -> AsyncIterator[Fleet]:
+async def _fleet(session: RivyaSession, arguments: Namespace, output: Output) -> AsyncIterator[RemoteJobClient]:
     url = checked_broker(arguments.broker)
-    from ..workers import Fleet, RivyaWorker
-    from ..workers.brokers import scheme_of
+    from ..workers import RemoteJobClient, RivyaWorker
+    from ..workers.brokers import parse_broker_scheme
 
-    is_embedded = scheme_of(url) == "memory"
+    is_embedded = parse_broker_scheme(url) == "memory"
     options: dict[str, Any] = {"poll": BRISK} if is_embedded and session.is_local else {}
-    worker = RivyaWorker.at(url, queue=arguments.queue, **options)
+    worker = RivyaWorker.from_url(url, queue=arguments.queue, **options)
     quiet()
-    async with worker.started(PATIENCE), Fleet(worker, session) as fleet:
-        if not is_embedded and not await worker.store.beats():
+    async with worker.lifespan(PATIENCE), RemoteJobClient(worker, session) as fleet:
+        if not is_embedded and not await worker.store.list_workers():
             output.note("no worker is at this broker yet: start one with `rivya worker`")
         yield fleet

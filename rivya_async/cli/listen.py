@@ -15,7 +15,7 @@ from aiohttp import web
 from .._core.config import API_KEY_VARIABLE, BASE_URL_VARIABLE
 from .._core.errors import ConfigurationError
 from .._core.webhooks.signatures import Verifier
-from ..receiver.aiohttp_web import new_app
+from ..receiver.apps import create_aiohttp_app
 from ..session import RivyaSession
 from .listener import FORWARD_WITHIN, Listener
 from .target import new_sandbox
@@ -82,7 +82,7 @@ async def _served(here: socket.socket, verifier: Verifier, output: Output, forwa
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
     ) as http:
-        app = new_app(Listener(verifier, output, http, forward))
+        app = create_aiohttp_app(Listener(verifier, output, http, forward))
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, auto_decompress=False)
         await runner.setup()
         try:

@@ -10,9 +10,8 @@ import aiohttp
 
 from .._core.errors import OutcomeUnknownError, RequestNotSentError, RivyaError, WebhookVerificationError
 from .._engine.environment import Environment
-from ..receiver.answer import HANDLED, Answer, refused
-from ..receiver.seen import Seen
-from ..receiver.served import MAX_BODY
+from ..receiver.handler_pool import DedupCache
+from ..receiver.protocol import HANDLED, MAX_BODY_SIZE, WebhookResponse, bad_request
 from .webhook_render import event_line, record_json
 
 if TYPE_CHECKING:
@@ -46,8 +45,8 @@ class Listener:
         self._http = http
         self._forward = forward
         self._wall = Environment().wall_time
-        self._seen = Seen(DAY)
-        self.max_body = MAX_BODY
+        self._seen = DedupCache(DAY)
+        self.max_body_size = MAX_BODY_SIZE
 
     def open(self) -> None:
         """Nothing to do."""
@@ -55,15 +54,15 @@ class Listener:
     async def aclose(self) -> None:
         """Nothing to do."""
 
-    async def receive(self, body: bytes, headers: Mapping[str, str]) -> Answer:
+    async def receive(self, body: bytes, headers: Mapping[str, str]) -> WebhookResponse:
         """Take one delivery."""
         now = self._wall()
         try:
             event = self._verifier.verify(body, headers, now=now)
         except WebhookVerificationError as error:
             self._output.failed(error)
-            return refused(error.message)
-        is_repeated = self._seen.knows(event.id, now)
+            return bad_request(error.message)
+        is_repeated = self._seen.contains(event.id, now)
         self._seen.add(event.id, now)
         status = None
         try:
@@ -75,7 +74,7 @@ class Listener:
         return (
             HANDLED
             if self._forward is None or _is_success(status)
-            else Answer(HTTPStatus.BAD_GATEWAY, "the receiver behind did not take it")
+            else WebhookResponse(HTTPStatus.BAD_GATEWAY, "the receiver behind did not take it")
         )
 
     async def _passed_on(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:

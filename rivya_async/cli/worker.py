@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..workers import RivyaWorker
-    from ..workers.process import Workers
-    from ..workers.queue import Depth
+    from ..workers.queue_stats import QueueDepth
+    from ..workers.supervisor import WorkerSupervisor
     from .jobs import Ledger
 
 PATIENCE: Final = 5.0
@@ -34,7 +34,7 @@ PATIENCE: Final = 5.0
 SHOWN: Final = 5
 """Dead letters that are told."""
 
-TALLIED: Final = ("bought", "succeeded", "failed", "dead", "handed_back")
+TALLIED: Final = ("bought", "succeeded", "failed", "dead", "returned")
 
 
 def serve(arguments: Namespace) -> int:
@@ -58,26 +58,26 @@ def checked_broker(url: str | None) -> str:
     return url
 
 
-def _workers(arguments: Namespace) -> Workers:
+def _workers(arguments: Namespace) -> WorkerSupervisor:
     url = checked_broker(arguments.broker)
-    from ..workers.brokers import scheme_of
-    from ..workers.process import Workers
+    from ..workers.brokers import parse_broker_scheme
+    from ..workers.supervisor import WorkerSupervisor
 
-    if scheme_of(url) == "memory":
+    if parse_broker_scheme(url) == "memory":
         raise ConfigurationError("memory:// is within one process: a worker of its own needs redis://HOST:PORT")
     if arguments.telemetry and find_spec("opentelemetry") is None:
         raise ConfigurationError("telemetry needs OpenTelemetry: pip install 'rivya-async[otel]'")
     settings = Config.resolve(os.environ)
     settings.require_api_key()
-    return Workers(
+    return WorkerSupervisor(
         url=url,
         queue=arguments.queue,
         processes=arguments.processes,
         rate_limit=None if arguments.rate is None else RateLimit(arguments.rate),
-        max_orders=arguments.max_orders,
-        options={"poll": BRISK} if settings.is_local else {},
-        configure=partial(configure, is_json=arguments.json),
-        equip=_tell_telemetry if arguments.telemetry else None,
+        max_jobs=arguments.max_orders,
+        session_options={"poll": BRISK} if settings.is_local else {},
+        on_process_start=partial(configure, is_json=arguments.json),
+        on_worker_created=_tell_telemetry if arguments.telemetry else None,
     )
 
 
@@ -85,7 +85,7 @@ def _tell_telemetry(worker: RivyaWorker) -> None:
     """In a worker process: have what its session does, its queue and its budget told to OpenTelemetry."""
     from ..otel import Telemetry
 
-    worker.hooks.append(Telemetry(queue_depth=lambda: worker.queue_depth, budget=lambda: worker.rate))
+    worker.hooks.append(Telemetry(queue_depth=lambda: worker.queue_depth, rate_limit=lambda: worker.rate))
 
 
 # --- health -----------------------------------------------------------------------------------------------------------
@@ -95,17 +95,17 @@ async def run(arguments: Namespace, output: Output, _: Ledger) -> int:
     """Show how workers and queue are. `SERVICE` where nobody works, or the broker does not answer."""
     url = checked_broker(arguments.broker)
     from ..workers import RivyaWorker
-    from ..workers.queue import depth_of
+    from ..workers.queue_stats import read_queue_depth
 
     quiet()
-    client = RivyaWorker.at(url, queue=arguments.queue)
-    async with client.started(PATIENCE):
-        beats = await client.store.beats()
-        dead, letters = await client.store.dead_letters(SHOWN)
-        depth = await depth_of(client.broker)
+    client = RivyaWorker.from_url(url, queue=arguments.queue)
+    async with client.lifespan(PATIENCE):
+        beats = await client.store.list_workers()
+        dead, letters = await client.store.list_dead_letters(SHOWN)
+        depth = await read_queue_depth(client.broker)
     told = {
         "workers": {name: dict(facts) for name, facts in beats.items()},
-        "queue": None if depth is None else {"waiting": depth.waiting, "held": depth.held},
+        "queue": None if depth is None else {"waiting": depth.waiting, "held": depth.unacknowledged},
         "dead_letters": dead,
     }
     reasons = [f"  {letter.key or 'no key'}: {letter.reason}" for letter in letters]
@@ -113,14 +113,14 @@ async def run(arguments: Namespace, output: Output, _: Ledger) -> int:
     return ExitCode.OK if beats else ExitCode.SERVICE
 
 
-def _health_lines(beats: Mapping[str, Mapping[str, Any]], depth: Depth | None) -> list[str]:
+def _health_lines(beats: Mapping[str, Mapping[str, Any]], depth: QueueDepth | None) -> list[str]:
     lines = [f"{plural(len(beats), 'worker')} at work"]
     now = Environment().wall_time()
     for name, facts in beats.items():
         tally = ", ".join(f"{facts[what]} {what}" for what in TALLIED if what in facts)
-        state = "draining" if facts["draining"] else f"carrying {facts['carrying']}"
+        state = "draining" if facts["draining"] else f"carrying {facts['active_jobs']}"
         rate = "" if facts["rate"] is None else f", {facts['rate']:.3g} requests/s for all"
-        lines.append(f"  {name}: {state}, {tally or 'nothing yet'}, up {seconds(now - facts['since'])}{rate}")
+        lines.append(f"  {name}: {state}, {tally or 'nothing yet'}, up {seconds(now - facts['started_at'])}{rate}")
     if depth is not None:
-        lines.append(f"queue: {depth.waiting:,} waiting, {depth.held:,} held by workers")
+        lines.append(f"queue: {depth.waiting:,} waiting, {depth.unacknowledged:,} held by workers")
     return lines

@@ -1,11 +1,11 @@
-"""Spans and metrics for OpenTelemetry, of whatever the hooks of a session are told.
+"""OpenTelemetry spans and metrics of what a session does.
 
 RivyaSession(hooks=[Telemetry()])
 """
 
 try:
     import opentelemetry.metrics
-    import opentelemetry.trace  # noqa: F401 - whether it is there, before anything of ours fails for want of it
+    import opentelemetry.trace  # noqa: F401 - checked here, before another import of this package fails without it
 except ImportError as error:
     raise ImportError("spans and metrics need OpenTelemetry: pip install 'rivya-async[otel]'") from error
 

@@ -1,23 +1,23 @@
-"""Receiving webhooks: what came is checked, read, and handled once.
+"""Receiving webhooks: deliveries are verified, parsed, and each event is handled once.
 
 event = verify(body, headers, secret)
 receiver = WebhookReceiver(secret)
 """
 
 from .._core.webhooks.signatures import RIVYA, STANDARD_WEBHOOKS, ParsedSignature, RivyaScheme, Scheme, StandardWebhooks
-from .answer import Answer
-from .delivery import verify
+from .protocol import WebhookResponse
 from .receiver import ANY, WebhookReceiver
+from .verification import verify
 
 __all__ = [
     "ANY",
     "RIVYA",
     "STANDARD_WEBHOOKS",
-    "Answer",
     "ParsedSignature",
     "RivyaScheme",
     "Scheme",
     "StandardWebhooks",
     "WebhookReceiver",
+    "WebhookResponse",
     "verify",
 ]

@@ -1,32 +1,32 @@
-"""From one process to many machines: the SDK on Taskiq. Install `rivya-async[workers]`."""
+"""The SDK on Taskiq: from one process to many machines. Install `rivya-async[workers]`."""
 
 from importlib.util import find_spec
 
 if find_spec("taskiq") is None:
-    raise ImportError("workers stand on Taskiq: pip install 'rivya-async[workers]'")
+    raise ImportError("workers need Taskiq: pip install 'rivya-async[workers]'")
 
-from .brokers import broker_at, store_at
-from .fleet import Fleet
+from .brokers import create_broker, create_store
 from .memory_store import MemoryStore
-from .receiver import Receiver
 from .record import JobRecord
 from .redis_store import RedisStore
+from .remote_client import RemoteJobClient
 from .states import JobState
-from .store import DeadLetter, Store
+from .store import DeadLetter, WorkerStore
+from .taskiq_receiver import DrainingReceiver
 from .tasks import RivyaSessionDep
 from .worker import RivyaWorker
 
 __all__ = [
     "DeadLetter",
-    "Fleet",
+    "DrainingReceiver",
     "JobRecord",
     "JobState",
     "MemoryStore",
-    "Receiver",
     "RedisStore",
+    "RemoteJobClient",
     "RivyaSessionDep",
     "RivyaWorker",
-    "Store",
-    "broker_at",
-    "store_at",
+    "WorkerStore",
+    "create_broker",
+    "create_store",
 ]

@@ -1,4 +1,4 @@
-"""Which broker, and which store, a URL stands for."""
+"""The broker and the store that a URL names."""
 
 from __future__ import annotations
 
@@ -10,84 +10,76 @@ from taskiq.serializers import JSONSerializer
 from taskiq_redis_streams import RedisAsyncResultBackend, RedisStreamsBroker
 
 from .._core.errors import ConfigurationError
-from .connections import patience, watched
 from .memory_store import MemoryStore
+from .redis_options import MAX_CONNECTIONS, connection_options, endless_retry
 from .redis_store import RedisStore
-from .store import KEPT
+from .store import RECORD_TTL
 
 if TYPE_CHECKING:
     from taskiq import AsyncBroker
 
-    from .store import Store
+    from .store import WorkerStore
 
-REDIS: Final = frozenset({"redis", "rediss", "unix"})
+REDIS_SCHEMES: Final = frozenset({"redis", "rediss", "unix"})
 
-MOST_CONNECTIONS: Final = 32
+CONSUMER_HEARTBEAT_INTERVAL: Final = 3_000
+"""Milliseconds between two heartbeats of a worker to the broker."""
 
-HEARTBEAT: Final = 3_000
-"""Milliseconds between two signs of life of a worker..."""
+CONSUMER_HEARTBEAT_TTL: Final = 15_000
+"""Milliseconds after its last heartbeat until the messages of a worker go to other workers."""
 
-HEARTBEAT_LASTS: Final = 15_000
-"""... and after the last of them, until its messages go to others..."""
-
-LOOK_FOR_ORPHANS: Final = 3_000
-"""... which look for them so often."""
+RECLAIM_INTERVAL: Final = 3_000
+"""Milliseconds between two searches for the messages of dead workers."""
 
 
-def broker_at(url: str, *, queue: str = "rivya", **options: Any) -> AsyncBroker:
-    """The broker at a URL: `memory://` for this process alone, `redis://...` for Redis Streams.
+def create_broker(url: str, *, queue: str = "rivya", **options: Any) -> AsyncBroker:
+    """Creates a broker: `memory://` for this process only, `redis://...` for Redis Streams.
 
-    Messages of a worker that has died come to another after 15 seconds; `options` are those of `RedisStreamsBroker`.
-    For NATS, RabbitMQ and others make Taskiq's broker yourself, and give it to `RivyaWorker`.
+    Messages of a dead worker go to another one after 15 seconds. `options` are those of `RedisStreamsBroker`. For NATS,
+    RabbitMQ and others create Taskiq's broker yourself and pass it to `RivyaWorker`.
     """
-    if scheme_of(url) == "memory":
+    if parse_broker_scheme(url) == "memory":
         return InMemoryBroker()
-    broker = RedisStreamsBroker(
+    shared_options = {"max_connection_pool_size": MAX_CONNECTIONS, "timeout": None, **connection_options(url)}
+    defaults = {
+        "queue_name": queue,
+        "namespace": queue,
+        "max_pending": None,  # a waiting job holds its message; the worker itself limits how many it takes
+        "consumer_heartbeat_interval": CONSUMER_HEARTBEAT_INTERVAL,
+        "consumer_heartbeat_ttl": CONSUMER_HEARTBEAT_TTL,
+        "reclaim_interval": RECLAIM_INTERVAL,
+    }
+    broker = RedisStreamsBroker(url, **{**defaults, **shared_options, **options})
+    # The heartbeat is synchronous, in a thread that cannot be cancelled.
+    broker.heartbeat_connection_pool.connection_kwargs["socket_timeout"] = CONSUMER_HEARTBEAT_INTERVAL / 1000
+    results: RedisAsyncResultBackend[Any] = RedisAsyncResultBackend(
         url,
-        **{
-            "queue_name": queue,
-            "namespace": queue,
-            "max_pending": None,  # a job that is waited for keeps no place: the worker bounds what it takes
-            "max_connection_pool_size": MOST_CONNECTIONS,
-            "timeout": None,
-            **watched(url),
-            "consumer_heartbeat_interval": HEARTBEAT,
-            "consumer_heartbeat_ttl": HEARTBEAT_LASTS,
-            "reclaim_interval": LOOK_FOR_ORPHANS,
-            **options,
-        },
+        result_ex_time=int(RECORD_TTL),
+        serializer=JSONSerializer(),
+        prefix_str=f"{queue}:result",
+        retry=endless_retry(),
+        **shared_options,
     )
-    # It is synchronous, in a thread that nobody can cancel.
-    broker.heartbeat_connection_pool.connection_kwargs["socket_timeout"] = HEARTBEAT / 1000
-    return broker.with_result_backend(
-        RedisAsyncResultBackend(
-            url,
-            result_ex_time=int(KEPT),
-            serializer=JSONSerializer(),
-            prefix_str=f"{queue}:result",
-            max_connection_pool_size=MOST_CONNECTIONS,
-            timeout=None,
-            retry=patience(),
-            **watched(url),
-        )
-    )
+    return broker.with_result_backend(results)
 
 
-def store_at(url: str, *, queue: str = "rivya") -> Store:
-    """The store at a URL: this process's memory for `memory://`, else Redis."""
-    return MemoryStore() if scheme_of(url) == "memory" else RedisStore(url, namespace=queue)
+def create_store(url: str, *, queue: str = "rivya") -> WorkerStore:
+    """Creates a store: in memory for `memory://`, else in Redis."""
+    return MemoryStore() if parse_broker_scheme(url) == "memory" else RedisStore(url, namespace=queue)
 
 
-def scheme_of(url: str) -> str:
-    """`memory`, or one of Redis's. `ConfigurationError` for another, without the URL: it may hold a password."""
+def parse_broker_scheme(url: str) -> str:
+    """Returns `memory` or a scheme of Redis; the `ConfigurationError` for others omits the URL, which has secrets."""
     try:
         parts = urlsplit(url)
         scheme, _ = parts.scheme, parts.port
     except ValueError:
-        raise ConfigurationError("this URL of a broker cannot be read: quote what is special in its password") from None
-    if scheme != "memory" and scheme not in REDIS:
         raise ConfigurationError(
-            f"a broker is at memory:// or redis://HOST:PORT, not at {scheme or 'a URL without a scheme'}: make another "
-            "kind of Taskiq broker yourself, and give it to RivyaWorker"
+            "the broker URL cannot be parsed: percent-encode the special characters of its password"
+        ) from None
+    if scheme != "memory" and scheme not in REDIS_SCHEMES:
+        raise ConfigurationError(
+            f"a broker URL is memory:// or redis://HOST:PORT, not {scheme or 'a URL without a scheme'}: create another "
+            "kind of Taskiq broker yourself, and pass it to RivyaWorker"
         )
     return scheme

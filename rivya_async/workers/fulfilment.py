@@ -34,8 +34,8 @@ from .store import DeadLetter
 if TYPE_CHECKING:
     from .._core.types.generations import Generation
     from .._core.types.saved_file import SavedFile
-    from .desk import Desk
-    from .order import Order
+    from .context import WorkerContext
+    from .job_message import JobMessage
 
 LOG: Final = logging.getLogger("rivya_async.workers")
 
@@ -58,17 +58,17 @@ OF_THE_ACCOUNT: Final = (InsufficientCreditsError, AuthenticationError, Permissi
 class Fulfilment:
     """One delivery of one order. Another worker may carry the same order at the same time: both get to one end."""
 
-    def __init__(self, desk: Desk, order: Order, ordered_at: float | None = None) -> None:
-        self._desk = desk
+    def __init__(self, worker_context: WorkerContext, order: JobMessage, enqueued_at: float | None = None) -> None:
+        self._context = worker_context
         self._order = order
-        self._ordered_at = ordered_at
+        self._enqueued_at = enqueued_at
         self._pause = FIRST_PAUSE
         self._conflicts = 0
         self.record = JobRecord(key=order.key)
 
     async def carry(self) -> JobRecord:
         """The record of the order at its end. Raises `ShutdownRequested` where somebody else has to carry it on."""
-        with self._desk.order():
+        with self._context.track_job():
             try:
                 await self._look_up()
                 if not self._is_done:
@@ -77,8 +77,8 @@ class Fulfilment:
                     await self._step()
                 return self.record
             except ShutdownRequested:
-                self._desk.tally["handed_back"] += 1
-                await self._desk.store.count_delivery(self._order.key, -1)  # nobody has died of it
+                self._context.counters["returned"] += 1
+                await self._context.store.increment_deliveries(self._order.key, -1)  # nobody has died of it
                 raise
 
     @property
@@ -93,21 +93,21 @@ class Fulfilment:
 
     async def _look_up(self) -> None:
         """The record, a new one if there is none; where the message is so old that there may have been one, an end."""
-        store, key = self._desk.store, self._order.key
+        store, key = self._context.store, self._order.key
         (known,) = await store.read([key])
         self.record = known or await store.advance(key, {None}, JobState.QUEUED)
-        age = 0.0 if self._ordered_at is None else self._desk.wall() - self._ordered_at
-        if known is None and age > store.kept - KEY_EXPIRY_MARGIN:
+        age = 0.0 if self._enqueued_at is None else self._context.wall() - self._enqueued_at
+        if known is None and age > store.record_ttl - KEY_EXPIRY_MARGIN:
             await self._give_up(IN_DOUBT, "its message is older than what is remembered of orders that have ended")
 
     async def _count(self) -> None:
-        deliveries = await self._desk.store.count_delivery(self._order.key)
+        deliveries = await self._context.store.increment_deliveries(self._order.key)
         if deliveries > MOST_DELIVERIES:
             told = f"its message came {deliveries} times, and nobody who got it has come to an end: look at the workers"
             await self._give_up(POISON, told)
 
     async def _step(self) -> None:
-        if self._desk.stop.is_set:
+        if self._context.shutdown.is_set:
             raise ShutdownRequested
         if self.record.state is JobState.BOUGHT:
             await self._wait()
@@ -124,17 +124,17 @@ class Fulfilment:
         """Buy it under its key. An intent of another delivery may have been sent, or not: the key tells the service."""
         is_in_doubt = self.record.state is JobState.INTENT
         if not is_in_doubt:
-            now = self._desk.wall()
+            now = self._context.wall()
             await self._advance({JobState.QUEUED}, JobState.INTENT, intent_at=now, **FRESH)
             is_in_doubt = self.record.intent_at != now  # another delivery was faster
-            if self._desk.stop.is_set:  # it was asked for meanwhile, and nothing was sent
+            if self._context.shutdown.is_set:  # it was asked for meanwhile, and nothing was sent
                 raise ShutdownRequested
         while self.record.state is JobState.INTENT:
             if is_in_doubt and not self._time_left:
                 told = "it may have been bought, but the service has forgotten its key by now: look for it in the "
                 return await self._give_up(IN_DOUBT, f"{told}account's list of jobs, or order it under a new key")
             try:
-                async with self._desk.stop.scope(GRACE_SECONDS), asyncio.timeout(self._time_left):
+                async with self._context.shutdown.scope(GRACE_SECONDS), asyncio.timeout(self._time_left):
                     job = await self._submit()
             except TimeoutError:  # nothing is sent under a key that may be forgotten by then
                 is_in_doubt = True
@@ -152,12 +152,12 @@ class Fulfilment:
     async def _submit(self) -> Generation:
         if self._order.request is None:
             raise ConfigurationError("this order is one to wait: there is nothing to buy")
-        return await self._desk.session.submit(self._order.request, idempotency_key=self._order.key)
+        return await self._context.session.submit(self._order.request, idempotency_key=self._order.key)
 
     @property
     def _time_left(self) -> float:
         """Seconds until the service may have forgotten the key."""
-        return key_time_left(self.record.intent_at, self._desk.wall())
+        return key_time_left(self.record.intent_at, self._context.wall())
 
     def _may_be_our_twin(self, error: RivyaError) -> bool:
         """Whether the key clashes with another delivery of this very order, whose request is still running."""
@@ -171,7 +171,7 @@ class Fulfilment:
         await self._rest(error)
 
     async def _bought(self, job: Generation) -> None:
-        self._desk.tally["bought"] += 1
+        self._context.counters["bought"] += 1
         self._log(logging.INFO, "bought", task_id=job.id)
         unbought = {JobState.QUEUED, JobState.INTENT, JobState.DEAD, JobState.WITHDRAWN}
         await self._advance(unbought, JobState.BOUGHT, task_id=job.id, generation=job, **FRESH)
@@ -185,8 +185,8 @@ class Fulfilment:
     async def _wait(self) -> None:
         bought = self.record.generation or self.record.task_id or ""
         try:
-            async with self._desk.stop.scope():
-                job = await self._desk.session.wait_for(bought, timeout=None, raise_on_failure=False)
+            async with self._context.shutdown.scope():
+                job = await self._context.session.wait_for(bought, timeout=None, raise_on_failure=False)
         except SessionClosedError:
             raise ShutdownRequested from None
         except NotFoundError as error:
@@ -197,7 +197,7 @@ class Fulfilment:
             return await self._rest(error)
         state = JobState.SUCCEEDED if job.succeeded else JobState.FAILED
         if self._order.request is not None:
-            self._desk.tally[state.value] += 1
+            self._context.counters[state.value] += 1
         self._log(logging.INFO, state.value)
         why = job.error
         await self._advance(
@@ -212,12 +212,12 @@ class Fulfilment:
     @property
     def _is_just_bought(self) -> bool:
         """A replica of the service may lag behind, and not know of it yet."""
-        return self._desk.wall() - (self.record.intent_at or 0.0) < assumptions.NOT_FOUND_GRACE
+        return self._context.wall() - (self.record.intent_at or 0.0) < assumptions.NOT_FOUND_GRACE
 
     async def _save(self, folder: Path) -> None:
         for tries_left in reversed(range(TRIES_TO_SAVE)):
             try:
-                async with self._desk.stop.scope():
+                async with self._context.shutdown.scope():
                     files = await self._saved(folder)
                 await self._advance({JobState.SUCCEEDED}, JobState.SUCCEEDED, files=tuple(files))
                 return
@@ -230,7 +230,7 @@ class Fulfilment:
                 await self._advance({JobState.SUCCEEDED}, JobState.SUCCEEDED, **told)
 
     async def _saved(self, folder: Path) -> list[SavedFile]:
-        session, order = self._desk.session, self._order
+        session, order = self._context.session, self._order
         job = self.record.generation or await session.generations.retrieve(self.record.task_id or "")
         room = staging_dir(folder, order.key)
         files = []
@@ -250,11 +250,11 @@ class Fulfilment:
         known = {self.record.state}  # who carries it too may have come further
         await self._advance(known, JobState.DEAD, error_code=code, error=reason, status=status)
         if self.record.state is JobState.DEAD:
-            self._desk.tally["dead"] += 1
+            self._context.counters["dead"] += 1
             self._log(logging.ERROR, "dead", error_code=code, error=reason, request_id=request_id)
             key = self._order.key
-            await self._desk.store.bury(
-                DeadLetter(reason=reason, code=code, key=key, task_id=task_id, at=self._desk.wall())
+            await self._context.store.add_dead_letter(
+                DeadLetter(reason=reason, code=code, key=key, task_id=task_id, at=self._context.wall())
             )
 
     async def _rest(self, error: Exception) -> None:
@@ -262,14 +262,16 @@ class Fulfilment:
         request_id = getattr(error, "request_id", None)
         self._log(logging.WARNING, "trying again", error=str(error), request_id=request_id)
         pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE)
-        async with self._desk.stop.scope():
-            await asyncio.sleep(pause * (0.5 + self._desk.uniform() / 2))
+        async with self._context.shutdown.scope():
+            await asyncio.sleep(pause * (0.5 + self._context.uniform() / 2))
 
     async def _advance(self, expected: set[JobState], state: JobState, **changes: Any) -> None:
         """Bring the record on, and make it anew if the store has lost it: what is known of a paid job must not go."""
         known = {name: getattr(self.record, name) for name in ("intent_at", "task_id", "generation")}
         kept = {name: value for name, value in known.items() if value is not None}
-        self.record = await self._desk.store.advance(self._order.key, {*expected, None}, state, **{**kept, **changes})
+        self.record = await self._context.store.advance(
+            self._order.key, {*expected, None}, state, **{**kept, **changes}
+        )
 
     def _log(self, level: int, event: str, **facts: Any) -> None:
         """One line, whose members a structured formatter can tell apart. No prompt, no link, no API key."""

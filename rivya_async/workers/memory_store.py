@@ -1,4 +1,4 @@
-"""The store of one process, for the in-memory broker and for tests."""
+"""The store within one process, for the in-memory broker and for tests."""
 
 from __future__ import annotations
 
@@ -10,104 +10,87 @@ from typing import Any, Final
 
 from .record import JobRecord
 from .states import JobState
-from .store import BEAT_LASTS, MOST_LETTERS, DeadLetter
+from .store import HEARTBEAT_TTL, MAX_DEAD_LETTERS, DeadLetter
 
-MOST_ENDED: Final = 100_000
-"""Ended orders that are remembered, the latest."""
+MAX_ENDED_RECORDS: Final = 100_000
+"""Maximum number of ended records that are kept: the latest."""
 
 
 class MemoryStore:
-    """A store that ends with its process. What it promises, `RedisStore` promises beyond it."""
+    """A store with the guarantees of `RedisStore`, as long as its process lives."""
+
+    record_ttl = math.inf
 
     def __init__(self) -> None:
         self._records: dict[str, JobRecord] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
-        self._changed: OrderedDict[str, float] = OrderedDict()
-        self._changes = 0.0
-        self._letters: deque[DeadLetter] = deque(maxlen=MOST_LETTERS)
-        self._beats: dict[str, tuple[float, Mapping[str, Any]]] = {}
+        self._changed_at: OrderedDict[str, float] = OrderedDict()
+        self._change_count = 0.0
+        self._dead_letters: deque[DeadLetter] = deque(maxlen=MAX_DEAD_LETTERS)
+        self._heartbeats: dict[str, tuple[float, Mapping[str, Any]]] = {}
         self._durations: Mapping[str, Any] | None = None
 
-    @property
-    def kept(self) -> float:
-        """As long as the process lives, the latest 100,000."""
-        return math.inf
-
     async def open(self) -> None:
-        """Nothing to do."""
+        """See `WorkerStore.open`."""
 
     async def aclose(self) -> None:
-        """Nothing to do: what it knows stays until the process ends."""
+        """See `WorkerStore.aclose`; the content stays."""
 
     async def read(self, keys: Sequence[str]) -> list[JobRecord | None]:
-        """See `Store.read`."""
         return [self._records.get(key) for key in keys]
 
     async def advance(
         self, key: str, expected: Collection[JobState | None], state: JobState, **changes: Any
     ) -> JobRecord:
-        """See `Store.advance`."""
         record = self._records.get(key)
         if (None if record is None else record.state) not in expected:
             return record or JobRecord(key=key)
         changed = (record or JobRecord(key=key)).changed({**changes, "state": state})
         self._records[key] = changed
-        self._changes += 1
-        self._changed[key] = self._changes
-        self._changed.move_to_end(key)
+        self._change_count += 1
+        self._changed_at[key] = self._change_count
+        self._changed_at.move_to_end(key)
         self._ended.pop(key, None)
         if changed.has_ended:
-            self._forget_beyond(key)
+            self._ended[key] = None
+            if len(self._ended) > MAX_ENDED_RECORDS:
+                oldest, _ = self._ended.popitem(last=False)
+                del self._records[oldest]
+                self._changed_at.pop(oldest, None)
         return changed
 
-    async def count_delivery(self, key: str, by: int = 1) -> int:
-        """See `Store.count_delivery`."""
+    async def increment_deliveries(self, key: str, by: int = 1) -> int:
         record = self._records.get(key) or JobRecord(key=key)
         self._records[key] = record.changed({"deliveries": record.deliveries + by})
         return record.deliveries + by
 
-    async def changed_since(self, moment: float) -> tuple[float, Collection[str]]:
-        """See `Store.changed_since`."""
+    async def read_changes(self, since: float) -> tuple[float, Collection[str]]:
         found = []
-        for key, changed in reversed(self._changed.items()):
-            if changed <= moment:
+        for key, changed in reversed(self._changed_at.items()):
+            if changed <= since:
                 break
             found.append(key)
-        return self._changes, found
+        return self._change_count, found
 
-    async def bury(self, letter: DeadLetter) -> None:
-        """See `Store.bury`."""
-        self._letters.appendleft(letter)
+    async def add_dead_letter(self, letter: DeadLetter) -> None:
+        self._dead_letters.appendleft(letter)
 
-    async def dead_letters(self, most: int) -> tuple[int, Sequence[DeadLetter]]:
-        """See `Store.dead_letters`."""
-        return len(self._letters), list(self._letters)[:most]
+    async def list_dead_letters(self, limit: int) -> tuple[int, Sequence[DeadLetter]]:
+        return len(self._dead_letters), list(self._dead_letters)[:limit]
 
-    async def beat(self, worker: str, facts: Mapping[str, Any]) -> int:
-        """See `Store.beat`."""
-        self._beats[worker] = (asyncio.get_running_loop().time(), facts)
-        return len(await self.beats())
+    async def record_heartbeat(self, worker: str, facts: Mapping[str, Any]) -> int:
+        self._heartbeats[worker] = (asyncio.get_running_loop().time(), facts)
+        return len(await self.list_workers())
 
-    async def beats(self) -> Mapping[str, Mapping[str, Any]]:
-        """See `Store.beats`."""
-        oldest = asyncio.get_running_loop().time() - BEAT_LASTS
-        return {worker: facts for worker, (at, facts) in self._beats.items() if at > oldest}
+    async def list_workers(self) -> Mapping[str, Mapping[str, Any]]:
+        oldest = asyncio.get_running_loop().time() - HEARTBEAT_TTL
+        return {worker: facts for worker, (at, facts) in self._heartbeats.items() if at > oldest}
 
-    async def leave(self, worker: str) -> None:
-        """See `Store.leave`."""
-        self._beats.pop(worker, None)
+    async def remove_worker(self, worker: str) -> None:
+        self._heartbeats.pop(worker, None)
 
     async def save_durations(self, dump: Mapping[str, Any]) -> None:
-        """See `Store.save_durations`."""
         self._durations = dump
 
     async def load_durations(self) -> Mapping[str, Any] | None:
-        """See `Store.load_durations`."""
         return self._durations
-
-    def _forget_beyond(self, key: str) -> None:
-        self._ended[key] = None
-        if len(self._ended) > MOST_ENDED:
-            oldest, _ = self._ended.popitem(last=False)
-            del self._records[oldest]
-            self._changed.pop(oldest, None)

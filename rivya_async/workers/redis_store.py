@@ -1,4 +1,4 @@
-"""The store that all processes share: Redis, through redis.asyncio."""
+"""The store that all processes share, in Redis."""
 
 from __future__ import annotations
 
@@ -10,24 +10,21 @@ import attrs
 from redis.asyncio import BlockingConnectionPool, Redis
 
 from .._core.errors import ConfigurationError
-from .connections import patience, watched
 from .record import JobRecord, record_of, written
+from .redis_options import MAX_CONNECTIONS, connection_options, endless_retry
 from .states import JobState
-from .store import BEAT_LASTS, KEPT, MOST_LETTERS, DeadLetter, expected_names
+from .store import HEARTBEAT_TTL, MAX_DEAD_LETTERS, RECORD_TTL, DeadLetter
 
 if TYPE_CHECKING:
     from redis.commands.core import AsyncScript
 
-MOST_CONNECTIONS: Final = 32
-"""Calls beyond it wait for each other."""
+MIN_RECORD_TTL: Final = 2 * 86_400.0
+"""Minimum of `record_ttl` in seconds: twice as long as the service remembers keys."""
 
-SHORTEST: Final = 2 * 86_400.0
-"""Seconds for which ended orders are kept at least: twice as long as the service remembers keys."""
+CHANGE_TTL: Final = 3600
+"""Seconds for which the change of a record is listed."""
 
-CHANGES_KEPT: Final = 3600
-"""Seconds for which it is known which records have changed."""
-
-ADVANCE: Final = """
+ADVANCE_SCRIPT: Final = """
 local state = redis.call('HGET', KEYS[1], 'state')
 state = state and string.sub(state, 2, -2) or 'absent'
 if string.find(ARGV[1], ',' .. state .. ',', 1, true) then
@@ -44,53 +41,50 @@ if string.find(ARGV[1], ',' .. state .. ',', 1, true) then
 end
 return redis.call('HGETALL', KEYS[1])
 """
-"""Compare the state, change the record, and note that it has changed: at once, or not at all."""
+"""Compares the state, changes the record and lists the change, atomically."""
 
 
 class RedisStore:
-    """Records under `{namespace}:job:<key>`, with what else workers share beside them.
+    """A store in Redis: records are hashes `{namespace}:job:<key>`, the rest of the state is stored beside them.
 
-    `url` as redis-py takes it. Ended orders are forgotten after `kept` seconds, open ones never: let Redis persist
-    (`appendonly yes`) and evict nothing (`maxmemory-policy noeviction`, its default). While Redis is away every call
-    waits for it.
+    `url` is a URL of redis-py. Records of ended jobs expire after `record_ttl` seconds, those of open jobs never:
+    configure Redis to persist (`appendonly yes`) and not to evict (`maxmemory-policy noeviction`, the default). While
+    Redis is down every call waits for it.
     """
 
-    def __init__(self, url: str, *, namespace: str = "rivya", kept: float = KEPT) -> None:
+    def __init__(self, url: str, *, namespace: str = "rivya", record_ttl: float = RECORD_TTL) -> None:
         self.url = url
         self.namespace = namespace
-        if kept < SHORTEST:
-            raise ConfigurationError(f"kept must be at least {SHORTEST:.0f} s: messages may be that old")
-        self.kept = float(kept)
+        if record_ttl < MIN_RECORD_TTL:
+            raise ConfigurationError(f"record_ttl must be at least {MIN_RECORD_TTL:.0f} s: messages may be that old")
+        self.record_ttl = float(record_ttl)
         self._redis: Redis | None = None
-        self._advance: AsyncScript | None = None
+        self._advance_script: AsyncScript | None = None
 
     async def open(self) -> None:
-        """See `Store.open`. Connects with the first call."""
         if self._redis is None:
             pool = BlockingConnectionPool.from_url(
                 self.url,
-                max_connections=MOST_CONNECTIONS,
+                max_connections=MAX_CONNECTIONS,
                 timeout=None,
                 decode_responses=True,
-                retry=patience(),
-                **watched(self.url),
+                retry=endless_retry(),
+                **connection_options(self.url),
             )
             self._redis = Redis.from_pool(pool)
-            self._advance = self._redis.register_script(ADVANCE)
+            self._advance_script = self._redis.register_script(ADVANCE_SCRIPT)
 
     async def aclose(self) -> None:
-        """See `Store.aclose`."""
-        redis, self._redis, self._advance = self._redis, None, None
+        redis, self._redis, self._advance_script = self._redis, None, None
         if redis is not None:
             await redis.aclose()
 
     async def read(self, keys: Sequence[str]) -> list[JobRecord | None]:
-        """See `Store.read`."""
         if not keys:
             return []
-        async with self._opened.pipeline(transaction=False) as pipeline:
+        async with self._client.pipeline(transaction=False) as pipeline:
             for key in keys:
-                pipeline.hgetall(self._job(key))
+                pipeline.hgetall(self._record_key(key))
             found = await pipeline.execute()
         return [
             record_of(key, members) if "state" in members else None for key, members in zip(keys, found, strict=True)
@@ -99,93 +93,83 @@ class RedisStore:
     async def advance(
         self, key: str, expected: Collection[JobState | None], state: JobState, **changes: Any
     ) -> JobRecord:
-        """See `Store.advance`."""
-        if self._advance is None:
+        if self._advance_script is None:
             raise RuntimeError("the store is not open")
         members = written({**changes, "state": state})
         ended = JobRecord(key=key, state=state).has_ended
-        flat = await self._advance(
-            keys=[self._job(key), self._name("changes")],
+        flat = await self._advance_script(
+            keys=[self._record_key(key), self._key("changes")],
             args=[
-                f",{','.join(expected_names(expected))},",
-                int(self.kept) if ended else 0,
+                f",{','.join('absent' if each is None else each.value for each in expected)},",
+                int(self.record_ttl) if ended else 0,
                 key,
-                CHANGES_KEPT,
+                CHANGE_TTL,
                 *(part for member in members.items() for part in member),
             ],
         )
         return record_of(key, dict(zip(flat[::2], flat[1::2], strict=True)))
 
-    async def count_delivery(self, key: str, by: int = 1) -> int:
-        """See `Store.count_delivery`."""
-        return int(await cast("Any", self._opened.hincrby(self._job(key), "deliveries", by)))
+    async def increment_deliveries(self, key: str, by: int = 1) -> int:
+        return int(await cast("Any", self._client.hincrby(self._record_key(key), "deliveries", by)))
 
-    async def changed_since(self, moment: float) -> tuple[float, Collection[str]]:
-        """See `Store.changed_since`."""
-        async with self._opened.pipeline(transaction=True) as pipeline:
+    async def read_changes(self, since: float) -> tuple[float, Collection[str]]:
+        async with self._client.pipeline(transaction=True) as pipeline:
             pipeline.time()
-            pipeline.zrangebyscore(self._name("changes"), f"{moment:.6f}", "+inf")
+            pipeline.zrangebyscore(self._key("changes"), f"{since:.6f}", "+inf")
             (seconds, microseconds), keys = await pipeline.execute()
         return seconds + microseconds / 1e6, keys
 
-    async def bury(self, letter: DeadLetter) -> None:
-        """See `Store.bury`."""
-        async with self._opened.pipeline(transaction=True) as pipeline:
-            pipeline.lpush(self._name("dead"), json.dumps(attrs.asdict(letter), ensure_ascii=False))
-            pipeline.ltrim(self._name("dead"), 0, MOST_LETTERS - 1)
+    async def add_dead_letter(self, letter: DeadLetter) -> None:
+        async with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.lpush(self._key("dead"), json.dumps(attrs.asdict(letter), ensure_ascii=False))
+            pipeline.ltrim(self._key("dead"), 0, MAX_DEAD_LETTERS - 1)
             await pipeline.execute()
 
-    async def dead_letters(self, most: int) -> tuple[int, Sequence[DeadLetter]]:
-        """See `Store.dead_letters`."""
-        async with self._opened.pipeline(transaction=True) as pipeline:
-            pipeline.llen(self._name("dead"))
-            pipeline.lrange(self._name("dead"), 0, most - 1)
+    async def list_dead_letters(self, limit: int) -> tuple[int, Sequence[DeadLetter]]:
+        async with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.llen(self._key("dead"))
+            pipeline.lrange(self._key("dead"), 0, limit - 1)
             count, letters = await pipeline.execute()
-        return count, [DeadLetter(**json.loads(letter)) for letter in letters[:most]]
+        return count, [DeadLetter(**json.loads(letter)) for letter in letters[:limit]]
 
-    async def beat(self, worker: str, facts: Mapping[str, Any]) -> int:
-        """See `Store.beat`."""
-        async with self._opened.pipeline(transaction=True) as pipeline:
-            pipeline.set(self._name("worker", worker), json.dumps(facts), px=int(BEAT_LASTS * 1000))
-            pipeline.sadd(self._name("workers"), worker)
+    async def record_heartbeat(self, worker: str, facts: Mapping[str, Any]) -> int:
+        async with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.set(self._key("worker", worker), json.dumps(facts), px=int(HEARTBEAT_TTL * 1000))
+            pipeline.sadd(self._key("workers"), worker)
             await pipeline.execute()
-        return len(await self.beats())
+        return len(await self.list_workers())
 
-    async def beats(self) -> Mapping[str, Mapping[str, Any]]:
-        """See `Store.beats`."""
-        names = sorted(await cast("Any", self._opened.smembers(self._name("workers"))))
+    async def list_workers(self) -> Mapping[str, Mapping[str, Any]]:
+        names = sorted(await cast("Any", self._client.smembers(self._key("workers"))))
         if not names:
             return {}
-        told = await self._opened.mget([self._name("worker", name) for name in names])
-        gone = [name for name, facts in zip(names, told, strict=True) if facts is None]
-        if gone:
-            await cast("Any", self._opened.srem(self._name("workers"), *gone))
-        return {name: json.loads(facts) for name, facts in zip(names, told, strict=True) if facts is not None}
+        values = await self._client.mget([self._key("worker", name) for name in names])
+        expired = [name for name, facts in zip(names, values, strict=True) if facts is None]
+        if expired:
+            await cast("Any", self._client.srem(self._key("workers"), *expired))
+        return {name: json.loads(facts) for name, facts in zip(names, values, strict=True) if facts is not None}
 
-    async def leave(self, worker: str) -> None:
-        """See `Store.leave`."""
-        async with self._opened.pipeline(transaction=True) as pipeline:
-            pipeline.delete(self._name("worker", worker))
-            pipeline.srem(self._name("workers"), worker)
+    async def remove_worker(self, worker: str) -> None:
+        async with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.delete(self._key("worker", worker))
+            pipeline.srem(self._key("workers"), worker)
             await pipeline.execute()
 
     async def save_durations(self, dump: Mapping[str, Any]) -> None:
-        """See `Store.save_durations`."""
-        await self._opened.set(self._name("durations"), json.dumps(dump))
+        await self._client.set(self._key("durations"), json.dumps(dump))
 
     async def load_durations(self) -> Mapping[str, Any] | None:
-        """See `Store.load_durations`."""
-        dump = await self._opened.get(self._name("durations"))
+        dump = await self._client.get(self._key("durations"))
         return None if dump is None else json.loads(dump)
 
     @property
-    def _opened(self) -> Redis:
+    def _client(self) -> Redis:
         if self._redis is None:
             raise RuntimeError("the store is not open")
         return self._redis
 
-    def _job(self, key: str) -> str:
-        return self._name("job", key)
+    def _record_key(self, key: str) -> str:
+        return self._key("job", key)
 
-    def _name(self, *parts: str) -> str:
+    def _key(self, *parts: str) -> str:
         return ":".join([f"{{{self.namespace}}}", *parts])

@@ -1,8 +1,8 @@
-"""What workers and those who order share: what became of each order, who works, and what was learned."""
+"""The interface of the state that workers and their clients share, with the record of a dead letter."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import attrs
@@ -10,18 +10,21 @@ import attrs
 from .record import JobRecord
 from .states import JobState
 
-KEPT: Final = 7 * 86_400.0
-"""Seconds for which the record of an ended order is kept. That of an open one is kept until it ends."""
+RECORD_TTL: Final = 7 * 86_400.0
+"""Seconds for which the record of an ended job is kept. Records of open jobs do not expire."""
 
-MOST_LETTERS: Final = 10_000
-"""Dead letters that are kept, the latest."""
+MAX_DEAD_LETTERS: Final = 10_000
+"""Maximum number of dead letters that are kept: the latest."""
+
+HEARTBEAT_TTL: Final = 15.0
+"""Seconds after its last heartbeat for which a worker counts as alive."""
 
 
 @attrs.frozen(kw_only=True)
 class DeadLetter:
-    """A message that nobody will carry any more: `reason` in words, `code` in one, and the key of the order if known.
+    """A message that no worker processes any more, with a `reason` in words, a `code`, and the job's key if known.
 
-    `at` is when, in seconds since the epoch.
+    `at` is the time in epoch seconds.
     """
 
     reason: str
@@ -31,71 +34,65 @@ class DeadLetter:
     task_id: str | None = None
 
 
-class Store(Protocol):
-    """Where records are. All calls may wait until the store is reachable; cancelling one may leave it done."""
+class WorkerStore(Protocol):
+    """The shared state: job records, dead letters, heartbeats and learned durations.
+
+    Calls wait until the store is reachable. A cancelled call may have taken effect.
+    """
 
     @property
-    def kept(self) -> float:
-        """Seconds for which the record of an ended order is kept."""
+    def record_ttl(self) -> float:
+        """Seconds for which the record of an ended job is kept."""
         ...
 
     async def open(self) -> None:
-        """Get ready. May be called again."""
+        """Prepares the store; may be called again."""
 
     async def aclose(self) -> None:
-        """Let go of connections. May be called again."""
+        """Closes connections; may be called again."""
 
     async def read(self, keys: Sequence[str]) -> list[JobRecord | None]:
-        """The records of these orders, None where there is none."""
+        """Reads the records of these keys; None for a missing one."""
         ...
 
     async def advance(
         self, key: str, expected: Collection[JobState | None], state: JobState, **changes: Any
     ) -> JobRecord:
-        """Bring a record from one of the expected states (None: there is no record) to another, with other changes.
+        """Atomically changes a record to `state` if it is in an expected one (None: no record), with other changes.
 
-        Returns the record as it then is: somebody else may have been faster, and nothing was changed.
+        Returns the record as it is afterwards: unchanged if another process was first.
         """
         ...
 
-    async def count_delivery(self, key: str, by: int = 1) -> int:
-        """How often the message of this order was delivered, with this time."""
+    async def increment_deliveries(self, key: str, by: int = 1) -> int:
+        """Changes the delivery count of a job's message and returns it."""
         ...
 
-    async def changed_since(self, moment: float) -> tuple[float, Collection[str]]:
-        """The keys of records that were changed since a moment, and the moment of now; in the store's own clock."""
+    async def read_changes(self, since: float) -> tuple[float, Collection[str]]:
+        """Returns the current time, by the store's clock, and the keys of records that changed since a time."""
         ...
 
-    async def bury(self, letter: DeadLetter) -> None:
-        """Keep a dead letter."""
+    async def add_dead_letter(self, letter: DeadLetter) -> None:
+        """Adds a dead letter."""
 
-    async def dead_letters(self, most: int) -> tuple[int, Sequence[DeadLetter]]:
-        """How many there are, and the latest of them."""
+    async def list_dead_letters(self, limit: int) -> tuple[int, Sequence[DeadLetter]]:
+        """Returns the number of dead letters, and the latest of them."""
         ...
 
-    async def beat(self, worker: str, facts: Mapping[str, Any]) -> int:
-        """Say that a worker lives, and how it does; how many do."""
+    async def record_heartbeat(self, worker: str, facts: Mapping[str, Any]) -> int:
+        """Records that a worker is alive, with facts about it, and returns the number of live workers."""
         ...
 
-    async def beats(self) -> Mapping[str, Mapping[str, Any]]:
-        """The workers that live, each with what it said last."""
+    async def list_workers(self) -> Mapping[str, Mapping[str, Any]]:
+        """Returns the live workers, each with the facts of its last heartbeat."""
         ...
 
-    async def leave(self, worker: str) -> None:
-        """Say that a worker lives no more."""
+    async def remove_worker(self, worker: str) -> None:
+        """Removes a worker that has stopped."""
 
     async def save_durations(self, dump: Mapping[str, Any]) -> None:
-        """Keep what is known of how long jobs last."""
+        """Saves the learned durations of jobs."""
 
     async def load_durations(self) -> Mapping[str, Any] | None:
-        """What was kept last."""
+        """Loads the durations that were saved last."""
         ...
-
-
-BEAT_LASTS: Final = 15.0
-"""Seconds after its last beat for which a worker counts as alive."""
-
-
-def expected_names(expected: Iterable[JobState | None]) -> list[str]:
-    """States as text; no record is `absent`."""
-    return ["absent" if state is None else state.value for state in expected]

@@ -11,10 +11,10 @@ from taskiq.exceptions import NoResultError
 
 from .._engine.shutdown import ShutdownRequested
 from ..session import RivyaSession
-from .clerk import held, ordered_at
-from .desk import Desk, desk_on
+from .context import WorkerContext, get_worker_context
 from .fulfilment import FIRST_PAUSE, LONGEST_PAUSE, Fulfilment
-from .order import GENERATE, WAIT, Order
+from .job_message import GENERATE_TASK, WAIT_TASK, JobMessage
+from .middleware import bind_message_context, read_enqueued_at
 
 if TYPE_CHECKING:
     from taskiq import AsyncBroker
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 LOG: Final = logging.getLogger("rivya_async.workers")
 
 
-def current_desk(context: Annotated[Context, TaskiqDepends()]) -> Desk:
+def current_worker_context(context: Annotated[Context, TaskiqDepends()]) -> WorkerContext:
     """The desk of the worker that runs this task."""
-    return desk_on(context.broker)
+    return get_worker_context(context.broker)
 
 
-def current_session(desk: Annotated[Desk, TaskiqDepends(current_desk)]) -> RivyaSession:
+def current_session(worker_context: Annotated[WorkerContext, TaskiqDepends(current_worker_context)]) -> RivyaSession:
     """The session of the worker that runs this task."""
-    return desk.session
+    return worker_context.session
 
 
 RivyaSessionDep: Final = TaskiqDepends(current_session)
@@ -46,8 +46,8 @@ async def generate(
     idempotency_key: str | None = None,
     download_to: str | None = None,
     name: str | None = None,
-    context: Annotated[Context, TaskiqDepends(held)],
-    desk: Annotated[Desk, TaskiqDepends(current_desk)],
+    context: Annotated[Context, TaskiqDepends(bind_message_context)],
+    worker_context: Annotated[WorkerContext, TaskiqDepends(current_worker_context)],
 ) -> dict[str, Any]:
     """Buy a job, wait for it, and save its files if `download_to` names a folder of the workers.
 
@@ -64,7 +64,7 @@ async def generate(
         "download_to": download_to,
         "name": name,
     }
-    return await _carried(desk, Order.to_buy(arguments), context)
+    return await _carried(worker_context, JobMessage.from_generate_arguments(arguments), context)
 
 
 async def wait(
@@ -72,24 +72,28 @@ async def wait(
     *,
     download_to: str | None = None,
     name: str | None = None,
-    context: Annotated[Context, TaskiqDepends(held)],
-    desk: Annotated[Desk, TaskiqDepends(current_desk)],
+    context: Annotated[Context, TaskiqDepends(bind_message_context)],
+    worker_context: Annotated[WorkerContext, TaskiqDepends(current_worker_context)],
 ) -> dict[str, Any]:
     """Wait for a job that was bought elsewhere, and save its files if `download_to` names a folder of the workers.
 
     Returns what `rivya.generate` returns.
     """
-    return await _carried(desk, Order.to_wait({"task_id": task_id, "download_to": download_to, "name": name}), context)
+    return await _carried(
+        worker_context,
+        JobMessage.from_wait_arguments({"task_id": task_id, "download_to": download_to, "name": name}),
+        context,
+    )
 
 
 def register(broker: AsyncBroker) -> tuple[Any, Any]:
     """The two tasks on this broker. Its own acknowledgement would come too early, and also after an error."""
-    buying = broker.register_task(generate, task_name=GENERATE, ack_type="manual")
-    waiting = broker.register_task(wait, task_name=WAIT, ack_type="manual")
+    buying = broker.register_task(generate, task_name=GENERATE_TASK, ack_type="manual")
+    waiting = broker.register_task(wait, task_name=WAIT_TASK, ack_type="manual")
     return buying, waiting
 
 
-async def _carried(desk: Desk, order: Order, context: Context) -> dict[str, Any]:
+async def _carried(worker_context: WorkerContext, order: JobMessage, context: Context) -> dict[str, Any]:
     """The end of the order, told. Where it has to be carried on elsewhere, its message is given back.
 
     A store that fails in a way of its own, or a slip of ours, must not leave a paid job to nobody: it is begun again
@@ -99,12 +103,12 @@ async def _carried(desk: Desk, order: Order, context: Context) -> dict[str, Any]
     try:
         while True:
             try:
-                return (await Fulfilment(desk, order, ordered_at(context.message)).carry()).told()
+                return (await Fulfilment(worker_context, order, read_enqueued_at(context.message)).carry()).told()
             except (ShutdownRequested, asyncio.CancelledError):
                 raise
             except Exception:
                 LOG.exception("an order could not be carried, trying again", extra={"idempotency_key": order.key})
-            async with desk.stop.scope():
+            async with worker_context.shutdown.scope():
                 await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
     except ShutdownRequested:

@@ -1,4 +1,4 @@
-"""The noun: a worker, which puts the SDK on a broker of Taskiq."""
+"""`RivyaWorker`: the SDK on a Taskiq broker."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .._engine.environment import Environment
 from .._engine.shutdown import ShutdownSignal
 from ..session import RivyaSession
 from . import tasks
-from .brokers import broker_at, store_at
-from .clerk import Clerk
-from .desk import DESK, Desk
+from .brokers import create_broker, create_store
+from .context import CONTEXT_KEY, WorkerContext
+from .heartbeat import Heartbeat
 from .memory_store import MemoryStore
-from .pulse import Pulse
+from .middleware import RivyaMiddleware
 from .record import FRESH
 from .states import UNBOUGHT, JobState
 
@@ -34,29 +34,29 @@ if TYPE_CHECKING:
     from .._core.policies import RateLimit
     from .._engine.hooks import Hooks
     from .record import JobRecord
-    from .store import Store
+    from .store import WorkerStore
 
-PATIENCE: Final = 30.0
-"""Seconds in which the store must have answered: a worker that cannot begin ends, and is started again."""
+STARTUP_TIMEOUT: Final = 30.0
+"""Maximum seconds until the store responds at startup; after it the worker stops, and its parent restarts it."""
 
-FAREWELL: Final = 8.0
-"""Seconds that each part of closing may take: Redis may be away for good."""
+CLOSE_TIMEOUT: Final = 8.0
+"""Maximum seconds for each step of closing: Redis may be down for good."""
 
 
 class RivyaWorker:
-    """Puts a session, and two ready tasks, on a broker of Taskiq.
+    """A session and two ready tasks on a Taskiq broker.
 
-    Make it beside the broker, in the module that workers and those who enqueue both import. In a worker process the
-    session is opened as the broker starts, with `session_options` as `RivyaSession` takes them, and closed as it stops;
-    elsewhere no session is opened, and no API key is needed.
+    Create it beside the broker, in the module that workers and clients both import. In a worker process the session
+    opens when the broker starts, with `session_options` of `RivyaSession`, and closes when it stops. Clients open no
+    session and need no API key.
 
-    `store` is what processes share: a `RedisStore`, or left out a `MemoryStore`, for the in-memory broker only.
-    `rate_limit` is the limit of the account: with a `RedisStore` all workers keep it together, as they keep what 429s
-    teach where it is left out.
+    `store` is the state that processes share: a `RedisStore`, or by default a `MemoryStore`, for the in-memory broker
+    only. `rate_limit` is the limit of the account: with a `RedisStore` all workers keep it together. Without it they
+    share what 429s teach.
 
     `generate` and `wait` are the tasks `rivya.generate` and `rivya.wait`: `await worker.generate.kiq("z-image", "A red
-    kite")` enqueues a job. Its idempotency key is minted then and travels with it, so that it is bought once however
-    often its message is delivered.
+    kite")` enqueues a job. Its idempotency key is minted at that moment and is part of the message, so that the job is
+    bought once however often the message is delivered.
 
     >>> async def main():
     ...     async with Sandbox(speed=100) as sandbox:
@@ -75,71 +75,74 @@ class RivyaWorker:
         self,
         broker: AsyncBroker,
         *,
-        store: Store | None = None,
+        store: WorkerStore | None = None,
         rate_limit: RateLimit | None = None,
         **session_options: Any,
     ) -> None:
         if store is None and not isinstance(broker, InMemoryBroker):
             raise ConfigurationError(
-                "workers on several processes share what they know: RivyaWorker(broker, store=RedisStore(url))"
+                "a broker for several processes needs a shared store: RivyaWorker(broker, store=RedisStore(url))"
             )
         inspect.signature(RivyaSession).bind_partial(**session_options)
         self.hooks: list[Hooks] = list(session_options.pop("hooks", ()))
-        """Who is told of what the session does; add yours before the broker is started."""
+        """The hooks of the session; add yours before the broker is started."""
         self.broker = broker
-        self.store: Store = store or MemoryStore()
+        self.store: WorkerStore = store or MemoryStore()
         self._rate_limit = rate_limit
-        self._options = session_options
+        self._session_options = session_options
         self._ambient = Environment()
-        self._desk: Desk | None = None
-        self._pulse: Pulse | None = None
+        self._context: WorkerContext | None = None
+        self._heartbeat: Heartbeat | None = None
         self.generate, self.wait = tasks.register(broker)
-        broker.add_middlewares(Clerk(self._ambient))
-        broker.add_event_handler(TaskiqEvents.CLIENT_STARTUP, self._open_store)
-        broker.add_event_handler(TaskiqEvents.CLIENT_SHUTDOWN, self._close_store)
+        broker.add_middlewares(RivyaMiddleware(self._ambient))
+        broker.add_event_handler(TaskiqEvents.CLIENT_STARTUP, lambda _: self.store.open())
+        broker.add_event_handler(TaskiqEvents.CLIENT_SHUTDOWN, lambda _: self.store.aclose())
         broker.add_event_handler(TaskiqEvents.WORKER_STARTUP, self._open)
         broker.add_event_handler(TaskiqEvents.WORKER_SHUTDOWN, self._close)
 
     @classmethod
-    def at(cls, url: str, *, queue: str = "rivya", rate_limit: RateLimit | None = None, **session_options: Any) -> Self:
-        """A worker on `broker_at(url)` with the store beside it: `memory://`, or `redis://...`."""
-        broker, store = broker_at(url, queue=queue), store_at(url, queue=queue)
+    def from_url(
+        cls, url: str, *, queue: str = "rivya", rate_limit: RateLimit | None = None, **session_options: Any
+    ) -> Self:
+        """Creates a worker with the broker and the store of a URL: `memory://`, or `redis://...`."""
+        broker, store = create_broker(url, queue=queue), create_store(url, queue=queue)
         return cls(broker, store=store, rate_limit=rate_limit, **session_options)
 
     @property
     def session(self) -> RivyaSession:
-        """The open session of this worker process; `ConfigurationError` where there is none."""
-        if self._desk is None:
-            raise ConfigurationError("there is a session only in a worker process, while its broker runs")
-        return self._desk.session
+        """The open session of this worker process; raises `ConfigurationError` elsewhere."""
+        if self._context is None:
+            raise ConfigurationError("a session exists only in a worker process, while its broker runs")
+        return self._context.session
 
     @property
     def queue_depth(self) -> int | None:
-        """Messages that wait for a worker, as seen within the last seconds; None where that is not known."""
-        return None if self._pulse is None or self._pulse.depth is None else self._pulse.depth.waiting
+        """The number of messages that wait for a worker, at the last heartbeat; None if it is unknown."""
+        depth = None if self._heartbeat is None else self._heartbeat.queue_depth
+        return None if depth is None else depth.waiting
 
     @property
     def rate(self) -> float | None:
-        """Requests per second that all workers together send at most, as last seen; None where nothing bounds them."""
-        return None if self._pulse is None else self._pulse.rate
+        """The last known limit in requests per second of all workers together; None if there is none."""
+        return None if self._heartbeat is None else self._heartbeat.rate
 
     def drain(self) -> None:
-        """Buy nothing more and hand back what is open. Does nothing outside of a worker process.
+        """Stops purchases and returns open jobs to the queue. Does nothing outside a worker process.
 
-        Answers to purchases on their way are waited for, five seconds at most.
+        Waits at most five seconds for the responses to purchases in flight.
         """
-        if self._desk is not None:
-            self._desk.stop.set()
+        if self._context is not None:
+            self._context.shutdown.set()
 
-    async def read(self, idempotency_keys: Sequence[str]) -> list[JobRecord | None]:
-        """What has become of these orders; None for one that nobody has begun yet, or that was forgotten."""
+    async def read_jobs(self, idempotency_keys: Sequence[str]) -> list[JobRecord | None]:
+        """Returns the records of jobs; None for a job that no worker has started, or whose record expired."""
         return await self.store.read(idempotency_keys)
 
-    async def enlist(self, idempotency_key: str) -> bool:
-        """Note an order before it is enqueued; False where it need not be, since a worker has it or it has ended.
+    async def register(self, idempotency_key: str) -> bool:
+        """Records a job before it is enqueued; returns False if it need not be: a worker has it, or it has ended.
 
-        One that was given up, withdrawn or not saved goes on where it was: what may have been bought is asked for under
-        the same key, as long as the service remembers it. Needed only for orders that are enqueued more than once.
+        A dead, withdrawn or unsaved job continues where it was: a purchase that may have been made is repeated under
+        the same key, as long as the service remembers the key. Needed only for jobs that are enqueued more than once.
         """
         (record,) = await self.store.read([idempotency_key])
         if record is None:
@@ -151,75 +154,67 @@ class RivyaWorker:
         return True
 
     @asynccontextmanager
-    async def started(self, patience: float = PATIENCE) -> AsyncIterator[None]:
-        """The broker started, for who orders, and shut down at the end.
+    async def lifespan(self, timeout: float = STARTUP_TIMEOUT) -> AsyncIterator[None]:
+        """Starts the broker for a client and shuts it down at the end.
 
-        `RequestNotSentError` where it is not reached in time.
+        Raises `RequestNotSentError` after the timeout.
         """
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timeout):
                 await self.broker.startup()
-                await self.store.beats()
+                await self.store.list_workers()
         except (TimeoutError, OSError, RedisError) as error:
             await self._shut_down()
-            raise RequestNotSentError("the broker does not answer: is Redis there, and is it this one?") from error
+            raise RequestNotSentError("the broker does not respond: check that Redis runs at this address") from error
         try:
             yield
         finally:
             await self._shut_down()
 
     async def _shut_down(self) -> None:
-        with suppress(TimeoutError):  # Redis may be away for good
-            async with asyncio.timeout(FAREWELL):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self.broker.shutdown()
 
-    # --- with the broker ----------------------------------------------------------------------------------------------
-
-    async def _open_store(self, _: TaskiqState) -> None:
-        await self.store.open()
-
-    async def _close_store(self, _: TaskiqState) -> None:
-        await self.store.aclose()
+    # --- event handlers of the broker ---------------------------------------------------------------------------------
 
     async def _open(self, state: TaskiqState) -> None:
-        options = self._options
+        options = self._session_options
         Config.resolve(os.environ, api_key=options.get("api_key"), base_url=options.get("base_url")).require_api_key()
         await self.store.open()
         name = f"{socket.gethostname()}-{os.getpid()}"
-        self._pulse = Pulse(self.broker, self.store, name, rate_limit=self._rate_limit)
-        session = RivyaSession(
-            **{**options, "rate_limit": self._pulse.limit, "hooks": [*self.hooks, *self._pulse.hooks]}
-        )
-        self._desk = Desk(
+        self._heartbeat = Heartbeat(self.broker, self.store, name, rate_limit=self._rate_limit)
+        session = RivyaSession(**options, **self._heartbeat.limiter_options(self.hooks))
+        self._context = WorkerContext(
             session=session,
             store=self.store,
-            stop=ShutdownSignal(),
+            shutdown=ShutdownSignal(),
             wall=self._ambient.wall_time,
             uniform=self._ambient.uniform,
         )
-        setattr(state, DESK, self._desk)
+        setattr(state, CONTEXT_KEY, self._context)
         try:
             await session.__aenter__()
-            async with asyncio.timeout(PATIENCE):
-                await self._pulse.start(self._desk)
+            async with asyncio.timeout(STARTUP_TIMEOUT):
+                await self._heartbeat.start(self._context)
         except BaseException:
             await self._close(state)
             raise
 
     async def _close(self, state: TaskiqState) -> None:
-        desk, pulse = self._desk, self._pulse
-        self._desk = self._pulse = None
-        if desk is None or pulse is None:
+        context, heartbeat = self._context, self._heartbeat
+        self._context = self._heartbeat = None
+        if context is None or heartbeat is None:
             return
-        desk.stop.set()
+        context.shutdown.set()
         try:
             with suppress(TimeoutError):
-                async with asyncio.timeout(FAREWELL):
-                    await desk.empty()
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await context.wait_until_idle()
             with suppress(TimeoutError):
-                async with asyncio.timeout(FAREWELL):
-                    await pulse.aclose(desk)
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await heartbeat.aclose(context)
         finally:
-            setattr(state, DESK, None)
-            await desk.session.aclose()
+            setattr(state, CONTEXT_KEY, None)
+            await context.session.aclose()
             await self.store.aclose()

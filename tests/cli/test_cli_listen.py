@@ -17,7 +17,7 @@ from aiohttp import web
 
 from rivya_async.receiver import verify
 from tests.cli.cli_kit import Running, environment, rivya
-from tests.receiver.receiver_kit import SECRET, body_of, signed
+from tests.receiver.receiver_kit import SECRET, make_body, sign
 from tests.session.session_kit import peer, raw_server
 
 SIGNED: Final = environment(RIVYA_WEBHOOK_SECRET=SECRET)
@@ -49,16 +49,16 @@ async def heard(running: Running) -> dict[str, Any]:
 
 
 async def test_what_is_signed_is_shown_and_what_is_not_is_refused() -> None:
-    body = body_of()
+    body = make_body()
     async with listening() as (running, url):
-        assert await post(url, body, signed(body, at=now())) == 200
+        assert await post(url, body, sign(body, at=now())) == 200
         first = await heard(running)
         assert (first["id"], first["data"]["id"], first["repeated"]) == ("evt_1", "task_1", False)
         assert "forward_status" not in first
-        for wrong in ({}, signed(body, at=now(), secret="whsec_other"), signed(body, at=now() - 400)):
+        for wrong in ({}, sign(body, at=now(), secret="whsec_other"), sign(body, at=now() - 400)):
             assert await post(url, body, wrong) == 400
-        assert await post(url, body + b" ", signed(body, at=now())) == 400
-        assert await post(f"{url}any/path", body, signed(body, at=now())) == 200
+        assert await post(url, body + b" ", sign(body, at=now())) == 400
+        assert await post(f"{url}any/path", body, sign(body, at=now())) == 200
         assert (await heard(running))["repeated"] is True
     ended = await running.end()
     assert (ended.code, ended.out) == (130, "")
@@ -76,11 +76,11 @@ async def test_what_is_signed_is_shown_and_what_is_not_is_refused() -> None:
 async def test_what_is_signed_is_passed_on_as_it_came() -> None:
     answers = [204, 500, 302]
     moved = {"Location": "/elsewhere"}
-    body = body_of(prompt="é  ☃").replace(b", ", b" , ")  # bytes that no JSON library would write again
+    body = make_body(prompt="é  ☃").replace(b", ", b" , ")  # bytes that no JSON library would write again
     headers = {"X-Rivya-Other": "kept", "User-Agent": "Rivya-Webhooks/1.0"}
     async with peer(lambda _: web.Response(status=answers.pop(0), headers=moved)) as behind:
         async with listening("--forward", f"{behind.url}/hooks") as (running, url):
-            sent = {**signed(body, at=now()), **headers, "Content-Type": "application/json; charset=utf-8"}
+            sent = {**sign(body, at=now()), **headers, "Content-Type": "application/json; charset=utf-8"}
             for ours, theirs in ((200, 204), (502, 500), (502, 302)):
                 assert await post(url, body, sent) == ours
                 assert (await heard(running))["forward_status"] == theirs
@@ -98,7 +98,7 @@ async def test_a_receiver_behind_that_is_not_there() -> None:
         held.bind(("127.0.0.1", 0))  # bound and not listening
         behind = f"http://127.0.0.1:{held.getsockname()[1]}/"
         async with listening("--forward", behind) as (running, url):
-            assert await post(url, body_of(), signed(body_of(), at=now())) == 502
+            assert await post(url, make_body(), sign(make_body(), at=now())) == 502
             assert (await heard(running))["forward_status"] is None
         ended = await running.end()
     assert [error["type"] for error in ended.errors] == ["RequestNotSentError", "Interrupted"]
@@ -111,7 +111,7 @@ async def test_a_receiver_behind_that_hangs_up() -> None:
 
     async with raw_server(talk) as behind:
         async with listening("--forward", behind) as (running, url):
-            assert await post(url, body_of(), signed(body_of(), at=now())) == 502
+            assert await post(url, make_body(), sign(make_body(), at=now())) == 502
         ended = await running.end()
     assert [error["type"] for error in ended.errors] == ["OutcomeUnknownError", "Interrupted"]
 

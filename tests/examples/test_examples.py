@@ -203,7 +203,7 @@ async def run_worker(
     sandbox: Sandbox, broker: str, *, cwd: Path, **extra: str
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Runs the taskiq command of the example's docstring."""
-    receiver = ("--receiver", "rivya_async.workers:Receiver")
+    receiver = ("--receiver", "rivya_async.workers:DrainingReceiver")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "taskiq", "worker", "--app-dir", str(EXAMPLES), broker, *receiver, "--workers", "1"),
         cwd=cwd,

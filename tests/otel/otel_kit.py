@@ -1,4 +1,4 @@
-"""A bench for telemetry: providers of the real SDK that keep what they are told, apart from the global ones."""
+"""A backend for telemetry tests: providers of the OpenTelemetry SDK that keep what they receive in memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 
 class Backend:
-    """Where the spans and metrics of one test go."""
+    """The spans and metrics of one test."""
 
     def __init__(self) -> None:
         self.tracer_provider = TracerProvider(shutdown_on_exit=False)
@@ -29,33 +29,33 @@ class Backend:
         return {"tracer_provider": self.tracer_provider, "meter_provider": self.meter_provider}
 
     def spans(self, name: str | None = None) -> Sequence[ReadableSpan]:
-        """What has ended, in the order of the ends."""
+        """The ended spans, in the order of their ends."""
         return [span for span in self._spans.get_finished_spans() if name is None or span.name == name]
 
     def points(self) -> Mapping[str, list[Any]]:
-        """By name of metric, its data points."""
-        told = self._metrics.get_metrics_data()
-        resources = [] if told is None else told.resource_metrics
+        """The data points of each metric by name."""
+        data = self._metrics.get_metrics_data()
+        resources = [] if data is None else data.resource_metrics
         metrics = [metric for resource in resources for scope in resource.scope_metrics for metric in scope.metrics]
         return {metric.name: list(metric.data.data_points) for metric in metrics}
 
-    def total(self, name: str, **only: str) -> float:
+    def total(self, name: str, **attributes: str) -> float:
         """The sum of a counter over the points that have these attributes."""
-        wanted = {key.replace("_", "."): value for key, value in only.items()}
+        expected = {key.replace("_", "."): value for key, value in attributes.items()}
         points = self.points().get(name, [])
-        return float(sum(point.value for point in points if wanted.items() <= dict(point.attributes).items()))
+        return float(sum(point.value for point in points if expected.items() <= dict(point.attributes).items()))
 
     def everything(self) -> str:
-        """All that would leave the process."""
-        told = self._metrics.get_metrics_data()
-        return "\n".join([*(span.to_json() for span in self.spans()), "" if told is None else told.to_json()])
+        """All exported data as text."""
+        data = self._metrics.get_metrics_data()
+        return "\n".join([*(span.to_json() for span in self.spans()), "" if data is None else data.to_json()])
 
     def close(self) -> None:
-        """Let go of both providers."""
+        """Shuts down both providers."""
         self.tracer_provider.shutdown()
         self.meter_provider.shutdown()
 
 
-def told(span: ReadableSpan) -> dict[str, Any]:
+def attributes_of(span: ReadableSpan) -> dict[str, Any]:
     """The attributes of a span."""
     return dict(span.attributes or {})

@@ -1,9 +1,8 @@
-"""What a session does, as OpenTelemetry's own SDK receives it."""
+"""Spans and metrics of a session, as OpenTelemetry's SDK receives them."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +14,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from rivya_async import GenerationFailedError, PollPolicy, RivyaError, RivyaSession, WaitTimeoutError
 from rivya_async.otel import Telemetry
 from rivya_async.sandbox import Sandbox
-from tests.otel.otel_kit import Backend, told
+from tests.otel.otel_kit import Backend, attributes_of
 from tests.session.session_kit import FILE, POLL, SLOW, SUBMIT, opened, peer, script
 
 SUBMITTED: Final = "POST /api/v1/generations"
@@ -25,71 +24,73 @@ POLLED: Final = "GET /api/v1/generations/{id}"
 # --- spans ------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_job_from_submit_to_file(session: RivyaSession, backend: Backend, tmp_path: Path) -> None:
+async def test_spans_of_submit_poll_wait_and_download(session: RivyaSession, backend: Backend, tmp_path: Path) -> None:
     before = time.time_ns()
     job = await session.generate("z-image", "A red kite", idempotency_key="order-42")
     await session.download(job, tmp_path)
     after = time.time_ns()
     submit, poll, wait, download = backend.spans()
     assert [submit.name, poll.name, wait.name, download.name] == [SUBMITTED, POLLED, "rivya.wait", "rivya.download"]
-    assert told(submit) == {
+    assert attributes_of(submit) == {
         "http.request.method": "POST",
         "url.template": "/api/v1/generations",
         "rivya.idempotency_key": "order-42",
     }
-    assert told(poll) == {
+    assert attributes_of(poll) == {
         "http.request.method": "GET",
         "url.template": "/api/v1/generations/{id}",
         "rivya.task_id": job.id,
     }
-    assert told(wait) == {
+    assert attributes_of(wait) == {
         "rivya.model": "z-image",
         "rivya.status": "succeeded",
         "rivya.task_id": job.id,
         "rivya.polls": 1,
     }
     size = next(tmp_path.iterdir()).stat().st_size
-    assert told(download) == {"server.address": "127.0.0.1", "rivya.download.bytes": size}
+    assert attributes_of(download) == {"server.address": "127.0.0.1", "rivya.download.bytes": size}
     assert [span.kind for span in backend.spans()] == [SpanKind.CLIENT] * 2 + [SpanKind.INTERNAL] * 2
     assert {span.status.status_code for span in backend.spans()} == {StatusCode.UNSET}
     for span in backend.spans():
         assert span.start_time is not None
         assert span.end_time is not None
-        assert before - 50_000_000 < span.start_time < span.end_time <= after  # clocks are set in small steps
+        assert before - 50_000_000 < span.start_time < span.end_time <= after  # the clock has a resolution
 
 
-async def test_all_of_a_job_is_in_the_trace_of_its_caller(session: RivyaSession, backend: Backend) -> None:
-    async def order(name: str) -> tuple[str, int]:
+async def test_spans_are_children_of_the_callers_span(session: RivyaSession, backend: Backend) -> None:
+    async def generate_in_span(name: str) -> tuple[str, int]:
         with backend.tracer.start_as_current_span(name) as span:
             return (await session.generate("z-image", name)).id, span.get_span_context().span_id
 
-    jobs = dict(await asyncio.gather(*(order(f"order {number}") for number in range(20))))
-    below = [span for span in backend.spans() if not span.name.startswith("order")]
-    assert all(span.parent is not None for span in below)
-    told_of_a_job = [span for span in below if "rivya.task_id" in told(span)]
-    assert {told(span)["rivya.task_id"] for span in told_of_a_job} == set(jobs)
-    assert {span.name for span in told_of_a_job} == {POLLED, "rivya.wait"}
-    for span in told_of_a_job:
+    span_ids = dict(await asyncio.gather(*(generate_in_span(f"order {number}") for number in range(20))))
+    children = [span for span in backend.spans() if not span.name.startswith("order")]
+    assert all(span.parent is not None for span in children)
+    with_task_id = [span for span in children if "rivya.task_id" in attributes_of(span)]
+    assert {attributes_of(span)["rivya.task_id"] for span in with_task_id} == set(span_ids)
+    assert {span.name for span in with_task_id} == {POLLED, "rivya.wait"}
+    for span in with_task_id:
         assert span.parent is not None
-        assert span.parent.span_id == jobs[told(span)["rivya.task_id"]]
+        assert span.parent.span_id == span_ids[attributes_of(span)["rivya.task_id"]]
 
 
-async def test_without_a_span_of_the_caller_each_is_a_trace_of_its_own(session: RivyaSession, backend: Backend) -> None:
+async def test_separate_traces_without_a_callers_span(session: RivyaSession, backend: Backend) -> None:
     await session.generate("z-image", "A red kite")
     assert [span.parent for span in backend.spans()] == [None] * 3
     assert len({span.context.trace_id for span in backend.spans()}) == 3
 
 
-async def test_a_retry_is_an_event_of_the_caller_and_a_number_of_the_next_attempt(
-    session: RivyaSession, sandbox: Sandbox, backend: Backend
-) -> None:
+async def test_retry_is_an_event_and_a_resend_count(session: RivyaSession, sandbox: Sandbox, backend: Backend) -> None:
     sandbox.faults.add(route=SUBMIT, status=502, times=2)
     with backend.tracer.start_as_current_span("order"):
         await session.submit("z-image", "A red kite", idempotency_key="order-42")
     attempts = backend.spans(SUBMITTED)
-    assert [told(span).get("http.request.resend_count") for span in attempts] == [None, 1, 2]
-    assert [told(span).get("error.type") for span in attempts] == ["InternalServerError", "InternalServerError", None]
-    assert [told(span).get("http.response.status_code") for span in attempts] == [502, 502, None]
+    assert [attributes_of(span).get("http.request.resend_count") for span in attempts] == [None, 1, 2]
+    assert [attributes_of(span).get("error.type") for span in attempts] == [
+        "InternalServerError",
+        "InternalServerError",
+        None,
+    ]
+    assert [attributes_of(span).get("http.response.status_code") for span in attempts] == [502, 502, None]
     assert [span.status.status_code for span in attempts] == [StatusCode.ERROR, StatusCode.ERROR, StatusCode.UNSET]
     [order] = backend.spans("order")
     assert [event.name for event in order.events] == ["rivya.retry"] * 2
@@ -104,14 +105,14 @@ async def test_a_retry_is_an_event_of_the_caller_and_a_number_of_the_next_attemp
     }
 
 
-async def test_a_refusal_has_the_services_own_name_for_it(session: RivyaSession, backend: Backend) -> None:
+async def test_rejected_request_has_the_request_id(session: RivyaSession, backend: Backend) -> None:
     with pytest.raises(RivyaError) as raised:
         await session.submit("no-such-model", "A red kite")
     [attempt] = backend.spans(SUBMITTED)
-    assert told(attempt)["rivya.request_id"] == raised.value.request_id is not None
+    assert attributes_of(attempt)["rivya.request_id"] == raised.value.request_id is not None
 
 
-async def test_a_failed_job_and_a_deadline_are_waits_that_failed(backend: Backend) -> None:
+async def test_failed_job_and_deadline_are_failed_waits(backend: Backend) -> None:
     async with Sandbox(speed=SLOW) as slow, opened(slow, hooks=[Telemetry(**backend.providers)]) as session:
         job = await session.submit("z-image", "A red kite")
         with pytest.raises(WaitTimeoutError):
@@ -121,60 +122,12 @@ async def test_a_failed_job_and_a_deadline_are_waits_that_failed(backend: Backen
         with pytest.raises(GenerationFailedError):
             await session.wait_for(job)
     late, ended = backend.spans("rivya.wait")
-    assert (told(late)["error.type"], told(late).get("rivya.status")) == ("WaitTimeoutError", None)
-    assert (told(ended)["error.type"], told(ended)["rivya.status"]) == ("GenerationFailedError", "failed")
+    assert (attributes_of(late)["error.type"], attributes_of(late).get("rivya.status")) == ("WaitTimeoutError", None)
+    assert (attributes_of(ended)["error.type"], attributes_of(ended)["rivya.status"]) == (
+        "GenerationFailedError",
+        "failed",
+    )
     assert {span.status.status_code for span in (late, ended)} == {StatusCode.ERROR}
-
-
-# --- metrics ----------------------------------------------------------------------------------------------------------
-
-
-async def test_what_is_counted_and_measured(
-    session: RivyaSession, sandbox: Sandbox, backend: Backend, tmp_path: Path
-) -> None:
-    sandbox.faults.add(route=SUBMIT, status=429, times=1, headers={"Retry-After": "0"})
-    sandbox.faults.add(route=POLL, status=502, times=1)
-    job = await session.generate("z-image", "A red kite")
-    (path,) = await session.download(job, tmp_path)
-    with pytest.raises(RivyaError):
-        await session.download(job, tmp_path)
-    assert backend.total("rivya.retries", error_type="RateLimitError") == 1
-    assert backend.total("rivya.refusals") == 2
-    assert backend.total("rivya.refusals", url_template="/api/v1/generations", error_type="RateLimitError") == 1
-    assert backend.total("rivya.polls") == 2
-    assert backend.total("rivya.polls", rivya_status="succeeded") == 1
-    assert backend.total("rivya.polls", error_type="InternalServerError") == 1
-    assert backend.total("rivya.download.bytes") == path.stat().st_size
-    points = backend.points()
-    durations = {name: sum(point.count for point in points[name]) for name in points if name.endswith("duration")}
-    assert durations == {"http.client.request.duration": 4, "rivya.wait.duration": 1, "rivya.download.duration": 2}
-    [wait] = points["rivya.wait.duration"]
-    assert dict(wait.attributes) == {"rivya.model": "z-image", "rivya.status": "succeeded"}
-    assert wait.explicit_bounds[-1] == 3600
-    assert points["http.client.request.duration"][0].explicit_bounds[0] == 0.005
-
-
-async def test_metrics_have_no_name_for_each_job(session: RivyaSession, backend: Backend) -> None:
-    for _ in range(3):
-        await session.generate("z-image", "A red kite")
-    assert {name: len(points) for name, points in backend.points().items()} == {
-        "http.client.request.duration": 2,  # submit and poll
-        "rivya.wait.duration": 1,
-        "rivya.polls": 1,
-    }
-
-
-def test_gauges_are_read_when_metrics_are_collected(backend: Backend) -> None:
-    depth: list[int | None] = [3, None, 5]
-    rates = iter([math.inf, 2.5, None])
-    Telemetry(**backend.providers, queue_depth=lambda: depth.pop(0), budget=lambda: next(rates))
-    seen = [{name: point.value for name, (point,) in backend.points().items()} for _ in range(3)]
-    assert seen == [{"rivya.queue.depth": 3}, {"rivya.budget.rate": 2.5}, {"rivya.queue.depth": 5}]
-
-
-def test_without_readings_there_are_no_gauges(backend: Backend) -> None:
-    Telemetry(**backend.providers)
-    assert backend.points() == {}
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------
@@ -184,10 +137,10 @@ KEY: Final = f"rvya_sk_{SECRET}"
 PROMPT: Final = "the unreleased mascot"
 
 
-async def test_nothing_that_leaves_the_process_holds_a_secret(backend: Backend, tmp_path: Path) -> None:
-    quoting = b'{"error": {"code": "internal_error", "message": "%s %s", "requestId": "%s"}}'
-    body = quoting % (PROMPT.encode(), KEY.encode(), KEY.encode())
-    async with Sandbox(speed=1e5, api_key=KEY, link_lifetime=60) as sandbox, peer() as host:
+async def test_exported_data_has_no_secret(backend: Backend, tmp_path: Path) -> None:
+    template = b'{"error": {"code": "internal_error", "message": "%s %s", "requestId": "%s"}}'
+    body = template % (PROMPT.encode(), KEY.encode(), KEY.encode())
+    async with Sandbox(speed=1e5, api_key=KEY, link_lifetime=60) as sandbox, peer() as file_host:
         for route in (SUBMIT, POLL, FILE):
             sandbox.faults.add(route=route, status=500, body=body, times=1)
         telemetry = Telemetry(**backend.providers)
@@ -196,35 +149,35 @@ async def test_nothing_that_leaves_the_process_holds_a_secret(backend: Backend, 
                 job = await session.generate("z-image", PROMPT)
                 assert "expires=" in job.urls[0]
                 await session.download(job, tmp_path)
-                await session.download(f"{host.url}/hidden-path.bin?signature={SECRET}", tmp_path)
+                await session.download(f"{file_host.url}/hidden-path.bin?signature={SECRET}", tmp_path)
                 for link in (f"http://user:{SECRET}@127.0.0.1:1/a.png?signature={SECRET}", f"http://[{SECRET}"):
                     with pytest.raises(RivyaError):
                         await session.download(link, tmp_path)
                 await session.chat.completions.create("gpt-5-2-chat", PROMPT)
-    told_all = backend.everything()
+    exported = backend.everything()
     assert len(backend.spans("rivya.download")) == 4
-    assert "InternalServerError" in told_all
-    assert [secret for secret in (SECRET, PROMPT, "expires=", "signature", "hidden-path") if secret in told_all] == []
+    assert "InternalServerError" in exported
+    assert [secret for secret in (SECRET, PROMPT, "expires=", "signature", "hidden-path") if secret in exported] == []
 
 
-# --- nothing else changes ---------------------------------------------------------------------------------------------
+# --- isolation --------------------------------------------------------------------------------------------------------
 
 
-async def test_telemetry_that_raises_changes_nothing(sandbox: Sandbox, backend: Backend, tmp_path: Path) -> None:
-    class Broken(Telemetry):
+async def test_failing_telemetry_changes_nothing(sandbox: Sandbox, backend: Backend, tmp_path: Path) -> None:
+    class FailingTelemetry(Telemetry):
         def _span(self, *_: Any, **__: Any) -> None:
             raise ZeroDivisionError
 
     reported: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
-    async with opened(sandbox, hooks=[Broken(**backend.providers)]) as session:
+    async with opened(sandbox, hooks=[FailingTelemetry(**backend.providers)]) as session:
         job = await session.generate("z-image", "A red kite")
         await session.download(job, tmp_path)
     assert len(reported) == 4  # submit, poll, wait, download
     assert all(isinstance(context["exception"], ZeroDivisionError) for context in reported)
 
 
-async def test_one_serves_many_sessions(sandbox: Sandbox, backend: Backend) -> None:
+async def test_one_instance_serves_many_sessions(sandbox: Sandbox, backend: Backend) -> None:
     telemetry = Telemetry(**backend.providers)
     for _ in range(2):
         async with opened(sandbox, hooks=[telemetry]) as session:
@@ -232,7 +185,7 @@ async def test_one_serves_many_sessions(sandbox: Sandbox, backend: Backend) -> N
     assert len(backend.spans("rivya.wait")) == 2
 
 
-def test_providers_of_its_own_leave_the_global_ones_alone(backend: Backend) -> None:
+def test_own_providers_leave_the_global_ones_unchanged(backend: Backend) -> None:
     before = trace.get_tracer_provider(), metrics.get_meter_provider()
     Telemetry(**backend.providers)
     assert (trace.get_tracer_provider(), metrics.get_meter_provider()) == before
@@ -261,7 +214,7 @@ backend.close()
 """
 
 
-async def test_the_global_providers_are_used_whenever_they_are_set() -> None:
+async def test_uses_global_providers_that_are_set_later() -> None:
     code, out, err = await script(GLOBAL)
     assert (code, err) == (0, "")
     assert out.strip() == "['POST /api/v1/generations'] ['http.client.request.duration']"
@@ -279,7 +232,7 @@ except ImportError as error:
 """
 
 
-async def test_without_the_extra_the_import_says_what_to_install() -> None:
+async def test_import_error_names_the_extra() -> None:
     code, out, err = await script(WITHOUT)
     assert (code, err) == (0, "")
     assert "pip install 'rivya-async[otel]'" in out

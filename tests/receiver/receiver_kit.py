@@ -1,14 +1,17 @@
-"""A bench for tests of the receiver: events, signed deliveries, handlers that are told what to do."""
+"""Helpers of the receiver tests: signed deliveries, handlers that record their calls, and a fake session."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from rivya_async import Generation, WebhookEvent
-from rivya_async.receiver import RIVYA, Answer, WebhookReceiver
+from aiohttp import web
+
+from rivya_async import Generation, RivyaSession, WebhookEndpoint, WebhookEvent
+from rivya_async.receiver import RIVYA, WebhookReceiver, WebhookResponse
 
 SECRET: Final = "whsec_" + "c0ffee00" * 4
 NOW: Final = 1_778_486_400
@@ -16,58 +19,55 @@ SUCCEEDED: Final = "generation.succeeded"
 FAILED: Final = "generation.failed"
 
 
-def body_of(event_id: str = "evt_1", event_type: str = SUCCEEDED, **data: Any) -> bytes:
-    """What the service would deliver."""
+def make_body(event_id: str = "evt_1", event_type: str = SUCCEEDED, **data: Any) -> bytes:
     job = {"id": "task_1", "status": event_type.partition(".")[2], "model": "z-image", **data}
     return json.dumps({"id": event_id, "type": event_type, "data": job}).encode()
 
 
-def signed(body: bytes, *, at: int = NOW, secret: str = SECRET) -> dict[str, str]:
-    """The headers for it."""
+def sign(body: bytes, *, at: int = NOW, secret: str = SECRET) -> dict[str, str]:
+    """Returns the headers of a signed delivery."""
     return RIVYA.sign(body, secret, message_id="evt_1", timestamp=at)
 
 
-class Handler:
-    """Keeps the ids of what it handles; does what it is told with each."""
+class RecordingHandler:
+    """A handler that records the ids of started and finished events, and runs an action for each."""
 
-    def __init__(self, then: Callable[[WebhookEvent], Awaitable[object]] | None = None) -> None:
-        self.begun: list[str] = []
-        self.ended: list[str] = []
-        self.then = then
+    def __init__(self, action: Callable[[WebhookEvent], Awaitable[object]] | None = None) -> None:
+        self.started: list[str] = []
+        self.finished: list[str] = []
+        self.action = action
 
     async def __call__(self, event: WebhookEvent) -> None:
-        self.begun.append(event.id)
-        if self.then is not None:
-            await self.then(event)
-        self.ended.append(event.id)
+        self.started.append(event.id)
+        if self.action is not None:
+            await self.action(event)
+        self.finished.append(event.id)
 
 
-def lasting(seconds: float) -> Handler:
-    """A handler that takes its time."""
-    return Handler(lambda _: asyncio.sleep(seconds))
+def sleeping_handler(seconds: float) -> RecordingHandler:
+    return RecordingHandler(lambda _: asyncio.sleep(seconds))
 
 
-def receiver_of(handler: Any = None, **options: Any) -> WebhookReceiver:
-    """A receiver whose clock shows NOW, with a handler for all types."""
-    made = WebhookReceiver(SECRET, **{"clock": lambda: float(NOW), **options})
+def make_receiver(handler: Any = None, **options: Any) -> WebhookReceiver:
+    """Creates a receiver whose clock shows NOW, with a handler for all types."""
+    receiver = WebhookReceiver(SECRET, **{"clock": lambda: float(NOW), **options})
     if handler is not None:
-        made.on("*", handler)
-    return made
+        receiver.on("*", handler)
+    return receiver
 
 
-async def delivered(receiver: WebhookReceiver, event_id: str = "evt_1", event_type: str = SUCCEEDED) -> Answer:
-    """The answer to one delivery."""
-    body = body_of(event_id, event_type)
-    return await receiver.receive(body, signed(body))
+async def deliver(receiver: WebhookReceiver, event_id: str = "evt_1", event_type: str = SUCCEEDED) -> WebhookResponse:
+    body = make_body(event_id, event_type)
+    return await receiver.receive(body, sign(body))
 
 
-async def statuses(*answers: Awaitable[Answer]) -> list[int]:
-    """The statuses of deliveries that come at the same time."""
-    return [int(answer.status) for answer in await asyncio.gather(*answers)]
+async def gather_statuses(*responses: Awaitable[WebhookResponse]) -> list[int]:
+    """Runs deliveries concurrently and returns their statuses."""
+    return [int(response.status) for response in await asyncio.gather(*responses)]
 
 
-class Waits:
-    """What a session offers to a receiver; keeps what it was told."""
+class FakeSession:
+    """The part of a session that a receiver uses; records the settled jobs."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.settled: list[Generation] = []
@@ -75,7 +75,7 @@ class Waits:
         self._error = error
 
     @property
-    def generations(self) -> Waits:
+    def generations(self) -> FakeSession:
         return self
 
     def expect_deliveries(self) -> None:
@@ -85,3 +85,48 @@ class Waits:
         self.settled.append(generation)
         if self._error is not None:
             raise self._error
+
+
+class ReceiverServer:
+    """A server of a receiver on one port, which can be closed and opened again."""
+
+    def __init__(self) -> None:
+        self._runner: web.AppRunner | None = None
+        self._port = 0
+
+    async def open(self, receiver: WebhookReceiver | None = None) -> str:
+        """Starts the server and returns its URL; without a receiver it responds 404."""
+        app = web.Application() if receiver is None else receiver.aiohttp_app()
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, lingering_time=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True).start()
+        self._port = self._runner.addresses[0][1]
+        return f"http://127.0.0.1:{self._port}/hooks"
+
+    async def close(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def serve(self, session: RivyaSession, handler: RecordingHandler, **options: Any) -> WebhookEndpoint:
+        """Registers the URL as an endpoint and serves a receiver with its secret."""
+        endpoint = await self.register(session)
+        receiver = WebhookReceiver(endpoint.signing_secret or "", **options)
+        receiver.on("*", handler)
+        await self.open(receiver)
+        return endpoint
+
+    async def register(self, session: RivyaSession) -> WebhookEndpoint:
+        """Registers the URL as an endpoint; the server is closed afterwards."""
+        url = await self.open()
+        endpoint = await session.webhooks.create("Mine", url, [SUCCEEDED, FAILED])
+        await self.close()
+        return endpoint
+
+
+@asynccontextmanager
+async def receiver_server() -> AsyncIterator[ReceiverServer]:
+    server = ReceiverServer()
+    try:
+        yield server
+    finally:
+        await server.close()

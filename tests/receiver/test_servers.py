@@ -1,4 +1,4 @@
-"""The receiver behind real servers: each way to serve it keeps the same contract, over sockets."""
+"""The receiver behind real servers, over sockets: all apps behave the same."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from starlette.routing import Mount, Route
 
 from rivya_async import WebhookEvent
 from rivya_async.receiver import WebhookReceiver
-from tests.receiver.receiver_kit import Handler, body_of, lasting, receiver_of, signed
+from tests.receiver.receiver_kit import RecordingHandler, make_body, make_receiver, sign, sleeping_handler
 from tests.session.session_kit import until
 
-MAX_BODY: Final = 5_000
+MAX_BODY_SIZE: Final = 5_000
 
 
 @asynccontextmanager
@@ -114,39 +114,39 @@ two_servers = pytest.mark.parametrize("serving", [asgi_alone, aiohttp_alone], id
 
 
 @asynccontextmanager
-async def sender() -> AsyncIterator[aiohttp.ClientSession]:
-    """As the service does it: no redirect is followed."""
+async def http_client() -> AsyncIterator[aiohttp.ClientSession]:
+    """A client like the service's: each delivery on a new connection."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http:
         yield http
 
 
 async def post(http: aiohttp.ClientSession, url: str, body: Any, headers: Any) -> tuple[int, str]:
-    async with http.post(url, data=body, headers=headers, allow_redirects=False) as answer:
-        return answer.status, await answer.text()
+    async with http.post(url, data=body, headers=headers, allow_redirects=False) as response:
+        return response.status, await response.text()
 
 
 @servers
-async def test_a_delivery_over_a_socket(serving: Serving) -> None:
-    handler = Handler()
-    receiver = receiver_of(handler, max_body=MAX_BODY)
-    async with serving(receiver) as url, sender() as http:
-        body = body_of(prompt="é ☃")
-        assert await post(http, url, body, signed(body)) == (200, "handled")
-        assert await post(http, url, body, signed(body)) == (200, "handled before")
-        assert (await post(http, url, body + b" ", signed(body)))[0] == 400
+async def test_delivery_over_a_socket(serving: Serving) -> None:
+    handler = RecordingHandler()
+    receiver = make_receiver(handler, max_body_size=MAX_BODY_SIZE)
+    async with serving(receiver) as url, http_client() as http:
+        body = make_body(prompt="é ☃")
+        assert await post(http, url, body, sign(body)) == (200, "handled")
+        assert await post(http, url, body, sign(body)) == (200, "handled before")
+        assert (await post(http, url, body + b" ", sign(body)))[0] == 400
         assert (await post(http, url, body, {}))[0] == 400
         for method in ("GET", "PUT", "DELETE", "OPTIONS"):
-            async with http.request(method, url) as answer:
-                assert (answer.status, answer.headers["Allow"]) == (405, "POST")
-    assert handler.ended == ["evt_1"]
-    assert (await receiver.receive(body, signed(body))).status == 503  # whoever serves it closes it
+            async with http.request(method, url) as response:
+                assert (response.status, response.headers["Allow"]) == (405, "POST")
+    assert handler.finished == ["evt_1"]
+    assert (await receiver.receive(body, sign(body))).status == 503  # the server has closed it
 
 
 @two_servers
-async def test_a_body_that_is_too_large_is_not_read(serving: Serving) -> None:
-    async with serving(receiver_of(Handler(), max_body=MAX_BODY)) as url, sender() as http:
-        body = body_of(junk="x" * MAX_BODY)
-        assert (await post(http, url, body, signed(body)))[0] == 413
+async def test_stops_reading_a_large_body(serving: Serving) -> None:
+    async with serving(make_receiver(RecordingHandler(), max_body_size=MAX_BODY_SIZE)) as url, http_client() as http:
+        body = make_body(junk="x" * MAX_BODY_SIZE)
+        assert (await post(http, url, body, sign(body)))[0] == 413
 
         sent = 0
 
@@ -157,17 +157,18 @@ async def test_a_body_that_is_too_large_is_not_read(serving: Serving) -> None:
                 yield b"x" * 100_000
 
         with contextlib.suppress(aiohttp.ClientError, ConnectionError):
-            assert (await post(http, url, endless(), signed(body)))[0] == 413
+            assert (await post(http, url, endless(), sign(body)))[0] == 413
         assert sent < 100_000_000
 
 
 @two_servers
-async def test_a_body_that_does_not_come(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("asgi", "aiohttp_web"):
-        monkeypatch.setattr(f"rivya_async.receiver.{module}.READ_WITHIN", 0.05)
-    async with serving(receiver_of(Handler())) as url:
-        answer = await talk(url, b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 100\r\n\r\nabc")
-    assert answer.startswith(b"HTTP/1.1 408")
+async def test_body_timeout(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rivya_async.receiver.protocol.BODY_TIMEOUT", 0.05)
+    async with serving(make_receiver(RecordingHandler())) as url:
+        response = await exchange_bytes(
+            url, b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 100\r\n\r\nabc"
+        )
+    assert response.startswith(b"HTTP/1.1 408")
 
 
 @two_servers
@@ -180,31 +181,31 @@ async def test_a_body_that_does_not_come(serving: Serving, monkeypatch: pytest.M
     ],
     ids=["short", "cut in a chunk", "bad chunk"],
 )
-async def test_a_sender_that_goes_away(serving: Serving, head: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    handler = Handler()
-    async with serving(receiver_of(handler)) as url:
-        answer = await talk(url, b"POST / HTTP/1.1\r\nHost: x\r\n" + head, hangs_up=True)
-        assert not answer or b" 400 " in answer[:20]
-        async with sender() as http:  # and it serves on
-            assert (await post(http, url, body_of(), signed(body_of())))[0] == 200
-    assert handler.ended == ["evt_1"]
+async def test_client_disconnects(serving: Serving, head: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    handler = RecordingHandler()
+    async with serving(make_receiver(handler)) as url:
+        response = await exchange_bytes(url, b"POST / HTTP/1.1\r\nHost: x\r\n" + head, disconnects=True)
+        assert not response or b" 400 " in response[:20]
+        async with http_client() as http:  # the server continues
+            assert (await post(http, url, make_body(), sign(make_body())))[0] == 200
+    assert handler.finished == ["evt_1"]
     assert "rivya_async" not in caplog.text
 
 
-async def talk(url: str, request: bytes, *, hangs_up: bool = False) -> bytes:
-    """The answer to these very bytes."""
+async def exchange_bytes(url: str, request: bytes, *, disconnects: bool = False) -> bytes:
+    """Sends raw bytes and returns the start of the response."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(url.split(":")[2].partition("/")[0]))
     writer.write(request)
     await writer.drain()
-    if hangs_up:
+    if disconnects:
         writer.write_eof()
         await asyncio.sleep(0.02)
         writer.close()
     async with asyncio.timeout(5):
         with contextlib.suppress(ConnectionError):
-            answer = await reader.read(1_000)
+            response = await reader.read(1_000)
     writer.close()
-    return answer
+    return response
 
 
 @two_servers
@@ -218,57 +219,57 @@ async def talk(url: str, request: bytes, *, hangs_up: bool = False) -> bytes:
     ],
     ids=["not text", "twice", "blank", "none"],
 )
-async def test_a_signature_that_is_none(serving: Serving, lines: bytes) -> None:
-    async with serving(receiver_of(Handler())) as url:
-        answer = await talk(
+async def test_malformed_signature_header(serving: Serving, lines: bytes) -> None:
+    async with serving(make_receiver(RecordingHandler())) as url:
+        response = await exchange_bytes(
             url, b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + lines + b"Content-Length: 2\r\n\r\n{}"
         )
-    assert answer.startswith(b"HTTP/1.1 400")
+    assert response.startswith(b"HTTP/1.1 400")
 
 
 @two_servers
-async def test_a_body_that_is_a_bomb(serving: Serving) -> None:
+async def test_decompression_bomb(serving: Serving) -> None:
     bomb = gzip.compress(bytes(50_000_000))
-    async with serving(receiver_of(Handler(), max_body=MAX_BODY)) as url, sender() as http:
-        status, _ = await post(http, url, bomb[:MAX_BODY], {"Content-Encoding": "gzip"})
+    async with serving(make_receiver(RecordingHandler(), max_body_size=MAX_BODY_SIZE)) as url, http_client() as http:
+        status, _ = await post(http, url, bomb[:MAX_BODY_SIZE], {"Content-Encoding": "gzip"})
     assert status in {400, 413}
 
 
 @two_servers
-async def test_the_server_stops_gently(serving: Serving) -> None:
-    handler = lasting(0.3)
-    receiver = receiver_of(handler, answer_within=0.01)
-    async with serving(receiver) as url, sender() as http:
-        assert (await post(http, url, body_of(), signed(body_of())))[0] == 202
-    assert handler.ended == ["evt_1"]
+async def test_graceful_shutdown(serving: Serving) -> None:
+    handler = sleeping_handler(0.3)
+    receiver = make_receiver(handler, response_timeout=0.01)
+    async with serving(receiver) as url, http_client() as http:
+        assert (await post(http, url, make_body(), sign(make_body())))[0] == 202
+    assert handler.finished == ["evt_1"]
 
 
-async def test_an_app_around_it_closes_what_handlers_use_after_them() -> None:
-    order: list[str] = []
+async def test_parent_app_cleans_up_after_handlers() -> None:
+    events: list[str] = []
 
     async def resource(app: web.Application) -> AsyncIterator[None]:
         yield
-        order.append("resource closed")
+        events.append("resource closed")
 
     async def handle(event: WebhookEvent) -> None:
         await asyncio.sleep(0.2)
-        order.append("handled")
+        events.append("handled")
 
     app = web.Application()
     app.cleanup_ctx.append(resource)
-    app.add_subapp("/hooks", receiver_of(handle, answer_within=0.01).aiohttp_app())
-    async with aiohttp_at(app) as url, sender() as http:
-        assert (await post(http, f"{url}/hooks", body_of(), signed(body_of())))[0] == 202
-    assert order == ["handled", "resource closed"]
+    app.add_subapp("/hooks", make_receiver(handle, response_timeout=0.01).aiohttp_app())
+    async with aiohttp_at(app) as url, http_client() as http:
+        assert (await post(http, f"{url}/hooks", make_body(), sign(make_body())))[0] == 202
+    assert events == ["handled", "resource closed"]
 
 
-@pytest.mark.parametrize("goes", [False, True])
-async def test_pieces_as_asgi_has_them(goes: bool) -> None:
-    handler = Handler()
-    body = body_of()
-    last = {"type": "http.disconnect"} if goes else {"type": "http.request", "body": body[9:]}
-    pieces = [b"", body[:4], b"", body[4:9]]
-    messages = [*({"type": "http.request", "body": piece, "more_body": True} for piece in pieces), last]
+@pytest.mark.parametrize("disconnects", [False, True])
+async def test_asgi_body_chunks(disconnects: bool) -> None:
+    handler = RecordingHandler()
+    body = make_body()
+    last = {"type": "http.disconnect"} if disconnects else {"type": "http.request", "body": body[9:]}
+    chunks = [b"", body[:4], b"", body[4:9]]
+    messages = [*({"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks), last]
     sent: list[Any] = []
 
     async def receive() -> Any:
@@ -277,17 +278,17 @@ async def test_pieces_as_asgi_has_them(goes: bool) -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    headers = [(name.lower().encode(), value.encode()) for name, value in signed(body).items()]
-    await receiver_of(handler).asgi_app()({"type": "http", "method": "POST", "headers": headers}, receive, send)
-    assert [message.get("status") for message in sent] == ([] if goes else [200, None])
-    assert handler.ended == ([] if goes else ["evt_1"])
+    headers = [(name.lower().encode(), value.encode()) for name, value in sign(body).items()]
+    await make_receiver(handler).asgi_app()({"type": "http", "method": "POST", "headers": headers}, receive, send)
+    assert [message.get("status") for message in sent] == ([] if disconnects else [200, None])
+    assert handler.finished == ([] if disconnects else ["evt_1"])
 
 
-async def test_other_connections_are_none_of_its_business() -> None:
-    app = receiver_of(Handler()).asgi_app()
+async def test_rejects_other_asgi_scopes() -> None:
+    app = make_receiver(RecordingHandler()).asgi_app()
 
-    async def nothing(*_: Any) -> Any:
+    async def unused(*_: Any) -> Any:
         raise AssertionError
 
     with pytest.raises(ValueError, match="websocket"):
-        await app({"type": "websocket"}, nothing, nothing)
+        await app({"type": "websocket"}, unused, unused)

@@ -1,4 +1,4 @@
-"""verify(): what a receiver calls. The signature itself is tested with the pure floor."""
+"""`verify()`; the signature itself is tested in tests/core."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ BODY: Final = json.dumps(EVENT).encode()
 
 
 def now() -> int:
-    return int(time.time())  # noqa: TID251 - what `verify` does by itself
+    return int(time.time())  # noqa: TID251 - the clock of `verify`
 
 
-def signed(body: bytes = BODY, *, at: int = 0, secret: str = SECRET) -> dict[str, str]:
+def sign(body: bytes = BODY, *, at: int = 0, secret: str = SECRET) -> dict[str, str]:
     return RIVYA.sign(body, secret, message_id="evt_1", timestamp=at or now())
 
 
-def test_an_event_is_read_by_the_clock_of_this_machine() -> None:
-    event = verify(BODY, signed(), SECRET)
+def test_uses_the_wall_clock() -> None:
+    event = verify(BODY, sign(), SECRET)
     assert (event.id, event.type) == ("evt_1", "generation.failed")
     assert event.generation is not None
     assert event.generation.failed
     for at in (now() - 400, now() + 400):
         with pytest.raises(TimestampToleranceError):
-            verify(BODY, signed(at=at), SECRET)
-        assert verify(BODY, signed(at=at), SECRET, tolerance=500).id == "evt_1"
-        assert verify(BODY, signed(at=at), SECRET, clock=lambda at=at: at + 299.0).id == "evt_1"  # type: ignore[misc]
+            verify(BODY, sign(at=at), SECRET)
+        assert verify(BODY, sign(at=at), SECRET, tolerance=500).id == "evt_1"
+        assert verify(BODY, sign(at=at), SECRET, clock=lambda at=at: at + 299.0).id == "evt_1"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("kind", [dict, CIMultiDict])
-def test_headers_of_any_framework(kind: Any) -> None:
+def test_header_case_does_not_matter(kind: Any) -> None:
     for case in (str.lower, str.upper, str.title):
-        headers = kind({case(name): value for name, value in signed().items()})
+        headers = kind({case(name): value for name, value in sign().items()})
         assert verify(BODY, headers, SECRET).id == "evt_1"
 
 
-def test_secrets_are_rotated() -> None:
-    assert verify(BODY, signed(), ["whsec_new", SECRET]).id == "evt_1"
+def test_accepts_rotated_secrets() -> None:
+    assert verify(BODY, sign(), ["whsec_new", SECRET]).id == "evt_1"
     with pytest.raises(SignatureMismatchError):
-        verify(BODY, signed(), "whsec_new")
+        verify(BODY, sign(), "whsec_new")
 
 
 def test_other_schemes() -> None:
@@ -59,39 +59,39 @@ def test_other_schemes() -> None:
     assert verify(BODY, headers, secret, scheme=STANDARD_WEBHOOKS).id == "evt_1"
     with pytest.raises(WebhookVerificationError, match="no Rivya-Signature"):
         verify(BODY, headers, secret)
-    renamed = {"X-Signature": signed()["Rivya-Signature"]}
+    renamed = {"X-Signature": sign()["Rivya-Signature"]}
     assert verify(BODY, renamed, SECRET, scheme=RivyaScheme(header="X-Signature")).id == "evt_1"
 
 
 @pytest.mark.parametrize("secret", ["", " ", None, []])
-def test_a_missing_secret_is_a_mistake_of_the_receiver(secret: Any) -> None:
+def test_missing_secret_is_a_configuration_error(secret: Any) -> None:
     with pytest.raises(ConfigurationError, match="secret"):
-        verify(BODY, signed(), secret)
+        verify(BODY, sign(), secret)
 
 
 @pytest.mark.parametrize(
     ("body", "headers"),
-    [(b"{}", signed()), (BODY, {}), (BODY, signed(at=1)), (b"{}", signed(b"{}")), (BODY.decode(), signed())],
+    [(b"{}", sign()), (BODY, {}), (BODY, sign(at=1)), (b"{}", sign(b"{}")), (BODY.decode(), sign())],
 )
-def test_no_traceback_of_ours_shows_the_secret(body: Any, headers: dict[str, str]) -> None:
+def test_tracebacks_have_no_secret(body: Any, headers: dict[str, str]) -> None:
     with pytest.raises((WebhookVerificationError, ConfigurationError)) as raised:
         verify(body, headers, SECRET)
     stack = traceback.TracebackException.from_exception(raised.value, capture_locals=True).stack
-    ours = [frame for frame in stack if "/rivya_async/" in frame.filename]
-    assert ours
-    assert "c0ffee" not in repr([frame.locals for frame in ours])
+    our_frames = [frame for frame in stack if "/rivya_async/" in frame.filename]
+    assert our_frames
+    assert "c0ffee" not in repr([frame.locals for frame in our_frames])
 
 
-async def test_what_the_sandbox_delivers_is_taken() -> None:
+async def test_verifies_deliveries_of_the_sandbox() -> None:
     async with (
-        peer() as there,
+        peer() as server,
         Sandbox(speed=FAST, allow_local_webhooks=True) as sandbox,
         opened(sandbox) as session,
     ):
-        endpoint = await session.webhooks.create("Mine", f"{there.url}/hook", ["generation.succeeded"])
+        endpoint = await session.webhooks.create("Mine", f"{server.url}/hook", ["generation.succeeded"])
         job = await session.generate("z-image", "A red kite")
-        await until(lambda: len(there.seen) == 1)
-        (seen,) = there.seen
-        assert verify(seen.body, seen.headers, endpoint.signing_secret or "").generation == job
+        await until(lambda: len(server.seen) == 1)
+        (delivery,) = server.seen
+        assert verify(delivery.body, delivery.headers, endpoint.signing_secret or "").generation == job
         with pytest.raises(SignatureMismatchError):
-            verify(seen.body + b" ", seen.headers, endpoint.signing_secret or "")
+            verify(delivery.body + b" ", delivery.headers, endpoint.signing_secret or "")

@@ -71,7 +71,7 @@ from rivya_async import (
     WebhookVerificationError,
 )
 from rivya_async.otel import Telemetry
-from rivya_async.receiver import STANDARD_WEBHOOKS, Answer, RivyaScheme, WebhookReceiver, verify
+from rivya_async.receiver import STANDARD_WEBHOOKS, RivyaScheme, WebhookReceiver, WebhookResponse, verify
 from rivya_async.sandbox import Fault, Sandbox
 from rivya_async.testing import FakeRequest, FakeResponse, FakeService, FakeTransport, run
 
@@ -94,7 +94,7 @@ async def all_of_the_settings(http: aiohttp.ClientSession, key: str | None) -> R
         poll=PollPolicy(first=2.5, base=5, cap=10, factor=1.5, floor=1, adaptive=False, timeout=None),
         max_connections=50,
         http=http,
-        hooks=[Loud(), Telemetry(queue_depth=lambda: 3, budget=lambda: None)],
+        hooks=[Loud(), Telemetry(queue_depth=lambda: 3, rate_limit=lambda: None)],
     )
 
 
@@ -320,7 +320,7 @@ def told_by_a_webhook(body: bytes, headers: Mapping[str, str]) -> WebhookEvent |
 
 
 async def told_by_many(body: bytes, headers: Mapping[str, str]) -> None:
-    async with WebhookReceiver(["whsec_1"], answer_within=0.5, window=60, max_running=5) as receiver:
+    async with WebhookReceiver(["whsec_1"], response_timeout=0.5, dedup_window=60, max_running=5) as receiver:
         assert_type(receiver, WebhookReceiver)
 
         @receiver.on("generation.succeeded")
@@ -331,7 +331,7 @@ async def told_by_many(body: bytes, headers: Mapping[str, str]) -> None:
         queue: asyncio.Queue[WebhookEvent] = asyncio.Queue()
         receiver.on("*", queue.put)
         answer = await receiver.receive(body, headers)
-        assert_type(answer, Answer)
+        assert_type(answer, WebhookResponse)
         WebhookReceiver("whsec_1", session=RivyaSession())
         app = web.Application()
         app.add_subapp("/hooks", receiver.aiohttp_app())

@@ -1,4 +1,4 @@
-"""What both stores promise: no order loses a state, no two of them agree that they were first."""
+"""The guarantees of both stores."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pytest_asyncio
 
 from rivya_async import Generation, GenerationResult
 from rivya_async._core.types.saved_file import SavedFile
-from rivya_async.workers import DeadLetter, JobRecord, JobState, MemoryStore, RedisStore, RivyaWorker, Store
+from rivya_async.workers import DeadLetter, JobRecord, JobState, MemoryStore, RedisStore, RivyaWorker, WorkerStore
 from tests.workers.redis_server import RedisServer
 
-QUEUES = itertools.count()
+QUEUE_NUMBERS = itertools.count()
 ENDED = Generation(
     id="task_1",
     status="succeeded",
@@ -30,42 +30,42 @@ ENDED = Generation(
 
 
 @pytest_asyncio.fixture(params=["memory", "redis"])
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[WorkerStore]:
     if request.param == "memory":
-        made: Store = MemoryStore()
+        opened: WorkerStore = MemoryStore()
     else:
-        made = RedisStore(request.getfixturevalue("shared_redis").url, namespace=f"stores-{next(QUEUES)}")
-    await made.open()
-    await made.open()
-    yield made
-    await made.aclose()
-    await made.aclose()
+        opened = RedisStore(request.getfixturevalue("shared_redis").url, namespace=f"stores-{next(QUEUE_NUMBERS)}")
+    await opened.open()
+    await opened.open()
+    yield opened
+    await opened.aclose()
+    await opened.aclose()
 
 
-async def test_nobody_knows_an_order_before_it_is_noted(store: Store) -> None:
+async def test_unknown_job_has_no_record(store: WorkerStore) -> None:
     assert await store.read([]) == []
     assert await store.read(["kite"]) == [None]
     assert await store.advance("kite", {None}, JobState.QUEUED) == JobRecord(key="kite")
     assert await store.read(["kite", "whale"]) == [JobRecord(key="kite"), None]
 
 
-async def test_a_record_keeps_all_that_it_is_told(store: Store) -> None:
-    told = {
+async def test_record_round_trip(store: WorkerStore) -> None:
+    facts = {
         "intent_at": 1234.5,
         "task_id": "task_1",
         "generation": ENDED,
         "files": (SavedFile("kites/a b.png", 3, "00"),),
         "error_code": "not_saved",
-        "error": 'a "word" that is no ASCII: Ä',
+        "error": 'a "word" outside ASCII: Ä',
         "status": 402,
     }
     await store.advance("kite", {None}, JobState.QUEUED)
-    moved = await store.advance("kite", {JobState.QUEUED}, JobState.SUCCEEDED, **told)
-    assert moved == JobRecord(key="kite", state=JobState.SUCCEEDED, **told)  # type: ignore[arg-type]
-    assert await store.read(["kite"]) == [moved]
+    advanced = await store.advance("kite", {JobState.QUEUED}, JobState.SUCCEEDED, **facts)
+    assert advanced == JobRecord(key="kite", state=JobState.SUCCEEDED, **facts)  # type: ignore[arg-type]
+    assert await store.read(["kite"]) == [advanced]
 
 
-async def test_only_from_an_expected_state_a_record_moves(store: Store) -> None:
+async def test_advance_requires_an_expected_state(store: WorkerStore) -> None:
     await store.advance("kite", {None}, JobState.QUEUED)
     await store.advance("kite", {JobState.QUEUED}, JobState.INTENT, intent_at=1.0)
     late = await store.advance("kite", {JobState.QUEUED}, JobState.WITHDRAWN)
@@ -73,85 +73,85 @@ async def test_only_from_an_expected_state_a_record_moves(store: Store) -> None:
     assert (await store.advance("kite", {None}, JobState.QUEUED)).state is JobState.INTENT
 
 
-async def test_a_state_that_is_not_there_is_no_part_of_another(store: Store) -> None:
+async def test_advance_without_match_changes_nothing(store: WorkerStore) -> None:
     await store.advance("kite", {None}, JobState.QUEUED)
     assert (await store.advance("kite", set(), JobState.DEAD)).state is JobState.QUEUED
     assert (await store.advance("whale", {JobState.QUEUED}, JobState.INTENT)).state is JobState.QUEUED
-    assert await store.read(["whale"]) == [None], "nothing was made of what was not there"
+    assert await store.read(["whale"]) == [None], "no record was created"
 
 
-async def test_of_many_who_want_the_same_one_is_first(store: Store) -> None:
+async def test_concurrent_advance_has_one_winner(store: WorkerStore) -> None:
     await store.advance("kite", {None}, JobState.QUEUED)
     claims = [store.advance("kite", {JobState.QUEUED}, JobState.INTENT, intent_at=float(n)) for n in range(20)]
-    won = {record.intent_at for record in await asyncio.gather(*claims)}
-    assert len(won) == 1
+    winners = {record.intent_at for record in await asyncio.gather(*claims)}
+    assert len(winners) == 1
 
 
-async def test_deliveries_are_counted_beside_the_state(store: Store) -> None:
+async def test_increment_deliveries_keeps_the_state(store: WorkerStore) -> None:
     await store.advance("kite", {None}, JobState.QUEUED)
-    assert [await store.count_delivery("kite") for _ in range(3)] == [1, 2, 3]
-    assert await store.count_delivery("kite", -1) == 2
+    assert [await store.increment_deliveries("kite") for _ in range(3)] == [1, 2, 3]
+    assert await store.increment_deliveries("kite", -1) == 2
     (record,) = await store.read(["kite"])
     assert record == JobRecord(key="kite", deliveries=2)
 
 
-async def test_who_looks_now_and_then_misses_no_change(store: Store) -> None:
-    moment, found = await store.changed_since(math.inf)
-    assert list(found) == []
+async def test_read_changes_misses_none(store: WorkerStore) -> None:
+    since, keys = await store.read_changes(math.inf)
+    assert list(keys) == []
     await store.advance("kite", {None}, JobState.QUEUED)
     await store.advance("whale", {None}, JobState.QUEUED)
     await store.advance("kite", {JobState.QUEUED}, JobState.INTENT)
-    later, found = await store.changed_since(moment)
-    assert sorted(found) == ["kite", "whale"]
+    later, keys = await store.read_changes(since)
+    assert sorted(keys) == ["kite", "whale"]
     await store.advance("whale", {JobState.QUEUED}, JobState.INTENT)
-    assert "whale" in (await store.changed_since(later))[1]
+    assert "whale" in (await store.read_changes(later))[1]
 
 
-async def test_dead_letters_are_kept_the_latest_first(store: Store) -> None:
+async def test_dead_letters_are_listed_latest_first(store: WorkerStore) -> None:
     letters = [DeadLetter(reason=f"reason {n}", code="poison", key=f"kite-{n}", at=float(n)) for n in range(3)]
     for letter in letters:
-        await store.bury(letter)
-    assert await store.dead_letters(2) == (3, [letters[2], letters[1]])
+        await store.add_dead_letter(letter)
+    assert await store.list_dead_letters(2) == (3, [letters[2], letters[1]])
 
 
-async def test_workers_are_known_until_they_leave(store: Store) -> None:
-    assert await store.beats() == {}
-    assert await store.beat("one", {"carrying": 1}) == 1
-    assert await store.beat("two", {"carrying": 2}) == 2
-    assert await store.beat("one", {"carrying": 3}) == 2
-    await store.leave("two")
-    assert await store.beats() == {"one": {"carrying": 3}}
+async def test_workers_are_listed_until_removed(store: WorkerStore) -> None:
+    assert await store.list_workers() == {}
+    assert await store.record_heartbeat("one", {"active_jobs": 1}) == 1
+    assert await store.record_heartbeat("two", {"active_jobs": 2}) == 2
+    assert await store.record_heartbeat("one", {"active_jobs": 3}) == 2
+    await store.remove_worker("two")
+    assert await store.list_workers() == {"one": {"active_jobs": 3}}
 
 
-async def test_what_was_learned_is_handed_on(store: Store) -> None:
+async def test_durations_round_trip(store: WorkerStore) -> None:
     assert await store.load_durations() is None
     await store.save_durations({"z-image": [1, 2.5]})
     assert await store.load_durations() == {"z-image": [1, 2.5]}
 
 
-async def test_memory_forgets_the_oldest_ends_and_no_open_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rivya_async.workers.memory_store.MOST_ENDED", 2)
+async def test_memory_store_drops_oldest_ended_records_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rivya_async.workers.memory_store.MAX_ENDED_RECORDS", 2)
     store = MemoryStore()
     await store.advance("open", {None}, JobState.BOUGHT)
     for n in range(3):
         await store.advance(f"kite-{n}", {None}, JobState.SUCCEEDED)
-    known = await store.read(["open", "kite-0", "kite-1", "kite-2"])
-    assert [record is not None for record in known] == [True, False, True, True]
+    records = await store.read(["open", "kite-0", "kite-1", "kite-2"])
+    assert [record is not None for record in records] == [True, False, True, True]
 
 
-async def test_a_worker_that_says_nothing_is_dead_after_a_while(monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
-    await store.beat("one", {})
-    for room in ("memory_store", "redis_store"):
-        monkeypatch.setattr(f"rivya_async.workers.{room}.BEAT_LASTS", 0.001)
-    await store.beat("two", {})
+async def test_worker_without_heartbeat_expires(monkeypatch: pytest.MonkeyPatch, store: WorkerStore) -> None:
+    await store.record_heartbeat("one", {})
+    for module in ("memory_store", "redis_store"):
+        monkeypatch.setattr(f"rivya_async.workers.{module}.HEARTBEAT_TTL", 0.001)
+    await store.record_heartbeat("two", {})
     await asyncio.sleep(0.01)
     expected: dict[str, Any] = (
         {} if isinstance(store, MemoryStore) else {"one": {}}
-    )  # Redis was told at the time how long it counts
-    assert await store.beats() == expected
+    )  # Redis sets the expiry at the heartbeat
+    assert await store.list_workers() == expected
 
 
-async def test_redis_can_be_reached_by_a_socket_of_this_machine(redis: RedisServer) -> None:
+async def test_redis_over_a_unix_socket(redis: RedisServer) -> None:
     redis.stop()
     redis.start("--unixsocket", str(redis.folder / "redis.sock"))
     url = f"unix://{redis.folder / 'redis.sock'}"
@@ -159,6 +159,25 @@ async def test_redis_can_be_reached_by_a_socket_of_this_machine(redis: RedisServ
     await store.open()
     assert await store.advance("kite", {None}, JobState.QUEUED) == JobRecord(key="kite")
     await store.aclose()
-    worker = RivyaWorker.at(url)
-    async with worker.started():
-        assert await worker.read(["kite"]) == [JobRecord(key="kite")]
+    worker = RivyaWorker.from_url(url)
+    async with worker.lifespan():
+        assert await worker.read_jobs(["kite"]) == [JobRecord(key="kite")]
+
+
+async def test_cancellation_is_never_swallowed(shared_redis: RedisServer) -> None:
+    store = RedisStore(shared_redis.url, namespace="cancel")
+    await store.open()
+    try:
+        for steps in itertools.count():
+            call = asyncio.create_task(store.advance(f"kite-{steps}", {None}, JobState.QUEUED))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            if call.done():
+                break
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(call, 5)
+        assert steps > 3, "it was cancelled at several moments"
+        assert await store.read(["no-such-kite"]) == [None], "the store still responds"
+    finally:
+        await store.aclose()

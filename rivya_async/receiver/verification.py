@@ -1,4 +1,4 @@
-"""From what came over the wire to an event, or to a reason to refuse it."""
+"""Verification of one delivery, without a server and without state."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def verify(
     scheme: Scheme = signatures.RIVYA,
     clock: Callable[[], float] = time.time,  # noqa: TID251  the sender's time is wall time
 ) -> WebhookEvent:
-    """The event in a delivery, once its signature was checked (contract section 11; the scheme is an assumption).
+    """Returns the event of a delivery after checking its signature (contract section 11; the scheme is an assumption).
 
-    `body` is the very bytes that came, before any framework has read them as JSON. `headers` is a mapping of any
-    framework, in any case. `secret` is the `signing_secret` of the endpoint, or several while one takes the place of
-    another. `tolerance` is how many seconds the delivery may be old, or ahead of `clock`, which gives epoch seconds.
-    `scheme` says how it is signed: `RivyaScheme(header=...)`, `STANDARD_WEBHOOKS`, or a `Scheme` of your own.
+    - `body`: the raw bytes of the request, before a framework parses them as JSON.
+    - `headers`: a mapping of any framework; case does not matter.
+    - `secret`: the endpoint's `signing_secret`, or several during a rotation.
+    - `tolerance`: maximum difference in seconds between the delivery's timestamp and `clock` (epoch seconds).
+    - `scheme`: `RivyaScheme(header=...)`, `STANDARD_WEBHOOKS`, or a `Scheme` of your own.
 
-    Raises `SignatureMismatchError`, `TimestampToleranceError`, and `WebhookVerificationError` for whatever is missing
-    or malformed: answer these with 400. Raises `ConfigurationError` for a blank secret or a body that is no bytes: that
-    is a mistake of the receiver, not of the sender. It waits for nothing. An event may come more than once, and in any
-    order: handle each `event.id` once.
+    Raises `SignatureMismatchError`, `TimestampToleranceError`, or `WebhookVerificationError` for a missing or malformed
+    part: answer these with 400. Raises `ConfigurationError` for a blank secret or a body that is not bytes. The same
+    event may be delivered more than once, and in any order: handle each `event.id` once.
 
     >>> from rivya_async.receiver import RIVYA, verify
     >>> body = b'{"id": "evt_1", "type": "generation.failed"}'
@@ -49,5 +49,5 @@ def verify(
     try:
         verifier = signatures.Verifier(secret, scheme=scheme, tolerance=tolerance)
     finally:
-        del secret  # no traceback shows it
+        del secret  # keeps it out of tracebacks
     return verifier.verify(body, headers, now=clock())

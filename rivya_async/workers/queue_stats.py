@@ -1,4 +1,4 @@
-"""The queue itself, where it is a Redis stream: how long it is, and what of it can go."""
+"""The depth of a queue in a Redis stream, and the removal of its acknowledged messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from taskiq_redis_streams import RedisStreamsBroker
 if TYPE_CHECKING:
     from taskiq import AsyncBroker
 
-TRIM: Final = """
+TRIM_SCRIPT: Final = """
 local groups = redis.call('XINFO', 'GROUPS', KEYS[1])
 if #groups ~= 1 then
     return 0
@@ -50,50 +50,46 @@ if redis.call('XLEN', KEYS[1]) - pending[1] - (group['lag'] or 0) > tonumber(ARG
 end
 return dropped
 """
-"""Drop the messages that every reader has acknowledged, and the readers that are gone: nothing else does.
+"""Deletes the messages that all consumers have acknowledged, and consumers that are gone: Redis keeps both.
 
-Those before the oldest that is held go at once; those between held ones once they are many.
+Messages before the oldest unacknowledged one are deleted at once, those after it when they are many.
 """
 
-MANY: Final = 1000
-"""Acknowledged messages between held ones that may stay."""
+MAX_ACKNOWLEDGED: Final = 1000
+"""Maximum number of acknowledged messages that may stay between unacknowledged ones."""
 
-GONE: Final = 3_600_000
-"""Milliseconds without a word after which a reader that holds nothing is taken to be gone."""
+CONSUMER_IDLE_LIMIT: Final = 3_600_000
+"""Milliseconds of silence after which a consumer without messages is deleted."""
 
 
 @attrs.frozen
-class Depth:
-    """How many messages wait for a worker, and how many a worker holds."""
+class QueueDepth:
+    """The number of messages that wait for a worker, and of those that a worker has not acknowledged yet."""
 
     waiting: int
-    held: int
+    unacknowledged: int
 
 
-async def depth_of(broker: AsyncBroker) -> Depth | None:
-    """The depth of the queue; None where the broker does not tell. Raises redis-py's errors."""
+async def read_queue_depth(broker: AsyncBroker) -> QueueDepth | None:
+    """Reads the depth of the queue; None for a broker other than Redis Streams. Raises redis-py's errors."""
     if not isinstance(broker, RedisStreamsBroker):
         return None
     async with Redis(connection_pool=broker.connection_pool) as redis:
         try:
-            groups = await redis.xinfo_groups(broker.stream_name)
-        except ResponseError:  # nothing was ever enqueued
-            return Depth(0, 0)
-    return Depth(
-        waiting=sum(int(_told(group, "lag") or 0) for group in groups),
-        held=sum(int(_told(group, "pending") or 0) for group in groups),
-    )
+            groups: Any = await redis.xinfo_groups(broker.stream_name)
+        except ResponseError:  # the stream does not exist yet
+            return QueueDepth(0, 0)
+    return QueueDepth(_sum_field(groups, "lag"), _sum_field(groups, "pending"))
 
 
-async def trim(broker: AsyncBroker) -> int:
-    """Forget what was acknowledged; how many messages that were. Raises redis-py's errors."""
+async def trim_queue(broker: AsyncBroker) -> int:
+    """Deletes acknowledged messages and returns their number. Raises redis-py's errors."""
     if not isinstance(broker, RedisStreamsBroker):
         return 0
     async with Redis(connection_pool=broker.connection_pool) as redis:
-        arguments = (broker.stream_name, broker.consumer_group_name, str(GONE), str(MANY))
-        trimmed: Any = await redis.eval(TRIM, 1, *arguments)  # type: ignore[misc]
-    return int(trimmed)
+        arguments = (broker.stream_name, broker.consumer_group_name, str(CONSUMER_IDLE_LIMIT), str(MAX_ACKNOWLEDGED))
+        return int(await redis.eval(TRIM_SCRIPT, 1, *arguments))  # type: ignore[misc]
 
 
-def _told(group: Any, name: str) -> Any:
-    return group.get(name, group.get(name.encode()))
+def _sum_field(groups: list[dict[Any, Any]], name: str) -> int:
+    return sum(int(group.get(name, group.get(name.encode())) or 0) for group in groups)

@@ -1,0 +1,251 @@
+"""A client that has jobs bought and awaited by workers, with the calls of a session."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+from redis.exceptions import RedisError
+from taskiq.exceptions import SendTaskError
+
+from .._core import errors
+from .._core.errors import (
+    APIStatusError,
+    DownloadError,
+    OutcomeUnknownError,
+    RequestNotSentError,
+    RivyaError,
+    status_error_class,
+)
+from .._core.outcome import raise_if_failed
+from .._core.types.generations import Generation
+from .context import repeat
+from .job_message import JobMessage
+from .record import JobRecord
+from .states import IN_DOUBT, UNBOUGHT, JobState
+
+if TYPE_CHECKING:
+    from .._core.generation_request import GenerationRequest
+    from .._core.types.saved_file import SavedFile
+    from ..session import RivyaSession
+    from .worker import RivyaWorker
+
+POLL_INTERVAL: Final = 0.2
+"""Seconds between two reads of the store's changes."""
+
+POLL_OVERLAP: Final = 1.0
+"""Seconds by which each read of the changes overlaps the last: concurrent writes become visible late."""
+
+FULL_READ_INTERVAL: Final = 5.0
+"""Seconds between two reads of all awaited records."""
+
+BATCH_SIZE: Final = 500
+"""Maximum number of records in one read or withdrawal."""
+
+WITHDRAW_TIMEOUT: Final = 5.0
+"""Maximum seconds for the withdrawal of cancelled jobs."""
+
+Condition = Callable[[JobRecord], bool]
+_Waiter = tuple[Condition, asyncio.Future[JobRecord]]
+
+
+class RemoteJobClient:
+    """Enqueues jobs for workers and waits for them: for programs that run many jobs, such as a batch.
+
+    It replaces `session` where jobs are bought and awaited; the catalogue, uploads and downloads are the session's. Use
+    it as an async context manager, with a `worker` whose broker is started.
+    """
+
+    def __init__(self, worker: RivyaWorker, session: RivyaSession) -> None:
+        self._worker = worker
+        self.base_url = session.base_url
+        self.models = session.models
+        self.files = session.files
+        self.generations = session.generations
+        self.download = session.download
+        self._messages: dict[str, JobMessage] = {}
+        self._keys_by_task_id: dict[str, str] = {}
+        self._waiters: defaultdict[str, list[_Waiter]] = defaultdict(list)
+        self._changes_since = math.inf
+        self._last_full_read = -math.inf
+        self._poll_task: asyncio.Task[None] | None = None
+        self._withdraw_task: asyncio.Task[None] | None = None
+        self._is_stopped = False
+
+    async def __aenter__(self) -> Self:
+        self._last_full_read = asyncio.get_running_loop().time()
+        polls = repeat(self._read_changes, POLL_INTERVAL, "reading the progress of jobs failed")
+        self._poll_task = asyncio.create_task(polls)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if self._withdraw_task is not None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(WITHDRAW_TIMEOUT):
+                        await self._withdraw_task
+        finally:
+            if self._poll_task is not None:
+                self._poll_task.cancel()
+                await asyncio.wait([self._poll_task])
+
+    # --- the calls of a session ---------------------------------------------------------------------------------------
+
+    async def submit(self, request: GenerationRequest, *, idempotency_key: str) -> Generation:
+        """Has a worker buy a job and returns its record.
+
+        Raises the errors of `RivyaSession.submit` as the worker got them, `RequestNotSentError` if the job cannot be
+        registered or was withdrawn, and `OutcomeUnknownError` if the broker may have accepted it. Cancellation
+        withdraws the job, unless a worker is already buying it; then it continues, and the same key leads to it.
+        """
+        message = JobMessage(key=idempotency_key, request=request)
+        try:
+            record = await self._enqueue_and_wait(message, _purchase_is_decided)
+        except asyncio.CancelledError:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WITHDRAW_TIMEOUT):
+                    await self._withdraw([message.key])
+            raise
+        if record.state in UNBOUGHT:  # the account blocks all purchases: the caller decides what to do
+            await self._withdraw([message.key])
+        if record.task_id is None or record.generation is None:
+            raise error_from_record(record)
+        self._keys_by_task_id[record.task_id] = message.key
+        return record.generation
+
+    async def wait_for(self, generation_or_task_id: Generation | str, *, raise_on_failure: bool = True) -> Generation:
+        """Has a worker wait for a job and returns its terminal record.
+
+        Raises `GenerationFailedError`, unless `raise_on_failure=False`, and `NotFoundError`. Cancellation does not stop
+        the worker's wait.
+        """
+        bought = generation_or_task_id
+        task_id = bought.id if isinstance(bought, Generation) else bought
+        key = self._keys_by_task_id.pop(task_id, None)
+        record = None if key is None else await self._wait_until(key, _has_ended)
+        if record is None or record.state is JobState.WITHDRAWN:  # bought by another process, or lost by the store
+            message = JobMessage.from_wait_arguments({"task_id": task_id})
+            record = await self._enqueue_and_wait(message, _has_ended)
+        if record.state is JobState.DEAD or record.generation is None:
+            raise error_from_record(record)
+        return raise_if_failed(record.generation) if raise_on_failure else record.generation
+
+    async def save(self, job: Generation, folder: os.PathLike[str], name: str) -> Sequence[SavedFile]:
+        """Has a worker save the files of an ended job in a folder of the worker. Raises `DownloadError`."""
+        message = JobMessage.from_wait_arguments({"task_id": job.id, "download_to": str(folder), "name": name})
+        record = await self._enqueue_and_wait(message, lambda record: bool(record.files) or record.error is not None)
+        if not record.files:
+            raise DownloadError(record.error or "the files were not saved: the worker gave no reason")
+        return record.files
+
+    def stop(self) -> None:
+        """Withdraws all jobs that no worker has started: nothing more is bought."""
+        if not self._is_stopped:
+            self._is_stopped = True
+            self._withdraw_task = asyncio.create_task(self._withdraw(list(self._messages)))
+
+    # --- enqueueing ---------------------------------------------------------------------------------------------------
+
+    async def _enqueue_and_wait(self, message: JobMessage, condition: Condition) -> JobRecord:
+        self._messages[message.key] = message
+        try:
+            await self._enqueue(message)
+            return await self._wait_until(message.key, condition)
+        finally:
+            self._messages.pop(message.key, None)
+
+    async def _enqueue(self, message: JobMessage) -> None:
+        """Enqueues a message unless a worker has the job already, or it has ended."""
+        if self._is_stopped:
+            raise RequestNotSentError("the client was stopped: nothing was bought")
+        task = self._worker.generate if message.request is not None else self._worker.wait
+        try:
+            if await self._worker.register(message.key):
+                await task.kiq(**message.to_arguments())
+        except RedisError as error:
+            raise RequestNotSentError(f"registering the job failed, nothing was bought: {error}") from error
+        except SendTaskError as error:
+            reason = f"the broker did not accept the job, or its reply was lost: {error.__cause__}"
+            raise OutcomeUnknownError(reason, idempotency_key=message.key) from error
+
+    async def _withdraw(self, keys: Sequence[str]) -> None:
+        advance = self._worker.store.advance
+        for batch in _batches(keys):
+            withdrawals = (advance(key, {JobState.QUEUED}, JobState.WITHDRAWN) for key in batch)
+            for record in await asyncio.gather(*withdrawals):
+                self._notify(record)
+
+    # --- waiting ------------------------------------------------------------------------------------------------------
+
+    async def _wait_until(self, key: str, condition: Condition) -> JobRecord:
+        waiter: _Waiter = (condition, asyncio.get_running_loop().create_future())
+        self._waiters[key].append(waiter)
+        try:
+            await self._read_records([key])
+            return await waiter[1]
+        finally:
+            self._waiters[key].remove(waiter)
+            if not self._waiters[key]:
+                del self._waiters[key]
+
+    async def _read_changes(self) -> None:
+        """Notifies the waiters of changed records, and now and then of all."""
+        now = asyncio.get_running_loop().time()
+        since = self._changes_since - POLL_OVERLAP
+        self._changes_since, changed = await self._worker.store.read_changes(since)
+        if now - self._last_full_read > FULL_READ_INTERVAL:
+            self._last_full_read, changed = now, list(self._waiters)
+        await self._read_records([key for key in changed if key in self._waiters])
+
+    async def _read_records(self, keys: Sequence[str]) -> None:
+        for batch in _batches(keys):
+            for key, record in zip(batch, await self._worker.store.read(batch), strict=True):
+                if record is not None:
+                    self._notify(record)
+                elif key in self._messages:  # the store has lost the record, and probably the queue its message
+                    await self._enqueue(self._messages[key])
+                else:
+                    self._notify(JobRecord(key=key, state=JobState.WITHDRAWN))
+
+    def _notify(self, record: JobRecord) -> None:
+        for condition, future in self._waiters.get(record.key, ()):
+            if not future.done() and condition(record):
+                future.set_result(record)
+
+
+def error_from_record(record: JobRecord) -> RivyaError:
+    """Returns the error that a worker got, in its class."""
+    reason, key, code = record.error or "no reason given", record.key, record.error_code or ""
+    if record.state is JobState.WITHDRAWN:
+        return RequestNotSentError(
+            "the job was withdrawn before a worker started it: nothing was bought", idempotency_key=key
+        )
+    if code == IN_DOUBT:
+        return OutcomeUnknownError(reason, idempotency_key=key)
+    if record.status is not None:
+        kind = status_error_class(record.status, code)
+        return kind(reason, status=record.status, code=code, idempotency_key=key)
+    found = getattr(errors, code, RivyaError)
+    is_usable = isinstance(found, type) and issubclass(found, RivyaError) and not issubclass(found, APIStatusError)
+    return (found if is_usable else RivyaError)(reason, idempotency_key=key)
+
+
+def _has_ended(record: JobRecord) -> bool:
+    return record.has_ended
+
+
+def _purchase_is_decided(record: JobRecord) -> bool:
+    """Returns whether the job is bought, or its error is known."""
+    return record.state not in UNBOUGHT or record.status is not None
+
+
+def _batches(keys: Sequence[str]) -> list[Sequence[str]]:
+    return [keys[first : first + BATCH_SIZE] for first in range(0, len(keys), BATCH_SIZE)]
