@@ -25,7 +25,7 @@ from typing import Any, Final
 from rivya_async import RivyaSession
 from rivya_async._engine.placing import placed
 from rivya_async.batch import Batch, Row, journal
-from rivya_async.batch.writer import Writer
+from rivya_async.batch.writer import GroupCommitWriter
 from rivya_async.sandbox import Sandbox
 
 from .event_loop import factory
@@ -64,7 +64,7 @@ async def carry(kind: str, url: str, key: str, count: int) -> dict[str, Any]:
     """All jobs of one kind of run: seconds, CPU per job, peak memory."""
     with TemporaryDirectory() as folder:
         if kind == "forgetful":
-            journal.Writer = Forgetful  # type: ignore[attr-defined]  # it is only imported there
+            journal.GroupCommitWriter = Forgetful  # type: ignore[attr-defined]  # it is only imported there
         async with RivyaSession(key, base_url=url) as session:
             began, cpu = time.perf_counter(), time.process_time()
             done = await (_gather if kind == "gather" else _batch)(session, count, Path(folder))
@@ -95,13 +95,13 @@ async def _batch(session: RivyaSession, count: int, folder: Path) -> int:
         return len([record async for record in records if record.files])
 
 
-class Forgetful(Writer):
+class Forgetful(GroupCommitWriter):
     """Takes in rows, and writes down nothing of how far they come."""
 
     def change(self, identity: str, changes: Mapping[str, Any]) -> None:
         """Forget it."""
 
-    async def written(self) -> None:
+    async def flush(self) -> None:
         """It never is."""
 
 

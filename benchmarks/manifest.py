@@ -21,7 +21,7 @@ from typing import Any, Final
 from rivya_async import Model
 from rivya_async._core.model import ModelList
 from rivya_async._core.wire import parse, structure
-from rivya_async.batch import BadRow, Batch, Manifest, Row
+from rivya_async.batch import Batch, InvalidRow, Manifest, Row
 from rivya_async.sandbox.catalogue import load
 
 from .memory import peak_kib
@@ -64,11 +64,11 @@ def read(kind: str, path: Path) -> dict[str, float]:
     return {"good": good, "bad": bad, "cpu": cpu, "mib": (after - before) / 1024}
 
 
-def _counted(rows: Iterable[Row | BadRow]) -> tuple[int, int]:
-    count = {Row: 0, BadRow: 0}
+def _counted(rows: Iterable[Row | InvalidRow]) -> tuple[int, int]:
+    count = {Row: 0, InvalidRow: 0}
     for row in rows:
         count[type(row)] += 1
-    return count[Row], count[BadRow]
+    return count[Row], count[InvalidRow]
 
 
 async def _planned(manifest: Manifest, path: Path) -> tuple[int, int]:

@@ -1,21 +1,21 @@
 """Thousands of paid jobs from a file: a manifest in, files out, and a journal between them that outlives kill -9."""
 
 from .._core.saved_file import SavedFile
-from .bad_row import BadRow
+from .bad_row import InvalidRow
 from .batch import Batch
 from .manifest import Manifest
-from .planning import BadRows, Conflict, Planned
+from .planner import Conflict, InvalidRowsError, PlanResult
 from .record import RowRecord, RunRecord
 from .row import Row
 from .states import State
 
 __all__ = [
-    "BadRow",
-    "BadRows",
     "Batch",
     "Conflict",
+    "InvalidRow",
+    "InvalidRowsError",
     "Manifest",
-    "Planned",
+    "PlanResult",
     "Row",
     "RowRecord",
     "RunRecord",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen
-class BadRow:
+class InvalidRow:
     """A line of a manifest that cannot be bought, and everything that is wrong with it.
 
     `row` is what it says, if only the catalogue or the disk are against it; None if it is no row.
@@ -22,6 +22,6 @@ class BadRow:
     row: Row | None = attrs.field(default=None, eq=False, repr=False)
 
 
-def name_taken(name: str, line: int) -> str:
+def duplicate_name_problem(name: str, line: int) -> str:
     """The problem of a row whose name is that of another."""
     return f"it has the name {name!r}, and so has line {line}: give each its own"

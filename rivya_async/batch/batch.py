@@ -19,16 +19,16 @@ from .._engine.placing import waiting_room
 from .._engine.stop import Stop
 from .again import again
 from .journal import Journal
-from .polls import PollCount
+from .polls import PollCounter
 from .states import State
 from .worker import Run, Worker
 
 if TYPE_CHECKING:
     from .._core.records import Amount
     from .._engine.hooks import Hooks
-    from .bad_row import BadRow
-    from .carrier import Carrier, Saver
-    from .planning import Planned
+    from .backend import BatchBackend, FileSaver
+    from .bad_row import InvalidRow
+    from .planner import PlanResult
     from .record import RowRecord
     from .row import Row
 
@@ -55,7 +55,7 @@ class Batch:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._polls = PollCount()
+        self._polls = PollCounter()
         self._ambient = Ambient()
         self._run: Run | None = None
         self._left: AsyncGenerator[RowRecord] | None = None  # what is carried, while whoever reads it has the word
@@ -124,10 +124,10 @@ class Batch:
                 await self._left.aclose()
         await self._journal.aclose()
 
-    async def add(self, rows: Iterable[Row | BadRow], *, keep_going: bool = False) -> Planned:
+    async def add(self, rows: Iterable[Row | InvalidRow], *, keep_going: bool = False) -> PlanResult:
         """Take in rows, such as those of a `Manifest`: all of them or none. They are read in a thread.
 
-        If there are bad ones none is taken, and `BadRows` tells of them; with `keep_going` the good ones are.
+        If there are bad ones none is taken, and `InvalidRowsError` tells of them; with `keep_going` the good ones are.
 
         A row that is known by its name, or else its number, is taken once. One whose content has changed since is
         taken as it is now if nothing was bought for it; else it is told as a conflict, and stays what it was. Cancelled
@@ -151,7 +151,7 @@ class Batch:
             changes = again(record)
             self._journal.advance(record, changes.pop("state"), **changes)
             count += 1
-        await self._journal.written()
+        await self._journal.flush()
         return count
 
     async def records(self, *states: State) -> AsyncGenerator[RowRecord]:
@@ -178,11 +178,11 @@ class Batch:
 
     def run(
         self,
-        session: Carrier,
+        session: BatchBackend,
         *,
         max_in_flight: int = 100,
         download_to: str | os.PathLike[str] | None = None,
-        save: Saver | None = None,
+        save: FileSaver | None = None,
         max_spend: Amount | None = None,
         retry_failed: int = 0,
         patience: float = PATIENCE,
@@ -231,7 +231,7 @@ class Batch:
             finally:
                 async with self._ending:  # a loop that was broken off is ended by the event loop, and by `aclose`
                     await carrying.aclose()
-            await self._journal.written()
+            await self._journal.flush()
             await self._journal.end_run(number, run.wall())
             if run.download_to is not None:
                 with suppress(OSError):  # it is not there, or holds what goes on in the next run

@@ -25,7 +25,7 @@ GROUP: Final = 5_000
 """Rows that are in memory while a Parquet file is written."""
 
 
-def flat(record: RowRecord) -> dict[str, Any]:
+def flatten_record(record: RowRecord) -> dict[str, Any]:
     """A row in one level: what was asked for beside what became of it. Instants are seconds since the epoch."""
     row = record.row
     return {
@@ -60,7 +60,7 @@ def flat(record: RowRecord) -> dict[str, Any]:
 
 def write_json_lines(records: Iterable[RowRecord], target: TextIO) -> None:
     """A line for each row."""
-    target.writelines(json.dumps(flat(record), ensure_ascii=False) + "\n" for record in records)
+    target.writelines(json.dumps(flatten_record(record), ensure_ascii=False) + "\n" for record in records)
 
 
 def write_csv(records: Iterable[RowRecord], target: TextIO) -> None:
@@ -68,7 +68,7 @@ def write_csv(records: Iterable[RowRecord], target: TextIO) -> None:
     writer = csv.writer(target)
     writer.writerow(COLUMNS)
     for record in records:
-        writer.writerow([_cell(value) for value in flat(record).values()])
+        writer.writerow([_cell(value) for value in flatten_record(record).values()])
 
 
 def write_parquet(records: Iterable[RowRecord], target: Path) -> None:
@@ -86,7 +86,7 @@ def write_parquet(records: Iterable[RowRecord], target: Path) -> None:
     schema = pa.schema([(name, types[name]) for name in COLUMNS])
     with ParquetWriter(target, schema) as writer:
         for group in _groups(records):
-            rows = [{name: _json(value) for name, value in flat(record).items()} for record in group]
+            rows = [{name: _json(value) for name, value in flatten_record(record).items()} for record in group]
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 

@@ -13,15 +13,15 @@ from urllib.parse import urlsplit
 from .._core.addresses import is_on_this_machine
 from .._core.errors import ConfigurationError, JournalError
 from .lock import Lock
-from .planning import Planned, plan
+from .planner import PlanResult, plan
 from .record import RowRecord
+from .schema import CREATE, CREDITS, SELECT, VERSION, identity_key, parse_record
 from .states import State, checked
-from .tables import CREATE, CREDITS, SELECT, VERSION, identity_of, record_of
-from .writer import Writer
+from .writer import GroupCommitWriter
 
 if TYPE_CHECKING:
     from .._core.records import Amount
-    from .bad_row import BadRow
+    from .bad_row import InvalidRow
     from .row import Row
 
 T = TypeVar("T")
@@ -48,20 +48,20 @@ class Journal:
         except BaseException:
             self._lock.release()
             raise
-        self._writer = Writer(path, connection)
-        self.batch_id = id_of(connection)
+        self._writer = GroupCommitWriter(path, connection)
+        self.batch_id = select_batch_id(connection)
         self.counts: Counter[State] = Counter()
         """How many rows are in which state."""
         self.credits: Amount = 0
         """What all rows count: see `RowRecord.credits`."""
         self._count(connection)
 
-    async def plan(self, rows: Iterable[Row | BadRow], *, keep_going: bool) -> Planned:
+    async def plan(self, rows: Iterable[Row | InvalidRow], *, keep_going: bool) -> PlanResult:
         """Take in rows, all or none: what `rows` raises, as they are read in the journal's thread, undoes the plan."""
-        await self.written()  # a plan must know of every purchase
+        await self.flush()  # a plan must know of every purchase
         cut = threading.Event()
 
-        def planned(connection: sqlite3.Connection) -> Planned:
+        def planned(connection: sqlite3.Connection) -> PlanResult:
             found = plan(_until(cut, rows), self.batch_id, connection, keep_going=keep_going)
             self._count(connection)
             return found
@@ -70,34 +70,34 @@ class Journal:
 
     def advance(self, record: RowRecord, state: State, **changes: Any) -> RowRecord:
         """The record in its new state; it is on the disk once `written` returns. ConfigurationError for a wrong one."""
-        return self.note(record, state=checked(record.state, state), **changes)
+        return self.update(record, state=checked(record.state, state), **changes)
 
-    def note(self, record: RowRecord, **changes: Any) -> RowRecord:
+    def update(self, record: RowRecord, **changes: Any) -> RowRecord:
         """The record with these changes, which will be written within a moment."""
         changed = record.changed(changes)
         self.counts[record.state] -= 1
         self.counts[changed.state] += 1
         self.credits += changed.credits - record.credits
-        self._writer.change(identity_of(record.row), changes)
+        self._writer.change(identity_key(record.row), changes)
         return changed
 
-    async def written(self) -> None:
+    async def flush(self) -> None:
         """Return when all that was said is on the disk. Raises `JournalError`."""
-        await self._writer.written()
+        await self._writer.flush()
 
     async def page(self, states: Sequence[State], after: int) -> tuple[int, list[RowRecord]]:
         """The next rows that are in one of these states, and the place of the last of them."""
         marks = ", ".join("?" * len(states))
         select = f"{SELECT} WHERE place > ? AND state IN ({marks}) ORDER BY place LIMIT ?"
         found = await self._writer.run(lambda connection: connection.execute(select, [after, *states, PAGE]).fetchall())
-        return (found[-1][0] if found else after), [record_of(values, self.batch_id) for _, *values in found]
+        return (found[-1][0] if found else after), [parse_record(values, self.batch_id) for _, *values in found]
 
     async def begin_run(self, now: float, service: str) -> int:
         """Enter a run of this process against this service.
 
         Raises `ConfigurationError` where what is bought was bought of a sandbox and this is none, or the other way.
         """
-        await self.written()  # what an earlier one has left to say
+        await self.flush()  # what an earlier one has left to say
         latest = "SELECT service FROM runs ORDER BY number DESC LIMIT 1"
         found = await self._writer.run(lambda connection: connection.execute(latest).fetchone())
         is_bought = self.counts.total() > self.counts[State.PLANNED]
@@ -149,7 +149,7 @@ def opened(path: Path, batch_id: str | None, now: float) -> sqlite3.Connection:
         connection.execute(f"PRAGMA synchronous = {OUTLIVES_THE_MACHINE}")
         _make(connection, batch_id or path.stem, now)
         check(connection, path)
-        known = id_of(connection)
+        known = select_batch_id(connection)
     except sqlite3.Error as error:
         connection.close()
         raise JournalError(f"{path} is no journal of a batch, or cannot be written: {error}") from None
@@ -169,7 +169,7 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
         raise JournalError(f"{path} is no journal of a batch of this version: choose another file")
 
 
-def id_of(connection: sqlite3.Connection) -> str:
+def select_batch_id(connection: sqlite3.Connection) -> str:
     """The name of the batch whose journal this is."""
     (batch_id,) = connection.execute("SELECT id FROM batch").fetchone()
     return str(batch_id)

@@ -12,12 +12,12 @@ from .._core.errors import ConfigurationError
 from .._core.generation_request import check_client_request_id
 from .._core.nearest import SHOWN, hint, nearest
 from .._core.problem import unknown_model
-from .bad_row import BadRow
-from .entries import Entry, entries, loads
-from .names import Names
-from .reference import as_reference, file_problem
-from .row import Row, checked_name
-from .template import Template, no_value
+from .bad_row import InvalidRow
+from .manifest_reader import ManifestLine, parse_json, read_manifest_lines
+from .names import NameIndex
+from .row import Row, validate_name
+from .row_reference import find_file_problem, parse_reference
+from .template import Template, missing_value_problem
 
 if TYPE_CHECKING:
     from .._core.model import Model
@@ -44,10 +44,10 @@ class Manifest:
     Raises `ConfigurationError` at once for what is wrong with `fill`; as it is iterated for a file that cannot be read,
     a column of a CSV file that is none, or a quote in it whose end is not found.
 
-    >>> from rivya_async.batch import BadRow, Manifest
+    >>> from rivya_async.batch import InvalidRow, Manifest
     >>> _ = Path("kites.jsonl").write_text('{"prompt": "A red kite"}\n{"promt": "A slip"}\n')
-    >>> [row if isinstance(row, BadRow) else row.prompt for row in Manifest("kites.jsonl", fill={"model": "z-image"})]
-    ['A red kite', BadRow(line=2, problems=("there is no column 'promt' (did you mean 'prompt'?)",))]
+    >>> [row if isinstance(row, InvalidRow) else row.prompt for row in Manifest("kites.jsonl", fill={"model": "z-image"})]
+    ['A red kite', InvalidRow(line=2, problems=("there is no column 'promt' (did you mean 'prompt'?)",))]
     """
 
     def __init__(
@@ -67,14 +67,14 @@ class Manifest:
         if "params" in self._fill:
             raise ConfigurationError("params cannot be filled in as a whole: fill in each of them as params.KEY")
 
-    def __iter__(self) -> Iterator[Row | BadRow]:
-        with Names() as names:
-            for number, entry in enumerate(entries(self.path, self._check_columns), 1):
+    def __iter__(self) -> Iterator[Row | InvalidRow]:
+        with NameIndex() as names:
+            for number, entry in enumerate(read_manifest_lines(self.path, self._check_columns), 1):
                 yield names.checked(self._row(number, entry))
 
     def _check_columns(self, columns: Sequence[str]) -> None:
         problems = [
-            f"{column}: {no_value(field, columns)}"
+            f"{column}: {missing_value_problem(field, columns)}"
             for column, template in self._fill.items()
             for field in template.fields
             if column not in columns and field not in columns
@@ -83,13 +83,13 @@ class Manifest:
         if problems:
             raise ConfigurationError(f"the first line of {self.path}: {'; '.join(problems)}")
 
-    def _row(self, number: int, entry: Entry) -> Row | BadRow:
+    def _row(self, number: int, entry: ManifestLine) -> Row | InvalidRow:
         row, problems = self._read(number, entry)
         if row is not None and self._models is not None:
             problems.extend(_problems(self._models, row))
-        return BadRow(entry.line, tuple(problems), row) if row is None or problems else row
+        return InvalidRow(entry.line, tuple(problems), row) if row is None or problems else row
 
-    def _read(self, number: int, entry: Entry) -> tuple[Row | None, list[str]]:
+    def _read(self, number: int, entry: ManifestLine) -> tuple[Row | None, list[str]]:
         """The row, or why it is none."""
         if entry.problem is not None:
             return None, [entry.problem]
@@ -158,7 +158,7 @@ def _typed(column: str, value: Any) -> Any:
     if not may_be or not isinstance(value, str) or value.lstrip()[:1] not in {"[", "{"}:
         return value
     try:
-        return loads(value)
+        return parse_json(value)
     except (ValueError, RecursionError):
         return value
 
@@ -192,7 +192,7 @@ def _wrong_names(client_request_id: str | None, name: str | None) -> Iterator[st
         yield str(error)
     try:
         if name is not None:
-            checked_name(name)
+            validate_name(name)
     except ConfigurationError as error:
         yield str(error)
 
@@ -217,12 +217,12 @@ def _problems(models: Mapping[str, Model], row: Row) -> Iterator[str]:
     references = []
     for text in row.references:
         try:
-            reference = as_reference(text)
+            reference = parse_reference(text)
         except ConfigurationError as error:
             yield str(error)
             continue
         references.append(reference)
-        problem = file_problem(reference, model) if isinstance(reference, Path) else None
+        problem = find_file_problem(reference, model) if isinstance(reference, Path) else None
         if problem is not None:
             yield problem
     for each in model.problems(row.prompt, model.coerce(row.params), references):

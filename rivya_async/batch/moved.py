@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import attrs
 
-from .bad_row import BadRow
+from .bad_row import InvalidRow
 from .row import Row
-from .tables import identity_of
+from .schema import identity_key
 
 
 @attrs.frozen
-class Moved:
+class RenumberDetector:
     """What a plan changes in rows without a name, noted in tables that last as long as the plan."""
 
     connection: sqlite3.Connection
@@ -32,9 +32,9 @@ class Moved:
     def replaced(self, row: Row) -> None:
         """This row has taken the place of one that was not begun."""
         if row.name is None:
-            self.connection.execute("INSERT OR IGNORE INTO replaced VALUES (?)", [identity_of(row)])
+            self.connection.execute("INSERT OR IGNORE INTO replaced VALUES (?)", [identity_key(row)])
 
-    def taken_back(self) -> Iterator[tuple[bool, BadRow]]:
+    def taken_back(self) -> Iterator[tuple[bool, InvalidRow]]:
         """The rows of this plan that are what a displaced one was, each with whether it was new. They are removed."""
         found = self.connection.execute(
             "SELECT place, line, displaced.number FROM rows JOIN displaced USING (digest) "
@@ -45,7 +45,7 @@ class Moved:
             self.connection.execute("DELETE FROM rows WHERE place = ?", [place])
             yield (
                 place > self.known,
-                BadRow(
+                InvalidRow(
                     line,
                     (
                         f"it is what row {number} was bought for: were rows put in or taken out? Rows without a name "

@@ -6,12 +6,12 @@ import sqlite3
 from types import TracebackType
 from typing import Self
 
-from .bad_row import BadRow, name_taken
+from .bad_row import InvalidRow, duplicate_name_problem
 from .row import Row
-from .tables import identity_of
+from .schema import identity_key
 
 
-class Names:
+class NameIndex:
     """The names of rows, and the lines of their first rows. A context manager; what it wrote is gone at its end."""
 
     def __init__(self) -> None:
@@ -31,14 +31,14 @@ class Names:
     ) -> None:
         self._connection.close()
 
-    def checked(self, found: Row | BadRow) -> Row | BadRow:
+    def checked(self, found: Row | InvalidRow) -> Row | InvalidRow:
         """What was found, if it has no name or is the first of its name, which is remembered."""
-        row = found.row if isinstance(found, BadRow) else found
+        row = found.row if isinstance(found, InvalidRow) else found
         if row is None or row.name is None:
             return found
-        name = identity_of(row)
+        name = identity_key(row)
         insert = "INSERT INTO names VALUES (?, ?) ON CONFLICT DO NOTHING"
         if self._connection.execute(insert, (name, row.line)).rowcount:
             return found
         (line,) = self._connection.execute("SELECT line FROM names WHERE name = ?", (name,)).fetchone()
-        return BadRow(row.line, (name_taken(row.identity, line),))
+        return InvalidRow(row.line, (duplicate_name_problem(row.identity, line),))

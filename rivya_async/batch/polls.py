@@ -5,7 +5,7 @@ from __future__ import annotations
 from .._engine.hooks import Hooks, PollDetails
 
 
-class PollCount(Hooks):
+class PollCounter(Hooks):
     """Counts the polls of the jobs that it was told of. One session may wait for many others besides."""
 
     def __init__(self) -> None:

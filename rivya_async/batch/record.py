@@ -9,7 +9,7 @@ import attrs
 
 from .._core.records import Amount
 from .._core.saved_file import SavedFile
-from .row import Row, purchase_key
+from .row import Row, derive_idempotency_key
 from .states import State
 
 
@@ -55,7 +55,7 @@ class RowRecord:
     @property
     def key(self) -> str:
         """The idempotency key of the latest purchase."""
-        return purchase_key(self.batch_id, self.row.identity, self.row.digest, self.purchase)
+        return derive_idempotency_key(self.batch_id, self.row.identity, self.row.digest, self.purchase)
 
     @property
     def credits(self) -> Amount:

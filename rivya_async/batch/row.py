@@ -54,7 +54,7 @@ class Row:
 
     def __attrs_post_init__(self) -> None:
         if self.name is not None:
-            checked_name(self.name)
+            validate_name(self.name)
 
     @cached_property
     def digest(self) -> str:
@@ -78,7 +78,7 @@ class Row:
         return self.name or f"row-{self.number:06}"
 
 
-def checked_name(name: str) -> str:
+def validate_name(name: str) -> str:
     """The name itself; a `ConfigurationError` for one that cannot name files on every system, or could be another's."""
     if safe_stem(name) != name:
         raise ConfigurationError(
@@ -92,10 +92,10 @@ def checked_name(name: str) -> str:
     return name
 
 
-def purchase_key(batch_id: str, identity: str, digest: str, purchase: int) -> str:
+def derive_idempotency_key(batch_id: str, identity: str, digest: str, purchase: int) -> str:
     """The idempotency key of a row's how-manieth purchase: it follows from the row, so that no journal is needed.
 
-    >>> purchase_key("kites", "row-000001", "ab12", 1)[:20]
+    >>> derive_idempotency_key("kites", "row-000001", "ab12", 1)[:20]
     'batch-a6d5280a71014e'
     """
     text = json.dumps([batch_id, identity, digest, purchase])

@@ -9,11 +9,11 @@ from typing import Final
 import attrs
 
 from .._core.records import Amount
-from .journal import id_of
-from .reading import reading, runs_in
+from .journal import select_batch_id
+from .journal_reader import reading, runs_in
 from .record import RunRecord
+from .schema import CREDITS
 from .states import State, is_open
-from .tables import CREDITS
 
 WINDOW: Final = 120.0
 """Seconds whose ends tell how fast it goes."""
@@ -23,7 +23,7 @@ SHOWN: Final = 20
 
 
 @attrs.frozen
-class Reason:
+class FailureReason:
     """Why rows have failed or been given up: `code` in one word, one of the messages, and how many rows."""
 
     state: State
@@ -40,7 +40,7 @@ class Summary:
     counts: Counter[State]
     spent: Amount
     held: Amount
-    reasons: tuple[Reason, ...]
+    reasons: tuple[FailureReason, ...]
     run: RunRecord | None
     rate: float | None
     """Jobs that end per second now; None if the run is not on, or none has ended lately."""
@@ -64,7 +64,7 @@ class Summary:
 def read_summary(path: Path, now: float) -> Summary:
     """How the batch of this journal stands. Blocks. Raises `JournalError`."""
     with reading(path) as connection:
-        batch_id = id_of(connection)
+        batch_id = select_batch_id(connection)
         counted = connection.execute(
             f"SELECT state, count(*), sum(CASE WHEN final_credits IS NULL THEN 0 ELSE {CREDITS} END), "
             f"sum(CASE WHEN final_credits IS NULL THEN {CREDITS} ELSE 0 END) FROM rows GROUP BY state"
@@ -84,7 +84,7 @@ def read_summary(path: Path, now: float) -> Summary:
         spent=sum(spent for _, _, spent, _ in counted),
         held=sum(held for _, _, _, held in counted),
         reasons=tuple(
-            Reason(State(state), code or "unknown", text or "", count) for state, code, text, count in reasons
+            FailureReason(State(state), code or "unknown", text or "", count) for state, code, text, count in reasons
         ),
         run=latest,
         rate=ended / max(now - since, 1.0) if is_on and ended else None,

@@ -36,7 +36,7 @@ class Template:
         return "".join(text if field is None else text + _value(field, values) for text, field in self._parts)
 
 
-def no_value(field: str, names: Iterable[str]) -> str:
+def missing_value_problem(field: str, names: Iterable[str]) -> str:
     """What is said of a field that is none of these."""
     names = list(names)
     return f"there is no value for {{{field}}} {hint(nearest(field, names), names)}"
@@ -45,7 +45,7 @@ def no_value(field: str, names: Iterable[str]) -> str:
 def _value(field: str, values: Mapping[str, Any]) -> str:
     value = values.get(field)
     if value is None:
-        raise ConfigurationError(no_value(field, values))
+        raise ConfigurationError(missing_value_problem(field, values))
     if isinstance(value, dict | list):
         raise ConfigurationError(f"{{{field}}} is no text or number, which a template could show")
     return str(value)

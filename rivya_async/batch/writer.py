@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .._core.errors import JournalError
 from .._engine.disk import ended
-from .tables import update_statement, update_values
+from .schema import update_statement, update_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ Changes = dict[str, dict[str, Any]]
 """The new values of columns, by the identity of the row."""
 
 
-class Writer:
+class GroupCommitWriter:
     """Takes changes on the loop. What is said of one row within a moment is written once."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
@@ -44,7 +44,7 @@ class Writer:
         self._changes.setdefault(identity, {}).update(changes)
         self._commit_of_what_is_left()
 
-    async def written(self) -> None:
+    async def flush(self) -> None:
         """Return when all that was said so far is on the disk. Safe to cancel: it is written all the same.
 
         Raises `JournalError` where it cannot be written; it is kept, and tried again with the next change.
@@ -69,7 +69,7 @@ class Writer:
 
     async def _close(self) -> None:
         try:
-            await self.written()
+            await self.flush()
         finally:
             self._is_closed = True
             await self._asked(sqlite3.Connection.close)  # after whatever the thread still does

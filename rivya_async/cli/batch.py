@@ -11,7 +11,7 @@ from .._core.errors import ConfigurationError
 from .._engine.ambient import Ambient
 from ..batch import Batch, State
 from ..batch.export import write_csv, write_json_lines, write_parquet
-from ..batch.reading import existing, read_records
+from ..batch.journal_reader import read_records, require_journal
 from ..batch.summary import read_summary
 from ..batch.whole_file import whole
 from . import batch_run
@@ -53,7 +53,7 @@ async def _status(journal: Path, output: Output) -> int:
 
 async def _retry(arguments: Namespace, output: Output) -> int:
     states = [State.FAILED, State.DEAD] if arguments.only is None else [State(arguments.only)]
-    path = existing(Path(arguments.journal))
+    path = require_journal(Path(arguments.journal))
     async with Batch.open(path) as batch:
         count = await batch.retry(states)
     output.result({"rows": count}, text=f"{count:,} rows will be tried again: run the batch as before.")

@@ -10,7 +10,7 @@ from .render import credits_text, one_line, plural, seconds
 if TYPE_CHECKING:
     from collections import Counter
 
-    from ..batch import BadRow, RowRecord
+    from ..batch import InvalidRow, RowRecord
     from ..batch.summary import Summary
 
 ORDER = (
@@ -72,6 +72,6 @@ def trouble_text(record: RowRecord) -> str:
     return one_line(f"line {record.row.line} ({record.row.identity}): {record.state}: {record.error}")
 
 
-def bad_text(bad: BadRow) -> str:
+def bad_text(bad: InvalidRow) -> str:
     """A line of the manifest that is no row."""
     return one_line(f"line {bad.line}: {'; '.join(bad.problems)}")

@@ -13,8 +13,8 @@ import attrs
 
 from .._core.errors import ConfigurationError
 from .._engine.ambient import Ambient
-from ..batch import BadRow, BadRows, Batch, Manifest, State
-from ..batch.export import flat
+from ..batch import Batch, InvalidRow, InvalidRowsError, Manifest, State
+from ..batch.export import flatten_record
 from ..batch.states import is_open
 from ..batch.summary import read_summary
 from .batch_board import board_for
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from .._core.model import Model
-    from ..batch import Planned
+    from ..batch import PlanResult
     from .hands import Hands
     from .output import Output
 
@@ -105,7 +105,7 @@ async def _tried(manifest: Manifest, models: Mapping[str, Model], output: Output
 def _estimated(manifest: Manifest, models: Mapping[str, Model], output: Output) -> _Estimate:
     found = _Estimate()
     for row in manifest:
-        if isinstance(row, BadRow):
+        if isinstance(row, InvalidRow):
             found.bad += 1
             _tell_bad(row, output)
             continue
@@ -116,7 +116,7 @@ def _estimated(manifest: Manifest, models: Mapping[str, Model], output: Output) 
     return found
 
 
-def _tell_bad(row: BadRow, output: Output) -> None:
+def _tell_bad(row: InvalidRow, output: Output) -> None:
     if output.is_json:
         output.result({"line": row.line, "problems": list(row.problems)})
     else:
@@ -133,7 +133,7 @@ async def _carried(
         models = await hands.carrier.models.catalogue()
         try:
             planned = await batch.add(manifest(models=models), keep_going=arguments.keep_going)
-        except BadRows as error:
+        except InvalidRowsError as error:
             for bad in error.planned.bad_rows:
                 _tell_bad(bad, output)
             raise ConfigurationError(
@@ -153,7 +153,7 @@ async def _carried(
             async with aclosing(records), board_for(output, batch):
                 async for record in records:
                     if output.is_json:
-                        output.result(flat(record))
+                        output.result(flatten_record(record))
                     elif record.error is not None:
                         output.note(trouble_text(record))
     summary = await asyncio.to_thread(read_summary, batch.path, Ambient().wall())
@@ -166,7 +166,7 @@ async def _carried(
     return ExitCode.JOB_FAILED if summary.counts[State.FAILED] + summary.counts[State.DEAD] else ExitCode.OK
 
 
-def _tell_plan(planned: Planned, output: Output) -> None:
+def _tell_plan(planned: PlanResult, output: Output) -> None:
     for bad in planned.bad_rows:
         _tell_bad(bad, output)
     for conflict in planned.conflicts:

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from rivya_async import PollPolicy, RetryPolicy, RivyaSession
-from rivya_async.batch import BadRow, Batch, Row, RowRecord
+from rivya_async.batch import Batch, InvalidRow, Row, RowRecord
 from rivya_async.sandbox import Sandbox
 
 MODELS = "GET /api/v1/models"
@@ -65,7 +65,7 @@ class Bench:
 
     async def carry(
         self,
-        planned: Iterable[Row | BadRow] = (),
+        planned: Iterable[Row | InvalidRow] = (),
         *,
         session: RivyaSession | None = None,
         batch_id: str | None = None,

@@ -95,17 +95,17 @@ def no_room(part: Part, chunk: bytes) -> None:
 
 def die_soon_after(count: int, delay: float) -> None:
     """Let the process die so many seconds after the so-manieth change of the journal, wherever it is then."""
-    note, numbers = Journal.note, itertools.count(1)
+    update, numbers = Journal.update, itertools.count(1)
 
     def counted(*args: Any, **changes: Any) -> RowRecord:
         if next(numbers) == count:
             timer = threading.Timer(delay, die)
             timer.daemon = True
             timer.start()
-        return note(*args, **changes)
+        return update(*args, **changes)
 
     target: Any = Journal
-    target.note = counted
+    target.update = counted
 
 
 async def main(order: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from rivya_async import Model
 from rivya_async._core.model import ModelList
 from rivya_async._core.wire import parse, structure
-from rivya_async.batch import BadRow, Manifest, Row
+from rivya_async.batch import InvalidRow, Manifest, Row
 from rivya_async.sandbox.catalogue import load
 
 
@@ -27,7 +27,7 @@ def written(folder: Path, text: str | bytes, name: str = "kites.csv") -> Path:
     return path
 
 
-def read(path: Path, **options: Any) -> list[Row | BadRow]:
+def read(path: Path, **options: Any) -> list[Row | InvalidRow]:
     return list(Manifest(path, **options))
 
 
@@ -38,5 +38,5 @@ def the_row(path: Path, **options: Any) -> Row:
 
 
 def problem_of(path: Path, **options: Any) -> str:
-    (bad,) = [row for row in read(path, **options) if isinstance(row, BadRow)]
+    (bad,) = [row for row in read(path, **options) if isinstance(row, InvalidRow)]
     return "; ".join(bad.problems)

@@ -303,7 +303,7 @@ async def test_nothing_is_sent_under_a_key_that_is_about_to_be_forgotten(tmp_pat
         (left,) = await on.carry(rows(1))
         on.sandbox.faults.clear()
         async with Batch.open(on.journal) as batch:
-            batch._journal.note(left, intent_at=(left.intent_at or 0.0) - 24 * 3600 + 60)
+            batch._journal.update(left, intent_at=(left.intent_at or 0.0) - 24 * 3600 + 60)
         (dead,) = await on.carry()
         assert (dead.state, dead.error_code, on.purchases) == (State.DEAD, "in_doubt", 1)
 
@@ -322,10 +322,10 @@ async def test_a_job_that_the_service_forgot_is_given_up(tmp_path: Path) -> None
         on.sandbox.faults.add(route=POLL, status=404, code="not_found")
         async with Batch.open(on.journal) as batch, on.session() as session:
             await batch.add(rows(1))
-            batch._journal.note(
+            batch._journal.update(
                 (await anext(batch.records())), state=State.SUBMITTED, task_id="task_gone", reserved_credits=1
             )
-            await batch._journal.written()
+            await batch._journal.flush()
             (dead,) = [record async for record in batch.run(session, patience=0.0)]
         assert (dead.state, dead.error_code, dead.credits) == (State.DEAD, "not_found", 1)
 

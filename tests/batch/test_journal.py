@@ -12,7 +12,7 @@ import pytest
 
 from rivya_async import JournalError
 from rivya_async.batch import Batch, RowRecord, State
-from rivya_async.batch.reading import read_records
+from rivya_async.batch.journal_reader import read_records
 from tests.batch.batch_kit import RESULT, bench, rows, until
 
 
@@ -97,7 +97,7 @@ async def test_closing_under_a_run_ends_it_and_nothing_hangs(tmp_path: Path) -> 
 
 async def test_a_closing_that_is_cancelled_writes_all_the_same(tmp_path: Path) -> None:
     batch, record = await planned(tmp_path / "kites.journal")
-    batch._journal.note(record, error="told")
+    batch._journal.update(record, error="told")
     closing = asyncio.create_task(batch.aclose())
     await asyncio.sleep(0)
     closing.cancel()
@@ -117,8 +117,8 @@ async def test_a_cut_commit_is_told_and_made_up_for(
     """As at the end of a loop, which cancels every task."""
     monkeypatch.setattr("rivya_async.batch.writer.MOMENT", 0.01)
     batch, record = await planned(tmp_path / "kites.journal")
-    batch._journal.note(record, error="told")
-    waiting = asyncio.create_task(batch._journal.written())
+    batch._journal.update(record, error="told")
+    waiting = asyncio.create_task(batch._journal.flush())
     await asyncio.sleep(0)
     flusher: Any = batch._journal._writer._flusher
     if moment:
@@ -150,8 +150,8 @@ async def test_a_plan_knows_what_was_noted_a_moment_ago(tmp_path: Path) -> None:
 async def test_odd_words_and_numbers_of_a_service_are_written(tmp_path: Path) -> None:
     batch, record = await planned(tmp_path / "kites.journal")
     async with batch:
-        batch._journal.note(record, error="bad \ud800 é", final_credits=10**30, urls=("http://x/\udfff",))
-        await batch._journal.written()
+        batch._journal.update(record, error="bad \ud800 é", final_credits=10**30, urls=("http://x/\udfff",))
+        await batch._journal.flush()
     kept = first(batch.path)
     assert (kept.error, kept.final_credits, kept.urls) == ("bad ? é", 2**63 - 1, ("http://x/?",))
 

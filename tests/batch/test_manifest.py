@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rivya_async import ConfigurationError, Model
-from rivya_async.batch import BadRow, BadRows, Batch, Manifest, Row
+from rivya_async.batch import Batch, InvalidRow, InvalidRowsError, Manifest, Row
 from tests.batch.batch_kit import bench
 from tests.batch.manifest_kit import catalogue, problem_of, read, the_row, written
 
@@ -106,7 +106,7 @@ def test_what_is_no_row_says_why_and_leaves_the_others_alone(tmp_path: Path, lin
     path = written(tmp_path, f"{good}\n{line}\n{good}\n", "kites.jsonl")
     first, bad, last = read(path)
     assert isinstance(first, Row)
-    assert isinstance(bad, BadRow)
+    assert isinstance(bad, InvalidRow)
     assert isinstance(last, Row)
     assert (bad.line, last.line, last.number) == (2, 3, 3)
     assert why in bad.problems[0]
@@ -239,7 +239,7 @@ def test_a_long_file_is_read_line_by_line(tmp_path: Path) -> None:
 async def test_bad_rows_are_told_and_nothing_is_taken_unless_asked_for(tmp_path: Path) -> None:
     path = written(tmp_path, "model,prompt\nz-image,A kite\n,No model\nz-image,Another\n")
     async with bench(tmp_path) as on, Batch.open(on.journal) as batch:
-        with pytest.raises(BadRows, match="line 3: model is missing") as caught:
+        with pytest.raises(InvalidRowsError, match="line 3: model is missing") as caught:
             await batch.add(Manifest(path))
         assert caught.value.planned.bad == 1
         assert pickle.loads(pickle.dumps(caught.value)).planned == caught.value.planned
@@ -251,7 +251,7 @@ async def test_bad_rows_are_told_and_nothing_is_taken_unless_asked_for(tmp_path:
 async def test_a_name_stands_once_in_a_manifest(tmp_path: Path) -> None:
     path = written(tmp_path, "model,name\nz-image,kite\nz-image,Kite\n")
     async with bench(tmp_path) as on, Batch.open(on.journal) as batch:
-        with pytest.raises(BadRows, match="line 3: it has the name 'Kite', and so has line 2"):
+        with pytest.raises(InvalidRowsError, match="line 3: it has the name 'Kite', and so has line 2"):
             await batch.add(Manifest(path))
 
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rivya_async import ConfigurationError
-from rivya_async.batch import BadRow, BadRows, Batch, Manifest, Row, State
+from rivya_async.batch import Batch, InvalidRow, InvalidRowsError, Manifest, Row, State
 from rivya_async.batch.template import Template
 from tests.batch.batch_kit import bench
 from tests.batch.manifest_kit import catalogue, problem_of, read, the_row, written
@@ -72,7 +72,7 @@ def test_one_json_array_is_told_once(tmp_path: Path, text: str) -> None:
 def test_a_broken_line_of_csv_is_one_bad_row(tmp_path: Path, broken: str) -> None:
     first, bad, last = read(written(tmp_path, f"model,prompt\nz-image,One\n{broken}\nz-image,Two\n"))
     assert isinstance(first, Row)
-    assert isinstance(bad, BadRow)
+    assert isinstance(bad, InvalidRow)
     assert isinstance(last, Row)
     assert (bad.line, last.line, last.number) == (3, 4, 3)
     assert "it is no CSV" in bad.problems[0]
@@ -97,7 +97,7 @@ def test_lines_that_a_spreadsheet_has_filled_up_are_whole(tmp_path: Path) -> Non
     assert isinstance(red, Row)
     assert isinstance(blue, Row)
     assert (red.prompt, blue.prompt) == ("Red", "Blue")
-    assert isinstance(green, BadRow)
+    assert isinstance(green, InvalidRow)
     assert (green.line, "it has 4 cells" in str(green.problems)) == (5, True)
 
 
@@ -152,7 +152,7 @@ def test_a_filled_in_model_is_looked_up_for_each_row(tmp_path: Path) -> None:
     path = written(tmp_path, "_kind\nimage\nimgae\n")
     good, bad = read(path, fill={"model": "z-{_kind}", "prompt": "A kite"}, models=catalogue())
     assert isinstance(good, Row)
-    assert isinstance(bad, BadRow)
+    assert isinstance(bad, InvalidRow)
 
 
 # --- references -------------------------------------------------------------------------------------------------------
@@ -261,22 +261,22 @@ def test_a_name_stands_once(tmp_path: Path) -> None:
     path = written(tmp_path, "model,name\nz-image,red\nz-image,blue\nz-image,Red\nz-image,\nz-image,\n")
     rows = read(path)
     assert [row.line for row in rows if isinstance(row, Row)] == [2, 3, 5, 6]
-    assert BadRow(4, ("it has the name 'Red', and so has line 2: give each its own",)) in rows
+    assert InvalidRow(4, ("it has the name 'Red', and so has line 2: give each its own",)) in rows
     assert read(path) == rows, "each reading begins anew"
 
 
 def test_a_row_that_cannot_be_bought_has_its_name_all_the_same(tmp_path: Path) -> None:
     path = written(tmp_path, "model,prompt,name\nz-image,,red\nz-image,A kite,red\n")
     first, second = read(path, models=catalogue())
-    assert isinstance(first, BadRow)
-    assert isinstance(second, BadRow)
+    assert isinstance(first, InvalidRow)
+    assert isinstance(second, InvalidRow)
     assert "so has line 2" in second.problems[0]
 
 
 def test_a_name_that_is_filled_in_for_all_rows_is_no_name(tmp_path: Path) -> None:
     first, second = read(written(tmp_path, "model\nz-image\nz-image\n"), fill={"name": "kite"})
     assert isinstance(first, Row)
-    assert isinstance(second, BadRow)
+    assert isinstance(second, InvalidRow)
 
 
 async def test_a_name_that_is_given_again_later_does_not_replace_its_row(tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ async def test_a_name_that_is_given_again_later_does_not_replace_its_row(tmp_pat
     async with Batch.open(tmp_path / "kites.journal") as batch:
         await batch.add(Manifest(path))
         path.write_text(f"{path.read_text()}z-image,Another,kite\n")
-        with pytest.raises(BadRows, match="line 3: it has the name 'kite', and so has line 2"):
+        with pytest.raises(InvalidRowsError, match="line 3: it has the name 'kite', and so has line 2"):
             await batch.add(Manifest(path))
         assert [record.row.prompt async for record in batch.records()] == ["A kite"]
 
@@ -311,7 +311,7 @@ async def test_what_the_journal_has_is_not_judged_again(tmp_path: Path) -> None:
             (given_up,) = [record async for record in batch.run(session)]
             assert (given_up.state, given_up.row.name, given_up.error_code) == (State.DEAD, "two", "invalid")
             written(tmp_path, f"{begun}\n{line(references=[str(photo)], name='new')}\n", "kites.jsonl")
-            with pytest.raises(BadRows, match="line 2: there is no file"):
+            with pytest.raises(InvalidRowsError, match="line 2: there is no file"):
                 await batch.add(Manifest(path, models=catalogue()))
         assert on.purchases == 1
 
@@ -321,7 +321,7 @@ async def test_a_bad_row_with_the_name_of_one_that_is_known_is_bad(tmp_path: Pat
     async with Batch.open(tmp_path / "kites.journal") as batch:
         await batch.add(Manifest(path, models=catalogue()))
         written(tmp_path, line(name="one", prompt=""), "kites.jsonl")
-        with pytest.raises(BadRows, match="prompt is required"):
+        with pytest.raises(InvalidRowsError, match="prompt is required"):
             await batch.add(Manifest(path, models=catalogue()))
 
 
@@ -336,7 +336,7 @@ async def test_a_row_that_is_put_in_between_does_not_have_the_last_one_bought_tw
     async with bench(tmp_path) as on:
         await on.carry(numbered(tmp_path, "A", "B"))
         async with Batch.open(on.journal) as batch:
-            with pytest.raises(BadRows, match="line 4: it is what row 2 was bought for") as told:
+            with pytest.raises(InvalidRowsError, match="line 4: it is what row 2 was bought for") as told:
                 await batch.add(numbered(tmp_path, "New", "A", "B"))
             assert (told.value.planned.new, told.value.planned.bad) == (0, 1)
             assert batch.counts == {State.SUCCEEDED: 2}
@@ -352,7 +352,7 @@ async def test_nor_one_that_takes_the_place_of_a_row_not_bought_yet(tmp_path: Pa
         await on.carry(numbered(tmp_path, "A", "B", "C"), max_spend=2, max_in_flight=1)
         assert on.purchases == 2
         async with Batch.open(on.journal) as batch:
-            with pytest.raises(BadRows, match="line 4: it is what row 2 was bought for"):
+            with pytest.raises(InvalidRowsError, match="line 4: it is what row 2 was bought for"):
                 await batch.add(numbered(tmp_path, "New", "A", "B", "C"))
             assert [record.row.prompt async for record in batch.records()] == ["A", "B", "C"]
             planned = await batch.add(numbered(tmp_path, "New", "A", "B", "C"), keep_going=True)

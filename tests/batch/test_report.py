@@ -52,7 +52,7 @@ async def journal_of(
     async with Batch.open(path, id=batch_id) as batch:
         await batch.add(planned)
         async for record in batch.records():
-            batch._journal.note(record, **ends(record))
+            batch._journal.update(record, **ends(record))
         for began, over in runs:
             number = await batch._journal.begin_run(began, "https://rivya.ai")
             if over is not None:
@@ -108,7 +108,7 @@ async def test_without_small_pictures_the_files_themselves_are_shown(
 ) -> None:
     async with bench(tmp_path) as on:
         await on.carry(rows(1), download_to=tmp_path / "out")
-    monkeypatch.setattr("rivya_async.batch.report.page.MOST_EMBEDDED", 0)
+    monkeypatch.setattr("rivya_async.batch.report.html.MOST_EMBEDDED", 0)
     write_report(on.journal, tmp_path / "report.html")
     assert "data:image" not in (tmp_path / "report.html").read_text().partition("<body>")[2]
     async with opened(browser, tmp_path / "report.html") as tab:

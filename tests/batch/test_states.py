@@ -8,7 +8,7 @@ import pytest
 
 from rivya_async import ConfigurationError
 from rivya_async.batch.record import RowRecord
-from rivya_async.batch.row import Row, checked_name, purchase_key
+from rivya_async.batch.row import Row, derive_idempotency_key, validate_name
 from rivya_async.batch.states import ALLOWED, State, checked, is_open
 
 
@@ -65,18 +65,18 @@ def test_a_key_follows_from_batch_row_content_and_purchase() -> None:
     record = RowRecord(row=row(), batch_id="kites")
     keys = {
         record.key,
-        purchase_key("other", "row-000003", row().digest, 1),
-        purchase_key("kites", "row-000004", row().digest, 1),
-        purchase_key("kites", "row-000003", row(prompt="A blue kite").digest, 1),
-        purchase_key("kites", "row-000003", row().digest, 2),
+        derive_idempotency_key("other", "row-000003", row().digest, 1),
+        derive_idempotency_key("kites", "row-000004", row().digest, 1),
+        derive_idempotency_key("kites", "row-000003", row(prompt="A blue kite").digest, 1),
+        derive_idempotency_key("kites", "row-000003", row().digest, 2),
     }
     assert len(keys) == 5
-    assert record.key == purchase_key("kites", "row-000003", row().digest, 1)
+    assert record.key == derive_idempotency_key("kites", "row-000003", row().digest, 1)
 
 
 @pytest.mark.parametrize("name", ["kite", "Kite 7", "kite-2", "drachen_grün", "a.b", "rowing-5"])
 def test_names_that_are_good(name: str) -> None:
-    assert checked_name(name) == name
+    assert validate_name(name) == name
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_names_that_are_good(name: str) -> None:
 )
 def test_names_that_are_no_names_or_could_be_those_of_others(name: str) -> None:
     with pytest.raises(ConfigurationError, match="name"):
-        checked_name(name)
+        validate_name(name)
 
 
 def test_what_a_row_counts() -> None:

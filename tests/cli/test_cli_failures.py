@@ -17,7 +17,7 @@ EXPECTED = {
     "NotFound": ExitCode.USAGE,
     "DownloadError": ExitCode.USAGE,
     "JournalError": ExitCode.USAGE,
-    "BadRows": ExitCode.USAGE,
+    "InvalidRowsError": ExitCode.USAGE,
     "IdempotencyConflict": ExitCode.USAGE,
     "SessionConflict": ExitCode.USAGE,
     "Unauthorized": ExitCode.AUTH,

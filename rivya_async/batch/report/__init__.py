@@ -1,5 +1,5 @@
 """One HTML page of a batch: what it made, how it went, what failed and why."""
 
-from .page import write_report
+from .html import write_report
 
 __all__ = ["write_report"]

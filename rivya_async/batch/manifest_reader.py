@@ -22,7 +22,7 @@ DELIMITERS: Final = ",;\t"
 
 
 @attrs.frozen
-class Entry:
+class ManifestLine:
     """One line: its fields, or why it has none."""
 
     line: int
@@ -30,7 +30,7 @@ class Entry:
     problem: str | None = None
 
 
-def entries(path: Path, check_columns: Callable[[Sequence[str]], None]) -> Iterator[Entry]:
+def read_manifest_lines(path: Path, check_columns: Callable[[Sequence[str]], None]) -> Iterator[ManifestLine]:
     """The entries of a file: JSON Lines, or CSV if its name ends with `.csv` or `.tsv`. Blocks as it reads.
 
     `check_columns` is asked of the columns of a CSV file before its first row. Raises what it raises, and
@@ -49,7 +49,7 @@ def entries(path: Path, check_columns: Callable[[Sequence[str]], None]) -> Itera
         raise ConfigurationError(f"the manifest {path} is not UTF-8 ({error.reason}): save it as UTF-8") from None
 
 
-def _json_entries(path: Path, lines: Iterator[str]) -> Iterator[Entry]:
+def _json_entries(path: Path, lines: Iterator[str]) -> Iterator[ManifestLine]:
     is_first = True
     for line, text in enumerate(lines, 1):
         if text.strip():
@@ -62,19 +62,19 @@ def _json_entries(path: Path, lines: Iterator[str]) -> Iterator[Entry]:
             yield _json_entry(line, text)
 
 
-def _json_entry(line: int, text: str) -> Entry:
+def _json_entry(line: int, text: str) -> ManifestLine:
     try:
-        fields = loads(text.rstrip())
+        fields = parse_json(text.rstrip())
     except json.JSONDecodeError as error:
-        return Entry(line, problem=f"it is no JSON: {error.msg}, at column {error.colno}")
+        return ManifestLine(line, problem=f"it is no JSON: {error.msg}, at column {error.colno}")
     except (ValueError, RecursionError) as error:
-        return Entry(line, problem=f"it is no JSON: {error}")
+        return ManifestLine(line, problem=f"it is no JSON: {error}")
     if not isinstance(fields, dict):
-        return Entry(line, problem="it must be a JSON object, with members such as model and prompt")
-    return Entry(line, fields)
+        return ManifestLine(line, problem="it must be a JSON object, with members such as model and prompt")
+    return ManifestLine(line, fields)
 
 
-def loads(text: str) -> Any:
+def parse_json(text: str) -> Any:
     """What a JSON text holds. Raises `ValueError` for what could be meant in two ways, or cannot be sent."""
     return _strict.decode(text)
 
@@ -98,7 +98,9 @@ def _number(literal: str) -> float:
 _strict: Final = json.JSONDecoder(object_pairs_hook=_object, parse_float=_number, parse_constant=_number)
 
 
-def _csv_entries(path: Path, lines: Iterator[str], check_columns: Callable[[Sequence[str]], None]) -> Iterator[Entry]:
+def _csv_entries(
+    path: Path, lines: Iterator[str], check_columns: Callable[[Sequence[str]], None]
+) -> Iterator[ManifestLine]:
     header = next(lines, "")
     delimiter = max(DELIMITERS, key=header.count)
     reader = csv.reader(chain([header], lines), delimiter=delimiter, strict=True)
@@ -115,12 +117,12 @@ def _csv_entries(path: Path, lines: Iterator[str], check_columns: Callable[[Sequ
                 raise ConfigurationError(
                     f"{path}: a quote is opened in line {line} and not closed as it should be ({error})"
                 ) from None
-            yield Entry(line, problem=f"it is no CSV: {error}")
+            yield ManifestLine(line, problem=f"it is no CSV: {error}")
             continue
         if any(cells[len(columns) :]):
-            yield Entry(line, problem=f"it has {len(cells)} cells, and there are {len(columns)} columns")
+            yield ManifestLine(line, problem=f"it has {len(cells)} cells, and there are {len(columns)} columns")
         elif any(cells):
-            yield Entry(line, {column: cell for column, cell in zip(columns, cells, strict=False) if cell})
+            yield ManifestLine(line, {column: cell for column, cell in zip(columns, cells, strict=False) if cell})
 
 
 def _columns(path: Path, reader: Iterator[list[str]]) -> Sequence[str]:

@@ -9,12 +9,12 @@ from typing import Final
 import attrs
 
 from .._core.errors import ConfigurationError
-from .bad_row import BadRow, name_taken
-from .moved import Moved
+from .bad_row import InvalidRow, duplicate_name_problem
+from .moved import RenumberDetector
 from .record import RowRecord
 from .row import Row
+from .schema import INSERT, OF_ROW, identity_key, insert_values, row_values
 from .states import State
-from .tables import INSERT, OF_ROW, identity_of, insert_values, row_values
 
 MOST_TOLD: Final = 1000
 """Conflicts, and bad rows, that are told one by one; all are counted."""
@@ -38,7 +38,7 @@ class Conflict:
 
 
 @attrs.define
-class Planned:
+class PlanResult:
     """What became of rows that were added.
 
     `known` ones were in the journal already, `replaced` ones too, with other content and nothing bought for it. Of
@@ -51,25 +51,25 @@ class Planned:
     conflicting: int = 0
     bad: int = 0
     conflicts: list[Conflict] = attrs.field(factory=list)
-    bad_rows: list[BadRow] = attrs.field(factory=list)
+    bad_rows: list[InvalidRow] = attrs.field(factory=list)
 
-    def note_bad(self, bad: BadRow) -> None:
+    def note_bad(self, bad: InvalidRow) -> None:
         """Count a bad row."""
         self.bad += 1
         if len(self.bad_rows) < MOST_TOLD:
             self.bad_rows.append(bad)
 
 
-class BadRows(ConfigurationError):
+class InvalidRowsError(ConfigurationError):
     """There are rows that are none, so nothing was added. `planned` tells which, and what is wrong with each."""
 
-    planned: Planned
+    planned: PlanResult
 
 
-def _refused(planned: Planned) -> BadRows:
+def _refused(planned: PlanResult) -> InvalidRowsError:
     told = "".join(f"\n  line {bad.line}: {'; '.join(bad.problems)}" for bad in planned.bad_rows[:SHOWN])
     more = f"\n  and {planned.bad - SHOWN:,} more" if planned.bad > SHOWN else ""
-    refused = BadRows(
+    refused = InvalidRowsError(
         f"{planned.bad:,} rows cannot be bought as they are, so nothing was added: mend them, or go on with the good "
         f"ones (keep_going){told}{more}"
     )
@@ -77,16 +77,18 @@ def _refused(planned: Planned) -> BadRows:
     return refused
 
 
-def plan(rows: Iterable[Row | BadRow], batch_id: str, connection: sqlite3.Connection, *, keep_going: bool) -> Planned:
+def plan(
+    rows: Iterable[Row | InvalidRow], batch_id: str, connection: sqlite3.Connection, *, keep_going: bool
+) -> PlanResult:
     """Put all rows into the journal; or none if `rows` raises, or one is bad and we are not to keep going."""
-    planned = Planned()
+    planned = PlanResult()
     with connection:
         connection.execute("BEGIN IMMEDIATE")
         (known,) = connection.execute("SELECT coalesce(max(place), 0) FROM rows").fetchone()
-        moved = Moved(connection, known)
+        moved = RenumberDetector(connection, known)
         for found in rows:
             row = _accepted(found, connection)
-            bad = row if isinstance(row, BadRow) else _added(row, batch_id, planned, moved)
+            bad = row if isinstance(row, InvalidRow) else _added(row, batch_id, planned, moved)
             if bad is not None:
                 planned.note_bad(bad)
         for was_new, bad in moved.taken_back():
@@ -98,7 +100,7 @@ def plan(rows: Iterable[Row | BadRow], batch_id: str, connection: sqlite3.Connec
     return planned
 
 
-def _accepted(found: Row | BadRow, connection: sqlite3.Connection) -> Row | BadRow:
+def _accepted(found: Row | InvalidRow, connection: sqlite3.Connection) -> Row | InvalidRow:
     """What was found; but a row that the journal has is not judged again, so that what is begun can always go on.
 
     Its files may be gone since, and its model withdrawn: if it is not bought yet, the run gives it up for that.
@@ -106,24 +108,24 @@ def _accepted(found: Row | BadRow, connection: sqlite3.Connection) -> Row | BadR
     if isinstance(found, Row) or found.row is None:
         return found
     select = "SELECT 1 FROM rows WHERE identity = ? AND digest = ?"
-    is_known = connection.execute(select, [identity_of(found.row), found.row.digest]).fetchone() is not None
+    is_known = connection.execute(select, [identity_key(found.row), found.row.digest]).fetchone() is not None
     return found.row if is_known else found
 
 
-def _added(row: Row, batch_id: str, planned: Planned, moved: Moved) -> BadRow | None:
+def _added(row: Row, batch_id: str, planned: PlanResult, moved: RenumberDetector) -> InvalidRow | None:
     """Put one row into the journal, unless it has the name of one that this very plan has put there."""
     connection = moved.connection
     if connection.execute(INSERT, insert_values(RowRecord(row=row, batch_id=batch_id))).rowcount:
         planned.new += 1
         return None
     select = "SELECT place, line, digest, state, body IS NULL FROM rows WHERE identity = ?"
-    place, line, digest, state, is_untouched = connection.execute(select, [identity_of(row)]).fetchone()
+    place, line, digest, state, is_untouched = connection.execute(select, [identity_key(row)]).fetchone()
     if place > moved.known:
-        return BadRow(row.line, (name_taken(row.identity, line),))
+        return InvalidRow(row.line, (duplicate_name_problem(row.identity, line),))
     if digest == row.digest:
         planned.known += 1
     elif is_untouched and state in {State.PLANNED, State.DEAD}:
-        connection.execute(REPLACE, [row.digest, *row_values(row), identity_of(row)])
+        connection.execute(REPLACE, [row.digest, *row_values(row), identity_key(row)])
         planned.replaced += 1
         moved.replaced(row)
     else:

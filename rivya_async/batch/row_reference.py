@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .._core.model import Model
 
 
-def as_reference(text: str) -> Reference:
+def parse_reference(text: str) -> Reference:
     """The path, or the link with its kind by its ending. Raises `ConfigurationError` where that says nothing."""
     if "://" not in text:
         return Path(text)
@@ -35,7 +35,7 @@ def as_reference(text: str) -> Reference:
     return ReferenceMedia(text, kind=kind)
 
 
-def file_problem(path: Path, model: Model) -> str | None:
+def find_file_problem(path: Path, model: Model) -> str | None:
     """Why this file could not be uploaded for this model; None if it could."""
     if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises for a name that is too long
         return f"there is no file {str(path)!r:.200}"

@@ -54,7 +54,7 @@ INSERT: Final = (
 SELECT: Final = f"SELECT place, digest, {', '.join(COLUMNS)} FROM rows"
 
 
-def identity_of(row: Row) -> str:
+def identity_key(row: Row) -> str:
     """By what the journal knows a row again: names that differ in case only would be one file on some systems."""
     return row.identity.casefold()
 
@@ -76,7 +76,7 @@ def row_values(row: Row) -> Sequence[Any]:
 def insert_values(record: RowRecord) -> Sequence[Any]:
     """The values of `INSERT`."""
     told = [_stored(name, getattr(record, name)) for name in OF_RECORD]
-    return [identity_of(record.row), record.row.digest, *row_values(record.row), *told]
+    return [identity_key(record.row), record.row.digest, *row_values(record.row), *told]
 
 
 @cache
@@ -90,7 +90,7 @@ def update_values(changes: Mapping[str, Any]) -> Sequence[Any]:
     return [_stored(name, value) for name, value in changes.items()]
 
 
-def record_of(values: Sequence[Any], batch_id: str) -> RowRecord:
+def parse_record(values: Sequence[Any], batch_id: str) -> RowRecord:
     """The record out of the values of `SELECT`, without the place."""
     digest, number, line, name, model, prompt, params, references, client_request_id, *told = values
     row = Row(

@@ -8,9 +8,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from .._core.errors import JournalError
-from .journal import check, id_of
+from .journal import check, select_batch_id
 from .record import RowRecord, RunRecord
-from .tables import SELECT, record_of
+from .schema import SELECT, parse_record
 
 
 def read_records(path: Path) -> Generator[RowRecord]:
@@ -19,9 +19,9 @@ def read_records(path: Path) -> Generator[RowRecord]:
     Who stops early closes it, in the same thread.
     """
     with reading(path) as connection:
-        batch_id = id_of(connection)
+        batch_id = select_batch_id(connection)
         for _, *values in connection.execute(f"{SELECT} ORDER BY place"):
-            yield record_of(values, batch_id)
+            yield parse_record(values, batch_id)
 
 
 def read_runs(path: Path) -> list[RunRecord]:
@@ -36,7 +36,7 @@ def runs_in(connection: sqlite3.Connection) -> list[RunRecord]:
     return [RunRecord(number=number, started_at=began, ended_at=ended) for number, began, ended in found]
 
 
-def existing(path: Path) -> Path:
+def require_journal(path: Path) -> Path:
     """The path, if there is a file. Raises `JournalError`."""
     if not path.is_file():
         raise JournalError(f"there is no journal {path}")
@@ -46,7 +46,7 @@ def existing(path: Path) -> Path:
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """The journal, to be read only."""
-    existing(path)
+    require_journal(path)
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
             connection.execute("PRAGMA query_only = ON")

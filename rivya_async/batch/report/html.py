@@ -20,7 +20,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from ..._engine.ambient import Ambient
-from ..reading import read_records, read_runs
+from ..journal_reader import read_records, read_runs
 from ..record import RowRecord, RunRecord
 from ..summary import Summary, read_summary
 from ..whole_file import whole
@@ -50,7 +50,7 @@ def write_report(journal: Path, page: Path) -> None:
 
 
 def _page(summary: Summary, runs: list[RunRecord], rows: Iterator[str]) -> Iterator[str]:
-    script = (HERE / "page.js").read_text(encoding="utf-8")
+    script = (HERE / "report.js").read_text(encoding="utf-8")
     policy = (
         "default-src 'none'; img-src data: file: 'self'; media-src file: 'self'; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{_digest(script)}'; base-uri 'none'; form-action 'none'"
@@ -64,11 +64,11 @@ def _page(summary: Summary, runs: list[RunRecord], rows: Iterator[str]) -> Itera
     parts = {
         "policy": escape(policy),
         "title": escape(summary.batch_id),
-        "style": (HERE / "page.css").read_text(encoding="utf-8"),
+        "style": (HERE / "report.css").read_text(encoding="utf-8"),
         "facts": _data(_told(facts)),
         "script": script,
     }
-    before, after = (HERE / "page.html").read_text(encoding="utf-8").split("{rows}")
+    before, after = (HERE / "report.html.jinja").read_text(encoding="utf-8").split("{rows}")
     yield PART.sub(lambda part: parts[part[1]], before)
     yield "["
     for number, row in enumerate(rows):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..resources.models import Models
 
 
-class Carrier(Protocol):
+class BatchBackend(Protocol):
     """What a run needs of a session. What it raises decides what becomes of a row: it raises what a session does."""
 
     @property
@@ -53,7 +53,7 @@ class Carrier(Protocol):
         ...
 
 
-class Saver(Protocol):
+class FileSaver(Protocol):
     """Who saves the files of ended jobs, where this process does not."""
 
     def __call__(self, job: Generation, folder: Path, name: str, /) -> Awaitable[Sequence[SavedFile]]:
