@@ -74,7 +74,7 @@ def _counted(rows: Iterable[Row | InvalidRow]) -> tuple[int, int]:
 async def _planned(manifest: Manifest, path: Path) -> tuple[int, int]:
     async with Batch.open(path.with_suffix(".journal")) as batch:
         planned = await batch.add(manifest, keep_going=True)
-        return planned.new, planned.bad
+        return planned.new, planned.invalid
 
 
 def _models() -> Mapping[str, Model]:

@@ -1,12 +1,11 @@
-"""Thousands of paid jobs from a file: a manifest in, files out, and a journal between them that outlives kill -9."""
+"""Thousands of paid jobs from a file: a manifest, its results, and a journal that survives kill -9."""
 
 from .._core.saved_file import SavedFile
-from .bad_row import InvalidRow
 from .batch import Batch
 from .manifest import Manifest
 from .planner import Conflict, InvalidRowsError, PlanResult
 from .record import RowRecord, RunRecord
-from .row import Row
+from .row import InvalidRow, Row
 from .states import State
 
 __all__ = [

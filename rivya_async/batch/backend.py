@@ -1,10 +1,12 @@
-"""Who buys and waits for a batch: a session, or workers in its place."""
+"""The parts of a session that a batch uses. Workers implement them too."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from .._engine.hooks import Hooks, PollDetails
 
 if TYPE_CHECKING:
     from .._core.generation_request import GenerationRequest
@@ -16,46 +18,58 @@ if TYPE_CHECKING:
 
 
 class BatchBackend(Protocol):
-    """What a run needs of a session. What it raises decides what becomes of a row: it raises what a session does."""
+    """The members of a session that a run uses. An implementation raises the errors of a session."""
 
     @property
-    def base_url(self) -> str:
-        """Where the service is."""
-        ...
+    def base_url(self) -> str: ...  # noqa: D102  as in `RivyaSession`
 
     @property
-    def models(self) -> Models:
-        """The catalogue."""
-        ...
+    def models(self) -> Models: ...  # noqa: D102  as in `RivyaSession`
 
     @property
-    def files(self) -> Files:
-        """Uploads."""
-        ...
+    def files(self) -> Files: ...  # noqa: D102  as in `RivyaSession`
 
     @property
-    def generations(self) -> Generations:
-        """Reads of single jobs."""
-        ...
+    def generations(self) -> Generations: ...  # noqa: D102  as in `RivyaSession`
 
     def submit(self, request: GenerationRequest, /, *, idempotency_key: str) -> Awaitable[Generation]:
-        """Buy a job under this key."""
+        """Purchases a job under this key."""
         ...
 
     def wait_for(self, bought: Generation | str, /, *, raise_on_failure: bool) -> Awaitable[Generation]:
-        """Wait for its end."""
+        """Waits until the job ends."""
         ...
 
     def download(
         self, source: Generation | str, /, to: Path, *, name: str, overwrite: bool
     ) -> Awaitable[Sequence[Path]]:
-        """Save its files."""
+        """Saves the files of a job."""
         ...
 
 
 class FileSaver(Protocol):
-    """Who saves the files of ended jobs, where this process does not."""
+    """A function that saves the files of ended jobs outside this process."""
 
     def __call__(self, job: Generation, folder: Path, name: str, /) -> Awaitable[Sequence[SavedFile]]:
-        """Save them in a folder, under names by this template. `DownloadError` where that does not go."""
+        """Saves the files in a folder, under names by this template. Raises `DownloadError`."""
         ...
+
+
+class PollCounter(Hooks):
+    """The number of polls of each job of a batch. Other jobs of the session are not counted."""
+
+    def __init__(self) -> None:
+        self._polls: dict[str, int] = {}
+
+    def begin(self, task_id: str) -> None:
+        """Starts counting the polls of this job."""
+        self._polls[task_id] = 0
+
+    def end(self, task_id: str) -> int:
+        """Stops counting and returns the number."""
+        return self._polls.pop(task_id, 0)
+
+    def on_poll(self, details: PollDetails) -> None:
+        """Counts a poll."""
+        if details.task_id in self._polls:
+            self._polls[details.task_id] += 1

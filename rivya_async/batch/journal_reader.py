@@ -1,56 +1,136 @@
-"""Looking into a journal without having it: also while another process works with it. Blocks."""
+"""Reading a journal without locking it, also while another process runs the batch. Blocks."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Final
+
+import attrs
 
 from .._core.errors import JournalError
-from .journal import check, select_batch_id
+from .._core.records import Amount
 from .record import RowRecord, RunRecord
-from .schema import SELECT, parse_record
+from .schema import CREDITS, SELECT_ROWS, check_version, parse_record, select_batch_id
+from .states import State, is_open
+
+RATE_WINDOW: Final = 120.0
+"""Seconds of the past from which the rate is computed."""
+
+MAX_REASONS: Final = 20
+"""Most reasons of failure in a summary."""
+
+
+@attrs.frozen
+class FailureReason:
+    """A state and error code of failed or dead rows, one of their messages, and their number."""
+
+    state: State
+    code: str
+    message: str
+    count: int
+
+
+@attrs.frozen(kw_only=True)
+class Summary:
+    """The progress of a batch. `spent` is the credits of ended jobs in all runs, `held` of open ones.
+
+    `rate` is jobs ended per second, or None without a current run or if no job ended lately.
+    """
+
+    batch_id: str
+    counts: Counter[State]
+    spent: Amount
+    held: Amount
+    reasons: tuple[FailureReason, ...]
+    run: RunRecord | None
+    rate: float | None
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return self.counts.total()
+
+    @property
+    def open(self) -> int:
+        """The number of rows that are planned or in progress."""
+        return sum(count for state, count in self.counts.items() if is_open(state, downloads=False))
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The remaining seconds at the current rate, or None without one."""
+        return None if self.rate is None else self.open / self.rate
 
 
 def read_records(path: Path) -> Generator[RowRecord]:
-    """Every row, as it was planned, as of one moment; one is in memory at a time. Raises `JournalError`.
+    """Yields every row as of one moment, in the order of the manifest. Raises `JournalError`.
 
-    Who stops early closes it, in the same thread.
+    One row is in memory at a time. A caller that stops early closes the generator in the same thread.
     """
-    with reading(path) as connection:
+    with _open_read_only(path) as connection:
         batch_id = select_batch_id(connection)
-        for _, *values in connection.execute(f"{SELECT} ORDER BY place"):
+        for _, *values in connection.execute(f"{SELECT_ROWS} ORDER BY place"):
             yield parse_record(values, batch_id)
 
 
 def read_runs(path: Path) -> list[RunRecord]:
-    """Every run, the first one first. Raises `JournalError`."""
-    with reading(path) as connection:
-        return runs_in(connection)
+    """Returns every run, the first one first. Raises `JournalError`."""
+    with _open_read_only(path) as connection:
+        return _select_runs(connection)
 
 
-def runs_in(connection: sqlite3.Connection) -> list[RunRecord]:
-    """Every run of an open journal, the first one first."""
-    found = connection.execute("SELECT number, started_at, ended_at FROM runs ORDER BY number")
-    return [RunRecord(number=number, started_at=began, ended_at=ended) for number, began, ended in found]
+def read_summary(path: Path, now: float) -> Summary:
+    """Returns the progress of the batch. Raises `JournalError`."""
+    with _open_read_only(path) as connection:
+        batch_id = select_batch_id(connection)
+        totals = connection.execute(
+            f"SELECT state, count(*), sum(CASE WHEN final_credits IS NULL THEN 0 ELSE {CREDITS} END), "
+            f"sum(CASE WHEN final_credits IS NULL THEN {CREDITS} ELSE 0 END) FROM rows GROUP BY state"
+        ).fetchall()
+        reasons = connection.execute(
+            "SELECT state, error_code, min(error), count(*) FROM rows WHERE state IN (?, ?) "
+            "GROUP BY state, error_code ORDER BY count(*) DESC LIMIT ?",
+            [State.FAILED, State.DEAD, MAX_REASONS],
+        ).fetchall()
+        run = next(reversed(_select_runs(connection)), None)
+        since = now - RATE_WINDOW if run is None else max(now - RATE_WINDOW, run.started_at)
+        (ended,) = connection.execute("SELECT count(*) FROM rows WHERE ended_at > ?", [since]).fetchone()
+    is_running = run is not None and run.ended_at is None
+    return Summary(
+        batch_id=batch_id,
+        counts=Counter({State(state): count for state, count, _, _ in totals}),
+        spent=sum(spent for _, _, spent, _ in totals),
+        held=sum(held for _, _, _, held in totals),
+        reasons=tuple(
+            FailureReason(State(state), code or "unknown", text or "", count) for state, code, text, count in reasons
+        ),
+        run=run,
+        rate=ended / max(now - since, 1.0) if is_running and ended else None,
+    )
 
 
 def require_journal(path: Path) -> Path:
-    """The path, if there is a file. Raises `JournalError`."""
+    """Returns the path. Raises `JournalError` if it is not a file."""
     if not path.is_file():
         raise JournalError(f"there is no journal {path}")
     return path
 
 
+def _select_runs(connection: sqlite3.Connection) -> list[RunRecord]:
+    runs = connection.execute("SELECT number, started_at, ended_at FROM runs ORDER BY number")
+    return [RunRecord(number=number, started_at=start, ended_at=end) for number, start, end in runs]
+
+
 @contextmanager
-def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """The journal, to be read only."""
+def _open_read_only(path: Path) -> Iterator[sqlite3.Connection]:
     require_journal(path)
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
             connection.execute("PRAGMA query_only = ON")
-            check(connection, path)
+            check_version(connection, path)
             yield connection
     except sqlite3.Error as error:
         raise JournalError(f"{path} is no journal of a batch, or cannot be read: {error}") from None

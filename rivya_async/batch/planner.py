@@ -1,36 +1,34 @@
-"""Rows of a manifest become rows of a journal: which are new, which are known, which are not what they were."""
+"""Adding the rows of a manifest to a journal: new, known, changed and conflicting ones."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import attrs
 
 from .._core.errors import ConfigurationError
-from .bad_row import InvalidRow, duplicate_name_problem
-from .moved import RenumberDetector
 from .record import RowRecord
-from .row import Row
-from .schema import INSERT, OF_ROW, identity_key, insert_values, row_values
+from .row import InvalidRow, Row, duplicate_name_problem
+from .schema import INSERT_ROW, ROW_COLUMNS, identity_key, insert_values, row_values
 from .states import State
 
-MOST_TOLD: Final = 1000
-"""Conflicts, and bad rows, that are told one by one; all are counted."""
+MAX_LISTED: Final = 1000
+"""Conflicts, and invalid rows, that a result lists. All are counted."""
 
-SHOWN: Final = 20
-"""Bad rows that a message shows."""
+MAX_IN_MESSAGE: Final = 20
+"""Invalid rows in the message of `InvalidRowsError`."""
 
 REPLACE: Final = (
-    f"UPDATE rows SET digest = ?, {', '.join(f'{name} = ?' for name in OF_ROW)}, state = '{State.PLANNED}', "
+    f"UPDATE rows SET digest = ?, {', '.join(f'{name} = ?' for name in ROW_COLUMNS)}, state = '{State.PLANNED}', "
     "error_code = NULL, error = NULL WHERE identity = ?"
 )
 
 
 @attrs.frozen
 class Conflict:
-    """A row whose content is not that for which the purchase of this name was begun. It was left as it was."""
+    """A row whose content differs from that of its purchase. The journal keeps the old content."""
 
     line: int
     identity: str
@@ -39,98 +37,146 @@ class Conflict:
 
 @attrs.define
 class PlanResult:
-    """What became of rows that were added.
+    """The numbers of rows by outcome.
 
-    `known` ones were in the journal already, `replaced` ones too, with other content and nothing bought for it. Of
-    `conflicting` and `bad` ones the first thousand are told in `conflicts` and `bad_rows`.
+    `known` rows were in the journal with the same content, `replaced` ones with other content and no purchase.
+    `conflicts` and `invalid_rows` list the first thousand.
     """
 
     new: int = 0
     known: int = 0
     replaced: int = 0
     conflicting: int = 0
-    bad: int = 0
+    invalid: int = 0
     conflicts: list[Conflict] = attrs.field(factory=list)
-    bad_rows: list[InvalidRow] = attrs.field(factory=list)
+    invalid_rows: list[InvalidRow] = attrs.field(factory=list)
 
-    def note_bad(self, bad: InvalidRow) -> None:
-        """Count a bad row."""
-        self.bad += 1
-        if len(self.bad_rows) < MOST_TOLD:
-            self.bad_rows.append(bad)
+    def add_invalid(self, row: InvalidRow) -> None:
+        """Counts an invalid row."""
+        self.invalid += 1
+        if len(self.invalid_rows) < MAX_LISTED:
+            self.invalid_rows.append(row)
+
+    def add_conflict(self, conflict: Conflict) -> None:
+        """Counts a conflict."""
+        self.conflicting += 1
+        if len(self.conflicts) < MAX_LISTED:
+            self.conflicts.append(conflict)
 
 
 class InvalidRowsError(ConfigurationError):
-    """There are rows that are none, so nothing was added. `planned` tells which, and what is wrong with each."""
+    """Rows are invalid, so none was added. `result` lists them with their problems."""
 
-    planned: PlanResult
-
-
-def _refused(planned: PlanResult) -> InvalidRowsError:
-    told = "".join(f"\n  line {bad.line}: {'; '.join(bad.problems)}" for bad in planned.bad_rows[:SHOWN])
-    more = f"\n  and {planned.bad - SHOWN:,} more" if planned.bad > SHOWN else ""
-    refused = InvalidRowsError(
-        f"{planned.bad:,} rows cannot be bought as they are, so nothing was added: mend them, or go on with the good "
-        f"ones (keep_going){told}{more}"
-    )
-    refused.planned = planned
-    return refused
+    result: PlanResult
 
 
-def plan(
+def plan_rows(
     rows: Iterable[Row | InvalidRow], batch_id: str, connection: sqlite3.Connection, *, keep_going: bool
 ) -> PlanResult:
-    """Put all rows into the journal; or none if `rows` raises, or one is bad and we are not to keep going."""
-    planned = PlanResult()
+    """Adds all rows to the journal, or none if `rows` raises, or if a row is invalid and `keep_going` is false."""
+    result = PlanResult()
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        (known,) = connection.execute("SELECT coalesce(max(place), 0) FROM rows").fetchone()
-        moved = RenumberDetector(connection, known)
-        for found in rows:
-            row = _accepted(found, connection)
-            bad = row if isinstance(row, InvalidRow) else _added(row, batch_id, planned, moved)
-            if bad is not None:
-                planned.note_bad(bad)
-        for was_new, bad in moved.taken_back():
-            planned.new -= was_new
-            planned.replaced -= not was_new
-            planned.note_bad(bad)
-        if planned.bad and not keep_going:
-            raise _refused(planned)
-    return planned
+        (last_place,) = connection.execute("SELECT coalesce(max(place), 0) FROM rows").fetchone()
+        detector = RenumberDetector(connection, last_place)
+        for each in rows:
+            row = _accept_known(each, connection)
+            invalid = row if isinstance(row, InvalidRow) else _add(row, batch_id, result, detector)
+            if invalid is not None:
+                result.add_invalid(invalid)
+        for was_new, invalid in detector.remove_renumbered():
+            result.new -= was_new
+            result.replaced -= not was_new
+            result.add_invalid(invalid)
+        if result.invalid and not keep_going:
+            raise _invalid_rows_error(result)
+    return result
 
 
-def _accepted(found: Row | InvalidRow, connection: sqlite3.Connection) -> Row | InvalidRow:
-    """What was found; but a row that the journal has is not judged again, so that what is begun can always go on.
+def _invalid_rows_error(result: PlanResult) -> InvalidRowsError:
+    listed = result.invalid_rows[:MAX_IN_MESSAGE]
+    lines = "".join(f"\n  line {row.line}: {'; '.join(row.problems)}" for row in listed)
+    more = f"\n  and {result.invalid - MAX_IN_MESSAGE:,} more" if result.invalid > MAX_IN_MESSAGE else ""
+    error = InvalidRowsError(
+        f"{result.invalid:,} rows are invalid, so nothing was added. Correct them, or add the valid ones with "
+        f"keep_going{lines}{more}"
+    )
+    error.result = result
+    return error
 
-    Its files may be gone since, and its model withdrawn: if it is not bought yet, the run gives it up for that.
+
+def _accept_known(row: Row | InvalidRow, connection: sqlite3.Connection) -> Row | InvalidRow:
+    """Returns the row itself where the journal has an invalid one, so that a batch can always be resumed.
+
+    Its files may have been deleted since, or its model withdrawn. If it is not purchased yet, the run gives it up.
     """
-    if isinstance(found, Row) or found.row is None:
-        return found
+    if isinstance(row, Row) or row.row is None:
+        return row
     select = "SELECT 1 FROM rows WHERE identity = ? AND digest = ?"
-    is_known = connection.execute(select, [identity_key(found.row), found.row.digest]).fetchone() is not None
-    return found.row if is_known else found
+    is_known = connection.execute(select, [identity_key(row.row), row.row.digest]).fetchone() is not None
+    return row.row if is_known else row
 
 
-def _added(row: Row, batch_id: str, planned: PlanResult, moved: RenumberDetector) -> InvalidRow | None:
-    """Put one row into the journal, unless it has the name of one that this very plan has put there."""
-    connection = moved.connection
-    if connection.execute(INSERT, insert_values(RowRecord(row=row, batch_id=batch_id))).rowcount:
-        planned.new += 1
+def _add(row: Row, batch_id: str, result: PlanResult, detector: RenumberDetector) -> InvalidRow | None:
+    """Adds one row, unless this plan has added another of its name."""
+    connection = detector.connection
+    if connection.execute(INSERT_ROW, insert_values(RowRecord(row=row, batch_id=batch_id))).rowcount:
+        result.new += 1
         return None
+    key = identity_key(row)
     select = "SELECT place, line, digest, state, body IS NULL FROM rows WHERE identity = ?"
-    place, line, digest, state, is_untouched = connection.execute(select, [identity_key(row)]).fetchone()
-    if place > moved.known:
+    place, line, digest, state, has_no_purchase = connection.execute(select, [key]).fetchone()
+    if place > detector.last_place:
         return InvalidRow(row.line, (duplicate_name_problem(row.identity, line),))
     if digest == row.digest:
-        planned.known += 1
-    elif is_untouched and state in {State.PLANNED, State.DEAD}:
-        connection.execute(REPLACE, [row.digest, *row_values(row), identity_key(row)])
-        planned.replaced += 1
-        moved.replaced(row)
+        result.known += 1
+    elif has_no_purchase and state in {State.PLANNED, State.DEAD}:
+        connection.execute(REPLACE, [row.digest, *row_values(row), key])
+        result.replaced += 1
+        detector.add_replaced(row)
     else:
-        planned.conflicting += 1
-        moved.displaced(row, digest)
-        if len(planned.conflicts) < MOST_TOLD:
-            planned.conflicts.append(Conflict(row.line, row.identity, State(state)))
+        result.add_conflict(Conflict(row.line, row.identity, State(state)))
+        detector.add_displaced(row, digest)
     return None
+
+
+@attrs.frozen
+class RenumberDetector:
+    """Detection of rows without a name whose number has changed, so that they are not purchased again.
+
+    `last_place` is the last place in the journal before the plan. The temporary tables last as long as the plan.
+    """
+
+    connection: sqlite3.Connection
+    last_place: int
+
+    def __attrs_post_init__(self) -> None:
+        self.connection.execute("CREATE TEMP TABLE displaced (digest TEXT PRIMARY KEY, number INTEGER)")
+        self.connection.execute("CREATE TEMP TABLE replaced (identity TEXT PRIMARY KEY)")
+
+    def add_displaced(self, row: Row, digest: str) -> None:
+        """Notes that this row has the number of a purchase with this digest."""
+        if row.name is None:
+            self.connection.execute("INSERT OR IGNORE INTO displaced VALUES (?, ?)", [digest, row.number])
+
+    def add_replaced(self, row: Row) -> None:
+        """Notes that this row has replaced one without a purchase."""
+        if row.name is None:
+            self.connection.execute("INSERT OR IGNORE INTO replaced VALUES (?)", [identity_key(row)])
+
+    def remove_renumbered(self) -> Iterator[tuple[bool, InvalidRow]]:
+        """Removes the rows of this plan that equal a displaced one, and yields each with whether it was new."""
+        found = self.connection.execute(
+            "SELECT place, line, displaced.number FROM rows JOIN displaced USING (digest) "
+            "WHERE name IS NULL AND (place > ? OR identity IN (SELECT identity FROM replaced)) ORDER BY place",
+            [self.last_place],
+        ).fetchall()
+        for place, line, number in found:
+            self.connection.execute("DELETE FROM rows WHERE place = ?", [place])
+            problem = (
+                f"it is what row {number} was bought for: were rows inserted or removed? Rows without a name are "
+                "identified by their number, so add new ones at the end, or give each a name"
+            )
+            yield place > self.last_place, InvalidRow(line, (problem,))
+        self.connection.execute("DROP TABLE displaced")
+        self.connection.execute("DROP TABLE replaced")

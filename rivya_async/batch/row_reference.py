@@ -1,8 +1,9 @@
-"""What a row refers to: a file of this machine, or a link."""
+"""The references of a row, and the problems of a row with its model and its files."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -11,41 +12,60 @@ from .._core.errors import ConfigurationError, ValidationFailed
 from .._core.filenames import KIND_OF
 from .._core.generation_request import Reference
 from .._core.media_type import HEAD_BYTES, KINDS, check, limit_for, recognised
+from .._core.problem import unknown_model
 from .._core.records import ReferenceMedia
 
 if TYPE_CHECKING:
     from .._core.model import Model
+    from .row import Row
 
 
 def parse_reference(text: str) -> Reference:
-    """The path, or the link with its kind by its ending. Raises `ConfigurationError` where that says nothing."""
+    """Returns the path, or the link with its media kind. Raises `ConfigurationError` if its ending has none."""
     if "://" not in text:
         return Path(text)
+    shown = f"{text.partition('?')[0]!r:.120}"
     try:
         parts = urlsplit(text)
     except ValueError as error:
-        raise ConfigurationError(f"{text.partition('?')[0]!r:.120} is no link: {error}") from None
+        raise ConfigurationError(f"{shown} is no link: {error}") from None
     if parts.scheme not in {"http", "https"} or not parts.netloc:
-        raise ConfigurationError(f"{text.partition('?')[0]!r:.120} is no link for the service: give one with https://")
+        raise ConfigurationError(f"{shown} is no link for the service: give one with https://")
     kind = KIND_OF.get(Path(parts.path).suffix.lower())
     if kind not in KINDS:
-        raise ConfigurationError(
-            f"what {text.partition('?')[0]!r:.120} leads to is not clear from its ending: download it and give its path"
-        )
+        raise ConfigurationError(f"the kind of {shown} is not clear from its ending: download it and give its path")
     return ReferenceMedia(text, kind=kind)
 
 
-def find_file_problem(path: Path, model: Model) -> str | None:
-    """Why this file could not be uploaded for this model; None if it could."""
+def find_problems(row: Row, models: Mapping[str, Model]) -> Iterator[str]:
+    """Yields the problems of a row with the catalogue and with its files."""
+    if row.model not in models:
+        yield unknown_model(row.model, models).message
+        return
+    model = models[row.model]
+    references = []
+    for text in row.references:
+        try:
+            reference = parse_reference(text)
+            references.append(reference)
+            if isinstance(reference, Path):
+                _check_file(reference, model)
+        except ConfigurationError as error:
+            yield str(error)
+    for problem in model.problems(row.prompt, model.coerce(row.params), references):
+        yield problem.message
+
+
+def _check_file(path: Path, model: Model) -> None:
+    """Raises `ConfigurationError` for a file that cannot be uploaded for this model."""
     if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises for a name that is too long
-        return f"there is no file {str(path)!r:.200}"
+        raise ConfigurationError(f"there is no file {str(path)!r:.200}")
     try:
         with path.open("rb") as file:
             head, size = file.read(HEAD_BYTES), os.fstat(file.fileno()).st_size
         media = recognised(head, name=path.name, kind=None)
         check(limit_for(media.kind, model), media, name=path.name, size=size)
     except OSError as error:
-        return f"the file {str(path)!r:.200} cannot be read: {error.strerror or error}"
+        raise ConfigurationError(f"the file {str(path)!r:.200} cannot be read: {error.strerror or error}") from None
     except (ConfigurationError, ValidationFailed) as error:
-        return f"{str(path)!r:.200}: {error}"
-    return None
+        raise ConfigurationError(f"{str(path)!r:.200}: {error}") from None

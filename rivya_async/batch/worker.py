@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     from .._core.records import Amount, Generation
     from .._core.saved_file import SavedFile
     from .._engine.stop import Stop
-    from .backend import BatchBackend, FileSaver
+    from .backend import BatchBackend, FileSaver, PollCounter
     from .journal import Journal
-    from .polls import PollCounter
     from .record import RowRecord
 
 FIRST_PAUSE: Final = 2.0

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections import Counter
 
     from ..batch import InvalidRow, RowRecord
-    from ..batch.summary import Summary
+    from ..batch.journal_reader import Summary
 
 ORDER = (
     State.DOWNLOADED,

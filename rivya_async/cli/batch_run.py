@@ -15,8 +15,8 @@ from .._core.errors import ConfigurationError
 from .._engine.ambient import Ambient
 from ..batch import Batch, InvalidRow, InvalidRowsError, Manifest, State
 from ..batch.export import flatten_record
+from ..batch.journal_reader import read_summary
 from ..batch.states import is_open
-from ..batch.summary import read_summary
 from .batch_board import board_for
 from .batch_render import bad_text, summary_json, summary_text, trouble_text
 from .batch_report import tell_report
@@ -134,10 +134,10 @@ async def _carried(
         try:
             planned = await batch.add(manifest(models=models), keep_going=arguments.keep_going)
         except InvalidRowsError as error:
-            for bad in error.planned.bad_rows:
+            for bad in error.result.invalid_rows:
                 _tell_bad(bad, output)
             raise ConfigurationError(
-                f"{plural(error.planned.bad, 'row')} cannot be bought as they are, so nothing was: "
+                f"{plural(error.result.invalid, 'row')} cannot be bought as they are, so nothing was: "
                 "mend them, or run the good ones with --keep-going"
             ) from None
         _tell_plan(planned, output)
@@ -167,7 +167,7 @@ async def _carried(
 
 
 def _tell_plan(planned: PlanResult, output: Output) -> None:
-    for bad in planned.bad_rows:
+    for bad in planned.invalid_rows:
         _tell_bad(bad, output)
     for conflict in planned.conflicts:
         told = (
@@ -180,7 +180,7 @@ def _tell_plan(planned: PlanResult, output: Output) -> None:
             output.note(told)
     output.note(
         f"{planned.new:,} new rows, {planned.known:,} known, {planned.replaced:,} changed, "
-        f"{planned.conflicting:,} conflicts, {planned.bad:,} bad"
+        f"{planned.conflicting:,} conflicts, {planned.invalid:,} bad"
     )
 
 

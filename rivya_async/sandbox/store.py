@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import weakref
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from cattrs.preconf.json import make_converter
+
+from .._sqlite_writer import GroupCommitWriter
 
 T = TypeVar("T")
 
@@ -30,9 +30,6 @@ LIFE: Final = "life"
 _converter = make_converter(detailed_validation=False)
 _converter.register_structure_hook(Mapping[str, Any] | str, lambda value, _: value)
 
-Changes = dict[tuple[str, str], str | None]
-"""The newest value of each type and key; None: it is forgotten."""
-
 
 class Store:
     """Takes values on the loop, and writes them in a thread of its own. Without a path it keeps nothing.
@@ -45,20 +42,23 @@ class Store:
         self.path = None if path is None else Path(path)
         self.life = 1
         """The how-manieth process this is that has the file."""
-        self._changes: Changes = {}
         self._connection: sqlite3.Connection | None = None
-        self._writer: ThreadPoolExecutor | None = None
-        self._turn = asyncio.Lock()
-        self._commit: asyncio.Future[None] | None = None
+        self._writer = GroupCommitWriter(
+            _write, thread_name="rivya-sandbox-state", to_error=partial(_write_error, path)
+        )
         if self.path is not None:
             self._connection = self._opened(self.path)
+            self._writer.open(self._connection)
             self.life = 1 + self._lives()
-            self._write({(LIFE, f"{self.life}"): ""})
+            try:
+                _write(self._connection, {(LIFE, f"{self.life}"): ""})
+            except sqlite3.Error as error:
+                raise _write_error(self.path, error) from error
 
     @property
     def is_behind(self) -> bool:
         """Whether something was put that is not on the disk yet."""
-        return bool(self._changes) or (self._commit is not None and not self._commit.done())
+        return self._writer.is_behind
 
     def load(self, kind: type[T]) -> Iterator[T]:
         """Every value of this type that was written, in the order in which they were put first. Blocks."""
@@ -69,70 +69,38 @@ class Store:
     def put(self, key: str, value: object) -> None:
         """Keep a value as it is now, in the place of an earlier one of its type and key."""
         if self.path is not None:
-            self._changes[type(value).__name__, key] = _converter.dumps(value)
+            self._writer.put({(type(value).__name__, key): _converter.dumps(value)})
 
     def drop(self, key: str, kind: type[object]) -> None:
         """Forget a value."""
         if self.path is not None:
-            self._changes[kind.__name__, key] = None
+            self._writer.put({(kind.__name__, key): None})
 
     async def written(self) -> None:
         """Return when all that was put is on the disk; whoever waits meanwhile is written together.
 
         OSError if it cannot be written: the next one to wait tries again.
         """
-        async with self._turn:
-            if self._changes:
-                changes, self._changes = self._changes, {}
-                self._writer = self._writer or ThreadPoolExecutor(1, "rivya-sandbox-state")
-                self._commit = asyncio.get_running_loop().run_in_executor(self._writer, self._write, changes)
-                self._commit.add_done_callback(partial(self._take_back, changes))
-            if self._commit is not None:
-                await asyncio.shield(self._commit)
+        await self._writer.flush()
 
     def open(self) -> None:
         """Have the file again, after `close`."""
         if self.path is not None and self._connection is None:
             self._connection = self._opened(self.path)
-            self._turn = asyncio.Lock()  # the loop may be another one
+            self._writer.open(self._connection)
             if self._lives() != self.life:
                 self.close()
                 raise ValueError(f"{self.path}: another sandbox has gone on with this state: make a new one of it")
 
     async def aclose(self) -> None:
         """Write what is left, and let go of the file."""
-        try:
-            await self.written()
-        finally:
-            self.close()
+        self._connection = None
+        await self._writer.aclose()
 
     def close(self) -> None:
         """Let go of the file, once it has taken what is being written."""
-        writer, self._writer = self._writer, None
-        connection, self._connection = self._connection, None
-        self._commit = None
-        if writer is not None:
-            writer.shutdown()
-        if connection is not None:
-            connection.close()
-
-    def _take_back(self, changes: Changes, commit: asyncio.Future[None]) -> None:
-        if commit.cancelled() or commit.exception() is not None:
-            self._changes = {**changes, **self._changes}
-
-    def _write(self, changes: Changes) -> None:
-        """All of it or nothing. Blocks."""
-        assert self._connection is not None  # noqa: S101  it is open as long as the writer is
-        try:
-            with self._connection:
-                self._connection.execute("BEGIN")
-                for (kind, key), value in changes.items():
-                    if value is None:
-                        self._connection.execute(DROP, (kind, key))
-                    else:
-                        self._connection.execute(PUT, (kind, key, value))
-        except sqlite3.Error as error:
-            raise OSError(f"{self.path}: {error}") from error
+        self._connection = None
+        self._writer.close()
 
     def _lives(self) -> int:
         assert self._connection is not None  # noqa: S101
@@ -155,6 +123,21 @@ class Store:
             connection.close()
             raise ValueError(f"{path}: {error}") from None
         return connection
+
+
+def _write_error(path: str | PathLike[str] | None, error: sqlite3.Error) -> OSError:
+    return OSError(f"{path}: {error}")
+
+
+def _write(connection: sqlite3.Connection, changes: Mapping[tuple[str, str], str | None]) -> None:
+    """All of it or nothing. Blocks."""
+    with connection:
+        connection.execute("BEGIN")
+        for (kind, key), value in changes.items():
+            if value is None:
+                connection.execute(DROP, (kind, key))
+            else:
+                connection.execute(PUT, (kind, key, value))
 
 
 def _check(connection: sqlite3.Connection) -> None:

@@ -43,12 +43,12 @@ TIMES: Final = ("at dawn", "at noon", "in the rain", "in winter", "by night", "b
 
 
 def planned() -> list[Row]:
-    dice = random.Random(4)
+    rng = random.Random(4)
     rows = []
     for number in range(1, ROWS + 1):
         model, params = MODELS[number % 8 % len(MODELS)]
-        failing = " [fail]" if dice.random() < 0.05 else ""
-        prompt = f"{dice.choice(SCENES)} {dice.choice(TIMES)}{failing}"
+        failing = " [fail]" if rng.random() < 0.05 else ""
+        prompt = f"{rng.choice(SCENES)} {rng.choice(TIMES)}{failing}"
         rows.append(Row(number=number, line=number + 1, model=model, prompt=prompt, params=params))
     return rows
 

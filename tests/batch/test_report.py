@@ -18,18 +18,18 @@ from PIL import Image
 from rivya_async import JournalError
 from rivya_async.batch import Batch, Row, RowRecord, SavedFile, State
 from rivya_async.batch.report import write_report
-from tests.batch.batch_kit import bench, rows
+from tests.batch.kit import batch_environment, make_rows
 from tests.page.chromium import CONTRAST, IN_CHROMIUM, Chromium, Tab
 
 pytestmark = IN_CHROMIUM
 
-EVIL = "</script><img src=x onerror=\"document.title='broken into'\"><!-- {rows} {title}"
+HOSTILE = "</script><img src=x onerror=\"document.title='broken into'\"><!-- {rows} {title}"
 TOLD = ("task-7", "[1, 2]", "<b>", "dead: unknown")
 CARDS = "document.querySelectorAll('.card').length"
 
 
 @asynccontextmanager
-async def opened(browser: Chromium, page: Path, fragment: str = "") -> AsyncIterator[Tab]:
+async def open_page(browser: Chromium, page: Path, fragment: str = "") -> AsyncIterator[Tab]:
     """The page, straight from the disk; nothing that it does may be an error to the browser."""
     async with browser.tab(f"{page.as_uri()}{fragment}", calm=True) as tab:
         await tab.until("document.querySelector('#shown').textContent")
@@ -40,7 +40,7 @@ async def opened(browser: Chromium, page: Path, fragment: str = "") -> AsyncIter
 RUN = (1_700_000_000.0, 1_700_000_100.0)
 
 
-async def journal_of(
+async def write_journal(
     folder: Path,
     planned: Sequence[Row],
     ends: Any,
@@ -71,15 +71,15 @@ def failed(record: RowRecord) -> dict[str, Any]:
         "duration": 5.0,
         "polls": 2,
         "error_code": "content_policy" if record.row.number % 2 else "generation_failed",
-        "error": f"Refused: {EVIL}",
+        "error": f"Refused: {HOSTILE}",
     }
 
 
-async def test_what_was_made_is_shown_and_what_failed_says_why(tmp_path: Path, browser: Chromium) -> None:
-    async with bench(tmp_path) as on:
-        await on.carry([*rows(2), *rows(4, prompt="A kite [fail]")[2:]], download_to=tmp_path / "out")
-    write_report(on.journal, tmp_path / "report.html")
-    async with opened(browser, tmp_path / "report.html") as tab:
+async def test_shows_results_and_failures(tmp_path: Path, browser: Chromium) -> None:
+    async with batch_environment(tmp_path) as env:
+        await env.run([*make_rows(2), *make_rows(4, prompt="A kite [fail]")[2:]], download_to=tmp_path / "out")
+    write_report(env.journal, tmp_path / "report.html")
+    async with open_page(browser, tmp_path / "report.html") as tab:
         assert await tab.run(CARDS) == 4
         assert await tab.run("document.querySelector('h1').textContent") == "kites"
         assert await tab.run("[...document.querySelectorAll('#sum dd')].slice(0, 4).map(each => each.textContent)") == [
@@ -94,37 +94,37 @@ async def test_what_was_made_is_shown_and_what_failed_says_why(tmp_path: Path, b
         assert await tab.run("document.querySelectorAll('.media.none.bad').length") == 2
 
 
-async def test_the_page_shows_small_pictures_when_it_was_moved_away(tmp_path: Path, browser: Chromium) -> None:
-    async with bench(tmp_path) as on:
-        await on.carry(rows(1), download_to=tmp_path / "out")
-    write_report(on.journal, tmp_path / "report.html")
+async def test_shows_thumbnails_without_the_files(tmp_path: Path, browser: Chromium) -> None:
+    async with batch_environment(tmp_path) as env:
+        await env.run(make_rows(1), download_to=tmp_path / "out")
+    write_report(env.journal, tmp_path / "report.html")
     shutil.rmtree(tmp_path / "out")
-    async with opened(browser, tmp_path / "report.html") as tab:
+    async with open_page(browser, tmp_path / "report.html") as tab:
         await tab.until("document.querySelector('.card img').naturalWidth > 200")
 
 
-async def test_without_small_pictures_the_files_themselves_are_shown(
+async def test_shows_files_without_thumbnails(
     tmp_path: Path, browser: Chromium, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with bench(tmp_path) as on:
-        await on.carry(rows(1), download_to=tmp_path / "out")
-    monkeypatch.setattr("rivya_async.batch.report.html.MOST_EMBEDDED", 0)
-    write_report(on.journal, tmp_path / "report.html")
+    async with batch_environment(tmp_path) as env:
+        await env.run(make_rows(1), download_to=tmp_path / "out")
+    monkeypatch.setattr("rivya_async.batch.report.html.MAX_THUMBNAIL_BYTES", 0)
+    write_report(env.journal, tmp_path / "report.html")
     assert "data:image" not in (tmp_path / "report.html").read_text().partition("<body>")[2]
-    async with opened(browser, tmp_path / "report.html") as tab:
+    async with open_page(browser, tmp_path / "report.html") as tab:
         await tab.until("document.querySelector('.card img').naturalWidth > 200")
 
 
-async def test_files_in_folders_of_odd_names_are_found(tmp_path: Path, browser: Chromium) -> None:
-    async with bench(tmp_path) as on:
-        await on.carry(rows(1), download_to=tmp_path / "50% off? #1 ünder")
-    write_report(on.journal, tmp_path / "report.html")
-    async with opened(browser, tmp_path / "report.html") as tab:
+async def test_links_files_in_folders_with_special_characters(tmp_path: Path, browser: Chromium) -> None:
+    async with batch_environment(tmp_path) as env:
+        await env.run(make_rows(1), download_to=tmp_path / "50% off? #1 ünder")
+    write_report(env.journal, tmp_path / "report.html")
+    async with open_page(browser, tmp_path / "report.html") as tab:
         await tab.run("document.querySelector('.prompt').click()")
         await tab.until("document.querySelector('.whole img').naturalWidth > 320")
 
 
-async def test_what_cannot_be_shown_small_keeps_no_page_from_being_written(tmp_path: Path) -> None:
+async def test_broken_files_have_no_thumbnail(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     Image.new("1", (20_000, 20_000)).save(tmp_path / "out" / "row-000001.png")
     (tmp_path / "out" / "row-000002.png").write_bytes(b"no picture")
@@ -136,7 +136,7 @@ async def test_what_cannot_be_shown_small_keeps_no_page_from_being_written(tmp_p
         name = f"out/{record.row.identity}.{endings[record.row.number]}"
         return {**failed(record), "state": State.DOWNLOADED, "files": (SavedFile(name, 1, "0"),)}
 
-    path = await journal_of(tmp_path, rows(4), ends)
+    path = await write_journal(tmp_path, make_rows(4), ends)
     write_report(path, tmp_path / "report.html")
     small = re.findall(r'"data:image/webp;base64,([^"]+)"', (tmp_path / "report.html").read_text())
     assert len(small) == 1
@@ -144,17 +144,17 @@ async def test_what_cannot_be_shown_small_keeps_no_page_from_being_written(tmp_p
     assert picture.getchannel("A").getextrema() == (0, 0), "what is clear stays clear"
 
 
-async def test_numbers_that_json_has_not_leave_the_page_whole(tmp_path: Path, browser: Chromium) -> None:
+async def test_numbers_that_are_not_json_are_left_out(tmp_path: Path, browser: Chromium) -> None:
     def ends(record: RowRecord) -> dict[str, Any]:
         return {**failed(record), "duration": math.inf, "final_credits": math.inf}
 
-    path = await journal_of(tmp_path, rows(1), ends)
+    path = await write_journal(tmp_path, make_rows(1), ends)
     write_report(path, tmp_path / "report.html")
-    async with opened(browser, tmp_path / "report.html") as tab:
+    async with open_page(browser, tmp_path / "report.html") as tab:
         assert await tab.run(CARDS) == 1
 
 
-async def test_time_in_which_no_run_was_on_is_not_counted(tmp_path: Path, browser: Chromium) -> None:
+async def test_time_between_runs_is_not_counted(tmp_path: Path, browser: Chromium) -> None:
     """The first run is killed 20 seconds after it began; the second is on the next day, for 40 seconds."""
     night = RUN[0] + 86_400
 
@@ -162,9 +162,9 @@ async def test_time_in_which_no_run_was_on_is_not_counted(tmp_path: Path, browse
         at = RUN[0] if record.row.number == 1 else night
         return {**failed(record), "submitted_at": at, "ended_at": at + 20}
 
-    path = await journal_of(tmp_path, rows(2), ends, runs=[(RUN[0], None), (night, night + 40)])
+    path = await write_journal(tmp_path, make_rows(2), ends, runs=[(RUN[0], None), (night, night + 40)])
     write_report(path, tmp_path / "report.html")
-    async with opened(browser, tmp_path / "report.html") as tab:
+    async with open_page(browser, tmp_path / "report.html") as tab:
         assert await tab.run("[...document.querySelectorAll('#sum dd')].at(-1).textContent") == "1:00 min"
         assert await tab.run("document.querySelectorAll('#charts svg')[0].textContent.includes('1:00 min')")
         assert await tab.run("document.querySelectorAll('#charts .again').length") == 2, "in both charts of time"
@@ -174,27 +174,27 @@ async def test_time_in_which_no_run_was_on_is_not_counted(tmp_path: Path, browse
     ("seconds", "told"),
     [(0, "0 s"), (9.96, "10 s"), (59.6, "1:00 min"), (119.6, "2:00 min"), (3599.6, "1:00 h"), (7170, "2:00 h")],
 )
-async def test_times_are_rounded_whole(tmp_path: Path, browser: Chromium, seconds: float, told: str) -> None:
-    write_report(await journal_of(tmp_path, rows(1), failed), tmp_path / "report.html")
-    async with opened(browser, tmp_path / "report.html") as tab:
+async def test_times_are_rounded(tmp_path: Path, browser: Chromium, seconds: float, told: str) -> None:
+    write_report(await write_journal(tmp_path, make_rows(1), failed), tmp_path / "report.html")
+    async with open_page(browser, tmp_path / "report.html") as tab:
         assert await tab.run(f"span({seconds})") == told
 
 
-async def test_a_row_can_be_looked_at_closer_from_the_keyboard(tmp_path: Path, browser: Chromium) -> None:
+async def test_opens_a_row_with_the_keyboard(tmp_path: Path, browser: Chromium) -> None:
     def ends(record: RowRecord) -> dict[str, Any]:
         code = None if record.row.number == 2 else "moderated"
-        return {**failed(record), "state": State.DEAD, "error_code": code, "error": EVIL, "task_id": "task-7"}
+        return {**failed(record), "state": State.DEAD, "error_code": code, "error": HOSTILE, "task_id": "task-7"}
 
-    path = await journal_of(tmp_path, rows(3, prompt=EVIL, params={"size": [1, 2], "<b>": EVIL}), ends)
+    path = await write_journal(tmp_path, make_rows(3, prompt=HOSTILE, params={"size": [1, 2], "<b>": HOSTILE}), ends)
     write_report(path, tmp_path / "report.html")
-    async with opened(browser, tmp_path / "report.html") as tab:
+    async with open_page(browser, tmp_path / "report.html") as tab:
         await tab.run("document.querySelectorAll('.prompt')[1].focus()")
         await tab.press("Enter")
         assert await tab.run("document.querySelector('#closer').open")
-        assert await tab.run("document.querySelector('#closer h2').textContent") == EVIL
+        assert await tab.run("document.querySelector('#closer h2').textContent") == HOSTILE
         told = await tab.run("document.querySelector('.said').textContent")
         assert {"task-7", "[1, 2]", "<b>", "dead: unknown"} <= {part for part in TOLD if part in told}
-        assert told.count(EVIL) == 3, "prompt, reason and a parameter, all as text"
+        assert told.count(HOSTILE) == 3, "prompt, reason and a parameter, all as text"
         await tab.press("ArrowRight")
         assert await tab.run("document.querySelector('#place').textContent") == "3 of 3"
         await tab.press("ArrowRight")
@@ -207,26 +207,28 @@ async def test_a_row_can_be_looked_at_closer_from_the_keyboard(tmp_path: Path, b
 
 
 @pytest.mark.parametrize("dark", [False, True])
-async def test_text_can_be_read(tmp_path: Path, browser: Chromium, dark: bool) -> None:
-    path = await journal_of(tmp_path, rows(2), failed)
+async def test_text_has_enough_contrast(tmp_path: Path, browser: Chromium, dark: bool) -> None:
+    path = await write_journal(tmp_path, make_rows(2), failed)
     write_report(path, tmp_path / "report.html")
-    async with opened(browser, tmp_path / "report.html") as tab:
+    async with open_page(browser, tmp_path / "report.html") as tab:
         await tab.look(dark=dark, calm=True)
         await tab.run("document.querySelectorAll('summary').forEach((each) => each.click())")
         assert (await tab.run(CONTRAST))["found"] == []
 
 
-async def test_text_of_strangers_stays_text(tmp_path: Path, browser: Chromium) -> None:
-    path = await journal_of(tmp_path, rows(3, prompt=EVIL, params={"note": EVIL}), failed, batch_id=EVIL)
+async def test_untrusted_text_stays_text(tmp_path: Path, browser: Chromium) -> None:
+    path = await write_journal(
+        tmp_path, make_rows(3, prompt=HOSTILE, params={"note": HOSTILE}), failed, batch_id=HOSTILE
+    )
     write_report(path, tmp_path / "report.html")
-    async with opened(browser, tmp_path / "report.html") as tab:
-        assert await tab.run("document.querySelector('h1').textContent") == EVIL
-        assert await tab.run("document.querySelector('.prompt').textContent") == EVIL
-        assert await tab.run("document.title") == f"{EVIL} (batch)"
+    async with open_page(browser, tmp_path / "report.html") as tab:
+        assert await tab.run("document.querySelector('h1').textContent") == HOSTILE
+        assert await tab.run("document.querySelector('.prompt').textContent") == HOSTILE
+        assert await tab.run("document.title") == f"{HOSTILE} (batch)"
         assert await tab.run("document.querySelectorAll('img').length") == 0
 
 
-async def test_five_thousand_rows_are_quick_to_open_and_to_filter(tmp_path: Path, browser: Chromium) -> None:
+async def test_opens_and_filters_five_thousand_rows_quickly(tmp_path: Path, browser: Chromium) -> None:
     planned = [
         Row(number=n, line=n, model=("z-image", "gpt-image-2")[n % 5 == 0], prompt=f"Kite number {n}")
         for n in range(1, 5001)
@@ -239,7 +241,7 @@ async def test_five_thousand_rows_are_quick_to_open_and_to_filter(tmp_path: Path
         file = SavedFile(f"out/{record.row.identity}.png", 1000, "0")
         return {**failed(record), "state": State.DOWNLOADED, "submitted_at": at, "files": (file,), "error_code": None}
 
-    path = await journal_of(tmp_path, planned, ends)
+    path = await write_journal(tmp_path, planned, ends)
     write_report(path, tmp_path / "report.html")
     (tmp_path / "out").mkdir()
     async with browser.tab((tmp_path / "report.html").as_uri(), calm=True) as tab:
@@ -258,10 +260,10 @@ async def test_five_thousand_rows_are_quick_to_open_and_to_filter(tmp_path: Path
         assert "search=NUMBER+4995" in await tab.run("location.hash")
 
 
-async def test_a_look_can_be_bookmarked_and_a_reason_leads_to_its_rows(tmp_path: Path, browser: Chromium) -> None:
-    path = await journal_of(tmp_path, rows(10), failed)
+async def test_filters_are_in_the_address_and_reasons_filter_rows(tmp_path: Path, browser: Chromium) -> None:
+    path = await write_journal(tmp_path, make_rows(10), failed)
     write_report(path, tmp_path / "report.html")
-    async with opened(browser, tmp_path / "report.html", "#codes=content_policy&search=kite") as tab:
+    async with open_page(browser, tmp_path / "report.html", "#codes=content_policy&search=kite") as tab:
         assert await tab.run("document.querySelector('#shown').textContent") == "5 of 10"
         assert await tab.run("document.querySelector('[data-value=content_policy]').ariaPressed") == "true"
         await tab.run("location.hash = 'codes=generation_failed'")
@@ -277,10 +279,10 @@ async def test_a_look_can_be_bookmarked_and_a_reason_leads_to_its_rows(tmp_path:
         assert await tab.run("document.activeElement.closest('#gallery') !== null")
 
 
-async def test_more_cards_come_as_they_are_scrolled_to(tmp_path: Path, browser: Chromium) -> None:
-    path = await journal_of(tmp_path, rows(500), failed)
+async def test_adds_cards_while_scrolling(tmp_path: Path, browser: Chromium) -> None:
+    path = await write_journal(tmp_path, make_rows(500), failed)
     write_report(path, tmp_path / "report.html")
-    async with opened(browser, tmp_path / "report.html") as tab:
+    async with open_page(browser, tmp_path / "report.html") as tab:
         few = await tab.run(CARDS)
         assert few < 500
         for _ in range(20):
@@ -290,7 +292,7 @@ async def test_more_cards_come_as_they_are_scrolled_to(tmp_path: Path, browser: 
         assert few == 500
 
 
-async def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+async def test_writes_the_page_atomically(tmp_path: Path) -> None:
     (tmp_path / "report.html").write_text("the one before")
     (tmp_path / "kites.journal").write_text("nonsense")
     with pytest.raises(JournalError):
@@ -299,15 +301,15 @@ async def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kites.journal", "report.html"]
 
 
-async def test_a_link_to_a_page_stays_a_link(tmp_path: Path) -> None:
-    path = await journal_of(tmp_path, rows(1), failed)
+async def test_symlink_to_the_page_stays_a_symlink(tmp_path: Path) -> None:
+    path = await write_journal(tmp_path, make_rows(1), failed)
     (tmp_path / "latest.html").symlink_to(tmp_path / "report.html")
     write_report(path, tmp_path / "latest.html")
     assert (tmp_path / "latest.html").is_symlink()
     assert "Refused" in (tmp_path / "report.html").read_text()
 
 
-async def test_an_empty_batch_has_a_page_too(tmp_path: Path, browser: Chromium) -> None:
+async def test_empty_batch_has_a_page(tmp_path: Path, browser: Chromium) -> None:
     await Batch.open(tmp_path / "kites.journal").aclose()
     write_report(tmp_path / "kites.journal", tmp_path / "report.html")
     async with browser.tab((tmp_path / "report.html").as_uri()) as tab:

@@ -20,10 +20,9 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from ..._engine.ambient import Ambient
-from ..journal_reader import read_records, read_runs
+from ..export import atomic_write
+from ..journal_reader import Summary, read_records, read_runs, read_summary
 from ..record import RowRecord, RunRecord
-from ..summary import Summary, read_summary
-from ..whole_file import whole
 from .thumbnails import Thumbnails, kind_of
 
 HERE: Final = Path(__file__).parent
@@ -42,7 +41,7 @@ def write_report(journal: Path, page: Path) -> None:
     summary = read_summary(journal, Ambient().wall())
     runs = read_runs(journal)
     with (
-        whole(page) as part,
+        atomic_write(page) as part,
         part.open("w", encoding="utf-8") as file,
         closing(_rows(journal, page.absolute().parent)) as rows,
     ):
