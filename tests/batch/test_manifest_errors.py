@@ -58,7 +58,7 @@ def test_text_inside_params_is_text(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ['[{"model": "z-image"}]', '\n[\n{"model": "z-image"},\n'])
 def test_one_json_array_is_one_error(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ConfigurationError, match="one JSON array. Write each row"):
+    with pytest.raises(ConfigurationError, match=r"one JSON array\. Write each row"):
         read_rows(write_manifest(tmp_path, text, "kites.json"))
 
 

@@ -1,41 +1,46 @@
 "use strict";
-// Rows are data until they are looked at. Text is only ever set as text.
+// Rows are data until they come into view. Text is only ever set as text.
 const facts = JSON.parse(document.getElementById("facts").textContent);
 const rows = JSON.parse(document.getElementById("rows").textContent);
 const $ = (id) => document.getElementById(id);
-const number = (value) => value.toLocaleString("en");
-const SIGNS = { downloaded: "✓", succeeded: "✓", failed: "✗", dead: "✗", submitted: "◐", intent: "?", planned: "·" };
-const BATCH = 60; // cards that are made at once
-const LOST = new Set(["failed", "dead"]);
-for (const row of rows) if (LOST.has(row.state)) row.code = row.code || "unknown";
+const formatNumber = (value) => value.toLocaleString("en");
+const SYMBOLS = { downloaded: "✓", succeeded: "✓", failed: "✗", dead: "✗", submitted: "◐", intent: "?", planned: "·" };
+const CARDS_PER_STEP = 60;
+const hasFailed = (row) => row.state === "failed" || row.state === "dead";
+const failedRows = rows.filter(hasFailed);
+for (const row of failedRows) row.code = row.code || "unknown";
 
-function element(name, members = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(members)) {
-    if (key in made && key !== "list") made[key] = value; else made.setAttribute(key, value);
+function createElement(name, properties = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key in element) element[key] = value; else element.setAttribute(key, value);
   }
-  made.append(...children);
-  return made;
+  element.append(...children);
+  return element;
 }
 
-function drawn(name, attributes, ...children) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
+function createSvg(name, attributes, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.append(...children);
+  return element;
 }
 
-function span(seconds) {
+const createTerm = ([name, value]) => [createElement("dt", { textContent: name }), createElement("dd", { textContent: value })];
+
+function formatSeconds(seconds) {
   if (seconds < 9.95) return seconds ? `${seconds.toFixed(1)} s` : "0 s";
   if (seconds < 59.5) return `${Math.round(seconds)} s`;
-  const minutes = seconds < 3599.5 ? [Math.round(seconds), "min"] : [Math.round(seconds / 60), "h"];
-  return `${Math.floor(minutes[0] / 60)}:${String(minutes[0] % 60).padStart(2, "0")} ${minutes[1]}`;
+  const [value, unit] = seconds < 3599.5 ? [Math.round(seconds), "min"] : [Math.round(seconds / 60), "h"];
+  return `${Math.floor(value / 60)}:${String(value % 60).padStart(2, "0")} ${unit}`;
 }
 
-const moment = (at) => new Date(at * 1000).toLocaleString();
-const largest = (values) => values.reduce((most, value) => Math.max(most, value), 0); // there may be too many for Math.max
+const formatTime = (at) => new Date(at * 1000).toLocaleString();
+const formatSize = (bytes) => bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+const formatState = (row) => `${SYMBOLS[row.state] || ""} ${row.state}`;
+const maximum = (values) => values.reduce((most, value) => Math.max(most, value), 0); // Math.max has too few arguments
 
-function counted(values) {
+function countValues(values) {
   const counts = new Map();
   for (const value of values) if (value != null) counts.set(value, (counts.get(value) || 0) + 1);
   return [...counts].sort((a, b) => b[1] - a[1]);
@@ -46,353 +51,364 @@ function quantile(sorted, share) {
   return sorted[below] + (sorted[Math.min(below + 1, sorted.length - 1)] - sorted[below]) * (place - below);
 }
 
-function nice(most) { // a round number from which a scale can end
-  const power = 10 ** Math.floor(Math.log10(most || 1));
-  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((each) => each * power).find((each) => each >= most) || power;
+function roundUp(value) { // to a number that can end a scale
+  const power = 10 ** Math.floor(Math.log10(value || 1));
+  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((each) => each * power).find((each) => each >= value) || power;
 }
 
-// --- the sums -------------------------------------------------------------------------------------------------------
+// --- totals ---------------------------------------------------------------------------------------------------------
 
-const inState = (...states) => rows.filter((row) => states.includes(row.state)).length;
-const ended = rows.filter((row) => row.end).sort((a, b) => a.end - b.end);
-const instants = rows.flatMap((row) => [row.at, row.end]).filter(Boolean).sort((a, b) => a - b);
+const countStates = (...states) => rows.filter((row) => states.includes(row.state)).length;
+const endedRows = rows.filter((row) => row.end).sort((a, b) => a.end - b.end);
+const times = rows.flatMap((row) => [row.at, row.end]).filter(Boolean).sort((a, b) => a - b);
 
-// Only time in which a run was on counts: a batch that went on in the morning has no night in its charts. A run that was
-// killed has ended with the last that is known of it.
-let busy = 0;
-const runs = (facts.runs ?? instants.slice(0, 1).map((at) => [at, null])).map(([from, end], index, all) => {
+// Only the time of runs counts: the charts of a batch that was resumed in the morning have no night. A run that was
+// killed ends with its last known event.
+let runSeconds = 0;
+const runs = (facts.runs ?? times.slice(0, 1).map((at) => [at, null])).map(([from, end], index, all) => {
   const next = index + 1 < all.length ? all[index + 1][0] : Infinity;
-  const known = end ?? instants.findLast((at) => at < next) ?? from;
-  const run = { from, to: Math.max(from, known), before: busy };
-  busy += run.to - run.from;
+  const lastKnown = end ?? times.findLast((at) => at < next) ?? from;
+  const run = { from, to: Math.max(from, lastKnown), before: runSeconds };
+  runSeconds += run.to - run.from;
   return run;
 });
 
-function clock(at) { // busy seconds since the first run began
+function toRunTime(at) { // seconds of runs before a time
   const run = runs.findLast((each) => each.from <= at);
   return run ? run.before + Math.min(at, run.to) - run.from : 0;
 }
 
-function sums() {
-  const done = inState("downloaded", "succeeded"), lost = inState("failed", "dead");
-  const told = [["Rows", number(rows.length)], ["Done", number(done)]];
-  if (lost) told.push(["Failed", number(lost)]);
-  if (done + lost < rows.length) told.push(["Open", number(rows.length - done - lost)]);
-  told.push(["Credits", number(facts.spent ?? 0)]);
-  if (facts.held) told.push(["Held", number(facts.held)]);
-  if (busy > 0) told.push(["Time", span(busy)]);
-  for (const [name, value] of told) $("sum").append(element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value })));
-  if (runs.length) $("when").textContent = `${moment(runs[0].from)} · ${runs.length === 1 ? "one run" : `${number(runs.length)} runs`}`;
+function showTotals() {
+  const done = countStates("downloaded", "succeeded"), open = rows.length - done - failedRows.length;
+  const totals = [["Rows", formatNumber(rows.length)], ["Done", formatNumber(done)]];
+  if (failedRows.length) totals.push(["Failed", formatNumber(failedRows.length)]);
+  if (open) totals.push(["Open", formatNumber(open)]);
+  totals.push(["Credits", formatNumber(facts.spent ?? 0)]);
+  if (facts.held) totals.push(["Held", formatNumber(facts.held)]);
+  if (runSeconds > 0) totals.push(["Time", formatSeconds(runSeconds)]);
+  $("totals").append(...totals.map((total) => createElement("div", {}, ...createTerm(total))));
+  const kinds = countValues(rows.flatMap((row) => (row.files || []).map((file) => file[1])));
+  const parts = runs.length ? [formatTime(runs[0].from), runs.length === 1 ? "one run" : `${formatNumber(runs.length)} runs`] : [];
+  parts.push(...kinds.map(([kind, count]) => `${formatNumber(count)} ${kind === "audio" ? "sound" : kind}${count === 1 ? "" : "s"}`));
+  $("when").textContent = parts.join(" · ");
 }
 
-// --- the charts -----------------------------------------------------------------------------------------------------
+// --- charts ---------------------------------------------------------------------------------------------------------
 
-const MODELS = 10; // that are drawn: those of most jobs
+const MAX_MODELS = 10; // models in the chart of durations: those with most jobs
 const WIDTH = 340, HEIGHT = 190, LEFT = 40, BOTTOM = 22;
+const FLOOR = HEIGHT - BOTTOM, SCALE_ENDS = [[0, "start"], [0.5, "middle"], [1, "end"]];
+const chartSeconds = Math.max(runSeconds, 1);
+const timeX = (seconds) => LEFT + seconds / chartSeconds * (WIDTH - LEFT);
+const barHeight = (value, most) => (FLOOR - 8) * (value / most);
 
-function figure(title, note, svg) {
-  $("charts").append(element("figure", {}, element("figcaption", {}, title, element("span", { textContent: note })), svg));
+function addChart(title, note, svg) {
+  $("charts").append(createElement("figure", {}, createElement("figcaption", {}, title, createElement("span", { textContent: note })), svg));
 }
 
-function canvas(label, height = HEIGHT) {
-  return drawn("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": label });
+function createChart(label, height = HEIGHT) {
+  return createSvg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": label });
 }
 
-function grid(svg, most, unit = "") {
-  for (const share of [0, 0.5, 1]) {
-    const y = (HEIGHT - BOTTOM) * (1 - share) + 8 * share;
-    svg.append(drawn("line", { class: "rule", x1: LEFT, x2: WIDTH, y1: y, y2: y }));
-    svg.append(drawn("text", { x: LEFT - 8, y: y + 4, "text-anchor": "end" }, `${number(most * share)}${unit}`));
+function addGrid(svg, most) {
+  for (const [share] of SCALE_ENDS) {
+    const y = FLOOR * (1 - share) + 8 * share;
+    svg.append(createSvg("line", { class: "rule", x1: LEFT, x2: WIDTH, y1: y, y2: y }));
+    svg.append(createSvg("text", { x: LEFT - 8, y: y + 4, "text-anchor": "end" }, formatNumber(most * share)));
   }
 }
 
-const height = (value, most) => (HEIGHT - BOTTOM - 8) * (value / most);
-
-const TIME = { length: Math.max(busy, 1), x: (seconds) => LEFT + seconds / Math.max(busy, 1) * (WIDTH - LEFT) };
-
-function timeline(label, most) {
-  const svg = canvas(label);
-  grid(svg, most);
+function createTimeline(label, most) {
+  const svg = createChart(label);
+  addGrid(svg, most);
   for (const run of runs.slice(1)) {
-    const again = drawn("line", { class: "again", x1: TIME.x(run.before), x2: TIME.x(run.before), y1: 8, y2: HEIGHT - BOTTOM });
-    again.append(drawn("title", {}, `went on ${moment(run.from)}`));
-    svg.append(again);
+    const x = timeX(run.before), title = createSvg("title", {}, `resumed ${formatTime(run.from)}`);
+    svg.append(createSvg("line", { class: "resumed", x1: x, x2: x, y1: 8, y2: FLOOR }, title));
   }
-  axis(svg, TIME.length);
+  for (const [share, anchor] of SCALE_ENDS) {
+    svg.append(createSvg("text", { x: timeX(share * chartSeconds), y: HEIGHT - 4, "text-anchor": anchor }, formatSeconds(share * chartSeconds)));
+  }
   return svg;
 }
 
-function rate() {
-  const bins = 40, width = TIME.length / bins, good = new Array(bins).fill(0), bad = new Array(bins).fill(0);
-  for (const row of ended) (LOST.has(row.state) ? bad : good)[Math.min(bins - 1, Math.floor(clock(row.end) / width))] += 1;
-  const most = nice(largest(good.map((count, bin) => count + bad[bin])) / width);
-  const svg = timeline("Jobs that ended per second, over the time of the runs", most), step = (WIDTH - LEFT) / bins;
-  good.forEach((count, bin) => {
-    const x = LEFT + bin * step + 0.5, low = height(bad[bin] / width, most), high = height(count / width, most);
-    const bars = drawn("g", {}, drawn("title", {}, `${span(bin * width)} to ${span((bin + 1) * width)}: ${count} done, ${bad[bin]} failed`));
-    if (low) bars.append(drawn("rect", { class: "bar bad", x, y: HEIGHT - BOTTOM - low, width: step - 1, height: low }));
-    if (high) bars.append(drawn("rect", { class: "bar", x, y: HEIGHT - BOTTOM - low - high, width: step - 1, height: high }));
+function showRate() {
+  const bins = 40, width = chartSeconds / bins, done = new Array(bins).fill(0), failed = new Array(bins).fill(0);
+  for (const row of endedRows) (hasFailed(row) ? failed : done)[Math.min(bins - 1, Math.floor(toRunTime(row.end) / width))] += 1;
+  const most = roundUp(maximum(done.map((count, bin) => count + failed[bin])) / width);
+  const svg = createTimeline("Jobs that ended per second, over the time of the runs", most), step = (WIDTH - LEFT) / bins;
+  done.forEach((count, bin) => {
+    const x = LEFT + bin * step + 0.5, low = barHeight(failed[bin] / width, most), high = barHeight(count / width, most);
+    const bars = createSvg("g", {}, createSvg("title", {}, `${formatSeconds(bin * width)} to ${formatSeconds((bin + 1) * width)}: ${count} done, ${failed[bin]} failed`));
+    if (low) bars.append(createSvg("rect", { class: "bar bad", x, y: FLOOR - low, width: step - 1, height: low }));
+    if (high) bars.append(createSvg("rect", { class: "bar", x, y: FLOOR - low - high, width: step - 1, height: high }));
     svg.append(bars);
   });
-  figure("Jobs ended per second", `${number(Math.round(ended.length / TIME.length * 100) / 100)} on average`, svg);
+  addChart("Jobs ended per second", `${formatNumber(Math.round(endedRows.length / chartSeconds * 100) / 100)} on average`, svg);
 }
 
-function spend() {
-  const whole = ended.reduce((sum, row) => sum + (row.credits ?? 0), 0), top = nice(whole);
-  const svg = timeline("Credits of ended jobs, over the time of the runs", top);
-  const every = Math.max(1, Math.floor(ended.length / 400)), points = [];
+function showSpend() {
+  const total = endedRows.reduce((sum, row) => sum + (row.credits ?? 0), 0), most = roundUp(total);
+  const svg = createTimeline("Credits of ended jobs, over the time of the runs", most);
+  const every = Math.max(1, Math.floor(endedRows.length / 400)), points = [];
   let sum = 0;
-  ended.forEach((row, index) => {
+  endedRows.forEach((row, index) => {
     sum += row.credits ?? 0;
-    if (index % every === 0 || index === ended.length - 1) points.push(`${TIME.x(clock(row.end)).toFixed(1)},${(HEIGHT - BOTTOM - height(sum, top)).toFixed(1)}`);
+    if (index % every === 0 || index === endedRows.length - 1) points.push(`${timeX(toRunTime(row.end)).toFixed(1)},${(FLOOR - barHeight(sum, most)).toFixed(1)}`);
   });
-  const ground = HEIGHT - BOTTOM, last = points[points.length - 1].split(",")[0];
-  svg.append(drawn("path", { class: "area", d: `M${LEFT},${ground} L${points.join(" L")} L${last},${ground} Z` }));
-  svg.append(drawn("path", { class: "path", d: `M${LEFT},${ground} L${points.join(" L")}` }));
-  figure("Credits spent", `${number(whole)} in all`, svg);
+  const line = `M${LEFT},${FLOOR} L${points.join(" L")}`, lastX = points.at(-1).split(",")[0];
+  svg.append(createSvg("path", { class: "area", d: `${line} L${lastX},${FLOOR} Z` }), createSvg("path", { class: "path", d: line }));
+  addChart("Credits spent", `${formatNumber(total)} in all`, svg);
 }
 
-function axis(svg, length) {
-  for (const share of [0, 0.5, 1]) {
-    const anchor = share === 0 ? "start" : share === 1 ? "end" : "middle";
-    svg.append(drawn("text", { x: LEFT + share * (WIDTH - LEFT), y: HEIGHT - 4, "text-anchor": anchor }, span(share * length)));
-  }
-}
-
-function durations() {
-  const models = counted(rows.filter((row) => row.took != null).map((row) => row.model)), groups = models.slice(0, MODELS);
-  if (!groups.length) return;
-  const boxes = groups.map(([model]) => {
-    const took = rows.filter((row) => row.model === model && row.took != null).map((row) => row.took).sort((a, b) => a - b);
-    return [model, [0.05, 0.25, 0.5, 0.75, 0.95].map((share) => quantile(took, share))];
+function showDurations() {
+  const timed = rows.filter((row) => row.took != null), models = countValues(timed.map((row) => row.model));
+  if (!models.length) return;
+  const boxes = models.slice(0, MAX_MODELS).map(([model]) => {
+    const durations = timed.filter((row) => row.model === model).map((row) => row.took).sort((a, b) => a - b);
+    return [model, [0.05, 0.25, 0.5, 0.75, 0.95].map((share) => quantile(durations, share))];
   });
-  const most = nice(largest(boxes.map(([, quantiles]) => quantiles[4])));
-  const line = Math.max(28, (HEIGHT - BOTTOM) / boxes.length), tall = boxes.length * line + BOTTOM;
-  const svg = canvas("How long jobs took, by model: the box holds the middle half, the line nine in ten", tall);
+  const most = roundUp(maximum(boxes.map(([, quantiles]) => quantiles[4])));
+  const line = Math.max(28, FLOOR / boxes.length), height = boxes.length * line + BOTTOM;
+  const svg = createChart("Durations of jobs by model: the box holds the middle half, the line nine in ten", height);
   const x = (value) => (value / most) * (WIDTH - 4) + 2;
-  for (const share of [0, 0.5, 1]) {
-    const anchor = share === 0 ? "start" : share === 1 ? "end" : "middle";
-    svg.append(drawn("line", { class: "rule", x1: x(most * share), x2: x(most * share), y1: 0, y2: tall - BOTTOM }));
-    svg.append(drawn("text", { x: x(most * share), y: tall - 4, "text-anchor": anchor }, span(most * share)));
+  for (const [share, anchor] of SCALE_ENDS) {
+    svg.append(createSvg("line", { class: "rule", x1: x(most * share), x2: x(most * share), y1: 0, y2: height - BOTTOM }));
+    svg.append(createSvg("text", { x: x(most * share), y: height - 4, "text-anchor": anchor }, formatSeconds(most * share)));
   }
   boxes.forEach(([model, [p5, p25, p50, p75, p95]], index) => {
-    const y = index * line + (line - 28) / 2;
-    const name = model.length > 30 ? `${model.slice(0, 29)}…` : model;
-    svg.append(drawn("g", {},
-      drawn("title", {}, `${model}: half took ${span(p25)} to ${span(p75)}, nine in ten ${span(p5)} to ${span(p95)}`),
-      drawn("text", { class: "name", x: 2, y: y + 11 }, name),
-      drawn("text", { x: WIDTH, y: y + 11, "text-anchor": "end" }, `median ${span(p50)}`),
-      drawn("line", { class: "whisker", x1: x(p5), x2: x(p95), y1: y + 20, y2: y + 20 }),
-      drawn("rect", { class: "box", x: x(p25), y: y + 15, width: Math.max(1, x(p75) - x(p25)), height: 10, rx: 2 }),
-      drawn("line", { class: "middle", x1: x(p50), x2: x(p50), y1: y + 14, y2: y + 26 })));
+    const y = index * line + (line - 28) / 2, name = model.length > 30 ? `${model.slice(0, 29)}…` : model;
+    svg.append(createSvg("g", {},
+      createSvg("title", {}, `${model}: half took ${formatSeconds(p25)} to ${formatSeconds(p75)}, nine in ten ${formatSeconds(p5)} to ${formatSeconds(p95)}`),
+      createSvg("text", { class: "name", x: 2, y: y + 11 }, name),
+      createSvg("text", { x: WIDTH, y: y + 11, "text-anchor": "end" }, `median ${formatSeconds(p50)}`),
+      createSvg("line", { class: "whisker", x1: x(p5), x2: x(p95), y1: y + 20, y2: y + 20 }),
+      createSvg("rect", { class: "box", x: x(p25), y: y + 15, width: Math.max(1, x(p75) - x(p25)), height: 10, rx: 2 }),
+      createSvg("line", { class: "middle", x1: x(p50), x2: x(p50), y1: y + 14, y2: y + 26 })));
   });
-  figure("How long jobs took", models.length > MODELS ? `${MODELS} of ${models.length} models` : "half in the box", svg);
+  addChart("Durations of jobs", models.length > MAX_MODELS ? `${MAX_MODELS} of ${models.length} models` : "half in the box", svg);
 }
 
-function polls() {
-  const found = rows.filter((row) => row.polls).map((row) => row.polls);
-  if (!found.length) return;
-  const top = Math.min(largest(found), 20), bars = new Array(top + 1).fill(0);
-  for (const count of found) bars[Math.min(count, top)] += 1;
-  const most = nice(largest(bars)), svg = canvas("How often a job was looked at until it had ended");
-  grid(svg, most);
-  const step = (WIDTH - LEFT) / top;
+function showPolls() {
+  const counts = rows.filter((row) => row.polls).map((row) => row.polls);
+  if (!counts.length) return;
+  const top = Math.min(maximum(counts), 20), bars = new Array(top + 1).fill(0);
+  for (const count of counts) bars[Math.min(count, top)] += 1;
+  const most = roundUp(maximum(bars)), svg = createChart("Polls per job until it ended"), step = (WIDTH - LEFT) / top;
+  addGrid(svg, most);
   for (let count = 1; count <= top; count += 1) {
-    const x = LEFT + (count - 1) * step, tall = height(bars[count], most);
-    const bar = drawn("rect", { class: "bar", x: x + 1, y: HEIGHT - BOTTOM - tall, width: step - 2, height: tall });
-    bar.append(drawn("title", {}, `${number(bars[count])} jobs were looked at ${count} times`));
-    svg.append(bar);
+    const x = LEFT + (count - 1) * step, height = barHeight(bars[count], most);
+    const title = createSvg("title", {}, `${formatNumber(bars[count])} jobs were polled ${count} times`);
+    svg.append(createSvg("rect", { class: "bar", x: x + 1, y: FLOOR - height, width: step - 2, height }, title));
     if (top <= 10 || count % 3 === 1) {
-      const more = count === top && largest(found) > top ? "+" : "";
-      svg.append(drawn("text", { x: x + step / 2, y: HEIGHT - 4, "text-anchor": "middle" }, `${count}${more}`));
+      const more = count === top && maximum(counts) > top ? "+" : "";
+      svg.append(createSvg("text", { x: x + step / 2, y: HEIGHT - 4, "text-anchor": "middle" }, `${count}${more}`));
     }
   }
-  const mean = found.reduce((sum, count) => sum + count, 0) / found.length;
-  figure("Polls per job", `${mean.toFixed(1)} on average`, svg);
+  const mean = counts.reduce((sum, count) => sum + count, 0) / counts.length;
+  addChart("Polls per job", `${mean.toFixed(1)} on average`, svg);
 }
 
-// --- the cards ------------------------------------------------------------------------------------------------------
+// --- cards ----------------------------------------------------------------------------------------------------------
 
-function media(row) {
+function createWaveform(levels) {
+  const bars = levels.map((level, index) => {
+    const height = Math.max(2, level * 0.46);
+    return createSvg("rect", { x: index * 6 + 1, y: 50 - height, width: 4, height: 2 * height, rx: 2 });
+  });
+  return createSvg("svg", { class: "wave", viewBox: `0 0 ${levels.length * 6} 100`, preserveAspectRatio: "none", "aria-hidden": "true" }, ...bars);
+}
+
+function createMedia(row) {
   const [first, ...others] = row.files || [];
   if (!first) {
-    const said = row.why ? element("span", { textContent: row.why, title: row.why }) : "";
-    return element("div", { className: `media none${LOST.has(row.state) ? " bad" : ""}` }, element("strong", { textContent: row.code || row.state }), said);
+    const reason = row.why ? createElement("span", { textContent: row.why, title: row.why }) : "";
+    return createElement("div", { className: `media none${hasFailed(row) ? " bad" : ""}` }, createElement("strong", { textContent: row.code || row.state }), reason);
   }
-  const [path, kind] = first, label = row.prompt || row.name;
-  const box = element("div", { className: "media" });
+  const [path, kind, , data] = first, label = row.prompt || row.name, box = createElement("div", { className: "media" });
   if (kind === "audio") {
     box.classList.add("sound");
-    box.append(element("audio", { controls: true, preload: "none", src: path, title: label }));
+    if (row.wave) box.append(createWaveform(row.wave));
+    box.append(createElement("audio", { controls: true, preload: "none", src: data || path, title: label }));
   } else if (kind === "video") {
-    box.append(element("video", { controls: true, preload: row.thumb ? "none" : "metadata", poster: row.thumb || "", src: path, title: label }));
+    box.append(createElement("video", { controls: true, loop: true, playsInline: true, preload: row.thumb ? "none" : "metadata", poster: row.thumb || "", src: data || path, title: label }));
+  } else if (kind === "image") {
+    const image = createElement("img", { loading: data ? "eager" : "lazy", decoding: "async", alt: label, src: data || row.thumb || path });
+    box.append(createElement("a", { href: path }, image));
   } else {
-    const picture = element("img", { loading: "lazy", decoding: "async", alt: label, src: row.thumb || path });
-    box.append(element("a", { href: path }, kind === "image" ? picture : element("div", { className: "none", textContent: decodeURI(path) })));
+    box.append(createElement("a", { href: path }, createElement("div", { className: "none", textContent: decodeURI(path) })));
   }
-  if (others.length) box.append(element("span", { className: "more" }, ...others.map(([other], index) => element("a", { href: other, textContent: index + 2, title: decodeURI(other) }))));
+  if (others.length) box.append(createElement("span", { className: "more" }, ...others.map(([other], index) => createElement("a", { href: other, textContent: index + 2, title: decodeURI(other) }))));
   return box;
 }
 
-function card(row) {
-  const told = [
-    element("span", { className: "model", textContent: row.model }),
-    element("span", { className: "state", textContent: `${SIGNS[row.state] || ""} ${row.state}` }),
+const createFileLinks = (row) => (row.files || []).map(([path, , size]) => createElement("a", { href: path, textContent: `${formatSize(size)} ${path.split(".").at(-1)}` }));
+
+function createCard(row) {
+  const details = [
+    createElement("span", { className: "model", textContent: row.model }),
+    createElement("span", { className: "state", textContent: formatState(row) }),
   ];
-  if (row.took != null) told.push(element("span", { textContent: span(row.took) }));
-  if (row.credits) told.push(element("span", { textContent: `${number(row.credits)} cr` }));
-  if (row.buys > 1) told.push(element("span", { textContent: `bought ${row.buys} times` }));
-  told.push(element("span", { textContent: row.name, title: `line ${row.line}${row.task ? `, ${row.task}` : ""}` }));
-  const closer = element("button", { type: "button", className: "prompt", title: "Look closer" }, element("span", { textContent: row.prompt || row.name }));
-  closer.addEventListener("click", () => look(matching.indexOf(row)));
-  const text = element("div", { className: "text" }, closer,
-    element("p", { className: "facts" }, ...told));
-  return element("li", { className: `card ${row.state}` }, media(row), text);
+  if (row.took != null) details.push(createElement("span", { textContent: formatSeconds(row.took) }));
+  if (row.credits) details.push(createElement("span", { textContent: `${formatNumber(row.credits)} cr` }));
+  if (row.buys > 1) details.push(createElement("span", { textContent: `bought ${row.buys} times` }));
+  if (facts.isSmall) details.push(...createFileLinks(row));
+  else details.push(createElement("span", { textContent: row.name, title: `line ${row.line}${row.task ? `, ${row.task}` : ""}` }));
+  const button = createElement("button", { type: "button", className: "prompt", title: "Show details" }, createElement("span", { textContent: row.prompt || row.name }));
+  button.addEventListener("click", () => showRow(matching.indexOf(row)));
+  const text = createElement("div", { className: "text" }, button);
+  if (facts.isSmall && row.params) {
+    text.append(createElement("ul", { className: "params" }, ...row.params.map(([name, value]) => createElement("li", {}, createElement("span", { textContent: name }), ` ${value}`))));
+  }
+  text.append(createElement("p", { className: "facts" }, ...details));
+  return createElement("li", { className: `card ${row.state}` }, createMedia(row), text);
 }
 
-// --- one row, closer ------------------------------------------------------------------------------------------------
+// --- the dialog of one row ------------------------------------------------------------------------------------------
 
-let looked = 0;
+let position = 0;
 
-function whole([path, kind], row) {
-  if (kind === "audio") return element("audio", { controls: true, src: path });
-  if (kind === "video") return element("video", { controls: true, src: path, poster: row.thumb || "" });
-  if (kind !== "image") return element("a", { href: path, textContent: decodeURI(path) });
-  const picture = element("img", { src: path, alt: row.prompt || row.name });
-  picture.addEventListener("error", () => { if (row.thumb) picture.src = row.thumb; }, { once: true });
-  return element("a", { href: path }, picture);
+function createFullMedia([path, kind, , data], row) {
+  if (kind === "audio") return createElement("audio", { controls: true, src: data || path });
+  if (kind === "video") return createElement("video", { controls: true, src: data || path, poster: row.thumb || "" });
+  if (kind !== "image") return createElement("a", { href: path, textContent: decodeURI(path) });
+  const image = createElement("img", { src: data || path, alt: row.prompt || row.name });
+  image.addEventListener("error", () => { if (row.thumb) image.src = row.thumb; }, { once: true });
+  return createElement("a", { href: path }, image);
 }
 
-function look(index) {
-  const row = matching[looked = index];
-  const told = [
-    ["Model", row.model], ["Name", row.name], ["Line", row.line], ["Job", row.task], ["Sent", row.at && moment(row.at)],
-    ["Ended", row.end && moment(row.end)], ["Took", row.took != null && span(row.took)], ["Polls", row.polls],
-    ["Credits", row.credits != null && number(row.credits)], ["Purchases", row.buys > 1 && row.buys], ...(row.params || []),
+function showRow(index) {
+  const row = matching[position = index];
+  const members = [
+    ["Model", row.model], ["Name", row.name], ["Line", row.line], ["Job", row.task], ["Sent", row.at && formatTime(row.at)],
+    ["Ended", row.end && formatTime(row.end)], ["Took", row.took != null && formatSeconds(row.took)], ["Polls", row.polls || null],
+    ["Credits", row.credits != null && formatNumber(row.credits)], ["Purchases", row.buys > 1 && row.buys], ...(row.params || []),
   ].filter(([, value]) => value || value === 0);
-  const said = [element("h2", { id: "closer-title", textContent: row.prompt || row.name }),
-    element("p", { className: `state ${row.state}`, textContent: `${SIGNS[row.state] || ""} ${row.state}${row.code ? `: ${row.code}` : ""}` })];
-  if (row.why) said.push(element("p", { className: "why", textContent: row.why }));
-  said.push(element("dl", {}, ...told.flatMap(([name, value]) => [element("dt", { textContent: name }), element("dd", { textContent: value })])));
-  $("looked").replaceChildren(element("div", { className: "whole" }, ...(row.files || []).map((file) => whole(file, row))), element("div", { className: "said" }, ...said));
-  $("place").textContent = `${number(index + 1)} of ${number(matching.length)}`;
-  if (!$("closer").open) $("closer").showModal();
-  $("looked").scrollTop = 0;
+  const details = createElement("div", { className: "details" }, createElement("h2", { id: "row-title", textContent: row.prompt || row.name }),
+    createElement("p", { className: `state ${row.state}`, textContent: `${formatState(row)}${row.code ? `: ${row.code}` : ""}` }));
+  if (row.why) details.append(createElement("p", { className: "why", textContent: row.why }));
+  details.append(createElement("dl", {}, ...members.flatMap(createTerm)));
+  const media = createElement("div", { className: "full" }, ...(row.files || []).map((file) => createFullMedia(file, row)));
+  $("row-content").replaceChildren(media, details);
+  $("position").textContent = `${formatNumber(index + 1)} of ${formatNumber(matching.length)}`;
+  if (!$("row-dialog").open) $("row-dialog").showModal();
+  $("row-content").scrollTop = 0;
 }
 
-function closer() {
-  const step = (by) => { if (matching[looked + by]) look(looked + by); };
-  $("before").addEventListener("click", () => step(-1));
-  $("after").addEventListener("click", () => step(1));
-  $("closer").addEventListener("close", () => { if (!$("closer").open) $("looked").replaceChildren(); }); // nothing plays on
-  $("closer").addEventListener("click", (event) => { if (event.target === $("closer")) $("closer").close(); });
-  $("closer").addEventListener("keydown", (event) => {
-    if (event.target.closest("audio, video")) return; // they have arrows of their own
+function setUpDialog() {
+  const dialog = $("row-dialog"), step = (by) => { if (matching[position + by]) showRow(position + by); };
+  $("previous").addEventListener("click", () => step(-1));
+  $("next").addEventListener("click", () => step(1));
+  dialog.addEventListener("close", () => { if (!dialog.open) $("row-content").replaceChildren(); }); // stops playback
+  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+  dialog.addEventListener("keydown", (event) => {
+    if (event.target.closest("audio, video")) return; // arrow keys seek there
     if (event.key === "ArrowLeft") step(-1);
     if (event.key === "ArrowRight") step(1);
   });
 }
 
-// --- all of them ----------------------------------------------------------------------------------------------------
+// --- the gallery ----------------------------------------------------------------------------------------------------
 
 let matching = rows, shown = 0;
 
-const watch = new IntersectionObserver((seen) => {
-  if (seen.some((each) => each.isIntersecting) && shown < matching.length) more();
+const observer = new IntersectionObserver((entries) => {
+  if (entries.some((entry) => entry.isIntersecting) && shown < matching.length) showMore();
 }, { rootMargin: "1200px" });
 
-function more() {
-  $("cards").append(...matching.slice(shown, shown + BATCH).map(card));
-  shown = Math.min(shown + BATCH, matching.length);
-  $("end").textContent = shown < matching.length ? "…" : matching.length ? "" : "No row is like that.";
-  watch.unobserve($("end")); // told anew whether the end is still near: it may not have crossed the margin
-  watch.observe($("end"));
+function showMore() {
+  $("cards").append(...matching.slice(shown, shown + CARDS_PER_STEP).map(createCard));
+  shown = Math.min(shown + CARDS_PER_STEP, matching.length);
+  $("end").textContent = shown < matching.length ? "…" : matching.length ? "" : "No row matches.";
+  observer.unobserve($("end")); // observing again reports the end that has stayed within the margin
+  observer.observe($("end"));
 }
 
-// --- the filters ----------------------------------------------------------------------------------------------------
+// --- filters --------------------------------------------------------------------------------------------------------
 
 const chosen = { states: new Set(), models: new Set(), codes: new Set() };
-const member = { states: "state", models: "model", codes: "code" };
+const members = { states: "state", models: "model", codes: "code" };
 
-function apply() {
+function applyFilters() {
   const words = $("search").value.toLowerCase().split(/\s+/).filter(Boolean);
   matching = rows.filter((row) => {
-    for (const [group, values] of Object.entries(chosen)) if (values.size && !values.has(row[member[group]])) return false;
+    for (const [group, values] of Object.entries(chosen)) if (values.size && !values.has(row[members[group]])) return false;
     const text = `${row.prompt || ""} ${row.name} ${row.task || ""} ${row.why || ""}`.toLowerCase();
     return words.every((word) => text.includes(word));
   });
   $("cards").replaceChildren();
   shown = 0;
-  more();
-  $("shown").textContent = matching.length === rows.length ? `${number(rows.length)}` : `${number(matching.length)} of ${number(rows.length)}`;
+  showMore();
+  $("count").textContent = matching.length === rows.length ? formatNumber(rows.length) : `${formatNumber(matching.length)} of ${formatNumber(rows.length)}`;
   for (const button of document.querySelectorAll("fieldset button")) {
     button.setAttribute("aria-pressed", String(chosen[button.dataset.group].has(button.dataset.value)));
   }
-  const told = new URLSearchParams();
-  for (const [group, values] of Object.entries(chosen)) for (const value of values) told.append(group, value);
-  if ($("search").value) told.set("search", $("search").value);
-  history.replaceState(null, "", `#${told}`);
+  const fragment = new URLSearchParams();
+  for (const [group, values] of Object.entries(chosen)) for (const value of values) fragment.append(group, value);
+  if ($("search").value) fragment.set("search", $("search").value);
+  history.replaceState(null, "", `#${fragment}`);
 }
 
-function choose(group, value, isOnly = false) {
+function toggleFilter(group, value, isOnly = false) {
   if (isOnly) chosen[group].clear();
   if (!chosen[group].delete(value)) chosen[group].add(value);
-  apply();
+  applyFilters();
 }
 
-function filters() {
+function setUpFilters() {
   for (const group of Object.keys(chosen)) {
-    const values = counted(rows.map((row) => row[member[group]]));
-    $(group).hidden = values.length < (group === "codes" ? 1 : 2);
+    const values = countValues(rows.map((row) => row[members[group]]));
+    $(group).hidden = values.length < (group === "codes" ? 1 : 2) || (group === "models" && facts.isSmall);
     for (const [value, count] of values.slice(0, 40)) {
-      const button = element("button", { type: "button", textContent: value }, element("b", { textContent: number(count) }));
-      button.dataset.group = group;
-      button.dataset.value = value;
-      button.addEventListener("click", () => choose(group, value));
+      const button = createElement("button", { type: "button", textContent: value }, createElement("b", { textContent: formatNumber(count) }));
+      Object.assign(button.dataset, { group, value });
+      button.addEventListener("click", () => toggleFilter(group, value));
       $(group).append(button);
     }
   }
   let typing;
-  $("search").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(apply, 100); });
+  $("search").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(applyFilters, 100); });
   $("filters").addEventListener("submit", (event) => event.preventDefault());
   document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); $("gallery").focus(); });
-  addEventListener("hashchange", () => { bookmarked(); apply(); });
+  addEventListener("hashchange", () => { readFragment(); applyFilters(); });
 }
 
-function bookmarked() {
-  const told = new URLSearchParams(location.hash.slice(1));
-  for (const group of Object.keys(chosen)) chosen[group] = new Set(told.getAll(group));
-  $("search").value = told.get("search") || "";
+function readFragment() {
+  const fragment = new URLSearchParams(location.hash.slice(1));
+  for (const group of Object.keys(chosen)) chosen[group] = new Set(fragment.getAll(group));
+  $("search").value = fragment.get("search") || "";
 }
 
-function failures() {
-  const lost = rows.filter((row) => LOST.has(row.state));
-  $("failures").hidden = !lost.length;
-  for (const [code, count] of counted(lost.map((row) => row.code))) {
-    const those = lost.filter((row) => row.code === code);
-    const told = element("details", {}, element("summary", {},
-      element("b", { textContent: number(count) }), element("code", { textContent: code }), element("span", { textContent: those[0].why || "" })));
-    told.addEventListener("toggle", () => told.append(each(code, those)), { once: true });
-    $("reasons").append(element("li", {}, told));
+function showFailures() {
+  $("failures").hidden = !failedRows.length;
+  for (const [code, count] of countValues(failedRows.map((row) => row.code))) {
+    const group = failedRows.filter((row) => row.code === code);
+    const reason = createElement("details", {}, createElement("summary", {},
+      createElement("b", { textContent: formatNumber(count) }), createElement("code", { textContent: code }), createElement("span", { textContent: group[0].why || "" })));
+    reason.addEventListener("toggle", () => reason.append(createFailureList(code, group)), { once: true });
+    $("reasons").append(createElement("li", {}, reason));
   }
 }
 
-function each(code, those) {
-  const all = element("button", { type: "button", className: "all", textContent: "Only these in the gallery" });
-  all.addEventListener("click", () => { choose("codes", code, true); $("gallery").focus(); $("gallery").scrollIntoView(); });
-  return element("div", { className: "each" }, all, element("ol", {}, ...those.map((row) => element("li", {},
-    element("code", { textContent: row.name }), element("span", { textContent: row.model }), element("span", { textContent: row.why || row.state })))));
+function createFailureList(code, group) {
+  const button = createElement("button", { type: "button", className: "all", textContent: "Only these in the gallery" });
+  button.addEventListener("click", () => { toggleFilter("codes", code, true); $("gallery").focus(); $("gallery").scrollIntoView(); });
+  return createElement("div", { className: "each" }, button, createElement("ol", {}, ...group.map((row) => createElement("li", {},
+    createElement("code", { textContent: row.name }), createElement("span", { textContent: row.model }), createElement("span", { textContent: row.why || row.state })))));
 }
 
-sums();
-if (ended.length) {
-  rate();
-  spend();
+showTotals();
+if (endedRows.length) {
+  showRate();
+  showSpend();
 }
-durations();
-polls();
-failures();
-closer();
-filters();
-bookmarked();
-apply();
+showDurations();
+showPolls();
+showFailures();
+setUpDialog();
+setUpFilters();
+if (facts.isSmall) { // results first, and no filters where all rows are alike
+  $("gallery").after($("charts"));
+  $("gallery").classList.toggle("plain", rows.length > 0 && !failedRows.length);
+}
+readFragment();
+applyFilters();
