@@ -6,7 +6,6 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -122,7 +121,7 @@ class GroupCommitWriter(Generic[K, V]):
     async def _commit(self, commit: asyncio.Future[None]) -> None:
         changes, self._changes = self._changes, {}
         try:
-            await self.submit(partial(_call_with, self._write, changes))
+            await self.submit(lambda connection: self._write(connection, changes))
         except BaseException as error:
             self._changes = {**changes, **self._changes}
             if not isinstance(error, Exception):
@@ -138,9 +137,3 @@ class GroupCommitWriter(Generic[K, V]):
             return call(self._connection)
         except sqlite3.Error as error:
             raise self._to_error(error) from error
-
-
-def _call_with(
-    write: Callable[[sqlite3.Connection, Mapping[K, V]], None], changes: Mapping[K, V], connection: sqlite3.Connection
-) -> None:
-    write(connection, changes)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from .._engine.hooks import Hooks, PollDetails
 
@@ -47,12 +47,11 @@ class BatchBackend(Protocol):
         ...
 
 
-class FileSaver(Protocol):
-    """A function that saves the files of ended jobs outside this process."""
+FileSaver: TypeAlias = "Callable[[Generation, Path, str], Awaitable[Sequence[SavedFile]]]"
+"""A function that saves the files of a job in a folder, under names by a template, outside this process.
 
-    def __call__(self, job: Generation, folder: Path, name: str, /) -> Awaitable[Sequence[SavedFile]]:
-        """Saves the files in a folder, under names by this template. Raises `DownloadError`."""
-        ...
+It raises `DownloadError`.
+"""
 
 
 class PollCounter(Hooks):

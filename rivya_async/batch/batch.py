@@ -36,11 +36,11 @@ PURCHASE_RETRY_TIMEOUT: Final = 600.0
 
 
 class Batch:
-    """Jobs that are purchased, awaited and saved once, whatever happens to the process.
+    """Jobs that are purchased, awaited and saved once, also if the process is killed meanwhile.
 
-    Each purchase is in the journal before it is sent, under a key derived from batch and row. After any end of the
-    process (kill -9, a full disk, a power cut) `run` resumes. Nothing is purchased twice while the service remembers
-    its keys, which is assumed to be 24 hours; after that, a purchase in doubt is given up with that reason.
+    Each purchase is in the journal before it is sent, under a key derived from batch and row, so `run` resumes after
+    any end of the process. Nothing is purchased twice while the service remembers its keys, which is assumed to be 24
+    hours; after that, a purchase in doubt is given up with that reason.
 
     >>> from rivya_async.batch import Row
     >>> async def kites(session):
@@ -199,7 +199,7 @@ class Batch:
         is sent, also if the jobs belong to a sandbox and the session to the service, and `JournalError` if the journal
         cannot be written: nothing is purchased from then on.
 
-        Leaving the loop, or cancelling, drops the rows in progress. They are in the journal, and the next run resumes.
+        Leaving the loop, or cancelling, drops the rows in progress; the next run resumes them.
         """
         run = Run(
             session=session,

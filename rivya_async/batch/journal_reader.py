@@ -38,7 +38,7 @@ class FailureReason:
 class Summary:
     """The progress of a batch. `spent` is the credits of ended jobs in all runs, `held` of open ones.
 
-    `rate` is jobs ended per second, or None without a current run or if no job ended lately.
+    `runs` are in order. `rate` is jobs ended per second, or None without a current run or if no job ended lately.
     """
 
     batch_id: str
@@ -46,7 +46,7 @@ class Summary:
     spent: Amount
     held: Amount
     reasons: tuple[FailureReason, ...]
-    run: RunRecord | None
+    runs: tuple[RunRecord, ...]
     rate: float | None
 
     @property
@@ -76,12 +76,6 @@ def read_records(path: Path) -> Generator[RowRecord]:
             yield parse_record(values, batch_id)
 
 
-def read_runs(path: Path) -> list[RunRecord]:
-    """Returns every run, the first one first. Raises `JournalError`."""
-    with _open_read_only(path) as connection:
-        return _select_runs(connection)
-
-
 def read_summary(path: Path, now: float) -> Summary:
     """Returns the progress of the batch. Raises `JournalError`."""
     with _open_read_only(path) as connection:
@@ -95,10 +89,15 @@ def read_summary(path: Path, now: float) -> Summary:
             "GROUP BY state, error_code ORDER BY count(*) DESC LIMIT ?",
             [State.FAILED, State.DEAD, MAX_REASONS],
         ).fetchall()
-        run = next(reversed(_select_runs(connection)), None)
-        since = now - RATE_WINDOW if run is None else max(now - RATE_WINDOW, run.started_at)
+        runs = tuple(
+            RunRecord(number=number, started_at=start, ended_at=end)
+            for number, start, end in connection.execute(
+                "SELECT number, started_at, ended_at FROM runs ORDER BY number"
+            )
+        )
+        since = max([now - RATE_WINDOW, *(run.started_at for run in runs[-1:])])
         (ended,) = connection.execute("SELECT count(*) FROM rows WHERE ended_at > ?", [since]).fetchone()
-    is_running = run is not None and run.ended_at is None
+    is_running = bool(runs) and runs[-1].ended_at is None
     return Summary(
         batch_id=batch_id,
         counts=Counter({State(state): count for state, count, _, _ in totals}),
@@ -107,7 +106,7 @@ def read_summary(path: Path, now: float) -> Summary:
         reasons=tuple(
             FailureReason(State(state), code or "unknown", text or "", count) for state, code, text, count in reasons
         ),
-        run=run,
+        runs=runs,
         rate=ended / max(now - since, 1.0) if is_running and ended else None,
     )
 
@@ -117,11 +116,6 @@ def require_journal(path: Path) -> Path:
     if not path.is_file():
         raise JournalError(f"there is no journal {path}")
     return path
-
-
-def _select_runs(connection: sqlite3.Connection) -> list[RunRecord]:
-    runs = connection.execute("SELECT number, started_at, ended_at FROM runs ORDER BY number")
-    return [RunRecord(number=number, started_at=start, ended_at=end) for number, start, end in runs]
 
 
 @contextmanager

@@ -85,30 +85,21 @@ class Manifest:
             raise ConfigurationError(f"the first line of {self.path}: {'; '.join(problems)}")
 
     def _parse(self, number: int, line: ManifestLine) -> Row | InvalidRow:
-        problems: list[str] = []
-        row = self._parse_row(number, line, problems)
-        if row is not None and self._models is not None:
-            problems.extend(find_problems(row, self._models))
-        return InvalidRow(line.line, tuple(problems), row) if row is None or problems else row
-
-    def _parse_row(self, number: int, line: ManifestLine, problems: list[str]) -> Row | None:
-        """Returns the row, or None and adds to the problems."""
         if line.problem is not None:
-            problems.append(line.problem)
-            return None
-        problems.extend(_unknown_columns(name for name in line.fields if not self._is_allowed(name)))
+            return InvalidRow(line.line, (line.problem,))
+        problems = list(_unknown_columns(name for name in line.fields if not self._is_allowed(name)))
         columns = _flatten_params(line.fields, problems)
         self._fill_in(columns, line.fields, problems)
         members = _parse_members(columns, problems)
         if problems:
-            return None
+            return InvalidRow(line.line, tuple(problems))
         row = Row(number=number, line=line.line, **members)
         try:
             _ = row.digest
         except ConfigurationError as error:
-            problems.append(str(error))
-            return None
-        return row
+            return InvalidRow(line.line, (str(error),))
+        problems.extend(() if self._models is None else find_problems(row, self._models))
+        return InvalidRow(line.line, tuple(problems), row) if problems else row
 
     def _is_allowed(self, column: str) -> bool:
         return _has_meaning(column) or column.startswith(IGNORED_PREFIX) or column in self._fields
@@ -145,18 +136,12 @@ class Template:
 
     def render(self, values: Mapping[str, Any]) -> str:
         """Returns the text with values. Raises `ConfigurationError` for a field without one, or with a list."""
-        return "".join(
-            text + ("" if field is None else self._render_field(field, values)) for text, field in self._parts
-        )
-
-    @staticmethod
-    def _render_field(field: str, values: Mapping[str, Any]) -> str:
-        value = values.get(field)
-        if value is None:
-            raise ConfigurationError(_missing_value(field, values))
-        if isinstance(value, dict | list):
-            raise ConfigurationError(f"{{{field}}} is no text or number, which a template could show")
-        return str(value)
+        for field in self.fields:
+            if values.get(field) is None:
+                raise ConfigurationError(_missing_value(field, values))
+            if isinstance(values[field], dict | list):
+                raise ConfigurationError(f"{{{field}}} is no text or number, which a template could show")
+        return "".join(text + ("" if field is None else str(values[field])) for text, field in self._parts)
 
 
 def reject_duplicate_names(rows: Iterable[Row | InvalidRow]) -> Iterator[Row | InvalidRow]:

@@ -36,7 +36,7 @@ def summary_text(summary: Summary) -> str:
         f"  {counts_text(summary.counts)}",
         f"  {credits_text(summary.spent)} spent, {credits_text(summary.held)} held",
     ]
-    if summary.run is None:
+    if not summary.runs:
         lines.append("  it has not been run")
     elif summary.rate is not None:
         lines.append(f"  {summary.rate:.1f} jobs a second, about {seconds(summary.seconds_left)} left")

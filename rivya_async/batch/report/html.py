@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,8 +22,8 @@ import attrs
 from ..._core.errors import ConfigurationError
 from ..._engine.ambient import Ambient
 from ..export import atomic_write
-from ..journal_reader import read_records, read_runs, read_summary
-from .previews import MEDIA_TYPES, Preview, PreviewPool, kind_of
+from ..journal_reader import read_records, read_summary
+from .previews import MEDIA_TYPES, Preview, add_previews, kind_of
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -57,15 +57,11 @@ class _Page:
     title: str
     made_by: str
     folder: Path
-    row_count: int
+    is_small: bool
     spent: Amount
     held: Amount
     runs: Sequence[RunRecord]
     embeds_files: bool = False
-
-    @property
-    def is_small(self) -> bool:
-        return self.row_count <= MAX_SMALL
 
 
 def write_report(journal: Path, target: Path) -> None:
@@ -79,10 +75,10 @@ def write_report(journal: Path, target: Path) -> None:
         title=summary.batch_id,
         made_by="rivya batch",
         folder=journal.absolute().parent,
-        row_count=summary.rows,
+        is_small=summary.rows <= MAX_SMALL,
         spent=summary.spent,
         held=summary.held,
-        runs=read_runs(journal),
+        runs=summary.runs,
     )
     with closing(read_records(journal)) as records:
         _write_page(page, records, target)
@@ -94,7 +90,7 @@ def write_contact_sheet(records: Sequence[RowRecord], run: RunRecord, target: Pa
         title="Contact sheet",
         made_by=made_by,
         folder=target.absolute().parent,
-        row_count=len(records),
+        is_small=len(records) <= MAX_SMALL,
         spent=sum(record.credits for record in records),
         held=0,
         runs=[run],
@@ -146,15 +142,10 @@ def _write_page(page: _Page, records: Iterable[RowRecord], target: Path) -> None
 
 def _rows(page: _Page, records: Iterable[RowRecord], target_folder: Path) -> Generator[Mapping[str, Any]]:
     remaining = MAX_THUMBNAIL_BYTES
-    with PreviewPool(LARGE_THUMBNAIL_SIDE if page.is_small else THUMBNAIL_SIDE) as pool:
-        for record, preview in pool.add_previews(_with_first_file(page, records)):
-            remaining -= len(preview.thumbnail or b"")
-            yield _row(page, record, preview if remaining >= 0 else Preview(), target_folder)
-
-
-def _with_first_file(page: _Page, records: Iterable[RowRecord]) -> Iterator[tuple[RowRecord, Path | None]]:
-    for record in records:
-        yield record, page.folder / record.files[0].path if record.files else None
+    first_files = ((record, page.folder / record.files[0].path if record.files else None) for record in records)
+    for record, preview in add_previews(first_files, LARGE_THUMBNAIL_SIDE if page.is_small else THUMBNAIL_SIDE):
+        remaining -= len(preview.thumbnail or b"")
+        yield _row(page, record, preview if remaining >= 0 else Preview(), target_folder)
 
 
 def _row(page: _Page, record: RowRecord, preview: Preview, target_folder: Path) -> Mapping[str, Any]:

@@ -13,8 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
@@ -57,13 +56,13 @@ def kind_of(path: str) -> str:
     return KIND_OF.get(Path(path).suffix.lower(), "file")
 
 
-def make_preview(path: Path, side: int) -> Preview:
+def make_preview(path: Path | None, side: int) -> Preview:
     """Returns the preview of a file. `side` is the longest side of a thumbnail in pixels. Blocks."""
-    kind = kind_of(path.name)
+    kind = kind_of(str(path))
     try:
-        if kind == "audio":
+        if path is not None and kind == "audio":
             return Preview(waveform=_read_waveform(path))
-        if kind in {"image", "video"}:
+        if path is not None and kind in {"image", "video"}:
             with _open_image(path, side) if kind == "image" else _read_frame(path) as image:
                 image.thumbnail((side, side))
                 data = io.BytesIO()
@@ -75,34 +74,20 @@ def make_preview(path: Path, side: int) -> Preview:
     return Preview()
 
 
-class PreviewPool:
-    """Threads that compute previews. Pillow and PyAV release the interpreter lock."""
-
-    def __init__(self, side: int) -> None:
-        self._side = side
-        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "rivya-previews")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._threads.shutdown(cancel_futures=True)
-
-    def add_previews(self, items: Iterable[tuple[T, Path | None]]) -> Iterator[tuple[T, Preview]]:
-        """Yields each item with the preview of its file, in the same order."""
-        pending: deque[tuple[T, Future[Preview]]] = deque()
+def add_previews(items: Iterable[tuple[T, Path | None]], side: int) -> Iterator[tuple[T, Preview]]:
+    """Yields each item with the preview of its file, computed in threads: decoders release the interpreter lock."""
+    threads = ThreadPoolExecutor(os.cpu_count() or 1, "rivya-previews")
+    pending: deque[tuple[T, Future[Preview]]] = deque()
+    try:
         for item, path in items:
-            pending.append((item, self._threads.submit(self._make, path)))
+            pending.append((item, threads.submit(make_preview, path, side)))
             if len(pending) > MAX_PENDING:
                 first, preview = pending.popleft()
                 yield first, preview.result()
         for item, preview in pending:
             yield item, preview.result()
-
-    def _make(self, path: Path | None) -> Preview:
-        return Preview() if path is None else make_preview(path, self._side)
+    finally:
+        threads.shutdown(cancel_futures=True)
 
 
 def _open_image(path: Path, side: int) -> Image:
