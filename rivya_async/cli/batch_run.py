@@ -16,6 +16,7 @@ from .._engine.ambient import Ambient
 from ..batch import Batch, InvalidRow, InvalidRowsError, Manifest, State
 from ..batch.export import flatten_record
 from ..batch.journal_reader import read_summary
+from ..batch.report import load_template
 from ..batch.states import is_open
 from .batch_board import board_for
 from .batch_render import bad_text, summary_json, summary_text, trouble_text
@@ -50,6 +51,8 @@ async def run(arguments: Namespace, output: Output) -> int:
             return await _tried(manifest(models=models), models, output)
     journal = Path(arguments.journal) if arguments.journal else path.with_suffix(".journal")
     report = None if arguments.report is None else harmless_target(arguments.report, path, journal)
+    if report is not None:
+        load_template()  # without Jinja2 nothing is bought
     if arguments.sandbox and arguments.broker is not None:
         raise ConfigurationError("workers cannot reach a sandbox that lives in this command: start `rivya sandbox`")
     if arguments.output is not None and arguments.download_on == "here":
