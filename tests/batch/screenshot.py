@@ -78,9 +78,12 @@ async def take(page: Path, target: Path) -> None:
     """Photographs a page in light and dark, and joins the halves."""
     halves = []
     async with chromium() as browser, browser.tab(page.as_uri(), **SIZE) as tab:
+        await tab.ask("Emulation.setScrollbarsHidden", hidden=True)
         for dark in (False, True):
             await tab.look(dark=dark, **SIZE)
             await tab.until("[...document.querySelectorAll('.card img')].slice(0, 8).every(each => each.complete)")
+            await tab.until("[...document.querySelectorAll('video')].every(each => each.networkState !== 2)")
+            await asyncio.sleep(1)  # the controls of videos fade in
             await tab.photograph(page.with_name("page.png"))
             halves.append(Image.open(page.with_name("page.png")).convert("RGB"))
     joined(halves).save(target, quality=82, optimize=True, progressive=True)
