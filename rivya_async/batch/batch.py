@@ -126,11 +126,10 @@ class Batch:
     async def add(self, rows: Iterable[Row | InvalidRow], *, keep_going: bool = False) -> PlanResult:
         """Adds rows, such as those of a `Manifest`: all or none. They are read in a thread.
 
-        Raises `InvalidRowsError` if rows are invalid, unless `keep_going` adds the valid ones.
-
         A row is identified by its name, or else by its number, and is added once. If its content has changed since, the
         new content is taken if nothing was purchased for it; otherwise the result lists a conflict and the row keeps
-        its content. Cancelling adds none. Raises `JournalError` and the errors of `rows`.
+        its content. Cancelling adds none. Raises `InvalidRowsError` if rows are invalid, unless `keep_going` adds the
+        valid ones, and `JournalError` and the errors of `rows`.
         """
         self._check_idle()
         return await self._journal.plan(rows, keep_going=keep_going)

@@ -52,11 +52,11 @@ class Journal:
 
     def __init__(self, path: Path, batch_id: str | None, now: float) -> None:
         self.path = path
-        self._lock = JournalLock(path)
+        self._lock = lock_journal(path)
         try:
             connection = open_journal(path, batch_id, now)
         except BaseException:
-            self._lock.release()
+            self._lock.close()
             raise
         self._writer = GroupCommitWriter(
             write_changes, thread_name="rivya-journal", to_error=partial(_journal_error, path), delay=COMMIT_DELAY
@@ -140,7 +140,7 @@ class Journal:
         try:
             await ended(asyncio.create_task(self._writer.aclose()))
         finally:
-            self._lock.release()
+            self._lock.close()
 
     async def _run(self, call: Callable[[sqlite3.Connection], T], *, on_cancel: Callable[[], None] | None = None) -> T:
         return await ended(self._writer.submit(call), on_cancel)
@@ -151,37 +151,28 @@ class Journal:
         self.credits = sum(amount for _, _, amount in totals)
 
 
-class JournalLock:
-    """An exclusive lock on a journal, held from construction until `release` or the end of the process.
+def lock_journal(journal: Path) -> sqlite3.Connection:
+    """Locks a journal until the connection is closed or the process ends. Raises `JournalError` if it is locked.
 
     It locks a file beside the journal with SQLite's own lock, which works on every system, so that the journal itself
-    stays open to readers. Raises `JournalError` if another process holds it.
+    stays open to readers.
     """
-
-    def __init__(self, journal: Path) -> None:
-        target = journal.resolve()  # a journal has one lock, whatever links lead to it
+    target = journal.resolve()  # a journal has one lock, whatever links lead to it
+    path = target.with_name(f"{target.name}.lock")
+    try:
+        connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
-            self._connection = sqlite3.connect(
-                target.with_name(f"{target.name}.lock"), timeout=0, isolation_level=None, check_same_thread=False
-            )
-            try:
-                self._connection.execute("BEGIN EXCLUSIVE")
-            except sqlite3.Error:
-                self._connection.close()
-                raise
-        except sqlite3.Error as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-                raise JournalError(
-                    f"another process works with {journal}. Wait for its end, or stop it; `rivya batch status` works "
-                    "meanwhile"
-                ) from None
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error:
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
             raise JournalError(
-                f"{journal} cannot be opened: {journal.name}.lock beside it cannot be written: {error}"
+                f"another process works with {journal}. Wait for its end, or stop it; `rivya batch status` still works"
             ) from None
-
-    def release(self) -> None:
-        """Releases the lock."""
-        self._connection.close()
+        raise JournalError(f"{journal} cannot be opened: {path.name} beside it cannot be written: {error}") from None
+    return connection
 
 
 def open_journal(path: Path, batch_id: str | None, now: float) -> sqlite3.Connection:

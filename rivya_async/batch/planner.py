@@ -57,12 +57,6 @@ class PlanResult:
         if len(self.invalid_rows) < MAX_LISTED:
             self.invalid_rows.append(row)
 
-    def add_conflict(self, conflict: Conflict) -> None:
-        """Counts a conflict."""
-        self.conflicting += 1
-        if len(self.conflicts) < MAX_LISTED:
-            self.conflicts.append(conflict)
-
 
 class InvalidRowsError(ConfigurationError):
     """Rows are invalid, so none was added. `result` lists them with their problems."""
@@ -94,8 +88,7 @@ def plan_rows(
 
 
 def _invalid_rows_error(result: PlanResult) -> InvalidRowsError:
-    listed = result.invalid_rows[:MAX_IN_MESSAGE]
-    lines = "".join(f"\n  line {row.line}: {'; '.join(row.problems)}" for row in listed)
+    lines = "".join(f"\n  line {row.line}: {'; '.join(row.problems)}" for row in result.invalid_rows[:MAX_IN_MESSAGE])
     more = f"\n  and {result.invalid - MAX_IN_MESSAGE:,} more" if result.invalid > MAX_IN_MESSAGE else ""
     error = InvalidRowsError(
         f"{result.invalid:,} rows are invalid, so nothing was added. Correct them, or add the valid ones with "
@@ -135,8 +128,10 @@ def _add(row: Row, batch_id: str, result: PlanResult, detector: RenumberDetector
         result.replaced += 1
         detector.add_replaced(row)
     else:
-        result.add_conflict(Conflict(row.line, row.identity, State(state)))
         detector.add_displaced(row, digest)
+        result.conflicting += 1
+        if len(result.conflicts) < MAX_LISTED:
+            result.conflicts.append(Conflict(row.line, row.identity, State(state)))
     return None
 
 
