@@ -79,6 +79,7 @@ async def take(page: Path, target: Path) -> None:
     halves = []
     async with chromium() as browser, browser.tab(page.as_uri(), **SIZE) as tab:
         await tab.ask("Emulation.setScrollbarsHidden", hidden=True)
+        await tab.open(page.as_uri())  # both halves are laid out without scrollbars
         for dark in (False, True):
             await tab.look(dark=dark, **SIZE)
             await tab.until("[...document.querySelectorAll('.card img')].slice(0, 8).every(each => each.complete)")
