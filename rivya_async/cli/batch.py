@@ -47,7 +47,7 @@ async def run(arguments: Namespace, output: Output, _: Ledger) -> int:
 
 async def _status(journal: Path, output: Output) -> int:
     summary = await asyncio.to_thread(read_summary, journal, Ambient().wall())
-    output.result(summary_json(summary), text=summary_text(summary))
+    output.write_result(summary_json(summary), text=summary_text(summary))
     return ExitCode.OK
 
 
@@ -56,7 +56,7 @@ async def _retry(arguments: Namespace, output: Output) -> int:
     path = existing(Path(arguments.journal))
     async with Batch.open(path) as batch:
         count = await batch.retry(states)
-    output.result({"rows": count}, text=f"{count:,} rows will be tried again: run the batch as before.")
+    output.write_result({"rows": count}, text=f"{count:,} rows will be tried again: run the batch as before.")
     return ExitCode.OK
 
 
@@ -75,7 +75,7 @@ async def _export(journal: Path, arguments: Namespace, output: Output) -> int:
         write = write_csv if arguments.format == "csv" else write_json_lines
         await asyncio.to_thread(_written, write, journal, to, output)
     if to is not None:
-        output.note(f"{to}")
+        output.write_note(f"{to}")
     return ExitCode.OK
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..batch.states import is_open
 from .batch_render import counts_text
-from .render import credits_text, seconds
+from .render import format_credits, format_duration
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ FRAMES_PER_SECOND: Final = 4
 BAR_WIDTH: Final = 40
 
 
-def board_for(output: Output, batch: Batch) -> AbstractAsyncContextManager[None]:
+def job_progress(output: Output, batch: Batch) -> AbstractAsyncContextManager[None]:
     """The board that fits stderr: none in JSON mode, a moving bar where someone looks, else lines."""
     if output.is_json:
         return nullcontext()
@@ -35,7 +35,7 @@ def board_for(output: Output, batch: Batch) -> AbstractAsyncContextManager[None]
     return _lines(output, batch)
 
 
-class Pace:
+class Throughput:
     """How fast rows are settled, since it was made."""
 
     def __init__(self, batch: Batch) -> None:
@@ -55,18 +55,18 @@ class Pace:
         counts = self._batch.counts
         elapsed = self._loop.time() - self._began
         rate = (self.settled - self._settled_before) / elapsed if elapsed > 1 else 0.0
-        pace = f"  ·  {rate:.1f}/s, {seconds((counts.total() - self.settled) / rate)} left" if rate else ""
-        return f"{counts_text(counts)}  ·  {credits_text(self._batch.credits)}{pace}"
+        pace = f"  ·  {rate:.1f}/s, {format_duration((counts.total() - self.settled) / rate)} left" if rate else ""
+        return f"{counts_text(counts)}  ·  {format_credits(self._batch.credits)}{pace}"
 
 
 @asynccontextmanager
 async def _lines(output: Output, batch: Batch) -> AsyncIterator[None]:
-    pace = Pace(batch)
+    pace = Throughput(batch)
 
     async def tell() -> None:
         while True:
             await asyncio.sleep(BETWEEN_LINES)
-            output.note(pace.text)
+            output.write_note(pace.text)
 
     telling = asyncio.create_task(tell())
     try:
@@ -82,7 +82,7 @@ async def _bar(batch: Batch) -> AsyncIterator[None]:
     from rich.console import Console
     from rich.live import Live
 
-    pace = Pace(batch)
+    pace = Throughput(batch)
     with Live(
         console=Console(stderr=True),
         get_renderable=lambda: drawn(pace, batch),
@@ -92,7 +92,7 @@ async def _bar(batch: Batch) -> AsyncIterator[None]:
         yield
 
 
-def drawn(pace: Pace, batch: Batch) -> ConsoleRenderable:
+def drawn(pace: Throughput, batch: Batch) -> ConsoleRenderable:
     """The bar, and how the batch stands."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar

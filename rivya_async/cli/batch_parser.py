@@ -43,7 +43,7 @@ def _run(actions: Any, count: Callable[[str], int]) -> None:
     run = _action(
         actions, "run", "buy what a manifest asks for, wait for it and save it; go on where an earlier run was"
     )
-    run.add_argument("manifest", metavar="FILE", help="JSON Lines, or CSV if it ends with .csv or .tsv")
+    run.add_argument("manifest", metavar="FILE", help="JSON LineProgress, or CSV if it ends with .csv or .tsv")
     run.add_argument("--journal", metavar="FILE", help="default: the manifest's name with .journal")
     run.add_argument("--id", metavar="ID", help="name of a new batch; its keys follow from it (default: the journal's)")
     run.add_argument("-o", "--output", metavar="DIR", help="save the results in this folder")

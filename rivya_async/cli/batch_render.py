@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..batch import State
-from .render import credits_text, one_line, plural, seconds
+from .render import format_credits, format_duration, pluralize, to_one_line
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -32,20 +32,20 @@ def counts_text(counts: Counter[State]) -> str:
 def summary_text(summary: Summary) -> str:
     """What `rivya batch status` says."""
     lines = [
-        f"batch {one_line(summary.batch_id)}: {plural(summary.rows, 'row')}",
+        f"batch {to_one_line(summary.batch_id)}: {pluralize(summary.rows, 'row')}",
         f"  {counts_text(summary.counts)}",
-        f"  {credits_text(summary.spent)} spent, {credits_text(summary.held)} held",
+        f"  {format_credits(summary.spent)} spent, {format_credits(summary.held)} held",
     ]
     if summary.run is None:
         lines.append("  it has not been run")
     elif summary.rate is not None:
-        lines.append(f"  {summary.rate:.1f} jobs a second, about {seconds(summary.seconds_left)} left")
+        lines.append(f"  {summary.rate:.1f} jobs a second, about {format_duration(summary.seconds_left)} left")
     lines.extend(
-        f"  {reason.count:,} {reason.state}: {one_line(reason.code)}: {one_line(reason.message)[:160]}"
+        f"  {reason.count:,} {reason.state}: {to_one_line(reason.code)}: {to_one_line(reason.message)[:160]}"
         for reason in summary.reasons
     )
     if summary.open:
-        lines.append(f"  {plural(summary.open, 'row')} open: run the batch again to go on")
+        lines.append(f"  {pluralize(summary.open, 'row')} open: run the batch again to go on")
     return "\n".join(lines)
 
 
@@ -69,9 +69,9 @@ def summary_json(summary: Summary) -> dict[str, Any]:
 
 def trouble_text(record: RowRecord) -> str:
     """A row that did not succeed, in one line."""
-    return one_line(f"line {record.row.line} ({record.row.identity}): {record.state}: {record.error}")
+    return to_one_line(f"line {record.row.line} ({record.row.identity}): {record.state}: {record.error}")
 
 
 def bad_text(bad: BadRow) -> str:
     """A line of the manifest that is no row."""
-    return one_line(f"line {bad.line}: {'; '.join(bad.problems)}")
+    return to_one_line(f"line {bad.line}: {'; '.join(bad.problems)}")

@@ -15,4 +15,4 @@ async def tell_report(journal: Path, page: Path, output: Output) -> None:
     from ..batch.report import write_report
 
     await asyncio.to_thread(write_report, journal, page)
-    output.result({"report": str(page)}, text=str(page))
+    output.write_result({"report": str(page)}, text=str(page))

@@ -17,16 +17,16 @@ from ..batch import BadRow, BadRows, Batch, Manifest, State
 from ..batch.export import flat
 from ..batch.states import is_open
 from ..batch.summary import read_summary
-from .batch_board import board_for
+from .batch_board import job_progress
 from .batch_render import bad_text, summary_json, summary_text, trouble_text
 from .batch_report import tell_report
 from .batch_target import harmless_target
 from .conduct import made
+from .errors import exit_code_for
+from .execution_backend import open_backend
 from .exit_codes import ExitCode
-from .failures import exit_code_of
-from .hands import hands_of
-from .render import credits_text, plural
-from .target import embedded, service
+from .render import format_credits, pluralize
+from .session_factory import embedded_session, service_session
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from .._core.model import Model
     from ..batch import Planned
-    from .hands import Hands
+    from .execution_backend import ExecutionBackend
     from .output import Output
 
 
@@ -44,7 +44,7 @@ async def run(arguments: Namespace, output: Output) -> int:
     manifest = partial(Manifest, path, fill=dict(map(_pair, arguments.set)))
     _look_at(manifest())
     if arguments.dry_run:
-        opened = embedded(output, renders=False) if arguments.sandbox else service(needs_key=False)
+        opened = embedded_session(output, renders=False) if arguments.sandbox else service_session(needs_key=False)
         async with opened as session:
             models = await session.models.catalogue()
             return await _tried(manifest(models=models), models, output)
@@ -56,10 +56,10 @@ async def run(arguments: Namespace, output: Output) -> int:
         arguments.output = made(arguments.output)
     async with Batch.open(journal, id=arguments.id) as batch:
         if arguments.sandbox:
-            opened = embedded(output, renders=arguments.output is not None, hooks=batch.hooks)
+            opened = embedded_session(output, renders=arguments.output is not None, hooks=batch.hooks)
         else:
-            opened = service(hooks=batch.hooks)
-        async with opened as session, hands_of(session, arguments, output) as hands:
+            opened = service_session(hooks=batch.hooks)
+        async with opened as session, open_backend(session, arguments, output) as hands:
             code = await _carried(batch, manifest, hands, arguments, output)
     if report is not None:
         await tell_report(journal, report, output)
@@ -93,12 +93,12 @@ async def _tried(manifest: Manifest, models: Mapping[str, Model], output: Output
         "rows_without_price": found.unpriced,
         "bad_rows": found.bad,
     }
-    text = f"{plural(found.rows, 'row')}: about {credits_text(found.credits)}."
+    text = f"{pluralize(found.rows, 'row')}: about {format_credits(found.credits)}."
     if found.unpriced:
-        text += f" The catalogue does not say what {plural(found.unpriced, 'row')} of them cost."
+        text += f" The catalogue does not say what {pluralize(found.unpriced, 'row')} of them cost."
     if found.bad:
-        text += f" {plural(found.bad, 'row')} cannot be bought as they are."
-    output.result(told, text=f"{text} Nothing was bought.")
+        text += f" {pluralize(found.bad, 'row')} cannot be bought as they are."
+    output.write_result(told, text=f"{text} Nothing was bought.")
     return ExitCode.USAGE if found.bad else ExitCode.OK
 
 
@@ -118,16 +118,16 @@ def _estimated(manifest: Manifest, models: Mapping[str, Model], output: Output) 
 
 def _tell_bad(row: BadRow, output: Output) -> None:
     if output.is_json:
-        output.result({"line": row.line, "problems": list(row.problems)})
+        output.write_result({"line": row.line, "problems": list(row.problems)})
     else:
-        output.note(bad_text(row))
+        output.write_note(bad_text(row))
 
 
 # --- a run ------------------------------------------------------------------------------------------------------------
 
 
 async def _carried(
-    batch: Batch, manifest: Callable[..., Manifest], hands: Hands, arguments: Namespace, output: Output
+    batch: Batch, manifest: Callable[..., Manifest], hands: ExecutionBackend, arguments: Namespace, output: Output
 ) -> int:
     with _stopping(batch, hands, output) as asked:
         models = await hands.carrier.models.catalogue()
@@ -137,7 +137,7 @@ async def _carried(
             for bad in error.planned.bad_rows:
                 _tell_bad(bad, output)
             raise ConfigurationError(
-                f"{plural(error.planned.bad, 'row')} cannot be bought as they are, so nothing was: "
+                f"{pluralize(error.planned.bad, 'row')} cannot be bought as they are, so nothing was: "
                 "mend them, or run the good ones with --keep-going"
             ) from None
         _tell_plan(planned, output)
@@ -150,17 +150,17 @@ async def _carried(
             retry_failed=arguments.retry_failed,
         )
         if not asked:
-            async with aclosing(records), board_for(output, batch):
+            async with aclosing(records), job_progress(output, batch):
                 async for record in records:
                     if output.is_json:
-                        output.result(flat(record))
+                        output.write_result(flat(record))
                     elif record.error is not None:
-                        output.note(trouble_text(record))
+                        output.write_note(trouble_text(record))
     summary = await asyncio.to_thread(read_summary, batch.path, Ambient().wall())
-    output.result(summary_json(summary), text=summary_text(summary))
+    output.write_result(summary_json(summary), text=summary_text(summary))
     if batch.halted is not None:
-        output.failed(batch.halted)
-        return exit_code_of(batch.halted)
+        output.write_error(batch.halted)
+        return exit_code_for(batch.halted)
     if any(is_open(state, downloads=arguments.output is not None) for state in summary.counts):
         return ExitCode.RESUME
     return ExitCode.JOB_FAILED if summary.counts[State.FAILED] + summary.counts[State.DEAD] else ExitCode.OK
@@ -175,17 +175,17 @@ def _tell_plan(planned: Planned, output: Output) -> None:
             f"{conflict.state} as it was then, and is left so: give the new one a name of its own to buy it"
         )
         if output.is_json:
-            output.result({"line": conflict.line, "conflict": conflict.identity, "state": str(conflict.state)})
+            output.write_result({"line": conflict.line, "conflict": conflict.identity, "state": str(conflict.state)})
         else:
-            output.note(told)
-    output.note(
+            output.write_note(told)
+    output.write_note(
         f"{planned.new:,} new rows, {planned.known:,} known, {planned.replaced:,} changed, "
         f"{planned.conflicting:,} conflicts, {planned.bad:,} bad"
     )
 
 
 @contextmanager
-def _stopping(batch: Batch, hands: Hands, output: Output) -> Iterator[list[int]]:
+def _stopping(batch: Batch, hands: ExecutionBackend, output: Output) -> Iterator[list[int]]:
     """The first Ctrl-C or SIGTERM stops the batch gently, the second ends the command. What was asked for."""
     loop, task, asked = asyncio.get_running_loop(), asyncio.current_task(), []
 
@@ -194,7 +194,7 @@ def _stopping(batch: Batch, hands: Hands, output: Output) -> Iterator[list[int]]
         if len(asked) > 1 and task is not None:
             task.cancel()
         else:
-            output.note(
+            output.write_note(
                 "stopping: nothing more is bought; what is open goes on at the service. Once more to end at once"
             )
             hands.stop()

@@ -6,10 +6,10 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from .._core.errors import ConfigurationError, RivyaError
-from .chat_render import again, as_api, bill, plain, session_line, session_text
+from .chat_render import again, bill, plain, record_to_json, session_line, session_text
+from .errors import exit_code_for
 from .exit_codes import ExitCode
-from .failures import exit_code_of
-from .target import embedded, service
+from .session_factory import embedded_session, service_session
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -27,7 +27,7 @@ async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
     """Ask, or list what was asked."""
     if arguments.model != SESSIONS and arguments.message is None:
         raise ConfigurationError("there is no MESSAGE: rivya chat MODEL MESSAGE")
-    opened = embedded(output, renders=False) if arguments.sandbox else service()
+    opened = embedded_session(output, renders=False) if arguments.sandbox else service_session()
     async with opened as session:
         if arguments.model == SESSIONS:
             await _show_sessions(session, arguments.message, output)
@@ -49,11 +49,11 @@ async def _ask(session: RivyaSession, arguments: Namespace, output: Output, ledg
     try:
         completion = await _answer(session, arguments, output, options)
     except RivyaError as error:
-        output.failed(error, again=ledger.again)
-        return exit_code_of(error)
+        output.write_error(error, again=ledger.again)
+        return exit_code_for(error)
     ledger.again = None
-    output.result(as_api(completion))
-    output.note(bill(completion))
+    output.write_result(record_to_json(completion))
+    output.write_note(bill(completion))
     return ExitCode.OK
 
 
@@ -77,10 +77,10 @@ async def _answer(
 async def _show_sessions(session: RivyaSession, session_id: str | None, output: Output) -> None:
     if session_id is not None:
         conversation = await session.chat.sessions.retrieve(session_id)
-        output.result(as_api(conversation), text=session_text(conversation))
+        output.write_result(record_to_json(conversation), text=session_text(conversation))
         return
     conversations = await session.chat.sessions.list()
     for each in conversations:
-        output.result(as_api(each), text=session_line(each))
+        output.write_result(record_to_json(each), text=session_line(each))
     if not conversations:
-        output.note("no conversation was begun through the API yet")
+        output.write_note("no conversation was begun through the API yet")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .render import credits_text, one_line, plural
+from .render import format_credits, pluralize, to_one_line
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 TITLE_WIDTH = 48
 
 
-def as_api(value: Any) -> Any:
+def record_to_json(value: Any) -> Any:
     """A record in the words of the API, with the members that we do not know.
 
     >>> from rivya_async import ChatMessage
-    >>> as_api(ChatMessage("Hello", extra={"mood": "calm"}))
+    >>> record_to_json(ChatMessage("Hello", extra={"mood": "calm"}))
     {'mood': 'calm', 'content': 'Hello', 'role': 'assistant', 'id': None, 'created_at': None}
     """
     if attrs.has(type(value)):
-        members = {field.name: as_api(getattr(value, field.name)) for field in attrs.fields(type(value))}
+        members = {field.name: record_to_json(getattr(value, field.name)) for field in attrs.fields(type(value))}
         return members.pop("extra") | members
     if isinstance(value, tuple):
-        return [as_api(each) for each in value]
+        return [record_to_json(each) for each in value]
     return value.isoformat() if isinstance(value, datetime) else value
 
 
@@ -46,9 +46,9 @@ def bill(completion: ChatCompletion) -> str:
     """What is told after an answer: the session to go on with, and the cost."""
     parts = [f"--session {completion.session_id}"] if completion.session_id else []
     if completion.usage is not None and completion.usage.total_tokens is not None:
-        parts.append(plural(completion.usage.total_tokens, "token"))
+        parts.append(pluralize(completion.usage.total_tokens, "token"))
     if completion.credits is not None and completion.credits.final is not None:
-        parts.append(credits_text(completion.credits.final))
+        parts.append(format_credits(completion.credits.final))
     return "  ".join(parts)
 
 
@@ -56,12 +56,12 @@ def session_line(session: ChatSession) -> str:
     """A conversation in a list."""
     at = session.updated_at or session.created_at
     when = f"{at:%Y-%m-%d %H:%M}" if at is not None else ""
-    return one_line(f"{session.id}  {session.model}  {when}  {(session.title or '')[:TITLE_WIDTH]}")
+    return to_one_line(f"{session.id}  {session.model}  {when}  {(session.title or '')[:TITLE_WIDTH]}")
 
 
 def session_text(session: ChatSession) -> str:
     """A conversation as it went."""
-    said = [f"{one_line(message.role)}: {plain(message.content)}" for message in session.messages]
+    said = [f"{to_one_line(message.role)}: {plain(message.content)}" for message in session.messages]
     return "\n\n".join([session_line(session), *said])
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from .contact_sheet_style import STYLE
-from .render import credits_text, plural, seconds, value_text
+from .render import format_credits, format_duration, format_param_value, pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,7 +98,7 @@ def _header(sheet: Sheet) -> str:
     succeeded = sum(card.status == "succeeded" for card in sheet.cards)
     kinds = [medium.kind for card in sheet.cards for medium in card.media]
     tally = [
-        plural(kinds.count(kind), noun)
+        pluralize(kinds.count(kind), noun)
         for kind, noun in (("image", "image"), ("video", "video"), ("audio", "sound"))
         if kinds.count(kind)
     ]
@@ -106,7 +106,7 @@ def _header(sheet: Sheet) -> str:
         ("jobs", str(len(sheet.cards))),
         ("succeeded", str(succeeded)),
         ("credits", f"{sum(card.credits for card in sheet.cards):,}"),
-        ("took", seconds(sheet.took)),
+        ("took", format_duration(sheet.took)),
     )
     told = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
     return (
@@ -123,7 +123,7 @@ def _footer(sheet: Sheet) -> str:
 def _card(number: int, card: Card) -> str:
     media = "".join(_medium(medium, card.prompt) for medium in card.media) or _empty(card)
     params = "".join(
-        f"<li><span>{escape(key)}</span> {escape(value_text(value))}</li>" for key, value in card.params.items()
+        f"<li><span>{escape(key)}</span> {escape(format_param_value(value))}</li>" for key, value in card.params.items()
     )
     return (
         f'<article class="card {_kind(card)}" id="job-{number}">{media}<div class="text">'
@@ -145,8 +145,8 @@ def _status(card: Card) -> str:
 
 def _facts(card: Card) -> str:
     facts = [
-        ("time", escape(seconds(card.duration))),
-        ("cost", escape(credits_text(card.credits))),
+        ("time", escape(format_duration(card.duration))),
+        ("cost", escape(format_credits(card.credits))),
         ("task", f"<code>{escape(card.task_id)}</code>" if card.task_id else ""),
         (
             "files" if len(card.media) > 1 else "file",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .exit_codes import ExitCode
-from .render import credits_text
-from .target import embedded, service
+from .render import format_credits
+from .session_factory import embedded_session, service_session
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
     """Show what is left in the wallet."""
-    opened = embedded(output, renders=False) if arguments.sandbox else service()
+    opened = embedded_session(output, renders=False) if arguments.sandbox else service_session()
     async with opened as session:
         balance = await session.credits.retrieve()
-    output.result(
-        {"current_credits": balance.current_credits, **balance.extra}, text=credits_text(balance.current_credits)
+    output.write_result(
+        {"current_credits": balance.current_credits, **balance.extra}, text=format_credits(balance.current_credits)
     )
     return ExitCode.OK

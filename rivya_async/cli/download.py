@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from .._core.errors import ConfigurationError, RivyaError
+from .errors import exit_code_for
 from .exit_codes import ExitCode
-from .failures import exit_code_of
-from .target import embedded, service
+from .session_factory import embedded_session, service_session
 from .transfers import shown
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
     if arguments.name is not None and len(sources) > 1 and "{task_id" not in arguments.name:
         raise ConfigurationError("put {task_id} into --name, so that the files of each have their own")
     are_links = all(map(_is_link, sources))
-    opened = embedded(output) if arguments.sandbox else service(needs_key=not are_links)
+    opened = embedded_session(output) if arguments.sandbox else service_session(needs_key=not are_links)
     async with opened as session:
         with shown(output) as bars:
             calls = [_save(session, source, arguments, bars(source)) for source in sources]
@@ -35,13 +35,13 @@ async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
     code = ExitCode.OK
     for source, result in zip(sources, ended, strict=True):
         if isinstance(result, RivyaError):
-            output.failed(result)
-            code = code or exit_code_of(result)
+            output.write_error(result)
+            code = code or exit_code_for(result)
         elif isinstance(result, BaseException):
             raise result
         else:
             files = [str(path) for path in result]
-            output.result({"url" if _is_link(source) else "id": source, "files": files}, text="\n".join(files))
+            output.write_result({"url" if _is_link(source) else "id": source, "files": files}, text="\n".join(files))
     return code
 
 

@@ -6,11 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from .._core.errors import ConfigurationError, RivyaError
-from .chat_render import as_api
+from .chat_render import record_to_json
+from .errors import exit_code_for
 from .exit_codes import ExitCode
-from .failures import exit_code_of
-from .render import seconds
-from .target import embedded, service
+from .render import format_duration
+from .session_factory import embedded_session, service_session
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -25,19 +25,19 @@ async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
     """Upload, or show."""
     if arguments.action == "show" and (arguments.kind or arguments.model):
         raise ConfigurationError("--kind and --model are for rivya files upload")
-    opened = embedded(output, renders=False) if arguments.sandbox else service()
+    opened = embedded_session(output, renders=False) if arguments.sandbox else service_session()
     async with opened as session:
         calls = [_file(session, arguments, name) for name in arguments.names]
         ended = await asyncio.gather(*calls, return_exceptions=True)
     code = ExitCode.OK
     for result in ended:
         if isinstance(result, RivyaError):
-            output.failed(result)
-            code = code or exit_code_of(result)
+            output.write_error(result)
+            code = code or exit_code_for(result)
         elif isinstance(result, BaseException):
             raise result
         else:
-            output.result(as_api(result), text=file_text(result))
+            output.write_result(record_to_json(result), text=file_text(result))
     return code
 
 
@@ -50,5 +50,5 @@ async def _file(session: RivyaSession, arguments: Namespace, name: str) -> File:
 def file_text(file: File) -> str:
     """A line, and one with the link."""
     size = "" if file.size_bytes is None else f"{file.size_bytes:,} bytes"
-    told = [file.id, file.mime_type or file.kind, size, seconds(file.duration_seconds), file.name or ""]
+    told = [file.id, file.mime_type or file.kind, size, format_duration(file.duration_seconds), file.name or ""]
     return f"{'  '.join(filter(None, told))}\n  {file.url}"

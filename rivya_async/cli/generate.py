@@ -10,8 +10,8 @@ from .._core.generation_request import GenerationRequest
 from .conduct import conduct, exit_code
 from .exit_codes import ExitCode
 from .jobs import Job
-from .render import estimate_text
-from .target import embedded, service
+from .render import format_estimate
+from .session_factory import embedded_session, service_session
 from .values import typed_params
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
         raise ConfigurationError("--dry-run checks the job: leave out --no-check")
     renders = arguments.output is not None and not arguments.dry_run
     needs_key = not arguments.dry_run
-    opened = embedded(output, renders=renders) if arguments.sandbox else service(needs_key=needs_key)
+    opened = embedded_session(output, renders=renders) if arguments.sandbox else service_session(needs_key=needs_key)
     async with opened as session:
         model = await _model(session, arguments)
         params = typed_params(model, arguments.param)
@@ -39,7 +39,7 @@ async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
             model.check(arguments.prompt, params, arguments.reference)
             if arguments.dry_run:
                 return await _told(session, arguments, output, model, price)
-            output.note(estimate_text(model, price, arguments.number))
+            output.write_note(format_estimate(model, price, arguments.number))
         ledger.jobs = [
             Job(
                 number,
@@ -65,7 +65,7 @@ async def _told(session: RivyaSession, arguments: Namespace, output: Output, mod
         await session.files.check(path, model=model.id)
     total = None if price is None else price * arguments.number
     told = {"model": model.id, "jobs": arguments.number, "estimated_credits": total}
-    output.result(told, text=f"{estimate_text(model, price, arguments.number)} Nothing was bought.")
+    output.write_result(told, text=f"{format_estimate(model, price, arguments.number)} Nothing was bought.")
     return ExitCode.OK
 
 

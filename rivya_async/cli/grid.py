@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-from .render import one_line
+from .render import to_one_line
 
 GAP: Final = "  "
 
@@ -24,7 +24,7 @@ class Grid:
 
     def plain(self) -> str:
         """Aligned columns, the last one as long as it is."""
-        rows = [[one_line(cell) for cell in row] for row in [self.headers, *self.rows]]
+        rows = [[to_one_line(cell) for cell in row] for row in [self.headers, *self.rows]]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return "\n".join(self._aligned(row, widths) for row in rows)
 
@@ -55,6 +55,6 @@ class Grid:
                 overflow="fold",
             )
         for row in self.rows:
-            table.add_row(*(Text(one_line(cell)) for cell in row))
+            table.add_row(*(Text(to_one_line(cell)) for cell in row))
         Console().print(table)
         return None

@@ -18,7 +18,7 @@ from .._core.signature import Verifier
 from ..receiver.aiohttp_web import new_app
 from ..session import RivyaSession
 from .listener import FORWARD_WITHIN, Listener
-from .target import new_sandbox
+from .session_factory import new_sandbox
 from .webhook_sign import checked_url, secret_of
 from .webhooks import EVENT_TYPES
 
@@ -45,8 +45,8 @@ async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
         url = f"http://{HOST}:{port}/"
         if verifier is not None:
             async with _served(here, verifier, output, forward):
-                output.result({"url": url})
-                output.note(f"Listening on {url} until Ctrl-C.")
+                output.write_result({"url": url})
+                output.write_note(f"Listening on {url} until Ctrl-C.")
                 return await _until_cancelled()
         async with (
             new_sandbox(renders=False, allow_local_webhooks=True) as sandbox,
@@ -55,10 +55,10 @@ async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
             output.is_embedded = True
             endpoint = await session.webhooks.create("rivya listen", url, EVENT_TYPES)
             async with _served(here, _verifier(endpoint.signing_secret or "", output), output, forward):
-                output.result({"url": url, "api_key": sandbox.api_key, "base_url": sandbox.base_url})
-                output.note(f"Listening on {url} until Ctrl-C. What is bought so is heard here:")
+                output.write_result({"url": url, "api_key": sandbox.api_key, "base_url": sandbox.base_url})
+                output.write_note(f"Listening on {url} until Ctrl-C. What is bought so is heard here:")
                 for name, value in ((KEY_VARIABLE, sandbox.api_key), (URL_VARIABLE, sandbox.base_url)):
-                    output.note(f"export {name}={shlex.quote(value)}")
+                    output.write_note(f"export {name}={shlex.quote(value)}")
                 await session.webhooks.test(endpoint.id)
                 return await _until_cancelled()
 
@@ -69,7 +69,7 @@ def _is_here(url: str, port: int) -> bool:
 
 
 def _verifier(secret: str, output: Output) -> Verifier:
-    output.mask(secret)
+    output.mask_secret(secret)
     return Verifier(secret)
 
 

@@ -61,7 +61,7 @@ class Listener:
         try:
             event = self._verifier.verify(body, headers, now=now)
         except WebhookError as error:
-            self._output.failed(error)
+            self._output.write_error(error)
             return refused(error.message)
         is_repeated = self._seen.knows(event.id, now)
         self._seen.add(event.id, now)
@@ -70,7 +70,7 @@ class Listener:
             if self._forward is not None:
                 status = await self._passed_on(self._forward, body, headers)
         except RivyaError as error:
-            self._output.failed(error)
+            self._output.write_error(error)
         self._show(event, now, status, is_repeated=is_repeated)
         return (
             HANDLED
@@ -96,4 +96,4 @@ class Listener:
             marks.append(f"-> {status or 'no answer'}")
             value["forward_status"] = status
         heard_at = datetime.fromtimestamp(now, UTC).astimezone()
-        self._output.result(value, text=event_line(event, heard_at, *marks))
+        self._output.write_result(value, text=event_line(event, heard_at, *marks))

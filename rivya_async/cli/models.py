@@ -10,8 +10,8 @@ from .._core.model_param import number_text
 from .exit_codes import ExitCode
 from .grid import Grid
 from .model_filters import chosen
-from .render import credits_text, model_json, plural, value_text
-from .target import embedded, service
+from .render import format_credits, format_param_value, model_to_json, pluralize
+from .session_factory import embedded_session, service_session
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
     """List the models, or show one."""
-    opened = embedded(output, renders=False) if arguments.sandbox else service(needs_key=False)
+    opened = embedded_session(output, renders=False) if arguments.sandbox else service_session(needs_key=False)
     async with opened as session:
         wanted = _wanted(arguments.model)
         if wanted is not None:
@@ -48,7 +48,7 @@ def _wanted(words: Sequence[str]) -> str | None:
 def _show_all(models: Sequence[Model], output: Output) -> None:
     if output.is_json:
         for model in models:
-            output.result(model_json(model))
+            output.write_result(model_to_json(model))
         return
     grid = Grid(
         ("ID", "NAME", "CATEGORY", "CREDITS", "PARAMS"),
@@ -65,8 +65,8 @@ def _show_all(models: Sequence[Model], output: Output) -> None:
         right=frozenset({"CREDITS"}),
         faint=frozenset({"NAME", "PARAMS"}),
     )
-    output.result({}, text=grid.show())
-    output.note(f"{plural(len(models), 'model')}. rivya models ID shows the params of one.")
+    output.write_result({}, text=grid.show())
+    output.write_note(f"{pluralize(len(models), 'model')}. rivya models ID shows the params of one.")
 
 
 def _price(model: Model) -> str:
@@ -75,17 +75,17 @@ def _price(model: Model) -> str:
 
 def _show_one(model: Model, output: Output) -> None:
     if output.is_json:
-        output.result(model_json(model))
+        output.write_result(model_to_json(model))
         return
-    output.result({}, text="\n".join(_heading(model)))
+    output.write_result({}, text="\n".join(_heading(model)))
     if model.params:
-        output.result({}, text=_params(model.params).show())
+        output.write_result({}, text=_params(model.params).show())
     else:
-        output.result({}, text="It has no params.")
+        output.write_result({}, text="It has no params.")
 
 
 def _heading(model: Model) -> list[str]:
-    price = "" if model.base_credits is None else f", from {credits_text(model.base_credits)}"
+    price = "" if model.base_credits is None else f", from {format_credits(model.base_credits)}"
     lines = [f"{model.id}: {model.display_name}, {model.category}{price}"]
     if not model.is_available and model.api_status is not None:
         lines.append(f"Not to be bought through the API now: {model.api_status}.")
@@ -102,7 +102,7 @@ def _estimate(model: Model) -> str:
     price = model.estimate_credits()
     if price is None:
         return f"Estimate: none, the price is {model.billing_type or 'not told'}."
-    return f"Estimate: {credits_text(price)} a job, whatever its params (assumed)."
+    return f"Estimate: {format_credits(price)} a job, whatever its params (assumed)."
 
 
 def _references(rules: ReferenceRules | None) -> Iterator[str]:
@@ -138,13 +138,13 @@ def _params(params: Sequence[ModelParam]) -> Grid:
 
 
 def _default(param: ModelParam) -> str:
-    default = "" if param.default is None else value_text(param.default)
+    default = "" if param.default is None else format_param_value(param.default)
     return f"{default} (required)".strip() if param.required else default
 
 
 def _values(param: ModelParam) -> str:
     if param.options:
-        return ", ".join(param.choices or map(value_text, param.options))
+        return ", ".join(param.choices or map(format_param_value, param.options))
     low = "" if param.min is None else f"from {number_text(param.min)}"
     high = "" if param.max is None else f"to {number_text(param.max)}"
     step = "" if param.step is None else f"by {number_text(param.step)}"

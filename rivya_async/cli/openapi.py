@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from .exit_codes import ExitCode
-from .target import embedded, service
+from .session_factory import embedded_session, service_session
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
     """Show the document."""
-    opened = embedded(output, renders=False) if arguments.sandbox else service()
+    opened = embedded_session(output, renders=False) if arguments.sandbox else service_session()
     async with opened as session:
         document = await session.openapi.retrieve()
-    output.result(document, text=json.dumps(document, indent=2, ensure_ascii=False))
+    output.write_result(document, text=json.dumps(document, indent=2, ensure_ascii=False))
     return ExitCode.OK

@@ -9,9 +9,9 @@ from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from .._core.settings import KEY_VARIABLE
+from .errors import error_message, error_to_json, suggested_command
 from .exit_codes import ExitCode
-from .failures import as_json, message_of, next_step
-from .render import farewell, farewell_json, one_line
+from .render import interrupt_summary, interrupt_summary_to_json, to_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ class Output:
         self.reader_left = False
         self._is_mid_line = False
         self._secrets: list[str] = []
-        self.mask(os.environ.get(KEY_VARIABLE))
+        self.mask_secret(os.environ.get(KEY_VARIABLE))
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="replace")  # a terminal without our letters is no reason to fail
@@ -45,12 +45,12 @@ class Output:
         """Whether someone looks at stderr, so that progress may move."""
         return not self.is_json and sys.stderr.isatty()
 
-    def mask(self, secret: str | None) -> None:
+    def mask_secret(self, secret: str | None) -> None:
         """Never write this."""
         if secret and secret.strip():
             self._secrets.append(secret.strip())
 
-    def result(self, value: dict[str, Any], text: str | None = None) -> None:
+    def write_result(self, value: dict[str, Any], text: str | None = None) -> None:
         """A result: the value in JSON mode, else the text, if there is one."""
         if self.is_json:
             self._write(sys.stdout, json.dumps(value, ensure_ascii=False))
@@ -79,26 +79,29 @@ class Output:
             self._is_mid_line = False
             self._write(sys.stdout, "")
 
-    def note(self, text: str) -> None:
+    def write_note(self, text: str) -> None:
         """Something to know in passing; dropped in JSON mode."""
         if not self.is_json:
-            self._write(sys.stderr, one_line(text))
+            self._write(sys.stderr, to_one_line(text))
 
-    def failed(self, error: Exception, *, again: str = "") -> None:
+    def write_error(self, error: Exception, *, again: str = "") -> None:
         """What went wrong, in one line. `again` is the command that repeats the purchase, if it was one."""
-        step = None if self.is_embedded else next_step(error, again)
+        step = None if self.is_embedded else suggested_command(error, again)
         if self.is_json:
-            self._write(sys.stderr, json.dumps({"error": as_json(error, step)}, ensure_ascii=False))
+            self._write(sys.stderr, json.dumps({"error": error_to_json(error, step)}, ensure_ascii=False))
             return
-        self._write(sys.stderr, one_line(f"rivya: {message_of(error)}") + (f" -> {step}" if step else ""))
+        self._write(sys.stderr, to_one_line(f"rivya: {error_message(error)}") + (f" -> {step}" if step else ""))
 
-    def interrupted(self, ledger: Ledger) -> None:
-        """The farewell after a signal: what is open, what is unknown, how to come back."""
+    def write_interrupt_summary(self, ledger: Ledger) -> None:
+        """The interrupt_summary after a signal: what is open, what is unknown, how to come back."""
         if self.is_json:
-            error = {**farewell_json(ledger, is_embedded=self.is_embedded), "exit_code": int(ExitCode.INTERRUPTED)}
+            error = {
+                **interrupt_summary_to_json(ledger, is_embedded=self.is_embedded),
+                "exit_code": int(ExitCode.INTERRUPTED),
+            }
             self._write(sys.stderr, json.dumps({"error": error}, ensure_ascii=False))
         else:
-            self._write(sys.stderr, "\n".join(farewell(ledger, is_embedded=self.is_embedded)))
+            self._write(sys.stderr, "\n".join(interrupt_summary(ledger, is_embedded=self.is_embedded)))
 
     def _write(self, stream: TextIO, text: str, end: str = "\n") -> None:
         for secret in self._secrets:

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from .jobs import Job, Ledger
 
 
-def one_line(text: str) -> str:
+def to_one_line(text: str) -> str:
     """The text on one line and without control characters, which a terminal would obey."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
-def seconds(value: float | None) -> str:
+def format_duration(value: float | None) -> str:
     """A duration for people: `0.6 s`, `42 s`, `3:07 min`; empty if there is none."""
     if value is None:
         return ""
@@ -33,28 +33,28 @@ def seconds(value: float | None) -> str:
     return f"{minutes}:{rest:02} min"
 
 
-def credits_text(amount: Amount) -> str:
+def format_credits(amount: Amount) -> str:
     """An amount with its unit."""
     return f"{amount:,} credit{'' if amount == 1 else 's'}"
 
 
-def plural(count: int, noun: str) -> str:
+def pluralize(count: int, noun: str) -> str:
     """A count with its noun."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def estimate_text(model: Model, price: int | None, count: int) -> str:
+def format_estimate(model: Model, price: int | None, count: int) -> str:
     """What so many jobs of this model will cost, as far as the catalogue says."""
-    jobs = plural(count, "job")
+    jobs = pluralize(count, "job")
     if price is not None:
-        return f"{jobs} of {model.id}: about {credits_text(price * count)}."
-    least = "" if model.base_credits is None else f", from {credits_text(model.base_credits)} each"
+        return f"{jobs} of {model.id}: about {format_credits(price * count)}."
+    least = "" if model.base_credits is None else f", from {format_credits(model.base_credits)} each"
     return (
         f"{jobs} of {model.id}: the catalogue does not say what it costs ({model.billing_type or 'no price'}{least})."
     )
 
 
-def generation_json(record: Generation) -> dict[str, Any]:
+def generation_to_json(record: Generation) -> dict[str, Any]:
     """A generation in the words of the API, with the members that we do not know, and its duration in seconds."""
     return {
         "id": record.id,
@@ -71,7 +71,7 @@ def generation_json(record: Generation) -> dict[str, Any]:
     }
 
 
-def job_json(job: Job) -> dict[str, Any]:
+def job_to_json(job: Job) -> dict[str, Any]:
     """A job whose end is known: its record, what it was asked for and where its files are."""
     asked: dict[str, Any] = {}
     if job.request is not None:
@@ -81,11 +81,11 @@ def job_json(job: Job) -> dict[str, Any]:
             "idempotency_key": job.request.idempotency_key,
             "estimated_credits": job.estimated_credits,
         }
-    record = generation_json(job.record) if job.record else {}
+    record = generation_to_json(job.record) if job.record else {}
     return {**record, **asked, "files": [str(path) for path in job.files]}
 
 
-def model_json(model: Model) -> dict[str, Any]:
+def model_to_json(model: Model) -> dict[str, Any]:
     """A model in the words of the API, with the members that we do not know."""
     value = attrs.asdict(model)
     value.update(value.pop("extra"))
@@ -94,29 +94,29 @@ def model_json(model: Model) -> dict[str, Any]:
     return value
 
 
-def job_lines(job: Job) -> list[str]:
+def format_job(job: Job) -> list[str]:
     """What is said of a job that ended well: a line, and one for each file or link."""
     if job.record is None:
         return []
     record = job.record
-    took = seconds(record.duration.total_seconds() if record.duration is not None else job.seconds)
+    took = format_duration(record.duration.total_seconds() if record.duration is not None else job.seconds)
     head = "  ".join(
-        one_line(part) for part in (record.id, record.status, record.model, credits_text(job.credits), took)
+        to_one_line(part) for part in (record.id, record.status, record.model, format_credits(job.credits), took)
     )
-    return [head, *(f"  {place}" for place in job.files or map(one_line, record.urls))]
+    return [head, *(f"  {place}" for place in job.files or map(to_one_line, record.urls))]
 
 
-def value_text(value: Any) -> str:
+def format_param_value(value: Any) -> str:
     """A param's value as `-p KEY=VALUE` takes it."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def command_of(job: Job) -> str:
+def purchase_command(job: Job) -> str:
     """The command that repeats the purchase of a job, under its key."""
     if job.request is None:
         return ""
     request = job.request
-    params = [part for key, value in request.params.items() for part in ("-p", f"{key}={value_text(value)}")]
+    params = [part for key, value in request.params.items() for part in ("-p", f"{key}={format_param_value(value)}")]
     prompt = [] if request.prompt is None else [request.prompt]
     guard = ["--"] if request.prompt is not None and request.prompt.startswith("-") else []
     key = ["--key", request.idempotency_key] if request.idempotency_key else []
@@ -124,34 +124,35 @@ def command_of(job: Job) -> str:
     return shlex.join(["rivya", "generate", *params, *key, *check, *guard, request.model, *prompt])
 
 
-def farewell(ledger: Ledger, *, is_embedded: bool) -> list[str]:
+def interrupt_summary(ledger: Ledger, *, is_embedded: bool) -> list[str]:
     """What to know after an interruption, line by line."""
     lines = ["rivya: interrupted"]
     if is_embedded:
         return [*lines, "The sandbox and its jobs are gone; nothing was bought."]
     if ledger.open:
         lines.append("Bought and not finished here (the work goes on):")
-        lines += [f"  {job.task_id}  {one_line(job.model)}  {one_line(job.status)}" for job in ledger.open]
+        lines += [f"  {job.task_id}  {to_one_line(job.model)}  {to_one_line(job.status)}" for job in ledger.open]
         lines.append(f"Come back with: {_wait_command(ledger)}")
     if ledger.unknown:
         lines.append(
             "Sent and not answered, so perhaps bought; repeat them under their keys, then nothing is paid twice:"
         )
-        lines += [f"  {command_of(job)}" for job in ledger.unknown]
+        lines += [f"  {purchase_command(job)}" for job in ledger.unknown]
     if ledger.again:
         lines.append("Sent, so perhaps bought, and not answered to its end; ask again under the same key:")
         lines.append(f"  {ledger.again}")
     return lines
 
 
-def farewell_json(ledger: Ledger, *, is_embedded: bool) -> dict[str, Any]:
+def interrupt_summary_to_json(ledger: Ledger, *, is_embedded: bool) -> dict[str, Any]:
     """The same for programs."""
     told: dict[str, Any] = {"type": "Interrupted", "message": "interrupted", "open": [], "unknown": []}
     if is_embedded:
         return told
     told["open"] = [{"task_id": job.task_id, "model": job.model, "status": job.status} for job in ledger.open]
     told["unknown"] = [
-        {"idempotency_key": job.idempotency_key, "model": job.model, "next": command_of(job)} for job in ledger.unknown
+        {"idempotency_key": job.idempotency_key, "model": job.model, "next": purchase_command(job)}
+        for job in ledger.unknown
     ]
     if ledger.open:
         told["next"] = _wait_command(ledger)

@@ -10,8 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from .._core.errors import RivyaError
+from .errors import exit_code_for
 from .exit_codes import ExitCode
-from .failures import exit_code_of
 from .jobs import Ledger
 from .output import Output
 
@@ -29,8 +29,8 @@ def run(arguments: Namespace) -> int:
     try:
         with _warnings_as_notes(output):
             code = asyncio.run(_guarded(arguments, output, ledger))
-    except KeyboardInterrupt:  # the second Ctrl-C: whoever sends it does not want to wait for a farewell
-        output.interrupted(ledger)
+    except KeyboardInterrupt:  # the second Ctrl-C: whoever sends it does not want to wait for a interrupt_summary
+        output.write_interrupt_summary(ledger)
         return ExitCode.INTERRUPTED
     return ExitCode.BROKEN_PIPE if output.reader_left and code == ExitCode.OK else code
 
@@ -48,11 +48,11 @@ async def _guarded(arguments: Namespace, output: Output, ledger: Ledger) -> int:
     try:
         return await _command(arguments.command)(arguments, output, ledger)
     except asyncio.CancelledError:
-        output.interrupted(ledger)
+        output.write_interrupt_summary(ledger)
         return ExitCode.INTERRUPTED
     except (RivyaError, OSError) as error:
-        output.failed(error)
-        return exit_code_of(error)
+        output.write_error(error)
+        return exit_code_for(error)
 
 
 def _command(name: str) -> Command:
@@ -65,5 +65,5 @@ def _warnings_as_notes(output: Output) -> Iterator[None]:
     """Warnings of this library as one line, not as a place in its source."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = lambda message, *_, **__: output.note(f"warning: {message}")
+        warnings.showwarning = lambda message, *_, **__: output.write_note(f"warning: {message}")
         yield

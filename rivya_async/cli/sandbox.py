@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from .._core.errors import ConfigurationError
 from .._core.settings import KEY_VARIABLE, URL_VARIABLE
-from .target import new_sandbox
+from .session_factory import new_sandbox
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -47,9 +47,9 @@ async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
         exports = {KEY_VARIABLE: sandbox.api_key, URL_VARIABLE: sandbox.base_url}
         lines = [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
         lines += [f"# {key['account']}, {key['what']}: {key['key']}" for key in keys]
-        output.result({**told, "keys": keys} if keys else told, text="\n".join(lines))
-        output.note(f"The sandbox listens on {sandbox.base_url} until Ctrl-C. Nothing is bought from it.")
-        output.note(f"Watch it in a browser: {sandbox.base_url}/")
+        output.write_result({**told, "keys": keys} if keys else told, text="\n".join(lines))
+        output.write_note(f"The sandbox listens on {sandbox.base_url} until Ctrl-C. Nothing is bought from it.")
+        output.write_note(f"Watch it in a browser: {sandbox.base_url}/")
         await asyncio.get_running_loop().create_future()
     raise AssertionError("a future that nobody settles was settled")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .conduct import conduct, exit_code
 from .jobs import Job
-from .target import embedded, service
+from .session_factory import embedded_session, service_session
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -20,7 +20,7 @@ async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
     ledger.folder = arguments.output
     task_ids = dict.fromkeys(arguments.task_ids)
     ledger.jobs = [Job(number, task_id=task_id) for number, task_id in enumerate(task_ids, 1)]
-    opened = embedded(output, renders=False) if arguments.sandbox else service()
+    opened = embedded_session(output, renders=False) if arguments.sandbox else service_session()
     async with opened as session:
         await conduct(session, ledger, output, timeout=arguments.timeout)
     return exit_code(ledger)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .chat_render import as_api
+from .chat_render import record_to_json
 from .grid import Grid
-from .render import one_line
+from .render import to_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,13 +19,13 @@ FAINT = frozenset({"ID", "AT"})
 
 def record_json(record: WebhookDelivery | WebhookEvent) -> dict[str, Any]:
     """A delivery or an event in the words of the API."""
-    value: dict[str, Any] = as_api(record)
+    value: dict[str, Any] = record_to_json(record)
     return value
 
 
 def endpoint_json(endpoint: WebhookEndpoint, *, shows_secret: bool = False) -> dict[str, Any]:
     """An endpoint in the words of the API."""
-    value: dict[str, Any] = as_api(endpoint)
+    value: dict[str, Any] = record_to_json(endpoint)
     if not shows_secret:
         del value["signing_secret"]
     return value
@@ -38,7 +38,7 @@ def endpoint_text(endpoint: WebhookEndpoint, *, shows_secret: bool = False) -> s
         f"{', '.join(endpoint.event_types)}  {_failures(endpoint)}",
         *([endpoint.signing_secret] if shows_secret and endpoint.signing_secret else []),
     ]
-    return "\n  ".join(map(one_line, lines))
+    return "\n  ".join(map(to_one_line, lines))
 
 
 def endpoint_grid(endpoints: Sequence[WebhookEndpoint]) -> Grid:
@@ -80,7 +80,7 @@ def event_line(event: WebhookEvent, heard_at: datetime, *marks: str) -> str:
     generation = event.generation
     told = [] if generation is None else [generation.id, generation.status, *generation.urls]
     words = (f"{heard_at:%H:%M:%S}", event.id, event.type, *told, *marks)
-    return "  ".join(map(one_line, words))
+    return "  ".join(map(to_one_line, words))
 
 
 def _failures(endpoint: WebhookEndpoint) -> str:

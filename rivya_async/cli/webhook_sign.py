@@ -35,7 +35,7 @@ TIMEOUT: Final = 10.0
 async def sign(arguments: Namespace, output: Output) -> int:
     """Sign an invented event now; post it where `--to` says, else show it as a request."""
     secret = secret_of(arguments.secret)
-    output.mask(secret)
+    output.mask_secret(secret)
     Verifier(secret)  # refuses what can be no secret
     now, event_id = Ambient().wall(), f"evt_{Ambient().mint_key()}"
     types = arguments.event or ["generation.succeeded"]
@@ -48,10 +48,10 @@ async def sign(arguments: Namespace, output: Output) -> int:
     }
     if arguments.to is None:
         shown = [*(f"{name}: {value}" for name, value in headers.items()), "", body.decode()]
-        output.result({"headers": headers, "body": body.decode()}, text="\n".join(shown))
+        output.write_result({"headers": headers, "body": body.decode()}, text="\n".join(shown))
         return ExitCode.OK
     status = await asyncio.to_thread(_post, checked_url("--to", arguments.to), headers, body)
-    output.result(
+    output.write_result(
         {"event_id": event_id, "response_status": status}, text=f"{event_id}  {types[0]}  answered with {status}"
     )
     return ExitCode.OK if 200 <= status < 300 else ExitCode.SERVICE  # noqa: PLR2004 - the class of HTTP statuses

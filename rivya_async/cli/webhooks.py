@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._core.errors import ConfigurationError
 from .exit_codes import ExitCode
-from .target import embedded, service
+from .session_factory import embedded_session, service_session
 from .webhook_render import delivery_grid, endpoint_grid, endpoint_json, endpoint_text, event_grid, record_json
 from .webhook_sign import sign
 
@@ -47,7 +47,7 @@ async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
     _check(arguments)
     if arguments.action == "sign":
         return await sign(arguments, output)
-    opened = embedded(output, renders=False) if arguments.sandbox else service()
+    opened = embedded_session(output, renders=False) if arguments.sandbox else service_session()
     async with opened as session:
         if arguments.action == "test":
             return _tell_test(await session.webhooks.test(arguments.id), output)
@@ -108,20 +108,20 @@ def _show(
 ) -> None:
     if output.is_json:
         for value in values:
-            output.result(value)
+            output.write_result(value)
     elif found:
-        output.result({}, text=grid.show())
+        output.write_result({}, text=grid.show())
     else:
-        output.note("there are none yet")
+        output.write_note("there are none yet")
 
 
 def _tell(endpoint: WebhookEndpoint, output: Output, *, is_new: bool) -> None:
     """An endpoint; its secret only if it is new, for it is told only once."""
-    output.result(endpoint_json(endpoint, shows_secret=is_new), text=endpoint_text(endpoint, shows_secret=is_new))
+    output.write_result(endpoint_json(endpoint, shows_secret=is_new), text=endpoint_text(endpoint, shows_secret=is_new))
     if is_new:
-        output.note("Keep the signing secret: it is told only this once.")
+        output.write_note("Keep the signing secret: it is told only this once.")
 
 
 def _tell_test(delivery: WebhookDelivery, output: Output) -> int:
-    output.result(record_json(delivery), text=delivery_grid([delivery]).show() if not output.is_json else None)
+    output.write_result(record_json(delivery), text=delivery_grid([delivery]).show() if not output.is_json else None)
     return ExitCode.SERVICE if delivery.status == "failed" else ExitCode.OK

@@ -11,12 +11,12 @@ from .._core.errors import ConfigurationError, RivyaError
 from .._core.policies import RateLimit
 from .._core.settings import Settings
 from .._engine.ambient import Ambient
+from .errors import exit_code_for
 from .exit_codes import ExitCode
-from .failures import exit_code_of
 from .logs import configure, quiet
 from .output import Output
-from .render import plural, seconds
-from .target import BRISK
+from .render import format_duration, pluralize
+from .session_factory import SANDBOX_POLL
 from .worker_parser import BROKER_VARIABLE
 
 if TYPE_CHECKING:
@@ -43,9 +43,11 @@ def serve(arguments: Namespace) -> int:
     try:
         workers = _workers(arguments)
     except RivyaError as error:
-        output.failed(error)
-        return exit_code_of(error)
-    output.note(f"{plural(arguments.processes, 'worker')} at the queue {arguments.queue!r}, until Ctrl-C or SIGTERM.")
+        output.write_error(error)
+        return exit_code_for(error)
+    output.write_note(
+        f"{pluralize(arguments.processes, 'worker')} at the queue {arguments.queue!r}, until Ctrl-C or SIGTERM."
+    )
     return ExitCode.SERVICE if workers.run() else ExitCode.OK
 
 
@@ -75,7 +77,7 @@ def _workers(arguments: Namespace) -> Workers:
         processes=arguments.processes,
         rate_limit=None if arguments.rate is None else RateLimit(arguments.rate),
         max_orders=arguments.max_orders,
-        options={"poll": BRISK} if settings.is_local else {},
+        options={"poll": SANDBOX_POLL} if settings.is_local else {},
         configure=partial(configure, is_json=arguments.json),
         equip=_tell_telemetry if arguments.telemetry else None,
     )
@@ -109,18 +111,20 @@ async def run(arguments: Namespace, output: Output, _: Ledger) -> int:
         "dead_letters": dead,
     }
     reasons = [f"  {letter.key or 'no key'}: {letter.reason}" for letter in letters]
-    output.result(told, text="\n".join([*_health_lines(beats, depth), f"{plural(dead, 'dead letter')}", *reasons]))
+    output.write_result(
+        told, text="\n".join([*_health_lines(beats, depth), f"{pluralize(dead, 'dead letter')}", *reasons])
+    )
     return ExitCode.OK if beats else ExitCode.SERVICE
 
 
 def _health_lines(beats: Mapping[str, Mapping[str, Any]], depth: Depth | None) -> list[str]:
-    lines = [f"{plural(len(beats), 'worker')} at work"]
+    lines = [f"{pluralize(len(beats), 'worker')} at work"]
     now = Ambient().wall()
     for name, facts in beats.items():
         tally = ", ".join(f"{facts[what]} {what}" for what in TALLIED if what in facts)
         state = "draining" if facts["draining"] else f"carrying {facts['carrying']}"
         rate = "" if facts["rate"] is None else f", {facts['rate']:.3g} requests/s for all"
-        lines.append(f"  {name}: {state}, {tally or 'nothing yet'}, up {seconds(now - facts['since'])}{rate}")
+        lines.append(f"  {name}: {state}, {tally or 'nothing yet'}, up {format_duration(now - facts['since'])}{rate}")
     if depth is not None:
         lines.append(f"queue: {depth.waiting:,} waiting, {depth.held:,} held by workers")
     return lines

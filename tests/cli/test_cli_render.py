@@ -12,21 +12,21 @@ from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.model import Model
 from rivya_async._core.model_param import ModelParam
 from rivya_async._core.records import Generation, GenerationResult
-from rivya_async.cli.board import drawn
 from rivya_async.cli.demo_jobs import requests
 from rivya_async.cli.generate import key_of
 from rivya_async.cli.grid import Grid
 from rivya_async.cli.jobs import Job, Ledger, Stage
 from rivya_async.cli.parser import build_parser
+from rivya_async.cli.progress import drawn
 from rivya_async.cli.render import (
-    command_of,
-    farewell,
-    farewell_json,
-    generation_json,
-    job_lines,
-    model_json,
-    one_line,
-    seconds,
+    format_duration,
+    format_job,
+    generation_to_json,
+    interrupt_summary,
+    interrupt_summary_to_json,
+    model_to_json,
+    purchase_command,
+    to_one_line,
 )
 
 
@@ -43,11 +43,11 @@ from rivya_async.cli.render import (
     ],
 )
 def test_seconds(value: float | None, text: str) -> None:
-    assert seconds(value) == text
+    assert format_duration(value) == text
 
 
 def test_one_line_leaves_nothing_for_a_terminal_to_obey() -> None:
-    assert one_line("a\n\tb \x1b[2J\x07 c") == "a b [2J c"
+    assert to_one_line("a\n\tb \x1b[2J\x07 c") == "a b [2J c"
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_one_line_leaves_nothing_for_a_terminal_to_obey() -> None:
 def test_the_command_of_a_purchase_is_the_same_purchase(prompt: str | None) -> None:
     params = {"aspect_ratio": "16:9", "seed": 7, "dialogue": [{"voice": "Adam", "text": "a=b"}]}
     job = Job(1, GenerationRequest("z-image", prompt, params=params, idempotency_key="order-42"))
-    program, *arguments = shlex.split(command_of(job))
+    program, *arguments = shlex.split(purchase_command(job))
     assert program == "rivya"
     parsed = build_parser().parse_args(arguments)
     assert (parsed.command, parsed.model, parsed.prompt, parsed.key) == ("generate", "z-image", prompt, "order-42")
@@ -74,37 +74,37 @@ def ledger() -> Ledger:
 
 
 def test_the_farewell_names_what_is_open_and_what_is_unknown() -> None:
-    text = "\n".join(farewell(ledger(), is_embedded=False))
+    text = "\n".join(interrupt_summary(ledger(), is_embedded=False))
     assert "rivya wait task_2 task_3 -o 'my out'" in text
     assert "rivya generate --key key-1 z-image 'A cat'" in text
     assert "task_1" not in text
-    told = farewell_json(ledger(), is_embedded=False)
+    told = interrupt_summary_to_json(ledger(), is_embedded=False)
     assert [job["task_id"] for job in told["open"]] == ["task_2", "task_3"]
     assert [job["idempotency_key"] for job in told["unknown"]] == ["key-1"]
 
 
 def test_nobody_is_sent_back_to_a_sandbox_that_is_gone() -> None:
-    assert "task_2" not in "\n".join(farewell(ledger(), is_embedded=True))
-    assert farewell_json(ledger(), is_embedded=True)["open"] == []
+    assert "task_2" not in "\n".join(interrupt_summary(ledger(), is_embedded=True))
+    assert interrupt_summary_to_json(ledger(), is_embedded=True)["open"] == []
 
 
 def test_records_become_the_words_of_the_api() -> None:
     record = Generation(
         id="t", status="succeeded", model="m", result=GenerationResult("u", ("u", "v")), extra={"later": 1}
     )
-    assert generation_json(record)["result"] == {"primary_url": "u", "urls": ["u", "v"]}
-    assert generation_json(record)["later"] == 1
+    assert generation_to_json(record)["result"] == {"primary_url": "u", "urls": ["u", "v"]}
+    assert generation_to_json(record)["later"] == 1
     model = Model(id="m", params=(ModelParam(key="k", type="text", extra={"new": 2}),), extra={"later": 1})
-    assert json.loads(json.dumps(model_json(model)))["params"][0]["new"] == 2
-    assert model_json(model)["later"] == 1
-    assert "extra" not in json.dumps(model_json(model))
+    assert json.loads(json.dumps(model_to_json(model)))["params"][0]["new"] == 2
+    assert model_to_json(model)["later"] == 1
+    assert "extra" not in json.dumps(model_to_json(model))
 
 
 def test_a_job_that_ended_well_shows_its_links() -> None:
     record = Generation(
         id="t", status="succeeded", model="m", final_credits=1, result=GenerationResult("u", ("u", "v"))
     )
-    assert job_lines(Job(1, record=record)) == ["t  succeeded  m  1 credit  ", "  u", "  v"]
+    assert format_job(Job(1, record=record)) == ["t  succeeded  m  1 credit  ", "  u", "  v"]
 
 
 def test_keys_of_many_jobs_are_the_given_one_numbered() -> None:

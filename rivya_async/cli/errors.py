@@ -65,12 +65,12 @@ TOLD: Final = (
 """Members of an error that its JSON shows where they are known."""
 
 
-def exit_code_of(error: Exception) -> ExitCode:
+def exit_code_for(error: Exception) -> ExitCode:
     """The exit code that an error ends a command with."""
     return next((code for kind, code in CODES if isinstance(error, kind)), ExitCode.SERVICE)
 
 
-def next_step(error: Exception, again: str | None = None) -> str | None:
+def suggested_command(error: Exception, again: str | None = None) -> str | None:
     """What to type next, where a command can help. The error's own message speaks of everything else.
 
     `again` is the command that repeats the purchase, if the error ended one.
@@ -88,20 +88,20 @@ def next_step(error: Exception, again: str | None = None) -> str | None:
     return None
 
 
-def message_of(error: Exception) -> str:
+def error_message(error: Exception) -> str:
     """What happened, with the file's name where a file was the matter."""
     if isinstance(error, RivyaError):
         return error.message or type(error).__name__
     return str(error) or type(error).__name__
 
 
-def as_json(error: Exception, step: str | None = None) -> dict[str, Any]:
+def error_to_json(error: Exception, step: str | None = None) -> dict[str, Any]:
     """The object that stands under `error` in a line of JSON."""
     told = {name: getattr(error, name, None) for name in TOLD}
     return {
         "type": type(error).__name__,
-        "message": message_of(error),
-        "exit_code": int(exit_code_of(error)),
+        "message": error_message(error),
+        "exit_code": int(exit_code_for(error)),
         **{name: value for name, value in told.items() if value not in (None, "", 0)},
         **({"problems": list(map(attrs.asdict, problems))} if (problems := getattr(error, "problems", ())) else {}),
         **({"next": step} if step else {}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Final, Protocol
 
-from .render import one_line, seconds
+from .render import format_duration, to_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,35 +47,35 @@ GAP: Final = 3
 """Columns between two columns of the table, its padding and its rule."""
 
 
-class Board(Protocol):
+class ProgressView(Protocol):
     """Told of every change."""
 
     def changed(self, job: Job) -> None:
         """This job has taken a step."""
 
 
-def board_for(output: Output, jobs: Sequence[Job]) -> AbstractContextManager[Board]:
+def job_progress(output: Output, jobs: Sequence[Job]) -> AbstractContextManager[ProgressView]:
     """The board that fits stderr: none in JSON mode, a moving table where someone looks, else lines."""
     if output.is_json:
-        return nullcontext(Silence())
+        return nullcontext(NullProgress())
     if output.is_live:
         try:
             from rich.console import Console
 
-            return LiveBoard(jobs, Console(stderr=True))
+            return LiveProgress(jobs, Console(stderr=True))
         except ImportError:
-            output.note("for a moving table: pip install 'rivya-async[cli]'")
-    return nullcontext(Lines(output, jobs))
+            output.write_note("for a moving table: pip install 'rivya-async[cli]'")
+    return nullcontext(LineProgress(output, jobs))
 
 
-class Silence:
+class NullProgress:
     """Says nothing."""
 
     def changed(self, job: Job) -> None:
         """Nothing."""
 
 
-class Lines:
+class LineProgress:
     """A line for every change of a job's status, from its purchase on."""
 
     def __init__(self, output: Output, jobs: Sequence[Job]) -> None:
@@ -88,11 +88,17 @@ class Lines:
         if self._seen.get(job.number) == job.status or job.status == "buying":
             return
         self._seen[job.number] = job.status
-        parts = [f"[{job.number}/{self._count}]", job.status, job.task_id or "", job.model, seconds(job.seconds)]
-        self._output.note("  ".join(part for part in parts if part))
+        parts = [
+            f"[{job.number}/{self._count}]",
+            job.status,
+            job.task_id or "",
+            job.model,
+            format_duration(job.seconds),
+        ]
+        self._output.write_note("  ".join(part for part in parts if part))
 
 
-class LiveBoard:
+class LiveProgress:
     """A table that redraws itself, with a bar below; it stays on the screen when it is closed."""
 
     def __init__(self, jobs: Sequence[Job], console: Console) -> None:
@@ -110,7 +116,7 @@ class LiveBoard:
             vertical_overflow="crop",
         )
 
-    def __enter__(self) -> LiveBoard:
+    def __enter__(self) -> LiveProgress:
         self._live.__enter__()
         return self
 
@@ -151,11 +157,11 @@ def _table(jobs: Sequence[Job], width: int, sign: str) -> Table:
         mark = sign if job.status == "processing" else mark
         cells = {
             "#": Text(str(job.number)),
-            "status": Text(f"{mark} {one_line(job.status)}", style=style),
-            "model": Text(one_line(job.model)),
-            "prompt": Text(one_line(job.prompt)),
-            "task": Text(one_line(job.task_id or "")),
-            "time": Text(seconds(job.seconds)),
+            "status": Text(f"{mark} {to_one_line(job.status)}", style=style),
+            "model": Text(to_one_line(job.model)),
+            "prompt": Text(to_one_line(job.prompt)),
+            "task": Text(to_one_line(job.task_id or "")),
+            "time": Text(format_duration(job.seconds)),
             "credits": Text(f"{job.credits:,}" if job.record else ""),
         }
         table.add_row(*(cells[name] for name in widths))
@@ -168,7 +174,7 @@ def _widths(jobs: Sequence[Job], width: int) -> dict[str, int]:
     The prompt gets what is left; where that is little, task ids give way to it.
     """
     longest = max([0, *(len(job.model) for job in jobs)])
-    prompt = max([0, *(len(one_line(job.prompt)) for job in jobs)])
+    prompt = max([0, *(len(to_one_line(job.prompt)) for job in jobs)])
     widths = {
         "#": len(str(max([0, *(job.number for job in jobs)]))),
         "status": 12,

@@ -7,7 +7,7 @@ import pytest
 from rivya_async._core.errors import ConfigurationError
 from rivya_async._core.model import Model
 from rivya_async._core.model_param import ModelParam
-from rivya_async.cli.render import estimate_text
+from rivya_async.cli.render import format_estimate
 from rivya_async.cli.values import typed_params
 
 PARAMS = (
@@ -79,4 +79,4 @@ def test_what_should_be_json_and_is_not(given: str) -> None:
     ],
 )
 def test_the_estimate_in_words(model: Model, price: int | None, told: str) -> None:
-    assert estimate_text(model, price, 3).endswith(told)
+    assert format_estimate(model, price, 3).endswith(told)

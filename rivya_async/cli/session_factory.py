@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from ..sandbox import Sandbox
     from .output import Output
 
-BRISK: Final = PollPolicy(first=0.15, base=0.2, cap=0.5, floor=0.1)
+SANDBOX_POLL: Final = PollPolicy(first=0.15, base=0.2, cap=0.5, floor=0.1)
 """How a sandbox is polled: its jobs take a second, and nobody minds the traffic."""
 
 
 @asynccontextmanager
-async def service(*, needs_key: bool = True, hooks: Sequence[Hooks] = ()) -> AsyncIterator[RivyaSession]:
+async def service_session(*, needs_key: bool = True, hooks: Sequence[Hooks] = ()) -> AsyncIterator[RivyaSession]:
     """The service as `RIVYA_API_KEY` and `RIVYA_BASE_URL` say; one on this machine is polled briskly.
 
     Raises `ConfigurationError` at once if there is no key and the command will need one.
@@ -32,19 +32,19 @@ async def service(*, needs_key: bool = True, hooks: Sequence[Hooks] = ()) -> Asy
     settings = Settings.resolve(os.environ)
     if needs_key:
         settings.required_key()
-    async with RivyaSession(poll=BRISK if settings.is_local else None, hooks=hooks) as session:
+    async with RivyaSession(poll=SANDBOX_POLL if settings.is_local else None, hooks=hooks) as session:
         yield session
 
 
 @asynccontextmanager
-async def embedded(
+async def embedded_session(
     output: Output, *, renders: bool = True, hooks: Sequence[Hooks] = (), **options: Any
 ) -> AsyncIterator[RivyaSession]:
     """A sandbox of this process. `renders`: whether files will be asked of it; `options` as `Sandbox` takes them."""
     async with new_sandbox(renders=renders, **options) as sandbox:
-        output.mask(sandbox.api_key)
+        output.mask_secret(sandbox.api_key)
         output.is_embedded = True
-        async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url, poll=BRISK, hooks=hooks) as session:
+        async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url, poll=SANDBOX_POLL, hooks=hooks) as session:
             yield session
 
 

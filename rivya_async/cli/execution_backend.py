@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from .logs import quiet
-from .target import BRISK
+from .session_factory import SANDBOX_POLL
 from .worker import checked_broker
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def _nothing() -> None:
 
 
 @attrs.frozen
-class Hands:
+class ExecutionBackend:
     """Who buys and waits, who saves (None: this process), and what withdraws what is not bought yet."""
 
     carrier: Carrier
@@ -39,13 +39,13 @@ class Hands:
 
 
 @asynccontextmanager
-async def hands_of(session: RivyaSession, arguments: Namespace, output: Output) -> AsyncIterator[Hands]:
+async def open_backend(session: RivyaSession, arguments: Namespace, output: Output) -> AsyncIterator[ExecutionBackend]:
     """Those that the arguments ask for. `NotSent` where the broker does not answer."""
     if arguments.broker is None:
-        yield Hands(session)
+        yield ExecutionBackend(session)
         return
     async with _fleet(session, arguments, output) as fleet:
-        yield Hands(fleet, fleet.save if arguments.download_on == "worker" else None, fleet.stop)
+        yield ExecutionBackend(fleet, fleet.save if arguments.download_on == "worker" else None, fleet.stop)
 
 
 @asynccontextmanager
@@ -55,10 +55,10 @@ async def _fleet(session: RivyaSession, arguments: Namespace, output: Output) ->
     from ..workers.brokers import scheme_of
 
     is_embedded = scheme_of(url) == "memory"
-    options: dict[str, Any] = {"poll": BRISK} if is_embedded and session.is_local else {}
+    options: dict[str, Any] = {"poll": SANDBOX_POLL} if is_embedded and session.is_local else {}
     worker = RivyaWorker.at(url, queue=arguments.queue, **options)
     quiet()
     async with worker.started(PATIENCE), Fleet(worker, session) as fleet:
         if not is_embedded and not await worker.store.beats():
-            output.note("no worker is at this broker yet: start one with `rivya worker`")
+            output.write_note("no worker is at this broker yet: start one with `rivya worker`")
         yield fleet

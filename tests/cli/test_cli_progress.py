@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from rivya_async._core.errors import ConfigurationError
-from rivya_async.cli import target
-from rivya_async.cli.board import Lines, Silence, board_for
+from rivya_async.cli import session_factory
 from rivya_async.cli.grid import Grid
 from rivya_async.cli.output import Output
+from rivya_async.cli.progress import LineProgress, NullProgress, job_progress
 from tests.cli.cli_kit import COMMAND, environment
 
 pty = pytest.importorskip("pty", reason="terminals of this kind are not known to Windows")
@@ -78,8 +78,8 @@ def test_without_rich_there_are_lines_and_a_hint(
     without_rich: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with board_for(Output(is_json=False), []) as board:
-        assert isinstance(board, Lines)
+    with job_progress(Output(is_json=False), []) as board:
+        assert isinstance(board, LineProgress)
     assert "pip install 'rivya-async[cli]'" in capsys.readouterr().err
 
 
@@ -89,12 +89,12 @@ def test_without_rich_a_table_is_plain(without_rich: None, monkeypatch: pytest.M
 
 
 def test_json_has_no_board() -> None:
-    with board_for(Output(is_json=True), []) as board:
-        assert isinstance(board, Silence)
+    with job_progress(Output(is_json=True), []) as board:
+        assert isinstance(board, NullProgress)
 
 
 def test_without_the_sandbox_extra_the_pip_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(target, "find_spec", lambda name: None)
+    monkeypatch.setattr(session_factory, "find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match=r"pip install 'rivya-async\[sandbox\]'"):
-        target.new_sandbox()
-    target.new_sandbox(renders=False)
+        session_factory.new_sandbox()
+    session_factory.new_sandbox(renders=False)
