@@ -1,4 +1,4 @@
-"""What went wrong, for a shell: the exit code, the next thing to type, the JSON of an error."""
+"""Errors for a shell: the exit code, the command to type next, the JSON object."""
 
 from __future__ import annotations
 
@@ -31,27 +31,19 @@ from .._core.errors import (
 )
 from .exit_codes import ExitCode
 
-CODES: Final[tuple[tuple[type[Exception], ExitCode], ...]] = (
+EXIT_CODES: Final[tuple[tuple[type[Exception] | tuple[type[Exception], ...], ExitCode], ...]] = (
     (GenerationFailed, ExitCode.JOB_FAILED),
-    (DeadlineExceeded, ExitCode.DEADLINE),
-    (NotSentInTime, ExitCode.DEADLINE),
-    (ConfigurationError, ExitCode.USAGE),
-    (ValidationFailed, ExitCode.USAGE),
-    (NotFound, ExitCode.USAGE),
-    (DownloadError, ExitCode.USAGE),
-    (JournalError, ExitCode.USAGE),
-    (IdempotencyConflict, ExitCode.USAGE),
-    (SessionConflict, ExitCode.USAGE),
-    (Unauthorized, ExitCode.AUTH),
-    (ScopeDenied, ExitCode.AUTH),
-    (InsufficientCredits, ExitCode.CREDITS),
-    (SpendLimitReached, ExitCode.CREDITS),
+    ((DeadlineExceeded, NotSentInTime), ExitCode.DEADLINE),
+    ((ConfigurationError, ValidationFailed, NotFound, DownloadError), ExitCode.USAGE),
+    ((JournalError, IdempotencyConflict, SessionConflict), ExitCode.USAGE),
+    ((Unauthorized, ScopeDenied), ExitCode.AUTH),
+    ((InsufficientCredits, SpendLimitReached), ExitCode.CREDITS),
     (RivyaError, ExitCode.SERVICE),
     (OSError, ExitCode.USAGE),
 )
-"""The first row that fits counts: `DeadlineExceeded` and `NotSentInTime` are also an `OSError`."""
+"""The first row that matches counts: `DeadlineExceeded` and `NotSentInTime` are also an `OSError`."""
 
-TOLD: Final = (
+JSON_FIELDS: Final = (
     "code",
     "status",
     "request_id",
@@ -62,16 +54,16 @@ TOLD: Final = (
     "text",
     "attempts",
 )
-"""Members of an error that its JSON shows where they are known."""
+"""Attributes of an error that its JSON object holds if they are known."""
 
 
 def exit_code_for(error: Exception) -> ExitCode:
-    """The exit code that an error ends a command with."""
-    return next((code for kind, code in CODES if isinstance(error, kind)), ExitCode.SERVICE)
+    """Returns the exit code of a command that ends with this error."""
+    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), ExitCode.SERVICE)
 
 
 def suggested_command(error: Exception, again: str | None = None) -> str | None:
-    """What to type next, where a command can help. The error's own message speaks of everything else.
+    """Returns the command to type next, or None where the error's message says all.
 
     `again` is the command that repeats the purchase, if the error ended one.
     """
@@ -89,20 +81,19 @@ def suggested_command(error: Exception, again: str | None = None) -> str | None:
 
 
 def error_message(error: Exception) -> str:
-    """What happened, with the file's name where a file was the matter."""
-    if isinstance(error, RivyaError):
-        return error.message or type(error).__name__
-    return str(error) or type(error).__name__
+    """Returns the message, or the name of the class if there is none."""
+    message = error.message if isinstance(error, RivyaError) else str(error)
+    return message or type(error).__name__
 
 
 def error_to_json(error: Exception, step: str | None = None) -> dict[str, Any]:
-    """The object that stands under `error` in a line of JSON."""
-    told = {name: getattr(error, name, None) for name in TOLD}
+    """Returns the object under `error` in a line of JSON."""
+    fields = {name: getattr(error, name, None) for name in JSON_FIELDS}
     return {
         "type": type(error).__name__,
         "message": error_message(error),
         "exit_code": int(exit_code_for(error)),
-        **{name: value for name, value in told.items() if value not in (None, "", 0)},
+        **{name: value for name, value in fields.items() if value not in (None, "", 0)},
         **({"problems": list(map(attrs.asdict, problems))} if (problems := getattr(error, "problems", ())) else {}),
         **({"next": step} if step else {}),
     }

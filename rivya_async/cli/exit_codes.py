@@ -1,4 +1,4 @@
-"""What the exit code of `rivya` means. Scripts are written against this table."""
+"""Exit codes of `rivya`. Scripts depend on this table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 
 class ExitCode(IntEnum):
-    """How a command ended."""
+    """Result of a command."""
 
     OK = 0
     JOB_FAILED = 1
@@ -22,20 +22,20 @@ class ExitCode(IntEnum):
 
 
 MEANINGS: Final[dict[ExitCode, str]] = {
-    ExitCode.OK: "everything was done",
+    ExitCode.OK: "success",
     ExitCode.JOB_FAILED: "the service ended a job as failed",
     ExitCode.USAGE: "wrong usage, settings, model, params, id or file",
     ExitCode.AUTH: "the API key is not valid, or lacks a scope",
     ExitCode.CREDITS: "too few credits",
-    ExitCode.DEADLINE: "the timeout passed; a job that was bought goes on: rivya wait TASK_ID",
+    ExitCode.DEADLINE: "the timeout passed; a bought job continues: rivya wait TASK_ID",
     ExitCode.SERVICE: "the service or the network failed",
-    ExitCode.RESUME: "a batch has rows that are open still: run the same command again",
+    ExitCode.RESUME: "a batch has open rows: run the same command again",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C or SIGTERM",
-    ExitCode.BROKEN_PIPE: "whoever read the output went away",
+    ExitCode.BROKEN_PIPE: "the reader of the output closed it",
 }
-"""With several jobs it is the code of the first of them, in the order they were asked for, that went wrong."""
+"""With several jobs, the code is that of the first failed one in the order of the request."""
 
 
-def table() -> str:
-    """The table as the help shows it."""
-    return "\n".join(["exit codes:", *(f"  {code:<4} {meaning}" for code, meaning in MEANINGS.items())])
+def format_exit_codes() -> str:
+    """Returns the table for help texts."""
+    return "\n".join(["Exit codes:", *(f"  {code:<4} {meaning}" for code, meaning in MEANINGS.items())])

@@ -1,219 +1,191 @@
-"""The progress of jobs on stderr: a table that moves on a terminal, a line for each change elsewhere."""
+"""Progress on stderr: live displays on a terminal, lines elsewhere, nothing in JSON mode."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
 from .render import format_duration, to_one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import TracebackType
+    from collections.abc import Callable, Iterator, Sequence
 
-    from rich.console import Console, ConsoleRenderable, JustifyMethod
+    from rich.console import ConsoleRenderable
+    from rich.live import Live
     from rich.table import Table
 
+    from .._engine.uploader import OnProgress
     from .jobs import Job
     from .output import Output
 
 FRAMES_PER_SECOND: Final = 12
-BAR_WIDTH: Final = 40
-MOST_ROWS: Final = 24
-"""Rows of a moving table; of more jobs, those that are under way are shown first."""
 
-LOOKS: Final = {
+BAR_WIDTH: Final = 40
+"""Columns."""
+
+MAX_ROWS: Final = 24
+"""Rows of the live table. Of more jobs, unfinished ones come first."""
+
+STATUS_STYLES: Final = {
     "waiting": ("·", "dim"),
     "buying": ("↑", "cyan"),
     "queued": ("○", "yellow"),
-    "processing": ("◐", "bright_blue"),
     "saving": ("↓", "magenta"),
     "succeeded": ("✓", "green"),
     "failed": ("✗", "bold red"),
     "error": ("✗", "bold red"),
 }
-"""Of each status: a sign and a colour."""
+"""Sign and colour of each status. Other statuses are in progress."""
 
-MOVING: Final = "◐◓◑◒"
+SPINNER: Final = "◐◓◑◒"
+SPINNER_SPEED: Final = 6
+"""Signs per second."""
 
-WIDE: Final = 114
-"""Columns from which a terminal has room for whole model names."""
+WIDE_TERMINAL: Final = 114
+"""Columns from which model names are not shortened."""
 
-MODEL_WIDTHS: Final = (16, 26)
-TASK_WIDTH: Final = 14
-LEAST_PROMPT: Final = 24
-MOST_PROMPT: Final = 56
-GAP: Final = 3
-"""Columns between two columns of the table, its padding and its rule."""
+TASK_ID_TERMINAL: Final = 104
+"""Columns from which task ids stand beside prompts."""
 
 
 class ProgressView(Protocol):
-    """Told of every change."""
+    """Receiver of every change of a job."""
 
-    def changed(self, job: Job) -> None:
-        """This job has taken a step."""
+    def update(self, job: Job) -> None:
+        """Shows the job's new state."""
 
 
-def job_progress(output: Output, jobs: Sequence[Job]) -> AbstractContextManager[ProgressView]:
-    """The board that fits stderr: none in JSON mode, a moving table where someone looks, else lines."""
+@contextmanager
+def job_progress(output: Output, jobs: Sequence[Job]) -> Iterator[ProgressView]:
+    """Yields the view that fits stderr. The last frame of a live table stays on the terminal."""
     if output.is_json:
-        return nullcontext(NullProgress())
-    if output.is_live:
-        try:
-            from rich.console import Console
-
-            return LiveProgress(jobs, Console(stderr=True))
-        except ImportError:
-            output.write_note("for a moving table: pip install 'rivya-async[cli]'")
-    return nullcontext(LineProgress(output, jobs))
+        yield NullProgress()
+    elif output.shows_progress:
+        with live_display(lambda width: render_jobs(jobs, width=width)):
+            yield NullProgress()
+    else:
+        yield LineProgress(output, jobs)
 
 
 class NullProgress:
-    """Says nothing."""
+    """View that shows nothing: in JSON mode, and where every frame of a live table reads the jobs itself."""
 
-    def changed(self, job: Job) -> None:
-        """Nothing."""
+    def update(self, job: Job) -> None:
+        """Ignores the change."""
 
 
 class LineProgress:
-    """A line for every change of a job's status, from its purchase on."""
+    """View that writes a line for every change of a job's status, from its purchase on."""
 
     def __init__(self, output: Output, jobs: Sequence[Job]) -> None:
         self._output = output
         self._count = len(jobs)
-        self._seen: dict[int, str] = {}
+        self._shown: dict[int, str] = {}
 
-    def changed(self, job: Job) -> None:
-        """A line, if the status is another one."""
-        if self._seen.get(job.number) == job.status or job.status == "buying":
+    def update(self, job: Job) -> None:
+        """Writes a line if the status differs from the one shown last."""
+        if self._shown.get(job.number) == job.status or job.status == "buying":
             return
-        self._seen[job.number] = job.status
-        parts = [
-            f"[{job.number}/{self._count}]",
-            job.status,
-            job.task_id or "",
-            job.model,
-            format_duration(job.seconds),
-        ]
-        self._output.write_note("  ".join(part for part in parts if part))
+        self._shown[job.number] = job.status
+        parts = (f"[{job.number}/{self._count}]", job.status, job.task_id, job.model, format_duration(job.seconds))
+        self._output.write_note(" ".join(part for part in parts if part))
 
 
-class LiveProgress:
-    """A table that redraws itself, with a bar below; it stays on the screen when it is closed."""
+def live_display(render: Callable[[int], ConsoleRenderable]) -> Live:
+    """Returns a display on stderr that calls `render` with the terminal's columns for every frame."""
+    from rich.console import Console
+    from rich.live import Live
 
-    def __init__(self, jobs: Sequence[Job], console: Console) -> None:
-        from rich.live import Live
-
-        self._jobs = jobs
-        self._console = console
-        self._frame = 0
-        self._live = Live(
-            console=console,
-            get_renderable=self._drawn,
-            refresh_per_second=FRAMES_PER_SECOND,
-            redirect_stdout=False,
-            redirect_stderr=False,
-            vertical_overflow="crop",
-        )
-
-    def __enter__(self) -> LiveProgress:
-        self._live.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._live.__exit__(kind, error, trace)
-
-    def changed(self, job: Job) -> None:
-        """Nothing: the next frame shows it."""
-
-    def _drawn(self) -> ConsoleRenderable:
-        self._frame += 1
-        return drawn(self._jobs, width=self._console.width, sign=MOVING[self._frame // 2 % len(MOVING)])
+    console = Console(stderr=True)
+    return Live(
+        console=console,
+        get_renderable=lambda: render(console.width),
+        refresh_per_second=FRAMES_PER_SECOND,
+        redirect_stdout=False,
+        vertical_overflow="crop",
+    )
 
 
-def drawn(jobs: Sequence[Job], *, width: int, sign: str = MOVING[0]) -> ConsoleRenderable:
-    """The table and the bar, as they are now, for so many columns. `sign` stands for work in progress."""
+def render_jobs(jobs: Sequence[Job], *, width: int) -> ConsoleRenderable:
+    """Returns the table and the bar for a terminal of so many columns."""
     from rich.console import Group
-
-    return Group(_table(jobs, width, sign), _bar(jobs), "")
-
-
-def _table(jobs: Sequence[Job], width: int, sign: str) -> Table:
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
-    shown = _shown(jobs)
-    widths = _widths(shown, width)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
-    for name, columns in widths.items():
-        justify: JustifyMethod = "right" if name in {"#", "time", "credits"} else "left"
-        style = "dim" if name in {"#", "prompt", "task"} else ""
-        table.add_column(name, width=columns, justify=justify, style=style, no_wrap=True, overflow="ellipsis")
-    for job in shown:
-        mark, style = LOOKS.get(job.status, (sign, "bright_blue"))
-        mark = sign if job.status == "processing" else mark
-        cells = {
-            "#": Text(str(job.number)),
-            "status": Text(f"{mark} {to_one_line(job.status)}", style=style),
-            "model": Text(to_one_line(job.model)),
-            "prompt": Text(to_one_line(job.prompt)),
-            "task": Text(to_one_line(job.task_id or "")),
-            "time": Text(format_duration(job.seconds)),
-            "credits": Text(f"{job.credits:,}" if job.record else ""),
-        }
-        table.add_row(*(cells[name] for name in widths))
-    return table
+    failed = sum(job.error is not None for job in jobs)
+    text = Text.assemble(("  ·  ", "dim"), f"{sum(job.credits for job in jobs):,} credits")
+    if failed:
+        text.append(f"  ·  {failed} failed", style="bold red")
+    return Group(_render_table(jobs, width), render_bar(sum(job.has_ended for job in jobs), len(jobs), text), "")
 
 
-def _widths(jobs: Sequence[Job], width: int) -> dict[str, int]:
-    """Columns of the terminal for each column of the table.
-
-    The prompt gets what is left; where that is little, task ids give way to it.
-    """
-    longest = max([0, *(len(job.model) for job in jobs)])
-    prompt = max([0, *(len(to_one_line(job.prompt)) for job in jobs)])
-    widths = {
-        "#": len(str(max([0, *(job.number for job in jobs)]))),
-        "status": 12,
-        "model": max(5, min(longest, MODEL_WIDTHS[width >= WIDE])),
-        "prompt": 0,
-        "task": TASK_WIDTH if prompt else 2 * TASK_WIDTH,
-        "time": 8,
-        "credits": 7,
-    }
-    left = width - sum(widths.values()) - GAP * len(widths)
-    if prompt and left < min(prompt, LEAST_PROMPT):
-        left += widths.pop("task") + GAP
-    widths["prompt"] = max(1, min(left, prompt, MOST_PROMPT))
-    if not prompt:
-        del widths["prompt"]
-    return widths
-
-
-def _shown(jobs: Sequence[Job]) -> Sequence[Job]:
-    if len(jobs) <= MOST_ROWS:
-        return jobs
-    chosen = sorted(jobs, key=lambda job: (job.has_ended, job.number))[:MOST_ROWS]
-    return sorted(chosen, key=lambda job: job.number)
-
-
-def _bar(jobs: Sequence[Job]) -> Table:
+def render_bar(completed: int, total: int, *details: ConsoleRenderable) -> Table:
+    """Returns a bar with the count and more details beside it."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
-    ended = sum(job.has_ended for job in jobs)
-    wrong = sum(job.error is not None for job in jobs)
-    spent = sum(job.credits for job in jobs)
-    said = Text.assemble((f"{ended}", "bold"), f" of {len(jobs)}", ("  ·  ", "dim"), f"{spent:,} credits")
-    if wrong:
-        said.append(f"  ·  {wrong} failed", style="bold red")
-    line = Table.grid(padding=(0, 2))
-    bar = ProgressBar(
-        total=max(len(jobs), 1), completed=ended, width=BAR_WIDTH, complete_style="green", finished_style="green"
-    )
-    line.add_row(bar, said)
+    bar = ProgressBar(max(total, 1), completed, BAR_WIDTH, complete_style="green", finished_style="green")
+    count = Text(f"{completed:,} of {total:,}", style="bold")
+    line = Table.grid(padding=(0, 2, 0, 0))
+    line.add_row(bar, count, *details)
     return line
+
+
+def _render_table(jobs: Sequence[Job], width: int) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    has_prompts = any(job.prompt for job in jobs)
+    has_tasks = width >= TASK_ID_TERMINAL or not has_prompts
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    table.add_column("#", justify="right", style="dim", no_wrap=True)
+    table.add_column("status", width=12, no_wrap=True)
+    table.add_column("model", max_width=26 if width >= WIDE_TERMINAL else 16)
+    if has_prompts:
+        table.add_column("prompt", style="dim", max_width=56)
+    if has_tasks:
+        table.add_column("task", style="dim", width=14 if has_prompts else 28, no_wrap=True)
+    table.add_column("time", justify="right", width=8, no_wrap=True)
+    table.add_column("credits", justify="right", width=7, no_wrap=True)
+    spinner = SPINNER[int(monotonic() * SPINNER_SPEED) % len(SPINNER)]
+    for job in _visible_jobs(jobs):
+        sign, style = STATUS_STYLES.get(job.status, (spinner, "bright_blue"))
+        cells = [
+            Text(f"{job.number}"),
+            Text(f"{sign} {to_one_line(job.status)}", style),
+            Text(to_one_line(job.model)),
+            *([Text(to_one_line(job.prompt))] if has_prompts else []),
+            *([Text(to_one_line(job.task_id or ""))] if has_tasks else []),
+            Text(format_duration(job.seconds)),
+            Text(f"{job.credits:,}" if job.record else ""),
+        ]
+        for cell in cells:
+            cell.no_wrap, cell.overflow = True, "ellipsis"
+        table.add_row(*cells)
+    return table
+
+
+def _visible_jobs(jobs: Sequence[Job]) -> Sequence[Job]:
+    unfinished_first = sorted(jobs, key=lambda job: (job.has_ended, job.number))
+    return sorted(unfinished_first[:MAX_ROWS], key=lambda job: job.number)
+
+
+@contextmanager
+def transfer_progress(output: Output) -> Iterator[Callable[[str], OnProgress | None]]:
+    """Yields a function that makes a progress callback for a named transfer, or None where nothing can be shown."""
+    if not output.shows_progress:
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+
+        def add_bar(name: str) -> OnProgress:
+            bar = progress.add_task(name, total=None)
+            return lambda received, total: progress.update(bar, completed=received, total=total)
+
+        yield add_bar

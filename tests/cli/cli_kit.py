@@ -10,9 +10,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import attrs
 
+from rivya_async.cli.main import main
 from rivya_async.sandbox import Sandbox
 
 SUBMIT = "POST /api/v1/generations"
@@ -121,3 +123,21 @@ async def until(claim: Callable[[], bool]) -> None:
 
 def ids(lines: Sequence[Mapping[str, Any]]) -> set[str]:
     return {line["id"] for line in lines}
+
+
+def parse(*arguments: str) -> dict[str, Any]:
+    """Returns the options that a command would run with, without running it."""
+    parsed: dict[str, Any] = {}
+
+    def keep(_: object, options: Mapping[str, Any]) -> int:
+        parsed.update(options)
+        return 0
+
+    worker = "rivya_async.cli.commands.worker"
+    with (
+        mock.patch("rivya_async.cli.run.run", keep),
+        mock.patch(f"{worker}.run", keep),
+        mock.patch(f"{worker}._make_workers", lambda *_, **options: mock.Mock(run=lambda: parsed.update(options))),
+    ):
+        assert main(arguments) == 0
+    return parsed

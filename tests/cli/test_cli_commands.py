@@ -80,7 +80,6 @@ async def test_the_same_key_repeats_the_same_purchases(sandbox: Sandbox) -> None
         (("z-imag", "A kite"), "z-image"),
         (("z-image", "A kite", "-p", "aspectRatio=16:9"), "'aspect_ratio'"),
         (("z-image", "A kite", "-p", "aspect_ratio=16:8"), "'16:9'"),
-        (("z-image", "A kite", "-p", "aspect_ratio"), "KEY=VALUE"),
         (("elevenlabs-turbo-2-5", "Hello"), "voice is required, such as 'TX3LPaxmHKxFdv7VOQHJ'"),
         (("gpt-5-2-chat", "Hello"), "chat model"),
         (("z-image",), "prompt is required"),
@@ -96,6 +95,13 @@ async def test_a_slip_names_what_was_meant_and_buys_nothing(
     assert (ended.code, ended.out) == (2, "")
     assert told in ended.err
     assert ended.err.count("\n") == 1
+    assert sandbox.received.count(SUBMIT) == 0
+
+
+async def test_a_param_without_a_value_buys_nothing(sandbox: Sandbox) -> None:
+    ended = await ran("generate", "z-image", "A kite", "-p", "aspect_ratio", sandbox=sandbox)
+    assert (ended.code, ended.out) == (2, "")
+    assert "KEY=VALUE" in ended.err
     assert sandbox.received.count(SUBMIT) == 0
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from rivya_async import RivyaSession
 from rivya_async.cli.output import Output
-from rivya_async.cli.transfers import shown
+from rivya_async.cli.progress import transfer_progress
 from rivya_async.sandbox import Sandbox
 from tests.cli.cli_kit import ran, rivya
 
@@ -97,15 +97,15 @@ def test_a_name_that_several_would_share(tmp_path: Path) -> None:
 def test_bars_move_where_somebody_looks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    with shown(Output(is_json=False)) as bars:
-        told = bars("task_1 [1/2]")
-        assert told is not None
-        told(500_000, 1_000_000)
+    with transfer_progress(Output(is_json=False)) as add_bar:
+        on_progress = add_bar("task_1 [1/2]")
+        assert on_progress is not None
+        on_progress(500_000, 1_000_000)
     seen = capsys.readouterr()
     assert "task_1 [1/2]" in seen.err
     assert seen.out == ""
 
 
 def test_no_bars_where_nobody_looks() -> None:
-    with shown(Output(is_json=True)) as bars:
-        assert bars("task_1") is None
+    with transfer_progress(Output(is_json=True)) as add_bar:
+        assert add_bar("task_1") is None

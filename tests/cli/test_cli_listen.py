@@ -128,7 +128,7 @@ async def test_a_sandbox_delivers_here() -> None:
         (("--secret", "two words"), "copy it again"),
         (("--secret", SECRET, "--forward", "localhost:8000"), "--forward takes the http or https URL"),
         (("--secret", SECRET, "--sandbox"), "makes a signing secret of its own"),
-        (("--port", "70000"), "must be from 0 to 65535"),
+        (("--port", "70000"), "70000 is not in the range 0<=x<=65535"),
     ],
 )
 def test_wrong_usage(arguments: tuple[str, ...], told: str) -> None:

@@ -12,22 +12,21 @@ from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.model import Model
 from rivya_async._core.model_param import ModelParam
 from rivya_async._core.records import Generation, GenerationResult
+from rivya_async.cli.commands.generations import job_key
 from rivya_async.cli.demo_jobs import requests
-from rivya_async.cli.generate import key_of
-from rivya_async.cli.grid import Grid
 from rivya_async.cli.jobs import Job, Ledger, Stage
-from rivya_async.cli.parser import build_parser
-from rivya_async.cli.progress import drawn
+from rivya_async.cli.progress import render_jobs
 from rivya_async.cli.render import (
     format_duration,
+    format_interrupt_summary,
     format_job,
     generation_to_json,
-    interrupt_summary,
     interrupt_summary_to_json,
-    model_to_json,
     purchase_command,
+    record_to_json,
     to_one_line,
 )
+from tests.cli.cli_kit import parse
 
 
 @pytest.mark.parametrize(
@@ -58,9 +57,14 @@ def test_the_command_of_a_purchase_is_the_same_purchase(prompt: str | None) -> N
     job = Job(1, GenerationRequest("z-image", prompt, params=params, idempotency_key="order-42"))
     program, *arguments = shlex.split(purchase_command(job))
     assert program == "rivya"
-    parsed = build_parser().parse_args(arguments)
-    assert (parsed.command, parsed.model, parsed.prompt, parsed.key) == ("generate", "z-image", prompt, "order-42")
-    assert parsed.param == ["aspect_ratio=16:9", "seed=7", 'dialogue=[{"voice": "Adam", "text": "a=b"}]']
+    parsed = parse(*arguments)
+    assert arguments[0] == "generate"
+    assert (parsed["model"], parsed["prompt"], parsed["key"]) == ("z-image", prompt, "order-42")
+    assert parsed["pairs"] == (
+        ("aspect_ratio", "16:9"),
+        ("seed", "7"),
+        ("dialogue", '[{"voice": "Adam", "text": "a=b"}]'),
+    )
 
 
 def ledger() -> Ledger:
@@ -74,7 +78,7 @@ def ledger() -> Ledger:
 
 
 def test_the_farewell_names_what_is_open_and_what_is_unknown() -> None:
-    text = "\n".join(interrupt_summary(ledger(), is_embedded=False))
+    text = "\n".join(format_interrupt_summary(ledger(), is_embedded=False))
     assert "rivya wait task_2 task_3 -o 'my out'" in text
     assert "rivya generate --key key-1 z-image 'A cat'" in text
     assert "task_1" not in text
@@ -84,7 +88,7 @@ def test_the_farewell_names_what_is_open_and_what_is_unknown() -> None:
 
 
 def test_nobody_is_sent_back_to_a_sandbox_that_is_gone() -> None:
-    assert "task_2" not in "\n".join(interrupt_summary(ledger(), is_embedded=True))
+    assert "task_2" not in "\n".join(format_interrupt_summary(ledger(), is_embedded=True))
     assert interrupt_summary_to_json(ledger(), is_embedded=True)["open"] == []
 
 
@@ -95,9 +99,9 @@ def test_records_become_the_words_of_the_api() -> None:
     assert generation_to_json(record)["result"] == {"primary_url": "u", "urls": ["u", "v"]}
     assert generation_to_json(record)["later"] == 1
     model = Model(id="m", params=(ModelParam(key="k", type="text", extra={"new": 2}),), extra={"later": 1})
-    assert json.loads(json.dumps(model_to_json(model)))["params"][0]["new"] == 2
-    assert model_to_json(model)["later"] == 1
-    assert "extra" not in json.dumps(model_to_json(model))
+    assert json.loads(json.dumps(record_to_json(model)))["params"][0]["new"] == 2
+    assert record_to_json(model)["later"] == 1
+    assert "extra" not in json.dumps(record_to_json(model))
 
 
 def test_a_job_that_ended_well_shows_its_links() -> None:
@@ -108,14 +112,9 @@ def test_a_job_that_ended_well_shows_its_links() -> None:
 
 
 def test_keys_of_many_jobs_are_the_given_one_numbered() -> None:
-    assert [key_of("order", n, 2) for n in (1, 2)] == ["order-1", "order-2"]
-    assert key_of("order", 1, 1) == "order"
-    assert key_of(None, 1, 2) != key_of(None, 2, 2)
-
-
-def test_a_plain_grid_is_aligned() -> None:
-    grid = Grid(("ID", "N"), [("a", "1"), ("long\nname", "100")], right=frozenset({"N"}))
-    assert grid.plain().splitlines() == ["ID           N", "a            1", "long name  100"]
+    assert [job_key("order", n, 2) for n in (1, 2)] == ["order-1", "order-2"]
+    assert job_key("order", 1, 1) == "order"
+    assert job_key(None, 1, 2) != job_key(None, 2, 2)
 
 
 def jobs_of_all_kinds() -> list[Job]:
@@ -133,7 +132,7 @@ def jobs_of_all_kinds() -> list[Job]:
 def test_the_live_table_fits_the_terminal(width: int) -> None:
     jobs = jobs_of_all_kinds()
     console = Console(width=width, file=io.StringIO(), force_terminal=False, record=True)
-    console.print(drawn(jobs, width=width))
+    console.print(render_jobs(jobs, width=width))
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= width
     if width >= 80:
@@ -147,7 +146,7 @@ def test_of_very_many_jobs_those_under_way_are_shown() -> None:
     request = GenerationRequest("z-image", "A cat")
     jobs = [Job(number, request, began=1.0, ended=2.0 if number <= 90 else None) for number in range(1, 101)]
     console = Console(width=80, file=io.StringIO(), record=True)
-    console.print(drawn(jobs, width=80))
+    console.print(render_jobs(jobs, width=80))
     text = console.export_text()
     assert " 100 " in text
     assert "90 of 100" in text

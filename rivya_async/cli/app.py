@@ -1,0 +1,43 @@
+"""The root group of `rivya`: the commands with their modules and summaries."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from .. import __version__
+from .command import LazyCommand, LazyGroup
+
+COMMANDS: Final = (
+    LazyCommand("demo", "generations", "Make a mixed batch of images, videos and audio, and a contact sheet."),
+    LazyCommand("generate", "generations", "Buy a job, or several alike, and wait for the results."),
+    LazyCommand("batch", "batch", "Run thousands of jobs from a file, and resume after any interruption."),
+    LazyCommand("worker", "worker", "Run jobs that other programs enqueue, on any number of machines."),
+    LazyCommand("wait", "generations", "Wait for jobs that were bought before."),
+    LazyCommand("download", "generations", "Save the files of finished jobs, or of links."),
+    LazyCommand("chat", "chat", "Ask a chat model, or list the conversations."),
+    LazyCommand("files", "files", "Upload reference files, or show an uploaded one."),
+    LazyCommand("webhooks", "webhooks", "Manage webhook endpoints, and show deliveries and events."),
+    LazyCommand("listen", "listen", "Receive webhooks on this machine, show them, and forward them."),
+    LazyCommand("models", "models", "List the models, or show the params, limits and price of one."),
+    LazyCommand("credits", "account", "Show the credit balance."),
+    LazyCommand("openapi", "account", "Show the OpenAPI document of the service."),
+    LazyCommand("sandbox", "sandbox", "Serve the whole API on this machine until Ctrl-C."),
+    LazyCommand("completion", "completion", "Print the completion script for bash, zsh or fish."),
+)
+
+
+@click.group(
+    cls=LazyGroup,
+    commands=COMMANDS,
+    context_settings={"show_default": True, "max_content_width": 100},
+)
+@click.version_option(__version__, message="rivya-async %(version)s")
+def app() -> None:
+    """Images, video, audio and chat from the Rivya API.
+
+    RIVYA_API_KEY holds the API key, RIVYA_BASE_URL another origin than https://rivya.ai.
+    With --json, stdout holds one JSON object per line and nothing else; an error is
+    a line {"error": {...}} on stderr. Try any command with --sandbox: no account needed.
+    """
