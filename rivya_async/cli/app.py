@@ -7,7 +7,7 @@ from typing import Final
 import click
 
 from .. import __version__
-from .command import LazyCommand, LazyGroup
+from .command import LazyCommand, LazyGroup, RivyaCommand
 
 COMMANDS: Final = (
     LazyCommand("demo", "generations", "Make a mixed batch of images, videos and audio, and a contact sheet."),
@@ -20,11 +20,10 @@ COMMANDS: Final = (
     LazyCommand("files", "files", "Upload reference files, or show an uploaded one."),
     LazyCommand("webhooks", "webhooks", "Manage webhook endpoints, and show deliveries and events."),
     LazyCommand("listen", "listen", "Receive webhooks on this machine, show them, and forward them."),
-    LazyCommand("models", "models", "List the models, or show the params, limits and price of one."),
-    LazyCommand("credits", "account", "Show the credit balance."),
-    LazyCommand("openapi", "account", "Show the OpenAPI document of the service."),
+    LazyCommand("models", "service", "List the models, or show the params, limits and price of one."),
+    LazyCommand("credits", "service", "Show the credit balance."),
+    LazyCommand("openapi", "service", "Show the OpenAPI document of the service."),
     LazyCommand("sandbox", "sandbox", "Serve the whole API on this machine until Ctrl-C."),
-    LazyCommand("completion", "completion", "Print the completion script for bash, zsh or fish."),
 )
 
 
@@ -41,3 +40,21 @@ def app() -> None:
     With --json, stdout holds one JSON object per line and nothing else; an error is
     a line {"error": {...}} on stderr. Try any command with --sandbox: no account needed.
     """
+
+
+@app.command("completion", cls=RivyaCommand)
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+def completion(shell: str) -> None:
+    """Print the completion script for bash, zsh or fish.
+
+    bash: add to ~/.bashrc     eval "$(rivya completion bash)"
+    zsh:  add to ~/.zshrc      eval "$(rivya completion zsh)"      (after compinit)
+    fish: run once             rivya completion fish > ~/.config/fish/completions/rivya.fish
+
+    Examples:
+      rivya completion bash
+    """
+    from click.shell_completion import get_completion_class
+
+    if found := get_completion_class(shell):
+        click.echo(found(app, {}, "rivya", "_RIVYA_COMPLETE").source())

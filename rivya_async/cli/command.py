@@ -71,32 +71,26 @@ def write_lines(formatter: click.HelpFormatter, text: str) -> None:
     formatter.write("".join(f"  {line}".rstrip() + "\n" for line in text.splitlines()))
 
 
-def _remember(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
-    ctx.meta[str(parameter.name)] = value or ctx.meta.get(str(parameter.name), False)
+def _shared_flag(option: str, name: str, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Returns a flag that may stand before or after the name of a subcommand. Its value is in `Context.meta`."""
+
+    def remember(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
+        ctx.meta[name] = value or ctx.meta.get(name, False)
+
+    return click.option(option, name, is_flag=True, expose_value=False, callback=remember, help=text)
 
 
-json_option = click.option(
-    "--json",
-    "is_json",
-    is_flag=True,
-    expose_value=False,
-    callback=_remember,
-    help="Write one JSON object per line to stdout, and nothing else.",
-)
-sandbox_option = click.option(
-    "--sandbox",
-    "is_sandbox",
-    is_flag=True,
-    expose_value=False,
-    callback=_remember,
-    help="Run against an embedded sandbox: no account, no purchase.",
-)
+json_option = _shared_flag("--json", "is_json", "Write one JSON object per line to stdout, and nothing else.")
+sandbox_option = _shared_flag("--sandbox", "is_sandbox", "Run against an embedded sandbox: no account, no purchase.")
 
 
-def command(name: str, group: click.Group | None = None) -> Callable[[AsyncCommand], click.Command]:
+def command(
+    name: str, group: click.Group | None = None, *, has_sandbox: bool = True
+) -> Callable[[AsyncCommand], click.Command]:
     """Makes a command of a coroutine function that takes a `CommandContext` and the options, and returns an exit code.
 
-    `None` counts as success. The docstring is the help text. Every such command takes `--json`.
+    `None` counts as success. The docstring is the help text. Every such command takes `--json`, and `--sandbox` unless
+    `has_sandbox` is false.
     """
 
     def decorate(function: AsyncCommand) -> click.Command:
@@ -105,7 +99,8 @@ def command(name: str, group: click.Group | None = None) -> Callable[[AsyncComma
 
             return run(function, options)
 
-        made = click.command(name, cls=RivyaCommand)(json_option(update_wrapper(invoke, function)))
+        update_wrapper(invoke, function)
+        made = click.command(name, cls=RivyaCommand)(json_option(sandbox_option(invoke) if has_sandbox else invoke))
         if group is not None:
             group.add_command(made)
         return made

@@ -27,7 +27,7 @@ async def conduct(
         with job_progress(output, ledger.jobs) as board:
 
             def changed(job: Job) -> None:
-                board.update(job)
+                board(job)
                 if job.has_ended and output.is_json:
                     _tell(job, output)
 

@@ -6,53 +6,28 @@ from typing import Any, Final
 
 import attrs
 
-from .._core.errors import (
-    ConfigurationError,
-    DeadlineExceeded,
-    DownloadError,
-    GenerationFailed,
-    IdempotencyConflict,
-    InsufficientCredits,
-    JournalError,
-    NotFound,
-    NotSent,
-    NotSentInTime,
-    OutcomeUnknown,
-    RateLimited,
-    RivyaError,
-    ScopeDenied,
-    ServerError,
-    SessionConflict,
-    SpendLimitReached,
-    StreamInterrupted,
-    Unauthorized,
-    ValidationFailed,
-    WaitError,
-)
+from .._core import errors
+from .._core.errors import RivyaError
 from .exit_codes import ExitCode
 
 EXIT_CODES: Final[tuple[tuple[type[Exception] | tuple[type[Exception], ...], ExitCode], ...]] = (
-    (GenerationFailed, ExitCode.JOB_FAILED),
-    ((DeadlineExceeded, NotSentInTime), ExitCode.DEADLINE),
-    ((ConfigurationError, ValidationFailed, NotFound, DownloadError), ExitCode.USAGE),
-    ((JournalError, IdempotencyConflict, SessionConflict), ExitCode.USAGE),
-    ((Unauthorized, ScopeDenied), ExitCode.AUTH),
-    ((InsufficientCredits, SpendLimitReached), ExitCode.CREDITS),
+    (errors.GenerationFailed, ExitCode.JOB_FAILED),
+    ((errors.DeadlineExceeded, errors.NotSentInTime), ExitCode.DEADLINE),
+    ((errors.ConfigurationError, errors.ValidationFailed, errors.NotFound, errors.DownloadError), ExitCode.USAGE),
+    ((errors.JournalError, errors.IdempotencyConflict, errors.SessionConflict), ExitCode.USAGE),
+    ((errors.Unauthorized, errors.ScopeDenied), ExitCode.AUTH),
+    ((errors.InsufficientCredits, errors.SpendLimitReached), ExitCode.CREDITS),
     (RivyaError, ExitCode.SERVICE),
     (OSError, ExitCode.USAGE),
 )
 """The first row that matches counts: `DeadlineExceeded` and `NotSentInTime` are also an `OSError`."""
 
+UNANSWERED: Final = (errors.OutcomeUnknown, errors.ServerError, errors.NotSent, errors.RateLimited)
+"""Errors after which the same purchase may be sent again under its key."""
+
 JSON_FIELDS: Final = (
-    "code",
-    "status",
-    "request_id",
-    "retry_after",
-    "idempotency_key",
-    "task_id",
-    "session_id",
-    "text",
-    "attempts",
+    *("code", "status", "request_id", "retry_after"),
+    *("idempotency_key", "task_id", "session_id", "text", "attempts"),
 )
 """Attributes of an error that its JSON object holds if they are known."""
 
@@ -67,15 +42,15 @@ def suggested_command(error: Exception, again: str | None = None) -> str | None:
 
     `again` is the command that repeats the purchase, if the error ended one.
     """
-    if isinstance(error, WaitError) and not isinstance(error, GenerationFailed):
+    if isinstance(error, errors.WaitError) and not isinstance(error, errors.GenerationFailed):
         return f"rivya wait {error.task_id}"
-    if isinstance(error, StreamInterrupted) and error.session_id is not None:
+    if isinstance(error, errors.StreamInterrupted) and error.session_id is not None:
         return f"rivya chat sessions {error.session_id}"
-    if again and isinstance(error, OutcomeUnknown | ServerError | NotSent | RateLimited):
+    if again and isinstance(error, UNANSWERED):
         return again
-    if isinstance(error, InsufficientCredits):
+    if isinstance(error, errors.InsufficientCredits):
         return "rivya credits"
-    if isinstance(error, ConfigurationError) and "API key: set" in error.message:
+    if isinstance(error, errors.ConfigurationError) and "API key: set" in error.message:
         return "or try the same command with --sandbox"
     return None
 

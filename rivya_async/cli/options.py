@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 POSITIVE: Final = click.IntRange(min=1)
 PORT: Final = click.IntRange(0, 65535)
 FOLDER: Final = click.Path(file_okay=False, readable=False)
+PATH: Final = click.Path(readable=False)
 FILE: Final = click.Path(readable=False, path_type=Path)
 MEDIA_KIND: Final = click.Choice(("image", "video", "audio"))
 
@@ -23,10 +24,8 @@ MEDIA_KIND: Final = click.Choice(("image", "video", "audio"))
 class KeyValue(click.ParamType[tuple[str, str]]):
     """Two texts with an equals sign between them. `example` completes the error message."""
 
-    name = "pair"
-
     def __init__(self, form: str, example: str) -> None:
-        self.form = form
+        self.name = form
         self.example = example
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
@@ -35,7 +34,7 @@ class KeyValue(click.ParamType[tuple[str, str]]):
             return value
         key, equals, text = value.partition("=")
         if not equals or not key:
-            self.fail(f"{value!r:.80} is not {self.form}, such as {self.example}.", param, ctx)
+            self.fail(f"{value!r:.80} is not {self.name}, such as {self.example}.", param, ctx)
         return key, text
 
 
@@ -55,9 +54,7 @@ class Seconds(click.FloatRange):
 
 SECONDS: Final = Seconds()
 
-folder_option = click.option(
-    "-o", "--output", "folder", metavar="DIR", type=FOLDER, help="Download the files into this folder."
-)
+folder_option = click.option("-o", "--output", "folder", metavar="DIR", type=FOLDER, help="Download the files there.")
 timeout_option = click.option(
     "--timeout", metavar="S", type=SECONDS, help="Stop waiting after S seconds; jobs continue.  [default: 1800]"
 )

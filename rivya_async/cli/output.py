@@ -130,7 +130,7 @@ class Output:
             value = interrupt_summary_to_json(jobs, is_embedded=self.is_embedded)
             self._write_error_object({**value, "exit_code": int(ExitCode.INTERRUPTED)})
         else:
-            self._write(sys.stderr, "\n".join(format_interrupt_summary(jobs, is_embedded=self.is_embedded)))
+            self._write(sys.stderr, format_interrupt_summary(jobs, is_embedded=self.is_embedded))
 
     def _write_error_object(self, value: dict[str, Any]) -> None:
         self._write(sys.stderr, json.dumps({"error": value}, ensure_ascii=False))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from .render import format_duration, to_one_line
 
@@ -49,34 +49,20 @@ TASK_ID_TERMINAL: Final = 104
 """Columns from which task ids stand beside prompts."""
 
 
-class ProgressView(Protocol):
-    """Receiver of every change of a job."""
-
-    def update(self, job: Job) -> None:
-        """Shows the job's new state."""
-
-
 @contextmanager
-def job_progress(output: Output, jobs: Sequence[Job]) -> Iterator[ProgressView]:
-    """Yields the view that fits stderr. The last frame of a live table stays on the terminal."""
+def job_progress(output: Output, jobs: Sequence[Job]) -> Iterator[Callable[[Job], None]]:
+    """Yields the function to call after every change of a job. The last frame of a live table stays on the terminal."""
     if output.is_json:
-        yield NullProgress()
+        yield lambda _: None
     elif output.shows_progress:
         with live_display(lambda width: render_jobs(jobs, width=width)):
-            yield NullProgress()
+            yield lambda _: None  # every frame reads the jobs
     else:
-        yield LineProgress(output, jobs)
-
-
-class NullProgress:
-    """View that shows nothing: in JSON mode, and where every frame of a live table reads the jobs itself."""
-
-    def update(self, job: Job) -> None:
-        """Ignores the change."""
+        yield LineProgress(output, jobs).update
 
 
 class LineProgress:
-    """View that writes a line for every change of a job's status, from its purchase on."""
+    """Writer of a line for every change of a job's status, from its purchase on."""
 
     def __init__(self, output: Output, jobs: Sequence[Job]) -> None:
         self._output = output

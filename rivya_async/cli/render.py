@@ -116,26 +116,8 @@ def join_command(name: str, options: list[str], model: str, text: str | None) ->
     return shlex.join(["rivya", name, *options, *guard, model, *([] if text is None else [text])])
 
 
-def format_interrupt_summary(jobs: Ledger, *, is_embedded: bool) -> list[str]:
-    """Returns the lines that end an interrupted command."""
-    lines = ["rivya: interrupted"]
-    if is_embedded:
-        return [*lines, "The sandbox and its jobs are gone; nothing was bought."]
-    if jobs.open:
-        lines.append("Bought and not finished here (the jobs continue at the service):")
-        lines += [f"  {job.task_id}  {to_one_line(job.model)}  {to_one_line(job.status)}" for job in jobs.open]
-        lines.append(f"Come back with: {_wait_command(jobs)}")
-    if jobs.unknown:
-        lines.append("Sent without a response, so possibly bought. Repeat under the same key: nothing is paid twice.")
-        lines += [f"  {purchase_command(job)}" for job in jobs.unknown]
-    if jobs.again:
-        lines.append("Sent without a complete response, so possibly bought. Repeat under the same key:")
-        lines.append(f"  {jobs.again}")
-    return lines
-
-
 def interrupt_summary_to_json(jobs: Ledger, *, is_embedded: bool) -> dict[str, Any]:
-    """Returns the same facts for programs."""
+    """Returns the open jobs, the purchases in doubt, and the command to type next, if there is one."""
     value: dict[str, Any] = {"type": "Interrupted", "message": "interrupted", "open": [], "unknown": []}
     if is_embedded:
         return value
@@ -145,12 +127,27 @@ def interrupt_summary_to_json(jobs: Ledger, *, is_embedded: bool) -> dict[str, A
         for job in jobs.unknown
     ]
     if jobs.open:
-        value["next"] = _wait_command(jobs)
+        folder = ["-o", jobs.folder] if jobs.folder else []
+        value["next"] = shlex.join(["rivya", "wait", *(str(job.task_id) for job in jobs.open), *folder])
     elif jobs.again:
         value["next"] = jobs.again
     return value
 
 
-def _wait_command(jobs: Ledger) -> str:
-    folder = ["-o", jobs.folder] if jobs.folder else []
-    return shlex.join(["rivya", "wait", *(job.task_id for job in jobs.open if job.task_id is not None), *folder])
+def format_interrupt_summary(jobs: Ledger, *, is_embedded: bool) -> str:
+    """Returns the lines that end an interrupted command."""
+    value = interrupt_summary_to_json(jobs, is_embedded=is_embedded)
+    lines = ["rivya: interrupted"]
+    if is_embedded:
+        lines.append("The sandbox and its jobs are gone; nothing was bought.")
+    if value["open"]:
+        lines.append("Bought and not finished here (the jobs continue at the service):")
+        lines += ["  " + "  ".join(map(to_one_line, job.values())) for job in value["open"]]
+        lines.append(f"Come back with: {value['next']}")
+    if value["unknown"]:
+        lines.append("Sent without a response, so possibly bought. Repeat under the same key: nothing is paid twice.")
+        lines += [f"  {job['next']}" for job in value["unknown"]]
+    if jobs.again and not is_embedded:
+        lines.append("Sent without a complete response, so possibly bought. Repeat under the same key:")
+        lines.append(f"  {jobs.again}")
+    return "\n".join(lines)

@@ -15,7 +15,7 @@ import pytest
 from rivya_async.cli import main as entry_point
 from rivya_async.cli.app import app
 from rivya_async.cli.command import LazyCommand
-from rivya_async.cli.exit_codes import MEANINGS, ExitCode
+from rivya_async.cli.exit_codes import ExitCode
 from rivya_async.cli.main import main
 from tests.cli.cli_kit import COMMAND, environment, parse, rivya
 
@@ -27,8 +27,7 @@ MAX_LINE = 112
 
 def load(name: str) -> click.Command:
     stub = app.commands[name]
-    assert isinstance(stub, LazyCommand)
-    return stub.load()
+    return stub.load() if isinstance(stub, LazyCommand) else stub
 
 
 def shown_help(name: str) -> str:
@@ -49,7 +48,7 @@ def test_help_names_every_command_and_every_exit_code() -> None:
     ended = rivya("--help")
     assert ended.code == 0
     assert all(f"  {command} " in ended.out for command in COMMANDS)
-    assert all(f"  {code:<4} {meaning}\n" in ended.out for code, meaning in MEANINGS.items())
+    assert all(f"  {code:<4} {code.meaning}\n" in ended.out for code in ExitCode)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -74,7 +73,8 @@ def test_examples_parse(example: str) -> None:
 
 
 def test_every_exit_code_has_a_meaning() -> None:
-    assert set(MEANINGS) == set(ExitCode)
+    assert all(code.meaning for code in ExitCode)
+    assert [int(code) for code in ExitCode] == [0, 1, 2, 3, 4, 5, 6, 75, 130, 141]
 
 
 def test_the_entry_point_loads_nothing_heavy() -> None:
@@ -110,7 +110,7 @@ def test_help_loads_nothing_heavy() -> None:
 def test_a_command_loads_its_module_only() -> None:
     loaded = loaded_by("credits", "--help")
     commands = {name for name in loaded if name.startswith("rivya_async.cli.commands.")}
-    assert commands == {"rivya_async.cli.commands.account"}
+    assert commands == {"rivya_async.cli.commands.service"}
     assert not loaded & {"aiohttp", "rich"}
 
 
@@ -133,7 +133,6 @@ def test_version() -> None:
         ("wait",),
         ("sandbox", "--port", "70000"),
         ("sandbox", "--account", "team-b"),
-        ("sandbox", "--account", "team-b=many"),
         ("sandbox", "--key", "main"),
         ("batch",),
         ("batch", "run", "kites.csv", "--max-spend", "much"),

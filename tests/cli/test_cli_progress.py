@@ -10,7 +10,7 @@ from rivya_async._core.errors import ConfigurationError
 from rivya_async.cli import session_factory
 from rivya_async.cli.jobs import Job, Stage
 from rivya_async.cli.output import Output
-from rivya_async.cli.progress import LineProgress, NullProgress, job_progress
+from rivya_async.cli.progress import job_progress
 from tests.cli.cli_kit import COMMAND, environment
 
 pty = pytest.importorskip("pty", reason="terminals of this kind are not known to Windows")
@@ -68,9 +68,8 @@ def test_on_a_terminal_models_are_a_table(tmp_path: Path) -> None:
 
 
 def test_elsewhere_there_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    with job_progress(Output(is_json=False), []) as view:
-        assert isinstance(view, LineProgress)
-        view.update(Job(1, task_id="task_1", stage=Stage.BOUGHT))
+    with job_progress(Output(is_json=False), []) as update:
+        update(Job(1, task_id="task_1", stage=Stage.BOUGHT))
     assert capsys.readouterr().err == "[1/0] open task_1\n"
 
 
@@ -88,9 +87,10 @@ def test_a_table_masks_secrets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert "verysecret" not in capsys.readouterr().out
 
 
-def test_json_has_no_progress() -> None:
-    with job_progress(Output(is_json=True), []) as view:
-        assert isinstance(view, NullProgress)
+def test_json_has_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    with job_progress(Output(is_json=True), []) as update:
+        update(Job(1, task_id="task_1", stage=Stage.BOUGHT))
+    assert capsys.readouterr() == ("", "")
 
 
 def test_without_the_sandbox_extra_the_pip_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ def ledger() -> Ledger:
 
 
 def test_the_farewell_names_what_is_open_and_what_is_unknown() -> None:
-    text = "\n".join(format_interrupt_summary(ledger(), is_embedded=False))
+    text = format_interrupt_summary(ledger(), is_embedded=False)
     assert "rivya wait task_2 task_3 -o 'my out'" in text
     assert "rivya generate --key key-1 z-image 'A cat'" in text
     assert "task_1" not in text
@@ -88,7 +88,7 @@ def test_the_farewell_names_what_is_open_and_what_is_unknown() -> None:
 
 
 def test_nobody_is_sent_back_to_a_sandbox_that_is_gone() -> None:
-    assert "task_2" not in "\n".join(format_interrupt_summary(ledger(), is_embedded=True))
+    assert "task_2" not in format_interrupt_summary(ledger(), is_embedded=True)
     assert interrupt_summary_to_json(ledger(), is_embedded=True)["open"] == []
 
 

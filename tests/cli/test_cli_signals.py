@@ -131,3 +131,10 @@ async def test_the_sandbox_misbehaves_as_a_file_says(tmp_path: Path) -> None:
         refused = await (await Running.start("sandbox", "--json", "--faults", name, cwd=tmp_path)).end()
         assert refused.code == 2
         assert reason in refused.error["message"]
+
+
+@pytest.mark.parametrize("account", ["team-b=many", "team-b=-1"])
+async def test_an_account_needs_credits(account: str) -> None:
+    ended = await (await Running.start("sandbox", "--account", account)).end()
+    assert (ended.code, ended.out) == (2, "")
+    assert f"--account takes NAME=CREDITS, such as team-b=500, not {account}" in ended.err

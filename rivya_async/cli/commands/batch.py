@@ -7,7 +7,7 @@ import signal
 from contextlib import aclosing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import click
@@ -17,7 +17,7 @@ from ...batch import BadRow, BadRows, Batch, Manifest, State
 from ...batch.export import flat
 from ...batch.states import is_open
 from ..batch_progress import batch_progress
-from ..command import RivyaGroup, command, json_option, sandbox_option
+from ..command import RivyaGroup, command, json_option
 from ..conduct import made
 from ..errors import exit_code_for
 from ..exit_codes import ExitCode
@@ -61,17 +61,7 @@ for _each in (status, retry, report, export):
     batch.add_command(_each)
 
 
-class Amount(click.ParamType[float]):
-    """A number of credits, whole or not."""
-
-    name = "credits"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Returns an int where the text is one, else a float."""
-        try:
-            return int(value) if value.isascii() and value.isdecimal() else float(value)
-        except ValueError:
-            self.fail(f"{value!r} is not a number of credits.", param, ctx)
+COLUMN: Final = KeyValue("COLUMN=TEXT", "model=z-image")
 
 
 @attrs.frozen
@@ -89,33 +79,20 @@ class RunOptions:
 
 
 @command("run", batch)
-@sandbox_option
 @click.argument("manifest", type=FILE)
 @click.option("--journal", metavar="FILE", type=FILE, help="Journal.  [default: MANIFEST with .journal]")
-@click.option(
-    "--id", "batch_id", metavar="ID", help="Id of a new batch, source of its keys.  [default: the journal's name]"
-)
+@click.option("--id", "batch_id", metavar="ID", help="Id of a new batch, source of its keys.  [default: JOURNAL]")
 @click.option("-o", "--output", "folder", metavar="DIR", help="Save the results in this folder.")
-@click.option(
-    "--set",
-    "fill",
-    metavar="COLUMN=TEXT",
-    type=KeyValue("COLUMN=TEXT", "model=z-image"),
-    multiple=True,
-    help="Value for rows that have none (repeatable).",
-)
+@click.option("--set", "fill", type=COLUMN, multiple=True, help="Value for rows that have none (repeatable).")
 @click.option("--keep-going", is_flag=True, help="Run the valid rows also if there are invalid ones.")
 @click.option("--dry-run", is_flag=True, help="Check every row and show the cost; buy nothing.")
 @click.option("--max-in-flight", metavar="N", type=POSITIVE, default=100, help="Rows in progress at a time.")
-@click.option("--max-spend", metavar="C", type=Amount(), help="Credits of the whole batch, over all its runs.")
+@click.option("--max-spend", metavar="C", type=float, help="Credits of the whole batch, over all its runs.")
 @click.option("--retry-failed", metavar="N", type=int, default=0, help="Buy failed jobs again, at most N times.")
 @click.option("--report", "report_path", metavar="FILE", type=FILE, help="Write the report to this file at the end.")
 @broker_options("Let workers buy, wait and save")
 @click.option(
-    "--download-on",
-    type=click.Choice(("here", "worker")),
-    default="here",
-    help="Place of the folder of -o: this machine, or that of the workers.",
+    "--download-on", type=click.Choice(("here", "worker")), default="here", help="Machine that has the folder."
 )
 async def run(
     context: CommandContext,
@@ -201,6 +178,7 @@ def _write_bad_row(row: BadRow, output: Output) -> None:
 async def _run_rows(
     batch: Batch, open_manifest: Callable[..., Manifest], backend: ExecutionBackend, options: RunOptions, output: Output
 ) -> int:
+    spend = options.max_spend
     with _stop_on_signal(batch, backend, output) as signals:
         models = await backend.carrier.models.catalogue()
         try:
@@ -218,7 +196,7 @@ async def _run_rows(
             max_in_flight=options.max_in_flight,
             download_to=options.folder,
             save=backend.save,
-            max_spend=options.max_spend,
+            max_spend=int(spend) if spend is not None and spend.is_integer() else spend,
             retry_failed=options.retry_failed,
         )
         if not signals:

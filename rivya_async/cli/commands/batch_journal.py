@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 journal_argument = click.argument("journal", type=FILE)
 
 
-@command("status")
+@command("status", has_sandbox=False)
 @journal_argument
 async def status(context: CommandContext, *, journal: Path) -> None:
     """Show counts, credits, rate, time left, and failures by reason."""
     await write_summary(journal, context.output)
 
 
-@command("retry")
+@command("retry", has_sandbox=False)
 @journal_argument
 @click.option("--only", type=click.Choice(("failed", "dead")), help="Only rows in this state.")
 async def retry(context: CommandContext, *, journal: Path, only: str | None) -> None:
@@ -47,7 +47,7 @@ async def retry(context: CommandContext, *, journal: Path, only: str | None) -> 
     context.output.write_result({"rows": count}, text=f"{count:,} rows will be tried again: run the batch as before.")
 
 
-@command("report")
+@command("report", has_sandbox=False)
 @journal_argument
 @click.option("-o", "--output", "target", metavar="FILE", type=FILE, help="The page.  [default: JOURNAL with .html]")
 async def report(context: CommandContext, *, journal: Path, target: Path | None) -> None:
@@ -55,7 +55,7 @@ async def report(context: CommandContext, *, journal: Path, target: Path | None)
     await write_report_page(journal, check_target(target or journal.with_suffix(".html"), journal), context.output)
 
 
-@command("export")
+@command("export", has_sandbox=False)
 @journal_argument
 @click.option("--format", "form", type=click.Choice(("jsonl", "csv", "parquet")), default="jsonl")
 @click.option("-o", "--output", "target", metavar="FILE", type=FILE, help="Default: stdout; parquet needs a file.")

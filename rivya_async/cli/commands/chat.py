@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ..._core.errors import ConfigurationError, RivyaError
-from ..command import command, sandbox_option
+from ..command import command
 from ..errors import exit_code_for
 from ..exit_codes import ExitCode
 from ..options import key_option
@@ -28,12 +28,11 @@ TITLE_WIDTH: Final = 48
 
 
 @command("chat")
-@sandbox_option
 @click.argument("model")
 @click.argument("message", required=False)
 @click.option("--session", "session_id", metavar="ID", help="Continue this conversation.")
 @click.option("--attach", "attachments", metavar="FILE_ID", multiple=True, help="An uploaded image (repeatable).")
-@click.option("--web-search", is_flag=True, help="Let the model search the web.")
+@click.option("--web-search", "enable_web_search", is_flag=True, default=None, help="Let the model search the web.")
 @click.option("--reasoning-effort", metavar="X", help="Such as minimal, low, medium or high.")
 @click.option("--no-stream", is_flag=True, help="Show the answer when it is complete.")
 @key_option
@@ -66,37 +65,27 @@ async def _ask(
     model: str,
     message: str,
     *,
-    session_id: str | None,
-    attachments: tuple[str, ...],
-    web_search: bool,
-    reasoning_effort: str | None,
     no_stream: bool,
     key: str | None,
+    **options: Any,
 ) -> int:
     key = key or str(uuid.uuid4())
     repeated = [
-        *(("--session", session_id) if session_id else ()),
-        *(part for file_id in attachments for part in ("--attach", file_id)),
-        *(("--web-search",) if web_search else ()),
-        *(("--reasoning-effort", reasoning_effort) if reasoning_effort else ()),
+        *(("--session", options["session_id"]) if options["session_id"] else ()),
+        *(part for file_id in options["attachments"] for part in ("--attach", file_id)),
+        *(("--web-search",) if options["enable_web_search"] else ()),
+        *(("--reasoning-effort", options["reasoning_effort"]) if options["reasoning_effort"] else ()),
         *(("--no-stream",) if no_stream else ()),
     ]
     context.jobs.again = join_command("chat", [*repeated, "--key", key], model, message)
-    arguments: dict[str, Any] = {
-        "session_id": session_id,
-        "attachments": attachments,
-        "enable_web_search": web_search or None,
-        "reasoning_effort": reasoning_effort,
-        "idempotency_key": key,
-        "check": True,
-    }
+    options |= {"idempotency_key": key, "check": True}
     output = context.output
     try:
         if no_stream:
-            completion = await session.chat.completions.create(model, message, **arguments)
+            completion = await session.chat.completions.create(model, message, **options)
             output.write_chunk(strip_control_characters(completion.text))
         else:
-            async with session.chat.completions.stream(model, message, **arguments) as stream:
+            async with session.chat.completions.stream(model, message, **options) as stream:
                 async for delta in stream:
                     output.write_chunk(strip_control_characters(delta))
                 completion = stream.completion

@@ -10,7 +10,7 @@ import click
 
 from ..command import RivyaGroup, command, json_option, sandbox_option
 from ..exit_codes import ExitCode
-from ..options import MEDIA_KIND
+from ..options import MEDIA_KIND, PATH
 from ..render import format_duration, record_to_json
 from .generations import report_failure
 
@@ -38,8 +38,7 @@ def files() -> None:
 
 
 @command("upload", files)
-@sandbox_option
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(readable=False))
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=PATH)
 @click.option("--kind", metavar="K", type=MEDIA_KIND, help="image, video or audio.")
 @click.option("--model", metavar="M", help="Id of the model that the files are for.")
 async def upload(context: CommandContext, *, paths: tuple[str, ...], kind: str | None, model: str | None) -> int:
@@ -51,7 +50,6 @@ async def upload(context: CommandContext, *, paths: tuple[str, ...], kind: str |
 
 
 @command("show", files)
-@sandbox_option
 @click.argument("file_ids", metavar="ID...", nargs=-1, required=True)
 async def show(context: CommandContext, *, file_ids: tuple[str, ...]) -> int:
     """Show uploaded files."""

@@ -14,12 +14,12 @@ import click
 from ..._core.errors import ConfigurationError, RivyaError
 from ..._core.generation_request import GenerationRequest
 from ..._core.model import REFERENCES
-from ..command import command, sandbox_option
+from ..command import command
 from ..conduct import conduct, exit_code
 from ..errors import exit_code_for
 from ..exit_codes import ExitCode
 from ..jobs import Job
-from ..options import FOLDER, POSITIVE, KeyValue, folder_option, timeout_option
+from ..options import FOLDER, PATH, POSITIVE, KeyValue, folder_option, key_option, timeout_option
 from ..progress import transfer_progress
 from ..render import format_credits, pluralize
 
@@ -31,11 +31,13 @@ if TYPE_CHECKING:
     from ..output import Output
     from ..run import CommandContext
 
+PARAM: Final = KeyValue("KEY=VALUE", "aspect_ratio=16:9")
+
 TEXT_TYPES: Final = frozenset({"select", "number", "text", ""})
 """Types of params whose values are typed as text; `Model.coerce` makes numbers of some. Other values are JSON."""
 
 
-@command("demo")
+@command("demo", has_sandbox=False)
 @click.option("-o", "--output", metavar="DIR", type=FOLDER, default="rivya-demo", help="Folder.")
 @click.option("--live", is_flag=True, help="Buy at the real service, with RIVYA_API_KEY.")
 @click.option("--speed", metavar="X", type=float, help="Speed of the sandbox's jobs as a multiple of real time.")
@@ -56,36 +58,16 @@ async def demo(context: CommandContext, **options: Any) -> int:
 
 
 @command("generate")
-@sandbox_option
 @click.argument("model")
 @click.argument("prompt", required=False)
-@click.option(
-    "-p",
-    "--param",
-    "pairs",
-    type=KeyValue("KEY=VALUE", "aspect_ratio=16:9"),
-    metavar="KEY=VALUE",
-    multiple=True,
-    help="A param of the model (repeatable).",
-)
-@click.option(
-    "--reference",
-    "references",
-    metavar="PATH",
-    type=click.Path(readable=False),
-    multiple=True,
-    help="A reference file, uploaded once (repeatable).",
-)
+@click.option("-p", "--param", "pairs", type=PARAM, multiple=True, help="A param of the model (repeatable).")
+@click.option("--reference", "references", type=PATH, multiple=True, help="A file, uploaded once (repeatable).")
 @click.option("--no-check", is_flag=True, help="Do not check the job against the catalogue.")
 @click.option("--dry-run", is_flag=True, help="Check the job and show its cost, but buy nothing.")
 @click.option("-n", "--number", metavar="N", type=POSITIVE, default=1, help="Buy N such jobs at once.")
 @folder_option
 @timeout_option
-@click.option(
-    "--key",
-    metavar="KEY",
-    help="Idempotency key: the same key repeats the same purchase. With -n it becomes KEY-1, KEY-2, ...",
-)
+@key_option
 async def generate(
     context: CommandContext,
     *,
@@ -105,6 +87,7 @@ async def generate(
     MODEL is the id of a model: rivya models lists them. PROMPT says what to make.
     A job that does not fit the catalogue is rejected, with every problem, before anything is bought.
     The estimated cost is shown first.
+    With -n the idempotency key of --key becomes KEY-1, KEY-2, ...
     Ctrl-C leaves bought jobs running and shows the command that comes back to them.
     --json: a line for each job as it ends, with its files if they were downloaded.
 
@@ -202,7 +185,6 @@ def job_key(given: str | None, number: int, count: int) -> str:
 
 
 @command("wait")
-@sandbox_option
 @click.argument("task_ids", metavar="TASK_ID...", nargs=-1, required=True)
 @folder_option
 @timeout_option
@@ -225,14 +207,9 @@ async def wait(context: CommandContext, *, task_ids: tuple[str, ...], folder: st
 
 
 @command("download")
-@sandbox_option
 @click.argument("sources", metavar="TASK_ID|URL...", nargs=-1, required=True)
 @click.option("-o", "--output", "folder", metavar="DIR", type=FOLDER, default=".", help="Folder, created if needed.")
-@click.option(
-    "--name",
-    metavar="TEMPLATE",
-    help="File names, made of {task_id}, {model}, {index}, {ext}.  [default: {task_id}{ext}]",
-)
+@click.option("--name", metavar="TEMPLATE", help="File names, made of {task_id}, {model}, {index} and {ext}.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @click.option("--max-bytes", metavar="N", type=POSITIVE, help="Reject files that are longer.")
 async def download(context: CommandContext, *, sources: tuple[str, ...], name: str | None, **options: Any) -> int:

@@ -11,11 +11,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Never
 from urllib.parse import urlsplit
 
-import aiohttp
 import click
 from aiohttp import web
 
-from ..._core.errors import ConfigurationError, NotSent, OutcomeUnknown, RivyaError, WebhookError
+from ..._core.errors import ConfigurationError, RivyaError, WebhookError
 from ..._core.settings import KEY_VARIABLE, URL_VARIABLE
 from ..._core.signature import Verifier
 from ..._engine.ambient import Ambient
@@ -24,15 +23,17 @@ from ...receiver.answer import HANDLED, Answer, refused
 from ...receiver.seen import Seen
 from ...receiver.served import MAX_BODY
 from ...session import RivyaSession
-from ..command import command, sandbox_option
+from ..command import command
 from ..options import PORT, secret_option
 from ..render import record_to_json
 from ..session_factory import new_sandbox
-from .webhook_sign import DELIVERY_TIMEOUT, check_url, is_success, read_secret
+from .webhook_delivery import check_url, is_success, open_client, post_delivery, read_secret
 from .webhooks import EVENT_TYPES, format_event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+
+    import aiohttp
 
     from ..._core.webhook_records import WebhookEvent
     from ..output import Output
@@ -50,7 +51,6 @@ CONNECTION_HEADERS: Final = frozenset(
 
 
 @command("listen")
-@sandbox_option
 @click.option("--port", metavar="PORT", type=PORT, default=0, help="Port; 0 is any free one.")
 @secret_option
 @click.option("--forward", metavar="URL", help="Forward signed deliveries to this receiver.")
@@ -121,13 +121,8 @@ async def wait_forever() -> Never:
 @asynccontextmanager
 async def _serve(server: socket.socket, secret: str, output: Output, forward: str | None) -> AsyncIterator[None]:
     """Receives deliveries on this socket."""
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(force_close=True),  # a receiver under development restarts at any time
-        timeout=aiohttp.ClientTimeout(total=DELIVERY_TIMEOUT),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
-    ) as http:
-        app = new_app(Listener(Verifier(secret), output, http, forward))
+    async with open_client() as client:
+        app = new_app(Listener(Verifier(secret), output, client, forward))
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, auto_decompress=False)
         await runner.setup()
         try:
@@ -140,10 +135,10 @@ async def _serve(server: socket.socket, secret: str, output: Output, forward: st
 class Listener:
     """Handler of deliveries for the receiver's app: verifies, forwards and shows them."""
 
-    def __init__(self, verifier: Verifier, output: Output, http: aiohttp.ClientSession, forward: str | None) -> None:
+    def __init__(self, verifier: Verifier, output: Output, client: aiohttp.ClientSession, forward: str | None) -> None:
         self._verifier = verifier
         self._output = output
-        self._http = http
+        self._client = client
         self._forward = forward
         self._wall = Ambient().wall
         self._seen = Seen(REPEAT_WINDOW)
@@ -168,24 +163,14 @@ class Listener:
         status = None
         try:
             if self._forward is not None:
-                status = await self._post(self._forward, body, headers)
+                kept = [(name, value) for name, value in headers.items() if name.lower() not in CONNECTION_HEADERS]
+                status = await post_delivery(self._client, self._forward, body, kept)
         except RivyaError as error:
             self._output.write_error(error)
         self._show(event, now, status, is_repeated=is_repeated)
         if self._forward is None or is_success(status):
             return HANDLED
         return Answer(HTTPStatus.BAD_GATEWAY, "the receiver behind did not accept it")
-
-    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        """Returns the status of the receiver behind. Raises `NotSent` or `OutcomeUnknown` if there is none."""
-        kept = [(name, value) for name, value in headers.items() if name.lower() not in CONNECTION_HEADERS]
-        try:
-            async with self._http.post(url, data=body, headers=kept, allow_redirects=False) as response:
-                return response.status
-        except aiohttp.ClientConnectorError as error:
-            raise NotSent(f"{url} cannot be reached: {error.strerror or type(error).__name__}") from None
-        except (aiohttp.ClientError, OSError) as error:  # a timeout is one of the latter
-            raise OutcomeUnknown(f"{url} did not answer: {str(error) or type(error).__name__}") from None
 
     def _show(self, event: WebhookEvent, now: float, status: int | None, *, is_repeated: bool) -> None:
         marks = ["again"] * is_repeated

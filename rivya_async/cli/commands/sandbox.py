@@ -12,7 +12,7 @@ import click
 from ..._core.errors import ConfigurationError
 from ..._core.settings import KEY_VARIABLE, URL_VARIABLE
 from ..command import command
-from ..options import FILE, PORT, POSITIVE, SECONDS, KeyValue
+from ..options import FILE, PATH, PORT, POSITIVE, SECONDS, KeyValue
 from ..session_factory import new_sandbox
 
 if TYPE_CHECKING:
@@ -22,19 +22,11 @@ if TYPE_CHECKING:
 UNSCOPED_KEYS: Final = ("all", "revoked", "expired")
 """Kinds of keys that have every scope."""
 
-
-class Account(KeyValue):
-    """Name of an account with its credits."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Returns the name and the credits, still as text."""
-        name, number = super().convert(value, param, ctx)
-        if not (number.isascii() and number.isdecimal()):
-            self.fail(f"{value!r} is not {self.form}, such as {self.example}.", param, ctx)
-        return name, number
+ACCOUNT: Final = KeyValue("NAME=CREDITS", "team-b=500")
+KEY: Final = KeyValue("NAME=KIND", "main=revoked or main=credits:read,files:read")
 
 
-@command("sandbox")
+@command("sandbox", has_sandbox=False)
 @click.option("--host", metavar="HOST", default="127.0.0.1", help="Address to listen on.")
 @click.option("--port", metavar="PORT", type=PORT, default=0, help="Port; 0 is any free one.")
 @click.option("--speed", metavar="X", type=float, help="Speed of jobs as a multiple of real time.")
@@ -45,23 +37,9 @@ class Account(KeyValue):
 @click.option("--rate-limit", metavar="N", type=POSITIVE, help="Requests per key and window.  [default: unlimited]")
 @click.option("--rate-window", metavar="S", type=SECONDS, help="Length of a window.  [default: 60]")
 @click.option("--faults", metavar="FILE", type=FILE, help="Faults to inject, as tables [[fault]] of a TOML file.")
-@click.option("--state", metavar="FILE", type=click.Path(readable=False), help="Keep the whole state over restarts.")
-@click.option(
-    "--account",
-    "accounts",
-    metavar="NAME=N",
-    type=Account("NAME=CREDITS", "team-b=500"),
-    multiple=True,
-    help="Another account with N credits and a key of its own (repeatable).",
-)
-@click.option(
-    "--key",
-    "keys",
-    metavar="NAME=KIND",
-    type=KeyValue("NAME=KIND", "main=revoked or main=credits:read,files:read"),
-    multiple=True,
-    help="Another key of an account (main, or one of --account): revoked, expired, or scopes with commas.",
-)
+@click.option("--state", type=PATH, help="Keep the whole state over restarts.")
+@click.option("--account", "accounts", type=ACCOUNT, multiple=True, help="Another account with a key (repeatable).")
+@click.option("--key", "keys", type=KEY, multiple=True, help="Another key of an account (repeatable).")
 async def sandbox(
     context: CommandContext,
     *,
@@ -72,6 +50,7 @@ async def sandbox(
 ) -> None:
     """Serve the whole API on this machine until Ctrl-C.
 
+    KIND of a key is revoked, expired, or scopes with commas; its account is main, or one of --account.
     Prints RIVYA_API_KEY and RIVYA_BASE_URL as two export lines for the shell of its users.
     --json: {"api_key": "...", "base_url": "..."}, once it listens, and "keys", if more were requested.
 
@@ -105,10 +84,14 @@ def _add_keys(
     server: Sandbox, accounts: tuple[tuple[str, str], ...], keys: tuple[tuple[str, str], ...]
 ) -> list[dict[str, str]]:
     """Adds the requested accounts and keys; returns each key with its account and kind, in the same order."""
-    requested = [(name, "all", int(number)) for name, number in accounts]
+    for account, credits_text in accounts:
+        if not (credits_text.isascii() and credits_text.isdecimal()):
+            raise ValueError(f"--account takes NAME=CREDITS, such as team-b=500, not {account}={credits_text}")
+    requested: list[tuple[str, str, int | None]] = [(name, "all", int(number)) for name, number in accounts]
+    requested += [(name, kind, None) for name, kind in keys]
     names = {"main", *(name for name, _ in accounts)}
     added = []
-    for name, kind, number in [*requested, *((name, kind, None) for name, kind in keys)]:
+    for name, kind, number in requested:
         if name not in names:
             raise ValueError(f"there is no account {name!r}: open it with --account {name}=CREDITS")
         scopes = {} if kind in UNSCOPED_KEYS else {"scopes": frozenset(kind.split(","))}

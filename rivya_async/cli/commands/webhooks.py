@@ -10,7 +10,7 @@ from ..command import RivyaGroup, command, json_option, sandbox_option
 from ..exit_codes import ExitCode
 from ..options import POSITIVE
 from ..render import record_to_json, to_one_line
-from .webhook_sign import sign
+from .webhook_delivery import sign
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +58,6 @@ webhooks.add_command(sign)
 
 
 @command("list", webhooks)
-@sandbox_option
 @limit_option
 async def list_endpoints(context: CommandContext, *, limit: int | None) -> None:
     """List the endpoints."""
@@ -73,7 +72,6 @@ async def list_endpoints(context: CommandContext, *, limit: int | None) -> None:
 
 
 @command("create", webhooks)
-@sandbox_option
 @click.argument("url")
 @name_option
 @events_option
@@ -85,7 +83,6 @@ async def create(context: CommandContext, *, url: str, name: str | None, events:
 
 
 @command("show", webhooks)
-@sandbox_option
 @id_argument
 async def show(context: CommandContext, *, endpoint_id: str) -> None:
     """Show an endpoint."""
@@ -94,7 +91,6 @@ async def show(context: CommandContext, *, endpoint_id: str) -> None:
 
 
 @command("update", webhooks)
-@sandbox_option
 @id_argument
 @name_option
 @click.option("--url", metavar="URL", help="The new URL.")
@@ -108,7 +104,6 @@ async def update(context: CommandContext, *, endpoint_id: str, events: tuple[str
 
 
 @command("delete", webhooks)
-@sandbox_option
 @id_argument
 async def delete(context: CommandContext, *, endpoint_id: str) -> None:
     """Delete an endpoint."""
@@ -117,7 +112,6 @@ async def delete(context: CommandContext, *, endpoint_id: str) -> None:
 
 
 @command("rotate", webhooks)
-@sandbox_option
 @id_argument
 async def rotate(context: CommandContext, *, endpoint_id: str) -> None:
     """Replace the signing secret of an endpoint."""
@@ -126,7 +120,6 @@ async def rotate(context: CommandContext, *, endpoint_id: str) -> None:
 
 
 @command("test", webhooks)
-@sandbox_option
 @id_argument
 async def test(context: CommandContext, *, endpoint_id: str) -> int:
     """Have the service deliver a test event. Ends with exit code 6 if the receiver does not accept it."""
@@ -137,7 +130,6 @@ async def test(context: CommandContext, *, endpoint_id: str) -> int:
 
 
 @command("deliveries", webhooks)
-@sandbox_option
 @id_argument
 @limit_option
 async def deliveries(context: CommandContext, *, endpoint_id: str, limit: int | None) -> None:
@@ -148,7 +140,6 @@ async def deliveries(context: CommandContext, *, endpoint_id: str, limit: int | 
 
 
 @command("events", webhooks)
-@sandbox_option
 @limit_option
 async def list_events(context: CommandContext, *, limit: int | None) -> None:
     """List the events of the account."""

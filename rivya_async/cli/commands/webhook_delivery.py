@@ -1,15 +1,12 @@
-"""`rivya webhooks sign`: a signed delivery, shown or posted to a receiver. Needs no account."""
+"""Webhook deliveries that this machine sends: `rivya webhooks sign`, and the client that posts them."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
-import urllib.error
-import urllib.request
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -18,12 +15,14 @@ import click
 from ..._core.errors import ConfigurationError, NotSent, OutcomeUnknown
 from ..._core.signature import RIVYA, Verifier
 from ..._engine.ambient import Ambient
-from ..command import command, sandbox_option
+from ..command import command
 from ..exit_codes import ExitCode
 from ..options import secret_option
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Iterable
+
+    import aiohttp
 
     from ..run import CommandContext
 
@@ -36,7 +35,6 @@ DELIVERY_TIMEOUT: Final = 10.0
 
 
 @command("sign")
-@sandbox_option
 @click.option("--event", "events", metavar="TYPE", multiple=True, help="Type of the event.")
 @click.option("--to", metavar="URL", help="Post the delivery there.")
 @secret_option
@@ -58,7 +56,9 @@ async def sign(context: CommandContext, *, events: tuple[str, ...], to: str | No
         lines = [*(f"{name}: {value}" for name, value in headers.items()), "", body.decode()]
         context.output.write_result({"headers": headers, "body": body.decode()}, text="\n".join(lines))
         return ExitCode.OK
-    status = await asyncio.to_thread(_post, check_url("--to", to), headers, body)
+    check_url("--to", to)
+    async with open_client() as client:
+        status = await post_delivery(client, to, body, headers.items())
     value = {"event_id": event_id, "response_status": status}
     context.output.write_result(value, text=f"{event_id}  {event_type}  answered with {status}")
     return ExitCode.OK if is_success(status) else ExitCode.SERVICE
@@ -112,23 +112,34 @@ def _make_event(event_type: str, event_id: str, now: float) -> dict[str, Any]:
     }
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        """Follows no redirect, as the service does not either."""
+@asynccontextmanager
+async def open_client() -> AsyncIterator[aiohttp.ClientSession]:
+    """Opens a client that posts deliveries as the service does: no cookies, no headers of its own."""
+    import aiohttp
+
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(force_close=True),  # a receiver under development restarts at any time
+        timeout=aiohttp.ClientTimeout(total=DELIVERY_TIMEOUT),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+    ) as client:
+        yield client
 
 
-def _post(url: str, headers: Mapping[str, str], body: bytes) -> int:
-    """Returns the status of the response. Raises `NotSent` or `OutcomeUnknown` if there is none."""
-    opener = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({}))
-    request = urllib.request.Request(url, data=body, headers=dict(headers), method="POST")  # noqa: S310 - checked
+async def post_delivery(
+    client: aiohttp.ClientSession, url: str, body: bytes, headers: Iterable[tuple[str, str]]
+) -> int:
+    """Returns the status of the response, without following redirects.
+
+    Raises `NotSent` or `OutcomeUnknown` if there is no response.
+    """
+    import aiohttp
+
     try:
-        with opener.open(request, timeout=DELIVERY_TIMEOUT) as response:
-            status: int = response.status
-            return status
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
-    except urllib.error.URLError as error:
-        raise NotSent(f"the receiver cannot be reached: {error.reason}") from None
-    except (OSError, HTTPException) as error:
-        raise OutcomeUnknown(f"the receiver did not answer: {str(error) or type(error).__name__}") from None
+        async with client.post(url, data=body, headers=list(headers), allow_redirects=False) as response:
+            return response.status
+    except aiohttp.ClientConnectorError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise NotSent(f"{url} cannot be reached: {reason or type(error).__name__}") from None
+    except (aiohttp.ClientError, OSError) as error:  # a timeout is one of the latter
+        raise OutcomeUnknown(f"{url} did not answer: {str(error) or type(error).__name__}") from None

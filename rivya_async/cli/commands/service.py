@@ -1,7 +1,8 @@
-"""`rivya models`: the catalogue, and the params, limits and price of one model."""
+"""`rivya models`, `credits` and `openapi`: facts that the service publishes."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +11,7 @@ from ..._core.assumed import MEGABYTE
 from ..._core.errors import ConfigurationError
 from ..._core.model_param import number_text
 from ..._core.nearest import hint, nearest
-from ..command import command, sandbox_option
+from ..command import command
 from ..options import MEDIA_KIND
 from ..render import format_credits, format_param_value, pluralize, record_to_json
 
@@ -25,8 +26,37 @@ if TYPE_CHECKING:
     from ..run import CommandContext
 
 
+@command("credits")
+async def credits(context: CommandContext) -> None:  # noqa: A001 - the name of the command
+    """Show the credit balance.
+
+    --json: {"current_credits": 1234}
+
+    Examples:
+      rivya credits
+      rivya credits --json
+    """
+    async with context.open_session() as session:
+        balance = await session.credits.retrieve()
+    context.output.write_result(record_to_json(balance), text=format_credits(balance.current_credits))
+
+
+@command("openapi")
+async def openapi(context: CommandContext) -> None:
+    """Show the OpenAPI document of the service.
+
+    --json: the document in one line.
+
+    Examples:
+      rivya openapi > rivya.json
+      rivya openapi --sandbox
+    """
+    async with context.open_session() as session:
+        document = await session.openapi.retrieve()
+    context.output.write_result(document, text=json.dumps(document, indent=2, ensure_ascii=False))
+
+
 @command("models")
-@sandbox_option
 @click.argument("words", metavar="[[show] ID]", nargs=-1)
 @click.option("--category", metavar="C", help="Only image, video, audio or chat.")
 @click.option("--takes", type=MEDIA_KIND, help="Only those that take a reference file of this kind.")
