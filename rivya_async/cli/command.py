@@ -12,13 +12,17 @@ import click
 from .exit_codes import format_exit_codes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
-    AsyncCommand = Callable[..., Coroutine[Any, Any, int | None]]
+    from .run import AsyncCommand
 
 
 class RivyaCommand(click.Command):
     """Command whose help keeps the line breaks of its docstring and ends with the exit codes."""
+
+    def get_short_help_str(self, limit: int = 45) -> str:  # noqa: ARG002 - click's
+        """Returns the first line of the docstring, whole."""
+        return inspect.cleandoc(self.help or "").partition("\n")[0]
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """Writes the docstring."""

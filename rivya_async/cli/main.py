@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -29,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "--json" not in arguments:
             error.show()
             return ExitCode.USAGE
+        import json  # loaded here, for `rivya --help` does not need it
+
         value = {"type": "UsageError", "message": error.format_message(), "exit_code": int(ExitCode.USAGE)}
         return _fail(json.dumps({"error": value}))
     except click.Abort:

@@ -19,12 +19,13 @@ from .output import Output
 from .session_factory import embedded_session, service_session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from .._engine.hooks import Hooks
     from ..session import RivyaSession
-    from .command import AsyncCommand
+
+    AsyncCommand = Callable[..., Coroutine[Any, Any, int | None]]
 
 
 @attrs.frozen

@@ -1,4 +1,4 @@
-"""A bench for tests of the command line: the real entry point in a process of its own, warnings as errors."""
+"""Kit for tests of the command line: the real entry point in a process of its own, with warnings as errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMMAND = [sys.executable, "-W", "error", "-m", "rivya_async"]
 
 
 @attrs.frozen
-class Ended:
+class CommandResult:
     code: int
     out: str
     err: str
@@ -52,7 +52,7 @@ def environment(sandbox: Sandbox | None = None, **more: str) -> dict[str, str]:
     return {**found, "PYTHONUTF8": "1", **more}
 
 
-def rivya(*arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Ended:
+def rivya(*arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> CommandResult:
     """Run the command to its end."""
     done = subprocess.run(
         [*COMMAND, *arguments],
@@ -63,24 +63,26 @@ def rivya(*arguments: str, cwd: Path | None = None, env: Mapping[str, str] | Non
         timeout=50,
         check=False,
     )
-    return checked(Ended(done.returncode, done.stdout, done.stderr))
+    return checked(CommandResult(done.returncode, done.stdout, done.stderr))
 
 
-def checked(ended: Ended) -> Ended:
+def checked(ended: CommandResult) -> CommandResult:
     """No command ever shows a traceback or leaves something unclosed."""
     assert "Traceback" not in ended.err, ended.err
     assert "Exception ignored" not in ended.err, ended.err
     return ended
 
 
-class Running:
+class RunningCommand:
     """A command that runs beside the test."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
     @classmethod
-    async def start(cls, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Running:
+    async def start(
+        cls, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> RunningCommand:
         pipe = asyncio.subprocess.PIPE
         return cls(
             await asyncio.create_subprocess_exec(
@@ -103,18 +105,18 @@ class Running:
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 
-    async def end(self) -> Ended:
+    async def end(self) -> CommandResult:
         async with asyncio.timeout(30):
             out, err = await self._process.communicate()
-        return checked(Ended(self._process.returncode or 0, out.decode(), err.decode()))
+        return checked(CommandResult(self._process.returncode or 0, out.decode(), err.decode()))
 
 
-async def ran(*arguments: str, sandbox: Sandbox, cwd: Path | None = None, **env: str) -> Ended:
+async def run_against(*arguments: str, sandbox: Sandbox, cwd: Path | None = None, **env: str) -> CommandResult:
     """Run a command against a sandbox of the test."""
-    return await (await Running.start(*arguments, env=environment(sandbox, **env), cwd=cwd)).end()
+    return await (await RunningCommand.start(*arguments, env=environment(sandbox, **env), cwd=cwd)).end()
 
 
-async def until(claim: Callable[[], bool]) -> None:
+async def wait_until(claim: Callable[[], bool]) -> None:
     """Wait for something that happens in another process."""
     async with asyncio.timeout(20):
         while not claim():  # noqa: ASYNC110

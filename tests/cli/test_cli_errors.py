@@ -56,7 +56,7 @@ def test_a_file_that_cannot_be_written_is_wrong_usage() -> None:
         (errors.ValidationFailed("x"), None),
     ],
 )
-def test_what_to_type_next(error: RivyaError, step: str | None) -> None:
+def test_suggested_command(error: RivyaError, step: str | None) -> None:
     assert suggested_command(error, "AGAIN") == step
 
 
@@ -81,10 +81,10 @@ def test_a_message_is_one_line_without_the_key(
     output = Output(is_json=is_json)
     output.write_error(RivyaError("two\nlines, \x1b[31mred, key rvya_sk_verysecret."))
     output.write_result({"key": "rvya_sk_verysecret"}, text="rvya_sk_verysecret")
-    told = capsys.readouterr()
-    assert told.err.count("\n") == 1
-    assert "\x1b" not in told.err
-    assert "verysecret" not in told.out + told.err
-    assert told.out.count(MASK) == 1
+    written = capsys.readouterr()
+    assert written.err.count("\n") == 1
+    assert "\x1b" not in written.err
+    assert "verysecret" not in written.out + written.err
+    assert written.out.count(MASK) == 1
     if is_json:
-        assert json.loads(told.err)["error"]["message"].startswith("two\nlines")
+        assert json.loads(written.err)["error"]["message"].startswith("two\nlines")

@@ -62,24 +62,24 @@ def test_without_a_catalogue_values_are_text() -> None:
 
 
 @pytest.mark.parametrize("given", ["aspect_ratio", "=1:1", ""])
-def test_what_is_no_pair_is_refused(given: str) -> None:
+def test_a_text_without_a_pair_is_rejected(given: str) -> None:
     with pytest.raises(click.BadParameter, match="KEY=VALUE"):
         PAIR(given)
 
 
 @pytest.mark.parametrize("given", ["dialogue=[oops", "referenceMediaItems=x", "novel=yes"])
-def test_what_should_be_json_and_is_not(given: str) -> None:
+def test_invalid_json_is_rejected(given: str) -> None:
     with pytest.raises(ConfigurationError, match="must be JSON"):
         parse_params(MODEL, [PAIR(given)])
 
 
 @pytest.mark.parametrize(
-    ("model", "price", "told"),
+    ("model", "price", "expected"),
     [
         (Model("m"), 5, "3 jobs of m: about 15 credits."),
         (Model("m", billing_type="METERED", base_credits=2), None, "it costs (METERED, from 2 credits each)."),
         (Model("m"), None, "3 jobs of m: the catalogue does not say what it costs (no price)."),
     ],
 )
-def test_the_estimate_in_words(model: Model, price: int | None, told: str) -> None:
-    assert format_estimate(model, price, 3).endswith(told)
+def test_the_estimate_in_words(model: Model, price: int | None, expected: str) -> None:
+    assert format_estimate(model, price, 3).endswith(expected)

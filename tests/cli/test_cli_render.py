@@ -45,7 +45,7 @@ def test_seconds(value: float | None, text: str) -> None:
     assert format_duration(value) == text
 
 
-def test_one_line_leaves_nothing_for_a_terminal_to_obey() -> None:
+def test_to_one_line_drops_control_characters() -> None:
     assert to_one_line("a\n\tb \x1b[2J\x07 c") == "a b [2J c"
 
 
@@ -77,17 +77,17 @@ def ledger() -> Ledger:
     return Ledger([done, opened, saving, unknown, Job(5, request)], folder="my out")
 
 
-def test_the_farewell_names_what_is_open_and_what_is_unknown() -> None:
+def test_interrupt_summary_names_open_and_unknown_jobs() -> None:
     text = format_interrupt_summary(ledger(), is_embedded=False)
     assert "rivya wait task_2 task_3 -o 'my out'" in text
     assert "rivya generate --key key-1 z-image 'A cat'" in text
     assert "task_1" not in text
-    told = interrupt_summary_to_json(ledger(), is_embedded=False)
-    assert [job["task_id"] for job in told["open"]] == ["task_2", "task_3"]
-    assert [job["idempotency_key"] for job in told["unknown"]] == ["key-1"]
+    value = interrupt_summary_to_json(ledger(), is_embedded=False)
+    assert [job["task_id"] for job in value["open"]] == ["task_2", "task_3"]
+    assert [job["idempotency_key"] for job in value["unknown"]] == ["key-1"]
 
 
-def test_nobody_is_sent_back_to_a_sandbox_that_is_gone() -> None:
+def test_interrupt_summary_omits_jobs_of_an_embedded_sandbox() -> None:
     assert "task_2" not in format_interrupt_summary(ledger(), is_embedded=True)
     assert interrupt_summary_to_json(ledger(), is_embedded=True)["open"] == []
 

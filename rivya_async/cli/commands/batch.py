@@ -57,10 +57,6 @@ def batch() -> None:
     """
 
 
-for _each in (status, retry, report, export):
-    batch.add_command(_each)
-
-
 COLUMN: Final = KeyValue("COLUMN=TEXT", "model=z-image")
 
 
@@ -133,6 +129,10 @@ async def run(
     if report_path is not None:
         await write_report_page(journal, report_path, output)
     return code
+
+
+for _each in (status, retry, report, export):
+    batch.add_command(_each)
 
 
 # --- dry run ----------------------------------------------------------------------------------------------------------
