@@ -9,6 +9,9 @@ import click
 from .. import __version__
 from .command import LazyCommand, LazyGroup, RivyaCommand
 
+HELP_WIDTH: Final = 80
+"""Columns of option lists. A fixed width spares `rivya --help` the import of shutil."""
+
 COMMANDS: Final = (
     LazyCommand("demo", "generations", "Make a mixed batch of images, videos and audio, and a contact sheet."),
     LazyCommand("generate", "generations", "Buy a job, or several alike, and wait for the results."),
@@ -30,7 +33,7 @@ COMMANDS: Final = (
 @click.group(
     cls=LazyGroup,
     commands=COMMANDS,
-    context_settings={"show_default": True, "max_content_width": 100},
+    context_settings={"show_default": True, "terminal_width": HELP_WIDTH},
 )
 @click.version_option(__version__, message="rivya-async %(version)s")
 def app() -> None:

@@ -64,6 +64,8 @@ async def test_one_that_goes_wrong_leaves_the_others_alone(
     assert ended.code == 2
     assert ended.error["type"] == "NotFound"
     assert [line["id"] for line in ended.results] == [kite.id]
+    both = await run_against("download", "task_missing", "task_lost", "--json", sandbox=sandbox, cwd=tmp_path)
+    assert [error["type"] for error in both.errors] == ["NotFound", "NotFound"]
     again = await run_against("download", kite.id, sandbox=sandbox, cwd=tmp_path)
     assert again.code == 2
     assert "exists" in again.err

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
 import click
 
 from ..._core.errors import ConfigurationError
@@ -60,18 +59,8 @@ def batch() -> None:
 COLUMN: Final = KeyValue("COLUMN=TEXT", "model=z-image")
 
 
-@attrs.frozen
-class RunOptions:
-    """Options of a run that follow it to its rows."""
-
-    folder: str | None
-    download_on: str
-    keep_going: bool
-    max_in_flight: int
-    max_spend: float | None
-    retry_failed: int
-    broker: str | None
-    queue: str
+def _parse_credits(text: str) -> float:
+    return int(text) if text.isascii() and text.isdecimal() else float(text)
 
 
 @command("run", batch)
@@ -83,7 +72,7 @@ class RunOptions:
 @click.option("--keep-going", is_flag=True, help="Run the valid rows also if there are invalid ones.")
 @click.option("--dry-run", is_flag=True, help="Check every row and show the cost; buy nothing.")
 @click.option("--max-in-flight", metavar="N", type=POSITIVE, default=100, help="Rows in progress at a time.")
-@click.option("--max-spend", metavar="C", type=float, help="Credits of the whole batch, over all its runs.")
+@click.option("--max-spend", metavar="C", type=_parse_credits, help="Credits of the whole batch, over all its runs.")
 @click.option("--retry-failed", metavar="N", type=int, default=0, help="Buy failed jobs again, at most N times.")
 @click.option("--report", "report_path", metavar="FILE", type=FILE, help="Write the report to this file at the end.")
 @broker_options("Let workers buy, wait and save")
@@ -96,16 +85,21 @@ async def run(
     manifest: Path,
     journal: Path | None,
     batch_id: str | None,
+    folder: str | None,
     fill: tuple[tuple[str, str], ...],
+    keep_going: bool,
     dry_run: bool,
     report_path: Path | None,
-    **more: Any,
+    broker: str | None,
+    queue: str,
+    download_on: str,
+    **options: Any,
 ) -> int:
     """Buy the jobs of a manifest, wait for them and save the results; continue an earlier run.
 
     MANIFEST is JSON Lines, or CSV if its name ends with .csv or .tsv.
     """
-    output, options = context.output, RunOptions(**more)
+    output = context.output
     open_manifest = partial(Manifest, manifest, fill=dict(fill))
     if not manifest.is_fifo():  # a pipe can be read only once
         next(iter(open_manifest()), None)  # raises for a file that is no manifest before a journal is made for it
@@ -116,16 +110,16 @@ async def run(
     journal = journal or manifest.with_suffix(".journal")
     if report_path is not None:
         check_target(report_path, manifest, journal)
-    if context.is_sandbox and options.broker is not None:
+    if context.is_sandbox and broker is not None:
         raise ConfigurationError("workers cannot reach a sandbox that lives in this command: start `rivya sandbox`")
-    if options.folder is not None and options.download_on == "here":
-        options = attrs.evolve(options, folder=str(made(options.folder)))
+    if folder is not None and download_on == "here":
+        folder = str(made(folder))
     async with (
         Batch.open(journal, id=batch_id) as opened,
-        context.open_session(renders=options.folder is not None, hooks=opened.hooks) as session,
-        open_backend(session, output, options.broker, options.queue, options.download_on) as backend,
+        context.open_session(renders=folder is not None, hooks=opened.hooks) as session,
+        open_backend(session, output, broker, queue, download_on) as backend,
     ):
-        code = await _run_rows(opened, open_manifest, backend, options, output)
+        code = await _run_rows(opened, open_manifest, backend, output, folder, keep_going=keep_going, **options)
     if report_path is not None:
         await write_report_page(journal, report_path, output)
     return code
@@ -176,13 +170,20 @@ def _write_bad_row(row: BadRow, output: Output) -> None:
 
 
 async def _run_rows(
-    batch: Batch, open_manifest: Callable[..., Manifest], backend: ExecutionBackend, options: RunOptions, output: Output
+    batch: Batch,
+    open_manifest: Callable[..., Manifest],
+    backend: ExecutionBackend,
+    output: Output,
+    folder: str | None,
+    *,
+    keep_going: bool,
+    **options: Any,
 ) -> int:
-    spend = options.max_spend
+    """Adds the rows to the journal and runs them. `options` are those of `Batch.run` that have the same name."""
     with _stop_on_signal(batch, backend, output) as signals:
         models = await backend.carrier.models.catalogue()
         try:
-            planned = await batch.add(open_manifest(models=models), keep_going=options.keep_going)
+            planned = await batch.add(open_manifest(models=models), keep_going=keep_going)
         except BadRows as error:
             for bad in error.planned.bad_rows:
                 _write_bad_row(bad, output)
@@ -191,14 +192,7 @@ async def _run_rows(
                 "correct them, or run the valid ones with --keep-going"
             ) from None
         _write_plan(planned, output)
-        records = batch.run(
-            backend.carrier,
-            max_in_flight=options.max_in_flight,
-            download_to=options.folder,
-            save=backend.save,
-            max_spend=int(spend) if spend is not None and spend.is_integer() else spend,
-            retry_failed=options.retry_failed,
-        )
+        records = batch.run(backend.carrier, download_to=folder, save=backend.save, **options)
         if not signals:
             async with aclosing(records), batch_progress(output, batch):
                 async for record in records:
@@ -211,7 +205,7 @@ async def _run_rows(
     if batch.halted is not None:
         output.write_error(batch.halted)
         return exit_code_for(batch.halted)
-    if any(is_open(state, downloads=options.folder is not None) for state in summary.counts):
+    if any(is_open(state, downloads=folder is not None) for state in summary.counts):
         return ExitCode.RESUME
     return ExitCode.JOB_FAILED if summary.counts[State.FAILED] + summary.counts[State.DEAD] else ExitCode.OK
 

@@ -61,7 +61,8 @@ async def _write_files(output: Output, calls: Iterable[Coroutine[Any, Any, File]
     code = ExitCode.OK
     for result in await asyncio.gather(*calls, return_exceptions=True):
         if isinstance(result, BaseException):
-            code = code or report_failure(output, result)
+            failure = report_failure(output, result)
+            code = code or failure
         else:
             output.write_result(record_to_json(result), text=_format_file(result))
     return code

@@ -209,7 +209,9 @@ async def wait(context: CommandContext, *, task_ids: tuple[str, ...], folder: st
 @command("download")
 @click.argument("sources", metavar="TASK_ID|URL...", nargs=-1, required=True)
 @click.option("-o", "--output", "folder", metavar="DIR", type=FOLDER, default=".", help="Folder, created if needed.")
-@click.option("--name", metavar="TEMPLATE", help="File names, made of {task_id}, {model}, {index} and {ext}.")
+@click.option(
+    "--name", metavar="TEMPLATE", help="Made of {task_id}, {model}, {index}, {ext}.  [default: {task_id}{ext}]"
+)
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @click.option("--max-bytes", metavar="N", type=POSITIVE, help="Reject files that are longer.")
 async def download(context: CommandContext, *, sources: tuple[str, ...], name: str | None, **options: Any) -> int:
@@ -237,7 +239,8 @@ async def download(context: CommandContext, *, sources: tuple[str, ...], name: s
     code = ExitCode.OK
     for source, result in zip(distinct, results, strict=True):
         if isinstance(result, BaseException):
-            code = code or report_failure(context.output, result)
+            failure = report_failure(context.output, result)
+            code = code or failure
         else:
             files = [str(path) for path in result]
             value = {"url" if _is_link(source) else "id": source, "files": files}
