@@ -54,9 +54,6 @@ def webhooks() -> None:
     """
 
 
-webhooks.add_command(sign)
-
-
 @command("list", webhooks)
 @limit_option
 async def list_endpoints(context: CommandContext, *, limit: int | None) -> None:
@@ -150,6 +147,9 @@ async def list_events(context: CommandContext, *, limit: int | None) -> None:
         for each in found
     ]
     _write_records(list(map(record_to_json, found)), ("ID", "AT", "EVENT", "TASK"), rows, context.output)
+
+
+webhooks.add_command(sign)
 
 
 def _write_records(
