@@ -1,5 +1,5 @@
-"""The roof: the command `rivya`. Nothing in this library imports it.
+"""The command `rivya`. No other package imports it.
 
-`main` and `parser` load argparse and nothing else, so that `rivya --help` answers at once; every command is a module of
-its own that is imported when it is asked for.
+`main` and `app` import click and nothing else, so that `rivya --help` and shell completion are quick. The module of a
+command is imported when the command runs.
 """

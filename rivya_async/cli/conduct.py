@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .board import board_for
+from .errors import exit_code_for
 from .exit_codes import ExitCode
-from .failures import exit_code_of
 from .jobs import Job, Plan, perform_all
-from .render import command_of, job_json, job_lines
+from .progress import job_progress
+from .render import format_job, job_to_json, purchase_command
 
 if TYPE_CHECKING:
     from ..session import RivyaSession
@@ -24,10 +24,10 @@ async def conduct(
     folder = None if ledger.folder is None else made(ledger.folder)
     plan = Plan(timeout=timeout, folder=folder)
     try:
-        with board_for(output, ledger.jobs) as board:
+        with job_progress(output, ledger.jobs) as board:
 
             def changed(job: Job) -> None:
-                board.changed(job)
+                board(job)
                 if job.has_ended and output.is_json:
                     _tell(job, output)
 
@@ -49,11 +49,11 @@ def made(folder: str) -> Path:
 def exit_code(ledger: Ledger) -> int:
     """The code of the first job that went wrong."""
     errors = (job.error for job in ledger if job.error is not None)
-    return next((exit_code_of(error) for error in errors), ExitCode.OK)
+    return next((exit_code_for(error) for error in errors), ExitCode.OK)
 
 
 def _tell(job: Job, output: Output) -> None:
     if job.record is not None and job.record.is_terminal:
-        output.result(job_json(job), text="\n".join(job_lines(job)) if job.error is None else None)
+        output.write_result(job_to_json(job), text="\n".join(format_job(job)) if job.error is None else None)
     if job.error is not None:
-        output.failed(job.error, again=command_of(job))
+        output.write_error(job.error, again=purchase_command(job))

@@ -9,7 +9,7 @@ from .._core.errors import GenerationFailedError
 from .._engine.environment import Environment
 from ..batch import Row, RowRecord, RunRecord, SavedFile, State
 from ..batch.report import write_contact_sheet as write_page
-from .failures import message_of
+from .errors import error_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,7 +41,7 @@ def _record(job: Job, clock_offset: float) -> RowRecord:
         ended_at=None if job.ended is None else job.ended + clock_offset,
         files=tuple(SavedFile(path.name, path.stat().st_size, "") for path in job.files),
         error_code=None if job.error is None else str(getattr(job.error, "code", None) or type(job.error).__name__),
-        error=None if job.error is None else message_of(job.error),
+        error=None if job.error is None else error_message(job.error),
     )
 
 

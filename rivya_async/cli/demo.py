@@ -13,8 +13,8 @@ from .conduct import conduct, exit_code, made
 from .contact_sheet import write_contact_sheet
 from .demo_jobs import requests
 from .jobs import Job
-from .render import credits_text, plural, seconds
-from .target import embedded, service
+from .render import format_credits, format_duration, pluralize
+from .session_factory import embedded_session, service_session
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -47,19 +47,21 @@ async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
 
 def _opened(arguments: Namespace, output: Output) -> AbstractAsyncContextManager[RivyaSession]:
     if not arguments.live:
-        return embedded(output, speed=arguments.speed, seed=arguments.seed)
+        return embedded_session(output, speed=arguments.speed, seed=arguments.seed)
     if arguments.speed is not None or arguments.seed is not None:
         raise ConfigurationError("--speed and --seed belong to the sandbox: leave them or --live out")
-    return service()
+    return service_session()
 
 
 async def _announce(session: RivyaSession, ledger: Ledger, output: Output, *, is_live: bool) -> None:
     if not is_live:
-        output.note(f"{plural(len(ledger.jobs), 'job')} on the embedded sandbox: no account, nothing is bought.")
+        output.write_note(
+            f"{pluralize(len(ledger.jobs), 'job')} on the embedded sandbox: no account, nothing is bought."
+        )
         return
     prices = {model.id: model.base_credits or 0 for model in await session.models.list()}
     least = sum(prices.get(job.model, 0) for job in ledger)
-    output.note(f"{plural(len(ledger.jobs), 'job')} at the real service, from {credits_text(least)}.")
+    output.write_note(f"{pluralize(len(ledger.jobs), 'job')} at the real service, from {format_credits(least)}.")
 
 
 def _write(folder: Path, ledger: Ledger, took: float, *, is_live: bool) -> Path:
@@ -71,7 +73,7 @@ def _write(folder: Path, ledger: Ledger, took: float, *, is_live: bool) -> Path:
 def _sum_up(ledger: Ledger, output: Output, where: Path, took: float, *, is_live: bool) -> None:
     good = sum(job.error is None for job in ledger)
     spent = sum(job.credits for job in ledger)
-    output.result(
+    output.write_result(
         {
             "folder": str(where.parent),
             "page": str(where),
@@ -83,7 +85,7 @@ def _sum_up(ledger: Ledger, output: Output, where: Path, took: float, *, is_live
             "live": is_live,
         },
         text=(
-            f"{good} of {plural(len(ledger.jobs), 'job')} in {seconds(took)}, {credits_text(spent)}"
+            f"{good} of {pluralize(len(ledger.jobs), 'job')} in {format_duration(took)}, {format_credits(spent)}"
             f"{'' if is_live else ' of play money'}.\nContact sheet: {where.resolve().as_uri()}"
         ),
     )

@@ -1,41 +1,33 @@
-"""What the exit code of `rivya` means. Scripts are written against this table."""
+"""Exit codes of `rivya`. Scripts depend on this table."""
 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Final
 
 
 class ExitCode(IntEnum):
-    """How a command ended."""
+    """Result of a command. With several jobs it is that of the first failed one in the order of the request."""
 
-    OK = 0
-    JOB_FAILED = 1
-    USAGE = 2
-    AUTH = 3
-    CREDITS = 4
-    DEADLINE = 5
-    SERVICE = 6
-    RESUME = 75
-    INTERRUPTED = 130
-    BROKEN_PIPE = 141
+    meaning: str
 
+    def __new__(cls, value: int, meaning: str) -> ExitCode:
+        """Returns a member that also has its meaning."""
+        member = int.__new__(cls, value)
+        member._value_, member.meaning = value, meaning
+        return member
 
-MEANINGS: Final[dict[ExitCode, str]] = {
-    ExitCode.OK: "everything was done",
-    ExitCode.JOB_FAILED: "the service ended a job as failed",
-    ExitCode.USAGE: "wrong usage, settings, model, params, id or file",
-    ExitCode.AUTH: "the API key is not valid, or lacks a scope",
-    ExitCode.CREDITS: "too few credits",
-    ExitCode.DEADLINE: "the timeout passed; a job that was bought goes on: rivya wait TASK_ID",
-    ExitCode.SERVICE: "the service or the network failed",
-    ExitCode.RESUME: "a batch has rows that are open still: run the same command again",
-    ExitCode.INTERRUPTED: "interrupted by Ctrl-C or SIGTERM",
-    ExitCode.BROKEN_PIPE: "whoever read the output went away",
-}
-"""With several jobs it is the code of the first of them, in the order they were asked for, that went wrong."""
+    OK = 0, "success"
+    JOB_FAILED = 1, "the service ended a job as failed"
+    USAGE = 2, "wrong usage, settings, model, params, id or file"
+    AUTH = 3, "the API key is not valid, or lacks a scope"
+    CREDITS = 4, "too few credits"
+    DEADLINE = 5, "the timeout passed; a bought job continues: rivya wait TASK_ID"
+    SERVICE = 6, "the service or the network failed"
+    RESUME = 75, "a batch has open rows: run the same command again"
+    INTERRUPTED = 130, "interrupted by Ctrl-C or SIGTERM"
+    BROKEN_PIPE = 141, "the reader of the output closed it"
 
 
-def table() -> str:
-    """The table as the help shows it."""
-    return "\n".join(["exit codes:", *(f"  {code:<4} {meaning}" for code, meaning in MEANINGS.items())])
+def format_exit_codes() -> str:
+    """Returns the table for help texts."""
+    return "\n".join(["Exit codes:", *(f"  {code:<4} {code.meaning}" for code in ExitCode)])

@@ -1,28 +1,42 @@
-"""The entry point of `rivya`. Importing it is light: no aiohttp, no records, no event loop until a command runs."""
+"""Entry point of `rivya`. Importing it imports neither click nor rich, which come with the extra `cli`."""
 
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from .exit_codes import ExitCode
-from .parser import build_parser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. `argv` is without the program's name; `sys.argv` if left out."""
-    arguments = build_parser().parse_args(argv)
+    """Runs one command and returns its exit code. `argv` excludes the program's name; the default is `sys.argv`."""
+    missing = [name for name in ("click", "rich") if find_spec(name) is None]
+    if missing:
+        return _fail(f"rivya: {' and '.join(missing)} not found. Install the extra: pip install 'rivya-async[cli]'")
+    import click
+
+    from .app import app
+
+    arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        if arguments.command == "worker" and not arguments.health:
-            from .worker import serve
+        code = app.main(arguments, "rivya", standalone_mode=False, windows_expand_args=False)
+    except click.ClickException as error:
+        if "--json" not in arguments:
+            error.show()
+            return ExitCode.USAGE
+        import json  # loaded here, for `rivya --help` does not need it
 
-            return serve(arguments)
-        from .run import run
+        value = {"type": "UsageError", "message": error.format_message(), "exit_code": int(ExitCode.USAGE)}
+        return _fail(json.dumps({"error": value}))
+    except click.Abort:
+        return _fail("rivya: interrupted; nothing was bought", ExitCode.INTERRUPTED)
+    return code or ExitCode.OK
 
-        return run(arguments)
-    except KeyboardInterrupt:
-        print("rivya: interrupted; nothing was bought", file=sys.stderr)  # noqa: T201 - what we write is text
-        return ExitCode.INTERRUPTED
+
+def _fail(message: str, code: ExitCode = ExitCode.USAGE) -> int:
+    print(message, file=sys.stderr)  # noqa: T201 - the output of a command line is text
+    return code

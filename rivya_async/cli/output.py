@@ -1,4 +1,4 @@
-"""All that a command writes: results on stdout, everything else on stderr, as text or as JSON lines."""
+"""Output of a command: results on stdout, everything else on stderr, as text or as JSON lines."""
 
 from __future__ import annotations
 
@@ -9,96 +9,131 @@ from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from .._core.config import API_KEY_VARIABLE
+from .errors import error_message, error_to_json, suggested_command
 from .exit_codes import ExitCode
-from .failures import as_json, message_of, next_step
-from .render import farewell, farewell_json, one_line
+from .render import format_interrupt_summary, interrupt_summary_to_json, to_one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from .jobs import Ledger
 
 MASK: Final = "rvya_sk_***"
 
+UNLIMITED_WIDTH: Final = 1_000_000
+"""Columns of a table that goes to a file or a pipe: its lines are never wrapped."""
+
 
 class Output:
-    """Where a command writes. In JSON mode stdout holds JSON lines, stderr lines of `{"error": ...}`, nothing else.
+    """Writer of a command's output. In JSON mode stdout holds JSON lines, stderr lines of `{"error": ...}`.
 
-    `is_embedded`: the jobs live in a sandbox of this very process, so that nobody can come back to them.
-    `reader_left`: nobody reads stdout any more, and all that is written from then on is dropped.
-    API keys are masked in whatever is written, should a foreign message ever quote one.
+    `is_embedded`: the jobs live in a sandbox of this process, so that no later command can resume them.
+    `stdout_closed`: the reader of stdout closed it; later output is dropped.
+    Secrets are masked in everything that is written, also in messages from elsewhere.
     """
 
     def __init__(self, *, is_json: bool) -> None:
         self.is_json = is_json
         self.is_embedded = False
-        self.reader_left = False
+        self.stdout_closed = False
         self._is_mid_line = False
         self._secrets: list[str] = []
-        self.mask(os.environ.get(API_KEY_VARIABLE))
+        self.mask_secret(os.environ.get(API_KEY_VARIABLE))
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):
-                stream.reconfigure(errors="replace")  # a terminal without our letters is no reason to fail
+                stream.reconfigure(errors="replace")  # a terminal may lack our characters
 
     @property
-    def is_live(self) -> bool:
-        """Whether someone looks at stderr, so that progress may move."""
+    def shows_progress(self) -> bool:
+        """Reports if stderr is a terminal, so that a live display is possible."""
         return not self.is_json and sys.stderr.isatty()
 
-    def mask(self, secret: str | None) -> None:
-        """Never write this."""
+    def mask_secret(self, secret: str | None) -> None:
+        """Replaces this secret in all later output."""
         if secret and secret.strip():
             self._secrets.append(secret.strip())
 
-    def result(self, value: dict[str, Any], text: str | None = None) -> None:
-        """A result: the value in JSON mode, else the text, if there is one."""
+    def write_result(self, value: dict[str, Any], text: str | None = None) -> None:
+        """Writes the value in JSON mode, else the text if there is one."""
         if self.is_json:
             self._write(sys.stdout, json.dumps(value, ensure_ascii=False))
         elif text is not None:
             self._write(sys.stdout, text)
 
-    def data(self, write: Callable[[TextIO], None]) -> None:
-        """What other programs read, on stdout: UTF-8 with its own line ends, until nobody reads any more."""
+    def write_table(
+        self,
+        headers: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        *,
+        right: Collection[str] = (),
+        dim: Collection[str] = (),
+    ) -> None:
+        """Writes a table: with rules and colours on a terminal, in plain aligned columns elsewhere.
+
+        `right` names the columns of numbers, `dim` the less important ones.
+        """
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        is_terminal = sys.stdout.isatty()
+        table = Table(box=box.SIMPLE_HEAD if is_terminal else None, pad_edge=False, header_style="bold")
+        for header in headers:
+            justify, style = "right" if header in right else "left", "dim" if header in dim else ""
+            table.add_column(header, justify=justify, style=style, overflow="fold")  # type: ignore[arg-type] # literals
+        for row in rows:
+            table.add_row(*(Text(to_one_line(cell)) for cell in row))
+        console = Console(width=None if is_terminal else UNLIMITED_WIDTH)
+        with console.capture() as captured:
+            console.print(table)
+        self._write(sys.stdout, "\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+    def write_document(self, write: Callable[[TextIO], None]) -> None:
+        """Lets `write` write to stdout for other programs: in UTF-8, with its own line ends."""
         if isinstance(sys.stdout, TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8", errors="replace", newline="")
         try:
             write(sys.stdout)
             sys.stdout.flush()
         except BrokenPipeError:
-            self._reader_has_left(sys.stdout)
+            self._discard(sys.stdout)
 
-    def piece(self, text: str) -> None:
-        """A part of a line that is still being said; dropped in JSON mode, which has results only."""
+    def write_chunk(self, text: str) -> None:
+        """Writes a part of a line that continues; drops it in JSON mode."""
         if not self.is_json and text:
             self._is_mid_line = not text.endswith("\n")
             self._write(sys.stdout, text, end="")
 
-    def end_pieces(self) -> None:
-        """End the line, if one was begun."""
+    def end_line(self) -> None:
+        """Ends the line that `write_chunk` began, if any."""
         if self._is_mid_line:
             self._is_mid_line = False
             self._write(sys.stdout, "")
 
-    def note(self, text: str) -> None:
-        """Something to know in passing; dropped in JSON mode."""
+    def write_note(self, text: str) -> None:
+        """Writes one line to stderr; drops it in JSON mode."""
         if not self.is_json:
-            self._write(sys.stderr, one_line(text))
+            self._write(sys.stderr, to_one_line(text))
 
-    def failed(self, error: Exception, *, again: str = "") -> None:
-        """What went wrong, in one line. `again` is the command that repeats the purchase, if it was one."""
-        step = None if self.is_embedded else next_step(error, again)
+    def write_error(self, error: Exception, *, again: str = "") -> None:
+        """Writes an error in one line. `again` is the command that repeats the purchase, if it was one."""
+        step = None if self.is_embedded else suggested_command(error, again)
         if self.is_json:
-            self._write(sys.stderr, json.dumps({"error": as_json(error, step)}, ensure_ascii=False))
-            return
-        self._write(sys.stderr, one_line(f"rivya: {message_of(error)}") + (f" -> {step}" if step else ""))
-
-    def interrupted(self, ledger: Ledger) -> None:
-        """The farewell after a signal: what is open, what is unknown, how to come back."""
-        if self.is_json:
-            error = {**farewell_json(ledger, is_embedded=self.is_embedded), "exit_code": int(ExitCode.INTERRUPTED)}
-            self._write(sys.stderr, json.dumps({"error": error}, ensure_ascii=False))
+            self._write_error_object(error_to_json(error, step))
         else:
-            self._write(sys.stderr, "\n".join(farewell(ledger, is_embedded=self.is_embedded)))
+            self._write(sys.stderr, to_one_line(f"rivya: {error_message(error)}") + (f" -> {step}" if step else ""))
+
+    def write_interrupt_summary(self, jobs: Ledger) -> None:
+        """Writes the open jobs, the purchases in doubt, and the commands that resume them."""
+        if self.is_json:
+            value = interrupt_summary_to_json(jobs, is_embedded=self.is_embedded)
+            self._write_error_object({**value, "exit_code": int(ExitCode.INTERRUPTED)})
+        else:
+            self._write(sys.stderr, format_interrupt_summary(jobs, is_embedded=self.is_embedded))
+
+    def _write_error_object(self, value: dict[str, Any]) -> None:
+        self._write(sys.stderr, json.dumps({"error": value}, ensure_ascii=False))
 
     def _write(self, stream: TextIO, text: str, end: str = "\n") -> None:
         for secret in self._secrets:
@@ -106,9 +141,9 @@ class Output:
         try:
             stream.write(text + end)
             stream.flush()
-        except BrokenPipeError:  # as `| head` does; what is paid for is carried on and saved all the same
-            self._reader_has_left(stream)
+        except BrokenPipeError:  # as `| head` does; bought jobs are still waited for and saved
+            self._discard(stream)
 
-    def _reader_has_left(self, stream: TextIO) -> None:
-        self.reader_left = self.reader_left or stream is sys.stdout
+    def _discard(self, stream: TextIO) -> None:
+        self.stdout_closed = self.stdout_closed or stream is sys.stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -4,166 +4,150 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from .._core.catalogue.model import Model
     from .._core.types.generations import Amount, Generation
     from .jobs import Job, Ledger
 
 
-def one_line(text: str) -> str:
-    """The text on one line and without control characters, which a terminal would obey."""
+def to_one_line(text: str) -> str:
+    """Returns the text on one line, without the control characters that a terminal obeys."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
-def seconds(value: float | None) -> str:
-    """A duration for people: `0.6 s`, `42 s`, `3:07 min`; empty if there is none."""
+def format_duration(value: float | None) -> str:
+    """Returns a duration as `0.6 s`, `42 s` or `3:07 min`; an empty text for None."""
     if value is None:
         return ""
     if value < 9.95:  # noqa: PLR2004 - below it a tenth matters
         return f"{value:.1f} s"
-    if value < 59.5:  # noqa: PLR2004 - as above, a minute
+    if value < 59.5:  # noqa: PLR2004 - a minute, rounded
         return f"{value:.0f} s"
     minutes, rest = divmod(round(value), 60)
     return f"{minutes}:{rest:02} min"
 
 
-def credits_text(amount: Amount) -> str:
-    """An amount with its unit."""
-    return f"{amount:,} credit{'' if amount == 1 else 's'}"
+def pluralize(count: Amount, noun: str) -> str:
+    """Returns the count with its noun."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def plural(count: int, noun: str) -> str:
-    """A count with its noun."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+def format_credits(amount: Amount) -> str:
+    """Returns the amount with its unit."""
+    return pluralize(amount, "credit")
 
 
-def estimate_text(model: Model, price: int | None, count: int) -> str:
-    """What so many jobs of this model will cost, as far as the catalogue says."""
-    jobs = plural(count, "job")
-    if price is not None:
-        return f"{jobs} of {model.id}: about {credits_text(price * count)}."
-    least = "" if model.base_credits is None else f", from {credits_text(model.base_credits)} each"
-    return (
-        f"{jobs} of {model.id}: the catalogue does not say what it costs ({model.billing_type or 'no price'}{least})."
-    )
+def format_param_value(value: Any) -> str:
+    """Returns a param's value as `-p KEY=VALUE` takes it."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def generation_json(record: Generation) -> dict[str, Any]:
-    """A generation in the words of the API, with the members that we do not know, and its duration in seconds."""
-    return {
-        "id": record.id,
-        "status": record.status,
-        "model": record.model,
-        "reserved_credits": record.reserved_credits,
-        "final_credits": record.final_credits,
-        "created_at": record.created_at.isoformat() if record.created_at else None,
-        "updated_at": record.updated_at.isoformat() if record.updated_at else None,
-        "duration": record.duration.total_seconds() if record.duration is not None else None,
-        "result": {"primary_url": record.urls[0], "urls": list(record.urls)} if record.urls else None,
-        "error": {"code": record.error.code, "message": record.error.message} if record.error else None,
-        **record.extra,
-    }
+def record_to_json(value: Any) -> Any:
+    """Returns a record in the words of the API, with the members that this library does not know.
+
+    >>> from rivya_async import ChatMessage
+    >>> record_to_json(ChatMessage("Hello", extra={"mood": "calm"}))
+    {'mood': 'calm', 'content': 'Hello', 'role': 'assistant', 'id': None, 'created_at': None}
+    """
+    if attrs.has(type(value)):
+        members = {field.name: record_to_json(getattr(value, field.name)) for field in attrs.fields(type(value))}
+        return members.pop("extra", {}) | members
+    if isinstance(value, Mapping):
+        return {key: record_to_json(each) for key, each in value.items()}
+    if isinstance(value, tuple):
+        return [record_to_json(each) for each in value]
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
-def job_json(job: Job) -> dict[str, Any]:
-    """A job whose end is known: its record, what it was asked for and where its files are."""
-    asked: dict[str, Any] = {}
+def generation_to_json(record: Generation) -> dict[str, Any]:
+    """Returns a generation in the words of the API, with its duration in seconds."""
+    value: dict[str, Any] = record_to_json(record)
+    urls = list(record.urls)
+    value.setdefault("duration", record.duration.total_seconds() if record.duration is not None else None)
+    value["result"] = {"primary_url": urls[0], "urls": urls} if urls else None
+    return value
+
+
+def job_to_json(job: Job) -> dict[str, Any]:
+    """Returns a finished job: its record, its request and the paths of its files."""
+    request: dict[str, Any] = {}
     if job.request is not None:
-        asked = {
+        request = {
             "prompt": job.request.prompt,
             "params": dict(job.request.params),
             "idempotency_key": job.request.idempotency_key,
             "estimated_credits": job.estimated_credits,
         }
-    record = generation_json(job.record) if job.record else {}
-    return {**record, **asked, "files": [str(path) for path in job.files]}
+    record = generation_to_json(job.record) if job.record else {}
+    return {**record, **request, "files": [str(path) for path in job.files]}
 
 
-def model_json(model: Model) -> dict[str, Any]:
-    """A model in the words of the API, with the members that we do not know."""
-    value = attrs.asdict(model)
-    value.update(value.pop("extra"))
-    for param in value["params"]:
-        param.update(param.pop("extra"))
-    return value
-
-
-def job_lines(job: Job) -> list[str]:
-    """What is said of a job that ended well: a line, and one for each file or link."""
+def format_job(job: Job) -> list[str]:
+    """Returns the lines of a job that succeeded: one for the job, one for each file or link."""
     if job.record is None:
         return []
     record = job.record
-    took = seconds(record.duration.total_seconds() if record.duration is not None else job.seconds)
-    head = "  ".join(
-        one_line(part) for part in (record.id, record.status, record.model, credits_text(job.credits), took)
-    )
-    return [head, *(f"  {place}" for place in job.files or map(one_line, record.urls))]
+    took = format_duration(record.duration.total_seconds() if record.duration is not None else job.seconds)
+    parts = (record.id, record.status, record.model, format_credits(job.credits), took)
+    return ["  ".join(map(to_one_line, parts)), *(f"  {place}" for place in job.files or map(to_one_line, record.urls))]
 
 
-def value_text(value: Any) -> str:
-    """A param's value as `-p KEY=VALUE` takes it."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def command_of(job: Job) -> str:
-    """The command that repeats the purchase of a job, under its key."""
+def purchase_command(job: Job) -> str:
+    """Returns the command that repeats the purchase of a job under its key."""
     if job.request is None:
         return ""
     request = job.request
-    params = [part for key, value in request.params.items() for part in ("-p", f"{key}={value_text(value)}")]
-    prompt = [] if request.prompt is None else [request.prompt]
-    guard = ["--"] if request.prompt is not None and request.prompt.startswith("-") else []
-    key = ["--key", request.idempotency_key] if request.idempotency_key else []
-    check = [] if job.is_checked else ["--no-check"]
-    return shlex.join(["rivya", "generate", *params, *key, *check, *guard, request.model, *prompt])
+    options = [part for key, value in request.params.items() for part in ("-p", f"{key}={format_param_value(value)}")]
+    if request.idempotency_key:
+        options += ["--key", request.idempotency_key]
+    if not job.is_checked:
+        options.append("--no-check")
+    return join_command("generate", options, request.model, request.prompt)
 
 
-def farewell(ledger: Ledger, *, is_embedded: bool) -> list[str]:
-    """What to know after an interruption, line by line."""
+def join_command(name: str, options: list[str], model: str, text: str | None) -> str:
+    """Returns a command for a shell, also if the text begins like an option."""
+    guard = ["--"] if text is not None and text.startswith("-") else []
+    return shlex.join(["rivya", name, *options, *guard, model, *([] if text is None else [text])])
+
+
+def interrupt_summary_to_json(jobs: Ledger, *, is_embedded: bool) -> dict[str, Any]:
+    """Returns the open jobs, the purchases in doubt, and the command to type next, if there is one."""
+    value: dict[str, Any] = {"type": "Interrupted", "message": "interrupted", "open": [], "unknown": []}
+    if is_embedded:
+        return value
+    value["open"] = [{"task_id": job.task_id, "model": job.model, "status": job.status} for job in jobs.open]
+    value["unknown"] = [
+        {"idempotency_key": job.idempotency_key, "model": job.model, "next": purchase_command(job)}
+        for job in jobs.unknown
+    ]
+    if jobs.open:
+        folder = ["-o", jobs.folder] if jobs.folder else []
+        value["next"] = shlex.join(["rivya", "wait", *(str(job.task_id) for job in jobs.open), *folder])
+    elif jobs.again:
+        value["next"] = jobs.again
+    return value
+
+
+def format_interrupt_summary(jobs: Ledger, *, is_embedded: bool) -> str:
+    """Returns the lines that end an interrupted command."""
+    value = interrupt_summary_to_json(jobs, is_embedded=is_embedded)
     lines = ["rivya: interrupted"]
     if is_embedded:
-        return [*lines, "The sandbox and its jobs are gone; nothing was bought."]
-    if ledger.open:
-        lines.append("Bought and not finished here (the work goes on):")
-        lines += [f"  {job.task_id}  {one_line(job.model)}  {one_line(job.status)}" for job in ledger.open]
-        lines.append(f"Come back with: {_wait_command(ledger)}")
-    if ledger.unknown:
-        lines.append(
-            "Sent and not answered, so perhaps bought; repeat them under their keys, then nothing is paid twice:"
-        )
-        lines += [f"  {command_of(job)}" for job in ledger.unknown]
-    if ledger.again:
-        lines.append("Sent, so perhaps bought, and not answered to its end; ask again under the same key:")
-        lines.append(f"  {ledger.again}")
-    return lines
-
-
-def farewell_json(ledger: Ledger, *, is_embedded: bool) -> dict[str, Any]:
-    """The same for programs."""
-    told: dict[str, Any] = {"type": "Interrupted", "message": "interrupted", "open": [], "unknown": []}
-    if is_embedded:
-        return told
-    told["open"] = [{"task_id": job.task_id, "model": job.model, "status": job.status} for job in ledger.open]
-    told["unknown"] = [
-        {"idempotency_key": job.idempotency_key, "model": job.model, "next": command_of(job)} for job in ledger.unknown
-    ]
-    if ledger.open:
-        told["next"] = _wait_command(ledger)
-    elif ledger.again:
-        told["next"] = ledger.again
-    return told
-
-
-def _wait_command(ledger: Ledger) -> str:
-    folder = ["-o", ledger.folder] if ledger.folder else []
-    return shlex.join(["rivya", "wait", *_ids(ledger.open), *folder])
-
-
-def _ids(jobs: Iterable[Job]) -> list[str]:
-    return [job.task_id for job in jobs if job.task_id is not None]
+        lines.append("The sandbox and its jobs are gone; nothing was bought.")
+    if value["open"]:
+        lines.append("Bought and not finished here (the jobs continue at the service):")
+        lines += ["  " + "  ".join(map(to_one_line, job.values())) for job in value["open"]]
+        lines.append(f"Come back with: {value['next']}")
+    if value["unknown"]:
+        lines.append("Sent without a response, so possibly bought. Repeat under the same key: nothing is paid twice.")
+        lines += [f"  {job['next']}" for job in value["unknown"]]
+    if jobs.again and not is_embedded:
+        lines.append("Sent without a complete response, so possibly bought. Repeat under the same key:")
+        lines.append(f"  {jobs.again}")
+    return "\n".join(lines)

@@ -6,39 +6,63 @@ import asyncio
 import signal
 import warnings
 from contextlib import contextmanager, suppress
-from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
 
 from .._core.errors import RivyaError
+from .errors import exit_code_for
 from .exit_codes import ExitCode
-from .failures import exit_code_of
 from .jobs import Ledger
 from .output import Output
+from .session_factory import embedded_session, service_session
 
 if TYPE_CHECKING:
-    from argparse import Namespace
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
-    Command = Callable[[Namespace, Output, Ledger], Awaitable[int]]
+    from .._engine.hooks import Hooks
+    from ..session import RivyaSession
+
+    AsyncCommand = Callable[..., Coroutine[Any, Any, int | None]]
 
 
-def run(arguments: Namespace) -> int:
-    """Run the command that the arguments name and return its exit code."""
-    output = Output(is_json=arguments.json)
-    ledger = Ledger()
+@attrs.frozen
+class CommandContext:
+    """Output of a command, its jobs, and the choice between the service and an embedded sandbox."""
+
+    output: Output
+    is_sandbox: bool = False
+    jobs: Ledger = attrs.field(factory=Ledger)
+
+    def open_session(
+        self, *, needs_key: bool = True, renders: bool = False, hooks: Sequence[Hooks] = ()
+    ) -> AbstractAsyncContextManager[RivyaSession]:
+        """Opens a session at the service, or at a sandbox. `renders`: the sandbox has to make result files."""
+        if self.is_sandbox:
+            return embedded_session(self.output, renders=renders, hooks=hooks)
+        return service_session(needs_key=needs_key, hooks=hooks)
+
+
+def run(function: AsyncCommand, options: Mapping[str, Any]) -> int:
+    """Runs the command and returns its exit code. `--json` and `--sandbox` are in click's current context."""
+    flags = click.get_current_context().meta
+    output = Output(is_json=flags["is_json"])
+    context = CommandContext(output, is_sandbox=flags.get("is_sandbox", False))
     try:
         with _warnings_as_notes(output):
-            code = asyncio.run(_guarded(arguments, output, ledger))
-    except KeyboardInterrupt:  # the second Ctrl-C: whoever sends it does not want to wait for a farewell
-        output.interrupted(ledger)
+            code = asyncio.run(_run_guarded(function, context, options))
+    except KeyboardInterrupt:  # the second Ctrl-C ends the command without cleaning up
+        output.write_interrupt_summary(context.jobs)
         return ExitCode.INTERRUPTED
-    return ExitCode.BROKEN_PIPE if output.reader_left and code == ExitCode.OK else code
+    return ExitCode.BROKEN_PIPE if output.stdout_closed and code == ExitCode.OK else code
 
 
-async def _guarded(arguments: Namespace, output: Output, ledger: Ledger) -> int:
-    """The command, with every end it can come to turned into an exit code.
+async def _run_guarded(function: AsyncCommand, context: CommandContext, options: Mapping[str, Any]) -> int:
+    """Runs the command and turns every end of it into an exit code.
 
-    A signal cancels the command, which closes what it opened; Ctrl-C reaches us as the same cancellation through
+    A signal cancels the command, which closes what it opened. Ctrl-C arrives as the same cancellation through
     asyncio's own handler.
     """
     task = asyncio.current_task()
@@ -46,24 +70,19 @@ async def _guarded(arguments: Namespace, output: Output, ledger: Ledger) -> int:
         with suppress(NotImplementedError):  # there are no such handlers on Windows
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
-        return await _command(arguments.command)(arguments, output, ledger)
+        return await function(context, **options) or ExitCode.OK
     except asyncio.CancelledError:
-        output.interrupted(ledger)
+        context.output.write_interrupt_summary(context.jobs)
         return ExitCode.INTERRUPTED
     except (RivyaError, OSError) as error:
-        output.failed(error)
-        return exit_code_of(error)
-
-
-def _command(name: str) -> Command:
-    command: Command = import_module(f".{name}", __package__).run
-    return command
+        context.output.write_error(error)
+        return exit_code_for(error)
 
 
 @contextmanager
 def _warnings_as_notes(output: Output) -> Iterator[None]:
-    """Warnings of this library as one line, not as a place in its source."""
+    """Shows warnings of this library in one line, without the place in its source."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = lambda message, *_, **__: output.note(f"warning: {message}")
+        warnings.showwarning = lambda message, *_, **__: output.write_note(f"warning: {message}")
         yield

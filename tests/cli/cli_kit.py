@@ -1,4 +1,4 @@
-"""A bench for tests of the command line: the real entry point in a process of its own, warnings as errors."""
+"""Kit for tests of the command line: the real entry point in a process of its own, with warnings as errors."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import attrs
 
+from rivya_async.cli.main import main
 from rivya_async.sandbox import Sandbox
 
 SUBMIT = "POST /api/v1/generations"
@@ -20,7 +22,7 @@ COMMAND = [sys.executable, "-W", "error", "-m", "rivya_async"]
 
 
 @attrs.frozen
-class Ended:
+class CommandResult:
     code: int
     out: str
     err: str
@@ -50,7 +52,7 @@ def environment(sandbox: Sandbox | None = None, **more: str) -> dict[str, str]:
     return {**found, "PYTHONUTF8": "1", **more}
 
 
-def rivya(*arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Ended:
+def rivya(*arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> CommandResult:
     """Run the command to its end."""
     done = subprocess.run(
         [*COMMAND, *arguments],
@@ -61,24 +63,26 @@ def rivya(*arguments: str, cwd: Path | None = None, env: Mapping[str, str] | Non
         timeout=50,
         check=False,
     )
-    return checked(Ended(done.returncode, done.stdout, done.stderr))
+    return checked(CommandResult(done.returncode, done.stdout, done.stderr))
 
 
-def checked(ended: Ended) -> Ended:
+def checked(ended: CommandResult) -> CommandResult:
     """No command ever shows a traceback or leaves something unclosed."""
     assert "Traceback" not in ended.err, ended.err
     assert "Exception ignored" not in ended.err, ended.err
     return ended
 
 
-class Running:
+class RunningCommand:
     """A command that runs beside the test."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
     @classmethod
-    async def start(cls, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Running:
+    async def start(
+        cls, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> RunningCommand:
         pipe = asyncio.subprocess.PIPE
         return cls(
             await asyncio.create_subprocess_exec(
@@ -101,18 +105,18 @@ class Running:
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 
-    async def end(self) -> Ended:
+    async def end(self) -> CommandResult:
         async with asyncio.timeout(30):
             out, err = await self._process.communicate()
-        return checked(Ended(self._process.returncode or 0, out.decode(), err.decode()))
+        return checked(CommandResult(self._process.returncode or 0, out.decode(), err.decode()))
 
 
-async def ran(*arguments: str, sandbox: Sandbox, cwd: Path | None = None, **env: str) -> Ended:
+async def run_against(*arguments: str, sandbox: Sandbox, cwd: Path | None = None, **env: str) -> CommandResult:
     """Run a command against a sandbox of the test."""
-    return await (await Running.start(*arguments, env=environment(sandbox, **env), cwd=cwd)).end()
+    return await (await RunningCommand.start(*arguments, env=environment(sandbox, **env), cwd=cwd)).end()
 
 
-async def until(claim: Callable[[], bool]) -> None:
+async def wait_until(claim: Callable[[], bool]) -> None:
     """Wait for something that happens in another process."""
     async with asyncio.timeout(20):
         while not claim():  # noqa: ASYNC110
@@ -121,3 +125,21 @@ async def until(claim: Callable[[], bool]) -> None:
 
 def ids(lines: Sequence[Mapping[str, Any]]) -> set[str]:
     return {line["id"] for line in lines}
+
+
+def parse(*arguments: str) -> dict[str, Any]:
+    """Returns the options that a command would run with, without running it."""
+    parsed: dict[str, Any] = {}
+
+    def keep(_: object, options: Mapping[str, Any]) -> int:
+        parsed.update(options)
+        return 0
+
+    worker = "rivya_async.cli.commands.worker"
+    with (
+        mock.patch("rivya_async.cli.run.run", keep),
+        mock.patch(f"{worker}.run", keep),
+        mock.patch(f"{worker}._make_workers", lambda *_, **options: mock.Mock(run=lambda: parsed.update(options))),
+    ):
+        assert main(arguments) == 0
+    return parsed

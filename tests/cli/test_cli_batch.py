@@ -19,7 +19,7 @@ from rivya_async import JournalError
 from rivya_async.batch import Batch, Row
 from rivya_async.batch.journal_reader import read_records
 from rivya_async.sandbox import Sandbox
-from tests.cli.cli_kit import COMMAND, SUBMIT, Running, environment, ran, rivya, until
+from tests.cli.cli_kit import COMMAND, SUBMIT, RunningCommand, environment, rivya, run_against, wait_until
 
 
 def manifest(folder: Path, count: int = 3, **members: Any) -> Path:
@@ -49,19 +49,19 @@ async def sandbox() -> Any:
 
 async def test_a_manifest_becomes_files(sandbox: Sandbox, tmp_path: Path) -> None:
     manifest(tmp_path)
-    done = await ran("batch", "run", "kites.jsonl", "-o", "out", sandbox=sandbox, cwd=tmp_path)
+    done = await run_against("batch", "run", "kites.jsonl", "-o", "out", sandbox=sandbox, cwd=tmp_path)
     assert done.code == 0
     assert "3 downloaded" in done.out
     assert "3 credits spent, 0 credits held" in done.out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"row-00000{n}.png" for n in (1, 2, 3)]
-    again = await ran("batch", "run", "kites.jsonl", "-o", "out", sandbox=sandbox, cwd=tmp_path)
+    again = await run_against("batch", "run", "kites.jsonl", "-o", "out", sandbox=sandbox, cwd=tmp_path)
     assert (again.code, sandbox.request_log.purchases) == (0, 3)
     assert "0 new rows, 3 known" in again.err
 
 
 async def test_json_has_a_line_for_each_row_and_one_for_all(sandbox: Sandbox, tmp_path: Path) -> None:
     manifest(tmp_path)
-    done = await ran("batch", "run", "kites.jsonl", "--json", sandbox=sandbox, cwd=tmp_path)
+    done = await run_against("batch", "run", "kites.jsonl", "--json", sandbox=sandbox, cwd=tmp_path)
     *rows, summary = done.results
     assert done.err == ""
     assert {row["state"] for row in rows} == {"succeeded"}
@@ -78,31 +78,31 @@ def test_a_dry_run_buys_nothing_and_leaves_nothing(tmp_path: Path) -> None:
     assert "line 4: there is no model 'z-imgae' (did you mean 'z-image'" in done.err
     assert "4 rows: about" in done.out
     assert [path.name for path in tmp_path.iterdir()] == ["kites.jsonl"]
-    (told, summary) = rivya("batch", "run", "kites.jsonl", "--dry-run", "--sandbox", "--json", cwd=tmp_path).results
-    assert told["line"] == 4
+    (bad_row, summary) = rivya("batch", "run", "kites.jsonl", "--dry-run", "--sandbox", "--json", cwd=tmp_path).results
+    assert bad_row["line"] == 4
     assert (summary["rows"], summary["bad_rows"]) == (4, 1)
 
 
-async def test_bad_rows_stop_the_others_unless_told_otherwise(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_bad_rows_stop_the_others_unless_keep_going(sandbox: Sandbox, tmp_path: Path) -> None:
     manifest(tmp_path)
     add(tmp_path, '{"model": "z-imgae"}')
-    stopped = await ran("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
+    stopped = await run_against("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
     assert (stopped.code, sandbox.request_log.purchases) == (2, 0)
     assert "--keep-going" in stopped.err
-    done = await ran("batch", "run", "kites.jsonl", "--keep-going", sandbox=sandbox, cwd=tmp_path)
+    done = await run_against("batch", "run", "kites.jsonl", "--keep-going", sandbox=sandbox, cwd=tmp_path)
     assert (done.code, sandbox.request_log.purchases) == (0, 3)
 
 
 async def test_set_fills_in_what_rows_lack(sandbox: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "kites.csv").write_text("colour\nred\nblue\n")
     fill = ["--set", "model=z-image", "--set", "prompt=A {colour} kite", "--set", "name={colour}"]
-    done = await ran("batch", "run", "kites.csv", *fill, "-o", "out", sandbox=sandbox, cwd=tmp_path)
+    done = await run_against("batch", "run", "kites.csv", *fill, "-o", "out", sandbox=sandbox, cwd=tmp_path)
     assert done.code == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["blue.png", "red.png"]
 
 
 @pytest.mark.parametrize("wrong", ["model", "=x", "modle=x"])
-def test_a_wrong_set_is_told(tmp_path: Path, wrong: str) -> None:
+def test_a_wrong_set_is_reported(tmp_path: Path, wrong: str) -> None:
     done = rivya("batch", "run", str(manifest(tmp_path)), "--set", wrong, "--sandbox")
     assert done.code == 2
     assert list(tmp_path.glob("*.journal")) == []
@@ -122,38 +122,38 @@ def test_a_file_that_is_no_manifest_leaves_no_journal(tmp_path: Path, content: s
 async def test_a_manifest_may_come_through_a_pipe(sandbox: Sandbox, tmp_path: Path) -> None:
     pipe = tmp_path / "kites"
     os.mkfifo(pipe)
-    running = await Running.start("batch", "run", "kites", env=environment(sandbox), cwd=tmp_path)
+    running = await RunningCommand.start("batch", "run", "kites", env=environment(sandbox), cwd=tmp_path)
     await asyncio.to_thread(pipe.write_text, '{"model": "z-image", "prompt": "A kite"}\n' * 3)
     done = await running.end()
     assert (done.code, sandbox.request_log.purchases) == (0, 3)
 
 
-async def test_a_row_that_changed_after_its_purchase_is_told(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_a_row_that_changed_after_its_purchase_is_reported(sandbox: Sandbox, tmp_path: Path) -> None:
     manifest(tmp_path)
-    await ran("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
+    await run_against("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
     manifest(tmp_path, prompt="Another kite")
-    done = await ran("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
+    done = await run_against("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
     assert (done.code, sandbox.request_log.purchases) == (0, 3)
     assert done.err.count("is not what it was when its purchase was begun") == 3
 
 
 async def test_max_spend_ends_the_buying_and_says_so(sandbox: Sandbox, tmp_path: Path) -> None:
     manifest(tmp_path, 10)
-    done = await ran("batch", "run", "kites.jsonl", "--max-spend", "4", sandbox=sandbox, cwd=tmp_path)
+    done = await run_against("batch", "run", "kites.jsonl", "--max-spend", "4", sandbox=sandbox, cwd=tmp_path)
     assert (done.code, sandbox.request_log.purchases) == (4, 4)
     assert "max_spend=4" in done.err
     assert "6 planned" in done.out
 
 
-async def test_failed_rows_are_told_and_bought_again_only_when_asked(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_failed_rows_are_reported_and_bought_again_only_when_asked(sandbox: Sandbox, tmp_path: Path) -> None:
     manifest(tmp_path, 2, prompt="A kite [fail]")
-    done = await ran("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
+    done = await run_against("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
     assert done.code == 1
     assert done.err.count("failed:") == 2
     assert "2 failed:" in done.out
-    retried = await ran("batch", "retry", "kites.journal", sandbox=sandbox, cwd=tmp_path)
+    retried = await run_against("batch", "retry", "kites.journal", sandbox=sandbox, cwd=tmp_path)
     assert "2 rows will be tried again" in retried.out
-    again = await ran("batch", "run", "kites.jsonl", "--retry-failed", "2", sandbox=sandbox, cwd=tmp_path)
+    again = await run_against("batch", "run", "kites.jsonl", "--retry-failed", "2", sandbox=sandbox, cwd=tmp_path)
     assert (again.code, sandbox.request_log.purchases) == (1, 6)
 
 
@@ -165,8 +165,8 @@ async def test_a_signal_stops_gently_and_the_same_command_goes_on(tmp_path: Path
     journal = manifest(tmp_path, 30).with_suffix(".journal")
     async with Sandbox(speed=0.01, credits=100) as sandbox:
         command = ["batch", "run", "kites.jsonl", "--max-in-flight", "5"]
-        running = await Running.start(*command, env=environment(sandbox), cwd=tmp_path)
-        await until(lambda: states(journal)["submitted"] == 5)
+        running = await RunningCommand.start(*command, env=environment(sandbox), cwd=tmp_path)
+        await wait_until(lambda: states(journal)["submitted"] == 5)
         running.signal(number)
         stopped = await running.end()
         assert stopped.code == 75
@@ -174,8 +174,8 @@ async def test_a_signal_stops_gently_and_the_same_command_goes_on(tmp_path: Path
         assert "run the batch again" in stopped.out
         assert states(journal) == {"submitted": 5, "planned": 25}
         assert sandbox.request_log.purchases == 5
-        again = await Running.start(*command, env=environment(sandbox), cwd=tmp_path)
-        await until(lambda: sandbox.request_log.count("GET /api/v1/generations/{task_id}") > 10)
+        again = await RunningCommand.start(*command, env=environment(sandbox), cwd=tmp_path)
+        await wait_until(lambda: sandbox.request_log.count("GET /api/v1/generations/{task_id}") > 10)
         again.signal(number)
         assert (await again.end()).code == 75
         assert sandbox.request_log.purchases == 5
@@ -185,8 +185,8 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     journal = manifest(tmp_path, 3).with_suffix(".journal")
     async with Sandbox(speed=500, credits=100) as sandbox:
         sandbox.faults.add(route=SUBMIT, delay=30.0, act=True)
-        running = await Running.start("batch", "run", "kites.jsonl", env=environment(sandbox), cwd=tmp_path)
-        await until(lambda: sandbox.request_log.count(SUBMIT) == 3)  # else they are planned again
+        running = await RunningCommand.start("batch", "run", "kites.jsonl", env=environment(sandbox), cwd=tmp_path)
+        await wait_until(lambda: sandbox.request_log.count(SUBMIT) == 3)  # else they are planned again
         running.signal(signal.SIGINT)
         await running.note_with("Once more to end at once")
         running.signal(signal.SIGINT)
@@ -200,11 +200,13 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
 async def test_status_may_be_asked_while_it_runs(tmp_path: Path) -> None:
     journal = manifest(tmp_path, 10).with_suffix(".journal")
     async with Sandbox(speed=0.01, credits=100) as sandbox:
-        running = await Running.start("batch", "run", "kites.jsonl", env=environment(sandbox), cwd=tmp_path)
-        await until(lambda: states(journal)["submitted"] == 10)
-        (told,) = (await ran("batch", "--json", "status", "kites.journal", sandbox=sandbox, cwd=tmp_path)).results
-        assert (told["rows"], told["open"], told["counts"]["submitted"], told["held"]) == (10, 10, 10, 10)
-        second = await ran("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
+        running = await RunningCommand.start("batch", "run", "kites.jsonl", env=environment(sandbox), cwd=tmp_path)
+        await wait_until(lambda: states(journal)["submitted"] == 10)
+        (status,) = (
+            await run_against("batch", "--json", "status", "kites.journal", sandbox=sandbox, cwd=tmp_path)
+        ).results
+        assert (status["rows"], status["open"], status["counts"]["submitted"], status["held"]) == (10, 10, 10, 10)
+        second = await run_against("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
         assert second.code == 2
         assert "another process works with" in second.err
         running.signal(signal.SIGINT)
@@ -212,29 +214,29 @@ async def test_status_may_be_asked_while_it_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [["status"], ["retry"], ["report"], ["export"]])
-def test_a_journal_that_is_not_there_is_told_and_not_made(tmp_path: Path, command: list[str]) -> None:
+def test_a_missing_journal_is_reported_and_not_made(tmp_path: Path, command: list[str]) -> None:
     done = rivya("batch", *command, "kites.journal", cwd=tmp_path)
     assert done.code == 2
     assert "there is no journal kites.journal" in done.err
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_what_is_known_can_be_exported(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_rows_can_be_exported(sandbox: Sandbox, tmp_path: Path) -> None:
     manifest(tmp_path, 3, prompt="=1+2", params={"aspect_ratio": "1:1"})
-    await ran("batch", "run", "kites.jsonl", "-o", "out", sandbox=sandbox, cwd=tmp_path)
-    lines = (await ran("batch", "export", "kites.journal", sandbox=sandbox, cwd=tmp_path)).results
+    await run_against("batch", "run", "kites.jsonl", "-o", "out", sandbox=sandbox, cwd=tmp_path)
+    lines = (await run_against("batch", "export", "kites.journal", sandbox=sandbox, cwd=tmp_path)).results
     assert [line["state"] for line in lines] == ["downloaded"] * 3
     assert lines[0]["params"] == {"aspect_ratio": "1:1"}
     assert (tmp_path / lines[0]["files"][0]["path"]).is_file()
 
-    text = (await ran("batch", "export", "kites.journal", "--format", "csv", sandbox=sandbox, cwd=tmp_path)).out
+    text = (await run_against("batch", "export", "kites.journal", "--format", "csv", sandbox=sandbox, cwd=tmp_path)).out
     table = list(csv.DictReader(io.StringIO(text)))
     assert [row["task_id"] for row in table] == [line["task_id"] for line in lines]
     assert table[0]["prompt"] == "'=1+2", "a spreadsheet must not run it"
 
-    asked = await ran("batch", "export", "kites.journal", "--format", "parquet", sandbox=sandbox, cwd=tmp_path)
+    asked = await run_against("batch", "export", "kites.journal", "--format", "parquet", sandbox=sandbox, cwd=tmp_path)
     assert asked.code == 2
-    done = await ran(
+    done = await run_against(
         *("batch", "export", "kites.journal", "--format", "parquet", "-o", "k.parquet"), sandbox=sandbox, cwd=tmp_path
     )
     assert done.code == 0
@@ -250,7 +252,7 @@ async def test_an_export_that_cannot_be_made_leaves_the_one_before(sandbox: Sand
     manifest(tmp_path)
     (tmp_path / "before").write_text("the one before")
     (tmp_path / "kites.journal").write_text("nonsense")
-    done = await ran(
+    done = await run_against(
         *("batch", "export", "kites.journal", "--format", form, "-o", "before"), sandbox=sandbox, cwd=tmp_path
     )
     assert done.code == 2
@@ -259,22 +261,22 @@ async def test_an_export_that_cannot_be_made_leaves_the_one_before(sandbox: Sand
 
 
 @pytest.mark.parametrize("command", ["report", "export"])
-async def test_where_no_file_can_be_is_told_by_the_name_that_was_given(
+async def test_an_impossible_target_is_reported_by_the_given_name(
     sandbox: Sandbox, tmp_path: Path, command: str
 ) -> None:
     manifest(tmp_path)
-    await ran("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
-    nowhere = await ran("batch", command, "kites.journal", "-o", "nowhere/file", sandbox=sandbox, cwd=tmp_path)
+    await run_against("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
+    nowhere = await run_against("batch", command, "kites.journal", "-o", "nowhere/file", sandbox=sandbox, cwd=tmp_path)
     assert (nowhere.code, "no such folder: 'nowhere'" in nowhere.err) == (2, True)
-    folder = await ran("batch", command, "kites.journal", "-o", ".", sandbox=sandbox, cwd=tmp_path)
+    folder = await run_against("batch", command, "kites.journal", "-o", ".", sandbox=sandbox, cwd=tmp_path)
     assert (folder.code, "it is a folder" in folder.err) == (2, True)
 
 
 async def test_no_key_is_written_anywhere(sandbox: Sandbox, tmp_path: Path) -> None:
     manifest(tmp_path)
-    done = await ran("batch", "run", "kites.jsonl", "-o", "out", "--json", sandbox=sandbox, cwd=tmp_path)
-    told = done.out + (await ran("batch", "export", "kites.journal", sandbox=sandbox, cwd=tmp_path)).out
-    assert sandbox.api_key not in told
+    done = await run_against("batch", "run", "kites.jsonl", "-o", "out", "--json", sandbox=sandbox, cwd=tmp_path)
+    written = done.out + (await run_against("batch", "export", "kites.journal", sandbox=sandbox, cwd=tmp_path)).out
+    assert sandbox.api_key not in written
     for path in tmp_path.glob("kites.*"):
         assert sandbox.api_key.encode() not in path.read_bytes()
 
@@ -289,13 +291,11 @@ async def test_no_key_is_written_anywhere(sandbox: Sandbox, tmp_path: Path) -> N
         ("run", "kites.jsonl", "--report", "kites.journal"),
     ],
 )
-async def test_what_is_still_needed_is_never_written_over(
-    sandbox: Sandbox, tmp_path: Path, command: tuple[str, ...]
-) -> None:
+async def test_needed_files_are_never_overwritten(sandbox: Sandbox, tmp_path: Path, command: tuple[str, ...]) -> None:
     wanted = manifest(tmp_path).read_bytes()
-    await ran("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
+    await run_against("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
     (tmp_path / "link.jsonl").hardlink_to(tmp_path / "kites.journal")
-    done = await ran("batch", *command, sandbox=sandbox, cwd=tmp_path)
+    done = await run_against("batch", *command, sandbox=sandbox, cwd=tmp_path)
     assert (done.code, "choose another file" in done.err) == (2, True)
     assert (tmp_path / "kites.jsonl").read_bytes() == wanted
     assert states(tmp_path / "kites.journal") == {"succeeded": 3}
@@ -315,7 +315,7 @@ def test_an_export_is_utf_8_wherever_it_goes(planned: Path, form: str) -> None:
     assert "Drachen über Öresund 🪁" in done.out
 
 
-def test_an_export_ends_where_nobody_reads_it(planned: Path) -> None:
+def test_an_export_ends_when_its_reader_closes(planned: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     command = [*COMMAND, "batch", "export", str(planned)]

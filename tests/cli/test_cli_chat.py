@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from rivya_async.sandbox import Sandbox
-from tests.cli.cli_kit import Ended, Running, environment, ran, until
+from tests.cli.cli_kit import CommandResult, RunningCommand, environment, run_against, wait_until
 
 STREAM = "POST /api/v1/chat/completions/stream"
 WHOLE = "POST /api/v1/chat/completions"
@@ -28,12 +28,12 @@ def body(sandbox: Sandbox) -> dict[str, object]:
     return dict(json.loads(request.body or b""))
 
 
-def session_of(ended: Ended) -> str:
+def session_of(ended: CommandResult) -> str:
     return ended.err.split()[1]
 
 
 async def test_the_answer_is_shown_and_what_it_cost(sandbox: Sandbox) -> None:
-    ended = await ran("chat", MODEL, "Three names for a kite shop", sandbox=sandbox)
+    ended = await run_against("chat", MODEL, "Three names for a kite shop", sandbox=sandbox)
     assert ended.code == 0
     assert "Three names for a kite shop" in ended.out
     assert ended.out.endswith("\n")
@@ -41,17 +41,17 @@ async def test_the_answer_is_shown_and_what_it_cost(sandbox: Sandbox) -> None:
     assert ended.err.startswith("--session ses_")
     assert ended.err.rstrip().endswith(("credits", "credit"))
     assert sandbox.request_log.count(STREAM) == 1
-    whole = await ran("chat", MODEL, "Three names for a kite shop", "--no-stream", sandbox=sandbox)
+    whole = await run_against("chat", MODEL, "Three names for a kite shop", "--no-stream", sandbox=sandbox)
     assert whole.out == ended.out
     assert sandbox.request_log.count(WHOLE) == 1
     assert sandbox.api_key not in ended.out + ended.err
 
 
 async def test_options_travel_and_a_conversation_goes_on(sandbox: Sandbox) -> None:
-    first = await ran("chat", MODEL, "A kite", sandbox=sandbox)
+    first = await run_against("chat", MODEL, "A kite", sandbox=sandbox)
     sandbox.request_log.clear()
     options = ("--session", session_of(first), "--web-search", "--reasoning-effort", "low", "--key", "order-1")
-    ended = await ran("chat", MODEL, "And in French?", *options, "--json", sandbox=sandbox)
+    ended = await run_against("chat", MODEL, "And in French?", *options, "--json", sandbox=sandbox)
     (answer,) = ended.results
     assert (ended.code, ended.err) == (0, "")
     assert body(sandbox) == {
@@ -68,19 +68,19 @@ async def test_options_travel_and_a_conversation_goes_on(sandbox: Sandbox) -> No
 
 
 async def test_conversations_are_listed_and_shown(sandbox: Sandbox) -> None:
-    none = await ran("chat", "sessions", sandbox=sandbox)
+    none = await run_against("chat", "sessions", sandbox=sandbox)
     assert (none.code, none.out) == (0, "")
-    first = await ran("chat", MODEL, "A kite over the dunes", sandbox=sandbox)
-    listed = await ran("chat", "sessions", sandbox=sandbox)
+    first = await run_against("chat", MODEL, "A kite over the dunes", sandbox=sandbox)
+    listed = await run_against("chat", "sessions", sandbox=sandbox)
     assert listed.out.split()[:2] == [session_of(first), MODEL]
     assert "A kite over the dunes" in listed.out
-    shown = await ran("chat", "sessions", session_of(first), sandbox=sandbox)
+    shown = await run_against("chat", "sessions", session_of(first), sandbox=sandbox)
     assert "\nuser: A kite over the dunes\n" in shown.out
     assert f"\nassistant: {first.out}" in shown.out
-    told = (await ran("chat", "sessions", session_of(first), "--json", sandbox=sandbox)).results
-    assert [message["role"] for message in told[0]["messages"]] == ["user", "assistant"]
-    assert "extra" not in told[0].keys() | told[0]["messages"][0].keys()
-    lost = await ran("chat", "sessions", "ses_none", "--json", sandbox=sandbox)
+    sessions = (await run_against("chat", "sessions", session_of(first), "--json", sandbox=sandbox)).results
+    assert [message["role"] for message in sessions[0]["messages"]] == ["user", "assistant"]
+    assert "extra" not in sessions[0].keys() | sessions[0]["messages"][0].keys()
+    lost = await run_against("chat", "sessions", "ses_none", "--json", sandbox=sandbox)
     assert (lost.code, lost.error["type"]) == (2, "NotFoundError")
 
 
@@ -96,10 +96,10 @@ async def test_conversations_are_listed_and_shown(sandbox: Sandbox) -> None:
         ((MODEL, "A kite", "--reasoning-effort", "hihg"), "'high'"),
     ],
 )
-async def test_what_cannot_be_asked_is_told_and_ends_with_2(
+async def test_an_invalid_question_is_reported_and_ends_with_2(
     sandbox: Sandbox, arguments: tuple[str, ...], said: str
 ) -> None:
-    ended = await ran("chat", *arguments, sandbox=sandbox)
+    ended = await run_against("chat", *arguments, sandbox=sandbox)
     assert (ended.code, ended.out) == (2, "")
     assert said in ended.err
     assert sandbox.request_log.purchases == 0
@@ -107,44 +107,44 @@ async def test_what_cannot_be_asked_is_told_and_ends_with_2(
 
 async def test_an_answer_that_breaks_off_is_shown_as_far_as_it_came(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=STREAM, stream="error", after_events=4)
-    ended = await ran("chat", MODEL, "A kite", sandbox=sandbox)
+    ended = await run_against("chat", MODEL, "A kite", sandbox=sandbox)
     assert ended.code == 6
     assert len(ended.out.split()) == 3
     assert ended.out.endswith("\n")
     (line,) = ended.err.splitlines()
     command = line.partition(" -> ")[2]
     assert command.startswith("rivya chat sessions ses_")
-    shown = await ran(*shlex.split(command)[1:], sandbox=sandbox)
+    shown = await run_against(*shlex.split(command)[1:], sandbox=sandbox)
     assert ended.out.strip() in shown.out
-    broken = await ran("chat", MODEL, "A kite", "--json", sandbox=sandbox)
+    broken = await run_against("chat", MODEL, "A kite", "--json", sandbox=sandbox)
     assert (broken.code, broken.out) == (6, "")
     assert broken.error["type"] == "StreamInterruptedError"
     assert broken.error["text"] == ended.out.strip()
     assert broken.error["code"] == "internal_error"
 
 
-async def test_a_model_that_speaks_to_the_terminal_is_not_heard(sandbox: Sandbox) -> None:
-    ended = await ran("chat", MODEL, "Say \x1b[31mred\x07", "--no-stream", sandbox=sandbox)
+async def test_control_characters_of_a_model_are_dropped(sandbox: Sandbox) -> None:
+    ended = await run_against("chat", MODEL, "Say \x1b[31mred\x07", "--no-stream", sandbox=sandbox)
     assert ended.code == 0
     assert not set(ended.out) & {"\x1b", "\x07"}
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no such signals")
 @pytest.mark.parametrize("json_flag", [(), ("--json",)])
-async def test_a_signal_ends_it_and_tells_the_key(sandbox: Sandbox, json_flag: tuple[str, ...]) -> None:
+async def test_a_signal_ends_it_and_shows_the_key(sandbox: Sandbox, json_flag: tuple[str, ...]) -> None:
     sandbox.faults.add(route=STREAM, stream="stall", after_events=4)
-    running = await Running.start("chat", MODEL, "It's a kite", *json_flag, env=environment(sandbox))
-    await until(lambda: sandbox.request_log.purchases == 1)
-    await until(lambda: sandbox.request_log.in_flight == 1)
+    running = await RunningCommand.start("chat", MODEL, "It's a kite", *json_flag, env=environment(sandbox))
+    await wait_until(lambda: sandbox.request_log.purchases == 1)
+    await wait_until(lambda: sandbox.request_log.in_flight == 1)
     running.signal(signal.SIGINT)
     ended = await running.end()
     (key,) = sandbox.request_log.idempotency_keys
     assert ended.code == 130
     back = ended.error["next"] if json_flag else ended.err.splitlines()[-1].strip()
     assert back == shlex.join(["rivya", "chat", "--key", key, MODEL, "It's a kite"])
-    await until(lambda: not sandbox.request_log.in_flight)
+    await wait_until(lambda: not sandbox.request_log.in_flight)
     sandbox.faults.clear()
-    again = await ran(*shlex.split(back)[1:], sandbox=sandbox)
+    again = await run_against(*shlex.split(back)[1:], sandbox=sandbox)
     assert again.code == 0
     assert sandbox.request_log.purchases == 1
 

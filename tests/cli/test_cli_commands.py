@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from rivya_async.sandbox import Sandbox
-from tests.cli.cli_kit import COMMAND, SUBMIT, environment, ids, ran, rivya
+from tests.cli.cli_kit import COMMAND, SUBMIT, environment, ids, rivya, run_against
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def bodies(sandbox: Sandbox) -> list[dict[str, object]]:
 
 async def test_generate_buys_as_often_as_asked_and_downloads(sandbox: Sandbox, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "out"
-    ended = await ran(
+    ended = await run_against(
         "generate", "qwen2-image", "A red kite", "-p", "image_size=16:9", "-p", "seed=7", "-n", "3",
         "-o", str(folder), "--json", sandbox=sandbox,
     )  # fmt: skip
@@ -48,8 +48,8 @@ async def test_generate_buys_as_often_as_asked_and_downloads(sandbox: Sandbox, t
         assert line["params"] == {"image_size": "16:9", "seed": 7}
 
 
-async def test_generate_tells_people_one_line_a_job(sandbox: Sandbox) -> None:
-    ended = await ran("generate", "z-image", "A red kite", "-n", "2", sandbox=sandbox)
+async def test_generate_shows_people_one_line_a_job(sandbox: Sandbox) -> None:
+    ended = await run_against("generate", "z-image", "A red kite", "-n", "2", sandbox=sandbox)
     assert ended.code == 0
     heads = [line for line in ended.out.splitlines() if not line.startswith(" ")]
     assert [line.split()[1:4] for line in heads] == [["succeeded", "z-image", "1"]] * 2
@@ -59,28 +59,29 @@ async def test_generate_tells_people_one_line_a_job(sandbox: Sandbox) -> None:
 
 async def test_a_prompt_may_be_left_out_where_params_say_it_all(sandbox: Sandbox) -> None:
     lines = '[{"voice": "Adam", "text": "Hello."}]'
-    ended = await ran("generate", "elevenlabs-dialogue-v3", "-p", f"dialogue={lines}", "--json", sandbox=sandbox)
+    ended = await run_against(
+        "generate", "elevenlabs-dialogue-v3", "-p", f"dialogue={lines}", "--json", sandbox=sandbox
+    )
     assert ended.code == 0
     assert bodies(sandbox) == [{"model": "elevenlabs-dialogue-v3", "params": {"dialogue": json.loads(lines)}}]
 
 
 async def test_the_same_key_repeats_the_same_purchases(sandbox: Sandbox) -> None:
     command = ("generate", "z-image", "A red kite", "-n", "2", "--key", "order-42", "--json")
-    first = await ran(*command, sandbox=sandbox)
-    second = await ran(*command, sandbox=sandbox)
+    first = await run_against(*command, sandbox=sandbox)
+    second = await run_against(*command, sandbox=sandbox)
     assert ids(first.results) == ids(second.results)
     assert sandbox.request_log.purchases_by_key == {"order-42-1": 1, "order-42-2": 1}
-    clash = await ran("generate", "z-image", "Another", "--key", "order-42-1", "--json", sandbox=sandbox)
+    clash = await run_against("generate", "z-image", "Another", "--key", "order-42-1", "--json", sandbox=sandbox)
     assert (clash.code, clash.error["code"]) == (2, "idempotency_conflict")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (("z-imag", "A kite"), "z-image"),
         (("z-image", "A kite", "-p", "aspectRatio=16:9"), "'aspect_ratio'"),
         (("z-image", "A kite", "-p", "aspect_ratio=16:8"), "'16:9'"),
-        (("z-image", "A kite", "-p", "aspect_ratio"), "KEY=VALUE"),
         (("elevenlabs-turbo-2-5", "Hello"), "voice is required, such as 'TX3LPaxmHKxFdv7VOQHJ'"),
         (("gpt-5-2-chat", "Hello"), "chat model"),
         (("z-image",), "prompt is required"),
@@ -89,51 +90,62 @@ async def test_the_same_key_repeats_the_same_purchases(sandbox: Sandbox) -> None
         (("elevenlabs-dialogue-v3", "-p", "dialogue=[oops"), "must be JSON"),
     ],
 )
-async def test_a_slip_names_what_was_meant_and_buys_nothing(
-    sandbox: Sandbox, arguments: tuple[str, ...], told: str
+async def test_a_mistake_gets_a_suggestion_and_buys_nothing(
+    sandbox: Sandbox, arguments: tuple[str, ...], expected: str
 ) -> None:
-    ended = await ran("generate", *arguments, "-n", "5", sandbox=sandbox)
+    ended = await run_against("generate", *arguments, "-n", "5", sandbox=sandbox)
     assert (ended.code, ended.out) == (2, "")
-    assert told in ended.err
+    assert expected in ended.err
     assert ended.err.count("\n") == 1
     assert sandbox.request_log.count(SUBMIT) == 0
 
 
-async def test_the_price_is_told_before_it_is_paid(sandbox: Sandbox) -> None:
-    ended = await ran("generate", "z-image", "A kite", "-n", "3", sandbox=sandbox)
+async def test_a_param_without_a_value_buys_nothing(sandbox: Sandbox) -> None:
+    ended = await run_against("generate", "z-image", "A kite", "-p", "aspect_ratio", sandbox=sandbox)
+    assert (ended.code, ended.out) == (2, "")
+    assert "KEY=VALUE" in ended.err
+    assert sandbox.request_log.count(SUBMIT) == 0
+
+
+async def test_the_price_is_shown_before_it_is_paid(sandbox: Sandbox) -> None:
+    ended = await run_against("generate", "z-image", "A kite", "-n", "3", sandbox=sandbox)
     assert ended.err.splitlines()[0] == "3 jobs of z-image: about 3 credits."
-    ended = await ran("generate", "elevenlabs-sound-effect-v2", "A door", sandbox=sandbox)
-    told = (
+    ended = await run_against("generate", "elevenlabs-sound-effect-v2", "A door", sandbox=sandbox)
+    expected = (
         "1 job of elevenlabs-sound-effect-v2: the catalogue does not say what it costs (METERED, from 3 credits each)."
     )
-    assert ended.err.splitlines()[0] == told
-    ended = await ran("generate", "z-image", "A kite", "--json", sandbox=sandbox)
+    assert ended.err.splitlines()[0] == expected
+    ended = await run_against("generate", "z-image", "A kite", "--json", sandbox=sandbox)
     assert (ended.err, ended.results[0]["estimated_credits"]) == ("", 1)
 
 
 async def test_a_job_may_be_bought_unchecked(sandbox: Sandbox) -> None:
     arguments = ("generate", "seedream-3-0", "A kite", "-p", "novelty=1", "-p", "guidance_scale=2.55", "--no-check")
-    ended = await ran(*arguments, "--json", sandbox=sandbox)
+    ended = await run_against(*arguments, "--json", sandbox=sandbox)
     assert (ended.code, ended.err) == (0, "")
     assert [body["params"] for body in bodies(sandbox)] == [{"novelty": "1", "guidance_scale": 2.55}]
     sandbox.faults.add(route="GET /api/v1/models", status=404)
-    ended = await ran("generate", "z-image", "A kite", "--no-check", "--json", sandbox=sandbox)
+    ended = await run_against("generate", "z-image", "A kite", "--no-check", "--json", sandbox=sandbox)
     assert (ended.code, ended.results[0]["estimated_credits"]) == (0, None)
-    ended = await ran("generate", "z-image", "A kite", "--json", sandbox=sandbox)
+    ended = await run_against("generate", "z-image", "A kite", "--json", sandbox=sandbox)
     assert ended.code == 2
     assert sandbox.request_log.purchases == 2
 
 
 async def test_an_unchecked_job_is_repeated_unchecked(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=SUBMIT, status=500, retry_after=0, times=5)
-    ended = await ran("generate", "z-image", "A kite", "-p", "new=1", "--no-check", "--json", sandbox=sandbox)
+    ended = await run_against("generate", "z-image", "A kite", "-p", "new=1", "--no-check", "--json", sandbox=sandbox)
     (key,) = sandbox.request_log.idempotency_keys
     assert ended.error["next"] == f"rivya generate -p new=1 --key {key} --no-check z-image 'A kite'"
 
 
-async def test_a_folder_that_cannot_be_made_is_told_before_anything_is_bought(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_made_is_reported_before_anything_is_bought(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
-    ended = await ran("generate", "z-image", "A kite", "-o", str(tmp_path / "file" / "out"), "--json", sandbox=sandbox)
+    ended = await run_against(
+        "generate", "z-image", "A kite", "-o", str(tmp_path / "file" / "out"), "--json", sandbox=sandbox
+    )
     assert ended.code == 2
     assert "file" in ended.error["message"]
     assert sandbox.request_log.purchases == 0
@@ -141,7 +153,7 @@ async def test_a_folder_that_cannot_be_made_is_told_before_anything_is_bought(sa
 
 async def test_a_failed_job_ends_with_1_and_leaves_the_others_alone(sandbox: Sandbox) -> None:
     sandbox.service_state.failure_rate = 0.5
-    ended = await ran("generate", "z-image", "A kite", "-n", "12", "--json", sandbox=sandbox)
+    ended = await run_against("generate", "z-image", "A kite", "-n", "12", "--json", sandbox=sandbox)
     assert ended.code == 1
     assert {line["status"] for line in ended.results} == {"succeeded", "failed"}
     assert len(ended.results) == 12
@@ -152,7 +164,7 @@ async def test_a_failed_job_ends_with_1_and_leaves_the_others_alone(sandbox: San
 
 async def test_the_timeout_ends_with_5_and_says_how_to_come_back() -> None:
     async with Sandbox(speed=0.001) as slow:
-        ended = await ran("generate", "z-image", "A kite", "--timeout", "0.3", sandbox=slow)
+        ended = await run_against("generate", "z-image", "A kite", "--timeout", "0.3", sandbox=slow)
         assert (ended.code, ended.out) == (5, "")
         (task_id,) = {request.task_id for request in slow.request_log if request.route == SUBMIT}
         assert f"-> rivya wait {task_id}" in ended.err
@@ -160,20 +172,20 @@ async def test_the_timeout_ends_with_5_and_says_how_to_come_back() -> None:
 
 async def test_too_few_credits_end_with_4() -> None:
     async with Sandbox(speed=500, credits=2) as poor:
-        ended = await ran("generate", "z-image", "A kite", "-n", "3", "--json", sandbox=poor)
+        ended = await run_against("generate", "z-image", "A kite", "-n", "3", "--json", sandbox=poor)
         assert ended.code == 4
         assert len(ended.results) == 2
         assert ended.error["code"] == "insufficient_credits"
         assert ended.error["next"] == "rivya credits"
 
 
-async def test_keys_that_are_not_good_end_with_3(sandbox: Sandbox) -> None:
+async def test_invalid_keys_end_with_3(sandbox: Sandbox) -> None:
     for key, code in (
         ("rvya_sk_wrong", "api_key_invalid"),
         (sandbox.add_key(revoked=True), "api_key_revoked"),
         (sandbox.add_key(scopes={"credits:read"}), "api_scope_denied"),
     ):
-        ended = await ran("generate", "z-image", "A kite", "--json", sandbox=sandbox, RIVYA_API_KEY=key)
+        ended = await run_against("generate", "z-image", "A kite", "--json", sandbox=sandbox, RIVYA_API_KEY=key)
         assert (ended.code, ended.error["code"]) == (3, code)
         assert key not in ended.out + ended.err
 
@@ -187,7 +199,7 @@ def test_without_a_key_nothing_is_sent_and_the_sandbox_is_offered() -> None:
 
 async def test_a_service_that_is_gone_ends_with_6_and_the_purchase_can_be_repeated(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=SUBMIT, status=500, retry_after=0, times=5)
-    ended = await ran("generate", "z-image", "A kite", "--json", sandbox=sandbox)
+    ended = await run_against("generate", "z-image", "A kite", "--json", sandbox=sandbox)
     assert ended.code == 6
     (key,) = sandbox.request_log.idempotency_keys
     assert ended.error["idempotency_key"] == key
@@ -195,7 +207,7 @@ async def test_a_service_that_is_gone_ends_with_6_and_the_purchase_can_be_repeat
 
 
 async def test_a_key_of_an_odd_kind_is_warned_about_in_one_line(sandbox: Sandbox) -> None:
-    ended = await ran("generate", "z-image", "A kite", sandbox=sandbox, RIVYA_API_KEY="odd-key")
+    ended = await run_against("generate", "z-image", "A kite", sandbox=sandbox, RIVYA_API_KEY="odd-key")
     assert ended.code == 3
     assert ended.err.splitlines()[0] == "warning: the API key does not begin with 'rvya_sk_'"
     assert "odd-key" not in ended.err
@@ -205,17 +217,17 @@ async def test_a_key_of_an_odd_kind_is_warned_about_in_one_line(sandbox: Sandbox
 
 
 async def test_wait_comes_back_to_jobs_of_another_process(sandbox: Sandbox, tmp_path: Path) -> None:
-    bought = await ran("generate", "z-image", "A kite", "-n", "2", "--json", sandbox=sandbox)
-    ended = await ran("wait", *ids(bought.results), "-o", str(tmp_path), "--json", sandbox=sandbox)
+    bought = await run_against("generate", "z-image", "A kite", "-n", "2", "--json", sandbox=sandbox)
+    ended = await run_against("wait", *ids(bought.results), "-o", str(tmp_path), "--json", sandbox=sandbox)
     assert (ended.code, ended.err) == (0, "")
     assert ids(ended.results) == ids(bought.results)
     assert all(Path(path).exists() for line in ended.results for path in line["files"])
-    again = await ran("wait", *ids(bought.results), "-o", str(tmp_path), sandbox=sandbox)
+    again = await run_against("wait", *ids(bought.results), "-o", str(tmp_path), sandbox=sandbox)
     assert again.code == 0
 
 
 def test_an_embedded_sandbox_knows_no_foreign_task() -> None:
-    ended = rivya("wait", "task_of_somebody", "--sandbox", "--json")
+    ended = rivya("wait", "task_of_another_account", "--sandbox", "--json")
     assert (ended.code, ended.out) == (2, "")
     assert (ended.error["type"], ended.error["status"]) == ("NotFoundError", 404)
 
@@ -232,20 +244,20 @@ def test_models_lists_the_catalogue_without_a_key() -> None:
 
 
 async def test_models_shows_a_table_and_the_params_of_one(sandbox: Sandbox) -> None:
-    table = await ran("models", sandbox=sandbox)
+    table = await run_against("models", sandbox=sandbox)
     assert table.out.splitlines()[0].split() == ["ID", "NAME", "CATEGORY", "CREDITS", "PARAMS"]
     assert len(table.out.splitlines()) == 55
-    one = await ran("models", "kling-3-0", sandbox=sandbox)
+    one = await run_against("models", "kling-3-0", sandbox=sandbox)
     assert "aspect_ratio  select  16:9     16:9, 9:16, 1:1" in one.out
     assert one.out.startswith("kling-3-0: Kling 3.0, video, from 90 credits\n")
     assert "References: at most 2, image.\n  image: up to 10 MB image/jpeg" in one.out
     assert "Estimate: 90 credits a job" in one.out
-    assert (await ran("models", "show", "kling-3-0", sandbox=sandbox)).out == one.out
+    assert (await run_against("models", "show", "kling-3-0", sandbox=sandbox)).out == one.out
     assert not any(request.has_authorization for request in sandbox.request_log)
 
 
 @pytest.mark.parametrize(
-    ("model", "told"),
+    ("model", "expected"),
     [
         ("happyhorse-1-0", "Alone at most 9 image; beside a video at most 5 image and 1 video."),
         ("elevenlabs-turbo-2-5", "Estimate: none, the price is METERED."),
@@ -254,36 +266,36 @@ async def test_models_shows_a_table_and_the_params_of_one(sandbox: Sandbox) -> N
         ("seedream-3-0", "from 0 to 2147483647"),
     ],
 )
-async def test_models_shows_limits_and_price(sandbox: Sandbox, model: str, told: str) -> None:
-    assert told in (await ran("models", "show", model, sandbox=sandbox)).out
-    (line,) = (await ran("models", "show", model, "--json", sandbox=sandbox)).results
+async def test_models_shows_limits_and_price(sandbox: Sandbox, model: str, expected: str) -> None:
+    assert expected in (await run_against("models", "show", model, sandbox=sandbox)).out
+    (line,) = (await run_against("models", "show", model, "--json", sandbox=sandbox)).results
     assert line["id"] == model
 
 
 @pytest.mark.parametrize("words", [("show",), ("z-image", "sora-2"), ("show", "z-image", "sora-2")])
 async def test_models_shows_one_at_a_time(sandbox: Sandbox, words: tuple[str, ...]) -> None:
-    ended = await ran("models", *words, sandbox=sandbox)
+    ended = await run_against("models", *words, sandbox=sandbox)
     assert ended.code == 2
     assert "rivya models show ID" in ended.err
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"), [(("kling-3",), "kling-3-0"), (("--category", "vidoe"), "(did you mean 'video'?)")]
+    ("arguments", "expected"), [(("kling-3",), "kling-3-0"), (("--category", "vidoe"), "(did you mean 'video'?)")]
 )
 async def test_a_mistyped_model_or_category_names_the_nearest(
-    sandbox: Sandbox, arguments: tuple[str, ...], told: str
+    sandbox: Sandbox, arguments: tuple[str, ...], expected: str
 ) -> None:
-    ended = await ran("models", *arguments, sandbox=sandbox)
+    ended = await run_against("models", *arguments, sandbox=sandbox)
     assert (ended.code, ended.out) == (2, "")
-    assert told in ended.err
+    assert expected in ended.err
 
 
 async def test_openapi_shows_the_document(sandbox: Sandbox) -> None:
-    shown = await ran("openapi", sandbox=sandbox)
+    shown = await run_against("openapi", sandbox=sandbox)
     document = json.loads(shown.out)
     assert document["openapi"] == "3.1.0"
     assert shown.out.count("\n") > 100
-    assert (await ran("openapi", "--json", sandbox=sandbox)).results == [document]
+    assert (await run_against("openapi", "--json", sandbox=sandbox)).results == [document]
 
 
 @pytest.mark.parametrize(
@@ -297,18 +309,18 @@ async def test_openapi_shows_the_document(sandbox: Sandbox) -> None:
     ],
 )
 async def test_models_that_all_filters_let_through(sandbox: Sandbox, filters: tuple[str, ...], ids: set[str]) -> None:
-    ended = await ran("models", *filters, "--json", sandbox=sandbox)
+    ended = await run_against("models", *filters, "--json", sandbox=sandbox)
     assert ended.code == 0
     assert {line["id"] for line in ended.results} == ids
 
 
 async def test_a_dry_run_checks_and_buys_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
     job = ("generate", "kling-3-0", "A kite", "-n", "3", "--dry-run")
-    ended = await ran(*job, "-p", "duration=10", sandbox=sandbox)
+    ended = await run_against(*job, "-p", "duration=10", sandbox=sandbox)
     assert (ended.code, ended.out) == (0, "3 jobs of kling-3-0: about 270 credits. Nothing was bought.\n")
-    ended = await ran(*job, "--json", sandbox=sandbox, RIVYA_API_KEY="")
+    ended = await run_against(*job, "--json", sandbox=sandbox, RIVYA_API_KEY="")
     assert ended.results == [{"model": "kling-3-0", "jobs": 3, "estimated_credits": 270}]
-    ended = await ran(*job, "-p", "duratoin=10", "-p", "mode=prp", "--json", sandbox=sandbox)
+    ended = await run_against(*job, "-p", "duratoin=10", "-p", "mode=prp", "--json", sandbox=sandbox)
     assert (ended.code, ended.out) == (2, "")
     assert [(one["where"], one["nearest"]) for one in ended.error["problems"]] == [
         ("params.duratoin", ["duration"]),
@@ -316,19 +328,19 @@ async def test_a_dry_run_checks_and_buys_nothing(sandbox: Sandbox, tmp_path: Pat
     ]
     (tmp_path / "page.png").write_text("<html>")
     for path in ("missing.png", "page.png"):
-        ended = await ran(*job, "--reference", path, sandbox=sandbox, cwd=tmp_path)
+        ended = await run_against(*job, "--reference", path, sandbox=sandbox, cwd=tmp_path)
         assert ended.code == 2
-    assert (await ran(*job, "--no-check", sandbox=sandbox)).code == 2
+    assert (await run_against(*job, "--no-check", sandbox=sandbox)).code == 2
     assert sandbox.request_log.purchases == sandbox.request_log.uploads == 0
 
 
 async def test_credits_shows_the_balance(sandbox: Sandbox) -> None:
-    assert (await ran("credits", sandbox=sandbox)).out == "1,000,000 credits\n"
-    assert (await ran("credits", "--json", sandbox=sandbox)).results == [{"current_credits": 1_000_000}]
+    assert (await run_against("credits", sandbox=sandbox)).out == "1,000,000 credits\n"
+    assert (await run_against("credits", "--json", sandbox=sandbox)).results == [{"current_credits": 1_000_000}]
 
 
 @pytest.mark.parametrize("command", ["models", "generate z-image kite -n 4 -o ."])
-async def test_a_reader_that_goes_away_is_no_accident(command: str, tmp_path: Path) -> None:
+async def test_a_reader_that_closes_stdout_is_no_error(command: str, tmp_path: Path) -> None:
     async with Sandbox(speed=30) as sandbox:
         shell = f"{' '.join(COMMAND)} {command} --json | head -n 1; echo ${{PIPESTATUS[0]}}"
         process = await asyncio.create_subprocess_exec(

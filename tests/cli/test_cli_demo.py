@@ -10,11 +10,11 @@ from PIL import Image
 from rivya_async.batch.report.previews import kind_of, make_preview
 from rivya_async.cli.demo_jobs import BATCH
 from tests.batch.report_kit import ReportPage
-from tests.cli.cli_kit import Ended, environment, rivya
+from tests.cli.cli_kit import CommandResult, environment, rivya
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, Path]:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[CommandResult, Path]:
     """One demo for all that looks at it, quick and told in JSON; a key in the environment must not matter."""
     folder = tmp_path_factory.mktemp("demo") / "sheet"
     env = environment(RIVYA_API_KEY="rvya_sk_not_to_be_used")
@@ -25,7 +25,7 @@ def files(folder: Path, kind: str) -> list[Path]:
     return [path for path in folder.iterdir() if kind_of(path.name) == kind]
 
 
-def test_the_demo_ends_well_and_says_what_it_cost(demo: tuple[Ended, Path]) -> None:
+def test_the_demo_ends_well_and_says_what_it_cost(demo: tuple[CommandResult, Path]) -> None:
     ended, folder = demo
     assert (ended.code, ended.err) == (0, "")
     *jobs, told = ended.results
@@ -37,7 +37,7 @@ def test_the_demo_ends_well_and_says_what_it_cost(demo: tuple[Ended, Path]) -> N
     assert told["seconds"] < 30
 
 
-def test_every_file_of_the_demo_opens(demo: tuple[Ended, Path]) -> None:
+def test_every_file_of_the_demo_opens(demo: tuple[CommandResult, Path]) -> None:
     _, folder = demo
     pictures, films, sounds = (files(folder, kind) for kind in ("image", "video", "audio"))
     assert (len(pictures), len(films), len(sounds)) == (6, 3, 2)
@@ -53,7 +53,7 @@ def test_every_file_of_the_demo_opens(demo: tuple[Ended, Path]) -> None:
             assert sum(frame.samples for frame in sound.decode(audio=0)) > 8000
 
 
-def test_videos_have_a_thumbnail_and_sounds_a_waveform(demo: tuple[Ended, Path]) -> None:
+def test_videos_have_a_thumbnail_and_sounds_a_waveform(demo: tuple[CommandResult, Path]) -> None:
     _, folder = demo
     assert all((make_preview(path, 320).thumbnail or b"").startswith(b"RIFF") for path in files(folder, "video"))
     for path in files(folder, "audio"):
@@ -63,7 +63,7 @@ def test_videos_have_a_thumbnail_and_sounds_a_waveform(demo: tuple[Ended, Path])
         assert min(bars) >= 0
 
 
-def test_the_sheet_shows_every_job_and_needs_no_other_file(demo: tuple[Ended, Path]) -> None:
+def test_the_sheet_shows_every_job_and_needs_no_other_file(demo: tuple[CommandResult, Path]) -> None:
     ended, folder = demo
     html = (folder / "index.html").read_text(encoding="utf-8")
     rows = ReportPage(html).rows
@@ -81,7 +81,7 @@ def test_the_sheet_shows_every_job_and_needs_no_other_file(demo: tuple[Ended, Pa
     assert "rvya_sk_" not in html
 
 
-def test_the_demo_speaks_to_people_and_runs_again(demo: tuple[Ended, Path]) -> None:
+def test_the_demo_speaks_to_people_and_runs_again(demo: tuple[CommandResult, Path]) -> None:
     _, folder = demo
     ended = rivya("demo", "-o", str(folder), "--speed", "200")
     assert ended.code == 0

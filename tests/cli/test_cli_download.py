@@ -10,9 +10,9 @@ import pytest
 
 from rivya_async import RivyaSession
 from rivya_async.cli.output import Output
-from rivya_async.cli.transfers import shown
+from rivya_async.cli.progress import transfer_progress
 from rivya_async.sandbox import Sandbox
-from tests.cli.cli_kit import ran, rivya
+from tests.cli.cli_kit import rivya, run_against
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ async def session(sandbox: Sandbox) -> AsyncIterator[RivyaSession]:
 async def test_the_files_of_jobs_are_saved(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
     kite = await session.generate("z-image", "A red kite")
     several = await session.generate("seedream-4-0", "A red kite", params={"max_images": 2})
-    ended = await ran("download", kite.id, several.id, kite.id, "-o", "out", sandbox=sandbox, cwd=tmp_path)
+    ended = await run_against("download", kite.id, several.id, kite.id, "-o", "out", sandbox=sandbox, cwd=tmp_path)
     assert (ended.code, ended.err) == (0, "")
     names = ended.out.splitlines()
     assert [Path(name).stem for name in names] == [kite.id, several.id, f"{several.id}-2"]
@@ -41,7 +41,7 @@ async def test_a_line_of_json_for_each(sandbox: Sandbox, session: RivyaSession, 
     kite = await session.generate("z-image", "A red kite")
     (url,) = kite.urls
     template = ("--name", "{model}-{task_id}{ext}")
-    ended = await ran("download", kite.id, url, "-o", "out", *template, "--json", sandbox=sandbox, cwd=tmp_path)
+    ended = await run_against("download", kite.id, url, "-o", "out", *template, "--json", sandbox=sandbox, cwd=tmp_path)
     first, second = ended.results
     assert first["id"] == kite.id
     assert second["url"] == url
@@ -51,7 +51,7 @@ async def test_a_line_of_json_for_each(sandbox: Sandbox, session: RivyaSession, 
 
 async def test_a_link_needs_no_key(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
     (url,) = (await session.generate("z-image", "A red kite")).urls
-    ended = await ran("download", url, sandbox=sandbox, cwd=tmp_path, RIVYA_API_KEY="")
+    ended = await run_against("download", url, sandbox=sandbox, cwd=tmp_path, RIVYA_API_KEY="")
     assert (ended.code, ended.err) == (0, "")
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -60,15 +60,17 @@ async def test_one_that_goes_wrong_leaves_the_others_alone(
     sandbox: Sandbox, session: RivyaSession, tmp_path: Path
 ) -> None:
     kite = await session.generate("z-image", "A red kite")
-    ended = await ran("download", "task_missing", kite.id, "--json", sandbox=sandbox, cwd=tmp_path)
+    ended = await run_against("download", "task_missing", kite.id, "--json", sandbox=sandbox, cwd=tmp_path)
     assert ended.code == 2
     assert ended.error["type"] == "NotFoundError"
     assert [line["id"] for line in ended.results] == [kite.id]
-    again = await ran("download", kite.id, sandbox=sandbox, cwd=tmp_path)
+    both = await run_against("download", "task_missing", "task_lost", "--json", sandbox=sandbox, cwd=tmp_path)
+    assert [error["type"] for error in both.errors] == ["NotFoundError", "NotFoundError"]
+    again = await run_against("download", kite.id, sandbox=sandbox, cwd=tmp_path)
     assert again.code == 2
     assert "exists" in again.err
-    assert (await ran("download", kite.id, "--overwrite", sandbox=sandbox, cwd=tmp_path)).code == 0
-    small = await ran("download", kite.id, "--overwrite", "--max-bytes", "10", sandbox=sandbox, cwd=tmp_path)
+    assert (await run_against("download", kite.id, "--overwrite", sandbox=sandbox, cwd=tmp_path)).code == 0
+    small = await run_against("download", kite.id, "--overwrite", "--max-bytes", "10", sandbox=sandbox, cwd=tmp_path)
     assert small.code == 2
     assert "max_bytes=10" in small.err
 
@@ -76,7 +78,7 @@ async def test_one_that_goes_wrong_leaves_the_others_alone(
 async def test_a_job_that_has_not_ended(tmp_path: Path) -> None:
     async with Sandbox(speed=0.001) as slow, RivyaSession(slow.api_key, base_url=slow.base_url) as session:
         job = await session.submit("z-image", "A red kite")
-        ended = await ran("download", job.id, sandbox=slow, cwd=tmp_path)
+        ended = await run_against("download", job.id, sandbox=slow, cwd=tmp_path)
     assert ended.code == 2
     assert "wait for it to succeed first" in ended.err
 
@@ -94,18 +96,18 @@ def test_a_name_that_several_would_share(tmp_path: Path) -> None:
     assert "put {task_id} into --name" in ended.err
 
 
-def test_bars_move_where_somebody_looks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_transfers_have_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    with shown(Output(is_json=False)) as bars:
-        told = bars("task_1 [1/2]")
-        assert told is not None
-        told(500_000, 1_000_000)
+    with transfer_progress(Output(is_json=False)) as add_bar:
+        on_progress = add_bar("task_1 [1/2]")
+        assert on_progress is not None
+        on_progress(500_000, 1_000_000)
     seen = capsys.readouterr()
     assert "task_1 [1/2]" in seen.err
     assert seen.out == ""
 
 
-def test_no_bars_where_nobody_looks() -> None:
-    with shown(Output(is_json=True)) as bars:
-        assert bars("task_1") is None
+def test_transfers_have_no_bars_in_json_mode() -> None:
+    with transfer_progress(Output(is_json=True)) as add_bar:
+        assert add_bar("task_1") is None

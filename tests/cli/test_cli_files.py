@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rivya_async.sandbox import Sandbox
-from tests.cli.cli_kit import ran, rivya
+from tests.cli.cli_kit import rivya, run_against
 from tests.media_kit import media
 
 
@@ -25,16 +25,16 @@ def folder(tmp_path: Path) -> Path:
 
 
 async def test_files_are_uploaded_and_shown(sandbox: Sandbox, folder: Path) -> None:
-    sent = await ran("files", "upload", "kite.png", "kite.mp4", "--json", sandbox=sandbox, cwd=folder)
+    sent = await run_against("files", "upload", "kite.png", "kite.mp4", "--json", sandbox=sandbox, cwd=folder)
     assert (sent.code, sent.err) == (0, "")
     assert [(line["name"], line["kind"]) for line in sent.results] == [("kite.png", "image"), ("kite.mp4", "video")]
     assert sent.results[1]["duration_token"].startswith("dur_")
-    shown = await ran("files", "show", sent.results[1]["id"], "--json", sandbox=sandbox)
+    shown = await run_against("files", "show", sent.results[1]["id"], "--json", sandbox=sandbox)
     assert shown.results == sent.results[1:]
 
 
 async def test_people_see_a_line_and_a_link(sandbox: Sandbox, folder: Path) -> None:
-    ended = await ran("files", "upload", "kite.mp3", "--kind", "audio", sandbox=sandbox, cwd=folder)
+    ended = await run_against("files", "upload", "kite.mp3", "--kind", "audio", sandbox=sandbox, cwd=folder)
     head, link = ended.out.splitlines()
     assert head.startswith("file_")
     assert "audio/mpeg" in head
@@ -45,7 +45,7 @@ async def test_people_see_a_line_and_a_link(sandbox: Sandbox, folder: Path) -> N
 
 async def test_one_bad_file_does_not_stop_the_others(sandbox: Sandbox, folder: Path) -> None:
     names = ("page.png", "kite.png", "missing.png")
-    ended = await ran("files", "upload", *names, "--json", sandbox=sandbox, cwd=folder)
+    ended = await run_against("files", "upload", *names, "--json", sandbox=sandbox, cwd=folder)
     assert ended.code == 2
     assert [line["name"] for line in ended.results] == ["kite.png"]
     assert len(ended.errors) == 2
@@ -53,13 +53,13 @@ async def test_one_bad_file_does_not_stop_the_others(sandbox: Sandbox, folder: P
 
 
 async def test_a_file_is_held_to_its_model(sandbox: Sandbox, folder: Path) -> None:
-    ended = await ran("files", "upload", "kite.mp4", "--model", "qwen-image", sandbox=sandbox, cwd=folder)
+    ended = await run_against("files", "upload", "kite.mp4", "--model", "qwen-image", sandbox=sandbox, cwd=folder)
     assert (ended.code, ended.out) == (2, "")
     assert "qwen-image takes no file of kind 'video', only image" in ended.err
 
 
 async def test_a_job_refers_to_files(sandbox: Sandbox, folder: Path) -> None:
-    ended = await ran(
+    ended = await run_against(
         "generate", "wan-2-6", "x", "--reference", "kite.mp4", "-n", "3", "--json", sandbox=sandbox, cwd=folder
     )
     assert ended.code == 0
@@ -69,14 +69,14 @@ async def test_a_job_refers_to_files(sandbox: Sandbox, folder: Path) -> None:
 
 async def test_too_many_references_are_refused_before_anything_is_sent(sandbox: Sandbox, folder: Path) -> None:
     files = ("--reference", "kite.png", "--reference", "kite.mp4")
-    ended = await ran("generate", "wan-2-6", "x", *files, sandbox=sandbox, cwd=folder)
+    ended = await run_against("generate", "wan-2-6", "x", *files, sandbox=sandbox, cwd=folder)
     assert ended.code == 2
     assert "takes at most 1 reference" in ended.err
     assert (sandbox.request_log.uploads, sandbox.request_log.purchases) == (0, 0)
 
 
 async def test_a_missing_reference_buys_nothing(sandbox: Sandbox, folder: Path) -> None:
-    ended = await ran("generate", "qwen-image", "x", "--reference", "no.png", sandbox=sandbox, cwd=folder)
+    ended = await run_against("generate", "qwen-image", "x", "--reference", "no.png", sandbox=sandbox, cwd=folder)
     assert ended.code == 2
     assert "no.png" in ended.err
     assert sandbox.request_log.purchases == 0

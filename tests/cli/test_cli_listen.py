@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 
 from rivya_async.receiver import verify
-from tests.cli.cli_kit import Running, environment, rivya
+from tests.cli.cli_kit import RunningCommand, environment, rivya
 from tests.receiver.receiver_kit import SECRET, make_body, sign
 from tests.session.session_kit import peer, raw_server
 
@@ -28,9 +28,9 @@ def now() -> int:
 
 
 @asynccontextmanager
-async def listening(*arguments: str) -> AsyncIterator[tuple[Running, str]]:
+async def listening(*arguments: str) -> AsyncIterator[tuple[RunningCommand, str]]:
     """The command, and where it listens."""
-    running = await Running.start("listen", "--json", *arguments, env=SIGNED)
+    running = await RunningCommand.start("listen", "--json", *arguments, env=SIGNED)
     url = json.loads(await running.line())["url"]
     try:
         yield running, url
@@ -43,12 +43,12 @@ async def post(url: str, body: bytes, headers: dict[str, str]) -> int:
         return answer.status
 
 
-async def heard(running: Running) -> dict[str, Any]:
+async def heard(running: RunningCommand) -> dict[str, Any]:
     line: dict[str, Any] = json.loads(await running.line())
     return line
 
 
-async def test_what_is_signed_is_shown_and_what_is_not_is_refused() -> None:
+async def test_signed_deliveries_are_shown_and_others_rejected() -> None:
     body = make_body()
     async with listening() as (running, url):
         assert await post(url, body, sign(body, at=now())) == 200
@@ -73,7 +73,7 @@ async def test_what_is_signed_is_shown_and_what_is_not_is_refused() -> None:
     assert "c0ffee" not in ended.err
 
 
-async def test_what_is_signed_is_passed_on_as_it_came() -> None:
+async def test_signed_deliveries_are_forwarded_unchanged() -> None:
     answers = [204, 500, 302]
     moved = {"Location": "/elsewhere"}
     body = make_body(prompt="é  ☃").replace(b", ", b" , ")  # bytes that no JSON library would write again
@@ -117,7 +117,7 @@ async def test_a_receiver_behind_that_hangs_up() -> None:
 
 
 async def test_a_sandbox_delivers_here() -> None:
-    running = await Running.start("listen", "--sandbox", env=environment())
+    running = await RunningCommand.start("listen", "--sandbox", env=environment())
     words = (await running.line()).split()
     assert words[2:5] == ["generation.succeeded", "task_webhook_test", "succeeded"]
     running.signal(signal.SIGINT)
@@ -128,19 +128,19 @@ async def test_a_sandbox_delivers_here() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         ((), "set RIVYA_WEBHOOK_SECRET"),
         (("--secret", "two words"), "copy it again"),
         (("--secret", SECRET, "--forward", "localhost:8000"), "--forward takes the http or https URL"),
         (("--secret", SECRET, "--sandbox"), "makes a signing secret of its own"),
-        (("--port", "70000"), "must be from 0 to 65535"),
+        (("--port", "70000"), "70000 is not in the range 0<=x<=65535"),
     ],
 )
-def test_wrong_usage(arguments: tuple[str, ...], told: str) -> None:
+def test_wrong_usage(arguments: tuple[str, ...], expected: str) -> None:
     ended = rivya("listen", *arguments)
     assert ended.code == 2
-    assert told in ended.err
+    assert expected in ended.err
     assert "c0ffee" not in ended.err
 
 

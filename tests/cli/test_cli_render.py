@@ -12,22 +12,21 @@ from rivya_async._core.catalogue.model_param import ModelParam
 from rivya_async._core.errors import GenerationFailedError
 from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.types.generations import Generation, GenerationResult
-from rivya_async.cli.board import drawn
+from rivya_async.cli.commands.generations import job_key
 from rivya_async.cli.demo_jobs import requests
-from rivya_async.cli.generate import key_of
-from rivya_async.cli.grid import Grid
 from rivya_async.cli.jobs import Job, Ledger, Stage
-from rivya_async.cli.parser import build_parser
+from rivya_async.cli.progress import render_jobs
 from rivya_async.cli.render import (
-    command_of,
-    farewell,
-    farewell_json,
-    generation_json,
-    job_lines,
-    model_json,
-    one_line,
-    seconds,
+    format_duration,
+    format_interrupt_summary,
+    format_job,
+    generation_to_json,
+    interrupt_summary_to_json,
+    purchase_command,
+    record_to_json,
+    to_one_line,
 )
+from tests.cli.cli_kit import parse
 
 
 @pytest.mark.parametrize(
@@ -43,11 +42,11 @@ from rivya_async.cli.render import (
     ],
 )
 def test_seconds(value: float | None, text: str) -> None:
-    assert seconds(value) == text
+    assert format_duration(value) == text
 
 
-def test_one_line_leaves_nothing_for_a_terminal_to_obey() -> None:
-    assert one_line("a\n\tb \x1b[2J\x07 c") == "a b [2J c"
+def test_to_one_line_drops_control_characters() -> None:
+    assert to_one_line("a\n\tb \x1b[2J\x07 c") == "a b [2J c"
 
 
 @pytest.mark.parametrize(
@@ -56,11 +55,16 @@ def test_one_line_leaves_nothing_for_a_terminal_to_obey() -> None:
 def test_the_command_of_a_purchase_is_the_same_purchase(prompt: str | None) -> None:
     params = {"aspect_ratio": "16:9", "seed": 7, "dialogue": [{"voice": "Adam", "text": "a=b"}]}
     job = Job(1, GenerationRequest("z-image", prompt, params=params, idempotency_key="order-42"))
-    program, *arguments = shlex.split(command_of(job))
+    program, *arguments = shlex.split(purchase_command(job))
     assert program == "rivya"
-    parsed = build_parser().parse_args(arguments)
-    assert (parsed.command, parsed.model, parsed.prompt, parsed.key) == ("generate", "z-image", prompt, "order-42")
-    assert parsed.param == ["aspect_ratio=16:9", "seed=7", 'dialogue=[{"voice": "Adam", "text": "a=b"}]']
+    parsed = parse(*arguments)
+    assert arguments[0] == "generate"
+    assert (parsed["model"], parsed["prompt"], parsed["key"]) == ("z-image", prompt, "order-42")
+    assert parsed["pairs"] == (
+        ("aspect_ratio", "16:9"),
+        ("seed", "7"),
+        ("dialogue", '[{"voice": "Adam", "text": "a=b"}]'),
+    )
 
 
 def ledger() -> Ledger:
@@ -73,49 +77,44 @@ def ledger() -> Ledger:
     return Ledger([done, opened, saving, unknown, Job(5, request)], folder="my out")
 
 
-def test_the_farewell_names_what_is_open_and_what_is_unknown() -> None:
-    text = "\n".join(farewell(ledger(), is_embedded=False))
+def test_interrupt_summary_names_open_and_unknown_jobs() -> None:
+    text = format_interrupt_summary(ledger(), is_embedded=False)
     assert "rivya wait task_2 task_3 -o 'my out'" in text
     assert "rivya generate --key key-1 z-image 'A cat'" in text
     assert "task_1" not in text
-    told = farewell_json(ledger(), is_embedded=False)
-    assert [job["task_id"] for job in told["open"]] == ["task_2", "task_3"]
-    assert [job["idempotency_key"] for job in told["unknown"]] == ["key-1"]
+    value = interrupt_summary_to_json(ledger(), is_embedded=False)
+    assert [job["task_id"] for job in value["open"]] == ["task_2", "task_3"]
+    assert [job["idempotency_key"] for job in value["unknown"]] == ["key-1"]
 
 
-def test_nobody_is_sent_back_to_a_sandbox_that_is_gone() -> None:
-    assert "task_2" not in "\n".join(farewell(ledger(), is_embedded=True))
-    assert farewell_json(ledger(), is_embedded=True)["open"] == []
+def test_interrupt_summary_omits_jobs_of_an_embedded_sandbox() -> None:
+    assert "task_2" not in format_interrupt_summary(ledger(), is_embedded=True)
+    assert interrupt_summary_to_json(ledger(), is_embedded=True)["open"] == []
 
 
 def test_records_become_the_words_of_the_api() -> None:
     record = Generation(
         id="t", status="succeeded", model="m", result=GenerationResult("u", ("u", "v")), extra={"later": 1}
     )
-    assert generation_json(record)["result"] == {"primary_url": "u", "urls": ["u", "v"]}
-    assert generation_json(record)["later"] == 1
+    assert generation_to_json(record)["result"] == {"primary_url": "u", "urls": ["u", "v"]}
+    assert generation_to_json(record)["later"] == 1
     model = Model(id="m", params=(ModelParam(key="k", type="text", extra={"new": 2}),), extra={"later": 1})
-    assert json.loads(json.dumps(model_json(model)))["params"][0]["new"] == 2
-    assert model_json(model)["later"] == 1
-    assert "extra" not in json.dumps(model_json(model))
+    assert json.loads(json.dumps(record_to_json(model)))["params"][0]["new"] == 2
+    assert record_to_json(model)["later"] == 1
+    assert "extra" not in json.dumps(record_to_json(model))
 
 
 def test_a_job_that_ended_well_shows_its_links() -> None:
     record = Generation(
         id="t", status="succeeded", model="m", final_credits=1, result=GenerationResult("u", ("u", "v"))
     )
-    assert job_lines(Job(1, record=record)) == ["t  succeeded  m  1 credit  ", "  u", "  v"]
+    assert format_job(Job(1, record=record)) == ["t  succeeded  m  1 credit  ", "  u", "  v"]
 
 
 def test_keys_of_many_jobs_are_the_given_one_numbered() -> None:
-    assert [key_of("order", n, 2) for n in (1, 2)] == ["order-1", "order-2"]
-    assert key_of("order", 1, 1) == "order"
-    assert key_of(None, 1, 2) != key_of(None, 2, 2)
-
-
-def test_a_plain_grid_is_aligned() -> None:
-    grid = Grid(("ID", "N"), [("a", "1"), ("long\nname", "100")], right=frozenset({"N"}))
-    assert grid.plain().splitlines() == ["ID           N", "a            1", "long name  100"]
+    assert [job_key("order", n, 2) for n in (1, 2)] == ["order-1", "order-2"]
+    assert job_key("order", 1, 1) == "order"
+    assert job_key(None, 1, 2) != job_key(None, 2, 2)
 
 
 def jobs_of_all_kinds() -> list[Job]:
@@ -133,7 +132,7 @@ def jobs_of_all_kinds() -> list[Job]:
 def test_the_live_table_fits_the_terminal(width: int) -> None:
     jobs = jobs_of_all_kinds()
     console = Console(width=width, file=io.StringIO(), force_terminal=False, record=True)
-    console.print(drawn(jobs, width=width))
+    console.print(render_jobs(jobs, width=width))
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= width
     if width >= 80:
@@ -147,7 +146,7 @@ def test_of_very_many_jobs_those_under_way_are_shown() -> None:
     request = GenerationRequest("z-image", "A cat")
     jobs = [Job(number, request, began=1.0, ended=2.0 if number <= 90 else None) for number in range(1, 101)]
     console = Console(width=80, file=io.StringIO(), record=True)
-    console.print(drawn(jobs, width=80))
+    console.print(render_jobs(jobs, width=80))
     text = console.export_text()
     assert " 100 " in text
     assert "90 of 100" in text

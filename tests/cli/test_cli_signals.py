@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rivya_async.sandbox import Sandbox
-from tests.cli.cli_kit import SUBMIT, Running, environment, ran, until
+from tests.cli.cli_kit import SUBMIT, RunningCommand, environment, run_against, wait_until
 
 POLL = "GET /api/v1/generations/{task_id}"
 
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows 
 async def test_a_signal_names_the_open_jobs_and_the_way_back(number: signal.Signals, tmp_path: Path) -> None:
     async with Sandbox(speed=0.001) as slow:
         command = ("generate", "z-image", "A kite", "-n", "2", "-o", str(tmp_path))
-        running = await Running.start(*command, env=environment(slow))
-        await until(lambda: slow.request_log.count(POLL) >= 2)
+        running = await RunningCommand.start(*command, env=environment(slow))
+        await wait_until(lambda: slow.request_log.count(POLL) >= 2)
         running.signal(number)
         ended = await running.end()
         bought = {request.task_id for request in slow.request_log if request.route == SUBMIT}
@@ -35,8 +35,8 @@ async def test_a_signal_names_the_open_jobs_and_the_way_back(number: signal.Sign
 
 async def test_the_way_back_works() -> None:
     async with Sandbox(speed=1) as sandbox:
-        running = await Running.start("generate", "z-image", "A kite", "--json", env=environment(sandbox))
-        await until(lambda: sandbox.request_log.count(POLL) >= 1)
+        running = await RunningCommand.start("generate", "z-image", "A kite", "--json", env=environment(sandbox))
+        await wait_until(lambda: sandbox.request_log.count(POLL) >= 1)
         running.signal(signal.SIGINT)
         ended = await running.end()
         assert (ended.code, ended.out) == (130, "")
@@ -45,7 +45,7 @@ async def test_the_way_back_works() -> None:
         task = sandbox.service_state.tasks[job["task_id"]]
         object.__setattr__(task, "ends_at", task.created_at)
         object.__setattr__(task, "starts_at", task.created_at)
-        again = await ran(*shlex.split(ended.error["next"])[1:], "--json", sandbox=sandbox)
+        again = await run_against(*shlex.split(ended.error["next"])[1:], "--json", sandbox=sandbox)
         assert [line["status"] for line in again.results] == ["succeeded"]
         assert sandbox.request_log.purchases == 1
 
@@ -53,16 +53,16 @@ async def test_the_way_back_works() -> None:
 async def test_a_purchase_without_an_answer_is_named_by_its_key_and_bought_once() -> None:
     async with Sandbox(speed=500) as sandbox:
         sandbox.faults.add(route=SUBMIT, delay=1, act=True, times=1)  # bought, and slow to say so
-        running = await Running.start("generate", "z-image", "It's a kite", env=environment(sandbox))
-        await until(lambda: sandbox.request_log.purchases == 1)
+        running = await RunningCommand.start("generate", "z-image", "It's a kite", env=environment(sandbox))
+        await wait_until(lambda: sandbox.request_log.purchases == 1)
         running.signal(signal.SIGINT)
         ended = await running.end()
         (key,) = sandbox.request_log.idempotency_keys
         assert ended.code == 130
         again = ended.err.splitlines()[-1].strip()
         assert again == f"""rivya generate --key {key} z-image 'It'"'"'s a kite'"""
-        await until(lambda: sandbox.request_log.in_flight == 0)  # till then its key is taken
-        repeated = await ran(*shlex.split(again)[1:], "--json", sandbox=sandbox)
+        await wait_until(lambda: sandbox.request_log.in_flight == 0)  # till then its key is taken
+        repeated = await run_against(*shlex.split(again)[1:], "--json", sandbox=sandbox)
         assert repeated.code == 0
         assert sandbox.request_log.purchases == 1
 
@@ -70,8 +70,8 @@ async def test_a_purchase_without_an_answer_is_named_by_its_key_and_bought_once(
 async def test_before_anything_was_bought_there_is_nothing_to_name() -> None:
     async with Sandbox() as sandbox:
         sandbox.faults.add(route="GET /api/v1/models", delay=20)
-        running = await Running.start("generate", "z-image", "A kite", "--json", env=environment(sandbox))
-        await until(lambda: sandbox.request_log.in_flight == 1)
+        running = await RunningCommand.start("generate", "z-image", "A kite", "--json", env=environment(sandbox))
+        await wait_until(lambda: sandbox.request_log.in_flight == 1)
         running.signal(signal.SIGINT)
         ended = await running.end()
         assert ended.code == 130
@@ -80,9 +80,9 @@ async def test_before_anything_was_bought_there_is_nothing_to_name() -> None:
         }  # fmt: skip
 
 
-async def test_nobody_is_sent_back_to_an_embedded_sandbox(tmp_path: Path) -> None:
-    running = await Running.start("demo", "--speed", "0.01", "--json", cwd=tmp_path)
-    await until((tmp_path / "rivya-demo").exists)
+async def test_an_interrupted_demo_names_no_open_jobs(tmp_path: Path) -> None:
+    running = await RunningCommand.start("demo", "--speed", "0.01", "--json", cwd=tmp_path)
+    await wait_until((tmp_path / "rivya-demo").exists)
     running.signal(signal.SIGINT)
     ended = await running.end()
     assert (ended.code, ended.out) == (130, "")
@@ -91,36 +91,36 @@ async def test_nobody_is_sent_back_to_an_embedded_sandbox(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 async def test_the_sandbox_serves_until_a_signal(number: signal.Signals) -> None:
-    running = await Running.start("sandbox", "--credits", "77", "--seed", "5")
+    running = await RunningCommand.start("sandbox", "--credits", "77", "--seed", "5")
     lines = [await running.line(), await running.line()]
     exports = dict(shlex.split(line)[1].split("=", 1) for line in lines)
     assert set(exports) == {"RIVYA_API_KEY", "RIVYA_BASE_URL"}
-    client = await Running.start("credits", "--json", env={**environment(), **exports})
+    client = await RunningCommand.start("credits", "--json", env={**environment(), **exports})
     assert (await client.end()).results == [{"current_credits": 77}]
     running.signal(number)
     ended = await running.end()
     assert (ended.code, ended.out) == (130, "")
 
 
-async def test_the_sandbox_tells_programs_where_it_is() -> None:
-    running = await Running.start("sandbox", "--json")
-    told = json.loads(await running.line())
-    assert told["api_key"].startswith("rvya_sk_")
-    taken = told["base_url"].rpartition(":")[2]
-    second = await (await Running.start("sandbox", "--json", "--port", taken)).end()
+async def test_the_sandbox_reports_its_address_as_json() -> None:
+    running = await RunningCommand.start("sandbox", "--json")
+    value = json.loads(await running.line())
+    assert value["api_key"].startswith("rvya_sk_")
+    taken = value["base_url"].rpartition(":")[2]
+    second = await (await RunningCommand.start("sandbox", "--json", "--port", taken)).end()
     assert second.code == 2
     assert taken in second.error["message"]
     running.signal(signal.SIGTERM)
     assert (await running.end()).code == 130
 
 
-async def test_the_sandbox_misbehaves_as_a_file_says(tmp_path: Path) -> None:
+async def test_the_sandbox_injects_the_faults_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "good.toml").write_text('[[fault]]\nroute = "GET /api/v1/credits"\nstatus = 403\n')
     (tmp_path / "bad.toml").write_text("[[fault]]\nstauts = 403\n")
-    running = await Running.start("sandbox", "--json", "--faults", "good.toml", cwd=tmp_path)
-    told = json.loads(await running.line())
-    env = {**environment(), "RIVYA_API_KEY": told["api_key"], "RIVYA_BASE_URL": told["base_url"]}
-    client = await (await Running.start("credits", "--json", env=env)).end()
+    running = await RunningCommand.start("sandbox", "--json", "--faults", "good.toml", cwd=tmp_path)
+    value = json.loads(await running.line())
+    env = {**environment(), "RIVYA_API_KEY": value["api_key"], "RIVYA_BASE_URL": value["base_url"]}
+    client = await (await RunningCommand.start("credits", "--json", env=env)).end()
     assert client.error["status"] == 403
     running.signal(signal.SIGTERM)
     assert (await running.end()).code == 130
@@ -128,6 +128,13 @@ async def test_the_sandbox_misbehaves_as_a_file_says(tmp_path: Path) -> None:
         ("bad.toml", "fault 1: there is no 'stauts': did you mean status?"),
         ("no.toml", "No"),
     ):
-        refused = await (await Running.start("sandbox", "--json", "--faults", name, cwd=tmp_path)).end()
+        refused = await (await RunningCommand.start("sandbox", "--json", "--faults", name, cwd=tmp_path)).end()
         assert refused.code == 2
         assert reason in refused.error["message"]
+
+
+@pytest.mark.parametrize("account", ["team-b=many", "team-b=-1"])
+async def test_an_account_needs_credits(account: str) -> None:
+    ended = await (await RunningCommand.start("sandbox", "--account", account)).end()
+    assert (ended.code, ended.out) == (2, "")
+    assert f"--account takes NAME=CREDITS, such as team-b=500, not {account}" in ended.err

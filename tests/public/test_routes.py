@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from rivya_async import RivyaSession
-from rivya_async.cli.parser import build_parser
 from rivya_async.sandbox import Sandbox
+from tests.cli.cli_kit import parse
 from tests.media_kit import media
 
 ROOT = Path(__file__).parents[2]
@@ -94,7 +94,7 @@ async def test_calls_send_the_request_of_their_row() -> None:
 
 def test_commands_parse() -> None:
     for _, _, command, _ in ROWS:
-        build_parser().parse_args(shlex.split(command))
+        parse(*shlex.split(command))
 
 
 def test_tests_exist() -> None:

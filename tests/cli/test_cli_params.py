@@ -2,13 +2,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import click
 import pytest
 
 from rivya_async._core.catalogue.model import Model
 from rivya_async._core.catalogue.model_param import ModelParam
 from rivya_async._core.errors import ConfigurationError
-from rivya_async.cli.render import estimate_text
-from rivya_async.cli.values import typed_params
+from rivya_async.cli.commands.generations import format_estimate, parse_params
+from rivya_async.cli.options import KeyValue
+
+PAIR = KeyValue("KEY=VALUE", "seed=7")
 
 PARAMS = (
     ModelParam(key="aspect_ratio", type="select", options=("1:1", "16:9", "9:16")),
@@ -48,35 +51,35 @@ MODEL = Model(id="m-1", category="video", api_status="available", params=PARAMS)
     ],
 )
 def test_values_take_the_type_of_the_catalogue(given: str, value: Any) -> None:
-    (found,) = typed_params(MODEL, [given]).values()
+    (found,) = parse_params(MODEL, [PAIR(given)]).values()
     assert found == value
     assert type(found) is type(value)
 
 
 def test_without_a_catalogue_values_are_text() -> None:
     given = ["seed=7", "novel=true", "referenceMediaItems=[]"]
-    assert typed_params(None, given) == {"seed": "7", "novel": "true", "referenceMediaItems": []}
+    assert parse_params(None, map(PAIR, given)) == {"seed": "7", "novel": "true", "referenceMediaItems": []}
 
 
 @pytest.mark.parametrize("given", ["aspect_ratio", "=1:1", ""])
-def test_what_is_no_pair_is_refused(given: str) -> None:
-    with pytest.raises(ConfigurationError, match="KEY=VALUE"):
-        typed_params(MODEL, [given])
+def test_a_text_without_a_pair_is_rejected(given: str) -> None:
+    with pytest.raises(click.BadParameter, match="KEY=VALUE"):
+        PAIR(given)
 
 
 @pytest.mark.parametrize("given", ["dialogue=[oops", "referenceMediaItems=x", "novel=yes"])
-def test_what_should_be_json_and_is_not(given: str) -> None:
+def test_invalid_json_is_rejected(given: str) -> None:
     with pytest.raises(ConfigurationError, match="must be JSON"):
-        typed_params(MODEL, [given])
+        parse_params(MODEL, [PAIR(given)])
 
 
 @pytest.mark.parametrize(
-    ("model", "price", "told"),
+    ("model", "price", "expected"),
     [
         (Model("m"), 5, "3 jobs of m: about 15 credits."),
         (Model("m", billing_type="METERED", base_credits=2), None, "it costs (METERED, from 2 credits each)."),
         (Model("m"), None, "3 jobs of m: the catalogue does not say what it costs (no price)."),
     ],
 )
-def test_the_estimate_in_words(model: Model, price: int | None, told: str) -> None:
-    assert estimate_text(model, price, 3).endswith(told)
+def test_the_estimate_in_words(model: Model, price: int | None, expected: str) -> None:
+    assert format_estimate(model, price, 3).endswith(expected)

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from rivya_async._core.errors import ConfigurationError
-from rivya_async.cli import target
-from rivya_async.cli.board import Lines, Silence, board_for
-from rivya_async.cli.grid import Grid
+from rivya_async.cli import session_factory
+from rivya_async.cli.jobs import Job, Stage
 from rivya_async.cli.output import Output
+from rivya_async.cli.progress import job_progress
 from tests.cli.cli_kit import COMMAND, environment
 
 pty = pytest.importorskip("pty", reason="terminals of this kind are not known to Windows")
@@ -67,34 +67,34 @@ def test_on_a_terminal_models_are_a_table(tmp_path: Path) -> None:
     assert "\u2500\u2500" in written
 
 
-@pytest.fixture
-def without_rich(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "rich"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "rich", None)
+def test_elsewhere_there_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with job_progress(Output(is_json=False), []) as update:
+        update(Job(1, task_id="task_1", stage=Stage.BOUGHT))
+    assert capsys.readouterr().err == "[1/0] open task_1\n"
 
 
-def test_without_rich_there_are_lines_and_a_hint(
-    without_rich: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with board_for(Output(is_json=False), []) as board:
-        assert isinstance(board, Lines)
-    assert "pip install 'rivya-async[cli]'" in capsys.readouterr().err
+def test_a_table_is_plain_and_aligned_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [("a", "1"), ("long\nname", "100"), ("[bold] :smile:", "2" * 300)]
+    Output(is_json=False).write_table(("ID", "N"), rows[:2], right={"N"}, dim={"ID"})
+    assert capsys.readouterr().out.splitlines() == ["ID           N", "a            1", "long name  100"]
+    Output(is_json=False).write_table(("ID", "N"), rows)
+    assert capsys.readouterr().out.splitlines()[-1] == f"[bold] :smile:  {'2' * 300}"
 
 
-def test_without_rich_a_table_is_plain(without_rich: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    assert Grid(("ID",), [("a",)]).show() == "ID\na"
+def test_a_table_masks_secrets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("RIVYA_API_KEY", "rvya_sk_verysecret")
+    Output(is_json=False).write_table(("ID",), [("rvya_sk_verysecret",)])
+    assert "verysecret" not in capsys.readouterr().out
 
 
-def test_json_has_no_board() -> None:
-    with board_for(Output(is_json=True), []) as board:
-        assert isinstance(board, Silence)
+def test_json_has_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    with job_progress(Output(is_json=True), []) as update:
+        update(Job(1, task_id="task_1", stage=Stage.BOUGHT))
+    assert capsys.readouterr() == ("", "")
 
 
 def test_without_the_sandbox_extra_the_pip_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(target, "find_spec", lambda name: None)
+    monkeypatch.setattr(session_factory, "find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match=r"pip install 'rivya-async\[sandbox\]'"):
-        target.new_sandbox()
-    target.new_sandbox(renders=False)
+        session_factory.new_sandbox()
+    session_factory.new_sandbox(renders=False)

@@ -1,0 +1,1 @@
+"""Commands of `rivya`: options and action together, a module for each group of commands."""

@@ -1,0 +1,256 @@
+"""`rivya batch`: a manifest in, files out."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import aclosing, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from ..._core.errors import ConfigurationError
+from ...batch import Batch, InvalidRow, InvalidRowsError, Manifest, State
+from ...batch.export import flatten_record
+from ...batch.report import load_template
+from ...batch.states import is_open
+from ..batch_progress import batch_progress
+from ..command import RivyaGroup, command, json_option
+from ..conduct import made
+from ..errors import exit_code_for
+from ..exit_codes import ExitCode
+from ..options import FILE, POSITIVE, KeyValue, broker_options
+from ..render import format_credits, pluralize
+from .batch_journal import check_target, export, report, retry, status, write_report_page, write_summary
+from .execution_backend import open_backend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from ..._core.catalogue.model import Model
+    from ...batch import PlanResult
+    from ..output import Output
+    from ..run import CommandContext
+    from .execution_backend import ExecutionBackend
+
+
+@click.group(cls=RivyaGroup)
+@json_option
+def batch() -> None:
+    """Run thousands of jobs from a file, and resume after any interruption.
+
+    Every purchase is in a journal before it is sent: after any end, also kill -9, the same command
+    continues and buys nothing twice. The first Ctrl-C stops gracefully (exit code 75: run it again),
+    the second at once.
+    --json: a line for each row as it ends or can go no further, then one with the counts.
+
+    Examples:
+      rivya batch run kites.csv -o kites --max-spend 500
+      rivya batch run kites.csv --set model=z-image --set 'prompt=A {colour} kite' --dry-run
+      rivya batch run kites.csv -o kites --broker redis://127.0.0.1:6379
+      rivya batch status kites.journal
+      rivya batch retry kites.journal
+      rivya batch report kites.journal -o kites.html
+      rivya batch export kites.journal --format csv -o kites-done.csv
+    """
+
+
+COLUMN: Final = KeyValue("COLUMN=TEXT", "model=z-image")
+
+
+def _parse_credits(text: str) -> float:
+    return int(text) if text.isascii() and text.isdecimal() else float(text)
+
+
+@command("run", batch)
+@click.argument("manifest", type=FILE)
+@click.option("--journal", metavar="FILE", type=FILE, help="Journal.  [default: MANIFEST with .journal]")
+@click.option("--id", "batch_id", metavar="ID", help="Id of a new batch, source of its keys.  [default: JOURNAL]")
+@click.option("-o", "--output", "folder", metavar="DIR", help="Save the results in this folder.")
+@click.option("--set", "fill", type=COLUMN, multiple=True, help="Value for rows that have none (repeatable).")
+@click.option("--keep-going", is_flag=True, help="Run the valid rows also if there are invalid ones.")
+@click.option("--dry-run", is_flag=True, help="Check every row and show the cost; buy nothing.")
+@click.option("--max-in-flight", metavar="N", type=POSITIVE, default=100, help="Rows in progress at a time.")
+@click.option("--max-spend", metavar="C", type=_parse_credits, help="Credits of the whole batch, over all its runs.")
+@click.option("--retry-failed", metavar="N", type=int, default=0, help="Buy failed jobs again, at most N times.")
+@click.option("--report", "report_path", metavar="FILE", type=FILE, help="Write the report to this file at the end.")
+@broker_options("Let workers buy, wait and save")
+@click.option(
+    "--download-on", type=click.Choice(("here", "worker")), default="here", help="Machine that has the folder."
+)
+async def run(
+    context: CommandContext,
+    *,
+    manifest: Path,
+    journal: Path | None,
+    batch_id: str | None,
+    folder: str | None,
+    fill: tuple[tuple[str, str], ...],
+    keep_going: bool,
+    dry_run: bool,
+    report_path: Path | None,
+    broker: str | None,
+    queue: str,
+    download_on: str,
+    **options: Any,
+) -> int:
+    """Buy the jobs of a manifest, wait for them and save the results; continue an earlier run.
+
+    MANIFEST is JSON Lines, or CSV if its name ends with .csv or .tsv.
+    """
+    output = context.output
+    open_manifest = partial(Manifest, manifest, fill=dict(fill))
+    if not manifest.is_fifo():  # a pipe can be read only once
+        next(iter(open_manifest()), None)  # raises for a file that is no manifest before a journal is made for it
+    if dry_run:
+        async with context.open_session(needs_key=False) as session:
+            models = await session.models.catalogue()
+            return await _run_dry(open_manifest(models=models), models, output)
+    journal = journal or manifest.with_suffix(".journal")
+    if report_path is not None:
+        check_target(report_path, manifest, journal)
+        load_template()  # a missing Jinja2 is reported before anything is bought
+    if context.is_sandbox and broker is not None:
+        raise ConfigurationError("workers cannot reach a sandbox that lives in this command: start `rivya sandbox`")
+    if folder is not None and download_on == "here":
+        folder = str(made(folder))
+    async with (
+        Batch.open(journal, id=batch_id) as opened,
+        context.open_session(renders=folder is not None, hooks=opened.hooks) as session,
+        open_backend(session, output, broker, queue, download_on) as backend,
+    ):
+        code = await _run_rows(opened, open_manifest, backend, output, folder, keep_going=keep_going, **options)
+    if report_path is not None:
+        await write_report_page(journal, report_path, output)
+    return code
+
+
+for _each in (status, retry, report, export):
+    batch.add_command(_each)
+
+
+# --- dry run ----------------------------------------------------------------------------------------------------------
+
+
+async def _run_dry(manifest: Manifest, models: Mapping[str, Model], output: Output) -> int:
+    rows, price, unpriced, bad = await asyncio.to_thread(_estimate, manifest, models, output)
+    text = f"{pluralize(rows, 'row')}: about {format_credits(price)}."
+    if unpriced:
+        text += f" The catalogue does not say what {pluralize(unpriced, 'row')} of them cost."
+    if bad:
+        text += f" {pluralize(bad, 'row')} cannot be bought as they are."
+    value = {"rows": rows, "estimated_credits": price, "rows_without_price": unpriced, "bad_rows": bad}
+    output.write_result(value, text=f"{text} Nothing was bought.")
+    return ExitCode.USAGE if bad else ExitCode.OK
+
+
+def _estimate(manifest: Manifest, models: Mapping[str, Model], output: Output) -> tuple[int, int, int, int]:
+    """Returns valid rows, their credits, rows without a price, and invalid rows, which it also writes."""
+    rows = total = unpriced = bad = 0
+    for row in manifest:
+        if isinstance(row, InvalidRow):
+            bad += 1
+            _write_bad_row(row, output)
+            continue
+        price = models[row.model].estimate_credits(row.prompt, row.params)
+        rows += 1
+        total += price or 0
+        unpriced += price is None
+    return rows, total, unpriced, bad
+
+
+def _write_bad_row(row: InvalidRow, output: Output) -> None:
+    if output.is_json:
+        output.write_result({"line": row.line, "problems": list(row.problems)})
+    else:
+        output.write_note(f"line {row.line}: {'; '.join(row.problems)}")
+
+
+# --- run --------------------------------------------------------------------------------------------------------------
+
+
+async def _run_rows(
+    batch: Batch,
+    open_manifest: Callable[..., Manifest],
+    backend: ExecutionBackend,
+    output: Output,
+    folder: str | None,
+    *,
+    keep_going: bool,
+    **options: Any,
+) -> int:
+    """Adds the rows to the journal and runs them. `options` are those of `Batch.run` that have the same name."""
+    with _stop_on_signal(batch, backend, output) as signals:
+        models = await backend.carrier.models.catalogue()
+        try:
+            planned = await batch.add(open_manifest(models=models), keep_going=keep_going)
+        except InvalidRowsError as error:
+            for bad in error.result.invalid_rows:
+                _write_bad_row(bad, output)
+            raise ConfigurationError(
+                f"{pluralize(error.result.invalid, 'row')} cannot be bought as they are, so nothing was: "
+                "correct them, or run the valid ones with --keep-going"
+            ) from None
+        _write_plan(planned, output)
+        records = batch.run(backend.carrier, download_to=folder, save=backend.save, **options)
+        if not signals:
+            async with aclosing(records), batch_progress(output, batch):
+                async for record in records:
+                    if output.is_json:
+                        output.write_result(flatten_record(record))
+                    elif record.error is not None:
+                        row = record.row
+                        output.write_note(f"line {row.line} ({row.identity}): {record.state}: {record.error}")
+    summary = await write_summary(batch.path, output)
+    if batch.halted is not None:
+        output.write_error(batch.halted)
+        return exit_code_for(batch.halted)
+    if any(is_open(state, downloads=folder is not None) for state in summary.counts):
+        return ExitCode.RESUME
+    return ExitCode.JOB_FAILED if summary.counts[State.FAILED] + summary.counts[State.DEAD] else ExitCode.OK
+
+
+def _write_plan(planned: PlanResult, output: Output) -> None:
+    for bad in planned.invalid_rows:
+        _write_bad_row(bad, output)
+    for conflict in planned.conflicts:
+        if output.is_json:
+            output.write_result({"line": conflict.line, "conflict": conflict.identity, "state": str(conflict.state)})
+            continue
+        output.write_note(
+            f"line {conflict.line} ({conflict.identity}) is not what it was when its purchase was begun; it stays "
+            f"{conflict.state} with its earlier content: give the new one a name of its own to buy it"
+        )
+    output.write_note(
+        f"{planned.new:,} new rows, {planned.known:,} known, {planned.replaced:,} changed, "
+        f"{planned.conflicting:,} conflicts, {planned.invalid:,} bad"
+    )
+
+
+@contextmanager
+def _stop_on_signal(batch: Batch, backend: ExecutionBackend, output: Output) -> Iterator[list[int]]:
+    """Lets the first Ctrl-C or SIGTERM stop the batch gracefully, the second end the command. Yields the signals."""
+    loop, task, received = asyncio.get_running_loop(), asyncio.current_task(), []
+
+    def stop(number: int) -> None:
+        received.append(number)
+        if len(received) > 1 and task is not None:
+            task.cancel()
+            return
+        output.write_note(
+            "stopping: nothing more is bought; open jobs continue at the service. Once more to end at once"
+        )
+        backend.stop()
+        batch.stop()
+
+    with suppress(NotImplementedError):  # there are no such handlers on Windows
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop, number)
+    try:
+        yield received
+    finally:
+        with suppress(NotImplementedError):
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)

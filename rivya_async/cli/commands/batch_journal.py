@@ -1,0 +1,141 @@
+"""`rivya batch status`, `retry`, `report` and `export`: commands that need only the journal."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..._core.errors import ConfigurationError
+from ..._engine.environment import Environment
+from ...batch import Batch, State
+from ...batch.export import atomic_write, write_csv, write_json_lines, write_parquet
+from ...batch.journal_reader import read_records, read_summary, require_journal
+from ..batch_progress import STATES, format_counts
+from ..command import command
+from ..options import FILE
+from ..render import format_credits, format_duration, pluralize, to_one_line
+
+if TYPE_CHECKING:
+    from ...batch.journal_reader import Summary
+    from ..output import Output
+    from ..run import CommandContext
+
+journal_argument = click.argument("journal", type=FILE)
+
+
+@command("status", has_sandbox=False)
+@journal_argument
+async def status(context: CommandContext, *, journal: Path) -> None:
+    """Show counts, credits, rate, time left, and failures by reason."""
+    await write_summary(journal, context.output)
+
+
+@command("retry", has_sandbox=False)
+@journal_argument
+@click.option("--only", type=click.Choice(("failed", "dead")), help="Only rows in this state.")
+async def retry(context: CommandContext, *, journal: Path, only: str | None) -> None:
+    """Let the next run try failed and dead rows again; failed jobs get a new purchase."""
+    states = [State.FAILED, State.DEAD] if only is None else [State(only)]
+    async with Batch.open(require_journal(journal)) as batch:
+        count = await batch.retry(states)
+    context.output.write_result({"rows": count}, text=f"{count:,} rows will be tried again: run the batch as before.")
+
+
+@command("report", has_sandbox=False)
+@journal_argument
+@click.option("-o", "--output", "target", metavar="FILE", type=FILE, help="The page.  [default: JOURNAL with .html]")
+async def report(context: CommandContext, *, journal: Path, target: Path | None) -> None:
+    """Write one HTML page: the results, the course of the run, the failures and their reasons."""
+    await write_report_page(journal, check_target(target or journal.with_suffix(".html"), journal), context.output)
+
+
+@command("export", has_sandbox=False)
+@journal_argument
+@click.option("--format", "form", type=click.Choice(("jsonl", "csv", "parquet")), default="jsonl")
+@click.option("-o", "--output", "target", metavar="FILE", type=FILE, help="Default: stdout; parquet needs a file.")
+async def export(context: CommandContext, *, journal: Path, form: str, target: Path | None) -> None:
+    """Write all facts that the journal has of every row."""
+    if target is None and form == "parquet":
+        raise ConfigurationError("parquet is a binary format: give a file with -o")
+    if target is not None:
+        check_target(target, journal)
+    await asyncio.to_thread(_export, journal, form, target, context.output)
+    if target is not None:
+        context.output.write_note(f"{target}")
+
+
+def _export(journal: Path, form: str, target: Path | None, output: Output) -> None:
+    write = write_csv if form == "csv" else write_json_lines
+    with closing(read_records(journal)) as records:
+        if target is None:
+            output.write_document(lambda stream: write(records, stream))
+            return
+        with atomic_write(target) as part:
+            if form == "parquet":
+                write_parquet(records, part)
+                return
+            with part.open("w", encoding="utf-8", newline="") as file:
+                write(records, file)
+
+
+def check_target(path: Path, *needed: Path) -> Path:
+    """Returns the path to write to. Raises `ConfigurationError` if it is one of the files that are still needed."""
+    for each in needed:
+        if path.resolve() == each.resolve() or (path.exists() and each.exists() and path.samefile(each)):
+            raise ConfigurationError(f"{path} would be overwritten, and is still needed: choose another file")
+    return path
+
+
+async def write_report_page(journal: Path, page: Path, output: Output) -> None:
+    """Writes the report of a journal and its path."""
+    from ...batch.report import write_report
+
+    await asyncio.to_thread(write_report, journal, page)
+    output.write_result({"report": str(page)}, text=str(page))
+
+
+async def write_summary(journal: Path, output: Output) -> Summary:
+    """Reads the state of a batch, writes it, and returns it."""
+    summary = await asyncio.to_thread(read_summary, journal, Environment().wall_time())
+    output.write_result(_summary_to_json(summary), text=_format_summary(summary))
+    return summary
+
+
+def _format_summary(summary: Summary) -> str:
+    lines = [
+        f"batch {to_one_line(summary.batch_id)}: {pluralize(summary.rows, 'row')}",
+        f"  {format_counts(summary.counts)}",
+        f"  {format_credits(summary.spent)} spent, {format_credits(summary.held)} held",
+    ]
+    if not summary.runs:
+        lines.append("  it has not been run")
+    elif summary.rate is not None:
+        lines.append(f"  {summary.rate:.1f} jobs a second, about {format_duration(summary.seconds_left)} left")
+    lines.extend(
+        f"  {reason.count:,} {reason.state}: {to_one_line(reason.code)}: {to_one_line(reason.message)[:160]}"
+        for reason in summary.reasons
+    )
+    if summary.open:
+        lines.append(f"  {pluralize(summary.open, 'row')} open: run the batch again to go on")
+    return "\n".join(lines)
+
+
+def _summary_to_json(summary: Summary) -> dict[str, Any]:
+    return {
+        "batch": summary.batch_id,
+        "rows": summary.rows,
+        "open": summary.open,
+        "counts": {str(state): summary.counts[state] for state in STATES},
+        "spent": summary.spent,
+        "held": summary.held,
+        "rate": summary.rate,
+        "seconds_left": summary.seconds_left,
+        "reasons": [
+            {"state": str(each.state), "code": each.code, "message": each.message, "rows": each.count}
+            for each in summary.reasons
+        ],
+    }

@@ -1,0 +1,260 @@
+"""`rivya demo`, `generate`, `wait` and `download`: jobs and their files."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from ..._core.catalogue.model import REFERENCES_PARAM
+from ..._core.errors import ConfigurationError, RivyaError
+from ..._core.generation_request import GenerationRequest
+from ..command import command
+from ..conduct import conduct, exit_code
+from ..errors import exit_code_for
+from ..exit_codes import ExitCode
+from ..jobs import Job
+from ..options import FOLDER, PATH, POSITIVE, KeyValue, folder_option, key_option, timeout_option
+from ..progress import transfer_progress
+from ..render import format_credits, pluralize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..._core.catalogue.model import Model
+    from ...session import RivyaSession
+    from ..output import Output
+    from ..run import CommandContext
+
+PARAM: Final = KeyValue("KEY=VALUE", "aspect_ratio=16:9")
+
+TEXT_TYPES: Final = frozenset({"select", "number", "text", ""})
+"""Types of params whose values are typed as text; `Model.coerce` makes numbers of some. Other values are JSON."""
+
+
+@command("demo", has_sandbox=False)
+@click.option("-o", "--output", metavar="DIR", type=FOLDER, default="rivya-demo", help="Folder.")
+@click.option("--live", is_flag=True, help="Buy at the real service, with RIVYA_API_KEY.")
+@click.option("--speed", metavar="X", type=float, help="Speed of the sandbox's jobs as a multiple of real time.")
+@click.option("--seed", metavar="N", type=int, help="Seed of the sandbox's randomness.")
+async def demo(context: CommandContext, **options: Any) -> int:
+    """Make a mixed batch of images, videos and audio, and a contact sheet.
+
+    Runs against an embedded sandbox, in seconds. --live buys the batch at the real service instead.
+    --json: a line for each job as it ends, then one with the folder, the page and the cost.
+
+    Examples:
+      rivya demo
+      rivya demo -o out --speed 60
+    """
+    from ..demo import run
+
+    return await run(Namespace(**options), context.output, context.jobs)
+
+
+@command("generate")
+@click.argument("model")
+@click.argument("prompt", required=False)
+@click.option("-p", "--param", "pairs", type=PARAM, multiple=True, help="A param of the model (repeatable).")
+@click.option("--reference", "references", type=PATH, multiple=True, help="A file, uploaded once (repeatable).")
+@click.option("--no-check", is_flag=True, help="Do not check the job against the catalogue.")
+@click.option("--dry-run", is_flag=True, help="Check the job and show its cost, but buy nothing.")
+@click.option("-n", "--number", metavar="N", type=POSITIVE, default=1, help="Buy N such jobs at once.")
+@folder_option
+@timeout_option
+@key_option
+async def generate(
+    context: CommandContext,
+    *,
+    model: str,
+    prompt: str | None,
+    pairs: tuple[tuple[str, str], ...],
+    references: tuple[str, ...],
+    no_check: bool,
+    dry_run: bool,
+    number: int,
+    folder: str | None,
+    timeout: float | None,
+    key: str | None,
+) -> int:
+    """Buy a job, or several alike, and wait for the results.
+
+    MODEL is the id of a model: rivya models lists them. PROMPT says what to make.
+    A job that does not fit the catalogue is rejected, with every problem, before anything is bought.
+    The estimated cost is shown first.
+    With -n the idempotency key of --key becomes KEY-1, KEY-2, ...
+    Ctrl-C leaves bought jobs running and shows the command that comes back to them.
+    --json: a line for each job as it ends, with its files if they were downloaded.
+
+    Examples:
+      rivya generate z-image "A red kite over the dunes" -p aspect_ratio=16:9 -o out
+      rivya generate z-image "A cat" -n 4 --json --sandbox
+      rivya generate kling-3-0 "A red kite" -p duration=10 --dry-run
+      rivya generate nano-banana-2 "The same at night" --reference kite.png
+      rivya generate elevenlabs-dialogue-v3 -p 'dialogue=[{"voice": "Adam", "text": "Hello."}]'
+    """
+    output, jobs = context.output, context.jobs
+    jobs.folder = folder
+    if dry_run and no_check:
+        raise ConfigurationError("--dry-run checks the job: leave out --no-check")
+    async with context.open_session(needs_key=not dry_run, renders=folder is not None and not dry_run) as session:
+        found = await _find_model(session, model, is_required=not no_check)
+        params = parse_params(found, pairs)
+        price = None if found is None else found.estimate_credits(prompt, params)
+        if found is not None and not no_check:
+            found.check(prompt, params, references)
+            if dry_run:
+                for path in references:
+                    await session.files.check(path, model=found.id)
+                total = None if price is None else price * number
+                value = {"model": found.id, "jobs": number, "estimated_credits": total}
+                output.write_result(value, text=f"{format_estimate(found, price, number)} Nothing was bought.")
+                return ExitCode.OK
+            output.write_note(format_estimate(found, price, number))
+        jobs.jobs = [
+            Job(
+                each,
+                GenerationRequest(
+                    model, prompt, params=params, references=references, idempotency_key=job_key(key, each, number)
+                ),
+                is_checked=not no_check,
+                estimated_credits=price,
+            )
+            for each in range(1, number + 1)
+        ]
+        await conduct(session, jobs, output, timeout=timeout)
+    return exit_code(jobs)
+
+
+async def _find_model(session: RivyaSession, model_id: str, *, is_required: bool) -> Model | None:
+    """Returns the model. For an unchecked job it only types the params, so that it may be missing."""
+    try:
+        return await session.models.retrieve(model_id)
+    except ConfigurationError:
+        raise
+    except RivyaError:
+        if is_required:
+            raise
+        return None
+
+
+def parse_params(model: Model | None, pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Returns the params of a job with the types of the model's catalogue entry; as text where it has none.
+
+    Raises `ConfigurationError` for a value that should be JSON and is not. `Model.check` checks the values.
+    """
+    params = {key: _parse_value(model, key, text) for key, text in pairs}
+    return params if model is None else model.coerce(params)
+
+
+def _parse_value(model: Model | None, key: str, text: str) -> Any:
+    param = None if model is None else model.param(key)
+    if key != REFERENCES_PARAM and (param is None or param.type in TEXT_TYPES):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{key} must be JSON: {error}") from None
+
+
+def format_estimate(model: Model, price: int | None, count: int) -> str:
+    """Returns the cost of so many jobs of this model, as far as the catalogue has it."""
+    jobs = f"{pluralize(count, 'job')} of {model.id}"
+    if price is not None:
+        return f"{jobs}: about {format_credits(price * count)}."
+    least = "" if model.base_credits is None else f", from {format_credits(model.base_credits)} each"
+    return f"{jobs}: the catalogue does not say what it costs ({model.billing_type or 'no price'}{least})."
+
+
+def job_key(given: str | None, number: int, count: int) -> str:
+    """Returns the idempotency key of one of `count` jobs: the given one, numbered if there are several, or a new one.
+
+    The session could mint it too, but an interrupted command has to show the key before the response arrives.
+
+    >>> job_key("order-42", 2, 3)
+    'order-42-2'
+    """
+    if given is None:
+        return str(uuid.uuid4())
+    return given if count == 1 else f"{given}-{number}"
+
+
+@command("wait")
+@click.argument("task_ids", metavar="TASK_ID...", nargs=-1, required=True)
+@folder_option
+@timeout_option
+async def wait(context: CommandContext, *, task_ids: tuple[str, ...], folder: str | None, timeout: float | None) -> int:
+    """Wait for jobs that were bought before.
+
+    An embedded sandbox (--sandbox) starts empty and knows no task id.
+    --json: a line for each job as it ends.
+
+    Examples:
+      rivya wait task_ab12 -o out
+      rivya wait task_ab12 task_cd34 --timeout 600
+    """
+    jobs = context.jobs
+    jobs.folder = folder
+    jobs.jobs = [Job(number, task_id=task_id) for number, task_id in enumerate(dict.fromkeys(task_ids), 1)]
+    async with context.open_session(renders=True) as session:
+        await conduct(session, jobs, context.output, timeout=timeout)
+    return exit_code(jobs)
+
+
+@command("download")
+@click.argument("sources", metavar="TASK_ID|URL...", nargs=-1, required=True)
+@click.option("-o", "--output", "folder", metavar="DIR", type=FOLDER, default=".", help="Folder, created if needed.")
+@click.option(
+    "--name", metavar="TEMPLATE", help="Made of {task_id}, {model}, {index}, {ext}.  [default: {task_id}{ext}]"
+)
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
+@click.option("--max-bytes", metavar="N", type=POSITIVE, help="Reject files that are longer.")
+async def download(context: CommandContext, *, sources: tuple[str, ...], name: str | None, **options: Any) -> int:
+    """Save the files of finished jobs, or of links.
+
+    An interrupted download resumes where it stopped, also in a later command. An expired link is fetched again.
+    The API key is sent to no host but the service's own.
+    --json: a line for each: {"id": "...", "files": [...]}, with "url" in the place of "id" for a link.
+
+    Examples:
+      rivya download task_ab12 -o out
+      rivya download task_ab12 task_cd34 -o out --name '{model}-{task_id}-{index}{ext}'
+    """
+    distinct = list(dict.fromkeys(sources))
+    if name is not None and len(distinct) > 1 and "{task_id" not in name:
+        raise ConfigurationError("put {task_id} into --name, so that the files of each have their own")
+    async with context.open_session(needs_key=not all(map(_is_link, distinct)), renders=True) as session:
+        with transfer_progress(context.output) as add_bar:
+
+            async def save(source: str, folder: str, **settings: Any) -> list[Path]:
+                target = source if _is_link(source) else await session.generations.retrieve(source)
+                return await session.download(target, folder, name=name, on_progress=add_bar(source), **settings)
+
+            results = await asyncio.gather(*(save(each, **options) for each in distinct), return_exceptions=True)
+    code = ExitCode.OK
+    for source, result in zip(distinct, results, strict=True):
+        if isinstance(result, BaseException):
+            failure = report_failure(context.output, result)
+            code = code or failure
+        else:
+            files = [str(path) for path in result]
+            value = {"url" if _is_link(source) else "id": source, "files": files}
+            context.output.write_result(value, text="\n".join(files))
+    return code
+
+
+def _is_link(source: str) -> bool:
+    return "://" in source
+
+
+def report_failure(output: Output, error: BaseException) -> ExitCode:
+    """Writes the error of one of several operations and returns its exit code. Raises errors from elsewhere."""
+    if not isinstance(error, RivyaError):
+        raise error
+    output.write_error(error)
+    return exit_code_for(error)
