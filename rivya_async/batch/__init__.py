@@ -1,13 +1,13 @@
 """Thousands of paid jobs from a file: a manifest in, files out, and a journal between them that outlives kill -9."""
 
 from .._core.saved_file import SavedFile
+from .._jobs.states import JobState as State
 from .bad_row import BadRow
 from .batch import Batch
 from .manifest import Manifest
 from .planning import BadRows, Conflict, Planned
 from .record import RowRecord, RunRecord
 from .row import Row
-from .states import State
 
 __all__ = [
     "BadRow",

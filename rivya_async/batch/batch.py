@@ -17,11 +17,11 @@ from .._engine.ambient import Ambient
 from .._engine.fan_out import fan_out
 from .._engine.placing import waiting_room
 from .._engine.stop import Stop
-from .again import again
+from .._jobs.states import JobState as State
 from .journal import Journal
 from .polls import PollCount
-from .states import State
-from .worker import Run, Worker
+from .row_runner import RunContext, batch_policy, run_row
+from .transitions import retry_changes
 
 if TYPE_CHECKING:
     from .._core.records import Amount
@@ -57,7 +57,7 @@ class Batch:
         self._journal = journal
         self._polls = PollCount()
         self._ambient = Ambient()
-        self._run: Run | None = None
+        self._run: RunContext | None = None
         self._left: AsyncGenerator[RowRecord] | None = None  # what is carried, while whoever reads it has the word
         self._ending = asyncio.Lock()  # held by whoever closes what is carried
         self._halted: Exception | None = None
@@ -148,7 +148,7 @@ class Batch:
             raise ConfigurationError("only rows that are failed or dead can be tried again")
         count = 0
         async for record in self.records(*chosen):
-            changes = again(record)
+            changes = retry_changes(record)
             self._journal.advance(record, changes.pop("state"), **changes)
             count += 1
         await self._journal.written()
@@ -202,7 +202,7 @@ class Batch:
 
         Leaving the loop, or cancelling, drops what is on its way: it is all in the journal, and the next run goes on.
         """
-        run = Run(
+        run = RunContext(
             session=session,
             journal=self._journal,
             polls=self._polls,
@@ -213,16 +213,16 @@ class Batch:
             save=save,
             max_spend=checked_cap("max_spend", max_spend),
             retry_failed=_whole("retry_failed", retry_failed, least=0),
-            patience=patience,
+            policy=batch_policy(patience),
         )
         return self._carried(run, _whole("max_in_flight", max_in_flight, least=1))
 
-    async def _carried(self, run: Run, limit: int) -> AsyncGenerator[RowRecord]:
+    async def _carried(self, run: RunContext, limit: int) -> AsyncGenerator[RowRecord]:
         self._check_idle()
         self._run, self._halted, self._ending = run, None, asyncio.Lock()
         try:
             number = await self._journal.begin_run(run.wall(), run.session.base_url)
-            carrying = fan_out(self._source(run), lambda record: Worker(run, record).work(), limit=limit, ordered=False)
+            carrying = fan_out(self._source(run), lambda record: run_row(run, record), limit=limit, ordered=False)
             try:
                 async for record in carrying:
                     self._left = carrying
@@ -239,7 +239,7 @@ class Batch:
         finally:
             self._run, self._left, self._halted = None, None, run.halted
 
-    async def _source(self, run: Run) -> AsyncIterator[RowRecord]:
+    async def _source(self, run: RunContext) -> AsyncIterator[RowRecord]:
         """What there is to do, what is begun first."""
         begun = [State.INTENT, State.SUBMITTED, *([State.SUCCEEDED] if run.download_to is not None else [])]
         async for record in self.records(*begun):

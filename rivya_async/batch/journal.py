@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 
 from .._core.addresses import is_on_this_machine
 from .._core.errors import ConfigurationError, JournalError
+from .._jobs.states import JobState as State
+from .._jobs.states import check_transition
 from .lock import Lock
 from .planning import Planned, plan
 from .record import RowRecord
-from .states import State, checked
 from .tables import CREATE, CREDITS, SELECT, VERSION, identity_of, record_of
 from .writer import Writer
 
@@ -70,7 +71,7 @@ class Journal:
 
     def advance(self, record: RowRecord, state: State, **changes: Any) -> RowRecord:
         """The record in its new state; it is on the disk once `written` returns. ConfigurationError for a wrong one."""
-        return self.note(record, state=checked(record.state, state), **changes)
+        return self.note(record, state=check_transition(record.state, state), **changes)
 
     def note(self, record: RowRecord, **changes: Any) -> RowRecord:
         """The record with these changes, which will be written within a moment."""

@@ -9,11 +9,11 @@ from typing import Final
 import attrs
 
 from .._core.errors import ConfigurationError
+from .._jobs.states import JobState as State
 from .bad_row import BadRow, name_taken
 from .moved import Moved
 from .record import RowRecord
 from .row import Row
-from .states import State
 from .tables import INSERT, OF_ROW, identity_of, insert_values, row_values
 
 MOST_TOLD: Final = 1000

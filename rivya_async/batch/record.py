@@ -9,8 +9,8 @@ import attrs
 
 from .._core.records import Amount
 from .._core.saved_file import SavedFile
+from .._jobs.states import JobState as State
 from .row import Row, purchase_key
-from .states import State
 
 
 @attrs.frozen(kw_only=True, slots=False)

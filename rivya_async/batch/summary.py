@@ -9,10 +9,11 @@ from typing import Final
 import attrs
 
 from .._core.records import Amount
+from .._jobs.states import JobState as State
+from .._jobs.states import is_open
 from .journal import id_of
 from .reading import reading, runs_in
 from .record import RunRecord
-from .states import State, is_open
 from .tables import CREDITS
 
 WINDOW: Final = 120.0

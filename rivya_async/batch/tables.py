@@ -10,9 +10,9 @@ from typing import Any, Final
 import attrs
 
 from .._core.saved_file import SavedFile
+from .._jobs.states import JobState as State
 from .record import RowRecord
 from .row import Row
-from .states import State
 
 VERSION: Final = 1
 """Of the shape. A journal with another one is refused."""

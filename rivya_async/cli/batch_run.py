@@ -13,9 +13,9 @@ import attrs
 
 from .._core.errors import ConfigurationError
 from .._engine.ambient import Ambient
+from .._jobs.states import is_open
 from ..batch import BadRow, BadRows, Batch, Manifest, State
 from ..batch.export import flat
-from ..batch.states import is_open
 from ..batch.summary import read_summary
 from .batch_board import board_for
 from .batch_render import bad_text, summary_json, summary_text, trouble_text

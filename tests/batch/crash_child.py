@@ -16,7 +16,8 @@ from typing import Any
 
 from rivya_async import PollPolicy, RetryPolicy, RivyaSession, Timeouts
 from rivya_async._engine.part import Part
-from rivya_async.batch import Batch, Row, RowRecord, worker
+from rivya_async._jobs import files
+from rivya_async.batch import Batch, Row, RowRecord
 from rivya_async.batch.journal import Journal
 
 POLL = PollPolicy(first=0.02, base=0.03, floor=0.02, cap=0.1, adaptive=False)
@@ -72,7 +73,7 @@ def dying_after(call: Callable[..., Any], count: int) -> Callable[..., Any]:
 def arm(point: str, session: RivyaSession, count: int) -> None:
     """Let the process die at this point."""
     target: Any = session
-    house: Any = worker
+    saving: Any = files
     match point:
         case "before the POST":
             target.submit = dying(session.submit, count)
@@ -83,9 +84,9 @@ def arm(point: str, session: RivyaSession, count: int) -> None:
         case "after the end":
             target.download = dying(session.download, count)
         case "before the file has its place":
-            house.placed = dying(house.placed, count)
+            saving.placed = dying(saving.placed, count)
         case "before the file is noted":
-            house.placed = dying_then(house.placed, count)
+            saving.placed = dying_then(saving.placed, count)
 
 
 def no_room(part: Part, chunk: bytes) -> None:

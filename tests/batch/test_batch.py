@@ -309,7 +309,7 @@ async def test_nothing_is_sent_under_a_key_that_is_about_to_be_forgotten(tmp_pat
 
 
 async def test_a_row_is_tried_while_the_service_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rivya_async.batch.worker.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("rivya_async._jobs.backoff.FIRST_PAUSE", 0.01)
     async with bench(tmp_path) as on:
         on.sandbox.faults.add(route=SUBMIT, times=10, status=503)
         (done,) = await on.carry(rows(1), patience=60.0)

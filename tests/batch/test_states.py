@@ -7,22 +7,23 @@ import itertools
 import pytest
 
 from rivya_async import ConfigurationError
+from rivya_async._jobs.states import TRANSITIONS, check_transition, is_open
+from rivya_async._jobs.states import JobState as State
 from rivya_async.batch.record import RowRecord
 from rivya_async.batch.row import Row, checked_name, purchase_key
-from rivya_async.batch.states import ALLOWED, State, checked, is_open
 
 
 @pytest.mark.parametrize(("old", "new"), list(itertools.product(State, State)))
 def test_only_what_the_table_allows_may_happen(old: State, new: State) -> None:
-    if new in ALLOWED[old]:
-        assert checked(old, new) is new
+    if new in TRANSITIONS[old]:
+        assert check_transition(old, new) is new
     else:
-        with pytest.raises(ConfigurationError, match=f"a row that is {old} cannot become {new}"):
-            checked(old, new)
+        with pytest.raises(ConfigurationError, match=f"a job that is {old} cannot become {new}"):
+            check_transition(old, new)
 
 
 def test_a_purchase_is_never_sent_but_from_an_intent() -> None:
-    assert [old for old in State if State.SUBMITTED in ALLOWED[old]] == [State.INTENT, State.DEAD]
+    assert [old for old in State if State.SUBMITTED in TRANSITIONS[old]] == [State.INTENT, State.DEAD]
 
 
 def test_what_is_left_to_do_depends_on_whether_files_are_wanted() -> None:

@@ -1,0 +1,219 @@
+"""One row of a batch in one run: the journal is the store of its job."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from .._core.errors import ConfigurationError, RivyaError, SpendLimitReached, ValidationFailed
+from .._core.generation_request import GenerationRequest
+from .._core.problem import unknown_model
+from .._core.wire import encode
+from .._engine.stop import Stopped
+from .._jobs.errors import ACCOUNT_ERRORS, JobAbandoned, JobAction, error_fields
+from .._jobs.files import save_files
+from .._jobs.runner import JobContext, JobPolicy, JobRunner
+from .._jobs.states import JobState
+from .reference import as_reference
+from .transitions import NOT_PURCHASED, new_purchase_changes
+
+if TYPE_CHECKING:
+    from .._core.model import Model
+    from .._core.records import Amount, Generation
+    from .._core.saved_file import SavedFile
+    from .carrier import Carrier, Saver
+    from .journal import Journal
+    from .polls import PollCount
+    from .record import RowRecord
+
+INVALID: Final = "invalid"
+"""Error code of a row that cannot be purchased as it is."""
+
+NO_FILES: Final = "no_files"
+"""Error code of a row whose job succeeded without any file."""
+
+
+def batch_policy(patience: float) -> JobPolicy:
+    """Returns the policy of a run that tries to purchase a row for `patience` seconds while the service is away."""
+    return JobPolicy(
+        retried=frozenset({JobAction.RETRY}),
+        retry_for=patience,
+        blocking_errors=(*ACCOUNT_ERRORS, SpendLimitReached, ConfigurationError),
+        repurchase_hint="purchase it again under a new key with `rivya batch retry`",
+    )
+
+
+@attrs.define(kw_only=True)
+class RunContext(JobContext):
+    """Everything that the rows of one run share."""
+
+    session: Carrier
+    journal: Journal
+    polls: PollCount
+    download_to: Path | None = None
+    save: Saver | None = None
+    max_spend: Amount | None = None
+    retry_failed: int = 0
+
+
+async def run_row(run: RunContext, record: RowRecord) -> RowRecord:
+    """Processes a row as far as this run can, and returns its record. Raises only `JournalError`."""
+    row = RowStore(run, record)
+    try:
+        await JobRunner(run, row).run()
+    except Stopped:
+        pass
+    finally:
+        row.record_polls()
+    return row.record
+
+
+class RowStore:
+    """The journal as the store of one row."""
+
+    def __init__(self, run: RunContext, record: RowRecord) -> None:
+        self._run = run
+        self.record = record
+        self.generation: Generation | None = None
+        self._request: GenerationRequest | None = None
+        self._purchase: dict[str, Any] = {}
+        if record.state is JobState.SUBMITTED:
+            run.polls.begin(record.task_id or "")
+
+    @property
+    def may_repurchase(self) -> bool:
+        """True where the run purchases failed jobs again, and has not done so often enough."""
+        return self.record.purchase <= self._run.retry_failed
+
+    @property
+    def wants_files(self) -> bool:
+        """True where the run saves files."""
+        return self._run.download_to is not None
+
+    async def load_request(self) -> GenerationRequest:
+        """Returns the request of the intent, else that of the row after the check against the catalogue."""
+        if self.record.state is not JobState.INTENT:
+            self._request = await self._prepare_request()
+        elif self._request is None:
+            self._request = GenerationRequest(**json.loads(self.record.body or "{}"))
+        return self._request
+
+    async def _prepare_request(self) -> GenerationRequest:
+        session = self._run.session
+        catalogue = await session.models.catalogue()
+        try:
+            request, price = self._check(catalogue)
+            if request.paths:
+                request = await session.files.resolved(request, None)
+            self._purchase = {"body": encode(request.to_wire()).decode(), "expected_credits": price}
+        except (ConfigurationError, ValidationFailed) as error:
+            raise JobAbandoned(str(error), INVALID) from error
+        except OSError as error:
+            if isinstance(error, RivyaError):
+                raise
+            raise JobAbandoned(f"a reference cannot be read: {error}", INVALID) from error
+        return request
+
+    def _check(self, catalogue: Mapping[str, Model]) -> tuple[GenerationRequest, Amount | None]:
+        """Returns the request of the row, and its price."""
+        row = self.record.row
+        if row.model not in catalogue:
+            raise ConfigurationError(unknown_model(row.model, catalogue).message)
+        model = catalogue[row.model]
+        params = model.coerce(row.params)
+        references = [as_reference(each) for each in row.references]
+        request = GenerationRequest(
+            row.model, row.prompt, params=params, references=references, client_request_id=row.client_request_id
+        )
+        model.check(row.prompt, params, references)
+        price = model.estimate_credits(row.prompt, params, references)
+        if price is None and self._run.max_spend is not None:
+            raise ConfigurationError(
+                f"max_spend cannot be held: the catalogue has no price of {model.id} ({model.billing_type}). Put such "
+                "rows into a batch of their own, without max_spend"
+            )
+        return request, price
+
+    async def advance(
+        self,
+        state: JobState,
+        *,
+        at: float,
+        generation: Generation | None = None,
+        files: Sequence[SavedFile] = (),
+        error: Exception | None = None,
+    ) -> None:
+        """Moves the row in the journal. An intent is on the disk when this returns."""
+        changes: dict[str, Any] = error_fields(error)
+        if generation is not None:
+            self.generation = generation
+            changes |= self._generation_changes(generation, at)
+        if state is JobState.INTENT:
+            changes |= self._intent_changes(at)
+        elif state is JobState.PLANNED or (state is JobState.DEAD and self._is_unsent(error)):
+            changes |= NOT_PURCHASED
+        elif state is JobState.DOWNLOADED:
+            changes |= {"files": tuple(files), "downloaded_at": at}
+        self.record = self._run.journal.advance(self.record, state, **changes)
+        if state is JobState.INTENT:
+            await self._run.journal.written()
+
+    def _intent_changes(self, at: float) -> dict[str, Any]:
+        cap, price = self._run.max_spend, self._purchase["expected_credits"]
+        if cap is not None and price is not None:
+            check_spend(cap, self._run.journal.credits, price)
+        again = new_purchase_changes(self.record) if self.record.state is JobState.FAILED else {}
+        return {**again, **self._purchase, "intent_at": at}
+
+    def _generation_changes(self, generation: Generation, at: float) -> dict[str, Any]:
+        if self.record.state is JobState.INTENT:
+            self._run.polls.begin(generation.id)
+            return {"task_id": generation.id, "reserved_credits": generation.reserved_credits, "submitted_at": at}
+        return {
+            "final_credits": generation.final_credits,
+            "urls": generation.urls,
+            "duration": None if generation.duration is None else generation.duration.total_seconds(),
+            "polls": self.record.polls + self._run.polls.end(self.record.task_id or ""),
+            "ended_at": at,
+        }
+
+    def _is_unsent(self, error: Exception | None) -> bool:
+        """Returns True where the service rejected the purchase: a `JobAbandoned` may be of a job in doubt."""
+        return self.record.state is JobState.INTENT and not isinstance(error, JobAbandoned)
+
+    async def record_error(self, error: Exception, *, will_retry: bool) -> None:  # noqa: ARG002 - the runner's protocol
+        """Notes the latest error of the row."""
+        self.record = self._run.journal.note(self.record, **error_fields(error))
+
+    def record_polls(self) -> None:
+        """Notes the polls of a job that has not ended."""
+        polls = self._run.polls.end(self.record.task_id or "")
+        if polls:
+            self.record = self._run.journal.note(self.record, polls=self.record.polls + polls)
+
+    async def save_files(self, generation: Generation) -> Sequence[SavedFile]:
+        """Saves the files under the name of the row."""
+        run, folder, identity = self._run, self._run.download_to or Path(), self.record.row.identity
+        if not generation.urls:
+            raise JobAbandoned("the job has succeeded, but the service names no file of it. Ask the support", NO_FILES)
+        name = f"{identity}{{ext}}" if len(generation.urls) == 1 else f"{identity}.{{index}}{{ext}}"
+        if run.save is not None:
+            return await run.save(generation, folder, name)
+        owner, beside = self.record.batch_id, run.journal.path.parent
+        return await save_files(run.session, generation, folder, name=name, owner=owner, relative_to=beside)
+
+
+def check_spend(cap: Amount, counted: Amount, price: Amount) -> None:
+    """Raises `SpendLimitReached` where a purchase would pass the cap."""
+    if counted + price > cap:
+        raise SpendLimitReached(
+            f"the next row costs {price} credits, and with {counted} counted so far the batch would pass "
+            f"max_spend={cap}: nothing more is bought",
+            limit=cap,
+            counted=counted,
+            price=price,
+        )
