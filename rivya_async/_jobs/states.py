@@ -44,22 +44,19 @@ when it is retried. A run that purchases failed jobs again leads from `FAILED` t
 
 CONCURRENT_TRANSITIONS: Final[Mapping[JobState, Set[JobState]]] = {
     JobState.PLANNED: {JobState.SUBMITTED, JobState.WITHDRAWN},
-    JobState.SUCCEEDED: {JobState.PLANNED, JobState.SUBMITTED},
-    JobState.DEAD: {JobState.INTENT, JobState.SUCCEEDED, JobState.FAILED},
-    JobState.WITHDRAWN: {JobState.PLANNED, JobState.SUBMITTED},
+    JobState.DEAD: {JobState.SUCCEEDED, JobState.FAILED},
+    JobState.WITHDRAWN: {JobState.SUBMITTED},
 }
-"""The states that may follow besides, where several workers process one job and clients withdraw and repeat it.
+"""The states that may follow besides, where several workers process one job and clients withdraw it.
 
 The result of a purchase replaces the state that another worker has recorded meanwhile. A job that was purchased
-elsewhere is `SUBMITTED` at once.
+elsewhere is `SUBMITTED` at once. A job that is enqueued again continues as `workers.JobRecord.revived_state` says.
 """
 
 UNPURCHASED: Final = frozenset({JobState.PLANNED, JobState.INTENT})
 """States of a job without a known purchase."""
 
-ENDED: Final = frozenset(
-    {JobState.SUCCEEDED, JobState.FAILED, JobState.DOWNLOADED, JobState.DEAD, JobState.WITHDRAWN}
-)
+ENDED: Final = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.DOWNLOADED, JobState.DEAD, JobState.WITHDRAWN})
 """States after which nothing is left to do but a download."""
 
 

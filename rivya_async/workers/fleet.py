@@ -19,9 +19,10 @@ from .._core import errors
 from .._core.errors import Answered, DownloadError, NotSent, OutcomeUnknown, RivyaError, answered_class
 from .._core.outcome import unwrapped
 from .._core.records import Generation
+from .._jobs.errors import IN_DOUBT
+from .._jobs.states import UNPURCHASED, JobState
 from .order import Order
 from .record import JobRecord
-from .states import IN_DOUBT, UNBOUGHT, JobState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,7 +132,7 @@ class Fleet:
                 async with asyncio.timeout(FAREWELL):
                     await self._withdraw([order.key])
             raise
-        if record.state in UNBOUGHT:  # held, as the account is at fault: whoever drives many jobs wants to know
+        if record.state in UNPURCHASED:  # held, as the account is at fault: whoever drives many jobs wants to know
             await self._withdraw([order.key])
         if record.task_id is None or record.generation is None:
             raise refusal(record)
@@ -197,7 +198,7 @@ class Fleet:
         advance = self._worker.store.advance
         for first in range(0, len(keys), PAGE):
             page = keys[first : first + PAGE]
-            withdrawn = (advance(key, {JobState.QUEUED}, JobState.WITHDRAWN) for key in page)
+            withdrawn = (advance(key, {JobState.PLANNED}, JobState.WITHDRAWN) for key in page)
             for record in await asyncio.gather(*withdrawn):
                 self._tell(record)
 
@@ -247,7 +248,7 @@ class Fleet:
 
 def _is_decided(record: JobRecord) -> bool:
     """Whether it is bought, or why it is not is known."""
-    return record.state not in UNBOUGHT or record.status is not None
+    return record.state not in UNPURCHASED or record.status is not None
 
 
 def refusal(record: JobRecord) -> RivyaError:

@@ -8,8 +8,8 @@ from collections import OrderedDict, deque
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
+from .._jobs.states import JobState
 from .record import JobRecord
-from .states import JobState
 from .store import BEAT_LASTS, MOST_LETTERS, DeadLetter
 
 MOST_ENDED: Final = 100_000

@@ -10,9 +10,9 @@ import attrs
 from redis.asyncio import BlockingConnectionPool, Redis
 
 from .._core.errors import ConfigurationError
+from .._jobs.states import JobState
 from .connections import patience, watched
-from .record import JobRecord, record_of, written
-from .states import JobState
+from .record import JobRecord, decode_record, encode_members
 from .store import BEAT_LASTS, KEPT, MOST_LETTERS, DeadLetter, expected_names
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ class RedisStore:
                 pipeline.hgetall(self._job(key))
             found = await pipeline.execute()
         return [
-            record_of(key, members) if "state" in members else None for key, members in zip(keys, found, strict=True)
+            decode_record(key, members) if "state" in members else None
+            for key, members in zip(keys, found, strict=True)
         ]
 
     async def advance(
@@ -102,7 +103,7 @@ class RedisStore:
         """See `Store.advance`."""
         if self._advance is None:
             raise RuntimeError("the store is not open")
-        members = written({**changes, "state": state})
+        members = encode_members({**changes, "state": state})
         ended = JobRecord(key=key, state=state).has_ended
         flat = await self._advance(
             keys=[self._job(key), self._name("changes")],
@@ -114,7 +115,7 @@ class RedisStore:
                 *(part for member in members.items() for part in member),
             ],
         )
-        return record_of(key, dict(zip(flat[::2], flat[1::2], strict=True)))
+        return decode_record(key, dict(zip(flat[::2], flat[1::2], strict=True)))
 
     async def count_delivery(self, key: str, by: int = 1) -> int:
         """See `Store.count_delivery`."""

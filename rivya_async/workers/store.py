@@ -7,8 +7,8 @@ from typing import Any, Final, Protocol
 
 import attrs
 
+from .._jobs.states import JobState
 from .record import JobRecord
-from .states import JobState
 
 KEPT: Final = 7 * 86_400.0
 """Seconds for which the record of an ended order is kept. That of an open one is kept until it ends."""

@@ -1,8 +1,7 @@
-"""The ready tasks, and what tasks of users can ask for."""
+"""The ready tasks, and the session for tasks of users."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -10,10 +9,11 @@ from taskiq import Context, TaskiqDepends
 from taskiq.exceptions import NoResultError
 
 from .._engine.stop import Stopped
+from .._jobs.backoff import Backoff
 from ..session import RivyaSession
 from .clerk import held, ordered_at
 from .desk import Desk, desk_on
-from .fulfilment import FIRST_PAUSE, LONGEST_PAUSE, Fulfilment
+from .job_runner import run_job
 from .order import GENERATE, WAIT, Order
 
 if TYPE_CHECKING:
@@ -23,17 +23,17 @@ LOG: Final = logging.getLogger("rivya_async.workers")
 
 
 def current_desk(context: Annotated[Context, TaskiqDepends()]) -> Desk:
-    """The desk of the worker that runs this task."""
+    """Returns the context of the worker that runs this task."""
     return desk_on(context.broker)
 
 
 def current_session(desk: Annotated[Desk, TaskiqDepends(current_desk)]) -> RivyaSession:
-    """The session of the worker that runs this task."""
+    """Returns the session of the worker that runs this task."""
     return desk.session
 
 
 RivyaSessionDep: Final = TaskiqDepends(current_session)
-"""For tasks of your own: `session: Annotated[RivyaSession, RivyaSessionDep]`. It is the worker's: do not close it."""
+"""Dependency for tasks of users: `session: Annotated[RivyaSession, RivyaSessionDep]`. Do not close the session."""
 
 
 async def generate(
@@ -49,10 +49,10 @@ async def generate(
     context: Annotated[Context, TaskiqDepends(held)],
     desk: Annotated[Desk, TaskiqDepends(current_desk)],
 ) -> dict[str, Any]:
-    """Buy a job, wait for it, and save its files if `download_to` names a folder of the workers.
+    """Purchases a job, waits for it, and saves its files if `download_to` names a folder of the workers.
 
-    The idempotency key is minted when the job is enqueued, unless you give one, and travels with it. Returns
-    `JobRecord.told()`: no failure is raised, look at `state`.
+    The idempotency key is minted when the job is enqueued, unless you give one. Returns
+    `JobRecord.as_dict()`: no failure is raised, check `state`.
     """
     arguments = {
         "model": model,
@@ -64,7 +64,7 @@ async def generate(
         "download_to": download_to,
         "name": name,
     }
-    return await _carried(desk, Order.to_buy(arguments), context)
+    return await _process(desk, Order.to_buy(arguments), context)
 
 
 async def wait(
@@ -75,39 +75,37 @@ async def wait(
     context: Annotated[Context, TaskiqDepends(held)],
     desk: Annotated[Desk, TaskiqDepends(current_desk)],
 ) -> dict[str, Any]:
-    """Wait for a job that was bought elsewhere, and save its files if `download_to` names a folder of the workers.
+    """Waits for a job that was purchased elsewhere, and saves its files if `download_to` names a folder of the workers.
 
     Returns what `rivya.generate` returns.
     """
-    return await _carried(desk, Order.to_wait({"task_id": task_id, "download_to": download_to, "name": name}), context)
+    return await _process(desk, Order.to_wait({"task_id": task_id, "download_to": download_to, "name": name}), context)
 
 
 def register(broker: AsyncBroker) -> tuple[Any, Any]:
-    """The two tasks on this broker. Its own acknowledgement would come too early, and also after an error."""
+    """Registers both tasks. The broker does not acknowledge them: it would do so too early, and after an error."""
     buying = broker.register_task(generate, task_name=GENERATE, ack_type="manual")
     waiting = broker.register_task(wait, task_name=WAIT, ack_type="manual")
     return buying, waiting
 
 
-async def _carried(desk: Desk, order: Order, context: Context) -> dict[str, Any]:
-    """The end of the order, told. Where it has to be carried on elsewhere, its message is given back.
+async def _process(desk: Desk, order: Order, context: Context) -> dict[str, Any]:
+    """Returns the result of a message. Gives the message back where another worker has to continue.
 
-    A store that fails in a way of its own, or a slip of ours, must not leave a paid job to nobody: it is begun again
-    until it is a case of too many deliveries.
+    An unexpected error must not leave a paid job without a worker: the message is processed again, until it counts as
+    delivered too often.
     """
-    pause = FIRST_PAUSE
+    backoff = Backoff(desk.stop, desk.uniform)
     try:
         while True:
             try:
-                return (await Fulfilment(desk, order, ordered_at(context.message)).carry()).told()
-            except (Stopped, asyncio.CancelledError):
+                return (await run_job(desk, order, ordered_at(context.message))).as_dict()
+            except Stopped:
                 raise
             except Exception:
-                LOG.exception("an order could not be carried, trying again", extra={"idempotency_key": order.key})
-            async with desk.stop.cuts():
-                await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+                LOG.exception("a message failed: trying again", extra={"idempotency_key": order.key})
+            await backoff.pause()
     except Stopped:
-        if not context.is_ackable and context.broker.is_worker_process:  # nobody but us knows of it any more
+        if not context.is_ackable and context.broker.is_worker_process:  # no broker delivers it again
             await context.requeue()
         raise NoResultError from None

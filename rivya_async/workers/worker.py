@@ -16,6 +16,7 @@ from .._core.errors import ConfigurationError, NotSent
 from .._core.settings import Settings
 from .._engine.ambient import Ambient
 from .._engine.stop import Stop
+from .._jobs.states import UNPURCHASED, JobState
 from ..session import RivyaSession
 from . import tasks
 from .brokers import broker_at, store_at
@@ -23,8 +24,7 @@ from .clerk import Clerk
 from .desk import DESK, Desk
 from .memory_store import MemoryStore
 from .pulse import Pulse
-from .record import FRESH
-from .states import UNBOUGHT, JobState
+from .record import NO_ERROR
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -143,11 +143,11 @@ class RivyaWorker:
         """
         (record,) = await self.store.read([idempotency_key])
         if record is None:
-            await self.store.advance(idempotency_key, {None}, JobState.QUEUED)
+            await self.store.advance(idempotency_key, {None}, JobState.PLANNED)
         elif record.is_revivable:
-            await self.store.advance(idempotency_key, {record.state}, record.revived_state, **FRESH, deliveries=0)
+            await self.store.advance(idempotency_key, {record.state}, record.revived_state, **NO_ERROR, deliveries=0)
         else:
-            return record.state in UNBOUGHT
+            return record.state in UNPURCHASED
         return True
 
     @asynccontextmanager

@@ -16,7 +16,7 @@ async def test_a_cancelled_call_ends_as_cancelled_at_every_moment(shared_redis: 
     await store.open()
     try:
         for steps in itertools.count():
-            calling = asyncio.create_task(store.advance(f"kite-{steps}", {None}, JobState.QUEUED))
+            calling = asyncio.create_task(store.advance(f"kite-{steps}", {None}, JobState.PLANNED))
             for _ in range(steps):
                 await asyncio.sleep(0)
             if calling.done():

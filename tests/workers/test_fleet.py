@@ -94,7 +94,7 @@ async def test_workers_save_the_files_on_their_side(yard: Yard) -> None:
 
 
 async def test_what_workers_could_not_save_the_next_run_saves(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rivya_async.workers.fulfilment.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("rivya_async._jobs.backoff.FIRST_PAUSE", 0.01)
     out = yard.folder / "theirs"
     out.write_text("in the way")
     (record,) = await yard.carry(rows(1), download_to=out, save=yard.fleet.save)

@@ -16,7 +16,7 @@ from rivya_async._engine.stop import Stop, Stopped
 from rivya_async.sandbox import Sandbox
 from rivya_async.workers import JobRecord, JobState, MemoryStore
 from rivya_async.workers.desk import Desk
-from rivya_async.workers.fulfilment import Fulfilment
+from rivya_async.workers.job_runner import run_job
 from rivya_async.workers.order import Order
 from tests.workers.engine_room import HASTY, QUICK
 
@@ -46,7 +46,7 @@ class Shop:
 
     async def carry(self, order: Order = KITE) -> JobRecord:
         async with asyncio.timeout(20):
-            return await Fulfilment(self.desk(), order).carry()
+            return await run_job(self.desk(), order)
 
     async def record(self) -> JobRecord:
         (record,) = await self.store.read(["kite-1"])
@@ -59,8 +59,8 @@ class Shop:
 
 @pytest_asyncio.fixture
 async def shop(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shop]:
-    monkeypatch.setattr("rivya_async.workers.fulfilment.FIRST_PAUSE", 0.01)
-    monkeypatch.setattr("rivya_async.workers.fulfilment.LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("rivya_async._jobs.backoff.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("rivya_async._jobs.backoff.LONGEST_PAUSE", 0.01)
     async with (
         Sandbox(speed=500, credits=100) as sandbox,
         RivyaSession(sandbox.api_key, base_url=sandbox.base_url, poll=QUICK, retry=HASTY) as session,
@@ -92,7 +92,7 @@ async def test_an_intent_that_was_sent_is_asked_for_under_its_key(shop: Shop) ->
 
 async def test_what_was_bought_is_only_waited_for(shop: Shop) -> None:
     bought = await shop.session.submit("z-image", "A kite", idempotency_key="kite-1")
-    await shop.left_in(JobState.BOUGHT, task_id=bought.id)
+    await shop.left_in(JobState.SUBMITTED, task_id=bought.id)
     assert (await shop.carry()).state is JobState.SUCCEEDED
     assert shop.sandbox.received.count(SUBMIT) == 1
 
@@ -127,11 +127,11 @@ def test_a_doubt_is_not_forgotten_when_it_is_ordered_again() -> None:
 
 def test_what_was_waited_for_goes_on_where_it_was_when_it_is_ordered_again() -> None:
     dead = JobRecord(key="kite-1", state=JobState.DEAD, error_code="poison", intent_at=1.0, task_id="task_1")
-    assert dead.revived_state is JobState.BOUGHT
+    assert dead.revived_state is JobState.SUBMITTED
 
 
 async def test_a_job_that_the_service_does_not_know_is_a_dead_letter_with_its_task_id(shop: Shop) -> None:
-    await shop.left_in(JobState.BOUGHT, task_id="task_unknown", intent_at=time.time() - 60)  # noqa: TID251
+    await shop.left_in(JobState.SUBMITTED, task_id="task_unknown", submitted_at=time.time() - 60)  # noqa: TID251
     assert (await shop.carry()).state is JobState.DEAD
     _, (letter,) = await shop.store.dead_letters(5)
     assert (letter.task_id, letter.code) == ("task_unknown", "not_found")
@@ -142,7 +142,7 @@ async def test_a_replica_that_lags_behind_is_no_reason_to_lose_a_paid_job(shop: 
     async with RivyaSession(shop.sandbox.api_key, base_url=shop.sandbox.base_url, poll=QUICK, retry=HASTY) as other:
         shop.session = other
         shop.sandbox.faults.add(route=POLL, nth=[1, 2], status=404, code="not_found")
-        await shop.left_in(JobState.BOUGHT, task_id=bought.id, intent_at=time.time())  # noqa: TID251
+        await shop.left_in(JobState.SUBMITTED, task_id=bought.id, submitted_at=time.time())  # noqa: TID251
         assert (await shop.carry()).state is JobState.SUCCEEDED
 
 
@@ -170,13 +170,13 @@ async def test_what_one_gave_up_and_the_other_bought_is_not_lost(shop: Shop) -> 
 async def test_an_open_wait_is_handed_back_and_goes_on_elsewhere(shop: Shop) -> None:
     shop.sandbox.faults.add(route=POLL, status=503)
     desk = shop.desk()
-    carrying = asyncio.create_task(Fulfilment(desk, KITE).carry())
+    carrying = asyncio.create_task(run_job(desk, KITE))
     await until(lambda: shop.sandbox.received.count(POLL) > 0)
     desk.stop.set()
     with pytest.raises(Stopped):
         await carrying
     record = await shop.record()
-    assert (record.state, record.deliveries) == (JobState.BOUGHT, 0)
+    assert (record.state, record.deliveries) == (JobState.SUBMITTED, 0)
     shop.sandbox.faults.clear()
     assert (await shop.carry()).state is JobState.SUCCEEDED
     assert shop.sandbox.received.purchases == 1
@@ -186,21 +186,21 @@ async def test_while_it_drains_nothing_is_bought(shop: Shop) -> None:
     desk = shop.desk()
     desk.stop.set()
     with pytest.raises(Stopped):
-        await Fulfilment(desk, KITE).carry()
-    assert (await shop.record()).state is JobState.QUEUED
+        await run_job(desk, KITE)
+    assert (await shop.record()).state is JobState.PLANNED
     assert shop.sandbox.received.count() == 0
 
 
 async def test_the_answer_to_a_purchase_on_its_way_is_waited_for(shop: Shop) -> None:
     shop.sandbox.faults.add(route=SUBMIT, delay=0.3)
     desk = shop.desk()
-    carrying = asyncio.create_task(Fulfilment(desk, KITE).carry())
+    carrying = asyncio.create_task(run_job(desk, KITE))
     await until(lambda: shop.sandbox.received.count(SUBMIT) == 1)
     desk.stop.set()
     with pytest.raises(Stopped):
         await carrying
     record = await shop.record()
-    assert record.state is JobState.BOUGHT
+    assert record.state is JobState.SUBMITTED
     assert record.task_id in shop.sandbox.world.tasks
 
 
@@ -246,12 +246,12 @@ async def test_a_message_that_is_older_than_what_is_remembered_is_never_bought(s
     shop.store = Forgetful()
     now = time.time()  # noqa: TID251 - the workers' clock
     async with asyncio.timeout(20):
-        old = await Fulfilment(shop.desk(), KITE, now - 8 * DAY).carry()
+        old = await run_job(shop.desk(), KITE, now - 8 * DAY)
     assert (old.state, old.error_code) == (JobState.DEAD, "in_doubt")
     assert shop.sandbox.received.count() == 0
     whale = attrs.evolve(KITE, key="whale-1")
     async with asyncio.timeout(20):
-        young = await Fulfilment(shop.desk(), whale, now - 2 * DAY).carry()
+        young = await run_job(shop.desk(), whale, now - 2 * DAY)
     assert young.state is JobState.SUCCEEDED, "it may have waited in the queue for days"
 
 
@@ -284,7 +284,7 @@ async def test_an_order_that_is_held_can_be_withdrawn(shop: Shop) -> None:
     carrying = asyncio.create_task(shop.carry())
     await until(lambda: shop.sandbox.received.count(SUBMIT) > 1)
     while (await shop.record()).state is not JobState.WITHDRAWN:
-        await shop.store.advance("kite-1", {JobState.QUEUED}, JobState.WITHDRAWN)
+        await shop.store.advance("kite-1", {JobState.PLANNED}, JobState.WITHDRAWN)
         await asyncio.sleep(0.001)
     assert (await carrying).state is JobState.WITHDRAWN
     assert shop.sandbox.received.purchases == 0

@@ -45,7 +45,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
 async def test_nobody_knows_an_order_before_it_is_noted(store: Store) -> None:
     assert await store.read([]) == []
     assert await store.read(["kite"]) == [None]
-    assert await store.advance("kite", {None}, JobState.QUEUED) == JobRecord(key="kite")
+    assert await store.advance("kite", {None}, JobState.PLANNED) == JobRecord(key="kite")
     assert await store.read(["kite", "whale"]) == [JobRecord(key="kite"), None]
 
 
@@ -59,36 +59,36 @@ async def test_a_record_keeps_all_that_it_is_told(store: Store) -> None:
         "error": 'a "word" that is no ASCII: Ä',
         "status": 402,
     }
-    await store.advance("kite", {None}, JobState.QUEUED)
-    moved = await store.advance("kite", {JobState.QUEUED}, JobState.SUCCEEDED, **told)
+    await store.advance("kite", {None}, JobState.PLANNED)
+    moved = await store.advance("kite", {JobState.PLANNED}, JobState.SUCCEEDED, **told)
     assert moved == JobRecord(key="kite", state=JobState.SUCCEEDED, **told)  # type: ignore[arg-type]
     assert await store.read(["kite"]) == [moved]
 
 
 async def test_only_from_an_expected_state_a_record_moves(store: Store) -> None:
-    await store.advance("kite", {None}, JobState.QUEUED)
-    await store.advance("kite", {JobState.QUEUED}, JobState.INTENT, intent_at=1.0)
-    late = await store.advance("kite", {JobState.QUEUED}, JobState.WITHDRAWN)
+    await store.advance("kite", {None}, JobState.PLANNED)
+    await store.advance("kite", {JobState.PLANNED}, JobState.INTENT, intent_at=1.0)
+    late = await store.advance("kite", {JobState.PLANNED}, JobState.WITHDRAWN)
     assert (late.state, late.intent_at) == (JobState.INTENT, 1.0)
-    assert (await store.advance("kite", {None}, JobState.QUEUED)).state is JobState.INTENT
+    assert (await store.advance("kite", {None}, JobState.PLANNED)).state is JobState.INTENT
 
 
 async def test_a_state_that_is_not_there_is_no_part_of_another(store: Store) -> None:
-    await store.advance("kite", {None}, JobState.QUEUED)
-    assert (await store.advance("kite", set(), JobState.DEAD)).state is JobState.QUEUED
-    assert (await store.advance("whale", {JobState.QUEUED}, JobState.INTENT)).state is JobState.QUEUED
+    await store.advance("kite", {None}, JobState.PLANNED)
+    assert (await store.advance("kite", set(), JobState.DEAD)).state is JobState.PLANNED
+    assert (await store.advance("whale", {JobState.PLANNED}, JobState.INTENT)).state is JobState.PLANNED
     assert await store.read(["whale"]) == [None], "nothing was made of what was not there"
 
 
 async def test_of_many_who_want_the_same_one_is_first(store: Store) -> None:
-    await store.advance("kite", {None}, JobState.QUEUED)
-    claims = [store.advance("kite", {JobState.QUEUED}, JobState.INTENT, intent_at=float(n)) for n in range(20)]
+    await store.advance("kite", {None}, JobState.PLANNED)
+    claims = [store.advance("kite", {JobState.PLANNED}, JobState.INTENT, intent_at=float(n)) for n in range(20)]
     won = {record.intent_at for record in await asyncio.gather(*claims)}
     assert len(won) == 1
 
 
 async def test_deliveries_are_counted_beside_the_state(store: Store) -> None:
-    await store.advance("kite", {None}, JobState.QUEUED)
+    await store.advance("kite", {None}, JobState.PLANNED)
     assert [await store.count_delivery("kite") for _ in range(3)] == [1, 2, 3]
     assert await store.count_delivery("kite", -1) == 2
     (record,) = await store.read(["kite"])
@@ -98,12 +98,12 @@ async def test_deliveries_are_counted_beside_the_state(store: Store) -> None:
 async def test_who_looks_now_and_then_misses_no_change(store: Store) -> None:
     moment, found = await store.changed_since(math.inf)
     assert list(found) == []
-    await store.advance("kite", {None}, JobState.QUEUED)
-    await store.advance("whale", {None}, JobState.QUEUED)
-    await store.advance("kite", {JobState.QUEUED}, JobState.INTENT)
+    await store.advance("kite", {None}, JobState.PLANNED)
+    await store.advance("whale", {None}, JobState.PLANNED)
+    await store.advance("kite", {JobState.PLANNED}, JobState.INTENT)
     later, found = await store.changed_since(moment)
     assert sorted(found) == ["kite", "whale"]
-    await store.advance("whale", {JobState.QUEUED}, JobState.INTENT)
+    await store.advance("whale", {JobState.PLANNED}, JobState.INTENT)
     assert "whale" in (await store.changed_since(later))[1]
 
 
@@ -132,7 +132,7 @@ async def test_what_was_learned_is_handed_on(store: Store) -> None:
 async def test_memory_forgets_the_oldest_ends_and_no_open_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rivya_async.workers.memory_store.MOST_ENDED", 2)
     store = MemoryStore()
-    await store.advance("open", {None}, JobState.BOUGHT)
+    await store.advance("open", {None}, JobState.SUBMITTED)
     for n in range(3):
         await store.advance(f"kite-{n}", {None}, JobState.SUCCEEDED)
     known = await store.read(["open", "kite-0", "kite-1", "kite-2"])
@@ -157,7 +157,7 @@ async def test_redis_can_be_reached_by_a_socket_of_this_machine(redis: RedisServ
     url = f"unix://{redis.folder / 'redis.sock'}"
     store = RedisStore(url)
     await store.open()
-    assert await store.advance("kite", {None}, JobState.QUEUED) == JobRecord(key="kite")
+    assert await store.advance("kite", {None}, JobState.PLANNED) == JobRecord(key="kite")
     await store.aclose()
     worker = RivyaWorker.at(url)
     async with worker.started():

@@ -124,7 +124,7 @@ async def test_files_are_saved_on_the_side_of_the_worker(worker: RivyaWorker, tm
 async def test_what_cannot_be_saved_is_told_beside_the_success(
     worker: RivyaWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rivya_async.workers.fulfilment.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("rivya_async._jobs.backoff.FIRST_PAUSE", 0.01)
     (tmp_path / "kites").write_text("a file where a folder should be")
     told = await end_of(await worker.generate.kiq("z-image", "A kite", download_to=str(tmp_path / "kites")))
     assert (told["state"], told["error_code"], told["files"]) == ("succeeded", "not_saved", [])
@@ -194,7 +194,7 @@ async def test_an_order_that_was_given_up_is_carried_when_it_is_enlisted_again(
 async def test_a_transient_fault_is_no_reason_to_give_up(
     worker: RivyaWorker, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rivya_async.workers.fulfilment.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("rivya_async._jobs.backoff.FIRST_PAUSE", 0.01)
     sandbox.faults.add(route="POST /api/v1/generations", nth=[1, 2, 3, 4], drop=True, act=True)
     told = await end_of(await worker.generate.kiq("z-image", "A kite"))
     assert told["state"] == "succeeded"
@@ -344,9 +344,9 @@ async def test_an_order_that_went_past_the_checks_is_a_dead_letter(sandbox: Sand
 async def test_a_message_that_comes_too_often_without_an_end_is_a_dead_letter(
     opening: Opening, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox
 ) -> None:
-    monkeypatch.setattr("rivya_async.workers.fulfilment.MOST_DELIVERIES", 2)
+    monkeypatch.setattr("rivya_async.workers.job_runner.MAX_DELIVERIES", 2)
     async with opening() as worker:
-        await worker.store.advance("kite-1", {None}, JobState.QUEUED)
+        await worker.store.advance("kite-1", {None}, JobState.PLANNED)
         for _ in range(2):
             await worker.store.count_delivery("kite-1")
         told = await end_of(await worker.generate.kiq("z-image", "A kite", idempotency_key="kite-1"))

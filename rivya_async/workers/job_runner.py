@@ -1,0 +1,188 @@
+"""One delivery of a job message: the store that workers share is the store of its job."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence, Set
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from .._core.errors import ConfigurationError, DownloadError, NotFound
+from .._core.idempotency import MARGIN
+from .._engine.placing import waiting_room
+from .._engine.stop import Stopped
+from .._jobs.errors import IN_DOUBT, JobAbandoned, JobAction, error_fields
+from .._jobs.files import save_files
+from .._jobs.runner import JobContext, JobPolicy, JobRunner
+from .._jobs.states import JobState, sources_of
+from .record import NOT_SAVED, POISON, JobRecord
+from .store import DeadLetter
+
+if TYPE_CHECKING:
+    from .._core.generation_request import GenerationRequest
+    from .._core.records import Generation
+    from .._core.saved_file import SavedFile
+    from .desk import Desk
+    from .order import Order
+
+LOG: Final = logging.getLogger("rivya_async.workers")
+
+MAX_DELIVERIES: Final = 25
+"""Deliveries of a message without an end, after which it is assumed that its job ends the process."""
+
+POLICY: Final = JobPolicy(
+    retried=frozenset({JobAction.RETRY, JobAction.RELEASE, JobAction.HALT, JobAction.KEEP}),
+    max_saves=3,
+    is_exclusive=False,
+    max_conflicts=5,
+    repurchase_hint="enqueue it under a new key",
+    wait_options={"timeout": None},
+)
+
+
+async def run_job(desk: Desk, order: Order, ordered_at: float | None = None) -> JobRecord:
+    """Processes a delivery and returns the record at its end. Raises `Stopped` where another worker has to continue.
+
+    Another worker may process the same message at the same time: both arrive at the same end.
+    """
+    job = SharedJobStore(desk, order)
+    context = JobContext(session=desk.session, stop=desk.stop, wall=desk.wall, uniform=desk.uniform, policy=POLICY)
+    with desk.order():
+        try:
+            await job.load(ordered_at)
+            await JobRunner(context, job).run()
+        except Stopped:
+            desk.tally["handed_back"] += 1
+            await desk.store.count_delivery(order.key, -1)  # the message has not ended this process
+            raise
+    return job.record
+
+
+class SharedJobStore:
+    """The store that workers share as the store of one job."""
+
+    may_repurchase = False
+
+    def __init__(self, desk: Desk, order: Order) -> None:
+        self._desk = desk
+        self._order = order
+        self.record = JobRecord(key=order.key)
+
+    @property
+    def generation(self) -> Generation | None:
+        """The latest response of the service, as far as any worker knows."""
+        return self.record.generation
+
+    @property
+    def wants_files(self) -> bool:
+        """True where the message names a folder, and no worker has saved the files or failed to."""
+        return self._order.download_to is not None and not self.record.files and self.record.error is None
+
+    async def load(self, ordered_at: float | None) -> None:
+        """Reads or creates the record, and counts the delivery.
+
+        Abandons a message that is older than the records of ended jobs, or that no worker has finished in many tries.
+        """
+        store, key, order = self._desk.store, self._order.key, self._order
+        (known,) = await store.read([key])
+        self.record = known or self.record
+        if known is None or (order.request is None and known.state is JobState.PLANNED):
+            await self._move(JobState.PLANNED, {JobState.PLANNED})
+        age = 0.0 if ordered_at is None else self._desk.wall() - ordered_at
+        if known is None and age > store.kept - MARGIN:
+            await self._abandon("the message is older than the records of ended jobs: it may have ended", IN_DOUBT)
+        if self.record.has_ended and not (self.record.state is JobState.SUCCEEDED and self.wants_files):
+            return
+        deliveries = await store.count_delivery(key)
+        if deliveries > MAX_DELIVERIES:
+            reason = f"the message was delivered {deliveries} times, and no worker finished it. Check the workers"
+            await self._abandon(reason, POISON)
+
+    async def load_request(self) -> GenerationRequest:
+        """Returns the request of the message."""
+        if self._order.request is None:
+            raise ConfigurationError("this message is one to wait: there is nothing to buy")
+        return self._order.request
+
+    async def advance(
+        self,
+        state: JobState,
+        *,
+        at: float,
+        generation: Generation | None = None,
+        files: Sequence[SavedFile] = (),
+        error: Exception | None = None,
+    ) -> None:
+        """Moves the record, unless another worker has. The result of a purchase replaces what another has recorded."""
+        changes: dict[str, Any] = {**error_fields(error), "status": getattr(error, "status", None)}
+        expected: Set[JobState] = {self.record.state}
+        if generation is not None:
+            expected, changes["generation"] = sources_of(state), generation
+        if state is JobState.INTENT:
+            changes["intent_at"] = at
+        elif state is JobState.SUBMITTED and generation is not None:
+            changes |= {"submitted_at": at, "task_id": generation.id}
+        elif state is JobState.DOWNLOADED:  # with or without files the result says "succeeded"
+            state, changes["files"] = JobState.SUCCEEDED, tuple(files)
+        await self._move(state, expected, **changes)
+        await self._report(state, error, at, is_result=generation is not None)
+
+    async def _move(self, state: JobState, expected: Set[JobState], **changes: Any) -> None:
+        """Moves the record, and creates it again where the store has lost it: a paid job must not be forgotten."""
+        store, key, order = self._desk.store, self._order.key, self._order
+        names = ("intent_at", "submitted_at", "task_id", "generation")
+        kept = {name: value for name in names if (value := getattr(self.record, name)) is not None}
+        self.record = await store.advance(key, {*expected, None}, state, **{**kept, **changes})
+        if self.record.state is JobState.PLANNED and order.request is None:  # it was purchased elsewhere
+            planned = {JobState.PLANNED}
+            self.record = await store.advance(key, planned, JobState.SUBMITTED, task_id=order.task_id)
+
+    async def _abandon(self, reason: str, code: str) -> None:
+        await self.advance(JobState.DEAD, at=self._desk.wall(), error=JobAbandoned(reason, code))
+
+    async def record_error(self, error: Exception, *, will_retry: bool) -> None:
+        """Logs an error that is followed by another try. The last error of a download is recorded."""
+        if will_retry:
+            return self._log(logging.WARNING, "trying again", error)
+        self._log(logging.ERROR, "not saved", error)
+        reason = JobAbandoned(f"the job has succeeded, but its files are not saved: {error}", NOT_SAVED)
+        return await self._move(self.record.state, {self.record.state}, **error_fields(reason))
+
+    async def save_files(self, generation: Generation) -> Sequence[SavedFile]:
+        """Saves the files in the folder of the message."""
+        order, folder = self._order, Path(self._order.download_to or ".")
+        try:
+            files = await save_files(self._desk.session, generation, folder, name=order.name, owner=order.key)
+        except NotFound as error:  # of the file: the job is still a success
+            raise DownloadError(str(error)) from error
+        with suppress(OSError):
+            waiting_room(folder, order.key).rmdir()
+        return files
+
+    # --- reports ------------------------------------------------------------------------------------------------------
+
+    async def _report(self, state: JobState, error: Exception | None, at: float, *, is_result: bool) -> None:
+        """Counts and logs a step, and adds a dead letter for an abandoned job."""
+        desk, record = self._desk, self.record
+        if is_result:
+            event = "bought" if state is JobState.SUBMITTED else state.value
+            desk.tally[event] += self._order.request is not None
+            self._log(logging.INFO, event)
+        elif state is JobState.PLANNED and error is not None:
+            self._log(logging.WARNING, "trying again", error)
+        elif state is record.state is JobState.DEAD and error is not None:
+            desk.tally["dead"] += 1
+            self._log(logging.ERROR, "dead", error)
+            reason, code = record.error or "", record.error_code or ""
+            await desk.store.bury(DeadLetter(reason=reason, code=code, key=record.key, task_id=record.task_id, at=at))
+
+    def _log(self, level: int, event: str, error: Exception | None = None) -> None:
+        """Writes one line, with members for a structured formatter. It has no prompt, link or API key."""
+        if LOG.isEnabledFor(level):
+            found: dict[str, Any] = {"idempotency_key": self._order.key, "task_id": self.record.task_id}
+            if error is not None:
+                found |= {**error_fields(error), "request_id": getattr(error, "request_id", None)}
+            members = {name: value for name, value in found.items() if value is not None}
+            text = " ".join(f"{name}={value}" for name, value in members.items())
+            LOG.log(level, "%s %s", event, text, extra=members)
