@@ -21,11 +21,11 @@ from .batch_board import board_for
 from .batch_render import bad_text, summary_json, summary_text, trouble_text
 from .batch_report import tell_report
 from .batch_target import harmless_target
-from .conduct import made
 from .exit_codes import ExitCode
 from .failures import exit_code_of
 from .hands import hands_of
 from .render import credits_text, plural
+from .run_jobs import ensure_dir
 from .target import embedded, service
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ async def run(arguments: Namespace, output: Output) -> int:
     if arguments.sandbox and arguments.broker is not None:
         raise ConfigurationError("workers cannot reach a sandbox that lives in this command: start `rivya sandbox`")
     if arguments.output is not None and arguments.download_on == "here":
-        arguments.output = made(arguments.output)
+        arguments.output = ensure_dir(arguments.output)
     async with Batch.open(journal, id=arguments.id) as batch:
         if arguments.sandbox:
             opened = embedded(output, renders=arguments.output is not None, hooks=batch.hooks)

@@ -1,4 +1,4 @@
-"""`rivya demo`: a mixed batch, carried out before the user's eyes, and a contact sheet of what came of it."""
+"""`rivya demo`: a mixed batch, processed before the user's eyes, and a contact sheet of its results."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import asyncio
 import uuid
 from datetime import datetime
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from .._core.errors import ConfigurationError
-from .conduct import conduct, exit_code, made
+from .._core.generation_request import GenerationRequest
 from .contact_sheet import Card, Medium, Sheet, page
-from .demo_jobs import requests
 from .failures import message_of
 from .jobs import Job
 from .media import mime_type, poster, shape
 from .render import credits_text, plural, seconds
+from .run_jobs import ensure_dir, run_jobs
 from .target import embedded, service
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -27,26 +28,57 @@ if TYPE_CHECKING:
     from .jobs import Ledger
     from .output import Output
 
-PAGE: str = "index.html"
+PAGE: Final = "index.html"
+"""Name of the contact sheet."""
+
+DEMO_JOBS: Final[Sequence[tuple[str, str, dict[str, Any]]]] = (
+    ("z-image", "A red kite over a calm sea at dawn", {"aspect_ratio": "4:3"}),
+    ("seedream-4-5", "A city of glass towers in the last evening light", {"aspectRatio": "9:16", "quality": "high"}),
+    ("grok-imagine-video", "Paper lanterns rise over a village", {"aspect_ratio": "1:1", "duration": 6}),
+    ("veo3-1-lite", "Waves roll onto a black beach, slow and wide", {"aspectRatio": "16:9"}),
+    ("nano-banana-pro", "Northern lights above a frozen lake", {"aspect_ratio": "4:5", "output_format": "jpg"}),
+    (
+        "elevenlabs-turbo-2-5",
+        "Good morning. The ferry leaves at nine; the sea is calm, and the whales are back.",
+        {"voice": "TX3LPaxmHKxFdv7VOQHJ", "speed": 0.95},
+    ),
+    (
+        "flux-2-pro",
+        "Terraced tea hills in morning fog, seen from a balloon",
+        {"aspectRatio": "16:9", "resolution": "2K"},
+    ),
+    ("gpt-image-2", "A lighthouse keeper's window on a stormy night", {"aspect_ratio": "3:4"}),
+    ("runway", "A night train crosses a viaduct in the rain", {"aspectRatio": "16:9", "duration": "5"}),
+    ("elevenlabs-sound-effect-v2", "Rain on a tin roof, thunder far away", {"duration_seconds": 6}),
+    (
+        "ideogram-v3",
+        "Poster of a desert observatory under the Milky Way",
+        {"image_size": "square_hd", "style": "DESIGN"},
+    ),
+)
+"""Model, prompt and params of each job: pictures, films and sounds of many models."""
 
 
 async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
-    """Buy the batch, from the embedded sandbox unless --live, and write the sheet, whatever failed."""
-    opened = _opened(arguments, output)
-    folder = made(arguments.output)
+    """Purchases the batch, from the embedded sandbox unless --live, and writes the sheet, also of failed jobs."""
+    opened = _open_session(arguments, output)
+    folder = ensure_dir(arguments.output)
     ledger.folder = arguments.output
-    ledger.jobs = [Job(number, request) for number, request in enumerate(requests(lambda: str(uuid.uuid4())), 1)]
+    ledger.jobs = [
+        Job(number, GenerationRequest(model, prompt, params=params, idempotency_key=str(uuid.uuid4())))
+        for number, (model, prompt, params) in enumerate(DEMO_JOBS, 1)
+    ]
     began = monotonic()
     async with opened as session:
         await _announce(session, ledger, output, is_live=arguments.live)
-        await conduct(session, ledger, output, tell_files=False)
+        code = await run_jobs(session, ledger, output, shows_files=False)
     took = monotonic() - began
-    where = await asyncio.to_thread(_write, folder, ledger, took, is_live=arguments.live)
-    _sum_up(ledger, output, where, took, is_live=arguments.live)
-    return exit_code(ledger)
+    path = await asyncio.to_thread(_write_sheet, folder, ledger, took, is_live=arguments.live)
+    _write_summary(ledger, output, path, took, is_live=arguments.live)
+    return code
 
 
-def _opened(arguments: Namespace, output: Output) -> AbstractAsyncContextManager[RivyaSession]:
+def _open_session(arguments: Namespace, output: Output) -> AbstractAsyncContextManager[RivyaSession]:
     if not arguments.live:
         return embedded(output, speed=arguments.speed, seed=arguments.seed)
     if arguments.speed is not None or arguments.seed is not None:
@@ -55,15 +87,15 @@ def _opened(arguments: Namespace, output: Output) -> AbstractAsyncContextManager
 
 
 async def _announce(session: RivyaSession, ledger: Ledger, output: Output, *, is_live: bool) -> None:
+    jobs = plural(len(ledger.jobs), "job")
     if not is_live:
-        output.note(f"{plural(len(ledger.jobs), 'job')} on the embedded sandbox: no account, nothing is bought.")
-        return
+        return output.note(f"{jobs} on the embedded sandbox: no account, nothing is bought.")
     prices = {model.id: model.base_credits or 0 for model in await session.models.list()}
     least = sum(prices.get(job.model, 0) for job in ledger)
-    output.note(f"{plural(len(ledger.jobs), 'job')} at the real service, from {credits_text(least)}.")
+    return output.note(f"{jobs} at the real service, from {credits_text(least)}.")
 
 
-def _write(folder: Path, ledger: Ledger, took: float, *, is_live: bool) -> Path:
+def _write_sheet(folder: Path, ledger: Ledger, took: float, *, is_live: bool) -> Path:
     sheet = Sheet(
         title="Contact sheet",
         made_by="The Rivya API" if is_live else "The Rivya sandbox",
@@ -71,9 +103,9 @@ def _write(folder: Path, ledger: Ledger, took: float, *, is_live: bool) -> Path:
         took=took,
         cards=[_card(job) for job in ledger],
     )
-    where = folder / PAGE
-    where.write_text(page(sheet), encoding="utf-8")
-    return where
+    path = folder / PAGE
+    path.write_text(page(sheet), encoding="utf-8")
+    return path
 
 
 def _card(job: Job) -> Card:
@@ -102,22 +134,23 @@ def _medium(path: Path) -> Medium:
     )
 
 
-def _sum_up(ledger: Ledger, output: Output, where: Path, took: float, *, is_live: bool) -> None:
-    good = sum(job.error is None for job in ledger)
-    spent = sum(job.credits for job in ledger)
+def _write_summary(ledger: Ledger, output: Output, path: Path, took: float, *, is_live: bool) -> None:
+    jobs = ledger.jobs
+    good = sum(job.error is None for job in jobs)
+    spent = sum(job.credits for job in jobs)
     output.result(
         {
-            "folder": str(where.parent),
-            "page": str(where),
-            "jobs": len(ledger.jobs),
+            "folder": str(path.parent),
+            "page": str(path),
+            "jobs": len(jobs),
             "succeeded": good,
-            "failed": len(ledger.jobs) - good,
+            "failed": len(jobs) - good,
             "credits": spent,
             "seconds": round(took, 3),
             "live": is_live,
         },
         text=(
-            f"{good} of {plural(len(ledger.jobs), 'job')} in {seconds(took)}, {credits_text(spent)}"
-            f"{'' if is_live else ' of play money'}.\nContact sheet: {where.resolve().as_uri()}"
+            f"{good} of {plural(len(jobs), 'job')} in {seconds(took)}, {credits_text(spent)}"
+            f"{'' if is_live else ' of play money'}.\nContact sheet: {path.resolve().as_uri()}"
         ),
     )

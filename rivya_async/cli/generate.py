@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from .._core.errors import ConfigurationError, RivyaError
 from .._core.generation_request import GenerationRequest
-from .conduct import conduct, exit_code
 from .exit_codes import ExitCode
 from .jobs import Job
 from .render import estimate_text
+from .run_jobs import run_jobs
 from .target import embedded, service
 from .values import typed_params
 
@@ -55,8 +55,7 @@ async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
             )
             for number in range(1, arguments.number + 1)
         ]
-        await conduct(session, ledger, output, timeout=arguments.timeout)
-    return exit_code(ledger)
+        return await run_jobs(session, ledger, output, timeout=arguments.timeout)
 
 
 async def _told(session: RivyaSession, arguments: Namespace, output: Output, model: Model, price: int | None) -> int:

@@ -151,7 +151,7 @@ def farewell_json(ledger: Ledger, *, is_embedded: bool) -> dict[str, Any]:
         return told
     told["open"] = [{"task_id": job.task_id, "model": job.model, "status": job.status} for job in ledger.open]
     told["unknown"] = [
-        {"idempotency_key": job.idempotency_key, "model": job.model, "next": command_of(job)} for job in ledger.unknown
+        {"idempotency_key": job.key, "model": job.model, "next": command_of(job)} for job in ledger.unknown
     ]
     if ledger.open:
         told["next"] = _wait_command(ledger)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .conduct import conduct, exit_code
 from .jobs import Job
+from .run_jobs import run_jobs
 from .target import embedded, service
 
 if TYPE_CHECKING:
@@ -22,5 +22,4 @@ async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
     ledger.jobs = [Job(number, task_id=task_id) for number, task_id in enumerate(task_ids, 1)]
     opened = embedded(output, renders=False) if arguments.sandbox else service()
     async with opened as session:
-        await conduct(session, ledger, output, timeout=arguments.timeout)
-    return exit_code(ledger)
+        return await run_jobs(session, ledger, output, timeout=arguments.timeout)

@@ -7,7 +7,7 @@ import av
 import pytest
 from PIL import Image
 
-from rivya_async.cli.demo_jobs import BATCH
+from rivya_async.cli.demo import DEMO_JOBS
 from rivya_async.cli.media import mime_type, poster, shape
 from tests.cli.cli_kit import Ended, environment, rivya
 from tests.cli.test_cli_contact_sheet import Page
@@ -29,10 +29,10 @@ def test_the_demo_ends_well_and_says_what_it_cost(demo: tuple[Ended, Path]) -> N
     ended, folder = demo
     assert (ended.code, ended.err) == (0, "")
     *jobs, told = ended.results
-    assert len(jobs) == len(BATCH)
+    assert len(jobs) == len(DEMO_JOBS)
     assert {job["status"] for job in jobs} == {"succeeded"}
     assert told["credits"] == sum(job["final_credits"] for job in jobs) > 0
-    assert (told["succeeded"], told["failed"], told["live"]) == (len(BATCH), 0, False)
+    assert (told["succeeded"], told["failed"], told["live"]) == (len(DEMO_JOBS), 0, False)
     assert Path(told["page"]) == folder / "index.html"
     assert told["seconds"] < 30
 
@@ -67,10 +67,10 @@ def test_the_sheet_shows_every_job_and_needs_no_other_file(demo: tuple[Ended, Pa
     ended, folder = demo
     html = (folder / "index.html").read_text(encoding="utf-8")
     found = Page(html)
-    assert len(found.of("article")) == len(BATCH)
+    assert len(found.of("article")) == len(DEMO_JOBS)
     assert (len(found.of("img")), len(found.of("video")), len(found.of("audio"))) == (6, 3, 2)
     assert all(video["poster"] for video in found.of("video"))
-    for model, prompt, params in BATCH:
+    for model, prompt, params in DEMO_JOBS:
         assert model in found.text
         assert prompt in found.text
         assert all(key in found.text for key in params)

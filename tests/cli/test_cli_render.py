@@ -12,11 +12,12 @@ from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.model import Model
 from rivya_async._core.model_param import ModelParam
 from rivya_async._core.records import Generation, GenerationResult
+from rivya_async._jobs.states import JobState
 from rivya_async.cli.board import drawn
-from rivya_async.cli.demo_jobs import requests
+from rivya_async.cli.demo import DEMO_JOBS
 from rivya_async.cli.generate import key_of
 from rivya_async.cli.grid import Grid
-from rivya_async.cli.jobs import Job, Ledger, Stage
+from rivya_async.cli.jobs import Job, Ledger
 from rivya_async.cli.parser import build_parser
 from rivya_async.cli.render import (
     command_of,
@@ -65,11 +66,11 @@ def test_the_command_of_a_purchase_is_the_same_purchase(prompt: str | None) -> N
 
 def ledger() -> Ledger:
     request = GenerationRequest("z-image", "A cat", idempotency_key="key-1")
-    done = Job(1, request, task_id="task_1", stage=Stage.DONE, began=1.0, ended=2.0)
-    opened = Job(2, request, task_id="task_2", stage=Stage.BOUGHT, began=1.0)
+    done = Job(1, request, task_id="task_1", state=JobState.DOWNLOADED, began=1.0, ended=2.0)
+    opened = Job(2, request, task_id="task_2", state=JobState.SUBMITTED, began=1.0)
     opened.record = Generation(id="task_2", status="processing", model="z-image")
-    saving = Job(3, request, task_id="task_3", stage=Stage.SAVING, began=1.0)
-    unknown = Job(4, request, stage=Stage.BUYING, began=1.0)
+    saving = Job(3, request, task_id="task_3", state=JobState.SUCCEEDED, began=1.0)
+    unknown = Job(4, request, state=JobState.INTENT, began=1.0)
     return Ledger([done, opened, saving, unknown, Job(5, request)], folder="my out")
 
 
@@ -119,12 +120,15 @@ def test_a_plain_grid_is_aligned() -> None:
 
 
 def jobs_of_all_kinds() -> list[Job]:
-    jobs = [Job(number, request) for number, request in enumerate(requests(lambda: "key"), 1)]
+    jobs = [
+        Job(number, GenerationRequest(model, prompt, params=params, idempotency_key="key"))
+        for number, (model, prompt, params) in enumerate(DEMO_JOBS, 1)
+    ]
     for job, status in zip(jobs, ["queued", "processing", "succeeded", "failed", "a status of tomorrow"], strict=False):
         job.task_id = f"task_{job.number:020}"
         job.record = Generation(id=job.task_id, status=status, model=job.model, reserved_credits=5, final_credits=5)
-        job.stage, job.began = Stage.BOUGHT, 1.0
-    jobs[2].stage, jobs[2].ended = Stage.DONE, 4.0
+        job.state, job.began = JobState.SUBMITTED, 1.0
+    jobs[2].state, jobs[2].ended = JobState.DOWNLOADED, 4.0
     jobs[3].error, jobs[3].ended = GenerationFailed("x"), 5.0
     return jobs
 

@@ -47,7 +47,7 @@ async def test_sigterm_hands_open_waits_to_the_next_worker(redis: RedisServer) -
         with crew(redis, sandbox) as first:
             await until(lambda: sandbox.received.purchases == 20)
             assert await asyncio.to_thread(first.end, 15.0) == 0
-        assert await states(worker, keys) == {"bought": 20}
+        assert await states(worker, keys) == {"submitted": 20}
         assert await worker.store.beats() == {}
         depth = await depth_of(worker.broker)
         assert depth is not None

@@ -1,0 +1,148 @@
+"""Jobs of `generate`, `wait` and `demo`: processed side by side, with their progress and their results shown."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from .._core.errors import RivyaError, WaitError
+from .._engine.ambient import Ambient
+from .._engine.stop import Stop
+from .._jobs.runner import JobContext, JobPolicy, JobRunner
+from .._jobs.states import JobState
+from .board import board_for
+from .exit_codes import ExitCode
+from .failures import exit_code_of
+from .render import command_of, job_json, job_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .._core.generation_request import GenerationRequest
+    from .._core.records import Generation
+    from ..session import RivyaSession
+    from .jobs import Job, Ledger
+    from .output import Output
+
+
+async def run_jobs(
+    session: RivyaSession, ledger: Ledger, output: Output, *, timeout: float | None = None, shows_files: bool = True
+) -> int:
+    """Processes all jobs at once and returns the exit code of the first that went wrong. None ends another.
+
+    JSON lines are written as jobs end, text when all have ended, also after a cancellation: what is purchased goes on.
+    """
+    folder = None if ledger.folder is None else ensure_dir(ledger.folder)
+    try:
+        with board_for(output, ledger.jobs) as board:
+
+            def on_change(job: Job) -> None:
+                board.changed(job)
+                if job.has_ended and output.is_json:
+                    _write_job(job, output)
+
+            async with asyncio.TaskGroup() as group:
+                for job in ledger:
+                    job.folder = folder
+                    group.create_task(_run_job(session, job, timeout, on_change))
+    finally:
+        if not output.is_json:
+            for job in ledger:
+                if job.has_ended and (shows_files or job.error is not None):
+                    _write_job(job, output)
+    return next((exit_code_of(job.error) for job in ledger if job.error is not None), ExitCode.OK)
+
+
+def ensure_dir(folder: str) -> Path:
+    """Returns the folder, created if need be: an error must come before anything is bought."""
+    path = Path(folder).expanduser()
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+async def _run_job(session: RivyaSession, job: Job, timeout: float | None, on_change: Callable[[Job], None]) -> None:
+    store, ambient = MemoryJobStore(session, job, on_change), Ambient()
+    options: dict[str, Any] = {"on_update": store.update} | ({} if timeout is None else {"timeout": timeout})
+    context = JobContext(  # one per job: the error of one halts no other
+        session=session,
+        stop=Stop(),
+        wall=ambient.wall,
+        uniform=ambient.uniform,
+        policy=JobPolicy(wait_options=options),
+    )
+    job.began = monotonic()
+    await JobRunner(context, store).run()
+    job.ended = monotonic()
+    on_change(job)
+
+
+def _write_job(job: Job, output: Output) -> None:
+    if job.record is not None and job.record.is_terminal:
+        output.result(job_json(job), text="\n".join(job_lines(job)) if job.error is None else None)
+    if job.error is not None:
+        output.failed(job.error, again=command_of(job))
+
+
+class MemoryJobStore:
+    """A job of this command as its own store: the user repeats what the command leaves open."""
+
+    may_repurchase = False
+
+    def __init__(self, session: RivyaSession, job: Job, on_change: Callable[[Job], None]) -> None:
+        self._session = session
+        self.record = job
+        self._on_change = on_change
+
+    @property
+    def generation(self) -> Generation | None:
+        """The latest response of the service."""
+        return self.record.record
+
+    @property
+    def wants_files(self) -> bool:
+        """True where the command has a folder for files."""
+        return self.record.folder is not None
+
+    async def load_request(self) -> GenerationRequest:
+        """Returns the request of the job. The session uploads its local files."""
+        if self.record.request is None:
+            raise RivyaError("this job has no request: another process purchased it")
+        return self.record.request
+
+    async def advance(
+        self,
+        state: JobState,
+        *,
+        at: float,
+        generation: Generation | None = None,
+        files: Sequence[Path] = (),
+        error: Exception | None = None,
+    ) -> None:
+        """Changes the job and shows it."""
+        job = self.record
+        job.state, job.error, job.files = state, error, list(files)
+        if state is JobState.INTENT:
+            job.intent_at = at
+        elif state is JobState.SUBMITTED:
+            job.submitted_at = at
+        if generation is not None:
+            job.record, job.task_id = generation, generation.id
+        self._on_change(job)
+
+    def update(self, generation: Generation) -> None:
+        """Shows a response of the service; `advance` shows the last one."""
+        if not generation.is_terminal:
+            self.record.record = generation
+            self._on_change(self.record)
+
+    async def record_error(self, error: Exception, *, will_retry: bool) -> None:  # noqa: ARG002 - nothing is tried again
+        """Keeps the error for the end of the command."""
+        self.record.error = error
+        if isinstance(error, WaitError):
+            self.record.record = error.last or self.record.record
+
+    async def save_files(self, generation: Generation) -> Sequence[Path]:
+        """Saves the files under the name of the task: a file of that name is of an earlier run."""
+        return await self._session.download(generation, self.record.folder or Path(), overwrite=True)
