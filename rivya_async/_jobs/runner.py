@@ -24,74 +24,31 @@ if TYPE_CHECKING:
     from .._engine.stop import Stop
 
 
-class RecordedJob(Protocol):
-    """The facts of a record that decide the next step. Instants are seconds since the epoch."""
-
-    @property
-    def key(self) -> str:
-        """The idempotency key of the purchase."""
-        ...
-
-    @property
-    def state(self) -> JobState:
-        """The progress of the job."""
-        ...
-
-    @property
-    def task_id(self) -> str | None:
-        """The service's id of the job, once it is purchased."""
-        ...
-
-    @property
-    def intent_at(self) -> float | None:
-        """The time at which the purchase was about to be sent."""
-        ...
-
-    @property
-    def submitted_at(self) -> float | None:
-        """The time at which the purchase was answered."""
-        ...
-
-
 class JobStore(Protocol):
-    """The request, the record and the files of one job, and the place where they are kept."""
+    """The request, the record and the files of one job, and the place where they are kept.
 
-    @property
-    def record(self) -> RecordedJob:
-        """The record as it was read or written last."""
-        ...
+    `record` is the latest record, with at least `key`, `state`, `task_id`, `intent_at` and `submitted_at`.
+    """
+
+    record: Any
 
     @property
     def generation(self) -> Generation | None:
-        """The latest response of the service about the job, where it is known."""
+        """The latest response of the service, if it is known."""
         ...
 
-    @property
-    def may_repurchase(self) -> bool:
-        """True where a failed job is purchased again, under a new key."""
-        ...
-
-    @property
-    def wants_files(self) -> bool:
-        """True where the files of the succeeded job are still to be saved."""
+    def continues(self) -> bool:
+        """Returns True where an ended job has another step: a download, or another purchase of a failed job."""
         ...
 
     async def load_request(self) -> GenerationRequest:
         """Returns the request of the recorded intent, else a new one that is valid and refers to no local file."""
         ...
 
-    async def advance(
-        self,
-        state: JobState,
-        *,
-        at: float,
-        generation: Generation | None = None,
-        files: Sequence[Any] = (),
-        error: Exception | None = None,
-    ) -> None:
+    async def advance(self, state: JobState, error: Exception | None = None, **changes: Any) -> None:
         """Moves the record to a state, and replaces its error. An intent is durable when this returns.
 
-        Where another worker has moved the record already, `record` is the one that the store holds instead.
+        Where another worker has moved the record already, `record` becomes the one that is stored.
         """
         ...
 
@@ -100,7 +57,7 @@ class JobStore(Protocol):
         ...
 
     async def save_files(self, generation: Generation) -> Sequence[Any]:
-        """Saves the files of the job. Returns what `advance` records of them."""
+        """Saves the files of the job."""
         ...
 
 
@@ -108,9 +65,9 @@ class JobStore(Protocol):
 class JobPolicy:
     """The differences between batches, workers and the command line.
 
-    `retried` are the actions after which the step is tried again, for `retry_for` seconds; a download is tried
-    `max_saves` times. `is_exclusive`: no other process works on the job. Otherwise `max_conflicts` clashes of the key
-    are taken for a concurrent delivery of the same job. `repurchase_hint` completes the advice for a job in doubt.
+    After the actions `retried` a step is tried again, for `retry_for` seconds; a download is tried `max_saves` times.
+    `is_exclusive`: no other process works on the job. Otherwise `max_conflicts` clashes of the key are taken for a
+    concurrent delivery of the job. `repurchase_hint` is the advice for a job in doubt.
     """
 
     retried: frozenset[JobAction] = frozenset()
@@ -125,10 +82,9 @@ class JobPolicy:
 
 @attrs.define(kw_only=True)
 class JobContext:
-    """Everything that the jobs of one run share.
+    """Everything that the jobs of one run share. `halted` is the error after which nothing more is purchased.
 
-    `session` is a `RivyaSession` or a client with the same calls. `halted` is the error after which nothing more is
-    purchased.
+    `session` is a `RivyaSession` or a client with the same calls.
     """
 
     session: Any
@@ -155,7 +111,7 @@ class JobRunner:
             await self._process()
         except Stopped:
             if self._is_unsent and self._policy.is_exclusive:
-                await self._advance(JobState.PLANNED)
+                await self._store.advance(JobState.PLANNED)
             raise
 
     async def _process(self) -> None:
@@ -179,19 +135,16 @@ class JobRunner:
                 return self._purchase
             case JobState.SUBMITTED:
                 return self._wait
-            case JobState.SUCCEEDED if self._store.wants_files:
-                return self._save
-            case JobState.FAILED if self._store.may_repurchase:
+            case JobState.FAILED if self._store.continues():
                 return self._purchase
+            case JobState.SUCCEEDED if self._store.continues():
+                return self._save
         return None
 
     @property
     def _is_unsent(self) -> bool:
         """True for an intent of this run that certainly bought nothing."""
         return self._store.record.state is JobState.INTENT and not self._is_in_doubt
-
-    async def _advance(self, state: JobState, **facts: Any) -> None:
-        await self._store.advance(state, at=self._context.wall(), **facts)
 
     # --- steps --------------------------------------------------------------------------------------------------------
 
@@ -202,88 +155,81 @@ class JobRunner:
             await self._submit()
 
     async def _record_intent(self) -> None:
-        context = self._context
+        context, store = self._context, self._store
         async with context.stop.cuts():
-            await self._store.load_request()
+            await store.load_request()
         if context.stop.is_set or context.halted is not None:
             raise Stopped
         now = context.wall()
-        await self._store.advance(JobState.INTENT, at=now)
-        self._is_in_doubt = self._store.record.intent_at != now  # another worker was faster, and may have sent it
+        await store.advance(JobState.INTENT, intent_at=now)
+        self._is_in_doubt = store.record.intent_at != now  # another worker was faster, and may have sent it
         if context.stop.is_set:
             raise Stopped
 
     async def _submit(self) -> None:
-        was_in_doubt, key = self._is_in_doubt, self._store.record.key
-        seconds = time_left(self._store.record.intent_at, self._context.wall())
+        context, store, was_in_doubt = self._context, self._store, self._is_in_doubt
+        seconds = time_left(store.record.intent_at, context.wall())
         if was_in_doubt and not seconds:
             raise JobAbandoned(
                 "the job may have been purchased, and the service has forgotten its key by now. Find it in the "
                 f"account's list of jobs, or {self._policy.repurchase_hint}",
                 IN_DOUBT,
             )
-        request = await self._store.load_request()
+        request, key = await store.load_request(), store.record.key
         self._is_in_doubt = True  # until the response says otherwise
         try:
-            async with self._context.stop.cuts(GRACE), asyncio.timeout(seconds):  # later the key may be forgotten
-                generation = await self._context.session.submit(request, idempotency_key=key)
+            async with context.stop.cuts(GRACE), asyncio.timeout(seconds):  # later the key may be forgotten
+                job = await context.session.submit(request, idempotency_key=key)
         except RivyaError as error:
             self._is_in_doubt = was_in_doubt or may_have_bought(error)
             raise
-        await self._advance(JobState.SUBMITTED, generation=generation)
+        await store.advance(JobState.SUBMITTED, task_id=job.id, submitted_at=context.wall(), generation=job)
 
     async def _wait(self) -> None:
-        purchased = self._store.generation or self._store.record.task_id
-        state, failure = JobState.SUCCEEDED, None
+        context, store = self._context, self._store
+        purchased, state, failure = store.generation or store.record.task_id, JobState.SUCCEEDED, None
         try:
-            async with self._context.stop.cuts():
-                generation = await self._context.session.wait_for(purchased, **self._policy.wait_options)
+            async with context.stop.cuts():
+                job = await context.session.wait_for(purchased, **self._policy.wait_options)
         except GenerationFailed as error:
-            state, failure, generation = JobState.FAILED, error, error.generation
-        await self._advance(state, generation=generation, error=failure)
+            state, failure, job = JobState.FAILED, error, error.generation
+        await store.advance(state, failure, ended_at=context.wall(), generation=job)
 
     async def _save(self) -> None:
-        store = self._store
-        async with self._context.stop.cuts():
-            generation = store.generation or await self._context.session.generations.retrieve(
-                store.record.task_id or ""
-            )
-            files = await store.save_files(generation)
-        await self._advance(JobState.DOWNLOADED, files=files)
+        context, store = self._context, self._store
+        async with context.stop.cuts():
+            job = store.generation or await context.session.generations.retrieve(store.record.task_id)
+            files = await store.save_files(job)
+        await store.advance(JobState.DOWNLOADED, downloaded_at=context.wall(), files=tuple(files))
 
     # --- errors -------------------------------------------------------------------------------------------------------
 
     async def _handle_error(self, error: Exception, backoff: Backoff) -> bool:
         """Records an error and pauses before the next try. Returns False where this run can do no more."""
-        state, policy = self._store.record.state, self._policy
-        action = self._classify(state, error)
+        context, policy, store = self._context, self._policy, self._store
+        state = store.record.state
+        action = classify_error(
+            state,
+            error,
+            is_in_doubt=self._is_in_doubt or self._is_concurrent_delivery(error),
+            is_new=context.wall() - (store.record.submitted_at or 0.0) < assumed.NOT_FOUND_GRACE,
+            blocking_errors=policy.blocking_errors,
+        )
         will_retry = action in policy.retried and backoff.has_time_left()
         if state is JobState.SUCCEEDED:
             will_retry = will_retry and backoff.count + 1 < policy.max_saves
         if action in {JobAction.RELEASE, JobAction.HALT} and not will_retry:
-            self._context.halted = self._context.halted or error
-        if state is JobState.FAILED:
-            will_retry = action is JobAction.RETRY and will_retry  # the reason of the failure stays on record
-        elif action is JobAction.ABANDON:
-            await self._advance(JobState.DEAD, error=error)
+            context.halted = context.halted or error
+        if action is JobAction.ABANDON and state is not JobState.FAILED:
+            await store.advance(JobState.DEAD, error)
             return True  # another worker may have recorded a purchase meanwhile
-        elif action is JobAction.RELEASE or (self._is_unsent and not will_retry):
-            await self._advance(JobState.PLANNED, error=error)
-        else:
-            await self._store.record_error(error, will_retry=will_retry)
+        if action is JobAction.RELEASE or (self._is_unsent and not will_retry):
+            await store.advance(JobState.PLANNED, error)
+        elif state is not JobState.FAILED:  # the reason of a failure stays on record
+            await store.record_error(error, will_retry=will_retry)
         if will_retry:
             await backoff.pause()
         return will_retry
-
-    def _classify(self, state: JobState, error: Exception) -> JobAction:
-        submitted_at = self._store.record.submitted_at or 0.0
-        return classify_error(
-            state,
-            error,
-            is_in_doubt=self._is_in_doubt or self._is_concurrent_delivery(error),
-            is_new=self._context.wall() - submitted_at < assumed.NOT_FOUND_GRACE,
-            blocking_errors=self._policy.blocking_errors,
-        )
 
     def _is_concurrent_delivery(self, error: Exception) -> bool:
         """Returns True where another delivery of this job may hold the key: its request is still running."""

@@ -84,14 +84,10 @@ class RowStore:
         if record.state is JobState.SUBMITTED:
             run.polls.begin(record.task_id or "")
 
-    @property
-    def may_repurchase(self) -> bool:
-        """True where the run purchases failed jobs again, and has not done so often enough."""
-        return self.record.purchase <= self._run.retry_failed
-
-    @property
-    def wants_files(self) -> bool:
-        """True where the run saves files."""
+    def continues(self) -> bool:
+        """Returns True where the run saves files, or purchases a failed job again."""
+        if self.record.state is JobState.FAILED:
+            return self.record.purchase <= self._run.retry_failed
         return self._run.download_to is not None
 
     async def load_request(self) -> GenerationRequest:
@@ -138,52 +134,30 @@ class RowStore:
             )
         return request, price
 
-    async def advance(
-        self,
-        state: JobState,
-        *,
-        at: float,
-        generation: Generation | None = None,
-        files: Sequence[SavedFile] = (),
-        error: Exception | None = None,
-    ) -> None:
+    async def advance(self, state: JobState, error: Exception | None = None, **changes: Any) -> None:
         """Moves the row in the journal. An intent is on the disk when this returns."""
-        changes: dict[str, Any] = error_fields(error)
-        if generation is not None:
-            self.generation = generation
-            changes |= self._generation_changes(generation, at)
+        run, record = self._run, self.record
+        self.generation = changes.pop("generation", self.generation)
         if state is JobState.INTENT:
-            changes |= self._intent_changes(at)
-        elif state is JobState.PLANNED or (state is JobState.DEAD and self._is_unsent(error)):
+            check_spend(run.max_spend, run.journal.credits, self._purchase["expected_credits"])
+            again = new_purchase_changes(record) if record.state is JobState.FAILED else {}
+            changes = {**again, **self._purchase, **changes}
+        elif state is JobState.SUBMITTED and self.generation is not None:
+            run.polls.begin(self.generation.id)
+            changes["reserved_credits"] = self.generation.reserved_credits
+        elif state in {JobState.SUCCEEDED, JobState.FAILED} and self.generation is not None:
+            duration = self.generation.duration
+            changes |= {
+                "final_credits": self.generation.final_credits,
+                "urls": self.generation.urls,
+                "duration": None if duration is None else duration.total_seconds(),
+                "polls": record.polls + run.polls.end(record.task_id or ""),
+            }
+        elif record.state is JobState.INTENT and not isinstance(error, JobAbandoned):  # such a one may be in doubt
             changes |= NOT_PURCHASED
-        elif state is JobState.DOWNLOADED:
-            changes |= {"files": tuple(files), "downloaded_at": at}
-        self.record = self._run.journal.advance(self.record, state, **changes)
+        self.record = run.journal.advance(record, state, **error_fields(error), **changes)
         if state is JobState.INTENT:
-            await self._run.journal.written()
-
-    def _intent_changes(self, at: float) -> dict[str, Any]:
-        cap, price = self._run.max_spend, self._purchase["expected_credits"]
-        if cap is not None and price is not None:
-            check_spend(cap, self._run.journal.credits, price)
-        again = new_purchase_changes(self.record) if self.record.state is JobState.FAILED else {}
-        return {**again, **self._purchase, "intent_at": at}
-
-    def _generation_changes(self, generation: Generation, at: float) -> dict[str, Any]:
-        if self.record.state is JobState.INTENT:
-            self._run.polls.begin(generation.id)
-            return {"task_id": generation.id, "reserved_credits": generation.reserved_credits, "submitted_at": at}
-        return {
-            "final_credits": generation.final_credits,
-            "urls": generation.urls,
-            "duration": None if generation.duration is None else generation.duration.total_seconds(),
-            "polls": self.record.polls + self._run.polls.end(self.record.task_id or ""),
-            "ended_at": at,
-        }
-
-    def _is_unsent(self, error: Exception | None) -> bool:
-        """Returns True where the service rejected the purchase: a `JobAbandoned` may be of a job in doubt."""
-        return self.record.state is JobState.INTENT and not isinstance(error, JobAbandoned)
+            await run.journal.written()
 
     async def record_error(self, error: Exception, *, will_retry: bool) -> None:  # noqa: ARG002 - the runner's protocol
         """Notes the latest error of the row."""
@@ -207,9 +181,9 @@ class RowStore:
         return await save_files(run.session, generation, folder, name=name, owner=owner, relative_to=beside)
 
 
-def check_spend(cap: Amount, counted: Amount, price: Amount) -> None:
+def check_spend(cap: Amount | None, counted: Amount, price: Amount | None) -> None:
     """Raises `SpendLimitReached` where a purchase would pass the cap."""
-    if counted + price > cap:
+    if cap is not None and price is not None and counted + price > cap:
         raise SpendLimitReached(
             f"the next row costs {price} credits, and with {counted} counted so far the batch would pass "
             f"max_spend={cap}: nothing more is bought",

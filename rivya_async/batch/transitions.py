@@ -18,20 +18,17 @@ def retry_changes(record: RowRecord) -> dict[str, Any]:
     if it has one, and is planned again if nothing was bought. A row in doubt is purchased again under a new key: its
     owner has seen the doubt.
     """
-    no_error = {"error": None, "error_code": None}
+    state, changes = JobState.PLANNED, {}
     if record.state is JobState.DEAD and record.task_id is not None:
-        return {"state": JobState.SUBMITTED, **no_error}
-    if record.state is JobState.DEAD and record.body is None:
-        return {"state": JobState.PLANNED, **no_error}
-    return {"state": JobState.PLANNED, **new_purchase_changes(record)}
+        state = JobState.SUBMITTED
+    elif record.state is JobState.FAILED or record.body is not None:
+        changes = new_purchase_changes(record)
+    return {"state": state, "error": None, "error_code": None, **changes}
 
 
 def new_purchase_changes(record: RowRecord) -> dict[str, Any]:
     """Returns the changes, besides the state, of a row that is purchased again under a new key."""
-    forgotten = (
-        "body expected_credits task_id reserved_credits final_credits duration intent_at submitted_at ended_at error "
-        "error_code"
-    )
+    forgotten = "body expected_credits task_id reserved_credits final_credits duration intent_at submitted_at ended_at"
     return {
         **dict.fromkeys(forgotten.split()),
         "purchase": record.purchase + 1,

@@ -156,7 +156,7 @@ def _table(jobs: Sequence[Job], width: int, sign: str) -> Table:
             "prompt": Text(one_line(job.prompt)),
             "task": Text(one_line(job.task_id or "")),
             "time": Text(seconds(job.seconds)),
-            "credits": Text(f"{job.credits:,}" if job.record else ""),
+            "credits": Text(f"{job.credits:,}" if job.generation else ""),
         }
         table.add_row(*(cells[name] for name in widths))
     return table

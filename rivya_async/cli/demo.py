@@ -109,7 +109,7 @@ def _write_sheet(folder: Path, ledger: Ledger, took: float, *, is_live: bool) ->
 
 
 def _card(job: Job) -> Card:
-    duration = job.record.duration if job.record else None
+    duration = job.generation.duration if job.generation else None
     return Card(
         model=job.model,
         prompt=job.prompt,

@@ -11,7 +11,7 @@ from .._core.errors import GenerationFailed
 from .._jobs.states import JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from .._core.generation_request import GenerationRequest
@@ -34,12 +34,14 @@ class Job:
     state: JobState = attrs.field()
     is_checked: bool = True
     estimated_credits: int | None = None
-    record: Generation | None = None
+    generation: Generation | None = None
     error: Exception | None = None
     folder: Path | None = None
-    files: list[Path] = attrs.field(factory=list)
+    files: Sequence[Path] = ()
     intent_at: float | None = None
     submitted_at: float | None = None
+    ended_at: float | None = None
+    downloaded_at: float | None = None
     began: float | None = None
     ended: float | None = None
 
@@ -50,7 +52,7 @@ class Job:
     @property
     def model(self) -> str:
         """The model's id; empty until the service has described the job of another process."""
-        return self.record.model if self.record else self.request.model if self.request else ""
+        return self.generation.model if self.generation else self.request.model if self.request else ""
 
     @property
     def prompt(self) -> str:
@@ -69,7 +71,7 @@ class Job:
             return "failed" if isinstance(self.error, GenerationFailed) else "error"
         if self.state is JobState.SUCCEEDED and self.folder is not None:
             return "saving"
-        return LOCAL_STATUSES.get(self.state) or (self.record.status if self.record else "open")
+        return LOCAL_STATUSES.get(self.state) or (self.generation.status if self.generation else "open")
 
     @property
     def has_ended(self) -> bool:
@@ -89,9 +91,9 @@ class Job:
     @property
     def credits(self) -> Amount:
         """The credits that it cost, or holds while it is open."""
-        if self.record is None:
+        if self.generation is None:
             return 0
-        return self.record.final_credits if self.record.is_terminal else self.record.reserved_credits
+        return self.generation.final_credits if self.generation.is_terminal else self.generation.reserved_credits
 
     @property
     def seconds(self) -> float | None:

@@ -81,7 +81,7 @@ def job_json(job: Job) -> dict[str, Any]:
             "idempotency_key": job.request.idempotency_key,
             "estimated_credits": job.estimated_credits,
         }
-    record = generation_json(job.record) if job.record else {}
+    record = generation_json(job.generation) if job.generation else {}
     return {**record, **asked, "files": [str(path) for path in job.files]}
 
 
@@ -96,9 +96,9 @@ def model_json(model: Model) -> dict[str, Any]:
 
 def job_lines(job: Job) -> list[str]:
     """What is said of a job that ended well: a line, and one for each file or link."""
-    if job.record is None:
+    if job.generation is None:
         return []
-    record = job.record
+    record = job.generation
     took = seconds(record.duration.total_seconds() if record.duration is not None else job.seconds)
     head = "  ".join(
         one_line(part) for part in (record.id, record.status, record.model, credits_text(job.credits), took)

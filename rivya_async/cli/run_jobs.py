@@ -7,7 +7,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from .._core.errors import RivyaError, WaitError
+from .._core.errors import ConfigurationError, WaitError
 from .._engine.ambient import Ambient
 from .._engine.stop import Stop
 from .._jobs.runner import JobContext, JobPolicy, JobRunner
@@ -79,7 +79,7 @@ async def _run_job(session: RivyaSession, job: Job, timeout: float | None, on_ch
 
 
 def _write_job(job: Job, output: Output) -> None:
-    if job.record is not None and job.record.is_terminal:
+    if job.generation is not None and job.generation.is_terminal:
         output.result(job_json(job), text="\n".join(job_lines(job)) if job.error is None else None)
     if job.error is not None:
         output.failed(job.error, again=command_of(job))
@@ -88,60 +88,43 @@ def _write_job(job: Job, output: Output) -> None:
 class MemoryJobStore:
     """A job of this command as its own store: the user repeats what the command leaves open."""
 
-    may_repurchase = False
-
     def __init__(self, session: RivyaSession, job: Job, on_change: Callable[[Job], None]) -> None:
         self._session = session
-        self.record = job
         self._on_change = on_change
+        self.record = job
 
     @property
     def generation(self) -> Generation | None:
         """The latest response of the service."""
-        return self.record.record
+        return self.record.generation
 
-    @property
-    def wants_files(self) -> bool:
-        """True where the command has a folder for files."""
-        return self.record.folder is not None
+    def continues(self) -> bool:
+        """Returns True where the files of a succeeded job are wanted."""
+        return self.record.state is JobState.SUCCEEDED and self.record.folder is not None
 
     async def load_request(self) -> GenerationRequest:
         """Returns the request of the job. The session uploads its local files."""
         if self.record.request is None:
-            raise RivyaError("this job has no request: another process purchased it")
+            raise ConfigurationError("this job was purchased by another process: there is nothing to buy")
         return self.record.request
 
-    async def advance(
-        self,
-        state: JobState,
-        *,
-        at: float,
-        generation: Generation | None = None,
-        files: Sequence[Path] = (),
-        error: Exception | None = None,
-    ) -> None:
+    async def advance(self, state: JobState, error: Exception | None = None, **changes: Any) -> None:
         """Changes the job and shows it."""
-        job = self.record
-        job.state, job.error, job.files = state, error, list(files)
-        if state is JobState.INTENT:
-            job.intent_at = at
-        elif state is JobState.SUBMITTED:
-            job.submitted_at = at
-        if generation is not None:
-            job.record, job.task_id = generation, generation.id
-        self._on_change(job)
+        for name, value in {**changes, "state": state, "error": error}.items():
+            setattr(self.record, name, value)
+        self._on_change(self.record)
 
     def update(self, generation: Generation) -> None:
         """Shows a response of the service; `advance` shows the last one."""
         if not generation.is_terminal:
-            self.record.record = generation
+            self.record.generation = generation
             self._on_change(self.record)
 
     async def record_error(self, error: Exception, *, will_retry: bool) -> None:  # noqa: ARG002 - nothing is tried again
         """Keeps the error for the end of the command."""
         self.record.error = error
         if isinstance(error, WaitError):
-            self.record.record = error.last or self.record.record
+            self.record.generation = error.last or self.record.generation
 
     async def save_files(self, generation: Generation) -> Sequence[Path]:
         """Saves the files under the name of the task: a file of that name is of an earlier run."""

@@ -62,8 +62,6 @@ async def run_job(desk: Desk, order: Order, ordered_at: float | None = None) -> 
 class SharedJobStore:
     """The store that workers share as the store of one job."""
 
-    may_repurchase = False
-
     def __init__(self, desk: Desk, order: Order) -> None:
         self._desk = desk
         self._order = order
@@ -74,10 +72,11 @@ class SharedJobStore:
         """The latest response of the service, as far as any worker knows."""
         return self.record.generation
 
-    @property
-    def wants_files(self) -> bool:
-        """True where the message names a folder, and no worker has saved the files or failed to."""
-        return self._order.download_to is not None and not self.record.files and self.record.error is None
+    def continues(self) -> bool:
+        """Returns True where files are wanted, and no worker has saved them or failed to."""
+        record = self.record
+        is_saved = self._order.download_to is None or record.files or record.error is not None
+        return record.state is JobState.SUCCEEDED and not is_saved
 
     async def load(self, ordered_at: float | None) -> None:
         """Reads or creates the record, and counts the delivery.
@@ -92,7 +91,7 @@ class SharedJobStore:
         age = 0.0 if ordered_at is None else self._desk.wall() - ordered_at
         if known is None and age > store.kept - MARGIN:
             await self._abandon("the message is older than the records of ended jobs: it may have ended", IN_DOUBT)
-        if self.record.has_ended and not (self.record.state is JobState.SUCCEEDED and self.wants_files):
+        if self.record.has_ended and not self.continues():
             return
         deliveries = await store.count_delivery(key)
         if deliveries > MAX_DELIVERIES:
@@ -105,28 +104,14 @@ class SharedJobStore:
             raise ConfigurationError("this message is one to wait: there is nothing to buy")
         return self._order.request
 
-    async def advance(
-        self,
-        state: JobState,
-        *,
-        at: float,
-        generation: Generation | None = None,
-        files: Sequence[SavedFile] = (),
-        error: Exception | None = None,
-    ) -> None:
+    async def advance(self, state: JobState, error: Exception | None = None, **changes: Any) -> None:
         """Moves the record, unless another worker has. The result of a purchase replaces what another has recorded."""
-        changes: dict[str, Any] = {**error_fields(error), "status": getattr(error, "status", None)}
-        expected: Set[JobState] = {self.record.state}
-        if generation is not None:
-            expected, changes["generation"] = sources_of(state), generation
-        if state is JobState.INTENT:
-            changes["intent_at"] = at
-        elif state is JobState.SUBMITTED and generation is not None:
-            changes |= {"submitted_at": at, "task_id": generation.id}
-        elif state is JobState.DOWNLOADED:  # with or without files the result says "succeeded"
-            state, changes["files"] = JobState.SUCCEEDED, tuple(files)
-        await self._move(state, expected, **changes)
-        await self._report(state, error, at, is_result=generation is not None)
+        is_result = "generation" in changes
+        expected = sources_of(state) if is_result else {self.record.state}
+        stored = JobState.SUCCEEDED if state is JobState.DOWNLOADED else state  # with or without files it has succeeded
+        changes |= {**error_fields(error), "status": getattr(error, "status", None)}
+        await self._move(stored, expected, **changes)
+        await self._report(state, error, is_result=is_result)
 
     async def _move(self, state: JobState, expected: Set[JobState], **changes: Any) -> None:
         """Moves the record, and creates it again where the store has lost it: a paid job must not be forgotten."""
@@ -139,7 +124,7 @@ class SharedJobStore:
             self.record = await store.advance(key, planned, JobState.SUBMITTED, task_id=order.task_id)
 
     async def _abandon(self, reason: str, code: str) -> None:
-        await self.advance(JobState.DEAD, at=self._desk.wall(), error=JobAbandoned(reason, code))
+        await self.advance(JobState.DEAD, JobAbandoned(reason, code))
 
     async def record_error(self, error: Exception, *, will_retry: bool) -> None:
         """Logs an error that is followed by another try. The last error of a download is recorded."""
@@ -162,7 +147,7 @@ class SharedJobStore:
 
     # --- reports ------------------------------------------------------------------------------------------------------
 
-    async def _report(self, state: JobState, error: Exception | None, at: float, *, is_result: bool) -> None:
+    async def _report(self, state: JobState, error: Exception | None, *, is_result: bool) -> None:
         """Counts and logs a step, and adds a dead letter for an abandoned job."""
         desk, record = self._desk, self.record
         if is_result:
@@ -175,7 +160,8 @@ class SharedJobStore:
             desk.tally["dead"] += 1
             self._log(logging.ERROR, "dead", error)
             reason, code = record.error or "", record.error_code or ""
-            await desk.store.bury(DeadLetter(reason=reason, code=code, key=record.key, task_id=record.task_id, at=at))
+            letter = DeadLetter(reason=reason, code=code, key=record.key, task_id=record.task_id, at=desk.wall())
+            await desk.store.bury(letter)
 
     def _log(self, level: int, event: str, error: Exception | None = None) -> None:
         """Writes one line, with members for a structured formatter. It has no prompt, link or API key."""

@@ -29,8 +29,9 @@ class JobRecord:
     """A job and its progress. Instants are seconds since the epoch.
 
     `deliveries` counts the deliveries of its message. `intent_at` is the time at which its purchase was about to be
-    sent, `submitted_at` that of its response. `generation` is the latest response of the service. `error` and
-    `error_code` are why the job failed, was abandoned or was not saved; `status` is the HTTP status of a rejection.
+    sent, `submitted_at` that of its response, `ended_at` and `downloaded_at` those of its end and its files.
+    `generation` is the latest response of the service. `error` and `error_code` are why the job failed, was abandoned
+    or was not saved; `status` is the HTTP status of a rejection.
     """
 
     key: str
@@ -38,6 +39,8 @@ class JobRecord:
     deliveries: int = 0
     intent_at: float | None = None
     submitted_at: float | None = None
+    ended_at: float | None = None
+    downloaded_at: float | None = None
     task_id: str | None = None
     generation: Generation | None = None
     files: tuple[SavedFile, ...] = ()

@@ -68,7 +68,7 @@ def ledger() -> Ledger:
     request = GenerationRequest("z-image", "A cat", idempotency_key="key-1")
     done = Job(1, request, task_id="task_1", state=JobState.DOWNLOADED, began=1.0, ended=2.0)
     opened = Job(2, request, task_id="task_2", state=JobState.SUBMITTED, began=1.0)
-    opened.record = Generation(id="task_2", status="processing", model="z-image")
+    opened.generation = Generation(id="task_2", status="processing", model="z-image")
     saving = Job(3, request, task_id="task_3", state=JobState.SUCCEEDED, began=1.0)
     unknown = Job(4, request, state=JobState.INTENT, began=1.0)
     return Ledger([done, opened, saving, unknown, Job(5, request)], folder="my out")
@@ -105,7 +105,7 @@ def test_a_job_that_ended_well_shows_its_links() -> None:
     record = Generation(
         id="t", status="succeeded", model="m", final_credits=1, result=GenerationResult("u", ("u", "v"))
     )
-    assert job_lines(Job(1, record=record)) == ["t  succeeded  m  1 credit  ", "  u", "  v"]
+    assert job_lines(Job(1, generation=record)) == ["t  succeeded  m  1 credit  ", "  u", "  v"]
 
 
 def test_keys_of_many_jobs_are_the_given_one_numbered() -> None:
@@ -126,7 +126,7 @@ def jobs_of_all_kinds() -> list[Job]:
     ]
     for job, status in zip(jobs, ["queued", "processing", "succeeded", "failed", "a status of tomorrow"], strict=False):
         job.task_id = f"task_{job.number:020}"
-        job.record = Generation(id=job.task_id, status=status, model=job.model, reserved_credits=5, final_credits=5)
+        job.generation = Generation(id=job.task_id, status=status, model=job.model, reserved_credits=5, final_credits=5)
         job.state, job.began = JobState.SUBMITTED, 1.0
     jobs[2].state, jobs[2].ended = JobState.DOWNLOADED, 4.0
     jobs[3].error, jobs[3].ended = GenerationFailed("x"), 5.0

@@ -1,35 +1,13 @@
-"""What can become of a row: the table, every pair of it."""
+"""The key, the digest, the name and the credits of a row."""
 
 from __future__ import annotations
-
-import itertools
 
 import pytest
 
 from rivya_async import ConfigurationError
-from rivya_async._jobs.states import TRANSITIONS, check_transition, is_open
 from rivya_async._jobs.states import JobState as State
 from rivya_async.batch.record import RowRecord
 from rivya_async.batch.row import Row, checked_name, purchase_key
-
-
-@pytest.mark.parametrize(("old", "new"), list(itertools.product(State, State)))
-def test_only_what_the_table_allows_may_happen(old: State, new: State) -> None:
-    if new in TRANSITIONS[old]:
-        assert check_transition(old, new) is new
-    else:
-        with pytest.raises(ConfigurationError, match=f"a job that is {old} cannot become {new}"):
-            check_transition(old, new)
-
-
-def test_a_purchase_is_never_sent_but_from_an_intent() -> None:
-    assert [old for old in State if State.SUBMITTED in TRANSITIONS[old]] == [State.INTENT, State.DEAD]
-
-
-def test_what_is_left_to_do_depends_on_whether_files_are_wanted() -> None:
-    open_states = {state for state in State if is_open(state, downloads=False)}
-    assert open_states == {State.PLANNED, State.INTENT, State.SUBMITTED}
-    assert {state for state in State if is_open(state, downloads=True)} == open_states | {State.SUCCEEDED}
 
 
 def row(**changes: object) -> Row:
