@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 
@@ -13,15 +14,20 @@ from .._core import assumed
 from .._core.errors import GenerationFailed, IdempotencyConflict, JournalError, RivyaError
 from .._core.idempotency import time_left
 from .._core.spend import may_have_bought
+from .._engine.disk import to_the_end
+from .._engine.placing import placed, waiting_room
 from .._engine.stop import GRACE, Stopped
 from .backoff import Backoff
-from .errors import ACCOUNT_ERRORS, IN_DOUBT, JobAbandoned, JobAction, classify_error
-from .states import JobState
+from .transitions import ACCOUNT_ERRORS, IN_DOUBT, JobAbandoned, JobAction, JobState, classify_error
 
 if TYPE_CHECKING:
     from .._core.generation_request import GenerationRequest
     from .._core.records import Generation
+    from .._core.saved_file import SavedFile
     from .._engine.stop import Stop
+
+MAX_LOOP_HASH_BYTES: Final = 1024 * 1024
+"""Bytes of the largest file that is hashed on the event loop: it takes less time than a thread."""
 
 
 class JobStore(Protocol):
@@ -236,3 +242,20 @@ class JobRunner:
         is_conflict = isinstance(error, IdempotencyConflict)
         self._conflicts += is_conflict
         return is_conflict and self._conflicts <= self._policy.max_conflicts
+
+
+async def save_files(
+    session: Any, generation: Generation, folder: Path, *, name: str | None, owner: str, relative_to: Path | None = None
+) -> list[SavedFile]:
+    """Downloads the files of a job into the staging folder of `owner`, and moves each into `folder`.
+
+    `name` is a template. Paths are relative to `relative_to`, or absolute. Raises `ConfigurationError` where another
+    file has the name.
+    """
+    paths = await session.download(generation, waiting_room(folder, owner), name=name, overwrite=True)
+    files = []
+    for path in paths:
+        move = (path, folder, relative_to or folder)
+        file = placed(*move) if path.stat().st_size <= MAX_LOOP_HASH_BYTES else await to_the_end(placed, *move)
+        files.append(file if relative_to else attrs.evolve(file, path=str(folder.absolute() / path.name)))
+    return files

@@ -17,11 +17,10 @@ from .._engine.ambient import Ambient
 from .._engine.fan_out import fan_out
 from .._engine.placing import waiting_room
 from .._engine.stop import Stop
-from .._jobs.states import JobState as State
+from .._jobs.transitions import JobState as State
 from .journal import Journal
 from .polls import PollCount
-from .row_runner import RunContext, batch_policy, run_row
-from .transitions import retry_changes
+from .row_runner import RunContext, batch_policy, retry_changes, run_row
 
 if TYPE_CHECKING:
     from .._core.records import Amount

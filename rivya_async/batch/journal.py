@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from .._core.addresses import is_on_this_machine
 from .._core.errors import ConfigurationError, JournalError
-from .._jobs.states import JobState as State
-from .._jobs.states import check_transition
+from .._jobs.transitions import JobState as State
+from .._jobs.transitions import check_transition
 from .lock import Lock
 from .planning import Planned, plan
 from .record import RowRecord

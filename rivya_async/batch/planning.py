@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 
 from .._core.errors import ConfigurationError
-from .._jobs.states import JobState as State
+from .._jobs.transitions import JobState as State
 from .bad_row import BadRow, name_taken
 from .moved import Moved
 from .record import RowRecord

@@ -9,7 +9,7 @@ import attrs
 
 from .._core.records import Amount
 from .._core.saved_file import SavedFile
-from .._jobs.states import JobState as State
+from .._jobs.transitions import JobState as State
 from .row import Row, purchase_key
 
 

@@ -14,12 +14,9 @@ from .._core.generation_request import GenerationRequest
 from .._core.problem import unknown_model
 from .._core.wire import encode
 from .._engine.stop import Stopped
-from .._jobs.errors import ACCOUNT_ERRORS, JobAbandoned, JobAction, error_fields
-from .._jobs.files import save_files
-from .._jobs.runner import JobContext, JobPolicy, JobRunner
-from .._jobs.states import JobState
+from .._jobs.runner import JobContext, JobPolicy, JobRunner, save_files
+from .._jobs.transitions import ACCOUNT_ERRORS, JobAbandoned, JobAction, JobState, error_fields
 from .reference import as_reference
-from .transitions import NOT_PURCHASED, new_purchase_changes
 
 if TYPE_CHECKING:
     from .._core.model import Model
@@ -35,6 +32,9 @@ INVALID: Final = "invalid"
 
 NO_FILES: Final = "no_files"
 """Error code of a row whose job succeeded without any file."""
+
+NOT_PURCHASED: Final = {"body": None, "expected_credits": None, "intent_at": None}
+"""Changes of a row that can be purchased under the same key, since nothing was bought."""
 
 
 def batch_policy(patience: float) -> JobPolicy:
@@ -191,3 +191,29 @@ def check_spend(cap: Amount | None, counted: Amount, price: Amount | None) -> No
             counted=counted,
             price=price,
         )
+
+
+def retry_changes(record: RowRecord) -> dict[str, Any]:
+    """Returns the changes of a failed or dead row that is tried again.
+
+    A failed job is purchased again, under a new key. A dead row continues where it was abandoned: it waits for its job
+    if it has one, and is planned again if nothing was bought. A row in doubt is purchased again under a new key: its
+    owner has seen the doubt.
+    """
+    state, changes = JobState.PLANNED, {}
+    if record.state is JobState.DEAD and record.task_id is not None:
+        state = JobState.SUBMITTED
+    elif record.state is JobState.FAILED or record.body is not None:
+        changes = new_purchase_changes(record)
+    return {"state": state, "error": None, "error_code": None, **changes}
+
+
+def new_purchase_changes(record: RowRecord) -> dict[str, Any]:
+    """Returns the changes, besides the state, of a row that is purchased again under a new key."""
+    forgotten = "body expected_credits task_id reserved_credits final_credits duration intent_at submitted_at ended_at"
+    return {
+        **dict.fromkeys(forgotten.split()),
+        "purchase": record.purchase + 1,
+        "earlier_credits": record.credits,
+        "polls": 0,
+    }

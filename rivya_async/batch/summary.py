@@ -9,8 +9,8 @@ from typing import Final
 import attrs
 
 from .._core.records import Amount
-from .._jobs.states import JobState as State
-from .._jobs.states import is_open
+from .._jobs.transitions import JobState as State
+from .._jobs.transitions import is_open
 from .journal import id_of
 from .reading import reading, runs_in
 from .record import RunRecord

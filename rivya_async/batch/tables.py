@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 
 from .._core.saved_file import SavedFile
-from .._jobs.states import JobState as State
+from .._jobs.transitions import JobState as State
 from .record import RowRecord
 from .row import Row
 

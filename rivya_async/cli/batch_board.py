@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
-from .._jobs.states import is_open
+from .._jobs.transitions import is_open
 from .batch_render import counts_text
 from .render import credits_text, seconds
 

@@ -13,7 +13,7 @@ import attrs
 
 from .._core.errors import ConfigurationError
 from .._engine.ambient import Ambient
-from .._jobs.states import is_open
+from .._jobs.transitions import is_open
 from ..batch import BadRow, BadRows, Batch, Manifest, State
 from ..batch.export import flat
 from ..batch.summary import read_summary

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .._core.errors import GenerationFailed
-from .._jobs.states import JobState
+from .._jobs.transitions import JobState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,7 +11,7 @@ from .._core.errors import ConfigurationError, WaitError
 from .._engine.ambient import Ambient
 from .._engine.stop import Stop
 from .._jobs.runner import JobContext, JobPolicy, JobRunner
-from .._jobs.states import JobState
+from .._jobs.transitions import JobState
 from .board import board_for
 from .exit_codes import ExitCode
 from .failures import exit_code_of

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 if find_spec("taskiq") is None:
     raise ImportError("workers stand on Taskiq: pip install 'rivya-async[workers]'")
 
-from .._jobs.states import JobState
+from .._jobs.transitions import JobState
 from .brokers import broker_at, store_at
 from .fleet import Fleet
 from .memory_store import MemoryStore

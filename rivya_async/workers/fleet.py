@@ -19,8 +19,7 @@ from .._core import errors
 from .._core.errors import Answered, DownloadError, NotSent, OutcomeUnknown, RivyaError, answered_class
 from .._core.outcome import unwrapped
 from .._core.records import Generation
-from .._jobs.errors import IN_DOUBT
-from .._jobs.states import UNPURCHASED, JobState
+from .._jobs.transitions import IN_DOUBT, UNPURCHASED, JobState
 from .order import Order
 from .record import JobRecord
 

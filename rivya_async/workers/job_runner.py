@@ -12,10 +12,8 @@ from .._core.errors import ConfigurationError, DownloadError, NotFound
 from .._core.idempotency import MARGIN
 from .._engine.placing import waiting_room
 from .._engine.stop import Stopped
-from .._jobs.errors import IN_DOUBT, JobAbandoned, JobAction, error_fields
-from .._jobs.files import save_files
-from .._jobs.runner import JobContext, JobPolicy, JobRunner
-from .._jobs.states import JobState, sources_of
+from .._jobs.runner import JobContext, JobPolicy, JobRunner, save_files
+from .._jobs.transitions import IN_DOUBT, JobAbandoned, JobAction, JobState, error_fields, sources_of
 from .record import NOT_SAVED, POISON, JobRecord
 from .store import DeadLetter
 

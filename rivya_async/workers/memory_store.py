@@ -8,7 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from .._jobs.states import JobState
+from .._jobs.transitions import JobState
 from .record import JobRecord
 from .store import BEAT_LASTS, MOST_LETTERS, DeadLetter
 

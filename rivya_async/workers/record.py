@@ -11,8 +11,7 @@ import attrs
 from .._core.records import Generation
 from .._core.saved_file import SavedFile
 from .._core.wire import plain, structure
-from .._jobs.errors import IN_DOUBT
-from .._jobs.states import ENDED, JobState
+from .._jobs.transitions import ENDED, IN_DOUBT, JobState
 
 POISON: Final = "poison"
 """Error code of a job whose message was delivered too often."""

@@ -10,7 +10,7 @@ import attrs
 from redis.asyncio import BlockingConnectionPool, Redis
 
 from .._core.errors import ConfigurationError
-from .._jobs.states import JobState
+from .._jobs.transitions import JobState
 from .connections import patience, watched
 from .record import JobRecord, decode_record, encode_members
 from .store import BEAT_LASTS, KEPT, MOST_LETTERS, DeadLetter, expected_names

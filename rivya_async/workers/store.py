@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 import attrs
 
-from .._jobs.states import JobState
+from .._jobs.transitions import JobState
 from .record import JobRecord
 
 KEPT: Final = 7 * 86_400.0

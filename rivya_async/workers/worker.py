@@ -16,7 +16,7 @@ from .._core.errors import ConfigurationError, NotSent
 from .._core.settings import Settings
 from .._engine.ambient import Ambient
 from .._engine.stop import Stop
-from .._jobs.states import UNPURCHASED, JobState
+from .._jobs.transitions import UNPURCHASED, JobState
 from ..session import RivyaSession
 from . import tasks
 from .brokers import broker_at, store_at

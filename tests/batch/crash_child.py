@@ -16,7 +16,7 @@ from typing import Any
 
 from rivya_async import PollPolicy, RetryPolicy, RivyaSession, Timeouts
 from rivya_async._engine.part import Part
-from rivya_async._jobs import files
+from rivya_async._jobs import runner
 from rivya_async.batch import Batch, Row, RowRecord
 from rivya_async.batch.journal import Journal
 
@@ -73,7 +73,7 @@ def dying_after(call: Callable[..., Any], count: int) -> Callable[..., Any]:
 def arm(point: str, session: RivyaSession, count: int) -> None:
     """Let the process die at this point."""
     target: Any = session
-    saving: Any = files
+    saving: Any = runner
     match point:
         case "before the POST":
             target.submit = dying(session.submit, count)

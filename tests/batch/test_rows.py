@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rivya_async import ConfigurationError
-from rivya_async._jobs.states import JobState as State
+from rivya_async._jobs.transitions import JobState as State
 from rivya_async.batch.record import RowRecord
 from rivya_async.batch.row import Row, checked_name, purchase_key
 

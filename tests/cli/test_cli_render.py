@@ -12,7 +12,7 @@ from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.model import Model
 from rivya_async._core.model_param import ModelParam
 from rivya_async._core.records import Generation, GenerationResult
-from rivya_async._jobs.states import JobState
+from rivya_async._jobs.transitions import JobState
 from rivya_async.cli.board import drawn
 from rivya_async.cli.demo import DEMO_JOBS
 from rivya_async.cli.generate import key_of

@@ -22,8 +22,14 @@ from rivya_async import (
     ValidationFailed,
 )
 from rivya_async._core.records import GenerationError
-from rivya_async._jobs.errors import ACCOUNT_ERRORS, JobAbandoned, JobAction, classify_error, error_fields
-from rivya_async._jobs.states import JobState
+from rivya_async._jobs.transitions import (
+    ACCOUNT_ERRORS,
+    JobAbandoned,
+    JobAction,
+    JobState,
+    classify_error,
+    error_fields,
+)
 
 FAILED = Generation(id="t", status="failed", model="m")
 SESSION_ERRORS = (*ACCOUNT_ERRORS, SpendLimitReached, ConfigurationError)

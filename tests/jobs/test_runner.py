@@ -19,9 +19,8 @@ from rivya_async import (
     Unauthorized,
 )
 from rivya_async._engine.stop import Stop, Stopped
-from rivya_async._jobs.errors import JobAction
 from rivya_async._jobs.runner import JobContext, JobPolicy, JobRunner
-from rivya_async._jobs.states import JobState
+from rivya_async._jobs.transitions import JobAction, JobState
 
 NOW = 1_000_000.0
 RETRIED = frozenset({JobAction.RETRY, JobAction.RELEASE, JobAction.HALT, JobAction.KEEP})

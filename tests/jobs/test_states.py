@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from rivya_async import ConfigurationError
-from rivya_async._jobs.states import (
+from rivya_async._jobs.transitions import (
     CONCURRENT_TRANSITIONS,
     TRANSITIONS,
     JobState,
