@@ -65,13 +65,9 @@ def ensure_dir(folder: str) -> Path:
 async def _run_job(session: RivyaSession, job: Job, timeout: float | None, on_change: Callable[[Job], None]) -> None:
     store, ambient = MemoryJobStore(session, job, on_change), Ambient()
     options: dict[str, Any] = {"on_update": store.update} | ({} if timeout is None else {"timeout": timeout})
-    context = JobContext(  # one per job: the error of one halts no other
-        session=session,
-        stop=Stop(),
-        wall=ambient.wall,
-        uniform=ambient.uniform,
-        policy=JobPolicy(wait_options=options),
-    )
+    policy = JobPolicy(wait_options=options)
+    # Each job has a context of its own: the error of one halts no other.
+    context = JobContext(session=session, stop=Stop(), wall=ambient.wall, uniform=ambient.uniform, policy=policy)
     job.began = monotonic()
     await JobRunner(context, store).run()
     job.ended = monotonic()
