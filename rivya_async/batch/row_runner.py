@@ -27,12 +27,6 @@ if TYPE_CHECKING:
     from .polls import PollCount
     from .record import RowRecord
 
-INVALID: Final = "invalid"
-"""Error code of a row that cannot be purchased as it is."""
-
-NO_FILES: Final = "no_files"
-"""Error code of a row whose job succeeded without any file."""
-
 NOT_PURCHASED: Final = {"body": None, "expected_credits": None, "intent_at": None}
 """Changes of a row that can be purchased under the same key, since nothing was bought."""
 
@@ -61,14 +55,19 @@ class RunContext(JobContext):
 
 
 async def run_row(run: RunContext, record: RowRecord) -> RowRecord:
-    """Processes a row as far as this run can, and returns its record. Raises only `JournalError`."""
+    """Processes a row as far as this run can, and returns its record. Raises only `JournalError`.
+
+    A row that cannot be purchased as it is has the error code `invalid`, a success without a file `no_files`.
+    """
     row = RowStore(run, record)
     try:
         await JobRunner(run, row).run()
     except Stopped:
         pass
     finally:
-        row.record_polls()
+        polls = run.polls.end(row.record.task_id or "")
+        if polls:  # of a job that has not ended
+            row.record = run.journal.note(row.record, polls=row.record.polls + polls)
     return row.record
 
 
@@ -107,11 +106,11 @@ class RowStore:
                 request = await session.files.resolved(request, None)
             self._purchase = {"body": encode(request.to_wire()).decode(), "expected_credits": price}
         except (ConfigurationError, ValidationFailed) as error:
-            raise JobAbandoned(str(error), INVALID) from error
+            raise JobAbandoned(str(error), "invalid") from error
         except OSError as error:
             if isinstance(error, RivyaError):
                 raise
-            raise JobAbandoned(f"a reference cannot be read: {error}", INVALID) from error
+            raise JobAbandoned(f"a reference cannot be read: {error}", "invalid") from error
         return request
 
     def _check(self, catalogue: Mapping[str, Model]) -> tuple[GenerationRequest, Amount | None]:
@@ -163,17 +162,13 @@ class RowStore:
         """Notes the latest error of the row."""
         self.record = self._run.journal.note(self.record, **error_fields(error))
 
-    def record_polls(self) -> None:
-        """Notes the polls of a job that has not ended."""
-        polls = self._run.polls.end(self.record.task_id or "")
-        if polls:
-            self.record = self._run.journal.note(self.record, polls=self.record.polls + polls)
-
     async def save_files(self, generation: Generation) -> Sequence[SavedFile]:
         """Saves the files under the name of the row."""
         run, folder, identity = self._run, self._run.download_to or Path(), self.record.row.identity
         if not generation.urls:
-            raise JobAbandoned("the job has succeeded, but the service names no file of it. Ask the support", NO_FILES)
+            raise JobAbandoned(
+                "the job has succeeded, but the service names no file of it. Ask the support", "no_files"
+            )
         name = f"{identity}{{ext}}" if len(generation.urls) == 1 else f"{identity}.{{index}}{{ext}}"
         if run.save is not None:
             return await run.save(generation, folder, name)

@@ -79,16 +79,6 @@ class Job:
         return self.ended is not None
 
     @property
-    def is_open(self) -> bool:
-        """True where it is purchased and this command has not finished it: another command can continue."""
-        return self.task_id is not None and not self.has_ended
-
-    @property
-    def outcome_is_unknown(self) -> bool:
-        """True where its purchase may have been sent and was not answered."""
-        return self.state is JobState.INTENT and not self.has_ended
-
-    @property
     def credits(self) -> Amount:
         """The credits that it cost, or holds while it is open."""
         if self.generation is None:
@@ -119,10 +109,10 @@ class Ledger:
 
     @property
     def open(self) -> list[Job]:
-        """Jobs that are purchased and not finished."""
-        return [job for job in self.jobs if job.is_open]
+        """Jobs that are purchased and not finished here: another command can continue them."""
+        return [job for job in self.jobs if job.task_id is not None and not job.has_ended]
 
     @property
     def unknown(self) -> list[Job]:
-        """Jobs that may or may not have been purchased."""
-        return [job for job in self.jobs if job.outcome_is_unknown]
+        """Jobs whose purchase may have been sent and was not answered."""
+        return [job for job in self.jobs if job.state is JobState.INTENT and not job.has_ended]
