@@ -1,7 +1,7 @@
 """Thousands of paid jobs from a file: a manifest in, files out, and a journal between them that outlives kill -9."""
 
 from .._core.saved_file import SavedFile
-from .._jobs.transitions import JobState as State
+from .._jobs.transitions import JobState
 from .bad_row import BadRow
 from .batch import Batch
 from .manifest import Manifest
@@ -14,11 +14,11 @@ __all__ = [
     "BadRows",
     "Batch",
     "Conflict",
+    "JobState",
     "Manifest",
     "Planned",
     "Row",
     "RowRecord",
     "RunRecord",
     "SavedFile",
-    "State",
 ]

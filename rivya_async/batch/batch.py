@@ -17,7 +17,7 @@ from .._engine.ambient import Ambient
 from .._engine.fan_out import fan_out
 from .._engine.placing import waiting_room
 from .._engine.stop import Stop
-from .._jobs.transitions import JobState as State
+from .._jobs.transitions import JobState
 from .journal import Journal
 from .polls import PollCount
 from .row_runner import RunContext, batch_policy, retry_changes, run_row
@@ -86,7 +86,7 @@ class Batch:
         return self._journal.path
 
     @property
-    def counts(self) -> Counter[State]:
+    def counts(self) -> Counter[JobState]:
         """How many rows are in which state now."""
         return +self._journal.counts
 
@@ -135,15 +135,15 @@ class Batch:
         self._check_idle()
         return await self._journal.plan(rows, keep_going=keep_going)
 
-    async def retry(self, states: Iterable[State] = (State.FAILED, State.DEAD)) -> int:
+    async def retry(self, states: Iterable[JobState] = (JobState.FAILED, JobState.DEAD)) -> int:
         """Have the next run try failed or dead rows again; how many they are.
 
         A failed job is bought again, under a new key. A dead row goes on where it was given up; if it was in doubt
         whether it had been bought, it is bought anew.
         """
         self._check_idle()
-        chosen = [State(state) for state in states]
-        if not set(chosen) <= {State.FAILED, State.DEAD}:
+        chosen = [JobState(state) for state in states]
+        if not set(chosen) <= {JobState.FAILED, JobState.DEAD}:
             raise ConfigurationError("only rows that are failed or dead can be tried again")
         count = 0
         async for record in self.records(*chosen):
@@ -153,14 +153,14 @@ class Batch:
         await self._journal.written()
         return count
 
-    async def records(self, *states: State) -> AsyncGenerator[RowRecord]:
+    async def records(self, *states: JobState) -> AsyncGenerator[RowRecord]:
         """What the journal holds: the rows in one of these states, or all, as they were planned. Raises `JournalError`.
 
         Few of them are in memory at a time. Of a run that is on, the latest moment may be missing.
         """
         place = 0
         while True:
-            place, records = await self._journal.page(states or tuple(State), place)
+            place, records = await self._journal.page(states or tuple(JobState), place)
             if not records:
                 return
             for record in records:
@@ -240,18 +240,18 @@ class Batch:
 
     async def _source(self, run: RunContext) -> AsyncIterator[RowRecord]:
         """What there is to do, what is begun first."""
-        begun = [State.INTENT, State.SUBMITTED, *([State.SUCCEEDED] if run.download_to is not None else [])]
+        begun = [JobState.INTENT, JobState.SUBMITTED, *([JobState.SUCCEEDED] if run.download_to is not None else [])]
         async for record in self.records(*begun):
             if run.stop.is_set:
                 return
             yield record
         if run.retry_failed:
-            async for record in self.records(State.FAILED):
+            async for record in self.records(JobState.FAILED):
                 if run.stop.is_set or run.halted is not None:
                     return
                 if record.purchase <= run.retry_failed:
                     yield record
-        async for record in self.records(State.PLANNED):
+        async for record in self.records(JobState.PLANNED):
             if run.stop.is_set or run.halted is not None:
                 return
             yield record

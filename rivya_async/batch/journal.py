@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 
 from .._core.addresses import is_on_this_machine
 from .._core.errors import ConfigurationError, JournalError
-from .._jobs.transitions import JobState as State
-from .._jobs.transitions import check_transition
+from .._jobs.transitions import JobState, check_transition
 from .lock import Lock
 from .planning import Planned, plan
 from .record import RowRecord
@@ -51,7 +50,7 @@ class Journal:
             raise
         self._writer = Writer(path, connection)
         self.batch_id = id_of(connection)
-        self.counts: Counter[State] = Counter()
+        self.counts: Counter[JobState] = Counter()
         """How many rows are in which state."""
         self.credits: Amount = 0
         """What all rows count: see `RowRecord.credits`."""
@@ -69,7 +68,7 @@ class Journal:
 
         return await self._writer.run(planned, on_cancel=cut.set)
 
-    def advance(self, record: RowRecord, state: State, **changes: Any) -> RowRecord:
+    def advance(self, record: RowRecord, state: JobState, **changes: Any) -> RowRecord:
         """The record in its new state; it is on the disk once `written` returns. ConfigurationError for a wrong one."""
         return self.note(record, state=check_transition(record.state, state), **changes)
 
@@ -86,7 +85,7 @@ class Journal:
         """Return when all that was said is on the disk. Raises `JournalError`."""
         await self._writer.written()
 
-    async def page(self, states: Sequence[State], after: int) -> tuple[int, list[RowRecord]]:
+    async def page(self, states: Sequence[JobState], after: int) -> tuple[int, list[RowRecord]]:
         """The next rows that are in one of these states, and the place of the last of them."""
         marks = ", ".join("?" * len(states))
         select = f"{SELECT} WHERE place > ? AND state IN ({marks}) ORDER BY place LIMIT ?"
@@ -101,7 +100,7 @@ class Journal:
         await self.written()  # what an earlier one has left to say
         latest = "SELECT service FROM runs ORDER BY number DESC LIMIT 1"
         found = await self._writer.run(lambda connection: connection.execute(latest).fetchone())
-        is_bought = self.counts.total() > self.counts[State.PLANNED]
+        is_bought = self.counts.total() > self.counts[JobState.PLANNED]
         if found is not None and is_bought and _is_local(found[0]) != _is_local(service):
             raise ConfigurationError(
                 f"the jobs of {self.path} were bought at {found[0]}, and {service} knows nothing of them: "
@@ -124,7 +123,7 @@ class Journal:
 
     def _count(self, connection: sqlite3.Connection) -> None:
         counted = connection.execute(f"SELECT state, count(*), sum({CREDITS}) FROM rows GROUP BY state").fetchall()
-        self.counts = Counter({State(state): count for state, count, _ in counted})
+        self.counts = Counter({JobState(state): count for state, count, _ in counted})
         self.credits = sum(counts for _, _, counts in counted)
 
 

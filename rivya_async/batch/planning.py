@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 
 from .._core.errors import ConfigurationError
-from .._jobs.transitions import JobState as State
+from .._jobs.transitions import JobState
 from .bad_row import BadRow, name_taken
 from .moved import Moved
 from .record import RowRecord
@@ -23,7 +23,7 @@ SHOWN: Final = 20
 """Bad rows that a message shows."""
 
 REPLACE: Final = (
-    f"UPDATE rows SET digest = ?, {', '.join(f'{name} = ?' for name in OF_ROW)}, state = '{State.PLANNED}', "
+    f"UPDATE rows SET digest = ?, {', '.join(f'{name} = ?' for name in OF_ROW)}, state = '{JobState.PLANNED}', "
     "error_code = NULL, error = NULL WHERE identity = ?"
 )
 
@@ -34,7 +34,7 @@ class Conflict:
 
     line: int
     identity: str
-    state: State
+    state: JobState
 
 
 @attrs.define
@@ -122,7 +122,7 @@ def _added(row: Row, batch_id: str, planned: Planned, moved: Moved) -> BadRow | 
         return BadRow(row.line, (name_taken(row.identity, line),))
     if digest == row.digest:
         planned.known += 1
-    elif is_untouched and state in {State.PLANNED, State.DEAD}:
+    elif is_untouched and state in {JobState.PLANNED, JobState.DEAD}:
         connection.execute(REPLACE, [row.digest, *row_values(row), identity_of(row)])
         planned.replaced += 1
         moved.replaced(row)
@@ -130,5 +130,5 @@ def _added(row: Row, batch_id: str, planned: Planned, moved: Moved) -> BadRow | 
         planned.conflicting += 1
         moved.displaced(row, digest)
         if len(planned.conflicts) < MOST_TOLD:
-            planned.conflicts.append(Conflict(row.line, row.identity, State(state)))
+            planned.conflicts.append(Conflict(row.line, row.identity, JobState(state)))
     return None

@@ -9,7 +9,7 @@ import attrs
 
 from .._core.records import Amount
 from .._core.saved_file import SavedFile
-from .._jobs.transitions import JobState as State
+from .._jobs.transitions import JobState
 from .row import Row, purchase_key
 
 
@@ -27,7 +27,7 @@ class RowRecord:
 
     row: Row
     batch_id: str
-    state: State = State.PLANNED
+    state: JobState = JobState.PLANNED
     purchase: int = 1
     body: str | None = None
     expected_credits: Amount | None = None

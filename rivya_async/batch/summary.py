@@ -9,8 +9,7 @@ from typing import Final
 import attrs
 
 from .._core.records import Amount
-from .._jobs.transitions import JobState as State
-from .._jobs.transitions import is_open
+from .._jobs.transitions import JobState, is_open
 from .journal import id_of
 from .reading import reading, runs_in
 from .record import RunRecord
@@ -27,7 +26,7 @@ SHOWN: Final = 20
 class Reason:
     """Why rows have failed or been given up: `code` in one word, one of the messages, and how many rows."""
 
-    state: State
+    state: JobState
     code: str
     message: str
     count: int
@@ -38,7 +37,7 @@ class Summary:
     """A batch at one moment. Credits are those of all runs: `spent` for ended jobs, `held` for open ones."""
 
     batch_id: str
-    counts: Counter[State]
+    counts: Counter[JobState]
     spent: Amount
     held: Amount
     reasons: tuple[Reason, ...]
@@ -73,7 +72,7 @@ def read_summary(path: Path, now: float) -> Summary:
         reasons = connection.execute(
             "SELECT state, error_code, min(error), count(*) FROM rows WHERE state IN (?, ?) "
             "GROUP BY state, error_code ORDER BY count(*) DESC LIMIT ?",
-            [State.FAILED, State.DEAD, SHOWN],
+            [JobState.FAILED, JobState.DEAD, SHOWN],
         ).fetchall()
         latest = next(reversed(runs_in(connection)), None)
         since = now - WINDOW if latest is None else max(now - WINDOW, latest.started_at)
@@ -81,11 +80,11 @@ def read_summary(path: Path, now: float) -> Summary:
     is_on = latest is not None and latest.ended_at is None
     return Summary(
         batch_id=batch_id,
-        counts=Counter({State(state): count for state, count, _, _ in counted}),
+        counts=Counter({JobState(state): count for state, count, _, _ in counted}),
         spent=sum(spent for _, _, spent, _ in counted),
         held=sum(held for _, _, _, held in counted),
         reasons=tuple(
-            Reason(State(state), code or "unknown", text or "", count) for state, code, text, count in reasons
+            Reason(JobState(state), code or "unknown", text or "", count) for state, code, text, count in reasons
         ),
         run=latest,
         rate=ended / max(now - since, 1.0) if is_on and ended else None,

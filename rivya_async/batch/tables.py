@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 
 from .._core.saved_file import SavedFile
-from .._jobs.transitions import JobState as State
+from .._jobs.transitions import JobState
 from .record import RowRecord
 from .row import Row
 
@@ -105,7 +105,7 @@ def record_of(values: Sequence[Any], batch_id: str) -> RowRecord:
     )
     row.__dict__["digest"] = digest  # as it was when the row was planned
     found = dict(zip(OF_RECORD, told, strict=True))
-    found["state"] = State(found["state"])
+    found["state"] = JobState(found["state"])
     found["urls"] = tuple(_listed(found["urls"]))
     found["files"] = tuple(SavedFile(**each) for each in _listed(found["files"]))
     return RowRecord(row=row, batch_id=batch_id, **found)

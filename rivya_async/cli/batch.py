@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .._core.errors import ConfigurationError
 from .._engine.ambient import Ambient
-from ..batch import Batch, State
+from ..batch import Batch, JobState
 from ..batch.export import write_csv, write_json_lines, write_parquet
 from ..batch.reading import existing, read_records
 from ..batch.summary import read_summary
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from ..batch import RowRecord
-    from .jobs import Ledger
+    from .jobs import JobList
     from .output import Output
 
 
-async def run(arguments: Namespace, output: Output, _: Ledger) -> int:
+async def run(arguments: Namespace, output: Output, _: JobList) -> int:
     """Do what `arguments.action` says."""
     match arguments.action:
         case "run":
@@ -52,7 +52,7 @@ async def _status(journal: Path, output: Output) -> int:
 
 
 async def _retry(arguments: Namespace, output: Output) -> int:
-    states = [State.FAILED, State.DEAD] if arguments.only is None else [State(arguments.only)]
+    states = [JobState.FAILED, JobState.DEAD] if arguments.only is None else [JobState(arguments.only)]
     path = existing(Path(arguments.journal))
     async with Batch.open(path) as batch:
         count = await batch.retry(states)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..batch import State
+from ..batch import JobState
 from .render import credits_text, one_line, plural, seconds
 
 if TYPE_CHECKING:
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from ..batch.summary import Summary
 
 ORDER = (
-    State.DOWNLOADED,
-    State.SUCCEEDED,
-    State.FAILED,
-    State.DEAD,
-    State.SUBMITTED,
-    State.INTENT,
-    State.PLANNED,
+    JobState.DOWNLOADED,
+    JobState.SUCCEEDED,
+    JobState.FAILED,
+    JobState.DEAD,
+    JobState.SUBMITTED,
+    JobState.INTENT,
+    JobState.PLANNED,
 )
 
 
-def counts_text(counts: Counter[State]) -> str:
+def counts_text(counts: Counter[JobState]) -> str:
     """`280 downloaded, 3 failed, 17 submitted`."""
     return ", ".join(f"{counts[state]:,} {state}" for state in ORDER if counts[state]) or "no rows"
 

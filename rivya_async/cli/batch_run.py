@@ -14,7 +14,7 @@ import attrs
 from .._core.errors import ConfigurationError
 from .._engine.ambient import Ambient
 from .._jobs.transitions import is_open
-from ..batch import BadRow, BadRows, Batch, Manifest, State
+from ..batch import BadRow, BadRows, Batch, JobState, Manifest
 from ..batch.export import flat
 from ..batch.summary import read_summary
 from .batch_board import board_for
@@ -163,7 +163,7 @@ async def _carried(
         return exit_code_of(batch.halted)
     if any(is_open(state, downloads=arguments.output is not None) for state in summary.counts):
         return ExitCode.RESUME
-    return ExitCode.JOB_FAILED if summary.counts[State.FAILED] + summary.counts[State.DEAD] else ExitCode.OK
+    return ExitCode.JOB_FAILED if summary.counts[JobState.FAILED] + summary.counts[JobState.DEAD] else ExitCode.OK
 
 
 def _tell_plan(planned: Planned, output: Output) -> None:

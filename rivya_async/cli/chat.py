@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from .._core.chat_records import ChatCompletion
     from ..session import RivyaSession
-    from .jobs import Ledger
+    from .jobs import JobList
     from .output import Output
 
 SESSIONS = "sessions"
 """In the place of a model: the conversations."""
 
 
-async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
+async def run(arguments: Namespace, output: Output, job_list: JobList) -> int:
     """Ask, or list what was asked."""
     if arguments.model != SESSIONS and arguments.message is None:
         raise ConfigurationError("there is no MESSAGE: rivya chat MODEL MESSAGE")
@@ -32,12 +32,12 @@ async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
         if arguments.model == SESSIONS:
             await _show_sessions(session, arguments.message, output)
             return ExitCode.OK
-        return await _ask(session, arguments, output, ledger)
+        return await _ask(session, arguments, output, job_list)
 
 
-async def _ask(session: RivyaSession, arguments: Namespace, output: Output, ledger: Ledger) -> int:
+async def _ask(session: RivyaSession, arguments: Namespace, output: Output, job_list: JobList) -> int:
     key = arguments.key or str(uuid.uuid4())
-    ledger.again = again(arguments, key)
+    job_list.again = again(arguments, key)
     options: dict[str, Any] = {
         "session_id": arguments.session,
         "attachments": arguments.attach,
@@ -49,9 +49,9 @@ async def _ask(session: RivyaSession, arguments: Namespace, output: Output, ledg
     try:
         completion = await _answer(session, arguments, output, options)
     except RivyaError as error:
-        output.failed(error, again=ledger.again)
+        output.failed(error, again=job_list.again)
         return exit_code_of(error)
-    ledger.again = None
+    job_list.again = None
     output.result(as_api(completion))
     output.note(bill(completion))
     return ExitCode.OK

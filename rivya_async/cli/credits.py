@@ -11,11 +11,11 @@ from .target import embedded, service
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from .jobs import Ledger
+    from .jobs import JobList
     from .output import Output
 
 
-async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
+async def run(arguments: Namespace, output: Output, _job_list: JobList) -> int:
     """Show what is left in the wallet."""
     opened = embedded(output, renders=False) if arguments.sandbox else service()
     async with opened as session:

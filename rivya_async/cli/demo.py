@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..session import RivyaSession
-    from .jobs import Ledger
+    from .jobs import JobList
     from .output import Output
 
 PAGE: Final = "index.html"
@@ -59,22 +59,22 @@ DEMO_JOBS: Final[Sequence[tuple[str, str, dict[str, Any]]]] = (
 """Model, prompt and params of each job: pictures, films and sounds of many models."""
 
 
-async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
+async def run(arguments: Namespace, output: Output, job_list: JobList) -> int:
     """Purchases the batch, from the embedded sandbox unless --live, and writes the sheet, also of failed jobs."""
     opened = _open_session(arguments, output)
     folder = ensure_dir(arguments.output)
-    ledger.folder = arguments.output
-    ledger.jobs = [
+    job_list.folder = arguments.output
+    job_list.jobs = [
         Job(number, GenerationRequest(model, prompt, params=params, idempotency_key=str(uuid.uuid4())))
         for number, (model, prompt, params) in enumerate(DEMO_JOBS, 1)
     ]
     began = monotonic()
     async with opened as session:
-        await _announce(session, ledger, output, is_live=arguments.live)
-        code = await run_jobs(session, ledger, output, shows_files=False)
+        await _announce(session, job_list, output, is_live=arguments.live)
+        code = await run_jobs(session, job_list, output, shows_files=False)
     took = monotonic() - began
-    path = await asyncio.to_thread(_write_sheet, folder, ledger, took, is_live=arguments.live)
-    _write_summary(ledger, output, path, took, is_live=arguments.live)
+    path = await asyncio.to_thread(_write_sheet, folder, job_list, took, is_live=arguments.live)
+    _write_summary(job_list, output, path, took, is_live=arguments.live)
     return code
 
 
@@ -86,22 +86,22 @@ def _open_session(arguments: Namespace, output: Output) -> AbstractAsyncContextM
     return service()
 
 
-async def _announce(session: RivyaSession, ledger: Ledger, output: Output, *, is_live: bool) -> None:
-    jobs = plural(len(ledger.jobs), "job")
+async def _announce(session: RivyaSession, job_list: JobList, output: Output, *, is_live: bool) -> None:
+    jobs = plural(len(job_list.jobs), "job")
     if not is_live:
         return output.note(f"{jobs} on the embedded sandbox: no account, nothing is bought.")
     prices = {model.id: model.base_credits or 0 for model in await session.models.list()}
-    least = sum(prices.get(job.model, 0) for job in ledger)
+    least = sum(prices.get(job.model, 0) for job in job_list)
     return output.note(f"{jobs} at the real service, from {credits_text(least)}.")
 
 
-def _write_sheet(folder: Path, ledger: Ledger, took: float, *, is_live: bool) -> Path:
+def _write_sheet(folder: Path, job_list: JobList, took: float, *, is_live: bool) -> Path:
     sheet = Sheet(
         title="Contact sheet",
         made_by="The Rivya API" if is_live else "The Rivya sandbox",
         made_at=datetime.now().astimezone().strftime("%d %B %Y, %H:%M"),  # noqa: TID251 - a date on a page, no decision
         took=took,
-        cards=[_card(job) for job in ledger],
+        cards=[_card(job) for job in job_list],
     )
     path = folder / PAGE
     path.write_text(page(sheet), encoding="utf-8")
@@ -134,8 +134,8 @@ def _medium(path: Path) -> Medium:
     )
 
 
-def _write_summary(ledger: Ledger, output: Output, path: Path, took: float, *, is_live: bool) -> None:
-    jobs = ledger.jobs
+def _write_summary(job_list: JobList, output: Output, path: Path, took: float, *, is_live: bool) -> None:
+    jobs = job_list.jobs
     good = sum(job.error is None for job in jobs)
     spent = sum(job.credits for job in jobs)
     output.result(

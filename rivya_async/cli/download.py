@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from .._engine.uploader import OnProgress
     from ..session import RivyaSession
-    from .jobs import Ledger
+    from .jobs import JobList
     from .output import Output
 
 
-async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
+async def run(arguments: Namespace, output: Output, _job_list: JobList) -> int:
     """Save the files of each; one that goes wrong leaves the others alone."""
     sources = list(dict.fromkeys(arguments.sources))
     if arguments.name is not None and len(sources) > 1 and "{task_id" not in arguments.name:

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from .._core.records import File
     from ..session import RivyaSession
-    from .jobs import Ledger
+    from .jobs import JobList
     from .output import Output
 
 
-async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
+async def run(arguments: Namespace, output: Output, _job_list: JobList) -> int:
     """Upload, or show."""
     if arguments.action == "show" and (arguments.kind or arguments.model):
         raise ConfigurationError("--kind and --model are for rivya files upload")

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from .._core.model import Model
     from ..session import RivyaSession
-    from .jobs import Ledger
+    from .jobs import JobList
     from .output import Output
 
 
-async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
+async def run(arguments: Namespace, output: Output, job_list: JobList) -> int:
     """Check the job against the catalogue, say what it will cost, then buy it as often as was asked."""
-    ledger.folder = arguments.output
+    job_list.folder = arguments.output
     if arguments.dry_run and not arguments.check:
         raise ConfigurationError("--dry-run checks the job: leave out --no-check")
     renders = arguments.output is not None and not arguments.dry_run
@@ -40,7 +40,7 @@ async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
             if arguments.dry_run:
                 return await _told(session, arguments, output, model, price)
             output.note(estimate_text(model, price, arguments.number))
-        ledger.jobs = [
+        job_list.jobs = [
             Job(
                 number,
                 GenerationRequest(
@@ -55,7 +55,7 @@ async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
             )
             for number in range(1, arguments.number + 1)
         ]
-        return await run_jobs(session, ledger, output, timeout=arguments.timeout)
+        return await run_jobs(session, job_list, output, timeout=arguments.timeout)
 
 
 async def _told(session: RivyaSession, arguments: Namespace, output: Output, model: Model, price: int | None) -> int:

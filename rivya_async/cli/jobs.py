@@ -94,7 +94,7 @@ class Job:
 
 
 @attrs.define
-class Ledger:
+class JobList:
     """All jobs of a command, for the summary of an interruption.
 
     `folder` is where files were to go. `again` is the command that repeats a request that is not for a job.

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import AsyncIterator
 
-    from .jobs import Ledger
+    from .jobs import JobList
     from .output import Output
 
 HOST: Final = "127.0.0.1"
 
 
-async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
+async def run(arguments: Namespace, output: Output, _job_list: JobList) -> int:
     """Listen until cancelled."""
     forward = None if arguments.forward is None else checked_url("--forward", arguments.forward)
     if arguments.sandbox and arguments.secret is not None:

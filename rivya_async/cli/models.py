@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from .._core.model import Model
     from .._core.model_param import ModelParam
     from .._core.reference_rules import ReferenceRules
-    from .jobs import Ledger
+    from .jobs import JobList
     from .output import Output
 
 
-async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
+async def run(arguments: Namespace, output: Output, _job_list: JobList) -> int:
     """List the models, or show one."""
     opened = embedded(output, renders=False) if arguments.sandbox else service(needs_key=False)
     async with opened as session:

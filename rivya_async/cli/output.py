@@ -16,7 +16,7 @@ from .render import farewell, farewell_json, one_line
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .jobs import Ledger
+    from .jobs import JobList
 
 MASK: Final = "rvya_sk_***"
 
@@ -92,13 +92,13 @@ class Output:
             return
         self._write(sys.stderr, one_line(f"rivya: {message_of(error)}") + (f" -> {step}" if step else ""))
 
-    def interrupted(self, ledger: Ledger) -> None:
+    def interrupted(self, job_list: JobList) -> None:
         """The farewell after a signal: what is open, what is unknown, how to come back."""
         if self.is_json:
-            error = {**farewell_json(ledger, is_embedded=self.is_embedded), "exit_code": int(ExitCode.INTERRUPTED)}
+            error = {**farewell_json(job_list, is_embedded=self.is_embedded), "exit_code": int(ExitCode.INTERRUPTED)}
             self._write(sys.stderr, json.dumps({"error": error}, ensure_ascii=False))
         else:
-            self._write(sys.stderr, "\n".join(farewell(ledger, is_embedded=self.is_embedded)))
+            self._write(sys.stderr, "\n".join(farewell(job_list, is_embedded=self.is_embedded)))
 
     def _write(self, stream: TextIO, text: str, end: str = "\n") -> None:
         for secret in self._secrets:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from .._core.model import Model
     from .._core.records import Amount, Generation
-    from .jobs import Job, Ledger
+    from .jobs import Job, JobList
 
 
 def one_line(text: str) -> str:
@@ -124,45 +124,45 @@ def command_of(job: Job) -> str:
     return shlex.join(["rivya", "generate", *params, *key, *check, *guard, request.model, *prompt])
 
 
-def farewell(ledger: Ledger, *, is_embedded: bool) -> list[str]:
+def farewell(job_list: JobList, *, is_embedded: bool) -> list[str]:
     """What to know after an interruption, line by line."""
     lines = ["rivya: interrupted"]
     if is_embedded:
         return [*lines, "The sandbox and its jobs are gone; nothing was bought."]
-    if ledger.open:
+    if job_list.open:
         lines.append("Bought and not finished here (the work goes on):")
-        lines += [f"  {job.task_id}  {one_line(job.model)}  {one_line(job.status)}" for job in ledger.open]
-        lines.append(f"Come back with: {_wait_command(ledger)}")
-    if ledger.unknown:
+        lines += [f"  {job.task_id}  {one_line(job.model)}  {one_line(job.status)}" for job in job_list.open]
+        lines.append(f"Come back with: {_wait_command(job_list)}")
+    if job_list.unknown:
         lines.append(
             "Sent and not answered, so perhaps bought; repeat them under their keys, then nothing is paid twice:"
         )
-        lines += [f"  {command_of(job)}" for job in ledger.unknown]
-    if ledger.again:
+        lines += [f"  {command_of(job)}" for job in job_list.unknown]
+    if job_list.again:
         lines.append("Sent, so perhaps bought, and not answered to its end; ask again under the same key:")
-        lines.append(f"  {ledger.again}")
+        lines.append(f"  {job_list.again}")
     return lines
 
 
-def farewell_json(ledger: Ledger, *, is_embedded: bool) -> dict[str, Any]:
+def farewell_json(job_list: JobList, *, is_embedded: bool) -> dict[str, Any]:
     """The same for programs."""
     told: dict[str, Any] = {"type": "Interrupted", "message": "interrupted", "open": [], "unknown": []}
     if is_embedded:
         return told
-    told["open"] = [{"task_id": job.task_id, "model": job.model, "status": job.status} for job in ledger.open]
+    told["open"] = [{"task_id": job.task_id, "model": job.model, "status": job.status} for job in job_list.open]
     told["unknown"] = [
-        {"idempotency_key": job.key, "model": job.model, "next": command_of(job)} for job in ledger.unknown
+        {"idempotency_key": job.key, "model": job.model, "next": command_of(job)} for job in job_list.unknown
     ]
-    if ledger.open:
-        told["next"] = _wait_command(ledger)
-    elif ledger.again:
-        told["next"] = ledger.again
+    if job_list.open:
+        told["next"] = _wait_command(job_list)
+    elif job_list.again:
+        told["next"] = job_list.again
     return told
 
 
-def _wait_command(ledger: Ledger) -> str:
-    folder = ["-o", ledger.folder] if ledger.folder else []
-    return shlex.join(["rivya", "wait", *_ids(ledger.open), *folder])
+def _wait_command(job_list: JobList) -> str:
+    folder = ["-o", job_list.folder] if job_list.folder else []
+    return shlex.join(["rivya", "wait", *_ids(job_list.open), *folder])
 
 
 def _ids(jobs: Iterable[Job]) -> list[str]:

@@ -12,30 +12,30 @@ from typing import TYPE_CHECKING
 from .._core.errors import RivyaError
 from .exit_codes import ExitCode
 from .failures import exit_code_of
-from .jobs import Ledger
+from .jobs import JobList
 from .output import Output
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Awaitable, Callable, Iterator
 
-    Command = Callable[[Namespace, Output, Ledger], Awaitable[int]]
+    Command = Callable[[Namespace, Output, JobList], Awaitable[int]]
 
 
 def run(arguments: Namespace) -> int:
     """Run the command that the arguments name and return its exit code."""
     output = Output(is_json=arguments.json)
-    ledger = Ledger()
+    job_list = JobList()
     try:
         with _warnings_as_notes(output):
-            code = asyncio.run(_guarded(arguments, output, ledger))
+            code = asyncio.run(_guarded(arguments, output, job_list))
     except KeyboardInterrupt:  # the second Ctrl-C: whoever sends it does not want to wait for a farewell
-        output.interrupted(ledger)
+        output.interrupted(job_list)
         return ExitCode.INTERRUPTED
     return ExitCode.BROKEN_PIPE if output.reader_left and code == ExitCode.OK else code
 
 
-async def _guarded(arguments: Namespace, output: Output, ledger: Ledger) -> int:
+async def _guarded(arguments: Namespace, output: Output, job_list: JobList) -> int:
     """The command, with every end it can come to turned into an exit code.
 
     A signal cancels the command, which closes what it opened; Ctrl-C reaches us as the same cancellation through
@@ -46,9 +46,9 @@ async def _guarded(arguments: Namespace, output: Output, ledger: Ledger) -> int:
         with suppress(NotImplementedError):  # there are no such handlers on Windows
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
-        return await _command(arguments.command)(arguments, output, ledger)
+        return await _command(arguments.command)(arguments, output, job_list)
     except asyncio.CancelledError:
-        output.interrupted(ledger)
+        output.interrupted(job_list)
         return ExitCode.INTERRUPTED
     except (RivyaError, OSError) as error:
         output.failed(error)

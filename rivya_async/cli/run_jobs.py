@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from .._core.generation_request import GenerationRequest
     from .._core.records import Generation
     from ..session import RivyaSession
-    from .jobs import Job, Ledger
+    from .jobs import Job, JobList
     from .output import Output
 
 
 async def run_jobs(
-    session: RivyaSession, ledger: Ledger, output: Output, *, timeout: float | None = None, shows_files: bool = True
+    session: RivyaSession, job_list: JobList, output: Output, *, timeout: float | None = None, shows_files: bool = True
 ) -> int:
     """Processes all jobs at once and returns the exit code of the first that went wrong. None ends another.
 
     JSON lines are written as jobs end, text when all have ended, also after a cancellation: what is purchased goes on.
     """
-    folder = None if ledger.folder is None else ensure_dir(ledger.folder)
+    folder = None if job_list.folder is None else ensure_dir(job_list.folder)
     try:
-        with board_for(output, ledger.jobs) as board:
+        with board_for(output, job_list.jobs) as board:
 
             def on_change(job: Job) -> None:
                 board.changed(job)
@@ -44,15 +44,15 @@ async def run_jobs(
                     _write_job(job, output)
 
             async with asyncio.TaskGroup() as group:
-                for job in ledger:
+                for job in job_list:
                     job.folder = folder
                     group.create_task(_run_job(session, job, timeout, on_change))
     finally:
         if not output.is_json:
-            for job in ledger:
+            for job in job_list:
                 if job.has_ended and (shows_files or job.error is not None):
                     _write_job(job, output)
-    return next((exit_code_of(job.error) for job in ledger if job.error is not None), ExitCode.OK)
+    return next((exit_code_of(job.error) for job in job_list if job.error is not None), ExitCode.OK)
 
 
 def ensure_dir(folder: str) -> Path:

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from ..sandbox import Sandbox
-    from .jobs import Ledger
+    from .jobs import JobList
     from .output import Output
 
 WHOLE: Final = ("all", "revoked", "expired")
 """Keys with every scope."""
 
 
-async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
+async def run(arguments: Namespace, output: Output, _job_list: JobList) -> int:
     """Serve until cancelled. The key that is printed is the sandbox's own invention and opens nothing else."""
     output.is_embedded = True
     sandbox = new_sandbox(

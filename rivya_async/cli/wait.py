@@ -11,15 +11,15 @@ from .target import embedded, service
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from .jobs import Ledger
+    from .jobs import JobList
     from .output import Output
 
 
-async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
+async def run(arguments: Namespace, output: Output, job_list: JobList) -> int:
     """Wait for every task id, once each."""
-    ledger.folder = arguments.output
+    job_list.folder = arguments.output
     task_ids = dict.fromkeys(arguments.task_ids)
-    ledger.jobs = [Job(number, task_id=task_id) for number, task_id in enumerate(task_ids, 1)]
+    job_list.jobs = [Job(number, task_id=task_id) for number, task_id in enumerate(task_ids, 1)]
     opened = embedded(output, renders=False) if arguments.sandbox else service()
     async with opened as session:
-        return await run_jobs(session, ledger, output, timeout=arguments.timeout)
+        return await run_jobs(session, job_list, output, timeout=arguments.timeout)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .._core.webhook_records import WebhookDelivery, WebhookEndpoint, WebhookEvent
     from ..session import RivyaSession
     from .grid import Grid
-    from .jobs import Ledger
+    from .jobs import JobList
     from .output import Output
 
 EVENT_TYPES: Final = ("generation.succeeded", "generation.failed")
@@ -42,7 +42,7 @@ OPTIONS: Final = {
 WITHOUT_ID: Final = frozenset({"list", "events", "sign"})
 
 
-async def run(arguments: Namespace, output: Output, _ledger: Ledger) -> int:
+async def run(arguments: Namespace, output: Output, _job_list: JobList) -> int:
     """Do one of the actions."""
     _check(arguments)
     if arguments.action == "sign":

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..workers import RivyaWorker
     from ..workers.process import Workers
     from ..workers.queue import Depth
-    from .jobs import Ledger
+    from .jobs import JobList
 
 PATIENCE: Final = 5.0
 """Seconds that the broker may take to answer."""
@@ -91,7 +91,7 @@ def _tell_telemetry(worker: RivyaWorker) -> None:
 # --- health -----------------------------------------------------------------------------------------------------------
 
 
-async def run(arguments: Namespace, output: Output, _: Ledger) -> int:
+async def run(arguments: Namespace, output: Output, _: JobList) -> int:
     """Show how workers and queue are. `SERVICE` where nobody works, or the broker does not answer."""
     url = checked_broker(arguments.broker)
     from ..workers import RivyaWorker

@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 
 from rivya_async import ConfigurationError, InsufficientCredits, JournalError, SpendLimitReached, Unauthorized
-from rivya_async.batch import Batch, Row, RowRecord, State
+from rivya_async.batch import Batch, JobState, Row, RowRecord
 from tests.batch.batch_kit import MODELS, POLL, RESULT, SUBMIT, Bench, bench, rows, until
 
 
-def states(records: list[RowRecord]) -> Counter[State]:
+def states(records: list[RowRecord]) -> Counter[JobState]:
     return Counter(record.state for record in records)
 
 
 async def test_every_row_is_bought_once_waited_for_and_saved_whole(tmp_path: Path) -> None:
     async with bench(tmp_path) as on:
         done = await on.carry(rows(20), download_to=tmp_path / "out")
-        assert states(done) == {State.DOWNLOADED: 20}
+        assert states(done) == {JobState.DOWNLOADED: 20}
         assert on.purchases == 20
         assert on.sandbox.spent == 20 == sum(record.credits for record in done)
     for record in done:
@@ -45,8 +45,8 @@ async def test_a_second_run_has_nothing_to_do(tmp_path: Path) -> None:
 
 async def test_files_may_be_asked_for_later(tmp_path: Path) -> None:
     async with bench(tmp_path) as on:
-        assert states(await on.carry(rows(3))) == {State.SUCCEEDED: 3}
-        assert states(await on.carry(download_to=tmp_path / "out")) == {State.DOWNLOADED: 3}
+        assert states(await on.carry(rows(3))) == {JobState.SUCCEEDED: 3}
+        assert states(await on.carry(download_to=tmp_path / "out")) == {JobState.DOWNLOADED: 3}
         assert on.purchases == 3
         assert len(list((tmp_path / "out").iterdir())) == 3
 
@@ -55,7 +55,7 @@ async def test_several_files_of_a_row_have_numbers(tmp_path: Path) -> None:
     async with bench(tmp_path) as on:
         many = rows(1, model="seedream-4-0", params={"max_images": "3"}, name="kite")
         (done,) = await on.carry(many, download_to=tmp_path / "out")
-        assert done.state is State.DOWNLOADED, done.error
+        assert done.state is JobState.DOWNLOADED, done.error
     assert {Path(file.path).name for file in done.files} == {path.name for path in (tmp_path / "out").iterdir()}
     assert all(path.name.startswith("kite.") for path in (tmp_path / "out").iterdir())
 
@@ -88,7 +88,7 @@ async def test_a_row_whose_content_changed_after_its_purchase_is_told_and_not_bo
             planned = await batch.add([*rows(1, prompt="Something else"), *rows(3)[1:]])
         assert (planned.new, planned.known, planned.replaced, planned.conflicting) == (1, 1, 0, 1)
         (conflict,) = planned.conflicts
-        assert (conflict.line, conflict.identity, conflict.state) == (2, "row-000001", State.SUCCEEDED)
+        assert (conflict.line, conflict.identity, conflict.state) == (2, "row-000001", JobState.SUCCEEDED)
         await on.carry()
         assert on.purchases == 3
         assert [record.row.prompt for record in await on.records()] == ["Kite 1", "Kite 2", "Kite 3"]
@@ -138,7 +138,7 @@ async def test_a_cancelled_adding_ends_at_once_and_takes_none(tmp_path: Path) ->
         assert [record async for record in batch.records()] == []
         assert batch.counts == {}
         await batch.add(rows(2))
-        assert batch.counts == {State.PLANNED: 2}
+        assert batch.counts == {JobState.PLANNED: 2}
 
 
 def test_references_may_be_paths_and_are_never_one_text(tmp_path: Path) -> None:
@@ -174,10 +174,10 @@ async def test_a_row_that_cannot_be_bought_is_given_up_with_its_reason(
 ) -> None:
     async with bench(tmp_path) as on:
         done = await on.carry([*rows(1, **changes), *rows(2)[1:]])
-        dead = next(record for record in done if record.state is State.DEAD)
+        dead = next(record for record in done if record.state is JobState.DEAD)
         assert (dead.error_code, dead.body) == ("invalid", None)
         assert why in (dead.error or "")
-        assert states(done) == {State.DEAD: 1, State.SUCCEEDED: 1}
+        assert states(done) == {JobState.DEAD: 1, JobState.SUCCEEDED: 1}
         assert on.purchases == 1
 
 
@@ -185,18 +185,18 @@ async def test_a_row_that_the_service_refuses_is_given_up_and_may_be_tried_again
     async with bench(tmp_path) as on:
         on.sandbox.faults.add(route=SUBMIT, nth=1, status=422, code="validation_failed")
         (dead,) = await on.carry(rows(1))
-        assert (dead.state, dead.error_code, dead.credits) == (State.DEAD, "validation_failed", 0)
+        assert (dead.state, dead.error_code, dead.credits) == (JobState.DEAD, "validation_failed", 0)
         async with Batch.open(on.journal) as batch:
             assert await batch.retry() == 1
         (done,) = await on.carry()
-        assert (done.state, done.purchase, done.error) == (State.SUCCEEDED, 1, None)
+        assert (done.state, done.purchase, done.error) == (JobState.SUCCEEDED, 1, None)
 
 
 async def test_a_dead_row_may_be_mended_in_the_manifest(tmp_path: Path) -> None:
     async with bench(tmp_path) as on:
         await on.carry(rows(1, model="z-imgae"))
         (done,) = await on.carry(rows(1))
-        assert (done.state, done.error) == (State.SUCCEEDED, None)
+        assert (done.state, done.error) == (JobState.SUCCEEDED, None)
 
 
 # --- what the service does --------------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ async def test_failed_jobs_are_bought_again_only_when_asked_for(tmp_path: Path) 
     async with bench(tmp_path) as on:
         broken = rows(2, prompt="A kite [fail]")
         done = await on.carry(broken)
-        assert states(done) == {State.FAILED: 2}
+        assert states(done) == {JobState.FAILED: 2}
         assert all(record.error and record.error_code for record in done)
         assert on.purchases == 2
         again = await on.carry(retry_failed=2)
@@ -243,17 +243,17 @@ async def test_a_purchase_after_a_doubt_is_in_no_doubt_itself(tmp_path: Path) ->
         on.sandbox.faults.add(route=SUBMIT, nth=5, status=404, code="not_found")
         await on.carry(rows(1, prompt="A kite [fail]"))
         (dead,) = await on.carry(retry_failed=1)
-        assert (dead.state, dead.error_code, dead.purchase) == (State.DEAD, "not_found", 2)
+        assert (dead.state, dead.error_code, dead.purchase) == (JobState.DEAD, "not_found", 2)
 
 
 async def test_a_purchase_in_doubt_is_repeated_under_its_key(tmp_path: Path) -> None:
     async with bench(tmp_path) as on:
         on.sandbox.faults.add(route=SUBMIT, nth=range(1, 4), drop=True, act=True)
         (left,) = await on.carry(rows(1))
-        assert (left.state, left.task_id) == (State.INTENT, None)
+        assert (left.state, left.task_id) == (JobState.INTENT, None)
         assert left.credits == 1, "it may have been bought"
         (done,) = await on.carry()
-        assert (done.state, done.key, done.purchase) == (State.SUCCEEDED, left.key, 1)
+        assert (done.state, done.key, done.purchase) == (JobState.SUCCEEDED, left.key, 1)
         assert on.purchases == 1
         assert {request.idempotency_key for request in on.sandbox.received if request.route == SUBMIT} == {left.key}
 
@@ -263,9 +263,9 @@ async def test_a_first_send_that_still_runs_is_waited_for_not_given_up(tmp_path:
         on.sandbox.faults.add(route=SUBMIT, nth=1, drop=True, act=True)
         on.sandbox.faults.add(route=SUBMIT, nth=(2, 3), status=409, code="idempotency_conflict")
         (left,) = await on.carry(rows(1))
-        assert left.state is State.INTENT
+        assert left.state is JobState.INTENT
         (done,) = await on.carry()
-        assert done.state is State.SUCCEEDED
+        assert done.state is JobState.SUCCEEDED
         assert on.purchases == 1
 
 
@@ -273,7 +273,7 @@ async def test_a_key_that_bought_something_else_is_told_and_nothing_is_bought(tm
     async with bench(tmp_path) as on:
         on.sandbox.faults.add(route=SUBMIT, nth=1, status=409, code="idempotency_conflict")
         (dead,) = await on.carry(rows(1))
-        assert (dead.state, dead.error_code) == (State.DEAD, "idempotency_conflict")
+        assert (dead.state, dead.error_code) == (JobState.DEAD, "idempotency_conflict")
 
 
 async def test_a_doubt_that_outlives_the_services_memory_is_given_up(
@@ -286,13 +286,13 @@ async def test_a_doubt_that_outlives_the_services_memory_is_given_up(
         sent = len(on.sandbox.received)
         monkeypatch.setattr("rivya_async._core.assumed.IDEMPOTENCY_KEY_REMEMBERED", 0.0)
         (dead,) = await on.carry()
-        assert (dead.state, dead.error_code) == (State.DEAD, "in_doubt")
+        assert (dead.state, dead.error_code) == (JobState.DEAD, "in_doubt")
         assert not [each for each in list(on.sandbox.received)[sent:] if each.route == SUBMIT]
         monkeypatch.undo()
         async with Batch.open(on.journal) as batch:
             await batch.retry()
         (done,) = await on.carry()
-        assert (done.state, done.purchase) == (State.SUCCEEDED, 2)
+        assert (done.state, done.purchase) == (JobState.SUCCEEDED, 2)
         assert done.credits == 2, "what may have been bought before is counted"
 
 
@@ -305,7 +305,7 @@ async def test_nothing_is_sent_under_a_key_that_is_about_to_be_forgotten(tmp_pat
         async with Batch.open(on.journal) as batch:
             batch._journal.note(left, intent_at=(left.intent_at or 0.0) - 24 * 3600 + 60)
         (dead,) = await on.carry()
-        assert (dead.state, dead.error_code, on.purchases) == (State.DEAD, "in_doubt", 1)
+        assert (dead.state, dead.error_code, on.purchases) == (JobState.DEAD, "in_doubt", 1)
 
 
 async def test_a_row_is_tried_while_the_service_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,7 +313,7 @@ async def test_a_row_is_tried_while_the_service_is_away(tmp_path: Path, monkeypa
     async with bench(tmp_path) as on:
         on.sandbox.faults.add(route=SUBMIT, times=10, status=503)
         (done,) = await on.carry(rows(1), patience=60.0)
-        assert done.state is State.SUCCEEDED
+        assert done.state is JobState.SUCCEEDED
         assert on.purchases == 1
 
 
@@ -323,11 +323,11 @@ async def test_a_job_that_the_service_forgot_is_given_up(tmp_path: Path) -> None
         async with Batch.open(on.journal) as batch, on.session() as session:
             await batch.add(rows(1))
             batch._journal.note(
-                (await anext(batch.records())), state=State.SUBMITTED, task_id="task_gone", reserved_credits=1
+                (await anext(batch.records())), state=JobState.SUBMITTED, task_id="task_gone", reserved_credits=1
             )
             await batch._journal.written()
             (dead,) = [record async for record in batch.run(session, patience=0.0)]
-        assert (dead.state, dead.error_code, dead.credits) == (State.DEAD, "not_found", 1)
+        assert (dead.state, dead.error_code, dead.credits) == (JobState.DEAD, "not_found", 1)
 
 
 async def test_a_job_that_a_replica_does_not_know_yet_is_not_given_up(tmp_path: Path) -> None:
@@ -336,16 +336,16 @@ async def test_a_job_that_a_replica_does_not_know_yet_is_not_given_up(tmp_path: 
             await batch.add(rows(1))
             run = batch.run(session)
             reading = asyncio.create_task(anext(run, None))
-            await until(lambda: batch.counts[State.SUBMITTED] == 1)
+            await until(lambda: batch.counts[JobState.SUBMITTED] == 1)
             batch.stop()
             await reading
             await run.aclose()
         on.clock.ahead = 3600.0
         on.sandbox.faults.add(route=POLL, times=1, status=404, code="not_found")
         (left,) = await on.carry()
-        assert (left.state, left.error_code) == (State.SUBMITTED, "not_found")
+        assert (left.state, left.error_code) == (JobState.SUBMITTED, "not_found")
         (done,) = await on.carry()
-        assert (done.state, done.error) == (State.SUCCEEDED, None)
+        assert (done.state, done.error) == (JobState.SUCCEEDED, None)
 
 
 async def test_a_success_without_files_is_given_up_not_asked_for_in_every_run(tmp_path: Path) -> None:
@@ -353,13 +353,13 @@ async def test_a_success_without_files_is_given_up_not_asked_for_in_every_run(tm
         on.sandbox.faults.add(route=SUBMIT, members={"status": "succeeded", "result": {"urls": []}})
         on.sandbox.faults.add(route=POLL, members={"status": "succeeded", "result": {"urls": []}})
         (dead,) = await on.carry(rows(1), download_to=tmp_path / "out")
-        assert (dead.state, dead.error_code) == (State.DEAD, "no_files")
+        assert (dead.state, dead.error_code) == (JobState.DEAD, "no_files")
 
 
 # --- what ends the buying ---------------------------------------------------------------------------------------------
 
 
-async def halted(on: Bench, count: int, **options: Any) -> tuple[Exception | None, Counter[State]]:
+async def halted(on: Bench, count: int, **options: Any) -> tuple[Exception | None, Counter[JobState]]:
     async with Batch.open(on.journal) as batch, on.session() as session:
         await batch.add(rows(count))
         async for _ in batch.run(session, patience=0.0, max_in_flight=5, **options):
@@ -371,8 +371,8 @@ async def test_max_spend_holds_over_all_runs(tmp_path: Path) -> None:
     async with bench(tmp_path) as on:
         error, counts = await halted(on, 10, max_spend=4)
         assert isinstance(error, SpendLimitReached)
-        assert counts == {State.SUCCEEDED: 4, State.PLANNED: 6}
-        assert (await halted(on, 10, max_spend=6))[1] == {State.SUCCEEDED: 6, State.PLANNED: 4}
+        assert counts == {JobState.SUCCEEDED: 4, JobState.PLANNED: 6}
+        assert (await halted(on, 10, max_spend=6))[1] == {JobState.SUCCEEDED: 6, JobState.PLANNED: 4}
         assert (await halted(on, 10))[0] is None
         assert on.purchases == 10
 
@@ -383,14 +383,14 @@ async def test_the_cap_of_a_session_leaves_no_doubt(tmp_path: Path) -> None:
         async for _ in batch.run(session):
             pass
         assert isinstance(batch.halted, SpendLimitReached)
-        assert batch.counts == {State.SUCCEEDED: 2, State.PLANNED: 3}
+        assert batch.counts == {JobState.SUCCEEDED: 2, JobState.PLANNED: 3}
 
 
 async def test_without_credits_nothing_more_is_tried(tmp_path: Path) -> None:
     async with bench(tmp_path, credits=3) as on:
         error, counts = await halted(on, 50)
         assert isinstance(error, InsufficientCredits)
-        assert counts == {State.SUCCEEDED: 3, State.PLANNED: 47}
+        assert counts == {JobState.SUCCEEDED: 3, JobState.PLANNED: 47}
         assert on.sandbox.received.count(SUBMIT) < 15
 
 
@@ -399,7 +399,7 @@ async def test_a_bad_key_gives_up_no_row(tmp_path: Path) -> None:
         on.sandbox.revoke_key(on.sandbox.api_key)
         error, counts = await halted(on, 10)
         assert isinstance(error, Unauthorized)
-        assert counts == {State.PLANNED: 10}
+        assert counts == {JobState.PLANNED: 10}
 
 
 async def test_a_closed_session_gives_up_no_row(tmp_path: Path) -> None:
@@ -410,7 +410,7 @@ async def test_a_closed_session_gives_up_no_row(tmp_path: Path) -> None:
         async for _ in batch.run(session):
             pass
         assert isinstance(batch.halted, ConfigurationError)
-        assert batch.counts == {State.PLANNED: 5}
+        assert batch.counts == {JobState.PLANNED: 5}
 
 
 async def test_what_was_bought_of_a_sandbox_is_not_taken_for_bought(tmp_path: Path) -> None:
@@ -418,13 +418,13 @@ async def test_what_was_bought_of_a_sandbox_is_not_taken_for_bought(tmp_path: Pa
         async with Batch.open(on.journal) as batch, on.session(base_url="https://rivya.ai.invalid") as elsewhere:
             await batch.add(rows(2))
             _ = [record async for record in batch.run(elsewhere, patience=0.0)]
-            assert batch.counts == {State.PLANNED: 2}, "nothing was bought: another service may have it"
+            assert batch.counts == {JobState.PLANNED: 2}, "nothing was bought: another service may have it"
         await on.carry()
         async with Batch.open(on.journal) as batch, on.session(base_url="https://rivya.ai.invalid") as elsewhere:
             await batch.add(rows(3))
             with pytest.raises(ConfigurationError, match=r"were bought at http://127.0.0.1:\d+, and https://rivya.ai"):
                 await anext(batch.run(elsewhere))
-            assert batch.counts == {State.SUCCEEDED: 2, State.PLANNED: 1}
+            assert batch.counts == {JobState.SUCCEEDED: 2, JobState.PLANNED: 1}
         await on.carry()
         assert on.purchases == 3
 
@@ -438,11 +438,11 @@ async def test_a_stop_buys_nothing_more_and_leaves_what_is_open_to_the_next_run(
             await batch.add(rows(20))
             run = batch.run(session, max_in_flight=8)
             reading = asyncio.create_task(anext(run, None))
-            await until(lambda: batch.counts[State.SUBMITTED] == 8)
+            await until(lambda: batch.counts[JobState.SUBMITTED] == 8)
             batch.stop()
             assert await reading is not None
-            assert [record.state async for record in run] == [State.SUBMITTED] * 7
-            assert batch.counts == {State.SUBMITTED: 8, State.PLANNED: 12}
+            assert [record.state async for record in run] == [JobState.SUBMITTED] * 7
+            assert batch.counts == {JobState.SUBMITTED: 8, JobState.PLANNED: 12}
         on.clock.ahead, on.sandbox.world.speed = 3600.0, 5000.0
         await on.carry(max_in_flight=30)
         assert on.purchases == 20
@@ -458,7 +458,7 @@ async def test_the_answer_to_a_purchase_is_waited_for_after_a_stop(tmp_path: Pat
             await until(lambda: on.sandbox.received.count(SUBMIT) == 1)
             batch.stop()
             record = await reading
-            assert record.state is State.SUBMITTED
+            assert record.state is JobState.SUBMITTED
             assert record.task_id is not None
             await run.aclose()
 
@@ -478,11 +478,11 @@ async def test_a_purchase_that_is_not_on_its_way_is_not_made_after_a_stop(
             reading = asyncio.create_task(anext(run, None))
             await until(lambda: on.sandbox.received.count(MODELS) == 1)
             if route == SUBMIT:
-                await until(lambda: batch.counts[State.INTENT] == 5)
+                await until(lambda: batch.counts[JobState.INTENT] == 5)
             batch.stop()
             await reading
             left = [record async for record in run]
-            assert batch.counts == {State.PLANNED: 5}
+            assert batch.counts == {JobState.PLANNED: 5}
             assert batch.credits == 0
             assert len(left) == 4
         assert on.purchases == 0
@@ -495,10 +495,10 @@ async def test_what_never_left_this_machine_is_in_no_doubt(tmp_path: Path) -> No
     async with bench(tmp_path) as on:
         on.sandbox.faults.add(route=SUBMIT, status=429)
         (left,) = await on.carry(rows(1))
-        assert (left.state, left.credits, left.error_code) == (State.PLANNED, 0, "rate_limited")
+        assert (left.state, left.credits, left.error_code) == (JobState.PLANNED, 0, "rate_limited")
         on.sandbox.faults.clear()
         (done,) = await on.carry()
-        assert (done.state, done.purchase, done.error) == (State.SUCCEEDED, 1, None)
+        assert (done.state, done.purchase, done.error) == (JobState.SUCCEEDED, 1, None)
 
 
 async def test_a_session_that_is_closed_before_a_purchase_leaves_no_doubt(
@@ -509,9 +509,9 @@ async def test_a_session_that_is_closed_before_a_purchase_leaves_no_doubt(
         await batch.add(rows(1))
         run = batch.run(session)
         reading = asyncio.create_task(anext(run))
-        await until(lambda: batch.counts[State.INTENT] == 1)
+        await until(lambda: batch.counts[JobState.INTENT] == 1)
         await session.aclose()
-        assert ((await reading).state, on.purchases) == (State.PLANNED, 0)
+        assert ((await reading).state, on.purchases) == (JobState.PLANNED, 0)
         await run.aclose()
         assert isinstance(batch.halted, ConfigurationError)
 
@@ -524,7 +524,7 @@ async def test_leaving_the_loop_loses_nothing(tmp_path: Path) -> None:
             await anext(run)
             await run.aclose()
         done = await on.carry()
-        assert states(list(await on.records())) == {State.SUCCEEDED: 30}
+        assert states(list(await on.records())) == {JobState.SUCCEEDED: 30}
         assert len(done) < 30
         assert on.purchases == 30
 
@@ -586,11 +586,11 @@ async def test_a_file_that_breaks_off_is_saved_by_the_next_run(tmp_path: Path) -
     async with bench(tmp_path) as on:
         on.sandbox.faults.add(route=RESULT, times=3, status=500)
         (left,) = await on.carry(rows(1), download_to=tmp_path / "out")
-        assert left.state is State.SUCCEEDED
+        assert left.state is JobState.SUCCEEDED
         assert left.error
         assert not list((tmp_path / "out").glob("*"))
         (done,) = await on.carry(download_to=tmp_path / "out")
-        assert (done.state, done.error) == (State.DOWNLOADED, None)
+        assert (done.state, done.error) == (JobState.DOWNLOADED, None)
         assert on.purchases == 1
 
 
@@ -600,12 +600,12 @@ async def test_a_file_of_somebody_else_is_never_replaced(tmp_path: Path) -> None
     (out / "row-000001.png").write_bytes(b"mine")
     async with bench(tmp_path) as on:
         done = await on.carry(rows(2), download_to=out)
-        assert states(done) == {State.SUCCEEDED: 1, State.DOWNLOADED: 1}
-        left = next(record for record in done if record.state is State.SUCCEEDED)
+        assert states(done) == {JobState.SUCCEEDED: 1, JobState.DOWNLOADED: 1}
+        left = next(record for record in done if record.state is JobState.SUCCEEDED)
         assert "is another file" in (left.error or "")
         assert (out / "row-000001.png").read_bytes() == b"mine"
         (out / "row-000001.png").rename(out / "mine.png")
-        assert states(await on.carry(download_to=out)) == {State.DOWNLOADED: 1}
+        assert states(await on.carry(download_to=out)) == {JobState.DOWNLOADED: 1}
         assert on.purchases == 2
     assert sorted(path.name for path in out.iterdir()) == ["mine.png", "row-000001.png", "row-000002.png"]
 
@@ -615,8 +615,8 @@ async def test_two_batches_in_one_folder_do_not_take_each_others_names(tmp_path:
         await on.carry(rows(2), download_to=tmp_path / "out")
         on.journal.rename(tmp_path / "monday.journal")
         done = await on.carry(rows(2, prompt="Another"), batch_id="tuesday", download_to=tmp_path / "out")
-        assert states(done) == {State.SUCCEEDED: 2}
-        assert states(await on.carry(download_to=tmp_path / "tuesday")) == {State.DOWNLOADED: 2}
+        assert states(done) == {JobState.SUCCEEDED: 2}
+        assert states(await on.carry(download_to=tmp_path / "tuesday")) == {JobState.DOWNLOADED: 2}
 
 
 @pytest.mark.parametrize("name", ["a/b", "", "row-000007", "con"])
@@ -631,4 +631,4 @@ async def test_another_purchase_of_a_row_has_no_doubts_of_the_one_before(tmp_pat
         await on.carry(rows(1, prompt="A kite [fail]"))
         on.sandbox.faults.add(route=SUBMIT, nth=2, status=409, code="idempotency_conflict")
         (dead,) = await on.carry(retry_failed=1)
-        assert (dead.state, dead.purchase, dead.error_code) == (State.DEAD, 2, "idempotency_conflict")
+        assert (dead.state, dead.purchase, dead.error_code) == (JobState.DEAD, 2, "idempotency_conflict")

@@ -21,7 +21,7 @@ import aiohttp
 import attrs
 import pytest
 
-from rivya_async.batch import Batch, RowRecord, State
+from rivya_async.batch import Batch, JobState, RowRecord
 from rivya_async.sandbox import Sandbox
 from tests.batch.batch_kit import RESULT
 
@@ -85,7 +85,7 @@ class Ordeal:
         """What must be true at the end, however it was reached."""
         records = await self.records()
         assert Counter(record.state for record in records) == Counter(
-            {State.DOWNLOADED: self.rows - failed, State.FAILED: failed}
+            {JobState.DOWNLOADED: self.rows - failed, JobState.FAILED: failed}
         )
         assert self.sandbox.received.purchases == self.rows
         bought = self.sandbox.received.purchases_by_key
@@ -134,7 +134,7 @@ async def test_killed_at_each_step_it_comes_to_the_same_end(tmp_path: Path, poin
     async with Sandbox(speed=500, credits=1000) as sandbox:
         on = ordeal(sandbox, tmp_path, 8)
         assert await on.to_the_end(point=point) == -9
-        assert any(record.state is not State.DOWNLOADED for record in await on.records())
+        assert any(record.state is not JobState.DOWNLOADED for record in await on.records())
         assert await on.to_the_end() == 0, on.errors
         await on.check()
 
@@ -196,7 +196,7 @@ async def test_a_full_disk_under_the_journal_stops_the_buying_and_loses_nothing(
         assert "disk is full" in on.errors
         bought = sandbox.received.purchases
         assert bought < 40
-        known = {record.key for record in await on.records() if record.state is not State.PLANNED}
+        known = {record.key for record in await on.records() if record.state is not JobState.PLANNED}
         assert set(sandbox.received.purchases_by_key) <= known, "nothing was bought that was not written down before"
         assert await on.to_the_end() == 0, on.errors
         await on.check()
@@ -206,7 +206,7 @@ async def test_a_full_disk_under_the_files_loses_none(tmp_path: Path) -> None:
     async with Sandbox(speed=500, credits=1000) as sandbox:
         on = ordeal(sandbox, tmp_path, 3)
         assert await on.to_the_end(no_room_for_files=True) == 0, on.errors
-        left = [record for record in await on.records() if record.state is State.SUCCEEDED]
+        left = [record for record in await on.records() if record.state is JobState.SUCCEEDED]
         assert left
         assert all(record.error_code == "DownloadError" for record in left)
         assert await on.to_the_end() == 0, on.errors

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rivya_async import JournalError
-from rivya_async.batch import Batch, RowRecord, State
+from rivya_async.batch import Batch, JobState, RowRecord
 from rivya_async.batch.reading import read_records
 from tests.batch.batch_kit import RESULT, bench, rows, until
 
@@ -44,7 +44,7 @@ async def test_closing_ends_a_run_whose_loop_was_left(tmp_path: Path) -> None:
             await batch.add(rows(30))
             run = batch.run(session, max_in_flight=10)
             reading = asyncio.create_task(anext(run))
-            await until(lambda: batch.counts[State.SUBMITTED] == 10)
+            await until(lambda: batch.counts[JobState.SUBMITTED] == 10)
             on.clock.ahead, on.sandbox.world.speed = 3600.0, 5000.0
             await reading
         assert not [task for task in asyncio.all_tasks() if "fan_out" in repr(task)], "the rows under way have ended"
@@ -85,7 +85,7 @@ async def test_closing_under_a_run_ends_it_and_nothing_hangs(tmp_path: Path) -> 
                 pass
 
         carrying = asyncio.create_task(carry())
-        await until(lambda: batch.counts[State.SUBMITTED] == 5)
+        await until(lambda: batch.counts[JobState.SUBMITTED] == 5)
         await batch.aclose()
         on.clock.ahead, on.sandbox.world.speed = 3600.0, 5000.0
         async with asyncio.timeout(10):
@@ -139,9 +139,9 @@ async def test_a_cut_commit_is_told_and_made_up_for(
 async def test_a_plan_knows_what_was_noted_a_moment_ago(tmp_path: Path) -> None:
     batch, record = await planned(tmp_path / "kites.journal")
     async with batch:
-        batch._journal.advance(record, State.INTENT, body="{}", expected_credits=1)
+        batch._journal.advance(record, JobState.INTENT, body="{}", expected_credits=1)
         assert (await batch.add(rows(1, prompt="Another"))).conflicting == 1
-        assert (batch.counts, batch.credits) == (Counter({State.INTENT: 1}), 1)
+        assert (batch.counts, batch.credits) == (Counter({JobState.INTENT: 1}), 1)
 
 
 # --- what it is made to hold ------------------------------------------------------------------------------------------

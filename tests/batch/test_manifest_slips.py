@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rivya_async import ConfigurationError
-from rivya_async.batch import BadRow, BadRows, Batch, Manifest, Row, State
+from rivya_async.batch import BadRow, BadRows, Batch, JobState, Manifest, Row
 from rivya_async.batch.template import Template
 from tests.batch.batch_kit import bench
 from tests.batch.manifest_kit import catalogue, problem_of, read, the_row, written
@@ -302,14 +302,14 @@ async def test_what_the_journal_has_is_not_judged_again(tmp_path: Path) -> None:
         async with Batch.open(on.journal) as batch, on.session() as session:
             await batch.add(Manifest(path, models=catalogue()))
             states = [record.state async for record in batch.run(session, max_in_flight=1, max_spend=4)]
-            assert states == [State.SUCCEEDED, State.PLANNED]
+            assert states == [JobState.SUCCEEDED, JobState.PLANNED]
         photo.unlink()
         async with Batch.open(on.journal) as batch, on.session() as session:
             for models in (catalogue(), withdrawn, {}):
                 known = await batch.add(Manifest(path, models=models))
                 assert (known.known, known.bad) == (2, 0)
             (given_up,) = [record async for record in batch.run(session)]
-            assert (given_up.state, given_up.row.name, given_up.error_code) == (State.DEAD, "two", "invalid")
+            assert (given_up.state, given_up.row.name, given_up.error_code) == (JobState.DEAD, "two", "invalid")
             written(tmp_path, f"{begun}\n{line(references=[str(photo)], name='new')}\n", "kites.jsonl")
             with pytest.raises(BadRows, match="line 2: there is no file"):
                 await batch.add(Manifest(path, models=catalogue()))
@@ -339,7 +339,7 @@ async def test_a_row_that_is_put_in_between_does_not_have_the_last_one_bought_tw
             with pytest.raises(BadRows, match="line 4: it is what row 2 was bought for") as told:
                 await batch.add(numbered(tmp_path, "New", "A", "B"))
             assert (told.value.planned.new, told.value.planned.bad) == (0, 1)
-            assert batch.counts == {State.SUCCEEDED: 2}
+            assert batch.counts == {JobState.SUCCEEDED: 2}
             planned = await batch.add(numbered(tmp_path, "New", "A", "B", "C"), keep_going=True)
             assert (planned.new, planned.conflicting, planned.bad) == (1, 2, 1)
             assert [record.row.prompt async for record in batch.records()] == ["A", "B", "C"]

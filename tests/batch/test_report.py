@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from rivya_async import JournalError
-from rivya_async.batch import Batch, Row, RowRecord, SavedFile, State
+from rivya_async.batch import Batch, JobState, Row, RowRecord, SavedFile
 from rivya_async.batch.report import write_report
 from tests.batch.batch_kit import bench, rows
 from tests.page.chromium import CONTRAST, IN_CHROMIUM, Chromium, Tab
@@ -63,7 +63,7 @@ async def journal_of(
 def failed(record: RowRecord) -> dict[str, Any]:
     at = 1_700_000_000.0 + record.row.number / 100
     return {
-        "state": State.FAILED,
+        "state": JobState.FAILED,
         "body": "{}",
         "submitted_at": at,
         "ended_at": at + 5,
@@ -134,7 +134,7 @@ async def test_what_cannot_be_shown_small_keeps_no_page_from_being_written(tmp_p
 
     def ends(record: RowRecord) -> dict[str, Any]:
         name = f"out/{record.row.identity}.{endings[record.row.number]}"
-        return {**failed(record), "state": State.DOWNLOADED, "files": (SavedFile(name, 1, "0"),)}
+        return {**failed(record), "state": JobState.DOWNLOADED, "files": (SavedFile(name, 1, "0"),)}
 
     path = await journal_of(tmp_path, rows(4), ends)
     write_report(path, tmp_path / "report.html")
@@ -183,7 +183,7 @@ async def test_times_are_rounded_whole(tmp_path: Path, browser: Chromium, second
 async def test_a_row_can_be_looked_at_closer_from_the_keyboard(tmp_path: Path, browser: Chromium) -> None:
     def ends(record: RowRecord) -> dict[str, Any]:
         code = None if record.row.number == 2 else "moderated"
-        return {**failed(record), "state": State.DEAD, "error_code": code, "error": EVIL, "task_id": "task-7"}
+        return {**failed(record), "state": JobState.DEAD, "error_code": code, "error": EVIL, "task_id": "task-7"}
 
     path = await journal_of(tmp_path, rows(3, prompt=EVIL, params={"size": [1, 2], "<b>": EVIL}), ends)
     write_report(path, tmp_path / "report.html")
@@ -237,7 +237,13 @@ async def test_five_thousand_rows_are_quick_to_open_and_to_filter(tmp_path: Path
             return failed(record)
         at = 1_700_000_000.0 + record.row.number / 50
         file = SavedFile(f"out/{record.row.identity}.png", 1000, "0")
-        return {**failed(record), "state": State.DOWNLOADED, "submitted_at": at, "files": (file,), "error_code": None}
+        return {
+            **failed(record),
+            "state": JobState.DOWNLOADED,
+            "submitted_at": at,
+            "files": (file,),
+            "error_code": None,
+        }
 
     path = await journal_of(tmp_path, planned, ends)
     write_report(path, tmp_path / "report.html")

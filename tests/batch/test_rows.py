@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rivya_async import ConfigurationError
-from rivya_async._jobs.transitions import JobState as State
+from rivya_async._jobs.transitions import JobState
 from rivya_async.batch.record import RowRecord
 from rivya_async.batch.row import Row, checked_name, purchase_key
 
@@ -71,8 +71,8 @@ def test_what_a_row_counts() -> None:
         return RowRecord(row=row(), batch_id="kites", expected_credits=5, **known).credits  # type: ignore[arg-type]
 
     assert counted() == 0, "nothing was sent"
-    assert counted(body="{}", state=State.INTENT) == 5
-    assert counted(body="{}", state=State.DEAD) == 5, "it may have been bought"
+    assert counted(body="{}", state=JobState.INTENT) == 5
+    assert counted(body="{}", state=JobState.DEAD) == 5, "it may have been bought"
     assert counted(body="{}", reserved_credits=4) == 4
     assert counted(body="{}", reserved_credits=4, final_credits=0) == 0, "a failed job costs nothing"
     assert counted(body="{}", reserved_credits=4, earlier_credits=3) == 7

@@ -17,7 +17,7 @@ from rivya_async.cli.board import drawn
 from rivya_async.cli.demo import DEMO_JOBS
 from rivya_async.cli.generate import key_of
 from rivya_async.cli.grid import Grid
-from rivya_async.cli.jobs import Job, Ledger
+from rivya_async.cli.jobs import Job, JobList
 from rivya_async.cli.parser import build_parser
 from rivya_async.cli.render import (
     command_of,
@@ -64,29 +64,29 @@ def test_the_command_of_a_purchase_is_the_same_purchase(prompt: str | None) -> N
     assert parsed.param == ["aspect_ratio=16:9", "seed=7", 'dialogue=[{"voice": "Adam", "text": "a=b"}]']
 
 
-def ledger() -> Ledger:
+def job_list() -> JobList:
     request = GenerationRequest("z-image", "A cat", idempotency_key="key-1")
     done = Job(1, request, task_id="task_1", state=JobState.DOWNLOADED, began=1.0, ended=2.0)
     opened = Job(2, request, task_id="task_2", state=JobState.SUBMITTED, began=1.0)
     opened.generation = Generation(id="task_2", status="processing", model="z-image")
     saving = Job(3, request, task_id="task_3", state=JobState.SUCCEEDED, began=1.0)
     unknown = Job(4, request, state=JobState.INTENT, began=1.0)
-    return Ledger([done, opened, saving, unknown, Job(5, request)], folder="my out")
+    return JobList([done, opened, saving, unknown, Job(5, request)], folder="my out")
 
 
 def test_the_farewell_names_what_is_open_and_what_is_unknown() -> None:
-    text = "\n".join(farewell(ledger(), is_embedded=False))
+    text = "\n".join(farewell(job_list(), is_embedded=False))
     assert "rivya wait task_2 task_3 -o 'my out'" in text
     assert "rivya generate --key key-1 z-image 'A cat'" in text
     assert "task_1" not in text
-    told = farewell_json(ledger(), is_embedded=False)
+    told = farewell_json(job_list(), is_embedded=False)
     assert [job["task_id"] for job in told["open"]] == ["task_2", "task_3"]
     assert [job["idempotency_key"] for job in told["unknown"]] == ["key-1"]
 
 
 def test_nobody_is_sent_back_to_a_sandbox_that_is_gone() -> None:
-    assert "task_2" not in "\n".join(farewell(ledger(), is_embedded=True))
-    assert farewell_json(ledger(), is_embedded=True)["open"] == []
+    assert "task_2" not in "\n".join(farewell(job_list(), is_embedded=True))
+    assert farewell_json(job_list(), is_embedded=True)["open"] == []
 
 
 def test_records_become_the_words_of_the_api() -> None:

@@ -25,7 +25,7 @@ from rivya_async import (
     SpendLimitReached,
     ValidationFailed,
 )
-from rivya_async.batch import Batch, Row, RowRecord, State
+from rivya_async.batch import Batch, Row, RowRecord
 from rivya_async.sandbox import Sandbox
 from rivya_async.workers import Fleet, JobRecord, JobState, RivyaWorker
 from rivya_async.workers.fleet import refusal
@@ -78,7 +78,7 @@ async def yard_in(redis: RedisServer | None, folder: Path) -> AsyncIterator[Yard
 
 async def test_a_batch_is_carried_by_workers_and_saved_here(yard: Yard) -> None:
     records = await yard.carry(rows(20), download_to=yard.folder / "out")
-    assert Counter(record.state for record in records) == {State.DOWNLOADED: 20}
+    assert Counter(record.state for record in records) == {JobState.DOWNLOADED: 20}
     assert len(list((yard.folder / "out").glob("*.png"))) == 20
     assert yard.sandbox.received.purchases_by_key == {record.key: 1 for record in records}
     assert sum(record.credits for record in records) == yard.sandbox.spent
@@ -87,7 +87,7 @@ async def test_a_batch_is_carried_by_workers_and_saved_here(yard: Yard) -> None:
 async def test_workers_save_the_files_on_their_side(yard: Yard) -> None:
     out = yard.folder / "theirs"
     records = await yard.carry(rows(5), download_to=out, save=yard.fleet.save)
-    assert Counter(record.state for record in records) == {State.DOWNLOADED: 5}
+    assert Counter(record.state for record in records) == {JobState.DOWNLOADED: 5}
     saved = [file for record in records for file in record.files]
     assert {Path(file.path) for file in saved} == set(out.glob("*.png"))
     assert all(Path(file.path).stat().st_size == file.size for file in saved)
@@ -98,16 +98,16 @@ async def test_what_workers_could_not_save_the_next_run_saves(yard: Yard, monkey
     out = yard.folder / "theirs"
     out.write_text("in the way")
     (record,) = await yard.carry(rows(1), download_to=out, save=yard.fleet.save)
-    assert (record.state, record.error_code) == (State.SUCCEEDED, "DownloadError")
+    assert (record.state, record.error_code) == (JobState.SUCCEEDED, "DownloadError")
     out.unlink()
     (record,) = await yard.carry(download_to=out, save=yard.fleet.save)
-    assert record.state is State.DOWNLOADED
+    assert record.state is JobState.DOWNLOADED
     assert yard.sandbox.received.purchases == 1
 
 
 async def test_failed_jobs_are_failed_rows(yard: Yard) -> None:
     (record,) = await yard.carry(rows(1, prompt="[fail]"))
-    assert record.state is State.FAILED
+    assert record.state is JobState.FAILED
     assert record.error
 
 
@@ -119,10 +119,10 @@ async def test_what_the_service_refuses_ends_one_row_or_the_buying(yard: Yard) -
         async for _ in batch.run(yard.fleet, max_in_flight=1, patience=0.0):
             pass
         assert isinstance(batch.halted, InsufficientCredits)
-        assert batch.counts == Counter({State.DEAD: 1, State.PLANNED: 4})
+        assert batch.counts == Counter({JobState.DEAD: 1, JobState.PLANNED: 4})
     yard.sandbox.faults.clear()
     records = await yard.carry()
-    assert Counter(record.state for record in records) == {State.SUCCEEDED: 4}, "refused orders are carried again"
+    assert Counter(record.state for record in records) == {JobState.SUCCEEDED: 4}, "refused orders are carried again"
 
 
 async def test_a_run_that_is_stopped_buys_nothing_more_and_the_next_goes_on(yard: Yard) -> None:
@@ -136,7 +136,7 @@ async def test_a_run_that_is_stopped_buys_nothing_more_and_the_next_goes_on(yard
                 yard.fleet.stop()
                 batch.stop()
     async with Batch.open(yard.folder / "kites.journal") as batch:
-        assert not batch.counts[State.INTENT], "what was withdrawn holds no credits"
+        assert not batch.counts[JobState.INTENT], "what was withdrawn holds no credits"
     bought = yard.sandbox.received.purchases
     assert bought < 30
     await asyncio.sleep(0.2)
@@ -146,7 +146,7 @@ async def test_a_run_that_is_stopped_buys_nothing_more_and_the_next_goes_on(yard
         yard.fleet = fleet
         await yard.carry()
     async with Batch.open(yard.folder / "kites.journal") as batch:
-        assert batch.counts == Counter({State.SUCCEEDED: 30})
+        assert batch.counts == Counter({JobState.SUCCEEDED: 30})
     assert yard.sandbox.received.purchases == 30
 
 
