@@ -38,7 +38,7 @@ async def order(prompt: str) -> dict[str, str]:
 async def look(key: str) -> dict[str, Any]:
     if (record := (await worker.read_jobs([key]))[0]) is None:
         raise HTTPException(404, "nobody has ordered that")
-    return record.told()
+    return record.as_dict()
 
 
 @app.post("/posters", status_code=202)

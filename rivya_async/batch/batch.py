@@ -17,11 +17,10 @@ from .._engine.bounded_map import bounded_map
 from .._engine.environment import Environment
 from .._engine.shutdown import ShutdownSignal
 from .._engine.transfers.atomic_move import staging_dir
-from .again import again
+from .._jobs.transitions import JobState
 from .backend import PollCounter
 from .journal import Journal
-from .states import State
-from .worker import Run, Worker
+from .row_runner import RunContext, batch_policy, retry_changes, run_row
 
 if TYPE_CHECKING:
     from .._core.types.generations import Amount
@@ -56,7 +55,7 @@ class Batch:
         self._journal = journal
         self._polls = PollCounter()
         self._ambient = Environment()
-        self._run: Run | None = None
+        self._run: RunContext | None = None
         self._rows_in_progress: AsyncGenerator[RowRecord] | None = None  # while the caller handles a record
         self._closing = asyncio.Lock()  # held while the rows in progress are closed
         self._halted: Exception | None = None
@@ -86,7 +85,7 @@ class Batch:
         return self._journal.path
 
     @property
-    def counts(self) -> Counter[State]:
+    def counts(self) -> Counter[JobState]:
         """The current number of rows in each state."""
         return +self._journal.counts
 
@@ -134,32 +133,32 @@ class Batch:
         self._check_idle()
         return await self._journal.plan(rows, keep_going=keep_going)
 
-    async def retry(self, states: Iterable[State] = (State.FAILED, State.DEAD)) -> int:
+    async def retry(self, states: Iterable[JobState] = (JobState.FAILED, JobState.DEAD)) -> int:
         """Makes the next run retry failed or dead rows, and returns their number.
 
         A failed job is purchased again under a new key. A dead row resumes where it was given up; if its purchase was
         in doubt, it is purchased again.
         """
         self._check_idle()
-        chosen = [State(state) for state in states]
-        if not set(chosen) <= {State.FAILED, State.DEAD}:
+        chosen = [JobState(state) for state in states]
+        if not set(chosen) <= {JobState.FAILED, JobState.DEAD}:
             raise ConfigurationError("only rows that are failed or dead can be retried")
         count = 0
         async for record in self.records(*chosen):
-            changes = again(record)
+            changes = retry_changes(record)
             self._journal.advance(record, changes.pop("state"), **changes)
             count += 1
         await self._journal.flush()
         return count
 
-    async def records(self, *states: State) -> AsyncGenerator[RowRecord]:
+    async def records(self, *states: JobState) -> AsyncGenerator[RowRecord]:
         """Yields the rows in one of these states, or all, in the order of the manifest. Raises `JournalError`.
 
         Few of them are in memory at a time. During a run the latest changes may be missing.
         """
         place = 0
         while True:
-            place, records = await self._journal.fetch_page(states or tuple(State), place)
+            place, records = await self._journal.fetch_page(states or tuple(JobState), place)
             if not records:
                 return
             for record in records:
@@ -200,7 +199,7 @@ class Batch:
 
         Leaving the loop, or cancelling, drops the rows in progress; the next run resumes them.
         """
-        run = Run(
+        run = RunContext(
             session=session,
             journal=self._journal,
             polls=self._polls,
@@ -211,18 +210,16 @@ class Batch:
             save=save,
             max_spend=validate_cap("max_spend", max_spend),
             retry_failed=_check_integer("retry_failed", retry_failed, minimum=0),
-            patience=retry_timeout,
+            policy=batch_policy(retry_timeout),
         )
         return self._process(run, _check_integer("max_in_flight", max_in_flight, minimum=1))
 
-    async def _process(self, run: Run, limit: int) -> AsyncGenerator[RowRecord]:
+    async def _process(self, run: RunContext, limit: int) -> AsyncGenerator[RowRecord]:
         self._check_idle()
         self._run, self._halted, self._closing = run, None, asyncio.Lock()
         try:
             number = await self._journal.begin_run(run.wall(), run.session.base_url)
-            rows = bounded_map(
-                self._unfinished(run), lambda record: Worker(run, record).work(), limit=limit, ordered=False
-            )
+            rows = bounded_map(self._unfinished(run), lambda record: run_row(run, record), limit=limit, ordered=False)
             try:
                 async for record in rows:
                     self._rows_in_progress = rows
@@ -239,18 +236,22 @@ class Batch:
         finally:
             self._run, self._rows_in_progress, self._halted = None, None, run.halted
 
-    async def _unfinished(self, run: Run) -> AsyncIterator[RowRecord]:
+    async def _unfinished(self, run: RunContext) -> AsyncIterator[RowRecord]:
         """Yields the rows to process, those in progress first."""
-        in_progress = [State.INTENT, State.SUBMITTED, *([State.SUCCEEDED] if run.download_to is not None else [])]
+        in_progress = [
+            JobState.INTENT,
+            JobState.SUBMITTED,
+            *([JobState.SUCCEEDED] if run.download_to is not None else []),
+        ]
         async for record in self.records(*in_progress):
             if run.stop.is_set:
                 return
             yield record
-        for state in (State.FAILED, State.PLANNED) if run.retry_failed else (State.PLANNED,):
+        for state in (JobState.FAILED, JobState.PLANNED) if run.retry_failed else (JobState.PLANNED,):
             async for record in self.records(state):
                 if run.stop.is_set or run.halted is not None:
                     return
-                if state is State.PLANNED or record.purchase <= run.retry_failed:
+                if state is JobState.PLANNED or record.purchase <= run.retry_failed:
                     yield record
 
     def _check_idle(self) -> None:

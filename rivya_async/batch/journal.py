@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from .._core.errors import ConfigurationError, JournalError
 from .._core.http.addresses import is_loopback_host
 from .._engine.transfers.file_io import await_uncancellable
+from .._jobs.transitions import JobState, check_transition
 from .._sqlite_writer import CommitInterrupted, GroupCommitWriter, WriterClosed
 from .planner import PlanResult, plan_rows
 from .record import RowRecord
@@ -28,7 +29,6 @@ from .schema import (
     select_batch_id,
     write_changes,
 )
-from .states import State, checked
 
 if TYPE_CHECKING:
     from .._core.types.generations import Amount
@@ -63,7 +63,7 @@ class Journal:
         )
         self._writer.open(connection)
         self.batch_id = select_batch_id(connection)
-        self.counts: Counter[State] = Counter()
+        self.counts: Counter[JobState] = Counter()
         """The number of rows in each state."""
         self.credits: Amount = 0
         """The sum of `RowRecord.credits`."""
@@ -81,12 +81,12 @@ class Journal:
 
         return await self._run(plan, on_cancel=cancelled.set)
 
-    def advance(self, record: RowRecord, state: State, **changes: Any) -> RowRecord:
+    def advance(self, record: RowRecord, state: JobState, **changes: Any) -> RowRecord:
         """Returns the record in its new state. It is on the disk once `flush` returns.
 
         Raises `ConfigurationError` for a transition that is not allowed.
         """
-        return self.update(record, state=checked(record.state, state), **changes)
+        return self.update(record, state=check_transition(record.state, state), **changes)
 
     def update(self, record: RowRecord, **changes: Any) -> RowRecord:
         """Returns the record with these changes, and schedules writing them."""
@@ -106,7 +106,7 @@ class Journal:
         """
         await self._writer.flush()
 
-    async def fetch_page(self, states: Sequence[State], after: int) -> tuple[int, list[RowRecord]]:
+    async def fetch_page(self, states: Sequence[JobState], after: int) -> tuple[int, list[RowRecord]]:
         """Returns the next rows in one of these states after a place, and the place of the last of them."""
         marks = ", ".join("?" * len(states))
         select = f"{SELECT_ROWS} WHERE place > ? AND state IN ({marks}) ORDER BY place LIMIT ?"
@@ -121,7 +121,7 @@ class Journal:
         await self.flush()
         latest = "SELECT service FROM runs ORDER BY number DESC LIMIT 1"
         found = await self._run(lambda connection: connection.execute(latest).fetchone())
-        has_purchases = self.counts.total() > self.counts[State.PLANNED]
+        has_purchases = self.counts.total() > self.counts[JobState.PLANNED]
         if found is not None and has_purchases and _is_local(found[0]) != _is_local(service):
             raise ConfigurationError(
                 f"the jobs of {self.path} were bought at {found[0]}, and {service} does not know them. "
@@ -147,7 +147,7 @@ class Journal:
 
     def _load_totals(self, connection: sqlite3.Connection) -> None:
         totals = connection.execute(f"SELECT state, count(*), sum({CREDITS}) FROM rows GROUP BY state").fetchall()
-        self.counts = Counter({State(state): count for state, count, _ in totals})
+        self.counts = Counter({JobState(state): count for state, count, _ in totals})
         self.credits = sum(amount for _, _, amount in totals)
 
 

@@ -13,9 +13,9 @@ import attrs
 
 from .._core.errors import JournalError
 from .._core.types.generations import Amount
+from .._jobs.transitions import JobState, is_open
 from .record import RowRecord, RunRecord
 from .schema import CREDITS, SELECT_ROWS, check_version, parse_record, select_batch_id
-from .states import State, is_open
 
 RATE_WINDOW: Final = 120.0
 """Seconds of the past from which the rate is computed."""
@@ -28,7 +28,7 @@ MAX_REASONS: Final = 20
 class FailureReason:
     """A state and error code of failed or dead rows, one of their messages, and their number."""
 
-    state: State
+    state: JobState
     code: str
     message: str
     count: int
@@ -42,7 +42,7 @@ class Summary:
     """
 
     batch_id: str
-    counts: Counter[State]
+    counts: Counter[JobState]
     spent: Amount
     held: Amount
     reasons: tuple[FailureReason, ...]
@@ -87,7 +87,7 @@ def read_summary(path: Path, now: float) -> Summary:
         reasons = connection.execute(
             "SELECT state, error_code, min(error), count(*) FROM rows WHERE state IN (?, ?) "
             "GROUP BY state, error_code ORDER BY count(*) DESC LIMIT ?",
-            [State.FAILED, State.DEAD, MAX_REASONS],
+            [JobState.FAILED, JobState.DEAD, MAX_REASONS],
         ).fetchall()
         runs = tuple(
             RunRecord(number=number, started_at=start, ended_at=end)
@@ -100,11 +100,11 @@ def read_summary(path: Path, now: float) -> Summary:
     is_running = bool(runs) and runs[-1].ended_at is None
     return Summary(
         batch_id=batch_id,
-        counts=Counter({State(state): count for state, count, _, _ in totals}),
+        counts=Counter({JobState(state): count for state, count, _, _ in totals}),
         spent=sum(spent for _, _, spent, _ in totals),
         held=sum(held for _, _, _, held in totals),
         reasons=tuple(
-            FailureReason(State(state), code or "unknown", text or "", count) for state, code, text, count in reasons
+            FailureReason(JobState(state), code or "unknown", text or "", count) for state, code, text, count in reasons
         ),
         runs=runs,
         rate=ended / max(now - since, 1.0) if is_running and ended else None,

@@ -9,10 +9,10 @@ from typing import Final
 import attrs
 
 from .._core.errors import ConfigurationError
+from .._jobs.transitions import JobState
 from .record import RowRecord
 from .row import InvalidRow, Row, duplicate_name_problem
 from .schema import INSERT_ROW, ROW_COLUMNS, identity_key, insert_values, row_values
-from .states import State
 
 MAX_LISTED: Final = 1000
 """Conflicts, and invalid rows, that a result lists. All are counted."""
@@ -21,7 +21,7 @@ MAX_IN_MESSAGE: Final = 20
 """Invalid rows in the message of `InvalidRowsError`."""
 
 REPLACE: Final = (
-    f"UPDATE rows SET digest = ?, {', '.join(f'{name} = ?' for name in ROW_COLUMNS)}, state = '{State.PLANNED}', "
+    f"UPDATE rows SET digest = ?, {', '.join(f'{name} = ?' for name in ROW_COLUMNS)}, state = '{JobState.PLANNED}', "
     "error_code = NULL, error = NULL WHERE identity = ?"
 )
 
@@ -32,7 +32,7 @@ class Conflict:
 
     line: int
     identity: str
-    state: State
+    state: JobState
 
 
 @attrs.define
@@ -123,7 +123,7 @@ def _add(row: Row, batch_id: str, result: PlanResult, detector: RenumberDetector
         return InvalidRow(row.line, (duplicate_name_problem(row.identity, line),))
     if digest == row.digest:
         result.known += 1
-    elif has_no_purchase and state in {State.PLANNED, State.DEAD}:
+    elif has_no_purchase and state in {JobState.PLANNED, JobState.DEAD}:
         connection.execute(REPLACE, [row.digest, *row_values(row), key])
         result.replaced += 1
         detector.add_replaced(row)
@@ -131,7 +131,7 @@ def _add(row: Row, batch_id: str, result: PlanResult, detector: RenumberDetector
         detector.add_displaced(row, digest)
         result.conflicting += 1
         if len(result.conflicts) < MAX_LISTED:
-            result.conflicts.append(Conflict(row.line, row.identity, State(state)))
+            result.conflicts.append(Conflict(row.line, row.identity, JobState(state)))
     return None
 
 

@@ -9,8 +9,8 @@ import attrs
 
 from .._core.types.generations import Amount
 from .._core.types.saved_file import SavedFile
+from .._jobs.transitions import JobState
 from .row import Row, derive_idempotency_key
-from .states import State
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -26,7 +26,7 @@ class RowRecord:
 
     row: Row
     batch_id: str
-    state: State = State.PLANNED
+    state: JobState = JobState.PLANNED
     purchase: int = 1
     body: str | None = None
     expected_credits: Amount | None = None

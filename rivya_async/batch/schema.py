@@ -13,9 +13,9 @@ import attrs
 
 from .._core.errors import JournalError
 from .._core.types.saved_file import SavedFile
+from .._jobs.transitions import JobState
 from .record import RowRecord
 from .row import Row
-from .states import State
 
 VERSION: Final = 1
 """Version of the tables. A journal of another version is rejected."""
@@ -130,7 +130,7 @@ def parse_record(values: Sequence[Any], batch_id: str) -> RowRecord:
     )
     row.__dict__["digest"] = digest  # cached as planned: computing it again costs time
     members = dict(zip(RECORD_COLUMNS, others, strict=True))
-    members["state"] = State(members["state"])
+    members["state"] = JobState(members["state"])
     members["urls"] = tuple(_parse_list(members["urls"]))
     members["files"] = tuple(SavedFile(**each) for each in _parse_list(members["files"]))
     return RowRecord(row=row, batch_id=batch_id, **members)

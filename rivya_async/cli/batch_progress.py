@@ -6,8 +6,8 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from ..batch import State
-from ..batch.states import is_open
+from .._jobs.transitions import is_open
+from ..batch import JobState
 from .progress import live_display, render_bar
 from .render import format_credits, format_duration
 
@@ -24,18 +24,18 @@ LINE_INTERVAL: Final = 10.0
 """Seconds between two lines."""
 
 STATES: Final = (
-    State.DOWNLOADED,
-    State.SUCCEEDED,
-    State.FAILED,
-    State.DEAD,
-    State.SUBMITTED,
-    State.INTENT,
-    State.PLANNED,
+    JobState.DOWNLOADED,
+    JobState.SUCCEEDED,
+    JobState.FAILED,
+    JobState.DEAD,
+    JobState.SUBMITTED,
+    JobState.INTENT,
+    JobState.PLANNED,
 )
 """Order of the counts, the final states first."""
 
 
-def format_counts(counts: Counter[State]) -> str:
+def format_counts(counts: Counter[JobState]) -> str:
     """Returns the counts as `280 downloaded, 3 failed, 17 submitted`."""
     return ", ".join(f"{counts[state]:,} {state}" for state in STATES if counts[state]) or "no rows"
 

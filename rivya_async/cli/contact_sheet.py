@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .._core.errors import GenerationFailedError
 from .._engine.environment import Environment
-from ..batch import Row, RowRecord, RunRecord, SavedFile, State
+from ..batch import JobState, Row, RowRecord, RunRecord, SavedFile
 from ..batch.report import write_contact_sheet as write_page
 from .errors import error_message
 
@@ -28,7 +28,7 @@ def write_contact_sheet(jobs: Iterable[Job], target: Path, took: float, *, is_li
 
 
 def _record(job: Job, clock_offset: float) -> RowRecord:
-    duration = job.record.duration if job.record else None
+    duration = job.generation.duration if job.generation else None
     params = job.request.params if job.request else {}
     return RowRecord(
         row=Row(number=job.number, line=job.number, model=job.model, prompt=job.prompt, params=params),
@@ -45,7 +45,7 @@ def _record(job: Job, clock_offset: float) -> RowRecord:
     )
 
 
-def _state(job: Job) -> State:
+def _state(job: Job) -> JobState:
     if job.error is None:
-        return State.DOWNLOADED
-    return State.FAILED if isinstance(job.error, GenerationFailedError) else State.DEAD
+        return JobState.DOWNLOADED
+    return JobState.FAILED if isinstance(job.error, GenerationFailedError) else JobState.DEAD

@@ -16,7 +16,7 @@ from .render import format_interrupt_summary, interrupt_summary_to_json, to_one_
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from .jobs import Ledger
+    from .jobs import JobList
 
 MASK: Final = "rvya_sk_***"
 
@@ -124,7 +124,7 @@ class Output:
         else:
             self._write(sys.stderr, to_one_line(f"rivya: {error_message(error)}") + (f" -> {step}" if step else ""))
 
-    def write_interrupt_summary(self, jobs: Ledger) -> None:
+    def write_interrupt_summary(self, jobs: JobList) -> None:
         """Writes the open jobs, the purchases in doubt, and the commands that resume them."""
         if self.is_json:
             value = interrupt_summary_to_json(jobs, is_embedded=self.is_embedded)

@@ -145,7 +145,7 @@ def _render_table(jobs: Sequence[Job], width: int) -> Table:
             *([Text(to_one_line(job.prompt))] if has_prompts else []),
             *([Text(to_one_line(job.task_id or ""))] if has_tasks else []),
             Text(format_duration(job.seconds)),
-            Text(f"{job.credits:,}" if job.record else ""),
+            Text(f"{job.credits:,}" if job.generation else ""),
         ]
         for cell in cells:
             cell.no_wrap, cell.overflow = True, "ellipsis"

@@ -12,7 +12,7 @@ import attrs
 
 if TYPE_CHECKING:
     from .._core.types.generations import Amount, Generation
-    from .jobs import Job, Ledger
+    from .jobs import Job, JobList
 
 
 def to_one_line(text: str) -> str:
@@ -83,15 +83,15 @@ def job_to_json(job: Job) -> dict[str, Any]:
             "idempotency_key": job.request.idempotency_key,
             "estimated_credits": job.estimated_credits,
         }
-    record = generation_to_json(job.record) if job.record else {}
+    record = generation_to_json(job.generation) if job.generation else {}
     return {**record, **request, "files": [str(path) for path in job.files]}
 
 
 def format_job(job: Job) -> list[str]:
     """Returns the lines of a job that succeeded: one for the job, one for each file or link."""
-    if job.record is None:
+    if job.generation is None:
         return []
-    record = job.record
+    record = job.generation
     took = format_duration(record.duration.total_seconds() if record.duration is not None else job.seconds)
     parts = (record.id, record.status, record.model, format_credits(job.credits), took)
     return ["  ".join(map(to_one_line, parts)), *(f"  {place}" for place in job.files or map(to_one_line, record.urls))]
@@ -116,15 +116,14 @@ def join_command(name: str, options: list[str], model: str, text: str | None) ->
     return shlex.join(["rivya", name, *options, *guard, model, *([] if text is None else [text])])
 
 
-def interrupt_summary_to_json(jobs: Ledger, *, is_embedded: bool) -> dict[str, Any]:
+def interrupt_summary_to_json(jobs: JobList, *, is_embedded: bool) -> dict[str, Any]:
     """Returns the open jobs, the purchases in doubt, and the command to type next, if there is one."""
     value: dict[str, Any] = {"type": "Interrupted", "message": "interrupted", "open": [], "unknown": []}
     if is_embedded:
         return value
     value["open"] = [{"task_id": job.task_id, "model": job.model, "status": job.status} for job in jobs.open]
     value["unknown"] = [
-        {"idempotency_key": job.idempotency_key, "model": job.model, "next": purchase_command(job)}
-        for job in jobs.unknown
+        {"idempotency_key": job.key, "model": job.model, "next": purchase_command(job)} for job in jobs.unknown
     ]
     if jobs.open:
         folder = ["-o", jobs.folder] if jobs.folder else []
@@ -134,7 +133,7 @@ def interrupt_summary_to_json(jobs: Ledger, *, is_embedded: bool) -> dict[str, A
     return value
 
 
-def format_interrupt_summary(jobs: Ledger, *, is_embedded: bool) -> str:
+def format_interrupt_summary(jobs: JobList, *, is_embedded: bool) -> str:
     """Returns the lines that end an interrupted command."""
     value = interrupt_summary_to_json(jobs, is_embedded=is_embedded)
     lines = ["rivya: interrupted"]

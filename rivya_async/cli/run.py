@@ -14,7 +14,7 @@ import click
 from .._core.errors import RivyaError
 from .errors import exit_code_for
 from .exit_codes import ExitCode
-from .jobs import Ledger
+from .jobs import JobList
 from .output import Output
 from .session_factory import embedded_session, service_session
 
@@ -34,7 +34,7 @@ class CommandContext:
 
     output: Output
     is_sandbox: bool = False
-    jobs: Ledger = attrs.field(factory=Ledger)
+    jobs: JobList = attrs.field(factory=JobList)
 
     def open_session(
         self, *, needs_key: bool = True, renders: bool = False, hooks: Sequence[Hooks] = ()

@@ -5,12 +5,12 @@ from importlib.util import find_spec
 if find_spec("taskiq") is None:
     raise ImportError("workers need Taskiq: pip install 'rivya-async[workers]'")
 
+from .._jobs.transitions import JobState
 from .brokers import create_broker, create_store
 from .memory_store import MemoryStore
 from .record import JobRecord
 from .redis_store import RedisStore
 from .remote_client import RemoteJobClient
-from .states import JobState
 from .store import DeadLetter, WorkerStore
 from .taskiq_receiver import DrainingReceiver
 from .tasks import RivyaSessionDep

@@ -8,8 +8,8 @@ from collections import OrderedDict, deque
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
+from .._jobs.transitions import JobState
 from .record import JobRecord
-from .states import JobState
 from .store import HEARTBEAT_TTL, MAX_DEAD_LETTERS, DeadLetter
 
 MAX_ENDED_RECORDS: Final = 100_000

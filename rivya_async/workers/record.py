@@ -1,4 +1,4 @@
-"""What the store knows of an order, and how it is written there."""
+"""The record of a job in the store that workers share."""
 
 from __future__ import annotations
 
@@ -11,25 +11,35 @@ import attrs
 from .._core.http.serialization import structure, unstructure
 from .._core.types.generations import Generation
 from .._core.types.saved_file import SavedFile
-from .states import ENDED, IN_DOUBT, NOT_SAVED, POISON, JobState
+from .._jobs.transitions import ENDED, IN_DOUBT, JobState
 
-FRESH: Final[Mapping[str, None]] = {"error": None, "error_code": None, "status": None}
-"""Members of a record of which nothing bad is known any more."""
+POISON: Final = "poison"
+"""Error code of a job whose message was delivered too often."""
+
+NOT_SAVED: Final = "not_saved"
+"""Error code of a job that has succeeded, but whose files could not be saved."""
+
+NO_ERROR: Final[Mapping[str, None]] = {"error": None, "error_code": None, "status": None}
+"""Members of a record without an error."""
 
 
 @attrs.frozen(kw_only=True)
 class JobRecord:
-    """An order under its idempotency key, as it stands. Instants are seconds since the epoch.
+    """A job and its progress. Instants are seconds since the epoch.
 
-    `deliveries` counts how often a worker got its message. `intent_at` is when its purchase was first about to be sent,
-    `generation` what the service said of the job last. `error` tells why it failed, was given up or was not saved, in
-    words, `error_code` in one. `status` is the HTTP status where the service refused it.
+    `deliveries` counts the deliveries of its message. `intent_at` is the time at which its purchase was about to be
+    sent, `submitted_at` that of its response, `ended_at` and `downloaded_at` those of its end and its files.
+    `generation` is the latest response of the service. `error` and `error_code` are why the job failed, was abandoned
+    or was not saved; `status` is the HTTP status of a rejection.
     """
 
     key: str
-    state: JobState = JobState.QUEUED
+    state: JobState = JobState.PLANNED
     deliveries: int = 0
     intent_at: float | None = None
+    submitted_at: float | None = None
+    ended_at: float | None = None
+    downloaded_at: float | None = None
     task_id: str | None = None
     generation: Generation | None = None
     files: tuple[SavedFile, ...] = ()
@@ -39,27 +49,31 @@ class JobRecord:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more is bought or waited for."""
+        """True where nothing more is purchased or waited for."""
         return self.state in ENDED
 
     @property
     def is_revivable(self) -> bool:
-        """Whether it has an end that it need not keep, when it is ordered again."""
+        """True where the job continues when it is enqueued again, although it has ended."""
         if self.state is JobState.DEAD:
-            return self.error_code != IN_DOUBT  # nothing is known of it that was not known then
+            return self.error_code != IN_DOUBT  # the doubt remains
         return self.state is JobState.WITHDRAWN or self.error_code == NOT_SAVED
 
     @property
     def revived_state(self) -> JobState:
-        """Where it goes on then: never where it could be bought a second time."""
+        """The state in which it continues then. It never allows a second purchase."""
         if self.task_id is not None:
-            return JobState.BOUGHT
-        return JobState.INTENT if self.error_code == POISON and self.intent_at is not None else JobState.QUEUED
+            return JobState.SUBMITTED
+        return JobState.INTENT if self.error_code == POISON and self.intent_at is not None else JobState.PLANNED
 
-    def told(self) -> dict[str, Any]:
-        """What a task returns: plain values for any serializer.
+    def changed(self, changes: Mapping[str, Any]) -> Self:
+        """Returns the record with these members changed."""
+        return attrs.evolve(self, **changes)
 
-        >>> JobRecord(key="order-42", state=JobState.DEAD, error_code="in_doubt", error="...").told()["state"]
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the result of a task: plain values for any serializer.
+
+        >>> JobRecord(key="order-42", state=JobState.DEAD, error_code="in_doubt", error="...").as_dict()["state"]
         'dead'
         """
         job = self.generation
@@ -75,28 +89,24 @@ class JobRecord:
             "error": self.error,
         }
 
-    def changed(self, changes: Mapping[str, Any]) -> Self:
-        """The record with these members changed."""
-        return attrs.evolve(self, **changes)
+
+def encode_members(changes: Mapping[str, Any]) -> dict[str, str]:
+    """Returns members of a record as JSON texts."""
+    return {name: _encode(value) for name, value in changes.items()}
 
 
-def written(changes: Mapping[str, Any]) -> dict[str, str]:
-    """Members of a record as text."""
-    return {name: _text(value) for name, value in changes.items()}
-
-
-def record_of(key: str, members: Mapping[str, str]) -> JobRecord:
-    """The record of what `written` wrote. Members of a later version of this library are left out."""
-    known = {field.name for field in attrs.fields(JobRecord)}
+def decode_record(key: str, members: Mapping[str, str]) -> JobRecord:
+    """Returns the record of these texts. Ignores the members of a later version of this library."""
+    known = attrs.fields_dict(JobRecord)
     found = {name: json.loads(text) for name, text in members.items() if name in known}
     if found.get("generation") is not None:
         found["generation"] = structure(found["generation"], Generation)
-    found["state"] = JobState(found.get("state", JobState.QUEUED))
+    found["state"] = JobState(found.get("state", JobState.PLANNED))
     found["files"] = tuple(SavedFile(**file) for file in found.get("files", ()))
     return JobRecord(**{**found, "key": key})
 
 
-def _text(value: Any) -> str:
+def _encode(value: Any) -> str:
     if isinstance(value, Generation):
         value = unstructure(value)
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=attrs.asdict)

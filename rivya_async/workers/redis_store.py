@@ -10,9 +10,9 @@ import attrs
 from redis.asyncio import BlockingConnectionPool, Redis
 
 from .._core.errors import ConfigurationError
-from .record import JobRecord, record_of, written
+from .._jobs.transitions import JobState
+from .record import JobRecord, decode_record, encode_members
 from .redis_options import MAX_CONNECTIONS, connection_options, endless_retry
-from .states import JobState
 from .store import HEARTBEAT_TTL, MAX_DEAD_LETTERS, RECORD_TTL, DeadLetter
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ class RedisStore:
                 pipeline.hgetall(self._record_key(key))
             found = await pipeline.execute()
         return [
-            record_of(key, members) if "state" in members else None for key, members in zip(keys, found, strict=True)
+            decode_record(key, members) if "state" in members else None
+            for key, members in zip(keys, found, strict=True)
         ]
 
     async def advance(
@@ -95,7 +96,7 @@ class RedisStore:
     ) -> JobRecord:
         if self._advance_script is None:
             raise RuntimeError("the store is not open")
-        members = written({**changes, "state": state})
+        members = encode_members({**changes, "state": state})
         ended = JobRecord(key=key, state=state).has_ended
         flat = await self._advance_script(
             keys=[self._record_key(key), self._key("changes")],
@@ -107,7 +108,7 @@ class RedisStore:
                 *(part for member in members.items() for part in member),
             ],
         )
-        return record_of(key, dict(zip(flat[::2], flat[1::2], strict=True)))
+        return decode_record(key, dict(zip(flat[::2], flat[1::2], strict=True)))
 
     async def increment_deliveries(self, key: str, by: int = 1) -> int:
         return int(await cast("Any", self._client.hincrby(self._record_key(key), "deliveries", by)))

@@ -25,10 +25,10 @@ from .._core.errors import (
 )
 from .._core.outcome import raise_if_failed
 from .._core.types.generations import Generation
+from .._jobs.transitions import IN_DOUBT, UNPURCHASED, JobState
 from .context import repeat
 from .job_message import JobMessage
 from .record import JobRecord
-from .states import IN_DOUBT, UNBOUGHT, JobState
 
 if TYPE_CHECKING:
     from .._core.generation_request import GenerationRequest
@@ -114,7 +114,7 @@ class RemoteJobClient:
                 async with asyncio.timeout(WITHDRAW_TIMEOUT):
                     await self._withdraw([message.key])
             raise
-        if record.state in UNBOUGHT:  # the account blocks all purchases: the caller decides what to do
+        if record.state in UNPURCHASED:  # the account blocks all purchases: the caller decides what to do
             await self._withdraw([message.key])
         if record.task_id is None or record.generation is None:
             raise error_from_record(record)
@@ -179,7 +179,7 @@ class RemoteJobClient:
     async def _withdraw(self, keys: Sequence[str]) -> None:
         advance = self._worker.store.advance
         for batch in _batches(keys):
-            withdrawals = (advance(key, {JobState.QUEUED}, JobState.WITHDRAWN) for key in batch)
+            withdrawals = (advance(key, {JobState.PLANNED}, JobState.WITHDRAWN) for key in batch)
             for record in await asyncio.gather(*withdrawals):
                 self._notify(record)
 
@@ -244,7 +244,7 @@ def _has_ended(record: JobRecord) -> bool:
 
 def _purchase_is_decided(record: JobRecord) -> bool:
     """Returns whether the job is bought, or its error is known."""
-    return record.state not in UNBOUGHT or record.status is not None
+    return record.state not in UNPURCHASED or record.status is not None
 
 
 def _batches(keys: Sequence[str]) -> list[Sequence[str]]:

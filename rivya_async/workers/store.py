@@ -7,8 +7,8 @@ from typing import Any, Final, Protocol
 
 import attrs
 
+from .._jobs.transitions import JobState
 from .record import JobRecord
-from .states import JobState
 
 RECORD_TTL: Final = 7 * 86_400.0
 """Seconds for which the record of an ended job is kept. Records of open jobs do not expire."""

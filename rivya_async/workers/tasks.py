@@ -1,8 +1,7 @@
-"""The ready tasks, and what tasks of users can ask for."""
+"""The ready tasks, and the session for tasks of users."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -10,10 +9,11 @@ from taskiq import Context, TaskiqDepends
 from taskiq.exceptions import NoResultError
 
 from .._engine.shutdown import ShutdownRequested
+from .._jobs.backoff import Backoff
 from ..session import RivyaSession
 from .context import WorkerContext, get_worker_context
-from .fulfilment import FIRST_PAUSE, LONGEST_PAUSE, Fulfilment
 from .job_message import GENERATE_TASK, WAIT_TASK, JobMessage
+from .job_runner import run_job
 from .middleware import bind_message_context, read_enqueued_at
 
 if TYPE_CHECKING:
@@ -23,17 +23,17 @@ LOG: Final = logging.getLogger("rivya_async.workers")
 
 
 def current_worker_context(context: Annotated[Context, TaskiqDepends()]) -> WorkerContext:
-    """The desk of the worker that runs this task."""
+    """Returns the context of the worker that runs this task."""
     return get_worker_context(context.broker)
 
 
 def current_session(worker_context: Annotated[WorkerContext, TaskiqDepends(current_worker_context)]) -> RivyaSession:
-    """The session of the worker that runs this task."""
+    """Returns the session of the worker that runs this task."""
     return worker_context.session
 
 
 RivyaSessionDep: Final = TaskiqDepends(current_session)
-"""For tasks of your own: `session: Annotated[RivyaSession, RivyaSessionDep]`. It is the worker's: do not close it."""
+"""Dependency for tasks of users: `session: Annotated[RivyaSession, RivyaSessionDep]`. Do not close the session."""
 
 
 async def generate(
@@ -49,10 +49,10 @@ async def generate(
     context: Annotated[Context, TaskiqDepends(bind_message_context)],
     worker_context: Annotated[WorkerContext, TaskiqDepends(current_worker_context)],
 ) -> dict[str, Any]:
-    """Buy a job, wait for it, and save its files if `download_to` names a folder of the workers.
+    """Purchases a job, waits for it, and saves its files if `download_to` names a folder of the workers.
 
-    The idempotency key is minted when the job is enqueued, unless you give one, and travels with it. Returns
-    `JobRecord.told()`: no failure is raised, look at `state`.
+    The idempotency key is minted when the job is enqueued, unless you give one. Returns
+    `JobRecord.as_dict()`: no failure is raised, check `state`.
     """
     arguments = {
         "model": model,
@@ -64,7 +64,7 @@ async def generate(
         "download_to": download_to,
         "name": name,
     }
-    return await _carried(worker_context, JobMessage.from_generate_arguments(arguments), context)
+    return await _process(worker_context, JobMessage.from_generate_arguments(arguments), context)
 
 
 async def wait(
@@ -75,11 +75,11 @@ async def wait(
     context: Annotated[Context, TaskiqDepends(bind_message_context)],
     worker_context: Annotated[WorkerContext, TaskiqDepends(current_worker_context)],
 ) -> dict[str, Any]:
-    """Wait for a job that was bought elsewhere, and save its files if `download_to` names a folder of the workers.
+    """Waits for a job that was purchased elsewhere, and saves its files if `download_to` names a folder of the workers.
 
     Returns what `rivya.generate` returns.
     """
-    return await _carried(
+    return await _process(
         worker_context,
         JobMessage.from_wait_arguments({"task_id": task_id, "download_to": download_to, "name": name}),
         context,
@@ -87,31 +87,29 @@ async def wait(
 
 
 def register(broker: AsyncBroker) -> tuple[Any, Any]:
-    """The two tasks on this broker. Its own acknowledgement would come too early, and also after an error."""
+    """Registers both tasks. The broker does not acknowledge them: it would do so too early, and after an error."""
     buying = broker.register_task(generate, task_name=GENERATE_TASK, ack_type="manual")
     waiting = broker.register_task(wait, task_name=WAIT_TASK, ack_type="manual")
     return buying, waiting
 
 
-async def _carried(worker_context: WorkerContext, order: JobMessage, context: Context) -> dict[str, Any]:
-    """The end of the order, told. Where it has to be carried on elsewhere, its message is given back.
+async def _process(worker_context: WorkerContext, message: JobMessage, context: Context) -> dict[str, Any]:
+    """Returns the result of a message. Gives the message back where another worker has to continue.
 
-    A store that fails in a way of its own, or a slip of ours, must not leave a paid job to nobody: it is begun again
-    until it is a case of too many deliveries.
+    An unexpected error must not leave a paid job without a worker: the message is processed again, until it counts as
+    delivered too often.
     """
-    pause = FIRST_PAUSE
+    backoff = Backoff(worker_context.shutdown, worker_context.uniform)
     try:
         while True:
             try:
-                return (await Fulfilment(worker_context, order, read_enqueued_at(context.message)).carry()).told()
-            except (ShutdownRequested, asyncio.CancelledError):
+                return (await run_job(worker_context, message, read_enqueued_at(context.message))).as_dict()
+            except ShutdownRequested:
                 raise
             except Exception:
-                LOG.exception("an order could not be carried, trying again", extra={"idempotency_key": order.key})
-            async with worker_context.shutdown.scope():
-                await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+                LOG.exception("a message failed: trying again", extra={"idempotency_key": message.key})
+            await backoff.pause()
     except ShutdownRequested:
-        if not context.is_ackable and context.broker.is_worker_process:  # nobody but us knows of it any more
+        if not context.is_ackable and context.broker.is_worker_process:  # no broker delivers it again
             await context.requeue()
         raise NoResultError from None

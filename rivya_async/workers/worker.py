@@ -16,6 +16,7 @@ from .._core.config import Config
 from .._core.errors import ConfigurationError, RequestNotSentError
 from .._engine.environment import Environment
 from .._engine.shutdown import ShutdownSignal
+from .._jobs.transitions import UNPURCHASED, JobState
 from ..session import RivyaSession
 from . import tasks
 from .brokers import create_broker, create_store
@@ -23,8 +24,7 @@ from .context import CONTEXT_KEY, WorkerContext
 from .heartbeat import Heartbeat
 from .memory_store import MemoryStore
 from .middleware import RivyaMiddleware
-from .record import FRESH
-from .states import UNBOUGHT, JobState
+from .record import NO_ERROR
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -146,11 +146,11 @@ class RivyaWorker:
         """
         (record,) = await self.store.read([idempotency_key])
         if record is None:
-            await self.store.advance(idempotency_key, {None}, JobState.QUEUED)
+            await self.store.advance(idempotency_key, {None}, JobState.PLANNED)
         elif record.is_revivable:
-            await self.store.advance(idempotency_key, {record.state}, record.revived_state, **FRESH, deliveries=0)
+            await self.store.advance(idempotency_key, {record.state}, record.revived_state, **NO_ERROR, deliveries=0)
         else:
-            return record.state in UNBOUGHT
+            return record.state in UNPURCHASED
         return True
 
     @asynccontextmanager

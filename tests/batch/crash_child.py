@@ -16,7 +16,8 @@ from typing import Any
 
 from rivya_async import PollPolicy, RetryPolicy, RivyaSession, Timeouts
 from rivya_async._engine.transfers.partial_file import PartialFile
-from rivya_async.batch import Batch, Row, RowRecord, worker
+from rivya_async._jobs import runner
+from rivya_async.batch import Batch, Row, RowRecord
 from rivya_async.batch.journal import Journal
 
 POLL = PollPolicy(first=0.02, base=0.03, floor=0.02, cap=0.1, adaptive=False)
@@ -72,7 +73,7 @@ def kill_after_await(call: Callable[..., Any], count: int) -> Callable[..., Any]
 def arm(point: str, session: RivyaSession, count: int) -> None:
     """Arranges for the process to be killed at this point."""
     target: Any = session
-    worker_module: Any = worker
+    worker_module: Any = runner
     match point:
         case "before the POST":
             target.submit = kill_before(session.submit, count)

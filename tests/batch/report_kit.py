@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from rivya_async.batch import Batch, Row, RowRecord, RunRecord, SavedFile, State
+from rivya_async.batch import Batch, JobState, Row, RowRecord, RunRecord, SavedFile
 from rivya_async.batch.report import write_contact_sheet
 
 HOSTILE = "</script><img src=x onerror=\"document.title='broken into'\"><!-- {{ 7 * 7 }} {% for %} {rows}"
@@ -38,7 +38,7 @@ async def write_journal(
 def failed_changes(record: RowRecord) -> dict[str, Any]:
     at = 1_700_000_000.0 + record.row.number / 100
     return {
-        "state": State.FAILED,
+        "state": JobState.FAILED,
         "body": "{}",
         "submitted_at": at,
         "ended_at": at + 5,
@@ -52,7 +52,7 @@ def failed_changes(record: RowRecord) -> dict[str, Any]:
 
 def make_record(number: int = 1, *files: SavedFile, prompt: str = "A red kite", **changes: Any) -> RowRecord:
     row = Row(number=number, line=number, model="z-image", prompt=prompt, params={"aspect_ratio": "4:3", "seed": 7})
-    members = {"state": State.DOWNLOADED, "task_id": "task_1", "duration": 2.345, "final_credits": 3, **changes}
+    members = {"state": JobState.DOWNLOADED, "task_id": "task_1", "duration": 2.345, "final_credits": 3, **changes}
     return RowRecord(row=row, batch_id="demo", files=files, **members)
 
 

@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 
 from rivya_async import AuthenticationError, ConfigurationError, InsufficientCreditsError, JournalError, SpendLimitError
-from rivya_async.batch import Batch, Row, RowRecord, State
+from rivya_async.batch import Batch, JobState, Row, RowRecord
 from tests.batch.kit import MODELS, POLL, RESULT, SUBMIT, BatchEnvironment, batch_environment, make_rows, wait_until
 
 
-def states(records: list[RowRecord]) -> Counter[State]:
+def states(records: list[RowRecord]) -> Counter[JobState]:
     return Counter(record.state for record in records)
 
 
 async def test_purchases_and_saves_every_row_once(tmp_path: Path) -> None:
     async with batch_environment(tmp_path) as env:
         done = await env.run(make_rows(20), download_to=tmp_path / "out")
-        assert states(done) == {State.DOWNLOADED: 20}
+        assert states(done) == {JobState.DOWNLOADED: 20}
         assert env.purchases == 20
         assert env.sandbox.spent == 20 == sum(record.credits for record in done)
     for record in done:
@@ -45,8 +45,8 @@ async def test_second_run_has_nothing_to_do(tmp_path: Path) -> None:
 
 async def test_downloads_in_a_later_run(tmp_path: Path) -> None:
     async with batch_environment(tmp_path) as env:
-        assert states(await env.run(make_rows(3))) == {State.SUCCEEDED: 3}
-        assert states(await env.run(download_to=tmp_path / "out")) == {State.DOWNLOADED: 3}
+        assert states(await env.run(make_rows(3))) == {JobState.SUCCEEDED: 3}
+        assert states(await env.run(download_to=tmp_path / "out")) == {JobState.DOWNLOADED: 3}
         assert env.purchases == 3
         assert len(list((tmp_path / "out").iterdir())) == 3
 
@@ -55,7 +55,7 @@ async def test_numbers_several_files_of_a_row(tmp_path: Path) -> None:
     async with batch_environment(tmp_path) as env:
         many = make_rows(1, model="seedream-4-0", params={"max_images": "3"}, name="kite")
         (done,) = await env.run(many, download_to=tmp_path / "out")
-        assert done.state is State.DOWNLOADED, done.error
+        assert done.state is JobState.DOWNLOADED, done.error
     assert {Path(file.path).name for file in done.files} == {path.name for path in (tmp_path / "out").iterdir()}
     assert all(path.name.startswith("kite.") for path in (tmp_path / "out").iterdir())
 
@@ -88,7 +88,7 @@ async def test_content_changed_after_purchase_is_a_conflict(tmp_path: Path) -> N
             result = await batch.add([*make_rows(1, prompt="Something else"), *make_rows(3)[1:]])
         assert (result.new, result.known, result.replaced, result.conflicting) == (1, 1, 0, 1)
         (conflict,) = result.conflicts
-        assert (conflict.line, conflict.identity, conflict.state) == (2, "row-000001", State.SUCCEEDED)
+        assert (conflict.line, conflict.identity, conflict.state) == (2, "row-000001", JobState.SUCCEEDED)
         await env.run()
         assert env.purchases == 3
         assert [record.row.prompt for record in await env.records()] == ["Kite 1", "Kite 2", "Kite 3"]
@@ -138,7 +138,7 @@ async def test_cancelled_add_stops_and_adds_none(tmp_path: Path) -> None:
         assert [record async for record in batch.records()] == []
         assert batch.counts == {}
         await batch.add(make_rows(2))
-        assert batch.counts == {State.PLANNED: 2}
+        assert batch.counts == {JobState.PLANNED: 2}
 
 
 def test_references_are_a_list_of_paths_or_urls(tmp_path: Path) -> None:
@@ -172,10 +172,10 @@ async def test_add_rejects_values_that_are_not_json(tmp_path: Path, value: Any) 
 async def test_invalid_row_is_given_up_with_its_reason(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
     async with batch_environment(tmp_path) as env:
         done = await env.run([*make_rows(1, **changes), *make_rows(2)[1:]])
-        dead = next(record for record in done if record.state is State.DEAD)
+        dead = next(record for record in done if record.state is JobState.DEAD)
         assert (dead.error_code, dead.body) == ("invalid", None)
         assert why in (dead.error or "")
-        assert states(done) == {State.DEAD: 1, State.SUCCEEDED: 1}
+        assert states(done) == {JobState.DEAD: 1, JobState.SUCCEEDED: 1}
         assert env.purchases == 1
 
 
@@ -183,18 +183,18 @@ async def test_rejected_row_is_given_up_and_can_be_retried(tmp_path: Path) -> No
     async with batch_environment(tmp_path) as env:
         env.sandbox.faults.add(route=SUBMIT, nth=1, status=422, code="validation_failed")
         (dead,) = await env.run(make_rows(1))
-        assert (dead.state, dead.error_code, dead.credits) == (State.DEAD, "validation_failed", 0)
+        assert (dead.state, dead.error_code, dead.credits) == (JobState.DEAD, "validation_failed", 0)
         async with Batch.open(env.journal) as batch:
             assert await batch.retry() == 1
         (done,) = await env.run()
-        assert (done.state, done.purchase, done.error) == (State.SUCCEEDED, 1, None)
+        assert (done.state, done.purchase, done.error) == (JobState.SUCCEEDED, 1, None)
 
 
 async def test_dead_row_can_be_corrected_in_the_manifest(tmp_path: Path) -> None:
     async with batch_environment(tmp_path) as env:
         await env.run(make_rows(1, model="z-imgae"))
         (done,) = await env.run(make_rows(1))
-        assert (done.state, done.error) == (State.SUCCEEDED, None)
+        assert (done.state, done.error) == (JobState.SUCCEEDED, None)
 
 
 # --- errors of the service --------------------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ async def test_failed_jobs_are_purchased_again_only_with_retry_failed(tmp_path: 
     async with batch_environment(tmp_path) as env:
         failing = make_rows(2, prompt="A kite [fail]")
         done = await env.run(failing)
-        assert states(done) == {State.FAILED: 2}
+        assert states(done) == {JobState.FAILED: 2}
         assert all(record.error and record.error_code for record in done)
         assert env.purchases == 2
         retried = await env.run(retry_failed=2)
@@ -241,17 +241,17 @@ async def test_doubt_does_not_carry_over_to_the_next_purchase(tmp_path: Path) ->
         env.sandbox.faults.add(route=SUBMIT, nth=5, status=404, code="not_found")
         await env.run(make_rows(1, prompt="A kite [fail]"))
         (dead,) = await env.run(retry_failed=1)
-        assert (dead.state, dead.error_code, dead.purchase) == (State.DEAD, "not_found", 2)
+        assert (dead.state, dead.error_code, dead.purchase) == (JobState.DEAD, "not_found", 2)
 
 
 async def test_repeats_purchase_in_doubt_under_its_key(tmp_path: Path) -> None:
     async with batch_environment(tmp_path) as env:
         env.sandbox.faults.add(route=SUBMIT, nth=range(1, 4), drop=True, act=True)
         (left,) = await env.run(make_rows(1))
-        assert (left.state, left.task_id) == (State.INTENT, None)
+        assert (left.state, left.task_id) == (JobState.INTENT, None)
         assert left.credits == 1, "it may have been bought"
         (done,) = await env.run()
-        assert (done.state, done.key, done.purchase) == (State.SUCCEEDED, left.key, 1)
+        assert (done.state, done.key, done.purchase) == (JobState.SUCCEEDED, left.key, 1)
         assert env.purchases == 1
         assert {request.idempotency_key for request in env.sandbox.request_log if request.route == SUBMIT} == {left.key}
 
@@ -261,9 +261,9 @@ async def test_conflict_with_own_first_attempt_is_retried(tmp_path: Path) -> Non
         env.sandbox.faults.add(route=SUBMIT, nth=1, drop=True, act=True)
         env.sandbox.faults.add(route=SUBMIT, nth=(2, 3), status=409, code="idempotency_conflict")
         (left,) = await env.run(make_rows(1))
-        assert left.state is State.INTENT
+        assert left.state is JobState.INTENT
         (done,) = await env.run()
-        assert done.state is State.SUCCEEDED
+        assert done.state is JobState.SUCCEEDED
         assert env.purchases == 1
 
 
@@ -271,7 +271,7 @@ async def test_key_of_another_purchase_is_given_up(tmp_path: Path) -> None:
     async with batch_environment(tmp_path) as env:
         env.sandbox.faults.add(route=SUBMIT, nth=1, status=409, code="idempotency_conflict")
         (dead,) = await env.run(make_rows(1))
-        assert (dead.state, dead.error_code) == (State.DEAD, "idempotency_conflict")
+        assert (dead.state, dead.error_code) == (JobState.DEAD, "idempotency_conflict")
 
 
 async def test_purchase_in_doubt_is_given_up_after_the_key_expires(
@@ -284,13 +284,13 @@ async def test_purchase_in_doubt_is_given_up_after_the_key_expires(
         sent = len(env.sandbox.request_log)
         monkeypatch.setattr("rivya_async._core.assumptions.IDEMPOTENCY_KEY_REMEMBERED", 0.0)
         (dead,) = await env.run()
-        assert (dead.state, dead.error_code) == (State.DEAD, "in_doubt")
+        assert (dead.state, dead.error_code) == (JobState.DEAD, "in_doubt")
         assert not [each for each in list(env.sandbox.request_log)[sent:] if each.route == SUBMIT]
         monkeypatch.undo()
         async with Batch.open(env.journal) as batch:
             await batch.retry()
         (done,) = await env.run()
-        assert (done.state, done.purchase) == (State.SUCCEEDED, 2)
+        assert (done.state, done.purchase) == (JobState.SUCCEEDED, 2)
         assert done.credits == 2, "the purchase in doubt is counted"
 
 
@@ -303,15 +303,15 @@ async def test_sends_nothing_under_a_key_that_expires_soon(tmp_path: Path) -> No
         async with Batch.open(env.journal) as batch:
             batch._journal.update(left, intent_at=(left.intent_at or 0.0) - 24 * 3600 + 60)
         (dead,) = await env.run()
-        assert (dead.state, dead.error_code, env.purchases) == (State.DEAD, "in_doubt", 1)
+        assert (dead.state, dead.error_code, env.purchases) == (JobState.DEAD, "in_doubt", 1)
 
 
 async def test_retries_purchase_while_service_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rivya_async.batch.worker.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("rivya_async._jobs.backoff.FIRST_PAUSE", 0.01)
     async with batch_environment(tmp_path) as env:
         env.sandbox.faults.add(route=SUBMIT, times=10, status=503)
         (done,) = await env.run(make_rows(1), retry_timeout=60.0)
-        assert done.state is State.SUCCEEDED
+        assert done.state is JobState.SUCCEEDED
         assert env.purchases == 1
 
 
@@ -321,11 +321,11 @@ async def test_job_unknown_to_the_service_is_given_up(tmp_path: Path) -> None:
         async with Batch.open(env.journal) as batch, env.session() as session:
             await batch.add(make_rows(1))
             batch._journal.update(
-                (await anext(batch.records())), state=State.SUBMITTED, task_id="task_gone", reserved_credits=1
+                (await anext(batch.records())), state=JobState.SUBMITTED, task_id="task_gone", reserved_credits=1
             )
             await batch._journal.flush()
             (dead,) = [record async for record in batch.run(session, retry_timeout=0.0)]
-        assert (dead.state, dead.error_code, dead.credits) == (State.DEAD, "not_found", 1)
+        assert (dead.state, dead.error_code, dead.credits) == (JobState.DEAD, "not_found", 1)
 
 
 async def test_new_job_unknown_to_a_replica_is_not_given_up(tmp_path: Path) -> None:
@@ -334,16 +334,16 @@ async def test_new_job_unknown_to_a_replica_is_not_given_up(tmp_path: Path) -> N
             await batch.add(make_rows(1))
             run = batch.run(session)
             next_record = asyncio.create_task(anext(run, None))
-            await wait_until(lambda: batch.counts[State.SUBMITTED] == 1)
+            await wait_until(lambda: batch.counts[JobState.SUBMITTED] == 1)
             batch.stop()
             await next_record
             await run.aclose()
         env.clock.offset = 3600.0
         env.sandbox.faults.add(route=POLL, times=1, status=404, code="not_found")
         (left,) = await env.run()
-        assert (left.state, left.error_code) == (State.SUBMITTED, "not_found")
+        assert (left.state, left.error_code) == (JobState.SUBMITTED, "not_found")
         (done,) = await env.run()
-        assert (done.state, done.error) == (State.SUCCEEDED, None)
+        assert (done.state, done.error) == (JobState.SUCCEEDED, None)
 
 
 async def test_success_without_files_is_given_up(tmp_path: Path) -> None:
@@ -351,7 +351,7 @@ async def test_success_without_files_is_given_up(tmp_path: Path) -> None:
         env.sandbox.faults.add(route=SUBMIT, members={"status": "succeeded", "result": {"urls": []}})
         env.sandbox.faults.add(route=POLL, members={"status": "succeeded", "result": {"urls": []}})
         (dead,) = await env.run(make_rows(1), download_to=tmp_path / "out")
-        assert (dead.state, dead.error_code) == (State.DEAD, "no_files")
+        assert (dead.state, dead.error_code) == (JobState.DEAD, "no_files")
 
 
 # --- ends of purchases ------------------------------------------------------------------------------------------------
@@ -359,7 +359,7 @@ async def test_success_without_files_is_given_up(tmp_path: Path) -> None:
 
 async def run_until_halted(
     env: BatchEnvironment, count: int, **options: Any
-) -> tuple[Exception | None, Counter[State]]:
+) -> tuple[Exception | None, Counter[JobState]]:
     async with Batch.open(env.journal) as batch, env.session() as session:
         await batch.add(make_rows(count))
         async for _ in batch.run(session, retry_timeout=0.0, max_in_flight=5, **options):
@@ -371,8 +371,8 @@ async def test_max_spend_limits_all_runs(tmp_path: Path) -> None:
     async with batch_environment(tmp_path) as env:
         error, counts = await run_until_halted(env, 10, max_spend=4)
         assert isinstance(error, SpendLimitError)
-        assert counts == {State.SUCCEEDED: 4, State.PLANNED: 6}
-        assert (await run_until_halted(env, 10, max_spend=6))[1] == {State.SUCCEEDED: 6, State.PLANNED: 4}
+        assert counts == {JobState.SUCCEEDED: 4, JobState.PLANNED: 6}
+        assert (await run_until_halted(env, 10, max_spend=6))[1] == {JobState.SUCCEEDED: 6, JobState.PLANNED: 4}
         assert (await run_until_halted(env, 10))[0] is None
         assert env.purchases == 10
 
@@ -387,14 +387,14 @@ async def test_session_max_spend_leaves_no_doubt(tmp_path: Path) -> None:
         async for _ in batch.run(session):
             pass
         assert isinstance(batch.halted, SpendLimitError)
-        assert batch.counts == {State.SUCCEEDED: 2, State.PLANNED: 3}
+        assert batch.counts == {JobState.SUCCEEDED: 2, JobState.PLANNED: 3}
 
 
 async def test_stops_purchases_without_credits(tmp_path: Path) -> None:
     async with batch_environment(tmp_path, credits=3) as env:
         error, counts = await run_until_halted(env, 50)
         assert isinstance(error, InsufficientCreditsError)
-        assert counts == {State.SUCCEEDED: 3, State.PLANNED: 47}
+        assert counts == {JobState.SUCCEEDED: 3, JobState.PLANNED: 47}
         assert env.sandbox.request_log.count(SUBMIT) < 15
 
 
@@ -403,7 +403,7 @@ async def test_invalid_key_gives_up_no_row(tmp_path: Path) -> None:
         env.sandbox.revoke_key(env.sandbox.api_key)
         error, counts = await run_until_halted(env, 10)
         assert isinstance(error, AuthenticationError)
-        assert counts == {State.PLANNED: 10}
+        assert counts == {JobState.PLANNED: 10}
 
 
 async def test_closed_session_gives_up_no_row(tmp_path: Path) -> None:
@@ -414,7 +414,7 @@ async def test_closed_session_gives_up_no_row(tmp_path: Path) -> None:
         async for _ in batch.run(session):
             pass
         assert isinstance(batch.halted, ConfigurationError)
-        assert batch.counts == {State.PLANNED: 5}
+        assert batch.counts == {JobState.PLANNED: 5}
 
 
 async def test_journal_of_a_sandbox_rejects_the_service(tmp_path: Path) -> None:
@@ -422,13 +422,13 @@ async def test_journal_of_a_sandbox_rejects_the_service(tmp_path: Path) -> None:
         async with Batch.open(env.journal) as batch, env.session(base_url="https://rivya.ai.invalid") as elsewhere:
             await batch.add(make_rows(2))
             _ = [record async for record in batch.run(elsewhere, retry_timeout=0.0)]
-            assert batch.counts == {State.PLANNED: 2}, "nothing was purchased: another service may be used"
+            assert batch.counts == {JobState.PLANNED: 2}, "nothing was purchased: another service may be used"
         await env.run()
         async with Batch.open(env.journal) as batch, env.session(base_url="https://rivya.ai.invalid") as elsewhere:
             await batch.add(make_rows(3))
             with pytest.raises(ConfigurationError, match=r"were bought at http://127.0.0.1:\d+, and https://rivya.ai"):
                 await anext(batch.run(elsewhere))
-            assert batch.counts == {State.SUCCEEDED: 2, State.PLANNED: 1}
+            assert batch.counts == {JobState.SUCCEEDED: 2, JobState.PLANNED: 1}
         await env.run()
         assert env.purchases == 3
 
@@ -442,11 +442,11 @@ async def test_stop_leaves_open_rows_to_the_next_run(tmp_path: Path) -> None:
             await batch.add(make_rows(20))
             run = batch.run(session, max_in_flight=8)
             next_record = asyncio.create_task(anext(run, None))
-            await wait_until(lambda: batch.counts[State.SUBMITTED] == 8)
+            await wait_until(lambda: batch.counts[JobState.SUBMITTED] == 8)
             batch.stop()
             assert await next_record is not None
-            assert [record.state async for record in run] == [State.SUBMITTED] * 7
-            assert batch.counts == {State.SUBMITTED: 8, State.PLANNED: 12}
+            assert [record.state async for record in run] == [JobState.SUBMITTED] * 7
+            assert batch.counts == {JobState.SUBMITTED: 8, JobState.PLANNED: 12}
         env.clock.offset, env.sandbox.service_state.speed = 3600.0, 5000.0
         await env.run(max_in_flight=30)
         assert env.purchases == 20
@@ -462,7 +462,7 @@ async def test_stop_waits_for_the_response_to_a_purchase(tmp_path: Path) -> None
             await wait_until(lambda: env.sandbox.request_log.count(SUBMIT) == 1)
             batch.stop()
             record = await next_record
-            assert record.state is State.SUBMITTED
+            assert record.state is JobState.SUBMITTED
             assert record.task_id is not None
             await run.aclose()
 
@@ -482,11 +482,11 @@ async def test_stop_prevents_purchases_that_are_not_sent(
             next_record = asyncio.create_task(anext(run, None))
             await wait_until(lambda: env.sandbox.request_log.count(MODELS) == 1)
             if route == SUBMIT:
-                await wait_until(lambda: batch.counts[State.INTENT] == 5)
+                await wait_until(lambda: batch.counts[JobState.INTENT] == 5)
             batch.stop()
             await next_record
             left = [record async for record in run]
-            assert batch.counts == {State.PLANNED: 5}
+            assert batch.counts == {JobState.PLANNED: 5}
             assert batch.credits == 0
             assert len(left) == 4
         assert env.purchases == 0
@@ -499,10 +499,10 @@ async def test_unsent_purchase_leaves_no_doubt(tmp_path: Path) -> None:
     async with batch_environment(tmp_path) as env:
         env.sandbox.faults.add(route=SUBMIT, status=429)
         (left,) = await env.run(make_rows(1))
-        assert (left.state, left.credits, left.error_code) == (State.PLANNED, 0, "rate_limited")
+        assert (left.state, left.credits, left.error_code) == (JobState.PLANNED, 0, "rate_limited")
         env.sandbox.faults.clear()
         (done,) = await env.run()
-        assert (done.state, done.purchase, done.error) == (State.SUCCEEDED, 1, None)
+        assert (done.state, done.purchase, done.error) == (JobState.SUCCEEDED, 1, None)
 
 
 async def test_session_closed_before_the_purchase_leaves_no_doubt(
@@ -513,9 +513,9 @@ async def test_session_closed_before_the_purchase_leaves_no_doubt(
         await batch.add(make_rows(1))
         run = batch.run(session)
         next_record = asyncio.create_task(anext(run))
-        await wait_until(lambda: batch.counts[State.INTENT] == 1)
+        await wait_until(lambda: batch.counts[JobState.INTENT] == 1)
         await session.aclose()
-        assert ((await next_record).state, env.purchases) == (State.PLANNED, 0)
+        assert ((await next_record).state, env.purchases) == (JobState.PLANNED, 0)
         await run.aclose()
         assert isinstance(batch.halted, ConfigurationError)
 
@@ -528,7 +528,7 @@ async def test_leaving_the_loop_loses_nothing(tmp_path: Path) -> None:
             await anext(run)
             await run.aclose()
         done = await env.run()
-        assert states(list(await env.records())) == {State.SUCCEEDED: 30}
+        assert states(list(await env.records())) == {JobState.SUCCEEDED: 30}
         assert len(done) < 30
         assert env.purchases == 30
 
@@ -590,11 +590,11 @@ async def test_next_run_saves_a_file_that_failed(tmp_path: Path) -> None:
     async with batch_environment(tmp_path) as env:
         env.sandbox.faults.add(route=RESULT, times=3, status=500)
         (left,) = await env.run(make_rows(1), download_to=tmp_path / "out")
-        assert left.state is State.SUCCEEDED
+        assert left.state is JobState.SUCCEEDED
         assert left.error
         assert not list((tmp_path / "out").glob("*"))
         (done,) = await env.run(download_to=tmp_path / "out")
-        assert (done.state, done.error) == (State.DOWNLOADED, None)
+        assert (done.state, done.error) == (JobState.DOWNLOADED, None)
         assert env.purchases == 1
 
 
@@ -604,12 +604,12 @@ async def test_never_replaces_a_foreign_file(tmp_path: Path) -> None:
     (out / "row-000001.png").write_bytes(b"mine")
     async with batch_environment(tmp_path) as env:
         done = await env.run(make_rows(2), download_to=out)
-        assert states(done) == {State.SUCCEEDED: 1, State.DOWNLOADED: 1}
-        left = next(record for record in done if record.state is State.SUCCEEDED)
+        assert states(done) == {JobState.SUCCEEDED: 1, JobState.DOWNLOADED: 1}
+        left = next(record for record in done if record.state is JobState.SUCCEEDED)
         assert "is another file" in (left.error or "")
         assert (out / "row-000001.png").read_bytes() == b"mine"
         (out / "row-000001.png").rename(out / "mine.png")
-        assert states(await env.run(download_to=out)) == {State.DOWNLOADED: 1}
+        assert states(await env.run(download_to=out)) == {JobState.DOWNLOADED: 1}
         assert env.purchases == 2
     assert sorted(path.name for path in out.iterdir()) == ["mine.png", "row-000001.png", "row-000002.png"]
 
@@ -619,8 +619,8 @@ async def test_two_batches_in_one_folder_keep_their_files(tmp_path: Path) -> Non
         await env.run(make_rows(2), download_to=tmp_path / "out")
         env.journal.rename(tmp_path / "monday.journal")
         done = await env.run(make_rows(2, prompt="Another"), batch_id="tuesday", download_to=tmp_path / "out")
-        assert states(done) == {State.SUCCEEDED: 2}
-        assert states(await env.run(download_to=tmp_path / "tuesday")) == {State.DOWNLOADED: 2}
+        assert states(done) == {JobState.SUCCEEDED: 2}
+        assert states(await env.run(download_to=tmp_path / "tuesday")) == {JobState.DOWNLOADED: 2}
 
 
 @pytest.mark.parametrize("name", ["a/b", "", "row-000007", "con"])
@@ -635,4 +635,4 @@ async def test_second_purchase_has_no_doubt_of_the_first(tmp_path: Path) -> None
         await env.run(make_rows(1, prompt="A kite [fail]"))
         env.sandbox.faults.add(route=SUBMIT, nth=2, status=409, code="idempotency_conflict")
         (dead,) = await env.run(retry_failed=1)
-        assert (dead.state, dead.purchase, dead.error_code) == (State.DEAD, 2, "idempotency_conflict")
+        assert (dead.state, dead.purchase, dead.error_code) == (JobState.DEAD, 2, "idempotency_conflict")

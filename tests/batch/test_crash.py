@@ -21,7 +21,7 @@ import aiohttp
 import attrs
 import pytest
 
-from rivya_async.batch import Batch, RowRecord, State
+from rivya_async.batch import Batch, JobState, RowRecord
 from rivya_async.sandbox import Sandbox
 from tests.batch.kit import RESULT
 
@@ -89,7 +89,7 @@ class CrashEnvironment:
         """Asserts the invariants of a finished batch."""
         records = await self.records()
         assert Counter(record.state for record in records) == Counter(
-            {State.DOWNLOADED: self.rows - failed, State.FAILED: failed}
+            {JobState.DOWNLOADED: self.rows - failed, JobState.FAILED: failed}
         )
         assert self.sandbox.request_log.purchases == self.rows
         purchases = self.sandbox.request_log.purchases_by_key
@@ -138,7 +138,7 @@ async def test_killed_at_each_step(tmp_path: Path, point: str) -> None:
     async with Sandbox(speed=500, credits=1000) as sandbox:
         env = crash_environment(sandbox, tmp_path, 8)
         assert await env.run_to_end(point=point) == -9
-        assert any(record.state is not State.DOWNLOADED for record in await env.records())
+        assert any(record.state is not JobState.DOWNLOADED for record in await env.records())
         assert await env.run_to_end() == 0, env.errors
         await env.check()
 
@@ -200,7 +200,7 @@ async def test_full_disk_of_the_journal_stops_purchases(tmp_path: Path) -> None:
         assert "disk is full" in env.errors
         purchases = sandbox.request_log.purchases
         assert purchases < 40
-        known = {record.key for record in await env.records() if record.state is not State.PLANNED}
+        known = {record.key for record in await env.records() if record.state is not JobState.PLANNED}
         assert set(sandbox.request_log.purchases_by_key) <= known, (
             "every purchase was in the journal before it was sent"
         )
@@ -212,7 +212,7 @@ async def test_full_disk_of_the_files_loses_none(tmp_path: Path) -> None:
     async with Sandbox(speed=500, credits=1000) as sandbox:
         env = crash_environment(sandbox, tmp_path, 3)
         assert await env.run_to_end(full_files_disk=True) == 0, env.errors
-        left = [record for record in await env.records() if record.state is State.SUCCEEDED]
+        left = [record for record in await env.records() if record.state is JobState.SUCCEEDED]
         assert left
         assert all(record.error_code == "DownloadError" for record in left)
         assert await env.run_to_end() == 0, env.errors

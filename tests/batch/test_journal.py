@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rivya_async import JournalError
-from rivya_async.batch import Batch, RowRecord, State
+from rivya_async.batch import Batch, JobState, RowRecord
 from rivya_async.batch.journal_reader import read_records
 from tests.batch.kit import RESULT, batch_environment, make_rows, wait_until
 
@@ -44,7 +44,7 @@ async def test_close_ends_a_run_whose_loop_was_left(tmp_path: Path) -> None:
             await batch.add(make_rows(30))
             run = batch.run(session, max_in_flight=10)
             next_record = asyncio.create_task(anext(run))
-            await wait_until(lambda: batch.counts[State.SUBMITTED] == 10)
+            await wait_until(lambda: batch.counts[JobState.SUBMITTED] == 10)
             env.clock.offset, env.sandbox.service_state.speed = 3600.0, 5000.0
             await next_record
         assert not [task for task in asyncio.all_tasks() if "fan_out" in repr(task)], "the rows in progress have ended"
@@ -83,7 +83,7 @@ async def test_close_during_a_run_ends_it(tmp_path: Path) -> None:
                 pass
 
         running = asyncio.create_task(run_all())
-        await wait_until(lambda: batch.counts[State.SUBMITTED] == 5)
+        await wait_until(lambda: batch.counts[JobState.SUBMITTED] == 5)
         await batch.aclose()
         env.clock.offset, env.sandbox.service_state.speed = 3600.0, 5000.0
         async with asyncio.timeout(10):
@@ -137,9 +137,9 @@ async def test_interrupted_commit_raises_and_is_repeated(
 async def test_plan_sees_pending_changes(tmp_path: Path) -> None:
     batch, record = await open_with_one_row(tmp_path / "kites.journal")
     async with batch:
-        batch._journal.advance(record, State.INTENT, body="{}", expected_credits=1)
+        batch._journal.advance(record, JobState.INTENT, body="{}", expected_credits=1)
         assert (await batch.add(make_rows(1, prompt="Another"))).conflicting == 1
-        assert (batch.counts, batch.credits) == (Counter({State.INTENT: 1}), 1)
+        assert (batch.counts, batch.credits) == (Counter({JobState.INTENT: 1}), 1)
 
 
 # --- values -----------------------------------------------------------------------------------------------------------

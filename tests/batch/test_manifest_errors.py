@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rivya_async import ConfigurationError
-from rivya_async.batch import Batch, InvalidRow, InvalidRowsError, Manifest, Row, State
+from rivya_async.batch import Batch, InvalidRow, InvalidRowsError, JobState, Manifest, Row
 from rivya_async.batch.manifest import Template
 from tests.batch.kit import batch_environment, load_catalogue, read_one_row, read_problem, read_rows, write_manifest
 
@@ -303,14 +303,14 @@ async def test_known_rows_are_not_checked_again(tmp_path: Path) -> None:
         async with Batch.open(env.journal) as batch, env.session() as session:
             await batch.add(Manifest(path, models=load_catalogue()))
             states = [record.state async for record in batch.run(session, max_in_flight=1, max_spend=4)]
-            assert states == [State.SUCCEEDED, State.PLANNED]
+            assert states == [JobState.SUCCEEDED, JobState.PLANNED]
         photo.unlink()
         async with Batch.open(env.journal) as batch, env.session() as session:
             for models in (load_catalogue(), withdrawn, {}):
                 known = await batch.add(Manifest(path, models=models))
                 assert (known.known, known.invalid) == (2, 0)
             (given_up,) = [record async for record in batch.run(session)]
-            assert (given_up.state, given_up.row.name, given_up.error_code) == (State.DEAD, "two", "invalid")
+            assert (given_up.state, given_up.row.name, given_up.error_code) == (JobState.DEAD, "two", "invalid")
             write_manifest(tmp_path, f"{first}\n{line(references=[str(photo)], name='new')}\n", "kites.jsonl")
             with pytest.raises(InvalidRowsError, match="line 2: there is no file"):
                 await batch.add(Manifest(path, models=load_catalogue()))
@@ -340,7 +340,7 @@ async def test_inserted_row_does_not_purchase_the_last_one_twice(tmp_path: Path)
             with pytest.raises(InvalidRowsError, match="line 4: it is what row 2 was bought for") as caught:
                 await batch.add(write_numbered(tmp_path, "New", "A", "B"))
             assert (caught.value.result.new, caught.value.result.invalid) == (0, 1)
-            assert batch.counts == {State.SUCCEEDED: 2}
+            assert batch.counts == {JobState.SUCCEEDED: 2}
             result = await batch.add(write_numbered(tmp_path, "New", "A", "B", "C"), keep_going=True)
             assert (result.new, result.conflicting, result.invalid) == (1, 2, 1)
             assert [record.row.prompt async for record in batch.records()] == ["A", "B", "C"]

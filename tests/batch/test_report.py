@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rivya_async.batch import Batch, Row, RowRecord, SavedFile, State
+from rivya_async.batch import Batch, JobState, Row, RowRecord, SavedFile
 from rivya_async.batch.report import write_report
 from tests.batch.kit import batch_environment, make_rows
 from tests.batch.report_kit import HOSTILE, RUN, failed_changes, make_record, write_file, write_journal, write_sheet
@@ -99,7 +99,7 @@ async def test_broken_files_have_no_thumbnail(tmp_path: Path) -> None:
 
     def ends(record: RowRecord) -> dict[str, Any]:
         name = f"out/{record.row.identity}.{extensions[record.row.number]}"
-        return {**failed_changes(record), "state": State.DOWNLOADED, "files": (SavedFile(name, 1, "0"),)}
+        return {**failed_changes(record), "state": JobState.DOWNLOADED, "files": (SavedFile(name, 1, "0"),)}
 
     path = await write_journal(tmp_path, make_rows(4), ends)
     write_report(path, tmp_path / "report.html")
@@ -150,7 +150,7 @@ async def test_opens_a_row_with_the_keyboard(tmp_path: Path, browser: Chromium) 
         code = None if record.row.number == 2 else "moderated"
         return {
             **failed_changes(record),
-            "state": State.DEAD,
+            "state": JobState.DEAD,
             "error_code": code,
             "error": HOSTILE,
             "task_id": "task-7",
@@ -212,7 +212,7 @@ async def test_opens_and_filters_five_thousand_rows_quickly(tmp_path: Path, brow
         file = SavedFile(f"out/{record.row.identity}.png", 1000, "0")
         return {
             **failed_changes(record),
-            "state": State.DOWNLOADED,
+            "state": JobState.DOWNLOADED,
             "submitted_at": at,
             "files": (file,),
             "error_code": None,
@@ -336,7 +336,7 @@ async def test_sheet_keeps_untrusted_text_as_text(tmp_path: Path, browser: Chrom
     Image.new("RGB", (40, 30)).save(image, "PNG")
     name = "<img src=x onerror=alert(1)>'.png"
     hostile = make_record(1, write_file(tmp_path, name, image.getvalue()), prompt=HOSTILE, task_id=HOSTILE)
-    failed = make_record(2, prompt="A kite", state=State.FAILED, error_code=HOSTILE, error=HOSTILE)
+    failed = make_record(2, prompt="A kite", state=JobState.FAILED, error_code=HOSTILE, error=HOSTILE)
     path = write_sheet(tmp_path, hostile, failed)
     async with open_page(browser, path) as tab:
         assert await tab.evaluate("document.querySelectorAll('img').length") == 1
@@ -346,7 +346,7 @@ async def test_sheet_keeps_untrusted_text_as_text(tmp_path: Path, browser: Chrom
 
 
 async def test_sheet_shows_a_failed_job_beside_others(tmp_path: Path, browser: Chromium) -> None:
-    failed = make_record(1, state=State.FAILED, error="The model broke.")
+    failed = make_record(1, state=JobState.FAILED, error="The model broke.")
     page = write_sheet(tmp_path, failed, make_record(2, write_file(tmp_path, "a.bin", b"data")))
     async with open_page(browser, page) as tab:
         assert "The model broke." in await tab.evaluate("document.querySelector('.card').textContent")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rivya_async import ConfigurationError, JournalError
-from rivya_async.batch import SavedFile, State
+from rivya_async.batch import JobState, SavedFile
 from rivya_async.batch.report import write_report
 from rivya_async.batch.report.html import MAX_EMBEDDED_BYTES
 from rivya_async.batch.report.previews import Preview, kind_of, make_preview
@@ -47,7 +47,7 @@ async def test_symlink_to_the_page_stays_a_symlink(tmp_path: Path) -> None:
 async def test_untrusted_text_is_no_markup(tmp_path: Path) -> None:
     image = write_file(tmp_path, "<img src=x onerror=alert(1)>'.png", b"png")
     hostile = make_record(1, image, prompt=HOSTILE, task_id=HOSTILE)
-    failed = make_record(2, prompt="A kite", state=State.FAILED, error_code=HOSTILE, error=HOSTILE)
+    failed = make_record(2, prompt="A kite", state=JobState.FAILED, error_code=HOSTILE, error=HOSTILE)
     page = read_sheet(tmp_path, hostile, failed)
     assert len(page.find_all("script")) == 3
     assert not page.find_all("img")

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from rivya_async.batch.report.previews import kind_of, make_preview
-from rivya_async.cli.demo_jobs import BATCH
+from rivya_async.cli.demo import DEMO_JOBS
 from tests.batch.report_kit import ReportPage
 from tests.cli.cli_kit import CommandResult, environment, rivya
 
@@ -29,10 +29,10 @@ def test_the_demo_ends_well_and_says_what_it_cost(demo: tuple[CommandResult, Pat
     ended, folder = demo
     assert (ended.code, ended.err) == (0, "")
     *jobs, told = ended.results
-    assert len(jobs) == len(BATCH)
+    assert len(jobs) == len(DEMO_JOBS)
     assert {job["status"] for job in jobs} == {"succeeded"}
     assert told["credits"] == sum(job["final_credits"] for job in jobs) > 0
-    assert (told["succeeded"], told["failed"], told["live"]) == (len(BATCH), 0, False)
+    assert (told["succeeded"], told["failed"], told["live"]) == (len(DEMO_JOBS), 0, False)
     assert Path(told["page"]) == folder / "index.html"
     assert told["seconds"] < 30
 
@@ -67,8 +67,8 @@ def test_the_sheet_shows_every_job_and_needs_no_other_file(demo: tuple[CommandRe
     ended, folder = demo
     html = (folder / "index.html").read_text(encoding="utf-8")
     rows = ReportPage(html).rows
-    assert [(row["model"], row["prompt"]) for row in rows] == [(model, prompt) for model, prompt, _ in BATCH]
-    assert [[name for name, _ in row["params"]] for row in rows] == [list(params) for _, _, params in BATCH]
+    assert [(row["model"], row["prompt"]) for row in rows] == [(model, prompt) for model, prompt, _ in DEMO_JOBS]
+    assert [[name for name, _ in row["params"]] for row in rows] == [list(params) for _, _, params in DEMO_JOBS]
     assert {row["task"] for row in rows} == {job["id"] for job in ended.results[:-1]}
     saved = [file for row in rows for file in row["files"]]
     kinds = [kind for _, kind, _, _ in saved]

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from rivya_async._core.errors import ConfigurationError
+from rivya_async._jobs.transitions import JobState
 from rivya_async.cli import session_factory
-from rivya_async.cli.jobs import Job, Stage
+from rivya_async.cli.jobs import Job
 from rivya_async.cli.output import Output
 from rivya_async.cli.progress import job_progress
 from tests.cli.cli_kit import COMMAND, environment
@@ -69,7 +70,7 @@ def test_on_a_terminal_models_are_a_table(tmp_path: Path) -> None:
 
 def test_elsewhere_there_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with job_progress(Output(is_json=False), []) as update:
-        update(Job(1, task_id="task_1", stage=Stage.BOUGHT))
+        update(Job(1, task_id="task_1", state=JobState.SUBMITTED))
     assert capsys.readouterr().err == "[1/0] open task_1\n"
 
 
@@ -89,7 +90,7 @@ def test_a_table_masks_secrets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 
 def test_json_has_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
     with job_progress(Output(is_json=True), []) as update:
-        update(Job(1, task_id="task_1", stage=Stage.BOUGHT))
+        update(Job(1, task_id="task_1", state=JobState.SUBMITTED))
     assert capsys.readouterr() == ("", "")
 
 

@@ -12,9 +12,10 @@ from rivya_async._core.catalogue.model_param import ModelParam
 from rivya_async._core.errors import GenerationFailedError
 from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.types.generations import Generation, GenerationResult
+from rivya_async._jobs.transitions import JobState
 from rivya_async.cli.commands.generations import job_key
-from rivya_async.cli.demo_jobs import requests
-from rivya_async.cli.jobs import Job, Ledger, Stage
+from rivya_async.cli.demo import DEMO_JOBS
+from rivya_async.cli.jobs import Job, JobList
 from rivya_async.cli.progress import render_jobs
 from rivya_async.cli.render import (
     format_duration,
@@ -67,29 +68,29 @@ def test_the_command_of_a_purchase_is_the_same_purchase(prompt: str | None) -> N
     )
 
 
-def ledger() -> Ledger:
+def job_list() -> JobList:
     request = GenerationRequest("z-image", "A cat", idempotency_key="key-1")
-    done = Job(1, request, task_id="task_1", stage=Stage.DONE, began=1.0, ended=2.0)
-    opened = Job(2, request, task_id="task_2", stage=Stage.BOUGHT, began=1.0)
-    opened.record = Generation(id="task_2", status="processing", model="z-image")
-    saving = Job(3, request, task_id="task_3", stage=Stage.SAVING, began=1.0)
-    unknown = Job(4, request, stage=Stage.BUYING, began=1.0)
-    return Ledger([done, opened, saving, unknown, Job(5, request)], folder="my out")
+    done = Job(1, request, task_id="task_1", state=JobState.DOWNLOADED, began=1.0, ended=2.0)
+    opened = Job(2, request, task_id="task_2", state=JobState.SUBMITTED, began=1.0)
+    opened.generation = Generation(id="task_2", status="processing", model="z-image")
+    saving = Job(3, request, task_id="task_3", state=JobState.SUCCEEDED, began=1.0)
+    unknown = Job(4, request, state=JobState.INTENT, began=1.0)
+    return JobList([done, opened, saving, unknown, Job(5, request)], folder="my out")
 
 
 def test_interrupt_summary_names_open_and_unknown_jobs() -> None:
-    text = format_interrupt_summary(ledger(), is_embedded=False)
+    text = format_interrupt_summary(job_list(), is_embedded=False)
     assert "rivya wait task_2 task_3 -o 'my out'" in text
     assert "rivya generate --key key-1 z-image 'A cat'" in text
     assert "task_1" not in text
-    value = interrupt_summary_to_json(ledger(), is_embedded=False)
+    value = interrupt_summary_to_json(job_list(), is_embedded=False)
     assert [job["task_id"] for job in value["open"]] == ["task_2", "task_3"]
     assert [job["idempotency_key"] for job in value["unknown"]] == ["key-1"]
 
 
 def test_interrupt_summary_omits_jobs_of_an_embedded_sandbox() -> None:
-    assert "task_2" not in format_interrupt_summary(ledger(), is_embedded=True)
-    assert interrupt_summary_to_json(ledger(), is_embedded=True)["open"] == []
+    assert "task_2" not in format_interrupt_summary(job_list(), is_embedded=True)
+    assert interrupt_summary_to_json(job_list(), is_embedded=True)["open"] == []
 
 
 def test_records_become_the_words_of_the_api() -> None:
@@ -108,7 +109,7 @@ def test_a_job_that_ended_well_shows_its_links() -> None:
     record = Generation(
         id="t", status="succeeded", model="m", final_credits=1, result=GenerationResult("u", ("u", "v"))
     )
-    assert format_job(Job(1, record=record)) == ["t  succeeded  m  1 credit  ", "  u", "  v"]
+    assert format_job(Job(1, generation=record)) == ["t  succeeded  m  1 credit  ", "  u", "  v"]
 
 
 def test_keys_of_many_jobs_are_the_given_one_numbered() -> None:
@@ -118,12 +119,15 @@ def test_keys_of_many_jobs_are_the_given_one_numbered() -> None:
 
 
 def jobs_of_all_kinds() -> list[Job]:
-    jobs = [Job(number, request) for number, request in enumerate(requests(lambda: "key"), 1)]
+    jobs = [
+        Job(number, GenerationRequest(model, prompt, params=params, idempotency_key="key"))
+        for number, (model, prompt, params) in enumerate(DEMO_JOBS, 1)
+    ]
     for job, status in zip(jobs, ["queued", "processing", "succeeded", "failed", "a status of tomorrow"], strict=False):
         job.task_id = f"task_{job.number:020}"
-        job.record = Generation(id=job.task_id, status=status, model=job.model, reserved_credits=5, final_credits=5)
-        job.stage, job.began = Stage.BOUGHT, 1.0
-    jobs[2].stage, jobs[2].ended = Stage.DONE, 4.0
+        job.generation = Generation(id=job.task_id, status=status, model=job.model, reserved_credits=5, final_credits=5)
+        job.state, job.began = JobState.SUBMITTED, 1.0
+    jobs[2].state, jobs[2].ended = JobState.DOWNLOADED, 4.0
     jobs[3].error, jobs[3].ended = GenerationFailedError("x"), 5.0
     return jobs
 

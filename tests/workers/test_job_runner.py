@@ -16,8 +16,8 @@ from rivya_async._engine.shutdown import ShutdownRequested, ShutdownSignal
 from rivya_async.sandbox import Sandbox
 from rivya_async.workers import JobRecord, JobState, MemoryStore
 from rivya_async.workers.context import WorkerContext
-from rivya_async.workers.fulfilment import Fulfilment
 from rivya_async.workers.job_message import JobMessage
+from rivya_async.workers.job_runner import run_job
 from tests.workers.workers_kit import FAST_POLLS, FAST_RETRIES, wait_until
 
 SUBMIT = "POST /api/v1/generations"
@@ -45,7 +45,7 @@ class RunnerSetup:
 
     async def run(self, message: JobMessage = MESSAGE) -> JobRecord:
         async with asyncio.timeout(20):
-            return await Fulfilment(self.worker_context(), message).carry()
+            return await run_job(self.worker_context(), message)
 
     async def record(self) -> JobRecord:
         (record,) = await self.store.read(["kite-1"])
@@ -58,8 +58,8 @@ class RunnerSetup:
 
 @pytest_asyncio.fixture
 async def env(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RunnerSetup]:
-    monkeypatch.setattr("rivya_async.workers.fulfilment.FIRST_PAUSE", 0.01)
-    monkeypatch.setattr("rivya_async.workers.fulfilment.LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("rivya_async._jobs.backoff.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("rivya_async._jobs.backoff.LONGEST_PAUSE", 0.01)
     async with (
         Sandbox(speed=500, credits=100) as sandbox,
         RivyaSession(sandbox.api_key, base_url=sandbox.base_url, poll=FAST_POLLS, retry=FAST_RETRIES) as session,
@@ -85,7 +85,7 @@ async def test_sent_intent_is_repeated_under_its_key(env: RunnerSetup) -> None:
 
 async def test_bought_job_is_not_bought_again(env: RunnerSetup) -> None:
     bought = await env.session.submit("z-image", "A kite", idempotency_key="kite-1")
-    await env.given_record(JobState.BOUGHT, task_id=bought.id)
+    await env.given_record(JobState.SUBMITTED, task_id=bought.id)
     assert (await env.run()).state is JobState.SUCCEEDED
     assert env.sandbox.request_log.count(SUBMIT) == 1
 
@@ -120,11 +120,11 @@ def test_in_doubt_record_is_not_revivable() -> None:
 
 def test_revived_bought_job_stays_bought() -> None:
     dead = JobRecord(key="kite-1", state=JobState.DEAD, error_code="poison", intent_at=1.0, task_id="task_1")
-    assert dead.revived_state is JobState.BOUGHT
+    assert dead.revived_state is JobState.SUBMITTED
 
 
 async def test_unknown_task_is_a_dead_letter_with_its_id(env: RunnerSetup) -> None:
-    await env.given_record(JobState.BOUGHT, task_id="task_unknown", intent_at=time.time() - 60)  # noqa: TID251
+    await env.given_record(JobState.SUBMITTED, task_id="task_unknown", submitted_at=time.time() - 60)  # noqa: TID251
     assert (await env.run()).state is JobState.DEAD
     _, (letter,) = await env.store.list_dead_letters(5)
     assert (letter.task_id, letter.code) == ("task_unknown", "not_found")
@@ -137,7 +137,7 @@ async def test_replica_lag_does_not_lose_a_job(env: RunnerSetup) -> None:
     ) as other:
         env.session = other
         env.sandbox.faults.add(route=POLL, nth=[1, 2], status=404, code="not_found")
-        await env.given_record(JobState.BOUGHT, task_id=bought.id, intent_at=time.time())  # noqa: TID251
+        await env.given_record(JobState.SUBMITTED, task_id=bought.id, submitted_at=time.time())  # noqa: TID251
         assert (await env.run()).state is JobState.SUCCEEDED
 
 
@@ -165,13 +165,13 @@ async def test_job_bought_by_a_concurrent_delivery_is_kept(env: RunnerSetup) -> 
 async def test_drain_returns_an_open_wait(env: RunnerSetup) -> None:
     env.sandbox.faults.add(route=POLL, status=503)
     worker_context = env.worker_context()
-    running = asyncio.create_task(Fulfilment(worker_context, MESSAGE).carry())
+    running = asyncio.create_task(run_job(worker_context, MESSAGE))
     await wait_until(lambda: env.sandbox.request_log.count(POLL) > 0)
     worker_context.shutdown.set()
     with pytest.raises(ShutdownRequested):
         await running
     record = await env.record()
-    assert (record.state, record.deliveries) == (JobState.BOUGHT, 0)
+    assert (record.state, record.deliveries) == (JobState.SUBMITTED, 0)
     env.sandbox.faults.clear()
     assert (await env.run()).state is JobState.SUCCEEDED
     assert env.sandbox.request_log.purchases == 1
@@ -181,21 +181,21 @@ async def test_drain_buys_nothing(env: RunnerSetup) -> None:
     worker_context = env.worker_context()
     worker_context.shutdown.set()
     with pytest.raises(ShutdownRequested):
-        await Fulfilment(worker_context, MESSAGE).carry()
-    assert (await env.record()).state is JobState.QUEUED
+        await run_job(worker_context, MESSAGE)
+    assert (await env.record()).state is JobState.PLANNED
     assert env.sandbox.request_log.count() == 0
 
 
 async def test_drain_waits_for_a_purchase_in_flight(env: RunnerSetup) -> None:
     env.sandbox.faults.add(route=SUBMIT, delay=0.3)
     worker_context = env.worker_context()
-    running = asyncio.create_task(Fulfilment(worker_context, MESSAGE).carry())
+    running = asyncio.create_task(run_job(worker_context, MESSAGE))
     await wait_until(lambda: env.sandbox.request_log.count(SUBMIT) == 1)
     worker_context.shutdown.set()
     with pytest.raises(ShutdownRequested):
         await running
     record = await env.record()
-    assert record.state is JobState.BOUGHT
+    assert record.state is JobState.SUBMITTED
     assert record.task_id in env.sandbox.service_state.tasks
 
 
@@ -241,12 +241,12 @@ async def test_message_older_than_record_ttl_is_not_bought(env: RunnerSetup) -> 
     env.store = ExpiringStore()
     now = time.time()  # noqa: TID251 - the workers' clock
     async with asyncio.timeout(20):
-        old_job = await Fulfilment(env.worker_context(), MESSAGE, now - 8 * DAY).carry()
+        old_job = await run_job(env.worker_context(), MESSAGE, now - 8 * DAY)
     assert (old_job.state, old_job.error_code) == (JobState.DEAD, "in_doubt")
     assert env.sandbox.request_log.count() == 0
     whale = attrs.evolve(MESSAGE, key="whale-1")
     async with asyncio.timeout(20):
-        recent_job = await Fulfilment(env.worker_context(), whale, now - 2 * DAY).carry()
+        recent_job = await run_job(env.worker_context(), whale, now - 2 * DAY)
     assert recent_job.state is JobState.SUCCEEDED, "a message may wait for days"
 
 
@@ -279,7 +279,7 @@ async def test_blocked_job_can_be_withdrawn(env: RunnerSetup) -> None:
     running = asyncio.create_task(env.run())
     await wait_until(lambda: env.sandbox.request_log.count(SUBMIT) > 1)
     while (await env.record()).state is not JobState.WITHDRAWN:
-        await env.store.advance("kite-1", {JobState.QUEUED}, JobState.WITHDRAWN)
+        await env.store.advance("kite-1", {JobState.PLANNED}, JobState.WITHDRAWN)
         await asyncio.sleep(0.001)
     assert (await running).state is JobState.WITHDRAWN
     assert env.sandbox.request_log.purchases == 0

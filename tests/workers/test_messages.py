@@ -47,9 +47,9 @@ async def test_invalid_message_is_a_dead_letter(sandbox: Sandbox, shared_redis: 
 async def test_poison_message_is_a_dead_letter(
     open_worker: OpenWorker, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox
 ) -> None:
-    monkeypatch.setattr("rivya_async.workers.fulfilment.MOST_DELIVERIES", 2)
+    monkeypatch.setattr("rivya_async.workers.job_runner.MAX_DELIVERIES", 2)
     async with open_worker() as worker:
-        await worker.store.advance("kite-1", {None}, JobState.QUEUED)
+        await worker.store.advance("kite-1", {None}, JobState.PLANNED)
         for _ in range(2):
             await worker.store.increment_deliveries("kite-1")
         result = await wait_for_result(await worker.generate.kiq("z-image", "A kite", idempotency_key="kite-1"))

@@ -49,7 +49,7 @@ async def test_sigterm_returns_open_waits_to_the_queue(redis: RedisServer) -> No
         with start_workers(redis, sandbox) as first:
             await wait_until(lambda: sandbox.request_log.purchases == 20)
             assert await asyncio.to_thread(first.terminate, 15.0) == 0
-        assert await count_states(worker, keys) == {"bought": 20}
+        assert await count_states(worker, keys) == {"submitted": 20}
         assert await worker.store.list_workers() == {}
         depth = await read_queue_depth(worker.broker)
         assert depth is not None

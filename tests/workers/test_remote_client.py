@@ -25,9 +25,9 @@ from rivya_async import (
     SpendLimitError,
     ValidationFailed,
 )
-from rivya_async.batch import Batch, Row, RowRecord, State
+from rivya_async.batch import Batch, JobState, Row, RowRecord
 from rivya_async.sandbox import Sandbox
-from rivya_async.workers import JobRecord, JobState, RemoteJobClient, RivyaWorker
+from rivya_async.workers import JobRecord, RemoteJobClient, RivyaWorker
 from rivya_async.workers.remote_client import error_from_record
 from tests.workers.redis_server import RedisServer
 from tests.workers.workers_kit import running_worker
@@ -78,7 +78,7 @@ async def client_setup(redis: RedisServer | None, folder: Path) -> AsyncIterator
 
 async def test_batch_runs_on_workers_and_saves_locally(env: ClientSetup) -> None:
     records = await env.run(rows(20), download_to=env.folder / "out")
-    assert Counter(record.state for record in records) == {State.DOWNLOADED: 20}
+    assert Counter(record.state for record in records) == {JobState.DOWNLOADED: 20}
     assert len(list((env.folder / "out").glob("*.png"))) == 20
     assert env.sandbox.request_log.purchases_by_key == {record.key: 1 for record in records}
     assert sum(record.credits for record in records) == env.sandbox.spent
@@ -87,27 +87,27 @@ async def test_batch_runs_on_workers_and_saves_locally(env: ClientSetup) -> None
 async def test_workers_save_files(env: ClientSetup) -> None:
     out = env.folder / "worker"
     records = await env.run(rows(5), download_to=out, save=env.client.save)
-    assert Counter(record.state for record in records) == {State.DOWNLOADED: 5}
+    assert Counter(record.state for record in records) == {JobState.DOWNLOADED: 5}
     saved = [file for record in records for file in record.files]
     assert {Path(file.path) for file in saved} == set(out.glob("*.png"))
     assert all(Path(file.path).stat().st_size == file.size for file in saved)
 
 
 async def test_next_run_saves_unsaved_files(env: ClientSetup, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rivya_async.workers.fulfilment.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("rivya_async._jobs.backoff.FIRST_PAUSE", 0.01)
     out = env.folder / "worker"
     out.write_text("not a folder")
     (record,) = await env.run(rows(1), download_to=out, save=env.client.save)
-    assert (record.state, record.error_code) == (State.SUCCEEDED, "DownloadError")
+    assert (record.state, record.error_code) == (JobState.SUCCEEDED, "DownloadError")
     out.unlink()
     (record,) = await env.run(download_to=out, save=env.client.save)
-    assert record.state is State.DOWNLOADED
+    assert record.state is JobState.DOWNLOADED
     assert env.sandbox.request_log.purchases == 1
 
 
 async def test_failed_jobs_are_failed_rows(env: ClientSetup) -> None:
     (record,) = await env.run(rows(1, prompt="[fail]"))
-    assert record.state is State.FAILED
+    assert record.state is JobState.FAILED
     assert record.error
 
 
@@ -119,10 +119,10 @@ async def test_rejection_ends_one_row_or_all_purchases(env: ClientSetup) -> None
         async for _ in batch.run(env.client, max_in_flight=1, retry_timeout=0.0):
             pass
         assert isinstance(batch.halted, InsufficientCreditsError)
-        assert batch.counts == Counter({State.DEAD: 1, State.PLANNED: 4})
+        assert batch.counts == Counter({JobState.DEAD: 1, JobState.PLANNED: 4})
     env.sandbox.faults.clear()
     records = await env.run()
-    assert Counter(record.state for record in records) == {State.SUCCEEDED: 4}, "rejected jobs run again"
+    assert Counter(record.state for record in records) == {JobState.SUCCEEDED: 4}, "rejected jobs run again"
 
 
 async def test_stopped_run_buys_nothing_more_and_resumes(env: ClientSetup) -> None:
@@ -136,7 +136,7 @@ async def test_stopped_run_buys_nothing_more_and_resumes(env: ClientSetup) -> No
                 env.client.stop()
                 batch.stop()
     async with Batch.open(env.folder / "kites.journal") as batch:
-        assert not batch.counts[State.INTENT], "withdrawn jobs reserve no credits"
+        assert not batch.counts[JobState.INTENT], "withdrawn jobs reserve no credits"
     bought = env.sandbox.request_log.purchases
     assert bought < 30
     await asyncio.sleep(0.2)
@@ -146,7 +146,7 @@ async def test_stopped_run_buys_nothing_more_and_resumes(env: ClientSetup) -> No
         env.client = client
         await env.run()
     async with Batch.open(env.folder / "kites.journal") as batch:
-        assert batch.counts == Counter({State.SUCCEEDED: 30})
+        assert batch.counts == Counter({JobState.SUCCEEDED: 30})
     assert env.sandbox.request_log.purchases == 30
 
 

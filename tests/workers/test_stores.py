@@ -45,7 +45,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[WorkerStore]:
 async def test_unknown_job_has_no_record(store: WorkerStore) -> None:
     assert await store.read([]) == []
     assert await store.read(["kite"]) == [None]
-    assert await store.advance("kite", {None}, JobState.QUEUED) == JobRecord(key="kite")
+    assert await store.advance("kite", {None}, JobState.PLANNED) == JobRecord(key="kite")
     assert await store.read(["kite", "whale"]) == [JobRecord(key="kite"), None]
 
 
@@ -59,36 +59,36 @@ async def test_record_round_trip(store: WorkerStore) -> None:
         "error": 'a "word" outside ASCII: Ä',
         "status": 402,
     }
-    await store.advance("kite", {None}, JobState.QUEUED)
-    advanced = await store.advance("kite", {JobState.QUEUED}, JobState.SUCCEEDED, **facts)
+    await store.advance("kite", {None}, JobState.PLANNED)
+    advanced = await store.advance("kite", {JobState.PLANNED}, JobState.SUCCEEDED, **facts)
     assert advanced == JobRecord(key="kite", state=JobState.SUCCEEDED, **facts)  # type: ignore[arg-type]
     assert await store.read(["kite"]) == [advanced]
 
 
 async def test_advance_requires_an_expected_state(store: WorkerStore) -> None:
-    await store.advance("kite", {None}, JobState.QUEUED)
-    await store.advance("kite", {JobState.QUEUED}, JobState.INTENT, intent_at=1.0)
-    late = await store.advance("kite", {JobState.QUEUED}, JobState.WITHDRAWN)
+    await store.advance("kite", {None}, JobState.PLANNED)
+    await store.advance("kite", {JobState.PLANNED}, JobState.INTENT, intent_at=1.0)
+    late = await store.advance("kite", {JobState.PLANNED}, JobState.WITHDRAWN)
     assert (late.state, late.intent_at) == (JobState.INTENT, 1.0)
-    assert (await store.advance("kite", {None}, JobState.QUEUED)).state is JobState.INTENT
+    assert (await store.advance("kite", {None}, JobState.PLANNED)).state is JobState.INTENT
 
 
 async def test_advance_without_match_changes_nothing(store: WorkerStore) -> None:
-    await store.advance("kite", {None}, JobState.QUEUED)
-    assert (await store.advance("kite", set(), JobState.DEAD)).state is JobState.QUEUED
-    assert (await store.advance("whale", {JobState.QUEUED}, JobState.INTENT)).state is JobState.QUEUED
+    await store.advance("kite", {None}, JobState.PLANNED)
+    assert (await store.advance("kite", set(), JobState.DEAD)).state is JobState.PLANNED
+    assert (await store.advance("whale", {JobState.PLANNED}, JobState.INTENT)).state is JobState.PLANNED
     assert await store.read(["whale"]) == [None], "no record was created"
 
 
 async def test_concurrent_advance_has_one_winner(store: WorkerStore) -> None:
-    await store.advance("kite", {None}, JobState.QUEUED)
-    claims = [store.advance("kite", {JobState.QUEUED}, JobState.INTENT, intent_at=float(n)) for n in range(20)]
+    await store.advance("kite", {None}, JobState.PLANNED)
+    claims = [store.advance("kite", {JobState.PLANNED}, JobState.INTENT, intent_at=float(n)) for n in range(20)]
     winners = {record.intent_at for record in await asyncio.gather(*claims)}
     assert len(winners) == 1
 
 
 async def test_increment_deliveries_keeps_the_state(store: WorkerStore) -> None:
-    await store.advance("kite", {None}, JobState.QUEUED)
+    await store.advance("kite", {None}, JobState.PLANNED)
     assert [await store.increment_deliveries("kite") for _ in range(3)] == [1, 2, 3]
     assert await store.increment_deliveries("kite", -1) == 2
     (record,) = await store.read(["kite"])
@@ -98,12 +98,12 @@ async def test_increment_deliveries_keeps_the_state(store: WorkerStore) -> None:
 async def test_read_changes_misses_none(store: WorkerStore) -> None:
     since, keys = await store.read_changes(math.inf)
     assert list(keys) == []
-    await store.advance("kite", {None}, JobState.QUEUED)
-    await store.advance("whale", {None}, JobState.QUEUED)
-    await store.advance("kite", {JobState.QUEUED}, JobState.INTENT)
+    await store.advance("kite", {None}, JobState.PLANNED)
+    await store.advance("whale", {None}, JobState.PLANNED)
+    await store.advance("kite", {JobState.PLANNED}, JobState.INTENT)
     later, keys = await store.read_changes(since)
     assert sorted(keys) == ["kite", "whale"]
-    await store.advance("whale", {JobState.QUEUED}, JobState.INTENT)
+    await store.advance("whale", {JobState.PLANNED}, JobState.INTENT)
     assert "whale" in (await store.read_changes(later))[1]
 
 
@@ -132,7 +132,7 @@ async def test_durations_round_trip(store: WorkerStore) -> None:
 async def test_memory_store_drops_oldest_ended_records_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rivya_async.workers.memory_store.MAX_ENDED_RECORDS", 2)
     store = MemoryStore()
-    await store.advance("open", {None}, JobState.BOUGHT)
+    await store.advance("open", {None}, JobState.SUBMITTED)
     for n in range(3):
         await store.advance(f"kite-{n}", {None}, JobState.SUCCEEDED)
     records = await store.read(["open", "kite-0", "kite-1", "kite-2"])
@@ -157,7 +157,7 @@ async def test_redis_over_a_unix_socket(redis: RedisServer) -> None:
     url = f"unix://{redis.folder / 'redis.sock'}"
     store = RedisStore(url)
     await store.open()
-    assert await store.advance("kite", {None}, JobState.QUEUED) == JobRecord(key="kite")
+    assert await store.advance("kite", {None}, JobState.PLANNED) == JobRecord(key="kite")
     await store.aclose()
     worker = RivyaWorker.from_url(url)
     async with worker.lifespan():
@@ -169,7 +169,7 @@ async def test_cancellation_is_never_swallowed(shared_redis: RedisServer) -> Non
     await store.open()
     try:
         for steps in itertools.count():
-            call = asyncio.create_task(store.advance(f"kite-{steps}", {None}, JobState.QUEUED))
+            call = asyncio.create_task(store.advance(f"kite-{steps}", {None}, JobState.PLANNED))
             for _ in range(steps):
                 await asyncio.sleep(0)
             if call.done():

@@ -93,7 +93,7 @@ async def test_worker_saves_files(worker: RivyaWorker, tmp_path: Path) -> None:
 async def test_save_failure_is_reported_with_success(
     worker: RivyaWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rivya_async.workers.fulfilment.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("rivya_async._jobs.backoff.FIRST_PAUSE", 0.01)
     (tmp_path / "kites").write_text("not a folder")
     result = await wait_for_result(await worker.generate.kiq("z-image", "A kite", download_to=str(tmp_path / "kites")))
     assert (result["state"], result["error_code"], result["files"]) == ("succeeded", "not_saved", [])
@@ -168,7 +168,7 @@ async def test_dead_job_runs_after_register(worker: RivyaWorker, sandbox: Sandbo
 async def test_transient_errors_are_retried(
     worker: RivyaWorker, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rivya_async.workers.fulfilment.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("rivya_async._jobs.backoff.FIRST_PAUSE", 0.01)
     sandbox.faults.add(route="POST /api/v1/generations", nth=[1, 2, 3, 4], drop=True, act=True)
     result = await wait_for_result(await worker.generate.kiq("z-image", "A kite"))
     assert result["state"] == "succeeded"

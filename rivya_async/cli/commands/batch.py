@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ..._core.errors import ConfigurationError
-from ...batch import Batch, InvalidRow, InvalidRowsError, Manifest, State
+from ..._jobs.transitions import is_open
+from ...batch import Batch, InvalidRow, InvalidRowsError, JobState, Manifest
 from ...batch.export import flatten_record
 from ...batch.report import load_template
-from ...batch.states import is_open
 from ..batch_progress import batch_progress
 from ..command import RivyaGroup, command, json_option
-from ..conduct import made
 from ..errors import exit_code_for
 from ..exit_codes import ExitCode
 from ..options import FILE, POSITIVE, KeyValue, broker_options
 from ..render import format_credits, pluralize
+from ..run_jobs import ensure_dir
 from .batch_journal import check_target, export, report, retry, status, write_report_page, write_summary
 from .execution_backend import open_backend
 
@@ -115,7 +115,7 @@ async def run(
     if context.is_sandbox and broker is not None:
         raise ConfigurationError("workers cannot reach a sandbox that lives in this command: start `rivya sandbox`")
     if folder is not None and download_on == "here":
-        folder = str(made(folder))
+        folder = str(ensure_dir(folder))
     async with (
         Batch.open(journal, id=batch_id) as opened,
         context.open_session(renders=folder is not None, hooks=opened.hooks) as session,
@@ -209,7 +209,7 @@ async def _run_rows(
         return exit_code_for(batch.halted)
     if any(is_open(state, downloads=folder is not None) for state in summary.counts):
         return ExitCode.RESUME
-    return ExitCode.JOB_FAILED if summary.counts[State.FAILED] + summary.counts[State.DEAD] else ExitCode.OK
+    return ExitCode.JOB_FAILED if summary.counts[JobState.FAILED] + summary.counts[JobState.DEAD] else ExitCode.OK
 
 
 def _write_plan(planned: PlanResult, output: Output) -> None:

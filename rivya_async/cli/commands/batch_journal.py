@@ -11,7 +11,7 @@ import click
 
 from ..._core.errors import ConfigurationError
 from ..._engine.environment import Environment
-from ...batch import Batch, State
+from ...batch import Batch, JobState
 from ...batch.export import atomic_write, write_csv, write_json_lines, write_parquet
 from ...batch.journal_reader import read_records, read_summary, require_journal
 from ..batch_progress import STATES, format_counts
@@ -39,7 +39,7 @@ async def status(context: CommandContext, *, journal: Path) -> None:
 @click.option("--only", type=click.Choice(("failed", "dead")), help="Only rows in this state.")
 async def retry(context: CommandContext, *, journal: Path, only: str | None) -> None:
     """Let the next run try failed and dead rows again; failed jobs get a new purchase."""
-    states = [State.FAILED, State.DEAD] if only is None else [State(only)]
+    states = [JobState.FAILED, JobState.DEAD] if only is None else [JobState(only)]
     async with Batch.open(require_journal(journal)) as batch:
         count = await batch.retry(states)
     context.output.write_result({"rows": count}, text=f"{count:,} rows will be tried again: run the batch as before.")

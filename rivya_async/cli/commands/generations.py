@@ -15,13 +15,13 @@ from ..._core.catalogue.model import REFERENCES_PARAM
 from ..._core.errors import ConfigurationError, RivyaError
 from ..._core.generation_request import GenerationRequest
 from ..command import command
-from ..conduct import conduct, exit_code
 from ..errors import exit_code_for
 from ..exit_codes import ExitCode
 from ..jobs import Job
 from ..options import FOLDER, PATH, POSITIVE, KeyValue, folder_option, key_option, timeout_option
 from ..progress import transfer_progress
 from ..render import format_credits, pluralize
+from ..run_jobs import run_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -127,8 +127,7 @@ async def generate(
             )
             for each in range(1, number + 1)
         ]
-        await conduct(session, jobs, output, timeout=timeout)
-    return exit_code(jobs)
+        return await run_jobs(session, jobs, output, timeout=timeout)
 
 
 async def _find_model(session: RivyaSession, model_id: str, *, is_required: bool) -> Model | None:
@@ -202,8 +201,7 @@ async def wait(context: CommandContext, *, task_ids: tuple[str, ...], folder: st
     jobs.folder = folder
     jobs.jobs = [Job(number, task_id=task_id) for number, task_id in enumerate(dict.fromkeys(task_ids), 1)]
     async with context.open_session(renders=True) as session:
-        await conduct(session, jobs, context.output, timeout=timeout)
-    return exit_code(jobs)
+        return await run_jobs(session, jobs, context.output, timeout=timeout)
 
 
 @command("download")

@@ -1,0 +1,156 @@
+"""States of a job, the transitions between them, and the consequences of an error. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from enum import Enum, StrEnum, auto
+from typing import Final
+
+from .._core.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    GenerationFailedError,
+    InsufficientCreditsError,
+    NotFoundError,
+    PermissionDeniedError,
+)
+from .._core.http.retry import is_transient
+from .._core.spend import proves_not_purchased
+
+
+class JobState(StrEnum):
+    """Progress of a job.
+
+    `INTENT` is stored before a purchase is sent: after any end of the process the purchase is repeated under the same
+    key. `DEAD` is an abandoned job, with its reason. `WITHDRAWN` is a job that was cancelled before its purchase.
+    """
+
+    PLANNED = "planned"
+    INTENT = "intent"
+    SUBMITTED = "submitted"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    DOWNLOADED = "downloaded"
+    DEAD = "dead"
+    WITHDRAWN = "withdrawn"
+
+
+TRANSITIONS: Final[Mapping[JobState, Set[JobState]]] = {
+    JobState.PLANNED: {JobState.INTENT, JobState.DEAD},
+    JobState.INTENT: {JobState.PLANNED, JobState.SUBMITTED, JobState.DEAD},
+    JobState.SUBMITTED: {JobState.SUCCEEDED, JobState.FAILED, JobState.DEAD},
+    JobState.SUCCEEDED: {JobState.DOWNLOADED, JobState.DEAD},
+    JobState.FAILED: {JobState.PLANNED, JobState.INTENT},
+    JobState.DOWNLOADED: set(),
+    JobState.DEAD: {JobState.PLANNED, JobState.SUBMITTED},
+    JobState.WITHDRAWN: set(),
+}
+"""The states that may follow each state.
+
+An intent returns to `PLANNED` where the service rejected it or it was never sent. A failed or dead job returns there
+when it is retried. A run that purchases failed jobs again leads from `FAILED` to `INTENT`.
+"""
+
+CONCURRENT_TRANSITIONS: Final[Mapping[JobState, Set[JobState]]] = {
+    JobState.PLANNED: {JobState.SUBMITTED, JobState.WITHDRAWN},
+    JobState.DEAD: {JobState.SUCCEEDED, JobState.FAILED},
+    JobState.WITHDRAWN: {JobState.SUBMITTED},
+}
+"""The states that may follow besides, where several workers process one job and clients withdraw it.
+
+The result of a purchase replaces the state that another worker has recorded meanwhile. A job that was purchased
+elsewhere is `SUBMITTED` at once. A job that is enqueued again continues as `workers.JobRecord.revived_state` says.
+"""
+
+UNPURCHASED: Final = frozenset({JobState.PLANNED, JobState.INTENT})
+"""States of a job without a known purchase."""
+
+ENDED: Final = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.DOWNLOADED, JobState.DEAD, JobState.WITHDRAWN})
+"""States after which nothing is left to do but a download."""
+
+
+def check_transition(old: JobState, new: JobState) -> JobState:
+    """Returns the new state. Raises `ConfigurationError` where it cannot follow the old one."""
+    if new not in TRANSITIONS[old]:
+        raise ConfigurationError(f"a job that is {old} cannot become {new}")
+    return new
+
+
+def sources_of(state: JobState) -> Set[JobState]:
+    """Returns the states that this one may follow where several workers process one job."""
+    return {old for old in JobState if state in TRANSITIONS[old] or state in CONCURRENT_TRANSITIONS.get(old, ())}
+
+
+def is_open(state: JobState, *, downloads: bool) -> bool:
+    """Returns True where a run has work left: purchases and waits, and downloads if they are wanted."""
+    return state not in ENDED or (downloads and state is JobState.SUCCEEDED)
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+IN_DOUBT: Final = "in_doubt"
+"""Error code of a job that may have been purchased under a key that the service may have forgotten."""
+
+ACCOUNT_ERRORS: Final = (InsufficientCreditsError, AuthenticationError, PermissionDeniedError)
+"""Errors of the account, which every other job would meet too."""
+
+
+class JobAbandoned(Exception):
+    """The job cannot be processed further by any process. `code` is the error code that is recorded."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class JobAction(Enum):
+    """Consequence of an error for the job that met it."""
+
+    RETRY = auto()
+    """The error is transient: the step may succeed later."""
+    RELEASE = auto()
+    """Nothing was bought, which is certain, and every other job would meet the error: the job is planned again."""
+    HALT = auto()
+    """The job stays as it is: its outcome is unknown, or every other job would meet the error."""
+    KEEP = auto()
+    """The purchased job stays as it is. Another process or run continues it."""
+    ABANDON = auto()
+    """The job is dead."""
+
+
+def classify_error(
+    state: JobState,
+    error: Exception,
+    *,
+    is_in_doubt: bool,
+    is_new: bool,
+    blocking_errors: tuple[type[Exception], ...] = ACCOUNT_ERRORS,
+) -> JobAction:
+    """Returns the consequence of an error for a job in this state.
+
+    `is_in_doubt`: the job may have been purchased already. `is_new`: it was purchased moments ago, so a replica of the
+    service may not know it yet. `blocking_errors` are those that every other job would meet too.
+    """
+    if isinstance(error, JobAbandoned):
+        return JobAction.ABANDON
+    if state in {JobState.SUBMITTED, JobState.SUCCEEDED}:
+        return JobAction.ABANDON if isinstance(error, NotFoundError) and not is_new else JobAction.KEEP
+    if is_transient(error, may_have_acted=is_in_doubt) or isinstance(error, TimeoutError):
+        return JobAction.RETRY
+    if state is not JobState.INTENT or (is_in_doubt and not proves_not_purchased(error)):
+        return JobAction.HALT
+    return JobAction.RELEASE if isinstance(error, blocking_errors) else JobAction.ABANDON
+
+
+def error_fields(error: Exception | None) -> dict[str, str | None]:
+    """Returns the members of a record that describe an error; all None where there is none."""
+    if error is None:
+        return {"error": None, "error_code": None}
+    if isinstance(error, GenerationFailedError):
+        reason = error.generation.error
+        return {
+            "error": "no reason given" if reason is None else reason.message,
+            "error_code": "unknown" if reason is None else reason.code,
+        }
+    code = getattr(error, "code", None) or type(error).__name__
+    return {"error": str(error) or type(error).__name__, "error_code": str(code)}

@@ -1,0 +1,213 @@
+"""One row of a batch in one run: the journal is the store of its job."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from .._core.catalogue.validation import unknown_model_problem
+from .._core.errors import ConfigurationError, RivyaError, SpendLimitError, ValidationFailed
+from .._core.generation_request import GenerationRequest
+from .._core.http.serialization import encode_json
+from .._engine.shutdown import ShutdownRequested
+from .._jobs.runner import JobContext, JobPolicy, JobRunner, save_files
+from .._jobs.transitions import ACCOUNT_ERRORS, JobAbandoned, JobAction, JobState, error_fields
+from .row_reference import parse_reference
+
+if TYPE_CHECKING:
+    from .._core.catalogue.model import Model
+    from .._core.types.generations import Amount, Generation
+    from .._core.types.saved_file import SavedFile
+    from .backend import BatchBackend, FileSaver, PollCounter
+    from .journal import Journal
+    from .record import RowRecord
+
+NOT_PURCHASED: Final = {"body": None, "expected_credits": None, "intent_at": None}
+"""Changes of a row that can be purchased under the same key, since nothing was bought."""
+
+
+def batch_policy(patience: float) -> JobPolicy:
+    """Returns the policy of a run that tries to purchase a row for `patience` seconds while the service is away."""
+    return JobPolicy(
+        retried=frozenset({JobAction.RETRY}),
+        retry_for=patience,
+        blocking_errors=(*ACCOUNT_ERRORS, SpendLimitError, ConfigurationError),
+        repurchase_hint="purchase it again under a new key with `rivya batch retry`",
+    )
+
+
+@attrs.define(kw_only=True)
+class RunContext(JobContext):
+    """Everything that the rows of one run share."""
+
+    session: BatchBackend
+    journal: Journal
+    polls: PollCounter
+    download_to: Path | None = None
+    save: FileSaver | None = None
+    max_spend: Amount | None = None
+    retry_failed: int = 0
+
+
+async def run_row(run: RunContext, record: RowRecord) -> RowRecord:
+    """Processes a row as far as this run can, and returns its record. Raises only `JournalError`.
+
+    A row that cannot be purchased as it is has the error code `invalid`, a success without a file `no_files`.
+    """
+    row = RowStore(run, record)
+    try:
+        await JobRunner(run, row).run()
+    except ShutdownRequested:
+        pass
+    finally:
+        polls = run.polls.end(row.record.task_id or "")
+        if polls:  # of a job that has not ended
+            row.record = run.journal.update(row.record, polls=row.record.polls + polls)
+    return row.record
+
+
+class RowStore:
+    """The journal as the store of one row."""
+
+    def __init__(self, run: RunContext, record: RowRecord) -> None:
+        self._run = run
+        self.record = record
+        self.generation: Generation | None = None
+        self._request: GenerationRequest | None = None
+        self._purchase: dict[str, Any] = {}
+        if record.state is JobState.SUBMITTED:
+            run.polls.begin(record.task_id or "")
+
+    def continues(self) -> bool:
+        """Returns True where the run saves files, or purchases a failed job again."""
+        if self.record.state is JobState.FAILED:
+            return self.record.purchase <= self._run.retry_failed
+        return self._run.download_to is not None
+
+    async def load_request(self) -> GenerationRequest:
+        """Returns the request of the intent, else that of the row after the check against the catalogue."""
+        if self.record.state is not JobState.INTENT:
+            self._request = await self._prepare_request()
+        elif self._request is None:
+            self._request = GenerationRequest(**json.loads(self.record.body or "{}"))
+        return self._request
+
+    async def _prepare_request(self) -> GenerationRequest:
+        session = self._run.session
+        catalogue = await session.models.catalogue()
+        try:
+            request, price = self._check(catalogue)
+            if request.paths:
+                request = await session.files.resolve_references(request, None)
+            self._purchase = {"body": encode_json(request.to_wire()).decode(), "expected_credits": price}
+        except (ConfigurationError, ValidationFailed) as error:
+            raise JobAbandoned(str(error), "invalid") from error
+        except OSError as error:
+            if isinstance(error, RivyaError):
+                raise
+            raise JobAbandoned(f"a reference cannot be read: {error}", "invalid") from error
+        return request
+
+    def _check(self, catalogue: Mapping[str, Model]) -> tuple[GenerationRequest, Amount | None]:
+        """Returns the request of the row, and its price."""
+        row = self.record.row
+        if row.model not in catalogue:
+            raise ConfigurationError(unknown_model_problem(row.model, catalogue).message)
+        model = catalogue[row.model]
+        params = model.coerce(row.params)
+        references = [parse_reference(each) for each in row.references]
+        request = GenerationRequest(
+            row.model, row.prompt, params=params, references=references, client_request_id=row.client_request_id
+        )
+        model.check(row.prompt, params, references)
+        price = model.estimate_credits(row.prompt, params, references)
+        if price is None and self._run.max_spend is not None:
+            raise ConfigurationError(
+                f"max_spend cannot be held: the catalogue has no price of {model.id} ({model.billing_type}). Put such "
+                "rows into a batch of their own, without max_spend"
+            )
+        return request, price
+
+    async def advance(self, state: JobState, error: Exception | None = None, **changes: Any) -> None:
+        """Moves the row in the journal. An intent is on the disk when this returns."""
+        run, record = self._run, self.record
+        self.generation = changes.pop("generation", self.generation)
+        if state is JobState.INTENT:
+            check_spend(run.max_spend, run.journal.credits, self._purchase["expected_credits"])
+            again = new_purchase_changes(record) if record.state is JobState.FAILED else {}
+            changes = {**again, **self._purchase, **changes}
+        elif state is JobState.SUBMITTED and self.generation is not None:
+            run.polls.begin(self.generation.id)
+            changes["reserved_credits"] = self.generation.reserved_credits
+        elif state in {JobState.SUCCEEDED, JobState.FAILED} and self.generation is not None:
+            duration = self.generation.duration
+            changes |= {
+                "final_credits": self.generation.final_credits,
+                "urls": self.generation.urls,
+                "duration": None if duration is None else duration.total_seconds(),
+                "polls": record.polls + run.polls.end(record.task_id or ""),
+            }
+        elif record.state is JobState.INTENT and not isinstance(error, JobAbandoned):  # such a one may be in doubt
+            changes |= NOT_PURCHASED
+        self.record = run.journal.advance(record, state, **error_fields(error), **changes)
+        if state is JobState.INTENT:
+            await run.journal.flush()
+
+    async def record_error(self, error: Exception, *, will_retry: bool) -> None:  # noqa: ARG002 - the runner's protocol
+        """Notes the latest error of the row."""
+        self.record = self._run.journal.update(self.record, **error_fields(error))
+
+    async def save_files(self, generation: Generation) -> Sequence[SavedFile]:
+        """Saves the files under the name of the row."""
+        run, folder, identity = self._run, self._run.download_to or Path(), self.record.row.identity
+        if not generation.urls:
+            raise JobAbandoned(
+                "the job has succeeded, but the service names no file of it. Ask the support", "no_files"
+            )
+        name = f"{identity}{{ext}}" if len(generation.urls) == 1 else f"{identity}.{{index}}{{ext}}"
+        if run.save is not None:
+            return await run.save(generation, folder, name)
+        owner, beside = self.record.batch_id, run.journal.path.parent
+        return await save_files(run.session, generation, folder, name=name, owner=owner, relative_to=beside)
+
+
+def check_spend(cap: Amount | None, counted: Amount, price: Amount | None) -> None:
+    """Raises `SpendLimitError` where a purchase would pass the cap."""
+    if cap is not None and price is not None and counted + price > cap:
+        raise SpendLimitError(
+            f"the next row costs {price} credits, and with {counted} counted so far the batch would pass "
+            f"max_spend={cap}: nothing more is bought",
+            limit=cap,
+            counted=counted,
+            price=price,
+        )
+
+
+def retry_changes(record: RowRecord) -> dict[str, Any]:
+    """Returns the changes of a failed or dead row that is tried again.
+
+    A failed job is purchased again, under a new key. A dead row continues where it was abandoned: it waits for its job
+    if it has one, and is planned again if nothing was bought. A row in doubt is purchased again under a new key: its
+    owner has seen the doubt.
+    """
+    state, changes = JobState.PLANNED, {}
+    if record.state is JobState.DEAD and record.task_id is not None:
+        state = JobState.SUBMITTED
+    elif record.state is JobState.FAILED or record.body is not None:
+        changes = new_purchase_changes(record)
+    return {"state": state, "error": None, "error_code": None, **changes}
+
+
+def new_purchase_changes(record: RowRecord) -> dict[str, Any]:
+    """Returns the changes, besides the state, of a row that is purchased again under a new key."""
+    forgotten = "body expected_credits task_id reserved_credits final_credits duration intent_at submitted_at ended_at"
+    return {
+        **dict.fromkeys(forgotten.split()),
+        "purchase": record.purchase + 1,
+        "earlier_credits": record.credits,
+        "polls": 0,
+    }
