@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from ._core import assumptions
 from ._core.config import Config
 from ._core.errors import ConfigurationError
-from ._core.generation_request import GenerationRequest, Reference
+from ._core.generation_request import GenerationRequest, Outcome, Reference
 from ._core.limits.external_limiter import ExternalRateLimiter
-from ._core.outcome import Outcome
 from ._core.policies import NOT_GIVEN, NotGiven, PollPolicy, RateLimit, RetryPolicy, Timeouts, validate_policy
 from ._core.polling.adaptive.duration_estimator import DurationEstimator
-from ._core.polling.webhook_reliability import DeliveryRateEstimator
+from ._core.polling.webhook_updates import DeliveryRateEstimator
 from ._core.spend import SpendLedger, SpendSummary, validate_cap, validate_prices
 from ._engine.engine import Engine
 from ._engine.environment import Environment

@@ -33,8 +33,10 @@ import copy
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from .types.generations import Amount, Generation
-    from .types.validation_problem import ValidationProblem
+    from .types.generations import Amount, Generation, ValidationProblem
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 
 class RivyaError(Exception):
@@ -374,3 +376,24 @@ def status_error_class(status: int, code: str | None) -> type[APIStatusError]:
     if status >= 500:  # noqa: PLR2004 - the class of HTTP statuses
         return InternalServerError
     return CLASS_BY_STATUS.get(status, APIStatusError)
+
+
+class ErrorContext:
+    """Every error in here carries the key of the purchase: with it, the very same purchase can be repeated.
+
+    No generator with `contextmanager`, which would weigh half a kilobyte per waiting job.
+    """
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: str | None) -> None:
+        self._key = key
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, RivyaError) and error.idempotency_key is None:
+            error.idempotency_key = self._key

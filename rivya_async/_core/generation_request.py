@@ -8,9 +8,8 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import attrs
 
 from . import assumptions
-from .error_context import ErrorContext
-from .errors import ConfigurationError
-from .types.generations import File, ReferenceMedia
+from .errors import ConfigurationError, ErrorContext, GenerationFailedError
+from .types.generations import File, Generation, ReferenceMedia
 
 
 @runtime_checkable
@@ -152,3 +151,39 @@ def _reference_item(reference: Reference) -> dict[str, Any]:
     if not isinstance(reference, ReferenceMedia):
         raise ConfigurationError(f"{reference} has not been uploaded: submit the job through a session")
     return reference.to_wire()
+
+
+@attrs.frozen
+class Outcome:
+    """How one request of `map` ended: with a record, with an error, or, where the service failed the job, with both."""
+
+    request: GenerationRequest
+    generation: Generation | None = None
+    error: Exception | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the job succeeded."""
+        return self.error is None
+
+    def unwrap(self) -> Generation:
+        """The succeeded record; raises the error otherwise."""
+        if self.error is not None:
+            raise self.error
+        if self.generation is None:
+            raise ConfigurationError("this outcome holds neither a record nor an error")
+        return self.generation
+
+
+def raise_if_failed(generation: Generation) -> Generation:
+    """The record of an ended job, or `GenerationFailedError` in its place."""
+    if generation.failed:
+        error = generation.error
+        why = f"{error.code}: {error.message}".rstrip(".: ") if error is not None else "no reason given"
+        raise GenerationFailedError(
+            f"the service ended {generation.id} ({generation.model}) as failed: {why}. "
+            "A new submit is a new purchase; what a failed job held goes back to the balance.",
+            task_id=generation.id,
+            last=generation,
+        )
+    return generation

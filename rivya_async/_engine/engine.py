@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from .._core import assumptions
 from .._core.limits.rate_controller import RateController
 from .._core.polling.adaptive.duration_estimator import DurationEstimator
-from .._core.polling.webhook_reliability import DeliveryRateEstimator
+from .._core.polling.webhook_updates import DeliveryRateEstimator
 from .http.request_executor import RequestExecutor
 from .http.request_limiter import RequestLimiter
 from .http.stream_client import StreamClient, StreamOpeningTransport

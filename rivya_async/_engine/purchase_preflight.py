@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .._core.catalogue.validation import format_problems, unknown_model_problem
-from .._core.chat.request import ChatRequest
-from .._core.chat.validation import check_chat_request
+from .._core.chat.request import ChatRequest, check_chat_request
 from .._core.errors import (
     ConfigurationError,
     RequestNotSentError,

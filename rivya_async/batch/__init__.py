@@ -1,6 +1,6 @@
 """Thousands of paid jobs from a file: a manifest in, files out, and a journal between them that outlives kill -9."""
 
-from .._core.types.saved_file import SavedFile
+from .._core.types.generations import SavedFile
 from .bad_row import BadRow
 from .batch import Batch
 from .manifest import Manifest

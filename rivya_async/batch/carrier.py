@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from .._core.generation_request import GenerationRequest
-    from .._core.types.generations import Generation
-    from .._core.types.saved_file import SavedFile
+    from .._core.types.generations import Generation, SavedFile
     from ..resources.files import Files
     from ..resources.generations import Generations
     from ..resources.models import Models

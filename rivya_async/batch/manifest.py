@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from .._core.catalogue.suggestions import MAX_SUGGESTED_NAMES, closest_matches, suggestion_text
-from .._core.catalogue.validation import unknown_model_problem
+from .._core.catalogue.validation import MAX_SUGGESTED_NAMES, closest_matches, suggestion_text, unknown_model_problem
 from .._core.errors import ConfigurationError
 from .._core.generation_request import check_client_request_id
 from .bad_row import BadRow

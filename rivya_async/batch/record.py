@@ -7,8 +7,7 @@ from typing import Any, Self
 
 import attrs
 
-from .._core.types.generations import Amount
-from .._core.types.saved_file import SavedFile
+from .._core.types.generations import Amount, SavedFile
 from .row import Row, purchase_key
 from .states import State
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import attrs
 
-from .._core.types.saved_file import SavedFile
+from .._core.types.generations import SavedFile
 from .record import RowRecord
 from .row import Row
 from .states import State

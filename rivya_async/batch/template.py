@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from string import Formatter
 from typing import Any
 
-from .._core.catalogue.suggestions import closest_matches, suggestion_text
+from .._core.catalogue.validation import closest_matches, suggestion_text
 from .._core.errors import ConfigurationError
 
 

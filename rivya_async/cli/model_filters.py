@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._core.catalogue.suggestions import closest_matches, suggestion_text
+from .._core.catalogue.validation import closest_matches, suggestion_text
 from .._core.errors import ConfigurationError
 
 if TYPE_CHECKING:

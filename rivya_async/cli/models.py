@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterator, Mapping, Sequence
 
-    from .._core.catalogue.chat_capabilities import ChatCapabilities
-    from .._core.catalogue.model import Model
+    from .._core.catalogue.model import ChatCapabilities, Model
     from .._core.catalogue.model_param import ModelParam
     from .._core.catalogue.reference_rules import ReferenceRules
     from .jobs import Ledger

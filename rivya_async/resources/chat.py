@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._core.chat import operations
 from .._core.chat.request import ChatRequest, attachment_ids
-from .._core.error_context import ErrorContext
+from .._core.errors import ErrorContext
 from .._core.spend import Reservation
 from .._core.types.purchase_cost import Charge
 from .._engine.streaming.chat_stream import ChatStream

@@ -7,11 +7,9 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, 
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from .._core.error_context import ErrorContext
-from .._core.errors import ConfigurationError, WaitError
-from .._core.generation_request import GenerationRequest, Reference, build_request
+from .._core.errors import ConfigurationError, ErrorContext, WaitError
+from .._core.generation_request import GenerationRequest, Outcome, Reference, build_request, raise_if_failed
 from .._core.http import operations
-from .._core.outcome import Outcome, raise_if_failed
 from .._core.policies import NOT_GIVEN, NotGiven, PollPolicy, validate_policy, validate_timeout
 from .._core.polling.adaptive.duration_estimator import duration_group
 from .._core.spend import Reservation
@@ -21,7 +19,7 @@ from .._engine.bounded_map import bounded_map
 from .._engine.polling.update_listener import OnUpdate, consume_updates, notify_listener, validate_listener
 
 if TYPE_CHECKING:
-    from .._core.polling.webhook_reliability import DeliveryRateEstimator
+    from .._core.polling.webhook_updates import DeliveryRateEstimator
     from .._engine.engine import Engine
     from .._engine.purchase_preflight import PurchasePreflight
 

@@ -24,7 +24,7 @@ from .._core.errors import (
     RivyaError,
     status_error_class,
 )
-from .._core.outcome import raise_if_failed
+from .._core.generation_request import raise_if_failed
 from .._core.types.generations import Generation
 from .order import Order
 from .record import JobRecord
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .._core.generation_request import GenerationRequest
-    from .._core.types.saved_file import SavedFile
+    from .._core.types.generations import SavedFile
     from ..resources.files import Files
     from ..resources.generations import Generations
     from ..resources.models import Models

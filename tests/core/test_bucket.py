@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.limits.token_bucket import TIME_TOLERANCE, TokenBucket
+from rivya_async._core.limits.rate_controller import TIME_TOLERANCE, TokenBucket
 
 
 def taken(bucket: TokenBucket, tokens: int, now: float = 0.0) -> list[float]:

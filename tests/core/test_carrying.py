@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rivya_async._core.error_context import ErrorContext
-from rivya_async._core.errors import ConfigurationError
+from rivya_async._core.errors import ConfigurationError, ErrorContext
 
 
 @pytest.mark.parametrize(("own", "carried"), [(None, "order-1"), ("order-2", "order-2")])

@@ -10,8 +10,7 @@ import pytest
 
 from rivya_async._core.catalogue.model import Model
 from rivya_async._core.chat import operations
-from rivya_async._core.chat.request import ChatRequest, attachment_ids
-from rivya_async._core.chat.validation import check_chat_request
+from rivya_async._core.chat.request import ChatRequest, attachment_ids, check_chat_request
 from rivya_async._core.errors import ConfigurationError, ResponseDecodeError, ValidationFailed
 from rivya_async._core.http.messages import Response
 from rivya_async._core.types.chat import ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rivya_async._core.polling.adaptive.duration_estimator import DurationEstimator
-from rivya_async._core.polling.webhook_reliability import (
+from rivya_async._core.polling.webhook_updates import (
     MAX_DELIVERY_DELAY,
     MAX_PENDING_DELIVERIES,
     MAX_SKIPPED_POLLS,

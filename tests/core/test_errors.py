@@ -34,8 +34,7 @@ from rivya_async._core.errors import (
     copy_error,
     status_error_class,
 )
-from rivya_async._core.types.generations import Generation
-from rivya_async._core.types.validation_problem import ValidationProblem
+from rivya_async._core.types.generations import Generation, ValidationProblem
 
 RECORD = Generation(id="task_1", status="failed", model="z-image")
 

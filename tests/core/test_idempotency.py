@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rivya_async._core import assumptions
 from rivya_async._core.errors import ConfigurationError
-from rivya_async._core.idempotency import KEY_EXPIRY_MARGIN, key_time_left, needs_key, validate_key
+from rivya_async._core.http.idempotency import KEY_EXPIRY_MARGIN, key_time_left, needs_key, validate_key
 
 VISIBLE = string.ascii_letters + string.digits + string.punctuation
 

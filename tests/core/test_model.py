@@ -10,15 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.catalogue.chat_capabilities import ChatCapabilities
-from rivya_async._core.catalogue.model import REFERENCES_PARAM, Model
+from rivya_async._core.catalogue.model import REFERENCES_PARAM, ChatCapabilities, Model
 from rivya_async._core.catalogue.model_param import ModelParam
 from rivya_async._core.catalogue.reference_rules import FileLimit, ReferenceRules
-from rivya_async._core.catalogue.suggestions import closest_matches, suggestion_text
-from rivya_async._core.catalogue.validation import format_problems, shorten, unknown_model_problem
+from rivya_async._core.catalogue.validation import (
+    closest_matches,
+    format_problems,
+    shorten,
+    suggestion_text,
+    unknown_model_problem,
+)
 from rivya_async._core.errors import APIStatusError, ConfigurationError, ValidationFailed
-from rivya_async._core.types.generations import File, ReferenceMedia
-from rivya_async._core.types.validation_problem import ValidationProblem
+from rivya_async._core.types.generations import File, ReferenceMedia, ValidationProblem
 
 PARAMS = (
     ModelParam("aspect_ratio", "select", options=("1:1", "16:9", "9:16")),

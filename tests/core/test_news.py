@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rivya_async._core.polling.snapshot_merge import SnapshotChange, compare_snapshots, is_newer
+from rivya_async._core.polling.webhook_updates import SnapshotChange, compare_snapshots, is_newer
 from rivya_async._core.types.generations import Generation, GenerationResult
 
 DAY = datetime(2026, 5, 11, tzinfo=UTC)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rivya_async._core.errors import ResponseDecodeError
 from rivya_async._core.http import serialization
-from rivya_async._core.http.generation_fastpath import DOCUMENTED_FIELDS, parse_open_generation
+from rivya_async._core.http.serialization import DOCUMENTED_FIELDS, parse_open_generation
 from rivya_async._core.types.generations import Generation
 
 QUEUED: dict[str, Any] = {

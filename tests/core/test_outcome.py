@@ -7,8 +7,7 @@ import pickle
 import pytest
 
 from rivya_async._core.errors import ConfigurationError, GenerationFailedError, RateLimitError
-from rivya_async._core.generation_request import GenerationRequest
-from rivya_async._core.outcome import Outcome, raise_if_failed
+from rivya_async._core.generation_request import GenerationRequest, Outcome, raise_if_failed
 from rivya_async._core.types.generations import ErrorDetail, Generation
 
 JOB = GenerationRequest("z-image", "A red kite")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rivya_async._core.http.retry_after import parse_http_date, parse_retry_after
+from rivya_async._core.http.messages import parse_http_date, parse_retry_after
 
 NOW = 784_111_777.0
 """Sun, 06 Nov 1994 08:49:37 GMT: the date that RFC 9110 shows in its three forms."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.polling.slowdown import MAX_SLOWDOWN, MEASUREMENT_WINDOW, PollSlowdown
+from rivya_async._core.polling.intervals import MAX_SLOWDOWN, MEASUREMENT_WINDOW, PollSlowdown
 
 
 def test_a_clock_that_runs_on_time_stretches_nothing() -> None:

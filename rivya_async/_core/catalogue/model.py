@@ -11,13 +11,10 @@ import attrs
 from .. import assumptions
 from ..errors import ConfigurationError, ValidationFailed
 from ..generation_request import Reference
-from ..types.generations import Amount, extra_fields
-from ..types.validation_problem import ValidationProblem
-from .chat_capabilities import ChatCapabilities
+from ..types.generations import Amount, ValidationProblem, extra_fields
 from .model_param import DIALOGUE_PARAM, ModelParam
 from .reference_rules import ReferenceRules, describe_kinds
-from .suggestions import closest_matches, suggestion_text
-from .validation import format_problems, shorten
+from .validation import closest_matches, format_problems, shorten, suggestion_text
 
 REFERENCES_PARAM: Final = "referenceMediaItems"
 """The key of `params` that no catalogue lists: where references travel [6]."""
@@ -241,3 +238,38 @@ class ModelList:
 def _count_characters(line: object) -> int:
     text = line.get("text") if isinstance(line, Mapping) else None
     return len(text) if isinstance(text, str) else 0
+
+
+@attrs.frozen
+class ChatCapabilities:
+    """What a chat model can do, as far as the catalogue says [5]: None is what it leaves unsaid.
+
+    `web_search`, `images` (as attachments) and `thoughts` are claims; `reasoning_efforts` are the values that the model
+    takes for `reasoning_effort`. The names in the catalogue are an assumption (`from_catalogue`).
+
+    >>> ChatCapabilities.from_catalogue({"web_search": True}).images is None
+    True
+    """
+
+    web_search: bool | None = None
+    images: bool | None = None
+    reasoning_efforts: tuple[str, ...] | None = None
+    thoughts: bool | None = None
+
+    @classmethod
+    def from_catalogue(cls, stated: Mapping[str, Any] | None) -> ChatCapabilities:
+        """Read `chat_capabilities`; a member of another shape counts as unsaid."""
+        told = stated or {}
+        efforts = told.get(assumptions.CHAT_EFFORTS)
+        return cls(
+            web_search=_read_capability(told.get(assumptions.CHAT_WEB_SEARCH)),
+            images=_read_capability(told.get(assumptions.CHAT_IMAGES)),
+            reasoning_efforts=tuple(effort for effort in efforts if isinstance(effort, str))
+            if isinstance(efforts, list | tuple)
+            else None,
+            thoughts=_read_capability(told.get(assumptions.CHAT_THOUGHTS)),
+        )
+
+
+def _read_capability(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None

@@ -10,10 +10,8 @@ from typing import Any, Final
 
 import attrs
 
-from ..types.generations import Amount, extra_fields
-from ..types.validation_problem import ValidationProblem
-from .suggestions import closest_matches, suggestion_text
-from .validation import shorten
+from ..types.generations import Amount, ValidationProblem, extra_fields
+from .validation import closest_matches, shorten, suggestion_text
 
 NUMBER_TYPE: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 INTEGER_PATTERN: Final = re.compile(r"[+-]?\d+", re.ASCII)

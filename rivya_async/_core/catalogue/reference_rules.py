@@ -10,10 +10,8 @@ import attrs
 
 from .. import assumptions
 from ..generation_request import Reference
-from ..types.generations import File, ReferenceMedia
-from ..types.validation_problem import ValidationProblem
-from .suggestions import closest_matches, suggestion_text
-from .validation import shorten
+from ..types.generations import File, ReferenceMedia, ValidationProblem
+from .validation import closest_matches, shorten, suggestion_text
 
 URL_ONLY_FIELDS: Final = object()
 """Stands for a file of this machine: nothing is known of it before its upload but that it counts."""

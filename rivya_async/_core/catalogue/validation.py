@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Final
 
-from ..types.validation_problem import ValidationProblem
-from .suggestions import closest_matches, suggestion_text
+from ..types.generations import ValidationProblem
 
 MAX_SHOWN_LENGTH = 60
 
@@ -33,3 +34,36 @@ def unknown_model_problem(model_id: str, known: Iterable[str]) -> ValidationProb
     meant = closest_matches(model_id, ids)
     said = suggestion_text(meant, ()) if meant else "(session.models.list() shows every id)"
     return ValidationProblem("model", "unknown", f"there is no model {shorten(model_id)} {said}", meant)
+
+
+MAX_SUGGESTED_NAMES: Final = 12
+"""Names that one message lists."""
+
+MAX_COMPARED_LENGTH: Final = 100
+"""Letters of a name that are compared: the comparison grows with the square of them."""
+
+
+def closest_matches(name: str, known: Iterable[str]) -> tuple[str, ...]:
+    """At most two names that `name` is near to, the nearest first; case, blanks and underscores do not count.
+
+    >>> closest_matches("aspectRatio", ["aspect_ratio", "seed"])
+    ('aspect_ratio',)
+    """
+    folded: dict[str, str] = {}
+    for option in known:
+        folded.setdefault(_normalize(option), option)
+    return tuple(folded[near] for near in get_close_matches(_normalize(name), folded, n=2))
+
+
+def suggestion_text(near: Iterable[object], known: Iterable[object]) -> str:
+    """`(did you mean 'x'?)`, or what there is to choose from."""
+    meant = " or ".join(repr(option) for option in near)
+    if meant:
+        return f"(did you mean {meant}?)"
+    choice = [str(option) for option in known]
+    shown = ", ".join(choice[:MAX_SUGGESTED_NAMES]) + (", ..." if len(choice) > MAX_SUGGESTED_NAMES else "")
+    return f"(there {'is' if len(choice) == 1 else 'are'} {shown or 'none'})"
+
+
+def _normalize(name: str) -> str:
+    return name[:MAX_COMPARED_LENGTH].casefold().replace("_", "").replace("-", "").replace(" ", "")

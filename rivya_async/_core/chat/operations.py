@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from .. import idempotency
 from ..errors import ConfigurationError, ResponseDecodeError
-from ..http import serialization
+from ..http import idempotency, serialization
 from ..http.messages import Request, Response
 from ..http.operations import Operation
 from ..types.chat import ChatCompletion, ChatSession, ChatSessionList

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from ..catalogue.suggestions import closest_matches, suggestion_text
+from ..catalogue.validation import closest_matches, suggestion_text
 from ..errors import ConfigurationError
 from .filenames import RESERVED_NAMES, safe_stem
 

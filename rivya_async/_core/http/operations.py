@@ -9,15 +9,14 @@ from urllib.parse import quote
 
 import attrs
 
-from .. import idempotency
 from ..catalogue.model import ModelList
 from ..errors import APIStatusError, ConfigurationError, ResponseDecodeError, status_error_class
 from ..files.media_type import KINDS
 from ..types.generations import Credits, File, Generation
 from ..types.purchase_cost import GENERATIONS_PATH
-from . import serialization
-from .generation_fastpath import parse_open_generation
+from . import idempotency, serialization
 from .messages import Request, Response
+from .serialization import parse_open_generation
 
 if TYPE_CHECKING:
     from ..generation_request import GenerationRequest

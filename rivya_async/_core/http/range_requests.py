@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .retry_after import parse_http_date
+from .messages import parse_http_date
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

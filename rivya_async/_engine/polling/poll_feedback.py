@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ..._core.polling.webhook_reliability import delivery_delay
+from ..._core.polling.webhook_updates import delivery_delay
 
 if TYPE_CHECKING:
     from ..._core.polling.adaptive.duration_estimator import DurationEstimator
     from ..._core.polling.adaptive.hazard_curve import HazardCurve
-    from ..._core.polling.webhook_reliability import DeliveryRateEstimator
+    from ..._core.polling.webhook_updates import DeliveryRateEstimator
     from ..._core.types.generations import Generation
     from .tracked_job import TrackedJob
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final
 from ..._core.errors import NotFoundError, ResponseDecodeError, RivyaError
 from ..._core.http.operations import poll_generation
 from ..._core.http.retry import is_transient, retry_after_of, retry_delay, throttled_retry_delay
-from ..._core.polling.intervals import adaptive_interval, backoff_interval
-from ..._core.polling.slowdown import MEASUREMENT_WINDOW, PollSlowdown
+from ..._core.polling.intervals import MEASUREMENT_WINDOW, PollSlowdown, adaptive_interval, backoff_interval
 from ..hooks import PollDetails, notify
 from ..timer_queue import TimerQueue
 from .tracked_job import NO_SKIP

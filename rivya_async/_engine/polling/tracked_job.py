@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..._core.errors import copy_error
-from ..._core.polling.snapshot_merge import is_newer
+from ..._core.polling.webhook_updates import is_newer
 
 if TYPE_CHECKING:
     import asyncio

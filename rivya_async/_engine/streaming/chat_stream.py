@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from ..._core.chat.accumulator import ChatStreamAccumulator
 from ..._core.chat.operations import stream_chat
-from ..._core.error_context import ErrorContext
-from ..._core.errors import ConfigurationError, RivyaError, StreamInterruptedError
+from ..._core.errors import ConfigurationError, ErrorContext, RivyaError, StreamInterruptedError
 from ..._core.http import sse
 from ..._core.types.purchase_cost import Charge
 

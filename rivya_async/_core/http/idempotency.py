@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import assumptions
-from .errors import ConfigurationError
+from .. import assumptions
+from ..errors import ConfigurationError
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
