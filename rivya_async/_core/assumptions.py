@@ -13,7 +13,7 @@ from typing import Final
 IDEMPOTENCY_KEY_MAX_LENGTH: Final = 255
 """[15] Longest `Idempotency-Key` that the service takes, in characters."""
 
-IDEMPOTENCY_KEY_REMEMBERED: Final = 24 * 3600.0
+IDEMPOTENCY_KEY_LIFETIME: Final = 24 * 3600.0
 """[15] Seconds for which the service remembers a key. Who repeats a purchase later than that may buy twice."""
 
 CLIENT_REQUEST_ID_MAX_LENGTH: Final = 128
@@ -31,7 +31,7 @@ NOT_FOUND_GRACE: Final = 10.0
 MAX_RESPONSE_BYTES: Final = 32 * 1024 * 1024
 """Longest JSON answer that we read, in bytes. The whole catalogue has a few hundred kilobytes."""
 
-STRETCHING_PARAMS: Final = (
+DURATION_PARAMS: Final = (
     "acceleration",
     "duration",
     "duration_seconds",
@@ -47,37 +47,37 @@ STRETCHING_PARAMS: Final = (
 )
 """The params of the catalogue that we take to change how long a job lasts: its length, its resolution, its quality."""
 
-TYPICAL_SECONDS: Final = MappingProxyType({"image": 15.0, "video": 90.0, "audio": 15.0})
+TYPICAL_DURATIONS: Final = MappingProxyType({"image": 15.0, "video": 90.0, "audio": 15.0})
 """How long a job of a category lasts, for want of better; it fades with the first jobs that are seen to end."""
 
-TYPICAL_SECONDS_OF_ANY: Final = 30.0
+DEFAULT_TYPICAL_DURATION: Final = 30.0
 """The same where the category is not known."""
 
 MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
 """[6] Longest line, and longest data of one event, that we read of an event stream, in bytes."""
 
-TEXT_EVENT: Final = re.compile(r"message|(?!.*(?:thought|thinking|reason)).*(?:delta|chunk|token|content|text)")
+TEXT_EVENT_PATTERN: Final = re.compile(r"message|(?!.*(?:thought|thinking|reason)).*(?:delta|chunk|token|content|text)")
 """[6] Names of the events of a stream that bring text of the answer; `message` is an event without a name."""
 
-DONE: Final = "[DONE]"
+STREAM_END_MARKER: Final = "[DONE]"
 """[6] Data by which some services end a stream."""
 
-UPLOAD_IS_GOOD_FOR: Final = 3600.0
+UPLOAD_LIFETIME: Final = 3600.0
 """Seconds for which a session names an upload again before it uploads the content anew: links may expire [9]."""
 
 MEGABYTE: Final = 1024 * 1024
 """[10] The pages say MB, not whether that is 1,000,000 bytes."""
 
-PRICED_BY_BASE: Final = frozenset({"FIXED"})
+FIXED_PRICE_BILLING_TYPES: Final = frozenset({"FIXED"})
 """[21] Billing types whose price is `base_credits`, whatever the params are."""
 
-REFERENCE_CAPS: Final = "caps"
+REFERENCE_CAPS_FIELD: Final = "caps"
 """[19] The member of `reference_media` that caps each kind, `without_video` and `with_video`."""
 
-CHAT_WEB_SEARCH: Final = "web_search"
-CHAT_IMAGES: Final = "image_attachments"
-CHAT_EFFORTS: Final = "reasoning_efforts"
-CHAT_THOUGHTS: Final = "thoughts"
+CHAT_WEB_SEARCH_FIELD: Final = "web_search"
+CHAT_IMAGES_FIELD: Final = "image_attachments"
+CHAT_EFFORTS_FIELD: Final = "reasoning_efforts"
+CHAT_THOUGHTS_FIELD: Final = "thoughts"
 """[19] The members of `chat_capabilities`."""
 
 SIGNATURE_HEADER: Final = "Rivya-Signature"

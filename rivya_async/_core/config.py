@@ -44,7 +44,7 @@ class Config:
         """Whether the service runs on this machine, as the sandbox does."""
         return is_loopback_host(self._host)
 
-    def is_own(self, host: str) -> bool:
+    def is_service_host(self, host: str) -> bool:
         """Whether a host is the service's; on this machine it has every port and every spelling."""
         return host.lower() == self._host or (self.is_local and is_loopback_host(host))
 

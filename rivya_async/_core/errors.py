@@ -378,7 +378,7 @@ def status_error_class(status: int, code: str | None) -> type[APIStatusError]:
     return CLASS_BY_STATUS.get(status, APIStatusError)
 
 
-class ErrorContext:
+class attach_idempotency_key:  # noqa: N801 - called like a function, as contextlib.suppress is
     """Every error in here carries the key of the purchase: with it, the very same purchase can be repeated.
 
     No generator with `contextmanager`, which would weigh half a kilobyte per waiting job.

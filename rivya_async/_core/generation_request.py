@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import attrs
 
 from . import assumptions
-from .errors import ConfigurationError, ErrorContext, GenerationFailedError
+from .errors import ConfigurationError, GenerationFailedError, attach_idempotency_key
 from .types.generations import File, Generation, ReferenceMedia
 
 
@@ -124,7 +124,7 @@ def build_request(
                 idempotency_key=job.idempotency_key,
             )
         return job
-    with ErrorContext(idempotency_key):
+    with attach_idempotency_key(idempotency_key):
         return GenerationRequest(
             model,
             prompt,

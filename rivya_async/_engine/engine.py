@@ -103,11 +103,16 @@ class Engine:
         )
         self.digests: SingleFlightCache[FileStamp, bytes] = SingleFlightCache(most=MAX_CACHED_UPLOADS, seconds=math.inf)
         self.uploads: SingleFlightCache[tuple[bytes, str, str], File] = SingleFlightCache(
-            most=MAX_CACHED_UPLOADS, seconds=assumptions.UPLOAD_IS_GOOD_FOR
+            most=MAX_CACHED_UPLOADS, seconds=assumptions.UPLOAD_LIFETIME
         )
         self._closing: asyncio.Event | None = None
         self.downloader = Downloader(
-            transport, RequestLimiter(MAX_DOWNLOADS, self._timers), retry, ambient, is_own=settings.is_own, hooks=hooks
+            transport,
+            RequestLimiter(MAX_DOWNLOADS, self._timers),
+            retry,
+            ambient,
+            is_own=settings.is_service_host,
+            hooks=hooks,
         )
 
     async def aclose(self) -> None:

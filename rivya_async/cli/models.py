@@ -109,8 +109,9 @@ def _references(rules: ReferenceRules | None) -> Iterator[str]:
         return
     most = "" if rules.max_files is None else f"at most {rules.max_files}, "
     yield f"References: {most}{' or '.join(rules.kinds) or 'of any kind'}."
-    if rules.most_beside_video:
-        yield f"  Alone at most {_counts(rules.most)}; beside a video at most {_counts(rules.most_beside_video)}."
+    if rules.max_by_kind_with_video:
+        with_video = _counts(rules.max_by_kind_with_video)
+        yield f"  Alone at most {_counts(rules.max_by_kind)}; beside a video at most {with_video}."
     for kind, limit in rules.limits.items():
         size = "" if limit.max_bytes is None else f"up to {limit.max_bytes / MEGABYTE:g} MB"
         yield f"  {kind}: {' '.join(filter(None, [size, ', '.join(limit.mime_types)]))}"

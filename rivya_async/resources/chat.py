@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._core.chat import operations
 from .._core.chat.request import ChatRequest, attachment_ids
-from .._core.errors import ErrorContext
+from .._core.errors import attach_idempotency_key
 from .._core.spend import Reservation
 from .._core.types.purchase_cost import Charge
 from .._engine.streaming.chat_stream import ChatStream
@@ -70,7 +70,7 @@ class ChatCompletions:
         >>> in_sandbox(ask)
         (True, 'assistant')
         """
-        with ErrorContext(idempotency_key):
+        with attach_idempotency_key(idempotency_key):
             turn = ChatRequest(
                 model=model,
                 message=message,
@@ -84,7 +84,7 @@ class ChatCompletions:
             )
             caller = self._engine().executor
         key = caller.environment.new_idempotency_key() if idempotency_key is None else idempotency_key
-        with ErrorContext(key):
+        with attach_idempotency_key(key):
             endpoint = operations.complete_chat(turn, key)
             path = endpoint.request.path
             if check:
@@ -130,7 +130,7 @@ class ChatCompletions:
         >>> in_sandbox(ask)
         True
         """
-        with ErrorContext(idempotency_key):
+        with attach_idempotency_key(idempotency_key):
             turn = ChatRequest(
                 model=model,
                 message=message,

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, 
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from .._core.errors import ConfigurationError, ErrorContext, WaitError
+from .._core.errors import ConfigurationError, WaitError, attach_idempotency_key
 from .._core.generation_request import GenerationRequest, Outcome, Reference, build_request, raise_if_failed
 from .._core.http import operations
 from .._core.policies import NOT_GIVEN, NotGiven, PollPolicy, validate_policy, validate_timeout
@@ -64,10 +64,10 @@ class Generations:
             client_request_id=client_request_id,
             idempotency_key=idempotency_key,
         )
-        with ErrorContext(job.idempotency_key):
+        with attach_idempotency_key(job.idempotency_key):
             engine = self._engine()
         key = _idempotency_key(job, engine)
-        with ErrorContext(key):
+        with attach_idempotency_key(key):
             return await self._purchase(engine, job, key, check=check, deadline=None)
 
     async def retrieve(self, task_id: str) -> Generation:
@@ -121,13 +121,13 @@ class Generations:
             idempotency_key=idempotency_key,
         )
         del model, prompt, params, references, idempotency_key  # ten thousand waits need not hold what was sent
-        with ErrorContext(job.idempotency_key):
+        with attach_idempotency_key(job.idempotency_key):
             policy = validate_policy("poll", poll, self._poll)
             validate_listener(on_update)
             deadline = self._resolve_deadline(timeout, policy)
             engine = self._engine()  # also after the purchase: a session that closes meanwhile must not lose the job
         key = _idempotency_key(job, engine)
-        with ErrorContext(key):
+        with attach_idempotency_key(key):
             bought = await self._purchase(engine, job, key, check=check, deadline=deadline)
             del job
             try:

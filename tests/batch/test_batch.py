@@ -284,7 +284,7 @@ async def test_a_doubt_that_outlives_the_services_memory_is_given_up(
         await on.carry(rows(1))
         on.sandbox.faults.clear()
         sent = len(on.sandbox.received)
-        monkeypatch.setattr("rivya_async._core.assumptions.IDEMPOTENCY_KEY_REMEMBERED", 0.0)
+        monkeypatch.setattr("rivya_async._core.assumptions.IDEMPOTENCY_KEY_LIFETIME", 0.0)
         (dead,) = await on.carry()
         assert (dead.state, dead.error_code) == (State.DEAD, "in_doubt")
         assert not [each for each in list(on.sandbox.received)[sent:] if each.route == SUBMIT]

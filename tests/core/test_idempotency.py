@@ -59,7 +59,7 @@ def test_what_is_no_string(key: Any) -> None:
 @pytest.mark.parametrize(("age", "left"), [(0.0, 23 * 3600.0), (3600.0, 22 * 3600.0), (23 * 3600.0, 0.0), (1e6, 0.0)])
 def test_a_purchase_is_repeated_as_long_as_its_key_is_surely_remembered(age: float, left: float) -> None:
     assert key_time_left(1e9, 1e9 + age) == left
-    assert key_time_left(0.0, 0.0) + KEY_EXPIRY_MARGIN == assumptions.IDEMPOTENCY_KEY_REMEMBERED
+    assert key_time_left(0.0, 0.0) + KEY_EXPIRY_MARGIN == assumptions.IDEMPOTENCY_KEY_LIFETIME
 
 
 def test_of_a_purchase_that_nobody_knows_the_instant_of_the_key_is_forgotten() -> None:

@@ -9,7 +9,7 @@ from rivya_async._core.errors import DownloadError
 from rivya_async._core.http.messages import Response
 from rivya_async._core.http.redirects import RedirectTarget, redirect_target
 
-ABROAD = Config(None, "https://rivya.ai").is_own
+ABROAD = Config(None, "https://rivya.ai").is_service_host
 
 
 def answer(location: str | None, status: int = 302) -> Response:
@@ -74,7 +74,7 @@ def test_what_is_not_followed(location: str, why: str) -> None:
     ],
 )
 def test_to_the_service_itself_it_may_lead_wherever_that_is(base_url: str, location: str, is_followed: bool) -> None:
-    is_own = Config(None, base_url).is_own
+    is_own = Config(None, base_url).is_service_host
     if is_followed:
         assert redirect_target("http://a.example/1", answer(location), is_own=is_own) == RedirectTarget(location)
     else:
@@ -83,7 +83,7 @@ def test_to_the_service_itself_it_may_lead_wherever_that_is(base_url: str, locat
 
 
 def test_a_service_with_a_name_is_known_by_it() -> None:
-    is_own = Config(None, "http://Sandbox:8000").is_own
+    is_own = Config(None, "http://Sandbox:8000").is_service_host
     assert redirect_target("http://a.example/1", answer("http://sandBOX/2"), is_own=is_own) == RedirectTarget(
         "http://sandBOX/2"
     )

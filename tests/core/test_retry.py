@@ -35,7 +35,7 @@ from rivya_async._core.http.retry import (
     AttemptState,
     GiveUp,
     RetryAfterDelay,
-    decide,
+    decide_retry,
     indicates_outage,
     is_transient,
     outcome_is_ambiguous,
@@ -111,7 +111,7 @@ def shown(error: RivyaError) -> str:
 
 def is_again(error: RivyaError, *, repeatable: bool, may_have_acted: bool = False, sent: int = 1) -> bool:
     attempts = AttemptState(sent, may_have_acted=may_have_acted)
-    return isinstance(decide(POLICY, error, attempts, repeatable=repeatable, u=0.5), RetryAfterDelay)
+    return isinstance(decide_retry(POLICY, error, attempts, repeatable=repeatable, u=0.5), RetryAfterDelay)
 
 
 @pytest.mark.parametrize("repeatable", [True, False])
@@ -156,7 +156,10 @@ def test_a_purchase_without_a_key_that_may_have_acted_is_not_sent_again_even_if_
 
 @pytest.mark.parametrize(("sent", "again"), [(1, True), (2, True), (3, False), (4, False)])
 def test_attempts_are_bounded_and_count_sends(sent: int, again: bool) -> None:
-    decision = decide(RetryPolicy(max_attempts=3), RequestNotSentError(""), AttemptState(sent), repeatable=True, u=0.0)
+    error = RequestNotSentError("")
+    decision = decide_retry(RetryPolicy(max_attempts=3), error, AttemptState(sent), repeatable=True, u=0.0)
+        RetryPolicy(max_attempts=3), RequestNotSentError(""), AttemptState(sent), repeatable=True, u=0.0
+    )
     assert isinstance(decision, RetryAfterDelay) is again
 
 
@@ -166,7 +169,7 @@ def test_attempts_are_bounded_and_count_sends(sent: int, again: bool) -> None:
 )
 def test_no_retry_begins_after_the_time_is_up(elapsed: float, wish: float, again: bool) -> None:
     error = answer(429, retry_after=wish)
-    decision = decide(POLICY, error, AttemptState(1, elapsed), repeatable=True, u=0.0)
+    decision = decide_retry(POLICY, error, AttemptState(1, elapsed), repeatable=True, u=0.0)
     assert isinstance(decision, RetryAfterDelay) is again
 
 
@@ -180,7 +183,7 @@ def test_no_retry_begins_after_the_time_is_up(elapsed: float, wish: float, again
     ],
 )
 def test_a_stop_says_why(error: RivyaError, attempts: AttemptState, repeatable: bool, reason: str) -> None:
-    decision = decide(POLICY, error, attempts, repeatable=repeatable, u=0.5)
+    decision = decide_retry(POLICY, error, attempts, repeatable=repeatable, u=0.5)
     assert isinstance(decision, GiveUp)
     assert reason in decision.reason
 
@@ -194,7 +197,8 @@ def test_the_ceilings_double_from_the_base_to_the_cap() -> None:
 
 def test_the_first_retry_has_the_first_ceiling() -> None:
     decisions = [
-        decide(POLICY, RequestNotSentError(""), AttemptState(sent), repeatable=True, u=0.5) for sent in (1, 2, 3, 4)
+        decide_retry(POLICY, RequestNotSentError(""), AttemptState(sent), repeatable=True, u=0.5)
+        for sent in (1, 2, 3, 4)
     ]
     assert decisions == [RetryAfterDelay(0.25), RetryAfterDelay(0.5), RetryAfterDelay(1.0), RetryAfterDelay(2.0)]
 
@@ -210,7 +214,7 @@ def test_the_jitter_is_full() -> None:
 @pytest.mark.parametrize(("wish", "delay"), [(0.0, 0.0), (3.25, 3.25), (30.0, 30.0), (31.0, 30.0), (1e300, 30.0)])
 def test_the_services_wish_beats_the_draw_up_to_the_cap(wish: float, delay: float) -> None:
     for u in (0.0, 0.99):
-        decision = decide(POLICY, answer(503, retry_after=wish), AttemptState(1), repeatable=True, u=u)
+        decision = decide_retry(POLICY, answer(503, retry_after=wish), AttemptState(1), repeatable=True, u=u)
         assert decision == RetryAfterDelay(delay)
 
 
@@ -247,7 +251,7 @@ def test_a_delay_is_within_zero_and_the_cap(policy: RetryPolicy, retry: int, u: 
 def test_a_repeat_keeps_every_bound(
     policy: RetryPolicy, error: RivyaError, attempts: AttemptState, repeatable: bool, u: float
 ) -> None:
-    decision = decide(policy, error, attempts, repeatable=repeatable, u=u)
+    decision = decide_retry(policy, error, attempts, repeatable=repeatable, u=u)
     if isinstance(decision, RetryAfterDelay):
         assert 0.0 <= decision.delay <= policy.cap
         assert attempts.sent < policy.max_attempts
@@ -257,7 +261,7 @@ def test_a_repeat_keeps_every_bound(
 @given(retry_policies(), errors, histories, draws)
 def test_the_money_law(policy: RetryPolicy, error: RivyaError, attempts: AttemptState, u: float) -> None:
     """Without a key, only what certainly never left goes out again."""
-    decision = decide(policy, error, attempts, repeatable=False, u=u)
+    decision = decide_retry(policy, error, attempts, repeatable=False, u=u)
     if isinstance(decision, RetryAfterDelay):
         assert isinstance(error, RequestNotSentError)
         assert not attempts.may_have_acted
@@ -271,7 +275,7 @@ def test_the_money_law_over_a_whole_call(failures: list[RivyaError], repeatable:
     sends_that_may_have_acted = 0
     for sent, error in enumerate(failures, start=1):
         sends_that_may_have_acted += not isinstance(error, RequestNotSentError)
-        decision = decide(policy, error, AttemptState(sent, 0.0, may_have_acted), repeatable=repeatable, u=0.5)
+        decision = decide_retry(policy, error, AttemptState(sent, 0.0, may_have_acted), repeatable=repeatable, u=0.5)
         may_have_acted = may_have_acted or outcome_is_ambiguous(error)
         if isinstance(decision, GiveUp):
             break
@@ -342,16 +346,16 @@ def test_without_haste_a_retry_comes_at_the_slowest_pace_and_never_sooner_than_t
     retry_after: float | None,
 ) -> None:
     error = answer(503, retry_after=retry_after)
-    hasty = decide(POLICY, error, AttemptState(1), repeatable=True, u=0.5)
-    slow = decide(POLICY, error, AttemptState(1), repeatable=True, u=0.5, in_haste=False)
+    hasty = decide_retry(POLICY, error, AttemptState(1), repeatable=True, u=0.5)
+    slow = decide_retry(POLICY, error, AttemptState(1), repeatable=True, u=0.5, in_haste=False)
     assert hasty == RetryAfterDelay(0.25 if retry_after is None else retry_after)
     assert slow == RetryAfterDelay(max(22.5, retry_after or 0.0))
 
 
 def test_a_slow_retry_that_comes_too_late_is_none() -> None:
     attempts = AttemptState(2, elapsed=100.0)
-    assert isinstance(decide(POLICY, answer(503), attempts, repeatable=True, u=0.5), RetryAfterDelay)
-    assert isinstance(decide(POLICY, answer(503), attempts, repeatable=True, u=0.5, in_haste=False), GiveUp)
+    assert isinstance(decide_retry(POLICY, answer(503), attempts, repeatable=True, u=0.5), RetryAfterDelay)
+    assert isinstance(decide_retry(POLICY, answer(503), attempts, repeatable=True, u=0.5, in_haste=False), GiveUp)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from ..errors import ConfigurationError, ValidationFailed
 from ..generation_request import Reference
 from ..types.generations import Amount, ValidationProblem, extra_fields
 from .model_param import DIALOGUE_PARAM, ModelParam
-from .reference_rules import ReferenceRules, describe_kinds
+from .reference_rules import ReferenceRules, describe_reference
 from .validation import closest_matches, format_problems, shorten, suggestion_text
 
 REFERENCES_PARAM: Final = "referenceMediaItems"
@@ -167,7 +167,7 @@ class Model:
         1
         """
         if (
-            self.billing_type not in assumptions.PRICED_BY_BASE
+            self.billing_type not in assumptions.FIXED_PRICE_BILLING_TYPES
             or self.base_credits is None
             or not 0 <= self.base_credits < math.inf
         ):
@@ -219,7 +219,7 @@ class Model:
                 "references", "type", f"params.{REFERENCES_PARAM} must be a list, not {shorten(inner)}"
             )
         elif inner or references:
-            items = inner or [describe_kinds(reference) for reference in references]
+            items = inner or [describe_reference(reference) for reference in references]
             rules = self.reference_rules
             if rules is None:
                 yield ValidationProblem("references", "count", f"{self.id} takes no references")
@@ -260,14 +260,14 @@ class ChatCapabilities:
     def from_catalogue(cls, stated: Mapping[str, Any] | None) -> ChatCapabilities:
         """Read `chat_capabilities`; a member of another shape counts as unsaid."""
         told = stated or {}
-        efforts = told.get(assumptions.CHAT_EFFORTS)
+        efforts = told.get(assumptions.CHAT_EFFORTS_FIELD)
         return cls(
-            web_search=_read_capability(told.get(assumptions.CHAT_WEB_SEARCH)),
-            images=_read_capability(told.get(assumptions.CHAT_IMAGES)),
+            web_search=_read_capability(told.get(assumptions.CHAT_WEB_SEARCH_FIELD)),
+            images=_read_capability(told.get(assumptions.CHAT_IMAGES_FIELD)),
             reasoning_efforts=tuple(effort for effort in efforts if isinstance(effort, str))
             if isinstance(efforts, list | tuple)
             else None,
-            thoughts=_read_capability(told.get(assumptions.CHAT_THOUGHTS)),
+            thoughts=_read_capability(told.get(assumptions.CHAT_THOUGHTS_FIELD)),
         )
 
 

@@ -13,7 +13,7 @@ import attrs
 from ..types.generations import Amount, ValidationProblem, extra_fields
 from .validation import closest_matches, shorten, suggestion_text
 
-NUMBER_TYPE: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+NUMBER_PATTERN: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 INTEGER_PATTERN: Final = re.compile(r"[+-]?\d+", re.ASCII)
 MAX_NUMBER_LENGTH: Final = 400
 """A longer text is no number that anybody means."""
@@ -119,7 +119,7 @@ class ModelParam:
         steps = (Fraction(value) - base) / Fraction(step)
         if abs(steps - round(steps)) <= STEP_TOLERANCE:
             return
-        around = [_is_scalar(base + whole * Fraction(step)) for whole in (math.floor(steps), math.ceil(steps))]
+        around = [_to_amount(base + whole * Fraction(step)) for whole in (math.floor(steps), math.ceil(steps))]
         meant = [near for near in around if self.max is None or near <= self.max]
         start = "" if not self.min else f" from {format_number(self.min)}"
         claim = f"must be in steps of {format_number(step)}{start}, not {shorten(value)} {suggestion_text(meant, ())}"
@@ -155,13 +155,13 @@ def format_number(number: Amount) -> str:
     return str(number) if isinstance(number, int) else f"{number:.12g}"
 
 
-def _is_scalar(number: Fraction) -> Amount:
+def _to_amount(number: Fraction) -> Amount:
     return int(number) if number.denominator == 1 else round(float(number), 9)
 
 
 def _parse_number(text: str) -> Amount | str:
     """The number that a text says, if none of it is lost; else the text."""
-    if len(text) > MAX_NUMBER_LENGTH or NUMBER_TYPE.fullmatch(text) is None:
+    if len(text) > MAX_NUMBER_LENGTH or NUMBER_PATTERN.fullmatch(text) is None:
         return text
     if INTEGER_PATTERN.fullmatch(text) is not None:
         return int(text)

@@ -13,10 +13,10 @@ from ..generation_request import Reference
 from ..types.generations import File, ReferenceMedia, ValidationProblem
 from .validation import closest_matches, shorten, suggestion_text
 
-URL_ONLY_FIELDS: Final = object()
+LOCAL_FILE: Final = object()
 """Stands for a file of this machine: nothing is known of it before its upload but that it counts."""
 
-WITH_TOKEN: Final = frozenset({"audio", "video"})
+KINDS_WITH_DURATION_TOKEN: Final = frozenset({"audio", "video"})
 """Kinds that travel with the `durationToken` of their upload."""
 
 
@@ -43,13 +43,13 @@ class ReferenceRules:
     max_files: int | None = None
     kinds: tuple[str, ...] = ()
     limits: Mapping[str, FileLimit] = attrs.field(factory=dict, hash=False)
-    most: Mapping[str, int] = attrs.field(factory=dict, hash=False)
-    most_beside_video: Mapping[str, int] = attrs.field(factory=dict, hash=False)
+    max_by_kind: Mapping[str, int] = attrs.field(factory=dict, hash=False)
+    max_by_kind_with_video: Mapping[str, int] = attrs.field(factory=dict, hash=False)
 
     @classmethod
     def from_catalogue(cls, stated: Mapping[str, Any], kinds: Sequence[str] = ()) -> ReferenceRules:
         """Read `reference_media`; `kinds` are the model's `file_kinds`, which count where it names none."""
-        caps = _as_mapping(stated.get(assumptions.REFERENCE_CAPS))
+        caps = _as_mapping(stated.get(assumptions.REFERENCE_CAPS_FIELD))
         limits = [limit for limit in _as_list(stated.get("limits")) if isinstance(limit, Mapping)]
         return cls(
             max_files=_as_count(stated.get("max_files")),
@@ -63,7 +63,7 @@ class ReferenceRules:
         """What is wrong with these items of `params.referenceMediaItems`; they may also have `size_bytes`."""
         kinds: Counter[str] = Counter()
         for index, item in enumerate(items):
-            if item is URL_ONLY_FIELDS:
+            if item is LOCAL_FILE:
                 continue
             found = list(_item_problems(f"references[{index}]", item))
             if not found:
@@ -73,10 +73,10 @@ class ReferenceRules:
         if self.max_files is not None and len(items) > self.max_files:
             some = f"{self.max_files} reference{'' if self.max_files == 1 else 's'}"
             yield ValidationProblem("references", "count", f"{model_id} takes at most {some}, not {len(items)}")
-        most = self.most_beside_video if self.most_beside_video and kinds["video"] else self.most
+        most = self.max_by_kind_with_video if self.max_by_kind_with_video and kinds["video"] else self.max_by_kind
         for kind, count in kinds.items():
             if most and count > most.get(kind, 0):
-                beside = " beside a video" if most is self.most_beside_video else ""
+                beside = " beside a video" if most is self.max_by_kind_with_video else ""
                 claim = f"{model_id} takes at most {most.get(kind, 0)} references of kind {kind!r}{beside}, not {count}"
                 yield ValidationProblem("references", "count", claim)
 
@@ -98,11 +98,11 @@ class ReferenceRules:
             yield ValidationProblem(where, "size", claim, (limit.max_bytes,))
 
 
-def describe_kinds(reference: Reference) -> Any:
+def describe_reference(reference: Reference) -> Any:
     """A reference as it travels, with the size of its file where that is known."""
     if isinstance(reference, File):
         return {**reference.as_reference().to_wire(), "size_bytes": reference.size_bytes}
-    return reference.to_wire() if isinstance(reference, ReferenceMedia) else URL_ONLY_FIELDS
+    return reference.to_wire() if isinstance(reference, ReferenceMedia) else LOCAL_FILE
 
 
 def _item_problems(where: str, item: Any) -> Iterator[ValidationProblem]:
@@ -113,7 +113,7 @@ def _item_problems(where: str, item: Any) -> Iterator[ValidationProblem]:
         if not isinstance(item.get(name), str) or not item[name]:
             yield ValidationProblem(where, "missing", f"{where} needs a string {name!r}")
     token = item.get("durationToken")
-    if item.get("kind") in list(WITH_TOKEN) and not (isinstance(token, str) and token):
+    if item.get("kind") in list(KINDS_WITH_DURATION_TOKEN) and not (isinstance(token, str) and token):
         claim = f"{where} is of kind {item['kind']!r} and needs the duration token of its upload through the Files API"
         yield ValidationProblem(where, "missing", claim)
 

@@ -70,7 +70,7 @@ class ChatStreamAccumulator:
         if event.name == "error" or (isinstance(data, dict) and isinstance(data.get("error"), dict)):
             raise self._stream_error(data)
         delta = ""
-        if data == assumptions.DONE:
+        if data == assumptions.STREAM_END_MARKER:
             self._complete_from_fields()
         elif isinstance(data, dict):
             delta = self._feed_object(event.name, data)
@@ -98,7 +98,7 @@ class ChatStreamAccumulator:
             self._fields = told | {
                 key: value for key, value in self._fields.items() if key not in CUMULATIVE_FIELDS & told.keys()
             }
-            delta = _read_delta(data) if assumptions.TEXT_EVENT.fullmatch(name) else ""
+            delta = _read_delta(data) if assumptions.TEXT_EVENT_PATTERN.fullmatch(name) else ""
         self._append_delta(delta)
         return delta
 

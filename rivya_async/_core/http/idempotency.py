@@ -21,7 +21,7 @@ def key_time_left(intent_at: float | None, now: float) -> float:
 
     Both are seconds since the epoch: the intent may be of another process, or machine.
     """
-    return max(0.0, (intent_at or 0.0) + assumptions.IDEMPOTENCY_KEY_REMEMBERED - KEY_EXPIRY_MARGIN - now)
+    return max(0.0, (intent_at or 0.0) + assumptions.IDEMPOTENCY_KEY_LIFETIME - KEY_EXPIRY_MARGIN - now)
 
 
 def needs_key(method: str) -> bool:

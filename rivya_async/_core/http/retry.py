@@ -55,7 +55,7 @@ class AttemptState:
     may_have_acted: bool = False
 
 
-def decide(
+def decide_retry(
     policy: RetryPolicy,
     error: RivyaError,
     attempts: AttemptState,

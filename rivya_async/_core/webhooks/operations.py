@@ -36,20 +36,20 @@ EVENTS_PATH = "/api/v1/webhook-events"
 def create_webhook(name: str, url: str, event_types: Iterable[str]) -> Operation[WebhookEndpoint]:
     """`POST /api/v1/webhooks`."""
     fields = _request_body({"name": name, "url": url, "event_types": event_types})
-    return Operation(_action_operation("POST", WEBHOOKS_PATH, fields), _decode_endpoint)
+    return Operation(_action_request("POST", WEBHOOKS_PATH, fields), _decode_endpoint)
 
 
 def list_webhooks(limit: int | None = None) -> Operation[tuple[WebhookEndpoint, ...]]:
     """`GET /api/v1/webhooks`; `limit` is an assumption."""
     return Operation(
-        _list_operation(WEBHOOKS_PATH, limit),
+        _list_request(WEBHOOKS_PATH, limit),
         lambda response: serialization.decode(response.body, WebhookEndpointList).data,
     )
 
 
 def retrieve_webhook(endpoint_id: str) -> Operation[WebhookEndpoint]:
     """`GET /api/v1/webhooks/{endpointId}`."""
-    return Operation(Request("GET", _endpoint_path(endpoint_id)), _list_decoder(endpoint_id))
+    return Operation(Request("GET", _endpoint_path(endpoint_id)), _endpoint_decoder(endpoint_id))
 
 
 def update_webhook(endpoint_id: str, **changes: Any) -> Operation[WebhookEndpoint]:
@@ -57,52 +57,52 @@ def update_webhook(endpoint_id: str, **changes: Any) -> Operation[WebhookEndpoin
     fields = _request_body({name: value for name, value in changes.items() if value is not None})
     if not fields:
         raise ConfigurationError("there is nothing to change: pass name, url, event_types or status")
-    return Operation(_action_operation("PATCH", _endpoint_path(endpoint_id), fields), _list_decoder(endpoint_id))
+    return Operation(_action_request("PATCH", _endpoint_path(endpoint_id), fields), _endpoint_decoder(endpoint_id))
 
 
 def delete_webhook(endpoint_id: str) -> Operation[WebhookEndpoint]:
     """`DELETE /api/v1/webhooks/{endpointId}`; that it answers the revoked endpoint is an assumption."""
-    read = _list_decoder(endpoint_id)
+    read = _endpoint_decoder(endpoint_id)
 
     def read_deleted(response: Response) -> WebhookEndpoint:
         return read(response) if response.body.strip() else WebhookEndpoint(endpoint_id, status="revoked")
 
-    return Operation(_action_operation("DELETE", _endpoint_path(endpoint_id)), read_deleted)
+    return Operation(_action_request("DELETE", _endpoint_path(endpoint_id)), read_deleted)
 
 
 def rotate_secret(endpoint_id: str) -> Operation[WebhookEndpoint]:
     """`POST /api/v1/webhooks/{endpointId}/rotate-secret`."""
     return Operation(
-        _action_operation("POST", f"{_endpoint_path(endpoint_id)}/rotate-secret"), _list_decoder(endpoint_id)
+        _action_request("POST", f"{_endpoint_path(endpoint_id)}/rotate-secret"), _endpoint_decoder(endpoint_id)
     )
 
 
 def test_webhook(endpoint_id: str) -> Operation[WebhookDelivery]:
     """`POST /api/v1/webhooks/{endpointId}/test`; that it answers the delivery is an assumption."""
-    request = _action_operation("POST", f"{_endpoint_path(endpoint_id)}/test")
+    request = _action_request("POST", f"{_endpoint_path(endpoint_id)}/test")
     return Operation(request, lambda response: serialization.decode(response.body, WebhookDelivery))
 
 
 def list_deliveries(endpoint_id: str, limit: int | None = None) -> Operation[tuple[WebhookDelivery, ...]]:
     """`GET /api/v1/webhooks/{endpointId}/deliveries`; `limit` is an assumption."""
-    request = _list_operation(f"{_endpoint_path(endpoint_id)}/deliveries", limit)
+    request = _list_request(f"{_endpoint_path(endpoint_id)}/deliveries", limit)
     return Operation(request, lambda response: serialization.decode(response.body, WebhookDeliveryList).data)
 
 
 def list_events(limit: int | None = None) -> Operation[tuple[WebhookEvent, ...]]:
     """`GET /api/v1/webhook-events`; `limit` is an assumption."""
     return Operation(
-        _list_operation(EVENTS_PATH, limit), lambda response: serialization.decode(response.body, WebhookEventList).data
+        _list_request(EVENTS_PATH, limit), lambda response: serialization.decode(response.body, WebhookEventList).data
     )
 
 
-def _action_operation(method: str, path: str, fields: Mapping[str, Any] | None = None) -> Request:
+def _action_request(method: str, path: str, fields: Mapping[str, Any] | None = None) -> Request:
     return Request(
         method, path, body=None if fields is None else serialization.encode_json(fields), accepts_idempotency_key=False
     )
 
 
-def _list_operation(path: str, limit: int | None) -> Request:
+def _list_request(path: str, limit: int | None) -> Request:
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ConfigurationError(f"limit must be a whole number from 1 on, or None, not {limit!r}")
     return Request("GET", path if limit is None else f"{path}?limit={limit}")
@@ -138,7 +138,7 @@ def _decode_endpoint(response: Response) -> WebhookEndpoint:
         raise error.with_traceback(None) from None
 
 
-def _list_decoder(endpoint_id: str) -> Callable[[Response], WebhookEndpoint]:
+def _endpoint_decoder(endpoint_id: str) -> Callable[[Response], WebhookEndpoint]:
     def read_asked_endpoint(response: Response) -> WebhookEndpoint:
         endpoint = _decode_endpoint(response)
         if endpoint.id != endpoint_id:

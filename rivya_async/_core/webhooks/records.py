@@ -54,10 +54,10 @@ class WebhookEndpoint:
 
     def __reduce__(self) -> tuple[Any, ...]:
         members = {field.name: getattr(self, field.name) for field in attrs.fields(type(self))}
-        return _parse_payload, ({**members, "signing_secret": None},)
+        return _restore_endpoint, ({**members, "signing_secret": None},)
 
 
-def _parse_payload(members: Mapping[str, Any]) -> WebhookEndpoint:
+def _restore_endpoint(members: Mapping[str, Any]) -> WebhookEndpoint:
     return WebhookEndpoint(**members)
 
 

@@ -21,7 +21,7 @@ from ..._core.http.retry import (
     AttemptState,
     GiveUp,
     RetryAfterDelay,
-    decide,
+    decide_retry,
     definitely_not_processed,
     indicates_outage,
     outcome_is_ambiguous,
@@ -167,7 +167,7 @@ class RequestExecutor:
         in_haste = budget.has_retry_token(now)
         u = self.environment.uniform()
         repeatable = request.is_repeatable or (not request.accepts_idempotency_key and definitely_not_processed(error))
-        decision = decide(self.retry, error, attempts, repeatable=repeatable, u=u, in_haste=in_haste)
+        decision = decide_retry(self.retry, error, attempts, repeatable=repeatable, u=u, in_haste=in_haste)
         if isinstance(decision, GiveUp):
             return decision
         if deadline is not None and now + decision.delay >= deadline:

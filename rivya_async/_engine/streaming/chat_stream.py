@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from ..._core.chat.accumulator import ChatStreamAccumulator
 from ..._core.chat.operations import stream_chat
-from ..._core.errors import ConfigurationError, ErrorContext, RivyaError, StreamInterruptedError
+from ..._core.errors import ConfigurationError, RivyaError, StreamInterruptedError, attach_idempotency_key
 from ..._core.http import sse
 from ..._core.types.purchase_cost import Charge
 
@@ -75,13 +75,13 @@ class ChatStream:
         return self._accumulator.completion
 
     async def __aenter__(self) -> Self:
-        with ErrorContext(self._key):
+        with attach_idempotency_key(self._key):
             if self._opened is not None:
                 raise ConfigurationError("a stream is entered once: call stream() again for another answer")
             engine = self._engine()
         self._key = key = engine.executor.environment.new_idempotency_key() if self._key is None else self._key
         self._accumulator.mask = engine.stream_client.mask_api_key
-        with ErrorContext(key):
+        with attach_idempotency_key(key):
             request = stream_chat(self._request, key)
             if self._check:
                 await self._preflight.validate_chat(self._request)

@@ -26,7 +26,7 @@ from ..._core.errors import (
 from ..._core.files.filenames import file_extension
 from ..._core.http.range_requests import UNKNOWN_VERSION, resource_version, resume_offset
 from ..._core.http.redirects import MAX_REDIRECTS, RedirectTarget, redirect_target
-from ..._core.http.retry import AttemptState, GiveUp, decide
+from ..._core.http.retry import AttemptState, GiveUp, decide_retry
 from ..hooks import DownloadDetails, notify
 from .file_io import convert_os_errors, run_in_thread_uncancellable
 from .partial_file import PartialFile, file_exists_error
@@ -126,7 +126,9 @@ class Downloader:
                     if transfer.resumable_bytes > far:
                         began, counted, far = self._loop.time(), 1, transfer.resumable_bytes
                     attempts = AttemptState(counted, self._loop.time() - began)
-                    decision = decide(self._retry, error, attempts, repeatable=True, u=self._environment.uniform())
+                    decision = decide_retry(
+                        self._retry, error, attempts, repeatable=True, u=self._environment.uniform()
+                    )
                     if isinstance(decision, GiveUp) or await self._closed_during(decision.delay):
                         raise
         except RivyaError as error:

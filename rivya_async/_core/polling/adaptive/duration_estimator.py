@@ -36,7 +36,7 @@ def duration_group(model: str, params: Mapping[str, Any] | None = None) -> str:
     'kling-3-0?duration=5&resolution=720p'
     """
     stretching = (
-        {} if params is None else {name: params[name] for name in assumptions.STRETCHING_PARAMS if name in params}
+        {} if params is None else {name: params[name] for name in assumptions.DURATION_PARAMS if name in params}
     )
     values = {
         name: str(value).lower()
@@ -86,7 +86,7 @@ class DurationEstimator:
         model = self._histograms.get(_model_of(group))
         if model is None or not model.ends:
             return None
-        typical = bin_position(assumptions.TYPICAL_SECONDS.get(category or "", assumptions.TYPICAL_SECONDS_OF_ANY))
+        typical = bin_position(assumptions.TYPICAL_DURATIONS.get(category or "", assumptions.DEFAULT_TYPICAL_DURATION))
         curve = model.curve(None, typical)
         history = self._histograms.get(group, model)
         return curve if history is model or not history.ends else history.curve(model.hazards, typical)
