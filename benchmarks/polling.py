@@ -66,7 +66,7 @@ class Learned(Backoff):
         curve = self._durations.curve_for(GROUP)
         if curve is None:
             return super().delay(n, u, age)
-        return adaptive_interval(curve, self._policy, n, u, age, stretch=self.stretch)
+        return adaptive_interval(curve, self._policy, n, u, age, slowdown=self.stretch)
 
     def saw_open(self, age: float, since: float) -> None:
         """Counts it as open."""

@@ -14,9 +14,9 @@ from .._core import assumptions
 from .._core.catalogue.validation import unknown_model_problem
 from .._core.errors import ConfigurationError, JournalError, RivyaError, SpendLimitError, ValidationFailed
 from .._core.generation_request import GenerationRequest
-from .._core.http.idempotency import key_time_left
 from .._core.http.retry import is_transient
 from .._core.http.serialization import encode_json
+from .._core.idempotency import key_time_left
 from .._core.spend import may_have_purchased
 from .._engine.shutdown import GRACE_SECONDS, ShutdownRequested
 from .._engine.transfers.atomic_move import move_into_place, staging_dir

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._core.chat import operations
 from .._core.chat.request import ChatRequest, attachment_ids
-from .._core.errors import attach_idempotency_key
+from .._core.idempotency import attach_idempotency_key
 from .._core.spend import Reservation
 from .._core.types.purchase_cost import Charge
 from .._engine.streaming.chat_stream import ChatStream

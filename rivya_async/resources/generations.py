@@ -7,9 +7,10 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, 
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from .._core.errors import ConfigurationError, WaitError, attach_idempotency_key
+from .._core.errors import ConfigurationError, WaitError
 from .._core.generation_request import GenerationRequest, Outcome, Reference, build_request, raise_if_failed
 from .._core.http import operations
+from .._core.idempotency import attach_idempotency_key
 from .._core.policies import NOT_GIVEN, NotGiven, PollPolicy, validate_policy, validate_timeout
 from .._core.polling.adaptive.duration_estimator import duration_group
 from .._core.spend import Reservation

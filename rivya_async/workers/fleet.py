@@ -16,15 +16,9 @@ from redis.exceptions import RedisError
 from taskiq.exceptions import SendTaskError
 
 from .._core import errors
-from .._core.errors import (
-    APIStatusError,
-    DownloadError,
-    OutcomeUnknownError,
-    RequestNotSentError,
-    RivyaError,
-    status_error_class,
-)
+from .._core.errors import APIStatusError, DownloadError, OutcomeUnknownError, RequestNotSentError, RivyaError
 from .._core.generation_request import raise_if_failed
+from .._core.http.error_responses import status_error_class
 from .._core.types.generations import Generation
 from .order import Order
 from .record import JobRecord

@@ -21,8 +21,8 @@ from .._core.errors import (
     RivyaError,
     SessionClosedError,
 )
-from .._core.http.idempotency import KEY_EXPIRY_MARGIN, key_time_left
 from .._core.http.retry import is_transient
+from .._core.idempotency import KEY_EXPIRY_MARGIN, key_time_left
 from .._core.spend import may_have_purchased, proves_not_purchased
 from .._engine.shutdown import GRACE_SECONDS, ShutdownRequested
 from .._engine.transfers.atomic_move import move_into_place, staging_dir

@@ -12,7 +12,7 @@ from .._core.catalogue.validation import closest_matches, suggestion_text
 from .._core.errors import ConfigurationError
 from .._core.files.filename_template import FilenameTemplate
 from .._core.generation_request import GenerationRequest
-from .._core.http.idempotency import validate_key
+from .._core.idempotency import validate_key
 
 POSITIONAL: Final[Mapping[str, Sequence[str]]] = {"rivya.generate": ("model", "prompt"), "rivya.wait": ("task_id",)}
 """The arguments that may come without their names."""

@@ -182,7 +182,7 @@ def test_what_cannot_be_referred_to_is_one_problem_of_one_row(tmp_path: Path, re
     [
         (MP3, "takes no file of kind 'audio'"),
         (b"", "it is empty"),
-        (b"Dear kite", "does not begin like any image"),
+        (b"Dear kite", "is not a known image"),
         (PNG + bytes(40 * 1024 * 1024), "are more than the"),
     ],
     ids=["sound", "empty", "text", "large"],

@@ -26,11 +26,11 @@ def response(body: Any) -> Response:
 # --- what goes out ----------------------------------------------------------------------------------------------------
 
 
-def test_only_what_is_set_is_sent() -> None:
+def test_sends_only_set_members() -> None:
     assert TURN.to_wire() == {"model": "gpt-5-2-chat", "message": "Name a colour."}
 
 
-def test_everything_that_is_set_is_sent() -> None:
+def test_sends_all_set_members() -> None:
     turn = ChatRequest(
         model="gpt-5-2-chat",
         message=" Name a colour. ",
@@ -74,12 +74,12 @@ def test_everything_that_is_set_is_sent() -> None:
         ({"extra": {"session_id": "ses_1", "attachments": []}}, "session_id, attachments of extra"),
     ],
 )
-def test_what_no_model_could_take_is_refused(wrong: dict[str, Any], told: str) -> None:
+def test_rejects_invalid_requests(wrong: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
         ChatRequest(**{"model": "gpt-5-2-chat", "message": "Hello", **wrong})
 
 
-def test_attachments_are_files_or_their_ids() -> None:
+def test_attachments_are_files_or_ids() -> None:
     assert attachment_ids(["file_1", File("file_2", "https://rivya.ai/f/2.png")]) == ("file_1", "file_2")
     assert attachment_ids(()) == ()
 
@@ -87,12 +87,12 @@ def test_attachments_are_files_or_their_ids() -> None:
 @pytest.mark.parametrize(
     "wrong", ["file_1", 5, {"file_1"}, [""], [None], [b"file_1"], [Generation("task_1", "succeeded", "z-image")]]
 )
-def test_other_attachments_are_refused(wrong: Any) -> None:
+def test_rejects_other_attachments(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match="attachment"):
         attachment_ids(wrong)
 
 
-def test_a_completion_is_a_purchase_under_its_key() -> None:
+def test_completion_is_purchase_under_key() -> None:
     request = operations.complete_chat(TURN, "order-1").request
     assert (request.method, request.path) == ("POST", "/api/v1/chat/completions")
     assert json.loads(request.body or b"") == TURN.to_wire()
@@ -101,7 +101,7 @@ def test_a_completion_is_a_purchase_under_its_key() -> None:
     assert (headers["Idempotency-Key"], headers["Accept"]) == ("order-1", "application/json")
 
 
-def test_a_stream_is_the_same_purchase_answered_otherwise() -> None:
+def test_stream_is_same_purchase() -> None:
     request = operations.stream_chat(TURN, "order-1")
     assert (request.method, request.path) == ("POST", "/api/v1/chat/completions/stream")
     assert request.body == operations.complete_chat(TURN, "order-1").request.body
@@ -111,28 +111,28 @@ def test_a_stream_is_the_same_purchase_answered_otherwise() -> None:
 
 
 @pytest.mark.parametrize("ask", [operations.complete_chat, operations.stream_chat])
-def test_a_bad_key_is_refused(ask: Any) -> None:
+def test_rejects_invalid_key(ask: Any) -> None:
     with pytest.raises(ConfigurationError, match="idempotency_key"):
         ask(TURN, "order 1")
 
 
-def test_sessions_are_listed_with_or_without_a_limit() -> None:
+def test_lists_sessions_with_optional_limit() -> None:
     assert operations.list_chat_sessions().request.path == "/api/v1/chat/sessions"
     assert operations.list_chat_sessions(5).request.path == "/api/v1/chat/sessions?limit=5"
 
 
 @pytest.mark.parametrize("wrong", [0, -1, True, "5", 2.5])
-def test_a_limit_is_a_whole_number(wrong: Any) -> None:
+def test_limit_is_positive_integer(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match="limit"):
         operations.list_chat_sessions(wrong)
 
 
-def test_a_session_is_asked_for_by_its_id() -> None:
+def test_retrieves_session_by_id() -> None:
     assert operations.retrieve_chat_session("ses/1?").request.path == "/api/v1/chat/sessions/ses%2F1%3F"
 
 
 @pytest.mark.parametrize("wrong", ["", "..", " ", "ses\n", None, 5])
-def test_what_is_no_session_id_is_refused(wrong: Any) -> None:
+def test_rejects_invalid_session_id(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match="not a chat session id"):
         operations.retrieve_chat_session(wrong)
 
@@ -151,7 +151,7 @@ WHOLE = {
 }
 
 
-def test_the_documented_completion_is_read_whole() -> None:
+def test_reads_documented_completion() -> None:
     completion = operations.read_completion(response(WHOLE))
     assert completion == ChatCompletion(
         id="chatcmpl_91",
@@ -168,12 +168,12 @@ def test_the_documented_completion_is_read_whole() -> None:
 
 @pytest.mark.parametrize("name", ["session_id", "model", "created_at", "message", "usage", "credits"])
 @pytest.mark.parametrize("null", [True, False])
-def test_a_paid_answer_is_read_with_all_but_its_id_missing(name: str, null: bool) -> None:
+def test_reads_completion_with_id_only(name: str, null: bool) -> None:
     told = {key: value for key, value in WHOLE.items() if key != name} | ({name: None} if null else {})
     assert operations.read_completion(response(told)).id == "chatcmpl_91"
 
 
-def test_nulls_inside_are_read_and_the_unknown_is_kept() -> None:
+def test_accepts_nulls_and_keeps_unknown_members() -> None:
     told = {
         **WHOLE,
         "mood": "calm",
@@ -186,13 +186,13 @@ def test_nulls_inside_are_read_and_the_unknown_is_kept() -> None:
     assert completion.message == ChatMessage(extra={"thoughts": "Hm."})
 
 
-def test_sessions_are_read() -> None:
+def test_reads_sessions() -> None:
     told = {"id": "ses_1", "object": "chat.session", "model": "m", "title": None, "pinned": True}
     listed = operations.read_sessions(response({"object": "list", "data": [told, {"id": "ses_2"}]}))
     assert listed.data == (ChatSession("ses_1", "m", extra={"pinned": True}), ChatSession("ses_2"))
 
 
-def test_a_session_tells_its_messages() -> None:
+def test_reads_messages_of_session() -> None:
     endpoint = operations.retrieve_chat_session("ses_1")
     told = {"id": "ses_1", "messages": [{"role": "user", "content": "Hello", "created_at": "2026-05-11T08:00:00Z"}]}
     (message,) = endpoint.decode(response(told)).messages
@@ -224,7 +224,7 @@ def problems(**told: Any) -> list[tuple[str, str]]:
     return [(problem.where, problem.reason) for problem in raised.value.problems]
 
 
-def test_every_problem_is_named_at_once() -> None:
+def test_reports_all_problems() -> None:
     assert problems(
         model="plain-chat",
         message="A long message",
@@ -242,14 +242,14 @@ def test_every_problem_is_named_at_once() -> None:
     ]
 
 
-def test_other_models_are_told_from_chat_models() -> None:
+def test_distinguishes_chat_models() -> None:
     assert problems(model="z-image") == [("model", "unavailable")]
     assert problems(model="plain-chta") == [("model", "unknown")]
     with pytest.raises(ValidationFailed, match="plain-chat"):
         check_chat_request(ChatRequest(model="plain-chta", message="Hello"), MODELS)
 
 
-def test_the_nearest_effort_is_told() -> None:
+def test_suggests_closest_effort() -> None:
     able = Model("able-chat", category="chat", chat_capabilities={"reasoning_efforts": ["low", "high"]})
     turn = ChatRequest(model="able-chat", message="Hello", reasoning_effort="hihg")
     with pytest.raises(ValidationFailed, match="'high'") as raised:
@@ -257,7 +257,7 @@ def test_the_nearest_effort_is_told() -> None:
     assert raised.value.problems[0].nearest == ("high",)
 
 
-def test_what_is_unsaid_or_off_is_no_problem() -> None:
+def test_ignores_unlisted_and_unset_options() -> None:
     everything: dict[str, Any] = {"attachments": ("file_1",), "enable_web_search": True, "reasoning_effort": "x"}
     check_chat_request(ChatRequest(model="silent-chat", message="x" * 99, include_thoughts=True, **everything), MODELS)
     able = Model(

@@ -46,7 +46,7 @@ def buy(purse: SpendLedger, key: str, price: float | None, record: Generation) -
     purse.confirm(key, Charge.from_generation(record))
 
 
-def test_the_life_of_a_purchase() -> None:
+def test_purchase_from_reservation_to_final_cost() -> None:
     purse = SpendLedger(max_spend=100)
     spend = SpendSummary(purse)
     purse.reserve("a", 5)
@@ -60,11 +60,11 @@ def test_the_life_of_a_purchase() -> None:
     assert (spend.reserved, spend.final, spend.total) == (0, 6, 6)
     assert spend["a"] == PurchaseCost(7, 6, "task_1")
     assert spend["a"].credits == 6
-    assert repr(spend) == "<Spend: 0 reserved, 6 final, 1 purchases>"
+    assert repr(spend) == "<SpendSummary: 0 reserved, 6 final, 1 purchases>"
     assert (list(spend), len(spend), "a" in spend, "b" in spend) == (["a"], 1, True, False)
 
 
-def test_a_failed_job_gives_back_what_it_held() -> None:
+def test_failed_job_returns_credits() -> None:
     purse = SpendLedger(max_spend=5)
     buy(purse, "a", 5, job())
     with pytest.raises(SpendLimitError):
@@ -74,7 +74,7 @@ def test_a_failed_job_gives_back_what_it_held() -> None:
     purse.reserve("b", 5)
 
 
-def test_a_cap_is_not_passed_and_the_refusal_counts_nothing() -> None:
+def test_cap_rejects_without_reservation() -> None:
     purse = SpendLedger(max_spend=10)
     buy(purse, "a", 6, job(reserved=6))
     with pytest.raises(SpendLimitError, match=r"costs 5 credits, and with 6 counted .* max_spend=10") as raised:
@@ -87,7 +87,7 @@ def test_a_cap_is_not_passed_and_the_refusal_counts_nothing() -> None:
     assert purse.reserved == 10
 
 
-def test_what_is_held_at_a_time_has_a_cap_of_its_own() -> None:
+def test_max_reserved_is_separate_cap() -> None:
     purse = SpendLedger(max_reserved=5)
     for number in range(10):
         buy(purse, str(number), 5, job(number))
@@ -97,14 +97,14 @@ def test_what_is_held_at_a_time_has_a_cap_of_its_own() -> None:
     assert (purse.reserved, purse.final) == (0, 50)
 
 
-def test_a_free_job_passes_every_cap() -> None:
+def test_free_job_passes_every_cap() -> None:
     purse = SpendLedger(max_spend=0)
     buy(purse, "a", 0, job(reserved=0))
     with pytest.raises(SpendLimitError):
         purse.reserve("b", 1)
 
 
-def test_without_a_cap_no_price_is_needed() -> None:
+def test_price_is_not_needed_without_cap() -> None:
     purse = SpendLedger()
     assert not purse.needs_price("a")
     buy(purse, "a", None, job(reserved=5))
@@ -116,7 +116,7 @@ def test_without_a_cap_no_price_is_needed() -> None:
 # --- one key ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_same_key_counts_once() -> None:
+def test_same_key_counts_once() -> None:
     purse = SpendLedger(max_spend=5)
     buy(purse, "a", 5, job())
     assert not purse.needs_price("a")
@@ -127,7 +127,7 @@ def test_the_same_key_counts_once() -> None:
     assert (purse.reserved, purse.final) == (0, 5)
 
 
-def test_the_same_key_at_the_same_time_counts_once() -> None:
+def test_concurrent_purchases_with_same_key_count_once() -> None:
     purse = SpendLedger(max_spend=5)
     purse.reserve("a", 5)
     assert not purse.needs_price("a")
@@ -149,7 +149,7 @@ def test_the_same_key_at_the_same_time_counts_once() -> None:
         assert purse.reserved == purse.costs["a"].reserved
 
 
-def test_a_doubtful_purchase_goes_on_counting_until_its_key_tells_more() -> None:
+def test_unknown_outcome_counts_until_confirmed() -> None:
     purse = SpendLedger(max_spend=5)
     purse.reserve("a", 5)
     purse.release("a", LOST)
@@ -161,7 +161,7 @@ def test_a_doubtful_purchase_goes_on_counting_until_its_key_tells_more() -> None
     assert (purse.reserved, purse.costs) == (3, {"a": PurchaseCost(3, None, "task_1")})
 
 
-def test_a_doubt_ends_when_the_key_tells_that_nothing_was_bought() -> None:
+def test_unknown_outcome_ends_with_proof_of_no_purchase() -> None:
     purse = SpendLedger(max_spend=5)
     purse.reserve("a", 5)
     purse.release("a", LOST)
@@ -179,7 +179,7 @@ def test_a_doubt_ends_when_the_key_tells_that_nothing_was_bought() -> None:
     assert purse.needs_price("a")
 
 
-def test_a_refusal_says_nothing_of_a_job_that_was_bought_or_of_another_attempt_that_is_on_its_way() -> None:
+def test_rejection_does_not_release_other_purchases() -> None:
     purse = SpendLedger()
     buy(purse, "a", None, job())
     purse.reserve("a", None)
@@ -194,7 +194,7 @@ def test_a_refusal_says_nothing_of_a_job_that_was_bought_or_of_another_attempt_t
         assert (purse.reserved, purse.costs) == (5, {"a": PurchaseCost(5)})
 
 
-def test_a_key_that_the_service_has_forgotten_buys_a_second_job() -> None:
+def test_expired_key_buys_second_job() -> None:
     purse = SpendLedger()
     buy(purse, "a", None, job(1, reserved=3))
     buy(purse, "a", None, job(2, reserved=4))
@@ -210,7 +210,7 @@ def turn(**told: float) -> Charge:
     return Charge.from_completion(answer, CHAT)
 
 
-def test_a_turn_of_a_chat_ends_with_its_answer() -> None:
+def test_chat_turn_is_final_at_once() -> None:
     purse = SpendLedger(max_spend=5)
     purse.reserve("a", 5, CHAT)
     assert not purse.needs_price("a", CHAT)
@@ -232,7 +232,7 @@ def test_a_turn_of_a_chat_ends_with_its_answer() -> None:
     ],
     ids=str,
 )
-def test_what_an_answer_leaves_unsaid_counts_as_it_was_held(told: dict[str, float], cost: PurchaseCost) -> None:
+def test_missing_credits_count_as_reserved(told: dict[str, float], cost: PurchaseCost) -> None:
     purse = SpendLedger(max_spend=5)
     purse.reserve("a", 5, CHAT)
     purse.confirm("a", turn(**told))
@@ -240,7 +240,7 @@ def test_what_an_answer_leaves_unsaid_counts_as_it_was_held(told: dict[str, floa
     assert purse.reserved + purse.final == cost.credits
 
 
-def test_one_key_at_two_endpoints_is_two_purchases() -> None:
+def test_key_at_two_endpoints_is_two_purchases() -> None:
     purse = SpendLedger(max_spend=8)
     buy(purse, "a", 5, job())
     assert purse.needs_price("a", CHAT)
@@ -256,13 +256,13 @@ def test_one_key_at_two_endpoints_is_two_purchases() -> None:
     assert purse.reserved == 5  # not known by name any more: it goes on counting
 
 
-def test_jobs_of_others_are_not_counted() -> None:
+def test_foreign_jobs_are_not_counted() -> None:
     purse = SpendLedger()
     purse.on_generation(job(status="succeeded", final=5))
     assert (purse.reserved, purse.final, purse.costs) == (0, 0, {})
 
 
-def test_of_old_purchases_only_the_totals_remain() -> None:
+def test_old_purchases_remain_in_totals() -> None:
     purse = SpendLedger(remembered=3)
     for number in range(5):
         buy(purse, str(number), None, job(number))
@@ -305,7 +305,7 @@ def test_of_old_purchases_only_the_totals_remain() -> None:
     ],
     ids=lambda value: type(value).__name__ + str(getattr(value, "attempts", "")),
 )
-def test_doubt(error: BaseException, may_be: bool) -> None:
+def test_may_have_purchased(error: BaseException, may_be: bool) -> None:
     assert may_have_purchased(error) is may_be
 
 
@@ -313,14 +313,14 @@ def test_doubt(error: BaseException, may_be: bool) -> None:
 
 
 @pytest.mark.parametrize("cap", [-1, float("nan"), float("inf"), True, "5", [5]])
-def test_a_cap_that_is_none(cap: Any) -> None:
+def test_rejects_invalid_cap(cap: Any) -> None:
     with pytest.raises(ConfigurationError, match="max_spend must be a number of credits"):
         validate_cap("max_spend", cap)
     with pytest.raises(ConfigurationError, match="the price of 'm' must be a number of credits"):
         validate_prices({"m": cap})
 
 
-def test_caps_and_prices_that_are_good() -> None:
+def test_accepts_valid_caps_and_prices() -> None:
     assert [validate_cap("x", cap) for cap in (None, 0, 2.5, 10**30)] == [None, 0, 2.5, 10**30]
     prices = {"m": 5}
     kept = validate_prices(prices)
@@ -398,7 +398,7 @@ TestBook = Book.TestCase
 
 
 @given(st.lists(st.integers(1, 9), max_size=30), st.integers(0, 60))
-def test_a_cap_lets_through_all_that_fits(prices: list[int], cap: int) -> None:
+def test_cap_accepts_exact_amount(prices: list[int], cap: int) -> None:
     purse = SpendLedger(max_spend=cap)
     for number, price in enumerate(prices):
         fits = purse.reserved + price <= cap

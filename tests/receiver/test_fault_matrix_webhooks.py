@@ -355,7 +355,7 @@ async def test_a_replay() -> None:
 # --- the table of proofs ----------------------------------------------------------------------------------------------
 
 HERE: Final = "receiver/test_fault_matrix_webhooks.py"
-CORE: Final = "core/test_signature.py"
+CORE: Final = "core/test_webhook_signatures.py"
 RECEIVER: Final = "receiver/test_receiver.py"
 SERVERS: Final = "receiver/test_servers.py"
 VERIFY: Final = "receiver/test_verify.py"
@@ -374,8 +374,8 @@ PROOFS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "Body": {
         "empty, HTML, truncated, wrong type, unknown": (f"{HERE}::test_a_signed_body",),
         "anything at all": (
-            f"{CORE}::test_a_signed_body_is_an_event_or_a_webhook_error",
-            f"{CORE}::test_whatever_comes_is_a_webhook_error",
+            f"{CORE}::test_signed_body_is_event_or_webhook_error",
+            f"{CORE}::test_any_headers_raise_webhook_errors_only",
         ),
         "compressed to nothing": (f"{SERVERS}::test_a_body_that_is_a_bomb",),
     },
@@ -407,20 +407,20 @@ PROOFS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         ),
     },
     "Webhook": {
-        "wrong": (f"{HERE}::test_delivery", f"{CORE}::test_a_time_that_was_changed_is_not_ours"),
-        "missing": (f"{HERE}::test_delivery", f"{CORE}::test_a_missing_header_and_one_that_came_twice"),
+        "wrong": (f"{HERE}::test_delivery", f"{CORE}::test_rejects_changed_time"),
+        "missing": (f"{HERE}::test_delivery", f"{CORE}::test_rejects_missing_and_duplicate_headers"),
         "malformed": (
             f"{HERE}::test_delivery",
-            f"{CORE}::test_a_malformed_signature",
-            f"{CORE}::test_a_malformed_header_of_standard_webhooks",
+            f"{CORE}::test_rejects_malformed_signature",
+            f"{CORE}::test_rejects_malformed_standard_webhooks_header",
             f"{SERVERS}::test_a_signature_that_is_none",
         ),
         "rotated secret": (
             f"{HERE}::test_a_secret_that_is_rotated_while_it_delivers",
-            f"{CORE}::test_either_secret_will_do_while_they_are_rotated",
+            f"{CORE}::test_accepts_either_secret_during_rotation",
         ),
-        "body changed by one byte": (f"{CORE}::test_a_body_with_a_bit_changed_is_not_ours",),
-        "outside tolerance": (f"{HERE}::test_delivery", f"{CORE}::test_outside_the_tolerance"),
+        "body changed by one byte": (f"{CORE}::test_rejects_changed_body",),
+        "outside tolerance": (f"{HERE}::test_delivery", f"{CORE}::test_rejects_time_outside_tolerance"),
         "replay": (f"{HERE}::test_a_replay",),
         "duplicate": (f"{HERE}::test_delivery", f"{RECEIVER}::test_an_event_is_handled_once"),
         "out of order": (f"{HERE}::test_events_that_overtake_each_other",),
@@ -435,7 +435,7 @@ PROOFS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     },
     "Secrets": {
         "repr, pickle": (
-            f"{CORE}::test_a_verifier_shows_no_secret_and_does_not_travel",
+            f"{CORE}::test_verifier_shows_no_secret_and_is_not_pickled",
             f"{RECEIVER}::test_a_receiver_shows_no_secret_and_does_not_travel",
         ),
         "log, exception, answer": (f"{RECEIVER}::test_what_is_not_signed_is_not_handled",),

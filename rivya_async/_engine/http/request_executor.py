@@ -16,7 +16,8 @@ from ..._core.errors import (
     ResponseDecodeError,
     RivyaError,
 )
-from ..._core.http.operations import Operation, read_error
+from ..._core.http.error_responses import read_error
+from ..._core.http.operations import Operation
 from ..._core.http.retry import (
     AttemptState,
     GiveUp,
@@ -167,7 +168,7 @@ class RequestExecutor:
         in_haste = budget.has_retry_token(now)
         u = self.environment.uniform()
         repeatable = request.is_repeatable or (not request.accepts_idempotency_key and definitely_not_processed(error))
-        decision = decide_retry(self.retry, error, attempts, repeatable=repeatable, u=u, in_haste=in_haste)
+        decision = decide_retry(self.retry, error, attempts, repeatable=repeatable, u=u, has_retry_token=in_haste)
         if isinstance(decision, GiveUp):
             return decision
         if deadline is not None and now + decision.delay >= deadline:

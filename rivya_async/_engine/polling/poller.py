@@ -110,7 +110,7 @@ class Poller:
             delay = backoff_interval(policy, due_so_far, u, age)
             return delay if due_so_far else delay - age
         stretch = self._slowdown.factor_at(self._loop.time(), self._clock.lag)
-        delay = adaptive_interval(curve, policy, due_so_far, u, age, stretch=stretch)
+        delay = adaptive_interval(curve, policy, due_so_far, u, age, slowdown=stretch)
         return max(policy.floor, delay / stretch)
 
     def _schedule_at(self, watch: TrackedJob, due: float) -> None:

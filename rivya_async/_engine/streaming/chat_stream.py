@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Self
 
 from ..._core.chat.accumulator import ChatStreamAccumulator
 from ..._core.chat.operations import stream_chat
-from ..._core.errors import ConfigurationError, RivyaError, StreamInterruptedError, attach_idempotency_key
+from ..._core.errors import ConfigurationError, RivyaError, StreamInterruptedError
 from ..._core.http import sse
+from ..._core.idempotency import attach_idempotency_key
 from ..._core.types.purchase_cost import Charge
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from rivya_async._core.limits.adaptive_rate import (
 )
 
 
-def test_without_a_refusal_there_is_no_limit() -> None:
+def test_unlimited_without_429() -> None:
     learned = AdaptiveRate()
     learned.on_success(0.0)
     assert learned.rate_at(1e6) == math.inf
@@ -36,9 +36,7 @@ def test_without_a_refusal_there_is_no_limit() -> None:
         (60, 60.0, 59.0, 1.0),
     ],
 )
-def test_the_first_estimate_is_what_was_granted_over_the_window(
-    granted: int, window: float, at: float, limit: float
-) -> None:
+def test_first_estimate_is_observed_rate(granted: int, window: float, at: float, limit: float) -> None:
     """The window began with the first request, and its Retry-After ends with it."""
     learned = AdaptiveRate()
     for n in range(granted):
@@ -48,7 +46,7 @@ def test_the_first_estimate_is_what_was_granted_over_the_window(
 
 
 @pytest.mark.parametrize("elapsed", [30.0, 300.0])
-def test_a_window_of_a_second_is_found_after_long_traffic_below_it(elapsed: float) -> None:
+def test_finds_short_window_in_long_traffic(elapsed: float) -> None:
     """A quiet past does not make the estimate low: the best explanation counts."""
     learned, now = AdaptiveRate(), 0.0
     while now < elapsed:
@@ -60,7 +58,7 @@ def test_a_window_of_a_second_is_found_after_long_traffic_below_it(elapsed: floa
     assert learned.rate_at(now + 1.0) == pytest.approx(100.0, rel=0.2)
 
 
-def test_without_a_retry_after_the_first_estimate_is_high_and_refusals_bring_it_down() -> None:
+def test_429s_without_retry_after_lower_high_estimate() -> None:
     learned = AdaptiveRate()
     for _ in range(100):
         learned.on_success(0.0)
@@ -84,7 +82,7 @@ def known(rate: float = 100.0, at: float = 0.0) -> AdaptiveRate:
     return learned
 
 
-def test_a_refusal_takes_it_down_by_a_share_from_where_it_climbs_to_what_was_refused_and_beyond() -> None:
+def test_429_reduces_rate_then_recovers_beyond() -> None:
     learned = known(100.0)
     assert learned.rate_at(0.5) == learned.rate_at(1.0) == pytest.approx(100.0 * DECREASE_FACTOR)
     assert learned.rate_at(1.0 + RECOVERY_SECONDS) == pytest.approx(100.0)
@@ -94,7 +92,7 @@ def test_a_refusal_takes_it_down_by_a_share_from_where_it_climbs_to_what_was_ref
     assert climb == sorted(climb)
 
 
-def test_a_second_refusal_falls_from_the_rate_of_its_own_time() -> None:
+def test_second_429_reduces_current_rate() -> None:
     learned = known(100.0)
     learned.on_success(11.0)
     before = learned.rate_at(11.0)
@@ -102,7 +100,7 @@ def test_a_second_refusal_falls_from_the_rate_of_its_own_time() -> None:
     assert learned.rate_at(12.0) == pytest.approx(before * DECREASE_FACTOR)
 
 
-def test_a_refusal_before_anything_was_granted_is_a_guess_that_halves_and_doubles() -> None:
+def test_guess_halves_on_429_and_doubles_with_time() -> None:
     learned = AdaptiveRate()
     learned.on_rejection(0.0, 1.0)
     assert learned.rate_at(1.0) == INITIAL_GUESS
@@ -111,7 +109,7 @@ def test_a_refusal_before_anything_was_granted_is_a_guess_that_halves_and_double
     assert learned.rate_at(4.0) == 4 * INITIAL_GUESS * GUESS_DECREASE_FACTOR
 
 
-def test_a_guess_ends_with_what_is_granted() -> None:
+def test_success_ends_guess() -> None:
     learned = AdaptiveRate()
     learned.on_rejection(0.0, 1.0)
     learned.on_success(3.0)
@@ -121,7 +119,7 @@ def test_a_guess_ends_with_what_is_granted() -> None:
     assert learned.rate_at(5.0 + RECOVERY_SECONDS) == pytest.approx(guess)
 
 
-def test_it_never_falls_below_the_least_and_never_grows_beyond_a_float() -> None:
+def test_rate_stays_between_minimum_and_float_limit() -> None:
     learned = AdaptiveRate()
     for n in range(200):
         learned.on_rejection(float(n), 0.1)
@@ -133,7 +131,7 @@ def test_it_never_falls_below_the_least_and_never_grows_beyond_a_float() -> None
     assert learned.rate_at(3799.0) == pytest.approx(MIN_RATE)
 
 
-def test_what_is_remembered_is_bounded() -> None:
+def test_history_is_limited() -> None:
     learned = AdaptiveRate()
     for n in range(10_000):
         learned.on_success(float(n))
@@ -144,7 +142,7 @@ def test_what_is_remembered_is_bounded() -> None:
     st.sampled_from([math.inf, 5.0, 100.0]),
     st.lists(st.tuples(st.booleans(), st.floats(0, 100), st.floats(0, 4000)), max_size=60),
 )
-def test_whatever_happens_there_is_a_rate(rate: float, steps: list[tuple[bool, float, float]]) -> None:
+def test_rate_is_always_valid(rate: float, steps: list[tuple[bool, float, float]]) -> None:
     learned, now = AdaptiveRate(rate), 0.0
     for is_grant, gap, wait in steps:
         now += gap
@@ -157,23 +155,23 @@ def test_whatever_happens_there_is_a_rate(rate: float, steps: list[tuple[bool, f
         assert learned.rate_at(now) >= MIN_RATE - 1e-9
 
 
-def test_another_process_goes_on_with_what_was_learned() -> None:
+def test_dump_and_load_round_trip() -> None:
     learned = AdaptiveRate()
     learned.on_success(0.0, 50)
-    learned.on_rejection(1.0, wait=1.0)
+    learned.on_rejection(1.0, delay=1.0)
     heir = AdaptiveRate()
     heir.load(learned.dump())
     assert [heir.rate_at(now) for now in (2.0, 10.0, 100.0)] == [learned.rate_at(now) for now in (2.0, 10.0, 100.0)]
-    heir.on_rejection(3.0, wait=1.0)
-    learned.on_rejection(3.0, wait=1.0)
+    heir.on_rejection(3.0, delay=1.0)
+    learned.on_rejection(3.0, delay=1.0)
     assert heir.dump() == learned.dump()
 
 
-def test_requests_may_be_granted_in_bulk() -> None:
+def test_records_requests_in_bulk() -> None:
     one_by_one, at_once = AdaptiveRate(), AdaptiveRate()
     for _ in range(30):
         one_by_one.on_success(5.0)
     at_once.on_success(5.0, 30)
     for learned in (one_by_one, at_once):
-        learned.on_rejection(5.5, wait=0.5)
+        learned.on_rejection(5.5, delay=0.5)
     assert one_by_one.rate_at(6.0) == at_once.rate_at(6.0)

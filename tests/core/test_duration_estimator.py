@@ -71,22 +71,22 @@ def first_poll(durations: DurationEstimator, group: str = "m") -> float:
         ({"quality": "x" * 33}, "m"),
     ],
 )
-def test_jobs_are_grouped_by_what_stretches_them(params: dict[str, Any] | None, group: str) -> None:
+def test_groups_by_duration_params(params: dict[str, Any] | None, group: str) -> None:
     assert duration_group("m", params) == group
 
 
-def test_ten_thousand_jobs_of_a_group_share_its_name() -> None:
+def test_group_name_is_shared() -> None:
     assert duration_group("m", {"duration": 5}) is duration_group("m", {"duration": "5"})
 
 
-def test_a_model_without_history_has_no_curve() -> None:
+def test_unknown_model_has_no_curve() -> None:
     durations = learned(10.0, group="other")
     durations.observe_open("m", 5.0)
     assert durations.curve_for("m") is None
     assert durations.curve_for("m?duration=5", "video") is None
 
 
-def test_a_new_group_leans_on_its_model_and_then_on_itself() -> None:
+def test_new_group_uses_model_as_prior() -> None:
     durations = learned(*spread_around(20.0, 0.1, 60), group="m?duration=5")
     assert durations.curve_for("m?duration=10") is durations.curve_for("m")
     durations.observe_open("m?duration=10", 25.0)
@@ -98,11 +98,11 @@ def test_a_new_group_leans_on_its_model_and_then_on_itself() -> None:
     assert first_poll(durations, "m?duration=5") == pytest.approx(before, rel=0.1)
 
 
-def test_jobs_of_a_group_teach_its_model() -> None:
+def test_group_updates_its_model() -> None:
     assert first_poll(learned(*[60.0] * 20, group="m?duration=5")) > 30.0
 
 
-def test_the_category_says_what_to_expect_while_little_is_known() -> None:
+def test_category_selects_prior() -> None:
     assert curve_of(learned(10.0), category="video").settled_age > curve_of(learned(10.0), category="image").settled_age
     assert curve_of(learned(10.0), category="hologram").settled_age == curve_of(learned(10.0)).settled_age
     many = spread_around(10.0, 0.3, 60)
@@ -111,7 +111,7 @@ def test_the_category_says_what_to_expect_while_little_is_known() -> None:
     )
 
 
-def test_a_curve_is_shared_until_there_is_something_to_learn() -> None:
+def test_curve_is_shared_until_refresh() -> None:
     durations = learned(*[10.0] * 40)
     curve = durations.curve_for("m")
     for _ in range(9):
@@ -125,7 +125,7 @@ def test_a_curve_is_shared_until_there_is_something_to_learn() -> None:
 # --- what is no duration --------------------------------------------------------------------------------------------
 
 
-def test_a_job_that_took_no_time_counts_as_a_quick_one() -> None:
+def test_zero_duration_counts_as_shortest() -> None:
     durations = DurationEstimator()
     for _ in range(50):
         durations.observe_open("m", 0.02)
@@ -134,14 +134,14 @@ def test_a_job_that_took_no_time_counts_as_a_quick_one() -> None:
 
 
 @pytest.mark.parametrize("seconds", [-1.0, math.nan, math.inf, -math.inf, 86_400.1, 1e300])
-def test_what_cannot_be_a_duration_is_ignored(seconds: float) -> None:
+def test_ignores_implausible_durations(seconds: float) -> None:
     durations = learned(seconds)
     assert durations.curve_for("m") is None
     assert durations.dump() == DurationEstimator().dump()
 
 
 @pytest.mark.parametrize("seconds", [5e-324, 0.001, 0.05, 20_000.0, 86_400.0])
-def test_the_shortest_and_the_longest_are_taken(seconds: float) -> None:
+def test_accepts_shortest_and_longest_durations(seconds: float) -> None:
     durations = learned(*[seconds] * 20)
     assert 1.0 <= first_poll(durations) <= 20_000.0
     assert durations.dump()["groups"]["m"]["ends"] == 20
@@ -155,9 +155,7 @@ def test_the_shortest_and_the_longest_are_taken(seconds: float) -> None:
     st.floats(min_value=0.0, max_value=1e6),
     st.floats(min_value=0.0, max_value=1.0, exclude_max=True),
 )
-def test_whatever_the_clocks_say_the_delays_keep_their_bounds(
-    seen: list[tuple[bool, float, float]], age: float, u: float
-) -> None:
+def test_intervals_stay_in_bounds_for_any_clock(seen: list[tuple[bool, float, float]], age: float, u: float) -> None:
     durations = learned(10.0)
     for ended, seconds, since in seen:
         (durations.observe if ended else durations.observe_open)("m", seconds, since)
@@ -191,13 +189,13 @@ def cost_of(durations: DurationEstimator | None, jobs: list[float], seed: int = 
 
 
 @pytest.mark.parametrize(("sigma", "share"), [(0.3, 0.6), (0.6, 0.75), (1.0, 0.9)])
-def test_what_was_learned_is_better_than_the_backoff(sigma: float, share: float) -> None:
+def test_adaptive_polls_beat_backoff(sigma: float, share: float) -> None:
     durations = learned(*spread_around(30.0, sigma, 20))
     jobs = spread_around(30.0, sigma, 500, seed=3)
     assert cost_of(durations, jobs) < share * cost_of(None, jobs)
 
 
-def test_it_follows_a_median_that_doubles() -> None:
+def test_follows_doubled_median() -> None:
     durations = learned(*spread_around(30.0, 0.2, 200))
     before = first_poll(durations)
     first_polls = [before]
@@ -208,7 +206,7 @@ def test_it_follows_a_median_that_doubles() -> None:
     assert first_polls[150] == pytest.approx(2 * before, rel=0.15)
 
 
-def test_a_job_that_outlasts_all_others_is_still_polled_within_the_cap() -> None:
+def test_late_job_is_polled_within_cap() -> None:
     curve = curve_of(learned(*spread_around(20.0, 0.05, 100)))
     for age in (30.0, 60.0, 99.0):
         assert adaptive_interval(curve, POLICY, 5, 0.5, age) <= POLICY.cap
@@ -216,7 +214,7 @@ def test_a_job_that_outlasts_all_others_is_still_polled_within_the_cap() -> None
         assert adaptive_interval(curve, POLICY, 5, 0.5, age) <= 0.1 * age
 
 
-def test_a_job_of_minutes_is_left_alone_while_it_cannot_have_ended() -> None:
+def test_long_job_is_not_polled_early() -> None:
     assert first_poll(learned(*spread_around(300.0, 0.2, 50))) > 150.0
 
 
@@ -242,7 +240,7 @@ def burst(durations: DurationEstimator, jobs: list[float], *, counts_open: bool)
         heapq.heappush(queue, (age + delay, n + 1, number))
 
 
-def test_many_jobs_at_once_do_not_teach_that_the_last_to_end_are_the_usual_ones() -> None:
+def test_simultaneous_jobs_do_not_bias_estimate() -> None:
     durations, fooled = DurationEstimator(), DurationEstimator()
     jobs = spread_around(30.0, 0.3, 600)
     burst(durations, jobs, counts_open=True)
@@ -255,7 +253,7 @@ def test_many_jobs_at_once_do_not_teach_that_the_last_to_end_are_the_usual_ones(
 # --- memory ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_groups_that_were_not_heard_of_for_longest_are_forgotten() -> None:
+def test_drops_least_recent_groups() -> None:
     durations = learned(10.0, group="kept")
     for number in range(2 * MAX_GROUPS):
         durations.observe(f"m{number}", 10.0)
@@ -265,7 +263,7 @@ def test_the_groups_that_were_not_heard_of_for_longest_are_forgotten() -> None:
     assert durations.curve_for("m0") is None
 
 
-def test_memory_does_not_grow_with_the_jobs() -> None:
+def test_memory_is_constant() -> None:
     durations = learned(*spread_around(30.0, 0.5, 100))
     curve_of(durations)
     tracemalloc.start()
@@ -286,7 +284,7 @@ def test_memory_does_not_grow_with_the_jobs() -> None:
 @given(
     st.lists(st.tuples(st.sampled_from(["a", "a?duration=5", "b", "", "?"]), st.floats(min_value=0.01, max_value=1e4)))
 )
-def test_what_was_dumped_and_loaded_is_what_it_was(seen: list[tuple[str, float]]) -> None:
+def test_dump_and_load_round_trip(seen: list[tuple[str, float]]) -> None:
     durations = DurationEstimator()
     for group, seconds in seen:
         durations.observe(group, seconds)
@@ -295,19 +293,19 @@ def test_what_was_dumped_and_loaded_is_what_it_was(seen: list[tuple[str, float]]
     assert again.dump() == dump
 
 
-def test_a_process_that_starts_warm_polls_as_the_one_before_it() -> None:
+def test_loaded_estimator_polls_like_dumped_one() -> None:
     durations = learned(*spread_around(60.0, 0.3, 50))
     assert first_poll(loaded(durations.dump())) == pytest.approx(first_poll(durations), rel=0.05)
 
 
-def test_loading_takes_the_place_of_what_was_learned() -> None:
+def test_load_replaces_observations() -> None:
     durations = learned(10.0, group="old")
     durations.load(learned(20.0, group="new").dump())
     assert durations.curve_for("old") is None
     assert durations.curve_for("new") is not None
 
 
-def test_of_too_many_groups_the_last_are_loaded() -> None:
+def test_load_keeps_last_groups() -> None:
     history = learned(10.0).dump()["groups"]["m"]
     durations = DurationEstimator()
     durations.load({"version": 1, "groups": {f"m{number}": history for number in range(MAX_GROUPS + 1)}})
@@ -350,15 +348,15 @@ def changed(**members: Any) -> dict[str, Any]:
     ],
     ids=lambda dump: f"{dump!r:.40}",
 )
-def test_what_is_no_dump_is_refused_and_changes_nothing(dump: Any) -> None:
+def test_rejects_invalid_dump_without_change(dump: Any) -> None:
     durations = learned(10.0)
     before = durations.dump()
-    with pytest.raises(ConfigurationError, match=r"pass what dump\(\) gave"):
+    with pytest.raises(ConfigurationError, match=r"result of dump"):
         durations.load(dump)
     assert durations.dump() == before
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", None])
-def test_another_version_is_refused_by_its_name(version: Any) -> None:
+def test_rejects_other_version_by_name(version: Any) -> None:
     with pytest.raises(ConfigurationError, match=f"of version {version!r}, and this release reads version 1"):
         DurationEstimator().load({"version": version, "groups": {}})

@@ -17,7 +17,7 @@ def allowance_of(requests: float) -> ExternalRateLimiter:
     return allowance
 
 
-def test_nothing_goes_out_before_it_is_granted() -> None:
+def test_nothing_is_sent_before_a_grant() -> None:
     budget = RateController(allowance := allowance_of(0))
     assert budget.delay(0.0) == math.inf
     allowance.grant(2)
@@ -27,20 +27,20 @@ def test_nothing_goes_out_before_it_is_granted() -> None:
     assert budget.delay(1000.0) == math.inf
 
 
-def test_less_than_a_whole_request_is_none() -> None:
+def test_fractional_permits_do_not_count() -> None:
     budget = RateController(allowance := allowance_of(0.75))
     assert budget.delay(0.0) == math.inf
     allowance.grant(0.25)
     assert budget.delay(0.0) == 0.0
 
 
-def test_what_is_withdrawn_is_gone() -> None:
+def test_revoke_removes_permits() -> None:
     budget = RateController(allowance := allowance_of(5))
     allowance.revoke()
     assert budget.delay(0.0) == math.inf
 
 
-def test_without_a_limit_nothing_is_used_up_and_a_limit_can_come_later() -> None:
+def test_unlimited_permits_are_not_consumed() -> None:
     budget = RateController(allowance := allowance_of(math.inf))
     for _ in range(1000):
         assert budget.delay(0.0) == 0.0
@@ -49,26 +49,26 @@ def test_without_a_limit_nothing_is_used_up_and_a_limit_can_come_later() -> None
     assert budget.delay(0.0) == math.inf
 
 
-def test_a_retry_after_holds_what_is_granted_and_teaches_no_rate() -> None:
+def test_retry_after_delays_granted_requests_without_rate_estimate() -> None:
     budget = RateController(allowance_of(100))
     for _ in range(10):
         budget.on_request(0.0, 0.5)
         budget.on_success(0.0, 0.0)
-    budget.on_rate_limited(0.1, 0.0, hold=3.0, asked=3.0)
+    budget.on_rate_limited(0.1, 0.0, delay=3.0, retry_after=3.0)
     assert budget.delay(1.1) == 2.0
     budget.on_request(3.1, 0.5)
     assert budget.delay(3.1) == 0.0, "a learned rate would space them"
 
 
-def test_an_outage_lets_only_probes_out_of_what_is_granted() -> None:
+def test_outage_limits_permits_to_probes() -> None:
     budget = RateController(allowance_of(100))
     for _ in range(FAILURE_THRESHOLD):
         budget.on_failure(0.0, 0.0, 0.5)
     assert 0.0 < budget.delay(0.0) < math.inf
 
 
-def test_one_allowance_serves_one_session() -> None:
+def test_limiter_serves_one_session() -> None:
     allowance = allowance_of(1)
     allowance.claim()
-    with pytest.raises(ConfigurationError, match="make one for each"):
+    with pytest.raises(ConfigurationError, match="create one for each"):
         allowance.claim()

@@ -43,7 +43,7 @@ NOW: Final = "Mon, 11 May 2026 08:01:00 GMT"
         (answer(Last_Modified=OLD, Date=NOW, ETag='W/"1"'), UNKNOWN_VERSION),
     ],
 )
-def test_the_version_of_an_answer(head: Response, version: ResourceVersion) -> None:
+def test_version_of_response(head: Response, version: ResourceVersion) -> None:
     assert resource_version(head) == version
 
 
@@ -57,7 +57,7 @@ def test_the_version_of_an_answer(head: Response, version: ResourceVersion) -> N
         (UNKNOWN_VERSION, 0, {}),
     ],
 )
-def test_what_is_asked_for(version: ResourceVersion, received: int, headers: dict[str, str]) -> None:
+def test_range_headers(version: ResourceVersion, received: int, headers: dict[str, str]) -> None:
     assert version.range_headers(received) == headers
     assert version.can_resume is (version.validator is not None)
 
@@ -82,16 +82,16 @@ FIVE_OF_TEN = (ResourceVersion('"1"', 10), 5)
         (answer(206), None),
     ],
 )
-def test_where_it_goes_on(head: Response, offset: int | None) -> None:
+def test_resume_offset(head: Response, offset: int | None) -> None:
     assert resume_offset(head, *FIVE_OF_TEN) == offset
 
 
-def test_nothing_is_no_beginning() -> None:
+def test_nothing_received_is_not_resumed() -> None:
     assert resume_offset(answer(206, Content_Range="bytes 0-9/10"), UNKNOWN_VERSION, 0) is None
 
 
 @given(st.text(), st.text(), st.integers(0, 10**6))
-def test_whatever_a_host_says(content_range: str, length: str, received: int) -> None:
+def test_any_headers_give_valid_offset(content_range: str, length: str, received: int) -> None:
     head = answer(206, Content_Range=content_range, Content_Length=length, ETag='"1"')
     assert resume_offset(head, ResourceVersion('"1"', 10), received) in {None, received}
     assert resource_version(head).validator == '"1"'

@@ -36,25 +36,25 @@ def fail(budget: RateController, now: float, times: int = FAILURE_THRESHOLD) -> 
         budget.on_failure(now, now, 0.5)
 
 
-def test_without_a_limit_it_is_free_until_the_first_refusal() -> None:
+def test_unlimited_until_first_429() -> None:
     budget = RateController()
     assert sent(budget, 1000) == [0.0] * 1000
     assert budget.is_unlimited
-    budget.on_rate_limited(0.0, 0.0, hold=1.0, asked=1.0)
+    budget.on_rate_limited(0.0, 0.0, delay=1.0, retry_after=1.0)
     assert not budget.is_unlimited
     assert budget.delay(0.0) == 1.0
 
 
-def test_a_configured_limit_is_kept_from_the_start() -> None:
+def test_configured_limit_applies_from_start() -> None:
     budget = RateController(RateLimit(10, 2))
     assert not budget.is_unlimited
     assert sent(budget, 5, answered=True) == [0, 0, 0.1, 0.2, 0.3]
 
 
-def test_a_refusal_below_the_configured_limit_teaches_a_lower_one_and_never_a_higher() -> None:
+def test_429_lowers_configured_limit_and_never_raises_it() -> None:
     budget = RateController(RateLimit(100, 1))
     sent(budget, 10, answered=True)
-    budget.on_rate_limited(1.0, 0.9, hold=1.0, asked=1.0)
+    budget.on_rate_limited(1.0, 0.9, delay=1.0, retry_after=1.0)
     slower = sent(budget, 11, now=1.0)
     assert slower[0] == 2.0
     assert (slower[-1] - slower[0]) / 10 == pytest.approx(1 / 90, rel=0.02)
@@ -62,59 +62,59 @@ def test_a_refusal_below_the_configured_limit_teaches_a_lower_one_and_never_a_hi
     assert later[-1] - later[0] == pytest.approx(1.0, rel=0.02)
 
 
-def test_a_learned_rate_is_kept_evenly() -> None:
+def test_estimated_rate_is_even() -> None:
     budget = RateController()
     for n in range(100):
         budget.on_success(n / 1000, n / 1000)
-    budget.on_rate_limited(0.1, 0.05, hold=0.9, asked=0.9)
+    budget.on_rate_limited(0.1, 0.05, delay=0.9, retry_after=0.9)
     times = sent(budget, 200, now=0.1)
     assert times[0] == 1.0
     gaps = [after - before for before, after in pairwise(times)]
     assert sum(gaps) / len(gaps) == pytest.approx(0.01, rel=0.15)
 
 
-def test_a_hold_holds_everything_though_the_configured_limit_would_allow_it() -> None:
+def test_retry_after_delays_requests_below_limit() -> None:
     budget = RateController(RateLimit(1000, 100))
     sent(budget, 10)
-    budget.on_rate_limited(0.5, 0.4, hold=7.0, asked=7.0)
+    budget.on_rate_limited(0.5, 0.4, delay=7.0, retry_after=7.0)
     times = sent(budget, 2, now=0.5)
     assert times[0] == 7.5
     assert times[1] > times[0]
 
 
-def test_requests_that_were_under_way_teach_nothing_new_but_may_hold_longer() -> None:
+def test_in_flight_requests_extend_delay_without_new_estimate() -> None:
     budget, other = RateController(RateLimit(100)), RateController(RateLimit(100))
     for refused in (budget, other):
         sent(refused, 50, answered=True)
-        refused.on_rate_limited(1.0, 0.9, hold=1.0, asked=1.0)
+        refused.on_rate_limited(1.0, 0.9, delay=1.0, retry_after=1.0)
     for n in range(50):
-        budget.on_rate_limited(1.0 + n / 100, 0.95, hold=1.0, asked=1.0)
+        budget.on_rate_limited(1.0 + n / 100, 0.95, delay=1.0, retry_after=1.0)
     assert (budget.consecutive_rejections, other.consecutive_rejections) == (1, 1)
     assert budget.delay(1.0) == pytest.approx(1.49)
     steady, expected = sent(budget, 100, now=10.0), sent(other, 100, now=10.0)
     assert steady[-1] - steady[0] == pytest.approx(expected[-1] - expected[0])
 
 
-def test_a_hold_that_is_shorter_than_what_was_asked_lets_go_and_does_not_teach_twice() -> None:
+def test_delay_below_retry_after_ends_early_and_estimates_once() -> None:
     """The service asks for an hour: we look every half minute, and each of its refusals is the same one."""
     budget = RateController()
     for _ in range(60):
         budget.on_success(0.0, 0.0)
-    budget.on_rate_limited(0.1, 0.05, hold=30.0, asked=3600.0)
+    budget.on_rate_limited(0.1, 0.05, delay=30.0, retry_after=3600.0)
     assert budget.delay(0.1) == 30.0
     now = 30.1
     for _ in range(20):
         budget.on_request(now, 0.5)
-        budget.on_rate_limited(now + 0.1, now, hold=30.0, asked=3600.0)
+        budget.on_rate_limited(now + 0.1, now, delay=30.0, retry_after=3600.0)
         assert budget.delay(now + 0.1) == pytest.approx(30.0)
         now += 30.1
     assert budget.consecutive_rejections == 1
 
 
-def test_refusals_in_a_row_are_counted_until_something_is_granted() -> None:
+def test_counts_consecutive_429s() -> None:
     budget, now = RateController(), 0.0
     for expected in range(1, 6):
-        budget.on_rate_limited(now + 0.1, now, hold=1.0)
+        budget.on_rate_limited(now + 0.1, now, delay=1.0)
         assert budget.consecutive_rejections == expected
         now += 2.0
     budget.on_success(now, now - 1.5)  # it was under way when the last refusal came
@@ -123,7 +123,7 @@ def test_refusals_in_a_row_are_counted_until_something_is_granted() -> None:
     assert budget.consecutive_rejections == 0
 
 
-def test_while_the_service_is_down_only_probes_go_out() -> None:
+def test_outage_sends_only_probes() -> None:
     budget = RateController()
     fail(budget, 0.0, FAILURE_THRESHOLD - 1)
     assert budget.is_unlimited
@@ -136,7 +136,7 @@ def test_while_the_service_is_down_only_probes_go_out() -> None:
     assert budget.is_down
 
 
-def test_after_an_outage_the_rate_grows_back_and_then_is_free_again() -> None:
+def test_rate_recovers_to_unlimited_after_outage() -> None:
     budget = RateController()
     fail(budget, 0.0)
     sent(budget, 3)
@@ -150,7 +150,7 @@ def test_after_an_outage_the_rate_grows_back_and_then_is_free_again() -> None:
     assert budget.is_unlimited
 
 
-def test_after_an_outage_a_configured_limit_is_kept() -> None:
+def test_configured_limit_applies_after_outage() -> None:
     budget = RateController(RateLimit(50, 1))
     fail(budget, 0.0)
     budget.on_success(10.0, 9.9)
@@ -158,16 +158,16 @@ def test_after_an_outage_a_configured_limit_is_kept() -> None:
     assert times[-1] - times[0] == pytest.approx(6.0, rel=0.02)
 
 
-def test_a_refusal_is_an_answer_it_ends_an_outage_and_holds() -> None:
+def test_429_ends_outage_and_delays() -> None:
     budget = RateController()
     fail(budget, 0.0)
     budget.on_request(0.5, 0.5)
-    budget.on_rate_limited(0.6, 0.5, hold=3.0, asked=3.0)
+    budget.on_rate_limited(0.6, 0.5, delay=3.0, retry_after=3.0)
     assert not budget.is_down
     assert budget.delay(0.6) == pytest.approx(3.0)
 
 
-def test_retries_have_a_budget_that_answers_fill() -> None:
+def test_responses_refill_retry_tokens() -> None:
     budget, now = RateController(), 0.0
     for _ in range(int(MAX_RETRY_TOKENS)):
         assert budget.has_retry_token(now)
@@ -193,9 +193,7 @@ events = st.tuples(
     RateLimit(1e6),
     [("send", 0.0, 0.0, 0.0), ("fail", 0.0, 0.0, 0.875), ("refuse", 0.0, 0.0, 0.0), ("send", 0.0, 0.0, 0.0)],
 )
-def test_whatever_happens_the_next_request_is_a_finite_wait_away(
-    limit: RateLimit | None, steps: list[tuple[str, float, float, float]]
-) -> None:
+def test_delay_is_always_finite(limit: RateLimit | None, steps: list[tuple[str, float, float, float]]) -> None:
     """No state of the budget stops a session for ever, or for longer than it was asked to."""
     budget, now, held = RateController(limit), 0.0, 0.0
     pace = 1.0 if limit is None else max(1.0, 1.0 / limit.per_second)

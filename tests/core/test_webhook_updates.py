@@ -14,9 +14,12 @@ from rivya_async._core.polling.webhook_updates import (
     MAX_PENDING_DELIVERIES,
     MAX_SKIPPED_POLLS,
     DeliveryRateEstimator,
+    SnapshotChange,
+    compare_snapshots,
     delivery_delay,
+    is_newer,
 )
-from rivya_async._core.types.generations import Generation
+from rivya_async._core.types.generations import Generation, GenerationResult
 
 DAY = datetime(2026, 5, 11, tzinfo=UTC)
 
@@ -33,20 +36,20 @@ def sure() -> DeliveryRateEstimator:
     return deliveries
 
 
-def test_a_job_that_is_late_is_looked_at_sooner() -> None:
+def test_late_job_skips_fewer_polls() -> None:
     deliveries = sure()
     spared = [deliveries.may_skip_poll(n, 0.0, is_late=True) for n in range(5)]
     assert spared == [True, True, True, False, False]
     assert not DeliveryRateEstimator().may_skip_poll(0, 0.0, is_late=True)
 
 
-def test_without_deliveries_no_poll_is_left_out() -> None:
+def test_no_deliveries_skip_no_polls() -> None:
     deliveries = DeliveryRateEstimator()
     assert not deliveries.is_active
     assert one_in(deliveries) == 1
 
 
-def test_the_more_ends_they_tell_of_the_fewer_polls_go_out_down_to_a_tenth() -> None:
+def test_higher_delivery_rate_skips_more_polls() -> None:
     deliveries = DeliveryRateEstimator()
     rates = []
     for _ in range(60):
@@ -59,7 +62,7 @@ def test_the_more_ends_they_tell_of_the_fewer_polls_go_out_down_to_a_tenth() -> 
     assert rates.index(10) < 45
 
 
-def test_one_that_was_lost_costs_little_and_a_few_in_a_row_bring_the_polls_back() -> None:
+def test_single_lost_delivery_has_little_effect() -> None:
     deliveries = sure()
     rates = []
     for n in range(8):
@@ -69,14 +72,14 @@ def test_one_that_was_lost_costs_little_and_a_few_in_a_row_bring_the_polls_back(
     assert rates[-1] == 1
 
 
-def test_a_delivery_has_its_time_to_come_before_it_is_missed() -> None:
+def test_missing_delivery_counts_after_timeout() -> None:
     deliveries = sure()
     deliveries.on_end_polled("task_1", now=100.0)
     assert one_in(deliveries, now=100.0 + MAX_DELIVERY_DELAY) == 10
     assert one_in(deliveries, now=100.1 + MAX_DELIVERY_DELAY) < 10
 
 
-def test_one_that_should_have_come_by_now_is_missed_at_once() -> None:
+def test_overdue_delivery_is_missed_at_once() -> None:
     deliveries = sure()
     deliveries.on_end_polled("task_1", now=100.0, late_by=MAX_DELIVERY_DELAY)
     assert one_in(deliveries, now=100.0) == 10
@@ -86,7 +89,7 @@ def test_one_that_should_have_come_by_now_is_missed_at_once() -> None:
     assert one_in(deliveries, now=101.0) == 3
 
 
-def test_one_that_follows_in_time_is_none_missed() -> None:
+def test_timely_delivery_after_poll_is_not_missed() -> None:
     deliveries = sure()
     deliveries.on_end_polled("task_1", now=100.0)
     deliveries.on_late_delivery("task_1", now=101.0)
@@ -94,21 +97,21 @@ def test_one_that_follows_in_time_is_none_missed() -> None:
     assert one_in(deliveries, now=200.0) == 10
 
 
-def test_one_that_follows_too_late_is_missed() -> None:
+def test_late_delivery_after_poll_is_missed() -> None:
     deliveries = sure()
     deliveries.on_end_polled("task_1", now=100.0)
     deliveries.on_late_delivery("task_1", now=130.0)
     assert one_in(deliveries, now=130.0) == 3
 
 
-def test_deliveries_that_always_come_late_spare_no_poll() -> None:
+def test_late_deliveries_skip_no_polls() -> None:
     deliveries = DeliveryRateEstimator()
     for _ in range(50):
         deliveries.on_delivery(late_by=MAX_DELIVERY_DELAY + 1.0)
     assert one_in(deliveries) == 1
 
 
-def test_where_polls_find_all_ends_first_the_deliveries_that_follow_are_seen() -> None:
+def test_counts_deliveries_after_polled_ends() -> None:
     deliveries = DeliveryRateEstimator()
     for n in range(50):
         deliveries.on_end_polled(f"task_{n}", now=float(n))
@@ -116,7 +119,7 @@ def test_where_polls_find_all_ends_first_the_deliveries_that_follow_are_seen() -
     assert one_in(deliveries, now=100.0) == 10
 
 
-def test_every_second_one_lost_spares_no_poll() -> None:
+def test_half_lost_deliveries_skip_no_polls() -> None:
     deliveries = DeliveryRateEstimator()
     rates = []
     for n in range(100):
@@ -126,7 +129,7 @@ def test_every_second_one_lost_spares_no_poll() -> None:
     assert max(rates) == 1
 
 
-def test_what_is_expected_spares_some_polls_and_does_not_outweigh_what_was_seen() -> None:
+def test_expected_deliveries_skip_few_polls() -> None:
     deliveries = DeliveryRateEstimator()
     deliveries.expect_deliveries()
     assert deliveries.is_active
@@ -138,7 +141,7 @@ def test_what_is_expected_spares_some_polls_and_does_not_outweigh_what_was_seen(
     assert one_in(deliveries, now=10.0) == 1
 
 
-def test_what_is_awaited_is_bounded() -> None:
+def test_pending_deliveries_are_limited() -> None:
     deliveries = sure()
     for n in range(3 * MAX_PENDING_DELIVERIES):
         deliveries.on_end_polled(f"task_{n}", now=0.0)
@@ -146,7 +149,7 @@ def test_what_is_awaited_is_bounded() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("cfet"), st.floats(0.0, 20.0)), max_size=80), st.integers(0, 20))
-def test_no_more_than_nine_polls_in_a_row_are_ever_left_out(steps: list[tuple[str, float]], left_out: int) -> None:
+def test_skips_at_most_nine_consecutive_polls(steps: list[tuple[str, float]], left_out: int) -> None:
     deliveries, now = DeliveryRateEstimator(), 0.0
     for n, (kind, pause) in enumerate(steps):
         now += pause
@@ -164,13 +167,13 @@ def test_no_more_than_nine_polls_in_a_row_are_ever_left_out(steps: list[tuple[st
 
 
 @pytest.mark.parametrize(("seconds", "age", "late"), [(10.0, 10.5, 0.5), (10.0, 9.5, -0.5), (None, 9.0, 0.0)])
-def test_how_late_it_is_told_by_two_clocks_that_need_not_agree(seconds: float | None, age: float, late: float) -> None:
+def test_delivery_delay_uses_two_clocks(seconds: float | None, age: float, late: float) -> None:
     updated_at = None if seconds is None else DAY + timedelta(seconds=seconds)
     end = Generation("task_1", "succeeded", "z-image", created_at=DAY, updated_at=updated_at)
     assert delivery_delay(end, age) == late
 
 
-def test_a_job_is_late_when_nineteen_of_twenty_like_it_have_ended() -> None:
+def test_late_age_has_five_percent_open_jobs() -> None:
     durations = DurationEstimator()
     for n in range(200):
         durations.observe("z-image", 10.0 + n % 20)
@@ -178,3 +181,43 @@ def test_a_job_is_late_when_nineteen_of_twenty_like_it_have_ended() -> None:
     assert curve is not None
     assert curve.settled_age < 20.0
     assert 26.0 < curve.late_age < 40.0
+
+
+def record(status: str, at: float | None = None, *, files: bool = True) -> Generation:
+    result = GenerationResult("https://files.test/1.png") if status == "succeeded" and files else None
+    updated_at = None if at is None else DAY + timedelta(seconds=at)
+    return Generation("task_1", status, "z-image", updated_at=updated_at, result=result)
+
+
+@pytest.mark.parametrize(
+    ("told", "last", "news"),
+    [
+        (record("succeeded", 9), None, SnapshotChange.END),
+        (record("failed", 9), None, SnapshotChange.END),
+        (record("succeeded", 9), record("processing", 5), SnapshotChange.END),
+        (record("succeeded", 9), record("processing", 9), SnapshotChange.END),
+        (record("succeeded"), record("processing", 5), SnapshotChange.END),
+        (record("succeeded", 9), record("processing"), SnapshotChange.END),
+        (record("succeeded", 9), record("processing", 10), SnapshotChange.INCONSISTENT),
+        (record("failed", 9), record("processing", 10), SnapshotChange.INCONSISTENT),
+        (record("succeeded", 9, files=False), None, SnapshotChange.INCONSISTENT),
+        (record("succeeded", 9, files=False), record("queued", 1), SnapshotChange.INCONSISTENT),
+        (record("succeeded", 9), record("succeeded", 9), SnapshotChange.NONE),
+        (record("failed", 10), record("succeeded", 9), SnapshotChange.NONE),
+        (record("processing", 10), record("succeeded", 9), SnapshotChange.NONE),
+        (record("processing", 5), record("queued", 1), SnapshotChange.UPDATE),
+        (record("on_hold", 5), record("queued", 1), SnapshotChange.UPDATE),
+        (record("processing", 5), None, SnapshotChange.UPDATE),
+        (record("processing", 5), record("processing", 5), SnapshotChange.NONE),
+        (record("queued", 1), record("processing", 5), SnapshotChange.NONE),
+        (record("processing"), record("queued", 1), SnapshotChange.NONE),
+    ],
+)
+def test_compare_snapshots(told: Generation, last: Generation | None, news: SnapshotChange) -> None:
+    assert compare_snapshots(told, last) is news
+
+
+def test_missing_timestamp_is_not_newer() -> None:
+    assert not is_newer(record("queued"), record("queued", 1))
+    assert not is_newer(record("queued", 1), record("queued"))
+    assert is_newer(record("queued", 2), record("queued", 1))

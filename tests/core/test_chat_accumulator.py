@@ -37,7 +37,7 @@ DELTAS = {
 
 @pytest.mark.parametrize("data", DELTAS.values(), ids=DELTAS.keys())
 @pytest.mark.parametrize("name", ["message", "message.delta", "delta", "chat.completion.chunk", "content", "token"])
-def test_text_comes_in_many_shapes(data: dict[str, Any], name: str) -> None:
+def test_reads_text_of_all_shapes(data: dict[str, Any], name: str) -> None:
     reply = ChatStreamAccumulator()
     assert reply.feed(event(data, name)) == ChatEvent(name, data, "Hi")
     assert reply.text == "Hi"
@@ -64,7 +64,7 @@ def test_text_comes_in_many_shapes(data: dict[str, Any], name: str) -> None:
         ("message_start", {"message": {"id": "msg_1", "content": ""}}),
     ],
 )
-def test_other_events_are_handed_on_untouched_and_change_nothing(name: str, data: Any) -> None:
+def test_ignores_other_events(name: str, data: Any) -> None:
     reply = ChatStreamAccumulator()
     reply.feed(event({"delta": "So far"}))
     taken = reply.feed(event(data, name))
@@ -82,7 +82,7 @@ def test_other_events_are_handed_on_untouched_and_change_nothing(name: str, data
         ("done", {"message": FINAL["message"]}),
     ],
 )
-def test_the_final_event_is_known_by_what_it_holds(name: str, final: dict[str, Any]) -> None:
+def test_recognizes_final_event_by_members(name: str, final: dict[str, Any]) -> None:
     reply = ChatStreamAccumulator()
     assert took(reply, event(STARTED, "message.started"), event({"delta": "Hi"}), event(final, name)) == ["", "Hi", ""]
     assert reply.completion is not None
@@ -91,13 +91,13 @@ def test_the_final_event_is_known_by_what_it_holds(name: str, final: dict[str, A
     assert reply.session_id == "ses_1"
 
 
-def test_an_answer_that_comes_all_at_once_is_its_own_delta() -> None:
+def test_single_event_answer_is_its_own_delta() -> None:
     reply = ChatStreamAccumulator()
     assert took(reply, event(FINAL)) == ["Hi there"]
     assert reply.text == "Hi there"
 
 
-def test_done_ends_an_answer_and_makes_a_record_of_what_was_told() -> None:
+def test_done_builds_completion_from_events() -> None:
     reply = ChatStreamAccumulator()
     events = [
         event(STARTED),
@@ -112,7 +112,7 @@ def test_done_ends_an_answer_and_makes_a_record_of_what_was_told() -> None:
     assert reply.completion.credits == ChatCredits(final=1)
 
 
-def test_what_grows_is_told_by_the_last_event_and_what_names_by_the_first() -> None:
+def test_keeps_last_cumulative_and_first_other_values() -> None:
     reply = ChatStreamAccumulator()
     first = {**STARTED, "usage": {"input_tokens": 2}, "credits": {"reserved": 3}}
     last = {"id": "chunk_2", "model": "n", "usage": {"total_tokens": 9}, "credits": {"reserved": 3, "final": 2}}
@@ -124,7 +124,7 @@ def test_what_grows_is_told_by_the_last_event_and_what_names_by_the_first() -> N
 
 
 @pytest.mark.parametrize("message", [None, {}, {"id": "msg_1", "content": None}, {"id": "msg_1", "content": ""}])
-def test_a_final_event_that_leaves_things_out_keeps_what_was_told(message: Any) -> None:
+def test_incomplete_final_event_uses_earlier_members(message: Any) -> None:
     reply = ChatStreamAccumulator()
     final = {"object": "chat.completion", "id": None, "session_id": None, "mood": None, "message": message}
     took(reply, event(STARTED), event({"delta": "Hi"}), event(final))
@@ -135,14 +135,14 @@ def test_a_final_event_that_leaves_things_out_keeps_what_was_told(message: Any) 
     assert reply.completion.extra == {"mood": None}
 
 
-def test_a_final_event_without_any_text_is_an_empty_answer() -> None:
+def test_final_event_without_text_is_empty_answer() -> None:
     reply = ChatStreamAccumulator()
     assert took(reply, event({**STARTED, "object": "chat.completion"})) == [""]
     assert reply.completion is not None
     assert reply.completion.text == ""
 
 
-def test_an_answer_without_end_is_not_kept_for_ever() -> None:
+def test_limits_answer_length() -> None:
     reply = ChatStreamAccumulator()
     million = event({"delta": "x" * 1024 * 1024})
     took(reply, *[million] * 32)
@@ -151,14 +151,14 @@ def test_an_answer_without_end_is_not_kept_for_ever() -> None:
     assert len(reply.text) == 32 * 1024 * 1024
 
 
-def test_done_without_anything_before_it_ends_nothing() -> None:
+def test_done_without_events_builds_nothing() -> None:
     reply = ChatStreamAccumulator()
     assert reply.feed(event("[DONE]")) == ChatEvent("message", "[DONE]")
     assert reply.completion is None
     assert reply.session_id is None
 
 
-def test_a_record_cannot_be_made_of_nonsense() -> None:
+def test_rejects_invalid_completion() -> None:
     reply = ChatStreamAccumulator()
     took(reply, event({"created_at": "yesterday", "delta": "Hi"}))
     with pytest.raises(ResponseDecodeError, match="created_at"):
@@ -179,7 +179,7 @@ ERRORS = {
 
 
 @pytest.mark.parametrize(("name", "data"), ERRORS.values(), ids=ERRORS.keys())
-def test_an_error_of_the_service_keeps_the_text(name: str, data: dict[str, Any]) -> None:
+def test_service_error_keeps_text(name: str, data: dict[str, Any]) -> None:
     reply = ChatStreamAccumulator()
     took(reply, event(STARTED), event({"delta": "Hi"}))
     with pytest.raises(StreamInterruptedError, match="Slow down") as raised:
@@ -189,7 +189,7 @@ def test_an_error_of_the_service_keeps_the_text(name: str, data: dict[str, Any])
 
 
 @pytest.mark.parametrize(("data", "told"), [("it broke", "it broke"), ({}, "an error"), ({"error": "bad"}, "bad")])
-def test_an_error_of_another_shape_is_an_error(data: Any, told: str) -> None:
+def test_error_of_other_shape_raises(data: Any, told: str) -> None:
     with pytest.raises(StreamInterruptedError, match=told) as raised:
         ChatStreamAccumulator().feed(event(data, "error"))
     assert (raised.value.text, raised.value.code, raised.value.session_id) == ("", None, None)
