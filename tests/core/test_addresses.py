@@ -1,4 +1,4 @@
-"""Which addresses belong to the public internet, whatever they carry along."""
+"""Public and private addresses, including embedded ones."""
 
 from __future__ import annotations
 

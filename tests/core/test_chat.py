@@ -1,4 +1,4 @@
-"""Chat, from arguments to a request and from answers to records."""
+"""Chat requests, their validation against the catalogue, and records of responses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def response(body: Any) -> Response:
     return Response(200, {}, json.dumps(body).encode())
 
 
-# --- what goes out ----------------------------------------------------------------------------------------------------
+# --- requests ---------------------------------------------------------------------------------------------------------
 
 
 def test_sends_only_set_members() -> None:
@@ -137,9 +137,9 @@ def test_rejects_invalid_session_id(wrong: Any) -> None:
         operations.retrieve_chat_session(wrong)
 
 
-# --- what comes back --------------------------------------------------------------------------------------------------
+# --- responses --------------------------------------------------------------------------------------------------------
 
-WHOLE = {
+COMPLETION = {
     "id": "chatcmpl_91",
     "object": "chat.completion",
     "session_id": "ses_44",
@@ -152,7 +152,7 @@ WHOLE = {
 
 
 def test_reads_documented_completion() -> None:
-    completion = operations.read_completion(response(WHOLE))
+    completion = operations.read_completion(response(COMPLETION))
     assert completion == ChatCompletion(
         id="chatcmpl_91",
         model="gpt-5-2-chat",
@@ -169,13 +169,13 @@ def test_reads_documented_completion() -> None:
 @pytest.mark.parametrize("name", ["session_id", "model", "created_at", "message", "usage", "credits"])
 @pytest.mark.parametrize("null", [True, False])
 def test_reads_completion_with_id_only(name: str, null: bool) -> None:
-    told = {key: value for key, value in WHOLE.items() if key != name} | ({name: None} if null else {})
+    told = {key: value for key, value in COMPLETION.items() if key != name} | ({name: None} if null else {})
     assert operations.read_completion(response(told)).id == "chatcmpl_91"
 
 
 def test_accepts_nulls_and_keeps_unknown_members() -> None:
     told = {
-        **WHOLE,
+        **COMPLETION,
         "mood": "calm",
         "usage": {"input_tokens": None, "cached_tokens": 3},
         "message": {"content": None, "thoughts": "Hm."},
@@ -205,7 +205,7 @@ def test_reads_messages_of_session() -> None:
         endpoint.decode(response({"id": "ses_2"}))
 
 
-# --- against the catalogue --------------------------------------------------------------------------------------------
+# --- validation validation against the catalogue ----------------------------------------------------------------------
 
 PLAIN = {"web_search": False, "image_attachments": False, "thoughts": False, "reasoning_efforts": ["low", "high"]}
 MODELS = {

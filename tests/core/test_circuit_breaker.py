@@ -1,4 +1,4 @@
-"""The breaker opens for an outage, not for a bad day, and closes on a probe, not on a belated answer."""
+"""The circuit breaker opens for outages only, and closes on the response to a probe only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the service is and who we are: arguments, the environment, the documented origin; and the key stays in."""
+"""Sources and validation of base URL and API key. The key is never shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning how long jobs last: from few jobs, drifting jobs, ten thousand at once, and from what is no duration."""
+"""Estimates of durations: few, drifting and simultaneous jobs, and invalid durations."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ from rivya_async._core.polling.intervals import POLL_COST, adaptive_interval, ba
 POLICY = PollPolicy()
 
 
-def curve_of(durations: DurationEstimator, group: str = "m", category: str | None = None) -> HazardCurve:
-    curve = durations.curve_for(group, category)
+def curve_of(estimator: DurationEstimator, group: str = "m", category: str | None = None) -> HazardCurve:
+    curve = estimator.curve_for(group, category)
     assert curve is not None
     return curve
 
 
-def learned(*seconds: float, group: str = "m") -> DurationEstimator:
-    durations = DurationEstimator()
+def with_adaptive(*seconds: float, group: str = "m") -> DurationEstimator:
+    estimator = DurationEstimator()
     for each in seconds:
-        durations.observe(group, each)
-    return durations
+        estimator.observe(group, each)
+    return estimator
 
 
 def loaded(dump: dict[str, Any]) -> DurationEstimator:
-    durations = DurationEstimator()
-    durations.load(dump)
-    return durations
+    estimator = DurationEstimator()
+    estimator.load(dump)
+    return estimator
 
 
 def spread_around(median: float, sigma: float, count: int, seed: int = 1) -> list[float]:
-    dice = random.Random(seed)
-    return [median * math.exp(sigma * dice.gauss(0.0, 1.0)) for _ in range(count)]
+    rng = random.Random(seed)
+    return [median * math.exp(sigma * rng.gauss(0.0, 1.0)) for _ in range(count)]
 
 
-def first_poll(durations: DurationEstimator, group: str = "m") -> float:
-    return adaptive_interval(curve_of(durations, group), POLICY, 0, 0.5)
+def first_poll(estimator: DurationEstimator, group: str = "m") -> float:
+    return adaptive_interval(curve_of(estimator, group), POLICY, 0, 0.5)
 
 
-# --- groups ---------------------------------------------------------------------------------------------------------
+# --- groups -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -80,71 +80,75 @@ def test_group_name_is_shared() -> None:
 
 
 def test_unknown_model_has_no_curve() -> None:
-    durations = learned(10.0, group="other")
-    durations.observe_open("m", 5.0)
-    assert durations.curve_for("m") is None
-    assert durations.curve_for("m?duration=5", "video") is None
+    estimator = with_adaptive(10.0, group="other")
+    estimator.observe_open("m", 5.0)
+    assert estimator.curve_for("m") is None
+    assert estimator.curve_for("m?duration=5", "video") is None
 
 
 def test_new_group_uses_model_as_prior() -> None:
-    durations = learned(*spread_around(20.0, 0.1, 60), group="m?duration=5")
-    assert durations.curve_for("m?duration=10") is durations.curve_for("m")
-    durations.observe_open("m?duration=10", 25.0)
-    assert durations.curve_for("m?duration=10") is durations.curve_for("m")
-    before = first_poll(durations, "m?duration=10")
+    estimator = with_adaptive(*spread_around(20.0, 0.1, 60), group="m?duration=5")
+    assert estimator.curve_for("m?duration=10") is estimator.curve_for("m")
+    estimator.observe_open("m?duration=10", 25.0)
+    assert estimator.curve_for("m?duration=10") is estimator.curve_for("m")
+    before = first_poll(estimator, "m?duration=10")
     for each in spread_around(100.0, 0.1, 20):
-        durations.observe("m?duration=10", each)
-    assert first_poll(durations, "m?duration=10") > 3 * before
-    assert first_poll(durations, "m?duration=5") == pytest.approx(before, rel=0.1)
+        estimator.observe("m?duration=10", each)
+    assert first_poll(estimator, "m?duration=10") > 3 * before
+    assert first_poll(estimator, "m?duration=5") == pytest.approx(before, rel=0.1)
 
 
 def test_group_updates_its_model() -> None:
-    assert first_poll(learned(*[60.0] * 20, group="m?duration=5")) > 30.0
+    assert first_poll(with_adaptive(*[60.0] * 20, group="m?duration=5")) > 30.0
 
 
 def test_category_selects_prior() -> None:
-    assert curve_of(learned(10.0), category="video").settled_age > curve_of(learned(10.0), category="image").settled_age
-    assert curve_of(learned(10.0), category="hologram").settled_age == curve_of(learned(10.0)).settled_age
+    assert (
+        curve_of(with_adaptive(10.0), category="video").settled_age
+        > curve_of(with_adaptive(10.0), category="image").settled_age
+    )
+    assert curve_of(with_adaptive(10.0), category="hologram").settled_age == curve_of(with_adaptive(10.0)).settled_age
     many = spread_around(10.0, 0.3, 60)
     assert (
-        curve_of(learned(*many), category="video").settled_age == curve_of(learned(*many), category="image").settled_age
+        curve_of(with_adaptive(*many), category="video").settled_age
+        == curve_of(with_adaptive(*many), category="image").settled_age
     )
 
 
 def test_curve_is_shared_until_refresh() -> None:
-    durations = learned(*[10.0] * 40)
-    curve = durations.curve_for("m")
+    estimator = with_adaptive(*[10.0] * 40)
+    curve = estimator.curve_for("m")
     for _ in range(9):
-        durations.observe("m", 10.0)
-        assert durations.curve_for("m") is curve
+        estimator.observe("m", 10.0)
+        assert estimator.curve_for("m") is curve
     for _ in range(7):
-        durations.observe("m", 10.0)
-    assert durations.curve_for("m") is not curve
+        estimator.observe("m", 10.0)
+    assert estimator.curve_for("m") is not curve
 
 
-# --- what is no duration --------------------------------------------------------------------------------------------
+# --- invalid durations ------------------------------------------------------------------------------------------------
 
 
 def test_zero_duration_counts_as_shortest() -> None:
-    durations = DurationEstimator()
+    estimator = DurationEstimator()
     for _ in range(50):
-        durations.observe_open("m", 0.02)
-        durations.observe("m", 0.0, 0.02)
-    assert first_poll(durations) < 1.5
+        estimator.observe_open("m", 0.02)
+        estimator.observe("m", 0.0, 0.02)
+    assert first_poll(estimator) < 1.5
 
 
 @pytest.mark.parametrize("seconds", [-1.0, math.nan, math.inf, -math.inf, 86_400.1, 1e300])
 def test_ignores_implausible_durations(seconds: float) -> None:
-    durations = learned(seconds)
-    assert durations.curve_for("m") is None
-    assert durations.dump() == DurationEstimator().dump()
+    estimator = with_adaptive(seconds)
+    assert estimator.curve_for("m") is None
+    assert estimator.dump() == DurationEstimator().dump()
 
 
 @pytest.mark.parametrize("seconds", [5e-324, 0.001, 0.05, 20_000.0, 86_400.0])
 def test_accepts_shortest_and_longest_durations(seconds: float) -> None:
-    durations = learned(*[seconds] * 20)
-    assert 1.0 <= first_poll(durations) <= 20_000.0
-    assert durations.dump()["groups"]["m"]["ends"] == 20
+    estimator = with_adaptive(*[seconds] * 20)
+    assert 1.0 <= first_poll(estimator) <= 20_000.0
+    assert estimator.dump()["groups"]["m"]["ends"] == 20
 
 
 @given(
@@ -156,10 +160,10 @@ def test_accepts_shortest_and_longest_durations(seconds: float) -> None:
     st.floats(min_value=0.0, max_value=1.0, exclude_max=True),
 )
 def test_intervals_stay_in_bounds_for_any_clock(seen: list[tuple[bool, float, float]], age: float, u: float) -> None:
-    durations = learned(10.0)
+    estimator = with_adaptive(10.0)
     for ended, seconds, since in seen:
-        (durations.observe if ended else durations.observe_open)("m", seconds, since)
-        curve = curve_of(durations)
+        (estimator.observe if ended else estimator.observe_open)("m", seconds, since)
+        curve = curve_of(estimator)
         for n in (0, 1):
             delay = adaptive_interval(curve, POLICY, n, u, age)
             assert POLICY.floor <= delay
@@ -168,20 +172,20 @@ def test_intervals_stay_in_bounds_for_any_clock(seen: list[tuple[bool, float, fl
             )
 
 
-# --- what it is worth -----------------------------------------------------------------------------------------------
+# --- comparison with back-off -----------------------------------------------------------------------------------------
 
 
-def cost_of(durations: DurationEstimator | None, jobs: list[float], seed: int = 2) -> float:
-    """Mean latency and polls of these jobs, one after the other, in seconds."""
-    dice = random.Random(seed)
+def cost_of(estimator: DurationEstimator | None, jobs: list[float], seed: int = 2) -> float:
+    """Returns the mean latency in seconds and the mean polls of consecutive jobs."""
+    rng = random.Random(seed)
     latency = polls = 0.0
     for seconds in jobs:
-        age, n, u = 0.0, 0, dice.random()
+        age, n, u = 0.0, 0, rng.random()
         while age < seconds:
-            if durations is None:
-                age += backoff_interval(POLICY, n, dice.random(), age)
+            if estimator is None:
+                age += backoff_interval(POLICY, n, rng.random(), age)
             else:
-                age += adaptive_interval(curve_of(durations), POLICY, n, u, age)
+                age += adaptive_interval(curve_of(estimator), POLICY, n, u, age)
             n += 1
         latency += age - seconds
         polls += n
@@ -190,24 +194,24 @@ def cost_of(durations: DurationEstimator | None, jobs: list[float], seed: int = 
 
 @pytest.mark.parametrize(("sigma", "share"), [(0.3, 0.6), (0.6, 0.75), (1.0, 0.9)])
 def test_adaptive_polls_beat_backoff(sigma: float, share: float) -> None:
-    durations = learned(*spread_around(30.0, sigma, 20))
+    estimator = with_adaptive(*spread_around(30.0, sigma, 20))
     jobs = spread_around(30.0, sigma, 500, seed=3)
-    assert cost_of(durations, jobs) < share * cost_of(None, jobs)
+    assert cost_of(estimator, jobs) < share * cost_of(None, jobs)
 
 
 def test_follows_doubled_median() -> None:
-    durations = learned(*spread_around(30.0, 0.2, 200))
-    before = first_poll(durations)
+    estimator = with_adaptive(*spread_around(30.0, 0.2, 200))
+    before = first_poll(estimator)
     first_polls = [before]
     for each in spread_around(60.0, 0.2, 150):
-        durations.observe("m", each)
-        first_polls.append(first_poll(durations))
+        estimator.observe("m", each)
+        first_polls.append(first_poll(estimator))
     assert 1.1 * before < first_polls[50] < first_polls[100] < first_polls[150]
     assert first_polls[150] == pytest.approx(2 * before, rel=0.15)
 
 
 def test_late_job_is_polled_within_cap() -> None:
-    curve = curve_of(learned(*spread_around(20.0, 0.05, 100)))
+    curve = curve_of(with_adaptive(*spread_around(20.0, 0.05, 100)))
     for age in (30.0, 60.0, 99.0):
         assert adaptive_interval(curve, POLICY, 5, 0.5, age) <= POLICY.cap
     for age in (200.0, 1_000.0, 100_000.0):
@@ -215,25 +219,25 @@ def test_late_job_is_polled_within_cap() -> None:
 
 
 def test_long_job_is_not_polled_early() -> None:
-    assert first_poll(learned(*spread_around(300.0, 0.2, 50))) > 150.0
+    assert first_poll(with_adaptive(*spread_around(300.0, 0.2, 50))) > 150.0
 
 
-def burst(durations: DurationEstimator, jobs: list[float], *, counts_open: bool) -> None:
-    """All jobs begin at once; each poll tells what it saw."""
-    dice = random.Random(4)
-    queue = [(dice.uniform(2.0, 3.0), 0, number) for number in range(len(jobs))]
+def burst(estimator: DurationEstimator, jobs: list[float], *, counts_open: bool) -> None:
+    """Polls simultaneous jobs, and records each result."""
+    rng = random.Random(4)
+    queue = [(rng.uniform(2.0, 3.0), 0, number) for number in range(len(jobs))]
     seen = [0.0] * len(jobs)
     while queue:
         age, n, number = heapq.heappop(queue)
         if age >= jobs[number]:
-            durations.observe("m", jobs[number], seen[number])
+            estimator.observe("m", jobs[number], seen[number])
             continue
         if counts_open:
-            durations.observe_open("m", age, seen[number])
+            estimator.observe_open("m", age, seen[number])
             seen[number] = age
-        curve = durations.curve_for("m")
+        curve = estimator.curve_for("m")
         delay = (
-            backoff_interval(POLICY, n + 1, dice.random(), age)
+            backoff_interval(POLICY, n + 1, rng.random(), age)
             if curve is None
             else adaptive_interval(curve, POLICY, 1, 0, age)
         )
@@ -241,79 +245,79 @@ def burst(durations: DurationEstimator, jobs: list[float], *, counts_open: bool)
 
 
 def test_simultaneous_jobs_do_not_bias_estimate() -> None:
-    durations, fooled = DurationEstimator(), DurationEstimator()
+    estimator, biased = DurationEstimator(), DurationEstimator()
     jobs = spread_around(30.0, 0.3, 600)
-    burst(durations, jobs, counts_open=True)
-    burst(fooled, jobs, counts_open=False)
+    burst(estimator, jobs, counts_open=True)
+    burst(biased, jobs, counts_open=False)
     quarter = sorted(jobs)[150]
-    assert curve_of(durations).settled_age == pytest.approx(quarter, rel=0.15)
-    assert curve_of(fooled).settled_age > 1.5 * quarter
+    assert curve_of(estimator).settled_age == pytest.approx(quarter, rel=0.15)
+    assert curve_of(biased).settled_age > 1.5 * quarter
 
 
-# --- memory ---------------------------------------------------------------------------------------------------------
+# --- memory -----------------------------------------------------------------------------------------------------------
 
 
 def test_drops_least_recent_groups() -> None:
-    durations = learned(10.0, group="kept")
+    estimator = with_adaptive(10.0, group="kept")
     for number in range(2 * MAX_GROUPS):
-        durations.observe(f"m{number}", 10.0)
-        durations.observe_open("kept", 5.0)
-    assert len(durations.dump()["groups"]) == MAX_GROUPS
-    assert durations.curve_for("kept") is not None
-    assert durations.curve_for("m0") is None
+        estimator.observe(f"m{number}", 10.0)
+        estimator.observe_open("kept", 5.0)
+    assert len(estimator.dump()["groups"]) == MAX_GROUPS
+    assert estimator.curve_for("kept") is not None
+    assert estimator.curve_for("m0") is None
 
 
 def test_memory_is_constant() -> None:
-    durations = learned(*spread_around(30.0, 0.5, 100))
-    curve_of(durations)
+    estimator = with_adaptive(*spread_around(30.0, 0.5, 100))
+    curve_of(estimator)
     tracemalloc.start()
     try:
         for each in spread_around(30.0, 0.5, 2_000):
-            durations.observe_open("m", each / 2)
-            durations.observe("m", each, each / 2)
-            curve_of(durations)
+            estimator.observe_open("m", each / 2)
+            estimator.observe("m", each, each / 2)
+            curve_of(estimator)
         grown, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert grown < 16_384
 
 
-# --- what outlives a process ----------------------------------------------------------------------------------------
+# --- dump and load ----------------------------------------------------------------------------------------------------
 
 
 @given(
     st.lists(st.tuples(st.sampled_from(["a", "a?duration=5", "b", "", "?"]), st.floats(min_value=0.01, max_value=1e4)))
 )
 def test_dump_and_load_round_trip(seen: list[tuple[str, float]]) -> None:
-    durations = DurationEstimator()
+    estimator = DurationEstimator()
     for group, seconds in seen:
-        durations.observe(group, seconds)
-    dump = durations.dump()
+        estimator.observe(group, seconds)
+    dump = estimator.dump()
     again = loaded(json.loads(json.dumps(dump)))
     assert again.dump() == dump
 
 
 def test_loaded_estimator_polls_like_dumped_one() -> None:
-    durations = learned(*spread_around(60.0, 0.3, 50))
-    assert first_poll(loaded(durations.dump())) == pytest.approx(first_poll(durations), rel=0.05)
+    estimator = with_adaptive(*spread_around(60.0, 0.3, 50))
+    assert first_poll(loaded(estimator.dump())) == pytest.approx(first_poll(estimator), rel=0.05)
 
 
 def test_load_replaces_observations() -> None:
-    durations = learned(10.0, group="old")
-    durations.load(learned(20.0, group="new").dump())
-    assert durations.curve_for("old") is None
-    assert durations.curve_for("new") is not None
+    estimator = with_adaptive(10.0, group="old")
+    estimator.load(with_adaptive(20.0, group="new").dump())
+    assert estimator.curve_for("old") is None
+    assert estimator.curve_for("new") is not None
 
 
 def test_load_keeps_last_groups() -> None:
-    history = learned(10.0).dump()["groups"]["m"]
-    durations = DurationEstimator()
-    durations.load({"version": 1, "groups": {f"m{number}": history for number in range(MAX_GROUPS + 1)}})
-    assert list(durations.dump()["groups"]) == [f"m{number}" for number in range(1, MAX_GROUPS + 1)]
+    history = with_adaptive(10.0).dump()["groups"]["m"]
+    estimator = DurationEstimator()
+    estimator.load({"version": 1, "groups": {f"m{number}": history for number in range(MAX_GROUPS + 1)}})
+    assert list(estimator.dump()["groups"]) == [f"m{number}" for number in range(1, MAX_GROUPS + 1)]
 
 
 def changed(**members: Any) -> dict[str, Any]:
-    dump = copy.deepcopy(learned(10.0).dump())
+    dump = copy.deepcopy(with_adaptive(10.0).dump())
     dump["groups"]["m"].update(members)
     return dump
 
@@ -349,11 +353,11 @@ def changed(**members: Any) -> dict[str, Any]:
     ids=lambda dump: f"{dump!r:.40}",
 )
 def test_rejects_invalid_dump_without_change(dump: Any) -> None:
-    durations = learned(10.0)
-    before = durations.dump()
+    estimator = with_adaptive(10.0)
+    before = estimator.dump()
     with pytest.raises(ConfigurationError, match=r"result of dump"):
-        durations.load(dump)
-    assert durations.dump() == before
+        estimator.load(dump)
+    assert estimator.dump() == before
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", None])

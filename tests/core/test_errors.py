@@ -1,4 +1,4 @@
-"""The error tree: complete, told in its drawing, chosen by code first, and fit to travel between processes."""
+"""The error tree: completeness, documentation, classes by code and status, pickling."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ DETAILS: dict[str, Any] = {
     "text": "so far",
     "session_id": "ses_1",
 }
-"""A value for every argument of every error: an argument without one here fails the walk."""
+"""Value for each argument of all errors. A missing one fails the tests."""
 
 
-def tree(root: type[RivyaError] = RivyaError) -> Iterator[type[RivyaError]]:
+def error_classes(root: type[RivyaError] = RivyaError) -> Iterator[type[RivyaError]]:
     if root.__module__.startswith("rivya_async."):
         yield root
     for child in root.__subclasses__():
-        yield from tree(child)
+        yield from error_classes(child)
 
 
 def arguments(kind: type[RivyaError]) -> list[str]:
@@ -79,11 +79,11 @@ def arguments(kind: type[RivyaError]) -> list[str]:
     return names
 
 
-def full(kind: type[RivyaError]) -> RivyaError:
+def build_error(kind: type[RivyaError]) -> RivyaError:
     return kind(**{name: DETAILS[name] for name in arguments(kind)})
 
 
-every_error = pytest.mark.parametrize("kind", list(dict.fromkeys(tree())), ids=lambda kind: kind.__name__)
+every_error = pytest.mark.parametrize("kind", list(dict.fromkeys(error_classes())), ids=lambda kind: kind.__name__)
 
 
 @every_error
@@ -94,21 +94,21 @@ def test_error_has_docstring(kind: type[RivyaError]) -> None:
 @every_error
 def test_error_is_rivya_error_with_message(kind: type[RivyaError]) -> None:
     with pytest.raises(RivyaError) as caught:
-        raise full(kind)
+        raise build_error(kind)
     assert str(caught.value) == DETAILS["message"]
     assert caught.value.args == (DETAILS["message"],)
 
 
 @every_error
 def test_error_keeps_arguments(kind: type[RivyaError]) -> None:
-    error = full(kind)
+    error = build_error(kind)
     for name in arguments(kind):
         assert getattr(error, name) == DETAILS[name]
 
 
 @every_error
 @pytest.mark.parametrize(
-    "travel",
+    "transfer",
     [
         *[
             pytest.param(lambda error, n=n: pickle.loads(pickle.dumps(error, n)), id=f"pickle-{n}")
@@ -118,18 +118,20 @@ def test_error_keeps_arguments(kind: type[RivyaError]) -> None:
         copy.deepcopy,
     ],
 )
-@pytest.mark.parametrize("build", [full, lambda kind: kind()], ids=["full", "bare"])
+@pytest.mark.parametrize("build", [build_error, lambda kind: kind()], ids=["full", "bare"])
 def test_error_survives_pickle_and_copy(
-    kind: type[RivyaError], build: Callable[[type[RivyaError]], RivyaError], travel: Callable[[RivyaError], RivyaError]
+    kind: type[RivyaError],
+    build: Callable[[type[RivyaError]], RivyaError],
+    transfer: Callable[[RivyaError], RivyaError],
 ) -> None:
     error = build(kind)
     error.add_note("while waiting for task_1")
-    arrived = travel(error)
-    assert type(arrived) is kind
-    assert arrived is not error
-    assert vars(arrived) == vars(error)
-    assert str(arrived) == str(error)
-    assert arrived.args == error.args
+    copied_error = transfer(error)
+    assert type(copied_error) is kind
+    assert copied_error is not error
+    assert vars(copied_error) == vars(error)
+    assert str(copied_error) == str(error)
+    assert copied_error.args == error.args
 
 
 @every_error
@@ -177,7 +179,7 @@ def test_generation_failed_error_without_record_raises() -> None:
 
 
 def test_error_classes_do_not_overlap() -> None:
-    """Retry safety hangs on it: nothing is at once answered, of unknown outcome, or a wait."""
+    """Retry safety depends on it: no error is both a response, an unknown outcome, or a wait."""
     for one in (
         APIStatusError,
         OutcomeUnknownError,

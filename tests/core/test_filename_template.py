@@ -1,4 +1,4 @@
-"""Names by the wish of the user: what they may be made of, and never out of the folder."""
+"""Templates of file names: valid fields, portable names inside of the folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""File names out of what strangers say: never out of the folder, never a name that a system trips over."""
+"""File names from untrusted input are portable, and stay inside of the folder."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_any_stem_is_safe(text: str) -> None:
     assert stem
     assert not set(stem) & set('/\\:*?"<>|\x00\n')
     assert stem == stem.strip(" .")
-    assert len(stem.encode()) <= 200, "a file name has room for 255 bytes, and the extension needs some"
+    assert len(stem.encode()) <= 200, "a file name has at most 255 bytes, including the extension"
 
 
 @pytest.mark.parametrize(

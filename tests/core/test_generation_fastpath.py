@@ -1,4 +1,4 @@
-"""The short way to a record and the long way agree on everything."""
+"""The shortcut for open jobs equals the converter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a purchase asks for: checked and kept when it is made, and sent as it was given."""
+"""Requests for generations are validated and copied on construction, and sent unchanged."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_survives_pickle_and_copy(travel: Callable[[Any], Any], params: Any) -> 
 
 
 def test_keeps_copies_of_params_and_references() -> None:
-    """One dictionary filled anew in a loop makes different jobs, even if they are sent later."""
+    """A dictionary that is reused in a loop makes different jobs."""
     params: dict[str, Any] = {"seed": 1}
     references = [PHOTO]
     job = GenerationRequest("m", params=params, references=references)
@@ -109,7 +109,7 @@ def test_keeps_copies_of_params_and_references() -> None:
     assert job == GenerationRequest("m", params={"seed": 1}, references=[PHOTO])
 
 
-# --- what could not be a job for any model ----------------------------------------------------------------------------
+# --- invalid requests -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

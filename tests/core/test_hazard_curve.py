@@ -1,4 +1,4 @@
-"""The curve by which polls are placed: an integral that grows with the age, and its inverse."""
+"""The integral of the hazard curve grows with the age; `age_at` is its inverse."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_age_at_inverts_integral(each: list[float], integral: float) -> None:
 
 
 def test_constant_hazard_has_known_integral() -> None:
-    """One end per hundred seconds: the integral of sqrt(0.01) is a tenth of the age."""
+    """With one end per hundred seconds the integral of sqrt(0.01) is a tenth of the age."""
     curve = HazardCurve([width / 100 for width in BIN_WIDTHS])
     for age in (1.0, 30.0, 77.7, 600.0):
         assert curve.integral(age) == pytest.approx((age - BIN_EDGES[0]) / 10)

@@ -1,4 +1,4 @@
-"""Which methods need a key, and what a key may look like."""
+"""Methods that need a key, valid keys, and their lifetime."""
 
 from __future__ import annotations
 

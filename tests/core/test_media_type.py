@@ -1,4 +1,4 @@
-"""What a file holds, by its first bytes, and what the service takes."""
+"""Media types by first bytes, and the limits of uploads."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_extension_is_fallback() -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "kind", "error", "says"),
+    ("head", "kind", "error", "message"),
     [
         (b"", None, ValidationFailed, "'a.png' cannot be uploaded: it is empty"),
         (b"%PDF-1.7" + bytes(300), None, ValidationFailed, "it is application/pdf, not an image"),
@@ -81,8 +81,8 @@ def test_extension_is_fallback() -> None:
         (HEADS["png"][0], "picture", ConfigurationError, "kind must be one of image, video, audio"),
     ],
 )
-def test_rejects_invalid_files(head: bytes, kind: str | None, error: type[RivyaError], says: str) -> None:
-    with pytest.raises(error, match=says):
+def test_rejects_invalid_files(head: bytes, kind: str | None, error: type[RivyaError], message: str) -> None:
+    with pytest.raises(error, match=message):
         detect_media_type(head, name="a.png", kind=kind)
 
 

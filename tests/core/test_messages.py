@@ -1,4 +1,4 @@
-"""Requests and responses as values: which headers go out, and how an answer's are read."""
+"""Headers of requests and responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the catalogue says of a job: every problem at once, the nearest names, values made to travel, the price."""
+"""Validation, coercion and price of a job by the catalogue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Per operation: the request that goes out, and what its answer means."""
+"""Operations of the API: requests, records and errors."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_task_id_never_leaves_its_path_segment(task_id: str) -> None:
     assert not set(segment) & set("?# \r\n\\")
 
 
-# --- answers ----------------------------------------------------------------------------------------------------------
+# --- responses --------------------------------------------------------------------------------------------------------
 
 TASK = {"id": "task_1", "status": "queued", "model": "z-image", "reserved_credits": 1}
 
@@ -313,7 +313,7 @@ def test_error_has_retry_after(headers: dict[str, str], seconds: float | None) -
 
 
 def test_operation_request_is_replaceable() -> None:
-    """That is how a key gets on it."""
+    """The request executor adds the key this way."""
     endpoint = operations.create_generation(GenerationRequest("z-image"))
     keyed = attrs.evolve(endpoint, request=attrs.evolve(endpoint.request, idempotency_key="minted"))
     assert keyed.request.idempotency_key == "minted"

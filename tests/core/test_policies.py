@@ -1,4 +1,4 @@
-"""Policies: the promised defaults, and a refusal by name of every value that makes no sense."""
+"""Defaults and validation of policies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When polls come: near the service's own advice at first, then ever further apart, always within their bounds."""
+"""Poll intervals: the recommended start, exponential growth, and bounds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rivya_async._core.polling.intervals import (
 
 draws = st.floats(min_value=0.0, max_value=1.0, exclude_max=True)
 ages = st.floats(min_value=0.0, max_value=1e7)
-stretches = st.floats(min_value=1.0, max_value=1e3)
+slowdowns = st.floats(min_value=1.0, max_value=1e3)
 curves = st.lists(st.just(0.0) | st.floats(min_value=1e-9, max_value=1e2), min_size=16, max_size=16).map(
     lambda hazards: HazardCurve([hazards[n * 16 // BIN_COUNT] for n in range(BIN_COUNT)])
 )
@@ -46,7 +46,7 @@ def test_first_poll_is_within_a_fifth_of_first(policy: PollPolicy, u: float) -> 
 
 
 def test_default_first_poll_is_after_two_to_three_seconds() -> None:
-    """The service's advice."""
+    """The service recommends it."""
     assert backoff_interval(PollPolicy(), 0, 0.0) == pytest.approx(2.0)
     assert backoff_interval(PollPolicy(), 0, 1.0) == pytest.approx(3.0)
 
@@ -111,14 +111,14 @@ def test_interval_is_monotonic_in_random_number(n: int, one: float, other: float
     assert backoff_interval(PollPolicy(), n, low, age) <= backoff_interval(PollPolicy(), n, high, age)
 
 
-# --- learned --------------------------------------------------------------------------------------------------------
+# --- adaptive intervals -----------------------------------------------------------------------------------------------
 
 
-@given(curves, policies(), st.integers(0, 2), draws, st.tuples(ages, stretches))
+@given(curves, policies(), st.integers(0, 2), draws, st.tuples(ages, slowdowns))
 def test_adaptive_interval_stays_in_bounds(
-    curve: HazardCurve, policy: PollPolicy, n: int, u: float, age_and_stretch: tuple[float, float]
+    curve: HazardCurve, policy: PollPolicy, n: int, u: float, age_and_slowdown: tuple[float, float]
 ) -> None:
-    age, stretch = age_and_stretch
+    age, stretch = age_and_slowdown
     delay = adaptive_interval(curve, policy, n, u, age, slowdown=stretch)
     assert delay >= policy.floor
     assert delay <= max(0.0, curve.settled_age - age) + max(policy.cap * stretch, 0.1 * max(age, curve.settled_age)) * (
@@ -128,13 +128,13 @@ def test_adaptive_interval_stays_in_bounds(
         assert delay <= max(policy.cap * stretch, age / 10) * (1 + 1e-9)
 
 
-@given(curves, policies(), st.integers(0, 2), ages, st.tuples(stretches, stretches))
+@given(curves, policies(), st.integers(0, 2), ages, st.tuples(slowdowns, slowdowns))
 def test_slowdown_never_shortens_interval(
     curve: HazardCurve, policy: PollPolicy, n: int, age: float, two: tuple[float, float]
 ) -> None:
     low, high = sorted(two)
-    dear = adaptive_interval(curve, policy, n, 0.3, age, slowdown=high)
-    assert adaptive_interval(curve, policy, n, 0.3, age, slowdown=low) <= dear * (1 + 1e-9)
+    longer = adaptive_interval(curve, policy, n, 0.3, age, slowdown=high)
+    assert adaptive_interval(curve, policy, n, 0.3, age, slowdown=low) <= longer * (1 + 1e-9)
 
 
 @given(curves, policies(), draws, draws, ages)
@@ -147,7 +147,7 @@ def test_only_first_poll_is_random(
 
 
 def test_constant_hazard_has_optimal_interval() -> None:
-    """A hazard of 1/50 per second: sqrt(2 * 0.6 * 50) seconds; a stretch makes all of it longer."""
+    """A hazard of 1/50 per second: sqrt(2 * 0.6 * 50) seconds; a slowdown multiplies it."""
     curve = HazardCurve([width / 50 for width in BIN_WIDTHS])
     policy = PollPolicy(cap=100.0)
     interval = math.sqrt(2 * POLL_COST * 50)

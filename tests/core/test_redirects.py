@@ -1,4 +1,4 @@
-"""Where a redirect leads, as a value."""
+"""Validation of redirects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rivya_async._core.errors import DownloadError
 from rivya_async._core.http.messages import Response
 from rivya_async._core.http.redirects import RedirectTarget, redirect_target
 
-ABROAD = Config(None, "https://rivya.ai").is_service_host
+IS_SERVICE_HOST = Config(None, "https://rivya.ai").is_service_host
 
 
 def answer(location: str | None, status: int = 302) -> Response:
@@ -28,14 +28,14 @@ def answer(location: str | None, status: int = 302) -> Response:
     ],
 )
 def test_follows_redirect(location: str, target: str) -> None:
-    assert redirect_target("https://a.example/films/1", answer(location), is_own=ABROAD) == RedirectTarget(
+    assert redirect_target("https://a.example/films/1", answer(location), is_own=IS_SERVICE_HOST) == RedirectTarget(
         target, only_public=True
     )
 
 
 @pytest.mark.parametrize("no_redirect", [answer(None), answer("/2", 200), answer("/2", 404), answer("/2", 500)])
 def test_ignores_other_responses(no_redirect: Response) -> None:
-    assert redirect_target("https://a.example/1", no_redirect, is_own=ABROAD) is None
+    assert redirect_target("https://a.example/1", no_redirect, is_own=IS_SERVICE_HOST) is None
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_ignores_other_responses(no_redirect: Response) -> None:
 )
 def test_rejects_unsafe_redirects(location: str, why: str) -> None:
     with pytest.raises(DownloadError, match=why):
-        redirect_target("https://a.example/1", answer(location), is_own=ABROAD)
+        redirect_target("https://a.example/1", answer(location), is_own=IS_SERVICE_HOST)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The retry law, to the letter: nothing is bought twice, and what costs nothing is repeated while there is hope."""
+"""Retry decisions: purchases are never sent twice without a key, reads survive transient errors."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def answer(status: int, code: str | None = None, **details: Any) -> APIStatusErr
     return status_error_class(status, code)("no", status=status, code=code, **details)
 
 
-PASSING_ANSWERS: list[RivyaError] = [
+TRANSIENT_RESPONSES: list[RivyaError] = [
     answer(408),
     answer(425),
     answer(429),
@@ -109,66 +109,66 @@ def shown(error: RivyaError) -> str:
     return f"{type(error).__name__}-{getattr(error, 'status', None)}-{getattr(error, 'code', None)}"
 
 
-def is_again(error: RivyaError, *, repeatable: bool, may_have_acted: bool = False, sent: int = 1) -> bool:
+def is_retry(error: RivyaError, *, repeatable: bool, may_have_acted: bool = False, sent: int = 1) -> bool:
     attempts = AttemptState(sent, may_have_acted=may_have_acted)
     return isinstance(decide_retry(POLICY, error, attempts, repeatable=repeatable, u=0.5), RetryAfterDelay)
 
 
 @pytest.mark.parametrize("repeatable", [True, False])
 def test_unsent_request_is_repeated(repeatable: bool) -> None:
-    assert is_again(RequestNotSentError("no route"), repeatable=repeatable)
+    assert is_retry(RequestNotSentError("no route"), repeatable=repeatable)
 
 
 def test_unknown_outcome_is_repeated_only_if_safe() -> None:
-    assert is_again(OutcomeUnknownError("dropped"), repeatable=True)
-    assert not is_again(OutcomeUnknownError("dropped"), repeatable=False)
+    assert is_retry(OutcomeUnknownError("dropped"), repeatable=True)
+    assert not is_retry(OutcomeUnknownError("dropped"), repeatable=False)
 
 
-@pytest.mark.parametrize("error", PASSING_ANSWERS, ids=shown)
+@pytest.mark.parametrize("error", TRANSIENT_RESPONSES, ids=shown)
 def test_transient_response_is_repeated_only_if_safe(error: RivyaError) -> None:
-    assert is_again(error, repeatable=True)
-    assert not is_again(error, repeatable=False)
+    assert is_retry(error, repeatable=True)
+    assert not is_retry(error, repeatable=False)
 
 
 @pytest.mark.parametrize("may_have_acted", [True, False])
 @pytest.mark.parametrize("repeatable", [True, False])
 @pytest.mark.parametrize("error", FINAL, ids=shown)
 def test_other_errors_are_not_repeated(error: RivyaError, repeatable: bool, may_have_acted: bool) -> None:
-    assert not is_again(error, repeatable=repeatable, may_have_acted=may_have_acted)
+    assert not is_retry(error, repeatable=repeatable, may_have_acted=may_have_acted)
 
 
 @pytest.mark.parametrize(
-    ("may_have_acted", "repeatable", "again"),
+    ("may_have_acted", "repeatable", "is_repeated"),
     [(False, True, False), (True, True, True), (True, False, False), (False, False, False)],
 )
 def test_idempotency_conflict_is_repeated_after_ambiguous_attempt(
-    may_have_acted: bool, repeatable: bool, again: bool
+    may_have_acted: bool, repeatable: bool, is_repeated: bool
 ) -> None:
     error = answer(409, "idempotency_conflict")
     assert isinstance(error, IdempotencyConflictError)
-    assert is_again(error, repeatable=repeatable, may_have_acted=may_have_acted, sent=2) is again
+    assert is_retry(error, repeatable=repeatable, may_have_acted=may_have_acted, sent=2) is is_repeated
 
 
 def test_ambiguous_purchase_without_key_is_not_repeated() -> None:
-    assert not is_again(RequestNotSentError("no route"), repeatable=False, may_have_acted=True, sent=2)
-    assert is_again(RequestNotSentError("no route"), repeatable=True, may_have_acted=True, sent=2)
+    assert not is_retry(RequestNotSentError("no route"), repeatable=False, may_have_acted=True, sent=2)
+    assert is_retry(RequestNotSentError("no route"), repeatable=True, may_have_acted=True, sent=2)
 
 
-@pytest.mark.parametrize(("sent", "again"), [(1, True), (2, True), (3, False), (4, False)])
-def test_max_attempts_counts_sends(sent: int, again: bool) -> None:
+@pytest.mark.parametrize(("sent", "is_repeated"), [(1, True), (2, True), (3, False), (4, False)])
+def test_max_attempts_counts_sends(sent: int, is_repeated: bool) -> None:
     error = RequestNotSentError("")
     decision = decide_retry(RetryPolicy(max_attempts=3), error, AttemptState(sent), repeatable=True, u=0.0)
-    assert isinstance(decision, RetryAfterDelay) is again
+    assert isinstance(decision, RetryAfterDelay) is is_repeated
 
 
 @pytest.mark.parametrize(
-    ("elapsed", "wish", "again"),
+    ("elapsed", "seconds", "is_repeated"),
     [(0.0, 10.0, True), (110.0, 10.0, True), (110.1, 10.0, False), (120.0, 0.0, True), (120.1, 0.0, False)],
 )
-def test_max_elapsed_limits_retries(elapsed: float, wish: float, again: bool) -> None:
-    error = answer(429, retry_after=wish)
+def test_max_elapsed_limits_retries(elapsed: float, seconds: float, is_repeated: bool) -> None:
+    error = answer(429, retry_after=seconds)
     decision = decide_retry(POLICY, error, AttemptState(1, elapsed), repeatable=True, u=0.0)
-    assert isinstance(decision, RetryAfterDelay) is again
+    assert isinstance(decision, RetryAfterDelay) is is_repeated
 
 
 @pytest.mark.parametrize(
@@ -209,10 +209,10 @@ def test_full_jitter() -> None:
     assert [retry_delay(POLICY, 2, u) for u in (0.0, 0.25, 0.5)] == [0.0, 0.5, 1.0]
 
 
-@pytest.mark.parametrize(("wish", "delay"), [(0.0, 0.0), (3.25, 3.25), (30.0, 30.0), (31.0, 30.0), (1e300, 30.0)])
-def test_retry_after_replaces_jitter_up_to_cap(wish: float, delay: float) -> None:
+@pytest.mark.parametrize(("seconds", "delay"), [(0.0, 0.0), (3.25, 3.25), (30.0, 30.0), (31.0, 30.0), (1e300, 30.0)])
+def test_retry_after_replaces_jitter_up_to_cap(seconds: float, delay: float) -> None:
     for u in (0.0, 0.99):
-        decision = decide_retry(POLICY, answer(503, retry_after=wish), AttemptState(1), repeatable=True, u=u)
+        decision = decide_retry(POLICY, answer(503, retry_after=seconds), AttemptState(1), repeatable=True, u=u)
         assert decision == RetryAfterDelay(delay)
 
 
@@ -228,19 +228,19 @@ def retry_policies(draw: st.DrawFn) -> RetryPolicy:
 
 
 draws = st.floats(min_value=0.0, max_value=1.0, exclude_max=True)
-wishes = st.none() | st.floats(min_value=0.0, allow_nan=False, allow_infinity=False)
-errors = st.sampled_from([*PASSING_ANSWERS, *FINAL, RequestNotSentError(""), OutcomeUnknownError("")]) | st.builds(
+retry_afters = st.none() | st.floats(min_value=0.0, allow_nan=False, allow_infinity=False)
+errors = st.sampled_from([*TRANSIENT_RESPONSES, *FINAL, RequestNotSentError(""), OutcomeUnknownError("")]) | st.builds(
     answer,
     st.integers(300, 599),
     st.none() | st.sampled_from(["idempotency_conflict", "rate_limited", "public_api_disabled", "other"]),
-    retry_after=wishes,
+    retry_after=retry_afters,
 )
 histories = st.builds(AttemptState, st.integers(1, 10_000), st.floats(0.0, 1e9), st.booleans())
 
 
-@given(retry_policies(), st.integers(0, 10_000), draws, wishes)
-def test_delay_is_between_zero_and_cap(policy: RetryPolicy, retry: int, u: float, wish: float | None) -> None:
-    delay = retry_delay(policy, retry, u, wish)
+@given(retry_policies(), st.integers(0, 10_000), draws, retry_afters)
+def test_delay_is_between_zero_and_cap(policy: RetryPolicy, retry: int, u: float, seconds: float | None) -> None:
+    delay = retry_delay(policy, retry, u, seconds)
     assert math.isfinite(delay)
     assert 0.0 <= delay <= policy.cap
 
@@ -260,7 +260,7 @@ def test_decision_keeps_all_limits(
 def test_purchase_is_never_sent_twice_without_key(
     policy: RetryPolicy, error: RivyaError, attempts: AttemptState, u: float
 ) -> None:
-    """Without a key, only what certainly never left goes out again."""
+    """Without a key, only requests that were never sent are repeated."""
     decision = decide_retry(policy, error, attempts, repeatable=False, u=u)
     if isinstance(decision, RetryAfterDelay):
         assert isinstance(error, RequestNotSentError)
@@ -269,23 +269,23 @@ def test_purchase_is_never_sent_twice_without_key(
 
 @given(st.lists(errors, min_size=1, max_size=20), st.booleans())
 def test_purchase_is_never_sent_twice_in_one_call(failures: list[RivyaError], repeatable: bool) -> None:
-    """A call as the engine makes it: at most one send of a purchase without a key can have acted."""
+    """In a whole call, at most one send of a purchase without a key may have been processed."""
     policy = RetryPolicy(max_attempts=1_000, max_elapsed=1e9)
     may_have_acted = False
-    sends_that_may_have_acted = 0
+    ambiguous_sends = 0
     for sent, error in enumerate(failures, start=1):
-        sends_that_may_have_acted += not isinstance(error, RequestNotSentError)
+        ambiguous_sends += not isinstance(error, RequestNotSentError)
         decision = decide_retry(policy, error, AttemptState(sent, 0.0, may_have_acted), repeatable=repeatable, u=0.5)
         may_have_acted = may_have_acted or outcome_is_ambiguous(error)
         if isinstance(decision, GiveUp):
             break
-    assert repeatable or sends_that_may_have_acted <= 1
+    assert repeatable or ambiguous_sends <= 1
 
 
-# --- what polls and downloads ask -----------------------------------------------------------------------------------
+# --- polls and downloads ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("error", [*PASSING_ANSWERS, RequestNotSentError(""), OutcomeUnknownError("")], ids=shown)
+@pytest.mark.parametrize("error", [*TRANSIENT_RESPONSES, RequestNotSentError(""), OutcomeUnknownError("")], ids=shown)
 def test_poll_survives_transient_errors(error: RivyaError) -> None:
     assert is_transient(error)
 
@@ -319,7 +319,7 @@ def test_outcome_is_ambiguous(error: RivyaError, doubt: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "wish"),
+    ("error", "seconds"),
     [
         (RateLimitError("no", retry_after=2.5), 2.5),
         (InternalServerError("no", retry_after=0.0), 0.0),
@@ -328,11 +328,11 @@ def test_outcome_is_ambiguous(error: RivyaError, doubt: bool) -> None:
         (WaitTimeoutError("no"), None),
     ],
 )
-def test_only_responses_have_retry_after(error: RivyaError, wish: float | None) -> None:
-    assert retry_after_of(error) == wish
+def test_only_responses_have_retry_after(error: RivyaError, seconds: float | None) -> None:
+    assert retry_after_of(error) == seconds
 
 
-# --- what the session's budget asks -----------------------------------------------------------------------------------
+# --- retry budget -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("u", [0.0, 0.3, 0.999])
@@ -346,10 +346,10 @@ def test_throttled_retry_is_slow_and_respects_retry_after(
     retry_after: float | None,
 ) -> None:
     error = answer(503, retry_after=retry_after)
-    hasty = decide_retry(POLICY, error, AttemptState(1), repeatable=True, u=0.5)
-    slow = decide_retry(POLICY, error, AttemptState(1), repeatable=True, u=0.5, has_retry_token=False)
-    assert hasty == RetryAfterDelay(0.25 if retry_after is None else retry_after)
-    assert slow == RetryAfterDelay(max(22.5, retry_after or 0.0))
+    regular = decide_retry(POLICY, error, AttemptState(1), repeatable=True, u=0.5)
+    throttled = decide_retry(POLICY, error, AttemptState(1), repeatable=True, u=0.5, has_retry_token=False)
+    assert regular == RetryAfterDelay(0.25 if retry_after is None else retry_after)
+    assert throttled == RetryAfterDelay(max(22.5, retry_after or 0.0))
 
 
 def test_throttled_retry_after_max_elapsed_gives_up() -> None:

@@ -1,4 +1,4 @@
-"""`Retry-After` in every form that servers, proxies and liars send it."""
+"""`Retry-After` in all valid and invalid forms."""
 
 from __future__ import annotations
 

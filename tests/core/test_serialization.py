@@ -1,4 +1,4 @@
-"""Between bytes and records, with either JSON decoder: what fits is kept whole, what does not is named by its path."""
+"""Conversion between JSON and records with both JSON decoders."""
 
 from __future__ import annotations
 
@@ -148,30 +148,30 @@ def test_reads_catalogue_of_models_page() -> None:
 
 
 def test_catalogue_round_trip() -> None:
-    shipped = Path(rivya_async.__file__).parent / "sandbox" / "models.json"
-    told = json.loads(shipped.read_text(encoding="utf-8"))["data"]
-    assert len(told) == 54
-    kept = serialization.decode(json.dumps({"object": "list", "data": told}).encode(), ModelList)
-    for model, members in zip(kept.data, told, strict=True):
+    catalogue_file = Path(rivya_async.__file__).parent / "sandbox" / "models.json"
+    stated = json.loads(catalogue_file.read_text(encoding="utf-8"))["data"]
+    assert len(stated) == 54
+    decoded_list = serialization.decode(json.dumps({"object": "list", "data": stated}).encode(), ModelList)
+    for model, members in zip(decoded_list.data, stated, strict=True):
         assert not model.extra
         assert_holds(model, members)
 
 
 def assert_holds(record: Any, members: dict[str, Any]) -> None:
-    """Every member is there under its own name; a null may have become an empty value."""
+    """Asserts that all members are kept; a null may have become an empty value."""
     for name, member in members.items():
         value = getattr(record, name)
         if name == "params":
-            for param, told in zip(value, member, strict=True):
+            for param, stated in zip(value, member, strict=True):
                 assert not param.extra
-                assert_holds(param, told)
+                assert_holds(param, stated)
         elif member is None:
             assert not value
         else:
             assert value == (tuple(member) if isinstance(member, list) else member)
 
 
-# --- what the service may add, leave out or null ----------------------------------------------------------------------
+# --- unknown, missing and null members --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", ["paused", "SUCCEEDED", "", "queued ", "漢"])
@@ -271,7 +271,7 @@ def test_times_are_aware_utc(text: str, instant: datetime) -> None:
     assert created_at.tzinfo is UTC
 
 
-# --- what does not fit ------------------------------------------------------------------------------------------------
+# --- invalid members --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -339,7 +339,7 @@ def test_names_invalid_member_of_catalogue(model: Any, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "read"),
+    ("stated", "read"),
     [
         ("aspect_ratio", ModelParam("aspect_ratio", extra={"key": "aspect_ratio"})),
         (None, ModelParam("", extra={"key": None})),
@@ -350,8 +350,8 @@ def test_names_invalid_member_of_catalogue(model: Any, path: str) -> None:
         ({"key": "k", "new": 5}, ModelParam("k", extra={"new": 5})),
     ],
 )
-def test_param_of_other_shape_is_kept_in_extra(told: Any, read: ModelParam) -> None:
-    body = json.dumps({"data": [{"id": "a", "params": [told, {"key": "seed", "type": "number"}]}]}).encode()
+def test_param_of_other_shape_is_kept_in_extra(stated: Any, read: ModelParam) -> None:
+    body = json.dumps({"data": [{"id": "a", "params": [stated, {"key": "seed", "type": "number"}]}]}).encode()
     assert serialization.decode(body, ModelList).data[0].params == (read, ModelParam("seed", "number"))
 
 
@@ -414,9 +414,9 @@ json_values = st.recursive(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_json_is_record_or_decode_error(record: type[Any], data: st.DataObject) -> None:
     names = [field.name for field in attrs.fields(record)]
-    told = data.draw(st.dictionaries(st.sampled_from([*names, "unknown"]), json_values) | json_values)
+    stated = data.draw(st.dictionaries(st.sampled_from([*names, "unknown"]), json_values) | json_values)
     try:
-        made = serialization.decode(json.dumps(told).encode(), record)
+        made = serialization.decode(json.dumps(stated).encode(), record)
     except ResponseDecodeError as error:
         made = error
     assert isinstance(made, record) or (made.path.startswith("$") and made.reason)
@@ -425,8 +425,8 @@ def test_any_json_is_record_or_decode_error(record: type[Any], data: st.DataObje
 @given(st.sampled_from(list(REQUIRED)), st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_record_round_trip(record: type[Any], data: st.DataObject) -> None:
-    told = {**REQUIRED[record], **data.draw(st.dictionaries(st.sampled_from(["unknown", "extra"]), json_values))}
-    made = serialization.structure(told, record)
+    stated = {**REQUIRED[record], **data.draw(st.dictionaries(st.sampled_from(["unknown", "extra"]), json_values))}
+    made = serialization.structure(stated, record)
     assert (
         serialization.structure(
             serialization.parse_json(serialization.encode_json(serialization.unstructure(made))), record
@@ -449,7 +449,7 @@ def test_encoded_json_can_be_parsed(value: Any) -> None:
     assert serialization.parse_json(serialization.encode_json({"value": value})) == {"value": value}
 
 
-# --- what we send -----------------------------------------------------------------------------------------------------
+# --- encoding ---------------------------------------------------------------------------------------------------------
 
 
 class Ratio(StrEnum):
@@ -502,7 +502,7 @@ def test_rejects_values_outside_of_json(make: Callable[[], Any]) -> None:
         serialization.encode_json({"params": {"value": make()}})
 
 
-# --- the decoder that is there ----------------------------------------------------------------------------------------
+# --- optional orjson --------------------------------------------------------------------------------------------------
 
 
 def test_uses_orjson_if_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -517,12 +517,12 @@ def test_works_without_orjson(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def loaded(monkeypatch: pytest.MonkeyPatch, modules: dict[str, Any]) -> Any:
-    """The module as it comes up anew beside these modules; a None stands for one that is not installed."""
+    """Reloads the module with these modules installed; None means not installed."""
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
     spec = importlib.util.spec_from_file_location("rivya_async._core.http.reloaded", serialization.__file__)
     assert spec is not None
     assert spec.loader is not None
-    anew = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(anew)
-    return anew
+    reloaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reloaded)
+    return reloaded

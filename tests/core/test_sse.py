@@ -1,4 +1,4 @@
-"""Server-sent events: cut anywhere equals whole, and whole equals what the WHATWG's text says."""
+"""Server-sent events: equal for chunks of any size, and equal to the WHATWG specification."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from rivya_async._core.errors import ResponseDecodeError
 from rivya_async._core.http.sse import NEED_DATA, Decoder, Event
 
-# --- the oracle: sections 9.2.5 and 9.2.6 of the HTML standard, word by word, over the whole text ---------------------
+# --- the oracle: sections 9.2.5 and 9.2.6 of the HTML standard, implemented literally over the whole stream -----------
 
 
-def oracle(stream: bytes) -> tuple[list[Event], int | None]:  # noqa: C901 - as the standard tells it
-    """Every event of a stream that has ended, and its last reconnection time."""
+def oracle(stream: bytes) -> tuple[list[Event], int | None]:  # noqa: C901 - follows the steps of the specification
+    """Returns all events of a complete stream, and its last reconnection time."""
     text = stream.decode("utf-8", errors="replace")
     text = text.removeprefix("\ufeff")  # "UTF-8 decode" takes one byte order mark away
     events: list[Event] = []
@@ -47,7 +47,7 @@ def oracle(stream: bytes) -> tuple[list[Event], int | None]:  # noqa: C901 - as 
 
 
 def decoded(*pieces: bytes) -> tuple[list[Event], int | None]:
-    """What our decoder makes of a stream that comes in these pieces."""
+    """Decodes a stream in these chunks."""
     decoder = Decoder()
     events: list[Event] = []
     for piece in pieces:
@@ -61,7 +61,7 @@ def byte_by_byte(stream: bytes) -> tuple[list[Event], int | None]:
     return decoded(*(stream[at : at + 1] for at in range(len(stream))))
 
 
-# --- a table of every rule --------------------------------------------------------------------------------------------
+# --- cases of the specification ---------------------------------------------------------------------------------------
 
 WORDS = {
     "one event": (b"data: a\n\n", [("message", "a", "")]),
@@ -143,7 +143,7 @@ def test_ignores_long_reconnection_time() -> None:
     assert decoded(b"retry: 999999999999\nretry: " + b"9" * 100_000 + b"\n")[1] == 999_999_999_999
 
 
-# --- cut anywhere equals whole, and both are what the standard says ---------------------------------------------------
+# --- chunks of any size -----------------------------------------------------------------------------------------------
 
 FRAGMENTS = st.sampled_from(
     [
@@ -175,7 +175,7 @@ def test_chunks_of_any_size_decode_equally(stream: bytes, cuts: list[int]) -> No
     assert decoded(*pieces) == decoded(stream) == byte_by_byte(stream) == oracle(stream)
 
 
-# --- bounds -----------------------------------------------------------------------------------------------------------
+# --- limits -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A token bucket never overspends, over any interval, and wastes nothing that fits."""
+"""A token bucket never exceeds its rate over any interval, and loses no token that fits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rivya_async._core.limits.rate_controller import TIME_TOLERANCE, TokenBucket
 
 
 def taken(bucket: TokenBucket, tokens: int, now: float = 0.0) -> list[float]:
-    """When so many tokens are taken, each as soon as it is there."""
+    """Returns the times at which tokens are taken as soon as possible."""
     times = []
     for _ in range(tokens):
         now += bucket.delay(now)
@@ -106,7 +106,7 @@ def test_interval_gives_at_most_burst_plus_rate(per_second: float, burst: float,
 
 @given(rates, bursts, arrivals)
 def test_delay_is_minimal(per_second: float, burst: float, gaps: list[float]) -> None:
-    """The textbook's bucket, with a level, as the oracle."""
+    """Oracle: a bucket with a level."""
     bucket, now, level = TokenBucket(per_second, burst), 0.0, burst
     for gap in gaps:
         now, level = now + gap, min(burst, level + gap * per_second)

@@ -1,4 +1,4 @@
-"""Records: frozen values that compare, hash, travel and print, and say what they know about themselves."""
+"""Records are frozen values with equality, hash, pickle and repr."""
 
 from __future__ import annotations
 

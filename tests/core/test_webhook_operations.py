@@ -1,4 +1,4 @@
-"""Webhooks, from arguments to a request and from answers to records."""
+"""Operations of the webhook API: requests and records."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ENDPOINT: Final = {
     "disabled_at": None,
     "revoked_at": None,
 }
-"""The documented answer to a create."""
+"""Documented response to a create."""
 
 GENERATION: Final = {"id": "task_1", "status": "succeeded", "model": "z-image"}
 
@@ -58,7 +58,7 @@ def sent(request: Request) -> tuple[str, str, Any]:
     return request.method, request.path, None if request.body is None else json.loads(request.body)
 
 
-# --- what goes out ----------------------------------------------------------------------------------------------------
+# --- requests ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_rejects_invalid_arguments(make: Any) -> None:
         make()
 
 
-# --- what comes back --------------------------------------------------------------------------------------------------
+# --- responses --------------------------------------------------------------------------------------------------------
 
 
 def test_reads_documented_response() -> None:
@@ -215,5 +215,5 @@ def test_event_without_readable_generation(data: dict[str, Any]) -> None:
     ],
 )
 def test_definitely_not_processed(error: RivyaError, did_not: bool) -> None:
-    """An answer of no other class lets a call without a key be repeated."""
+    """Only these errors allow a repeat without a key."""
     assert definitely_not_processed(error) is did_not

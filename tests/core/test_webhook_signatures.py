@@ -1,4 +1,4 @@
-"""Signatures of webhooks: vectors that OpenSSL computed; malformed ones raise `WebhookVerificationError`."""
+"""Signatures of webhooks: vectors of OpenSSL, and errors for malformed ones."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ STANDARD_HEADERS: Final = {
     "webhook-timestamp": "1731705121",
     "webhook-signature": "v1,rAvfW3dJ/X/qxhsaXPOyyCGmRKsaKWcsNccKXlIktD0=",
 }
-"""The digest as OpenSSL computes it under the hex key a6527f9e6c8218304a2276af74e2b5e63b25, which is the secret."""
+"""Digest of OpenSSL with the hex key a6527f9e6c8218304a2276af74e2b5e63b25, which is the secret."""
 
 SCHEMES: Final = [RIVYA, STANDARD_WEBHOOKS]
 SECRETS: Final = {RIVYA: SECRET, STANDARD_WEBHOOKS: STANDARD_SECRET}
@@ -82,7 +82,7 @@ def test_standard_webhooks_accepts_one_of_several_signatures() -> None:
     headers = {**STANDARD_HEADERS, "webhook-signature": several}
     with pytest.raises(
         WebhookVerificationError, match="body is not an event: it is missing"
-    ):  # signed, and of another service
+    ):  # signed by another service
         Verifier(STANDARD_SECRET, scheme=STANDARD_WEBHOOKS).verify(STANDARD_BODY, headers, now=1_731_705_121.0)
 
 
@@ -97,7 +97,7 @@ def test_header_names_are_configurable() -> None:
 
 
 class Plain:
-    """A scheme of somebody else's."""
+    """Custom scheme."""
 
     def parse(self, headers: Mapping[str, str]) -> ParsedSignature:
         return ParsedSignature(NOW, b"", (headers["x-plain"].encode(),))
@@ -120,7 +120,7 @@ def test_accepts_custom_scheme() -> None:
         Verifier("xyz", scheme=scheme).verify(BODY, headers, now=NOW)
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- rejected deliveries ----------------------------------------------------------------------------------------------
 
 
 @schemes
@@ -283,7 +283,7 @@ def test_rejects_event_without_id(event_id: str) -> None:
         read_event(f'{{"id": "{event_id}"}}'.encode())
 
 
-# --- how it is set up -------------------------------------------------------------------------------------------------
+# --- configuration ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("secret", ["", " ", "\n", [], [""], ["whsec_1", " "], None, 5, b"whsec_1", [None], {"a": 1}])

@@ -1,4 +1,4 @@
-"""How far deliveries are relied on, and how many polls that spares."""
+"""New records from webhooks, and the polls that deliveries replace."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ from rivya_async._core.types.generations import Generation, GenerationResult
 DAY = datetime(2026, 5, 11, tzinfo=UTC)
 
 
-def one_in(deliveries: DeliveryRateEstimator, now: float = 0.0) -> int:
-    """Of how many polls that are due one goes out."""
-    return next(n for n in range(1, 100) if not deliveries.may_skip_poll(n - 1, now))
+def one_in(estimator: DeliveryRateEstimator, now: float = 0.0) -> int:
+    """Returns the number of due polls per sent poll."""
+    return next(n for n in range(1, 100) if not estimator.may_skip_poll(n - 1, now))
 
 
-def sure() -> DeliveryRateEstimator:
-    deliveries = DeliveryRateEstimator()
+def reliable_estimator() -> DeliveryRateEstimator:
+    estimator = DeliveryRateEstimator()
     for _ in range(50):
-        deliveries.on_delivery()
-    return deliveries
+        estimator.on_delivery()
+    return estimator
 
 
 def test_late_job_skips_fewer_polls() -> None:
-    deliveries = sure()
-    spared = [deliveries.may_skip_poll(n, 0.0, is_late=True) for n in range(5)]
-    assert spared == [True, True, True, False, False]
+    estimator = reliable_estimator()
+    skipped_polls = [estimator.may_skip_poll(n, 0.0, is_late=True) for n in range(5)]
+    assert skipped_polls == [True, True, True, False, False]
     assert not DeliveryRateEstimator().may_skip_poll(0, 0.0, is_late=True)
 
 
 def test_no_deliveries_skip_no_polls() -> None:
-    deliveries = DeliveryRateEstimator()
-    assert not deliveries.is_active
-    assert one_in(deliveries) == 1
+    estimator = DeliveryRateEstimator()
+    assert not estimator.is_active
+    assert one_in(estimator) == 1
 
 
 def test_higher_delivery_rate_skips_more_polls() -> None:
-    deliveries = DeliveryRateEstimator()
+    estimator = DeliveryRateEstimator()
     rates = []
     for _ in range(60):
-        deliveries.on_delivery()
-        rates.append(one_in(deliveries))
-    assert deliveries.is_active
+        estimator.on_delivery()
+        rates.append(one_in(estimator))
+    assert estimator.is_active
     assert rates == sorted(rates)
     assert (rates[0], rates[-1]) == (1, 10)
     assert rates.index(2) < 14
@@ -63,107 +63,107 @@ def test_higher_delivery_rate_skips_more_polls() -> None:
 
 
 def test_single_lost_delivery_has_little_effect() -> None:
-    deliveries = sure()
+    estimator = reliable_estimator()
     rates = []
     for n in range(8):
-        deliveries.on_end_polled(f"task_{n}", now=float(n))
-        rates.append(one_in(deliveries, now=n + 2 * MAX_DELIVERY_DELAY))
+        estimator.on_end_polled(f"task_{n}", now=float(n))
+        rates.append(one_in(estimator, now=n + 2 * MAX_DELIVERY_DELAY))
     assert rates[0] == 3
     assert rates[-1] == 1
 
 
 def test_missing_delivery_counts_after_timeout() -> None:
-    deliveries = sure()
-    deliveries.on_end_polled("task_1", now=100.0)
-    assert one_in(deliveries, now=100.0 + MAX_DELIVERY_DELAY) == 10
-    assert one_in(deliveries, now=100.1 + MAX_DELIVERY_DELAY) < 10
+    estimator = reliable_estimator()
+    estimator.on_end_polled("task_1", now=100.0)
+    assert one_in(estimator, now=100.0 + MAX_DELIVERY_DELAY) == 10
+    assert one_in(estimator, now=100.1 + MAX_DELIVERY_DELAY) < 10
 
 
 def test_overdue_delivery_is_missed_at_once() -> None:
-    deliveries = sure()
-    deliveries.on_end_polled("task_1", now=100.0, late_by=MAX_DELIVERY_DELAY)
-    assert one_in(deliveries, now=100.0) == 10
-    deliveries.on_end_polled("task_2", now=100.0, late_by=MAX_DELIVERY_DELAY + 0.1)
-    assert one_in(deliveries, now=100.0) == 3
-    deliveries.on_late_delivery("task_2", now=101.0)
-    assert one_in(deliveries, now=101.0) == 3
+    estimator = reliable_estimator()
+    estimator.on_end_polled("task_1", now=100.0, late_by=MAX_DELIVERY_DELAY)
+    assert one_in(estimator, now=100.0) == 10
+    estimator.on_end_polled("task_2", now=100.0, late_by=MAX_DELIVERY_DELAY + 0.1)
+    assert one_in(estimator, now=100.0) == 3
+    estimator.on_late_delivery("task_2", now=101.0)
+    assert one_in(estimator, now=101.0) == 3
 
 
 def test_timely_delivery_after_poll_is_not_missed() -> None:
-    deliveries = sure()
-    deliveries.on_end_polled("task_1", now=100.0)
-    deliveries.on_late_delivery("task_1", now=101.0)
-    deliveries.on_late_delivery("task_2", now=101.0)  # another process has bought it
-    assert one_in(deliveries, now=200.0) == 10
+    estimator = reliable_estimator()
+    estimator.on_end_polled("task_1", now=100.0)
+    estimator.on_late_delivery("task_1", now=101.0)
+    estimator.on_late_delivery("task_2", now=101.0)  # bought by another process
+    assert one_in(estimator, now=200.0) == 10
 
 
 def test_late_delivery_after_poll_is_missed() -> None:
-    deliveries = sure()
-    deliveries.on_end_polled("task_1", now=100.0)
-    deliveries.on_late_delivery("task_1", now=130.0)
-    assert one_in(deliveries, now=130.0) == 3
+    estimator = reliable_estimator()
+    estimator.on_end_polled("task_1", now=100.0)
+    estimator.on_late_delivery("task_1", now=130.0)
+    assert one_in(estimator, now=130.0) == 3
 
 
 def test_late_deliveries_skip_no_polls() -> None:
-    deliveries = DeliveryRateEstimator()
+    estimator = DeliveryRateEstimator()
     for _ in range(50):
-        deliveries.on_delivery(late_by=MAX_DELIVERY_DELAY + 1.0)
-    assert one_in(deliveries) == 1
+        estimator.on_delivery(late_by=MAX_DELIVERY_DELAY + 1.0)
+    assert one_in(estimator) == 1
 
 
 def test_counts_deliveries_after_polled_ends() -> None:
-    deliveries = DeliveryRateEstimator()
+    estimator = DeliveryRateEstimator()
     for n in range(50):
-        deliveries.on_end_polled(f"task_{n}", now=float(n))
-        deliveries.on_late_delivery(f"task_{n}", now=n + 0.5)
-    assert one_in(deliveries, now=100.0) == 10
+        estimator.on_end_polled(f"task_{n}", now=float(n))
+        estimator.on_late_delivery(f"task_{n}", now=n + 0.5)
+    assert one_in(estimator, now=100.0) == 10
 
 
 def test_half_lost_deliveries_skip_no_polls() -> None:
-    deliveries = DeliveryRateEstimator()
+    estimator = DeliveryRateEstimator()
     rates = []
     for n in range(100):
-        deliveries.on_delivery()
-        deliveries.on_end_polled(f"task_{n}", now=10.0 * n)
-        rates.append(one_in(deliveries, now=10.0 * n + 6.0))
+        estimator.on_delivery()
+        estimator.on_end_polled(f"task_{n}", now=10.0 * n)
+        rates.append(one_in(estimator, now=10.0 * n + 6.0))
     assert max(rates) == 1
 
 
 def test_expected_deliveries_skip_few_polls() -> None:
-    deliveries = DeliveryRateEstimator()
-    deliveries.expect_deliveries()
-    assert deliveries.is_active
-    assert one_in(deliveries) == 3
+    estimator = DeliveryRateEstimator()
+    estimator.expect_deliveries()
+    assert estimator.is_active
+    assert one_in(estimator) == 3
     for n in range(8):
-        deliveries.on_end_polled(f"task_{n}", now=0.0)
-    assert one_in(deliveries, now=10.0) == 1
-    deliveries.expect_deliveries()
-    assert one_in(deliveries, now=10.0) == 1
+        estimator.on_end_polled(f"task_{n}", now=0.0)
+    assert one_in(estimator, now=10.0) == 1
+    estimator.expect_deliveries()
+    assert one_in(estimator, now=10.0) == 1
 
 
 def test_pending_deliveries_are_limited() -> None:
-    deliveries = sure()
+    estimator = reliable_estimator()
     for n in range(3 * MAX_PENDING_DELIVERIES):
-        deliveries.on_end_polled(f"task_{n}", now=0.0)
-    assert len(vars(deliveries)["_pending"]) == MAX_PENDING_DELIVERIES
+        estimator.on_end_polled(f"task_{n}", now=0.0)
+    assert len(vars(estimator)["_pending"]) == MAX_PENDING_DELIVERIES
 
 
 @given(st.lists(st.tuples(st.sampled_from("cfet"), st.floats(0.0, 20.0)), max_size=80), st.integers(0, 20))
-def test_skips_at_most_nine_consecutive_polls(steps: list[tuple[str, float]], left_out: int) -> None:
-    deliveries, now = DeliveryRateEstimator(), 0.0
+def test_skips_at_most_nine_consecutive_polls(steps: list[tuple[str, float]], skipped: int) -> None:
+    estimator, now = DeliveryRateEstimator(), 0.0
     for n, (kind, pause) in enumerate(steps):
         now += pause
         match kind:
             case "c":
-                deliveries.on_delivery(pause)
+                estimator.on_delivery(pause)
             case "f":
-                deliveries.on_end_polled(f"task_{n}", now)
+                estimator.on_end_polled(f"task_{n}", now)
             case "e":
-                deliveries.expect_deliveries()
+                estimator.expect_deliveries()
             case _:
-                deliveries.on_late_delivery(f"task_{n - 1}", now)
-    assert 1 <= one_in(deliveries, now) <= 1 + MAX_SKIPPED_POLLS
-    assert deliveries.may_skip_poll(left_out, now) == (left_out + 1 < one_in(deliveries, now))
+                estimator.on_late_delivery(f"task_{n - 1}", now)
+    assert 1 <= one_in(estimator, now) <= 1 + MAX_SKIPPED_POLLS
+    assert estimator.may_skip_poll(skipped, now) == (skipped + 1 < one_in(estimator, now))
 
 
 @pytest.mark.parametrize(("seconds", "age", "late"), [(10.0, 10.5, 0.5), (10.0, 9.5, -0.5), (None, 9.0, 0.0)])
@@ -190,7 +190,7 @@ def record(status: str, at: float | None = None, *, files: bool = True) -> Gener
 
 
 @pytest.mark.parametrize(
-    ("told", "last", "news"),
+    ("other", "last", "change"),
     [
         (record("succeeded", 9), None, SnapshotChange.END),
         (record("failed", 9), None, SnapshotChange.END),
@@ -213,8 +213,8 @@ def record(status: str, at: float | None = None, *, files: bool = True) -> Gener
         (record("processing"), record("queued", 1), SnapshotChange.NONE),
     ],
 )
-def test_compare_snapshots(told: Generation, last: Generation | None, news: SnapshotChange) -> None:
-    assert compare_snapshots(told, last) is news
+def test_compare_snapshots(other: Generation, last: Generation | None, change: SnapshotChange) -> None:
+    assert compare_snapshots(other, last) is change
 
 
 def test_missing_timestamp_is_not_newer() -> None:

@@ -40,12 +40,14 @@ class ChatCapabilities:
     def from_catalogue(cls, chat_capabilities: Mapping[str, Any] | None) -> ChatCapabilities:
         """Reads `chat_capabilities` of a model; a member of another type counts as not listed."""
         members = chat_capabilities or {}
-        efforts = members.get(assumptions.CHAT_EFFORTS_FIELD)
-        is_list = isinstance(efforts, list | tuple)
+        values = members.get(assumptions.CHAT_EFFORTS_FIELD)
+        efforts = (
+            tuple(value for value in values if isinstance(value, str)) if isinstance(values, list | tuple) else None
+        )
         return cls(
             web_search=_read_capability(members.get(assumptions.CHAT_WEB_SEARCH_FIELD)),
             images=_read_capability(members.get(assumptions.CHAT_IMAGES_FIELD)),
-            reasoning_efforts=tuple(effort for effort in efforts if isinstance(effort, str)) if is_list else None,
+            reasoning_efforts=efforts,
             thoughts=_read_capability(members.get(assumptions.CHAT_THOUGHTS_FIELD)),
         )
 

@@ -14,7 +14,6 @@ from ..types.generations import File, ValidationProblem
 
 if TYPE_CHECKING:
     from ..catalogue.model import ChatCapabilities, Model
-    from .request import ChatRequest
 
 BOOLEAN_FIELDS: Final = ("enable_web_search", "include_thoughts")
 TEXT_FIELDS: Final = ("session_id", "reasoning_effort", "client_request_id")
