@@ -47,9 +47,9 @@ class RequestDetails(TypedDict, total=False):
 class RivyaError(Exception):
     """Base class of all errors that this library raises.
 
-    `message` says what happened and what to do next. `idempotency_key` is the key of the purchase, if the failed call
-    was one: a call with this key repeats the same purchase. `request_id` is the id of the failed request at the
-    service; quote it to support. `attempts` is the number of requests sent.
+    `message` says what failed and what to do next. `idempotency_key` is the key of the failed purchase: a call with it
+    repeats the same purchase. `request_id` identifies the request to the support of the service. `attempts` is the
+    number of requests sent.
     """
 
     def __init__(
@@ -77,8 +77,7 @@ class ConfigurationError(RivyaError):
 class SpendLimitError(RivyaError):
     """Job that would exceed a cap of this session, or has no known price. Nothing was sent.
 
-    `limit` is the cap, `counted` the credits reserved and spent at that time, `price` the price of the job: all in
-    credits, None if unknown.
+    `limit` is the cap, `counted` the sum before, `price` the price of the job: all in credits, None if unknown.
     """
 
     def __init__(
@@ -101,25 +100,18 @@ class RequestNotSentError(RivyaError):
 
 
 class SubmitTimeoutError(RequestNotSentError, TimeoutError):
-    """Timeout of `generate` before the purchase was sent: nothing was bought, there is no job to wait for.
-
-    `WaitTimeoutError`, whose job is bought and continues, is a `TimeoutError` too.
-    """
+    """Timeout of `generate` before the purchase was sent: nothing was bought, there is no job to wait for."""
 
 
 class OutcomeUnknownError(RivyaError):
-    """Request that was sent without a readable response: the service may or may not have processed it.
-
-    Repeat a purchase only under its `idempotency_key`.
-    """
+    """Request without a readable response, which may have been processed. Repeat a purchase only under its key."""
 
 
 class StreamInterruptedError(OutcomeUnknownError):
     """Streamed answer that began and broke off; `text` is the part received before.
 
-    `code` is the API code, if the stream contained an error. The charge for the turn is unknown. If `session_id` is
-    known, `chat.sessions.retrieve` may have the whole answer. Streams are not retried: the effect of a second stream
-    under `idempotency_key` is not documented.
+    `code` is the API code of an error in the stream. The charge for the turn is unknown. `chat.sessions.retrieve` may
+    have the whole answer, if `session_id` is known. Streams are not retried.
     """
 
     def __init__(
@@ -251,8 +243,7 @@ class DownloadError(RivyaError):
 class JournalError(RivyaError):
     """Journal of a batch that cannot be opened, read or written: it is locked, invalid, or the disk is full.
 
-    Purchases are recorded before they are sent, so none is lost. A later run recovers unrecorded results under the
-    same keys.
+    No purchase is lost: each is recorded before it is sent, and a later run repeats it under the same key.
     """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import islice
 from typing import Any, Final, TypeVar
 
@@ -36,15 +37,23 @@ def _backoff_ceilings(base: float, factor: float, cap: float) -> tuple[float, ..
     return tuple(ceilings)
 
 
-def _check_number(
-    instance: object, attribute: attrs.Attribute[Any], value: float, *, minimum: float, exclusive: bool
-) -> None:
-    name = f"{type(instance).__name__}.{attribute.name}"
-    if not math.isfinite(_to_float(value)):
-        raise ConfigurationError(f"{name} must be a finite number, not {value!r}")
-    if value < minimum or (exclusive and value == minimum):
-        bound = "above" if exclusive else "at least"
-        raise ConfigurationError(f"{name} must be {bound} {minimum:g}, not {value!r}")
+def _number_validator(minimum: float, *, exclusive: bool = False) -> Callable[[Any, attrs.Attribute[Any], float], None]:
+    """Returns a validator of finite numbers."""
+
+    def validate(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+        name = f"{type(instance).__name__}.{attribute.name}"
+        if not math.isfinite(_to_float(value)):
+            raise ConfigurationError(f"{name} must be a finite number, not {value!r}")
+        if value < minimum or (exclusive and value == minimum):
+            bound = "above" if exclusive else "at least"
+            raise ConfigurationError(f"{name} must be {bound} {minimum:g}, not {value!r}")
+
+    return validate
+
+
+_positive = _number_validator(0.0, exclusive=True)
+_not_negative = _number_validator(0.0)
+_at_least_one = _number_validator(1.0)
 
 
 def _to_float(value: object) -> float:
@@ -55,18 +64,6 @@ def _to_float(value: object) -> float:
         return float(value)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
-
-
-def _positive(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    _check_number(instance, attribute, value, minimum=0.0, exclusive=True)
-
-
-def _not_negative(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    _check_number(instance, attribute, value, minimum=0.0, exclusive=False)
-
-
-def _at_least_one(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    _check_number(instance, attribute, value, minimum=1.0, exclusive=False)
 
 
 def _positive_int(instance: object, attribute: attrs.Attribute[Any], value: int) -> None:

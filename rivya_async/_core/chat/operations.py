@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from .. import idempotency
-from ..errors import ConfigurationError, ResponseDecodeError
 from ..http import serialization
 from ..http.messages import Request, Response
-from ..http.operations import Operation
+from ..http.operations import Operation, list_request, object_path, record_decoder, require_id
 from ..types.chat import ChatCompletion, ChatSession, ChatSessionList
 
 if TYPE_CHECKING:
@@ -40,36 +38,18 @@ def stream_chat(request: ChatRequest, key: str) -> Request:
 
 def list_chat_sessions(limit: int | None = None) -> Operation[ChatSessionList]:
     """Returns `GET /api/v1/chat/sessions` (contract section 10); `limit` is an assumption."""
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise ConfigurationError(f"limit must be a whole number from 1 on, or None, not {limit!r}")
-    path = SESSIONS_PATH if limit is None else f"{SESSIONS_PATH}?limit={limit}"
-    return Operation(Request("GET", path), read_sessions)
+    return Operation(list_request(SESSIONS_PATH, limit), read_sessions)
 
 
 def retrieve_chat_session(chat_session_id: str) -> Operation[ChatSession]:
     """Returns `GET /api/v1/chat/sessions/{sessionId}` (contract section 10)."""
-    name = chat_session_id
-    if not isinstance(name, str) or not name.isprintable() or not name.strip(". "):
-        raise ConfigurationError(f"{name!r} is not a chat session id: pass the `session_id` of a ChatCompletion")
+    path = object_path(SESSIONS_PATH, chat_session_id, "a chat session id", "`session_id` of a ChatCompletion")
 
-    def read_requested_session(response: Response) -> ChatSession:
-        session = serialization.decode(response.body, ChatSession)
-        if session.id != name:
-            raise ResponseDecodeError(
-                f"the service answered with the chat session {session.id} when asked for {name}",
-                path="$.id",
-                reason="another chat session than the one asked for",
-            )
-        return session
+    def read_session(response: Response) -> ChatSession:
+        return require_id(serialization.decode(response.body, ChatSession), chat_session_id, "chat session")
 
-    return Operation(Request("GET", f"{SESSIONS_PATH}/{quote(name, safe='')}"), read_requested_session)
+    return Operation(Request("GET", path), read_session)
 
 
-def read_completion(response: Response) -> ChatCompletion:
-    """Returns the completion of a 2xx response."""
-    return serialization.decode(response.body, ChatCompletion)
-
-
-def read_sessions(response: Response) -> ChatSessionList:
-    """Returns the chat sessions of a 2xx response."""
-    return serialization.decode(response.body, ChatSessionList)
+read_completion = record_decoder(ChatCompletion)
+read_sessions = record_decoder(ChatSessionList)

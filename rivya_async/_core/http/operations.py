@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 from urllib.parse import quote
 
 import attrs
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+FILES_PATH: Final = "/api/v1/files"
+
 
 @attrs.frozen
 class Operation(Generic[T]):
@@ -31,6 +33,44 @@ class Operation(Generic[T]):
 
     request: Request
     decode: Callable[[Response], T] = attrs.field(repr=False)
+
+
+class _HasId(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+R = TypeVar("R", bound=_HasId)
+
+
+def record_decoder(record: type[T]) -> Callable[[Response], T]:
+    """Returns the decoder of responses that are one record."""
+    return lambda response: serialization.decode(response.body, record)
+
+
+def list_request(path: str, limit: int | None) -> Request:
+    """Returns the request of a list. Raises `ConfigurationError` for an invalid limit."""
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise ConfigurationError(f"limit must be a whole number from 1 on, or None, not {limit!r}")
+    return Request("GET", path if limit is None else f"{path}?limit={limit}")
+
+
+def object_path(path: str, object_id: object, name: str, source: str) -> str:
+    """Returns the path of an object with the id as its last segment. Raises `ConfigurationError` for an invalid id."""
+    if not isinstance(object_id, str) or not object_id.isprintable() or not object_id.strip(". "):
+        raise ConfigurationError(f"{object_id!r:.80} is not {name}: pass the {source}")
+    return f"{path}/{quote(object_id, safe='')}"
+
+
+def require_id(record: R, object_id: str, name: str) -> R:
+    """Returns the record, or raises `ResponseDecodeError` if it has another id."""
+    if record.id != object_id:
+        raise ResponseDecodeError(
+            f"the service answered with the {name} {record.id} when asked for {object_id}",
+            path="$.id",
+            reason=f"another {name} than the one asked for",
+        )
+    return record
 
 
 def create_generation(job: GenerationRequest, key: str | None = None) -> Operation[Generation]:
@@ -59,9 +99,7 @@ def poll_generation(task_id: str, cached: CachedPollResponse | None) -> Operatio
 
 
 def _retrieve_request(task_id: str) -> Request:
-    if not _is_id(task_id):
-        raise ConfigurationError(f"{task_id!r} is not a task id: pass the `id` of a Generation")
-    return Request("GET", f"{GENERATIONS_PATH}/{quote(task_id, safe='')}")
+    return Request("GET", object_path(GENERATIONS_PATH, task_id, "a task id", "`id` of a Generation"))
 
 
 def _decode_poll(task_id: str, cached: CachedPollResponse | None, response: Response) -> CachedPollResponse:
@@ -72,14 +110,7 @@ def _decode_poll(task_id: str, cached: CachedPollResponse | None, response: Resp
 
 
 def _decode_requested_generation(task_id: str, response: Response) -> Generation:
-    generation = read_generation(response)
-    if generation.id != task_id:
-        raise ResponseDecodeError(
-            f"the service answered with the task {generation.id} when asked for {task_id}",
-            path="$.id",
-            reason="another task than the one asked for",
-        )
-    return generation
+    return require_id(read_generation(response), task_id, "task")
 
 
 def create_file(kind: str) -> Operation[File]:
@@ -92,24 +123,22 @@ def create_file(kind: str) -> Operation[File]:
         file = read_file(response)
         return file if file.kind else attrs.evolve(file, kind=kind)
 
-    return Operation(Request("POST", "/api/v1/files"), read_created_file)
+    return Operation(Request("POST", FILES_PATH), read_created_file)
 
 
 def retrieve_file(file_id: str) -> Operation[File]:
     """Returns `GET /api/v1/files/{fileId}` (contract section 8). Raises `ConfigurationError` for an invalid id."""
-    if not _is_id(file_id):
-        raise ConfigurationError(f"{file_id!r} is not a file id: pass the `id` of a File")
-    return Operation(Request("GET", f"/api/v1/files/{quote(file_id, safe='')}"), read_file)
+    return Operation(Request("GET", object_path(FILES_PATH, file_id, "a file id", "`id` of a File")), read_file)
 
 
 def list_models() -> Operation[ModelList]:
     """Returns `GET /api/v1/models` (contract section 5): public, without an API key."""
-    return Operation(Request("GET", "/api/v1/models", needs_api_key=False), read_models)
+    return Operation(Request("GET", "/api/v1/models", needs_api_key=False), record_decoder(ModelList))
 
 
 def retrieve_credits() -> Operation[Credits]:
     """Returns `GET /api/v1/credits` (contract section 9)."""
-    return Operation(Request("GET", "/api/v1/credits"), read_credits)
+    return Operation(Request("GET", "/api/v1/credits"), record_decoder(Credits))
 
 
 def retrieve_openapi() -> Operation[dict[str, Any]]:
@@ -133,23 +162,9 @@ def read_file(response: Response) -> File:
     return file if file.kind or guessed not in KINDS else attrs.evolve(file, kind=guessed)
 
 
-def read_models(response: Response) -> ModelList:
-    """Returns the catalogue of a 2xx response."""
-    return serialization.decode(response.body, ModelList)
-
-
 def read_openapi(response: Response) -> dict[str, Any]:
     """Returns the OpenAPI document of a 2xx response unchanged; its content is not documented."""
     document = serialization.parse_json(response.body)
     if not isinstance(document, dict) or not isinstance(document.get("paths"), dict):
         raise ResponseDecodeError("the response is not an OpenAPI document", path="$.paths", reason="no object")
     return document
-
-
-def read_credits(response: Response) -> Credits:
-    """Returns the balance of a 2xx response."""
-    return serialization.decode(response.body, Credits)
-
-
-def _is_id(value: object) -> bool:
-    return isinstance(value, str) and value.isprintable() and bool(value.strip(". "))

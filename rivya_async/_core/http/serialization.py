@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cattrs import Converter
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 DOCUMENTED_FIELDS: Final = (
     "id", "status", "model", "reserved_credits", "final_credits", "created_at", "updated_at", "result", "error",
@@ -120,8 +121,8 @@ def get_converter() -> Converter:
 
     converter = Converter(detailed_validation=True)
     converter.register_structure_hook(str, _structure_str)
-    converter.register_structure_hook(bool, _structure_bool)
-    converter.register_structure_hook(int, _structure_int)
+    converter.register_structure_hook(bool, _type_hook(bool, "true or false"))
+    converter.register_structure_hook(int, _type_hook(int, "a whole number"))
     converter.register_structure_hook(datetime, lambda value, _kind: parse_datetime(value))
     converter.register_structure_hook_func(_is_amount, _structure_amount)
     converter.register_structure_hook_func(_is_mapping, _structure_mapping)
@@ -192,22 +193,19 @@ def _record_hook(converter: Converter, record: type[Any]) -> Callable[[Any, Any]
     return structure_record
 
 
-def _structure_str(value: Any, _kind: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"expected a string, got {type(value).__name__}")
-    return value
+def _type_hook(kind: type[T], expected: str) -> Callable[[Any, Any], T]:
+    """Returns a hook that accepts values of this type only; a bool is not an int."""
+
+    def structure_exact(value: Any, _kind: Any) -> T:
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise TypeError(f"expected {expected}, got {type(value).__name__}")
+        return value
+
+    return structure_exact
 
 
-def _structure_bool(value: Any, _kind: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"expected true or false, got {type(value).__name__}")
-    return value
-
-
-def _structure_int(value: Any, _kind: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"expected a whole number, got {type(value).__name__}")
-    return value
+_structure_str = _type_hook(str, "a string")
+_structure_mapping = _type_hook(dict, "an object")
 
 
 def _structure_amount(value: Any, kind: Any) -> Amount | None:
@@ -257,12 +255,6 @@ def _is_tuple(kind: Any) -> bool:
 
 def _is_mapping(kind: Any) -> bool:
     return getattr(kind, "__origin__", None) is Mapping
-
-
-def _structure_mapping(value: Any, _kind: Any) -> Any:
-    if not isinstance(value, dict):
-        raise TypeError(f"expected an object, got {type(value).__name__}")
-    return value
 
 
 def parse_open_generation(value: Any) -> Generation | None:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
 
 from ..errors import ConfigurationError, ResponseDecodeError
 from ..http import serialization
 from ..http.messages import Request
-from ..http.operations import Operation
+from ..http.operations import Operation, list_request, object_path, record_decoder, require_id
 from .records import (
     WebhookDelivery,
     WebhookDeliveryList,
@@ -41,7 +40,7 @@ def create_webhook(name: str, url: str, event_types: Iterable[str]) -> Operation
 
 def list_webhooks(limit: int | None = None) -> Operation[tuple[WebhookEndpoint, ...]]:
     """Returns `GET /api/v1/webhooks`; `limit` is an assumption."""
-    request = _list_request(WEBHOOKS_PATH, limit)
+    request = list_request(WEBHOOKS_PATH, limit)
     return Operation(request, lambda response: serialization.decode(response.body, WebhookEndpointList).data)
 
 
@@ -77,18 +76,18 @@ def rotate_secret(endpoint_id: str) -> Operation[WebhookEndpoint]:
 def test_webhook(endpoint_id: str) -> Operation[WebhookDelivery]:
     """Returns `POST /api/v1/webhooks/{endpointId}/test`; its response, the delivery, is an assumption."""
     request = _action_request("POST", f"{_endpoint_path(endpoint_id)}/test")
-    return Operation(request, lambda response: serialization.decode(response.body, WebhookDelivery))
+    return Operation(request, record_decoder(WebhookDelivery))
 
 
 def list_deliveries(endpoint_id: str, limit: int | None = None) -> Operation[tuple[WebhookDelivery, ...]]:
     """Returns `GET /api/v1/webhooks/{endpointId}/deliveries`; `limit` is an assumption."""
-    request = _list_request(f"{_endpoint_path(endpoint_id)}/deliveries", limit)
+    request = list_request(f"{_endpoint_path(endpoint_id)}/deliveries", limit)
     return Operation(request, lambda response: serialization.decode(response.body, WebhookDeliveryList).data)
 
 
 def list_events(limit: int | None = None) -> Operation[tuple[WebhookEvent, ...]]:
     """Returns `GET /api/v1/webhook-events`; `limit` is an assumption."""
-    request = _list_request(EVENTS_PATH, limit)
+    request = list_request(EVENTS_PATH, limit)
     return Operation(request, lambda response: serialization.decode(response.body, WebhookEventList).data)
 
 
@@ -97,17 +96,8 @@ def _action_request(method: str, path: str, fields: Mapping[str, Any] | None = N
     return Request(method, path, body=body, accepts_idempotency_key=False)
 
 
-def _list_request(path: str, limit: int | None) -> Request:
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise ConfigurationError(f"limit must be a whole number from 1 on, or None, not {limit!r}")
-    return Request("GET", path if limit is None else f"{path}?limit={limit}")
-
-
 def _endpoint_path(endpoint_id: str) -> str:
-    name = endpoint_id
-    if not isinstance(name, str) or not name.isprintable() or not name.strip(". "):
-        raise ConfigurationError(f"{name!r:.80} is not an endpoint id: pass the `id` of a WebhookEndpoint")
-    return f"{WEBHOOKS_PATH}/{quote(name, safe='')}"
+    return object_path(WEBHOOKS_PATH, endpoint_id, "an endpoint id", "`id` of a WebhookEndpoint")
 
 
 def _request_body(members: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,14 +124,4 @@ def _decode_endpoint(response: Response) -> WebhookEndpoint:
 
 
 def _endpoint_decoder(endpoint_id: str) -> Callable[[Response], WebhookEndpoint]:
-    def decode_requested_endpoint(response: Response) -> WebhookEndpoint:
-        endpoint = _decode_endpoint(response)
-        if endpoint.id != endpoint_id:
-            raise ResponseDecodeError(
-                f"the service answered with the webhook endpoint {endpoint.id} when asked for {endpoint_id}",
-                path="$.id",
-                reason="another webhook endpoint than the one asked for",
-            )
-        return endpoint
-
-    return decode_requested_endpoint
+    return lambda response: require_id(_decode_endpoint(response), endpoint_id, "webhook endpoint")
