@@ -57,7 +57,7 @@ def test_sends_all_set_members() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"model": ""}, "model must be"),
         ({"model": None}, "model must be"),
@@ -74,8 +74,8 @@ def test_sends_all_set_members() -> None:
         ({"extra": {"session_id": "ses_1", "attachments": []}}, "session_id, attachments of extra"),
     ],
 )
-def test_rejects_invalid_requests(wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(ConfigurationError, match=told):
+def test_rejects_invalid_requests(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
         ChatRequest(**{"model": "gpt-5-2-chat", "message": "Hello", **wrong})
 
 
@@ -169,33 +169,33 @@ def test_reads_documented_completion() -> None:
 @pytest.mark.parametrize("name", ["session_id", "model", "created_at", "message", "usage", "credits"])
 @pytest.mark.parametrize("null", [True, False])
 def test_reads_completion_with_id_only(name: str, null: bool) -> None:
-    told = {key: value for key, value in COMPLETION.items() if key != name} | ({name: None} if null else {})
-    assert operations.read_completion(response(told)).id == "chatcmpl_91"
+    members = {key: value for key, value in COMPLETION.items() if key != name} | ({name: None} if null else {})
+    assert operations.read_completion(response(members)).id == "chatcmpl_91"
 
 
 def test_accepts_nulls_and_keeps_unknown_members() -> None:
-    told = {
+    members = {
         **COMPLETION,
         "mood": "calm",
         "usage": {"input_tokens": None, "cached_tokens": 3},
         "message": {"content": None, "thoughts": "Hm."},
     }
-    completion = operations.read_completion(response(told))
+    completion = operations.read_completion(response(members))
     assert completion.extra == {"mood": "calm"}
     assert completion.usage == Usage(extra={"cached_tokens": 3})
     assert completion.message == ChatMessage(extra={"thoughts": "Hm."})
 
 
 def test_reads_sessions() -> None:
-    told = {"id": "ses_1", "object": "chat.session", "model": "m", "title": None, "pinned": True}
-    listed = operations.read_sessions(response({"object": "list", "data": [told, {"id": "ses_2"}]}))
+    members = {"id": "ses_1", "object": "chat.session", "model": "m", "title": None, "pinned": True}
+    listed = operations.read_sessions(response({"object": "list", "data": [members, {"id": "ses_2"}]}))
     assert listed.data == (ChatSession("ses_1", "m", extra={"pinned": True}), ChatSession("ses_2"))
 
 
 def test_reads_messages_of_session() -> None:
     endpoint = operations.retrieve_chat_session("ses_1")
-    told = {"id": "ses_1", "messages": [{"role": "user", "content": "Hello", "created_at": "2026-05-11T08:00:00Z"}]}
-    (message,) = endpoint.decode(response(told)).messages
+    members = {"id": "ses_1", "messages": [{"role": "user", "content": "Hello", "created_at": "2026-05-11T08:00:00Z"}]}
+    (message,) = endpoint.decode(response(members)).messages
     assert (message.role, message.content, message.created_at) == (
         "user",
         "Hello",
@@ -218,9 +218,9 @@ MODELS = {
 }
 
 
-def problems(**told: Any) -> list[tuple[str, str]]:
+def problems(**arguments: Any) -> list[tuple[str, str]]:
     with pytest.raises(ValidationFailed, match=r"[Nn]othing was sent") as raised:
-        check_chat_request(ChatRequest(**{"message": "Hello", **told}), MODELS)
+        check_chat_request(ChatRequest(**{"message": "Hello", **arguments}), MODELS)
     return [(problem.where, problem.reason) for problem in raised.value.problems]
 
 

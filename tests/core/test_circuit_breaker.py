@@ -129,11 +129,11 @@ def test_responses_without_outage_do_not_limit() -> None:
 )
 def test_probe_delay_never_exceeds_cap(steps: list[tuple[str, float, float]]) -> None:
     breaker, now = CircuitBreaker(), 0.0
-    for what, gap, age in steps:
+    for step, gap, age in steps:
         now += gap
-        if what == "take":
+        if step == "take":
             breaker.on_request(now, 0.5)
-        elif what == "answer":
+        elif step == "answer":
             breaker.on_response(now, now - age)
         else:
             breaker.on_failure(now, now - age, 0.5)

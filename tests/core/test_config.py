@@ -28,7 +28,7 @@ ORIGIN = "https://rivya.ai"
         (f"{KEY}\n", None, KEY),
         ("a_key_of_a_new_form", None, "a_key_of_a_new_form"),
         ("!~", None, "!~"),
-        pytest.param("", KEY, None, id="an-empty-argument-is-a-wish-for-none"),
+        pytest.param("", KEY, None, id="empty-argument-means-no-key"),
     ],
 )
 def test_api_key_source(argument: str | None, variable: str | None, resolved: str | None) -> None:

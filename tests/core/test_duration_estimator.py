@@ -159,9 +159,11 @@ def test_accepts_shortest_and_longest_durations(seconds: float) -> None:
     st.floats(min_value=0.0, max_value=1e6),
     st.floats(min_value=0.0, max_value=1.0, exclude_max=True),
 )
-def test_intervals_stay_in_bounds_for_any_clock(seen: list[tuple[bool, float, float]], age: float, u: float) -> None:
+def test_intervals_stay_in_bounds_for_any_clock(
+    observed: list[tuple[bool, float, float]], age: float, u: float
+) -> None:
     estimator = with_adaptive(10.0)
-    for ended, seconds, since in seen:
+    for ended, seconds, since in observed:
         (estimator.observe if ended else estimator.observe_open)("m", seconds, since)
         curve = curve_of(estimator)
         for n in (0, 1):
@@ -226,15 +228,15 @@ def burst(estimator: DurationEstimator, jobs: list[float], *, counts_open: bool)
     """Polls simultaneous jobs, and records each result."""
     rng = random.Random(4)
     queue = [(rng.uniform(2.0, 3.0), 0, number) for number in range(len(jobs))]
-    seen = [0.0] * len(jobs)
+    observed = [0.0] * len(jobs)
     while queue:
         age, n, number = heapq.heappop(queue)
         if age >= jobs[number]:
-            estimator.observe("m", jobs[number], seen[number])
+            estimator.observe("m", jobs[number], observed[number])
             continue
         if counts_open:
-            estimator.observe_open("m", age, seen[number])
-            seen[number] = age
+            estimator.observe_open("m", age, observed[number])
+            observed[number] = age
         curve = estimator.curve_for("m")
         delay = (
             backoff_interval(POLICY, n + 1, rng.random(), age)
@@ -258,12 +260,12 @@ def test_simultaneous_jobs_do_not_bias_estimate() -> None:
 
 
 def test_drops_least_recent_groups() -> None:
-    estimator = with_adaptive(10.0, group="kept")
+    estimator = with_adaptive(10.0, group="recent")
     for number in range(2 * MAX_GROUPS):
         estimator.observe(f"m{number}", 10.0)
-        estimator.observe_open("kept", 5.0)
+        estimator.observe_open("recent", 5.0)
     assert len(estimator.dump()["groups"]) == MAX_GROUPS
-    assert estimator.curve_for("kept") is not None
+    assert estimator.curve_for("recent") is not None
     assert estimator.curve_for("m0") is None
 
 
@@ -288,9 +290,9 @@ def test_memory_is_constant() -> None:
 @given(
     st.lists(st.tuples(st.sampled_from(["a", "a?duration=5", "b", "", "?"]), st.floats(min_value=0.01, max_value=1e4)))
 )
-def test_dump_and_load_round_trip(seen: list[tuple[str, float]]) -> None:
+def test_dump_and_load_round_trip(observed: list[tuple[str, float]]) -> None:
     estimator = DurationEstimator()
-    for group, seconds in seen:
+    for group, seconds in observed:
         estimator.observe(group, seconds)
     dump = estimator.dump()
     again = loaded(json.loads(json.dumps(dump)))

@@ -82,4 +82,4 @@ def test_fastpath_equals_converter(members: dict[str, Any], missing: set[str]) -
     try:
         assert short == serialization.structure(value, Generation)
     except ResponseDecodeError:
-        pytest.fail("the converter refuses what the short way takes")
+        pytest.fail("the converter rejects a value that the shortcut accepts")

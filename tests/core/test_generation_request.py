@@ -113,7 +113,7 @@ def test_keeps_copies_of_params_and_references() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         ({"model": ""}, "model must be the id"),
         ({"model": None}, "model must be the id"),
@@ -145,8 +145,8 @@ def test_keeps_copies_of_params_and_references() -> None:
         ({"client_request_id": 5}, "client_request_id must be a string of 1 to 128"),
     ],
 )
-def test_rejects_invalid_requests(arguments: dict[str, Any], says: str) -> None:
-    with pytest.raises(ConfigurationError, match=says):
+def test_rejects_invalid_requests(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
         GenerationRequest(**({"model": "m"} | arguments))
 
 

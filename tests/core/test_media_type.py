@@ -121,9 +121,9 @@ def test_model_has_own_limits() -> None:
         {"kind": "image", "max_size_mb": 10, "mime_types": ["image/png"]},
         {"kind": "video", "max_size_mb": 95, "mime_types": ["video/mp4"]},
     ]
-    told = model(reference_media={"limits": limits})
-    assert limit_for("video", told) == FileLimit(95 * MEGABYTE, ("video/mp4",))
-    assert limit_for("audio", told) == FileLimit()
+    restricted = model(reference_media={"limits": limits})
+    assert limit_for("video", restricted) == FileLimit(95 * MEGABYTE, ("video/mp4",))
+    assert limit_for("audio", restricted) == FileLimit()
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ IN_30_SECONDS = "Sun, 06 Nov 1994 08:50:07 GMT"
             {"Retry-After": IN_30_SECONDS, "Date": "Sun Nov  6 08:50:00 1994"}, 7.0, id="server-clock-in-asctime"
         ),
         pytest.param(
-            {"Retry-After": IN_30_SECONDS, "Date": "Tue, 06 Nov 2029 08:50:00 GMT"}, 0.0, id="server-says-it-is-past"
+            {"Retry-After": IN_30_SECONDS, "Date": "Tue, 06 Nov 2029 08:50:00 GMT"}, 0.0, id="past-by-server-date"
         ),
         pytest.param({"Retry-After": IN_30_SECONDS, "Date": "yesterday"}, 30.0, id="bad-date-is-no-clock"),
         pytest.param({"Retry-After": IN_30_SECONDS, "Date": ""}, 30.0, id="empty-date-is-no-clock"),

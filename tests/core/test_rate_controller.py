@@ -197,15 +197,15 @@ def test_delay_is_always_finite(limit: RateLimit | None, steps: list[tuple[str, 
     """No state stops a session for ever, or for longer than requested."""
     controller, now, held = RateController(limit), 0.0, 0.0
     pace = 1.0 if limit is None else max(1.0, 1.0 / limit.per_second)
-    for what, gap, span, u in steps:
+    for step, gap, span, u in steps:
         now += gap
-        if what == "send":
+        if step == "send":
             now += controller.delay(now)
             assert controller.delay(now) <= 1e-6
             controller.on_request(now, u)
-        elif what == "grant":
+        elif step == "grant":
             controller.on_success(now, now - span)
-        elif what == "refuse":
+        elif step == "refuse":
             controller.on_rate_limited(now, now - gap, min(span, 30.0), span)
             held = max(held, now + min(span, 30.0))
         else:

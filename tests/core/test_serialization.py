@@ -399,7 +399,7 @@ def test_rejects_body_that_is_not_json(body: bytes, shown: str) -> None:
         serialization.decode(body, Credits)
     assert caught.value.path == "$"
     assert caught.value.reason
-    assert "base_url" in str(caught.value), "say what to do next"
+    assert "base_url" in str(caught.value), "the message says what to do next"
 
 
 json_values = st.recursive(

@@ -323,9 +323,9 @@ def test_rejects_invalid_cap(cap: Any) -> None:
 def test_accepts_valid_caps_and_prices() -> None:
     assert [validate_cap("x", cap) for cap in (None, 0, 2.5, 10**30)] == [None, 0, 2.5, 10**30]
     prices = {"m": 5}
-    kept = validate_prices(prices)
+    validated = validate_prices(prices)
     prices.clear()
-    assert (kept, validate_prices(None)) == ({"m": 5}, {})
+    assert (validated, validate_prices(None)) == ({"m": 5}, {})
     with pytest.raises(ConfigurationError, match="mapping"):
         validate_prices([("m", 5)])  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="not None"):
