@@ -72,3 +72,14 @@ def test_limiter_serves_one_session() -> None:
     limiter.claim()
     with pytest.raises(ConfigurationError, match="create one for each"):
         limiter.claim()
+
+
+def test_requests_more_and_notifies_on_grant() -> None:
+    waiting: list[int] = []
+    granted: list[float] = []
+    limiter = ExternalRateLimiter(waiting.append)
+    limiter.set_grant_callback(lambda: granted.append(limiter.available))
+    limiter.request_more(3)
+    limiter.grant(2)
+    assert (waiting, granted) == ([3], [2])
+    assert repr(limiter) == "<ExternalRateLimiter: 2 available>"

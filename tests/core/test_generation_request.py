@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rivya_async._core.errors import ConfigurationError, GenerationFailedError, RateLimitError
-from rivya_async._core.generation_request import GenerationRequest, Outcome, raise_if_failed
+from rivya_async._core.generation_request import GenerationRequest, Outcome, build_request, raise_if_failed
 from rivya_async._core.types.generations import ErrorDetail, File, Generation, ReferenceMedia
 
 PHOTO = ReferenceMedia("https://rivya.ai/f/1.png", "image", mime_type="image/png")
@@ -233,3 +233,25 @@ def test_raise_if_failed_has_reason_and_cost(error: ErrorDetail | None, why: str
     assert "task_1" in str(caught.value)
     assert caught.value.generation is generation
     assert caught.value.task_id == "task_1"
+
+
+# --- arguments of a submit --------------------------------------------------------------------------------------------
+
+
+def test_build_request_from_parts() -> None:
+    built = build_request("z-image", "A kite", params={"seed": 1}, references=[PHOTO], client_request_id="r")
+    assert built == GenerationRequest(
+        "z-image", "A kite", params={"seed": 1}, references=[PHOTO], client_request_id="r"
+    )
+    with pytest.raises(ConfigurationError) as raised:
+        build_request("", idempotency_key="k")
+    assert raised.value.idempotency_key == "k"
+
+
+def test_build_request_accepts_request_with_key_only() -> None:
+    job = GenerationRequest("z-image", "A kite")
+    assert build_request(job) is job
+    assert build_request(job, idempotency_key="k") == attrs.evolve(job, idempotency_key="k")
+    with pytest.raises(ConfigurationError, match="or its parts") as raised:
+        build_request(job, "Another kite", idempotency_key="k")
+    assert raised.value.idempotency_key == "k"

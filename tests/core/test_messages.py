@@ -104,3 +104,8 @@ def test_other_response_headers() -> None:
     assert Response(302, {"Location": "https://elsewhere.example"}, b"").location == "https://elsewhere.example"
     assert Response(200, {}, b"").content_type is None
     assert Response(200, {}, b"").location is None
+
+
+@pytest.mark.parametrize(("method", "is_safe"), [("GET", True), ("HEAD", True), ("POST", False), ("DELETE", False)])
+def test_only_reads_are_safe(method: str, is_safe: bool) -> None:
+    assert Request(method, "/api/v1/generations").is_safe is is_safe

@@ -12,7 +12,15 @@ import attrs
 import pytest
 
 from rivya_async._core.errors import ConfigurationError
-from rivya_async._core.policies import PollPolicy, RateLimit, RetryPolicy, Timeouts, validate_policy, validate_timeout
+from rivya_async._core.policies import (
+    NOT_GIVEN,
+    PollPolicy,
+    RateLimit,
+    RetryPolicy,
+    Timeouts,
+    validate_policy,
+    validate_timeout,
+)
 
 POLICIES: tuple[type[Any], ...] = (RetryPolicy, PollPolicy, Timeouts)
 
@@ -176,3 +184,7 @@ def test_rejects_invalid_rate_limit(value: Any) -> None:
 def test_burst_below_one_is_invalid() -> None:
     with pytest.raises(ConfigurationError, match=r"^RateLimit\.burst must be at least 1, not 0\.5"):
         RateLimit(10, 0.5)
+
+
+def test_missing_timeout_has_readable_repr() -> None:
+    assert repr(NOT_GIVEN) == "<the policy's timeout>"

@@ -27,10 +27,17 @@ from rivya_async._core.errors import (
     SpendLimitError,
     ValidationFailed,
 )
-from rivya_async._core.spend import SpendLedger, SpendSummary, may_have_purchased, validate_cap, validate_prices
+from rivya_async._core.spend import (
+    Reservation,
+    SpendLedger,
+    SpendSummary,
+    may_have_purchased,
+    validate_cap,
+    validate_prices,
+)
 from rivya_async._core.types.chat import ChatCompletion, ChatCredits
 from rivya_async._core.types.generations import Generation
-from rivya_async._core.types.purchase_cost import Charge, PurchaseCost
+from rivya_async._core.types.purchase_cost import GENERATIONS_PATH, Charge, PurchaseCost
 
 REJECTED = InsufficientCreditsError("too poor", status=402)
 CHAT = "/api/v1/chat/completions"
@@ -408,3 +415,14 @@ def test_cap_accepts_exact_amount(prices: list[int], cap: int) -> None:
             assert not fits
         else:
             assert fits
+
+
+def test_reservation_is_confirmed_or_released() -> None:
+    ledger = SpendLedger(max_spend=10)
+    ledger.reserve("a", 5)
+    with Reservation(ledger, "a", GENERATIONS_PATH) as reservation:
+        reservation.confirm(Charge.from_generation(job()))
+    ledger.reserve("b", 5)
+    with pytest.raises(InsufficientCreditsError), Reservation(ledger, "b", GENERATIONS_PATH):
+        raise REJECTED
+    assert (ledger.reserved, list(ledger.costs)) == (5, ["a"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import traceback
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -217,3 +218,13 @@ def test_event_without_readable_generation(data: dict[str, Any]) -> None:
 def test_definitely_not_processed(error: RivyaError, did_not: bool) -> None:
     """Only these errors allow a repeat without a key."""
     assert definitely_not_processed(error) is did_not
+
+
+def test_decode_error_has_no_frame_with_the_secret() -> None:
+    with pytest.raises(ResponseDecodeError) as raised:
+        endpoints.create_webhook("a", "https://a.example", ["generation.succeeded"]).decode(
+            response({"id": 1, "signing_secret": "whsec_1"})
+        )
+    frames = list(traceback.walk_tb(raised.value.__traceback__))
+    assert all("whsec_1" not in repr(frame.f_locals.get("value")) for frame, _ in frames)
+    assert raised.value.__cause__ is None
