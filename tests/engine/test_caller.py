@@ -166,7 +166,7 @@ async def test_a_read_leaves_no_doubt() -> None:
 async def test_a_refusal_after_doubt_is_raised_with_a_note_of_the_doubt() -> None:
     error = await error_of(script(DROPPED, refusal(401, "api_key_revoked")))
     assert isinstance(error, AuthenticationError)
-    assert "may have been processed" in error.__notes__[0]
+    assert "may have acted" in error.__notes__[0]
     assert not hasattr(await error_of(script(BUSY, refusal(401, "api_key_revoked"))), "__notes__")
 
 

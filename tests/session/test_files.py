@@ -493,7 +493,7 @@ async def test_a_content_is_uploaded_anew_for_another_model_and_when_it_has_chan
 
 
 async def test_an_upload_is_not_named_for_ever(sandbox: Sandbox, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assumptions, "UPLOAD_IS_GOOD_FOR", 0.0)
+    monkeypatch.setattr(assumptions, "UPLOAD_LIFETIME", 0.0)
     async with opened(sandbox) as session:
         await session.submit("qwen-image", "x", references=[photo])
         await session.submit("qwen-image", "x", references=[photo])
