@@ -66,7 +66,7 @@ class LearnedPolicy(BackoffPolicy):
         curve = self._durations.curve_for(GROUP)
         if curve is None:
             return super().delay(n, u, age)
-        return adaptive_interval(curve, self._policy, n, u, age, stretch=self.scale)
+        return adaptive_interval(curve, self._policy, n, u, age, slowdown=self.scale)
 
     def record_open(self, age: float, since: float) -> None:
         """Records an open job."""

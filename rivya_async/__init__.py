@@ -9,8 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._core.catalogue.chat_capabilities import ChatCapabilities
-    from ._core.catalogue.model import Model
+    from ._core.catalogue.model import ChatCapabilities, Model
     from ._core.catalogue.model_param import ModelParam
     from ._core.catalogue.reference_rules import FileLimit, ReferenceRules
     from ._core.chat.accumulator import ChatEvent
@@ -44,9 +43,8 @@ if TYPE_CHECKING:
         WaitTimeoutError,
         WebhookVerificationError,
     )
-    from ._core.generation_request import GenerationRequest
+    from ._core.generation_request import GenerationRequest, Outcome
     from ._core.limits.external_limiter import ExternalRateLimiter
-    from ._core.outcome import Outcome
     from ._core.policies import PollPolicy, RateLimit, RetryPolicy, Timeouts
     from ._core.spend import SpendSummary
     from ._core.types.chat import ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage
@@ -58,9 +56,9 @@ if TYPE_CHECKING:
         GenerationResult,
         ReferenceMedia,
         Status,
+        ValidationProblem,
     )
     from ._core.types.purchase_cost import PurchaseCost
-    from ._core.types.validation_problem import ValidationProblem
     from ._core.webhooks.records import WebhookDelivery, WebhookEndpoint, WebhookEvent
     from ._engine.hooks import AttemptDetails, DownloadDetails, Hooks, PollDetails, RetryDetails, WaitDetails
     from ._engine.streaming.chat_stream import ChatStream
@@ -141,7 +139,7 @@ __all__ = [
 
 _HOMES = {
     "._core.limits.external_limiter": "ExternalRateLimiter",
-    "._core.catalogue.chat_capabilities": "ChatCapabilities",
+    "._core.catalogue.model": "ChatCapabilities Model",
     "._core.types.chat": "ChatCompletion ChatCredits ChatMessage ChatSession Usage",
     "._core.chat.accumulator": "ChatEvent",
     "._core.errors": (
@@ -152,13 +150,12 @@ _HOMES = {
         "StreamInterruptedError SubmitTimeoutError TimestampToleranceError ValidationFailed WaitError "
         "WaitTimeoutError WebhookVerificationError"
     ),
-    "._core.generation_request": "GenerationRequest",
-    "._core.catalogue.model": "Model",
+    "._core.generation_request": "GenerationRequest Outcome",
     "._core.catalogue.model_param": "ModelParam",
-    "._core.outcome": "Outcome",
     "._core.policies": "PollPolicy RateLimit RetryPolicy Timeouts",
-    "._core.types.validation_problem": "ValidationProblem",
-    "._core.types.generations": "Credits File Generation ErrorDetail GenerationResult ReferenceMedia Status",
+    "._core.types.generations": (
+        "Credits File Generation ErrorDetail GenerationResult ReferenceMedia Status ValidationProblem"
+    ),
     "._core.catalogue.reference_rules": "FileLimit ReferenceRules",
     "._core.types.purchase_cost": "PurchaseCost",
     "._core.spend": "SpendSummary",

@@ -14,7 +14,7 @@ from ._core.errors import ConfigurationError
 from ._core.limits.external_limiter import ExternalRateLimiter
 from ._core.policies import PollPolicy, RateLimit, RetryPolicy, Timeouts, validate_policy
 from ._core.polling.adaptive.duration_estimator import DurationEstimator
-from ._core.polling.webhook_reliability import DeliveryRateEstimator
+from ._core.polling.webhook_updates import DeliveryRateEstimator
 from ._core.spend import SpendLedger, SpendSummary, validate_cap, validate_prices
 from ._engine.engine import Engine
 from ._engine.environment import Environment

@@ -1,1 +1,1 @@
-"""Floor 1: values and decisions. No await, no clock, no dice, no I/O."""
+"""Pure core: values and decisions, without await, clock, randomness or I/O."""

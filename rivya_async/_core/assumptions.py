@@ -1,7 +1,6 @@
-"""Every guess about the service that no public page confirms, one name apiece.
+"""Assumptions about the service that no public page confirms.
 
-A correction is a change of one line here. The manual lists them for users. Numbers in brackets are the points of the
-contract's section 14.
+The manual lists them for users. Numbers in brackets are the points of section 14 of the API contract.
 """
 
 from __future__ import annotations
@@ -11,27 +10,27 @@ from types import MappingProxyType
 from typing import Final
 
 IDEMPOTENCY_KEY_MAX_LENGTH: Final = 255
-"""[15] Longest `Idempotency-Key` that the service takes, in characters."""
+"""[15] Maximum length of an `Idempotency-Key` in characters."""
 
-IDEMPOTENCY_KEY_REMEMBERED: Final = 24 * 3600.0
-"""[15] Seconds for which the service remembers a key. Who repeats a purchase later than that may buy twice."""
+IDEMPOTENCY_KEY_LIFETIME: Final = 24 * 3600.0
+"""[15] Seconds for which the service remembers a key. A purchase repeated later may buy twice."""
 
 CLIENT_REQUEST_ID_MAX_LENGTH: Final = 128
-"""[16] Documented for uploads; assumed everywhere."""
+"""[16] Maximum length of a `client_request_id` in characters: documented for uploads, assumed everywhere."""
 
 API_KEY_PREFIX: Final = "rvya_sk_"
-"""[24] Checked to warn, never to refuse."""
+"""[24] Prefix of API keys. A key without it causes a warning, never an error."""
 
 RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})
-"""[14] Repeated like every 5xx."""
+"""[14] Client error statuses that are retried, as every 5xx is."""
 
 NOT_FOUND_GRACE: Final = 10.0
-"""Seconds after our own submit in which a 404 for its task id is taken for a replica that lags behind."""
+"""Seconds after a submit in which a 404 for its task id is attributed to replication lag."""
 
 MAX_RESPONSE_BYTES: Final = 32 * 1024 * 1024
-"""Longest JSON answer that we read, in bytes. The whole catalogue has a few hundred kilobytes."""
+"""Maximum size of a JSON response in bytes. The whole catalogue has a few hundred kilobytes."""
 
-STRETCHING_PARAMS: Final = (
+DURATION_PARAMS: Final = (
     "acceleration",
     "duration",
     "duration_seconds",
@@ -45,43 +44,49 @@ STRETCHING_PARAMS: Final = (
     "resolution",
     "size",
 )
-"""The params of the catalogue that we take to change how long a job lasts: its length, its resolution, its quality."""
+"""Params of the catalogue that affect the duration of a job: its length, its resolution, its quality."""
 
-TYPICAL_SECONDS: Final = MappingProxyType({"image": 15.0, "video": 90.0, "audio": 15.0})
-"""How long a job of a category lasts, for want of better; it fades with the first jobs that are seen to end."""
+TYPICAL_DURATIONS: Final = MappingProxyType({"image": 15.0, "video": 90.0, "audio": 15.0})
+"""Prior for the duration of a job in seconds, by category. Observed durations replace it."""
 
-TYPICAL_SECONDS_OF_ANY: Final = 30.0
-"""The same where the category is not known."""
+DEFAULT_TYPICAL_DURATION: Final = 30.0
+"""Prior for the duration of a job of unknown category, in seconds."""
 
 MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
-"""[6] Longest line, and longest data of one event, that we read of an event stream, in bytes."""
+"""[6] Maximum size of one line, and of the data of one event, of an event stream in bytes."""
 
-TEXT_EVENT: Final = re.compile(r"message|(?!.*(?:thought|thinking|reason)).*(?:delta|chunk|token|content|text)")
-"""[6] Names of the events of a stream that bring text of the answer; `message` is an event without a name."""
+TEXT_EVENT_PATTERN: Final = re.compile(r"message|(?!.*(?:thought|thinking|reason)).*(?:delta|chunk|token|content|text)")
+"""[6] Names of stream events that contain text of the answer; `message` is the name of an event without one."""
 
-DONE: Final = "[DONE]"
-"""[6] Data by which some services end a stream."""
+STREAM_END_MARKER: Final = "[DONE]"
+"""[6] Data of the event by which some services end a stream."""
 
-UPLOAD_IS_GOOD_FOR: Final = 3600.0
-"""Seconds for which a session names an upload again before it uploads the content anew: links may expire [9]."""
+UPLOAD_LIFETIME: Final = 3600.0
+"""[9] Seconds for which a session reuses an upload before it uploads the content again: links may expire."""
 
 MEGABYTE: Final = 1024 * 1024
-"""[10] The pages say MB, not whether that is 1,000,000 bytes."""
+"""[10] Bytes per MB: the pages say MB without a definition."""
 
-PRICED_BY_BASE: Final = frozenset({"FIXED"})
-"""[21] Billing types whose price is `base_credits`, whatever the params are."""
+FIXED_PRICE_BILLING_TYPES: Final = frozenset({"FIXED"})
+"""[21] Billing types with the price `base_credits`, independent of the params."""
 
-REFERENCE_CAPS: Final = "caps"
-"""[19] The member of `reference_media` that caps each kind, `without_video` and `with_video`."""
+REFERENCE_CAPS_FIELD: Final = "caps"
+"""[19] Member of `reference_media` with the maximum count per kind, in `without_video` and `with_video`."""
 
-CHAT_WEB_SEARCH: Final = "web_search"
-CHAT_IMAGES: Final = "image_attachments"
-CHAT_EFFORTS: Final = "reasoning_efforts"
-CHAT_THOUGHTS: Final = "thoughts"
-"""[19] The members of `chat_capabilities`."""
+CHAT_WEB_SEARCH_FIELD: Final = "web_search"
+"""[19] Member of `chat_capabilities`: true if the model searches the web."""
+
+CHAT_IMAGES_FIELD: Final = "image_attachments"
+"""[19] Member of `chat_capabilities`: true if the model accepts images."""
+
+CHAT_EFFORTS_FIELD: Final = "reasoning_efforts"
+"""[19] Member of `chat_capabilities`: list of valid `reasoning_effort` values."""
+
+CHAT_THOUGHTS_FIELD: Final = "thoughts"
+"""[19] Member of `chat_capabilities`: true if the model returns its thoughts."""
 
 SIGNATURE_HEADER: Final = "Rivya-Signature"
-"""[1] `t=<seconds>,v1=<hex>`: HMAC-SHA256 over `<t>.<raw body>` under the whole secret."""
+"""[1] Header `t=<seconds>,v1=<hex>`: HMAC-SHA256 over `<t>.<raw body>` with the whole secret as the key."""
 
 SIGNATURE_TOLERANCE: Final = 300.0
-"""[1] Seconds between a signature's time and ours."""
+"""[1] Maximum difference between the time of a signature and the current time, in seconds."""

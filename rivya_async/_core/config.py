@@ -1,4 +1,4 @@
-"""Where the service is and who we are: arguments first, then the environment, then the documented origin."""
+"""Base URL and API key: from arguments, the environment, or the documented default."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_BASE_URL: Final = "https://rivya.ai"
-"""Contract section 1: the production origin."""
+"""Production origin (contract section 1)."""
 
 API_KEY_VARIABLE: Final = "RIVYA_API_KEY"
 BASE_URL_VARIABLE: Final = "RIVYA_BASE_URL"
@@ -22,30 +22,25 @@ BASE_URL_VARIABLE: Final = "RIVYA_BASE_URL"
 
 @attrs.frozen
 class Config:
-    """An API key (never shown) and an origin without a trailing slash."""
+    """API key (excluded from the repr) and base URL without a trailing slash."""
 
     api_key: str | None = attrs.field(repr=False)
     base_url: str
 
     @classmethod
     def resolve(cls, environ: Mapping[str, str], *, api_key: str | None = None, base_url: str | None = None) -> Config:
-        """Settings from arguments, else from `RIVYA_API_KEY` and `RIVYA_BASE_URL`; blank variables count as unset."""
-        return cls(
-            api_key=_validate_api_key(api_key if api_key is not None else environ.get(API_KEY_VARIABLE)),
-            base_url=_validate_base_url(
-                _strip("base_url", base_url)
-                or _strip(BASE_URL_VARIABLE, environ.get(BASE_URL_VARIABLE))
-                or DEFAULT_BASE_URL
-            ),
-        )
+        """Returns the arguments, else `RIVYA_API_KEY` and `RIVYA_BASE_URL`; blank variables count as unset."""
+        key = api_key if api_key is not None else environ.get(API_KEY_VARIABLE)
+        url = _strip("base_url", base_url) or _strip(BASE_URL_VARIABLE, environ.get(BASE_URL_VARIABLE))
+        return cls(_validate_api_key(key), _validate_base_url(url or DEFAULT_BASE_URL))
 
     @property
     def is_local(self) -> bool:
-        """Whether the service runs on this machine, as the sandbox does."""
+        """True if the service runs on this machine, as the sandbox does."""
         return is_loopback_host(self._host)
 
-    def is_own(self, host: str) -> bool:
-        """Whether a host is the service's; on this machine it has every port and every spelling."""
+    def is_service_host(self, host: str) -> bool:
+        """Returns True for the host of the service. A local service matches every loopback host."""
         return host.lower() == self._host or (self.is_local and is_loopback_host(host))
 
     @property
@@ -53,7 +48,7 @@ class Config:
         return urlsplit(self.base_url).hostname or ""
 
     def require_api_key(self) -> str:
-        """The key, or a `ConfigurationError` that names the variable."""
+        """Returns the key, or raises a `ConfigurationError` that names the variable."""
         if self.api_key is None:
             raise ConfigurationError(
                 f"this call needs an API key: set {API_KEY_VARIABLE}, or pass api_key=... to RivyaSession"
@@ -61,20 +56,20 @@ class Config:
         return self.api_key
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("settings are not pickled: they hold the API key")
+        raise TypeError("settings are not pickled: they contain the API key")
 
 
 def _validate_api_key(api_key: str | None) -> str | None:
     key = _strip("api_key", api_key)
     if not all("!" <= character <= "~" for character in key):
         raise ConfigurationError(
-            "the API key holds a blank, a control or a non-ASCII character: copy it again from the account settings"
+            "the API key contains a blank, a control or a non-ASCII character: copy it again from the account settings"
         )
     return key or None
 
 
 def _validate_base_url(base_url: str) -> str:
-    """The origin. No message shows a URL: it may hold a password, or be an API key in the wrong place."""
+    """Returns the origin. Messages omit the URL: it may contain a password, or be a misplaced API key."""
     url = base_url.rstrip("/").removesuffix("/api/v1").rstrip("/")
     try:
         parts = urlsplit(url)
@@ -89,8 +84,8 @@ def _validate_base_url(base_url: str) -> str:
         )
     if "@" in parts.netloc or set(url) & set("?#\\ ") or not url.isprintable():
         raise ConfigurationError(
-            f"base_url (or {BASE_URL_VARIABLE}) must hold no user, password, query, fragment, backslash, "
-            "blank or control"
+            f"base_url (or {BASE_URL_VARIABLE}) must not contain a user, password, query, fragment, backslash, "
+            "blank or control character"
         )
     return url
 

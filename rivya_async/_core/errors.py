@@ -1,19 +1,19 @@
-"""Every error of this library.
+"""All errors of this library.
 
-    RivyaError                        idempotency_key, task_id, request_id, attempts where they are known
+    RivyaError                        idempotency_key, task_id, request_id, attempts where known
     ├─ ConfigurationError             wrong arguments or settings; nothing was sent
     ├─ SpendLimitError                a cap of the session: limit, counted, price; nothing was sent
     ├─ RequestNotSentError            DNS, connect, TLS: nothing was sent, always safe to repeat
     │  └─ SubmitTimeoutError          the timeout passed before anything was sent; also a TimeoutError
     ├─ OutcomeUnknownError            sent, no readable response: repeat only a safe method, or under its key
     │  └─ StreamInterruptedError      a stream broke off: text, session_id, code
-    ├─ APIStatusError                 the service refused: status, code, retry_after
+    ├─ APIStatusError                 the service responded with an error: status, code, retry_after
     │  ├─ ValidationFailed  AuthenticationError  PermissionDeniedError  InsufficientCreditsError
     │  ├─ NotFoundError  ChatSessionConflictError
     │  ├─ IdempotencyConflictError    another body under this key, or the first request is still running
     │  ├─ RateLimitError              too many requests: repeat after retry_after
     │  └─ InternalServerError         and APIDisabledError: repeat a safe method, or under its key
-    ├─ DownloadError                  a file that cannot be saved: too long, no disk space, a refused redirect
+    ├─ DownloadError                  a file that cannot be saved: too long, no disk space, a rejected redirect
     ├─ JournalError                   the journal of a batch cannot be opened, read or written
     ├─ ResponseDecodeError            a response of unknown shape: path and reason
     ├─ WaitError                      task_id, last (the last record seen)
@@ -23,26 +23,33 @@
     └─ WebhookVerificationError       a delivery that cannot be trusted or read: respond with 400
        ├─ SignatureMismatchError      not signed with one of the configured secrets
        └─ TimestampToleranceError     signed too long ago or in the future: perhaps a replay
-The drawing is the retry rule: `retry.decide` asks for the class, the attempt and the key. The class of an answer is
-chosen by its `code`, by its status only if it has no code that we know (`answered_class`).
+The tree is the retry rule: `http.retry.decide_retry` depends on the class, the attempt and the key. The class of an
+error response depends on its `code`, and on its status only if the code is missing or unknown (`http.operations`).
 """
 
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 if TYPE_CHECKING:
-    from .types.generations import Amount, Generation
-    from .types.validation_problem import ValidationProblem
+    from .types.generations import Amount, Generation, ValidationProblem
+
+
+class RequestDetails(TypedDict, total=False):
+    """Keyword arguments that every error accepts."""
+
+    idempotency_key: str | None
+    request_id: str | None
+    attempts: int
 
 
 class RivyaError(Exception):
-    """The root of every error that this library raises.
+    """Base class of all errors that this library raises.
 
-    `message` says what happened and what to do next. `idempotency_key` is the key of the purchase that the failed call
-    would have made, if it was one: repeating the call with it repeats the very same purchase. `request_id` is the
-    service's own name for the failed request; quote it to support. `attempts` counts the requests that were sent.
+    `message` says what failed and what to do next. `idempotency_key` is the key of the failed purchase: a call with it
+    repeats the same purchase. `request_id` identifies the request to the support of the service. `attempts` is the
+    number of requests sent.
     """
 
     def __init__(
@@ -63,23 +70,14 @@ class RivyaError(Exception):
         return self.message
 
 
-def copy_error(error: RivyaError) -> RivyaError:
-    """The same error for another who waits: a traceback and notes that one of them adds do not show on the others."""
-    own = copy.copy(error)
-    if hasattr(error, "__notes__"):
-        own.__notes__ = list(error.__notes__)
-    return own
-
-
 class ConfigurationError(RivyaError):
     """Wrong arguments or settings. Nothing was sent; the message says what to change."""
 
 
 class SpendLimitError(RivyaError):
-    """The job would pass a cap of this session, or its price cannot be told beforehand. Nothing was sent.
+    """Job that would exceed a cap of this session, or has no known price. Nothing was sent.
 
-    `limit` is the cap, `counted` what was reserved and spent when the job was refused, `price` what it would have
-    cost: all in credits, None where it cannot be told.
+    `limit` is the cap, `counted` the sum before, `price` the price of the job: all in credits, None if unknown.
     """
 
     def __init__(
@@ -89,40 +87,31 @@ class SpendLimitError(RivyaError):
         limit: Amount | None = None,
         counted: Amount | None = None,
         price: Amount | None = None,
-        idempotency_key: str | None = None,
-        request_id: str | None = None,
-        attempts: int = 0,
+        **details: Unpack[RequestDetails],
     ) -> None:
-        super().__init__(message, idempotency_key=idempotency_key, request_id=request_id, attempts=attempts)
+        super().__init__(message, **details)
         self.limit = limit
         self.counted = counted
         self.price = price
 
 
 class RequestNotSentError(RivyaError):
-    """The request never left: name resolution, connect or TLS failed. Repeating it is always safe."""
+    """Request that was never sent: name resolution, connect or TLS failed. A repeat is always safe."""
 
 
 class SubmitTimeoutError(RequestNotSentError, TimeoutError):
-    """The timeout of `generate` passed before the purchase was sent: nothing was bought, there is no job to wait for.
-
-    With `WaitTimeoutError`, whose job is bought and goes on, every end by a `timeout` is a `TimeoutError`.
-    """
+    """Timeout of `generate` before the purchase was sent: nothing was bought, there is no job to wait for."""
 
 
 class OutcomeUnknownError(RivyaError):
-    """The request went out and no readable answer came back: the service may or may not have acted.
-
-    Repeat a purchase only under its `idempotency_key`.
-    """
+    """Request without a readable response, which may have been processed. Repeat a purchase only under its key."""
 
 
 class StreamInterruptedError(OutcomeUnknownError):
-    """A streamed answer began and broke off; `text` is what came of it before.
+    """Streamed answer that began and broke off; `text` is the part received before.
 
-    `code` is the service's own, if it said why in the stream. What the turn was charged is not known. If `session_id`
-    is known, `chat.sessions.retrieve` may have the whole answer. Nothing is repeated by itself: what the service does
-    with a second stream under `idempotency_key` is not documented.
+    `code` is the API code of an error in the stream. The charge for the turn is unknown. `chat.sessions.retrieve` may
+    have the whole answer, if `session_id` is known. Streams are not retried.
     """
 
     def __init__(
@@ -132,21 +121,19 @@ class StreamInterruptedError(OutcomeUnknownError):
         text: str = "",
         session_id: str | None = None,
         code: str | None = None,
-        idempotency_key: str | None = None,
-        request_id: str | None = None,
-        attempts: int = 0,
+        **details: Unpack[RequestDetails],
     ) -> None:
-        super().__init__(message, idempotency_key=idempotency_key, request_id=request_id, attempts=attempts)
+        super().__init__(message, **details)
         self.text = text
         self.session_id = session_id
         self.code = code
 
 
 class APIStatusError(RivyaError):
-    """The service answered with an error.
+    """Error response of the service.
 
-    `code` is its stable name for it (an open string, or None), `status` the HTTP status, `retry_after` its wish in
-    seconds for the next attempt.
+    `code` is the stable API code (an open string, or None), `status` the HTTP status, `retry_after` the requested
+    delay before the next attempt in seconds.
     """
 
     def __init__(
@@ -156,21 +143,19 @@ class APIStatusError(RivyaError):
         status: int | None = None,
         code: str | None = None,
         retry_after: float | None = None,
-        idempotency_key: str | None = None,
-        request_id: str | None = None,
-        attempts: int = 0,
+        **details: Unpack[RequestDetails],
     ) -> None:
-        super().__init__(message, idempotency_key=idempotency_key, request_id=request_id, attempts=attempts)
+        super().__init__(message, **details)
         self.status = status
         self.code = code
         self.retry_after = retry_after
 
 
 class ValidationFailed(APIStatusError):
-    """The job is not valid: model, prompt, params or references. Change it; repeating it changes nothing.
+    """Invalid job: model, prompt, params or references. Change it; a repeat fails again.
 
-    Found before anything was sent, `status` and `code` are None and `problems` holds every one of them; it is empty
-    where the service refused the job.
+    An error found before anything was sent has `status` and `code` None, and all `problems`. `problems` is empty if
+    the service rejected the job.
     """
 
     def __init__(
@@ -181,62 +166,52 @@ class ValidationFailed(APIStatusError):
         status: int | None = None,
         code: str | None = None,
         retry_after: float | None = None,
-        idempotency_key: str | None = None,
-        request_id: str | None = None,
-        attempts: int = 0,
+        **details: Unpack[RequestDetails],
     ) -> None:
-        super().__init__(
-            message,
-            status=status,
-            code=code,
-            retry_after=retry_after,
-            idempotency_key=idempotency_key,
-            request_id=request_id,
-            attempts=attempts,
-        )
+        super().__init__(message, status=status, code=code, retry_after=retry_after, **details)
         self.problems = problems
 
 
 class AuthenticationError(APIStatusError):
-    """The API key is missing, unknown, revoked or expired."""
+    """API key that is missing, unknown, revoked or expired."""
 
 
 class PermissionDeniedError(APIStatusError):
-    """The API key lacks the scope that this call needs. Make a new key with it."""
+    """API key without the scope that this call needs. Create a new key with it."""
 
 
 class InsufficientCreditsError(APIStatusError):
-    """The balance of the account is too low for this job. Nothing was bought."""
+    """Account balance that is too low for this job. Nothing was bought."""
 
 
 class NotFoundError(APIStatusError):
-    """There is no such thing, or it belongs to another account."""
+    """Object that does not exist, or belongs to another account."""
 
 
 class ChatSessionConflictError(APIStatusError):
-    """The chat session cannot be used: it must be made by the API, by this account and for this model."""
+    """Unusable chat session: it must be created by the API, by this account and for this model."""
 
 
 class IdempotencyConflictError(APIStatusError):
-    """The key was used before with another body, or its first request is still running."""
+    """Idempotency key that was used before with another body, or whose first request is still running."""
 
 
 class RateLimitError(APIStatusError):
-    """Too many requests in the current window. `retry_after` says when to come back, if the service said so."""
+    """Too many requests in the current window. `retry_after` is the delay requested by the service, if any."""
 
 
 class InternalServerError(APIStatusError):
-    """The service failed. A read, or a purchase under its key, may be repeated."""
+    """Failure of the service. A read, or a purchase under its key, may be repeated."""
 
 
 class APIDisabledError(InternalServerError):
-    """The public API is switched off for now."""
+    """Public API that is currently switched off."""
 
 
 class ResponseDecodeError(RivyaError):
-    """The service answered in a shape we do not know: `path` names the bad member (`$.created_at`), `reason` why.
+    """Response of unknown shape: `path` names the invalid member (`$.created_at`), `reason` says why.
 
-    `is_json` is false for what is no JSON at all, such as a gateway's page.
+    `is_json` is false for a body that is not JSON, such as the error page of a gateway.
     """
 
     def __init__(
@@ -246,68 +221,49 @@ class ResponseDecodeError(RivyaError):
         path: str = "$",
         reason: str = "",
         is_json: bool = True,
-        idempotency_key: str | None = None,
-        request_id: str | None = None,
-        attempts: int = 0,
+        **details: Unpack[RequestDetails],
     ) -> None:
-        super().__init__(message, idempotency_key=idempotency_key, request_id=request_id, attempts=attempts)
+        super().__init__(message, **details)
         self.path = path
         self.reason = reason
         self.is_json = is_json
 
 
 class DownloadError(RivyaError):
-    """A result file was not saved: the disk does not take it, it is longer than allowed, or its host misleads.
+    """Result file that was not saved: a disk error, a file above the size limit, or an unsafe redirect.
 
-    Nothing is lost: the job is paid and its links can be read again. `path` is where the file would have been, if that
-    was known.
+    Nothing is lost: the job is paid and its links can be read again. `path` is the planned path of the file, if known.
     """
 
-    def __init__(
-        self,
-        message: str = "",
-        *,
-        path: str | None = None,
-        idempotency_key: str | None = None,
-        request_id: str | None = None,
-        attempts: int = 0,
-    ) -> None:
-        super().__init__(message, idempotency_key=idempotency_key, request_id=request_id, attempts=attempts)
+    def __init__(self, message: str = "", *, path: str | None = None, **details: Unpack[RequestDetails]) -> None:
+        super().__init__(message, **details)
         self.path = path
 
 
 class JournalError(RivyaError):
-    """The journal of a batch cannot be had, read or written: another process has it, it is none, or the disk is full.
+    """Journal of a batch that cannot be opened, read or written: it is locked, invalid, or the disk is full.
 
-    Nothing is bought that is not written there first. What it was not told any more it finds out by the same keys, once
-    it can be written again.
+    No purchase is lost: each is recorded before it is sent, and a later run repeats it under the same key.
     """
 
 
 class WaitError(RivyaError):
-    """A wait ended without a succeeded job. `task_id` names the job, `last` is the last record seen of it, if any."""
+    """Wait without a succeeded job. `task_id` names the job, `last` is its last known record, if any."""
 
     def __init__(
-        self,
-        message: str = "",
-        *,
-        task_id: str = "",
-        last: Generation | None = None,
-        idempotency_key: str | None = None,
-        request_id: str | None = None,
-        attempts: int = 0,
+        self, message: str = "", *, task_id: str = "", last: Generation | None = None, **details: Unpack[RequestDetails]
     ) -> None:
-        super().__init__(message, idempotency_key=idempotency_key, request_id=request_id, attempts=attempts)
+        super().__init__(message, **details)
         self.task_id = task_id
         self.last = last
 
 
 class WaitTimeoutError(WaitError, TimeoutError):
-    """The wait's timeout passed. The job is still open on the server: wait again with the same task id."""
+    """Timeout of a wait. The job is still open on the server: wait again with the same task id."""
 
 
 class GenerationFailedError(WaitError):
-    """The service ended the job as failed; `generation.error` holds its code and message."""
+    """Job that the service ended as failed; `generation.error` contains its code and message."""
 
     @property
     def generation(self) -> Generation:
@@ -318,59 +274,24 @@ class GenerationFailedError(WaitError):
 
 
 class SessionClosedError(WaitError):
-    """The session was closed while the wait was on. The job goes on: wait for its task id with another session."""
+    """Session that was closed during the wait. The job continues: wait for its task id with another session."""
 
 
 class WebhookVerificationError(RivyaError):
-    """What was delivered cannot be trusted or read: a header is missing or malformed, or the body is no event."""
+    """Delivery that cannot be trusted or read: a header is missing or malformed, or the body is not an event."""
 
 
 class SignatureMismatchError(WebhookVerificationError):
-    """The delivery is not signed with any of the secrets: the secret was rotated, or it was sent by somebody else."""
+    """Delivery that no configured secret has signed: the secret was rotated, or the sender is not the service."""
 
 
 class TimestampToleranceError(WebhookVerificationError):
-    """The delivery is signed, but too long ago or in the future: a replay, or a clock that is wrong."""
+    """Delivery that was signed too long ago or in the future: a replay, or a wrong clock."""
 
 
-CLASS_BY_CODE: Final[dict[str, type[APIStatusError]]] = {
-    "public_api_disabled": APIDisabledError,
-    "api_key_missing": AuthenticationError,
-    "api_key_invalid": AuthenticationError,
-    "api_key_revoked": AuthenticationError,
-    "api_key_expired": AuthenticationError,
-    "api_scope_denied": PermissionDeniedError,
-    "rate_limited": RateLimitError,
-    "validation_failed": ValidationFailed,
-    "not_found": NotFoundError,
-    "webhook_url_rejected": ValidationFailed,
-    "chat_model_not_supported": ValidationFailed,
-    "chat_session_conflict": ChatSessionConflictError,
-    "chat_attachment_not_supported": ValidationFailed,
-    "idempotency_conflict": IdempotencyConflictError,
-    "insufficient_credits": InsufficientCreditsError,
-    "internal_error": InternalServerError,
-}
-"""Contract section 3, the table of codes. `internal_error` and the class of each row are our choice."""
-
-CLASS_BY_STATUS: Final[dict[int, type[APIStatusError]]] = {
-    400: ValidationFailed,
-    401: AuthenticationError,
-    402: InsufficientCreditsError,
-    403: PermissionDeniedError,
-    404: NotFoundError,
-    410: NotFoundError,
-    413: ValidationFailed,
-    415: ValidationFailed,
-    422: ValidationFailed,
-    429: RateLimitError,
-}
-
-
-def status_error_class(status: int, code: str | None) -> type[APIStatusError]:
-    """The class of an answer: by its code, by its status only if the code is absent or unknown to us."""
-    if code is not None and code in CLASS_BY_CODE:
-        return CLASS_BY_CODE[code]
-    if status >= 500:  # noqa: PLR2004 - the class of HTTP statuses
-        return InternalServerError
-    return CLASS_BY_STATUS.get(status, APIStatusError)
+def copy_error(error: RivyaError) -> RivyaError:
+    """Returns a copy for another waiter, so that tracebacks and notes added to one do not show on the other."""
+    copied = copy.copy(error)
+    if hasattr(error, "__notes__"):
+        copied.__notes__ = list(error.__notes__)
+    return copied

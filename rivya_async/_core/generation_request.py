@@ -1,4 +1,4 @@
-"""What a purchase asks for, checked when it is made: nothing wrong travels."""
+"""Requests for a generation, validated on construction, and their outcomes."""
 
 from __future__ import annotations
 
@@ -8,32 +8,29 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import attrs
 
 from . import assumptions
-from .error_context import ErrorContext
-from .errors import ConfigurationError
-from .types.generations import File, ReferenceMedia
+from .errors import ConfigurationError, GenerationFailedError
+from .idempotency import attach_idempotency_key
+from .types.generations import File, Generation, ReferenceMedia
 
 
 @runtime_checkable
 class FilePath(Protocol):
-    """A path of this machine, such as a `pathlib.Path`."""
+    """Local path, such as a `pathlib.Path`."""
 
     def __fspath__(self) -> str:
-        """The path as text."""
+        """Returns the path as text."""
         ...
 
 
 Reference: TypeAlias = ReferenceMedia | File | FilePath | str
-"""What a job may refer to: what was uploaded before, or the path of a file that is uploaded for it."""
+"""Reference of a job: an uploaded file, or the path of a local file to upload."""
 
 
-def check_client_request_id(name: str | None) -> None:
-    """Raise `ConfigurationError` for a trace id that the service does not take."""
-    if name is not None and (
-        not isinstance(name, str) or not 1 <= len(name) <= assumptions.CLIENT_REQUEST_ID_MAX_LENGTH
-    ):
-        raise ConfigurationError(
-            f"client_request_id must be a string of 1 to {assumptions.CLIENT_REQUEST_ID_MAX_LENGTH} characters"
-        )
+def check_client_request_id(value: str | None) -> None:
+    """Raises `ConfigurationError` for an invalid `client_request_id`."""
+    limit = assumptions.CLIENT_REQUEST_ID_MAX_LENGTH
+    if value is not None and (not isinstance(value, str) or not 1 <= len(value) <= limit):
+        raise ConfigurationError(f"client_request_id must be a string of 1 to {limit} characters")
 
 
 def _copy_params(params: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -48,10 +45,10 @@ def _copy_references(references: Sequence[Reference]) -> Sequence[Reference]:
 
 @attrs.frozen
 class GenerationRequest:
-    """A job to buy [6]. Keys of `params` belong to the model and are never renamed.
+    """Request for a job [6]. Keys of `params` belong to the model and are never renamed.
 
-    Keeps copies of `params` and `references`: filling one dictionary anew for the next job does not change this one.
-    Raises `ConfigurationError` where it could not be a job for any model.
+    The request keeps copies of `params` and `references`, so that a dictionary can be reused for the next job. Raises
+    `ConfigurationError` for a request that is invalid for every model.
 
     >>> GenerationRequest("z-image", "A red kite", params={"aspect_ratio": "16:9"}).model
     'z-image'
@@ -72,7 +69,7 @@ class GenerationRequest:
         if not isinstance(self.params, Mapping):
             raise ConfigurationError(f"params must be a mapping, not {type(self.params).__name__}")
         if not all(isinstance(key, str) for key in self.params):
-            raise ConfigurationError("the keys of params must be strings: they travel as they are")
+            raise ConfigurationError("the keys of params must be strings: they are sent unchanged")
         self._check_references()
         check_client_request_id(self.client_request_id)
 
@@ -86,13 +83,13 @@ class GenerationRequest:
 
     @property
     def paths(self) -> Sequence[FilePath | str]:
-        """The references that are files of this machine: a session uploads them before it buys the job."""
+        """The references to local files: a session uploads them before it buys the job."""
         return [each for each in self.references if isinstance(each, FilePath | str)]
 
     def to_wire(self) -> dict[str, Any]:
-        """The body of the request, with the references in `params.referenceMediaItems`.
+        """Returns the body of the request, with the references in `params.referenceMediaItems`.
 
-        Raises `ConfigurationError` while a reference is a path: what travels is the URL of its upload.
+        Raises `ConfigurationError` for a local path: its upload has a URL.
         """
         params = dict(self.params)
         if self.references:
@@ -116,16 +113,16 @@ def build_request(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """The request that the arguments of a submit describe: itself, or made of a model and a prompt."""
+    """Returns the request for the arguments of a submit: a `GenerationRequest`, or its parts."""
     if isinstance(model, GenerationRequest):
         job = model if idempotency_key is None else attrs.evolve(model, idempotency_key=idempotency_key)
         if prompt is not None or params is not None or references or client_request_id is not None:
             raise ConfigurationError(
-                "give either a GenerationRequest or its parts: only idempotency_key may stand beside it",
+                "give either a GenerationRequest or its parts: it can only be combined with idempotency_key",
                 idempotency_key=job.idempotency_key,
             )
         return job
-    with ErrorContext(idempotency_key):
+    with attach_idempotency_key(idempotency_key):
         return GenerationRequest(
             model,
             prompt,
@@ -152,3 +149,39 @@ def _reference_item(reference: Reference) -> dict[str, Any]:
     if not isinstance(reference, ReferenceMedia):
         raise ConfigurationError(f"{reference} has not been uploaded: submit the job through a session")
     return reference.to_wire()
+
+
+@attrs.frozen
+class Outcome:
+    """Outcome of one request of `map`: a record, an error, or both if the service failed the job."""
+
+    request: GenerationRequest
+    generation: Generation | None = None
+    error: Exception | None = None
+
+    @property
+    def ok(self) -> bool:
+        """True if the job succeeded."""
+        return self.error is None
+
+    def unwrap(self) -> Generation:
+        """Returns the succeeded record, or raises the error."""
+        if self.error is not None:
+            raise self.error
+        if self.generation is None:
+            raise ConfigurationError("this outcome has neither a record nor an error")
+        return self.generation
+
+
+def raise_if_failed(generation: Generation) -> Generation:
+    """Returns the record, or raises `GenerationFailedError` for a failed job."""
+    if generation.failed:
+        error = generation.error
+        reason = f"{error.code}: {error.message}".rstrip(".: ") if error is not None else "no reason given"
+        raise GenerationFailedError(
+            f"the service ended {generation.id} ({generation.model}) as failed: {reason}. "
+            "A new submit is a new purchase; the reserved credits of a failed job return to the balance.",
+            task_id=generation.id,
+            last=generation,
+        )
+    return generation

@@ -1,47 +1,69 @@
-"""How often, how fast, how long: frozen values, checked when they are made. Every duration is in float seconds."""
+"""Policies for retries, polls, rates and timeouts: frozen values, validated on construction. Durations are seconds."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 import attrs
+import backoff
 
 from .errors import ConfigurationError
 
 P = TypeVar("P")
 
+MAX_BACKOFF_STEPS: Final = 1024
+"""Number of delays after which exponential back-off stays constant, even below its cap."""
 
-def _check_number(
-    instance: object, attribute: attrs.Attribute[Any], value: float, *, least: float, strict: bool
-) -> None:
-    name = f"{type(instance).__name__}.{attribute.name}"
-    if not math.isfinite(_to_float(value)):
-        raise ConfigurationError(f"{name} must be a finite number, not {value!r}")
-    if value < least or (strict and value == least):
-        raise ConfigurationError(f"{name} must be {'above' if strict else 'at least'} {least:g}, not {value!r}")
+
+def _backoff_ceilings(base: float, factor: float, cap: float) -> tuple[float, ...]:
+    """Returns min(cap, base * factor**k) for k = 0, 1, ... until the cap is reached, by `backoff.expo`.
+
+    Delays are these bounds times a random number of the caller: `backoff.full_jitter`, but without the global
+    generator. The bounds are computed once per policy, since every poll needs one.
+    """
+    rising = backoff.expo(base=factor, factor=base, max_value=cap)
+    next(rising)  # its first value is None, for `send`
+    ceilings = []
+    try:
+        for ceiling in islice(rising, MAX_BACKOFF_STEPS):
+            ceilings.append(ceiling)
+            if ceiling >= cap:
+                break
+    except OverflowError:
+        ceilings.append(cap)
+    return tuple(ceilings)
+
+
+def _number_validator(minimum: float, *, exclusive: bool = False) -> Callable[[Any, attrs.Attribute[Any], float], None]:
+    """Returns a validator of finite numbers."""
+
+    def validate(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+        name = f"{type(instance).__name__}.{attribute.name}"
+        if not math.isfinite(_to_float(value)):
+            raise ConfigurationError(f"{name} must be a finite number, not {value!r}")
+        if value < minimum or (exclusive and value == minimum):
+            bound = "above" if exclusive else "at least"
+            raise ConfigurationError(f"{name} must be {bound} {minimum:g}, not {value!r}")
+
+    return validate
+
+
+_positive = _number_validator(0.0, exclusive=True)
+_not_negative = _number_validator(0.0)
+_at_least_one = _number_validator(1.0)
 
 
 def _to_float(value: object) -> float:
-    """The value as a float: NaN where it is no number, infinity where a float has no room for it."""
+    """Returns the value as a float: NaN if it is not a number, infinity if it is too large."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return math.nan
     try:
         return float(value)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
-
-
-def _positive(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    _check_number(instance, attribute, value, least=0.0, strict=True)
-
-
-def _not_negative(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    _check_number(instance, attribute, value, least=0.0, strict=False)
-
-
-def _at_least_one(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    _check_number(instance, attribute, value, least=1.0, strict=False)
 
 
 def _positive_int(instance: object, attribute: attrs.Attribute[Any], value: int) -> None:
@@ -56,7 +78,7 @@ def _flag(instance: object, attribute: attrs.Attribute[Any], value: bool) -> Non
 
 
 def validate_policy(name: str, policy: P | None, default: P) -> P:
-    """What was handed in as `name`, or the default; a `ConfigurationError` for what is no such policy."""
+    """Returns the policy, or the default for None. Raises `ConfigurationError` for a value of another type."""
     if policy is None:
         return default
     if not isinstance(policy, type(default)):
@@ -65,7 +87,7 @@ def validate_policy(name: str, policy: P | None, default: P) -> P:
 
 
 class NotGiven:
-    """The default of `timeout`: what the poll policy says."""
+    """Type of the default of `timeout`: the timeout of the poll policy."""
 
     def __repr__(self) -> str:
         return "<the policy's timeout>"
@@ -75,7 +97,7 @@ NOT_GIVEN: Final = NotGiven()
 
 
 def validate_timeout(timeout: float | None) -> float | None:
-    """A timeout in seconds as a wait takes it: None is for ever, 0 not at all; else a `ConfigurationError`."""
+    """Returns a timeout in seconds, or None for no limit. Raises `ConfigurationError` for an invalid timeout."""
     if timeout is None:
         return None
     seconds = _to_float(timeout)
@@ -90,12 +112,13 @@ def _valid_timeout(_instance: object, _attribute: attrs.Attribute[Any], value: f
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
-    """When a failed request is sent again.
+    """Delays and limits of retries.
 
-    The delay before retry k (from 0) is drawn from U(0, min(cap, base * 2**k)) seconds: full jitter, as in
-    `backoff.expo` with `backoff.full_jitter`. A `Retry-After` of the service replaces the draw, up to `cap`.
+    The delay before retry k (from 0) is random from U(0, min(cap, base * 2**k)) seconds: exponential back-off with full
+    jitter. A `Retry-After` of the service replaces it, up to `cap`.
 
-    `max_attempts` counts sends (5 is four retries); `max_elapsed` bounds the whole call: no retry begins after it.
+    `max_attempts` counts sent requests (5 is four retries); no retry begins later than `max_elapsed` seconds after the
+    first request.
 
     >>> RetryPolicy(max_attempts=3, base=0.25).cap
     30.0
@@ -105,23 +128,27 @@ class RetryPolicy:
     base: float = attrs.field(default=0.5, validator=_positive)
     cap: float = attrs.field(default=30.0, validator=_positive)
     max_elapsed: float = attrs.field(default=120.0, validator=_positive)
+    ceilings: tuple[float, ...] = attrs.field(init=False, repr=False, eq=False)
+    """Upper bounds of the delays in seconds, in order; the last one repeats."""
 
     def __attrs_post_init__(self) -> None:
         _check_order(self, "base", "cap")
+        object.__setattr__(self, "ceilings", _backoff_ceilings(self.base, 2.0, self.cap))
 
 
 @attrs.frozen(kw_only=True)
 class PollPolicy:
-    """When a waiting job is looked at.
+    """Intervals between polls of a job.
 
-    The first look comes after `first` seconds, give or take a fifth; the k-th after it (k from 0) a delay drawn from
-    U(floor, max(floor, min(cap, base * factor**k))) seconds later: full jitter above a floor. After the ceiling has
-    reached `cap` it grows with the job, to a tenth of its age: "slower for long video and audio jobs" is the service's
-    advice (contract section 7). `timeout` bounds the whole wait; None waits for ever.
+    The first poll comes after `first` seconds, plus or minus a fifth. The delay before the k-th further poll (k from 0)
+    is random from U(floor, max(floor, min(cap, base * factor**k))) seconds: exponential back-off with full jitter
+    above a floor. Once it has reached `cap`, the upper bound grows to a tenth of the age of the job: the service
+    recommends slower polls "for long video and audio jobs" (contract section 7). `timeout` limits the whole wait; None
+    means no limit.
 
-    `adaptive` lets a session that has seen jobs of a model end place the polls where jobs like it end, inside these
-    bounds; without it, and until then, polls come as above (and without it nothing is learned). Where the session has
-    more polls than its budget allows, all intervals are stretched alike, those at the cap too.
+    `adaptive` learns the durations of jobs, and polls when similar jobs ended, within these bounds. Until a job of the
+    model has ended, and without `adaptive`, intervals are as above. If the session has more polls than its rate
+    allows, all adaptive intervals grow by the same factor, even beyond the cap.
 
     >>> PollPolicy(first=1.0, timeout=None).cap
     10.0
@@ -134,18 +161,21 @@ class PollPolicy:
     floor: float = attrs.field(default=1.0, validator=_not_negative)
     adaptive: bool = attrs.field(default=True, validator=_flag)
     timeout: float | None = attrs.field(default=1800.0, validator=_valid_timeout)
+    ceilings: tuple[float, ...] = attrs.field(init=False, repr=False, eq=False)
+    """Upper bounds of the delays after the first poll in seconds, in order; the last one repeats."""
 
     def __attrs_post_init__(self) -> None:
         _check_order(self, "base", "cap")
         _check_order(self, "floor", "cap")
+        object.__setattr__(self, "ceilings", _backoff_ceilings(self.base, self.factor, self.cap))
 
 
 @attrs.frozen
 class RateLimit:
-    """How many requests a session sends: `per_second` on average, submits and polls together, and `burst` at once.
+    """Rate limit of a session: `per_second` requests on average, submits and polls together, and `burst` at once.
 
-    A token bucket that begins full. Left out, `burst` is a tenth of a second's worth, at least 1. Downloads and uploads
-    are not counted.
+    The limit is a token bucket that starts full. The default of `burst` is a tenth of `per_second`, at least 1.
+    Downloads and uploads are not limited.
 
     >>> RateLimit(100)
     RateLimit(per_second=100, burst=10.0)
@@ -160,12 +190,12 @@ class RateLimit:
 
 @attrs.frozen(kw_only=True)
 class Timeouts:
-    """How long one attempt may take, in seconds.
+    """Timeouts of one attempt in seconds.
 
-    `connect`: until the connection stands. `read`: between two pieces of an answer. `total`: one whole attempt.
-    `upload`, `download`: one whole transfer. `chat`: one whole answer of a model that is not streamed, in place of
-    `read` and `total`, since nothing comes before it is finished. A stream has no total, only `read`. What takes too
-    long is cut up to a twentieth of the shortest of them later, a second at most.
+    `connect` limits the connect. `read` limits the time between two chunks of a response. `total` limits the whole
+    attempt. `upload` and `download` limit a whole transfer. `chat` limits a chat answer that is not streamed, instead
+    of `read` and `total`, because the answer arrives at once. A stream has no total timeout, only `read`. A timeout
+    may fire late by a twentieth of the shortest one, at most a second.
 
     >>> Timeouts(read=10).total
     60.0

@@ -1,7 +1,7 @@
-"""What a session spends: bookkeeping by idempotency key, and the caps that it holds. Pure: it is told what happens.
+"""Ledger of the credits of a session by idempotency key, with its caps.
 
-A price is held before a job is sent and gives way to what its record says: `reserved_credits` while the job is open,
-`final_credits` at its end. A purchase that may have been made keeps its price until its key tells more.
+A price is reserved before a job is sent. Its record replaces it: `reserved_credits` while the job is open,
+`final_credits` at its end. A purchase of unknown outcome keeps its price until a call with its key clears it up.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from .types.generations import Generation
 
 MAX_REMEMBERED_KEYS: Final = 100_000
-"""Keys of which a session knows the cost. Of older ones only the totals remain."""
+"""Maximum number of keys with a known cost. Older keys count in the totals only."""
 
 
 class SpendSummary(Mapping[str, PurchaseCost]):
-    """What a session has spent: the `PurchaseCost` of each purchase by its idempotency key, read only, and the totals.
+    """Live, read-only view of the spend of a session: totals, and the `PurchaseCost` of purchases by idempotency key.
 
-    It is a view: it tells the present. It remembers the newest 100,000 keys; the totals count all. Only what this
-    session bought is in it, and only ends that it saw, by a wait or a read, are final.
+    It keeps the newest 100,000 keys; the totals count all. It contains purchases of this session only, and a cost is
+    final once a wait or a read of this session has seen the end of the job.
 
     >>> async def buy(session):
     ...     await session.generate("z-image", "A red kite", idempotency_key="order-42")
@@ -50,8 +50,8 @@ class SpendSummary(Mapping[str, PurchaseCost]):
     (1, 1)
     """
 
-    def __init__(self, purse: SpendLedger) -> None:
-        self._ledger = purse
+    def __init__(self, ledger: SpendLedger) -> None:
+        self._ledger = ledger
 
     def __getitem__(self, idempotency_key: str) -> PurchaseCost:
         return self._ledger.costs[idempotency_key]
@@ -63,27 +63,27 @@ class SpendSummary(Mapping[str, PurchaseCost]):
         return len(self._ledger.costs)
 
     def __repr__(self) -> str:
-        return f"<Spend: {self.reserved} reserved, {self.final} final, {len(self)} purchases>"
+        return f"<SpendSummary: {self.reserved} reserved, {self.final} final, {len(self)} purchases>"
 
     @property
     def reserved(self) -> Amount:
-        """Credits held by jobs whose end was not seen, by purchases on their way, and by those that are in doubt."""
+        """Credits reserved by jobs without a seen end, purchases in progress, and purchases of unknown outcome."""
         return self._ledger.reserved
 
     @property
     def final(self) -> Amount:
-        """Credits that ended jobs have cost."""
+        """Credits charged for ended jobs."""
         return self._ledger.final
 
     @property
     def total(self) -> Amount:
-        """What counts against `max_spend`: reserved and final."""
+        """Reserved and final credits, which count against `max_spend`."""
         return self._ledger.reserved + self._ledger.final
 
 
 @attrs.define
 class _PendingReservation:
-    """Purchases on their way under one key: one price, however many they are."""
+    """Purchases in progress under one key, which share one price."""
 
     price: Amount
     count: int = 1
@@ -91,7 +91,7 @@ class _PendingReservation:
 
 
 class SpendLedger:
-    """The book itself. Every `hold` is followed by one `bought` or one `came_to_nothing` under the same key."""
+    """Ledger of a session. Each `reserve` is followed by one `confirm` or one `release` under the same key."""
 
     def __init__(
         self,
@@ -107,78 +107,78 @@ class SpendLedger:
         self._max_reserved = max_reserved
         self._max_remembered = remembered
         self._pending: dict[tuple[str, str], _PendingReservation] = {}
-        self._keys_by_task_id: dict[str, str] = {}  # of what has not ended, by its task id
+        self._keys_by_task_id: dict[str, str] = {}  # of jobs without a seen end
 
     def needs_price(self, key: str, path: str = GENERATIONS_PATH) -> bool:
-        """Whether a purchase under this key must have a price: there is a cap, and it is not counted already."""
+        """Returns True if a purchase under this key needs a price: there is a cap, and the key is not counted yet."""
         is_capped = self._max_spend is not None or self._max_reserved is not None
         return is_capped and not self._is_counted(key, path) and (path, key) not in self._pending
 
     def reserve(self, key: str, price: Amount | None, path: str = GENERATIONS_PATH) -> None:
-        """Count a purchase before it is sent; the same key counts once. Raises `SpendLimitError`, and counts nothing.
+        """Reserves the price of a purchase before it is sent; the same key counts once.
 
-        `price` is None where nobody asked for it, as `needs_price` says.
+        `price` may be None if `needs_price` is false. Raises `SpendLimitError` without a reservation.
         """
         if (path, key) in self._pending:
             self._pending[path, key].count += 1
             return
-        owed = price if self.needs_price(key, path) and price is not None else 0
-        self._check_cap("max_spend", self._max_spend, self.reserved + self.final, owed)
-        self._check_cap("max_reserved", self._max_reserved, self.reserved, owed)
-        self._pending[path, key] = _PendingReservation(owed)
-        self.reserved += owed
+        amount = price if self.needs_price(key, path) and price is not None else 0
+        self._check_cap("max_spend", self._max_spend, self.reserved + self.final, amount)
+        self._check_cap("max_reserved", self._max_reserved, self.reserved, amount)
+        self._pending[path, key] = _PendingReservation(amount)
+        self.reserved += amount
 
-    def confirm(self, key: str, receipt: Charge) -> None:
-        """The purchase is made: its receipt says what it holds, and what it has cost if it has ended."""
-        flight = self._pending[receipt.path, key]
-        reserved = flight.price if receipt.reserved is None else receipt.reserved
-        self.reserved -= flight.price
-        flight.price = 0
-        if not self._is_counted(key, receipt.path) or self.costs[key].task_id != receipt.id:
-            self._record(key, PurchaseCost(reserved, None, receipt.id, receipt.path))
-        self._finish(key, receipt.path, flight)
-        if receipt.final is not None:
-            self._finalize(receipt.id, receipt.final)
+    def confirm(self, key: str, charge: Charge) -> None:
+        """Replaces the reservation by the charge of a purchase."""
+        pending = self._pending[charge.path, key]
+        reserved = pending.price if charge.reserved is None else charge.reserved
+        self.reserved -= pending.price
+        pending.price = 0
+        if not self._is_counted(key, charge.path) or self.costs[key].task_id != charge.id:
+            self._record(key, PurchaseCost(reserved, None, charge.id, charge.path))
+        self._finish(key, charge.path, pending)
+        if charge.final is not None:
+            self._finalize(charge.id, charge.final)
 
     def release(self, key: str, error: BaseException, path: str = GENERATIONS_PATH) -> None:
-        """The purchase has failed; its price goes on counting if it may have been made all the same."""
-        flight = self._pending[path, key]
-        flight.may_have_bought |= may_have_purchased(error)
-        if proves_not_purchased(error) and flight.count == 1 and not flight.may_have_bought:
+        """Ends the reservation of a failed purchase; its price still counts if the purchase may have been made."""
+        pending = self._pending[path, key]
+        pending.may_have_bought |= may_have_purchased(error)
+        if proves_not_purchased(error) and pending.count == 1 and not pending.may_have_bought:
             self._remove_unconfirmed(key, path)
-        self._finish(key, path, flight)
+        self._finish(key, path, pending)
 
     def on_generation(self, generation: Generation) -> None:
-        """A record was seen; it settles the cost if it is terminal, ours, and not settled yet."""
+        """Finalizes the cost of a terminal record, if it is a purchase of this session."""
         if generation.is_terminal:
             self._finalize(generation.id, generation.final_credits)
 
     def _is_counted(self, key: str, path: str) -> bool:
-        """Whether the key is entered for a purchase here: what was bought elsewhere under it is another one [14.15]."""
+        """Returns True if the key is counted for this endpoint: keys are separate per endpoint [14.15]."""
         return key in self.costs and self.costs[key].path == path
 
-    def _check_cap(self, name: str, cap: Amount | None, counted: Amount, owed: Amount) -> None:
-        if cap is None or not owed or counted + owed <= cap:
+    def _check_cap(self, name: str, cap: Amount | None, counted: Amount, price: Amount) -> None:
+        if cap is None or not price or counted + price <= cap:
             return
         raise SpendLimitError(
-            f"this purchase costs {owed} credits, and with {counted} counted so far it would pass {name}={cap}. "
-            "Nothing was sent: let open ones end, whose unused credits come back, or open a session with higher caps",
+            f"this purchase costs {price} credits, and with {counted} counted so far it would exceed {name}={cap}. "
+            "Nothing was sent: wait until open jobs return unused credits, or open a session with higher caps",
             limit=cap,
             counted=counted,
-            price=owed,
+            price=price,
         )
 
-    def _finish(self, key: str, path: str, flight: _PendingReservation) -> None:
-        flight.count -= 1
-        if flight.count:
+    def _finish(self, key: str, path: str, pending: _PendingReservation) -> None:
+        pending.count -= 1
+        if pending.count:
             return
         del self._pending[path, key]
-        self.reserved -= flight.price
-        if flight.may_have_bought and not self._is_counted(key, path):
-            self._record(key, PurchaseCost(flight.price, path=path))
+        self.reserved -= pending.price
+        if pending.may_have_bought and not self._is_counted(key, path):
+            self._record(key, PurchaseCost(pending.price, path=path))
 
     def _remove_unconfirmed(self, key: str, path: str) -> None:
-        """The key has told that nothing was bought under it."""
+        """Removes the cost of a purchase that was certainly not made."""
         if self._is_counted(key, path) and self.costs[key].task_id is None:
             self.reserved -= self.costs.pop(key).reserved
 
@@ -186,7 +186,7 @@ class SpendLedger:
         old = self.costs.get(key)
         if old is not None and old.path == cost.path and old.task_id is None:
             self.reserved -= old.reserved
-        elif old is not None:  # sold elsewhere, or sold again by a service that has forgotten the key: both count
+        elif old is not None:  # another endpoint, or an expired key: both purchases count
             self._keys_by_task_id.pop(str(old.task_id), None)
         self.reserved += cost.reserved
         self.costs[key] = cost
@@ -209,14 +209,14 @@ class SpendLedger:
 
 
 def validate_cap(name: str, cap: Amount | None) -> Amount | None:
-    """A number of credits that was handed in as `name`, or None; a `ConfigurationError` for what is neither."""
+    """Returns a number of credits or None. Raises `ConfigurationError` for any other value."""
     if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int | float) or not 0 <= cap < math.inf):
         raise ConfigurationError(f"{name} must be a number of credits from 0 on, not {shorten(cap)}")
     return cap
 
 
 def validate_prices(prices: Mapping[str, Amount] | None) -> Mapping[str, Amount]:
-    """Credits by model id, as they were handed in; a `ConfigurationError` for anything else."""
+    """Returns credits by model id. Raises `ConfigurationError` for any other value."""
     if prices is not None and not isinstance(prices, Mapping):
         raise ConfigurationError(f"prices must be a mapping of model ids to credits, not {shorten(prices)}")
     for model_id, price in (prices or {}).items():
@@ -226,9 +226,9 @@ def validate_prices(prices: Mapping[str, Amount] | None) -> Mapping[str, Amount]
 
 
 def may_have_purchased(error: BaseException) -> bool:
-    """Whether a purchase that ended with this error may have been made.
+    """Returns True if a purchase that failed with this error may have been made.
 
-    The first five are raised only if no attempt leaves a doubt.
+    The first five classes are only raised if the outcome of every attempt is known.
     """
     if isinstance(
         error, ConfigurationError | SpendLimitError | RequestNotSentError | RateLimitError | IdempotencyConflictError
@@ -242,26 +242,26 @@ def may_have_purchased(error: BaseException) -> bool:
 
 
 def proves_not_purchased(error: BaseException) -> bool:
-    """Whether it says that no attempt has bought: the service looks for the key before it looks at the job [14.15]."""
+    """Returns True if no attempt has bought: the service checks the key before the job [14.15]."""
     return isinstance(error, InsufficientCreditsError | ValidationFailed)
 
 
 class Reservation:
-    """A purchase on its way, whose price is held: what is raised in here tells the purse what became of it."""
+    """Context manager of a purchase in progress, which releases its reservation on an error."""
 
     __slots__ = ("_key", "_ledger", "_path")
 
-    def __init__(self, purse: SpendLedger, key: str, path: str) -> None:
-        self._ledger = purse
+    def __init__(self, ledger: SpendLedger, key: str, path: str) -> None:
+        self._ledger = ledger
         self._key = key
         self._path = path
 
     def __enter__(self) -> Self:
         return self
 
-    def confirm(self, receipt: Charge) -> None:
-        """It is bought."""
-        self._ledger.confirm(self._key, receipt)
+    def confirm(self, charge: Charge) -> None:
+        """Records the charge of the purchase."""
+        self._ledger.confirm(self._key, charge)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from .._core import assumptions
 from .._core.limits.rate_controller import RateController
 from .._core.polling.adaptive.duration_estimator import DurationEstimator
-from .._core.polling.webhook_reliability import DeliveryRateEstimator
+from .._core.polling.webhook_updates import DeliveryRateEstimator
 from .http.request_executor import RequestExecutor
 from .http.request_limiter import ClosableSemaphore, RequestLimiter
 from .http.stream_client import StreamClient
@@ -85,10 +85,10 @@ class Engine:
         self.uploader = Uploader(self.executor, transport, RequestLimiter(MAX_UPLOADS, self._timers))
         self.digests: SingleFlightCache[FileStamp, bytes] = SingleFlightCache(max_size=MAX_CACHED_UPLOADS, ttl=math.inf)
         self.uploads: SingleFlightCache[tuple[bytes, str, str], File] = SingleFlightCache(
-            max_size=MAX_CACHED_UPLOADS, ttl=assumptions.UPLOAD_IS_GOOD_FOR
+            max_size=MAX_CACHED_UPLOADS, ttl=assumptions.UPLOAD_LIFETIME
         )
         self._downloads = ClosableSemaphore(MAX_DOWNLOADS)
-        self.downloader = Downloader(self.executor, transport, self._downloads, is_own=config.is_own)
+        self.downloader = Downloader(self.executor, transport, self._downloads, is_own=config.is_service_host)
         self._closing: asyncio.Event | None = None
 
     async def aclose(self) -> None:

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .._core.catalogue.validation import format_problems, unknown_model_problem
-from .._core.chat.request import ChatRequest
-from .._core.chat.validation import check_chat_request
-from .._core.error_context import ErrorContext
+from .._core.chat.request import ChatRequest, check_chat_request
 from .._core.errors import (
     ConfigurationError,
     RequestNotSentError,
@@ -19,7 +17,7 @@ from .._core.errors import (
     SubmitTimeoutError,
     ValidationFailed,
 )
-from .._core.idempotency import validate_key
+from .._core.idempotency import attach_idempotency_key, validate_key
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -50,7 +48,7 @@ class PurchasePreflight:
         """Returns the caller's key, validated, or a new one. Raises `ConfigurationError`."""
         if key is None:
             return self._new_key()
-        with ErrorContext(key):
+        with attach_idempotency_key(key):
             return validate_key(key)
 
     async def validate(self, request: GenerationRequest, deadline: float | None = None) -> GenerationRequest:

@@ -22,8 +22,7 @@ from .transitions import ACCOUNT_ERRORS, IN_DOUBT, JobAbandoned, JobAction, JobS
 
 if TYPE_CHECKING:
     from .._core.generation_request import GenerationRequest
-    from .._core.types.generations import Generation
-    from .._core.types.saved_file import SavedFile
+    from .._core.types.generations import Generation, SavedFile
     from .._engine.shutdown import ShutdownSignal
 
 MAX_LOOP_HASH_BYTES: Final = 1024 * 1024

@@ -1,6 +1,6 @@
 """Thousands of paid jobs from a file: a manifest, its results, and a journal that survives kill -9."""
 
-from .._core.types.saved_file import SavedFile
+from .._core.types.generations import SavedFile
 from .._jobs.transitions import JobState
 from .batch import Batch
 from .manifest import Manifest

@@ -10,8 +10,7 @@ from .._engine.hooks import Hooks, PollDetails
 
 if TYPE_CHECKING:
     from .._core.generation_request import GenerationRequest
-    from .._core.types.generations import Generation
-    from .._core.types.saved_file import SavedFile
+    from .._core.types.generations import Generation, SavedFile
     from ..resources.files import Files
     from ..resources.generations import Generations
     from ..resources.models import Models

@@ -11,7 +11,7 @@ from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Final
 
-from .._core.catalogue.suggestions import MAX_SUGGESTED_NAMES, closest_matches, suggestion_text
+from .._core.catalogue.validation import MAX_SUGGESTED_NAMES, closest_matches, suggestion_text
 from .._core.errors import ConfigurationError
 from .._core.generation_request import check_client_request_id
 from .manifest_reader import ManifestLine, parse_json, read_manifest_lines

@@ -7,8 +7,7 @@ from typing import Any, Self
 
 import attrs
 
-from .._core.types.generations import Amount
-from .._core.types.saved_file import SavedFile
+from .._core.types.generations import Amount, SavedFile
 from .._jobs.transitions import JobState
 from .row import Row, derive_idempotency_key
 

@@ -20,8 +20,7 @@ from .row_reference import parse_reference
 
 if TYPE_CHECKING:
     from .._core.catalogue.model import Model
-    from .._core.types.generations import Amount, Generation
-    from .._core.types.saved_file import SavedFile
+    from .._core.types.generations import Amount, Generation, SavedFile
     from .backend import BatchBackend, FileSaver, PollCounter
     from .journal import Journal
     from .record import RowRecord

@@ -12,7 +12,7 @@ from typing import Any, Final
 import attrs
 
 from .._core.errors import JournalError
-from .._core.types.saved_file import SavedFile
+from .._core.types.generations import SavedFile
 from .._jobs.transitions import JobState
 from .record import RowRecord
 from .row import Row

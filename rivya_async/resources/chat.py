@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._core.chat import operations
 from .._core.chat.request import ChatRequest, attachment_ids
-from .._core.error_context import ErrorContext
+from .._core.idempotency import attach_idempotency_key
 from .._core.spend import Reservation
 from .._core.types.purchase_cost import Charge
 from .._engine.streaming.chat_stream import ChatStream
@@ -70,7 +70,7 @@ class ChatCompletions:
         >>> in_sandbox(ask)
         (True, 'assistant')
         """
-        with ErrorContext(idempotency_key):
+        with attach_idempotency_key(idempotency_key):
             request = ChatRequest(
                 model=model,
                 message=message,
@@ -83,7 +83,7 @@ class ChatCompletions:
                 extra={} if extra is None else extra,
             )
         key = self._preflight.idempotency_key(idempotency_key)
-        with ErrorContext(key):
+        with attach_idempotency_key(key):
             operation = operations.complete_chat(request, key)
             path, executor = operation.request.path, self._engine().executor
             if check:
@@ -129,7 +129,7 @@ class ChatCompletions:
         >>> in_sandbox(ask)
         True
         """
-        with ErrorContext(idempotency_key):
+        with attach_idempotency_key(idempotency_key):
             request = ChatRequest(
                 model=model,
                 message=message,

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
-from .._core.error_context import ErrorContext
 from .._core.errors import ConfigurationError, WaitError
-from .._core.generation_request import GenerationRequest, Reference, build_request
+from .._core.generation_request import GenerationRequest, Outcome, Reference, build_request, raise_if_failed
 from .._core.http import operations
-from .._core.outcome import Outcome, raise_if_failed
+from .._core.idempotency import attach_idempotency_key
 from .._core.policies import NOT_GIVEN, NotGiven, PollPolicy, validate_policy, validate_timeout
 from .._core.polling.adaptive.duration_estimator import duration_group
 from .._core.spend import Reservation
@@ -87,7 +86,7 @@ class GenerationMethods:
             idempotency_key=idempotency_key,
         )
         key = self._jobs.preflight.idempotency_key(request.idempotency_key)
-        with ErrorContext(key):
+        with attach_idempotency_key(key):
             return await self._purchase(self._jobs.engine(), request, key, check=check, deadline=None)
 
     async def wait_for(
@@ -164,7 +163,7 @@ class GenerationMethods:
         )
         del model, prompt, params, references, idempotency_key  # a waiting frame must not hold what was sent
         key = self._jobs.preflight.idempotency_key(request.idempotency_key)
-        with ErrorContext(key):
+        with attach_idempotency_key(key):
             policy = self._policy(poll)
             validate_listener(on_update)
             deadline = _deadline(timeout, policy)

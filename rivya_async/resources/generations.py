@@ -11,7 +11,7 @@ from .._core.types.generations import Generation
 from .generation_methods import GenerationMethods, JobContext
 
 if TYPE_CHECKING:
-    from .._core.polling.webhook_reliability import DeliveryRateEstimator
+    from .._core.polling.webhook_updates import DeliveryRateEstimator
 
 
 class Generations(GenerationMethods):

@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 
 import attrs
 
-from .._core.catalogue.suggestions import closest_matches, suggestion_text
+from .._core.catalogue.validation import closest_matches, suggestion_text
 from .._core.errors import ConfigurationError
 from .._core.files.filename_template import FilenameTemplate
 from .._core.generation_request import GenerationRequest

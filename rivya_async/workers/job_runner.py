@@ -19,8 +19,7 @@ from .store import DeadLetter
 
 if TYPE_CHECKING:
     from .._core.generation_request import GenerationRequest
-    from .._core.types.generations import Generation
-    from .._core.types.saved_file import SavedFile
+    from .._core.types.generations import Generation, SavedFile
     from .context import WorkerContext
     from .job_message import JobMessage
 

@@ -9,8 +9,7 @@ from typing import Any, Final, Self
 import attrs
 
 from .._core.http.serialization import structure, unstructure
-from .._core.types.generations import Generation
-from .._core.types.saved_file import SavedFile
+from .._core.types.generations import Generation, SavedFile
 from .._jobs.transitions import ENDED, IN_DOUBT, JobState
 
 POISON: Final = "poison"

@@ -15,15 +15,9 @@ from redis.exceptions import RedisError
 from taskiq.exceptions import SendTaskError
 
 from .._core import errors
-from .._core.errors import (
-    APIStatusError,
-    DownloadError,
-    OutcomeUnknownError,
-    RequestNotSentError,
-    RivyaError,
-    status_error_class,
-)
-from .._core.outcome import raise_if_failed
+from .._core.errors import APIStatusError, DownloadError, OutcomeUnknownError, RequestNotSentError, RivyaError
+from .._core.generation_request import raise_if_failed
+from .._core.http.error_responses import status_error_class
 from .._core.types.generations import Generation
 from .._jobs.transitions import IN_DOUBT, UNPURCHASED, JobState
 from .context import repeat
@@ -32,7 +26,7 @@ from .record import JobRecord
 
 if TYPE_CHECKING:
     from .._core.generation_request import GenerationRequest
-    from .._core.types.saved_file import SavedFile
+    from .._core.types.generations import SavedFile
     from ..session import RivyaSession
     from .worker import RivyaWorker
 

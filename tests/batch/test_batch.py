@@ -282,7 +282,7 @@ async def test_purchase_in_doubt_is_given_up_after_the_key_expires(
         await env.run(make_rows(1))
         env.sandbox.faults.clear()
         sent = len(env.sandbox.request_log)
-        monkeypatch.setattr("rivya_async._core.assumptions.IDEMPOTENCY_KEY_REMEMBERED", 0.0)
+        monkeypatch.setattr("rivya_async._core.assumptions.IDEMPOTENCY_KEY_LIFETIME", 0.0)
         (dead,) = await env.run()
         assert (dead.state, dead.error_code) == (JobState.DEAD, "in_doubt")
         assert not [each for each in list(env.sandbox.request_log)[sent:] if each.route == SUBMIT]

@@ -89,7 +89,7 @@ async def test_conversations_are_listed_and_shown(sandbox: Sandbox) -> None:
     [
         ((MODEL,), "MESSAGE"),
         ((MODEL, " "), "message must be"),
-        (("z-image", "A kite"), "no chat model"),
+        (("z-image", "A kite"), "not a chat model"),
         (("gpt-5-2-cht", "A kite"), "gpt-5-2-chat"),
         (("claude-sonnet-4-6-chat", "A kite", "--attach", "file_1"), "no attachments"),
         ((MODEL, "A kite", "--attach", "file_1"), "file_1"),

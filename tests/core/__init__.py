@@ -1,1 +1,1 @@
-"""The pure floor, by tables and properties: no event loop, no clock, no network."""
+"""Tests of the pure core: tables and properties, without an event loop, a clock or a network."""

@@ -1,4 +1,4 @@
-"""Hypothesis without a stopwatch: these tests are about values, and a busy machine is no counter-example."""
+"""Hypothesis profile without deadlines: these tests are about values, not about time."""
 
 from __future__ import annotations
 

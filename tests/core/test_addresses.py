@@ -1,4 +1,4 @@
-"""Which addresses belong to the public internet, whatever they carry along."""
+"""Public and private addresses, including embedded ones."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from rivya_async._core.http.addresses import is_public, parse_address
         ("ff02::1", False),
     ],
 )
-def test_what_is_public(text: str, public: bool) -> None:
+def test_is_public(text: str, public: bool) -> None:
     address = parse_address(text)
     assert address is not None
     assert is_public(address) is public
 
 
 @pytest.mark.parametrize("text", ["", "localhost", "rivya.ai", "127.1", "2130706433", "0x7f.1", "[::1]", "1.2.3.4.5"])
-def test_a_name_is_no_address(text: str) -> None:
+def test_names_are_not_addresses(text: str) -> None:
     assert parse_address(text) is None

@@ -1,4 +1,4 @@
-"""Chat, from arguments to a request and from answers to records."""
+"""Chat requests, their validation against the catalogue, and records of responses."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pytest
 
 from rivya_async._core.catalogue.model import Model
 from rivya_async._core.chat import operations
-from rivya_async._core.chat.request import ChatRequest, attachment_ids
-from rivya_async._core.chat.validation import check_chat_request
+from rivya_async._core.chat.request import ChatRequest, attachment_ids, check_chat_request
 from rivya_async._core.errors import ConfigurationError, ResponseDecodeError, ValidationFailed
 from rivya_async._core.http.messages import Response
 from rivya_async._core.types.chat import ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage
@@ -24,14 +23,14 @@ def response(body: Any) -> Response:
     return Response(200, {}, json.dumps(body).encode())
 
 
-# --- what goes out ----------------------------------------------------------------------------------------------------
+# --- requests ---------------------------------------------------------------------------------------------------------
 
 
-def test_only_what_is_set_is_sent() -> None:
+def test_sends_only_set_members() -> None:
     assert TURN.to_wire() == {"model": "gpt-5-2-chat", "message": "Name a colour."}
 
 
-def test_everything_that_is_set_is_sent() -> None:
+def test_sends_all_set_members() -> None:
     turn = ChatRequest(
         model="gpt-5-2-chat",
         message=" Name a colour. ",
@@ -58,7 +57,7 @@ def test_everything_that_is_set_is_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"model": ""}, "model must be"),
         ({"model": None}, "model must be"),
@@ -75,12 +74,12 @@ def test_everything_that_is_set_is_sent() -> None:
         ({"extra": {"session_id": "ses_1", "attachments": []}}, "session_id, attachments of extra"),
     ],
 )
-def test_what_no_model_could_take_is_refused(wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(ConfigurationError, match=told):
+def test_rejects_invalid_requests(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
         ChatRequest(**{"model": "gpt-5-2-chat", "message": "Hello", **wrong})
 
 
-def test_attachments_are_files_or_their_ids() -> None:
+def test_attachments_are_files_or_ids() -> None:
     assert attachment_ids(["file_1", File("file_2", "https://rivya.ai/f/2.png")]) == ("file_1", "file_2")
     assert attachment_ids(()) == ()
 
@@ -88,12 +87,12 @@ def test_attachments_are_files_or_their_ids() -> None:
 @pytest.mark.parametrize(
     "wrong", ["file_1", 5, {"file_1"}, [""], [None], [b"file_1"], [Generation("task_1", "succeeded", "z-image")]]
 )
-def test_other_attachments_are_refused(wrong: Any) -> None:
+def test_rejects_other_attachments(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match="attachment"):
         attachment_ids(wrong)
 
 
-def test_a_completion_is_a_purchase_under_its_key() -> None:
+def test_completion_is_purchase_under_key() -> None:
     request = operations.complete_chat(TURN, "order-1").request
     assert (request.method, request.path) == ("POST", "/api/v1/chat/completions")
     assert json.loads(request.body or b"") == TURN.to_wire()
@@ -102,7 +101,7 @@ def test_a_completion_is_a_purchase_under_its_key() -> None:
     assert (headers["Idempotency-Key"], headers["Accept"]) == ("order-1", "application/json")
 
 
-def test_a_stream_is_the_same_purchase_answered_otherwise() -> None:
+def test_stream_is_same_purchase() -> None:
     request = operations.stream_chat(TURN, "order-1")
     assert (request.method, request.path) == ("POST", "/api/v1/chat/completions/stream")
     assert request.body == operations.complete_chat(TURN, "order-1").request.body
@@ -112,35 +111,35 @@ def test_a_stream_is_the_same_purchase_answered_otherwise() -> None:
 
 
 @pytest.mark.parametrize("ask", [operations.complete_chat, operations.stream_chat])
-def test_a_bad_key_is_refused(ask: Any) -> None:
+def test_rejects_invalid_key(ask: Any) -> None:
     with pytest.raises(ConfigurationError, match="idempotency_key"):
         ask(TURN, "order 1")
 
 
-def test_sessions_are_listed_with_or_without_a_limit() -> None:
+def test_lists_sessions_with_optional_limit() -> None:
     assert operations.list_chat_sessions().request.path == "/api/v1/chat/sessions"
     assert operations.list_chat_sessions(5).request.path == "/api/v1/chat/sessions?limit=5"
 
 
 @pytest.mark.parametrize("wrong", [0, -1, True, "5", 2.5])
-def test_a_limit_is_a_whole_number(wrong: Any) -> None:
+def test_limit_is_positive_integer(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match="limit"):
         operations.list_chat_sessions(wrong)
 
 
-def test_a_session_is_asked_for_by_its_id() -> None:
+def test_retrieves_session_by_id() -> None:
     assert operations.retrieve_chat_session("ses/1?").request.path == "/api/v1/chat/sessions/ses%2F1%3F"
 
 
 @pytest.mark.parametrize("wrong", ["", "..", " ", "ses\n", None, 5])
-def test_what_is_no_session_id_is_refused(wrong: Any) -> None:
+def test_rejects_invalid_session_id(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match="not a chat session id"):
         operations.retrieve_chat_session(wrong)
 
 
-# --- what comes back --------------------------------------------------------------------------------------------------
+# --- responses --------------------------------------------------------------------------------------------------------
 
-WHOLE = {
+COMPLETION = {
     "id": "chatcmpl_91",
     "object": "chat.completion",
     "session_id": "ses_44",
@@ -152,8 +151,8 @@ WHOLE = {
 }
 
 
-def test_the_documented_completion_is_read_whole() -> None:
-    completion = operations.read_completion(response(WHOLE))
+def test_reads_documented_completion() -> None:
+    completion = operations.read_completion(response(COMPLETION))
     assert completion == ChatCompletion(
         id="chatcmpl_91",
         model="gpt-5-2-chat",
@@ -169,34 +168,34 @@ def test_the_documented_completion_is_read_whole() -> None:
 
 @pytest.mark.parametrize("name", ["session_id", "model", "created_at", "message", "usage", "credits"])
 @pytest.mark.parametrize("null", [True, False])
-def test_a_paid_answer_is_read_with_all_but_its_id_missing(name: str, null: bool) -> None:
-    told = {key: value for key, value in WHOLE.items() if key != name} | ({name: None} if null else {})
-    assert operations.read_completion(response(told)).id == "chatcmpl_91"
+def test_reads_completion_with_id_only(name: str, null: bool) -> None:
+    members = {key: value for key, value in COMPLETION.items() if key != name} | ({name: None} if null else {})
+    assert operations.read_completion(response(members)).id == "chatcmpl_91"
 
 
-def test_nulls_inside_are_read_and_the_unknown_is_kept() -> None:
-    told = {
-        **WHOLE,
+def test_accepts_nulls_and_keeps_unknown_members() -> None:
+    members = {
+        **COMPLETION,
         "mood": "calm",
         "usage": {"input_tokens": None, "cached_tokens": 3},
         "message": {"content": None, "thoughts": "Hm."},
     }
-    completion = operations.read_completion(response(told))
+    completion = operations.read_completion(response(members))
     assert completion.extra == {"mood": "calm"}
     assert completion.usage == Usage(extra={"cached_tokens": 3})
     assert completion.message == ChatMessage(extra={"thoughts": "Hm."})
 
 
-def test_sessions_are_read() -> None:
-    told = {"id": "ses_1", "object": "chat.session", "model": "m", "title": None, "pinned": True}
-    listed = operations.read_sessions(response({"object": "list", "data": [told, {"id": "ses_2"}]}))
+def test_reads_sessions() -> None:
+    members = {"id": "ses_1", "object": "chat.session", "model": "m", "title": None, "pinned": True}
+    listed = operations.read_sessions(response({"object": "list", "data": [members, {"id": "ses_2"}]}))
     assert listed.data == (ChatSession("ses_1", "m", extra={"pinned": True}), ChatSession("ses_2"))
 
 
-def test_a_session_tells_its_messages() -> None:
+def test_reads_messages_of_session() -> None:
     endpoint = operations.retrieve_chat_session("ses_1")
-    told = {"id": "ses_1", "messages": [{"role": "user", "content": "Hello", "created_at": "2026-05-11T08:00:00Z"}]}
-    (message,) = endpoint.decode(response(told)).messages
+    members = {"id": "ses_1", "messages": [{"role": "user", "content": "Hello", "created_at": "2026-05-11T08:00:00Z"}]}
+    (message,) = endpoint.decode(response(members)).messages
     assert (message.role, message.content, message.created_at) == (
         "user",
         "Hello",
@@ -206,7 +205,7 @@ def test_a_session_tells_its_messages() -> None:
         endpoint.decode(response({"id": "ses_2"}))
 
 
-# --- against the catalogue --------------------------------------------------------------------------------------------
+# --- validation validation against the catalogue ----------------------------------------------------------------------
 
 PLAIN = {"web_search": False, "image_attachments": False, "thoughts": False, "reasoning_efforts": ["low", "high"]}
 MODELS = {
@@ -219,13 +218,13 @@ MODELS = {
 }
 
 
-def problems(**told: Any) -> list[tuple[str, str]]:
+def problems(**arguments: Any) -> list[tuple[str, str]]:
     with pytest.raises(ValidationFailed, match=r"[Nn]othing was sent") as raised:
-        check_chat_request(ChatRequest(**{"message": "Hello", **told}), MODELS)
+        check_chat_request(ChatRequest(**{"message": "Hello", **arguments}), MODELS)
     return [(problem.where, problem.reason) for problem in raised.value.problems]
 
 
-def test_every_problem_is_named_at_once() -> None:
+def test_reports_all_problems() -> None:
     assert problems(
         model="plain-chat",
         message="A long message",
@@ -243,14 +242,14 @@ def test_every_problem_is_named_at_once() -> None:
     ]
 
 
-def test_other_models_are_told_from_chat_models() -> None:
+def test_distinguishes_chat_models() -> None:
     assert problems(model="z-image") == [("model", "unavailable")]
     assert problems(model="plain-chta") == [("model", "unknown")]
     with pytest.raises(ValidationFailed, match="plain-chat"):
         check_chat_request(ChatRequest(model="plain-chta", message="Hello"), MODELS)
 
 
-def test_the_nearest_effort_is_told() -> None:
+def test_suggests_closest_effort() -> None:
     able = Model("able-chat", category="chat", chat_capabilities={"reasoning_efforts": ["low", "high"]})
     turn = ChatRequest(model="able-chat", message="Hello", reasoning_effort="hihg")
     with pytest.raises(ValidationFailed, match="'high'") as raised:
@@ -258,7 +257,7 @@ def test_the_nearest_effort_is_told() -> None:
     assert raised.value.problems[0].nearest == ("high",)
 
 
-def test_what_is_unsaid_or_off_is_no_problem() -> None:
+def test_ignores_unlisted_and_unset_options() -> None:
     everything: dict[str, Any] = {"attachments": ("file_1",), "enable_web_search": True, "reasoning_effort": "x"}
     check_chat_request(ChatRequest(model="silent-chat", message="x" * 99, include_thoughts=True, **everything), MODELS)
     able = Model(

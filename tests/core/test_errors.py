@@ -1,4 +1,4 @@
-"""The error tree: complete, told in its drawing, chosen by code first, and fit to travel between processes."""
+"""The error tree: completeness, documentation, classes by code and status, pickling."""
 
 from __future__ import annotations
 
@@ -32,10 +32,9 @@ from rivya_async._core.errors import (
     WaitError,
     WaitTimeoutError,
     copy_error,
-    status_error_class,
 )
-from rivya_async._core.types.generations import Generation
-from rivya_async._core.types.validation_problem import ValidationProblem
+from rivya_async._core.http.error_responses import status_error_class
+from rivya_async._core.types.generations import Generation, ValidationProblem
 
 RECORD = Generation(id="task_1", status="failed", model="z-image")
 
@@ -59,46 +58,57 @@ DETAILS: dict[str, Any] = {
     "text": "so far",
     "session_id": "ses_1",
 }
-"""A value for every argument of every error: an argument without one here fails the walk."""
+"""Value for each argument of all errors. A missing one fails the tests."""
 
 
-def tree(root: type[RivyaError] = RivyaError) -> Iterator[type[RivyaError]]:
+def error_classes(root: type[RivyaError] = RivyaError) -> Iterator[type[RivyaError]]:
     if root.__module__.startswith("rivya_async."):
         yield root
     for child in root.__subclasses__():
-        yield from tree(child)
+        yield from error_classes(child)
 
 
-def full(kind: type[RivyaError]) -> RivyaError:
-    return kind(**{name: DETAILS[name] for name in inspect.signature(kind).parameters})
+def arguments(kind: type[RivyaError]) -> list[str]:
+    """Returns the arguments of an error, including those that it passes to its base classes as `**details`."""
+    names: list[str] = []
+    for base in kind.__mro__:
+        parameters = inspect.signature(base).parameters.values() if "__init__" in vars(base) else ()
+        names += [each.name for each in parameters if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        if base is RivyaError or (parameters and all(each.kind is not each.VAR_KEYWORD for each in parameters)):
+            break
+    return names
 
 
-every_error = pytest.mark.parametrize("kind", list(dict.fromkeys(tree())), ids=lambda kind: kind.__name__)
+def build_error(kind: type[RivyaError]) -> RivyaError:
+    return kind(**{name: DETAILS[name] for name in arguments(kind)})
+
+
+every_error = pytest.mark.parametrize("kind", list(dict.fromkeys(error_classes())), ids=lambda kind: kind.__name__)
 
 
 @every_error
-def test_an_error_says_what_it_is_for(kind: type[RivyaError]) -> None:
+def test_error_has_docstring(kind: type[RivyaError]) -> None:
     assert kind.__dict__["__doc__"].strip()
 
 
 @every_error
-def test_an_error_can_be_caught_by_the_base_and_shows_its_message(kind: type[RivyaError]) -> None:
+def test_error_is_rivya_error_with_message(kind: type[RivyaError]) -> None:
     with pytest.raises(RivyaError) as caught:
-        raise full(kind)
+        raise build_error(kind)
     assert str(caught.value) == DETAILS["message"]
     assert caught.value.args == (DETAILS["message"],)
 
 
 @every_error
-def test_an_error_keeps_all_that_it_was_given(kind: type[RivyaError]) -> None:
-    error = full(kind)
-    for name in inspect.signature(kind).parameters:
+def test_error_keeps_arguments(kind: type[RivyaError]) -> None:
+    error = build_error(kind)
+    for name in arguments(kind):
         assert getattr(error, name) == DETAILS[name]
 
 
 @every_error
 @pytest.mark.parametrize(
-    "travel",
+    "transfer",
     [
         *[
             pytest.param(lambda error, n=n: pickle.loads(pickle.dumps(error, n)), id=f"pickle-{n}")
@@ -108,43 +118,45 @@ def test_an_error_keeps_all_that_it_was_given(kind: type[RivyaError]) -> None:
         copy.deepcopy,
     ],
 )
-@pytest.mark.parametrize("build", [full, lambda kind: kind()], ids=["full", "bare"])
-def test_an_error_survives_travel(
-    kind: type[RivyaError], build: Callable[[type[RivyaError]], RivyaError], travel: Callable[[RivyaError], RivyaError]
+@pytest.mark.parametrize("build", [build_error, lambda kind: kind()], ids=["full", "bare"])
+def test_error_survives_pickle_and_copy(
+    kind: type[RivyaError],
+    build: Callable[[type[RivyaError]], RivyaError],
+    transfer: Callable[[RivyaError], RivyaError],
 ) -> None:
     error = build(kind)
     error.add_note("while waiting for task_1")
-    arrived = travel(error)
-    assert type(arrived) is kind
-    assert arrived is not error
-    assert vars(arrived) == vars(error)
-    assert str(arrived) == str(error)
-    assert arrived.args == error.args
+    copied_error = transfer(error)
+    assert type(copied_error) is kind
+    assert copied_error is not error
+    assert vars(copied_error) == vars(error)
+    assert str(copied_error) == str(error)
+    assert copied_error.args == error.args
 
 
 @every_error
-def test_the_drawing_in_the_manual_names_every_error(kind: type[RivyaError]) -> None:
+def test_tree_in_docs_names_every_error(kind: type[RivyaError]) -> None:
     if kind.__module__ == errors.__name__:
         assert re.search(rf"\b{kind.__name__}\b", str(errors.__doc__))
 
 
 @every_error
-def test_an_error_of_nothing_knows_nothing(kind: type[RivyaError]) -> None:
+def test_defaults_are_empty(kind: type[RivyaError]) -> None:
     bare: dict[str, Any] = {"message": "", "attempts": 0, "problems": (), "reason": "", "is_json": True}
     bare |= {"task_id": "", "text": ""}
     if kind is errors.ResponseDecodeError:
         bare["path"] = "$"
     assert {name: value for name, value in vars(kind()).items() if value is not None and name in DETAILS} == {
-        name: bare[name] for name in inspect.signature(kind).parameters if name in bare
+        name: bare[name] for name in arguments(kind) if name in bare
     }
 
 
-def test_details_come_by_name_only() -> None:
+def test_details_are_keyword_only() -> None:
     with pytest.raises(TypeError):
         RivyaError("message", "key")  # type: ignore[call-arg]
 
 
-def test_a_missed_deadline_is_a_timeout_for_those_who_only_know_the_standard_library() -> None:
+def test_wait_timeout_is_timeout_error() -> None:
     with pytest.raises(TimeoutError) as caught:
         raise WaitTimeoutError("still open", task_id="task_1", last=RECORD)
     assert isinstance(caught.value, WaitError)
@@ -153,21 +165,21 @@ def test_a_missed_deadline_is_a_timeout_for_those_who_only_know_the_standard_lib
 
 
 @pytest.mark.parametrize("kind", [WaitTimeoutError, GenerationFailedError, SessionClosedError])
-def test_an_unfinished_wait_says_how_to_go_on(kind: type[WaitError]) -> None:
+def test_wait_timeout_says_how_to_continue(kind: type[WaitError]) -> None:
     error = kind("it ended", task_id="task_1", last=RECORD)
     assert (error.task_id, error.last) == ("task_1", RECORD)
 
 
-def test_a_failed_job_carries_its_record() -> None:
+def test_generation_failed_error_has_record() -> None:
     assert GenerationFailedError("failed", task_id="task_1", last=RECORD).generation is RECORD
 
 
-def test_a_failed_job_built_by_hand_has_no_record_to_give() -> None:
+def test_generation_failed_error_without_record_raises() -> None:
     assert not hasattr(GenerationFailedError("failed"), "generation")
 
 
-def test_failure_classes_do_not_overlap() -> None:
-    """Retry safety hangs on it: nothing is at once answered, of unknown outcome, or a wait."""
+def test_error_classes_do_not_overlap() -> None:
+    """Retry safety depends on it: no error is both a response, an unknown outcome, or a wait."""
     for one in (
         APIStatusError,
         OutcomeUnknownError,
@@ -209,7 +221,7 @@ def test_failure_classes_do_not_overlap() -> None:
     ],
 )
 @pytest.mark.parametrize("status", ["documented", 400, 500])
-def test_a_known_code_decides_whatever_the_status(
+def test_known_code_selects_class(
     code: str, kind: type[APIStatusError], documented_status: int, status: int | str
 ) -> None:
     assert status_error_class(documented_status if status == "documented" else int(status), code) is kind
@@ -242,11 +254,11 @@ def test_a_known_code_decides_whatever_the_status(
         (425, APIStatusError),
     ],
 )
-def test_without_a_known_code_the_status_decides(code: str | None, status: int, kind: type[APIStatusError]) -> None:
+def test_status_selects_class_without_known_code(code: str | None, status: int, kind: type[APIStatusError]) -> None:
     assert status_error_class(status, code) is kind
 
 
-def test_a_copy_is_the_same_error_with_notes_of_its_own() -> None:
+def test_copy_has_own_notes() -> None:
     error = RateLimitError("slow down", status=429, retry_after=1.5, request_id="req_1")
     plain = copy_error(error)
     assert not hasattr(plain, "__notes__")

@@ -1,4 +1,4 @@
-"""File names out of what strangers say: never out of the folder, never a name that a system trips over."""
+"""File names from untrusted input are portable, and stay inside of the folder."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ from rivya_async._core.files.filenames import (
     ],
     ids=ascii,
 )
-def test_a_stem_is_safe(text: str, stem: str) -> None:
+def test_safe_stem(text: str, stem: str) -> None:
     assert safe_stem(text) == stem
 
 
 @given(st.text() | st.text(alphabet="./\\ \x00_conCON1", max_size=12) | st.text(alphabet="漢𠀀é", min_size=90))
 @example("漢" * 200)
 @example("𠀀" * 200)
-def test_a_stem_is_safe_whatever_it_was(text: str) -> None:
+def test_any_stem_is_safe(text: str) -> None:
     stem = safe_stem(text)
     assert stem
     assert not set(stem) & set('/\\:*?"<>|\x00\n')
     assert stem == stem.strip(" .")
-    assert len(stem.encode()) <= 200, "a file name has room for 255 bytes, and the extension needs some"
+    assert len(stem.encode()) <= 200, "a file name has at most 255 bytes, including the extension"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_stem_is_safe_whatever_it_was(text: str) -> None:
         ("", "download"),
     ],
 )
-def test_a_stem_out_of_a_url(url: str, stem: str) -> None:
+def test_stem_from_url(url: str, stem: str) -> None:
     assert stem_from_url(url) == stem
 
 
@@ -97,12 +97,12 @@ def test_a_stem_out_of_a_url(url: str, stem: str) -> None:
         (None, "", ".bin"),
     ],
 )
-def test_an_extension(content_type: str | None, url: str, suffix: str) -> None:
+def test_file_extension(content_type: str | None, url: str, suffix: str) -> None:
     assert file_extension(content_type, url) == suffix
 
 
 @given(st.text(), st.text())
-def test_an_extension_is_short_and_plain_whatever_was_said(content_type: str, url: str) -> None:
+def test_any_extension_is_short_and_plain(content_type: str, url: str) -> None:
     suffix = file_extension(content_type, url)
     assert suffix[0] == "."
     assert suffix[1:].isalnum()
@@ -124,11 +124,11 @@ def test_an_extension_is_short_and_plain_whatever_was_said(content_type: str, ur
     ],
     ids=ascii,
 )
-def test_a_name_in_a_form_is_one_quoted_string(name: str, sent: str) -> None:
+def test_upload_filename_is_quotable(name: str, sent: str) -> None:
     assert upload_filename(name) == sent
 
 
-def test_a_picture_may_be_called_jpeg() -> None:
+def test_jpeg_extension_is_image() -> None:
     assert (KIND_BY_EXTENSION[".jpg"], KIND_BY_EXTENSION[".jpeg"], KIND_BY_EXTENSION[".mp4"]) == (
         "image",
         "image",

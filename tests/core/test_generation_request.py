@@ -1,4 +1,4 @@
-"""What a purchase asks for: checked and kept when it is made, and sent as it was given."""
+"""Requests for generations are validated and copied on construction, and sent unchanged."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.errors import ConfigurationError
-from rivya_async._core.generation_request import GenerationRequest
-from rivya_async._core.types.generations import File, ReferenceMedia
+from rivya_async._core.errors import ConfigurationError, GenerationFailedError, RateLimitError
+from rivya_async._core.generation_request import GenerationRequest, Outcome, build_request, raise_if_failed
+from rivya_async._core.types.generations import ErrorDetail, File, Generation, ReferenceMedia
 
 PHOTO = ReferenceMedia("https://rivya.ai/f/1.png", "image", mime_type="image/png")
 SOUND = ReferenceMedia("https://rivya.ai/f/2.mp3", "audio", duration_token="dt_1")
@@ -56,16 +56,16 @@ SOUND = ReferenceMedia("https://rivya.ai/f/2.mp3", "audio", duration_token="dt_1
         pytest.param(GenerationRequest("m", idempotency_key="k"), {"model": "m"}, id="the-key-is-a-header"),
     ],
 )
-def test_the_body_of_the_request(job: GenerationRequest, body: dict[str, Any]) -> None:
+def test_body_of_request(job: GenerationRequest, body: dict[str, Any]) -> None:
     assert job.to_wire() == body
 
 
 @given(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.text()))
-def test_params_travel_untouched(params: dict[str, Any]) -> None:
+def test_params_are_sent_unchanged(params: dict[str, Any]) -> None:
     assert GenerationRequest("m", params=params).to_wire().get("params", {}) == params
 
 
-def test_a_body_is_made_anew_each_time() -> None:
+def test_to_wire_returns_new_body() -> None:
     job = GenerationRequest("m", params={"seed": 5})
     job.to_wire()["params"]["seed"] = 6
     assert job.to_wire()["params"]["seed"] == 5
@@ -80,27 +80,27 @@ def full() -> GenerationRequest:
     )
 
 
-def test_equal_jobs_are_equal_and_hash_alike() -> None:
+def test_equal_requests_hash_equally() -> None:
     assert full() == full()
     assert hash(full()) == hash(full())
     assert full() != attrs.evolve(full(), params={"seed": 6})
     assert full() == attrs.evolve(full(), references=(PHOTO,)), "a list or a tuple: the same job"
 
 
-def test_only_model_and_prompt_come_by_place() -> None:
+def test_only_model_and_prompt_are_positional() -> None:
     with pytest.raises(TypeError):
         GenerationRequest("m", "p", {"seed": 5})  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("travel", [lambda job: pickle.loads(pickle.dumps(job)), copy.copy, copy.deepcopy])
 @pytest.mark.parametrize("params", [{"seed": 5}, MappingProxyType({"seed": 5})], ids=["dict", "proxy"])
-def test_a_job_survives_travel(travel: Callable[[Any], Any], params: Any) -> None:
+def test_survives_pickle_and_copy(travel: Callable[[Any], Any], params: Any) -> None:
     job = attrs.evolve(full(), params=params)
     assert travel(job) == job
 
 
-def test_a_job_is_not_changed_by_what_happens_to_its_parts() -> None:
-    """One dictionary filled anew in a loop makes different jobs, even if they are sent later."""
+def test_keeps_copies_of_params_and_references() -> None:
+    """A dictionary that is reused in a loop makes different jobs."""
     params: dict[str, Any] = {"seed": 1}
     references = [PHOTO]
     job = GenerationRequest("m", params=params, references=references)
@@ -109,11 +109,11 @@ def test_a_job_is_not_changed_by_what_happens_to_its_parts() -> None:
     assert job == GenerationRequest("m", params={"seed": 1}, references=[PHOTO])
 
 
-# --- what could not be a job for any model ----------------------------------------------------------------------------
+# --- invalid requests -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         ({"model": ""}, "model must be the id"),
         ({"model": None}, "model must be the id"),
@@ -145,17 +145,17 @@ def test_a_job_is_not_changed_by_what_happens_to_its_parts() -> None:
         ({"client_request_id": 5}, "client_request_id must be a string of 1 to 128"),
     ],
 )
-def test_what_is_refused(arguments: dict[str, Any], says: str) -> None:
-    with pytest.raises(ConfigurationError, match=says):
+def test_rejects_invalid_requests(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
         GenerationRequest(**({"model": "m"} | arguments))
 
 
 @pytest.mark.parametrize("length", [1, 128])
-def test_the_longest_and_the_shortest_trace_id(length: int) -> None:
+def test_client_request_id_length(length: int) -> None:
     assert GenerationRequest("m", client_request_id="x" * length).client_request_id == "x" * length
 
 
-def test_files_of_this_machine_wait_for_a_session() -> None:
+def test_paths_are_local_references() -> None:
     job = GenerationRequest("z-image", references=["a.png", PHOTO, PurePath("b") / "c.mp4"])
     assert job.paths == ["a.png", PurePath("b/c.mp4")]
     assert pickle.loads(pickle.dumps(job)) == job
@@ -163,7 +163,7 @@ def test_files_of_this_machine_wait_for_a_session() -> None:
         job.to_wire()
 
 
-def test_an_uploaded_file_is_a_reference() -> None:
+def test_uploaded_file_is_reference() -> None:
     file = File("file_1", "https://rivya.ai/f/1.mp4", "video", duration_seconds=2.5, duration_token="dt_1")
     given = [file]
     job = GenerationRequest("wan-2-6", references=given)
@@ -174,3 +174,84 @@ def test_an_uploaded_file_is_a_reference() -> None:
         {"url": "https://rivya.ai/f/1.mp4", "kind": "video", "durationSeconds": 2.5, "durationToken": "dt_1"}
     ]
     assert GenerationRequest("wan-2-6", references=deque([file])) == job
+
+
+JOB = GenerationRequest("z-image", "A red kite")
+DONE = Generation("task_1", "succeeded", "z-image")
+FAILED = Generation("task_1", "failed", "z-image", error=ErrorDetail("generation_failed", "The model gave up."))
+
+
+def test_successful_outcome() -> None:
+    outcome = Outcome(JOB, DONE)
+    assert outcome.ok
+    assert outcome.unwrap() is DONE
+
+
+@pytest.mark.parametrize("generation", [None, FAILED])
+def test_failed_outcome_raises_its_error(generation: Generation | None) -> None:
+    error = RateLimitError("too many")
+    outcome = Outcome(JOB, generation, error)
+    assert not outcome.ok
+    with pytest.raises(RateLimitError) as caught:
+        outcome.unwrap()
+    assert caught.value is error
+
+
+def test_empty_outcome_raises() -> None:
+    with pytest.raises(ConfigurationError, match="neither"):
+        Outcome(JOB).unwrap()
+
+
+def test_outcome_is_a_value() -> None:
+    assert Outcome(JOB, DONE) == Outcome(JOB, DONE)
+    assert len({Outcome(JOB, DONE), Outcome(JOB, DONE)}) == 1
+    arrived = pickle.loads(pickle.dumps(Outcome(JOB, None, RateLimitError("too many", retry_after=2.0))))
+    assert arrived.request == JOB
+    assert isinstance(arrived.error, RateLimitError)
+    assert arrived.error.retry_after == 2.0
+
+
+@pytest.mark.parametrize("status", ["queued", "processing", "succeeded", "some_new_status"])
+def test_raise_if_failed_passes_other_records(status: str) -> None:
+    generation = Generation("task_1", status, "z-image")
+    assert raise_if_failed(generation) is generation
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (ErrorDetail("generation_failed", "The model gave up."), "generation_failed: The model gave up."),
+        (ErrorDetail("some_new_code"), "some_new_code"),
+        (None, "no reason given"),
+    ],
+)
+def test_raise_if_failed_has_reason_and_cost(error: ErrorDetail | None, why: str) -> None:
+    generation = Generation("task_1", "failed", "z-image", error=error)
+    with pytest.raises(GenerationFailedError) as caught:
+        raise_if_failed(generation)
+    assert why in str(caught.value)
+    assert "task_1" in str(caught.value)
+    assert caught.value.generation is generation
+    assert caught.value.task_id == "task_1"
+
+
+# --- arguments of a submit --------------------------------------------------------------------------------------------
+
+
+def test_build_request_from_parts() -> None:
+    built = build_request("z-image", "A kite", params={"seed": 1}, references=[PHOTO], client_request_id="r")
+    assert built == GenerationRequest(
+        "z-image", "A kite", params={"seed": 1}, references=[PHOTO], client_request_id="r"
+    )
+    with pytest.raises(ConfigurationError) as raised:
+        build_request("", idempotency_key="k")
+    assert raised.value.idempotency_key == "k"
+
+
+def test_build_request_accepts_request_with_key_only() -> None:
+    job = GenerationRequest("z-image", "A kite")
+    assert build_request(job) is job
+    assert build_request(job, idempotency_key="k") == attrs.evolve(job, idempotency_key="k")
+    with pytest.raises(ConfigurationError, match="or its parts") as raised:
+        build_request(job, "Another kite", idempotency_key="k")
+    assert raised.value.idempotency_key == "k"

@@ -1,4 +1,4 @@
-"""What a file holds, by its first bytes, and what the service takes."""
+"""Media types by first bytes, and the limits of uploads."""
 
 from __future__ import annotations
 
@@ -46,48 +46,48 @@ HEADS = {
 
 
 @pytest.mark.parametrize(("head", "mime_type"), HEADS.values(), ids=HEADS.keys())
-def test_what_begins_so(head: bytes, mime_type: str) -> None:
+def test_detects_type_from_bytes(head: bytes, mime_type: str) -> None:
     kind = mime_type.partition("/")[0]
     head += bytes(300)
     assert detect_media_type(head, name=None, kind=None) == MediaType(kind, mime_type)
     assert detect_media_type(head, name="misnamed.txt", kind=kind) == MediaType(kind, mime_type)
 
 
-def test_an_animated_png_is_a_png() -> None:
+def test_animated_png_is_png() -> None:
     head = b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR" + bytes(17) + b"\x00\x00\x00\x08acTL" + bytes(300)
     assert detect_media_type(head, name=None, kind=None).mime_type == "image/png"
 
 
-def test_an_mp4_may_be_nothing_but_sound() -> None:
+def test_mp4_may_be_audio() -> None:
     head = HEADS["mp4"][0] + bytes(300)
     assert detect_media_type(head, name="talk.mp4", kind="audio") == MediaType("audio", "audio/mp4")
 
 
-def test_the_name_helps_where_the_bytes_do_not_tell() -> None:
+def test_extension_is_fallback() -> None:
     old_film = b"\x00\x00\x00\x08wide\x00\x00\x00\x00mdat" + bytes(300)
     assert detect_media_type(old_film, name="OLD.MOV", kind="video") == MediaType("video", "video/quicktime")
     assert detect_media_type(b"??", name="a.JPEG", kind="image").mime_type == "image/jpeg"
     for name, kind in [("old.mov", None), ("old.mov", "audio"), (None, "video"), ("old", "video"), ("a.xyz", "video")]:
-        with pytest.raises(ConfigurationError, match="does not begin like"):
+        with pytest.raises(ConfigurationError, match="is not a known image"):
             detect_media_type(old_film, name=name, kind=kind)
 
 
 @pytest.mark.parametrize(
-    ("head", "kind", "error", "says"),
+    ("head", "kind", "error", "message"),
     [
         (b"", None, ValidationFailed, "'a.png' cannot be uploaded: it is empty"),
-        (b"%PDF-1.7" + bytes(300), None, ValidationFailed, "it is application/pdf, and neither"),
+        (b"%PDF-1.7" + bytes(300), None, ValidationFailed, "it is application/pdf, not an image"),
         (HEADS["png"][0] + bytes(300), "video", ValidationFailed, "it is image/png, not of kind 'video'"),
         (HEADS["png"][0], "picture", ConfigurationError, "kind must be one of image, video, audio"),
     ],
 )
-def test_what_is_refused(head: bytes, kind: str | None, error: type[RivyaError], says: str) -> None:
-    with pytest.raises(error, match=says):
+def test_rejects_invalid_files(head: bytes, kind: str | None, error: type[RivyaError], message: str) -> None:
+    with pytest.raises(error, match=message):
         detect_media_type(head, name="a.png", kind=kind)
 
 
 @given(st.binary(max_size=64), st.text() | st.none(), st.sampled_from([*KINDS, None]))
-def test_any_bytes_are_something_or_one_of_our_errors(head: bytes, name: str | None, kind: str | None) -> None:
+def test_any_bytes_have_type_or_error(head: bytes, name: str | None, kind: str | None) -> None:
     try:
         found = detect_media_type(head, name=name, kind=kind)
     except (ConfigurationError, ValidationFailed):
@@ -103,7 +103,7 @@ def model(**facts: Any) -> Model:
     return Model("happyhorse-1-0", **{"supported_api_inputs": ("text", "file"), **facts})
 
 
-def test_without_a_model_the_documented_limits_hold() -> None:
+def test_default_limits_without_model() -> None:
     assert [limit_for(kind, None).max_bytes for kind in KINDS] == [10 * MEGABYTE, 50 * MEGABYTE, 10 * MEGABYTE]
     image = DEFAULT_LIMITS["image"]
     check_upload(image, MediaType("image", "image/png"), name=None, size=10 * MEGABYTE)
@@ -115,15 +115,15 @@ def test_without_a_model_the_documented_limits_hold() -> None:
         check_upload(image, MediaType("image", "image/gif"), name="a.gif", size=1)
 
 
-def test_a_model_has_limits_of_its_own() -> None:
+def test_model_has_own_limits() -> None:
     limits = [
         "nonsense",
         {"kind": "image", "max_size_mb": 10, "mime_types": ["image/png"]},
         {"kind": "video", "max_size_mb": 95, "mime_types": ["video/mp4"]},
     ]
-    told = model(reference_media={"limits": limits})
-    assert limit_for("video", told) == FileLimit(95 * MEGABYTE, ("video/mp4",))
-    assert limit_for("audio", told) == FileLimit()
+    restricted = model(reference_media={"limits": limits})
+    assert limit_for("video", restricted) == FileLimit(95 * MEGABYTE, ("video/mp4",))
+    assert limit_for("audio", restricted) == FileLimit()
 
 
 @pytest.mark.parametrize(
@@ -137,13 +137,13 @@ def test_a_model_has_limits_of_its_own() -> None:
         {"limits": [{"kind": "image", "max_size_mb": "10", "mime_types": []}]},
     ],
 )
-def test_what_the_catalogue_does_not_tell_is_for_the_service_to_judge(reference_media: Any) -> None:
+def test_unlisted_limits_are_not_checked(reference_media: Any) -> None:
     limit = limit_for("image", model(reference_media=reference_media))
     assert limit == FileLimit()
     check_upload(limit, MediaType("image", "image/gif"), name=None, size=10**12)
 
 
-def test_a_model_takes_the_kinds_that_it_names() -> None:
+def test_model_accepts_listed_kinds() -> None:
     assert limit_for("image", model(file_kinds=("image",))) == FileLimit()
     assert limit_for("image", model(supported_api_inputs=())) == FileLimit()
     with pytest.raises(ValidationFailed, match="happyhorse-1-0 takes no file of kind 'audio', only image and video"):

@@ -1,4 +1,4 @@
-"""What the catalogue says of a job: every problem at once, the nearest names, values made to travel, the price."""
+"""Validation, coercion and price of a job by the catalogue."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.catalogue.chat_capabilities import ChatCapabilities
-from rivya_async._core.catalogue.model import REFERENCES_PARAM, Model
+from rivya_async._core.catalogue.model import REFERENCES_PARAM, ChatCapabilities, Model
 from rivya_async._core.catalogue.model_param import ModelParam
 from rivya_async._core.catalogue.reference_rules import FileLimit, ReferenceRules
-from rivya_async._core.catalogue.suggestions import closest_matches, suggestion_text
-from rivya_async._core.catalogue.validation import format_problems, shorten, unknown_model_problem
+from rivya_async._core.catalogue.validation import (
+    closest_matches,
+    format_problems,
+    shorten,
+    suggestion_text,
+    unknown_model_problem,
+)
 from rivya_async._core.errors import APIStatusError, ConfigurationError, ValidationFailed
-from rivya_async._core.types.generations import File, ReferenceMedia
-from rivya_async._core.types.validation_problem import ValidationProblem
+from rivya_async._core.types.generations import File, ReferenceMedia, ValidationProblem
 
 PARAMS = (
     ModelParam("aspect_ratio", "select", options=("1:1", "16:9", "9:16")),
@@ -93,7 +96,7 @@ def the_one(**job: Any) -> ValidationProblem:
         (REFERENCES_PARAM, ()),
     ],
 )
-def test_values_that_fit(key: str, value: Any) -> None:
+def test_accepts_valid_values(key: str, value: Any) -> None:
     MODEL.check("A red kite", {key: value})
 
 
@@ -128,7 +131,7 @@ def test_values_that_fit(key: str, value: Any) -> None:
         ("shots", "x", "type", "shots must be a list, not 'x'", ()),
     ],
 )  # fmt: skip
-def test_values_that_do_not_fit(key: str, value: Any, reason: str, message: str, near: tuple[Any, ...]) -> None:
+def test_rejects_invalid_values(key: str, value: Any, reason: str, message: str, near: tuple[Any, ...]) -> None:
     assert the_one(params={key: value}) == ValidationProblem(f"params.{key}", reason, message, near)
 
 
@@ -137,25 +140,25 @@ def test_numbers_of_any_length() -> None:
     assert the_one(params={"low": 10**5000}).message == "low must be 9 or less, not so long a value of type int"
 
 
-def test_a_step_that_would_leave_the_range_is_not_offered() -> None:
+def test_suggested_step_is_in_range() -> None:
     param = ModelParam("x", "number", min=0, max=10, step=4)
     (problem,) = param.problems(9)
     assert problem.nearest == (8,)
     assert list(ModelParam("x", "number", step=0).problems(0.3)) == []
 
 
-def test_a_key_that_is_no_string_and_params_that_are_no_mapping() -> None:
+def test_rejects_non_string_key_and_non_mapping_params() -> None:
     assert the_one(params={5: "x"}).where == "params"
     assert the_one(params=["x"]) == ValidationProblem("params", "type", "params must be a mapping, not ['x']")
 
 
 @pytest.mark.parametrize("params", [(), (ModelParam("a"), ModelParam(""))])
-def test_a_model_whose_params_are_not_told_says_nothing_of_keys(params: tuple[ModelParam, ...]) -> None:
+def test_model_without_params_accepts_any_key(params: tuple[ModelParam, ...]) -> None:
     Model("m", params=params).check(params={"whatever": 1})
 
 
 @pytest.mark.parametrize("given", [{}, {"voice": None}])
-def test_a_required_param_is_asked_for_with_a_value_to_copy(given: dict[str, Any]) -> None:
+def test_missing_param_suggests_example(given: dict[str, Any]) -> None:
     voice = ModelParam("voice", "select", required=True, default="Adam", options=("Adam", "Alice"))
     model = Model("m", params=(voice,))
     assert the_one(params=given, model=model) == ValidationProblem(
@@ -164,7 +167,7 @@ def test_a_required_param_is_asked_for_with_a_value_to_copy(given: dict[str, Any
     assert the_one(params={"voice": "Adan"}, model=model).reason == "option"
 
 
-def test_a_required_param_without_a_value_to_show() -> None:
+def test_missing_param_without_example() -> None:
     assert ModelParam("url", "text", required=True).missing_problem().message == "url is required"
     assert ModelParam("x", "select", options=("b",)).missing_problem().nearest == ("b",)
 
@@ -180,7 +183,7 @@ def test_a_required_param_without_a_value_to_show() -> None:
         (("a", {"label": "B"}), ()),
     ],
 )
-def test_choices_are_what_travels(options: tuple[Any, ...], choices: tuple[str, ...]) -> None:
+def test_choices_are_sent_values(options: tuple[Any, ...], choices: tuple[str, ...]) -> None:
     assert ModelParam("x", "select", options=options).choices == choices
 
 
@@ -194,7 +197,7 @@ TALK = Model(
 )
 
 
-def test_a_dialogue_makes_the_prompt() -> None:
+def test_dialogue_replaces_prompt() -> None:
     assert not TALK.needs_prompt
     TALK.check(params={"dialogue": [{"voice": "Adam", "text": "x" * 10}]})
 
@@ -212,7 +215,7 @@ def test_a_dialogue_makes_the_prompt() -> None:
         ),
     ],
 )
-def test_lines_of_a_dialogue(lines: Any, messages: list[str]) -> None:
+def test_dialogue_lines(lines: Any, messages: list[str]) -> None:
     assert [problem.message for problem in found({"dialogue": lines}, model=TALK)] == messages
 
 
@@ -220,36 +223,36 @@ def test_lines_of_a_dialogue(lines: Any, messages: list[str]) -> None:
 
 
 @pytest.mark.parametrize("prompt", [None, "", " \n"])
-def test_a_prompt_that_is_missing(prompt: str | None) -> None:
+def test_missing_prompt(prompt: str | None) -> None:
     assert the_one(prompt=prompt) == ValidationProblem("prompt", "missing", "prompt is required for m-1")
 
 
-def test_a_prompt_that_is_too_long_or_no_text() -> None:
+def test_long_or_non_string_prompt() -> None:
     MODEL.check("é" * 20)
     claim = "prompt has 21 characters, and m-1 takes at most 20"
     assert the_one(prompt="é" * 21) == ValidationProblem("prompt", "length", claim, (20,))
     assert the_one(prompt=5).reason == "type"
 
 
-def test_a_prompt_is_not_asked_for_where_text_is_no_input() -> None:
+def test_prompt_is_optional_without_text_input() -> None:
     Model("m", supported_api_inputs=("url",)).check()
     Model("m").check("x" * 1_000_000)
 
 
 @pytest.mark.parametrize("chat", [Model("talk", category="chat"), Model("talk", runtime="chat")])
-def test_a_chat_model_makes_no_files(chat: Model) -> None:
+def test_chat_model_has_no_generations(chat: Model) -> None:
     (problem,) = found({"whatever": 1}, prompt=None, model=chat)
     assert (problem.where, problem.reason) == ("model", "unavailable")
     assert "session.chat" in problem.message
 
 
-def test_a_model_that_cannot_be_bought_is_told_with_all_else() -> None:
+def test_unavailable_model_is_reported_with_other_problems() -> None:
     soon = Model("soon", api_status="coming_soon", supported_api_inputs=("text",))
     assert [problem.where for problem in found(prompt="", model=soon)] == ["model", "prompt"]
     assert "'coming_soon'" in found(model=soon)[0].message
 
 
-def test_a_model_that_nobody_knows() -> None:
+def test_unknown_model() -> None:
     near = unknown_model_problem("z-imag", ["z-image", "sora-2"])
     assert near == ValidationProblem(
         "model", "unknown", "there is no model 'z-imag' (did you mean 'z-image'?)", ("z-image",)
@@ -277,37 +280,37 @@ def test_a_model_that_nobody_knows() -> None:
          "references[0] has 10,485,761 bytes, and m-1 takes at most 10,485,760 for kind 'image'"),
     ],
 )  # fmt: skip
-def test_references_that_do_not_fit(references: list[Any], reason: str, message: str) -> None:
+def test_rejects_invalid_references(references: list[Any], reason: str, message: str) -> None:
     problem = the_one(references=references)
     assert (problem.reason, problem.message) == (reason, message)
     if isinstance(references[0], ReferenceMedia):
         assert the_one(params={REFERENCES_PARAM: [each.to_wire() for each in references]}) == problem
 
 
-def test_references_that_fit() -> None:
+def test_accepts_valid_references() -> None:
     MODEL.check("A red kite", references=[IMAGE, VIDEO])
     MODEL.check("A red kite", {REFERENCES_PARAM: ({"url": "u", "kind": "image", "mimeType": "image/png"},)})
     MODEL.check("A red kite", references=[File("file_1", "u", "image", size_bytes=10_485_760)])
     MODEL.check("A red kite", references=[ReferenceMedia("u", "video", mime_type="video/x", duration_token="t")])
 
 
-def test_every_problem_of_every_reference_is_told() -> None:
+def test_reports_all_problems_of_references() -> None:
     assert len(found({REFERENCES_PARAM: [{}, IMAGE.to_wire(), 5, VIDEO.to_wire()]})) == 4
     assert found({REFERENCES_PARAM: [5]})[0].message == "references[0] must be an object with url and kind, not 5"
 
 
-def test_of_a_file_that_is_not_uploaded_it_is_known_that_it_counts() -> None:
+def test_local_file_is_only_counted() -> None:
     MODEL.check("A red kite", references=["kite.png", PurePath("kite.mov")])
     assert the_one(references=["kite.png", PurePath("kite.mov"), VIDEO]).reason == "count"
 
 
-def test_references_stand_in_one_place() -> None:
+def test_references_are_given_once() -> None:
     problem = the_one(params={REFERENCES_PARAM: [IMAGE.to_wire()]}, references=[IMAGE])
     assert "not both" in problem.message
     assert the_one(params={REFERENCES_PARAM: {}}).message == "params.referenceMediaItems must be a list, not {}"
 
 
-def test_a_model_that_takes_none() -> None:
+def test_model_without_references() -> None:
     text = Model("text-1", supported_api_inputs=("text",))
     assert text.reference_rules is None
     assert the_one(references=[IMAGE], model=text) == ValidationProblem(
@@ -315,7 +318,7 @@ def test_a_model_that_takes_none() -> None:
     )
 
 
-def test_a_rule_that_is_not_told_is_not_checked() -> None:
+def test_unlisted_rules_are_not_checked() -> None:
     model = Model("m", supported_api_inputs=("file",), file_kinds=("image",))
     model.check(references=[IMAGE] * 99)
     assert the_one(references=[VIDEO], model=model).reason == "kind"
@@ -342,17 +345,17 @@ HORSE = Model(
         ([VIDEO] * 2, "horse takes at most 1 references of kind 'video' beside a video, not 2"),
     ],
 )
-def test_a_limit_of_each_kind(references: list[ReferenceMedia], message: str | None) -> None:
+def test_limit_per_kind(references: list[ReferenceMedia], message: str | None) -> None:
     assert [problem.message for problem in found(references=references, model=HORSE)] == [message] * bool(message)
 
 
 @pytest.mark.parametrize("stated", [{}, {"max_files": "2", "file_kinds": "image", "limits": {}, "caps": []}])
-def test_rules_of_another_shape_say_nothing(stated: dict[str, Any]) -> None:
+def test_ignores_rules_of_other_shape(stated: dict[str, Any]) -> None:
     assert ReferenceRules.from_catalogue(stated) == ReferenceRules()
     assert ReferenceRules.from_catalogue({**stated, "max_files": True}) == ReferenceRules()
 
 
-def test_rules_are_read_with_their_units() -> None:
+def test_reads_rules_with_units() -> None:
     rules = MODEL.reference_rules
     assert rules is not None
     assert rules.limits["image"] == FileLimit(10 * 1024 * 1024, ("image/png", "image/jpeg"))
@@ -365,7 +368,7 @@ def test_rules_are_read_with_their_units() -> None:
 # --- the error --------------------------------------------------------------------------------------------------------
 
 
-def test_every_problem_is_told_at_once_and_travels() -> None:
+def test_reports_all_problems_in_picklable_error() -> None:
     slips = {"aspectratio": "1:1", "duration": 6, "seed": -1, "style": "x", "sound": None, "guidance": 1.05, "a": 1}
     slips["low"] = 10
     with pytest.raises(ValidationFailed) as raised:
@@ -380,13 +383,13 @@ def test_every_problem_is_told_at_once_and_travels() -> None:
     assert (travelled.problems, str(travelled)) == (error.problems, str(error))
 
 
-def test_one_problem_is_one_sentence() -> None:
+def test_single_problem_is_one_sentence() -> None:
     assert format_problems("m", [ValidationProblem("prompt", "missing", "prompt is required for m")]) == (
         "prompt is required for m. Nothing was sent."
     )
 
 
-def test_a_long_value_makes_no_long_message() -> None:
+def test_long_value_is_shortened() -> None:
     assert len(shorten("x" * 10_000)) < 70
     assert len(the_one(params={"k" * 10_000: "v" * 10_000}).message) < 400
     assert closest_matches("x" * 100_000, ["xy"]) == ()
@@ -396,7 +399,7 @@ def test_a_long_value_makes_no_long_message() -> None:
     ("known", "said"),
     [(["a"], "(there is a)"), ([], "(there are none)"), ([str(n) for n in range(99)], "10, 11, ...)")],
 )
-def test_without_a_near_name_the_choice_is_shown(known: list[str], said: str) -> None:
+def test_lists_choices_without_close_match(known: list[str], said: str) -> None:
     assert suggestion_text(closest_matches("unlike any", known), known).endswith(said)
 
 
@@ -442,7 +445,7 @@ def test_coercion(key: str, given_value: Any, value: Any) -> None:
     assert (coerced, type(coerced)) == (value, type(value))
 
 
-def test_coercion_makes_a_copy_and_refuses_what_is_no_mapping() -> None:
+def test_coercion_copies_and_rejects_other_types() -> None:
     params = {"duration": 5}
     assert MODEL.coerce(params) == {"duration": "5"}
     assert params == {"duration": 5}
@@ -452,7 +455,7 @@ def test_coercion_makes_a_copy_and_refuses_what_is_no_mapping() -> None:
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.integers())
-def test_no_number_is_lost_on_its_way_through_a_string(number: float) -> None:
+def test_coercion_of_numbers_is_exact(number: float) -> None:
     coerced = MODEL.coerce({"free": str(number)})["free"]
     assert (coerced, type(coerced)) == (number, type(number))
 
@@ -475,7 +478,7 @@ def test_no_number_is_lost_on_its_way_through_a_string(number: float) -> None:
         (None, 7, None),
     ],
 )
-def test_the_price_is_told_where_it_is_fixed(billing: str | None, base: float | None, price: int | None) -> None:
+def test_fixed_price_is_estimated(billing: str | None, base: float | None, price: int | None) -> None:
     model = Model("m", billing_type=billing, base_credits=base)
     assert model.estimate_credits("A red kite", {"duration": "10"}, [IMAGE]) == price
 
@@ -483,7 +486,7 @@ def test_the_price_is_told_where_it_is_fixed(billing: str | None, base: float | 
 # --- chat -------------------------------------------------------------------------------------------------------------
 
 
-def test_what_a_chat_model_can_do() -> None:
+def test_chat_capabilities() -> None:
     told_of = {
         "web_search": True,
         "image_attachments": False,
@@ -498,5 +501,5 @@ def test_what_a_chat_model_can_do() -> None:
 
 
 @pytest.mark.parametrize("stated", [None, {}, {"web_search": "yes", "reasoning_efforts": "low", "thoughts": 1}])
-def test_what_the_catalogue_leaves_unsaid_of_a_chat_model(stated: dict[str, Any] | None) -> None:
+def test_unlisted_chat_capabilities_are_none(stated: dict[str, Any] | None) -> None:
     assert Model("talk", category="chat", chat_capabilities=stated).chat == ChatCapabilities()

@@ -1,4 +1,4 @@
-"""Policies: the promised defaults, and a refusal by name of every value that makes no sense."""
+"""Defaults and validation of policies."""
 
 from __future__ import annotations
 
@@ -12,12 +12,23 @@ import attrs
 import pytest
 
 from rivya_async._core.errors import ConfigurationError
-from rivya_async._core.policies import PollPolicy, RateLimit, RetryPolicy, Timeouts, validate_policy, validate_timeout
+from rivya_async._core.policies import (
+    NOT_GIVEN,
+    PollPolicy,
+    RateLimit,
+    RetryPolicy,
+    Timeouts,
+    validate_policy,
+    validate_timeout,
+)
 
 POLICIES: tuple[type[Any], ...] = (RetryPolicy, PollPolicy, Timeouts)
 
 NUMBERS = [
-    (kind, field.name) for kind in POLICIES for field in attrs.fields(kind) if field.name not in {"adaptive", "timeout"}
+    (kind, field.name)
+    for kind in POLICIES
+    for field in attrs.fields(kind)
+    if field.init and field.name not in {"adaptive", "timeout"}
 ]
 MAY_BE_ZERO = {"first", "floor"}
 NONSENSE: list[Any] = [
@@ -44,7 +55,7 @@ def shown(value: Any) -> str:
     return f"{value!r:.20}"
 
 
-def test_the_promised_defaults() -> None:
+def test_documented_defaults() -> None:
     assert RetryPolicy() == RetryPolicy(max_attempts=5, base=0.5, cap=30.0, max_elapsed=120.0)
     assert PollPolicy() == PollPolicy(
         first=2.5, base=5.0, cap=10.0, factor=1.5, floor=1.0, adaptive=True, timeout=1800.0
@@ -53,7 +64,7 @@ def test_the_promised_defaults() -> None:
 
 
 @pytest.mark.parametrize("kind", POLICIES)
-def test_a_policy_is_a_value(kind: type[Any]) -> None:
+def test_policy_is_a_value(kind: type[Any]) -> None:
     policy = kind()
     assert pickle.loads(pickle.dumps(policy)) == policy
     assert hash(policy) == hash(kind())
@@ -65,13 +76,13 @@ def test_a_policy_is_a_value(kind: type[Any]) -> None:
 
 @pytest.mark.parametrize("value", NONSENSE, ids=shown)
 @pytest.mark.parametrize(("kind", "name"), NUMBERS)
-def test_nonsense_is_refused_and_the_field_named(kind: type[Any], name: str, value: Any) -> None:
+def test_rejects_invalid_numbers_by_field(kind: type[Any], name: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=rf"^{kind.__name__}\.{name} must be "):
         kind(**{name: value})
 
 
 @pytest.mark.parametrize(("kind", "name"), NUMBERS)
-def test_zero_is_nonsense_but_for_a_first_look_and_a_floor(kind: type[Any], name: str) -> None:
+def test_zero_is_valid_for_first_and_floor_only(kind: type[Any], name: str) -> None:
     if name in MAY_BE_ZERO:
         assert getattr(kind(**{name: 0}), name) == 0
     else:
@@ -80,23 +91,23 @@ def test_zero_is_nonsense_but_for_a_first_look_and_a_floor(kind: type[Any], name
 
 
 @pytest.mark.parametrize("value", [1.0, 2.5])
-def test_attempts_are_counted_whole(value: Any) -> None:
+def test_max_attempts_is_integer(value: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"RetryPolicy\.max_attempts must be a whole number"):
         RetryPolicy(max_attempts=value)
 
 
-def test_one_attempt_is_no_retry_and_allowed() -> None:
+def test_one_attempt_is_valid() -> None:
     assert RetryPolicy(max_attempts=1).max_attempts == 1
 
 
 @pytest.mark.parametrize("factor", [0, 0.5, 0.999])
-def test_intervals_do_not_shrink(factor: float) -> None:
+def test_factor_below_one_is_invalid(factor: float) -> None:
     with pytest.raises(ConfigurationError, match=r"PollPolicy\.factor must be at least 1"):
         PollPolicy(factor=factor)
 
 
 @pytest.mark.parametrize("value", ["no", 1, 0, None])
-def test_adaptive_is_yes_or_no(value: Any) -> None:
+def test_adaptive_is_bool(value: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"PollPolicy\.adaptive must be True or False"):
         PollPolicy(adaptive=value)
 
@@ -111,12 +122,12 @@ def test_adaptive_is_yes_or_no(value: Any) -> None:
         (PollPolicy, {"floor": 10.5}, "cap=10.0 is below floor=10.5"),
     ],
 )
-def test_a_cap_below_what_it_caps_is_refused(kind: type[Any], arguments: dict[str, Any], names: str) -> None:
+def test_rejects_cap_below_base_or_floor(kind: type[Any], arguments: dict[str, Any], names: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^{kind.__name__}: {names}$"):
         kind(**arguments)
 
 
-def test_a_cap_may_equal_what_it_caps() -> None:
+def test_cap_may_equal_base_or_floor() -> None:
     assert RetryPolicy(base=30.0).base == 30.0
     assert PollPolicy(base=10.0, floor=10.0).floor == 10.0
 
@@ -126,28 +137,28 @@ def test_a_cap_may_equal_what_it_caps() -> None:
     [(None, None), (0, 0.0), (0.0, 0.0), (5, 5.0), (1e9, 1e9), (math.inf, None), (10**400, None)],
     ids=shown,
 )
-def test_a_timeout_is_for_ever_or_a_number_of_seconds(timeout: float | None, checked: float | None) -> None:
+def test_timeout_is_none_or_seconds(timeout: float | None, checked: float | None) -> None:
     assert validate_timeout(timeout) == checked
     assert type(validate_timeout(timeout)) is type(checked)
     assert PollPolicy(timeout=timeout).timeout == timeout
 
 
 @pytest.mark.parametrize("timeout", [math.nan, -math.inf, -1, -1e-9, -(10**400), True, False, "5", [5], 5j], ids=shown)
-def test_a_timeout_that_makes_no_sense_is_refused(timeout: Any) -> None:
+def test_rejects_invalid_timeout(timeout: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"^timeout must be None or a number of seconds from 0 on, not "):
         validate_timeout(timeout)
     with pytest.raises(ConfigurationError, match="timeout must be None or a number of seconds"):
         PollPolicy(timeout=timeout)
 
 
-def test_a_policy_left_out_is_the_default_one() -> None:
+def test_missing_policy_is_default() -> None:
     default, other = PollPolicy(), PollPolicy(first=1.0)
     assert validate_policy("poll", None, default) is default
     assert validate_policy("poll", other, default) is other
 
 
 @pytest.mark.parametrize("policy", [5, "fast", {"first": 1.0}, RetryPolicy(), PollPolicy], ids=shown)
-def test_what_is_no_policy_is_refused_by_the_argument_it_was_given_as(policy: Any) -> None:
+def test_rejects_other_types_by_argument_name(policy: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"^poll must be PollPolicy\(\.\.\.\), not "):
         validate_policy("poll", policy, PollPolicy())
 
@@ -155,9 +166,7 @@ def test_what_is_no_policy_is_refused_by_the_argument_it_was_given_as(policy: An
 @pytest.mark.parametrize(
     ("arguments", "burst"), [((100,), 10.0), ((5,), 1.0), ((0.1,), 1.0), ((50, 50), 50), ((50, 2.5), 2.5)]
 )
-def test_a_rate_limit_allows_a_tenth_of_a_second_at_once_if_it_does_not_say(
-    arguments: tuple[float, ...], burst: float
-) -> None:
+def test_default_burst_is_tenth_of_rate(arguments: tuple[float, ...], burst: float) -> None:
     limit = RateLimit(*arguments)
     assert (limit.per_second, limit.burst) == (arguments[0], burst)
     assert pickle.loads(pickle.dumps(limit)) == limit
@@ -165,13 +174,17 @@ def test_a_rate_limit_allows_a_tenth_of_a_second_at_once_if_it_does_not_say(
 
 
 @pytest.mark.parametrize("value", [*NONSENSE, 0], ids=shown)
-def test_a_rate_limit_that_makes_no_sense_is_refused(value: Any) -> None:
+def test_rejects_invalid_rate_limit(value: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"^RateLimit\.per_second must be "):
         RateLimit(value)
     with pytest.raises(ConfigurationError, match=r"^RateLimit\.burst must be "):
         RateLimit(10, value)
 
 
-def test_no_more_than_none_at_once_is_no_rate() -> None:
+def test_burst_below_one_is_invalid() -> None:
     with pytest.raises(ConfigurationError, match=r"^RateLimit\.burst must be at least 1, not 0\.5"):
         RateLimit(10, 0.5)
+
+
+def test_missing_timeout_has_readable_repr() -> None:
+    assert repr(NOT_GIVEN) == "<the policy's timeout>"

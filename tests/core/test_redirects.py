@@ -1,4 +1,4 @@
-"""Where a redirect leads, as a value."""
+"""Validation of redirects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rivya_async._core.errors import DownloadError
 from rivya_async._core.http.messages import Response
 from rivya_async._core.http.redirects import RedirectTarget, redirect_target
 
-ABROAD = Config(None, "https://rivya.ai").is_own
+IS_SERVICE_HOST = Config(None, "https://rivya.ai").is_service_host
 
 
 def answer(location: str | None, status: int = 302) -> Response:
@@ -27,25 +27,25 @@ def answer(location: str | None, status: int = 302) -> Response:
         ("", "https://a.example/films/1"),
     ],
 )
-def test_a_redirect_leads_there(location: str, target: str) -> None:
-    assert redirect_target("https://a.example/films/1", answer(location), is_own=ABROAD) == RedirectTarget(
+def test_follows_redirect(location: str, target: str) -> None:
+    assert redirect_target("https://a.example/films/1", answer(location), is_own=IS_SERVICE_HOST) == RedirectTarget(
         target, only_public=True
     )
 
 
 @pytest.mark.parametrize("no_redirect", [answer(None), answer("/2", 200), answer("/2", 404), answer("/2", 500)])
-def test_another_answer_leads_nowhere(no_redirect: Response) -> None:
-    assert redirect_target("https://a.example/1", no_redirect, is_own=ABROAD) is None
+def test_ignores_other_responses(no_redirect: Response) -> None:
+    assert redirect_target("https://a.example/1", no_redirect, is_own=IS_SERVICE_HOST) is None
 
 
 @pytest.mark.parametrize(
     ("location", "why"),
     [
         ("http://a.example/2", "https to http"),
-        ("file:///etc/passwd", "needs http"),
-        ("ftp://a.example/2", "needs http"),
-        ("https://[", "no URL"),
-        ("https://a.example:99999/", "no URL"),
+        ("file:///etc/passwd", "without http"),
+        ("ftp://a.example/2", "without http"),
+        ("https://[", "invalid URL"),
+        ("https://a.example:99999/", "invalid URL"),
         ("https://127.0.0.1/2", "not on the public internet"),
         ("https://[::1]/2", "not on the public internet"),
         ("https://0177.0.0.1/2", "not on the public internet"),
@@ -55,9 +55,9 @@ def test_another_answer_leads_nowhere(no_redirect: Response) -> None:
         ("https://2130706433/2", "not on the public internet"),
     ],
 )
-def test_what_is_not_followed(location: str, why: str) -> None:
+def test_rejects_unsafe_redirects(location: str, why: str) -> None:
     with pytest.raises(DownloadError, match=why):
-        redirect_target("https://a.example/1", answer(location), is_own=ABROAD)
+        redirect_target("https://a.example/1", answer(location), is_own=IS_SERVICE_HOST)
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_what_is_not_followed(location: str, why: str) -> None:
         ("http://10.0.0.1:8000", "http://127.0.0.1/2", False),
     ],
 )
-def test_to_the_service_itself_it_may_lead_wherever_that_is(base_url: str, location: str, is_followed: bool) -> None:
-    is_own = Config(None, base_url).is_own
+def test_follows_redirects_to_service(base_url: str, location: str, is_followed: bool) -> None:
+    is_own = Config(None, base_url).is_service_host
     if is_followed:
         assert redirect_target("http://a.example/1", answer(location), is_own=is_own) == RedirectTarget(location)
     else:
@@ -82,8 +82,8 @@ def test_to_the_service_itself_it_may_lead_wherever_that_is(base_url: str, locat
             redirect_target("http://a.example/1", answer(location), is_own=is_own)
 
 
-def test_a_service_with_a_name_is_known_by_it() -> None:
-    is_own = Config(None, "http://Sandbox:8000").is_own
+def test_recognizes_service_by_name() -> None:
+    is_own = Config(None, "http://Sandbox:8000").is_service_host
     assert redirect_target("http://a.example/1", answer("http://sandBOX/2"), is_own=is_own) == RedirectTarget(
         "http://sandBOX/2"
     )

@@ -1,4 +1,4 @@
-"""The retry law, to the letter: nothing is bought twice, and what costs nothing is repeated while there is hope."""
+"""Retry decisions: purchases are never sent twice without a key, reads survive transient errors."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from rivya_async._core.errors import (
     SessionClosedError,
     ValidationFailed,
     WaitTimeoutError,
-    status_error_class,
 )
+from rivya_async._core.http.error_responses import status_error_class
 from rivya_async._core.http.retry import (
     AttemptState,
     GiveUp,
     RetryAfterDelay,
-    decide,
+    decide_retry,
     indicates_outage,
     is_transient,
     outcome_is_ambiguous,
@@ -52,7 +52,7 @@ def answer(status: int, code: str | None = None, **details: Any) -> APIStatusErr
     return status_error_class(status, code)("no", status=status, code=code, **details)
 
 
-PASSING_ANSWERS: list[RivyaError] = [
+TRANSIENT_RESPONSES: list[RivyaError] = [
     answer(408),
     answer(425),
     answer(429),
@@ -109,78 +109,79 @@ def shown(error: RivyaError) -> str:
     return f"{type(error).__name__}-{getattr(error, 'status', None)}-{getattr(error, 'code', None)}"
 
 
-def is_again(error: RivyaError, *, repeatable: bool, may_have_acted: bool = False, sent: int = 1) -> bool:
+def is_retry(error: RivyaError, *, repeatable: bool, may_have_acted: bool = False, sent: int = 1) -> bool:
     attempts = AttemptState(sent, may_have_acted=may_have_acted)
-    return isinstance(decide(POLICY, error, attempts, repeatable=repeatable, u=0.5), RetryAfterDelay)
+    return isinstance(decide_retry(POLICY, error, attempts, repeatable=repeatable, u=0.5), RetryAfterDelay)
 
 
 @pytest.mark.parametrize("repeatable", [True, False])
-def test_what_was_not_sent_is_repeated(repeatable: bool) -> None:
-    assert is_again(RequestNotSentError("no route"), repeatable=repeatable)
+def test_unsent_request_is_repeated(repeatable: bool) -> None:
+    assert is_retry(RequestNotSentError("no route"), repeatable=repeatable)
 
 
-def test_an_unknown_outcome_is_repeated_if_a_repeat_is_safe_and_else_never() -> None:
-    assert is_again(OutcomeUnknownError("dropped"), repeatable=True)
-    assert not is_again(OutcomeUnknownError("dropped"), repeatable=False)
+def test_unknown_outcome_is_repeated_only_if_safe() -> None:
+    assert is_retry(OutcomeUnknownError("dropped"), repeatable=True)
+    assert not is_retry(OutcomeUnknownError("dropped"), repeatable=False)
 
 
-@pytest.mark.parametrize("error", PASSING_ANSWERS, ids=shown)
-def test_an_answer_that_may_pass_is_repeated_if_a_repeat_is_safe_and_else_never(error: RivyaError) -> None:
-    assert is_again(error, repeatable=True)
-    assert not is_again(error, repeatable=False)
+@pytest.mark.parametrize("error", TRANSIENT_RESPONSES, ids=shown)
+def test_transient_response_is_repeated_only_if_safe(error: RivyaError) -> None:
+    assert is_retry(error, repeatable=True)
+    assert not is_retry(error, repeatable=False)
 
 
 @pytest.mark.parametrize("may_have_acted", [True, False])
 @pytest.mark.parametrize("repeatable", [True, False])
 @pytest.mark.parametrize("error", FINAL, ids=shown)
-def test_everything_else_is_raised_at_once(error: RivyaError, repeatable: bool, may_have_acted: bool) -> None:
-    assert not is_again(error, repeatable=repeatable, may_have_acted=may_have_acted)
+def test_other_errors_are_not_repeated(error: RivyaError, repeatable: bool, may_have_acted: bool) -> None:
+    assert not is_retry(error, repeatable=repeatable, may_have_acted=may_have_acted)
 
 
 @pytest.mark.parametrize(
-    ("may_have_acted", "repeatable", "again"),
+    ("may_have_acted", "repeatable", "is_repeated"),
     [(False, True, False), (True, True, True), (True, False, False), (False, False, False)],
 )
-def test_an_idempotency_conflict_is_the_callers_clash_or_our_own_first_send(
-    may_have_acted: bool, repeatable: bool, again: bool
+def test_idempotency_conflict_is_repeated_after_ambiguous_attempt(
+    may_have_acted: bool, repeatable: bool, is_repeated: bool
 ) -> None:
     error = answer(409, "idempotency_conflict")
     assert isinstance(error, IdempotencyConflictError)
-    assert is_again(error, repeatable=repeatable, may_have_acted=may_have_acted, sent=2) is again
+    assert is_retry(error, repeatable=repeatable, may_have_acted=may_have_acted, sent=2) is is_repeated
 
 
-def test_a_purchase_without_a_key_that_may_have_acted_is_not_sent_again_even_if_the_last_send_never_left() -> None:
-    assert not is_again(RequestNotSentError("no route"), repeatable=False, may_have_acted=True, sent=2)
-    assert is_again(RequestNotSentError("no route"), repeatable=True, may_have_acted=True, sent=2)
+def test_ambiguous_purchase_without_key_is_not_repeated() -> None:
+    assert not is_retry(RequestNotSentError("no route"), repeatable=False, may_have_acted=True, sent=2)
+    assert is_retry(RequestNotSentError("no route"), repeatable=True, may_have_acted=True, sent=2)
 
 
-@pytest.mark.parametrize(("sent", "again"), [(1, True), (2, True), (3, False), (4, False)])
-def test_attempts_are_bounded_and_count_sends(sent: int, again: bool) -> None:
-    decision = decide(RetryPolicy(max_attempts=3), RequestNotSentError(""), AttemptState(sent), repeatable=True, u=0.0)
-    assert isinstance(decision, RetryAfterDelay) is again
+@pytest.mark.parametrize(("sent", "is_repeated"), [(1, True), (2, True), (3, False), (4, False)])
+def test_max_attempts_counts_sends(sent: int, is_repeated: bool) -> None:
+    error = RequestNotSentError("")
+    decision = decide_retry(RetryPolicy(max_attempts=3), error, AttemptState(sent), repeatable=True, u=0.0)
+    assert isinstance(decision, RetryAfterDelay) is is_repeated
 
 
 @pytest.mark.parametrize(
-    ("elapsed", "wish", "again"),
+    ("elapsed", "seconds", "is_repeated"),
     [(0.0, 10.0, True), (110.0, 10.0, True), (110.1, 10.0, False), (120.0, 0.0, True), (120.1, 0.0, False)],
 )
-def test_no_retry_begins_after_the_time_is_up(elapsed: float, wish: float, again: bool) -> None:
-    error = answer(429, retry_after=wish)
-    decision = decide(POLICY, error, AttemptState(1, elapsed), repeatable=True, u=0.0)
-    assert isinstance(decision, RetryAfterDelay) is again
+def test_max_elapsed_limits_retries(elapsed: float, seconds: float, is_repeated: bool) -> None:
+    error = answer(429, retry_after=seconds)
+    decision = decide_retry(POLICY, error, AttemptState(1, elapsed), repeatable=True, u=0.0)
+    assert isinstance(decision, RetryAfterDelay) is is_repeated
 
 
 @pytest.mark.parametrize(
     ("error", "attempts", "repeatable", "reason"),
     [
-        (NotFoundError("no"), AttemptState(1), True, "does not pass"),
+        (NotFoundError("no"), AttemptState(1), True, "not transient"),
         (OutcomeUnknownError("no"), AttemptState(1), False, "no key"),
         (RequestNotSentError("no"), AttemptState(5), True, "5 attempts"),
         (RequestNotSentError("no"), AttemptState(2, 500.0), True, "120 s"),
     ],
 )
-def test_a_stop_says_why(error: RivyaError, attempts: AttemptState, repeatable: bool, reason: str) -> None:
-    decision = decide(POLICY, error, attempts, repeatable=repeatable, u=0.5)
+def test_give_up_has_reason(error: RivyaError, attempts: AttemptState, repeatable: bool, reason: str) -> None:
+    decision = decide_retry(POLICY, error, attempts, repeatable=repeatable, u=0.5)
     assert isinstance(decision, GiveUp)
     assert reason in decision.reason
 
@@ -188,29 +189,30 @@ def test_a_stop_says_why(error: RivyaError, attempts: AttemptState, repeatable: 
 # --- delays -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_ceilings_double_from_the_base_to_the_cap() -> None:
+def test_ceilings_double_up_to_cap() -> None:
     assert [retry_delay(POLICY, retry, 1.0) for retry in range(8)] == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
 
 
-def test_the_first_retry_has_the_first_ceiling() -> None:
+def test_first_retry_has_first_ceiling() -> None:
     decisions = [
-        decide(POLICY, RequestNotSentError(""), AttemptState(sent), repeatable=True, u=0.5) for sent in (1, 2, 3, 4)
+        decide_retry(POLICY, RequestNotSentError(""), AttemptState(sent), repeatable=True, u=0.5)
+        for sent in (1, 2, 3, 4)
     ]
     assert decisions == [RetryAfterDelay(0.25), RetryAfterDelay(0.5), RetryAfterDelay(1.0), RetryAfterDelay(2.0)]
 
 
-def test_a_call_begins_without_doubt() -> None:
+def test_attempt_state_defaults() -> None:
     assert AttemptState(1) == AttemptState(sent=1, elapsed=0.0, may_have_acted=False)
 
 
-def test_the_jitter_is_full() -> None:
+def test_full_jitter() -> None:
     assert [retry_delay(POLICY, 2, u) for u in (0.0, 0.25, 0.5)] == [0.0, 0.5, 1.0]
 
 
-@pytest.mark.parametrize(("wish", "delay"), [(0.0, 0.0), (3.25, 3.25), (30.0, 30.0), (31.0, 30.0), (1e300, 30.0)])
-def test_the_services_wish_beats_the_draw_up_to_the_cap(wish: float, delay: float) -> None:
+@pytest.mark.parametrize(("seconds", "delay"), [(0.0, 0.0), (3.25, 3.25), (30.0, 30.0), (31.0, 30.0), (1e300, 30.0)])
+def test_retry_after_replaces_jitter_up_to_cap(seconds: float, delay: float) -> None:
     for u in (0.0, 0.99):
-        decision = decide(POLICY, answer(503, retry_after=wish), AttemptState(1), repeatable=True, u=u)
+        decision = decide_retry(POLICY, answer(503, retry_after=seconds), AttemptState(1), repeatable=True, u=u)
         assert decision == RetryAfterDelay(delay)
 
 
@@ -226,28 +228,28 @@ def retry_policies(draw: st.DrawFn) -> RetryPolicy:
 
 
 draws = st.floats(min_value=0.0, max_value=1.0, exclude_max=True)
-wishes = st.none() | st.floats(min_value=0.0, allow_nan=False, allow_infinity=False)
-errors = st.sampled_from([*PASSING_ANSWERS, *FINAL, RequestNotSentError(""), OutcomeUnknownError("")]) | st.builds(
+retry_afters = st.none() | st.floats(min_value=0.0, allow_nan=False, allow_infinity=False)
+errors = st.sampled_from([*TRANSIENT_RESPONSES, *FINAL, RequestNotSentError(""), OutcomeUnknownError("")]) | st.builds(
     answer,
     st.integers(300, 599),
     st.none() | st.sampled_from(["idempotency_conflict", "rate_limited", "public_api_disabled", "other"]),
-    retry_after=wishes,
+    retry_after=retry_afters,
 )
 histories = st.builds(AttemptState, st.integers(1, 10_000), st.floats(0.0, 1e9), st.booleans())
 
 
-@given(retry_policies(), st.integers(0, 10_000), draws, wishes)
-def test_a_delay_is_within_zero_and_the_cap(policy: RetryPolicy, retry: int, u: float, wish: float | None) -> None:
-    delay = retry_delay(policy, retry, u, wish)
+@given(retry_policies(), st.integers(0, 10_000), draws, retry_afters)
+def test_delay_is_between_zero_and_cap(policy: RetryPolicy, retry: int, u: float, seconds: float | None) -> None:
+    delay = retry_delay(policy, retry, u, seconds)
     assert math.isfinite(delay)
     assert 0.0 <= delay <= policy.cap
 
 
 @given(retry_policies(), errors, histories, st.booleans(), draws)
-def test_a_repeat_keeps_every_bound(
+def test_decision_keeps_all_limits(
     policy: RetryPolicy, error: RivyaError, attempts: AttemptState, repeatable: bool, u: float
 ) -> None:
-    decision = decide(policy, error, attempts, repeatable=repeatable, u=u)
+    decision = decide_retry(policy, error, attempts, repeatable=repeatable, u=u)
     if isinstance(decision, RetryAfterDelay):
         assert 0.0 <= decision.delay <= policy.cap
         assert attempts.sent < policy.max_attempts
@@ -255,39 +257,41 @@ def test_a_repeat_keeps_every_bound(
 
 
 @given(retry_policies(), errors, histories, draws)
-def test_the_money_law(policy: RetryPolicy, error: RivyaError, attempts: AttemptState, u: float) -> None:
-    """Without a key, only what certainly never left goes out again."""
-    decision = decide(policy, error, attempts, repeatable=False, u=u)
+def test_purchase_is_never_sent_twice_without_key(
+    policy: RetryPolicy, error: RivyaError, attempts: AttemptState, u: float
+) -> None:
+    """Without a key, only requests that were never sent are repeated."""
+    decision = decide_retry(policy, error, attempts, repeatable=False, u=u)
     if isinstance(decision, RetryAfterDelay):
         assert isinstance(error, RequestNotSentError)
         assert not attempts.may_have_acted
 
 
 @given(st.lists(errors, min_size=1, max_size=20), st.booleans())
-def test_the_money_law_over_a_whole_call(failures: list[RivyaError], repeatable: bool) -> None:
-    """A call as the engine makes it: at most one send of a purchase without a key can have acted."""
+def test_purchase_is_never_sent_twice_in_one_call(failures: list[RivyaError], repeatable: bool) -> None:
+    """In a whole call, at most one send of a purchase without a key may have been processed."""
     policy = RetryPolicy(max_attempts=1_000, max_elapsed=1e9)
     may_have_acted = False
-    sends_that_may_have_acted = 0
+    ambiguous_sends = 0
     for sent, error in enumerate(failures, start=1):
-        sends_that_may_have_acted += not isinstance(error, RequestNotSentError)
-        decision = decide(policy, error, AttemptState(sent, 0.0, may_have_acted), repeatable=repeatable, u=0.5)
+        ambiguous_sends += not isinstance(error, RequestNotSentError)
+        decision = decide_retry(policy, error, AttemptState(sent, 0.0, may_have_acted), repeatable=repeatable, u=0.5)
         may_have_acted = may_have_acted or outcome_is_ambiguous(error)
         if isinstance(decision, GiveUp):
             break
-    assert repeatable or sends_that_may_have_acted <= 1
+    assert repeatable or ambiguous_sends <= 1
 
 
-# --- what polls and downloads ask -----------------------------------------------------------------------------------
+# --- polls and downloads ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("error", [*PASSING_ANSWERS, RequestNotSentError(""), OutcomeUnknownError("")], ids=shown)
-def test_a_poll_goes_on_through_every_transient_fault(error: RivyaError) -> None:
+@pytest.mark.parametrize("error", [*TRANSIENT_RESPONSES, RequestNotSentError(""), OutcomeUnknownError("")], ids=shown)
+def test_poll_survives_transient_errors(error: RivyaError) -> None:
     assert is_transient(error)
 
 
 @pytest.mark.parametrize("error", [*FINAL, answer(409, "idempotency_conflict")], ids=shown)
-def test_a_poll_ends_with_what_does_not_pass(error: RivyaError) -> None:
+def test_poll_ends_with_permanent_errors(error: RivyaError) -> None:
     assert not is_transient(error)
 
 
@@ -310,12 +314,12 @@ def test_a_poll_ends_with_what_does_not_pass(error: RivyaError) -> None:
     ],
     ids=lambda value: shown(value) if isinstance(value, RivyaError) else None,
 )
-def test_after_which_failures_the_service_may_have_acted(error: RivyaError, doubt: bool) -> None:
+def test_outcome_is_ambiguous(error: RivyaError, doubt: bool) -> None:
     assert outcome_is_ambiguous(error) is doubt
 
 
 @pytest.mark.parametrize(
-    ("error", "wish"),
+    ("error", "seconds"),
     [
         (RateLimitError("no", retry_after=2.5), 2.5),
         (InternalServerError("no", retry_after=0.0), 0.0),
@@ -324,34 +328,36 @@ def test_after_which_failures_the_service_may_have_acted(error: RivyaError, doub
         (WaitTimeoutError("no"), None),
     ],
 )
-def test_only_answers_carry_a_wish(error: RivyaError, wish: float | None) -> None:
-    assert retry_after_of(error) == wish
+def test_only_responses_have_retry_after(error: RivyaError, seconds: float | None) -> None:
+    assert retry_after_of(error) == seconds
 
 
-# --- what the session's budget asks -----------------------------------------------------------------------------------
+# --- retry budget -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("u", [0.0, 0.3, 0.999])
-def test_a_slow_retry_comes_after_half_the_cap_to_the_cap(u: float) -> None:
+def test_throttled_delay_is_half_cap_to_cap(u: float) -> None:
     assert POLICY.cap / 2 <= throttled_retry_delay(POLICY, u) <= POLICY.cap
     assert throttled_retry_delay(POLICY, u) == POLICY.cap * (1 + u) / 2
 
 
 @pytest.mark.parametrize("retry_after", [None, 1.0, 25.0])
-def test_without_haste_a_retry_comes_at_the_slowest_pace_and_never_sooner_than_the_service_wishes(
+def test_throttled_retry_is_slow_and_respects_retry_after(
     retry_after: float | None,
 ) -> None:
     error = answer(503, retry_after=retry_after)
-    hasty = decide(POLICY, error, AttemptState(1), repeatable=True, u=0.5)
-    slow = decide(POLICY, error, AttemptState(1), repeatable=True, u=0.5, in_haste=False)
-    assert hasty == RetryAfterDelay(0.25 if retry_after is None else retry_after)
-    assert slow == RetryAfterDelay(max(22.5, retry_after or 0.0))
+    regular = decide_retry(POLICY, error, AttemptState(1), repeatable=True, u=0.5)
+    throttled = decide_retry(POLICY, error, AttemptState(1), repeatable=True, u=0.5, has_retry_token=False)
+    assert regular == RetryAfterDelay(0.25 if retry_after is None else retry_after)
+    assert throttled == RetryAfterDelay(max(22.5, retry_after or 0.0))
 
 
-def test_a_slow_retry_that_comes_too_late_is_none() -> None:
+def test_throttled_retry_after_max_elapsed_gives_up() -> None:
     attempts = AttemptState(2, elapsed=100.0)
-    assert isinstance(decide(POLICY, answer(503), attempts, repeatable=True, u=0.5), RetryAfterDelay)
-    assert isinstance(decide(POLICY, answer(503), attempts, repeatable=True, u=0.5, in_haste=False), GiveUp)
+    assert isinstance(decide_retry(POLICY, answer(503), attempts, repeatable=True, u=0.5), RetryAfterDelay)
+    assert isinstance(
+        decide_retry(POLICY, answer(503), attempts, repeatable=True, u=0.5, has_retry_token=False), GiveUp
+    )
 
 
 @pytest.mark.parametrize(
@@ -372,5 +378,5 @@ def test_a_slow_retry_that_comes_too_late_is_none() -> None:
         (ConfigurationError("no key"), False),
     ],
 )
-def test_no_answer_or_a_fault_of_the_servers_own_may_be_an_outage(error: RivyaError, is_down: bool) -> None:
+def test_indicates_outage(error: RivyaError, is_down: bool) -> None:
     assert indicates_outage(error) is is_down

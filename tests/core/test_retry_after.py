@@ -1,4 +1,4 @@
-"""`Retry-After` in every form that servers, proxies and liars send it."""
+"""`Retry-After` in all valid and invalid forms."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rivya_async._core.http.retry_after import parse_http_date, parse_retry_after
+from rivya_async._core.http.messages import parse_http_date, parse_retry_after
 
 NOW = 784_111_777.0
 """Sun, 06 Nov 1994 08:49:37 GMT: the date that RFC 9110 shows in its three forms."""
@@ -84,14 +84,14 @@ NOW = 784_111_777.0
         pytest.param("é" * 10, None, id="non-ascii-letters"),
     ],
 )
-def test_every_form(value: str | None, seconds: float | None) -> None:
+def test_all_forms(value: str | None, seconds: float | None) -> None:
     assert parse_retry_after(value, NOW) == seconds
 
 
 @given(st.text() | st.from_regex(r"[0-9.eE+\-]{0,400}") | st.binary().map(lambda raw: raw.decode("latin-1")))
 @example("Sun, ")
 @example("a" * 10_000)
-def test_nonsense_is_never_an_error_and_never_a_strange_number(value: str) -> None:
+def test_invalid_values_never_raise(value: str) -> None:
     seconds = parse_retry_after(value, NOW)
     assert seconds is None or (math.isfinite(seconds) and seconds >= 0.0)
 
@@ -103,13 +103,13 @@ def test_nonsense_is_never_an_error_and_never_a_strange_number(value: str) -> No
         )
     ).map(" ".join)
 )
-def test_date_like_nonsense_neither(value: str) -> None:
+def test_invalid_dates_never_raise(value: str) -> None:
     seconds = parse_retry_after(value, NOW)
     assert seconds is None or (math.isfinite(seconds) and seconds >= 0.0)
 
 
 @given(st.floats(min_value=0.0, max_value=1e9, allow_nan=False).map(lambda seconds: round(seconds, 3)))
-def test_any_decimal_number_is_taken_as_it_is(seconds: float) -> None:
+def test_accepts_any_decimal_number(seconds: float) -> None:
     assert parse_retry_after(f"{seconds:.3f}", NOW) == pytest.approx(seconds)
 
 
@@ -117,7 +117,7 @@ def test_any_decimal_number_is_taken_as_it_is(seconds: float) -> None:
     st.integers(0, 3_000_000_000).map(lambda seconds: datetime.fromtimestamp(seconds, UTC)),
     st.integers(-14, 14),
 )
-def test_the_three_date_forms_mean_the_same_instant(date: datetime, hours: int) -> None:
+def test_three_date_forms_are_equal(date: datetime, hours: int) -> None:
     there = date.astimezone(timezone(timedelta(hours=hours)))
     forms = [
         date.strftime("%a, %d %b %Y %H:%M:%S GMT"),
@@ -129,5 +129,5 @@ def test_the_three_date_forms_mean_the_same_instant(date: datetime, hours: int) 
 
 
 @pytest.mark.parametrize("value", [None, "", "7", "-1", "junk", "Fri, 31 Dec 100000 23:59:59 GMT"])
-def test_what_is_no_date_is_no_instant(value: str | None) -> None:
+def test_invalid_date_is_none(value: str | None) -> None:
     assert parse_http_date(value) is None

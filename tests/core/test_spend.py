@@ -1,4 +1,4 @@
-"""The book of a session: prices held, records entered, ends settled, and caps that nothing passes."""
+"""The spend ledger: reservations, charges, final costs and caps."""
 
 from __future__ import annotations
 
@@ -27,88 +27,95 @@ from rivya_async._core.errors import (
     SpendLimitError,
     ValidationFailed,
 )
-from rivya_async._core.spend import SpendLedger, SpendSummary, may_have_purchased, validate_cap, validate_prices
+from rivya_async._core.spend import (
+    Reservation,
+    SpendLedger,
+    SpendSummary,
+    may_have_purchased,
+    validate_cap,
+    validate_prices,
+)
 from rivya_async._core.types.chat import ChatCompletion, ChatCredits
 from rivya_async._core.types.generations import Generation
-from rivya_async._core.types.purchase_cost import Charge, PurchaseCost
+from rivya_async._core.types.purchase_cost import GENERATIONS_PATH, Charge, PurchaseCost
 
-REFUSED = InsufficientCreditsError("too poor", status=402)
+REJECTED = InsufficientCreditsError("too poor", status=402)
 CHAT = "/api/v1/chat/completions"
-LOST = OutcomeUnknownError("no answer")
+CONNECTION_LOST = OutcomeUnknownError("no answer")
 
 
 def job(number: int = 1, reserved: float = 5, status: str = "queued", final: float = 0) -> Generation:
     return Generation(f"task_{number}", status, "z-image", reserved, final)
 
 
-def buy(purse: SpendLedger, key: str, price: float | None, record: Generation) -> None:
-    purse.reserve(key, price)
-    purse.confirm(key, Charge.from_generation(record))
+def buy(ledger: SpendLedger, key: str, price: float | None, record: Generation) -> None:
+    ledger.reserve(key, price)
+    ledger.confirm(key, Charge.from_generation(record))
 
 
-def test_the_life_of_a_purchase() -> None:
-    purse = SpendLedger(max_spend=100)
-    spend = SpendSummary(purse)
-    purse.reserve("a", 5)
+def test_purchase_from_reservation_to_final_cost() -> None:
+    ledger = SpendLedger(max_spend=100)
+    spend = SpendSummary(ledger)
+    ledger.reserve("a", 5)
     assert (spend.reserved, spend.final, spend.total, dict(spend)) == (5, 0, 5, {})
-    purse.confirm("a", Charge.from_generation(job(reserved=7)))
+    ledger.confirm("a", Charge.from_generation(job(reserved=7)))
     assert (spend.reserved, spend.total, spend["a"]) == (7, 7, PurchaseCost(7, None, "task_1"))
-    purse.on_generation(job(reserved=7, status="processing"))
+    ledger.on_generation(job(reserved=7, status="processing"))
     assert spend.reserved == 7
-    purse.on_generation(job(reserved=7, status="succeeded", final=6))
-    purse.on_generation(job(reserved=7, status="succeeded", final=6))
+    ledger.on_generation(job(reserved=7, status="succeeded", final=6))
+    ledger.on_generation(job(reserved=7, status="succeeded", final=6))
     assert (spend.reserved, spend.final, spend.total) == (0, 6, 6)
     assert spend["a"] == PurchaseCost(7, 6, "task_1")
     assert spend["a"].credits == 6
-    assert repr(spend) == "<Spend: 0 reserved, 6 final, 1 purchases>"
+    assert repr(spend) == "<SpendSummary: 0 reserved, 6 final, 1 purchases>"
     assert (list(spend), len(spend), "a" in spend, "b" in spend) == (["a"], 1, True, False)
 
 
-def test_a_failed_job_gives_back_what_it_held() -> None:
-    purse = SpendLedger(max_spend=5)
-    buy(purse, "a", 5, job())
+def test_failed_job_returns_credits() -> None:
+    ledger = SpendLedger(max_spend=5)
+    buy(ledger, "a", 5, job())
     with pytest.raises(SpendLimitError):
-        purse.reserve("b", 5)
-    purse.on_generation(job(status="failed"))
-    assert SpendSummary(purse).total == 0
-    purse.reserve("b", 5)
+        ledger.reserve("b", 5)
+    ledger.on_generation(job(status="failed"))
+    assert SpendSummary(ledger).total == 0
+    ledger.reserve("b", 5)
 
 
-def test_a_cap_is_not_passed_and_the_refusal_counts_nothing() -> None:
-    purse = SpendLedger(max_spend=10)
-    buy(purse, "a", 6, job(reserved=6))
+def test_cap_rejects_without_reservation() -> None:
+    ledger = SpendLedger(max_spend=10)
+    buy(ledger, "a", 6, job(reserved=6))
     with pytest.raises(SpendLimitError, match=r"costs 5 credits, and with 6 counted .* max_spend=10") as raised:
-        purse.reserve("b", 5)
+        ledger.reserve("b", 5)
     assert (raised.value.limit, raised.value.counted, raised.value.price) == (10, 6, 5)
     assert not isinstance(raised.value, ConfigurationError)
     assert pickle.loads(pickle.dumps(raised.value)).limit == 10
-    assert purse.reserved == 6
-    purse.reserve("c", 4)
-    assert purse.reserved == 10
+    assert ledger.reserved == 6
+    ledger.reserve("c", 4)
+    assert ledger.reserved == 10
 
 
-def test_what_is_held_at_a_time_has_a_cap_of_its_own() -> None:
-    purse = SpendLedger(max_reserved=5)
+def test_max_reserved_is_separate_cap() -> None:
+    ledger = SpendLedger(max_reserved=5)
     for number in range(10):
-        buy(purse, str(number), 5, job(number))
+        buy(ledger, str(number), 5, job(number))
         with pytest.raises(SpendLimitError, match="max_reserved=5"):
-            purse.reserve("more", 1)
-        purse.on_generation(job(number, status="succeeded", final=5))
-    assert (purse.reserved, purse.final) == (0, 50)
+            ledger.reserve("more", 1)
+        ledger.on_generation(job(number, status="succeeded", final=5))
+    assert (ledger.reserved, ledger.final) == (0, 50)
 
 
-def test_a_free_job_passes_every_cap() -> None:
-    purse = SpendLedger(max_spend=0)
-    buy(purse, "a", 0, job(reserved=0))
+def test_free_job_passes_every_cap() -> None:
+    ledger = SpendLedger(max_spend=0)
+    buy(ledger, "a", 0, job(reserved=0))
     with pytest.raises(SpendLimitError):
-        purse.reserve("b", 1)
+        ledger.reserve("b", 1)
 
 
-def test_without_a_cap_no_price_is_needed() -> None:
-    purse = SpendLedger()
-    assert not purse.needs_price("a")
-    buy(purse, "a", None, job(reserved=5))
-    assert purse.reserved == 5
+def test_price_is_not_needed_without_cap() -> None:
+    ledger = SpendLedger()
+    assert not ledger.needs_price("a")
+    buy(ledger, "a", None, job(reserved=5))
+    assert ledger.reserved == 5
     assert SpendLedger(max_reserved=1).needs_price("a")
     assert SpendLedger(max_spend=0).needs_price("a")
 
@@ -116,115 +123,115 @@ def test_without_a_cap_no_price_is_needed() -> None:
 # --- one key ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_same_key_counts_once() -> None:
-    purse = SpendLedger(max_spend=5)
-    buy(purse, "a", 5, job())
-    assert not purse.needs_price("a")
-    buy(purse, "a", None, job())
-    assert purse.reserved == 5
-    buy(purse, "a", None, job(status="succeeded", final=5))
-    buy(purse, "a", None, job())
-    assert (purse.reserved, purse.final) == (0, 5)
+def test_same_key_counts_once() -> None:
+    ledger = SpendLedger(max_spend=5)
+    buy(ledger, "a", 5, job())
+    assert not ledger.needs_price("a")
+    buy(ledger, "a", None, job())
+    assert ledger.reserved == 5
+    buy(ledger, "a", None, job(status="succeeded", final=5))
+    buy(ledger, "a", None, job())
+    assert (ledger.reserved, ledger.final) == (0, 5)
 
 
-def test_the_same_key_at_the_same_time_counts_once() -> None:
-    purse = SpendLedger(max_spend=5)
-    purse.reserve("a", 5)
-    assert not purse.needs_price("a")
-    purse.reserve("a", None)
-    purse.release("a", REFUSED)
-    assert purse.reserved == 5
-    purse.confirm("a", Charge.from_generation(job()))
-    assert (purse.reserved, purse.costs["a"]) == (5, PurchaseCost(5, None, "task_1"))
+def test_concurrent_purchases_with_same_key_count_once() -> None:
+    ledger = SpendLedger(max_spend=5)
+    ledger.reserve("a", 5)
+    assert not ledger.needs_price("a")
+    ledger.reserve("a", None)
+    ledger.release("a", REJECTED)
+    assert ledger.reserved == 5
+    ledger.confirm("a", Charge.from_generation(job()))
+    assert (ledger.reserved, ledger.costs["a"]) == (5, PurchaseCost(5, None, "task_1"))
     for ends in ([True, False], [False, True], [False, False]):
-        purse = SpendLedger(max_spend=5)
-        purse.reserve("a", 5)
-        purse.reserve("a", None)
+        ledger = SpendLedger(max_spend=5)
+        ledger.reserve("a", 5)
+        ledger.reserve("a", None)
         for is_bought in ends:
             if is_bought:
-                purse.confirm("a", Charge.from_generation(job(reserved=4)))
+                ledger.confirm("a", Charge.from_generation(job(reserved=4)))
             else:
-                purse.release("a", LOST)
-        assert purse.costs == {"a": PurchaseCost(4, None, "task_1") if True in ends else PurchaseCost(5)}
-        assert purse.reserved == purse.costs["a"].reserved
+                ledger.release("a", CONNECTION_LOST)
+        assert ledger.costs == {"a": PurchaseCost(4, None, "task_1") if True in ends else PurchaseCost(5)}
+        assert ledger.reserved == ledger.costs["a"].reserved
 
 
-def test_a_doubtful_purchase_goes_on_counting_until_its_key_tells_more() -> None:
-    purse = SpendLedger(max_spend=5)
-    purse.reserve("a", 5)
-    purse.release("a", LOST)
-    assert purse.costs == {"a": PurchaseCost(5)}
-    assert purse.costs["a"].credits == 5
+def test_unknown_outcome_counts_until_confirmed() -> None:
+    ledger = SpendLedger(max_spend=5)
+    ledger.reserve("a", 5)
+    ledger.release("a", CONNECTION_LOST)
+    assert ledger.costs == {"a": PurchaseCost(5)}
+    assert ledger.costs["a"].credits == 5
     with pytest.raises(SpendLimitError):
-        purse.reserve("b", 1)
-    buy(purse, "a", None, job(reserved=3))
-    assert (purse.reserved, purse.costs) == (3, {"a": PurchaseCost(3, None, "task_1")})
+        ledger.reserve("b", 1)
+    buy(ledger, "a", None, job(reserved=3))
+    assert (ledger.reserved, ledger.costs) == (3, {"a": PurchaseCost(3, None, "task_1")})
 
 
-def test_a_doubt_ends_when_the_key_tells_that_nothing_was_bought() -> None:
-    purse = SpendLedger(max_spend=5)
-    purse.reserve("a", 5)
-    purse.release("a", LOST)
-    for says_nothing in (
+def test_unknown_outcome_ends_with_proof_of_no_purchase() -> None:
+    ledger = SpendLedger(max_spend=5)
+    ledger.reserve("a", 5)
+    ledger.release("a", CONNECTION_LOST)
+    for inconclusive in (
         RequestNotSentError("x"),
         RateLimitError("x", status=429),
         AuthenticationError("x", status=401),
     ):
-        purse.reserve("a", None)
-        purse.release("a", says_nothing)
-        assert (purse.reserved, purse.costs) == (5, {"a": PurchaseCost(5)})
-    purse.reserve("a", None)
-    purse.release("a", REFUSED)
-    assert (purse.reserved, purse.costs) == (0, {})
-    assert purse.needs_price("a")
+        ledger.reserve("a", None)
+        ledger.release("a", inconclusive)
+        assert (ledger.reserved, ledger.costs) == (5, {"a": PurchaseCost(5)})
+    ledger.reserve("a", None)
+    ledger.release("a", REJECTED)
+    assert (ledger.reserved, ledger.costs) == (0, {})
+    assert ledger.needs_price("a")
 
 
-def test_a_refusal_says_nothing_of_a_job_that_was_bought_or_of_another_attempt_that_is_on_its_way() -> None:
-    purse = SpendLedger()
-    buy(purse, "a", None, job())
-    purse.reserve("a", None)
-    purse.release("a", REFUSED)
-    assert purse.costs == {"a": PurchaseCost(5, None, "task_1")}
-    for errors in ([LOST, REFUSED], [REFUSED, LOST]):
-        purse = SpendLedger(max_spend=5)
-        purse.reserve("a", 5)
-        purse.reserve("a", None)
+def test_rejection_does_not_release_other_purchases() -> None:
+    ledger = SpendLedger()
+    buy(ledger, "a", None, job())
+    ledger.reserve("a", None)
+    ledger.release("a", REJECTED)
+    assert ledger.costs == {"a": PurchaseCost(5, None, "task_1")}
+    for errors in ([CONNECTION_LOST, REJECTED], [REJECTED, CONNECTION_LOST]):
+        ledger = SpendLedger(max_spend=5)
+        ledger.reserve("a", 5)
+        ledger.reserve("a", None)
         for error in errors:
-            purse.release("a", error)
-        assert (purse.reserved, purse.costs) == (5, {"a": PurchaseCost(5)})
+            ledger.release("a", error)
+        assert (ledger.reserved, ledger.costs) == (5, {"a": PurchaseCost(5)})
 
 
-def test_a_key_that_the_service_has_forgotten_buys_a_second_job() -> None:
-    purse = SpendLedger()
-    buy(purse, "a", None, job(1, reserved=3))
-    buy(purse, "a", None, job(2, reserved=4))
-    assert (purse.reserved, purse.costs["a"].task_id) == (7, "task_2")
-    purse.on_generation(job(1, status="succeeded", final=3))
-    assert purse.reserved == 7  # the first is not known by name any more: it goes on counting
-    purse.on_generation(job(2, status="succeeded", final=4))
-    assert (purse.reserved, purse.final) == (3, 4)
+def test_expired_key_buys_second_job() -> None:
+    ledger = SpendLedger()
+    buy(ledger, "a", None, job(1, reserved=3))
+    buy(ledger, "a", None, job(2, reserved=4))
+    assert (ledger.reserved, ledger.costs["a"].task_id) == (7, "task_2")
+    ledger.on_generation(job(1, status="succeeded", final=3))
+    assert ledger.reserved == 7  # the first job has no key any more, and still counts
+    ledger.on_generation(job(2, status="succeeded", final=4))
+    assert (ledger.reserved, ledger.final) == (3, 4)
 
 
-def turn(**told: float) -> Charge:
-    answer = ChatCompletion("chatcmpl_1", credits=ChatCredits(**told) if told else None)  # type: ignore[arg-type]
+def chat_charge(**stated: float) -> Charge:
+    answer = ChatCompletion("chatcmpl_1", credits=ChatCredits(**stated) if stated else None)  # type: ignore[arg-type]
     return Charge.from_completion(answer, CHAT)
 
 
-def test_a_turn_of_a_chat_ends_with_its_answer() -> None:
-    purse = SpendLedger(max_spend=5)
-    purse.reserve("a", 5, CHAT)
-    assert not purse.needs_price("a", CHAT)
-    purse.confirm("a", turn(reserved=3, final=2))
-    assert purse.costs == {"a": PurchaseCost(3, 2, "chatcmpl_1", CHAT)}
-    purse.reserve("a", None, CHAT)
-    purse.confirm("a", turn(reserved=3, final=2))
-    assert (purse.reserved, purse.final) == (0, 2)
+def test_chat_turn_is_final_at_once() -> None:
+    ledger = SpendLedger(max_spend=5)
+    ledger.reserve("a", 5, CHAT)
+    assert not ledger.needs_price("a", CHAT)
+    ledger.confirm("a", chat_charge(reserved=3, final=2))
+    assert ledger.costs == {"a": PurchaseCost(3, 2, "chatcmpl_1", CHAT)}
+    ledger.reserve("a", None, CHAT)
+    ledger.confirm("a", chat_charge(reserved=3, final=2))
+    assert (ledger.reserved, ledger.final) == (0, 2)
     with pytest.raises(SpendLimitError):
-        purse.reserve("b", 4, CHAT)
+        ledger.reserve("b", 4, CHAT)
 
 
 @pytest.mark.parametrize(
-    ("told", "cost"),
+    ("stated", "cost"),
     [
         ({}, PurchaseCost(5, None, "chatcmpl_1", CHAT)),
         ({"reserved": 3}, PurchaseCost(3, None, "chatcmpl_1", CHAT)),
@@ -232,52 +239,52 @@ def test_a_turn_of_a_chat_ends_with_its_answer() -> None:
     ],
     ids=str,
 )
-def test_what_an_answer_leaves_unsaid_counts_as_it_was_held(told: dict[str, float], cost: PurchaseCost) -> None:
-    purse = SpendLedger(max_spend=5)
-    purse.reserve("a", 5, CHAT)
-    purse.confirm("a", turn(**told))
-    assert purse.costs == {"a": cost}
-    assert purse.reserved + purse.final == cost.credits
+def test_missing_credits_count_as_reserved(stated: dict[str, float], cost: PurchaseCost) -> None:
+    ledger = SpendLedger(max_spend=5)
+    ledger.reserve("a", 5, CHAT)
+    ledger.confirm("a", chat_charge(**stated))
+    assert ledger.costs == {"a": cost}
+    assert ledger.reserved + ledger.final == cost.credits
 
 
-def test_one_key_at_two_endpoints_is_two_purchases() -> None:
-    purse = SpendLedger(max_spend=8)
-    buy(purse, "a", 5, job())
-    assert purse.needs_price("a", CHAT)
+def test_key_at_two_endpoints_is_two_purchases() -> None:
+    ledger = SpendLedger(max_spend=8)
+    buy(ledger, "a", 5, job())
+    assert ledger.needs_price("a", CHAT)
     with pytest.raises(SpendLimitError):
-        purse.reserve("a", 4, CHAT)
-    purse.reserve("a", 3, CHAT)
-    purse.release("a", LOST, CHAT)
-    assert (purse.reserved, purse.costs) == (8, {"a": PurchaseCost(3, path=CHAT)})
-    purse.reserve("a", None, CHAT)
-    purse.confirm("a", turn(reserved=3, final=1))
-    assert (purse.reserved, purse.final) == (5, 1)
-    purse.on_generation(job(status="succeeded", final=5))
-    assert purse.reserved == 5  # not known by name any more: it goes on counting
+        ledger.reserve("a", 4, CHAT)
+    ledger.reserve("a", 3, CHAT)
+    ledger.release("a", CONNECTION_LOST, CHAT)
+    assert (ledger.reserved, ledger.costs) == (8, {"a": PurchaseCost(3, path=CHAT)})
+    ledger.reserve("a", None, CHAT)
+    ledger.confirm("a", chat_charge(reserved=3, final=1))
+    assert (ledger.reserved, ledger.final) == (5, 1)
+    ledger.on_generation(job(status="succeeded", final=5))
+    assert ledger.reserved == 5  # it has no key any more, and still counts
 
 
-def test_jobs_of_others_are_not_counted() -> None:
-    purse = SpendLedger()
-    purse.on_generation(job(status="succeeded", final=5))
-    assert (purse.reserved, purse.final, purse.costs) == (0, 0, {})
+def test_foreign_jobs_are_not_counted() -> None:
+    ledger = SpendLedger()
+    ledger.on_generation(job(status="succeeded", final=5))
+    assert (ledger.reserved, ledger.final, ledger.costs) == (0, 0, {})
 
 
-def test_of_old_purchases_only_the_totals_remain() -> None:
-    purse = SpendLedger(remembered=3)
+def test_old_purchases_remain_in_totals() -> None:
+    ledger = SpendLedger(remembered=3)
     for number in range(5):
-        buy(purse, str(number), None, job(number))
-    assert list(purse.costs) == ["2", "3", "4"]
+        buy(ledger, str(number), None, job(number))
+    assert list(ledger.costs) == ["2", "3", "4"]
     for number in range(5):
-        purse.on_generation(job(number, status="succeeded", final=4))
-    assert (purse.reserved, purse.final) == (10, 12)
-    purse.reserve("x", None)
-    purse.release("x", LOST)
-    assert list(purse.costs) == ["3", "4", "x"]
-    assert not purse._keys_by_task_id
-    assert not purse._pending
+        ledger.on_generation(job(number, status="succeeded", final=4))
+    assert (ledger.reserved, ledger.final) == (10, 12)
+    ledger.reserve("x", None)
+    ledger.release("x", CONNECTION_LOST)
+    assert list(ledger.costs) == ["3", "4", "x"]
+    assert not ledger._keys_by_task_id
+    assert not ledger._pending
 
 
-# --- which errors say that nothing was bought -------------------------------------------------------------------------
+# --- errors that prove that nothing was bought ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -301,11 +308,11 @@ def test_of_old_purchases_only_the_totals_remain() -> None:
         (ResponseDecodeError("x"), True),
         (asyncio.CancelledError(), True),
         (KeyboardInterrupt(), True),
-        (RuntimeError("a fault of ours"), True),
+        (RuntimeError("internal error"), True),
     ],
     ids=lambda value: type(value).__name__ + str(getattr(value, "attempts", "")),
 )
-def test_doubt(error: BaseException, may_be: bool) -> None:
+def test_may_have_purchased(error: BaseException, may_be: bool) -> None:
     assert may_have_purchased(error) is may_be
 
 
@@ -313,98 +320,109 @@ def test_doubt(error: BaseException, may_be: bool) -> None:
 
 
 @pytest.mark.parametrize("cap", [-1, float("nan"), float("inf"), True, "5", [5]])
-def test_a_cap_that_is_none(cap: Any) -> None:
+def test_rejects_invalid_cap(cap: Any) -> None:
     with pytest.raises(ConfigurationError, match="max_spend must be a number of credits"):
         validate_cap("max_spend", cap)
     with pytest.raises(ConfigurationError, match="the price of 'm' must be a number of credits"):
         validate_prices({"m": cap})
 
 
-def test_caps_and_prices_that_are_good() -> None:
+def test_accepts_valid_caps_and_prices() -> None:
     assert [validate_cap("x", cap) for cap in (None, 0, 2.5, 10**30)] == [None, 0, 2.5, 10**30]
     prices = {"m": 5}
-    kept = validate_prices(prices)
+    validated = validate_prices(prices)
     prices.clear()
-    assert (kept, validate_prices(None)) == ({"m": 5}, {})
+    assert (validated, validate_prices(None)) == ({"m": 5}, {})
     with pytest.raises(ConfigurationError, match="mapping"):
         validate_prices([("m", 5)])  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="not None"):
         validate_prices({"m": None})  # type: ignore[dict-item]
 
 
-# --- whatever happens -------------------------------------------------------------------------------------------------
+# --- any sequence of operations ---------------------------------------------------------------------------------------
 
 
-class Book(RuleBasedStateMachine):
-    """Any order of holds, answers, errors and ends: the totals are what the entries say, and no cap is passed."""
+class LedgerMachine(RuleBasedStateMachine):
+    """Any sequence of operations keeps totals equal to the entries, and within the caps."""
 
-    flights = Bundle("flights")
+    reservations = Bundle("reservations")
 
     def __init__(self) -> None:
         super().__init__()
-        self.purse = SpendLedger(max_spend=60, max_reserved=25)
+        self.ledger = SpendLedger(max_spend=60, max_reserved=25)
         self.tasks: dict[str, int] = {}
         self.open: list[tuple[str, int]] = []
 
-    @rule(target=flights, key=st.sampled_from("abcdefgh"), price=st.integers(0, 12))
+    @rule(target=reservations, key=st.sampled_from("abcdefgh"), price=st.integers(0, 12))
     def hold(self, key: str, price: int) -> str | None:
-        before = self.purse.reserved, self.purse.final
-        price = self.tasks.setdefault(key, price)  # a key is one job, of one price
-        counts = self.purse.needs_price(key)
+        before = self.ledger.reserved, self.ledger.final
+        price = self.tasks.setdefault(key, price)  # one job and one price per key
+        counts = self.ledger.needs_price(key)
         try:
-            self.purse.reserve(key, price)
+            self.ledger.reserve(key, price)
         except SpendLimitError:
             assert counts
-            assert (self.purse.reserved, self.purse.final) == before
+            assert (self.ledger.reserved, self.ledger.final) == before
             assert sum(before) + price > 60 or before[0] + price > 25
             return None
         self.open.append((key, price))
         return key
 
-    @rule(key=flights, error=st.sampled_from([REFUSED, LOST]))
+    @rule(key=reservations, error=st.sampled_from([REJECTED, CONNECTION_LOST]))
     def fail(self, key: str | None, error: Exception) -> None:
         if key is not None and key in dict(self.open):
             self.open.remove((key, dict(self.open)[key]))
-            self.purse.release(key, error)
+            self.ledger.release(key, error)
 
-    @rule(key=flights)
+    @rule(key=reservations)
     def succeed(self, key: str | None) -> None:
         if key is not None and key in dict(self.open):
             price = dict(self.open)[key]
             self.open.remove((key, price))
-            self.purse.confirm(key, Charge.from_generation(Generation(f"task_{key}", "queued", "m", price)))
+            self.ledger.confirm(key, Charge.from_generation(Generation(f"task_{key}", "queued", "m", price)))
 
     @rule(key=st.sampled_from("abcdefgh"), is_good=st.booleans())
     def end(self, key: str, is_good: bool) -> None:
         status, final = ("succeeded", self.tasks.get(key, 0)) if is_good else ("failed", 0)
-        self.purse.on_generation(Generation(f"task_{key}", status, "m", self.tasks.get(key, 0), final))
+        self.ledger.on_generation(Generation(f"task_{key}", status, "m", self.tasks.get(key, 0), final))
 
     @invariant()
     def totals_are_the_entries(self) -> None:
-        costs = self.purse.costs
-        flying = {key: price for key, price in self.open if key not in costs}
-        assert self.purse.reserved == sum(cost.reserved for cost in costs.values() if cost.final is None) + sum(
-            flying.values()
+        costs = self.ledger.costs
+        in_progress = {key: price for key, price in self.open if key not in costs}
+        assert self.ledger.reserved == sum(cost.reserved for cost in costs.values() if cost.final is None) + sum(
+            in_progress.values()
         )
-        assert self.purse.final == sum(cost.final or 0 for cost in costs.values())
+        assert self.ledger.final == sum(cost.final or 0 for cost in costs.values())
 
     @invariant()
     def no_cap_is_passed(self) -> None:
-        assert self.purse.reserved + self.purse.final <= 60
-        assert self.purse.reserved <= 25
+        assert self.ledger.reserved + self.ledger.final <= 60
+        assert self.ledger.reserved <= 25
 
 
-TestBook = Book.TestCase
+TestLedger = LedgerMachine.TestCase
 
 
 @given(st.lists(st.integers(1, 9), max_size=30), st.integers(0, 60))
-def test_a_cap_lets_through_all_that_fits(prices: list[int], cap: int) -> None:
-    purse = SpendLedger(max_spend=cap)
+def test_cap_accepts_exact_amount(prices: list[int], cap: int) -> None:
+    ledger = SpendLedger(max_spend=cap)
     for number, price in enumerate(prices):
-        fits = purse.reserved + price <= cap
+        fits = ledger.reserved + price <= cap
         try:
-            purse.reserve(str(number), price)
+            ledger.reserve(str(number), price)
         except SpendLimitError:
             assert not fits
         else:
             assert fits
+
+
+def test_reservation_is_confirmed_or_released() -> None:
+    ledger = SpendLedger(max_spend=10)
+    ledger.reserve("a", 5)
+    with Reservation(ledger, "a", GENERATIONS_PATH) as reservation:
+        reservation.confirm(Charge.from_generation(job()))
+    ledger.reserve("b", 5)
+    with pytest.raises(InsufficientCreditsError), Reservation(ledger, "b", GENERATIONS_PATH):
+        raise REJECTED
+    assert (ledger.reserved, list(ledger.costs)) == (5, ["a"])

@@ -1,4 +1,4 @@
-"""Server-sent events: cut anywhere equals whole, and whole equals what the WHATWG's text says."""
+"""Server-sent events: equal for chunks of any size, and equal to the WHATWG specification."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from rivya_async._core.errors import ResponseDecodeError
 from rivya_async._core.http.sse import NEED_DATA, Decoder, Event
 
-# --- the oracle: sections 9.2.5 and 9.2.6 of the HTML standard, word by word, over the whole text ---------------------
+# --- the oracle: sections 9.2.5 and 9.2.6 of the HTML standard, implemented literally over the whole stream -----------
 
 
-def oracle(stream: bytes) -> tuple[list[Event], int | None]:  # noqa: C901 - as the standard tells it
-    """Every event of a stream that has ended, and its last reconnection time."""
+def oracle(stream: bytes) -> tuple[list[Event], int | None]:  # noqa: C901 - follows the steps of the specification
+    """Returns all events of a complete stream, and its last reconnection time."""
     text = stream.decode("utf-8", errors="replace")
     text = text.removeprefix("\ufeff")  # "UTF-8 decode" takes one byte order mark away
     events: list[Event] = []
@@ -47,7 +47,7 @@ def oracle(stream: bytes) -> tuple[list[Event], int | None]:  # noqa: C901 - as 
 
 
 def decoded(*pieces: bytes) -> tuple[list[Event], int | None]:
-    """What our decoder makes of a stream that comes in these pieces."""
+    """Decodes a stream in these chunks."""
     decoder = Decoder()
     events: list[Event] = []
     for piece in pieces:
@@ -61,7 +61,7 @@ def byte_by_byte(stream: bytes) -> tuple[list[Event], int | None]:
     return decoded(*(stream[at : at + 1] for at in range(len(stream))))
 
 
-# --- a table of every rule --------------------------------------------------------------------------------------------
+# --- cases of the specification ---------------------------------------------------------------------------------------
 
 WORDS = {
     "one event": (b"data: a\n\n", [("message", "a", "")]),
@@ -103,7 +103,7 @@ WORDS = {
 
 
 @pytest.mark.parametrize(("stream", "expected"), WORDS.values(), ids=WORDS.keys())
-def test_every_rule(stream: bytes, expected: list[tuple[str, str | None, str]]) -> None:
+def test_specification_cases(stream: bytes, expected: list[tuple[str, str | None, str]]) -> None:
     events = [
         Event(name, "a\u2028b\u2029c\u0085d\x0be\x0cf\x1cg" if data is None else data, id)
         for name, data, id in expected  # noqa: A001 - the standard's word
@@ -117,7 +117,7 @@ def test_every_rule(stream: bytes, expected: list[tuple[str, str | None, str]]) 
 @pytest.mark.parametrize(
     "before", [b"data: 0\n\n", b"event: x\r\ndata: 0\r\n\r\n", b"data: 0\n\nevent: \xff\n"], ids=repr
 )
-def test_every_rule_after_another_event(before: bytes, stream: bytes) -> None:
+def test_specification_cases_after_another_event(before: bytes, stream: bytes) -> None:
     assert decoded(before + stream) == byte_by_byte(before + stream) == oracle(before + stream)
 
 
@@ -135,15 +135,15 @@ def test_every_rule_after_another_event(before: bytes, stream: bytes) -> None:
         (b"retry: 1500", None),
     ],
 )
-def test_the_reconnection_time(stream: bytes, retry: int | None) -> None:
+def test_reconnection_time(stream: bytes, retry: int | None) -> None:
     assert decoded(stream) == byte_by_byte(stream) == oracle(stream) == ([], retry)
 
 
-def test_a_reconnection_time_beyond_all_patience_is_ignored() -> None:
+def test_ignores_long_reconnection_time() -> None:
     assert decoded(b"retry: 999999999999\nretry: " + b"9" * 100_000 + b"\n")[1] == 999_999_999_999
 
 
-# --- cut anywhere equals whole, and both are what the standard says ---------------------------------------------------
+# --- chunks of any size -----------------------------------------------------------------------------------------------
 
 FRAGMENTS = st.sampled_from(
     [
@@ -169,13 +169,13 @@ STREAMS = st.one_of(st.lists(FRAGMENTS, max_size=40).map(b"".join), st.binary(ma
 
 
 @given(STREAMS, st.lists(st.integers(0, 400), max_size=8))
-def test_cut_anywhere_equals_whole(stream: bytes, cuts: list[int]) -> None:
+def test_chunks_of_any_size_decode_equally(stream: bytes, cuts: list[int]) -> None:
     ends = sorted(min(cut, len(stream)) for cut in cuts)
     pieces = [stream[start:stop] for start, stop in zip([0, *ends], [*ends, len(stream)], strict=True)]
     assert decoded(*pieces) == decoded(stream) == byte_by_byte(stream) == oracle(stream)
 
 
-# --- bounds -----------------------------------------------------------------------------------------------------------
+# --- limits -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_cut_anywhere_equals_whole(stream: bytes, cuts: list[int]) -> None:
     ids=["a line without an end", "a comment", "much data", "many empty lines", "a name"],
 )
 @pytest.mark.parametrize("size", [1, 1000])
-def test_what_is_too_long_is_refused_after_what_came_before(stream: bytes, size: int) -> None:
+def test_rejects_long_input_after_earlier_events(stream: bytes, size: int) -> None:
     decoder = Decoder(max_bytes=16)
     stream = b"data: good\n\n" + stream
     events: list[Event] = []
@@ -209,7 +209,7 @@ def test_what_is_too_long_is_refused_after_what_came_before(stream: bytes, size:
         decoder.next_event()
 
 
-def test_what_fits_exactly_is_taken() -> None:
+def test_accepts_input_of_maximum_size() -> None:
     decoder = Decoder(max_bytes=16)
     decoder.feed(b"data: 0123456789\n\n" * 2 + b": 34567890123456\n")
     assert [decoder.next_event(), decoder.next_event(), decoder.next_event()] == [
@@ -217,7 +217,7 @@ def test_what_fits_exactly_is_taken() -> None:
     ] * 2 + [NEED_DATA]
 
 
-def test_nothing_fed_changes_nothing() -> None:
+def test_empty_chunk_changes_nothing() -> None:
     decoder = Decoder()
     for piece in (b"data: a\r", b"", b"\n\r", b"", b"\n"):
         decoder.feed(piece)

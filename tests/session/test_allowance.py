@@ -40,5 +40,5 @@ async def test_polls_are_granted_like_calls(sandbox: Sandbox) -> None:
 async def test_an_allowance_is_for_one_session(sandbox: Sandbox) -> None:
     allowance = ExternalRateLimiter(lambda waiting: None)
     RivyaSession(sandbox.api_key, rate_limit=allowance)
-    with pytest.raises(ConfigurationError, match="make one for each"):
+    with pytest.raises(ConfigurationError, match="create one for each"):
         RivyaSession(sandbox.api_key, rate_limit=allowance)

@@ -191,7 +191,7 @@ PROOFS: Final[dict[str, tuple[str, ...]]] = {
     "name with ../": (
         "session/test_download.py::test_no_name_leaves_the_folder",
         "session/test_download.py::test_no_task_id_leaves_the_folder",
-        "core/test_name_template.py::test_no_value_leaves_the_folder",
+        "core/test_filename_template.py::test_values_never_leave_folder",
     ),
     "no file name": ("session/test_download.py::test_no_name_leaves_the_folder",),
     "two results of one name": (

@@ -199,7 +199,7 @@ async def test_an_async_listener_is_awaited(session: RivyaSession) -> None:
         (io.StringIO("text"), {}, (ConfigurationError, "binary mode")),
         (b"", {}, (ValidationFailed, "it is empty")),
         (b"hello", {}, (ConfigurationError, "pass its kind")),
-        (b"GIF89a" + bytes(300), {}, (ValidationFailed, "image/gif is not taken, convert it to image/jpeg")),
+        (b"GIF89a" + bytes(300), {}, (ValidationFailed, "image/gif is not accepted, convert it to image/jpeg")),
         (PNG, {"kind": "video"}, (ValidationFailed, "not of kind 'video'")),
         (PNG, {"kind": "picture"}, (ConfigurationError, "kind must be one of")),
         (PNG, {"client_request_id": "x" * 129}, (ConfigurationError, "128")),
@@ -207,7 +207,7 @@ async def test_an_async_listener_is_awaited(session: RivyaSession) -> None:
         (PNG, {"model": 5}, (ConfigurationError, "named by a string")),
         (PNG, {"model": "qwen-imgae"}, (NotFoundError, "did you mean")),
         (PNG, {"model": "z-image"}, (ValidationFailed, "z-image takes no file of kind 'image'")),
-        (media("webm"), {"model": "wan-2-6"}, (ValidationFailed, "video/webm is not taken")),
+        (media("webm"), {"model": "wan-2-6"}, (ValidationFailed, "video/webm is not accepted")),
         (PNG + bytes(10 * MEGABYTE), {}, (ValidationFailed, "more than the 10,485,760")),
         (padded(media("mp4"), 11 * MEGABYTE), {"model": "wan-2-6"}, (ValidationFailed, "more than the 10,485,760")),
     ],
@@ -493,7 +493,7 @@ async def test_a_content_is_uploaded_anew_for_another_model_and_when_it_has_chan
 
 
 async def test_an_upload_is_not_named_for_ever(sandbox: Sandbox, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assumptions, "UPLOAD_IS_GOOD_FOR", 0.0)
+    monkeypatch.setattr(assumptions, "UPLOAD_LIFETIME", 0.0)
     async with opened(sandbox) as session:
         await session.submit("qwen-image", "x", references=[photo])
         await session.submit("qwen-image", "x", references=[photo])

@@ -327,7 +327,7 @@ async def test_a_change_that_may_have_been_made_is_not_told_as_one_that_was_not(
         sandbox.faults.add(route=f"DELETE {ONE}", status=last)
         with pytest.raises(kind) as raised:
             await session.webhooks.delete(endpoint.id)
-        assert "may have acted" in str(raised.value) + "".join(getattr(raised.value, "__notes__", []))
+        assert "may have been processed" in str(raised.value) + "".join(getattr(raised.value, "__notes__", []))
         sandbox.faults.clear()
     assert not (await session.webhooks.retrieve(endpoint.id)).is_active
 

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from rivya_async import Generation, GenerationResult
-from rivya_async._core.types.saved_file import SavedFile
+from rivya_async._core.types.generations import SavedFile
 from rivya_async.workers import DeadLetter, JobRecord, JobState, MemoryStore, RedisStore, RivyaWorker, WorkerStore
 from tests.workers.redis_server import RedisServer
 

@@ -117,7 +117,7 @@ async def test_job_can_be_saved_to_two_folders(worker: RivyaWorker, tmp_path: Pa
         (("z-image", "A kite", {}), {}, "all other arguments by name"),
         (("z-image", "A kite"), {"parms": {}}, "did you mean 'params'"),
         (("z-image", "A kite"), {"references": ["kite.png"]}, "upload it with session.files.upload"),
-        (("z-image", "A kite"), {"idempotency_key": "two words"}, "cannot travel in a header"),
+        (("z-image", "A kite"), {"idempotency_key": "two words"}, "cannot be sent in a header"),
         (("z-image", "A kite"), {"idempotency_key": ""}, "0 characters"),
         (("z-image", "A kite"), {"name": "{nmae}"}, "unknown field"),
         (("z-image", "A kite"), {"download_to": 7}, "path of a folder of the workers"),

@@ -1,4 +1,4 @@
-"""A model of the catalogue: what a job for it must look like and what it will cost, said before anything is sent."""
+"""Models of the catalogue: validation, coercion and price of a job before it is sent."""
 
 from __future__ import annotations
 
@@ -11,28 +11,57 @@ import attrs
 from .. import assumptions
 from ..errors import ConfigurationError, ValidationFailed
 from ..generation_request import Reference
-from ..types.generations import Amount, extra_fields
-from ..types.validation_problem import ValidationProblem
-from .chat_capabilities import ChatCapabilities
+from ..types.generations import Amount, ValidationProblem, extra_fields
 from .model_param import DIALOGUE_PARAM, ModelParam
-from .reference_rules import ReferenceRules, describe_kinds
-from .suggestions import closest_matches, suggestion_text
-from .validation import format_problems, shorten
+from .reference_rules import ReferenceRules, describe_reference
+from .validation import closest_matches, format_problems, shorten, suggestion_text
 
 REFERENCES_PARAM: Final = "referenceMediaItems"
-"""The key of `params` that no catalogue lists: where references travel [6]."""
+"""Key of `params` for references, which no catalogue lists [6]."""
+
+
+@attrs.frozen
+class ChatCapabilities:
+    """Capabilities of a chat model, as listed in the catalogue [5]; None if not listed.
+
+    `images` means attachments; `reasoning_efforts` are the valid values of `reasoning_effort`. The names in the
+    catalogue are an assumption (`from_catalogue`).
+
+    >>> ChatCapabilities.from_catalogue({"web_search": True}).images is None
+    True
+    """
+
+    web_search: bool | None = None
+    images: bool | None = None
+    reasoning_efforts: tuple[str, ...] | None = None
+    thoughts: bool | None = None
+
+    @classmethod
+    def from_catalogue(cls, chat_capabilities: Mapping[str, Any] | None) -> ChatCapabilities:
+        """Reads `chat_capabilities` of a model; a member of another type counts as not listed."""
+        members = chat_capabilities or {}
+        values = members.get(assumptions.CHAT_EFFORTS_FIELD)
+        efforts = (
+            tuple(value for value in values if isinstance(value, str)) if isinstance(values, list | tuple) else None
+        )
+        return cls(
+            web_search=_read_capability(members.get(assumptions.CHAT_WEB_SEARCH_FIELD)),
+            images=_read_capability(members.get(assumptions.CHAT_IMAGES_FIELD)),
+            reasoning_efforts=efforts,
+            thoughts=_read_capability(members.get(assumptions.CHAT_THOUGHTS_FIELD)),
+        )
 
 
 @attrs.frozen
 class Model:
-    """A model of the catalogue [5]. Whatever the service leaves out or nulls is None or empty.
+    """Model of the catalogue [5]. Missing and null members are None or empty.
 
-    `check`, `coerce` and `estimate_credits` say what the catalogue says, and send nothing. Catalogues change: keep the
+    `check`, `coerce` and `estimate_credits` use the catalogue only, and send nothing. Catalogues change: keep the
     session, not the model.
 
-    >>> async def look(session):
+    >>> async def default_duration(session):
     ...     return (await session.models.retrieve("kling-3-0")).param("duration").default
-    >>> in_sandbox(look)
+    >>> in_sandbox(default_duration)
     '5'
     """
 
@@ -59,35 +88,35 @@ class Model:
 
     @property
     def is_available(self) -> bool:
-        """Whether the service lets it be called."""
+        """True if the model can be called through the API."""
         return self.api_status == "available"
 
     @property
     def is_chat(self) -> bool:
-        """Whether it belongs to the Chat API."""
+        """True if the model belongs to the Chat API."""
         return self.category == "chat" or self.runtime == "chat"
 
     @property
     def needs_prompt(self) -> bool:
-        """Whether a job needs a prompt: not where text is no input, nor where the service makes it of an array [6]."""
+        """True if a job needs a prompt: text is an input, and no required array replaces it [6]."""
         return "text" in self.supported_api_inputs and not any(
             param.required and param.type == "array" for param in self.params
         )
 
     @property
     def reference_rules(self) -> ReferenceRules | None:
-        """Which references a job may have; None if it takes none. Empty where files are taken and no rule is told."""
+        """The rules for references; None if the model takes none, empty rules if the catalogue lists none."""
         if self.reference_media is not None:
             return ReferenceRules.from_catalogue(self.reference_media, self.file_kinds)
         return ReferenceRules(kinds=self.file_kinds) if "file" in self.supported_api_inputs else None
 
     @property
     def chat(self) -> ChatCapabilities | None:
-        """What a chat model can do; None for a model of another kind."""
+        """The capabilities of a chat model; None for other models."""
         return ChatCapabilities.from_catalogue(self.chat_capabilities) if self.is_chat else None
 
     def param(self, key: str) -> ModelParam | None:
-        """The parameter of this key, or None."""
+        """Returns the parameter with this key, or None."""
         return next((param for param in self.params if param.key == key), None)
 
     def check(
@@ -96,26 +125,25 @@ class Model:
         params: Mapping[str, Any] | None = None,
         references: Sequence[Reference] = (),
     ) -> None:
-        """Raise `ValidationFailed` with every problem of such a job as `problems`, or return. Sends nothing.
+        """Raises `ValidationFailed` with all `problems` of a job, if any. Sends nothing.
 
-        Named are: a model that is not to be bought, a prompt that is missing or too long, keys that the model does not
-        list, values of the wrong type, off their options, range or steps, missing params, and references of a kind,
-        number or size that it does not take (a path only counts). It is stricter than the service, which ignores
-        unknown keys and perhaps steps (contract section 14.17). What the catalogue leaves unsaid is not checked, and a
-        model that lists no params says nothing of their keys.
+        Checks the availability of the model, the prompt, the keys of params, their types, options, ranges and steps,
+        required params, and the kind, number and size of references. Local paths are counted, not inspected. The check
+        is stricter than the service, which ignores unknown keys and perhaps steps (contract section 14.17). It skips
+        rules missing from the catalogue, and the keys of params for a model without a list of params.
 
-        >>> async def slip(session):
+        >>> async def check_typo(session):
         ...     kling = await session.models.retrieve("kling-2-6")
         ...     try:
         ...         kling.check("A red kite", {"duratoin": "5"})
         ...     except ValidationFailed as error:
         ...         return error.problems[0].nearest
-        >>> in_sandbox(slip)
+        >>> in_sandbox(check_typo)
         ('duration',)
         """
-        found = tuple(self.problems(prompt, params, references))
-        if found:
-            raise ValidationFailed(format_problems(self.id, found), problems=found)
+        problems = tuple(self.problems(prompt, params, references))
+        if problems:
+            raise ValidationFailed(format_problems(self.id, problems), problems=problems)
 
     def problems(
         self,
@@ -123,15 +151,15 @@ class Model:
         params: Mapping[str, Any] | None = None,
         references: Sequence[Reference] = (),
     ) -> Iterator[ValidationProblem]:
-        """What `check` would raise, one by one."""
+        """Yields the problems that `check` raises together."""
         if self.is_chat:
             yield ValidationProblem(
                 "model", "unavailable", f"{self.id} is a chat model, which makes no files: use session.chat"
             )
             return
         if self.api_status is not None and not self.is_available:
-            claim = f"{self.id} cannot be bought through the API now: it is {self.api_status!r}"
-            yield ValidationProblem("model", "unavailable", claim)
+            message = f"{self.id} cannot be bought through the API now: it is {self.api_status!r}"
+            yield ValidationProblem("model", "unavailable", message)
         yield from self._prompt_problems(prompt)
         if isinstance(params, Mapping) or params is None:
             yield from self._params_problems(params or {})
@@ -140,11 +168,11 @@ class Model:
             yield ValidationProblem("params", "type", f"params must be a mapping, not {shorten(params)}")
 
     def coerce(self, params: Mapping[str, Any] | None) -> dict[str, Any]:
-        """A copy of `params` with values as they must travel, where that is certain; `check` names the others.
+        """Returns a copy of `params` with unambiguous values converted to the type that is sent.
 
-        Booleans and numbers of a select become the documented string, `5` becomes `"5"` and `False` `"false"`. A number
-        given as a string becomes a number if nothing is lost. Keys are never renamed, unknown ones not touched.
-        Raises `ConfigurationError` for what is no mapping.
+        Booleans and numbers of a select become the documented string: `5` becomes `"5"`, `False` becomes `"false"`. A
+        number given as a string becomes a number if that is exact. Keys are never renamed, unknown keys not touched.
+        Raises `ConfigurationError` if `params` is not a mapping.
 
         >>> ratio = ModelParam("duration", "select", options=("5", "10"))
         >>> Model("kling-2-6", params=(ratio,)).coerce({"duration": 5, "other": 5})
@@ -157,25 +185,22 @@ class Model:
 
     def estimate_credits(
         self,
-        prompt: str | None = None,  # noqa: ARG002 - what a metered price will depend on, once the catalogue tells how
+        prompt: str | None = None,  # noqa: ARG002 - a metered price will depend on it, once the catalogue lists one
         params: Mapping[str, Any] | None = None,  # noqa: ARG002
         references: Sequence[Reference] = (),  # noqa: ARG002
     ) -> int | None:
-        """Credits that such a job will hold, or None where the catalogue does not say.
+        """Returns the credits that a job reserves, or None if the catalogue has no fixed price.
 
-        Only a `FIXED` price can be told. Assumed, for no page says otherwise: it is `base_credits` whatever the params
-        are (contract section 14.21), a fraction counting as one more. `METERED` and `TOKEN_BASED` depend on the work.
+        Only a `FIXED` price is known in advance. It is assumed to be `base_credits` for all params (contract section
+        14.21), rounded up. `METERED` and `TOKEN_BASED` prices depend on the work.
 
         >>> Model("z-image", billing_type="FIXED", base_credits=1).estimate_credits()
         1
         """
-        if (
-            self.billing_type not in assumptions.PRICED_BY_BASE
-            or self.base_credits is None
-            or not 0 <= self.base_credits < math.inf
-        ):
-            return None
-        return math.ceil(self.base_credits)
+        is_fixed = self.billing_type in assumptions.FIXED_PRICE_BILLING_TYPES
+        if is_fixed and self.base_credits is not None and 0 <= self.base_credits < math.inf:
+            return math.ceil(self.base_credits)
+        return None
 
     def _prompt_problems(self, prompt: Any) -> Iterator[ValidationProblem]:
         if prompt is not None and not isinstance(prompt, str):
@@ -185,11 +210,11 @@ class Model:
         else:
             yield from self._length_problems("prompt", "prompt", len(prompt or ""))
 
-    def _length_problems(self, where: str, what: str, length: int) -> Iterator[ValidationProblem]:
-        most = self.max_prompt_length
-        if most is not None and length > most:
-            claim = f"{what} has {length:,} characters, and {self.id} takes at most {most:,}"
-            yield ValidationProblem(where, "length", claim, (most,))
+    def _length_problems(self, where: str, name: str, length: int) -> Iterator[ValidationProblem]:
+        limit = self.max_prompt_length
+        if limit is not None and length > limit:
+            message = f"{name} has {length:,} characters, and {self.id} takes at most {limit:,}"
+            yield ValidationProblem(where, "length", message, (limit,))
 
     def _params_problems(self, params: Mapping[str, Any]) -> Iterator[ValidationProblem]:
         known = {param.key: param for param in self.params}
@@ -207,9 +232,9 @@ class Model:
             yield from self._length_problems(f"params.{DIALOGUE_PARAM}", "dialogue", sum(map(_count_characters, lines)))
 
     def _unknown_param_problems(self, key: Any, known: Iterable[str]) -> ValidationProblem:
-        meant = closest_matches(key, known) if isinstance(key, str) else ()
-        claim = f"{self.id} has no param {shorten(key)} {suggestion_text(meant, known)}"
-        return ValidationProblem(f"params.{key}" if isinstance(key, str) else "params", "unknown", claim, meant)
+        matches = closest_matches(key, known) if isinstance(key, str) else ()
+        message = f"{self.id} has no param {shorten(key)} {suggestion_text(matches, known)}"
+        return ValidationProblem(f"params.{key}" if isinstance(key, str) else "params", "unknown", message, matches)
 
     def _reference_problems(self, params: Mapping[str, Any], references: Sequence[Any]) -> Iterator[ValidationProblem]:
         inner = params.get(REFERENCES_PARAM, ())
@@ -222,7 +247,7 @@ class Model:
                 "references", "type", f"params.{REFERENCES_PARAM} must be a list, not {shorten(inner)}"
             )
         elif inner or references:
-            items = inner or [describe_kinds(reference) for reference in references]
+            items = inner or [describe_reference(reference) for reference in references]
             rules = self.reference_rules
             if rules is None:
                 yield ValidationProblem("references", "count", f"{self.id} takes no references")
@@ -232,7 +257,7 @@ class Model:
 
 @attrs.frozen
 class ModelList:
-    """The whole catalogue, in the service's order [5]."""
+    """All models of the catalogue, in the order of the service [5]."""
 
     data: tuple[Model, ...]
     extra: Mapping[str, Any] = extra_fields()
@@ -241,3 +266,7 @@ class ModelList:
 def _count_characters(line: object) -> int:
     text = line.get("text") if isinstance(line, Mapping) else None
     return len(text) if isinstance(text, str) else 0
+
+
+def _read_capability(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None

@@ -1,4 +1,4 @@
-"""One parameter of a model: what its values look like, and what is wrong with one that does not."""
+"""Parameters of a model: validation and coercion of their values."""
 
 from __future__ import annotations
 
@@ -10,29 +10,27 @@ from typing import Any, Final
 
 import attrs
 
-from ..types.generations import Amount, extra_fields
-from ..types.validation_problem import ValidationProblem
-from .suggestions import closest_matches, suggestion_text
-from .validation import shorten
+from ..types.generations import Amount, ValidationProblem, extra_fields
+from .validation import closest_matches, shorten, suggestion_text
 
-NUMBER_TYPE: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+NUMBER_PATTERN: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 INTEGER_PATTERN: Final = re.compile(r"[+-]?\d+", re.ASCII)
 MAX_NUMBER_LENGTH: Final = 400
-"""A longer text is no number that anybody means."""
+"""Maximum length of a text that is parsed as a number, in characters."""
 
 STEP_TOLERANCE: Final = 1e-6
-"""A part of a step by which a value may miss it: floats add up to a little more or less."""
+"""Accepted deviation from a step, as a fraction of the step: sums of floats are inexact."""
 
 DIALOGUE_PARAM: Final = "dialogue"
-"""The one array that is documented: lines of `voice` and `text` [6]."""
+"""Key of the only documented array: lines of `voice` and `text` [6]."""
 
 
 @attrs.frozen
 class ModelParam:
-    """One parameter of a model [5]: `type` is `select`, `number`, `text` or `array`, all open strings.
+    """Parameter of a model [5]: `type` is `select`, `number`, `text` or `array`, all open strings.
 
-    `options` come as the catalogue has them; `choices` are the strings that travel, also where they look like numbers.
-    The shape is an assumption: what another shape leaves unsaid is empty, and is not checked.
+    `options` are those of the catalogue; `choices` are the strings that are sent, also for numbers. The shape is an
+    assumption: members missing from another shape are empty, and not checked.
 
     >>> ModelParam("duration", "select", options=("5", "10")).coerce(5)
     '5'
@@ -51,18 +49,18 @@ class ModelParam:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The options as they travel; empty where there are none, or one is of a kind that we do not know."""
+        """The options as they are sent; empty if there are none, or one has an unknown type."""
         texts = [_format_text(option) for option in self.options]
         known = tuple(text for text in texts if text is not None)
         return known if len(known) == len(texts) else ()
 
     @property
     def example(self) -> Any:
-        """A value to show: the default, or the first choice; None if there is neither."""
+        """A valid value for messages: the default, or the first choice; None if there is neither."""
         return self.default if self.default is not None else next(iter(self.choices), None)
 
     def coerce(self, value: Any) -> Any:
-        """The value as it must travel, where that is certain; else the value itself."""
+        """Returns the value as it must be sent, if that is unambiguous; else the value itself."""
         if self.type == "select" and isinstance(value, int | float):
             return next((choice for choice in self.choices if _is_same_value(choice, value)), value)
         if self.type == "number" and isinstance(value, str):
@@ -70,7 +68,7 @@ class ModelParam:
         return value
 
     def problems(self, value: Any) -> Iterator[ValidationProblem]:
-        """What is wrong with this value."""
+        """Yields the problems of this value."""
         if value is None:
             yield self._make_problem("type", "is None: leave it out")
         elif self.type == "select":
@@ -83,32 +81,30 @@ class ModelParam:
             yield from self._array_problems(value)
 
     def missing_problem(self) -> ValidationProblem:
-        """The problem of a job without it."""
+        """Returns the problem of a job without this param."""
         if self.example is None:
             return self._make_problem("missing", "is required")
         return self._make_problem("missing", f"is required, such as {self.example!r}", self.example)
 
-    def _make_problem(self, reason: str, claim: str, *near: Any) -> ValidationProblem:
-        return ValidationProblem(f"params.{self.key}", reason, f"{self.key} {claim}", near)
+    def _make_problem(self, reason: str, message: str, *suggestions: Any) -> ValidationProblem:
+        return ValidationProblem(f"params.{self.key}", reason, f"{self.key} {message}", suggestions)
 
     def _select_problems(self, value: Any) -> Iterator[ValidationProblem]:
         if not isinstance(value, str):
-            near = [choice for choice in [self.coerce(value)] if isinstance(choice, str)]
-            yield self._make_problem(
-                "type", f"must be a string, not {shorten(value)} {suggestion_text(near, self.choices)}", *near
-            )
+            matches = tuple(choice for choice in [self.coerce(value)] if isinstance(choice, str))
+            hint = suggestion_text(matches, self.choices)
+            yield self._make_problem("type", f"must be a string, not {shorten(value)} {hint}", *matches)
         elif self.choices and value not in self.choices:
-            meant = closest_matches(value, self.choices)
-            yield self._make_problem(
-                "option", f"cannot be {shorten(value)} {suggestion_text(meant, self.choices)}", *meant
-            )
+            matches = closest_matches(value, self.choices)
+            hint = suggestion_text(matches, self.choices)
+            yield self._make_problem("option", f"cannot be {shorten(value)} {hint}", *matches)
 
     def _number_problems(self, value: Any) -> Iterator[ValidationProblem]:
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
-            near = self.coerce(value)
-            meant = (near,) if isinstance(value, str) and near is not value else ()
-            said = f" {suggestion_text(meant, ())}" if meant else ""
-            yield self._make_problem("type", f"must be a number, not {shorten(value)}{said}", *meant)
+            number = self.coerce(value)
+            suggestions = (number,) if isinstance(value, str) and number is not value else ()
+            hint = f" {suggestion_text(suggestions, ())}" if suggestions else ""
+            yield self._make_problem("type", f"must be a number, not {shorten(value)}{hint}", *suggestions)
         elif self.min is not None and value < self.min:
             yield self._make_problem("range", f"must be {self._range_text()}, not {shorten(value)}", self.min)
         elif self.max is not None and value > self.max:
@@ -121,11 +117,11 @@ class ModelParam:
         steps = (Fraction(value) - base) / Fraction(step)
         if abs(steps - round(steps)) <= STEP_TOLERANCE:
             return
-        around = [_is_scalar(base + whole * Fraction(step)) for whole in (math.floor(steps), math.ceil(steps))]
-        meant = [near for near in around if self.max is None or near <= self.max]
+        neighbours = [_to_amount(base + count * Fraction(step)) for count in (math.floor(steps), math.ceil(steps))]
+        valid = [number for number in neighbours if self.max is None or number <= self.max]
         start = "" if not self.min else f" from {format_number(self.min)}"
-        claim = f"must be in steps of {format_number(step)}{start}, not {shorten(value)} {suggestion_text(meant, ())}"
-        yield self._make_problem("step", claim, *meant)
+        message = f"must be in steps of {format_number(step)}{start}, not {shorten(value)} {suggestion_text(valid, ())}"
+        yield self._make_problem("step", message, *valid)
 
     def _array_problems(self, value: Any) -> Iterator[ValidationProblem]:
         if not isinstance(value, list | tuple):
@@ -147,23 +143,23 @@ def _dialogue_problems(lines: Any) -> Iterator[ValidationProblem]:
     for index, line in enumerate(lines):
         where = f"{DIALOGUE_PARAM}[{index}]"
         for name in ("voice", "text"):
-            given = line.get(name) if isinstance(line, Mapping) else None
-            if not isinstance(given, str) or not given:
+            value = line.get(name) if isinstance(line, Mapping) else None
+            if not isinstance(value, str) or not value:
                 yield ValidationProblem(f"params.{where}.{name}", "missing", f"{where} needs a string {name!r}")
 
 
 def format_number(number: Amount) -> str:
-    """A number of the catalogue for people: no exponent, no idle zeros."""
+    """Formats a number without an exponent and trailing zeros."""
     return str(number) if isinstance(number, int) else f"{number:.12g}"
 
 
-def _is_scalar(number: Fraction) -> Amount:
+def _to_amount(number: Fraction) -> Amount:
     return int(number) if number.denominator == 1 else round(float(number), 9)
 
 
 def _parse_number(text: str) -> Amount | str:
-    """The number that a text says, if none of it is lost; else the text."""
-    if len(text) > MAX_NUMBER_LENGTH or NUMBER_TYPE.fullmatch(text) is None:
+    """Returns the number of a text, if the conversion is exact; else the text."""
+    if len(text) > MAX_NUMBER_LENGTH or NUMBER_PATTERN.fullmatch(text) is None:
         return text
     if INTEGER_PATTERN.fullmatch(text) is not None:
         return int(text)
@@ -172,7 +168,7 @@ def _parse_number(text: str) -> Amount | str:
 
 
 def _format_text(option: Any) -> str | None:
-    """An option as it travels: a string, be it listed as a number, a boolean or an object with a `value`."""
+    """Returns an option as it is sent: a string, also for numbers, booleans and objects with a `value`."""
     if isinstance(option, Mapping):
         option = option.get("value")
     if isinstance(option, bool):

@@ -1,4 +1,4 @@
-"""Which references a model takes, and what is wrong with those that it does not."""
+"""Rules of a model for its references: count, kind, format and size."""
 
 from __future__ import annotations
 
@@ -10,21 +10,19 @@ import attrs
 
 from .. import assumptions
 from ..generation_request import Reference
-from ..types.generations import File, ReferenceMedia
-from ..types.validation_problem import ValidationProblem
-from .suggestions import closest_matches, suggestion_text
-from .validation import shorten
+from ..types.generations import File, ReferenceMedia, ValidationProblem
+from .validation import closest_matches, shorten, suggestion_text
 
-URL_ONLY_FIELDS: Final = object()
-"""Stands for a file of this machine: nothing is known of it before its upload but that it counts."""
+LOCAL_FILE: Final = object()
+"""Placeholder for a local file: before its upload it is only counted."""
 
-WITH_TOKEN: Final = frozenset({"audio", "video"})
-"""Kinds that travel with the `durationToken` of their upload."""
+KINDS_WITH_DURATION_TOKEN: Final = ("audio", "video")
+"""Kinds that need the `durationToken` of their upload."""
 
 
 @attrs.frozen
 class FileLimit:
-    """What a file of one kind may be: `max_bytes` at most, of one of `mime_types`; None and empty where not said."""
+    """Limits of a file of one kind: maximum size and MIME types; None and empty if unknown."""
 
     max_bytes: int | None = None
     mime_types: tuple[str, ...] = ()
@@ -32,11 +30,11 @@ class FileLimit:
 
 @attrs.frozen
 class ReferenceRules:
-    """How many references a model takes and of what kind, as far as the catalogue says [5].
+    """Limits of a model for its references, as listed in the catalogue [5].
 
-    `max_files` in all, `kinds` of them (empty: not said), `limits` of a file by kind. `most` of each kind, and
-    `most_beside_video` where a video is among them; both empty on nearly all models. The names in the catalogue are an
-    assumption (`from_catalogue`); what another shape leaves unsaid is not checked.
+    `max_files` is the maximum count, `kinds` are the accepted kinds (empty if unknown), `limits` are the file limits by
+    kind. `max_by_kind` limits each kind, `max_by_kind_with_video` does so if one reference is a video; both are empty
+    for most models. The names in the catalogue are an assumption; members missing from another shape are not checked.
 
     >>> ReferenceRules(max_files=1, kinds=("image",)).kinds
     ('image',)
@@ -45,66 +43,68 @@ class ReferenceRules:
     max_files: int | None = None
     kinds: tuple[str, ...] = ()
     limits: Mapping[str, FileLimit] = attrs.field(factory=dict, hash=False)
-    most: Mapping[str, int] = attrs.field(factory=dict, hash=False)
-    most_beside_video: Mapping[str, int] = attrs.field(factory=dict, hash=False)
+    max_by_kind: Mapping[str, int] = attrs.field(factory=dict, hash=False)
+    max_by_kind_with_video: Mapping[str, int] = attrs.field(factory=dict, hash=False)
 
     @classmethod
-    def from_catalogue(cls, stated: Mapping[str, Any], kinds: Sequence[str] = ()) -> ReferenceRules:
-        """Read `reference_media`; `kinds` are the model's `file_kinds`, which count where it names none."""
-        caps = _as_mapping(stated.get(assumptions.REFERENCE_CAPS))
-        limits = [limit for limit in _as_list(stated.get("limits")) if isinstance(limit, Mapping)]
+    def from_catalogue(cls, reference_media: Mapping[str, Any], kinds: Sequence[str] = ()) -> ReferenceRules:
+        """Reads `reference_media` of a model; `kinds`, its `file_kinds`, are the fallback."""
+        caps = _as_mapping(reference_media.get(assumptions.REFERENCE_CAPS_FIELD))
+        limits = [limit for limit in _as_list(reference_media.get("limits")) if isinstance(limit, Mapping)]
         return cls(
-            max_files=_as_count(stated.get("max_files")),
-            kinds=_as_texts(stated.get("file_kinds")) or tuple(kinds),
+            max_files=_as_count(reference_media.get("max_files")),
+            kinds=_as_texts(reference_media.get("file_kinds")) or tuple(kinds),
             limits={limit["kind"]: _read_limit(limit) for limit in limits if isinstance(limit.get("kind"), str)},
-            most=_as_counts(caps.get("without_video")),
-            most_beside_video=_as_counts(caps.get("with_video")),
+            max_by_kind=_as_counts(caps.get("without_video")),
+            max_by_kind_with_video=_as_counts(caps.get("with_video")),
         )
 
     def problems(self, model_id: str, items: Sequence[Any]) -> Iterator[ValidationProblem]:
-        """What is wrong with these items of `params.referenceMediaItems`; they may also have `size_bytes`."""
+        """Yields the problems of items of `params.referenceMediaItems`, which may have `size_bytes` too."""
         kinds: Counter[str] = Counter()
         for index, item in enumerate(items):
-            if item is URL_ONLY_FIELDS:
+            if item is LOCAL_FILE:
                 continue
-            found = list(_item_problems(f"references[{index}]", item))
-            if not found:
+            problems = list(_item_problems(f"references[{index}]", item))
+            if not problems:
                 kinds[item["kind"]] += 1
-                found = list(self._file_problems(model_id, f"references[{index}]", item))
-            yield from found
+                problems = list(self._file_problems(model_id, f"references[{index}]", item))
+            yield from problems
         if self.max_files is not None and len(items) > self.max_files:
-            some = f"{self.max_files} reference{'' if self.max_files == 1 else 's'}"
-            yield ValidationProblem("references", "count", f"{model_id} takes at most {some}, not {len(items)}")
-        most = self.most_beside_video if self.most_beside_video and kinds["video"] else self.most
+            limit = f"{self.max_files} reference{'' if self.max_files == 1 else 's'}"
+            yield ValidationProblem("references", "count", f"{model_id} takes at most {limit}, not {len(items)}")
+        has_video_caps = bool(self.max_by_kind_with_video and kinds["video"])
+        caps = self.max_by_kind_with_video if has_video_caps else self.max_by_kind
         for kind, count in kinds.items():
-            if most and count > most.get(kind, 0):
-                beside = " beside a video" if most is self.most_beside_video else ""
-                claim = f"{model_id} takes at most {most.get(kind, 0)} references of kind {kind!r}{beside}, not {count}"
-                yield ValidationProblem("references", "count", claim)
+            if caps and count > (cap := caps.get(kind, 0)):
+                suffix = " beside a video" if has_video_caps else ""
+                message = f"{model_id} takes at most {cap} references of kind {kind!r}{suffix}, not {count}"
+                yield ValidationProblem("references", "count", message)
 
     def _file_problems(self, model_id: str, where: str, item: Mapping[str, Any]) -> Iterator[ValidationProblem]:
         kind = item["kind"]
         if self.kinds and kind not in self.kinds:
-            meant = closest_matches(kind, self.kinds)
-            claim = f"{where} cannot be of kind {shorten(kind)} for {model_id} {suggestion_text(meant, self.kinds)}"
-            yield ValidationProblem(where, "kind", claim, meant)
+            matches = closest_matches(kind, self.kinds)
+            message = f"{where} cannot be of kind {shorten(kind)} for {model_id} {suggestion_text(matches, self.kinds)}"
+            yield ValidationProblem(where, "kind", message, matches)
             return
         limit = self.limits.get(kind, FileLimit())
         mime_type, size = item.get("mimeType"), item.get("size_bytes")
         if isinstance(mime_type, str) and limit.mime_types and mime_type not in limit.mime_types:
-            meant = closest_matches(mime_type, limit.mime_types)
-            claim = f"{where} cannot be {shorten(mime_type)} for {model_id} {suggestion_text(meant, limit.mime_types)}"
-            yield ValidationProblem(where, "format", claim, meant)
+            matches = closest_matches(mime_type, limit.mime_types)
+            hint = suggestion_text(matches, limit.mime_types)
+            message = f"{where} cannot be {shorten(mime_type)} for {model_id} {hint}"
+            yield ValidationProblem(where, "format", message, matches)
         if isinstance(size, int) and limit.max_bytes is not None and size > limit.max_bytes:
-            claim = f"{where} has {size:,} bytes, and {model_id} takes at most {limit.max_bytes:,} for kind {kind!r}"
-            yield ValidationProblem(where, "size", claim, (limit.max_bytes,))
+            message = f"{where} has {size:,} bytes, and {model_id} takes at most {limit.max_bytes:,} for kind {kind!r}"
+            yield ValidationProblem(where, "size", message, (limit.max_bytes,))
 
 
-def describe_kinds(reference: Reference) -> Any:
-    """A reference as it travels, with the size of its file where that is known."""
+def describe_reference(reference: Reference) -> Any:
+    """Returns a reference as it is sent, with the size of its file if known."""
     if isinstance(reference, File):
         return {**reference.as_reference().to_wire(), "size_bytes": reference.size_bytes}
-    return reference.to_wire() if isinstance(reference, ReferenceMedia) else URL_ONLY_FIELDS
+    return reference.to_wire() if isinstance(reference, ReferenceMedia) else LOCAL_FILE
 
 
 def _item_problems(where: str, item: Any) -> Iterator[ValidationProblem]:
@@ -115,9 +115,10 @@ def _item_problems(where: str, item: Any) -> Iterator[ValidationProblem]:
         if not isinstance(item.get(name), str) or not item[name]:
             yield ValidationProblem(where, "missing", f"{where} needs a string {name!r}")
     token = item.get("durationToken")
-    if item.get("kind") in list(WITH_TOKEN) and not (isinstance(token, str) and token):
-        claim = f"{where} is of kind {item['kind']!r} and needs the duration token of its upload through the Files API"
-        yield ValidationProblem(where, "missing", claim)
+    kind = item.get("kind")
+    if kind in KINDS_WITH_DURATION_TOKEN and not (isinstance(token, str) and token):
+        message = f"{where} is of kind {kind!r} and needs the duration token of its upload through the Files API"
+        yield ValidationProblem(where, "missing", message)
 
 
 def _read_limit(limit: Mapping[str, Any]) -> FileLimit:

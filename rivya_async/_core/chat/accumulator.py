@@ -1,8 +1,8 @@
-"""A streamed answer as it grows: events in, text and at last the completion out.
+"""Accumulation of a streamed answer: from events to its text and its completion.
 
-No public page shows the events, so every shape of the contract's section 14, point 6, is taken: the text is in `delta`
-(a string, or an object with `content` or `text`), `content` or `text`; what has `object: "chat.completion"` or a
-`message` is the end, and so is `[DONE]`; what is of none of these kinds changes nothing.
+No public page shows the events, so all shapes of the contract (section 14.6) are accepted: the text is in `delta` (a
+string, or an object with `content` or `text`), `content` or `text`; an event with `object: "chat.completion"` or a
+`message` is the end, and so is `[DONE]`; other events are ignored.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ COMPLETION_FIELDS: Final[Mapping[str, type]] = {
     "usage": dict,
     "credits": dict,
 }
-"""Members of an event that belong to the completion: the first of each counts, but for those that grow."""
+"""Types of the members of the completion in events. The first value counts, but see `CUMULATIVE_FIELDS`."""
 
 CUMULATIVE_FIELDS: Final = frozenset({"usage", "credits"})
-"""Members of which the last one told counts."""
+"""Members of the completion whose last value counts."""
 
 
 @attrs.frozen
 class ChatEvent:
-    """One event of a stream [10]: its name, its JSON value (the text itself where it is no JSON), the text it adds."""
+    """Event of a stream [10]: its name, its JSON value (or raw text if it is not JSON), and the text that it adds."""
 
     name: str
     data: Any = attrs.field(hash=False)
@@ -41,7 +41,7 @@ class ChatEvent:
 
 
 class ChatStreamAccumulator:
-    """What a stream has told so far. `shown` makes of a message what an error may show of it."""
+    """Accumulated state of a stream. `mask` removes secrets from messages of errors."""
 
     def __init__(self) -> None:
         self.mask: Callable[[str], str] = str
@@ -52,90 +52,89 @@ class ChatStreamAccumulator:
 
     @property
     def text(self) -> str:
-        """The answer as far as it has come."""
+        """The text received so far."""
         self._pieces = ["".join(self._pieces)]
         return self._pieces[0]
 
     @property
     def session_id(self) -> str | None:
-        """The chat session, once the service has named it."""
+        """The id of the chat session, once an event contains it."""
         return self.completion.session_id if self.completion is not None else self._fields.get("session_id")
 
     def feed(self, event: sse.Event) -> ChatEvent:
-        """Take in one event.
+        """Adds one event.
 
-        Raises `StreamInterruptedError` for an error of the service, `ResponseDecodeError` for a bad end.
+        Raises `StreamInterruptedError` for an error event, `ResponseDecodeError` for an invalid completion.
         """
         data = _parse_event_data(event.data)
         if event.name == "error" or (isinstance(data, dict) and isinstance(data.get("error"), dict)):
             raise self._stream_error(data)
         delta = ""
-        if data == assumptions.DONE:
+        if data == assumptions.STREAM_END_MARKER:
             self._complete_from_fields()
         elif isinstance(data, dict):
             delta = self._feed_object(event.name, data)
         return ChatEvent(event.name, data, delta)
 
-    def interruption(self, why: str) -> StreamInterruptedError:
-        """The error that keeps what has come."""
-        said = self.mask(why).removesuffix(".")
-        where = f"chat.sessions.retrieve({self.session_id!r})" if self.session_id else "a session of chat.sessions"
+    def interruption(self, reason: str) -> StreamInterruptedError:
+        """Returns the error for an interrupted stream, with the text received so far."""
+        cause = self.mask(reason).removesuffix(".")
+        source = f"chat.sessions.retrieve({self.session_id!r})" if self.session_id else "a session of chat.sessions"
         return StreamInterruptedError(
-            f"the stream broke off after {len(self.text)} characters of the answer: {said}. `text` has what came; "
-            f"what the turn was charged is not known, and {where} may have the whole answer: look there "
+            f"the stream broke off after {len(self.text)} characters of the answer: {cause}. `text` has the part "
+            f"received; the charge for the turn is unknown, and {source} may have the whole answer: check it "
             "before you ask again",
             text=self.text,
             session_id=self.session_id,
         )
 
     def _feed_object(self, name: str, data: Mapping[str, Any]) -> str:
-        """The text that this event adds."""
+        """Returns the text that an event with an object as data adds."""
         if _is_completion(name, data):
             self.completion = self._build_completion(data)
             delta = "" if self._length else self.completion.text  # a service that sends all of it at once
         else:
-            told = {key: data[key] for key, kind in COMPLETION_FIELDS.items() if isinstance(data.get(key), kind)}
-            self._fields = told | {
-                key: value for key, value in self._fields.items() if key not in CUMULATIVE_FIELDS & told.keys()
-            }
-            delta = _read_delta(data) if assumptions.TEXT_EVENT.fullmatch(name) else ""
+            fields = {key: data[key] for key, kind in COMPLETION_FIELDS.items() if isinstance(data.get(key), kind)}
+            latest = {key: value for key, value in fields.items() if key in CUMULATIVE_FIELDS}
+            self._fields = fields | self._fields | latest
+            delta = _read_delta(data) if assumptions.TEXT_EVENT_PATTERN.fullmatch(name) else ""
         self._append_delta(delta)
         return delta
 
     def _build_completion(self, data: Mapping[str, Any]) -> ChatCompletion:
-        """The completion that this event tells, with what earlier ones told where it is silent."""
-        told = {key: value for key, value in data.items() if value is not None or key not in COMPLETION_FIELDS}
-        message = told.get("message")
+        """Returns the completion of the last event; members missing from it come from earlier events."""
+        fields = {key: value for key, value in data.items() if value is not None or key not in COMPLETION_FIELDS}
+        message = fields.get("message")
         if self._length and (message is None or (isinstance(message, dict) and not message.get("content"))):
-            told["message"] = {**(message or {}), "content": self.text}
-        return serialization.structure({"id": "", **self._fields, **told}, ChatCompletion)
+            fields["message"] = {**(message or {}), "content": self.text}
+        return serialization.structure({"id": "", **self._fields, **fields}, ChatCompletion)
 
     def _append_delta(self, delta: str) -> None:
         self._length += len(delta)
         if self._length > assumptions.MAX_RESPONSE_BYTES:
             raise ResponseDecodeError(
-                f"the answer is longer than {assumptions.MAX_RESPONSE_BYTES} characters and was not read on",
+                f"the answer is longer than {assumptions.MAX_RESPONSE_BYTES} characters; the rest was not read",
                 reason="too long",
             )
         self._pieces.append(delta)
 
     def _complete_from_fields(self) -> None:
-        """The end without a completion: one is made of what the events told."""
+        """Builds the completion of a stream that ends without one."""
         if self._fields or self._length:
             answer = {"id": "", **self._fields, "message": {"content": self.text}}
             self.completion = serialization.structure(answer, ChatCompletion)
 
     def _stream_error(self, data: Any) -> StreamInterruptedError:
-        told = data.get("error", data) if isinstance(data, dict) else data
-        told = told if isinstance(told, dict) else {"message": told}
-        code = _read_text(told.get("code"))
-        error = self.interruption(f"{_read_text(told.get('message')) or 'an error'} [{code or 'without a code'}]")
-        error.code, error.request_id = code, _read_text(told.get("requestId"))
+        value = data.get("error", data) if isinstance(data, dict) else data
+        members = value if isinstance(value, dict) else {"message": value}
+        code = _read_text(members.get("code"))
+        error = self.interruption(f"{_read_text(members.get('message')) or 'an error'} [{code or 'without a code'}]")
+        error.code, error.request_id = code, _read_text(members.get("requestId"))
         return error
 
 
 def _parse_event_data(data: str) -> Any:
-    """The JSON value of an event's data; the data itself where it is no JSON."""
+    """Returns the JSON value of the data of an event, or the data itself if it is not JSON."""
     try:
         return serialization.parse_json(data.encode())
     except ResponseDecodeError:
@@ -143,7 +142,7 @@ def _parse_event_data(data: str) -> Any:
 
 
 def _is_completion(name: str, data: Mapping[str, Any]) -> bool:
-    """Whether this is the whole answer, not the message that some services begin with."""
+    """Returns True for the whole answer, not for the message at the start of some streams."""
     return data.get("object") == "chat.completion" or (isinstance(data.get("message"), dict) and "start" not in name)
 
 

@@ -1,14 +1,12 @@
-"""Per operation of the Chat API: arguments to a request, an answer to a record."""
+"""Operations of the Chat API: the request for arguments, and the record for a response."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
-from ..errors import ConfigurationError, ResponseDecodeError
 from ..http import serialization
 from ..http.messages import Request, Response
-from ..http.operations import Operation
+from ..http.operations import Operation, list_request, object_path, record_decoder, require_id
 from ..types.chat import ChatCompletion, ChatSession, ChatSessionList
 
 if TYPE_CHECKING:
@@ -18,57 +16,38 @@ COMPLETIONS_PATH = "/api/v1/chat/completions"
 SESSIONS_PATH = "/api/v1/chat/sessions"
 
 
-def complete_chat(turn: ChatRequest, key: str) -> Operation[ChatCompletion]:
-    """`POST /api/v1/chat/completions`, contract section 10: a purchase under `key`."""
-    body = serialization.encode_json(turn.to_wire())
-    request = Request("POST", COMPLETIONS_PATH, body=body, idempotency_key=key, is_long_running=True)
-    return Operation(request, read_completion)
+def complete_chat(request: ChatRequest, key: str) -> Operation[ChatCompletion]:
+    """Returns `POST /api/v1/chat/completions` (contract section 10): a purchase under `key`."""
+    body = serialization.encode_json(request.to_wire())
+    http_request = Request("POST", COMPLETIONS_PATH, body=body, idempotency_key=key, is_long_running=True)
+    return Operation(http_request, read_completion)
 
 
-def stream_chat(turn: ChatRequest, key: str) -> Request:
-    """`POST /api/v1/chat/completions/stream`, contract section 10: the same purchase, answered piece by piece."""
+def stream_chat(request: ChatRequest, key: str) -> Request:
+    """Returns `POST /api/v1/chat/completions/stream` (contract section 10): the same purchase, answered by a stream."""
     return Request(
         "POST",
         f"{COMPLETIONS_PATH}/stream",
-        body=serialization.encode_json(turn.to_wire()),
+        body=serialization.encode_json(request.to_wire()),
         idempotency_key=key,
         accept="text/event-stream",
     )
 
 
 def list_chat_sessions(limit: int | None = None) -> Operation[ChatSessionList]:
-    """`GET /api/v1/chat/sessions`, contract section 10; `limit` is an assumption."""
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise ConfigurationError(f"limit must be a whole number from 1 on, or None, not {limit!r}")
-    return Operation(
-        Request("GET", SESSIONS_PATH if limit is None else f"{SESSIONS_PATH}?limit={limit}"), read_sessions
-    )
+    """Returns `GET /api/v1/chat/sessions` (contract section 10); `limit` is an assumption."""
+    return Operation(list_request(SESSIONS_PATH, limit), read_sessions)
 
 
 def retrieve_chat_session(chat_session_id: str) -> Operation[ChatSession]:
-    """`GET /api/v1/chat/sessions/{sessionId}`, contract section 10."""
-    name = chat_session_id
-    if not isinstance(name, str) or not name.isprintable() or not name.strip(". "):
-        raise ConfigurationError(f"{name!r} is not a chat session id: pass the `session_id` of a ChatCompletion")
+    """Returns `GET /api/v1/chat/sessions/{sessionId}` (contract section 10)."""
+    path = object_path(SESSIONS_PATH, chat_session_id, "a chat session id", "`session_id` of a ChatCompletion")
 
-    def read_asked_session(response: Response) -> ChatSession:
-        session = serialization.decode(response.body, ChatSession)
-        if session.id != name:
-            raise ResponseDecodeError(
-                f"the service answered with the chat session {session.id} when asked for {name}",
-                path="$.id",
-                reason="another chat session than the one asked for",
-            )
-        return session
+    def read_session(response: Response) -> ChatSession:
+        return require_id(serialization.decode(response.body, ChatSession), chat_session_id, "chat session")
 
-    return Operation(Request("GET", f"{SESSIONS_PATH}/{quote(name, safe='')}"), read_asked_session)
+    return Operation(Request("GET", path), read_session)
 
 
-def read_completion(response: Response) -> ChatCompletion:
-    """A completion out of a 2xx answer."""
-    return serialization.decode(response.body, ChatCompletion)
-
-
-def read_sessions(response: Response) -> ChatSessionList:
-    """A list of chat sessions out of a 2xx answer."""
-    return serialization.decode(response.body, ChatSessionList)
+read_completion = record_decoder(ChatCompletion)
+read_sessions = record_decoder(ChatSessionList)

@@ -1,4 +1,4 @@
-"""Names of result files by the wish of the user: `{task_id}-{index}{ext}`."""
+"""Templates for the names of result files, such as `{task_id}-{index}{ext}`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from ..catalogue.suggestions import closest_matches, suggestion_text
+from ..catalogue.validation import closest_matches, suggestion_text
 from ..errors import ConfigurationError
 from .filenames import RESERVED_NAMES, safe_stem
 
@@ -20,18 +20,18 @@ WIDTH_PATTERN: Final = re.compile(r"(0?[1-9])?")
 NO_SPEC_PATTERN: Final = re.compile("")
 
 FORBIDDEN_CHARACTERS: Final = frozenset('/\\<>:"|?*')
-"""Marks that one system or another does not take in a name."""
+"""Characters that are invalid in a file name on some system."""
 
 MAX_FILENAME_BYTES: Final = 200
-"""A name has room for 255: this leaves some for its temporary file."""
+"""Maximum length of a name in bytes. Names have at most 255: the rest is for the suffix of a temporary file."""
 
 
 @attrs.frozen
 class FilenameTemplate:
-    """Made only of text and the fields `{task_id}`, `{model}`, `{index}` and `{ext}`.
+    """Template of text and the fields `{task_id}`, `{model}`, `{index}` and `{ext}`.
 
-    `index` counts the files of a job from 1 and takes a width (`{index:03}`); `ext` is the extension with its dot, by
-    the content type. Every other value is made safe first. Raises `ConfigurationError` for what cannot be a name.
+    `index` counts the files of a job from 1 and accepts a width (`{index:03}`); `ext` is the extension with its dot.
+    Other values are made safe. Raises `ConfigurationError` for a template that makes no valid name.
 
     >>> FilenameTemplate("{model}-{index:02}{ext}").format({"model": "z/image"}, index=3, ext=".png")
     'z_image-03.png'
@@ -47,16 +47,18 @@ class FilenameTemplate:
                 hint = suggestion_text(closest_matches(field, TEMPLATE_FIELDS), TEMPLATE_FIELDS)
                 raise ConfigurationError(f"name has an unknown field {{{field:.40}}} {hint}")
             if not (WIDTH_PATTERN if field == "index" else NO_SPEC_PATTERN).fullmatch(spec):
-                raise ConfigurationError(f"name: {{{field}:{spec:.40}}} is no field: only index takes a width, as 03")
+                raise ConfigurationError(
+                    f"name: {{{field}:{spec:.40}}} is not a field: only index accepts a width, such as 03"
+                )
         self.format({}, index=1, ext=".png")
 
     @property
     def has_index(self) -> bool:
-        """Whether the files of one job get different names."""
+        """True if the files of one job get different names."""
         return any(field == "index" for field, _ in self._fields())
 
     def format(self, values: Mapping[str, str], *, index: int, ext: str) -> str:
-        """The name of one file. Raises `ConfigurationError` for one that no folder takes."""
+        """Returns the name of one file. Raises `ConfigurationError` for an invalid name."""
         safe = {field: safe_stem(values.get(field) or field) for field in TEMPLATE_FIELDS[:2]}
         name = self.text.format(**safe, index=index, ext=ext)
         if (
@@ -67,7 +69,7 @@ class FilenameTemplate:
             or not name.isprintable()
         ):
             raise ConfigurationError(
-                f"name makes {name!r:.80}, which is no file name on every system: folders belong in `to`"
+                f"name makes {name!r:.80}, which is not a file name on every system: folders belong in `to`"
             )
         if RESERVED_NAMES.fullmatch(name.partition(".")[0].rstrip()):
             raise ConfigurationError(f"name makes {name!r:.80}, which is the name of a device on Windows: add to it")
@@ -76,11 +78,13 @@ class FilenameTemplate:
         return name
 
     def _fields(self) -> list[tuple[str, str]]:
-        """Each field with what stands behind its colon, and what would change or look into its value."""
+        """Returns each field with its format specification or conversion."""
         try:
             parsed = list(Formatter().parse(self.text))
         except ValueError:
-            raise ConfigurationError(f"name is no template: {self.text!r:.80}") from None
+            raise ConfigurationError(f"name is not a template: {self.text!r:.80}") from None
         return [
-            (field, f"!{change}" if change else spec or "") for _, field, spec, change in parsed if field is not None
+            (field, f"!{conversion}" if conversion else spec or "")
+            for _, field, spec, conversion in parsed
+            if field is not None
         ]

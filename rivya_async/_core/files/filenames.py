@@ -1,4 +1,4 @@
-"""Names for files out of what strangers say: a URL, a content type, a task id."""
+"""Safe file names from untrusted input: URLs, content types and task ids."""
 
 from __future__ import annotations
 
@@ -22,23 +22,25 @@ EXTENSIONS: Final = {
     "audio/x-wav": ".wav",
     "application/json": ".json",
 }
-"""The media types that the contract names (section 8), and what they are called on disk."""
+"""File extension by media type, for the types of the contract (section 8)."""
 
 KIND_BY_EXTENSION: Final = {suffix: media_type.partition("/")[0] for media_type, suffix in EXTENSIONS.items()} | {
     ".jpeg": "image"
 }
-"""Of what kind a file is whose name ends so: image, video, audio, or application."""
+"""Kind of a file by extension: image, video, audio, or application."""
 
 MAX_STEM_BYTES: Final = 150
-"""A name has room for 255 bytes: this leaves some for the extension, and for those who add a number."""
+"""Maximum length of a stem in bytes. Names have at most 255: the rest is for an extension and a number."""
 
 RESERVED_NAMES: Final = re.compile(r"(?i)con|prn|aux|nul|com[0-9]|lpt[0-9]")
+"""Names of devices on Windows."""
+
 UNSAFE_CHARACTERS: Final = re.compile(r"[^\w.\- ]+")
 EXTENSION_PATTERN: Final = re.compile(r"\.[A-Za-z0-9]{1,8}")
 
 
 def safe_stem(text: str) -> str:
-    """A file name without extension that no system trips over: no separators, controls, edge dots, reserved names."""
+    """Returns a portable file name without an extension: no separators, controls, outer dots or reserved names."""
     stem = UNSAFE_CHARACTERS.sub("_", text).encode()[:MAX_STEM_BYTES].decode(errors="ignore").strip(" .")
     if not stem.strip("_"):
         return "download"
@@ -46,19 +48,20 @@ def safe_stem(text: str) -> str:
 
 
 def upload_filename(name: str) -> str:
-    """A file's name as a form may carry it: its last part, without quotes and controls."""
-    last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    return "".join("_" if mark == '"' or not mark.isprintable() else mark for mark in last)[-MAX_STEM_BYTES:] or "file"
+    """Returns a file name for a multipart form: the last path segment, without quotes and control characters."""
+    segment = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    safe = "".join("_" if char == '"' or not char.isprintable() else char for char in segment)
+    return safe[-MAX_STEM_BYTES:] or "file"
 
 
 def file_extension(content_type: str | None, url: str) -> str:
-    """By the content type; by the URL where that says nothing; `.bin` where neither does."""
+    """Returns the extension of the content type, else of the URL, else `.bin`."""
     media_type = (content_type or "").partition(";")[0].strip().lower()
     return EXTENSIONS.get(media_type) or _split_extension(url)[1].lower() or ".bin"
 
 
 def stem_from_url(url: str) -> str:
-    """A safe stem out of the last segment of a URL's path."""
+    """Returns a safe stem from the last path segment of a URL."""
     return safe_stem(_split_extension(url)[0])
 
 

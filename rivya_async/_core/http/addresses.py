@@ -1,4 +1,4 @@
-"""IP addresses: which belong to the public internet."""
+"""Classification of IP addresses: public, private or loopback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Address: TypeAlias = IPv4Address | IPv6Address
 
 
 def is_public(address: Address) -> bool:
-    """Whether it, and every address that it carries along, belongs to the public internet.
+    """Returns True if the address, and every address embedded in it, belongs to the public internet.
 
     >>> [is_public(ipaddress.ip_address(text)) for text in ("8.8.8.8", "10.0.0.1", "::ffff:127.0.0.1", "2002:a00:1::")]
     [True, False, False, False]
@@ -21,7 +21,7 @@ def is_public(address: Address) -> bool:
 
 
 def parse_address(text: str) -> Address | None:
-    """The address that a text spells, with or without a zone; None for a name."""
+    """Returns the address of a text with or without a zone; None for a name."""
     try:
         return ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
@@ -29,7 +29,7 @@ def parse_address(text: str) -> Address | None:
 
 
 def is_private_address(host: str) -> bool:
-    """Whether a host is an address that is not public, or an odd spelling of an address; False for a name.
+    """Returns True if a host is a private address, or an unusual spelling of an address; False for a name.
 
     >>> [is_private_address(host) for host in ("127.0.0.1", "0177.0.0.1", "127.0.0.1.", "8.8.8.8", "a.example")]
     [True, True, True, False, False]
@@ -39,24 +39,24 @@ def is_private_address(host: str) -> bool:
 
 
 def is_loopback_host(host: str) -> bool:
-    """Whether a host is loopback, by its address or by its name."""
+    """Returns True for a loopback address or name."""
     address = parse_address(host)
     return host.lower() == "localhost" if address is None else address.is_loopback
 
 
 def _embedded_addresses(address: Address) -> list[Address]:
-    """The address, and those that it carries along."""
+    """Returns the address and the addresses embedded in it."""
     if isinstance(address, IPv4Address):
         return [address]
     if address.ipv4_mapped is not None:
         return [address.ipv4_mapped]
-    carried = [address.sixtofour, *(address.teredo or ())]
+    embedded = [address.sixtofour, *(address.teredo or ())]
     if address in NAT64 or int(address) >> 32 == 0:
-        carried.append(IPv4Address(int(address) & 0xFFFFFFFF))
-    return [address, *(each for each in carried if each is not None)]
+        embedded.append(IPv4Address(int(address) & 0xFFFFFFFF))
+    return [address, *(each for each in embedded if each is not None)]
 
 
 def _is_public(address: Address) -> bool:
-    is_carrier = isinstance(address, IPv6Address) and address in NAT64  # what it carries is judged
-    is_site_local = isinstance(address, IPv6Address) and address.is_site_local  # which `is_global` takes for global
-    return is_carrier or (address.is_global and not (address.is_multicast or address.is_reserved or is_site_local))
+    is_nat64 = isinstance(address, IPv6Address) and address in NAT64  # only its embedded address counts
+    is_site_local = isinstance(address, IPv6Address) and address.is_site_local  # `is_global` is true for these
+    return is_nat64 or (address.is_global and not (address.is_multicast or address.is_reserved or is_site_local))

@@ -1,13 +1,16 @@
-"""Requests and responses as values. The only file that spells header names."""
+"""Requests and responses as values, and the HTTP headers of the API."""
 
 from __future__ import annotations
 
+import math
+import re
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from .. import idempotency
-from . import retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,10 +18,12 @@ if TYPE_CHECKING:
 USER_AGENT: Final = "rivya-async/0.1.0"
 JSON: Final = "application/json"
 
+SECONDS_PATTERN: Final = re.compile(r"[0-9]+(?:\.[0-9]*)?")
+
 
 @attrs.frozen
 class Request:
-    """One request, before anybody sent it: a path below the origin, a body, and the key that makes a repeat safe."""
+    """Request before it is sent: a path below the origin, a body, and the key that makes a repeat safe."""
 
     method: str
     path: str
@@ -27,32 +32,32 @@ class Request:
     needs_api_key: bool = True
     accept: str = JSON
     is_long_running: bool = False
-    """Whether the service may work for long before it says anything."""
+    """True if the service may take long before it responds."""
     accepts_idempotency_key: bool = True
-    """Whether an idempotency key would make a repeat safe; the service names none for webhooks."""
+    """True if the endpoint accepts an idempotency key; none is documented for webhooks."""
 
     @property
     def is_safe(self) -> bool:
-        """Whether the service does nothing but answer."""
+        """True if the request has no side effects."""
         return self.method in idempotency.SAFE_METHODS
 
     @property
     def needs_idempotency_key(self) -> bool:
-        """Whether it could act twice, so that it is sent under an idempotency key only."""
+        """True if the request must be sent with an idempotency key, because a repeat may act twice."""
         return self.accepts_idempotency_key and idempotency.needs_key(self.method)
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether sending it again is safe whatever came of the first time."""
+        """True if a repeat is safe for every outcome of the first request."""
         return self.idempotency_key is not None or idempotency.is_idempotent(self.method)
 
     def headers(self, api_key: str | None) -> dict[str, str]:
-        """The headers to send, with the API key if this request needs one."""
+        """Returns the headers to send, with the API key if this request needs one."""
         return common_headers(api_key if self.needs_api_key else None) | self.specific_headers
 
     @property
     def specific_headers(self) -> dict[str, str]:
-        """The headers in which it differs from others that need an API key: none for a mere read."""
+        """The headers that are not `common_headers`: none for a read."""
         headers = {} if self.accept == JSON else {"Accept": self.accept}
         if self.body is not None:
             headers["Content-Type"] = JSON
@@ -62,7 +67,7 @@ class Request:
 
 
 def common_headers(api_key: str | None) -> dict[str, str]:
-    """What every request says, with the API key if there is one."""
+    """Returns the headers of every request, with the API key if there is one."""
     headers = {"Accept": JSON, "User-Agent": USER_AGENT}
     if api_key is not None:
         headers["Authorization"] = f"Bearer {api_key}"
@@ -71,7 +76,7 @@ def common_headers(api_key: str | None) -> dict[str, str]:
 
 @attrs.frozen
 class MultipartForm:
-    """What an upload says of a file beside its bytes: the fields, the file's name, type and size in bytes, if known."""
+    """Multipart form of an upload without the content: fields, filename, MIME type and size in bytes, if known."""
 
     fields: Mapping[str, str]
     filename: str
@@ -81,7 +86,7 @@ class MultipartForm:
 
 @attrs.frozen
 class Response:
-    """One answer, read to its end. `headers` answers lookups in any case."""
+    """Complete response. Lookups in `headers` are case-insensitive."""
 
     status: int
     headers: Mapping[str, str] = attrs.field(repr=False)
@@ -89,25 +94,50 @@ class Response:
 
     @property
     def is_success(self) -> bool:
-        """Any 2xx: which one the service uses is not documented."""
+        """True for any 2xx: the service documents no specific one."""
         return 200 <= self.status < 300  # noqa: PLR2004
 
     @property
     def is_redirect(self) -> bool:
-        """Any 3xx."""
+        """True for any 3xx."""
         return 300 <= self.status < 400  # noqa: PLR2004
 
     def retry_after(self, now: float) -> float | None:
-        """The service's wish in seconds. A date is measured by the answer's own `Date`, by ours (`now`) without one."""
-        server_now = retry_after.parse_http_date(self.headers.get("Date"))
-        return retry_after.parse_retry_after(self.headers.get("Retry-After"), now if server_now is None else server_now)
+        """Returns the `Retry-After` in seconds. A date is relative to the `Date` of the response, or to `now`."""
+        server_now = parse_http_date(self.headers.get("Date"))
+        return parse_retry_after(self.headers.get("Retry-After"), now if server_now is None else server_now)
 
     @property
     def content_type(self) -> str | None:
-        """What the body says it is."""
+        """The `Content-Type` of the body."""
         return self.headers.get("Content-Type")
 
     @property
     def location(self) -> str | None:
-        """Where a redirect points."""
+        """The target of a redirect."""
         return self.headers.get("Location")
+
+
+def parse_retry_after(value: str | None, now: float) -> float | None:
+    """Returns the delay of a `Retry-After` header in seconds, or None if it is missing or invalid.
+
+    Accepts an integer or decimal number of seconds, and an HTTP date in its three forms (RFC 9110, section 10.2.3).
+    `now` is in seconds since the epoch. A past date is 0.
+    """
+    text = (value or "").strip(" \t")
+    if SECONDS_PATTERN.fullmatch(text):
+        seconds = float(text)
+        return seconds if math.isfinite(seconds) else None
+    date = parse_http_date(text)
+    return None if date is None else max(0.0, date - now)
+
+
+def parse_http_date(value: str | None) -> float | None:
+    """Returns an HTTP date as seconds since the epoch, or None if it is missing or invalid."""
+    if not value or not value[:1].isalpha():
+        return None
+    try:
+        date = parsedate_to_datetime(value)
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return None
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()

@@ -1,130 +1,157 @@
-"""Per operation of the API: arguments to a request, an answer to a record or an error."""
+"""Operations of the API: the request for arguments, and the record for a response."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 from urllib.parse import quote
 
 import attrs
 
 from ..catalogue.model import ModelList
-from ..errors import APIStatusError, ConfigurationError, ResponseDecodeError, status_error_class
+from ..errors import ConfigurationError, ResponseDecodeError
 from ..files.media_type import KINDS
 from ..types.generations import Credits, File, Generation
 from ..types.purchase_cost import GENERATIONS_PATH
 from . import serialization
-from .generation_fastpath import parse_open_generation
 from .messages import Request, Response
+from .serialization import parse_open_generation
 
 if TYPE_CHECKING:
     from ..generation_request import GenerationRequest
 
 T = TypeVar("T")
 
+FILES_PATH: Final = "/api/v1/files"
+
 
 @attrs.frozen
 class Operation(Generic[T]):
-    """A request, and how to read the answer to it."""
+    """Request with the decoder of its response."""
 
     request: Request
     decode: Callable[[Response], T] = attrs.field(repr=False)
 
 
+class _HasId(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+R = TypeVar("R", bound=_HasId)
+
+
+def record_decoder(record: type[T]) -> Callable[[Response], T]:
+    """Returns the decoder of responses that are one record."""
+    return lambda response: serialization.decode(response.body, record)
+
+
+def list_request(path: str, limit: int | None) -> Request:
+    """Returns the request of a list. Raises `ConfigurationError` for an invalid limit."""
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise ConfigurationError(f"limit must be a whole number from 1 on, or None, not {limit!r}")
+    return Request("GET", path if limit is None else f"{path}?limit={limit}")
+
+
+def object_path(path: str, object_id: object, name: str, source: str) -> str:
+    """Returns the path of an object with the id as its last segment. Raises `ConfigurationError` for an invalid id."""
+    if not isinstance(object_id, str) or not object_id.isprintable() or not object_id.strip(". "):
+        raise ConfigurationError(f"{object_id!r:.80} is not {name}: pass the {source}")
+    return f"{path}/{quote(object_id, safe='')}"
+
+
+def require_id(record: R, object_id: str, name: str) -> R:
+    """Returns the record, or raises `ResponseDecodeError` if it has another id."""
+    if record.id != object_id:
+        raise ResponseDecodeError(
+            f"the service answered with the {name} {record.id} when asked for {object_id}",
+            path="$.id",
+            reason=f"another {name} than the one asked for",
+        )
+    return record
+
+
 def create_generation(job: GenerationRequest, key: str) -> Operation[Generation]:
-    """`POST /api/v1/generations`, contract section 6: a purchase under `key`."""
+    """Returns `POST /api/v1/generations` (contract section 6): a purchase under `key`."""
     request = Request("POST", GENERATIONS_PATH, body=serialization.encode_json(job.to_wire()), idempotency_key=key)
     return Operation(request, read_generation)
 
 
 def retrieve_generation(task_id: str) -> Operation[Generation]:
-    """`GET /api/v1/generations/{taskId}`, contract section 7. Raises `ConfigurationError` for what is no task id."""
+    """Returns `GET /api/v1/generations/{taskId}` (contract section 7). Raises `ConfigurationError` for a bad id."""
     return Operation(_retrieve_request(task_id), partial(_decode_requested_generation, task_id))
 
 
 @attrs.frozen
 class CachedPollResponse:
-    """What an answer told of a job, and a mark by which the same answer is known again."""
+    """Decoded response to a poll, with a hash of its body to recognize an equal response."""
 
     generation: Generation
     body_hash: int
 
 
-def poll_generation(task_id: str, seen: CachedPollResponse | None) -> Operation[CachedPollResponse]:
-    """`retrieve_generation` for one who has `seen` the answer before: the same one is not read again. Saves 17 us."""
-    return Operation(_retrieve_request(task_id), partial(_decode_poll, task_id, seen))
+def poll_generation(task_id: str, cached: CachedPollResponse | None) -> Operation[CachedPollResponse]:
+    """Returns the operation of a poll: a response equal to `cached` is not decoded again, which saves 17 us."""
+    return Operation(_retrieve_request(task_id), partial(_decode_poll, task_id, cached))
 
 
 def _retrieve_request(task_id: str) -> Request:
-    if not _is_id(task_id):
-        raise ConfigurationError(f"{task_id!r} is not a task id: pass the `id` of a Generation")
-    return Request("GET", f"{GENERATIONS_PATH}/{quote(task_id, safe='')}")
+    return Request("GET", object_path(GENERATIONS_PATH, task_id, "a task id", "`id` of a Generation"))
 
 
-def _decode_poll(task_id: str, seen: CachedPollResponse | None, response: Response) -> CachedPollResponse:
-    mark = hash(response.body)  # 64 bits, salted: the answer itself would be a third of a KiB for each job
-    return (
-        seen
-        if seen is not None and seen.body_hash == mark
-        else CachedPollResponse(_decode_requested_generation(task_id, response), mark)
-    )
+def _decode_poll(task_id: str, cached: CachedPollResponse | None, response: Response) -> CachedPollResponse:
+    body_hash = hash(response.body)  # salted 64 bits: the body would need a third of a KiB for each job
+    if cached is not None and cached.body_hash == body_hash:
+        return cached
+    return CachedPollResponse(_decode_requested_generation(task_id, response), body_hash)
 
 
 def _decode_requested_generation(task_id: str, response: Response) -> Generation:
-    generation = read_generation(response)
-    if generation.id != task_id:
-        raise ResponseDecodeError(
-            f"the service answered with the task {generation.id} when asked for {task_id}",
-            path="$.id",
-            reason="another task than the one asked for",
-        )
-    return generation
+    return require_id(read_generation(response), task_id, "task")
 
 
 def create_file(kind: str) -> Operation[File]:
-    """`POST /api/v1/files`, contract section 8. It buys nothing, and the API names no idempotency key for it.
+    """Returns `POST /api/v1/files` (contract section 8), which is free and accepts no documented idempotency key.
 
-    What the answer leaves out of the kind is what was asked for.
+    `kind` is used if the response has none.
     """
 
     def read_created_file(response: Response) -> File:
         file = read_file(response)
         return file if file.kind else attrs.evolve(file, kind=kind)
 
-    return Operation(Request("POST", "/api/v1/files"), read_created_file)
+    return Operation(Request("POST", FILES_PATH), read_created_file)
 
 
 def retrieve_file(file_id: str) -> Operation[File]:
-    """`GET /api/v1/files/{fileId}`, contract section 8. Raises `ConfigurationError` for what is no file id."""
-    if not _is_id(file_id):
-        raise ConfigurationError(f"{file_id!r} is not a file id: pass the `id` of a File")
-    return Operation(Request("GET", f"/api/v1/files/{quote(file_id, safe='')}"), read_file)
+    """Returns `GET /api/v1/files/{fileId}` (contract section 8). Raises `ConfigurationError` for an invalid id."""
+    return Operation(Request("GET", object_path(FILES_PATH, file_id, "a file id", "`id` of a File")), read_file)
 
 
 def list_models() -> Operation[ModelList]:
-    """`GET /api/v1/models`, contract section 5: public, no key."""
-    return Operation(Request("GET", "/api/v1/models", needs_api_key=False), read_models)
+    """Returns `GET /api/v1/models` (contract section 5): public, without an API key."""
+    return Operation(Request("GET", "/api/v1/models", needs_api_key=False), record_decoder(ModelList))
 
 
 def retrieve_credits() -> Operation[Credits]:
-    """`GET /api/v1/credits`, contract section 9."""
-    return Operation(Request("GET", "/api/v1/credits"), read_credits)
+    """Returns `GET /api/v1/credits` (contract section 9)."""
+    return Operation(Request("GET", "/api/v1/credits"), record_decoder(Credits))
 
 
 def retrieve_openapi() -> Operation[dict[str, Any]]:
-    """`GET /api/v1/openapi.json`, contract section 12: public, no key."""
+    """Returns `GET /api/v1/openapi.json` (contract section 12): public, without an API key."""
     return Operation(Request("GET", "/api/v1/openapi.json", needs_api_key=False), read_openapi)
 
 
 def read_generation(response: Response) -> Generation:
-    """A generation out of a 2xx answer."""
+    """Returns the generation of a 2xx response."""
     value = serialization.parse_json(response.body)
     return parse_open_generation(value) or serialization.structure(value, Generation)
 
 
 def read_file(response: Response) -> File:
-    """A file out of a 2xx answer; whether its id is called `id` or `file_id` is an assumption [9]."""
+    """Returns the file of a 2xx response; its id is in `id` or `file_id`, by assumption [9]."""
     value = serialization.parse_json(response.body)
     if isinstance(value, dict) and "id" not in value and "file_id" in value:
         value = {"id": value["file_id"], **{name: member for name, member in value.items() if name != "file_id"}}
@@ -133,78 +160,9 @@ def read_file(response: Response) -> File:
     return file if file.kind or guessed not in KINDS else attrs.evolve(file, kind=guessed)
 
 
-def read_models(response: Response) -> ModelList:
-    """The catalogue out of a 2xx answer."""
-    return serialization.decode(response.body, ModelList)
-
-
 def read_openapi(response: Response) -> dict[str, Any]:
-    """The OpenAPI document out of a 2xx answer, as it came; its content is not documented."""
+    """Returns the OpenAPI document of a 2xx response unchanged; its content is not documented."""
     document = serialization.parse_json(response.body)
     if not isinstance(document, dict) or not isinstance(document.get("paths"), dict):
-        raise ResponseDecodeError("the answer is no OpenAPI document", path="$.paths", reason="no object")
+        raise ResponseDecodeError("the response is not an OpenAPI document", path="$.paths", reason="no object")
     return document
-
-
-def read_credits(response: Response) -> Credits:
-    """The balance out of a 2xx answer."""
-    return serialization.decode(response.body, Credits)
-
-
-def read_error(response: Response, now: float) -> APIStatusError:
-    """The error out of any answer but a 2xx, contract section 3. Copes with a proxy's page in place of the envelope."""
-    told = _error_envelope(response.body)
-    code = _nonempty_text(told.get("code"))
-    kind = status_error_class(response.status, code)
-    message = _nonempty_text(told.get("message")) or _default_message(response)
-    advice = ADVICE_BY_CODE.get(code) or ADVICE.get(kind.__name__)
-    return kind(
-        f"{message} [{response.status} {code or 'without a code'}]" + (f" {advice}" if advice else ""),
-        status=response.status,
-        code=code,
-        retry_after=response.retry_after(now),
-        request_id=_nonempty_text(told.get("requestId")),
-    )
-
-
-ADVICE = {
-    "APIDisabledError": "The service has switched its API off for now: try again later.",
-    "IdempotencyConflictError": "Take a new idempotency key for a new job, or repeat the old job unchanged.",
-    "InsufficientCreditsError": "Nothing was bought: top up the account, or choose a cheaper model.",
-    "NotFoundError": "Check the id, and that it belongs to the account of this API key.",
-    "RateLimitError": "Slow down: send fewer requests at once.",
-    "PermissionDeniedError": "Make a new API key that has the scope.",
-    "InternalServerError": "The service failed: try again later, a purchase under the same idempotency key.",
-    "ChatSessionConflictError": "Begin a new chat session.",
-    "AuthenticationError": "Check RIVYA_API_KEY: keys are made and revoked in the account settings.",
-    "ValidationFailed": "Change the request: the service will refuse it again as it is.",
-}
-"""What to do next, by the name of the class."""
-
-ADVICE_BY_CODE: dict[str | None, str] = {
-    "webhook_url_rejected": "Give an https URL of a public host, without a user, a password and a fragment.",
-}
-"""The same where the code says more than the class."""
-
-
-def _is_id(value: object) -> bool:
-    return isinstance(value, str) and value.isprintable() and bool(value.strip(". "))
-
-
-def _error_envelope(body: bytes) -> dict[str, Any]:
-    try:
-        value = serialization.parse_json(body)
-    except ResponseDecodeError:
-        return {}
-    error = value.get("error") if isinstance(value, dict) else None
-    return error if isinstance(error, dict) else {}
-
-
-def _nonempty_text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _default_message(response: Response) -> str:
-    if response.is_redirect and response.location is not None:
-        return f"the service redirects to {response.location}, which is not followed with a key: set base_url"
-    return "the service answered without an error message"

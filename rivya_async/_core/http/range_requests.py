@@ -1,4 +1,4 @@
-"""A file that comes in pieces: of which version they are, and where the next answer goes on (RFC 9110, section 14)."""
+"""Resumable downloads: versions of a file, and range requests for the rest of it (RFC 9110, section 14)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .retry_after import parse_http_date
+from .messages import parse_http_date
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,30 +15,30 @@ if TYPE_CHECKING:
     from .messages import Response
 
 STRONG_ETAG_PATTERN: Final = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"')
-"""An entity tag that promises equal bytes; `W/"..."` does not."""
+"""Strong entity tag, which guarantees equal bytes; `W/"..."` does not."""
 
 CONTENT_RANGE_PATTERN: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 CONTENT_LENGTH_PATTERN: Final = re.compile(r"[0-9]{1,18}")
 PARTIAL_CONTENT: Final = 206
 
 MIN_LAST_MODIFIED_AGE: Final = 60.0
-"""A file that has not changed for so long before it was sent does not change within the second that its date tells."""
+"""Minimum age of a `Last-Modified` in seconds. An older file cannot change again within the same second."""
 
 
 @attrs.frozen
 class ResourceVersion:
-    """Which bytes a host serves, by a strong validator, and how many there are; None where it does not tell."""
+    """Version of a file: a strong validator and its total length in bytes; None if unknown."""
 
     validator: str | None = None
     total: int | None = None
 
     @property
     def can_resume(self) -> bool:
-        """Whether what is on disk can be taken up where it ended."""
+        """True if a partial download can be resumed."""
         return self.validator is not None
 
     def range_headers(self, received: int) -> Mapping[str, str]:
-        """The headers that ask for what is still missing; none where all of it has to come."""
+        """Returns the headers that request the missing bytes; none if the whole file is needed."""
         if self.validator is None or received == 0:
             return {}
         return {"Range": f"bytes={received}-", "If-Range": self.validator}
@@ -47,46 +47,46 @@ class ResourceVersion:
 UNKNOWN_VERSION: Final = ResourceVersion()
 
 
-def resource_version(answer: Response) -> ResourceVersion:
-    """The version that a successful answer, whole or partial, is of."""
-    if _is_encoded(answer):  # its length and its ranges are those of the encoded bytes
+def resource_version(response: Response) -> ResourceVersion:
+    """Returns the version of a successful whole or partial response."""
+    if _is_encoded(response):  # its length and ranges refer to the encoded bytes
         return UNKNOWN_VERSION
-    return ResourceVersion(_validator(answer), _total_length(answer))
+    return ResourceVersion(_validator(response), _total_length(response))
 
 
-def resume_offset(answer: Response, version: ResourceVersion, received: int) -> int | None:
-    """At which byte of the file the body of a successful answer begins; None where it does not fit what is there.
+def resume_offset(response: Response, version: ResourceVersion, received: int) -> int | None:
+    """Returns the offset of the body of a successful response in the file; None if it does not match.
 
-    0 is the whole file. Anything else goes on with `received` bytes of `version`.
+    0 is the whole file. Another offset continues `received` bytes of `version`.
     """
-    if answer.status != PARTIAL_CONTENT:
+    if response.status != PARTIAL_CONTENT:
         return 0
-    told = CONTENT_RANGE_PATTERN.fullmatch(answer.headers.get("Content-Range", ""))
-    if told is None or int(told[1]) != received or _is_encoded(answer):
+    content_range = CONTENT_RANGE_PATTERN.fullmatch(response.headers.get("Content-Range", ""))
+    if content_range is None or int(content_range[1]) != received or _is_encoded(response):
         return None
-    now = resource_version(answer)
-    is_same = now.validator in {None, version.validator} and now.total in {None, version.total}
+    current = resource_version(response)
+    is_same = current.validator in {None, version.validator} and current.total in {None, version.total}
     return received if received and is_same else None
 
 
-def _validator(answer: Response) -> str | None:
-    """What promises equal bytes: a strong entity tag; without any tag a date that is old enough (section 8.8.2.2)."""
-    if "ETag" in answer.headers:
-        tag = answer.headers["ETag"].strip()
+def _validator(response: Response) -> str | None:
+    """Returns a strong entity tag; without any tag, a date that is old enough (section 8.8.2.2)."""
+    if "ETag" in response.headers:
+        tag = response.headers["ETag"].strip()
         return tag if STRONG_ETAG_PATTERN.fullmatch(tag) else None
-    modified = answer.headers.get("Last-Modified", "").strip()
-    changed, sent = parse_http_date(modified), parse_http_date(answer.headers.get("Date"))
+    modified = response.headers.get("Last-Modified", "").strip()
+    changed, sent = parse_http_date(modified), parse_http_date(response.headers.get("Date"))
     is_settled = changed is not None and sent is not None and sent - changed >= MIN_LAST_MODIFIED_AGE
     return modified if is_settled else None
 
 
-def _is_encoded(answer: Response) -> bool:
-    return answer.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}
+def _is_encoded(response: Response) -> bool:
+    return response.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}
 
 
-def _total_length(answer: Response) -> int | None:
-    if answer.status == PARTIAL_CONTENT:
-        told = CONTENT_RANGE_PATTERN.fullmatch(answer.headers.get("Content-Range", ""))
-        return int(told[3]) if told is not None and told[3] != "*" else None
-    length = answer.headers.get("Content-Length", "")
+def _total_length(response: Response) -> int | None:
+    if response.status == PARTIAL_CONTENT:
+        content_range = CONTENT_RANGE_PATTERN.fullmatch(response.headers.get("Content-Range", ""))
+        return int(content_range[3]) if content_range is not None and content_range[3] != "*" else None
+    length = response.headers.get("Content-Length", "")
     return int(length) if CONTENT_LENGTH_PATTERN.fullmatch(length) else None

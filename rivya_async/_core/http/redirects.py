@@ -1,4 +1,4 @@
-"""Where a redirect of a file's host leads, and whether to follow it. Names are resolved elsewhere."""
+"""Validation of redirects of a file host. Host names are resolved elsewhere."""
 
 from __future__ import annotations
 
@@ -20,32 +20,30 @@ MAX_REDIRECTS: Final = 10
 
 @attrs.frozen
 class RedirectTarget:
-    """A URL to ask; `only_public`: if its host is on the public internet."""
+    """URL to request; `only_public` restricts its host to public addresses."""
 
     url: str
     only_public: bool = False
 
 
-def redirect_target(url: str, answer: Response, *, is_own: Callable[[str], bool]) -> RedirectTarget | None:
-    """Where an answer of `url` points to; None for an answer that is no redirect.
+def redirect_target(url: str, response: Response, *, is_own: Callable[[str], bool]) -> RedirectTarget | None:
+    """Returns the target of a response of `url`; None if it is not a redirect.
 
-    Raises `DownloadError` for what is not followed: no http URL, from https to http, and an address that is not
-    public, unless `is_own` knows it as the service's own.
+    Raises `DownloadError` for a URL that is not http, for a change from https to http, and for a private address,
+    unless `is_own` returns True for it.
     """
-    if not answer.is_redirect or answer.location is None:
+    if not response.is_redirect or response.location is None:
         return None
     try:
-        target = urljoin(url, answer.location.strip())
+        target = urljoin(url, response.location.strip())
         parts = urlsplit(target)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise DownloadError("the host of the file points to what is no URL") from None
+        raise DownloadError("the host of the file redirects to an invalid URL") from None
     if parts.scheme not in {"http", "https"} or not host:
-        raise DownloadError(
-            "the host of the file points to what cannot be downloaded: a redirect needs http and a host"
-        )
+        raise DownloadError("the host of the file redirects to a URL without http and a host: this is not followed")
     if urlsplit(url).scheme == "https" and parts.scheme == "http":
-        raise DownloadError(f"the host of the file points from https to http ({host}): this is not followed")
+        raise DownloadError(f"the host of the file redirects from https to http ({host}): this is not followed")
     if is_own(host):
         return RedirectTarget(target)
     if is_private_address(host):
@@ -54,8 +52,8 @@ def redirect_target(url: str, answer: Response, *, is_own: Callable[[str], bool]
 
 
 def private_address_error(host: str) -> DownloadError:
-    """The refusal of a redirect into a private network."""
+    """Returns the error for a redirect to a private address."""
     return DownloadError(
-        f"the host of the file points to {host}, which is not on the public internet: this is not followed. "
+        f"the host of the file redirects to {host}, which is not on the public internet: this is not followed. "
         "If you trust it, download that URL itself"
     )

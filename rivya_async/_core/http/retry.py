@@ -1,15 +1,13 @@
-"""The retry law: whether a failed request is sent again, and when. A function of values.
+"""Retry decisions as functions of values: whether a failed request is sent again, and after which delay.
 
-A purchase is never sent twice without the same key; a status poll is repeated through every transient fault.
+A purchase is never sent twice without the same key; a status poll is repeated after every transient error.
 """
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import attrs
-import backoff
 
 from .. import assumptions
 from ..errors import (
@@ -27,79 +25,83 @@ if TYPE_CHECKING:
     from ..policies import RetryPolicy
 
 REQUEST_TIMEOUT: Final = 408
+"""HTTP status of a request that the server has not received in time."""
+
 TOO_EARLY: Final = 425
+"""HTTP status of a request that the server has not processed, because it might be a replay."""
+
 FIRST_SERVER_ERROR: Final = 500
-"""The first of the statuses by which the server says that the fault is its own."""
+"""Lowest HTTP status of a server error."""
 
 
 @attrs.frozen
 class RetryAfterDelay:
-    """Send it again after `delay` seconds."""
+    """Decision to send the request again after `delay` seconds."""
 
     delay: float
 
 
 @attrs.frozen
 class GiveUp:
-    """Raise the error; `reason` says why it is not repeated."""
+    """Decision to raise the error, with the reason."""
 
     reason: str
 
 
 @attrs.frozen
 class AttemptState:
-    """What a call has gone through: sends so far, seconds since the first, and whether one of them may have acted."""
+    """Attempts of a call so far: requests sent, seconds since the first, and whether one may have been processed."""
 
     sent: int
     elapsed: float = 0.0
     may_have_acted: bool = False
 
 
-def decide(
+def decide_retry(
     policy: RetryPolicy,
     error: RivyaError,
     attempts: AttemptState,
     *,
     repeatable: bool,
     u: float,
-    in_haste: bool = True,
+    has_retry_token: bool = True,
 ) -> RetryAfterDelay | GiveUp:
-    """Whether to repeat after `error`.
+    """Returns the decision after `error`.
 
-    `repeatable`: a safe method, or a key is on it. `u`: a draw from [0, 1). Not `in_haste`: at the slowest pace, since
-    the session has sent more retries than it should.
+    `repeatable` is true for a safe method or a request with a key. `u` is a random number from [0, 1). Without a
+    retry token the session has exceeded its retry budget, and waits as long as the policy allows.
     """
     if not is_transient(error, may_have_acted=attempts.may_have_acted):
-        return GiveUp("this error does not pass by waiting")
+        return GiveUp("this error is not transient")
     if not repeatable and (attempts.may_have_acted or not isinstance(error, RequestNotSentError)):
-        return GiveUp("it may have acted, and no key makes a repeat safe")
+        return GiveUp("the request may have been processed, and no key makes a repeat safe")
     if attempts.sent >= policy.max_attempts:
         return GiveUp(f"{attempts.sent} attempts were made")
     delay = retry_delay(policy, attempts.sent - 1, u, retry_after_of(error))
-    if not in_haste:
+    if not has_retry_token:
         delay = max(delay, throttled_retry_delay(policy, u))
     if attempts.elapsed + delay > policy.max_elapsed:
-        return GiveUp(f"{policy.max_elapsed:g} s have passed or would")
+        return GiveUp(f"the next attempt would begin after {policy.max_elapsed:g} s")
     return RetryAfterDelay(delay)
 
 
 def is_transient(error: Exception, *, may_have_acted: bool = False) -> bool:
-    """Whether the same request may well succeed later.
+    """Returns True if the same request may succeed later.
 
-    An idempotency conflict is the caller's clash, unless an attempt of ours may have acted: then it is perhaps our own
-    first send, still running.
+    An idempotency conflict is permanent, unless an earlier attempt may have been processed: then the conflicting
+    request may be that attempt.
     """
-    if isinstance(error, RequestNotSentError | OutcomeUnknownError):
-        return True
     if isinstance(error, IdempotencyConflictError):
         return may_have_acted
-    if isinstance(error, RateLimitError | InternalServerError):
+    if isinstance(error, RequestNotSentError | OutcomeUnknownError | RateLimitError | InternalServerError):
         return True
-    return isinstance(error, APIStatusError) and _is_retryable_status(error.status)
+    if not isinstance(error, APIStatusError) or error.status is None:
+        return False
+    return error.status in assumptions.RETRYABLE_STATUSES or error.status >= FIRST_SERVER_ERROR
 
 
 def outcome_is_ambiguous(error: RivyaError) -> bool:
-    """Whether the service may have acted although the request failed: sent without an answer, or a gateway's word."""
+    """Returns True if the failed request may have been processed: no response, or the response of a gateway."""
     if isinstance(error, OutcomeUnknownError):
         return True
     if not isinstance(error, APIStatusError) or error.status is None:
@@ -108,44 +110,32 @@ def outcome_is_ambiguous(error: RivyaError) -> bool:
 
 
 def definitely_not_processed(error: RivyaError) -> bool:
-    """Whether the request was certainly not carried out. Any other answer of a server in trouble leaves a doubt."""
+    """Returns True if the request was certainly not processed."""
     if isinstance(error, RequestNotSentError | RateLimitError | APIDisabledError):
         return True
     return isinstance(error, APIStatusError) and error.status == TOO_EARLY
 
 
 def retry_delay(policy: RetryPolicy, retry: int, u: float, retry_after: float | None = None) -> float:
-    """Seconds before retry `retry` (from 0): the service's wish, else `u` of `backoff.expo`, both below the cap.
-
-    With `u` uniform that is `backoff.full_jitter`, which throws dice of its own.
-    """
+    """Returns the seconds before a retry (counted from 0): the `Retry-After`, else full jitter, both up to the cap."""
     if retry_after is not None:
         return min(retry_after, policy.cap)
-    return u * _backoff_ceiling(policy, retry)
+    ceilings = policy.ceilings
+    return u * (ceilings[retry] if retry < len(ceilings) else ceilings[-1])
 
 
 def throttled_retry_delay(policy: RetryPolicy, u: float) -> float:
-    """Seconds before a retry of a session that has sent too many: equal jitter below the cap."""
+    """Returns the seconds before a retry beyond the retry budget: equal jitter below the cap."""
     return policy.cap * (0.5 + 0.5 * u)
 
 
 def indicates_outage(error: RivyaError) -> bool:
-    """Whether this may be a sign that the service is down: no answer, or a fault of its own."""
+    """Returns True if the service may be down: no response, or a server error."""
     if isinstance(error, RequestNotSentError | OutcomeUnknownError | InternalServerError):
         return True
     return isinstance(error, APIStatusError) and error.status is not None and error.status >= FIRST_SERVER_ERROR
 
 
 def retry_after_of(error: RivyaError) -> float | None:
-    """The service's wish in seconds, if the error carries one."""
+    """Returns the `Retry-After` of an error response in seconds, if any."""
     return error.retry_after if isinstance(error, APIStatusError) else None
-
-
-def _is_retryable_status(status: int | None) -> bool:
-    return status is not None and (status in assumptions.RETRYABLE_STATUSES or status >= FIRST_SERVER_ERROR)
-
-
-def _backoff_ceiling(policy: RetryPolicy, retry: int) -> float:
-    doublings = min(retry, 64)  # beyond that the cap has long been reached, and a float would overflow
-    rising = backoff.expo(base=2.0, factor=policy.base)  # begins with a None, for `send`
-    return min(policy.cap, next(islice(rising, 1 + doublings, None)))

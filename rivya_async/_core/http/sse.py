@@ -1,6 +1,6 @@
-r"""Server-sent events: bytes in, events out, by the rules of the WHATWG ("9.2.6 Interpreting an event stream").
+r"""Decoder of server-sent events (WHATWG HTML, section 9.2.6 "Interpreting an event stream").
 
-Feed what came, then take events until there are none:
+Feed received bytes, then read events until more data is needed:
 
 >>> decoder = Decoder()
 >>> decoder.feed(b"event: greeting\n")
@@ -24,29 +24,30 @@ LINE_PATTERN: Final = re.compile(rb"([^\r\n]*+)(?:\r\n|\r|\n)")
 COMPLETE_EVENT_PATTERN: Final = re.compile(
     rb"(?:event: ?([^\r\n]*+)\r?\n)?data: ?([^\r\n]*+)\r?\n((?:data: ?[^\r\n]*+\r?\n)*+)\r?\n"
 )
-"""What nearly every event looks like. It is read in one step; every other goes line by line."""
+"""Complete event in the usual shape, which is decoded in one step; other events are decoded line by line."""
+
 DATA_LINE_PATTERN: Final = re.compile(rb"data: ?([^\r\n]*+)")
 
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 MAX_RETRY_DIGITS: Final = 12
-"""A longer reconnection time is ignored: it is beyond all patience."""
+"""Maximum number of digits of a reconnection time; a longer one is ignored."""
 
 
 class Incomplete(Enum):
-    """What `Decoder.next_event` says when it has no event."""
+    """Result of `Decoder.next_event` without a complete event."""
 
-    DATA = "feed me more"
+    DATA = "more data is needed"
 
 
 NEED_DATA: Final = Incomplete.DATA
 
 _new_event: Final = tuple.__new__
-"""Makes an event in half the time that its class takes."""
+"""Constructor of events that takes half the time of the class."""
 
 
 class Event(NamedTuple):
-    """One event. `id` is the last event id that the stream has given, on this event or before it."""
+    """Event of a stream. `id` is the last event id of the stream, on this event or an earlier one."""
 
     name: str
     data: str
@@ -54,37 +55,35 @@ class Event(NamedTuple):
 
 
 class Decoder:
-    """Decodes one stream, however its bytes are cut, in linear time.
+    """Decoder of one stream in linear time, for chunks of any size.
 
-    Lines end in CR, LF or CRLF and in nothing else. Bytes that are no UTF-8 become U+FFFD. An event without data, or
-    one that the stream ends in the middle of, is dropped. `retry` is the last reconnection time, in milliseconds.
+    Lines end in CR, LF or CRLF. Invalid UTF-8 becomes U+FFFD. Events without data and incomplete events at the end are
+    dropped. `retry` is the last reconnection time in milliseconds.
 
-    `next` raises `ResponseDecodeError`, and goes on raising it, once a line or the data of an event exceeds
-    `max_bytes`. What was fed is kept until it is taken.
+    `next_event` raises `ResponseDecodeError`, also on later calls, once a line or the data of an event exceeds
+    `max_bytes`.
     """
 
     def __init__(self, max_bytes: int = assumptions.MAX_EVENT_BYTES) -> None:
         self.retry: int | None = None
         self._max_bytes = max_bytes
         self._buffer = bytearray()
-        self._at = 0
-        """Where in the buffer the next line begins."""
+        self._at = 0  # offset of the next line in the buffer
         self._may_have_line = False
         self._is_after_cr = False
         self._is_first_line = True
-        self._is_between_events = False
-        """What is true after every event, and not yet known of the beginning."""
+        self._is_between_events = False  # false at the beginning, which may have a byte order mark
         self._name = ""
         self._data: list[bytes] = []
         self._data_bytes = 0
         self._id = ""
 
     def feed(self, data: bytes) -> None:
-        """Take in the next piece of the stream."""
+        """Adds the next chunk of the stream."""
         if not data:
             return
         if self._is_after_cr and data.startswith(b"\n"):
-            data = data[1:]  # the CR before it has ended the line
+            data = data[1:]  # part of the CRLF whose CR ended the line
         self._is_after_cr = data.endswith(b"\r")
         self._may_have_line = self._may_have_line or b"\n" in data or self._is_after_cr or b"\r" in data
         del self._buffer[: self._at]
@@ -92,7 +91,7 @@ class Decoder:
         self._buffer += data
 
     def next_event(self) -> Event | Literal[Incomplete.DATA]:
-        """The next event, or `NEED_DATA`."""
+        """Returns the next event, or `NEED_DATA`."""
         while self._may_have_line:
             if self._is_between_events:
                 whole = COMPLETE_EVENT_PATTERN.match(self._buffer, self._at)
@@ -109,7 +108,7 @@ class Decoder:
         return NEED_DATA
 
     def _read_line(self) -> bytes | None:
-        """The next line without its end; None, and nothing to look for, where it has not come to its end."""
+        """Returns the next line without its end; None if it is incomplete."""
         found = LINE_PATTERN.match(self._buffer, self._at)
         if found is None:
             self._may_have_line = False
@@ -120,16 +119,16 @@ class Decoder:
         self._at = found.end()
         return line
 
-    def _check_size(self, size: int, what: str) -> None:
+    def _check_size(self, size: int, name: str) -> None:
         if size > self._max_bytes:
             raise ResponseDecodeError(
-                f"the service sent {what} of more than {self._max_bytes} bytes in an event stream",
+                f"the service sent {name} of more than {self._max_bytes} bytes in an event stream",
                 reason="too long",
                 is_json=False,
             )
 
     def _process_line(self, line: bytes) -> Event | None:
-        """The event that this line completes."""
+        """Returns the event that this line completes, if any."""
         if self._is_first_line:
             self._is_first_line = False
             line = line.removeprefix(BYTE_ORDER_MARK)
@@ -140,7 +139,7 @@ class Decoder:
         return None
 
     def _set_field(self, field: bytes, value: bytes) -> None:
-        """One field; a comment is one without a name. The match looks at bytes: no invalid ones become a known name."""
+        """Stores a field. A comment has no name. Names are compared as bytes, so that invalid UTF-8 never matches."""
         self._is_between_events = False
         match field:
             case b"data":
@@ -161,7 +160,7 @@ class Decoder:
         return Event(name or "message", _decode_text(b"\n".join(data)), self._id)
 
     def _build_event(self, name: bytes | None, data: bytes, more: bytes) -> Event:
-        """The event that came in one step; `more` are the lines of data after the first."""
+        """Returns the event of a complete match; `more` are the lines of data after the first."""
         if more:
             data = b"\n".join([data, *DATA_LINE_PATTERN.findall(more)])
         try:
@@ -171,5 +170,5 @@ class Decoder:
 
 
 def _decode_text(value: bytes) -> str:
-    """Decoded per value: line ends are ASCII, which no UTF-8 sequence, whole or broken, reaches over."""
+    """Decodes one value: line ends are ASCII, so that no UTF-8 sequence crosses them."""
     return value.decode(errors="replace")

@@ -1,4 +1,4 @@
-"""Whether the service is down: a circuit breaker that is told the time. While it is open, single probes go out."""
+"""Circuit breaker that detects outages of the service. Time is an argument."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ import math
 from typing import Final
 
 FAILURE_THRESHOLD: Final = 20
-"""So many failures in a row open the breaker: a service that loses half of all requests does not get there."""
+"""Consecutive failures that open the breaker: too many for a service that fails half of its requests."""
 
 FIRST_PROBE_DELAY: Final = 0.5
-"""Seconds from the opening to the first probe, give or take half..."""
+"""Mean delay of the first probe after the opening in seconds; it varies by a half."""
 
 MAX_PROBE_DELAY: Final = 8.0
-"""... doubled for every further one, up to this."""
+"""Maximum mean delay of a probe in seconds. The delay doubles with every probe."""
 
 RECOVERY_RATE: Final = 20.0
-"""Requests per second right after a recovery; the allowance doubles every second..."""
+"""Requests per second at the start of a recovery. The rate doubles every second."""
 
 RECOVERY_DURATION: Final = 10.0
-"""... and is lifted after so many."""
+"""Seconds of a recovery after which the rate is unlimited."""
 
 
 class CircuitBreaker:
-    """Closed: all passes. Open: a probe now and then, until one is answered; then the allowance grows back."""
+    """Circuit breaker: closed, it passes all requests; open, it passes single probes until one gets a response.
+
+    After it closes, the allowed rate grows for a while.
+    """
 
     def __init__(self) -> None:
         self._failures = 0
@@ -33,30 +36,30 @@ class CircuitBreaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether the service is taken to be down."""
+        """True if the service is considered down."""
         return self._opened_at < math.inf
 
     def open_for(self, now: float) -> float:
-        """Seconds since it was opened; 0 if it is closed."""
+        """Returns the seconds since the opening; 0 if closed."""
         return max(0.0, now - self._opened_at)
 
     def delay(self, now: float) -> float:
-        """Seconds until a request may go out."""
+        """Returns the seconds until a request may be sent."""
         return max(0.0, self._next_probe - now) if self.is_open else 0.0
 
     def rate(self, now: float) -> float:
-        """The allowance in requests per second: bounded for a while after a recovery."""
+        """Returns the allowed requests per second: limited during a recovery."""
         since = now - self._closed_at
         return RECOVERY_RATE * 2.0**since if since < RECOVERY_DURATION else math.inf
 
     def on_request(self, now: float, u: float) -> None:
-        """A request goes out; while open it is a probe, and the next one comes later."""
+        """Records a sent request. In the open state it is a probe, and delays the next one."""
         if self.is_open:
             self._probes += 1
             self._next_probe = now + self._probe_delay(u)
 
     def on_response(self, now: float, sent_at: float) -> bool:
-        """The service has answered; True where that closes the breaker. A belated answer does not."""
+        """Records a response. Returns True if it closes the breaker; responses to requests before the outage do not."""
         self._failures = 0
         if sent_at < self._opened_at:
             return False
@@ -66,7 +69,7 @@ class CircuitBreaker:
         return True
 
     def on_failure(self, now: float, sent_at: float, u: float) -> None:
-        """No answer, or a server's fault. What was sent before the last recovery does not count."""
+        """Records a missing response or a server error. Requests sent before the last recovery do not count."""
         if sent_at < self._closed_at or self.is_open:
             return
         self._failures += 1

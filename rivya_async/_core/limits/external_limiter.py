@@ -1,4 +1,4 @@
-"""Requests that are granted from outside, a few at a time: how many processes share the limit of one account."""
+"""Rate limiter with permits from outside, for processes that share the limit of one account."""
 
 from __future__ import annotations
 
@@ -11,48 +11,48 @@ if TYPE_CHECKING:
 
 
 class ExternalRateLimiter:
-    """What a session may send, in place of a `RateLimit`: somebody else keeps the limit and grants a part of it.
+    """Replacement for a `RateLimit` of a session: another component keeps the limit and grants permits to the session.
 
-    `wanted` is called with how many requests wait, whenever one finds nothing left; it must not block. What is granted
-    goes out at once, and lasts until it is used or withdrawn. Only a hold (a Retry-After) and the pauses of an outage
-    come on top; a rate of its own such a session does not learn. One allowance serves one session.
+    `request_more` is called with the number of waiting requests if no permit is left; it must not block. Permits are
+    valid until they are used or revoked. A `Retry-After` and the pauses of an outage still apply; the session does not
+    estimate a rate. A limiter serves one session.
 
-    >>> allowance = ExternalRateLimiter(lambda waiting: None)
-    >>> allowance.grant(5)
-    >>> allowance
-    <Allowance: 5 left>
+    >>> limiter = ExternalRateLimiter(lambda waiting: None)
+    >>> limiter.grant(5)
+    >>> limiter
+    <ExternalRateLimiter: 5 available>
     """
 
-    def __init__(self, wanted: Callable[[int], None]) -> None:
+    def __init__(self, request_more: Callable[[int], None]) -> None:
         self.available: float = 0
-        """Requests that may go out now; `math.inf` while there is no limit."""
-        self._request_more = wanted
+        """Requests that may be sent now; `math.inf` for no limit."""
+        self._request_more = request_more
         self._on_grant: Callable[[], None] | None = None
         self._is_claimed = False
 
     def __repr__(self) -> str:
-        return f"<Allowance: {self.available:g} left>"
+        return f"<ExternalRateLimiter: {self.available:g} available>"
 
     def grant(self, requests: float) -> None:
-        """Let so many more requests out. Call it on the session's event loop."""
+        """Adds permits. Call it on the event loop of the session."""
         self.available += requests
         if self._on_grant is not None:
             self._on_grant()
 
     def revoke(self) -> None:
-        """Nothing is left."""
+        """Removes all permits."""
         self.available = 0
 
     def request_more(self, waiting: int) -> None:
-        """Say that so many requests wait, and nothing is left."""
+        """Reports the number of requests that wait for permits."""
         self._request_more(waiting)
 
     def claim(self) -> None:
-        """It is for one session from now on. `ConfigurationError` where it is for another."""
+        """Binds the limiter to a session. Raises `ConfigurationError` if it is bound to another one."""
         if self._is_claimed:
-            raise ConfigurationError("this allowance serves another session: make one for each")
+            raise ConfigurationError("this rate limiter serves another session: create one for each session")
         self._is_claimed = True
 
-    def set_grant_callback(self, granted: Callable[[], None]) -> None:
-        """Call `granted` after each grant."""
-        self._on_grant = granted
+    def set_grant_callback(self, callback: Callable[[], None]) -> None:
+        """Sets the callback that runs after each grant."""
+        self._on_grant = callback

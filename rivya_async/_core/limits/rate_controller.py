@@ -1,4 +1,7 @@
-"""How fast a session may send, all its requests together. It is told the time and the draws."""
+"""Rate of all requests of a session: token bucket, estimated limit, outages and retry budget.
+
+Time and random numbers are arguments.
+"""
 
 from __future__ import annotations
 
@@ -8,31 +11,75 @@ from typing import TYPE_CHECKING, Final
 from .adaptive_rate import AdaptiveRate
 from .circuit_breaker import CircuitBreaker
 from .external_limiter import ExternalRateLimiter
-from .token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from ..policies import RateLimit
 
+TIME_TOLERANCE: Final = 1e-6
+"""Maximum rounding error of a sum of floats in seconds: shorter delays are 0."""
+
 BURST_DURATION: Final = 0.05
-"""Seconds' worth of requests that may go out at once under a learned rate: no timer is more punctual."""
+"""Burst of an estimated rate, in seconds of that rate: the accuracy of a timer."""
 
 RETRIES_PER_SECOND: Final = 10.0
-"""Retries at their usual pace that every second allows..."""
+"""Retry tokens added per second."""
 
 RETRIES_PER_RESPONSE: Final = 0.2
-"""... and how many each answer adds..."""
+"""Retry tokens added per successful response."""
 
 MAX_RETRY_TOKENS: Final = 500.0
-"""... saved up to this number. Retries beyond that come at the policy's slowest pace; none is lost."""
+"""Maximum number of retry tokens. Retries without a token use the longest delays of the policy; none is dropped."""
+
+
+class TokenBucket:
+    """Token bucket that starts full with `burst` tokens, and gains `per_second` tokens per second.
+
+    It is the generic cell rate algorithm (ITU-T I.371), whose state is one number.
+    """
+
+    __slots__ = ("_full_at", "burst", "per_second")
+
+    def __init__(self, per_second: float, burst: float = 1.0) -> None:
+        self.per_second = per_second
+        self.burst = burst
+        self._full_at = -math.inf
+
+    def delay(self, now: float) -> float:
+        """Returns the seconds until a token is available."""
+        wait = self._full_at - (self.burst - 1.0) / self.per_second - now
+        return wait if wait > TIME_TOLERANCE else 0.0
+
+    def take(self, now: float) -> None:
+        """Takes an available token."""
+        self._full_at = max(self._full_at, now) + 1.0 / self.per_second
+
+    def refund(self, tokens: float) -> None:
+        """Adds tokens, up to a full bucket."""
+        self._full_at -= tokens / self.per_second
+
+    def drain_until(self, instant: float) -> None:
+        """Empties the bucket until `instant`; then one token is available, and the others follow at the rate."""
+        self._full_at = max(self._full_at, instant + (self.burst - 1.0) / self.per_second)
+
+    def reconfigure(self, per_second: float, burst: float, now: float) -> None:
+        """Changes rate and size. The number of missing tokens stays, up to the new size.
+
+        A pause set by `drain_until` keeps its length in seconds.
+        """
+        missing = max(0.0, self._full_at - now) * self.per_second
+        pause = max(0.0, missing - self.burst) / self.per_second
+        missing = min(missing, self.burst, burst)
+        self.per_second = per_second
+        self.burst = burst
+        self._full_at = now + pause + missing / per_second
 
 
 class RateController:
-    """A rate for the whole session: the one configured, or what 429s have taught; none while the service is down.
+    """Rate of a session: the configured or estimated limit, and single probes during an outage.
 
-    With an allowance the rate is kept, and learned, by whoever grants it.
-
-    A Retry-After holds every request, not only the one that it answered. Requests that were sent before the last
-    refusal was heard of teach nothing new.
+    With an `ExternalRateLimiter` the rate is estimated by the component that grants its permits. A `Retry-After`
+    delays every request, not only the rejected one. Responses to requests sent before the last 429 are ignored by the
+    estimate.
     """
 
     def __init__(self, limit: RateLimit | ExternalRateLimiter | None = None) -> None:
@@ -44,21 +91,21 @@ class RateController:
         self._retries = TokenBucket(RETRIES_PER_SECOND, MAX_RETRY_TOKENS)
         self._rejected_until = -math.inf
         self.consecutive_rejections = 0
-        """429s in a row."""
+        """Number of 429s since the last success."""
         self.is_unlimited = limit is None
-        """Nothing bounds the rate for now."""
+        """True while nothing limits the rate."""
 
     @property
     def is_down(self) -> bool:
-        """The service is taken to be down: what goes out is a probe."""
+        """True if the service is considered down: requests are probes."""
         return self._breaker.is_open
 
     def outage_duration(self, now: float) -> float:
-        """Seconds since the service was first taken to be down; 0 if it is not."""
+        """Returns the seconds since the start of the outage; 0 without one."""
         return self._breaker.open_for(now)
 
     def delay(self, now: float) -> float:
-        """Seconds until the next request may go out; 0 if it may, `math.inf` until more is granted."""
+        """Returns the seconds until the next request may be sent; `math.inf` without external permits."""
         if self.is_unlimited:
             return 0.0
         if self.external_limiter is not None and self.external_limiter.available < 1:
@@ -66,7 +113,7 @@ class RateController:
         return max(self._breaker.delay(now), self._bucket.delay(now))
 
     def on_request(self, now: float, u: float) -> None:
-        """A request goes out; `u` is a draw from [0, 1)."""
+        """Records a sent request; `u` is a random number from [0, 1)."""
         if self.is_unlimited:
             return
         self._breaker.on_request(now, u)
@@ -80,40 +127,40 @@ class RateController:
             self.is_unlimited = self.external_limiter is None
 
     def on_success(self, now: float, sent_at: float) -> bool:
-        """The service has answered, and not that it is overrun; True where that ends an outage."""
+        """Records a response other than a 429. Returns True if it ends an outage."""
         self._adaptive_rate.on_success(now)
         self._retries.refund(RETRIES_PER_RESPONSE)
         if sent_at > self._rejected_until:
             self.consecutive_rejections = 0
         return self._breaker.on_response(now, sent_at)
 
-    def on_rate_limited(self, now: float, sent_at: float, hold: float, asked: float | None = None) -> None:
-        """The service has answered 429: nothing goes out for `hold` seconds, though it may have `asked` for more."""
+    def on_rate_limited(self, now: float, sent_at: float, delay: float, retry_after: float | None = None) -> None:
+        """Records a 429: no request is sent for `delay` seconds, which may be less than its `retry_after`."""
         self.is_unlimited = False
-        self._bucket.drain_until(now + hold)
+        self._bucket.drain_until(now + delay)
         self._breaker.on_response(now, sent_at)
         if sent_at > self._rejected_until:
             self.consecutive_rejections += 1
-            wait = max(hold, asked or 0.0)
-            self._rejected_until = now + wait
+            window = max(delay, retry_after or 0.0)
+            self._rejected_until = now + window
             if self.external_limiter is None:
-                self._adaptive_rate.on_rejection(now, wait)
+                self._adaptive_rate.on_rejection(now, window)
 
     def on_failure(self, now: float, sent_at: float, u: float) -> None:
-        """No answer, or a fault of the server's own; `u` is a draw from [0, 1)."""
+        """Records a missing response or a server error; `u` is a random number from [0, 1)."""
         self._breaker.on_failure(now, sent_at, u)
         self.is_unlimited = self.is_unlimited and not self.is_down
 
     def has_retry_token(self, now: float) -> bool:
-        """Whether one more retry may come at its usual pace."""
+        """Returns True if a retry may use its regular delay."""
         return not self._retries.delay(now)
 
     def take_retry_token(self, now: float) -> None:
-        """Count a retry that comes at its usual pace."""
+        """Takes the token of a retry with its regular delay."""
         self._retries.take(now)
 
     def _rate_and_burst(self, now: float) -> tuple[float, float]:
-        """Requests per second, and how many at once."""
+        """Returns the requests per second, and the burst."""
         rate = min(self._adaptive_rate.rate_at(now), self._breaker.rate(now))
         burst = max(1.0, rate * BURST_DURATION)
         if self._limit is None:

@@ -1,4 +1,4 @@
-"""When the next poll is due, as numbers: no clock, no dice."""
+"""Intervals between polls, as pure functions of the policy, the age of a job and a random number."""
 
 from __future__ import annotations
 
@@ -10,54 +10,79 @@ if TYPE_CHECKING:
     from .adaptive.hazard_curve import HazardCurve
 
 FIRST_POLL_JITTER: Final = 0.2
-"""The first poll comes at `first` give or take this share: 2 to 3 s for 2.5 s, the service's own advice."""
+"""Maximum deviation of the first poll, as a share of `first`: 2 to 3 s for 2.5 s, as the service recommends."""
 
 CAP_AGE_SHARE: Final = 0.1
-"""The cap of the interval grows to this share of the job's age."""
+"""Share of the age of a job to which the maximum interval grows."""
 
 POLL_COST: Final = 0.6
-"""Seconds of latency that one poll is worth: where jobs take half a minute, fewer polls than by the service's advice
-find the end sooner, whatever the spread (`python -m benchmarks schedule` measures it)."""
+"""Cost of a poll in seconds of latency. It yields lower latency with fewer polls than the intervals recommended by
+the service, for jobs of half a minute with any spread (measured by `python -m benchmarks schedule`)."""
 
 POLL_SPACING: Final = math.sqrt(2.0 * POLL_COST)
-"""The integral of sqrt(h) between two polls."""
+"""Integral of sqrt(h) between two polls, h being the hazard per second."""
 
 FIRST_POLL_SPACING: Final = 1.6
-"""The first poll comes after 0.6 to 1.6 intervals: while the hazard rises from nothing, early costs more than late."""
+"""Spacing of the first poll: 0.6 to 1.6 intervals. While the hazard rises, an early poll costs more than a late one."""
+
+MEASUREMENT_WINDOW: Final = 5.0
+"""Seconds over which the slowdown is measured. Longer pauses are outages or a `Retry-After`, not a slowdown."""
+
+MAX_SLOWDOWN: Final = 100.0
+"""Maximum factor of a slowdown."""
 
 
 def backoff_interval(policy: PollPolicy, n: int, u: float, age: float = 0.0) -> float:
-    """Seconds to the poll that follows `n` polls of a job that is `age` seconds old, for a draw `u` from [0, 1)."""
+    """Returns the seconds to the poll after `n` polls of a job of `age` seconds; `u` is a random number from [0, 1)."""
     if n == 0:
         return policy.first * (1.0 - FIRST_POLL_JITTER + 2.0 * FIRST_POLL_JITTER * u)
-    rising = _interval_ceiling(policy, n - 1)
-    ceiling = rising if rising < policy.cap else max(policy.cap, CAP_AGE_SHARE * age)
+    ceilings = policy.ceilings
+    ceiling = ceilings[n - 1] if n <= len(ceilings) else ceilings[-1]
+    if ceiling >= policy.cap:
+        ceiling = max(ceiling, CAP_AGE_SHARE * age)
     return policy.floor + u * max(0.0, ceiling - policy.floor)
 
 
-def _interval_ceiling(policy: PollPolicy, k: int) -> float:
-    """The k-th number of `backoff.expo`, reckoned at once: a wait may have thousands of polls."""
-    try:
-        return policy.base * policy.factor**k
-    except OverflowError:
-        return math.inf
-
-
 def adaptive_interval(
-    curve: HazardCurve, policy: PollPolicy, n: int, u: float, age: float = 0.0, *, stretch: float = 1.0
+    curve: HazardCurve, policy: PollPolicy, n: int, u: float, age: float = 0.0, *, slowdown: float = 1.0
 ) -> float:
-    """Seconds to the poll that follows `n` polls of a job that is `age` seconds old, by the durations of jobs like it.
+    """Returns the seconds to the poll after `n` polls of a job of `age` seconds, by the durations of similar jobs.
 
-    Polls at intervals of sqrt(2 * PRICE / h(t)), h being the hazard, cost least in latency and polls together (Barlow &
-    Proschan 1965; Keller 1974). So each comes when the integral of sqrt(h / (2 * PRICE)) has grown by 1, but the first
-    when it has grown by FIRST_INTERVAL - u: jobs that begin at once are not polled at once.
+    Polls at intervals of sqrt(2 * POLL_COST / h(t)), h being the hazard, minimize the cost of latency and polls (Barlow
+    & Proschan 1965; Keller 1974): each comes when the integral of sqrt(h) has grown by POLL_SPACING. The first comes
+    after FIRST_POLL_SPACING - u intervals, so that jobs submitted together are not polled together.
 
-    Never sooner than `policy.floor`. At most `policy.cap`, or a tenth of the age, but counted from the age at which a
-    quarter of such jobs has ended: the first poll of a job of minutes can wait. `stretch` makes every interval longer,
-    the cap too: the price of a poll rises by its square.
+    The interval is at least `policy.floor`. It is at most `policy.cap` or a tenth of the age, counted from the age at
+    which a quarter of similar jobs has ended: the first poll of a long job can wait. `slowdown` multiplies every
+    interval and the cap; this is optimal for a cost of a poll that rises by its square.
     """
-    spacing = POLL_SPACING * stretch * (FIRST_POLL_SPACING - u if n == 0 else 1.0)
+    spacing = POLL_SPACING * slowdown * (FIRST_POLL_SPACING - u if n == 0 else 1.0)
     delay = curve.age_at(curve.integral(age) + spacing) - age
     unsettled = max(0.0, curve.settled_age - age)
-    cap = max(policy.cap * stretch, CAP_AGE_SHARE * (age + unsettled))
+    cap = max(policy.cap * slowdown, CAP_AGE_SHARE * (age + unsettled))
     return min(max(delay, policy.floor), unsettled + cap)
+
+
+class PollSlowdown:
+    """Measured ratio of elapsed time to the time of the poll clock, which lags behind when polls exceed the rate limit.
+
+    It is 1 if all polls fit in the rate, and 3 if a third of them fits. All intervals grow by this factor.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._factor = 1.0
+        self._since = now
+        self._lag_at_start = 0.0
+
+    def factor_at(self, now: float, lag: float) -> float:
+        """Returns the current factor for a poll clock that is `lag` seconds behind."""
+        elapsed = now - self._since
+        if elapsed >= MEASUREMENT_WINDOW:
+            clock_time = max(elapsed - (lag - self._lag_at_start), elapsed / MAX_SLOWDOWN)
+            self._factor = elapsed / clock_time
+            self.reset(now, lag)
+        return self._factor
+
+    def reset(self, now: float, lag: float) -> None:
+        """Starts a new measurement."""
+        self._since, self._lag_at_start = now, lag

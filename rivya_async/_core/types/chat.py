@@ -1,4 +1,4 @@
-"""What the Chat API speaks of, as frozen values; see `records` for their common habits."""
+"""Frozen records of the Chat API; see `generations` for their common rules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .generations import Amount, extra_fields
 
 @attrs.frozen
 class ChatMessage:
-    """One message of a conversation [10]: `role` is an open string, such as `user` or `assistant`."""
+    """Message of a conversation [10]: `role` is an open string, such as `user` or `assistant`."""
 
     content: str = ""
     role: str = "assistant"
@@ -24,7 +24,7 @@ class ChatMessage:
 
 @attrs.frozen
 class Usage:
-    """The tokens of one turn [10]; None where the service does not say."""
+    """Token counts of one turn [10]; None if missing."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -34,7 +34,7 @@ class Usage:
 
 @attrs.frozen
 class ChatCredits:
-    """What one turn costs [10]: `reserved` is held before the model is asked, `final` is the charge."""
+    """Cost of one turn [10]: `reserved` is held before the model runs, `final` is the charge."""
 
     reserved: Amount | None = None
     final: Amount | None = None
@@ -43,7 +43,7 @@ class ChatCredits:
 
 @attrs.frozen
 class ChatCompletion:
-    """The answer to one message [10]. Pass `session_id` with the next message to go on with the conversation.
+    """Answer to one message [10]. Pass `session_id` with the next message to continue the conversation.
 
     >>> ChatCompletion(id="chatcmpl_1", message=ChatMessage("Here is a plan.")).text
     'Here is a plan.'
@@ -61,15 +61,15 @@ class ChatCompletion:
 
     @property
     def text(self) -> str:
-        """What the model said."""
+        """The text of the answer."""
         return self.message.content
 
 
 @attrs.frozen
 class ChatSession:
-    """A conversation that was begun through the API [10]; it belongs to one account and one model.
+    """Conversation that was started through the API [10]; it belongs to one account and one model.
 
-    The shape is an assumption, so whatever is missing is None. `messages` are told by `retrieve` only.
+    The shape is an assumption, so missing members are None. Only `retrieve` returns `messages`.
     """
 
     id: str
@@ -84,7 +84,7 @@ class ChatSession:
 
 @attrs.frozen
 class ChatSessionList:
-    """Conversations, the newest first [10]."""
+    """Conversations, newest first [10]."""
 
     data: tuple[ChatSession, ...]
     extra: Mapping[str, Any] = extra_fields()

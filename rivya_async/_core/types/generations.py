@@ -1,7 +1,7 @@
-"""What the API speaks of, as frozen values. No record knows a session: all can be compared, pickled and printed.
+"""Frozen records of the API. They have no reference to a session: all can be compared, pickled and printed.
 
-Members that the service adds later are kept in `extra`. Instants are aware UTC datetimes. The docstrings name the
-section of the public contract in brackets.
+Unknown members are kept in `extra`. Times are aware UTC datetimes. Numbers in brackets are sections of the API
+contract.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any, Final
 import attrs
 
 Amount = int | float
-"""A number of credits. The service documents whole numbers; a fraction is kept as it is."""
+"""A number of credits. The service documents whole numbers; fractions are kept."""
 
 
 class Status(StrEnum):
-    """The statuses that are documented [7]. A record may carry another string: it counts as open."""
+    """Documented statuses [7]. A record may have another status, which counts as open."""
 
     QUEUED = "queued"
     PROCESSING = "processing"
@@ -30,15 +30,15 @@ TERMINAL_STATUSES: Final = frozenset({"succeeded", "failed"})
 
 
 def extra_fields() -> Any:
-    """Members that we do not know: part of what a record equals, not of its hash."""
+    """Returns the attrs field for unknown members: part of equality, not of the hash."""
     return attrs.field(factory=dict, hash=False, kw_only=True)
 
 
 @attrs.frozen
 class GenerationResult:
-    """Where the files of a succeeded job are [7]. The links may expire: download soon.
+    """Links to the files of a succeeded job [7]. They may expire: download soon.
 
-    A paid result is read even if one of the two members is missing; `Generation.urls` has what there is.
+    A paid result is accepted even if one of the two members is missing; use `Generation.urls`.
     """
 
     primary_url: str = ""
@@ -48,7 +48,7 @@ class GenerationResult:
 
 @attrs.frozen
 class ErrorDetail:
-    """Why the service ended a job as failed [7]. `code` is an open string."""
+    """Reason for a failed job [7]. `code` is an open string."""
 
     code: str
     message: str = ""
@@ -57,9 +57,10 @@ class ErrorDetail:
 
 @attrs.frozen
 class Generation:
-    """One job, as the service described it at one moment [6, 7].
+    """Snapshot of a job [6, 7].
 
-    `status` is an open string. `reserved_credits` are held from the start, `final_credits` are an ended job's charge.
+    `status` is an open string. `reserved_credits` are reserved at the submit, `final_credits` are the charge of an
+    ended job.
 
     >>> Generation(id="task_1", status="some_new_status", model="z-image").is_terminal
     False
@@ -78,29 +79,29 @@ class Generation:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the job has ended."""
+        """True if the job has ended."""
         return self.status in TERMINAL_STATUSES
 
     @property
     def succeeded(self) -> bool:
-        """Whether the job has ended well."""
+        """True if the job has succeeded."""
         return self.status == Status.SUCCEEDED
 
     @property
     def failed(self) -> bool:
-        """Whether the service ended the job as failed."""
+        """True if the service ended the job as failed."""
         return self.status == Status.FAILED
 
     @property
     def duration(self) -> timedelta | None:
-        """From submit to the last change, by the server's clock; None where the service gave no times."""
+        """Time from the submit to the last update by the server's clock; None if a timestamp is missing."""
         if self.created_at is None or self.updated_at is None:
             return None
         return self.updated_at - self.created_at
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """The result's links, the primary one first; empty unless the job succeeded."""
+        """The links of the result, the primary one first; empty unless the job succeeded."""
         if self.result is None:
             return ()
         return self.result.urls or tuple(filter(None, [self.result.primary_url]))
@@ -108,7 +109,7 @@ class Generation:
 
 @attrs.frozen
 class ReferenceMedia:
-    """A picture, video or sound that a job refers to [6]: the URL that the Files API returned, and its kind.
+    """Image, video or audio that a job refers to [6]: the URL that the Files API returned, and its kind.
 
     >>> ReferenceMedia("https://rivya.ai/f/1.png", kind="image").to_wire()
     {'url': 'https://rivya.ai/f/1.png', 'kind': 'image'}
@@ -122,7 +123,7 @@ class ReferenceMedia:
     duration_token: str | None = attrs.field(default=None, repr=False)
 
     def to_wire(self) -> dict[str, Any]:
-        """An item of `params.referenceMediaItems`, whose members alone are camelCase."""
+        """Returns an item of `params.referenceMediaItems`; its members are camelCase, unlike all others."""
         item = {
             "url": self.url,
             "kind": self.kind,
@@ -136,9 +137,9 @@ class ReferenceMedia:
 
 @attrs.frozen
 class File:
-    """An uploaded file [8]. Only its id, its URL and the `duration_token` of audio and video are documented by name.
+    """Uploaded file [8]. Only its id, its URL and the `duration_token` of audio and video are documented by name.
 
-    Printing it does not show the token, which stands for what the service has measured.
+    The repr omits the token, which represents the duration measured by the service.
 
     >>> File(id="file_1", url="https://rivya.ai/f/1.png", kind="image").as_reference().to_wire()
     {'url': 'https://rivya.ai/f/1.png', 'kind': 'image'}
@@ -158,7 +159,7 @@ class File:
     extra: Mapping[str, Any] = extra_fields()
 
     def as_reference(self) -> ReferenceMedia:
-        """What a job needs to refer to it, the duration token included."""
+        """Returns the reference for a job, including the duration token."""
         return ReferenceMedia(
             self.url,
             self.kind,
@@ -171,7 +172,34 @@ class File:
 
 @attrs.frozen
 class Credits:
-    """The balance of the account [9]; the same wallet as the web studio."""
+    """Balance of the account [9], shared with the web studio."""
 
     current_credits: Amount
     extra: Mapping[str, Any] = extra_fields()
+
+
+@attrs.frozen
+class SavedFile:
+    """Result file on this machine: its path as written, its size in bytes and the hash of its content."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@attrs.frozen
+class ValidationProblem:
+    """One problem of a job: for programs, and as `message` for people.
+
+    `where` is `model`, `prompt`, `params`, `params.KEY`, `references[N]` or an argument of a chat. `reason` is
+    `unknown`, `missing`, `type`, `option`, `range`, `step`, `length`, `kind`, `format`, `size`, `count` or
+    `unavailable`. `nearest` contains similar names or values.
+
+    >>> ValidationProblem("params.seed", "range", "seed must be 0 or more, not -1").where
+    'params.seed'
+    """
+
+    where: str
+    reason: str
+    message: str
+    nearest: tuple[str | float, ...] = ()

@@ -1,4 +1,4 @@
-"""What one purchase costs: as its answer tells, and as the book has it."""
+"""Cost of a purchase: as the response states it, and as the session records it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ GENERATIONS_PATH: Final = "/api/v1/generations"
 
 @attrs.frozen
 class PurchaseCost:
-    """What one purchase costs, in credits.
+    """Cost of one purchase in credits.
 
-    `reserved` is what its record holds. `final` is None until this session has seen the job end. `task_id` is None as
-    long as it is not known whether it was bought: `reserved` is then the price that was reckoned with. `path` is where
-    it was bought; of a turn of a chat, `task_id` is the id of the completion.
+    `reserved` is the amount reserved by its record. `final` is None until this session has seen the job end. `task_id`
+    is None while the outcome of the purchase is unknown: `reserved` is then its expected price. `path` is the endpoint;
+    for a chat turn, `task_id` is the id of the completion.
 
     >>> PurchaseCost(reserved=5, final=0, task_id="task_1").credits
     0
@@ -34,13 +34,13 @@ class PurchaseCost:
 
     @property
     def credits(self) -> Amount:
-        """What counts: the final credits of an ended job, else what is held for it."""
+        """The final credits of an ended job, else its reserved credits."""
         return self.reserved if self.final is None else self.final
 
 
 @attrs.frozen
 class Charge:
-    """What the answer to a purchase tells of its cost; None is what it leaves unsaid."""
+    """Cost as stated by the response to a purchase; None if missing."""
 
     path: str
     id: str
@@ -49,12 +49,12 @@ class Charge:
 
     @classmethod
     def from_generation(cls, generation: Generation) -> Self:
-        """A job costs its final credits once it has ended."""
+        """Returns the charge of a job; `final` is set once the job has ended."""
         final = generation.final_credits if generation.is_terminal else None
         return cls(GENERATIONS_PATH, generation.id, generation.reserved_credits, final)
 
     @classmethod
     def from_completion(cls, completion: ChatCompletion, path: str) -> Self:
-        """A turn of a chat has ended when it is answered; its final credits may all the same not be told."""
-        told = completion.credits
-        return cls(path, completion.id, *((told.reserved, told.final) if told is not None else (None, None)))
+        """Returns the charge of a chat turn, which has ended with its answer; the service may omit its credits."""
+        stated = completion.credits
+        return cls(path, completion.id, *((stated.reserved, stated.final) if stated is not None else (None, None)))

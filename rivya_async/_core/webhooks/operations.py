@@ -1,18 +1,17 @@
-"""Per operation of the webhook API (contract section 11): arguments to a request, an answer to a record.
+"""Operations of the webhook API (contract section 11): the request for arguments, and the record for a response.
 
-No idempotency key is documented for any of them. Only types are checked here: which URLs may be is the service's rule.
+None accepts a documented idempotency key. Only types are validated: the service validates URLs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
 
 from ..errors import ConfigurationError, ResponseDecodeError
 from ..http import serialization
 from ..http.messages import Request
-from ..http.operations import Operation
+from ..http.operations import Operation, list_request, object_path, record_decoder, require_id
 from .records import (
     WebhookDelivery,
     WebhookDeliveryList,
@@ -34,119 +33,95 @@ EVENTS_PATH = "/api/v1/webhook-events"
 
 
 def create_webhook(name: str, url: str, event_types: Iterable[str]) -> Operation[WebhookEndpoint]:
-    """`POST /api/v1/webhooks`."""
+    """Returns `POST /api/v1/webhooks`."""
     fields = _request_body({"name": name, "url": url, "event_types": event_types})
-    return Operation(_action_operation("POST", WEBHOOKS_PATH, fields), _decode_endpoint)
+    return Operation(_action_request("POST", WEBHOOKS_PATH, fields), _decode_endpoint)
 
 
 def list_webhooks(limit: int | None = None) -> Operation[tuple[WebhookEndpoint, ...]]:
-    """`GET /api/v1/webhooks`; `limit` is an assumption."""
-    return Operation(
-        _list_operation(WEBHOOKS_PATH, limit),
-        lambda response: serialization.decode(response.body, WebhookEndpointList).data,
-    )
+    """Returns `GET /api/v1/webhooks`; `limit` is an assumption."""
+    request = list_request(WEBHOOKS_PATH, limit)
+    return Operation(request, lambda response: serialization.decode(response.body, WebhookEndpointList).data)
 
 
 def retrieve_webhook(endpoint_id: str) -> Operation[WebhookEndpoint]:
-    """`GET /api/v1/webhooks/{endpointId}`."""
-    return Operation(Request("GET", _endpoint_path(endpoint_id)), _list_decoder(endpoint_id))
+    """Returns `GET /api/v1/webhooks/{endpointId}`."""
+    return Operation(Request("GET", _endpoint_path(endpoint_id)), _endpoint_decoder(endpoint_id))
 
 
 def update_webhook(endpoint_id: str, **changes: Any) -> Operation[WebhookEndpoint]:
-    """`PATCH /api/v1/webhooks/{endpointId}`: what is None stays as it is; which members it takes is an assumption."""
+    """Returns `PATCH /api/v1/webhooks/{endpointId}` without members that are None; its members are an assumption."""
     fields = _request_body({name: value for name, value in changes.items() if value is not None})
     if not fields:
         raise ConfigurationError("there is nothing to change: pass name, url, event_types or status")
-    return Operation(_action_operation("PATCH", _endpoint_path(endpoint_id), fields), _list_decoder(endpoint_id))
+    return Operation(_action_request("PATCH", _endpoint_path(endpoint_id), fields), _endpoint_decoder(endpoint_id))
 
 
 def delete_webhook(endpoint_id: str) -> Operation[WebhookEndpoint]:
-    """`DELETE /api/v1/webhooks/{endpointId}`; that it answers the revoked endpoint is an assumption."""
-    read = _list_decoder(endpoint_id)
+    """Returns `DELETE /api/v1/webhooks/{endpointId}`; its response, the revoked endpoint, is an assumption."""
+    decode = _endpoint_decoder(endpoint_id)
 
-    def read_deleted(response: Response) -> WebhookEndpoint:
-        return read(response) if response.body.strip() else WebhookEndpoint(endpoint_id, status="revoked")
+    def decode_deleted(response: Response) -> WebhookEndpoint:
+        return decode(response) if response.body.strip() else WebhookEndpoint(endpoint_id, status="revoked")
 
-    return Operation(_action_operation("DELETE", _endpoint_path(endpoint_id)), read_deleted)
+    return Operation(_action_request("DELETE", _endpoint_path(endpoint_id)), decode_deleted)
 
 
 def rotate_secret(endpoint_id: str) -> Operation[WebhookEndpoint]:
-    """`POST /api/v1/webhooks/{endpointId}/rotate-secret`."""
-    return Operation(
-        _action_operation("POST", f"{_endpoint_path(endpoint_id)}/rotate-secret"), _list_decoder(endpoint_id)
-    )
+    """Returns `POST /api/v1/webhooks/{endpointId}/rotate-secret`."""
+    request = _action_request("POST", f"{_endpoint_path(endpoint_id)}/rotate-secret")
+    return Operation(request, _endpoint_decoder(endpoint_id))
 
 
 def test_webhook(endpoint_id: str) -> Operation[WebhookDelivery]:
-    """`POST /api/v1/webhooks/{endpointId}/test`; that it answers the delivery is an assumption."""
-    request = _action_operation("POST", f"{_endpoint_path(endpoint_id)}/test")
-    return Operation(request, lambda response: serialization.decode(response.body, WebhookDelivery))
+    """Returns `POST /api/v1/webhooks/{endpointId}/test`; its response, the delivery, is an assumption."""
+    request = _action_request("POST", f"{_endpoint_path(endpoint_id)}/test")
+    return Operation(request, record_decoder(WebhookDelivery))
 
 
 def list_deliveries(endpoint_id: str, limit: int | None = None) -> Operation[tuple[WebhookDelivery, ...]]:
-    """`GET /api/v1/webhooks/{endpointId}/deliveries`; `limit` is an assumption."""
-    request = _list_operation(f"{_endpoint_path(endpoint_id)}/deliveries", limit)
+    """Returns `GET /api/v1/webhooks/{endpointId}/deliveries`; `limit` is an assumption."""
+    request = list_request(f"{_endpoint_path(endpoint_id)}/deliveries", limit)
     return Operation(request, lambda response: serialization.decode(response.body, WebhookDeliveryList).data)
 
 
 def list_events(limit: int | None = None) -> Operation[tuple[WebhookEvent, ...]]:
-    """`GET /api/v1/webhook-events`; `limit` is an assumption."""
-    return Operation(
-        _list_operation(EVENTS_PATH, limit), lambda response: serialization.decode(response.body, WebhookEventList).data
-    )
+    """Returns `GET /api/v1/webhook-events`; `limit` is an assumption."""
+    request = list_request(EVENTS_PATH, limit)
+    return Operation(request, lambda response: serialization.decode(response.body, WebhookEventList).data)
 
 
-def _action_operation(method: str, path: str, fields: Mapping[str, Any] | None = None) -> Request:
-    return Request(
-        method, path, body=None if fields is None else serialization.encode_json(fields), accepts_idempotency_key=False
-    )
-
-
-def _list_operation(path: str, limit: int | None) -> Request:
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise ConfigurationError(f"limit must be a whole number from 1 on, or None, not {limit!r}")
-    return Request("GET", path if limit is None else f"{path}?limit={limit}")
+def _action_request(method: str, path: str, fields: Mapping[str, Any] | None = None) -> Request:
+    body = None if fields is None else serialization.encode_json(fields)
+    return Request(method, path, body=body, accepts_idempotency_key=False)
 
 
 def _endpoint_path(endpoint_id: str) -> str:
-    name = endpoint_id
-    if not isinstance(name, str) or not name.isprintable() or not name.strip(". "):
-        raise ConfigurationError(f"{name!r:.80} is not an endpoint id: pass the `id` of a WebhookEndpoint")
-    return f"{WEBHOOKS_PATH}/{quote(name, safe='')}"
+    return object_path(WEBHOOKS_PATH, endpoint_id, "an endpoint id", "`id` of a WebhookEndpoint")
 
 
-def _request_body(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The members of a body, of the right types. No message shows a value: a URL may hold a password."""
-    fields = dict(given)
+def _request_body(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Validates the types of members. Messages omit values: a URL may contain a password."""
+    fields = dict(members)
     types = fields.pop("event_types", None)
     for name, text in fields.items():
         if not isinstance(text, str):
             raise ConfigurationError(f"{name} must be a string, not {type(text).__name__}")
-    if "event_types" not in given:
+    if "event_types" not in members:
         return fields
-    named = [] if isinstance(types, str) or not isinstance(types, Iterable) else list(types)
-    if not named or not all(isinstance(each, str) for each in named):
+    event_types = [] if isinstance(types, str) or not isinstance(types, Iterable) else list(types)
+    if not event_types or not all(isinstance(each, str) for each in event_types):
         raise ConfigurationError('event_types must be a list of strings, such as ["generation.succeeded"]')
-    return {**fields, "event_types": named}
+    return {**fields, "event_types": event_types}
 
 
 def _decode_endpoint(response: Response) -> WebhookEndpoint:
-    """The endpoint, which may hold its secret: an error leaves here without the frames that have seen it."""
+    """Returns the endpoint. Errors have no traceback, whose frames might contain the signing secret."""
     try:
         return serialization.decode(response.body, WebhookEndpoint)
     except ResponseDecodeError as error:
         raise error.with_traceback(None) from None
 
 
-def _list_decoder(endpoint_id: str) -> Callable[[Response], WebhookEndpoint]:
-    def read_asked_endpoint(response: Response) -> WebhookEndpoint:
-        endpoint = _decode_endpoint(response)
-        if endpoint.id != endpoint_id:
-            raise ResponseDecodeError(
-                f"the service answered with the webhook endpoint {endpoint.id} when asked for {endpoint_id}",
-                path="$.id",
-                reason="another webhook endpoint than the one asked for",
-            )
-        return endpoint
-
-    return read_asked_endpoint
+def _endpoint_decoder(endpoint_id: str) -> Callable[[Response], WebhookEndpoint]:
+    return lambda response: require_id(_decode_endpoint(response), endpoint_id, "webhook endpoint")

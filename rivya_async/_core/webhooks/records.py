@@ -1,4 +1,4 @@
-"""What the webhook API speaks of, as frozen values; see `records` for their common habits."""
+"""Frozen records of the webhook API; see `types.generations` for their common rules."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ..types.generations import Generation, extra_fields
 
 @attrs.frozen
 class WebhookEndpoint:
-    """An address that the service tells of ended jobs [11]. `status` is an open string, such as `active`.
+    """URL that the service notifies of ended jobs [11]. `status` is an open string, such as `active`.
 
-    `signing_secret` is told once, by `create` and `rotate_secret`: keep it, with it deliveries are checked. Printing
-    the record does not show it, and pickling it leaves it out. `secret_preview` says which secret is in use.
+    Only `create` and `rotate_secret` return `signing_secret`: keep it to verify deliveries. The repr and pickles omit
+    it. `secret_preview` identifies the current secret.
 
     >>> WebhookEndpoint(id="whend_1", signing_secret="whsec_1").is_active
     False
@@ -43,7 +43,7 @@ class WebhookEndpoint:
 
     @property
     def is_active(self) -> bool:
-        """Whether the service delivers to it."""
+        """True if the service delivers to it."""
         return self.status == "active"
 
     def __copy__(self) -> Self:
@@ -54,16 +54,16 @@ class WebhookEndpoint:
 
     def __reduce__(self) -> tuple[Any, ...]:
         members = {field.name: getattr(self, field.name) for field in attrs.fields(type(self))}
-        return _parse_payload, ({**members, "signing_secret": None},)
+        return _restore_endpoint, ({**members, "signing_secret": None},)
 
 
-def _parse_payload(members: Mapping[str, Any]) -> WebhookEndpoint:
+def _restore_endpoint(members: Mapping[str, Any]) -> WebhookEndpoint:
     return WebhookEndpoint(**members)
 
 
 @attrs.frozen
 class WebhookEndpointList:
-    """Endpoints, the newest first."""
+    """Endpoints, newest first."""
 
     data: tuple[WebhookEndpoint, ...]
     extra: Mapping[str, Any] = extra_fields()
@@ -71,9 +71,9 @@ class WebhookEndpointList:
 
 @attrs.frozen
 class WebhookEvent:
-    """That a job has ended [11]. `type` is an open string: `generation.succeeded`, `generation.failed` or a later one.
+    """Notification of an ended job [11]. `type` is an open string: `generation.succeeded`, `generation.failed`, ...
 
-    The same event may be delivered more than once, and in any order: its `id` tells. `data` is as it came.
+    An event may be delivered more than once, and in any order: `id` identifies it. `data` is unchanged.
 
     >>> job = {"id": "task_1", "status": "succeeded", "model": "z-image"}
     >>> WebhookEvent(id="evt_1", type="generation.succeeded", data={"object": job}).generation.id
@@ -89,10 +89,7 @@ class WebhookEvent:
 
     @property
     def generation(self) -> Generation | None:
-        """The job that it tells of; None where `data` holds none that we can read.
-
-        Whether it is `data`, `data.object` or `data.generation` is an assumption; all three are read.
-        """
+        """The job of the event, in `data`, `data.object` or `data.generation` (by assumption); None if unreadable."""
         for value in (self.data, self.data.get("object"), self.data.get("generation")):
             if isinstance(value, Mapping) and "status" in value:
                 try:
@@ -104,7 +101,7 @@ class WebhookEvent:
 
 @attrs.frozen
 class WebhookEventList:
-    """Events, the newest first."""
+    """Events, newest first."""
 
     data: tuple[WebhookEvent, ...]
     extra: Mapping[str, Any] = extra_fields()
@@ -112,7 +109,7 @@ class WebhookEventList:
 
 @attrs.frozen
 class WebhookDelivery:
-    """One sending of an event to an endpoint [11]; its shape is an assumption, so whatever is missing is None.
+    """Attempt to deliver an event to an endpoint [11]; its shape is an assumption, so missing members are None.
 
     `status` is an open string: `pending`, `succeeded` or `failed`. `attempt` counts from 1.
     """
@@ -132,13 +129,13 @@ class WebhookDelivery:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the receiver took it."""
+        """True if the receiver accepted it."""
         return self.status == "succeeded"
 
 
 @attrs.frozen
 class WebhookDeliveryList:
-    """Deliveries, the newest first."""
+    """Deliveries, newest first."""
 
     data: tuple[WebhookDelivery, ...]
     extra: Mapping[str, Any] = extra_fields()

@@ -1,7 +1,7 @@
-"""Signatures of webhooks: to sign, and to verify. The time is an argument.
+"""Signing and verification of webhook deliveries. Time is an argument.
 
-A scheme is a value: `RIVYA` (what we assume of the service), `STANDARD_WEBHOOKS`, or any object with the methods of
-`Scheme`. Whatever is wrong with a delivery is a `WebhookVerificationError`; a wrong secret or tolerance is a
+A scheme is a value: `RIVYA` (our assumption of the service), `STANDARD_WEBHOOKS`, or any object with the methods of
+`Scheme`. Invalid deliveries raise `WebhookVerificationError`; an invalid secret or tolerance raises
 `ConfigurationError`.
 """
 
@@ -36,51 +36,47 @@ VISIBLE_ASCII_PATTERN: Final = re.compile(r"[!-~]{1,256}")
 
 @attrs.frozen
 class ParsedSignature:
-    """What the headers of a delivery say: when it was sent, what was signed before the body, and the signatures."""
+    """Signature headers of a delivery: the time in epoch seconds, the signed prefix of the body, and the signatures."""
 
     timestamp: int
-    """Epoch seconds."""
     prefix: bytes
     signatures: tuple[bytes, ...]
 
 
 class Scheme(Protocol):
-    """How deliveries are signed."""
+    """Signature scheme of deliveries."""
 
     def parse(self, headers: Mapping[str, str]) -> ParsedSignature:
-        """What the headers, named in lower case, say.
-
-        Raises `WebhookVerificationError` where they do not fit the scheme.
-        """
+        """Parses headers with lower-case names. Raises `WebhookVerificationError` for invalid ones."""
         ...
 
     def key(self, secret: str) -> bytes:
-        """The key that a secret stands for. Raises `ConfigurationError` for what can be no secret."""
+        """Returns the key of a secret. Raises `ConfigurationError` for an invalid secret."""
         ...
 
     def digest(self, key: bytes, signed: bytes) -> bytes:
-        """The signature of the signed bytes: the claim's prefix and the body."""
+        """Returns the signature of the prefix and the body."""
         ...
 
     def sign(self, body: bytes, secret: str, *, message_id: str, timestamp: int) -> dict[str, str]:
-        """The headers that sign a body."""
+        """Returns the signature headers of a body."""
         ...
 
 
 @attrs.frozen
 class HmacSha256:
-    """What the schemes here have in common."""
+    """Base class of schemes that use HMAC-SHA256."""
 
     def digest(self, key: bytes, signed: bytes) -> bytes:
-        """HMAC-SHA256."""
+        """Returns the HMAC-SHA256."""
         return hmac.digest(key, signed, hashlib.sha256)
 
 
 @attrs.frozen
 class RivyaScheme(HmacSha256):
-    """`Rivya-Signature: t=<seconds>,v1=<hex>` over `<t>.<body>`; the key is the whole secret. All of it is assumptions.
+    """Scheme `Rivya-Signature: t=<seconds>,v1=<hex>` over `<t>.<body>` with the whole secret as the key: an assumption.
 
-    Several `v1` may stand side by side; members of other names are left alone.
+    The header may contain several `v1`; other members are ignored.
     """
 
     header: str = assumptions.SIGNATURE_HEADER
@@ -100,32 +96,34 @@ class RivyaScheme(HmacSha256):
         return secret.encode()
 
     def sign(self, body: bytes, secret: str, *, message_id: str, timestamp: int) -> dict[str, str]:  # noqa: ARG002
-        """See `Scheme`; the id of the message is not signed."""
+        """See `Scheme`; the message id is not signed."""
         digest = self.digest(self.key(secret), f"{timestamp}.".encode() + body)
         return {self.header: f"t={timestamp},v1={digest.hex()}"}
 
 
 @attrs.frozen
 class StandardWebhooks(HmacSha256):
-    """The symmetric scheme `v1` of standardwebhooks.com: the key is what follows `whsec_`, in base64."""
+    """Symmetric scheme `v1` of standardwebhooks.com: the secret is `whsec_` and the key in base64.
+
+    `prefix` is the prefix of the three header names.
+    """
 
     prefix: str = "webhook-"
-    """Of the three headers."""
 
     def parse(self, headers: Mapping[str, str]) -> ParsedSignature:
         """See `Scheme`."""
         message_id = _require_header(headers, f"{self.prefix}id")
         if not VISIBLE_ASCII_PATTERN.fullmatch(message_id):
-            raise WebhookVerificationError(f"{self.prefix}id holds no message id")
+            raise WebhookVerificationError(f"{self.prefix}id is not a message id")
         text = _require_header(headers, f"{self.prefix}timestamp")
         timestamp = _parse_timestamp(text, f"{self.prefix}timestamp")
-        given = [each.partition(",") for each in _require_header(headers, f"{self.prefix}signature").split(" ")]
-        signatures = [_decode_secret(value) for version, _, value in given if version == "v1"]
+        parts = [part.partition(",") for part in _require_header(headers, f"{self.prefix}signature").split(" ")]
+        signatures = [_decode_base64(value) for version, _, value in parts if version == "v1"]
         return ParsedSignature(timestamp, f"{message_id}.{text}.".encode(), tuple(filter(None, signatures)))
 
     def key(self, secret: str) -> bytes:
         """See `Scheme`."""
-        key = _decode_secret(secret.removeprefix("whsec_"))
+        key = _decode_base64(secret.removeprefix("whsec_"))
         if not key:
             raise ConfigurationError("a secret of Standard Webhooks is base64 after whsec_: copy it again")
         return key
@@ -144,27 +142,27 @@ RIVYA: Final = RivyaScheme()
 STANDARD_WEBHOOKS: Final = StandardWebhooks()
 
 
-def _validate_secrets(given: str | Sequence[str]) -> tuple[str, ...]:
-    """The secrets; no message shows one."""
-    secrets = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Sequence) else ()
+def _validate_secrets(value: str | Sequence[str]) -> tuple[str, ...]:
+    """Returns the secrets. Messages omit them."""
+    secrets = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Sequence) else ()
     if not secrets or not all(isinstance(each, str) and each.strip() for each in secrets):
-        raise ConfigurationError("the signing secret is missing or blank: pass what webhooks.create told, or several")
+        raise ConfigurationError("the signing secret is missing or blank: pass one or more from webhooks.create")
     if not all(each.isascii() and each.isprintable() and " " not in each for each in secrets):
-        raise ConfigurationError("a signing secret holds a blank, a control or a non-ASCII character: copy it again")
+        raise ConfigurationError("a signing secret contains a blank, a control or a non-ASCII character: copy it again")
     return secrets
 
 
-def _validate_tolerance(given: float) -> float:
-    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given < math.inf:
-        raise ConfigurationError(f"tolerance must be a number of seconds from 0 on, not {given!r:.40}")
-    return given
+def _validate_tolerance(value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ConfigurationError(f"tolerance must be a number of seconds from 0 on, not {value!r:.40}")
+    return value
 
 
 @attrs.frozen
 class Verifier:
-    """Who may have sent a delivery: the secrets in use (several while they are rotated), the scheme, the patience.
+    """Verifier of deliveries, with the secrets in use (several during a rotation) and the signature scheme.
 
-    `tolerance` is the most seconds between the signature's time and now, either way. Printing it shows no secret.
+    `tolerance` is the maximum difference between the time of a signature and now in seconds. The repr omits secrets.
 
     >>> headers = RIVYA.sign(b'{"id": "evt_1"}', "whsec_1", message_id="evt_1", timestamp=1_000)
     >>> Verifier("whsec_1").verify(b'{"id": "evt_1"}', headers, now=1_060.0).id
@@ -178,50 +176,52 @@ class Verifier:
         init=False,
         repr=False,
         eq=False,
-        default=attrs.Factory(lambda one: tuple(map(one.scheme.key, one.secrets)), takes_self=True),
+        default=attrs.Factory(lambda self: tuple(map(self.scheme.key, self.secrets)), takes_self=True),
     )
 
     def verify(self, body: bytes, headers: Mapping[str, str], *, now: float) -> WebhookEvent:
-        """The event, once it is known who sent it and when; `body` is the raw body, `now` is in epoch seconds.
+        """Returns the event of a verified delivery; `body` is the raw body, `now` is in epoch seconds.
 
-        Raises `SignatureMismatchError`, `TimestampToleranceError`, and `WebhookVerificationError` for whatever else is
-        wrong with it.
+        Raises `SignatureMismatchError`, `TimestampToleranceError`, or `WebhookVerificationError` for any other problem.
         """
         if not isinstance(body, bytes):
             raise ConfigurationError(f"body must be the raw bytes of the request, not {type(body).__name__}")
-        claim = self.scheme.parse(_lowercase_keys(headers))
-        if not self._matches_any_secret(claim, body):
+        signature = self.scheme.parse(_lowercase_keys(headers))
+        if not self._matches_any_secret(signature, body):
             raise SignatureMismatchError(
                 "the delivery is not signed with this secret: check that it is the endpoint's, and that the body is raw"
             )
-        if not abs(now - claim.timestamp) <= self.tolerance:
+        age = now - signature.timestamp
+        if not abs(age) <= self.tolerance:
             raise TimestampToleranceError(
-                f"the delivery was signed {now - claim.timestamp:+.0f} s ago, the tolerance is {self.tolerance:g} s: "
+                f"the delivery was signed {age:+.0f} s ago, the tolerance is {self.tolerance:g} s: "
                 "check the clock, or it is a replay"
             )
         return read_event(body)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a verifier is not pickled: it holds the signing secrets")
+        raise TypeError("a verifier is not pickled: it contains the signing secrets")
 
-    def _matches_any_secret(self, claim: ParsedSignature, body: bytes) -> bool:
-        digests = [self.scheme.digest(key, claim.prefix + body) for key in self._keys]
-        return any(hmac.compare_digest(ours, theirs) for ours in digests for theirs in claim.signatures)
+    def _matches_any_secret(self, signature: ParsedSignature, body: bytes) -> bool:
+        digests = [self.scheme.digest(key, signature.prefix + body) for key in self._keys]
+        return any(hmac.compare_digest(digest, other) for digest in digests for other in signature.signatures)
 
 
 def read_event(body: bytes) -> WebhookEvent:
-    """The event of a body whose sender is known. Raises `WebhookVerificationError` for what is none."""
+    """Returns the event of a verified body. Raises `WebhookVerificationError` if it is not an event."""
     try:
         event = serialization.decode(body, WebhookEvent)
     except ResponseDecodeError as error:
-        raise WebhookVerificationError(f"the delivery is signed, but its body is no event: {error.reason}") from None
+        raise WebhookVerificationError(
+            f"the delivery is signed, but its body is not an event: {error.reason}"
+        ) from None
     if not event.id.strip():
-        raise WebhookVerificationError("the delivery is signed, but its event has no id: it cannot be told from others")
+        raise WebhookVerificationError("the delivery is signed, but its event has no id: it cannot be identified")
     return event
 
 
 def _lowercase_keys(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers under their names in lower case. A name that came twice counts as a header that is not to be read."""
+    """Returns the headers with lower-case names. A duplicate header is blank, and counts as missing."""
     lowered: dict[str, str] = {}
     if not hasattr(headers, "items"):
         raise ConfigurationError(f"headers must be a mapping of names to values, not {type(headers).__name__}")
@@ -242,13 +242,12 @@ def _require_header(headers: Mapping[str, str], name: str) -> str:
 
 def _parse_timestamp(text: str, name: str) -> int:
     if not TIMESTAMP_PATTERN.fullmatch(text):
-        raise WebhookVerificationError(f"{name} holds no time in seconds")
+        raise WebhookVerificationError(f"{name} is not a time in seconds")
     return int(text)
 
 
-def _decode_secret(text: str) -> bytes | None:
-    """What base64 stands for; None if it is none."""
+def _decode_base64(text: str) -> bytes | None:
     try:
         return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):  # the latter for what is not ASCII
+    except (binascii.Error, ValueError):  # ValueError: the text is not ASCII
         return None

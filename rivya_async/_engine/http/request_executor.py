@@ -16,12 +16,12 @@ from ..._core.errors import (
     ResponseDecodeError,
     RivyaError,
 )
-from ..._core.http.operations import read_error
+from ..._core.http.error_responses import read_error
 from ..._core.http.retry import (
     AttemptState,
     GiveUp,
     RetryAfterDelay,
-    decide,
+    decide_retry,
     definitely_not_processed,
     indicates_outage,
     outcome_is_ambiguous,
@@ -224,7 +224,7 @@ class RequestExecutor:
             or (not request.accepts_idempotency_key and definitely_not_processed(error))
         )
         u = self.environment.uniform()
-        decision = decide(self.retry, error, state, repeatable=repeatable, u=u, in_haste=has_token)
+        decision = decide_retry(self.retry, error, state, repeatable=repeatable, u=u, has_retry_token=has_token)
         if isinstance(decision, GiveUp):
             return decision
         if deadline is not None and now + decision.delay >= deadline:

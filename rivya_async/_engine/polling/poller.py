@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final
 from ..._core.errors import NotFoundError, ResponseDecodeError, RivyaError
 from ..._core.http.operations import poll_generation
 from ..._core.http.retry import is_transient, retry_after_of, retry_delay, throttled_retry_delay
-from ..._core.polling.intervals import adaptive_interval, backoff_interval
-from ..._core.polling.slowdown import MEASUREMENT_WINDOW, PollSlowdown
+from ..._core.polling.intervals import MEASUREMENT_WINDOW, PollSlowdown, adaptive_interval, backoff_interval
 from ..hooks import PollDetails, notify
 from ..timer_queue import TimerQueue
 
@@ -104,7 +103,7 @@ class Poller:
             delay = backoff_interval(policy, polls, u, age)
             return delay if polls else delay - age
         slowdown = self._slowdown.factor_at(self._loop.time(), self._clock.lag)
-        delay = adaptive_interval(curve, policy, polls, u, age, stretch=slowdown)
+        delay = adaptive_interval(curve, policy, polls, u, age, slowdown=slowdown)
         return max(policy.floor, delay / slowdown)
 
     def _schedule_at(self, job: TrackedJob, due: float) -> None:

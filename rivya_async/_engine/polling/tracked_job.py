@@ -6,8 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..._core.errors import ResponseDecodeError, copy_error
-from ..._core.polling.snapshot_merge import is_newer
-from ..._core.polling.webhook_reliability import delivery_delay
+from ..._core.polling.webhook_updates import delivery_delay, is_newer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from ..._core.policies import PollPolicy
     from ..._core.polling.adaptive.duration_estimator import DurationEstimator
     from ..._core.polling.adaptive.hazard_curve import HazardCurve
-    from ..._core.polling.webhook_reliability import DeliveryRateEstimator
+    from ..._core.polling.webhook_updates import DeliveryRateEstimator
     from ..._core.types.generations import Generation
     from ..timer_queue import TimerHandle
     from .waiters import Waiter

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..._core import assumptions
 from ..._core.errors import RivyaError
-from ..._core.polling.snapshot_merge import SnapshotChange, compare_snapshots
+from ..._core.polling.webhook_updates import SnapshotChange, compare_snapshots
 from ..hooks import WaitDetails, notify
 from .poller import Poller
 from .tracked_job import TrackedJob

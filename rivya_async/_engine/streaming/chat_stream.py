@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Self
 
 from ..._core.chat.accumulator import ChatStreamAccumulator
 from ..._core.chat.operations import stream_chat
-from ..._core.error_context import ErrorContext
 from ..._core.errors import ConfigurationError, RivyaError, StreamInterruptedError
 from ..._core.http import sse
+from ..._core.idempotency import attach_idempotency_key
 from ..._core.types.purchase_cost import Charge
 
 if TYPE_CHECKING:
@@ -76,13 +76,13 @@ class ChatStream:
         return self._accumulator.completion
 
     async def __aenter__(self) -> Self:
-        with ErrorContext(self._key):
+        with attach_idempotency_key(self._key):
             if self._open_stream is not None:
                 raise ConfigurationError("a stream is entered once: call stream() again for another answer")
             engine = self._engine()
         self._key = key = self._preflight.idempotency_key(self._key)
         self._accumulator.mask = engine.executor.mask_api_key
-        with ErrorContext(key):
+        with attach_idempotency_key(key):
             request = stream_chat(self._request, key)
             if self._check:
                 await self._preflight.validate_chat(self._request)

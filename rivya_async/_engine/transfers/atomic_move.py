@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from ..._core.errors import ConfigurationError
-from ..._core.types.saved_file import SavedFile
+from ..._core.types.generations import SavedFile
 
 
 def staging_dir(folder: Path, owner: str) -> Path:

@@ -21,9 +21,9 @@ from ..._core.errors import (
     PermissionDeniedError,
     RivyaError,
     ValidationFailed,
-    status_error_class,
 )
 from ..._core.files.filenames import file_extension
+from ..._core.http.error_responses import status_error_class
 from ..._core.http.range_requests import UNKNOWN_VERSION, resource_version, resume_offset
 from ..._core.http.redirects import MAX_REDIRECTS, RedirectTarget, redirect_target
 from ..hooks import DownloadDetails, notify

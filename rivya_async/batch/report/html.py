@@ -28,8 +28,7 @@ from .previews import MEDIA_TYPES, Preview, add_previews, kind_of
 if TYPE_CHECKING:
     from jinja2 import Template
 
-    from ..._core.types.generations import Amount
-    from ..._core.types.saved_file import SavedFile
+    from ..._core.types.generations import Amount, SavedFile
     from ..record import RowRecord, RunRecord
 
 HERE: Final = Path(__file__).parent

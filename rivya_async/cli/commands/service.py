@@ -9,7 +9,7 @@ import click
 
 from ..._core.assumptions import MEGABYTE
 from ..._core.catalogue.model_param import format_number
-from ..._core.catalogue.suggestions import closest_matches, suggestion_text
+from ..._core.catalogue.validation import closest_matches, suggestion_text
 from ..._core.errors import ConfigurationError
 from ..command import command
 from ..options import MEDIA_KIND
@@ -18,8 +18,7 @@ from ..render import format_credits, format_param_value, pluralize, record_to_js
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ..._core.catalogue.chat_capabilities import ChatCapabilities
-    from ..._core.catalogue.model import Model
+    from ..._core.catalogue.model import ChatCapabilities, Model
     from ..._core.catalogue.model_param import ModelParam
     from ..._core.catalogue.reference_rules import ReferenceRules
     from ..output import Output
@@ -178,8 +177,9 @@ def _references(rules: ReferenceRules | None) -> Iterator[str]:
         return
     most = "" if rules.max_files is None else f"at most {rules.max_files}, "
     yield f"References: {most}{' or '.join(rules.kinds) or 'of any kind'}."
-    if rules.most_beside_video:
-        yield f"  Alone at most {_counts(rules.most)}; beside a video at most {_counts(rules.most_beside_video)}."
+    if rules.max_by_kind_with_video:
+        alone, with_video = _counts(rules.max_by_kind), _counts(rules.max_by_kind_with_video)
+        yield f"  Alone at most {alone}; beside a video at most {with_video}."
     for kind, limit in rules.limits.items():
         size = "" if limit.max_bytes is None else f"up to {limit.max_bytes / MEGABYTE:g} MB"
         yield f"  {kind}: {' '.join(filter(None, [size, ', '.join(limit.mime_types)]))}"

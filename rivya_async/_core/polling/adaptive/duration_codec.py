@@ -1,4 +1,4 @@
-"""Histories as a dictionary for JSON, so that what one process learned outlives it."""
+"""Conversion of duration histograms to and from JSON, so that another process can restore them."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FORMAT_VERSION: Final = 1
-"""The scale of the bins is a part of it."""
+"""Version of the format, which includes the scale of the bins."""
 
 MAX_COUNT: Final = 1e9
-"""More jobs than any number in a dump can mean."""
+"""Maximum plausible number of jobs in a dump."""
 
 
-def dump_histograms(histories: Mapping[str, DurationHistogram]) -> dict[str, Any]:
-    """The histories by their groups, in their order."""
+def dump_histograms(histograms: Mapping[str, DurationHistogram]) -> dict[str, Any]:
+    """Returns the histograms by group, in their order."""
     groups = {}
-    for group, history in histories.items():
-        history.merge_pending()
-        groups[group] = {"ends": history.ends, "open": _trim_zeros(history.opened), "ended": _trim_zeros(history.ended)}
+    for group, histogram in histograms.items():
+        histogram.merge_pending()
+        opened, ended = _trim_zeros(histogram.opened), _trim_zeros(histogram.ended)
+        groups[group] = {"ends": histogram.ends, "open": opened, "ended": ended}
     return {"version": FORMAT_VERSION, "groups": groups}
 
 
 def load_histograms(dump: Mapping[str, Any]) -> dict[str, DurationHistogram]:
-    """The histories again; a `ConfigurationError` for what `dumped` did not give."""
+    """Restores the result of `dump_histograms`. Raises `ConfigurationError` for any other value."""
     if not isinstance(dump, Mapping) or "version" not in dump:
         raise _invalid_dump("it has no version")
     if dump["version"] != FORMAT_VERSION:
         raise ConfigurationError(
             f"the durations are of version {dump['version']!r}, and this release reads version {FORMAT_VERSION}: "
-            "leave them out, and the session learns anew"
+            "leave them out, and the session starts without them"
         )
     groups = dump.get("groups")
     if not isinstance(groups, Mapping) or not all(isinstance(group, str) for group in groups):
@@ -70,5 +71,5 @@ def _is_valid_count(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT
 
 
-def _invalid_dump(what: str) -> ConfigurationError:
-    return ConfigurationError(f"these are no durations, {what}: pass what dump() gave, whole and unchanged")
+def _invalid_dump(reason: str) -> ConfigurationError:
+    return ConfigurationError(f"invalid durations, {reason}: pass the unchanged result of dump()")

@@ -1,4 +1,4 @@
-"""How long jobs last, learned from those that a session has seen: by model, and by the params that stretch a job."""
+"""Estimates of job durations from the observed jobs of a session: by model, and by params that affect the duration."""
 
 from __future__ import annotations
 
@@ -17,39 +17,38 @@ if TYPE_CHECKING:
     from .hazard_curve import HazardCurve
 
 MAX_GROUPS: Final = 128
-"""Beyond it the group that was not heard of for longest is forgotten."""
+"""Maximum number of groups. The least recently observed group is dropped."""
 
 MAX_DURATION: Final = 86_400.0
-"""Seconds. No job lasts longer than a day: such a duration is a slip of some clock."""
+"""Maximum plausible duration in seconds. Longer ones are clock errors."""
 
 MIN_DURATION: Final = MIN_AGE * (1.0 + LOG_BIN_WIDTH / 2.0)
-"""Seconds. The middle of the first bin: a job that took no time has been open for some of it."""
+"""Minimum duration in seconds: the middle of the first bin, in which even the fastest job was open."""
 
 MAX_PARAM_VALUE_LENGTH: Final = 32
-"""Characters. A param with a longer value stretches no job."""
+"""Maximum length of a param value in the name of a group, in characters."""
 
 
 def duration_group(model: str, params: Mapping[str, Any] | None = None) -> str:
-    """The jobs that are taken to last alike: the model and the params that stretch a job.
+    """Returns the group of jobs with similar durations: the model, and the params that affect the duration.
 
     >>> duration_group("kling-3-0", {"duration": 5, "resolution": "720P", "seed": 7})
     'kling-3-0?duration=5&resolution=720p'
     """
-    stretching = (
-        {} if params is None else {name: params[name] for name in assumptions.STRETCHING_PARAMS if name in params}
-    )
     values = {
         name: str(value).lower()
-        for name, value in stretching.items()
-        if isinstance(value, str | int | float) and len(str(value)) <= MAX_PARAM_VALUE_LENGTH
+        for name in assumptions.DURATION_PARAMS
+        if params is not None
+        and isinstance(value := params.get(name), str | int | float)
+        and len(str(value)) <= MAX_PARAM_VALUE_LENGTH
     }
     return intern(f"{model}?{urlencode(values)}") if values else model
 
 
 class DurationEstimator:
-    """How long the jobs of each group last, in constant memory. Recent jobs weigh more: the last 50, about.
+    """Estimator of the durations of each group, in constant memory. The last 50 jobs dominate.
 
-    A group of few jobs leans on its model, a model of few jobs on a broad guess.
+    The prior of a group with few jobs is its model; the prior of a model with few jobs is a broad distribution.
 
     >>> durations = DurationEstimator()
     >>> durations.observe("z-image", 12.5)
@@ -58,63 +57,63 @@ class DurationEstimator:
     """
 
     def __init__(self) -> None:
-        self._histograms: dict[str, DurationHistogram] = {}  # the one that was heard of last stands last
+        self._histograms: dict[str, DurationHistogram] = {}  # the most recently observed is last
 
     def observe(self, group: str, seconds: float, since: float = 0.0) -> None:
-        """A job has ended, by the server's clock `seconds` after its submit; what cannot be a duration is ignored.
+        """Records a job that ended `seconds` after its submit by the server's clock; ignores implausible durations.
 
-        `since` is the age up to which `still_open` has counted it.
+        `since` is the last age recorded by `observe_open`.
         """
         if 0.0 <= seconds <= MAX_DURATION:
-            for history in self._histograms_of(group):
-                history.add_end(max(seconds, MIN_DURATION), since)
+            for histogram in self._histograms_of(group):
+                histogram.add_end(max(seconds, MIN_DURATION), since)
 
     def observe_open(self, group: str, age: float, since: float = 0.0) -> None:
-        """A poll found a job open at the age of `age` seconds; the one before it, if any, at the age `since`.
+        """Records a job that was open at `age` seconds; `since` is the last recorded age.
 
-        Without it the quick jobs of many that begin at once would pass for all.
+        Otherwise the first ends of many simultaneous jobs would bias the estimate to short durations.
         """
-        for history in self._histograms_of(group):
-            history.add_open(age, since)
+        for histogram in self._histograms_of(group):
+            histogram.add_open(age, since)
 
     def curve_for(self, group: str, category: str | None = None) -> HazardCurve | None:
-        """The curve that places the polls of a job; None if no job of its model has been seen to end.
+        """Returns the curve for the next poll of a job; None before the first observed end of its model.
 
-        It is shared, and valid for the next poll only: ask again for the one after it. The category (`image`, `video`,
-        `audio`) says what to expect as long as few jobs have ended.
+        The curve is shared, and changes with later observations. The category (`image`, `video`, `audio`) selects the
+        prior for few observations.
         """
         model = self._histograms.get(_model_of(group))
         if model is None or not model.ends:
             return None
-        typical = bin_position(assumptions.TYPICAL_SECONDS.get(category or "", assumptions.TYPICAL_SECONDS_OF_ANY))
+        typical = bin_position(assumptions.TYPICAL_DURATIONS.get(category or "", assumptions.DEFAULT_TYPICAL_DURATION))
         curve = model.curve(None, typical)
-        history = self._histograms.get(group, model)
-        return curve if history is model or not history.ends else history.curve(model.hazards, typical)
+        histogram = self._histograms.get(group, model)
+        return curve if histogram is model or not histogram.ends else histogram.curve(model.hazards, typical)
 
     def dump(self) -> dict[str, Any]:
-        """What was learned, as a dictionary for JSON: another process starts with it by `load`."""
+        """Returns the observations as a dictionary for JSON; another process restores them by `load`."""
         return dump_histograms(self._histograms)
 
     def load(self, dump: Mapping[str, Any]) -> None:
-        """Start from what `dump` gave, in place of what was learned so far.
+        """Replaces the observations by the result of `dump`.
 
-        Raises `ConfigurationError`, and changes nothing, where it is something else.
+        Raises `ConfigurationError` for any other value, and keeps the observations.
         """
         self._histograms = dict(list(load_histograms(dump).items())[-MAX_GROUPS:])
 
     def _histograms_of(self, group: str) -> list[DurationHistogram]:
-        """The histories that a job of this group belongs to: its own, and its model's."""
+        """Returns the histograms of the group and of its model."""
         model = _model_of(group)
         return [self._get_or_create(name) for name in ((group,) if group == model else (group, model))]
 
     def _get_or_create(self, name: str) -> DurationHistogram:
-        history = self._histograms.pop(name, None)
-        if history is None:
-            history = DurationHistogram()
+        histogram = self._histograms.pop(name, None)
+        if histogram is None:
+            histogram = DurationHistogram()
             if len(self._histograms) >= MAX_GROUPS:
                 del self._histograms[next(iter(self._histograms))]
-        self._histograms[name] = history
-        return history
+        self._histograms[name] = histogram
+        return histogram
 
 
 def _model_of(group: str) -> str:

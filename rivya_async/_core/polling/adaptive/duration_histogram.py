@@ -1,7 +1,7 @@
-"""What has been seen of the jobs of one kind, in constant memory: at which ages they were open, and ended.
+"""Histogram of the ages at which the jobs of a group were open and ended, in constant memory.
 
-Jobs that are still open count up to their present age, as in Kaplan and Meier (1958): of ten thousand jobs that begin
-at once the quick ones end first, and taken alone would pass for all.
+Open jobs count up to their current age, as in Kaplan and Meier (1958). Otherwise the first ends of many simultaneous
+jobs would bias the estimate to short durations.
 """
 
 from __future__ import annotations
@@ -17,31 +17,35 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DECAY: Final = 0.97
-"""A job lessens the weight of those that were open at the same age before it to this share: an effective 65 jobs."""
+"""Factor by which a job reduces the weight of earlier jobs at the same age: 65 jobs are effective."""
 
 PRIOR_WEIGHT: Final = 0.5
-"""As many jobs as this behave, at every age, as was expected before any was seen. They keep the tail."""
+"""Weight of the prior in jobs, at every age. It preserves the tail of the distribution."""
 
 BANDWIDTH_FACTOR: Final = 0.8
-"""The bandwidth of smoothing is this by the spread of the durations by (number of jobs) ** -0.2 (Silverman 1986)."""
+"""Bandwidth of the smoothing, relative to spread of the durations * (number of jobs) ** -0.2 (Silverman 1986)."""
 
 PRIOR_SPREAD: Final = 0.5
+"""Prior of the spread of the durations (sigma of the logarithm)."""
+
 PRIOR_SPREAD_JOBS: Final = 2.0
-"""The spread is at first this (sigma of the logarithm), as if so many jobs had shown it."""
+"""Weight of `PRIOR_SPREAD` in jobs."""
 
 MAX_HALF_WIDTH: Final = 6
-"""The most bins to either side that a moving average takes."""
+"""Maximum number of bins on each side of a moving average."""
 
 REFRESH_DIVISOR: Final = 4
+"""A curve is recomputed when 1 / REFRESH_DIVISOR of its jobs are new."""
+
 EFFECTIVE_JOBS: Final = 64
-"""A curve is drawn again when a quarter of the jobs that it rests on are new, and at least every sixteen."""
+"""Maximum number of jobs that count for a refresh: a curve is recomputed at least every 16 jobs."""
 
 ROUNDING_TOLERANCE: Final = 1e-9
-"""What rounding leaves of a sum that is 0."""
+"""Maximum rounding error of a sum that is 0."""
 
 
 class DurationHistogram:
-    """The jobs of one kind: `ends` of them were seen to end. `hazards` is what the last curve was drawn from."""
+    """Histogram of the jobs of one group: `ends` counts observed ends, `hazards` is the data of the last curve."""
 
     __slots__ = (
         "_curve",
@@ -61,26 +65,26 @@ class DurationHistogram:
         self.hazards: Sequence[float] = ()
         self._curve: HazardCurve | None = None
         self._ends_since_refresh = 0
-        self._pending_open = _make_bins(())  # what is not yet among the above; as differences from bin to bin
+        self._pending_open = _make_bins(())  # not yet merged; as differences between bins
         self._pending_ended = _make_bins(())
 
     def add_open(self, age: float, since: float) -> None:
-        """A job was open up to `age`, and has been counted up to `since`."""
+        """Counts a job as open up to `age`; it is already counted up to `since`."""
         if since < age:
             self._add_open_until(age, 1.0)
             self._add_open_until(since, -1.0)
 
     def add_end(self, age: float, since: float) -> None:
-        """A job ended at `age`, and has been counted as open up to `since`."""
+        """Counts a job that ended at `age`; it is already counted as open up to `since`."""
         self.add_open(age, since)
         self._pending_ended[int(bin_position(age))] += 1.0
         self.ends += 1
         self._ends_since_refresh += 1
 
     def curve(self, expected: Sequence[float] | None, typical: float) -> HazardCurve:
-        """The curve of the next job: by what was seen and, as far as nothing was, by the hazards `expected`.
+        """Returns the curve of the next job, from the observations and the prior hazards `expected`.
 
-        If nothing is, the durations are expected to spread broadly around what was seen and the position `typical`.
+        Without `expected` the prior is a broad distribution around the observations and the bin position `typical`.
         """
         if self._curve is None or self._ends_since_refresh * REFRESH_DIVISOR >= min(self.ends, EFFECTIVE_JOBS):
             self.merge_pending()
@@ -90,27 +94,27 @@ class DurationHistogram:
         return self._curve
 
     def merge_pending(self) -> None:
-        """Take in what is new, and let fade what it replaces."""
+        """Merges the pending observations, and reduces the weight of earlier ones."""
         for n, new in enumerate(accumulate(self._pending_open[:BIN_COUNT])):
             if new > ROUNDING_TOLERANCE:
-                kept = DECAY**new
-                weight = (1.0 - kept) / (1.0 - DECAY)
-                self.opened[n] = self.opened[n] * kept + weight
-                self.ended[n] = self.ended[n] * kept + self._pending_ended[n] * weight / new
+                decay = DECAY**new
+                weight = (1.0 - decay) / (1.0 - DECAY)
+                self.opened[n] = self.opened[n] * decay + weight
+                self.ended[n] = self.ended[n] * decay + self._pending_ended[n] * weight / new
         self._pending_open = _make_bins(())
         self._pending_ended = _make_bins(())
 
     def _add_open_until(self, age: float, jobs: float) -> None:
-        """Count jobs as open from the first bin to this age, the bin of which they have seen a part of."""
-        where = bin_position(age)
-        n = int(where)
-        part = (where - n) * jobs
+        """Counts jobs as open from the first bin to this age, whose bin counts in part."""
+        position = bin_position(age)
+        n = int(position)
+        part = (position - n) * jobs
         self._pending_open[0] += jobs
         self._pending_open[n] += part - jobs
         self._pending_open[n + 1] -= part
 
     def _estimate_hazards(self, expected: Sequence[float] | None, typical: float) -> Sequence[float]:
-        """Ends per job that was open, in each bin, with the imagined jobs among both."""
+        """Returns the ends per open job in each bin, including the jobs of the prior."""
         known, mean, spread = self._duration_moments()
         if expected is None:
             expected = prior_hazards((typical + known * self.ends * mean) / (1.0 + known * self.ends))
@@ -119,34 +123,34 @@ class DurationHistogram:
         return array("d", [(ended + PRIOR_WEIGHT * hazard) / (opened + PRIOR_WEIGHT) for ended, opened, hazard in bins])
 
     def _duration_moments(self) -> tuple[float, float, float]:
-        """Of all durations the share that is known, and of those the mean and the spread in bins."""
+        """Returns the share of durations that are known, and their mean and spread in bins."""
         still_open, first, second = 1.0, 0.0, 0.0
         for n, (ended, opened) in enumerate(zip(self.ended, self.opened, strict=True)):
             if ended and opened:
-                left = still_open * math.exp(-ended / opened)
-                first += (still_open - left) * n
-                second += (still_open - left) * n * n
-                still_open = left
+                remaining = still_open * math.exp(-ended / opened)
+                first += (still_open - remaining) * n
+                second += (still_open - remaining) * n * n
+                still_open = remaining
         known = 1.0 - still_open
         mean = first / (known or 1.0)
         return known, mean, math.sqrt(max(0.0, second / (known or 1.0) - mean * mean))
 
     def _half_width(self, spread: float) -> int:
-        """How far to smooth: two moving averages over n bins have the variance (n ** 2 - 1) / 6."""
-        faded = DECAY**self.ends
-        jobs = (1.0 + DECAY) / (1.0 - DECAY) * (1.0 - faded) / (1.0 + faded)  # Kish's effective number
+        """Returns the half width of the smoothing: two moving averages over n bins have variance (n ** 2 - 1) / 6."""
+        decay = DECAY**self.ends
+        jobs = (1.0 + DECAY) / (1.0 - DECAY) * (1.0 - decay) / (1.0 + decay)  # effective sample size (Kish)
         variance = PRIOR_SPREAD_JOBS * (PRIOR_SPREAD / LOG_BIN_WIDTH) ** 2 + jobs * spread**2
         bandwidth = BANDWIDTH_FACTOR * math.sqrt(variance / (PRIOR_SPREAD_JOBS + jobs)) * jobs**-0.2
         return min(MAX_HALF_WIDTH, round((math.sqrt(1.0 + 6.0 * bandwidth**2) - 1.0) / 2.0))
 
 
 def _make_bins(values: Sequence[float]) -> array[float]:
-    """One more than there are bins, so that a difference may begin after the last."""
+    """Returns one more than the number of bins, since a difference may start after the last."""
     return array("d", [*values, *[0.0] * (BIN_COUNT + 1 - len(values))])
 
 
 def _smooth(values: Sequence[float], half: int) -> Sequence[float]:
-    """Two moving averages over `half` bins to either side; never below 0."""
+    """Returns two moving averages over `half` bins on each side; never below 0."""
     width = 2 * half + 1
     for _ in range(2):
         sums = list(accumulate([*[0.0] * (half + 1), *values, *[0.0] * half]))

@@ -1,6 +1,6 @@
-"""The ages of jobs in bins, and the curve by which the polls of an open job are placed.
+"""Bins for the ages of jobs, and the curve from which adaptive poll intervals are computed.
 
-A hazard is how many ends are to be expected of a job that is open throughout a bin. The bins are equally wide on a
+A hazard is the expected number of ends of a job that is open throughout a bin. The bins have equal widths on a
 logarithmic scale.
 """
 
@@ -16,29 +16,32 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MIN_AGE: Final = 0.05
-"""Seconds. The bins begin here; what ends sooner ends in the first."""
+"""Start of the first bin in seconds. Earlier ends count in the first bin."""
 
 LOG_BIN_WIDTH: Final = 0.08
-"""A bin's width in the logarithm: each is 8 % wider than the one before."""
+"""Width of a bin in the logarithm of the age: each bin is 8 % wider than the previous one."""
 
 BIN_COUNT: Final = 160
-"""The last bin ends after five hours; what ends later ends in it."""
+"""Number of bins. The last bin ends after five hours; later ends count in it."""
 
 BIN_EDGES: Final = tuple(MIN_AGE * math.exp(LOG_BIN_WIDTH * n) for n in range(BIN_COUNT + 1))
+"""Limits of the bins in seconds."""
+
 BIN_WIDTHS: Final = tuple(end - begin for begin, end in pairwise(BIN_EDGES))
+"""Widths of the bins in seconds."""
 
 PRIOR_SPREAD: Final = 0.7
-"""The spread (sigma of the logarithm) of the durations that are imagined before any is known."""
+"""Spread of the prior distribution of durations (sigma of the logarithm)."""
 
 SETTLED_HAZARD: Final = -math.log1p(-0.25)
-"""The sum of hazards at which a curve is settled: a quarter of the jobs has ended."""
+"""Cumulative hazard of the settled age: a quarter of the jobs has ended."""
 
 LATE_HAZARD: Final = -math.log1p(-0.95)
-"""The same when a job is late: one in twenty is open still."""
+"""Cumulative hazard of the late age: 95 % of the jobs have ended."""
 
 
 def bin_position(age: float) -> float:
-    """Where an age stands on the scale of the bins: in the middle of the fourth is 3.5."""
+    """Returns the position of an age on the scale of the bins: 3.5 is the middle of the fourth bin."""
     return max(0.0, min(math.log(age / MIN_AGE) / LOG_BIN_WIDTH, BIN_COUNT - 0.001)) if age > 0.0 else 0.0
 
 
@@ -52,16 +55,13 @@ _PRIOR_HAZARDS: Final = _compute_prior_hazards()
 
 
 def prior_hazards(median: float) -> Sequence[float]:
-    """The hazards of jobs whose durations spread broadly around this position."""
+    """Returns the hazards of the prior distribution with the median at this position."""
     first = BIN_COUNT - round(median)
     return _PRIOR_HAZARDS[first : first + BIN_COUNT]
 
 
 class HazardCurve:
-    """The integral over the age of sqrt(h), h being the hazard per second.
-
-    And the ages at which it is `settled`, and a job `late`.
-    """
+    """Integral over the age of sqrt(h), h being the hazard per second, with the settled and the late age in seconds."""
 
     __slots__ = ("_integrals", "late_age", "settled_age")
 
@@ -79,7 +79,7 @@ class HazardCurve:
             expected += hazard
 
     def integral(self, age: float) -> float:
-        """The integral from 0 to this age."""
+        """Returns the integral from 0 to this age."""
         n = bisect_right(BIN_EDGES, age) - 1
         if n < 0:
             return 0.0
@@ -89,7 +89,7 @@ class HazardCurve:
         return below + (self._integrals[n + 1] - below) * (age - BIN_EDGES[n]) / BIN_WIDTHS[n]
 
     def age_at(self, integral: float) -> float:
-        """The age at which the integral passes this value; infinity where it never does."""
+        """Returns the age at which the integral reaches this value; infinity if it never does."""
         n = bisect_right(self._integrals, integral) - 1
         if n == BIN_COUNT:
             return math.inf

@@ -1,4 +1,4 @@
-"""Per operation: the request that goes out, and what its answer means."""
+"""Operations of the API: requests, records and errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from rivya_async._core.errors import (
     ValidationFailed,
 )
 from rivya_async._core.generation_request import GenerationRequest
-from rivya_async._core.http import operations
+from rivya_async._core.http import error_responses, operations
 from rivya_async._core.http.messages import Request, Response
 from rivya_async._core.types.generations import Credits, File, Generation, ReferenceMedia
 
@@ -55,7 +55,7 @@ PUBLIC_FILE = {
 }
 
 
-def test_the_document_is_read_as_it_comes() -> None:
+def test_reads_openapi_document() -> None:
     endpoint = operations.retrieve_openapi()
     assert (endpoint.request.method, endpoint.request.path) == ("GET", "/api/v1/openapi.json")
     assert not endpoint.request.needs_api_key
@@ -63,7 +63,7 @@ def test_the_document_is_read_as_it_comes() -> None:
 
 
 @pytest.mark.parametrize("body", [[], None, "openapi", {}, {"paths": []}])
-def test_what_is_no_document(body: Any) -> None:
+def test_rejects_invalid_openapi_document(body: Any) -> None:
     with pytest.raises(ResponseDecodeError):
         operations.retrieve_openapi().decode(response(body))
 
@@ -71,7 +71,7 @@ def test_what_is_no_document(body: Any) -> None:
 # --- requests ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_purchase() -> None:
+def test_create_generation_request() -> None:
     job = GenerationRequest("z-image", "A red kite", params={"aspect_ratio": "16:9"})
     request = operations.create_generation(job, "order-42").request
     assert (request.method, request.path) == ("POST", "/api/v1/generations")
@@ -94,7 +94,7 @@ def test_a_purchase() -> None:
         GenerationRequest("m", references=[ReferenceMedia("u", "audio", duration_seconds=float("inf"))]),
     ],
 )
-def test_a_purchase_that_is_no_json_is_refused(job: GenerationRequest) -> None:
+def test_rejects_purchase_that_is_not_json(job: GenerationRequest) -> None:
     with pytest.raises(ConfigurationError, match="JSON"):
         operations.create_generation(job, "key-1")
 
@@ -107,7 +107,7 @@ def test_a_purchase_that_is_no_json_is_refused(job: GenerationRequest) -> None:
         (operations.retrieve_generation("task_ab12"), Request("GET", "/api/v1/generations/task_ab12")),
     ],
 )
-def test_reads(endpoint: operations.Operation[Any], request_: Request) -> None:
+def test_read_requests(endpoint: operations.Operation[Any], request_: Request) -> None:
     assert endpoint.request == request_
 
 
@@ -124,7 +124,7 @@ def test_reads(endpoint: operations.Operation[Any], request_: Request) -> None:
         ("漢", "%E6%BC%A2"),
     ],
 )
-def test_a_task_id_stays_one_segment_of_the_path(task_id: str, segment: str) -> None:
+def test_task_id_is_one_path_segment(task_id: str, segment: str) -> None:
     assert operations.retrieve_generation(task_id).request.path == f"/api/v1/generations/{segment}"
 
 
@@ -133,13 +133,13 @@ def test_a_task_id_stays_one_segment_of_the_path(task_id: str, segment: str) -> 
     ["", ".", "..", "...", " ", ". .", "a\nb", "a\x00", "\ud800", None, 5, b"task_1", Generation("a", "b", "c")],
     ids=ascii,
 )
-def test_what_is_no_task_id(task_id: Any) -> None:
+def test_rejects_invalid_task_id(task_id: Any) -> None:
     with pytest.raises(ConfigurationError, match="not a task id"):
         operations.retrieve_generation(task_id)
 
 
 @given(st.text())
-def test_no_task_id_leaves_its_place_in_the_path(task_id: str) -> None:
+def test_task_id_never_leaves_its_path_segment(task_id: str) -> None:
     try:
         path = operations.retrieve_generation(task_id).request.path
     except ConfigurationError:
@@ -151,7 +151,7 @@ def test_no_task_id_leaves_its_place_in_the_path(task_id: str) -> None:
     assert not set(segment) & set("?# \r\n\\")
 
 
-# --- answers ----------------------------------------------------------------------------------------------------------
+# --- responses --------------------------------------------------------------------------------------------------------
 
 TASK = {"id": "task_1", "status": "queued", "model": "z-image", "reserved_credits": 1}
 
@@ -173,17 +173,17 @@ TASK = {"id": "task_1", "status": "queued", "model": "z-image", "reserved_credit
         (operations.retrieve_credits(), {"current_credits": 123}, Credits(123)),
     ],
 )
-def test_a_good_answer_is_a_record(endpoint: operations.Operation[Any], body: Any, record: Any) -> None:
+def test_decodes_success_response(endpoint: operations.Operation[Any], body: Any, record: Any) -> None:
     assert endpoint.decode(response(body)) == record
 
 
-def test_another_task_than_the_one_asked_for_is_no_answer() -> None:
+def test_rejects_response_for_other_task() -> None:
     with pytest.raises(ResponseDecodeError, match=r"task task_1 when asked for task_2") as caught:
         operations.retrieve_generation("task_2").decode(response(TASK))
     assert caught.value.path == "$.id"
 
 
-def test_the_answer_that_was_seen_before_is_not_read_again() -> None:
+def test_equal_poll_response_is_not_decoded_again() -> None:
     first = operations.poll_generation("task_1", None).decode(response(TASK))
     assert first.generation == Generation("task_1", "queued", "z-image", 1)
     assert operations.poll_generation("task_1", first).decode(response(TASK)) is first
@@ -192,7 +192,7 @@ def test_the_answer_that_was_seen_before_is_not_read_again() -> None:
     assert operations.poll_generation("task_1", ended).decode(response(TASK)) == first
 
 
-def test_a_poll_is_a_read() -> None:
+def test_poll_is_read() -> None:
     poll, read = operations.poll_generation("task 1", None), operations.retrieve_generation("task 1")
     assert poll.request == read.request
     with pytest.raises(ResponseDecodeError, match="when asked for task 1"):
@@ -222,21 +222,19 @@ def envelope(code: str | None, message: str | None = "Something is wrong.") -> d
         (418, "some_new_code", APIStatusError, ""),
     ],
 )
-def test_an_error_says_what_happened_and_what_to_do(
-    status: int, code: str, kind: type[APIStatusError], advice: str
-) -> None:
-    error = operations.read_error(response(envelope(code), status), NOW)
+def test_error_message_has_cause_and_advice(status: int, code: str, kind: type[APIStatusError], advice: str) -> None:
+    error = error_responses.read_error(response(envelope(code), status), NOW)
     assert type(error) is kind
     assert (error.status, error.code, error.request_id, error.retry_after) == (status, code, "req_7f31c0", None)
     assert str(error).startswith(f"Something is wrong. [{status} {code}]")
     assert advice in str(error)
 
 
-def test_there_is_advice_for_every_kind_of_answer_but_the_unknown() -> None:
-    def below(kind: type[APIStatusError]) -> set[str]:
-        return {child.__name__ for child in kind.__subclasses__()}.union(*map(below, kind.__subclasses__()))
+def test_every_error_class_has_advice() -> None:
+    def subclasses(kind: type[APIStatusError]) -> set[type[APIStatusError]]:
+        return set(kind.__subclasses__()).union(*map(subclasses, kind.__subclasses__()))
 
-    assert set(operations.ADVICE) == below(APIStatusError)
+    assert set(error_responses.ADVICE) == subclasses(APIStatusError)
 
 
 @pytest.mark.parametrize(
@@ -264,29 +262,29 @@ def test_there_is_advice_for_every_kind_of_answer_but_the_unknown() -> None:
 @pytest.mark.parametrize(
     ("status", "kind"), [(502, InternalServerError), (404, NotFoundError), (429, RateLimitError), (418, APIStatusError)]
 )
-def test_a_proxys_page_in_place_of_the_envelope(body: bytes, status: int, kind: type[APIStatusError]) -> None:
-    error = operations.read_error(response(body, status, Retry_After="3"), NOW)
+def test_reads_page_of_proxy(body: bytes, status: int, kind: type[APIStatusError]) -> None:
+    error = error_responses.read_error(response(body, status, Retry_After="3"), NOW)
     assert type(error) is kind
     assert (error.status, error.code, error.request_id, error.retry_after) == (status, None, None, 3.0)
     assert str(error).startswith(f"the service answered without an error message [{status} without a code]")
 
 
 @given(st.binary(max_size=50), st.integers(300, 599))
-def test_no_answer_is_beyond_an_error(body: bytes, status: int) -> None:
-    error = operations.read_error(response(body, status), NOW)
+def test_any_response_makes_an_error(body: bytes, status: int) -> None:
+    error = error_responses.read_error(response(body, status), NOW)
     assert isinstance(error, APIStatusError)
     assert error.status == status
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_names_where_it_points(status: int) -> None:
-    error = operations.read_error(response(b"", status, Location="https://elsewhere.example/api"), NOW)
+def test_error_names_redirect_target(status: int) -> None:
+    error = error_responses.read_error(response(b"", status, Location="https://elsewhere.example/api"), NOW)
     assert "redirects to https://elsewhere.example/api" in str(error)
     assert "base_url" in str(error)
 
 
-def test_a_location_without_a_redirect_is_none() -> None:
-    error = operations.read_error(response(b"", 503, Location="https://status.example"), NOW)
+def test_ignores_location_without_redirect() -> None:
+    error = error_responses.read_error(response(b"", 503, Location="https://status.example"), NOW)
     assert "redirect" not in str(error)
 
 
@@ -299,34 +297,34 @@ def test_a_location_without_a_redirect_is_none() -> None:
         ({"Retry_After": "soon"}, None),
     ],
 )
-def test_the_services_wish_is_on_the_error(headers: dict[str, str], seconds: float | None) -> None:
-    assert operations.read_error(response(envelope("rate_limited"), 429, **headers), NOW).retry_after == seconds
+def test_error_has_retry_after(headers: dict[str, str], seconds: float | None) -> None:
+    assert error_responses.read_error(response(envelope("rate_limited"), 429, **headers), NOW).retry_after == seconds
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def test_an_upload_carries_no_idempotency_key() -> None:
+def test_upload_has_no_idempotency_key() -> None:
     request = operations.create_file("image").request
     assert (request.method, request.path, request.idempotency_key) == ("POST", "/api/v1/files", None)
     assert request.needs_api_key
 
 
-def test_a_file_is_read() -> None:
+def test_reads_file() -> None:
     file = operations.read_file(response(PUBLIC_FILE))
     assert (file.id, file.kind, file.duration_token, file.size_bytes) == ("file_1", "video", "dt_1", 2120)
     assert file.created_at is not None
     assert file.extra == {"object": "file"}
 
 
-def test_the_id_of_a_file_may_have_either_name() -> None:
+def test_file_id_has_two_names() -> None:
     renamed = {"file_id": "file_1", **{name: value for name, value in PUBLIC_FILE.items() if name != "id"}}
     assert operations.read_file(response(renamed)) == operations.read_file(response(PUBLIC_FILE))
     both = operations.read_file(response({**PUBLIC_FILE, "file_id": "file_2"}))
     assert (both.id, both.extra["file_id"]) == ("file_1", "file_2")
 
 
-def test_a_kind_that_is_left_out_is_what_was_asked_for_or_what_the_type_says() -> None:
+def test_missing_kind_comes_from_argument_or_type() -> None:
     least = {"id": "file_1", "url": "https://rivya.ai/f/1"}
     assert operations.create_file("audio").decode(response(least)) == File("file_1", least["url"], "audio")
     assert operations.create_file("audio").decode(response(PUBLIC_FILE)).kind == "video"
@@ -335,12 +333,12 @@ def test_a_kind_that_is_left_out_is_what_was_asked_for_or_what_the_type_says() -
 
 
 @pytest.mark.parametrize("body", [[], {}, {"id": "file_1"}, {"file_id": 5, "url": "x"}, b"<html>"])
-def test_what_is_no_file_is_a_decode_error(body: Any) -> None:
+def test_rejects_invalid_file(body: Any) -> None:
     with pytest.raises(ResponseDecodeError):
         operations.read_file(response(body))
 
 
-def test_a_file_is_asked_for_by_its_id() -> None:
+def test_retrieves_file_by_id() -> None:
     assert operations.retrieve_file("file_1/../x").request.path == "/api/v1/files/file_1%2F..%2Fx"
     for wrong in ("", "..", "a\n", None):
         with pytest.raises(ConfigurationError, match="is not a file id"):

@@ -1,4 +1,4 @@
-"""The curve by which polls are placed: an integral that grows with the age, and its inverse."""
+"""The integral of the hazard curve grows with the age; `age_at` is its inverse."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ ages = st.floats(min_value=0.0, max_value=1e7)
 
 
 @given(hazards, ages, ages)
-def test_the_integral_never_falls(each: list[float], one: float, other: float) -> None:
+def test_integral_is_monotonic(each: list[float], one: float, other: float) -> None:
     curve = HazardCurve(each)
     low, high = sorted((one, other))
     assert 0.0 <= curve.integral(low) <= curve.integral(high)
 
 
 @given(hazards, st.floats(min_value=1e-6, max_value=1e4))
-def test_the_age_of_an_integral_has_that_integral(each: list[float], integral: float) -> None:
+def test_age_at_inverts_integral(each: list[float], integral: float) -> None:
     curve = HazardCurve(each)
     age = curve.age_at(integral)
     if math.isinf(age):
@@ -41,8 +41,8 @@ def test_the_age_of_an_integral_has_that_integral(each: list[float], integral: f
         assert curve.integral(age) == pytest.approx(integral, rel=1e-6, abs=1e-6)
 
 
-def test_a_constant_hazard_has_the_integral_that_paper_and_pencil_give() -> None:
-    """One end per hundred seconds: the integral of sqrt(0.01) is a tenth of the age."""
+def test_constant_hazard_has_known_integral() -> None:
+    """With one end per hundred seconds the integral of sqrt(0.01) is a tenth of the age."""
     curve = HazardCurve([width / 100 for width in BIN_WIDTHS])
     for age in (1.0, 30.0, 77.7, 600.0):
         assert curve.integral(age) == pytest.approx((age - BIN_EDGES[0]) / 10)
@@ -50,20 +50,20 @@ def test_a_constant_hazard_has_the_integral_that_paper_and_pencil_give() -> None
     assert curve.settled_age == pytest.approx(-100 * math.log(0.75), rel=0.1)
 
 
-def test_before_the_first_bin_and_after_the_last_nothing_is_to_be_expected() -> None:
+def test_hazard_is_zero_outside_bins() -> None:
     curve = HazardCurve([0.1] * BIN_COUNT)
     assert curve.integral(0.0) == curve.integral(BIN_EDGES[0]) == 0.0
     assert curve.integral(BIN_EDGES[-1]) == curve.integral(BIN_EDGES[-1] * 10)
     assert curve.age_at(curve.integral(BIN_EDGES[-1])) == math.inf
 
 
-def test_where_nothing_ever_ends_no_age_comes() -> None:
+def test_age_is_infinite_without_ends() -> None:
     curve = HazardCurve([0.0] * BIN_COUNT)
     assert curve.age_at(0.0) == curve.age_at(1.0) == math.inf
     assert curve.settled_age == BIN_EDGES[-1]
 
 
-def test_a_curve_is_settled_when_a_quarter_has_ended() -> None:
+def test_settled_age_has_a_quarter_ended() -> None:
     each = [0.0] * BIN_COUNT
     each[79] = 0.2
     each[80] = 0.1
@@ -83,13 +83,13 @@ def test_a_curve_is_settled_when_a_quarter_has_ended() -> None:
         (math.inf, BIN_COUNT - 0.001),
     ],
 )
-def test_every_age_has_a_place_among_the_bins(age: float, where: float) -> None:
+def test_every_age_has_a_bin(age: float, where: float) -> None:
     assert bin_position(age) == pytest.approx(where, abs=1e-9)
     assert 0 <= int(bin_position(age)) < BIN_COUNT
 
 
 @pytest.mark.parametrize("median", [0.0, 40.4, 80.0, BIN_COUNT - 0.001])
-def test_broad_hazards_spread_around_their_median(median: float) -> None:
+def test_prior_hazards_have_given_median(median: float) -> None:
     each = prior_hazards(median)
     assert len(each) == BIN_COUNT
     assert all(0.0 <= before <= after for before, after in pairwise(each))

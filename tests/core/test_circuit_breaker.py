@@ -1,4 +1,4 @@
-"""The breaker opens for an outage, not for a bad day, and closes on a probe, not on a belated answer."""
+"""The circuit breaker opens for outages only, and closes on the response to a probe only."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def opened(at: float = 0.0, u: float = 0.5) -> CircuitBreaker:
     return breaker
 
 
-def test_it_opens_after_so_many_failures_in_a_row() -> None:
+def test_opens_after_consecutive_failures() -> None:
     breaker = CircuitBreaker()
     for _ in range(FAILURE_THRESHOLD - 1):
         breaker.on_failure(1.0, 1.0, 0.5)
@@ -38,13 +38,13 @@ def test_it_opens_after_so_many_failures_in_a_row() -> None:
     assert breaker.is_open
 
 
-def test_closed_it_bounds_nothing() -> None:
+def test_closed_breaker_has_no_limit() -> None:
     breaker = CircuitBreaker()
     breaker.on_request(0.0, 0.5)
     assert (breaker.delay(0.0), breaker.rate(0.0), breaker.open_for(5.0)) == (0.0, math.inf, 0.0)
 
 
-def test_probes_come_after_pauses_that_double_up_to_a_cap() -> None:
+def test_probe_delays_double_up_to_cap() -> None:
     breaker, now, pauses = opened(), 0.0, []
     for _ in range(8):
         pauses.append(breaker.delay(now))
@@ -66,14 +66,14 @@ def test_probes_come_after_pauses_that_double_up_to_a_cap() -> None:
 
 
 @pytest.mark.parametrize(("u", "share"), [(0.0, 0.5), (0.5, 1.0), (0.75, 1.25)])
-def test_a_pause_is_drawn(u: float, share: float) -> None:
+def test_probe_delay_is_random(u: float, share: float) -> None:
     breaker = opened(u=u)
     assert breaker.delay(0.0) == FIRST_PROBE_DELAY * share
     breaker.on_request(1.0, u)
     assert breaker.delay(1.0) == 2 * FIRST_PROBE_DELAY * share
 
 
-def test_a_week_of_probes() -> None:
+def test_probes_continue_for_a_week() -> None:
     breaker, now = opened(), 0.0
     for _ in range(100_000):
         now += breaker.delay(now)
@@ -81,7 +81,7 @@ def test_a_week_of_probes() -> None:
     assert breaker.delay(now) <= 1.5 * MAX_PROBE_DELAY
 
 
-def test_only_the_answer_to_a_probe_closes_it() -> None:
+def test_only_response_to_probe_closes() -> None:
     breaker = opened(at=10.0)
     assert not breaker.on_response(11.0, sent_at=9.0)
     assert breaker.is_open
@@ -90,7 +90,7 @@ def test_only_the_answer_to_a_probe_closes_it() -> None:
     assert breaker.delay(12.0) == 0.0
 
 
-def test_what_was_sent_before_the_recovery_does_not_open_it_again() -> None:
+def test_ignores_failures_sent_before_recovery() -> None:
     breaker = opened(at=0.0)
     breaker.on_response(100.0, sent_at=99.0)
     for _ in range(10 * FAILURE_THRESHOLD):
@@ -101,7 +101,7 @@ def test_what_was_sent_before_the_recovery_does_not_open_it_again() -> None:
     assert breaker.is_open
 
 
-def test_after_an_outage_the_pauses_begin_anew() -> None:
+def test_probe_delays_restart_after_outage() -> None:
     breaker = opened()
     for _ in range(6):
         breaker.on_request(50.0, 0.5)
@@ -111,14 +111,14 @@ def test_after_an_outage_the_pauses_begin_anew() -> None:
     assert breaker.delay(61.0) == FIRST_PROBE_DELAY
 
 
-def test_the_allowance_doubles_every_second_and_is_lifted() -> None:
+def test_recovery_rate_doubles_every_second() -> None:
     breaker = opened()
     breaker.on_response(100.0, sent_at=99.0)
     rates = [breaker.rate(100.0 + seconds) for seconds in (0, 1, 2, RECOVERY_DURATION - 1, RECOVERY_DURATION)]
     assert rates == [RECOVERY_RATE, 2 * RECOVERY_RATE, 4 * RECOVERY_RATE, 512 * RECOVERY_RATE, math.inf]
 
 
-def test_answers_of_a_service_that_is_up_do_not_bound_it() -> None:
+def test_responses_without_outage_do_not_limit() -> None:
     breaker = CircuitBreaker()
     breaker.on_response(5.0, sent_at=4.0)
     assert breaker.rate(5.0) == math.inf
@@ -127,13 +127,13 @@ def test_answers_of_a_service_that_is_up_do_not_bound_it() -> None:
 @given(
     st.lists(st.tuples(st.sampled_from(["take", "answer", "fail"]), st.floats(0, 20), st.floats(0, 30)), max_size=120)
 )
-def test_it_never_asks_for_a_pause_beyond_the_cap(steps: list[tuple[str, float, float]]) -> None:
+def test_probe_delay_never_exceeds_cap(steps: list[tuple[str, float, float]]) -> None:
     breaker, now = CircuitBreaker(), 0.0
-    for what, gap, age in steps:
+    for step, gap, age in steps:
         now += gap
-        if what == "take":
+        if step == "take":
             breaker.on_request(now, 0.5)
-        elif what == "answer":
+        elif step == "answer":
             breaker.on_response(now, now - age)
         else:
             breaker.on_failure(now, now - age, 0.5)

@@ -1,4 +1,4 @@
-"""Requests and responses as values: which headers go out, and how an answer's are read."""
+"""Headers of requests and responses."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
         ),
     ],
 )
-def test_the_headers_that_go_out(request_: Request, api_key: str | None, headers: dict[str, str]) -> None:
+def test_request_headers(request_: Request, api_key: str | None, headers: dict[str, str]) -> None:
     assert request_.headers(api_key) == headers
 
 
-def test_headers_are_made_anew_each_time() -> None:
+def test_headers_are_new_each_time() -> None:
     request = Request("GET", "/x")
     request.headers(KEY)["X-Mine"] = "1"
     assert "X-Mine" not in request.headers(KEY)
 
 
-def test_a_request_shows_neither_its_body_nor_a_key_to_the_service() -> None:
+def test_request_repr_omits_body_and_key() -> None:
     request = Request("POST", "/x", body=b'{"prompt": "my private idea"}')
     request.headers(KEY)
     assert "private" not in repr(request)
     assert KEY not in repr(request)
 
 
-def test_a_response_does_not_show_its_body_or_headers() -> None:
+def test_response_repr_omits_body_and_headers() -> None:
     shown = repr(Response(200, {"Set-Cookie": "mine"}, b"whsec_secret"))
     assert "200" in shown
     assert "mine" not in shown
@@ -60,14 +60,14 @@ def test_a_response_does_not_show_its_body_or_headers() -> None:
     [(100, False), (199, False), (200, True), (201, True), (202, True), (204, True), (299, True), (300, False),
      (302, False), (400, False), (500, False)],
 )  # fmt: skip
-def test_any_2xx_is_a_success(status: int, good: bool) -> None:
+def test_any_2xx_is_success(status: int, good: bool) -> None:
     assert Response(status, {}, b"").is_success is good
 
 
 @pytest.mark.parametrize(
     ("status", "is_redirect"), [(204, False), (299, False), (300, True), (302, True), (308, True), (400, False)]
 )
-def test_any_3xx_is_a_redirect(status: int, is_redirect: bool) -> None:
+def test_any_3xx_is_redirect(status: int, is_redirect: bool) -> None:
     assert Response(status, {}, b"").is_redirect is is_redirect
 
 
@@ -87,7 +87,7 @@ IN_30_SECONDS = "Sun, 06 Nov 1994 08:50:07 GMT"
             {"Retry-After": IN_30_SECONDS, "Date": "Sun Nov  6 08:50:00 1994"}, 7.0, id="server-clock-in-asctime"
         ),
         pytest.param(
-            {"Retry-After": IN_30_SECONDS, "Date": "Tue, 06 Nov 2029 08:50:00 GMT"}, 0.0, id="server-says-it-is-past"
+            {"Retry-After": IN_30_SECONDS, "Date": "Tue, 06 Nov 2029 08:50:00 GMT"}, 0.0, id="past-by-server-date"
         ),
         pytest.param({"Retry-After": IN_30_SECONDS, "Date": "yesterday"}, 30.0, id="bad-date-is-no-clock"),
         pytest.param({"Retry-After": IN_30_SECONDS, "Date": ""}, 30.0, id="empty-date-is-no-clock"),
@@ -95,12 +95,17 @@ IN_30_SECONDS = "Sun, 06 Nov 1994 08:50:07 GMT"
         pytest.param({"Retry-After": "soon", "Date": IN_30_SECONDS}, None, id="nonsense"),
     ],
 )
-def test_the_services_wish(headers: dict[str, str], seconds: float | None) -> None:
+def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
     assert Response(429, headers, b"").retry_after(NOW) == seconds
 
 
-def test_other_headers_that_are_read() -> None:
+def test_other_response_headers() -> None:
     assert Response(200, {"Content-Type": "image/png"}, b"").content_type == "image/png"
     assert Response(302, {"Location": "https://elsewhere.example"}, b"").location == "https://elsewhere.example"
     assert Response(200, {}, b"").content_type is None
     assert Response(200, {}, b"").location is None
+
+
+@pytest.mark.parametrize(("method", "is_safe"), [("GET", True), ("HEAD", True), ("POST", False), ("DELETE", False)])
+def test_only_reads_are_safe(method: str, is_safe: bool) -> None:
+    assert Request(method, "/api/v1/generations").is_safe is is_safe

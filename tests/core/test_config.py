@@ -1,4 +1,4 @@
-"""Where the service is and who we are: arguments, the environment, the documented origin; and the key stays in."""
+"""Sources and validation of base URL and API key. The key is never shown."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ ORIGIN = "https://rivya.ai"
         (f"{KEY}\n", None, KEY),
         ("a_key_of_a_new_form", None, "a_key_of_a_new_form"),
         ("!~", None, "!~"),
-        pytest.param("", KEY, None, id="an-empty-argument-is-a-wish-for-none"),
+        pytest.param("", KEY, None, id="empty-argument-means-no-key"),
     ],
 )
-def test_the_key(argument: str | None, variable: str | None, resolved: str | None) -> None:
+def test_api_key_source(argument: str | None, variable: str | None, resolved: str | None) -> None:
     environ = {} if variable is None else {"RIVYA_API_KEY": variable}
     assert Config.resolve(environ, api_key=argument).api_key == resolved
 
@@ -61,7 +61,7 @@ def test_the_key(argument: str | None, variable: str | None, resolved: str | Non
         ("HTTPS://rivya.ai", None, "HTTPS://rivya.ai"),
     ],
 )
-def test_the_origin(argument: str | None, variable: str | None, resolved: str) -> None:
+def test_base_url_source(argument: str | None, variable: str | None, resolved: str) -> None:
     environ = {} if variable is None else {"RIVYA_BASE_URL": variable}
     assert Config.resolve(environ, base_url=argument).base_url == resolved
 
@@ -100,7 +100,7 @@ BAD_URLS = [
 
 @pytest.mark.parametrize("url", BAD_URLS, ids=ascii)
 @pytest.mark.parametrize("source", ["argument", "variable"])
-def test_a_bad_url_is_refused_without_telling_its_secrets(url: str, source: str) -> None:
+def test_rejects_invalid_url_without_showing_it(url: str, source: str) -> None:
     environ = {"RIVYA_BASE_URL": url} if source == "variable" else {}
     with pytest.raises(ConfigurationError, match="base_url") as caught:
         Config.resolve(environ, base_url=url if source == "argument" else None)
@@ -112,7 +112,7 @@ def test_a_bad_url_is_refused_without_telling_its_secrets(url: str, source: str)
 @pytest.mark.parametrize(
     "key", ["rvya_sk_a b", "rvya_sk_\x00", "rvya_sk_é", "rvya_sk_a\r\nX-Evil: 1", "rvya_sk_\u2028a"]
 )
-def test_a_key_that_cannot_travel_in_a_header_is_refused_and_not_shown(key: str) -> None:
+def test_rejects_invalid_key_without_showing_it(key: str) -> None:
     with pytest.raises(ConfigurationError, match="copy it again") as caught:
         Config.resolve({}, api_key=key)
     assert "rvya_sk_" not in str(caught.value)
@@ -120,35 +120,35 @@ def test_a_key_that_cannot_travel_in_a_header_is_refused_and_not_shown(key: str)
 
 @pytest.mark.parametrize("value", [b"rvya_sk_1", 5, ["a"], object()], ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize("name", ["api_key", "base_url"])
-def test_what_is_no_string_is_refused_by_name(name: str, value: Any) -> None:
+def test_rejects_other_types_by_name(name: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=f"{name} must be a string, not {type(value).__name__}"):
         Config.resolve({}, **{name: value})
 
 
-def test_no_key_is_needed_until_a_call_needs_one() -> None:
+def test_key_is_required_by_calls_only() -> None:
     settings = Config.resolve({})
     with pytest.raises(ConfigurationError, match="RIVYA_API_KEY"):
         settings.require_api_key()
 
 
-def test_the_key_is_there_for_those_who_ask() -> None:
+def test_require_api_key() -> None:
     assert Config.resolve({}, api_key=KEY).require_api_key() == KEY
 
 
 @pytest.mark.parametrize("show", [repr, str, "{}".format, ascii], ids=["repr", "str", "format", "ascii"])
-def test_the_key_is_never_shown(show: Any) -> None:
+def test_repr_omits_key(show: Any) -> None:
     shown = show(Config.resolve({}, api_key=KEY))
     assert KEY not in shown
     assert ORIGIN in shown
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_the_key_does_not_travel_in_pickles(protocol: int) -> None:
+def test_is_not_pickled(protocol: int) -> None:
     with pytest.raises(TypeError, match="API key"):
         pickle.dumps(Config.resolve({}, api_key=KEY), protocol)
 
 
-def test_a_refused_url_leaves_no_key_in_the_traceback() -> None:
+def test_traceback_omits_key() -> None:
     with pytest.raises(ConfigurationError) as caught:
         Config.resolve({"RIVYA_API_KEY": KEY}, base_url="nonsense")
     assert KEY not in "".join(traceback.format_exception(caught.value))

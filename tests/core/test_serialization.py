@@ -1,4 +1,4 @@
-"""Between bytes and records, with either JSON decoder: what fits is kept whole, what does not is named by its path."""
+"""Conversion between JSON and records with both JSON decoders."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def generation(**members: Any) -> bytes:
 # --- the documented shapes --------------------------------------------------------------------------------------------
 
 
-def test_a_queued_job() -> None:
+def test_reads_queued_job() -> None:
     assert serialization.decode(generation(), Generation) == Generation(
         id="task_ab12", status="queued", model="z-image", reserved_credits=1, created_at=EIGHT, updated_at=EIGHT
     )
 
 
-def test_a_succeeded_job() -> None:
+def test_reads_succeeded_job() -> None:
     links = ["https://rivya.ai/f/1.png", "https://rivya.ai/f/2.png"]
     body = generation(status="succeeded", final_credits=1, result={"primary_url": links[0], "urls": links})
     record = serialization.decode(body, Generation)
@@ -83,23 +83,23 @@ def test_a_succeeded_job() -> None:
         (None, ()),
     ],
 )
-def test_a_paid_result_is_read_even_if_a_member_is_missing(result: Any, urls: tuple[str, ...]) -> None:
+def test_reads_paid_result_with_missing_member(result: Any, urls: tuple[str, ...]) -> None:
     assert serialization.decode(generation(status="succeeded", result=result), Generation).urls == urls
 
 
-def test_a_failed_job() -> None:
+def test_reads_failed_job() -> None:
     body = generation(status="failed", error={"code": "generation_failed", "message": "The model gave up."})
     record = serialization.decode(body, Generation)
     assert record.failed
     assert record.error == ErrorDetail("generation_failed", "The model gave up.")
 
 
-def test_the_shortened_job_of_the_landing_page() -> None:
+def test_reads_abbreviated_job_of_landing_page() -> None:
     body = b'{"id": "task_1", "status": "queued", "model": "z-image", "reserved_credits": 1}'
     assert serialization.decode(body, Generation) == Generation("task_1", "queued", "z-image", 1)
 
 
-def test_a_balance() -> None:
+def test_reads_balance() -> None:
     assert serialization.decode(b'{"current_credits": 123}', Credits) == Credits(123)
 
 
@@ -126,7 +126,7 @@ Z_IMAGE = {
 }
 
 
-def test_the_catalogue_of_the_models_page() -> None:
+def test_reads_catalogue_of_models_page() -> None:
     body = json.dumps({"object": "list", "data": [Z_IMAGE]}).encode()
     assert serialization.decode(body, ModelList).data == (
         Model(
@@ -147,41 +147,41 @@ def test_the_catalogue_of_the_models_page() -> None:
     )
 
 
-def test_the_whole_catalogue_loses_nothing() -> None:
-    shipped = Path(rivya_async.__file__).parent / "sandbox" / "models.json"
-    told = json.loads(shipped.read_text(encoding="utf-8"))["data"]
-    assert len(told) == 54
-    kept = serialization.decode(json.dumps({"object": "list", "data": told}).encode(), ModelList)
-    for model, members in zip(kept.data, told, strict=True):
+def test_catalogue_round_trip() -> None:
+    catalogue_file = Path(rivya_async.__file__).parent / "sandbox" / "models.json"
+    stated = json.loads(catalogue_file.read_text(encoding="utf-8"))["data"]
+    assert len(stated) == 54
+    decoded_list = serialization.decode(json.dumps({"object": "list", "data": stated}).encode(), ModelList)
+    for model, members in zip(decoded_list.data, stated, strict=True):
         assert not model.extra
         assert_holds(model, members)
 
 
 def assert_holds(record: Any, members: dict[str, Any]) -> None:
-    """Every member is there under its own name; a null may have become an empty value."""
+    """Asserts that all members are kept; a null may have become an empty value."""
     for name, member in members.items():
         value = getattr(record, name)
         if name == "params":
-            for param, told in zip(value, member, strict=True):
+            for param, stated in zip(value, member, strict=True):
                 assert not param.extra
-                assert_holds(param, told)
+                assert_holds(param, stated)
         elif member is None:
             assert not value
         else:
             assert value == (tuple(member) if isinstance(member, list) else member)
 
 
-# --- what the service may add, leave out or null ----------------------------------------------------------------------
+# --- unknown, missing and null members --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", ["paused", "SUCCEEDED", "", "queued ", "漢"])
-def test_an_unknown_status_is_kept_and_still_open(status: str) -> None:
+def test_unknown_status_is_kept_and_open(status: str) -> None:
     record = serialization.decode(generation(status=status), Generation)
     assert record.status == status
     assert not record.is_terminal
 
 
-def test_an_unknown_code_is_kept() -> None:
+def test_unknown_code_is_kept() -> None:
     record = serialization.decode(generation(status="failed", error={"code": "some_new_code"}), Generation)
     assert record.error == ErrorDetail("some_new_code")
 
@@ -206,7 +206,7 @@ def test_unknown_members_are_kept_on_every_level() -> None:
 
 
 @pytest.mark.parametrize("value", [{"a": 1}, 5, None, "text"])
-def test_a_member_that_is_called_extra_is_unknown_like_any_other(value: Any) -> None:
+def test_member_named_extra_is_unknown_member(value: Any) -> None:
     assert serialization.decode(generation(extra=value), Generation).extra == {"extra": value}
 
 
@@ -228,13 +228,13 @@ OPTIONAL = [
 
 @pytest.mark.parametrize(("record", "name"), OPTIONAL)
 @pytest.mark.parametrize("others", [{}, {"unknown": 1}], ids=["alone", "beside-an-unknown"])
-def test_a_null_is_as_good_as_a_member_left_out(record: type[Any], name: str, others: dict[str, Any]) -> None:
+def test_null_equals_missing_member(record: type[Any], name: str, others: dict[str, Any]) -> None:
     left_out = REQUIRED.get(record, {"key": "a"}) | others
     assert serialization.structure(left_out | {name: None}, record) == serialization.structure(left_out, record)
 
 
 @pytest.mark.parametrize("record", REQUIRED)
-def test_what_a_record_cannot_do_without(record: type[Any]) -> None:
+def test_required_members(record: type[Any]) -> None:
     for name in REQUIRED[record]:
         members = dict(REQUIRED[record])
         del members[name]
@@ -247,7 +247,7 @@ def test_what_a_record_cannot_do_without(record: type[Any]) -> None:
 
 
 @pytest.mark.parametrize("value", [0, 5, 2.5, -1, 2**53, 10**17])
-def test_amounts_are_kept_as_they_are(value: float) -> None:
+def test_amounts_are_not_coerced(value: float) -> None:
     credits_ = serialization.decode(json.dumps({"current_credits": value}).encode(), Credits).current_credits
     assert credits_ == value
     assert type(credits_) is type(value)
@@ -264,14 +264,14 @@ def test_amounts_are_kept_as_they_are(value: float) -> None:
         ("2026-05-11 08:00:00Z", EIGHT),
     ],
 )
-def test_instants_are_aware_and_utc(text: str, instant: datetime) -> None:
+def test_times_are_aware_utc(text: str, instant: datetime) -> None:
     created_at = serialization.decode(generation(created_at=text), Generation).created_at
     assert created_at == instant
     assert created_at is not None
     assert created_at.tzinfo is UTC
 
 
-# --- what does not fit ------------------------------------------------------------------------------------------------
+# --- invalid members --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -303,14 +303,12 @@ def test_instants_are_aware_and_utc(text: str, instant: datetime) -> None:
     ],
 )
 @pytest.mark.parametrize("others", [{}, {"unknown": 1}], ids=["alone", "beside-an-unknown"])
-def test_a_bad_member_of_a_job_is_named(
-    members: dict[str, Any], path: str, reason: str, others: dict[str, Any]
-) -> None:
+def test_names_invalid_member_of_job(members: dict[str, Any], path: str, reason: str, others: dict[str, Any]) -> None:
     with pytest.raises(ResponseDecodeError) as caught:
         serialization.decode(generation(**members, **others), Generation)
     assert caught.value.path == path
     assert caught.value.reason.startswith(reason)
-    assert f"a Generation that does not fit at {path}: {reason}" in str(caught.value)
+    assert f"an invalid Generation at {path}: {reason}" in str(caught.value)
     assert "newer version" in str(caught.value)
 
 
@@ -334,14 +332,14 @@ def test_a_bad_member_of_a_job_is_named(
         ({"id": "b", "params": {}}, "$.data[1].params"),
     ],
 )
-def test_a_bad_member_of_the_catalogue_is_named(model: Any, path: str) -> None:
+def test_names_invalid_member_of_catalogue(model: Any, path: str) -> None:
     with pytest.raises(ResponseDecodeError) as caught:
         serialization.decode(json.dumps({"data": [{"id": "a"}, model]}).encode(), ModelList)
     assert caught.value.path == path
 
 
 @pytest.mark.parametrize(
-    ("told", "read"),
+    ("stated", "read"),
     [
         ("aspect_ratio", ModelParam("aspect_ratio", extra={"key": "aspect_ratio"})),
         (None, ModelParam("", extra={"key": None})),
@@ -352,20 +350,20 @@ def test_a_bad_member_of_the_catalogue_is_named(model: Any, path: str) -> None:
         ({"key": "k", "new": 5}, ModelParam("k", extra={"new": 5})),
     ],
 )
-def test_a_param_of_another_shape_spoils_no_catalogue(told: Any, read: ModelParam) -> None:
-    body = json.dumps({"data": [{"id": "a", "params": [told, {"key": "seed", "type": "number"}]}]}).encode()
+def test_param_of_other_shape_is_kept_in_extra(stated: Any, read: ModelParam) -> None:
+    body = json.dumps({"data": [{"id": "a", "params": [stated, {"key": "seed", "type": "number"}]}]}).encode()
     assert serialization.decode(body, ModelList).data[0].params == (read, ModelParam("seed", "number"))
 
 
 @pytest.mark.parametrize("value", ["[]", "null", "5", '"text"', "true"])
 @pytest.mark.parametrize("record", REQUIRED)
-def test_an_answer_that_is_no_object_at_all(value: str, record: type[Any]) -> None:
+def test_rejects_response_that_is_not_an_object(value: str, record: type[Any]) -> None:
     with pytest.raises(ResponseDecodeError, match="expected an object") as caught:
         serialization.decode(value.encode(), record)
     assert caught.value.path == "$"
 
 
-def test_a_long_bad_value_makes_no_long_message() -> None:
+def test_shortens_long_values() -> None:
     with pytest.raises(ResponseDecodeError) as caught:
         serialization.decode(generation(created_at="x" * 1_000_000), Generation)
     assert len(str(caught.value)) < 500
@@ -396,12 +394,12 @@ def test_a_long_bad_value_makes_no_long_message() -> None:
     ],
     ids=lambda value: repr(value[:24]) if isinstance(value, bytes) else value,
 )
-def test_a_body_that_is_no_json(body: bytes, shown: str) -> None:
+def test_rejects_body_that_is_not_json(body: bytes, shown: str) -> None:
     with pytest.raises(ResponseDecodeError, match=shown) as caught:
         serialization.decode(body, Credits)
     assert caught.value.path == "$"
     assert caught.value.reason
-    assert "base_url" in str(caught.value), "say what to do next"
+    assert "base_url" in str(caught.value), "the message says what to do next"
 
 
 json_values = st.recursive(
@@ -414,11 +412,11 @@ json_values = st.recursive(
 
 @given(st.sampled_from(list(REQUIRED)), st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_the_service_says_is_a_record_or_a_decode_error(record: type[Any], data: st.DataObject) -> None:
+def test_any_json_is_record_or_decode_error(record: type[Any], data: st.DataObject) -> None:
     names = [field.name for field in attrs.fields(record)]
-    told = data.draw(st.dictionaries(st.sampled_from([*names, "unknown"]), json_values) | json_values)
+    stated = data.draw(st.dictionaries(st.sampled_from([*names, "unknown"]), json_values) | json_values)
     try:
-        made = serialization.decode(json.dumps(told).encode(), record)
+        made = serialization.decode(json.dumps(stated).encode(), record)
     except ResponseDecodeError as error:
         made = error
     assert isinstance(made, record) or (made.path.startswith("$") and made.reason)
@@ -426,9 +424,9 @@ def test_whatever_the_service_says_is_a_record_or_a_decode_error(record: type[An
 
 @given(st.sampled_from(list(REQUIRED)), st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_record_survives_being_written_down(record: type[Any], data: st.DataObject) -> None:
-    told = {**REQUIRED[record], **data.draw(st.dictionaries(st.sampled_from(["unknown", "extra"]), json_values))}
-    made = serialization.structure(told, record)
+def test_record_round_trip(record: type[Any], data: st.DataObject) -> None:
+    stated = {**REQUIRED[record], **data.draw(st.dictionaries(st.sampled_from(["unknown", "extra"]), json_values))}
+    made = serialization.structure(stated, record)
     assert (
         serialization.structure(
             serialization.parse_json(serialization.encode_json(serialization.unstructure(made))), record
@@ -437,7 +435,7 @@ def test_a_record_survives_being_written_down(record: type[Any], data: st.DataOb
     )
 
 
-def test_an_ended_job_survives_being_written_down() -> None:
+def test_ended_job_round_trip() -> None:
     links = ["https://rivya.ai/f/1.png"]
     ended = serialization.decode(
         generation(status="succeeded", result={"primary_url": links[0], "urls": links}), Generation
@@ -447,18 +445,18 @@ def test_an_ended_job_survives_being_written_down() -> None:
 
 @given(json_values)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_what_is_encoded_can_be_read_back(value: Any) -> None:
+def test_encoded_json_can_be_parsed(value: Any) -> None:
     assert serialization.parse_json(serialization.encode_json({"value": value})) == {"value": value}
 
 
-# --- what we send -----------------------------------------------------------------------------------------------------
+# --- encoding ---------------------------------------------------------------------------------------------------------
 
 
 class Ratio(StrEnum):
     WIDE = "16:9"
 
 
-def test_json_is_short_and_utf8() -> None:
+def test_json_is_compact_utf8() -> None:
     assert serialization.encode_json(
         {"prompt": "漢 é", "params": {"ratio": Ratio.WIDE, "n": [1, 2.5, True, None]}}
     ) == ('{"prompt":"漢 é","params":{"ratio":"16:9","n":[1,2.5,true,null]}}'.encode())
@@ -499,19 +497,19 @@ def circle() -> list[Any]:
     ids=["nan", "inf", "-inf", "object", "set", "bytes", "datetime", "path", "proxy", "tuple-key", "surrogate",
          "surrogate-key", "endless-int", "deep", "circle"],
 )  # fmt: skip
-def test_what_json_cannot_hold_is_refused_before_anything_is_sent(make: Callable[[], Any]) -> None:
+def test_rejects_values_outside_of_json(make: Callable[[], Any]) -> None:
     with pytest.raises(ConfigurationError, match="cannot be sent as JSON"):
         serialization.encode_json({"params": {"value": make()}})
 
 
-# --- the decoder that is there ----------------------------------------------------------------------------------------
+# --- optional orjson --------------------------------------------------------------------------------------------------
 
 
-def test_the_fast_decoder_is_used_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uses_orjson_if_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert loaded(monkeypatch, {"orjson": orjson})._loads is orjson.loads
 
 
-def test_the_library_works_without_the_fast_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_works_without_orjson(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = loaded(monkeypatch, {"orjson": None})
     assert plain.parse_json(b'{"current_credits": 1}') == {"current_credits": 1}
     with pytest.raises(ResponseDecodeError):
@@ -519,12 +517,12 @@ def test_the_library_works_without_the_fast_decoder(monkeypatch: pytest.MonkeyPa
 
 
 def loaded(monkeypatch: pytest.MonkeyPatch, modules: dict[str, Any]) -> Any:
-    """The module as it comes up anew beside these modules; a None stands for one that is not installed."""
+    """Reloads the module with these modules installed; None means not installed."""
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
     spec = importlib.util.spec_from_file_location("rivya_async._core.http.reloaded", serialization.__file__)
     assert spec is not None
     assert spec.loader is not None
-    anew = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(anew)
-    return anew
+    reloaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reloaded)
+    return reloaded

@@ -1,4 +1,4 @@
-"""Names by the wish of the user: what they may be made of, and never out of the folder."""
+"""Templates of file names: valid fields, portable names inside of the folder."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ VALUES = {"task_id": "task_1", "model": "z-image"}
         ("kite", "kite"),
     ],
 )
-def test_a_name(text: str, name: str) -> None:
+def test_formats_name(text: str, name: str) -> None:
     if name != name.strip():
-        with pytest.raises(ConfigurationError, match="no file name"):
+        with pytest.raises(ConfigurationError, match="not a file name"):
             FilenameTemplate(text)
         return
     template = FilenameTemplate(text)
@@ -43,43 +43,43 @@ def test_a_name(text: str, name: str) -> None:
         ("{0}", "unknown field"),
         ("{task_id.__class__}", "unknown field"),
         ("{task_id[0]}", "unknown field"),
-        ("{index", "no template"),
-        ("index}", "no template"),
-        ("{task_id!r}", "takes a width"),
-        ("{task_id:>999999999}", "takes a width"),
-        ("{index:999999999}", "takes a width"),
-        ("{index:{ext}}", "takes a width"),
+        ("{index", "not a template"),
+        ("index}", "not a template"),
+        ("{task_id!r}", "accepts a width"),
+        ("{task_id:>999999999}", "accepts a width"),
+        ("{index:999999999}", "accepts a width"),
+        ("{index:{ext}}", "accepts a width"),
         ("../{task_id}", "folders belong in `to`"),
         ("{model}/{task_id}{ext}", "folders belong in `to`"),
         ("a\\b", "folders belong in `to`"),
-        ("", "no file name"),
-        ("{task_id}:{index}{ext}", "no file name"),
-        ("kite?", "no file name"),
-        ("kite.", "no file name"),
+        ("", "not a file name"),
+        ("{task_id}:{index}{ext}", "not a file name"),
+        ("kite?", "not a file name"),
+        ("kite.", "not a file name"),
         ("con{ext}", "name of a device"),
         ("LPT1 .{task_id}", "name of a device"),
-        (".", "no file name"),
-        ("..", "no file name"),
-        (" kite", "no file name"),
-        ("kite\n", "no file name"),
-        ("a\0b", "no file name"),
+        (".", "not a file name"),
+        ("..", "not a file name"),
+        (" kite", "not a file name"),
+        ("kite\n", "not a file name"),
+        ("a\0b", "not a file name"),
         ("x" * (MAX_FILENAME_BYTES + 1), "make it shorter"),
         (5, "must be a template"),
         (None, "must be a template"),
     ],
 )
-def test_what_is_no_template(text: Any, why: str) -> None:
+def test_rejects_invalid_template(text: Any, why: str) -> None:
     with pytest.raises(ConfigurationError, match=why):
         FilenameTemplate(text)
 
 
-def test_a_value_that_makes_it_too_long() -> None:
+def test_rejects_long_name() -> None:
     with pytest.raises(ConfigurationError, match="make it shorter"):
         FilenameTemplate("{task_id}{task_id}").format({"task_id": "x" * 120}, index=1, ext=".png")
 
 
 @given(st.text(), st.text(), st.text(max_size=8))
-def test_no_value_leaves_the_folder(task_id: str, model: str, ext: str) -> None:
+def test_values_never_leave_folder(task_id: str, model: str, ext: str) -> None:
     template = FilenameTemplate("{task_id}-{model}{ext}")
     try:
         name = template.format({"task_id": task_id, "model": model}, index=1, ext=ext)

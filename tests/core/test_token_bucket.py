@@ -1,4 +1,4 @@
-"""A token bucket never overspends, over any interval, and wastes nothing that fits."""
+"""A token bucket never exceeds its rate over any interval, and loses no token that fits."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.limits.token_bucket import TIME_TOLERANCE, TokenBucket
+from rivya_async._core.limits.rate_controller import TIME_TOLERANCE, TokenBucket
 
 
 def taken(bucket: TokenBucket, tokens: int, now: float = 0.0) -> list[float]:
-    """When so many tokens are taken, each as soon as it is there."""
+    """Returns the times at which tokens are taken as soon as possible."""
     times = []
     for _ in range(tokens):
         now += bucket.delay(now)
@@ -31,44 +31,44 @@ def taken(bucket: TokenBucket, tokens: int, now: float = 0.0) -> list[float]:
         (2, 2.5, [0, 0, 0.25, 0.75]),
     ],
 )
-def test_it_begins_full_and_gains_tokens_at_its_pace(per_second: float, burst: float, times: list[float]) -> None:
+def test_starts_full_and_refills_at_rate(per_second: float, burst: float, times: list[float]) -> None:
     assert taken(TokenBucket(per_second, burst), len(times)) == times
 
 
-def test_what_does_not_fit_is_lost() -> None:
+def test_tokens_above_burst_are_lost() -> None:
     bucket = TokenBucket(10.0, 2.0)
     assert taken(bucket, 3) == [0, 0, 0.1]
     assert taken(bucket, 3, now=100.0) == [100, 100, 100.1]
 
 
-def test_what_is_given_counts_at_once() -> None:
+def test_refund_counts_at_once() -> None:
     bucket = TokenBucket(1.0, 5.0)
     taken(bucket, 6)
     bucket.refund(2.0)
     assert taken(bucket, 3, now=1.0) == [1, 1, 2]
 
 
-def test_what_is_given_to_a_full_one_is_lost() -> None:
+def test_refund_to_full_bucket_is_lost() -> None:
     bucket = TokenBucket(1.0, 2.0)
     bucket.refund(1000.0)
     assert taken(bucket, 3) == [0, 0, 1]
 
 
 @pytest.mark.parametrize("burst", [1.0, 5.0])
-def test_a_drained_one_gives_one_token_at_the_instant_and_then_its_pace(burst: float) -> None:
+def test_drained_bucket_gives_one_token_at_instant(burst: float) -> None:
     bucket = TokenBucket(10.0, burst)
     bucket.drain_until(3.0)
     assert taken(bucket, 3) == [3, 3.1, 3.2]
 
 
-def test_draining_never_brings_a_token_forward() -> None:
+def test_drain_never_advances_a_token() -> None:
     bucket = TokenBucket(1.0)
     taken(bucket, 1)
     bucket.drain_until(0.5)
     assert bucket.delay(0.0) == 1.0
 
 
-def test_a_change_of_pace_keeps_what_is_missing_missing() -> None:
+def test_reconfigure_keeps_missing_tokens() -> None:
     bucket = TokenBucket(1.0, 2.0)
     taken(bucket, 2)
     bucket.reconfigure(10.0, 2.0, 0.0)
@@ -78,7 +78,7 @@ def test_a_change_of_pace_keeps_what_is_missing_missing() -> None:
     assert taken(full, 4) == [0, 0, 0, 0.1]
 
 
-def test_a_rounding_error_is_not_waited_for() -> None:
+def test_rounding_errors_cause_no_delay() -> None:
     bucket = TokenBucket(1.0)
     bucket.take(0.0)
     assert bucket.delay(1.0 - TIME_TOLERANCE / 2) == 0.0
@@ -91,7 +91,7 @@ arrivals = st.lists(st.floats(0.0, 5.0), min_size=1, max_size=40)
 
 
 @given(rates, bursts, arrivals)
-def test_over_any_interval_at_most_the_burst_and_the_pace(per_second: float, burst: float, gaps: list[float]) -> None:
+def test_interval_gives_at_most_burst_plus_rate(per_second: float, burst: float, gaps: list[float]) -> None:
     bucket, now = TokenBucket(per_second, burst), 0.0
     times = []
     for gap in gaps:
@@ -105,8 +105,8 @@ def test_over_any_interval_at_most_the_burst_and_the_pace(per_second: float, bur
 
 
 @given(rates, bursts, arrivals)
-def test_nobody_waits_longer_than_the_pace_makes_necessary(per_second: float, burst: float, gaps: list[float]) -> None:
-    """The textbook's bucket, with a level, as the oracle."""
+def test_delay_is_minimal(per_second: float, burst: float, gaps: list[float]) -> None:
+    """Oracle: a bucket with a level."""
     bucket, now, level = TokenBucket(per_second, burst), 0.0, burst
     for gap in gaps:
         now, level = now + gap, min(burst, level + gap * per_second)
@@ -117,7 +117,7 @@ def test_nobody_waits_longer_than_the_pace_makes_necessary(per_second: float, bu
 
 
 @given(st.lists(st.tuples(rates, bursts, st.floats(0.0, 2.0)), min_size=1, max_size=30))
-def test_however_its_pace_changes_it_never_owes_more_than_one_token(steps: list[tuple[float, float, float]]) -> None:
+def test_reconfigured_bucket_owes_at_most_one_token(steps: list[tuple[float, float, float]]) -> None:
     bucket, now = TokenBucket(1.0), 0.0
     for per_second, burst, gap in steps:
         bucket.reconfigure(per_second, burst, now)
@@ -128,14 +128,14 @@ def test_however_its_pace_changes_it_never_owes_more_than_one_token(steps: list[
         bucket.take(now)
 
 
-def test_missing_tokens_do_not_outgrow_a_smaller_bucket() -> None:
+def test_missing_tokens_are_limited_by_new_size() -> None:
     bucket = TokenBucket(1e6, 1e5)
     bucket.drain_until(10.0)
     bucket.reconfigure(20.0, 1.0, 10.0)
     assert bucket.delay(10.0) == pytest.approx(1.0 / 20.0)
 
 
-def test_a_hold_keeps_its_length_when_the_rate_changes() -> None:
+def test_pause_keeps_length_when_rate_changes() -> None:
     bucket = TokenBucket(100.0, 5.0)
     bucket.drain_until(3.0)
     bucket.reconfigure(1.0, 5.0, 0.0)

@@ -1,10 +1,11 @@
-"""Webhooks, from arguments to a request and from answers to records."""
+"""Operations of the webhook API: requests and records."""
 
 from __future__ import annotations
 
 import copy
 import json
 import pickle
+import traceback
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -45,7 +46,7 @@ ENDPOINT: Final = {
     "disabled_at": None,
     "revoked_at": None,
 }
-"""The documented answer to a create."""
+"""Documented response to a create."""
 
 GENERATION: Final = {"id": "task_1", "status": "succeeded", "model": "z-image"}
 
@@ -58,7 +59,7 @@ def sent(request: Request) -> tuple[str, str, Any]:
     return request.method, request.path, None if request.body is None else json.loads(request.body)
 
 
-# --- what goes out ----------------------------------------------------------------------------------------------------
+# --- requests ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -79,12 +80,12 @@ def sent(request: Request) -> tuple[str, str, Any]:
         (endpoints.list_deliveries("w", 7).request, ("GET", "/w/deliveries?limit=7", None)),
     ],
 )
-def test_what_is_sent(request_: Request, expected: tuple[str, str, Any]) -> None:
+def test_requests(request_: Request, expected: tuple[str, str, Any]) -> None:
     method, path, body = expected
     assert sent(request_) == (method, f"/api/v1/webhooks{path}", body)
 
 
-def test_events_have_a_path_of_their_own() -> None:
+def test_events_have_own_path() -> None:
     assert sent(endpoints.list_events(3).request) == ("GET", "/api/v1/webhook-events?limit=3", None)
 
 
@@ -99,7 +100,7 @@ def test_events_have_a_path_of_their_own() -> None:
         (endpoints.list_webhooks().request, True),
     ],
 )
-def test_none_has_a_key_and_what_may_be_repeated_is_told_by_the_method(request_: Request, is_repeatable: bool) -> None:
+def test_repeatability_depends_on_method(request_: Request, is_repeatable: bool) -> None:
     assert not request_.needs_idempotency_key
     assert request_.is_repeatable is is_repeatable
 
@@ -126,15 +127,15 @@ def test_none_has_a_key_and_what_may_be_repeated_is_told_by_the_method(request_:
         lambda: endpoints.list_events("5"),  # type: ignore[arg-type]
     ],
 )
-def test_wrong_arguments(make: Any) -> None:
+def test_rejects_invalid_arguments(make: Any) -> None:
     with pytest.raises(ConfigurationError):
         make()
 
 
-# --- what comes back --------------------------------------------------------------------------------------------------
+# --- responses --------------------------------------------------------------------------------------------------------
 
 
-def test_the_documented_answer() -> None:
+def test_reads_documented_response() -> None:
     endpoint = endpoints.create_webhook("a", "b", ["c"]).decode(response(ENDPOINT))
     assert endpoint.signing_secret == "whsec_a1b2c3"
     assert endpoint.created_at == datetime(2026, 5, 11, 8, tzinfo=UTC)
@@ -144,12 +145,12 @@ def test_the_documented_answer() -> None:
     assert pickle.loads(pickle.dumps(endpoint)) == attrs.evolve(endpoint, signing_secret=None)
 
 
-def test_a_secret_is_not_printed() -> None:
+def test_repr_omits_secret() -> None:
     endpoint = endpoints.create_webhook("a", "b", ["c"]).decode(response(ENDPOINT))
     assert "a1b2c3" not in repr(endpoint) + str(endpoint) + f"{endpoint}"
 
 
-def test_a_secret_is_in_no_pickle_and_in_every_copy() -> None:
+def test_secret_is_in_copies_and_not_in_pickles() -> None:
     endpoint = WebhookEndpoint("whend_1", name="Prod", signing_secret="whsec_c0ffee", extra={"mood": "calm"})
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
         travelled = pickle.dumps(endpoint, protocol)
@@ -159,7 +160,7 @@ def test_a_secret_is_in_no_pickle_and_in_every_copy() -> None:
         assert copied.signing_secret == "whsec_c0ffee"
 
 
-def test_bare_answers_are_understood() -> None:
+def test_reads_minimal_responses() -> None:
     bare = endpoints.list_webhooks().decode(response({"data": [{"id": "w", "event_types": None, "mood": 1}]}))
     assert bare == (WebhookEndpoint(id="w", extra={"mood": 1}),)
     assert endpoints.list_deliveries("w").decode(response({"data": [{"id": "d"}]})) == (WebhookDelivery("d"),)
@@ -177,19 +178,19 @@ def test_bare_answers_are_understood() -> None:
         endpoints.rotate_secret("w").decode,
     ],
 )
-def test_another_endpoint_than_the_one_asked_for(decode: Any) -> None:
+def test_rejects_response_for_other_endpoint(decode: Any) -> None:
     with pytest.raises(ResponseDecodeError, match="when asked for w") as raised:
         decode(response(ENDPOINT))
     assert "a1b2c3" not in str(raised.value)
     assert decode(response({**ENDPOINT, "id": "w"})).id == "w"
 
 
-def test_a_delete_that_answers_nothing() -> None:
+def test_reads_empty_response_to_delete() -> None:
     assert endpoints.delete_webhook("w").decode(Response(204, {}, b"")) == WebhookEndpoint("w", status="revoked")
 
 
 @pytest.mark.parametrize("data", [GENERATION, {"object": GENERATION}, {"generation": GENERATION}])
-def test_the_generation_of_an_event(data: dict[str, Any]) -> None:
+def test_generation_of_event(data: dict[str, Any]) -> None:
     event = WebhookEvent("evt_1", "generation.succeeded", data=data)
     assert event.generation is not None
     assert (event.generation.id, event.generation.succeeded) == ("task_1", True)
@@ -197,7 +198,7 @@ def test_the_generation_of_an_event(data: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("data", [{}, {"object": "generation"}, {"status": "succeeded"}, {"generation": {"status": 5}}])
-def test_an_event_without_a_generation_that_can_be_read(data: dict[str, Any]) -> None:
+def test_event_without_readable_generation(data: dict[str, Any]) -> None:
     assert WebhookEvent("evt_1", data=data).generation is None
 
 
@@ -214,6 +215,16 @@ def test_an_event_without_a_generation_that_can_be_read(data: dict[str, Any]) ->
         (ValidationFailed("no", status=400), False),
     ],
 )
-def test_what_certainly_did_not_act(error: RivyaError, did_not: bool) -> None:
-    """An answer of no other class lets a call without a key be repeated."""
+def test_definitely_not_processed(error: RivyaError, did_not: bool) -> None:
+    """Only these errors allow a repeat without a key."""
     assert definitely_not_processed(error) is did_not
+
+
+def test_decode_error_has_no_frame_with_the_secret() -> None:
+    with pytest.raises(ResponseDecodeError) as raised:
+        endpoints.create_webhook("a", "https://a.example", ["generation.succeeded"]).decode(
+            response({"id": 1, "signing_secret": "whsec_1"})
+        )
+    frames = list(traceback.walk_tb(raised.value.__traceback__))
+    assert all("whsec_1" not in repr(frame.f_locals.get("value")) for frame, _ in frames)
+    assert raised.value.__cause__ is None

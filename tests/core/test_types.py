@@ -1,4 +1,4 @@
-"""Records: frozen values that compare, hash, travel and print, and say what they know about themselves."""
+"""Records are frozen values with equality, hash, pickle and repr."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ every_record = pytest.mark.parametrize("make", MAKERS, ids=[type(make()).__name_
 
 
 @every_record
-def test_records_of_equal_members_are_equal_and_hash_alike(make: Callable[[], Any]) -> None:
+def test_equal_records_hash_equally(make: Callable[[], Any]) -> None:
     assert make() == make()
     assert hash(make()) == hash(make())
     assert len({make(), make()}) == 1
 
 
 @every_record
-def test_every_member_counts(make: Callable[[], Any]) -> None:
+def test_every_member_counts_for_equality(make: Callable[[], Any]) -> None:
     record = make()
     for field in attrs.fields(type(record)):
         assert attrs.evolve(record, **{field.name: object()}) != record
@@ -85,12 +85,12 @@ def test_every_member_counts(make: Callable[[], Any]) -> None:
         copy.deepcopy,
     ],
 )
-def test_a_record_survives_travel(make: Callable[[], Any], travel: Callable[[Any], Any]) -> None:
+def test_survives_pickle_and_copy(make: Callable[[], Any], travel: Callable[[Any], Any]) -> None:
     assert travel(make()) == make()
 
 
 @every_record
-def test_a_record_is_frozen_and_has_no_room_for_more(make: Callable[[], Any]) -> None:
+def test_is_frozen_with_slots(make: Callable[[], Any]) -> None:
     record = make()
     for name in (attrs.fields(type(record))[0].name, "brand_new"):
         with pytest.raises((attrs.exceptions.FrozenInstanceError, AttributeError)):
@@ -99,11 +99,11 @@ def test_a_record_is_frozen_and_has_no_room_for_more(make: Callable[[], Any]) ->
 
 
 @every_record
-def test_a_record_shows_its_name(make: Callable[[], Any]) -> None:
+def test_repr_has_class_name(make: Callable[[], Any]) -> None:
     assert repr(make()).startswith(f"{type(make()).__name__}(")
 
 
-def test_what_the_service_did_not_say_is_nothing() -> None:
+def test_missing_members_have_defaults() -> None:
     job = Generation("task_1", "queued", "z-image")
     assert (job.reserved_credits, job.final_credits, job.extra) == (0, 0, {})
     param = ModelParam("seed", "number")
@@ -111,7 +111,7 @@ def test_what_the_service_did_not_say_is_nothing() -> None:
 
 
 @every_record
-def test_extra_comes_by_name_only(make: Callable[[], Any]) -> None:
+def test_extra_is_keyword_only(make: Callable[[], Any]) -> None:
     record = make()
     arguments = [getattr(record, field.name) for field in attrs.fields(type(record)) if field.name != "extra"]
     type(record)(*arguments)
@@ -133,12 +133,12 @@ def test_extra_comes_by_name_only(make: Callable[[], Any]) -> None:
         ("", False, False, False),
     ],
 )
-def test_only_the_two_documented_ends_are_ends(status: str, is_terminal: bool, succeeded: bool, failed: bool) -> None:
+def test_only_documented_statuses_are_terminal(status: str, is_terminal: bool, succeeded: bool, failed: bool) -> None:
     record = Generation("task_1", status, "z-image")
     assert (record.is_terminal, record.succeeded, record.failed) == (is_terminal, succeeded, failed)
 
 
-def test_a_status_is_its_string() -> None:
+def test_status_is_string() -> None:
     assert {Status.QUEUED, "queued"} == {"queued"}
     assert f"{Status.PROCESSING}" == "processing"
     assert Generation("task_1", Status.QUEUED, "m") == Generation("task_1", "queued", "m")
@@ -154,9 +154,7 @@ def test_a_status_is_its_string() -> None:
         (None, None, None),
     ],
 )
-def test_the_duration_of_a_job(
-    created_at: datetime | None, updated_at: datetime | None, duration: timedelta | None
-) -> None:
+def test_duration(created_at: datetime | None, updated_at: datetime | None, duration: timedelta | None) -> None:
     record = Generation("task_1", "succeeded", "z-image", created_at=created_at, updated_at=updated_at)
     assert record.duration == duration
 
@@ -169,11 +167,11 @@ def test_the_duration_of_a_job(
         (GenerationResult(LINKS[0], LINKS), LINKS),
     ],
 )
-def test_the_links_of_a_job(result: GenerationResult | None, urls: tuple[str, ...]) -> None:
+def test_urls(result: GenerationResult | None, urls: tuple[str, ...]) -> None:
     assert Generation("task_1", "succeeded", "z-image", result=result).urls == urls
 
 
-def test_a_whole_reference_on_the_wire_is_camel_case() -> None:
+def test_reference_is_camel_case_on_wire() -> None:
     reference = ReferenceMedia("u", "audio", "a.mp3", "audio/mpeg", 2.5, "dt_1")
     assert reference.to_wire() == {
         "url": "u",
@@ -185,7 +183,7 @@ def test_a_whole_reference_on_the_wire_is_camel_case() -> None:
     }
 
 
-def test_a_reference_sends_only_what_is_known() -> None:
+def test_reference_sends_known_members_only() -> None:
     assert ReferenceMedia("u", "image", duration_seconds=0.0).to_wire() == {
         "url": "u",
         "kind": "image",
@@ -193,25 +191,25 @@ def test_a_reference_sends_only_what_is_known() -> None:
     }
 
 
-def test_a_reference_keeps_its_token_to_itself() -> None:
+def test_reference_repr_omits_token() -> None:
     assert "dt_secret" not in repr(ReferenceMedia("u", "audio", duration_token="dt_secret"))
 
 
 @pytest.mark.parametrize(
     ("api_status", "is_available"), [("available", True), ("coming_soon", False), ("studio_only", False), (None, False)]
 )
-def test_only_available_models_can_be_called(api_status: str | None, is_available: bool) -> None:
+def test_only_available_models_are_callable(api_status: str | None, is_available: bool) -> None:
     assert Model("m", api_status=api_status).is_available is is_available
 
 
-def test_a_param_is_found_by_its_key_as_it_is_written() -> None:
+def test_param_is_found_by_exact_key() -> None:
     ratio = ModelParam("aspectRatio", "select")
     model = Model("m", params=(ModelParam("seed", "number"), ratio))
     assert model.param("aspectRatio") is ratio
     assert model.param("aspect_ratio") is None
 
 
-def test_a_file_becomes_a_reference_that_carries_its_token() -> None:
+def test_file_as_reference_has_token() -> None:
     file = File("file_1", LINKS[0], "video", "a.mp4", "video/mp4", 9, 1.5, "dt_secret", extra={"object": "file"})
     assert file.as_reference() == ReferenceMedia(LINKS[0], "video", "a.mp4", "video/mp4", 1.5, "dt_secret")
     assert "dt_secret" not in repr(file) + repr(file.as_reference())

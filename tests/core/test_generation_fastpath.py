@@ -1,4 +1,4 @@
-"""The short way to a record and the long way agree on everything."""
+"""The shortcut for open jobs equals the converter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rivya_async._core.errors import ResponseDecodeError
 from rivya_async._core.http import serialization
-from rivya_async._core.http.generation_fastpath import DOCUMENTED_FIELDS, parse_open_generation
+from rivya_async._core.http.serialization import DOCUMENTED_FIELDS, parse_open_generation
 from rivya_async._core.types.generations import Generation
 
 QUEUED: dict[str, Any] = {
@@ -28,7 +28,7 @@ QUEUED: dict[str, Any] = {
 EIGHT = datetime(2026, 5, 11, 8, tzinfo=UTC)
 
 
-def test_an_open_job() -> None:
+def test_reads_open_job() -> None:
     expected = Generation("task_ab12", "queued", "z-image", 1, 0, EIGHT, EIGHT)
     assert parse_open_generation(QUEUED) == expected == serialization.structure(QUEUED, Generation)
 
@@ -51,17 +51,17 @@ def test_an_open_job() -> None:
     ],
     ids=str,
 )
-def test_what_is_unusual_is_left_to_the_converter(members: dict[str, Any]) -> None:
+def test_leaves_unusual_values_to_converter(members: dict[str, Any]) -> None:
     assert parse_open_generation(QUEUED | members) is None
 
 
 @pytest.mark.parametrize("name", DOCUMENTED_FIELDS)
-def test_what_is_not_all_there_is_left_to_the_converter(name: str) -> None:
+def test_leaves_incomplete_records_to_converter(name: str) -> None:
     assert parse_open_generation({member: value for member, value in QUEUED.items() if member != name}) is None
 
 
 @pytest.mark.parametrize("value", [None, [], [1] * 9, "queued", 5, {}], ids=str)
-def test_what_is_no_job_is_left_to_the_converter(value: Any) -> None:
+def test_leaves_other_values_to_converter(value: Any) -> None:
     assert parse_open_generation(value) is None
 
 
@@ -74,7 +74,7 @@ ODD = SCALARS | INSTANTS | st.lists(SCALARS, max_size=2) | st.dictionaries(st.te
     st.dictionaries(st.sampled_from([*DOCUMENTED_FIELDS, "mood"]), ODD, max_size=3),
     st.sets(st.sampled_from(DOCUMENTED_FIELDS), max_size=1),
 )
-def test_both_ways_lead_to_the_same_record(members: dict[str, Any], missing: set[str]) -> None:
+def test_fastpath_equals_converter(members: dict[str, Any], missing: set[str]) -> None:
     value = {name: member for name, member in (QUEUED | members).items() if name not in missing}
     short = parse_open_generation(value)
     if short is None:
@@ -82,4 +82,4 @@ def test_both_ways_lead_to_the_same_record(members: dict[str, Any], missing: set
     try:
         assert short == serialization.structure(value, Generation)
     except ResponseDecodeError:
-        pytest.fail("the converter refuses what the short way takes")
+        pytest.fail("the converter rejects a value that the shortcut accepts")
