@@ -17,8 +17,8 @@ from throttled.asyncio import Throttled, per_duration
 from throttled.exceptions import BaseThrottledError
 
 from .._core.errors import APIStatusError, RateLimitError, ResponseDecodeError
-from .._core.limits.adaptive_rate import AdaptiveRate
 from .._core.limits.external_limiter import ExternalRateLimiter
+from .._core.limits.rate_controller import AdaptiveRate
 from .._engine.hooks import Hooks
 from .context import LOG
 from .redis_options import connection_options

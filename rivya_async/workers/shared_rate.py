@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import attrs
 from redis.exceptions import WatchError
 
-from .._core.limits.adaptive_rate import MAX_HISTORY_SECONDS, AdaptiveRate
+from .._core.limits.rate_controller import MAX_HISTORY_SECONDS, AdaptiveRate
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

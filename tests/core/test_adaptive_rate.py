@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.limits.adaptive_rate import (
+from rivya_async._core.limits.rate_controller import (
     DECREASE_FACTOR,
     GUESS_DECREASE_FACTOR,
     INITIAL_GUESS,

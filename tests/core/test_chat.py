@@ -110,12 +110,6 @@ def test_stream_is_same_purchase() -> None:
     assert headers["Authorization"] == "Bearer rvya_sk_x"
 
 
-@pytest.mark.parametrize("ask", [operations.complete_chat, operations.stream_chat])
-def test_rejects_invalid_key(ask: Any) -> None:
-    with pytest.raises(ConfigurationError, match="idempotency_key"):
-        ask(TURN, "order 1")
-
-
 def test_lists_sessions_with_optional_limit() -> None:
     assert operations.list_chat_sessions().request.path == "/api/v1/chat/sessions"
     assert operations.list_chat_sessions(5).request.path == "/api/v1/chat/sessions?limit=5"

@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from rivya_async._core.errors import ConfigurationError
 from rivya_async._core.policies import PollPolicy
 from rivya_async._core.polling.adaptive.duration_estimator import MAX_GROUPS, DurationEstimator, duration_group
-from rivya_async._core.polling.adaptive.hazard_curve import BIN_COUNT, HazardCurve
-from rivya_async._core.polling.intervals import POLL_COST, adaptive_interval, backoff_interval
+from rivya_async._core.polling.intervals import BIN_COUNT, POLL_COST, HazardCurve, adaptive_interval, backoff_interval
 
 POLICY = PollPolicy()
 

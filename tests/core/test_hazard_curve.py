@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.polling.adaptive.hazard_curve import (
+from rivya_async._core.polling.intervals import (
     BIN_COUNT,
     BIN_EDGES,
     BIN_WIDTHS,

@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rivya_async._core.policies import PollPolicy
-from rivya_async._core.polling.adaptive.hazard_curve import BIN_COUNT, BIN_WIDTHS, HazardCurve
 from rivya_async._core.polling.intervals import (
+    BIN_COUNT,
+    BIN_WIDTHS,
     MAX_SLOWDOWN,
     MEASUREMENT_WINDOW,
     POLL_COST,
+    HazardCurve,
     PollSlowdown,
     adaptive_interval,
     backoff_interval,

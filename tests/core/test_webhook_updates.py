@@ -17,7 +17,6 @@ from rivya_async._core.polling.webhook_updates import (
     SnapshotChange,
     compare_snapshots,
     delivery_delay,
-    is_newer,
 )
 from rivya_async._core.types.generations import Generation, GenerationResult
 
@@ -218,6 +217,6 @@ def test_compare_snapshots(other: Generation, last: Generation | None, change: S
 
 
 def test_missing_timestamp_is_not_newer() -> None:
-    assert not is_newer(record("queued"), record("queued", 1))
-    assert not is_newer(record("queued", 1), record("queued"))
-    assert is_newer(record("queued", 2), record("queued", 1))
+    assert not record("queued").is_newer_than(record("queued", 1))
+    assert not record("queued", 1).is_newer_than(record("queued"))
+    assert record("queued", 2).is_newer_than(record("queued", 1))

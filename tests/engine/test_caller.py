@@ -28,6 +28,10 @@ from rivya_async._core.errors import (
 )
 from rivya_async._core.http.messages import Request, Response
 from rivya_async._core.policies import PollPolicy, RetryPolicy
+from rivya_async._core.spend import SpendLedger
+from rivya_async._engine.purchase_preflight import PurchasePreflight
+from rivya_async.resources.chat import Chat
+from rivya_async.resources.models import Models
 from tests.engine.engine_kit import (
     TRANSIENT,
     Reply,
@@ -77,6 +81,19 @@ async def test_each_submit_has_a_new_key_and_a_given_key_is_kept() -> None:
     for key in (None, "order-42", None):
         await generations.create("z-image", "A red kite", idempotency_key=key)
     assert transport.keys == ["key-1", "order-42", "key-2"]
+
+
+@pytest.mark.parametrize("key", ["", "a b", "x" * 256])
+async def test_invalid_chat_key_is_rejected_before_anything_is_sent(key: str) -> None:
+    transport = script(job("task_1"))
+    engine = engine_over(transport)
+    preflight = PurchasePreflight(Models(lambda: engine).catalogue, SpendLedger(), {}, new_key=lambda: "key-1")
+    completions = Chat(lambda: engine, preflight).completions
+    error = await failure_of(completions.create("gpt-5-2-chat", "Hello", idempotency_key=key))
+    assert isinstance(error, ConfigurationError)
+    error = await failure_of(completions.stream("gpt-5-2-chat", "Hello", idempotency_key=key).__aenter__())
+    assert isinstance(error, ConfigurationError)
+    assert not transport.received
 
 
 @pytest.mark.parametrize("key", ["", "a b", "x" * 256])

@@ -28,16 +28,14 @@ class CircuitBreaker:
     """
 
     def __init__(self) -> None:
-        self._failures = 0
+        self.failures = 0
+        """Consecutive failures."""
+        self.is_open = False
+        """True if the service is considered down."""
         self._probes = 0
         self._opened_at = math.inf
         self._next_probe = 0.0
         self._closed_at = -math.inf
-
-    @property
-    def is_open(self) -> bool:
-        """True if the service is considered down."""
-        return self._opened_at < math.inf
 
     def open_for(self, now: float) -> float:
         """Returns the seconds since the opening; 0 if closed."""
@@ -60,9 +58,10 @@ class CircuitBreaker:
 
     def on_response(self, now: float, sent_at: float) -> bool:
         """Records a response. Returns True if it closes the breaker; responses to requests before the outage do not."""
-        self._failures = 0
+        self.failures = 0
         if sent_at < self._opened_at:
             return False
+        self.is_open = False
         self._opened_at = math.inf
         self._probes = 0
         self._closed_at = now
@@ -72,8 +71,9 @@ class CircuitBreaker:
         """Records a missing response or a server error. Requests sent before the last recovery do not count."""
         if sent_at < self._closed_at or self.is_open:
             return
-        self._failures += 1
-        if self._failures >= FAILURE_THRESHOLD:
+        self.failures += 1
+        if self.failures >= FAILURE_THRESHOLD:
+            self.is_open = True
             self._opened_at = now
             self._next_probe = now + self._probe_delay(u)
 

@@ -49,17 +49,10 @@ def compare_snapshots(record: Generation, last: Generation | None) -> SnapshotCh
     if last is not None and last.is_terminal:
         return SnapshotChange.NONE
     if not record.is_terminal:
-        return SnapshotChange.UPDATE if last is None or is_newer(record, last) else SnapshotChange.NONE
-    is_stale = last is not None and is_newer(last, record)
+        return SnapshotChange.UPDATE if last is None or record.is_newer_than(last) else SnapshotChange.NONE
+    is_stale = last is not None and last.is_newer_than(record)
     has_no_links = record.succeeded and not record.urls
     return SnapshotChange.INCONSISTENT if is_stale or has_no_links else SnapshotChange.END
-
-
-def is_newer(generation: Generation, other: Generation) -> bool:
-    """Returns True for a later update by the server's clock; False if a timestamp is missing."""
-    if generation.updated_at is None or other.updated_at is None:
-        return False
-    return generation.updated_at > other.updated_at
 
 
 def delivery_delay(end: Generation, age: float) -> float:

@@ -99,6 +99,12 @@ class Generation:
             return None
         return self.updated_at - self.created_at
 
+    def is_newer_than(self, other: Generation) -> bool:
+        """Returns True if it was updated later, by the server's clock; False without both times."""
+        if self.updated_at is None or other.updated_at is None:
+            return False
+        return self.updated_at > other.updated_at
+
     @property
     def urls(self) -> tuple[str, ...]:
         """The links of the result, the primary one first; empty unless the job succeeded."""

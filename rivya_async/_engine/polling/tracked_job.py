@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..._core.errors import ResponseDecodeError, copy_error
-from ..._core.polling.webhook_updates import delivery_delay, is_newer
+from ..._core.polling.webhook_updates import delivery_delay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..._core.http.operations import CachedPollResponse
     from ..._core.policies import PollPolicy
     from ..._core.polling.adaptive.duration_estimator import DurationEstimator
-    from ..._core.polling.adaptive.hazard_curve import HazardCurve
+    from ..._core.polling.intervals import HazardCurve
     from ..._core.polling.webhook_updates import DeliveryRateEstimator
     from ..._core.types.generations import Generation
     from ..timer_queue import TimerHandle
@@ -140,13 +140,13 @@ class TrackedJob:
         self.failures = self.decode_failures = 0
         if generation is self.last:
             return
-        is_stale = self.last is not None and is_newer(self.last, generation) and not generation.is_terminal
+        is_stale = self.last is not None and self.last.is_newer_than(generation) and not generation.is_terminal
         if generation != self.last and not is_stale:
             self._apply(generation)
 
     def apply_external(self, generation: Generation) -> None:
         """Applies the open record of a webhook or of a new waiter, if it is newer than the last."""
-        if self.last is None or is_newer(generation, self.last):
+        if self.last is None or generation.is_newer_than(self.last):
             self._apply(generation)
 
     def fail_waiters(self, error: RivyaError) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 from ...errors import ConfigurationError
-from .duration_histogram import DurationHistogram
-from .hazard_curve import BIN_COUNT
+from ..intervals import BIN_COUNT
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+HistogramData: TypeAlias = tuple[int, Sequence[float], Sequence[float]]
+"""Observed ends, and per bin the jobs that were open and that ended."""
 
 FORMAT_VERSION: Final = 1
 """Version of the format, which includes the scale of the bins."""
@@ -19,17 +18,16 @@ MAX_COUNT: Final = 1e9
 """Maximum plausible number of jobs in a dump."""
 
 
-def dump_histograms(histograms: Mapping[str, DurationHistogram]) -> dict[str, Any]:
+def dump_histograms(histograms: Mapping[str, HistogramData]) -> dict[str, Any]:
     """Returns the histograms by group, in their order."""
-    groups = {}
-    for group, histogram in histograms.items():
-        histogram.merge_pending()
-        opened, ended = _trim_zeros(histogram.opened), _trim_zeros(histogram.ended)
-        groups[group] = {"ends": histogram.ends, "open": opened, "ended": ended}
+    groups = {
+        group: {"ends": ends, "open": _trim_zeros(opened), "ended": _trim_zeros(ended)}
+        for group, (ends, opened, ended) in histograms.items()
+    }
     return {"version": FORMAT_VERSION, "groups": groups}
 
 
-def load_histograms(dump: Mapping[str, Any]) -> dict[str, DurationHistogram]:
+def load_histograms(dump: Mapping[str, Any]) -> dict[str, HistogramData]:
     """Restores the result of `dump_histograms`. Raises `ConfigurationError` for any other value."""
     if not isinstance(dump, Mapping) or "version" not in dump:
         raise _invalid_dump("it has no version")
@@ -51,13 +49,13 @@ def _trim_zeros(bins: Sequence[float]) -> list[float]:
     return values
 
 
-def _load_histogram(where: str, value: Any) -> DurationHistogram:
+def _load_histogram(where: str, value: Any) -> HistogramData:
     if not isinstance(value, Mapping):
         raise _invalid_dump(f"{where} must be a dictionary")
     ends = value.get("ends")
     if not _is_valid_count(ends) or not isinstance(ends, int):
         raise _invalid_dump(f"{where}['ends'] must be a whole number")
-    return DurationHistogram(ends, _load_bins(where, value, "open"), _load_bins(where, value, "ended"))
+    return (ends, _load_bins(where, value, "open"), _load_bins(where, value, "ended"))
 
 
 def _load_bins(where: str, value: Mapping[str, Any], name: str) -> Sequence[float]:
