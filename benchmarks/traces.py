@@ -25,7 +25,7 @@ import attrs
 from aiohttp import web
 
 import rivya_async
-from rivya_async import PollPolicy, RivyaSession, ValidationFailed
+from rivya_async import PollPolicy, RivyaSession, SpendLimitError, ValidationFailed
 from rivya_async.batch import Batch, Row
 from rivya_async.receiver import WebhookReceiver
 from rivya_async.sandbox import Sandbox
@@ -91,20 +91,28 @@ Trace = Callable[["FileRecorder", str, str], Coroutine[Any, Any, None]]
 """Performs a call once, then again while the recorder records. Arguments: recorder, base URL, API key."""
 
 
-async def trace_rejected_submit(recorder: FileRecorder, url: str, key: str) -> None:
-    """A `submit` with `max_spend` that the service rejects."""
-    async with RivyaSession(key, base_url=url, max_spend=1000) as session:
-
-        async def submit() -> None:
-            try:
-                await session.submit(MODEL, TOO_LONG_PROMPT)
-            except ValidationFailed:
-                return
-            raise AssertionError("the sandbox accepted the prompt")
-
-        await submit()
+async def trace_submit_over_cap(recorder: FileRecorder, url: str, key: str) -> None:
+    """A `submit` that the session's spend cap rejects."""
+    async with RivyaSession(key, base_url=url, max_spend=0.5) as session:
+        await _expect(SpendLimitError, session.submit(MODEL, "A red kite"))
         with recorder.record():
-            await submit()
+            await _expect(SpendLimitError, session.submit(MODEL, "A red kite"))
+
+
+async def trace_submit_rejected_by_service(recorder: FileRecorder, url: str, key: str) -> None:
+    """A `submit` under a spend cap that the service rejects."""
+    async with RivyaSession(key, base_url=url, max_spend=1000) as session:
+        await _expect(ValidationFailed, session.submit(MODEL, TOO_LONG_PROMPT))
+        with recorder.record():
+            await _expect(ValidationFailed, session.submit(MODEL, TOO_LONG_PROMPT))
+
+
+async def _expect(error_class: type[Exception], call: Coroutine[Any, Any, object]) -> None:
+    try:
+        await call
+    except error_class:
+        return
+    raise AssertionError(f"the call raised no {error_class.__name__}")
 
 
 async def trace_wait_for(recorder: FileRecorder, url: str, key: str) -> None:
@@ -164,7 +172,8 @@ class TracedCall:
 
 
 CALLS: Final = (
-    TracedCall("rejected submit under a spend cap", trace_rejected_submit, 14),
+    TracedCall("submit rejected by the spend cap", trace_submit_over_cap, 14),
+    TracedCall("submit under a spend cap, rejected by the service", trace_submit_rejected_by_service, 14),
     TracedCall("wait_for over all its polls", trace_wait_for, 20),
     TracedCall("webhook event until the waiter returns", trace_webhook, 16),
     TracedCall("batch row until its file is saved", trace_batch_row, 40),
