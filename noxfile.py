@@ -37,13 +37,13 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def contracts(session: nox.Session) -> None:
-    """The floors and rooms of the house, kept by import-linter."""
+    """Check the layers and packages with import-linter."""
     run(session, "lint-imports")
 
 
 @nox.session(python=False)
 def tests(session: nox.Session) -> None:
-    """All tests, with branch coverage: 95 % overall, 100 % of the pure floor."""
+    """All tests, with branch coverage: 95 % overall, 100 % of the pure core."""
     run(session, "coverage", "erase")
     run(session, "coverage", "run", "-m", "pytest", "-n", "auto", *session.posargs)
     run(session, "coverage", "combine", "--quiet")
@@ -71,12 +71,12 @@ def crash(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def screenshot(session: nox.Session) -> None:
-    """Take the manual's pictures of pages again."""
+    """Update the pictures of pages in the manual."""
     run(session, "python", "-m", "tests.dashboard.screenshot", "examples/sandbox-page.jpg")
     run(session, "python", "-m", "tests.batch.screenshot", "examples/batch-report.jpg", "examples/contact-sheet.jpg")
 
 
 @nox.session(python=False)
 def live(session: nox.Session) -> None:
-    """Hold the real service to the contract: RIVYA_API_KEY, RIVYA_BASE_URL; `-- --spend` may cost credits."""
+    """Check the real service against the contract: RIVYA_API_KEY, RIVYA_BASE_URL; `-- --spend` may cost credits."""
     run(session, "python", "-m", "tests.contract", *session.posargs)
