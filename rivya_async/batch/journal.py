@@ -157,7 +157,7 @@ def lock_journal(journal: Path) -> sqlite3.Connection:
     It locks a file beside the journal with SQLite's own lock, which works on every system, so that the journal itself
     stays open to readers.
     """
-    target = journal.resolve()  # a journal has one lock, whatever links lead to it
+    target = journal.resolve()  # a journal has one lock, also under several links
     path = target.with_name(f"{target.name}.lock")
     try:
         connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)

@@ -33,7 +33,7 @@ def format_duration(value: float | None) -> str:
 
 
 def pluralize(count: Amount, noun: str) -> str:
-    """Returns the count with its noun."""
+    """Returns the count with its unit."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 

@@ -62,7 +62,7 @@ def run(function: AsyncCommand, options: Mapping[str, Any]) -> int:
 async def _run_guarded(function: AsyncCommand, context: CommandContext, options: Mapping[str, Any]) -> int:
     """Runs the command and turns every end of it into an exit code.
 
-    A signal cancels the command, which closes what it opened. Ctrl-C arrives as the same cancellation through
+    A signal cancels the command, which closes its files and connections. Ctrl-C arrives as the same cancellation through
     asyncio's own handler.
     """
     task = asyncio.current_task()

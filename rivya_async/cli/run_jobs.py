@@ -32,7 +32,7 @@ async def run_jobs(
 ) -> int:
     """Processes all jobs at once and returns the exit code of the first that went wrong. None ends another.
 
-    JSON lines are written as jobs end, text when all have ended, also after a cancellation: what is purchased goes on.
+    JSON lines are written as jobs end, text when all have ended, also after a cancellation: purchased jobs go on.
     """
     folder = None if job_list.folder is None else ensure_dir(job_list.folder)
     try:
@@ -84,7 +84,7 @@ def _write_job(job: Job, output: Output) -> None:
 
 
 class MemoryJobStore:
-    """A job of this command as its own store: the user repeats what the command leaves open."""
+    """A job of this command as its own store: the user repeats the open jobs."""
 
     def __init__(self, session: RivyaSession, job: Job, on_change: Callable[[Job], None]) -> None:
         self._session = session

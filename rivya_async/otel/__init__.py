@@ -1,4 +1,4 @@
-"""OpenTelemetry spans and metrics of what a session does.
+"""OpenTelemetry spans and metrics of a session.
 
 RivyaSession(hooks=[Telemetry()])
 """

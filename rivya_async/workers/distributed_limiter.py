@@ -215,7 +215,7 @@ class DistributedLimiter(Hooks):
 
     @property
     def _local_share(self) -> float:
-        """Requests per second: an equal part of the known rate, limited by what the process learns itself."""
+        """Requests per second: an equal part of the known rate, limited by the rate that the process learns itself."""
         return min(self.rate / self.workers, self._local_rate.rate_at(self._loop.time()))
 
     def _warn_redis_down(self, error: Exception) -> None:

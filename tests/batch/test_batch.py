@@ -235,7 +235,7 @@ async def test_failed_job_keeps_its_reason_if_the_retry_is_not_purchased(tmp_pat
         assert env.purchases == 1
 
 
-async def test_doubt_does_not_carry_over_to_the_next_purchase(tmp_path: Path) -> None:
+async def test_doubt_does_not_pass_to_the_next_purchase(tmp_path: Path) -> None:
     async with batch_environment(tmp_path) as env:
         env.sandbox.faults.add(route=SUBMIT, nth=range(1, 4), drop=True, act=True)
         env.sandbox.faults.add(route=SUBMIT, nth=5, status=404, code="not_found")

@@ -25,11 +25,11 @@ def row(**changes: object) -> Row:
         {"client_request_id": "order-42"},
     ],
 )
-def test_whatever_would_be_bought_otherwise_has_another_digest(other: dict[str, object]) -> None:
+def test_digest_depends_on_purchase(other: dict[str, object]) -> None:
     assert row(**other).digest != row().digest
 
 
-def test_where_a_row_stands_and_what_it_is_called_does_not_change_what_is_bought() -> None:
+def test_digest_ignores_position_and_name() -> None:
     assert row(line=9, number=8, name="kite").digest == row().digest
     assert row(params={"a": 1, "b": 2}).digest == row(params={"b": 2, "a": 1}).digest
 
@@ -66,7 +66,7 @@ def test_names_that_are_no_names_or_could_be_those_of_others(name: str) -> None:
         validate_name(name)
 
 
-def test_what_a_row_counts() -> None:
+def test_row_counts() -> None:
     def counted(**known: object) -> object:
         return RowRecord(row=row(), batch_id="kites", expected_credits=5, **known).credits  # type: ignore[arg-type]
 

@@ -32,7 +32,7 @@ def session_of(ended: CommandResult) -> str:
     return ended.err.split()[1]
 
 
-async def test_the_answer_is_shown_and_what_it_cost(sandbox: Sandbox) -> None:
+async def test_shows_answer_and_cost(sandbox: Sandbox) -> None:
     ended = await run_against("chat", MODEL, "Three names for a kite shop", sandbox=sandbox)
     assert ended.code == 0
     assert "Three names for a kite shop" in ended.out

@@ -15,7 +15,7 @@ from tests.cli.cli_kit import CommandResult, environment, rivya
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[CommandResult, Path]:
-    """One demo for all that looks at it, quick and told in JSON; a key in the environment must not matter."""
+    """One quick demo with JSON output for all tests; a key in the environment must not matter."""
     folder = tmp_path_factory.mktemp("demo") / "sheet"
     env = environment(RIVYA_API_KEY="rvya_sk_not_to_be_used")
     return rivya("demo", "-o", str(folder), "--speed", "200", "--json", env=env), folder
@@ -25,16 +25,16 @@ def files(folder: Path, kind: str) -> list[Path]:
     return [path for path in folder.iterdir() if kind_of(path.name) == kind]
 
 
-def test_the_demo_ends_well_and_says_what_it_cost(demo: tuple[CommandResult, Path]) -> None:
+def test_demo_succeeds_and_reports_cost(demo: tuple[CommandResult, Path]) -> None:
     ended, folder = demo
     assert (ended.code, ended.err) == (0, "")
-    *jobs, told = ended.results
+    *jobs, summary = ended.results
     assert len(jobs) == len(DEMO_JOBS)
     assert {job["status"] for job in jobs} == {"succeeded"}
-    assert told["credits"] == sum(job["final_credits"] for job in jobs) > 0
-    assert (told["succeeded"], told["failed"], told["live"]) == (len(DEMO_JOBS), 0, False)
-    assert Path(told["page"]) == folder / "index.html"
-    assert told["seconds"] < 30
+    assert summary["credits"] == sum(job["final_credits"] for job in jobs) > 0
+    assert (summary["succeeded"], summary["failed"], summary["live"]) == (len(DEMO_JOBS), 0, False)
+    assert Path(summary["page"]) == folder / "index.html"
+    assert summary["seconds"] < 30
 
 
 def test_every_file_of_the_demo_opens(demo: tuple[CommandResult, Path]) -> None:
@@ -92,15 +92,15 @@ def test_the_demo_speaks_to_people_and_runs_again(demo: tuple[CommandResult, Pat
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "summary"),
     [
         (("--live",), "RIVYA_API_KEY"),
         (("--live", "--speed", "3"), "--speed"),
         (("--speed", "0"), "speed"),
     ],
 )
-def test_a_demo_that_cannot_be_is_refused(tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
+def test_rejects_invalid_options(tmp_path: Path, arguments: tuple[str, ...], summary: str) -> None:
     ended = rivya("demo", *arguments, "--json", cwd=tmp_path)
     assert ended.code == 2
-    assert told in ended.error["message"]
+    assert summary in ended.error["message"]
     assert "ConfigurationError" in json.dumps(ended.error)

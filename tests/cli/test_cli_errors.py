@@ -60,7 +60,7 @@ def test_suggested_command(error: RivyaError, step: str | None) -> None:
     assert suggested_command(error, "AGAIN") == step
 
 
-def test_the_json_of_an_error_holds_what_is_known_and_no_more() -> None:
+def test_json_of_error_has_known_fields_only() -> None:
     error = errors.InsufficientCreditsError("Too few.", status=402, code="insufficient_credits", idempotency_key="k")
     assert error_to_json(error, "rivya credits") == {
         "type": "InsufficientCreditsError",

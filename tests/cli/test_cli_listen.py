@@ -1,4 +1,4 @@
-"""`rivya listen`: checks, shows and passes on what is delivered, over real sockets."""
+"""`rivya listen`: checks, shows and forwards deliveries, over real sockets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIGNED: Final = environment(RIVYA_WEBHOOK_SECRET=SECRET)
 
 
 def now() -> int:
-    return int(time.time())  # noqa: TID251 - what the command does by itself
+    return int(time.time())  # noqa: TID251 - the command reads the same clock
 
 
 @asynccontextmanager

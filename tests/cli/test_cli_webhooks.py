@@ -52,7 +52,7 @@ async def test_a_secret_is_shown_by_create_and_rotate_only(sandbox: Sandbox) -> 
             assert endpoint_id in ended.out
 
 
-async def test_update_changes_what_is_given(sandbox: Sandbox) -> None:
+async def test_update_changes_given_fields(sandbox: Sandbox) -> None:
     endpoint_id = await created(sandbox)
     options = ("--url", "https://8.8.8.8/", "--event", "generation.failed", "--status", "disabled")
     (endpoint,) = (await run_against("webhooks", "update", endpoint_id, *options, "--json", sandbox=sandbox)).results

@@ -154,7 +154,7 @@ def test_rejects_non_string_key_and_non_mapping_params() -> None:
 
 @pytest.mark.parametrize("params", [(), (ModelParam("a"), ModelParam(""))])
 def test_model_without_params_accepts_any_key(params: tuple[ModelParam, ...]) -> None:
-    Model("m", params=params).check(params={"whatever": 1})
+    Model("m", params=params).check(params={"unheard_of": 1})
 
 
 @pytest.mark.parametrize("given", [{}, {"voice": None}])
@@ -241,7 +241,7 @@ def test_prompt_is_optional_without_text_input() -> None:
 
 @pytest.mark.parametrize("chat", [Model("talk", category="chat"), Model("talk", runtime="chat")])
 def test_chat_model_has_no_generations(chat: Model) -> None:
-    (problem,) = found({"whatever": 1}, prompt=None, model=chat)
+    (problem,) = found({"unheard_of": 1}, prompt=None, model=chat)
     assert (problem.where, problem.reason) == ("model", "unavailable")
     assert "session.chat" in problem.message
 
@@ -487,17 +487,17 @@ def test_fixed_price_is_estimated(billing: str | None, base: float | None, price
 
 
 def test_chat_capabilities() -> None:
-    told_of = {
+    capabilities = {
         "web_search": True,
         "image_attachments": False,
         "thoughts": True,
         "reasoning_efforts": ["low", 5, "high"],
     }
-    model = Model("talk", category="chat", chat_capabilities=told_of)
+    model = Model("talk", category="chat", chat_capabilities=capabilities)
     assert model.chat == ChatCapabilities(
         web_search=True, images=False, reasoning_efforts=("low", "high"), thoughts=True
     )
-    assert Model("m", category="image", chat_capabilities=told_of).chat is None
+    assert Model("m", category="image", chat_capabilities=capabilities).chat is None
 
 
 @pytest.mark.parametrize("stated", [None, {}, {"web_search": "yes", "reasoning_efforts": "low", "thoughts": 1}])

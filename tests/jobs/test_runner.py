@@ -1,4 +1,4 @@
-"""The steps of one job, with a store and a session that do what a test says."""
+"""The steps of one job, with a store and a session that follow the script of a test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The check of the client and the validation of the sandbox: one verdict, but for what the manual says."""
+"""The check of the client and the validation of the sandbox agree, except where the manual says otherwise."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MODELS = serialization.decode(CATALOGUE.listing, ModelList).data
 MEDIA = [model for model in MODELS if not model.is_chat]
 
 STRICTER = {"step", "format", "size"}
-"""What the client alone refuses, beside unknown keys: the sandbox lets it pass, as the service may."""
+"""Problems that only the client rejects, beside unknown keys: the sandbox lets it pass, as the service may."""
 
 ODD = st.one_of(
     st.none(),
@@ -103,13 +103,13 @@ def test_the_two_agree_on_every_model(model: Model) -> None:
 
 
 def documented(model_id: str) -> OAS31Validator:
-    """What the sandbox's own document says of an order for this model."""
+    """Returns the sandbox's own schema of an order for this model."""
     schema = {"$ref": f"#/components/schemas/GenerationRequest.{model_id}", "components": load_document()["components"]}
     return OAS31Validator(schema)
 
 
 @pytest.mark.parametrize("model", [model for model in MEDIA if model.is_available], ids=lambda model: model.id)
-def test_the_document_of_the_sandbox_says_what_it_does(model: Model) -> None:
+def test_document_agrees_with_validation(model: Model) -> None:
     document = documented(model.id)
 
     @settings(max_examples=40, deadline=None)
@@ -151,7 +151,7 @@ def test_the_document_of_the_sandbox_counts_references_as_it_does() -> None:
 
 
 @pytest.mark.parametrize("model", MEDIA, ids=lambda model: model.id)
-def test_what_fits_is_not_touched_and_what_is_touched_is_settled(model: Model) -> None:
+def test_coerce_is_idempotent(model: Model) -> None:
     @settings(max_examples=20, deadline=None)
     @given(jobs(model))
     def settled(body: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A backend for telemetry tests: providers of the OpenTelemetry SDK that keep what they receive in memory."""
+"""A backend for telemetry tests: providers of the OpenTelemetry SDK that keep their data in memory."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ async def test_examples_share_key_and_purchase_once(sandbox: Sandbox, tmp_path: 
 
 @pytest.mark.parametrize("heading", ["Request body", "Dùng params.referenceMediaItems cho tích hợp mới:"])
 async def test_accepts_request_bodies_of_page(sandbox: Sandbox, heading: str) -> None:
-    """But for the link: where the page says to pass on what the upload gave, it shows only `https://...`."""
+    """But for the link: where the page says to pass on the result of the upload, it shows only `https://...`."""
     body, headers = extract_json(heading), {"Authorization": f"Bearer {sandbox.api_key}"}
     async with aiohttp.ClientSession(sandbox.base_url, headers=headers) as http:
         for item in body["params"].get("referenceMediaItems", ()):

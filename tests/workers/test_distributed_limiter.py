@@ -1,4 +1,4 @@
-"""One rate limit for many sessions: together they keep the account's rate, and share what a 429 teaches."""
+"""One rate limit for many sessions: together they keep the account's rate, and share the lessons of a 429."""
 
 from __future__ import annotations
 

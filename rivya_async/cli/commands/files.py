@@ -28,7 +28,7 @@ def files() -> None:
 
     The kind of a file is detected from its content. It has to fit the limits of --model, else the documented
     ones, before anything is sent. An upload costs nothing.
-    --json: a line for each file; its url, kind and duration_token are what a job for it needs.
+    --json: a line for each file; its url, kind and duration_token are the values that a job for it needs.
 
     Examples:
       rivya files upload kite.png

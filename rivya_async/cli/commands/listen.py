@@ -57,7 +57,7 @@ async def listen(context: CommandContext, *, port: int, secret: str | None, forw
     """Receive webhooks on this machine, show them, and forward them.
 
     For development: every delivery is verified and shown as it arrives, until Ctrl-C.
-    RIVYA_WEBHOOK_SECRET holds the signing secret. The service reaches this machine through a tunnel of yours,
+    RIVYA_WEBHOOK_SECRET holds the signing secret. The service reaches this machine through your tunnel,
     rivya sandbox --allow-local-webhooks directly. An unsigned delivery is rejected, with a line on stderr.
     --forward posts a signed delivery to another receiver without changes, and responds as that one does.
     --sandbox starts a sandbox that delivers here, begins with a test event, and prints how to buy from it.
