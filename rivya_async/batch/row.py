@@ -96,7 +96,10 @@ def duplicate_name_problem(name: str, line: int) -> str:
 
 
 def validate_name(name: str) -> str:
-    """Returns the name. Raises `ConfigurationError` if it is not valid on every system, or resembles a generated one."""
+    """Returns the name.
+
+    Raises `ConfigurationError` if it is not valid on every system, or resembles a generated one.
+    """
     if safe_stem(name) != name:
         raise ConfigurationError(
             f"name {name!r:.80} is not a valid file name on every system: try {safe_stem(name)!r:.80}"

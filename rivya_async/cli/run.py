@@ -62,8 +62,8 @@ def run(function: AsyncCommand, options: Mapping[str, Any]) -> int:
 async def _run_guarded(function: AsyncCommand, context: CommandContext, options: Mapping[str, Any]) -> int:
     """Runs the command and turns every end of it into an exit code.
 
-    A signal cancels the command, which closes its files and connections. Ctrl-C arrives as the same cancellation through
-    asyncio's own handler.
+    A signal cancels the command, which closes its files and connections. Ctrl-C arrives as the same cancellation
+    through asyncio's own handler.
     """
     task = asyncio.current_task()
     if task is not None:

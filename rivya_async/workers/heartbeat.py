@@ -1,4 +1,4 @@
-"""The background tasks of a worker process: its heartbeat, the sharing of its learned durations, and the queue's trimming."""
+"""The background tasks of a worker process: its heartbeat, sharing of learned durations, trimming of the queue."""
 
 from __future__ import annotations
 
