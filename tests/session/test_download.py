@@ -121,11 +121,11 @@ async def test_a_job_that_has_not_ended_has_no_files(tmp_path: Path) -> None:
 
 async def test_a_failed_job_has_no_files(session: RivyaSession, sandbox: Sandbox, tmp_path: Path) -> None:
     job = await session.wait_for(await session.submit("z-image", "[fail]"), raise_on_failure=False)
-    with pytest.raises(ConfigurationError, match=r"failed.*submitted again"):
+    with pytest.raises(ConfigurationError, match=r"failed.*submit the job again"):
         await session.download(job, tmp_path)
 
 
-@pytest.mark.parametrize(("urls", "why"), [((), "names no link"), (("http://a.example/1", "data:,a"), "not a URL")])
+@pytest.mark.parametrize(("urls", "why"), [((), "without a link"), (("http://a.example/1", "data:,a"), "not a URL")])
 async def test_a_job_whose_links_are_none(
     session: RivyaSession, tmp_path: Path, urls: tuple[str, ...], why: str
 ) -> None:

@@ -144,7 +144,7 @@ async def test_a_secret_is_in_no_hook_and_no_error(sandbox: Sandbox) -> None:
         peer(lambda _: web.json_response(answer)) as server,
         RivyaSession(sandbox.api_key, base_url=server.url, hooks=[ears]) as session,
     ):
-        with pytest.raises(ResponseDecodeError, match=r"look into webhooks\.list\(\)") as raised:
+        with pytest.raises(ResponseDecodeError, match=r"read webhooks\.list\(\)") as raised:
             await created(session)
         with pytest.raises(ResponseDecodeError, match="rotate it again"):
             await session.webhooks.rotate_secret("whend_1")
@@ -313,7 +313,7 @@ async def test_a_cancelled_create_leaves_nothing_behind(sandbox: Sandbox, sessio
     call.cancel()
     with pytest.raises(asyncio.CancelledError) as raised:
         await call
-    assert any("look into webhooks.list()" in note for note in raised.value.__notes__)
+    assert any("read webhooks.list()" in note for note in raised.value.__notes__)
     sandbox.faults.clear()
     assert len(await session.webhooks.list()) <= 1
 
