@@ -65,7 +65,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def crash(session: nox.Session) -> None:
-    """The long proof: a batch of 300 rows is killed two hundred times, and nothing is bought twice."""
+    """The long crash test: a batch of 300 rows is killed two hundred times, and nothing is purchased twice."""
     run(session, "pytest", "tests/batch/test_crash.py", *session.posargs, RIVYA_KILLS="200")
 
 
@@ -73,7 +73,7 @@ def crash(session: nox.Session) -> None:
 def screenshot(session: nox.Session) -> None:
     """Take the manual's pictures of pages again."""
     run(session, "python", "-m", "tests.dashboard.screenshot", "examples/sandbox-page.jpg")
-    run(session, "python", "-m", "tests.batch.screenshot", "examples/batch-report.jpg")
+    run(session, "python", "-m", "tests.batch.screenshot", "examples/batch-report.jpg", "examples/contact-sheet.jpg")
 
 
 @nox.session(python=False)

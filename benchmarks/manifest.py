@@ -21,7 +21,7 @@ from typing import Any, Final
 from rivya_async import Model
 from rivya_async._core.catalogue.model import ModelList
 from rivya_async._core.http.serialization import parse_json, structure
-from rivya_async.batch import BadRow, Batch, Manifest, Row
+from rivya_async.batch import Batch, InvalidRow, Manifest, Row
 from rivya_async.sandbox.catalogue import load_catalogue
 
 from .processes import peak_kib
@@ -64,17 +64,17 @@ def read_manifest(kind: str, path: Path) -> dict[str, float]:
     return {"good": good, "bad": bad, "cpu": cpu, "mib": (after - before) / 1024}
 
 
-def _count_rows(rows: Iterable[Row | BadRow]) -> tuple[int, int]:
-    count = {Row: 0, BadRow: 0}
+def _count_rows(rows: Iterable[Row | InvalidRow]) -> tuple[int, int]:
+    count = {Row: 0, InvalidRow: 0}
     for row in rows:
         count[type(row)] += 1
-    return count[Row], count[BadRow]
+    return count[Row], count[InvalidRow]
 
 
 async def _plan_rows(manifest: Manifest, path: Path) -> tuple[int, int]:
     async with Batch.open(path.with_suffix(".journal")) as batch:
         planned = await batch.add(manifest, keep_going=True)
-        return planned.new, planned.bad
+        return planned.new, planned.invalid
 
 
 def _models() -> Mapping[str, Model]:

@@ -1,21 +1,20 @@
-"""Thousands of paid jobs from a file: a manifest in, files out, and a journal between them that outlives kill -9."""
+"""Thousands of paid jobs from a file: a manifest, its results, and a journal that survives kill -9."""
 
 from .._core.types.saved_file import SavedFile
-from .bad_row import BadRow
 from .batch import Batch
 from .manifest import Manifest
-from .planning import BadRows, Conflict, Planned
+from .planner import Conflict, InvalidRowsError, PlanResult
 from .record import RowRecord, RunRecord
-from .row import Row
+from .row import InvalidRow, Row
 from .states import State
 
 __all__ = [
-    "BadRow",
-    "BadRows",
     "Batch",
     "Conflict",
+    "InvalidRow",
+    "InvalidRowsError",
     "Manifest",
-    "Planned",
+    "PlanResult",
     "Row",
     "RowRecord",
     "RunRecord",

@@ -1,10 +1,14 @@
-"""What the journal knows of every row, as a file for other programs: JSON Lines, CSV or Parquet. Blocks."""
+"""Writing every row of a journal to a file: JSON Lines, CSV or Parquet. Blocks."""
 
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
+import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -17,62 +21,42 @@ NUMBERS: Final = (
     "expected_credits", "reserved_credits", "final_credits", "credits", "duration",
     "intent_at", "submitted_at", "ended_at", "downloaded_at",
 )  # fmt: skip
-COUNTS: Final = ("number", "line", "purchase", "polls")
-LISTS: Final = ("urls", "files")
-COLUMNS: Final = ("number", "line", *TEXTS, "purchase", *NUMBERS, "polls", "error_code", "error", *LISTS)
+INTEGERS: Final = ("number", "line", "purchase", "polls")
+COLUMNS: Final = ("number", "line", *TEXTS, "purchase", *NUMBERS, "polls", "error_code", "error", "urls", "files")
 
-GROUP: Final = 5_000
-"""Rows that are in memory while a Parquet file is written."""
+PARQUET_GROUP_ROWS: Final = 5_000
+"""Rows in memory while a Parquet file is written."""
 
 
-def flat(record: RowRecord) -> dict[str, Any]:
-    """A row in one level: what was asked for beside what became of it. Instants are seconds since the epoch."""
-    row = record.row
-    return {
-        "number": row.number,
-        "line": row.line,
-        "name": row.name,
-        "model": row.model,
-        "prompt": row.prompt,
-        "params": dict(row.params),
-        "references": list(row.references),
-        "client_request_id": row.client_request_id,
+def flatten_record(record: RowRecord) -> dict[str, Any]:
+    """Returns the members of a row and of its record in one dict. Times are seconds since the epoch."""
+    values: dict[str, Any] = {
+        name: getattr(record.row if hasattr(record.row, name) else record, name) for name in COLUMNS
+    }
+    return values | {
+        "params": dict(record.row.params),
+        "references": list(record.row.references),
         "state": str(record.state),
-        "key": record.key,
-        "task_id": record.task_id,
-        "purchase": record.purchase,
-        "expected_credits": record.expected_credits,
-        "reserved_credits": record.reserved_credits,
-        "final_credits": record.final_credits,
-        "credits": record.credits,
-        "duration": record.duration,
-        "intent_at": record.intent_at,
-        "submitted_at": record.submitted_at,
-        "ended_at": record.ended_at,
-        "downloaded_at": record.downloaded_at,
-        "polls": record.polls,
-        "error_code": record.error_code,
-        "error": record.error,
         "urls": list(record.urls),
         "files": [{"path": file.path, "size": file.size, "sha256": file.sha256} for file in record.files],
     }
 
 
 def write_json_lines(records: Iterable[RowRecord], target: TextIO) -> None:
-    """A line for each row."""
-    target.writelines(json.dumps(flat(record), ensure_ascii=False) + "\n" for record in records)
+    """Writes a JSON object per row."""
+    target.writelines(json.dumps(flatten_record(record), ensure_ascii=False) + "\n" for record in records)
 
 
 def write_csv(records: Iterable[RowRecord], target: TextIO) -> None:
-    """A header and a line for each row; lists and params are JSON. A cell that a spreadsheet would run is quoted."""
+    """Writes a header and a line per row; lists and params are JSON. Quotes cells that a spreadsheet would execute."""
     writer = csv.writer(target)
     writer.writerow(COLUMNS)
     for record in records:
-        writer.writerow([_cell(value) for value in flat(record).values()])
+        writer.writerow([_to_cell(value) for value in flatten_record(record).values()])
 
 
 def write_parquet(records: Iterable[RowRecord], target: Path) -> None:
-    """One table; lists and params are JSON. Raises `ConfigurationError` without the `parquet` extra."""
+    """Writes one table; lists and params are JSON. Raises `ConfigurationError` without the extra `parquet`."""
     try:
         import pyarrow as pa
         from pyarrow.parquet import ParquetWriter
@@ -81,25 +65,42 @@ def write_parquet(records: Iterable[RowRecord], target: Path) -> None:
     types = {
         **dict.fromkeys(COLUMNS, pa.string()),
         **dict.fromkeys(NUMBERS, pa.float64()),
-        **dict.fromkeys(COUNTS, pa.int64()),
+        **dict.fromkeys(INTEGERS, pa.int64()),
     }
     schema = pa.schema([(name, types[name]) for name in COLUMNS])
+    remaining = iter(records)
     with ParquetWriter(target, schema) as writer:
-        for group in _groups(records):
-            rows = [{name: _json(value) for name, value in flat(record).items()} for record in group]
+        while group := list(islice(remaining, PARQUET_GROUP_ROWS)):
+            rows = [{name: _to_json(value) for name, value in flatten_record(record).items()} for record in group]
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 
-def _groups(records: Iterable[RowRecord]) -> Iterator[list[RowRecord]]:
-    left = iter(records)
-    while group := list(islice(left, GROUP)):
-        yield group
+@contextmanager
+def atomic_write(target: Path) -> Iterator[Path]:
+    """Provides a path to write to, which replaces `target` at the end, and is deleted after an error.
+
+    A symbolic link stays a link; a device or a pipe is written to directly. Raises `OSError` where no file can be.
+    """
+    path = Path(os.path.realpath(target))
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(target.parent))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder: name a file", str(target))
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    part = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
-def _json(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
 
 
-def _cell(value: Any) -> Any:
-    value = _json(value)
+def _to_cell(value: Any) -> Any:
+    value = _to_json(value)
     return f"'{value}" if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"} else value

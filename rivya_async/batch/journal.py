@@ -1,186 +1,220 @@
-"""The journal of a batch: one SQLite file that knows how far every row has come, whatever happens to the process."""
+"""The journal of a batch: one SQLite file with the state of every row, correct after any end of the process."""
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from .._core.errors import ConfigurationError, JournalError
 from .._core.http.addresses import is_loopback_host
-from .lock import Lock
-from .planning import Planned, plan
+from .._engine.transfers.file_io import await_uncancellable
+from .._sqlite_writer import CommitInterrupted, GroupCommitWriter, WriterClosed
+from .planner import PlanResult, plan_rows
 from .record import RowRecord
+from .schema import (
+    CREDITS,
+    SELECT_ROWS,
+    check_version,
+    create_tables,
+    identity_key,
+    parse_record,
+    select_batch_id,
+    write_changes,
+)
 from .states import State, checked
-from .tables import CREATE, CREDITS, SELECT, VERSION, identity_of, record_of
-from .writer import Writer
 
 if TYPE_CHECKING:
     from .._core.types.generations import Amount
-    from .bad_row import BadRow
-    from .row import Row
+    from .row import InvalidRow, Row
 
 T = TypeVar("T")
 
-PAGE: Final = 500
-"""Rows that are read at once."""
+PAGE_SIZE: Final = 500
+"""Rows that are read from the journal at a time."""
 
-OUTLIVES_THE_MACHINE: Final = "FULL"
-"""A commit is on the disk before it returns, so that not even a power cut makes us buy again what was bought."""
+COMMIT_DELAY: Final = 0.02
+"""Seconds that a commit waits for more changes: a commit of thirty rows costs half as much per row as one of seven."""
 
 
 class Journal:
-    """The rows of one batch, kept by this process alone until `aclose`.
+    """The rows of one batch, locked by this process until `aclose`.
 
-    `batch_id` names a new batch; an old one has its own. Raises `JournalError` if another process has it or it is no
-    journal, `ConfigurationError` if it is that of another batch.
+    `batch_id` names a new batch; an existing journal has its own. Raises `JournalError` if another process has the
+    journal or the file is not a journal, and `ConfigurationError` if it is the journal of another batch.
     """
 
     def __init__(self, path: Path, batch_id: str | None, now: float) -> None:
         self.path = path
-        self._lock = Lock(path)
+        self._lock = lock_journal(path)
         try:
-            connection = opened(path, batch_id, now)
+            connection = open_journal(path, batch_id, now)
         except BaseException:
-            self._lock.release()
+            self._lock.close()
             raise
-        self._writer = Writer(path, connection)
-        self.batch_id = id_of(connection)
+        self._writer = GroupCommitWriter(
+            write_changes, thread_name="rivya-journal", to_error=partial(_journal_error, path), delay=COMMIT_DELAY
+        )
+        self._writer.open(connection)
+        self.batch_id = select_batch_id(connection)
         self.counts: Counter[State] = Counter()
-        """How many rows are in which state."""
+        """The number of rows in each state."""
         self.credits: Amount = 0
-        """What all rows count: see `RowRecord.credits`."""
-        self._count(connection)
+        """The sum of `RowRecord.credits`."""
+        self._load_totals(connection)
 
-    async def plan(self, rows: Iterable[Row | BadRow], *, keep_going: bool) -> Planned:
-        """Take in rows, all or none: what `rows` raises, as they are read in the journal's thread, undoes the plan."""
-        await self.written()  # a plan must know of every purchase
-        cut = threading.Event()
+    async def plan(self, rows: Iterable[Row | InvalidRow], *, keep_going: bool) -> PlanResult:
+        """Adds rows, all or none. `rows` is read in the journal's thread, and an exception from it undoes the plan."""
+        await self.flush()  # the plan must see every purchase
+        cancelled = threading.Event()
 
-        def planned(connection: sqlite3.Connection) -> Planned:
-            found = plan(_until(cut, rows), self.batch_id, connection, keep_going=keep_going)
-            self._count(connection)
-            return found
+        def plan(connection: sqlite3.Connection) -> PlanResult:
+            result = plan_rows(_until(cancelled, rows), self.batch_id, connection, keep_going=keep_going)
+            self._load_totals(connection)
+            return result
 
-        return await self._writer.run(planned, on_cancel=cut.set)
+        return await self._run(plan, on_cancel=cancelled.set)
 
     def advance(self, record: RowRecord, state: State, **changes: Any) -> RowRecord:
-        """The record in its new state; it is on the disk once `written` returns. ConfigurationError for a wrong one."""
-        return self.note(record, state=checked(record.state, state), **changes)
+        """Returns the record in its new state. It is on the disk once `flush` returns.
 
-    def note(self, record: RowRecord, **changes: Any) -> RowRecord:
-        """The record with these changes, which will be written within a moment."""
-        changed = record.changed(changes)
+        Raises `ConfigurationError` for a transition that is not allowed.
+        """
+        return self.update(record, state=checked(record.state, state), **changes)
+
+    def update(self, record: RowRecord, **changes: Any) -> RowRecord:
+        """Returns the record with these changes, and schedules writing them."""
+        changed = record.evolve(changes)
         self.counts[record.state] -= 1
         self.counts[changed.state] += 1
         self.credits += changed.credits - record.credits
-        self._writer.change(identity_of(record.row), changes)
+        key = identity_key(record.row)
+        self._writer.put({(key, column): value for column, value in changes.items()})
+        self._writer.schedule_commit()
         return changed
 
-    async def written(self) -> None:
-        """Return when all that was said is on the disk. Raises `JournalError`."""
-        await self._writer.written()
+    async def flush(self) -> None:
+        """Returns when every change so far is on the disk. A failed commit is tried again with the next change.
 
-    async def page(self, states: Sequence[State], after: int) -> tuple[int, list[RowRecord]]:
-        """The next rows that are in one of these states, and the place of the last of them."""
+        Raises `JournalError`. Cancelling it does not cancel the commit.
+        """
+        await self._writer.flush()
+
+    async def fetch_page(self, states: Sequence[State], after: int) -> tuple[int, list[RowRecord]]:
+        """Returns the next rows in one of these states after a place, and the place of the last of them."""
         marks = ", ".join("?" * len(states))
-        select = f"{SELECT} WHERE place > ? AND state IN ({marks}) ORDER BY place LIMIT ?"
-        found = await self._writer.run(lambda connection: connection.execute(select, [after, *states, PAGE]).fetchall())
-        return (found[-1][0] if found else after), [record_of(values, self.batch_id) for _, *values in found]
+        select = f"{SELECT_ROWS} WHERE place > ? AND state IN ({marks}) ORDER BY place LIMIT ?"
+        found = await self._run(lambda connection: connection.execute(select, [after, *states, PAGE_SIZE]).fetchall())
+        return (found[-1][0] if found else after), [parse_record(values, self.batch_id) for _, *values in found]
 
     async def begin_run(self, now: float, service: str) -> int:
-        """Enter a run of this process against this service.
+        """Records the start of a run against this service and returns its number.
 
-        Raises `ConfigurationError` where what is bought was bought of a sandbox and this is none, or the other way.
+        Raises `ConfigurationError` where jobs were purchased from a sandbox and `service` is not one, or vice versa.
         """
-        await self.written()  # what an earlier one has left to say
+        await self.flush()
         latest = "SELECT service FROM runs ORDER BY number DESC LIMIT 1"
-        found = await self._writer.run(lambda connection: connection.execute(latest).fetchone())
-        is_bought = self.counts.total() > self.counts[State.PLANNED]
-        if found is not None and is_bought and _is_local(found[0]) != _is_local(service):
+        found = await self._run(lambda connection: connection.execute(latest).fetchone())
+        has_purchases = self.counts.total() > self.counts[State.PLANNED]
+        if found is not None and has_purchases and _is_local(found[0]) != _is_local(service):
             raise ConfigurationError(
-                f"the jobs of {self.path} were bought at {found[0]}, and {service} knows nothing of them: "
-                "choose another journal, or that service"
+                f"the jobs of {self.path} were bought at {found[0]}, and {service} does not know them. "
+                "Choose another journal, or that service"
             )
         insert = "INSERT INTO runs (started_at, service) VALUES (?, ?)"
-        return int(await self._writer.run(lambda connection: connection.execute(insert, [now, service]).lastrowid or 0))
+        return int(await self._run(lambda connection: connection.execute(insert, [now, service]).lastrowid or 0))
 
     async def end_run(self, number: int, now: float) -> None:
-        """Enter its end."""
+        """Records the end of a run."""
         update = "UPDATE runs SET ended_at = ? WHERE number = ?"
-        await self._writer.run(lambda connection: connection.execute(update, [now, number]))
+        await self._run(lambda connection: connection.execute(update, [now, number]))
 
     async def aclose(self) -> None:
-        """Write what is left and let others have the file. `JournalError` if it cannot be written."""
+        """Writes pending changes and releases the file, also if it is cancelled. Raises `JournalError`."""
         try:
-            await self._writer.aclose()
+            await await_uncancellable(asyncio.create_task(self._writer.aclose()))
         finally:
-            self._lock.release()
+            self._lock.close()
 
-    def _count(self, connection: sqlite3.Connection) -> None:
-        counted = connection.execute(f"SELECT state, count(*), sum({CREDITS}) FROM rows GROUP BY state").fetchall()
-        self.counts = Counter({State(state): count for state, count, _ in counted})
-        self.credits = sum(counts for _, _, counts in counted)
+    async def _run(self, call: Callable[[sqlite3.Connection], T], *, on_cancel: Callable[[], None] | None = None) -> T:
+        return await await_uncancellable(self._writer.submit(call), on_cancel)
 
-
-def _is_local(service: str) -> bool:
-    return is_loopback_host(urlsplit(service).hostname or "")
-
-
-def _until(cut: threading.Event, rows: Iterable[T]) -> Iterator[T]:
-    for row in rows:
-        if cut.is_set():
-            raise InterruptedError
-        yield row
+    def _load_totals(self, connection: sqlite3.Connection) -> None:
+        totals = connection.execute(f"SELECT state, count(*), sum({CREDITS}) FROM rows GROUP BY state").fetchall()
+        self.counts = Counter({State(state): count for state, count, _ in totals})
+        self.credits = sum(amount for _, _, amount in totals)
 
 
-def opened(path: Path, batch_id: str | None, now: float) -> sqlite3.Connection:
-    """The file, made if it is not there."""
+def lock_journal(journal: Path) -> sqlite3.Connection:
+    """Locks a journal until the connection is closed or the process ends. Raises `JournalError` if it is locked.
+
+    It locks a file beside the journal with SQLite's own lock, which works on every system, so that the journal itself
+    stays open to readers.
+    """
+    target = journal.resolve()  # a journal has one lock, whatever links lead to it
+    path = target.with_name(f"{target.name}.lock")
+    try:
+        connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error:
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            raise JournalError(
+                f"another process works with {journal}. Wait for its end, or stop it; `rivya batch status` still works"
+            ) from None
+        raise JournalError(f"{journal} cannot be opened: {path.name} beside it cannot be written: {error}") from None
+    return connection
+
+
+def open_journal(path: Path, batch_id: str | None, now: float) -> sqlite3.Connection:
+    """Opens the file and creates its tables if it is new. Commits survive a power cut."""
     try:
         connection = sqlite3.connect(path.resolve(), isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
         raise JournalError(f"{path} cannot be opened: {error}") from None
     try:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {OUTLIVES_THE_MACHINE}")
-        _make(connection, batch_id or path.stem, now)
-        check(connection, path)
-        known = id_of(connection)
-    except sqlite3.Error as error:
+        connection.execute("PRAGMA synchronous = FULL")
+        create_tables(connection, batch_id or path.stem, now)
+        check_version(connection, path)
+        known = select_batch_id(connection)
+    except BaseException as error:
         connection.close()
-        raise JournalError(f"{path} is no journal of a batch, or cannot be written: {error}") from None
-    except BaseException:
-        connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise JournalError(f"{path} is no journal of a batch, or cannot be written: {error}") from None
         raise
     if batch_id is not None and known != batch_id:
         connection.close()
-        raise ConfigurationError(f"{path} is the journal of the batch {known!r}: choose another file for {batch_id!r}")
+        raise ConfigurationError(f"{path} is the journal of the batch {known!r}. Choose another file for {batch_id!r}")
     return connection
 
 
-def check(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise `JournalError` for a file that is of somebody else."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version != VERSION:
-        raise JournalError(f"{path} is no journal of a batch of this version: choose another file")
+def _journal_error(path: Path, error: sqlite3.Error) -> JournalError:
+    if isinstance(error, WriterClosed):
+        return JournalError(f"the journal {path} is closed. Open the batch again")
+    if isinstance(error, CommitInterrupted):
+        return JournalError(f"the journal {path} was not written to the end. Run the batch again")
+    return JournalError(
+        f"the journal {path} cannot be read or written: {error}. Nothing more is bought until it can. Free disk space, "
+        "or fix the cause, and run the batch again: it resumes where it was"
+    )
 
 
-def id_of(connection: sqlite3.Connection) -> str:
-    """The name of the batch whose journal this is."""
-    (batch_id,) = connection.execute("SELECT id FROM batch").fetchone()
-    return str(batch_id)
+def _is_local(service: str) -> bool:
+    return is_loopback_host(urlsplit(service).hostname or "")
 
 
-def _make(connection: sqlite3.Connection, batch_id: str, now: float) -> None:
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if tables == 0:
-        with connection:
-            connection.execute("BEGIN EXCLUSIVE")
-            for statement in CREATE:
-                connection.execute(statement)
-            connection.execute("INSERT INTO batch VALUES (?, ?)", [batch_id, now])
-            connection.execute(f"PRAGMA user_version = {VERSION}")
+def _until(cancelled: threading.Event, rows: Iterable[T]) -> Iterator[T]:
+    for row in rows:
+        if cancelled.is_set():
+            raise InterruptedError
+        yield row

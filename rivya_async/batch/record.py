@@ -1,4 +1,4 @@
-"""What the journal knows of a row, and of a run."""
+"""The state of a row and of a run in the journal."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ import attrs
 
 from .._core.types.generations import Amount
 from .._core.types.saved_file import SavedFile
-from .row import Row, purchase_key
+from .row import Row, derive_idempotency_key
 from .states import State
 
 
 @attrs.frozen(kw_only=True, slots=False)
 class RowRecord:
-    """A row and how far it has come. Instants are seconds since the epoch by this machine's clock.
+    """A row and its state. Times are seconds since the epoch by this machine's clock.
 
-    `purchase` counts the purchases of the row, 1 with its first; `key` is the idempotency key of the latest. `body` is
-    the purchase as it is sent, JSON. `expected_credits` is its price by the catalogue, None where that is silent;
-    `reserved_credits` what its record held, `final_credits` what it cost once it has ended. `earlier_credits` is what
-    purchases before the latest have cost. `duration` is in seconds by the service's clock. `polls` counts the looks at
-    its job, 0 where nobody counted. `error_code` and `error` say why it failed or was given up, or what went wrong with
-    it last.
+    `purchase` is the number of the latest purchase, from 1, and `body` its JSON request. `expected_credits` is its
+    price in the catalogue, or None without one; `reserved_credits` is what the job held and `final_credits` its cost.
+    `earlier_credits` is the cost of earlier purchases. `duration` is in seconds by the clock of the service. `polls`
+    counts the polls of the job, 0 if they were not counted. `error_code` and `error` are the reason why the row failed
+    or was given up, or else its latest error.
     """
 
     row: Row
@@ -46,8 +45,8 @@ class RowRecord:
     downloaded_at: float | None = None
     files: tuple[SavedFile, ...] = ()
 
-    def changed(self, changes: Mapping[str, Any]) -> Self:
-        """The record with these members changed. `attrs.evolve` takes ten times as long, three times per row."""
+    def evolve(self, changes: Mapping[str, Any]) -> Self:
+        """Returns a copy with these changes. `attrs.evolve` takes ten times as long, three times per row."""
         new = object.__new__(type(self))
         new.__dict__.update(self.__dict__, **changes)
         return new
@@ -55,21 +54,20 @@ class RowRecord:
     @property
     def key(self) -> str:
         """The idempotency key of the latest purchase."""
-        return purchase_key(self.batch_id, self.row.identity, self.row.digest, self.purchase)
+        return derive_idempotency_key(self.batch_id, self.row.identity, self.row.digest, self.purchase)
 
     @property
     def credits(self) -> Amount:
-        """What the row counts: the credits of an ended job, else what is held for it, or may be."""
-        if self.final_credits is not None:
-            return self.earlier_credits + self.final_credits
-        if self.reserved_credits is not None:
-            return self.earlier_credits + self.reserved_credits
-        return self.earlier_credits + (0 if self.body is None else self.expected_credits or 0)
+        """The cost of all purchases; of an open one, the credits that it holds or may hold."""
+        latest = self.final_credits if self.final_credits is not None else self.reserved_credits
+        if latest is None:
+            latest = 0 if self.body is None else self.expected_credits or 0
+        return self.earlier_credits + latest
 
 
 @attrs.frozen(kw_only=True)
 class RunRecord:
-    """One run of the batch in one process. `ended_at` is None while it runs, and for good if it was killed."""
+    """One run of a batch. `ended_at` is None during the run, and stays None if its process was killed."""
 
     number: int
     started_at: float

@@ -1,4 +1,4 @@
-"""One line of a manifest: a job that is wanted, and the name by which it is known."""
+"""A row of a manifest: one job to purchase, and the name that identifies it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import attrs
 from .._core.errors import ConfigurationError
 from .._core.files.filenames import safe_stem
 
-NUMBERED: Final = re.compile(r"(?i)row-\d+|.*\.\d+", re.DOTALL)
-"""What rows without a name are called, and how several files of one row are told apart."""
+GENERATED_NAME: Final = re.compile(r"(?i)row-\d+|.*\.\d+", re.DOTALL)
+"""Names of rows without a name, and of the files of a row that has several."""
 
 
-def _own(params: Mapping[str, Any]) -> Mapping[str, Any]:
+def _copy_params(params: Mapping[str, Any]) -> Mapping[str, Any]:
     return dict(params)
 
 
-def _own_references(references: Iterable[str | os.PathLike[str]]) -> Sequence[str]:
+def _parse_references(references: Iterable[str | os.PathLike[str]]) -> Sequence[str]:
     try:
         if not isinstance(references, str):
             return tuple(os.fspath(each) for each in references)
@@ -34,10 +34,10 @@ def _own_references(references: Iterable[str | os.PathLike[str]]) -> Sequence[st
 
 @attrs.frozen(kw_only=True, slots=False)
 class Row:
-    """A job as the manifest asks for it. `number` counts the rows from 1, `line` is where it stands in the file.
+    """A job of a manifest. `number` counts the rows from 1, `line` is its line in the file.
 
-    `references` are paths or URLs. `name` is what its files are called; in one batch there is one row of a name.
-    Raises `ConfigurationError` for a name that no file can have on every system.
+    `references` are paths or URLs. `name` is the name of its files and unique in a batch. Raises `ConfigurationError`
+    for a name that is not valid on every system.
 
     >>> Row(number=7, line=8, model="z-image", prompt="A red kite").identity
     'row-000007'
@@ -47,24 +47,24 @@ class Row:
     line: int
     model: str
     prompt: str | None = None
-    params: Mapping[str, Any] = attrs.field(factory=dict, hash=False, converter=_own)
-    references: Sequence[str] = attrs.field(default=(), converter=_own_references)
+    params: Mapping[str, Any] = attrs.field(factory=dict, hash=False, converter=_copy_params)
+    references: Sequence[str] = attrs.field(default=(), converter=_parse_references)
     client_request_id: str | None = None
     name: str | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.name is not None:
-            checked_name(self.name)
+            validate_name(self.name)
 
     @cached_property
     def digest(self) -> str:
-        """A hash of what would be bought: two rows that differ in anything but name and place have two.
+        """A hash of everything that is purchased: all members except name, number and line.
 
-        Raises `ConfigurationError` for what cannot be sent.
+        Raises `ConfigurationError` for values that cannot be sent.
         """
-        wanted = [self.model, self.prompt, self.params, self.references, self.client_request_id]
+        content = [self.model, self.prompt, self.params, self.references, self.client_request_id]
         try:
-            text = json.dumps(wanted, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+            text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
             raise ConfigurationError(f"it cannot be sent as JSON: {error}") from None
         try:
@@ -74,28 +74,45 @@ class Row:
 
     @property
     def identity(self) -> str:
-        """By what the batch knows this row again: its name, or its number."""
+        """The name, or one made of the number. The batch recognises the row by it."""
         return self.name or f"row-{self.number:06}"
 
 
-def checked_name(name: str) -> str:
-    """The name itself; a `ConfigurationError` for one that cannot name files on every system, or could be another's."""
+@attrs.frozen
+class InvalidRow:
+    """A line of a manifest that cannot be purchased, with all of its problems.
+
+    `row` is the parsed row if only the catalogue or a file is against it, else None.
+    """
+
+    line: int
+    problems: tuple[str, ...]
+    row: Row | None = attrs.field(default=None, eq=False, repr=False)
+
+
+def duplicate_name_problem(name: str, line: int) -> str:
+    """Returns the problem of a row whose name another line has."""
+    return f"it has the name {name!r}, and so has line {line}: give each its own"
+
+
+def validate_name(name: str) -> str:
+    """Returns the name. Raises `ConfigurationError` if it is not valid on every system, or looks generated."""
     if safe_stem(name) != name:
         raise ConfigurationError(
-            f"name {name!r:.80} cannot be that of a file on every system: try {safe_stem(name)!r:.80}"
+            f"name {name!r:.80} is not a valid file name on every system: try {safe_stem(name)!r:.80}"
         )
-    if NUMBERED.fullmatch(name):
+    if GENERATED_NAME.fullmatch(name):
         raise ConfigurationError(
-            f"name {name!r:.80} looks like one that is given to files without: let it not begin with 'row-' "
-            "and a number, nor end with a dot and a number"
+            f"name {name!r:.80} looks like one that is given to files without a name: do not begin it with 'row-' and "
+            "a number, nor end it with a dot and a number"
         )
     return name
 
 
-def purchase_key(batch_id: str, identity: str, digest: str, purchase: int) -> str:
-    """The idempotency key of a row's how-manieth purchase: it follows from the row, so that no journal is needed.
+def derive_idempotency_key(batch_id: str, identity: str, digest: str, purchase: int) -> str:
+    """Returns the key of the nth purchase of a row. It needs no journal: it depends on the row only.
 
-    >>> purchase_key("kites", "row-000001", "ab12", 1)[:20]
+    >>> derive_idempotency_key("kites", "row-000001", "ab12", 1)[:20]
     'batch-a6d5280a71014e'
     """
     text = json.dumps([batch_id, identity, digest, purchase])

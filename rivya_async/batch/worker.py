@@ -22,7 +22,7 @@ from .._engine.shutdown import GRACE_SECONDS, ShutdownRequested
 from .._engine.transfers.atomic_move import move_into_place, staging_dir
 from .._engine.transfers.file_io import run_in_thread_uncancellable
 from .again import anew
-from .reference import as_reference
+from .row_reference import parse_reference
 from .states import State
 from .verdict import GivenUp, Verdict, verdict
 
@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     from .._core.types.generations import Amount, Generation
     from .._core.types.saved_file import SavedFile
     from .._engine.shutdown import ShutdownSignal
-    from .carrier import Carrier, Saver
+    from .backend import BatchBackend, FileSaver, PollCounter
     from .journal import Journal
-    from .polls import PollCount
     from .record import RowRecord
 
 FIRST_PAUSE: Final = 2.0
@@ -51,14 +50,14 @@ NOTHING_BOUGHT: Final = {"body": None, "expected_credits": None, "intent_at": No
 class Run:
     """What all rows of one run share. `halted` is why nothing more is bought, once there is a reason."""
 
-    session: Carrier
+    session: BatchBackend
     journal: Journal
-    polls: PollCount
+    polls: PollCounter
     stop: ShutdownSignal
     wall: Callable[[], float]
     uniform: Callable[[], float]
     download_to: Path | None = None
-    save: Saver | None = None
+    save: FileSaver | None = None
     max_spend: Amount | None = None
     retry_failed: int = 0
     patience: float = 0.0
@@ -179,7 +178,7 @@ class Worker:
         }
         self.record = self._journal.advance(self.record, State.INTENT, **purchase)
         self._request, self._is_in_doubt = job, False
-        await self._journal.written()
+        await self._journal.flush()
         if run.stop.is_set:
             self.record = self._journal.advance(self.record, State.PLANNED, **NOTHING_BOUGHT)
             raise ShutdownRequested
@@ -191,7 +190,7 @@ class Worker:
             raise ConfigurationError(unknown_model_problem(row.model, catalogue).message)
         model = catalogue[row.model]
         params = model.coerce(row.params)
-        references = [as_reference(each) for each in row.references]
+        references = [parse_reference(each) for each in row.references]
         job = GenerationRequest(
             row.model, row.prompt, params=params, references=references, client_request_id=row.client_request_id
         )
@@ -230,7 +229,7 @@ class Worker:
         finally:
             polls = self.record.polls + run.polls.end(task_id)
             if polls:
-                self.record = self._journal.note(self.record, polls=polls)
+                self.record = self._journal.update(self.record, polls=polls)
         self._job = job
         reason = job.error
         self.record = self._journal.advance(
@@ -285,7 +284,7 @@ class Worker:
 
     def _note(self, error: Exception) -> None:
         if self.record.state is not State.FAILED:
-            self.record = self._journal.note(self.record, **_told(error))
+            self.record = self._journal.update(self.record, **_told(error))
 
     @property
     def _is_just_bought(self) -> bool:

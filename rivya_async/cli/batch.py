@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING
 from .._core.errors import ConfigurationError
 from .._engine.environment import Environment
 from ..batch import Batch, State
-from ..batch.export import write_csv, write_json_lines, write_parquet
-from ..batch.reading import existing, read_records
-from ..batch.summary import read_summary
-from ..batch.whole_file import whole
+from ..batch.export import atomic_write, write_csv, write_json_lines, write_parquet
+from ..batch.journal_reader import read_records, read_summary, require_journal
 from . import batch_run
 from .batch_render import summary_json, summary_text
 from .batch_report import tell_report
@@ -53,7 +51,7 @@ async def _status(journal: Path, output: Output) -> int:
 
 async def _retry(arguments: Namespace, output: Output) -> int:
     states = [State.FAILED, State.DEAD] if arguments.only is None else [State(arguments.only)]
-    path = existing(Path(arguments.journal))
+    path = require_journal(Path(arguments.journal))
     async with Batch.open(path) as batch:
         count = await batch.retry(states)
     output.result({"rows": count}, text=f"{count:,} rows will be tried again: run the batch as before.")
@@ -86,10 +84,10 @@ def _written(
         if to is None:
             output.data(lambda target: write(records, target))
             return
-        with whole(to) as part, part.open("w", encoding="utf-8", newline="") as file:
+        with atomic_write(to) as part, part.open("w", encoding="utf-8", newline="") as file:
             write(records, file)
 
 
 def _table(journal: Path, to: Path) -> None:
-    with closing(read_records(journal)) as records, whole(to) as part:
+    with closing(read_records(journal)) as records, atomic_write(to) as part:
         write_parquet(records, part)

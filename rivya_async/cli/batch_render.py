@@ -10,8 +10,8 @@ from .render import credits_text, one_line, plural, seconds
 if TYPE_CHECKING:
     from collections import Counter
 
-    from ..batch import BadRow, RowRecord
-    from ..batch.summary import Summary
+    from ..batch import InvalidRow, RowRecord
+    from ..batch.journal_reader import Summary
 
 ORDER = (
     State.DOWNLOADED,
@@ -36,7 +36,7 @@ def summary_text(summary: Summary) -> str:
         f"  {counts_text(summary.counts)}",
         f"  {credits_text(summary.spent)} spent, {credits_text(summary.held)} held",
     ]
-    if summary.run is None:
+    if not summary.runs:
         lines.append("  it has not been run")
     elif summary.rate is not None:
         lines.append(f"  {summary.rate:.1f} jobs a second, about {seconds(summary.seconds_left)} left")
@@ -72,6 +72,6 @@ def trouble_text(record: RowRecord) -> str:
     return one_line(f"line {record.row.line} ({record.row.identity}): {record.state}: {record.error}")
 
 
-def bad_text(bad: BadRow) -> str:
+def bad_text(bad: InvalidRow) -> str:
     """A line of the manifest that is no row."""
     return one_line(f"line {bad.line}: {'; '.join(bad.problems)}")

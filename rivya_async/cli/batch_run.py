@@ -13,10 +13,11 @@ import attrs
 
 from .._core.errors import ConfigurationError
 from .._engine.environment import Environment
-from ..batch import BadRow, BadRows, Batch, Manifest, State
-from ..batch.export import flat
+from ..batch import Batch, InvalidRow, InvalidRowsError, Manifest, State
+from ..batch.export import flatten_record
+from ..batch.journal_reader import read_summary
+from ..batch.report import load_template
 from ..batch.states import is_open
-from ..batch.summary import read_summary
 from .batch_board import board_for
 from .batch_render import bad_text, summary_json, summary_text, trouble_text
 from .batch_report import tell_report
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from .._core.catalogue.model import Model
-    from ..batch import Planned
+    from ..batch import PlanResult
     from .hands import Hands
     from .output import Output
 
@@ -50,6 +51,8 @@ async def run(arguments: Namespace, output: Output) -> int:
             return await _tried(manifest(models=models), models, output)
     journal = Path(arguments.journal) if arguments.journal else path.with_suffix(".journal")
     report = None if arguments.report is None else harmless_target(arguments.report, path, journal)
+    if report is not None:
+        load_template()  # without Jinja2 nothing is bought
     if arguments.sandbox and arguments.broker is not None:
         raise ConfigurationError("workers cannot reach a sandbox that lives in this command: start `rivya sandbox`")
     if arguments.output is not None and arguments.download_on == "here":
@@ -105,7 +108,7 @@ async def _tried(manifest: Manifest, models: Mapping[str, Model], output: Output
 def _estimated(manifest: Manifest, models: Mapping[str, Model], output: Output) -> _Estimate:
     found = _Estimate()
     for row in manifest:
-        if isinstance(row, BadRow):
+        if isinstance(row, InvalidRow):
             found.bad += 1
             _tell_bad(row, output)
             continue
@@ -116,7 +119,7 @@ def _estimated(manifest: Manifest, models: Mapping[str, Model], output: Output) 
     return found
 
 
-def _tell_bad(row: BadRow, output: Output) -> None:
+def _tell_bad(row: InvalidRow, output: Output) -> None:
     if output.is_json:
         output.result({"line": row.line, "problems": list(row.problems)})
     else:
@@ -133,11 +136,11 @@ async def _carried(
         models = await hands.carrier.models.catalogue()
         try:
             planned = await batch.add(manifest(models=models), keep_going=arguments.keep_going)
-        except BadRows as error:
-            for bad in error.planned.bad_rows:
+        except InvalidRowsError as error:
+            for bad in error.result.invalid_rows:
                 _tell_bad(bad, output)
             raise ConfigurationError(
-                f"{plural(error.planned.bad, 'row')} cannot be bought as they are, so nothing was: "
+                f"{plural(error.result.invalid, 'row')} cannot be bought as they are, so nothing was: "
                 "mend them, or run the good ones with --keep-going"
             ) from None
         _tell_plan(planned, output)
@@ -153,7 +156,7 @@ async def _carried(
             async with aclosing(records), board_for(output, batch):
                 async for record in records:
                     if output.is_json:
-                        output.result(flat(record))
+                        output.result(flatten_record(record))
                     elif record.error is not None:
                         output.note(trouble_text(record))
     summary = await asyncio.to_thread(read_summary, batch.path, Environment().wall_time())
@@ -166,8 +169,8 @@ async def _carried(
     return ExitCode.JOB_FAILED if summary.counts[State.FAILED] + summary.counts[State.DEAD] else ExitCode.OK
 
 
-def _tell_plan(planned: Planned, output: Output) -> None:
-    for bad in planned.bad_rows:
+def _tell_plan(planned: PlanResult, output: Output) -> None:
+    for bad in planned.invalid_rows:
         _tell_bad(bad, output)
     for conflict in planned.conflicts:
         told = (
@@ -180,7 +183,7 @@ def _tell_plan(planned: Planned, output: Output) -> None:
             output.note(told)
     output.note(
         f"{planned.new:,} new rows, {planned.known:,} known, {planned.replaced:,} changed, "
-        f"{planned.conflicting:,} conflicts, {planned.bad:,} bad"
+        f"{planned.conflicting:,} conflicts, {planned.invalid:,} bad"
     )
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from datetime import datetime
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from .._core.errors import ConfigurationError
+from ..batch.report import load_template
 from .conduct import conduct, exit_code, made
-from .contact_sheet import Card, Medium, Sheet, page
+from .contact_sheet import write_contact_sheet
 from .demo_jobs import requests
-from .failures import message_of
 from .jobs import Job
-from .media import mime_type, poster, shape
 from .render import credits_text, plural, seconds
 from .target import embedded, service
 
@@ -32,6 +30,7 @@ PAGE: str = "index.html"
 
 async def run(arguments: Namespace, output: Output, ledger: Ledger) -> int:
     """Buy the batch, from the embedded sandbox unless --live, and write the sheet, whatever failed."""
+    load_template()  # without Jinja2 nothing is bought
     opened = _opened(arguments, output)
     folder = made(arguments.output)
     ledger.folder = arguments.output
@@ -64,42 +63,9 @@ async def _announce(session: RivyaSession, ledger: Ledger, output: Output, *, is
 
 
 def _write(folder: Path, ledger: Ledger, took: float, *, is_live: bool) -> Path:
-    sheet = Sheet(
-        title="Contact sheet",
-        made_by="The Rivya API" if is_live else "The Rivya sandbox",
-        made_at=datetime.now().astimezone().strftime("%d %B %Y, %H:%M"),  # noqa: TID251 - a date on a page, no decision
-        took=took,
-        cards=[_card(job) for job in ledger],
-    )
     where = folder / PAGE
-    where.write_text(page(sheet), encoding="utf-8")
+    write_contact_sheet(ledger, where, took, is_live=is_live)
     return where
-
-
-def _card(job: Job) -> Card:
-    duration = job.record.duration if job.record else None
-    return Card(
-        model=job.model,
-        prompt=job.prompt,
-        params=dict(job.request.params) if job.request else {},
-        status=job.status,
-        task_id=job.task_id,
-        duration=job.seconds if duration is None else duration.total_seconds(),
-        credits=job.credits,
-        media=[_medium(path) for path in job.files],
-        problem=None if job.error is None else message_of(job.error),
-    )
-
-
-def _medium(path: Path) -> Medium:
-    kind = mime_type(path)
-    return Medium(
-        path.name,
-        kind,
-        path.read_bytes(),
-        poster=poster(path) if kind.startswith("video/") else None,
-        shape=shape(path) if kind.startswith("audio/") else (),
-    )
 
 
 def _sum_up(ledger: Ledger, output: Output, where: Path, took: float, *, is_live: bool) -> None:

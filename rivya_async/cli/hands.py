@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import AsyncIterator
 
-    from ..batch.carrier import Carrier, Saver
+    from ..batch.backend import BatchBackend, FileSaver
     from ..session import RivyaSession
     from ..workers import RemoteJobClient
     from .output import Output
@@ -33,8 +33,8 @@ def _nothing() -> None:
 class Hands:
     """Who buys and waits, who saves (None: this process), and what withdraws what is not bought yet."""
 
-    carrier: Carrier
-    save: Saver | None = None
+    carrier: BatchBackend
+    save: FileSaver | None = None
     stop: Callable[[], None] = _nothing
 
 

@@ -41,7 +41,7 @@ class Api:
 
     async def get_openapi(self, _: RequestContext) -> ApiResponse:
         """Handles GET /openapi.json."""
-        return ApiResponse(openapi.render_document(ROUTES, self.service_state.base_url))
+        return ApiResponse(openapi.render_document(self.service_state.base_url))
 
     async def get_credits(self, context: RequestContext) -> ApiResponse:
         """Handles GET /credits."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import weakref
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from cattrs.preconf.json import make_converter
+
+from .._sqlite_writer import GroupCommitWriter
 
 T = TypeVar("T")
 
@@ -30,9 +30,6 @@ OPENING: Final = "opening"
 _converter = make_converter(detailed_validation=False)
 _converter.register_structure_hook(Mapping[str, Any] | str, lambda value, _: value)
 
-Changes = dict[tuple[str, str], str | None]
-"""The newest value of each type and key; None deletes it."""
-
 
 class StateStore:
     """A store that takes values on the event loop and writes them in a thread. Without a path it keeps nothing.
@@ -45,20 +42,23 @@ class StateStore:
         self.path = None if path is None else Path(path)
         self.opening_number = 1
         """Number of processes that have opened the file, this one included."""
-        self._changes: Changes = {}
         self._connection: sqlite3.Connection | None = None
-        self._writer: ThreadPoolExecutor | None = None
-        self._flush_lock = asyncio.Lock()
-        self._commit: asyncio.Future[None] | None = None
+        self._writer = GroupCommitWriter(
+            _write, thread_name="rivya-sandbox-state", to_error=partial(_write_error, path)
+        )
         if self.path is not None:
             self._connection = self._connect(self.path)
+            self._writer.open(self._connection)
             self.opening_number = 1 + self._count_openings()
-            self._write({(OPENING, f"{self.opening_number}"): ""})
+            try:
+                _write(self._connection, {(OPENING, f"{self.opening_number}"): ""})
+            except sqlite3.Error as error:
+                raise _write_error(self.path, error) from error
 
     @property
     def has_unwritten(self) -> bool:
         """True while a value is not on disk yet."""
-        return bool(self._changes) or (self._commit is not None and not self._commit.done())
+        return self._writer.is_behind
 
     def load(self, kind: type[T]) -> Iterator[T]:
         """Yields the written values of a type in the order of their first `put`. Blocks."""
@@ -69,32 +69,25 @@ class StateStore:
     def put(self, key: str, value: object) -> None:
         """Stores the current state of a value under its type and key."""
         if self.path is not None:
-            self._changes[type(value).__name__, key] = _converter.dumps(value)
+            self._writer.put({(type(value).__name__, key): _converter.dumps(value)})
 
     def drop(self, key: str, kind: type[object]) -> None:
         """Deletes a value."""
         if self.path is not None:
-            self._changes[kind.__name__, key] = None
+            self._writer.put({(kind.__name__, key): None})
 
     async def flush(self) -> None:
         """Writes all changes; concurrent calls share a commit.
 
         Raises OSError if the file cannot be written; the next call tries again.
         """
-        async with self._flush_lock:
-            if self._changes:
-                changes, self._changes = self._changes, {}
-                self._writer = self._writer or ThreadPoolExecutor(1, "rivya-sandbox-state")
-                self._commit = asyncio.get_running_loop().run_in_executor(self._writer, self._write, changes)
-                self._commit.add_done_callback(partial(self._restore, changes))
-            if self._commit is not None:
-                await asyncio.shield(self._commit)
+        await self._writer.flush()
 
     def open(self) -> None:
         """Opens the file again after `close`."""
         if self.path is not None and self._connection is None:
             self._connection = self._connect(self.path)
-            self._flush_lock = asyncio.Lock()  # the event loop may be another one
+            self._writer.open(self._connection)
             if self._count_openings() != self.opening_number:
                 self.close()
                 raise ValueError(
@@ -103,38 +96,13 @@ class StateStore:
 
     async def aclose(self) -> None:
         """Writes the remaining changes and closes the file."""
-        try:
-            await self.flush()
-        finally:
-            self.close()
+        self._connection = None
+        await self._writer.aclose()
 
     def close(self) -> None:
         """Closes the file after the running commit."""
-        writer, self._writer = self._writer, None
-        connection, self._connection = self._connection, None
-        self._commit = None
-        if writer is not None:
-            writer.shutdown()
-        if connection is not None:
-            connection.close()
-
-    def _restore(self, changes: Changes, commit: asyncio.Future[None]) -> None:
-        if commit.cancelled() or commit.exception() is not None:
-            self._changes = {**changes, **self._changes}
-
-    def _write(self, changes: Changes) -> None:
-        """Writes all changes in one transaction. Blocks."""
-        assert self._connection is not None  # noqa: S101  open as long as the writer is
-        try:
-            with self._connection:
-                self._connection.execute("BEGIN")
-                for (kind, key), value in changes.items():
-                    if value is None:
-                        self._connection.execute(DROP, (kind, key))
-                    else:
-                        self._connection.execute(PUT, (kind, key, value))
-        except sqlite3.Error as error:
-            raise OSError(f"{self.path}: {error}") from error
+        self._connection = None
+        self._writer.close()
 
     def _count_openings(self) -> int:
         assert self._connection is not None  # noqa: S101
@@ -157,6 +125,21 @@ class StateStore:
             connection.close()
             raise ValueError(f"{path}: {error}") from None
         return connection
+
+
+def _write_error(path: str | PathLike[str] | None, error: sqlite3.Error) -> OSError:
+    return OSError(f"{path}: {error}")
+
+
+def _write(connection: sqlite3.Connection, changes: Mapping[tuple[str, str], str | None]) -> None:
+    """Writes all changes in one transaction. Blocks."""
+    with connection:
+        connection.execute("BEGIN")
+        for (kind, key), value in changes.items():
+            if value is None:
+                connection.execute(DROP, (kind, key))
+            else:
+                connection.execute(PUT, (kind, key, value))
 
 
 def _check_format(connection: sqlite3.Connection) -> None:

@@ -1,4 +1,4 @@
-"""A batch in a process of its own, which may end at any moment, or at a chosen one: `python crash_child.py JSON`."""
+"""A batch in a process of its own, which may end at any delay, or at a chosen one: `python crash_child.py JSON`."""
 
 from __future__ import annotations
 
@@ -27,109 +27,109 @@ def rows(count: int) -> list[Row]:
     return [Row(number=n, line=n, model="z-image", prompt=f"Kite {n}") for n in range(1, count + 1)]
 
 
-def die() -> None:
+def kill_process() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def dying(call: Callable[..., Any], count: int) -> Callable[..., Any]:
-    """The same call, but that the process is killed before the so-manieth."""
+def kill_before(call: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """Wraps a call to kill the process before call number `count`."""
     numbers = itertools.count(1)
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         if next(numbers) == count:
-            die()
+            kill_process()
         return call(*args, **kwargs)
 
     return wrapped
 
 
-def dying_then(call: Callable[..., Any], count: int) -> Callable[..., Any]:
-    """The same call, but that the process is killed when the so-manieth has been made."""
+def kill_after_call(call: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """Wraps a call to kill the process after call number `count`."""
     numbers = itertools.count(1)
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         result = call(*args, **kwargs)
         if next(numbers) == count:
-            die()
+            kill_process()
         return result
 
     return wrapped
 
 
-def dying_after(call: Callable[..., Any], count: int) -> Callable[..., Any]:
-    """The same call, but that the process is killed when the so-manieth has returned."""
+def kill_after_await(call: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """Wraps an async call to kill the process after call number `count`."""
     numbers = itertools.count(1)
 
     async def wrapped(*args: Any, **kwargs: Any) -> Any:
         result = await call(*args, **kwargs)
         if next(numbers) == count:
-            die()
+            kill_process()
         return result
 
     return wrapped
 
 
 def arm(point: str, session: RivyaSession, count: int) -> None:
-    """Let the process die at this point."""
+    """Arranges for the process to be killed at this point."""
     target: Any = session
-    house: Any = worker
+    worker_module: Any = worker
     match point:
         case "before the POST":
-            target.submit = dying(session.submit, count)
+            target.submit = kill_before(session.submit, count)
         case "after the POST":
-            target.submit = dying_after(session.submit, count)
+            target.submit = kill_after_await(session.submit, count)
         case "after the id":
-            target.wait_for = dying(session.wait_for, count)
+            target.wait_for = kill_before(session.wait_for, count)
         case "after the end":
-            target.download = dying(session.download, count)
-        case "before the file has its place":
-            house.placed = dying(house.placed, count)
-        case "before the file is noted":
-            house.placed = dying_then(house.placed, count)
+            target.download = kill_before(session.download, count)
+        case "before the file is moved":
+            worker_module.placed = kill_before(worker_module.placed, count)
+        case "before the file is recorded":
+            worker_module.placed = kill_after_call(worker_module.placed, count)
 
 
-def no_room(part: PartialFile, chunk: bytes) -> None:
-    """What a full disk says."""
+def raise_disk_full(part: PartialFile, chunk: bytes) -> None:
+    """Raises the error of a full disk."""
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def die_soon_after(count: int, delay: float) -> None:
-    """Let the process die so many seconds after the so-manieth change of the journal, wherever it is then."""
-    note, numbers = Journal.note, itertools.count(1)
+def kill_after_changes(count: int, delay: float) -> None:
+    """Kills the process `delay` seconds after change number `count` of the journal."""
+    update, numbers = Journal.update, itertools.count(1)
 
     def counted(*args: Any, **changes: Any) -> RowRecord:
         if next(numbers) == count:
-            timer = threading.Timer(delay, die)
+            timer = threading.Timer(delay, kill_process)
             timer.daemon = True
             timer.start()
-        return note(*args, **changes)
+        return update(*args, **changes)
 
     target: Any = Journal
-    target.note = counted
+    target.update = counted
 
 
-async def main(order: dict[str, Any]) -> None:
-    if "dies" in order:
-        die_soon_after(*order["dies"])
-    if order.get("no_room_for_files"):
-        PartialFile.write = no_room  # type: ignore[assignment, method-assign]
-    async with Batch.open(order["journal"]) as batch:
+async def main(options: dict[str, Any]) -> None:
+    if "kill_after" in options:
+        kill_after_changes(*options["kill_after"])
+    if options.get("full_files_disk"):
+        PartialFile.write = raise_disk_full  # type: ignore[assignment, method-assign]
+    async with Batch.open(options["journal"]) as batch:
         session = RivyaSession(
-            order["key"],
-            base_url=order["base_url"],
+            options["key"],
+            base_url=options["base_url"],
             poll=POLL,
             retry=RETRY,
             timeouts=Timeouts(connect=5.0, read=5.0, total=10.0),
         )
         async with session:
-            arm(order.get("point", ""), session, order.get("count", 3))
-            await batch.add(rows(order["rows"]))
-            if order.get("no_room_for_the_journal"):
-                await batch._journal._writer.run(lambda connection: connection.execute("PRAGMA max_page_count = 1"))
+            arm(options.get("point", ""), session, options.get("count", 3))
+            await batch.add(rows(options["rows"]))
+            if options.get("full_journal_disk"):
+                await batch._journal._writer.submit(lambda connection: connection.execute("PRAGMA max_page_count = 1"))
             sys.stdout.write("ready\n")
             sys.stdout.flush()
-            out = Path(order["out"])
-            async for _ in batch.run(session, max_in_flight=order.get("max_in_flight", 10), download_to=out):
+            out = Path(options["out"])
+            async for _ in batch.run(session, max_in_flight=options.get("max_in_flight", 10), download_to=out):
                 pass
 
 

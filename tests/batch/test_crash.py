@@ -1,6 +1,6 @@
-"""The proof: a batch that is killed again and again comes to the same end, and nothing is bought twice.
+"""Crash tests: a batch that is killed repeatedly reaches the same end, and purchases nothing twice.
 
-How often it is killed is `RIVYA_KILLS`; `nox -s crash` kills it two hundred times.
+`RIVYA_KILLS` is the number of kills; `nox -s crash` sets it to two hundred.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import pytest
 
 from rivya_async.batch import Batch, RowRecord, State
 from rivya_async.sandbox import Sandbox
-from tests.batch.batch_kit import RESULT
+from tests.batch.kit import RESULT
 
 CHILD = Path(__file__).with_name("crash_child.py")
 KILLS = int(os.environ.get("RIVYA_KILLS", "25"))
@@ -33,14 +33,14 @@ POINTS = [
     "after the POST",
     "after the id",
     "after the end",
-    "before the file has its place",
-    "before the file is noted",
+    "before the file is moved",
+    "before the file is recorded",
 ]
 
 
 @attrs.define
-class Ordeal:
-    """One batch, and the processes that carry it one after the other."""
+class CrashEnvironment:
+    """One batch, and the processes that run it one after the other."""
 
     sandbox: Sandbox
     folder: Path
@@ -52,28 +52,32 @@ class Ordeal:
     def out(self) -> Path:
         return self.folder / "out"
 
-    async def start(self, **order: Any) -> asyncio.subprocess.Process:
-        """A process that carries the batch, once it has begun to."""
-        told = {
+    async def start(self, **overrides: Any) -> asyncio.subprocess.Process:
+        """Starts a process that runs the batch, and returns it when the run begins."""
+        options = {
             "journal": str(self.journal),
             "out": str(self.out),
             "key": self.sandbox.api_key,
             "base_url": self.sandbox.base_url,
             "rows": self.rows,
-            **order,
+            **overrides,
         }
         process = await asyncio.create_subprocess_exec(
-            sys.executable, str(CHILD), json.dumps(told), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            sys.executable,
+            str(CHILD),
+            json.dumps(options),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
         )
         assert process.stdout is not None
         line = await process.stdout.readline()
-        if not line and not order:
+        if not line and not overrides:
             raise AssertionError((await process.communicate())[1].decode())
         return process
 
-    async def to_the_end(self, **order: Any) -> int:
-        """Carry it until the process ends; its exit code."""
-        process = await self.start(**order)
+    async def run_to_end(self, **overrides: Any) -> int:
+        """Runs the batch in a process and returns its exit code."""
+        process = await self.start(**overrides)
         self.errors = (await process.communicate())[1].decode()
         return process.returncode or 0
 
@@ -82,14 +86,14 @@ class Ordeal:
             return [record async for record in batch.records()]
 
     async def check(self, *, failed: int = 0) -> None:
-        """What must be true at the end, however it was reached."""
+        """Asserts the invariants of a finished batch."""
         records = await self.records()
         assert Counter(record.state for record in records) == Counter(
             {State.DOWNLOADED: self.rows - failed, State.FAILED: failed}
         )
         assert self.sandbox.request_log.purchases == self.rows
-        bought = self.sandbox.request_log.purchases_by_key
-        assert {record.key: 1 for record in records} == dict(bought)
+        purchases = self.sandbox.request_log.purchases_by_key
+        assert {record.key: 1 for record in records} == dict(purchases)
         assert sum(record.credits for record in records) == self.sandbox.spent
         saved = [(file, record) for record in records for file in record.files]
         assert {(self.journal.parent / file.path).resolve() for file, _ in saved} == {
@@ -99,82 +103,82 @@ class Ordeal:
             for file, record in saved:
                 content = (self.journal.parent / file.path).read_bytes()
                 assert (len(content), hashlib.sha256(content).hexdigest()) == (file.size, file.sha256)
-                async with http.get(record.urls[0]) as answer:
-                    assert await answer.read() == content
+                async with http.get(record.urls[0]) as response:
+                    assert await response.read() == content
 
 
-def ordeal(sandbox: Sandbox, folder: Path, count: int) -> Ordeal:
-    return Ordeal(sandbox, folder, count, folder / "kites.journal")
+def crash_environment(sandbox: Sandbox, folder: Path, count: int) -> CrashEnvironment:
+    return CrashEnvironment(sandbox, folder, count, folder / "kites.journal")
 
 
-async def test_killed_at_random_moments_it_comes_to_the_same_end(tmp_path: Path) -> None:
-    dice = random.Random(7)
+async def test_killed_at_random_moments(tmp_path: Path) -> None:
+    rng = random.Random(7)
     rows = 300 if KILLS >= 200 else 100
-    longest_life = 2 * 4 * rows // KILLS  # in changes of the journal, of which a row makes four
+    max_changes = 2 * 4 * rows // KILLS  # of the journal before a kill; a row makes four
     seen = set()
     async with Sandbox(seed=7, speed=500, failure_rate=0.03, credits=10_000) as sandbox:
         for fault in ({"status": 503}, {"drop": True}, {"drop": True, "act": True}, {"status": 500, "act": True}):
             sandbox.faults.add(rate=0.0125, **fault)
         sandbox.faults.add(route=RESULT, rate=0.025, truncate=1000)
         sandbox.faults.add(route=RESULT, rate=0.025, drop=True)
-        on = ordeal(sandbox, tmp_path, rows)
+        env = crash_environment(sandbox, tmp_path, rows)
         for _ in range(KILLS):
-            dies = (dice.randint(1, longest_life), dice.uniform(0.0, 0.03))
-            assert await on.to_the_end(dies=dies, max_in_flight=4) in {-signal.SIGKILL, 0}, on.errors
-            seen.add(tuple(sorted(Counter(record.state for record in await on.records()).items())))
+            kill_after = (rng.randint(1, max_changes), rng.uniform(0.0, 0.03))
+            assert await env.run_to_end(kill_after=kill_after, max_in_flight=4) in {-signal.SIGKILL, 0}, env.errors
+            seen.add(tuple(sorted(Counter(record.state for record in await env.records()).items())))
         sandbox.faults.clear()
-        assert await on.to_the_end() == 0, on.errors
+        assert await env.run_to_end() == 0, env.errors
         failed = sum(task.failure is not None for task in sandbox.service_state.tasks.values())
-        await on.check(failed=failed)
-    assert len(seen) > KILLS / 2, "it was killed at different stages"
+        await env.check(failed=failed)
+    assert len(seen) > KILLS / 2, "it was killed in different states"
 
 
 @pytest.mark.parametrize("point", POINTS)
-async def test_killed_at_each_step_it_comes_to_the_same_end(tmp_path: Path, point: str) -> None:
+async def test_killed_at_each_step(tmp_path: Path, point: str) -> None:
     async with Sandbox(speed=500, credits=1000) as sandbox:
-        on = ordeal(sandbox, tmp_path, 8)
-        assert await on.to_the_end(point=point) == -9
-        assert any(record.state is not State.DOWNLOADED for record in await on.records())
-        assert await on.to_the_end() == 0, on.errors
-        await on.check()
+        env = crash_environment(sandbox, tmp_path, 8)
+        assert await env.run_to_end(point=point) == -9
+        assert any(record.state is not State.DOWNLOADED for record in await env.records())
+        assert await env.run_to_end() == 0, env.errors
+        await env.check()
 
 
-async def test_killed_in_the_middle_of_a_file_it_comes_to_the_same_end(tmp_path: Path) -> None:
+async def test_killed_during_a_download(tmp_path: Path) -> None:
     async with Sandbox(speed=500, credits=1000) as sandbox:
         sandbox.faults.add(route=RESULT, nth=2, truncate=2000, stall=True)
-        on = ordeal(sandbox, tmp_path, 3)
-        process = await on.start()
+        env = crash_environment(sandbox, tmp_path, 3)
+        process = await env.start()
         async with asyncio.timeout(30):
-            while len(list(on.out.glob("*.png"))) < 2 or not list(on.out.rglob("*.part")):  # noqa: ASYNC110 - of another process
+            while len(list(env.out.glob("*.png"))) < 2 or not list(env.out.rglob("*.part")):  # noqa: ASYNC110 - in another process
                 await asyncio.sleep(0.01)
         process.kill()
         await process.communicate()
-        assert await on.to_the_end() == 0, on.errors
-        await on.check()
+        assert await env.run_to_end() == 0, env.errors
+        await env.check()
 
 
-async def test_a_journal_that_was_half_written_costs_nothing(tmp_path: Path) -> None:
-    dice = random.Random(3)
+async def test_truncated_journal_loses_nothing(tmp_path: Path) -> None:
+    rng = random.Random(3)
     async with Sandbox(speed=100, credits=1000) as sandbox:
-        on = ordeal(sandbox, tmp_path, 30)
+        env = crash_environment(sandbox, tmp_path, 30)
         for _ in range(6):
-            process = await on.start()
-            await asyncio.sleep(dice.uniform(0.05, 0.3))
+            process = await env.start()
+            await asyncio.sleep(rng.uniform(0.05, 0.3))
             if process.returncode is None:
                 process.kill()
             await process.communicate()
-            log = on.journal.with_name("kites.journal-wal")
+            log = env.journal.with_name("kites.journal-wal")
             if log.exists():
                 with log.open("r+b") as file:
-                    file.truncate(int(log.stat().st_size * dice.uniform(0.5, 1.0)))
-        assert await on.to_the_end() == 0, on.errors
-        await on.check()
+                    file.truncate(int(log.stat().st_size * rng.uniform(0.5, 1.0)))
+        assert await env.run_to_end() == 0, env.errors
+        await env.check()
 
 
-async def test_a_journal_that_was_copied_in_mid_run_buys_nothing_twice(tmp_path: Path) -> None:
+async def test_copied_journal_purchases_nothing_twice(tmp_path: Path) -> None:
     async with Sandbox(speed=50, credits=1000) as sandbox:
-        on = ordeal(sandbox, tmp_path, 20)
-        process = await on.start(max_in_flight=5)
+        env = crash_environment(sandbox, tmp_path, 20)
+        process = await env.start(max_in_flight=5)
         await asyncio.sleep(0.2)
         copy = tmp_path / "copy" / "kites.journal"
         copy.parent.mkdir()
@@ -182,32 +186,34 @@ async def test_a_journal_that_was_copied_in_mid_run_buys_nothing_twice(tmp_path:
             if not path.name.endswith((".lock", "-shm")):
                 shutil.copy(path, copy.parent)
         await process.communicate()
-        await on.check()
-        twin = attrs.evolve(on, journal=copy)
-        assert await twin.to_the_end() == 0, twin.errors
+        await env.check()
+        twin = attrs.evolve(env, journal=copy)
+        assert await twin.run_to_end() == 0, twin.errors
         await twin.check()
 
 
-async def test_a_full_disk_under_the_journal_stops_the_buying_and_loses_nothing(tmp_path: Path) -> None:
+async def test_full_disk_of_the_journal_stops_purchases(tmp_path: Path) -> None:
     async with Sandbox(speed=500, credits=1000) as sandbox:
-        on = ordeal(sandbox, tmp_path, 40)
-        assert await on.to_the_end(no_room_for_the_journal=True) == 1
-        assert "JournalError" in on.errors
-        assert "disk is full" in on.errors
-        bought = sandbox.request_log.purchases
-        assert bought < 40
-        known = {record.key for record in await on.records() if record.state is not State.PLANNED}
-        assert set(sandbox.request_log.purchases_by_key) <= known, "nothing was bought that was not written down before"
-        assert await on.to_the_end() == 0, on.errors
-        await on.check()
+        env = crash_environment(sandbox, tmp_path, 40)
+        assert await env.run_to_end(full_journal_disk=True) == 1
+        assert "JournalError" in env.errors
+        assert "disk is full" in env.errors
+        purchases = sandbox.request_log.purchases
+        assert purchases < 40
+        known = {record.key for record in await env.records() if record.state is not State.PLANNED}
+        assert set(sandbox.request_log.purchases_by_key) <= known, (
+            "every purchase was in the journal before it was sent"
+        )
+        assert await env.run_to_end() == 0, env.errors
+        await env.check()
 
 
-async def test_a_full_disk_under_the_files_loses_none(tmp_path: Path) -> None:
+async def test_full_disk_of_the_files_loses_none(tmp_path: Path) -> None:
     async with Sandbox(speed=500, credits=1000) as sandbox:
-        on = ordeal(sandbox, tmp_path, 3)
-        assert await on.to_the_end(no_room_for_files=True) == 0, on.errors
-        left = [record for record in await on.records() if record.state is State.SUCCEEDED]
+        env = crash_environment(sandbox, tmp_path, 3)
+        assert await env.run_to_end(full_files_disk=True) == 0, env.errors
+        left = [record for record in await env.records() if record.state is State.SUCCEEDED]
         assert left
         assert all(record.error_code == "DownloadError" for record in left)
-        assert await on.to_the_end() == 0, on.errors
-        await on.check()
+        assert await env.run_to_end() == 0, env.errors
+        await env.check()

@@ -1,4 +1,4 @@
-"""Manifests: what is a row, what is none and why, and that any row comes back as it was written."""
+"""Manifests: valid and invalid rows, templates, files that are no manifest, and round trips."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rivya_async import ConfigurationError, Model
-from rivya_async.batch import BadRow, BadRows, Batch, Manifest, Row
-from tests.batch.batch_kit import bench
-from tests.batch.manifest_kit import catalogue, problem_of, read, the_row, written
+from rivya_async.batch import Batch, InvalidRow, InvalidRowsError, Manifest, Row
+from tests.batch.kit import batch_environment, load_catalogue, read_one_row, read_problem, read_rows, write_manifest
 
 
 @pytest.fixture(scope="module")
 def models() -> Mapping[str, Model]:
-    return catalogue()
+    return load_catalogue()
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
@@ -39,8 +38,8 @@ def test_json_lines(tmp_path: Path) -> None:
         "name": "red",
         "_note": "mine",
     }
-    path = written(tmp_path, f"\n{json.dumps(line)}\n\n", "kites.jsonl")
-    assert the_row(path) == Row(
+    path = write_manifest(tmp_path, f"\n{json.dumps(line)}\n\n", "kites.jsonl")
+    assert read_one_row(path) == Row(
         number=1,
         line=2,
         model="z-image",
@@ -54,29 +53,29 @@ def test_json_lines(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-@pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_csv_as_programs_write_it(tmp_path: Path, delimiter: str, end: str, mark: str) -> None:
+@pytest.mark.parametrize("byte_order_mark", ["", "\ufeff"])
+def test_csv_dialects(tmp_path: Path, delimiter: str, end: str, byte_order_mark: str) -> None:
     cells = ["z-image", '"A ""red"" kite,', 'over; two lines"', "1:1", "a.png | b.png"]
     prompt = f"{cells[1]}{end}{cells[2]}"
-    text = mark + delimiter.join(["model", "prompt", "params.aspect_ratio", "references"]) + end
+    text = byte_order_mark + delimiter.join(["model", "prompt", "params.aspect_ratio", "references"]) + end
     text += delimiter.join([cells[0], prompt, *cells[3:]]) + end
-    row = the_row(written(tmp_path, text))
+    row = read_one_row(write_manifest(tmp_path, text))
     assert (row.number, row.line) == (1, 2)
     assert row.prompt == f'A "red" kite,{end}over; two lines'
     assert row.params == {"aspect_ratio": "1:1"}
     assert row.references == ("a.png", "b.png")
 
 
-def test_lines_are_those_of_the_file(tmp_path: Path) -> None:
-    path = written(tmp_path, 'model,prompt\nz-image,"two\nlines"\n\nz-image,one\nz-image,a,b\n')
-    assert [(row.line, getattr(row, "number", None)) for row in read(path)] == [(2, 1), (5, 2), (6, None)]
+def test_line_numbers_are_those_of_the_file(tmp_path: Path) -> None:
+    path = write_manifest(tmp_path, 'model,prompt\nz-image,"two\nlines"\n\nz-image,one\nz-image,a,b\n')
+    assert [(row.line, getattr(row, "number", None)) for row in read_rows(path)] == [(2, 1), (5, 2), (6, None)]
 
 
 def test_empty_cells_are_absent_and_lists_are_json(tmp_path: Path) -> None:
-    path = written(
+    path = write_manifest(
         tmp_path, 'model,prompt,params.seed,params.dialogue,params.text\nz-image,,,"[{""text"": ""Hi""}]",[Verse\n'
     )
-    row = the_row(path)
+    row = read_one_row(path)
     assert row.prompt is None
     assert row.params == {"dialogue": [{"text": "Hi"}], "text": "[Verse"}
 
@@ -101,12 +100,12 @@ def test_empty_cells_are_absent_and_lists_are_json(tmp_path: Path) -> None:
         ("[" * 100_000, "no JSON"),
     ],
 )
-def test_what_is_no_row_says_why_and_leaves_the_others_alone(tmp_path: Path, line: str, why: str) -> None:
+def test_invalid_line_has_a_reason_and_leaves_others_valid(tmp_path: Path, line: str, why: str) -> None:
     good = '{"model": "z-image", "prompt": "A kite"}'
-    path = written(tmp_path, f"{good}\n{line}\n{good}\n", "kites.jsonl")
-    first, bad, last = read(path)
+    path = write_manifest(tmp_path, f"{good}\n{line}\n{good}\n", "kites.jsonl")
+    first, bad, last = read_rows(path)
     assert isinstance(first, Row)
-    assert isinstance(bad, BadRow)
+    assert isinstance(bad, InvalidRow)
     assert isinstance(last, Row)
     assert (bad.line, last.line, last.number) == (2, 3, 3)
     assert why in bad.problems[0]
@@ -125,25 +124,25 @@ def test_what_is_no_row_says_why_and_leaves_the_others_alone(tmp_path: Path, lin
         ({"references": ["https://rivya.ai/f/1"]}, "not clear from its ending"),
     ],
 )
-def test_the_catalogue_and_the_disk_are_asked(
+def test_checks_rows_with_the_catalogue_and_the_disk(
     tmp_path: Path, models: Mapping[str, Model], fields: dict[str, Any], why: str
 ) -> None:
     line = json.dumps({"model": "z-image", "prompt": "A kite", **fields})
-    assert why in problem_of(written(tmp_path, line, "kites.jsonl"), models=models)
+    assert why in read_problem(write_manifest(tmp_path, line, "kites.jsonl"), models=models)
 
 
-def test_every_problem_of_a_row_is_told(tmp_path: Path, models: Mapping[str, Model]) -> None:
+def test_reports_every_problem_of_a_row(tmp_path: Path, models: Mapping[str, Model]) -> None:
     line = json.dumps({"model": "z-image", "params": {"sede": 1, "aspect_ratio": "9"}})
-    assert problem_of(written(tmp_path, line, "kites.jsonl"), models=models).count(";") == 2
+    assert read_problem(write_manifest(tmp_path, line, "kites.jsonl"), models=models).count(";") == 2
 
 
-# --- what fills rows --------------------------------------------------------------------------------------------------
+# --- default values ---------------------------------------------------------------------------------------------------
 
 
-def test_what_a_row_lacks_is_filled_in(tmp_path: Path) -> None:
-    path = written(tmp_path, "colour,prompt,_n\nred,,1\nblue,Mine,2\n")
+def test_fills_in_missing_values(tmp_path: Path) -> None:
+    path = write_manifest(tmp_path, "colour,prompt,_n\nred,,1\nblue,Mine,2\n")
     fill = {"model": "z-image", "prompt": "A {colour} {{kite}} {_n}", "params.seed": "{_n}"}
-    rows = [row for row in read(path, fill=fill) if isinstance(row, Row)]
+    rows = [row for row in read_rows(path, fill=fill) if isinstance(row, Row)]
     assert [(row.prompt, row.params) for row in rows] == [("A red {kite} 1", {"seed": "1"}), ("Mine", {"seed": "2"})]
 
 
@@ -151,23 +150,23 @@ def test_what_a_row_lacks_is_filled_in(tmp_path: Path) -> None:
     ("template", "why"),
     [("A {color} kite", "did you mean 'colour'"), ("{size}", "no value for"), ("{list}", "no text or number")],
 )
-def test_a_field_that_a_row_lacks_is_told(tmp_path: Path, template: str, why: str) -> None:
-    path = written(tmp_path, '{"colour": "red", "list": [1], "size": null}', "kites.jsonl")
-    assert why in problem_of(path, fill={"model": "z-image", "prompt": template, "name": "{colour}{list}{size}"})
+def test_reports_a_missing_field(tmp_path: Path, template: str, why: str) -> None:
+    path = write_manifest(tmp_path, '{"colour": "red", "list": [1], "size": null}', "kites.jsonl")
+    assert why in read_problem(path, fill={"model": "z-image", "prompt": template, "name": "{colour}{list}{size}"})
 
 
 @pytest.mark.parametrize("template", ["{colour.__class__}", "{colour[0]}", "{}", "{colour!r}", "{colour:>9}", "{", "}"])
-def test_a_template_looks_into_nothing(tmp_path: Path, template: str) -> None:
+def test_template_rejects_attribute_access(tmp_path: Path, template: str) -> None:
     with pytest.raises(ConfigurationError, match=r"no field|no template"):
         Manifest(tmp_path / "kites.csv", fill={"prompt": template})
 
 
-def test_only_what_a_row_has_can_be_filled(tmp_path: Path) -> None:
+def test_fill_rejects_unknown_columns(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="did you mean 'prompt'"):
         Manifest(tmp_path / "kites.csv", fill={"promt": "A kite"})
 
 
-# --- files that are none ----------------------------------------------------------------------------------------------
+# --- invalid files ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -183,10 +182,10 @@ def test_only_what_a_row_has_can_be_filled(tmp_path: Path) -> None:
         (b"k" * (4 * 1024 * 1024 + 1), "no manifest"),
     ],
 )
-def test_a_file_that_is_no_manifest_is_refused(tmp_path: Path, content: bytes | None, why: str) -> None:
-    path = tmp_path / "kites.csv" if content is None else written(tmp_path, content)
+def test_rejects_a_file_that_is_no_manifest(tmp_path: Path, content: bytes | None, why: str) -> None:
+    path = tmp_path / "kites.csv" if content is None else write_manifest(tmp_path, content)
     with pytest.raises(ConfigurationError, match=why):
-        read(path)
+        read_rows(path)
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
@@ -195,12 +194,12 @@ values = st.one_of(st.integers(), st.booleans(), texts, st.lists(texts, max_size
 
 @settings(deadline=None)  # a file is written for each example
 @given(prompt=texts, params=st.dictionaries(texts, values, max_size=3), references=st.lists(texts, max_size=2))
-def test_any_row_comes_back_from_json_lines(
+def test_json_lines_round_trip(
     tmp_path_factory: pytest.TempPathFactory, prompt: str, params: dict[str, Any], references: list[str]
 ) -> None:
     fields = {"model": "z-image", "prompt": prompt, "params": params, "references": references}
-    path = written(tmp_path_factory.getbasetemp(), json.dumps(fields, ensure_ascii=False), "any.jsonl")
-    row = the_row(path)
+    path = write_manifest(tmp_path_factory.getbasetemp(), json.dumps(fields, ensure_ascii=False), "any.jsonl")
+    row = read_one_row(path)
     assert (row.prompt, row.params, row.references) == (prompt, params, tuple(references))
 
 
@@ -210,18 +209,16 @@ keys = st.text("abcdefgh_", min_size=1, max_size=8)
 
 @settings(deadline=None)  # a file is written for each example
 @given(prompt=cells, params=st.dictionaries(keys, cells, max_size=3))
-def test_any_row_comes_back_from_csv(
-    tmp_path_factory: pytest.TempPathFactory, prompt: str, params: dict[str, str]
-) -> None:
+def test_csv_round_trip(tmp_path_factory: pytest.TempPathFactory, prompt: str, params: dict[str, str]) -> None:
     file = io.StringIO()
     csv.writer(file).writerows(
         [["model", "prompt", *(f"params.{key}" for key in params)], ["z-image", prompt, *params.values()]]
     )
-    row = the_row(written(tmp_path_factory.getbasetemp(), file.getvalue(), "any.csv"))
+    row = read_one_row(write_manifest(tmp_path_factory.getbasetemp(), file.getvalue(), "any.csv"))
     assert (row.prompt, row.params) == (prompt, params)
 
 
-def test_a_long_file_is_read_line_by_line(tmp_path: Path) -> None:
+def test_reads_a_long_file_line_by_line(tmp_path: Path) -> None:
     path = tmp_path / "long.csv"
     with path.open("w") as file:
         file.write("model,prompt\n")
@@ -236,27 +233,27 @@ def test_a_long_file_is_read_line_by_line(tmp_path: Path) -> None:
 # --- into the journal -------------------------------------------------------------------------------------------------
 
 
-async def test_bad_rows_are_told_and_nothing_is_taken_unless_asked_for(tmp_path: Path) -> None:
-    path = written(tmp_path, "model,prompt\nz-image,A kite\n,No model\nz-image,Another\n")
-    async with bench(tmp_path) as on, Batch.open(on.journal) as batch:
-        with pytest.raises(BadRows, match="line 3: model is missing") as caught:
+async def test_invalid_rows_add_nothing_without_keep_going(tmp_path: Path) -> None:
+    path = write_manifest(tmp_path, "model,prompt\nz-image,A kite\n,No model\nz-image,Another\n")
+    async with batch_environment(tmp_path) as env, Batch.open(env.journal) as batch:
+        with pytest.raises(InvalidRowsError, match="line 3: model is missing") as caught:
             await batch.add(Manifest(path))
-        assert caught.value.planned.bad == 1
-        assert pickle.loads(pickle.dumps(caught.value)).planned == caught.value.planned
+        assert caught.value.result.invalid == 1
+        assert pickle.loads(pickle.dumps(caught.value)).result == caught.value.result
         assert not batch.counts
-        planned = await batch.add(Manifest(path), keep_going=True)
-        assert (planned.new, planned.bad) == (2, 1)
+        result = await batch.add(Manifest(path), keep_going=True)
+        assert (result.new, result.invalid) == (2, 1)
 
 
-async def test_a_name_stands_once_in_a_manifest(tmp_path: Path) -> None:
-    path = written(tmp_path, "model,name\nz-image,kite\nz-image,Kite\n")
-    async with bench(tmp_path) as on, Batch.open(on.journal) as batch:
-        with pytest.raises(BadRows, match="line 3: it has the name 'Kite', and so has line 2"):
+async def test_duplicate_name_is_invalid(tmp_path: Path) -> None:
+    path = write_manifest(tmp_path, "model,name\nz-image,kite\nz-image,Kite\n")
+    async with batch_environment(tmp_path) as env, Batch.open(env.journal) as batch:
+        with pytest.raises(InvalidRowsError, match="line 3: it has the name 'Kite', and so has line 2"):
             await batch.add(Manifest(path))
 
 
-async def test_many_bad_rows_are_counted_and_a_thousand_told(tmp_path: Path) -> None:
-    path = written(tmp_path, "model,prompt\n" + ",x\n" * 1500)
-    async with bench(tmp_path) as on, Batch.open(on.journal) as batch:
-        planned = await batch.add(Manifest(path), keep_going=True)
-    assert (planned.bad, len(planned.bad_rows)) == (1500, 1000)
+async def test_lists_a_thousand_invalid_rows_and_counts_all(tmp_path: Path) -> None:
+    path = write_manifest(tmp_path, "model,prompt\n" + ",x\n" * 1500)
+    async with batch_environment(tmp_path) as env, Batch.open(env.journal) as batch:
+        result = await batch.add(Manifest(path), keep_going=True)
+    assert (result.invalid, len(result.invalid_rows)) == (1500, 1000)

@@ -1,4 +1,4 @@
-"""The report in Debian's Chromium: what a person sees of a batch, also of one with five thousand rows."""
+"""The report in Chromium, also of a batch with five thousand rows, and the contact sheet of a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import math
 import re
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,219 +15,189 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rivya_async import JournalError
 from rivya_async.batch import Batch, Row, RowRecord, SavedFile, State
 from rivya_async.batch.report import write_report
-from tests.batch.batch_kit import bench, rows
+from tests.batch.kit import batch_environment, make_rows
+from tests.batch.report_kit import HOSTILE, RUN, failed_changes, make_record, write_file, write_journal, write_sheet
 from tests.chromium import CONTRAST, IN_CHROMIUM, Chromium, Tab
 
 pytestmark = IN_CHROMIUM
 
-EVIL = "</script><img src=x onerror=\"document.title='broken into'\"><!-- {rows} {title}"
-TOLD = ("task-7", "[1, 2]", "<b>", "dead: unknown")
+SHOWN = ("task-7", "[1, 2]", "<b>", "dead: unknown")
 CARDS = "document.querySelectorAll('.card').length"
 
 
 @asynccontextmanager
-async def opened(browser: Chromium, page: Path, fragment: str = "") -> AsyncIterator[Tab]:
-    """The page, straight from the disk; nothing that it does may be an error to the browser."""
-    async with browser.tab(f"{page.as_uri()}{fragment}", reduced_motion=True) as tab:
-        await tab.wait_for("document.querySelector('#shown').textContent")
+async def open_page(browser: Chromium, page: Path, fragment: str = "") -> AsyncIterator[Tab]:
+    """Opens the page from the disk and asserts that the browser reports no error."""
+    async with browser.tab(f"{page.as_uri()}{fragment}", calm=True) as tab:
+        await tab.until("document.querySelector('#count').textContent")
         yield tab
         assert tab.errors == []
 
 
-RUN = (1_700_000_000.0, 1_700_000_100.0)
-
-
-async def journal_of(
-    folder: Path,
-    planned: Sequence[Row],
-    ends: Any,
-    batch_id: str = "kites",
-    runs: Sequence[tuple[float, float | None]] = (RUN,),
-) -> Path:
-    """A journal as a run would leave it, without the run: `ends` says what changes in a record."""
-    path = folder / "kites.journal"
-    async with Batch.open(path, id=batch_id) as batch:
-        await batch.add(planned)
-        async for record in batch.records():
-            batch._journal.note(record, **ends(record))
-        for began, over in runs:
-            number = await batch._journal.begin_run(began, "https://rivya.ai")
-            if over is not None:
-                await batch._journal.end_run(number, over)
-    return path
-
-
-def failed(record: RowRecord) -> dict[str, Any]:
-    at = 1_700_000_000.0 + record.row.number / 100
-    return {
-        "state": State.FAILED,
-        "body": "{}",
-        "submitted_at": at,
-        "ended_at": at + 5,
-        "final_credits": 0,
-        "duration": 5.0,
-        "polls": 2,
-        "error_code": "content_policy" if record.row.number % 2 else "generation_failed",
-        "error": f"Refused: {EVIL}",
-    }
-
-
-async def test_what_was_made_is_shown_and_what_failed_says_why(tmp_path: Path, browser: Chromium) -> None:
-    async with bench(tmp_path) as on:
-        await on.carry([*rows(2), *rows(4, prompt="A kite [fail]")[2:]], download_to=tmp_path / "out")
-    write_report(on.journal, tmp_path / "report.html")
-    async with opened(browser, tmp_path / "report.html") as tab:
-        assert await tab.evaluate(CARDS) == 4
-        assert await tab.evaluate("document.querySelector('h1').textContent") == "kites"
-        counts = "[...document.querySelectorAll('#sum dd')].slice(0, 4).map(each => each.textContent)"
-        assert await tab.evaluate(counts) == ["4", "2", "2", "2"]
-        await tab.wait_for(
-            "[...document.querySelectorAll('.card img')].every(each => each.complete && each.naturalWidth)"
-        )
-        assert await tab.evaluate("document.querySelectorAll('.card img').length") == 2
-        links = await tab.evaluate("[...document.querySelectorAll('.media a')].map(each => each.getAttribute('href'))")
+async def test_shows_results_and_failures(tmp_path: Path, browser: Chromium) -> None:
+    async with batch_environment(tmp_path) as env:
+        await env.run([*make_rows(2), *make_rows(4, prompt="A kite [fail]")[2:]], download_to=tmp_path / "out")
+    write_report(env.journal, tmp_path / "report.html")
+    async with open_page(browser, tmp_path / "report.html") as tab:
+        assert await tab.run(CARDS) == 4
+        assert await tab.run("document.querySelector('h1').textContent") == "kites"
+        totals = await tab.run("[...document.querySelectorAll('#totals dd')].map(each => each.textContent)")
+        assert totals[:4] == ["4", "2", "2", "2"]
+        await tab.until("[...document.querySelectorAll('.card img')].every(each => each.complete && each.naturalWidth)")
+        assert await tab.run("document.querySelectorAll('.card img').length") == 2
+        links = await tab.run("[...document.querySelectorAll('.media a')].map(each => each.getAttribute('href'))")
         assert all((tmp_path / link).is_file() for link in links)
-        assert await tab.evaluate("document.querySelectorAll('#charts svg').length") == 4
-        assert "could not complete" in await tab.evaluate("document.querySelector('#reasons').textContent")
-        assert await tab.evaluate("document.querySelectorAll('.media.none.bad').length") == 2
+        assert await tab.run("document.querySelectorAll('#charts svg').length") == 4
+        assert "could not complete" in await tab.run("document.querySelector('#reasons').textContent")
+        assert await tab.run("document.querySelectorAll('.media.none.bad').length") == 2
 
 
-async def test_the_page_shows_small_pictures_when_it_was_moved_away(tmp_path: Path, browser: Chromium) -> None:
-    async with bench(tmp_path) as on:
-        await on.carry(rows(1), download_to=tmp_path / "out")
-    write_report(on.journal, tmp_path / "report.html")
+async def test_shows_thumbnails_without_the_files(tmp_path: Path, browser: Chromium) -> None:
+    async with batch_environment(tmp_path) as env:
+        await env.run(make_rows(1), download_to=tmp_path / "out")
+    write_report(env.journal, tmp_path / "report.html")
     shutil.rmtree(tmp_path / "out")
-    async with opened(browser, tmp_path / "report.html") as tab:
-        await tab.wait_for("document.querySelector('.card img').naturalWidth > 200")
+    async with open_page(browser, tmp_path / "report.html") as tab:
+        await tab.until("document.querySelector('.card img').naturalWidth > 200")
 
 
-async def test_without_small_pictures_the_files_themselves_are_shown(
+async def test_shows_files_without_thumbnails(
     tmp_path: Path, browser: Chromium, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with bench(tmp_path) as on:
-        await on.carry(rows(1), download_to=tmp_path / "out")
-    monkeypatch.setattr("rivya_async.batch.report.page.MOST_EMBEDDED", 0)
-    write_report(on.journal, tmp_path / "report.html")
+    async with batch_environment(tmp_path) as env:
+        await env.run(make_rows(1), download_to=tmp_path / "out")
+    monkeypatch.setattr("rivya_async.batch.report.html.MAX_THUMBNAIL_BYTES", 0)
+    write_report(env.journal, tmp_path / "report.html")
     assert "data:image" not in (tmp_path / "report.html").read_text().partition("<body>")[2]
-    async with opened(browser, tmp_path / "report.html") as tab:
-        await tab.wait_for("document.querySelector('.card img').naturalWidth > 200")
+    async with open_page(browser, tmp_path / "report.html") as tab:
+        await tab.until("document.querySelector('.card img').naturalWidth > 200")
 
 
-async def test_files_in_folders_of_odd_names_are_found(tmp_path: Path, browser: Chromium) -> None:
-    async with bench(tmp_path) as on:
-        await on.carry(rows(1), download_to=tmp_path / "50% off? #1 ünder")
-    write_report(on.journal, tmp_path / "report.html")
-    async with opened(browser, tmp_path / "report.html") as tab:
-        await tab.evaluate("document.querySelector('.prompt').click()")
-        await tab.wait_for("document.querySelector('.whole img').naturalWidth > 320")
+async def test_links_files_in_folders_with_special_characters(
+    tmp_path: Path, browser: Chromium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with batch_environment(tmp_path) as env:
+        await env.run(make_rows(1), download_to=tmp_path / "50% off? #1 ünder")
+    monkeypatch.setattr("rivya_async.batch.report.html.LARGE_THUMBNAIL_SIDE", 320)
+    write_report(env.journal, tmp_path / "report.html")
+    async with open_page(browser, tmp_path / "report.html") as tab:
+        await tab.run("document.querySelector('.prompt').click()")
+        await tab.until("document.querySelector('.full img').naturalWidth > 320")
 
 
-async def test_what_cannot_be_shown_small_keeps_no_page_from_being_written(tmp_path: Path) -> None:
+async def test_broken_files_have_no_thumbnail(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     Image.new("1", (20_000, 20_000)).save(tmp_path / "out" / "row-000001.png")
     (tmp_path / "out" / "row-000002.png").write_bytes(b"no picture")
     (tmp_path / "out" / "row-000003.mp4").write_bytes(b"no film")
     Image.new("RGBA", (400, 400), (200, 0, 0, 0)).save(tmp_path / "out" / "row-000004.png")
-    endings = {1: "png", 2: "png", 3: "mp4", 4: "png"}
+    extensions = {1: "png", 2: "png", 3: "mp4", 4: "png"}
 
     def ends(record: RowRecord) -> dict[str, Any]:
-        name = f"out/{record.row.identity}.{endings[record.row.number]}"
-        return {**failed(record), "state": State.DOWNLOADED, "files": (SavedFile(name, 1, "0"),)}
+        name = f"out/{record.row.identity}.{extensions[record.row.number]}"
+        return {**failed_changes(record), "state": State.DOWNLOADED, "files": (SavedFile(name, 1, "0"),)}
 
-    path = await journal_of(tmp_path, rows(4), ends)
+    path = await write_journal(tmp_path, make_rows(4), ends)
     write_report(path, tmp_path / "report.html")
-    small = re.findall(r'"data:image/webp;base64,([^"]+)"', (tmp_path / "report.html").read_text())
-    assert len(small) == 1
-    picture = Image.open(io.BytesIO(base64.b64decode(small[0])))
-    assert picture.getchannel("A").getextrema() == (0, 0), "what is clear stays clear"
+    thumbnails = re.findall(r'"data:image/webp;base64,([^"]+)"', (tmp_path / "report.html").read_text())
+    assert len(thumbnails) == 1
+    picture = Image.open(io.BytesIO(base64.b64decode(thumbnails[0])))
+    assert picture.getchannel("A").getextrema() == (0, 0), "transparency is kept"
 
 
-async def test_numbers_that_json_has_not_leave_the_page_whole(tmp_path: Path, browser: Chromium) -> None:
+async def test_numbers_that_are_not_json_are_left_out(tmp_path: Path, browser: Chromium) -> None:
     def ends(record: RowRecord) -> dict[str, Any]:
-        return {**failed(record), "duration": math.inf, "final_credits": math.inf}
+        return {**failed_changes(record), "duration": math.inf, "final_credits": math.inf}
 
-    path = await journal_of(tmp_path, rows(1), ends)
+    path = await write_journal(tmp_path, make_rows(1), ends)
     write_report(path, tmp_path / "report.html")
-    async with opened(browser, tmp_path / "report.html") as tab:
-        assert await tab.evaluate(CARDS) == 1
+    async with open_page(browser, tmp_path / "report.html") as tab:
+        assert await tab.run(CARDS) == 1
 
 
-async def test_time_in_which_no_run_was_on_is_not_counted(tmp_path: Path, browser: Chromium) -> None:
-    """The first run is killed 20 seconds after it began; the second is on the next day, for 40 seconds."""
+async def test_time_between_runs_is_not_counted(tmp_path: Path, browser: Chromium) -> None:
+    """The first run is killed after 20 seconds; the second runs for 40 seconds on the next day."""
     night = RUN[0] + 86_400
 
     def ends(record: RowRecord) -> dict[str, Any]:
         at = RUN[0] if record.row.number == 1 else night
-        return {**failed(record), "submitted_at": at, "ended_at": at + 20}
+        return {**failed_changes(record), "submitted_at": at, "ended_at": at + 20}
 
-    path = await journal_of(tmp_path, rows(2), ends, runs=[(RUN[0], None), (night, night + 40)])
+    path = await write_journal(tmp_path, make_rows(2), ends, runs=[(RUN[0], None), (night, night + 40)])
     write_report(path, tmp_path / "report.html")
-    async with opened(browser, tmp_path / "report.html") as tab:
-        assert await tab.evaluate("[...document.querySelectorAll('#sum dd')].at(-1).textContent") == "1:00 min"
-        assert await tab.evaluate("document.querySelectorAll('#charts svg')[0].textContent.includes('1:00 min')")
-        assert await tab.evaluate("document.querySelectorAll('#charts .again').length") == 2, "in both charts of time"
+    async with open_page(browser, tmp_path / "report.html") as tab:
+        assert await tab.run("[...document.querySelectorAll('#totals dd')].at(-1).textContent") == "1:00 min"
+        assert await tab.run("document.querySelectorAll('#charts svg')[0].textContent.includes('1:00 min')")
+        assert await tab.run("document.querySelectorAll('#charts .resumed').length") == 2, "in both charts of time"
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "text"),
     [(0, "0 s"), (9.96, "10 s"), (59.6, "1:00 min"), (119.6, "2:00 min"), (3599.6, "1:00 h"), (7170, "2:00 h")],
 )
-async def test_times_are_rounded_whole(tmp_path: Path, browser: Chromium, seconds: float, told: str) -> None:
-    write_report(await journal_of(tmp_path, rows(1), failed), tmp_path / "report.html")
-    async with opened(browser, tmp_path / "report.html") as tab:
-        assert await tab.evaluate(f"span({seconds})") == told
+async def test_times_are_rounded(tmp_path: Path, browser: Chromium, seconds: float, text: str) -> None:
+    write_report(await write_journal(tmp_path, make_rows(1), failed_changes), tmp_path / "report.html")
+    async with open_page(browser, tmp_path / "report.html") as tab:
+        assert await tab.run(f"formatSeconds({seconds})") == text
 
 
-async def test_a_row_can_be_looked_at_closer_from_the_keyboard(tmp_path: Path, browser: Chromium) -> None:
+async def test_opens_a_row_with_the_keyboard(tmp_path: Path, browser: Chromium) -> None:
     def ends(record: RowRecord) -> dict[str, Any]:
         code = None if record.row.number == 2 else "moderated"
-        return {**failed(record), "state": State.DEAD, "error_code": code, "error": EVIL, "task_id": "task-7"}
+        return {
+            **failed_changes(record),
+            "state": State.DEAD,
+            "error_code": code,
+            "error": HOSTILE,
+            "task_id": "task-7",
+        }
 
-    path = await journal_of(tmp_path, rows(3, prompt=EVIL, params={"size": [1, 2], "<b>": EVIL}), ends)
+    path = await write_journal(tmp_path, make_rows(3, prompt=HOSTILE, params={"size": [1, 2], "<b>": HOSTILE}), ends)
     write_report(path, tmp_path / "report.html")
-    async with opened(browser, tmp_path / "report.html") as tab:
-        await tab.evaluate("document.querySelectorAll('.prompt')[1].focus()")
+    async with open_page(browser, tmp_path / "report.html") as tab:
+        await tab.run("document.querySelectorAll('.prompt')[1].focus()")
         await tab.press("Enter")
-        assert await tab.evaluate("document.querySelector('#closer').open")
-        assert await tab.evaluate("document.querySelector('#closer h2').textContent") == EVIL
-        told = await tab.evaluate("document.querySelector('.said').textContent")
-        assert {"task-7", "[1, 2]", "<b>", "dead: unknown"} <= {part for part in TOLD if part in told}
-        assert told.count(EVIL) == 3, "prompt, reason and a parameter, all as text"
+        assert await tab.run("document.querySelector('#row-dialog').open")
+        assert await tab.run("document.querySelector('#row-dialog h2').textContent") == HOSTILE
+        details = await tab.run("document.querySelector('.details').textContent")
+        assert {"task-7", "[1, 2]", "<b>", "dead: unknown"} <= {part for part in SHOWN if part in details}
+        assert details.count(HOSTILE) == 3, "prompt, reason and a parameter, all as text"
         await tab.press("ArrowRight")
-        assert await tab.evaluate("document.querySelector('#place').textContent") == "3 of 3"
+        assert await tab.run("document.querySelector('#position').textContent") == "3 of 3"
         await tab.press("ArrowRight")
-        assert await tab.evaluate("document.querySelector('#place').textContent") == "3 of 3"
+        assert await tab.run("document.querySelector('#position').textContent") == "3 of 3"
         await tab.press("ArrowLeft")
         await tab.press("Escape")
-        assert not await tab.evaluate("document.querySelector('#closer').open")
-        assert await tab.evaluate("document.activeElement.className") == "prompt"
-        assert await tab.evaluate("document.querySelector('#reasons').textContent.includes('unknown')")
+        assert not await tab.run("document.querySelector('#row-dialog').open")
+        assert await tab.run("document.activeElement.className") == "prompt"
+        assert await tab.run("document.querySelector('#reasons').textContent.includes('unknown')")
 
 
 @pytest.mark.parametrize("dark", [False, True])
-async def test_text_can_be_read(tmp_path: Path, browser: Chromium, dark: bool) -> None:
-    path = await journal_of(tmp_path, rows(2), failed)
+async def test_text_has_enough_contrast(tmp_path: Path, browser: Chromium, dark: bool) -> None:
+    path = await write_journal(tmp_path, make_rows(2), failed_changes)
     write_report(path, tmp_path / "report.html")
-    async with opened(browser, tmp_path / "report.html") as tab:
-        await tab.emulate(dark=dark, reduced_motion=True)
-        await tab.evaluate("document.querySelectorAll('summary').forEach((each) => each.click())")
-        assert (await tab.evaluate(CONTRAST))["found"] == []
+    async with open_page(browser, tmp_path / "report.html") as tab:
+        await tab.look(dark=dark, calm=True)
+        await tab.run("document.querySelectorAll('summary').forEach((each) => each.click())")
+        assert (await tab.run(CONTRAST))["found"] == []
 
 
-async def test_text_of_strangers_stays_text(tmp_path: Path, browser: Chromium) -> None:
-    path = await journal_of(tmp_path, rows(3, prompt=EVIL, params={"note": EVIL}), failed, batch_id=EVIL)
+async def test_untrusted_text_stays_text(tmp_path: Path, browser: Chromium) -> None:
+    path = await write_journal(
+        tmp_path, make_rows(3, prompt=HOSTILE, params={"note": HOSTILE}), failed_changes, batch_id=HOSTILE
+    )
     write_report(path, tmp_path / "report.html")
-    async with opened(browser, tmp_path / "report.html") as tab:
-        assert await tab.evaluate("document.querySelector('h1').textContent") == EVIL
-        assert await tab.evaluate("document.querySelector('.prompt').textContent") == EVIL
-        assert await tab.evaluate("document.title") == f"{EVIL} (batch)"
-        assert await tab.evaluate("document.querySelectorAll('img').length") == 0
+    async with open_page(browser, tmp_path / "report.html") as tab:
+        assert await tab.run("document.querySelector('h1').textContent") == HOSTILE
+        assert await tab.run("document.querySelector('.prompt').textContent") == HOSTILE
+        assert await tab.run("document.title") == f"{HOSTILE} (batch)"
+        assert await tab.run("document.querySelectorAll('img').length") == 0
 
 
-async def test_five_thousand_rows_are_quick_to_open_and_to_filter(tmp_path: Path, browser: Chromium) -> None:
+async def test_opens_and_filters_five_thousand_rows_quickly(tmp_path: Path, browser: Chromium) -> None:
     planned = [
         Row(number=n, line=n, model=("z-image", "gpt-image-2")[n % 5 == 0], prompt=f"Kite number {n}")
         for n in range(1, 5001)
@@ -235,82 +205,145 @@ async def test_five_thousand_rows_are_quick_to_open_and_to_filter(tmp_path: Path
 
     def ends(record: RowRecord) -> dict[str, Any]:
         if record.row.number % 50 == 0:
-            return failed(record)
+            return failed_changes(record)
         at = 1_700_000_000.0 + record.row.number / 50
         file = SavedFile(f"out/{record.row.identity}.png", 1000, "0")
-        return {**failed(record), "state": State.DOWNLOADED, "submitted_at": at, "files": (file,), "error_code": None}
+        return {
+            **failed_changes(record),
+            "state": State.DOWNLOADED,
+            "submitted_at": at,
+            "files": (file,),
+            "error_code": None,
+        }
 
-    path = await journal_of(tmp_path, planned, ends)
+    path = await write_journal(tmp_path, planned, ends)
     write_report(path, tmp_path / "report.html")
     (tmp_path / "out").mkdir()
-    async with browser.tab((tmp_path / "report.html").as_uri(), reduced_motion=True) as tab:
-        await tab.wait_for(f"{CARDS} > 0")
-        assert await tab.evaluate(f"{CARDS} <= 240"), "only what is nearly in view is drawn"
-        assert await tab.evaluate("performance.getEntriesByType('navigation')[0].domComplete < 5000")
-        assert await tab.evaluate("document.querySelector('#shown').textContent") == "5,000"
-        await tab.evaluate("document.querySelector('[data-value=failed]').click()")
-        assert await tab.evaluate("document.querySelector('#shown').textContent") == "100 of 5,000"
-        await tab.evaluate("document.querySelector('[data-value=\"gpt-image-2\"]').click()")
-        assert await tab.evaluate("document.querySelector('#shown').textContent") == "100 of 5,000"
-        await tab.evaluate("document.querySelector('[data-value=failed]').click()")
-        assert await tab.evaluate("document.querySelector('#shown').textContent") == "1,000 of 5,000"
-        await tab.evaluate("document.querySelector('#search').value = 'NUMBER 4995'; apply()")
-        assert await tab.evaluate("document.querySelector('#shown').textContent") == "1 of 5,000"
-        assert "search=NUMBER+4995" in await tab.evaluate("location.hash")
+    async with browser.tab((tmp_path / "report.html").as_uri(), calm=True) as tab:
+        await tab.until(f"{CARDS} > 0")
+        assert await tab.run(f"{CARDS} <= 240"), "only cards near the view are created"
+        assert await tab.run("performance.getEntriesByType('navigation')[0].domComplete < 5000")
+        assert await tab.run("document.querySelector('#count').textContent") == "5,000"
+        await tab.run("document.querySelector('[data-value=failed]').click()")
+        assert await tab.run("document.querySelector('#count').textContent") == "100 of 5,000"
+        await tab.run("document.querySelector('[data-value=\"gpt-image-2\"]').click()")
+        assert await tab.run("document.querySelector('#count').textContent") == "100 of 5,000"
+        await tab.run("document.querySelector('[data-value=failed]').click()")
+        assert await tab.run("document.querySelector('#count').textContent") == "1,000 of 5,000"
+        await tab.run("document.querySelector('#search').value = 'NUMBER 4995'; applyFilters()")
+        assert await tab.run("document.querySelector('#count').textContent") == "1 of 5,000"
+        assert "search=NUMBER+4995" in await tab.run("location.hash")
 
 
-async def test_a_look_can_be_bookmarked_and_a_reason_leads_to_its_rows(tmp_path: Path, browser: Chromium) -> None:
-    path = await journal_of(tmp_path, rows(10), failed)
+async def test_filters_are_in_the_address_and_reasons_filter_rows(tmp_path: Path, browser: Chromium) -> None:
+    path = await write_journal(tmp_path, make_rows(10), failed_changes)
     write_report(path, tmp_path / "report.html")
-    async with opened(browser, tmp_path / "report.html", "#codes=content_policy&search=kite") as tab:
-        assert await tab.evaluate("document.querySelector('#shown').textContent") == "5 of 10"
-        assert await tab.evaluate("document.querySelector('[data-value=content_policy]').ariaPressed") == "true"
-        await tab.evaluate("location.hash = 'codes=generation_failed'")
-        await tab.wait_for("document.querySelector('[data-value=generation_failed]').ariaPressed === 'true'")
-        assert await tab.evaluate("document.querySelector('#search').value") == ""
-        await tab.evaluate("location.hash = 'search=kite'")
-        await tab.evaluate("document.querySelector('#reasons li:last-child summary').click()")
-        await tab.wait_for("document.querySelector('#reasons .all')")
-        assert await tab.evaluate("document.querySelectorAll('#reasons .each li').length") == 5
-        await tab.evaluate("document.querySelector('#reasons .all').click()")
-        assert "generation_failed" in await tab.evaluate("location.hash")
+    async with open_page(browser, tmp_path / "report.html", "#codes=content_policy&search=kite") as tab:
+        assert await tab.run("document.querySelector('#count').textContent") == "5 of 10"
+        assert await tab.run("document.querySelector('[data-value=content_policy]').ariaPressed") == "true"
+        await tab.run("location.hash = 'codes=generation_failed'")
+        await tab.until("document.querySelector('[data-value=generation_failed]').ariaPressed === 'true'")
+        assert await tab.run("document.querySelector('#search').value") == ""
+        await tab.run("location.hash = 'search=kite'")
+        await tab.run("document.querySelector('#reasons li:last-child summary').click()")
+        await tab.until("document.querySelector('#reasons .all')")
+        assert await tab.run("document.querySelectorAll('#reasons .each li').length") == 5
+        await tab.run("document.querySelector('#reasons .all').click()")
+        assert "generation_failed" in await tab.run("location.hash")
         await tab.press("Tab")
-        assert await tab.evaluate("document.activeElement.closest('#gallery') !== null")
+        assert await tab.run("document.activeElement.closest('#gallery') !== null")
 
 
-async def test_more_cards_come_as_they_are_scrolled_to(tmp_path: Path, browser: Chromium) -> None:
-    path = await journal_of(tmp_path, rows(500), failed)
+async def test_adds_cards_while_scrolling(tmp_path: Path, browser: Chromium) -> None:
+    path = await write_journal(tmp_path, make_rows(500), failed_changes)
     write_report(path, tmp_path / "report.html")
-    async with opened(browser, tmp_path / "report.html") as tab:
-        few = await tab.evaluate(CARDS)
-        assert few < 500
+    async with open_page(browser, tmp_path / "report.html") as tab:
+        count = await tab.run(CARDS)
+        assert count < 500
         for _ in range(20):
-            await tab.evaluate("scrollTo(0, document.body.scrollHeight)")
-            await tab.wait_for(f"{CARDS} > {few} || {CARDS} === 500")
-            few = await tab.evaluate(CARDS)
-        assert few == 500
+            await tab.run("scrollTo(0, document.body.scrollHeight)")
+            await tab.until(f"{CARDS} > {count} || {CARDS} === 500")
+            count = await tab.run(CARDS)
+        assert count == 500
 
 
-async def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    (tmp_path / "report.html").write_text("the one before")
-    (tmp_path / "kites.journal").write_text("nonsense")
-    with pytest.raises(JournalError):
-        write_report(tmp_path / "kites.journal", tmp_path / "report.html")
-    assert (tmp_path / "report.html").read_text() == "the one before"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["kites.journal", "report.html"]
-
-
-async def test_a_link_to_a_page_stays_a_link(tmp_path: Path) -> None:
-    path = await journal_of(tmp_path, rows(1), failed)
-    (tmp_path / "latest.html").symlink_to(tmp_path / "report.html")
-    write_report(path, tmp_path / "latest.html")
-    assert (tmp_path / "latest.html").is_symlink()
-    assert "Refused" in (tmp_path / "report.html").read_text()
-
-
-async def test_an_empty_batch_has_a_page_too(tmp_path: Path, browser: Chromium) -> None:
+async def test_empty_batch_has_a_page(tmp_path: Path, browser: Chromium) -> None:
     await Batch.open(tmp_path / "kites.journal").aclose()
     write_report(tmp_path / "kites.journal", tmp_path / "report.html")
     async with browser.tab((tmp_path / "report.html").as_uri()) as tab:
-        await tab.wait_for("document.querySelector('#end').textContent === 'No row is like that.'")
+        await tab.until("document.querySelector('#end').textContent === 'No row matches.'")
         assert tab.errors == []
+
+
+# --- the contact sheet of one run -------------------------------------------------------------------------------------
+
+
+async def test_sheet_embeds_every_kind_of_file(tmp_path: Path, browser: Chromium) -> None:
+    async with batch_environment(tmp_path) as env:
+        planned = [
+            Row(number=1, line=1, model="z-image", prompt="A kite", params={"aspect_ratio": "4:3"}),
+            Row(number=2, line=2, model="runway", prompt="A film", params={"aspectRatio": "16:9", "duration": "5"}),
+            Row(number=3, line=3, model="elevenlabs-sound-effect-v2", prompt="Rain", params={"duration_seconds": 6}),
+        ]
+        await env.run(planned, download_to=tmp_path)
+        records = await env.records()
+    page = write_sheet(tmp_path, *records)
+    for record in records:
+        (tmp_path / record.files[0].path).unlink()
+    async with open_page(browser, page) as tab:
+        await tab.until("document.querySelector('.card img').naturalWidth > 200")
+        for tag, media_type in (("img", "image/png"), ("video", "video/mp4"), ("audio", "audio/mpeg")):
+            source = await tab.run(f"document.querySelector('.card {tag}').src")
+            assert source.startswith(f"data:{media_type};base64,")
+        assert (await tab.run("document.querySelector('.card video').poster")).startswith("data:image/webp;base64,")
+        assert await tab.run("document.querySelectorAll('.card .wave rect').length") == 72
+        assert await tab.run(
+            "document.querySelector('.card video').controls && document.querySelector('.card audio').controls"
+        )
+        assert await tab.run("document.querySelectorAll('.card .params li').length") == 4
+
+
+async def test_sheet_shows_all_data_of_a_job(tmp_path: Path, browser: Chromium) -> None:
+    page = write_sheet(tmp_path, make_record(1, write_file(tmp_path, "a.bin", b"data")))
+    async with open_page(browser, page) as tab:
+        await tab.run("document.querySelector('.prompt').click()")
+        text = await tab.run("document.body.textContent")
+    for value in ("z-image", "A red kite", "aspect_ratio", "4:3", "seed", "7", "downloaded", "2.3 s", "3 cr", "task_1"):
+        assert value in text
+
+
+@pytest.mark.parametrize("dark", [False, True])
+async def test_sheet_has_enough_contrast_and_one_column_on_a_telephone(
+    tmp_path: Path, browser: Chromium, dark: bool
+) -> None:
+    page = write_sheet(
+        tmp_path, *(make_record(number, write_file(tmp_path, "a.bin", b"data")) for number in range(1, 4))
+    )
+    async with open_page(browser, page) as tab:
+        await tab.look(dark=dark, width=390, height=800, calm=True)
+        assert (await tab.run(CONTRAST))["found"] == []
+        lefts = "new Set([...document.querySelectorAll('.card')].map(each => each.getBoundingClientRect().left)).size"
+        assert await tab.run(lefts) == 1
+        assert await tab.run("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_sheet_keeps_untrusted_text_as_text(tmp_path: Path, browser: Chromium) -> None:
+    image = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(image, "PNG")
+    name = "<img src=x onerror=alert(1)>'.png"
+    hostile = make_record(1, write_file(tmp_path, name, image.getvalue()), prompt=HOSTILE, task_id=HOSTILE)
+    failed = make_record(2, prompt="A kite", state=State.FAILED, error_code=HOSTILE, error=HOSTILE)
+    path = write_sheet(tmp_path, hostile, failed)
+    async with open_page(browser, path) as tab:
+        assert await tab.run("document.querySelectorAll('img').length") == 1
+        assert await tab.run("document.querySelector('img').alt") == HOSTILE
+        assert await tab.run("document.querySelector('.media.none').textContent") == HOSTILE * 2
+        assert await tab.run("document.title") == "Contact sheet"
+
+
+async def test_sheet_shows_a_failed_job_beside_others(tmp_path: Path, browser: Chromium) -> None:
+    failed = make_record(1, state=State.FAILED, error="The model broke.")
+    page = write_sheet(tmp_path, failed, make_record(2, write_file(tmp_path, "a.bin", b"data")))
+    async with open_page(browser, page) as tab:
+        assert "The model broke." in await tab.run("document.querySelector('.card').textContent")
+        assert await tab.run(CARDS) == 2

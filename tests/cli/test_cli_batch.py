@@ -17,7 +17,7 @@ import pytest
 
 from rivya_async import JournalError
 from rivya_async.batch import Batch, Row
-from rivya_async.batch.reading import read_records
+from rivya_async.batch.journal_reader import read_records
 from rivya_async.sandbox import Sandbox
 from tests.cli.cli_kit import COMMAND, SUBMIT, Running, environment, ran, rivya, until
 

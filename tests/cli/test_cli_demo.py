@@ -7,10 +7,10 @@ import av
 import pytest
 from PIL import Image
 
+from rivya_async.batch.report.previews import kind_of, make_preview
 from rivya_async.cli.demo_jobs import BATCH
-from rivya_async.cli.media import mime_type, poster, shape
+from tests.batch.report_kit import ReportPage
 from tests.cli.cli_kit import Ended, environment, rivya
-from tests.cli.test_cli_contact_sheet import Page
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, Path]:
 
 
 def files(folder: Path, kind: str) -> list[Path]:
-    return [path for path in folder.iterdir() if mime_type(path).startswith(f"{kind}/")]
+    return [path for path in folder.iterdir() if kind_of(path.name) == kind]
 
 
 def test_the_demo_ends_well_and_says_what_it_cost(demo: tuple[Ended, Path]) -> None:
@@ -53,29 +53,30 @@ def test_every_file_of_the_demo_opens(demo: tuple[Ended, Path]) -> None:
             assert sum(frame.samples for frame in sound.decode(audio=0)) > 8000
 
 
-def test_films_have_a_poster_and_sounds_a_shape(demo: tuple[Ended, Path]) -> None:
+def test_videos_have_a_thumbnail_and_sounds_a_waveform(demo: tuple[Ended, Path]) -> None:
     _, folder = demo
-    assert all((poster(path) or b"").startswith(b"\xff\xd8") for path in files(folder, "video"))
+    assert all((make_preview(path, 320).thumbnail or b"").startswith(b"RIFF") for path in files(folder, "video"))
     for path in files(folder, "audio"):
-        bars = shape(path)
+        bars = make_preview(path, 320).waveform
         assert len(bars) == 72
-        assert max(bars) == 1.0
-        assert min(bars) >= 0.0
+        assert max(bars) == 100
+        assert min(bars) >= 0
 
 
 def test_the_sheet_shows_every_job_and_needs_no_other_file(demo: tuple[Ended, Path]) -> None:
     ended, folder = demo
     html = (folder / "index.html").read_text(encoding="utf-8")
-    found = Page(html)
-    assert len(found.of("article")) == len(BATCH)
-    assert (len(found.of("img")), len(found.of("video")), len(found.of("audio"))) == (6, 3, 2)
-    assert all(video["poster"] for video in found.of("video"))
-    for model, prompt, params in BATCH:
-        assert model in found.text
-        assert prompt in found.text
-        assert all(key in found.text for key in params)
-    assert all(job["id"] in found.text for job in ended.results[:-1])
-    assert {link["href"] for link in found.of("a")} == {path.name for path in folder.iterdir()} - {"index.html"}
+    rows = ReportPage(html).rows
+    assert [(row["model"], row["prompt"]) for row in rows] == [(model, prompt) for model, prompt, _ in BATCH]
+    assert [[name for name, _ in row["params"]] for row in rows] == [list(params) for _, _, params in BATCH]
+    assert {row["task"] for row in rows} == {job["id"] for job in ended.results[:-1]}
+    saved = [file for row in rows for file in row["files"]]
+    kinds = [kind for _, kind, _, _ in saved]
+    assert (kinds.count("image"), kinds.count("video"), kinds.count("audio")) == (6, 3, 2)
+    assert all(data.startswith(f"data:{kind}/") for _, kind, _, data in saved)
+    assert all(row["thumb"] for row in rows if row["files"][0][1] == "video")
+    assert all(len(row["wave"]) == 72 for row in rows if row["files"][0][1] == "audio")
+    assert {link for link, *_ in saved} == {path.name for path in folder.iterdir()} - {"index.html"}
     assert "http://" not in html.replace("http://www.w3.org", "")
     assert "rvya_sk_" not in html
 
@@ -103,11 +104,3 @@ def test_a_demo_that_cannot_be_is_refused(tmp_path: Path, arguments: tuple[str, 
     assert ended.code == 2
     assert told in ended.error["message"]
     assert "ConfigurationError" in json.dumps(ended.error)
-
-
-def test_what_is_no_medium_has_no_poster_and_no_shape(tmp_path: Path) -> None:
-    path = tmp_path / "broken.mp4"
-    path.write_bytes(b"not a film")
-    assert poster(path) is None
-    assert shape(path) == ()
-    assert mime_type(tmp_path / "what.xyz") == "application/octet-stream"

@@ -17,7 +17,7 @@ EXPECTED = {
     "NotFoundError": ExitCode.USAGE,
     "DownloadError": ExitCode.USAGE,
     "JournalError": ExitCode.USAGE,
-    "BadRows": ExitCode.USAGE,
+    "InvalidRowsError": ExitCode.USAGE,
     "IdempotencyConflictError": ExitCode.USAGE,
     "ChatSessionConflictError": ExitCode.USAGE,
     "AuthenticationError": ExitCode.AUTH,

@@ -115,7 +115,7 @@ async def file_schema(service: Service) -> None:
 async def list_limit(service: Service) -> None:
     """Lists accept a limit from 1 to 100."""
     for name in ("GET /chat/sessions", "GET /webhooks", "GET /webhooks/{}/deliveries", "GET /webhook-events"):
-        parameters = (await fetch_operations(service)).get(name, {}).get("parameters", [])
+        parameters = await _parameters(service, name)
         found = [each.get("schema", {}) for each in parameters if each.get("name") == "limit"]
         expect(found and found[0].get("maximum") == 100, f"a limit of at most 100 for {name}", parameters)
 
@@ -123,11 +123,18 @@ async def list_limit(service: Service) -> None:
 @checks.assumed("14.15")
 async def idempotency_key_length(service: Service) -> None:
     """An Idempotency-Key has at most 255 characters."""
-    parameters = (await fetch_operations(service)).get("POST /generations", {}).get("parameters", [])
+    parameters = await _parameters(service, "POST /generations")
     found = [each.get("schema", {}) for each in parameters if str(each.get("name")).lower() == "idempotency-key"]
     if not found or "maxLength" not in found[0]:
         raise Inconclusive("the document has no maximum length of an Idempotency-Key")
     expect(found[0]["maxLength"] == 255, "255", found[0])
+
+
+async def _parameters(service: Service, name: str) -> list[Any]:
+    """Returns the parameters of an operation; shared ones are resolved."""
+    parameters = (await fetch_operations(service)).get(name, {}).get("parameters", [])
+    shared = (await fetch_document(service)).get("components", {}).get("parameters", {})
+    return [shared.get(str(each.get("$ref", "")).rpartition("/")[2], each) for each in parameters]
 
 
 @checks.inferred("12")

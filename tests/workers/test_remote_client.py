@@ -48,7 +48,7 @@ class ClientSetup:
     async def run(self, rows: list[Row] | None = None, **options: Any) -> list[RowRecord]:
         async with Batch.open(self.folder / "kites.journal") as batch:
             await batch.add(rows or [])
-            return [record async for record in batch.run(self.client, **{"patience": 0.0, **options})]
+            return [record async for record in batch.run(self.client, **{"retry_timeout": 0.0, **options})]
 
 
 def rows(count: int, **changes: Any) -> list[Row]:
@@ -116,7 +116,7 @@ async def test_rejection_ends_one_row_or_all_purchases(env: ClientSetup) -> None
     env.sandbox.faults.add(route=SUBMIT, status=402, code="insufficient_credits")
     async with Batch.open(env.folder / "kites.journal") as batch:
         await batch.add(rows(5))
-        async for _ in batch.run(env.client, max_in_flight=1, patience=0.0):
+        async for _ in batch.run(env.client, max_in_flight=1, retry_timeout=0.0):
             pass
         assert isinstance(batch.halted, InsufficientCreditsError)
         assert batch.counts == Counter({State.DEAD: 1, State.PLANNED: 4})

@@ -1,5 +1,5 @@
-"""One HTML page of a batch: what it made, how it went, what failed and why."""
+"""One HTML page of a batch: its results, how it went, what failed and why."""
 
-from .page import write_report
+from .html import load_template, write_contact_sheet, write_report
 
-__all__ = ["write_report"]
+__all__ = ["load_template", "write_contact_sheet", "write_report"]

@@ -1,0 +1,130 @@
+"""Reading a journal without locking it, also while another process runs the batch. Blocks."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from .._core.errors import JournalError
+from .._core.types.generations import Amount
+from .record import RowRecord, RunRecord
+from .schema import CREDITS, SELECT_ROWS, check_version, parse_record, select_batch_id
+from .states import State, is_open
+
+RATE_WINDOW: Final = 120.0
+"""Seconds of the past from which the rate is computed."""
+
+MAX_REASONS: Final = 20
+"""Most reasons of failure in a summary."""
+
+
+@attrs.frozen
+class FailureReason:
+    """A state and error code of failed or dead rows, one of their messages, and their number."""
+
+    state: State
+    code: str
+    message: str
+    count: int
+
+
+@attrs.frozen(kw_only=True)
+class Summary:
+    """The progress of a batch. `spent` is the credits of ended jobs in all runs, `held` of open ones.
+
+    `runs` are in order. `rate` is jobs ended per second, or None without a current run or if no job ended lately.
+    """
+
+    batch_id: str
+    counts: Counter[State]
+    spent: Amount
+    held: Amount
+    reasons: tuple[FailureReason, ...]
+    runs: tuple[RunRecord, ...]
+    rate: float | None
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return self.counts.total()
+
+    @property
+    def open(self) -> int:
+        """The number of rows that are planned or in progress."""
+        return sum(count for state, count in self.counts.items() if is_open(state, downloads=False))
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The remaining seconds at the current rate, or None without one."""
+        return None if self.rate is None else self.open / self.rate
+
+
+def read_records(path: Path) -> Generator[RowRecord]:
+    """Yields every row as of one moment, in the order of the manifest. Raises `JournalError`.
+
+    One row is in memory at a time. A caller that stops early closes the generator in the same thread.
+    """
+    with _open_read_only(path) as connection:
+        batch_id = select_batch_id(connection)
+        for _, *values in connection.execute(f"{SELECT_ROWS} ORDER BY place"):
+            yield parse_record(values, batch_id)
+
+
+def read_summary(path: Path, now: float) -> Summary:
+    """Returns the progress of the batch. Raises `JournalError`."""
+    with _open_read_only(path) as connection:
+        batch_id = select_batch_id(connection)
+        totals = connection.execute(
+            f"SELECT state, count(*), sum(CASE WHEN final_credits IS NULL THEN 0 ELSE {CREDITS} END), "
+            f"sum(CASE WHEN final_credits IS NULL THEN {CREDITS} ELSE 0 END) FROM rows GROUP BY state"
+        ).fetchall()
+        reasons = connection.execute(
+            "SELECT state, error_code, min(error), count(*) FROM rows WHERE state IN (?, ?) "
+            "GROUP BY state, error_code ORDER BY count(*) DESC LIMIT ?",
+            [State.FAILED, State.DEAD, MAX_REASONS],
+        ).fetchall()
+        runs = tuple(
+            RunRecord(number=number, started_at=start, ended_at=end)
+            for number, start, end in connection.execute(
+                "SELECT number, started_at, ended_at FROM runs ORDER BY number"
+            )
+        )
+        since = max([now - RATE_WINDOW, *(run.started_at for run in runs[-1:])])
+        (ended,) = connection.execute("SELECT count(*) FROM rows WHERE ended_at > ?", [since]).fetchone()
+    is_running = bool(runs) and runs[-1].ended_at is None
+    return Summary(
+        batch_id=batch_id,
+        counts=Counter({State(state): count for state, count, _, _ in totals}),
+        spent=sum(spent for _, _, spent, _ in totals),
+        held=sum(held for _, _, _, held in totals),
+        reasons=tuple(
+            FailureReason(State(state), code or "unknown", text or "", count) for state, code, text, count in reasons
+        ),
+        runs=runs,
+        rate=ended / max(now - since, 1.0) if is_running and ended else None,
+    )
+
+
+def require_journal(path: Path) -> Path:
+    """Returns the path. Raises `JournalError` if it is not a file."""
+    if not path.is_file():
+        raise JournalError(f"there is no journal {path}")
+    return path
+
+
+@contextmanager
+def _open_read_only(path: Path) -> Iterator[sqlite3.Connection]:
+    require_journal(path)
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
+            connection.execute("PRAGMA query_only = ON")
+            check_version(connection, path)
+            yield connection
+    except sqlite3.Error as error:
+        raise JournalError(f"{path} is no journal of a batch, or cannot be read: {error}") from None
