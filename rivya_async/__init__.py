@@ -1,6 +1,6 @@
 """The asyncio SDK for the Rivya API.
 
-Names are imported when they are first used: `import rivya_async` costs a moment, aiohttp comes with the first session.
+Names are imported on first use, so that `import rivya_async` stays fast. The first session imports aiohttp.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from ._engine.streaming.chat_stream import ChatStream
     from .session import RivyaSession
 
-__version__ = "0.1.0"
+    __version__: str
 
 __all__ = [
     "APIDisabledError",
@@ -137,7 +137,7 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = {
+_NAMES_BY_MODULE = {
     "._core.limits.external_limiter": "ExternalRateLimiter",
     "._core.catalogue.model": "ChatCapabilities Model",
     "._core.types.chat": "ChatCompletion ChatCredits ChatMessage ChatSession Usage",
@@ -164,13 +164,17 @@ _HOMES = {
     "._engine.hooks": "AttemptDetails DownloadDetails Hooks PollDetails RetryDetails WaitDetails",
     ".session": "RivyaSession",
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
+_MODULE_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name == "__version__":
+        value = import_module("importlib.metadata").version("rivya-async")
+    elif name in _MODULE_BY_NAME:
+        value = getattr(import_module(_MODULE_BY_NAME[name], __name__), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOME[name], __name__), name)
+    globals()[name] = value
     return value
 
 

@@ -1,4 +1,4 @@
-"""The session: what a user opens, uses and closes."""
+"""The session: the entry point of the SDK."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ from ._engine.engine import Engine
 from ._engine.environment import Environment
 from ._engine.hooks import Hooks
 from ._engine.purchase_preflight import PurchasePreflight
+from .resources.account import CreditsResource, OpenApi
 from .resources.chat import Chat
-from .resources.credits import CreditsResource
 from .resources.downloads import ResultDownloads
 from .resources.files import Files
 from .resources.generation_methods import GenerationMethods, JobContext
 from .resources.generations import Generations
 from .resources.models import Models
-from .resources.openapi import OpenApi
 from .resources.webhooks import WebhookEvents, Webhooks
 
 if TYPE_CHECKING:
@@ -43,22 +42,22 @@ if TYPE_CHECKING:
 
 
 class RivyaSession(GenerationMethods):
-    """Connections, polls and settings for one account, on one event loop.
+    """Connections, polls and settings for one account on one event loop.
 
-    Use it as an async context manager, or call `aclose()`. It may be made before the loop runs and binds to the loop of
-    its first call; use on another loop, after closing or after a fork raises `ConfigurationError`.
+    Use it as an async context manager, or call `aclose()`. It may be created before the loop runs and binds to the loop
+    of its first call. Use on another loop, after closing or after a fork raises `ConfigurationError`.
 
-    `api_key` comes from `RIVYA_API_KEY` if left out, `base_url` from `RIVYA_BASE_URL`, else it is `https://rivya.ai`.
-    No key is needed until a call needs one. `max_connections` bounds the requests in flight, `rate_limit` how many go
-    out per second; an `ExternalRateLimiter` in its place has somebody else keep a limit that is shared. An `http`
-    session that is handed in is used and never closed; a `transport` takes the place of the network, as
-    `testing.FakeTransport` does. `hooks` are told of attempts, retries, polls, ends of waits and downloads.
+    `api_key` defaults to `RIVYA_API_KEY`, `base_url` to `RIVYA_BASE_URL` or else `https://rivya.ai`. The key is only
+    required by the first call that sends it. `max_connections` limits the requests in flight, `rate_limit` the requests
+    per second; an `ExternalRateLimiter` delegates a shared limit to another component. A given `http` session is used
+    and never closed. A `transport` replaces the network, as `testing.FakeTransport` does. `hooks` receive attempts,
+    retries, polls, ended waits and downloads.
 
-    `max_spend` caps the credits that this session's jobs and chat turns cost in all, `max_reserved` those that open
-    ones hold at a time: what would pass a cap raises `SpendLimitError`, and nothing is sent. The price is the model's
-    `estimate_credits`, or what `prices` says a job or a turn of a model costs at most; see `spend`.
+    `max_spend` caps the total credits of this session's jobs and chat turns, `max_reserved` the credits of open ones at
+    any time. A call that would exceed a cap raises `SpendLimitError`, and nothing is sent. The price is the model's
+    `estimate_credits`, or the maximum per job or turn of a model in `prices`; see `spend`.
 
-    Closing is gentle: waits end with `SessionClosedError`, requests in flight come to their end, none begins.
+    Closing ends waits with `SessionClosedError` and lets requests in flight finish. No new request starts.
 
     >>> async def main():
     ...     async with Sandbox() as sandbox, RivyaSession(sandbox.api_key, base_url=sandbox.base_url) as session:
@@ -87,25 +86,29 @@ class RivyaSession(GenerationMethods):
         self._engine: Engine | None = None
         self._closed = False
         if isinstance(max_connections, bool) or not isinstance(max_connections, int) or max_connections < 1:
-            raise ConfigurationError(f"max_connections must be a whole number from 1 on, not {max_connections!r}")
+            raise ConfigurationError(f"max_connections must be a positive integer, not {max_connections!r}")
         self._config = Config.resolve(os.environ, api_key=api_key, base_url=base_url)
         self._timeouts = validate_policy("timeouts", timeouts, Timeouts())
         self._retry = validate_policy("retry", retry, RetryPolicy())
         if rate_limit is not None and not isinstance(rate_limit, RateLimit | ExternalRateLimiter):
-            raise ConfigurationError(f"rate_limit must be RateLimit(per_second), or an Allowance, not {rate_limit!r}")
+            raise ConfigurationError(
+                f"rate_limit must be RateLimit(per_second) or an ExternalRateLimiter, not {rate_limit!r}"
+            )
         if isinstance(rate_limit, ExternalRateLimiter):
             rate_limit.claim()
         self._rate_limit = rate_limit
         self._max_connections = max_connections
         if http is not None and transport is not None:
-            raise ConfigurationError("pass either http or a transport: a transport has connections of its own")
+            raise ConfigurationError(
+                "http and transport exclude each other: a transport has its own connections. Pass one of them"
+            )
         self._http = http
         self._transport = transport
         self._hooks = _validate_hooks(hooks)
         self._pid = os.getpid()
         self._environment = Environment()
         self.durations = DurationEstimator()
-        """What is known of how long jobs last; `dump()` and `load()` carry it to another process."""
+        """Learned job durations. `dump()` and `load()` transfer them to another process."""
         self._delivery_rate = DeliveryRateEstimator()
         self.models = Models(self._open_engine)
         self.files = Files(self._open_engine, self.models.retrieve)
@@ -138,17 +141,17 @@ class RivyaSession(GenerationMethods):
 
     @property
     def spend(self) -> SpendSummary:
-        """What this session has spent on jobs and chat turns, by idempotency key and in all; see `SpendSummary`."""
+        """The credits that this session has spent on jobs and chat turns, per idempotency key and in total."""
         return self._spend
 
     @property
     def base_url(self) -> str:
-        """Where the service is that this session talks to."""
+        """The origin of the service."""
         return self._config.base_url
 
     @property
     def is_local(self) -> bool:
-        """Whether the service runs on this machine, as the sandbox does."""
+        """True if the service runs on this machine, as the sandbox does."""
         return self._config.is_local
 
     def __repr__(self) -> str:
@@ -165,15 +168,15 @@ class RivyaSession(GenerationMethods):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close gently. Does nothing once it is closed; while it is being closed, waits for the end of that.
+        """Closes the session. Concurrent calls wait for the first one; later calls do nothing.
 
-        Waits end with `SessionClosedError`; pauses between attempts end, requests on their way come to their end (at
-        most `Timeouts.total` seconds, or `Timeouts.chat`), and none begins. Downloads, uploads and streams are cut.
-        Cancelling it cuts what is on its way and closes the connections at once: what may have acted then raises
-        `OutcomeUnknownError` with its key. A second `aclose` that is cancelled waits no longer, and cuts nothing.
+        Waits end with `SessionClosedError`. Pauses between attempts end. Requests in flight finish within
+        `Timeouts.total` seconds, or `Timeouts.chat`; no new request starts. Downloads, uploads and streams are aborted.
+        Cancelling `aclose` aborts the requests in flight and closes the connections at once: a request that the service
+        may have processed raises `OutcomeUnknownError` with its key. Cancelling a concurrent `aclose` aborts nothing.
         """
         engine, was_closed = self._engine, self._closed
-        if engine is None or self._pid != os.getpid():  # what was forked belongs to the parent
+        if engine is None or self._pid != os.getpid():  # the engine belongs to the parent process
             self._closed = True
             return
         if engine.loop is asyncio.get_running_loop():
@@ -182,7 +185,7 @@ class RivyaSession(GenerationMethods):
             await engine.aclose()
         elif not was_closed:
             if not engine.loop.is_closed():
-                raise ConfigurationError("this session lives on another event loop: close it there")
+                raise ConfigurationError("this session belongs to another event loop: close it there")
             self._closed = True
             self._finalizer.detach()
             engine.transport.abandon()
@@ -197,26 +200,27 @@ class RivyaSession(GenerationMethods):
         max_bytes: int | None = None,
         on_progress: OnProgress | None = None,
     ) -> list[Path]:
-        """Save the files of a succeeded job, or of one URL, and return their paths.
+        """Saves the files of a succeeded job, or of one URL, and returns their paths.
 
-        `to` is a folder, made if need be, where files are named after the task and their content type; or, with a
-        suffix, the name of the file (of the first file: others get a number). With `name` it is always a folder, and
-        names are made of `{task_id}`, `{model}`, `{index}` (from 1) and `{ext}` (with its dot).
+        `to` is a folder, created if missing, where files are named after the task and their content type. With a suffix
+        it is the name of the first file; further files get a number. With `name` it is always a folder, and `name` is a
+        template with `{task_id}`, `{model}`, `{index}` (from 1) and `{ext}` (with its dot).
 
-        Each file is streamed to a hidden one beside its place, checked for its length, and renamed when whole. What
-        breaks off goes on where it ended if the host tells the version of its file, by the retry policy counted from
-        the last progress. A link that has expired (400, 401, 403, 404, 410) is refreshed once by reading the job again.
-        Of a file over 1 MiB, a download that is cancelled or given up leaves what can be resumed, and the next one of
-        the same file to the same place takes it up; else nothing is left. At most 16 files of a session come at once.
+        Each file is streamed to a hidden file in the same folder, checked for its length, and renamed when complete. An
+        interrupted transfer resumes if the host reports a version of the file, by the retry policy counted from the
+        last progress. An expired link (400, 401, 403, 404, 410) is refreshed once by reading the job again. If the
+        download of a file over 1 MiB is cancelled or fails, the partial file stays, and the next download of the same
+        file to the same path resumes it; smaller partial files are deleted. A session downloads at most 16 files at
+        once.
 
-        No host but the service's own is ever shown the API key, and neither is the host of the result. Redirects are
-        followed, but not from https to http, and not to addresses that are not public, except the host of
-        `base_url`. `on_progress(received, total)` is called, or awaited, after each piece; both are bytes, and `total`
-        is None where the host does not tell. Links may expire: download soon.
+        The API key is sent to no other host than the service's own, and not for results. Redirects are followed, but
+        not from https to http, and to private addresses only on the host of `base_url`. `on_progress(received, total)`
+        is called, or awaited, after each chunk, in bytes; `total` is None if the host does not report the length. Links
+        may expire: download soon.
 
-        Raises `ConfigurationError` where the job has no result, a name cannot be, or a file exists and `overwrite` is
-        not set; `DownloadError` where the disk does not take the file, it has more than `max_bytes`, or a redirect is
-        not followed; and what any read can raise.
+        Raises `ConfigurationError` if the job has no result, a name is invalid, or a file exists and `overwrite` is not
+        set; `DownloadError` if the file cannot be written, is larger than `max_bytes`, or a redirect is not followed;
+        and what any read can raise.
 
         >>> async def save(session):
         ...     kite = await session.generate("z-image", "A red kite")
@@ -229,12 +233,12 @@ class RivyaSession(GenerationMethods):
         )
 
     def _open_engine(self) -> Engine:
-        """The engine, made on first use. Refuses a closed session, another loop and a forked process."""
+        """Returns the engine, created on first use. Raises for a closed session, another loop and a forked process."""
         loop = asyncio.get_running_loop()
         if self._closed:
-            raise ConfigurationError("this session is closed: make a new RivyaSession")
+            raise ConfigurationError("this session is closed: create a new RivyaSession")
         if self._pid != os.getpid():
-            raise ConfigurationError("this session was made before a fork: make a RivyaSession in each process")
+            raise ConfigurationError("this session was created before a fork: create a RivyaSession in each process")
         if self._engine is None:
             transport = self._transport or self._new_transport()
             self._engine = Engine(
@@ -250,7 +254,7 @@ class RivyaSession(GenerationMethods):
             )
             self._finalizer = weakref.finalize(self, _warn_unclosed, self._engine, repr(self), self._pid)
         elif self._engine.loop is not loop:
-            raise ConfigurationError("this session lives on another event loop: make a RivyaSession for each loop")
+            raise ConfigurationError("this session belongs to another event loop: create a RivyaSession for each loop")
         return self._engine
 
     def _new_transport(self) -> Transport:
@@ -260,21 +264,21 @@ class RivyaSession(GenerationMethods):
 
 
 _FORKED_ENGINES: Final[list[Engine]] = []
-"""Engines of a parent process: to close them in a child would take the parent's sockets from its event loop."""
+"""Engines of the parent process. Closing them in a child would remove the parent's sockets from its event loop."""
 
 
-def _warn_unclosed(engine: Engine, shown: str, pid: int) -> None:
-    """What is left to do for a session that nobody closed; called before its parts are finalized."""
+def _warn_unclosed(engine: Engine, description: str, pid: int) -> None:
+    """Releases the connections of an unclosed session and warns. Runs before the session's parts are finalized."""
     if pid != os.getpid():
         _FORKED_ENGINES.append(engine)
         return
     try:
         engine.transport.abandon()
     finally:
-        warnings.warn(f"{shown} was never closed: use `async with`", ResourceWarning, stacklevel=2)
+        warnings.warn(f"{description} was never closed: use `async with`", ResourceWarning, stacklevel=2)
 
 
 def _validate_hooks(hooks: Sequence[Hooks]) -> tuple[Hooks, ...]:
-    if isinstance(hooks, Hooks) or not all(isinstance(listener, Hooks) for listener in hooks):
-        raise ConfigurationError("hooks must be a list of objects of a class that derives from Hooks")
+    if isinstance(hooks, Hooks) or not all(isinstance(each, Hooks) for each in hooks):
+        raise ConfigurationError("hooks must be a list of instances of subclasses of Hooks")
     return tuple(hooks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
@@ -11,7 +12,6 @@ from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
 from opentelemetry.trace import SpanKind, StatusCode, get_current_span, get_tracer
 
 from .._core.errors import APIStatusError, GenerationFailedError
-from .._core.http.messages import USER_AGENT
 from .._core.types.generations import Status
 from .._core.types.purchase_cost import GENERATIONS_PATH
 from .._engine.hooks import Hooks
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Attributes = Mapping[str, str | int | float]
 
 SCOPE: Final = "rivya_async"
-VERSION: Final = USER_AGENT.rpartition("/")[2]
+VERSION: Final = version("rivya-async")
 
 REQUEST_BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 """Histogram bounds in seconds from the semantic conventions; the OpenTelemetry SDK's defaults suit milliseconds."""

@@ -1,1 +1,1 @@
-"""Floor 3: the nouns of the API. A noun turns arguments into an endpoint and hands it to the caller."""
+"""The resources of the API. A resource builds operations and passes them to the engine."""

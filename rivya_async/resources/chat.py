@@ -1,4 +1,4 @@
-"""The noun `chat`: asking a model, whole or piece by piece, and the conversations of this account."""
+"""The resource `chat`: completions, whole or streamed, and the chat sessions of the account."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Chat:
-    """Asking chat models."""
+    """The chat API."""
 
     def __init__(self, engine: Callable[[], Engine], preflight: PurchasePreflight) -> None:
         self.completions = ChatCompletions(engine, preflight)
@@ -29,7 +29,7 @@ class Chat:
 
 
 class ChatCompletions:
-    """One message to a model, and its answer."""
+    """Messages to chat models and their answers."""
 
     def __init__(self, engine: Callable[[], Engine], preflight: PurchasePreflight) -> None:
         self._engine = engine
@@ -50,18 +50,18 @@ class ChatCompletions:
         extra: Mapping[str, Any] | None = None,
         check: bool = False,
     ) -> ChatCompletion:
-        """Ask a model, and wait for its whole answer (contract section 10).
+        """Sends a message to a model and returns the whole answer (contract section 10).
 
-        A purchase: credits are held first and settled by use, and an `Idempotency-Key` is always sent: yours, or one
-        minted for this call and kept over every attempt. Every error carries it. `session_id` goes on with a
-        conversation of the same model. `attachments` are uploaded pictures: `File` values or their ids. Options are
-        sent only if they are set; `extra` is merged into the request as it is (`include_thoughts` is an assumption).
-        With `check` the message is first held against the catalogue, which the session reads once in five minutes:
-        `ValidationFailed` names every option that the model does not have, and nothing is sent.
+        This is a purchase: the service reserves credits first and charges by use. Every attempt sends the same
+        `Idempotency-Key`: the argument, or one created for this call. Every error has it. `session_id` continues a chat
+        session of the same model. `attachments` are uploaded pictures, as `File` values or ids. Options are sent only
+        if they are set. `extra` is merged into the request unchanged (`include_thoughts` is an assumption). With
+        `check`, the message is first validated against the catalogue, which the session reads every five minutes at
+        most: `ValidationFailed` names every option that the model does not have, and nothing is sent.
 
         An attempt may take `Timeouts.chat` seconds. Raises as `submit` does, and `ChatSessionConflictError` for a
-        session of another model or account. Cancelling it drops the request, which may have acted: the `CancelledError`
-        has a note with the key.
+        chat session of another model or account. Cancelling drops the request, which the service may have processed:
+        the `CancelledError` has a note with the key.
 
         >>> async def ask(session):
         ...     first = await session.chat.completions.create("gpt-5-2-chat", "Name a colour.")
@@ -70,18 +70,18 @@ class ChatCompletions:
         >>> in_sandbox(ask)
         (True, 'assistant')
         """
-        with attach_idempotency_key(idempotency_key):
-            request = ChatRequest(
-                model=model,
-                message=message,
-                session_id=session_id,
-                attachments=attachment_ids(attachments),
-                enable_web_search=enable_web_search,
-                reasoning_effort=reasoning_effort,
-                include_thoughts=include_thoughts,
-                client_request_id=client_request_id,
-                extra={} if extra is None else extra,
-            )
+        request = _build_request(
+            idempotency_key,
+            attachments,
+            extra,
+            model=model,
+            message=message,
+            session_id=session_id,
+            enable_web_search=enable_web_search,
+            reasoning_effort=reasoning_effort,
+            include_thoughts=include_thoughts,
+            client_request_id=client_request_id,
+        )
         key = self._preflight.idempotency_key(idempotency_key)
         with attach_idempotency_key(key):
             operation = operations.complete_chat(request, key)
@@ -109,18 +109,18 @@ class ChatCompletions:
         extra: Mapping[str, Any] | None = None,
         check: bool = False,
     ) -> ChatStream:
-        """Ask a model, and read its answer as it comes: the arguments and the key of `create`.
+        """Sends a message to a model and streams the answer. The arguments and the key are those of `create`.
 
-        Entering the block sends the message, iterating gives the pieces of the text. `text` has what came so far,
-        `completion` the record at the end; `events()` gives every event, also those that are not known here.
+        Entering the block sends the message; iteration yields the pieces of the text. `text` is the text so far,
+        `completion` the final record. `events()` yields every event, unknown ones included.
 
-        The message is repeated, under its key, until an answer begins, and never after that. From then on a silence of
-        `Timeouts.read` seconds (a comment of the service is a sign of life), a broken connection, an early end or an
-        error of the service raises `StreamInterruptedError`, which keeps the text. Whether a second stream under the
-        same key replays the answer or buys another is not documented: look into `chat.sessions` first. There is no
-        total time-out. Leaving the block or cancelling closes the connection at once; the turn is bought all the same.
+        The message is retried, under its key, until an answer begins, and never after that. From then on, silence for
+        `Timeouts.read` seconds (comments of the service reset it), a lost connection, an early end or an error of the
+        service raises `StreamInterruptedError`, which keeps the text. It is not documented if a second stream under the
+        same key replays the answer or buys another: read `chat.sessions` first. There is no total timeout. Leaving the
+        block or cancelling closes the connection at once; the turn stays purchased.
 
-        A session keeps at most `max_connections` streams open, apart from its other requests; others wait for a place.
+        A session has at most `max_connections` open streams, apart from its other requests. Further streams wait.
 
         >>> async def ask(session):
         ...     async with session.chat.completions.stream("gpt-5-2-chat", "Name a colour.") as stream:
@@ -129,34 +129,44 @@ class ChatCompletions:
         >>> in_sandbox(ask)
         True
         """
-        with attach_idempotency_key(idempotency_key):
-            request = ChatRequest(
-                model=model,
-                message=message,
-                session_id=session_id,
-                attachments=attachment_ids(attachments),
-                enable_web_search=enable_web_search,
-                reasoning_effort=reasoning_effort,
-                include_thoughts=include_thoughts,
-                client_request_id=client_request_id,
-                extra={} if extra is None else extra,
-            )
+        request = _build_request(
+            idempotency_key,
+            attachments,
+            extra,
+            model=model,
+            message=message,
+            session_id=session_id,
+            enable_web_search=enable_web_search,
+            reasoning_effort=reasoning_effort,
+            include_thoughts=include_thoughts,
+            client_request_id=client_request_id,
+        )
         return ChatStream(self._engine, self._preflight, request, idempotency_key, check=check)
 
 
+def _build_request(
+    idempotency_key: str | None, attachments: Sequence[str | File], extra: Mapping[str, Any] | None, **fields: Any
+) -> ChatRequest:
+    with attach_idempotency_key(idempotency_key):
+        return ChatRequest(attachments=attachment_ids(attachments), extra={} if extra is None else extra, **fields)
+
+
 class ChatSessions:
-    """The conversations that were begun through the API."""
+    """Chat sessions that were started through the API."""
 
     def __init__(self, engine: Callable[[], Engine]) -> None:
         self._engine = engine
 
     async def list(self, limit: int | None = None) -> list[ChatSession]:
-        """Conversations, the newest first; at most `limit`, or as many as the service gives. Safe to cancel.
+        """Returns chat sessions, newest first: at most `limit`, or the service's default. Safe to cancel.
 
         Raises what any read can raise. The order, `limit` and the shape are assumptions.
         """
         return [*(await self._engine().executor.execute(operations.list_chat_sessions(limit))).data]
 
     async def retrieve(self, chat_session_id: str) -> ChatSession:
-        """One conversation with its messages. Raises `NotFoundError`, and what any read can raise. Safe to cancel."""
+        """Returns a chat session with its messages. Safe to cancel.
+
+        Raises `NotFoundError`, and what any read can raise.
+        """
         return await self._engine().executor.execute(operations.retrieve_chat_session(chat_session_id))

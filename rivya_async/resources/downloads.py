@@ -1,4 +1,4 @@
-"""The files of ended jobs: which there are, what they are called, and where a fresh link comes from."""
+"""Downloads of result files: their URLs, file names and refreshed links."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
 URL_PATTERN: Final = re.compile(r"(?i)https?://.")
 MAX_SHOWN_LENGTH: Final = 60
+"""Characters of a URL in an error message."""
 
 PLACEHOLDER_EXTENSION: Final = ".unknown"
-"""As long as an extension out of a URL can be: names are tried with it before anything is fetched."""
+"""The longest possible extension of a URL. Names are validated with it before the first request."""
 
 
 class ResultDownloads:
-    """What `RivyaSession.download` does."""
+    """The implementation of `RivyaSession.download`."""
 
     def __init__(self, engine: Callable[[], Engine]) -> None:
         self._engine = engine
@@ -44,16 +45,16 @@ class ResultDownloads:
         max_bytes: int | None,
         on_progress: OnProgress | None,
     ) -> list[Path]:
-        """See `RivyaSession.download`."""
+        """Saves the files of a job or of one URL; see `RivyaSession.download`."""
         _validate_options(max_bytes, on_progress)
         urls = _source_urls(source)
-        folder, named = _resolve_names(source, to, name, len(urls))
-        files = [
+        folder, make_namer = _resolve_names(source, to, name, len(urls))
+        targets = [
             DownloadTarget(
                 url=url,
                 id=url if isinstance(source, str) else f"{source.id}/{number}",
                 folder=folder,
-                make_filename=named(number),
+                make_filename=make_namer(number),
                 overwrite=overwrite,
                 max_bytes=max_bytes,
                 on_progress=on_progress,
@@ -61,40 +62,40 @@ class ResultDownloads:
             )
             for number, url in enumerate(urls, 1)
         ]
-        return await self._save_all(files)
+        return await self._save_all(targets)
 
-    async def _save_all(self, files: Sequence[DownloadTarget]) -> list[Path]:
-        """One after the other, so that progress is that of one file; one that goes wrong leaves the others alone."""
+    async def _save_all(self, targets: Sequence[DownloadTarget]) -> list[Path]:
+        """Saves one file after the other, so that progress is per file. A failure does not affect the other files."""
         downloader = self._engine().downloader
         saved: list[Path] = []
         failures: list[RivyaError] = []
-        for wanted in files:
+        for target in targets:
             try:
-                saved.append(await downloader.download(wanted))
+                saved.append(await downloader.download(target))
             except RivyaError as error:
                 failures.append(error)
         if not failures:
             return saved
         if saved:
-            failures[0].add_note(f"saved all the same: {', '.join(map(str, saved))}")
+            failures[0].add_note(f"files that were saved: {', '.join(map(str, saved))}")
         try:
             raise failures[0]
         finally:
-            failures.clear()  # an error that its own traceback holds would wait for the garbage collector
+            failures.clear()  # breaks the cycle of the error and its traceback
 
-    def _url_refresher(self, job: Generation, place: int) -> Callable[[], Awaitable[str]]:
-        async def read_again() -> str:
-            urls = (await self._engine().executor.execute(retrieve_generation(job.id))).urls
-            return urls[place] if place < len(urls) else job.urls[place]
+    def _url_refresher(self, generation: Generation, index: int) -> Callable[[], Awaitable[str]]:
+        async def refresh_url() -> str:
+            urls = (await self._engine().executor.execute(retrieve_generation(generation.id))).urls
+            return urls[index] if index < len(urls) else generation.urls[index]
 
-        return read_again
+        return refresh_url
 
 
 def _validate_options(max_bytes: int | None, on_progress: OnProgress | None) -> None:
     if max_bytes is not None and (isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1):
         raise ConfigurationError(f"max_bytes must be a whole number from 1 on, or None, not {max_bytes!r}")
     if on_progress is not None and not callable(on_progress):
-        raise ConfigurationError(f"on_progress must be a function of two numbers of bytes, not {on_progress!r}")
+        raise ConfigurationError(f"on_progress must be a function of two byte counts, not {on_progress!r}")
 
 
 def _source_urls(source: Generation | str) -> Sequence[str]:
@@ -107,24 +108,24 @@ def _source_urls(source: Generation | str) -> Sequence[str]:
     for url in urls:
         if not URL_PATTERN.match(url):
             raise ConfigurationError(
-                f"{url[:MAX_SHOWN_LENGTH]!r} is not a URL that can be downloaded: it needs http or https and a host; "
-                "of a task id, retrieve the generation and pass that"
+                f"{url[:MAX_SHOWN_LENGTH]!r} is not a URL that can be downloaded: it needs http or https and a host. "
+                "For a task id, retrieve the generation and pass that"
             )
     return urls
 
 
-def _describe_missing_files(job: Generation) -> str:
-    if job.failed:
-        return "it is 'failed', and what failed can only be submitted again"
-    if job.succeeded:
-        return "it is 'succeeded' and names no link; read it again, and ask the support if there is still none"
-    return f"it is {job.status!r}, wait for it to succeed first"
+def _describe_missing_files(generation: Generation) -> str:
+    if generation.failed:
+        return "it is 'failed'; submit the job again"
+    if generation.succeeded:
+        return "it is 'succeeded' without a link; retrieve it again, and contact the support if there is still none"
+    return f"it is {generation.status!r}, wait for it to succeed first"
 
 
 def _resolve_names(
     source: Generation | str, to: str | os.PathLike[str], name: str | None, count: int
 ) -> tuple[Path, Callable[[int], Callable[[str], str]]]:
-    """The folder, and for the number of a file (from 1) what makes its name of its extension."""
+    """Returns the folder and a factory: from the number of a file (from 1) to a function from extension to name."""
     target = _validate_path(to)
     with convert_os_errors(target):
         is_folder = target.is_dir()

@@ -1,4 +1,4 @@
-"""The noun `files`: what jobs refer to, uploaded once."""
+"""The resource `files`: uploads, and the references of jobs."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ T = TypeVar("T")
 
 
 class Files:
-    """Pictures, videos and sounds that jobs refer to."""
+    """Images, videos and sounds that jobs refer to."""
 
-    def __init__(self, engine: Callable[[], Engine], model: Callable[[str], Awaitable[Model]]) -> None:
+    def __init__(self, engine: Callable[[], Engine], retrieve_model: Callable[[str], Awaitable[Model]]) -> None:
         self._engine = engine
-        self._model = model
+        self._retrieve_model = retrieve_model
 
     async def upload(
         self,
@@ -51,20 +51,20 @@ class Files:
         client_request_id: str | None = None,
         on_progress: OnProgress | None = None,
     ) -> File:
-        """Upload a path, bytes, a binary file (from where it stands) or an async iterator of bytes.
+        """Uploads a path, bytes, a binary file (from its position) or an async iterator of bytes.
 
-        It is streamed, never whole in memory. `kind` (`image`, `video` or `audio`) and media type are found from the
-        content; pass `kind` where the content does not tell, or for an MP4 that is only sound. With `model` that
-        model's own limits count, as far as the catalogue tells them, else the documented ones (contract section 8):
-        10 MB for an image or a sound, 50 MB for a video. `on_progress(sent, total)` is called, or awaited, after each
-        piece, in bytes; `total` is None for what has no known size, and a repeat counts anew.
+        The content is streamed, never whole in memory. `kind` (`image`, `video` or `audio`) and media type are detected
+        from the content. Pass `kind` if the content does not show it, and for an MP4 that contains only sound. With
+        `model`, the limits of that model apply as far as the catalogue states them, else the documented ones (contract
+        section 8): 10 MB for an image or a sound, 50 MB for a video. `on_progress(sent, total)` is called, or awaited,
+        after each chunk, in bytes. `total` is None if the size is unknown. A retry counts from 0.
 
-        An upload buys nothing. It is repeated after whatever passes by waiting, also after a connection that broke off
-        when the file may have arrived: then a file may be left at the service that nobody refers to. What can be read
-        only once, an async iterator or a pipe, is repeated only while nothing was sent. Each call uploads anew.
+        An upload costs no credits. It is retried after every transient fault, also after a lost connection when the
+        file may have arrived: then an unused file may remain at the service. A source that can be read only once (an
+        async iterator, a pipe) is retried only while nothing was sent. Each call uploads the content again.
 
-        Raises `ValidationFailed` and `ConfigurationError` before the first byte is sent (for a size that nobody knew,
-        when it is passed), and what any call can raise. Cancelling it closes the connection and what it opened.
+        Raises `ValidationFailed` and `ConfigurationError` before the first byte is sent (for an unknown size: when the
+        limit is passed), and what any call can raise. Cancelling closes the connection and the files that it opened.
 
         >>> async def upload(session):
         ...     await session.download(await session.generate("z-image", "A red kite"), "kite.png")
@@ -77,7 +77,7 @@ class Files:
         engine = self._engine()
         check_client_request_id(client_request_id)
         if on_progress is not None and not callable(on_progress):
-            raise ConfigurationError(f"on_progress must be a function of two numbers of bytes, not {on_progress!r}")
+            raise ConfigurationError(f"on_progress must be a function of two byte counts, not {on_progress!r}")
         source = await open_source(file, filename)
         upload = await self._build_upload(source, kind, model)
         form = upload.form
@@ -86,45 +86,47 @@ class Files:
         return await engine.uploader.upload(attrs.evolve(upload, form=form, on_progress=on_progress))
 
     async def check(self, path: FilePath | str, *, kind: str | None = None, model: str | None = None) -> None:
-        """Raise what `upload` would refuse of a path before its first byte is sent, or return. Sends no file.
+        """Validates a path as `upload` does before it sends the first byte. Sends no file.
 
-        `kind` and `model` are those of `upload`. Raises `ValidationFailed`, and `ConfigurationError` where nothing can
+        `kind` and `model` are those of `upload`. Raises `ValidationFailed`, and `ConfigurationError` if the file cannot
         be read. Safe to cancel.
 
-        >>> async def slip(session):
+        >>> async def check(session):
         ...     await session.download(await session.generate("z-image", "A red kite"), "kite.png")
         ...     await session.files.check("kite.png", kind="image", model="qwen-image")
         ...     try:
         ...         await session.files.check("kite.png", model="z-image")
         ...     except ValidationFailed as error:
         ...         return error.message
-        >>> in_sandbox(slip)
+        >>> in_sandbox(check)
         "z-image takes no file of kind 'image', and none of any other: nothing was sent"
         """
         await self._build_upload(await open_path_source(path), kind, model)
 
     async def retrieve(self, file_id: str) -> File:
-        """One file of the account. Raises `NotFoundError`, and what any read can raise. Safe to cancel.
+        """Returns a file of the account. Raises `NotFoundError`, and what any read can raise. Safe to cancel.
 
-        >>> async def look(session):
+        >>> async def retrieve(session):
         ...     await session.download(await session.generate("z-image", "A red kite"), "kite.png")
         ...     photo = await session.files.upload("kite.png")
         ...     return (await session.files.retrieve(photo.id)) == photo
-        >>> in_sandbox(look)
+        >>> in_sandbox(retrieve)
         True
         """
         return await self._engine().executor.execute(operations.retrieve_file(file_id))
 
-    async def resolve_references(self, job: GenerationRequest, deadline: float | None) -> GenerationRequest:
-        """The job with its paths uploaded for its model: each content once, however many jobs name it.
+    async def resolve_references(self, request: GenerationRequest, deadline: float | None) -> GenerationRequest:
+        """Returns the request with its paths uploaded for its model. Each content is uploaded once per session.
 
-        Raises what `upload` raises, and `RequestNotSentError` where that would leave a doubt: the job was not sent.
-        `SubmitTimeoutError` at the deadline on the loop's clock.
+        Raises what `upload` raises; an ambiguous error is raised as `RequestNotSentError`, since the job was not sent.
+        Raises `SubmitTimeoutError` at the deadline on the loop's clock.
         """
         limit = asyncio.timeout_at(deadline)
         try:
             async with limit:
-                uploaded = iter(await _gather_or_cancel(self._upload_reference(path, job.model) for path in job.paths))
+                uploaded = iter(
+                    await _gather_or_cancel(self._upload_reference(path, request.model) for path in request.paths)
+                )
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -135,8 +137,8 @@ class Files:
             raise RequestNotSentError(
                 f"a reference could not be uploaded, so nothing was bought: {error}", request_id=error.request_id
             ) from error
-        references = [next(uploaded) if isinstance(each, FilePath | str) else each for each in job.references]
-        return attrs.evolve(job, references=references)
+        references = [next(uploaded) if isinstance(each, FilePath | str) else each for each in request.references]
+        return attrs.evolve(request, references=references)
 
     async def _upload_reference(self, path: FilePath | str, model: str) -> ReferenceMedia:
         engine = self._engine()
@@ -150,7 +152,7 @@ class Files:
         return file.as_reference()
 
     async def _build_upload(self, source: UploadSource, kind: str | None, model: str | None) -> UploadRequest:
-        """The request for a source, once it is known to be one that the service takes."""
+        """Returns the upload of a source. Raises `ValidationFailed` if the service would reject it."""
         media = detect_media_type(source.head, name=source.name, kind=kind)
         limit = limit_for(media.kind, None if model is None else await self._get_model(model))
         check_upload(limit, media, name=source.name, size=source.size)
@@ -161,13 +163,13 @@ class Files:
         return UploadRequest(request.method, request.path, form=form, source=source, max_bytes=limit.max_bytes)
 
     async def _get_model(self, model_id: str) -> Model:
-        """What the catalogue says of the model; nothing if it cannot be read now: then the service shall judge."""
+        """Returns the model of the catalogue, or a model without limits if the catalogue cannot be read."""
         try:
-            return await self._model(model_id)
+            return await self._retrieve_model(model_id)
         except ConfigurationError:
             raise
         except RivyaError as error:
-            if isinstance(error, NotFoundError) and error.status is None:  # the catalogue was read and does not hold it
+            if isinstance(error, NotFoundError) and error.status is None:  # the model is not in the catalogue
                 raise
             return Model(model_id)
 
@@ -178,7 +180,7 @@ def _file_digest(path: Path) -> bytes:
 
 
 async def _gather_or_cancel(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """All at once; the first failure, or a cancellation, ends the others before it is raised."""
+    """Runs coroutines concurrently. The first failure, or a cancellation, cancels the others before it is raised."""
     tasks = [asyncio.ensure_future(call) for call in calls]
     try:
         return await asyncio.gather(*tasks)

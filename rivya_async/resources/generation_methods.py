@@ -59,7 +59,7 @@ class GenerationMethods:
         """Buys a job and returns its first record. A `GenerationRequest` may replace the separate arguments.
 
         Every submit sends an `Idempotency-Key`: yours, or one that is created for this call and kept over all
-        attempts. Every error carries it as `idempotency_key`; repeating the call with it repeats the same purchase.
+        attempts. Every error has it as `idempotency_key`; repeating the call with it repeats the same purchase.
         Keys of `params` are never renamed. `references` become `params.referenceMediaItems` (contract section 6);
         local paths among them are uploaded first, once per content and model, before anything is bought.
 
@@ -161,7 +161,7 @@ class GenerationMethods:
             client_request_id=client_request_id,
             idempotency_key=idempotency_key,
         )
-        del model, prompt, params, references, idempotency_key  # a waiting frame must not hold what was sent
+        del model, prompt, params, references, idempotency_key  # a waiting frame must not keep the request alive
         key = self._jobs.preflight.idempotency_key(request.idempotency_key)
         with attach_idempotency_key(key):
             policy = self._policy(poll)

@@ -50,7 +50,7 @@ class Generations(GenerationMethods):
         A terminal record ends every wait for the job in the same iteration of the loop, without a poll, and frees its
         credits under `max_reserved`. The latest 5,000 ends are remembered, so that later waits end at once. A record of
         an open job is an update. A record that is known, older by its `updated_at`, or less final than the known one
-        changes nothing. An end that contradicts what is known (a success without files, or an older record) is
+        changes nothing. An end that contradicts the known record (a success without files, or an older record) is
         verified by a poll.
 
         It does not wait and sends nothing itself. Raises `ConfigurationError` for anything but a `Generation`, for a

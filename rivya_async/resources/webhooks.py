@@ -1,4 +1,4 @@
-"""The nouns `webhooks` and `webhook_events`: where the service tells of ended jobs, and what it has told."""
+"""The resources `webhooks` and `webhook_events`: endpoints, their deliveries, and events."""
 
 from __future__ import annotations
 
@@ -20,44 +20,48 @@ T = TypeVar("T")
 
 
 class Webhooks:
-    """The endpoints of the account. Needs the scope `webhooks:manage` (contract section 11)."""
+    """The webhook endpoints of the account. Needs the scope `webhooks:manage` (contract section 11)."""
 
     def __init__(self, engine: Callable[[], Engine]) -> None:
         self._engine = engine
 
     async def create(self, name: str, url: str, event_types: Iterable[str]) -> WebhookEndpoint:
-        """Have ended jobs told to a URL; the record holds the `signing_secret`, which is told only this once.
+        """Creates an endpoint for ended jobs. Only this record contains its `signing_secret`.
 
-        The event types are `generation.succeeded` and `generation.failed`. The service wants https and a public host.
+        The event types are `generation.succeeded` and `generation.failed`. The service requires https and a public
+        host.
 
-        No idempotency key is documented for it. So it is repeated where the service has certainly not acted: nothing
-        was sent, 425, 429, or the API is switched off. A doubt is raised: `OutcomeUnknownError`, a
-        `InternalServerError`, or a `ResponseDecodeError` for an answer that cannot be read. Then look into `list`
-        before creating it again: an endpoint whose secret was lost gets another by `rotate_secret`. Cancelling it
-        leaves the same doubt, and a note of it.
+        No idempotency key is documented for this call. It is retried only if the service has definitely not processed
+        it: nothing was sent, 425, 429, or the API is disabled. An ambiguous outcome is raised: `OutcomeUnknownError`,
+        `InternalServerError`, or `ResponseDecodeError` for a response that cannot be decoded. Then read `list` before
+        you create it again. `rotate_secret` replaces a lost secret. Cancelling is ambiguous too: the `CancelledError`
+        has a note.
 
-        Raises `ValidationFailed` (code `webhook_url_rejected`) for a URL that the service does not take.
+        Raises `ValidationFailed` (code `webhook_url_rejected`) for a URL that the service rejects.
 
-        >>> async def told(session):
+        >>> async def create(session):
         ...     endpoint = await session.webhooks.create("Prod", "https://8.8.8.8/rivya", ["generation.succeeded"])
         ...     return endpoint.status, endpoint.signing_secret[:6], (await session.webhooks.list()) == [endpoint]
-        >>> in_sandbox(told)
+        >>> in_sandbox(create)
         ('active', 'whsec_', False)
         """
         return await self._call(
             operations.create_webhook(name, url, event_types),
-            "The endpoint may have been made: look into webhooks.list() before you create it again.",
+            "The endpoint may have been created: read webhooks.list() before you create it again.",
         )
 
     async def list(self, limit: int | None = None) -> builtins.list[WebhookEndpoint]:
-        """Endpoints, the newest first; at most `limit`, or as many as the service gives. Safe to cancel.
+        """Returns endpoints, newest first: at most `limit`, or the service's default. Safe to cancel.
 
         Raises what any read can raise. The order and `limit` are assumptions.
         """
         return [*await self._engine().executor.execute(operations.list_webhooks(limit))]
 
     async def retrieve(self, endpoint_id: str) -> WebhookEndpoint:
-        """One endpoint, without its secret. Raises `NotFoundError`, and what any read can raise. Safe to cancel."""
+        """Returns an endpoint without its secret. Safe to cancel.
+
+        Raises `NotFoundError`, and what any read can raise.
+        """
         return await self._engine().executor.execute(operations.retrieve_webhook(endpoint_id))
 
     async def update(
@@ -69,10 +73,10 @@ class Webhooks:
         event_types: Iterable[str] | None = None,
         status: str | None = None,
     ) -> WebhookEndpoint:
-        """Change what is given; the rest stays. `status` is `active` or `disabled`.
+        """Changes the given fields of an endpoint. `status` is `active` or `disabled`.
 
-        Which members the service takes is an assumption. Doing it twice does no more than once, so it is repeated
-        through every transient fault; cancelling it leaves open whether it was done. Raises as `create` does.
+        The accepted fields are an assumption. The call is idempotent, so it is retried through every transient fault.
+        After cancellation the change may or may not be applied. Raises as `create` does.
 
         >>> async def pause(session):
         ...     endpoint = await session.webhooks.create("Prod", "https://8.8.8.8/rivya", ["generation.failed"])
@@ -84,18 +88,18 @@ class Webhooks:
         return await self._engine().executor.execute(operations.update_webhook(endpoint_id, **changes))
 
     async def delete(self, endpoint_id: str) -> WebhookEndpoint:
-        """Revoke an endpoint for good and return it; nothing is delivered to it any more.
+        """Revokes an endpoint permanently and returns it.
 
-        It is repeated through every transient fault: should the service no longer know the endpoint, `NotFoundError`
-        may mean that an attempt before has revoked it. That it answers the endpoint is an assumption.
+        The call is retried through every transient fault, so `NotFoundError` may mean that an earlier attempt has
+        revoked the endpoint. That the service returns the endpoint is an assumption.
         """
         return await self._engine().executor.execute(operations.delete_webhook(endpoint_id))
 
     async def rotate_secret(self, endpoint_id: str) -> WebhookEndpoint:
-        """A new `signing_secret`, told only this once. That the old one dies at once is an assumption.
+        """Returns the endpoint with a new `signing_secret`. Only this record contains it.
 
-        Repeated as `create` is. After a doubt, or when it was cancelled, the old secret may be dead and the new one
-        lost: rotate again.
+        That the old secret becomes invalid at once is an assumption. Retried as `create` is. After an ambiguous error
+        or a cancellation the old secret may be invalid and the new one lost: rotate it again.
 
         >>> async def rotate(session):
         ...     endpoint = await session.webhooks.create("Prod", "https://8.8.8.8/rivya", ["generation.failed"])
@@ -105,30 +109,30 @@ class Webhooks:
         """
         return await self._call(
             operations.rotate_secret(endpoint_id),
-            "The old secret may be dead and the new one lost: rotate it again.",
+            "The old secret may be invalid and the new one lost: rotate it again.",
         )
 
     async def test(self, endpoint_id: str) -> WebhookDelivery:
-        """Have an invented event sent to an endpoint, and hear how it went. Repeated as `create` is.
+        """Sends a test event to an endpoint and returns its delivery. Retried as `create` is.
 
-        What is sent and what is answered are assumptions: a `generation.succeeded`, and its delivery.
+        The event (a `generation.succeeded`) and the response (its delivery) are assumptions.
         """
         return await self._call(
             operations.test_webhook(endpoint_id),
-            "The event may have been sent: look into webhooks.deliveries(endpoint_id).",
+            "The event may have been sent: read webhooks.deliveries(endpoint_id).",
         )
 
     async def deliveries(self, endpoint_id: str, limit: int | None = None) -> builtins.list[WebhookDelivery]:
-        """What was sent to an endpoint, the newest first. Raises what any read can raise. Safe to cancel.
+        """Returns the deliveries of an endpoint, newest first. Raises what any read can raise. Safe to cancel.
 
         The order, `limit` and the shape are assumptions.
         """
         return [*await self._engine().executor.execute(operations.list_deliveries(endpoint_id, limit))]
 
-    async def _call(self, endpoint: Operation[T], advice: str) -> T:
-        """The answer to what must not act twice; what leaves a doubt, a cancellation too, also says what to do."""
+    async def _call(self, operation: Operation[T], advice: str) -> T:
+        """Executes an operation that is not idempotent. Adds the advice to ambiguous errors and to cancellations."""
         try:
-            return await self._engine().executor.execute(endpoint)
+            return await self._engine().executor.execute(operation)
         except RivyaError as error:
             if isinstance(error, ResponseDecodeError) or (
                 outcome_is_ambiguous(error) and not definitely_not_processed(error)
@@ -136,27 +140,27 @@ class Webhooks:
                 error.message = f"{error.message} {advice}"
                 error.args = (error.message,)
             raise
-        except BaseException as stopped:
-            stopped.add_note(advice)
+        except BaseException as error:
+            error.add_note(advice)
             raise
 
 
 class WebhookEvents:
-    """What happened on the account that webhooks tell of. Needs the scope `webhooks:manage`."""
+    """Events of the account that webhooks report. Needs the scope `webhooks:manage`."""
 
     def __init__(self, engine: Callable[[], Engine]) -> None:
         self._engine = engine
 
     async def list(self, limit: int | None = None) -> builtins.list[WebhookEvent]:
-        """Events, the newest first; at most `limit`, or as many as the service gives. Safe to cancel.
+        """Returns events, newest first: at most `limit`, or the service's default. Safe to cancel.
 
         Raises what any read can raise. The order, `limit` and the shape are assumptions.
 
-        >>> async def missed(session):
+        >>> async def read_events(session):
         ...     job = await session.generate("z-image", "A red kite")
         ...     (event,) = await session.webhook_events.list()
         ...     return event.type, event.generation == job
-        >>> in_sandbox(missed)
+        >>> in_sandbox(read_events)
         ('generation.succeeded', True)
         """
         return [*await self._engine().executor.execute(operations.list_events(limit))]

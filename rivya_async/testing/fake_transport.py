@@ -14,6 +14,7 @@ import attrs
 
 from .._core.errors import RivyaError
 from .._core.http.messages import Request, Response
+from .._engine.http.transport import USER_AGENT
 from ..session import RivyaSession
 
 if TYPE_CHECKING:
@@ -184,5 +185,9 @@ class _Headers(dict[str, str]):
 
 def _to_fake_request(request: Request) -> FakeRequest:
     return FakeRequest(
-        request.method, request.path, request.body or b"", request.idempotency_key, headers=request.headers(None)
+        request.method,
+        request.path,
+        request.body or b"",
+        request.idempotency_key,
+        headers=request.headers(None, USER_AGENT),
     )

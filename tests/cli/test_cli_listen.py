@@ -18,7 +18,7 @@ from aiohttp import web
 from rivya_async.receiver import verify
 from tests.cli.cli_kit import RunningCommand, environment, rivya
 from tests.receiver.receiver_kit import SECRET, make_body, sign
-from tests.session.session_kit import peer, raw_server
+from tests.session.session_kit import plain_server, raw_server
 
 SIGNED: Final = environment(RIVYA_WEBHOOK_SECRET=SECRET)
 
@@ -78,7 +78,7 @@ async def test_signed_deliveries_are_forwarded_unchanged() -> None:
     moved = {"Location": "/elsewhere"}
     body = make_body(prompt="é  ☃").replace(b", ", b" , ")  # bytes that no JSON library would write again
     headers = {"X-Rivya-Other": "kept", "User-Agent": "Rivya-Webhooks/1.0"}
-    async with peer(lambda _: web.Response(status=answers.pop(0), headers=moved)) as behind:
+    async with plain_server(lambda _: web.Response(status=answers.pop(0), headers=moved)) as behind:
         async with listening("--forward", f"{behind.url}/hooks") as (running, url):
             sent = {**sign(body, at=now()), **headers, "Content-Type": "application/json; charset=utf-8"}
             for ours, theirs in ((200, 204), (502, 500), (502, 302)):
@@ -86,8 +86,8 @@ async def test_signed_deliveries_are_forwarded_unchanged() -> None:
                 assert (await heard(running))["forward_status"] == theirs
             assert await post(url, body, {**sent, "Rivya-Signature": "t=1,v1=00"}) == 400
         assert (await running.end()).code == 130
-    assert len(behind.seen) == 3
-    for seen in behind.seen:
+    assert len(behind.requests) == 3
+    for seen in behind.requests:
         assert (seen.method, seen.path, seen.body) == ("POST", "/hooks", body)
         assert sent.items() <= dict(seen.headers).items()
         assert verify(seen.body, seen.headers, SECRET).id == "evt_1"

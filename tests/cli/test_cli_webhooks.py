@@ -13,7 +13,7 @@ from aiohttp import web
 from rivya_async.receiver import verify
 from rivya_async.sandbox import Sandbox
 from tests.cli.cli_kit import COMMAND, environment, rivya, run_against
-from tests.session.session_kit import peer, raw_server
+from tests.session.session_kit import plain_server, raw_server
 
 URL = "https://hooks.example.org/rivya"
 
@@ -66,7 +66,7 @@ async def test_update_changes_given_fields(sandbox: Sandbox) -> None:
 
 async def test_deliveries_and_events_are_listed(sandbox: Sandbox) -> None:
     answers = [204, 500]
-    async with peer(lambda _: web.Response(status=answers.pop(0))) as there:
+    async with plain_server(lambda _: web.Response(status=answers.pop(0))) as there:
         endpoint_id = await created(sandbox, there.url)
         well = await run_against("webhooks", "test", endpoint_id, sandbox=sandbox)
         assert well.code == 0
@@ -144,15 +144,15 @@ def test_a_delivery_is_signed_by_hand(event: str, status: str) -> None:
 async def test_a_signed_delivery_is_posted() -> None:
     answers = [204, 401, 302]
     moved = {"Location": "/elsewhere"}
-    async with peer(lambda _: web.Response(status=answers.pop(0), headers=moved)) as there:
+    async with plain_server(lambda _: web.Response(status=answers.pop(0), headers=moved)) as there:
         for status, code in ((204, 0), (401, 6), (302, 6)):
             ended = await asyncio.to_thread(
                 rivya, "webhooks", "sign", "--to", f"{there.url}/hook", env=environment(RIVYA_WEBHOOK_SECRET=SECRET)
             )
             assert (ended.code, ended.err) == (code, "")
             assert ended.out.endswith(f"answered with {status}\n")
-    assert len(there.seen) == 3
-    for seen in there.seen:
+    assert len(there.requests) == 3
+    for seen in there.requests:
         assert (seen.method, seen.path, seen.headers["Content-Type"]) == ("POST", "/hook", "application/json")
         assert verify(seen.body, seen.headers, SECRET).type == "generation.succeeded"
 

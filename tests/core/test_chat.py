@@ -97,7 +97,7 @@ def test_completion_is_purchase_under_key() -> None:
     assert (request.method, request.path) == ("POST", "/api/v1/chat/completions")
     assert json.loads(request.body or b"") == TURN.to_wire()
     assert request.is_long_running
-    headers = request.headers("rvya_sk_x")
+    headers = request.headers("rvya_sk_x", "rivya-async/1.2.3")
     assert (headers["Idempotency-Key"], headers["Accept"]) == ("order-1", "application/json")
 
 
@@ -105,7 +105,7 @@ def test_stream_is_same_purchase() -> None:
     request = operations.stream_chat(TURN, "order-1")
     assert (request.method, request.path) == ("POST", "/api/v1/chat/completions/stream")
     assert request.body == operations.complete_chat(TURN, "order-1").request.body
-    headers = request.headers("rvya_sk_x")
+    headers = request.headers("rvya_sk_x", "rivya-async/1.2.3")
     assert (headers["Idempotency-Key"], headers["Accept"]) == ("order-1", "text/event-stream")
     assert headers["Authorization"] == "Bearer rvya_sk_x"
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-import rivya_async
 from rivya_async._core.http.messages import Request, Response
 
 KEY = "rvya_sk_0123456789abcdefghijklmnopqrstuv"
+USER_AGENT = "rivya-async/1.2.3"
 NOW = 784_111_777.0
 """Sun, 06 Nov 1994 08:49:37 GMT."""
 
-ALWAYS = {"Accept": "application/json", "User-Agent": f"rivya-async/{rivya_async.__version__}"}
+ALWAYS = {"Accept": "application/json", "User-Agent": USER_AGENT}
 AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
 
 
@@ -32,18 +32,18 @@ AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
     ],
 )
 def test_request_headers(request_: Request, api_key: str | None, headers: dict[str, str]) -> None:
-    assert request_.headers(api_key) == headers
+    assert request_.headers(api_key, USER_AGENT) == headers
 
 
 def test_headers_are_new_each_time() -> None:
     request = Request("GET", "/x")
-    request.headers(KEY)["X-Mine"] = "1"
-    assert "X-Mine" not in request.headers(KEY)
+    request.headers(KEY, USER_AGENT)["X-Mine"] = "1"
+    assert "X-Mine" not in request.headers(KEY, USER_AGENT)
 
 
 def test_request_repr_omits_body_and_key() -> None:
     request = Request("POST", "/x", body=b'{"prompt": "my private idea"}')
-    request.headers(KEY)
+    request.headers(KEY, USER_AGENT)
     assert "private" not in repr(request)
     assert KEY not in repr(request)
 

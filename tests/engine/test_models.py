@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from rivya_async._core.errors import InternalServerError, RivyaError
-from rivya_async.resources.models import TIME_TO_LIVE, Models
+from rivya_async.resources.models import CATALOGUE_TTL, Models
 from tests.engine.engine_kit import ScriptedTransport, cancel, engine_over, ok, refusal, script
 from tests.engine.virtual_time import now
 
@@ -24,7 +24,7 @@ async def test_callers_at_the_same_time_share_one_request_until_it_is_stale() ->
     models = models_over(transport)
     lists = await asyncio.gather(*(models.list() for _ in range(50)))
     assert [model.id for model in lists[0]] == ["z-image"]
-    await asyncio.sleep(TIME_TO_LIVE - 2)
+    await asyncio.sleep(CATALOGUE_TTL - 2)
     await models.retrieve("z-image")
     assert len(transport.received) == 1
     await asyncio.sleep(2)

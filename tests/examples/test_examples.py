@@ -21,7 +21,7 @@ from PIL import Image
 from rivya_async import RivyaSession, WebhookDelivery
 from rivya_async.sandbox import Sandbox
 from tests.media_kit import media
-from tests.session.session_kit import peer
+from tests.session.session_kit import plain_server
 from tests.workers.redis_server import RedisServer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -110,7 +110,7 @@ async def test_chat_continues_after_interrupted_stream(sandbox: Sandbox, tmp_pat
 
 async def test_webhooks_are_registered_once_and_list_missed_events(tmp_path: Path) -> None:
     create = "POST /api/v1/webhooks"
-    async with peer(lambda _: web.Response(status=204)) as receiver:
+    async with plain_server(lambda _: web.Response(status=204)) as receiver:
         async with Sandbox(speed=100.0, allow_local_webhooks=True) as local:
             async with RivyaSession(local.api_key, base_url=local.base_url) as session:
                 missed = await session.generate("z-image", "A red kite")

@@ -8,7 +8,7 @@ from rivya_async import RivyaSession
 from rivya_async.otel import Telemetry
 from rivya_async.sandbox import Sandbox
 from tests.otel.otel_kit import Backend
-from tests.session.session_kit import FAST, opened
+from tests.session.session_kit import FAST, open_session
 
 
 @pytest.fixture
@@ -28,5 +28,5 @@ async def sandbox(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def session(sandbox: Sandbox, backend: Backend) -> AsyncIterator[RivyaSession]:
-    async with opened(sandbox, hooks=[Telemetry(**backend.providers)]) as session:
+    async with open_session(sandbox, hooks=[Telemetry(**backend.providers)]) as session:
         yield session

@@ -15,7 +15,7 @@ from rivya_async import GenerationFailedError, PollPolicy, RivyaError, RivyaSess
 from rivya_async.otel import Telemetry
 from rivya_async.sandbox import Sandbox
 from tests.otel.otel_kit import Backend, attributes_of
-from tests.session.session_kit import FILE, POLL, SLOW, SUBMIT, opened, peer, script
+from tests.session.session_kit import FILE, POLL, SLOW, SUBMIT, open_session, plain_server, run_script
 
 SUBMITTED: Final = "POST /api/v1/generations"
 POLLED: Final = "GET /api/v1/generations/{id}"
@@ -113,7 +113,7 @@ async def test_rejected_request_has_the_request_id(session: RivyaSession, backen
 
 
 async def test_failed_job_and_deadline_are_failed_waits(backend: Backend) -> None:
-    async with Sandbox(speed=SLOW) as slow, opened(slow, hooks=[Telemetry(**backend.providers)]) as session:
+    async with Sandbox(speed=SLOW) as slow, open_session(slow, hooks=[Telemetry(**backend.providers)]) as session:
         job = await session.submit("z-image", "A red kite")
         with pytest.raises(WaitTimeoutError):
             await session.wait_for(job, timeout=0.02)
@@ -140,12 +140,12 @@ PROMPT: Final = "the unreleased mascot"
 async def test_exported_data_has_no_secret(backend: Backend, tmp_path: Path) -> None:
     template = b'{"error": {"code": "internal_error", "message": "%s %s", "requestId": "%s"}}'
     body = template % (PROMPT.encode(), KEY.encode(), KEY.encode())
-    async with Sandbox(speed=1e5, api_key=KEY, link_lifetime=60) as sandbox, peer() as file_host:
+    async with Sandbox(speed=1e5, api_key=KEY, link_lifetime=60) as sandbox, plain_server() as file_host:
         for route in (SUBMIT, POLL, FILE):
             sandbox.faults.add(route=route, status=500, body=body, times=1)
         telemetry = Telemetry(**backend.providers)
         with backend.tracer.start_as_current_span("order"):
-            async with opened(sandbox, hooks=[telemetry]) as session:
+            async with open_session(sandbox, hooks=[telemetry]) as session:
                 job = await session.generate("z-image", PROMPT)
                 assert "expires=" in job.urls[0]
                 await session.download(job, tmp_path)
@@ -170,7 +170,7 @@ async def test_failing_telemetry_changes_nothing(sandbox: Sandbox, backend: Back
 
     reported: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
-    async with opened(sandbox, hooks=[FailingTelemetry(**backend.providers)]) as session:
+    async with open_session(sandbox, hooks=[FailingTelemetry(**backend.providers)]) as session:
         job = await session.generate("z-image", "A red kite")
         await session.download(job, tmp_path)
     assert len(reported) == 4  # submit, poll, wait, download
@@ -180,7 +180,7 @@ async def test_failing_telemetry_changes_nothing(sandbox: Sandbox, backend: Back
 async def test_one_instance_serves_many_sessions(sandbox: Sandbox, backend: Backend) -> None:
     telemetry = Telemetry(**backend.providers)
     for _ in range(2):
-        async with opened(sandbox, hooks=[telemetry]) as session:
+        async with open_session(sandbox, hooks=[telemetry]) as session:
             await session.generate("z-image", "A red kite", poll=PollPolicy(first=0.01, base=0.01, floor=0.01))
     assert len(backend.spans("rivya.wait")) == 2
 
@@ -215,7 +215,7 @@ backend.close()
 
 
 async def test_uses_global_providers_that_are_set_later() -> None:
-    code, out, err = await script(GLOBAL)
+    code, out, err = await run_script(GLOBAL)
     assert (code, err) == (0, "")
     assert out.strip() == "['POST /api/v1/generations'] ['http.client.request.duration']"
 
@@ -233,6 +233,6 @@ except ImportError as error:
 
 
 async def test_import_error_names_the_extra() -> None:
-    code, out, err = await script(WITHOUT)
+    code, out, err = await run_script(WITHOUT)
     assert (code, err) == (0, "")
     assert "pip install 'rivya-async[otel]'" in out

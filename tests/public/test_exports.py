@@ -7,13 +7,17 @@ import importlib
 import inspect
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 import rivya_async
+from rivya_async.otel import telemetry
+from rivya_async.testing import FakeTransport
 
+PROJECT: Final = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
 SOURCE: Final = Path(rivya_async.__file__).read_text()
 
 PUBLIC_NAMES: Final = frozenset(
@@ -114,7 +118,7 @@ def test_all_contains_public_names() -> None:
 
 
 def test_runtime_and_type_checkers_agree() -> None:
-    at_runtime = rivya_async._HOME
+    at_runtime = rivya_async._MODULE_BY_NAME
     assert at_runtime == type_checking_imports()
     assert {*at_runtime, "__version__"} == set(rivya_async.__all__)
 
@@ -123,7 +127,7 @@ def test_runtime_and_type_checkers_agree() -> None:
 def test_every_name_is_documented(name: str) -> None:
     value = getattr(rivya_async, name)
     if name == "__version__":
-        assert value == "0.1.0"
+        assert value == PROJECT["version"]
         return
     assert inspect.getdoc(value)
     assert value.__doc__, f"{name} inherits its docstring"
@@ -143,6 +147,17 @@ def test_every_public_member_is_documented(name: str) -> None:
         and not inspect.getdoc(thing)
     ]
     assert undocumented == []
+
+
+async def test_version_has_one_source() -> None:
+    transport = FakeTransport(lambda _: {"current_credits": 1})
+    async with transport.session() as session:
+        await session.credits.retrieve()
+    version = PROJECT["version"]
+    assert rivya_async.__version__ == telemetry.VERSION == version
+    assert transport.requests[0].headers["User-Agent"] == f"rivya-async/{version}"
+    package = Path(rivya_async.__file__).parent
+    assert [str(path) for path in package.rglob("*.py") if f'"{version}"' in path.read_text()] == []
 
 
 def test_methods_have_documented_arguments() -> None:

@@ -21,7 +21,7 @@ from rivya_async import RivyaSession, WebhookDelivery, WebhookEndpoint, WebhookE
 from rivya_async.receiver import WebhookReceiver
 from rivya_async.sandbox import Sandbox
 from tests.receiver.receiver_kit import NOW, RecordingHandler, make_body, make_receiver, receiver_server, sign
-from tests.session.session_kit import FAST, bought_twice, opened, until
+from tests.session.session_kit import FAST, duplicate_purchases, open_session, wait_until
 
 DELIVERY: Final = "webhook delivery"
 HANDLED: Final = 200
@@ -126,7 +126,7 @@ async def test_delivery(row: Row) -> None:
     async with (
         receiver_server() as server,
         Sandbox(speed=FAST, allow_local_webhooks=True, clock=clock) as sandbox,
-        opened(sandbox) as session,
+        open_session(sandbox) as session,
     ):
         endpoint = await server.register(session)
         receiver = WebhookReceiver(row.secret(endpoint.signing_secret or ""), **row.receiver)
@@ -142,7 +142,7 @@ async def test_delivery(row: Row) -> None:
         assert event.generation == job
         assert handler.started == [event.id] * row.started
         assert len(handler.finished) == (row.responses[-1] in {HANDLED, 202})
-        assert not bought_twice(sandbox)
+        assert not duplicate_purchases(sandbox)
 
 
 async def test_secret_rotation_during_deliveries() -> None:
@@ -150,7 +150,7 @@ async def test_secret_rotation_during_deliveries() -> None:
     async with (
         receiver_server() as server,
         Sandbox(speed=FAST, allow_local_webhooks=True) as sandbox,
-        opened(sandbox) as session,
+        open_session(sandbox) as session,
     ):
         old = await server.register(session)
         new = await session.webhooks.rotate_secret(old.id)
@@ -175,7 +175,7 @@ async def test_receiver_is_down_then_recovers() -> None:
     async with (
         receiver_server() as server,
         Sandbox(speed=600.0, allow_local_webhooks=True) as sandbox,  # retries after 0.05 s, 0.2 s, 1 s
-        opened(sandbox) as session,
+        open_session(sandbox) as session,
     ):
         endpoint = await server.register(session)
         await session.generate("z-image", "A red kite")
@@ -183,7 +183,7 @@ async def test_receiver_is_down_then_recovers() -> None:
         receiver.on("*", handler)
         await wait_for_failure(session, endpoint)
         await server.open(receiver)
-        await until(lambda: len(handler.finished) == 1)
+        await wait_until(lambda: len(handler.finished) == 1)
         await server.close()
         *failures, last = await finished_deliveries(session, endpoint, 2)
     assert {each.response_status for each in failures} == {LOST}
@@ -195,7 +195,7 @@ async def test_events_out_of_order() -> None:
     async with (
         receiver_server() as server,
         Sandbox(speed=FAST, allow_local_webhooks=True) as sandbox,
-        opened(sandbox) as session,
+        open_session(sandbox) as session,
     ):
         endpoint = await server.serve(session, handler)
         sandbox.faults.add(route=DELIVERY, nth=1, delay=0.2)
@@ -221,11 +221,11 @@ async def test_overload_is_redelivered() -> None:
     async with (
         receiver_server() as server,
         Sandbox(speed=2_000.0, allow_local_webhooks=True) as sandbox,
-        opened(sandbox) as session,
+        open_session(sandbox) as session,
     ):
         endpoint = await server.serve(session, handler, max_running=2, max_waiting=4, response_timeout=0.0)
         jobs = await asyncio.gather(*(session.generate("z-image", f"Kite {number}") for number in range(12)))
-        await until(lambda: len(handler.finished) == len(jobs))
+        await wait_until(lambda: len(handler.finished) == len(jobs))
         deliveries = await finished_deliveries(session, endpoint, len(jobs))
         await server.close()
     assert peak == 2

@@ -21,7 +21,7 @@ from starlette.routing import Mount, Route
 from rivya_async import WebhookEvent
 from rivya_async.receiver import WebhookReceiver
 from tests.receiver.receiver_kit import RecordingHandler, make_body, make_receiver, sign, sleeping_handler
-from tests.session.session_kit import until
+from tests.session.session_kit import wait_until
 
 MAX_BODY_SIZE: Final = 5_000
 
@@ -33,7 +33,7 @@ async def uvicorn_at(app: Any) -> AsyncIterator[str]:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         serving = asyncio.create_task(server.serve(sockets=[listening]))
-        await until(lambda: server.started or serving.done())
+        await wait_until(lambda: server.started or serving.done())
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         server.should_exit = True
         await serving

@@ -14,7 +14,7 @@ from rivya_async.receiver import WebhookReceiver
 from rivya_async.sandbox import Sandbox
 from tests.receiver.receiver_kit import RecordingHandler
 from tests.receiver.test_servers import aiohttp_at
-from tests.session.session_kit import POLL, opened, until
+from tests.session.session_kit import POLL, open_session, wait_until
 
 RARE_POLLS = PollPolicy(first=60.0, base=60.0, cap=60.0, adaptive=False)
 """Polls so rare that a wait which ends during a test was ended by an event."""
@@ -36,7 +36,7 @@ async def webhook_setup(speed: float = 100.0) -> AsyncIterator[tuple[Sandbox, Ri
     async with (
         Sandbox(speed=speed, allow_local_webhooks=True) as sandbox,
         aiohttp_at(app) as url,
-        opened(sandbox, poll=RARE_POLLS) as session,
+        open_session(sandbox, poll=RARE_POLLS) as session,
     ):
         endpoint = await session.webhooks.create("Mine", f"{url}/hooks", ["generation.succeeded", "generation.failed"])
         async with WebhookReceiver(endpoint.signing_secret or "", session=session) as receiver:
@@ -74,7 +74,7 @@ async def test_receiver_outlives_its_session(caplog: pytest.LogCaptureFixture) -
     async with asyncio.timeout(10), webhook_setup(speed=20.0) as (_, session, handler):
         await session.submit("z-image", "A red kite")
         await session.aclose()
-        await until(lambda: len(handler.finished) == 1)
+        await wait_until(lambda: len(handler.finished) == 1)
     assert "were not ended by event 'evt_" in caplog.text
 
 
@@ -110,7 +110,7 @@ async def test_event_releases_credits_of_unawaited_job() -> None:
     async with asyncio.timeout(10), webhook_setup() as (sandbox, session, handler):
         job = await session.submit("z-image", "A job that ends badly [fail]")
         reserved = session.spend.total
-        await until(lambda: len(handler.finished) == 1)
+        await wait_until(lambda: len(handler.finished) == 1)
         assert (reserved, session.spend.total) == (job.reserved_credits, 0)
         assert (await session.wait_for(job.id, raise_on_failure=False)).failed
         assert sandbox.request_log.count(POLL) == 0

@@ -13,7 +13,7 @@ from multidict import CIMultiDict
 from rivya_async import ConfigurationError, SignatureMismatchError, TimestampToleranceError, WebhookVerificationError
 from rivya_async.receiver import RIVYA, STANDARD_WEBHOOKS, RivyaScheme, verify
 from rivya_async.sandbox import Sandbox
-from tests.session.session_kit import FAST, opened, peer, until
+from tests.session.session_kit import FAST, open_session, plain_server, wait_until
 
 SECRET: Final = "whsec_" + "c0ffee00" * 4
 EVENT: Final = {"id": "evt_1", "type": "generation.failed", "data": {"id": "t", "status": "failed", "model": "m"}}
@@ -84,14 +84,14 @@ def test_tracebacks_have_no_secret(body: Any, headers: dict[str, str]) -> None:
 
 async def test_verifies_deliveries_of_the_sandbox() -> None:
     async with (
-        peer() as server,
+        plain_server() as server,
         Sandbox(speed=FAST, allow_local_webhooks=True) as sandbox,
-        opened(sandbox) as session,
+        open_session(sandbox) as session,
     ):
         endpoint = await session.webhooks.create("Mine", f"{server.url}/hook", ["generation.succeeded"])
         job = await session.generate("z-image", "A red kite")
-        await until(lambda: len(server.seen) == 1)
-        (delivery,) = server.seen
+        await wait_until(lambda: len(server.requests) == 1)
+        (delivery,) = server.requests
         assert verify(delivery.body, delivery.headers, endpoint.signing_secret or "").generation == job
         with pytest.raises(SignatureMismatchError):
             verify(delivery.body + b" ", delivery.headers, endpoint.signing_secret or "")

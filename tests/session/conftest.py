@@ -8,34 +8,34 @@ import pytest
 
 from rivya_async import RivyaSession
 from rivya_async.sandbox import Sandbox
-from tests.session.session_kit import FAST, Ears, open_sockets, opened, until
+from tests.session.session_kit import FAST, RecordingHooks, open_session, open_sockets, wait_until
 
 
 @pytest.fixture(autouse=True)
-async def nothing_left(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    """No test may leave a task or a socket behind, or learn of a key from the machine that it runs on."""
+async def no_leaks(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """Fails a test that leaves a task or a socket open. Hides the API key of the environment."""
     monkeypatch.delenv("RIVYA_API_KEY", raising=False)
     monkeypatch.delenv("RIVYA_BASE_URL", raising=False)
     tasks, sockets = asyncio.all_tasks(), open_sockets()
     yield
-    await until(lambda: not asyncio.all_tasks() - tasks - {asyncio.current_task()}, seconds=2.0)
+    await wait_until(lambda: not asyncio.all_tasks() - tasks - {asyncio.current_task()}, seconds=2.0)
     if open_sockets() > sockets:
         gc.collect()
-        await until(lambda: open_sockets() <= sockets, seconds=15.0)  # a name server may be slow to say no
+        await wait_until(lambda: open_sockets() <= sockets, seconds=15.0)  # a name server may respond late
 
 
 @pytest.fixture
-async def sandbox(nothing_left: None) -> AsyncIterator[Sandbox]:
+async def sandbox(no_leaks: None) -> AsyncIterator[Sandbox]:
     async with Sandbox(speed=FAST) as running:
         yield running
 
 
 @pytest.fixture
-def ears() -> Ears:
-    return Ears()
+def hooks() -> RecordingHooks:
+    return RecordingHooks()
 
 
 @pytest.fixture
-async def session(sandbox: Sandbox, ears: Ears) -> AsyncIterator[RivyaSession]:
-    async with opened(sandbox, hooks=[ears]) as session:
+async def session(sandbox: Sandbox, hooks: RecordingHooks) -> AsyncIterator[RivyaSession]:
+    async with open_session(sandbox, hooks=[hooks]) as session:
         yield session

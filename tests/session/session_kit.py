@@ -1,4 +1,4 @@
-"""A bench for tests of the session: quick policies, ears on the hooks, and a plain server that is not the sandbox."""
+"""Helpers of the session tests: quick policies, recording hooks, and a plain server beside the sandbox."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from rivya_async.sandbox import Sandbox
 SUBMIT: Final = "POST /api/v1/generations"
 POLL: Final = "GET /api/v1/generations/{task_id}"
 FILE: Final = "GET /results/{task_id}/{name}"
-ASK: Final = "POST /api/v1/chat/completions"
+CHAT: Final = "POST /api/v1/chat/completions"
 STREAM: Final = "POST /api/v1/chat/completions/stream"
 UPLOAD: Final = "POST /api/v1/files"
 MODELS: Final = "GET /api/v1/models"
@@ -44,8 +44,8 @@ QUICK_RETRY: Final = RetryPolicy(max_attempts=5, base=0.002, cap=0.03, max_elaps
 QUICK_POLL: Final = PollPolicy(first=0.005, base=0.005, cap=0.03, floor=0.002, adaptive=False, timeout=20.0)
 
 
-class Ears(Hooks):
-    """Keeps all that the hooks tell."""
+class RecordingHooks(Hooks):
+    """Hooks that record every call."""
 
     def __init__(self) -> None:
         self.attempts: list[AttemptDetails] = []
@@ -66,21 +66,21 @@ class Ears(Hooks):
         self.downloads.append(details)
 
 
-def opened(sandbox: Sandbox, **options: Any) -> RivyaSession:
-    """A session at this sandbox, impatient unless `options` say otherwise."""
+def open_session(sandbox: Sandbox, **options: Any) -> RivyaSession:
+    """Returns a session of the sandbox with quick policies unless `options` replace them."""
     settings: dict[str, Any] = {"base_url": sandbox.base_url, "retry": QUICK_RETRY, "poll": QUICK_POLL}
     return RivyaSession(sandbox.api_key, **{**settings, **options})
 
 
-async def until(happened: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Let the loop run until this is so."""
+async def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Waits until a condition is true."""
     async with asyncio.timeout(seconds):
-        while not happened():  # noqa: ASYNC110 - what happens, happens elsewhere
+        while not condition():  # noqa: ASYNC110 - the condition has no event
             await asyncio.sleep(0.001)
 
 
-async def settled(sandbox: Sandbox) -> None:
-    """Wait until nothing is on its way to the sandbox any more and nothing is being answered."""
+async def wait_until_idle(sandbox: Sandbox) -> None:
+    """Waits until no request is in flight."""
     seen = -1
     async with asyncio.timeout(10):
         while seen != sandbox.request_log.count() or sandbox.request_log.in_flight:
@@ -88,25 +88,25 @@ async def settled(sandbox: Sandbox) -> None:
             await asyncio.sleep(0.05)
 
 
-def bought_twice(sandbox: Sandbox) -> dict[str, int]:
-    """The keys under which more than one job was bought."""
+def duplicate_purchases(sandbox: Sandbox) -> dict[str, int]:
+    """Returns the idempotency keys with more than one purchase, and their numbers."""
     return {key: count for key, count in sandbox.request_log.purchases_by_key.items() if count > 1}
 
 
 def open_sockets() -> int:
-    """How many sockets this process holds, but for those of event loops."""
+    """Returns the number of open sockets of this process."""
     count = 0
     for entry in Path("/proc/self/fd").iterdir():
         try:
             count += str(entry.readlink()).startswith("socket:")
-        except FileNotFoundError:  # the one that was listing
+        except FileNotFoundError:  # the handle of this iteration
             continue
     return count
 
 
 @attrs.frozen
-class Seen:
-    """A request as the plain server saw it."""
+class ReceivedRequest:
+    """A request that the plain server received."""
 
     method: str
     path: str
@@ -114,34 +114,34 @@ class Seen:
     body: bytes
 
 
-Answering = Callable[[Seen], Awaitable[web.StreamResponse] | web.StreamResponse]
+Responder = Callable[[ReceivedRequest], Awaitable[web.StreamResponse] | web.StreamResponse]
 
 
-class Peer:
-    """A plain HTTP server: answers as it is told, keeps every request whole."""
+class PlainServer:
+    """A plain HTTP server that answers by a function and records every request."""
 
-    def __init__(self, answer: Answering | None = None) -> None:
-        self.answer: Answering = answer or (lambda _: web.Response(body=b"{}", content_type="application/json"))
-        self.seen: list[Seen] = []
+    def __init__(self, answer: Responder | None = None) -> None:
+        self.answer: Responder = answer or (lambda _: web.Response(body=b"{}", content_type="application/json"))
+        self.requests: list[ReceivedRequest] = []
         self.url = ""
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
-        self.seen.append(Seen(request.method, request.path_qs, request.headers.copy(), body))
-        response = self.answer(self.seen[-1])
+        self.requests.append(ReceivedRequest(request.method, request.path_qs, request.headers.copy(), body))
+        response = self.answer(self.requests[-1])
         return response if isinstance(response, web.StreamResponse) else await response
 
 
 @asynccontextmanager
-async def peer(answer: Answering | None = None) -> AsyncIterator[Peer]:
-    """A plain server on loopback, under a name that is another origin than the sandbox's."""
-    told = Peer(answer)
-    runner = web.ServerRunner(web.Server(told.serve, access_log=None), shutdown_timeout=0.05)
+async def plain_server(answer: Responder | None = None) -> AsyncIterator[PlainServer]:
+    """Runs a plain server on loopback. Its origin differs from the sandbox's."""
+    server = PlainServer(answer)
+    runner = web.ServerRunner(web.Server(server.serve, access_log=None), shutdown_timeout=0.05)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        told.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        yield told
+        server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield server
     finally:
         await runner.cleanup()
 
@@ -150,7 +150,7 @@ async def peer(answer: Answering | None = None) -> AsyncIterator[Peer]:
 async def raw_server(
     talk: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
 ) -> AsyncIterator[str]:
-    """A server that speaks bytes; gives its URL."""
+    """Runs a server that writes raw bytes, and yields its URL."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -165,10 +165,10 @@ async def raw_server(
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-async def script(
+async def run_script(
     code: str, *arguments: str, cwd: Path | None = None, strict: bool = True, dev: bool = True
 ) -> tuple[int, str, str]:
-    """Run Python in a process of its own; its exit code, output and errors."""
+    """Runs Python code in a process of its own. Returns its exit code, output and errors."""
     process = await asyncio.create_subprocess_exec(
         *([sys.executable] + ["-X", "dev"] * dev + ["-W", "error"] * strict + ["-c", code, *arguments]),
         cwd=cwd,
@@ -179,11 +179,11 @@ async def script(
     return process.returncode or 0, out.decode(), err.decode()
 
 
-def record(task_id: str = "task_1", status: str = "queued", **more: Any) -> dict[str, Any]:
-    """The least that the service could say of a job."""
+def generation_body(task_id: str = "task_1", status: str = "queued", **more: Any) -> dict[str, Any]:
+    """Returns the smallest valid body of a generation."""
     return {"id": task_id, "status": status, "model": "z-image", **more}
 
 
-def ids(generations: list[Generation]) -> set[str]:
-    """The task ids of these records."""
+def task_ids(generations: list[Generation]) -> set[str]:
+    """Returns the task ids of generations."""
     return {generation.id for generation in generations}

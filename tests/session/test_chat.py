@@ -1,4 +1,4 @@
-"""Chat over real sockets: a purchase that is made once, an answer that is read as it comes."""
+"""Chat over real sockets: purchases, retries and streams."""
 
 from __future__ import annotations
 
@@ -31,7 +31,17 @@ from rivya_async import (
 )
 from rivya_async.sandbox import Sandbox
 from tests.media_kit import media
-from tests.session.session_kit import ASK, FAST, STREAM, Ears, Seen, opened, peer, raw_server, until
+from tests.session.session_kit import (
+    CHAT,
+    FAST,
+    STREAM,
+    ReceivedRequest,
+    RecordingHooks,
+    open_session,
+    plain_server,
+    raw_server,
+    wait_until,
+)
 
 MODEL: Final = "gpt-5-2-chat"
 ASKED: Final = "How do I paint a kite?"
@@ -40,7 +50,7 @@ HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-E
 
 
 async def read(session: RivyaSession, message: str = ASKED, **options: Any) -> str:
-    """The text of a streamed answer, read to its end."""
+    """Returns the whole text of a streamed answer."""
     async with session.chat.completions.stream(MODEL, message, **options) as stream:
         text = "".join([delta async for delta in stream])
         assert stream.text == text
@@ -55,8 +65,8 @@ async def interrupted(session: RivyaSession, **options: Any) -> StreamInterrupte
 
 
 async def answer_to(sandbox: Sandbox, message: str = ASKED) -> str:
-    """What the sandbox says to this message."""
-    async with opened(sandbox) as other:
+    """Returns the sandbox's answer to a message."""
+    async with open_session(sandbox) as other:
         return (await other.chat.completions.create(MODEL, message)).text
 
 
@@ -67,7 +77,7 @@ def bodies(sandbox: Sandbox) -> list[dict[str, Any]]:
 # --- the whole answer -------------------------------------------------------------------------------------------------
 
 
-async def test_an_answer_is_a_record(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_returns_completion_record(sandbox: Sandbox, session: RivyaSession) -> None:
     answer = await session.chat.completions.create(MODEL, ASKED)
     assert (answer.model, answer.object, answer.message.role) == (MODEL, "chat.completion", "assistant")
     assert "paint a kite" in answer.text
@@ -81,7 +91,7 @@ async def test_an_answer_is_a_record(sandbox: Sandbox, session: RivyaSession) ->
     assert pickle.loads(pickle.dumps(answer)) == answer
 
 
-async def test_only_the_options_that_are_set_are_sent(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_sends_only_set_options(sandbox: Sandbox, session: RivyaSession) -> None:
     await session.chat.completions.create(MODEL, "One")
     await session.chat.completions.create(
         MODEL,
@@ -109,8 +119,8 @@ async def test_only_the_options_that_are_set_are_sent(sandbox: Sandbox, session:
 
 
 @pytest.mark.parametrize("way", ["create", "read"])
-async def test_one_key_is_minted_and_kept_over_the_attempts(
-    sandbox: Sandbox, session: RivyaSession, ears: Ears, way: str
+async def test_retries_keep_idempotency_key(
+    sandbox: Sandbox, session: RivyaSession, hooks: RecordingHooks, way: str
 ) -> None:
     sandbox.faults.add(nth=1, drop=True, act=True)
     sandbox.faults.add(nth=2, status=500)
@@ -118,11 +128,11 @@ async def test_one_key_is_minted_and_kept_over_the_attempts(
     (key,) = sandbox.request_log.idempotency_keys
     assert sandbox.request_log.attempts(key) == 3
     assert sandbox.request_log.purchases == 1
-    assert [retry.idempotency_key for retry in ears.retries] == [key, key]
-    assert [type(attempt.error) for attempt in ears.attempts] == [OutcomeUnknownError, InternalServerError, type(None)]
+    assert [retry.idempotency_key for retry in hooks.retries] == [key, key]
+    assert [type(attempt.error) for attempt in hooks.attempts] == [OutcomeUnknownError, InternalServerError, type(None)]
 
 
-async def test_the_callers_key_makes_it_one_purchase(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_same_key_buys_once(sandbox: Sandbox, session: RivyaSession) -> None:
     first = await session.chat.completions.create(MODEL, ASKED, idempotency_key="order-1")
     assert await session.chat.completions.create(MODEL, ASKED, idempotency_key="order-1") == first
     with pytest.raises(IdempotencyConflictError) as raised:
@@ -131,17 +141,17 @@ async def test_the_callers_key_makes_it_one_purchase(sandbox: Sandbox, session: 
     assert sandbox.request_log.purchases_by_key == {"order-1": 1}
 
 
-async def test_an_answer_may_take_its_time(sandbox: Sandbox) -> None:
-    sandbox.faults.add(route=ASK, delay=0.4)
+async def test_waits_for_slow_answer(sandbox: Sandbox) -> None:
+    sandbox.faults.add(route=CHAT, delay=0.4)
     limits = Timeouts(read=0.05, total=0.1, chat=5.0)
-    async with opened(sandbox, timeouts=limits) as session:
+    async with open_session(sandbox, timeouts=limits) as session:
         await session.chat.completions.create(MODEL, ASKED)
-    assert sandbox.request_log.count(ASK) == 1
+    assert sandbox.request_log.count(CHAT) == 1
 
 
-async def test_an_answer_that_never_comes_is_given_up(sandbox: Sandbox) -> None:
-    sandbox.faults.add(route=ASK, delay=0.3)
-    async with opened(sandbox, timeouts=Timeouts(chat=0.05)) as session:
+async def test_gives_up_without_answer(sandbox: Sandbox) -> None:
+    sandbox.faults.add(route=CHAT, delay=0.3)
+    async with open_session(sandbox, timeouts=Timeouts(chat=0.05)) as session:
         with pytest.raises(OutcomeUnknownError) as raised:
             await session.chat.completions.create(MODEL, ASKED)
     assert raised.value.attempts == 5
@@ -164,27 +174,27 @@ REFUSED: Final[dict[str, tuple[type[RivyaError], dict[str, Any]]]] = {
 
 @pytest.mark.parametrize("way", ["create", "stream"])
 @pytest.mark.parametrize(("kind", "wrong"), REFUSED.values(), ids=REFUSED.keys())
-async def test_what_is_refused_carries_the_key_and_buys_nothing(
+async def test_rejection_has_key_and_buys_nothing(
     sandbox: Sandbox, session: RivyaSession, kind: type[RivyaError], wrong: dict[str, Any], way: str
 ) -> None:
-    told = {"model": MODEL, "message": ASKED, "idempotency_key": "order-1", **wrong}
+    arguments = {"model": MODEL, "message": ASKED, "idempotency_key": "order-1", **wrong}
 
     async def ask() -> None:
         if way == "create":
-            await session.chat.completions.create(**told)
+            await session.chat.completions.create(**arguments)
         else:
-            async with session.chat.completions.stream(**told):
+            async with session.chat.completions.stream(**arguments):
                 raise AssertionError("it was let in")
 
     with pytest.raises(kind) as raised:
         await ask()
     assert type(raised.value) is kind
-    assert raised.value.idempotency_key == told["idempotency_key"]
+    assert raised.value.idempotency_key == arguments["idempotency_key"]
     assert sandbox.request_log.purchases == 0
     assert sandbox.request_log.count() == (0 if kind is ConfigurationError else 1)
 
 
-async def test_a_key_without_the_scope_and_an_account_without_credits(sandbox: Sandbox) -> None:
+async def test_missing_scope_and_missing_credits(sandbox: Sandbox) -> None:
     reader = sandbox.add_key(scopes={"chat:read"})
     poor = sandbox.add_key(credits=2)
     for key, kind in (
@@ -201,7 +211,7 @@ async def test_a_key_without_the_scope_and_an_account_without_credits(sandbox: S
 
 
 @pytest.mark.parametrize("way", ["create", "stream"])
-async def test_a_check_finds_it_before_anything_is_sent(sandbox: Sandbox, session: RivyaSession, way: str) -> None:
+async def test_check_sends_nothing_on_problems(sandbox: Sandbox, session: RivyaSession, way: str) -> None:
     async def ask(**options: Any) -> None:
         if way == "create":
             await session.chat.completions.create(message=ASKED, check=True, **options)
@@ -223,7 +233,7 @@ async def test_a_check_finds_it_before_anything_is_sent(sandbox: Sandbox, sessio
 # --- conversations ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_conversation_goes_on_and_can_be_read(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_continues_and_reads_chat_session(sandbox: Sandbox, session: RivyaSession) -> None:
     first = await session.chat.completions.create(MODEL, "Name a colour.")
     text = await read(session, "And another?", session_id=first.session_id)
     other = await session.chat.completions.create(MODEL, "Something else")
@@ -241,7 +251,7 @@ async def test_a_conversation_goes_on_and_can_be_read(sandbox: Sandbox, session:
         await session.chat.sessions.list(limit=101)
 
 
-async def test_a_conversation_belongs_to_one_model_and_one_account(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_chat_session_belongs_to_one_model_and_account(sandbox: Sandbox, session: RivyaSession) -> None:
     first = await session.chat.completions.create(MODEL, ASKED)
     with pytest.raises(ChatSessionConflictError, match="Begin a new chat session"):
         await session.chat.completions.create("gemini-2-5-flash-chat", "Go on", session_id=first.session_id)
@@ -253,7 +263,7 @@ async def test_a_conversation_belongs_to_one_model_and_one_account(sandbox: Sand
             await stranger.chat.sessions.retrieve(first.session_id or "")
 
 
-async def test_an_uploaded_picture_is_attached_by_itself_or_by_its_id(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_attaches_file_or_id(sandbox: Sandbox, session: RivyaSession) -> None:
     picture = await session.files.upload(media("png"), filename="kite.png")
     answer = await session.chat.completions.create(MODEL, ASKED, attachments=[picture], check=True)
     assert "I have looked at the picture" in answer.text
@@ -268,7 +278,7 @@ async def test_an_uploaded_picture_is_attached_by_itself_or_by_its_id(sandbox: S
 # --- the answer as it comes -------------------------------------------------------------------------------------------
 
 
-async def test_the_pieces_are_the_answer(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_stream_yields_answer(sandbox: Sandbox, session: RivyaSession) -> None:
     seen = ""
     async with session.chat.completions.stream(MODEL, ASKED) as stream:
         assert stream.idempotency_key in sandbox.request_log.idempotency_keys
@@ -283,7 +293,7 @@ async def test_the_pieces_are_the_answer(sandbox: Sandbox, session: RivyaSession
     assert [delta async for delta in stream] == []
 
 
-async def test_a_stream_has_one_reader(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_stream_has_one_reader(sandbox: Sandbox, session: RivyaSession) -> None:
     sandbox.faults.add(route=STREAM, stream="stall", after_events=1)
     async with session.chat.completions.stream(MODEL, ASKED) as stream:
         first = asyncio.create_task(anext(stream))
@@ -293,7 +303,7 @@ async def test_a_stream_has_one_reader(sandbox: Sandbox, session: RivyaSession) 
         first.cancel()
 
 
-async def test_pieces_come_before_the_answer_is_whole(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_yields_deltas_before_end(sandbox: Sandbox, session: RivyaSession) -> None:
     sandbox.faults.add(route=STREAM, stream="stall", after_events=1 + DELTAS)
     async with session.chat.completions.stream(MODEL, ASKED) as stream:
         pieces = [await anext(stream) for _ in range(DELTAS)]
@@ -302,21 +312,21 @@ async def test_pieces_come_before_the_answer_is_whole(sandbox: Sandbox, session:
             stream.completion  # noqa: B018 - reading it is the test
 
 
-async def test_every_event_is_handed_on_untouched(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_yields_every_event_unchanged(sandbox: Sandbox, session: RivyaSession) -> None:
     async with session.chat.completions.stream(MODEL, ASKED, include_thoughts=True) as stream:
         first = await anext(stream)  # both ways draw from one source
         events = [event async for event in stream.events()]
     assert {event.name for event in events} == {"message.delta", "message.completed"}
     async with session.chat.completions.stream(MODEL, ASKED, include_thoughts=True) as again:
-        told = [event async for event in again.events()]
-    names = list(dict.fromkeys(event.name for event in told))
+        replayed = [event async for event in again.events()]
+    names = list(dict.fromkeys(event.name for event in replayed))
     assert names == ["message.started", "message.thought", "message.delta", "message.completed"]
-    assert told[1] == ChatEvent("message.thought", {"thought": "Let me see"})
-    assert "".join(event.delta for event in told) == again.text == first + "".join(event.delta for event in events)
+    assert replayed[1] == ChatEvent("message.thought", {"thought": "Let me see"})
+    assert "".join(event.delta for event in replayed) == again.text == first + "".join(event.delta for event in events)
 
 
 @pytest.mark.parametrize("shape", ["delta.content", "delta.text", "content", "text", "unnamed", "done", "done only"])
-async def test_every_shape_of_the_events_is_read(sandbox: Sandbox, session: RivyaSession, shape: str) -> None:
+async def test_reads_every_event_shape(sandbox: Sandbox, session: RivyaSession, shape: str) -> None:
     sandbox.faults.add(route=STREAM, shape=shape)
     async with session.chat.completions.stream(MODEL, ASKED) as stream:
         pieces = [delta async for delta in stream]
@@ -326,7 +336,7 @@ async def test_every_shape_of_the_events_is_read(sandbox: Sandbox, session: Rivy
     assert stream.completion.model == MODEL
 
 
-async def test_an_answer_that_drips_is_read_byte_by_byte(sandbox: Sandbox) -> None:
+async def test_reads_stream_of_single_bytes(sandbox: Sandbox) -> None:
     events = 'event: message.delta\r\ndata: {"delta": "“é” 🪁"}\r\n\r\ndata: [DONE]\r\n\r\n'.encode()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -338,11 +348,11 @@ async def test_an_answer_that_drips_is_read_byte_by_byte(sandbox: Sandbox) -> No
             await asyncio.sleep(0)
         await reader.read()  # [DONE] ends it, not the connection
 
-    async with raw_server(talk) as url, opened(sandbox, base_url=url) as session:
+    async with raw_server(talk) as url, open_session(sandbox, base_url=url) as session:
         assert await read(session) == "“é” 🪁"
 
 
-async def test_a_stream_is_used_in_its_block(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_stream_requires_its_block(sandbox: Sandbox, session: RivyaSession) -> None:
     stream = session.chat.completions.stream(MODEL, ASKED, idempotency_key="order-1")
     with pytest.raises(ConfigurationError, match="enter the stream first"):
         await anext(stream)
@@ -368,22 +378,22 @@ BROKEN: Final[dict[str, tuple[dict[str, Any], str | None]]] = {
 
 
 @pytest.mark.parametrize(("fault", "code"), BROKEN.values(), ids=BROKEN.keys())
-async def test_what_breaks_off_keeps_the_text_and_is_not_repeated(
+async def test_interrupted_stream_keeps_text_without_retry(
     sandbox: Sandbox, fault: dict[str, Any], code: str | None
 ) -> None:
-    ears = Ears()
+    hooks = RecordingHooks()
     sandbox.faults.add(route=STREAM, **fault)
-    async with opened(sandbox, timeouts=Timeouts(read=0.15), hooks=[ears]) as session:
+    async with open_session(sandbox, timeouts=Timeouts(read=0.15), hooks=[hooks]) as session:
         error = await interrupted(session, idempotency_key="order-1")
         whole = await answer_to(sandbox)
         assert len(error.text.split()) == DELTAS
         assert whole.startswith(error.text)
         assert (error.code, error.idempotency_key) == (code, "order-1")
         assert str(len(error.text)) in str(error)
-        assert (sandbox.request_log.count(STREAM), len(ears.attempts), ears.retries) == (1, 1, [])
+        assert (sandbox.request_log.count(STREAM), len(hooks.attempts), hooks.retries) == (1, 1, [])
         # The session has the answer, for it is bought.
         assert error.session_id is not None
-        await until(lambda: not sandbox.request_log.in_flight)
+        await wait_until(lambda: not sandbox.request_log.in_flight)
         kept = await session.chat.sessions.retrieve(error.session_id)
         assert [message.content for message in kept.messages] == [ASKED, whole]
         # And so has the sandbox under the key, as we assume of the service.
@@ -394,14 +404,14 @@ async def test_what_breaks_off_keeps_the_text_and_is_not_repeated(
     assert (again.text, again.code, again.session_id, str(again)) == (error.text, code, error.session_id, str(error))
 
 
-async def test_an_end_without_the_last_event_is_an_early_end(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_missing_final_event_is_an_interruption(sandbox: Sandbox, session: RivyaSession) -> None:
     sandbox.faults.add(route=STREAM, stream="end")
     error = await interrupted(session)
     assert error.text == await answer_to(sandbox)
     assert "ended early" in str(error)
 
 
-async def test_nothing_that_came_before_the_connection_broke_is_lost(sandbox: Sandbox) -> None:
+async def test_keeps_bytes_received_before_connection_loss(sandbox: Sandbox) -> None:
     event = b'data: {"delta": "Here is "}\n\ndata: {"delta": "a plan"}\n\n'
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -410,7 +420,7 @@ async def test_nothing_that_came_before_the_connection_broke_is_lost(sandbox: Sa
 
     async with (
         raw_server(talk) as url,
-        opened(sandbox, base_url=url) as session,
+        open_session(sandbox, base_url=url) as session,
         session.chat.completions.stream(MODEL, ASKED) as stream,
     ):
         await asyncio.sleep(0.05)  # it is broken before anybody has read of it
@@ -419,33 +429,33 @@ async def test_nothing_that_came_before_the_connection_broke_is_lost(sandbox: Sa
         assert raised.value.text == "Here is a plan"
 
 
-async def test_an_event_that_is_too_long_is_not_kept_in_memory(sandbox: Sandbox) -> None:
-    def answer(_: Seen) -> web.Response:
-        told = b'data: {"delta": "Hi"}\n\ndata: ' + b"x" * 5_000_000
-        return web.Response(body=told, content_type="text/event-stream")
+async def test_rejects_oversized_event(sandbox: Sandbox) -> None:
+    def answer(_: ReceivedRequest) -> web.Response:
+        stream_body = b'data: {"delta": "Hi"}\n\ndata: ' + b"x" * 5_000_000
+        return web.Response(body=stream_body, content_type="text/event-stream")
 
-    async with peer(answer) as server, opened(sandbox, base_url=server.url) as session:
+    async with plain_server(answer) as server, open_session(sandbox, base_url=server.url) as session:
         error = await interrupted(session)
     assert error.text == "Hi"
     assert isinstance(error.__cause__, ResponseDecodeError)
-    assert len(server.seen) == 1
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
     ("content_type", "text"), [("text/html", "<html>"), ("application/json", '{"object": "chat.completion"}')]
 )
-async def test_what_is_no_event_stream_is_said_to_be_none(sandbox: Sandbox, content_type: str, text: str) -> None:
-    def answer(_: Seen) -> web.Response:
+async def test_rejects_other_content_types(sandbox: Sandbox, content_type: str, text: str) -> None:
+    def answer(_: ReceivedRequest) -> web.Response:
         return web.Response(text=text, content_type=content_type)
 
-    async with peer(answer) as server, opened(sandbox, base_url=server.url) as session:
+    async with plain_server(answer) as server, open_session(sandbox, base_url=server.url) as session:
         with pytest.raises(ResponseDecodeError, match=content_type) as raised:
             await read(session, idempotency_key="order-1")
     assert raised.value.idempotency_key == "order-1"
-    assert len(server.seen) == 1
+    assert len(server.requests) == 1
 
 
-async def test_a_stream_goes_on_as_long_as_there_is_a_sign_of_life(sandbox: Sandbox) -> None:
+async def test_comments_reset_read_timeout(sandbox: Sandbox) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(HEAD)
@@ -456,7 +466,7 @@ async def test_a_stream_goes_on_as_long_as_there_is_a_sign_of_life(sandbox: Sand
 
     limits = Timeouts(read=0.2, total=0.25, chat=0.25)
     loop = asyncio.get_running_loop()
-    async with raw_server(talk) as url, opened(sandbox, base_url=url, timeouts=limits) as session:
+    async with raw_server(talk) as url, open_session(sandbox, base_url=url, timeouts=limits) as session:
         began = loop.time()
         assert await read(session) == "Hi"
         assert loop.time() - began > 0.4
@@ -465,16 +475,16 @@ async def test_a_stream_goes_on_as_long_as_there_is_a_sign_of_life(sandbox: Sand
 # --- leaving ----------------------------------------------------------------------------------------------------------
 
 
-async def test_leaving_the_block_closes_the_connection_at_once(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_leaving_block_closes_connection(sandbox: Sandbox, session: RivyaSession) -> None:
     sandbox.faults.add(route=STREAM, stream="stall", after_events=2)
     async with session.chat.completions.stream(MODEL, ASKED) as stream:
         await anext(stream)
         assert sandbox.request_log.in_flight == 1
-    await until(lambda: not sandbox.request_log.in_flight)
+    await wait_until(lambda: not sandbox.request_log.in_flight)
     assert sandbox.request_log.purchases == 1
 
 
-async def test_a_stream_may_be_left_by_an_exception_of_the_user(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_user_exception_leaves_block(sandbox: Sandbox, session: RivyaSession) -> None:
     sandbox.faults.add(route=STREAM, stream="stall", after_events=2)
 
     async def look() -> None:
@@ -485,11 +495,11 @@ async def test_a_stream_may_be_left_by_an_exception_of_the_user(sandbox: Sandbox
     with pytest.raises(ZeroDivisionError) as raised:
         await look()
     assert not hasattr(raised.value, "__notes__")
-    await until(lambda: not sandbox.request_log.in_flight)
+    await wait_until(lambda: not sandbox.request_log.in_flight)
 
 
 @pytest.mark.parametrize("moment", ["before the answer", "between two pieces"])
-async def test_cancelling_closes_the_connection_and_leaves_the_key(
+async def test_cancellation_closes_connection_and_notes_key(
     sandbox: Sandbox, session: RivyaSession, moment: str
 ) -> None:
     if moment == "before the answer":
@@ -497,27 +507,27 @@ async def test_cancelling_closes_the_connection_and_leaves_the_key(
     else:
         sandbox.faults.add(route=STREAM, stream="stall", after_events=2)
     task = asyncio.create_task(read(session, idempotency_key="order-1"))
-    await until(lambda: sandbox.request_log.in_flight == 1)
+    await wait_until(lambda: sandbox.request_log.in_flight == 1)
     await asyncio.sleep(0.05)
     task.cancel()
     with pytest.raises(asyncio.CancelledError) as raised:
         await task
     assert "order-1" in "".join(raised.value.__notes__)
-    await until(lambda: not sandbox.request_log.in_flight)
+    await wait_until(lambda: not sandbox.request_log.in_flight)
 
 
-async def test_closing_the_session_cuts_its_streams(sandbox: Sandbox) -> None:
+async def test_closing_session_aborts_streams(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=STREAM, stream="stall", after_events=3)
-    session = opened(sandbox, max_connections=1)
+    session = open_session(sandbox, max_connections=1)
     seen: list[str] = []
 
     async def collect() -> None:
         async with session.chat.completions.stream(MODEL, ASKED) as stream:
             async for delta in stream:
-                seen.append(delta)  # noqa: PERF401 - one by one, to be looked at meanwhile
+                seen.append(delta)  # noqa: PERF401 - one by one, so that the test can inspect them
 
     reading = asyncio.create_task(collect())
-    await until(lambda: len(seen) == 2)
+    await wait_until(lambda: len(seen) == 2)
     waiting = asyncio.create_task(read(session, idempotency_key="order-2"))
     await asyncio.sleep(0.01)
     await session.aclose()
@@ -527,11 +537,11 @@ async def test_closing_the_session_cuts_its_streams(sandbox: Sandbox) -> None:
     with pytest.raises(RequestNotSentError, match="session was closed") as turned_away:
         await waiting
     assert turned_away.value.idempotency_key == "order-2"
-    await until(lambda: not sandbox.request_log.in_flight)
+    await wait_until(lambda: not sandbox.request_log.in_flight)
 
 
-async def test_closing_the_session_turns_away_who_waits_behind_a_stream_that_nobody_reads(sandbox: Sandbox) -> None:
-    session = opened(sandbox, max_connections=1)
+async def test_closing_session_rejects_queued_streams(sandbox: Sandbox) -> None:
+    session = open_session(sandbox, max_connections=1)
     async with session.chat.completions.stream(MODEL, ASKED):
         waiting = asyncio.create_task(read(session))
         await asyncio.sleep(0.01)
@@ -541,11 +551,11 @@ async def test_closing_the_session_turns_away_who_waits_behind_a_stream_that_nob
     assert sandbox.request_log.count(STREAM) == 1
 
 
-async def test_closing_the_session_ends_the_pauses_of_a_stream_that_is_not_open_yet(sandbox: Sandbox) -> None:
+async def test_closing_session_ends_backoff_of_stream(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=STREAM, status=503, retry_after=30)
-    session = opened(sandbox, retry=None)
+    session = open_session(sandbox, retry=None)
     reading = asyncio.create_task(read(session))
-    await until(lambda: len(sandbox.request_log) == 1)
+    await wait_until(lambda: len(sandbox.request_log) == 1)
     await asyncio.sleep(0.05)
     await session.aclose()
     with pytest.raises(OutcomeUnknownError, match="session was closed"):
@@ -555,9 +565,9 @@ async def test_closing_the_session_ends_the_pauses_of_a_stream_that_is_not_open_
 # --- many -------------------------------------------------------------------------------------------------------------
 
 
-async def test_open_streams_keep_no_place_from_other_requests(sandbox: Sandbox) -> None:
+async def test_streams_do_not_use_request_slots(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=STREAM, stream="stall", after_events=2, times=2)
-    async with opened(sandbox, max_connections=2) as session:
+    async with open_session(sandbox, max_connections=2) as session:
         streams = [session.chat.completions.stream(MODEL, ASKED) for _ in range(2)]
         for stream in streams:
             await stream.__aenter__()
@@ -571,18 +581,18 @@ async def test_open_streams_keep_no_place_from_other_requests(sandbox: Sandbox) 
         await streams[1].__aexit__(None, None, None)
 
 
-async def test_a_hundred_streams_at_once(sandbox: Sandbox) -> None:
-    async with opened(sandbox, max_connections=20) as session:
+async def test_hundred_concurrent_streams(sandbox: Sandbox) -> None:
+    async with open_session(sandbox, max_connections=20) as session:
         texts = await asyncio.gather(*(read(session, f"Poster number {number}") for number in range(100)))
     assert len(set(texts)) == 100
     assert sandbox.request_log.purchases == 100
     assert sandbox.request_log.peak_in_flight <= 20
 
 
-async def test_reading_never_yields_to_a_slow_reader(sandbox: Sandbox) -> None:
-    """A reader that dawdles gets all of it: what comes meanwhile waits in a buffer, or at the service."""
+async def test_slow_reader_receives_everything(sandbox: Sandbox) -> None:
+    """Chunks wait in a buffer, or at the service, until a slow reader takes them."""
     async with (
-        opened(sandbox, timeouts=Timeouts(read=0.1)) as session,
+        open_session(sandbox, timeouts=Timeouts(read=0.1)) as session,
         session.chat.completions.stream(MODEL, ASKED) as stream,
     ):
         text = await anext(stream)
@@ -591,16 +601,16 @@ async def test_reading_never_yields_to_a_slow_reader(sandbox: Sandbox) -> None:
     assert text == await answer_to(sandbox)
 
 
-async def test_two_sandboxes_say_the_same() -> None:
+async def test_sandbox_replies_are_deterministic() -> None:
     texts = []
     for speed in (FAST, 200.0):
-        async with Sandbox(speed=speed) as sandbox, opened(sandbox) as session:
+        async with Sandbox(speed=speed) as sandbox, open_session(sandbox) as session:
             texts += [await read(session), (await session.chat.completions.create(MODEL, ASKED)).text]
     assert len(set(texts)) == 1
 
 
-async def test_a_slow_model_streams_token_by_token(nothing_left: None) -> None:
-    async with Sandbox(speed=4.0) as sandbox, opened(sandbox) as session:
+async def test_slow_model_streams_tokens(no_leaks: None) -> None:
+    async with Sandbox(speed=4.0) as sandbox, open_session(sandbox) as session:
         loop = asyncio.get_running_loop()
         async with session.chat.completions.stream(MODEL, ASKED) as stream:
             began = loop.time()

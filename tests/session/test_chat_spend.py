@@ -1,4 +1,4 @@
-"""Turns of a chat under the caps of a session, over real sockets: whole, streamed, broken off, left."""
+"""Chat turns under spending caps, over real sockets: whole, streamed, interrupted, abandoned."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rivya_async import (
     ValidationFailed,
 )
 from rivya_async.sandbox import Sandbox
-from tests.session.session_kit import ASK, FAST, MODELS, STREAM, opened
+from tests.session.session_kit import CHAT, FAST, MODELS, STREAM, open_session
 
 MODEL: Final = "gpt-5-2-chat"
 PRICES: Final = {MODEL: 3}
@@ -27,8 +27,8 @@ STREAMED: Final = f"{WHOLE}/stream"
 
 
 async def ask(session: RivyaSession, way: str, message: str = "A kite", **options: Any) -> None:
-    """One turn, by this route."""
-    if way == ASK:
+    """Buys one turn, whole or streamed."""
+    if way == CHAT:
         await session.chat.completions.create(MODEL, message, **options)
         return
     async with session.chat.completions.stream(MODEL, message, **options) as stream:
@@ -36,22 +36,22 @@ async def ask(session: RivyaSession, way: str, message: str = "A kite", **option
             pass
 
 
-ways = pytest.mark.parametrize("way", [ASK, STREAM])
+ways = pytest.mark.parametrize("way", [CHAT, STREAM])
 
 
 @ways
-async def test_a_turn_is_in_the_book_with_what_it_cost(sandbox: Sandbox, session: RivyaSession, way: str) -> None:
+async def test_records_cost_of_turn(sandbox: Sandbox, session: RivyaSession, way: str) -> None:
     await ask(session, way, idempotency_key="turn-1")
     cost = session.spend["turn-1"]
-    assert (cost.reserved, cost.path) == (3, WHOLE if way == ASK else STREAMED)
+    assert (cost.reserved, cost.path) == (3, WHOLE if way == CHAT else STREAMED)
     assert (cost.task_id or "").startswith("chatcmpl_")
     assert session.spend.total == session.spend.final == cost.final == 1_000_000 - sandbox.credits
     assert sandbox.request_log.count(MODELS) == 0
 
 
 @ways
-async def test_a_turn_that_would_pass_a_cap_is_not_sent(sandbox: Sandbox, way: str) -> None:
-    async with opened(sandbox, max_spend=3, prices=PRICES) as session:
+async def test_turn_over_cap_is_not_sent(sandbox: Sandbox, way: str) -> None:
+    async with open_session(sandbox, max_spend=3, prices=PRICES) as session:
         await ask(session, way)
         assert session.spend.final == 1
         with pytest.raises(SpendLimitError, match="max_spend=3") as raised:
@@ -61,8 +61,8 @@ async def test_a_turn_that_would_pass_a_cap_is_not_sent(sandbox: Sandbox, way: s
 
 
 @ways
-async def test_no_number_of_turns_at_once_passes_a_cap(way: str) -> None:
-    async with Sandbox(speed=FAST) as sandbox, opened(sandbox, max_reserved=9, prices=PRICES) as session:
+async def test_concurrent_turns_stay_under_cap(way: str) -> None:
+    async with Sandbox(speed=FAST) as sandbox, open_session(sandbox, max_reserved=9, prices=PRICES) as session:
         turns = await asyncio.gather(*(ask(session, way, f"{n}") for n in range(100)), return_exceptions=True)
         assert sum(turn is None for turn in turns) == sandbox.request_log.count(way) == 3
         assert session.spend.reserved == 0
@@ -70,8 +70,8 @@ async def test_no_number_of_turns_at_once_passes_a_cap(way: str) -> None:
 
 
 @ways
-async def test_jobs_and_turns_share_a_cap(sandbox: Sandbox, way: str) -> None:
-    async with opened(sandbox, max_spend=3, prices=PRICES) as session:
+async def test_jobs_and_turns_share_cap(sandbox: Sandbox, way: str) -> None:
+    async with open_session(sandbox, max_spend=3, prices=PRICES) as session:
         await session.submit("z-image", "A kite", idempotency_key="order-1")
         with pytest.raises(SpendLimitError):
             await ask(session, way, idempotency_key="order-1")  # elsewhere, so another purchase
@@ -79,17 +79,17 @@ async def test_jobs_and_turns_share_a_cap(sandbox: Sandbox, way: str) -> None:
 
 
 @ways
-async def test_a_price_that_cannot_be_told_is_refused_until_it_is_said(sandbox: Sandbox, way: str) -> None:
-    async with opened(sandbox, max_spend=10) as session:
+async def test_unknown_price_needs_prices(sandbox: Sandbox, way: str) -> None:
+    async with open_session(sandbox, max_spend=10) as session:
         with pytest.raises(SpendLimitError, match=r"prices={'gpt-5-2-chat'"):
             await ask(session, way)
         assert sandbox.request_log.count(way) == session.spend.total == 0
 
 
 @ways
-async def test_a_refusal_costs_nothing(sandbox: Sandbox, way: str) -> None:
+async def test_rejection_costs_nothing(sandbox: Sandbox, way: str) -> None:
     sandbox.faults.add(route=way, times=1, status=402, code="insufficient_credits")
-    async with opened(sandbox, max_spend=3, prices=PRICES) as session:
+    async with open_session(sandbox, max_spend=3, prices=PRICES) as session:
         with pytest.raises(InsufficientCreditsError):
             await ask(session, way)
         with pytest.raises(ValidationFailed):
@@ -98,9 +98,9 @@ async def test_a_refusal_costs_nothing(sandbox: Sandbox, way: str) -> None:
 
 
 @ways
-async def test_a_turn_in_doubt_goes_on_counting_until_its_key_tells_more(sandbox: Sandbox, way: str) -> None:
+async def test_ambiguous_turn_counts_until_resolved(sandbox: Sandbox, way: str) -> None:
     sandbox.faults.add(route=way, times=5, drop=True, act=True)
-    async with opened(sandbox, max_spend=3, prices=PRICES) as session:
+    async with open_session(sandbox, max_spend=3, prices=PRICES) as session:
         with pytest.raises(OutcomeUnknownError):
             await ask(session, way, idempotency_key="turn-1")
         assert session.spend["turn-1"].task_id is None
@@ -112,9 +112,9 @@ async def test_a_turn_in_doubt_goes_on_counting_until_its_key_tells_more(sandbox
         assert session.spend.total == session.spend["turn-1"].final == 1_000_000 - sandbox.credits
 
 
-async def test_a_stream_that_breaks_off_keeps_its_price(sandbox: Sandbox) -> None:
+async def test_interrupted_stream_keeps_price(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=STREAM, times=1, stream="cut", after_events=3)
-    async with opened(sandbox, max_spend=10, prices=PRICES) as session:
+    async with open_session(sandbox, max_spend=10, prices=PRICES) as session:
         with pytest.raises(StreamInterruptedError):
             await ask(session, STREAM, idempotency_key="turn-1")
         assert dict(session.spend) == {"turn-1": PurchaseCost(3, path=STREAMED)}
@@ -123,8 +123,8 @@ async def test_a_stream_that_breaks_off_keeps_its_price(sandbox: Sandbox) -> Non
 
 
 @pytest.mark.parametrize("error", [None, ValidationFailed("of another call"), asyncio.CancelledError()], ids=repr)
-async def test_a_stream_that_is_left_keeps_its_price(sandbox: Sandbox, error: BaseException | None) -> None:
-    async with opened(sandbox, max_spend=10, prices=PRICES) as session:
+async def test_abandoned_stream_keeps_price(sandbox: Sandbox, error: BaseException | None) -> None:
+    async with open_session(sandbox, max_spend=10, prices=PRICES) as session:
         try:
             async with session.chat.completions.stream(MODEL, "A kite", idempotency_key="turn-1") as stream:
                 assert (session.spend.reserved, dict(session.spend)) == (3, {})
@@ -137,7 +137,7 @@ async def test_a_stream_that_is_left_keeps_its_price(sandbox: Sandbox, error: Ba
         assert session.spend.reserved == 3
 
 
-async def test_the_cost_is_known_as_soon_as_the_answer_is_whole(session: RivyaSession) -> None:
+async def test_records_cost_at_final_event(session: RivyaSession) -> None:
     async with session.chat.completions.stream(MODEL, "A kite", idempotency_key="turn-1") as stream:
         async for _ in stream:
             pass
@@ -147,7 +147,7 @@ async def test_the_cost_is_known_as_soon_as_the_answer_is_whole(session: RivyaSe
 
 
 @ways
-async def test_a_catalogue_that_cannot_be_read_asks_nothing(sandbox: Sandbox, session: RivyaSession, way: str) -> None:
+async def test_unreadable_catalogue_sends_nothing(sandbox: Sandbox, session: RivyaSession, way: str) -> None:
     sandbox.faults.add(route=MODELS, status=500)
     with pytest.raises(RequestNotSentError, match="catalogue could not be read") as raised:
         await ask(session, way, idempotency_key="turn-1", check=True)
@@ -155,7 +155,7 @@ async def test_a_catalogue_that_cannot_be_read_asks_nothing(sandbox: Sandbox, se
     assert sandbox.request_log.count(way) == 0
 
 
-async def test_an_interruption_tells_how_many_requests_were_sent(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_interruption_counts_attempts(sandbox: Sandbox, session: RivyaSession) -> None:
     sandbox.faults.add(route=STREAM, times=2, status=503)
     sandbox.faults.add(route=STREAM, stream="cut", after_events=3)
     with pytest.raises(StreamInterruptedError) as raised:

@@ -1,4 +1,4 @@
-"""Downloads: real files that open, names that cannot escape, hosts that see no key, transfers that break."""
+"""Downloads: valid files, safe names, no key for other hosts, broken transfers."""
 
 from __future__ import annotations
 
@@ -29,24 +29,34 @@ from rivya_async import (
 )
 from rivya_async._engine.transfers.partial_file import PartialFile
 from rivya_async.sandbox import Sandbox
-from tests.session.session_kit import FILE, QUICK_RETRY, SLOW, Ears, Seen, opened, peer, raw_server, until
+from tests.session.session_kit import (
+    FILE,
+    QUICK_RETRY,
+    SLOW,
+    ReceivedRequest,
+    RecordingHooks,
+    open_session,
+    plain_server,
+    raw_server,
+    wait_until,
+)
 
 PNG: Final = b"\x89PNG" + bytes(range(256)) * 400
 
 
-def picture(_: Seen) -> web.Response:
+def picture(_: ReceivedRequest) -> web.Response:
     return web.Response(body=PNG, content_type="image/png")
 
 
 def files(folder: Path) -> list[str]:
-    """Every file below a folder, hidden ones too."""
+    """Returns every file in a folder, hidden ones included."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 # --- results of real jobs ---------------------------------------------------------------------------------------------
 
 
-async def test_an_image_opens(session: RivyaSession, tmp_path: Path) -> None:
+async def test_saves_valid_image(session: RivyaSession, tmp_path: Path) -> None:
     job = await session.generate("z-image", "A red kite", params={"aspect_ratio": "16:9"})
     (path,) = await session.download(job, tmp_path)
     assert path.parent == tmp_path
@@ -57,7 +67,7 @@ async def test_an_image_opens(session: RivyaSession, tmp_path: Path) -> None:
         image.load()
 
 
-async def test_a_video_opens(session: RivyaSession, tmp_path: Path) -> None:
+async def test_saves_valid_video(session: RivyaSession, tmp_path: Path) -> None:
     models = await session.models.list()
     films = [model for model in models if model.category == "video" and model.is_available]
     from_text = [model for model in films if model.api_input_status == "available_text"]
@@ -68,7 +78,7 @@ async def test_a_video_opens(session: RivyaSession, tmp_path: Path) -> None:
         assert next(film.decode(video=0)).width > 0
 
 
-async def test_a_sound_opens(session: RivyaSession, tmp_path: Path) -> None:
+async def test_saves_valid_audio(session: RivyaSession, tmp_path: Path) -> None:
     models = await session.models.list()
     model = next(
         m
@@ -82,7 +92,7 @@ async def test_a_sound_opens(session: RivyaSession, tmp_path: Path) -> None:
         assert next(sound.decode(audio=0)).samples > 0
 
 
-async def test_several_results_are_several_files(session: RivyaSession, tmp_path: Path) -> None:
+async def test_saves_every_result(session: RivyaSession, tmp_path: Path) -> None:
     job = await session.generate("seedream-4-0", "A red kite", params={"max_images": 3})
     assert len(job.urls) == 3
     in_folder = await session.download(job, tmp_path / "all")
@@ -94,15 +104,15 @@ async def test_several_results_are_several_files(session: RivyaSession, tmp_path
     assert len(files(tmp_path)) == 6
 
 
-async def test_the_service_gets_no_key_for_a_file(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
+async def test_sends_no_key_for_service_files(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
     job = await session.generate("z-image", "A red kite")
     await session.download(job, tmp_path)
     requests = [request for request in sandbox.request_log if request.route == FILE]
     assert [request.has_authorization for request in requests] == [False]
 
 
-async def test_many_downloads_at_once(session: RivyaSession, tmp_path: Path) -> None:
-    async with peer(picture) as server:
+async def test_limits_concurrent_downloads(session: RivyaSession, tmp_path: Path) -> None:
+    async with plain_server(picture) as server:
         urls = [f"{server.url}/{n}.png" for n in range(100)]
         paths = await asyncio.gather(*(session.download(url, tmp_path) for url in urls))
     assert len({path for (path,) in paths}) == 100
@@ -110,8 +120,8 @@ async def test_many_downloads_at_once(session: RivyaSession, tmp_path: Path) -> 
     assert len(files(tmp_path)) == 100
 
 
-async def test_a_job_that_has_not_ended_has_no_files(tmp_path: Path) -> None:
-    async with Sandbox(speed=SLOW) as slow, opened(slow) as session:
+async def test_rejects_open_job(tmp_path: Path) -> None:
+    async with Sandbox(speed=SLOW) as slow, open_session(slow) as session:
         job = await session.submit("z-image", "A red kite")
         with pytest.raises(ConfigurationError, match="no files"):
             await session.download(job, tmp_path)
@@ -119,14 +129,14 @@ async def test_a_job_that_has_not_ended_has_no_files(tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
-async def test_a_failed_job_has_no_files(session: RivyaSession, sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_rejects_failed_job(session: RivyaSession, sandbox: Sandbox, tmp_path: Path) -> None:
     job = await session.wait_for(await session.submit("z-image", "[fail]"), raise_on_failure=False)
-    with pytest.raises(ConfigurationError, match=r"failed.*submitted again"):
+    with pytest.raises(ConfigurationError, match=r"failed.*submit the job again"):
         await session.download(job, tmp_path)
 
 
-@pytest.mark.parametrize(("urls", "why"), [((), "names no link"), (("http://a.example/1", "data:,a"), "not a URL")])
-async def test_a_job_whose_links_are_none(
+@pytest.mark.parametrize(("urls", "why"), [((), "without a link"), (("http://a.example/1", "data:,a"), "not a URL")])
+async def test_rejects_job_without_usable_links(
     session: RivyaSession, tmp_path: Path, urls: tuple[str, ...], why: str
 ) -> None:
     job = await session.generate("z-image", "A red kite")
@@ -135,9 +145,7 @@ async def test_a_job_whose_links_are_none(
         await session.download(odd, tmp_path)
 
 
-async def test_one_file_that_goes_wrong_leaves_the_others_of_its_job_alone(
-    sandbox: Sandbox, session: RivyaSession, tmp_path: Path
-) -> None:
+async def test_failed_file_does_not_affect_others(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
     job = await session.generate("seedream-4-0", "A red kite", params={"max_images": 3})
     sandbox.faults.add(route=FILE, status=404, nth=2)
     with pytest.raises(NotFoundError) as raised:
@@ -165,13 +173,11 @@ TYPES: Final = {
 
 
 @pytest.mark.parametrize(("content_type", "suffix"), TYPES.items())
-async def test_the_extension_is_that_of_the_content(
-    session: RivyaSession, tmp_path: Path, content_type: str, suffix: str
-) -> None:
-    def answer(_: Seen) -> web.Response:
+async def test_extension_follows_content(session: RivyaSession, tmp_path: Path, content_type: str, suffix: str) -> None:
+    def answer(_: ReceivedRequest) -> web.Response:
         return web.Response(body=PNG, headers={"Content-Type": content_type})
 
-    async with peer(answer) as server:
+    async with plain_server(answer) as server:
         (path,) = await session.download(f"{server.url}/kite.gif?width=100", tmp_path)
     assert path == tmp_path / f"kite{suffix}"
 
@@ -197,9 +203,9 @@ async def test_the_extension_is_that_of_the_content(
         "/ .png",
     ],
 )
-async def test_no_name_leaves_the_folder(session: RivyaSession, tmp_path: Path, path: str) -> None:
+async def test_url_cannot_leave_folder(session: RivyaSession, tmp_path: Path, path: str) -> None:
     folder = tmp_path / "one" / "two" / "three"
-    async with peer(picture) as server:
+    async with plain_server(picture) as server:
         (saved,) = await session.download(server.url + path, folder)
     assert saved.parent == folder
     assert saved.read_bytes() == PNG
@@ -207,8 +213,8 @@ async def test_no_name_leaves_the_folder(session: RivyaSession, tmp_path: Path, 
     assert files(tmp_path) == [f"one/two/three/{saved.name}"]
 
 
-async def test_no_task_id_leaves_the_folder(session: RivyaSession, tmp_path: Path) -> None:
-    async with peer(picture) as server:
+async def test_task_id_cannot_leave_folder(session: RivyaSession, tmp_path: Path) -> None:
+    async with plain_server(picture) as server:
         result = GenerationResult(f"{server.url}/a.png")
         job = Generation(id="../../task/1", status="succeeded", model="m", result=result)
         (saved,) = await session.download(job, tmp_path / "out")
@@ -216,8 +222,8 @@ async def test_no_task_id_leaves_the_folder(session: RivyaSession, tmp_path: Pat
     assert files(tmp_path) == [f"out/{saved.name}"]
 
 
-async def test_an_existing_file_is_kept(session: RivyaSession, tmp_path: Path) -> None:
-    async with peer(picture) as server:
+async def test_keeps_existing_file(session: RivyaSession, tmp_path: Path) -> None:
+    async with plain_server(picture) as server:
         url = f"{server.url}/kite.png"
         (tmp_path / "kite.png").write_bytes(b"mine")
         for to in (tmp_path, tmp_path / "kite.png", str(tmp_path / "kite.png")):
@@ -229,14 +235,14 @@ async def test_an_existing_file_is_kept(session: RivyaSession, tmp_path: Path) -
     assert files(tmp_path) == ["kite.png"]
 
 
-async def test_two_at_once_do_not_take_each_others_place(session: RivyaSession, tmp_path: Path) -> None:
+async def test_concurrent_downloads_do_not_overwrite_each_other(session: RivyaSession, tmp_path: Path) -> None:
     bodies = [b"1" * 1000, b"2" * 1000]
 
-    async def answer(seen: Seen) -> web.Response:
+    async def answer(seen: ReceivedRequest) -> web.Response:
         await asyncio.sleep(0.02)
         return web.Response(body=bodies[int(seen.path[-1])], content_type="image/png")
 
-    async with peer(answer) as server:
+    async with plain_server(answer) as server:
         downloads = (session.download(f"{server.url}/{n}", tmp_path / "kite.png") for n in range(2))
         ends = await asyncio.gather(*downloads, return_exceptions=True)
     assert [type(end) for end in ends if isinstance(end, RivyaError)] == [ConfigurationError]
@@ -244,19 +250,19 @@ async def test_two_at_once_do_not_take_each_others_place(session: RivyaSession, 
     assert (tmp_path / "kite.png").read_bytes() in bodies
 
 
-async def test_a_file_has_the_usual_rights(session: RivyaSession, tmp_path: Path) -> None:
+async def test_file_has_default_permissions(session: RivyaSession, tmp_path: Path) -> None:
     old = os.umask(0o022)
     try:
-        async with peer(picture) as server:
+        async with plain_server(picture) as server:
             (path,) = await session.download(f"{server.url}/kite.png", tmp_path)
     finally:
         os.umask(old)
     assert path.stat().st_mode & 0o777 == 0o644
 
 
-async def test_a_folder_may_have_a_dot(session: RivyaSession, tmp_path: Path) -> None:
+async def test_folder_name_with_dot(session: RivyaSession, tmp_path: Path) -> None:
     (tmp_path / "v1.2").mkdir()
-    async with peer(picture) as server:
+    async with plain_server(picture) as server:
         assert await session.download(f"{server.url}/kite.png", tmp_path / "v1.2") == [tmp_path / "v1.2" / "kite.png"]
         new = f"{tmp_path}/v1.3/"
         assert await session.download(f"{server.url}/kite.png", new) == [tmp_path / "v1.3" / "kite.png"]
@@ -265,14 +271,14 @@ async def test_a_folder_may_have_a_dot(session: RivyaSession, tmp_path: Path) ->
 # --- other hosts ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_foreign_host_sees_no_key(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
-    def away(seen: Seen) -> web.Response:
+async def test_sends_no_key_to_foreign_host(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
+    def away(seen: ReceivedRequest) -> web.Response:
         return web.Response(status=302, headers={"Location": f"{other.url}/kite.png"})
 
-    async with peer(picture) as other, peer(away) as first:
+    async with plain_server(picture) as other, plain_server(away) as first:
         await session.credits.retrieve()
         (path,) = await session.download(f"{first.url}/kite", tmp_path)
-        seen = [*first.seen, *other.seen]
+        seen = [*first.requests, *other.requests]
     assert path.read_bytes() == PNG
     assert len(seen) == 2
     for each in seen:
@@ -295,7 +301,7 @@ async def test_a_foreign_host_sees_no_key(sandbox: Sandbox, session: RivyaSessio
         "data:image/png;base64," + "A" * 100_000,
     ],
 )
-async def test_what_is_no_link_is_refused(session: RivyaSession, tmp_path: Path, url: str) -> None:
+async def test_rejects_invalid_url(session: RivyaSession, tmp_path: Path, url: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         await session.download(url, tmp_path)
     assert len(str(raised.value)) < 300
@@ -303,17 +309,17 @@ async def test_what_is_no_link_is_refused(session: RivyaSession, tmp_path: Path,
 
 
 @pytest.mark.parametrize("odd", [None, 5, b"http://a.example/1.png", ["http://a.example/1.png"]])
-async def test_what_is_no_job_is_refused(session: RivyaSession, tmp_path: Path, odd: Any) -> None:
+async def test_rejects_other_types(session: RivyaSession, tmp_path: Path, odd: Any) -> None:
     with pytest.raises(ConfigurationError):
         await session.download(odd, tmp_path)
 
 
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://a.example/1", "http://", "//", "?" * 10])
-async def test_a_redirect_to_nowhere(session: RivyaSession, tmp_path: Path, location: str) -> None:
-    def away(_: Seen) -> web.Response:
+async def test_redirect_without_location(session: RivyaSession, tmp_path: Path, location: str) -> None:
+    def away(_: ReceivedRequest) -> web.Response:
         return web.Response(status=302, headers={"Location": location})
 
-    async with peer(away) as server:
+    async with plain_server(away) as server:
         with pytest.raises(RivyaError):
             await session.download(f"{server.url}/kite.png", tmp_path)
     assert files(tmp_path) == []
@@ -334,8 +340,8 @@ BROKEN: Final[dict[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("fault", BROKEN.values(), ids=BROKEN.keys())
-async def test_a_broken_transfer_is_begun_anew(sandbox: Sandbox, tmp_path: Path, fault: dict[str, Any]) -> None:
-    async with opened(sandbox, timeouts=Timeouts(read=0.2)) as session:
+async def test_retries_broken_transfer(sandbox: Sandbox, tmp_path: Path, fault: dict[str, Any]) -> None:
+    async with open_session(sandbox, timeouts=Timeouts(read=0.2)) as session:
         job = await session.generate("z-image", "A red kite")
         (whole,) = await session.download(job, tmp_path / "whole")
         sandbox.faults.add(route=FILE, times=2, **fault)
@@ -356,7 +362,7 @@ async def test_a_broken_transfer_is_begun_anew(sandbox: Sandbox, tmp_path: Path,
     ],
     ids=str,
 )
-async def test_a_transfer_that_never_succeeds_leaves_nothing(
+async def test_failed_transfer_leaves_no_file(
     sandbox: Sandbox, session: RivyaSession, tmp_path: Path, fault: dict[str, Any], kind: type[RivyaError]
 ) -> None:
     job = await session.generate("z-image", "A red kite")
@@ -369,12 +375,12 @@ async def test_a_transfer_that_never_succeeds_leaves_nothing(
     assert raised.value.idempotency_key is None
 
 
-async def test_a_host_that_is_not_there(session: RivyaSession, tmp_path: Path) -> None:
+async def test_unreachable_host(session: RivyaSession, tmp_path: Path) -> None:
     with pytest.raises(RequestNotSentError):
         await session.download("http://127.0.0.1:1/kite.png", tmp_path)
 
 
-async def test_a_body_of_unknown_length_that_breaks_off(session: RivyaSession, tmp_path: Path) -> None:
+async def test_truncated_body_of_unknown_length(session: RivyaSession, tmp_path: Path) -> None:
     connections = 0
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -392,11 +398,11 @@ async def test_a_body_of_unknown_length_that_breaks_off(session: RivyaSession, t
 
 
 @pytest.mark.parametrize("moment", range(0, 60, 3))
-async def test_cancelling_leaves_nothing_on_disk(sandbox: Sandbox, tmp_path: Path, moment: int) -> None:
-    async def dripping(seen: Seen) -> web.StreamResponse:
+async def test_cancellation_leaves_no_file(sandbox: Sandbox, tmp_path: Path, moment: int) -> None:
+    async def dripping(seen: ReceivedRequest) -> web.StreamResponse:
         return web.Response(body=PNG * 20, content_type="image/png")
 
-    async with peer(dripping) as server, opened(sandbox) as session:
+    async with plain_server(dripping) as server, open_session(sandbox) as session:
         download = asyncio.create_task(session.download(f"{server.url}/kite.png", tmp_path))
         for _ in range(moment):
             await asyncio.sleep(0 if moment < 30 else 0.0005)
@@ -410,16 +416,16 @@ async def test_cancelling_leaves_nothing_on_disk(sandbox: Sandbox, tmp_path: Pat
         assert not isinstance(end, Exception)
 
 
-async def test_cancelling_in_mid_transfer(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_cancellation_in_mid_transfer(sandbox: Sandbox, tmp_path: Path) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 300_000)
         await writer.drain()
         await reader.read()
 
-    async with raw_server(talk) as url, opened(sandbox) as session:
+    async with raw_server(talk) as url, open_session(sandbox) as session:
         download = asyncio.create_task(session.download(f"{url}/kite.png", tmp_path))
-        await until(lambda: bool(files(tmp_path)))
+        await wait_until(lambda: bool(files(tmp_path)))
         assert files(tmp_path)[0].endswith(".part")
         download.cancel()
         await asyncio.gather(download, return_exceptions=True)
@@ -431,32 +437,32 @@ async def test_cancelling_in_mid_transfer(sandbox: Sandbox, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("owner", "call"), [(PartialFile, "write"), (os, "fsync")])
-async def test_a_full_disk_is_told_and_leaves_nothing(
+async def test_full_disk_raises_and_leaves_no_file(
     session: RivyaSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, call: str
 ) -> None:
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    async with peer(picture) as server:
+    async with plain_server(picture) as server:
         monkeypatch.setattr(owner, call, full)
         with pytest.raises(DownloadError, match="No space left on device; make room"):
             await session.download(f"{server.url}/kite.png", tmp_path)
-        assert len(server.seen) == 1
+        assert len(server.requests) == 1
     assert files(tmp_path) == []
 
 
-async def test_no_file_takes_the_place_of_a_folder(session: RivyaSession, tmp_path: Path) -> None:
+async def test_file_does_not_replace_folder(session: RivyaSession, tmp_path: Path) -> None:
     (tmp_path / "kite").mkdir()
-    async with peer(picture) as server:
+    async with plain_server(picture) as server:
         with pytest.raises(ConfigurationError, match="is a folder"):
             await session.download(f"{server.url}/1.png", tmp_path, name="kite", overwrite=True)
     assert files(tmp_path) == []
 
 
-async def test_who_cancels_waits_for_the_disk(
+async def test_cancellation_waits_for_disk(
     session: RivyaSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a thread still does to the disk is not done behind the back of whoever thinks that it is over."""
+    """Cancellation returns after the thread that writes to the disk has finished."""
     is_opening, may_open, truly_open = threading.Event(), threading.Event(), PartialFile.open
 
     def slowly(*arguments: Any) -> PartialFile:
@@ -465,9 +471,9 @@ async def test_who_cancels_waits_for_the_disk(
         return truly_open(*arguments)
 
     monkeypatch.setattr(PartialFile, "open", slowly)
-    async with peer(picture) as server:
+    async with plain_server(picture) as server:
         download = asyncio.create_task(session.download(f"{server.url}/kite.png", tmp_path))
-        await until(is_opening.is_set)
+        await wait_until(is_opening.is_set)
         download.cancel()
         asyncio.get_running_loop().call_soon(may_open.set)
         with pytest.raises(asyncio.CancelledError):
@@ -475,35 +481,35 @@ async def test_who_cancels_waits_for_the_disk(
     assert files(tmp_path) == []
 
 
-async def test_a_folder_that_is_a_file(session: RivyaSession, tmp_path: Path) -> None:
+async def test_rejects_folder_that_is_a_file(session: RivyaSession, tmp_path: Path) -> None:
     (tmp_path / "out").write_bytes(b"mine")
-    async with peer(picture) as server:
+    async with plain_server(picture) as server:
         with pytest.raises(DownloadError, match="choose a folder, not a file"):
             await session.download(f"{server.url}/kite.png", tmp_path / "out" / "kite.png")
     assert files(tmp_path) == ["out"]
 
 
-async def test_hooks_hear_nothing_of_downloads(sandbox: Sandbox, tmp_path: Path, ears: Ears) -> None:
-    async with peer(picture) as server, opened(sandbox, hooks=[ears]) as session:
+async def test_downloads_call_no_request_hooks(sandbox: Sandbox, tmp_path: Path, hooks: RecordingHooks) -> None:
+    async with plain_server(picture) as server, open_session(sandbox, hooks=[hooks]) as session:
         await session.download(f"{server.url}/kite.png", tmp_path)
-    assert ears.attempts == []
+    assert hooks.attempts == []
 
 
 # --- names by template ------------------------------------------------------------------------------------------------
 
 
-async def test_names_by_a_template(session: RivyaSession, tmp_path: Path) -> None:
+async def test_formats_name_template(session: RivyaSession, tmp_path: Path) -> None:
     job = await session.generate("seedream-4-0", "A red kite", params={"max_images": 3})
     paths = await session.download(job, tmp_path / "v1.2", name="{model}-{index:02}{ext}")
     assert [path.name for path in paths] == [f"seedream-4-0-0{n}{paths[0].suffix}" for n in (1, 2, 3)]
     assert files(tmp_path) == [f"v1.2/{path.name}" for path in paths]
-    async with peer(picture) as server:
+    async with plain_server(picture) as server:
         (path,) = await session.download(f"{server.url}/kite", tmp_path, name="{task_id}-{model}{ext}")
     assert path.name == "kite-file.png"
 
 
 @pytest.mark.parametrize("name", ["{task_id}{ext}", "{task}{index}", "../{index}", ""])
-async def test_a_name_that_cannot_be_is_told_before_anything_is_fetched(
+async def test_rejects_invalid_name_before_request(
     sandbox: Sandbox, session: RivyaSession, tmp_path: Path, name: str
 ) -> None:
     job = await session.generate("seedream-4-0", "A red kite", params={"max_images": 2})

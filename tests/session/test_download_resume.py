@@ -1,4 +1,4 @@
-"""Downloads that break off and go on: within one call and over several, and what a host may do to them meanwhile."""
+"""Resumed downloads within one call and over several, with hosts that change the file."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import pytest
 from rivya_async import ConfigurationError, DownloadError, OutcomeUnknownError, RivyaSession, Timeouts
 from rivya_async._engine.transfers.partial_file import MIN_RESUMABLE_BYTES
 from rivya_async.sandbox import Sandbox
-from tests.session.session_kit import FILE, QUICK_RETRY, Ears, opened, raw_server, until
+from tests.session.session_kit import FILE, QUICK_RETRY, RecordingHooks, open_session, raw_server, wait_until
 
 BODY: Final = bytes(range(256)) * 12_000
-"""3 MB: more than is thrown away."""
+"""3 MB: a partial file of this size is kept."""
 
 OTHER: Final = BODY[::-1]
 HALF: Final = len(BODY) // 2
 
 
 def files(folder: Path) -> list[str]:
-    """Every file below a folder, hidden ones too."""
+    """Returns every file in a folder, hidden ones included."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
@@ -34,7 +34,7 @@ class Asked(NamedTuple):
 
 
 class Host:
-    """A host of files: `cuts` says after how many bytes of the body each answer breaks off, None for never."""
+    """A host of files. `cuts` has the length in bytes at which each answer breaks off, or None."""
 
     def __init__(self, body: bytes = BODY, tag: str | None = '"one"') -> None:
         self.body = body
@@ -71,8 +71,8 @@ class Host:
             if start >= len(self.body):
                 writer.write(b"HTTP/1.1 416 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
                 return
-            told = self.content_range or f"bytes {start}-{len(self.body) - 1}/{len(self.body)}"
-            headers.append(f"Content-Range: {told}")
+            content_range = self.content_range or f"bytes {start}-{len(self.body) - 1}/{len(self.body)}"
+            headers.append(f"Content-Range: {content_range}")
         rest = self.body[start:]
         if self.tells_length:
             headers.append(f"Content-Length: {len(rest)}")
@@ -89,7 +89,7 @@ async def host() -> AsyncIterator[Host]:
         yield opened_host
 
 
-async def test_what_breaks_off_goes_on(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+async def test_resumes_interrupted_transfer(host: Host, session: RivyaSession, tmp_path: Path) -> None:
     host.cuts = [HALF, 1000]
     (path,) = await session.download(host.url, tmp_path)
     assert path.read_bytes() == BODY
@@ -97,23 +97,21 @@ async def test_what_breaks_off_goes_on(host: Host, session: RivyaSession, tmp_pa
     assert files(tmp_path) == ["film.mp4"]
 
 
-async def test_hooks_hear_of_a_file_when_it_is_saved_or_given_up(
-    host: Host, session: RivyaSession, ears: Ears, tmp_path: Path
+async def test_download_hook_reports_success_and_failure(
+    host: Host, session: RivyaSession, hooks: RecordingHooks, tmp_path: Path
 ) -> None:
     host.cuts = [HALF, 1000]
     await session.download(f"{host.url}?signature=secret", tmp_path)
     with pytest.raises(ConfigurationError):
         await session.download(f"{host.url}?signature=secret", tmp_path)
-    saved, refused = ears.downloads
+    saved, refused = hooks.downloads
     assert (saved.host, saved.received_bytes, saved.error) == ("127.0.0.1", len(BODY), None)
     assert saved.elapsed > refused.elapsed > 0
     assert (refused.host, refused.received_bytes, type(refused.error)) == ("127.0.0.1", 0, ConfigurationError)
-    assert "secret" not in repr(ears.downloads)
+    assert "secret" not in repr(hooks.downloads)
 
 
-async def test_a_long_file_may_break_off_more_often_than_the_policy_tries(
-    host: Host, session: RivyaSession, tmp_path: Path
-) -> None:
+async def test_progress_resets_retry_policy(host: Host, session: RivyaSession, tmp_path: Path) -> None:
     host.cuts = [200_000] * 12
     assert len(host.cuts) > QUICK_RETRY.max_attempts
     (path,) = await session.download(host.url, tmp_path)
@@ -121,7 +119,7 @@ async def test_a_long_file_may_break_off_more_often_than_the_policy_tries(
     assert len(host.asked) == 13
 
 
-async def test_without_progress_the_policy_ends_it(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+async def test_retry_policy_ends_download_without_progress(host: Host, session: RivyaSession, tmp_path: Path) -> None:
     host.cuts = [500, *[0] * 20]
     with pytest.raises(OutcomeUnknownError) as raised:
         await session.download(host.url, tmp_path)
@@ -129,10 +127,10 @@ async def test_without_progress_the_policy_ends_it(host: Host, session: RivyaSes
     assert files(tmp_path) == []
 
 
-async def test_a_file_that_changed_meanwhile_is_begun_anew(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+async def test_changed_file_restarts(host: Host, session: RivyaSession, tmp_path: Path) -> None:
     host.cuts = [HALF]
     download = asyncio.create_task(session.download(host.url, tmp_path))
-    await until(lambda: len(host.asked) == 1)
+    await wait_until(lambda: len(host.asked) == 1)
     host.body, host.tag = OTHER, '"two"'
     (path,) = await download
     assert path.read_bytes() == OTHER
@@ -141,25 +139,21 @@ async def test_a_file_that_changed_meanwhile_is_begun_anew(host: Host, session: 
 
 
 @pytest.mark.parametrize("tag", [None, 'W/"one"', "one", ""])
-async def test_without_a_strong_tag_it_is_begun_anew(
-    host: Host, session: RivyaSession, tmp_path: Path, tag: str | None
-) -> None:
+async def test_weak_etag_restarts(host: Host, session: RivyaSession, tmp_path: Path, tag: str | None) -> None:
     host.tag, host.cuts = tag, [HALF]
     (path,) = await session.download(host.url, tmp_path)
     assert path.read_bytes() == BODY
     assert host.asked == [(None, None), (None, None)]
 
 
-async def test_without_any_tag_a_date_will_do(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+async def test_resumes_by_last_modified(host: Host, session: RivyaSession, tmp_path: Path) -> None:
     host.tag, host.changed_at, host.cuts = None, "Mon, 11 May 2026 08:00:00 GMT", [HALF]
     (path,) = await session.download(host.url, tmp_path)
     assert path.read_bytes() == BODY
     assert host.asked == [(None, None), (f"bytes={HALF}-", host.changed_at)]
 
 
-async def test_a_file_that_changed_within_the_second_of_its_date(
-    host: Host, session: RivyaSession, tmp_path: Path
-) -> None:
+async def test_ignores_recent_last_modified(host: Host, session: RivyaSession, tmp_path: Path) -> None:
     host.tag, host.changed_at, host.cuts = None, "Mon, 11 May 2026 09:00:00 GMT", [HALF]
     (path,) = await session.download(host.url, tmp_path)
     assert path.read_bytes() == BODY
@@ -167,9 +161,7 @@ async def test_a_file_that_changed_within_the_second_of_its_date(
 
 
 @pytest.mark.parametrize("tells_length", [True, False])
-async def test_an_empty_file_is_no_result(
-    host: Host, session: RivyaSession, tmp_path: Path, tells_length: bool
-) -> None:
+async def test_rejects_empty_file(host: Host, session: RivyaSession, tmp_path: Path, tells_length: bool) -> None:
     host.body, host.tells_length = b"", tells_length
     with pytest.raises(OutcomeUnknownError, match="empty"):
         await session.download(host.url, tmp_path)
@@ -177,7 +169,7 @@ async def test_an_empty_file_is_no_result(
     assert files(tmp_path) == []
 
 
-async def test_a_host_without_ranges(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+async def test_host_without_ranges(host: Host, session: RivyaSession, tmp_path: Path) -> None:
     host.cuts, host.has_ranges = [HALF], False
     (path,) = await session.download(host.url, tmp_path)
     assert path.read_bytes() == BODY
@@ -188,33 +180,31 @@ async def test_a_host_without_ranges(host: Host, session: RivyaSession, tmp_path
     "content_range",
     [f"bytes 0-{len(BODY) - 1}/{len(BODY)}", f"bytes {HALF}-{len(BODY)}/{len(BODY) + 1}", "bytes */5", "kites 1-2/3"],
 )
-async def test_a_part_that_was_not_asked_for_is_not_put_behind_the_other(
-    host: Host, session: RivyaSession, tmp_path: Path, content_range: str
-) -> None:
+async def test_rejects_wrong_range(host: Host, session: RivyaSession, tmp_path: Path, content_range: str) -> None:
     host.cuts, host.content_range = [HALF], content_range
     (path,) = await session.download(host.url, tmp_path)
     assert path.read_bytes() == BODY
     assert [asked.range for asked in host.asked] == [None, f"bytes={HALF}-", None]
 
 
-async def test_a_part_of_unknown_length_is_taken(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+async def test_accepts_range_of_unknown_length(host: Host, session: RivyaSession, tmp_path: Path) -> None:
     host.cuts, host.content_range = [HALF], f"bytes {HALF}-{len(BODY) - 1}/*"
     (path,) = await session.download(host.url, tmp_path)
     assert path.read_bytes() == BODY
     assert len(host.asked) == 2
 
 
-async def test_a_file_that_became_shorter(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+async def test_shortened_file(host: Host, session: RivyaSession, tmp_path: Path) -> None:
     host.cuts = [HALF]
     download = asyncio.create_task(session.download(host.url, tmp_path))
-    await until(lambda: len(host.asked) == 1)
+    await wait_until(lambda: len(host.asked) == 1)
     host.body = BODY[:1000]  # under the same tag: 416, then the whole
     (path,) = await download
     assert path.read_bytes() == BODY[:1000]
     assert [asked.range for asked in host.asked] == [None, f"bytes={HALF}-", None]
 
 
-async def test_an_encoded_body_is_unpacked_and_not_resumed(session: RivyaSession, tmp_path: Path) -> None:
+async def test_decodes_encoded_body_without_resume(session: RivyaSession, tmp_path: Path) -> None:
     import gzip
 
     async with Host(gzip.compress(BODY)).open() as host:
@@ -224,13 +214,13 @@ async def test_an_encoded_body_is_unpacked_and_not_resumed(session: RivyaSession
         assert host.asked == [(None, None), (None, None)]
 
 
-async def test_a_host_that_gives_parts_unasked(session: RivyaSession, tmp_path: Path) -> None:
+async def test_rejects_unrequested_range(session: RivyaSession, tmp_path: Path) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 206 Part\r\nContent-Range: bytes 5-9/10\r\nContent-Length: 5\r\n\r\nhello")
 
     async with raw_server(talk) as url:
-        with pytest.raises(OutcomeUnknownError, match="nobody asked for"):
+        with pytest.raises(OutcomeUnknownError, match="a range that was not requested"):
             await session.download(f"{url}/film.mp4", tmp_path)
     assert files(tmp_path) == []
 
@@ -241,16 +231,14 @@ async def test_a_host_that_gives_parts_unasked(session: RivyaSession, tmp_path: 
 async def cancelled_half_way(host: Host, session: RivyaSession, folder: Path) -> None:
     host.cuts, host.stalls = [HALF], True
     download = asyncio.create_task(session.download(host.url, folder))
-    await until(lambda: any(path.stat().st_size >= HALF for path in folder.glob(".*.part")))
+    await wait_until(lambda: any(path.stat().st_size >= HALF for path in folder.glob(".*.part")))
     download.cancel()
     with pytest.raises(asyncio.CancelledError):
         await download
     host.asked.clear()
 
 
-async def test_the_next_call_goes_on_where_a_cancelled_one_ended(
-    host: Host, session: RivyaSession, tmp_path: Path
-) -> None:
+async def test_next_call_resumes_after_cancellation(host: Host, session: RivyaSession, tmp_path: Path) -> None:
     await cancelled_half_way(host, session, tmp_path)
     (left,) = files(tmp_path)
     assert left.startswith(".film.mp4")
@@ -261,7 +249,7 @@ async def test_the_next_call_goes_on_where_a_cancelled_one_ended(
     assert files(tmp_path) == ["film.mp4"]
 
 
-async def test_what_was_left_of_another_version_is_not_used(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+async def test_ignores_partial_file_of_other_version(host: Host, session: RivyaSession, tmp_path: Path) -> None:
     await cancelled_half_way(host, session, tmp_path)
     host.body, host.tag = OTHER, '"two"'
     (path,) = await session.download(host.url, tmp_path)
@@ -269,8 +257,8 @@ async def test_what_was_left_of_another_version_is_not_used(host: Host, session:
     assert host.asked == [(None, None)]
 
 
-async def test_what_was_left_of_another_link_is_not_used(host: Host, session: RivyaSession, tmp_path: Path) -> None:
-    """A tag tells versions of one resource apart: nginx makes it of second and length, which two results may share."""
+async def test_ignores_partial_file_of_other_url(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+    """An ETag identifies a version of one URL: nginx derives it from second and length, which two results may share."""
     await cancelled_half_way(host, session, tmp_path)
     host.body, host.stalls = OTHER, False
     (path,) = await session.download(host.url.replace("film", "other/film"), tmp_path)
@@ -279,14 +267,14 @@ async def test_what_was_left_of_another_link_is_not_used(host: Host, session: Ri
     assert host.asked == [(None, None)]
 
 
-async def test_what_was_left_for_another_place_is_not_used(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+async def test_ignores_partial_file_of_other_path(host: Host, session: RivyaSession, tmp_path: Path) -> None:
     await cancelled_half_way(host, session, tmp_path)
     (path,) = await session.download(host.url, tmp_path / "other.mp4")
     assert path.read_bytes() == BODY
     assert host.asked == [(None, None)]
 
 
-async def test_what_was_left_whole_is_only_given_its_name(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+async def test_renames_complete_partial_file(host: Host, session: RivyaSession, tmp_path: Path) -> None:
     await cancelled_half_way(host, session, tmp_path)
     (left,) = tmp_path.glob(".*.part")
     left.write_bytes(BODY)
@@ -295,7 +283,7 @@ async def test_what_was_left_whole_is_only_given_its_name(host: Host, session: R
     assert len(host.asked) == 1
 
 
-async def test_what_was_left_too_long_is_thrown_away(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+async def test_discards_oversized_partial_file(host: Host, session: RivyaSession, tmp_path: Path) -> None:
     await cancelled_half_way(host, session, tmp_path)
     (left,) = tmp_path.glob(".*.part")
     left.write_bytes(BODY + b"more")
@@ -303,7 +291,7 @@ async def test_what_was_left_too_long_is_thrown_away(host: Host, session: RivyaS
     assert path.read_bytes() == BODY
 
 
-async def test_little_is_not_worth_keeping(session: RivyaSession, tmp_path: Path) -> None:
+async def test_discards_small_partial_file(session: RivyaSession, tmp_path: Path) -> None:
     async with Host(BODY[: MIN_RESUMABLE_BYTES - 1]).open() as host:
         host.cuts = [1000, *[0] * 20]
         with pytest.raises(OutcomeUnknownError):
@@ -311,7 +299,7 @@ async def test_little_is_not_worth_keeping(session: RivyaSession, tmp_path: Path
     assert files(tmp_path) == []
 
 
-async def test_what_is_given_up_is_kept(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+async def test_keeps_partial_file_after_failure(host: Host, session: RivyaSession, tmp_path: Path) -> None:
     host.cuts = [HALF, *[0] * (QUICK_RETRY.max_attempts - 1)]
     with pytest.raises(OutcomeUnknownError):
         await session.download(host.url, tmp_path)
@@ -320,13 +308,13 @@ async def test_what_is_given_up_is_kept(host: Host, session: RivyaSession, tmp_p
     assert host.asked[-1].range == f"bytes={HALF}-"
 
 
-async def test_of_a_file_of_unknown_length_nothing_is_kept(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+async def test_discards_partial_file_of_unknown_length(host: Host, session: RivyaSession, tmp_path: Path) -> None:
     host.tells_length = False
     await cancelled_half_way(host, session, tmp_path)
     assert files(tmp_path) == []
 
 
-async def test_two_downloads_of_one_file_do_not_write_one_part(
+async def test_concurrent_downloads_use_separate_partial_files(
     host: Host, session: RivyaSession, tmp_path: Path
 ) -> None:
     host.cuts = [HALF, 1000]
@@ -338,7 +326,7 @@ async def test_two_downloads_of_one_file_do_not_write_one_part(
     assert files(tmp_path) == ["film.mp4"]
 
 
-async def test_the_part_of_a_process_that_was_killed(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+async def test_resumes_after_killed_process(host: Host, session: RivyaSession, tmp_path: Path) -> None:
     import fcntl
 
     await cancelled_half_way(host, session, tmp_path)
@@ -354,7 +342,7 @@ async def test_the_part_of_a_process_that_was_killed(host: Host, session: RivyaS
     assert host.asked[-1].range == f"bytes={HALF}-"
 
 
-async def test_a_disk_without_locks(
+async def test_file_system_without_locks(
     host: Host, session: RivyaSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import fcntl
@@ -369,10 +357,10 @@ async def test_a_disk_without_locks(
     assert "film.mp4" in files(tmp_path)
 
 
-# --- bounds, room and progress ----------------------------------------------------------------------------------------
+# --- limits, free space and progress ----------------------------------------------------------------------------------
 
 
-async def test_max_bytes_by_the_length_that_is_told(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+async def test_max_bytes_checks_content_length(host: Host, session: RivyaSession, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="max_bytes=1000") as raised:
         await session.download(host.url, tmp_path, max_bytes=1000)
     assert raised.value.path == str(tmp_path / "film.mp4")
@@ -381,7 +369,7 @@ async def test_max_bytes_by_the_length_that_is_told(host: Host, session: RivyaSe
     assert len(await session.download(host.url, tmp_path, max_bytes=len(BODY))) == 1
 
 
-async def test_max_bytes_by_what_comes(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+async def test_max_bytes_checks_received_bytes(host: Host, session: RivyaSession, tmp_path: Path) -> None:
     host.tells_length, host.tag = False, None
     with pytest.raises(DownloadError, match="max_bytes"):
         await session.download(host.url, tmp_path, max_bytes=len(BODY) - 1)
@@ -390,13 +378,13 @@ async def test_max_bytes_by_what_comes(host: Host, session: RivyaSession, tmp_pa
 
 
 @pytest.mark.parametrize("odd", [0, -1, 1.5, True, "1"])
-async def test_max_bytes_that_is_no_number(host: Host, session: RivyaSession, tmp_path: Path, odd: Any) -> None:
+async def test_rejects_invalid_max_bytes(host: Host, session: RivyaSession, tmp_path: Path, odd: Any) -> None:
     with pytest.raises(ConfigurationError, match="max_bytes"):
         await session.download(host.url, tmp_path, max_bytes=odd)
     assert host.asked == []
 
 
-async def test_a_disk_without_room_is_told_before_anything_comes(
+async def test_checks_free_space_before_transfer(
     host: Host, session: RivyaSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)
@@ -407,42 +395,42 @@ async def test_a_disk_without_room_is_told_before_anything_comes(
     assert len(host.asked) == 1
 
 
-async def test_a_name_that_the_disk_does_not_take(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+async def test_rejects_name_that_file_system_rejects(host: Host, session: RivyaSession, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="choose a shorter name"):
         await session.download(host.url, tmp_path / f"{'x' * 300}.mp4")
     assert files(tmp_path) == []
 
 
 @pytest.mark.parametrize("odd", [None, 5, "a\0b", b"out"])
-async def test_what_is_no_path_is_refused(host: Host, session: RivyaSession, odd: Any) -> None:
+async def test_rejects_invalid_path(host: Host, session: RivyaSession, odd: Any) -> None:
     with pytest.raises(ConfigurationError, match="path of a folder"):
         await session.download(host.url, odd)
     assert host.asked == []
 
 
-async def test_progress_is_told_in_bytes(host: Host, session: RivyaSession, tmp_path: Path) -> None:
-    told: list[tuple[int, int | None]] = []
+async def test_reports_progress_in_bytes(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+    progress: list[tuple[int, int | None]] = []
     host.cuts = [HALF]
-    await session.download(host.url, tmp_path, on_progress=lambda *numbers: told.append(numbers))
-    received = [number for number, _ in told]
+    await session.download(host.url, tmp_path, on_progress=lambda *numbers: progress.append(numbers))
+    received = [number for number, _ in progress]
     assert received == sorted(set(received))
     assert received[-1] == len(BODY)
-    assert {total for _, total in told} == {len(BODY)}
+    assert {total for _, total in progress} == {len(BODY)}
 
 
-async def test_progress_may_be_awaited_and_the_total_unknown(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+async def test_async_progress_with_unknown_total(host: Host, session: RivyaSession, tmp_path: Path) -> None:
     host.tells_length = False
-    told: list[tuple[int, int | None]] = []
+    progress: list[tuple[int, int | None]] = []
 
     async def note(received: int, total: int | None) -> None:
         await asyncio.sleep(0)
-        told.append((received, total))
+        progress.append((received, total))
 
     await session.download(host.url, tmp_path, on_progress=note)
-    assert told[-1] == (len(BODY), None)
+    assert progress[-1] == (len(BODY), None)
 
 
-async def test_what_a_listener_raises_ends_it(host: Host, session: RivyaSession, tmp_path: Path) -> None:
+async def test_listener_error_ends_download(host: Host, session: RivyaSession, tmp_path: Path) -> None:
     def angry(*_: Any) -> None:
         raise ZeroDivisionError
 
@@ -453,16 +441,16 @@ async def test_what_a_listener_raises_ends_it(host: Host, session: RivyaSession,
         await session.download(host.url, tmp_path, on_progress=5)  # type: ignore[arg-type]
 
 
-async def test_a_read_time_out_in_mid_body(sandbox: Sandbox, host: Host, tmp_path: Path) -> None:
+async def test_resumes_after_read_timeout(sandbox: Sandbox, host: Host, tmp_path: Path) -> None:
     host.cuts, host.stalls = [HALF], True
-    async with opened(sandbox, timeouts=Timeouts(read=0.2)) as session:
+    async with open_session(sandbox, timeouts=Timeouts(read=0.2)) as session:
         (path,) = await session.download(host.url, tmp_path)
     assert path.read_bytes() == BODY
     assert [asked.range for asked in host.asked] == [None, f"bytes={HALF}-"]
 
 
-async def test_a_sandbox_that_stalls(sandbox: Sandbox, tmp_path: Path) -> None:
-    async with opened(sandbox, timeouts=Timeouts(read=0.2)) as session:
+async def test_resumes_after_stall(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with open_session(sandbox, timeouts=Timeouts(read=0.2)) as session:
         job = await session.generate("z-image", "A red kite")
         sandbox.faults.add(route=FILE, truncate=1000, stall=True, times=1)
         (path,) = await session.download(job, tmp_path)
@@ -472,11 +460,11 @@ async def test_a_sandbox_that_stalls(sandbox: Sandbox, tmp_path: Path) -> None:
     assert path.read_bytes() == whole.read_bytes()
 
 
-async def test_closing_the_session_keeps_what_came(sandbox: Sandbox, host: Host, tmp_path: Path) -> None:
+async def test_closing_session_keeps_partial_file(sandbox: Sandbox, host: Host, tmp_path: Path) -> None:
     host.cuts, host.stalls = [HALF], True
-    async with opened(sandbox) as session:
+    async with open_session(sandbox) as session:
         download = asyncio.create_task(session.download(host.url, tmp_path))
-        await until(lambda: any(path.stat().st_size >= HALF for path in tmp_path.glob(".*.part")))
+        await wait_until(lambda: any(path.stat().st_size >= HALF for path in tmp_path.glob(".*.part")))
     with pytest.raises(OutcomeUnknownError):
         await download
     assert len(files(tmp_path)) == 1
@@ -486,9 +474,7 @@ async def test_closing_the_session_keeps_what_came(sandbox: Sandbox, host: Host,
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
-async def test_a_link_that_expired_is_read_again(
-    sandbox: Sandbox, session: RivyaSession, tmp_path: Path, status: int
-) -> None:
+async def test_refreshes_expired_link(sandbox: Sandbox, session: RivyaSession, tmp_path: Path, status: int) -> None:
     job = await session.generate("z-image", "A red kite")
     (whole,) = await session.download(job, tmp_path / "whole")
     stale = await stale_copy(job)
@@ -499,13 +485,13 @@ async def test_a_link_that_expired_is_read_again(
     assert sandbox.request_log.count("GET /api/v1/generations/{task_id}") == polls + 1
 
 
-async def test_a_link_of_the_sandbox_that_expired_in_mid_transfer(tmp_path: Path) -> None:
+async def test_link_expires_in_mid_transfer(tmp_path: Path) -> None:
     offset = 0.0
 
     def clock() -> float:
         return asyncio.get_running_loop().time() + offset
 
-    async with Sandbox(speed=1000, link_lifetime=60, clock=clock) as sandbox, opened(sandbox) as session:
+    async with Sandbox(speed=1000, link_lifetime=60, clock=clock) as sandbox, open_session(sandbox) as session:
         job = await session.generate("z-image", "A red kite")
         (whole,) = await session.download(job, tmp_path / "whole")
         sandbox.faults.add(route=FILE, truncate=1000, times=1)
@@ -520,7 +506,7 @@ async def test_a_link_of_the_sandbox_that_expired_in_mid_transfer(tmp_path: Path
 
 
 async def stale_copy(job: Any) -> Any:
-    """The record with a link that is not the one that the service gives today."""
+    """Returns the record with an outdated link."""
     import attrs
 
     url = f"{job.result.primary_url}?expires=yesterday"

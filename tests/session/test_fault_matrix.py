@@ -1,7 +1,7 @@
-"""The fault matrix: what each fault does to a submit and to a wait. One table drives it all.
+"""The fault matrix: the effect of each fault on a submit and on a wait, as one table.
 
-Every cell states the outcome, how many requests the server saw and how many jobs were bought; every cell proves that
-nothing is bought twice, that an error is enough to go on from, and (by the fixtures) that no task or socket is left.
+Every cell states the outcome and the numbers of requests and purchases. Every cell checks that nothing is bought twice,
+that an error suffices to continue, and (by the fixtures) that no task or socket is left open.
 """
 
 from __future__ import annotations
@@ -45,58 +45,58 @@ from tests.session.session_kit import (
     POLL,
     QUICK_RETRY,
     SUBMIT,
-    Ears,
-    bought_twice,
-    opened,
-    peer,
+    RecordingHooks,
+    duplicate_purchases,
+    generation_body,
+    open_session,
+    plain_server,
     raw_server,
-    record,
-    until,
+    wait_until,
 )
 
 LIMITS: Final = Timeouts(connect=0.2, read=0.25, total=5.0)
 PATIENCE: Final = 0.25
-"""Seconds that a wait gets where it can only end by its deadline."""
+"""Timeout in seconds of a wait that only its deadline can end."""
 
 LATE: Final = 1.2
-"""Seconds by which an answer comes long after our read time-out, also on a busy machine."""
+"""Delay in seconds of an answer that comes long after the read timeout, also on a busy machine."""
 
 ALL: Final = QUICK_RETRY.max_attempts
-"""Requests of a call that is repeated until its attempts are used up."""
+"""Requests of a call that uses up its attempts."""
 
 MANY: Final = -1
-"""So many polls as fit in the wait, more than one."""
+"""As many polls as fit in the wait, at least two."""
 
-HUGE: Final = json.dumps(record(junk="x" * 50_000_000))
+HUGE: Final = json.dumps(generation_body(junk="x" * 50_000_000))
 
 
 @attrs.frozen
 class Cell:
-    """How a call ends: None for well, else the class of the error; after how many requests."""
+    """The end of a call: its error class, or None for success, and its numbers of requests and purchases."""
 
     error: type[RivyaError] | None
     requests: int
     bought: int = 1
 
 
-WELL: Final = Cell(None, 1)
-AGAIN: Final = Cell(None, 2)
+SUCCESS: Final = Cell(None, 1)
+RETRIED: Final = Cell(None, 2)
 PAST_DEADLINE: Final = Cell(WaitTimeoutError, MANY)
 
 
 def stops(error: type[RivyaError], *, bought: int = 0) -> Cell:
-    """The first answer is the last."""
+    """Returns the cell of an error that is not retried."""
     return Cell(error, 1, bought)
 
 
 def gives_up(error: type[RivyaError], *, bought: int = 0) -> Cell:
-    """Repeated until the attempts are used up."""
+    """Returns the cell of an error that is retried until the attempts are used up."""
     return Cell(error, ALL, bought)
 
 
 @attrs.frozen
 class Row:
-    """A fault of the sandbox, and what it does to a submit and to a wait for a job of another session."""
+    """A fault of the sandbox, and its effect on a submit and on a wait for a job of another session."""
 
     name: str
     fault: dict[str, Any]
@@ -113,47 +113,47 @@ def always(name: str, submit: Cell, poll: Cell, **fault: Any) -> Row:
 
 
 def body(name: str, text: str, submit: Cell, poll: Cell, **fault: Any) -> Row:
-    """Another body in place of the true one; the service has acted. TASK stands for the task id."""
+    """Returns a row that replaces the response body after the service has acted. TASK stands for the task id."""
     return Row(name, {"body": text, "act": True, **fault}, submit, poll)
 
 
 ROWS: Final = [
     # --- after send
-    once("dropped before it acted", AGAIN, AGAIN, drop=True),
-    once("dropped after it acted", AGAIN, AGAIN, drop=True, act=True),
+    once("dropped before it acted", RETRIED, RETRIED, drop=True),
+    once("dropped after it acted", RETRIED, RETRIED, drop=True, act=True),
     always("dropped before it acted", gives_up(OutcomeUnknownError), PAST_DEADLINE, drop=True),
     always("dropped after it acted", gives_up(OutcomeUnknownError, bought=1), PAST_DEADLINE, drop=True, act=True),
-    once("cut after the headers", AGAIN, AGAIN, truncate=0),
-    once("cut in mid-body", AGAIN, AGAIN, truncate=20),
+    once("cut after the headers", RETRIED, RETRIED, truncate=0),
+    once("cut in mid-body", RETRIED, RETRIED, truncate=20),
     always("cut in mid-body", gives_up(OutcomeUnknownError, bought=1), PAST_DEADLINE, truncate=20),
-    once("short Content-Length", AGAIN, AGAIN, truncate=10_000, headers={"Content-Length": "9"}),
-    once("long Content-Length", AGAIN, AGAIN, truncate=10_000, headers={"Content-Length": "99999"}),
-    once("bad chunk", AGAIN, AGAIN, truncate=10_000, headers={"Transfer-Encoding": "chunked"}),
-    once("bad gzip", AGAIN, AGAIN, headers={"Content-Encoding": "gzip"}),
-    once("read time-out before it acted", AGAIN, AGAIN, delay=LATE),
+    once("short Content-Length", RETRIED, RETRIED, truncate=10_000, headers={"Content-Length": "9"}),
+    once("long Content-Length", RETRIED, RETRIED, truncate=10_000, headers={"Content-Length": "99999"}),
+    once("bad chunk", RETRIED, RETRIED, truncate=10_000, headers={"Transfer-Encoding": "chunked"}),
+    once("bad gzip", RETRIED, RETRIED, headers={"Content-Encoding": "gzip"}),
+    once("read time-out before it acted", RETRIED, RETRIED, delay=LATE),
     always("read time-out before it acted", gives_up(OutcomeUnknownError), PAST_DEADLINE, delay=LATE),
     always(
         "read time-out after it acted", gives_up(OutcomeUnknownError, bought=1), PAST_DEADLINE, delay=LATE, act=True
     ),
     # --- status
-    once("408", AGAIN, AGAIN, status=408),
-    once("408 after it acted", AGAIN, AGAIN, status=408, act=True),
+    once("408", RETRIED, RETRIED, status=408),
+    once("408 after it acted", RETRIED, RETRIED, status=408, act=True),
     always("408", gives_up(APIStatusError), PAST_DEADLINE, status=408, body="{}"),
     once("409 with its code", stops(IdempotencyConflictError), stops(IdempotencyConflictError), status=409),
     once("409 bare", stops(APIStatusError), stops(APIStatusError), status=409, body=""),
-    once("425", AGAIN, AGAIN, status=425, body=""),
-    once("429 with its code", AGAIN, AGAIN, status=429),
-    once("429 bare", AGAIN, AGAIN, status=429, body=""),
-    once("429 with Retry-After", AGAIN, AGAIN, status=429, retry_after=0.01),
+    once("425", RETRIED, RETRIED, status=425, body=""),
+    once("429 with its code", RETRIED, RETRIED, status=429),
+    once("429 bare", RETRIED, RETRIED, status=429, body=""),
+    once("429 with Retry-After", RETRIED, RETRIED, status=429, retry_after=0.01),
     always("429", gives_up(RateLimitError), PAST_DEADLINE, status=429),
-    once("500", AGAIN, AGAIN, status=500),
-    once("500 after it acted", AGAIN, AGAIN, status=500, act=True),
+    once("500", RETRIED, RETRIED, status=500),
+    once("500 after it acted", RETRIED, RETRIED, status=500, act=True),
     always("500", gives_up(InternalServerError), PAST_DEADLINE, status=500),
-    once("502 with an HTML page", AGAIN, AGAIN, status=502, body="<html>Bad gateway</html>"),
-    once("502 after it acted", AGAIN, AGAIN, status=502, body="<html>Bad gateway</html>", act=True),
-    once("503 with its code", AGAIN, AGAIN, status=503, code="public_api_disabled"),
+    once("502 with an HTML page", RETRIED, RETRIED, status=502, body="<html>Bad gateway</html>"),
+    once("502 after it acted", RETRIED, RETRIED, status=502, body="<html>Bad gateway</html>", act=True),
+    once("503 with its code", RETRIED, RETRIED, status=503, code="public_api_disabled"),
     always("503", gives_up(APIDisabledError), PAST_DEADLINE, status=503, code="public_api_disabled"),
-    once("504", AGAIN, AGAIN, status=504, body=""),
+    once("504", RETRIED, RETRIED, status=504, body=""),
     always("504 after it acted", gives_up(InternalServerError, bought=1), PAST_DEADLINE, status=504, body="", act=True),
     once("400", stops(ValidationFailed), stops(ValidationFailed), status=400),
     once("401 and then good", stops(AuthenticationError), stops(AuthenticationError), status=401),
@@ -166,9 +166,9 @@ ROWS: Final = [
     once("415", stops(ValidationFailed), stops(ValidationFailed), status=415, body=""),
     once("418", stops(APIStatusError), stops(APIStatusError), status=418, body=""),
     once("422", stops(ValidationFailed), stops(ValidationFailed), status=422, body=""),
-    once("201 in place of 200", WELL, WELL, status=201),
-    once("202 in place of 200", WELL, WELL, status=202),
-    once("204", stops(ResponseDecodeError, bought=1), AGAIN, status=204, body="", act=True),
+    once("201 in place of 200", SUCCESS, SUCCESS, status=201),
+    once("202 in place of 200", SUCCESS, SUCCESS, status=202),
+    once("204", stops(ResponseDecodeError, bought=1), RETRIED, status=204, body="", act=True),
     once(
         "redirect to another path",
         stops(APIStatusError),
@@ -178,53 +178,60 @@ ROWS: Final = [
     ),
     once("304", stops(APIStatusError), stops(APIStatusError), status=304),
     # --- body
-    body("empty body", "", stops(ResponseDecodeError, bought=1), AGAIN, times=1),
+    body("empty body", "", stops(ResponseDecodeError, bought=1), RETRIED, times=1),
     body("empty body, always", "", stops(ResponseDecodeError, bought=1), PAST_DEADLINE),
-    body("HTML with 200", "<html>Welcome</html>", stops(ResponseDecodeError, bought=1), AGAIN, times=1),
-    body("truncated JSON", '{"id": "TASK", "sta', stops(ResponseDecodeError, bought=1), AGAIN, times=1),
-    body("a list", "[]", stops(ResponseDecodeError, bought=1), AGAIN, times=1),
-    body("null", "null", stops(ResponseDecodeError, bought=1), AGAIN, times=1),
-    body("wrong type", '{"id": 5, "status": [], "model": {}}', stops(ResponseDecodeError, bought=1), AGAIN, times=1),
-    body("missing status", '{"id": "TASK", "model": "z-image"}', stops(ResponseDecodeError, bought=1), AGAIN, times=1),
+    body("HTML with 200", "<html>Welcome</html>", stops(ResponseDecodeError, bought=1), RETRIED, times=1),
+    body("truncated JSON", '{"id": "TASK", "sta', stops(ResponseDecodeError, bought=1), RETRIED, times=1),
+    body("a list", "[]", stops(ResponseDecodeError, bought=1), RETRIED, times=1),
+    body("null", "null", stops(ResponseDecodeError, bought=1), RETRIED, times=1),
+    body("wrong type", '{"id": 5, "status": [], "model": {}}', stops(ResponseDecodeError, bought=1), RETRIED, times=1),
+    body(
+        "missing status", '{"id": "TASK", "model": "z-image"}', stops(ResponseDecodeError, bought=1), RETRIED, times=1
+    ),
     body(
         "missing status, always", '{"id": "TASK"}', stops(ResponseDecodeError, bought=1), gives_up(ResponseDecodeError)
     ),
-    body("unknown status", json.dumps(record("TASK", "paused")), WELL, AGAIN, times=1),
-    body("unknown status, always", json.dumps(record("TASK", "paused")), WELL, PAST_DEADLINE),
-    body("no status but blanks", json.dumps(record("TASK", " ")), WELL, AGAIN, times=1),
-    body("unknown fields", json.dumps(record("TASK", "succeeded", moods=["calm"])), WELL, WELL),
-    body("only three fields", json.dumps(record("TASK", "succeeded")), WELL, WELL),
-    body("50 MB of JSON", HUGE, stops(ResponseDecodeError, bought=1), AGAIN, times=1),
-    body("deep JSON", "[" * 100_000, stops(ResponseDecodeError, bought=1), AGAIN, times=1),
+    body("unknown status", json.dumps(generation_body("TASK", "paused")), SUCCESS, RETRIED, times=1),
+    body("unknown status, always", json.dumps(generation_body("TASK", "paused")), SUCCESS, PAST_DEADLINE),
+    body("no status but blanks", json.dumps(generation_body("TASK", " ")), SUCCESS, RETRIED, times=1),
+    body("unknown fields", json.dumps(generation_body("TASK", "succeeded", moods=["calm"])), SUCCESS, SUCCESS),
+    body("only three fields", json.dumps(generation_body("TASK", "succeeded")), SUCCESS, SUCCESS),
+    body("50 MB of JSON", HUGE, stops(ResponseDecodeError, bought=1), RETRIED, times=1),
+    body("deep JSON", "[" * 100_000, stops(ResponseDecodeError, bought=1), RETRIED, times=1),
 ]
 
 FOR_POLLS_ONLY: Final = [
-    body("another id", json.dumps(record("task_other", "succeeded")), WELL, AGAIN, times=1),
-    body("another id, always", json.dumps(record("task_other", "succeeded")), WELL, gives_up(ResponseDecodeError)),
+    body("another id", json.dumps(generation_body("task_other", "succeeded")), SUCCESS, RETRIED, times=1),
+    body(
+        "another id, always",
+        json.dumps(generation_body("task_other", "succeeded")),
+        SUCCESS,
+        gives_up(ResponseDecodeError),
+    ),
 ]
 
 
-def told(row: Row, task_id: str) -> dict[str, Any]:
-    """The fields of the row's fault, for this task."""
+def fault_options(row: Row, task_id: str) -> dict[str, Any]:
+    """Returns the options of the row's fault for a task."""
     text = row.fault.get("body")
     if text is None or len(text) > 1_000_000:
         return row.fault
     return {**row.fault, "body": text.replace("TASK", task_id)}
 
 
-def names(row: Row) -> str:
+def row_name(row: Row) -> str:
     return row.name
 
 
-@pytest.mark.parametrize("row", ROWS, ids=names)
+@pytest.mark.parametrize("row", ROWS, ids=row_name)
 async def test_submit(sandbox: Sandbox, row: Row) -> None:
-    ears = Ears()
-    async with opened(sandbox, timeouts=LIMITS, hooks=[ears]) as session:
-        sandbox.faults.add(route=SUBMIT, **told(row, "task_1"))
+    hooks = RecordingHooks()
+    async with open_session(sandbox, timeouts=LIMITS, hooks=[hooks]) as session:
+        sandbox.faults.add(route=SUBMIT, **fault_options(row, "task_1"))
         error = await ends_as(session.submit("z-image", "A red kite"), row.submit.error)
         (key,) = sandbox.request_log.idempotency_keys
-        assert sandbox.request_log.attempts(key) == len(ears.attempts) == row.submit.requests
-        await until(lambda: not sandbox.request_log.in_flight)
+        assert sandbox.request_log.attempts(key) == len(hooks.attempts) == row.submit.requests
+        await wait_until(lambda: not sandbox.request_log.in_flight)
         assert sandbox.request_log.purchases == row.submit.bought
         if error is not None:
             assert error.idempotency_key == key
@@ -233,22 +240,22 @@ async def test_submit(sandbox: Sandbox, row: Row) -> None:
             sandbox.faults.clear()
             await session.submit("z-image", "A red kite", idempotency_key=error.idempotency_key)
             assert sandbox.request_log.purchases == 1
-    assert not bought_twice(sandbox)
+    assert not duplicate_purchases(sandbox)
 
 
-@pytest.mark.parametrize("row", ROWS + FOR_POLLS_ONLY, ids=names)
+@pytest.mark.parametrize("row", ROWS + FOR_POLLS_ONLY, ids=row_name)
 async def test_poll(sandbox: Sandbox, row: Row) -> None:
-    async with opened(sandbox) as buyer:
+    async with open_session(sandbox) as buyer:
         task_id = (await buyer.submit("z-image", "A red kite")).id
-    ears = Ears()
+    hooks = RecordingHooks()
     patience = PATIENCE * 4 if row.fault.get("delay") else PATIENCE
-    async with opened(sandbox, timeouts=LIMITS, hooks=[ears]) as session:
-        sandbox.faults.add(route=POLL, **told(row, task_id))
+    async with open_session(sandbox, timeouts=LIMITS, hooks=[hooks]) as session:
+        sandbox.faults.add(route=POLL, **fault_options(row, task_id))
         timeout = patience if row.poll is PAST_DEADLINE else 10.0
         error = await ends_as(session.wait_for(task_id, timeout=timeout), row.poll.error)
         # A poll that the deadline cut off is no attempt that hooks hear of before it ends.
-        assert 0 <= sandbox.request_log.count(POLL) - len(ears.polls) <= (row.poll is PAST_DEADLINE)
-        assert len(ears.polls) == len(ears.attempts) or row.poll is PAST_DEADLINE
+        assert 0 <= sandbox.request_log.count(POLL) - len(hooks.polls) <= (row.poll is PAST_DEADLINE)
+        assert len(hooks.polls) == len(hooks.attempts) or row.poll is PAST_DEADLINE
         if row.poll.requests == MANY:
             assert sandbox.request_log.count(POLL) > 1
         else:
@@ -263,7 +270,7 @@ async def test_poll(sandbox: Sandbox, row: Row) -> None:
 
 
 async def ends_as(call: Any, kind: type[RivyaError] | None) -> RivyaError | None:
-    """The error with which a call ended, of exactly this class; None where it was to end well."""
+    """Returns the error of a call, which must have exactly this class, or None if the call must succeed."""
     if kind is None:
         assert isinstance(await call, Generation)
         return None
@@ -280,7 +287,7 @@ async def ends_as(call: Any, kind: type[RivyaError] | None) -> RivyaError | None
 @contextmanager
 def closed_port() -> Iterator[str]:
     with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))  # bound and not listening: nobody else can take it
+        held.bind(("127.0.0.1", 0))  # bound and not listening, so that no other process takes it
         yield f"http://127.0.0.1:{held.getsockname()[1]}"
 
 
@@ -317,60 +324,58 @@ UNREACHABLE: Final[dict[str, Callable[[Sandbox], Any]]] = {
 
 
 @pytest.mark.parametrize("place", UNREACHABLE.values(), ids=UNREACHABLE.keys())
-async def test_a_submit_that_cannot_connect_was_not_sent(sandbox: Sandbox, place: Callable[[Sandbox], Any]) -> None:
-    ears = Ears()
+async def test_submit_without_connection_is_not_sent(sandbox: Sandbox, place: Callable[[Sandbox], Any]) -> None:
+    hooks = RecordingHooks()
     with place(sandbox) as url:
-        async with opened(sandbox, base_url=url, timeouts=LIMITS, hooks=[ears]) as session:
+        async with open_session(sandbox, base_url=url, timeouts=LIMITS, hooks=[hooks]) as session:
             error = await ends_as(session.submit("z-image", "A kite", idempotency_key="order-1"), RequestNotSentError)
     assert error is not None
-    assert (error.idempotency_key, error.attempts, len(ears.attempts)) == ("order-1", ALL, ALL)
+    assert (error.idempotency_key, error.attempts, len(hooks.attempts)) == ("order-1", ALL, ALL)
     assert sandbox.request_log.count() == 0
 
 
 @pytest.mark.parametrize("place", UNREACHABLE.values(), ids=UNREACHABLE.keys())
-async def test_a_wait_that_cannot_connect_goes_on_to_its_deadline(
-    sandbox: Sandbox, place: Callable[[Sandbox], Any]
-) -> None:
-    ears = Ears()
+async def test_wait_without_connection_lasts_to_deadline(sandbox: Sandbox, place: Callable[[Sandbox], Any]) -> None:
+    hooks = RecordingHooks()
     with place(sandbox) as url:
-        async with opened(sandbox, base_url=url, timeouts=LIMITS, hooks=[ears]) as session:
+        async with open_session(sandbox, base_url=url, timeouts=LIMITS, hooks=[hooks]) as session:
             error = await ends_as(session.wait_for("task_1", timeout=0.5), WaitTimeoutError)
     assert isinstance(error, WaitTimeoutError)
     assert error.task_id == "task_1"
-    assert len(ears.polls) > 1
-    assert all(isinstance(poll.error, RequestNotSentError) for poll in ears.polls)
+    assert len(hooks.polls) > 1
+    assert all(isinstance(poll.error, RequestNotSentError) for poll in hooks.polls)
 
 
-async def test_a_wait_lives_through_a_service_that_is_down(ears: Ears) -> None:
+async def test_wait_survives_outage(hooks: RecordingHooks) -> None:
     sandbox = Sandbox(speed=20.0)
-    async with sandbox, opened(sandbox, hooks=[ears]) as session:
+    async with sandbox, open_session(sandbox, hooks=[hooks]) as session:
         job = await session.submit("z-image", "A red kite")
         await sandbox.aclose()
         wait = asyncio.create_task(session.wait_for(job))
-        await until(lambda: len(ears.polls) > 5)
+        await wait_until(lambda: len(hooks.polls) > 5)
         await sandbox.start()
         assert (await wait).succeeded
-    assert {type(poll.error) for poll in ears.polls if poll.error} <= {RequestNotSentError, OutcomeUnknownError}
+    assert {type(poll.error) for poll in hooks.polls if poll.error} <= {RequestNotSentError, OutcomeUnknownError}
     assert sandbox.request_log.purchases == 1
 
 
-async def test_a_submit_lives_through_a_service_that_is_down(ears: Ears) -> None:
+async def test_submit_survives_outage(hooks: RecordingHooks) -> None:
     sandbox = Sandbox(speed=FAST)
     patient = RetryPolicy(max_attempts=1000, base=0.01, cap=0.02)
-    async with sandbox, opened(sandbox, hooks=[ears], retry=patient) as session:
+    async with sandbox, open_session(sandbox, hooks=[hooks], retry=patient) as session:
         await session.submit("z-image", "A red kite")
         await sandbox.aclose()
         purchase = asyncio.create_task(session.submit("z-image", "A blue whale"))
-        await until(lambda: len(ears.retries) > 3)
+        await wait_until(lambda: len(hooks.retries) > 3)
         await sandbox.start()
         await purchase
     assert sandbox.request_log.purchases == 2
-    assert not bought_twice(sandbox)
+    assert not duplicate_purchases(sandbox)
 
 
-async def test_requests_wait_for_a_place_without_an_error(sandbox: Sandbox) -> None:
+async def test_requests_queue_for_slots(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=SUBMIT, delay=0.02)
-    async with opened(sandbox, max_connections=2, timeouts=LIMITS) as session:
+    async with open_session(sandbox, max_connections=2, timeouts=LIMITS) as session:
         await asyncio.gather(*(session.submit("z-image", f"Kite {n}") for n in range(30)))
     assert sandbox.request_log.purchases == 30
     assert sandbox.request_log.peak_in_flight == 2
@@ -379,13 +384,13 @@ async def test_requests_wait_for_a_place_without_an_error(sandbox: Sandbox) -> N
 # --- doubt ------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_conflict_after_our_own_doubt_is_our_own_first_send(sandbox: Sandbox, ears: Ears) -> None:
+async def test_conflict_after_ambiguous_attempt_is_retried(sandbox: Sandbox, hooks: RecordingHooks) -> None:
     # The service takes longer than our read time-out: the repeat meets the first request, still running.
     sandbox.faults.add(route=SUBMIT, delay=LATE, act=True, times=1)
     patient = RetryPolicy(max_attempts=100, base=0.02, cap=0.05)
-    async with opened(sandbox, timeouts=LIMITS, retry=patient, hooks=[ears]) as session:
+    async with open_session(sandbox, timeouts=LIMITS, retry=patient, hooks=[hooks]) as session:
         job = await session.submit("z-image", "A red kite", idempotency_key="order-1")
-    kinds = [type(attempt.error) for attempt in ears.attempts]
+    kinds = [type(attempt.error) for attempt in hooks.attempts]
     assert kinds[0] is OutcomeUnknownError
     assert kinds[-1] is type(None)
     assert set(kinds[1:-1]) == {IdempotencyConflictError}
@@ -395,10 +400,10 @@ async def test_a_conflict_after_our_own_doubt_is_our_own_first_send(sandbox: San
 
 
 @pytest.mark.parametrize("last", [{"status": 429}, {"status": 401}, {"status": 409}, {"status": 404}])
-async def test_after_a_doubt_no_error_says_that_nothing_was_bought(sandbox: Sandbox, last: dict[str, Any]) -> None:
+async def test_error_after_ambiguous_attempt_stays_ambiguous(sandbox: Sandbox, last: dict[str, Any]) -> None:
     sandbox.faults.add(route=SUBMIT, nth=1, drop=True, act=True)
     sandbox.faults.add(route=SUBMIT, **last)
-    async with opened(sandbox) as session:
+    async with open_session(sandbox) as session:
         with pytest.raises(RivyaError) as raised:
             await session.submit("z-image", "A red kite", idempotency_key="order-1")
         assert not isinstance(raised.value, RequestNotSentError | RateLimitError)
@@ -408,15 +413,15 @@ async def test_after_a_doubt_no_error_says_that_nothing_was_bought(sandbox: Sand
     assert sandbox.request_log.purchases == 1
 
 
-async def test_a_404_just_after_our_own_submit_is_a_lagging_replica(sandbox: Sandbox, ears: Ears) -> None:
+async def test_tolerates_404_after_submit(sandbox: Sandbox, hooks: RecordingHooks) -> None:
     sandbox.faults.add(route=POLL, status=404, times=3)
-    async with opened(sandbox, hooks=[ears]) as session:
+    async with open_session(sandbox, hooks=[hooks]) as session:
         assert (await session.generate("z-image", "A red kite")).succeeded
-    assert [type(poll.error) for poll in ears.polls] == [NotFoundError] * 3 + [type(None)]
+    assert [type(poll.error) for poll in hooks.polls] == [NotFoundError] * 3 + [type(None)]
 
 
-async def test_a_redirect_to_another_host_gets_no_key(sandbox: Sandbox) -> None:
-    async with peer() as other, opened(sandbox) as session:
+async def test_redirect_to_other_host_gets_no_key(sandbox: Sandbox) -> None:
+    async with plain_server() as other, open_session(sandbox) as session:
         job = await session.submit("z-image", "A red kite")
         for status in (301, 302, 303, 307, 308):
             sandbox.faults.add(status=status, headers={"Location": f"{other.url}/api/v1/stolen"})
@@ -425,11 +430,11 @@ async def test_a_redirect_to_another_host_gets_no_key(sandbox: Sandbox) -> None:
                     await call
                 assert raised.value.status == status
             sandbox.faults.clear()
-        assert other.seen == []
+        assert other.requests == []
     assert sandbox.request_log.purchases == 1
 
 
-# --- what the server writes, byte by byte -----------------------------------------------------------------------------
+# --- raw bytes of the server -----------------------------------------------------------------------------
 
 WRITTEN: Final = {
     "nothing at all": (b"", OutcomeUnknownError),
@@ -447,9 +452,7 @@ WRITTEN: Final = {
 
 
 @pytest.mark.parametrize(("answer", "kind"), WRITTEN.values(), ids=WRITTEN.keys())
-async def test_whatever_is_written_is_one_of_our_errors(
-    sandbox: Sandbox, answer: bytes, kind: type[RivyaError]
-) -> None:
+async def test_malformed_responses_raise_rivya_errors(sandbox: Sandbox, answer: bytes, kind: type[RivyaError]) -> None:
     connections = 0
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -459,7 +462,7 @@ async def test_whatever_is_written_is_one_of_our_errors(
         writer.write(answer)
         await writer.drain()
 
-    async with raw_server(talk) as url, opened(sandbox, base_url=url, timeouts=LIMITS) as session:
+    async with raw_server(talk) as url, open_session(sandbox, base_url=url, timeouts=LIMITS) as session:
         await ends_as(session.submit("z-image", "A red kite"), kind)
         assert connections == (ALL if kind is OutcomeUnknownError else 1)
         connections = 0
@@ -468,7 +471,7 @@ async def test_whatever_is_written_is_one_of_our_errors(
         assert connections > 1
 
 
-async def test_an_answer_that_drips_for_ever_is_cut_by_the_total_time_out(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_total_timeout_ends_endless_response(sandbox: Sandbox, tmp_path: Path) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
@@ -480,7 +483,10 @@ async def test_an_answer_that_drips_for_ever_is_cut_by_the_total_time_out(sandbo
     loop = asyncio.get_running_loop()
     once_only = RetryPolicy(max_attempts=1)
     limits = Timeouts(read=0.1, total=0.2, download=0.25)
-    async with raw_server(talk) as url, opened(sandbox, base_url=url, timeouts=limits, retry=once_only) as session:
+    async with (
+        raw_server(talk) as url,
+        open_session(sandbox, base_url=url, timeouts=limits, retry=once_only) as session,
+    ):
         for call in (session.submit("z-image", "A kite"), session.download(f"{url}/a.png", tmp_path)):
             began = loop.time()
             await ends_as(call, OutcomeUnknownError)
@@ -491,37 +497,41 @@ async def test_an_answer_that_drips_for_ever_is_cut_by_the_total_time_out(sandbo
 
 
 @asynccontextmanager
-async def a_service_that_tells(*tales: dict[str, Any]) -> AsyncIterator[RivyaSession]:
-    """A session at a service whose polls tell this, the last tale for ever."""
-    left = list(tales)
+async def open_scripted_service(*records: dict[str, Any]) -> AsyncIterator[RivyaSession]:
+    """Opens a session of a service that answers polls with these records. The last one repeats."""
+    left = list(records)
 
     def answer(_: Any) -> web.Response:
         return web.json_response(left.pop(0) if len(left) > 1 else left[0])
 
-    async with peer(answer) as server, Sandbox() as sandbox, opened(sandbox, base_url=server.url) as session:
+    async with (
+        plain_server(answer) as server,
+        Sandbox() as sandbox,
+        open_session(sandbox, base_url=server.url) as session,
+    ):
         yield session
 
 
 def at(second: int, status: str, **more: Any) -> dict[str, Any]:
-    return record(status=status, updated_at=f"2026-05-11T08:00:{second:02}.000Z", **more)
+    return generation_body(status=status, updated_at=f"2026-05-11T08:00:{second:02}.000Z", **more)
 
 
-async def test_a_status_that_goes_back_is_not_shown() -> None:
-    tales = [at(1, "queued"), at(5, "processing"), at(1, "queued"), at(5, "processing"), at(9, "succeeded")]
-    async with a_service_that_tells(*tales) as session:
+async def test_ignores_status_that_goes_back() -> None:
+    records = [at(1, "queued"), at(5, "processing"), at(1, "queued"), at(5, "processing"), at(9, "succeeded")]
+    async with open_scripted_service(*records) as session:
         assert [job.status async for job in session.watch("task_1")] == ["queued", "processing", "succeeded"]
 
 
-async def test_an_end_without_a_result_is_an_end() -> None:
-    async with a_service_that_tells(at(1, "succeeded", result=None)) as session:
+async def test_end_without_result_is_terminal() -> None:
+    async with open_scripted_service(at(1, "succeeded", result=None)) as session:
         job = await session.wait_for("task_1")
         assert job.succeeded
         assert job.urls == ()
 
 
-async def test_unknown_fields_are_kept() -> None:
+async def test_keeps_unknown_fields() -> None:
     tale = at(1, "succeeded", result={"primary_url": "http://a/1", "urls": [], "sizes": [1]}, mood="calm")
-    async with a_service_that_tells(tale) as session:
+    async with open_scripted_service(tale) as session:
         job = await session.wait_for("task_1")
     assert job.extra == {"mood": "calm"}
     assert job.result is not None

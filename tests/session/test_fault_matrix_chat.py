@@ -1,7 +1,7 @@
-"""The fault matrix, its columns of chat: what each fault does to an answer that is asked for whole, and to a stream.
+"""The fault matrix, chat: the effect of each fault on `create` and on `stream`.
 
-Both are purchases, so a cell is that of a submit unless it is named here. A stream differs in what comes after the head
-of its answer: then nothing is repeated, and what came of the text is kept.
+Both are purchases, so a cell equals that of a submit unless it is named here. A stream is not retried after the headers
+of its response; the received text is kept.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import pytest
 
 from rivya_async import ChatCompletion, ResponseDecodeError, RivyaError, RivyaSession, StreamInterruptedError, Timeouts
 from rivya_async.sandbox import Sandbox
-from tests.session.session_kit import ASK, STREAM, Ears, bought_twice, opened, until
-from tests.session.test_fault_matrix import AGAIN, ROWS, WELL, Cell, Row, names, stops, told
+from tests.session.session_kit import CHAT, STREAM, RecordingHooks, duplicate_purchases, open_session, wait_until
+from tests.session.test_fault_matrix import RETRIED, ROWS, SUCCESS, Cell, Row, fault_options, row_name, stops
 
 LIMITS: Final = Timeouts(connect=0.2, read=0.15, total=5.0, chat=5.0)
 MODEL: Final = "gpt-5-2-chat"
 ASKED: Final = "How do I paint a kite?"
 
 WHOLE_CELLS: Final[dict[str, Cell]] = {
-    "missing status": WELL,  # an answer has none
-    "missing status, always": WELL,
+    "missing status": SUCCESS,  # an answer has none
+    "missing status, always": SUCCESS,
 }
 BROKEN_OFF: Final = stops(StreamInterruptedError, bought=1)
 NO_STREAM: Final = stops(ResponseDecodeError, bought=1)
@@ -31,7 +31,7 @@ STREAM_CELLS: Final[dict[str, Cell]] = {
     "cut after the headers": BROKEN_OFF,
     "cut in mid-body": BROKEN_OFF,
     "cut in mid-body, always": BROKEN_OFF,
-    "long Content-Length": WELL,  # all the events are there
+    "long Content-Length": SUCCESS,  # all the events are there
     "bad gzip": BROKEN_OFF,
     "unknown status": NO_STREAM,
     "unknown status, always": NO_STREAM,
@@ -41,18 +41,18 @@ STREAM_CELLS: Final[dict[str, Cell]] = {
 }
 
 OF_STREAMS: Final = [
-    Row("cut after three events", {"stream": "cut", "after_events": 3}, BROKEN_OFF, AGAIN),
-    Row("ended after three events", {"stream": "end", "after_events": 3}, BROKEN_OFF, AGAIN),
-    Row("no final event", {"stream": "end"}, BROKEN_OFF, AGAIN),
-    Row("stalled", {"stream": "stall", "after_events": 3}, BROKEN_OFF, AGAIN),
-    Row("an error event", {"stream": "error", "after_events": 3}, BROKEN_OFF, AGAIN),
-    Row("an error event at once", {"stream": "error", "after_events": 0}, BROKEN_OFF, AGAIN),
+    Row("cut after three events", {"stream": "cut", "after_events": 3}, BROKEN_OFF, RETRIED),
+    Row("ended after three events", {"stream": "end", "after_events": 3}, BROKEN_OFF, RETRIED),
+    Row("no final event", {"stream": "end"}, BROKEN_OFF, RETRIED),
+    Row("stalled", {"stream": "stall", "after_events": 3}, BROKEN_OFF, RETRIED),
+    Row("an error event", {"stream": "error", "after_events": 3}, BROKEN_OFF, RETRIED),
+    Row("an error event at once", {"stream": "error", "after_events": 0}, BROKEN_OFF, RETRIED),
     *(
-        Row(f"shape {shape}", {"shape": shape}, WELL, AGAIN)
+        Row(f"shape {shape}", {"shape": shape}, SUCCESS, RETRIED)
         for shape in ("delta.content", "delta.text", "content", "text", "unnamed", "done", "done only")
     ),
 ]
-"""Faults that only a stream can have; the cell of polls is of no meaning."""
+"""Faults of streams only. The cell of polls is unused."""
 
 
 async def whole(session: RivyaSession, **options: Any) -> ChatCompletion:
@@ -66,29 +66,29 @@ async def streamed(session: RivyaSession, **options: Any) -> ChatCompletion:
         return stream.completion
 
 
-@pytest.mark.parametrize("row", ROWS, ids=names)
-async def test_whole(sandbox: Sandbox, row: Row) -> None:
-    await drive(sandbox, whole, ASK, row, WHOLE_CELLS.get(row.name, row.submit))
+@pytest.mark.parametrize("row", ROWS, ids=row_name)
+async def test_create(sandbox: Sandbox, row: Row) -> None:
+    await drive(sandbox, whole, CHAT, row, WHOLE_CELLS.get(row.name, row.submit))
 
 
-@pytest.mark.parametrize("row", ROWS + OF_STREAMS, ids=names)
+@pytest.mark.parametrize("row", ROWS + OF_STREAMS, ids=row_name)
 async def test_stream(sandbox: Sandbox, row: Row) -> None:
     await drive(sandbox, streamed, STREAM, row, STREAM_CELLS.get(row.name, row.submit))
 
 
-def test_every_cell_that_is_named_has_its_row() -> None:
+def test_named_cells_have_rows() -> None:
     assert {*WHOLE_CELLS, *STREAM_CELLS} <= {row.name for row in ROWS}
 
 
 async def drive(sandbox: Sandbox, ask: Any, route: str, row: Row, cell: Cell) -> None:
-    ears = Ears()
+    hooks = RecordingHooks()
     limits = attrs.evolve(LIMITS, chat=0.15) if row.fault.get("delay") else LIMITS
-    async with opened(sandbox, timeouts=limits, hooks=[ears]) as session:
-        sandbox.faults.add(route=route, **told(row, "task_1"))
+    async with open_session(sandbox, timeouts=limits, hooks=[hooks]) as session:
+        sandbox.faults.add(route=route, **fault_options(row, "task_1"))
         error = await ends_as(ask(session), cell.error)
         (key,) = sandbox.request_log.idempotency_keys
-        assert sandbox.request_log.attempts(key) == len(ears.attempts) == cell.requests
-        await until(lambda: not sandbox.request_log.in_flight)
+        assert sandbox.request_log.attempts(key) == len(hooks.attempts) == cell.requests
+        await wait_until(lambda: not sandbox.request_log.in_flight)
         assert sandbox.request_log.purchases == cell.bought
         if error is not None:
             assert error.idempotency_key == key
@@ -99,7 +99,7 @@ async def drive(sandbox: Sandbox, ask: Any, route: str, row: Row, cell: Cell) ->
             if isinstance(error, StreamInterruptedError):
                 assert answer.text.startswith(error.text)
                 assert error.session_id in {None, answer.session_id}
-    assert not bought_twice(sandbox)
+    assert not duplicate_purchases(sandbox)
 
 
 async def ends_as(call: Any, kind: type[RivyaError] | None) -> RivyaError | None:

@@ -1,7 +1,7 @@
-"""The fault matrix, its column of downloads: what each fault does to a file on its way from its host.
+"""The fault matrix, downloads: the effect of each fault on a file transfer.
 
-The host of a file is not the service. Its statuses have the same classes; but any body of a success is the file, and a
-redirect is followed. Each cell states the outcome, how often the host was asked, and that half a file is never seen.
+The host of a file is not the service. Its statuses have the same error classes, but any body of a success is the file,
+and redirects are followed. Each cell states the outcome and the number of requests. No partial file becomes visible.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from rivya_async import (
 )
 from rivya_async.sandbox import Sandbox
 from tests.fault_matrix import is_defined_test
-from tests.session.session_kit import FILE, POLL, opened, raw_server
+from tests.session.session_kit import FILE, POLL, open_session, raw_server
 from tests.session.test_fault_matrix import (
-    AGAIN,
     ALL,
     LIMITS,
+    RETRIED,
     ROWS,
+    SUCCESS,
     UNREACHABLE,
-    WELL,
     WRITTEN,
     Cell,
     Row,
+    fault_options,
     gives_up,
-    names,
     once,
+    row_name,
     stops,
-    told,
 )
 
 CELLS: Final[dict[str, Cell]] = {
@@ -49,19 +49,19 @@ CELLS: Final[dict[str, Cell]] = {
     "409 with its code": stops(APIStatusError),  # which is the service's code
     "503, always": gives_up(InternalServerError),
     "redirect to another path": stops(NotFoundError),
-    **{row.name: WELL for row in ROWS if "body" in row.fault and row.fault.get("status", 200) < 300},
-    "204": AGAIN,  # an empty file is no result
-    "empty body": AGAIN,
+    **{row.name: SUCCESS for row in ROWS if "body" in row.fault and row.fault.get("status", 200) < 300},
+    "204": RETRIED,  # an empty file is no result
+    "empty body": RETRIED,
     "empty body, always": gives_up(OutcomeUnknownError),
 }
-"""Where a download ends otherwise than a submit."""
+"""Cells of downloads that differ from submits."""
 
 OF_DOWNLOADS: Final = [
-    once("206 that was not asked for", AGAIN, WELL, status=206),
-    Row("416 that was not asked for", {"status": 416}, stops(APIStatusError), WELL),
-    Row("410, always", {"status": 410}, stops(NotFoundError), WELL),
+    once("206 that was not asked for", RETRIED, SUCCESS, status=206),
+    Row("416 that was not asked for", {"status": 416}, stops(APIStatusError), SUCCESS),
+    Row("410, always", {"status": 410}, stops(NotFoundError), SUCCESS),
 ]
-"""Faults that only a download can have; the cell of polls is of no meaning."""
+"""Faults of downloads only. The cell of polls is unused."""
 
 OTHER_BODIES: Final = {"204", "short Content-Length", *(row.name for row in ROWS if "body" in row.fault)}
 
@@ -71,19 +71,19 @@ def files(folder: Path) -> list[Path]:
 
 
 ELSEWHERE: Final = {
-    "cut in mid-body, always": "test_a_long_file_may_break_off_more_often_than_the_policy_tries",
+    "cut in mid-body, always": "test_progress_resets_retry_policy",
 }
-"""A row that comes home in thousands of attempts, twenty bytes each: proved with larger pieces."""
+"""Rows that need thousands of attempts of twenty bytes. The named tests cover them with larger chunks."""
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS + OF_DOWNLOADS if row.name not in ELSEWHERE], ids=names)
+@pytest.mark.parametrize("row", [row for row in ROWS + OF_DOWNLOADS if row.name not in ELSEWHERE], ids=row_name)
 async def test_download(sandbox: Sandbox, tmp_path: Path, row: Row) -> None:
     cell = CELLS.get(row.name, row.submit)
-    async with opened(sandbox, timeouts=LIMITS) as session:
+    async with open_session(sandbox, timeouts=LIMITS) as session:
         job = await session.generate("z-image", "A red kite")
         whole = await session.download(job, tmp_path / "whole")
         asked = sandbox.request_log.count(FILE)
-        sandbox.faults.add(route=FILE, **told(row, job.id))
+        sandbox.faults.add(route=FILE, **fault_options(row, job.id))
         error = await ends_as(session.download(job, tmp_path / "faulty"), cell.error)
         if cell.requests:
             assert sandbox.request_log.count(FILE) - asked == cell.requests
@@ -110,15 +110,15 @@ async def ends_as(call: Any, kind: type[RivyaError] | None) -> RivyaError | None
     return raised.value
 
 
-def test_every_cell_that_is_named_has_its_row() -> None:
+def test_named_cells_have_rows() -> None:
     assert set(CELLS) | set(ELSEWHERE) <= {row.name for row in ROWS}
     assert all(is_defined_test(f"session/test_download_resume.py::{name}") for name in ELSEWHERE.values())
 
 
 @pytest.mark.parametrize("place", UNREACHABLE.values(), ids=UNREACHABLE.keys())
-async def test_a_host_that_cannot_be_reached(sandbox: Sandbox, tmp_path: Path, place: Callable[[Sandbox], Any]) -> None:
+async def test_unreachable_host(sandbox: Sandbox, tmp_path: Path, place: Callable[[Sandbox], Any]) -> None:
     with place(sandbox) as url:
-        async with opened(sandbox, timeouts=LIMITS) as session:
+        async with open_session(sandbox, timeouts=LIMITS) as session:
             error = await ends_as(session.download(f"{url}/kite.png", tmp_path), RequestNotSentError)
     assert error is not None
     assert error.attempts == ALL
@@ -126,7 +126,7 @@ async def test_a_host_that_cannot_be_reached(sandbox: Sandbox, tmp_path: Path, p
 
 
 @pytest.mark.parametrize(("answer", "kind"), WRITTEN.values(), ids=WRITTEN.keys())
-async def test_whatever_is_written_is_a_file_or_one_of_our_errors(
+async def test_malformed_responses_save_or_raise(
     sandbox: Sandbox, tmp_path: Path, answer: bytes, kind: type[RivyaError]
 ) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -134,7 +134,7 @@ async def test_whatever_is_written_is_a_file_or_one_of_our_errors(
         writer.write(answer)
         await writer.drain()
 
-    async with raw_server(talk) as url, opened(sandbox, timeouts=LIMITS) as session:
+    async with raw_server(talk) as url, open_session(sandbox, timeouts=LIMITS) as session:
         try:
             await session.download(f"{url}/kite.png", tmp_path)
         except RivyaError:
@@ -143,8 +143,8 @@ async def test_whatever_is_written_is_a_file_or_one_of_our_errors(
             assert len(files(tmp_path)) == 1
 
 
-async def test_ten_thousand_million_bytes(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
-    """10 GB are refused by their length before they come: by `max_bytes`, or by the room on the disk."""
+async def test_ten_gigabytes(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
+    """10 GB are rejected by their length before the transfer: by `max_bytes`, or by the free disk space."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -159,9 +159,7 @@ async def test_ten_thousand_million_bytes(sandbox: Sandbox, session: RivyaSessio
     assert files(tmp_path) == []
 
 
-async def test_an_expired_link_of_a_job_that_is_gone_too(
-    sandbox: Sandbox, session: RivyaSession, tmp_path: Path
-) -> None:
+async def test_expired_link_of_deleted_job(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
     job = await session.generate("z-image", "A red kite")
     sandbox.faults.add(route=FILE, status=403)
     sandbox.faults.add(route=POLL, status=404)
@@ -174,43 +172,43 @@ async def test_an_expired_link_of_a_job_that_is_gone_too(
 # --- the table --------------------------------------------------------------------------------------------------------
 
 PROOFS: Final[dict[str, tuple[str, ...]]] = {
-    "expired URL": ("session/test_download_resume.py::test_a_link_that_expired_is_read_again",),
+    "expired URL": ("session/test_download_resume.py::test_refreshes_expired_link",),
     "redirect to a private address": (
-        "session/test_download_redirects.py::test_no_redirect_leads_into_a_private_network",
-        "session/test_download_redirects.py::test_the_address_that_is_connected_to_is_looked_at_too",
+        "session/test_download_redirects.py::test_rejects_redirect_to_private_address",
+        "session/test_download_redirects.py::test_checks_connected_address",
     ),
     "wrong length": (
         "session/test_fault_matrix_downloads.py::test_download",
-        "session/test_download_resume.py::test_what_breaks_off_goes_on",
-        "session/test_download.py::test_a_body_of_unknown_length_that_breaks_off",
+        "session/test_download_resume.py::test_resumes_interrupted_transfer",
+        "session/test_download.py::test_truncated_body_of_unknown_length",
     ),
     "resume of a changed file": (
-        "session/test_download_resume.py::test_a_file_that_changed_meanwhile_is_begun_anew",
-        "session/test_download_resume.py::test_what_was_left_of_another_version_is_not_used",
+        "session/test_download_resume.py::test_changed_file_restarts",
+        "session/test_download_resume.py::test_ignores_partial_file_of_other_version",
     ),
     "name with ../": (
-        "session/test_download.py::test_no_name_leaves_the_folder",
-        "session/test_download.py::test_no_task_id_leaves_the_folder",
+        "session/test_download.py::test_url_cannot_leave_folder",
+        "session/test_download.py::test_task_id_cannot_leave_folder",
         "core/test_filename_template.py::test_values_never_leave_folder",
     ),
-    "no file name": ("session/test_download.py::test_no_name_leaves_the_folder",),
+    "no file name": ("session/test_download.py::test_url_cannot_leave_folder",),
     "two results of one name": (
-        "session/test_download.py::test_a_name_that_cannot_be_is_told_before_anything_is_fetched",
-        "session/test_download.py::test_two_at_once_do_not_take_each_others_place",
+        "session/test_download.py::test_rejects_invalid_name_before_request",
+        "session/test_download.py::test_concurrent_downloads_do_not_overwrite_each_other",
     ),
-    "10 GB": ("session/test_fault_matrix_downloads.py::test_ten_thousand_million_bytes",),
+    "10 GB": ("session/test_fault_matrix_downloads.py::test_ten_gigabytes",),
     "disk full": (
-        "session/test_download.py::test_a_full_disk_is_told_and_leaves_nothing",
-        "session/test_download_resume.py::test_a_disk_without_room_is_told_before_anything_comes",
+        "session/test_download.py::test_full_disk_raises_and_leaves_no_file",
+        "session/test_download_resume.py::test_checks_free_space_before_transfer",
     ),
     "foreign host sees no key": (
-        "session/test_download.py::test_a_foreign_host_sees_no_key",
-        "session/test_download.py::test_the_service_gets_no_key_for_a_file",
+        "session/test_download.py::test_sends_no_key_to_foreign_host",
+        "session/test_download.py::test_sends_no_key_for_service_files",
     ),
 }
-"""Every case of the row Downloads, and the tests that prove it."""
+"""Every case of the row Downloads with its tests."""
 
 
 @pytest.mark.parametrize("proof", [proof for proofs in PROOFS.values() for proof in proofs])
-def test_every_case_has_its_proof(proof: str) -> None:
+def test_every_case_names_defined_tests(proof: str) -> None:
     assert is_defined_test(proof)

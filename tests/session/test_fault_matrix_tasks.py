@@ -1,6 +1,6 @@
-"""The fault matrix, its rows of time, concurrency and cancellation: who is cut, who is not, and what is left behind.
+"""The fault matrix, time, concurrency and cancellation.
 
-Each case of the three rows has its proof in the table at the end: some are here, the others beside what they test.
+The table at the end names the tests of each case.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from tests.session.session_kit import (
     SLOW,
     SUBMIT,
     UPLOAD,
-    bought_twice,
+    duplicate_purchases,
+    open_session,
     open_sockets,
-    opened,
-    script,
-    settled,
-    until,
+    run_script,
+    wait_until,
+    wait_until_idle,
 )
 
 ORDER: Final = "order-1"
@@ -51,7 +51,7 @@ async def slow() -> AsyncIterator[Sandbox]:
 
 @attrs.frozen
 class Moment:
-    """When a purchase is cancelled: what holds it there, how it is known, how many requests and jobs there are then."""
+    """A moment at which a purchase is cancelled: the fault that holds it, its condition, its requests and jobs."""
 
     fault: dict[str, Any]
     comes: Callable[[Sandbox], bool]
@@ -77,14 +77,14 @@ PURCHASES: Final = {
 
 @pytest.mark.parametrize("how", ["cancel", "timeout"])
 @pytest.mark.parametrize("moment", PURCHASES.values(), ids=PURCHASES.keys())
-async def test_a_purchase_is_cancelled(slow: Sandbox, moment: Moment, how: str) -> None:
+async def test_cancel_purchase(slow: Sandbox, moment: Moment, how: str) -> None:
     sockets = open_sockets()
-    async with opened(slow, retry=moment.retry) as session:
+    async with open_session(slow, retry=moment.retry) as session:
         if moment.fault:
             slow.faults.add(route=SUBMIT, **moment.fault)
         tasks = asyncio.all_tasks()
         call = asyncio.create_task(session.generate("z-image", "A red kite", idempotency_key=ORDER, timeout=None))
-        await until(lambda: moment.comes(slow))
+        await wait_until(lambda: moment.comes(slow))
         if moment.sent:
             await asyncio.sleep(0.02)  # what came back has been read
         if how == "cancel":
@@ -96,27 +96,27 @@ async def test_a_purchase_is_cancelled(slow: Sandbox, moment: Moment, how: str) 
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(call, 0.0)
         assert slow.request_log.attempts(ORDER) == moment.sent
-        await until(lambda: not slow.request_log.in_flight)
+        await wait_until(lambda: not slow.request_log.in_flight)
         assert slow.request_log.purchases == moment.bought
-        await settled(slow)
+        await wait_until_idle(slow)
         polls = slow.request_log.count(POLL)
         assert {task for task in asyncio.all_tasks() - tasks if "rivya_async/_engine" in repr(task)} == set()
         slow.faults.clear()
         again = await session.submit("z-image", "A red kite", idempotency_key=ORDER)  # the very same purchase
         assert slow.request_log.purchases == 1
         assert slow.request_log.idempotency_keys == {ORDER}
-        await settled(slow)
-        assert slow.request_log.count(POLL) == polls  # nobody waits, nobody polls
+        await wait_until_idle(slow)
+        assert slow.request_log.count(POLL) == polls  # no wait, no poll
         assert again.id in slow.service_state.tasks
-    await until(lambda: open_sockets() <= sockets + 1, seconds=2.0)  # the sandbox still listens
-    assert not bought_twice(slow)
+    await wait_until(lambda: open_sockets() <= sockets + 1, seconds=2.0)  # the sandbox still listens
+    assert not duplicate_purchases(slow)
 
 
-async def test_a_purchase_is_cancelled_while_it_waits_for_a_place(slow: Sandbox) -> None:
+async def test_cancel_queued_purchase(slow: Sandbox) -> None:
     slow.faults.add(route=SUBMIT, delay=0.1, act=True, times=1)
-    async with opened(slow, max_connections=1) as session:
+    async with open_session(slow, max_connections=1) as session:
         first = asyncio.create_task(session.submit("z-image", "A red kite"))
-        await until(lambda: slow.request_log.in_flight == 1)
+        await wait_until(lambda: slow.request_log.in_flight == 1)
         second = asyncio.create_task(session.submit("z-image", "A blue whale", idempotency_key=ORDER))
         await asyncio.sleep(0)
         second.cancel()
@@ -129,11 +129,11 @@ async def test_a_purchase_is_cancelled_while_it_waits_for_a_place(slow: Sandbox)
 
 
 @pytest.mark.parametrize("how", ["cancel", "timeout"])
-async def test_a_download_is_cancelled(sandbox: Sandbox, session: RivyaSession, tmp_path: Path, how: str) -> None:
+async def test_cancel_download(sandbox: Sandbox, session: RivyaSession, tmp_path: Path, how: str) -> None:
     job = await session.generate("z-image", "A red kite")
     sandbox.faults.add(route=FILE, delay=0.3, times=1)
     download = asyncio.create_task(session.download(job, tmp_path))
-    await until(lambda: sandbox.request_log.in_flight == 1)
+    await wait_until(lambda: sandbox.request_log.in_flight == 1)
     if how == "cancel":
         download.cancel()
     with pytest.raises(asyncio.CancelledError if how == "cancel" else TimeoutError):
@@ -145,13 +145,13 @@ async def test_a_download_is_cancelled(sandbox: Sandbox, session: RivyaSession, 
     assert sandbox.request_log.purchases == 1
 
 
-async def test_an_upload_is_cancelled(slow: Sandbox, tmp_path: Path) -> None:
+async def test_cancel_upload(slow: Sandbox, tmp_path: Path) -> None:
     kite = tmp_path / "kite.png"
     kite.write_bytes(media("png"))
-    async with opened(slow) as session:
+    async with open_session(slow) as session:
         slow.faults.add(route=UPLOAD, delay=0.3, times=1)
         upload = asyncio.create_task(session.submit("qwen-image", "A kite", references=[kite], idempotency_key=ORDER))
-        await until(lambda: slow.request_log.in_flight == 1)
+        await wait_until(lambda: slow.request_log.in_flight == 1)
         upload.cancel()
         with pytest.raises(asyncio.CancelledError):
             await upload
@@ -201,8 +201,8 @@ VERBS: Final[dict[str, Verb]] = {
 
 
 @pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS.keys())
-async def test_a_timeout_of_asyncio_ends_every_verb(slow: Sandbox, tmp_path: Path, verb: Verb) -> None:
-    async with opened(slow) as session:
+async def test_asyncio_timeout_ends_every_call(slow: Sandbox, tmp_path: Path, verb: Verb) -> None:
+    async with open_session(slow) as session:
         job = await session.submit("z-image", "A red kite")
         slow.faults.add(delay=0.3, status=503)
         current = asyncio.current_task()
@@ -211,7 +211,7 @@ async def test_a_timeout_of_asyncio_ends_every_verb(slow: Sandbox, tmp_path: Pat
         with pytest.raises(TimeoutError) as raised:
             async with asyncio.timeout(0.05):
                 await verb(session, job, tmp_path / "out")
-        assert type(raised.value) is TimeoutError  # the block's own, not one of ours
+        assert type(raised.value) is TimeoutError  # raised by `asyncio.timeout` itself
         assert time.monotonic() - began < 1.0
         assert current.cancelling() == 0
         slow.faults.clear()
@@ -219,29 +219,29 @@ async def test_a_timeout_of_asyncio_ends_every_verb(slow: Sandbox, tmp_path: Pat
         assert (await session.credits.retrieve()).current_credits  # the session goes on
         assert slow.request_log.count() == sent + 1
         assert list(tmp_path.rglob("*.*")) == []
-    assert not bought_twice(slow)
+    assert not duplicate_purchases(slow)
 
 
 # --- the loop -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_loop_that_stalls_for_longer_than_a_time_out(sandbox: Sandbox) -> None:
-    """Blocked code of the user's is no fault of the service: an answer that came meanwhile is read."""
-    async with opened(sandbox, timeouts=Timeouts(connect=0.1, read=0.1, total=0.1)) as session:
+async def test_stalled_loop_does_not_time_out(sandbox: Sandbox) -> None:
+    """An answer that arrives while user code blocks the loop is read, not timed out."""
+    async with open_session(sandbox, timeouts=Timeouts(connect=0.1, read=0.1, total=0.1)) as session:
         calls = [asyncio.create_task(session.generate("z-image", f"Kite {n}")) for n in range(5)]
         for _ in range(3):
             await asyncio.sleep(0.005)
             time.sleep(0.15)  # noqa: ASYNC251 - that is the fault
         assert all(job.succeeded for job in await asyncio.gather(*calls))
     assert sandbox.request_log.purchases == 5
-    assert not bought_twice(sandbox)
+    assert not duplicate_purchases(sandbox)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="this Python has no eager tasks")
 async def test_eager_tasks(sandbox: Sandbox) -> None:
     loop = asyncio.get_running_loop()
     loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
-    async with opened(sandbox, max_connections=5) as session:
+    async with open_session(sandbox, max_connections=5) as session:
         jobs = await asyncio.gather(*(session.generate("z-image", f"Kite {n}") for n in range(50)))
         outcomes = [each async for each in session.map(GenerationRequest("z-image", f"{n}") for n in range(50))]
         ended = [each.id async for each in session.as_completed(job.id for job in jobs)]
@@ -249,7 +249,7 @@ async def test_eager_tasks(sandbox: Sandbox) -> None:
     assert all(outcome.ok for outcome in outcomes)
     assert len(ended) == 50
     assert sandbox.request_log.purchases == 100
-    assert not bought_twice(sandbox)
+    assert not duplicate_purchases(sandbox)
 
 
 STOPPED: Final = """
@@ -268,7 +268,7 @@ RUNS: Final = {"asyncio": "asyncio.run", "uvloop": "__import__('uvloop').run"}
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to another process")
 @pytest.mark.parametrize("moment", ["while the purchase is on its way", "while it waits"])
 @pytest.mark.parametrize("run", RUNS)
-async def test_a_keyboard_interrupt(slow: Sandbox, run: str, moment: str) -> None:
+async def test_keyboard_interrupt(slow: Sandbox, run: str, moment: str) -> None:
     if run == "uvloop":
         pytest.importorskip("uvloop")
     if moment != "while it waits":
@@ -286,9 +286,9 @@ async def test_a_keyboard_interrupt(slow: Sandbox, run: str, moment: str) -> Non
     )
     try:
         if moment == "while it waits":
-            await until(lambda: slow.request_log.count(POLL) > 0)
+            await wait_until(lambda: slow.request_log.count(POLL) > 0)
         else:
-            await until(lambda: slow.request_log.in_flight == 1)
+            await wait_until(lambda: slow.request_log.in_flight == 1)
         process.send_signal(signal.SIGINT)
         async with asyncio.timeout(10):
             said = (await process.communicate())[1].decode()
@@ -299,7 +299,7 @@ async def test_a_keyboard_interrupt(slow: Sandbox, run: str, moment: str) -> Non
     assert said.rstrip().splitlines()[-1].startswith("KeyboardInterrupt")
     for word in ("Event loop is closed", "Unclosed", "never closed", "never retrieved", "was destroyed", slow.api_key):
         assert word not in said
-    await until(lambda: not slow.request_log.in_flight)
+    await wait_until(lambda: not slow.request_log.in_flight)
     assert slow.request_log.purchases == 1
     assert slow.request_log.attempts(ORDER) == 1
     (task_id,) = slow.service_state.tasks
@@ -320,11 +320,11 @@ uvloop.run(main())
 
 
 @pytest.mark.parametrize("end", ["", "raise SystemExit(0)", "del session"])
-async def test_the_end_of_the_interpreter_on_uvloop(sandbox: Sandbox, end: str) -> None:
+async def test_interpreter_exit_on_uvloop(sandbox: Sandbox, end: str) -> None:
     pytest.importorskip("uvloop")
-    plain = await script(NEVER_CLOSED + end, sandbox.api_key, sandbox.base_url, dev=False, strict=False)
+    plain = await run_script(NEVER_CLOSED + end, sandbox.api_key, sandbox.base_url, dev=False, strict=False)
     assert plain == (0, "", "")
-    code, out, said = await script(NEVER_CLOSED + end, sandbox.api_key, sandbox.base_url, strict=False)
+    code, out, said = await run_script(NEVER_CLOSED + end, sandbox.api_key, sandbox.base_url, strict=False)
     assert (code, out) == (0, "")
     assert said.count("never closed") == 1
     for word in ("Unclosed", "Event loop is closed", "Traceback", sandbox.api_key):
@@ -337,7 +337,7 @@ async def test_the_end_of_the_interpreter_on_uvloop(sandbox: Sandbox, end: str) 
 HERE: Final = "session/test_fault_matrix_tasks.py"
 TIME: Final = "engine/test_time.py"
 LIFE: Final = "session/test_lifecycle.py"
-CLOSING: Final = "session/test_closing.py"
+CLOSING: Final = "session/test_concurrent_close.py"
 
 PROOFS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "Time": {
@@ -349,7 +349,7 @@ PROOFS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "deadline inside a request": (
             f"{TIME}::test_a_deadline_inside_a_poll",
             f"{TIME}::test_a_deadline_inside_the_purchase_does_not_cut_it",
-            "session/test_wait.py::test_a_deadline_comes_in_the_middle_of_a_poll",
+            "session/test_wait.py::test_deadline_inside_poll",
         ),
         "deadline between the two": (
             f"{TIME}::test_a_deadline_between_two_attempts_ends_with_what_the_last_one_met",
@@ -357,51 +357,51 @@ PROOFS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         ),
         "zero time-out": (
             f"{TIME}::test_no_time_at_all_sends_nothing",
-            "session/test_edges.py::test_no_time_is_no_purchase",
-            "session/test_wait.py::test_no_time_at_all",
+            "session/test_regressions.py::test_zero_timeout_buys_nothing",
+            "session/test_wait.py::test_zero_timeout",
         ),
         "negative and NaN time-outs": (f"{TIME}::test_a_timeout_that_makes_no_sense_sends_nothing",),
         "a loop stalled for seconds": (
             f"{TIME}::test_a_loop_that_stalls_is_no_reason_for_a_storm_or_an_error",
             f"{TIME}::test_a_deadline_that_passed_while_the_loop_stood_still_ends_the_wait",
-            f"{HERE}::test_a_loop_that_stalls_for_longer_than_a_time_out",
+            f"{HERE}::test_stalled_loop_does_not_time_out",
         ),
         "asyncio.timeout around every verb": (
-            f"{HERE}::test_a_timeout_of_asyncio_ends_every_verb",
-            f"{HERE}::test_a_download_is_cancelled",
+            f"{HERE}::test_asyncio_timeout_ends_every_call",
+            f"{HERE}::test_cancel_download",
         ),
     },
     "Concurrency": {
-        "ten waiters of one task": (f"{LIFE}::test_ten_waiters_share_one_stream_of_polls",),
-        "one waiter cancelled while others wait": (f"{LIFE}::test_one_waiter_cancelled_while_others_wait",),
-        "gather with one failure": (f"{LIFE}::test_one_failure_of_a_gather_leaves_the_others_alone",),
-        "task group with one failure": (f"{LIFE}::test_one_failure_of_a_task_group_cancels_the_others",),
-        "10,000 tasks": ("session/test_scale.py::test_gather_over_ten_thousand_jobs",),
+        "ten waiters of one task": (f"{LIFE}::test_waiters_share_polls",),
+        "one waiter cancelled while others wait": (f"{LIFE}::test_cancel_one_of_several_waiters",),
+        "gather with one failure": (f"{LIFE}::test_gather_with_one_failure",),
+        "task group with one failure": (f"{LIFE}::test_task_group_with_one_failure",),
+        "10,000 tasks": ("session/test_scale.py::test_gather_ten_thousand_jobs",),
         "close while waiting": (
-            f"{LIFE}::test_waits_are_released_with_their_task_ids",
-            f"{LIFE}::test_closing_after_any_number_of_steps",
-            f"{CLOSING}::test_closing_ends_the_pause_of_a_download",
+            f"{LIFE}::test_closing_ends_waits_with_task_ids",
+            f"{LIFE}::test_close_after_any_step",
+            f"{CLOSING}::test_closing_ends_backoff_of_download",
         ),
         "close while closing": (
-            f"{CLOSING}::test_whoever_closes_while_it_is_being_closed_waits_for_the_end_of_it",
-            f"{CLOSING}::test_a_second_close_that_is_cancelled_cuts_nothing",
+            f"{CLOSING}::test_concurrent_close_waits",
+            f"{CLOSING}::test_cancelled_second_close_aborts_nothing",
         ),
         "close cancelled": (
-            f"{CLOSING}::test_a_close_that_is_cancelled_cuts_all_that_is_on_its_way",
-            f"{LIFE}::test_cancelling_the_close_cuts_what_is_on_its_way",
+            f"{CLOSING}::test_cancelled_close_aborts_everything",
+            f"{LIFE}::test_cancelled_close_aborts_requests",
         ),
         "second event loop": (
-            f"{LIFE}::test_a_second_loop_is_told_clearly",
-            f"{LIFE}::test_closing_on_another_loop_while_the_first_one_runs_is_refused",
-            f"{CLOSING}::test_an_http_of_another_loop_is_told_clearly",
+            f"{LIFE}::test_rejects_second_loop",
+            f"{LIFE}::test_rejects_close_while_other_loop_runs",
+            f"{CLOSING}::test_rejects_http_of_another_loop",
         ),
-        "fork": (f"{LIFE}::test_after_a_fork_the_child_is_refused_and_the_parent_goes_on",),
+        "fork": (f"{LIFE}::test_fork_rejects_child_and_keeps_parent",),
         "interpreter exit": (
-            f"{LIFE}::test_the_end_of_the_interpreter",
-            f"{HERE}::test_the_end_of_the_interpreter_on_uvloop",
+            f"{LIFE}::test_interpreter_exit",
+            f"{HERE}::test_interpreter_exit_on_uvloop",
         ),
-        "keyboard interrupt": (f"{HERE}::test_a_keyboard_interrupt",),
-        "session dropped without closing": (f"{LIFE}::test_a_session_that_was_never_closed_is_told_once_in_our_words",),
+        "keyboard interrupt": (f"{HERE}::test_keyboard_interrupt",),
+        "session dropped without closing": (f"{LIFE}::test_unclosed_session_warns_once",),
         "generator dropped without closing": (
             "engine/test_as_completed.py::test_a_loop_that_is_left_without_closing_lets_go_too",
             "engine/test_fan_out.py::test_leaving_early_without_closing_cancels_too",
@@ -410,24 +410,24 @@ PROOFS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     },
     "Cancellation": {
         "before the POST is written": (
-            f"{HERE}::test_a_purchase_is_cancelled",
-            f"{HERE}::test_a_purchase_is_cancelled_while_it_waits_for_a_place",
+            f"{HERE}::test_cancel_purchase",
+            f"{HERE}::test_cancel_queued_purchase",
         ),
-        "in flight": (f"{HERE}::test_a_purchase_is_cancelled",),
-        "after the id is known": (f"{HERE}::test_a_purchase_is_cancelled",),
-        "in back-off": (f"{HERE}::test_a_purchase_is_cancelled",),
+        "in flight": (f"{HERE}::test_cancel_purchase",),
+        "after the id is known": (f"{HERE}::test_cancel_purchase",),
+        "in back-off": (f"{HERE}::test_cancel_purchase",),
         "in a download": (
-            f"{HERE}::test_a_download_is_cancelled",
-            "session/test_download.py::test_cancelling_in_mid_transfer",
+            f"{HERE}::test_cancel_download",
+            "session/test_download.py::test_cancellation_in_mid_transfer",
         ),
         "in an upload": (
-            f"{HERE}::test_an_upload_is_cancelled",
-            "session/test_fault_matrix_uploads.py::test_cancelled_at_any_time_an_upload_leaves_nothing_open",
+            f"{HERE}::test_cancel_upload",
+            "session/test_fault_matrix_uploads.py::test_cancelled_upload_leaves_nothing_open",
         ),
-        "after any number of steps": (f"{LIFE}::test_cancelling_a_generate_after_any_number_of_steps",),
+        "after any number of steps": (f"{LIFE}::test_cancel_generate_after_any_step",),
     },
 }
-"""Every case of the three rows, and the tests that prove it."""
+"""Every case of the three rows with its tests."""
 
 
 @pytest.mark.parametrize(
@@ -439,9 +439,9 @@ PROOFS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         for number, proof in enumerate(proofs, 1)
     ],
 )
-def test_every_case_has_its_proof(proof: str) -> None:
+def test_every_case_names_defined_tests(proof: str) -> None:
     assert is_defined_test(proof)
 
 
-def test_the_moments_of_a_purchase_are_cases_of_the_table() -> None:
+def test_purchase_moments_are_in_the_table() -> None:
     assert {name.partition(",")[0] for name in PURCHASES} <= set(PROOFS["Cancellation"])

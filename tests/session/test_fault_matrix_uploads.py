@@ -1,7 +1,7 @@
-"""The fault matrix, its column of uploads: what each fault does to a file on its way to the service.
+"""The fault matrix, uploads: the effect of each fault on an upload.
 
-An upload buys nothing and has no key, so it ends as a submit does in every row but those named here; what differs is
-what it leaves behind: a file for every attempt that the service acted on.
+An upload buys nothing and has no key. It ends as a submit does, except in the rows named here. Every attempt that the
+service processed leaves a file.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from rivya_async import File, OutcomeUnknownError, RequestNotSentError, Response
 from rivya_async._core.assumptions import MEGABYTE
 from rivya_async.sandbox import Fault, Sandbox
 from tests.media_kit import media
-from tests.session.session_kit import SUBMIT, UPLOAD, Ears, opened, raw_server, until
+from tests.session.session_kit import SUBMIT, UPLOAD, RecordingHooks, open_session, raw_server, wait_until
 from tests.session.test_fault_matrix import (
     ALL,
     LIMITS,
     ROWS,
+    SUCCESS,
     UNREACHABLE,
-    WELL,
     WRITTEN,
     Cell,
     Row,
+    fault_options,
     gives_up,
-    names,
     once,
+    row_name,
     stops,
-    told,
 )
 
 PNG: Final = media("png")
@@ -49,45 +49,45 @@ CELLS: Final[dict[str, Cell]] = {
 }
 
 OF_UPLOADS: Final = [
-    once("dropped before a byte of the body", Cell(None, 2), WELL, drop=True, receive=0),
-    once("dropped in mid-upload", Cell(None, 2), WELL, drop=True, receive=MEGABYTE),
-    once("dropped after the last byte", Cell(None, 2), WELL, drop=True, receive=10**9),
-    Row("dropped in mid-upload, always", {"drop": True, "receive": MEGABYTE}, gives_up(OutcomeUnknownError), WELL),
-    Row("a file with unknown fields", {"body": PUBLIC_FILE, "act": True}, WELL, WELL),
-    Row("a file without its URL", {"body": '{"id": "file_1"}', "act": True}, stops(ResponseDecodeError), WELL),
+    once("dropped before a byte of the body", Cell(None, 2), SUCCESS, drop=True, receive=0),
+    once("dropped in mid-upload", Cell(None, 2), SUCCESS, drop=True, receive=MEGABYTE),
+    once("dropped after the last byte", Cell(None, 2), SUCCESS, drop=True, receive=10**9),
+    Row("dropped in mid-upload, always", {"drop": True, "receive": MEGABYTE}, gives_up(OutcomeUnknownError), SUCCESS),
+    Row("a file with unknown fields", {"body": PUBLIC_FILE, "act": True}, SUCCESS, SUCCESS),
+    Row("a file without its URL", {"body": '{"id": "file_1"}', "act": True}, stops(ResponseDecodeError), SUCCESS),
 ]
-"""Faults that only an upload can have, or that only it answers so; the cell of polls is of no meaning."""
+"""Faults of uploads only, or with another effect on uploads. The cell of polls is unused."""
 
 
 def left_behind(row: Row, cell: Cell) -> int | None:
-    """Files that the service keeps; None where that is a race between our time-out and its action."""
-    fault = Fault(**told(row, "task_1"))
+    """Returns the number of files that the service keeps, or None if the read timeout races with the service."""
+    fault = Fault(**fault_options(row, "task_1"))
     if fault.delay:
         return None
     struck = cell.requests if fault.times is None else min(fault.times, cell.requests)
     return struck * fault.needs_processing + cell.requests - struck
 
 
-@pytest.mark.parametrize("row", ROWS + OF_UPLOADS, ids=names)
+@pytest.mark.parametrize("row", ROWS + OF_UPLOADS, ids=row_name)
 async def test_upload(sandbox: Sandbox, row: Row) -> None:
     await drive(sandbox, row, PNG)
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS + OF_UPLOADS if not row.fault.get("delay")], ids=names)
+@pytest.mark.parametrize("row", [row for row in ROWS + OF_UPLOADS if not row.fault.get("delay")], ids=row_name)
 async def test_large_upload(sandbox: Sandbox, row: Row) -> None:
-    """A read time-out is not among these: it counts from the last byte of the body."""
+    """Excludes read timeouts, which count from the last byte of the body."""
     await drive(sandbox, row, LONG)
 
 
 async def drive(sandbox: Sandbox, row: Row, data: bytes) -> None:
     cell = CELLS.get(row.name, row.submit)
-    ears = Ears()
-    async with opened(sandbox, timeouts=LIMITS, hooks=[ears]) as session:
-        sandbox.faults.add(route=UPLOAD, **told(row, "task_1"))
+    hooks = RecordingHooks()
+    async with open_session(sandbox, timeouts=LIMITS, hooks=[hooks]) as session:
+        sandbox.faults.add(route=UPLOAD, **fault_options(row, "task_1"))
         error = await ends_as(session.files.upload(data), cell.error)
-        assert sandbox.request_log.count(UPLOAD) == len(ears.attempts) == cell.requests
+        assert sandbox.request_log.count(UPLOAD) == len(hooks.attempts) == cell.requests
         assert sandbox.request_log.idempotency_keys == frozenset()
-        await until(lambda: not sandbox.request_log.in_flight)
+        await wait_until(lambda: not sandbox.request_log.in_flight)
         assert left_behind(row, cell) in {None, sandbox.request_log.uploads}
         if error is not None:
             assert (error.attempts, error.idempotency_key) == (cell.requests, None)
@@ -96,17 +96,17 @@ async def drive(sandbox: Sandbox, row: Row, data: bytes) -> None:
     assert sandbox.request_log.purchases == 0
 
 
-def test_every_cell_that_is_named_has_its_row() -> None:
+def test_named_cells_have_rows() -> None:
     assert set(CELLS) <= {row.name for row in ROWS}
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.name not in CELLS], ids=names)
-async def test_a_job_whose_reference_meets_the_fault(sandbox: Sandbox, row: Row, tmp_path: Path) -> None:
-    """Nothing is bought while a reference fails, and no error says that something may have been."""
+@pytest.mark.parametrize("row", [row for row in ROWS if row.name not in CELLS], ids=row_name)
+async def test_fault_on_reference_upload(sandbox: Sandbox, row: Row, tmp_path: Path) -> None:
+    """A failed reference buys nothing, and no error is ambiguous."""
     photo = tmp_path / "kite.png"
     photo.write_bytes(PNG)
-    async with opened(sandbox, timeouts=LIMITS) as session:
-        sandbox.faults.add(route=UPLOAD, **told(row, "task_1"))
+    async with open_session(sandbox, timeouts=LIMITS) as session:
+        sandbox.faults.add(route=UPLOAD, **fault_options(row, "task_1"))
         call = session.submit("qwen-image", "At night", references=[photo], idempotency_key="order-1")
         if row.submit.error is None:
             await call
@@ -137,19 +137,19 @@ async def ends_as(call: Any, kind: type[RivyaError] | None) -> RivyaError | None
 
 
 @pytest.mark.parametrize("place", UNREACHABLE.values(), ids=UNREACHABLE.keys())
-async def test_an_upload_that_cannot_connect_was_not_sent(sandbox: Sandbox, place: Callable[[Sandbox], Any]) -> None:
-    ears = Ears()
+async def test_upload_without_connection_is_not_sent(sandbox: Sandbox, place: Callable[[Sandbox], Any]) -> None:
+    hooks = RecordingHooks()
     with place(sandbox) as url:
-        async with opened(sandbox, base_url=url, timeouts=LIMITS, hooks=[ears]) as session:
+        async with open_session(sandbox, base_url=url, timeouts=LIMITS, hooks=[hooks]) as session:
             error = await ends_as(session.files.upload(PNG), RequestNotSentError)
     assert error is not None
-    assert error.attempts == len(ears.attempts) == ALL
+    assert error.attempts == len(hooks.attempts) == ALL
     assert sandbox.request_log.count() == 0
 
 
 @pytest.mark.parametrize(("answer", "kind"), WRITTEN.values(), ids=WRITTEN.keys())
 @pytest.mark.parametrize("data", [PNG, LONG], ids=["small", "large"])
-async def test_whatever_is_written_is_one_of_our_errors(
+async def test_malformed_responses_raise_rivya_errors(
     sandbox: Sandbox, answer: bytes, kind: type[RivyaError], data: bytes
 ) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -157,16 +157,16 @@ async def test_whatever_is_written_is_one_of_our_errors(
         writer.write(answer)
         await writer.drain()
 
-    async with raw_server(talk) as url, opened(sandbox, base_url=url, timeouts=LIMITS) as session:
+    async with raw_server(talk) as url, open_session(sandbox, base_url=url, timeouts=LIMITS) as session:
         with pytest.raises((kind, OutcomeUnknownError)):  # an answer before the body has gone may be lost with it
             await session.files.upload(data)
 
 
-async def test_a_redirect_to_another_host_gets_neither_key_nor_file(sandbox: Sandbox) -> None:
+async def test_redirect_to_other_host_gets_no_key_and_no_file(sandbox: Sandbox) -> None:
     async def stolen(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         raise AssertionError((await reader.read()).decode())
 
-    async with raw_server(stolen) as url, opened(sandbox) as session:
+    async with raw_server(stolen) as url, open_session(sandbox) as session:
         sandbox.faults.add(route=UPLOAD, status=307, headers={"Location": url})
         with pytest.raises(RivyaError, match="redirects"):
             await session.files.upload(PNG)
@@ -176,15 +176,15 @@ async def test_a_redirect_to_another_host_gets_neither_key_nor_file(sandbox: San
 
 
 async def in_time(session: RivyaSession, data: Any, moment: Callable[[], bool]) -> None:
-    """An upload that is cancelled at this moment."""
+    """Cancels an upload at the given moment."""
     sending = asyncio.create_task(session.files.upload(data))
-    await until(moment)
+    await wait_until(moment)
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending
 
 
-async def test_cancelled_at_any_time_an_upload_leaves_nothing_open(sandbox: Sandbox, ears: Ears) -> None:
+async def test_cancelled_upload_leaves_nothing_open(sandbox: Sandbox, hooks: RecordingHooks) -> None:
     drawn: list[bytes] = []
 
     async def endless() -> AsyncIterator[bytes]:
@@ -193,16 +193,16 @@ async def test_cancelled_at_any_time_an_upload_leaves_nothing_open(sandbox: Sand
             yield PNG
             await asyncio.sleep(0.001)
 
-    retry = attrs.evolve(opened(sandbox)._retry, base=10.0, cap=10.0)
-    async with opened(sandbox, hooks=[ears], retry=retry) as session:
+    retry = attrs.evolve(open_session(sandbox)._retry, base=10.0, cap=10.0)
+    async with open_session(sandbox, hooks=[hooks], retry=retry) as session:
         await in_time(session, PNG, lambda: True)
         await in_time(session, endless(), lambda: len(drawn) > 5)
         slow = sandbox.faults.add(route=UPLOAD, delay=0.5)
         await in_time(session, LONG, lambda: sandbox.request_log.in_flight > 0)
         sandbox.faults.remove(slow)
         sandbox.faults.add(route=UPLOAD, status=503, times=1)
-        await in_time(session, PNG, lambda: bool(ears.retries))
-        await until(lambda: not sandbox.request_log.in_flight)
+        await in_time(session, PNG, lambda: bool(hooks.retries))
+        await wait_until(lambda: not sandbox.request_log.in_flight)
         uploads = sandbox.request_log.uploads
         assert uploads <= 1  # what had come whole before it was cancelled
         assert (await session.files.upload(PNG)).kind == "image"

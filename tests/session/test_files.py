@@ -1,4 +1,4 @@
-"""Uploads: streamed from anything that holds bytes, checked before they are sent, made once per content for jobs."""
+"""Uploads: sources, validation, retries, and references that jobs share."""
 
 from __future__ import annotations
 
@@ -34,7 +34,17 @@ from rivya_async._core.generation_request import Reference
 from rivya_async.sandbox import Sandbox
 from rivya_async.sandbox.request_log import LoggedUpload
 from tests.media_kit import MIME_TYPES, media, padded, picture
-from tests.session.session_kit import MODELS, SUBMIT, UPLOAD, Ears, Seen, opened, peer, raw_server, until
+from tests.session.session_kit import (
+    MODELS,
+    SUBMIT,
+    UPLOAD,
+    ReceivedRequest,
+    RecordingHooks,
+    open_session,
+    plain_server,
+    raw_server,
+    wait_until,
+)
 
 PNG: Final = media("png")
 
@@ -47,7 +57,7 @@ def photo(tmp_path: Path) -> Path:
 
 
 def uploads(sandbox: Sandbox) -> list[LoggedUpload]:
-    """What came in whole, in order."""
+    """Returns the complete uploads in order."""
     return [request.upload for request in sandbox.request_log if request.upload is not None]
 
 
@@ -59,7 +69,7 @@ async def in_pieces(data: bytes, length: int = 1000) -> AsyncIterator[bytes]:
 
 
 def open_files(path: Path) -> int:
-    """How many handles this process holds on a file."""
+    """Returns the number of open handles of a file."""
     return [os.path.realpath(handle) for handle in Path("/proc/self/fd").iterdir()].count(str(path))
 
 
@@ -67,7 +77,7 @@ def open_files(path: Path) -> int:
 
 
 @pytest.mark.parametrize("extension", [extension for extension in MIME_TYPES if extension != "mkv"])
-async def test_every_documented_type_is_known_by_its_content(session: RivyaSession, extension: str) -> None:
+async def test_detects_every_documented_type(session: RivyaSession, extension: str) -> None:
     file = await session.files.upload(media(extension))
     assert file.mime_type == MIME_TYPES[extension]
     assert file.kind == MIME_TYPES[extension].partition("/")[0]
@@ -77,7 +87,7 @@ async def test_every_documented_type_is_known_by_its_content(session: RivyaSessi
 
 
 class Pipe(io.RawIOBase):
-    """A binary file that cannot be rewound."""
+    """A binary file that cannot seek."""
 
     def __init__(self, data: bytes) -> None:
         self._data = io.BytesIO(data)
@@ -115,23 +125,23 @@ LONG: Final = PNG + bytes(700_000)
     ],
     ids=range(11),
 )
-async def test_every_source_arrives_whole(
+async def test_uploads_every_source(
     sandbox: Sandbox, session: RivyaSession, tmp_path: Path, source: Callable[[Path], Any]
 ) -> None:
     path = tmp_path / "long.png"
     path.write_bytes(LONG)
-    told: list[tuple[int, int | None]] = []
-    file = await session.files.upload(source(path), on_progress=lambda sent, total: told.append((sent, total)))
+    progress: list[tuple[int, int | None]] = []
+    file = await session.files.upload(source(path), on_progress=lambda sent, total: progress.append((sent, total)))
     assert file.size_bytes == len(LONG)
     assert await session.download(file.url, tmp_path / "back.png") == [tmp_path / "back.png"]
     assert (tmp_path / "back.png").read_bytes() == LONG
-    assert [sent for sent, _ in told] == sorted({sent for sent, _ in told})
-    assert told[-1][0] == len(LONG)
-    assert {total for _, total in told} in ({len(LONG)}, {None})
+    assert [sent for sent, _ in progress] == sorted({sent for sent, _ in progress})
+    assert progress[-1][0] == len(LONG)
+    assert {total for _, total in progress} in ({len(LONG)}, {None})
     assert open_files(path) == 0
 
 
-async def test_a_file_that_was_opened_is_left_open(session: RivyaSession, photo: Path) -> None:
+async def test_leaves_given_file_open(session: RivyaSession, photo: Path) -> None:
     with photo.open("rb") as file:
         assert (await session.files.upload(file)).name == "kite.png"
         assert not file.closed
@@ -139,7 +149,7 @@ async def test_a_file_that_was_opened_is_left_open(session: RivyaSession, photo:
         assert (await session.files.upload(file, filename="other.png")).name == "other.png"
 
 
-async def test_names(sandbox: Sandbox, session: RivyaSession, photo: Path) -> None:
+async def test_filenames(sandbox: Sandbox, session: RivyaSession, photo: Path) -> None:
     for name in ["kite.png", 'a"b.png', "ein Drachen, blå.png", "../kite.png"]:
         await session.files.upload(photo, filename=name)
     await session.files.upload(PNG)
@@ -152,15 +162,15 @@ async def test_names(sandbox: Sandbox, session: RivyaSession, photo: Path) -> No
     ]
 
 
-async def test_what_travels(photo: Path) -> None:
-    def answer(seen: Seen) -> web.Response:
+async def test_sent_form_fields(photo: Path) -> None:
+    def answer(seen: ReceivedRequest) -> web.Response:
         return web.json_response({"file_id": "file_1", "url": "https://rivya.ai/f/1"})
 
-    async with peer(answer) as server, RivyaSession("rvya_sk_x", base_url=server.url) as session:
+    async with plain_server(answer) as server, RivyaSession("rvya_sk_x", base_url=server.url) as session:
         file = await session.files.upload(photo, kind="image", client_request_id="order-1")
         assert file == File("file_1", "https://rivya.ai/f/1", "image")
         await session.files.upload(in_pieces(PNG * 200))
-    known, unknown = server.seen
+    known, unknown = server.requests
     assert known.headers["Authorization"] == "Bearer rvya_sk_x"
     assert known.headers["Content-Length"] == str(len(known.body))
     assert known.headers["Content-Type"].startswith("multipart/form-data; boundary=")
@@ -172,15 +182,15 @@ async def test_what_travels(photo: Path) -> None:
     assert unknown.headers["Transfer-Encoding"] == "chunked"
 
 
-async def test_an_async_listener_is_awaited(session: RivyaSession) -> None:
-    told: list[int] = []
+async def test_awaits_async_listener(session: RivyaSession) -> None:
+    progress: list[int] = []
 
     async def on_progress(sent: int, _total: int | None) -> None:
         await asyncio.sleep(0)
-        told.append(sent)
+        progress.append(sent)
 
     await session.files.upload(LONG, on_progress=on_progress)
-    assert told == [262144, 524288, len(LONG)]
+    assert progress == [262144, 524288, len(LONG)]
 
 
 # --- refused before the first byte ------------------------------------------------------------------------------------
@@ -213,7 +223,7 @@ async def test_an_async_listener_is_awaited(session: RivyaSession) -> None:
     ],
     ids=range(21),
 )
-async def test_what_is_refused_costs_no_request(
+async def test_rejected_file_sends_nothing(
     sandbox: Sandbox, session: RivyaSession, source: Any, options: dict[str, Any], raises: tuple[type[RivyaError], str]
 ) -> None:
     with pytest.raises(raises[0], match=raises[1]):
@@ -221,30 +231,30 @@ async def test_what_is_refused_costs_no_request(
     assert sandbox.request_log.count(UPLOAD) == 0
 
 
-async def test_a_model_may_take_more_than_the_default(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_model_limit_exceeds_default(sandbox: Sandbox, session: RivyaSession) -> None:
     big = PNG + bytes(29 * MEGABYTE)
     assert (await session.files.upload(big, model="nano-banana-2")).model == "nano-banana-2"
     assert (await session.files.upload(media("mkv"), model="wan-2-6")).mime_type == "video/x-matroska"
     assert sandbox.request_log.count(MODELS) == 1
 
 
-async def test_without_a_catalogue_the_service_judges(sandbox: Sandbox) -> None:
+async def test_unreadable_catalogue_skips_model_limits(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=MODELS, status=500)
-    async with opened(sandbox, retry=RetryPolicy(max_attempts=1)) as session:
+    async with open_session(sandbox, retry=RetryPolicy(max_attempts=1)) as session:
         assert (await session.files.upload(PNG, model="qwen-image")).model == "qwen-image"
         with pytest.raises(ValidationFailed, match="z-image takes no file"):
             await session.files.upload(PNG, model="z-image")
     assert sandbox.request_log.count(UPLOAD) == 2
 
 
-async def test_a_size_that_nobody_knew_is_bounded_as_it_passes(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_limits_source_of_unknown_size(sandbox: Sandbox, session: RivyaSession) -> None:
     with pytest.raises(ValidationFailed, match="more than the 10,485,760 bytes"):
         await session.files.upload(in_pieces(PNG + bytes(11 * MEGABYTE), 100_000))
-    await until(lambda: not sandbox.request_log.in_flight)
+    await wait_until(lambda: not sandbox.request_log.in_flight)
     assert sandbox.request_log.uploads == 0
 
 
-async def test_a_key_is_needed(sandbox: Sandbox) -> None:
+async def test_needs_api_key(sandbox: Sandbox) -> None:
     async with RivyaSession(base_url=sandbox.base_url) as session:
         with pytest.raises(ConfigurationError, match="RIVYA_API_KEY"):
             await session.files.upload(PNG)
@@ -253,9 +263,7 @@ async def test_a_key_is_needed(sandbox: Sandbox) -> None:
 # --- sources that fail ------------------------------------------------------------------------------------------------
 
 
-async def test_a_file_that_grows_while_it_is_sent_is_an_error(
-    sandbox: Sandbox, session: RivyaSession, tmp_path: Path
-) -> None:
+async def test_growing_file_raises(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
     path = tmp_path / "long.png"
     path.write_bytes(LONG)
 
@@ -266,56 +274,54 @@ async def test_a_file_that_grows_while_it_is_sent_is_an_error(
     with pytest.raises(ConfigurationError, match="had 700,") as raised:
         await session.files.upload(path, on_progress=grow)
     assert raised.value.attempts == 1
-    await until(lambda: not sandbox.request_log.in_flight)
+    await wait_until(lambda: not sandbox.request_log.in_flight)
     assert (sandbox.request_log.count(UPLOAD), sandbox.request_log.uploads) == (1, 0)
     assert open_files(path) == 0
 
 
-async def test_a_file_that_shrinks_while_it_is_sent_is_an_error(
-    sandbox: Sandbox, session: RivyaSession, tmp_path: Path
-) -> None:
+async def test_shrinking_file_raises(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
     path = tmp_path / "long.png"
     path.write_bytes(LONG)
     with pytest.raises(ConfigurationError, match="no longer has"):
         await session.files.upload(path, on_progress=lambda *_: os.truncate(path, 300_000))
-    await until(lambda: not sandbox.request_log.in_flight)
+    await wait_until(lambda: not sandbox.request_log.in_flight)
     assert sandbox.request_log.uploads == 0
 
 
-async def test_a_file_that_is_gone_when_its_turn_comes(sandbox: Sandbox, photo: Path) -> None:
+async def test_deleted_file_raises(sandbox: Sandbox, photo: Path) -> None:
     sandbox.faults.add(route=UPLOAD, drop=True, act=True, times=1)
-    async with opened(sandbox) as session:
+    async with open_session(sandbox) as session:
         with pytest.raises(ConfigurationError, match="cannot be read"):
             await session.files.upload(photo, on_progress=lambda *_: photo.unlink())
 
 
-class Oops(Exception):
-    """An error of the user's own."""
+class UserError(Exception):
+    """An exception of user code."""
 
 
-async def test_what_the_users_code_raises_is_raised_as_it_is(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_user_exception_propagates(sandbox: Sandbox, session: RivyaSession) -> None:
     async def breaks() -> AsyncIterator[bytes]:
         yield LONG
-        raise Oops
+        raise UserError
 
     def listener(_sent: int, _total: int | None) -> None:
-        raise Oops
+        raise UserError
 
     async def slow_listener(_sent: int, _total: int | None) -> None:
         raise TimeoutError("of the user's own")
 
-    with pytest.raises(Oops):
+    with pytest.raises(UserError):
         await session.files.upload(breaks())
-    with pytest.raises(Oops):
+    with pytest.raises(UserError):
         await session.files.upload(LONG, on_progress=listener)
     with pytest.raises(ConfigurationError, match="of the user's own"):
         await session.files.upload(LONG, on_progress=slow_listener)
-    await until(lambda: not sandbox.request_log.in_flight)
+    await wait_until(lambda: not sandbox.request_log.in_flight)
     assert (sandbox.request_log.count(UPLOAD), sandbox.request_log.uploads) == (3, 0)
 
 
 @pytest.mark.parametrize("piece", ["text", 5, None])
-async def test_an_iterator_of_something_else(session: RivyaSession, piece: Any) -> None:
+async def test_rejects_iterator_of_other_types(session: RivyaSession, piece: Any) -> None:
     async def pieces() -> AsyncIterator[Any]:
         yield LONG
         yield piece
@@ -328,15 +334,15 @@ async def test_an_iterator_of_something_else(session: RivyaSession, piece: Any) 
 
 
 @pytest.mark.parametrize("rewinds", [True, False])
-async def test_what_rewinds_is_sent_again_from_where_it_began(
+async def test_retry_rewinds_to_start_position(
     sandbox: Sandbox, session: RivyaSession, tmp_path: Path, rewinds: bool
 ) -> None:
     sandbox.faults.add(route=UPLOAD, drop=True, receive=100_000, times=2)
     if rewinds:
-        told: list[int] = []
-        file = await session.files.upload(standing_at(LONG, 9), on_progress=lambda sent, _: told.append(sent))
+        progress: list[int] = []
+        file = await session.files.upload(standing_at(LONG, 9), on_progress=lambda sent, _: progress.append(sent))
         assert file.size_bytes == len(LONG)
-        assert told[-1] == len(LONG)
+        assert progress[-1] == len(LONG)
         assert sandbox.request_log.count(UPLOAD) == 3
     else:
         with pytest.raises(OutcomeUnknownError) as raised:
@@ -345,21 +351,21 @@ async def test_what_rewinds_is_sent_again_from_where_it_began(
         assert sandbox.request_log.count(UPLOAD) == 1
 
 
-async def test_what_cannot_be_read_again_waits_for_a_service_that_is_down(ears: Ears) -> None:
+async def test_single_use_source_waits_for_service(hooks: RecordingHooks) -> None:
     sandbox = Sandbox()
     async with sandbox:
         await sandbox.aclose()
         patient = RetryPolicy(max_attempts=1000, base=0.01, cap=0.02)
-        async with opened(sandbox, hooks=[ears], retry=patient) as session:
+        async with open_session(sandbox, hooks=[hooks], retry=patient) as session:
             sending = asyncio.create_task(session.files.upload(in_pieces(LONG, 50_000)))
-            await until(lambda: len(ears.retries) > 3)
+            await wait_until(lambda: len(hooks.retries) > 3)
             await sandbox.start()
             assert (await sending).size_bytes == len(LONG)
     assert sandbox.request_log.count(UPLOAD) == 1
-    assert {type(attempt.error) for attempt in ears.attempts} == {RequestNotSentError, type(None)}
+    assert {type(attempt.error) for attempt in hooks.attempts} == {RequestNotSentError, type(None)}
 
 
-async def test_the_time_out_of_an_upload_bounds_one_whole_transfer(sandbox: Sandbox) -> None:
+async def test_upload_timeout_covers_one_transfer(sandbox: Sandbox) -> None:
     async def talk(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         await asyncio.sleep(0.5)  # and takes nothing of the body meanwhile
@@ -368,7 +374,7 @@ async def test_the_time_out_of_an_upload_bounds_one_whole_transfer(sandbox: Sand
     loop = asyncio.get_running_loop()
     async with (
         raw_server(talk) as url,
-        opened(sandbox, base_url=url, timeouts=limits, retry=RetryPolicy(max_attempts=1)) as session,
+        open_session(sandbox, base_url=url, timeouts=limits, retry=RetryPolicy(max_attempts=1)) as session,
     ):
         began = loop.time()
         with pytest.raises(OutcomeUnknownError, match="took too long"):
@@ -377,7 +383,7 @@ async def test_the_time_out_of_an_upload_bounds_one_whole_transfer(sandbox: Sand
 
 
 async def held(sandbox: Sandbox, session: RivyaSession, path: Path) -> asyncio.Task[File]:
-    """An upload on its way, whose listener never comes back."""
+    """Starts an upload whose listener never returns."""
     reached = asyncio.Event()
 
     async def on_progress(_sent: int, _total: int | None) -> None:
@@ -386,14 +392,12 @@ async def held(sandbox: Sandbox, session: RivyaSession, path: Path) -> asyncio.T
 
     sending = asyncio.create_task(session.files.upload(path, on_progress=on_progress))
     await reached.wait()
-    await until(lambda: sandbox.request_log.in_flight > 0)
+    await wait_until(lambda: sandbox.request_log.in_flight > 0)
     assert open_files(path) == 1
     return sending
 
 
-async def test_cancelling_closes_the_connection_and_the_file(
-    sandbox: Sandbox, session: RivyaSession, tmp_path: Path
-) -> None:
+async def test_cancellation_closes_connection_and_file(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
     path = tmp_path / "long.png"
     path.write_bytes(LONG)
     sending = await held(sandbox, session, path)
@@ -401,15 +405,15 @@ async def test_cancelling_closes_the_connection_and_the_file(
     with pytest.raises(asyncio.CancelledError):
         await sending
     assert open_files(path) == 0
-    await until(lambda: not sandbox.request_log.in_flight)
+    await wait_until(lambda: not sandbox.request_log.in_flight)
     assert sandbox.request_log.uploads == 0
     assert (await session.files.upload(path)).size_bytes == len(LONG)
 
 
-async def test_closing_the_session_cuts_uploads(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_closing_session_aborts_uploads(sandbox: Sandbox, tmp_path: Path) -> None:
     path = tmp_path / "long.png"
     path.write_bytes(LONG)
-    session = opened(sandbox)
+    session = open_session(sandbox)
     sending = await held(sandbox, session, path)
     await session.aclose()
     with pytest.raises(OutcomeUnknownError, match="the session was closed"):
@@ -419,22 +423,22 @@ async def test_closing_the_session_cuts_uploads(sandbox: Sandbox, tmp_path: Path
         await session.files.upload(path)
 
 
-async def test_closing_the_session_ends_pauses_and_queues(sandbox: Sandbox, photo: Path, ears: Ears) -> None:
+async def test_closing_session_ends_backoff_and_queue(sandbox: Sandbox, photo: Path, hooks: RecordingHooks) -> None:
     sandbox.faults.add(route=UPLOAD, status=503)
-    session = opened(sandbox, hooks=[ears], retry=RetryPolicy(base=30, cap=30))
+    session = open_session(sandbox, hooks=[hooks], retry=RetryPolicy(base=30, cap=30))
     calls = [session.files.upload(PNG), *(session.submit("qwen-image", "x", references=[photo]) for _ in range(3))]
     sending = [asyncio.create_task(call) for call in calls]
-    await until(lambda: len(ears.retries) == 2)
+    await wait_until(lambda: len(hooks.retries) == 2)
     await session.aclose()
     for result in await asyncio.gather(*sending, return_exceptions=True):
         assert isinstance(result, RivyaError)
 
 
-async def test_uploads_keep_no_place_from_other_calls(sandbox: Sandbox) -> None:
+async def test_uploads_do_not_use_request_slots(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=UPLOAD, delay=0.3)
-    async with opened(sandbox, max_connections=1) as session:
+    async with open_session(sandbox, max_connections=1) as session:
         sending = [asyncio.create_task(session.files.upload(PNG)) for _ in range(6)]
-        await until(lambda: sandbox.request_log.in_flight == 4)
+        await wait_until(lambda: sandbox.request_log.in_flight == 4)
         assert (await session.generate("z-image", "A red kite")).succeeded
         assert not any(task.done() for task in sending)
         await asyncio.gather(*sending)
@@ -444,7 +448,7 @@ async def test_uploads_keep_no_place_from_other_calls(sandbox: Sandbox) -> None:
 # --- references -------------------------------------------------------------------------------------------------------
 
 
-async def test_paths_files_and_references_side_by_side(
+async def test_mixes_paths_files_and_references(
     sandbox: Sandbox, session: RivyaSession, photo: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "other.png"
@@ -463,7 +467,7 @@ async def test_paths_files_and_references_side_by_side(
     assert body.index("kite.png") < body.index("file.png") < body.index("other.png")
 
 
-async def test_one_content_is_uploaded_once_for_a_thousand_jobs(
+async def test_uploads_content_once_for_thousand_jobs(
     sandbox: Sandbox, session: RivyaSession, photo: Path, tmp_path: Path
 ) -> None:
     copy = tmp_path / "copy.png"
@@ -478,9 +482,7 @@ async def test_one_content_is_uploaded_once_for_a_thousand_jobs(
     assert sandbox.request_log.purchases == 1000
 
 
-async def test_a_content_is_uploaded_anew_for_another_model_and_when_it_has_changed(
-    sandbox: Sandbox, session: RivyaSession, photo: Path
-) -> None:
+async def test_uploads_again_for_other_model_or_content(sandbox: Sandbox, session: RivyaSession, photo: Path) -> None:
     await session.submit("qwen-image", "x", references=[photo])
     await session.submit("qwen-image", "x", references=[photo])
     assert sandbox.request_log.uploads == 1
@@ -492,17 +494,15 @@ async def test_a_content_is_uploaded_anew_for_another_model_and_when_it_has_chan
     assert [upload.model for upload in uploads(sandbox)] == ["qwen-image", "flux-2-pro", "qwen-image"]
 
 
-async def test_an_upload_is_not_named_for_ever(sandbox: Sandbox, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cached_upload_expires(sandbox: Sandbox, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assumptions, "UPLOAD_LIFETIME", 0.0)
-    async with opened(sandbox) as session:
+    async with open_session(sandbox) as session:
         await session.submit("qwen-image", "x", references=[photo])
         await session.submit("qwen-image", "x", references=[photo])
     assert sandbox.request_log.uploads == 2
 
 
-async def test_a_failure_is_not_remembered_and_every_job_has_its_own(
-    sandbox: Sandbox, session: RivyaSession, photo: Path
-) -> None:
+async def test_upload_failure_is_not_cached(sandbox: Sandbox, session: RivyaSession, photo: Path) -> None:
     sandbox.faults.add(route=UPLOAD, status=401, times=1)
     calls = [session.submit("qwen-image", "x", references=[photo], idempotency_key=f"key-{n}") for n in range(5)]
     failures = await asyncio.gather(*calls, return_exceptions=True)
@@ -514,22 +514,22 @@ async def test_a_failure_is_not_remembered_and_every_job_has_its_own(
     assert sandbox.request_log.uploads == 1
 
 
-async def test_one_job_cancelled_leaves_the_others_their_upload(
+async def test_cancelled_job_does_not_cancel_shared_upload(
     sandbox: Sandbox, session: RivyaSession, photo: Path
 ) -> None:
     sandbox.faults.add(route=UPLOAD, delay=0.1)
     jobs = [asyncio.create_task(session.submit("qwen-image", "x", references=[photo])) for _ in range(3)]
-    await until(lambda: sandbox.request_log.in_flight > 0)
+    await wait_until(lambda: sandbox.request_log.in_flight > 0)
     jobs[0].cancel()
     assert await asyncio.gather(*jobs[1:])
     assert jobs[0].cancelled()
     assert (sandbox.request_log.uploads, sandbox.request_log.purchases) == (1, 2)
 
 
-async def test_the_last_job_cancelled_ends_the_upload(sandbox: Sandbox, session: RivyaSession, photo: Path) -> None:
+async def test_last_cancelled_job_cancels_upload(sandbox: Sandbox, session: RivyaSession, photo: Path) -> None:
     sandbox.faults.add(route=UPLOAD, delay=1.0, times=1)
     jobs = [asyncio.create_task(session.submit("qwen-image", "x", references=[photo])) for _ in range(3)]
-    await until(lambda: sandbox.request_log.in_flight > 0)
+    await wait_until(lambda: sandbox.request_log.in_flight > 0)
     before = asyncio.all_tasks()
     for job in jobs:
         job.cancel()
@@ -540,7 +540,7 @@ async def test_the_last_job_cancelled_ends_the_upload(sandbox: Sandbox, session:
     assert sandbox.request_log.uploads == 1
 
 
-async def test_the_key_is_minted_before_the_uploads(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
+async def test_creates_key_before_uploads(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
     for call in (
         session.submit("qwen-image", "x", references=[tmp_path / "missing.png"]),
         session.generate("qwen-image", "x", references=[tmp_path / "missing.png"]),
@@ -551,16 +551,16 @@ async def test_the_key_is_minted_before_the_uploads(sandbox: Sandbox, session: R
     assert sandbox.request_log.count(SUBMIT) == 0
 
 
-async def test_one_bad_reference_ends_the_uploads_of_the_others(
+async def test_invalid_reference_cancels_other_uploads(
     sandbox: Sandbox, session: RivyaSession, photo: Path, tmp_path: Path
 ) -> None:
     sandbox.faults.add(route=UPLOAD, delay=1.0)
     with pytest.raises(ConfigurationError, match="missing"):
         await session.submit("flux-2-pro", "x", references=[photo, tmp_path / "missing.png"])
-    await until(lambda: not [task for task in asyncio.all_tasks() if "_fly" in repr(task)])
+    await wait_until(lambda: not [task for task in asyncio.all_tasks() if "_fly" in repr(task)])
 
 
-async def test_the_deadline_bounds_uploads_too(sandbox: Sandbox, session: RivyaSession, photo: Path) -> None:
+async def test_deadline_includes_uploads(sandbox: Sandbox, session: RivyaSession, photo: Path) -> None:
     sandbox.faults.add(route=UPLOAD, delay=1.0, times=1)
     with pytest.raises(RequestNotSentError, match="nothing was bought") as raised:
         await session.generate("qwen-image", "x", references=[photo], timeout=0.2)
@@ -569,7 +569,7 @@ async def test_the_deadline_bounds_uploads_too(sandbox: Sandbox, session: RivyaS
     assert (await session.generate("qwen-image", "x", references=[photo])).succeeded
 
 
-async def test_a_reference_is_held_to_its_model(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
+async def test_reference_uses_limits_of_model(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
     film = tmp_path / "a.mp4"
     film.write_bytes(media("mp4"))
     with pytest.raises(ValidationFailed, match="qwen-image takes no file of kind 'video', only image"):
@@ -577,7 +577,7 @@ async def test_a_reference_is_held_to_its_model(sandbox: Sandbox, session: Rivya
     assert sandbox.request_log.count(UPLOAD) == sandbox.request_log.count(SUBMIT) == 0
 
 
-async def test_a_film_brings_its_duration_token(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
+async def test_video_has_duration_token(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
     film = tmp_path / "a.mp4"
     film.write_bytes(media("mp4"))
     assert (await session.submit("wan-2-6", "x", references=[film])).status == "queued"

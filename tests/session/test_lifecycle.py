@@ -1,4 +1,4 @@
-"""From the first call to the last: loops, forks, closing, and what is left behind."""
+"""The life of a session: loops, forks, closing and cancellation."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from tests.session.session_kit import (
     QUICK_RETRY,
     SLOW,
     SUBMIT,
-    Ears,
-    bought_twice,
-    opened,
-    peer,
-    script,
-    until,
+    RecordingHooks,
+    duplicate_purchases,
+    open_session,
+    plain_server,
+    run_script,
+    wait_until,
 )
 
 KEY = "rvya_sk_0123456789abcdef0123456789abcdef"
@@ -46,7 +46,7 @@ KEY = "rvya_sk_0123456789abcdef0123456789abcdef"
 # --- loops ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_session_may_be_made_before_the_loop_runs() -> None:
+def test_session_can_precede_loop() -> None:
     session = RivyaSession(KEY, base_url="http://127.0.0.1:9", retry=QUICK_RETRY)
 
     async def main() -> None:
@@ -57,14 +57,14 @@ def test_a_session_may_be_made_before_the_loop_runs() -> None:
     asyncio.run(main())
 
 
-def test_a_session_that_was_never_used_leaves_nothing() -> None:
-    with caught() as told:
+def test_unused_session_leaves_nothing() -> None:
+    with catch_warnings() as caught_warnings:
         RivyaSession(KEY)
         gc.collect()
-    assert told == []
+    assert caught_warnings == []
 
 
-def test_closing_a_session_that_was_never_used() -> None:
+def test_close_unused_session() -> None:
     session = RivyaSession(KEY)
     asyncio.run(session.aclose())
     with pytest.raises(ConfigurationError, match="closed"):
@@ -72,10 +72,10 @@ def test_closing_a_session_that_was_never_used() -> None:
 
 
 @pytest.mark.parametrize("call", ["submit", "generate", "wait_for", "watch", "as_completed", "download", "enter"])
-def test_a_second_loop_is_told_clearly(call: str) -> None:
+def test_rejects_second_loop(call: str) -> None:
     async def main() -> RivyaSession:
         async with Sandbox(speed=FAST) as sandbox:
-            session = opened(sandbox)
+            session = open_session(sandbox)
             await session.generate("z-image", "A red kite")
         return session
 
@@ -85,16 +85,18 @@ def test_a_second_loop_is_told_clearly(call: str) -> None:
 
     session = asyncio.run(main())
     asyncio.run(again(session))
-    with caught() as told:
+    with catch_warnings() as caught_warnings:
         del session
         gc.collect()
-    only_ours(told)
+    check_single_warning(caught_warnings)
 
 
-def only_ours(told: list[warnings.WarningMessage]) -> None:
-    """One warning, in our words; asyncio may add its own of the sockets of a loop that was closed over them."""
-    others = [warning for warning in told if not str(warning.message).startswith("unclosed transport")]
-    assert [warning.category for warning in others] == [ResourceWarning], [str(each.message) for each in told]
+def check_single_warning(caught_warnings: list[warnings.WarningMessage]) -> None:
+    """Checks for exactly one warning of the SDK. asyncio may add warnings about sockets of a closed loop."""
+    others = [warning for warning in caught_warnings if not str(warning.message).startswith("unclosed transport")]
+    assert [warning.category for warning in others] == [ResourceWarning], [
+        str(each.message) for each in caught_warnings
+    ]
     assert "RivyaSession" in str(others[0].message)
     assert "never closed" in str(others[0].message)
 
@@ -122,24 +124,24 @@ async def _later(call: Any) -> Any:
     return await call()
 
 
-def test_closing_on_another_loop_is_clear_and_warns_of_nothing() -> None:
+def test_close_on_another_loop_after_the_first() -> None:
     async def main() -> RivyaSession:
         async with Sandbox(speed=FAST) as sandbox:
-            session = opened(sandbox)
+            session = open_session(sandbox)
             await session.generate("z-image", "A red kite")
             return session
 
     session = asyncio.run(main())
-    with caught() as told:
+    with catch_warnings() as caught_warnings:
         asyncio.run(session.aclose())  # its loop is gone: there is nothing to wait for
         del session
         gc.collect()
-    assert [each for each in told if not str(each.message).startswith("unclosed transport")] == []
+    assert [each for each in caught_warnings if not str(each.message).startswith("unclosed transport")] == []
 
 
-def test_closing_on_another_loop_while_the_first_one_runs_is_refused() -> None:
+def test_rejects_close_while_other_loop_runs() -> None:
     async def main() -> None:
-        async with Sandbox(speed=FAST) as sandbox, opened(sandbox) as session:
+        async with Sandbox(speed=FAST) as sandbox, open_session(sandbox) as session:
             await session.submit("z-image", "A red kite")
 
             def elsewhere() -> None:
@@ -153,8 +155,8 @@ def test_closing_on_another_loop_while_the_first_one_runs_is_refused() -> None:
 
 
 @pytest.mark.parametrize("call", CALLS)
-async def test_after_closing_every_call_is_refused(sandbox: Sandbox, call: str) -> None:
-    async with opened(sandbox) as session:
+async def test_rejects_calls_after_close(sandbox: Sandbox, call: str) -> None:
+    async with open_session(sandbox) as session:
         await session.submit("z-image", "A red kite")
     seen = sandbox.request_log.count()
     with pytest.raises(ConfigurationError, match="closed"):
@@ -164,46 +166,46 @@ async def test_after_closing_every_call_is_refused(sandbox: Sandbox, call: str) 
     assert "closed" in repr(session)
 
 
-def test_a_loop_that_ended_before_the_session() -> None:
-    """Never "Event loop is closed", neither when it is used nor when it is let go."""
+def test_loop_ends_before_session() -> None:
+    """Neither use nor finalization raises "Event loop is closed"."""
     loop = asyncio.new_event_loop()
 
     async def main() -> RivyaSession:
         async with Sandbox(speed=FAST) as sandbox:
-            session = opened(sandbox)
+            session = open_session(sandbox)
             await session.submit("z-image", "A red kite")
             return session
 
     session = loop.run_until_complete(main())
     loop.run_until_complete(asyncio.sleep(0.05))
     loop.close()
-    with caught() as told:
+    with catch_warnings() as caught_warnings:
         del session
         gc.collect()
-    only_ours(told)
+    check_single_warning(caught_warnings)
 
 
 # --- never closed -----------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def caught() -> Iterator[list[warnings.WarningMessage]]:
+def catch_warnings() -> Iterator[list[warnings.WarningMessage]]:
     gc.collect()
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught_warnings:
         warnings.simplefilter("always")
-        yield told
+        yield caught_warnings
         gc.collect()
 
 
-async def test_a_session_that_was_never_closed_is_told_once_in_our_words(sandbox: Sandbox) -> None:
-    session = opened(sandbox)
+async def test_unclosed_session_warns_once(sandbox: Sandbox) -> None:
+    session = open_session(sandbox)
     await session.generate("z-image", "A red kite")
-    with caught() as told:
+    with catch_warnings() as caught_warnings:
         del session
         gc.collect()
         await asyncio.sleep(0.01)
         gc.collect()
-    (only,) = told
+    (only,) = caught_warnings
     assert only.category is ResourceWarning
     assert "RivyaSession" in str(only.message)
     assert "never closed" in str(only.message)
@@ -225,10 +227,10 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("end", ["", "raise SystemExit(0)", "del session", "import gc; gc.collect()"])
-async def test_the_end_of_the_interpreter(sandbox: Sandbox, end: str) -> None:
-    plain = await script(NEVER_CLOSED + end, sandbox.api_key, sandbox.base_url, dev=False, strict=False)
+async def test_interpreter_exit(sandbox: Sandbox, end: str) -> None:
+    plain = await run_script(NEVER_CLOSED + end, sandbox.api_key, sandbox.base_url, dev=False, strict=False)
     assert plain == (0, "", "")
-    code, out, err = await script(NEVER_CLOSED + end, sandbox.api_key, sandbox.base_url, strict=False)
+    code, out, err = await run_script(NEVER_CLOSED + end, sandbox.api_key, sandbox.base_url, strict=False)
     assert (code, out) == (0, "")
     assert err.count("never closed") == 1
     assert "Unclosed" not in err
@@ -293,9 +295,9 @@ os.write(1, b"parent well")
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork")
 @pytest.mark.parametrize("code", [FORKED, FORKED_BETWEEN_RUNS], ids=["while it runs", "between two runs"])
-async def test_after_a_fork_the_child_is_refused_and_the_parent_goes_on(sandbox: Sandbox, code: str) -> None:
+async def test_fork_rejects_child_and_keeps_parent(sandbox: Sandbox, code: str) -> None:
     began = asyncio.get_running_loop().time()
-    status, out, err = await script(code, sandbox.api_key, sandbox.base_url, dev=False, strict=False)
+    status, out, err = await run_script(code, sandbox.api_key, sandbox.base_url, dev=False, strict=False)
     assert asyncio.get_running_loop().time() - began < 10.0  # the child has not taken the parent's connections
     assert (status, err) == (0, "")
     assert "fork" in out.splitlines()[0]
@@ -312,15 +314,15 @@ async def slow() -> Any:
         yield running
 
 
-async def test_waits_are_released_with_their_task_ids(slow: Sandbox) -> None:
-    session = opened(slow)
+async def test_closing_ends_waits_with_task_ids(slow: Sandbox) -> None:
+    session = open_session(slow)
     jobs = [await session.submit("z-image", f"Kite {n}") for n in range(20)]
     waits: list[asyncio.Task[Any]] = [asyncio.create_task(session.wait_for(job)) for job in jobs]
     waits += [asyncio.create_task(consumed(session.watch(job))) for job in jobs]
     waits += [asyncio.create_task(session.wait_for(job, on_update=lambda _: None)) for job in jobs]
     group = asyncio.create_task(consumed(session.as_completed(jobs)))
     polls = slow.request_log.count(POLL)
-    await until(lambda: slow.request_log.count(POLL) > polls + 50)
+    await wait_until(lambda: slow.request_log.count(POLL) > polls + 50)
     async with asyncio.timeout(2.0):
         await session.aclose()
     ends = await asyncio.gather(*waits, group, return_exceptions=True)
@@ -329,11 +331,11 @@ async def test_waits_are_released_with_their_task_ids(slow: Sandbox) -> None:
     assert all(isinstance(end, SessionClosedError) and end.last is not None for end in ends[:20])
 
 
-async def test_a_generate_whose_purchase_is_on_its_way_ends_with_the_task_id(slow: Sandbox) -> None:
+async def test_closing_generate_in_flight_reports_task_id(slow: Sandbox) -> None:
     slow.faults.add(route=SUBMIT, delay=0.1)
-    session = opened(slow)
+    session = open_session(slow)
     calls = [asyncio.create_task(session.generate("z-image", f"Kite {n}")) for n in range(10)]
-    await until(lambda: slow.request_log.in_flight == 10)
+    await wait_until(lambda: slow.request_log.in_flight == 10)
     await session.aclose()
     ends = await asyncio.gather(*calls, return_exceptions=True)
     assert {type(end) for end in ends} == {SessionClosedError}
@@ -344,11 +346,11 @@ async def test_a_generate_whose_purchase_is_on_its_way_ends_with_the_task_id(slo
     assert slow.request_log.purchases == 10
 
 
-async def test_a_submit_on_its_way_comes_to_its_end(slow: Sandbox) -> None:
+async def test_closing_lets_submit_finish(slow: Sandbox) -> None:
     slow.faults.add(route=SUBMIT, delay=0.05)
-    session = opened(slow, max_connections=5)
+    session = open_session(slow, max_connections=5)
     calls = [asyncio.create_task(session.submit("z-image", f"Kite {n}")) for n in range(10)]
-    await until(lambda: slow.request_log.in_flight == 5)
+    await wait_until(lambda: slow.request_log.in_flight == 5)
     await session.aclose()
     ends = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(end) for end in ends] == [Generation] * 5 + [RequestNotSentError] * 5
@@ -356,12 +358,12 @@ async def test_a_submit_on_its_way_comes_to_its_end(slow: Sandbox) -> None:
     assert slow.request_log.purchases == 5
 
 
-async def test_closing_ends_the_pauses_between_attempts(slow: Sandbox) -> None:
+async def test_closing_ends_backoff(slow: Sandbox) -> None:
     slow.faults.add(route=SUBMIT, drop=True, act=True)
-    ears = Ears()
-    session = opened(slow, retry=RetryPolicy(base=60.0, cap=60.0), hooks=[ears])
+    hooks = RecordingHooks()
+    session = open_session(slow, retry=RetryPolicy(base=60.0, cap=60.0), hooks=[hooks])
     call = asyncio.create_task(session.submit("z-image", "A red kite", idempotency_key="order-1"))
-    await until(lambda: bool(ears.retries))
+    await wait_until(lambda: bool(hooks.retries))
     async with asyncio.timeout(1.0):
         await session.aclose()
         with pytest.raises(OutcomeUnknownError) as raised:
@@ -370,34 +372,34 @@ async def test_closing_ends_the_pauses_between_attempts(slow: Sandbox) -> None:
     assert slow.request_log.attempts("order-1") == 1
 
 
-async def test_two_may_close_at_once(slow: Sandbox) -> None:
+async def test_concurrent_closes(slow: Sandbox) -> None:
     slow.faults.add(route=SUBMIT, delay=0.05)
-    session = opened(slow)
+    session = open_session(slow)
     call = asyncio.create_task(session.submit("z-image", "A red kite"))
-    await until(lambda: slow.request_log.in_flight == 1)
+    await wait_until(lambda: slow.request_log.in_flight == 1)
     await asyncio.gather(session.aclose(), session.aclose())
     assert (await call).status == "queued"
 
 
-async def test_cancelling_the_close_cuts_what_is_on_its_way(slow: Sandbox) -> None:
+async def test_cancelled_close_aborts_requests(slow: Sandbox) -> None:
     slow.faults.add(route=SUBMIT, delay=0.3, act=True)
-    session = opened(slow)
+    session = open_session(slow)
     call = asyncio.create_task(session.submit("z-image", "A red kite"))
-    await until(lambda: slow.request_log.in_flight == 1)
+    await wait_until(lambda: slow.request_log.in_flight == 1)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await session.aclose()
     with pytest.raises(OutcomeUnknownError) as raised:
         await call
     assert raised.value.idempotency_key in slow.request_log.idempotency_keys
-    await until(lambda: slow.request_log.in_flight == 0)
+    await wait_until(lambda: slow.request_log.in_flight == 0)
 
 
-async def test_an_error_in_the_block_closes_too(slow: Sandbox) -> None:
+async def test_error_in_block_closes(slow: Sandbox) -> None:
     waits = []
 
     async def fail_while_waiting() -> None:
-        async with opened(slow) as session:
+        async with open_session(slow) as session:
             job = await session.submit("z-image", "A red kite")
             waits.append(asyncio.create_task(session.wait_for(job)))
             await asyncio.sleep(0)
@@ -410,14 +412,14 @@ async def test_an_error_in_the_block_closes_too(slow: Sandbox) -> None:
     assert raised.value.task_id in slow.service_state.tasks
 
 
-async def test_a_map_that_is_on_when_the_session_closes(slow: Sandbox) -> None:
+async def test_closing_ends_map(slow: Sandbox) -> None:
     from rivya_async import GenerationRequest
 
-    session = opened(slow)
+    session = open_session(slow)
     outcomes = asyncio.create_task(
         consumed(session.map((GenerationRequest("z-image", f"Kite {n}") for n in range(20)), max_in_flight=5))
     )
-    await until(lambda: slow.request_log.purchases == 5)
+    await wait_until(lambda: slow.request_log.purchases == 5)
     await session.aclose()
     ended = await outcomes
     assert len(ended) == 20
@@ -426,7 +428,7 @@ async def test_a_map_that_is_on_when_the_session_closes(slow: Sandbox) -> None:
     assert all(isinstance(outcome.error, RivyaError) for outcome in ended)
 
 
-async def test_a_download_that_is_on_when_the_session_closes(slow: Sandbox, tmp_path: Any) -> None:
+async def test_closing_aborts_download(slow: Sandbox, tmp_path: Any) -> None:
     from aiohttp import web
 
     started = asyncio.Event()
@@ -436,8 +438,8 @@ async def test_a_download_that_is_on_when_the_session_closes(slow: Sandbox, tmp_
         await asyncio.sleep(0.3)
         return web.Response(body=b"x" * 100, content_type="image/png")
 
-    async with peer(dripping) as server:
-        session = opened(slow)
+    async with plain_server(dripping) as server:
+        session = open_session(slow)
         download = asyncio.create_task(session.download(f"{server.url}/a.png", tmp_path / "out"))
         await started.wait()
         async with asyncio.timeout(2.0):
@@ -446,11 +448,11 @@ async def test_a_download_that_is_on_when_the_session_closes(slow: Sandbox, tmp_
         assert isinstance(end, RivyaError | list), repr(end)
         if isinstance(end, RivyaError):
             assert list(tmp_path.rglob("*.part")) == []
-        assert len(server.seen) == 1
+        assert len(server.requests) == 1
 
 
-async def test_closing_from_within_a_listener(sandbox: Sandbox) -> None:
-    session = opened(sandbox)
+async def test_close_inside_listener(sandbox: Sandbox) -> None:
+    session = open_session(sandbox)
 
     async def close(_: Generation) -> None:
         await session.aclose()
@@ -465,11 +467,11 @@ async def test_closing_from_within_a_listener(sandbox: Sandbox) -> None:
 
 
 async def quiet(sandbox: Sandbox) -> None:
-    await until(lambda: not sandbox.request_log.in_flight)
+    await wait_until(lambda: not sandbox.request_log.in_flight)
 
 
 async def end_of(call: asyncio.Task[Any]) -> Any:
-    """What a task returned or raised; unlike gather, the very exception."""
+    """Returns the result or the exception of a task. Unlike gather, it returns the same exception object."""
     try:
         return await call
     except BaseException as error:  # noqa: BLE001 - cancelled or failed
@@ -477,13 +479,13 @@ async def end_of(call: asyncio.Task[Any]) -> Any:
 
 
 @pytest.mark.parametrize("fault", [{}, {"drop": True, "act": True, "nth": 1}, {"status": 503, "nth": 1}], ids=str)
-async def test_cancelling_a_generate_after_any_number_of_steps(fault: dict[str, Any]) -> None:
+async def test_cancel_generate_after_any_step(fault: dict[str, Any]) -> None:
     moments = set()
     for steps in range(0, 120, 2):
         async with Sandbox(speed=FAST) as sandbox:
             if fault:
                 sandbox.faults.add(route=SUBMIT, **fault)
-            async with opened(sandbox) as session:
+            async with open_session(sandbox) as session:
                 call = asyncio.create_task(session.generate("z-image", "A red kite"))
                 for _ in range(steps):
                     await asyncio.sleep(0)
@@ -502,28 +504,28 @@ async def test_cancelling_a_generate_after_any_number_of_steps(fault: dict[str, 
                 assert sandbox._runner is not None
                 assert sandbox._runner.server is not None
                 assert len(sandbox._runner.server.connections) <= 2
-            assert not bought_twice(sandbox)
+            assert not duplicate_purchases(sandbox)
     if not fault:  # else a pause of real time decides how far the steps get
         assert any("during" in moment for moment in moments)
         assert any("while" in moment for moment in moments)
 
 
-async def test_one_failure_of_a_gather_leaves_the_others_alone(slow: Sandbox) -> None:
+async def test_gather_with_one_failure(slow: Sandbox) -> None:
     slow.faults.add(route=SUBMIT, status=401, nth=3)
-    async with opened(slow) as session:
+    async with open_session(slow) as session:
         calls = [asyncio.create_task(session.generate("z-image", f"Kite {n}")) for n in range(6)]
         with pytest.raises(RivyaError):
             await asyncio.gather(*calls)
-        await until(lambda: slow.request_log.purchases == 5)
+        await wait_until(lambda: slow.request_log.purchases == 5)
         assert sum(not call.done() for call in calls) == 5
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
 
 
-async def test_one_failure_of_a_task_group_cancels_the_others(slow: Sandbox) -> None:
+async def test_task_group_with_one_failure(slow: Sandbox) -> None:
     slow.faults.add(route=SUBMIT, status=401, nth=3)
-    async with opened(slow) as session:
+    async with open_session(slow) as session:
 
         async def all_or_none() -> None:
             async with asyncio.TaskGroup() as group:
@@ -536,11 +538,11 @@ async def test_one_failure_of_a_task_group_cancels_the_others(slow: Sandbox) -> 
         assert (await session.credits.retrieve()).current_credits == 1_000_000 - slow.request_log.purchases
 
 
-async def test_one_waiter_cancelled_while_others_wait() -> None:
-    async with Sandbox(speed=50.0) as sandbox, opened(sandbox) as session:
+async def test_cancel_one_of_several_waiters() -> None:
+    async with Sandbox(speed=50.0) as sandbox, open_session(sandbox) as session:
         job = await session.submit("z-image", "A red kite")
         waits = [asyncio.create_task(session.wait_for(job)) for _ in range(10)]
-        await until(lambda: sandbox.request_log.count(POLL) > 0)
+        await wait_until(lambda: sandbox.request_log.count(POLL) > 0)
         for wait in waits[:9]:
             wait.cancel()
             await asyncio.sleep(0)
@@ -548,8 +550,8 @@ async def test_one_waiter_cancelled_while_others_wait() -> None:
     assert [type(end) for end in ends] == [asyncio.CancelledError] * 9 + [Generation]
 
 
-async def test_ten_waiters_share_one_stream_of_polls() -> None:
-    async with Sandbox(speed=50.0) as sandbox, opened(sandbox, poll=QUICK_POLL) as session:
+async def test_waiters_share_polls() -> None:
+    async with Sandbox(speed=50.0) as sandbox, open_session(sandbox, poll=QUICK_POLL) as session:
         job = await session.submit("z-image", "A red kite")
         ends = await asyncio.gather(*(session.wait_for(job) for _ in range(10)))
         many = sandbox.request_log.count(POLL)
@@ -558,7 +560,7 @@ async def test_ten_waiters_share_one_stream_of_polls() -> None:
         assert many < 200
 
 
-async def test_a_result_is_read_from_the_record_while_nothing_is_sent(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_terminal_record_needs_no_request(sandbox: Sandbox, session: RivyaSession) -> None:
     job = await session.generate("z-image", "A red kite")
     polls = sandbox.request_log.count(POLL)
     assert await session.wait_for(job) is job
@@ -567,18 +569,18 @@ async def test_a_result_is_read_from_the_record_while_nothing_is_sent(sandbox: S
     assert sandbox.request_log.count(FILE) == 0
 
 
-def test_the_pid_is_what_tells_a_fork() -> None:
+def test_detects_fork_by_pid() -> None:
     assert RivyaSession(KEY)._pid == os.getpid()
 
 
 @pytest.mark.parametrize("fault", [{}, {"drop": True, "act": True, "nth": 1}, {"status": 503, "nth": 1}], ids=str)
-async def test_closing_after_any_number_of_steps(fault: dict[str, Any]) -> None:
+async def test_close_after_any_step(fault: dict[str, Any]) -> None:
     ends = set()
     for steps in range(0, 100, 2):
         async with Sandbox(speed=FAST) as sandbox:
             if fault:
                 sandbox.faults.add(route=SUBMIT, **fault)
-            session = opened(sandbox)
+            session = open_session(sandbox)
             await session.__aenter__()
             call = asyncio.create_task(session.generate("z-image", "A red kite", idempotency_key="order-1"))
             for _ in range(steps):

@@ -1,4 +1,4 @@
-"""The service's wish for the next attempt, over the wire, in every form: obeyed below the cap, else ignored."""
+"""The header Retry-After in every form: obeyed up to the cap, ignored if malformed."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 
 from rivya_async import RateLimitError, RetryPolicy, RivyaSession
 from rivya_async.sandbox import Sandbox
-from tests.session.session_kit import POLL, QUICK_POLL, SUBMIT, Ears, opened
+from tests.session.session_kit import POLL, QUICK_POLL, SUBMIT, RecordingHooks, open_session
 
 CAP: Final = 0.05
 BASE: Final = 0.004
 POLICY: Final = RetryPolicy(base=BASE, cap=CAP)
 JITTER: Final = (0.0, BASE)
 
-WISHES: Final[dict[str, tuple[dict[str, Any], tuple[float, float]]]] = {
+HEADERS: Final[dict[str, tuple[dict[str, Any], tuple[float, float]]]] = {
     "absent": ({}, JITTER),
     "0": ({"retry_after": "0"}, (0.0, 0.0)),
     "a float": ({"retry_after": "0.02"}, (0.02, 0.02)),
@@ -44,31 +44,31 @@ WISHES: Final[dict[str, tuple[dict[str, Any], tuple[float, float]]]] = {
 }
 
 
-@pytest.mark.parametrize(("status", "name"), list(itertools.product((429, 503), WISHES)))
-async def test_a_submit_waits_as_wished(sandbox: Sandbox, ears: Ears, status: int, name: str) -> None:
-    wish, (least, most) = WISHES[name]
-    sandbox.faults.add(route=SUBMIT, status=status, times=1, **wish)
-    async with opened(sandbox, retry=POLICY, hooks=[ears]) as session:
+@pytest.mark.parametrize(("status", "name"), list(itertools.product((429, 503), HEADERS)))
+async def test_submit_waits_for_retry_after(sandbox: Sandbox, hooks: RecordingHooks, status: int, name: str) -> None:
+    options, (least, most) = HEADERS[name]
+    sandbox.faults.add(route=SUBMIT, status=status, times=1, **options)
+    async with open_session(sandbox, retry=POLICY, hooks=[hooks]) as session:
         await session.submit("z-image", "A red kite")
-    (retry,) = ears.retries
+    (retry,) = hooks.retries
     assert least <= retry.delay <= most
     assert sandbox.request_log.purchases == 1
     first, second = sandbox.request_log
     assert second.at - first.at >= least
 
 
-@pytest.mark.parametrize("name", WISHES)
-async def test_a_poll_waits_as_wished(sandbox: Sandbox, ears: Ears, name: str) -> None:
-    wish, (least, most) = WISHES[name]
-    sandbox.faults.add(route=POLL, status=429, times=1, **wish)
-    async with opened(sandbox, retry=POLICY, hooks=[ears]) as session:
+@pytest.mark.parametrize("name", HEADERS)
+async def test_poll_waits_for_retry_after(sandbox: Sandbox, hooks: RecordingHooks, name: str) -> None:
+    options, (least, most) = HEADERS[name]
+    sandbox.faults.add(route=POLL, status=429, times=1, **options)
+    async with open_session(sandbox, retry=POLICY, hooks=[hooks]) as session:
         assert (await session.generate("z-image", "A red kite")).succeeded
-    first, _ = ears.polls
+    first, _ = hooks.polls
     assert first.delay is not None
     assert least <= first.delay <= max(most, QUICK_POLL.floor)
 
 
-async def test_the_error_tells_the_wish_as_it_was(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_error_has_uncapped_retry_after(sandbox: Sandbox, session: RivyaSession) -> None:
     sandbox.faults.add(route=SUBMIT, status=429, retry_after=7)
     with pytest.raises(RateLimitError) as raised:
         await session.submit("z-image", "A red kite")

@@ -1,4 +1,4 @@
-"""Thousands of jobs at once: all end, none is bought twice, none is lost, memory and load stay bounded."""
+"""Thousands of concurrent jobs: none is lost or bought twice, memory and load are bounded."""
 
 from __future__ import annotations
 
@@ -20,27 +20,37 @@ from rivya_async import (
     ValidationFailed,
 )
 from rivya_async.sandbox import Sandbox
-from tests.session.session_kit import FAST, POLL, SLOW, SUBMIT, bought_twice, ids, opened, settled, until
+from tests.session.session_kit import (
+    FAST,
+    POLL,
+    SLOW,
+    SUBMIT,
+    duplicate_purchases,
+    open_session,
+    task_ids,
+    wait_until,
+    wait_until_idle,
+)
 
 UNHURRIED = PollPolicy(first=1.0, base=0.5, cap=2.0, floor=0.2, timeout=60.0)
 
 
-async def test_gather_over_ten_thousand_jobs(sandbox: Sandbox) -> None:
+async def test_gather_ten_thousand_jobs(sandbox: Sandbox) -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
-    async with opened(sandbox, poll=UNHURRIED) as session:
+    async with open_session(sandbox, poll=UNHURRIED) as session:
         jobs = await asyncio.gather(*(session.generate("z-image", f"Poster {n}") for n in range(10_000)))
     assert loop.time() - began < 30.0
-    assert len(ids(jobs)) == 10_000
+    assert len(task_ids(jobs)) == 10_000
     assert all(job.succeeded for job in jobs)
     assert sandbox.request_log.purchases == len(sandbox.request_log.idempotency_keys) == 10_000
     assert sandbox.request_log.count(SUBMIT) == 10_000
     assert sandbox.request_log.count(POLL) == 10_000
     assert sandbox.request_log.peak_in_flight <= 100
-    assert not bought_twice(sandbox)
+    assert not duplicate_purchases(sandbox)
 
 
-async def test_two_thousand_jobs_through_a_bad_network() -> None:
+async def test_two_thousand_jobs_under_faults() -> None:
     patient = RetryPolicy(max_attempts=12, base=0.01, cap=0.2)
     async with Sandbox(speed=50.0, seed=7) as sandbox:
         for route in (SUBMIT, POLL):
@@ -48,41 +58,41 @@ async def test_two_thousand_jobs_through_a_bad_network() -> None:
             sandbox.faults.add(route=route, rate=0.0125, drop=True, act=True)
             sandbox.faults.add(route=route, rate=0.0125, status=502, body="<html>Bad gateway</html>")
             sandbox.faults.add(route=route, rate=0.0125, status=502, body="<html>Bad gateway</html>", act=True)
-        async with opened(sandbox, poll=UNHURRIED, retry=patient) as session:
+        async with open_session(sandbox, poll=UNHURRIED, retry=patient) as session:
             jobs = await asyncio.gather(*(session.generate("z-image", f"Poster {n}") for n in range(2_000)))
-        assert len(ids(jobs)) == 2_000
+        assert len(task_ids(jobs)) == 2_000
         assert all(job.succeeded for job in jobs)
-        assert set(sandbox.service_state.tasks) == ids(jobs)
+        assert set(sandbox.service_state.tasks) == task_ids(jobs)
         assert sandbox.request_log.purchases == len(sandbox.request_log.idempotency_keys) == 2_000
         assert sandbox.request_log.count(SUBMIT) > 2_050
-        assert not bought_twice(sandbox)
+        assert not duplicate_purchases(sandbox)
 
 
-async def test_as_completed_over_a_thousand_task_ids(sandbox: Sandbox) -> None:
-    async with opened(sandbox) as buyer:
+async def test_as_completed_thousand_task_ids(sandbox: Sandbox) -> None:
+    async with open_session(sandbox) as buyer:
         jobs = await asyncio.gather(*(buyer.submit("z-image", f"Poster {n}") for n in range(1_000)))
-    async with opened(sandbox) as session:
+    async with open_session(sandbox) as session:
         ended = [job.id async for job in session.as_completed([job.id for job in jobs])]
     assert len(ended) == len(set(ended)) == 1_000
-    assert set(ended) == ids(jobs)
+    assert set(ended) == task_ids(jobs)
     assert sandbox.request_log.peak_in_flight <= 100
 
 
-async def test_a_storm_of_429_ends_without_a_storm_of_ours() -> None:
+async def test_many_429_cause_no_retry_storm() -> None:
     async with Sandbox(speed=FAST) as sandbox:
         sandbox.faults.add(route=SUBMIT, status=429, retry_after=0.2, times=22)
-        async with opened(sandbox, max_connections=20, poll=UNHURRIED) as session:
+        async with open_session(sandbox, max_connections=20, poll=UNHURRIED) as session:
             jobs = await asyncio.gather(*(session.generate("z-image", f"Poster {n}") for n in range(20)))
-        assert len(ids(jobs)) == 20
+        assert len(task_ids(jobs)) == 20
         assert sandbox.request_log.count(SUBMIT) == 42
-        assert not bought_twice(sandbox)
+        assert not duplicate_purchases(sandbox)
 
 
 # --- map --------------------------------------------------------------------------------------------------------------
 
 
 class Source:
-    """A long source that counts what was taken from it."""
+    """A long source that counts the items taken from it."""
 
     def __init__(self, length: int) -> None:
         self.length = length
@@ -98,7 +108,7 @@ class Source:
             self.closed = True
 
 
-async def test_map_takes_no_more_than_it_can_hold(session: RivyaSession, sandbox: Sandbox) -> None:
+async def test_map_reads_source_up_to_limit(session: RivyaSession, sandbox: Sandbox) -> None:
     source = Source(3_000)
     done = 0
     async for outcome in session.map(source(), max_in_flight=50):
@@ -110,7 +120,7 @@ async def test_map_takes_no_more_than_it_can_hold(session: RivyaSession, sandbox
     assert sandbox.request_log.peak_in_flight <= 50
 
 
-async def test_map_does_not_run_ahead_of_a_slow_reader(session: RivyaSession, sandbox: Sandbox) -> None:
+async def test_map_waits_for_slow_reader(session: RivyaSession, sandbox: Sandbox) -> None:
     source = Source(1_000)
     outcomes = session.map(source(), max_in_flight=7)
     first = await anext(outcomes)
@@ -121,13 +131,13 @@ async def test_map_does_not_run_ahead_of_a_slow_reader(session: RivyaSession, sa
     await outcomes.aclose()
 
 
-async def test_map_in_order(session: RivyaSession) -> None:
+async def test_map_ordered(session: RivyaSession) -> None:
     requests = [GenerationRequest("z-image", f"Poster {n}") for n in range(200)]
     outcomes = [outcome async for outcome in session.map(requests, max_in_flight=20, ordered=True)]
     assert [outcome.request for outcome in outcomes] == requests
 
 
-async def test_no_failure_of_a_map_ends_the_others(session: RivyaSession) -> None:
+async def test_map_continues_after_failures(session: RivyaSession) -> None:
     requests: list[Any] = [GenerationRequest("z-image", f"Poster {n}") for n in range(20)]
     requests[3] = GenerationRequest("no-such-model", "Poster")
     requests[7] = GenerationRequest("z-image", "Poster [fail]")
@@ -147,23 +157,23 @@ async def test_no_failure_of_a_map_ends_the_others(session: RivyaSession) -> Non
     assert outcomes[0].unwrap().succeeded
 
 
-async def test_leaving_a_map_early_cancels_the_rest() -> None:
-    async with Sandbox(speed=SLOW) as sandbox, opened(sandbox) as session:
+async def test_abandoned_map_cancels_jobs() -> None:
+    async with Sandbox(speed=SLOW) as sandbox, open_session(sandbox) as session:
         source = Source(1_000)
         outcomes = session.map(source(), max_in_flight=10)
         first = asyncio.ensure_future(anext(outcomes))
-        await until(lambda: sandbox.request_log.purchases == 10)
+        await wait_until(lambda: sandbox.request_log.purchases == 10)
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
         await outcomes.aclose()
-        await settled(sandbox)
+        await wait_until_idle(sandbox)
         polls = sandbox.request_log.count(POLL)
         await asyncio.sleep(0.1)
         assert sandbox.request_log.count(POLL) == polls
         assert sandbox.request_log.purchases == 10
 
 
-async def test_what_the_source_raises_comes_after_the_outcomes(session: RivyaSession) -> None:
+async def test_source_error_follows_outcomes(session: RivyaSession) -> None:
     def source() -> Any:
         for n in range(5):
             yield GenerationRequest("z-image", f"Poster {n}")
@@ -181,7 +191,7 @@ async def test_what_the_source_raises_comes_after_the_outcomes(session: RivyaSes
     assert all(outcome.ok for outcome in outcomes)
 
 
-async def test_a_source_that_waits(session: RivyaSession) -> None:
+async def test_map_of_slow_source(session: RivyaSession) -> None:
     queue: asyncio.Queue[GenerationRequest | None] = asyncio.Queue()
 
     async def source() -> AsyncIterator[GenerationRequest]:
@@ -195,8 +205,8 @@ async def test_a_source_that_waits(session: RivyaSession) -> None:
         ended.append((await anext(outcomes)).unwrap())
     queue.put_nowait(None)
     assert [outcome async for outcome in outcomes] == []
-    assert len(ids(ended)) == 10
+    assert len(task_ids(ended)) == 10
 
 
-async def test_a_map_of_nothing(session: RivyaSession) -> None:
+async def test_map_of_empty_source(session: RivyaSession) -> None:
     assert [outcome async for outcome in session.map([])] == []

@@ -1,4 +1,4 @@
-"""The API key is nowhere but in the header of a request to the service's own origin."""
+"""The API key is only in headers of requests to the service's own origin."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from tests.session.session_kit import (
     STREAM,
     SUBMIT,
     UPLOAD,
-    Ears,
-    opened,
-    peer,
-    script,
-    until,
+    RecordingHooks,
+    open_session,
+    plain_server,
+    run_script,
+    wait_until,
 )
 
 SECRET: Final = "c0ffee" * 8
@@ -41,13 +41,13 @@ LIMITS: Final = Timeouts(connect=0.2, read=0.1, total=2.0, chat=0.1)
 
 
 @pytest.fixture
-async def guarded(nothing_left: None) -> Any:
+async def guarded(no_leaks: None) -> Any:
     async with Sandbox(speed=FAST, api_key=KEY) as running:
         yield running
 
 
 def everything_of(error: BaseException) -> Iterator[str]:
-    """Whatever a log or a crash reporter could show of an error: all of its chain, and the locals of every frame."""
+    """Yields all that a log or a crash reporter could show of an error: its chain and the locals of its frames."""
     seen: set[int] = set()
     left: list[BaseException | None] = [error]
     while left:
@@ -72,13 +72,13 @@ async def streamed(session: RivyaSession) -> str:
         return "".join([delta async for delta in stream])
 
 
-async def test_an_error_event_that_repeats_the_key_does_not_reveal_it(sandbox: Sandbox) -> None:
-    told = f'event: error\ndata: {{"error": {{"message": "no such key: {KEY}"}}}}\n\n'
+async def test_stream_error_masks_key(sandbox: Sandbox) -> None:
+    event = f'event: error\ndata: {{"error": {{"message": "no such key: {KEY}"}}}}\n\n'
 
     def answer(_: object) -> web.Response:
-        return web.Response(text=told, content_type="text/event-stream")
+        return web.Response(text=event, content_type="text/event-stream")
 
-    async with peer(answer) as server, RivyaSession(KEY, base_url=server.url) as session:
+    async with plain_server(answer) as server, RivyaSession(KEY, base_url=server.url) as session:
         with pytest.raises(StreamInterruptedError, match=r"no such key: \*\*\*") as raised:
             await streamed(session)
     assert SECRET not in repr(raised.value) + str(raised.value.__dict__)
@@ -103,11 +103,9 @@ FAULTS: Final[dict[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
-async def test_no_error_reveals_the_key(
-    guarded: Sandbox, fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_errors_hide_key(guarded: Sandbox, fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assumptions, "MAX_RESPONSE_BYTES", 300_000)
-    ears = Ears()
+    hooks = RecordingHooks()
     guarded.faults.add(**fault)
     calls: list[Callable[[RivyaSession], Awaitable[Any]]] = [
         lambda session: session.submit("z-image", "A red kite"),
@@ -117,28 +115,28 @@ async def test_no_error_reveals_the_key(
         streamed,
     ]
     for call in calls:  # each in a session of its own: after so many failures one takes its time
-        async with opened(guarded, timeouts=LIMITS, hooks=[ears]) as session:
+        async with open_session(guarded, timeouts=LIMITS, hooks=[hooks]) as session:
             with pytest.raises(RivyaError) as raised:
                 await call(session)
             assert reveals(raised.value) == []
             assert SECRET.encode() not in pickle.dumps(raised.value)
             assert SECRET not in repr(copy.copy(raised.value).__dict__)
             assert type(pickle.loads(pickle.dumps(raised.value))) is type(raised.value)
-    errors = [*(each.error for each in ears.attempts), *(each.error for each in ears.retries)]
-    errors += [each.error for each in ears.polls]
-    told = [error for error in errors if error is not None]
-    assert told
-    assert [text for error in told for text in reveals(error)] == []
-    assert SECRET not in repr([ears.attempts, ears.retries, ears.polls])
+    errors = [*(each.error for each in hooks.attempts), *(each.error for each in hooks.retries)]
+    errors += [each.error for each in hooks.polls]
+    raised_errors = [error for error in errors if error is not None]
+    assert raised_errors
+    assert [text for error in raised_errors for text in reveals(error)] == []
+    assert SECRET not in repr([hooks.attempts, hooks.retries, hooks.polls])
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
-async def test_no_error_of_an_upload_reveals_the_key(guarded: Sandbox, fault: dict[str, Any], tmp_path: Path) -> None:
+async def test_upload_errors_hide_key(guarded: Sandbox, fault: dict[str, Any], tmp_path: Path) -> None:
     photo = tmp_path / "kite.png"
     photo.write_bytes(media("png"))
-    ears = Ears()
+    hooks = RecordingHooks()
     guarded.faults.add(route=UPLOAD, **fault)
-    async with opened(guarded, timeouts=LIMITS, hooks=[ears]) as session:
+    async with open_session(guarded, timeouts=LIMITS, hooks=[hooks]) as session:
         for call in (
             session.files.upload(photo),
             session.submit("qwen-image", "At night", references=[photo]),
@@ -147,11 +145,11 @@ async def test_no_error_of_an_upload_reveals_the_key(guarded: Sandbox, fault: di
                 await call
             assert reveals(raised.value) == []
             assert SECRET.encode() not in pickle.dumps(raised.value)
-    assert [text for each in ears.attempts if each.error for text in reveals(each.error)] == []
+    assert [text for each in hooks.attempts if each.error for text in reveals(each.error)] == []
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://rivya.invalid", "https://127.0.0.1:1"])
-async def test_no_error_of_connecting_reveals_the_key(url: str) -> None:
+async def test_connection_errors_hide_key(url: str) -> None:
     async with RivyaSession(KEY, base_url=url, retry=QUICK_RETRY, timeouts=LIMITS) as session:
         with pytest.raises(RivyaError) as raised:
             await session.submit("z-image", "A red kite")
@@ -159,15 +157,15 @@ async def test_no_error_of_connecting_reveals_the_key(url: str) -> None:
 
 
 @pytest.mark.parametrize("moment", [SUBMIT, POLL])
-async def test_no_cancelled_call_reveals_the_key(guarded: Sandbox, moment: str) -> None:
+async def test_cancelled_calls_hide_key(guarded: Sandbox, moment: str) -> None:
     guarded.faults.add(route=moment, delay=0.2)
-    async with opened(guarded) as session:
+    async with open_session(guarded) as session:
         with pytest.raises(TimeoutError) as raised:
             async with asyncio.timeout(0.1):
                 await session.generate("z-image", "A red kite")
         assert reveals(raised.value) == []
         call = asyncio.create_task(session.submit("z-image", "A red kite"))
-        await until(lambda: guarded.request_log.in_flight > 0)
+        await wait_until(lambda: guarded.request_log.in_flight > 0)
         call.cancel()
         with pytest.raises(asyncio.CancelledError) as cancelled:
             await call
@@ -175,11 +173,11 @@ async def test_no_cancelled_call_reveals_the_key(guarded: Sandbox, moment: str) 
 
 
 @pytest.mark.parametrize("fault", [{"delay": 0.2}, {"stream": "stall", "after_events": 2}], ids=["opening", "reading"])
-async def test_no_cancelled_stream_reveals_the_key(guarded: Sandbox, fault: dict[str, Any]) -> None:
+async def test_cancelled_streams_hide_key(guarded: Sandbox, fault: dict[str, Any]) -> None:
     guarded.faults.add(route=STREAM, **fault)
-    async with opened(guarded) as session:
+    async with open_session(guarded) as session:
         reading = asyncio.create_task(streamed(session))
-        await until(lambda: guarded.request_log.in_flight > 0)
+        await wait_until(lambda: guarded.request_log.in_flight > 0)
         await asyncio.sleep(0.02)
         reading.cancel()
         with pytest.raises(asyncio.CancelledError) as cancelled:
@@ -187,54 +185,54 @@ async def test_no_cancelled_stream_reveals_the_key(guarded: Sandbox, fault: dict
         assert reveals(cancelled.value) == []
 
 
-async def test_no_upload_that_its_source_ends_reveals_the_key(guarded: Sandbox) -> None:
+async def test_failed_sources_hide_key(guarded: Sandbox) -> None:
     def stop(_sent: int, _total: int | None) -> None:
         raise ZeroDivisionError
 
-    async with opened(guarded) as session:
+    async with open_session(guarded) as session:
         with pytest.raises(ZeroDivisionError) as raised:
             await session.files.upload(media("png"), on_progress=stop)
         assert reveals(raised.value) == []
         guarded.faults.add(route=UPLOAD, delay=0.2)
         sending = asyncio.create_task(session.files.upload(media("png")))
-        await until(lambda: guarded.request_log.in_flight > 0)
+        await wait_until(lambda: guarded.request_log.in_flight > 0)
         sending.cancel()
         with pytest.raises(asyncio.CancelledError) as cancelled:
             await sending
         assert reveals(cancelled.value) == []
 
 
-async def test_no_download_reveals_the_key(guarded: Sandbox, tmp_path: Any) -> None:
-    async with peer() as server, opened(guarded) as session:
+async def test_downloads_hide_key(guarded: Sandbox, tmp_path: Any) -> None:
+    async with plain_server() as server, open_session(guarded) as session:
         job = await session.generate("z-image", "A red kite")
         with pytest.raises(RivyaError) as raised:
             await session.download("http://127.0.0.1:1/a.png", tmp_path)
         assert reveals(raised.value) == []
         await session.download(f"{server.url}/a.png?signature=1", tmp_path)
-        assert SECRET not in repr(server.seen)
-        assert "Authorization" not in server.seen[0].headers
+        assert SECRET not in repr(server.requests)
+        assert "Authorization" not in server.requests[0].headers
         assert job.succeeded
 
 
 @pytest.mark.parametrize("key", [f"{KEY}\r\nX: 1", f"{KEY} {KEY}", f"{KEY}ä"], ids=["line break", "blank", "not ASCII"])
-def test_a_refused_key_is_not_shown(key: str) -> None:
+def test_rejected_key_is_hidden(key: str) -> None:
     with pytest.raises(RivyaError) as raised:
         RivyaSession(key)
     assert SECRET not in "".join(traceback.format_exception(raised.value))
     assert SECRET not in repr(raised.value)
 
 
-async def test_nothing_that_can_be_printed_shows_the_key(guarded: Sandbox) -> None:
-    async with opened(guarded) as session:
+async def test_reprs_hide_key(guarded: Sandbox) -> None:
+    async with open_session(guarded) as session:
         job = await session.generate("z-image", "A red kite")
         shown = [session, session._config, session.__dict__, job, session._engine, session.generations]
         shown += [vars(session._engine), session.models, session.credits, await session.credits.retrieve()]
         assert [each for each in map(repr, shown) if SECRET in each] == []
 
 
-async def test_no_pickle_holds_the_key(guarded: Sandbox) -> None:
+async def test_pickles_contain_no_key(guarded: Sandbox) -> None:
     fresh = RivyaSession(KEY)
-    async with opened(guarded) as session:
+    async with open_session(guarded) as session:
         job = await session.generate("z-image", "A red kite")
         assert pickle.loads(pickle.dumps(job)) == job
         assert SECRET.encode() not in pickle.dumps(job)
@@ -243,7 +241,7 @@ async def test_no_pickle_holds_the_key(guarded: Sandbox) -> None:
                 pickle.dumps(each)
 
 
-async def test_no_log_shows_the_key(guarded: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+async def test_logs_hide_key(guarded: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
     loop = asyncio.get_running_loop()
     loop.set_debug(True)
     loop.slow_callback_duration = 0.0
@@ -251,7 +249,7 @@ async def test_no_log_shows_the_key(guarded: Sandbox, caplog: pytest.LogCaptureF
     try:
         guarded.faults.add(route=SUBMIT, drop=True, times=1)
         guarded.faults.add(route=POLL, status=502, times=1)
-        async with opened(guarded) as session:
+        async with open_session(guarded) as session:
             await session.generate("z-image", "A red kite")
             call = asyncio.create_task(session.generate("z-image", "A blue whale"))
             await asyncio.sleep(0.002)
@@ -276,20 +274,20 @@ asyncio.run(main(), debug=True)
 """
 
 
-async def test_a_crashed_script_does_not_show_the_key(guarded: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_crashed_script_hides_key(guarded: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RIVYA_API_KEY", KEY)
     guarded.faults.add(route=SUBMIT, drop=True)
-    code, out, err = await script(CRASH, guarded.base_url)
+    code, out, err = await run_script(CRASH, guarded.base_url)
     assert code == 1
     assert "OutcomeUnknownError" in err
     assert SECRET not in out + err
 
 
-async def test_tasks_and_stacks_do_not_show_the_key() -> None:
-    async with Sandbox(speed=SLOW, api_key=KEY) as sandbox, opened(sandbox, poll=QUICK_POLL) as session:
+async def test_tasks_and_stacks_hide_key() -> None:
+    async with Sandbox(speed=SLOW, api_key=KEY) as sandbox, open_session(sandbox, poll=QUICK_POLL) as session:
         sandbox.faults.add(route=CREDITS, delay=0.1)
         calls = [asyncio.create_task(session.generate("z-image", "A kite")), asyncio.create_task(read(session))]
-        await until(lambda: sandbox.request_log.count(CREDITS) > 0)
+        await wait_until(lambda: sandbox.request_log.count(CREDITS) > 0)
         assert SECRET not in repr(asyncio.all_tasks())
         for call in calls:
             call.cancel()

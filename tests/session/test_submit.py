@@ -1,4 +1,4 @@
-"""Submitting: the exact wire, the keys, the classes of errors, and all that is refused before anything is sent."""
+"""Submits: sent requests, idempotency keys, error classes, and rejected arguments."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from rivya_async import (
     ValidationFailed,
 )
 from rivya_async.sandbox import Sandbox
-from tests.session.session_kit import SUBMIT, Ears, Seen, peer, record
+from tests.session.session_kit import SUBMIT, ReceivedRequest, RecordingHooks, generation_body, plain_server
 
 KEY = "rvya_sk_0123456789abcdef0123456789abcdef"
 
 
-def queued(_: Seen) -> web.Response:
-    return web.json_response(record())
+def queued(_: ReceivedRequest) -> web.Response:
+    return web.json_response(generation_body())
 
 
 # --- the wire ---------------------------------------------------------------------------------------------------------
 
 
-async def test_the_wire_is_exactly_what_the_contract_says() -> None:
-    async with peer(queued) as server, RivyaSession(KEY, base_url=server.url) as session:
+async def test_sends_documented_request() -> None:
+    async with plain_server(queued) as server, RivyaSession(KEY, base_url=server.url) as session:
         job = await session.submit(
             "flux-2-pro",
             "Ein Käfer, 甲虫 🐞",
@@ -57,7 +57,7 @@ async def test_the_wire_is_exactly_what_the_contract_says() -> None:
             client_request_id="trace-1",
             idempotency_key="order-42",
         )
-    (seen,) = server.seen
+    (seen,) = server.requests
     assert (seen.method, seen.path) == ("POST", "/api/v1/generations")
     assert seen.headers["Authorization"] == f"Bearer {KEY}"
     assert seen.headers["Content-Type"] == "application/json"
@@ -87,21 +87,21 @@ async def test_the_wire_is_exactly_what_the_contract_says() -> None:
     assert job.id == "task_1"
 
 
-async def test_what_is_not_given_is_not_sent() -> None:
-    async with peer(queued) as server, RivyaSession(KEY, base_url=server.url) as session:
+async def test_omits_unset_arguments() -> None:
+    async with plain_server(queued) as server, RivyaSession(KEY, base_url=server.url) as session:
         await session.submit("wan-2-2-animate-replace")
-    assert json.loads(server.seen[0].body) == {"model": "wan-2-2-animate-replace"}
+    assert json.loads(server.requests[0].body) == {"model": "wan-2-2-animate-replace"}
 
 
-async def test_a_base_url_may_end_in_a_slash_or_in_the_api_prefix() -> None:
-    async with peer(queued) as server:
+async def test_base_url_with_slash_or_api_prefix() -> None:
+    async with plain_server(queued) as server:
         for end in ("", "/", "/api/v1", "/api/v1/"):
             async with RivyaSession(KEY, base_url=server.url + end) as session:
                 await session.submit("z-image", "A red kite")
-    assert {seen.path for seen in server.seen} == {"/api/v1/generations"}
+    assert {seen.path for seen in server.requests} == {"/api/v1/generations"}
 
 
-async def test_settings_come_from_the_environment(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_reads_environment(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RIVYA_API_KEY", sandbox.api_key)
     monkeypatch.setenv("RIVYA_BASE_URL", sandbox.base_url)
     async with RivyaSession() as session:
@@ -111,7 +111,7 @@ async def test_settings_come_from_the_environment(sandbox: Sandbox, monkeypatch:
 # --- keys of purchases ------------------------------------------------------------------------------------------------
 
 
-async def test_every_purchase_has_a_key_of_its_own(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_purchases_have_distinct_keys(sandbox: Sandbox, session: RivyaSession) -> None:
     for _ in range(20):
         await session.submit("z-image", "A red kite")
     assert sandbox.request_log.purchases == 20
@@ -119,7 +119,7 @@ async def test_every_purchase_has_a_key_of_its_own(sandbox: Sandbox, session: Ri
     assert all(len(key) >= 32 for key in sandbox.request_log.idempotency_keys)
 
 
-async def test_a_request_as_a_value_is_the_same_purchase(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_request_value_is_same_purchase(sandbox: Sandbox, session: RivyaSession) -> None:
     job = GenerationRequest("z-image", "A red kite", params={"aspect_ratio": "1:1"}, idempotency_key="order-1")
     first = await session.submit(job)
     second = await session.submit("z-image", "A red kite", params={"aspect_ratio": "1:1"}, idempotency_key="order-1")
@@ -129,12 +129,12 @@ async def test_a_request_as_a_value_is_the_same_purchase(sandbox: Sandbox, sessi
     assert sandbox.request_log.attempts("order-1") == 3
 
 
-async def test_a_key_may_stand_beside_a_request(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_key_argument_beside_request(sandbox: Sandbox, session: RivyaSession) -> None:
     await session.submit(GenerationRequest("z-image", "A red kite"), idempotency_key="order-2")
     assert sandbox.request_log.idempotency_keys == {"order-2"}
 
 
-async def test_another_body_under_a_used_key_is_the_callers_clash(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_reused_key_with_other_body_conflicts(sandbox: Sandbox, session: RivyaSession) -> None:
     await session.submit("z-image", "A red kite", idempotency_key="order-1")
     with pytest.raises(IdempotencyConflictError) as raised:
         await session.submit("z-image", "A blue whale", idempotency_key="order-1")
@@ -143,13 +143,13 @@ async def test_another_body_under_a_used_key_is_the_callers_clash(sandbox: Sandb
     assert sandbox.request_log.purchases == 1
 
 
-async def test_one_key_is_kept_over_all_attempts(sandbox: Sandbox, session: RivyaSession, ears: Ears) -> None:
+async def test_retries_keep_idempotency_key(sandbox: Sandbox, session: RivyaSession, hooks: RecordingHooks) -> None:
     sandbox.faults.add(route=SUBMIT, status=503, times=3)
     job = await session.submit("z-image", "A red kite")
     (key,) = sandbox.request_log.idempotency_keys
     assert sandbox.request_log.attempts(key) == 4
-    assert [(attempt.number, attempt.idempotency_key) for attempt in ears.attempts] == [(n, key) for n in range(1, 5)]
-    assert [retry.number for retry in ears.retries] == [2, 3, 4]
+    assert [(attempt.number, attempt.idempotency_key) for attempt in hooks.attempts] == [(n, key) for n in range(1, 5)]
+    assert [retry.number for retry in hooks.retries] == [2, 3, 4]
     assert job.status == "queued"
 
 
@@ -179,7 +179,7 @@ CODES = [
 
 
 @pytest.mark.parametrize("row", CODES, ids=[f"{row[0]}-{row[1]}" for row in CODES])
-async def test_each_code_has_its_class(
+async def test_error_class_per_code(
     sandbox: Sandbox, session: RivyaSession, row: tuple[int, str, type[APIStatusError], int]
 ) -> None:
     status, code, kind, requests = row
@@ -195,7 +195,7 @@ async def test_each_code_has_its_class(
     assert sandbox.request_log.purchases == 0
 
 
-async def test_the_sandbox_refuses_with_the_true_classes(sandbox: Sandbox) -> None:
+async def test_sandbox_errors_have_documented_classes(sandbox: Sandbox) -> None:
     keys = {
         sandbox.add_key(revoked=True): AuthenticationError,
         sandbox.add_key(expired=True): AuthenticationError,
@@ -267,7 +267,7 @@ NOTHING_SENT: dict[str, Broken] = {
 
 
 @pytest.mark.parametrize("broken", NOTHING_SENT.values(), ids=NOTHING_SENT.keys())
-async def test_what_cannot_be_meant_is_refused_before_it_is_sent(
+async def test_rejects_invalid_arguments_before_sending(
     sandbox: Sandbox, session: RivyaSession, broken: Broken
 ) -> None:
     with pytest.raises(ConfigurationError) as raised:
@@ -276,7 +276,7 @@ async def test_what_cannot_be_meant_is_refused_before_it_is_sent(
     assert sandbox.request_log.count() == 0
 
 
-async def test_a_call_without_an_api_key_names_the_variable(sandbox: Sandbox) -> None:
+async def test_missing_key_names_variable(sandbox: Sandbox) -> None:
     async with RivyaSession(base_url=sandbox.base_url) as session:
         calls: list[Awaitable[Any]] = [
             session.submit("z-image", "A red kite", idempotency_key="order-1"),
@@ -293,14 +293,14 @@ async def test_a_call_without_an_api_key_names_the_variable(sandbox: Sandbox) ->
         assert await session.models.list()
 
 
-async def test_every_error_of_a_submit_carries_the_key(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_every_error_has_idempotency_key(sandbox: Sandbox, session: RivyaSession) -> None:
     request = GenerationRequest("z-image", "A kite", params={"seed": math.nan}, idempotency_key="order-9")
     with pytest.raises(ConfigurationError) as raised:
         await session.submit(request)
     assert raised.value.idempotency_key == "order-9"
 
 
-async def test_a_request_beside_its_parts_is_refused_with_its_key(session: RivyaSession) -> None:
+async def test_rejects_request_with_separate_arguments(session: RivyaSession) -> None:
     with pytest.raises(ConfigurationError, match="either a GenerationRequest or its parts") as raised:
         await session.submit(GenerationRequest("z-image", "A kite", idempotency_key="order-9"), "A blue whale")
     assert raised.value.idempotency_key == "order-9"
@@ -339,13 +339,13 @@ NONSENSE: dict[str, Callable[[], Any]] = {
     "a base URL with a query": lambda: RivyaSession(KEY, base_url="https://rivya.ai?key=1"),
     "a base URL with a password": lambda: RivyaSession(KEY, base_url="https://me:secret@rivya.ai"),
     "a base URL that is a number": lambda: RivyaSession(KEY, base_url=5),  # type: ignore[arg-type]
-    "hooks that are one listener": lambda: RivyaSession(KEY, hooks=Ears()),  # type: ignore[arg-type]
+    "hooks that are one listener": lambda: RivyaSession(KEY, hooks=RecordingHooks()),  # type: ignore[arg-type]
     "a hook that is none": lambda: RivyaSession(KEY, hooks=[print]),  # type: ignore[list-item]
 }
 
 
 @pytest.mark.parametrize("make", NONSENSE.values(), ids=NONSENSE.keys())
-def test_nonsense_is_refused_when_it_is_said(make: Callable[[], Any]) -> None:
+def test_rejects_invalid_session_arguments(make: Callable[[], Any]) -> None:
     with pytest.raises(ConfigurationError) as raised:
         make()
     assert str(raised.value)
@@ -353,18 +353,18 @@ def test_nonsense_is_refused_when_it_is_said(make: Callable[[], Any]) -> None:
     assert "secret" not in str(raised.value)
 
 
-def test_a_key_of_another_form_is_only_warned_of() -> None:
+def test_unusual_key_warns() -> None:
     with pytest.warns(UserWarning, match="rvya_sk_"):
         RivyaSession("sk-other")
 
 
 @pytest.mark.parametrize("blank", ["", "  ", "\n"])
-async def test_a_blank_key_counts_as_none(sandbox: Sandbox, blank: str) -> None:
+async def test_blank_key_counts_as_unset(sandbox: Sandbox, blank: str) -> None:
     async with RivyaSession(blank, base_url=sandbox.base_url) as session:
         with pytest.raises(ConfigurationError, match="RIVYA_API_KEY"):
             await session.submit("z-image", "A red kite")
 
 
-async def test_a_refused_session_leaves_no_warning() -> None:
+async def test_rejected_session_does_not_warn() -> None:
     with pytest.raises(RivyaError):
         RivyaSession(KEY, max_connections=0)

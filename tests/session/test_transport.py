@@ -1,4 +1,4 @@
-"""The table that sorts aiohttp's exceptions, and what aiohttp would do behind our back."""
+"""The conversion of aiohttp's errors, and the aiohttp features that must stay off."""
 
 from __future__ import annotations
 
@@ -36,7 +36,17 @@ from rivya_async._core.http.messages import Request
 from rivya_async._engine.http.aiohttp_errors import AIOHTTP_ERRORS, convert_error
 from rivya_async._engine.http.aiohttp_transport import AiohttpTransport
 from rivya_async.sandbox import Sandbox
-from tests.session.session_kit import CREDITS, POLL, SUBMIT, Ears, Seen, opened, peer, raw_server, until
+from tests.session.session_kit import (
+    CREDITS,
+    POLL,
+    SUBMIT,
+    ReceivedRequest,
+    RecordingHooks,
+    open_session,
+    plain_server,
+    raw_server,
+    wait_until,
+)
 
 # --- the table --------------------------------------------------------------------------------------------------------
 
@@ -55,7 +65,7 @@ IN_DOWNLOADS_ONLY = {"InvalidUrlRedirectClientError", "NonHttpUrlRedirectClientE
 
 
 def errors_of_aiohttp() -> list[type[Exception]]:
-    """Every exception class of aiohttp's client, wherever it is defined."""
+    """Returns every exception class of aiohttp's client."""
     found = set()
     for module in pkgutil.iter_modules(aiohttp.__path__):
         if module.name in {"worker", "pytest_plugin", "test_utils"}:  # need gunicorn or pytest
@@ -77,13 +87,13 @@ def made(kind: type[Exception]) -> Exception:
 
 
 class Silent(Exception):
-    """Stands for an error that cannot even say what it is."""
+    """An exception without a message."""
 
 
 @pytest.mark.parametrize("kind", errors_of_aiohttp(), ids=lambda kind: kind.__name__)
-def test_every_error_of_aiohttp_is_sorted(kind: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kind, "__str__", lambda _: "told")
-    monkeypatch.setattr(kind, "message", "told", raising=False)
+def test_converts_every_aiohttp_error(kind: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kind, "__str__", lambda _: "detail")
+    monkeypatch.setattr(kind, "message", "detail", raising=False)
     ours = type(convert_error(made(kind), URL("https://rivya.ai/api/v1/generations")))
     if kind.__name__ in NOTHING_LEFT:
         assert ours is RequestNotSentError
@@ -94,7 +104,7 @@ def test_every_error_of_aiohttp_is_sorted(kind: type[Exception], monkeypatch: py
     assert issubclass(kind, AIOHTTP_ERRORS)
 
 
-def test_the_table_was_tried_on_what_matters() -> None:
+def test_table_covers_common_errors() -> None:
     assert {kind.__name__ for kind in errors_of_aiohttp()} >= NOTHING_LEFT | NOT_A_URL | {
         "ServerDisconnectedError",
         "ClientOSError",
@@ -110,15 +120,15 @@ def test_the_table_was_tried_on_what_matters() -> None:
 @pytest.mark.parametrize(
     "error", [OSError("x"), TimeoutError(), ConnectionResetError(), BrokenPipeError(), ssl.SSLError("x")], ids=repr
 )
-def test_a_bare_error_of_the_system_leaves_doubt(error: Exception) -> None:
+def test_plain_os_error_is_ambiguous(error: Exception) -> None:
     assert type(convert_error(error, URL("https://rivya.ai/"))) is OutcomeUnknownError
 
 
-def test_what_nobody_foresaw_leaves_doubt() -> None:
+def test_unexpected_error_is_ambiguous() -> None:
     assert type(convert_error(Silent(), URL("https://rivya.ai/"))) is OutcomeUnknownError
 
 
-def test_no_message_shows_a_query() -> None:
+def test_messages_hide_query() -> None:
     error = convert_error(aiohttp.ClientOSError("gone"), URL("https://cdn.example/a.png?signature=secret#secret"))
     assert "secret" not in str(error)
     assert "https://cdn.example/a.png" in str(error)
@@ -136,8 +146,8 @@ CALLS: dict[str, tuple[str, Callable[[RivyaSession], Any]]] = {
 
 
 @asynccontextmanager
-async def lent(kind: str) -> AsyncIterator[aiohttp.ClientSession | None]:
-    """None for a session of our own, else one to hand in."""
+async def user_http_session(kind: str) -> AsyncIterator[aiohttp.ClientSession | None]:
+    """Yields a user's `aiohttp.ClientSession`, or None."""
     if kind == "our own":
         yield None
         return
@@ -150,25 +160,25 @@ WHOSE = pytest.mark.parametrize("whose", ["our own", "handed in"])
 
 @WHOSE
 @pytest.mark.parametrize("name", CALLS)
-async def test_nothing_is_sent_behind_our_back(sandbox: Sandbox, name: str, whose: str) -> None:
+async def test_aiohttp_does_not_retry(sandbox: Sandbox, name: str, whose: str) -> None:
     route, call = CALLS[name]
-    ears = Ears()
-    async with lent(whose) as http, opened(sandbox, hooks=[ears], http=http) as session:
+    hooks = RecordingHooks()
+    async with user_http_session(whose) as http, open_session(sandbox, hooks=[hooks], http=http) as session:
         await session.credits.retrieve()  # so that there is a kept-alive connection
         before = sandbox.request_log.count()
-        counted = len(ears.attempts)
+        counted = len(hooks.attempts)
         sandbox.faults.add(route=route, drop=True, times=1)
-        with contextlib.suppress(NotFoundError):  # a task that nobody bought
+        with contextlib.suppress(NotFoundError):  # an unknown task
             await call(session)
-        assert sandbox.request_log.count() - before == len(ears.attempts) - counted == 2
-        assert isinstance(ears.attempts[counted].error, OutcomeUnknownError)
+        assert sandbox.request_log.count() - before == len(hooks.attempts) - counted == 2
+        assert isinstance(hooks.attempts[counted].error, OutcomeUnknownError)
     assert max(sandbox.request_log.purchases_by_key.values(), default=0) <= 1
 
 
 @WHOSE
 @pytest.mark.parametrize("name", CALLS)
-async def test_a_connection_that_the_server_gave_up_between_two_requests(name: str, whose: str) -> None:
-    """The server closes it just as our request is on its way: it was sent, and nobody will answer."""
+async def test_server_closes_idle_connection(name: str, whose: str) -> None:
+    """The server closes the connection while the request is in flight: it was sent and gets no response."""
     requests: list[bytes] = []
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -187,19 +197,19 @@ async def test_a_connection_that_the_server_gave_up_between_two_requests(name: s
             await writer.drain()
 
     _, call = CALLS[name]
-    ears = Ears()
+    hooks = RecordingHooks()
     async with (
-        lent(whose) as http,
+        user_http_session(whose) as http,
         raw_server(talk) as url,
         Sandbox() as sandbox,
-        opened(sandbox, base_url=url, hooks=[ears], http=http) as session,
+        open_session(sandbox, base_url=url, hooks=[hooks], http=http) as session,
     ):
         await session.credits.retrieve()
         await call(session)
-    assert len(requests) == len(ears.attempts) == 3
+    assert len(requests) == len(hooks.attempts) == 3
 
 
-async def test_a_connection_closed_while_idle_costs_nothing(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_closed_idle_connection_costs_no_attempt(sandbox: Sandbox, session: RivyaSession) -> None:
     await session.submit("z-image", "A red kite")
     assert sandbox._runner is not None
     assert sandbox._runner.server is not None
@@ -215,19 +225,23 @@ async def test_a_connection_closed_while_idle_costs_nothing(sandbox: Sandbox, se
 
 
 @WHOSE
-async def test_what_a_purchase_and_a_read_say(sandbox: Sandbox, whose: str) -> None:
-    async with lent(whose) as http, peer() as server, opened(sandbox, base_url=server.url, http=http) as session:
+async def test_sent_headers(sandbox: Sandbox, whose: str) -> None:
+    async with (
+        user_http_session(whose) as http,
+        plain_server() as server,
+        open_session(sandbox, base_url=server.url, http=http) as session,
+    ):
         for call in (session.submit("m", "p", idempotency_key="order-1"), session.credits.retrieve()):
             with contextlib.suppress(RivyaError):
                 await call
-        purchase, read = ([*seen.headers.items()] for seen in server.seen)
+        purchase, read = ([*seen.headers.items()] for seen in server.requests)
     always = {
         ("Host", server.url.removeprefix("http://")),
         ("Accept", "application/json"),
         ("User-Agent", f"rivya-async/{rivya_async.__version__}"),
         ("Authorization", f"Bearer {sandbox.api_key}"),
     }
-    body = {("Content-Type", "application/json"), ("Content-Length", str(len(server.seen[0].body)))}
+    body = {("Content-Type", "application/json"), ("Content-Length", str(len(server.requests[0].body)))}
     assert {header for header in read if header[0] != "Accept-Encoding"} == always
     assert {header for header in purchase if header[0] != "Accept-Encoding"} == (
         always | body | {("Idempotency-Key", "order-1")}
@@ -235,12 +249,12 @@ async def test_what_a_purchase_and_a_read_say(sandbox: Sandbox, whose: str) -> N
     assert (len(read), len(purchase)) == (5, 8)  # none twice
 
 
-async def test_small_answers_are_asked_for_as_they_are(sandbox: Sandbox) -> None:
-    async with peer() as server, opened(sandbox, base_url=server.url) as session:
+async def test_requests_identity_encoding(sandbox: Sandbox) -> None:
+    async with plain_server() as server, open_session(sandbox, base_url=server.url) as session:
         for call in (session.credits.retrieve(), session.models.list()):
             with contextlib.suppress(RivyaError):
                 await call
-        small, catalogue = (seen.headers["Accept-Encoding"] for seen in server.seen)
+        small, catalogue = (seen.headers["Accept-Encoding"] for seen in server.requests)
     assert small == "identity"
     assert "gzip" in catalogue
 
@@ -253,7 +267,7 @@ BALANCE = b'{"current_credits": 7}'
 
 @asynccontextmanager
 async def dripping(*pauses: float) -> AsyncIterator[str]:
-    """A server that pauses before its headers and before each piece of its answer, then says no more."""
+    """Runs a server that pauses before its headers and before each chunk, then stalls."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -272,24 +286,24 @@ async def dripping(*pauses: float) -> AsyncIterator[str]:
 
 
 @WHOSE
-async def test_an_answer_may_take_long_if_each_piece_is_in_time(sandbox: Sandbox, whose: str) -> None:
+async def test_slow_chunks_within_read_timeout(sandbox: Sandbox, whose: str) -> None:
     limits = Timeouts(read=0.4, total=10.0)
     async with (
-        lent(whose) as http,
+        user_http_session(whose) as http,
         dripping(0.15, 0.15, 0.15, 0.15) as url,
-        opened(sandbox, base_url=url, http=http, timeouts=limits, retry=ONCE) as session,
+        open_session(sandbox, base_url=url, http=http, timeouts=limits, retry=ONCE) as session,
     ):
         assert (await session.credits.retrieve()).current_credits == 7
 
 
 @WHOSE
 @pytest.mark.parametrize("pauses", [(60.0, 0.0), (0.0, 60.0), (0.0, 0.0, 60.0)], ids=["head", "body", "rest"])
-async def test_an_answer_that_stops_is_cut(sandbox: Sandbox, pauses: tuple[float, ...], whose: str) -> None:
+async def test_stalled_response_times_out(sandbox: Sandbox, pauses: tuple[float, ...], whose: str) -> None:
     limits = Timeouts(read=0.1, total=30.0)
     async with (
-        lent(whose) as http,
+        user_http_session(whose) as http,
         dripping(*pauses) as url,
-        opened(sandbox, base_url=url, http=http, timeouts=limits, retry=ONCE) as session,
+        open_session(sandbox, base_url=url, http=http, timeouts=limits, retry=ONCE) as session,
         asyncio.timeout(5),
     ):
         with pytest.raises(OutcomeUnknownError, match="too long"):
@@ -297,7 +311,7 @@ async def test_an_answer_that_stops_is_cut(sandbox: Sandbox, pauses: tuple[float
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body")  # more than the kernel takes in advance
-async def test_a_server_that_reads_slowly_has_not_been_asked_yet(sandbox: Sandbox) -> None:
+async def test_read_timeout_starts_after_request_is_written(sandbox: Sandbox) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.4)
         head = await reader.readuntil(b"\r\n\r\n")
@@ -313,7 +327,7 @@ async def test_a_server_that_reads_slowly_has_not_been_asked_yet(sandbox: Sandbo
 
 
 @WHOSE
-async def test_a_cancelled_request_closes_its_connection(sandbox: Sandbox, whose: str) -> None:
+async def test_cancelled_request_closes_connection(sandbox: Sandbox, whose: str) -> None:
     asked, gone = asyncio.Event(), asyncio.Event()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -323,9 +337,9 @@ async def test_a_cancelled_request_closes_its_connection(sandbox: Sandbox, whose
         gone.set()
 
     async with (
-        lent(whose) as http,
+        user_http_session(whose) as http,
         raw_server(talk) as url,
-        opened(sandbox, base_url=url, http=http) as session,
+        open_session(sandbox, base_url=url, http=http) as session,
         asyncio.timeout(5),
     ):
         call = asyncio.create_task(session.credits.retrieve())
@@ -336,23 +350,19 @@ async def test_a_cancelled_request_closes_its_connection(sandbox: Sandbox, whose
         await gone.wait()
 
 
-async def test_a_name_server_that_does_not_answer_is_a_connection_that_does_not_stand(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_silent_name_server_is_a_connect_error(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     async def for_ever(*_: Any, **__: Any) -> None:
         await asyncio.sleep(60)
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", for_ever)
     limits = Timeouts(connect=0.1, read=30.0, total=30.0)
-    async with opened(sandbox, base_url="http://rivya.invalid", timeouts=limits, retry=ONCE) as session:
+    async with open_session(sandbox, base_url="http://rivya.invalid", timeouts=limits, retry=ONCE) as session:
         with pytest.raises(RequestNotSentError, match="too long"):
             await session.submit("z-image", "A red kite")
 
 
 @WHOSE
-async def test_an_answer_that_switches_protocols_is_an_answer_and_its_connection_is_closed(
-    sandbox: Sandbox, whose: str
-) -> None:
+async def test_protocol_switch_closes_connection(sandbox: Sandbox, whose: str) -> None:
     gone = asyncio.Event()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -362,9 +372,9 @@ async def test_an_answer_that_switches_protocols_is_an_answer_and_its_connection
         gone.set()
 
     async with (
-        lent(whose) as http,
+        user_http_session(whose) as http,
         raw_server(talk) as url,
-        opened(sandbox, base_url=url, http=http) as session,
+        open_session(sandbox, base_url=url, http=http) as session,
         asyncio.timeout(5),
     ):
         with pytest.raises(APIStatusError) as caught:
@@ -376,83 +386,83 @@ async def test_an_answer_that_switches_protocols_is_an_answer_and_its_connection
 # --- a session of aiohttp that was handed in ------------------------------------------------------------------------
 
 
-async def test_an_http_session_is_used_and_not_closed(sandbox: Sandbox) -> None:
+async def test_user_http_session_stays_open(sandbox: Sandbox) -> None:
     async with aiohttp.ClientSession(headers={"X-Mine": "1"}) as http:
-        async with peer() as server, RivyaSession(sandbox.api_key, base_url=server.url, http=http) as session:
+        async with plain_server() as server, RivyaSession(sandbox.api_key, base_url=server.url, http=http) as session:
             with pytest.raises(RivyaError):
                 await session.credits.retrieve()
-            assert server.seen[0].headers["X-Mine"] == "1"
+            assert server.requests[0].headers["X-Mine"] == "1"
         assert not http.closed
-        async with opened(sandbox, http=http) as session:
+        async with open_session(sandbox, http=http) as session:
             assert (await session.generate("z-image", "A red kite")).succeeded
         assert not http.closed
 
 
-async def test_the_habits_of_an_http_session_do_not_change_what_errors_mean(sandbox: Sandbox, ears: Ears) -> None:
+async def test_user_http_session_options_do_not_change_errors(sandbox: Sandbox, hooks: RecordingHooks) -> None:
     async with aiohttp.ClientSession("https://else.example/base/", raise_for_status=True) as http:
-        async with RivyaSession("rvya_sk_wrong", base_url=sandbox.base_url, http=http, hooks=[ears]) as session:
+        async with RivyaSession("rvya_sk_wrong", base_url=sandbox.base_url, http=http, hooks=[hooks]) as session:
             with pytest.raises(AuthenticationError):
                 await session.submit("z-image", "A red kite")
-            assert len(ears.attempts) == 1
-        async with opened(sandbox, http=http) as session:
+            assert len(hooks.attempts) == 1
+        async with open_session(sandbox, http=http) as session:
             sandbox.faults.add(route=SUBMIT, status=502, times=1)
             assert (await session.generate("z-image", "A red kite")).succeeded
 
 
-async def test_an_http_session_that_does_not_unpack_is_made_to(sandbox: Sandbox) -> None:
-    def packed(_: Seen) -> web.Response:
+async def test_user_http_session_decompresses(sandbox: Sandbox) -> None:
+    def packed(_: ReceivedRequest) -> web.Response:
         response = web.json_response({"current_credits": 7})
         response.enable_compression(web.ContentCoding.gzip)
         return response
 
     async with (
-        peer(packed) as server,
+        plain_server(packed) as server,
         aiohttp.ClientSession(auto_decompress=False) as http,
-        opened(sandbox, base_url=server.url, http=http) as session,
+        open_session(sandbox, base_url=server.url, http=http) as session,
     ):
         assert (await session.credits.retrieve()).current_credits == 7
 
 
-async def test_a_closed_http_session_is_told(sandbox: Sandbox) -> None:
+async def test_rejects_closed_http_session(sandbox: Sandbox) -> None:
     http = aiohttp.ClientSession()
     await http.close()
-    async with opened(sandbox, http=http) as session:
+    async with open_session(sandbox, http=http) as session:
         with pytest.raises(RivyaError, match="closed"):
             await session.submit("z-image", "A red kite")
         with pytest.raises(RivyaError, match="closed"):
             await session.download(f"{sandbox.base_url}/results/1/0.png", "out/")
 
 
-async def test_packed_answers_are_bounded(sandbox: Sandbox) -> None:
-    """A small answer that unpacks to more than we read is refused, not kept in memory."""
+async def test_limits_decompressed_size(sandbox: Sandbox) -> None:
+    """A small response that decompresses to more than the limit is rejected."""
     bomb = gzip.compress(b'{"current_credits": "' + b"x" * 80_000_000)
 
-    def packed(_: Seen) -> web.Response:
+    def packed(_: ReceivedRequest) -> web.Response:
         return web.Response(body=bomb, headers={"Content-Encoding": "gzip"}, content_type="application/json")
 
-    async with peer(packed) as server, opened(sandbox, base_url=server.url) as session:
+    async with plain_server(packed) as server, open_session(sandbox, base_url=server.url) as session:
         with pytest.raises(RivyaError, match="longer"):
             await session.credits.retrieve()
 
 
-async def test_cookies_are_not_kept(sandbox: Sandbox) -> None:
-    def sticky(_: Seen) -> web.Response:
+async def test_keeps_no_cookies(sandbox: Sandbox) -> None:
+    def sticky(_: ReceivedRequest) -> web.Response:
         response = web.json_response({"current_credits": 7})
         response.set_cookie("session", "1")
         return response
 
-    async with peer(sticky) as server, opened(sandbox, base_url=server.url) as session:
+    async with plain_server(sticky) as server, open_session(sandbox, base_url=server.url) as session:
         await session.credits.retrieve()
         await session.credits.retrieve()
-        assert all("Cookie" not in seen.headers for seen in server.seen)
+        assert all("Cookie" not in seen.headers for seen in server.requests)
 
 
-async def test_connections_are_kept_alive_and_bounded(sandbox: Sandbox) -> None:
-    async with opened(sandbox, max_connections=5) as session:
+async def test_reuses_and_limits_connections(sandbox: Sandbox) -> None:
+    async with open_session(sandbox, max_connections=5) as session:
         await asyncio.gather(*(session.credits.retrieve() for _ in range(200)))
         assert sandbox._runner is not None
         assert sandbox._runner.server is not None
         server = sandbox._runner.server
         assert len(server.connections) <= 5
         assert sandbox.request_log.peak_in_flight <= 5
-    await until(lambda: not server.connections)
+    await wait_until(lambda: not server.connections)

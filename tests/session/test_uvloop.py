@@ -1,4 +1,4 @@
-"""The whole way on uvloop, whose loop differs in small things from asyncio's own."""
+"""Purchase, wait and download on uvloop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rivya_async import PollPolicy, RivyaSession
 from rivya_async.sandbox import Sandbox
 
 
-def test_jobs_are_bought_waited_for_and_downloaded(tmp_path: object) -> None:
+def test_buys_waits_and_downloads(tmp_path: object) -> None:
     uvloop = pytest.importorskip("uvloop")
 
     async def main() -> None:

@@ -1,4 +1,4 @@
-"""Webhooks through a session, and their columns of the fault matrix: what has no key acts once, or says that it may."""
+"""The webhook resources, and their part of the fault matrix: calls without an idempotency key."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from rivya_async import (
     WebhookEndpoint,
 )
 from rivya_async.sandbox import FAIL_MARKER, Sandbox
-from tests.session.session_kit import FAST, Ears, opened, peer, until
+from tests.session.session_kit import FAST, RecordingHooks, open_session, plain_server, wait_until
 
 URL: Final = "https://hooks.example.org/rivya"
 BOTH: Final = ("generation.succeeded", "generation.failed")
@@ -44,13 +44,13 @@ async def created(session: RivyaSession, url: str = URL) -> WebhookEndpoint:
 # --- the calls --------------------------------------------------------------------------------------------------------
 
 
-async def test_an_endpoint_from_its_making_to_its_end(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_endpoint_lifecycle(sandbox: Sandbox, session: RivyaSession) -> None:
     endpoint = await created(session)
     assert (endpoint.name, endpoint.url, endpoint.event_types, endpoint.is_active) == ("Prod", URL, BOTH, True)
     assert endpoint.signing_secret is not None
-    told = await session.webhooks.retrieve(endpoint.id)
-    assert told == attrs.evolve(endpoint, signing_secret=None)
-    assert await session.webhooks.list(limit=1) == [told]
+    retrieved = await session.webhooks.retrieve(endpoint.id)
+    assert retrieved == attrs.evolve(endpoint, signing_secret=None)
+    assert await session.webhooks.list(limit=1) == [retrieved]
 
     rotated = await session.webhooks.rotate_secret(endpoint.id)
     assert rotated.signing_secret not in {None, endpoint.signing_secret}
@@ -65,18 +65,18 @@ async def test_an_endpoint_from_its_making_to_its_end(sandbox: Sandbox, session:
     assert sandbox.request_log.idempotency_keys == frozenset()
 
 
-async def test_what_was_told_and_what_there_was_to_tell() -> None:
+async def test_deliveries_and_events() -> None:
     async with (
-        peer(lambda _: web.Response(status=204)) as there,
+        plain_server(lambda _: web.Response(status=204)) as there,
         Sandbox(speed=FAST, allow_local_webhooks=True) as sandbox,
-        opened(sandbox) as session,
+        open_session(sandbox) as session,
     ):
         endpoint = await created(session, there.url)
         job = await session.generate("z-image", "A red kite")
         failed = await session.wait_for(
             await session.submit("z-image", f"A kite {FAIL_MARKER}"), raise_on_failure=False
         )
-        await until(lambda: len(there.seen) == 2)
+        await wait_until(lambda: len(there.requests) == 2)
         events = await session.webhook_events.list()
         assert {event.type: event.generation for event in events} == {BOTH[0]: job, BOTH[1]: failed}
         assert len(await session.webhook_events.list(limit=1)) == 1
@@ -88,7 +88,7 @@ async def test_what_was_told_and_what_there_was_to_tell() -> None:
         assert {delivery.event_id for delivery in deliveries} > {event.id for event in events}
 
 
-async def test_a_url_that_the_service_rejects(session: RivyaSession) -> None:
+async def test_rejected_url(session: RivyaSession) -> None:
     for url in ("http://hooks.example.org", "https://127.0.0.1", "https://0x7f.1", "https://user:pass@a.example"):
         with pytest.raises(ValidationFailed, match="https URL of a public host") as raised:
             await created(session, url)
@@ -96,7 +96,7 @@ async def test_a_url_that_the_service_rejects(session: RivyaSession) -> None:
         assert "pass@" not in str(raised.value)
 
 
-async def test_what_is_not_there(session: RivyaSession) -> None:
+async def test_unknown_endpoint(session: RivyaSession) -> None:
     calls: list[Callable[[str], Awaitable[Any]]] = [
         session.webhooks.retrieve,
         session.webhooks.delete,
@@ -110,7 +110,7 @@ async def test_what_is_not_there(session: RivyaSession) -> None:
             await call("whend_none")
 
 
-async def test_all_of_it_needs_a_key_with_the_scope(sandbox: Sandbox) -> None:
+async def test_every_call_needs_scope(sandbox: Sandbox) -> None:
     key = sandbox.add_key(scopes={"credits:read"})
     async with RivyaSession(key, base_url=sandbox.base_url) as session:
         with pytest.raises(PermissionDeniedError, match="webhooks:manage"):
@@ -120,7 +120,7 @@ async def test_all_of_it_needs_a_key_with_the_scope(sandbox: Sandbox) -> None:
             await created(session)
 
 
-async def test_wrong_arguments_are_told_before_anything_is_sent(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_rejects_invalid_arguments_before_sending(sandbox: Sandbox, session: RivyaSession) -> None:
     wrong: list[Awaitable[Any]] = [
         session.webhooks.create("Prod", URL, "generation.failed"),
         session.webhooks.create("Prod", 5, BOTH),  # type: ignore[arg-type]
@@ -135,23 +135,23 @@ async def test_wrong_arguments_are_told_before_anything_is_sent(sandbox: Sandbox
     assert sandbox.request_log.count() == 0
 
 
-async def test_a_secret_is_in_no_hook_and_no_error(sandbox: Sandbox) -> None:
-    """Also not where the answer that tells it cannot be read."""
+async def test_secret_is_in_no_hook_and_no_error(sandbox: Sandbox) -> None:
+    """The secret stays hidden if its response cannot be decoded."""
     secret = "whsec_" + "c0ffee" * 8
     answer = {"id": "whend_1", "signing_secret": secret, "created_at": "soon"}
-    ears = Ears()
+    hooks = RecordingHooks()
     async with (
-        peer(lambda _: web.json_response(answer)) as server,
-        RivyaSession(sandbox.api_key, base_url=server.url, hooks=[ears]) as session,
+        plain_server(lambda _: web.json_response(answer)) as server,
+        RivyaSession(sandbox.api_key, base_url=server.url, hooks=[hooks]) as session,
     ):
-        with pytest.raises(ResponseDecodeError, match=r"look into webhooks\.list\(\)") as raised:
+        with pytest.raises(ResponseDecodeError, match=r"read webhooks\.list\(\)") as raised:
             await created(session)
         with pytest.raises(ResponseDecodeError, match="rotate it again"):
             await session.webhooks.rotate_secret("whend_1")
-    assert len(server.seen) == 2
+    assert len(server.requests) == 2
     frames = traceback.TracebackException.from_exception(raised.value, capture_locals=True)
     ours = [each for each in frames.stack if "rivya_async/" in each.filename]
-    shown = "".join(traceback.format_exception(raised.value)) + repr(ears.attempts) + repr(vars(raised.value))
+    shown = "".join(traceback.format_exception(raised.value)) + repr(hooks.attempts) + repr(vars(raised.value))
     assert ours
     assert "c0ffee" not in shown + repr([each.locals for each in ours])
 
@@ -159,14 +159,14 @@ async def test_a_secret_is_in_no_hook_and_no_error(sandbox: Sandbox) -> None:
 # --- the fault matrix -------------------------------------------------------------------------------------------------
 
 ATTEMPTS: Final = 5
-"""Of the quick retry policy."""
+"""Attempts of the quick retry policy."""
 
 LIMITS: Final = Timeouts(connect=0.2, read=0.15, total=5.0, chat=5.0)
 
 
 @attrs.frozen
 class Row:
-    """A fault; how a POST without a key ends and after how many requests; the same of what twice does once."""
+    """A fault, and the error and requests of a POST without a key and of an idempotent call."""
 
     name: str
     fault: dict[str, Any]
@@ -206,8 +206,8 @@ DOUBTFUL: Final = (OutcomeUnknownError, InternalServerError, ResponseDecodeError
 
 
 @pytest.fixture
-async def patient(sandbox: Sandbox, ears: Ears) -> AsyncIterator[RivyaSession]:
-    async with opened(sandbox, timeouts=LIMITS, hooks=[ears]) as session:
+async def patient(sandbox: Sandbox, hooks: RecordingHooks) -> AsyncIterator[RivyaSession]:
+    async with open_session(sandbox, timeouts=LIMITS, hooks=[hooks]) as session:
         yield session
 
 
@@ -228,7 +228,7 @@ async def meets(
     assert sandbox.request_log.count(route) == requests
     assert sandbox.request_log.idempotency_keys == frozenset()
     sandbox.faults.clear()
-    await until(lambda: not sandbox.request_log.in_flight)
+    await wait_until(lambda: not sandbox.request_log.in_flight)
     return error
 
 
@@ -263,13 +263,13 @@ async def test_rotate(sandbox: Sandbox, patient: RivyaSession, row: Row) -> None
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 async def test_test(row: Row) -> None:
     async with (
-        peer(lambda _: web.Response(status=204)) as there,
+        plain_server(lambda _: web.Response(status=204)) as there,
         Sandbox(speed=FAST, allow_local_webhooks=True) as sandbox,
-        opened(sandbox, timeouts=LIMITS) as session,
+        open_session(sandbox, timeouts=LIMITS) as session,
     ):
         endpoint = await created(session, there.url)
         error = await meets(sandbox, f"POST {ONE}/test", row, lambda: session.webhooks.test(endpoint.id), row.once)
-        assert len(there.seen) == len(await session.webhooks.deliveries(endpoint.id)) <= 1
+        assert len(there.requests) == len(await session.webhooks.deliveries(endpoint.id)) <= 1
         if error is not None:
             assert ("webhooks.deliveries" in str(error)) is is_doubt(error)
 
@@ -295,32 +295,30 @@ async def test_list(sandbox: Sandbox, patient: RivyaSession, row: Row) -> None:
     await meets(sandbox, "GET /api/v1/webhooks", row, patient.webhooks.list, row.again)
 
 
-async def test_a_create_that_was_not_sent_is_repeated(ears: Ears) -> None:
-    async with Sandbox(speed=FAST) as sandbox, opened(sandbox, hooks=[ears]) as session:
+async def test_unsent_create_is_retried(hooks: RecordingHooks) -> None:
+    async with Sandbox(speed=FAST) as sandbox, open_session(sandbox, hooks=[hooks]) as session:
         await sandbox.aclose()
         call = asyncio.create_task(created(session))
-        await until(lambda: len(ears.retries) >= 1)
-        assert all(isinstance(retry.error, RequestNotSentError) for retry in ears.retries)
+        await wait_until(lambda: len(hooks.retries) >= 1)
+        assert all(isinstance(retry.error, RequestNotSentError) for retry in hooks.retries)
         await sandbox.start()
         assert (await call).is_active
         assert len(await session.webhooks.list()) == 1
 
 
-async def test_a_cancelled_create_leaves_nothing_behind(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_cancelled_create_has_note(sandbox: Sandbox, session: RivyaSession) -> None:
     sandbox.faults.add(route=CREATE, delay=0.3)
     call = asyncio.create_task(created(session))
-    await until(lambda: sandbox.request_log.count(CREATE) == 1)
+    await wait_until(lambda: sandbox.request_log.count(CREATE) == 1)
     call.cancel()
     with pytest.raises(asyncio.CancelledError) as raised:
         await call
-    assert any("look into webhooks.list()" in note for note in raised.value.__notes__)
+    assert any("read webhooks.list()" in note for note in raised.value.__notes__)
     sandbox.faults.clear()
     assert len(await session.webhooks.list()) <= 1
 
 
-async def test_a_change_that_may_have_been_made_is_not_told_as_one_that_was_not(
-    sandbox: Sandbox, session: RivyaSession
-) -> None:
+async def test_ambiguous_change_stays_ambiguous(sandbox: Sandbox, session: RivyaSession) -> None:
     endpoint = await created(session)
     for last, kind in ((404, NotFoundError), (429, OutcomeUnknownError)):
         sandbox.faults.add(route=f"DELETE {ONE}", nth=1, drop=True, act=True)
@@ -332,7 +330,7 @@ async def test_a_change_that_may_have_been_made_is_not_told_as_one_that_was_not(
     assert not (await session.webhooks.retrieve(endpoint.id)).is_active
 
 
-async def test_too_early_is_not_acted_upon(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_425_is_retried(sandbox: Sandbox, session: RivyaSession) -> None:
     sandbox.faults.add(route=CREATE, status=425, body="", times=2)
     assert (await created(session)).is_active
     assert sandbox.request_log.count(CREATE) == 3

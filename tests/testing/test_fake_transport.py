@@ -161,5 +161,5 @@ async def test_transport_excludes_http_session() -> None:
     import aiohttp
 
     async with aiohttp.ClientSession() as http:
-        with pytest.raises(ConfigurationError, match="either http or a transport"):
+        with pytest.raises(ConfigurationError, match="http and transport exclude each other"):
             RivyaSession("rvya_sk_1", http=http, transport=FakeTransport(lambda _: {}))

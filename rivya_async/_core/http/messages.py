@@ -15,7 +15,6 @@ from .. import idempotency
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-USER_AGENT: Final = "rivya-async/0.1.0"
 JSON: Final = "application/json"
 
 SECONDS_PATTERN: Final = re.compile(r"[0-9]+(?:\.[0-9]*)?")
@@ -51,9 +50,9 @@ class Request:
         """True if a repeat is safe for every outcome of the first request."""
         return self.idempotency_key is not None or idempotency.is_idempotent(self.method)
 
-    def headers(self, api_key: str | None) -> dict[str, str]:
+    def headers(self, api_key: str | None, user_agent: str) -> dict[str, str]:
         """Returns the headers to send, with the API key if this request needs one."""
-        return common_headers(api_key if self.needs_api_key else None) | self.specific_headers
+        return common_headers(api_key if self.needs_api_key else None, user_agent) | self.specific_headers
 
     @property
     def specific_headers(self) -> dict[str, str]:
@@ -66,9 +65,9 @@ class Request:
         return headers
 
 
-def common_headers(api_key: str | None) -> dict[str, str]:
+def common_headers(api_key: str | None, user_agent: str) -> dict[str, str]:
     """Returns the headers of every request, with the API key if there is one."""
-    headers = {"Accept": JSON, "User-Agent": USER_AGENT}
+    headers = {"Accept": JSON, "User-Agent": user_agent}
     if api_key is not None:
         headers["Authorization"] = f"Bearer {api_key}"
     return headers

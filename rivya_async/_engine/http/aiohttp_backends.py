@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import aiohttp
 
 from .aiohttp_errors import ConnectionLost
+from .transport import USER_AGENT
 from .watchdog import NO_TIMEOUT, TimeoutScope, Watchdog
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class GenericBackend:
             request.method,
             url,
             data=request.body,
-            headers=request.headers(self._api_key),
+            headers=request.headers(self._api_key, USER_AGENT),
             timeout=self._long_running_timeout if request.is_long_running else self._timeout,
             allow_redirects=False,
             raise_for_status=False,

@@ -17,6 +17,7 @@ from .aiohttp_backends import NO_RETRY_MIDDLEWARES, FastBackend, GenericBackend
 from .aiohttp_errors import AIOHTTP_ERRORS, convert_error
 from .aiohttp_multipart import build_multipart
 from .aiohttp_resolver import PublicResolver, public_socket
+from .transport import USER_AGENT
 from .watchdog import NO_TIMEOUT, TimeoutScope, Watchdog
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class AiohttpTransport:
             connector = aiohttp.TCPConnector(limit=0)  # the gate bounds what is in flight
             http = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
             self._fast_backend = FastBackend(
-                connector, self._origin, timeouts, common_headers(settings.api_key), self._watchdog
+                connector, self._origin, timeouts, common_headers(settings.api_key, USER_AGENT), self._watchdog
             )
         self._http: aiohttp.ClientSession = http
         self._generic_backend = GenericBackend(http, timeouts, settings.api_key, self._watchdog)
@@ -124,7 +125,7 @@ class AiohttpTransport:
             request.method,
             url,
             data=request.body,
-            headers=request.headers(self._settings.api_key),
+            headers=request.headers(self._settings.api_key, USER_AGENT),
             timeout=self._stream_timeout,
             allow_redirects=False,
             raise_for_status=False,
@@ -142,7 +143,7 @@ class AiohttpTransport:
                 request.method,
                 url,
                 data=build_multipart(form, file),
-                headers=request.headers(self._settings.api_key),
+                headers=request.headers(self._settings.api_key, USER_AGENT),
                 timeout=self._upload_timeout,
                 allow_redirects=False,
                 raise_for_status=False,

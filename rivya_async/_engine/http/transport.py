@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from importlib.metadata import version
+from typing import Final, Protocol
 
 from ..._core.http.messages import MultipartForm, Request, Response
+
+USER_AGENT: Final = f"rivya-async/{version('rivya-async')}"
+"""The User-Agent header of every request."""
 
 
 class StreamingResponse(Protocol):

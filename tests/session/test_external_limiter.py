@@ -1,4 +1,4 @@
-"""A session whose limit is kept by somebody else, against a sandbox."""
+"""Sessions with an `ExternalRateLimiter`, against the sandbox."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rivya_async import ConfigurationError, ExternalRateLimiter, RivyaSession
 from rivya_async.sandbox import Sandbox
 
 
-async def test_requests_wait_until_they_are_granted_and_say_how_many_they_are(sandbox: Sandbox) -> None:
+async def test_requests_wait_for_grants(sandbox: Sandbox) -> None:
     all_wait = asyncio.Event()
     allowance = ExternalRateLimiter(lambda waiting: all_wait.set() if waiting == 5 else None)
     async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url, rate_limit=allowance) as session:
@@ -27,7 +27,7 @@ async def test_requests_wait_until_they_are_granted_and_say_how_many_they_are(sa
     assert allowance.available == 0
 
 
-async def test_polls_are_granted_like_calls(sandbox: Sandbox) -> None:
+async def test_polls_wait_for_grants(sandbox: Sandbox) -> None:
     def grant(waiting: int) -> None:
         allowance.grant(waiting)
 
@@ -37,7 +37,7 @@ async def test_polls_are_granted_like_calls(sandbox: Sandbox) -> None:
     assert job.succeeded
 
 
-async def test_an_allowance_is_for_one_session(sandbox: Sandbox) -> None:
+async def test_limiter_belongs_to_one_session(sandbox: Sandbox) -> None:
     allowance = ExternalRateLimiter(lambda waiting: None)
     RivyaSession(sandbox.api_key, rate_limit=allowance)
     with pytest.raises(ConfigurationError, match="create one for each"):

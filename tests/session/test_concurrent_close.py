@@ -1,4 +1,4 @@
-"""Closing while it is being closed, and closing that is cancelled: who waits, what is cut, what is left."""
+"""Concurrent and cancelled calls of `aclose`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rivya_async import (
     Timeouts,
 )
 from rivya_async.sandbox import Sandbox
-from tests.session.session_kit import FILE, SUBMIT, opened, raw_server, until
+from tests.session.session_kit import FILE, SUBMIT, open_session, raw_server, wait_until
 
 KEY: Final = "rvya_sk_0123456789abcdef0123456789abcdef"
 
@@ -34,7 +34,7 @@ STOPS: Final = {
 
 @asynccontextmanager
 async def a_service_that_stops(after: bytes) -> AsyncIterator[tuple[str, list[str]]]:
-    """Its URL and the requests that it has got; each answer stops after these bytes, and the line stays open."""
+    """Yields the URL and the received requests. Each answer stalls after the given bytes."""
     heard: list[str] = []
     ending = asyncio.Event()
 
@@ -58,7 +58,7 @@ async def streamed(session: RivyaSession) -> None:
 
 @pytest.mark.parametrize("whose", ["own", "handed in"])
 @pytest.mark.parametrize("answer", STOPS.values(), ids=STOPS.keys())
-async def test_a_close_that_is_cancelled_cuts_all_that_is_on_its_way(answer: bytes, whose: str, tmp_path: Path) -> None:
+async def test_cancelled_close_aborts_everything(answer: bytes, whose: str, tmp_path: Path) -> None:
     async with a_service_that_stops(answer) as (url, heard):
         http = aiohttp.ClientSession() if whose == "handed in" else None
         session = RivyaSession(KEY, base_url=url, http=http, timeouts=Timeouts(read=60.0, total=60.0, chat=60.0))
@@ -77,7 +77,7 @@ async def test_a_close_that_is_cancelled_cuts_all_that_is_on_its_way(answer: byt
             )
         ]
         *sent, wait = calls
-        await until(lambda: len(heard) == len(calls))
+        await wait_until(lambda: len(heard) == len(calls))
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.02):
                 await session.aclose()
@@ -99,11 +99,11 @@ async def test_a_close_that_is_cancelled_cuts_all_that_is_on_its_way(answer: byt
             await http.close()
 
 
-async def test_whoever_closes_while_it_is_being_closed_waits_for_the_end_of_it(sandbox: Sandbox) -> None:
+async def test_concurrent_close_waits(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=SUBMIT, delay=0.1, act=True)
-    session = opened(sandbox)
+    session = open_session(sandbox)
     call = asyncio.create_task(session.submit("z-image", "A red kite"))
-    await until(lambda: sandbox.request_log.in_flight == 1)
+    await wait_until(lambda: sandbox.request_log.in_flight == 1)
     first = asyncio.create_task(session.aclose())
     await asyncio.sleep(0)
     await session.aclose()
@@ -113,11 +113,11 @@ async def test_whoever_closes_while_it_is_being_closed_waits_for_the_end_of_it(s
     await session.aclose()
 
 
-async def test_a_second_close_that_is_cancelled_cuts_nothing(sandbox: Sandbox) -> None:
+async def test_cancelled_second_close_aborts_nothing(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=SUBMIT, delay=0.1, times=1)
-    session = opened(sandbox)
+    session = open_session(sandbox)
     call = asyncio.create_task(session.submit("z-image", "A red kite"))
-    await until(lambda: sandbox.request_log.in_flight == 1)
+    await wait_until(lambda: sandbox.request_log.in_flight == 1)
     first = asyncio.create_task(session.aclose())
     await asyncio.sleep(0)
     with pytest.raises(TimeoutError):
@@ -128,13 +128,13 @@ async def test_a_second_close_that_is_cancelled_cuts_nothing(sandbox: Sandbox) -
 
 
 @pytest.mark.parametrize("verb", ["submit", "wait_for", "download"])
-def test_an_http_of_another_loop_is_told_clearly(verb: str, tmp_path: Path) -> None:
+def test_rejects_http_of_another_loop(verb: str, tmp_path: Path) -> None:
     async def made() -> aiohttp.ClientSession:
         return aiohttp.ClientSession()
 
     async def used(http: aiohttp.ClientSession) -> None:
         async with Sandbox() as sandbox:
-            session = opened(sandbox, http=http)
+            session = open_session(sandbox, http=http)
             call: Any = {
                 "submit": lambda: session.submit("z-image", "A red kite"),
                 "wait_for": lambda: session.wait_for("task_1"),
@@ -154,12 +154,12 @@ def test_an_http_of_another_loop_is_told_clearly(verb: str, tmp_path: Path) -> N
         loop.close()
 
 
-async def test_closing_ends_the_pause_of_a_download(sandbox: Sandbox, tmp_path: Path) -> None:
-    async with opened(sandbox, retry=RetryPolicy(base=60.0, cap=60.0)) as session:
+async def test_closing_ends_backoff_of_download(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with open_session(sandbox, retry=RetryPolicy(base=60.0, cap=60.0)) as session:
         job = await session.generate("z-image", "A red kite")
         sandbox.faults.add(route=FILE, status=503)
         download = asyncio.create_task(session.download(job, tmp_path))
-        await until(lambda: sandbox.request_log.count(FILE) == 1 and not sandbox.request_log.in_flight)
+        await wait_until(lambda: sandbox.request_log.count(FILE) == 1 and not sandbox.request_log.in_flight)
         await asyncio.sleep(0.02)
     async with asyncio.timeout(1.0):
         with pytest.raises(InternalServerError) as raised:

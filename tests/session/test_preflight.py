@@ -1,4 +1,4 @@
-"""Checked and capped purchases over real sockets: what is refused here was never sent."""
+"""Checked and capped purchases over real sockets. A rejected purchase sends nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from rivya_async import (
     ValidationFailed,
 )
 from rivya_async.sandbox import Sandbox
-from tests.session.session_kit import POLL, SLOW, SUBMIT, opened
+from tests.session.session_kit import POLL, SLOW, SUBMIT, open_session
 
 MODELS = "GET /api/v1/models"
 
@@ -53,7 +53,7 @@ SLIPS: list[tuple[GenerationRequest, str]] = [
 
 
 @pytest.mark.parametrize(("slip", "where"), SLIPS, ids=lambda value: getattr(value, "model", value))
-async def test_what_the_check_refuses_the_service_would_refuse(
+async def test_check_agrees_with_service(
     sandbox: Sandbox, session: RivyaSession, slip: GenerationRequest, where: str
 ) -> None:
     with pytest.raises(ValidationFailed) as raised:
@@ -76,15 +76,13 @@ async def test_what_the_check_refuses_the_service_would_refuse(
     ],
     ids=lambda job: job.model,
 )
-async def test_what_the_check_lets_through_is_bought(
-    sandbox: Sandbox, session: RivyaSession, job: GenerationRequest
-) -> None:
+async def test_checked_job_is_bought(sandbox: Sandbox, session: RivyaSession, job: GenerationRequest) -> None:
     bought = await session.submit(job, check=True)
     assert bought.reserved_credits == (await session.models.retrieve(job.model)).base_credits
     assert sandbox.request_log.purchases == 1
 
 
-async def test_every_way_to_buy_can_check(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_every_purchase_method_checks(sandbox: Sandbox, session: RivyaSession) -> None:
     slip: dict[str, Any] = {"params": {"aspect_ratoi": "1:1"}, "check": True}
     for buy in (session.submit, session.generate, session.generations.create):
         with pytest.raises(ValidationFailed, match="did you mean 'aspect_ratio'") as raised:
@@ -102,9 +100,7 @@ async def test_every_way_to_buy_can_check(sandbox: Sandbox, session: RivyaSessio
     assert sandbox.request_log.count(MODELS) == 1
 
 
-async def test_nothing_is_uploaded_for_a_job_that_does_not_pass(
-    sandbox: Sandbox, session: RivyaSession, tmp_path: Path
-) -> None:
+async def test_invalid_job_uploads_nothing(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
     pictures = [tmp_path / "1.png", tmp_path / "2.png"]
     for number, picture in enumerate(pictures):
         picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes([number]) * 100)
@@ -115,19 +111,19 @@ async def test_nothing_is_uploaded_for_a_job_that_does_not_pass(
     assert sandbox.request_log.purchases == 1
 
 
-async def test_an_unknown_model_names_the_nearest(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_unknown_model_suggests_closest(sandbox: Sandbox, session: RivyaSession) -> None:
     with pytest.raises(ValidationFailed, match="did you mean 'kling-3-0'") as raised:
         await session.submit("kling-3.0", "A kite", check=True)
     assert raised.value.problems[0].nearest[0] == "kling-3-0"
     assert pickle.loads(pickle.dumps(raised.value)).problems == raised.value.problems
 
 
-async def test_without_a_check_nothing_is_asked_of_the_catalogue(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_unchecked_job_does_not_read_catalogue(sandbox: Sandbox, session: RivyaSession) -> None:
     await session.submit("z-image", "A kite", params={"unknown": 1})
     assert sandbox.request_log.count(MODELS) == 0
 
 
-async def test_a_catalogue_that_cannot_be_read_buys_nothing(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_unreadable_catalogue_buys_nothing(sandbox: Sandbox, session: RivyaSession) -> None:
     sandbox.faults.add(route=MODELS, status=500)
     with pytest.raises(RequestNotSentError, match="catalogue could not be read") as raised:
         await session.submit("z-image", "A kite", idempotency_key="order-1", check=True)
@@ -138,19 +134,17 @@ async def test_a_catalogue_that_cannot_be_read_buys_nothing(sandbox: Sandbox, se
 
 
 @pytest.mark.parametrize(("caps", "options"), [({}, {"check": True}), ({"max_spend": 5}, {})], ids=["check", "cap"])
-async def test_a_slow_catalogue_does_not_outlast_the_timeout(
-    sandbox: Sandbox, caps: dict[str, Any], options: dict[str, Any]
-) -> None:
+async def test_timeout_includes_catalogue(sandbox: Sandbox, caps: dict[str, Any], options: dict[str, Any]) -> None:
     sandbox.faults.add(route=MODELS, delay=1.0)
-    async with opened(sandbox, **caps) as session:
+    async with open_session(sandbox, **caps) as session:
         with pytest.raises(SubmitTimeoutError, match="deadline passed while the catalogue was read") as raised:
             await session.generate("z-image", "A kite", timeout=0.05, idempotency_key="order-1", **options)
         assert raised.value.idempotency_key == "order-1"
         assert sandbox.request_log.count(SUBMIT) == session.spend.total == 0
 
 
-async def test_a_closed_session_says_so_before_it_checks(sandbox: Sandbox) -> None:
-    session = opened(sandbox, max_spend=5)
+async def test_closed_session_raises_before_check(sandbox: Sandbox) -> None:
+    session = open_session(sandbox, max_spend=5)
     await session.aclose()
     with pytest.raises(ConfigurationError, match="closed"):
         await session.submit("z-image", "A kite", check=True)
@@ -159,8 +153,8 @@ async def test_a_closed_session_says_so_before_it_checks(sandbox: Sandbox) -> No
 # --- the caps ---------------------------------------------------------------------------------------------------------
 
 
-async def test_ten_thousand_gathered_submits_never_pass_the_cap() -> None:
-    async with Sandbox(speed=SLOW) as sandbox, opened(sandbox, max_spend=700) as session:
+async def test_ten_thousand_submits_stay_under_cap() -> None:
+    async with Sandbox(speed=SLOW) as sandbox, open_session(sandbox, max_spend=700) as session:
         outcomes = await asyncio.gather(
             *(session.submit("ideogram-v3", f"Kite number {n}") for n in range(10_000)), return_exceptions=True
         )
@@ -173,17 +167,17 @@ async def test_ten_thousand_gathered_submits_never_pass_the_cap() -> None:
         assert sandbox.request_log.count(MODELS) == 1
 
 
-async def test_a_cap_holds_while_everything_goes_wrong(sandbox: Sandbox) -> None:
+async def test_cap_holds_under_faults(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=SUBMIT, rate=0.2, drop=True, act=True)
     sandbox.faults.add(route=SUBMIT, rate=0.2, status=429)
-    async with opened(sandbox, max_spend=60) as session:
+    async with open_session(sandbox, max_spend=60) as session:
         await asyncio.gather(*(session.generate("z-image", f"{n}") for n in range(300)), return_exceptions=True)
         bought = 1_000_000 - sandbox.credits
         assert 0 < bought <= session.spend.total <= 60
 
 
-async def test_failed_jobs_make_room(sandbox: Sandbox) -> None:
-    async with opened(sandbox, max_spend=1) as session:
+async def test_failed_jobs_release_credits(sandbox: Sandbox) -> None:
+    async with open_session(sandbox, max_spend=1) as session:
         job = await session.submit("z-image", "A kite [fail]", idempotency_key="order-1")
         with pytest.raises(SpendLimitError) as raised:
             await session.submit("z-image", "A whale")
@@ -195,8 +189,8 @@ async def test_failed_jobs_make_room(sandbox: Sandbox) -> None:
         assert sandbox.request_log.purchases == 2
 
 
-async def test_a_cap_on_what_is_held_makes_room_with_every_end(sandbox: Sandbox) -> None:
-    async with opened(sandbox, max_reserved=2) as session:
+async def test_ended_jobs_release_reserved_credits(sandbox: Sandbox) -> None:
+    async with open_session(sandbox, max_reserved=2) as session:
         for n in range(4):
             await session.generate("z-image", f"{n}")
         first, _ = [await session.submit("z-image", f"{n}") for n in range(2)]
@@ -206,8 +200,8 @@ async def test_a_cap_on_what_is_held_makes_room_with_every_end(sandbox: Sandbox)
         await session.submit("z-image", "now there is room")
 
 
-async def test_the_same_key_is_counted_once(sandbox: Sandbox) -> None:
-    async with opened(sandbox, max_spend=1) as session:
+async def test_same_key_counts_once(sandbox: Sandbox) -> None:
+    async with open_session(sandbox, max_spend=1) as session:
         buys = [session.submit("z-image", "A kite", idempotency_key="order-1") for _ in range(20)]
         ends = await asyncio.gather(*buys, return_exceptions=True)
         assert not any(isinstance(end, SpendLimitError) for end in ends)
@@ -229,11 +223,11 @@ async def test_the_same_key_is_counted_once(sandbox: Sandbox) -> None:
     ],
     ids=str,
 )
-async def test_an_error_that_leaves_a_doubt_keeps_the_price(
+async def test_ambiguous_error_keeps_price(
     sandbox: Sandbox, fault: dict[str, Any], kind: type[RivyaError], counted: int
 ) -> None:
     sandbox.faults.add(route=SUBMIT, times=5, **fault)
-    async with opened(sandbox, max_spend=10) as session:
+    async with open_session(sandbox, max_spend=10) as session:
         with pytest.raises(kind):
             await session.submit("z-image", "A kite", idempotency_key="order-1")
         assert session.spend.total == counted
@@ -243,16 +237,16 @@ async def test_an_error_that_leaves_a_doubt_keeps_the_price(
         assert dict(session.spend) == {"order-1": PurchaseCost(1, None, job.id)}
 
 
-async def test_a_session_that_cannot_send_holds_nothing(sandbox: Sandbox) -> None:
+async def test_unusable_session_reserves_nothing(sandbox: Sandbox) -> None:
     async with RivyaSession(base_url=sandbox.base_url, max_spend=1) as keyless:
         with pytest.raises(ConfigurationError, match="RIVYA_API_KEY"):
             await keyless.submit("z-image", "A kite")
         assert keyless.spend.total == 0
 
 
-async def test_a_cancelled_purchase_goes_on_counting(sandbox: Sandbox) -> None:
+async def test_cancelled_purchase_counts(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=SUBMIT, delay=0.2)
-    async with opened(sandbox, max_spend=5) as session:
+    async with open_session(sandbox, max_spend=5) as session:
         buying = asyncio.create_task(session.submit("z-image", "A kite", idempotency_key="order-1"))
         await asyncio.sleep(0.05)
         buying.cancel()
@@ -261,14 +255,14 @@ async def test_a_cancelled_purchase_goes_on_counting(sandbox: Sandbox) -> None:
         assert dict(session.spend) == {"order-1": PurchaseCost(1)}
 
 
-async def test_a_price_that_cannot_be_told_is_refused_until_it_is_said(sandbox: Sandbox) -> None:
+async def test_unknown_price_needs_prices(sandbox: Sandbox) -> None:
     job = GenerationRequest("elevenlabs-sound-effect-v2", "A door", idempotency_key="order-1")
-    async with opened(sandbox, max_spend=10) as session:
+    async with open_session(sandbox, max_spend=10) as session:
         with pytest.raises(SpendLimitError, match=r"prices={'elevenlabs-sound-effect-v2'") as raised:
             await session.submit(job)
         assert (raised.value.price, raised.value.idempotency_key) == (None, "order-1")
         assert sandbox.request_log.count(SUBMIT) == 0
-    async with opened(sandbox, max_spend=10, prices={"elevenlabs-sound-effect-v2": 8}) as session:
+    async with open_session(sandbox, max_spend=10, prices={"elevenlabs-sound-effect-v2": 8}) as session:
         await session.submit(job)
         assert session.spend.total == 3  # the record knows better
         with pytest.raises(SpendLimitError):
@@ -279,7 +273,7 @@ async def test_a_price_that_cannot_be_told_is_refused_until_it_is_said(sandbox: 
 @pytest.mark.parametrize(
     "wrong", [{"max_spend": -1}, {"max_reserved": "5"}, {"max_spend": float("nan")}, {"prices": {"z-image": None}}]
 )
-def test_caps_that_make_no_sense(wrong: dict[str, Any]) -> None:
+def test_rejects_invalid_caps(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         RivyaSession(**wrong)
 
@@ -287,7 +281,7 @@ def test_caps_that_make_no_sense(wrong: dict[str, Any]) -> None:
 # --- the book ---------------------------------------------------------------------------------------------------------
 
 
-async def test_every_way_to_wait_settles_the_cost(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_every_wait_settles_cost(sandbox: Sandbox, session: RivyaSession) -> None:
     spend = session.spend
     await session.generate("z-image", "A kite", idempotency_key="generate")
     await session.generate("z-image", "A kite", idempotency_key="update", on_update=lambda _: None)
@@ -307,7 +301,7 @@ async def test_every_way_to_wait_settles_the_cost(sandbox: Sandbox, session: Riv
     assert spend.reserved == 0
 
 
-async def test_a_listener_that_fails_at_the_end_does_not_lose_the_end(session: RivyaSession) -> None:
+async def test_failing_listener_does_not_lose_cost(session: RivyaSession) -> None:
     def fails(generation: Any) -> None:
         if generation.is_terminal:
             raise ValueError("a fault of the listener")
@@ -317,7 +311,7 @@ async def test_a_listener_that_fails_at_the_end_does_not_lose_the_end(session: R
     assert session.spend["order-1"].final == 1
 
 
-async def test_a_loop_that_is_left_early_settles_what_it_saw(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_abandoned_loop_settles_seen_jobs(sandbox: Sandbox, session: RivyaSession) -> None:
     jobs = [await session.submit("z-image", "A kite") for _ in range(3)]
     async for _ in session.as_completed(jobs):
         break
@@ -326,7 +320,7 @@ async def test_a_loop_that_is_left_early_settles_what_it_saw(sandbox: Sandbox, s
     assert sandbox.request_log.count(POLL) >= 1
 
 
-async def test_the_book_can_be_read_and_not_written(session: RivyaSession) -> None:
+async def test_spend_summary_is_read_only(session: RivyaSession) -> None:
     await session.generate("z-image", "A kite", idempotency_key="order-1")
     assert "order-1" in repr(dict(session.spend))
     assert session.spend.get("order-2") is None

@@ -1,4 +1,4 @@
-"""The noun `openapi`: what the service says of its own API."""
+"""The resources `credits` and `openapi`: the account's balance and the service's own document."""
 
 from __future__ import annotations
 
@@ -9,7 +9,19 @@ from .._core.http import operations
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .._core.types.generations import Credits
     from .._engine.engine import Engine
+
+
+class CreditsResource:
+    """The balance of the account."""
+
+    def __init__(self, engine: Callable[[], Engine]) -> None:
+        self._engine = engine
+
+    async def retrieve(self) -> Credits:
+        """Returns the current balance. Raises what any read can raise. Safe to cancel."""
+        return await self._engine().executor.execute(operations.retrieve_credits())
 
 
 class OpenApi:
@@ -19,7 +31,7 @@ class OpenApi:
         self._engine = engine
 
     async def retrieve(self) -> dict[str, Any]:
-        """The document as it comes; no API key is needed. No page shows its content: contract section 12.
+        """Returns the document unchanged. Needs no API key. No page describes its content (contract section 12).
 
         Raises what any read can raise. Safe to cancel.
 

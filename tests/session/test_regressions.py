@@ -1,4 +1,4 @@
-"""What a hostile reader found once, and nobody shall find again."""
+"""Regressions: defects that reviews have found."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from rivya_async import (
     Timeouts,
 )
 from rivya_async.sandbox import Sandbox
-from tests.session.session_kit import SUBMIT, opened
+from tests.session.session_kit import SUBMIT, open_session
 
 
 class Cancelling(Hooks):
-    """A hook that reads the result of something cancelled."""
+    """A hook that raises `CancelledError`."""
 
     def on_attempt(self, details: object) -> None:
         raise asyncio.CancelledError
@@ -35,14 +35,14 @@ class Cancelling(Hooks):
         raise asyncio.CancelledError
 
 
-async def test_a_hook_that_raises_a_cancellation_changes_nothing(sandbox: Sandbox) -> None:
+async def test_hook_raising_cancellation_is_ignored(sandbox: Sandbox) -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
-    async with opened(sandbox, hooks=[Cancelling()]) as session:
+    async with open_session(sandbox, hooks=[Cancelling()]) as session:
         job = await session.generate("z-image", "A red kite")
     assert job.succeeded
 
 
-async def test_no_time_is_no_purchase(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_zero_timeout_buys_nothing(sandbox: Sandbox, session: RivyaSession) -> None:
     with pytest.raises(TimeoutError) as raised:
         await session.generate("z-image", "A red kite", timeout=0, idempotency_key="order-1")
     assert isinstance(raised.value, SubmitTimeoutError)
@@ -50,23 +50,23 @@ async def test_no_time_is_no_purchase(sandbox: Sandbox, session: RivyaSession) -
     assert sandbox.request_log.count() == 0
 
 
-async def test_a_key_that_the_service_repeats_is_not_shown(sandbox: Sandbox, session: RivyaSession) -> None:
-    told = f'{{"error": {{"code": "api_key_invalid", "message": "no such key: {sandbox.api_key}"}}}}'
-    sandbox.faults.add(route=SUBMIT, status=401, body=told)
+async def test_masks_key_in_service_message(sandbox: Sandbox, session: RivyaSession) -> None:
+    body = f'{{"error": {{"code": "api_key_invalid", "message": "no such key: {sandbox.api_key}"}}}}'
+    sandbox.faults.add(route=SUBMIT, status=401, body=body)
     with pytest.raises(AuthenticationError) as raised:
         await session.submit("z-image", "A red kite")
     assert sandbox.api_key not in str(raised.value)
     assert "***" in str(raised.value)
 
 
-async def test_a_job_that_is_no_json_is_refused_with_its_key(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_unserializable_job_error_has_key(sandbox: Sandbox, session: RivyaSession) -> None:
     with pytest.raises(ConfigurationError) as raised:
         await session.submit("z-image", "A red kite", params={"seed": object()})
     assert raised.value.idempotency_key
     assert sandbox.request_log.count() == 0
 
 
-async def test_map_takes_no_prompt_for_a_model(sandbox: Sandbox, session: RivyaSession) -> None:
+async def test_map_rejects_string_jobs(sandbox: Sandbox, session: RivyaSession) -> None:
     requests = ["A red kite", GenerationRequest("z-image", "A red kite")]
     outcomes = [outcome async for outcome in session.map(requests, ordered=True)]  # type: ignore[arg-type]
     assert isinstance(outcomes[0].error, ConfigurationError)
@@ -74,25 +74,25 @@ async def test_map_takes_no_prompt_for_a_model(sandbox: Sandbox, session: RivyaS
     assert sandbox.request_log.purchases == 1
 
 
-async def test_a_pool_that_was_handed_in_bounds_the_session(sandbox: Sandbox) -> None:
+async def test_user_connector_limits_session(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=SUBMIT, delay=0.05)
     limits = Timeouts(read=0.3, total=0.3)  # ten times two requests take longer than that in a queue
     async with (
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=2)) as http,
-        opened(sandbox, http=http, timeouts=limits) as session,
+        open_session(sandbox, http=http, timeouts=limits) as session,
     ):
         await asyncio.gather(*(session.submit("z-image", f"Kite {n}") for n in range(20)))
     assert sandbox.request_log.count(SUBMIT) == 20
 
 
-async def test_an_http_that_is_none_is_refused(sandbox: Sandbox) -> None:
+async def test_rejects_invalid_http(sandbox: Sandbox) -> None:
     with pytest.raises(ConfigurationError, match=r"aiohttp\.ClientSession"):
-        async with opened(sandbox, http=object()):
+        async with open_session(sandbox, http=object()):
             pass
 
 
 class FileHost:
-    """A host of files that never ends one, refuses one, and sends one round in a circle."""
+    """A host with an endless file, a rejected file, and a redirect loop."""
 
     async def __aenter__(self) -> str:
         self._ending = asyncio.Event()
@@ -124,9 +124,9 @@ class FileHost:
         return web.Response(status=302, headers={"Location": str(request.rel_url)})
 
 
-async def test_closing_cuts_a_download_at_once(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_closing_aborts_download(sandbox: Sandbox, tmp_path: Path) -> None:
     async with FileHost() as host:
-        session = opened(sandbox)
+        session = open_session(sandbox)
         download = asyncio.create_task(session.download(f"{host}/endless.png", tmp_path))
         await asyncio.sleep(0.1)
         await session.aclose()
@@ -136,7 +136,7 @@ async def test_closing_cuts_a_download_at_once(sandbox: Sandbox, tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_file_host_that_refuses_says_nothing_of_keys(session: RivyaSession, tmp_path: Path) -> None:
+async def test_file_host_rejection_does_not_mention_keys(session: RivyaSession, tmp_path: Path) -> None:
     async with FileHost() as host:
         with pytest.raises(APIStatusError, match="may have expired") as raised:
             await session.download(f"{host}/gone.png", tmp_path)
@@ -144,7 +144,7 @@ async def test_a_file_host_that_refuses_says_nothing_of_keys(session: RivyaSessi
     assert raised.value.status == 403
 
 
-async def test_a_signed_link_is_not_shown(session: RivyaSession, tmp_path: Path) -> None:
+async def test_masks_signed_link(session: RivyaSession, tmp_path: Path) -> None:
     async with FileHost() as host:
         with pytest.raises(RivyaError) as raised:
             await session.download(f"{host}/circle.png?signature=secret", tmp_path)
