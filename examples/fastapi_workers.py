@@ -1,4 +1,4 @@
-"""A FastAPI app that takes orders, and workers that carry them out, on as many machines as you like.
+"""A FastAPI app that accepts jobs, and workers that run them, on any number of machines.
 
 redis-server & uvicorn --app-dir examples fastapi_workers:app --port 8080
 export RIVYA_API_KEY=...
@@ -27,20 +27,19 @@ async def poster(title: str, session: RivyaSession = RivyaSessionDep) -> list[st
 
 
 @app.post("/pictures", status_code=202)
-async def order(prompt: str) -> dict[str, str]:
-    key = str(uuid.uuid4())
-    await worker.register(key)
+async def create_picture(prompt: str) -> dict[str, str]:
+    await worker.register(key := str(uuid.uuid4()))
     await worker.generate.kiq("z-image", prompt, idempotency_key=key, download_to="pictures")
     return {"id": key}
 
 
 @app.get("/pictures/{key}")
-async def look(key: str) -> dict[str, Any]:
+async def get_picture(key: str) -> dict[str, Any]:
     if (record := (await worker.read_jobs([key]))[0]) is None:
-        raise HTTPException(404, "nobody has ordered that")
+        raise HTTPException(404, "unknown picture")
     return record.as_dict()
 
 
 @app.post("/posters", status_code=202)
-async def order_poster(title: str) -> dict[str, str]:
+async def create_poster(title: str) -> dict[str, str]:
     return {"task": (await poster.kiq(title=title)).task_id}

@@ -84,9 +84,9 @@ def arm(point: str, session: RivyaSession, count: int) -> None:
         case "after the end":
             target.download = kill_before(session.download, count)
         case "before the file is moved":
-            worker_module.placed = kill_before(worker_module.placed, count)
+            worker_module.move_into_place = kill_before(worker_module.move_into_place, count)
         case "before the file is recorded":
-            worker_module.placed = kill_after_call(worker_module.placed, count)
+            worker_module.move_into_place = kill_after_call(worker_module.move_into_place, count)
 
 
 def raise_disk_full(part: PartialFile, chunk: bytes) -> None:

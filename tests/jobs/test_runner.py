@@ -124,7 +124,7 @@ async def test_an_intent_of_several_workers_stays_at_a_shutdown() -> None:
 
 
 async def test_an_unanswered_purchase_stays_in_doubt_at_a_shutdown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rivya_async._jobs.runner.GRACE", 0.01)
+    monkeypatch.setattr("rivya_async._jobs.runner.GRACE_SECONDS", 0.01)
     run, store = context(ScriptedSession()), RecordingStore()
 
     async def submit_for_ever(request: GenerationRequest, *, idempotency_key: str) -> Generation:
@@ -142,7 +142,7 @@ async def test_a_purchase_is_repeated_under_its_key_until_it_is_answered() -> No
     session = ScriptedSession(submits=[OutcomeUnknownError(), AuthenticationError(status=401), QUEUED])
     store = RecordingStore()
     await JobRunner(context(session, JobPolicy(retried=RETRIED)), store).run()
-    assert store.events[:4] == ["intent", "OutcomeUnknownError again", "Unauthorized again", "submitted"]
+    assert store.events[:4] == ["intent", "OutcomeUnknownError again", "AuthenticationError again", "submitted"]
     assert session.keys == ["kite-1"] * 3
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.fault_matrix import is_defined_test
 
 MATRIX: Final = "receiver/test_fault_matrix_webhooks.py"
-CORE: Final = "core/test_signature.py"
+CORE: Final = "core/test_webhook_signatures.py"
 RECEIVER: Final = "receiver/test_receiver.py"
 LIFECYCLE: Final = "receiver/test_receiver_lifecycle.py"
 SERVERS: Final = "receiver/test_servers.py"
@@ -29,8 +29,8 @@ COVERAGE: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "Body": {
         "empty, HTML, truncated, wrong type, unknown": (f"{MATRIX}::test_signed_body",),
         "any bytes": (
-            f"{CORE}::test_a_signed_body_is_an_event_or_a_webhook_error",
-            f"{CORE}::test_whatever_comes_is_a_webhook_error",
+            f"{CORE}::test_signed_body_is_event_or_webhook_error",
+            f"{CORE}::test_any_headers_raise_webhook_errors_only",
         ),
         "decompression bomb": (f"{SERVERS}::test_decompression_bomb",),
     },
@@ -62,20 +62,20 @@ COVERAGE: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         ),
     },
     "Webhook": {
-        "wrong": (f"{MATRIX}::test_delivery", f"{CORE}::test_a_time_that_was_changed_is_not_ours"),
-        "missing": (f"{MATRIX}::test_delivery", f"{CORE}::test_a_missing_header_and_one_that_came_twice"),
+        "wrong": (f"{MATRIX}::test_delivery", f"{CORE}::test_rejects_changed_time"),
+        "missing": (f"{MATRIX}::test_delivery", f"{CORE}::test_rejects_missing_and_duplicate_headers"),
         "malformed": (
             f"{MATRIX}::test_delivery",
-            f"{CORE}::test_a_malformed_signature",
-            f"{CORE}::test_a_malformed_header_of_standard_webhooks",
+            f"{CORE}::test_rejects_malformed_signature",
+            f"{CORE}::test_rejects_malformed_standard_webhooks_header",
             f"{SERVERS}::test_malformed_signature_header",
         ),
         "rotated secret": (
             f"{MATRIX}::test_secret_rotation_during_deliveries",
-            f"{CORE}::test_either_secret_will_do_while_they_are_rotated",
+            f"{CORE}::test_accepts_either_secret_during_rotation",
         ),
-        "body changed by one byte": (f"{CORE}::test_a_body_with_a_bit_changed_is_not_ours",),
-        "outside tolerance": (f"{MATRIX}::test_delivery", f"{CORE}::test_outside_the_tolerance"),
+        "body changed by one byte": (f"{CORE}::test_rejects_changed_body",),
+        "outside tolerance": (f"{MATRIX}::test_delivery", f"{CORE}::test_rejects_time_outside_tolerance"),
         "replay": (f"{MATRIX}::test_replay",),
         "duplicate": (f"{MATRIX}::test_delivery", f"{RECEIVER}::test_handles_an_event_once"),
         "out of order": (f"{MATRIX}::test_events_out_of_order",),
@@ -90,12 +90,12 @@ COVERAGE: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     },
     "Secrets": {
         "repr, pickle": (
-            f"{CORE}::test_a_verifier_shows_no_secret_and_does_not_travel",
+            f"{CORE}::test_verifier_shows_no_secret_and_is_not_pickled",
             f"{LIFECYCLE}::test_repr_has_no_secret_and_pickling_fails",
         ),
         "log, exception, response": (f"{LIFECYCLE}::test_unsigned_delivery_is_not_handled",),
         "traceback": (f"{VERIFY}::test_tracebacks_have_no_secret",),
-        "CLI output": (f"{CLI}::test_what_is_signed_is_shown_and_what_is_not_is_refused",),
+        "CLI output": (f"{CLI}::test_signed_deliveries_are_shown_and_others_rejected",),
     },
 }
 """The cases of the webhook column, each with its tests."""
