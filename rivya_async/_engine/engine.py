@@ -13,7 +13,7 @@ from .._core.polling.webhook_reliability import DeliveryRateEstimator
 from .http.request_executor import RequestExecutor
 from .http.request_limiter import ClosableSemaphore, RequestLimiter
 from .http.stream_client import StreamClient
-from .polling.tracked_job import PollFeedback
+from .polling.poll_feedback import PollFeedback
 from .polling.wait_registry import WaitRegistry
 from .single_flight import SingleFlightCache
 from .timer_queue import TimerQueue

@@ -19,8 +19,7 @@ from .._core.http.serialization import encode_json
 from .._core.idempotency import key_time_left
 from .._core.spend import may_have_purchased
 from .._engine.shutdown import GRACE_SECONDS, ShutdownRequested
-from .._engine.transfers.atomic_move import move_into_place, staging_dir
-from .._engine.transfers.file_io import run_in_thread_uncancellable
+from .._engine.transfers.file_io import move_into_place, run_in_thread_uncancellable, staging_dir
 from .again import anew
 from .reference import as_reference
 from .states import State

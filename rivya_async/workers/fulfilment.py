@@ -25,8 +25,7 @@ from .._core.http.retry import is_transient
 from .._core.idempotency import KEY_EXPIRY_MARGIN, key_time_left
 from .._core.spend import may_have_purchased, proves_not_purchased
 from .._engine.shutdown import GRACE_SECONDS, ShutdownRequested
-from .._engine.transfers.atomic_move import move_into_place, staging_dir
-from .._engine.transfers.file_io import run_in_thread_uncancellable
+from .._engine.transfers.file_io import move_into_place, run_in_thread_uncancellable, staging_dir
 from .record import FRESH, JobRecord
 from .states import IN_DOUBT, NOT_SAVED, POISON, JobState
 from .store import DeadLetter

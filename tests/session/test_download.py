@@ -439,7 +439,7 @@ async def test_a_full_disk_is_told_and_leaves_nothing(
 
     async with peer(picture) as server:
         monkeypatch.setattr(owner, call, full)
-        with pytest.raises(DownloadError, match="No space left on device; make room"):
+        with pytest.raises(DownloadError, match="No space left on device; free disk space"):
             await session.download(f"{server.url}/kite.png", tmp_path)
         assert len(server.seen) == 1
     assert files(tmp_path) == []

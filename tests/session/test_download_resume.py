@@ -401,7 +401,7 @@ async def test_a_disk_without_room_is_told_before_anything_comes(
 ) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    with pytest.raises(DownloadError, match="make room"):
+    with pytest.raises(DownloadError, match="free disk space"):
         await session.download(host.url, tmp_path)
     assert files(tmp_path) == []
     assert len(host.asked) == 1

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ..._core.types.generations import Generation
     from ..http.request_executor import RequestExecutor
     from ..http.request_limiter import RequestLimiter
-    from .tracked_job import PollFeedback, TrackedJob
+    from .poll_feedback import PollFeedback
+    from .tracked_job import TrackedJob
 
 RELATIVE_TIMER_SLACK: Final = 0.02
 """The share of its interval by which a poll may come early, to go out together with another."""
@@ -127,7 +128,7 @@ class Poller:
         self._feedback.on_webhook_terminal(job, end)
 
     def verify_webhook(self, job: TrackedJob, end: Generation) -> None:
-        """Polls the job now, because the record of a webhook contradicts what is known."""
+        """Polls the job now, because the record of a webhook contradicts the last one."""
         self._feedback.on_unusable_webhook(job, end)
         job.require_recheck()
         self.advance_to(job, 0.0)

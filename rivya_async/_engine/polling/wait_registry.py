@@ -13,6 +13,7 @@ from ..._core.polling.snapshot_merge import SnapshotChange, compare_snapshots
 from ..hooks import WaitDetails, notify
 from .poller import Poller
 from .tracked_job import TrackedJob
+from .wait_deadline import WaitDeadline
 from .waiters import GroupWaiter, SingleWaiter, session_closed_error, wait_timeout_error
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from ..._core.types.generations import Generation
     from ..http.request_executor import RequestExecutor
     from ..http.request_limiter import RequestLimiter
-    from ..timer_queue import TimerHandle, TimerQueue
-    from .tracked_job import PollFeedback
+    from ..timer_queue import TimerQueue
+    from .poll_feedback import PollFeedback
     from .waiters import Waiter
 
 MAX_SUBMITTED_JOBS: Final = 20_000
@@ -34,10 +35,6 @@ MAX_IDLE_JOBS: Final = 1000
 
 MAX_WEBHOOK_RESULTS: Final = 5000
 """Terminal records of webhooks that are remembered, about 6 MB. The oldest is dropped first."""
-
-
-FINAL_POLL_LEAD: Final = 2.0
-"""Seconds before a deadline at which a last poll is sent; a tenth of the wait if that is less."""
 
 
 class WaitRegistry:
@@ -156,8 +153,8 @@ class WaitRegistry:
     def ingest_webhook(self, generation: Generation) -> bool:
         """Applies the record of a verified webhook; returns whether it says anything new.
 
-        A terminal record ends all waits for the job, and is remembered for later waits. One that contradicts what is
-        known is verified by a poll.
+        A terminal record ends all waits for the job, and is remembered for later waits. One that contradicts
+        the last one is verified by a poll.
         """
         if self._closed or generation.id in self._webhook_results:
             return False
@@ -278,34 +275,3 @@ class WaitRegistry:
             model, status = (None, None) if last is None else (last.model, last.status if error is None else None)
             elapsed = self._loop.time() - started
             notify(self._executor.hooks, "on_wait", WaitDetails(job.task_id, model, status, elapsed, job.polls, error))
-
-
-class WaitDeadline:
-    """The deadline of a wait for one job. Shortly before it the job is polled a last time."""
-
-    __slots__ = ("_deadline", "_final_poll_requested", "_job", "_poller", "_timer", "_timers", "_waiter")
-
-    def __init__(
-        self, deadline: float, timers: TimerQueue, waiter: SingleWaiter, poller: Poller, job: TrackedJob
-    ) -> None:
-        self._deadline = deadline
-        self._timers = timers
-        self._waiter = waiter
-        self._poller = poller
-        self._job = job
-        self._final_poll_requested = False
-        remaining = deadline - asyncio.get_running_loop().time()
-        self._timer: TimerHandle = timers.call_at(deadline - min(FINAL_POLL_LEAD, remaining / 10.0), self)
-
-    def fire(self) -> None:
-        """Requests the last poll; at the deadline ends the wait."""
-        if self._final_poll_requested:
-            self._waiter.fire()
-            return
-        self._final_poll_requested = True
-        self._timer = self._timers.call_at(self._deadline, self)
-        self._poller.poll_before_deadline(self._job, self._deadline)
-
-    def cancel(self) -> None:
-        """Cancels the timer."""
-        self._timers.cancel(self._timer)
