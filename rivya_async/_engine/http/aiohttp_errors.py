@@ -57,5 +57,5 @@ def _describe_error(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientResponseError):
         return error.message or "not a valid HTTP response"
     if isinstance(error, TimeoutError):
-        return "timed out"
+        return "it took too long"
     return str(error) or "no reason given"

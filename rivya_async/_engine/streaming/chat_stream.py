@@ -78,7 +78,7 @@ class ChatStream:
     async def __aenter__(self) -> Self:
         with ErrorContext(self._key):
             if self._open_stream is not None:
-                raise ConfigurationError("a stream can be entered only once: call stream() again")
+                raise ConfigurationError("a stream can be entered once: call stream() again")
             engine = self._engine()
         self._key = key = self._preflight.idempotency_key(self._key)
         self._accumulator.mask = engine.executor.mask_api_key
