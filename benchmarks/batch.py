@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from rivya_async import RivyaSession
-from rivya_async._engine.transfers.atomic_move import move_into_place
+from rivya_async._engine.transfers.file_io import move_into_place
 from rivya_async._sqlite_writer import GroupCommitWriter
 from rivya_async.batch import Batch, Row, journal
 from rivya_async.sandbox import Sandbox

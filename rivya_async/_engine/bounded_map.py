@@ -1,4 +1,4 @@
-"""Doing one thing to many items, a bounded number at a time, whatever the source and however the loop is left."""
+"""An async map over any source, with a bounded number of items in memory."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ async def bounded_map(
     limit: int,
     ordered: bool,
 ) -> AsyncGenerator[B]:
-    """The results of `work` on each item. At most `limit` items are in memory: taken, worked on, or not yet handed out.
+    """Yields the result of `work` for each item. At most `limit` items are read from the source and not yet yielded.
 
-    Leaving the loop early cancels what is left. What `work` raises ends the loop; what the source raises ends it after
-    the results of all items that were taken.
+    Leaving the loop early cancels the unfinished work. An error of `work` ends the loop at once; an error of the source
+    ends it after the results of all items that were read.
     """
     run = _BoundedMap(source, work, limit=limit, ordered=ordered)
     try:
@@ -55,7 +55,7 @@ class _BoundedMap(Generic[A, B]):
         self._feeder.add_done_callback(lambda _: self._changed.set())
 
     async def next_task(self) -> asyncio.Task[B] | None:
-        """A finished task; None when the source is exhausted and every task was handed out."""
+        """Returns a finished task; None if the source is exhausted and no task is left."""
         while (task := self._pop_finished()) is None:
             if self._feeder.done() and not self._tasks:
                 self._feeder.result()
@@ -66,18 +66,18 @@ class _BoundedMap(Generic[A, B]):
         return task
 
     def release_slot(self) -> None:
-        """One item has left memory."""
+        """Allows to read one more item."""
         self._slots.release()
 
     async def aclose(self) -> None:
-        """Cancel the source and every task, see them end, and let go of them and what they hold."""
-        left = [self._feeder, *self._tasks]
-        for task in left:
+        """Cancels the source and every task, and waits for their ends."""
+        remaining = [self._feeder, *self._tasks]
+        for task in remaining:
             task.cancel()
         try:
-            await asyncio.gather(*left, return_exceptions=True)
+            await asyncio.gather(*remaining, return_exceptions=True)
         finally:
-            # A cancelled task holds its frame, which holds us, where the garbage collector of Python 3.11 cannot see.
+            # A cancelled task holds its frame, which holds this object: a cycle that Python 3.11 does not collect.
             del self._feeder
             self._tasks.clear()
             self._done.clear()
@@ -110,7 +110,7 @@ class _BoundedMap(Generic[A, B]):
 
 
 class _AsyncIteratorAdapter(AsyncIterator[A]):
-    """A plain iterable, as an async one: no generator, which would have to be closed in a task of its own."""
+    """An async iterator over a plain iterable. An async generator would need to be closed."""
 
     def __init__(self, source: Iterable[A]) -> None:
         self._items = iter(source)

@@ -1,4 +1,4 @@
-"""Who is told of what the engine does. Silent by default; nothing is built where nobody listens."""
+"""Hooks: callbacks that observe the engine. No details are built for a session without hooks."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class AttemptDetails:
-    """One request that was sent: `number` counts from 1 within its call, `elapsed` is its own time in seconds.
+    """One request that was sent. `number` counts from 1 within its call. `elapsed` is its own time in seconds.
 
-    A stream is told of when its answer begins.
+    The attempt of a stream ends when its response begins.
     """
 
     method: str
@@ -31,7 +31,7 @@ class AttemptDetails:
 
 @attrs.frozen
 class RetryDetails:
-    """A request that will be sent again after `delay` seconds, because of `error`."""
+    """A request that is sent again after `delay` seconds because of `error`."""
 
     method: str
     path: str
@@ -43,9 +43,9 @@ class RetryDetails:
 
 @attrs.frozen
 class PollDetails:
-    """One look at a waiting job: `number` counts its polls from 1; `delay` is None where no other will follow.
+    """One poll of a job. `number` counts its polls from 1. `delay` is the time to the next poll in seconds, or None.
 
-    A poll that is due after `delay` seconds may be left out while webhooks tell of ends.
+    The next poll may be skipped while webhooks report the ends of jobs.
     """
 
     task_id: str
@@ -57,10 +57,10 @@ class PollDetails:
 
 @attrs.frozen
 class WaitDetails:
-    """One wait that is over: `status` is the terminal one, None where `error` ended the wait and not the job.
+    """One finished wait. `status` is the terminal status; None if `error` ended the wait before the job ended.
 
-    `elapsed` is its length in seconds; of jobs that are waited for together, until this one was handed out. `polls`
-    counts the job's polls so far, whoever else waited for it. `model` is None where nothing was heard of the job.
+    `elapsed` is the length of the wait in seconds; in a wait for several jobs, the time until this job was returned.
+    `polls` counts all polls of the job so far, for all its waits. `model` is None if no record of the job was received.
     """
 
     task_id: str
@@ -73,10 +73,10 @@ class WaitDetails:
 
 @attrs.frozen
 class DownloadDetails:
-    """One file that was saved or given up. `host` is all that is told of its link, which lets anybody in.
+    """One finished or failed download. Of its link only `host` is given, since the whole link gives access to the file.
 
-    `elapsed` in seconds holds every attempt, the pauses between them and the wait for a place; `received_bytes` came
-    over the network in that time.
+    `elapsed` is the time in seconds of all attempts, the back-off between them and the wait for a slot.
+    `received_bytes` counts the bytes received over the network in that time.
     """
 
     host: str
@@ -86,45 +86,45 @@ class DownloadDetails:
 
 
 class Hooks:
-    """Override what you want to hear of. Hooks are called on the session's loop and must not block.
+    """Callbacks that do nothing: override those that you need. They run on the session's loop and must not block.
 
-    They see the context variables of whoever made the call; those of a poll, and of its attempt, of whoever was first
-    to wait for the job. What is cancelled is not told of, nor a wait that was over before it began.
+    A hook sees the context variables of the caller. Hooks of a poll, and of its attempt, see those of the first caller
+    that waits for the job. Cancelled operations call no hook, nor does a wait for a job that has ended already.
 
-    A hook that raises is reported to the loop's exception handler and changes nothing.
+    An exception of a hook is reported to the loop's exception handler and has no other effect.
 
-    >>> class PurchasePreflight(Hooks):
+    >>> class RetryCounter(Hooks):
     ...     retries = 0
     ...     def on_retry(self, details):
     ...         self.retries += 1
     """
 
     def on_attempt(self, details: AttemptDetails) -> None:
-        """After each request, answered or not, before its retry is decided."""
+        """Called after each request, with or without a response, before a retry is decided."""
 
     def on_retry(self, details: RetryDetails) -> None:
-        """Before the pause that precedes another attempt."""
+        """Called before the back-off that precedes a retry."""
 
     def on_poll(self, details: PollDetails) -> None:
-        """After each poll of a waiting job, before its waiters wake."""
+        """Called after each poll of a job, before its waiters wake."""
 
     def on_wait(self, details: WaitDetails) -> None:
-        """When a wait for a job is over, before its caller hears of it."""
+        """Called at the end of a wait for a job, before the wait returns or raises."""
 
     def on_download(self, details: DownloadDetails) -> None:
-        """When a file is saved or given up."""
+        """Called when a download has finished or failed."""
 
 
-def notify(listeners: Sequence[Hooks], event: str, details: Any, context: Context | None = None) -> None:
-    """Call one hook of every listener, in `context` if there is one; what a hook raises never reaches the engine."""
-    for listener in listeners:
+def notify(hooks: Sequence[Hooks], event: str, details: Any, context: Context | None = None) -> None:
+    """Calls one method of all hooks, in `context` if it is given. Reports exceptions to the loop and raises none."""
+    for hook in hooks:
         try:
-            hook = getattr(listener, event)
+            method = getattr(hook, event)
             if context is None:
-                hook(details)
+                method(details)
             else:
-                context.run(hook, details)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a paid job must not die of a user's code
+                context.run(method, details)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - an error in a hook must not end a paid job
             asyncio.get_running_loop().call_exception_handler(
-                {"message": f"{type(listener).__name__}.{event} raised", "exception": error}
+                {"message": f"{type(hook).__name__}.{event} raised", "exception": error}
             )

@@ -1,4 +1,4 @@
-"""A gentle end: what need not come to its end is cut, what would leave a doubt gets a moment more."""
+"""Graceful shutdown of jobs: most steps are cancelled at once, a purchase in flight gets a grace period."""
 
 from __future__ import annotations
 
@@ -7,53 +7,53 @@ from types import TracebackType
 from typing import Final
 
 GRACE_SECONDS: Final = 5.0
-"""Seconds after a stop in which the answer to a purchase is waited for: its task id is worth it."""
+"""Seconds for which a shutdown waits for the response to a purchase, because it contains the task id."""
 
 
 class ShutdownRequested(Exception):
-    """What is carried was asked to stop. It is caught where one job is carried, and nowhere else."""
+    """A shutdown was requested. The code that runs one job catches this error, and no other code does."""
 
 
 class ShutdownSignal:
-    """Asked for once; then everything inside of `cuts` ends with `ShutdownRequested`."""
+    """A request to shut down, after which every block in `scope` raises `ShutdownRequested`."""
 
     def __init__(self) -> None:
         self.is_set = False
-        self.limits: dict[asyncio.Timeout, float] = {}
+        self.timeouts: dict[asyncio.Timeout, float] = {}
 
     def set(self) -> None:
-        """Stop."""
+        """Requests the shutdown."""
         if self.is_set:
             return
         self.is_set = True
         now = asyncio.get_running_loop().time()
-        for limit, grace in self.limits.items():
-            limit.reschedule(now + grace)
+        for timeout, grace in self.timeouts.items():
+            timeout.reschedule(now + grace)
 
     def scope(self, grace: float = 0.0) -> ShutdownScope:
-        """What stands inside ends `grace` seconds after the stop, unless it ends by itself."""
+        """Returns a scope whose block is cancelled `grace` seconds after the shutdown was requested."""
         return ShutdownScope(self, grace)
 
 
 class ShutdownScope:
-    """Part of a job's way that a stop may cut. A class, since `asynccontextmanager` costs three times as much."""
+    """A block that a shutdown may cancel. A class, because `asynccontextmanager` costs three times as much."""
 
-    __slots__ = ("_grace", "_limit", "_stop")
+    __slots__ = ("_grace", "_signal", "_timeout")
 
-    def __init__(self, stop: ShutdownSignal, grace: float) -> None:
-        self._stop = stop
+    def __init__(self, signal: ShutdownSignal, grace: float) -> None:
+        self._signal = signal
         self._grace = grace
-        self._limit = asyncio.timeout(grace if stop.is_set else None)
+        self._timeout = asyncio.timeout(grace if signal.is_set else None)
 
     async def __aenter__(self) -> None:
-        await self._limit.__aenter__()
-        self._stop.limits[self._limit] = self._grace
+        await self._timeout.__aenter__()
+        self._signal.timeouts[self._timeout] = self._grace
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        del self._stop.limits[self._limit]
+        del self._signal.timeouts[self._timeout]
         try:
-            await self._limit.__aexit__(kind, error, traceback)
+            await self._timeout.__aexit__(kind, error, traceback)
         except TimeoutError:
             raise ShutdownRequested from None

@@ -1,4 +1,4 @@
-"""Doing a thing once for all who want it, and remembering for a while what came of it."""
+"""A cache that computes each value once, however many callers ask for it at the same time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ V = TypeVar("V")
 
 
 class SingleFlightCache(Generic[K, V]):
-    """At most `max_size` results, each kept for `ttl` seconds; failures are not kept."""
+    """A cache of at most `max_size` results, each for `ttl` seconds. Failures are not cached."""
 
     def __init__(self, *, max_size: int, ttl: float) -> None:
         self._loop = asyncio.get_running_loop()
@@ -26,48 +26,48 @@ class SingleFlightCache(Generic[K, V]):
         self._in_flight: dict[K, _InFlightCall[V]] = {}
 
     async def get(self, key: K, make: Callable[[], Awaitable[V]]) -> V:
-        """What `make` gives for this key, made once for all who ask meanwhile.
+        """Returns the result of `make` for this key. Concurrent callers share one call of `make`.
 
-        Cancelling one who waits leaves the others alone; with the last of them it is cancelled, and seen to end.
+        Cancelling one caller does not affect the others. Cancelling the last one cancels the call, and waits for it.
         """
         if key in self._cache:
-            good_until, value = self._cache[key]
-            if self._loop.time() < good_until:
+            expires_at, value = self._cache[key]
+            if self._loop.time() < expires_at:
                 self._cache.move_to_end(key)
                 return value
-        flight = self._in_flight.get(key)
-        if flight is None:
-            flight = self._in_flight[key] = _InFlightCall()
-            flight.task = self._loop.create_task(self._run(key, flight, make))
-        flight.waiters += 1
+        call = self._in_flight.get(key)
+        if call is None:
+            call = self._in_flight[key] = _InFlightCall()
+            call.task = self._loop.create_task(self._run(key, call, make))
+        call.waiters += 1
         try:
-            return await asyncio.shield(flight.task)
+            return await asyncio.shield(call.task)
         except RivyaError as error:
             raise copy_error(error) from None
         finally:
-            flight.waiters -= 1
-            if not flight.waiters and not flight.task.done():
-                self._forget(key, flight)
-                flight.task.cancel()
-                await asyncio.wait([flight.task])
+            call.waiters -= 1
+            if not call.waiters and not call.task.done():
+                self._forget(key, call)
+                call.task.cancel()
+                await asyncio.wait([call.task])
 
     async def aclose(self) -> None:
-        """Wait for what is on its way."""
-        await asyncio.gather(*(flight.task for flight in self._in_flight.values()), return_exceptions=True)
+        """Waits for the calls in call."""
+        await asyncio.gather(*(call.task for call in self._in_flight.values()), return_exceptions=True)
 
-    async def _run(self, key: K, flight: _InFlightCall[V], make: Callable[[], Awaitable[V]]) -> V:
+    async def _run(self, key: K, call: _InFlightCall[V], make: Callable[[], Awaitable[V]]) -> V:
         try:
             value = await make()
         finally:
-            self._forget(key, flight)
+            self._forget(key, call)
         self._cache[key] = self._loop.time() + self._ttl, value
         self._cache.move_to_end(key)
         while len(self._cache) > self._max_size:
             self._cache.popitem(last=False)
         return value
 
-    def _forget(self, key: K, flight: _InFlightCall[V]) -> None:
-        if self._in_flight.get(key) is flight:
+    def _forget(self, key: K, call: _InFlightCall[V]) -> None:
+        if self._in_flight.get(key) is call:
             del self._in_flight[key]
 
 

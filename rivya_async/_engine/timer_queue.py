@@ -1,7 +1,6 @@
-"""What has to be done later: one heap of due times, one timer of the loop.
+"""A heap of timers that share one timer of the loop, on a clock that can be paused.
 
-It knows due times, not policies. Ten thousand waits cost ten thousand heap entries and one timer. Its clock can stand
-still: what was due then comes later by as much, and in the same rhythm.
+Ten thousand waits cost ten thousand heap entries and one timer of the loop. A pause delays every timer by its length.
 """
 
 from __future__ import annotations
@@ -16,22 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 MAX_CANCELLED_ENTRIES: Final = 64
-"""The heap is rebuilt when more entries than this are dead, and more dead than alive."""
-
+"""The heap is rebuilt if more entries than this are cancelled, and more than half of all."""
 
 CLOCK_RESOLUTION: Final = time.get_clock_info("monotonic").resolution
-"""Seconds by which the loop may call a timer early."""
+"""Seconds by which the loop may fire a timer early."""
 
 
 class TimerTarget(Protocol):
-    """What can be due."""
+    """The callback of a timer."""
 
     def fire(self) -> None:
-        """Its time has come. Must neither wait nor raise."""
+        """Called when the timer is due. Must neither wait nor raise."""
 
 
 class Wakeup:
-    """One who sleeps: until woken with True, or, as due or turned away, with False."""
+    """An awaitable that returns True after `wake`, and False after `fire`, at a deadline or a rejection."""
 
     __slots__ = ("_future",)
 
@@ -42,12 +40,12 @@ class Wakeup:
         return self._future.__await__()
 
     def fire(self) -> None:
-        """Wake it with False, unless it is awake."""
+        """Wakes the sleeper with False, unless it was woken."""
         if not self._future.done():
             self._future.set_result(False)
 
     def wake(self) -> bool:
-        """Wake it with True; False where it is awake, or gone."""
+        """Wakes the sleeper with True; returns False if it was woken or cancelled before."""
         if self._future.done():
             return False
         self._future.set_result(True)
@@ -55,12 +53,12 @@ class Wakeup:
 
     @property
     def was_woken(self) -> bool:
-        """Whether it was woken with True."""
+        """Returns whether the sleeper was woken with True."""
         return self._future.done() and not self._future.cancelled() and self._future.result()
 
 
 class TimerHandle:
-    """A place in the heap; `target` is None once it has fired or was cancelled."""
+    """An entry of the heap. `target` is None after it has fired or was cancelled."""
 
     __slots__ = ("due", "slack", "target")
 
@@ -71,10 +69,7 @@ class TimerHandle:
 
 
 class TimerQueue:
-    """Fires targets when they are due, in the order of their due times, on a clock that runs like the loop's.
-
-    While it is paused the clock stands still. `lag` is how many seconds it has stood still in all.
-    """
+    """Fires targets in the order of their due times, on a clock that stands still while it is paused."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -82,31 +77,31 @@ class TimerQueue:
         self._sequence = count()
         self._cancelled = 0
         self._timer: asyncio.Handle | None = None
-        self._timer_due = 0.0  # on the loop's clock; uvloop's handle of a timer that is due at once cannot tell
+        self._timer_due = 0.0  # on the loop's clock; uvloop's handle of a timer that is due at once has no time
         self._lag = 0.0
         self._paused_at: float | None = None
 
     def time(self) -> float:
-        """Now, on this clock."""
+        """Returns the time of this clock."""
         return self._loop.time() - self.lag
 
     @property
     def lag(self) -> float:
-        """Seconds by which this clock is behind the loop's."""
+        """Returns the seconds by which this clock lags behind the loop's."""
         return self._lag if self._paused_at is None else self._lag + self._loop.time() - self._paused_at
 
     def call_at(self, due: float, target: TimerTarget, slack: float = 0.0) -> TimerHandle:
-        """Fire `target` at `due`, an instant on this clock, or up to `slack` seconds before, along with another."""
-        entry = TimerHandle(due, target, slack)
-        heapq.heappush(self._heap, (due, next(self._sequence), entry))
+        """Fires `target` at `due` on this clock, or up to `slack` seconds earlier together with another target."""
+        handle = TimerHandle(due, target, slack)
+        heapq.heappush(self._heap, (due, next(self._sequence), handle))
         self._arm(due)
-        return entry
+        return handle
 
-    def cancel(self, entry: TimerHandle) -> None:
-        """Forget an entry; nothing happens where it has fired."""
-        if entry.target is None:
+    def cancel(self, handle: TimerHandle) -> None:
+        """Cancels a timer, unless it has fired."""
+        if handle.target is None:
             return
-        entry.target = None
+        handle.target = None
         self._cancelled += 1
         if self._cancelled > MAX_CANCELLED_ENTRIES and self._cancelled * 2 > len(self._heap):
             self._heap = [item for item in self._heap if item[2].target is not None]
@@ -114,24 +109,24 @@ class TimerQueue:
             self._cancelled = 0
 
     def pause(self) -> None:
-        """Stop the clock, unless it stands."""
+        """Stops the clock."""
         if self._paused_at is None:
             self._paused_at = self._loop.time()
 
     def resume(self) -> float:
-        """Let the clock run on; the seconds for which it stood."""
+        """Restarts the clock; returns the seconds for which it was stopped."""
         if self._paused_at is None:
             return 0.0
-        stood = self._loop.time() - self._paused_at
-        self._lag, self._paused_at = self._lag + stood, None
+        paused_for = self._loop.time() - self._paused_at
+        self._lag, self._paused_at = self._lag + paused_for, None
         if self._heap:
             self._arm(self._heap[0][0])
-        return stood
+        return paused_for
 
     def close(self) -> None:
-        """Forget everything."""
-        for _, _, entry in self._heap:
-            entry.target = None  # its owner may still cancel it
+        """Cancels every timer."""
+        for _, _, handle in self._heap:
+            handle.target = None  # its owner may still cancel it
         self._heap.clear()
         self._cancelled = 0
         self._disarm()
@@ -140,7 +135,7 @@ class TimerQueue:
         return len(self._heap) - self._cancelled
 
     def _arm(self, due: float) -> None:
-        """See that the timer fires at `due` at the latest. One that fires too early costs less than to set it anew."""
+        """Makes the loop's timer fire at `due` at the latest. An early timer costs less than a new one."""
         due += self._lag
         if self._paused_at is not None or (self._timer is not None and self._timer_due <= due):
             return
@@ -155,18 +150,18 @@ class TimerQueue:
     def _fire_due(self) -> None:
         self._timer = None
         now = self.time() + CLOCK_RESOLUTION
-        if self._heap and self._heap[0][0] > now:  # set too early: it is nobody's time
+        if self._heap and self._heap[0][0] > now:  # no target is due yet
             self._arm(self._heap[0][0])
             return
         while self._heap and self._paused_at is None:
-            entry = self._heap[0][2]
-            if entry.due - entry.slack > now:
+            handle = self._heap[0][2]
+            if handle.due - handle.slack > now:
                 break
             heapq.heappop(self._heap)
-            target, entry.target = entry.target, None
+            target, handle.target = handle.target, None
             if target is None:
                 self._cancelled -= 1
             else:
-                target.fire()  # it may cancel so many that the heap is made anew
+                target.fire()  # this may replace the heap, by cancelling many timers
         if self._heap:
             self._arm(self._heap[0][0])

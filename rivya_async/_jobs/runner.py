@@ -15,8 +15,7 @@ from .._core.errors import GenerationFailedError, IdempotencyConflictError, Jour
 from .._core.idempotency import key_time_left
 from .._core.spend import may_have_purchased
 from .._engine.shutdown import GRACE_SECONDS, ShutdownRequested
-from .._engine.transfers.atomic_move import move_into_place, staging_dir
-from .._engine.transfers.file_io import run_in_thread_uncancellable
+from .._engine.transfers.file_io import move_into_place, run_in_thread_uncancellable, staging_dir
 from .backoff import Backoff
 from .transitions import ACCOUNT_ERRORS, IN_DOUBT, JobAbandoned, JobAction, JobState, classify_error
 

@@ -16,7 +16,7 @@ from .._core.spend import validate_cap
 from .._engine.bounded_map import bounded_map
 from .._engine.environment import Environment
 from .._engine.shutdown import ShutdownSignal
-from .._engine.transfers.atomic_move import staging_dir
+from .._engine.transfers.file_io import staging_dir
 from .._jobs.transitions import JobState
 from .backend import PollCounter
 from .journal import Journal

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .._core.errors import ConfigurationError, DownloadError, NotFoundError
 from .._core.idempotency import KEY_EXPIRY_MARGIN
 from .._engine.shutdown import ShutdownRequested
-from .._engine.transfers.atomic_move import staging_dir
+from .._engine.transfers.file_io import staging_dir
 from .._jobs.runner import JobContext, JobPolicy, JobRunner, save_files
 from .._jobs.transitions import IN_DOUBT, JobAbandoned, JobAction, JobState, error_fields, sources_of
 from .record import NOT_SAVED, POISON, JobRecord

@@ -1,4 +1,4 @@
-"""A bench for the engine: a transport that is one function, a service that is a dictionary, records in a line."""
+"""Helpers for tests of the engine: a scripted transport, a fake service, and functions that create records."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from rivya_async.resources.models import Models
 from tests.engine.virtual_time import now, settle
 
 Reply = Response | BaseException
-Answering = Callable[[Request], Reply | Awaitable[Reply]]
+ResponseFunction = Callable[[Request], Reply | Awaitable[Reply]]
 
 DAY: Final = datetime(2026, 5, 11, 8, tzinfo=UTC)
 JOB: Final = GenerationRequest("z-image", "A red kite")
-SETTINGS: Final = Config(api_key="rvya_sk_test", base_url="http://service.test")
+CONFIG: Final = Config(api_key="rvya_sk_test", base_url="http://service.test")
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
@@ -47,8 +47,8 @@ def ok(**members: Any) -> Response:
     return Response(200, {}, json.dumps(members).encode())
 
 
-def refusal(status: int, code: str | None = None, **headers: str) -> Response:
-    """An error of the service, in its envelope; `Retry_After="3"` is a header."""
+def error_response(status: int, code: str | None = None, **headers: str) -> Response:
+    """Returns an error response of the service. `Retry_After="3"` adds a header."""
     error = {"code": code, "message": f"no: {status}", "requestId": "req_1"}
     return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, _error_body(error))
 
@@ -57,8 +57,8 @@ def _error_body(error: Mapping[str, Any]) -> bytes:
     return json.dumps({"error": error}).encode()
 
 
-def job(task_id: str, status: str = "queued", at: float | None = None, **members: Any) -> Response:
-    """A record as the service sends it; `at` is its `updated_at`, in seconds of the day."""
+def job_response(task_id: str, status: str = "queued", at: float | None = None, **members: Any) -> Response:
+    """Returns a response with a record. `at` is its `updated_at` in seconds after `DAY`."""
     updated = {} if at is None else {"updated_at": (DAY + timedelta(seconds=at)).isoformat()}
     result = {"result": {"primary_url": f"http://files.test/{task_id}"}} if status == "succeeded" else {}
     return ok(**{"id": task_id, "status": status, "model": "z-image", **updated, **result, **members})
@@ -71,13 +71,13 @@ def record(task_id: str, status: str = "queued", at: float | None = None) -> Gen
 TRANSIENT: Final[Mapping[str, Reply]] = {
     "not sent": RequestNotSentError("refused"),
     "outcome unknown": OutcomeUnknownError("dropped"),
-    "408": refusal(408),
-    "425": refusal(425),
-    "429": refusal(429, "rate_limited"),
+    "408": error_response(408),
+    "425": error_response(425),
+    "429": error_response(429, "rate_limited"),
     "429 bare": Response(429, {}, b""),
-    "500": refusal(500, "internal_error"),
+    "500": error_response(500, "internal_error"),
     "502 with a page": Response(502, {}, b"<html>Bad Gateway</html>"),
-    "503": refusal(503, "public_api_disabled"),
+    "503": error_response(503, "public_api_disabled"),
     "504": Response(504, {}, b""),
 }
 
@@ -86,7 +86,7 @@ TRANSIENT: Final[Mapping[str, Reply]] = {
 
 
 @attrs.frozen
-class Received:
+class ReceivedRequest:
     method: str
     path: str
     key: str | None
@@ -95,12 +95,12 @@ class Received:
 
 
 class ScriptedTransport:
-    """Fills the seam with one function, and counts what it receives."""
+    """A transport that calls one function for each request, and records the requests."""
 
-    def __init__(self, answer: Answering, *, latency: float = 0.0) -> None:
+    def __init__(self, answer: ResponseFunction, *, latency: float = 0.0) -> None:
         self.answer = answer
         self.latency = latency
-        self.received: list[Received] = []
+        self.received: list[ReceivedRequest] = []
         self.in_flight = 0
         self.peak = 0
         self.cancelled = 0
@@ -108,7 +108,7 @@ class ScriptedTransport:
 
     async def send(self, request: Request) -> Response:
         assert not self.closed, "sent over a closed transport"
-        sent = Received(request.method, request.path, request.idempotency_key, now(), request.body)
+        sent = ReceivedRequest(request.method, request.path, request.idempotency_key, now(), request.body)
         self.received.append(sent)
         self.in_flight += 1
         self.peak = max(self.peak, self.in_flight)
@@ -124,7 +124,7 @@ class ScriptedTransport:
         finally:
             self.in_flight -= 1
         if isinstance(reply, BaseException):
-            raise _anew(reply)
+            raise _copy_error(reply)
         return reply
 
     @property
@@ -149,11 +149,11 @@ class ScriptedTransport:
         self.closed = True
 
     @property
-    def polls(self) -> list[Received]:
+    def polls(self) -> list[ReceivedRequest]:
         return [sent for sent in self.received if sent.method == "GET"]
 
     @property
-    def purchases(self) -> list[Received]:
+    def purchases(self) -> list[ReceivedRequest]:
         return [sent for sent in self.received if sent.method == "POST"]
 
     @property
@@ -165,19 +165,19 @@ class ScriptedTransport:
         return [sent.at for sent in self.received]
 
 
-def _anew(error: BaseException) -> BaseException:
-    """One exception object per failure, as a network has it."""
+def _copy_error(error: BaseException) -> BaseException:
+    """Returns a new exception for each failure, as a network does."""
     return type(error)(*error.args)
 
 
-def script(*replies: Reply, latency: float = 0.0) -> ScriptedTransport:
-    """Answers in turn; the last answer is for ever."""
+def scripted_transport(*replies: Reply, latency: float = 0.0) -> ScriptedTransport:
+    """Returns a transport that sends the replies in turn, and repeats the last one."""
     left = list(replies)
     return ScriptedTransport(lambda _: left.pop(0) if len(left) > 1 else left[0], latency=latency)
 
 
-async def never(_: Request) -> Reply:
-    """An answer that does not come."""
+async def no_response(_: Request) -> Reply:
+    """Never responds."""
     await asyncio.get_running_loop().create_future()
     raise AssertionError("unreachable")
 
@@ -186,7 +186,7 @@ async def never(_: Request) -> Reply:
 
 
 class Service:
-    """Sells jobs that take `duration` seconds; replays the first answer to a key. `is_down` makes it answer 503."""
+    """A service whose jobs take `duration` seconds. It replays responses by key. With `is_down` it responds 503."""
 
     def __init__(self, duration: float = 10.0, *, latency: float = 0.1) -> None:
         self.duration = duration
@@ -197,41 +197,41 @@ class Service:
         self._ids = count(1)
 
     def sell(self, task_id: str | None = None, duration: float | None = None) -> str:
-        """A job that somebody else bought."""
+        """Creates a job that another session submitted."""
         task_id = task_id or f"task_{next(self._ids)}"
         self.ends_at[task_id] = now() + (self.duration if duration is None else duration)
         return task_id
 
     def _answer(self, request: Request) -> Reply:
         if self.is_down:
-            return refusal(503)
+            return error_response(503)
         if request.method == "POST":
             assert request.idempotency_key is not None
             if request.idempotency_key not in self.sold:
                 self.sold[request.idempotency_key] = self.sell()
-            return job(self.sold[request.idempotency_key])
+            return job_response(self.sold[request.idempotency_key])
         task_id = request.path.rpartition("/")[2]
         if task_id not in self.ends_at:
-            return refusal(404, "not_found")
-        return job(task_id, "succeeded" if now() >= self.ends_at[task_id] else "processing")
+            return error_response(404, "not_found")
+        return job_response(task_id, "succeeded" if now() >= self.ends_at[task_id] else "processing")
 
 
 # --- the engine -------------------------------------------------------------------------------------------------------
 
 
-def engine_over(
+def create_engine(
     transport: ScriptedTransport,
     *,
     retry: RetryPolicy | None = None,
     hooks: Sequence[Hooks] = (),
     max_connections: int = 100,
     uniform: Callable[[], float] = lambda: 0.5,
-    settings: Config = SETTINGS,
+    settings: Config = CONFIG,
     wall: Callable[[], float] = DAY.timestamp,
     rate_limit: RateLimit | None = None,
     durations: DurationEstimator | None = None,
 ) -> Engine:
-    """An engine without dice: every draw is `uniform`, keys are key-1, key-2, ..."""
+    """Returns a deterministic engine: `uniform` replaces random numbers, and keys are key-1, key-2, ..."""
     keys = count(1)
     return Engine(
         transport,
@@ -245,7 +245,7 @@ def engine_over(
     )
 
 
-def generations_of(engine: Engine, poll: PollPolicy | None = None) -> Generations:
+def create_generations(engine: Engine, poll: PollPolicy | None = None) -> Generations:
     models = Models(lambda: engine)
     preflight = PurchasePreflight(
         models.catalogue, SpendLedger(), {}, new_key=engine.executor.environment.new_idempotency_key
@@ -254,38 +254,38 @@ def generations_of(engine: Engine, poll: PollPolicy | None = None) -> Generation
     return Generations(jobs, engine.delivery_rate)
 
 
-async def no_files(job: GenerationRequest, _deadline: float | None) -> GenerationRequest:
-    """No test of the engine refers to a file."""
-    return job
+async def no_files(job_response: GenerationRequest, _deadline: float | None) -> GenerationRequest:
+    """Replaces the upload of references, which these tests do not have."""
+    return job_response
 
 
-def purchase(prompt: str = "A red kite", key: str = "key-1") -> Operation[Generation]:
+def purchase_operation(prompt: str = "A red kite", key: str = "key-1") -> Operation[Generation]:
     return create_generation(GenerationRequest("z-image", prompt), key)
 
 
-def poll_of(task_id: str = "task_1") -> Operation[Generation]:
+def poll_operation(task_id: str = "task_1") -> Operation[Generation]:
     return retrieve_generation(task_id)
 
 
 async def cancel(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks and see them end so."""
+    """Cancels tasks and waits for their ends."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await settle()
 
 
-async def failure_of(awaitable: Awaitable[Any]) -> BaseException:
-    """What an awaitable raises."""
+async def error_from(awaitable: Awaitable[Any]) -> BaseException:
+    """Returns the error that an awaitable raises."""
     try:
         result = await awaitable
-    except BaseException as error:  # noqa: BLE001 - whatever it is, it is what the test asked for
+    except BaseException as error:  # noqa: BLE001 - the caller checks the type
         return error
     raise AssertionError(f"returned {result!r}")
 
 
-async def until(at: float) -> None:
-    """Sleep until `now()` is `at`."""
+async def sleep_until(at: float) -> None:
+    """Sleeps until `now()` is `at`."""
     await asyncio.sleep(at - now())
 
 

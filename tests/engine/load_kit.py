@@ -1,4 +1,4 @@
-"""A service under load: jobs whose durations spread, a limit on requests, outages; and what it saw of us."""
+"""A fake service under load: spread durations, a rate limit and outages. It records the requests."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from typing import Literal
 
 from rivya_async._core.errors import OutcomeUnknownError, RequestNotSentError
 from rivya_async._core.http.messages import Request, Response
-from tests.engine.engine_kit import DAY, Received, Reply, Service, job, refusal
+from tests.engine.engine_kit import DAY, ReceivedRequest, Reply, Service, error_response, job_response
 from tests.engine.virtual_time import now
 
 Outage = Literal["503", "refused", "hanging"]
 
 
 class BusyService(Service):
-    """Its jobs last `duration` seconds in the median; the durations spread by `sigma` of the logarithm.
+    """A service whose jobs last `duration` seconds in the median, with `sigma` as the deviation of the logarithm.
 
-    `limit` is how many requests it takes in each window of `window` seconds; `fails` the share that it answers by 503;
-    from `down[0]` to `down[1]` it is down in the way of `outage`.
+    It accepts `limit` requests in each window of `window` seconds, and responds 503 to the share `fails` of them.
+    From `down[0]` to `down[1]` it is down as `outage` says.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class BusyService(Service):
         latency: float = 0.02,
         limit: int | None = None,
         window: float = 1.0,
-        tells_when: bool = True,
+        sends_retry_after: bool = True,
         fails: float = 0.0,
         outage: Outage = "503",
         down: tuple[float, float] = (math.inf, math.inf),
@@ -43,11 +43,11 @@ class BusyService(Service):
     ) -> None:
         super().__init__(duration, latency=latency)
         self.transport.answer = self._busy_answer
-        self.dice = random.Random(seed)
+        self.random = random.Random(seed)
         self.sigma = sigma
         self.limit = limit
         self.window = window
-        self.tells_when = tells_when
+        self.sends_retry_after = sends_retry_after
         self.fails = fails
         self.outage = outage
         self.down = down
@@ -58,27 +58,27 @@ class BusyService(Service):
 
     def sell(self, task_id: str | None = None, duration: float | None = None) -> str:
         if duration is None:
-            duration = self.duration * math.exp(self.dice.gauss(0.0, self.sigma))
+            duration = self.duration * math.exp(self.random.gauss(0.0, self.sigma))
         task_id = super().sell(task_id, duration)
         self.began[task_id] = now()
         return task_id
 
     def saw_end(self, task_id: str) -> None:
-        """Note when a user heard of an end."""
+        """Records when a caller received an end."""
         self.ended[task_id] = now()
 
     @property
     def latencies(self) -> list[float]:
-        """Seconds from the end of each job to when the user heard of it, in order."""
+        """Returns the seconds from the end of each job until the caller received it, sorted."""
         return sorted(at - self.ends_at[task_id] for task_id, at in self.ended.items())
 
-    def per_second(self, begin: float, end: float, received: list[Received] | None = None) -> list[int]:
-        """Requests in each second from `begin` to `end`."""
+    def per_second(self, begin: float, end: float, received: list[ReceivedRequest] | None = None) -> list[int]:
+        """Returns the number of requests in each second from `begin` to `end`."""
         seconds = Counter(int(sent.at) for sent in (self.transport.received if received is None else received))
         return [seconds[n] for n in range(int(begin), int(end))]
 
     def gaps(self, begin: float = 0.0, end: float = math.inf) -> dict[str, list[float]]:
-        """The intervals between the polls of each job, as far as they were sent from `begin` to `end`."""
+        """Returns the intervals between the polls of each job that were sent from `begin` to `end`."""
         polls: dict[str, list[float]] = defaultdict(list)
         for sent in self.transport.polls:
             if begin <= sent.at < end:
@@ -88,25 +88,25 @@ class BusyService(Service):
     def _busy_answer(self, request: Request) -> Reply | Awaitable[Reply]:
         if self.down[0] <= now() < self.down[1]:
             return OUTAGES[self.outage]()
-        if self.dice.random() < self.fails:
-            return refusal(503)
+        if self.random.random() < self.fails:
+            return error_response(503)
         window = int(now() // self.window)
         self._in_window[window] += 1
         if self.limit is not None and self._in_window[window] > self.limit:
             self.refused.append(now())
             wait = str(max(1, math.ceil((window + 1) * self.window - now())))
-            return refusal(429, "rate_limited", **({"Retry_After": wait} if self.tells_when else {}))
+            return error_response(429, "rate_limited", **({"Retry_After": wait} if self.sends_retry_after else {}))
         return self._timed(self._answer(request))
 
     def _timed(self, reply: Reply) -> Reply:
-        """The record with its times by the server's clock."""
+        """Adds the times of the service's clock to a record."""
         if not isinstance(reply, Response) or reply.status != 200:
             return reply
         record = json.loads(reply.body)
         task_id, status = record["id"], record["status"]
         at = self.ends_at[task_id] if status == "succeeded" else now()
         created = (DAY + timedelta(seconds=self.began[task_id])).isoformat()
-        return job(task_id, status, at, created_at=created)
+        return job_response(task_id, status, at, created_at=created)
 
 
 async def _hanging() -> Reply:
@@ -115,7 +115,7 @@ async def _hanging() -> Reply:
 
 
 OUTAGES: dict[Outage, Callable[[], Reply | Awaitable[Reply]]] = {
-    "503": lambda: refusal(503),
+    "503": lambda: error_response(503),
     "refused": lambda: RequestNotSentError("refused"),
     "hanging": _hanging,
 }

@@ -1,4 +1,4 @@
-"""Waiting for many jobs in one loop, and leaving it at any time."""
+"""Group waits with `as_completed`, ended at any time."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from tests.engine.engine_kit import (
     ScriptedTransport,
     Service,
     cancel,
-    engine_over,
-    failure_of,
-    generations_of,
+    create_engine,
+    create_generations,
+    error_from,
+    error_response,
     ids,
-    job,
+    job_response,
     record,
-    refusal,
-    script,
-    until,
+    scripted_transport,
+    sleep_until,
 )
 from tests.engine.virtual_time import now, running_loop, settle
 
@@ -58,51 +58,56 @@ async def assert_idle(engine: Engine) -> None:
     assert engine.wait_registry._poller.workers == set()
 
 
-async def test_records_come_in_the_order_of_their_ends() -> None:
+async def test_yields_in_order_of_ends() -> None:
     service = Service()
     durations = {"a": 30.0, "b": 5.0, "c": 12.0}
     for task_id, duration in durations.items():
         service.sell(task_id, duration)
-    engine = engine_over(service.transport)
-    ended = await drained(generations_of(engine, EVERY_SECOND).as_completed(durations))
+    engine = create_engine(service.transport)
+    ended = await drained(create_generations(engine, EVERY_SECOND).as_completed(durations))
     assert ids(ended) == ["b", "c", "a"]
     await assert_idle(engine)
 
 
-async def test_each_job_is_yielded_once_however_often_it_is_named() -> None:
+async def test_duplicate_ids_are_yielded_once() -> None:
     service = Service()
     task_id = service.sell()
     named: list[Generation | str] = [task_id, record(task_id), task_id]
-    engine = engine_over(service.transport)
-    assert ids(await drained(generations_of(engine, EVERY_SECOND).as_completed(named))) == [task_id]
+    engine = create_engine(service.transport)
+    assert ids(await drained(create_generations(engine, EVERY_SECOND).as_completed(named))) == [task_id]
     assert service.transport.peak == 1
 
 
-async def test_a_record_that_has_ended_needs_no_poll_even_if_its_id_is_named_again() -> None:
-    transport = script(job("task_1", "processing"))
+async def test_ended_record_needs_no_poll() -> None:
+    transport = scripted_transport(job_response("task_1", "processing"))
     ended = record("task_1", "succeeded")
-    generations = generations_of(engine_over(transport))
+    generations = create_generations(create_engine(transport))
     assert await drained(generations.as_completed([ended])) == [ended]
     assert await drained(generations.as_completed([ended, "task_1"])) == [ended]
     assert transport.received == []
 
 
 async def test_nothing_to_wait_for() -> None:
-    assert await drained(generations_of(engine_over(script(job("task_1")))).as_completed([])) == []
+    assert (
+        await drained(create_generations(create_engine(scripted_transport(job_response("task_1")))).as_completed([]))
+        == []
+    )
 
 
 async def test_failed_jobs_are_yielded() -> None:
-    ended = await drained(generations_of(engine_over(script(job("task_1", "failed")))).as_completed(["task_1"]))
+    ended = await drained(
+        create_generations(create_engine(scripted_transport(job_response("task_1", "failed")))).as_completed(["task_1"])
+    )
     assert [generation.status for generation in ended] == ["failed"]
 
 
-async def test_errors_of_single_jobs_are_raised_when_all_others_have_ended() -> None:
+async def test_errors_of_single_jobs_are_raised_last() -> None:
     service = Service()
     service.sell("a", 30)
-    engine = engine_over(service.transport)
+    engine = create_engine(service.transport)
     ended: list[str] = []
     with pytest.raises(NotFoundError) as caught:
-        await drained_into(ended, generations_of(engine, EVERY_SECOND).as_completed(["x", "a", "y", "z"]))
+        await drained_into(ended, create_generations(engine, EVERY_SECOND).as_completed(["x", "a", "y", "z"]))
     assert ended == ["a"]
     notes = caught.value.__notes__
     assert ["x" in note for note in notes[:1]] == [True]
@@ -110,29 +115,31 @@ async def test_errors_of_single_jobs_are_raised_when_all_others_have_ended() -> 
     await assert_idle(engine)
 
 
-async def test_of_very_many_errors_ten_are_told() -> None:
-    engine = engine_over(script(refusal(404, "not_found")))
-    error = await failure_of(drained(generations_of(engine).as_completed(f"task_{n}" for n in range(500))))
+async def test_error_notes_are_bounded() -> None:
+    engine = create_engine(scripted_transport(error_response(404, "not_found")))
+    error = await error_from(drained(create_generations(engine).as_completed(f"task_{n}" for n in range(500))))
     assert isinstance(error, NotFoundError)
     assert len(error.__notes__) == 1 + 10 + 1
     assert error.__notes__[-1] == "... and 489 more"
 
 
-async def test_notes_of_a_loop_do_not_reach_another_wait_for_one_of_its_jobs() -> None:
-    generations = generations_of(engine_over(script(refusal(404, "not_found"))))
+async def test_error_notes_are_not_shared_between_waits() -> None:
+    generations = create_generations(create_engine(scripted_transport(error_response(404, "not_found"))))
     single, _ = await asyncio.gather(
-        failure_of(generations.wait_for("a")), failure_of(drained(generations.as_completed(["a", "b", "c"])))
+        error_from(generations.wait_for("a")), error_from(drained(generations.as_completed(["a", "b", "c"])))
     )
     assert len(single.__notes__) == 1
 
 
-async def test_the_deadline_names_what_is_open_and_the_errors_of_the_others() -> None:
+async def test_timeout_error_lists_open_jobs_and_other_errors() -> None:
     service = Service()
     for task_id, duration in {"a": 5.0, "b": 100.0, "c": 100.0}.items():
         service.sell(task_id, duration)
-    engine = engine_over(service.transport)
+    engine = create_engine(service.transport)
     ended: list[str] = []
-    looping = drained_into(ended, generations_of(engine, EVERY_SECOND).as_completed(["a", "b", "x", "c"], timeout=20))
+    looping = drained_into(
+        ended, create_generations(engine, EVERY_SECOND).as_completed(["a", "b", "x", "c"], timeout=20)
+    )
     with pytest.raises(WaitTimeoutError) as caught:
         await looping
     assert ended == ["a"]
@@ -144,22 +151,24 @@ async def test_the_deadline_names_what_is_open_and_the_errors_of_the_others() ->
     await assert_idle(engine)
 
 
-async def test_timeout_0_yields_what_has_ended_and_asks_nothing() -> None:
-    transport = script(job("task_2", "succeeded"))
+async def test_timeout_0_yields_ended_jobs_without_requests() -> None:
+    transport = scripted_transport(job_response("task_2", "succeeded"))
     ended = record("task_1", "succeeded")
     seen: list[str] = []
     with pytest.raises(WaitTimeoutError):
-        await drained_into(seen, generations_of(engine_over(transport)).as_completed([ended, "task_2"], timeout=0))
+        await drained_into(
+            seen, create_generations(create_engine(transport)).as_completed([ended, "task_2"], timeout=0)
+        )
     await asyncio.sleep(10)
     assert seen == ["task_1"]
     assert transport.received == []
 
 
-async def test_a_slow_consumer_gets_what_ended_before_the_deadline_even_after_it() -> None:
+async def test_slow_consumer_gets_earlier_ends_after_the_deadline() -> None:
     service = Service(duration=5)
     task_ids = [service.sell() for _ in range(5)]
     seen = []
-    async for generation in generations_of(engine_over(service.transport), EVERY_SECOND).as_completed(
+    async for generation in create_generations(create_engine(service.transport), EVERY_SECOND).as_completed(
         task_ids, timeout=20
     ):
         seen.append(generation.id)
@@ -167,12 +176,12 @@ async def test_a_slow_consumer_gets_what_ended_before_the_deadline_even_after_it
     assert sorted(seen) == task_ids
 
 
-async def test_a_loop_that_is_left_early_lets_go_of_its_waits() -> None:
+async def test_leaving_the_loop_ends_its_waits() -> None:
     service = Service()
     for task_id, duration in {"a": 5.0, "b": 100.0}.items():
         service.sell(task_id, duration)
-    engine = engine_over(service.transport)
-    async with aclosing(generations_of(engine, EVERY_SECOND).as_completed(["a", "b"])) as records:
+    engine = create_engine(service.transport)
+    async with aclosing(create_generations(engine, EVERY_SECOND).as_completed(["a", "b"])) as records:
         async for _ in records:
             break
     await settle()
@@ -183,17 +192,17 @@ async def test_a_loop_that_is_left_early_lets_go_of_its_waits() -> None:
 
 
 @pytest.mark.parametrize("verb", ["watch", "as_completed"])
-async def test_a_loop_that_is_left_without_closing_lets_go_too(verb: str) -> None:
+async def test_abandoned_loop_ends_its_waits(verb: str) -> None:
     service = Service(duration=1000)
-    engine = engine_over(ScriptedTransport(lambda _: job("task_1", f"at {now():g}")))
-    generations = generations_of(engine, EVERY_SECOND)
+    engine = create_engine(ScriptedTransport(lambda _: job_response("task_1", f"at {now():g}")))
+    generations = create_generations(engine, EVERY_SECOND)
     if verb == "watch":
         async for _ in generations.watch("task_1"):
             break
     else:
         records = generations.as_completed(["task_1"])
         waiting = asyncio.create_task(anext(records))
-        await until(5)
+        await sleep_until(5)
         await cancel(waiting)
         del records, waiting
     gc.collect()
@@ -203,10 +212,10 @@ async def test_a_loop_that_is_left_without_closing_lets_go_too(verb: str) -> Non
 
 
 @pytest.mark.parametrize("verb", ["watch", "as_completed"])
-async def test_a_generator_that_is_never_begun_waits_for_nothing(verb: str) -> None:
-    transport = script(job("task_1"))
-    engine = engine_over(transport)
-    generations = generations_of(engine)
+async def test_unstarted_generator_starts_no_wait(verb: str) -> None:
+    transport = scripted_transport(job_response("task_1"))
+    engine = create_engine(transport)
+    generations = create_generations(engine)
     records = generations.watch("task_1") if verb == "watch" else generations.as_completed(["task_1"])
     await asyncio.sleep(100)
     await records.aclose()
@@ -214,59 +223,63 @@ async def test_a_generator_that_is_never_begun_waits_for_nothing(verb: str) -> N
     await assert_idle(engine)
 
 
-async def test_leaving_one_loop_leaves_another_wait_alone() -> None:
+async def test_leaving_one_loop_does_not_affect_others() -> None:
     service = Service(duration=20)
     task_id = service.sell()
-    engine = engine_over(service.transport)
-    generations = generations_of(engine, EVERY_SECOND)
+    engine = create_engine(service.transport)
+    generations = create_generations(engine, EVERY_SECOND)
     looping = asyncio.create_task(drained(generations.as_completed([task_id])))
     watching = asyncio.create_task(drained(generations.watch(task_id)))
     waiting = asyncio.create_task(generations.wait_for(task_id))
-    await until(5)
+    await sleep_until(5)
     await cancel(looping, watching)
     assert (await waiting).succeeded
     assert service.transport.peak == 1
     await assert_idle(engine)
 
 
-async def test_one_faulty_job_among_transient_faults_of_the_service() -> None:
+async def test_one_failing_job_among_transient_errors() -> None:
     service = Service(duration=10)
     task_ids = [service.sell() for _ in range(20)]
-    engine = engine_over(service.transport)
-    looping = asyncio.create_task(drained(generations_of(engine, EVERY_SECOND).as_completed(task_ids)))
-    await until(5)
+    engine = create_engine(service.transport)
+    looping = asyncio.create_task(drained(create_generations(engine, EVERY_SECOND).as_completed(task_ids)))
+    await sleep_until(5)
     service.is_down = True
-    await until(65)
+    await sleep_until(65)
     service.is_down = False
     assert sorted(ids(await looping)) == sorted(task_ids)
 
 
-async def test_a_key_that_is_revoked_ends_the_loop_with_an_error_for_each() -> None:
+async def test_revoked_api_key_fails_every_job() -> None:
     def answer(request: Request) -> Reply:
-        return refusal(401, "api_key_revoked") if now() >= 5 else job(request.path.rpartition("/")[2], "processing")
+        return (
+            error_response(401, "api_key_revoked")
+            if now() >= 5
+            else job_response(request.path.rpartition("/")[2], "processing")
+        )
 
-    engine = engine_over(ScriptedTransport(answer))
-    error = await failure_of(drained(generations_of(engine, EVERY_SECOND).as_completed(["a", "b", "c"])))
+    engine = create_engine(ScriptedTransport(answer))
+    error = await error_from(drained(create_generations(engine, EVERY_SECOND).as_completed(["a", "b", "c"])))
     assert isinstance(error, AuthenticationError)
     await assert_idle(engine)
 
 
-async def test_closing_raises_what_was_queued_first() -> None:
+async def test_close_yields_queued_records_before_its_error() -> None:
     service = Service()
     for task_id, duration in {"a": 2.0, "b": 2.0, "c": 100.0}.items():
         service.sell(task_id, duration)
-    engine = engine_over(service.transport)
+    engine = create_engine(service.transport)
     seen: list[str] = []
 
     async def slowly() -> None:
-        async for generation in generations_of(engine, EVERY_SECOND).as_completed(["a", "b", "c"]):
+        async for generation in create_generations(engine, EVERY_SECOND).as_completed(["a", "b", "c"]):
             seen.append(generation.id)
             await asyncio.sleep(10)
 
     looping = asyncio.create_task(slowly())
-    await until(5)
+    await sleep_until(5)
     await engine.aclose()
-    error = await failure_of(looping)
+    error = await error_from(looping)
     assert isinstance(error, SessionClosedError)
     assert error.task_id == "c"
     assert sorted(seen) == ["a", "b"]
@@ -276,9 +289,9 @@ async def test_ten_thousand_ids_in_one_loop() -> None:
     service = Service(duration=15, latency=0.05)
     task_ids = [service.sell() for _ in range(10_000)]
     dice = iter(range(10**9))
-    engine = engine_over(service.transport, uniform=lambda: next(dice) * 0.61803398875 % 1)
-    looping = asyncio.create_task(drained(generations_of(engine).as_completed(task_ids)))
-    await until(10)
+    engine = create_engine(service.transport, uniform=lambda: next(dice) * 0.61803398875 % 1)
+    looping = asyncio.create_task(drained(create_generations(engine).as_completed(task_ids)))
+    await sleep_until(10)
     assert running_loop().timers <= 2 + service.transport.in_flight
     ended = await looping
     assert sorted(ids(ended)) == sorted(task_ids)
@@ -286,8 +299,10 @@ async def test_ten_thousand_ids_in_one_loop() -> None:
     await assert_idle(engine)
 
 
-async def test_a_service_error_is_never_the_end_of_a_read_once() -> None:
-    error = await failure_of(generations_of(engine_over(script(refusal(503)))).retrieve("task_1"))
+async def test_service_error_is_no_terminal_record() -> None:
+    error = await error_from(
+        create_generations(create_engine(scripted_transport(error_response(503)))).retrieve("task_1")
+    )
     assert isinstance(error, InternalServerError)
     assert isinstance(error, RivyaError)
     assert error.attempts == 5

@@ -1,4 +1,4 @@
-"""What is cancelled, late or ended is not kept: a process that lives for months waits for millions of jobs."""
+"""Cancelled, expired and finished waits leave no objects."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tests.engine.engine_kit import (
     JOB,
     ScriptedTransport,
     cancel,
-    engine_over,
-    failure_of,
-    generations_of,
-    job,
-    never,
+    create_engine,
+    create_generations,
+    error_from,
+    error_response,
+    job_response,
+    no_response,
     record,
-    refusal,
-    script,
+    scripted_transport,
 )
 from tests.engine.virtual_time import settle
 
@@ -35,13 +35,13 @@ EVERY_SECOND = PollPolicy(first=1, base=1, cap=1, floor=1, factor=1, timeout=180
 ROUNDS = 300
 
 
-def kept() -> dict[str, int]:
-    """How many of our objects are alive."""
+def count_live_objects() -> dict[str, int]:
+    """Returns the number of live objects by type."""
     gc.collect()
-    ours = (Waiter, TrackedJob, Wakeup, TimerHandle, asyncio.Task, BaseException)
+    types = (Waiter, TrackedJob, Wakeup, TimerHandle, asyncio.Task, BaseException)
     alive: dict[str, int] = {}
     for thing in gc.get_objects():
-        if isinstance(thing, ours):
+        if isinstance(thing, types):
             alive[type(thing).__name__] = alive.get(type(thing).__name__, 0) + 1
     return alive
 
@@ -59,7 +59,7 @@ async def cancelled_in_a_sleep(generations: Generations, _: Engine) -> None:
 
 
 async def late(generations: Generations, _: Engine) -> None:
-    await failure_of(generations.wait_for("task_2", timeout=0.5))
+    await error_from(generations.wait_for("task_2", timeout=0.5))
 
 
 async def left_early(generations: Generations, _: Engine) -> None:
@@ -70,7 +70,7 @@ async def left_early(generations: Generations, _: Engine) -> None:
 
 
 async def failed(generations: Generations, _: Engine) -> None:
-    await failure_of(generations.wait_for("task_3"))
+    await error_from(generations.wait_for("task_3"))
 
 
 async def a_purchase_cancelled_in_back_off(generations: Generations, _: Engine) -> None:
@@ -98,33 +98,33 @@ async def a_map_left_early(generations: Generations, _: Engine) -> None:
         a_map_left_early,
     ],
 )
-async def test_nothing_is_kept(use: Callable[[Generations, Engine], Awaitable[None]]) -> None:
+async def test_no_objects_are_retained(use: Callable[[Generations, Engine], Awaitable[None]]) -> None:
     async def answer(request: object) -> object:
         path = getattr(request, "path", "")
         if path.endswith("task_1"):
-            return await never(request)  # type: ignore[arg-type]
+            return await no_response(request)  # type: ignore[arg-type]
         if path.endswith("task_3"):
-            return refusal(404, "not_found")
-        return refusal(503) if path.endswith("generations") else job("task_2")
+            return error_response(404, "not_found")
+        return error_response(503) if path.endswith("generations") else job_response("task_2")
 
-    engine = engine_over(ScriptedTransport(answer))  # type: ignore[arg-type]
-    generations = generations_of(engine, EVERY_SECOND)
+    engine = create_engine(ScriptedTransport(answer))  # type: ignore[arg-type]
+    generations = create_generations(engine, EVERY_SECOND)
     for _ in range(3):
         await use(generations, engine)
-    before = kept()
+    before = count_live_objects()
     for _ in range(ROUNDS):
         await use(generations, engine)
     await settle()
-    after = kept()
+    after = count_live_objects()
     grown = {name: n - before.get(name, 0) for name, n in after.items() if n - before.get(name, 0) > ROUNDS // 3}
     assert not grown, grown
     await engine.aclose()
 
 
-async def test_a_wait_for_one_of_many_ids_is_small() -> None:
+async def test_memory_per_waited_id_is_bounded() -> None:
     task_ids = [f"task_{n}" for n in range(5000)]
-    engine = engine_over(script(job("task_1"), latency=10_000), max_connections=1)
-    records = generations_of(engine, EVERY_SECOND).as_completed(task_ids, timeout=None)
+    engine = create_engine(scripted_transport(job_response("task_1"), latency=10_000), max_connections=1)
+    records = create_generations(engine, EVERY_SECOND).as_completed(task_ids, timeout=None)
     gc.collect()
     before = sys.getallocatedblocks()
     wait = asyncio.create_task(anext(records))

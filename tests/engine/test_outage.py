@@ -1,4 +1,4 @@
-"""A service that is down for minutes, or loses a share of all requests: the load stays bounded, nothing is lost."""
+"""During outages and with failing requests, the load stays bounded and no job is lost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rivya_async._core.limits.rate_controller import MAX_RETRY_TOKENS, RETRIES_P
 from rivya_async._core.policies import PollPolicy, RetryPolicy
 from rivya_async._engine.engine import Engine
 from rivya_async._engine.hooks import Hooks, RetryDetails
-from tests.engine.engine_kit import Service, engine_over, failure_of, generations_of, until
+from tests.engine.engine_kit import Service, create_engine, create_generations, error_from, sleep_until
 from tests.engine.load_kit import BusyService, Outage
 from tests.engine.virtual_time import now
 
@@ -23,15 +23,15 @@ POLL = PollPolicy(timeout=None)
 PATIENCE = RetryPolicy().max_elapsed
 
 
-def engine_of(service: Service, max_connections: int = 100) -> Engine:
-    return engine_over(service.transport, uniform=random.Random(2).random, max_connections=max_connections)
+def create_engine_for(service: Service, max_connections: int = 100) -> Engine:
+    return create_engine(service.transport, uniform=random.Random(2).random, max_connections=max_connections)
 
 
 @pytest.mark.parametrize("outage", OUTAGES)
 async def test_two_minutes_of_outage_under_five_thousand_waits(outage: Outage) -> None:
     service = BusyService(duration=60.0, latency=0.05, outage=outage, down=(20.0, 140.0))
-    engine = engine_of(service)
-    ended = [job.id async for job in generations_of(engine).as_completed([service.sell() for _ in range(5000)])]
+    engine = create_engine_for(service)
+    ended = [job.id async for job in create_generations(engine).as_completed([service.sell() for _ in range(5000)])]
     assert len(set(ended)) == 5000
     usual, during, after = service.per_second(5, 20), service.per_second(20, 140), service.per_second(140, 300)
     assert sum(during) / 120 < 0.1 * sum(usual) / 15
@@ -46,12 +46,12 @@ async def test_two_minutes_of_outage_under_five_thousand_waits(outage: Outage) -
     await engine.aclose()
 
 
-async def test_after_an_outage_the_polls_go_on_in_their_rhythm() -> None:
-    """Nobody ends meanwhile: the phases of those who wait stay as spread as they were."""
+async def test_polls_keep_their_rhythm_after_an_outage() -> None:
+    """No job ends meanwhile: the polls of the open jobs stay as spread as they were."""
     service = BusyService(duration=1e6, latency=0.05, down=(60.0, 180.0))
-    engine = engine_of(service)
-    wait = asyncio.create_task(failure_of(collected(service, engine, 1000)))
-    await until(260.0)
+    engine = create_engine_for(service)
+    wait = asyncio.create_task(error_from(collected(service, engine, 1000)))
+    await sleep_until(260.0)
     usual, after = service.per_second(30, 60), service.per_second(180, 260)
     assert max(after) <= 1.25 * max(usual)
     assert min(after[25:]) >= 0.3 * min(usual)  # older jobs are polled less often
@@ -60,14 +60,14 @@ async def test_after_an_outage_the_polls_go_on_in_their_rhythm() -> None:
 
 
 async def collected(service: Service, engine: Engine, jobs: int) -> list[str]:
-    return [job.id async for job in generations_of(engine).as_completed([service.sell() for _ in range(jobs)])]
+    return [job.id async for job in create_generations(engine).as_completed([service.sell() for _ in range(jobs)])]
 
 
 @pytest.mark.parametrize("outage", OUTAGES)
-async def test_submits_wait_for_a_service_that_comes_back_and_are_bought_once(outage: Outage) -> None:
+async def test_submits_wait_for_the_end_of_an_outage(outage: Outage) -> None:
     service = BusyService(outage=outage, down=(0.0, 90.0))
-    engine = engine_of(service)
-    generations = generations_of(engine)
+    engine = create_engine_for(service)
+    generations = create_generations(engine)
     bought = await asyncio.gather(*(generations.create("z-image", f"Number {n}") for n in range(1000)))
     assert len({job.id for job in bought}) == len(service.sold) == 1000
     assert sum(service.per_second(5, 90)) <= (60 if outage != "hanging" else 160)
@@ -77,13 +77,13 @@ async def test_submits_wait_for_a_service_that_comes_back_and_are_bought_once(ou
 
 
 @pytest.mark.parametrize("outage", OUTAGES)
-async def test_submits_give_up_on_a_service_that_stays_away(outage: Outage) -> None:
+async def test_submits_give_up_in_a_long_outage(outage: Outage) -> None:
     service = BusyService(outage=outage, down=(0.0, 1e6))
-    engine = engine_of(service)
-    generations = generations_of(engine)
+    engine = create_engine_for(service)
+    generations = create_generations(engine)
     keys = [f"order-{n}" for n in range(1000)]
     errors = await asyncio.gather(
-        *(failure_of(generations.create("z-image", "A red kite", idempotency_key=key)) for key in keys)
+        *(error_from(generations.create("z-image", "A red kite", idempotency_key=key)) for key in keys)
     )
     assert PATIENCE <= now() <= PATIENCE + (15 if outage != "hanging" else 180)
     sends = Counter(sent.key for sent in service.transport.purchases)
@@ -93,7 +93,7 @@ async def test_submits_give_up_on_a_service_that_stays_away(outage: Outage) -> N
         assert (error.idempotency_key, error.attempts) == (key, sends[key])
     assert len(service.transport.received) <= 250
     came = now()
-    late = [asyncio.create_task(failure_of(generations.create("z-image", f"Number {n}"))) for n in range(2)]
+    late = [asyncio.create_task(error_from(generations.create("z-image", f"Number {n}"))) for n in range(2)]
     turned_away = await late[1]  # the first may go out as a probe
     assert now() == came
     assert isinstance(turned_away, RequestNotSentError)
@@ -103,23 +103,23 @@ async def test_submits_give_up_on_a_service_that_stays_away(outage: Outage) -> N
     await engine.aclose()
 
 
-async def test_a_call_that_is_turned_away_does_not_come_back_to_ask_again() -> None:
+async def test_rejected_call_is_not_retried() -> None:
     """The service has been down for longer than its patience: then the end of its pause is its end."""
     service = BusyService(outage="refused", down=(0.0, 1e6))
     retries = Retries()
-    engine = engine_over(service.transport, uniform=random.Random(2).random, hooks=[retries])
-    generations = generations_of(engine)
-    await asyncio.gather(*(failure_of(generations.create("z-image", f"Number {n}")) for n in range(30)))
-    assert len(retries.told) <= len(service.transport.received)
+    engine = create_engine(service.transport, uniform=random.Random(2).random, hooks=[retries])
+    generations = create_generations(engine)
+    await asyncio.gather(*(error_from(generations.create("z-image", f"Number {n}")) for n in range(30)))
+    assert len(retries.reported) <= len(service.transport.received)
     await engine.aclose()
 
 
 class Retries(Hooks):
     def __init__(self) -> None:
-        self.told: list[RetryDetails] = []
+        self.reported: list[RetryDetails] = []
 
     def on_retry(self, details: RetryDetails) -> None:
-        self.told.append(details)
+        self.reported.append(details)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5])
@@ -128,8 +128,8 @@ async def test_a_service_that_fails_a_share_of_all_requests(share: float) -> Non
     counts = []
     for fails in (0.0, share):
         service = BusyService(fails=fails)
-        engine = engine_of(service)
-        waits = generations_of(engine).as_completed([service.sell() for _ in range(2000)], poll=POLL)
+        engine = create_engine_for(service)
+        waits = create_generations(engine).as_completed([service.sell() for _ in range(2000)], poll=POLL)
         ended = set()
         async for job in waits:
             ended.add(job.id)
@@ -143,10 +143,10 @@ async def test_a_service_that_fails_a_share_of_all_requests(share: float) -> Non
 
 @pytest.mark.parametrize("share", [0.3, 0.5])
 async def test_purchases_from_a_service_that_fails_a_share_of_all_requests(share: float) -> None:
-    """Each is bought once or its error carries the key; who repeats with it buys nothing twice."""
+    """Each job is purchased once, or its error has the key. A repetition with that key purchases nothing twice."""
     service = BusyService(fails=share)
-    engine = engine_of(service)
-    generations = generations_of(engine)
+    engine = create_engine_for(service)
+    generations = create_generations(engine)
     keys = [f"order-{n}" for n in range(1000)]
     open_keys = keys
     for _ in range(20):

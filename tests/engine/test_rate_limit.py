@@ -1,4 +1,4 @@
-"""More jobs than the service's rate limit bears: it is found, kept and used, and nobody starves."""
+"""More jobs than the rate limit allows: the limit is found, kept and used, and no job starves."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.policies import PollPolicy, RateLimit
 from rivya_async._engine.engine import Engine
 from rivya_async.resources.generations import Generations
-from tests.engine.engine_kit import cancel, engine_over, failure_of, generations_of, until
+from tests.engine.engine_kit import cancel, create_engine, create_generations, error_from, sleep_until
 from tests.engine.load_kit import BusyService
 from tests.engine.virtual_time import now
 
 
-def engine_of(
+def create_engine_for(
     service: BusyService, rate_limit: RateLimit | None = None, uniform: Callable[[], float] | None = None
 ) -> Engine:
-    return engine_over(service.transport, uniform=uniform or random.Random(2).random, rate_limit=rate_limit)
+    return create_engine(service.transport, uniform=uniform or random.Random(2).random, rate_limit=rate_limit)
 
 
 async def generate_all(service: BusyService, jobs: int, rate_limit: RateLimit | None = None) -> float:
     """Buy and wait for so many jobs at once; when 95 % of them had ended."""
-    engine = engine_of(service, rate_limit)
-    generations = generations_of(engine)
+    engine = create_engine_for(service, rate_limit)
+    generations = create_generations(engine)
     ends = []
 
     async def generate(n: int) -> None:
@@ -79,40 +79,40 @@ async def test_a_limit_per_second_is_kept_and_used(
 
 @pytest.mark.parametrize(("limit", "jobs"), [(600, 1500), (60, 120)])
 @pytest.mark.parametrize(
-    ("tells_when", "is_known", "most_refused"),
+    ("sends_retry_after", "is_known", "most_refused"),
     [(True, True, 0.0), (True, False, 0.25), (False, True, 0.0), (False, False, 0.35)],
 )
 async def test_under_a_limit_per_minute_every_job_ends(
-    limit: int, jobs: int, tells_when: bool, is_known: bool, most_refused: float
+    limit: int, jobs: int, sends_retry_after: bool, is_known: bool, most_refused: float
 ) -> None:
-    service = BusyService(limit=limit, window=60.0, tells_when=tells_when)
+    service = BusyService(limit=limit, window=60.0, sends_retry_after=sends_retry_after)
     most_ended = await generate_all(service, jobs, RateLimit(limit / 60) if is_known else None)
     assert len(service.refused) <= most_refused * len(service.transport.received)
     assert used(service, most_ended) >= 0.98
 
 
-def every(seconds: float) -> PollPolicy:
-    """Where every draw is 0, an interval is the floor."""
+def fixed_interval(seconds: float) -> PollPolicy:
+    """Returns a policy with a fixed interval, if random numbers are 0."""
     return PollPolicy(first=seconds, base=seconds, cap=seconds, floor=seconds, timeout=None)
 
 
 async def wait_from(at: float, generations: Generations, task_id: str, poll: PollPolicy) -> None:
-    await until(at)
+    await sleep_until(at)
     with suppress(SessionClosedError):
         await generations.wait_for(task_id, poll=poll)
 
 
-async def test_beyond_the_budget_all_intervals_are_stretched_alike() -> None:
+async def test_overload_stretches_all_intervals_alike() -> None:
     service = BusyService(duration=1e6)
-    engine = engine_of(service, RateLimit(40), uniform=lambda: 0.0)
-    generations = generations_of(engine)
+    engine = create_engine_for(service, RateLimit(40), uniform=lambda: 0.0)
+    generations = create_generations(engine)
     groups = {seconds: [service.sell(f"every_{seconds:g}_{n}") for n in range(400)] for seconds in (5.0, 8.0, 20.0)}
     waits = [
-        asyncio.create_task(wait_from(service.dice.uniform(0.0, 60.0), generations, task_id, every(seconds)))
+        asyncio.create_task(wait_from(service.random.uniform(0.0, 60.0), generations, task_id, fixed_interval(seconds)))
         for seconds, group in groups.items()
         for task_id in group
     ]
-    await until(400.0)
+    await sleep_until(400.0)
     stretch = sum(len(group) / seconds for seconds, group in groups.items()) / 40
     gaps = service.gaps(100.0, 400.0)
     for seconds, group in groups.items():
@@ -124,29 +124,31 @@ async def test_beyond_the_budget_all_intervals_are_stretched_alike() -> None:
     await asyncio.gather(*waits)
 
 
-async def test_within_the_budget_nothing_is_stretched() -> None:
+async def test_no_interval_is_stretched_below_the_limit() -> None:
     service = BusyService(duration=1e6)
-    engine = engine_of(service, RateLimit(40), uniform=lambda: 0.0)
-    generations = generations_of(engine)
+    engine = create_engine_for(service, RateLimit(40), uniform=lambda: 0.0)
+    generations = create_generations(engine)
     waits = [
-        asyncio.create_task(wait_from(service.dice.uniform(0.0, 5.0), generations, service.sell(), every(5.0)))
+        asyncio.create_task(
+            wait_from(service.random.uniform(0.0, 5.0), generations, service.sell(), fixed_interval(5.0))
+        )
         for _ in range(150)
     ]
-    await until(200.0)
+    await sleep_until(200.0)
     gaps = service.gaps(20.0)
     assert mean(mean(gap) for gap in gaps.values()) == pytest.approx(5.0, rel=0.03)
     await engine.aclose()
     await asyncio.gather(*waits)
 
 
-async def test_submits_go_first_and_polls_keep_a_fifth() -> None:
+async def test_submits_precede_polls_which_keep_a_fifth() -> None:
     service = BusyService(duration=1e6)
-    engine = engine_of(service, RateLimit(50))
-    generations = generations_of(engine)
-    waits = [asyncio.create_task(wait_from(0.0, generations, service.sell(), every(5.0))) for _ in range(1000)]
-    await until(30.0)
-    flood = [asyncio.create_task(failure_of(generations.create("z-image", f"Number {n}"))) for n in range(5000)]
-    await until(90.0)
+    engine = create_engine_for(service, RateLimit(50))
+    generations = create_generations(engine)
+    waits = [asyncio.create_task(wait_from(0.0, generations, service.sell(), fixed_interval(5.0))) for _ in range(1000)]
+    await sleep_until(30.0)
+    flood = [asyncio.create_task(error_from(generations.create("z-image", f"Number {n}"))) for n in range(5000)]
+    await sleep_until(90.0)
     for received, share in ((service.transport.purchases, 0.8), (service.transport.polls, 0.2)):
         assert sum(service.per_second(31.0, 90.0, received)) / 59 == pytest.approx(50.0 * share, rel=0.03)
     await cancel(*flood)

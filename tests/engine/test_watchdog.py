@@ -1,4 +1,4 @@
-"""Time-outs of attempts: never early, at most a look late, whatever the loop does meanwhile."""
+"""Timeouts of requests: never early, and at most one tick late."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tests.engine.virtual_time import now, running_loop
 
 READ = 10.0
 TOTAL = 30.0
-LOOK = READ / 20
+TICK = READ / 20
 
 
-class Line:
-    """A connection on which so many bytes wait to leave."""
+class Connection:
+    """A connection with a number of unsent bytes."""
 
     def __init__(self, waiting: int = 0) -> None:
         self.waiting = waiting
@@ -25,135 +25,137 @@ class Line:
         return self.waiting
 
 
-class Bench:
+class WatchdogKit:
     def __init__(self) -> None:
         self.watchdog = Watchdog(READ)
-        self.patience = self.watchdog.tick_timeouts(total=TOTAL, read=READ)
+        self.timeouts = self.watchdog.tick_timeouts(total=TOTAL, read=READ)
 
-    def attempt(self) -> TimeoutScope:
-        return TimeoutScope(self.watchdog, self.patience)
+    def scope(self) -> TimeoutScope:
+        return TimeoutScope(self.watchdog, self.timeouts)
 
-    async def cut_after(self, happens: Callable[[TimeoutScope], object] = lambda _: None) -> float:
-        """How long an attempt lives in which this happens at once, and then nothing."""
+    async def seconds_until_timeout(self, event: Callable[[TimeoutScope], object] = lambda _: None) -> float:
+        """Returns after how many seconds a request is cancelled if only this event, at its start."""
 
-        async def wait(attempt: TimeoutScope) -> None:
-            happens(attempt)
+        async def wait(scope: TimeoutScope) -> None:
+            event(scope)
             await asyncio.sleep(1000)
 
-        return await lived(self.attempt(), wait)
+        return await seconds_in_scope(self.scope(), wait)
 
 
-async def lived(attempt: TimeoutScope, goes_on: Callable[[TimeoutScope], Awaitable[None]]) -> float:
-    """How long an attempt lives that goes on like this until it is cut."""
-    began = now()
-    with pytest.raises(TimeoutError), attempt:
-        await goes_on(attempt)
-    return now() - began
+async def seconds_in_scope(scope: TimeoutScope, continue_with: Callable[[TimeoutScope], Awaitable[None]]) -> float:
+    """Returns after how many seconds the watchdog cancels a request that continues with this function."""
+    started = now()
+    with pytest.raises(TimeoutError), scope:
+        await continue_with(scope)
+    return now() - started
 
 
 @pytest.fixture
-async def bench() -> Bench:
-    return Bench()
+async def kit() -> WatchdogKit:
+    return WatchdogKit()
 
 
-async def test_what_was_not_sent_is_bounded_by_the_total(bench: Bench) -> None:
-    assert TOTAL <= await bench.cut_after() <= TOTAL + 2 * LOOK
+async def test_total_timeout_bounds_an_unsent_request(kit: WatchdogKit) -> None:
+    assert TOTAL <= await kit.seconds_until_timeout() <= TOTAL + 2 * TICK
 
 
-async def test_what_was_sent_and_is_not_answered_is_bounded_by_the_read_time_out(bench: Bench) -> None:
-    assert READ <= await bench.cut_after(lambda _: bench.watchdog.on_request_sent(Line())) <= READ + 2 * LOOK
+async def test_read_timeout_bounds_a_sent_request(kit: WatchdogKit) -> None:
+    assert (
+        READ <= await kit.seconds_until_timeout(lambda _: kit.watchdog.on_request_sent(Connection())) <= READ + 2 * TICK
+    )
 
 
-async def test_a_transport_that_is_gone_is_no_reason_to_wait(bench: Bench) -> None:
-    assert READ <= await bench.cut_after(lambda _: bench.watchdog.on_request_sent(None)) <= READ + 2 * LOOK
+async def test_closed_transport_does_not_extend_the_timeout(kit: WatchdogKit) -> None:
+    assert READ <= await kit.seconds_until_timeout(lambda _: kit.watchdog.on_request_sent(None)) <= READ + 2 * TICK
 
 
-async def test_nothing_that_is_in_time_is_cut(bench: Bench) -> None:
-    with bench.attempt():
-        bench.watchdog.on_request_sent(Line())
-        await asyncio.sleep(READ - LOOK)
+async def test_request_in_time_is_not_cancelled(kit: WatchdogKit) -> None:
+    with kit.scope():
+        kit.watchdog.on_request_sent(Connection())
+        await asyncio.sleep(READ - TICK)
 
 
-async def test_pieces_of_an_answer_are_counted_from_one_to_the_next(bench: Bench) -> None:
-    async def drip(attempt: TimeoutScope) -> None:
-        bench.watchdog.on_request_sent(Line())
+async def test_read_timeout_restarts_with_each_chunk(kit: WatchdogKit) -> None:
+    async def drip(scope: TimeoutScope) -> None:
+        kit.watchdog.on_request_sent(Connection())
         while True:
-            await asyncio.sleep(READ - LOOK)
-            attempt.reset_read_timeout()
+            await asyncio.sleep(READ - TICK)
+            scope.reset_read_timeout()
 
-    assert TOTAL <= await lived(bench.attempt(), drip) <= TOTAL + 2 * LOOK
+    assert TOTAL <= await seconds_in_scope(kit.scope(), drip) <= TOTAL + 2 * TICK
 
 
-async def test_what_has_not_left_cannot_be_answered(bench: Bench) -> None:
-    line = Line(waiting=70_000)
+async def test_unsent_bytes_extend_the_read_timeout(kit: WatchdogKit) -> None:
+    line = Connection(waiting=70_000)
     running_loop().call_later(READ * 1.5, setattr, line, "waiting", 0)
-    lived = await bench.cut_after(lambda _: bench.watchdog.on_request_sent(line))
-    assert READ * 2.5 <= lived <= READ * 2.5 + 3 * LOOK
+    elapsed = await kit.seconds_until_timeout(lambda _: kit.watchdog.on_request_sent(line))
+    assert READ * 2.5 <= elapsed <= READ * 2.5 + 3 * TICK
 
 
-async def test_what_never_leaves_is_bounded_by_the_total(bench: Bench) -> None:
-    lived = await bench.cut_after(lambda _: bench.watchdog.on_request_sent(Line(waiting=70_000)))
-    assert TOTAL <= lived <= TOTAL + 2 * LOOK
+async def test_total_timeout_bounds_unsent_bytes(kit: WatchdogKit) -> None:
+    elapsed = await kit.seconds_until_timeout(lambda _: kit.watchdog.on_request_sent(Connection(waiting=70_000)))
+    assert TOTAL <= elapsed <= TOTAL + 2 * TICK
 
 
-async def test_a_loop_that_stood_still_reads_what_came_meanwhile(bench: Bench) -> None:
-    with bench.attempt():
-        bench.watchdog.on_request_sent(Line())
-        await asyncio.sleep(LOOK)
+async def test_stalled_loop_reads_the_response(kit: WatchdogKit) -> None:
+    with kit.scope():
+        kit.watchdog.on_request_sent(Connection())
+        await asyncio.sleep(TICK)
         running_loop().advance(100 * READ)
-        await asyncio.sleep(LOOK)
+        await asyncio.sleep(TICK)
 
 
-async def test_without_a_read_time_out_only_the_total_counts(bench: Bench) -> None:
+async def test_total_timeout_without_read_timeout(kit: WatchdogKit) -> None:
     async def wait(_: TimeoutScope) -> None:
-        bench.watchdog.on_request_sent(Line())
+        kit.watchdog.on_request_sent(Connection())
         await asyncio.sleep(1000)
 
-    lives = await lived(TimeoutScope(bench.watchdog, bench.watchdog.tick_timeouts(total=TOTAL)), wait)
-    assert TOTAL <= lives <= TOTAL + 2 * LOOK
+    lives = await seconds_in_scope(TimeoutScope(kit.watchdog, kit.watchdog.tick_timeouts(total=TOTAL)), wait)
+    assert TOTAL <= lives <= TOTAL + 2 * TICK
 
 
-async def test_looks_are_a_second_apart_at_most(bench: Bench) -> None:
+async def test_ticks_are_at_most_a_second_apart(kit: WatchdogKit) -> None:
     patient = Watchdog(600.0)
-    attempt = TimeoutScope(patient, patient.tick_timeouts(total=600.0))
-    assert 600.0 <= await lived(attempt, lambda _: asyncio.sleep(10_000)) <= 602.0
+    scope = TimeoutScope(patient, patient.tick_timeouts(total=600.0))
+    assert 600.0 <= await seconds_in_scope(scope, lambda _: asyncio.sleep(10_000)) <= 602.0
 
 
-async def test_an_error_of_its_own_is_not_touched(bench: Bench) -> None:
-    with pytest.raises(KeyError), bench.attempt():
+async def test_other_errors_pass_through(kit: WatchdogKit) -> None:
+    with pytest.raises(KeyError), kit.scope():
         raise KeyError
 
 
-async def test_a_cancelled_attempt_stays_cancelled(bench: Bench) -> None:
-    task = asyncio.create_task(bench.cut_after())
+async def test_cancelled_request_stays_cancelled(kit: WatchdogKit) -> None:
+    task = asyncio.create_task(kit.seconds_until_timeout())
     await asyncio.sleep(1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not bench.watchdog.in_flight
+    assert not kit.watchdog.in_flight
 
 
-async def test_cancelled_from_without_in_the_moment_of_the_cut(bench: Bench) -> None:
+async def test_external_cancellation_wins_over_the_timeout(kit: WatchdogKit) -> None:
     attempts: list[TimeoutScope] = []
-    task = asyncio.create_task(bench.cut_after(attempts.append))
+    task = asyncio.create_task(kit.seconds_until_timeout(attempts.append))
     await asyncio.sleep(0)
-    for _ in range(int(TOTAL / LOOK) + 2):
+    for _ in range(int(TOTAL / TICK) + 2):
         attempts[0].tick()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
 
 
-async def test_a_cut_attempt_leaves_its_task_uncancelled(bench: Bench) -> None:
-    await bench.cut_after()
+async def test_timed_out_task_is_not_cancelled(kit: WatchdogKit) -> None:
+    await kit.seconds_until_timeout()
     task = asyncio.current_task()
     assert task is not None
     assert task.cancelling() == 0
     await asyncio.sleep(1)
 
 
-async def test_what_ends_well_although_it_was_cut_ends_well(bench: Bench) -> None:
-    with bench.attempt():
+async def test_block_that_ends_despite_the_timeout_succeeds(kit: WatchdogKit) -> None:
+    with kit.scope():
         try:
             await asyncio.sleep(1000)
         except asyncio.CancelledError:
@@ -164,23 +166,23 @@ async def test_what_ends_well_although_it_was_cut_ends_well(bench: Bench) -> Non
     assert task.cancelling() == 0
 
 
-async def test_ten_thousand_attempts_cost_one_timer_and_leave_none(bench: Bench) -> None:
+async def test_ten_thousand_requests_share_one_timer(kit: WatchdogKit) -> None:
     before = running_loop().timers
 
-    async def attempt() -> None:
-        with bench.attempt():
+    async def scope() -> None:
+        with kit.scope():
             await released.wait()
 
     released = asyncio.Event()
-    tasks = [asyncio.create_task(attempt()) for _ in range(10_000)]
+    tasks = [asyncio.create_task(scope()) for _ in range(10_000)]
     await asyncio.sleep(0)
     assert running_loop().timers == before + 1
     released.set()
     await asyncio.gather(*tasks)
-    await asyncio.sleep(LOOK)
+    await asyncio.sleep(TICK)
     assert running_loop().timers == before
 
 
-async def test_a_request_of_nobody_is_sent_unwatched(bench: Bench) -> None:
-    bench.watchdog.on_request_sent(Line())
-    assert not bench.watchdog.in_flight
+async def test_request_outside_of_a_task_is_sent_without_timeout(kit: WatchdogKit) -> None:
+    kit.watchdog.on_request_sent(Connection())
+    assert not kit.watchdog.in_flight

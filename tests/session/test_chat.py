@@ -308,7 +308,7 @@ async def test_yields_deltas_before_end(sandbox: Sandbox, session: RivyaSession)
     async with session.chat.completions.stream(MODEL, ASKED) as stream:
         pieces = [await anext(stream) for _ in range(DELTAS)]
         assert (await answer_to(sandbox)).startswith("".join(pieces))
-        with pytest.raises(ConfigurationError, match="not whole"):
+        with pytest.raises(ConfigurationError, match="not finished"):
             stream.completion  # noqa: B018 - reading it is the test
 
 

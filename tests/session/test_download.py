@@ -445,7 +445,7 @@ async def test_full_disk_raises_and_leaves_no_file(
 
     async with plain_server(picture) as server:
         monkeypatch.setattr(owner, call, full)
-        with pytest.raises(DownloadError, match="No space left on device; make room"):
+        with pytest.raises(DownloadError, match="No space left on device; free disk space"):
             await session.download(f"{server.url}/kite.png", tmp_path)
         assert len(server.requests) == 1
     assert files(tmp_path) == []

@@ -389,7 +389,7 @@ async def test_checks_free_space_before_transfer(
 ) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    with pytest.raises(DownloadError, match="make room"):
+    with pytest.raises(DownloadError, match="free disk space"):
         await session.download(host.url, tmp_path)
     assert files(tmp_path) == []
     assert len(host.asked) == 1

@@ -335,24 +335,24 @@ async def test_interpreter_exit_on_uvloop(sandbox: Sandbox, end: str) -> None:
 # --- the table --------------------------------------------------------------------------------------------------------
 
 HERE: Final = "session/test_fault_matrix_tasks.py"
-TIME: Final = "engine/test_time.py"
+TIME: Final = "engine/test_clocks_and_deadlines.py"
 LIFE: Final = "session/test_lifecycle.py"
 CLOSING: Final = "session/test_concurrent_close.py"
 
 PROOFS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "Time": {
         "wall clock stepping back and forward": (
-            f"{TIME}::test_no_duration_is_read_off_the_wall",
-            f"{TIME}::test_no_deadline_is_read_off_the_wall",
+            f"{TIME}::test_durations_ignore_wall_time",
+            f"{TIME}::test_deadlines_ignore_wall_time",
         ),
-        "deadline inside a sleep": (f"{TIME}::test_a_deadline_inside_a_sleep",),
+        "deadline inside a sleep": (f"{TIME}::test_deadline_during_a_sleep",),
         "deadline inside a request": (
-            f"{TIME}::test_a_deadline_inside_a_poll",
-            f"{TIME}::test_a_deadline_inside_the_purchase_does_not_cut_it",
+            f"{TIME}::test_deadline_during_a_poll",
+            f"{TIME}::test_deadline_does_not_cancel_a_purchase",
             "session/test_wait.py::test_deadline_inside_poll",
         ),
         "deadline between the two": (
-            f"{TIME}::test_a_deadline_between_two_attempts_ends_with_what_the_last_one_met",
+            f"{TIME}::test_deadline_between_attempts_raises_the_last_error",
             f"{TIME}::test_a_deadline_between_the_purchase_and_the_first_poll",
         ),
         "zero time-out": (
@@ -360,10 +360,10 @@ PROOFS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
             "session/test_regressions.py::test_zero_timeout_buys_nothing",
             "session/test_wait.py::test_zero_timeout",
         ),
-        "negative and NaN time-outs": (f"{TIME}::test_a_timeout_that_makes_no_sense_sends_nothing",),
+        "negative and NaN time-outs": (f"{TIME}::test_invalid_timeout_sends_nothing",),
         "a loop stalled for seconds": (
-            f"{TIME}::test_a_loop_that_stalls_is_no_reason_for_a_storm_or_an_error",
-            f"{TIME}::test_a_deadline_that_passed_while_the_loop_stood_still_ends_the_wait",
+            f"{TIME}::test_stalled_loop_causes_no_burst",
+            f"{TIME}::test_deadline_in_a_stalled_loop_ends_the_wait",
             f"{HERE}::test_stalled_loop_does_not_time_out",
         ),
         "asyncio.timeout around every verb": (
@@ -403,10 +403,13 @@ PROOFS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "keyboard interrupt": (f"{HERE}::test_keyboard_interrupt",),
         "session dropped without closing": (f"{LIFE}::test_unclosed_session_warns_once",),
         "generator dropped without closing": (
-            "engine/test_as_completed.py::test_a_loop_that_is_left_without_closing_lets_go_too",
-            "engine/test_fan_out.py::test_leaving_early_without_closing_cancels_too",
+            "engine/test_as_completed.py::test_abandoned_loop_ends_its_waits",
+            "engine/test_bounded_map.py::test_abandoned_loop_cancels_work",
         ),
-        "eager tasks": (f"{HERE}::test_eager_tasks", "engine/test_shared.py::test_what_needs_no_time_needs_none"),
+        "eager tasks": (
+            f"{HERE}::test_eager_tasks",
+            "engine/test_single_flight.py::test_immediate_result_needs_no_wait",
+        ),
     },
     "Cancellation": {
         "before the POST is written": (

@@ -1,4 +1,4 @@
-"""The table that sorts what aiohttp raises."""
+"""Conversion of the exceptions of aiohttp to `RivyaError`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ConnectionLost(Exception):
-    """A lost connection, dressed so that aiohttp does not send the request again behind our back."""
+    """A lost connection. aiohttp does not recognise this type, and therefore does not repeat the request."""
 
     def __init__(self, error: aiohttp.ClientError) -> None:
         super().__init__()
@@ -21,18 +21,18 @@ class ConnectionLost(Exception):
 
 
 AIOHTTP_ERRORS: Final = (aiohttp.ClientError, OSError, ValueError, ConnectionLost)
-"""What comes out of aiohttp; `TimeoutError` is an `OSError`, a bad URL a `ValueError`."""
+"""Exceptions that aiohttp raises. `TimeoutError` is an `OSError`; an invalid URL raises `ValueError`."""
 
 ERROR_TABLE: Final[tuple[tuple[type[Exception], type[RivyaError]], ...]] = (
     (aiohttp.ConnectionTimeoutError, RequestNotSentError),
     (aiohttp.ClientConnectorError, RequestNotSentError),  # DNS, refused, TLS, certificate, proxy
     (aiohttp.InvalidURL, ConfigurationError),
     (aiohttp.NonHttpUrlClientError, ConfigurationError),
-    (aiohttp.ClientError, OutcomeUnknownError),  # dropped, time-out while reading, broken body, malformed answer
+    (aiohttp.ClientError, OutcomeUnknownError),  # dropped, read timeout, truncated body, malformed response
     (OSError, OutcomeUnknownError),
     (ValueError, ConfigurationError),
 )
-"""The first row that fits says whether the request may have acted. The last resort is to assume that it may."""
+"""The error for each exception; the first matching row counts. Other exceptions leave the outcome unknown."""
 
 ADVICE: Final[dict[type[RivyaError], str]] = {
     RequestNotSentError: "nothing was sent",
@@ -42,20 +42,20 @@ ADVICE: Final[dict[type[RivyaError], str]] = {
 
 
 def convert_error(error: Exception, url: URL) -> RivyaError:
-    """One of our errors for one of aiohttp's, by the table; never with a query string, which may hold a signature."""
+    """Returns the `RivyaError` for an exception. Its message omits the query of the URL, which may hold a signature."""
     if isinstance(error, ConnectionLost):
         error = error.error
-    kind = next((ours for theirs, ours in ERROR_TABLE if isinstance(error, theirs)), OutcomeUnknownError)
-    where = url.with_query(None).with_fragment(None)
-    return kind(f"{where}: {type(error).__name__}: {_describe_error(error)}; {ADVICE[kind]}")
+    kind = next((to for caught, to in ERROR_TABLE if isinstance(error, caught)), OutcomeUnknownError)
+    shown_url = url.with_query(None).with_fragment(None)
+    return kind(f"{shown_url}: {type(error).__name__}: {_describe_error(error)}; {ADVICE[kind]}")
 
 
 def _describe_error(error: Exception) -> str:
-    """What aiohttp says of it, but for the URLs that it mixes in."""
+    """Returns the message of the exception. Messages that contain URLs are replaced."""
     if isinstance(error, aiohttp.InvalidURL):
-        return "not a URL that can be requested"
+        return "not a valid URL for a request"
     if isinstance(error, aiohttp.ClientResponseError):
-        return error.message or "no answer that HTTP knows"
+        return error.message or "not a valid HTTP response"
     if isinstance(error, TimeoutError):
         return "it took too long"
     return str(error) or "no reason given"

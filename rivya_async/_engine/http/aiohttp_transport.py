@@ -1,4 +1,4 @@
-"""The transport over aiohttp."""
+"""The transport over aiohttp: calls, uploads, and streamed responses."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ from yarl import URL
 from ..._core import assumptions
 from ..._core.errors import ConfigurationError, ResponseDecodeError
 from ..._core.http.messages import Request, Response, common_headers
-from .aiohttp_backends import NO_RETRY_MIDDLEWARES, FastBackend, GenericBackend
+from .aiohttp_backends import NO_RETRY_MIDDLEWARES, FastBackend, GenericBackend, create_public_session
 from .aiohttp_errors import AIOHTTP_ERRORS, convert_error
-from .aiohttp_multipart import build_multipart
-from .aiohttp_resolver import PublicResolver, public_socket
 from .transport import USER_AGENT
 from .watchdog import NO_TIMEOUT, TimeoutScope, Watchdog
 
@@ -29,22 +27,21 @@ if TYPE_CHECKING:
     from ..._core.policies import Timeouts
 
 CHUNK_BYTES: Final = 1024 * 1024
-"""What is read of a file at most, and lies ready while the piece before it is written: few ways to the disk."""
+"""Maximum bytes of a chunk of a streamed response. Large chunks need few writes to the disk."""
 
 
 class AiohttpTransport:
-    """Sends through one `aiohttp.ClientSession`: its own, or one that was handed in and is never closed."""
+    """Sends through one `aiohttp.ClientSession`: its own, or the caller's, which it never closes."""
 
-    def __init__(self, settings: Config, timeouts: Timeouts, http: aiohttp.ClientSession | None) -> None:
-        self._settings = settings
-        self._origin = URL(settings.base_url, encoded=True)
+    def __init__(self, config: Config, timeouts: Timeouts, http: aiohttp.ClientSession | None) -> None:
+        self._origin = URL(config.base_url, encoded=True)
         self._prefix = self._origin.raw_path.rstrip("/")
         if http is not None and not isinstance(http, aiohttp.ClientSession):
             raise ConfigurationError(f"http must be an aiohttp.ClientSession, not {type(http).__name__}")
         loop = asyncio.get_running_loop()
         if getattr(http, "_loop", loop) is not loop:
             raise ConfigurationError(
-                "the http that was handed in lives on another event loop: make the aiohttp.ClientSession on this one"
+                "http belongs to another event loop: create the aiohttp.ClientSession on the running loop"
             )
         self._watchdog = Watchdog(min(timeouts.read, timeouts.total, timeouts.chat))
         self._is_closed = False
@@ -52,13 +49,13 @@ class AiohttpTransport:
         self._fast_backend: FastBackend | None = None
         self._public_session: aiohttp.ClientSession | None = None
         if http is None:
-            connector = aiohttp.TCPConnector(limit=0)  # the gate bounds what is in flight
+            connector = aiohttp.TCPConnector(limit=0)  # the limiter bounds requests in flight
             http = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
             self._fast_backend = FastBackend(
-                connector, self._origin, timeouts, common_headers(settings.api_key, USER_AGENT), self._watchdog
+                connector, self._origin, timeouts, common_headers(config.api_key, USER_AGENT), self._watchdog
             )
         self._http: aiohttp.ClientSession = http
-        self._generic_backend = GenericBackend(http, timeouts, settings.api_key, self._watchdog)
+        self._generic_backend = GenericBackend(http, timeouts, config.api_key, self._watchdog)
         self._stream_timeout = aiohttp.ClientTimeout(sock_connect=timeouts.connect, sock_read=timeouts.read)
         self._upload_timeout = aiohttp.ClientTimeout(
             total=timeouts.upload, sock_connect=timeouts.connect, sock_read=timeouts.read
@@ -69,45 +66,49 @@ class AiohttpTransport:
 
     @property
     def max_connections(self) -> int:
-        """What the connector bears: a request that waits for it would use up its time-out without being sent."""
+        """Maximum connections of the connector. A request that waits for a connection uses up its timeout."""
         limit = self._http.connector.limit if self._http.connector is not None else 0
         return limit or sys.maxsize
 
     async def send(self, request: Request) -> Response:
-        """Send it once and read the answer to its end."""
+        """Sends the request once and reads the whole response."""
         self._check_open()
-        channel = (
+        backend = (
             self._fast_backend if self._fast_backend is not None and request.needs_api_key else self._generic_backend
         )
         url = self._origin.with_path(self._prefix + request.path, encoded=True)
         try:
-            with channel.timeout_scope(request) as attempt:
-                response = await channel.send(request, url)
-                return Response(response.status, response.headers, await _read_body(response, attempt))
+            with backend.timeout_scope(request) as scope:
+                response = await backend.send(request, url)
+                return Response(response.status, response.headers, await _read_body(response, scope))
         except AIOHTTP_ERRORS as error:
             failure = convert_error(error, url)
         except asyncio.CancelledError as cancelled:
-            raise cancelled.with_traceback(None)  # noqa: B904 - it is the same; aiohttp's frames hold the key
-        # Raised out here: aiohttp's exceptions hold the request's headers, the key among them.
+            raise cancelled.with_traceback(None)  # noqa: B904 - the same error, without frames that hold the key
+        # Raised outside of the except block: the context of an error would hold the request's headers and API key.
         try:
             raise failure
         finally:
-            del failure  # an error that its own traceback holds would wait for the garbage collector
+            del failure  # breaks the reference cycle between the error and its traceback
 
     def fetch(
         self, url: str, headers: Mapping[str, str], *, only_public: bool
     ) -> AbstractAsyncContextManager[_AiohttpStreamingResponse]:
-        """GET an absolute URL of any host, without the API key, and stream the answer. A redirect is an answer.
+        """Streams the response to a GET of an absolute URL of any host, without API key. Follows no redirects.
 
-        `only_public`: raises `DownloadError` where the host is not on the public internet. Whoever handed in an
-        `aiohttp.ClientSession` decides with its connector where names lead.
+        `only_public`: raises `DownloadError` for a host with a private address. A session of the caller does not
+        check this: its connector decides which addresses are reachable.
         """
         self._check_open()
-        address = _parse_absolute_url(url)
-        http = self._get_public_session() if only_public and self._fast_backend is not None else self._http
-        asked = http.get(
-            address,
-            headers={"Accept-Encoding": "identity", **headers},  # lengths and ranges are those of the file
+        parsed_url = _parse_absolute_url(url)
+        http = self._http
+        if only_public and self._fast_backend is not None:
+            if self._public_session is None:
+                self._public_session = create_public_session()
+            http = self._public_session
+        sending = http.get(
+            parsed_url,
+            headers={"Accept-Encoding": "identity", **headers},  # so that lengths and ranges are those of the file
             timeout=self._fetch_timeout,
             allow_redirects=False,
             raise_for_status=False,
@@ -115,41 +116,22 @@ class AiohttpTransport:
             read_bufsize=CHUNK_BYTES,
             middlewares=NO_RETRY_MIDDLEWARES,
         )
-        return self._stream_response(asked, address)
+        return self._stream_response(sending, parsed_url)
 
     def stream(self, request: Request) -> AbstractAsyncContextManager[_AiohttpStreamingResponse]:
-        """Send it once and read the answer piece by piece, for as long as there is one now and then."""
+        """Sends the request once and streams the response, without a limit on the total time."""
         self._check_open()
         url = self._origin.with_path(self._prefix + request.path, encoded=True)
-        asked = self._http.request(
-            request.method,
-            url,
-            data=request.body,
-            headers=request.headers(self._settings.api_key, USER_AGENT),
-            timeout=self._stream_timeout,
-            allow_redirects=False,
-            raise_for_status=False,
-            auto_decompress=True,
-            middlewares=NO_RETRY_MIDDLEWARES,
-        )
-        return self._stream_response(asked, url)
+        return self._stream_response(self._generic_backend.send(request, url, self._stream_timeout), url)
 
     async def upload(self, request: Request, form: MultipartForm, file: AsyncIterator[bytes]) -> Response:
-        """Send it once as a form with this file, as it is read, and read the answer to its end."""
+        """Sends the request once as a form with this file, and reads the whole response."""
         self._check_open()
         url = self._origin.with_path(self._prefix + request.path, encoded=True)
+        form_body = _build_multipart(form, file)
         try:
-            async with self._http.request(
-                request.method,
-                url,
-                data=build_multipart(form, file),
-                headers=request.headers(self._settings.api_key, USER_AGENT),
-                timeout=self._upload_timeout,
-                allow_redirects=False,
-                raise_for_status=False,
-                auto_decompress=True,
-                middlewares=NO_RETRY_MIDDLEWARES,
-            ) as response:
+            sending = self._generic_backend.send(request, url, self._upload_timeout, form_body)
+            async with await sending as response:  # its end waits until aiohttp no longer reads the file
                 return Response(response.status, response.headers, await _read_body(response))
         except AIOHTTP_ERRORS as error:
             failure = convert_error(error, url)
@@ -162,44 +144,36 @@ class AiohttpTransport:
 
     @asynccontextmanager
     async def _stream_response(
-        self, asked: Awaitable[aiohttp.ClientResponse], address: URL
+        self, sending: Awaitable[aiohttp.ClientResponse], url: URL
     ) -> AsyncIterator[_AiohttpStreamingResponse]:
         try:
             with TimeoutScope(self._watchdog, NO_TIMEOUT):
-                response = await asked
+                response = await sending
         except AIOHTTP_ERRORS as error:
-            failure = convert_error(error, address)
+            failure = convert_error(error, url)
         except asyncio.CancelledError as cancelled:
             raise cancelled.with_traceback(None)  # noqa: B904 - as in `send`
         else:
             self._open_responses.add(response)
             try:
-                yield _AiohttpStreamingResponse(response, address)
+                yield _AiohttpStreamingResponse(response, url)
             finally:
                 self._open_responses.discard(response)
                 response.close()
             return
         raise failure
 
-    def _get_public_session(self) -> aiohttp.ClientSession:
-        """Our own connections to public addresses only, made when a redirect is followed for the first time."""
-        if self._public_session is None:
-            connector = aiohttp.TCPConnector(limit=0, resolver=PublicResolver(), socket_factory=public_socket)
-            self._public_session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-        return self._public_session
-
     @property
     def _owned_sessions(self) -> list[aiohttp.ClientSession]:
-        """What is ours to close."""
-        own = [] if self._fast_backend is None else [self._fast_backend.http, self._http]
-        return own if self._public_session is None else [*own, self._public_session]
+        owned = [] if self._fast_backend is None else [self._fast_backend.http, self._http]
+        return owned if self._public_session is None else [*owned, self._public_session]
 
     def _check_open(self) -> None:
         if self._is_closed or self._http.closed:
             raise ConfigurationError("the session's connections are closed: make a new RivyaSession")
 
     async def aclose(self) -> None:
-        """Close every connection of our own, and cut what is still on its way."""
+        """Cancels requests in flight and closes every owned connection."""
         self._is_closed = True
         self._watchdog.cancel_all()
         for response in self._open_responses:
@@ -208,11 +182,11 @@ class AiohttpTransport:
             await http.close()
 
     def abandon(self) -> None:
-        """Let go of our own connections without waiting for them."""
+        """Closes the owned connections without waiting."""
         for http in self._owned_sessions:
             closing = http.close()
             with suppress(StopIteration):
-                closing.send(None)  # up to its first wait: by then every connection is told to close
+                closing.send(None)  # runs up to its first wait: every connection is closing by then
             closing.close()
 
 
@@ -227,14 +201,17 @@ class _AiohttpStreamingResponse:
         try:
             return await content.read(CHUNK_BYTES)
         except AIOHTTP_ERRORS as error:
-            if unread := _read_buffered(content, error):
-                return unread  # the next call tells how it broke off
+            if buffered := _read_buffered(content, error):
+                return buffered  # the next call raises the error
             failure = convert_error(error, self._url)
         raise failure
 
 
 def _read_buffered(content: aiohttp.StreamReader, error: Exception) -> bytes:
-    """What had come before the connection broke, which aiohttp hides behind the error; nothing if time is up."""
+    """Returns the bytes that arrived before the connection was lost; none after a timeout.
+
+    aiohttp raises the error before it returns these bytes.
+    """
     content.set_exception(None)  # type: ignore[arg-type]
     try:
         return content.read_nowait()
@@ -246,21 +223,20 @@ def _read_buffered(content: aiohttp.StreamReader, error: Exception) -> bytes:
 
 def _parse_absolute_url(url: str) -> URL:
     try:
-        address = URL(url)
+        parsed = URL(url)
     except ValueError:
         raise ConfigurationError(f"{url!r} is not a URL") from None
-    if address.scheme not in {"http", "https"} or not address.host:
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
         raise ConfigurationError(f"{url!r} is not a URL that can be downloaded: it needs http or https and a host")
-    return address
+    return parsed
 
 
-async def _read_body(response: aiohttp.ClientResponse, attempt: TimeoutScope | None = None) -> bytes:
-    """The body, in memory up to a bound."""
+async def _read_body(response: aiohttp.ClientResponse, scope: TimeoutScope | None = None) -> bytes:
     content = response.content
     try:
         if not content.is_eof():
-            return await _read_chunks(content, attempt)
-        body = content.read_nowait()  # as good as always: it came with the headers. Saves 4 us
+            return await _read_chunks(content, scope)
+        body = content.read_nowait()  # a short body nearly always arrives with the headers: saves 4 us
         _check_body_size(body)
         return body
     finally:
@@ -268,13 +244,12 @@ async def _read_body(response: aiohttp.ClientResponse, attempt: TimeoutScope | N
             response.close()
 
 
-async def _read_chunks(content: aiohttp.StreamReader, attempt: TimeoutScope | None) -> bytes:
-    """The body as it comes, measured after each piece."""
+async def _read_chunks(content: aiohttp.StreamReader, scope: TimeoutScope | None) -> bytes:
     body = bytearray()
-    while piece := await content.readany():
-        if attempt is not None:
-            attempt.reset_read_timeout()
-        body += piece
+    while chunk := await content.readany():
+        if scope is not None:
+            scope.reset_read_timeout()
+        body += chunk
         _check_body_size(body)
     return bytes(body)
 
@@ -282,5 +257,23 @@ async def _read_chunks(content: aiohttp.StreamReader, attempt: TimeoutScope | No
 def _check_body_size(body: bytes | bytearray) -> None:
     if len(body) > assumptions.MAX_RESPONSE_BYTES:
         raise ResponseDecodeError(
-            f"the answer is longer than {assumptions.MAX_RESPONSE_BYTES} bytes and was not read on", reason="too long"
+            f"the response is longer than {assumptions.MAX_RESPONSE_BYTES} bytes: it was not read", reason="too long"
         )
+
+
+class _FilePart(aiohttp.payload.AsyncIterablePayload):
+    """The file of a form. If its size is known, the request has a length, which some servers require."""
+
+    def __init__(self, form: MultipartForm, file: AsyncIterator[bytes]) -> None:
+        super().__init__(file, content_type=form.mime_type)
+        self._size = form.size
+        self.set_content_disposition("form-data", quote_fields=False, name="file", filename=form.filename)
+
+
+def _build_multipart(form: MultipartForm, file: AsyncIterator[bytes]) -> aiohttp.MultipartWriter:
+    """Builds the form. The fields precede the file, so that a server can check them before it reads the file."""
+    body = aiohttp.MultipartWriter("form-data")
+    for name, value in form.fields.items():
+        body.append(value).set_content_disposition("form-data", quote_fields=False, name=name)
+    body.append_payload(_FilePart(form, file))
+    return body

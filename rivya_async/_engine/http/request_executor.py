@@ -1,21 +1,13 @@
-"""One logical call: its attempts, the back-off between them, and what the session learns from each response."""
+"""Runs one logical call: its attempts, the back-off between them, and the feedback to the rate controller."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
-from ..._core.errors import (
-    APIStatusError,
-    IdempotencyConflictError,
-    OutcomeUnknownError,
-    RateLimitError,
-    RequestNotSentError,
-    ResponseDecodeError,
-    RivyaError,
-)
+from ..._core.errors import APIStatusError, RateLimitError, ResponseDecodeError, RivyaError
 from ..._core.http.error_responses import read_error
 from ..._core.http.retry import (
     AttemptState,
@@ -24,16 +16,15 @@ from ..._core.http.retry import (
     decide_retry,
     definitely_not_processed,
     indicates_outage,
-    outcome_is_ambiguous,
     retry_delay,
 )
 from ..hooks import AttemptDetails, RetryDetails, notify
 from ..timer_queue import Wakeup
+from .call_errors import CancellationContext, final_error, may_have_been_processed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from contextvars import Context
-    from types import TracebackType
 
     from ..._core.config import Config
     from ..._core.http.messages import Request, Response
@@ -43,27 +34,12 @@ if TYPE_CHECKING:
     from ..environment import Environment
     from ..hooks import Hooks
     from ..timer_queue import TimerQueue
-    from .request_limiter import RequestLimiter
-    from .transport import RequestSender
+    from .request_limiter import Limiter, RequestLimiter
+    from .transport import Transport
 
 T = TypeVar("T")
 
 MASK: Final = "***"
-
-
-class Limiter(Protocol):
-    """A bound on concurrency, with or without a rate."""
-
-    @property
-    def rate_controller(self) -> RateController | None:
-        """The rate that attempts keep and teach; None where only concurrency is bounded."""
-        ...
-
-    async def acquire(self, *, deadline: float | None = None) -> None:
-        """Takes a slot. Raises `RequestNotSentError` without one, once the limiter is closed."""
-
-    def release(self) -> None:
-        """Gives the slot back."""
 
 
 class RequestExecutor:
@@ -74,7 +50,7 @@ class RequestExecutor:
 
     def __init__(
         self,
-        transport: RequestSender,
+        transport: Transport,
         limiter: RequestLimiter,
         timers: TimerQueue,
         *,
@@ -105,7 +81,7 @@ class RequestExecutor:
         """Sends until there is a response, a reason to give up, or `deadline` (on the loop's clock) is near.
 
         No attempt begins after the deadline; an attempt in flight is not cancelled by it. Cancelling drops the
-        attempt. Every error carries the idempotency key: as an attribute, or as a note if it is not a `RivyaError`.
+        attempt. Every error has the idempotency key: as an attribute, or in a note if it is not a `RivyaError`.
         `send` replaces the transport's own; `limiter` replaces the session's.
         """
         limiter = limiter or self._limiter
@@ -134,7 +110,7 @@ class RequestExecutor:
         ambiguous = False
         sent = counted = previous_attempts
         reached = 0
-        with _CancellationContext(request):
+        with CancellationContext(request):
             while True:
                 has_slot = False
                 try:
@@ -153,16 +129,20 @@ class RequestExecutor:
                     if request is not None:
                         error.idempotency_key = request.idempotency_key
                     if not has_slot:  # a rejected call would be rejected again
-                        raise _final_error(error, ambiguous=ambiguous) from error.__cause__
+                        raise final_error(error, ambiguous=ambiguous) from error.__cause__
                     if progress is not None and progress() > reached:
                         started, counted, reached = self._loop.time(), 1, progress()
                     state = AttemptState(counted, self._loop.time() - started, ambiguous)
-                    ambiguous = ambiguous or _may_have_been_processed(request, error)
+                    ambiguous = ambiguous or may_have_been_processed(request, error)
                     decision = self._decide(error, request, state, deadline, limiter.rate_controller)
                     if isinstance(decision, GiveUp):
-                        raise _final_error(error, ambiguous=ambiguous) from error.__cause__
+                        raise final_error(error, ambiguous=ambiguous) from error.__cause__
                     self._notify_retry(request, sent, decision, error)
+                    failure = error
                 await self._back_off(decision.delay)
+                if self._closing and request is None:
+                    raise failure
+                del failure  # breaks the reference cycle between the error and its traceback
                 queued_at = self._loop.time()
 
     async def send_once(
@@ -286,48 +266,3 @@ class RequestExecutor:
         finally:
             self._timers.cancel(timer)
             self._backoffs.discard(wakeup)
-
-
-class _CancellationContext:
-    """Adds a note with the idempotency key to any error that is not a `RivyaError`, such as a cancellation."""
-
-    __slots__ = ("_request",)
-
-    def __init__(self, request: Request | None) -> None:
-        self._request = request
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        request = self._request
-        if error is None or isinstance(error, RivyaError) or request is None or request.idempotency_key is None:
-            return
-        error.add_note(
-            f"{type(error).__name__} during {request.method} {request.path}: the service may have acted. "
-            f"Repeat the call under idempotency_key={request.idempotency_key!r}"
-        )
-
-
-def _may_have_been_processed(request: Request | None, error: RivyaError) -> bool:
-    """Returns whether the service may have acted on a request that failed with this error."""
-    if request is None or request.is_safe or not outcome_is_ambiguous(error):
-        return False
-    return request.idempotency_key is not None or not definitely_not_processed(error)
-
-
-def _final_error(error: RivyaError, *, ambiguous: bool) -> RivyaError:
-    """Returns the error to raise: the last attempt's, unless an earlier attempt may have been processed."""
-    if not ambiguous or outcome_is_ambiguous(error):
-        return error
-    if not isinstance(error, RequestNotSentError | RateLimitError | IdempotencyConflictError):
-        error.add_note("an earlier attempt of the same call may have acted")
-        return error
-    return OutcomeUnknownError(
-        f"an earlier attempt may have acted, and the last one failed: {error.message}",
-        idempotency_key=error.idempotency_key,
-        request_id=error.request_id,
-        attempts=error.attempts,
-    )

@@ -33,6 +33,21 @@ class QueuedPoll(Protocol):
         ...
 
 
+class Limiter(Protocol):
+    """A bound on concurrency, with or without a rate."""
+
+    @property
+    def rate_controller(self) -> RateController | None:
+        """The rate that attempts keep and teach; None where only concurrency is bounded."""
+        ...
+
+    async def acquire(self, *, deadline: float | None = None) -> None:
+        """Takes a slot. Raises `RequestNotSentError` without one, once the limiter is closed."""
+
+    def release(self) -> None:
+        """Gives the slot back."""
+
+
 class RequestLimiter:
     """At most `limit` slots, given at the rate of `rate_controller`, in the order of two queues: calls and polls.
 

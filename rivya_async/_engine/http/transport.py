@@ -1,7 +1,8 @@
-"""The seam between us and the network: a request goes in, a response comes out, or one of two errors.
+"""The interface between the engine and the network.
 
-A transport decides nothing. It raises `RequestNotSentError` where the request cannot have left, `OutcomeUnknownError`
-where it may have acted, and returns every answer, whatever its status. It sends each request exactly once.
+A transport decides nothing and sends each request exactly once. It returns every response, also one with an error
+status. It raises `RequestNotSentError` if the request was certainly not sent, and `OutcomeUnknownError` if the service
+may have acted.
 """
 
 from __future__ import annotations
@@ -18,53 +19,49 @@ USER_AGENT: Final = f"rivya-async/{version('rivya-async')}"
 
 
 class StreamingResponse(Protocol):
-    """An answer whose body has not been read yet."""
+    """A response whose body is read in chunks."""
 
     @property
     def head(self) -> Response:
-        """Status and headers; the body is empty."""
+        """Returns the status and the headers, with an empty body."""
         ...
 
     async def read(self) -> bytes:
-        """The next piece of the body, empty at its end. Raises `OutcomeUnknownError` where it breaks off."""
+        """Returns the next chunk, empty at the end. Raises `OutcomeUnknownError` if the connection is lost."""
         ...
 
 
-class RequestSender(Protocol):
-    """What a caller needs of a network."""
-
-    async def send(self, request: Request) -> Response:
-        """Send it once and read the answer to its end."""
-        ...
-
-
-class Transport(RequestSender, Protocol):
-    """What the engine needs of a network."""
+class Transport(Protocol):
+    """Sends the requests of one session."""
 
     @property
     def max_connections(self) -> int:
-        """How many requests it bears at once; what has to wait inside it would use up its time-out."""
+        """Returns how many requests can be in flight. One that waits for a connection uses up its timeout."""
+        ...
+
+    async def send(self, request: Request) -> Response:
+        """Sends the request once and reads the whole response."""
         ...
 
     def fetch(
         self, url: str, headers: Mapping[str, str], *, only_public: bool
     ) -> AbstractAsyncContextManager[StreamingResponse]:
-        """GET an absolute URL of any host, without the API key, and stream the answer. A redirect is an answer.
+        """Streams the response to a GET of an absolute URL of any host, without API key. Follows no redirects.
 
-        `only_public`: raises `DownloadError` where the host is not on the public internet.
+        `only_public`: raises `DownloadError` for a host with a private address.
         """
         ...
 
     def stream(self, request: Request) -> AbstractAsyncContextManager[StreamingResponse]:
-        """Send it once and read the answer piece by piece, for as long as there is one now and then."""
+        """Sends the request once and streams the response, without a limit on the total time."""
         ...
 
     async def upload(self, request: Request, form: MultipartForm, file: AsyncIterator[bytes]) -> Response:
-        """Send it once as a form with this file, as it is read, and read the answer to its end."""
+        """Sends the request once as a form with this file, and reads the whole response."""
         ...
 
     async def aclose(self) -> None:
-        """Close every connection. Does nothing the second time."""
+        """Closes every connection. Further calls do nothing."""
 
     def abandon(self) -> None:
-        """Let go of every connection at once, for an owner that was never closed; does not wait."""
+        """Closes every connection without waiting, for an owner that was never closed."""

@@ -1,4 +1,4 @@
-"""How long attempts may take: one timer looks after all that are on their way."""
+"""Timeouts of requests: one timer of the loop for all requests in flight."""
 
 from __future__ import annotations
 
@@ -10,73 +10,73 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 TICKS_PER_TIMEOUT: Final = 20
-"""Looks within the shortest time-out; one a second at least."""
+"""Ticks within the shortest timeout. An interval between ticks is at most one second."""
 
 
 class WriteTransport(Protocol):
-    """The writing half of a connection."""
+    """The writing side of a connection."""
 
     def get_write_buffer_size(self) -> int:
-        """Bytes that have not left yet."""
+        """Returns the number of bytes that are not sent yet."""
         ...
 
 
 class TickTimeouts(NamedTuple):
-    """Time-outs, counted in looks."""
+    """Timeouts, counted in ticks."""
 
     total: float
     read: float
 
 
 NO_TIMEOUT: Final = TickTimeouts(math.inf, math.inf)
-"""Of what keeps its own time, and need only be cut."""
+"""The timeouts of requests whose time aiohttp bounds: the watchdog only cancels them."""
 
 
 class Watchdog:
-    """Cuts the attempts that take too long. A look around now and then saves the timers of each request: 13 us.
+    """Cancels requests that exceed their timeouts. One periodic timer costs 13 us less per request than its own timers.
 
-    Time is counted in looks, so a time-out lasts up to a look longer, and a loop that stood still takes nothing from an
-    attempt whose answer came meanwhile.
+    Time is counted in ticks: a timeout lasts up to one tick longer. A loop that stalled does not time out a request
+    whose response arrived meanwhile.
     """
 
     def __init__(self, shortest: float) -> None:
         self.in_flight: dict[object, TimeoutScope] = {}
-        """By the task that makes it."""
+        """The scope of each request, by the task that sends it."""
         self._loop = asyncio.get_running_loop()
         self._interval = min(1.0, shortest / TICKS_PER_TIMEOUT)
         self._timer: asyncio.TimerHandle | None = None
 
     def tick_timeouts(self, *, total: float, read: float = math.inf) -> TickTimeouts:
-        """With what may take `total` seconds, and `read` until its answer begins and between two pieces of it."""
+        """Converts seconds to ticks. `read` bounds the time to the first byte of a response, and between chunks."""
         return TickTimeouts(total / self._interval, read / self._interval)
 
-    def on_request_sent(self, outgoing: WriteTransport | None) -> None:
-        """The attempt of this task is handed over to its connection: from now on an answer is awaited."""
-        attempt = self.in_flight.get(asyncio.current_task())
-        if attempt is not None:
-            attempt.transport = outgoing
-            attempt.reset_read_timeout()
+    def on_request_sent(self, transport: WriteTransport | None) -> None:
+        """Starts the read timeout of the current task's request, which was passed to its connection."""
+        scope = self.in_flight.get(asyncio.current_task())
+        if scope is not None:
+            scope.transport = transport
+            scope.reset_read_timeout()
 
     def cancel_all(self) -> None:
-        """End all that is on its way: whoever awaits it has been told that the session closes."""
-        for attempt in self.in_flight.values():
-            attempt.cancel(ConnectionAbortedError("the session was closed"))
+        """Ends every request with an error. The callers that wait for them know already that the session closes."""
+        for scope in self.in_flight.values():
+            scope.cancel(ConnectionAbortedError("the session was closed"))
 
     def start(self) -> None:
-        """Look around while there is something in flight."""
+        """Starts the timer, which stops when nothing is in flight."""
         if self._timer is None:
             self._timer = self._loop.call_later(self._interval, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
-        for attempt in self.in_flight.values():
-            attempt.tick()
+        for scope in self.in_flight.values():
+            scope.tick()
         if self.in_flight:
             self.start()
 
 
 class TimeoutScope:
-    """A block of code that ends with `TimeoutError` when it takes too long, as under `asyncio.timeout`; or when cut."""
+    """A block of code that raises `TimeoutError` at its timeout, as with `asyncio.timeout`, or an error on `cancel`."""
 
     __slots__ = (
         "_cancel_reason",
@@ -89,29 +89,29 @@ class TimeoutScope:
         "transport",
     )
 
-    def __init__(self, watchdog: Watchdog, patience: TickTimeouts) -> None:
+    def __init__(self, watchdog: Watchdog, timeouts: TickTimeouts) -> None:
         self._watchdog = watchdog
-        self._timeouts = patience
+        self._timeouts = timeouts
         self._ticks = 0
         self._idle_ticks = -math.inf
         self._cancel_reason: OSError | None = None
         self.transport: WriteTransport | None = None
 
     def reset_read_timeout(self) -> None:
-        """There was a sign of life."""
+        """Restarts the read timeout, after a byte was received."""
         self._idle_ticks = 0
 
     def tick(self) -> None:
-        """Grow older; be cut when it is enough."""
+        """Counts one tick; cancels the block at its timeout."""
         self._ticks += 1
         self._idle_ticks += 1
         if self.transport is not None and self.transport.get_write_buffer_size():
-            self._idle_ticks = 0  # what has not left cannot be answered
+            self._idle_ticks = 0  # the service cannot respond to an unsent request
         if self._ticks > self._timeouts.total or self._idle_ticks > self._timeouts.read:
             self.cancel(TimeoutError())
 
     def cancel(self, reason: OSError) -> None:
-        """End with this error; the first reason counts."""
+        """Cancels the block, which then raises `reason`. Only the first call counts."""
         if self._cancel_reason is None:
             self._cancel_reason = reason
             self._task.cancel()
@@ -133,4 +133,4 @@ class TimeoutScope:
         try:
             raise reason
         finally:
-            del reason  # an error that its own traceback holds would wait for the garbage collector
+            del reason  # breaks the reference cycle between the error and its traceback

@@ -126,7 +126,7 @@ class Poller:
         self._feedback.on_webhook_terminal(job, end)
 
     def verify_webhook(self, job: TrackedJob, end: Generation) -> None:
-        """Polls the job now, because the record of a webhook contradicts what is known."""
+        """Polls the job now, because the record of a webhook contradicts the last one."""
         self._feedback.on_unusable_webhook(job, end)
         job.require_recheck()
         self.advance_to(job, 0.0)

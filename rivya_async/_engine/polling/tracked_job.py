@@ -1,4 +1,4 @@
-"""A job that someone waits for: what is known of it, when it is polled, and what is learned from its polls."""
+"""A job with waiters: its last record, the state of its polls, and what its polls teach."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ class TrackedJob:
 
 
 class PollFeedback:
-    """What a session learns from polls and webhooks: how long jobs last, and how reliably webhooks report their ends.
+    """Statistics that a session learns: the durations of jobs, and the reliability of webhooks.
 
     Durations are learned only for waits with an adaptive policy, since learning costs 3 microseconds per poll.
     """
@@ -285,7 +285,7 @@ class PollFeedback:
         self._observe_duration(job, end)
 
     def on_unusable_webhook(self, job: TrackedJob, end: Generation) -> None:
-        """Counts a webhook whose record contradicts what is known: it was delivered, but teaches no duration."""
+        """Counts a webhook whose record contradicts the last one: it was delivered, but teaches no duration."""
         self._delivery_rate.on_delivery(self._delay_since_end(job, end))
 
     def on_unmatched_webhook(self, end: Generation, submitted: tuple[float, str] | None) -> None:

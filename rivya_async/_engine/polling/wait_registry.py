@@ -156,8 +156,8 @@ class WaitRegistry:
     def ingest_webhook(self, generation: Generation) -> bool:
         """Applies the record of a verified webhook; returns whether it says anything new.
 
-        A terminal record ends all waits for the job, and is remembered for later waits. One that contradicts what is
-        known is verified by a poll.
+        A terminal record ends all waits for the job, and is remembered for later waits. One that contradicts
+        the last one is verified by a poll.
         """
         if self._closed or generation.id in self._webhook_results:
             return False

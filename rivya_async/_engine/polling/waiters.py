@@ -20,7 +20,7 @@ MAX_BUFFERED_UPDATES: Final = 64
 """Snapshots that are buffered for a slow listener: it misses the oldest of more, never the last."""
 
 MAX_ERROR_NOTES: Final = 10
-"""Errors of other jobs that the error of a group wait carries as notes."""
+"""Errors of other jobs that the error of a group wait has as notes."""
 
 OnUpdate: TypeAlias = Callable[[Generation], Awaitable[None] | None]
 """A plain or async function that is called with every changed snapshot of a job."""

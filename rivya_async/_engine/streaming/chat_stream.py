@@ -1,4 +1,4 @@
-"""A chat answer as it comes, before the user's eyes."""
+"""A streamed chat completion."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 class ChatStream:
-    """The answer of a model, piece by piece: iterate over it for the text, or over `events()` for all that comes.
+    """A streamed completion: iterate over it for the text, or over `events()` for every event.
 
-    Entering the block sends the message, under `idempotency_key`; leaving it closes the connection at once. See
+    Entering the block sends the message under `idempotency_key`. Leaving it closes the connection at once. See
     `session.chat.completions.stream`.
     """
 
@@ -55,30 +55,30 @@ class ChatStream:
 
     @property
     def idempotency_key(self) -> str | None:
-        """The key of this purchase: yours, or, once the block is entered, the one that was minted for it."""
+        """The idempotency key of this purchase: the caller's, or one that is generated when the block is entered."""
         return self._key
 
     @property
     def text(self) -> str:
-        """The answer as far as it has been read."""
+        """The text that was read so far."""
         return self._accumulator.text
 
     @property
     def session_id(self) -> str | None:
-        """The chat session, once the service has named it."""
+        """The id of the chat session; None until the service has sent it."""
         return self._accumulator.session_id
 
     @property
     def completion(self) -> ChatCompletion:
-        """The whole answer. Raises `ConfigurationError` before the stream has been read to its end."""
+        """The completion. Raises `ConfigurationError` before the stream has been read to its end."""
         if self._accumulator.completion is None:
-            raise ConfigurationError("the answer is not whole: read the stream to its end first; `text` has what came")
+            raise ConfigurationError("the completion is not finished: read the stream to its end; `text` has a part")
         return self._accumulator.completion
 
     async def __aenter__(self) -> Self:
         with attach_idempotency_key(self._key):
             if self._open_stream is not None:
-                raise ConfigurationError("a stream is entered once: call stream() again for another answer")
+                raise ConfigurationError("a stream can be entered once: call stream() again")
             engine = self._engine()
         self._key = key = self._preflight.idempotency_key(self._key)
         self._accumulator.mask = engine.executor.mask_api_key
@@ -104,40 +104,40 @@ class ChatStream:
             self._settle_cost()
         if isinstance(error, asyncio.CancelledError) and self._accumulator.completion is None:
             error.add_note(
-                f"CancelledError in a chat stream: it is bought, under idempotency_key={self._key!r}, and "
-                f"{len(self.text)} characters of the answer had come"
+                f"CancelledError in a chat stream: it was purchased under idempotency_key={self._key!r}, and "
+                f"{len(self.text)} characters of text were received"
             )
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> str:
-        """The next piece of the text."""
+        """Returns the next part of the text."""
         while (event := await self._next_event()) is not None:
             if event.delta:
                 return event.delta
         raise StopAsyncIteration
 
     def events(self) -> AsyncIterator[ChatEvent]:
-        """Every event as it comes, also those that this library does not know. Raises as iterating does."""
+        """Iterates over all events, including unknown types. Raises as the iteration over the text does."""
         return _EventIterator(self._next_event)
 
     async def _next_event(self) -> ChatEvent | None:
-        """The next event; None at the end of a whole answer."""
+        """Returns the next event; None at the end of a complete response."""
         if self._open_stream is None:
             raise ConfigurationError("enter the stream first: async with session.chat.completions.stream(...)")
         if self._is_reading:
-            raise ConfigurationError("another task is reading this stream: let one read and hand on what comes")
+            raise ConfigurationError("another task is reading this stream: read it in one task")
         self._is_reading = True
         try:
             while self._accumulator.completion is None:
                 event = self._decoder.next_event()
                 if isinstance(event, sse.Event):
                     return self._accept(event)
-                piece = await self._open_stream.response.read()
-                if not piece:
+                chunk = await self._open_stream.response.read()
+                if not chunk:
                     raise self._accumulator.interruption("it ended early")
-                self._decoder.feed(piece)
+                self._decoder.feed(chunk)
         except StreamInterruptedError as error:
             raise self._add_context(error) from None
         except RivyaError as error:
@@ -147,21 +147,21 @@ class ChatStream:
         return None
 
     def _accept(self, event: sse.Event) -> ChatEvent:
-        taken = self._accumulator.feed(event)
+        chat_event = self._accumulator.feed(event)
         if self._accumulator.completion is not None:
             self._settle_cost()
-        return taken
+        return chat_event
 
     def _settle_cost(self) -> None:
-        """Enter in the book what came of it, once: what broke off or was left is bought, and its cost not known."""
-        key, path, answer = self._key, self._reserved_path, self._accumulator.completion
+        """Records the cost once. An incomplete stream was purchased too, at an unknown cost."""
+        key, path, completion = self._key, self._reserved_path, self._accumulator.completion
         if key is None or path is None:
             return
         self._reserved_path = None
-        if answer is None:
+        if completion is None:
             self._preflight.ledger.release(key, self._accumulator.interruption("it was left"), path)
         else:
-            self._preflight.ledger.confirm(key, Charge.from_completion(answer, path))
+            self._preflight.ledger.confirm(key, Charge.from_completion(completion, path))
 
     def _add_context(self, error: StreamInterruptedError) -> StreamInterruptedError:
         error.idempotency_key = self._key
@@ -170,7 +170,7 @@ class ChatStream:
 
 
 class _EventIterator:
-    """No generator: one that is left early would wait for the loop to close it."""
+    """An iterator over events. A generator would need to be closed when the iteration ends early."""
 
     def __init__(self, next_event: Callable[[], Awaitable[ChatEvent | None]]) -> None:
         self._next_event = next_event

@@ -50,7 +50,7 @@ EXPIRED_LINK_ERRORS: Final = (ValidationFailed, AuthenticationError, PermissionD
 class DownloadTarget:
     """One file to download. `make_filename` returns the file's name for an extension that includes the dot.
 
-    `id` identifies the file whatever its current link is. `refresh_url` reads the link again, where that is possible.
+    `id` identifies the file, also if its link has changed. `refresh_url` reads the link again, where that is possible.
     """
 
     url: str
@@ -165,7 +165,7 @@ class Transfer:
         return is_new
 
     async def attempt(self, _number: int = 1) -> Path:
-        """Downloads what is missing; returns the path of the complete file."""
+        """Downloads the missing bytes; returns the path of the complete file."""
         while True:
             version = UNKNOWN_VERSION if self._partial_file is None else self._partial_file.version
             received = self.resumable_bytes()
@@ -181,7 +181,7 @@ class Transfer:
                 self._restart()
 
     def close(self) -> None:
-        """Keeps of an incomplete file what a later download can resume."""
+        """Keeps an incomplete file if a later download can resume it."""
         if self._partial_file is not None:
             self._partial_file.close()
 
@@ -209,7 +209,7 @@ class Transfer:
         return self._partial_file if is_usable else None
 
     def _restart(self) -> None:
-        """Discards what was received: the next request asks for the whole file."""
+        """Discards the received bytes: the next request asks for the whole file."""
         if self._partial_file is not None:
             self._partial_file.truncate()
 

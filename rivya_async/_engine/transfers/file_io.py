@@ -1,28 +1,31 @@
-"""What the disk says, in our own words."""
+"""File operations in threads, with the errors of the operating system converted, and moves that replace no file."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import hashlib
+import os
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
-from ..._core.errors import DownloadError
+from ..._core.errors import ConfigurationError, DownloadError
+from ..._core.types.generations import SavedFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 ADVICE_BY_ERRNO: Final = {
-    errno.ENOSPC: "make room",
-    errno.EDQUOT: "make room",
-    errno.EFBIG: "choose a disk that takes long files",
-    errno.EACCES: "choose a folder that you may write to",
-    errno.EPERM: "choose a folder that you may write to",
-    errno.EROFS: "choose a folder that you may write to",
+    errno.ENOSPC: "free disk space",
+    errno.EDQUOT: "free disk space",
+    errno.EFBIG: "choose a disk that supports long files",
+    errno.EACCES: "choose a folder with write permission",
+    errno.EPERM: "choose a folder with write permission",
+    errno.EROFS: "choose a folder with write permission",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ENOTDIR: "choose a folder, not a file",
     errno.EEXIST: "choose a folder, not a file",
@@ -31,28 +34,86 @@ ADVICE_BY_ERRNO: Final = {
 
 @contextmanager
 def convert_os_errors(path: Path) -> Iterator[None]:
-    """Raises `DownloadError` for what the disk says of this path, and what to do about it."""
+    """Raises `DownloadError` with advice for an `OSError` in the block."""
     try:
         yield
     except OSError as error:
-        advice = ADVICE_BY_ERRNO.get(error.errno or 0, "look at the folder")
+        advice = ADVICE_BY_ERRNO.get(error.errno or 0, "check the folder")
         raise DownloadError(
             f"{path} cannot be written: {error.strerror or error}; {advice}, then download again", path=str(path)
         ) from error
 
 
 async def run_in_thread_uncancellable(call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call it in a thread. Who cancels waits for its end, so that nothing is done to the disk behind their back."""
+    """Calls a function in a thread. A cancellation waits for its end, so that no write happens after it."""
     return await await_uncancellable(asyncio.create_task(asyncio.to_thread(call, *args, **kwargs)))
 
 
-async def await_uncancellable(working: asyncio.Future[T], on_cancel: Callable[[], None] | None = None) -> T:
-    """What comes of it. Who cancels waits for its end; `on_cancel` may hasten it."""
+async def await_uncancellable(future: asyncio.Future[T], on_cancel: Callable[[], None] | None = None) -> T:
+    """Returns the result. A cancellation calls `on_cancel`, which may shorten the work, and waits for its end."""
     try:
-        return await asyncio.shield(working)
+        return await asyncio.shield(future)
     except asyncio.CancelledError:
         if on_cancel is not None:
             on_cancel()
-        await asyncio.wait([working])
-        working.exception()  # it is cancelled: what the disk said is of no interest
+        await asyncio.wait([future])
+        future.exception()  # marks an error as retrieved: the caller is cancelled
         raise
+
+
+# --- moves ------------------------------------------------------------------------------------------------------------
+
+
+def staging_dir(folder: Path, owner: str) -> Path:
+    """Returns the hidden folder for incomplete files of an owner, such as a batch. It is on the disk of `folder`."""
+    return folder / f".rivya-{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
+
+
+def move_into_place(path: Path, folder: Path, relative_to: Path) -> SavedFile:
+    """Moves a complete file into the folder; returns its record.
+
+    An identical file that exists already is kept: an earlier process moved it and ended before it recorded that.
+    Raises `ConfigurationError` if a different file exists, and `OSError`. The recorded path is relative to the folder
+    of the journal, so that both can be moved together.
+    """
+    target = folder / path.name
+    sha256, size = _file_sha256(path), path.stat().st_size
+    try:
+        move_exclusive(path, target)
+    except FileExistsError:
+        if _file_sha256(target) != sha256:
+            raise ConfigurationError(
+                f"{target} is there already and is another file: move it away, or save in another folder; "
+                "the next run fetches this one again"
+            ) from None
+        path.unlink()
+    return SavedFile(_relative_path(target, relative_to), size, sha256)
+
+
+def move_exclusive(source: Path, target: Path) -> None:
+    """Moves a file. Raises `FileExistsError` if the target exists.
+
+    Of two concurrent moves to one target only one succeeds, if the file system has links.
+    """
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if target.exists():
+            raise FileExistsError from None
+        source.replace(target)
+    else:
+        source.unlink()
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _relative_path(path: Path, start: Path) -> str:
+    try:
+        return Path(os.path.relpath(path, start)).as_posix()
+    except ValueError:  # another drive
+        return path.absolute().as_posix()

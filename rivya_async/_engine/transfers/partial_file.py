@@ -1,4 +1,4 @@
-"""A file that is still coming: hidden beside its place, under a lock, and kept if it is worth taking up again."""
+"""The hidden, locked file that a download writes to until it is complete."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Final
 
 from ..._core.errors import ConfigurationError, DownloadError
+from .file_io import move_exclusive
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,86 +19,90 @@ if TYPE_CHECKING:
     from ..._core.http.range_requests import ResourceVersion
 
 MAX_STEM_LENGTH: Final = 40
-"""Characters of a file's name that its part bears."""
+"""Maximum characters of the file's name in the name of its partial file."""
 
 MIN_RESUMABLE_BYTES: Final = 1024 * 1024
-"""Bytes: what came of a smaller file is not kept when its download is given up."""
+"""Minimum bytes of a partial file that is kept when its download fails."""
 
 
 class PartialFile:
-    """What has come of one version of one file. Made by `open`; ended by `place` or `leave`.
+    """The received part of one version of one file. Created by `open`; ended by `commit` or `close`.
 
-    Its name tells the file and its version, so that nothing is ever put behind the beginning of another. A lock, which
-    the system lets go of when a process dies, keeps two downloads from writing one part. Where there are no locks,
-    another holds it, or nobody tells how long the file is, the part is new and is not kept.
+    Its name identifies the file and its version, so that parts of different versions are never joined. A lock, which
+    the system releases when a process ends, prevents two downloads from writing one partial file. Without locks, or
+    if another process holds the lock, or if the length of the file is unknown, the partial file is new and is not kept.
     """
 
-    def __init__(self, at: Path, file: IO[bytes], version: ResourceVersion, *, is_kept: bool) -> None:
-        self._path = at
+    def __init__(self, partial_path: Path, file: IO[bytes], version: ResourceVersion, *, is_kept: bool) -> None:
+        self._path = partial_path
         self._file = file
         self._is_kept = is_kept
         self.version = version
         self.received = self._size()
 
     @classmethod
-    def open(cls, path: Path, of: str, version: ResourceVersion) -> PartialFile:
-        """What an earlier download has left of this version of this file, or an empty part. Raises `OSError`.
+    def open(cls, path: Path, file_id: str, version: ResourceVersion) -> PartialFile:
+        """Opens the partial file of an earlier download of this version, or an empty one. Raises `OSError`.
 
-        `of` tells the file from every other: hosts tell only the versions of one file apart.
+        `file_id` identifies the file, because the version distinguishes only the versions of one file.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         name = f".{path.name[:MAX_STEM_LENGTH]}"
         if version.can_resume and version.total is not None:
-            told = hashlib.sha256(repr((path.name, of, version.validator, version.total)).encode()).hexdigest()
-            at = path.with_name(f"{name}.{told[:24]}.part")
-            file = _open_locked(at)
+            identity = repr((path.name, file_id, version.validator, version.total))
+            digest = hashlib.sha256(identity.encode()).hexdigest()
+            partial_path = path.with_name(f"{name}.{digest[:24]}.part")
+            file = _open_locked(partial_path)
             if file is not None:
-                return cls(at, file, version, is_kept=True)
-        at = path.with_name(f"{name}.{uuid.uuid4().hex}.part")
-        return cls(at, at.open("xb"), version, is_kept=False)
+                return cls(partial_path, file, version, is_kept=True)
+        partial_path = path.with_name(f"{name}.{uuid.uuid4().hex}.part")
+        return cls(partial_path, partial_path.open("xb"), version, is_kept=False)
 
     @property
     def is_complete(self) -> bool:
-        """Whether all of it has come, as far as anybody told how much that is."""
+        """Returns whether the whole file was received; False if its length is unknown."""
         return self.received == self.version.total
 
     def check_disk_space(self, path: Path) -> None:
-        """Raises `DownloadError` where the disk has no room for the rest."""
+        """Raises `DownloadError` if the rest of the file does not fit on the disk."""
         missing = (self.version.total or 0) - self.received
         free = shutil.disk_usage(self._path.parent).free
         if missing > free:
             raise DownloadError(
-                f"{path} needs {missing:,} bytes more and the disk has {free:,}: make room, then download again",
+                f"{path} needs {missing:,} bytes more and the disk has {free:,}: free disk space, then download again",
                 path=str(path),
             )
 
     def write(self, chunk: bytes) -> None:
-        """Put a chunk at the end, for whoever takes it up after this process."""
+        """Appends a chunk and flushes it, so that a later process can resume the download."""
         self._file.write(chunk)
         self._file.flush()
         self.received += len(chunk)
 
     def truncate(self) -> None:
-        """Begin again from nothing."""
+        """Discards all bytes."""
         self._file.seek(0)
         self._file.truncate()
         self.received = 0
 
-    def commit(self, path: Path, overwrite: bool) -> None:  # noqa: FBT001  it is passed to a thread
-        """Bring it safely to the disk, and only then give it its name: nobody ever sees half a file."""
+    def commit(self, path: Path, overwrite: bool) -> None:  # noqa: FBT001 - it is passed to a thread
+        """Writes the bytes to the disk, then gives the file its name: an incomplete file never has it."""
         os.fsync(self._file.fileno())
         if not self._is_kept:
             self._file.close()  # Windows does not rename an open file
         if overwrite:
             self._path.replace(path)
         else:
-            _rename_exclusive(self._path, path)
+            try:
+                move_exclusive(self._path, path)
+            except FileExistsError:
+                raise file_exists_error(path) from None
         self._file.close()
 
     def close(self, *, is_stale: bool = False) -> None:
-        """Keep what has come if a later download may go on with it, else leave nothing; after `place`, do nothing."""
+        """Closes the file; keeps it only if a later download can resume it. Does nothing after `commit`."""
         if self._is_kept and not self._file.closed and (is_stale or self._size() < MIN_RESUMABLE_BYTES):
-            self._path.unlink(missing_ok=True)  # under the lock: nobody takes it up in between
+            self._path.unlink(missing_ok=True)  # while it is locked: no other download resumes it
         with suppress(OSError):
             self._file.close()
         if not self._is_kept:
@@ -107,37 +112,23 @@ class PartialFile:
         return os.fstat(self._file.fileno()).st_size
 
 
-def _open_locked(at: Path) -> IO[bytes] | None:
-    """The part opened at its end and locked; None where that cannot be."""
+def _open_locked(partial_path: Path) -> IO[bytes] | None:
+    """Opens and locks a partial file; returns None if that is not possible."""
     if sys.platform == "win32":
         return None
     import fcntl
 
-    file = at.open("ab")
+    file = partial_path.open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(file.fileno()), at.stat()):  # nobody has placed or removed it meanwhile
+        if os.path.samestat(os.fstat(file.fileno()), partial_path.stat()):  # not moved or removed before the lock
             return file
-    except OSError:  # another's, or a file system without locks
+    except OSError:  # locked by another download, or a file system without locks
         pass
     file.close()
     return None
 
 
-def _rename_exclusive(part: Path, path: Path) -> None:
-    """Give the file its name, but never the name of a file that has appeared meanwhile."""
-    try:
-        path.hardlink_to(part)
-    except FileExistsError:
-        raise file_exists_error(path) from None
-    except OSError:  # a file system without links
-        if path.exists():
-            raise file_exists_error(path) from None
-        part.replace(path)
-    else:
-        part.unlink()
-
-
 def file_exists_error(path: Path) -> ConfigurationError:
-    """The refusal to replace a file."""
+    """Returns the error for a file that must not be replaced."""
     return ConfigurationError(f"{path} exists: pass overwrite=True, or another target")

@@ -1,4 +1,4 @@
-"""What is uploaded: a path, bytes, a binary file or an async iterator, read piece by piece and off the loop."""
+"""Sources of uploads: paths, bytes, binary files and async iterators, read in chunks. Files are read in threads."""
 
 from __future__ import annotations
 
@@ -18,93 +18,94 @@ from ..._core.generation_request import FilePath
 T = TypeVar("T")
 
 Uploadable: TypeAlias = FilePath | str | bytes | bytearray | memoryview | BinaryIO | AsyncIterable[bytes]
-"""What can be uploaded."""
+"""Types of objects that can be uploaded."""
 
 CHUNK_BYTES: Final = 256 * 1024
+"""Bytes that are read from a file at once."""
 
 
 class ChunkReader(Protocol):
     """One pass over a source."""
 
     async def read(self) -> bytes:
-        """The next piece, empty at the end."""
+        """Returns the next chunk, empty at the end."""
         ...
 
     async def aclose(self) -> None:
-        """Let a read that is on its way come to its end, and close what was opened for this pass."""
+        """Waits for a read in progress, and closes the file if this pass opened it."""
 
 
 class UploadSource(Protocol):
-    """Something to upload."""
+    """Content to upload, with its name, size and first bytes."""
 
     @property
     def name(self) -> str | None:
-        """The file's name."""
+        """Returns the name of the file, if it has one."""
         ...
 
     @property
     def size(self) -> int | None:
-        """Bytes; None where only reading it all would tell."""
+        """Returns the size in bytes; None if it is unknown before the end."""
         ...
 
     @property
     def head(self) -> bytes:
-        """How it begins."""
+        """Returns the first bytes, from which the media type is recognised."""
         ...
 
     @property
     def can_rewind(self) -> bool:
-        """Whether it can be read again from where it began."""
+        """Returns whether the source can be read again from the beginning."""
         ...
 
     def open_reader(self) -> ChunkReader:
-        """A pass from the beginning; where it does not rewind, from where the last pass stopped."""
+        """Starts a pass from the beginning. If the source cannot rewind, the pass continues after the previous one."""
         ...
 
 
-async def open_source(what: Uploadable, name: str | None = None) -> UploadSource:
-    """The source behind what a user hands in, with its first bytes read. Raises `ConfigurationError` for what is none.
+async def open_source(content: Uploadable, name: str | None = None) -> UploadSource:
+    """Creates the source of an upload and reads its first bytes. Raises `ConfigurationError` for other types.
 
-    `name` is the file's name for the service; left out, it is the path's, or that of the file.
+    `name` is sent to the service; the default is the name of the path or of the file.
     """
-    if isinstance(what, str | FilePath):
-        return await open_path_source(what, name)
-    if isinstance(what, bytes | bytearray | memoryview):
-        return await run_in_thread(_FileSource.from_file, io.BytesIO(what), name)
-    if isinstance(what, AsyncIterable):
-        return await _StreamSource.from_reader(_IteratorChunkReader(aiter(what)), name)
-    if not hasattr(what, "read"):
+    if isinstance(content, str | FilePath):
+        return await open_path_source(content, name)
+    if isinstance(content, bytes | bytearray | memoryview):
+        return await run_in_thread(_FileSource.from_file, io.BytesIO(content), name)
+    if isinstance(content, AsyncIterable):
+        return await _StreamSource.from_reader(_IteratorChunkReader(aiter(content)), name)
+    if not hasattr(content, "read"):
         raise ConfigurationError(
-            f"upload takes a path, bytes, a binary file or an async iterator of bytes, not {type(what).__name__}"
+            f"upload takes a path, bytes, a binary file or an async iterator of bytes, not {type(content).__name__}"
         )
-    named = getattr(what, "name", None)
-    name = name or (named if isinstance(named, str) else None)
-    if await run_in_thread(_is_seekable, what):
-        return await run_in_thread(_FileSource.from_file, what, name)
-    return await _StreamSource.from_reader(_FileChunkReader(lambda: what, closes=False), name)
+    file_name = getattr(content, "name", None)
+    name = name or (file_name if isinstance(file_name, str) else None)
+    if await run_in_thread(_is_seekable, content):
+        return await run_in_thread(_FileSource.from_file, content, name)
+    return await _StreamSource.from_reader(_FileChunkReader(lambda: content, closes=False), name)
 
 
 async def open_path_source(path: FilePath | str, name: str | None = None) -> PathSource:
-    """The source at a path; see `source_of`."""
+    """Creates the source for a path; see `open_source`."""
     return await run_in_thread(PathSource.from_path, Path(_validate_path(path)), name)
 
 
-async def run_in_thread(call: Callable[..., T], *arguments: Any) -> T:
-    """What a blocking call returns; where it cannot read a file, that is a `ConfigurationError`."""
+async def run_in_thread(call: Callable[..., T], *args: Any) -> T:
+    """Calls a blocking function in a thread. Raises `ConfigurationError` for an `OSError`."""
     try:
-        return await asyncio.to_thread(call, *arguments)
+        return await asyncio.to_thread(call, *args)
     except OSError as error:
         raise unreadable_file_error(error) from None
 
 
 def unreadable_file_error(error: OSError) -> ConfigurationError:
-    """What to say of a file that cannot be read."""
+    """Returns the error for a file that cannot be read."""
     return ConfigurationError(f"the file cannot be read: {error}")
 
 
 @attrs.frozen
 class FileStamp:
-    """What tells one state of a file from another, but for its content."""
+    """An identification of a state of a file without reading it."""
 
     path: Path
     size: int
@@ -113,7 +114,7 @@ class FileStamp:
 
 @attrs.frozen
 class PathSource:
-    """A file of this machine."""
+    """A local file, opened for each pass."""
 
     name: str | None
     size: int
@@ -123,17 +124,16 @@ class PathSource:
 
     @classmethod
     def from_path(cls, path: Path, name: str | None) -> PathSource:
-        """As it is now. Blocks; raises `OSError`."""
+        """Reads size and first bytes. Blocks; raises `OSError`."""
         path = path.absolute()
         if path.exists() and not path.is_file():
-            raise ConfigurationError(f"{path} is not a file: name a file, or open it and pass what you opened")
+            raise ConfigurationError(f"{path} is not a file: pass the path of a file, or an open binary file")
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             stamp = FileStamp(path, status.st_size, status.st_mtime_ns)
             return cls(name or path.name, status.st_size, file.read(SNIFF_BYTES), stamp)
 
     def open_reader(self) -> ChunkReader:
-        """A pass over the file, opened anew."""
         return _FileChunkReader(lambda: self.stamp.path.open("rb"), closes=True)
 
 
@@ -164,43 +164,43 @@ class _FileSource:
 
 @attrs.define
 class _StreamSource:
-    """What can be read once: its first pieces are kept until they are sent."""
+    """Content that can be read once. Its first chunks are buffered until they are sent."""
 
     name: str | None
     size: int | None
     head: bytes
     buffered: list[bytes]
-    remaining: ChunkReader
+    reader: ChunkReader
     can_rewind: bool = False
 
     @classmethod
-    async def from_reader(cls, rest: ChunkReader, name: str | None) -> _StreamSource:
-        kept: list[bytes] = []
+    async def from_reader(cls, reader: ChunkReader, name: str | None) -> _StreamSource:
+        buffered: list[bytes] = []
         try:
-            while sum(map(len, kept)) < SNIFF_BYTES and (piece := await rest.read()):
-                kept.append(piece)
+            while sum(map(len, buffered)) < SNIFF_BYTES and (chunk := await reader.read()):
+                buffered.append(chunk)
         except OSError as error:
             raise unreadable_file_error(error) from None
         finally:
-            await rest.aclose()
-        size = sum(map(len, kept))
-        return cls(name, size if size < SNIFF_BYTES else None, b"".join(kept)[:SNIFF_BYTES], kept, rest)
+            await reader.aclose()
+        size = sum(map(len, buffered))
+        return cls(name, size if size < SNIFF_BYTES else None, b"".join(buffered)[:SNIFF_BYTES], buffered, reader)
 
     def open_reader(self) -> ChunkReader:
         return self
 
     async def read(self) -> bytes:
-        return self.buffered.pop(0) if self.buffered else await self.remaining.read()
+        return self.buffered.pop(0) if self.buffered else await self.reader.read()
 
     async def aclose(self) -> None:
-        await self.remaining.aclose()
+        await self.reader.aclose()
 
 
 class _FileChunkReader:
-    """Reads a file in a thread. Whoever is cancelled while the thread reads must `aclose` before the file is free."""
+    """A reader of a file in a thread. After a cancelled `read`, the file is in use until `aclose` returns."""
 
-    def __init__(self, opened: Callable[[], BinaryIO], *, closes: bool) -> None:
-        self._opened = opened
+    def __init__(self, open_file: Callable[[], BinaryIO], *, closes: bool) -> None:
+        self._open_file = open_file
         self._closes = closes
         self._file: BinaryIO | None = None
         self._reading: asyncio.Future[bytes] | None = None
@@ -219,7 +219,7 @@ class _FileChunkReader:
 
     def _read(self) -> bytes:
         if self._file is None:
-            self._file = self._opened()
+            self._file = self._open_file()
         return _validate_bytes(self._file.read(CHUNK_BYTES))
 
 
@@ -228,13 +228,13 @@ class _IteratorChunkReader:
         self._iterator = iterator
 
     async def read(self) -> bytes:
-        async for piece in self._iterator:
-            if _validate_bytes(piece):
-                return bytes(piece)
+        async for chunk in self._iterator:
+            if _validate_bytes(chunk):
+                return bytes(chunk)
         return b""
 
     async def aclose(self) -> None:
-        """The iterator belongs to whoever made it."""
+        """Does nothing: the caller owns the iterator."""
 
 
 def _is_seekable(file: Any) -> bool:
@@ -247,11 +247,11 @@ def _validate_path(path: FilePath | str) -> str:
     if not isinstance(text, str) or not text or "\0" in text:
         raise ConfigurationError(f"{path!r} is not the path of a file")
     if "://" in text:
-        raise ConfigurationError("a URL is not uploaded: download it first, or refer to it with ReferenceMedia")
+        raise ConfigurationError("a URL cannot be uploaded: download it first, or use it in a ReferenceMedia")
     return text
 
 
-def _validate_bytes(piece: Any) -> bytes:
-    if not isinstance(piece, bytes | bytearray | memoryview):
-        raise ConfigurationError(f"an upload is made of bytes, not {type(piece).__name__}: open files in binary mode")
-    return piece  # type: ignore[return-value]
+def _validate_bytes(chunk: Any) -> bytes:
+    if not isinstance(chunk, bytes | bytearray | memoryview):
+        raise ConfigurationError(f"an upload is made of bytes, not {type(chunk).__name__}: open files in binary mode")
+    return chunk  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""Doing one thing to many items: bounded, in order or not, whatever the source and however the loop is left."""
+"""`bounded_map` with sources of every kind, in order or not, ended at any time."""
 
 from __future__ import annotations
 
@@ -22,63 +22,63 @@ from tests.engine.engine_kit import (
     ScriptedTransport,
     Service,
     cancel,
-    engine_over,
-    failure_of,
-    generations_of,
-    job,
-    refusal,
+    create_engine,
+    create_generations,
+    error_from,
+    error_response,
+    job_response,
 )
 from tests.engine.virtual_time import now, run, settle
 
 
-class Works:
-    """Each item takes as many seconds as it says; counts who is at work."""
+class Work:
+    """Work that takes as many seconds as its item says, and counts what runs."""
 
     def __init__(self) -> None:
-        self.at_work = 0
+        self.running = 0
         self.peak = 0
-        self.begun: list[float] = []
+        self.started: list[float] = []
         self.cancelled: list[float] = []
 
     async def __call__(self, seconds: float) -> float:
-        self.begun.append(seconds)
-        self.at_work += 1
-        self.peak = max(self.peak, self.at_work)
+        self.started.append(seconds)
+        self.running += 1
+        self.peak = max(self.peak, self.running)
         try:
             await asyncio.sleep(seconds)
         except asyncio.CancelledError:
             self.cancelled.append(seconds)
             raise
         finally:
-            self.at_work -= 1
+            self.running -= 1
         if seconds == 13:
             raise LookupError("13")
         return seconds
 
 
 class Source:
-    """Counts what was taken; `pause` seconds before each item if it is an async source."""
+    """A source that counts the items read from it. As an async source it sleeps `pause` seconds before each."""
 
     def __init__(self, items: Iterable[float], *, pause: float = 0.0, fails: bool = False) -> None:
         self.items = items
         self.pause = pause
         self.fails = fails
-        self.taken = 0
+        self.items_read = 0
         self.closed = 0
 
-    def plain(self) -> Iterator[float]:
+    def sync_items(self) -> Iterator[float]:
         try:
             for item in self.items:
-                self.taken += 1
+                self.items_read += 1
                 yield item
             if self.fails:
                 raise OSError("the source broke")
         finally:
             self.closed += 1
 
-    async def slow(self) -> AsyncIterator[float]:
+    async def async_items(self) -> AsyncIterator[float]:
         try:
-            for item in self.plain():
+            for item in self.sync_items():
                 await asyncio.sleep(self.pause)
                 yield item
         finally:
@@ -86,52 +86,52 @@ class Source:
 
 
 async def outcome_of(
-    source: Iterable[float] | AsyncIterable[float], works: Works, *, limit: int = 3, ordered: bool = False
+    source: Iterable[float] | AsyncIterable[float], work: Work, *, limit: int = 3, ordered: bool = False
 ) -> tuple[list[float], BaseException | None]:
-    """What the loop yielded, and what it raised."""
+    """Returns the results of the loop and its error."""
     seen: list[float] = []
     try:
-        async for result in bounded_map(source, works, limit=limit, ordered=ordered):
-            seen.append(result)  # noqa: PERF401 - what came before the error is what matters
+        async for result in bounded_map(source, work, limit=limit, ordered=ordered):
+            seen.append(result)  # noqa: PERF401 - the results before the error matter
     except (LookupError, OSError) as error:
         return seen, error
     return seen, None
 
 
-async def test_results_come_as_they_end() -> None:
-    assert await outcome_of([3, 1, 2], Works()) == ([1, 2, 3], None)
+async def test_yields_in_order_of_completion() -> None:
+    assert await outcome_of([3, 1, 2], Work()) == ([1, 2, 3], None)
 
 
-async def test_or_in_the_order_of_the_source() -> None:
-    works = Works()
-    assert await outcome_of([5, 1, 2, 1], works, limit=2, ordered=True) == ([5, 1, 2, 1], None)
+async def test_yields_in_order_of_source() -> None:
+    work = Work()
+    assert await outcome_of([5, 1, 2, 1], work, limit=2, ordered=True) == ([5, 1, 2, 1], None)
     assert now() == 5 + 2, "the head of the line holds up the rest: at most two are in memory"
 
 
 @pytest.mark.parametrize("ordered", [False, True])
 async def test_an_empty_source(ordered: bool) -> None:
-    assert await outcome_of([], Works(), ordered=ordered) == ([], None)
-    assert await outcome_of(Source([], pause=1).slow(), Works(), ordered=ordered) == ([], None)
+    assert await outcome_of([], Work(), ordered=ordered) == ([], None)
+    assert await outcome_of(Source([], pause=1).async_items(), Work(), ordered=ordered) == ([], None)
 
 
 @pytest.mark.parametrize("ordered", [False, True])
 @pytest.mark.parametrize("limit", [1, 3])
-async def test_at_most_limit_items_are_taken_and_not_handed_out(limit: int, ordered: bool) -> None:
+async def test_reads_at_most_limit_items_ahead(limit: int, ordered: bool) -> None:
     source = Source([1] * 20)
     handed_out = 0
-    async for _ in bounded_map(source.plain(), Works(), limit=limit, ordered=ordered):
+    async for _ in bounded_map(source.sync_items(), Work(), limit=limit, ordered=ordered):
         handed_out += 1
         await asyncio.sleep(5)
-        assert source.taken - handed_out + 1 <= limit
-    assert (handed_out, source.taken) == (20, 20)
+        assert source.items_read - handed_out + 1 <= limit
+    assert (handed_out, source.items_read) == (20, 20)
 
 
-async def test_the_source_is_not_asked_before_there_is_room() -> None:
+async def test_source_is_not_read_without_a_free_slot() -> None:
     source = Source([1] * 5)
-    async with aclosing(bounded_map(source.plain(), Works(), limit=1, ordered=False)) as results:
+    async with aclosing(bounded_map(source.sync_items(), Work(), limit=1, ordered=False)) as results:
         await anext(results)
         await asyncio.sleep(10)
-        assert source.taken == 1, "the one that was handed out is still in the loop's hands"
+        assert source.items_read == 1, "the one that was handed out is still in the loop's hands"
 
 
 async def test_an_infinite_source() -> None:
@@ -140,7 +140,7 @@ async def test_an_infinite_source() -> None:
             yield 1
 
     seen = 0
-    async for _ in bounded_map(numbers(), Works(), limit=10, ordered=False):
+    async for _ in bounded_map(numbers(), Work(), limit=10, ordered=False):
         seen += 1
         if seen == 100:
             break
@@ -150,53 +150,55 @@ async def test_an_infinite_source() -> None:
 
 
 @pytest.mark.parametrize("ordered", [False, True])
-async def test_a_source_that_is_slower_than_the_work(ordered: bool) -> None:
-    works = Works()
+async def test_slow_source(ordered: bool) -> None:
+    work = Work()
     source = Source([1, 1, 1, 1], pause=5)
-    assert await outcome_of(source.slow(), works, ordered=ordered) == ([1, 1, 1, 1], None)
+    assert await outcome_of(source.async_items(), work, ordered=ordered) == ([1, 1, 1, 1], None)
     assert now() == 21
-    assert works.peak == 1
+    assert work.peak == 1
 
 
 @pytest.mark.parametrize("ordered", [False, True])
 @pytest.mark.parametrize("pause", [None, 0.5])
-async def test_a_source_that_breaks_yields_what_was_taken_and_then_raises(pause: float | None, ordered: bool) -> None:
+async def test_source_error_follows_earlier_results(pause: float | None, ordered: bool) -> None:
     source = Source([3, 1, 2], fails=True, pause=pause or 0)
-    seen, error = await outcome_of(source.plain() if pause is None else source.slow(), Works(), ordered=ordered)
+    seen, error = await outcome_of(
+        source.sync_items() if pause is None else source.async_items(), Work(), ordered=ordered
+    )
     assert sorted(seen) == [1, 2, 3]
     assert isinstance(error, OSError)
 
 
 @pytest.mark.parametrize("ordered", [False, True])
-async def test_work_that_raises_ends_the_loop_and_cancels_the_rest(ordered: bool) -> None:
-    works = Works()
-    seen, error = await outcome_of([1, 13, 20, 30], works, limit=4, ordered=ordered)
+async def test_work_error_cancels_the_rest(ordered: bool) -> None:
+    work = Work()
+    seen, error = await outcome_of([1, 13, 20, 30], work, limit=4, ordered=ordered)
     assert (seen, type(error)) == ([1], LookupError)
-    assert works.cancelled == [20, 30]
+    assert work.cancelled == [20, 30]
 
 
-async def test_two_that_raise_leave_no_exception_behind() -> None:
-    seen, error = await outcome_of([13, 13, 13], Works())
+async def test_two_errors_leave_none_unretrieved() -> None:
+    seen, error = await outcome_of([13, 13, 13], Work())
     assert (seen, type(error)) == ([], LookupError)
 
 
-@pytest.mark.parametrize("kind", ["plain", "slow"])
-async def test_leaving_early_cancels_what_is_left_and_closes_the_source(kind: str) -> None:
-    works, source = Works(), Source([1, 50, 60, 70, 80], pause=0)
-    items = source.plain() if kind == "plain" else source.slow()
-    async with aclosing(bounded_map(items, works, limit=3, ordered=False)) as results:
+@pytest.mark.parametrize("kind", ["sync_items", "async_items"])
+async def test_leaving_cancels_work_and_closes_the_source(kind: str) -> None:
+    work, source = Work(), Source([1, 50, 60, 70, 80], pause=0)
+    items = source.sync_items() if kind == "sync_items" else source.async_items()
+    async with aclosing(bounded_map(items, work, limit=3, ordered=False)) as results:
         async for _ in results:
             break
     assert asyncio.all_tasks() == {asyncio.current_task()}, "nothing runs once it is closed"
-    assert sorted(works.cancelled) == [50, 60]
-    assert source.taken <= 4
+    assert sorted(work.cancelled) == [50, 60]
+    assert source.items_read <= 4
     del items
     await settle()
-    assert source.closed == (1 if kind == "plain" else 2)
+    assert source.closed == (1 if kind == "sync_items" else 2)
 
 
 @pytest.mark.parametrize("ordered", [False, True])
-async def test_a_loop_that_was_left_early_is_not_kept_in_memory(ordered: bool) -> None:
+async def test_left_loop_is_garbage_collected(ordered: bool) -> None:
     class Item:
         """Something to see die."""
 
@@ -218,23 +220,23 @@ async def test_a_loop_that_was_left_early_is_not_kept_in_memory(ordered: bool) -
     assert len(alive) == 0
 
 
-async def test_leaving_early_without_closing_cancels_too() -> None:
-    works = Works()
-    async for _ in bounded_map([1, 50, 60], works, limit=3, ordered=False):
+async def test_abandoned_loop_cancels_work() -> None:
+    work = Work()
+    async for _ in bounded_map([1, 50, 60], work, limit=3, ordered=False):
         break
     gc.collect()
     await settle()
-    assert sorted(works.cancelled) == [50, 60]
+    assert sorted(work.cancelled) == [50, 60]
 
 
 @pytest.mark.parametrize("at", [0, 0.5, 2.5, 4.5])
-async def test_cancelling_from_outside_cancels_the_source_and_every_task(at: float) -> None:
-    works = Works()
-    looping = asyncio.create_task(outcome_of(Source([2, 50, 60, 70], pause=1).slow(), works, limit=10))
+async def test_cancellation_cancels_source_and_tasks(at: float) -> None:
+    work = Work()
+    looping = asyncio.create_task(outcome_of(Source([2, 50, 60, 70], pause=1).async_items(), work, limit=10))
     await asyncio.sleep(at)
     await cancel(looping)
     assert looping.cancelled()
-    assert works.at_work == 0
+    assert work.running == 0
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
@@ -259,16 +261,16 @@ async def test_cancelled_twice_while_the_tasks_clean_up() -> None:
     await asyncio.sleep(0.5)
     assert not looping.done()
     looping.cancel()
-    assert isinstance(await failure_of(looping), asyncio.CancelledError)
+    assert isinstance(await error_from(looping), asyncio.CancelledError)
     await settle()
 
 
-async def test_a_generator_that_is_never_begun_takes_nothing() -> None:
+async def test_unstarted_generator_reads_nothing() -> None:
     source = Source([1, 2, 3])
-    results = bounded_map(source.plain(), Works(), limit=2, ordered=False)
+    results = bounded_map(source.sync_items(), Work(), limit=2, ordered=False)
     await settle()
     await results.aclose()
-    assert source.taken == 0
+    assert source.items_read == 0
 
 
 @given(
@@ -278,20 +280,20 @@ async def test_a_generator_that_is_never_begun_takes_nothing() -> None:
     pause=st.sampled_from([None, 0.0, 0.7]),
     consumer=st.sampled_from([0.0, 2.0]),
 )
-def test_every_item_is_worked_on_once(
+def test_each_item_is_processed_once(
     seconds: list[float], limit: int, ordered: bool, pause: float | None, consumer: float
 ) -> None:
     async def main() -> None:
-        works, source = Works(), Source(seconds, pause=pause or 0.0)
-        items = source.plain() if pause is None else source.slow()
+        work, source = Work(), Source(seconds, pause=pause or 0.0)
+        items = source.sync_items() if pause is None else source.async_items()
         seen: list[float] = []
-        async for result in bounded_map(items, works, limit=limit, ordered=ordered):
+        async for result in bounded_map(items, work, limit=limit, ordered=ordered):
             seen.append(result)
-            assert source.taken - len(seen) + 1 <= limit
+            assert source.items_read - len(seen) + 1 <= limit
             await asyncio.sleep(consumer)
-        assert works.begun == seconds
+        assert work.started == seconds
         assert seen == seconds if ordered else sorted(seen) == sorted(seconds)
-        assert works.peak <= limit
+        assert work.peak <= limit
 
     run(main())
 
@@ -299,16 +301,16 @@ def test_every_item_is_worked_on_once(
 # --- map --------------------------------------------------------------------------------------------------------------
 
 
-async def test_map_yields_an_outcome_for_each_request_and_no_failure_ends_the_others() -> None:
+async def test_map_isolates_failures() -> None:
     def answer(request: Request) -> Reply:
         body = (request.body or b"").decode()
         if "poor" in body:
-            return refusal(402, "insufficient_credits")
+            return error_response(402, "insufficient_credits")
         if request.method == "POST":
-            return job("task_bad" if "bad" in body else "task_good")
-        return job("task_bad", "failed") if "bad" in request.path else job("task_good", "succeeded")
+            return job_response("task_bad" if "bad" in body else "task_good")
+        return job_response("task_bad", "failed") if "bad" in request.path else job_response("task_good", "succeeded")
 
-    generations = generations_of(engine_over(ScriptedTransport(answer)))
+    generations = create_generations(create_engine(ScriptedTransport(answer)))
     requests = [GenerationRequest("z-image", prompt) for prompt in ("good", "bad", "poor", "good again")]
     outcomes = [outcome async for outcome in generations.map(requests, max_in_flight=4, ordered=True)]
     assert [outcome.ok for outcome in outcomes] == [True, False, False, True]
@@ -323,30 +325,30 @@ async def test_map_yields_an_outcome_for_each_request_and_no_failure_ends_the_ot
         poor.unwrap()
 
 
-async def test_map_holds_back_the_source() -> None:
+async def test_map_bounds_the_source() -> None:
     service = Service(duration=10)
-    taken = 0
+    items_read = 0
 
     def requests() -> Iterator[GenerationRequest]:
-        nonlocal taken
+        nonlocal items_read
         for n in range(100):
-            taken += 1
+            items_read += 1
             yield GenerationRequest("z-image", f"Poster {n}")
 
-    generations = generations_of(engine_over(service.transport))
+    generations = create_generations(create_engine(service.transport))
     ended = 0
     async for outcome in generations.map(requests(), max_in_flight=7, ordered=False):
-        assert taken - ended <= 7
+        assert items_read - ended <= 7
         ended += 1
         assert outcome.ok
     assert ended == len(service.transport.purchases) == 100
 
 
-async def test_a_map_that_is_left_early_stops_waiting_and_buys_no_more() -> None:
+async def test_leaving_map_stops_purchases() -> None:
     service = Service(duration=10)
-    engine = engine_over(service.transport)
+    engine = create_engine(service.transport)
     requests = (GenerationRequest("z-image", f"Poster {n}") for n in range(100))
-    async with aclosing(generations_of(engine).map(requests, max_in_flight=5, ordered=False)) as outcomes:
+    async with aclosing(create_generations(engine).map(requests, max_in_flight=5, ordered=False)) as outcomes:
         async for _ in outcomes:
             break
     bought = len(service.transport.purchases)
@@ -357,6 +359,6 @@ async def test_a_map_that_is_left_early_stops_waiting_and_buys_no_more() -> None
 
 
 @pytest.mark.parametrize("limit", [0, -1, True, 1.5, None])
-async def test_a_limit_that_makes_no_sense_is_refused(limit: Any) -> None:
+async def test_invalid_limit_is_rejected(limit: Any) -> None:
     with pytest.raises(ConfigurationError):
-        generations_of(engine_over(Service().transport)).map([], max_in_flight=limit, ordered=False)
+        create_generations(create_engine(Service().transport)).map([], max_in_flight=limit, ordered=False)

@@ -1,4 +1,4 @@
-"""The catalogue under many callers at once: one request, one failure, nobody queues for another try."""
+"""The catalogue with concurrent callers: one request, one failure."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import pytest
 
 from rivya_async._core.errors import InternalServerError, RivyaError
 from rivya_async.resources.models import CATALOGUE_TTL, Models
-from tests.engine.engine_kit import ScriptedTransport, cancel, engine_over, ok, refusal, script
+from tests.engine.engine_kit import ScriptedTransport, cancel, create_engine, error_response, ok, scripted_transport
 from tests.engine.virtual_time import now
 
 CATALOGUE = ok(data=[{"id": "z-image"}])
 
 
-def models_over(transport: ScriptedTransport) -> Models:
-    engine = engine_over(transport)
+def create_models(transport: ScriptedTransport) -> Models:
+    engine = create_engine(transport)
     return Models(lambda: engine)
 
 
 async def test_callers_at_the_same_time_share_one_request_until_it_is_stale() -> None:
-    transport = script(CATALOGUE, latency=1)
-    models = models_over(transport)
+    transport = scripted_transport(CATALOGUE, latency=1)
+    models = create_models(transport)
     lists = await asyncio.gather(*(models.list() for _ in range(50)))
     assert [model.id for model in lists[0]] == ["z-image"]
     await asyncio.sleep(CATALOGUE_TTL - 2)
@@ -34,8 +34,8 @@ async def test_callers_at_the_same_time_share_one_request_until_it_is_stale() ->
 
 async def test_callers_at_the_same_time_share_one_failure() -> None:
     """Else the hundredth caller of a service that is down waits a hundred times as long as the first."""
-    transport = script(refusal(503), latency=1)
-    models = models_over(transport)
+    transport = scripted_transport(error_response(503), latency=1)
+    models = create_models(transport)
     errors = await asyncio.gather(*(models.list() for _ in range(100)), return_exceptions=True)
     assert {type(error) for error in errors} == {InternalServerError}
     assert len({id(error) for error in errors}) == 100
@@ -44,16 +44,16 @@ async def test_callers_at_the_same_time_share_one_failure() -> None:
 
 
 async def test_a_failure_is_not_remembered() -> None:
-    models = models_over(script(refusal(401), CATALOGUE))
+    models = create_models(scripted_transport(error_response(401), CATALOGUE))
     with pytest.raises(RivyaError):
         await models.list()
     await asyncio.sleep(0.01)
     assert len(await models.list()) == 1
 
 
-async def test_the_caller_that_asks_may_be_cancelled_and_the_others_get_their_answer() -> None:
-    transport = script(CATALOGUE, latency=1)
-    models = models_over(transport)
+async def test_cancelled_caller_does_not_affect_others() -> None:
+    transport = scripted_transport(CATALOGUE, latency=1)
+    models = create_models(transport)
     callers = [asyncio.create_task(models.list()) for _ in range(3)]
     await asyncio.sleep(0.5)
     await cancel(callers[0])

@@ -1,4 +1,4 @@
-"""Time that misbehaves: clocks that step, deadlines at every moment, a loop that stands still."""
+"""Wall clocks that jump, deadlines at every step, and a stalled loop."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.engine.engine_kit import (
     DAY,
     ScriptedTransport,
     Service,
-    engine_over,
-    failure_of,
-    generations_of,
-    job,
-    never,
-    refusal,
-    script,
+    create_engine,
+    create_generations,
+    error_from,
+    error_response,
+    job_response,
+    no_response,
+    scripted_transport,
 )
 from tests.engine.virtual_time import now, running_loop, settle
 
@@ -30,15 +30,20 @@ HOUR: Final = 3600.0
 STEPS: Final = {"stepping back": -HOUR, "stepping forward": HOUR, "leaping by ten years": 10 * 365 * 24 * HOUR}
 
 
-async def told_of_a_bad_day(step: float) -> list[tuple[str, float]]:
-    """What is sent, and when, by a clock on the wall that steps at each look."""
-    looks = count()
-    replies = [refusal(503), refusal(429, Retry_After="3"), job("task_1")]
-    polls = [refusal(500), job("task_1", "processing"), refusal(429, Retry_After="7"), job("task_1", "succeeded")]
+async def requests_with_wall_clock(step: float) -> list[tuple[str, float]]:
+    """Returns the requests and their times with a wall clock that jumps at each reading."""
+    readings = count()
+    replies = [error_response(503), error_response(429, Retry_After="3"), job_response("task_1")]
+    polls = [
+        error_response(500),
+        job_response("task_1", "processing"),
+        error_response(429, Retry_After="7"),
+        job_response("task_1", "succeeded"),
+    ]
     transport = ScriptedTransport(lambda sent: (replies if sent.method == "POST" else polls).pop(0), latency=0.1)
-    engine = engine_over(transport, wall=lambda: DAY.timestamp() + step * next(looks))
+    engine = create_engine(transport, wall=lambda: DAY.timestamp() + step * next(readings))
     began = now()
-    ended = await generations_of(engine, POLL).generate("z-image", "A red kite", timeout=200.0)
+    ended = await create_generations(engine, POLL).generate("z-image", "A red kite", timeout=200.0)
     assert ended.succeeded
     assert len(set(transport.keys)) == 1
     await engine.aclose()
@@ -46,26 +51,30 @@ async def told_of_a_bad_day(step: float) -> list[tuple[str, float]]:
 
 
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS.keys())
-async def test_no_duration_is_read_off_the_wall(step: float) -> None:
-    assert await told_of_a_bad_day(step) == await told_of_a_bad_day(0.0)
+async def test_durations_ignore_wall_time(step: float) -> None:
+    assert await requests_with_wall_clock(step) == await requests_with_wall_clock(0.0)
 
 
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS.keys())
-async def test_no_deadline_is_read_off_the_wall(step: float) -> None:
-    looks = count()
-    engine = engine_over(script(refusal(503)), wall=lambda: DAY.timestamp() + step * next(looks))
-    assert isinstance(await failure_of(generations_of(engine, POLL).wait_for("task_1", timeout=50.0)), WaitTimeoutError)
+async def test_deadlines_ignore_wall_time(step: float) -> None:
+    readings = count()
+    engine = create_engine(
+        scripted_transport(error_response(503)), wall=lambda: DAY.timestamp() + step * next(readings)
+    )
+    assert isinstance(
+        await error_from(create_generations(engine, POLL).wait_for("task_1", timeout=50.0)), WaitTimeoutError
+    )
     assert now() == pytest.approx(50.0)
     await engine.aclose()
 
 
-# --- deadlines: where they come, what was sent, how it ends, and when -------------------------------------------------
+# --- deadlines -------------------------------------------------------------------------------------------------
 
 
-async def test_a_deadline_inside_a_sleep() -> None:
+async def test_deadline_during_a_sleep() -> None:
     service = Service(duration=HOUR)
-    engine = engine_over(service.transport)
-    error = await failure_of(generations_of(engine, POLL).generate("z-image", "A red kite", timeout=10.0))
+    engine = create_engine(service.transport)
+    error = await error_from(create_generations(engine, POLL).generate("z-image", "A red kite", timeout=10.0))
     assert isinstance(error, WaitTimeoutError)
     assert (error.task_id, error.idempotency_key) == ("task_1", "key-1")
     assert now() == pytest.approx(10.0)
@@ -73,10 +82,10 @@ async def test_a_deadline_inside_a_sleep() -> None:
     await engine.aclose()
 
 
-async def test_a_deadline_inside_a_poll() -> None:
-    transport = ScriptedTransport(lambda sent: job("task_1") if sent.method == "POST" else never(sent))
-    engine = engine_over(transport)
-    error = await failure_of(generations_of(engine, POLL).generate("z-image", "A red kite", timeout=10.0))
+async def test_deadline_during_a_poll() -> None:
+    transport = ScriptedTransport(lambda sent: job_response("task_1") if sent.method == "POST" else no_response(sent))
+    engine = create_engine(transport)
+    error = await error_from(create_generations(engine, POLL).generate("z-image", "A red kite", timeout=10.0))
     assert isinstance(error, WaitTimeoutError)
     assert now() == pytest.approx(10.0)
     assert (len(transport.purchases), len(transport.polls)) == (1, 1)
@@ -84,10 +93,10 @@ async def test_a_deadline_inside_a_poll() -> None:
     assert transport.in_flight == 0
 
 
-async def test_a_deadline_inside_the_purchase_does_not_cut_it() -> None:
-    transport = script(job("task_1"), latency=30.0)
-    engine = engine_over(transport)
-    error = await failure_of(generations_of(engine, POLL).generate("z-image", "A red kite", timeout=10.0))
+async def test_deadline_does_not_cancel_a_purchase() -> None:
+    transport = scripted_transport(job_response("task_1"), latency=30.0)
+    engine = create_engine(transport)
+    error = await error_from(create_generations(engine, POLL).generate("z-image", "A red kite", timeout=10.0))
     assert isinstance(error, WaitTimeoutError)  # and not lost: it is known by its id
     assert error.task_id == "task_1"
     assert now() == pytest.approx(30.0)
@@ -95,10 +104,10 @@ async def test_a_deadline_inside_the_purchase_does_not_cut_it() -> None:
     await engine.aclose()
 
 
-async def test_a_deadline_between_two_attempts_ends_with_what_the_last_one_met() -> None:
-    transport = script(OutcomeUnknownError("dropped"))
-    engine = engine_over(transport, retry=RetryPolicy(base=60.0, cap=60.0), uniform=lambda: 0.9)
-    error = await failure_of(generations_of(engine, POLL).generate("z-image", "A red kite", timeout=10.0))
+async def test_deadline_between_attempts_raises_the_last_error() -> None:
+    transport = scripted_transport(OutcomeUnknownError("dropped"))
+    engine = create_engine(transport, retry=RetryPolicy(base=60.0, cap=60.0), uniform=lambda: 0.9)
+    error = await error_from(create_generations(engine, POLL).generate("z-image", "A red kite", timeout=10.0))
     assert isinstance(error, OutcomeUnknownError)
     assert error.idempotency_key == "key-1"
     assert transport.keys == ["key-1"]
@@ -108,8 +117,8 @@ async def test_a_deadline_between_two_attempts_ends_with_what_the_last_one_met()
 
 async def test_a_deadline_between_the_purchase_and_the_first_poll() -> None:
     service = Service(duration=HOUR)
-    engine = engine_over(service.transport)
-    error = await failure_of(generations_of(engine, POLL).generate("z-image", "A red kite", timeout=0.1))
+    engine = create_engine(service.transport)
+    error = await error_from(create_generations(engine, POLL).generate("z-image", "A red kite", timeout=0.1))
     assert isinstance(error, WaitTimeoutError)
     assert error.task_id == "task_1"
     assert (service.transport.keys, service.transport.polls) == (["key-1"], [])
@@ -118,22 +127,22 @@ async def test_a_deadline_between_the_purchase_and_the_first_poll() -> None:
 
 async def test_no_time_at_all_sends_nothing() -> None:
     service = Service()
-    engine = engine_over(service.transport)
-    generations = generations_of(engine, POLL)
+    engine = create_engine(service.transport)
+    generations = create_generations(engine, POLL)
     for timeout in (0, 0.0, -0.0):
-        error = await failure_of(generations.generate("z-image", "A red kite", timeout=timeout))
+        error = await error_from(generations.generate("z-image", "A red kite", timeout=timeout))
         assert isinstance(error, SubmitTimeoutError)
         assert error.idempotency_key
-        assert isinstance(await failure_of(generations.wait_for("task_1", timeout=timeout)), WaitTimeoutError)
+        assert isinstance(await error_from(generations.wait_for("task_1", timeout=timeout)), WaitTimeoutError)
     assert service.transport.received == []
     await engine.aclose()
 
 
 @pytest.mark.parametrize("timeout", [-1.0, -1e-9, float("nan"), float("-inf"), True, "5"], ids=str)
-async def test_a_timeout_that_makes_no_sense_sends_nothing(timeout: float) -> None:
+async def test_invalid_timeout_sends_nothing(timeout: float) -> None:
     service = Service()
-    engine = engine_over(service.transport)
-    generations = generations_of(engine, POLL)
+    engine = create_engine(service.transport)
+    generations = create_generations(engine, POLL)
 
     async def watched() -> None:
         async for _ in generations.watch("task_1", timeout=timeout):
@@ -149,7 +158,7 @@ async def test_a_timeout_that_makes_no_sense_sends_nothing(timeout: float) -> No
         watched(),
         completed(),
     )
-    errors = [await failure_of(call) for call in calls]
+    errors = [await error_from(call) for call in calls]
     assert {type(error) for error in errors} == {ConfigurationError}
     assert all("timeout" in str(error) for error in errors)
     assert isinstance(errors[0], ConfigurationError)
@@ -162,10 +171,10 @@ async def test_a_timeout_that_makes_no_sense_sends_nothing(timeout: float) -> No
 
 
 @pytest.mark.parametrize("stalled", [5.0, 60.0])
-async def test_a_loop_that_stalls_is_no_reason_for_a_storm_or_an_error(stalled: float) -> None:
+async def test_stalled_loop_causes_no_burst(stalled: float) -> None:
     service = Service(duration=300.0)
-    engine = engine_over(service.transport)
-    generations = generations_of(engine, POLL)
+    engine = create_engine(service.transport)
+    generations = create_generations(engine, POLL)
     jobs = [asyncio.create_task(generations.generate("z-image", f"Kite {n}", timeout=None)) for n in range(50)]
     for _ in range(4):
         await asyncio.sleep(20.0)
@@ -179,10 +188,10 @@ async def test_a_loop_that_stalls_is_no_reason_for_a_storm_or_an_error(stalled: 
     await engine.aclose()
 
 
-async def test_a_deadline_that_passed_while_the_loop_stood_still_ends_the_wait() -> None:
+async def test_deadline_in_a_stalled_loop_ends_the_wait() -> None:
     service = Service(duration=HOUR)
-    engine = engine_over(service.transport)
-    wait = asyncio.create_task(failure_of(generations_of(engine, POLL).wait_for(service.sell(), timeout=10.0)))
+    engine = create_engine(service.transport)
+    wait = asyncio.create_task(error_from(create_generations(engine, POLL).wait_for(service.sell(), timeout=10.0)))
     await asyncio.sleep(3.0)
     running_loop().advance(30.0)
     error = await wait

@@ -1,4 +1,4 @@
-"""A verified webhook ends the waits for its job at once; what is old, bare or doubtful ends none."""
+"""A verified webhook ends the waits for its job. Old, incomplete or inconsistent records do not."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ from tests.engine.engine_kit import (
     ScriptedTransport,
     Service,
     cancel,
-    engine_over,
-    failure_of,
-    generations_of,
+    create_engine,
+    create_generations,
+    error_from,
     ids,
-    job,
-    never,
+    job_response,
     no_files,
+    no_response,
     record,
-    script,
+    scripted_transport,
 )
 from tests.engine.virtual_time import now, settle
 
@@ -63,13 +63,13 @@ def service() -> Service:
 
 
 def over(service: Service, poll: PollPolicy = SLOW) -> Generations:
-    return generations_of(engine_over(service.transport), poll)
+    return create_generations(create_engine(service.transport), poll)
 
 
 # --- every wait ends at once ------------------------------------------------------------------------------------------
 
 
-async def test_every_kind_of_wait_ends_in_the_turn_in_which_it_is_told(service: Service) -> None:
+async def test_webhook_ends_every_kind_of_wait_at_once(service: Service) -> None:
     generations = over(service)
 
     async def watched(task: Generation) -> Generation:
@@ -96,10 +96,10 @@ async def test_every_kind_of_wait_ends_in_the_turn_in_which_it_is_told(service: 
     at, polls = now(), len(service.transport.polls)
     for task_id in service.ends_at:
         assert generations.settle(ended(task_id))
-    told = await asyncio.gather(*waiting)
+    received = await asyncio.gather(*waiting)
     assert now() == at
-    assert ids(told) == ["task_1"] * 4 + ["task_2", "task_3"]
-    assert all(each.urls for each in told)
+    assert ids(received) == ["task_1"] * 4 + ["task_2", "task_3"]
+    assert all(each.urls for each in received)
     assert len(service.transport.polls) == polls == 0
 
 
@@ -112,9 +112,9 @@ async def test_a_failed_job_raises_as_after_a_poll(service: Service) -> None:
         await wait
 
 
-async def test_the_engine_keeps_nothing_for_a_job_that_was_told(service: Service) -> None:
-    engine = engine_over(service.transport)
-    generations = generations_of(engine, EVERY_SECOND)
+async def test_nothing_is_kept_for_a_reported_job(service: Service) -> None:
+    engine = create_engine(service.transport)
+    generations = create_generations(engine, EVERY_SECOND)
     wait = asyncio.create_task(generations.generate(JOB))
     await asyncio.sleep(5.05)  # a poll is in flight
     generations.settle(ended())
@@ -125,7 +125,7 @@ async def test_the_engine_keeps_nothing_for_a_job_that_was_told(service: Service
     await engine.aclose()
 
 
-async def test_a_poll_in_flight_is_dropped_and_the_others_go_on(service: Service) -> None:
+async def test_webhook_cancels_the_poll_of_its_job_only(service: Service) -> None:
     service.transport.latency = 3.0
     generations = over(service, EVERY_SECOND)
     waits = [asyncio.create_task(generations.generate(GenerationRequest("z-image", str(n)))) for n in range(3)]
@@ -152,10 +152,10 @@ async def test_a_duplicate_changes_nothing(service: Service) -> None:
     assert await generations.wait_for("task_1") == first
 
 
-async def test_updates_come_in_the_order_of_the_servers_clock() -> None:
-    transport = script(job("task_1", "queued", 1.0))
-    generations = generations_of(engine_over(transport), SLOW)
-    told = [
+async def test_updates_follow_the_service_clock() -> None:
+    transport = scripted_transport(job_response("task_1", "queued", 1.0))
+    generations = create_generations(create_engine(transport), SLOW)
+    received = [
         record("task_1", "processing", 5.0),
         record("task_1", "queued", 2.0),  # late
         record("task_1", "processing", 5.0),  # again
@@ -165,7 +165,7 @@ async def test_updates_come_in_the_order_of_the_servers_clock() -> None:
     seen: list[str] = []
     wait = asyncio.create_task(generations.wait_for("task_1", on_update=lambda each: seen.append(each.status)))
     await asyncio.sleep(1.0)
-    assert [generations.settle(each) for each in told] == [True, False, False, True, False]
+    assert [generations.settle(each) for each in received] == [True, False, False, True, False]
     await settle()
     assert generations.settle(ended())
     await wait
@@ -179,13 +179,13 @@ async def test_an_open_record_after_the_end_changes_nothing(service: Service) ->
     assert (await generations.wait_for("task_1")).succeeded
 
 
-async def test_an_open_record_that_nobody_waits_for_is_not_kept(service: Service) -> None:
+async def test_open_record_without_waiters_is_not_kept(service: Service) -> None:
     assert not over(service).settle(record("task_1", "processing", 5.0))
 
 
-async def test_an_answer_on_its_way_does_not_undo_what_was_told() -> None:
-    transport = script(job("task_1", "queued", 1.0), latency=2.0)
-    generations = generations_of(engine_over(transport), SLOW)
+async def test_poll_in_flight_does_not_revert_a_webhook() -> None:
+    transport = scripted_transport(job_response("task_1", "queued", 1.0), latency=2.0)
+    generations = create_generations(create_engine(transport), SLOW)
     seen: list[str] = []
     wait = asyncio.create_task(generations.wait_for("task_1", on_update=lambda each: seen.append(each.status)))
     await asyncio.sleep(1.0)
@@ -195,7 +195,7 @@ async def test_an_answer_on_its_way_does_not_undo_what_was_told() -> None:
     await cancel(wait)
 
 
-# --- what is not trusted ----------------------------------------------------------------------------------------------
+# --- untrusted records ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -206,9 +206,9 @@ async def test_an_answer_on_its_way_does_not_undo_what_was_told() -> None:
         pytest.param(ended(at=3.0, status="failed"), id="a failure older than what was seen"),
     ],
 )
-async def test_an_end_that_does_not_fit_is_looked_into_by_one_poll(doubtful: Generation) -> None:
-    transport = script(job("task_1", "processing", 5.0), job("task_1", "succeeded", 10.0))
-    generations = generations_of(engine_over(transport, uniform=lambda: 0.5), SLOW)
+async def test_inconsistent_end_is_verified_by_one_poll(doubtful: Generation) -> None:
+    transport = scripted_transport(job_response("task_1", "processing", 5.0), job_response("task_1", "succeeded", 10.0))
+    generations = create_generations(create_engine(transport, uniform=lambda: 0.5), SLOW)
     wait = asyncio.create_task(generations.wait_for("task_1"))
     await asyncio.sleep(20.0)
     at = now()
@@ -219,9 +219,11 @@ async def test_an_end_that_does_not_fit_is_looked_into_by_one_poll(doubtful: Gen
     assert len(transport.polls) == 2
 
 
-async def test_an_end_that_does_not_fit_is_looked_into_after_a_poll_in_flight_which_may_be_older() -> None:
-    transport = script(job("task_1", "processing", 5.0), job("task_1", "succeeded", 10.0), latency=2.0)
-    generations = generations_of(engine_over(transport), attrs.evolve(SLOW, floor=1))
+async def test_inconsistent_end_is_verified_after_a_poll_in_flight() -> None:
+    transport = scripted_transport(
+        job_response("task_1", "processing", 5.0), job_response("task_1", "succeeded", 10.0), latency=2.0
+    )
+    generations = create_generations(create_engine(transport), attrs.evolve(SLOW, floor=1))
     wait = asyncio.create_task(generations.wait_for("task_1"))
     for _ in range(3):
         await asyncio.sleep(0.5)
@@ -232,7 +234,7 @@ async def test_an_end_that_does_not_fit_is_looked_into_after_a_poll_in_flight_wh
     assert transport.cancelled == 0
 
 
-async def test_a_success_without_files_that_nobody_waits_for_ends_no_later_wait(service: Service) -> None:
+async def test_success_without_files_ends_no_later_wait(service: Service) -> None:
     generations = over(service, EVERY_SECOND)
     task_id = service.sell(duration=10.0)
     assert not generations.settle(record(task_id, "succeeded", 10.0))
@@ -243,7 +245,7 @@ async def test_a_success_without_files_that_nobody_waits_for_ends_no_later_wait(
 # --- earlier than the wait --------------------------------------------------------------------------------------------
 
 
-async def test_an_end_that_was_told_before_the_submit_was_answered_needs_no_poll(service: Service) -> None:
+async def test_end_before_the_submit_response_needs_no_poll(service: Service) -> None:
     service.transport.latency = 2.0
     generations = over(service, EVERY_SECOND)
     wait = asyncio.create_task(generations.generate(JOB))
@@ -254,7 +256,7 @@ async def test_an_end_that_was_told_before_the_submit_was_answered_needs_no_poll
     assert not service.transport.polls
 
 
-async def test_ends_told_between_submit_and_wait_need_no_poll_however_they_are_waited_for(service: Service) -> None:
+async def test_end_between_submit_and_wait_needs_no_poll(service: Service) -> None:
     generations = over(service, EVERY_SECOND)
     jobs = [await generations.create(JOB, idempotency_key=str(n)) for n in range(4)]
     for each in jobs:
@@ -268,7 +270,7 @@ async def test_ends_told_between_submit_and_wait_need_no_poll_however_they_are_w
     assert not service.transport.polls
 
 
-async def test_only_so_many_ends_are_remembered(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_remembered_ends_are_bounded(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wait_registry, "MAX_WEBHOOK_RESULTS", 3)
     generations = over(service, EVERY_SECOND)
     names = [service.sell(duration=0.0) for _ in range(5)]
@@ -279,7 +281,7 @@ async def test_only_so_many_ends_are_remembered(service: Service, monkeypatch: p
     assert [sent.path.rpartition("/")[2] for sent in service.transport.polls] == names[:2]
 
 
-async def test_a_wait_that_was_given_up_is_told_all_the_same(service: Service) -> None:
+async def test_webhook_reaches_a_later_wait(service: Service) -> None:
     generations = over(service)
     bought = await generations.create(JOB)
     with pytest.raises(WaitTimeoutError):
@@ -290,9 +292,9 @@ async def test_a_wait_that_was_given_up_is_told_all_the_same(service: Service) -
     assert len(service.transport.polls) == polls
 
 
-async def test_an_end_that_a_poll_saw_after_the_last_deadline_is_not_told_again() -> None:
-    transport = script(job("task_1", "succeeded", 9.0), latency=5.0)
-    generations = generations_of(engine_over(transport), SLOW)
+async def test_end_known_from_a_poll_is_not_news() -> None:
+    transport = scripted_transport(job_response("task_1", "succeeded", 9.0), latency=5.0)
+    generations = create_generations(create_engine(transport), SLOW)
     with pytest.raises(WaitTimeoutError):
         await generations.wait_for("task_1", timeout=1.0)
     await asyncio.sleep(10.0)
@@ -303,7 +305,7 @@ async def test_an_end_that_a_poll_saw_after_the_last_deadline_is_not_told_again(
 # --- cancellation, closing, other loops -------------------------------------------------------------------------------
 
 
-async def test_cancelling_one_wait_leaves_the_other_to_be_told(service: Service) -> None:
+async def test_cancelled_wait_does_not_affect_others(service: Service) -> None:
     generations = over(service)
     bought = await generations.create(JOB)
     gone, stays = (asyncio.create_task(generations.wait_for(bought)) for _ in range(2))
@@ -315,19 +317,19 @@ async def test_cancelling_one_wait_leaves_the_other_to_be_told(service: Service)
     assert gone.cancelled()
 
 
-async def test_closing_meanwhile_ends_the_wait_as_ever_and_what_comes_later_changes_nothing(service: Service) -> None:
-    engine = engine_over(service.transport)
-    generations = generations_of(engine, SLOW)
-    wait = asyncio.create_task(failure_of(generations.generate(JOB)))
+async def test_webhook_after_close_changes_nothing(service: Service) -> None:
+    engine = create_engine(service.transport)
+    generations = create_generations(engine, SLOW)
+    wait = asyncio.create_task(error_from(generations.generate(JOB)))
     await asyncio.sleep(5.0)
     await engine.aclose()
     assert not generations.settle(ended())
     assert isinstance(await wait, SessionClosedError)
 
 
-async def test_what_is_told_in_the_turn_before_closing_counts(service: Service) -> None:
-    engine = engine_over(service.transport)
-    generations = generations_of(engine, SLOW)
+async def test_webhook_just_before_close_counts(service: Service) -> None:
+    engine = create_engine(service.transport)
+    generations = create_generations(engine, SLOW)
     wait = asyncio.create_task(generations.generate(JOB))
     await asyncio.sleep(5.0)
     generations.settle(ended())
@@ -336,12 +338,12 @@ async def test_what_is_told_in_the_turn_before_closing_counts(service: Service) 
 
 
 @pytest.mark.parametrize("what", [None, "task_1", {"id": "task_1"}])
-async def test_only_a_generation_settles(service: Service, what: object) -> None:
+async def test_only_generations_are_accepted(service: Service, what: object) -> None:
     with pytest.raises(ConfigurationError, match="Generation of a webhook event"):
         over(service).settle(what)  # type: ignore[arg-type]
 
 
-async def test_a_thread_without_a_loop_is_told_how_to_hand_it_over(service: Service) -> None:
+async def test_error_in_a_thread_without_a_loop_has_advice(service: Service) -> None:
     generations = over(service)
     wait = asyncio.create_task(generations.generate(JOB))
     await asyncio.sleep(5.0)
@@ -361,13 +363,13 @@ async def test_a_thread_without_a_loop_is_told_how_to_hand_it_over(service: Serv
     assert (await wait).succeeded
 
 
-# --- what is learned, what is freed -----------------------------------------------------------------------------------
+# --- statistics, costs, cleanup ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("is_early", [True, False])
-async def test_a_job_that_nobody_waits_for_settles_its_cost(service: Service, is_early: bool) -> None:
+async def test_job_without_waiters_settles_its_cost(service: Service, is_early: bool) -> None:
     service.transport.latency = 2.0
-    engine, purse = engine_over(service.transport), SpendLedger()
+    engine, purse = create_engine(service.transport), SpendLedger()
     preflight = PurchasePreflight(Models(lambda: engine).catalogue, purse, {}, new_key=lambda: "key-1")
     generations = Generations(JobContext(lambda: engine, SLOW, preflight, no_files), engine.delivery_rate)
     end = attrs.evolve(ended(status="failed"), reserved_credits=4, final_credits=0)
@@ -383,13 +385,13 @@ async def test_a_job_that_nobody_waits_for_settles_its_cost(service: Service, is
 
 
 @pytest.mark.parametrize("is_waited_for", [True, False])
-async def test_the_history_learns_from_an_end_that_was_told(service: Service, is_waited_for: bool) -> None:
+async def test_history_learns_from_webhooks(service: Service, is_waited_for: bool) -> None:
     durations = DurationEstimator()
-    generations = generations_of(engine_over(service.transport, durations=durations), SLOW)
+    generations = create_generations(create_engine(service.transport, durations=durations), SLOW)
     bought = await generations.create("kling-3-0", "A kite", params={"duration": 5})
     wait = asyncio.create_task(generations.wait_for(bought)) if is_waited_for else None
     await asyncio.sleep(5.0)
-    for _ in range(3):  # once, however often it is told
+    for _ in range(3):  # duplicates count once
         generations.settle(ended(bought.id, at=42.0))
     if wait is not None:
         await wait
@@ -397,10 +399,10 @@ async def test_the_history_learns_from_an_end_that_was_told(service: Service, is
     assert {name: group["ends"] for name, group in groups.items()} == {"kling-3-0?duration=5": 1, "kling-3-0": 1}
 
 
-async def test_a_wait_that_does_not_learn_from_polls_does_not_from_what_is_told(service: Service) -> None:
+async def test_non_adaptive_wait_learns_nothing(service: Service) -> None:
     durations = DurationEstimator()
     policy = attrs.evolve(SLOW, adaptive=False)
-    generations = generations_of(engine_over(service.transport, durations=durations), policy)
+    generations = create_generations(create_engine(service.transport, durations=durations), policy)
     wait = asyncio.create_task(generations.generate(JOB))
     await asyncio.sleep(5.0)
     generations.settle(ended())
@@ -408,12 +410,12 @@ async def test_a_wait_that_does_not_learn_from_polls_does_not_from_what_is_told(
     assert not durations.dump()["groups"]
 
 
-async def test_a_fault_of_what_learns_does_not_keep_a_wait_open(service: Service) -> None:
+async def test_error_in_statistics_keeps_no_wait_open(service: Service) -> None:
     class Broken(DurationEstimator):
         def observe(self, group: str, seconds: float, since: float = 0.0) -> None:
             raise ZeroDivisionError(group)
 
-    generations = generations_of(engine_over(service.transport, durations=Broken()), SLOW)
+    generations = create_generations(create_engine(service.transport, durations=Broken()), SLOW)
     wait = asyncio.create_task(generations.generate(JOB))
     await asyncio.sleep(5.0)
     with pytest.raises(ZeroDivisionError):
@@ -421,14 +423,14 @@ async def test_a_fault_of_what_learns_does_not_keep_a_wait_open(service: Service
     assert (await wait).succeeded
 
 
-async def test_a_wait_whose_service_does_not_answer_ends_by_what_is_told() -> None:
+async def test_webhook_ends_a_wait_for_a_silent_service() -> None:
     def answer(request: Request) -> Reply:
-        return job("task_1")
+        return job_response("task_1")
 
     transport = ScriptedTransport(answer)
-    generations = generations_of(engine_over(transport), EVERY_SECOND)
+    generations = create_generations(create_engine(transport), EVERY_SECOND)
     bought = await generations.create(JOB)
-    transport.answer = never
+    transport.answer = no_response
     wait = asyncio.create_task(generations.wait_for(bought))
     await asyncio.sleep(30.0)
     generations.settle(ended())

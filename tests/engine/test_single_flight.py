@@ -1,4 +1,4 @@
-"""Doing a thing once for all who want it: who waits, who is cancelled, what is kept and for how long."""
+"""The single-flight cache: waiters, cancellation, size and expiry."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from rivya_async import RequestNotSentError, RivyaError
 from rivya_async._engine.single_flight import SingleFlightCache
-from tests.engine.engine_kit import cancel, failure_of
+from tests.engine.engine_kit import cancel, error_from
 from tests.engine.virtual_time import settle
 
 
@@ -38,14 +38,14 @@ def shared(most: int = 10, seconds: float = 60.0) -> SingleFlightCache[str, int]
     return SingleFlightCache(max_size=most, ttl=seconds)
 
 
-async def test_all_who_ask_meanwhile_get_the_same() -> None:
+async def test_concurrent_callers_share_one_call() -> None:
     things, make = shared(), Maker()
     assert await asyncio.gather(*(things.get("a", make) for _ in range(5))) == [1] * 5
     assert await things.get("a", make) == 1
     assert await things.get("b", make) == 2
 
 
-async def test_what_is_kept_is_kept_for_a_while() -> None:
+async def test_result_is_cached_until_it_expires() -> None:
     things, make = shared(seconds=60.0), Maker()
     await things.get("a", make)
     await asyncio.sleep(59.9)
@@ -54,7 +54,7 @@ async def test_what_is_kept_is_kept_for_a_while() -> None:
     assert await things.get("a", make) == 2
 
 
-async def test_the_one_asked_for_longest_ago_goes_first() -> None:
+async def test_least_recently_used_entry_is_dropped() -> None:
     things, make = shared(most=2), Maker()
     for key in ("a", "b", "a", "c"):
         await things.get(key, make)
@@ -63,7 +63,7 @@ async def test_the_one_asked_for_longest_ago_goes_first() -> None:
     assert await things.get("b", make) == 4
 
 
-async def test_a_failure_is_for_those_who_waited_and_for_each_a_copy() -> None:
+async def test_each_waiter_gets_a_copy_of_the_error() -> None:
     things, make = shared(), Maker(error=RequestNotSentError("no"))
     first, second = await asyncio.gather(*(things.get("a", make) for _ in range(2)), return_exceptions=True)
     assert isinstance(first, RequestNotSentError)
@@ -75,14 +75,14 @@ async def test_a_failure_is_for_those_who_waited_and_for_each_a_copy() -> None:
     assert await things.get("a", make) == 2
 
 
-async def test_an_error_of_another_kind_is_raised_as_it_is() -> None:
+async def test_other_errors_are_not_copied() -> None:
     async def breaks() -> int:
         raise ZeroDivisionError
 
-    assert isinstance(await failure_of(shared().get("a", breaks)), ZeroDivisionError)
+    assert isinstance(await error_from(shared().get("a", breaks)), ZeroDivisionError)
 
 
-async def test_one_cancelled_leaves_the_others() -> None:
+async def test_cancelled_caller_does_not_affect_others() -> None:
     things, make = shared(), Maker()
     first, second = (asyncio.create_task(things.get("a", make)) for _ in range(2))
     await settle()
@@ -91,7 +91,7 @@ async def test_one_cancelled_leaves_the_others() -> None:
     assert (make.made, make.cancelled) == (1, 0)
 
 
-async def test_with_the_last_of_them_it_is_cancelled_and_begun_anew_for_the_next() -> None:
+async def test_last_cancelled_caller_cancels_the_call() -> None:
     things, make = shared(), Maker()
     waiting = [asyncio.create_task(things.get("a", make)) for _ in range(3)]
     await settle()
@@ -101,7 +101,7 @@ async def test_with_the_last_of_them_it_is_cancelled_and_begun_anew_for_the_next
     assert await things.get("a", make) == 2
 
 
-async def test_who_comes_while_the_old_one_is_being_cancelled_gets_a_new_one() -> None:
+async def test_caller_during_cancellation_starts_a_new_call() -> None:
     things, made = shared(), 0
 
     async def slow_to_stop() -> int:
@@ -123,15 +123,15 @@ async def test_who_comes_while_the_old_one_is_being_cancelled_gets_a_new_one() -
     assert old.cancelled()
 
 
-async def test_one_timed_out_leaves_no_error_unretrieved() -> None:
+async def test_timeout_leaves_no_unretrieved_error() -> None:
     things, make = shared(), Maker(error=RequestNotSentError("no"))
     waiting = asyncio.create_task(things.get("a", make))
     await asyncio.sleep(1.0)  # at the very moment of the failure
     waiting.cancel()
-    assert isinstance(await failure_of(waiting), RequestNotSentError | asyncio.CancelledError)
+    assert isinstance(await error_from(waiting), RequestNotSentError | asyncio.CancelledError)
 
 
-async def test_closing_waits_for_what_is_on_its_way() -> None:
+async def test_close_waits_for_calls_in_flight() -> None:
     things, make = shared(), Maker()
     waiting = asyncio.create_task(things.get("a", make))
     await settle()
@@ -142,7 +142,7 @@ async def test_closing_waits_for_what_is_on_its_way() -> None:
 
 
 @pytest.mark.parametrize("eager", [False, True])
-async def test_what_needs_no_time_needs_none(eager: bool) -> None:
+async def test_immediate_result_needs_no_wait(eager: bool) -> None:
     async def at_once() -> int:
         return 7
 

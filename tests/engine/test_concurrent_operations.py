@@ -1,4 +1,4 @@
-"""Whatever comes, goes, fails or is refused, and whenever: no place, task, timer, wait or watch is lost or left."""
+"""Any sequence of calls, errors and cancellations leaves no slot, task, timer or wait."""
 
 from __future__ import annotations
 
@@ -21,18 +21,26 @@ from rivya_async._core.errors import (
 )
 from rivya_async._core.http.messages import Request
 from rivya_async._core.policies import PollPolicy, RateLimit, RetryPolicy
-from tests.engine.engine_kit import Answering, Reply, ScriptedTransport, Service, engine_over, generations_of, refusal
+from tests.engine.engine_kit import (
+    Reply,
+    ResponseFunction,
+    ScriptedTransport,
+    Service,
+    create_engine,
+    create_generations,
+    error_response,
+)
 from tests.engine.virtual_time import now, run, running_loop, settle
 
 JOBS = 12
 POLL = PollPolicy(first=0.5, base=1.0, cap=2.0, floor=0.25, timeout=None)
 """More of these jobs than places in the lane, so that the polls' clock stands still now and then."""
 
-FAULTS: dict[str, Answering] = {
-    "down": lambda _: refusal(503),
+FAULTS: dict[str, ResponseFunction] = {
+    "down": lambda _: error_response(503),
     "refused": lambda _: RequestNotSentError("refused"),
-    "overrun": lambda _: refusal(429, "rate_limited", Retry_After="3"),
-    "overrun for long": lambda _: refusal(429, "rate_limited", Retry_After="3600"),
+    "overrun": lambda _: error_response(429, "rate_limited", Retry_After="3"),
+    "overrun for long": lambda _: error_response(429, "rate_limited", Retry_After="3600"),
     "hanging": lambda _: _hanging(),
 }
 
@@ -51,14 +59,14 @@ class Bench:
         self.transport = ScriptedTransport(self._answer)
         self.mood = "well"
         self.under_way: Counter[str] = Counter()
-        self.engine = engine_over(
+        self.engine = create_engine(
             self.transport,
             uniform=random.Random(7).random,
             max_connections=max_connections,
             rate_limit=rate_limit,
             retry=RetryPolicy(max_attempts=3, cap=4.0, max_elapsed=20.0),
         )
-        self.generations = generations_of(self.engine, POLL)
+        self.generations = create_generations(self.engine, POLL)
         self.task_ids = [self.service.sell() for _ in range(JOBS)]
         self.users: list[asyncio.Task[Any]] = []
 
@@ -130,9 +138,7 @@ LIMITS = st.sampled_from([None, RateLimit(2), RateLimit(20, 1)])
 
 @settings(max_examples=150)
 @given(limit=LIMITS, places=st.sampled_from([1, 2, 50]), steps=STEPS)
-def test_who_stays_gets_the_end_and_nothing_is_left(
-    limit: RateLimit | None, places: int, steps: list[tuple[str, int]]
-) -> None:
+def test_remaining_waiters_get_the_end(limit: RateLimit | None, places: int, steps: list[tuple[str, int]]) -> None:
     async def main() -> None:
         bench = Bench(limit, places)
         for what, pick in steps:
@@ -142,9 +148,9 @@ def test_who_stays_gets_the_end_and_nothing_is_left(
         bench.come(bench.wait_for_all())
         await asyncio.gather(*bench.users, return_exceptions=True)
         assert now() - well_at <= 200.0, "polling had stopped, or nearly"
-        gate = bench.engine.executor._limiter
-        assert gate._free == places
-        assert not gate.queued_polls
+        limiter = bench.engine.executor._limiter
+        assert limiter._free == places
+        assert not limiter.queued_polls
         await bench.assert_nothing_is_left()
 
     run(main())
@@ -152,7 +158,7 @@ def test_who_stays_gets_the_end_and_nothing_is_left(
 
 @settings(max_examples=150)
 @given(limit=LIMITS, places=st.sampled_from([1, 2, 50]), steps=STEPS, turns=st.integers(0, 6))
-def test_a_close_at_any_moment_releases_everybody(
+def test_close_at_any_time_releases_all_waiters(
     limit: RateLimit | None, places: int, steps: list[tuple[str, int]], turns: int
 ) -> None:
     async def main() -> None:

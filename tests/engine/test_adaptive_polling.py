@@ -1,4 +1,4 @@
-"""A session that has seen jobs end places its polls where jobs like them end."""
+"""A session with a history of durations places its polls where similar jobs ended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rivya_async._core.errors import RivyaError
 from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.policies import PollPolicy
 from rivya_async._core.polling.adaptive.duration_estimator import DurationEstimator
-from tests.engine.engine_kit import engine_over, failure_of, generations_of, until
+from tests.engine.engine_kit import create_engine, create_generations, error_from, sleep_until
 from tests.engine.load_kit import BusyService
 from tests.engine.virtual_time import now, running_loop
 
@@ -35,8 +35,8 @@ async def cost_of(
     own: bool = True,
 ) -> Cost:
     service = BusyService(duration=40.0, sigma=sigma, seed=jobs)
-    engine = engine_over(service.transport, uniform=random.Random(5).random, durations=durations)
-    generations = generations_of(engine, PollPolicy(adaptive=adaptive))
+    engine = create_engine(service.transport, uniform=random.Random(5).random, durations=durations)
+    generations = create_generations(engine, PollPolicy(adaptive=adaptive))
     began = now()
 
     async def generate(n: int) -> None:
@@ -53,7 +53,7 @@ async def cost_of(
     return Cost(len(polls) / jobs, round(mean(service.latencies), 6), busiest)
 
 
-async def test_a_warm_session_polls_less_and_sees_ends_sooner() -> None:
+async def test_history_reduces_polls_and_latency() -> None:
     fixed = await cost_of(300, adaptive=False)
     durations = DurationEstimator()
     await cost_of(100, durations=durations)
@@ -62,7 +62,7 @@ async def test_a_warm_session_polls_less_and_sees_ends_sooner() -> None:
     assert warm.latency <= 0.75 * fixed.latency
 
 
-async def test_what_was_learned_goes_to_another_process() -> None:
+async def test_history_is_transferable() -> None:
     first = DurationEstimator()
     await cost_of(100, durations=first)
     second = DurationEstimator()
@@ -73,19 +73,19 @@ async def test_what_was_learned_goes_to_another_process() -> None:
     assert there.polls_per_job <= 0.6 * fixed.polls_per_job
 
 
-async def test_without_adaptive_what_was_learned_changes_nothing() -> None:
+async def test_history_is_ignored_without_adaptive() -> None:
     durations = DurationEstimator()
     await cost_of(50, durations=durations)
     assert await cost_of(100, adaptive=False, durations=durations) == await cost_of(100, adaptive=False)
 
 
-async def test_jobs_of_others_whose_age_nobody_knows_are_polled_by_the_policy() -> None:
+async def test_jobs_of_unknown_age_follow_the_policy() -> None:
     durations = DurationEstimator()
     await cost_of(50, durations=durations)
     assert await cost_of(100, own=False, durations=durations) == await cost_of(100, own=False, adaptive=False)
 
 
-async def test_an_end_that_is_seen_of_another_sessions_job_is_learned_all_the_same() -> None:
+async def test_learns_from_foreign_jobs() -> None:
     durations = DurationEstimator()
     await cost_of(50, own=False, durations=durations)
     warm = await cost_of(100, durations=durations)
@@ -93,21 +93,21 @@ async def test_an_end_that_is_seen_of_another_sessions_job_is_learned_all_the_sa
 
 
 @pytest.mark.parametrize("is_warm", [False, True])
-async def test_many_jobs_that_begin_at_once_are_not_polled_at_once(is_warm: bool) -> None:
+async def test_polls_of_simultaneous_jobs_spread(is_warm: bool) -> None:
     durations = DurationEstimator()
     if is_warm:
         await cost_of(50, durations=durations)
     service = BusyService(duration=1e6)
-    engine = engine_over(
+    engine = create_engine(
         service.transport, uniform=random.Random(5).random, durations=durations, max_connections=10_000
     )
-    generations = generations_of(engine)
+    generations = create_generations(engine)
     waits = [
-        asyncio.create_task(failure_of(generations.generate(GenerationRequest("z-image", f"Number {n}"))))
+        asyncio.create_task(error_from(generations.generate(GenerationRequest("z-image", f"Number {n}"))))
         for n in range(10_000)
     ]
     began = now()
-    await until(began + 8.0)
+    await sleep_until(began + 8.0)
     tenths = [0] * 150
     for sent in service.transport.polls:
         tenths[int((sent.at - began) * 10)] += 1
@@ -116,7 +116,7 @@ async def test_many_jobs_that_begin_at_once_are_not_polled_at_once(is_warm: bool
     await asyncio.gather(*waits)
 
 
-async def test_a_fault_of_ours_after_an_answer_ends_the_wait_and_is_reported() -> None:
+async def test_internal_error_after_a_poll_ends_the_wait() -> None:
     """Not for ever open, without a poll."""
 
     class Broken(DurationEstimator):
@@ -124,8 +124,8 @@ async def test_a_fault_of_ours_after_an_answer_ends_the_wait_and_is_reported() -
             raise ZeroDivisionError(group)
 
     service = BusyService(duration=5.0)
-    engine = engine_over(service.transport, durations=Broken())
-    error = await failure_of(generations_of(engine).wait_for(service.sell(), timeout=None))
+    engine = create_engine(service.transport, durations=Broken())
+    error = await error_from(create_generations(engine).wait_for(service.sell(), timeout=None))
     assert isinstance(error, RivyaError)
     assert "ZeroDivisionError" in str(error)
     assert [report["message"] for report in running_loop().reported] == ["polling task_1 failed unexpectedly"]

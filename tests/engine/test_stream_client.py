@@ -1,4 +1,4 @@
-"""Opening a stream: what is read of a refusal, and that nothing stays open that nobody reads."""
+"""Opening streams: bounded error bodies, and no connection stays open."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rivya_async._core.http.operations import Operation
 from rivya_async._core.policies import RetryPolicy
 from rivya_async._engine.engine import Engine
 from rivya_async._engine.http.stream_client import ERROR_BODY_TIMEOUT, MAX_ERROR_BODY_BYTES
-from tests.engine.engine_kit import ScriptedTransport, cancel, engine_over, never
+from tests.engine.engine_kit import ScriptedTransport, cancel, create_engine, no_response
 from tests.engine.virtual_time import now, settle
 
 ASKED = Request("POST", "/api/v1/chat/completions/stream", body=b"{}", idempotency_key="order-1")
@@ -54,7 +54,7 @@ class Streaming(ScriptedTransport):
     """Streams these bodies in turn, the last one for ever, and counts those that are open."""
 
     def __init__(self, *bodies: Body) -> None:
-        super().__init__(never)
+        super().__init__(no_response)
         self.bodies = list(bodies)
         self.open = 0
 
@@ -77,9 +77,9 @@ async def opened(engine: Engine) -> bytes:
         return await stream.response.read()
 
 
-async def test_a_stream_is_streamread_and_closed() -> None:
+async def test_stream_is_read_and_closed() -> None:
     transport = Streaming(answered(200, b"data"))
-    engine = engine_over(transport)
+    engine = create_engine(transport)
     async with engine.stream_client.open(ASKED) as stream:
         assert transport.open == 1
         assert await stream.response.read() == b"data"
@@ -98,9 +98,9 @@ async def test_a_stream_is_streamread_and_closed() -> None:
     ],
     ids=["whole", "in pieces", "cut", "stalled", "dripping"],
 )
-async def test_a_refusal_is_read_for_as_long_as_it_is_worth(pieces: list[Any], seconds: float) -> None:
+async def test_reading_an_error_body_is_bounded_in_time(pieces: list[Any], seconds: float) -> None:
     transport = Streaming(answered(401, *pieces))
-    engine = engine_over(transport)
+    engine = create_engine(transport)
     began = now()
     with pytest.raises(AuthenticationError) as raised:
         await opened(engine)
@@ -115,45 +115,45 @@ def _is_bytes(piece: Any) -> bool:
     return isinstance(piece, bytes)
 
 
-async def test_a_refusal_is_not_read_beyond_what_it_can_hold() -> None:
+async def test_reading_an_error_body_is_bounded_in_size() -> None:
     body = answered(400, *[b"x" * 1024] * 1000)
-    engine = engine_over(Streaming(body))
+    engine = create_engine(Streaming(body))
     with pytest.raises(Exception, match="400"):
         await opened(engine)
     assert body.read_bytes == MAX_ERROR_BODY_BYTES
     await engine.aclose()
 
 
-async def test_a_stream_is_streamagain_until_its_answer_begins() -> None:
+async def test_stream_is_retried_until_its_response_begins() -> None:
     transport = Streaming(answered(503), answered(503), answered(200, b"data"))
-    engine = engine_over(transport, retry=RetryPolicy(base=1.0))
+    engine = create_engine(transport, retry=RetryPolicy(base=1.0))
     assert await opened(engine) == b"data"
     assert transport.open == 0
     await engine.aclose()
 
 
-async def test_what_is_no_event_stream_is_closed_and_not_asked_for_again() -> None:
+async def test_other_content_type_is_not_retried() -> None:
     transport = Streaming(answered(200, b"{}", **{"Content-Type": "application/json"}))
-    engine = engine_over(transport)
+    engine = create_engine(transport)
     with pytest.raises(ResponseDecodeError, match="application/json"):
         await opened(engine)
     assert transport.open == 0
     await engine.aclose()
 
 
-async def test_an_answer_that_does_not_say_what_it_is_is_read() -> None:
-    engine = engine_over(Streaming(Body(Response(200, {"X": "y"}, b""), b"data")))
+async def test_missing_content_type_is_accepted() -> None:
+    engine = create_engine(Streaming(Body(Response(200, {"X": "y"}, b""), b"data")))
     assert await opened(engine) == b"data"
     await engine.aclose()
 
 
 @pytest.mark.parametrize("after", [0.05, 0.2, 3.0])
-async def test_whoever_is_cancelled_leaves_nothing_open(after: float) -> None:
+async def test_cancellation_closes_the_stream(after: float) -> None:
     transport = Streaming(answered(200, None))
-    engine = engine_over(transport, max_connections=1)
+    engine = create_engine(transport, max_connections=1)
     reading = [asyncio.create_task(opened(engine)) for _ in range(2)]
     await asyncio.sleep(after)
-    assert transport.open == 1  # the other one waits for a place
+    assert transport.open == 1  # the other one waits for a slot
     await cancel(*reading)
     assert transport.open == 0
     assert [task.cancelled() for task in reading] == [True, True]
@@ -162,9 +162,9 @@ async def test_whoever_is_cancelled_leaves_nothing_open(after: float) -> None:
     await engine.aclose()
 
 
-async def test_an_open_stream_holds_no_place_of_the_gate() -> None:
+async def test_open_stream_holds_no_slot_of_the_limiter() -> None:
     transport = Streaming(answered(200, None), answered(503))
-    engine = engine_over(transport, max_connections=1, retry=RetryPolicy(max_attempts=1))
+    engine = create_engine(transport, max_connections=1, retry=RetryPolicy(max_attempts=1))
     reading = asyncio.create_task(opened(engine))
     await asyncio.sleep(0.2)
     transport.answer = lambda _: Response(500, {}, b"")

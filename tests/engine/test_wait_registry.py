@@ -1,4 +1,4 @@
-"""Waiting for one job: one stream of polls however many wait, through every fault that passes, up to the deadline."""
+"""Waits for one job: shared polls, transient errors, deadlines, updates and closing."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ from tests.engine.engine_kit import (
     ScriptedTransport,
     Service,
     cancel,
-    engine_over,
-    failure_of,
-    generations_of,
-    job,
-    never,
+    create_engine,
+    create_generations,
+    error_from,
+    error_response,
+    job_response,
+    no_response,
     ok,
     record,
-    refusal,
-    script,
-    until,
+    scripted_transport,
+    sleep_until,
 )
 from tests.engine.virtual_time import now, run, running_loop, settle
 
 EVERY_SECOND = PollPolicy(first=1, base=1, cap=1, floor=1, factor=1, timeout=None)
-OPEN = job("task_1", "processing")
-DONE = job("task_1", "succeeded")
+OPEN = job_response("task_1", "processing")
+DONE = job_response("task_1", "succeeded")
 GARBAGE = Response(200, {}, b"<html>")
 
 
@@ -64,15 +64,15 @@ def waiting(
     transport: ScriptedTransport, *, poll: PollPolicy = EVERY_SECOND, **options: Any
 ) -> asyncio.Task[Generation]:
     """A wait for a job that somebody else bought, on an engine of its own."""
-    return asyncio.create_task(generations_of(engine_over(transport), poll).wait_for("task_1", **options))
+    return asyncio.create_task(create_generations(create_engine(transport), poll).wait_for("task_1", **options))
 
 
 # --- one stream of polls ----------------------------------------------------------------------------------------------
 
 
-async def test_ten_waiters_of_one_job_make_one_stream_of_polls() -> None:
+async def test_waiters_of_one_job_share_polls() -> None:
     service = Service(duration=10)
-    generations = generations_of(engine_over(service.transport), EVERY_SECOND)
+    generations = create_generations(create_engine(service.transport), EVERY_SECOND)
     task_id = service.sell()
     ended = await asyncio.gather(*(generations.wait_for(task_id) for _ in range(10)))
     assert [generation.status for generation in ended] == ["succeeded"] * 10
@@ -80,9 +80,9 @@ async def test_ten_waiters_of_one_job_make_one_stream_of_polls() -> None:
     assert service.transport.peak == 1
 
 
-async def test_waiters_that_come_later_join_the_stream() -> None:
+async def test_later_waiters_share_polls() -> None:
     service = Service(duration=10, latency=0)
-    generations = generations_of(engine_over(service.transport), EVERY_SECOND)
+    generations = create_generations(create_engine(service.transport), EVERY_SECOND)
     task_id = service.sell()
     waits = []
     for _ in range(5):
@@ -94,10 +94,10 @@ async def test_waiters_that_come_later_join_the_stream() -> None:
 
 async def test_a_cancelled_waiter_leaves_the_others_waiting() -> None:
     service = Service(duration=10)
-    generations = generations_of(engine_over(service.transport), EVERY_SECOND)
+    generations = create_generations(create_engine(service.transport), EVERY_SECOND)
     task_id = service.sell()
     waits = [asyncio.create_task(generations.wait_for(task_id)) for _ in range(3)]
-    await until(5.05)  # a poll is in flight
+    await sleep_until(5.05)  # a poll is in flight
     await cancel(waits[0], waits[2])
     assert (await waits[1]).succeeded
     assert service.transport.cancelled == 0
@@ -105,10 +105,10 @@ async def test_a_cancelled_waiter_leaves_the_others_waiting() -> None:
 
 async def test_gather_with_one_failure_leaves_nothing() -> None:
     service = Service(duration=10)
-    engine = engine_over(service.transport)
-    generations = generations_of(engine, EVERY_SECOND)
+    engine = create_engine(service.transport)
+    generations = create_generations(engine, EVERY_SECOND)
     waits = [generations.wait_for(task_id) for task_id in (service.sell(), "task_unknown", service.sell())]
-    assert isinstance(await failure_of(asyncio.gather(*waits)), NotFoundError)
+    assert isinstance(await error_from(asyncio.gather(*waits)), NotFoundError)
     ended = await asyncio.gather(*(generations.wait_for(task_id) for task_id in service.ends_at))
     assert len(ended) == 2
     assert engine.wait_registry._active == {}
@@ -116,11 +116,11 @@ async def test_gather_with_one_failure_leaves_nothing() -> None:
 
 
 @pytest.mark.parametrize("at", [0.0, 0.05, 0.5, 1.05])
-async def test_the_last_waiter_that_is_cancelled_stops_the_polls_and_the_one_in_flight(at: float) -> None:
+async def test_last_cancelled_waiter_stops_polls(at: float) -> None:
     service = Service(duration=10)
-    engine = engine_over(service.transport)
-    wait = asyncio.create_task(generations_of(engine, EVERY_SECOND).wait_for(service.sell()))
-    await until(at)
+    engine = create_engine(service.transport)
+    wait = asyncio.create_task(create_generations(engine, EVERY_SECOND).wait_for(service.sell()))
+    await sleep_until(at)
     await settle()
     sent, in_flight = len(service.transport.received), service.transport.in_flight
     await cancel(wait)
@@ -135,9 +135,9 @@ async def test_the_last_waiter_that_is_cancelled_stops_the_polls_and_the_one_in_
 
 
 @pytest.mark.parametrize("turns", range(12))
-async def test_a_waiter_may_be_cancelled_at_any_turn_of_the_loop(turns: int) -> None:
-    engine = engine_over(script(OPEN, DONE, latency=0.5))
-    generations = generations_of(engine, EVERY_SECOND)
+async def test_waiter_can_be_cancelled_at_any_time(turns: int) -> None:
+    engine = create_engine(scripted_transport(OPEN, DONE, latency=0.5))
+    generations = create_generations(engine, EVERY_SECOND)
     doomed = asyncio.create_task(generations.wait_for("task_1"))
     await settle(turns)
     doomed.cancel()
@@ -146,9 +146,9 @@ async def test_a_waiter_may_be_cancelled_at_any_turn_of_the_loop(turns: int) -> 
     assert running_loop().timers == 0
 
 
-async def test_coming_back_after_the_last_waiter_left_begins_a_new_stream() -> None:
-    transport = script(OPEN, DONE, latency=0.5)
-    generations = generations_of(engine_over(transport), EVERY_SECOND)
+async def test_wait_after_the_last_waiter_polls_again() -> None:
+    transport = scripted_transport(OPEN, DONE, latency=0.5)
+    generations = create_generations(create_engine(transport), EVERY_SECOND)
     for _ in range(2):
         wait = asyncio.create_task(generations.wait_for("task_1"))
         await asyncio.sleep(0.1)
@@ -162,57 +162,57 @@ async def test_a_poll_that_is_cancelled_may_clean_up_undisturbed() -> None:
 
     async def answer(request: Request) -> Reply:
         try:
-            return await never(request)
+            return await no_response(request)
         finally:
             await asyncio.sleep(1)
             cleaned.append(now())
 
-    engine = engine_over(ScriptedTransport(answer))
-    wait = asyncio.create_task(generations_of(engine).wait_for("task_1"))
+    engine = create_engine(ScriptedTransport(answer))
+    wait = asyncio.create_task(create_generations(engine).wait_for("task_1"))
     await settle()
     await engine.aclose()
-    assert isinstance(await failure_of(wait), SessionClosedError)
+    assert isinstance(await error_from(wait), SessionClosedError)
     assert cleaned == [1]
 
 
-async def test_a_poll_that_somebody_else_cancels_is_made_up_for() -> None:
-    """Code that cancels every task that it does not know must not make us wait for an answer that nobody asked for."""
-    transport = script(OPEN, OPEN, DONE, latency=0.5)
+async def test_externally_cancelled_poll_is_repeated() -> None:
+    """Code that cancels every task that it does not know must not leave a wait without polls."""
+    transport = scripted_transport(OPEN, OPEN, DONE, latency=0.5)
     wait = waiting(transport)
-    await until(0.2)
+    await sleep_until(0.2)
     [worker] = asyncio.all_tasks() - {wait, asyncio.current_task()}
     worker.cancel()
     assert (await asyncio.wait_for(wait, 10)).succeeded
 
 
-async def test_a_keener_waiter_does_not_wait_for_the_pace_of_a_lazy_one() -> None:
+async def test_more_frequent_policy_advances_the_next_poll() -> None:
     service = Service(duration=10, latency=0)
-    generations = generations_of(engine_over(service.transport))
+    generations = create_generations(create_engine(service.transport))
     task_id = service.sell()
-    lazy = PollPolicy(first=100, base=600, cap=600, floor=600, timeout=None)
-    first = asyncio.create_task(generations.wait_for(task_id, poll=lazy))
-    await until(5)
+    infrequent = PollPolicy(first=100, base=600, cap=600, floor=600, timeout=None)
+    first = asyncio.create_task(generations.wait_for(task_id, poll=infrequent))
+    await sleep_until(5)
     assert (await generations.wait_for(task_id, poll=EVERY_SECOND)).succeeded
     assert now() <= 11
     assert (await first).succeeded
 
 
-async def test_a_keener_waiter_does_not_put_off_a_poll_that_is_near() -> None:
-    transport = script(OPEN, OPEN, DONE)
-    generations = generations_of(engine_over(transport))
-    lazy = PollPolicy(base=100, cap=100, floor=100, timeout=None)
-    first = asyncio.create_task(generations.wait_for("task_1", poll=lazy))
-    await until(98)
+async def test_more_frequent_policy_does_not_delay_a_poll() -> None:
+    transport = scripted_transport(OPEN, OPEN, DONE)
+    generations = create_generations(create_engine(transport))
+    infrequent = PollPolicy(base=100, cap=100, floor=100, timeout=None)
+    first = asyncio.create_task(generations.wait_for("task_1", poll=infrequent))
+    await sleep_until(98)
     await generations.wait_for("task_1", poll=PollPolicy(base=8, cap=8, floor=8, timeout=None))
     assert transport.times == pytest.approx([0, 100, 109])  # the cap has grown to a tenth of the age
     await first
 
 
-async def test_a_keener_waiter_does_not_cut_short_the_rest_that_the_service_asked_for() -> None:
-    transport = script(refusal(429, "rate_limited", Retry_After="20"), DONE)
-    generations = generations_of(engine_over(transport))
+async def test_more_frequent_policy_respects_back_off() -> None:
+    transport = scripted_transport(error_response(429, "rate_limited", Retry_After="20"), DONE)
+    generations = create_generations(create_engine(transport))
     first = asyncio.create_task(generations.wait_for("task_1"))
-    await until(1)
+    await sleep_until(1)
     await generations.wait_for("task_1", poll=EVERY_SECOND)
     assert transport.times == pytest.approx([0, 20])
     await first
@@ -220,10 +220,10 @@ async def test_a_keener_waiter_does_not_cut_short_the_rest_that_the_service_aske
 
 async def test_a_poll_that_waits_for_its_turn_gets_it_when_the_one_before_is_cancelled() -> None:
     async def answer(request: Request) -> Reply:
-        return DONE if request.path.endswith("task_1") else await never(request)
+        return DONE if request.path.endswith("task_1") else await no_response(request)
 
-    engine = engine_over(ScriptedTransport(answer), max_connections=1)
-    generations = generations_of(engine)
+    engine = create_engine(ScriptedTransport(answer), max_connections=1)
+    generations = create_generations(engine)
     stuck = asyncio.create_task(generations.wait_for("task_stuck"))
     await settle()
     queued = asyncio.create_task(generations.wait_for("task_1", timeout=60))
@@ -233,16 +233,16 @@ async def test_a_poll_that_waits_for_its_turn_gets_it_when_the_one_before_is_can
     assert now() == 0
 
 
-async def test_a_lazy_waiter_does_not_slow_down_a_keen_one() -> None:
+async def test_less_frequent_policy_does_not_slow_polls() -> None:
     service = Service(duration=10, latency=0)
-    generations = generations_of(engine_over(service.transport))
+    generations = create_generations(create_engine(service.transport))
     task_id = service.sell()
-    keen = asyncio.create_task(generations.wait_for(task_id, poll=EVERY_SECOND))
-    await until(5)
-    lazy = PollPolicy(first=100, base=600, cap=600, floor=600, timeout=None)
-    await generations.wait_for(task_id, poll=lazy)
+    frequent = asyncio.create_task(generations.wait_for(task_id, poll=EVERY_SECOND))
+    await sleep_until(5)
+    infrequent = PollPolicy(first=100, base=600, cap=600, floor=600, timeout=None)
+    await generations.wait_for(task_id, poll=infrequent)
     assert now() <= 11
-    await keen
+    await frequent
 
 
 # --- deadlines --------------------------------------------------------------------------------------------------------
@@ -254,8 +254,8 @@ async def test_a_lazy_waiter_does_not_slow_down_a_keen_one() -> None:
     ids=["in a sleep", "in a sleep, slow", "in a request", "in the first request", "at a poll", "at a poll, slow"],
 )
 async def test_the_deadline_is_exact_wherever_it_falls(timeout: float, latency: float) -> None:
-    transport = script(OPEN, latency=latency)
-    error = await failure_of(waiting(transport, timeout=timeout))
+    transport = scripted_transport(OPEN, latency=latency)
+    error = await error_from(waiting(transport, timeout=timeout))
     assert isinstance(error, WaitTimeoutError)
     assert isinstance(error, TimeoutError)
     assert now() == pytest.approx(timeout)
@@ -270,26 +270,26 @@ async def test_the_deadline_is_exact_wherever_it_falls(timeout: float, latency: 
     assert len(transport.received) == sent
 
 
-async def test_timeout_0_waits_not_at_all_and_asks_nothing() -> None:
-    transport = script(DONE)
-    assert isinstance(await failure_of(waiting(transport, timeout=0)), WaitTimeoutError)
+async def test_timeout_0_sends_nothing() -> None:
+    transport = scripted_transport(DONE)
+    assert isinstance(await error_from(waiting(transport, timeout=0)), WaitTimeoutError)
     assert now() == 0
     await asyncio.sleep(10)
     assert transport.received == []
 
 
 async def test_timeout_0_on_a_record_that_has_ended_returns_it() -> None:
-    generations = generations_of(engine_over(script(OPEN)))
+    generations = create_generations(create_engine(scripted_transport(OPEN)))
     ended = record("task_1", "succeeded")
     assert await generations.wait_for(ended, timeout=0) is ended
 
 
 @pytest.mark.parametrize("timeout", [-1, -0.001, math.nan, -math.inf, True, "5"])
-async def test_a_timeout_that_makes_no_sense_is_refused_before_anything_is_sent(timeout: Any) -> None:
-    transport = script(DONE)
-    generations = generations_of(engine_over(transport))
-    assert isinstance(await failure_of(generations.wait_for("task_1", timeout=timeout)), ConfigurationError)
-    assert isinstance(await failure_of(generations.generate(JOB, timeout=timeout)), ConfigurationError)
+async def test_invalid_timeout_is_rejected_before_requests(timeout: Any) -> None:
+    transport = scripted_transport(DONE)
+    generations = create_generations(create_engine(transport))
+    assert isinstance(await error_from(generations.wait_for("task_1", timeout=timeout)), ConfigurationError)
+    assert isinstance(await error_from(generations.generate(JOB, timeout=timeout)), ConfigurationError)
     with pytest.raises(ConfigurationError):
         generations.watch("task_1", timeout=timeout)
     with pytest.raises(ConfigurationError):
@@ -300,28 +300,30 @@ async def test_a_timeout_that_makes_no_sense_is_refused_before_anything_is_sent(
 @pytest.mark.parametrize("timeout", [None, math.inf, 1e12, 10**12])
 async def test_without_a_timeout_a_wait_lasts_for_weeks(timeout: float | None) -> None:
     service = Service(duration=30 * 86_400)
-    generations = generations_of(engine_over(service.transport), PollPolicy(cap=3600))
+    generations = create_generations(create_engine(service.transport), PollPolicy(cap=3600))
     assert (await generations.wait_for(service.sell(), timeout=timeout)).succeeded
 
 
 async def test_the_policys_timeout_is_the_default() -> None:
-    assert isinstance(await failure_of(waiting(script(OPEN), poll=PollPolicy(timeout=42))), WaitTimeoutError)
+    assert isinstance(
+        await error_from(waiting(scripted_transport(OPEN), poll=PollPolicy(timeout=42))), WaitTimeoutError
+    )
     assert now() == pytest.approx(42)
 
 
 async def test_of_two_waiters_each_has_its_own_deadline() -> None:
     service = Service(duration=10)
-    generations = generations_of(engine_over(service.transport), EVERY_SECOND)
+    generations = create_generations(create_engine(service.transport), EVERY_SECOND)
     task_id = service.sell()
     short, long = (asyncio.create_task(generations.wait_for(task_id, timeout=seconds)) for seconds in (4.5, 60))
-    assert isinstance(await failure_of(short), WaitTimeoutError)
+    assert isinstance(await error_from(short), WaitTimeoutError)
     assert now() == 4.5
     assert (await long).succeeded
 
 
-async def test_an_answer_and_the_deadline_in_one_turn_of_a_stalled_loop() -> None:
-    """Whatever wins, the wait ends, and it ends once."""
-    transport = script(DONE, latency=1)
+async def test_response_and_deadline_in_one_iteration() -> None:
+    """The wait ends exactly once, with the record or at the deadline."""
+    transport = scripted_transport(DONE, latency=1)
     wait = waiting(transport, timeout=5)
     await settle()
     running_loop().advance(10)
@@ -329,10 +331,10 @@ async def test_an_answer_and_the_deadline_in_one_turn_of_a_stalled_loop() -> Non
     assert isinstance(outcome[0], Generation | WaitTimeoutError)
 
 
-async def test_a_loop_that_stalls_for_minutes_does_not_poll_to_make_up_for_it() -> None:
-    transport = script(*[OPEN] * 10, DONE)
+async def test_stalled_loop_does_not_catch_up_polls() -> None:
+    transport = scripted_transport(*[OPEN] * 10, DONE)
     wait = waiting(transport)
-    await until(3.5)
+    await sleep_until(3.5)
     running_loop().advance(300)
     assert (await wait).succeeded
     assert len(transport.received) == 11
@@ -343,8 +345,8 @@ async def test_a_loop_that_stalls_for_minutes_does_not_poll_to_make_up_for_it() 
 
 @pytest.mark.parametrize("fault", TRANSIENT.values(), ids=TRANSIENT)
 async def test_no_transient_fault_ends_a_wait_before_its_deadline(fault: Reply) -> None:
-    transport = script(fault)
-    error = await failure_of(waiting(transport, timeout=3600))
+    transport = scripted_transport(fault)
+    error = await error_from(waiting(transport, timeout=3600))
     assert isinstance(error, WaitTimeoutError)
     assert now() == pytest.approx(3600)
     assert 3600 / 31 < len(transport.received) < 3600 / 10
@@ -352,7 +354,7 @@ async def test_no_transient_fault_ends_a_wait_before_its_deadline(fault: Reply) 
 
 @pytest.mark.parametrize("fault", TRANSIENT.values(), ids=TRANSIENT)
 async def test_a_transient_fault_passes(fault: Reply) -> None:
-    transport = script(OPEN, *[fault] * 50, OPEN, *[fault] * 50, DONE)
+    transport = scripted_transport(OPEN, *[fault] * 50, OPEN, *[fault] * 50, DONE)
     assert (await waiting(transport)).succeeded
     assert len(transport.received) == 103
     gaps = [later - earlier for earlier, later in pairwise(transport.times)]
@@ -362,7 +364,7 @@ async def test_a_transient_fault_passes(fault: Reply) -> None:
 
 @pytest.mark.parametrize(("wish", "gap"), [("7", 7), ("0", 1), ("600", 30)])
 async def test_a_poll_waits_as_the_service_wishes_between_floor_and_cap(wish: str, gap: float) -> None:
-    transport = script(refusal(429, "rate_limited", Retry_After=wish), DONE)
+    transport = scripted_transport(error_response(429, "rate_limited", Retry_After=wish), DONE)
     await waiting(transport)
     assert transport.times == pytest.approx([0, gap])
 
@@ -370,17 +372,15 @@ async def test_a_poll_waits_as_the_service_wishes_between_floor_and_cap(wish: st
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (refusal(401, "api_key_revoked"), AuthenticationError),
-        (refusal(403, "api_scope_denied"), PermissionDeniedError),
-        (refusal(404, "not_found"), NotFoundError),
-        (refusal(410), NotFoundError),
+        (error_response(401, "api_key_revoked"), AuthenticationError),
+        (error_response(403, "api_scope_denied"), PermissionDeniedError),
+        (error_response(404, "not_found"), NotFoundError),
+        (error_response(410), NotFoundError),
     ],
 )
-async def test_what_does_not_pass_ends_every_wait_with_an_error_of_its_own(
-    answer: Reply, kind: type[RivyaError]
-) -> None:
-    engine = engine_over(script(OPEN, OPEN, answer))
-    generations = generations_of(engine, EVERY_SECOND)
+async def test_permanent_error_ends_every_wait(answer: Reply, kind: type[RivyaError]) -> None:
+    engine = create_engine(scripted_transport(OPEN, OPEN, answer))
+    generations = create_generations(engine, EVERY_SECOND)
     errors = await asyncio.gather(*(generations.wait_for("task_1") for _ in range(3)), return_exceptions=True)
     assert [type(error) for error in errors] == [kind] * 3
     assert len({id(error) for error in errors}) == 3
@@ -395,16 +395,16 @@ async def test_what_does_not_pass_ends_every_wait_with_an_error_of_its_own(
 
 
 async def test_without_an_api_key_a_wait_ends_at_once() -> None:
-    transport = script(DONE)
-    engine = engine_over(transport, settings=Config(api_key=None, base_url="http://service.test"))
-    assert isinstance(await failure_of(generations_of(engine).wait_for("task_1")), ConfigurationError)
+    transport = scripted_transport(DONE)
+    engine = create_engine(transport, settings=Config(api_key=None, base_url="http://service.test"))
+    assert isinstance(await error_from(create_generations(engine).wait_for("task_1")), ConfigurationError)
     assert transport.received == []
 
 
-async def test_a_404_right_after_our_own_submit_is_a_replica_that_lags() -> None:
-    missing = refusal(404, "not_found")
-    transport = script(job("task_1"), missing, missing, DONE)
-    generations = generations_of(engine_over(transport))
+async def test_early_404_after_own_submit_is_tolerated() -> None:
+    missing = error_response(404, "not_found")
+    transport = scripted_transport(job_response("task_1"), missing, missing, DONE)
+    generations = create_generations(create_engine(transport))
     bought = await generations.create("z-image", "x")
     assert (await generations.wait_for(bought)).succeeded
     assert len(transport.polls) == 3
@@ -412,18 +412,20 @@ async def test_a_404_right_after_our_own_submit_is_a_replica_that_lags() -> None
 
 
 async def test_a_404_ends_a_wait_once_the_grace_is_over() -> None:
-    generations = generations_of(engine_over(script(job("task_1"), refusal(404, "not_found"))), EVERY_SECOND)
+    generations = create_generations(
+        create_engine(scripted_transport(job_response("task_1"), error_response(404, "not_found"))), EVERY_SECOND
+    )
     bought = await generations.create("z-image", "x")
-    assert isinstance(await failure_of(generations.wait_for(bought)), NotFoundError)
+    assert isinstance(await error_from(generations.wait_for(bought)), NotFoundError)
     assert assumptions.NOT_FOUND_GRACE <= now() < assumptions.NOT_FOUND_GRACE + RetryPolicy().cap
 
 
 async def test_a_404_long_after_our_own_submit_ends_a_wait_at_once() -> None:
-    transport = script(job("task_1"), refusal(404, "not_found"))
-    generations = generations_of(engine_over(transport), EVERY_SECOND)
+    transport = scripted_transport(job_response("task_1"), error_response(404, "not_found"))
+    generations = create_generations(create_engine(transport), EVERY_SECOND)
     bought = await generations.create("z-image", "x")
-    await until(60)
-    assert isinstance(await failure_of(generations.wait_for(bought)), NotFoundError)
+    await sleep_until(60)
+    assert isinstance(await error_from(generations.wait_for(bought)), NotFoundError)
     assert now() == pytest.approx(60)
 
 
@@ -432,29 +434,29 @@ async def test_a_404_long_after_our_own_submit_ends_a_wait_at_once() -> None:
     [GARBAGE, Response(200, {}, b""), Response(200, {}, b"{")],
     ids=["a page", "empty", "truncated"],
 )
-async def test_what_is_no_json_passes_however_often_it_comes(garbage: Reply) -> None:
-    transport = script(OPEN, *[garbage] * 50, DONE)
+async def test_non_json_responses_are_always_tolerated(garbage: Reply) -> None:
+    transport = scripted_transport(OPEN, *[garbage] * 50, DONE)
     assert (await waiting(transport)).succeeded
 
 
 @pytest.mark.parametrize(
     "garbage",
-    [job("task_2"), ok(id="task_1", status=5, model="x"), Response(200, {}, b"[]")],
+    [job_response("task_2"), ok(id="task_1", status=5, model="x"), Response(200, {}, b"[]")],
     ids=["another task", "a status that is no string", "a list"],
 )
-async def test_undecodable_answers_are_tolerated_until_max_attempts_came_in_a_row(garbage: Reply) -> None:
+async def test_undecodable_json_is_tolerated_up_to_max_attempts(garbage: Reply) -> None:
     tolerated = RetryPolicy().max_attempts - 1
-    transport = script(*[garbage] * tolerated, OPEN, *[garbage] * tolerated, DONE)
+    transport = scripted_transport(*[garbage] * tolerated, OPEN, *[garbage] * tolerated, DONE)
     assert (await waiting(transport)).succeeded
-    transport = script(OPEN, *[garbage] * tolerated, refusal(503), garbage)
-    error = await failure_of(waiting(transport))
+    transport = scripted_transport(OPEN, *[garbage] * tolerated, error_response(503), garbage)
+    error = await error_from(waiting(transport))
     assert isinstance(error, ResponseDecodeError)
     assert len(transport.received) == 2 * tolerated + 3
 
 
-async def test_what_nobody_foresaw_ends_the_wait_and_is_reported_once() -> None:
-    engine = engine_over(script(OPEN, RuntimeError("a bug")))
-    error = await failure_of(generations_of(engine, EVERY_SECOND).wait_for("task_1"))
+async def test_unexpected_error_ends_the_wait() -> None:
+    engine = create_engine(scripted_transport(OPEN, RuntimeError("a bug")))
+    error = await error_from(create_generations(engine, EVERY_SECOND).wait_for("task_1"))
     assert isinstance(error, RivyaError)
     assert "a bug" in error.message
     gc.collect()
@@ -466,13 +468,13 @@ async def test_what_nobody_foresaw_ends_the_wait_and_is_reported_once() -> None:
 async def test_a_service_that_is_down_for_a_minute_under_a_thousand_waits() -> None:
     service = Service(duration=20)
     dice = iter(range(10**9))
-    engine = engine_over(service.transport, max_connections=50, uniform=lambda: next(dice) * 0.61803398875 % 1)
-    generations = generations_of(engine)
+    engine = create_engine(service.transport, max_connections=50, uniform=lambda: next(dice) * 0.61803398875 % 1)
+    generations = create_generations(engine)
     waits = [asyncio.create_task(generations.wait_for(service.sell())) for _ in range(1000)]
-    await until(10)
+    await sleep_until(10)
     service.is_down = True
     before = len(service.transport.received)
-    await until(70)
+    await sleep_until(70)
     during = len(service.transport.received) - before
     service.is_down = False
     ended = await asyncio.gather(*waits)
@@ -489,87 +491,104 @@ def busiest_second(times: list[float], first: int, last: int) -> int:
     return max(sum(1 for at in times if second <= at < second + 1) for second in range(first, last))
 
 
-# --- what the answers say ---------------------------------------------------------------------------------------------
+# --- responses --------------------------------------------------------------------------------------------------------
 
 
 async def test_an_unknown_status_is_open() -> None:
-    transport = script(job("task_1", "postponed"), job("task_1", "SUCCEEDED"), DONE)
+    transport = scripted_transport(job_response("task_1", "postponed"), job_response("task_1", "SUCCEEDED"), DONE)
     assert (await waiting(transport)).succeeded
     assert len(transport.received) == 3
 
 
 async def test_a_terminal_record_without_a_result_is_an_end() -> None:
-    ended = await waiting(script(job("task_1", "succeeded", result=None)))
+    ended = await waiting(scripted_transport(job_response("task_1", "succeeded", result=None)))
     assert (ended.status, ended.urls) == ("succeeded", ())
 
 
 async def test_a_failed_job_is_raised_or_returned() -> None:
-    failed = job("task_1", "failed", error={"code": "moderation", "message": "no"})
-    error = await failure_of(waiting(script(OPEN, failed)))
+    failed = job_response("task_1", "failed", error={"code": "moderation", "message": "no"})
+    error = await error_from(waiting(scripted_transport(OPEN, failed)))
     assert isinstance(error, GenerationFailedError)
     assert error.generation.error is not None
-    assert (await waiting(script(OPEN, failed), raise_on_failure=False)).failed
+    assert (await waiting(scripted_transport(OPEN, failed), raise_on_failure=False)).failed
 
 
 async def watched(*replies: Reply, last: Generation | None = None) -> list[str]:
-    generations = generations_of(engine_over(script(*replies)), EVERY_SECOND)
+    generations = create_generations(create_engine(scripted_transport(*replies)), EVERY_SECOND)
     return [generation.status async for generation in generations.watch(last or "task_1")]
 
 
-async def test_a_watch_yields_what_has_changed_and_the_end_last() -> None:
-    replies = [job("task_1"), job("task_1"), OPEN, OPEN, job("task_1", "odd"), DONE]
+async def test_watch_yields_changes_and_the_end() -> None:
+    replies = [job_response("task_1"), job_response("task_1"), OPEN, OPEN, job_response("task_1", "odd"), DONE]
     assert await watched(*replies) == ["queued", "processing", "odd", "succeeded"]
 
 
-async def test_a_watch_begins_with_what_the_caller_does_not_know_yet() -> None:
-    assert await watched(job("task_1"), OPEN, DONE, last=record("task_1")) == ["processing", "succeeded"]
+async def test_watch_starts_with_unknown_records() -> None:
+    assert await watched(job_response("task_1"), OPEN, DONE, last=record("task_1")) == ["processing", "succeeded"]
 
 
-async def test_a_status_that_goes_back_is_told_and_the_wait_goes_on() -> None:
-    assert await watched(OPEN, job("task_1"), OPEN, DONE) == ["processing", "queued", "processing", "succeeded"]
+async def test_reverted_status_is_reported() -> None:
+    assert await watched(OPEN, job_response("task_1"), OPEN, DONE) == [
+        "processing",
+        "queued",
+        "processing",
+        "succeeded",
+    ]
 
 
-async def test_a_record_that_is_older_than_what_is_known_is_not_told() -> None:
-    replies = [job("task_1", "processing", 5), job("task_1", "queued", 1), job("task_1", "processing", 6), DONE]
+async def test_older_record_is_not_reported() -> None:
+    replies = [
+        job_response("task_1", "processing", 5),
+        job_response("task_1", "queued", 1),
+        job_response("task_1", "processing", 6),
+        DONE,
+    ]
     assert await watched(*replies) == ["processing", "processing", "succeeded"]
 
 
-async def test_an_end_counts_whatever_its_clock_says() -> None:
-    assert await watched(job("task_1", "processing", 5), job("task_1", "succeeded", 1)) == ["processing", "succeeded"]
+async def test_end_counts_despite_its_timestamp() -> None:
+    assert await watched(job_response("task_1", "processing", 5), job_response("task_1", "succeeded", 1)) == [
+        "processing",
+        "succeeded",
+    ]
 
 
-async def test_a_waiter_that_joins_is_told_what_it_does_not_know() -> None:
-    generations = generations_of(engine_over(script(job("task_1", "processing", 5), DONE)), EVERY_SECOND)
+async def test_joining_waiter_gets_unknown_records() -> None:
+    generations = create_generations(
+        create_engine(scripted_transport(job_response("task_1", "processing", 5), DONE)), EVERY_SECOND
+    )
     first = asyncio.create_task(generations.wait_for("task_1"))
-    await until(0.5)
+    await sleep_until(0.5)
     seen = [g.status async for g in generations.watch(record("task_1", "queued", 1))]
     assert seen == ["processing", "succeeded"]
     await first
 
 
-async def test_a_waiter_that_joins_with_a_newer_record_is_not_told_an_older_one() -> None:
-    transport = script(job("task_1", "queued", 1), job("task_1", "processing", 5), DONE)
-    generations = generations_of(engine_over(transport), EVERY_SECOND)
-    told: list[str] = []
-    first = asyncio.create_task(generations.wait_for("task_1", on_update=lambda g: told.append(g.status)))
-    await until(0.5)
+async def test_joining_waiter_gets_no_older_record() -> None:
+    transport = scripted_transport(job_response("task_1", "queued", 1), job_response("task_1", "processing", 5), DONE)
+    generations = create_generations(create_engine(transport), EVERY_SECOND)
+    received: list[str] = []
+    first = asyncio.create_task(generations.wait_for("task_1", on_update=lambda g: received.append(g.status)))
+    await sleep_until(0.5)
     seen = [g.status async for g in generations.watch(record("task_1", "processing", 5))]
     assert seen == ["succeeded"]
-    assert told == ["queued", "processing", "succeeded"]
+    assert received == ["queued", "processing", "succeeded"]
     await first
 
 
-async def test_a_waiter_that_joins_before_the_first_answer_is_not_told_what_it_brought() -> None:
-    generations = generations_of(engine_over(script(job("task_1"), DONE, latency=0.5)), EVERY_SECOND)
+async def test_joining_waiter_does_not_get_its_own_record() -> None:
+    generations = create_generations(
+        create_engine(scripted_transport(job_response("task_1"), DONE, latency=0.5)), EVERY_SECOND
+    )
     first = asyncio.create_task(generations.wait_for("task_1"))
     await settle()
     assert [g.status async for g in generations.watch(record("task_1"))] == ["succeeded"]
     await first
 
 
-async def test_a_listener_that_is_slow_misses_the_middle_and_never_the_end() -> None:
-    replies = [job("task_1", f"step {n}") for n in range(200)]
-    generations = generations_of(engine_over(script(*replies, DONE)), EVERY_SECOND)
+async def test_slow_listener_never_misses_the_end() -> None:
+    replies = [job_response("task_1", f"step {n}") for n in range(200)]
+    generations = create_generations(create_engine(scripted_transport(*replies, DONE)), EVERY_SECOND)
     seen = []
     async with aclosing(generations.watch("task_1")) as updates:
         async for generation in updates:
@@ -584,73 +603,77 @@ async def test_a_listener_that_is_slow_misses_the_middle_and_never_the_end() -> 
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-async def test_on_update_is_told_of_every_change_and_of_the_end_last(is_async: bool) -> None:
-    told: list[str] = []
+async def test_on_update_gets_changes_and_the_end(is_async: bool) -> None:
+    received: list[str] = []
 
     def plain(generation: Generation) -> None:
-        told.append(generation.status)
+        received.append(generation.status)
 
     async def slow(generation: Generation) -> None:
         await asyncio.sleep(0.2)
-        told.append(generation.status)
+        received.append(generation.status)
 
     listener: Callable[[Generation], Any] = slow if is_async else plain
-    ended = await waiting(script(job("task_1"), job("task_1"), OPEN, DONE), on_update=listener)
-    assert told == ["queued", "processing", "succeeded"]
+    ended = await waiting(
+        scripted_transport(job_response("task_1"), job_response("task_1"), OPEN, DONE), on_update=listener
+    )
+    assert received == ["queued", "processing", "succeeded"]
     assert ended.succeeded
 
 
 @pytest.mark.parametrize("status", ["queued", "processing", "succeeded"])
-async def test_what_on_update_raises_ends_this_wait_and_leaves_nothing(status: str) -> None:
+async def test_error_in_on_update_ends_its_wait(status: str) -> None:
     def listener(generation: Generation) -> None:
         if generation.status == status:
             raise LookupError(status)
 
-    engine = engine_over(script(job("task_1"), OPEN, DONE))
-    generations = generations_of(engine, EVERY_SECOND)
+    engine = create_engine(scripted_transport(job_response("task_1"), OPEN, DONE))
+    generations = create_generations(engine, EVERY_SECOND)
     other = asyncio.create_task(generations.wait_for("task_1"))
-    assert isinstance(await failure_of(generations.wait_for("task_1", on_update=listener)), LookupError)
+    assert isinstance(await error_from(generations.wait_for("task_1", on_update=listener)), LookupError)
     assert (await other).succeeded
     assert engine.wait_registry._active == {}
 
 
-async def test_generate_tells_of_the_first_record_too_and_of_a_replayed_end_once() -> None:
-    told: list[str] = []
-    listener: Callable[[Generation], None] = lambda generation: told.append(generation.status)  # noqa: E731
-    generations = generations_of(engine_over(script(job("task_1"), OPEN, DONE)))
+async def test_generate_reports_the_first_record() -> None:
+    received: list[str] = []
+    listener: Callable[[Generation], None] = lambda generation: received.append(generation.status)  # noqa: E731
+    generations = create_generations(create_engine(scripted_transport(job_response("task_1"), OPEN, DONE)))
     await generations.generate(JOB, on_update=listener)
-    assert told == ["queued", "processing", "succeeded"]
-    told.clear()
-    replayed = generations_of(engine_over(script(DONE)))
+    assert received == ["queued", "processing", "succeeded"]
+    received.clear()
+    replayed = create_generations(create_engine(scripted_transport(DONE)))
     await replayed.generate(JOB, on_update=listener)
-    assert told == ["succeeded"]
+    assert received == ["succeeded"]
 
 
 @pytest.mark.parametrize("status", ["queued", "processing"])
-async def test_what_on_update_raises_out_of_generate_has_a_note_of_the_job_that_was_bought(status: str) -> None:
+async def test_error_in_on_update_of_generate_names_the_job(status: str) -> None:
     def listener(generation: Generation) -> None:
         if generation.status == status:
             raise LookupError(status)
 
-    generations = generations_of(engine_over(script(job("task_1"), OPEN, DONE)))
-    error = await failure_of(generations.generate(JOB, on_update=listener))
+    generations = create_generations(create_engine(scripted_transport(job_response("task_1"), OPEN, DONE)))
+    error = await error_from(generations.generate(JOB, on_update=listener))
     assert isinstance(error, LookupError)
     assert any("task_1" in note for note in error.__notes__)
 
 
-async def test_a_cancelled_generate_has_a_note_of_the_job_that_was_bought() -> None:
-    generations = generations_of(engine_over(script(job("task_1"), OPEN)))
+async def test_cancelled_generate_names_the_job() -> None:
+    generations = create_generations(create_engine(scripted_transport(job_response("task_1"), OPEN)))
     generating = asyncio.create_task(generations.generate(JOB))
-    await until(5)
+    await sleep_until(5)
     generating.cancel()
-    error = await failure_of(generating)
+    error = await error_from(generating)
     assert isinstance(error, asyncio.CancelledError)
     assert any("task_1" in note for note in error.__notes__)
 
 
 async def test_errors_of_generate_after_the_purchase_name_the_job_and_the_key() -> None:
-    generations = generations_of(engine_over(script(job("task_1"), refusal(401, "api_key_revoked"))))
-    error = await failure_of(generations.generate(attrs.evolve(JOB, idempotency_key="order-42")))
+    generations = create_generations(
+        create_engine(scripted_transport(job_response("task_1"), error_response(401, "api_key_revoked")))
+    )
+    error = await error_from(generations.generate(attrs.evolve(JOB, idempotency_key="order-42")))
     assert isinstance(error, AuthenticationError)
     assert error.idempotency_key == "order-42"
     assert any("task_1" in note for note in error.__notes__)
@@ -661,22 +684,22 @@ async def test_errors_of_generate_after_the_purchase_name_the_job_and_the_key() 
 
 async def test_a_wait_is_resumed_by_id_in_another_process() -> None:
     service = Service(duration=100)
-    bought = await generations_of(engine_over(service.transport)).create("z-image", "x")
-    error = await failure_of(generations_of(engine_over(service.transport)).wait_for(bought.id, timeout=10))
+    bought = await create_generations(create_engine(service.transport)).create("z-image", "x")
+    error = await error_from(create_generations(create_engine(service.transport)).wait_for(bought.id, timeout=10))
     assert isinstance(error, WaitTimeoutError)
-    ended = await generations_of(engine_over(service.transport)).wait_for(error.task_id)
+    ended = await create_generations(create_engine(service.transport)).wait_for(error.task_id)
     assert ended.succeeded
     assert len(service.transport.purchases) == 1
 
 
-async def test_a_job_of_another_process_is_looked_at_at_once() -> None:
-    transport = script(DONE)
-    await generations_of(engine_over(transport)).wait_for(record("task_1"))
+async def test_foreign_job_is_polled_at_once() -> None:
+    transport = scripted_transport(DONE)
+    await create_generations(create_engine(transport)).wait_for(record("task_1"))
     assert transport.times == [0]
 
 
 async def test_a_replayed_purchase_that_has_ended_needs_no_poll() -> None:
-    generations = generations_of(engine_over(transport := script(DONE)))
+    generations = create_generations(create_engine(transport := scripted_transport(DONE)))
     assert (await generations.generate(attrs.evolve(JOB, idempotency_key="order-42"))).succeeded
     assert transport.polls == []
 
@@ -699,9 +722,9 @@ async def test_a_replayed_purchase_that_has_ended_needs_no_poll() -> None:
 )
 def test_polls_come_when_the_policy_says(u: float, policy: PollPolicy) -> None:
     async def main() -> None:
-        transport = script(job("task_1"), OPEN)
-        generations = generations_of(engine_over(transport, uniform=lambda: u))
-        assert isinstance(await failure_of(generations.generate(JOB, poll=policy)), WaitTimeoutError)
+        transport = scripted_transport(job_response("task_1"), OPEN)
+        generations = create_generations(create_engine(transport, uniform=lambda: u))
+        assert isinstance(await error_from(generations.generate(JOB, poll=policy)), WaitTimeoutError)
         times = [sent.at for sent in transport.polls if sent.at < 150 - FINAL_POLL_LEAD]
         if times:
             assert times[0] == pytest.approx(policy.first * (0.8 + 0.4 * u))
@@ -715,16 +738,16 @@ def test_polls_come_when_the_policy_says(u: float, policy: PollPolicy) -> None:
 
 
 async def test_the_first_poll_after_a_submit_is_counted_from_the_submit() -> None:
-    transport = script(job("task_1"), DONE)
-    generations = generations_of(engine_over(transport))
+    transport = scripted_transport(job_response("task_1"), DONE)
+    generations = create_generations(create_engine(transport))
     bought = await generations.create("z-image", "x")
-    await until(1)
+    await sleep_until(1)
     await generations.wait_for(bought)
     assert transport.polls[0].at == pytest.approx(2.5)
 
 
-async def test_what_is_kept_of_submits_is_bounded() -> None:
-    engine = engine_over(script(job("task_1")))
+async def test_remembered_submits_are_bounded() -> None:
+    engine = create_engine(scripted_transport(job_response("task_1")))
     for n in range(MAX_SUBMITTED_JOBS + 10):
         engine.wait_registry.register_submitted(record(f"task_{n}"), "z-image")
     assert len(engine.wait_registry._submitted) == MAX_SUBMITTED_JOBS
@@ -734,8 +757,8 @@ async def test_what_is_kept_of_submits_is_bounded() -> None:
 
 
 async def test_closing_releases_every_kind_of_wait() -> None:
-    engine = engine_over(script(OPEN, latency=0.3))
-    generations = generations_of(engine, EVERY_SECOND)
+    engine = create_engine(scripted_transport(OPEN, latency=0.3))
+    generations = create_generations(engine, EVERY_SECOND)
     bought = record("task_1")
 
     async def drain(records: Any) -> None:
@@ -751,7 +774,7 @@ async def test_closing_releases_every_kind_of_wait() -> None:
             drain(generations.as_completed(["task_1"])),
         )
     ]
-    await until(1.1)  # a poll is in flight
+    await sleep_until(1.1)  # a poll is in flight
     await engine.aclose()
     assert asyncio.all_tasks() <= {*waits, asyncio.current_task()}
     errors = await asyncio.gather(*waits, return_exceptions=True)
@@ -764,14 +787,14 @@ async def test_closing_releases_every_kind_of_wait() -> None:
     assert running_loop().timers == 0
 
 
-async def test_nobody_can_begin_to_wait_at_a_closed_engine() -> None:
-    transport = script(OPEN)
-    engine = engine_over(transport)
+async def test_closed_engine_rejects_waits() -> None:
+    transport = scripted_transport(OPEN)
+    engine = create_engine(transport)
     await engine.aclose()
-    generations = generations_of(engine)
-    assert isinstance(await failure_of(generations.wait_for("task_1")), SessionClosedError)
-    assert isinstance(await failure_of(anext(generations.watch("task_1"))), SessionClosedError)
-    assert isinstance(await failure_of(anext(generations.as_completed(["task_1"]))), SessionClosedError)
+    generations = create_generations(engine)
+    assert isinstance(await error_from(generations.wait_for("task_1")), SessionClosedError)
+    assert isinstance(await error_from(anext(generations.watch("task_1"))), SessionClosedError)
+    assert isinstance(await error_from(anext(generations.as_completed(["task_1"]))), SessionClosedError)
     assert transport.received == []
     assert running_loop().timers == 0
 
@@ -782,12 +805,12 @@ async def test_nobody_can_begin_to_wait_at_a_closed_engine() -> None:
 async def test_ten_thousand_waits_have_two_timers_and_a_bound_on_polls_in_flight() -> None:
     service = Service(duration=10, latency=0)
     dice = iter(range(10**9))
-    engine = engine_over(service.transport, uniform=lambda: next(dice) * 0.61803398875 % 1, max_connections=100)
-    generations = generations_of(engine)
+    engine = create_engine(service.transport, uniform=lambda: next(dice) * 0.61803398875 % 1, max_connections=100)
+    generations = create_generations(engine)
     waits = [
         asyncio.create_task(generations.generate(GenerationRequest("z-image", f"Poster {n}"))) for n in range(10_000)
     ]
-    await until(1)
+    await sleep_until(1)
     assert len(service.sold) == 10_000
     assert running_loop().timers == 2  # of the waits' deadlines, and of the polls
     service.transport.latency = 0.2
@@ -806,17 +829,18 @@ async def test_ten_thousand_waits_have_two_timers_and_a_bound_on_polls_in_flight
 
 @given(
     replies=st.lists(
-        st.sampled_from([OPEN, job("task_1"), job("task_1", "odd"), GARBAGE, *TRANSIENT.values()]), max_size=25
+        st.sampled_from([OPEN, job_response("task_1"), job_response("task_1", "odd"), GARBAGE, *TRANSIENT.values()]),
+        max_size=25,
     ),
     waits=st.lists(st.tuples(st.floats(0, 40), st.sampled_from(["stay", "cancel", "deadline"])), max_size=6),
     latency=st.sampled_from([0.0, 0.3, 2.5]),
 )
-def test_whoever_comes_and_goes_who_stays_gets_the_end(
+def test_remaining_waiters_get_the_end_in_any_sequence(
     replies: list[Reply], waits: list[tuple[float, str]], latency: float
 ) -> None:
     async def main() -> None:
-        engine = engine_over(script(*replies, DONE, latency=latency), retry=RetryPolicy(max_attempts=50))
-        generations = generations_of(engine, EVERY_SECOND)
+        engine = create_engine(scripted_transport(*replies, DONE, latency=latency), retry=RetryPolicy(max_attempts=50))
+        generations = create_generations(engine, EVERY_SECOND)
 
         async def one(at: float, fate: str) -> None:
             await asyncio.sleep(at / 2)
@@ -840,6 +864,8 @@ def test_whoever_comes_and_goes_who_stays_gets_the_end(
 
 
 async def test_an_unknown_outcome_of_a_poll_is_no_error_of_a_purchase() -> None:
-    error = await failure_of(generations_of(engine_over(script(OutcomeUnknownError("dropped")))).retrieve("task_1"))
+    error = await error_from(
+        create_generations(create_engine(scripted_transport(OutcomeUnknownError("dropped")))).retrieve("task_1")
+    )
     assert isinstance(error, OutcomeUnknownError)
     assert error.idempotency_key is None

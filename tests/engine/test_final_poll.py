@@ -1,4 +1,4 @@
-"""The end of a wait: a last look at the job, and short waits in a row that keep its pace."""
+"""The final poll before a deadline, and repeated short waits for one job."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from rivya_async._core.errors import WaitTimeoutError
 from rivya_async._core.policies import PollPolicy
 from rivya_async.resources.generations import Generations
-from tests.engine.engine_kit import Service, cancel, engine_over, failure_of, generations_of, until
+from tests.engine.engine_kit import Service, cancel, create_engine, create_generations, error_from, sleep_until
 from tests.engine.virtual_time import now
 
 SLOW = PollPolicy(first=20.0, base=30.0, cap=30.0, floor=30.0)
@@ -20,44 +20,46 @@ SLOW = PollPolicy(first=20.0, base=30.0, cap=30.0, floor=30.0)
 @pytest.mark.parametrize("timeout", [5.0, 10.0, 45.0])
 async def test_a_job_that_ended_since_the_last_poll_is_returned(timeout: float) -> None:
     service = Service(duration=timeout * 0.8)
-    engine = engine_over(service.transport)
-    job = await generations_of(engine).wait_for(service.sell(), timeout=timeout, poll=SLOW)
+    engine = create_engine(service.transport)
+    job = await create_generations(engine).wait_for(service.sell(), timeout=timeout, poll=SLOW)
     assert job.status == "succeeded"
     assert now() < timeout
     await engine.aclose()
 
 
-async def test_a_poll_that_is_due_before_the_deadline_is_look_enough() -> None:
+async def test_no_final_poll_if_one_is_due_anyway() -> None:
     service = Service(duration=100.0)
-    engine = engine_over(service.transport)
-    wait = generations_of(engine).wait_for(service.sell(), timeout=10.0, poll=PollPolicy(base=3.0, cap=3.0, floor=3.0))
-    assert isinstance(await failure_of(wait), WaitTimeoutError)
+    engine = create_engine(service.transport)
+    wait = create_generations(engine).wait_for(
+        service.sell(), timeout=10.0, poll=PollPolicy(base=3.0, cap=3.0, floor=3.0)
+    )
+    assert isinstance(await error_from(wait), WaitTimeoutError)
     assert [round(at, 1) for at in service.transport.times] == [0, 3.1, 6.2, 9.3]
     await engine.aclose()
 
 
-async def test_the_last_look_does_not_cut_short_the_rest_that_the_service_needs() -> None:
+async def test_final_poll_respects_back_off() -> None:
     service = Service(duration=100.0)
     service.is_down = True
-    engine = engine_over(service.transport, uniform=lambda: 0.9)
-    await failure_of(generations_of(engine).wait_for(service.sell(), timeout=9.0, poll=SLOW))
+    engine = create_engine(service.transport, uniform=lambda: 0.9)
+    await error_from(create_generations(engine).wait_for(service.sell(), timeout=9.0, poll=SLOW))
     assert service.transport.times == [0]
     await engine.aclose()
 
 
-async def wait_again_and_again(generations: Generations, task_id: str, timeout: float, end: float) -> int:
+async def wait_repeatedly(generations: Generations, task_id: str, timeout: float, end: float) -> int:
     waits = 0
     while now() < end:
-        assert isinstance(await failure_of(generations.wait_for(task_id, timeout=timeout)), WaitTimeoutError)
+        assert isinstance(await error_from(generations.wait_for(task_id, timeout=timeout)), WaitTimeoutError)
         waits += 1
     return waits
 
 
 async def polls_in(timeout: float | None, *, latency: float = 0.1, seconds: float = 300.0) -> int:
     service = Service(duration=1e6, latency=latency)
-    engine = engine_over(service.transport)
-    generations, task_id = generations_of(engine), service.sell()
-    await wait_again_and_again(generations, task_id, timeout or seconds, seconds)
+    engine = create_engine(service.transport)
+    generations, task_id = create_generations(engine), service.sell()
+    await wait_repeatedly(generations, task_id, timeout or seconds, seconds)
     await engine.aclose()
     return len(service.transport.polls)
 
@@ -65,12 +67,12 @@ async def polls_in(timeout: float | None, *, latency: float = 0.1, seconds: floa
 @pytest.mark.parametrize("latency", [0.05, 0.4])
 @pytest.mark.parametrize("timeout", [0.5, 1.0, 3.0, 7.0])
 async def test_short_waits_in_a_row_keep_the_pace(timeout: float, latency: float) -> None:
-    """At most one look out of turn in the cap of the intervals: here as many as there are polls."""
+    """At most one additional poll per `policy.cap` seconds: here as many as regular polls."""
     usual = await polls_in(None, latency=latency)
     began = now()
     service = Service(duration=1e6, latency=latency)
-    engine = engine_over(service.transport)
-    await wait_again_and_again(generations_of(engine), service.sell(), timeout, began + 300.0)
+    engine = create_engine(service.transport)
+    await wait_repeatedly(create_generations(engine), service.sell(), timeout, began + 300.0)
     assert len(service.transport.polls) <= 2 * usual
     await engine.aclose()
 
@@ -78,8 +80,8 @@ async def test_short_waits_in_a_row_keep_the_pace(timeout: float, latency: float
 @pytest.mark.parametrize("timeout", [0.3, 1.0, 3.0])
 async def test_short_waits_in_a_row_see_the_end_soon(timeout: float) -> None:
     service = Service(duration=100.0, latency=0.05)
-    engine = engine_over(service.transport)
-    generations, task_id = generations_of(engine), service.sell()
+    engine = create_engine(service.transport)
+    generations, task_id = create_generations(engine), service.sell()
     job = None
     while job is None:
         try:
@@ -94,8 +96,8 @@ async def test_short_waits_in_a_row_see_the_end_soon(timeout: float) -> None:
 async def test_a_poll_that_outlasts_its_wait_is_not_lost(timeout: float) -> None:
     """Waits that are shorter than a poll takes come to the end all the same, and one end is learned once."""
     service = Service(duration=20.0, latency=0.8)
-    engine = engine_over(service.transport)
-    generations, task_id = generations_of(engine), service.sell()
+    engine = create_engine(service.transport)
+    generations, task_id = create_generations(engine), service.sell()
     job = None
     while job is None:
         try:
@@ -111,12 +113,12 @@ async def test_a_poll_that_outlasts_its_wait_is_not_lost(timeout: float) -> None
 
 
 @pytest.mark.parametrize("how", ["wait", "watch", "as_completed"])
-async def test_an_end_that_was_seen_after_the_deadline_is_told_to_whoever_waits_again(how: str) -> None:
+async def test_end_after_the_deadline_is_returned_to_the_next_wait(how: str) -> None:
     service = Service(duration=0.0, latency=1.0)
-    engine = engine_over(service.transport)
-    generations, task_id = generations_of(engine), service.sell()
-    await failure_of(generations.wait_for(task_id, timeout=0.5))
-    await until(2.0)
+    engine = create_engine(service.transport)
+    generations, task_id = create_generations(engine), service.sell()
+    await error_from(generations.wait_for(task_id, timeout=0.5))
+    await sleep_until(2.0)
     if how == "wait":
         seen = [await generations.wait_for(task_id)]
     else:
@@ -130,10 +132,10 @@ async def test_an_end_that_was_seen_after_the_deadline_is_told_to_whoever_waits_
     await engine.aclose()
 
 
-async def test_a_wait_that_is_cancelled_and_begun_again_does_not_repeat_its_poll_at_once() -> None:
+async def test_restarted_wait_does_not_poll_at_once() -> None:
     service = Service(duration=1e6, latency=0.4)
-    engine = engine_over(service.transport)
-    generations, task_id = generations_of(engine), service.sell()
+    engine = create_engine(service.transport)
+    generations, task_id = create_generations(engine), service.sell()
     while now() < 10.0:
         with suppress(TimeoutError):
             await asyncio.wait_for(generations.wait_for(task_id), 0.3)
@@ -142,15 +144,15 @@ async def test_a_wait_that_is_cancelled_and_begun_again_does_not_repeat_its_poll
     await engine.aclose()
 
 
-async def test_the_keenest_waiters_policy_applies_while_it_waits_and_no_longer() -> None:
+async def test_most_frequent_policy_applies_while_its_waiter_waits() -> None:
     service = Service(duration=1e6, latency=0.0)
-    engine = engine_over(service.transport, uniform=lambda: 0.0)
-    generations, task_id = generations_of(engine), service.sell()
-    lazy = asyncio.create_task(failure_of(generations.wait_for(task_id, poll=SLOW)))
-    await until(31.0)
-    keen = PollPolicy(first=2.0, base=2.0, cap=2.0, floor=2.0)
-    await failure_of(generations.wait_for(task_id, poll=keen, timeout=9.0))
-    await until(132.0)
+    engine = create_engine(service.transport, uniform=lambda: 0.0)
+    generations, task_id = create_generations(engine), service.sell()
+    infrequent = asyncio.create_task(error_from(generations.wait_for(task_id, poll=SLOW)))
+    await sleep_until(31.0)
+    frequent = PollPolicy(first=2.0, base=2.0, cap=2.0, floor=2.0)
+    await error_from(generations.wait_for(task_id, poll=frequent, timeout=9.0))
+    await sleep_until(132.0)
     assert [round(at, 1) for at in service.transport.times] == [0, 30, 33, 35, 37, 39, 39.1, 41.1, 71.1, 101.1, 131.1]
-    await cancel(lazy)
+    await cancel(infrequent)
     await engine.aclose()

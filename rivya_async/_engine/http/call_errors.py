@@ -1,0 +1,64 @@
+"""The error of a call after several attempts, one of which may have been processed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..._core.errors import (
+    IdempotencyConflictError,
+    OutcomeUnknownError,
+    RateLimitError,
+    RequestNotSentError,
+    RivyaError,
+)
+from ..._core.http.retry import definitely_not_processed, outcome_is_ambiguous
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ..._core.http.messages import Request
+
+
+class CancellationContext:
+    """Adds a note with the idempotency key to any error that is not a `RivyaError`, such as a cancellation."""
+
+    __slots__ = ("_request",)
+
+    def __init__(self, request: Request | None) -> None:
+        self._request = request
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        request = self._request
+        if error is None or isinstance(error, RivyaError) or request is None or request.idempotency_key is None:
+            return
+        error.add_note(
+            f"{type(error).__name__} during {request.method} {request.path}: the service may have acted. "
+            f"Repeat the call under idempotency_key={request.idempotency_key!r}"
+        )
+
+
+def may_have_been_processed(request: Request | None, error: RivyaError) -> bool:
+    """Returns whether the service may have acted on a request that failed with this error."""
+    if request is None or request.is_safe or not outcome_is_ambiguous(error):
+        return False
+    return request.idempotency_key is not None or not definitely_not_processed(error)
+
+
+def final_error(error: RivyaError, *, ambiguous: bool) -> RivyaError:
+    """Returns the error to raise: the last attempt's, unless an earlier attempt may have been processed."""
+    if not ambiguous or outcome_is_ambiguous(error):
+        return error
+    if not isinstance(error, RequestNotSentError | RateLimitError | IdempotencyConflictError):
+        error.add_note("an earlier attempt of the same call may have acted")
+        return error
+    return OutcomeUnknownError(
+        f"an earlier attempt may have acted, and the last one failed: {error.message}",
+        idempotency_key=error.idempotency_key,
+        request_id=error.request_id,
+        attempts=error.attempts,
+    )
