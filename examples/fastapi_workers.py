@@ -1,4 +1,4 @@
-"""A FastAPI app that takes orders, and workers that carry them out, on as many machines as you like.
+"""A FastAPI app that takes orders, and workers that execute them, on as many machines as you like.
 
 redis-server & uvicorn --app-dir examples fastapi_workers:app --port 8080
 export RIVYA_API_KEY=...
@@ -37,7 +37,7 @@ async def order(prompt: str) -> dict[str, str]:
 @app.get("/pictures/{key}")
 async def look(key: str) -> dict[str, Any]:
     if (record := (await worker.read_jobs([key]))[0]) is None:
-        raise HTTPException(404, "nobody has ordered that")
+        raise HTTPException(404, "there is no order with this key")
     return record.told()
 
 

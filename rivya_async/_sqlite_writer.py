@@ -56,7 +56,7 @@ class GroupCommitWriter(Generic[K, V]):
 
     @property
     def is_behind(self) -> bool:
-        """Whether changes are not on the disk yet."""
+        """True if changes are not on the disk yet."""
         return bool(self._changes) or self._in_flight is not None
 
     def put(self, changes: Mapping[K, V]) -> None:
