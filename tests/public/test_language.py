@@ -1,7 +1,6 @@
 """Docstrings, comments, messages, test names and Markdown files use plain technical English.
 
-`python -m tests.public.test_language` prints the number of findings in each path of `NOT_YET_CHECKED`; with paths as
-arguments, it prints the findings in these.
+`python -m tests.public.test_language` prints all findings, or those in the paths given as arguments.
 """
 
 from __future__ import annotations
@@ -19,33 +18,6 @@ import attrs
 import pytest
 
 ROOT: Final = Path(__file__).parents[2]
-
-NOT_YET_CHECKED: Final = (
-    "CHANGELOG.md",
-    "README.md",
-    "noxfile.py",
-    "rivya_async/_core",
-    "rivya_async/batch",
-    "rivya_async/cli",
-    "rivya_async/otel",
-    "rivya_async/receiver",
-    "rivya_async/resources",
-    "rivya_async/sandbox",
-    "rivya_async/workers",
-    "rivya_async/session.py",
-    "tests/batch",
-    "tests/cli",
-    "tests/core",
-    "tests/models",
-    "tests/otel",
-    "tests/page",
-    "tests/receiver",
-    "tests/sandbox",
-    "tests/session",
-    "tests/vendor",
-    "tests/workers",
-)
-"""Paths whose text is being rewritten. Every other Python and Markdown file is checked."""
 
 EVERYWHERE: Final = (
     *("told", "tells", "whoever", "whatever", "anew", "amiss", "manieth", "of ours", "of yours", "who has"),
@@ -148,12 +120,11 @@ def find_in_path(path: str) -> list[Finding]:
 
 
 def checked_files() -> list[Path]:
-    """Returns all Python and Markdown files outside of `NOT_YET_CHECKED`."""
+    """Returns all Python and Markdown files of the project."""
     roots = [ROOT / name for name in ("rivya_async", "benchmarks", "examples", "tests")]
     files = [file for root in roots for suffix in ("py", "md") for file in root.rglob(f"*.{suffix}")]
     files += [*ROOT.glob("*.py"), *ROOT.glob("*.md")]
-    excluded = [ROOT / name for name in NOT_YET_CHECKED]
-    return sorted(file for file in files if not any(file.is_relative_to(path) for path in excluded))
+    return sorted(files)
 
 
 @pytest.mark.parametrize("path", checked_files(), ids=lambda path: str(path.relative_to(ROOT)))
@@ -193,12 +164,11 @@ def f():
 
 
 def main() -> None:
-    """Prints the number of findings in each unchecked path, or the findings in the paths of the command line."""
-    for path in sys.argv[1:]:
-        print(*find_in_path(path), sep="\n")
-    if not sys.argv[1:]:
-        for path in NOT_YET_CHECKED:
-            print(f"{len(find_in_path(path)):6}  {path}")
+    """Prints the findings in the paths of the command line, or in the whole project."""
+    paths = sys.argv[1:] or [str(file.relative_to(ROOT)) for file in checked_files()]
+    for path in paths:
+        for found in find_in_path(path):
+            print(found)
 
 
 if __name__ == "__main__":
