@@ -185,7 +185,7 @@ def test_invalid_reference_is_one_problem_of_one_row(tmp_path: Path, reference: 
     [
         (MP3, "takes no file of kind 'audio'"),
         (b"", "it is empty"),
-        (b"Dear kite", "does not begin like any image"),
+        (b"Dear kite", "is not a known image"),
         (PNG + bytes(40 * 1024 * 1024), "are more than the"),
     ],
     ids=["sound", "empty", "text", "large"],

@@ -214,7 +214,7 @@ async def test_awaits_async_listener(session: RivyaSession) -> None:
         (PNG, {"kind": "picture"}, (ConfigurationError, "kind must be one of")),
         (PNG, {"client_request_id": "x" * 129}, (ConfigurationError, "128")),
         (PNG, {"on_progress": 5}, (ConfigurationError, "on_progress")),
-        (PNG, {"model": 5}, (ConfigurationError, "named by a string")),
+        (PNG, {"model": 5}, (ConfigurationError, "must be a string")),
         (PNG, {"model": "qwen-imgae"}, (NotFoundError, "did you mean")),
         (PNG, {"model": "z-image"}, (ValidationFailed, "z-image takes no file of kind 'image'")),
         (media("webm"), {"model": "wan-2-6"}, (ValidationFailed, "video/webm is not accepted")),

@@ -54,7 +54,7 @@ def final_error(error: RivyaError, *, ambiguous: bool) -> RivyaError:
     if not ambiguous or outcome_is_ambiguous(error):
         return error
     if not isinstance(error, RequestNotSentError | RateLimitError | IdempotencyConflictError):
-        error.add_note("an earlier attempt of the same call may have acted")
+        error.add_note("an earlier attempt of the same call may have been processed")
         return error
     return OutcomeUnknownError(
         f"an earlier attempt may have acted, and the last one failed: {error.message}",

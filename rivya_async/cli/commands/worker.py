@@ -198,9 +198,11 @@ def _format_health(beats: Mapping[str, Mapping[str, Any]], depth: QueueDepth | N
     now = Environment().wall_time()
     for name, facts in beats.items():
         counts = ", ".join(f"{facts[counter]} {counter}" for counter in COUNTERS if counter in facts)
-        state = "draining" if facts["draining"] else f"carrying {facts['carrying']}"
+        state = "draining" if facts["draining"] else f"carrying {facts['active_jobs']}"
         rate = "" if facts["rate"] is None else f", {facts['rate']:.3g} requests/s for all"
-        lines.append(f"  {name}: {state}, {counts or 'nothing yet'}, up {format_duration(now - facts['since'])}{rate}")
+        lines.append(
+            f"  {name}: {state}, {counts or 'nothing yet'}, up {format_duration(now - facts['started_at'])}{rate}"
+        )
     if depth is not None:
         lines.append(f"queue: {depth.waiting:,} waiting, {depth.unacknowledged:,} held by workers")
     return lines
