@@ -198,7 +198,7 @@ async def test_read_is_never_ambiguous() -> None:
 async def test_rejection_after_ambiguous_attempt_gets_a_note() -> None:
     error = await error_of(scripted_transport(DROPPED, error_response(401, "api_key_revoked")))
     assert isinstance(error, AuthenticationError)
-    assert "may have acted" in error.__notes__[0]
+    assert "may have been processed" in error.__notes__[0]
     assert not hasattr(await error_of(scripted_transport(BUSY, error_response(401, "api_key_revoked"))), "__notes__")
 
 

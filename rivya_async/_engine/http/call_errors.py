@@ -57,7 +57,7 @@ def final_error(error: RivyaError, *, ambiguous: bool) -> RivyaError:
         error.add_note("an earlier attempt of the same call may have been processed")
         return error
     return OutcomeUnknownError(
-        f"an earlier attempt may have acted, and the last one failed: {error.message}",
+        f"an earlier attempt may have been processed, and the last one failed: {error.message}",
         idempotency_key=error.idempotency_key,
         request_id=error.request_id,
         attempts=error.attempts,
