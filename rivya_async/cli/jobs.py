@@ -31,7 +31,7 @@ class Job:
     number: int
     request: GenerationRequest | None = None
     task_id: str | None = None
-    state: JobState = attrs.field()
+    state: JobState = attrs.field(default=attrs.Factory(lambda job: _initial_state(job.request), takes_self=True))
     is_checked: bool = True
     estimated_credits: int | None = None
     generation: Generation | None = None
@@ -44,10 +44,6 @@ class Job:
     downloaded_at: float | None = None
     began: float | None = None
     ended: float | None = None
-
-    @state.default
-    def _initial_state(self) -> JobState:
-        return JobState.SUBMITTED if self.request is None else JobState.PLANNED
 
     @property
     def model(self) -> str:
@@ -116,3 +112,7 @@ class JobList:
     def unknown(self) -> list[Job]:
         """Jobs whose purchase may have been sent and was not answered."""
         return [job for job in self.jobs if job.state is JobState.INTENT and not job.has_ended]
+
+
+def _initial_state(request: GenerationRequest | None) -> JobState:
+    return JobState.SUBMITTED if request is None else JobState.PLANNED

@@ -218,9 +218,8 @@ class RequestLimiter:
 class ClosableSemaphore:
     """A bound on concurrency without a rate. Once it is closed, it rejects waiters and newcomers."""
 
-    rate_controller: Final = None
-
     def __init__(self, value: int) -> None:
+        self.rate_controller: RateController | None = None
         self._semaphore = asyncio.Semaphore(value)
         self._closed = False
 

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cache
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from PIL import Image, ImageDraw, ImageFont
 from PIL.ImageFont import FreeTypeFont
@@ -70,8 +70,9 @@ def spell_in_best_font(prompt: str) -> tuple[str, str]:
 def _find_missing(font: FreeTypeFont, letters: Iterable[str]) -> set[str]:
     """Returns the letters that the font draws as its empty box, and Arabic ones if their shapes cannot be joined."""
     unjoined = set() if font.layout_engine is ImageFont.Layout.RAQM else {"R", "AL"}
-    empty_box = bytes(font.getmask("\uffff"))
-    return {x for x in letters if unicodedata.bidirectional(x) in unjoined or bytes(font.getmask(x)) == empty_box}
+    get_mask = cast("Any", font).getmask  # the type of the mask is private to Pillow
+    empty_box = bytes(get_mask("\uffff"))
+    return {x for x in letters if unicodedata.bidirectional(x) in unjoined or bytes(get_mask(x)) == empty_box}
 
 
 def _spell(letter: str) -> str | None:
