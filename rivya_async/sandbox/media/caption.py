@@ -95,12 +95,16 @@ def fit_text(text: str, font_name: str, width: int, height: int) -> tuple[list[s
     preferred = round(height * PREFERRED_HEIGHT)
     comfortable = max(MIN_FONT_SIZE, min(round(width * 0.022), 16))
     largest = max(MIN_FONT_SIZE, min(round(width * 0.062), round(preferred / (2 * LINE_SPACING)), 52))
-    for size in range(largest, MIN_FONT_SIZE - 1, -1):
+    size = largest
+    while True:
         font = open_font(font_name, size)
         most = max(1, (preferred if size > comfortable else height) // round(size * LINE_SPACING))
         lines = wrap(text, font, width, most)
         if len(lines) <= most:
             return lines, font
+        if size == MIN_FONT_SIZE:
+            break
+        size -= 1
     last = lines[most - 1]
     while last and font.getlength(last + "…") > width:
         last = last.rpartition(" ")[0] or last[:-1]
