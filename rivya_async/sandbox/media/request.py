@@ -117,7 +117,7 @@ class RenderRequest:
         name = next((str(self.params[key]).strip().lower() for key in FORMAT_KEYS if self.params.get(key)), default)
         codec, *options = (name if name.partition("_")[0] in codecs else default).split("_")
         sample_rate, kilobits, *_ = [int(option) if option.isdecimal() else None for option in (*options, "", "")]
-        return FileFormat(codec, *codecs[codec], sample_rate, kilobits)
+        return FileFormat(codec, *codecs[codec], sample_rate=sample_rate, kilobits=kilobits)
 
     def create_rng(self) -> Random:
         """Returns random numbers that depend on prompt, model, seed and index."""

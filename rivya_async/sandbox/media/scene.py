@@ -51,12 +51,14 @@ def draw_glow(image: Image.Image, center: Point, radius: float, color: Color, st
     # Pillow's radial gradient reaches 180 in the middle of each edge: the light must end there.
     falloff = [round(strength * 255 * max(0.0, 1 - distance / 180) ** 2) for distance in range(256)]
     mask = Image.radial_gradient("L").point(falloff)
-    _paste(image, center, color, mask.resize((max(1, round(2 * radius)),) * 2, Image.Resampling.BILINEAR))
+    side = max(1, round(2 * radius))
+    _paste(image, center, color, mask.resize((side, side), Image.Resampling.BILINEAR))
 
 
 def draw_disc(image: Image.Image, center: Point, radius: float, fill: Color | Image.Image, opacity: float = 1) -> None:
     """Draws a filled circle; an image as fill must have the size of the circle's square."""
-    mask = Image.new("L", (SUPERSAMPLING * max(1, round(2 * radius)),) * 2)
+    side = SUPERSAMPLING * max(1, round(2 * radius))
+    mask = Image.new("L", (side, side))
     ImageDraw.Draw(mask).ellipse((0, 0, mask.width - 1, mask.height - 1), fill=round(255 * opacity))
     _paste(image, center, fill, mask.reduce(SUPERSAMPLING))
 
