@@ -25,7 +25,7 @@ import attrs
 from aiohttp import web
 
 import rivya_async
-from rivya_async import PollPolicy, RivyaSession, SpendLimitError, ValidationFailed
+from rivya_async import BadRequestError, PollPolicy, RivyaSession, SpendLimitError
 from rivya_async.batch import Batch, Row
 from rivya_async.receiver import WebhookReceiver
 from rivya_async.sandbox import Sandbox
@@ -102,9 +102,9 @@ async def trace_submit_over_cap(recorder: FileRecorder, url: str, key: str) -> N
 async def trace_submit_rejected_by_service(recorder: FileRecorder, url: str, key: str) -> None:
     """A `submit` under a spend cap that the service rejects."""
     async with RivyaSession(key, base_url=url, max_spend=1000) as session:
-        await _expect(ValidationFailed, session.submit(MODEL, TOO_LONG_PROMPT))
+        await _expect(BadRequestError, session.submit(MODEL, TOO_LONG_PROMPT))
         with recorder.record():
-            await _expect(ValidationFailed, session.submit(MODEL, TOO_LONG_PROMPT))
+            await _expect(BadRequestError, session.submit(MODEL, TOO_LONG_PROMPT))
 
 
 async def _expect(error_class: type[Exception], call: Coroutine[Any, Any, object]) -> None:

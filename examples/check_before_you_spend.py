@@ -8,7 +8,7 @@ Needs RIVYA_API_KEY; RIVYA_BASE_URL selects another origin, such as a sandbox.
 import asyncio
 import sys
 
-from rivya_async import GenerationRequest, RivyaSession, SpendLimitError, ValidationFailed
+from rivya_async import GenerationRequest, InvalidRequestError, RivyaSession, SpendLimitError
 
 
 async def main(model: str, budget: float, params: dict[str, str]) -> None:
@@ -18,7 +18,7 @@ async def main(model: str, budget: float, params: dict[str, str]) -> None:
         async for outcome in session.map(requests, check=True):
             if isinstance(outcome.error, SpendLimitError):
                 refused += 1
-            elif isinstance(outcome.error, ValidationFailed):
+            elif isinstance(outcome.error, InvalidRequestError):
                 for problem in outcome.error.problems:
                     print("wrong:", problem.message)
             else:

@@ -14,16 +14,20 @@ if TYPE_CHECKING:
     from ._core.catalogue.reference_rules import FileLimit, ReferenceRules
     from ._core.chat.accumulator import ChatEvent
     from ._core.errors import (
+        APIConnectionError,
         APIDisabledError,
         APIStatusError,
         AuthenticationError,
+        BadRequestError,
         ChatSessionConflictError,
         ConfigurationError,
+        ConflictError,
         DownloadError,
         GenerationFailedError,
         IdempotencyConflictError,
         InsufficientCreditsError,
         InternalServerError,
+        InvalidRequestError,
         JournalError,
         NotFoundError,
         OutcomeUnknownError,
@@ -38,7 +42,6 @@ if TYPE_CHECKING:
         StreamInterruptedError,
         SubmitTimeoutError,
         TimestampToleranceError,
-        ValidationFailed,
         WaitError,
         WaitTimeoutError,
         WebhookVerificationError,
@@ -67,10 +70,12 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "APIConnectionError",
     "APIDisabledError",
     "APIStatusError",
     "AttemptDetails",
     "AuthenticationError",
+    "BadRequestError",
     "ChatCapabilities",
     "ChatCompletion",
     "ChatCredits",
@@ -80,6 +85,7 @@ __all__ = [
     "ChatSessionConflictError",
     "ChatStream",
     "ConfigurationError",
+    "ConflictError",
     "Credits",
     "DownloadDetails",
     "DownloadError",
@@ -95,6 +101,7 @@ __all__ = [
     "IdempotencyConflictError",
     "InsufficientCreditsError",
     "InternalServerError",
+    "InvalidRequestError",
     "JournalError",
     "Model",
     "ModelParam",
@@ -125,7 +132,6 @@ __all__ = [
     "Timeouts",
     "TimestampToleranceError",
     "Usage",
-    "ValidationFailed",
     "ValidationProblem",
     "WaitDetails",
     "WaitError",
@@ -143,12 +149,13 @@ _NAMES_BY_MODULE = {
     "._core.types.chat": "ChatCompletion ChatCredits ChatMessage ChatSession Usage",
     "._core.chat.accumulator": "ChatEvent",
     "._core.errors": (
-        "APIDisabledError APIStatusError AuthenticationError ChatSessionConflictError ConfigurationError "
-        "DownloadError GenerationFailedError IdempotencyConflictError InsufficientCreditsError InternalServerError "
-        "JournalError NotFoundError OutcomeUnknownError PermissionDeniedError RateLimitError RequestNotSentError "
+        "APIConnectionError APIDisabledError APIStatusError AuthenticationError BadRequestError "
+        "ChatSessionConflictError ConfigurationError ConflictError DownloadError GenerationFailedError "
+        "IdempotencyConflictError InsufficientCreditsError InternalServerError InvalidRequestError JournalError "
+        "NotFoundError OutcomeUnknownError PermissionDeniedError RateLimitError RequestNotSentError "
         "ResponseDecodeError RivyaError SessionClosedError SignatureMismatchError SpendLimitError "
-        "StreamInterruptedError SubmitTimeoutError TimestampToleranceError ValidationFailed WaitError "
-        "WaitTimeoutError WebhookVerificationError"
+        "StreamInterruptedError SubmitTimeoutError TimestampToleranceError WaitError WaitTimeoutError "
+        "WebhookVerificationError"
     ),
     "._core.generation_request": "GenerationRequest Outcome",
     "._core.catalogue.model_param": "ModelParam",

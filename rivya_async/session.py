@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from ._core import assumptions
 from ._core.config import Config
-from ._core.errors import ConfigurationError
+from ._core.errors import ConfigurationError, SessionClosedError
 from ._core.limits.external_limiter import ExternalRateLimiter
 from ._core.policies import PollPolicy, RateLimit, RetryPolicy, Timeouts, validate_policy
 from ._core.polling.adaptive.duration_estimator import DurationEstimator
@@ -45,7 +45,8 @@ class RivyaSession(GenerationMethods):
     """Connections, polls and settings for one account on one event loop.
 
     Use it as an async context manager, or call `aclose()`. It may be created before the loop runs and binds to the loop
-    of its first call. Use on another loop, after closing or after a fork raises `ConfigurationError`.
+    of its first call. Use on another loop or after a fork raises `ConfigurationError`, use after closing
+    `SessionClosedError`.
 
     `api_key` defaults to `RIVYA_API_KEY`, `base_url` to `RIVYA_BASE_URL` or else `https://rivya.ai`. The key is only
     required by the first call that sends it. `max_connections` limits the requests in flight, `rate_limit` the requests
@@ -236,7 +237,7 @@ class RivyaSession(GenerationMethods):
         """Returns the engine, created on first use. Raises for a closed session, another loop and a forked process."""
         loop = asyncio.get_running_loop()
         if self._closed:
-            raise ConfigurationError("this session is closed: create a new RivyaSession")
+            raise SessionClosedError("this session is closed: create a new RivyaSession")
         if self._pid != os.getpid():
             raise ConfigurationError("this session was created before a fork: create a RivyaSession in each process")
         if self._engine is None:

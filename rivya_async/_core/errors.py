@@ -2,27 +2,31 @@
 
     RivyaError                        idempotency_key, task_id, request_id, attempts where known
     ├─ ConfigurationError             wrong arguments or settings; nothing was sent
+    ├─ InvalidRequestError            an invalid request, refused before anything was sent: problems
     ├─ SpendLimitError                a cap of the session: limit, counted, price; nothing was sent
-    ├─ RequestNotSentError            DNS, connect, TLS: nothing was sent, always safe to repeat
-    │  └─ SubmitTimeoutError          the timeout passed before anything was sent; also a TimeoutError
-    ├─ OutcomeUnknownError            sent, no readable response: repeat only a safe method, or under its key
-    │  └─ StreamInterruptedError      a stream broke off: text, session_id, code
-    ├─ APIStatusError                 the service responded with an error: status, code, retry_after
-    │  ├─ ValidationFailed  AuthenticationError  PermissionDeniedError  InsufficientCreditsError
-    │  ├─ NotFoundError  ChatSessionConflictError
-    │  ├─ IdempotencyConflictError    another body under this key, or the first request is still running
+    ├─ APIConnectionError             no readable response
+    │  ├─ RequestNotSentError         DNS, connect, TLS: nothing was sent, always safe to repeat
+    │  │  └─ SubmitTimeoutError       the timeout passed before anything was sent; also a TimeoutError
+    │  └─ OutcomeUnknownError         sent, no readable response: repeat only a safe method, or under its key
+    │     └─ StreamInterruptedError   a stream broke off: text, session_id, code
+    ├─ APIStatusError                 an error response: status, code, message, body, headers, retry_after
+    │  ├─ BadRequestError  AuthenticationError  InsufficientCreditsError  PermissionDeniedError  NotFoundError
+    │  ├─ ConflictError               a 409
+    │  │  ├─ IdempotencyConflictError another body under this key, or the first request is still running
+    │  │  └─ ChatSessionConflictError a chat session that this call cannot use
     │  ├─ RateLimitError              too many requests: repeat after retry_after
     │  └─ InternalServerError         and APIDisabledError: repeat a safe method, or under its key
-    ├─ DownloadError                  a file that cannot be saved: too long, no disk space, a rejected redirect
-    ├─ JournalError                   the journal of a batch cannot be opened, read or written
-    ├─ ResponseDecodeError            a response of unknown shape: path and reason
+    ├─ ResponseDecodeError            a response of unknown shape: path, reason, body
     ├─ WaitError                      task_id, last (the last record seen)
     │  ├─ WaitTimeoutError            still open on the server: wait again with the same task id
-    │  ├─ GenerationFailedError       the service ended the job as failed: generation
-    │  └─ SessionClosedError          the session was closed during the wait
+    │  └─ GenerationFailedError       the service ended the job as failed: generation
+    ├─ SessionClosedError             the session is closed: for every call, and for waits that closing ended
+    ├─ DownloadError                  a file that cannot be saved: too long, no disk space, a rejected redirect
+    ├─ JournalError                   the journal of a batch cannot be opened, read or written
     └─ WebhookVerificationError       a delivery that cannot be trusted or read: respond with 400
        ├─ SignatureMismatchError      not signed with one of the configured secrets
        └─ TimestampToleranceError     signed too long ago or in the future: perhaps a replay
+
 The tree is the retry rule: `http.retry.decide_retry` depends on the class, the attempt and the key. The class of an
 error response depends on its `code`, and on its status only if the code is missing or unknown (`http.operations`).
 """
@@ -33,6 +37,8 @@ import copy
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .types.generations import Amount, Generation, ValidationProblem
 
 
@@ -40,6 +46,7 @@ class RequestDetails(TypedDict, total=False):
     """Keyword arguments that every error accepts."""
 
     idempotency_key: str | None
+    task_id: str | None
     request_id: str | None
     attempts: int
 
@@ -48,8 +55,8 @@ class RivyaError(Exception):
     """Base class of all errors that this library raises.
 
     `message` says what failed and what to do next. `idempotency_key` is the key of the failed purchase: a call with it
-    repeats the same purchase. `request_id` identifies the request to the support of the service. `attempts` is the
-    number of requests sent.
+    repeats the same purchase. `task_id` names the purchased job that the call was about. `request_id` identifies the
+    request to the support of the service. `attempts` is the number of requests sent.
     """
 
     def __init__(
@@ -57,12 +64,14 @@ class RivyaError(Exception):
         message: str = "",
         *,
         idempotency_key: str | None = None,
+        task_id: str | None = None,
         request_id: str | None = None,
         attempts: int = 0,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.idempotency_key = idempotency_key
+        self.task_id = task_id
         self.request_id = request_id
         self.attempts = attempts
 
@@ -72,6 +81,19 @@ class RivyaError(Exception):
 
 class ConfigurationError(RivyaError):
     """Wrong arguments or settings. Nothing was sent; the message says what to change."""
+
+
+class InvalidRequestError(RivyaError):
+    """Invalid request, refused before anything was sent: model, prompt, params, references or a file.
+
+    `problems` lists every problem of a job, with suggestions.
+    """
+
+    def __init__(
+        self, message: str = "", *, problems: tuple[ValidationProblem, ...] = (), **details: Unpack[RequestDetails]
+    ) -> None:
+        super().__init__(message, **details)
+        self.problems = problems
 
 
 class SpendLimitError(RivyaError):
@@ -95,7 +117,11 @@ class SpendLimitError(RivyaError):
         self.price = price
 
 
-class RequestNotSentError(RivyaError):
+class APIConnectionError(RivyaError):
+    """Request without a readable response: it was not sent, or its outcome is unknown."""
+
+
+class RequestNotSentError(APIConnectionError):
     """Request that was never sent: name resolution, connect or TLS failed. A repeat is always safe."""
 
 
@@ -103,7 +129,7 @@ class SubmitTimeoutError(RequestNotSentError, TimeoutError):
     """Timeout of `generate` before the purchase was sent: nothing was bought, there is no job to wait for."""
 
 
-class OutcomeUnknownError(RivyaError):
+class OutcomeUnknownError(APIConnectionError):
     """Request without a readable response, which may have been processed. Repeat a purchase only under its key."""
 
 
@@ -132,8 +158,8 @@ class StreamInterruptedError(OutcomeUnknownError):
 class APIStatusError(RivyaError):
     """Error response of the service.
 
-    `code` is the stable API code (an open string, or None), `status` the HTTP status, `retry_after` the requested
-    delay before the next attempt in seconds.
+    `code` is the stable API code (an open string, or None), `status` the HTTP status, `body` the start of the response
+    body as text, `headers` its headers, `retry_after` the requested delay before the next attempt in seconds.
     """
 
     def __init__(
@@ -142,34 +168,21 @@ class APIStatusError(RivyaError):
         *,
         status: int | None = None,
         code: str | None = None,
+        body: str = "",
+        headers: Mapping[str, str] | None = None,
         retry_after: float | None = None,
         **details: Unpack[RequestDetails],
     ) -> None:
         super().__init__(message, **details)
         self.status = status
         self.code = code
+        self.body = body
+        self.headers = headers or {}
         self.retry_after = retry_after
 
 
-class ValidationFailed(APIStatusError):
-    """Invalid job: model, prompt, params or references. Change it; a repeat fails again.
-
-    An error found before anything was sent has `status` and `code` None, and all `problems`. `problems` is empty if
-    the service rejected the job.
-    """
-
-    def __init__(
-        self,
-        message: str = "",
-        *,
-        problems: tuple[ValidationProblem, ...] = (),
-        status: int | None = None,
-        code: str | None = None,
-        retry_after: float | None = None,
-        **details: Unpack[RequestDetails],
-    ) -> None:
-        super().__init__(message, status=status, code=code, retry_after=retry_after, **details)
-        self.problems = problems
+class BadRequestError(APIStatusError):
+    """Request that the service rejected as invalid. Change it; a repeat fails again."""
 
 
 class AuthenticationError(APIStatusError):
@@ -188,11 +201,15 @@ class NotFoundError(APIStatusError):
     """Object that does not exist, or belongs to another account."""
 
 
-class ChatSessionConflictError(APIStatusError):
+class ConflictError(APIStatusError):
+    """Conflict with the state of the account: a key, a chat session or an object in use."""
+
+
+class ChatSessionConflictError(ConflictError):
     """Unusable chat session: it must be created by the API, by this account and for this model."""
 
 
-class IdempotencyConflictError(APIStatusError):
+class IdempotencyConflictError(ConflictError):
     """Idempotency key that was used before with another body, or whose first request is still running."""
 
 
@@ -211,7 +228,8 @@ class APIDisabledError(InternalServerError):
 class ResponseDecodeError(RivyaError):
     """Response of unknown shape: `path` names the invalid member (`$.created_at`), `reason` says why.
 
-    `is_json` is false for a body that is not JSON, such as the error page of a gateway.
+    `body` is the start of the response body as text. `is_json` is false for a body that is not JSON, such as the error
+    page of a gateway.
     """
 
     def __init__(
@@ -220,12 +238,14 @@ class ResponseDecodeError(RivyaError):
         *,
         path: str = "$",
         reason: str = "",
+        body: str = "",
         is_json: bool = True,
         **details: Unpack[RequestDetails],
     ) -> None:
         super().__init__(message, **details)
         self.path = path
         self.reason = reason
+        self.body = body
         self.is_json = is_json
 
 
@@ -250,11 +270,21 @@ class JournalError(RivyaError):
 class WaitError(RivyaError):
     """Wait without a succeeded job. `task_id` names the job, `last` is its last known record, if any."""
 
+    task_id: str  # pyright: ignore[reportIncompatibleVariableOverride] - always known here, and never deleted
+
     def __init__(
-        self, message: str = "", *, task_id: str = "", last: Generation | None = None, **details: Unpack[RequestDetails]
+        self,
+        message: str = "",
+        *,
+        task_id: str = "",
+        last: Generation | None = None,
+        idempotency_key: str | None = None,
+        request_id: str | None = None,
+        attempts: int = 0,
     ) -> None:
-        super().__init__(message, **details)
-        self.task_id = task_id
+        super().__init__(
+            message, idempotency_key=idempotency_key, task_id=task_id, request_id=request_id, attempts=attempts
+        )
         self.last = last
 
 
@@ -273,8 +303,15 @@ class GenerationFailedError(WaitError):
         return self.last
 
 
-class SessionClosedError(WaitError):
-    """Session that was closed during the wait. The job continues: wait for its task id with another session."""
+class SessionClosedError(RivyaError):
+    """Closed session. A wait that closing ended names its job by `task_id`; `last` is its last known record.
+
+    The job continues: wait for its task id with another session.
+    """
+
+    def __init__(self, message: str = "", *, last: Generation | None = None, **details: Unpack[RequestDetails]) -> None:
+        super().__init__(message, **details)
+        self.last = last
 
 
 class WebhookVerificationError(RivyaError):

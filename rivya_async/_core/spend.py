@@ -16,13 +16,15 @@ import attrs
 from .catalogue.validation import shorten
 from .errors import (
     APIStatusError,
+    BadRequestError,
     ConfigurationError,
     IdempotencyConflictError,
     InsufficientCreditsError,
+    InvalidRequestError,
     RateLimitError,
     RequestNotSentError,
+    SessionClosedError,
     SpendLimitError,
-    ValidationFailed,
 )
 from .http.retry import outcome_is_ambiguous
 from .types.generations import Amount
@@ -225,14 +227,16 @@ def validate_prices(prices: Mapping[str, Amount] | None) -> Mapping[str, Amount]
     return dict(prices or {})
 
 
-def may_have_purchased(error: BaseException) -> bool:
-    """Returns True if a purchase that failed with this error may have been made.
+NOT_PURCHASED: Final = (
+    *(ConfigurationError, SpendLimitError, RequestNotSentError),
+    *(SessionClosedError, RateLimitError, IdempotencyConflictError),
+)
+"""Errors of a purchase that are only raised if the outcome of every attempt is known, and none has bought."""
 
-    The first five classes are only raised if the outcome of every attempt is known.
-    """
-    if isinstance(
-        error, ConfigurationError | SpendLimitError | RequestNotSentError | RateLimitError | IdempotencyConflictError
-    ):
+
+def may_have_purchased(error: BaseException) -> bool:
+    """Returns True if a purchase that failed with this error may have been made."""
+    if isinstance(error, NOT_PURCHASED):
         return False
     if proves_not_purchased(error):
         return False
@@ -243,7 +247,7 @@ def may_have_purchased(error: BaseException) -> bool:
 
 def proves_not_purchased(error: BaseException) -> bool:
     """Returns True if no attempt has bought: the service checks the key before the job [14.15]."""
-    return isinstance(error, InsufficientCreditsError | ValidationFailed)
+    return isinstance(error, InsufficientCreditsError | BadRequestError | InvalidRequestError)
 
 
 class Reservation:

@@ -11,11 +11,11 @@ from .._core.catalogue.validation import format_problems, unknown_model_problem
 from .._core.chat.request import ChatRequest, check_chat_request
 from .._core.errors import (
     ConfigurationError,
+    InvalidRequestError,
     RequestNotSentError,
     RivyaError,
     SpendLimitError,
     SubmitTimeoutError,
-    ValidationFailed,
 )
 from .._core.idempotency import attach_idempotency_key, validate_key
 
@@ -52,14 +52,14 @@ class PurchasePreflight:
             return validate_key(key)
 
     async def validate(self, request: GenerationRequest, deadline: float | None = None) -> GenerationRequest:
-        """Returns the request with converted params. Raises `ValidationFailed` with every problem."""
+        """Returns the request with converted params. Raises `InvalidRequestError` with every problem."""
         model = await self._get_model(request.model, deadline)
         request = attrs.evolve(request, params=model.coerce(request.params))
         model.check(request.prompt, request.params, request.references)
         return request
 
     async def validate_chat(self, request: ChatRequest) -> None:
-        """Raises `ValidationFailed` with every problem of a chat request."""
+        """Raises `InvalidRequestError` with every problem of a chat request."""
         check_chat_request(request, await self._read_catalogue())
 
     async def reserve(
@@ -89,7 +89,7 @@ class PurchasePreflight:
         catalogue = await self._read_catalogue(deadline)
         if model_id not in catalogue:
             problem = unknown_model_problem(model_id, catalogue)
-            raise ValidationFailed(format_problems(model_id, [problem]), problems=(problem,))
+            raise InvalidRequestError(format_problems(model_id, [problem]), problems=(problem,))
         return catalogue[model_id]
 
     async def _read_catalogue(self, deadline: float | None = None) -> Mapping[str, Model]:

@@ -13,6 +13,7 @@ from .._core.errors import (
     InsufficientCreditsError,
     NotFoundError,
     PermissionDeniedError,
+    SessionClosedError,
 )
 from .._core.http.retry import is_transient
 from .._core.spend import proves_not_purchased
@@ -137,6 +138,8 @@ def classify_error(
         return JobAction.ABANDON if isinstance(error, NotFoundError) and not is_new else JobAction.KEEP
     if is_transient(error, may_have_acted=is_in_doubt) or isinstance(error, TimeoutError):
         return JobAction.RETRY
+    if isinstance(error, SessionClosedError):
+        return JobAction.HALT if is_in_doubt else JobAction.RELEASE
     if state is not JobState.INTENT or (is_in_doubt and not proves_not_purchased(error)):
         return JobAction.HALT
     return JobAction.RELEASE if isinstance(error, blocking_errors) else JobAction.ABANDON

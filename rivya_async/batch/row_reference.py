@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from .._core.catalogue.validation import unknown_model_problem
-from .._core.errors import ConfigurationError, ValidationFailed
+from .._core.errors import ConfigurationError, InvalidRequestError
 from .._core.files.filenames import KIND_BY_EXTENSION
 from .._core.files.media_type import KINDS, SNIFF_BYTES, check_upload, detect_media_type, limit_for
 from .._core.generation_request import Reference
@@ -67,5 +67,5 @@ def _check_file(path: Path, model: Model) -> None:
         check_upload(limit_for(media.kind, model), media, name=path.name, size=size)
     except OSError as error:
         raise ConfigurationError(f"the file {str(path)!r:.200} cannot be read: {error.strerror or error}") from None
-    except (ConfigurationError, ValidationFailed) as error:
+    except (ConfigurationError, InvalidRequestError) as error:
         raise ConfigurationError(f"{str(path)!r:.200}: {error}") from None

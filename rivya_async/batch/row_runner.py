@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from .._core.catalogue.validation import unknown_model_problem
-from .._core.errors import ConfigurationError, RivyaError, SpendLimitError, ValidationFailed
+from .._core.errors import ConfigurationError, InvalidRequestError, RivyaError, SpendLimitError
 from .._core.generation_request import GenerationRequest
 from .._core.http.serialization import encode_json
 from .._engine.shutdown import ShutdownRequested
@@ -103,7 +103,7 @@ class RowStore:
             if request.paths:
                 request = await session.files.resolve_references(request, None)
             self._purchase = {"body": encode_json(request.to_wire()).decode(), "expected_credits": price}
-        except (ConfigurationError, ValidationFailed) as error:
+        except (ConfigurationError, InvalidRequestError) as error:
             raise JobAbandoned(str(error), "invalid") from error
         except OSError as error:
             if isinstance(error, RivyaError):

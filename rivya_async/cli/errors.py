@@ -13,7 +13,8 @@ from .exit_codes import ExitCode
 EXIT_CODES: Final[tuple[tuple[type[Exception] | tuple[type[Exception], ...], ExitCode], ...]] = (
     (errors.GenerationFailedError, ExitCode.JOB_FAILED),
     ((errors.WaitTimeoutError, errors.SubmitTimeoutError), ExitCode.DEADLINE),
-    ((errors.ConfigurationError, errors.ValidationFailed, errors.NotFoundError, errors.DownloadError), ExitCode.USAGE),
+    ((errors.ConfigurationError, errors.InvalidRequestError, errors.BadRequestError), ExitCode.USAGE),
+    ((errors.NotFoundError, errors.DownloadError), ExitCode.USAGE),
     ((errors.JournalError, errors.IdempotencyConflictError, errors.ChatSessionConflictError), ExitCode.USAGE),
     ((errors.AuthenticationError, errors.PermissionDeniedError), ExitCode.AUTH),
     ((errors.InsufficientCreditsError, errors.SpendLimitError), ExitCode.CREDITS),
@@ -47,7 +48,7 @@ def suggested_command(error: Exception, again: str | None = None) -> str | None:
 
     `again` is the command that repeats the purchase, if the error ended one.
     """
-    if isinstance(error, errors.WaitError) and not isinstance(error, errors.GenerationFailedError):
+    if isinstance(error, RivyaError) and error.task_id and not isinstance(error, errors.GenerationFailedError):
         return f"rivya wait {error.task_id}"
     if isinstance(error, errors.StreamInterruptedError) and error.session_id is not None:
         return f"rivya chat sessions {error.session_id}"

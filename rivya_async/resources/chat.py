@@ -57,7 +57,7 @@ class ChatCompletions:
         session of the same model. `attachments` are uploaded pictures, as `File` values or ids. Options are sent only
         if they are set. `extra` is merged into the request unchanged (`include_thoughts` is an assumption). With
         `check`, the message is first validated against the catalogue, which the session reads every five minutes at
-        most: `ValidationFailed` names every option that the model does not have, and nothing is sent.
+        most: `InvalidRequestError` names every option that the model does not have, and nothing is sent.
 
         An attempt may take `Timeouts.chat` seconds. Raises as `submit` does, and `ChatSessionConflictError` for a
         chat session of another model or account. Cancelling drops the request, which the service may have processed:

@@ -63,8 +63,9 @@ class Files:
         file may have arrived: then an unused file may remain at the service. A source that can be read only once (an
         async iterator, a pipe) is retried only while nothing was sent. Each call uploads the content again.
 
-        Raises `ValidationFailed` and `ConfigurationError` before the first byte is sent (for an unknown size: when the
-        limit is passed), and what any call can raise. Cancelling closes the connection and the files that it opened.
+        Raises `InvalidRequestError` and `ConfigurationError` before the first byte is sent (for an unknown size:
+        when the limit is passed), and what any call can raise. Cancelling closes the connection and the files that it
+        opened.
 
         >>> async def upload(session):
         ...     await session.download(await session.generate("z-image", "A red kite"), "kite.png")
@@ -88,15 +89,15 @@ class Files:
     async def check(self, path: FilePath | str, *, kind: str | None = None, model: str | None = None) -> None:
         """Validates a path as `upload` does before it sends the first byte. Sends no file.
 
-        `kind` and `model` are those of `upload`. Raises `ValidationFailed`, and `ConfigurationError` if the file cannot
-        be read. Safe to cancel.
+        `kind` and `model` are those of `upload`. Raises `InvalidRequestError`, and `ConfigurationError` if the file
+        cannot be read. Safe to cancel.
 
         >>> async def check(session):
         ...     await session.download(await session.generate("z-image", "A red kite"), "kite.png")
         ...     await session.files.check("kite.png", kind="image", model="qwen-image")
         ...     try:
         ...         await session.files.check("kite.png", model="z-image")
-        ...     except ValidationFailed as error:
+        ...     except InvalidRequestError as error:
         ...         return error.message
         >>> in_sandbox(check)
         "z-image takes no file of kind 'image', and none of any other: nothing was sent"
@@ -152,7 +153,7 @@ class Files:
         return file.as_reference()
 
     async def _build_upload(self, source: UploadSource, kind: str | None, model: str | None) -> UploadRequest:
-        """Returns the upload of a source. Raises `ValidationFailed` if the service would reject it."""
+        """Returns the upload of a source. Raises `InvalidRequestError` if the service would reject it."""
         media = detect_media_type(source.head, name=source.name, kind=kind)
         limit = limit_for(media.kind, None if model is None else await self._get_model(model))
         check_upload(limit, media, name=source.name, size=source.size)

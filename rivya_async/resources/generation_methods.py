@@ -64,8 +64,8 @@ class GenerationMethods:
         local paths among them are uploaded first, once per content and model, before anything is bought.
 
         With `check` the job is first validated against the catalogue, which the session reads at most once in five
-        minutes: values are converted (`Model.coerce`), and `ValidationFailed` lists every problem (`Model.check`), or
-        the closest ids of an unknown model. Nothing is sent then.
+        minutes: values are converted (`Model.coerce`), and `InvalidRequestError` lists every problem (`Model.check`),
+        or the closest ids of an unknown model. Nothing is sent then.
 
         Raises `ConfigurationError` and `SpendLimitError` before anything is sent; `APIStatusError` and its subclasses,
         `RequestNotSentError`, `OutcomeUnknownError` and `ResponseDecodeError`. Cancelling drops the request, which the

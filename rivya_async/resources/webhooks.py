@@ -37,7 +37,7 @@ class Webhooks:
         you create it again. `rotate_secret` replaces a lost secret. Cancelling is ambiguous too: the `CancelledError`
         has a note.
 
-        Raises `ValidationFailed` (code `webhook_url_rejected`) for a URL that the service rejects.
+        Raises `BadRequestError` (code `webhook_url_rejected`) for a URL that the service rejects.
 
         >>> async def create(session):
         ...     endpoint = await session.webhooks.create("Prod", "https://8.8.8.8/rivya", ["generation.succeeded"])

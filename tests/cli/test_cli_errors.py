@@ -13,7 +13,8 @@ from rivya_async.cli.output import MASK, Output
 EXPECTED = {
     "GenerationFailedError": ExitCode.JOB_FAILED,
     "ConfigurationError": ExitCode.USAGE,
-    "ValidationFailed": ExitCode.USAGE,
+    "BadRequestError": ExitCode.USAGE,
+    "InvalidRequestError": ExitCode.USAGE,
     "NotFoundError": ExitCode.USAGE,
     "DownloadError": ExitCode.USAGE,
     "JournalError": ExitCode.USAGE,
@@ -53,7 +54,8 @@ def test_a_file_that_cannot_be_written_is_wrong_usage() -> None:
         (errors.OutcomeUnknownError("x"), "AGAIN"),
         (errors.RequestNotSentError("x"), "AGAIN"),
         (errors.InsufficientCreditsError("x"), "rivya credits"),
-        (errors.ValidationFailed("x"), None),
+        (errors.BadRequestError("x"), None),
+        (errors.InvalidRequestError("x"), None),
     ],
 )
 def test_suggested_command(error: RivyaError, step: str | None) -> None:

@@ -11,7 +11,7 @@ import pytest
 from rivya_async._core.catalogue.model import Model
 from rivya_async._core.chat import operations
 from rivya_async._core.chat.request import ChatRequest, attachment_ids, check_chat_request
-from rivya_async._core.errors import ConfigurationError, ResponseDecodeError, ValidationFailed
+from rivya_async._core.errors import ConfigurationError, InvalidRequestError, ResponseDecodeError
 from rivya_async._core.http.messages import Response
 from rivya_async._core.types.chat import ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage
 from rivya_async._core.types.generations import File, Generation
@@ -213,7 +213,7 @@ MODELS = {
 
 
 def problems(**arguments: Any) -> list[tuple[str, str]]:
-    with pytest.raises(ValidationFailed, match=r"[Nn]othing was sent") as raised:
+    with pytest.raises(InvalidRequestError, match=r"[Nn]othing was sent") as raised:
         check_chat_request(ChatRequest(**{"message": "Hello", **arguments}), MODELS)
     return [(problem.where, problem.reason) for problem in raised.value.problems]
 
@@ -239,14 +239,14 @@ def test_reports_all_problems() -> None:
 def test_distinguishes_chat_models() -> None:
     assert problems(model="z-image") == [("model", "unavailable")]
     assert problems(model="plain-chta") == [("model", "unknown")]
-    with pytest.raises(ValidationFailed, match="plain-chat"):
+    with pytest.raises(InvalidRequestError, match="plain-chat"):
         check_chat_request(ChatRequest(model="plain-chta", message="Hello"), MODELS)
 
 
 def test_suggests_closest_effort() -> None:
     able = Model("able-chat", category="chat", chat_capabilities={"reasoning_efforts": ["low", "high"]})
     turn = ChatRequest(model="able-chat", message="Hello", reasoning_effort="hihg")
-    with pytest.raises(ValidationFailed, match="'high'") as raised:
+    with pytest.raises(InvalidRequestError, match="'high'") as raised:
         check_chat_request(turn, {"able-chat": able})
     assert raised.value.problems[0].nearest == ("high",)
 

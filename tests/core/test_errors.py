@@ -16,6 +16,7 @@ from rivya_async._core.errors import (
     APIDisabledError,
     APIStatusError,
     AuthenticationError,
+    BadRequestError,
     ChatSessionConflictError,
     GenerationFailedError,
     IdempotencyConflictError,
@@ -28,7 +29,6 @@ from rivya_async._core.errors import (
     ResponseDecodeError,
     RivyaError,
     SessionClosedError,
-    ValidationFailed,
     WaitError,
     WaitTimeoutError,
     copy_error,
@@ -46,6 +46,8 @@ DETAILS: dict[str, Any] = {
     "status": 429,
     "code": "rate_limited",
     "retry_after": 1.5,
+    "body": '{"error": {}}',
+    "headers": {"x-request-id": "req_7f31c0"},
     "limit": 100,
     "counted": 90,
     "price": 12,
@@ -143,7 +145,9 @@ def test_tree_in_docs_names_every_error(kind: type[RivyaError]) -> None:
 @every_error
 def test_defaults_are_empty(kind: type[RivyaError]) -> None:
     bare: dict[str, Any] = {"message": "", "attempts": 0, "problems": (), "reason": "", "is_json": True}
-    bare |= {"task_id": "", "text": ""}
+    bare |= {"text": "", "body": "", "headers": {}}
+    if issubclass(kind, WaitError):
+        bare["task_id"] = ""
     if kind is errors.ResponseDecodeError:
         bare["path"] = "$"
     assert {name: value for name, value in vars(kind()).items() if value is not None and name in DETAILS} == {
@@ -165,7 +169,7 @@ def test_wait_timeout_is_timeout_error() -> None:
 
 
 @pytest.mark.parametrize("kind", [WaitTimeoutError, GenerationFailedError, SessionClosedError])
-def test_wait_timeout_says_how_to_continue(kind: type[WaitError]) -> None:
+def test_wait_timeout_says_how_to_continue(kind: type[WaitError | SessionClosedError]) -> None:
     error = kind("it ended", task_id="task_1", last=RECORD)
     assert (error.task_id, error.last) == ("task_1", RECORD)
 
@@ -209,12 +213,12 @@ def test_error_classes_do_not_overlap() -> None:
         ("api_key_expired", AuthenticationError, 401),
         ("api_scope_denied", PermissionDeniedError, 403),
         ("rate_limited", RateLimitError, 429),
-        ("validation_failed", ValidationFailed, 400),
+        ("validation_failed", BadRequestError, 400),
         ("not_found", NotFoundError, 404),
-        ("webhook_url_rejected", ValidationFailed, 400),
-        ("chat_model_not_supported", ValidationFailed, 400),
+        ("webhook_url_rejected", BadRequestError, 400),
+        ("chat_model_not_supported", BadRequestError, 400),
         ("chat_session_conflict", ChatSessionConflictError, 409),
-        ("chat_attachment_not_supported", ValidationFailed, 400),
+        ("chat_attachment_not_supported", BadRequestError, 400),
         ("idempotency_conflict", IdempotencyConflictError, 409),
         ("insufficient_credits", InsufficientCreditsError, 402),
         ("internal_error", InternalServerError, 500),
@@ -231,15 +235,15 @@ def test_known_code_selects_class(
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (400, ValidationFailed),
+        (400, BadRequestError),
         (401, AuthenticationError),
         (402, InsufficientCreditsError),
         (403, PermissionDeniedError),
         (404, NotFoundError),
         (410, NotFoundError),
-        (413, ValidationFailed),
-        (415, ValidationFailed),
-        (422, ValidationFailed),
+        (413, BadRequestError),
+        (415, BadRequestError),
+        (422, BadRequestError),
         (429, RateLimitError),
         (500, InternalServerError),
         (502, InternalServerError),
@@ -249,7 +253,7 @@ def test_known_code_selects_class(
         (302, APIStatusError),
         (405, APIStatusError),
         (408, APIStatusError),
-        (409, APIStatusError),
+        (409, errors.ConflictError),
         (418, APIStatusError),
         (425, APIStatusError),
     ],

@@ -14,6 +14,7 @@ from rivya_async._core.errors import (
     APIDisabledError,
     APIStatusError,
     AuthenticationError,
+    BadRequestError,
     ChatSessionConflictError,
     ConfigurationError,
     IdempotencyConflictError,
@@ -23,7 +24,6 @@ from rivya_async._core.errors import (
     PermissionDeniedError,
     RateLimitError,
     ResponseDecodeError,
-    ValidationFailed,
 )
 from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.http import error_responses, operations
@@ -213,7 +213,7 @@ def envelope(code: str | None, message: str | None = "Something is wrong.") -> d
         (401, "api_key_expired", AuthenticationError, "RIVYA_API_KEY"),
         (403, "api_scope_denied", PermissionDeniedError, "new API key"),
         (429, "rate_limited", RateLimitError, "fewer requests"),
-        (400, "validation_failed", ValidationFailed, "Change the request"),
+        (400, "validation_failed", BadRequestError, "Change the request"),
         (404, "not_found", NotFoundError, "Check the id"),
         (409, "idempotency_conflict", IdempotencyConflictError, "new idempotency key"),
         (409, "chat_session_conflict", ChatSessionConflictError, "new chat session"),

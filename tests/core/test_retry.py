@@ -13,6 +13,7 @@ from rivya_async._core.errors import (
     APIDisabledError,
     APIStatusError,
     AuthenticationError,
+    BadRequestError,
     ChatSessionConflictError,
     ConfigurationError,
     GenerationFailedError,
@@ -27,7 +28,6 @@ from rivya_async._core.errors import (
     ResponseDecodeError,
     RivyaError,
     SessionClosedError,
-    ValidationFailed,
     WaitTimeoutError,
 )
 from rivya_async._core.http.error_responses import status_error_class
@@ -90,7 +90,7 @@ FINAL: list[RivyaError] = [
     answer(302),
     answer(307),
     APIStatusError("no"),
-    ValidationFailed("no"),
+    BadRequestError("no"),
     AuthenticationError("no"),
     PermissionDeniedError("no"),
     InsufficientCreditsError("no"),

@@ -15,6 +15,7 @@ import pytest
 from rivya_async._core.errors import (
     APIDisabledError,
     APIStatusError,
+    BadRequestError,
     ConfigurationError,
     InternalServerError,
     OutcomeUnknownError,
@@ -22,7 +23,6 @@ from rivya_async._core.errors import (
     RequestNotSentError,
     ResponseDecodeError,
     RivyaError,
-    ValidationFailed,
 )
 from rivya_async._core.http.messages import Request, Response
 from rivya_async._core.http.retry import definitely_not_processed
@@ -212,7 +212,7 @@ def test_event_without_readable_generation(data: dict[str, Any]) -> None:
         (APIStatusError("time-out", status=408), False),
         (InternalServerError("oops", status=500), False),
         (OutcomeUnknownError("no answer"), False),
-        (ValidationFailed("no", status=400), False),
+        (BadRequestError("no", status=400), False),
     ],
 )
 def test_definitely_not_processed(error: RivyaError, did_not: bool) -> None:

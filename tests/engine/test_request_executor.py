@@ -13,6 +13,7 @@ from rivya_async._core.config import Config
 from rivya_async._core.errors import (
     APIStatusError,
     AuthenticationError,
+    BadRequestError,
     ConfigurationError,
     IdempotencyConflictError,
     InsufficientCreditsError,
@@ -23,8 +24,8 @@ from rivya_async._core.errors import (
     RequestNotSentError,
     ResponseDecodeError,
     RivyaError,
+    SessionClosedError,
     SubmitTimeoutError,
-    ValidationFailed,
 )
 from rivya_async._core.http.messages import Request, Response
 from rivya_async._core.policies import PollPolicy, RetryPolicy
@@ -133,7 +134,7 @@ async def test_gives_up_after_max_attempts(fault: Reply) -> None:
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (error_response(400, "validation_failed"), ValidationFailed),
+        (error_response(400, "validation_failed"), BadRequestError),
         (error_response(401, "api_key_invalid"), AuthenticationError),
         (error_response(402, "insufficient_credits"), InsufficientCreditsError),
         (error_response(403, "api_scope_denied"), PermissionDeniedError),
@@ -431,10 +432,10 @@ async def test_close_finishes_attempts_and_rejects_queued_calls() -> None:
     assert first.done()
     assert (await first).id == "task_1"
     error = await error_from(second)
-    assert isinstance(error, RequestNotSentError)
+    assert isinstance(error, SessionClosedError)
     assert error.idempotency_key == "key-2"
     assert transport.closed
-    assert isinstance(await error_from(engine.executor.execute(purchase_operation())), RequestNotSentError)
+    assert isinstance(await error_from(engine.executor.execute(purchase_operation())), SessionClosedError)
     assert len(transport.received) == 1
 
 
@@ -483,7 +484,7 @@ async def test_no_attempt_begins_once_closing_has_begun() -> None:
     await settle()
     closing = asyncio.create_task(engine.aclose())
     await settle()
-    assert isinstance(await error_from(engine.executor.execute(purchase_operation())), RequestNotSentError)
+    assert isinstance(await error_from(engine.executor.execute(purchase_operation())), SessionClosedError)
     await closing
     assert isinstance(await error_from(waiting), RivyaError)
     assert transport.purchases == []

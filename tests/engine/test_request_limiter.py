@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.errors import RequestNotSentError
+from rivya_async._core.errors import SessionClosedError
 from rivya_async._engine.http.request_limiter import CALLS_PER_POLL, RequestLimiter
 from rivya_async._engine.timer_queue import TimerQueue, Wakeup
 from tests.engine.engine_kit import cancel
@@ -176,11 +176,11 @@ async def test_close_rejects_queues_and_waits_for_holders() -> None:
     await settle()
     closing = asyncio.create_task(holders.limiter.aclose())
     await settle()
-    assert isinstance(holders.tasks["call"].exception(), RequestNotSentError)
+    assert isinstance(holders.tasks["call"].exception(), SessionClosedError)
     assert holders.limiter.queued_polls == 0
     await cancel(holders.tasks["poll"])
     assert not closing.done()
-    with pytest.raises(RequestNotSentError):
+    with pytest.raises(SessionClosedError):
         await holders.limiter.acquire()
     await holders.finish("holder")
     await closing

@@ -7,6 +7,7 @@ import pytest
 
 from rivya_async import (
     AuthenticationError,
+    BadRequestError,
     ConfigurationError,
     Generation,
     GenerationFailedError,
@@ -19,7 +20,6 @@ from rivya_async import (
     RequestNotSentError,
     ResponseDecodeError,
     SpendLimitError,
-    ValidationFailed,
 )
 from rivya_async._core.types.generations import ErrorDetail
 from rivya_async._jobs.transitions import (
@@ -49,7 +49,7 @@ def action(state: JobState, error: Exception, *, is_in_doubt: bool = False, is_n
         (InternalServerError(status=500), JobAction.RETRY, JobAction.RETRY),
         (IdempotencyConflictError(status=409), JobAction.ABANDON, JobAction.RETRY),
         (InsufficientCreditsError(status=402), JobAction.RELEASE, JobAction.RELEASE),
-        (ValidationFailed(status=422), JobAction.ABANDON, JobAction.ABANDON),
+        (BadRequestError(status=422), JobAction.ABANDON, JobAction.ABANDON),
         (AuthenticationError(status=401), JobAction.RELEASE, JobAction.HALT),
         (SpendLimitError(), JobAction.RELEASE, JobAction.HALT),
         (ConfigurationError(), JobAction.RELEASE, JobAction.HALT),

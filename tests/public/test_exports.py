@@ -56,7 +56,10 @@ PUBLIC_NAMES: Final = frozenset(
         "SubmitTimeoutError",
         "OutcomeUnknownError",
         "APIStatusError",
-        "ValidationFailed",
+        "BadRequestError",
+        "InvalidRequestError",
+        "APIConnectionError",
+        "ConflictError",
         "AuthenticationError",
         "PermissionDeniedError",
         "InsufficientCreditsError",
@@ -229,9 +232,9 @@ def test_package_is_typed() -> None:
 def test_error_hierarchy() -> None:
     values = [getattr(rivya_async, name) for name in rivya_async.__all__]
     errors = [value for value in values if inspect.isclass(value) and issubclass(value, Exception)]
-    assert len(errors) == 28
+    assert len(errors) == 31
     assert all(issubclass(error, rivya_async.RivyaError) for error in errors)
     assert issubclass(rivya_async.WaitTimeoutError, TimeoutError)
     assert rivya_async.SubmitTimeoutError.__bases__ == (rivya_async.RequestNotSentError, TimeoutError)
     assert issubclass(rivya_async.APIDisabledError, rivya_async.InternalServerError)
-    assert issubclass(rivya_async.SessionClosedError, rivya_async.WaitError)
+    assert rivya_async.SessionClosedError.__bases__ == (rivya_async.RivyaError,)

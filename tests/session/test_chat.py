@@ -12,22 +12,23 @@ from aiohttp import web
 
 from rivya_async import (
     AuthenticationError,
+    BadRequestError,
     ChatEvent,
     ChatSessionConflictError,
     ConfigurationError,
     IdempotencyConflictError,
     InsufficientCreditsError,
     InternalServerError,
+    InvalidRequestError,
     NotFoundError,
     OutcomeUnknownError,
     PermissionDeniedError,
-    RequestNotSentError,
     ResponseDecodeError,
     RivyaError,
     RivyaSession,
+    SessionClosedError,
     StreamInterruptedError,
     Timeouts,
-    ValidationFailed,
 )
 from rivya_async.sandbox import Sandbox
 from tests.media_kit import media
@@ -158,12 +159,12 @@ async def test_gives_up_without_answer(sandbox: Sandbox) -> None:
 
 
 REFUSED: Final[dict[str, tuple[type[RivyaError], dict[str, Any]]]] = {
-    "no chat model": (ValidationFailed, {"model": "z-image"}),
-    "unknown model": (ValidationFailed, {"model": "gpt-9"}),
-    "too long": (ValidationFailed, {"message": "x" * 20_001}),
+    "no chat model": (BadRequestError, {"model": "z-image"}),
+    "unknown model": (BadRequestError, {"model": "gpt-9"}),
+    "too long": (BadRequestError, {"message": "x" * 20_001}),
     "no such session": (ChatSessionConflictError, {"session_id": "ses_none"}),
-    "no such file": (ValidationFailed, {"attachments": ["file_none"]}),
-    "no such effort": (ValidationFailed, {"reasoning_effort": "most"}),
+    "no such file": (BadRequestError, {"attachments": ["file_none"]}),
+    "no such effort": (BadRequestError, {"reasoning_effort": "most"}),
     "empty message": (ConfigurationError, {"message": ""}),
     "wrong flag": (ConfigurationError, {"enable_web_search": "yes"}),
     "wrong key": (ConfigurationError, {"idempotency_key": "two words"}),
@@ -219,11 +220,11 @@ async def test_check_sends_nothing_on_problems(sandbox: Sandbox, session: RivyaS
             async with session.chat.completions.stream(message=ASKED, check=True, **options):
                 pass
 
-    with pytest.raises(ValidationFailed, match="takes no attachments") as raised:
+    with pytest.raises(InvalidRequestError, match="takes no attachments") as raised:
         await ask(model="claude-sonnet-4-6-chat", attachments=["file_1"], idempotency_key="order-1")
     assert raised.value.idempotency_key == "order-1"
     assert [problem.where for problem in raised.value.problems] == ["attachments"]
-    with pytest.raises(ValidationFailed, match="'low'"):
+    with pytest.raises(InvalidRequestError, match="'low'"):
         await ask(model=MODEL, reasoning_effort="lwo")
     assert sandbox.request_log.count(method="POST") == 0
     await ask(model=MODEL, reasoning_effort="low")
@@ -247,7 +248,7 @@ async def test_continues_and_reads_chat_session(sandbox: Sandbox, session: Rivya
     assert (whole.model, whole.title, whole.object, whole.extra) == (MODEL, "Name a colour.", "chat.session", {})
     with pytest.raises(NotFoundError):
         await session.chat.sessions.retrieve("ses_none")
-    with pytest.raises(ValidationFailed):
+    with pytest.raises(BadRequestError):
         await session.chat.sessions.list(limit=101)
 
 
@@ -270,7 +271,7 @@ async def test_attaches_file_or_id(sandbox: Sandbox, session: RivyaSession) -> N
     assert "the 2 pictures" in await read(session, attachments=[picture.id, picture])
     assert bodies(sandbox)[-1]["attachments"] == [{"file_id": picture.id}] * 2
     sound = await session.files.upload(media("wav"), filename="kite.wav")
-    with pytest.raises(ValidationFailed) as raised:
+    with pytest.raises(BadRequestError) as raised:
         await session.chat.completions.create(MODEL, ASKED, attachments=[sound])
     assert raised.value.code == "chat_attachment_not_supported"
 
@@ -534,7 +535,7 @@ async def test_closing_session_aborts_streams(sandbox: Sandbox) -> None:
     with pytest.raises(StreamInterruptedError) as cut:
         await reading
     assert cut.value.text == "".join(seen)
-    with pytest.raises(RequestNotSentError, match="session was closed") as turned_away:
+    with pytest.raises(SessionClosedError, match="session was closed") as turned_away:
         await waiting
     assert turned_away.value.idempotency_key == "order-2"
     await wait_until(lambda: not sandbox.request_log.in_flight)
@@ -546,7 +547,7 @@ async def test_closing_session_rejects_queued_streams(sandbox: Sandbox) -> None:
         waiting = asyncio.create_task(read(session))
         await asyncio.sleep(0.01)
         await session.aclose()
-        with pytest.raises(RequestNotSentError, match="session was closed"):
+        with pytest.raises(SessionClosedError, match="session was closed"):
             await waiting
     assert sandbox.request_log.count(STREAM) == 1
 

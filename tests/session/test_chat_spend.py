@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 
 from rivya_async import (
+    BadRequestError,
     InsufficientCreditsError,
     OutcomeUnknownError,
     PurchaseCost,
@@ -15,7 +16,6 @@ from rivya_async import (
     RivyaSession,
     SpendLimitError,
     StreamInterruptedError,
-    ValidationFailed,
 )
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import CHAT, FAST, MODELS, STREAM, open_session
@@ -92,7 +92,7 @@ async def test_rejection_costs_nothing(sandbox: Sandbox, way: str) -> None:
     async with open_session(sandbox, max_spend=3, prices=PRICES) as session:
         with pytest.raises(InsufficientCreditsError):
             await ask(session, way)
-        with pytest.raises(ValidationFailed):
+        with pytest.raises(BadRequestError):
             await ask(session, way, "x" * 20_001)
         assert (session.spend.total, dict(session.spend)) == (0, {})
 
@@ -122,7 +122,7 @@ async def test_interrupted_stream_keeps_price(sandbox: Sandbox) -> None:
         assert session.spend.reserved == 0
 
 
-@pytest.mark.parametrize("error", [None, ValidationFailed("of another call"), asyncio.CancelledError()], ids=repr)
+@pytest.mark.parametrize("error", [None, BadRequestError("of another call"), asyncio.CancelledError()], ids=repr)
 async def test_abandoned_stream_keeps_price(sandbox: Sandbox, error: BaseException | None) -> None:
     async with open_session(sandbox, max_spend=10, prices=PRICES) as session:
         try:
@@ -131,7 +131,7 @@ async def test_abandoned_stream_keeps_price(sandbox: Sandbox, error: BaseExcepti
                 await anext(stream)
                 if error is not None:
                     raise error
-        except (ValidationFailed, asyncio.CancelledError):
+        except (BadRequestError, asyncio.CancelledError):
             pass
         assert dict(session.spend) == {"turn-1": PurchaseCost(3, path=STREAMED)}
         assert session.spend.reserved == 3

@@ -15,6 +15,7 @@ import pytest
 
 from rivya_async import (
     APIStatusError,
+    ConflictError,
     Generation,
     InternalServerError,
     NotFoundError,
@@ -46,7 +47,7 @@ from tests.session.test_fault_matrix import (
 CELLS: Final[dict[str, Cell]] = {
     "dropped after it acted, always": gives_up(OutcomeUnknownError),
     "long Content-Length": Cell(None, 3),  # there is no more to go on with: from the beginning
-    "409 with its code": stops(APIStatusError),  # which is the service's code
+    "409 with its code": stops(ConflictError),  # which is the service's code
     "503, always": gives_up(InternalServerError),
     "redirect to another path": stops(NotFoundError),
     **{row.name: SUCCESS for row in ROWS if "body" in row.fault and row.fault.get("status", 200) < 300},

@@ -15,9 +15,11 @@ from aiohttp import web
 
 from rivya_async import (
     AuthenticationError,
+    BadRequestError,
     ConfigurationError,
     File,
     GenerationRequest,
+    InvalidRequestError,
     NotFoundError,
     OutcomeUnknownError,
     ReferenceMedia,
@@ -25,8 +27,8 @@ from rivya_async import (
     RetryPolicy,
     RivyaError,
     RivyaSession,
+    SessionClosedError,
     Timeouts,
-    ValidationFailed,
 )
 from rivya_async._core import assumptions
 from rivya_async._core.assumptions import MEGABYTE
@@ -207,19 +209,19 @@ async def test_awaits_async_listener(session: RivyaSession) -> None:
         (5, {}, (ConfigurationError, "not int")),
         (["a.png"], {}, (ConfigurationError, "not list")),
         (io.StringIO("text"), {}, (ConfigurationError, "binary mode")),
-        (b"", {}, (ValidationFailed, "it is empty")),
+        (b"", {}, (InvalidRequestError, "it is empty")),
         (b"hello", {}, (ConfigurationError, "pass its kind")),
-        (b"GIF89a" + bytes(300), {}, (ValidationFailed, "image/gif is not accepted, convert it to image/jpeg")),
-        (PNG, {"kind": "video"}, (ValidationFailed, "not of kind 'video'")),
+        (b"GIF89a" + bytes(300), {}, (InvalidRequestError, "image/gif is not accepted, convert it to image/jpeg")),
+        (PNG, {"kind": "video"}, (InvalidRequestError, "not of kind 'video'")),
         (PNG, {"kind": "picture"}, (ConfigurationError, "kind must be one of")),
         (PNG, {"client_request_id": "x" * 129}, (ConfigurationError, "128")),
         (PNG, {"on_progress": 5}, (ConfigurationError, "on_progress")),
         (PNG, {"model": 5}, (ConfigurationError, "must be a string")),
         (PNG, {"model": "qwen-imgae"}, (NotFoundError, "did you mean")),
-        (PNG, {"model": "z-image"}, (ValidationFailed, "z-image takes no file of kind 'image'")),
-        (media("webm"), {"model": "wan-2-6"}, (ValidationFailed, "video/webm is not accepted")),
-        (PNG + bytes(10 * MEGABYTE), {}, (ValidationFailed, "more than the 10,485,760")),
-        (padded(media("mp4"), 11 * MEGABYTE), {"model": "wan-2-6"}, (ValidationFailed, "more than the 10,485,760")),
+        (PNG, {"model": "z-image"}, (InvalidRequestError, "z-image takes no file of kind 'image'")),
+        (media("webm"), {"model": "wan-2-6"}, (InvalidRequestError, "video/webm is not accepted")),
+        (PNG + bytes(10 * MEGABYTE), {}, (InvalidRequestError, "more than the 10,485,760")),
+        (padded(media("mp4"), 11 * MEGABYTE), {"model": "wan-2-6"}, (InvalidRequestError, "more than the 10,485,760")),
     ],
     ids=range(21),
 )
@@ -242,13 +244,13 @@ async def test_unreadable_catalogue_skips_model_limits(sandbox: Sandbox) -> None
     sandbox.faults.add(route=MODELS, status=500)
     async with open_session(sandbox, retry=RetryPolicy(max_attempts=1)) as session:
         assert (await session.files.upload(PNG, model="qwen-image")).model == "qwen-image"
-        with pytest.raises(ValidationFailed, match="z-image takes no file"):
+        with pytest.raises(BadRequestError, match="z-image takes no file"):
             await session.files.upload(PNG, model="z-image")
     assert sandbox.request_log.count(UPLOAD) == 2
 
 
 async def test_limits_source_of_unknown_size(sandbox: Sandbox, session: RivyaSession) -> None:
-    with pytest.raises(ValidationFailed, match="more than the 10,485,760 bytes"):
+    with pytest.raises(InvalidRequestError, match="more than the 10,485,760 bytes"):
         await session.files.upload(in_pieces(PNG + bytes(11 * MEGABYTE), 100_000))
     await wait_until(lambda: not sandbox.request_log.in_flight)
     assert sandbox.request_log.uploads == 0
@@ -419,7 +421,7 @@ async def test_closing_session_aborts_uploads(sandbox: Sandbox, tmp_path: Path) 
     with pytest.raises(OutcomeUnknownError, match="the session was closed"):
         await sending
     assert open_files(path) == 0
-    with pytest.raises(ConfigurationError, match="is closed"):
+    with pytest.raises(SessionClosedError, match="is closed"):
         await session.files.upload(path)
 
 
@@ -572,7 +574,7 @@ async def test_deadline_includes_uploads(sandbox: Sandbox, session: RivyaSession
 async def test_reference_uses_limits_of_model(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
     film = tmp_path / "a.mp4"
     film.write_bytes(media("mp4"))
-    with pytest.raises(ValidationFailed, match="qwen-image takes no file of kind 'video', only image"):
+    with pytest.raises(InvalidRequestError, match="qwen-image takes no file of kind 'video', only image"):
         await session.submit("qwen-image", "x", references=[film])
     assert sandbox.request_log.count(UPLOAD) == sandbox.request_log.count(SUBMIT) == 0
 
@@ -583,6 +585,6 @@ async def test_video_has_duration_token(sandbox: Sandbox, session: RivyaSession,
     assert (await session.submit("wan-2-6", "x", references=[film])).status == "queued"
     file = await session.files.upload(film, model="wan-2-6")
     bare = ReferenceMedia(file.url, file.kind)
-    with pytest.raises(ValidationFailed, match="durationToken is required"):
+    with pytest.raises(BadRequestError, match="durationToken is required"):
         await session.submit("wan-2-6", "x", references=[bare])
     assert sandbox.request_log.purchases == 1

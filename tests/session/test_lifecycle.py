@@ -67,7 +67,7 @@ def test_unused_session_leaves_nothing() -> None:
 def test_close_unused_session() -> None:
     session = RivyaSession(KEY)
     asyncio.run(session.aclose())
-    with pytest.raises(ConfigurationError, match="closed"):
+    with pytest.raises(SessionClosedError, match="closed"):
         asyncio.run(session.credits.retrieve())
 
 
@@ -159,7 +159,7 @@ async def test_rejects_calls_after_close(sandbox: Sandbox, call: str) -> None:
     async with open_session(sandbox) as session:
         await session.submit("z-image", "A red kite")
     seen = sandbox.request_log.count()
-    with pytest.raises(ConfigurationError, match="closed"):
+    with pytest.raises(SessionClosedError, match="closed"):
         await CALLS[call](session)
     assert sandbox.request_log.count() == seen
     await session.aclose()
@@ -353,8 +353,8 @@ async def test_closing_lets_submit_finish(slow: Sandbox) -> None:
     await wait_until(lambda: slow.request_log.in_flight == 5)
     await session.aclose()
     ends = await asyncio.gather(*calls, return_exceptions=True)
-    assert [type(end) for end in ends] == [Generation] * 5 + [RequestNotSentError] * 5
-    assert all(end.idempotency_key for end in ends if isinstance(end, RequestNotSentError))
+    assert [type(end) for end in ends] == [Generation] * 5 + [SessionClosedError] * 5
+    assert all(end.idempotency_key for end in ends if isinstance(end, SessionClosedError))
     assert slow.request_log.purchases == 5
 
 
@@ -424,7 +424,7 @@ async def test_closing_ends_map(slow: Sandbox) -> None:
     ended = await outcomes
     assert len(ended) == 20
     closed = [outcome.error for outcome in ended if isinstance(outcome.error, SessionClosedError)]
-    assert {error.task_id for error in closed} == set(slow.service_state.tasks)
+    assert {error.task_id for error in closed if error.task_id} == set(slow.service_state.tasks)
     assert all(isinstance(outcome.error, RivyaError) for outcome in ended)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from rivya_async import (
+    BadRequestError,
     Generation,
     GenerationFailedError,
     GenerationRequest,
@@ -17,7 +18,6 @@ from rivya_async import (
     PollPolicy,
     RetryPolicy,
     RivyaSession,
-    ValidationFailed,
 )
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import (
@@ -143,7 +143,7 @@ async def test_map_continues_after_failures(session: RivyaSession) -> None:
     requests[11] = "A red kite"
     outcomes = [outcome async for outcome in session.map(requests, ordered=True, max_in_flight=1)]
     kinds = {n: type(outcome.error) for n, outcome in enumerate(outcomes) if not outcome.ok}
-    assert kinds.pop(3) is ValidationFailed
+    assert kinds.pop(3) is BadRequestError
     assert kinds.pop(7) is GenerationFailedError
     assert kinds.pop(10) is IdempotencyConflictError
     assert kinds.keys() <= {11}

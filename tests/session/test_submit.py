@@ -14,6 +14,7 @@ from rivya_async import (
     APIDisabledError,
     APIStatusError,
     AuthenticationError,
+    BadRequestError,
     ChatSessionConflictError,
     ConfigurationError,
     GenerationRequest,
@@ -29,7 +30,6 @@ from rivya_async import (
     RivyaError,
     RivyaSession,
     Timeouts,
-    ValidationFailed,
 )
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import SUBMIT, ReceivedRequest, RecordingHooks, generation_body, plain_server
@@ -156,7 +156,7 @@ async def test_retries_keep_idempotency_key(sandbox: Sandbox, session: RivyaSess
 # --- answers that say no ----------------------------------------------------------------------------------------------
 
 CODES = [
-    (400, "validation_failed", ValidationFailed, 1),
+    (400, "validation_failed", BadRequestError, 1),
     (401, "api_key_missing", AuthenticationError, 1),
     (401, "api_key_invalid", AuthenticationError, 1),
     (401, "api_key_revoked", AuthenticationError, 1),
@@ -167,14 +167,14 @@ CODES = [
     (404, "not_found", NotFoundError, 1),
     (409, "idempotency_conflict", IdempotencyConflictError, 1),
     (409, "chat_session_conflict", ChatSessionConflictError, 1),
-    (400, "webhook_url_rejected", ValidationFailed, 1),
-    (400, "chat_model_not_supported", ValidationFailed, 1),
-    (400, "chat_attachment_not_supported", ValidationFailed, 1),
+    (400, "webhook_url_rejected", BadRequestError, 1),
+    (400, "chat_model_not_supported", BadRequestError, 1),
+    (400, "chat_attachment_not_supported", BadRequestError, 1),
     (429, "rate_limited", RateLimitError, 5),
     (500, "internal_error", InternalServerError, 5),
     (503, "public_api_disabled", APIDisabledError, 5),
     (418, "some_new_code", APIStatusError, 1),
-    (400, "some_new_code", ValidationFailed, 1),
+    (400, "some_new_code", BadRequestError, 1),
 ]
 
 

@@ -14,6 +14,7 @@ from aiohttp import web
 from rivya_async import (
     APIDisabledError,
     AuthenticationError,
+    BadRequestError,
     ConfigurationError,
     InternalServerError,
     NotFoundError,
@@ -25,7 +26,6 @@ from rivya_async import (
     RivyaError,
     RivyaSession,
     Timeouts,
-    ValidationFailed,
     WebhookEndpoint,
 )
 from rivya_async.sandbox import FAIL_MARKER, Sandbox
@@ -90,7 +90,7 @@ async def test_deliveries_and_events() -> None:
 
 async def test_rejected_url(session: RivyaSession) -> None:
     for url in ("http://hooks.example.org", "https://127.0.0.1", "https://0x7f.1", "https://user:pass@a.example"):
-        with pytest.raises(ValidationFailed, match="https URL of a public host") as raised:
+        with pytest.raises(BadRequestError, match="https URL of a public host") as raised:
             await created(session, url)
         assert (raised.value.code, raised.value.status) == ("webhook_url_rejected", 400)
         assert "pass@" not in str(raised.value)

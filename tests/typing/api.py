@@ -36,6 +36,7 @@ from rivya_async import (
     GenerationResult,
     Hooks,
     IdempotencyConflictError,
+    InvalidRequestError,
     Model,
     ModelParam,
     Outcome,
@@ -60,7 +61,6 @@ from rivya_async import (
     Timeouts,
     TimestampToleranceError,
     Usage,
-    ValidationFailed,
     ValidationProblem,
     WaitDetails,
     WaitError,
@@ -345,7 +345,7 @@ async def before_it_is_spent() -> None:
             await session.generate("z-image", "A red kite", check=True)
             async for _ in session.map([GenerationRequest("z-image", "A red kite")], check=True):
                 pass
-        except ValidationFailed as error:
+        except InvalidRequestError as error:
             assert_type(error.problems, tuple[ValidationProblem, ...])
             assert_type(error.problems[0].nearest, tuple[str | float, ...])
         except SpendLimitError as error:
@@ -354,6 +354,11 @@ async def before_it_is_spent() -> None:
         assert_type(session.spend["order-42"], PurchaseCost)
         assert_type(session.spend.total, int | float)
         assert_type(session.spend["order-42"].final, int | float | None)
+
+
+def closed(error: SessionClosedError) -> None:
+    assert_type(error.task_id, str | None)
+    assert_type(error.last, Generation | None)
 
 
 async def failing(session: RivyaSession) -> Generation | None:
@@ -365,7 +370,7 @@ async def failing(session: RivyaSession) -> Generation | None:
     except WaitTimeoutError as error:
         assert_type(error.task_id, str)
         assert_type(error.last, Generation | None)
-    except (SessionClosedError, WaitError) as error:
+    except WaitError as error:
         return await session.wait_for(error.task_id)
     except IdempotencyConflictError as error:
         assert_type(error.status, int | None)

@@ -15,6 +15,7 @@ import pytest_asyncio
 from redis.exceptions import ResponseError
 
 from rivya_async import (
+    BadRequestError,
     GenerationFailedError,
     GenerationRequest,
     InsufficientCreditsError,
@@ -23,7 +24,6 @@ from rivya_async import (
     RivyaError,
     RivyaSession,
     SpendLimitError,
-    ValidationFailed,
 )
 from rivya_async.batch import Batch, JobState, Row, RowRecord
 from rivya_async.sandbox import Sandbox
@@ -251,7 +251,7 @@ async def test_lost_broker_reply_raises_outcome_unknown(env: ClientSetup, monkey
         ({"state": JobState.WITHDRAWN}, RequestNotSentError),
         ({"error_code": "in_doubt"}, OutcomeUnknownError),
         ({"error_code": "insufficient_credits", "status": 402}, InsufficientCreditsError),
-        ({"error_code": "validation_failed", "status": 422}, ValidationFailed),
+        ({"error_code": "validation_failed", "status": 422}, BadRequestError),
         ({"error_code": "SpendLimitError"}, SpendLimitError),
         ({"error_code": "poison"}, RivyaError),
         ({"error_code": "Answered"}, RivyaError),

@@ -9,7 +9,7 @@ from typing import Any, Final
 import attrs
 
 from .. import assumptions
-from ..errors import ConfigurationError, ValidationFailed
+from ..errors import ConfigurationError, InvalidRequestError
 from ..generation_request import Reference
 from ..types.generations import Amount, ValidationProblem, extra_fields
 from .model_param import DIALOGUE_PARAM, ModelParam
@@ -125,7 +125,7 @@ class Model:
         params: Mapping[str, Any] | None = None,
         references: Sequence[Reference] = (),
     ) -> None:
-        """Raises `ValidationFailed` with all `problems` of a job, if any. Sends nothing.
+        """Raises `InvalidRequestError` with all `problems` of a job, if any. Sends nothing.
 
         Checks the availability of the model, the prompt, the keys of params, their types, options, ranges and steps,
         required params, and the kind, number and size of references. Local paths are counted, not inspected. The check
@@ -136,14 +136,14 @@ class Model:
         ...     kling = await session.models.retrieve("kling-2-6")
         ...     try:
         ...         kling.check("A red kite", {"duratoin": "5"})
-        ...     except ValidationFailed as error:
+        ...     except InvalidRequestError as error:
         ...         return error.problems[0].nearest
         >>> in_sandbox(check_typo)
         ('duration',)
         """
         problems = tuple(self.problems(prompt, params, references))
         if problems:
-            raise ValidationFailed(format_problems(self.id, problems), problems=problems)
+            raise InvalidRequestError(format_problems(self.id, problems), problems=problems)
 
     def problems(
         self,

@@ -9,7 +9,7 @@ import attrs
 
 from .. import assumptions
 from ..catalogue.validation import closest_matches, format_problems, shorten, suggestion_text, unknown_model_problem
-from ..errors import ConfigurationError, ValidationFailed
+from ..errors import ConfigurationError, InvalidRequestError
 from ..types.generations import File, ValidationProblem
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _file_id(attachment: str | File) -> str:
 
 
 def check_chat_request(request: ChatRequest, catalogue: Mapping[str, Model]) -> None:
-    """Raises `ValidationFailed` with all `problems`, if any; skips rules missing from the catalogue."""
+    """Raises `InvalidRequestError` with all `problems`, if any; skips rules missing from the catalogue."""
     model_id = request.model
     model = catalogue.get(model_id)
     if model is None:
@@ -102,7 +102,7 @@ def check_chat_request(request: ChatRequest, catalogue: Mapping[str, Model]) -> 
     else:
         problems = tuple(_chat_problems(request, model))
     if problems:
-        raise ValidationFailed(format_problems(model_id, problems), problems=problems)
+        raise InvalidRequestError(format_problems(model_id, problems), problems=problems)
 
 
 def _chat_problems(request: ChatRequest, model: Model) -> Iterator[ValidationProblem]:

@@ -9,7 +9,7 @@ import attrs
 
 from ..assumptions import MEGABYTE
 from ..catalogue.reference_rules import FileLimit
-from ..errors import ConfigurationError, ValidationFailed
+from ..errors import ConfigurationError, InvalidRequestError
 from .filenames import EXTENSIONS
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def detect_media_type(head: bytes, *, name: str | None, kind: str | None) -> Med
     """Returns the media type of the first bytes of a file. `kind` is the kind stated by the caller.
 
     With a `kind`, the extension of the name is the fallback. Raises `ConfigurationError` for an unknown type, and
-    `ValidationFailed` for another kind.
+    `InvalidRequestError` for another kind.
     """
     if kind is not None and kind not in KINDS:
         raise ConfigurationError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
@@ -90,7 +90,7 @@ def limit_for(kind: str, model: Model | None) -> FileLimit:
 
 
 def check_upload(limit: FileLimit, media: MediaType, *, name: str | None, size: int | None) -> None:
-    """Raises `ValidationFailed` for a file that the service would reject. `size` is None if unknown."""
+    """Raises `InvalidRequestError` for a file that the service would reject. `size` is None if unknown."""
     if limit.mime_types and media.mime_type not in limit.mime_types:
         raise _rejection(name, f"{media.mime_type} is not accepted, convert it to {' or '.join(limit.mime_types)}")
     if size is not None and limit.max_bytes is not None and size > limit.max_bytes:
@@ -99,9 +99,9 @@ def check_upload(limit: FileLimit, media: MediaType, *, name: str | None, size: 
         )
 
 
-def _unsupported_type(model: Model, kind: str, accepted: str) -> ValidationFailed:
+def _unsupported_type(model: Model, kind: str, accepted: str) -> InvalidRequestError:
     message = f"{model.id} takes no file of kind {kind!r}, {accepted}: nothing was sent"
-    return ValidationFailed(message, code="validation_failed")
+    return InvalidRequestError(message)
 
 
 def _sniff_mime_type(head: bytes) -> str | None:
@@ -118,9 +118,9 @@ def _type_by_extension(name: str | None, kind: str) -> str | None:
     return next((mime for mime, known in EXTENSIONS.items() if known == suffix and mime.startswith(kind)), None)
 
 
-def _rejection(name: str | None, reason: str) -> ValidationFailed:
+def _rejection(name: str | None, reason: str) -> InvalidRequestError:
     message = f"{_display_name(name)} cannot be uploaded: {reason}. Nothing was sent."
-    return ValidationFailed(message, code="validation_failed")
+    return InvalidRequestError(message)
 
 
 def _display_name(name: str | None) -> str:

@@ -8,7 +8,9 @@ from ..errors import (
     APIDisabledError,
     APIStatusError,
     AuthenticationError,
+    BadRequestError,
     ChatSessionConflictError,
+    ConflictError,
     IdempotencyConflictError,
     InsufficientCreditsError,
     InternalServerError,
@@ -16,7 +18,6 @@ from ..errors import (
     PermissionDeniedError,
     RateLimitError,
     ResponseDecodeError,
-    ValidationFailed,
 )
 from . import serialization
 
@@ -31,12 +32,12 @@ CLASS_BY_CODE: Final[dict[str, type[APIStatusError]]] = {
     "api_key_expired": AuthenticationError,
     "api_scope_denied": PermissionDeniedError,
     "rate_limited": RateLimitError,
-    "validation_failed": ValidationFailed,
+    "validation_failed": BadRequestError,
     "not_found": NotFoundError,
-    "webhook_url_rejected": ValidationFailed,
-    "chat_model_not_supported": ValidationFailed,
+    "webhook_url_rejected": BadRequestError,
+    "chat_model_not_supported": BadRequestError,
     "chat_session_conflict": ChatSessionConflictError,
-    "chat_attachment_not_supported": ValidationFailed,
+    "chat_attachment_not_supported": BadRequestError,
     "idempotency_conflict": IdempotencyConflictError,
     "insufficient_credits": InsufficientCreditsError,
     "internal_error": InternalServerError,
@@ -44,15 +45,16 @@ CLASS_BY_CODE: Final[dict[str, type[APIStatusError]]] = {
 """Error class by API code (contract section 3). `internal_error` and the choice of classes are ours."""
 
 CLASS_BY_STATUS: Final[dict[int, type[APIStatusError]]] = {
-    400: ValidationFailed,
+    400: BadRequestError,
     401: AuthenticationError,
     402: InsufficientCreditsError,
     403: PermissionDeniedError,
     404: NotFoundError,
+    409: ConflictError,
     410: NotFoundError,
-    413: ValidationFailed,
-    415: ValidationFailed,
-    422: ValidationFailed,
+    413: BadRequestError,
+    415: BadRequestError,
+    422: BadRequestError,
     429: RateLimitError,
 }
 """Error class by HTTP status, for responses without a known code."""
@@ -65,9 +67,10 @@ ADVICE: Final[dict[type[APIStatusError], str]] = {
     RateLimitError: "Slow down: send fewer requests at once.",
     PermissionDeniedError: "Make a new API key that has the scope.",
     InternalServerError: "The service failed: try again later, a purchase under the same idempotency key.",
+    ConflictError: "Read the object again: its state does not allow this call.",
     ChatSessionConflictError: "Begin a new chat session.",
     AuthenticationError: "Check RIVYA_API_KEY: keys are made and revoked in the account settings.",
-    ValidationFailed: "Change the request: the service will refuse it again as it is.",
+    BadRequestError: "Change the request: the service will refuse it again as it is.",
 }
 """Advice at the end of an error message, by error class."""
 

@@ -19,6 +19,7 @@ from ..errors import (
     RateLimitError,
     RequestNotSentError,
     RivyaError,
+    SessionClosedError,
 )
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def outcome_is_ambiguous(error: RivyaError) -> bool:
 
 def definitely_not_processed(error: RivyaError) -> bool:
     """Returns True if the request was certainly not processed."""
-    if isinstance(error, RequestNotSentError | RateLimitError | APIDisabledError):
+    if isinstance(error, RequestNotSentError | SessionClosedError | RateLimitError | APIDisabledError):
         return True
     return isinstance(error, APIStatusError) and error.status == TOO_EARLY
 

@@ -10,6 +10,7 @@ from ..._core.errors import (
     RateLimitError,
     RequestNotSentError,
     RivyaError,
+    SessionClosedError,
 )
 from ..._core.http.retry import definitely_not_processed, outcome_is_ambiguous
 
@@ -53,7 +54,7 @@ def final_error(error: RivyaError, *, ambiguous: bool) -> RivyaError:
     """Returns the error to raise: the last attempt's, unless an earlier attempt may have been processed."""
     if not ambiguous or outcome_is_ambiguous(error):
         return error
-    if not isinstance(error, RequestNotSentError | RateLimitError | IdempotencyConflictError):
+    if not isinstance(error, RequestNotSentError | SessionClosedError | RateLimitError | IdempotencyConflictError):
         error.add_note("an earlier attempt of the same call may have been processed")
         return error
     return OutcomeUnknownError(

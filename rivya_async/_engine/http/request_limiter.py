@@ -7,7 +7,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ..._core.errors import RequestNotSentError, SubmitTimeoutError
+from ..._core.errors import RequestNotSentError, SessionClosedError, SubmitTimeoutError
 from ..._core.limits.rate_controller import RateController
 from ..timer_queue import Wakeup
 
@@ -22,7 +22,7 @@ CALLS_PER_POLL: Final = 4
 MAX_QUEUED_POLLS: Final = 8
 """Queued polls from which on the poll queue of a limiter with a rate counts as full."""
 
-SESSION_CLOSED: Final = "the session was closed before this was sent: nothing was sent"
+SESSION_CLOSED: Final = "the session was closed before this was sent: nothing was sent. Create a new RivyaSession"
 
 
 class QueuedPoll(Protocol):
@@ -42,7 +42,7 @@ class Limiter(Protocol):
         ...
 
     async def acquire(self, *, deadline: float | None = None) -> None:
-        """Takes a slot. Raises `RequestNotSentError` without one, once the limiter is closed."""
+        """Takes a slot. Raises `SessionClosedError` without one, once the limiter is closed."""
 
     def release(self) -> None:
         """Gives the slot back."""
@@ -93,8 +93,8 @@ class RequestLimiter:
     async def acquire(self, *, deadline: float | None = None) -> None:
         """Takes a slot for a call, or waits for one until `deadline` (on the loop's clock).
 
-        Raises `RequestNotSentError` without a slot, and once the limiter is closed; `SubmitTimeoutError` at the
-        deadline.
+        Raises `RequestNotSentError` during an outage, `SubmitTimeoutError` at the deadline, and `SessionClosedError`
+        once the limiter is closed.
         """
         now = self._loop.time()
         if self._closed or (deadline is not None and now >= deadline):
@@ -169,9 +169,9 @@ class RequestLimiter:
             self._idle = self._idle or asyncio.Event()
             await self._idle.wait()
 
-    def _rejection(self, deadline: float | None) -> RequestNotSentError:
+    def _rejection(self, deadline: float | None) -> RequestNotSentError | SessionClosedError:
         if self._closed:
-            return RequestNotSentError(SESSION_CLOSED)
+            return SessionClosedError(SESSION_CLOSED)
         if deadline is not None and self._loop.time() >= deadline:
             return SubmitTimeoutError("the deadline passed before this was sent: nothing was sent")
         return RequestNotSentError("the service has been down for long: nothing was sent, try again later")
@@ -224,12 +224,12 @@ class ClosableSemaphore:
         self._closed = False
 
     async def acquire(self, *, deadline: float | None = None) -> None:  # noqa: ARG002 - transfers have no deadline
-        """Takes a slot, or waits for one. Raises `RequestNotSentError` once the semaphore is closed."""
+        """Takes a slot, or waits for one. Raises `SessionClosedError` once the semaphore is closed."""
         if not self._closed:
             await self._semaphore.acquire()
         if self._closed:
             self.release()  # wakes the next waiter, which is rejected in turn
-            raise RequestNotSentError(SESSION_CLOSED)
+            raise SessionClosedError(SESSION_CLOSED)
 
     def release(self) -> None:
         """Gives a slot back."""

@@ -14,13 +14,13 @@ import attrs
 from ..._core.errors import (
     APIStatusError,
     AuthenticationError,
+    BadRequestError,
     ConfigurationError,
     DownloadError,
     NotFoundError,
     OutcomeUnknownError,
     PermissionDeniedError,
     RivyaError,
-    ValidationFailed,
 )
 from ..._core.files.filenames import file_extension
 from ..._core.http.error_responses import status_error_class
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 RANGE_NOT_SATISFIABLE: Final = 416
 
-EXPIRED_LINK_ERRORS: Final = (ValidationFailed, AuthenticationError, PermissionDeniedError, NotFoundError)
+EXPIRED_LINK_ERRORS: Final = (BadRequestError, AuthenticationError, PermissionDeniedError, NotFoundError)
 """Errors of 400, 401, 403, 404 and 410: what file hosts answer to an expired link."""
 
 

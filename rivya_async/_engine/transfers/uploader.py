@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 import attrs
 
-from ..._core.errors import ConfigurationError, OutcomeUnknownError, RequestNotSentError, ValidationFailed
+from ..._core.errors import ConfigurationError, InvalidRequestError, OutcomeUnknownError, RequestNotSentError
 from ..._core.http.messages import MultipartForm, Request, Response
 from ..._core.http.operations import create_file
 from .upload_source import unreadable_file_error
@@ -150,9 +150,8 @@ class UploadBody:
                 "nothing was kept of it, upload it when no other program writes to it"
             )
         if upload.max_bytes is not None and self._sent > upload.max_bytes:
-            raise ValidationFailed(
+            raise InvalidRequestError(
                 f"{upload.form.filename!r} has more than the {upload.max_bytes:,} bytes that are taken: "
-                "nothing was kept of it, make it smaller",
-                code="validation_failed",
+                "nothing was kept of it, make it smaller"
             )
         return chunk
