@@ -162,6 +162,9 @@ class APIStatusError(RivyaError):
     body as text, `headers` its headers, `retry_after` the requested delay before the next attempt in seconds.
     """
 
+    has_envelope: bool = True
+    """False if the body is not an error of the API, such as the page of a gateway."""
+
     def __init__(
         self,
         message: str = "",

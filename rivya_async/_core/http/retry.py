@@ -18,6 +18,7 @@ from ..errors import (
     OutcomeUnknownError,
     RateLimitError,
     RequestNotSentError,
+    ResponseDecodeError,
     RivyaError,
     SessionClosedError,
 )
@@ -99,6 +100,16 @@ def is_transient(error: Exception, *, may_have_acted: bool = False) -> bool:
     if not isinstance(error, APIStatusError) or error.status is None:
         return False
     return error.status in assumptions.RETRYABLE_STATUSES or error.status >= FIRST_SERVER_ERROR
+
+
+def poll_error_is_transient(error: RivyaError) -> bool:
+    """Returns True if the poll of a job may succeed later.
+
+    Includes every response that is not from the API: a gateway may answer a poll with any status and page.
+    """
+    if isinstance(error, APIStatusError) and not error.has_envelope:
+        return True
+    return isinstance(error, ResponseDecodeError) or is_transient(error)
 
 
 def outcome_is_ambiguous(error: RivyaError) -> bool:
