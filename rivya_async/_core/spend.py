@@ -246,8 +246,13 @@ def may_have_purchased(error: BaseException) -> bool:
 
 
 def proves_not_purchased(error: BaseException) -> bool:
-    """Returns True if no attempt has bought: the service checks the key before the job [14.15]."""
-    return isinstance(error, InsufficientCreditsError | BadRequestError | InvalidRequestError)
+    """Returns True if no attempt has bought: the service checks the key before the job [14.15].
+
+    The refusal of a gateway says nothing about earlier attempts.
+    """
+    if isinstance(error, InvalidRequestError):
+        return True
+    return isinstance(error, InsufficientCreditsError | BadRequestError) and error.has_envelope
 
 
 class Reservation:
