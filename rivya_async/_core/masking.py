@@ -23,7 +23,9 @@ _URL_PATTERN: Final = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
-_DATA_URL_PATTERN: Final = re.compile(r"\bdata:([\w.+-]{0,40}/[\w.+-]{0,80})?[^\s,\"'<>]{0,80},[^\s\"'<>]+", re.IGNORECASE)
+_DATA_URL_PATTERN: Final = re.compile(
+    r"\bdata:([\w.+-]{0,40}/[\w.+-]{0,80})?[^\s,\"'<>]{0,80},[^\s\"'<>]+", re.IGNORECASE
+)
 
 _SECRET_MEMBER_PATTERN: Final = re.compile(
     r"""("[\w-]{0,40}(?:secret|token|password|api_?key)"\s{0,9}:\s{0,9}")[^"]*""", re.IGNORECASE
@@ -81,7 +83,9 @@ def _secret_pattern(secret: str) -> re.Pattern[str]:
 def _character_pattern(character: str) -> str:
     """Returns the pattern of a character and its escapes. Repetitions are bounded, so that a search is linear."""
     code = ord(character)
-    escapes = rf"\\{{1,4}}u{code:04x}|\\{{1,4}}x{code:02x}|%(?:25){{0,3}}{code:02x}|&\#(?:0{{0,5}}{code}|x0{{0,5}}{code:x});"
+    escapes = (
+        rf"\\{{1,4}}u{code:04x}|\\{{1,4}}x{code:02x}|%(?:25){{0,3}}{code:02x}|&\#(?:0{{0,5}}{code}|x0{{0,5}}{code:x});"
+    )
     return rf"(?:\\{{0,4}}{re.escape(character)}|(?i:{escapes}))"
 
 

@@ -86,7 +86,10 @@ def test_reads_reason_of_other_json(body: Any, reason: str) -> None:
     ("body", "reason"),
     [
         (b"upstream is down\n", "upstream is down"),
-        (b"<html><title>403 Forbidden</title><style>a {}</style><h1>Access &amp; more</h1>", "403 Forbidden Access & more"),
+        (
+            b"<html><title>403 Forbidden</title><style>a {}</style><h1>Access &amp; more</h1>",
+            "403 Forbidden Access & more",
+        ),
         (b"<script>x = '<b>'</script>Blocked<br", "Blocked"),
         (b"<script>never ends", "the service answered without an error message"),
         (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "AccessDenied"),
@@ -211,7 +214,10 @@ def test_body_has_no_secrets_and_links() -> None:
 @pytest.mark.parametrize(
     ("body", "status", "unknown"),
     [
-        *[(b"<h1>no</h1>", status, True) for status in (301, 302, 304, 401, 402, 403, 404, 405, 407, 409, 421, 451, 499)],
+        *[
+            (b"<h1>no</h1>", status, True)
+            for status in (301, 302, 304, 401, 402, 403, 404, 405, 407, 409, 421, 451, 499)
+        ],
         *[(b"", status, True) for status in (302, 401, 403, 404, 409, 418)],
         *[(b"<h1>no</h1>", status, False) for status in (400, 413, 415, 422)],
         *[({"detail": "no"}, status, False) for status in (400, 401, 402, 403, 404, 409, 422)],

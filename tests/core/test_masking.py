@@ -88,13 +88,22 @@ def test_messages_have_a_maximum_length(length: int) -> None:
 
 
 def test_message_with_data_has_none_of_it() -> None:
-    assert str(RivyaError("not a file: data:image/png;base64," + "QUFB" * 1_000_000)).startswith("not a file: data:image")
+    assert str(RivyaError("not a file: data:image/png;base64," + "QUFB" * 1_000_000)).startswith(
+        "not a file: data:image"
+    )
     assert "QUFB" not in str(RivyaError("not a file: data:image/png;base64," + "QUFB" * 1_000_000))
 
 
 def test_masking_takes_linear_time() -> None:
     started = time.thread_time()
-    for text in ("\\" * 8000, "rvya_sk_" * 1000, "a://" * 2000, "a://" + "@" * 7900, "data:a/" * 1100, '"secret' * 1000):
+    for text in (
+        "\\" * 8000,
+        "rvya_sk_" * 1000,
+        "a://" * 2000,
+        "a://" + "@" * 7900,
+        "data:a/" * 1100,
+        '"secret' * 1000,
+    ):
         mask_secrets(text, [KEY])
         clean_message(text)
         clean_body(text)

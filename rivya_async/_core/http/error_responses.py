@@ -211,7 +211,9 @@ def _reasons(value: object, depth: int = 0) -> list[str]:
     members = {name.lower(): member for name, member in value.items()}
     found = [_reasons(members[name], depth + 1) for name in REASON_MEMBERS if name in members]
     if not any(found) and depth:  # such as {"errors": {"name": ["is blank"]}}
-        found = [[f"{name}: {reason}" for reason in _reasons(value[name], depth + 1)] for name in [*value][:MAX_REASONS]]
+        found = [
+            [f"{name}: {reason}" for reason in _reasons(value[name], depth + 1)] for name in [*value][:MAX_REASONS]
+        ]
     reason = ": ".join(dict.fromkeys("; ".join(reasons) for reasons in found if reasons))
     location = members.get("loc")
     if reason and isinstance(location, list):

@@ -52,9 +52,7 @@ def may_have_been_processed(request: Request | None, error: RivyaError) -> bool:
     return request.idempotency_key is not None or not definitely_not_processed(error)
 
 
-def complete_error(
-    error: RivyaError, request: Request | None, attempts: int, secrets: Iterable[str]
-) -> RivyaError:
+def complete_error(error: RivyaError, request: Request | None, attempts: int, secrets: Iterable[str]) -> RivyaError:
     """Returns the error of an attempt with the details of its call, and without secrets.
 
     A purchase that was not answered by the API has an unknown outcome; the cause is the error by status.
