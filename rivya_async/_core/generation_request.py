@@ -62,7 +62,7 @@ class GenerationRequest:
     idempotency_key: str | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.model, str) or not self.model:
+        if not isinstance(self.model, str) or not self.model.strip():
             raise ConfigurationError(f"model must be the id of a model, such as 'z-image', not {self.model!r}")
         if self.prompt is not None and not isinstance(self.prompt, str):
             raise ConfigurationError(f"prompt must be a string, not {type(self.prompt).__name__}")
