@@ -107,6 +107,12 @@ class Response:
         return parse_retry_after(self.headers.get("Retry-After"), now if server_now is None else server_now)
 
     @property
+    def request_id(self) -> str | None:
+        """The id of the request for the support of the service, if it sends one in a header."""
+        headers = self.headers
+        return headers.get("X-Request-Id") or headers.get("Request-Id") or None
+
+    @property
     def content_type(self) -> str | None:
         """The `Content-Type` of the body."""
         return self.headers.get("Content-Type")

@@ -147,7 +147,13 @@ def retrieve_openapi() -> Operation[dict[str, Any]]:
 def read_generation(response: Response) -> Generation:
     """Returns the generation of a 2xx response."""
     value = serialization.parse_json(response.body)
-    return parse_open_generation(value) or serialization.structure(value, Generation)
+    request_id = response.request_id
+    generation = parse_open_generation(value, request_id)
+    if generation is not None:
+        return generation
+    generation = serialization.structure(value, Generation)
+    request_id = request_id or generation.extra.get("requestId")
+    return generation if not isinstance(request_id, str) else attrs.evolve(generation, request_id=request_id)
 
 
 def read_file(response: Response) -> File:

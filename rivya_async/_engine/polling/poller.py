@@ -290,11 +290,8 @@ class Poller:
                 return now >= job.grace_ends
             error.add_note(f"while waiting for {job.task_id}: the job itself goes on")
             return True
-        if (
-            is_transient(error)
-            or self._limiter.rate_controller.has_reached_api
-            or now - job.failing_since < MAX_FOREIGN_RESPONSES
-        ):
+        has_reached_api = self._limiter.rate_controller.has_reached_api
+        if is_transient(error) or has_reached_api or now - job.failing_since < MAX_FOREIGN_RESPONSES:
             return False
         error.message += (
             f" No answer came from the API for {now - job.failing_since:.0f} s. Check base_url, and whether the "
