@@ -18,6 +18,7 @@ from .._core.errors import (
     SubmitTimeoutError,
 )
 from .._core.idempotency import attach_idempotency_key, validate_key
+from .._core.open_jobs import OpenJobs
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -40,6 +41,7 @@ class PurchasePreflight:
         new_key: Callable[[], str],
     ) -> None:
         self.ledger = ledger
+        self.open_jobs = OpenJobs()
         self._catalogue = catalogue
         self._prices = prices
         self._new_key = new_key

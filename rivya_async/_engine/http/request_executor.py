@@ -75,19 +75,21 @@ class RequestExecutor:
         deadline: float | None = None,
         send: Callable[[Request], Awaitable[Response]] | None = None,
         limiter: RequestLimiter | None = None,
+        gives_up: Callable[[RivyaError], bool] | None = None,
     ) -> T:
         """Sends until there is a response, a reason to give up, or `deadline` (on the loop's clock) is near.
 
         No attempt begins after the deadline; an attempt in flight is not cancelled by it. Cancelling drops the
         attempt. Every error has the idempotency key: as an attribute, or in a note if it is not a `RivyaError`.
-        `send` replaces the transport's own; `limiter` replaces the session's.
+        `send` replaces the transport's own; `limiter` replaces the session's. `gives_up` returns whether an error ends
+        the retries that the policy permits.
         """
         limiter = limiter or self._limiter
 
         async def attempt(number: int) -> T:
             return await self.send_once(operation, number=number, send=send, limiter=limiter)
 
-        return await self.run(attempt, limiter, request=operation.request, deadline=deadline)
+        return await self.run(attempt, limiter, request=operation.request, deadline=deadline, gives_up=gives_up)
 
     async def run(
         self,
@@ -98,6 +100,7 @@ class RequestExecutor:
         deadline: float | None = None,
         progress: Callable[[], int] | None = None,
         previous_attempts: int = 0,
+        gives_up: Callable[[RivyaError], bool] | None = None,
     ) -> T:
         """Calls `attempt` with its number until it succeeds or the retry policy gives up.
 
@@ -132,7 +135,7 @@ class RequestExecutor:
                     state = AttemptState(counted, self._loop.time() - started, ambiguous)
                     ambiguous = ambiguous or may_have_been_processed(request, error)
                     decision = self._decide(error, request, state, deadline, limiter.rate_controller)
-                    if isinstance(decision, GiveUp):
+                    if isinstance(decision, GiveUp) or (gives_up is not None and gives_up(error)):
                         raise final_error(error, ambiguous=ambiguous) from error.__cause__
                     self._notify_retry(request, sent, decision, error)
                     await self._back_off(decision.delay)
@@ -165,7 +168,8 @@ class RequestExecutor:
             result = self._decode(operation, response)
         except RivyaError as error:
             mask_error(error, self._secrets)
-            self._update_rate_controller(limiter or self._limiter, started, error)
+            if not (request.idempotency_key and self._limiter.rate_controller.ignores_purchases):
+                self._update_rate_controller(limiter or self._limiter, started, error)
             self._notify_attempt(request, number, started, error, context)
             raise
         self._update_rate_controller(limiter or self._limiter, started, None)
@@ -226,6 +230,7 @@ class RequestExecutor:
     def _update_rate_controller(self, limiter: RequestLimiter, sent_at: float, error: RivyaError | None) -> None:
         """Reports the outcome of a request to the rate controller of its limiter."""
         controller, now = limiter.rate_controller, self._loop.time()
+        controller.has_reached_api |= error is None or (isinstance(error, APIStatusError) and error.has_envelope)
         if isinstance(error, RateLimitError):
             hold = retry_delay(
                 self.retry, controller.consecutive_rejections, self.environment.uniform(), error.retry_after
