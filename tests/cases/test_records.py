@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from rivya_async import (
+    BadRequestError,
     ConfigurationError,
     Generation,
     GenerationFailedError,
@@ -18,8 +19,9 @@ from rivya_async import (
     WebhookVerificationError,
 )
 from rivya_async._core.webhooks.signatures import read_event
+from rivya_async.sandbox import Sandbox
 from tests.cases.test_responses import every, page, session_of
-from tests.session.session_kit import plain_server
+from tests.session.session_kit import open_session, plain_server
 
 SUCCEEDED: dict[str, Any] = {
     "id": "task_1",
@@ -231,3 +233,21 @@ async def test_blank_webhook_is_not_sent(arguments: Any, shown: str) -> None:
         with pytest.raises(ConfigurationError, match=shown):
             await session.webhooks.create(*arguments)
         assert server.requests == []
+
+
+async def test_refusal_of_unknown_model_names_the_nearest() -> None:
+    """N10: also without a check, once the session has read the catalogue."""
+    async with Sandbox() as sandbox, open_session(sandbox) as session:
+        with pytest.raises(BadRequestError) as before:
+            await session.submit("zimage", "A red kite")
+        assert "did you mean" not in str(before.value)
+        await session.models.list()
+        for arguments, nearest in (
+            (("zimage", "A red kite"), "did you mean 'z-image'"),
+            (("kling-2-6", "A red kite", {"duratoin": "5"}), "did you mean 'duration'"),
+        ):
+            model, prompt, *rest = arguments
+            with pytest.raises(BadRequestError) as refused:
+                await session.submit(model, prompt, params=rest[0] if rest else None)
+            assert nearest in str(refused.value)
+            assert refused.value.args == (str(refused.value),)
