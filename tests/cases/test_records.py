@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rivya_async import (
-    BadRequestError,
+    APIStatusError,
     ConfigurationError,
     Generation,
     GenerationFailedError,
@@ -19,9 +19,8 @@ from rivya_async import (
     WebhookVerificationError,
 )
 from rivya_async._core.webhooks.signatures import read_event
-from rivya_async.sandbox import Sandbox
-from tests.cases.test_responses import every, page, session_of
-from tests.session.session_kit import open_session, plain_server
+from tests.cases.test_responses import as_json, every, page, session_of
+from tests.session.session_kit import plain_server
 
 SUCCEEDED: dict[str, Any] = {
     "id": "task_1",
@@ -235,19 +234,37 @@ async def test_blank_webhook_is_not_sent(arguments: Any, shown: str) -> None:
         assert server.requests == []
 
 
-async def test_refusal_of_unknown_model_names_the_nearest() -> None:
-    """N10: also without a check, once the session has read the catalogue."""
-    async with Sandbox() as sandbox, open_session(sandbox) as session:
-        with pytest.raises(BadRequestError) as before:
-            await session.submit("zimage", "A red kite")
-        assert "did you mean" not in str(before.value)
+KLING = {"id": "kling-2-6", "params": [{"key": "duration", "type": "select", "options": ["5", "10"]}]}
+
+
+def refusing_service(request: ReceivedRequest) -> web.Response:
+    """Answers with a catalogue, and refuses every purchase as another service would."""
+    if request.method == "GET":
+        return as_json({"data": [{"id": "z-image"}, KLING]})
+    return as_json({"detail": "it is unknown"}, 404 if b"zimage" in request.body else 422)
+
+
+@pytest.mark.parametrize(
+    ("model", "params", "nearest"),
+    [
+        ("zimage", {}, "'z-image'"),
+        ("kling-2-6", {"duratoin": "5"}, "'duration'"),
+        ("kling-2-6", {"duration": "11"}, "'10'"),
+        ("z-image", {}, None),
+    ],
+)
+async def test_refusal_names_the_nearest_if_the_catalogue_is_known(
+    model: str, params: Any, nearest: str | None
+) -> None:
+    """N10: also without a check; nothing is read for it."""
+    async with plain_server(refusing_service) as server, session_of(server) as session:
+        with pytest.raises(APIStatusError) as unknown:
+            await session.submit(model, "A red kite", params=params)
+        assert "catalogue" not in str(unknown.value)
         await session.models.list()
-        for arguments, nearest in (
-            (("zimage", "A red kite"), "did you mean 'z-image'"),
-            (("kling-2-6", "A red kite", {"duratoin": "5"}), "did you mean 'duration'"),
-        ):
-            model, prompt, *rest = arguments
-            with pytest.raises(BadRequestError) as refused:
-                await session.submit(model, prompt, params=rest[0] if rest else None)
-            assert nearest in str(refused.value)
-            assert refused.value.args == (str(refused.value),)
+        with pytest.raises(APIStatusError) as refused:
+            await session.submit(model, "A red kite", params=params)
+        assert str(refused.value).startswith("it is unknown [4")
+        assert (f"did you mean {nearest}" in str(refused.value)) is (nearest is not None)
+        assert refused.value.args == (str(refused.value),)
+        assert [request.method for request in server.requests] == ["POST", "GET", "POST"]
