@@ -73,7 +73,7 @@ class PurchasePreflight:
 
     @contextmanager
     def suggestions(self, request: GenerationRequest) -> Iterator[None]:
-        """Adds to a refusal of this job what the catalogue says about it, with the nearest valid names.
+        """Adds the problems that the catalogue shows to a refusal of this job, with the nearest valid names.
 
         Uses a catalogue that was read before, and sends nothing.
         """
