@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
+import attrs
+
 from ..._core.errors import APIStatusError, RateLimitError, ResponseDecodeError, RivyaError
 from ..._core.http.error_responses import add_response, read_error
 from ..._core.http.retry import (
@@ -16,7 +18,7 @@ from ..._core.http.retry import (
     indicates_outage,
     retry_delay,
 )
-from ..._core.masking import mask_secrets
+from ..._core.masking import MASK, mask_secrets
 from ..hooks import AttemptDetails, RetryDetails, notify
 from ..timer_queue import Wakeup
 from .call_errors import CancellationContext, complete_error, final_error, mask_error, may_have_been_processed
@@ -221,6 +223,9 @@ class RequestExecutor:
 
     def _decode(self, operation: Operation[T], response: Response) -> T:
         """Returns the result. Errors have the text of the response, and show it if it is a page or an error."""
+        for secret in self._secrets:
+            if (key := secret.encode()) in response.body:  # a record must not show the key either
+                response = attrs.evolve(response, body=response.body.replace(key, MASK.encode()))
         try:
             return operation.decode(response)
         except ResponseDecodeError as error:
