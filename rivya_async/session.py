@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from ._core.open_jobs import OpenJob
     from ._core.types.generations import Generation
     from ._engine.http.transport import Transport
     from ._engine.transfers.uploader import OnProgress
@@ -123,6 +124,7 @@ class RivyaSession(GenerationMethods):
             ledger,
             validate_prices(prices),
             new_key=self._environment.new_idempotency_key,
+            known_models=self.models.known,
         )
         self._jobs = JobContext(
             engine=self._open_engine,
@@ -144,6 +146,11 @@ class RivyaSession(GenerationMethods):
     def spend(self) -> SpendSummary:
         """The credits that this session has spent on jobs and chat turns, per idempotency key and in total."""
         return self._spend
+
+    @property
+    def open_jobs(self) -> tuple[OpenJob, ...]:
+        """The jobs that this session bought and has not seen end, at most the newest 100,000, the oldest first."""
+        return tuple(self._jobs.preflight.open_jobs)
 
     @property
     def base_url(self) -> str:
@@ -252,6 +259,7 @@ class RivyaSession(GenerationMethods):
                 rate_limit=self._rate_limit,
                 durations=self.durations,
                 delivery_rate=self._delivery_rate,
+                open_jobs=self._jobs.preflight.open_jobs,
             )
             self._finalizer = weakref.finalize(self, _warn_unclosed, self._engine, repr(self), self._pid)
         elif self._engine.loop is not loop:
@@ -276,6 +284,7 @@ def _warn_unclosed(engine: Engine, description: str, pid: int) -> None:
     try:
         engine.transport.abandon()
     finally:
+        engine.warn_open_jobs()
         warnings.warn(f"{description} was never closed: use `async with`", ResourceWarning, stacklevel=2)
 
 

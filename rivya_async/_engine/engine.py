@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from typing import TYPE_CHECKING, Final
 
 from .._core import assumptions
 from .._core.limits.rate_controller import RateController
+from .._core.open_jobs import OpenJobs
 from .._core.polling.adaptive.duration_estimator import DurationEstimator
 from .._core.polling.webhook_updates import DeliveryRateEstimator
 from .http.request_executor import RequestExecutor
 from .http.request_limiter import ClosableSemaphore, RequestLimiter
 from .http.stream_client import StreamClient
-from .polling.tracked_job import PollFeedback
+from .jobs_limit import JobsLimit
+from .polling.poll_feedback import PollFeedback
 from .polling.wait_registry import WaitRegistry
 from .single_flight import SingleFlightCache
 from .timer_queue import TimerQueue
@@ -42,6 +45,9 @@ MAX_CACHED_UPLOADS: Final = 4096
 """Uploaded files, and digests of files, that a session caches."""
 
 
+_logger = logging.getLogger("rivya_async")
+
+
 class Engine:
     """The parts of one session, bound to the loop that runs when it is created."""
 
@@ -57,6 +63,7 @@ class Engine:
         rate_limit: RateLimit | ExternalRateLimiter | None = None,
         durations: DurationEstimator | None = None,
         delivery_rate: DeliveryRateEstimator | None = None,
+        open_jobs: OpenJobs | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.transport = transport
@@ -80,6 +87,8 @@ class Engine:
         self.delivery_rate = delivery_rate or DeliveryRateEstimator()
         feedback = PollFeedback(durations or DurationEstimator(), self.delivery_rate)
         self.wait_registry = WaitRegistry(self.executor, self._limiter, self._timers, feedback)
+        self._open_jobs = OpenJobs() if open_jobs is None else open_jobs
+        self.jobs_limit = JobsLimit(self._limiter.rate_controller, self.wait_registry, self._open_jobs)
         self._open_streams = ClosableSemaphore(max_connections)
         self.stream_client = StreamClient(self.executor, transport, self._open_streams)
         self.uploader = Uploader(self.executor, transport, RequestLimiter(MAX_UPLOADS, self._timers))
@@ -101,6 +110,7 @@ class Engine:
             await self._closing.wait()
             return
         self._closing = asyncio.Event()
+        self.warn_open_jobs()
         self.executor.close()
         self._limiter.close()
         self._open_streams.close()
@@ -118,3 +128,8 @@ class Engine:
                 await self.transport.aclose()
             finally:
                 self._closing.set()
+
+    def warn_open_jobs(self) -> None:
+        """Logs a warning with the ids of the open jobs, once."""
+        if (warning := self._open_jobs.closing_warning()) is not None:
+            _logger.warning(warning)

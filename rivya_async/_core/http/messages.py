@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .. import idempotency
+from .. import assumptions, idempotency
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +32,8 @@ class Request:
     accept: str = JSON
     is_long_running: bool = False
     """True if the service may take long before it responds."""
+    max_response_bytes: int = assumptions.MAX_RESPONSE_BYTES
+    """Maximum size of the body of the response. A longer body is not read."""
     accepts_idempotency_key: bool = True
     """True if the endpoint accepts an idempotency key; none is documented for webhooks."""
 
@@ -105,6 +107,12 @@ class Response:
         """Returns the `Retry-After` in seconds. A date is relative to the `Date` of the response, or to `now`."""
         server_now = parse_http_date(self.headers.get("Date"))
         return parse_retry_after(self.headers.get("Retry-After"), now if server_now is None else server_now)
+
+    @property
+    def request_id(self) -> str | None:
+        """The id of the request for the support of the service, if it sends one in a header."""
+        headers = self.headers
+        return headers.get("X-Request-Id") or headers.get("Request-Id") or None
 
     @property
     def content_type(self) -> str | None:

@@ -1,0 +1,197 @@
+"""Functions that read JSON values as records: one for each type of a field, made once from its annotation.
+
+Only the fields without a default are essential. Any other member that is unknown or cannot be read is kept in `extra`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Mapping
+from datetime import UTC, datetime
+from functools import cache, partial
+from types import NoneType, UnionType
+from typing import Any, Final, Never, cast, get_args, get_origin, get_type_hints
+
+import attrs
+
+from ..catalogue.model_param import ModelParam
+
+MAX_LIST_LENGTH: Final = 10_000
+"""Maximum number of items of a list in a record."""
+
+MAX_UNREADABLE_ITEMS: Final = 100
+"""Number of invalid items after which a list is not read any further."""
+
+MAX_UNIX_SECONDS: Final = 100_000_000_000
+"""Largest Unix time in seconds, in the year 5138; a larger number is in milliseconds."""
+
+_log = logging.getLogger("rivya_async")
+_warned: set[str] = set()
+"""Members that were logged: the names of fields, so their number is limited."""
+
+
+class UnreadableError(Exception):
+    """Value of another type than expected. `readable` has the items of a list that could be read."""
+
+    def __init__(self, reason: str, path: str = "", readable: tuple[Any, ...] | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.path = path
+        self.readable = readable
+
+
+@cache
+def record_reader(kind: Hashable) -> Callable[[Any], Any]:
+    """Returns the function that reads a JSON value of this type. It raises `UnreadableError`."""
+    kinds = frozenset(get_args(kind) if get_origin(kind) is UnionType else [kind]) - {NoneType}
+    scalar = SCALAR_READERS.get(frozenset({str}) if str in kinds else kinds)
+    if scalar is not None:
+        return scalar
+    (kind,) = kinds
+    if get_origin(kind) is tuple:
+        return _tuple_reader(record_reader(get_args(kind)[0]))
+    return _param_reader() if kind is ModelParam else _fields_reader(cast("type[Any]", kind))
+
+
+def _fields_reader(record: type[Any]) -> Callable[[Any], Any]:
+    """Returns a function that keeps in `extra` all members that are unknown, and those that cannot be read."""
+    hints = get_type_hints(record)
+    readers = {field.name: record_reader(hints[field.name]) for field in attrs.fields(record) if field.name != "extra"}
+    essential = [field.name for field in attrs.fields(record) if field.default is attrs.NOTHING]
+
+    def read_record(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise UnreadableError(f"expected an object, got {type(value).__name__}")
+        fields: dict[str, Any] = {}
+        extra: dict[str, Any] = {}
+        for name, member in value.items():
+            read = readers.get(name)
+            if read is None:
+                extra[name] = member
+            elif member is not None or name in essential:
+                try:
+                    fields[name] = read(member)
+                except UnreadableError as error:
+                    if error.readable is not None:
+                        fields[name] = error.readable
+                    extra[name] = _keep_value(member, error, record, name, is_essential=name in essential)
+        missing = next((name for name in essential if name not in fields), None)
+        if missing is not None:
+            raise UnreadableError("it is missing", f".{missing}")
+        return record(**fields, extra=extra) if extra else record(**fields)
+
+    return read_record
+
+
+def _keep_value(member: Any, error: UnreadableError, record: type[Any], name: str, *, is_essential: bool) -> Any:
+    """Returns a member that cannot be read, for `extra`. Raises the error if it is essential."""
+    if is_essential and error.readable is None:
+        raise UnreadableError(error.reason, f".{name}{error.path}") from None
+    _warn_once(f"{record.__name__}.{name}")
+    return member
+
+
+def _warn_once(member: str) -> None:
+    """Logs a member that cannot be read: once in a process, and without its value."""
+    if member not in _warned:
+        _warned.add(member)
+        _log.warning("the service sent a %s that cannot be read: its value is kept in `extra`", member)
+
+
+def _tuple_reader(read: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
+    """Returns a function that reads JSON lists."""
+
+    def read_tuple(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise UnreadableError(f"expected a list, got {type(value).__name__}")
+        if len(value) > MAX_LIST_LENGTH:
+            raise UnreadableError(f"expected at most {MAX_LIST_LENGTH} items, got {len(value)}")
+        try:
+            return tuple(map(read, value))
+        except UnreadableError:
+            return _read_items(read, value)
+
+    return read_tuple
+
+
+def _read_items(read: Callable[[Any], Any], items: list[Any]) -> Never:
+    """Raises the first error of a list, with all items that can be read. Stops after too many errors."""
+    readable, errors = [], []
+    for index, item in enumerate(items):
+        try:
+            readable.append(read(item))
+        except UnreadableError as error:
+            errors.append((error.reason, f"[{index}]{error.path}"))
+            if len(errors) > MAX_UNREADABLE_ITEMS:
+                break
+    raise UnreadableError(*errors[0], None if len(errors) > MAX_UNREADABLE_ITEMS else tuple(readable))
+
+
+def _read_any(value: Any) -> Any:
+    return value
+
+
+def _read_exact(kind: type[Any], expected: str, value: Any) -> Any:
+    """Returns a value of this type; a bool is not an int."""
+    if not isinstance(value, kind) or (value.__class__ is bool and kind is int):
+        raise UnreadableError(f"expected {expected}, got {type(value).__name__}")
+    return value
+
+
+def _read_amount(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UnreadableError(f"expected a number, got {type(value).__name__}")
+    return value
+
+
+def _read_datetime(value: Any) -> datetime:
+    try:
+        return parse_datetime(value)
+    except (TypeError, ValueError) as error:
+        raise UnreadableError(str(error)) from None
+
+
+SCALAR_READERS: Final[Mapping[frozenset[Any], Callable[[Any], Any]]] = {
+    frozenset({Any}): _read_any,
+    frozenset({str}): partial(_read_exact, str, "a string"),
+    frozenset({int}): partial(_read_exact, int, "a whole number"),
+    frozenset({bool}): partial(_read_exact, bool, "true or false"),
+    frozenset({int, float}): _read_amount,
+    frozenset({datetime}): _read_datetime,
+    frozenset({Mapping[str, Any]}): partial(_read_exact, dict, "an object"),
+}
+"""Functions that read the types of fields, without None. Any other type is a list or a record."""
+
+
+def _param_reader() -> Callable[[Any], ModelParam]:
+    """Returns a function that accepts params of any shape, since their shape is an assumption."""
+    read = _fields_reader(ModelParam)
+
+    def read_param(value: Any) -> ModelParam:
+        try:
+            param: ModelParam = read(value)
+        except UnreadableError:
+            members = value if isinstance(value, dict) else {"key": value}
+            key = members.get("key")
+            return ModelParam(key if isinstance(key, str) else "", extra=members)
+        return param
+
+    return read_param
+
+
+def parse_datetime(value: Any) -> datetime:
+    """Returns an aware UTC datetime of an ISO 8601 date, or of a Unix time in seconds or milliseconds.
+
+    Raises TypeError or ValueError for another value.
+    """
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value / 1000 if abs(value) > MAX_UNIX_SECONDS else value, UTC)
+        if not isinstance(value, str):
+            raise TypeError(f"expected an ISO 8601 date, got {type(value).__name__}")
+        instant = datetime.fromisoformat(value)
+        if instant.tzinfo is UTC:
+            return instant
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except (ValueError, OverflowError, OSError):  # OverflowError: the UTC date is outside of the calendar
+        raise ValueError(f"expected an ISO 8601 date, got {str(value)[:40]!r}") from None
