@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from unittest.mock import AsyncMock, create_autospec
@@ -88,7 +89,9 @@ async def test_poll_answered_by_a_gateway_does_not_end_a_wait(status: int) -> No
         if request.method == "POST":
             return job(status="queued")
         polls += 1
-        return job() if polls > 3 else web.Response(status=status, text="<html>Blocked</html>", content_type="text/html")
+        return (
+            job() if polls > 3 else web.Response(status=status, text="<html>Blocked</html>", content_type="text/html")
+        )
 
     async with session_for(answer) as session:
         assert (await session.generate("z-image", "x", timeout=20)).succeeded
@@ -175,14 +178,14 @@ async def test_open_jobs_are_those_bought_and_not_seen_to_end() -> None:
 
     async with session_for(answer) as session:
         assert session.open_jobs == ()
-        before = time.time()
+        before = datetime.now(UTC).timestamp()
         first = await session.submit("z-image", "x", client_request_id="mine", idempotency_key="key-1")
         second = await session.submit("z-image", "y")
         third = await session.submit("z-image", "z")
         opened = session.open_jobs
         assert [each.task_id for each in opened] == ["task_1", "task_2", "task_3"]
         assert opened[0] == OpenJob("task_1", "key-1", "z-image", "mine", opened[0].submitted_at)
-        assert before <= opened[0].submitted_at <= time.time()
+        assert before <= opened[0].submitted_at <= datetime.now(UTC).timestamp()
         await session.wait_for(first)
         await session.wait_for(second, raise_on_failure=False)
         await session.generations.retrieve(third.id)
@@ -203,11 +206,14 @@ async def test_failed_gather_and_task_group_lose_no_id(caplog: pytest.LogCapture
         task_id = request.path.rpartition("/")[2]
         return job(task_id, "failed" if task_id == "task_1" else "processing")
 
+    async def generate_all() -> None:
+        async with asyncio.TaskGroup() as group:
+            for n in range(30):
+                group.create_task(session.generate("z-image", str(n)))
+
     async with session_for(answer) as session:
         with pytest.raises(ExceptionGroup):
-            async with asyncio.TaskGroup() as group:
-                for n in range(30):
-                    group.create_task(session.generate("z-image", str(n)))
+            await generate_all()
         left = {each.task_id for each in session.open_jobs}
         assert left == {f"task_{n}" for n in range(2, count + 1)}
     records = [record for record in caplog.records if record.name == "rivya_async"]
@@ -347,7 +353,9 @@ async def test_verbs_work_with_mocks_and_retry_decorators() -> None:
         return refusal(500, "internal_error") if calls == 1 else job(status="queued")
 
     async with session_for(answer, retry=RetryPolicy(max_attempts=1)) as session:
-        submit = backoff.on_exception(backoff.constant, RivyaError, interval=0, max_tries=2, jitter=None)(session.submit)
+        submit = backoff.on_exception(backoff.constant, RivyaError, interval=0, max_tries=2, jitter=None)(
+            session.submit
+        )
         assert (await submit("z-image", "x", idempotency_key="key-1")).id == "task_1"
     assert calls == 2
 
@@ -409,5 +417,3 @@ async def test_source_of_map_is_checked() -> None:
                 await anext(session.map(requests))  # type: ignore[arg-type] - wrong on purpose
         with pytest.raises(ConfigurationError, match="model must be"):
             await session.submit(" ", "x")
-
-
