@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from contextvars import Context
 
     from .._core.errors import RivyaError
@@ -16,17 +16,26 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class AttemptDetails:
-    """One request that was sent. `number` counts from 1 within its call. `elapsed` is its own time in seconds.
-
-    The attempt of a stream ends when its response begins.
-    """
+    """One request that was sent. The attempt of a stream ends when its response begins."""
 
     method: str
+    """HTTP method."""
     path: str
+    """Path below the origin, with the query."""
     number: int
+    """Number of the attempt within its call, from 1."""
     elapsed: float
+    """Time of this attempt in seconds."""
     idempotency_key: str | None
+    """Idempotency key of the call, if it has one."""
     error: RivyaError | None
+    """Error of the attempt; None if it succeeded."""
+    status: int | None = None
+    """HTTP status of the response; None without a response."""
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    """Headers of the response. Lookups are case-insensitive."""
+    request_id: str | None = None
+    """The service's id of the request, if the response contains one."""
 
 
 @attrs.frozen

@@ -526,3 +526,8 @@ def loaded(monkeypatch: pytest.MonkeyPatch, modules: dict[str, Any]) -> Any:
     reloaded = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(reloaded)
     return reloaded
+
+
+def test_prepared_records_convert() -> None:
+    serialization.prepare_converter(Credits)
+    assert serialization.decode(b'{"current_credits": 5}', Credits) == Credits(5)

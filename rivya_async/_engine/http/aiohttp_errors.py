@@ -25,6 +25,7 @@ AIOHTTP_ERRORS: Final = (aiohttp.ClientError, OSError, ValueError, ConnectionLos
 
 ERROR_TABLE: Final[tuple[tuple[type[Exception], type[RivyaError]], ...]] = (
     (aiohttp.ConnectionTimeoutError, RequestNotSentError),
+    (aiohttp.ClientHttpProxyError, RequestNotSentError),  # a refused CONNECT
     (aiohttp.ClientConnectorError, RequestNotSentError),  # DNS, refused, TLS, certificate, proxy
     (aiohttp.InvalidURL, ConfigurationError),
     (aiohttp.NonHttpUrlClientError, ConfigurationError),
