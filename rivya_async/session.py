@@ -16,6 +16,7 @@ from ._core.limits.external_limiter import ExternalRateLimiter
 from ._core.policies import PollPolicy, RateLimit, RetryPolicy, Timeouts, validate_policy
 from ._core.polling.adaptive.duration_estimator import DurationEstimator
 from ._core.polling.webhook_updates import DeliveryRateEstimator
+from ._core.public_module import set_public_module
 from ._core.spend import SpendLedger, SpendSummary, validate_cap, validate_prices
 from ._engine.connection import Connection
 from ._engine.engine import Engine
@@ -250,7 +251,8 @@ class RivyaSession(GenerationMethods):
 
     def __repr__(self) -> str:
         root = self._root or self
-        state = "closed" if self._closed or root._closed else "open" if root._engine else "new"
+        is_open = root._engine is not None  # noqa: SLF001 - of the same class
+        state = "closed" if self._closed or root._closed else "open" if is_open else "new"  # noqa: SLF001
         url = self._config.base_url if "_config" in vars(self) else "without settings"  # the constructor raised
         return f"<{type(self).__name__} {url} {state}>"
 
@@ -352,7 +354,7 @@ class RivyaSession(GenerationMethods):
         if self._closed:
             raise SessionClosedError("this session is closed: create a new RivyaSession")
         if self._root is not None:
-            engine = self._root._open_engine()
+            engine = self._root._open_engine()  # noqa: SLF001 - of the same class
             if self._engine is None:
                 self._engine = engine.with_options(self._retry, self._options or RequestOptions())
             return self._engine
@@ -397,3 +399,6 @@ def _validate_hooks(hooks: Sequence[Hooks]) -> tuple[Hooks, ...]:
     if isinstance(hooks, Hooks) or not all(isinstance(each, Hooks) for each in hooks):
         raise ConfigurationError("hooks must be a list of instances of subclasses of Hooks")
     return tuple(hooks)
+
+
+set_public_module("rivya_async", RivyaSession)

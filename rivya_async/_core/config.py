@@ -196,7 +196,7 @@ def validate_headers(headers: Mapping[str, str] | None, user_agent: str | None =
             raise ConfigurationError(f"headers must not contain {name}: {advice}")
         if not isinstance(value, str) or not value.isprintable() or not value.isascii() or value != value.strip():
             raise ConfigurationError(
-                f"the value of the header {name} must be a string of printable ASCII characters without blanks around it"
+                f"the value of {name} must be a string of printable ASCII characters without blanks around it"
             )
         validated = merge_headers(validated, {USER_AGENT if name.lower() == "user-agent" else name: value})
     if len(validated) < len(given):

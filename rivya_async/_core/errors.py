@@ -36,6 +36,8 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
+from .public_module import set_public_module
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -332,3 +334,9 @@ def copy_error(error: RivyaError) -> RivyaError:
     if hasattr(error, "__notes__"):
         copied.__notes__ = list(error.__notes__)
     return copied
+
+
+set_public_module(
+    "rivya_async",
+    *(each for each in list(globals().values()) if isinstance(each, type) and issubclass(each, RivyaError)),
+)

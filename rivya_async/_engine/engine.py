@@ -93,7 +93,7 @@ class Engine:
     def with_options(self, retry: RetryPolicy, options: RequestOptions) -> Engine:
         """Returns an engine that shares everything but retries, timeouts and headers. Only this one is closed."""
         view = copy.copy(self)
-        view._create_clients(retry, options)
+        view._create_clients(retry, options)  # noqa: SLF001 - of the same class
         return view
 
     def _create_clients(self, retry: RetryPolicy, options: RequestOptions | None) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from contextvars import Context
+from .._core.errors import RivyaError
+from .._core.public_module import set_public_module
 
-    from .._core.errors import RivyaError
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextvars import Context
 
 
 @attrs.frozen
@@ -137,3 +139,6 @@ def notify(hooks: Sequence[Hooks], event: str, details: Any, context: Context | 
             asyncio.get_running_loop().call_exception_handler(
                 {"message": f"{type(hook).__name__}.{event} raised", "exception": error}
             )
+
+
+set_public_module("rivya_async", AttemptDetails, DownloadDetails, Hooks, PollDetails, RetryDetails, WaitDetails)

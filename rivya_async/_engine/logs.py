@@ -106,7 +106,7 @@ class LoggingHooks(Hooks):
 def describe_error(error: RivyaError) -> str:
     """Returns class, status, code and request id of an error, without its message.
 
-    >>> describe_error(APIStatusError("Prompt refused: A red kite", status=429, code="rate_limited", request_id="req_1"))
+    >>> describe_error(APIStatusError("Refused: A red kite", status=429, code="rate_limited", request_id="req_1"))
     'APIStatusError 429 rate_limited, request id req_1'
     """
     parts = [type(error).__name__]

@@ -40,6 +40,7 @@ from tests.session.session_kit import (
     open_session,
     plain_server,
     raw_server,
+    wait_until,
 )
 
 KEY = "rvya_sk_" + "0" * 32
@@ -200,13 +201,12 @@ async def test_closed_view_leaves_its_session_open() -> None:
 
 async def test_closing_ends_back_off_of_a_view() -> None:
     async with plain_server(lambda _: web.Response(status=503)) as server:
-        session = RivyaSession(KEY, base_url=server.url)
+        hooks = RecordingHooks()
+        session = RivyaSession(KEY, base_url=server.url, hooks=[hooks])
         view = session.with_options(retry=RetryPolicy(base=1000, cap=1000, max_elapsed=10_000))
         call = asyncio.create_task(view.credits.retrieve())
         async with asyncio.timeout(10):
-            while not server.requests:
-                await asyncio.sleep(0.01)
-            await asyncio.sleep(0.05)
+            await wait_until(lambda: bool(hooks.retries))
             await session.aclose()
             with pytest.raises(RivyaError):
                 await call

@@ -175,11 +175,11 @@ class RequestExecutor:
             result = operation.decode(response)
         except RivyaError as error:
             self._update_rate_controller(limiter or self._limiter, started, error)
-            self._notify_attempt(request, number, started, response, error, context)
+            self._notify_attempt(request, number, started, response, error=error, context=context)
             raise
         self._update_rate_controller(limiter or self._limiter, started, None)
         if self.hooks:
-            self._notify_attempt(request, number, started, response, None, context)
+            self._notify_attempt(request, number, started, response, error=None, context=context)
         return result
 
     def mask_api_key(self, text: str) -> str:
@@ -258,6 +258,7 @@ class RequestExecutor:
         number: int,
         started: float,
         response: Response | None,
+        *,
         error: RivyaError | None,
         context: Context | None,
     ) -> None:

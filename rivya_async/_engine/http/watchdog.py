@@ -28,7 +28,7 @@ class WriteTransport(Protocol):
 
 
 class AttemptTimeouts(NamedTuple):
-    """Timeouts of one attempt in seconds. `read` bounds the time to the first byte of a response, and between chunks."""
+    """Timeouts of one attempt in seconds. `read` bounds the wait for each chunk of a response."""
 
     total: float
     read: float = math.inf
