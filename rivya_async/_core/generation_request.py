@@ -10,6 +10,7 @@ import attrs
 from . import assumptions
 from .errors import ConfigurationError, GenerationFailedError
 from .idempotency import attach_idempotency_key
+from .public_module import set_public_module
 from .types.generations import File, Generation, ReferenceMedia
 
 
@@ -185,3 +186,6 @@ def raise_if_failed(generation: Generation) -> Generation:
             last=generation,
         )
     return generation
+
+
+set_public_module("rivya_async", GenerationRequest, Outcome)

@@ -16,6 +16,7 @@ from .._core.errors import (
     SessionClosedError,
 )
 from .._core.http.retry import is_transient
+from .._core.public_module import set_public_module
 from .._core.spend import proves_not_purchased
 
 
@@ -157,3 +158,6 @@ def error_fields(error: Exception | None) -> dict[str, str | None]:
         }
     code = getattr(error, "code", None) or type(error).__name__
     return {"error": str(error) or type(error).__name__, "error_code": str(code)}
+
+
+set_public_module("rivya_async.batch", JobState)

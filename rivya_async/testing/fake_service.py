@@ -6,6 +6,7 @@ from collections import Counter
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
+from .._core.public_module import set_public_module
 from .fake_transport import BASE_URL, FakeRequest, FakeResponse
 
 if TYPE_CHECKING:
@@ -145,3 +146,6 @@ class FakeService:
         except ApiError as error:
             return FakeResponse.error(error.status, error.code, error.message)
         return FakeResponse(body=file.data, headers={"Content-Type": file.mime_type})
+
+
+set_public_module("rivya_async.testing", FakeService)

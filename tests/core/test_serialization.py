@@ -152,7 +152,7 @@ def test_reads_catalogue_of_models_page() -> None:
 def test_catalogue_round_trip() -> None:
     catalogue_file = Path(rivya_async.__file__).parent / "sandbox" / "models.json"
     stated = json.loads(catalogue_file.read_text(encoding="utf-8"))["data"]
-    assert len(stated) == 54
+    assert len(stated) == 58
     decoded_list = serialization.decode(json.dumps({"object": "list", "data": stated}).encode(), ModelList)
     for model, members in zip(decoded_list.data, stated, strict=True):
         assert not model.extra
@@ -605,3 +605,8 @@ def loaded(monkeypatch: pytest.MonkeyPatch, modules: dict[str, Any]) -> Any:
     reloaded = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(reloaded)
     return reloaded
+
+
+def test_prepared_records_convert() -> None:
+    record_readers.prepare_converter(Credits)
+    assert serialization.decode(b'{"current_credits": 5}', Credits) == Credits(5)

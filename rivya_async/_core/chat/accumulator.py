@@ -15,6 +15,7 @@ import attrs
 from .. import assumptions
 from ..errors import ResponseDecodeError, StreamInterruptedError
 from ..http import serialization, sse
+from ..public_module import set_public_module
 from ..types.chat import ChatCompletion
 
 COMPLETION_FIELDS: Final[Mapping[str, type]] = {
@@ -159,3 +160,6 @@ def _read_content(value: Any) -> str | None:
 
 def _read_text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+set_public_module("rivya_async", ChatEvent)

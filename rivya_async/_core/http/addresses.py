@@ -44,6 +44,18 @@ def is_loopback_host(host: str) -> bool:
     return host.lower() == "localhost" if address is None else address.is_loopback
 
 
+def is_local_host(host: str) -> bool:
+    """Returns True for a loopback or private address, `localhost`, and names below it (RFC 6761).
+
+    >>> [is_local_host(host) for host in ("127.0.0.1", "10.1.2.3", "fe80::1%eth0", "localhost", "8.8.8.8", "a.example")]
+    [True, True, True, True, False, False]
+    """
+    address = parse_address(host)
+    if address is None:
+        return is_loopback_host(host) or host.lower().endswith(".localhost")
+    return address.is_loopback or address.is_private or address.is_link_local
+
+
 def _embedded_addresses(address: Address) -> list[Address]:
     """Returns the address and the addresses embedded in it."""
     if isinstance(address, IPv4Address):

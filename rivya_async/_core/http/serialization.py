@@ -15,13 +15,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from operator import itemgetter
 from types import NoneType
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import attrs
 
 from ..errors import ConfigurationError, ResponseDecodeError
 from ..types.generations import Generation
-from .record_readers import UnreadableError, parse_datetime, record_reader
+from .record_readers import UnreadableError, parse_datetime, record_converter
 
 R = TypeVar("R")
 
@@ -125,7 +125,7 @@ def decode(body: bytes, record: type[R]) -> R:
 def structure(value: Any, record: type[R]) -> R:
     """Returns a record from a JSON value. Raises `ResponseDecodeError` only for members that identify the record."""
     try:
-        made: R = record_reader(cast("Any", record))(value)  # mypy: a type variable is not Hashable
+        made: R = record_converter().structure(value, record)
     except UnreadableError as error:
         raise ResponseDecodeError(
             f"the service responded with an invalid {record.__name__} at ${error.path}: {error.reason}. "

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from ..public_module import set_public_module
 from .generations import Amount, extra_fields
 
 
@@ -88,3 +89,6 @@ class ChatSessionList:
 
     data: tuple[ChatSession, ...]
     extra: Mapping[str, Any] = extra_fields()
+
+
+set_public_module("rivya_async", ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage)

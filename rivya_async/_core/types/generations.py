@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import attrs
 
+from ..public_module import set_public_module
+
 Amount = int | float
 """A number of credits. The service documents whole numbers; fractions are kept."""
 
@@ -210,3 +212,9 @@ class ValidationProblem:
     reason: str
     message: str
     nearest: tuple[str | float, ...] = ()
+
+
+set_public_module(
+    "rivya_async", Credits, File, Generation, ErrorDetail, GenerationResult, ReferenceMedia, Status, ValidationProblem
+)
+set_public_module("rivya_async.batch", SavedFile)

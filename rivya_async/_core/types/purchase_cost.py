@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 
+from ..public_module import set_public_module
 from .generations import Amount
 
 if TYPE_CHECKING:
@@ -63,3 +64,6 @@ class Charge:
         """Returns the charge of a chat turn, which has ended with its answer; the service may omit its credits."""
         stated = completion.credits
         return cls(path, completion.id, *((stated.reserved, stated.final) if stated is not None else (None, None)))
+
+
+set_public_module("rivya_async", PurchaseCost)

@@ -10,6 +10,7 @@ import attrs
 
 from ..errors import ResponseDecodeError
 from ..http import serialization
+from ..public_module import set_public_module
 from ..types.generations import Generation, extra_fields
 
 JOB_MEMBERS: Final = ("object", "generation")
@@ -147,3 +148,6 @@ class WebhookDeliveryList:
 
     data: tuple[WebhookDelivery, ...]
     extra: Mapping[str, Any] = extra_fields()
+
+
+set_public_module("rivya_async", WebhookDelivery, WebhookEndpoint, WebhookEvent)
