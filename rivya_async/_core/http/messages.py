@@ -57,7 +57,8 @@ class Request:
     @property
     def specific_headers(self) -> dict[str, str]:
         """The headers that are not `common_headers`: none for a read."""
-        headers = {} if self.accept == JSON else {"Accept": self.accept}
+        # A proxy that compresses a stream holds its text back.
+        headers = {} if self.accept == JSON else {"Accept": self.accept, "Accept-Encoding": "identity"}
         if self.body is not None:
             headers["Content-Type"] = JSON
         if self.idempotency_key is not None:
