@@ -35,6 +35,11 @@ CUMULATIVE_FIELDS: Final = frozenset({"usage", "credits"})
 ERROR_PATTERN: Final = re.compile("error|fail|exception|abort", re.IGNORECASE)
 """Words by which the name, the type or the status of an event reports an error."""
 
+ERROR_HINT_PATTERN: Final = re.compile(
+    rf'{ERROR_PATTERN.pattern}|"(?:code|detail|message|ok|status|statusCode|success)"', re.IGNORECASE
+)
+"""Words that the data of every event with an error contains. Other events need no closer check, which is slow."""
+
 ERROR_MESSAGE_PATTERN: Final = re.compile(f"{ERROR_PATTERN.pattern}|time.?out|timed out|unavailable", re.IGNORECASE)
 """Words by which a message without a code reports an error."""
 
@@ -87,7 +92,9 @@ class ChatStreamAccumulator:
         delta = ""
         if data == assumptions.STREAM_END_MARKER:
             self.completion = serialization.structure(self._build_fields({}), ChatCompletion)
-        elif (error := find_error(event.name, data)) is not None:
+        elif (ERROR_HINT_PATTERN.search(event.data) or ERROR_PATTERN.search(event.name)) and (
+            error := find_error(event.name, data)
+        ) is not None:
             raise self._stream_error(error, data)
         elif isinstance(data, dict):
             delta = self._feed_object(event.name, data)
@@ -220,15 +227,17 @@ def _first_choice(data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _read_delta(data: Mapping[str, Any]) -> str:
-    for source in (data, _first_choice(data)):
-        for name in ("delta", "content", "text"):
-            if (text := _read_content(source.get(name))) is not None:
-                return text
-    return ""
+    for name in ("delta", "content", "text"):
+        if (text := _read_content(data.get(name))) is not None:
+            return text
+    choice = _first_choice(data)
+    return _read_delta(choice) if choice else ""
 
 
 def _read_content(value: Any) -> str | None:
     """Returns the text of a string, of an object with `content` or `text`, or of a list of such parts."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, dict):
         value = value.get("content") or value.get("text")
     if isinstance(value, list):
