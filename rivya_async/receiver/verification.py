@@ -33,8 +33,8 @@ def verify(
     - `scheme`: `RivyaScheme(header=...)`, `STANDARD_WEBHOOKS`, or a `Scheme` of your own.
 
     Raises `SignatureMismatchError`, `TimestampToleranceError`, or `WebhookVerificationError` for a missing or malformed
-    part: answer these with 400. Raises `ConfigurationError` for a blank secret or a body that is not bytes-like. The same
-    event may be delivered more than once, and in any order: handle each `event.id` once.
+    part: answer these with 400. Raises `ConfigurationError` for a blank secret or a body that is not bytes-like. The
+    same event may be delivered more than once, and in any order: handle each `event.id` once.
 
     >>> from rivya_async.receiver import RIVYA, verify
     >>> body = b'{"id": "evt_1", "type": "generation.failed"}'
