@@ -28,6 +28,9 @@ from .sniffing import EXTENSIONS, detect_mime_type, measure_duration
 TIMED_KINDS: Final = frozenset({"audio", "video"})
 """Kinds of files with a duration."""
 
+OWNER_ONLY: Final = 0o700
+"""Permissions of the folder of uploads beside a state file."""
+
 
 @attrs.frozen
 class StoredFile:
@@ -66,7 +69,8 @@ class FileStore:
         self._folder: Path | None = None
         if store.path is not None:
             self._folder = store.path.with_name(f"{store.path.name}-files")
-            self._folder.mkdir(exist_ok=True)
+            self._folder.mkdir(mode=OWNER_ONLY, exist_ok=True)
+            self._folder.chmod(OWNER_ONLY)
         for file in store.load(StoredFile):
             self._register(attrs.evolve(file, path=self.folder / file.path.name))
         if self._folder is not None:
@@ -125,7 +129,7 @@ class FileStore:
         kind, model = form.fields.get("kind", ""), form.fields.get("model") or None
         client_request_id = form.fields.get("client_request_id") or None
         mime_type = self._validate(form, kind, self._upload_limit(kind, model), client_request_id)
-        duration = await asyncio.to_thread(measure_duration, form.path, kind) if kind in TIMED_KINDS else None
+        duration = await asyncio.to_thread(measure_duration, form.path, mime_type) if kind in TIMED_KINDS else None
         file_id = f"file_{self._rng.getrandbits(80):020x}"
         url_path = f"/files/{file_id}{EXTENSIONS[mime_type]}"
         file = StoredFile(
