@@ -40,6 +40,9 @@ DEMUXERS: Final = {
 }
 """FFmpeg's demuxer of each type. Without it, FFmpeg probes the content, and some formats open other files or URLs."""
 
+MAX_PIXELS: Final = "40000000"
+"""Maximum pixels of a frame that FFmpeg decodes to find the properties of a stream."""
+
 _QUICKTIME_ATOMS: Final = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip"})
 _ADTS: Final = frozenset({b"\xff\xf0", b"\xff\xf1", b"\xff\xf8", b"\xff\xf9"})
 
@@ -78,7 +81,7 @@ def measure_duration(path: Path, mime_type: str) -> float:
 
     kind = mime_type.partition("/")[0]
     try:
-        with av.open(str(path), format=DEMUXERS[mime_type]) as media:
+        with av.open(str(path), format=DEMUXERS[mime_type], options={"max_pixels": MAX_PIXELS}) as media:
             streams = media.streams.get({kind: 0})
             if media.duration is not None and streams:
                 return round(media.duration / av.time_base, 3)
