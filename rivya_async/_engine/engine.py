@@ -59,6 +59,8 @@ class Engine:
         delivery_rate: DeliveryRateEstimator | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
+        for hook in hooks:
+            transport = hook.wrap_transport(transport)
         self.transport = transport
         self._timers = TimerQueue(self.loop)
         self._limiter = RequestLimiter(

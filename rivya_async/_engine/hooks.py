@@ -27,6 +27,8 @@ class AttemptDetails:
     elapsed: float
     idempotency_key: str | None
     error: RivyaError | None
+    base_url: str = attrs.field(default="", kw_only=True)
+    """Origin of the service."""
 
 
 @attrs.frozen
@@ -98,6 +100,10 @@ class Hooks:
     ...     def on_retry(self, details):
     ...         self.retries += 1
     """
+
+    def wrap_transport(self, transport: Any) -> Any:
+        """Returns the `Transport` that the session uses: this one, or one that adds something to its requests."""
+        return transport
 
     def on_attempt(self, details: AttemptDetails) -> None:
         """Called after each request, with or without a response, before a retry is decided."""

@@ -246,7 +246,8 @@ class RequestExecutor:
         if self.hooks:
             elapsed = self._loop.time() - started
             key = request.idempotency_key
-            details = AttemptDetails(request.method, request.path, number, elapsed, key, error)
+            base_url = self._config.base_url
+            details = AttemptDetails(request.method, request.path, number, elapsed, key, error, base_url=base_url)
             notify(self.hooks, "on_attempt", details, context)
 
     def _notify_retry(self, request: Request | None, sent: int, decision: RetryAfterDelay, error: RivyaError) -> None:
