@@ -70,6 +70,8 @@ class Engine:
         options: RequestOptions | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
+        for hook in hooks:
+            transport = hook.wrap_transport(transport)
         self.transport = transport
         self._config = config
         self._environment = environment

@@ -75,7 +75,8 @@ class Request:
         """The headers that are not `common_headers`: none for a read."""
         headers = {} if self.options is None else dict(self.options.headers)
         if self.accept != JSON:
-            headers["Accept"] = self.accept
+            # A proxy that compresses a stream holds its text back.
+            headers |= {"Accept": self.accept, "Accept-Encoding": "identity"}
         if self.body is not None:
             headers["Content-Type"] = JSON
         if self.idempotency_key is not None:

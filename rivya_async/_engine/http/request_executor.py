@@ -282,6 +282,7 @@ class RequestExecutor:
                 status=None if response is None else response.status,
                 headers={} if response is None else response.headers,
                 request_id=request_id,
+                base_url=self._config.base_url,
             )
             notify(self.hooks, "on_attempt", details, context)
 
