@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import cache, partial, reduce
+from operator import or_
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Final, Never, get_args, get_origin, get_type_hints
 
@@ -49,8 +50,10 @@ def record_converter() -> Converter:
     from cattrs import Converter
 
     converter = Converter(detailed_validation=False)
-    for kind, read in SCALAR_READERS.items():
-        converter.register_structure_hook_func(partial(_is_kind, kind), partial(_call_reader, read))
+    for kind, read in READERS_BY_CLASS.items():
+        converter.register_structure_hook(kind, partial(_call_reader, read))
+    converter.register_structure_hook_func(_is_amount, partial(_call_reader, _read_amount))
+    converter.register_structure_hook_func(_is_mapping, partial(_call_reader, _read_mapping))
     converter.register_structure_hook_factory(_is_tuple, partial(_tuple_hook, converter))
     converter.register_structure_hook_factory(attrs.has, partial(_record_hook, converter))
     converter.register_structure_hook(ModelParam, _param_hook(converter))
@@ -65,12 +68,18 @@ def prepare_converter(*records: type[Any]) -> None:
 
 def _without_none(kind: Any) -> Any:
     """Returns the type of a field without None, for which no hook is called. A union with str is an open string."""
-    kinds = [each for each in get_args(kind) if each is not NoneType] if get_origin(kind) is UnionType else [kind]
-    return str if str in kinds else kinds[0] if len(kinds) == 1 else kind
+    if get_origin(kind) is not UnionType:
+        return kind
+    kinds = [each for each in get_args(kind) if each is not NoneType]
+    return str if str in kinds else reduce(or_, kinds)
 
 
-def _is_kind(expected: frozenset[Any], kind: Any) -> bool:
-    return frozenset(get_args(kind) if get_origin(kind) is UnionType else [kind]) - {NoneType} == expected
+def _is_amount(kind: Any) -> bool:
+    return set(get_args(kind)) == {int, float}
+
+
+def _is_mapping(kind: Any) -> bool:
+    return get_origin(kind) is Mapping
 
 
 def _is_tuple(kind: Any) -> bool:
@@ -161,10 +170,6 @@ def _read_items(read: Callable[[Any], Any], items: list[Any]) -> Never:
     raise UnreadableError(*errors[0], None if len(errors) > MAX_UNREADABLE_ITEMS else tuple(readable))
 
 
-def _read_any(value: Any) -> Any:
-    return value
-
-
 def _read_exact(kind: type[Any], expected: str, value: Any) -> Any:
     """Returns a value of this type; a bool is not an int."""
     if not isinstance(value, kind) or (value.__class__ is bool and kind is int):
@@ -185,16 +190,15 @@ def _read_datetime(value: Any) -> datetime:
         raise UnreadableError(str(error)) from None
 
 
-SCALAR_READERS: Final[Mapping[frozenset[Any], Callable[[Any], Any]]] = {
-    frozenset({Any}): _read_any,
-    frozenset({str}): partial(_read_exact, str, "a string"),
-    frozenset({int}): partial(_read_exact, int, "a whole number"),
-    frozenset({bool}): partial(_read_exact, bool, "true or false"),
-    frozenset({int, float}): _read_amount,
-    frozenset({datetime}): _read_datetime,
-    frozenset({Mapping[str, Any]}): partial(_read_exact, dict, "an object"),
+_read_mapping = partial(_read_exact, dict, "an object")
+
+READERS_BY_CLASS: Final[Mapping[type[Any], Callable[[Any], Any]]] = {
+    str: partial(_read_exact, str, "a string"),
+    int: partial(_read_exact, int, "a whole number"),
+    bool: partial(_read_exact, bool, "true or false"),
+    datetime: _read_datetime,
 }
-"""Functions that read the types of fields, without None. Any other type is a list or a record."""
+"""Functions that read the values of a class."""
 
 
 def _param_hook(converter: Converter) -> Callable[[Any, Any], ModelParam]:
