@@ -23,6 +23,7 @@ from rivya_async import (
     ResponseDecodeError,
     RivyaError,
     RivyaSession,
+    WaitTimeoutError,
 )
 from tests.session.session_kit import QUICK_POLL, QUICK_RETRY, PlainServer, ReceivedRequest, plain_server, raw_server
 
@@ -191,6 +192,18 @@ async def test_no_error_shows_the_key(respond: Callable[[], web.Response]) -> No
         assert KEY not in shown
         assert ESCAPED_KEY not in shown
         assert KEY[8:] not in shown
+
+
+async def test_no_record_shows_the_key() -> None:
+    """S19: a service may also repeat the key in a record, even as its id."""
+    record = {"id": KEY, "status": "queued", "request": {"authorization": f"Bearer {KEY}"}}
+    async with plain_server(every(lambda: as_json(record))) as server, session_of(server) as session:
+        job = await session.submit("z-image", "A red kite")
+        assert KEY not in repr(job)
+        with pytest.raises(WaitTimeoutError) as caught:
+            await session.wait_for(job, timeout=0.1)
+        assert KEY not in f"{caught.value} {caught.value.task_id} {caught.value.last}"
+        assert all(KEY not in request.path for request in server.requests)
 
 
 # --- connections ------------------------------------------------------------------------------------------------------

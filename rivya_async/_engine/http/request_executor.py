@@ -18,7 +18,7 @@ from ..._core.http.retry import (
     indicates_outage,
     retry_delay,
 )
-from ..._core.masking import mask_secrets
+from ..._core.masking import MASK, mask_secrets
 from ..hooks import AttemptDetails, RetryDetails, notify
 from ..logs import ServiceLog
 from ..timer_queue import Wakeup
@@ -230,6 +230,9 @@ class RequestExecutor:
 
     def _decode(self, operation: Operation[T], response: Response) -> T:
         """Returns the result. Errors have the text of the response, and show it if it is a page or an error."""
+        for secret in self._secrets:
+            if (key := secret.encode()) in response.body:  # a record must not show the key either
+                response = attrs.evolve(response, body=response.body.replace(key, MASK.encode()))
         try:
             return operation.decode(response)
         except ResponseDecodeError as error:
