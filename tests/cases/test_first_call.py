@@ -31,7 +31,8 @@ async def answer(reader, writer):
         status = "queued" if method == "POST" else "succeeded"
         body = {"current_credits": 5} if "credits" in path else {"id": "task_1", "status": status, "model": "z-image"}
         text = json.dumps(body).encode()
-        writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(text) + text)
+        head = "HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(text)
+        writer.write(head.encode() + text)
 
 async def main():
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:

@@ -263,6 +263,9 @@ class RequestExecutor:
         context: Context | None,
     ) -> None:
         if self.hooks:
+            request_id = None if error is None else error.request_id  # the envelope's
+            if request_id is None and response is not None:
+                request_id = response.request_id
             details = AttemptDetails(
                 request.method,
                 request.path,
@@ -272,7 +275,7 @@ class RequestExecutor:
                 error,
                 status=None if response is None else response.status,
                 headers={} if response is None else response.headers,
-                request_id=(error and error.request_id) or (response and response.request_id),
+                request_id=request_id,
             )
             notify(self.hooks, "on_attempt", details, context)
 
