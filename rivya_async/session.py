@@ -9,9 +9,9 @@ import weakref
 from typing import TYPE_CHECKING, Final, NoReturn, Self
 
 from ._core import assumptions
-from ._core.config import Config, merge_headers, validate_headers
+from ._core.config import Config, validate_headers
 from ._core.errors import ConfigurationError, SessionClosedError
-from ._core.http.messages import RequestOptions
+from ._core.http.messages import RequestOptions, merge_headers
 from ._core.limits.external_limiter import ExternalRateLimiter
 from ._core.policies import PollPolicy, RateLimit, RetryPolicy, Timeouts, validate_policy
 from ._core.polling.adaptive.duration_estimator import DurationEstimator

@@ -12,6 +12,7 @@ import attrs
 
 from .errors import ConfigurationError
 from .http.addresses import is_local_host, is_loopback_host
+from .http.messages import merge_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -202,12 +203,6 @@ def validate_headers(headers: Mapping[str, str] | None, user_agent: str | None =
     if len(validated) < len(given):
         raise ConfigurationError("headers contains a name twice, or User-Agent beside user_agent")
     return validated
-
-
-def merge_headers(headers: Mapping[str, str], replacements: Mapping[str, str]) -> dict[str, str]:
-    """Returns the headers with the replacements. Names are compared without case."""
-    replaced = {name.lower() for name in replacements}
-    return {name: value for name, value in headers.items() if name.lower() not in replaced} | dict(replacements)
 
 
 @hides_arguments

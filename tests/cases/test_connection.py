@@ -449,9 +449,12 @@ async def test_middlewares_of_the_http_session_run_once_per_attempt() -> None:
         return await send(request)
 
     answers = iter([web.Response(status=503), web.json_response(generation_body())])
-    async with plain_server(lambda _: next(answers)) as server, aiohttp.ClientSession(middlewares=[sign]) as http:
-        async with RivyaSession(KEY, base_url=server.url, http=http, retry=QUICK_RETRY) as session:
-            await session.submit("z-image", "A red kite", idempotency_key="order-1")
+    async with (
+        plain_server(lambda _: next(answers)) as server,
+        aiohttp.ClientSession(middlewares=[sign]) as http,
+        RivyaSession(KEY, base_url=server.url, http=http, retry=QUICK_RETRY) as session,
+    ):
+        await session.submit("z-image", "A red kite", idempotency_key="order-1")
     assert seen == [(f"Bearer {KEY}", "order-1")] * 2
     assert [request.headers["X-Signature"] for request in server.requests] == ["signature 1", "signature 2"]
 
@@ -469,10 +472,13 @@ async def test_lost_connection_is_one_attempt_with_middlewares() -> None:
         await reader.readuntil(b"\r\n\r\n")
 
     hooks = RecordingHooks()
-    async with raw_server(drop) as url, aiohttp.ClientSession(middlewares=[count]) as http:
-        async with RivyaSession(KEY, base_url=url, http=http, retry=QUICK_RETRY, hooks=[hooks]) as session:
-            with pytest.raises(RivyaError):
-                await session.credits.retrieve()
+    async with (
+        raw_server(drop) as url,
+        aiohttp.ClientSession(middlewares=[count]) as http,
+        RivyaSession(KEY, base_url=url, http=http, retry=QUICK_RETRY, hooks=[hooks]) as session,
+    ):
+        with pytest.raises(RivyaError):
+            await session.credits.retrieve()
     assert calls == len(hooks.attempts) == QUICK_RETRY.max_attempts
 
 
@@ -500,9 +506,12 @@ async def test_call_within_a_call_succeeds(place: str) -> None:
     def answer(request: ReceivedRequest) -> web.Response:
         return credits_answer(request) if "credits" in request.path else web.json_response(generation_body())
 
-    async with plain_server(answer) as server, aiohttp.ClientSession(**options) as http:
-        async with RivyaSession(KEY, base_url=server.url, http=http) as session:
-            assert (await session.submit("z-image", "A red kite")).id == "task_1"
+    async with (
+        plain_server(answer) as server,
+        aiohttp.ClientSession(**options) as http,
+        RivyaSession(KEY, base_url=server.url, http=http) as session,
+    ):
+        assert (await session.submit("z-image", "A red kite")).id == "task_1"
     assert nested == [0, 5]
 
 

@@ -53,10 +53,12 @@ async def test_debug_log_shows_attempts_polls_and_waits_without_secrets(caplog: 
     def flaky(request: ReceivedRequest) -> web.Response:
         return failing.pop() if failing else answer(request)
 
-    async with plain_server(flaky) as server:
-        async with RivyaSession(KEY, base_url=server.url, retry=QUICK_RETRY, poll=QUICK_POLL) as session:
-            await session.generate("z-image", PROMPT, idempotency_key="order-1")
-            await session.wait_for("task_9")
+    async with (
+        plain_server(flaky) as server,
+        RivyaSession(KEY, base_url=server.url, retry=QUICK_RETRY, poll=QUICK_POLL) as session,
+    ):
+        await session.generate("z-image", PROMPT, idempotency_key="order-1")
+        await session.wait_for("task_9")
     text = caplog.text
     for expected in (
         "POST /api/v1/generations attempt 1: InternalServerError 503 internal_error",

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from rivya_async._core.config import Config, merge_headers, validate_headers, validate_proxy
+from rivya_async._core.config import Config, validate_headers, validate_proxy
 from rivya_async._core.errors import ConfigurationError
+from rivya_async._core.http.messages import merge_headers
 
 KEY = "rvya_sk_0123456789abcdefghijklmnopqrstuv"
 ORIGIN = "https://rivya.ai"

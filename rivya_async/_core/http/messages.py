@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from .. import assumptions, idempotency
-from ..config import merge_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,6 +89,12 @@ def common_headers(api_key: str | None, user_agent: str) -> dict[str, str]:
     if api_key is not None:
         headers["Authorization"] = f"Bearer {api_key}"
     return headers
+
+
+def merge_headers(headers: Mapping[str, str], replacements: Mapping[str, str]) -> dict[str, str]:
+    """Returns the headers with the replacements. Names are compared without case."""
+    replaced = {name.lower() for name in replacements}
+    return {name: value for name, value in headers.items() if name.lower() not in replaced} | dict(replacements)
 
 
 @attrs.frozen

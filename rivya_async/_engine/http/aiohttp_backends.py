@@ -11,9 +11,8 @@ import aiohttp
 from aiohttp.helpers import get_env_proxy_for_url
 from aiohttp.resolver import ThreadedResolver
 
-from ..._core.config import merge_headers
 from ..._core.http.addresses import is_public, parse_address
-from ..._core.http.messages import common_headers
+from ..._core.http.messages import common_headers, merge_headers
 from ..._core.http.redirects import private_address_error
 from .aiohttp_errors import ConnectionLost
 from .transport import USER_AGENT

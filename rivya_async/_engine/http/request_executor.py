@@ -272,9 +272,9 @@ class RequestExecutor:
         context: Context | None,
     ) -> None:
         if self.hooks:
-            request_id = None if response is None else response.request_id
-            if error is not None and error.request_id is not None:
-                request_id = error.request_id
+            request_id = None if error is None else error.request_id  # the envelope's
+            if request_id is None and response is not None:
+                request_id = response.request_id
             details = AttemptDetails(
                 request.method,
                 request.path,
