@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from unittest.mock import AsyncMock, create_autospec
@@ -35,6 +34,7 @@ from rivya_async import (
     SubmitTimeoutError,
     WaitTimeoutError,
 )
+from rivya_async._engine.environment import Environment
 
 KEY: Final = "rvya_sk_" + "0" * 32
 FAST: Final = PollPolicy(first=0.05, base=0.05, cap=0.1, floor=0.02)
@@ -178,14 +178,14 @@ async def test_open_jobs_are_those_bought_and_not_seen_to_end() -> None:
 
     async with session_for(answer) as session:
         assert session.open_jobs == ()
-        before = datetime.now(UTC).timestamp()
+        before = Environment().wall_time()
         first = await session.submit("z-image", "x", client_request_id="mine", idempotency_key="key-1")
         second = await session.submit("z-image", "y")
         third = await session.submit("z-image", "z")
         opened = session.open_jobs
         assert [each.task_id for each in opened] == ["task_1", "task_2", "task_3"]
         assert opened[0] == OpenJob("task_1", "key-1", "z-image", "mine", opened[0].submitted_at)
-        assert before <= opened[0].submitted_at <= datetime.now(UTC).timestamp()
+        assert before <= opened[0].submitted_at <= Environment().wall_time()
         await session.wait_for(first)
         await session.wait_for(second, raise_on_failure=False)
         await session.generations.retrieve(third.id)
