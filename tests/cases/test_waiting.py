@@ -417,3 +417,57 @@ async def test_source_of_map_is_checked() -> None:
                 await anext(session.map(requests))  # type: ignore[arg-type] - wrong on purpose
         with pytest.raises(ConfigurationError, match="model must be"):
             await session.submit(" ", "x")
+
+
+# --- beliefs ----------------------------------------------------------------------------------------------------------
+
+
+async def test_wrong_server_times_do_not_starve_polls() -> None:
+    """C2"""
+    began = asyncio.get_running_loop().time()
+    polled: list[float] = []
+
+    def answer(request: web.Request) -> web.Response:
+        task_id = request.path.rpartition("/")[2] if request.method == "GET" else "task_1"
+        if request.method == "GET" and task_id == "task_1":
+            polled.append(asyncio.get_running_loop().time() - began)
+        status = "queued" if request.method == "POST" else "succeeded"
+        return job(task_id, status, created_at="2026-11-30T10:00:00Z", updated_at="2026-11-30T12:00:01Z")
+
+    async with session_for(answer, poll=PollPolicy(first=0.5, base=0.5, cap=1.0, floor=0.1)) as session:
+        for n in range(30):
+            await session.wait_for(f"old_{n}")
+            await session.generations.retrieve(f"old_{n}")
+        began = asyncio.get_running_loop().time()
+        assert (await session.generate("z-image", "x", timeout=20)).succeeded
+    assert polled[0] <= 1.0
+
+
+async def test_absurd_retry_after_does_not_slow_the_session_for_days() -> None:
+    """S5"""
+    is_first = True
+
+    def answer(request: web.Request) -> web.Response:
+        nonlocal is_first
+        if is_first:
+            is_first = False
+            return refusal(429, "rate_limited", **{"Retry-After": "999999999"})
+        return job(request.path.rpartition("/")[2] if request.method == "GET" else "task_1")
+
+    async with session_for(answer) as session, asyncio.timeout(20):
+        for n in range(10):
+            await session.wait_for(f"task_{n}")
+
+
+async def test_minute_of_failed_polls_logs_a_warning(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C3"""
+    monkeypatch.setattr("rivya_async._engine.polling.poller.FAILURE_WARNING_DELAY", 0.3)
+    async with session_for(lambda _: web.Response(status=502, text="<html>")) as session:
+        with pytest.raises(WaitTimeoutError):
+            await session.wait_for("task_1", timeout=0.7)
+    warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) in {1, 2}
+    assert "no poll of task_1 has succeeded" in warnings[0]
+    assert "502" in warnings[0]
