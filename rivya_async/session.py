@@ -124,6 +124,7 @@ class RivyaSession(GenerationMethods):
             ledger,
             validate_prices(prices),
             new_key=self._environment.new_idempotency_key,
+            known_models=self.models.known,
         )
         self._jobs = JobContext(
             engine=self._open_engine,

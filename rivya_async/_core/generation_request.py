@@ -177,9 +177,9 @@ def raise_if_failed(generation: Generation) -> Generation:
     """Returns the record, or raises `GenerationFailedError` for a failed job."""
     if generation.failed:
         error = generation.error
-        reason = f"{error.code}: {error.message}".rstrip(".: ") if error is not None else "no reason given"
+        reason = f"{error.code}: {error.message}".strip(".: ") if error is not None else ""
         raise GenerationFailedError(
-            f"the service ended {generation.id} ({generation.model}) as failed: {reason}. "
+            f"the service ended {generation.id} ({generation.model}) as failed: {reason or 'no reason given'}. "
             "A new submit is a new purchase; the reserved credits of a failed job return to the balance.",
             task_id=generation.id,
             last=generation,

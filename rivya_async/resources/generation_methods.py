@@ -312,7 +312,7 @@ class GenerationMethods:
             request = await self._jobs.resolve_references(request, deadline)
         operation = operations.create_generation(request, key)
         await preflight.reserve(request, key, operation.request.path, deadline)
-        with Reservation(preflight.ledger, key, operation.request.path) as reservation:
+        with preflight.suggestions(request), Reservation(preflight.ledger, key, operation.request.path) as reservation:
             bought = await engine.jobs_limit.run(
                 lambda gives_up: engine.executor.execute(operation, deadline=deadline, gives_up=gives_up),
                 deadline,

@@ -50,6 +50,10 @@ class Models:
             raise NotFoundError(unknown_model_problem(model_id, catalogue).message, code="not_found")
         return catalogue[model_id]
 
+    def known(self) -> Mapping[str, Model]:
+        """Returns the models by id that were read last, however old they are; none before the first read."""
+        return self._models
+
     async def catalogue(self) -> Mapping[str, Model]:
         """Returns every model by its id; see `list`."""
         engine = self._engine()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -17,11 +19,12 @@ from rivya_async import (
     NotFoundError,
     OutcomeUnknownError,
     PermissionDeniedError,
+    RequestNotSentError,
     ResponseDecodeError,
     RivyaError,
     RivyaSession,
 )
-from tests.session.session_kit import QUICK_POLL, QUICK_RETRY, PlainServer, ReceivedRequest, plain_server
+from tests.session.session_kit import QUICK_POLL, QUICK_RETRY, PlainServer, ReceivedRequest, plain_server, raw_server
 
 KEY = "rvya_sk_" + "0" * 32
 JOB = {"id": "task_1", "status": "queued", "model": "z-image"}
@@ -188,3 +191,63 @@ async def test_no_error_shows_the_key(respond: Callable[[], web.Response]) -> No
         assert KEY not in shown
         assert ESCAPED_KEY not in shown
         assert KEY[8:] not in shown
+
+
+# --- connections ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["407 Proxy Authentication Required", "403 Forbidden", "502 Bad Gateway"])
+async def test_refused_connect_of_a_proxy_sends_nothing(status: str) -> None:
+    """C11: the request did not leave this machine."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        await writer.drain()
+
+    async with (
+        raw_server(refuse) as proxy,
+        aiohttp.ClientSession(proxy=proxy.replace("//", "//user:s3cret@")) as http,
+        RivyaSession(KEY, base_url="https://service.example", http=http, retry=QUICK_RETRY) as session,
+    ):
+        with pytest.raises(RequestNotSentError, match=status[:3]) as caught:
+            await session.submit("z-image", "A red kite")
+        assert "s3cret" not in str(caught.value)
+        assert session.spend.reserved == 0
+
+
+@pytest.mark.parametrize("needs_key", [True, False])
+async def test_long_response_headers_are_read(needs_key: bool) -> None:
+    """D13: 8,190 bytes are the default of aiohttp."""
+    respond = every(lambda: as_json({"data": [], **JOB}, X_Policy="x" * 20_000))
+    async with plain_server(respond) as server, session_of(server) as session:
+        if needs_key:
+            assert (await session.submit("z-image", "A red kite")).id == "task_1"
+        else:
+            assert list(await session.models.list()) == []
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}" + b"s3cret" * 50_000,
+        b"HTTP/1.1 200 " + b"s3cret" * 50_000 + b"\r\n\r\n",
+        b"s3cret" * 50_000,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"s3cret" * 50_000 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"s3cret" * 50_000 + b"\r\n\r\n",
+    ],
+    ids=["behind the length", "reason", "no http", "chunk", "header"],
+)
+async def test_malformed_response_makes_a_short_message(written: bytes) -> None:
+    """D5: no message is as long as the data."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(written)
+        await writer.drain()
+
+    async with raw_server(talk) as url, RivyaSession(KEY, base_url=url, retry=QUICK_RETRY) as session:
+        for call in (session.submit("z-image", "A red kite"), session.credits.retrieve()):
+            with pytest.raises(RivyaError) as caught:
+                await call
+            assert len(str(caught.value)) < 600

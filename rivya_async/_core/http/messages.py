@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .. import idempotency
+from .. import assumptions, idempotency
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +32,8 @@ class Request:
     accept: str = JSON
     is_long_running: bool = False
     """True if the service may take long before it responds."""
+    max_response_bytes: int = assumptions.MAX_RESPONSE_BYTES
+    """Maximum size of the body of the response. A longer body is not read."""
     accepts_idempotency_key: bool = True
     """True if the endpoint accepts an idempotency key; none is documented for webhooks."""
 

@@ -25,6 +25,9 @@ T = TypeVar("T")
 
 FILES_PATH: Final = "/api/v1/files"
 
+MAX_GENERATION_BYTES: Final = 1024 * 1024
+"""Maximum size of the record of a generation in bytes."""
+
 
 @attrs.frozen
 class Operation(Generic[T]):
@@ -74,7 +77,13 @@ def require_id(record: R, object_id: str, name: str) -> R:
 
 def create_generation(job: GenerationRequest, key: str) -> Operation[Generation]:
     """Returns `POST /api/v1/generations` (contract section 6): a purchase under `key`."""
-    request = Request("POST", GENERATIONS_PATH, body=serialization.encode_json(job.to_wire()), idempotency_key=key)
+    request = Request(
+        "POST",
+        GENERATIONS_PATH,
+        body=serialization.encode_json(job.to_wire()),
+        idempotency_key=key,
+        max_response_bytes=MAX_GENERATION_BYTES,
+    )
     return Operation(request, read_generation)
 
 
@@ -97,7 +106,8 @@ def poll_generation(task_id: str, cached: CachedPollResponse | None) -> Operatio
 
 
 def _retrieve_request(task_id: str) -> Request:
-    return Request("GET", object_path(GENERATIONS_PATH, task_id, "a task id", "`id` of a Generation"))
+    path = object_path(GENERATIONS_PATH, task_id, "a task id", "`id` of a Generation")
+    return Request("GET", path, max_response_bytes=MAX_GENERATION_BYTES)
 
 
 def _decode_poll(task_id: str, cached: CachedPollResponse | None, response: Response) -> CachedPollResponse:
