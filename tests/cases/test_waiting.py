@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -55,8 +55,8 @@ def refusal(status: int, code: str, **headers: str) -> web.Response:
 @asynccontextmanager
 async def serve(answer: Answer) -> AsyncIterator[str]:
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        assert isinstance(request, web.BaseRequest)
-        result = answer(request)  # type: ignore[arg-type] - only members of both are used
+
+        result = answer(request)  # type: ignore[arg-type] # only members of both are used
         return await result if inspect.isawaitable(result) else result
 
     runner = web.ServerRunner(web.Server(handle))
@@ -177,7 +177,7 @@ async def test_open_jobs_are_those_bought_and_not_seen_to_end() -> None:
         return job(task_id, "failed" if task_id == "task_2" else "succeeded")
 
     async with session_for(answer) as session:
-        assert session.open_jobs == ()
+        assert list(session.open_jobs) == []
         before = Environment().wall_time()
         first = await session.submit("z-image", "x", client_request_id="mine", idempotency_key="key-1")
         second = await session.submit("z-image", "y")
@@ -189,7 +189,7 @@ async def test_open_jobs_are_those_bought_and_not_seen_to_end() -> None:
         await session.wait_for(first)
         await session.wait_for(second, raise_on_failure=False)
         await session.generations.retrieve(third.id)
-        assert session.open_jobs == ()
+        assert list(session.open_jobs) == []
         await session.submit("z-image", "again")
     assert [each.task_id for each in session.open_jobs] == ["task_4"]
 
@@ -271,10 +271,10 @@ async def test_interrupted_session_names_its_paid_jobs(is_closed: bool, tmp_path
 class LimitedService:
     """Runs at most `limit` jobs at once, each for `duration` seconds, and rejects further ones with a 429."""
 
-    def __init__(self, limit: int = 4, duration: float = 0.4, **headers: str) -> None:
+    def __init__(self, limit: int = 4, duration: float = 0.4, *, headers: Mapping[str, str] | None = None) -> None:
         self.limit = limit
         self.duration = duration
-        self.headers = headers
+        self.headers = headers or {}
         self.ends: dict[str, float] = {}
         self.rejected = 0
 
@@ -294,7 +294,7 @@ class LimitedService:
 @pytest.mark.parametrize("headers", [{}, {"Retry-After": "1"}])
 async def test_submits_wait_for_the_end_of_a_running_job(headers: dict[str, str]) -> None:
     """C10"""
-    service = LimitedService(**headers)
+    service = LimitedService(headers=headers)
     async with session_for(service) as session:
         jobs = await asyncio.gather(*(session.generate("z-image", str(n)) for n in range(20)))
     assert len({each.id for each in jobs}) == 20
@@ -412,9 +412,10 @@ async def test_generate_saves_files_or_raises_a_download_error_with_the_task_id(
 async def test_source_of_map_is_checked() -> None:
     """C23"""
     async with session_for(lambda _: job()) as session:
-        for requests in (None, 5):
+        wrong: list[Any] = [None, 5]
+        for requests in wrong:
             with pytest.raises(ConfigurationError, match="map takes an iterable"):
-                await anext(session.map(requests))  # type: ignore[arg-type] - wrong on purpose
+                await anext(session.map(requests))
         with pytest.raises(ConfigurationError, match="model must be"):
             await session.submit(" ", "x")
 
