@@ -9,9 +9,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from unittest.mock import AsyncMock, create_autospec
@@ -35,6 +34,7 @@ from rivya_async import (
     SubmitTimeoutError,
     WaitTimeoutError,
 )
+from rivya_async._engine.environment import Environment
 
 KEY: Final = "rvya_sk_" + "0" * 32
 FAST: Final = PollPolicy(first=0.05, base=0.05, cap=0.1, floor=0.02)
@@ -55,8 +55,8 @@ def refusal(status: int, code: str, **headers: str) -> web.Response:
 @asynccontextmanager
 async def serve(answer: Answer) -> AsyncIterator[str]:
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        assert isinstance(request, web.BaseRequest)
-        result = answer(request)  # type: ignore[arg-type] - only members of both are used
+
+        result = answer(request)  # type: ignore[arg-type] # only members of both are used
         return await result if inspect.isawaitable(result) else result
 
     runner = web.ServerRunner(web.Server(handle))
@@ -177,19 +177,19 @@ async def test_open_jobs_are_those_bought_and_not_seen_to_end() -> None:
         return job(task_id, "failed" if task_id == "task_2" else "succeeded")
 
     async with session_for(answer) as session:
-        assert session.open_jobs == ()
-        before = datetime.now(UTC).timestamp()
+        assert list(session.open_jobs) == []
+        before = Environment().wall_time()
         first = await session.submit("z-image", "x", client_request_id="mine", idempotency_key="key-1")
         second = await session.submit("z-image", "y")
         third = await session.submit("z-image", "z")
         opened = session.open_jobs
         assert [each.task_id for each in opened] == ["task_1", "task_2", "task_3"]
         assert opened[0] == OpenJob("task_1", "key-1", "z-image", "mine", opened[0].submitted_at)
-        assert before <= opened[0].submitted_at <= datetime.now(UTC).timestamp()
+        assert before <= opened[0].submitted_at <= Environment().wall_time()
         await session.wait_for(first)
         await session.wait_for(second, raise_on_failure=False)
         await session.generations.retrieve(third.id)
-        assert session.open_jobs == ()
+        assert list(session.open_jobs) == []
         await session.submit("z-image", "again")
     assert [each.task_id for each in session.open_jobs] == ["task_4"]
 
@@ -271,10 +271,10 @@ async def test_interrupted_session_names_its_paid_jobs(is_closed: bool, tmp_path
 class LimitedService:
     """Runs at most `limit` jobs at once, each for `duration` seconds, and rejects further ones with a 429."""
 
-    def __init__(self, limit: int = 4, duration: float = 0.4, **headers: str) -> None:
+    def __init__(self, limit: int = 4, duration: float = 0.4, *, headers: Mapping[str, str] | None = None) -> None:
         self.limit = limit
         self.duration = duration
-        self.headers = headers
+        self.headers = headers or {}
         self.ends: dict[str, float] = {}
         self.rejected = 0
 
@@ -294,7 +294,7 @@ class LimitedService:
 @pytest.mark.parametrize("headers", [{}, {"Retry-After": "1"}])
 async def test_submits_wait_for_the_end_of_a_running_job(headers: dict[str, str]) -> None:
     """C10"""
-    service = LimitedService(**headers)
+    service = LimitedService(headers=headers)
     async with session_for(service) as session:
         jobs = await asyncio.gather(*(session.generate("z-image", str(n)) for n in range(20)))
     assert len({each.id for each in jobs}) == 20
@@ -412,8 +412,63 @@ async def test_generate_saves_files_or_raises_a_download_error_with_the_task_id(
 async def test_source_of_map_is_checked() -> None:
     """C23"""
     async with session_for(lambda _: job()) as session:
-        for requests in (None, 5):
+        wrong: list[Any] = [None, 5]
+        for requests in wrong:
             with pytest.raises(ConfigurationError, match="map takes an iterable"):
-                await anext(session.map(requests))  # type: ignore[arg-type] - wrong on purpose
+                await anext(session.map(requests))
         with pytest.raises(ConfigurationError, match="model must be"):
             await session.submit(" ", "x")
+
+
+# --- beliefs ----------------------------------------------------------------------------------------------------------
+
+
+async def test_wrong_server_times_do_not_starve_polls() -> None:
+    """C2"""
+    began = asyncio.get_running_loop().time()
+    polled: list[float] = []
+
+    def answer(request: web.Request) -> web.Response:
+        task_id = request.path.rpartition("/")[2] if request.method == "GET" else "task_1"
+        if request.method == "GET" and task_id == "task_1":
+            polled.append(asyncio.get_running_loop().time() - began)
+        status = "queued" if request.method == "POST" else "succeeded"
+        return job(task_id, status, created_at="2026-11-30T10:00:00Z", updated_at="2026-11-30T12:00:01Z")
+
+    async with session_for(answer, poll=PollPolicy(first=0.5, base=0.5, cap=1.0, floor=0.1)) as session:
+        for n in range(30):
+            await session.wait_for(f"old_{n}")
+            await session.generations.retrieve(f"old_{n}")
+        began = asyncio.get_running_loop().time()
+        assert (await session.generate("z-image", "x", timeout=20)).succeeded
+    assert polled[0] <= 1.0
+
+
+async def test_absurd_retry_after_does_not_slow_the_session_for_days() -> None:
+    """S5"""
+    is_first = True
+
+    def answer(request: web.Request) -> web.Response:
+        nonlocal is_first
+        if is_first:
+            is_first = False
+            return refusal(429, "rate_limited", **{"Retry-After": "999999999"})
+        return job(request.path.rpartition("/")[2] if request.method == "GET" else "task_1")
+
+    async with session_for(answer) as session, asyncio.timeout(20):
+        for n in range(10):
+            await session.wait_for(f"task_{n}")
+
+
+async def test_minute_of_failed_polls_logs_a_warning(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C3"""
+    monkeypatch.setattr("rivya_async._engine.polling.poller.FAILURE_WARNING_DELAY", 0.3)
+    async with session_for(lambda _: web.Response(status=502, text="<html>")) as session:
+        with pytest.raises(WaitTimeoutError):
+            await session.wait_for("task_1", timeout=0.7)
+    warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) in {1, 2}
+    assert "no poll of task_1 has succeeded" in warnings[0]
+    assert "502" in warnings[0]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from ..timer_queue import TimerHandle, TimerQueue
     from .tracked_job import TrackedJob
-    from .wait_registry import WaitRegistry
     from .waiters import SingleWaiter, Waiter
 
 FINAL_POLL_LEAD: Final = 2.0
@@ -19,9 +18,22 @@ FINAL_POLL_LEAD: Final = 2.0
 MAX_DEADLINE_LATENESS: Final = 0.25
 """Seconds after a deadline from which on its timer is late: the loop was blocked."""
 
-
 LATE_POLL_CHECK: Final = 0.05
 """Seconds between two checks for the answer to the poll after a late deadline."""
+
+
+class Waits(Protocol):
+    """The registry of the waits."""
+
+    def end_wait(self, waiter: SingleWaiter, job: TrackedJob, started: float, error: BaseException | None) -> None:
+        """Removes a waiter, and reports the end of its wait."""
+
+    def poll_last(self, waiter: Waiter, job: TrackedJob | None, deadline: float | None) -> None:
+        """Polls a job, or some jobs of a group, before a deadline; at once without one."""
+
+    def is_polling(self, waiter: Waiter, job: TrackedJob | None) -> bool:
+        """Returns whether a poll of `poll_last` has no answer yet."""
+        ...
 
 
 class JobWait:
@@ -31,7 +43,7 @@ class JobWait:
 
     def __init__(
         self,
-        registry: WaitRegistry,
+        registry: Waits,
         waiter: SingleWaiter,
         job: TrackedJob,
         deadline: WaitDeadline | None,
@@ -73,7 +85,7 @@ class WaitDeadline:
     )
 
     def __init__(
-        self, registry: WaitRegistry, timers: TimerQueue, deadline: float, waiter: Waiter, job: TrackedJob | None = None
+        self, registry: Waits, timers: TimerQueue, deadline: float, waiter: Waiter, job: TrackedJob | None = None
     ) -> None:
         self._registry = registry
         self._timers = timers
