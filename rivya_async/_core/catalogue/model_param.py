@@ -11,6 +11,7 @@ from typing import Any, Final
 import attrs
 
 from ..types.generations import Amount, ValidationProblem, extra_fields
+from ..types.record import Record
 from .validation import closest_matches, shorten, suggestion_text
 
 NUMBER_PATTERN: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
@@ -26,7 +27,7 @@ DIALOGUE_PARAM: Final = "dialogue"
 
 
 @attrs.frozen
-class ModelParam:
+class ModelParam(Record):
     """Parameter of a model [5]: `type` is `select`, `number`, `text` or `array`, all open strings.
 
     `options` are those of the catalogue; `choices` are the strings that are sent, also for numbers. The shape is an

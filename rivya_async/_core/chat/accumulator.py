@@ -16,6 +16,7 @@ from .. import assumptions
 from ..errors import ResponseDecodeError, StreamInterruptedError
 from ..http import serialization, sse
 from ..types.chat import ChatCompletion
+from ..types.record import Record
 
 COMPLETION_FIELDS: Final[Mapping[str, type]] = {
     "id": str,
@@ -32,7 +33,7 @@ CUMULATIVE_FIELDS: Final = frozenset({"usage", "credits"})
 
 
 @attrs.frozen
-class ChatEvent:
+class ChatEvent(Record):
     """Event of a stream [10]: its name, its JSON value (or raw text if it is not JSON), and the text that it adds."""
 
     name: str

@@ -19,7 +19,7 @@ import attrs
 
 from ..catalogue.model_param import ModelParam
 from ..errors import ConfigurationError, ResponseDecodeError
-from ..types.generations import Amount, Generation
+from ..types.generations import Amount, Generation, Status
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -92,12 +92,6 @@ def structure(value: Any, record: type[R]) -> R:
         raise _response_decode_error(error, record) from None
 
 
-def unstructure(record: Any) -> dict[str, Any]:
-    """Returns a record as the JSON object of the service; `structure` is the inverse."""
-    members: dict[str, Any] = get_converter().unstructure(record)
-    return members
-
-
 def _response_decode_error(error: Exception, record: type[Any]) -> ResponseDecodeError:
     from cattrs import transform_error
 
@@ -121,6 +115,7 @@ def get_converter() -> Converter:
 
     converter = Converter(detailed_validation=True)
     converter.register_structure_hook(str, _structure_str)
+    converter.register_structure_hook_func(lambda kind: get_args(kind) == (Status, str), _structure_str)
     converter.register_structure_hook(bool, _type_hook(bool, "true or false"))
     converter.register_structure_hook(int, _type_hook(int, "a whole number"))
     converter.register_structure_hook(datetime, lambda value, _kind: parse_datetime(value))
@@ -129,23 +124,7 @@ def get_converter() -> Converter:
     converter.register_structure_hook_factory(_is_tuple, lambda kind: _tuple_hook(converter, kind))
     converter.register_structure_hook_factory(attrs.has, lambda record: _record_hook(converter, record))
     converter.register_structure_hook(ModelParam, _model_param_hook(converter))
-    converter.register_unstructure_hook(datetime, datetime.isoformat)
-    converter.register_unstructure_hook_factory(attrs.has, lambda record: _unstructure_hook(converter, record))
     return converter
-
-
-def _unstructure_hook(converter: Converter, record: type[Any]) -> Callable[[Any], dict[str, Any]]:
-    """Returns a hook that merges the unknown members of a record with its fields."""
-    from cattrs.gen import make_dict_unstructure_fn
-
-    unstructure_fields = make_dict_unstructure_fn(record, converter)
-
-    def unstructure_record(value: Any) -> dict[str, Any]:
-        members = unstructure_fields(value)
-        members.update(members.pop("extra", {}))
-        return members
-
-    return unstructure_record
 
 
 def _model_param_hook(converter: Converter) -> Callable[[Any, Any], ModelParam]:
