@@ -25,6 +25,7 @@ from .._engine.polling.waiters import OnUpdate, consume_updates, notify_listener
 if TYPE_CHECKING:
     from .._engine.engine import Engine
     from .._engine.purchase_preflight import PurchasePreflight
+    from ..catalogue import ModelId
 
 ReferenceResolver: TypeAlias = Callable[[GenerationRequest, float | None], Awaitable[GenerationRequest]]
 """Uploads the local references of a request, by a deadline on the loop's clock."""
@@ -47,7 +48,7 @@ class GenerationMethods:
 
     async def submit(
         self,
-        model: str | GenerationRequest,
+        model: ModelId | str | GenerationRequest,
         prompt: str | None = None,
         *,
         params: Mapping[str, Any] | None = None,
@@ -127,7 +128,7 @@ class GenerationMethods:
 
     async def generate(
         self,
-        model: str | GenerationRequest,
+        model: ModelId | str | GenerationRequest,
         prompt: str | None = None,
         *,
         params: Mapping[str, Any] | None = None,

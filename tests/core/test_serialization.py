@@ -148,7 +148,7 @@ def test_reads_catalogue_of_models_page() -> None:
 
 
 def test_catalogue_round_trip() -> None:
-    catalogue_file = Path(rivya_async.__file__).parent / "sandbox" / "models.json"
+    catalogue_file = Path(rivya_async.__file__).parent / "catalogue" / "models.json"
     stated = json.loads(catalogue_file.read_text(encoding="utf-8"))["data"]
     assert len(stated) == 54
     decoded_list = serialization.decode(json.dumps({"object": "list", "data": stated}).encode(), ModelList)

@@ -69,6 +69,7 @@ from rivya_async import (
     WebhookEndpoint,
     WebhookEvent,
     WebhookVerificationError,
+    catalogue,
 )
 from rivya_async.otel import Telemetry
 from rivya_async.receiver import STANDARD_WEBHOOKS, RivyaScheme, WebhookReceiver, WebhookResponse, verify
@@ -418,6 +419,32 @@ async def in_tests_without_sockets() -> None:
 
 def in_virtual_time() -> None:
     assert_type(run(asyncio.sleep(600, "later")), str)
+
+
+async def from_the_catalogue(session: RivyaSession, model: catalogue.ModelId) -> None:
+    request = catalogue.kling_3_0("A red kite", references=["kite.png"], duration="10", sound="false")
+    assert_type(request, GenerationRequest)
+    catalogue.kling_3_0("A red kite", duration=10, sound=False)
+    catalogue.elevenlabs_dialogue_v3(dialogue=[{"voice": "Adam", "text": "Hello"}], stability=0.5)
+    catalogue.qwen2_image("A red kite", seed=5, idempotency_key="order-1", client_request_id=None)
+    await session.generate(catalogue.z_image("A red kite", aspect_ratio="16:9"))
+    await session.submit(model, "A red kite")
+    await session.submit("a-new-model", "A red kite")
+    assert_type(catalogue.models(), Mapping[str, Model])
+
+
+def what_a_checker_finds_in_the_catalogue() -> None:
+    catalogue.kling_30("x")  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
+    catalogue.kling_3_0("x", duratoin="5")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+    catalogue.kling_3_0("x", duration="2")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    catalogue.kling_3_0("x", duration=2)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    catalogue.kling_3_0()  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+    catalogue.z_image("x", references=["a.png"])  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+    catalogue.elevenlabs_dialogue_v3(
+        dialogue=[{"voice": "Adam", "txt": "Hello"}]  # type: ignore[typeddict-item, typeddict-unknown-key] # pyright: ignore[reportArgumentType]
+    )
+    known: catalogue.ModelId = "z-imag"  # type: ignore[assignment] # pyright: ignore[reportAssignmentType]
+    assert known
 
 
 async def what_a_checker_must_refuse(session: RivyaSession) -> None:
