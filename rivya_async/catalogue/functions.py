@@ -136,7 +136,7 @@ def annotation(param: ModelParam) -> Any:
     if param.type == "select" and param.choices:
         values = [_converted(choice) for choice in param.choices]
         exact = [value for value in values if isinstance(value, int)]  # True and False are integers
-        options = Literal[(*param.choices, *exact, *none)]
+        options: Any = Literal[(*param.choices, *exact, *none)]
         return options | float if any(isinstance(value, float) for value in values) else options
     types = {"number": int if _is_whole(param) else float, "text": str, "select": str, "array": Sequence[DialogueLine]}
     kind: Any = types.get(param.type, Any)

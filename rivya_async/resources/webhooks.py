@@ -56,7 +56,7 @@ class Webhooks:
 
         Raises what any read can raise. The order and `limit` are assumptions.
         """
-        return RecordList(await self._engine().executor.execute(operations.list_webhooks(limit)))
+        return RecordList([*await self._engine().executor.execute(operations.list_webhooks(limit))])
 
     async def retrieve(self, endpoint_id: str) -> WebhookEndpoint:
         """Returns an endpoint without its secret. Safe to cancel.
@@ -128,7 +128,7 @@ class Webhooks:
 
         The order, `limit` and the shape are assumptions.
         """
-        return RecordList(await self._engine().executor.execute(operations.list_deliveries(endpoint_id, limit)))
+        return RecordList([*await self._engine().executor.execute(operations.list_deliveries(endpoint_id, limit))])
 
     async def _call(self, operation: Operation[T], advice: str) -> T:
         """Executes an operation that is not idempotent. Adds the advice to ambiguous errors and to cancellations."""
@@ -164,4 +164,4 @@ class WebhookEvents:
         >>> in_sandbox(read_events)
         ('generation.succeeded', True)
         """
-        return RecordList(await self._engine().executor.execute(operations.list_events(limit)))
+        return RecordList([*await self._engine().executor.execute(operations.list_events(limit))])

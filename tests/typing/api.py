@@ -71,6 +71,7 @@ from rivya_async import (
     WebhookVerificationError,
     catalogue,
 )
+from rivya_async.blocking import BlockingSession
 from rivya_async.otel import Telemetry
 from rivya_async.receiver import STANDARD_WEBHOOKS, RivyaScheme, WebhookReceiver, WebhookResponse, verify
 from rivya_async.sandbox import Fault, Sandbox
@@ -224,7 +225,8 @@ async def in_a_task_group(session: RivyaSession) -> Generation:
 
 def reading(job: Generation) -> str:
     assert_type(job.id, str)
-    assert_type(job.status, str)
+    status: str = job.status
+    assert status
     assert_type(job.reserved_credits, int | float)
     assert_type(job.created_at, datetime | None)
     assert_type(job.duration, timedelta | None)
@@ -419,6 +421,30 @@ async def in_tests_without_sockets() -> None:
 
 def in_virtual_time() -> None:
     assert_type(run(asyncio.sleep(600, "later")), str)
+
+
+def without_an_event_loop(key: str | None, prompts: list[str]) -> None:
+    with BlockingSession(key, base_url="https://rivya.ai", max_spend=5) as session:
+        assert_type(session, BlockingSession)
+        job = session.generate("z-image", "A red kite", params={"aspect_ratio": "16:9"}, on_update=tell)
+        assert_type(job, Generation)
+        assert_type(session.submit(catalogue.z_image("A red kite")), Generation)
+        assert_type(session.wait_for(job.id, timeout=60), Generation)
+        assert_type(session.download(job, "out/"), list[Path])
+        assert_type(session.models.list(), list[Model])
+        assert_type(session.generations.retrieve("task_1"), Generation)
+        assert_type(session.files.upload("a.png", kind="image"), File)
+        for outcome in session.map(GenerationRequest("z-image", prompt) for prompt in prompts):
+            assert_type(outcome, Outcome)
+        for ended in session.as_completed([job, "task_2"]):
+            assert_type(ended, Generation)
+        assert_type(session.chat.completions.create("gpt-5-2-chat", "Why?"), ChatCompletion)
+        with session.chat.completions.stream("gpt-5-2-chat", "Why?") as stream:
+            assert_type(list(stream), list[str])
+            assert_type(stream.completion, ChatCompletion)
+        session.submit(5)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+        session.generate("z-image", time_out=5)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+        BlockingSession(timeouts=5)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
 async def from_the_catalogue(session: RivyaSession, model: catalogue.ModelId) -> None:
