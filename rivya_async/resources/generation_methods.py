@@ -28,6 +28,7 @@ from .downloads import ResultDownloads
 if TYPE_CHECKING:
     from .._engine.engine import Engine
     from .._engine.purchase_preflight import PurchasePreflight
+    from ..catalogue import ModelId
 
 ReferenceResolver: TypeAlias = Callable[[GenerationRequest, float | None], Awaitable[GenerationRequest]]
 """Uploads the local references of a request, by a deadline on the loop's clock."""
@@ -50,7 +51,7 @@ class GenerationMethods:
 
     async def submit(
         self,
-        model: str | GenerationRequest,
+        model: ModelId | str | GenerationRequest,
         prompt: str | None = None,
         *,
         params: Mapping[str, Any] | None = None,
@@ -131,7 +132,7 @@ class GenerationMethods:
 
     async def generate(
         self,
-        model: str | GenerationRequest,
+        model: ModelId | str | GenerationRequest,
         prompt: str | None = None,
         *,
         params: Mapping[str, Any] | None = None,
