@@ -88,7 +88,7 @@ class Engine:
             max_size=MAX_CACHED_UPLOADS, ttl=assumptions.UPLOAD_LIFETIME
         )
         self._downloads = ClosableSemaphore(MAX_DOWNLOADS)
-        self.downloader = Downloader(self.executor, transport, self._downloads, is_own=config.is_service_host)
+        self.downloader = Downloader(self.executor, transport, self._downloads, config)
         self._closing: asyncio.Event | None = None
 
     async def aclose(self) -> None:
