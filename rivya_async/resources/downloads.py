@@ -105,9 +105,9 @@ class ResultDownloads:
 
 def _validate_options(max_bytes: int | None, on_progress: OnProgress | None) -> None:
     if max_bytes is not None and (isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1):
-        raise ConfigurationError(f"max_bytes must be a whole number from 1 on, or None, not {max_bytes!r}")
+        raise ConfigurationError(f"max_bytes must be a whole number from 1 on, or None, not {max_bytes!r:.40}")
     if on_progress is not None and not callable(on_progress):
-        raise ConfigurationError(f"on_progress must be a function of two byte counts, not {on_progress!r}")
+        raise ConfigurationError(f"on_progress must be a function of two byte counts, not {on_progress!r:.80}")
 
 
 def _source_urls(source: Generation | str) -> Sequence[str]:
@@ -120,10 +120,15 @@ def _source_urls(source: Generation | str) -> Sequence[str]:
     for url in urls:
         if not URL_PATTERN.match(url):
             raise ConfigurationError(
-                f"{url[:MAX_SHOWN_LENGTH]!r} is not a URL that can be downloaded: it needs http or https and a host. "
+                f"{_mask_url(url)!r} is not a URL that can be downloaded: it needs http or https and a host. "
                 "For a task id, retrieve the generation and pass that"
             )
     return urls
+
+
+def _mask_url(url: str) -> str:
+    """Returns the start of a URL without credentials and query."""
+    return re.sub(r"//.*@", "//", url.partition("?")[0])[:MAX_SHOWN_LENGTH]
 
 
 def _describe_missing_files(generation: Generation) -> str:

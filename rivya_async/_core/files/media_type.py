@@ -61,7 +61,7 @@ def detect_media_type(head: bytes, *, name: str | None, kind: str | None) -> Med
     `InvalidRequestError` for another kind.
     """
     if kind is not None and kind not in KINDS:
-        raise ConfigurationError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
+        raise ConfigurationError(f"kind must be one of {', '.join(KINDS)}, not {kind!r:.40}")
     if not head:
         raise _rejection(name, "it is empty")
     mime_type = _sniff_mime_type(head)

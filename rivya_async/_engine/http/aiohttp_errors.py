@@ -42,11 +42,11 @@ ADVICE: Final[dict[type[RivyaError], str]] = {
 
 
 def convert_error(error: Exception, url: URL) -> RivyaError:
-    """Returns the `RivyaError` for an exception. Its message omits the query of the URL, which may hold a signature."""
+    """Returns the `RivyaError` for an exception. Its message omits credentials and query of the URL."""
     if isinstance(error, ConnectionLost):
         error = error.error
     kind = next((to for caught, to in ERROR_TABLE if isinstance(error, caught)), OutcomeUnknownError)
-    shown_url = url.with_query(None).with_fragment(None)
+    shown_url = url.with_user(None).with_query(None).with_fragment(None)
     return kind(f"{shown_url}: {type(error).__name__}: {_describe_error(error)}; {ADVICE[kind]}")
 
 
