@@ -68,7 +68,8 @@ async def test_uploads_content_of_response(sandbox: Sandbox, session: RivyaSessi
 
 async def test_uploads_file_of_web_framework(sandbox: Sandbox, session: RivyaSession) -> None:
     """D10: it is sent again after a failed attempt, as any file that can be rewound."""
-    received = UploadFile(tempfile.SpooledTemporaryFile(), filename="kite.png")  # noqa: SIM115 - closed below
+    spooled: Any = tempfile.SpooledTemporaryFile()  # noqa: SIM115 - it is closed below
+    received = UploadFile(spooled, filename="kite.png")
     await received.write(LONG)
     with pytest.raises(ConfigurationError, match=r"seek\(0\)"):
         await session.files.upload(received)

@@ -137,9 +137,10 @@ def _display_name(name: str | None) -> str:
 
 # --- results ----------------------------------------------------------------------------------------------------------
 
-PAGE_TYPE_PATTERN: Final = re.compile(r"(?:text|application)/(?:.*\+)?(?:html|xml|json)")
-"""Media types of pages and of messages for programs. SVG, which is written in XML, is `image/svg+xml`."""
+MESSAGE_TYPE_PATTERN: Final = re.compile(r"text/.*|application/(?:.*\+)?(?:html|xml|json)")
+"""Media types of pages and messages. SVG, which is written in XML, is `image/svg+xml`."""
 
+HTML_TYPES: Final = ("text/html", "application/xhtml+xml")
 HTML_PATTERN: Final = re.compile(rb"(?i)(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html)\b")
 MARKUP_PATTERN: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*[<{\[]")
 CONTROL_CHARACTERS: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
@@ -154,7 +155,7 @@ def result_extension(content_type: str | None, head: bytes, url: str) -> str:
 
 
 def is_result_media(content_type: str | None, head: bytes, *, rejects_text: bool) -> bool:
-    """Returns False for a page or a message in place of a file: HTML, XML or JSON.
+    """Returns False for an HTML page in place of a file.
 
     With `rejects_text`, a file must be an image, a video or audio by its media type, or binary by its first bytes.
     """
@@ -163,10 +164,11 @@ def is_result_media(content_type: str | None, head: bytes, *, rejects_text: bool
         return False
     if media_type in EXTENSIONS or (_sniff_mime_type(head) or "").partition("/")[0] in KINDS:
         return True
-    if PAGE_TYPE_PATTERN.fullmatch(media_type):
-        return False
-    kind = media_type.partition("/")[0]
-    return not rejects_text or kind in KINDS or (kind != "text" and not _is_text(head))
+    if not rejects_text:
+        return media_type not in HTML_TYPES
+    if media_type.partition("/")[0] in KINDS:
+        return True
+    return not MESSAGE_TYPE_PATTERN.fullmatch(media_type) and not _is_text(head)
 
 
 def _is_text(head: bytes) -> bool:

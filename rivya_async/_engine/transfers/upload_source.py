@@ -77,8 +77,10 @@ async def open_source(content: Uploadable, name: str | None = None) -> UploadSou
         return await open_path_source(content, name)
     if isinstance(content, bytes | bytearray | memoryview):
         return await run_in_thread(_FileSource.from_file, io.BytesIO(content), name)
-    name = name or _file_name(content)
-    content = _underlying_file(content)
+    return await _open_file_source(_underlying_file(content), name or _file_name(content))
+
+
+async def _open_file_source(content: Any, name: str | None) -> UploadSource:
     if _is_async_readable(content):
         return await _StreamSource.from_reader(AsyncChunkReader(content), name)
     if isinstance(content, AsyncIterable):
