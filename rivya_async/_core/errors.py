@@ -37,6 +37,7 @@ import copy
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from .masking import clean_body, clean_message
+from .public_module import set_public_module
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -342,3 +343,9 @@ def copy_error(error: RivyaError) -> RivyaError:
     if hasattr(error, "__notes__"):
         copied.__notes__ = list(error.__notes__)
     return copied
+
+
+set_public_module(
+    "rivya_async",
+    *(each for each in list(globals().values()) if isinstance(each, type) and issubclass(each, RivyaError)),
+)

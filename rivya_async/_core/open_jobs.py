@@ -65,6 +65,6 @@ class OpenJobs:
         listed = ", ".join(islice(self._jobs, MAX_LISTED_JOBS))
         more = f" and {count - MAX_LISTED_JOBS} more" if count > MAX_LISTED_JOBS else ""
         return (
-            f"the session ends with {count} open {'job' if count == 1 else 'jobs'}, which go on and stay paid: {listed}"
-            f"{more}. Wait for them with another session: wait_for(task_id). All are in open_jobs"
+            f"the session ends with {count} open {'job' if count == 1 else 'jobs'}: {listed}{more}. Paid jobs go on: "
+            "call wait_for(task_id) in another session. open_jobs lists them all"
         )

@@ -27,6 +27,7 @@ from .errors import (
     SpendLimitError,
 )
 from .http.retry import outcome_is_ambiguous
+from .public_module import set_public_module
 from .types.generations import Amount
 from .types.purchase_cost import GENERATIONS_PATH, Charge, PurchaseCost
 
@@ -279,3 +280,6 @@ class Reservation:
     ) -> None:
         if error is not None:
             self._ledger.release(self._key, error, self._path)
+
+
+set_public_module("rivya_async", SpendSummary)

@@ -357,7 +357,7 @@ async def test_silent_name_server_is_a_connect_error(sandbox: Sandbox, monkeypat
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", for_ever)
     limits = Timeouts(connect=0.1, read=30.0, total=30.0)
-    async with open_session(sandbox, base_url="http://rivya.invalid", timeouts=limits, retry=ONCE) as session:
+    async with open_session(sandbox, base_url="https://rivya.invalid", timeouts=limits, retry=ONCE) as session:
         with pytest.raises(RequestNotSentError, match="too long"):
             await session.submit("z-image", "A red kite")
 

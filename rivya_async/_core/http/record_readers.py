@@ -1,4 +1,4 @@
-"""Functions that read JSON values as records: one for each type of a field, made once from its annotation.
+"""The converter that reads JSON values as records, with one hook for each type of a field.
 
 Only the fields without a default are essential. Any other member that is unknown or cannot be read is kept in `extra`.
 """
@@ -6,15 +6,19 @@ Only the fields without a default are essential. Any other member that is unknow
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import cache, partial, reduce
+from operator import or_
 from types import NoneType, UnionType
-from typing import Any, Final, Never, cast, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, Never, get_args, get_origin, get_type_hints
 
 import attrs
 
 from ..catalogue.model_param import ModelParam
+
+if TYPE_CHECKING:
+    from cattrs import Converter
 
 MAX_LIST_LENGTH: Final = 10_000
 """Maximum number of items of a list in a record."""
@@ -41,36 +45,70 @@ class UnreadableError(Exception):
 
 
 @cache
-def record_reader(kind: Hashable) -> Callable[[Any], Any]:
-    """Returns the function that reads a JSON value of this type. It raises `UnreadableError`."""
-    kinds = frozenset(get_args(kind) if get_origin(kind) is UnionType else [kind]) - {NoneType}
-    scalar = SCALAR_READERS.get(frozenset({str}) if str in kinds else kinds)
-    if scalar is not None:
-        return scalar
-    (kind,) = kinds
-    if get_origin(kind) is tuple:
-        return _tuple_reader(record_reader(get_args(kind)[0]))
-    return _param_reader() if kind is ModelParam else _fields_reader(cast("type[Any]", kind))
+def record_converter() -> Converter:
+    """Returns the converter of all records. Its hooks raise `UnreadableError`."""
+    from cattrs import Converter
+
+    converter = Converter(detailed_validation=False)
+    for kind, read in READERS_BY_CLASS.items():
+        converter.register_structure_hook(kind, partial(_call_reader, read))
+    converter.register_structure_hook_func(_is_amount, partial(_call_reader, _read_amount))
+    converter.register_structure_hook_func(_is_mapping, partial(_call_reader, _read_mapping))
+    converter.register_structure_hook_factory(_is_tuple, partial(_tuple_hook, converter))
+    converter.register_structure_hook_factory(attrs.has, partial(_record_hook, converter))
+    converter.register_structure_hook(ModelParam, _param_hook(converter))
+    return converter
 
 
-def _fields_reader(record: type[Any]) -> Callable[[Any], Any]:
-    """Returns a function that keeps in `extra` all members that are unknown, and those that cannot be read."""
+def prepare_converter(*records: type[Any]) -> None:
+    """Creates the converter and the hooks of these records, which takes some milliseconds at their first use."""
+    for record in records:
+        record_converter().get_structure_hook(record)
+
+
+def _without_none(kind: Any) -> Any:
+    """Returns the type of a field without None, for which no hook is called. A union with str is an open string."""
+    if get_origin(kind) is not UnionType:
+        return kind
+    kinds = [each for each in get_args(kind) if each is not NoneType]
+    return str if str in kinds else reduce(or_, kinds)
+
+
+def _is_amount(kind: Any) -> bool:
+    return set(get_args(kind)) == {int, float}
+
+
+def _is_mapping(kind: Any) -> bool:
+    return get_origin(kind) is Mapping
+
+
+def _is_tuple(kind: Any) -> bool:
+    return get_origin(kind) is tuple
+
+
+def _call_reader(read: Callable[[Any], Any], value: Any, _kind: Any) -> Any:
+    return read(value)
+
+
+def _record_hook(converter: Converter, record: type[Any]) -> Callable[[Any, Any], Any]:
+    """Returns a hook that keeps in `extra` all members that are unknown, and those that cannot be read."""
     hints = get_type_hints(record)
-    readers = {field.name: record_reader(hints[field.name]) for field in attrs.fields(record) if field.name != "extra"}
+    kinds = {field.name: _without_none(hints[field.name]) for field in attrs.fields(record) if field.name != "extra"}
+    hooks = {name: (converter.get_structure_hook(kind), kind) for name, kind in kinds.items()}
     essential = [field.name for field in attrs.fields(record) if field.default is attrs.NOTHING]
 
-    def read_record(value: Any) -> Any:
+    def structure_record(value: Any, _kind: Any) -> Any:
         if not isinstance(value, dict):
             raise UnreadableError(f"expected an object, got {type(value).__name__}")
         fields: dict[str, Any] = {}
         extra: dict[str, Any] = {}
         for name, member in value.items():
-            read = readers.get(name)
-            if read is None:
+            if name not in hooks:
                 extra[name] = member
             elif member is not None or name in essential:
+                hook, kind = hooks[name]
                 try:
-                    fields[name] = read(member)
+                    fields[name] = hook(member, kind)
                 except UnreadableError as error:
                     if error.readable is not None:
                         fields[name] = error.readable
@@ -80,7 +118,7 @@ def _fields_reader(record: type[Any]) -> Callable[[Any], Any]:
             raise UnreadableError("it is missing", f".{missing}")
         return record(**fields, extra=extra) if extra else record(**fields)
 
-    return read_record
+    return structure_record
 
 
 def _keep_value(member: Any, error: UnreadableError, record: type[Any], name: str, *, is_essential: bool) -> Any:
@@ -98,10 +136,15 @@ def _warn_once(member: str) -> None:
         _log.warning("the service sent a %s that cannot be read: its value is kept in `extra`", member)
 
 
-def _tuple_reader(read: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
-    """Returns a function that reads JSON lists."""
+def _tuple_hook(converter: Converter, kind: Any) -> Callable[[Any, Any], tuple[Any, ...]]:
+    """Returns a hook that reads JSON lists."""
+    item_kind = get_args(kind)[0]
+    hook = converter.get_structure_hook(item_kind)
 
-    def read_tuple(value: Any) -> tuple[Any, ...]:
+    def read(item: Any) -> Any:
+        return hook(item, item_kind)
+
+    def structure_tuple(value: Any, _kind: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
             raise UnreadableError(f"expected a list, got {type(value).__name__}")
         if len(value) > MAX_LIST_LENGTH:
@@ -111,7 +154,7 @@ def _tuple_reader(read: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]
         except UnreadableError:
             return _read_items(read, value)
 
-    return read_tuple
+    return structure_tuple
 
 
 def _read_items(read: Callable[[Any], Any], items: list[Any]) -> Never:
@@ -125,10 +168,6 @@ def _read_items(read: Callable[[Any], Any], items: list[Any]) -> Never:
             if len(errors) > MAX_UNREADABLE_ITEMS:
                 break
     raise UnreadableError(*errors[0], None if len(errors) > MAX_UNREADABLE_ITEMS else tuple(readable))
-
-
-def _read_any(value: Any) -> Any:
-    return value
 
 
 def _read_exact(kind: type[Any], expected: str, value: Any) -> Any:
@@ -151,32 +190,31 @@ def _read_datetime(value: Any) -> datetime:
         raise UnreadableError(str(error)) from None
 
 
-SCALAR_READERS: Final[Mapping[frozenset[Any], Callable[[Any], Any]]] = {
-    frozenset({Any}): _read_any,
-    frozenset({str}): partial(_read_exact, str, "a string"),
-    frozenset({int}): partial(_read_exact, int, "a whole number"),
-    frozenset({bool}): partial(_read_exact, bool, "true or false"),
-    frozenset({int, float}): _read_amount,
-    frozenset({datetime}): _read_datetime,
-    frozenset({Mapping[str, Any]}): partial(_read_exact, dict, "an object"),
+_read_mapping = partial(_read_exact, dict, "an object")
+
+READERS_BY_CLASS: Final[Mapping[type[Any], Callable[[Any], Any]]] = {
+    str: partial(_read_exact, str, "a string"),
+    int: partial(_read_exact, int, "a whole number"),
+    bool: partial(_read_exact, bool, "true or false"),
+    datetime: _read_datetime,
 }
-"""Functions that read the types of fields, without None. Any other type is a list or a record."""
+"""Functions that read the values of a class."""
 
 
-def _param_reader() -> Callable[[Any], ModelParam]:
-    """Returns a function that accepts params of any shape, since their shape is an assumption."""
-    read = _fields_reader(ModelParam)
+def _param_hook(converter: Converter) -> Callable[[Any, Any], ModelParam]:
+    """Returns a hook that accepts params of any shape, since their shape is an assumption."""
+    structure_record = _record_hook(converter, ModelParam)
 
-    def read_param(value: Any) -> ModelParam:
+    def structure_param(value: Any, kind: Any) -> ModelParam:
         try:
-            param: ModelParam = read(value)
+            param: ModelParam = structure_record(value, kind)
         except UnreadableError:
             members = value if isinstance(value, dict) else {"key": value}
             key = members.get("key")
             return ModelParam(key if isinstance(key, str) else "", extra=members)
         return param
 
-    return read_param
+    return structure_param
 
 
 def parse_datetime(value: Any) -> datetime:

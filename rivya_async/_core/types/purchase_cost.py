@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 
+from ..public_module import set_public_module
 from .generations import Amount
+from .record import Record
 
 if TYPE_CHECKING:
     from .chat import ChatCompletion
@@ -16,7 +18,7 @@ GENERATIONS_PATH: Final = "/api/v1/generations"
 
 
 @attrs.frozen
-class PurchaseCost:
+class PurchaseCost(Record):
     """Cost of one purchase in credits.
 
     `reserved` is the amount reserved by its record. `final` is None until this session has seen the job end. `task_id`
@@ -39,7 +41,7 @@ class PurchaseCost:
 
 
 @attrs.frozen
-class Charge:
+class Charge(Record):
     """Cost as stated by the response to a purchase; None if missing."""
 
     path: str
@@ -63,3 +65,6 @@ class Charge:
         """Returns the charge of a chat turn, which has ended with its answer; the service may omit its credits."""
         stated = completion.credits
         return cls(path, completion.id, *((stated.reserved, stated.final) if stated is not None else (None, None)))
+
+
+set_public_module("rivya_async", PurchaseCost)

@@ -26,6 +26,7 @@ AIOHTTP_ERRORS: Final = (aiohttp.ClientError, OSError, ValueError, ConnectionLos
 
 ERROR_TABLE: Final[tuple[tuple[type[Exception], type[RivyaError]], ...]] = (
     (aiohttp.ConnectionTimeoutError, RequestNotSentError),
+    (aiohttp.ClientHttpProxyError, RequestNotSentError),  # a refused CONNECT
     (aiohttp.ClientConnectorError, RequestNotSentError),  # DNS, refused, TLS, certificate, proxy
     (aiohttp.ClientHttpProxyError, RequestNotSentError),  # the proxy refused to connect
     (aiohttp.InvalidURL, ConfigurationError),

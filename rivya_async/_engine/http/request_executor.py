@@ -20,6 +20,7 @@ from ..._core.http.retry import (
 )
 from ..._core.masking import MASK, mask_secrets
 from ..hooks import AttemptDetails, RetryDetails, notify
+from ..logs import ServiceLog
 from ..timer_queue import Wakeup
 from .call_errors import CancellationContext, complete_error, final_error, mask_error, may_have_been_processed
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from ..._core.config import Config
-    from ..._core.http.messages import Request, Response
+    from ..._core.http.messages import Request, RequestOptions, Response
     from ..._core.http.operations import Operation
     from ..._core.limits.rate_controller import RateController
     from ..._core.policies import RetryPolicy
@@ -57,8 +58,10 @@ class RequestExecutor:
         retry: RetryPolicy,
         environment: Environment,
         hooks: Sequence[Hooks],
+        options: RequestOptions | None = None,
     ) -> None:
         self.retry = retry
+        self._options = options
         self.environment = environment
         self.hooks = hooks
         self._transport = transport
@@ -69,6 +72,7 @@ class RequestExecutor:
         self._backoffs: set[Wakeup] = set()
         self._closing = False
         self._secrets = () if config.api_key is None else (config.api_key,)
+        self._log = ServiceLog()
 
     async def execute(
         self,
@@ -161,8 +165,11 @@ class RequestExecutor:
         Hooks run in `context`, if it is given.
         """
         request = operation.request
+        if self._options is not None:
+            request = attrs.evolve(request, options=self._options)
         self._check_api_key(request)
         started = self._loop.time()
+        response: Response | None = None
         try:
             response = await (send or self._transport.send)(request)
             if not response.is_success:
@@ -172,11 +179,11 @@ class RequestExecutor:
             mask_error(error, self._secrets)
             if not (request.idempotency_key and self._limiter.rate_controller.ignores_purchases):
                 self._update_rate_controller(limiter or self._limiter, started, error)
-            self._notify_attempt(request, number, started, error, context)
+            self._notify_attempt(request, number, started, response, error=error, context=context)
             raise
         self._update_rate_controller(limiter or self._limiter, started, None)
         if self.hooks:
-            self._notify_attempt(request, number, started, None, context)
+            self._notify_attempt(request, number, started, response, error=None, context=context)
         return result
 
     def mask_api_key(self, text: str) -> str:
@@ -246,21 +253,45 @@ class RequestExecutor:
                 self.retry, controller.consecutive_rejections, self.environment.uniform(), error.retry_after
             )
             controller.on_rate_limited(now, sent_at, hold, error.retry_after)
+            self._log.on_rate_limited(now, error, hold)
         elif error is not None and indicates_outage(error):
+            was_down = controller.is_down
             controller.on_failure(now, sent_at, self.environment.uniform())
+            if controller.is_down and not was_down:
+                self._log.on_outage(error)
             limiter.reject_calls_in_outage()
-        elif (error is None or isinstance(error, APIStatusError | ResponseDecodeError)) and controller.on_success(
-            now, sent_at
-        ):
-            limiter.dispatch()  # the outage is over
+        elif error is None or isinstance(error, APIStatusError | ResponseDecodeError):
+            outage = controller.outage_duration(now)
+            if controller.on_success(now, sent_at):
+                self._log.on_recovery(outage)
+                limiter.dispatch()  # the outage is over
 
     def _notify_attempt(
-        self, request: Request, number: int, started: float, error: RivyaError | None, context: Context | None
+        self,
+        request: Request,
+        number: int,
+        started: float,
+        response: Response | None,
+        *,
+        error: RivyaError | None,
+        context: Context | None,
     ) -> None:
         if self.hooks:
-            elapsed = self._loop.time() - started
-            key = request.idempotency_key
-            details = AttemptDetails(request.method, request.path, number, elapsed, key, error)
+            request_id = None if error is None else error.request_id  # the envelope's
+            if request_id is None and response is not None:
+                request_id = response.request_id
+            details = AttemptDetails(
+                request.method,
+                request.path,
+                number,
+                self._loop.time() - started,
+                request.idempotency_key,
+                error,
+                status=None if response is None else response.status,
+                headers={} if response is None else response.headers,
+                request_id=request_id,
+                base_url=self._config.base_url,
+            )
             notify(self.hooks, "on_attempt", details, context)
 
     def _notify_retry(self, request: Request | None, sent: int, decision: RetryAfterDelay, error: RivyaError) -> None:

@@ -286,9 +286,10 @@ class Poller:
     def _ends_wait(self, job: TrackedJob, error: RivyaError, now: float) -> bool:
         """Returns whether an error ends the wait; completes its message."""
         if not poll_error_is_transient(error):
-            if isinstance(error, NotFoundError):
-                return now >= job.grace_ends
-            error.add_note(f"while waiting for {job.task_id}: the job itself goes on")
+            is_missing = isinstance(error, NotFoundError)
+            if is_missing and now < job.grace_ends:
+                return False
+            error.add_note(f"while waiting for {job.task_id}" + ("" if is_missing else ": the job itself goes on"))
             return True
         has_reached_api = self._limiter.rate_controller.has_reached_api
         if is_transient(error) or has_reached_api or now - job.failing_since < MAX_FOREIGN_RESPONSES:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from ..timer_queue import TimerHandle, TimerQueue
     from .tracked_job import TrackedJob
-    from .wait_registry import WaitRegistry
     from .waiters import SingleWaiter, Waiter
 
 FINAL_POLL_LEAD: Final = 2.0
@@ -18,6 +17,23 @@ FINAL_POLL_LEAD: Final = 2.0
 
 MAX_DEADLINE_LATENESS: Final = 0.25
 """Seconds after a deadline from which on its timer is late: the loop was blocked."""
+
+LATE_POLL_CHECK: Final = 0.05
+"""Seconds between two checks for the answer to the poll after a late deadline."""
+
+
+class Waits(Protocol):
+    """The registry of the waits."""
+
+    def end_wait(self, waiter: SingleWaiter, job: TrackedJob, started: float, error: BaseException | None) -> None:
+        """Removes a waiter, and reports the end of its wait."""
+
+    def poll_last(self, waiter: Waiter, job: TrackedJob | None, deadline: float | None) -> None:
+        """Polls a job, or some jobs of a group, before a deadline; at once without one."""
+
+    def is_polling(self, waiter: Waiter, job: TrackedJob | None) -> bool:
+        """Returns whether a poll of `poll_last` has no answer yet."""
+        ...
 
 
 class JobWait:
@@ -27,7 +43,7 @@ class JobWait:
 
     def __init__(
         self,
-        registry: WaitRegistry,
+        registry: Waits,
         waiter: SingleWaiter,
         job: TrackedJob,
         deadline: WaitDeadline | None,
@@ -56,10 +72,20 @@ class WaitDeadline:
     Such a deadline is extended for the poll.
     """
 
-    __slots__ = ("_deadline", "_job", "_loop", "_polls_left", "_registry", "_timer", "_timers", "_waiter")
+    __slots__ = (
+        "_deadline",
+        "_job",
+        "_late_until",
+        "_loop",
+        "_polls_left",
+        "_registry",
+        "_timer",
+        "_timers",
+        "_waiter",
+    )
 
     def __init__(
-        self, registry: WaitRegistry, timers: TimerQueue, deadline: float, waiter: Waiter, job: TrackedJob | None = None
+        self, registry: Waits, timers: TimerQueue, deadline: float, waiter: Waiter, job: TrackedJob | None = None
     ) -> None:
         self._registry = registry
         self._timers = timers
@@ -67,6 +93,7 @@ class WaitDeadline:
         self._waiter = waiter
         self._job = job
         self._loop = asyncio.get_running_loop()
+        self._late_until = 0.0
         self._polls_left = 1 if job is None else 2
         lead = 0.0 if job is None else min(FINAL_POLL_LEAD, (deadline - self._loop.time()) / 10.0)
         self._timer: TimerHandle = timers.call_at(deadline - lead, self)
@@ -74,13 +101,20 @@ class WaitDeadline:
     def fire(self) -> None:
         """Requests a last poll, or ends the wait."""
         now = self._loop.time()
+        if self._late_until:
+            if now < self._late_until and self._registry.is_polling(self._waiter, self._job):
+                self._timer = self._timers.call_at(now + LATE_POLL_CHECK, self)
+            else:
+                self._waiter.fire()
+            return
         is_late = now >= self._deadline + (0.0 if self._polls_left > 1 else MAX_DEADLINE_LATENESS)
-        if self._polls_left > 1 or (self._polls_left and is_late):
-            self._polls_left = 0 if is_late else 1
-            self._timer = self._timers.call_at(now + FINAL_POLL_LEAD if is_late else self._deadline, self)
-            self._registry.poll_last(self._waiter, self._job, None if is_late else self._deadline)
-        else:
+        if self._polls_left == 1 and not is_late:
             self._waiter.fire()
+            return
+        self._polls_left = 1
+        self._late_until = now + FINAL_POLL_LEAD if is_late else 0.0
+        self._timer = self._timers.call_at(now + LATE_POLL_CHECK if is_late else self._deadline, self)
+        self._registry.poll_last(self._waiter, self._job, None if is_late else self._deadline)
 
     def cancel(self) -> None:
         """Cancels the timer."""

@@ -189,12 +189,22 @@ class WaitRegistry:
 
     def poll_last(self, waiter: Waiter, job: TrackedJob | None, deadline: float | None) -> None:
         """Polls a job, or some jobs of a group, before a deadline; at once without one. Called by `WaitDeadline`."""
-        task_ids = () if not isinstance(waiter, GroupWaiter) else islice(waiter.open_ids, MAX_FINAL_POLLS)
-        for each in [self._active.get(task_id) for task_id in task_ids] if job is None else [job]:
-            if each is not None and deadline is None:
+        for each in self._last_polled(waiter, job):
+            if deadline is None:
                 self._poller.advance_to(each, 0.0)
-            elif each is not None and deadline is not None:
+            else:
                 self._poller.poll_before_deadline(each, deadline)
+
+    def is_polling(self, waiter: Waiter, job: TrackedJob | None) -> bool:
+        """Returns whether a poll of `poll_last` has no answer yet."""
+        return any(each.is_queued or each.poll_in_flight is not None for each in self._last_polled(waiter, job))
+
+    def _last_polled(self, waiter: Waiter, job: TrackedJob | None) -> list[TrackedJob]:
+        if job is not None or not isinstance(waiter, GroupWaiter):
+            return [] if job is None else [job]
+        return [
+            self._active[task_id] for task_id in islice(waiter.open_ids, MAX_FINAL_POLLS) if task_id in self._active
+        ]
 
     def _begin_wait(
         self, waiter: SingleWaiter, task_id: str, last: Generation | None, deadline: float | None

@@ -134,8 +134,14 @@ class GroupWaiter(Waiter):
         self._remove(task_id)
 
     def raise_errors(self, timeout_error: RivyaError | None = None) -> None:
-        """Raises the only error, or an `ExceptionGroup` of the timeout error and the stored errors."""
+        """Raises the only error, or an `ExceptionGroup` of the timeout error and the stored errors.
+
+        The end of the session is one error, however many jobs it concerns.
+        """
         errors = [*([] if timeout_error is None else [timeout_error]), *self.errors.values()]
+        for error in errors:
+            if isinstance(error, SessionClosedError):
+                raise error
         if len(errors) > 1:
             raise ExceptionGroup(f"{len(errors)} waits failed", errors)
         if errors:
