@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import math
+import os
+import warnings
 import weakref
 from typing import TYPE_CHECKING, Final
 
@@ -144,3 +146,18 @@ class Engine:
                 await self.transport.aclose()
             finally:
                 self._closing.set()
+
+
+_FORKED_ENGINES: Final[list[Engine]] = []
+"""Engines of the parent process. Closing them in a child would remove the parent's sockets from its event loop."""
+
+
+def warn_unclosed(engine: Engine, description: str, pid: int) -> None:
+    """Releases the connections of an unclosed session and warns. Runs before the session's parts are finalized."""
+    if pid != os.getpid():
+        _FORKED_ENGINES.append(engine)
+        return
+    try:
+        engine.transport.abandon()
+    finally:
+        warnings.warn(f"{description} was never closed: use `async with`", ResourceWarning, stacklevel=2)
