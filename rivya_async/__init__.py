@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     )
     from ._core.generation_request import GenerationRequest, Outcome
     from ._core.limits.external_limiter import ExternalRateLimiter
+    from ._core.open_jobs import OpenJob
     from ._core.policies import PollPolicy, RateLimit, RetryPolicy, Timeouts
     from ._core.spend import SpendSummary
     from ._core.types.chat import ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage
@@ -106,6 +107,7 @@ __all__ = [
     "Model",
     "ModelParam",
     "NotFoundError",
+    "OpenJob",
     "Outcome",
     "OutcomeUnknownError",
     "PermissionDeniedError",
@@ -158,6 +160,7 @@ _NAMES_BY_MODULE = {
         "WebhookVerificationError"
     ),
     "._core.generation_request": "GenerationRequest Outcome",
+    "._core.open_jobs": "OpenJob",
     "._core.catalogue.model_param": "ModelParam",
     "._core.policies": "PollPolicy RateLimit RetryPolicy Timeouts",
     "._core.types.generations": (

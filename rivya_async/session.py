@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from ._core.open_jobs import OpenJob
     from ._core.types.generations import Generation
     from ._engine.hooks import Hooks
     from ._engine.http.transport import Transport
@@ -175,6 +176,7 @@ class RivyaSession(GenerationMethods):
             ledger,
             validate_prices(prices),
             new_key=self._environment.new_idempotency_key,
+            known_models=lambda: self._catalogue.models,
         )
         # A transport of the caller does not know the default headers: they are options of each request.
         self._options = None if transport is None or not self._config.headers else RequestOptions(self._config.headers)
@@ -240,6 +242,11 @@ class RivyaSession(GenerationMethods):
     def spend(self) -> SpendSummary:
         """The credits that this session has spent on jobs and chat turns, per idempotency key and in total."""
         return self._spend
+
+    @property
+    def open_jobs(self) -> tuple[OpenJob, ...]:
+        """The jobs that this session bought and has not seen end, at most the newest 100,000, the oldest first."""
+        return tuple(self._jobs.preflight.open_jobs)
 
     @property
     def base_url(self) -> str:
@@ -374,6 +381,7 @@ class RivyaSession(GenerationMethods):
                 rate_limit=self._rate_limit,
                 durations=self.durations,
                 delivery_rate=self._delivery_rate,
+                open_jobs=self._jobs.preflight.open_jobs,
                 options=self._options,
             )
             self._finalizer = weakref.finalize(self, warn_unclosed, self._engine, repr(self), self._pid)

@@ -36,6 +36,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
+from .masking import clean_body, clean_message
 from .public_module import set_public_module
 
 if TYPE_CHECKING:
@@ -56,9 +57,10 @@ class RequestDetails(TypedDict, total=False):
 class RivyaError(Exception):
     """Base class of all errors that this library raises.
 
-    `message` says what failed and what to do next. `idempotency_key` is the key of the failed purchase: a call with it
-    repeats the same purchase. `task_id` names the purchased job that the call was about. `request_id` identifies the
-    request to the support of the service. `attempts` is the number of requests sent.
+    `message` says what failed and what to do next, in at most 2,000 characters and without the queries of URLs.
+    `idempotency_key` is the key of the failed purchase: a call with it repeats the same purchase. `task_id` names the
+    purchased job that the call was about. `request_id` identifies the request to the support of the service.
+    `attempts` is the number of requests sent.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class RivyaError(Exception):
         request_id: str | None = None,
         attempts: int = 0,
     ) -> None:
+        message = clean_message(message)
         super().__init__(message)
         self.message = message
         self.idempotency_key = idempotency_key
@@ -164,6 +167,12 @@ class APIStatusError(RivyaError):
     body as text, `headers` its headers, `retry_after` the requested delay before the next attempt in seconds.
     """
 
+    has_envelope: bool = True
+    """False if the body is not an error of the API, such as the page of a gateway."""
+
+    is_refusal: bool = True
+    """False if the body has no reason in a known JSON shape: then perhaps not the service has answered."""
+
     def __init__(
         self,
         message: str = "",
@@ -178,7 +187,7 @@ class APIStatusError(RivyaError):
         super().__init__(message, **details)
         self.status = status
         self.code = code
-        self.body = body
+        self.body = clean_body(body)
         self.headers = headers or {}
         self.retry_after = retry_after
 
@@ -247,7 +256,7 @@ class ResponseDecodeError(RivyaError):
         super().__init__(message, **details)
         self.path = path
         self.reason = reason
-        self.body = body
+        self.body = clean_body(body)
         self.is_json = is_json
 
 

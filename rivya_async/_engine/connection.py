@@ -75,7 +75,7 @@ _prepared: Final[list[bool]] = []
 def _prepare() -> None:
     """Imports aiohttp, which creates its TLS context, and creates the converters of the most frequent records."""
     from .._core.catalogue.model import ModelList
-    from .._core.http.serialization import prepare_converter
+    from .._core.http.record_readers import prepare_converter
     from .._core.types.generations import Credits, File, Generation
     from .http import aiohttp_transport  # noqa: F401 - imported for its side effect
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 import math
 import os
 import warnings
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 from .._core import assumptions
 from .._core.limits.rate_controller import RateController
+from .._core.open_jobs import OpenJobs
 from .._core.polling.adaptive.duration_estimator import DurationEstimator
 from .._core.polling.webhook_updates import DeliveryRateEstimator
 from .http.request_executor import RequestExecutor
 from .http.request_limiter import ClosableSemaphore, RequestLimiter
 from .http.stream_client import StreamClient
-from .polling.tracked_job import PollFeedback
+from .jobs_limit import JobsLimit
+from .polling.poll_feedback import PollFeedback
 from .polling.wait_registry import WaitRegistry
 from .single_flight import SingleFlightCache
 from .timer_queue import TimerQueue
@@ -47,6 +50,9 @@ MAX_CACHED_UPLOADS: Final = 4096
 """Uploaded files, and digests of files, that a session caches."""
 
 
+_logger = logging.getLogger("rivya_async")
+
+
 class Engine:
     """The parts of one session, bound to the loop that runs when it is created."""
 
@@ -62,9 +68,12 @@ class Engine:
         rate_limit: RateLimit | ExternalRateLimiter | None = None,
         durations: DurationEstimator | None = None,
         delivery_rate: DeliveryRateEstimator | None = None,
+        open_jobs: OpenJobs | None = None,
         options: RequestOptions | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
+        for hook in hooks:
+            transport = hook.wrap_transport(transport)
         self.transport = transport
         self._config = config
         self._environment = environment
@@ -87,6 +96,8 @@ class Engine:
         self.delivery_rate = delivery_rate or DeliveryRateEstimator()
         feedback = PollFeedback(durations or DurationEstimator(), self.delivery_rate)
         self.wait_registry = WaitRegistry(self.executor, self._limiter, self._timers, feedback)
+        self._open_jobs = OpenJobs() if open_jobs is None else open_jobs
+        self.jobs_limit = JobsLimit(self._limiter.rate_controller, self.wait_registry, self._open_jobs)
         self.digests: SingleFlightCache[FileStamp, bytes] = SingleFlightCache(max_size=MAX_CACHED_UPLOADS, ttl=math.inf)
         self.uploads: SingleFlightCache[tuple[bytes, str, str], File] = SingleFlightCache(
             max_size=MAX_CACHED_UPLOADS, ttl=assumptions.UPLOAD_LIFETIME
@@ -127,6 +138,7 @@ class Engine:
             await self._closing.wait()
             return
         self._closing = asyncio.Event()
+        self.warn_open_jobs()
         for executor in self._executors:
             executor.close()
         self._limiter.close()
@@ -147,6 +159,11 @@ class Engine:
             finally:
                 self._closing.set()
 
+    def warn_open_jobs(self) -> None:
+        """Logs a warning with the ids of the open jobs, once."""
+        if (warning := self._open_jobs.closing_warning()) is not None:
+            _logger.warning(warning)
+
 
 _FORKED_ENGINES: Final[list[Engine]] = []
 """Engines of the parent process. Closing them in a child would remove the parent's sockets from its event loop."""
@@ -160,4 +177,5 @@ def warn_unclosed(engine: Engine, description: str, pid: int) -> None:
     try:
         engine.transport.abandon()
     finally:
+        engine.warn_open_jobs()
         warnings.warn(f"{description} was never closed: use `async with`", ResourceWarning, stacklevel=2)

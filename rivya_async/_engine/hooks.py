@@ -38,6 +38,8 @@ class AttemptDetails:
     """Headers of the response. Lookups are case-insensitive."""
     request_id: str | None = None
     """The service's id of the request, if the response contains one."""
+    base_url: str = attrs.field(default="", kw_only=True)
+    """Origin of the service."""
 
 
 @attrs.frozen
@@ -109,6 +111,10 @@ class Hooks:
     ...     def on_retry(self, details):
     ...         self.retries += 1
     """
+
+    def wrap_transport(self, transport: Any) -> Any:
+        """Returns the `Transport` that the session uses: this one, or one that adds something to its requests."""
+        return transport
 
     def on_attempt(self, details: AttemptDetails) -> None:
         """Called after each request, with or without a response, before a retry is decided."""

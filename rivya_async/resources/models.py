@@ -25,7 +25,8 @@ class CatalogueCache:
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
-        self._models: dict[str, Model] = {}
+        self.models: Mapping[str, Model] = {}
+        """The models by id that were read last, however old they are."""
         self._expires_at = float("-inf")
         self._failure: RivyaError | None = None
         self._failed_at = float("-inf")
@@ -43,9 +44,9 @@ class CatalogueCache:
                 except RivyaError as error:
                     self._failure, self._failed_at = copy_error(error), loop.time()
                     raise
-                self._models = {model.id: model for model in page.data}
+                self.models = {model.id: model for model in page.data}
                 self._expires_at = called_at + CATALOGUE_TTL
-        return self._models
+        return self.models
 
 
 class Models:

@@ -21,7 +21,11 @@ AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
         (Request("GET", "/x"), KEY, ALWAYS | AUTHORIZED),
         (Request("GET", "/x"), None, ALWAYS),
         (Request("GET", "/x", needs_api_key=False), KEY, ALWAYS),
-        (Request("GET", "/x", accept="text/event-stream"), KEY, ALWAYS | AUTHORIZED | {"Accept": "text/event-stream"}),
+        (
+            Request("GET", "/x", accept="text/event-stream"),
+            KEY,
+            ALWAYS | AUTHORIZED | {"Accept": "text/event-stream", "Accept-Encoding": "identity"},
+        ),
         (Request("POST", "/x", body=b"{}"), KEY, ALWAYS | AUTHORIZED | {"Content-Type": "application/json"}),
         (Request("POST", "/x", body=b""), KEY, ALWAYS | AUTHORIZED | {"Content-Type": "application/json"}),
         (

@@ -79,7 +79,7 @@ def errors_of_aiohttp() -> list[type[Exception]]:
 
 def made(kind: type[Exception]) -> Exception:
     error = kind.__new__(kind)
-    for name in ("_conn_key", "_os_error", "_certificate_error", "_path"):
+    for name in ("_conn_key", "_os_error", "_certificate_error", "_path", "status"):
         try:
             setattr(error, name, None)
         except AttributeError:
@@ -235,7 +235,7 @@ async def test_sent_headers(sandbox: Sandbox, whose: str) -> None:
         for call in (session.submit("m", "p", idempotency_key="order-1"), session.credits.retrieve()):
             with contextlib.suppress(RivyaError):
                 await call
-        purchase, read = ([*seen.headers.items()] for seen in server.requests)
+        purchase, read = ([*server.requests[index].headers.items()] for index in (0, -1))
     always = {
         ("Host", server.url.removeprefix("http://")),
         ("Accept", "application/json"),

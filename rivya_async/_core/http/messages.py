@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .. import idempotency
+from .. import assumptions, idempotency
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +42,8 @@ class Request:
     accept: str = JSON
     is_long_running: bool = False
     """True if the service may take long before it responds."""
+    max_response_bytes: int = assumptions.MAX_RESPONSE_BYTES
+    """Maximum size of the body of the response. A longer body is not read."""
     accepts_idempotency_key: bool = True
     """True if the endpoint accepts an idempotency key; none is documented for webhooks."""
     options: RequestOptions | None = None
@@ -72,7 +74,8 @@ class Request:
         """The headers that are not `common_headers`: none for a read."""
         headers = {} if self.options is None else dict(self.options.headers)
         if self.accept != JSON:
-            headers["Accept"] = self.accept
+            # A proxy that compresses a stream holds its text back.
+            headers |= {"Accept": self.accept, "Accept-Encoding": "identity"}
         if self.body is not None:
             headers["Content-Type"] = JSON
         if self.idempotency_key is not None:

@@ -52,7 +52,7 @@ class GenerationResult:
 class ErrorDetail:
     """Reason for a failed job [7]. `code` is an open string."""
 
-    code: str
+    code: str = ""
     message: str = ""
     extra: Mapping[str, Any] = extra_fields()
 
@@ -62,7 +62,7 @@ class Generation:
     """Snapshot of a job [6, 7].
 
     `status` is an open string. `reserved_credits` are reserved at the submit, `final_credits` are the charge of an
-    ended job.
+    ended job. `request_id` identifies the request that returned this snapshot, if the service sends one.
 
     >>> Generation(id="task_1", status="some_new_status", model="z-image").is_terminal
     False
@@ -70,13 +70,14 @@ class Generation:
 
     id: str
     status: str
-    model: str
+    model: str = ""
     reserved_credits: Amount = 0
     final_credits: Amount = 0
     created_at: datetime | None = None
     updated_at: datetime | None = None
     result: GenerationResult | None = None
     error: ErrorDetail | None = None
+    request_id: str | None = attrs.field(default=None, eq=False, repr=False)
     extra: Mapping[str, Any] = extra_fields()
 
     @property

@@ -50,9 +50,14 @@ class Charge:
 
     @classmethod
     def from_generation(cls, generation: Generation) -> Self:
-        """Returns the charge of a job; `final` is set once the job has ended."""
-        final = generation.final_credits if generation.is_terminal else None
-        return cls(GENERATIONS_PATH, generation.id, generation.reserved_credits, final)
+        """Returns the charge of a job; `final` is set once the job has ended.
+
+        An amount that cannot be read is missing. The reserved credits then count as final.
+        """
+        extra = generation.extra
+        reserved = None if "reserved_credits" in extra else generation.reserved_credits
+        final = reserved if "final_credits" in extra else generation.final_credits
+        return cls(GENERATIONS_PATH, generation.id, reserved, final if generation.is_terminal else None)
 
     @classmethod
     def from_completion(cls, completion: ChatCompletion, path: str) -> Self:

@@ -44,6 +44,10 @@ async def _send_once(request: aiohttp.ClientRequest, send: ClientHandlerType) ->
 NO_RETRY_MIDDLEWARES: Final = (_send_once,)
 
 
+MAX_FIELD_BYTES: Final = 64 * 1024
+"""Maximum size of a header of a response in bytes. Some services send long cookies or policies."""
+
+
 class HttpBackend(Protocol):
     """Sends requests of one service over aiohttp."""
 
@@ -138,6 +142,8 @@ class GenericBackend:
             allow_redirects=False,
             raise_for_status=False,
             auto_decompress=True,
+            max_line_size=MAX_FIELD_BYTES,
+            max_field_size=MAX_FIELD_BYTES,
             middlewares=self._middlewares if request.needs_api_key else self._keyless_middlewares,
         )
 
@@ -191,6 +197,8 @@ class FastBackend:
             timeout=client_timeouts(timeouts).watched,
             request_class=_PrebuiltRequest,
             response_class=_response_class(watchdog),
+            max_line_size=MAX_FIELD_BYTES,
+            max_field_size=MAX_FIELD_BYTES,
             proxy=proxy,
         )
 

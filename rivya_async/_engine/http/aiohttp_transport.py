@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 from yarl import URL
 
-from ..._core import assumptions
 from ..._core.errors import ConfigurationError, RequestNotSentError, ResponseDecodeError
 from ..._core.http.messages import Request, Response
 from .aiohttp_backends import (
@@ -95,7 +94,8 @@ class AiohttpTransport:
         try:
             with backend.timeout_scope(request) as scope:
                 response = await backend.send(request, url)
-                return Response(response.status, response.headers, await _read_body(response, scope))
+                body = await _read_body(response, request.max_response_bytes, scope)
+                return Response(response.status, response.headers, body)
         except AIOHTTP_ERRORS as error:
             failure = self._convert_error(error, url)
         except asyncio.CancelledError as cancelled:
@@ -149,7 +149,8 @@ class AiohttpTransport:
             timeout = client_timeouts(timeouts_of(request, self._timeouts)).upload
             sending = self._generic_backend.send(request, url, timeout, form_body)
             async with await sending as response:  # its end waits until aiohttp no longer reads the file
-                return Response(response.status, response.headers, await _read_body(response))
+                body = await _read_body(response, request.max_response_bytes)
+                return Response(response.status, response.headers, body)
         except AIOHTTP_ERRORS as error:
             failure = self._convert_error(error, url)
         except asyncio.CancelledError as cancelled:
@@ -254,34 +255,32 @@ def _parse_absolute_url(url: str) -> URL:
     return parsed
 
 
-async def _read_body(response: aiohttp.ClientResponse, scope: TimeoutScope | None = None) -> bytes:
+async def _read_body(response: aiohttp.ClientResponse, limit: int, scope: TimeoutScope | None = None) -> bytes:
     content = response.content
     try:
         if not content.is_eof():
-            return await _read_chunks(content, scope)
+            return await _read_chunks(content, limit, scope)
         body = content.read_nowait()  # a short body nearly always arrives with the headers: saves 4 us
-        _check_body_size(body)
+        _check_body_size(body, limit)
         return body
     finally:
         if not response.closed:
             response.close()
 
 
-async def _read_chunks(content: aiohttp.StreamReader, scope: TimeoutScope | None) -> bytes:
+async def _read_chunks(content: aiohttp.StreamReader, limit: int, scope: TimeoutScope | None) -> bytes:
     body = bytearray()
     while chunk := await content.readany():
         if scope is not None:
             scope.reset_read_timeout()
         body += chunk
-        _check_body_size(body)
+        _check_body_size(body, limit)
     return bytes(body)
 
 
-def _check_body_size(body: bytes | bytearray) -> None:
-    if len(body) > assumptions.MAX_RESPONSE_BYTES:
-        raise ResponseDecodeError(
-            f"the response is longer than {assumptions.MAX_RESPONSE_BYTES} bytes: it was not read", reason="too long"
-        )
+def _check_body_size(body: bytes | bytearray, limit: int) -> None:
+    if len(body) > limit:
+        raise ResponseDecodeError(f"the response is longer than {limit} bytes: it was not read", reason="too long")
 
 
 class _FilePart(aiohttp.payload.AsyncIterablePayload):
