@@ -6,7 +6,7 @@ import asyncio
 import os
 import warnings
 import weakref
-from typing import TYPE_CHECKING, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Final, Literal, NoReturn, Self
 
 from ._core import assumptions
 from ._core.config import Config, validate_headers
@@ -319,31 +319,39 @@ class RivyaSession(GenerationMethods):
         to: str | os.PathLike[str],
         *,
         name: str | None = None,
-        overwrite: bool = False,
-        max_bytes: int | None = None,
+        exists: Literal["keep", "error", "overwrite", "rename"] | None = None,
+        max_bytes: int | None = 2 * 1024**3,
         on_progress: OnProgress | None = None,
     ) -> list[Path]:
-        """Saves the files of a succeeded job, or of one URL, and returns their paths.
+        """Saves the files of a succeeded job, or of one URL. Returns a list of their paths, also for one file.
 
-        `to` is a folder, created if missing, where files are named after the task and their content type. With a suffix
-        it is the name of the first file; further files get a number. With `name` it is always a folder, and `name` is a
-        template with `{task_id}`, `{model}`, `{index}` (from 1) and `{ext}` (with its dot).
+        `to` is a folder if it exists as one, ends with a separator (`"out/"`) or `name` is given; it is created if
+        missing. Files are named after the task and their format. Otherwise `to` is the name of the first file, and
+        further files get a number; a name with the extension of another format is a `DownloadError`, which names the
+        right one. `name` is a template with `{task_id}`, `{model}`, `{index}` (from 1) and `{ext}` (with its dot). `~`
+        is the home folder.
+
+        `exists` says what happens where a file exists: `keep` returns its path without a request, `error` raises
+        `ConfigurationError`, `overwrite` replaces it, `rename` saves as `kite (1).png`. The default is `keep` for names
+        that contain the task id, and `error` for names that the caller chose.
 
         Each file is streamed to a hidden file in the same folder, checked for its length, and renamed when complete. An
-        interrupted transfer resumes if the host reports a version of the file, by the retry policy counted from the
-        last progress. An expired link (400, 401, 403, 404, 410) is refreshed once by reading the job again. If the
+        interrupted transfer resumes if the host names the same version of the file, by the retry policy counted from
+        the last progress. An expired link (400, 401, 403, 404, 410) is refreshed by reading the job again. If the
         download of a file over 1 MiB is cancelled or fails, the partial file stays, and the next download of the same
         file to the same path resumes it; smaller partial files are deleted. A session downloads at most 16 files at
         once.
 
-        The API key is sent to no other host than the service's own, and not for results. Redirects are followed, but
-        not from https to http, and to private addresses only on the host of `base_url`. `on_progress(received, total)`
-        is called, or awaited, after each chunk, in bytes; `total` is None if the host does not report the length. Links
-        may expire: download soon.
+        Requests for files have no API key, headers, cookies or credentials of the session or of `http`. The links of a
+        job, and every redirect, lead to public addresses only, or to the host of `base_url`, and never from https to
+        http. A URL that is passed as a string may lead to any address. A page or a message in place of the file is
+        retried. `on_progress(received, total)` is called, or awaited, after each chunk, in bytes; `total` is None if
+        the host does not report the length. A file of more than `max_bytes` (2 GiB) is rejected; None sets no limit.
+        Links may expire: download soon.
 
-        Raises `ConfigurationError` if the job has no result, a name is invalid, or a file exists and `overwrite` is not
-        set; `DownloadError` if the file cannot be written, is larger than `max_bytes`, or a redirect is not followed;
-        and what any read can raise.
+        Raises `ConfigurationError` if the job has no result, a name is invalid, or a file exists; `DownloadError` if
+        the file cannot be written, is larger than `max_bytes` or not a media file, or a link is not followed; and what
+        any read can raise.
 
         >>> async def save(session):
         ...     kite = await session.generate("z-image", "A red kite")
@@ -352,7 +360,7 @@ class RivyaSession(GenerationMethods):
         [PosixPath('kites/z-image-01.png')]
         """
         return await self._downloads.save(
-            generation_or_url, to, name=name, overwrite=overwrite, max_bytes=max_bytes, on_progress=on_progress
+            generation_or_url, to, name=name, exists=exists, max_bytes=max_bytes, on_progress=on_progress
         )
 
     def _open_engine(self) -> Engine:

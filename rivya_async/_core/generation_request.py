@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
@@ -12,6 +12,7 @@ from .errors import ConfigurationError, GenerationFailedError
 from .idempotency import attach_idempotency_key
 from .public_module import set_public_module
 from .types.generations import File, Generation, ReferenceMedia
+from .types.record import Record
 
 
 @runtime_checkable
@@ -45,7 +46,7 @@ def _copy_references(references: Sequence[Reference]) -> Sequence[Reference]:
 
 
 @attrs.frozen
-class GenerationRequest:
+class GenerationRequest(Record):
     """Request for a job [6]. Keys of `params` belong to the model and are never renamed.
 
     The request keeps copies of `params` and `references`, so that a dictionary can be reused for the next job. Raises
@@ -54,6 +55,9 @@ class GenerationRequest:
     >>> GenerationRequest("z-image", "A red kite", params={"aspect_ratio": "16:9"}).model
     'z-image'
     """
+
+    # Paths are for code only: a request body must not name local files.
+    _pydantic_types: ClassVar[Mapping[str, Any]] = {"references": tuple[File | ReferenceMedia, ...]}
 
     model: str
     prompt: str | None = None
@@ -153,7 +157,7 @@ def _reference_item(reference: Reference) -> dict[str, Any]:
 
 
 @attrs.frozen
-class Outcome:
+class Outcome(Record):
     """Outcome of one request of `map`: a record, an error, or both if the service failed the job."""
 
     request: GenerationRequest

@@ -122,9 +122,7 @@ class Engine:
         self.stream_client = StreamClient(self.executor, self.transport, self._open_streams)
         self.uploader = Uploader(self.executor, self.transport, self._upload_limiter)
         self._uploaders.add(self.uploader)
-        self.downloader = Downloader(
-            self.executor, self.transport, self._downloads, is_own=self._config.is_service_host
-        )
+        self.downloader = Downloader(self.executor, self.transport, self._downloads, self._config)
 
     async def aclose(self) -> None:
         """Ends the waits, lets the requests in flight end, then closes the connections.

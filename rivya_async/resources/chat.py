@@ -9,6 +9,7 @@ from .._core.chat.request import ChatRequest, attachment_ids
 from .._core.idempotency import attach_idempotency_key
 from .._core.spend import Reservation
 from .._core.types.purchase_cost import Charge
+from .._core.types.record import RecordList
 from .._engine.streaming.chat_stream import ChatStream
 from . import Resource
 
@@ -155,7 +156,7 @@ class ChatSessions:
 
         Raises what any read can raise. The order, `limit` and the shape are assumptions.
         """
-        return [*(await self._engine().executor.execute(operations.list_chat_sessions(limit))).data]
+        return RecordList((await self._engine().executor.execute(operations.list_chat_sessions(limit))).data)
 
     async def retrieve(self, chat_session_id: str) -> ChatSession:
         """Returns a chat session with its messages. Safe to cancel.

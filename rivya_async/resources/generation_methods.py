@@ -23,11 +23,13 @@ from .._core.types.generations import Generation
 from .._core.types.purchase_cost import Charge
 from .._engine.bounded_map import bounded_map
 from .._engine.polling.waiters import OnUpdate, consume_updates, notify_listener, validate_listener
-from .downloads import ResultDownloads
+from .downloads import ResultDownloads, resolve_names
 
 if TYPE_CHECKING:
     from .._engine.engine import Engine
     from .._engine.purchase_preflight import PurchasePreflight
+    from .._engine.transfers.partial_file import Exists
+    from ..catalogue import ModelId
 
 ReferenceResolver: TypeAlias = Callable[[GenerationRequest, float | None], Awaitable[GenerationRequest]]
 """Uploads the local references of a request, by a deadline on the loop's clock."""
@@ -50,7 +52,7 @@ class GenerationMethods:
 
     async def submit(
         self,
-        model: str | GenerationRequest,
+        model: ModelId | str | GenerationRequest,
         prompt: str | None = None,
         *,
         params: Mapping[str, Any] | None = None,
@@ -131,7 +133,7 @@ class GenerationMethods:
 
     async def generate(
         self,
-        model: str | GenerationRequest,
+        model: ModelId | str | GenerationRequest,
         prompt: str | None = None,
         *,
         params: Mapping[str, Any] | None = None,
@@ -353,11 +355,11 @@ class GenerationMethods:
                 self._record(generation)
                 yield generation
 
-    async def _download(self, ended: Generation, to: str | os.PathLike[str], exists: str | None) -> None:
+    async def _download(self, ended: Generation, to: str | os.PathLike[str], exists: Exists | None) -> None:
         """Saves the files of a succeeded job. Raises `DownloadError` with the task id for every failure."""
         try:
             await ResultDownloads(self._jobs.engine).save(
-                ended, to, name=None, overwrite=exists == "overwrite", max_bytes=None, on_progress=None
+                ended, to, name=None, exists=exists, max_bytes=None, on_progress=None
             )
         except (DownloadError, SessionClosedError) as error:
             error.task_id = ended.id
@@ -379,10 +381,12 @@ def _deadline(timeout: float | NotGiven | None, policy: PollPolicy) -> float | N
     return None if seconds is None or seconds == math.inf else asyncio.get_running_loop().time() + seconds
 
 
-def _validate_target(to: str | os.PathLike[str] | None, exists: str | None) -> None:
+def _validate_target(to: str | os.PathLike[str] | None, exists: Exists | None) -> None:
     if to is not None and not isinstance(to, str | os.PathLike):
         raise ConfigurationError(f"to must be the path of a folder or of a file, not {to!r:.80}")
-    if to is None and exists is not None:
+    if to is not None:
+        resolve_names(None, to, None, 1, exists)
+    elif exists is not None:
         raise ConfigurationError("exists needs to: the folder or file to save to")
 
 

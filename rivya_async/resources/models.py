@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from .._core.catalogue.validation import unknown_model_problem
 from .._core.errors import ConfigurationError, NotFoundError, RivyaError, copy_error
 from .._core.http import operations
+from .._core.types.record import RecordList
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,7 +63,7 @@ class Models:
         The catalogue is cached for five minutes. Concurrent callers share one request. Raises what any read can raise.
         Safe to cancel.
         """
-        return list((await self.catalogue()).values())
+        return RecordList((await self.catalogue()).values())
 
     async def retrieve(self, model_id: str) -> Model:
         """Returns one model of the catalogue.

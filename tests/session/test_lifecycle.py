@@ -444,7 +444,7 @@ async def test_closing_aborts_download(slow: Sandbox, tmp_path: Any) -> None:
 
     async with plain_server(dripping) as server:
         session = open_session(slow)
-        download = asyncio.create_task(session.download(f"{server.url}/a.png", tmp_path / "out"))
+        download = asyncio.create_task(session.download(f"{server.url}/a.png", f"{tmp_path}/out/"))
         await started.wait()
         async with asyncio.timeout(2.0):
             await session.aclose()

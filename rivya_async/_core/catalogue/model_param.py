@@ -12,6 +12,7 @@ import attrs
 
 from ..public_module import set_public_module
 from ..types.generations import Amount, ValidationProblem, extra_fields
+from ..types.record import Record
 from .validation import closest_matches, shorten, suggestion_text
 
 NUMBER_PATTERN: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
@@ -27,7 +28,7 @@ DIALOGUE_PARAM: Final = "dialogue"
 
 
 @attrs.frozen
-class ModelParam:
+class ModelParam(Record):
     """Parameter of a model [5]: `type` is `select`, `number`, `text` or `array`, all open strings.
 
     `options` are those of the catalogue; `choices` are the strings that are sent, also for numbers. The shape is an

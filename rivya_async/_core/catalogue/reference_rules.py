@@ -12,6 +12,7 @@ from .. import assumptions
 from ..generation_request import Reference
 from ..public_module import set_public_module
 from ..types.generations import File, ReferenceMedia, ValidationProblem
+from ..types.record import Record
 from .validation import closest_matches, shorten, suggestion_text
 
 LOCAL_FILE: Final = object()
@@ -22,7 +23,7 @@ KINDS_WITH_DURATION_TOKEN: Final = ("audio", "video")
 
 
 @attrs.frozen
-class FileLimit:
+class FileLimit(Record):
     """Limits of a file of one kind: maximum size and MIME types; None and empty if unknown."""
 
     max_bytes: int | None = None
@@ -30,7 +31,7 @@ class FileLimit:
 
 
 @attrs.frozen
-class ReferenceRules:
+class ReferenceRules(Record):
     """Limits of a model for its references, as listed in the catalogue [5].
 
     `max_files` is the maximum count, `kinds` are the accepted kinds (empty if unknown), `limits` are the file limits by

@@ -19,6 +19,7 @@ from ..errors import ResponseDecodeError, StreamInterruptedError
 from ..http import serialization, sse
 from ..public_module import set_public_module
 from ..types.chat import ChatCompletion, Usage
+from ..types.record import Record
 
 COMPLETION_FIELDS: Final[Mapping[str, type]] = {
     "id": str,
@@ -55,7 +56,7 @@ MAX_ERROR_TEXT: Final = 500
 
 
 @attrs.frozen
-class ChatEvent:
+class ChatEvent(Record):
     """Event of a stream [10]: its name, its JSON value (or raw text if it is not JSON), and the text that it adds."""
 
     name: str

@@ -29,13 +29,17 @@ def parse_address(text: str) -> Address | None:
 
 
 def is_private_address(host: str) -> bool:
-    """Returns True if a host is a private address, or an unusual spelling of an address; False for a name.
+    """Returns True if a host is a private address, an unusual spelling of an address, or a name of this machine.
+
+    False for any other name, and for a public address.
 
     >>> [is_private_address(host) for host in ("127.0.0.1", "0177.0.0.1", "127.0.0.1.", "8.8.8.8", "a.example")]
     [True, True, True, False, False]
     """
     address = parse_address(host)
-    return not any(map(str.isalpha, host)) if address is None else not is_public(address)
+    if address is not None:
+        return not is_public(address)
+    return not any(map(str.isalpha, host)) or host.lower().rstrip(".").rpartition(".")[2] == "localhost"
 
 
 def is_loopback_host(host: str) -> bool:

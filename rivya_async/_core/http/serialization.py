@@ -12,12 +12,9 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from operator import itemgetter
 from types import NoneType
 from typing import Any, Final, TypeVar
-
-import attrs
 
 from ..errors import ConfigurationError, ResponseDecodeError
 from ..types.generations import Generation
@@ -134,21 +131,6 @@ def structure(value: Any, record: type[R]) -> R:
             reason=error.reason,
         ) from None
     return made
-
-
-def unstructure(record: Any) -> dict[str, Any]:
-    """Returns a record as the JSON object of the service; `structure` is the inverse."""
-    members = attrs.asdict(record, recurse=False)
-    members.update(members.pop("extra", {}))
-    return {name: _unstructure_member(member) for name, member in members.items()}
-
-
-def _unstructure_member(value: Any) -> Any:
-    if attrs.has(type(value)):
-        return unstructure(value)
-    if isinstance(value, tuple):
-        return [_unstructure_member(member) for member in value]
-    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def parse_open_generation(value: Any, request_id: str | None = None) -> Generation | None:

@@ -8,6 +8,7 @@ import attrs
 
 from ..public_module import set_public_module
 from .generations import Amount
+from .record import Record
 
 if TYPE_CHECKING:
     from .chat import ChatCompletion
@@ -17,7 +18,7 @@ GENERATIONS_PATH: Final = "/api/v1/generations"
 
 
 @attrs.frozen
-class PurchaseCost:
+class PurchaseCost(Record):
     """Cost of one purchase in credits.
 
     `reserved` is the amount reserved by its record. `final` is None until this session has seen the job end. `task_id`
@@ -40,7 +41,7 @@ class PurchaseCost:
 
 
 @attrs.frozen
-class Charge:
+class Charge(Record):
     """Cost as stated by the response to a purchase; None if missing."""
 
     path: str

@@ -12,13 +12,14 @@ from ..errors import ResponseDecodeError
 from ..http import serialization
 from ..public_module import set_public_module
 from ..types.generations import Generation, extra_fields
+from ..types.record import Record
 
 JOB_MEMBERS: Final = ("object", "generation")
 """Members of an event that may contain its job [1]."""
 
 
 @attrs.frozen
-class WebhookEndpoint:
+class WebhookEndpoint(Record):
     """URL that the service notifies of ended jobs [11]. `status` is an open string, such as `active`.
 
     Only `create` and `rotate_secret` return `signing_secret`: keep it to verify deliveries. The repr and pickles omit
@@ -66,7 +67,7 @@ def _restore_endpoint(members: Mapping[str, Any]) -> WebhookEndpoint:
 
 
 @attrs.frozen
-class WebhookEndpointList:
+class WebhookEndpointList(Record):
     """Endpoints, newest first."""
 
     data: tuple[WebhookEndpoint, ...]
@@ -74,7 +75,7 @@ class WebhookEndpointList:
 
 
 @attrs.frozen
-class WebhookEvent:
+class WebhookEvent(Record):
     """Notification of an ended job [11]. `type` is an open string: `generation.succeeded`, `generation.failed`, ...
 
     An event may be delivered more than once, and in any order: `id` identifies it. `data` is unchanged.
@@ -109,7 +110,7 @@ class WebhookEvent:
 
 
 @attrs.frozen
-class WebhookEventList:
+class WebhookEventList(Record):
     """Events, newest first."""
 
     data: tuple[WebhookEvent, ...]
@@ -117,7 +118,7 @@ class WebhookEventList:
 
 
 @attrs.frozen
-class WebhookDelivery:
+class WebhookDelivery(Record):
     """Attempt to deliver an event to an endpoint [11]; its shape is an assumption, so missing members are None.
 
     `status` is an open string: `pending`, `succeeded` or `failed`. `attempt` counts from 1.
@@ -143,7 +144,7 @@ class WebhookDelivery:
 
 
 @attrs.frozen
-class WebhookDeliveryList:
+class WebhookDeliveryList(Record):
     """Deliveries, newest first."""
 
     data: tuple[WebhookDelivery, ...]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import aiohttp
 from aiohttp.helpers import get_env_proxy_for_url
-from aiohttp.resolver import ThreadedResolver
 
 from ..._core.http.addresses import is_public, parse_address
 from ..._core.http.messages import common_headers, merge_headers
@@ -21,8 +19,8 @@ from .watchdog import NO_TIMEOUT, AttemptTimeouts, TimeoutScope, Watchdog
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
 
-    from aiohttp import AddrInfoType, ClientHandlerType, ClientMiddlewareType
-    from aiohttp.abc import ResolveResult
+    from aiohttp import ClientHandlerType, ClientMiddlewareType
+    from aiohttp.connector import Connection
     from multidict import CIMultiDict
     from yarl import URL
 
@@ -46,6 +44,8 @@ NO_RETRY_MIDDLEWARES: Final = (_send_once,)
 
 MAX_FIELD_BYTES: Final = 64 * 1024
 """Maximum size of a header of a response in bytes. Some services send long cookies or policies."""
+FILE_CHUNK_BYTES: Final = 1024 * 1024
+"""Maximum bytes of a chunk of a streamed response. Large chunks need few writes to the disk."""
 
 
 class HttpBackend(Protocol):
@@ -259,38 +259,62 @@ def _response_class(watchdog: Watchdog) -> type[aiohttp.ClientResponse]:
     return WatchedResponse
 
 
-# --- public addresses -------------------------------------------------------------------------------------------------
+# --- files ------------------------------------------------------------------------------------------------------------
 
 
-def create_public_session() -> aiohttp.ClientSession:
-    """Creates a session that connects to public addresses only."""
-    connector = aiohttp.TCPConnector(limit=0, resolver=_PublicResolver(), socket_factory=_public_socket)
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+def create_file_session(http: aiohttp.ClientSession, *, only_public: bool) -> aiohttp.ClientSession:
+    """Creates a session for files, which shares the connector and the proxy of `http`, and nothing else.
+
+    Its requests have no headers, credentials or cookies of `http`. With `only_public` they are sent to public addresses
+    only, unless a proxy, or a connector with its own way to connect, resolves the names.
+    """
+    return aiohttp.ClientSession(
+        connector=http.connector,
+        connector_owner=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},  # lengths and ranges are those of the file
+        auto_decompress=False,
+        raise_for_status=False,
+        middlewares=NO_RETRY_MIDDLEWARES,
+        read_bufsize=FILE_CHUNK_BYTES,
+        max_line_size=MAX_FIELD_BYTES,
+        max_field_size=MAX_FIELD_BYTES,
+        request_class=_PublicRequest if only_public and _connects_itself(http.connector) else aiohttp.ClientRequest,
+        proxy=getattr(http, "_default_proxy", None),
+        proxy_auth=getattr(http, "_default_proxy_auth", None),
+    )
 
 
-class _PublicResolver(ThreadedResolver):
-    """A resolver that raises `DownloadError` for a name with a private address.
+def environment_proxy(http: aiohttp.ClientSession, url: URL) -> dict[str, Any]:
+    """Returns the arguments of a request with the proxy that the environment names for this URL, if `http` uses it.
 
-    aiohttp connects to the addresses that are checked here: a name cannot change its address after the check.
+    `trust_env` of the session for files stays off: it would also send the credentials of `.netrc` to file hosts.
+    """
+    if not http.trust_env or getattr(http, "_default_proxy", None) is not None:
+        return {}
+    proxy = _environment_proxy(url)
+    return {} if proxy is None else {"proxy": proxy}
+
+
+def _connects_itself(connector: aiohttp.BaseConnector | None) -> bool:
+    """Returns False for a connector that connects through something else, such as a SOCKS proxy."""
+    if not isinstance(connector, aiohttp.TCPConnector):
+        return False
+    methods = ("_create_connection", "_wrap_create_connection")
+    return all(getattr(type(connector), name, None) is getattr(aiohttp.TCPConnector, name, None) for name in methods)
+
+
+class _PublicRequest(aiohttp.ClientRequest):
+    """A request that is sent to public addresses only.
+
+    It checks the address of the connection itself: a name cannot change its address after the check, and the URL may
+    have an address in place of a name.
     """
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        results = await super().resolve(host, port, family)
-        for result in results:
-            _check_public(result["host"], host)
-        return results
-
-
-def _public_socket(address_info: AddrInfoType) -> socket.socket:
-    """Creates a socket for a public address. aiohttp calls no resolver for a URL with an IP address."""
-    family, kind, protocol, _, (host, *_) = address_info
-    _check_public(str(host), str(host))
-    return socket.socket(family, kind, protocol)
-
-
-def _check_public(address: str, host: str) -> None:
-    parsed = parse_address(address)
-    if parsed is None or not is_public(parsed):
-        raise private_address_error(host)
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        peer = None if conn.transport is None else conn.transport.get_extra_info("peername")
+        if self.proxy is None and isinstance(peer, tuple):
+            address = parse_address(str(peer[0]))
+            if address is None or not is_public(address):
+                raise private_address_error(self.url.host or "")
+        return await super().send(conn)

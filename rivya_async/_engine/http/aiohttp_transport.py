@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import aiohttp
 from yarl import URL
 
 from ..._core.errors import ConfigurationError, RequestNotSentError, ResponseDecodeError
 from ..._core.http.messages import Request, Response
+from ..._core.http.redirects import encode_link
 from .aiohttp_backends import (
-    NO_RETRY_MIDDLEWARES,
+    FILE_CHUNK_BYTES,
     Connector,
     FastBackend,
     GenericBackend,
     client_timeouts,
-    create_public_session,
+    create_file_session,
+    environment_proxy,
     timeouts_of,
 )
 from .aiohttp_errors import AIOHTTP_ERRORS, convert_error
@@ -33,9 +35,6 @@ if TYPE_CHECKING:
     from ..._core.errors import RivyaError
     from ..._core.http.messages import MultipartForm
     from ..._core.policies import Timeouts
-
-CHUNK_BYTES: Final = 1024 * 1024
-"""Maximum bytes of a chunk of a streamed response. Large chunks need few writes to the disk."""
 
 
 class AiohttpTransport:
@@ -65,7 +64,8 @@ class AiohttpTransport:
         self._is_closed = False
         self._open_responses: set[aiohttp.ClientResponse] = set()
         self._fast_backend: FastBackend | None = None
-        self._public_session: aiohttp.ClientSession | None = None
+        self._file_sessions: dict[bool, aiohttp.ClientSession] = {}
+        """Sessions for files, by `only_public`."""
         if http is None:
             connector = Connector(limit=0, ssl=ssl)  # the limiter bounds requests in flight
             http = aiohttp.ClientSession(
@@ -111,25 +111,18 @@ class AiohttpTransport:
     ) -> AbstractAsyncContextManager[_AiohttpStreamingResponse]:
         """Streams the response to a GET of an absolute URL of any host, without API key. Follows no redirects.
 
-        `only_public`: raises `DownloadError` for a host with a private address. A session of the caller does not
-        check this: its connector decides which addresses are reachable.
+        `only_public`: raises `DownloadError` for a host with a private address; see `create_file_session`.
         """
         self._check_open()
         parsed_url = _parse_absolute_url(url)
-        http = self._http
-        if only_public and self._fast_backend is not None:
-            if self._public_session is None:
-                self._public_session = create_public_session()
-            http = self._public_session
-        sending = http.get(
+        if only_public not in self._file_sessions:
+            self._file_sessions[only_public] = create_file_session(self._http, only_public=only_public)
+        sending = self._file_sessions[only_public].get(
             parsed_url,
-            headers={"Accept-Encoding": "identity", **headers},  # so that lengths and ranges are those of the file
+            headers=headers,
             timeout=self._fetch_timeout,
             allow_redirects=False,
-            raise_for_status=False,
-            auto_decompress=True,
-            read_bufsize=CHUNK_BYTES,
-            middlewares=NO_RETRY_MIDDLEWARES,
+            **environment_proxy(self._http, parsed_url),
         )
         return self._stream_response(sending, parsed_url)
 
@@ -184,7 +177,7 @@ class AiohttpTransport:
     @property
     def _owned_sessions(self) -> list[aiohttp.ClientSession]:
         owned = [] if self._fast_backend is None else [self._fast_backend.http, self._http]
-        return owned if self._public_session is None else [*owned, self._public_session]
+        return [*self._file_sessions.values(), *owned]
 
     def _convert_error(self, error: Exception, url: URL) -> RivyaError:
         failure = convert_error(error, url)
@@ -223,7 +216,7 @@ class _AiohttpStreamingResponse:
     async def read(self) -> bytes:
         content = self._response.content
         try:
-            return await content.read(CHUNK_BYTES)
+            return await content.read(FILE_CHUNK_BYTES)
         except AIOHTTP_ERRORS as error:
             if buffered := _read_buffered(content, error):
                 return buffered  # the next call raises the error
@@ -246,12 +239,15 @@ def _read_buffered(content: aiohttp.StreamReader, error: Exception) -> bytes:
 
 
 def _parse_absolute_url(url: str) -> URL:
+    """Returns the URL without any change of its path and query; only the host is converted to ASCII."""
     try:
-        parsed = URL(url)
+        parsed = URL(encode_link(url), encoded=True)
+        if not url.isascii():
+            parsed = parsed.with_host(URL(url.strip()).raw_host or "")
     except ValueError:
-        raise ConfigurationError(f"{url!r} is not a URL") from None
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise ConfigurationError(f"{url!r} is not a URL that can be downloaded: it needs http or https and a host")
+        raise ConfigurationError("the file is at an invalid URL") from None
+    if parsed.scheme not in {"http", "https"} or not parsed.raw_host:
+        raise ConfigurationError("the file is at a URL that cannot be downloaded: it needs http or https and a host")
     return parsed
 
 
