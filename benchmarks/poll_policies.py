@@ -29,7 +29,7 @@ class AdvisedPolicy:
     def record_open(self, age: float, since: float) -> None:
         """Does nothing."""
 
-    def record_end(self, duration: float, since: float) -> None:
+    def record_end(self, duration: float, since: float, age: float) -> None:
         """Does nothing."""
 
 
@@ -73,10 +73,10 @@ class LearnedPolicy(BackoffPolicy):
         if self.learns and self._counts_open:
             self._durations.observe_open(GROUP, age, since)
 
-    def record_end(self, duration: float, since: float) -> None:
+    def record_end(self, duration: float, since: float, age: float) -> None:
         """Records the duration."""
         if self.learns:
-            self._durations.observe(GROUP, duration, since if self._counts_open else 0.0)
+            self._durations.observe_end(GROUP, (since, age), duration, since if self._counts_open else 0.0)
 
 
 class FixedPolicy(AdvisedPolicy):

@@ -34,8 +34,8 @@ class Policy(Protocol):
     def record_open(self, age: float, since: float) -> None:
         """Records a poll of an open job; the previous poll was at the age `since`."""
 
-    def record_end(self, duration: float, since: float) -> None:
-        """Records a poll of an ended job."""
+    def record_end(self, duration: float, since: float, age: float) -> None:
+        """Records a poll of an ended job at this age."""
 
 
 def make_lognormal_durations(median: float, sigma: float, count: int) -> list[float]:
@@ -82,7 +82,7 @@ def simulate(
         age = now - job.born
         job.polls += 1
         if age >= job.duration:
-            policy.record_end(job.duration, job.polled_at)
+            policy.record_end(job.duration, job.polled_at, age)
             results.append((job.polls, age - job.duration))
             reset(now)
         else:

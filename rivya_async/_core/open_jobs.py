@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from .public_module import set_public_module
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -68,3 +70,6 @@ class OpenJobs:
             f"the session ends with {count} open {'job' if count == 1 else 'jobs'}: {listed}{more}. Paid jobs go on: "
             "call wait_for(task_id) in another session. open_jobs lists them all"
         )
+
+
+set_public_module("rivya_async", OpenJob)

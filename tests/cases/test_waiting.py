@@ -301,7 +301,7 @@ async def test_submits_wait_for_the_end_of_a_running_job(headers: dict[str, str]
     assert service.rejected <= 120
 
 
-async def test_sequential_submits_wait_for_jobs_that_nobody_waits_for() -> None:
+async def test_sequential_submits_wait_for_jobs_without_waiters() -> None:
     """C10"""
     service = LimitedService(limit=2)
     async with session_for(service) as session:
