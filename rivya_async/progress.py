@@ -125,7 +125,7 @@ class ProgressBar:
         self._description = description
         self._total = total
         self._show: Callable[[float, float | None, str], None] | None = None
-        self._stop: Callable[[], None] = bool
+        self._stop: Callable[[], object] = bool
 
     def __enter__(self) -> Self:
         try:

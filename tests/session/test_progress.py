@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 
 import nbformat
@@ -31,7 +32,7 @@ async def test_map_reports_each_end() -> None:
 def test_plain_generators_are_tracked() -> None:
     closed: list[bool] = []
 
-    def outcomes():  # type: ignore[no-untyped-def] # a plain generator
+    def outcomes() -> Generator[Outcome]:
         try:
             for request in REQUESTS:
                 yield Outcome(request, error=LookupError())
@@ -51,7 +52,7 @@ def test_plain_generators_are_tracked() -> None:
 async def test_bar_in_a_terminal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     async with Sandbox(speed=1000) as sandbox, RivyaSession(sandbox.api_key, base_url=sandbox.base_url) as session:
         async for outcome in track(session.map(REQUESTS), total=3, description="[kites]"):
-            assert outcome.request
+            assert outcome.request.model
         assert "[kites]" in (shown := capsys.readouterr().err)
         assert "3 of 3, 1 failed, 2 credits" in shown
         job = await session.generate("z-image", "A red kite")
@@ -66,7 +67,8 @@ async def test_bar_in_a_terminal(capsys: pytest.CaptureFixture[str], tmp_path: P
 async def test_bar_in_a_notebook(tmp_path: Path) -> None:
     code = (
         "from rivya_async import *\nfrom rivya_async.progress import *\n"
-        "with ProgressBar('<b>kites</b>', total=9) as bar:\n    bar(Progress(1, 1, 7, 2, 0.5))\n    bar(Progress(8, 1, 0, 8, 1))"
+        "with ProgressBar('<b>kites</b>', total=9) as bar:\n"
+        "    bar(Progress(1, 1, 7, 2, 0.5))\n    bar(Progress(8, 1, 0, 8, 1))"
     )
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     await NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(tmp_path)}}).async_execute()
