@@ -204,7 +204,7 @@ def test_call_in_a_hook_is_an_error(sandbox: Sandbox) -> None:
 
 def test_http_session_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="event loop"):
-        BlockingSession(http=object())  # type: ignore[arg-type] # refused whatever it is
+        BlockingSession(http=object())  # type: ignore[arg-type] # refused for any value
 
 
 def test_unclosed_session_warns(sandbox: Sandbox) -> None:
