@@ -111,7 +111,9 @@ class _Counter:
         ended = self._done + self._failed
         left = max((self._total or 0) - ended, 0)
         seconds = monotonic() - self._started_at
-        self._report(Progress(self._done, self._failed, left, self._credits, ended / seconds if seconds else 0.0))
+        self._report(
+            Progress(self._done, self._failed, left, self._credits, ended / seconds if ended and seconds else None)
+        )
 
 
 class ProgressBar:
@@ -150,11 +152,13 @@ class ProgressBar:
             size = f"{progress / 1e6:,.1f} MB" if total is None else f"{progress / 1e6:,.1f} of {total / 1e6:,.1f} MB"
             self._show(progress, total, size)
             return
-        known = self._total if self._total is not None else progress.ended + progress.open
-        parts = [f"{progress.ended:,} of {known:,}" if known else f"{progress.ended:,}"]
+        ended = progress.done + progress.failed
+        known = self._total if self._total is not None else progress.total
+        parts = [f"{ended:,} of {known:,}" if known else f"{ended:,}"]
         parts += [f"{progress.failed:,} failed"] if progress.failed else []
-        parts += [f"{progress.credits:,} credit{'' if progress.credits == 1 else 's'}", f"{progress.rate:.1f}/s"]
-        self._show(progress.ended, known or None, ", ".join(parts))
+        parts += [f"{progress.credits:,} credit{'' if progress.credits == 1 else 's'}"]
+        parts += [f"{progress.rate:.1f}/s"] if progress.rate is not None else []
+        self._show(ended, known or None, ", ".join(parts))
 
 
 Bar = tuple[Callable[[float, float | None, str], None], Callable[[], None]]

@@ -440,7 +440,7 @@ def test_ended_job_round_trip() -> None:
     ended = serialization.decode(
         generation(status="succeeded", result={"primary_url": links[0], "urls": links}), Generation
     )
-    assert serialization.decode(serialization.encode_json(ended.to_dict()), Generation) == ended
+    assert serialization.decode(serialization.encode_json(serialization.unstructure(ended)), Generation) == ended
 
 
 @given(json_values)

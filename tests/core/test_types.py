@@ -22,7 +22,6 @@ from rivya_async._core.types.generations import (
     ReferenceMedia,
     Status,
 )
-from rivya_async._core.types.progress import Progress
 
 EIGHT = datetime(2026, 5, 11, 8, tzinfo=UTC)
 LINKS = ("https://rivya.ai/f/1.png", "https://rivya.ai/f/2.png")
@@ -214,7 +213,3 @@ def test_file_as_reference_has_token() -> None:
     file = File("file_1", LINKS[0], "video", "a.mp4", "video/mp4", 9, 1.5, "dt_secret", extra={"object": "file"})
     assert file.as_reference() == ReferenceMedia(LINKS[0], "video", "a.mp4", "video/mp4", 1.5, "dt_secret")
     assert "dt_secret" not in repr(file) + repr(file.as_reference())
-
-
-def test_progress_counts_ended_jobs() -> None:
-    assert Progress(done=3, failed=1, open=6).ended == 4

@@ -23,10 +23,11 @@ async def test_map_reports_each_end() -> None:
         ids = [outcome.generation.id for outcome in outcomes if outcome.generation]
         records = [each async for each in track(session.as_completed(ids), on_progress=seen.append)]
     assert len(outcomes) == len(records) == 3
-    assert [(each.ended, each.open) for each in seen[:4]] == [(0, 3), (1, 2), (2, 1), (3, 0)]
+    assert [(each.done + each.failed, each.open) for each in seen[:4]] == [(0, 3), (1, 2), (2, 1), (3, 0)]
     assert (seen[3].done, seen[3].failed, seen[3].credits) == (2, 1, 2)
-    assert seen[3].rate > 0
-    assert seen[-1].ended == 3
+    assert seen[0].rate is None
+    assert seen[3].rate
+    assert seen[-1].total == 3
 
 
 def test_plain_generators_are_tracked() -> None:

@@ -20,6 +20,7 @@ import attrs
 from ..catalogue.model_param import ModelParam
 from ..errors import ConfigurationError, ResponseDecodeError
 from ..types.generations import Amount, Generation, Status
+from ..types.record import Record
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -90,6 +91,11 @@ def structure(value: Any, record: type[R]) -> R:
         return converter.structure(value, record)
     except Exception as error:  # noqa: BLE001 - cattrs wraps all errors of hooks, and adds the path
         raise _response_decode_error(error, record) from None
+
+
+def unstructure(record: Record) -> dict[str, Any]:
+    """Returns a record as the JSON object of the service; `structure` is the inverse."""
+    return record.to_dict()
 
 
 def _response_decode_error(error: Exception, record: type[Any]) -> ResponseDecodeError:
