@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, TypeVar
+from pathlib import Path
+from typing import Final, Generic, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
+
+OWNER_ONLY: Final = 0o600
+"""Permissions of a database. SQLite creates the files beside it, `-wal` and `-shm`, with the same ones."""
+
+
+def create_private_file(path: Path) -> None:
+    """Creates a file that only its owner can read and write, unless it exists."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, OWNER_ONLY))
+
+
+def restrict_to_owner(path: Path) -> None:
+    """Takes the permissions of others from an existing database and the files beside it."""
+    for each in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        if each.exists():
+            each.chmod(OWNER_ONLY)
 
 
 class WriterClosed(sqlite3.ProgrammingError):

@@ -7,8 +7,13 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
+from rivya_async.sandbox import Sandbox
 from tests.chromium import Chromium, chromium
 from tests.workers.redis_server import RedisServer, require_redis
+
+assert Sandbox.__init__.__kwdefaults__ is not None
+Sandbox.__init__.__kwdefaults__["seed"] = 0
+"""Durations, failures and ids of the sandboxes of all tests repeat, unless a test passes `seed=None`."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -10,6 +10,7 @@ import attrs
 from . import assumptions
 from .errors import ConfigurationError, GenerationFailedError
 from .idempotency import attach_idempotency_key
+from .public_module import set_public_module
 from .types.generations import File, Generation, ReferenceMedia
 from .types.record import Record
 
@@ -66,7 +67,7 @@ class GenerationRequest(Record):
     idempotency_key: str | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.model, str) or not self.model:
+        if not isinstance(self.model, str) or not self.model.strip():
             raise ConfigurationError(f"model must be the id of a model, such as 'z-image', not {self.model!r}")
         if self.prompt is not None and not isinstance(self.prompt, str):
             raise ConfigurationError(f"prompt must be a string, not {type(self.prompt).__name__}")
@@ -181,11 +182,14 @@ def raise_if_failed(generation: Generation) -> Generation:
     """Returns the record, or raises `GenerationFailedError` for a failed job."""
     if generation.failed:
         error = generation.error
-        reason = f"{error.code}: {error.message}".rstrip(".: ") if error is not None else "no reason given"
+        reason = f"{error.code}: {error.message}".strip(".: ") if error is not None else ""
         raise GenerationFailedError(
-            f"the service ended {generation.id} ({generation.model}) as failed: {reason}. "
+            f"the service ended {generation.id} ({generation.model}) as failed: {reason or 'no reason given'}. "
             "A new submit is a new purchase; the reserved credits of a failed job return to the balance.",
             task_id=generation.id,
             last=generation,
         )
     return generation
+
+
+set_public_module("rivya_async", GenerationRequest, Outcome)

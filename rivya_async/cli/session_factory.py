@@ -63,5 +63,5 @@ def new_sandbox(*, renders: bool = True, **options: Any) -> Sandbox:
 
     try:
         return Sandbox(**{name: value for name, value in options.items() if value is not None})
-    except ValueError as error:
+    except (ImportError, ValueError) as error:
         raise ConfigurationError(f"the sandbox cannot be created: {error}") from None

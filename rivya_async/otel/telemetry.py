@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from functools import lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation, get_meter
 from opentelemetry.trace import SpanKind, StatusCode, get_current_span, get_tracer
@@ -15,6 +16,7 @@ from .._core.errors import APIStatusError, GenerationFailedError
 from .._core.types.generations import Status
 from .._core.types.purchase_cost import GENERATIONS_PATH
 from .._engine.hooks import Hooks
+from .suppression import SuppressingTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -59,6 +61,9 @@ class Telemetry(Hooks):
     Cancelled operations emit no span; their finished attempts do. A retry is an event of the caller's span, and the
     `http.request.resend_count` of the next attempt.
 
+    Names follow the semantic conventions of HTTP clients. Other HTTP instrumentation, such as that of aiohttp, ignores
+    the requests of the session: each is reported once, with its key and its job.
+
     No span or metric contains an API key, a prompt, a body, an error text, or more of a link than its host. Idempotency
     keys and ids are attributes of spans, never of metrics.
 
@@ -90,15 +95,23 @@ class Telemetry(Hooks):
         _create_gauge(meter, "rivya.queue.depth", "{job}", "Jobs that wait for a worker", queue_depth)
         _create_gauge(meter, "rivya.rate_limit", "{request}/s", "Requests that may be sent", rate_limit)
 
+    def wrap_transport(self, transport: Any) -> Any:
+        """Returns a transport whose requests other HTTP instrumentation ignores."""
+        return SuppressingTransport(transport)
+
     def on_attempt(self, details: AttemptDetails) -> None:
         """Emits a client span and a duration; counts an error response."""
         error, template = details.error, url_template(details.path)
+        address, port = server_of(details.base_url)
+        status = error.status if isinstance(error, APIStatusError) else getattr(details, "status", None)
         attributes = _attributes(
             error,
             {
                 "http.request.method": details.method,
                 "url.template": template,
-                "http.response.status_code": error.status if isinstance(error, APIStatusError) else None,
+                "server.address": address,
+                "server.port": port,
+                "http.response.status_code": status,
             },
         )
         self._requests.record(details.elapsed, attributes)
@@ -107,6 +120,7 @@ class Telemetry(Hooks):
         ids = _attributes(
             None,
             {
+                "url.full": details.base_url + details.path.partition("?")[0],
                 "http.request.resend_count": details.number - 1 or None,
                 "rivya.task_id": polled_task_id(details.path),
                 "rivya.idempotency_key": details.idempotency_key,
@@ -162,6 +176,13 @@ def url_template(path: str) -> str:
     """Returns the path without its query, and with `{id}` for each segment that is an id."""
     segments = path.partition("?")[0].split("/")
     return "/".join(each if not each or each in LITERAL_SEGMENTS else "{id}" for each in segments)
+
+
+@lru_cache(maxsize=16)
+def server_of(base_url: str) -> tuple[str | None, int | None]:
+    """Returns the host and the port of a base URL."""
+    parts = urlsplit(base_url)
+    return parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def polled_task_id(path: str) -> str | None:

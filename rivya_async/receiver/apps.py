@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .protocol import INCOMPLETE_BODY, WRONG_METHOD, DeliveryHandler, WebhookResponse, respond
 
@@ -15,6 +15,9 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+POLICY_VIOLATION: Final = 1008
+"""Code that closes a websocket; before it is accepted, the server responds 403."""
 
 
 class ClientDisconnected(Exception):
@@ -53,7 +56,7 @@ def create_aiohttp_app(handler: DeliveryHandler) -> web.Application:
 
 
 class AsgiApp:
-    """An ASGI app (http and lifespan) that takes deliveries at every path."""
+    """An ASGI app (http and lifespan) that takes deliveries at every path, and rejects websockets."""
 
     def __init__(self, handler: DeliveryHandler) -> None:
         self._handler = handler
@@ -71,6 +74,9 @@ class AsgiApp:
             except ClientDisconnected:
                 return
             await _send_response(send, response)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": "deliveries use POST"})
         else:
             raise ValueError(f"deliveries use http, not {scope['type']}")
 

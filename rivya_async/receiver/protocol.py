@@ -36,6 +36,7 @@ WRONG_METHOD: Final = WebhookResponse(HTTPStatus.METHOD_NOT_ALLOWED, "deliveries
 BODY_TOO_LARGE: Final = WebhookResponse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too large for an event")
 HANDLER_FAILED: Final = WebhookResponse(HTTPStatus.INTERNAL_SERVER_ERROR, "the handler failed: deliver it again")
 OVERLOADED: Final = WebhookResponse(HTTPStatus.SERVICE_UNAVAILABLE, "too many events in progress: deliver it again")
+HANDLED_ELSEWHERE: Final = WebhookResponse(HTTPStatus.SERVICE_UNAVAILABLE, "being handled now: deliver it again")
 CLOSED: Final = WebhookResponse(HTTPStatus.SERVICE_UNAVAILABLE, "the receiver is closed: deliver it again")
 
 

@@ -6,8 +6,11 @@ import asyncio
 import inspect
 import logging
 import math
+import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar, overload
+from weakref import WeakKeyDictionary
 
 from .._core import assumptions
 from .._core.errors import ConfigurationError, WebhookVerificationError
@@ -16,7 +19,7 @@ from . import protocol
 from .handler_pool import DedupCache, HandlerPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
     from aiohttp import web
@@ -57,11 +60,14 @@ class WebhookReceiver:
       and the session polls less while events arrive (`session.generations.expect_deliveries()`).
     - `response_timeout`: maximum seconds that a response waits for the handler. The response is 200 if the handler
       succeeded by then, 500 if it raised (the service delivers the event again), and 202 if it is still running.
+      A 202 needs an event loop that outlives the request: `async with receiver:` in the lifespan of the application,
+      or a call of `open` there, shows the receiver that it has one. On other loops, such as those of `asyncio.run`,
+      of Flask's async views and of `asgiref.async_to_sync`, the response waits until the handler has finished.
     - `dedup_window`: seconds for which handled events are remembered (the latest 100,000): a repeated delivery gets
       200 and is not handled. An event whose handler raised is not remembered. It is handled again when it is
       delivered again, even after a 202, which ends the retries of the service.
-    - `max_running`, `max_waiting`: limits of running handlers, and of events that wait for one. Beyond both the
-      response is 503, and the service tries again.
+    - `max_running`, `max_waiting`: limits of running handlers, and of events that wait for one, on each event loop.
+      Beyond both the response is 503, and the service tries again.
     - `max_body_size`: limit in bytes of a body; a larger one gets 413.
     - `close_timeout`: maximum seconds that `aclose` waits for handlers before it cancels them.
 
@@ -89,7 +95,7 @@ class WebhookReceiver:
 
     def __init__(
         self,
-        secret: str | Sequence[str],
+        secret: str | Iterable[str],
         *,
         session: _Session | None = None,
         scheme: Scheme = signatures.RIVYA,
@@ -116,7 +122,8 @@ class WebhookReceiver:
         self._handled_events = DedupCache(_check_seconds("dedup_window", dedup_window))
         self._limits = _check_count("max_running", max_running, 1), _check_count("max_waiting", max_waiting, 0)
         self._handlers: dict[str, Handler] = {}
-        self._pool: HandlerPool | None = None
+        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, HandlerPool] = WeakKeyDictionary()
+        self._lasting_loop: asyncio.AbstractEventLoop | None = None
         self._is_closed = False
 
     @overload
@@ -157,7 +164,7 @@ class WebhookReceiver:
         """
         if self._is_closed:
             return protocol.CLOSED
-        if isinstance(body, bytes) and len(body) > self.max_body_size:
+        if isinstance(body, bytes | bytearray | memoryview) and len(body) > self.max_body_size:
             return protocol.BODY_TOO_LARGE
         try:
             event = self._verifier.verify(body, headers, now=self._clock())
@@ -183,8 +190,13 @@ class WebhookReceiver:
         return create_aiohttp_app(self)
 
     def open(self) -> None:
-        """Accepts deliveries again after a close. A new receiver is open."""
+        """Accepts deliveries, also after a close. A new receiver accepts them too.
+
+        On an event loop, it also states that this loop outlives its requests.
+        """
         self._is_closed = False
+        with suppress(RuntimeError):  # no running loop
+            self._lasting_loop = asyncio.get_running_loop()
 
     async def aclose(self) -> None:
         """Responds 503 from now on, waits up to `close_timeout` for the handlers, then cancels and logs the rest.
@@ -192,13 +204,15 @@ class WebhookReceiver:
         Cancelling this call cancels the handlers at once.
         """
         self._is_closed = True
-        if self._pool is None:
+        loop = asyncio.get_running_loop()
+        pool = self._pools.get(loop)
+        if pool is None:
             return
         try:
-            await self._pool.aclose(self._close_timeout)
+            await pool.aclose(self._close_timeout)
         finally:
             if self._is_closed:  # `open` may have been called meanwhile
-                self._pool = None
+                self._pools.pop(loop, None)
 
     async def __aenter__(self) -> Self:
         self.open()
@@ -210,22 +224,28 @@ class WebhookReceiver:
         await self.aclose()
 
     async def _dispatch(self, event: WebhookEvent) -> WebhookResponse:
-        if self._pool is None:
-            self._pool = HandlerPool(*self._limits, self._mark_handled)
-        task = self._pool.find_task(event.id)
+        loop = asyncio.get_running_loop()
+        pool = self._pools.get(loop)
+        if pool is None:
+            pool = self._pools[loop] = HandlerPool(*self._limits, self._mark_handled)
+        task = pool.find_task(event.id)
         if task is None:
-            if self._handled_events.contains(event.id, asyncio.get_running_loop().time()):
+            if self._handled_events.contains(event.id, loop.time()):
                 return protocol.ALREADY_HANDLED
+            if any(each.find_task(event.id) for other, each in [*self._pools.items()] if not other.is_closed()):
+                return protocol.HANDLED_ELSEWHERE
             self._settle_waits(event)
             handler = self._handlers.get(event.type, self._handlers.get(ANY))
             if handler is None:
                 return protocol.NO_HANDLER
-            if self._pool.is_full:
+            if pool.is_full:
                 return protocol.OVERLOADED
-            task = self._pool.start(handler, event)
+            task = pool.start(handler, event)
         await asyncio.wait([task], timeout=self._response_timeout)
         if not task.done():
-            return protocol.STILL_RUNNING
+            if loop is self._lasting_loop or _is_loop_of_runner():
+                return protocol.STILL_RUNNING
+            await asyncio.wait([task])
         return protocol.HANDLER_FAILED if task.cancelled() or task.exception() is not None else protocol.HANDLED
 
     def _settle_waits(self, event: WebhookEvent) -> None:
@@ -246,6 +266,14 @@ def _is_sync_function(handler: Handler) -> bool:
     """Returns whether it is certainly not async; a callable object of another kind may be."""
     function = inspect.unwrap(handler)
     return inspect.isroutine(function) and not inspect.iscoroutinefunction(function)
+
+
+def _is_loop_of_runner() -> bool:
+    """Returns whether an `asyncio.Runner` runs the loop: it keeps the loop for further calls, unlike `asyncio.run`."""
+    frame = sys._getframe()  # noqa: SLF001 - asyncio has no other way to find the caller of a loop
+    while frame.f_back is not None and frame.f_code is not asyncio.Runner.run.__code__:
+        frame = frame.f_back
+    return frame.f_back is not None and frame.f_back.f_code is not asyncio.run.__code__
 
 
 def _check_seconds(name: str, value: float) -> float:

@@ -6,9 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
+from importlib.util import find_spec
+from ipaddress import ip_address
 from os import PathLike
 from types import TracebackType
 from typing import Final, Self
+from urllib.parse import urlsplit
 
 import attrs
 from aiohttp import web
@@ -19,6 +23,7 @@ from .dashboard.handlers import DashboardHandlers
 from .faults.fault import DELIVERY
 from .faults.registry import FaultRegistry
 from .request_handler import RequestHandler
+from .responses import JSON_TYPE, error_body
 from .service_state import Account, ServiceState
 from .store import StateStore
 
@@ -38,12 +43,17 @@ LINGERING_TIME: Final = 1.0
 class Sandbox:
     """A local server of the public API for tests and first steps; purchases cost nothing.
 
-    - `seed`: determines all random values: keys, ids, durations, failures, results.
+    - `host`: the address or name to listen at. Requests for another host are rejected, so that web sites cannot reach
+      the sandbox by a name of their own (DNS rebinding): IP addresses, localhost and this `host` are accepted. Behind a
+      name, as in a container, pass the name by which clients connect.
+    - `seed`: determines all random values: keys, ids, durations, failures, results. By default it is random, so that
+      no id repeats that of an earlier sandbox; `state` keeps it. The attribute `seed` has it.
     - `speed`: divides the durations of jobs; at 1 an image takes about 12 seconds, a video 90, a sound 8, and a chat
       model sends 40 words per second.
     - `credits`: the initial credits of the main account.
     - `failure_rate`: the probability, from 0 to 1, that a job fails. A job whose prompt contains "[fail]" always fails.
-    - `rate_limit`: requests per key in a window of `rate_window` seconds; None is no limit.
+    - `rate_limit`: requests per key in a window of `rate_window` seconds; None, the default, is no limit. The service
+      has a limit, which is not documented.
     - `api_key`: the main key; derived from the seed by default.
     - `allow_local_webhooks`: permits webhooks with plain http and on this machine, which the service rejects. Events
       are delivered while the sandbox runs, to this machine only; `speed` divides the delays between attempts.
@@ -56,8 +66,8 @@ class Sandbox:
       purchase, or when an endpoint is created or changed.
 
     `port` 0 takes any free port and keeps it when the sandbox is closed and started again, like a service outage.
-    Raises ValueError for an invalid argument, and for a `state` that is no state file or is in use; OSError if the port
-    is taken or the state cannot be written.
+    Raises ImportError without the extra `sandbox`; ValueError for an invalid argument, and for a `state` that is no
+    state file or is in use; OSError if the port is taken or the state cannot be written.
 
     Example:
         async with Sandbox(speed=1000) as sandbox:
@@ -69,7 +79,7 @@ class Sandbox:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        seed: int = 0,
+        seed: int | None = None,
         speed: float = 20.0,
         credits: int = 1_000_000,  # noqa: A002  the API's own word
         failure_rate: float = 0.0,
@@ -81,7 +91,13 @@ class Sandbox:
         state: str | PathLike[str] | None = None,
         clock: Callable[[], float] = time.time,  # noqa: TID251  the server's clock, not the client's
     ) -> None:
+        if find_spec("PIL") is None or find_spec("av") is None:
+            raise ImportError(
+                "the sandbox renders its files with Pillow and PyAV, which are not installed. "
+                "Run pip install 'rivya-async[sandbox]'"
+            )
         self._store = StateStore(state)
+        self.seed = seed = self._store.choose_seed(seed)
         opening = self._store.opening_number
         self.service_state = ServiceState(
             seed=seed if opening == 1 else f"{seed}/{opening}",  # so that no id is used twice
@@ -94,7 +110,6 @@ class Sandbox:
         self._clock = clock
         self._host = host
         self._port = port
-        self._seed = seed
         self._credits = credits
         self._key_counts: Counter[str] = Counter()
         self.api_key = api_key or generate_api_key(seed, MAIN_ACCOUNT)
@@ -158,7 +173,7 @@ class Sandbox:
             account = MAIN_ACCOUNT if credits is None else f"acct_{len(self.service_state.accounts) + 1}"
         name = f"{account} {sorted(scopes)} {revoked} {expired}"
         self._key_counts[name] += 1
-        secret = generate_api_key(self._seed, f"{name} {self._key_counts[name]}")
+        secret = generate_api_key(self.seed, f"{name} {self._key_counts[name]}")
         if secret not in self.service_state.api_keys:
             owner = self._get_or_create_account(account, credits)
             key = ApiKey(secret, owner.id, frozenset(scopes), is_revoked=revoked, is_expired=expired)
@@ -217,6 +232,12 @@ class Sandbox:
         return f"http://{host}:{self._port}"
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        host = request.headers.get("Host")
+        if host is not None and not _is_allowed_host(host, self._host):
+            message = (
+                f"This sandbox does not serve {host:.80}: connect by an IP address or as localhost, or pass host=."
+            )
+            return web.Response(body=error_body("host_rejected", message, "req_0"), status=403, content_type=JSON_TYPE)
         handler = self._dashboard if self._dashboard.serves(request) else self._handler
         return await handler.handle(request)
 
@@ -239,3 +260,13 @@ class Sandbox:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+@lru_cache
+def _is_allowed_host(host: str, bound_host: str) -> bool:
+    """Returns True for an IP address, localhost and the bound host: the owner of another name decides its address."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name in {"localhost", bound_host.lower()} or name.endswith(".localhost") or bool(ip_address(name))
+    except ValueError:
+        return False

@@ -118,7 +118,9 @@ class ServiceState:
         """Reserves the model's price; raises `ApiError` (insufficient_credits) if the account cannot pay."""
         balance = self.available_credits(account_id, now)
         if balance < model.price:
-            raise ApiError("insufficient_credits", f"{model.id} needs {model.price} credits, you have {balance}.")
+            raise ApiError(
+                "insufficient_credits", f"{model.id} needs {_count_credits(model.price)}, you have {balance}."
+            )
         self.accounts[account_id].reserved += model.price
 
     def charge(self, account_id: str, amount: int) -> None:
@@ -170,6 +172,10 @@ class ServiceState:
             ends_at=starts_at + RUN_MEDIANS[model.category] * math.exp(SIGMA * run_deviation) / self.speed,
             failure="The model could not complete this generation." if fails else None,
         )
+
+
+def _count_credits(amount: int) -> str:
+    return f"{amount} credit" if amount == 1 else f"{amount} credits"
 
 
 def derive_seed(service_seed: int | str, task_id: str, params: Mapping[str, Any]) -> int:

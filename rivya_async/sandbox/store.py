@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 import weakref
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from cattrs.preconf.json import make_converter
 
-from .._sqlite_writer import GroupCommitWriter
+from .._sqlite_writer import GroupCommitWriter, create_private_file, restrict_to_owner
 
 T = TypeVar("T")
 
@@ -26,6 +27,9 @@ LOAD: Final = "SELECT value FROM stored WHERE type = ? ORDER BY rowid"
 
 OPENING: Final = "opening"
 """Type of the rows that count the processes which opened the file."""
+
+SEED: Final = ("seed", "")
+"""Type and key of the row with the seed."""
 
 _converter = make_converter(detailed_validation=False)
 _converter.register_structure_hook(Mapping[str, Any] | str, lambda value, _: value)
@@ -54,6 +58,16 @@ class StateStore:
                 _write(self._connection, {(OPENING, f"{self.opening_number}"): ""})
             except sqlite3.Error as error:
                 raise _write_error(self.path, error) from error
+
+    def choose_seed(self, seed: int | None) -> int:
+        """Returns the given seed, else the one in the file, else a random one; the file keeps it. Blocks."""
+        if self._connection is None:
+            return secrets.randbits(64) if seed is None else seed
+        found = self._connection.execute("SELECT value FROM stored WHERE type = ? AND key = ?", SEED).fetchone()
+        if seed is None:
+            seed = secrets.randbits(64) if found is None else int(found[0])
+        _write(self._connection, {SEED: str(seed)})
+        return seed
 
     @property
     def has_unwritten(self) -> bool:
@@ -112,13 +126,17 @@ class StateStore:
     def _connect(self, path: Path) -> sqlite3.Connection:
         """Opens the file with an exclusive lock. A commit survives a kill of the process."""
         try:
+            create_private_file(path)
             connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+        except OSError as error:
+            raise ValueError(f"{path}: {error.strerror}") from None
         except sqlite3.Error as error:
             raise ValueError(f"{path}: {error}") from None
         weakref.finalize(self, connection.close)
         try:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             _check_format(connection)
+            restrict_to_owner(path)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
         except (sqlite3.Error, ValueError) as error:

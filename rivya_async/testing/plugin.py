@@ -1,7 +1,7 @@
 """pytest fixtures and the mark for virtual time. They work in sync tests, with pytest-asyncio and with anyio.
 
-- `rivya_sandbox`: a `Sandbox` in its own thread, one per test. Override the fixture `rivya_sandbox_options` to change
-  its arguments.
+- `rivya_sandbox`: a `Sandbox` with seed 0 in its own thread, one per test. Override the fixture
+  `rivya_sandbox_options` to change its arguments.
 - `rivya_session`: a `RivyaSession` for that sandbox with short poll intervals and retry delays. It is bound to the
   event loop that uses it first and closes with that loop, or after the test if the loop continues. Async fixtures can
   use it until their end. Pending requests of a test are cancelled. Override `rivya_session_options` to change its
@@ -61,9 +61,9 @@ def rivya_sandbox(request: pytest.FixtureRequest, rivya_sandbox_options: Mapping
 
     if _is_virtual(request.node):
         with reserve_port() as port:
-            yield Sandbox(**{"port": port, "speed": 1.0, "clock": wall_time, **rivya_sandbox_options})
+            yield Sandbox(**{"seed": 0, "port": port, "speed": 1.0, "clock": wall_time, **rivya_sandbox_options})
     else:
-        with run_in_thread(Sandbox(**{"speed": SPEED, **rivya_sandbox_options})) as sandbox:
+        with run_in_thread(Sandbox(**{"seed": 0, "speed": SPEED, **rivya_sandbox_options})) as sandbox:
             yield sandbox
 
 

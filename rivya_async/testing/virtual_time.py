@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar, TypeVarTuple
 
+from .._core.public_module import set_public_module
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -47,7 +49,7 @@ class DeadlockError(RuntimeError):
     >>> run(wait_forever())
     Traceback (most recent call last):
     ...
-    rivya_async.testing.virtual_time.DeadlockError: all tasks wait without a timer or pending I/O: Task-... at ...
+    rivya_async.testing.DeadlockError: all tasks wait without a timer or pending I/O: Task-... at ...
     """
 
     def __init__(self, problem: str) -> None:
@@ -167,3 +169,6 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     """
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(main)
+
+
+set_public_module("rivya_async.testing", DeadlockError, VirtualTimeLoop)

@@ -32,6 +32,10 @@ DELTAS = {
     "text": {"text": "Hi"},
     "content as an object": {"content": {"text": "Hi"}},
     "more than one": {"delta": None, "content": "Hi", "text": "no"},
+    "a list of parts": {"delta": {"content": [{"type": "text", "text": "H"}, {"type": "picture"}, "i"]}},
+    "choices": {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "Hi"}}]},
+    "choices with reasoning": {"choices": [{"delta": {"content": "Hi", "reasoning_content": "Hm"}}]},
+    "choices of the older API": {"object": "text_completion", "choices": [{"text": "Hi", "finish_reason": None}]},
 }
 
 
@@ -57,10 +61,16 @@ def test_reads_text_of_all_shapes(data: dict[str, Any], name: str) -> None:
         ("message", {"delta": 5}),
         ("message", {"error": None}),
         ("message", {"message": "a word"}),
-        ("message", "no JSON at all"),
-        ("message", '{"delta": "Hi'),
-        ("message", ["a", "list"]),
-        ("message", "5"),
+        ("message", {"choices": []}),
+        ("message", {"choices": ["Hi"]}),
+        ("message", {"choices": [{"delta": {"reasoning_content": "Hm"}, "finish_reason": "stop"}]}),
+        ("message", {"error": False, "errors": [], "code": 0, "status": 200}),
+        ("message", "ping"),
+        ("message", "[KEEP-ALIVE]"),
+        ("message", []),
+        ("message", "null"),
+        ("ping", "no JSON at all"),
+        ("ping", "5"),
         ("message_start", {"message": {"id": "msg_1", "content": ""}}),
     ],
 )
@@ -68,7 +78,7 @@ def test_ignores_other_events(name: str, data: Any) -> None:
     answer_stream = ChatStreamAccumulator()
     answer_stream.feed(event({"delta": "So far"}))
     event_result = answer_stream.feed(event(data, name))
-    expected = 5 if data == "5" else data
+    expected = {"5": 5, "null": None}.get(data, data) if isinstance(data, str) else data
     assert event_result == ChatEvent(name, expected, "")
     assert (answer_stream.text, answer_stream.completion) == ("So far", None)
 
@@ -139,11 +149,39 @@ def test_incomplete_final_event_uses_earlier_members(message: Any) -> None:
     assert answer_stream.completion.extra == {"mood": None}
 
 
-def test_final_event_without_text_is_empty_answer() -> None:
+@pytest.mark.parametrize(
+    "last", [{**STARTED, "object": "chat.completion"}, "[DONE]", {"object": "chat.completion", "usage": {}}]
+)
+def test_end_without_text_or_usage_raises(last: Any) -> None:
     answer_stream = ChatStreamAccumulator()
-    assert took(answer_stream, event({**STARTED, "object": "chat.completion"})) == [""]
+    took(answer_stream, event(STARTED))
+    with pytest.raises(StreamInterruptedError, match="without any text") as raised:
+        answer_stream.feed(event(last))
+    assert (raised.value.session_id, answer_stream.completion) == ("ses_1", None)
+
+
+def test_end_with_usage_is_empty_answer() -> None:
+    answer_stream = ChatStreamAccumulator()
+    assert took(answer_stream, event({"usage": {"total_tokens": 3}}), event("[DONE]")) == ["", ""]
     assert answer_stream.completion is not None
     assert answer_stream.completion.text == ""
+
+
+def test_reads_completion_of_choices() -> None:
+    answer_stream = ChatStreamAccumulator()
+    choice = {"message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
+    assert took(answer_stream, event({**STARTED, "object": "chat.completion", "choices": [choice]})) == ["Hi"]
+    assert answer_stream.completion is not None
+    assert answer_stream.completion.message == ChatMessage("Hi")
+
+
+@pytest.mark.parametrize("data", ["no JSON at all", '{"delta": "Hi', "<html>502</html>", ["a", "list"], "5", '"Hi"'])
+def test_unreadable_event_raises(data: Any) -> None:
+    answer_stream = ChatStreamAccumulator()
+    answer_stream.feed(event({"delta": "So far"}))
+    with pytest.raises(StreamInterruptedError, match="cannot be read") as raised:
+        answer_stream.feed(event(data))
+    assert raised.value.text == "So far"
 
 
 def test_limits_answer_length() -> None:
@@ -155,21 +193,12 @@ def test_limits_answer_length() -> None:
     assert len(answer_stream.text) == 32 * 1024 * 1024
 
 
-def test_done_without_events_builds_nothing() -> None:
-    answer_stream = ChatStreamAccumulator()
-    assert answer_stream.feed(event("[DONE]")) == ChatEvent("message", "[DONE]")
-    assert answer_stream.completion is None
-    assert answer_stream.session_id is None
-
-
-def test_rejects_invalid_completion() -> None:
+def test_completion_with_unreadable_member_is_kept() -> None:
     answer_stream = ChatStreamAccumulator()
     took(answer_stream, event({"created_at": "yesterday", "delta": "Hi"}))
-    with pytest.raises(ResponseDecodeError, match="created_at"):
-        answer_stream.feed(event("[DONE]"))
-    with pytest.raises(ResponseDecodeError, match="content"):
-        answer_stream.feed(event({**FINAL, "message": {"content": 5}}))
-    assert answer_stream.text == "Hi"
+    answer_stream.feed(event("[DONE]"))
+    assert answer_stream.completion is not None
+    assert (answer_stream.completion.text, answer_stream.completion.extra) == ("Hi", {"created_at": "yesterday"})
 
 
 ERRORS = {
@@ -192,8 +221,50 @@ def test_service_error_keeps_text(name: str, data: dict[str, Any]) -> None:
     assert (error.text, error.session_id, error.code, error.request_id) == ("Hi", "ses_1", "rate_limited", "req_1")
 
 
-@pytest.mark.parametrize(("data", "expected"), [("it broke", "it broke"), ({}, "an error"), ({"error": "bad"}, "bad")])
-def test_error_of_other_shape_raises(data: Any, expected: str) -> None:
+OTHER_ERRORS: list[tuple[str, Any, str, str | None]] = [
+    ("error", "it broke", "it broke", None),
+    ("error", {}, "an error", None),
+    ("error", "null", "an error", None),
+    ("error", {"error": "bad"}, "bad", None),
+    ("response.failed", {"response": {"id": "r"}}, "response", None),
+    ("stream_error", {"message": "bad", "code": "x"}, "bad", "x"),
+    ("message", {"error": "upstream timed out"}, "upstream timed out", None),
+    ("message", {"error": {}}, "an error", None),
+    ("message", {"error": True, "message": "bad", "request_id": "req_1"}, "bad", None),
+    ("message", {"error": ["bad", "worse"]}, "bad", None),
+    ("message", {"errors": [{"message": "bad", "code": 7}]}, "bad", "7"),
+    ("message", [{"error": {"code": 503, "message": "bad", "status": "UNAVAILABLE"}}], "bad", "503"),
+    ("message", {"type": "error", "error": {"type": "overloaded_error", "message": "bad"}}, "bad", "overloaded_error"),
+    ("message", {"type": "response.failed", "message": "bad"}, "bad", "response.failed"),
+    ("message", {"object": "error", "message": "bad", "code": 40}, "bad", "40"),
+    ("message", {"status": "failed", "delta": "x", "reason": "bad"}, "bad", "failed"),
+    ("message", {"status": 502, "title": "bad"}, "bad", "502"),
+    ("message", {"detail": "bad"}, "bad", None),
+    ("message", {"detail": [{"msg": "bad"}]}, "bad", None),
+    ("message", {"message": "bad", "code": "x"}, "bad", "x"),
+    ("message", {"message": "Request timed out"}, "timed out", None),
+    ("message", {"error_message": "bad", "error_code": "x"}, "bad", "x"),
+    ("message", {"success": False, "msg": "bad"}, "bad", None),
+    ("message", {"choices": [{"error": {"message": "bad", "code": 1}, "delta": {"content": ""}}]}, "bad", "1"),
+    ("message", {"choices": [{"delta": {"content": ""}, "finish_reason": "error"}]}, "finish_reason", None),
+    ("message", {"choices": [{"delta": {"error": "bad"}}]}, "bad", None),
+    ("message", {"delta": {"error": "bad"}}, "bad", None),
+    ("message", {"data": {"error": {"detail": "bad"}}}, "bad", None),
+    ("message.completed", {**FINAL, "error": {"message": "bad", "code": "x"}}, "bad", "x"),
+]
+
+
+@pytest.mark.parametrize(("name", "data", "expected", "code"), OTHER_ERRORS)
+def test_error_of_other_shape_raises(name: str, data: Any, expected: str, code: str | None) -> None:
+    answer_stream = ChatStreamAccumulator()
+    answer_stream.feed(event({"delta": "Half"}))
     with pytest.raises(StreamInterruptedError, match=expected) as raised:
-        ChatStreamAccumulator().feed(event(data, "error"))
-    assert (raised.value.text, raised.value.code, raised.value.session_id) == ("", None, None)
+        answer_stream.feed(event(data, name))
+    assert (raised.value.text, raised.value.code, raised.value.session_id) == ("Half", code, None)
+
+
+def test_error_text_has_a_limit() -> None:
+    for data in ({"error": "x" * 100_000}, {"error": {"odd": "x" * 100_000}}, "x" * 100_000):
+        with pytest.raises(StreamInterruptedError) as raised:
+            ChatStreamAccumulator().feed(event(data))
+        assert len(str(raised.value)) < 1000

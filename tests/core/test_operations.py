@@ -237,38 +237,6 @@ def test_every_error_class_has_advice() -> None:
     assert set(error_responses.ADVICE) == subclasses(APIStatusError)
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"<html><body>502 Bad Gateway</body></html>",
-        b'{"error": ',
-        b"\xff",
-        b"[" * 100_000,
-        b"null",
-        b"[]",
-        b'"error"',
-        b"{}",
-        b'{"error": null}',
-        b'{"error": "boom"}',
-        b'{"error": []}',
-        b'{"error": {}}',
-        b'{"error": {"code": null, "message": null, "requestId": null}}',
-        b'{"error": {"code": 5, "message": {"a": 1}, "requestId": [1]}}',
-        b'{"error": {"code": "", "message": "", "requestId": ""}}',
-    ],
-    ids=lambda body: repr(body[:40]),
-)
-@pytest.mark.parametrize(
-    ("status", "kind"), [(502, InternalServerError), (404, NotFoundError), (429, RateLimitError), (418, APIStatusError)]
-)
-def test_reads_page_of_proxy(body: bytes, status: int, kind: type[APIStatusError]) -> None:
-    error = error_responses.read_error(response(body, status, Retry_After="3"), NOW)
-    assert type(error) is kind
-    assert (error.status, error.code, error.request_id, error.retry_after) == (status, None, None, 3.0)
-    assert str(error).startswith(f"the service answered without an error message [{status} without a code]")
-
-
 @given(st.binary(max_size=50), st.integers(300, 599))
 def test_any_response_makes_an_error(body: bytes, status: int) -> None:
     error = error_responses.read_error(response(body, status), NOW)

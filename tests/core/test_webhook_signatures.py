@@ -323,8 +323,6 @@ def test_rejects_parsed_body() -> None:
         list(signed(RIVYA).items()),
         {name.encode(): value.encode() for name, value in signed(RIVYA).items()},
         dict.fromkeys(signed(RIVYA), b"t=1"),
-        {5: "t=1"},
-        {"Rivya-Signature": None},
     ],
     ids=repr,
 )

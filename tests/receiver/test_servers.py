@@ -290,5 +290,5 @@ async def test_rejects_other_asgi_scopes() -> None:
     async def unused(*_: Any) -> Any:
         raise AssertionError
 
-    with pytest.raises(ValueError, match="websocket"):
-        await app({"type": "websocket"}, unused, unused)
+    with pytest.raises(ValueError, match="webtransport"):
+        await app({"type": "webtransport"}, unused, unused)

@@ -188,7 +188,7 @@ async def test_incomplete_body_purchases_nothing() -> None:
         host, port = "127.0.0.1", int(client.sandbox.base_url.rpartition(":")[2])
         _, writer = await asyncio.open_connection(host, port)
         writer.write(
-            b"POST /api/v1/generations HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n"
+            b"POST /api/v1/generations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n"
             b"Authorization: Bearer " + client.sandbox.api_key.encode() + b"\r\n\r\n{"
         )
         await writer.drain()

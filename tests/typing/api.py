@@ -84,7 +84,7 @@ async def the_first_minute() -> None:
         job = await session.generate("z-image", "A red kite", params={"aspect_ratio": "16:9"})
         assert_type(job, Generation)
         assert_type(await session.download(job, "out/"), list[Path])
-        assert_type(await session.download("https://rivya.ai/f/1.png", Path("out.png"), overwrite=True), list[Path])
+        assert_type(await session.download("https://rivya.ai/f/1.png", Path("out.png"), exists="rename"), list[Path])
 
 
 async def all_of_the_settings(http: aiohttp.ClientSession, key: str | None) -> RivyaSession:

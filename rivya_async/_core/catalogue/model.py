@@ -11,6 +11,7 @@ import attrs
 from .. import assumptions
 from ..errors import ConfigurationError, InvalidRequestError
 from ..generation_request import Reference
+from ..public_module import set_public_module
 from ..types.generations import Amount, ValidationProblem, extra_fields
 from ..types.record import Record
 from .model_param import DIALOGUE_PARAM, ModelParam
@@ -271,3 +272,6 @@ def _count_characters(line: object) -> int:
 
 def _read_capability(value: object) -> bool | None:
     return value if isinstance(value, bool) else None
+
+
+set_public_module("rivya_async", ChatCapabilities, Model)

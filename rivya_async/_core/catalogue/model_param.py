@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import attrs
 
+from ..public_module import set_public_module
 from ..types.generations import Amount, ValidationProblem, extra_fields
 from ..types.record import Record
 from .validation import closest_matches, shorten, suggestion_text
@@ -183,3 +184,6 @@ def _is_same_value(choice: str, value: Amount) -> bool:
     if isinstance(value, bool):
         return choice.casefold() == ("true" if value else "false")
     return _parse_number(choice) == value
+
+
+set_public_module("rivya_async", ModelParam)

@@ -10,6 +10,7 @@ import attrs
 
 from .. import assumptions
 from ..generation_request import Reference
+from ..public_module import set_public_module
 from ..types.generations import File, ReferenceMedia, ValidationProblem
 from ..types.record import Record
 from .validation import closest_matches, shorten, suggestion_text
@@ -147,3 +148,6 @@ def _as_count(value: object) -> int | None:
 def _as_counts(value: object) -> dict[str, int]:
     counts = {kind: _as_count(count) for kind, count in _as_mapping(value).items()}
     return {kind: count for kind, count in counts.items() if count is not None}
+
+
+set_public_module("rivya_async", FileLimit, ReferenceRules)

@@ -1,12 +1,14 @@
 """Accumulation of a streamed answer: from events to its text and its completion.
 
 No public page shows the events, so all shapes of the contract (section 14.6) are accepted: the text is in `delta` (a
-string, or an object with `content` or `text`), `content` or `text`; an event with `object: "chat.completion"` or a
-`message` is the end, and so is `[DONE]`; other events are ignored.
+string, or an object with `content` or `text`), `content` or `text`, at the top or in the first of `choices`; an event
+with `object: "chat.completion"` or a `message` is the end, and so is `[DONE]`. An event that reports an error in any
+shape ends the stream, and so does one that may be text but cannot be read. Other events are ignored.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -15,7 +17,8 @@ import attrs
 from .. import assumptions
 from ..errors import ResponseDecodeError, StreamInterruptedError
 from ..http import serialization, sse
-from ..types.chat import ChatCompletion
+from ..public_module import set_public_module
+from ..types.chat import ChatCompletion, Usage
 from ..types.record import Record
 
 COMPLETION_FIELDS: Final[Mapping[str, type]] = {
@@ -30,6 +33,26 @@ COMPLETION_FIELDS: Final[Mapping[str, type]] = {
 
 CUMULATIVE_FIELDS: Final = frozenset({"usage", "credits"})
 """Members of the completion whose last value counts."""
+
+ERROR_PATTERN: Final = re.compile("error|fail|exception|abort", re.IGNORECASE)
+"""Words by which the name, the type or the status of an event reports an error."""
+
+ERROR_HINT_PATTERN: Final = re.compile(
+    rf'{ERROR_PATTERN.pattern}|"(?:code|detail|message|ok|status|statusCode|success)"', re.IGNORECASE
+)
+"""Words that the data of every event with an error contains. Other events need no closer check, which is slow."""
+
+ERROR_MESSAGE_PATTERN: Final = re.compile(f"{ERROR_PATTERN.pattern}|time.?out|timed out|unavailable", re.IGNORECASE)
+"""Words by which a message without a code reports an error."""
+
+KEEP_ALIVE_PATTERN: Final = re.compile(r"\W*(?:ping|heartbeat|keep.?alive)?\W*", re.IGNORECASE)
+"""Data of events by which some services keep a connection alive."""
+
+MIN_ERROR_STATUS: Final = 400
+"""Lowest HTTP status of an error."""
+
+MAX_ERROR_TEXT: Final = 500
+"""Maximum number of characters of an error of the service in an error message."""
 
 
 @attrs.frozen
@@ -68,13 +91,20 @@ class ChatStreamAccumulator:
         Raises `StreamInterruptedError` for an error event, `ResponseDecodeError` for an invalid completion.
         """
         data = _parse_event_data(event.data)
-        if event.name == "error" or (isinstance(data, dict) and isinstance(data.get("error"), dict)):
-            raise self._stream_error(data)
         delta = ""
         if data == assumptions.STREAM_END_MARKER:
-            self._complete_from_fields()
+            self.completion = serialization.structure(self._build_fields({}), ChatCompletion)
+        elif (ERROR_HINT_PATTERN.search(event.data) or ERROR_PATTERN.search(event.name)) and (
+            error := find_error(event.name, data)
+        ) is not None:
+            raise self._stream_error(error, data)
         elif isinstance(data, dict):
             delta = self._feed_object(event.name, data)
+        elif data and _may_have_text(event.name) and not KEEP_ALIVE_PATTERN.fullmatch(event.data):
+            raise self.interruption(f"the service sent an event that cannot be read: {event.data[:MAX_ERROR_TEXT]!r}")
+        if self.completion is not None and not self.completion.text and self.completion.usage in {None, Usage()}:
+            self.completion = None
+            raise self.interruption("it ended without any text")
         return ChatEvent(event.name, data, delta)
 
     def interruption(self, reason: str) -> StreamInterruptedError:
@@ -92,23 +122,23 @@ class ChatStreamAccumulator:
     def _feed_object(self, name: str, data: Mapping[str, Any]) -> str:
         """Returns the text that an event with an object as data adds."""
         if _is_completion(name, data):
-            self.completion = self._build_completion(data)
+            self.completion = serialization.structure(self._build_fields(data), ChatCompletion)
             delta = "" if self._length else self.completion.text  # a service that sends all of it at once
         else:
             fields = {key: data[key] for key, kind in COMPLETION_FIELDS.items() if isinstance(data.get(key), kind)}
             latest = {key: value for key, value in fields.items() if key in CUMULATIVE_FIELDS}
             self._fields = fields | self._fields | latest
-            delta = _read_delta(data) if assumptions.TEXT_EVENT_PATTERN.fullmatch(name) else ""
+            delta = _read_delta(data) if _may_have_text(name) else ""
         self._append_delta(delta)
         return delta
 
-    def _build_completion(self, data: Mapping[str, Any]) -> ChatCompletion:
-        """Returns the completion of the last event; members missing from it come from earlier events."""
+    def _build_fields(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the members of the completion of the last event; missing ones come from earlier events."""
         fields = {key: value for key, value in data.items() if value is not None or key not in COMPLETION_FIELDS}
-        message = fields.get("message")
+        message = fields.get("message") or _first_choice(data).get("message")
         if self._length and (message is None or (isinstance(message, dict) and not message.get("content"))):
-            fields["message"] = {**(message or {}), "content": self.text}
-        return serialization.structure({"id": "", **self._fields, **fields}, ChatCompletion)
+            message = {**(message or {}), "content": self.text}
+        return {"id": "", **self._fields, **fields, "message": {} if message is None else message}
 
     def _append_delta(self, delta: str) -> None:
         self._length += len(delta)
@@ -119,19 +149,61 @@ class ChatStreamAccumulator:
             )
         self._pieces.append(delta)
 
-    def _complete_from_fields(self) -> None:
-        """Builds the completion of a stream that ends without one."""
-        if self._fields or self._length:
-            answer = {"id": "", **self._fields, "message": {"content": self.text}}
-            self.completion = serialization.structure(answer, ChatCompletion)
+    def _stream_error(self, error: Any, data: Any) -> StreamInterruptedError:
+        """Returns the error for an event with this error; members that the error lacks come from the event's data."""
+        sources = [source for source in (error, data) if isinstance(source, dict)]
+        message = _first_text(sources, "message", "detail", "title", "msg", "reason", "error_message", "error")
+        if isinstance(error, str):
+            message = error
+        elif message is None and error not in ({}, True):
+            message = str(error)
+        code = _first_text(sources, "code", "error_code", "status") or _first_text(sources[:1], "type")
+        interruption = self.interruption(f"{(message or 'an error')[:MAX_ERROR_TEXT]} [{code or 'without a code'}]")
+        interruption.code = code
+        interruption.request_id = _first_text(sources, "requestId", "request_id")
+        return interruption
 
-    def _stream_error(self, data: Any) -> StreamInterruptedError:
-        value = data.get("error", data) if isinstance(data, dict) else data
-        members = value if isinstance(value, dict) else {"message": value}
-        code = _read_text(members.get("code"))
-        error = self.interruption(f"{_read_text(members.get('message')) or 'an error'} [{code or 'without a code'}]")
-        error.code, error.request_id = code, _read_text(members.get("requestId"))
+
+def find_error(name: str, data: Any) -> Any:
+    """Returns the error that an event reports, as an object, a text or True; None if it reports none."""
+    if ERROR_PATTERN.search(name):
+        return (_own_error(data) if isinstance(data, dict) else data) or data or True
+    if isinstance(data, list):
+        data = data[0] if data else None
+    if not isinstance(data, dict):
+        return None
+    if (error := _own_error(data)) is not None:
         return error
+    choice = _first_choice(data)
+    nested = (choice, choice.get("delta"), *(data.get(key) for key in ("delta", "response", "data", "result")))
+    found = (_own_error(value) for value in nested if isinstance(value, dict))
+    return next((error for error in found if error is not None), None)
+
+
+def _own_error(data: Mapping[str, Any]) -> Any:
+    """Returns the error that an object reports outside of nested objects; None if it reports none."""
+    for key in ("error", "errors"):
+        value = data.get(key)
+        if value or isinstance(value, dict):
+            return value[0] if isinstance(value, list) else value
+    for key in ("type", "object", "event", "status", "finish_reason"):
+        value = data.get(key)
+        if isinstance(value, str) and ERROR_PATTERN.search(value):
+            return data
+    is_error = data.get("success") is False or data.get("ok") is False or _is_refusal(data)
+    return data if is_error else None
+
+
+def _is_refusal(data: Mapping[str, Any]) -> bool:
+    """Returns True for an object in the place of an event: `detail`, or a message with a code or words of an error."""
+    if _read_delta(data):
+        return False
+    message = data.get("message")
+    if isinstance(message, str):
+        return bool(data.get("code") or data.get("error_code") or ERROR_MESSAGE_PATTERN.search(message))
+    status = data.get("status", data.get("statusCode"))
+    is_error_status = isinstance(status, int) and status >= MIN_ERROR_STATUS
+    return is_error_status or bool(data.get("detail") or data.get("error_code") or data.get("error_message"))
 
 
 def _parse_event_data(data: str) -> Any:
@@ -147,16 +219,42 @@ def _is_completion(name: str, data: Mapping[str, Any]) -> bool:
     return data.get("object") == "chat.completion" or (isinstance(data.get("message"), dict) and "start" not in name)
 
 
+def _may_have_text(name: str) -> bool:
+    return assumptions.TEXT_EVENT_PATTERN.fullmatch(name) is not None
+
+
+def _first_choice(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    choices = data.get("choices")
+    return choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+
+
 def _read_delta(data: Mapping[str, Any]) -> str:
-    values = (data.get(name) for name in ("delta", "content", "text"))
-    return next((text for value in values if (text := _read_content(value)) is not None), "")
+    for name in ("delta", "content", "text"):
+        if (text := _read_content(data.get(name))) is not None:
+            return text
+    choice = _first_choice(data)
+    return _read_delta(choice) if choice else ""
 
 
 def _read_content(value: Any) -> str | None:
+    """Returns the text of a string, of an object with `content` or `text`, or of a list of such parts."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, dict):
-        value = next((value[name] for name in ("content", "text") if isinstance(value.get(name), str)), None)
+        value = value.get("content") or value.get("text")
+    if isinstance(value, list):
+        value = "".join(_read_content(part) or "" for part in value)
     return value if isinstance(value, str) else None
 
 
-def _read_text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _first_text(sources: list[dict[str, Any]], *names: str) -> str | None:
+    """Returns the first text or whole number among these members of these objects."""
+    for source in sources:
+        for name in names:
+            value = source.get(name)
+            if value and isinstance(value, str | int) and not isinstance(value, bool):
+                return str(value)
+    return None
+
+
+set_public_module("rivya_async", ChatEvent)

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from ..public_module import set_public_module
 from .generations import Amount, extra_fields
 from .record import Record
 
@@ -89,3 +90,6 @@ class ChatSessionList(Record):
 
     data: tuple[ChatSession, ...]
     extra: Mapping[str, Any] = extra_fields()
+
+
+set_public_module("rivya_async", ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import attrs
 
+from ..public_module import set_public_module
 from .record import Record
 
 Amount = int | float
@@ -52,7 +53,7 @@ class GenerationResult(Record):
 class ErrorDetail(Record):
     """Reason for a failed job [7]. `code` is an open string."""
 
-    code: str
+    code: str = ""
     message: str = ""
     extra: Mapping[str, Any] = extra_fields()
 
@@ -62,7 +63,7 @@ class Generation(Record):
     """Snapshot of a job [6, 7].
 
     `status` is an open string. `reserved_credits` are reserved at the submit, `final_credits` are the charge of an
-    ended job.
+    ended job. `request_id` identifies the request that returned this snapshot, if the service sends one.
 
     >>> Generation(id="task_1", status="some_new_status", model="z-image").is_terminal
     False
@@ -70,13 +71,14 @@ class Generation(Record):
 
     id: str
     status: Status | str
-    model: str
+    model: str = ""
     reserved_credits: Amount = 0
     final_credits: Amount = 0
     created_at: datetime | None = None
     updated_at: datetime | None = None
     result: GenerationResult | None = None
     error: ErrorDetail | None = None
+    request_id: str | None = attrs.field(default=None, eq=False, repr=False)
     extra: Mapping[str, Any] = extra_fields()
 
     @property
@@ -211,3 +213,9 @@ class ValidationProblem(Record):
     reason: str
     message: str
     nearest: tuple[str | float, ...] = ()
+
+
+set_public_module(
+    "rivya_async", Credits, File, Generation, ErrorDetail, GenerationResult, ReferenceMedia, Status, ValidationProblem
+)
+set_public_module("rivya_async.batch", SavedFile)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 
+from ..public_module import set_public_module
 from .generations import Amount
 from .record import Record
 
@@ -50,12 +51,20 @@ class Charge(Record):
 
     @classmethod
     def from_generation(cls, generation: Generation) -> Self:
-        """Returns the charge of a job; `final` is set once the job has ended."""
-        final = generation.final_credits if generation.is_terminal else None
-        return cls(GENERATIONS_PATH, generation.id, generation.reserved_credits, final)
+        """Returns the charge of a job; `final` is set once the job has ended.
+
+        An amount that cannot be read is missing. The reserved credits then count as final.
+        """
+        extra = generation.extra
+        reserved = None if "reserved_credits" in extra else generation.reserved_credits
+        final = reserved if "final_credits" in extra else generation.final_credits
+        return cls(GENERATIONS_PATH, generation.id, reserved, final if generation.is_terminal else None)
 
     @classmethod
     def from_completion(cls, completion: ChatCompletion, path: str) -> Self:
         """Returns the charge of a chat turn, which has ended with its answer; the service may omit its credits."""
         stated = completion.credits
         return cls(path, completion.id, *((stated.reserved, stated.final) if stated is not None else (None, None)))
+
+
+set_public_module("rivya_async", PurchaseCost)

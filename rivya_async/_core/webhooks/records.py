@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import attrs
 
 from ..errors import ResponseDecodeError
 from ..http import serialization
+from ..public_module import set_public_module
 from ..types.generations import Generation, extra_fields
 from ..types.record import Record
+
+JOB_MEMBERS: Final = ("object", "generation")
+"""Members of an event that may contain its job [1]."""
 
 
 @attrs.frozen
@@ -90,14 +94,19 @@ class WebhookEvent(Record):
 
     @property
     def generation(self) -> Generation | None:
-        """The job of the event, in `data`, `data.object` or `data.generation` (by assumption); None if unreadable."""
-        for value in (self.data, self.data.get("object"), self.data.get("generation")):
-            if isinstance(value, Mapping) and "status" in value:
+        """The job of the event, in `data` or beside it (by assumption); None if unreadable."""
+        beside = self.extra
+        for value in (self.data, *(source.get(name) for source in (self.data, beside) for name in JOB_MEMBERS)):
+            if isinstance(value, Mapping) and "status" in value and ("model" in value or self._is_about_job):
                 try:
-                    return serialization.structure(value, Generation)
+                    return serialization.structure(dict(value), Generation)
                 except ResponseDecodeError:
                     continue
         return None
+
+    @property
+    def _is_about_job(self) -> bool:
+        return self.type.startswith("generation")
 
 
 @attrs.frozen
@@ -140,3 +149,6 @@ class WebhookDeliveryList(Record):
 
     data: tuple[WebhookDelivery, ...]
     extra: Mapping[str, Any] = extra_fields()
+
+
+set_public_module("rivya_async", WebhookDelivery, WebhookEndpoint, WebhookEvent)

@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final, NoReturn, Protocol
 
 import attrs
@@ -142,9 +142,10 @@ RIVYA: Final = RivyaScheme()
 STANDARD_WEBHOOKS: Final = StandardWebhooks()
 
 
-def _validate_secrets(value: str | Sequence[str]) -> tuple[str, ...]:
+def _validate_secrets(value: str | Iterable[str]) -> tuple[str, ...]:
     """Returns the secrets. Messages omit them."""
-    secrets = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Sequence) else ()
+    is_collection = isinstance(value, Iterable) and not isinstance(value, Mapping)
+    secrets = (value,) if isinstance(value, str) else tuple(value) if is_collection else ()
     if not secrets or not all(isinstance(each, str) and each.strip() for each in secrets):
         raise ConfigurationError("the signing secret is missing or blank: pass one or more from webhooks.create")
     if not all(each.isascii() and each.isprintable() and " " not in each for each in secrets):
@@ -179,13 +180,14 @@ class Verifier:
         default=attrs.Factory(lambda self: tuple(map(self.scheme.key, self.secrets)), takes_self=True),
     )
 
-    def verify(self, body: bytes, headers: Mapping[str, str], *, now: float) -> WebhookEvent:
+    def verify(self, body: bytes | bytearray | memoryview, headers: Mapping[str, str], *, now: float) -> WebhookEvent:
         """Returns the event of a verified delivery; `body` is the raw body, `now` is in epoch seconds.
 
         Raises `SignatureMismatchError`, `TimestampToleranceError`, or `WebhookVerificationError` for any other problem.
         """
-        if not isinstance(body, bytes):
+        if not isinstance(body, bytes | bytearray | memoryview):
             raise ConfigurationError(f"body must be the raw bytes of the request, not {type(body).__name__}")
+        body = bytes(body)
         signature = self.scheme.parse(_lowercase_keys(headers))
         if not self._matches_any_secret(signature, body):
             raise SignatureMismatchError(
@@ -221,15 +223,18 @@ def read_event(body: bytes) -> WebhookEvent:
 
 
 def _lowercase_keys(headers: Mapping[str, str]) -> dict[str, str]:
-    """Returns the headers with lower-case names. A duplicate header is blank, and counts as missing."""
+    """Returns the headers with lower-case names.
+
+    A duplicate header is blank, and counts as missing; so does a value that is no text, such as None.
+    """
     lowered: dict[str, str] = {}
     if not hasattr(headers, "items"):
         raise ConfigurationError(f"headers must be a mapping of names to values, not {type(headers).__name__}")
     for name, value in headers.items():
-        if not isinstance(name, str) or not isinstance(value, str):
+        if isinstance(name, bytes) or isinstance(value, bytes):
             raise ConfigurationError("headers must be text, names and values: decode them as latin-1")
-        key = name.lower()
-        lowered[key] = "" if key in lowered else value
+        key = str(name).lower()
+        lowered[key] = "" if key in lowered or not isinstance(value, str) else value
     return lowered
 
 

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 
-from ..._core.errors import OutcomeUnknownError, ResponseDecodeError
+from ..._core.chat.accumulator import find_error
+from ..._core.errors import OutcomeUnknownError, ResponseDecodeError, RivyaError
+from ..._core.http import serialization
+from ..._core.http.error_responses import read_error
 from ..._core.http.messages import Response
 from ..._core.http.operations import Operation
 
@@ -28,6 +31,12 @@ MAX_ERROR_BODY_BYTES: Final = 64 * 1024
 ERROR_BODY_TIMEOUT: Final = 5.0
 """Maximum seconds spent reading the body of an error response."""
 
+DRAIN_TIMEOUT: Final = 0.25
+"""Maximum seconds spent on the end of a stream after its last event, so that its connection can be used again."""
+
+MAX_SHOWN_BODY: Final = 500
+"""Maximum characters of `body` of an error."""
+
 
 @attrs.frozen
 class OpenStream(Response):
@@ -36,6 +45,13 @@ class OpenStream(Response):
     response: StreamingResponse
     exit_stack: AsyncExitStack
     attempts: int = 1
+
+    async def drain(self) -> None:
+        """Reads to the end of the response, for a short time."""
+        with suppress(TimeoutError, RivyaError):
+            async with asyncio.timeout(DRAIN_TIMEOUT):
+                while await self.response.read():
+                    pass
 
 
 class StreamClient:
@@ -61,7 +77,7 @@ class StreamClient:
 
         await self._open_streams.acquire()
         try:
-            response = await self._executor.execute(Operation(request, _identity), send=send)
+            response = await self._executor.execute(Operation(request, self._require_stream), send=send)
             stream = attrs.evolve(cast("OpenStream", response), attempts=attempts)
             async with stream.exit_stack:
                 yield stream
@@ -69,28 +85,35 @@ class StreamClient:
             self._open_streams.release()
 
     async def _send(self, request: Request) -> Response:
-        """Returns the open stream, or an error response with its body.
-
-        Raises `ResponseDecodeError` for a 2xx response of another content type.
-        """
+        """Returns the open stream, or a response that is none with its body."""
         async with AsyncExitStack() as exit_stack:
             response = await exit_stack.enter_async_context(self._transport.stream(request))
             head = response.head
-            if not head.is_success:
+            is_stream = head.content_type is None or head.content_type.lower().startswith(EVENT_STREAM)
+            if not (head.is_success and is_stream):
                 return attrs.evolve(head, body=await _read_error_body(response))
-            if head.content_type is not None and not head.content_type.lower().startswith(EVENT_STREAM):
-                raise ResponseDecodeError(
-                    f"the service answered with {head.content_type[:80]!r} in place of an event stream: check "
-                    "base_url, and any proxy on the way",
-                    reason="no event stream",
-                    is_json=False,
-                )
             return OpenStream(head.status, head.headers, b"", response, exit_stack.pop_all())
         raise AssertionError("an exit stack suppresses nothing")
 
+    def _require_stream(self, response: Response) -> Response:
+        """Returns an open stream.
 
-def _identity(response: Response) -> Response:
-    return response
+        Raises the error of a 2xx response that contains one, else `ResponseDecodeError`.
+        """
+        if isinstance(response, OpenStream):
+            return response
+        text = self._executor.mask_api_key(response.body.decode(errors="replace"))
+        with suppress(ResponseDecodeError):
+            if find_error("", serialization.parse_json(text.encode())) is not None:
+                masked = attrs.evolve(response, body=text.encode())
+                raise read_error(masked, self._executor.environment.wall_time())
+        raise ResponseDecodeError(
+            f"the service answered with {(response.content_type or '')[:80]!r} in place of an event stream: check "
+            "base_url, and any proxy on the way",
+            reason="no event stream",
+            body=text[:MAX_SHOWN_BODY],
+            is_json=False,
+        )
 
 
 async def _read_error_body(response: StreamingResponse) -> bytes:

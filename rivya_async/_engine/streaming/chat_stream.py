@@ -11,6 +11,7 @@ from ..._core.chat.operations import stream_chat
 from ..._core.errors import ConfigurationError, RivyaError, StreamInterruptedError
 from ..._core.http import sse
 from ..._core.idempotency import attach_idempotency_key
+from ..._core.public_module import set_public_module
 from ..._core.types.purchase_cost import Charge
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 class ChatStream:
     """A streamed completion: iterate over it for the text, or over `events()` for every event.
 
-    Entering the block sends the message under `idempotency_key`. Leaving it closes the connection at once. See
-    `session.chat.completions.stream`.
+    Entering the block sends the message under `idempotency_key`. Leaving it before the end closes the connection at
+    once. See `session.chat.completions.stream`.
     """
 
     def __init__(
@@ -99,7 +100,9 @@ class ChatStream:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            await self._exit_stack.aclose()
+            async with self._exit_stack:
+                if error is None and self._open_stream is not None and self._accumulator.completion is not None:
+                    await self._open_stream.drain()
         finally:
             self._settle_cost()
         if isinstance(error, asyncio.CancelledError) and self._accumulator.completion is None:
@@ -183,3 +186,6 @@ class _EventIterator:
         if event is None:
             raise StopAsyncIteration
         return event
+
+
+set_public_module("rivya_async", ChatStream)

@@ -28,6 +28,12 @@ from .sniffing import EXTENSIONS, detect_mime_type, measure_duration
 TIMED_KINDS: Final = frozenset({"audio", "video"})
 """Kinds of files with a duration."""
 
+MAX_DECODERS: Final = 2
+"""Uploads that are decoded at once."""
+
+OWNER_ONLY: Final = 0o700
+"""Permissions of the folder of uploads beside a state file."""
+
 
 @attrs.frozen
 class StoredFile:
@@ -61,12 +67,14 @@ class FileStore:
         self._store = store
         self._token_secret = hashlib.sha256(f"{seed}/duration".encode()).digest()
         self._rng = random.Random(f"{seed}/files")  # noqa: S311  repeatable ids, not a secret
+        self._decoders = asyncio.Semaphore(MAX_DECODERS)
         self._by_id: dict[str, StoredFile] = {}
         self._by_url_path: dict[str, StoredFile] = {}
         self._folder: Path | None = None
         if store.path is not None:
             self._folder = store.path.with_name(f"{store.path.name}-files")
-            self._folder.mkdir(exist_ok=True)
+            self._folder.mkdir(mode=OWNER_ONLY, exist_ok=True)
+            self._folder.chmod(OWNER_ONLY)
         for file in store.load(StoredFile):
             self._register(attrs.evolve(file, path=self.folder / file.path.name))
         if self._folder is not None:
@@ -125,7 +133,10 @@ class FileStore:
         kind, model = form.fields.get("kind", ""), form.fields.get("model") or None
         client_request_id = form.fields.get("client_request_id") or None
         mime_type = self._validate(form, kind, self._upload_limit(kind, model), client_request_id)
-        duration = await asyncio.to_thread(measure_duration, form.path, kind) if kind in TIMED_KINDS else None
+        duration = None
+        if kind in TIMED_KINDS:
+            async with self._decoders:
+                duration = await asyncio.to_thread(measure_duration, form.path, mime_type)
         file_id = f"file_{self._rng.getrandbits(80):020x}"
         url_path = f"/files/{file_id}{EXTENSIONS[mime_type]}"
         file = StoredFile(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from ..responses import ApiError, validation_error
+from ..responses import validation_error
 
 HEAD_BYTES: Final = 4096
 """Bytes of a file that `detect_mime_type` needs."""
@@ -26,6 +26,22 @@ EXTENSIONS: Final = {
     "audio/ogg": ".ogg",
 }
 """File name extension of every type that some model takes."""
+
+DEMUXERS: Final = {
+    "video/mp4": "mp4",
+    "video/quicktime": "mov",
+    "video/webm": "webm",
+    "video/x-matroska": "matroska",
+    "audio/mpeg": "mp3",
+    "audio/mp4": "mp4",
+    "audio/wav": "wav",
+    "audio/aac": "aac",
+    "audio/ogg": "ogg",
+}
+"""FFmpeg's demuxer of each type. Without it, FFmpeg probes the content, and some formats open other files or URLs."""
+
+MAX_PIXELS: Final = "40000000"
+"""Maximum pixels of a frame that FFmpeg decodes to find the properties of a stream."""
 
 _QUICKTIME_ATOMS: Final = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip"})
 _ADTS: Final = frozenset({b"\xff\xf0", b"\xff\xf1", b"\xff\xf8", b"\xff\xf9"})
@@ -58,16 +74,14 @@ def detect_mime_type(head: bytes, kind: str) -> str | None:
     return "audio/mp4" if found == "video/mp4" and kind == "audio" else found
 
 
-def measure_duration(path: Path, kind: str) -> float:
+def measure_duration(path: Path, mime_type: str) -> float:
     """Returns the duration of an audio or video file in seconds; raises `ApiError` for an unplayable file. Blocks."""
+    import av
+    from av.error import FFmpegError
+
+    kind = mime_type.partition("/")[0]
     try:
-        import av
-        from av.error import FFmpegError
-    except ImportError as error:
-        message = "The sandbox needs PyAV for audio and video files: pip install 'rivya-async[sandbox]'"
-        raise ApiError("internal_error", message) from error
-    try:
-        with av.open(str(path)) as media:
+        with av.open(str(path), format=DEMUXERS[mime_type], options={"max_pixels": MAX_PIXELS}) as media:
             streams = media.streams.get({kind: 0})
             if media.duration is not None and streams:
                 return round(media.duration / av.time_base, 3)

@@ -24,6 +24,9 @@ LOCAL_NAMES: Final = re.compile(
 )
 """Names that resolve on this machine or a local network only: names of one label, and of these domains."""
 
+LOCAL_ADVICE: Final = ". A sandbox with allow_local_webhooks=True accepts http and this machine"
+"""Advice for URLs of a receiver on the same machine."""
+
 NUMERIC_LABEL: Final = re.compile(r"0x[0-9a-f]*|[0-9]+")
 """A last label that makes a host an IPv4 address."""
 
@@ -38,7 +41,7 @@ def check_webhook_url(url: str, *, allow_local: bool = False) -> None:
     except ValueError:
         raise _rejection("is not a URL") from None
     if parts.scheme != "https" and not (allow_local and parts.scheme == "http"):
-        raise _rejection("must use https")
+        raise _rejection(f"must use https{LOCAL_ADVICE if parts.scheme == 'http' else ''}")
     if "@" in parts.netloc:
         raise _rejection("must not contain a user or a password")
     if "#" in url:
@@ -70,9 +73,10 @@ def _check_host(host: str, *, allow_local: bool) -> None:
     address = _parse_address(name)
     if address is None:
         if LOCAL_NAMES.fullmatch(name) and not (allow_local and _is_localhost(name)):
-            raise _rejection("must not be a local name")
+            raise _rejection(f"must not be a local name{LOCAL_ADVICE}")
     elif not is_public(address) and not (allow_local and address.is_loopback):
-        raise _rejection("must not be a local, private, loopback or reserved address")
+        advice = LOCAL_ADVICE if address.is_loopback else ""
+        raise _rejection(f"must not be a local, private, loopback or reserved address{advice}")
 
 
 def _parse_address(name: str) -> Address | None:
