@@ -111,7 +111,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     names = item._fixtureinfo.argnames  # noqa: SLF001 - the only source of the test's own arguments
     arguments = {name: item.funcargs[name] for name in names}
     run: Any = partial(_run, test, function, arguments, item.funcargs.get("rivya_sandbox"))
-    run.hypothesis = hypothesis  # pytest-asyncio reads it
+    if hypothesis is not None:
+        run.hypothesis = hypothesis  # pytest-asyncio and anyio read it
     item.stash[RUN_TEST] = item.obj = run
     try:
         return (yield)
