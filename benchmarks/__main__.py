@@ -1,8 +1,8 @@
 """All benchmarks in one report: `python -m benchmarks [--quick] [--n 100 1000] [--uvloop]`.
 
 A name before the options runs one benchmark alone; `peers` runs only this way: `waiting`, `layers`, `imports`,
-`schedule`, `open-waits`, `rate-limit`, `upload`, `download`, `webhooks`, `sse`, `sandbox`, `batch`, `manifest`,
-`workers`, `traces`, `peers`.
+`first-call`, `schedule`, `open-waits`, `rate-limit`, `upload`, `download`, `webhooks`, `sse`, `sandbox`, `batch`,
+`manifest`, `workers`, `traces`, `peers`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 from . import (
     batch,
     download,
+    first_call,
     import_time,
     layers,
     manifest,
@@ -34,6 +35,7 @@ REPORTS = {
     "waiting": waiting.run_benchmark,
     "layers": lambda options: layers.run_benchmark(quick=options.quick, loop=loop_name(options)),
     "imports": lambda options: import_time.run_benchmark(quick=options.quick),
+    "first-call": first_call.run_benchmark,
     "schedule": schedule.run_benchmark,
     "open-waits": open_waits.run_benchmark,
     "rate-limit": rate_limit.run_benchmark,

@@ -81,7 +81,7 @@ async def _gather(session: RivyaSession, count: int, folder: Path) -> int:
         async with slots:
             job = await session.generate("z-image", f"Gather: kite number {number}", check=True)
             return len(
-                [move_into_place(path, folder, folder) for path in await session.download(job, folder / "staging")]
+                [move_into_place(path, folder, folder) for path in await session.download(job, f"{folder}/staging/")]
             )
 
     return sum(await asyncio.gather(*(one(number) for number in range(count))))

@@ -20,7 +20,7 @@ session, receiver = RivyaSession(), WebhookReceiver(os.environ["RIVYA_WEBHOOK_SE
 async def ended(event: WebhookEvent) -> None:
     job = event.generation
     if job and job.succeeded:
-        await session.download(job, "pictures", overwrite=True)  # an event may come again
+        await session.download(job, "pictures/")  # keeps a file of an event that came before
     elif job and job.error:
         print(job.id, job.error.message, flush=True)
 

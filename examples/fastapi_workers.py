@@ -23,7 +23,7 @@ app = FastAPI(lifespan=lambda _: worker.lifespan())
 @broker.task  # a task of your own, with the session of the worker that runs it
 async def poster(title: str, session: RivyaSession = RivyaSessionDep) -> list[str]:
     made = await session.generate("z-image", f"A poster that says: {title}")
-    return [str(path) for path in await session.download(made, "posters")]
+    return [str(path) for path in await session.download(made, "posters/")]
 
 
 @app.post("/pictures", status_code=202)

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     )
     from ._core.generation_request import GenerationRequest, Outcome
     from ._core.limits.external_limiter import ExternalRateLimiter
+    from ._core.open_jobs import OpenJob
     from ._core.policies import PollPolicy, RateLimit, RetryPolicy, Timeouts
     from ._core.spend import SpendSummary
     from ._core.types.chat import ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage
@@ -106,6 +107,7 @@ __all__ = [
     "Model",
     "ModelParam",
     "NotFoundError",
+    "OpenJob",
     "Outcome",
     "OutcomeUnknownError",
     "PermissionDeniedError",
@@ -158,6 +160,7 @@ _NAMES_BY_MODULE = {
         "WebhookVerificationError"
     ),
     "._core.generation_request": "GenerationRequest Outcome",
+    "._core.open_jobs": "OpenJob",
     "._core.catalogue.model_param": "ModelParam",
     "._core.policies": "PollPolicy RateLimit RetryPolicy Timeouts",
     "._core.types.generations": (
@@ -174,16 +177,18 @@ _NAMES_BY_MODULE = {
 _MODULE_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names.split()}
 
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        value = import_module("importlib.metadata").version("rivya-async")
-    elif name in _MODULE_BY_NAME:
-        value = getattr(import_module(_MODULE_BY_NAME[name], __name__), name)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # type checkers would accept every name
+
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            value = import_module("importlib.metadata").version("rivya-async")
+        elif name in _MODULE_BY_NAME:
+            value = getattr(import_module(_MODULE_BY_NAME[name], __name__), name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return list(__all__)

@@ -6,36 +6,43 @@ import asyncio
 import os
 import warnings
 import weakref
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Literal, NoReturn, Self
 
 from ._core import assumptions
-from ._core.config import Config
+from ._core.config import Config, validate_headers
 from ._core.errors import ConfigurationError, SessionClosedError
+from ._core.http.messages import RequestOptions, merge_headers
 from ._core.limits.external_limiter import ExternalRateLimiter
 from ._core.policies import PollPolicy, RateLimit, RetryPolicy, Timeouts, validate_policy
 from ._core.polling.adaptive.duration_estimator import DurationEstimator
 from ._core.polling.webhook_updates import DeliveryRateEstimator
+from ._core.public_module import set_public_module
 from ._core.spend import SpendLedger, SpendSummary, validate_cap, validate_prices
+from ._engine.connection import Connection
 from ._engine.engine import Engine
 from ._engine.environment import Environment
 from ._engine.hooks import Hooks
+from ._engine.logs import configure_logging, with_log
 from ._engine.purchase_preflight import PurchasePreflight
+from .resources import Resource
 from .resources.account import CreditsResource, OpenApi
 from .resources.chat import Chat
 from .resources.downloads import ResultDownloads
 from .resources.files import Files
 from .resources.generation_methods import GenerationMethods, JobContext
 from .resources.generations import Generations
-from .resources.models import Models
+from .resources.models import CatalogueCache, Models
 from .resources.webhooks import WebhookEvents, Webhooks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+    from ssl import SSLContext
     from types import TracebackType
 
     import aiohttp
 
+    from ._core.open_jobs import OpenJob
     from ._core.types.generations import Generation
     from ._engine.http.transport import Transport
     from ._engine.transfers.uploader import OnProgress
@@ -49,10 +56,18 @@ class RivyaSession(GenerationMethods):
     `SessionClosedError`.
 
     `api_key` defaults to `RIVYA_API_KEY`, `base_url` to `RIVYA_BASE_URL` or else `https://rivya.ai`. The key is only
-    required by the first call that sends it. `max_connections` limits the requests in flight, `rate_limit` the requests
-    per second; an `ExternalRateLimiter` delegates a shared limit to another component. A given `http` session is used
-    and never closed. A `transport` replaces the network, as `testing.FakeTransport` does. `hooks` receive attempts,
-    retries, polls, ended waits and downloads.
+    required by the first call that sends it. Plain http to a host that is neither loopback nor private needs
+    `allow_plain_http`. `max_connections` limits the requests in flight, `rate_limit` the requests per second; an
+    `ExternalRateLimiter` delegates a shared limit to another component. `hooks` receive attempts, retries, polls, ended
+    waits and downloads.
+
+    `headers` are sent with every request to the API, never to other hosts; `user_agent` replaces the `User-Agent`.
+    `proxy` is the URL of a proxy, such as `http://user:password@proxy.example:3128`. With `trust_env` the proxy comes
+    from `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`; credentials of `.netrc` are never sent to the API. `ssl` is an
+    `ssl.SSLContext`, or False to accept any certificate.
+
+    A given `http` session is used with its own connector, proxy, headers and middlewares, and never closed. Its
+    middlewares run once per attempt. A `transport` replaces the network, as `testing.FakeTransport` does.
 
     `max_spend` caps the total credits of this session's jobs and chat turns, `max_reserved` the credits of open ones at
     any time. A call that would exceed a cap raises `SpendLimitError`, and nothing is sent. The price is the model's
@@ -60,12 +75,32 @@ class RivyaSession(GenerationMethods):
 
     Closing ends waits with `SessionClosedError` and lets requests in flight finish. No new request starts.
 
+    The logger `rivya_async` warns when a rate limit is met and when the service is down. With the level DEBUG at the
+    first call, it also reports every attempt, retry and poll. `RIVYA_LOG=debug` or `RIVYA_LOG=info` shows it on stderr.
+
     >>> async def main():
     ...     async with Sandbox() as sandbox, RivyaSession(sandbox.api_key, base_url=sandbox.base_url) as session:
     ...         return await session.credits.retrieve()
     >>> asyncio.run(main())
     Credits(current_credits=1000000, extra={})
     """
+
+    generations = Resource(Generations)
+    """Jobs: buy them, wait for them, read them."""
+    models = Resource(Models)
+    """The catalogue of models, cached for five minutes."""
+    files = Resource(Files)
+    """Uploads of images, videos and sounds that jobs refer to."""
+    chat = Resource(Chat)
+    """Chat completions, whole or streamed, and chat sessions."""
+    credits = Resource(CreditsResource)
+    """The balance of the account."""
+    webhooks = Resource(Webhooks)
+    """The webhook endpoints of the account."""
+    webhook_events = Resource(WebhookEvents)
+    """The webhook events of the account, and their deliveries."""
+    openapi = Resource(OpenApi)
+    """The service's OpenAPI document."""
 
     def __init__(
         self,
@@ -83,67 +118,133 @@ class RivyaSession(GenerationMethods):
         max_spend: float | None = None,
         max_reserved: float | None = None,
         prices: Mapping[str, float] | None = None,
+        headers: Mapping[str, str] | None = None,
+        user_agent: str | None = None,
+        proxy: str | None = None,
+        trust_env: bool = False,
+        ssl: SSLContext | aiohttp.Fingerprint | bool | None = None,
+        allow_plain_http: bool = False,
     ) -> None:
         self._engine: Engine | None = None
         self._closed = False
+        self._root: RivyaSession | None = None
+        configure_logging()
+        try:
+            self._config = Config.resolve(
+                os.environ,
+                api_key=api_key,
+                base_url=base_url,
+                headers=headers,
+                user_agent=user_agent,
+                proxy=proxy,
+                allow_plain_http=allow_plain_http or transport is not None,
+            )
+        finally:
+            del api_key, base_url, headers, proxy  # a traceback with local variables must not show them
         if isinstance(max_connections, bool) or not isinstance(max_connections, int) or max_connections < 1:
             raise ConfigurationError(f"max_connections must be a positive integer, not {max_connections!r}")
-        self._config = Config.resolve(os.environ, api_key=api_key, base_url=base_url)
         self._timeouts = validate_policy("timeouts", timeouts, Timeouts())
         self._retry = validate_policy("retry", retry, RetryPolicy())
         if rate_limit is not None and not isinstance(rate_limit, RateLimit | ExternalRateLimiter):
             raise ConfigurationError(
                 f"rate_limit must be RateLimit(per_second) or an ExternalRateLimiter, not {rate_limit!r}"
             )
+        self._connection = Connection(
+            config=self._config,
+            timeouts=self._timeouts,
+            http=http,
+            transport=transport,
+            trust_env=trust_env,
+            ssl=ssl,
+        )
+        self._hooks = _validate_hooks(hooks)
         if isinstance(rate_limit, ExternalRateLimiter):
             rate_limit.claim()
         self._rate_limit = rate_limit
         self._max_connections = max_connections
-        if http is not None and transport is not None:
-            raise ConfigurationError(
-                "http and transport exclude each other: a transport has its own connections. Pass one of them"
-            )
-        self._http = http
-        self._transport = transport
-        self._hooks = _validate_hooks(hooks)
         self._pid = os.getpid()
         self._environment = Environment()
         self.durations = DurationEstimator()
         """Learned job durations. `dump()` and `load()` transfer them to another process."""
         self._delivery_rate = DeliveryRateEstimator()
-        self.models = Models(self._open_engine)
-        self.files = Files(self._open_engine, self.models.retrieve)
-        self._downloads = ResultDownloads(self._open_engine)
+        self._catalogue = CatalogueCache()
         ledger = SpendLedger(
             max_spend=validate_cap("max_spend", max_spend), max_reserved=validate_cap("max_reserved", max_reserved)
         )
         self._spend = SpendSummary(ledger)
-        preflight = PurchasePreflight(
-            self.models.catalogue,
+        self._preflight = PurchasePreflight(
+            Models(self._open_engine, self._catalogue).catalogue,
             ledger,
             validate_prices(prices),
             new_key=self._environment.new_idempotency_key,
+            known_models=lambda: self._catalogue.models,
         )
-        self._jobs = JobContext(
-            engine=self._open_engine,
-            poll=validate_policy("poll", poll, PollPolicy()),
-            preflight=preflight,
-            resolve_references=self.files.resolve_references,
-        )
-        self.generations = Generations(self._jobs, self._delivery_rate)
-        self.chat = Chat(self._open_engine, preflight)
-        self.credits = CreditsResource(self._open_engine)
-        self.openapi = OpenApi(self._open_engine)
-        self.webhooks = Webhooks(self._open_engine)
-        self.webhook_events = WebhookEvents(self._open_engine)
-        key = self._config.api_key
-        if key is not None and not key.startswith(assumptions.API_KEY_PREFIX):
+        # A transport of the caller does not know the default headers: they are options of each request.
+        self._options = None if transport is None or not self._config.headers else RequestOptions(self._config.headers)
+        self._create_resources(validate_policy("poll", poll, PollPolicy()))
+        if not (self._config.api_key or assumptions.API_KEY_PREFIX).startswith(assumptions.API_KEY_PREFIX):
             warnings.warn(f"the API key does not begin with {assumptions.API_KEY_PREFIX!r}", UserWarning, stacklevel=2)
+
+    def _create_resources(self, poll: PollPolicy) -> None:
+        engine = self._open_engine
+        self.models = Models(engine, self._catalogue)
+        self.files = Files(engine, self.models.retrieve)
+        self._downloads = ResultDownloads(engine)
+        self._jobs = JobContext(engine, poll, self._preflight, self.files.resolve_references)
+        self.generations = Generations(self._jobs, self._delivery_rate)
+        self.chat = Chat(engine, self._preflight)
+        self.credits = CreditsResource(engine)
+        self.openapi = OpenApi(engine)
+        self.webhooks = Webhooks(engine)
+        self.webhook_events = WebhookEvents(engine)
+
+    def with_options(
+        self,
+        *,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+        poll: PollPolicy | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Returns a view of this session with other options. Arguments that are left out keep their values.
+
+        The view shares connections, limits, waits, spending, caches and open jobs with this session. `headers` are
+        added to the default headers. All waits for a job share its polls, which use the options of this session.
+
+        Closing a view only ends the view. When this session closes, its views raise `SessionClosedError`.
+
+        >>> async def impatient(session):
+        ...     quick = session.with_options(timeouts=Timeouts(total=5), retry=RetryPolicy(max_attempts=1))
+        ...     return (await quick.submit("z-image", "A red kite")).status
+        >>> in_sandbox(impatient)
+        'queued'
+        """
+        inherited = self._options or RequestOptions()
+        try:
+            added = validate_headers(headers)
+        finally:
+            del headers
+        view = object.__new__(type(self))
+        vars(view).update(vars(self))
+        view._root = self._root or self
+        view._engine = None
+        view._retry = validate_policy("retry", retry, self._retry)
+        view._options = RequestOptions(
+            merge_headers(inherited.headers, added),
+            inherited.timeouts if timeouts is None else validate_policy("timeouts", timeouts, self._timeouts),
+        )
+        view._create_resources(validate_policy("poll", poll, self._jobs.poll))
+        return view
 
     @property
     def spend(self) -> SpendSummary:
         """The credits that this session has spent on jobs and chat turns, per idempotency key and in total."""
         return self._spend
+
+    @property
+    def open_jobs(self) -> tuple[OpenJob, ...]:
+        """The jobs that this session bought and has not seen end, at most the newest 100,000, the oldest first."""
+        return tuple(self._jobs.preflight.open_jobs)
 
     @property
     def base_url(self) -> str:
@@ -156,17 +257,36 @@ class RivyaSession(GenerationMethods):
         return self._config.is_local
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else "open" if self._engine else "new"
-        return f"<RivyaSession {self._config.base_url} {state}>"
+        root = self._root or self
+        is_open = root._engine is not None  # noqa: SLF001 - of the same class
+        state = "closed" if self._closed or root._closed else "open" if is_open else "new"  # noqa: SLF001
+        url = self._config.base_url if "_config" in vars(self) else "without settings"  # the constructor raised
+        return f"<{type(self).__name__} {url} {state}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a RivyaSession is not copied or pickled: it owns connections and waits of one event loop. Share it within "
+            "the loop, use with_options for other options, or create a session in each process"
+        )
 
     async def __aenter__(self) -> Self:
-        self._open_engine()
+        await self.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    async def start(self) -> None:
+        """Opens the session, so that the first call does not block the loop. `async with` calls it.
+
+        Imports and the TLS context are prepared in a thread, once per process. Further calls do nothing. Raises
+        `SessionClosedError` for a closed session. Safe to cancel.
+        """
+        if not self._closed:
+            await self._connection.prepare()
+        self._open_engine()
 
     async def aclose(self) -> None:
         """Closes the session. Concurrent calls wait for the first one; later calls do nothing.
@@ -177,7 +297,9 @@ class RivyaSession(GenerationMethods):
         may have processed raises `OutcomeUnknownError` with its key. Cancelling a concurrent `aclose` aborts nothing.
         """
         engine, was_closed = self._engine, self._closed
-        if engine is None or self._pid != os.getpid():  # the engine belongs to the parent process
+        if (
+            self._root is not None or engine is None or self._pid != os.getpid()
+        ):  # another session or process owns the engine
             self._closed = True
             return
         if engine.loop is asyncio.get_running_loop():
@@ -197,31 +319,39 @@ class RivyaSession(GenerationMethods):
         to: str | os.PathLike[str],
         *,
         name: str | None = None,
-        overwrite: bool = False,
-        max_bytes: int | None = None,
+        exists: Literal["keep", "error", "overwrite", "rename"] | None = None,
+        max_bytes: int | None = 2 * 1024**3,
         on_progress: OnProgress | None = None,
     ) -> list[Path]:
-        """Saves the files of a succeeded job, or of one URL, and returns their paths.
+        """Saves the files of a succeeded job, or of one URL. Returns a list of their paths, also for one file.
 
-        `to` is a folder, created if missing, where files are named after the task and their content type. With a suffix
-        it is the name of the first file; further files get a number. With `name` it is always a folder, and `name` is a
-        template with `{task_id}`, `{model}`, `{index}` (from 1) and `{ext}` (with its dot).
+        `to` is a folder if it exists as one, ends with a separator (`"out/"`) or `name` is given; it is created if
+        missing. Files are named after the task and their format. Otherwise `to` is the name of the first file, and
+        further files get a number; a name with the extension of another format is a `DownloadError`, which names the
+        right one. `name` is a template with `{task_id}`, `{model}`, `{index}` (from 1) and `{ext}` (with its dot). `~`
+        is the home folder.
+
+        `exists` says what happens where a file exists: `keep` returns its path without a request, `error` raises
+        `ConfigurationError`, `overwrite` replaces it, `rename` saves as `kite (1).png`. The default is `keep` for names
+        that contain the task id, and `error` for names that the caller chose.
 
         Each file is streamed to a hidden file in the same folder, checked for its length, and renamed when complete. An
-        interrupted transfer resumes if the host reports a version of the file, by the retry policy counted from the
-        last progress. An expired link (400, 401, 403, 404, 410) is refreshed once by reading the job again. If the
+        interrupted transfer resumes if the host names the same version of the file, by the retry policy counted from
+        the last progress. An expired link (400, 401, 403, 404, 410) is refreshed by reading the job again. If the
         download of a file over 1 MiB is cancelled or fails, the partial file stays, and the next download of the same
         file to the same path resumes it; smaller partial files are deleted. A session downloads at most 16 files at
         once.
 
-        The API key is sent to no other host than the service's own, and not for results. Redirects are followed, but
-        not from https to http, and to private addresses only on the host of `base_url`. `on_progress(received, total)`
-        is called, or awaited, after each chunk, in bytes; `total` is None if the host does not report the length. Links
-        may expire: download soon.
+        Requests for files have no API key, headers, cookies or credentials of the session or of `http`. The links of a
+        job, and every redirect, lead to public addresses only, or to the host of `base_url`, and never from https to
+        http. A URL that is passed as a string may lead to any address. A page or a message in place of the file is
+        retried. `on_progress(received, total)` is called, or awaited, after each chunk, in bytes; `total` is None if
+        the host does not report the length. A file of more than `max_bytes` (2 GiB) is rejected; None sets no limit.
+        Links may expire: download soon.
 
-        Raises `ConfigurationError` if the job has no result, a name is invalid, or a file exists and `overwrite` is not
-        set; `DownloadError` if the file cannot be written, is larger than `max_bytes`, or a redirect is not followed;
-        and what any read can raise.
+        Raises `ConfigurationError` if the job has no result, a name is invalid, or a file exists; `DownloadError` if
+        the file cannot be written, is larger than `max_bytes` or not a media file, or a link is not followed; and what
+        any read can raise.
 
         >>> async def save(session):
         ...     kite = await session.generate("z-image", "A red kite")
@@ -230,7 +360,7 @@ class RivyaSession(GenerationMethods):
         [PosixPath('kites/z-image-01.png')]
         """
         return await self._downloads.save(
-            generation_or_url, to, name=name, overwrite=overwrite, max_bytes=max_bytes, on_progress=on_progress
+            generation_or_url, to, name=name, exists=exists, max_bytes=max_bytes, on_progress=on_progress
         )
 
     def _open_engine(self) -> Engine:
@@ -244,30 +374,32 @@ class RivyaSession(GenerationMethods):
             ) from None
         if self._closed:
             raise SessionClosedError("this session is closed: create a new RivyaSession")
+        if self._root is not None:
+            engine = self._root._open_engine()  # noqa: SLF001 - of the same class
+            if self._engine is None:
+                self._engine = engine.with_options(self._retry, self._options or RequestOptions())
+            return self._engine
         if self._pid != os.getpid():
             raise ConfigurationError("this session was created before a fork: create a RivyaSession in each process")
         if self._engine is None:
-            transport = self._transport or self._new_transport()
+            transport = self._connection.open()
             self._engine = Engine(
                 transport,
                 config=self._config,
                 retry=self._retry,
                 environment=self._environment,
-                hooks=self._hooks,
+                hooks=with_log(self._hooks),
                 max_connections=min(self._max_connections, transport.max_connections),
                 rate_limit=self._rate_limit,
                 durations=self.durations,
                 delivery_rate=self._delivery_rate,
+                open_jobs=self._jobs.preflight.open_jobs,
+                options=self._options,
             )
             self._finalizer = weakref.finalize(self, _warn_unclosed, self._engine, repr(self), self._pid)
         elif self._engine.loop is not loop:
             raise ConfigurationError("this session belongs to another event loop: create a RivyaSession for each loop")
         return self._engine
-
-    def _new_transport(self) -> Transport:
-        from ._engine.http.aiohttp_transport import AiohttpTransport
-
-        return AiohttpTransport(self._config, self._timeouts, self._http)
 
 
 _FORKED_ENGINES: Final[list[Engine]] = []
@@ -282,6 +414,7 @@ def _warn_unclosed(engine: Engine, description: str, pid: int) -> None:
     try:
         engine.transport.abandon()
     finally:
+        engine.warn_open_jobs()
         warnings.warn(f"{description} was never closed: use `async with`", ResourceWarning, stacklevel=2)
 
 
@@ -289,3 +422,6 @@ def _validate_hooks(hooks: Sequence[Hooks]) -> tuple[Hooks, ...]:
     if isinstance(hooks, Hooks) or not all(isinstance(each, Hooks) for each in hooks):
         raise ConfigurationError("hooks must be a list of instances of subclasses of Hooks")
     return tuple(hooks)
+
+
+set_public_module("rivya_async", RivyaSession)

@@ -36,6 +36,9 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
+from .masking import clean_body, clean_message
+from .public_module import set_public_module
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -54,9 +57,10 @@ class RequestDetails(TypedDict, total=False):
 class RivyaError(Exception):
     """Base class of all errors that this library raises.
 
-    `message` says what failed and what to do next. `idempotency_key` is the key of the failed purchase: a call with it
-    repeats the same purchase. `task_id` names the purchased job that the call was about. `request_id` identifies the
-    request to the support of the service. `attempts` is the number of requests sent.
+    `message` says what failed and what to do next, in at most 2,000 characters and without the queries of URLs.
+    `idempotency_key` is the key of the failed purchase: a call with it repeats the same purchase. `task_id` names the
+    purchased job that the call was about. `request_id` identifies the request to the support of the service.
+    `attempts` is the number of requests sent.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class RivyaError(Exception):
         request_id: str | None = None,
         attempts: int = 0,
     ) -> None:
+        message = clean_message(message)
         super().__init__(message)
         self.message = message
         self.idempotency_key = idempotency_key
@@ -162,6 +167,12 @@ class APIStatusError(RivyaError):
     body as text, `headers` its headers, `retry_after` the requested delay before the next attempt in seconds.
     """
 
+    has_envelope: bool = True
+    """False if the body is not an error of the API, such as the page of a gateway."""
+
+    is_refusal: bool = True
+    """False if the body has no reason in a known JSON shape: then perhaps not the service has answered."""
+
     def __init__(
         self,
         message: str = "",
@@ -176,7 +187,7 @@ class APIStatusError(RivyaError):
         super().__init__(message, **details)
         self.status = status
         self.code = code
-        self.body = body
+        self.body = clean_body(body)
         self.headers = headers or {}
         self.retry_after = retry_after
 
@@ -245,7 +256,7 @@ class ResponseDecodeError(RivyaError):
         super().__init__(message, **details)
         self.path = path
         self.reason = reason
-        self.body = body
+        self.body = clean_body(body)
         self.is_json = is_json
 
 
@@ -332,3 +343,9 @@ def copy_error(error: RivyaError) -> RivyaError:
     if hasattr(error, "__notes__"):
         copied.__notes__ = list(error.__notes__)
     return copied
+
+
+set_public_module(
+    "rivya_async",
+    *(each for each in list(globals().values()) if isinstance(each, type) and issubclass(each, RivyaError)),
+)

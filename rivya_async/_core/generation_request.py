@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
 from . import assumptions
 from .errors import ConfigurationError, GenerationFailedError
 from .idempotency import attach_idempotency_key
+from .public_module import set_public_module
 from .types.generations import File, Generation, ReferenceMedia
+from .types.record import Record
 
 
 @runtime_checkable
@@ -44,7 +46,7 @@ def _copy_references(references: Sequence[Reference]) -> Sequence[Reference]:
 
 
 @attrs.frozen
-class GenerationRequest:
+class GenerationRequest(Record):
     """Request for a job [6]. Keys of `params` belong to the model and are never renamed.
 
     The request keeps copies of `params` and `references`, so that a dictionary can be reused for the next job. Raises
@@ -54,6 +56,9 @@ class GenerationRequest:
     'z-image'
     """
 
+    # Paths are for code only: a request body must not name local files.
+    _pydantic_types: ClassVar[Mapping[str, Any]] = {"references": tuple[File | ReferenceMedia, ...]}
+
     model: str
     prompt: str | None = None
     params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, hash=False, converter=_copy_params)
@@ -62,7 +67,7 @@ class GenerationRequest:
     idempotency_key: str | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.model, str) or not self.model:
+        if not isinstance(self.model, str) or not self.model.strip():
             raise ConfigurationError(f"model must be the id of a model, such as 'z-image', not {self.model!r}")
         if self.prompt is not None and not isinstance(self.prompt, str):
             raise ConfigurationError(f"prompt must be a string, not {type(self.prompt).__name__}")
@@ -152,7 +157,7 @@ def _reference_item(reference: Reference) -> dict[str, Any]:
 
 
 @attrs.frozen
-class Outcome:
+class Outcome(Record):
     """Outcome of one request of `map`: a record, an error, or both if the service failed the job."""
 
     request: GenerationRequest
@@ -177,11 +182,14 @@ def raise_if_failed(generation: Generation) -> Generation:
     """Returns the record, or raises `GenerationFailedError` for a failed job."""
     if generation.failed:
         error = generation.error
-        reason = f"{error.code}: {error.message}".rstrip(".: ") if error is not None else "no reason given"
+        reason = f"{error.code}: {error.message}".strip(".: ") if error is not None else ""
         raise GenerationFailedError(
-            f"the service ended {generation.id} ({generation.model}) as failed: {reason}. "
+            f"the service ended {generation.id} ({generation.model}) as failed: {reason or 'no reason given'}. "
             "A new submit is a new purchase; the reserved credits of a failed job return to the balance.",
             task_id=generation.id,
             last=generation,
         )
     return generation
+
+
+set_public_module("rivya_async", GenerationRequest, Outcome)

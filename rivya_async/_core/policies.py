@@ -11,6 +11,7 @@ import attrs
 import backoff
 
 from .errors import ConfigurationError
+from .public_module import set_public_module
 
 P = TypeVar("P")
 
@@ -214,3 +215,6 @@ def _check_order(policy: RetryPolicy | PollPolicy, low: str, high: str) -> None:
         raise ConfigurationError(
             f"{type(policy).__name__}: {high}={getattr(policy, high)!r} is below {low}={getattr(policy, low)!r}"
         )
+
+
+set_public_module("rivya_async", PollPolicy, RateLimit, RetryPolicy, Timeouts)

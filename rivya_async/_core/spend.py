@@ -27,6 +27,7 @@ from .errors import (
     SpendLimitError,
 )
 from .http.retry import outcome_is_ambiguous
+from .public_module import set_public_module
 from .types.generations import Amount
 from .types.purchase_cost import GENERATIONS_PATH, Charge, PurchaseCost
 
@@ -153,7 +154,7 @@ class SpendLedger:
     def on_generation(self, generation: Generation) -> None:
         """Finalizes the cost of a terminal record, if it is a purchase of this session."""
         if generation.is_terminal:
-            self._finalize(generation.id, generation.final_credits)
+            self._finalize(generation.id, Charge.from_generation(generation).final)
 
     def _is_counted(self, key: str, path: str) -> bool:
         """Returns True if the key is counted for this endpoint: keys are separate per endpoint [14.15]."""
@@ -196,10 +197,12 @@ class SpendLedger:
             self._keys_by_task_id[cost.task_id] = key
         self._evict_oldest()
 
-    def _finalize(self, task_id: str, final: Amount) -> None:
+    def _finalize(self, task_id: str, final: Amount | None) -> None:
         key = self._keys_by_task_id.pop(task_id, None)
         if key is None:
             return
+        if final is None:
+            final = self.costs[key].reserved
         self.reserved -= self.costs[key].reserved
         self.final += final
         self.costs[key] = attrs.evolve(self.costs[key], final=final)
@@ -246,8 +249,13 @@ def may_have_purchased(error: BaseException) -> bool:
 
 
 def proves_not_purchased(error: BaseException) -> bool:
-    """Returns True if no attempt has bought: the service checks the key before the job [14.15]."""
-    return isinstance(error, InsufficientCreditsError | BadRequestError | InvalidRequestError)
+    """Returns True if no attempt has bought: the service checks the key before the job [14.15].
+
+    The refusal of a gateway says nothing about earlier attempts.
+    """
+    if isinstance(error, InvalidRequestError):
+        return True
+    return isinstance(error, InsufficientCreditsError | BadRequestError) and error.has_envelope
 
 
 class Reservation:
@@ -272,3 +280,6 @@ class Reservation:
     ) -> None:
         if error is not None:
             self._ledger.release(self._key, error, self._path)
+
+
+set_public_module("rivya_async", SpendSummary)

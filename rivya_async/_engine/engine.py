@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import logging
 import math
+import weakref
 from typing import TYPE_CHECKING, Final
 
 from .._core import assumptions
 from .._core.limits.rate_controller import RateController
+from .._core.open_jobs import OpenJobs
 from .._core.polling.adaptive.duration_estimator import DurationEstimator
 from .._core.polling.webhook_updates import DeliveryRateEstimator
 from .http.request_executor import RequestExecutor
 from .http.request_limiter import ClosableSemaphore, RequestLimiter
 from .http.stream_client import StreamClient
-from .polling.tracked_job import PollFeedback
+from .jobs_limit import JobsLimit
+from .polling.poll_feedback import PollFeedback
 from .polling.wait_registry import WaitRegistry
 from .single_flight import SingleFlightCache
 from .timer_queue import TimerQueue
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._core.config import Config
+    from .._core.http.messages import RequestOptions
     from .._core.limits.external_limiter import ExternalRateLimiter
     from .._core.policies import RateLimit, RetryPolicy
     from .._core.types.generations import File
@@ -42,6 +48,9 @@ MAX_CACHED_UPLOADS: Final = 4096
 """Uploaded files, and digests of files, that a session caches."""
 
 
+_logger = logging.getLogger("rivya_async")
+
+
 class Engine:
     """The parts of one session, bound to the loop that runs when it is created."""
 
@@ -57,11 +66,16 @@ class Engine:
         rate_limit: RateLimit | ExternalRateLimiter | None = None,
         durations: DurationEstimator | None = None,
         delivery_rate: DeliveryRateEstimator | None = None,
+        open_jobs: OpenJobs | None = None,
+        options: RequestOptions | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         for hook in hooks:
             transport = hook.wrap_transport(transport)
         self.transport = transport
+        self._config = config
+        self._environment = environment
+        self._hooks = hooks
         self._timers = TimerQueue(self.loop)
         self._limiter = RequestLimiter(
             max_connections,
@@ -70,28 +84,45 @@ class Engine:
             max_outage_wait=retry.max_elapsed,
             uniform=environment.uniform,
         )
-        self.executor = RequestExecutor(
-            transport,
-            self._limiter,
-            self._timers,
-            config=config,
-            retry=retry,
-            environment=environment,
-            hooks=hooks,
-        )
+        self._executors: weakref.WeakSet[RequestExecutor] = weakref.WeakSet()
+        self._uploaders: weakref.WeakSet[Uploader] = weakref.WeakSet()
+        self._open_streams = ClosableSemaphore(max_connections)
+        self._upload_limiter = RequestLimiter(MAX_UPLOADS, self._timers)
+        self._downloads = ClosableSemaphore(MAX_DOWNLOADS)
+        self._closing: asyncio.Event | None = None
+        self._create_clients(retry, options)
         self.delivery_rate = delivery_rate or DeliveryRateEstimator()
         feedback = PollFeedback(durations or DurationEstimator(), self.delivery_rate)
         self.wait_registry = WaitRegistry(self.executor, self._limiter, self._timers, feedback)
-        self._open_streams = ClosableSemaphore(max_connections)
-        self.stream_client = StreamClient(self.executor, transport, self._open_streams)
-        self.uploader = Uploader(self.executor, transport, RequestLimiter(MAX_UPLOADS, self._timers))
+        self._open_jobs = OpenJobs() if open_jobs is None else open_jobs
+        self.jobs_limit = JobsLimit(self._limiter.rate_controller, self.wait_registry, self._open_jobs)
         self.digests: SingleFlightCache[FileStamp, bytes] = SingleFlightCache(max_size=MAX_CACHED_UPLOADS, ttl=math.inf)
         self.uploads: SingleFlightCache[tuple[bytes, str, str], File] = SingleFlightCache(
             max_size=MAX_CACHED_UPLOADS, ttl=assumptions.UPLOAD_LIFETIME
         )
-        self._downloads = ClosableSemaphore(MAX_DOWNLOADS)
-        self.downloader = Downloader(self.executor, transport, self._downloads, is_own=config.is_service_host)
-        self._closing: asyncio.Event | None = None
+
+    def with_options(self, retry: RetryPolicy, options: RequestOptions) -> Engine:
+        """Returns an engine that shares everything but retries, timeouts and headers. Only this one is closed."""
+        view = copy.copy(self)
+        view._create_clients(retry, options)  # noqa: SLF001 - of the same class
+        return view
+
+    def _create_clients(self, retry: RetryPolicy, options: RequestOptions | None) -> None:
+        self.executor = RequestExecutor(
+            self.transport,
+            self._limiter,
+            self._timers,
+            config=self._config,
+            retry=retry,
+            environment=self._environment,
+            hooks=self._hooks,
+            options=options,
+        )
+        self._executors.add(self.executor)
+        self.stream_client = StreamClient(self.executor, self.transport, self._open_streams)
+        self.uploader = Uploader(self.executor, self.transport, self._upload_limiter)
+        self._uploaders.add(self.uploader)
+        self.downloader = Downloader(self.executor, self.transport, self._downloads, self._config)
 
     async def aclose(self) -> None:
         """Ends the waits, lets the requests in flight end, then closes the connections.
@@ -103,11 +134,14 @@ class Engine:
             await self._closing.wait()
             return
         self._closing = asyncio.Event()
-        self.executor.close()
+        self.warn_open_jobs()
+        for executor in self._executors:
+            executor.close()
         self._limiter.close()
         self._open_streams.close()
         self._downloads.close()
-        self.uploader.close()
+        for uploader in self._uploaders:
+            uploader.close()
         try:
             await self.wait_registry.aclose()
             await self._limiter.aclose()
@@ -120,3 +154,8 @@ class Engine:
                 await self.transport.aclose()
             finally:
                 self._closing.set()
+
+    def warn_open_jobs(self) -> None:
+        """Logs a warning with the ids of the open jobs, once."""
+        if (warning := self._open_jobs.closing_warning()) is not None:
+            _logger.warning(warning)

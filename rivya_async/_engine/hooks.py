@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
+
+from .._core.errors import RivyaError
+from .._core.public_module import set_public_module
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextvars import Context
 
-    from .._core.errors import RivyaError
-
 
 @attrs.frozen
 class AttemptDetails:
-    """One request that was sent. `number` counts from 1 within its call. `elapsed` is its own time in seconds.
-
-    The attempt of a stream ends when its response begins.
-    """
+    """One request that was sent. The attempt of a stream ends when its response begins."""
 
     method: str
+    """HTTP method."""
     path: str
+    """Path below the origin, with the query."""
     number: int
+    """Number of the attempt within its call, from 1."""
     elapsed: float
+    """Time of this attempt in seconds."""
     idempotency_key: str | None
+    """Idempotency key of the call, if it has one."""
     error: RivyaError | None
+    """Error of the attempt; None if it succeeded."""
+    status: int | None = None
+    """HTTP status of the response; None without a response."""
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    """Headers of the response. Lookups are case-insensitive."""
+    request_id: str | None = None
+    """The service's id of the request, if the response contains one."""
     base_url: str = attrs.field(default="", kw_only=True)
     """Origin of the service."""
 
@@ -134,3 +145,6 @@ def notify(hooks: Sequence[Hooks], event: str, details: Any, context: Context | 
             asyncio.get_running_loop().call_exception_handler(
                 {"message": f"{type(hook).__name__}.{event} raised", "exception": error}
             )
+
+
+set_public_module("rivya_async", AttemptDetails, DownloadDetails, Hooks, PollDetails, RetryDetails, WaitDetails)

@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from .._core.catalogue.validation import format_problems, unknown_model_problem
 from .._core.chat.request import ChatRequest, check_chat_request
 from .._core.errors import (
+    BadRequestError,
     ConfigurationError,
     InvalidRequestError,
+    NotFoundError,
     RequestNotSentError,
     RivyaError,
     SpendLimitError,
     SubmitTimeoutError,
 )
 from .._core.idempotency import attach_idempotency_key, validate_key
+from .._core.masking import clean_message
+from .._core.open_jobs import OpenJobs
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from .._core.catalogue.model import Model
     from .._core.generation_request import GenerationRequest
     from .._core.spend import SpendLedger
-    from .._core.types.generations import Amount
+    from .._core.types.generations import Amount, ValidationProblem
+
+
+MAX_SUGGESTIONS: Final = 3
+"""Maximum number of problems that are added to a refusal of the service."""
 
 
 class PurchasePreflight:
@@ -38,11 +48,14 @@ class PurchasePreflight:
         prices: Mapping[str, Amount],
         *,
         new_key: Callable[[], str],
+        known_models: Callable[[], Mapping[str, Model]] = dict,
     ) -> None:
         self.ledger = ledger
+        self.open_jobs = OpenJobs()
         self._catalogue = catalogue
         self._prices = prices
         self._new_key = new_key
+        self._known_models = known_models
 
     def idempotency_key(self, key: str | None) -> str:
         """Returns the caller's key, validated, or a new one. Raises `ConfigurationError`."""
@@ -57,6 +70,30 @@ class PurchasePreflight:
         request = attrs.evolve(request, params=model.coerce(request.params))
         model.check(request.prompt, request.params, request.references)
         return request
+
+    @contextmanager
+    def suggestions(self, request: GenerationRequest) -> Iterator[None]:
+        """Adds the problems that the catalogue shows to a refusal of this job, with the nearest valid names.
+
+        Uses a catalogue that was read before, and sends nothing.
+        """
+        try:
+            yield
+        except (BadRequestError, NotFoundError) as error:
+            problems = tuple(islice(self._find_problems(request), MAX_SUGGESTIONS))
+            if problems:
+                found = "; ".join(problem.message for problem in problems)
+                error.message = clean_message(f"{error.message} By the catalogue, {found}.")
+                error.args = (error.message,)
+            raise
+
+    def _find_problems(self, request: GenerationRequest) -> Iterator[ValidationProblem]:
+        models = self._known_models()
+        model = models.get(request.model)
+        if model is not None:
+            yield from model.problems(request.prompt, request.params, request.references)
+        elif models:
+            yield unknown_model_problem(request.model, models)
 
     async def validate_chat(self, request: ChatRequest) -> None:
         """Raises `InvalidRequestError` with every problem of a chat request."""

@@ -250,7 +250,7 @@ async def save_files(
     `name` is a template. Paths are relative to `relative_to`, or absolute. Raises `ConfigurationError` where another
     file has the name.
     """
-    paths = await session.download(generation, staging_dir(folder, owner), name=name, overwrite=True)
+    paths = await session.download(generation, staging_dir(folder, owner), name=name, exists="overwrite")
     files = []
     for path in paths:
         move = (path, folder, relative_to or folder)

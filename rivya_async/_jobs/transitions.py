@@ -16,6 +16,7 @@ from .._core.errors import (
     SessionClosedError,
 )
 from .._core.http.retry import is_transient
+from .._core.public_module import set_public_module
 from .._core.spend import proves_not_purchased
 
 
@@ -139,7 +140,7 @@ def classify_error(
     if is_transient(error, may_have_acted=is_in_doubt) or isinstance(error, TimeoutError):
         return JobAction.RETRY
     if isinstance(error, SessionClosedError):
-        return JobAction.HALT if is_in_doubt else JobAction.RELEASE
+        return JobAction.RELEASE if state is JobState.INTENT and not is_in_doubt else JobAction.HALT
     if state is not JobState.INTENT or (is_in_doubt and not proves_not_purchased(error)):
         return JobAction.HALT
     return JobAction.RELEASE if isinstance(error, blocking_errors) else JobAction.ABANDON
@@ -157,3 +158,6 @@ def error_fields(error: Exception | None) -> dict[str, str | None]:
         }
     code = getattr(error, "code", None) or type(error).__name__
     return {"error": str(error) or type(error).__name__, "error_code": str(code)}
+
+
+set_public_module("rivya_async.batch", JobState)

@@ -1,5 +1,6 @@
 """Thousands of paid jobs from a file: a manifest, its results, and a journal that survives kill -9."""
 
+from .._core.public_module import set_public_module
 from .._core.types.generations import SavedFile
 from .._jobs.transitions import JobState
 from .batch import Batch
@@ -21,3 +22,7 @@ __all__ = [
     "RunRecord",
     "SavedFile",
 ]
+
+set_public_module(
+    __name__, Batch, Conflict, InvalidRow, InvalidRowsError, Manifest, PlanResult, Row, RowRecord, RunRecord
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from .._engine.hooks import Hooks, PollDetails
 
@@ -40,7 +40,7 @@ class BatchBackend(Protocol):
         ...
 
     def download(
-        self, source: Generation | str, /, to: Path, *, name: str, overwrite: bool
+        self, source: Generation | str, /, to: Path, *, name: str, exists: Literal["overwrite"]
     ) -> Awaitable[Sequence[Path]]:
         """Saves the files of a job."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -125,5 +126,5 @@ class MemoryJobStore:
             self.record.generation = error.last or self.record.generation
 
     async def save_files(self, generation: Generation) -> Sequence[Path]:
-        """Saves the files under the name of the task: a file of that name is of an earlier run."""
-        return await self._session.download(generation, self.record.folder or Path(), overwrite=True)
+        """Saves the files under the name of the task: a file of that name is of an earlier run, and is kept."""
+        return await self._session.download(generation, f"{self.record.folder or '.'}{os.sep}")

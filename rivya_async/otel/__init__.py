@@ -9,6 +9,9 @@ try:
 except ImportError as error:
     raise ImportError("spans and metrics need OpenTelemetry: pip install 'rivya-async[otel]'") from error
 
+from .._core.public_module import set_public_module
 from .telemetry import Telemetry
 
 __all__ = ["Telemetry"]
+
+set_public_module(__name__, Telemetry)

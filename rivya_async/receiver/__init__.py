@@ -4,6 +4,7 @@ event = verify(body, headers, secret)
 receiver = WebhookReceiver(secret)
 """
 
+from .._core.public_module import set_public_module
 from .._core.webhooks.signatures import RIVYA, STANDARD_WEBHOOKS, ParsedSignature, RivyaScheme, Scheme, StandardWebhooks
 from .protocol import WebhookResponse
 from .receiver import ANY, WebhookReceiver
@@ -21,3 +22,5 @@ __all__ = [
     "WebhookResponse",
     "verify",
 ]
+
+set_public_module(__name__, ParsedSignature, RivyaScheme, Scheme, StandardWebhooks, WebhookReceiver, WebhookResponse)

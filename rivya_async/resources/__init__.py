@@ -1,1 +1,27 @@
 """The resources of the API. A resource builds operations and passes them to the engine."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar, overload
+
+R = TypeVar("R")
+
+
+class Resource(Generic[R]):
+    """A resource as an attribute of a class.
+
+    An instance stores its own in its `__dict__`. Read on the class, the attribute is the class of the resource, so that
+    `unittest.mock.create_autospec` mocks its methods.
+    """
+
+    def __init__(self, kind: type[R]) -> None:
+        self._kind = kind
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> type[R]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> R: ...
+    def __get__(self, instance: object | None, owner: type) -> type[R] | R:
+        if instance is not None:  # its `__dict__` is searched first
+            raise AttributeError(f"{type(instance).__name__!r} object was not initialised")
+        return self._kind

@@ -9,7 +9,9 @@ from .._core.chat.request import ChatRequest, attachment_ids
 from .._core.idempotency import attach_idempotency_key
 from .._core.spend import Reservation
 from .._core.types.purchase_cost import Charge
+from .._core.types.record import RecordList
 from .._engine.streaming.chat_stream import ChatStream
+from . import Resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,14 +20,6 @@ if TYPE_CHECKING:
     from .._core.types.generations import File
     from .._engine.engine import Engine
     from .._engine.purchase_preflight import PurchasePreflight
-
-
-class Chat:
-    """The chat API."""
-
-    def __init__(self, engine: Callable[[], Engine], preflight: PurchasePreflight) -> None:
-        self.completions = ChatCompletions(engine, preflight)
-        self.sessions = ChatSessions(engine)
 
 
 class ChatCompletions:
@@ -162,7 +156,7 @@ class ChatSessions:
 
         Raises what any read can raise. The order, `limit` and the shape are assumptions.
         """
-        return [*(await self._engine().executor.execute(operations.list_chat_sessions(limit))).data]
+        return RecordList((await self._engine().executor.execute(operations.list_chat_sessions(limit))).data)
 
     async def retrieve(self, chat_session_id: str) -> ChatSession:
         """Returns a chat session with its messages. Safe to cancel.
@@ -170,3 +164,16 @@ class ChatSessions:
         Raises `NotFoundError`, and what any read can raise.
         """
         return await self._engine().executor.execute(operations.retrieve_chat_session(chat_session_id))
+
+
+class Chat:
+    """The chat API."""
+
+    completions = Resource(ChatCompletions)
+    """Messages to chat models and their answers."""
+    sessions = Resource(ChatSessions)
+    """The chat sessions of the account."""
+
+    def __init__(self, engine: Callable[[], Engine], preflight: PurchasePreflight) -> None:
+        self.completions = ChatCompletions(engine, preflight)
+        self.sessions = ChatSessions(engine)

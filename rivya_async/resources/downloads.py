@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
-from .._core.errors import ConfigurationError, RivyaError
+import attrs
+
+from .._core.errors import ConfigurationError, DownloadError, RivyaError
 from .._core.files.filename_template import FilenameTemplate
-from .._core.files.filenames import safe_stem, stem_from_url
+from .._core.files.filenames import RESULT_EXTENSIONS, UNKNOWN_EXTENSION, safe_stem, stem_from_url
+from .._core.files.media_type import name_mismatch
 from .._core.http.operations import retrieve_generation
 from .._core.types.generations import Generation
 from .._engine.transfers.downloader import DownloadTarget
-from .._engine.transfers.file_io import convert_os_errors
+from .._engine.transfers.file_io import convert_os_errors, run_in_thread_uncancellable
+from .._engine.transfers.partial_file import Exists, file_exists_error, is_whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Mapping, Sequence
 
     from .._engine.engine import Engine
     from .._engine.transfers.uploader import OnProgress
@@ -26,7 +32,7 @@ MAX_SHOWN_LENGTH: Final = 60
 """Characters of a URL in an error message."""
 
 PLACEHOLDER_EXTENSION: Final = ".unknown"
-"""The longest possible extension of a URL. Names are validated with it before the first request."""
+"""An extension longer than any of a result. Names are validated with it before the first request."""
 
 
 class ResultDownloads:
@@ -41,21 +47,24 @@ class ResultDownloads:
         to: str | os.PathLike[str],
         *,
         name: str | None,
-        overwrite: bool,
+        exists: Exists | None,
         max_bytes: int | None,
         on_progress: OnProgress | None,
     ) -> list[Path]:
         """Saves the files of a job or of one URL; see `RivyaSession.download`."""
         _validate_options(max_bytes, on_progress)
         urls = _source_urls(source)
-        folder, make_namer = _resolve_names(source, to, name, len(urls))
+        names = resolve_names(source, to, name, len(urls), exists)
+        existing = await run_in_thread_uncancellable(names.find_existing, len(urls))
         targets = [
-            DownloadTarget(
+            existing.get(number)
+            or DownloadTarget(
                 url=url,
                 id=url if isinstance(source, str) else f"{source.id}/{number}",
-                folder=folder,
-                make_filename=make_namer(number),
-                overwrite=overwrite,
+                folder=names.folder,
+                make_filename=partial(names.make_filename, number),
+                is_result=not isinstance(source, str),
+                exists=names.exists,
                 max_bytes=max_bytes,
                 on_progress=on_progress,
                 refresh_url=None if isinstance(source, str) else self._url_refresher(source, number - 1),
@@ -64,14 +73,17 @@ class ResultDownloads:
         ]
         return await self._save_all(targets)
 
-    async def _save_all(self, targets: Sequence[DownloadTarget]) -> list[Path]:
-        """Saves one file after the other, so that progress is per file. A failure does not affect the other files."""
+    async def _save_all(self, targets: Sequence[DownloadTarget | Path]) -> list[Path]:
+        """Saves one file after the other, so that progress is per file. A failure does not affect the other files.
+
+        A path is a file that exists and is kept.
+        """
         downloader = self._engine().downloader
         saved: list[Path] = []
         failures: list[RivyaError] = []
         for target in targets:
             try:
-                saved.append(await downloader.download(target))
+                saved.append(target if isinstance(target, Path) else await downloader.download(target))
             except RivyaError as error:
                 failures.append(error)
         if not failures:
@@ -93,9 +105,9 @@ class ResultDownloads:
 
 def _validate_options(max_bytes: int | None, on_progress: OnProgress | None) -> None:
     if max_bytes is not None and (isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1):
-        raise ConfigurationError(f"max_bytes must be a whole number from 1 on, or None, not {max_bytes!r}")
+        raise ConfigurationError(f"max_bytes must be a whole number from 1 on, or None, not {max_bytes!r:.40}")
     if on_progress is not None and not callable(on_progress):
-        raise ConfigurationError(f"on_progress must be a function of two byte counts, not {on_progress!r}")
+        raise ConfigurationError(f"on_progress must be a function of two byte counts, not {on_progress!r:.80}")
 
 
 def _source_urls(source: Generation | str) -> Sequence[str]:
@@ -108,10 +120,15 @@ def _source_urls(source: Generation | str) -> Sequence[str]:
     for url in urls:
         if not URL_PATTERN.match(url):
             raise ConfigurationError(
-                f"{url[:MAX_SHOWN_LENGTH]!r} is not a URL that can be downloaded: it needs http or https and a host. "
+                f"{_mask_url(url)!r} is not a URL that can be downloaded: it needs http or https and a host. "
                 "For a task id, retrieve the generation and pass that"
             )
     return urls
+
+
+def _mask_url(url: str) -> str:
+    """Returns the start of a URL without credentials and query."""
+    return re.sub(r"//.*@", "//", url.partition("?")[0])[:MAX_SHOWN_LENGTH]
 
 
 def _describe_missing_files(generation: Generation) -> str:
@@ -122,36 +139,99 @@ def _describe_missing_files(generation: Generation) -> str:
     return f"it is {generation.status!r}, wait for it to succeed first"
 
 
-def _resolve_names(
-    source: Generation | str, to: str | os.PathLike[str], name: str | None, count: int
-) -> tuple[Path, Callable[[int], Callable[[str], str]]]:
-    """Returns the folder and a factory: from the number of a file (from 1) to a function from extension to name."""
+@attrs.frozen(kw_only=True)
+class ResultNames:
+    """The names of the files of one job. `filename` is the caller's name of the first file, if there is one."""
+
+    folder: Path
+    exists: Exists
+    filename: str | None
+    format_name: Callable[[int, str], str]
+
+    def make_filename(self, number: int, ext: str) -> str:
+        """Returns the name of a file, by its number from 1 and its extension.
+
+        Raises `DownloadError` if the caller's name is that of another media type.
+        """
+        if self.filename is None:
+            return self.format_name(number, ext)
+        path = Path(self.filename)
+        if name_mismatch(path.suffix, ext):
+            raise DownloadError(
+                f"{self.filename} would contain another format, nothing was saved: choose {path.stem + ext!r}, or a "
+                "folder, where files are named after their format",
+                path=str(self.folder / path),
+            )
+        return f"{path.stem}{_index_suffix(number)}{path.suffix}"
+
+    def find_existing(self, count: int) -> dict[int, Path]:
+        """Returns the paths of the files that exist and are kept, by number.
+
+        Raises `ConfigurationError` if a file with a name of the caller exists and must not. Names after the task depend
+        on the format: they are compared with every extension of a result.
+        """
+        existing: dict[int, Path] = {}
+        if self.exists not in {"keep", "error"} or (self.exists == "error" and self.filename is None):
+            return existing
+        for number in range(1, count + 1):
+            extensions = RESULT_EXTENSIONS if self.filename is None else (UNKNOWN_EXTENSION,)
+            for path in (self.folder / self.make_filename(number, ext) for ext in extensions):
+                with convert_os_errors(path):
+                    if self.exists == "error" and os.path.lexists(path):
+                        raise file_exists_error(path)
+                    if self.exists == "keep" and is_whole_file(path):
+                        existing[number] = path
+                        break
+        return existing
+
+
+def resolve_names(
+    source: Generation | str | None, to: str | os.PathLike[str], name: str | None, count: int, exists: Exists | None
+) -> ResultNames:
+    """Returns the names of `count` files. Without a source only `to`, `name` and `exists` are validated.
+
+    `to` is a folder if it exists as one, ends with a separator, or `name` is given; otherwise it is a file.
+    """
     target = _validate_path(to)
-    with convert_os_errors(target):
-        is_folder = target.is_dir()
-    stem = stem_from_url(source) if isinstance(source, str) else safe_stem(source.id)
+    if exists not in (None, *get_args(Exists)):
+        raise ConfigurationError(f"exists must be one of {', '.join(get_args(Exists))}, not {exists!r:.40}")
+    is_job = not isinstance(source, str)
+    stem = stem_from_url(source) if isinstance(source, str) else "task" if source is None else safe_stem(source.id)
     if name is not None:
         template, values = FilenameTemplate(name), _template_values(source, stem)
         if count > 1 and not template.has_index:
             raise ConfigurationError(f"this job has {count} files: put {{index}} into name, so that each has its own")
         for number in range(1, count + 1):
             template.format(values, index=number, ext=PLACEHOLDER_EXTENSION)
-        return target, lambda number: lambda ext: template.format(values, index=number, ext=ext)
-    if not target.suffix or is_folder or os.fspath(to).endswith(("/", os.sep)):
-        return target, lambda number: lambda ext: f"{stem}{_index_suffix(number)}{ext}"
-    return target.parent, lambda number: lambda _: f"{target.stem}{_index_suffix(number)}{target.suffix}"
+        return ResultNames(
+            folder=target,
+            exists=exists or ("keep" if is_job and template.has_task_id else "error"),
+            filename=None,
+            format_name=lambda number, ext: template.format(values, index=number, ext=ext),
+        )
+    with convert_os_errors(target):
+        is_folder = os.fspath(to).endswith(("/", os.sep)) or target.is_dir() or not target.name
+    return ResultNames(
+        folder=target if is_folder else target.parent,
+        exists=exists or ("keep" if is_job and is_folder else "error"),
+        filename=None if is_folder else target.name,
+        format_name=lambda number, ext: f"{stem}{_index_suffix(number)}{ext}",
+    )
 
 
 def _validate_path(to: str | os.PathLike[str]) -> Path:
-    if not isinstance(to, str | os.PathLike) or "\0" in str(to):
+    if not isinstance(to, str | os.PathLike) or not isinstance(os.fspath(to), str) or "\0" in os.fspath(to):
         raise ConfigurationError(f"to must be the path of a folder or of a file, not {to!r:.80}")
-    return Path(to)
+    try:
+        return Path(to).expanduser()
+    except RuntimeError:
+        raise ConfigurationError(f"to begins with the home folder of an unknown user: {to!r:.80}") from None
 
 
-def _template_values(source: Generation | str, stem: str) -> Mapping[str, str]:
-    if isinstance(source, str):
-        return {"task_id": stem, "model": "file"}
-    return {"task_id": source.id, "model": source.model}
+def _template_values(source: Generation | str | None, stem: str) -> Mapping[str, str]:
+    if isinstance(source, Generation):
+        return {"task_id": source.id, "model": source.model}
+    return {"task_id": stem, "model": "file"}
 
 
 def _index_suffix(number: int) -> str:

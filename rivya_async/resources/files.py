@@ -51,7 +51,7 @@ class Files:
         client_request_id: str | None = None,
         on_progress: OnProgress | None = None,
     ) -> File:
-        """Uploads a path, bytes, a binary file (from its position) or an async iterator of bytes.
+        """Uploads a path, bytes, a binary file (from its position), an async stream or an async iterator of bytes.
 
         The content is streamed, never whole in memory. `kind` (`image`, `video` or `audio`) and media type are detected
         from the content. Pass `kind` if the content does not show it, and for an MP4 that contains only sound. With
@@ -61,7 +61,7 @@ class Files:
 
         An upload costs no credits. It is retried after every transient fault, also after a lost connection when the
         file may have arrived: then an unused file may remain at the service. A source that can be read only once (an
-        async iterator, a pipe) is retried only while nothing was sent. Each call uploads the content again.
+        async iterator, a stream, a pipe) is retried only while nothing was sent. Each call uploads the content again.
 
         Raises `InvalidRequestError` and `ConfigurationError` before the first byte is sent (for an unknown size:
         when the limit is passed), and what any call can raise. Cancelling closes the connection and the files that it
@@ -78,7 +78,7 @@ class Files:
         engine = self._engine()
         check_client_request_id(client_request_id)
         if on_progress is not None and not callable(on_progress):
-            raise ConfigurationError(f"on_progress must be a function of two byte counts, not {on_progress!r}")
+            raise ConfigurationError(f"on_progress must be a function of two byte counts, not {on_progress!r:.80}")
         source = await open_source(file, filename)
         upload = await self._build_upload(source, kind, model)
         form = upload.form

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
-from .._core.errors import ConfigurationError, WaitError
+from .._core.errors import ConfigurationError, DownloadError, NotFoundError, RivyaError, SessionClosedError, WaitError
 from .._core.generation_request import GenerationRequest, Outcome, Reference, build_request, raise_if_failed
 from .._core.http import operations
 from .._core.idempotency import attach_idempotency_key
+from .._core.open_jobs import OpenJob
 from .._core.policies import NOT_GIVEN, NotGiven, PollPolicy, validate_policy, validate_timeout
 from .._core.polling.adaptive.duration_estimator import duration_group
 from .._core.spend import Reservation
@@ -21,10 +23,13 @@ from .._core.types.generations import Generation
 from .._core.types.purchase_cost import Charge
 from .._engine.bounded_map import bounded_map
 from .._engine.polling.waiters import OnUpdate, consume_updates, notify_listener, validate_listener
+from .downloads import ResultDownloads, resolve_names
 
 if TYPE_CHECKING:
     from .._engine.engine import Engine
     from .._engine.purchase_preflight import PurchasePreflight
+    from .._engine.transfers.partial_file import Exists
+    from ..catalogue import ModelId
 
 ReferenceResolver: TypeAlias = Callable[[GenerationRequest, float | None], Awaitable[GenerationRequest]]
 """Uploads the local references of a request, by a deadline on the loop's clock."""
@@ -47,7 +52,7 @@ class GenerationMethods:
 
     async def submit(
         self,
-        model: str | GenerationRequest,
+        model: ModelId | str | GenerationRequest,
         prompt: str | None = None,
         *,
         params: Mapping[str, Any] | None = None,
@@ -103,13 +108,14 @@ class GenerationMethods:
         The job may come from this process or another. `timeout` is in seconds; None waits without limit; left out, the
         policy's timeout applies. `on_update` is called, or awaited, with each changed snapshot, the terminal one last.
 
-        Transient errors of a poll never end a wait before its deadline. A 401 or 403 does, and so does a 404, except
-        shortly after this session's own submit. An unknown status counts as open. All waits for one job share its
-        polls.
+        Transient errors of a poll never end a wait before its deadline, nor do answers that are not the API's, such as
+        the page of a gateway: they end a wait after 60 s if this session never had an answer of the API. A 401 or 403
+        of the API ends a wait, and so does a 404, except shortly after this session's own submit. An unknown status
+        counts as open. All waits for one job share its polls.
 
-        Raises `GenerationFailedError` if the job failed (unless `raise_on_failure=False`), `WaitTimeoutError` with the
-        task id at the timeout (the job goes on: wait again), `SessionClosedError` if the session closes. Cancelling
-        ends this wait only.
+        Raises `GenerationFailedError` if the job failed (unless `raise_on_failure=False`), `WaitTimeoutError` at the
+        timeout (wait again; its cause is the error of the last poll if none succeeded), `SessionClosedError` if the
+        session closes. Every error has the `task_id`. Cancelling ends this wait only.
 
         >>> async def resume(session):
         ...     task_id = (await session.submit("z-image", "A red kite")).id
@@ -122,12 +128,12 @@ class GenerationMethods:
         validate_listener(on_update)
         deadline = _deadline(timeout, policy)
         ended = await self._wait(self._jobs.engine(), generation_or_task_id, policy, deadline, on_update)
-        self._jobs.preflight.ledger.on_generation(ended)
+        self._record(ended)
         return raise_if_failed(ended) if raise_on_failure and ended.failed else ended
 
     async def generate(
         self,
-        model: str | GenerationRequest,
+        model: ModelId | str | GenerationRequest,
         prompt: str | None = None,
         *,
         params: Mapping[str, Any] | None = None,
@@ -138,6 +144,8 @@ class GenerationMethods:
         timeout: float | NotGiven | None = NOT_GIVEN,
         poll: PollPolicy | None = None,
         on_update: OnUpdate | None = None,
+        to: str | os.PathLike[str] | None = None,
+        exists: Literal["keep", "error", "overwrite", "rename"] | None = None,
     ) -> Generation:
         """Buys a job and waits for it: `submit`, then `wait_for`, with the arguments and errors of both.
 
@@ -145,6 +153,9 @@ class GenerationMethods:
         way: `SubmitTimeoutError` if nothing was bought, `WaitTimeoutError` with the task id if the job goes on. Errors
         of the purchase before the timeout are raised as they are. `on_update` is called with the first record too.
         Cancelling after the purchase leaves the job running: the `CancelledError` has a note with the task id.
+
+        With `to` the files of a succeeded job are saved there, as by `download` with `exists`. Raises `DownloadError`
+        with the task id if they cannot be saved.
 
         >>> async def batch(session):
         ...     prompts = ["A red kite", "A blue whale"]
@@ -166,6 +177,7 @@ class GenerationMethods:
         with attach_idempotency_key(key):
             policy = self._policy(poll)
             validate_listener(on_update)
+            _validate_target(to, exists)
             deadline = _deadline(timeout, policy)
             engine = self._jobs.engine()  # also used after the purchase: a closing session must not lose the job
             bought = await self._purchase(engine, request, key, check=check, deadline=deadline)
@@ -174,16 +186,19 @@ class GenerationMethods:
                 if on_update is not None and not bought.is_terminal:
                     await notify_listener(on_update, bought)
                 ended = await self._wait(engine, bought, policy, deadline, on_update)
-                self._jobs.preflight.ledger.on_generation(ended)
-                return raise_if_failed(ended)
-            except WaitError:
+                self._record(ended)
+                raise_if_failed(ended)
+            except (WaitError, NotFoundError):
                 raise
             except BaseException as error:
                 name = type(error).__name__
                 error.add_note(f"{name} while waiting for {bought.id}: it is bought and goes on; wait for it again")
                 raise
+            if to is not None:
+                await self._download(ended, to, exists)
+            return ended
 
-    def watch(
+    async def watch(
         self,
         generation_or_task_id: Generation | str,
         *,
@@ -204,9 +219,12 @@ class GenerationMethods:
         policy = self._policy(poll)
         task_id, last = _identify(generation_or_task_id)
         registry = self._jobs.engine().wait_registry
-        return self._track_spend(registry.watch(task_id, last, policy, _deadline(timeout, policy)))
+        watched = registry.watch(task_id, last, policy, _deadline(timeout, policy))
+        async with aclosing(self._record_all(watched)) as records:
+            async for record in records:
+                yield record
 
-    def as_completed(
+    async def as_completed(
         self,
         generations_or_task_ids: Iterable[Generation | str],
         *,
@@ -216,8 +234,8 @@ class GenerationMethods:
         """Yields the terminal records of many jobs as they end, each job once, failed jobs included.
 
         `timeout` in seconds bounds the whole loop: then `WaitTimeoutError` lists the jobs that are still open. A job
-        whose wait fails (a 404, a 401) does not end the others: its error is raised when all have ended. Leaving the
-        loop ends these waits only.
+        whose wait fails (a 404, a 401) does not end the others: its error is raised when all have ended. Two or more
+        errors, of jobs or of the timeout, are raised as an `ExceptionGroup`. Leaving the loop ends these waits only.
 
         >>> async def collect(session):
         ...     jobs = [await session.submit("z-image", prompt) for prompt in ("A red kite", "A blue whale")]
@@ -230,22 +248,27 @@ class GenerationMethods:
         for task_id, last in map(_identify, generations_or_task_ids):
             jobs[task_id] = last or jobs.get(task_id)
         registry = self._jobs.engine().wait_registry
-        return self._track_spend(registry.as_completed(jobs, policy, _deadline(timeout, policy)))
+        completed = registry.as_completed(jobs, policy, _deadline(timeout, policy))
+        async with aclosing(self._record_all(completed)) as records:
+            async for record in records:
+                yield record
 
-    def map(
+    async def map(
         self,
         requests: Iterable[GenerationRequest] | AsyncIterable[GenerationRequest],
         *,
         max_in_flight: int = 100,
         ordered: bool = False,
         check: bool = False,
+        timeout: float | NotGiven | None = NOT_GIVEN,
         poll: PollPolicy | None = None,
     ) -> AsyncGenerator[Outcome]:
         """Generates a stream of requests of any length, holding at most `max_in_flight` of them in memory.
 
         Yields an `Outcome` for each, as they end or, with `ordered`, in the order of the requests. No failure ends the
-        others. An error of the source is raised after the outcomes of all requests taken from it. Leaving the loop
-        early cancels the rest; purchased jobs go on at the service. `check` is that of `submit`.
+        others; the outcome of a purchased job has its record, also if the wait failed. An error of the source is raised
+        after the outcomes of all requests taken from it. Leaving the loop early cancels the rest; purchased jobs go on
+        at the service. `check` is that of `submit`; `timeout` in seconds bounds each job, as in `generate`.
 
         >>> async def run(session):
         ...     requests = (GenerationRequest("z-image", f"Poster number {n}") for n in range(5))
@@ -255,18 +278,30 @@ class GenerationMethods:
         """
         if isinstance(max_in_flight, bool) or not isinstance(max_in_flight, int) or max_in_flight < 1:
             raise ConfigurationError(f"max_in_flight must be a whole number from 1 on, not {max_in_flight!r}")
+        if not isinstance(requests, Iterable | AsyncIterable):
+            raise ConfigurationError(f"map takes an iterable of GenerationRequest values, not {requests!r:.80}")
+        policy = self._policy(poll)
+        _deadline(timeout, policy)  # validates it
 
         async def run(request: GenerationRequest) -> Outcome:
+            bought = None
             if not isinstance(request, GenerationRequest):
-                return Outcome(
-                    request, error=ConfigurationError(f"map takes GenerationRequest values, not {request!r}")
-                )
+                error = ConfigurationError(f"map takes GenerationRequest values, not {request!r:.80}")
+                return Outcome(request, None, error)
             try:
-                return Outcome(request, await self.generate(request, check=check, poll=poll))
+                key = self._jobs.preflight.idempotency_key(request.idempotency_key)
+                with attach_idempotency_key(key):
+                    engine, deadline = self._jobs.engine(), _deadline(timeout, policy)
+                    bought = await self._purchase(engine, request, key, check=check, deadline=deadline)
+                    ended = await self._wait(engine, bought, policy, deadline, None)
+                    self._record(ended)
+                    return Outcome(request, raise_if_failed(ended))
             except Exception as failure:  # noqa: BLE001 - no failure, of any kind, may end the other requests
-                return Outcome(request, failure.last if isinstance(failure, WaitError) else None, failure)
+                return Outcome(request, (failure.last if isinstance(failure, WaitError) else None) or bought, failure)
 
-        return bounded_map(requests, run, limit=max_in_flight, ordered=ordered)
+        async with aclosing(bounded_map(requests, run, limit=max_in_flight, ordered=ordered)) as outcomes:
+            async for outcome in outcomes:
+                yield outcome
 
     async def _purchase(
         self, engine: Engine, request: GenerationRequest, key: str, *, check: bool, deadline: float | None
@@ -275,15 +310,22 @@ class GenerationMethods:
         if check:
             request = await preflight.validate(request, deadline)
         if request.paths:
+            operations.create_generation(attrs.evolve(request, references=()), key)  # encodes params before an upload
             request = await self._jobs.resolve_references(request, deadline)
         operation = operations.create_generation(request, key)
         await preflight.reserve(request, key, operation.request.path, deadline)
-        with Reservation(preflight.ledger, key, operation.request.path) as reservation:
-            bought = await engine.executor.execute(operation, deadline=deadline)
+        with preflight.suggestions(request), Reservation(preflight.ledger, key, operation.request.path) as reservation:
+            bought = await engine.jobs_limit.run(
+                lambda gives_up: engine.executor.execute(operation, deadline=deadline, gives_up=gives_up),
+                deadline,
+                self._record,
+            )
             reservation.confirm(Charge.from_generation(bought))
+        now = engine.executor.environment.wall_time()
+        preflight.open_jobs.add(OpenJob(bought.id, key, request.model, request.client_request_id, now))
         registry = engine.wait_registry
         registry.register_submitted(bought, duration_group(request.model, request.params))
-        preflight.ledger.on_generation(registry.known_terminal(bought.id, bought) or bought)
+        self._record(registry.known_terminal(bought.id, bought) or bought)
         return bought
 
     def _wait(
@@ -298,16 +340,36 @@ class GenerationMethods:
         task_id, last = _identify(job)
         if on_update is None:
             return engine.wait_registry.wait(task_id, last, policy, deadline)
-        return consume_updates(
-            self._track_spend(engine.wait_registry.watch(task_id, last, policy, deadline)), on_update
-        )
+        return consume_updates(self._record_all(engine.wait_registry.watch(task_id, last, policy, deadline)), on_update)
 
-    async def _track_spend(self, records: AsyncGenerator[Generation]) -> AsyncGenerator[Generation]:
-        """Yields the same records, and reports each to the spend ledger."""
-        async with aclosing(records):
-            async for record in records:
-                self._jobs.preflight.ledger.on_generation(record)
-                yield record
+    def _record(self, generation: Generation) -> None:
+        """Reports a record to the spend ledger and to the open jobs."""
+        self._jobs.preflight.ledger.on_generation(generation)
+        if generation.is_terminal:
+            self._jobs.preflight.open_jobs.on_generation(generation)
+
+    async def _record_all(self, generations: AsyncGenerator[Generation]) -> AsyncGenerator[Generation]:
+        """Yields the same records, and reports each."""
+        async with aclosing(generations):
+            async for generation in generations:
+                self._record(generation)
+                yield generation
+
+    async def _download(self, ended: Generation, to: str | os.PathLike[str], exists: Exists | None) -> None:
+        """Saves the files of a succeeded job. Raises `DownloadError` with the task id for every failure."""
+        try:
+            await ResultDownloads(self._jobs.engine).save(
+                ended, to, name=None, exists=exists, max_bytes=None, on_progress=None
+            )
+        except (DownloadError, SessionClosedError) as error:
+            error.task_id = ended.id
+            raise
+        except RivyaError as error:
+            raise DownloadError(
+                f"the files of {ended.id} were not saved: {error}. The job is paid: download it again",
+                task_id=ended.id,
+                request_id=error.request_id,
+            ) from error
 
     def _policy(self, poll: PollPolicy | None) -> PollPolicy:
         return self._jobs.poll if poll is None else validate_policy("poll", poll, self._jobs.poll)
@@ -319,9 +381,18 @@ def _deadline(timeout: float | NotGiven | None, policy: PollPolicy) -> float | N
     return None if seconds is None or seconds == math.inf else asyncio.get_running_loop().time() + seconds
 
 
+def _validate_target(to: str | os.PathLike[str] | None, exists: Exists | None) -> None:
+    if to is not None and not isinstance(to, str | os.PathLike):
+        raise ConfigurationError(f"to must be the path of a folder or of a file, not {to!r:.80}")
+    if to is not None:
+        resolve_names(None, to, None, 1, exists)
+    elif exists is not None:
+        raise ConfigurationError("exists needs to: the folder or file to save to")
+
+
 def _identify(job: Generation | str) -> tuple[str, Generation | None]:
     if isinstance(job, Generation):
         return job.id, job
-    if not isinstance(job, str) or not job.strip("."):
+    if not isinstance(job, str) or not job.strip(". "):
         raise ConfigurationError(f"wait for a Generation or a task id, not for {job!r}")
     return job, None

@@ -30,7 +30,7 @@ class Generations(GenerationMethods):
         to cancel.
         """
         generation = await self._jobs.engine().executor.execute(operations.retrieve_generation(task_id))
-        self._jobs.preflight.ledger.on_generation(generation)
+        self._record(generation)
         return generation
 
     def expect_deliveries(self) -> None:
@@ -77,5 +77,5 @@ class Generations(GenerationMethods):
             ) from None
         is_new = self._jobs.engine().wait_registry.ingest_webhook(generation)
         if is_new:
-            self._jobs.preflight.ledger.on_generation(generation)
+            self._record(generation)
         return is_new

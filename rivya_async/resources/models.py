@@ -8,27 +8,54 @@ from typing import TYPE_CHECKING, Final
 from .._core.catalogue.validation import unknown_model_problem
 from .._core.errors import ConfigurationError, NotFoundError, RivyaError, copy_error
 from .._core.http import operations
+from .._core.types.record import RecordList
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .._core.catalogue.model import Model
     from .._engine.engine import Engine
+    from .._engine.http.request_executor import RequestExecutor
 
 CATALOGUE_TTL: Final = 300.0
 """Seconds for which the catalogue is cached."""
 
 
-class Models:
-    """The catalogue of models. Needs no API key."""
+class CatalogueCache:
+    """The catalogue that a session has read."""
 
-    def __init__(self, engine: Callable[[], Engine]) -> None:
-        self._engine = engine
+    def __init__(self) -> None:
         self._lock = asyncio.Lock()
-        self._models: dict[str, Model] = {}
+        self.models: Mapping[str, Model] = {}
+        """The models by id that were read last, however old they are."""
         self._expires_at = float("-inf")
         self._failure: RivyaError | None = None
         self._failed_at = float("-inf")
+
+    async def read(self, executor: RequestExecutor) -> Mapping[str, Model]:
+        """Returns every model by its id. Concurrent callers share one request."""
+        loop = asyncio.get_running_loop()
+        called_at = loop.time()
+        async with self._lock:
+            if self._failure is not None and self._failed_at > called_at:
+                raise copy_error(self._failure)  # the failed read is the one that this caller waited for
+            if called_at >= self._expires_at:
+                try:
+                    page = await executor.execute(operations.list_models())
+                except RivyaError as error:
+                    self._failure, self._failed_at = copy_error(error), loop.time()
+                    raise
+                self.models = {model.id: model for model in page.data}
+                self._expires_at = called_at + CATALOGUE_TTL
+        return self.models
+
+
+class Models:
+    """The catalogue of models. Needs no API key."""
+
+    def __init__(self, engine: Callable[[], Engine], cache: CatalogueCache | None = None) -> None:
+        self._engine = engine
+        self._cache = cache or CatalogueCache()
 
     async def list(self) -> list[Model]:
         """Returns every model, unavailable ones included, in the service's order.
@@ -36,7 +63,7 @@ class Models:
         The catalogue is cached for five minutes. Concurrent callers share one request. Raises what any read can raise.
         Safe to cancel.
         """
-        return list((await self.catalogue()).values())
+        return RecordList((await self.catalogue()).values())
 
     async def retrieve(self, model_id: str) -> Model:
         """Returns one model of the catalogue.
@@ -52,18 +79,4 @@ class Models:
 
     async def catalogue(self) -> Mapping[str, Model]:
         """Returns every model by its id; see `list`."""
-        engine = self._engine()
-        loop = asyncio.get_running_loop()
-        called_at = loop.time()
-        async with self._lock:
-            if self._failure is not None and self._failed_at > called_at:
-                raise copy_error(self._failure)  # the failed read is the one that this caller waited for
-            if called_at >= self._expires_at:
-                try:
-                    page = await engine.executor.execute(operations.list_models())
-                except RivyaError as error:
-                    self._failure, self._failed_at = copy_error(error), loop.time()
-                    raise
-                self._models = {model.id: model for model in page.data}
-                self._expires_at = called_at + CATALOGUE_TTL
-        return self._models
+        return await self._cache.read(self._engine().executor)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from .._core.errors import ResponseDecodeError, RivyaError
 from .._core.http.retry import definitely_not_processed, outcome_is_ambiguous
+from .._core.types.record import RecordList
 from .._core.webhooks import operations
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Webhooks:
 
         Raises what any read can raise. The order and `limit` are assumptions.
         """
-        return [*await self._engine().executor.execute(operations.list_webhooks(limit))]
+        return RecordList([*await self._engine().executor.execute(operations.list_webhooks(limit))])
 
     async def retrieve(self, endpoint_id: str) -> WebhookEndpoint:
         """Returns an endpoint without its secret. Safe to cancel.
@@ -127,7 +128,7 @@ class Webhooks:
 
         The order, `limit` and the shape are assumptions.
         """
-        return [*await self._engine().executor.execute(operations.list_deliveries(endpoint_id, limit))]
+        return RecordList([*await self._engine().executor.execute(operations.list_deliveries(endpoint_id, limit))])
 
     async def _call(self, operation: Operation[T], advice: str) -> T:
         """Executes an operation that is not idempotent. Adds the advice to ambiguous errors and to cancellations."""
@@ -163,4 +164,4 @@ class WebhookEvents:
         >>> in_sandbox(read_events)
         ('generation.succeeded', True)
         """
-        return [*await self._engine().executor.execute(operations.list_events(limit))]
+        return RecordList([*await self._engine().executor.execute(operations.list_events(limit))])

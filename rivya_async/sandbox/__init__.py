@@ -6,6 +6,7 @@
 Purchases cost nothing, no request leaves the machine, and results are real files.
 """
 
+from .._core.public_module import set_public_module
 from .api_keys import ALL_SCOPES
 from .faults.fault import Fault
 from .faults.registry import FaultRegistry
@@ -24,3 +25,5 @@ __all__ = [
     "Sandbox",
     "ServiceState",
 ]
+
+set_public_module(__name__, Fault, FaultRegistry, LoggedRequest, LoggedUpload, RequestLog, Sandbox, ServiceState)

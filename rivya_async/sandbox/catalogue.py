@@ -1,7 +1,7 @@
 """The models: the body of `GET /models`, and the rules that validation applies.
 
-The data (`models.json`) is from the public pages. Values that no page states are assumed: `runtime` by category, an
-empty list for a list, `url_input_supported` from the inputs.
+The data (`catalogue/models.json`) is from the public pages. Values that no page states are assumed: `runtime` by
+category, an empty list for a list, `url_input_supported` from the inputs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
+
+MODELS_FILE: Final = Path(__file__).parents[1] / "catalogue" / "models.json"
 
 UNDOCUMENTED_MAX_REFERENCES: Final = 10
 """Most references of a model whose limit no public page states; the median of the known limits is 2."""
@@ -101,7 +103,7 @@ class Catalogue:
 @cache
 def load_catalogue() -> Catalogue:
     """Returns the catalogue of the package."""
-    return parse_catalogue(json.loads(Path(__file__).with_name("models.json").read_text(encoding="utf-8")))
+    return parse_catalogue(json.loads(MODELS_FILE.read_text(encoding="utf-8")))
 
 
 def parse_catalogue(facts: Mapping[str, Any]) -> Catalogue:

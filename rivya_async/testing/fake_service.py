@@ -6,6 +6,7 @@ from collections import Counter
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
+from .._core.public_module import set_public_module
 from .fake_transport import BASE_URL, FakeRequest, FakeResponse
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class FakeService:
     >>> asyncio.run(main(without_credits))
     Traceback (most recent call last):
     ...
-    rivya_async._core.errors.InsufficientCreditsError: ...
+    rivya_async.InsufficientCreditsError: ...
     """
 
     def __init__(self, *, credits: float = 1_000_000, polls_until_done: int = 2) -> None:  # noqa: A002 - the API's own word
@@ -145,3 +146,6 @@ class FakeService:
         except ApiError as error:
             return FakeResponse.error(error.status, error.code, error.message)
         return FakeResponse(body=file.data, headers={"Content-Type": file.mime_type})
+
+
+set_public_module("rivya_async.testing", FakeService)

@@ -14,6 +14,7 @@ import attrs
 
 from .._core.errors import RivyaError
 from .._core.http.messages import Request, Response
+from .._core.public_module import set_public_module
 from .._engine.http.transport import USER_AGENT
 from ..session import RivyaSession
 
@@ -191,3 +192,6 @@ def _to_fake_request(request: Request) -> FakeRequest:
         request.idempotency_key,
         headers=request.headers(None, USER_AGENT),
     )
+
+
+set_public_module("rivya_async.testing", FakeRequest, FakeResponse, FakeTransport)

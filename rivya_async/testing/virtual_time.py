@@ -16,6 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, TypeVar, TypeVarTuple
 
+from .._core.public_module import set_public_module
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -51,7 +53,7 @@ class DeadlockError(RuntimeError):
     >>> run(wait_forever())
     Traceback (most recent call last):
     ...
-    rivya_async.testing.virtual_time.DeadlockError: all tasks wait without a timer or pending I/O: Task-... at ...
+    rivya_async.testing.DeadlockError: all tasks wait without a timer or pending I/O: Task-... at ...
     """
 
     def __init__(self, problem: str) -> None:
@@ -186,3 +188,6 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     """
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(main)
+
+
+set_public_module("rivya_async.testing", DeadlockError, VirtualTimeLoop)

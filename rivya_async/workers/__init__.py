@@ -5,6 +5,7 @@ from importlib.util import find_spec
 if find_spec("taskiq") is None:
     raise ImportError("workers need Taskiq: pip install 'rivya-async[workers]'")
 
+from .._core.public_module import set_public_module
 from .._jobs.transitions import JobState
 from .brokers import create_broker, create_store
 from .memory_store import MemoryStore
@@ -30,3 +31,15 @@ __all__ = [
     "create_broker",
     "create_store",
 ]
+
+set_public_module(
+    __name__,
+    DeadLetter,
+    DrainingReceiver,
+    JobRecord,
+    MemoryStore,
+    RedisStore,
+    RemoteJobClient,
+    RivyaWorker,
+    WorkerStore,
+)

@@ -8,8 +8,9 @@ from typing import Any, Final, Self
 
 import attrs
 
-from .._core.http.serialization import structure, unstructure
+from .._core.http.serialization import structure
 from .._core.types.generations import Generation, SavedFile
+from .._core.types.record import to_json_value
 from .._jobs.transitions import ENDED, IN_DOUBT, JobState
 
 POISON: Final = "poison"
@@ -106,6 +107,4 @@ def decode_record(key: str, members: Mapping[str, str]) -> JobRecord:
 
 
 def _encode(value: Any) -> str:
-    if isinstance(value, Generation):
-        value = unstructure(value)
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=attrs.asdict)
+    return json.dumps(to_json_value(value), ensure_ascii=False, separators=(",", ":"))

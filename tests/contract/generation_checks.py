@@ -122,7 +122,7 @@ async def reserved_credits(service: Service) -> None:
     )
 
 
-@checks.assumed("14.15", max_images=2)
+@checks.documented("4", max_images=2)
 async def repeated_idempotency_key(service: Service) -> None:
     """The same Idempotency-Key with the same body returns the same generation without a second purchase."""
     first = (await create_generation_once(service)).json
@@ -131,7 +131,7 @@ async def repeated_idempotency_key(service: Service) -> None:
     expect(repeated.json.get("id") == first["id"], first["id"], repeated.json.get("id"))
 
 
-@checks.assumed("14.15", max_images=2)
+@checks.documented("4", max_images=2)
 async def idempotency_conflict(service: Service) -> None:
     """The same Idempotency-Key with another body returns 409 idempotency_conflict."""
     await create_generation_once(service)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rivya_async._core.http.addresses import is_public, parse_address
+from rivya_async._core.http.addresses import is_local_host, is_public, parse_address
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,23 @@ def test_is_public(text: str, public: bool) -> None:
 @pytest.mark.parametrize("text", ["", "localhost", "rivya.ai", "127.1", "2130706433", "0x7f.1", "[::1]", "1.2.3.4.5"])
 def test_names_are_not_addresses(text: str) -> None:
     assert parse_address(text) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("10.0.0.1", True),
+        ("fd00::1", True),
+        ("169.254.1.1", True),
+        ("LOCALHOST", True),
+        ("api.localhost", True),
+        ("8.8.8.8", False),
+        ("localhost.example", False),
+        ("rivya.ai", False),
+        ("", False),
+    ],
+)
+def test_local_hosts(host: str, local: bool) -> None:
+    assert is_local_host(host) is local

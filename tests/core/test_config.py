@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from rivya_async._core.config import Config
+from rivya_async._core.config import Config, validate_headers, validate_proxy
 from rivya_async._core.errors import ConfigurationError
+from rivya_async._core.http.messages import merge_headers
 
 KEY = "rvya_sk_0123456789abcdefghijklmnopqrstuv"
 ORIGIN = "https://rivya.ai"
@@ -152,3 +153,65 @@ def test_traceback_omits_key() -> None:
     with pytest.raises(ConfigurationError) as caught:
         Config.resolve({"RIVYA_API_KEY": KEY}, base_url="nonsense")
     assert KEY not in "".join(traceback.format_exception(caught.value))
+
+
+def test_plain_http_needs_permission_for_other_hosts() -> None:
+    with pytest.raises(ConfigurationError, match="allow_plain_http"):
+        Config.resolve({}, base_url="http://rivya.ai")
+    assert Config.resolve({}, base_url="http://rivya.ai", allow_plain_http=True).base_url == "http://rivya.ai"
+    assert Config.resolve({}, base_url="http://127.0.0.1:5").base_url == "http://127.0.0.1:5"
+
+
+@pytest.mark.parametrize(
+    ("url", "ascii_url"),
+    [
+        ("https://bücher.example/tür", "https://xn--bcher-kva.example/t%C3%BCr"),
+        ("https://bücher.example:8443", "https://xn--bcher-kva.example:8443"),
+        ("https://rivya.ai/tür", "https://rivya.ai/t%C3%BCr"),
+    ],
+)
+def test_base_url_is_ascii(url: str, ascii_url: str) -> None:
+    assert Config.resolve({}, base_url=url).base_url == ascii_url
+
+
+def test_rejects_invalid_international_host() -> None:
+    with pytest.raises(ConfigurationError, match="host name"):
+        Config.resolve({}, base_url="https://ü..example")
+
+
+def test_headers_are_merged_without_case() -> None:
+    headers = validate_headers({"X-A": "1", "user-agent": "mine"})
+    assert headers == {"X-A": "1", "User-Agent": "mine"}
+    assert merge_headers(headers, {"x-a": "2"}) == {"User-Agent": "mine", "x-a": "2"}
+    assert validate_headers(None, "mine") == {"User-Agent": "mine"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "user_agent", "match"),
+    [
+        ([("X-A", "1")], None, "mapping"),
+        ({"X A": "1"}, None, "not a valid header name"),
+        ({"Authorization": "1"}, None, "pass api_key"),
+        ({"X-A": "1\n"}, None, "printable"),
+        ({"X-A": "1", "x-a": "2"}, None, "twice"),
+        ({"User-Agent": "1"}, "2", "beside user_agent"),
+    ],
+)
+def test_rejects_headers(headers: Any, user_agent: str | None, match: str) -> None:
+    with pytest.raises(ConfigurationError, match=match):
+        validate_headers(headers, user_agent)
+
+
+@pytest.mark.parametrize(
+    "proxy", ["proxy.example:3128", "socks5://a", "http://", "http://[::1", "http://a b", "http://a:0"]
+)
+def test_rejects_proxy_without_showing_it(proxy: str) -> None:
+    with pytest.raises(ConfigurationError, match="proxy must be a URL") as caught:
+        validate_proxy(proxy)
+    assert proxy not in str(caught.value).replace("http://user:password@proxy.example:3128", "")
+
+
+def test_proxy_is_kept_with_its_password() -> None:
+    assert validate_proxy(" http://me:secret@proxy.example:3128 ") == "http://me:secret@proxy.example:3128"
+    assert validate_proxy(None) is None
+    assert "secret" not in repr(Config.resolve({}, proxy="http://me:secret@proxy.example"))

@@ -87,3 +87,18 @@ def test_values_never_leave_folder(task_id: str, model: str, ext: str) -> None:
         return
     assert not set(name) & {"/", "\\", "\0"}
     assert name.strip(".")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("{task_id}", "app_py"),
+        ("{model}-{task_id}", "m_exe-app_py"),
+        ("{task_id}.png", "app.py.png"),
+        ("{model}{ext}", "m.exe.png"),
+        ("v1.{index}-{task_id}", "v1.1-app_py"),
+    ],
+)
+def test_values_choose_no_extension(text: str, name: str) -> None:
+    assert FilenameTemplate(text).format({"task_id": "app.py", "model": "m.exe"}, index=1, ext=".png") == name
+    assert FilenameTemplate(text).has_task_id is ("{task_id}" in text)

@@ -7,8 +7,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rivya_async._core.files.filenames import (
+    EXTENSION_ALIASES,
+    EXTENSIONS,
     KIND_BY_EXTENSION,
-    file_extension,
+    MEDIA_TYPE_ALIASES,
+    canonical_extension,
+    canonical_media_type,
+    extension_from_url,
     safe_stem,
     stem_from_url,
     upload_filename,
@@ -37,6 +42,11 @@ from rivya_async._core.files.filenames import (
         ("NUL.txt", "_NUL.txt"),
         ("nul .txt", "_nul .txt"),
         ("com1", "_com1"),
+        ("COM\u00b9", "_COM\u00b9"),
+        ("lpt\u00b3.x", "_lpt\u00b3.x"),
+        ("cafe\u0301", "caf\u00e9"),
+        ("\u0939\u093f\u0928\u094d\u0926\u0940", "\u0939\u093f\u0928\u094d\u0926\u0940"),
+        ("\u0e20\u0e32\u0e29\u0e32\u0e17\u0e35\u0e48", "\u0e20\u0e32\u0e29\u0e32\u0e17\u0e35\u0e48"),
         ("console", "console"),
         ("\ud800", "download"),
     ],
@@ -78,36 +88,56 @@ def test_stem_from_url(url: str, stem: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content_type", "url", "suffix"),
+    ("url", "suffix"),
     [
-        ("image/png", "https://cdn.example/kite.jpg", ".png"),
-        ("IMAGE/PNG; charset=binary", "https://cdn.example/kite", ".png"),
-        ("image/jpeg", "", ".jpg"),
-        ("video/quicktime", "", ".mov"),
-        ("audio/x-wav", "", ".wav"),
-        ("application/octet-stream", "https://cdn.example/kite.MP4?sig=1.exe", ".mp4"),
-        ("", "https://cdn.example/kite.webm", ".webm"),
-        (None, "https://cdn.example/kite.webm", ".webm"),
-        (None, "https://cdn.example/kite", ".bin"),
-        (None, "https://cdn.example/kite.", ".bin"),
-        (None, "https://cdn.example/.png", ".bin"),
-        (None, "https://cdn.example/kite.a-very-long-one", ".bin"),
-        (None, "https://cdn.example/kite.p%2Fg", ".bin"),
-        (None, "https://[::1", ".bin"),
-        (None, "", ".bin"),
+        ("https://cdn.example/kite.MP4?sig=1.exe", ".mp4"),
+        ("https://cdn.example/kite.JPEG", ".jpg"),
+        ("https://cdn.example/kite.webm", ".webm"),
+        ("https://cdn.example/kite.py", ".bin"),
+        ("https://cdn.example/kite.html", ".bin"),
+        ("https://cdn.example/kite", ".bin"),
+        ("https://cdn.example/kite.", ".bin"),
+        ("https://cdn.example/.png", ".bin"),
+        ("https://cdn.example/kite.a-very-long-one", ".bin"),
+        ("https://cdn.example/kite.p%2Fg", ".bin"),
+        ("https://[::1", ".bin"),
+        ("", ".bin"),
     ],
 )
-def test_file_extension(content_type: str | None, url: str, suffix: str) -> None:
-    assert file_extension(content_type, url) == suffix
+def test_extension_from_url(url: str, suffix: str) -> None:
+    assert extension_from_url(url) == suffix
 
 
-@given(st.text(), st.text())
-def test_any_extension_is_short_and_plain(content_type: str, url: str) -> None:
-    suffix = file_extension(content_type, url)
-    assert suffix[0] == "."
-    assert suffix[1:].isalnum()
-    assert suffix.isascii()
-    assert len(suffix) <= 9
+@given(st.text())
+def test_extension_of_any_url_is_in_table(url: str) -> None:
+    assert extension_from_url(f"https://cdn.example/kite.{url}") in {*EXTENSIONS.values(), ".bin"}
+
+
+@pytest.mark.parametrize(
+    ("content_type", "media_type"),
+    [
+        ("image/png", "image/png"),
+        ("IMAGE/PNG; charset=binary", "image/png"),
+        ("image/jpg", "image/jpeg"),
+        ("audio/mp3", "audio/mpeg"),
+        ("audio/x-flac", "audio/flac"),
+        ("audio/x-mp3", "audio/mpeg"),
+        ("audio/x-wav", "audio/x-wav"),
+        ("video/x-m4v", "video/mp4"),
+        ("image/x-unknown", "image/x-unknown"),
+        ("", ""),
+        (None, ""),
+    ],
+)
+def test_canonical_media_type(content_type: str | None, media_type: str) -> None:
+    assert canonical_media_type(content_type) == media_type
+
+
+def test_aliases_refer_to_table() -> None:
+    assert set(MEDIA_TYPE_ALIASES.values()) <= set(EXTENSIONS)
+    assert set(EXTENSION_ALIASES.values()) <= set(EXTENSIONS.values())
+    assert canonical_extension(".JPE") == ".jpg"
+    assert canonical_extension(".py") == ".py"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
@@ -18,7 +18,10 @@ from rivya_async._core.files.media_type import (
     MediaType,
     check_upload,
     detect_media_type,
+    is_result_media,
     limit_for,
+    name_mismatch,
+    result_extension,
 )
 
 
@@ -149,3 +152,76 @@ def test_model_accepts_listed_kinds() -> None:
         limit_for("audio", model(file_kinds=("image", "video")))
     with pytest.raises(InvalidRequestError, match="takes no file of kind 'image', and none of any other"):
         limit_for("image", model(supported_api_inputs=("text",)))
+
+
+# --- results ----------------------------------------------------------------------------------------------------------
+
+FLAC: Final = b"fLaC" + bytes(100)
+GIF: Final = b"GIF89a" + bytes(100)
+UNKNOWN: Final = b"\x00\x01\x02"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "head", "url", "extension"),
+    [
+        ("image/jpg", UNKNOWN, "", ".jpg"),
+        ("audio/mp3", UNKNOWN, "", ".mp3"),
+        ("image/gif", UNKNOWN, "", ".gif"),
+        ("audio/flac; a=b", UNKNOWN, "", ".flac"),
+        ("application/octet-stream", FLAC, "https://a.example/x.py", ".flac"),
+        (None, GIF, "https://a.example/x.png", ".gif"),
+        ("text/x-python", UNKNOWN, "https://a.example/x.py", ".bin"),
+        ("application/x-sh", UNKNOWN, "https://a.example/x.webm", ".webm"),
+        (None, b"PK\x03\x04" + bytes(100), "", ".bin"),
+        (None, b"", "", ".bin"),
+    ],
+)
+def test_result_extension(content_type: str | None, head: bytes, url: str, extension: str) -> None:
+    assert result_extension(content_type, head, url) == extension
+
+
+@pytest.mark.parametrize(
+    ("content_type", "head", "is_result", "is_file"),
+    [
+        ("image/png", b"x", True, True),
+        ("image/png", b"  <!DOCTYPE html>", False, False),
+        ("text/html", GIF, True, True),
+        ("text/html; charset=utf-8", b"<p>", False, False),
+        ("application/problem+json", b"{}", False, True),
+        ("application/xml", UNKNOWN, False, True),
+        ("application/xhtml+xml", UNKNOWN, False, False),
+        ("image/svg+xml", b"<?xml?><svg>", True, True),
+        ("image/x-unknown", UNKNOWN, True, True),
+        ("text/plain", UNKNOWN, False, True),
+        ("text/plain", b"link expired", False, True),
+        (None, b"link expired \xe6\xbc", False, True),
+        (None, b"<Error>\xe9t\xe9</Error>", False, True),
+        (None, b"\xe9t\xe9 \xff", True, True),
+        (None, UNKNOWN, True, True),
+        ("application/octet-stream", UNKNOWN, True, True),
+    ],
+)
+def test_recognizes_result(content_type: str | None, head: bytes, is_result: bool, is_file: bool) -> None:
+    assert is_result_media(content_type, head, rejects_text=True) is is_result
+    assert is_result_media(content_type, head, rejects_text=False) is is_file
+
+
+@pytest.mark.parametrize(
+    ("suffix", "extension", "differs"),
+    [
+        (".mp4", ".png", True),
+        (".JPEG", ".jpg", False),
+        (".jpg", ".png", True),
+        (".mp4", ".bin", False),
+        (".dat", ".png", False),
+        ("", ".png", False),
+    ],
+)
+def test_compares_chosen_name_with_format(suffix: str, extension: str, differs: bool) -> None:
+    assert name_mismatch(suffix, extension) is differs
+
+
+def test_long_name_is_shortened_in_message() -> None:
+    with pytest.raises(InvalidRequestError) as raised:
+        detect_media_type(b"", name="x" * 100_000, kind=None)
+    assert len(str(raised.value)) < 300

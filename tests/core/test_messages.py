@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rivya_async._core.http.messages import Request, Response
+from rivya_async._core.http.messages import Request, RequestOptions, Response
 
 KEY = "rvya_sk_0123456789abcdefghijklmnopqrstuv"
 USER_AGENT = "rivya-async/1.2.3"
@@ -113,3 +113,19 @@ def test_other_response_headers() -> None:
 @pytest.mark.parametrize(("method", "is_safe"), [("GET", True), ("HEAD", True), ("POST", False), ("DELETE", False)])
 def test_only_reads_are_safe(method: str, is_safe: bool) -> None:
     assert Request(method, "/api/v1/generations").is_safe is is_safe
+
+
+def test_options_add_headers_to_a_request() -> None:
+    options = RequestOptions({"user-agent": "mine", "X-A": "1"})
+    request = Request("POST", "/path", body=b"{}", idempotency_key="order-1", options=options)
+    headers = request.headers(KEY, USER_AGENT)
+    assert headers["user-agent"] == "mine"
+    assert "User-Agent" not in headers
+    assert headers["X-A"] == "1"
+    assert headers["Idempotency-Key"] == "order-1"
+
+
+@pytest.mark.parametrize("name", ["X-Request-Id", "Request-Id"])
+def test_request_id_comes_from_a_header(name: str) -> None:
+    assert Response(200, {name: "req_1"}, b"").request_id == "req_1"
+    assert Response(200, {}, b"").request_id is None

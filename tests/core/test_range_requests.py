@@ -71,19 +71,27 @@ FIVE_OF_TEN = (ResourceVersion('"1"', 10), 5)
         (response(), 0),
         (response(203), 0),
         (response(206, Content_Range="bytes 5-9/10", ETag='"1"'), 5),
-        (response(206, Content_Range="bytes 5-9/10"), 5),
-        (response(206, Content_Range="bytes 5-9/*"), 5),
+        (response(206, Content_Range="bytes 5-9/*", ETag='"1"'), 5),
+        (response(206, Content_Range="bytes 5-9/10"), None),
+        (response(206, Content_Range="bytes 5-9/10", ETag='W/"1"'), None),
         (response(206, Content_Range="bytes 4-9/10"), None),
-        (response(206, Content_Range="bytes 5-9/11"), None),
+        (response(206, Content_Range="bytes 5-9/11", ETag='"1"'), None),
         (response(206, Content_Range="bytes 5-9/10", ETag='"2"'), None),
         (response(206, Content_Range="bytes 5-9/10", Last_Modified=OLD, Date=NOW), None),
         (response(206, Content_Range="bytes */10"), None),
-        (response(206, Content_Range="bytes 5-9/10", Content_Encoding="br"), None),
+        (response(206, Content_Range="bytes 5-9/10", Content_Encoding="br", ETag='"1"'), None),
         (response(206), None),
     ],
 )
 def test_resume_offset(head: Response, offset: int | None) -> None:
     assert resume_offset(head, *FIVE_OF_TEN) == offset
+
+
+def test_resumes_same_date() -> None:
+    version = ResourceVersion(OLD, 10)
+    assert resume_offset(response(206, Content_Range="bytes 5-9/10", Last_Modified=OLD, Date=NOW), version, 5) == 5
+    assert resume_offset(response(206, Content_Range="bytes 5-9/10", Last_Modified=OLD), version, 5) is None
+    assert resume_offset(response(206, Content_Range="bytes 5-9/10", Last_Modified=NOW, Date=NOW), version, 5) is None
 
 
 def test_nothing_received_is_not_resumed() -> None:

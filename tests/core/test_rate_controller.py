@@ -95,7 +95,7 @@ def test_in_flight_requests_extend_delay_without_new_estimate() -> None:
     assert steady[-1] - steady[0] == pytest.approx(expected[-1] - expected[0])
 
 
-def test_delay_below_retry_after_ends_early_and_estimates_once() -> None:
+def test_delay_below_retry_after_ends_early_and_estimates_once_a_minute() -> None:
     """The service requests an hour; probes every half minute get the same 429."""
     controller = RateController()
     for _ in range(60):
@@ -108,7 +108,10 @@ def test_delay_below_retry_after_ends_early_and_estimates_once() -> None:
         controller.on_rate_limited(now + 0.1, now, delay=30.0, retry_after=3600.0)
         assert controller.delay(now + 0.1) == pytest.approx(30.0)
         now += 30.1
-    assert controller.consecutive_rejections == 1
+    assert controller.consecutive_rejections == 11  # at most one in a minute
+    for n in range(20):
+        controller.on_success(now + n, now + n)
+    assert controller.delay(now + 60.0) == 0.0
 
 
 def test_counts_consecutive_429s() -> None:

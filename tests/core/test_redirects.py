@@ -7,7 +7,7 @@ import pytest
 from rivya_async._core.config import Config
 from rivya_async._core.errors import DownloadError
 from rivya_async._core.http.messages import Response
-from rivya_async._core.http.redirects import RedirectTarget, redirect_target
+from rivya_async._core.http.redirects import RedirectTarget, encode_link, link_target, redirect_target
 
 IS_SERVICE_HOST = Config(None, "https://rivya.ai").is_service_host
 
@@ -45,6 +45,7 @@ def test_ignores_other_responses(no_redirect: Response) -> None:
         ("file:///etc/passwd", "without http"),
         ("ftp://a.example/2", "without http"),
         ("https://[", "invalid URL"),
+        ("https://localhost/2", "not on the public internet"),
         ("https://a.example:99999/", "invalid URL"),
         ("https://127.0.0.1/2", "not on the public internet"),
         ("https://[::1]/2", "not on the public internet"),
@@ -87,6 +88,42 @@ def test_recognizes_service_by_name() -> None:
     assert redirect_target("http://a.example/1", answer("http://sandBOX/2"), is_own=is_own) == RedirectTarget(
         "http://sandBOX/2"
     )
-    assert redirect_target("http://a.example/1", answer("http://localhost/2"), is_own=is_own) == RedirectTarget(
-        "http://localhost/2", only_public=True
-    )
+    with pytest.raises(DownloadError, match="not on the public internet"):
+        redirect_target("http://a.example/1", answer("http://localhost/2"), is_own=is_own)
+
+
+@pytest.mark.parametrize(
+    ("url", "sent"),
+    [
+        ("https://a.example/k%27.png?t=image%2Fpng&sig=A%40B+C'\"<>{}|\\^`", None),
+        ("https://a.example/a/../b//c%2e?x=100%#f", None),
+        (" https://a.example/a b\tc\n", "https://a.example/a%20b%09c"),
+        ("https://a.example/\u00e9?q=\u6f22", "https://a.example/%C3%A9?q=%E6%BC%A2"),
+        ("https://a.example/\udce9", "https://a.example/%E9"),
+    ],
+    ids=ascii,
+)
+def test_link_is_sent_as_given(url: str, sent: str | None) -> None:
+    assert encode_link(url) == (sent or url)
+
+
+@pytest.mark.parametrize("location", ["https://b.example/k%27/../%2F?", "HTTPS://B.example//k?a=%40#"])
+def test_absolute_location_is_not_rewritten(location: str) -> None:
+    target = redirect_target("https://a.example/1", answer(location), is_own=IS_SERVICE_HOST)
+    assert target == RedirectTarget(location, only_public=True)
+
+
+def test_rejects_relative_redirect_that_is_no_url() -> None:
+    with pytest.raises(DownloadError, match="invalid URL"):
+        redirect_target("https://a.example/1", answer("//["), is_own=IS_SERVICE_HOST)
+
+
+def test_link_of_service() -> None:
+    def target(url: str, base_url: str) -> RedirectTarget:
+        return link_target(url, base_url=base_url, is_own=Config(None, base_url).is_service_host)
+
+    assert target("https://b.example/1", "https://rivya.ai") == RedirectTarget("https://b.example/1", only_public=True)
+    assert target("http://127.0.0.1:2/1", "http://127.0.0.1:1") == RedirectTarget("http://127.0.0.1:2/1")
+    for url in ("http://b.example/1", "https://10.0.0.1/1", "https://a.LOCALHOST./1", "https://[/1", "ftp://b.example"):
+        with pytest.raises(DownloadError):
+            target(url, "https://rivya.ai")

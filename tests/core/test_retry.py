@@ -39,6 +39,7 @@ from rivya_async._core.http.retry import (
     indicates_outage,
     is_transient,
     outcome_is_ambiguous,
+    poll_error_is_transient,
     retry_after_of,
     retry_delay,
     throttled_retry_delay,
@@ -380,3 +381,26 @@ def test_throttled_retry_after_max_elapsed_gives_up() -> None:
 )
 def test_indicates_outage(error: RivyaError, is_down: bool) -> None:
     assert indicates_outage(error) is is_down
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 402, 403, 404, 407, 409, 410, 421, 422, 451, 499])
+def test_poll_answered_without_envelope_is_transient(status: int) -> None:
+    page = answer(status)
+    assert not poll_error_is_transient(page)
+    page.has_envelope = False
+    assert poll_error_is_transient(page)
+
+
+@pytest.mark.parametrize(
+    ("error", "transient"),
+    [
+        (ResponseDecodeError("no record"), True),
+        (RequestNotSentError("no network"), True),
+        (OutcomeUnknownError("dropped"), True),
+        (answer(503), True),
+        (answer(404, "not_found"), False),
+        (ConfigurationError("no key"), False),
+    ],
+)
+def test_transient_errors_of_poll(error: RivyaError, transient: bool) -> None:
+    assert poll_error_is_transient(error) is transient

@@ -317,6 +317,30 @@ def test_may_have_purchased(error: BaseException, may_be: bool) -> None:
     assert may_have_purchased(error) is may_be
 
 
+def test_gateway_proves_nothing_about_earlier_attempts() -> None:
+    for kind in (BadRequestError, InsufficientCreditsError):
+        page = kind("x", attempts=2)
+        page.has_envelope = False
+        assert may_have_purchased(page)
+        page.attempts = 1
+        assert not may_have_purchased(page)
+
+
+def test_unreadable_amounts_do_not_lower_the_spend() -> None:
+    ledger = SpendLedger(max_spend=100)
+    odd = {"reserved_credits": "4", "final_credits": None}
+    ledger.reserve("order-1", 7)
+    ledger.confirm("order-1", Charge.from_generation(Generation("task_1", "queued", extra=odd)))
+    assert ledger.reserved == 7
+    ledger.on_generation(Generation("task_1", "succeeded", extra=odd))
+    assert (ledger.reserved, ledger.final) == (0, 7)
+    ledger.reserve("order-2", 7)
+    ledger.confirm(
+        "order-2", Charge.from_generation(Generation("task_2", "failed", "", 3, extra={"final_credits": "0"}))
+    )
+    assert (ledger.reserved, ledger.final) == (0, 10)
+
+
 # --- caps and prices --------------------------------------------------------------------------------------------------
 
 

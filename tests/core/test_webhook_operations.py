@@ -115,7 +115,11 @@ def test_repeatability_depends_on_method(request_: Request, is_repeatable: bool)
         lambda: endpoints.create_webhook("a", "b", []),
         lambda: endpoints.create_webhook("a", "b", [5]),  # type: ignore[list-item]
         lambda: endpoints.create_webhook("a", "b", 5),  # type: ignore[arg-type]
+        lambda: endpoints.create_webhook(" ", "b", ["c"]),
+        lambda: endpoints.create_webhook("a", "", ["c"]),
+        lambda: endpoints.create_webhook("a", "b", [""]),
         lambda: endpoints.update_webhook("w"),
+        lambda: endpoints.update_webhook("w", other=" "),
         lambda: endpoints.update_webhook("w", status=True),
         lambda: endpoints.update_webhook("w", event_types=[]),
         lambda: endpoints.retrieve_webhook(""),
@@ -130,6 +134,26 @@ def test_repeatability_depends_on_method(request_: Request, is_repeatable: bool)
 def test_rejects_invalid_arguments(make: Any) -> None:
     with pytest.raises(ConfigurationError):
         make()
+
+
+JOB = {"id": "task_1", "status": "succeeded", "model": "z-image"}
+
+
+@pytest.mark.parametrize(
+    ("event", "found"),
+    [
+        (WebhookEvent("e", "generation.failed", data=JOB), True),
+        (WebhookEvent("e", "job.done", data={"object": JOB}), True),
+        (WebhookEvent("e", "", data={"generation": JOB}), True),
+        (WebhookEvent("e", "", extra={"generation": JOB}), True),
+        (WebhookEvent("e", "", extra={"object": JOB}), True),
+        (WebhookEvent("e", "generation.failed", data={"id": "task_1", "status": "failed"}), True),
+        (WebhookEvent("e", "endpoint.disabled", data={"id": "whend_1", "status": "disabled"}), False),
+        (WebhookEvent("e", "generation.failed", data={"status": "failed"}, extra={"object": "event"}), False),
+    ],
+)
+def test_finds_job_of_event(event: WebhookEvent, found: bool) -> None:
+    assert (event.generation is not None) is found
 
 
 # --- responses --------------------------------------------------------------------------------------------------------

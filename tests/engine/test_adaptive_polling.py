@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from statistics import mean
+from typing import Any
 
 import attrs
 import pytest
@@ -120,7 +121,7 @@ async def test_internal_error_after_a_poll_ends_the_wait() -> None:
     """Not for ever open, without a poll."""
 
     class Broken(DurationEstimator):
-        def observe(self, group: str, seconds: float, since: float = 0.0) -> None:
+        def observe_end(self, group: str, *args: Any, **kwargs: Any) -> None:
             raise ZeroDivisionError(group)
 
     service = BusyService(duration=5.0)

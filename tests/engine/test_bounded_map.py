@@ -361,4 +361,4 @@ async def test_leaving_map_stops_purchases() -> None:
 @pytest.mark.parametrize("limit", [0, -1, True, 1.5, None])
 async def test_invalid_limit_is_rejected(limit: Any) -> None:
     with pytest.raises(ConfigurationError):
-        create_generations(create_engine(Service().transport)).map([], max_in_flight=limit, ordered=False)
+        await anext(create_generations(create_engine(Service().transport)).map([], max_in_flight=limit))

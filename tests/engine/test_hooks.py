@@ -11,7 +11,6 @@ import pytest
 from rivya_async._core.errors import (
     NotFoundError,
     OutcomeUnknownError,
-    RequestNotSentError,
     RivyaError,
     SessionClosedError,
     WaitTimeoutError,
@@ -119,7 +118,7 @@ async def test_unsent_and_unanswered_requests_are_no_success() -> None:
     await settle()
     await cancel(*calls)
     await engine.aclose()
-    assert isinstance(await error_from(engine.executor.execute(poll_operation())), RequestNotSentError)
+    assert isinstance(await error_from(engine.executor.execute(poll_operation())), SessionClosedError)
     assert hooks.order == []
 
 

@@ -139,8 +139,8 @@ async def test_gives_up_after_max_attempts(fault: Reply) -> None:
         (error_response(402, "insufficient_credits"), InsufficientCreditsError),
         (error_response(403, "api_scope_denied"), PermissionDeniedError),
         (error_response(418), APIStatusError),
-        (Response(302, {"Location": "http://elsewhere.test"}, b""), APIStatusError),
-        (Response(200, {}, b"<html>"), ResponseDecodeError),
+        (Response(422, {}, b"<html>"), BadRequestError),
+        (Response(403, {}, b'{"detail": "no"}'), PermissionDeniedError),
     ],
 )
 async def test_permanent_error_is_raised_at_once(answer: Reply, kind: type[RivyaError]) -> None:
@@ -150,6 +150,22 @@ async def test_permanent_error_is_raised_at_once(answer: Reply, kind: type[Rivya
     assert (error.attempts, error.idempotency_key) == (1, "key-1")
     assert len(transport.received) == 1
     assert now() == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause"),
+    [
+        (Response(302, {"Location": "http://elsewhere.test"}, b""), APIStatusError),
+        (Response(403, {}, b"<html>"), PermissionDeniedError),
+        (Response(200, {}, b"<html>"), ResponseDecodeError),
+    ],
+)
+async def test_purchase_not_answered_by_the_api_has_unknown_outcome(answer: Reply, cause: type[RivyaError]) -> None:
+    transport = scripted_transport(answer)
+    error = await error_of(transport, retry=RetryPolicy(max_attempts=3))
+    assert type(error) is OutcomeUnknownError
+    assert type(error.__cause__) is cause
+    assert (len(transport.received), error.idempotency_key) == (3, "key-1")
 
 
 async def test_missing_api_key_sends_nothing() -> None:

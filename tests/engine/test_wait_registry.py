@@ -24,7 +24,7 @@ from rivya_async._core.errors import (
     NotFoundError,
     OutcomeUnknownError,
     PermissionDeniedError,
-    ResponseDecodeError,
+    RequestNotSentError,
     RivyaError,
     SessionClosedError,
     WaitTimeoutError,
@@ -33,7 +33,8 @@ from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.http.messages import Request, Response
 from rivya_async._core.policies import PollPolicy, RetryPolicy
 from rivya_async._core.types.generations import Generation
-from rivya_async._engine.polling.wait_registry import FINAL_POLL_LEAD, MAX_SUBMITTED_JOBS
+from rivya_async._engine.polling.wait_deadline import FINAL_POLL_LEAD
+from rivya_async._engine.polling.wait_registry import MAX_SUBMITTED_JOBS
 from tests.engine.engine_kit import (
     JOB,
     TRANSIENT,
@@ -290,10 +291,13 @@ async def test_invalid_timeout_is_rejected_before_requests(timeout: Any) -> None
     generations = create_generations(create_engine(transport))
     assert isinstance(await error_from(generations.wait_for("task_1", timeout=timeout)), ConfigurationError)
     assert isinstance(await error_from(generations.generate(JOB, timeout=timeout)), ConfigurationError)
-    with pytest.raises(ConfigurationError):
-        generations.watch("task_1", timeout=timeout)
-    with pytest.raises(ConfigurationError):
-        generations.as_completed(["task_1"], timeout=timeout)
+    for stream in (
+        generations.watch("task_1", timeout=timeout),
+        generations.as_completed(["task_1"], timeout=timeout),
+        generations.map([JOB], timeout=timeout),
+    ):
+        with pytest.raises(ConfigurationError):
+            await anext(stream)
     assert transport.received == []
 
 
@@ -444,14 +448,35 @@ async def test_non_json_responses_are_always_tolerated(garbage: Reply) -> None:
     [job_response("task_2"), ok(id="task_1", status=5, model="x"), Response(200, {}, b"[]")],
     ids=["another task", "a status that is no string", "a list"],
 )
-async def test_undecodable_json_is_tolerated_up_to_max_attempts(garbage: Reply) -> None:
-    tolerated = RetryPolicy().max_attempts - 1
-    transport = scripted_transport(*[garbage] * tolerated, OPEN, *[garbage] * tolerated, DONE)
+async def test_undecodable_json_is_always_tolerated(garbage: Reply) -> None:
+    transport = scripted_transport(OPEN, *[garbage] * 50, DONE)
     assert (await waiting(transport)).succeeded
-    transport = scripted_transport(OPEN, *[garbage] * tolerated, error_response(503), garbage)
-    error = await error_from(waiting(transport))
-    assert isinstance(error, ResponseDecodeError)
-    assert len(transport.received) == 2 * tolerated + 3
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        GARBAGE,
+        *(Response(status, {}, b"<html>Sign in</html>") for status in (302, 400, 401, 403, 404, 407, 421, 499)),
+        Response(403, {}, b'{"detail": "blocked"}'),
+    ],
+)
+async def test_answers_of_another_server_end_a_wait_only_before_the_first_of_the_api(answer: Reply) -> None:
+    transport = scripted_transport(OPEN, *[answer] * 100, DONE)
+    assert (await waiting(transport)).succeeded
+    assert now() > 90
+    began = now()
+    error = await error_from(waiting(scripted_transport(answer)))
+    assert isinstance(error, RivyaError)
+    assert error.task_id == "task_1"
+    assert 60 <= now() - began < 60 + RetryPolicy().cap
+    assert "base_url" in str(error)
+    assert "captive portal" in str(error)
+
+
+async def test_connection_errors_do_not_end_a_wait_before_the_first_answer() -> None:
+    transport = scripted_transport(*[RequestNotSentError("no network")] * 50, DONE)
+    assert (await waiting(transport)).succeeded
 
 
 async def test_unexpected_error_ends_the_wait() -> None:

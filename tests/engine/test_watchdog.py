@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from rivya_async._engine.http.watchdog import TimeoutScope, Watchdog
+from rivya_async import Timeouts
+from rivya_async._engine.http.watchdog import AttemptTimeouts, TimeoutScope, Watchdog
 from tests.engine.virtual_time import now, running_loop
 
 READ = 10.0
@@ -27,8 +28,9 @@ class Connection:
 
 class WatchdogKit:
     def __init__(self) -> None:
-        self.watchdog = Watchdog(READ)
-        self.timeouts = self.watchdog.tick_timeouts(total=TOTAL, read=READ)
+        self.watchdog = Watchdog()
+        self.watchdog.allow(Timeouts(read=READ, total=TOTAL))
+        self.timeouts = AttemptTimeouts(TOTAL, READ)
 
     def scope(self) -> TimeoutScope:
         return TimeoutScope(self.watchdog, self.timeouts)
@@ -111,13 +113,14 @@ async def test_total_timeout_without_read_timeout(kit: WatchdogKit) -> None:
         kit.watchdog.on_request_sent(Connection())
         await asyncio.sleep(1000)
 
-    lives = await seconds_in_scope(TimeoutScope(kit.watchdog, kit.watchdog.tick_timeouts(total=TOTAL)), wait)
+    lives = await seconds_in_scope(TimeoutScope(kit.watchdog, AttemptTimeouts(TOTAL)), wait)
     assert TOTAL <= lives <= TOTAL + 2 * TICK
 
 
 async def test_ticks_are_at_most_a_second_apart(kit: WatchdogKit) -> None:
-    patient = Watchdog(600.0)
-    scope = TimeoutScope(patient, patient.tick_timeouts(total=600.0))
+    patient = Watchdog()
+    patient.allow(Timeouts(read=600.0, total=600.0, chat=600.0))
+    scope = TimeoutScope(patient, AttemptTimeouts(600.0))
     assert 600.0 <= await seconds_in_scope(scope, lambda _: asyncio.sleep(10_000)) <= 602.0
 
 
@@ -140,7 +143,7 @@ async def test_external_cancellation_wins_over_the_timeout(kit: WatchdogKit) -> 
     task = asyncio.create_task(kit.seconds_until_timeout(attempts.append))
     await asyncio.sleep(0)
     for _ in range(int(TOTAL / TICK) + 2):
-        attempts[0].tick()
+        attempts[0].tick(TICK)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -186,3 +189,36 @@ async def test_ten_thousand_requests_share_one_timer(kit: WatchdogKit) -> None:
 async def test_request_outside_of_a_task_is_sent_without_timeout(kit: WatchdogKit) -> None:
     kit.watchdog.on_request_sent(Connection())
     assert not kit.watchdog.in_flight
+
+
+async def test_requests_of_one_task_may_nest(kit: WatchdogKit) -> None:
+    with kit.scope() as outer:
+        with pytest.raises(TimeoutError), TimeoutScope(kit.watchdog, AttemptTimeouts(TICK)):
+            await asyncio.sleep(1000)
+        kit.watchdog.on_request_sent(Connection())
+        assert outer.transport is not None
+    assert not kit.watchdog.in_flight
+
+
+async def test_timeout_of_the_outer_request_ends_the_inner_one(kit: WatchdogKit) -> None:
+    started = now()
+    with pytest.raises(TimeoutError), kit.scope(), TimeoutScope(kit.watchdog, AttemptTimeouts(10 * TOTAL)):
+        await asyncio.sleep(1000)
+    assert TOTAL <= now() - started <= TOTAL + 2 * TICK
+
+
+async def test_closing_ends_nested_requests(kit: WatchdogKit) -> None:
+    running_loop().call_later(TICK, kit.watchdog.cancel_all)
+    with pytest.raises(ConnectionAbortedError), kit.scope(), kit.scope():
+        await asyncio.sleep(1000)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_shorter_timeouts_shorten_the_ticks(kit: WatchdogKit) -> None:
+    async def wait(_: TimeoutScope) -> None:
+        kit.watchdog.allow(Timeouts(read=1.0))
+        await asyncio.sleep(1000)
+
+    assert 1.0 <= await seconds_in_scope(TimeoutScope(kit.watchdog, AttemptTimeouts(1.0)), wait) <= 1.2

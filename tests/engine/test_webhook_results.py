@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import aclosing
+from typing import Any
 
 import attrs
 import pytest
@@ -412,7 +413,7 @@ async def test_non_adaptive_wait_learns_nothing(service: Service) -> None:
 
 async def test_error_in_statistics_keeps_no_wait_open(service: Service) -> None:
     class Broken(DurationEstimator):
-        def observe(self, group: str, seconds: float, since: float = 0.0) -> None:
+        def observe_end(self, group: str, *args: Any, **kwargs: Any) -> None:
             raise ZeroDivisionError(group)
 
     generations = create_generations(create_engine(service.transport, durations=Broken()), SLOW)

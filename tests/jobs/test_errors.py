@@ -19,6 +19,7 @@ from rivya_async import (
     RateLimitError,
     RequestNotSentError,
     ResponseDecodeError,
+    SessionClosedError,
     SpendLimitError,
 )
 from rivya_async._core.types.generations import ErrorDetail
@@ -53,6 +54,7 @@ def action(state: JobState, error: Exception, *, is_in_doubt: bool = False, is_n
         (AuthenticationError(status=401), JobAction.RELEASE, JobAction.HALT),
         (SpendLimitError(), JobAction.RELEASE, JobAction.HALT),
         (ConfigurationError(), JobAction.RELEASE, JobAction.HALT),
+        (SessionClosedError(), JobAction.RELEASE, JobAction.HALT),
         (NotFoundError(status=404), JobAction.ABANDON, JobAction.HALT),
         (ResponseDecodeError(), JobAction.ABANDON, JobAction.HALT),
         (JobAbandoned("too old", "in_doubt"), JobAction.ABANDON, JobAction.ABANDON),

@@ -186,7 +186,8 @@ def test_values_as_python_says_them_reach_the_sandbox_as_it_wants_them(model: Mo
                     {"true": True, "false": False}.get(choice) if choice in {"true", "false"} else float(choice)
                 )
         if param.required and param.key not in said:
-            said[param.key] = [{"voice": "Adam", "text": "Hi."}] if param.type == "array" else param.default
+            needed = {"array": [{"voice": "Adam", "text": "Hi."}], "text": "https://files.example/video.mp4"}
+            said[param.key] = needed.get(param.type, param.default or next(iter(param.choices), None))
             meant[param.key] = said[param.key]
     coerced = model.coerce(said)
     assert coerced == meant
@@ -200,12 +201,14 @@ def test_the_documented_defaults_pass_the_check(model: Model) -> None:
     defaults = {param.key: param.default for param in model.params if param.default is not None}
     if model.id == "elevenlabs-dialogue-v3":
         defaults["dialogue"] = [{"voice": "Adam", "text": "Hi."}]
+    if model.id == "sora-watermark-remover":
+        defaults |= {"video_url": "https://files.example/video.mp4", "upload_method": "s3"}
     model.check("A red kite", defaults)
 
 
 def test_the_whole_catalogue_is_here() -> None:
-    assert len(MODELS) == 54
-    assert len(MEDIA) == 51
+    assert len(MODELS) == 58
+    assert len(MEDIA) == 52
 
 
 def test_the_sandbox_lists_the_rule_for_references_that_it_holds() -> None:

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import doctest
 import importlib
+import inspect
 import io
 import pkgutil
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -31,8 +33,18 @@ def in_sandbox(example: Callable[[rivya_async.RivyaSession], Awaitable[Any]]) ->
     return asyncio.run(main())
 
 
+class Finder(doctest.DocTestFinder):
+    """Finds the examples of public classes too, whose `__module__` is the package that exports them."""
+
+    def _from_module(self, module: Any, object: Any) -> bool:  # noqa: A002 - as doctest names it
+        if inspect.isclass(object):
+            source = inspect.getsource(module)
+            return re.search(rf"^class {object.__name__}\b", source, re.MULTILINE) is not None
+        return bool(super()._from_module(module, object))  # type: ignore[misc] - not in the stubs
+
+
 def examples() -> Iterator[Any]:
-    finder = doctest.DocTestFinder(exclude_empty=True)
+    finder = Finder(exclude_empty=True)
     for found in pkgutil.walk_packages(rivya_async.__path__, "rivya_async."):
         if not found.name.endswith("__main__"):
             module = importlib.import_module(found.name)
@@ -47,6 +59,7 @@ EXAMPLES = list(examples())
 def test_public_packages_have_examples() -> None:
     packages = {str(param.id).split(".")[1] for param in EXAMPLES}
     assert packages >= {"session", "resources", "receiver", "testing", "_core"}
+    assert len(EXAMPLES) > 60
 
 
 @pytest.mark.parametrize("test", EXAMPLES)

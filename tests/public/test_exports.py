@@ -98,7 +98,7 @@ METHODS: Final = {
     "watch": "generation_or_task_id",
     "as_completed": "generations_or_task_ids timeout",
     "map": "requests max_in_flight ordered check",
-    "download": "generation_or_url to overwrite",
+    "download": "generation_or_url to exists",
     "aclose": "",
 }
 

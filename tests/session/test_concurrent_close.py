@@ -71,7 +71,7 @@ async def test_cancelled_close_aborts_everything(answer: bytes, whose: str, tmp_
                 session.credits.retrieve(),
                 session.models.list(),
                 session.files.upload(b"\x89PNG\r\n\x1a\n" + bytes(300)),
-                session.download(f"{url}/a.png", tmp_path / "out"),
+                session.download(f"{url}/a.png", f"{tmp_path}/out/"),
                 streamed(session),
                 session.wait_for("task_1"),
             )

@@ -95,7 +95,7 @@ async def test_saves_valid_audio(session: RivyaSession, tmp_path: Path) -> None:
 async def test_saves_every_result(session: RivyaSession, tmp_path: Path) -> None:
     job = await session.generate("seedream-4-0", "A red kite", params={"max_images": 3})
     assert len(job.urls) == 3
-    in_folder = await session.download(job, tmp_path / "all")
+    in_folder = await session.download(job, f"{tmp_path}/all/")
     named = await session.download(job, tmp_path / "named" / "kite.png")
     assert [path.stem for path in in_folder] == [job.id, f"{job.id}-2", f"{job.id}-3"]
     assert [path.name for path in named] == ["kite.png", "kite-2.png", "kite-3.png"]
@@ -153,9 +153,8 @@ async def test_failed_file_does_not_affect_others(sandbox: Sandbox, session: Riv
     third, first = files(tmp_path)
     assert third == first.replace(".", "-3.")
     assert all(str(tmp_path / name) in raised.value.__notes__[0] for name in (first, third))
-    with pytest.raises(ConfigurationError, match="exists"):
-        await session.download(job, tmp_path)
-    assert len(files(tmp_path)) == 3
+    assert len(await session.download(job, tmp_path)) == len(files(tmp_path)) == 3
+    assert sandbox.request_log.count(FILE) == 4
 
 
 # --- where a file goes ------------------------------------------------------------------------------------------------
@@ -167,8 +166,11 @@ TYPES: Final = {
     "video/mp4": ".mp4",
     "audio/mpeg": ".mp3",
     "audio/wav": ".wav",
-    "application/octet-stream": ".gif",
-    "text/html": ".gif",
+    "image/jpg": ".jpg",
+    "audio/mp3": ".mp3",
+    "audio/x-flac": ".flac",
+    "application/octet-stream": ".png",
+    "text/html": ".png",
 }
 
 
@@ -206,7 +208,7 @@ async def test_extension_follows_content(session: RivyaSession, tmp_path: Path, 
 async def test_url_cannot_leave_folder(session: RivyaSession, tmp_path: Path, path: str) -> None:
     folder = tmp_path / "one" / "two" / "three"
     async with plain_server(picture) as server:
-        (saved,) = await session.download(server.url + path, folder)
+        (saved,) = await session.download(server.url + path, f"{folder}/")
     assert saved.parent == folder
     assert saved.read_bytes() == PNG
     assert not saved.name.startswith(".")
@@ -217,7 +219,7 @@ async def test_task_id_cannot_leave_folder(session: RivyaSession, tmp_path: Path
     async with plain_server(picture) as server:
         result = GenerationResult(f"{server.url}/a.png")
         job = Generation(id="../../task/1", status="succeeded", model="m", result=result)
-        (saved,) = await session.download(job, tmp_path / "out")
+        (saved,) = await session.download(job, f"{tmp_path}/out/")
     assert saved.parent == tmp_path / "out"
     assert files(tmp_path) == [f"out/{saved.name}"]
 
@@ -230,7 +232,7 @@ async def test_keeps_existing_file(session: RivyaSession, tmp_path: Path) -> Non
             with pytest.raises(ConfigurationError, match="overwrite"):
                 await session.download(url, to)
         assert (tmp_path / "kite.png").read_bytes() == b"mine"
-        assert await session.download(url, tmp_path, overwrite=True) == [tmp_path / "kite.png"]
+        assert await session.download(url, tmp_path, exists="overwrite") == [tmp_path / "kite.png"]
         assert (tmp_path / "kite.png").read_bytes() == PNG
     assert files(tmp_path) == ["kite.png"]
 
@@ -343,11 +345,11 @@ BROKEN: Final[dict[str, dict[str, Any]]] = {
 async def test_retries_broken_transfer(sandbox: Sandbox, tmp_path: Path, fault: dict[str, Any]) -> None:
     async with open_session(sandbox) as session:
         job = await session.generate("z-image", "A red kite")
-        (whole,) = await session.download(job, tmp_path / "whole")  # the sandbox renders the file once
+        (whole,) = await session.download(job, f"{tmp_path}/whole/")  # the sandbox renders the file once
     timeouts = Timeouts(read=1.0) if "delay" in fault else Timeouts()
     async with open_session(sandbox, timeouts=timeouts) as session:
         sandbox.faults.add(route=FILE, times=2, **fault)
-        (path,) = await session.download(job, tmp_path / "again")
+        (path,) = await session.download(job, f"{tmp_path}/again/")
     assert path.read_bytes() == whole.read_bytes()
     assert sandbox.request_log.count(FILE) == 1 + 3
     assert len(files(tmp_path)) == 2
@@ -370,7 +372,7 @@ async def test_failed_transfer_leaves_no_file(
     job = await session.generate("z-image", "A red kite")
     sandbox.faults.add(route=FILE, **fault)
     with pytest.raises(kind) as raised:
-        await session.download(job, tmp_path / "out")
+        await session.download(job, f"{tmp_path}/out/")
     attempts = 1 if kind is NotFoundError else QUICK_RETRY.max_attempts
     assert raised.value.attempts == sandbox.request_log.count(FILE) == attempts
     assert files(tmp_path) == []
@@ -457,7 +459,7 @@ async def test_file_does_not_replace_folder(session: RivyaSession, tmp_path: Pat
     (tmp_path / "kite").mkdir()
     async with plain_server(picture) as server:
         with pytest.raises(ConfigurationError, match="is a folder"):
-            await session.download(f"{server.url}/1.png", tmp_path, name="kite", overwrite=True)
+            await session.download(f"{server.url}/1.png", tmp_path, name="kite", exists="overwrite")
     assert files(tmp_path) == []
 
 

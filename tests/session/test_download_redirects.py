@@ -7,7 +7,6 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
-import aiohttp
 import pytest
 from aiohttp import web
 
@@ -103,18 +102,6 @@ async def test_given_url_may_be_local(abroad: RivyaSession, tmp_path: Path) -> N
     async with plain_server() as server:
         leading(server, "")
         (path,) = await abroad.download(f"{server.url}/kite.png", tmp_path)
-    assert path.read_bytes() == b"secret"
-
-
-async def test_user_http_session_resolves_names(tmp_path: Path) -> None:
-    async with (
-        aiohttp.ClientSession() as http,
-        RivyaSession(KEY, base_url="https://rivya.ai", retry=QUICK_RETRY, http=http) as session,
-        plain_server() as server,
-    ):
-        with pytest.raises(DownloadError, match="public"):
-            await session.download(leading(server, "http://127.0.0.1:PORT/kite.png"), tmp_path)
-        (path,) = await session.download(leading(server, "http://localhost:PORT/kite.png"), tmp_path)
     assert path.read_bytes() == b"secret"
 
 

@@ -11,10 +11,10 @@ from typing import Any, Final
 import attrs
 import pytest
 
-from rivya_async import ChatCompletion, ResponseDecodeError, RivyaError, RivyaSession, StreamInterruptedError, Timeouts
+from rivya_async import ChatCompletion, OutcomeUnknownError, RivyaError, RivyaSession, StreamInterruptedError, Timeouts
 from rivya_async.sandbox import Sandbox
 from tests.session.session_kit import CHAT, STREAM, RecordingHooks, duplicate_purchases, open_session, wait_until
-from tests.session.test_fault_matrix import RETRIED, ROWS, SUCCESS, Cell, Row, fault_options, row_name, stops
+from tests.session.test_fault_matrix import RETRIED, ROWS, SUCCESS, Cell, Row, fault_options, gives_up, row_name, stops
 
 LIMITS: Final = Timeouts(connect=0.2, read=0.15, total=5.0, chat=5.0)
 MODEL: Final = "gpt-5-2-chat"
@@ -25,7 +25,7 @@ WHOLE_CELLS: Final[dict[str, Cell]] = {
     "missing status, always": SUCCESS,
 }
 BROKEN_OFF: Final = stops(StreamInterruptedError, bought=1)
-NO_STREAM: Final = stops(ResponseDecodeError, bought=1)
+NO_STREAM: Final = gives_up(OutcomeUnknownError, bought=1)
 
 STREAM_CELLS: Final[dict[str, Cell]] = {
     "cut after the headers": BROKEN_OFF,
@@ -33,9 +33,9 @@ STREAM_CELLS: Final[dict[str, Cell]] = {
     "cut in mid-body, always": BROKEN_OFF,
     "long Content-Length": SUCCESS,  # all the events are there
     "bad gzip": BROKEN_OFF,
-    "unknown status": NO_STREAM,
+    "unknown status": RETRIED,
     "unknown status, always": NO_STREAM,
-    "no status but blanks": NO_STREAM,
+    "no status but blanks": RETRIED,
     "unknown fields": NO_STREAM,
     "only three fields": NO_STREAM,
 }

@@ -322,8 +322,10 @@ uvloop.run(main())
 @pytest.mark.parametrize("end", ["", "raise SystemExit(0)", "del session"])
 async def test_interpreter_exit_on_uvloop(sandbox: Sandbox, end: str) -> None:
     pytest.importorskip("uvloop")
-    plain = await run_script(NEVER_CLOSED + end, sandbox.api_key, sandbox.base_url, dev=False, strict=False)
-    assert plain == (0, "", "")
+    code, out, said = await run_script(NEVER_CLOSED + end, sandbox.api_key, sandbox.base_url, dev=False, strict=False)
+    assert (code, out) == (0, "")
+    assert "1 open job: task_" in said
+    assert len(said.splitlines()) == 1
     code, out, said = await run_script(NEVER_CLOSED + end, sandbox.api_key, sandbox.base_url, strict=False)
     assert (code, out) == (0, "")
     assert said.count("never closed") == 1

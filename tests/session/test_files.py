@@ -284,7 +284,7 @@ async def test_growing_file_raises(sandbox: Sandbox, session: RivyaSession, tmp_
 async def test_shrinking_file_raises(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
     path = tmp_path / "long.png"
     path.write_bytes(LONG)
-    with pytest.raises(ConfigurationError, match="no longer has"):
+    with pytest.raises(ConfigurationError, match="changed while it was uploaded"):
         await session.files.upload(path, on_progress=lambda *_: os.truncate(path, 300_000))
     await wait_until(lambda: not sandbox.request_log.in_flight)
     assert sandbox.request_log.uploads == 0

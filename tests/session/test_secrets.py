@@ -148,7 +148,7 @@ async def test_upload_errors_hide_key(guarded: Sandbox, fault: dict[str, Any], t
     assert [text for each in hooks.attempts if each.error for text in reveals(each.error)] == []
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://rivya.invalid", "https://127.0.0.1:1"])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "https://rivya.invalid", "https://127.0.0.1:1"])
 async def test_connection_errors_hide_key(url: str) -> None:
     async with RivyaSession(KEY, base_url=url, retry=QUICK_RETRY, timeouts=LIMITS) as session:
         with pytest.raises(RivyaError) as raised:

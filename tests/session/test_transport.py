@@ -55,6 +55,7 @@ NOTHING_LEFT = {
     "ClientConnectorDNSError",
     "ClientConnectorSSLError",
     "ClientConnectorCertificateError",
+    "ClientHttpProxyError",
     "ClientProxyConnectionError",
     "ClientSSLError",
     "UnixClientConnectorError",
@@ -78,7 +79,7 @@ def errors_of_aiohttp() -> list[type[Exception]]:
 
 def made(kind: type[Exception]) -> Exception:
     error = kind.__new__(kind)
-    for name in ("_conn_key", "_os_error", "_certificate_error", "_path"):
+    for name in ("_conn_key", "_os_error", "_certificate_error", "_path", "status"):
         try:
             setattr(error, name, None)
         except AttributeError:
@@ -234,7 +235,7 @@ async def test_sent_headers(sandbox: Sandbox, whose: str) -> None:
         for call in (session.submit("m", "p", idempotency_key="order-1"), session.credits.retrieve()):
             with contextlib.suppress(RivyaError):
                 await call
-        purchase, read = ([*seen.headers.items()] for seen in server.requests)
+        purchase, read = ([*server.requests[index].headers.items()] for index in (0, -1))
     always = {
         ("Host", server.url.removeprefix("http://")),
         ("Accept", "application/json"),
@@ -356,7 +357,7 @@ async def test_silent_name_server_is_a_connect_error(sandbox: Sandbox, monkeypat
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", for_ever)
     limits = Timeouts(connect=0.1, read=30.0, total=30.0)
-    async with open_session(sandbox, base_url="http://rivya.invalid", timeouts=limits, retry=ONCE) as session:
+    async with open_session(sandbox, base_url="https://rivya.invalid", timeouts=limits, retry=ONCE) as session:
         with pytest.raises(RequestNotSentError, match="too long"):
             await session.submit("z-image", "A red kite")
 

@@ -69,7 +69,9 @@ from rivya_async import (
     WebhookEndpoint,
     WebhookEvent,
     WebhookVerificationError,
+    catalogue,
 )
+from rivya_async.blocking import BlockingSession
 from rivya_async.otel import Telemetry
 from rivya_async.receiver import STANDARD_WEBHOOKS, RivyaScheme, WebhookReceiver, WebhookResponse, verify
 from rivya_async.sandbox import Fault, Sandbox
@@ -82,7 +84,7 @@ async def the_first_minute() -> None:
         job = await session.generate("z-image", "A red kite", params={"aspect_ratio": "16:9"})
         assert_type(job, Generation)
         assert_type(await session.download(job, "out/"), list[Path])
-        assert_type(await session.download("https://rivya.ai/f/1.png", Path("out.png"), overwrite=True), list[Path])
+        assert_type(await session.download("https://rivya.ai/f/1.png", Path("out.png"), exists="rename"), list[Path])
 
 
 async def all_of_the_settings(http: aiohttp.ClientSession, key: str | None) -> RivyaSession:
@@ -223,7 +225,8 @@ async def in_a_task_group(session: RivyaSession) -> Generation:
 
 def reading(job: Generation) -> str:
     assert_type(job.id, str)
-    assert_type(job.status, str)
+    status: str = job.status
+    assert status
     assert_type(job.reserved_credits, int | float)
     assert_type(job.created_at, datetime | None)
     assert_type(job.duration, timedelta | None)
@@ -418,6 +421,56 @@ async def in_tests_without_sockets() -> None:
 
 def in_virtual_time() -> None:
     assert_type(run(asyncio.sleep(600, "later")), str)
+
+
+def without_an_event_loop(key: str | None, prompts: list[str]) -> None:
+    with BlockingSession(key, base_url="https://rivya.ai", max_spend=5) as session:
+        assert_type(session, BlockingSession)
+        job = session.generate("z-image", "A red kite", params={"aspect_ratio": "16:9"}, on_update=tell)
+        assert_type(job, Generation)
+        assert_type(session.submit(catalogue.z_image("A red kite")), Generation)
+        assert_type(session.wait_for(job.id, timeout=60), Generation)
+        assert_type(session.download(job, "out/"), list[Path])
+        assert_type(session.models.list(), list[Model])
+        assert_type(session.generations.retrieve("task_1"), Generation)
+        assert_type(session.files.upload("a.png", kind="image"), File)
+        for outcome in session.map(GenerationRequest("z-image", prompt) for prompt in prompts):
+            assert_type(outcome, Outcome)
+        for ended in session.as_completed([job, "task_2"]):
+            assert_type(ended, Generation)
+        assert_type(session.chat.completions.create("gpt-5-2-chat", "Why?"), ChatCompletion)
+        with session.chat.completions.stream("gpt-5-2-chat", "Why?") as stream:
+            assert_type(list(stream), list[str])
+            assert_type(stream.completion, ChatCompletion)
+        session.submit(5)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+        session.generate("z-image", time_out=5)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+        BlockingSession(timeouts=5)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+
+async def from_the_catalogue(session: RivyaSession, model: catalogue.ModelId) -> None:
+    request = catalogue.kling_3_0("A red kite", references=["kite.png"], duration="10", sound="false")
+    assert_type(request, GenerationRequest)
+    catalogue.kling_3_0("A red kite", duration=10, sound=False)
+    catalogue.elevenlabs_dialogue_v3(dialogue=[{"voice": "Adam", "text": "Hello"}], stability=0.5)
+    catalogue.qwen2_image("A red kite", seed=5, idempotency_key="order-1", client_request_id=None)
+    await session.generate(catalogue.z_image("A red kite", aspect_ratio="16:9"))
+    await session.submit(model, "A red kite")
+    await session.submit("a-new-model", "A red kite")
+    assert_type(catalogue.models(), Mapping[str, Model])
+
+
+def what_a_checker_finds_in_the_catalogue() -> None:
+    catalogue.kling_30("x")  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
+    catalogue.kling_3_0("x", duratoin="5")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+    catalogue.kling_3_0("x", duration="2")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    catalogue.kling_3_0("x", duration=2)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    catalogue.kling_3_0()  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+    catalogue.z_image("x", references=["a.png"])  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+    catalogue.elevenlabs_dialogue_v3(
+        dialogue=[{"voice": "Adam", "txt": "Hello"}]  # type: ignore[typeddict-item, typeddict-unknown-key] # pyright: ignore[reportArgumentType]
+    )
+    known: catalogue.ModelId = "z-imag"  # type: ignore[assignment] # pyright: ignore[reportAssignmentType]
+    assert known
 
 
 async def what_a_checker_must_refuse(session: RivyaSession) -> None:

@@ -11,7 +11,9 @@ import attrs
 from .. import assumptions
 from ..errors import ConfigurationError, InvalidRequestError
 from ..generation_request import Reference
+from ..public_module import set_public_module
 from ..types.generations import Amount, ValidationProblem, extra_fields
+from ..types.record import Record
 from .model_param import DIALOGUE_PARAM, ModelParam
 from .reference_rules import ReferenceRules, describe_reference
 from .validation import closest_matches, format_problems, shorten, suggestion_text
@@ -21,7 +23,7 @@ REFERENCES_PARAM: Final = "referenceMediaItems"
 
 
 @attrs.frozen
-class ChatCapabilities:
+class ChatCapabilities(Record):
     """Capabilities of a chat model, as listed in the catalogue [5]; None if not listed.
 
     `images` means attachments; `reasoning_efforts` are the valid values of `reasoning_effort`. The names in the
@@ -53,7 +55,7 @@ class ChatCapabilities:
 
 
 @attrs.frozen
-class Model:
+class Model(Record):
     """Model of the catalogue [5]. Missing and null members are None or empty.
 
     `check`, `coerce` and `estimate_credits` use the catalogue only, and send nothing. Catalogues change: keep the
@@ -256,7 +258,7 @@ class Model:
 
 
 @attrs.frozen
-class ModelList:
+class ModelList(Record):
     """All models of the catalogue, in the order of the service [5]."""
 
     data: tuple[Model, ...]
@@ -270,3 +272,6 @@ def _count_characters(line: object) -> int:
 
 def _read_capability(value: object) -> bool | None:
     return value if isinstance(value, bool) else None
+
+
+set_public_module("rivya_async", ChatCapabilities, Model)

@@ -10,7 +10,9 @@ from typing import Any, Final
 
 import attrs
 
+from ..public_module import set_public_module
 from ..types.generations import Amount, ValidationProblem, extra_fields
+from ..types.record import Record
 from .validation import closest_matches, shorten, suggestion_text
 
 NUMBER_PATTERN: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
@@ -26,7 +28,7 @@ DIALOGUE_PARAM: Final = "dialogue"
 
 
 @attrs.frozen
-class ModelParam:
+class ModelParam(Record):
     """Parameter of a model [5]: `type` is `select`, `number`, `text` or `array`, all open strings.
 
     `options` are those of the catalogue; `choices` are the strings that are sent, also for numbers. The shape is an
@@ -182,3 +184,6 @@ def _is_same_value(choice: str, value: Amount) -> bool:
     if isinstance(value, bool):
         return choice.casefold() == ("true" if value else "false")
     return _parse_number(choice) == value
+
+
+set_public_module("rivya_async", ModelParam)

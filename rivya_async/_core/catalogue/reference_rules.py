@@ -10,7 +10,9 @@ import attrs
 
 from .. import assumptions
 from ..generation_request import Reference
+from ..public_module import set_public_module
 from ..types.generations import File, ReferenceMedia, ValidationProblem
+from ..types.record import Record
 from .validation import closest_matches, shorten, suggestion_text
 
 LOCAL_FILE: Final = object()
@@ -21,7 +23,7 @@ KINDS_WITH_DURATION_TOKEN: Final = ("audio", "video")
 
 
 @attrs.frozen
-class FileLimit:
+class FileLimit(Record):
     """Limits of a file of one kind: maximum size and MIME types; None and empty if unknown."""
 
     max_bytes: int | None = None
@@ -29,7 +31,7 @@ class FileLimit:
 
 
 @attrs.frozen
-class ReferenceRules:
+class ReferenceRules(Record):
     """Limits of a model for its references, as listed in the catalogue [5].
 
     `max_files` is the maximum count, `kinds` are the accepted kinds (empty if unknown), `limits` are the file limits by
@@ -146,3 +148,6 @@ def _as_count(value: object) -> int | None:
 def _as_counts(value: object) -> dict[str, int]:
     counts = {kind: _as_count(count) for kind, count in _as_mapping(value).items()}
     return {kind: count for kind, count in counts.items() if count is not None}
+
+
+set_public_module("rivya_async", FileLimit, ReferenceRules)

@@ -17,7 +17,9 @@ import attrs
 from .. import assumptions
 from ..errors import ResponseDecodeError, StreamInterruptedError
 from ..http import serialization, sse
+from ..public_module import set_public_module
 from ..types.chat import ChatCompletion, Usage
+from ..types.record import Record
 
 COMPLETION_FIELDS: Final[Mapping[str, type]] = {
     "id": str,
@@ -54,7 +56,7 @@ MAX_ERROR_TEXT: Final = 500
 
 
 @attrs.frozen
-class ChatEvent:
+class ChatEvent(Record):
     """Event of a stream [10]: its name, its JSON value (or raw text if it is not JSON), and the text that it adds."""
 
     name: str
@@ -253,3 +255,6 @@ def _first_text(sources: list[dict[str, Any]], *names: str) -> str | None:
             if value and isinstance(value, str | int) and not isinstance(value, bool):
                 return str(value)
     return None
+
+
+set_public_module("rivya_async", ChatEvent)

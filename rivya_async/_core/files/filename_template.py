@@ -57,9 +57,21 @@ class FilenameTemplate:
         """True if the files of one job get different names."""
         return any(field == "index" for field, _ in self._fields())
 
+    @property
+    def has_task_id(self) -> bool:
+        """True if the files of different jobs get different names."""
+        return any(field == "task_id" for field, _ in self._fields())
+
+    @property
+    def _has_suffix(self) -> bool:
+        """True if the name ends with `{ext}`, or with an extension that the template contains as text."""
+        return "." in self.text.rpartition("}")[2] or self.text.endswith("{ext}")
+
     def format(self, values: Mapping[str, str], *, index: int, ext: str) -> str:
         """Returns the name of one file. Raises `ConfigurationError` for an invalid name."""
         safe = {field: safe_stem(values.get(field) or field) for field in TEMPLATE_FIELDS[:2]}
+        if not self._has_suffix:  # a value of the service must not choose the extension
+            safe = {field: value.replace(".", "_") for field, value in safe.items()}
         name = self.text.format(**safe, index=index, ext=ext)
         if (
             name != name.strip()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -10,10 +12,20 @@ import attrs
 from ..assumptions import MEGABYTE
 from ..catalogue.reference_rules import FileLimit
 from ..errors import ConfigurationError, InvalidRequestError
-from .filenames import EXTENSIONS
+from .filenames import (
+    EXTENSIONS,
+    KIND_BY_EXTENSION,
+    UNKNOWN_EXTENSION,
+    canonical_extension,
+    canonical_media_type,
+    extension_from_url,
+)
 
 if TYPE_CHECKING:
     from ..catalogue.model import Model
+
+MAX_SHOWN_NAME: Final = 100
+"""Maximum characters of a file name in an error message."""
 
 SNIFF_BYTES: Final = 8192
 """Number of bytes from which a media type is detected."""
@@ -29,9 +41,6 @@ DEFAULT_LIMITS: Final[Mapping[str, FileLimit]] = {
     ),
 }
 """Documented limits of a file by kind, for any model."""
-
-CANONICAL_TYPES: Final = {"image/apng": "image/png", "video/x-m4v": "video/mp4"}
-"""Documented media type by detected type, where they differ."""
 
 AUDIO_CONTAINER_TYPES: Final = {"video/mp4": "audio/mp4"}
 """Audio type by container type. A container may have no video, which only the caller knows."""
@@ -52,7 +61,7 @@ def detect_media_type(head: bytes, *, name: str | None, kind: str | None) -> Med
     `InvalidRequestError` for another kind.
     """
     if kind is not None and kind not in KINDS:
-        raise ConfigurationError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
+        raise ConfigurationError(f"kind must be one of {', '.join(KINDS)}, not {kind!r:.40}")
     if not head:
         raise _rejection(name, "it is empty")
     mime_type = _sniff_mime_type(head)
@@ -108,13 +117,12 @@ def _sniff_mime_type(head: bytes) -> str | None:
     import filetype  # type: ignore[import-untyped]
 
     match = filetype.guess(head)
-    return None if match is None else CANONICAL_TYPES.get(match.mime, str(match.mime))
+    return None if match is None else canonical_media_type(match.mime)
 
 
 def _type_by_extension(name: str | None, kind: str) -> str | None:
     """Returns the media type of the extension, if it has this kind."""
-    suffix = "." + (name or "").rpartition(".")[2].lower()
-    suffix = {".jpeg": ".jpg"}.get(suffix, suffix)
+    suffix = canonical_extension("." + (name or "").rpartition(".")[2])
     return next((mime for mime, known in EXTENSIONS.items() if known == suffix and mime.startswith(kind)), None)
 
 
@@ -124,4 +132,60 @@ def _rejection(name: str | None, reason: str) -> InvalidRequestError:
 
 
 def _display_name(name: str | None) -> str:
-    return repr(name) if name else "the file"
+    return f"{name[-MAX_SHOWN_NAME:]!r}" if name else "the file"
+
+
+# --- results ----------------------------------------------------------------------------------------------------------
+
+MESSAGE_TYPE_PATTERN: Final = re.compile(r"text/.*|application/(?:.*\+)?(?:html|xml|json)")
+"""Media types of pages and messages. SVG, which is written in XML, is `image/svg+xml`."""
+
+HTML_TYPES: Final = ("text/html", "application/xhtml+xml")
+HTML_PATTERN: Final = re.compile(rb"(?i)(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html)\b")
+MARKUP_PATTERN: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*[<{\[]")
+CONTROL_CHARACTERS: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+
+
+def result_extension(content_type: str | None, head: bytes, url: str) -> str:
+    """Returns the extension of a result file: of its media type, else of its first bytes, else of its URL."""
+    media_type = canonical_media_type(content_type)
+    if media_type not in EXTENSIONS:
+        media_type = _sniff_mime_type(head) or media_type
+    return EXTENSIONS.get(media_type) or extension_from_url(url)
+
+
+def is_result_media(content_type: str | None, head: bytes, *, rejects_text: bool) -> bool:
+    """Returns False for an HTML page in place of a file.
+
+    With `rejects_text`, a file must be an image, a video or audio by its media type, or binary by its first bytes.
+    """
+    media_type = canonical_media_type(content_type)
+    if HTML_PATTERN.match(head):
+        return False
+    if media_type in EXTENSIONS or (_sniff_mime_type(head) or "").partition("/")[0] in KINDS:
+        return True
+    if not rejects_text:
+        return media_type not in HTML_TYPES
+    if media_type.partition("/")[0] in KINDS:
+        return True
+    return not MESSAGE_TYPE_PATTERN.fullmatch(media_type) and not _is_text(head)
+
+
+def _is_text(head: bytes) -> bool:
+    if CONTROL_CHARACTERS.search(head):
+        return False
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return MARKUP_PATTERN.match(head) is not None
+    return True
+
+
+def name_mismatch(suffix: str, extension: str) -> bool:
+    """Returns True if a suffix that a caller chose names another media type than the extension of the file.
+
+    >>> [name_mismatch(suffix, ".png") for suffix in (".png", ".jpg", ".dat", "")]
+    [False, True, False, False]
+    """
+    suffix = canonical_extension(suffix)
+    return suffix in KIND_BY_EXTENSION and extension not in {suffix, UNKNOWN_EXTENSION}

@@ -29,19 +29,35 @@ def parse_address(text: str) -> Address | None:
 
 
 def is_private_address(host: str) -> bool:
-    """Returns True if a host is a private address, or an unusual spelling of an address; False for a name.
+    """Returns True if a host is a private address, an unusual spelling of an address, or a name of this machine.
+
+    False for any other name, and for a public address.
 
     >>> [is_private_address(host) for host in ("127.0.0.1", "0177.0.0.1", "127.0.0.1.", "8.8.8.8", "a.example")]
     [True, True, True, False, False]
     """
     address = parse_address(host)
-    return not any(map(str.isalpha, host)) if address is None else not is_public(address)
+    if address is not None:
+        return not is_public(address)
+    return not any(map(str.isalpha, host)) or host.lower().rstrip(".").rpartition(".")[2] == "localhost"
 
 
 def is_loopback_host(host: str) -> bool:
     """Returns True for a loopback address or name."""
     address = parse_address(host)
     return host.lower() == "localhost" if address is None else address.is_loopback
+
+
+def is_local_host(host: str) -> bool:
+    """Returns True for a loopback or private address, `localhost`, and names below it (RFC 6761).
+
+    >>> [is_local_host(host) for host in ("127.0.0.1", "10.1.2.3", "fe80::1%eth0", "localhost", "8.8.8.8", "a.example")]
+    [True, True, True, True, False, False]
+    """
+    address = parse_address(host)
+    if address is None:
+        return is_loopback_host(host) or host.lower().endswith(".localhost")
+    return address.is_loopback or address.is_private or address.is_link_local
 
 
 def _embedded_addresses(address: Address) -> list[Address]:

@@ -10,14 +10,24 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .. import idempotency
+from .. import assumptions, idempotency
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ..policies import Timeouts
+
 JSON: Final = "application/json"
 
 SECONDS_PATTERN: Final = re.compile(r"[0-9]+(?:\.[0-9]*)?")
+
+
+@attrs.frozen
+class RequestOptions:
+    """Options of one view of a session: headers that are added, and timeouts that replace the session's."""
+
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    timeouts: Timeouts | None = None
 
 
 @attrs.frozen
@@ -32,8 +42,12 @@ class Request:
     accept: str = JSON
     is_long_running: bool = False
     """True if the service may take long before it responds."""
+    max_response_bytes: int = assumptions.MAX_RESPONSE_BYTES
+    """Maximum size of the body of the response. A longer body is not read."""
     accepts_idempotency_key: bool = True
     """True if the endpoint accepts an idempotency key; none is documented for webhooks."""
+    options: RequestOptions | None = None
+    """Options that the session's own do not have; None for nearly all requests."""
 
     @property
     def is_safe(self) -> bool:
@@ -52,13 +66,16 @@ class Request:
 
     def headers(self, api_key: str | None, user_agent: str) -> dict[str, str]:
         """Returns the headers to send, with the API key if this request needs one."""
-        return common_headers(api_key if self.needs_api_key else None, user_agent) | self.specific_headers
+        common = common_headers(api_key if self.needs_api_key else None, user_agent)
+        return common | self.specific_headers if self.options is None else merge_headers(common, self.specific_headers)
 
     @property
     def specific_headers(self) -> dict[str, str]:
         """The headers that are not `common_headers`: none for a read."""
-        # A proxy that compresses a stream holds its text back.
-        headers = {} if self.accept == JSON else {"Accept": self.accept, "Accept-Encoding": "identity"}
+        headers = {} if self.options is None else dict(self.options.headers)
+        if self.accept != JSON:
+            # A proxy that compresses a stream holds its text back.
+            headers |= {"Accept": self.accept, "Accept-Encoding": "identity"}
         if self.body is not None:
             headers["Content-Type"] = JSON
         if self.idempotency_key is not None:
@@ -72,6 +89,12 @@ def common_headers(api_key: str | None, user_agent: str) -> dict[str, str]:
     if api_key is not None:
         headers["Authorization"] = f"Bearer {api_key}"
     return headers
+
+
+def merge_headers(headers: Mapping[str, str], replacements: Mapping[str, str]) -> dict[str, str]:
+    """Returns the headers with the replacements. Names are compared without case."""
+    replaced = {name.lower() for name in replacements}
+    return {name: value for name, value in headers.items() if name.lower() not in replaced} | dict(replacements)
 
 
 @attrs.frozen
@@ -106,6 +129,12 @@ class Response:
         """Returns the `Retry-After` in seconds. A date is relative to the `Date` of the response, or to `now`."""
         server_now = parse_http_date(self.headers.get("Date"))
         return parse_retry_after(self.headers.get("Retry-After"), now if server_now is None else server_now)
+
+    @property
+    def request_id(self) -> str | None:
+        """The id of the request for the support of the service, if it sends one in a header."""
+        headers = self.headers
+        return headers.get("X-Request-Id") or headers.get("Request-Id") or None
 
     @property
     def content_type(self) -> str | None:

@@ -25,6 +25,9 @@ T = TypeVar("T")
 
 FILES_PATH: Final = "/api/v1/files"
 
+MAX_GENERATION_BYTES: Final = 1024 * 1024
+"""Maximum size of the record of a generation in bytes."""
+
 
 @attrs.frozen
 class Operation(Generic[T]):
@@ -74,7 +77,13 @@ def require_id(record: R, object_id: str, name: str) -> R:
 
 def create_generation(job: GenerationRequest, key: str) -> Operation[Generation]:
     """Returns `POST /api/v1/generations` (contract section 6): a purchase under `key`."""
-    request = Request("POST", GENERATIONS_PATH, body=serialization.encode_json(job.to_wire()), idempotency_key=key)
+    request = Request(
+        "POST",
+        GENERATIONS_PATH,
+        body=serialization.encode_json(job.to_wire()),
+        idempotency_key=key,
+        max_response_bytes=MAX_GENERATION_BYTES,
+    )
     return Operation(request, read_generation)
 
 
@@ -97,7 +106,8 @@ def poll_generation(task_id: str, cached: CachedPollResponse | None) -> Operatio
 
 
 def _retrieve_request(task_id: str) -> Request:
-    return Request("GET", object_path(GENERATIONS_PATH, task_id, "a task id", "`id` of a Generation"))
+    path = object_path(GENERATIONS_PATH, task_id, "a task id", "`id` of a Generation")
+    return Request("GET", path, max_response_bytes=MAX_GENERATION_BYTES)
 
 
 def _decode_poll(task_id: str, cached: CachedPollResponse | None, response: Response) -> CachedPollResponse:
@@ -147,7 +157,13 @@ def retrieve_openapi() -> Operation[dict[str, Any]]:
 def read_generation(response: Response) -> Generation:
     """Returns the generation of a 2xx response."""
     value = serialization.parse_json(response.body)
-    return parse_open_generation(value) or serialization.structure(value, Generation)
+    request_id = response.request_id
+    generation = parse_open_generation(value, request_id)
+    if generation is not None:
+        return generation
+    generation = serialization.structure(value, Generation)
+    request_id = request_id or generation.extra.get("requestId")
+    return generation if not isinstance(request_id, str) else attrs.evolve(generation, request_id=request_id)
 
 
 def read_file(response: Response) -> File:

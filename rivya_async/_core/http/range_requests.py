@@ -49,7 +49,7 @@ UNKNOWN_VERSION: Final = ResourceVersion()
 
 def resource_version(response: Response) -> ResourceVersion:
     """Returns the version of a successful whole or partial response."""
-    if _is_encoded(response):  # its length and ranges refer to the encoded bytes
+    if is_encoded(response):  # its length and ranges refer to the encoded bytes
         return UNKNOWN_VERSION
     return ResourceVersion(_validator(response), _total_length(response))
 
@@ -57,15 +57,16 @@ def resource_version(response: Response) -> ResourceVersion:
 def resume_offset(response: Response, version: ResourceVersion, received: int) -> int | None:
     """Returns the offset of the body of a successful response in the file; None if it does not match.
 
-    0 is the whole file. Another offset continues `received` bytes of `version`.
+    0 is the whole file. Another offset continues `received` bytes of `version`, which the response must name: a host
+    that ignores `If-Range` may send the rest of another file.
     """
     if response.status != PARTIAL_CONTENT:
         return 0
     content_range = CONTENT_RANGE_PATTERN.fullmatch(response.headers.get("Content-Range", ""))
-    if content_range is None or int(content_range[1]) != received or _is_encoded(response):
+    if content_range is None or int(content_range[1]) != received or is_encoded(response):
         return None
     current = resource_version(response)
-    is_same = current.validator in {None, version.validator} and current.total in {None, version.total}
+    is_same = current.validator == version.validator is not None and current.total in {None, version.total}
     return received if received and is_same else None
 
 
@@ -80,7 +81,8 @@ def _validator(response: Response) -> str | None:
     return modified if is_settled else None
 
 
-def _is_encoded(response: Response) -> bool:
+def is_encoded(response: Response) -> bool:
+    """Returns True for a body with a `Content-Encoding`, although downloads ask for none."""
     return response.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}
 
 

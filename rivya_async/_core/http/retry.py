@@ -18,6 +18,7 @@ from ..errors import (
     OutcomeUnknownError,
     RateLimitError,
     RequestNotSentError,
+    ResponseDecodeError,
     RivyaError,
     SessionClosedError,
 )
@@ -30,6 +31,12 @@ REQUEST_TIMEOUT: Final = 408
 
 TOO_EARLY: Final = 425
 """HTTP status of a request that the server has not processed, because it might be a replay."""
+
+REFUSED_STATUSES: Final = frozenset({400, 413, 415, 422})
+"""HTTP statuses of a request that was refused for its content, by the API or by a gateway."""
+
+FIRST_CLIENT_ERROR: Final = 400
+"""Lowest HTTP status of an error of the client."""
 
 FIRST_SERVER_ERROR: Final = 500
 """Lowest HTTP status of a server error."""
@@ -99,6 +106,29 @@ def is_transient(error: Exception, *, may_have_acted: bool = False) -> bool:
     if not isinstance(error, APIStatusError) or error.status is None:
         return False
     return error.status in assumptions.RETRYABLE_STATUSES or error.status >= FIRST_SERVER_ERROR
+
+
+def poll_error_is_transient(error: RivyaError) -> bool:
+    """Returns True if the poll of a job may succeed later.
+
+    Includes every response that is not from the API: a gateway may answer a poll with any status and page.
+    """
+    if isinstance(error, APIStatusError) and not error.has_envelope:
+        return True
+    return isinstance(error, ResponseDecodeError) or is_transient(error)
+
+
+def purchase_outcome_is_unknown(error: RivyaError) -> bool:
+    """Returns True if a purchase with this response may have been made, because the API has perhaps not answered.
+
+    A refusal is an error of the API, a JSON error of another shape, or a status by which no server acts.
+    """
+    if isinstance(error, ResponseDecodeError):
+        return True
+    if not isinstance(error, APIStatusError) or error.has_envelope or error.status is None or is_transient(error):
+        return False
+    is_client_error = FIRST_CLIENT_ERROR <= error.status < FIRST_SERVER_ERROR
+    return not (error.status in REFUSED_STATUSES or (error.is_refusal and is_client_error))
 
 
 def outcome_is_ambiguous(error: RivyaError) -> bool:

@@ -1,31 +1,32 @@
-"""Conversion between JSON and records, with one cattrs converter that is created for the first response.
+"""Conversion between JSON and records.
 
-Unknown members are kept in `extra`; statuses and codes are open strings; `params` is not changed; times become aware
-UTC datetimes; values are not coerced. Invalid members raise `ResponseDecodeError` with their path.
+Statuses and codes are open strings; times become aware UTC datetimes; values are not coerced. Only the fields without a
+default are essential: if one is missing or invalid, `ResponseDecodeError` names its path. Any other member that is
+unknown or cannot be read is kept in `extra`, and its field has the default.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from functools import cache
+import re
+from collections.abc import Mapping
 from operator import itemgetter
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args, get_type_hints
+from typing import Any, Final, TypeVar
 
-import attrs
-
-from ..catalogue.model_param import ModelParam
 from ..errors import ConfigurationError, ResponseDecodeError
-from ..types.generations import Amount, Generation
-
-if TYPE_CHECKING:
-    from cattrs import Converter
+from ..types.generations import Generation
+from .record_readers import UnreadableError, parse_datetime, record_converter
 
 R = TypeVar("R")
-T = TypeVar("T")
+
+MAX_PATH_LENGTH: Final = 20
+"""Maximum number of members in the path of a value that JSON cannot represent."""
+
+_LONG_INTEGER: Final = re.compile(rb"\d{19}")
+"""Digits of a number that may exceed 64 bits."""
 
 DOCUMENTED_FIELDS: Final = (
     "id", "status", "model", "reserved_credits", "final_credits", "created_at", "updated_at", "result", "error",
@@ -61,21 +62,56 @@ def encode_json(value: Mapping[str, Any]) -> bytes:
     """Returns a value as JSON. Raises `ConfigurationError` if JSON cannot represent it."""
     try:
         return _encoder.encode(value).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ConfigurationError(f"the request cannot be sent as JSON: {error}") from None
+    except (TypeError, ValueError, RecursionError):
+        raise ConfigurationError(f"the request cannot be sent as JSON: {_describe_unencodable(value)}") from None
+
+
+def _describe_unencodable(value: Any) -> str:
+    """Returns the path of the first member that JSON cannot represent, with the reason."""
+    path = ""
+    for _ in range(MAX_PATH_LENGTH):
+        members: Any = ()
+        if isinstance(value, dict):
+            wrong = next((key for key in value if not isinstance(key, str | int | float | NoneType)), None)
+            if wrong is not None:
+                return f"{path or 'the body'} has a key of type {type(wrong).__name__}. Use strings"
+            members = ((f"{path}.{name}" if path else f"{name}", member) for name, member in value.items())
+        elif isinstance(value, list | tuple):
+            members = ((f"{path}[{index}]", member) for index, member in enumerate(value))
+        found = next(((place, member) for place, member in members if not _is_encodable(member)), None)
+        if found is None:
+            break
+        path, value = found
+    shown = f"{value!r}" if isinstance(value, float) else f"this {type(value).__name__}"
+    return f"{path or 'the body'}: {shown} has no form in JSON. Use strings, numbers, booleans, lists and dicts"
+
+
+def _is_encodable(value: Any) -> bool:
+    try:
+        _encoder.encode(value).encode()
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def parse_json(body: bytes) -> Any:
-    """Returns the JSON value of a response body."""
+    """Returns the JSON value of a response body, which may begin with a byte order mark."""
     try:
+        if _LONG_INTEGER.search(body) is not None:  # orjson makes a float of it
+            return load_strict_json(body)
         return _loads(body)
     except (ValueError, RecursionError) as error:
-        shown = "an empty body" if not body.strip() else "a body that is not JSON"
+        if body.startswith(codecs.BOM_UTF8):
+            return parse_json(body.removeprefix(codecs.BOM_UTF8))
+        shown = "an empty body" if not body.strip() else f"a body that is not JSON ({str(error)[:100]})"
         raise ResponseDecodeError(
             f"the service responded with {shown}: check base_url, and any proxy or gateway on the way",
             reason=str(error),
             is_json=False,
         ) from None
+
+
+# --- records ----------------------------------------------------------------------------------------------------------
 
 
 def decode(body: bytes, record: type[R]) -> R:
@@ -84,180 +120,20 @@ def decode(body: bytes, record: type[R]) -> R:
 
 
 def structure(value: Any, record: type[R]) -> R:
-    """Returns a record from a JSON value."""
-    converter = get_converter()
+    """Returns a record from a JSON value. Raises `ResponseDecodeError` only for members that identify the record."""
     try:
-        return converter.structure(value, record)
-    except Exception as error:  # noqa: BLE001 - cattrs wraps all errors of hooks, and adds the path
-        raise _response_decode_error(error, record) from None
+        made: R = record_converter().structure(value, record)
+    except UnreadableError as error:
+        raise ResponseDecodeError(
+            f"the service responded with an invalid {record.__name__} at ${error.path}: {error.reason}. "
+            "A newer version of this library may support it.",
+            path=f"${error.path}",
+            reason=error.reason,
+        ) from None
+    return made
 
 
-def unstructure(record: Any) -> dict[str, Any]:
-    """Returns a record as the JSON object of the service; `structure` is the inverse."""
-    members: dict[str, Any] = get_converter().unstructure(record)
-    return members
-
-
-def _response_decode_error(error: Exception, record: type[Any]) -> ResponseDecodeError:
-    from cattrs import transform_error
-
-    reason, _, path = transform_error(error, path="$", format_exception=_describe_error)[0].rpartition(" @ ")
-    return ResponseDecodeError(
-        f"the service responded with an invalid {record.__name__} at {path}: {reason}. "
-        "A newer version of this library may support it.",
-        path=path,
-        reason=reason,
-    )
-
-
-def _describe_error(error: BaseException, _kind: object) -> str:
-    return "it is missing" if isinstance(error, KeyError) else str(error)
-
-
-@cache
-def get_converter() -> Converter:
-    """Returns the configured converter."""
-    from cattrs import Converter
-
-    converter = Converter(detailed_validation=True)
-    converter.register_structure_hook(str, _structure_str)
-    converter.register_structure_hook(bool, _type_hook(bool, "true or false"))
-    converter.register_structure_hook(int, _type_hook(int, "a whole number"))
-    converter.register_structure_hook(datetime, lambda value, _kind: parse_datetime(value))
-    converter.register_structure_hook_func(_is_amount, _structure_amount)
-    converter.register_structure_hook_func(_is_mapping, _structure_mapping)
-    converter.register_structure_hook_factory(_is_tuple, lambda kind: _tuple_hook(converter, kind))
-    converter.register_structure_hook_factory(attrs.has, lambda record: _record_hook(converter, record))
-    converter.register_structure_hook(ModelParam, _model_param_hook(converter))
-    converter.register_unstructure_hook(datetime, datetime.isoformat)
-    converter.register_unstructure_hook_factory(attrs.has, lambda record: _unstructure_hook(converter, record))
-    return converter
-
-
-def _unstructure_hook(converter: Converter, record: type[Any]) -> Callable[[Any], dict[str, Any]]:
-    """Returns a hook that merges the unknown members of a record with its fields."""
-    from cattrs.gen import make_dict_unstructure_fn
-
-    unstructure_fields = make_dict_unstructure_fn(record, converter)
-
-    def unstructure_record(value: Any) -> dict[str, Any]:
-        members = unstructure_fields(value)
-        members.update(members.pop("extra", {}))
-        return members
-
-    return unstructure_record
-
-
-def _model_param_hook(converter: Converter) -> Callable[[Any, Any], ModelParam]:
-    """Returns a hook that accepts params of any shape: the shape is an assumption, and must not break the catalogue."""
-    from cattrs import BaseValidationError
-
-    strict = _record_hook(converter, ModelParam)
-
-    def structure_param(value: Any, kind: Any) -> ModelParam:
-        try:
-            param: ModelParam = strict(value, kind)
-        except (BaseValidationError, TypeError):
-            members = value if isinstance(value, dict) else {"key": value}
-            key = members.get("key")
-            return ModelParam(key if isinstance(key, str) else "", extra=members)
-        return param
-
-    return structure_param
-
-
-def _record_hook(converter: Converter, record: type[Any]) -> Callable[[Any, Any], Any]:
-    """Returns a hook that keeps unknown members of a record in `extra`."""
-    from cattrs.gen import make_dict_structure_fn, override
-
-    fields = [field for field in attrs.fields(record) if field.name != "extra"]
-    known = frozenset(field.name for field in fields)
-    hints = get_type_hints(record)
-    never_null = {
-        field.name for field in fields if field.default is not attrs.NOTHING and not _is_optional(hints[field.name])
-    }
-    structure_fields = make_dict_structure_fn(record, converter, extra=override(omit=True))
-
-    def structure_record(value: Any, kind: Any) -> Any:
-        if not isinstance(value, dict):
-            raise TypeError(f"expected an object, got {type(value).__name__}")
-        if value.keys() <= known and not any(value.get(name, 0) is None for name in never_null):
-            return structure_fields(value, kind)
-        structured = structure_fields(
-            {name: member for name, member in value.items() if member is not None or name not in never_null},
-            kind,
-        )
-        extra = {name: member for name, member in value.items() if name not in known}
-        return attrs.evolve(structured, extra=extra) if extra else structured
-
-    return structure_record
-
-
-def _type_hook(kind: type[T], expected: str) -> Callable[[Any, Any], T]:
-    """Returns a hook that accepts values of this type only; a bool is not an int."""
-
-    def structure_exact(value: Any, _kind: Any) -> T:
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise TypeError(f"expected {expected}, got {type(value).__name__}")
-        return value
-
-    return structure_exact
-
-
-_structure_str = _type_hook(str, "a string")
-_structure_mapping = _type_hook(dict, "an object")
-
-
-def _structure_amount(value: Any, kind: Any) -> Amount | None:
-    if value is None and _is_optional(kind):
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"expected a number, got {type(value).__name__}")
-    number: Amount = value
-    return number
-
-
-def parse_datetime(value: Any) -> datetime:
-    """Returns an aware UTC datetime. Raises TypeError or ValueError for an invalid value."""
-    text = _structure_str(value, str)
-    try:
-        instant = datetime.fromisoformat(text)
-        if instant.tzinfo is UTC:
-            return instant
-        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
-    except (ValueError, OverflowError):  # OverflowError: the UTC date is outside of the calendar
-        raise ValueError(f"expected an ISO 8601 date, got {text[:40]!r}") from None
-
-
-def _tuple_hook(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]:
-    """Returns a hook for JSON lists that rejects strings, which cattrs accepts as sequences."""
-    members: Any = list[get_args(kind)[0]]  # type: ignore[misc]
-
-    def structure_tuple(value: Any, _kind: Any) -> Any:
-        if not isinstance(value, list):
-            raise TypeError(f"expected a list, got {type(value).__name__}")
-        return tuple(converter.structure(value, members))
-
-    return structure_tuple
-
-
-def _is_optional(kind: Any) -> bool:
-    return kind is Any or NoneType in get_args(kind)
-
-
-def _is_amount(kind: Any) -> bool:
-    return {int, float} <= set(get_args(kind)) <= {int, float, NoneType}
-
-
-def _is_tuple(kind: Any) -> bool:
-    return getattr(kind, "__origin__", None) is tuple
-
-
-def _is_mapping(kind: Any) -> bool:
-    return getattr(kind, "__origin__", None) is Mapping
-
-
-def parse_open_generation(value: Any) -> Generation | None:
+def parse_open_generation(value: Any, request_id: str | None = None) -> Generation | None:
     """Returns an open job in its documented shape; None for any other value.
 
     Polls read this record most often: the shortcut takes half of the 17 us of the converter.
@@ -272,6 +148,7 @@ def parse_open_generation(value: Any) -> Generation | None:
         )
         if not is_usual:
             return None
-        return Generation(task_id, status, model, reserved, final, parse_datetime(created), parse_datetime(updated))
+        instants = parse_datetime(created), parse_datetime(updated)
+        return Generation(task_id, status, model, reserved, final, *instants, request_id=request_id)
     except (LookupError, TypeError, ValueError):
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError
+from ..public_module import set_public_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,3 +57,6 @@ class ExternalRateLimiter:
     def set_grant_callback(self, callback: Callable[[], None]) -> None:
         """Sets the callback that runs after each grant."""
         self._on_grant = callback
+
+
+set_public_module("rivya_async", ExternalRateLimiter)

@@ -51,6 +51,10 @@ MAX_HISTORY_SECONDS: Final = 64
 """Number of seconds with traffic that are kept. Longer windows of the service show in its `Retry-After`."""
 
 
+MAX_LEARNED_DELAY: Final = 60.0
+"""Maximum seconds of a `Retry-After` that count for an estimate. Longer ones are errors, or bans."""
+
+
 class TokenBucket:
     """Token bucket that starts full with `burst` tokens, and gains `per_second` tokens per second.
 
@@ -127,6 +131,7 @@ class AdaptiveRate:
 
     def on_rejection(self, now: float, delay: float) -> None:
         """Reduces the rate after a 429 that requests a delay in seconds."""
+        delay = min(delay, MAX_LEARNED_DELAY)
         rate, observed = self.rate_at(now), self._observed_rate(now, delay)
         self._is_guess = not observed and (self._is_guess or math.isinf(rate))
         if self._is_guess:
@@ -174,6 +179,10 @@ class RateController:
         """Number of 429s since the last success."""
         self.is_unlimited = limit is None
         """True while nothing limits the rate."""
+        self.has_reached_api = False
+        """True if a response came from the API, and not from a gateway."""
+        self.ignores_purchases = False
+        """True while purchases are rejected for the number of running jobs, which says nothing about the rate."""
 
     @property
     def is_down(self) -> bool:
@@ -224,7 +233,7 @@ class RateController:
         self._breaker.on_response(now, sent_at)
         if sent_at > self._rejected_until:
             self.consecutive_rejections += 1
-            window = max(delay, retry_after or 0.0)
+            window = min(max(delay, retry_after or 0.0), MAX_LEARNED_DELAY)
             self._rejected_until = now + window
             if self.external_limiter is None:
                 self._adaptive_rate.on_rejection(now, window)

@@ -87,9 +87,11 @@ def prior_hazards(median: float) -> Sequence[float]:
 class HazardCurve:
     """Integral over the age of sqrt(h), h being the hazard per second, with the settled and the late age in seconds."""
 
-    __slots__ = ("_integrals", "late_age", "settled_age")
+    __slots__ = ("_integrals", "late_age", "longest", "settled_age")
 
     def __init__(self, hazards: Sequence[float]) -> None:
+        self.longest = math.inf
+        """Highest age in seconds at which a job was seen open: the first poll of no job waits longer for its end."""
         self._integrals = array("d", [0.0])
         self.settled_age = self.late_age = BIN_EDGES[-1]
         integral = expected = 0.0
@@ -142,13 +144,16 @@ def adaptive_interval(
     after FIRST_POLL_SPACING - u intervals, so that jobs submitted together are not polled together.
 
     The interval is at least `policy.floor`. It is at most `policy.cap` or a tenth of the age, counted from the age at
-    which a quarter of similar jobs has ended: the first poll of a long job can wait. `slowdown` multiplies every
-    interval and the cap; this is optimal for a cost of a poll that rises by its square.
+    which a quarter of similar jobs has ended: the first poll of a long job can wait, but no longer than the first poll
+    of `backoff_interval` or `curve.longest`. `slowdown` multiplies every interval and the cap; this is optimal for a
+    cost of a poll that rises by its square.
     """
     spacing = POLL_SPACING * slowdown * (FIRST_POLL_SPACING - u if n == 0 else 1.0)
     delay = curve.age_at(curve.integral(age) + spacing) - age
-    unsettled = max(0.0, curve.settled_age - age)
+    unsettled = max(0.0, min(curve.settled_age, curve.longest) - age)
     cap = max(policy.cap * slowdown, CAP_AGE_SHARE * (age + unsettled))
+    if n == 0:
+        delay = min(delay, max(backoff_interval(policy, 0, u), curve.longest) - age)
     return min(max(delay, policy.floor), unsettled + cap)
 
 

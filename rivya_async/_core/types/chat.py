@@ -8,11 +8,13 @@ from typing import Any
 
 import attrs
 
+from ..public_module import set_public_module
 from .generations import Amount, extra_fields
+from .record import Record
 
 
 @attrs.frozen
-class ChatMessage:
+class ChatMessage(Record):
     """Message of a conversation [10]: `role` is an open string, such as `user` or `assistant`."""
 
     content: str = ""
@@ -23,7 +25,7 @@ class ChatMessage:
 
 
 @attrs.frozen
-class Usage:
+class Usage(Record):
     """Token counts of one turn [10]; None if missing."""
 
     input_tokens: int | None = None
@@ -33,7 +35,7 @@ class Usage:
 
 
 @attrs.frozen
-class ChatCredits:
+class ChatCredits(Record):
     """Cost of one turn [10]: `reserved` is held before the model runs, `final` is the charge."""
 
     reserved: Amount | None = None
@@ -42,7 +44,7 @@ class ChatCredits:
 
 
 @attrs.frozen
-class ChatCompletion:
+class ChatCompletion(Record):
     """Answer to one message [10]. Pass `session_id` with the next message to continue the conversation.
 
     >>> ChatCompletion(id="chatcmpl_1", message=ChatMessage("Here is a plan.")).text
@@ -66,7 +68,7 @@ class ChatCompletion:
 
 
 @attrs.frozen
-class ChatSession:
+class ChatSession(Record):
     """Conversation that was started through the API [10]; it belongs to one account and one model.
 
     The shape is an assumption, so missing members are None. Only `retrieve` returns `messages`.
@@ -83,8 +85,11 @@ class ChatSession:
 
 
 @attrs.frozen
-class ChatSessionList:
+class ChatSessionList(Record):
     """Conversations, newest first [10]."""
 
     data: tuple[ChatSession, ...]
     extra: Mapping[str, Any] = extra_fields()
+
+
+set_public_module("rivya_async", ChatCompletion, ChatCredits, ChatMessage, ChatSession, Usage)

@@ -13,6 +13,9 @@ from typing import Any, Final
 
 import attrs
 
+from ..public_module import set_public_module
+from .record import Record
+
 Amount = int | float
 """A number of credits. The service documents whole numbers; fractions are kept."""
 
@@ -35,7 +38,7 @@ def extra_fields() -> Any:
 
 
 @attrs.frozen
-class GenerationResult:
+class GenerationResult(Record):
     """Links to the files of a succeeded job [7]. They may expire: download soon.
 
     A paid result is accepted even if one of the two members is missing; use `Generation.urls`.
@@ -47,34 +50,35 @@ class GenerationResult:
 
 
 @attrs.frozen
-class ErrorDetail:
+class ErrorDetail(Record):
     """Reason for a failed job [7]. `code` is an open string."""
 
-    code: str
+    code: str = ""
     message: str = ""
     extra: Mapping[str, Any] = extra_fields()
 
 
 @attrs.frozen
-class Generation:
+class Generation(Record):
     """Snapshot of a job [6, 7].
 
     `status` is an open string. `reserved_credits` are reserved at the submit, `final_credits` are the charge of an
-    ended job.
+    ended job. `request_id` identifies the request that returned this snapshot, if the service sends one.
 
     >>> Generation(id="task_1", status="some_new_status", model="z-image").is_terminal
     False
     """
 
     id: str
-    status: str
-    model: str
+    status: Status | str
+    model: str = ""
     reserved_credits: Amount = 0
     final_credits: Amount = 0
     created_at: datetime | None = None
     updated_at: datetime | None = None
     result: GenerationResult | None = None
     error: ErrorDetail | None = None
+    request_id: str | None = attrs.field(default=None, eq=False, repr=False)
     extra: Mapping[str, Any] = extra_fields()
 
     @property
@@ -114,7 +118,7 @@ class Generation:
 
 
 @attrs.frozen
-class ReferenceMedia:
+class ReferenceMedia(Record):
     """Image, video or audio that a job refers to [6]: the URL that the Files API returned, and its kind.
 
     >>> ReferenceMedia("https://rivya.ai/f/1.png", kind="image").to_wire()
@@ -142,7 +146,7 @@ class ReferenceMedia:
 
 
 @attrs.frozen
-class File:
+class File(Record):
     """Uploaded file [8]. Only its id, its URL and the `duration_token` of audio and video are documented by name.
 
     The repr omits the token, which represents the duration measured by the service.
@@ -177,7 +181,7 @@ class File:
 
 
 @attrs.frozen
-class Credits:
+class Credits(Record):
     """Balance of the account [9], shared with the web studio."""
 
     current_credits: Amount
@@ -185,7 +189,7 @@ class Credits:
 
 
 @attrs.frozen
-class SavedFile:
+class SavedFile(Record):
     """Result file on this machine: its path as written, its size in bytes and the hash of its content."""
 
     path: str
@@ -194,7 +198,7 @@ class SavedFile:
 
 
 @attrs.frozen
-class ValidationProblem:
+class ValidationProblem(Record):
     """One problem of a job: for programs, and as `message` for people.
 
     `where` is `model`, `prompt`, `params`, `params.KEY`, `references[N]` or an argument of a chat. `reason` is
@@ -209,3 +213,9 @@ class ValidationProblem:
     reason: str
     message: str
     nearest: tuple[str | float, ...] = ()
+
+
+set_public_module(
+    "rivya_async", Credits, File, Generation, ErrorDetail, GenerationResult, ReferenceMedia, Status, ValidationProblem
+)
+set_public_module("rivya_async.batch", SavedFile)

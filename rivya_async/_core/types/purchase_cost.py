@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 
+from ..public_module import set_public_module
 from .generations import Amount
+from .record import Record
 
 if TYPE_CHECKING:
     from .chat import ChatCompletion
@@ -16,7 +18,7 @@ GENERATIONS_PATH: Final = "/api/v1/generations"
 
 
 @attrs.frozen
-class PurchaseCost:
+class PurchaseCost(Record):
     """Cost of one purchase in credits.
 
     `reserved` is the amount reserved by its record. `final` is None until this session has seen the job end. `task_id`
@@ -39,7 +41,7 @@ class PurchaseCost:
 
 
 @attrs.frozen
-class Charge:
+class Charge(Record):
     """Cost as stated by the response to a purchase; None if missing."""
 
     path: str
@@ -49,12 +51,20 @@ class Charge:
 
     @classmethod
     def from_generation(cls, generation: Generation) -> Self:
-        """Returns the charge of a job; `final` is set once the job has ended."""
-        final = generation.final_credits if generation.is_terminal else None
-        return cls(GENERATIONS_PATH, generation.id, generation.reserved_credits, final)
+        """Returns the charge of a job; `final` is set once the job has ended.
+
+        An amount that cannot be read is missing. The reserved credits then count as final.
+        """
+        extra = generation.extra
+        reserved = None if "reserved_credits" in extra else generation.reserved_credits
+        final = reserved if "final_credits" in extra else generation.final_credits
+        return cls(GENERATIONS_PATH, generation.id, reserved, final if generation.is_terminal else None)
 
     @classmethod
     def from_completion(cls, completion: ChatCompletion, path: str) -> Self:
         """Returns the charge of a chat turn, which has ended with its answer; the service may omit its credits."""
         stated = completion.credits
         return cls(path, completion.id, *((stated.reserved, stated.final) if stated is not None else (None, None)))
+
+
+set_public_module("rivya_async", PurchaseCost)

@@ -6,7 +6,7 @@ None accepts a documented idempotency key. Only types are validated: the service
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..errors import ConfigurationError, ResponseDecodeError
 from ..http import serialization
@@ -30,6 +30,14 @@ R = TypeVar("R")
 
 WEBHOOKS_PATH = "/api/v1/webhooks"
 EVENTS_PATH = "/api/v1/webhook-events"
+
+
+EXAMPLES: Final = {
+    "name": "a name, such as 'production'",
+    "url": "the https URL that receives the events",
+    "status": "'active' or 'disabled'",
+}
+"""What to pass for each member of a request."""
 
 
 def create_webhook(name: str, url: str, event_types: Iterable[str]) -> Operation[WebhookEndpoint]:
@@ -107,10 +115,12 @@ def _request_body(members: Mapping[str, Any]) -> dict[str, Any]:
     for name, text in fields.items():
         if not isinstance(text, str):
             raise ConfigurationError(f"{name} must be a string, not {type(text).__name__}")
+        if not text.strip():
+            raise ConfigurationError(f"{name} is blank: pass {EXAMPLES.get(name, 'a text')}")
     if "event_types" not in members:
         return fields
     event_types = [] if isinstance(types, str) or not isinstance(types, Iterable) else list(types)
-    if not event_types or not all(isinstance(each, str) for each in event_types):
+    if not event_types or not all(isinstance(each, str) and each.strip() for each in event_types):
         raise ConfigurationError('event_types must be a list of strings, such as ["generation.succeeded"]')
     return {**fields, "event_types": event_types}
 

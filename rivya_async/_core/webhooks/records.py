@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import attrs
 
 from ..errors import ResponseDecodeError
 from ..http import serialization
+from ..public_module import set_public_module
 from ..types.generations import Generation, extra_fields
+from ..types.record import Record
+
+JOB_MEMBERS: Final = ("object", "generation")
+"""Members of an event that may contain its job [1]."""
 
 
 @attrs.frozen
-class WebhookEndpoint:
+class WebhookEndpoint(Record):
     """URL that the service notifies of ended jobs [11]. `status` is an open string, such as `active`.
 
     Only `create` and `rotate_secret` return `signing_secret`: keep it to verify deliveries. The repr and pickles omit
@@ -62,7 +67,7 @@ def _restore_endpoint(members: Mapping[str, Any]) -> WebhookEndpoint:
 
 
 @attrs.frozen
-class WebhookEndpointList:
+class WebhookEndpointList(Record):
     """Endpoints, newest first."""
 
     data: tuple[WebhookEndpoint, ...]
@@ -70,7 +75,7 @@ class WebhookEndpointList:
 
 
 @attrs.frozen
-class WebhookEvent:
+class WebhookEvent(Record):
     """Notification of an ended job [11]. `type` is an open string: `generation.succeeded`, `generation.failed`, ...
 
     An event may be delivered more than once, and in any order: `id` identifies it. `data` is unchanged.
@@ -89,18 +94,23 @@ class WebhookEvent:
 
     @property
     def generation(self) -> Generation | None:
-        """The job of the event, in `data`, `data.object` or `data.generation` (by assumption); None if unreadable."""
-        for value in (self.data, self.data.get("object"), self.data.get("generation")):
-            if isinstance(value, Mapping) and "status" in value:
+        """The job of the event, in `data` or beside it (by assumption); None if unreadable."""
+        beside = self.extra
+        for value in (self.data, *(source.get(name) for source in (self.data, beside) for name in JOB_MEMBERS)):
+            if isinstance(value, Mapping) and "status" in value and ("model" in value or self._is_about_job):
                 try:
-                    return serialization.structure(value, Generation)
+                    return serialization.structure(dict(value), Generation)
                 except ResponseDecodeError:
                     continue
         return None
 
+    @property
+    def _is_about_job(self) -> bool:
+        return self.type.startswith("generation")
+
 
 @attrs.frozen
-class WebhookEventList:
+class WebhookEventList(Record):
     """Events, newest first."""
 
     data: tuple[WebhookEvent, ...]
@@ -108,7 +118,7 @@ class WebhookEventList:
 
 
 @attrs.frozen
-class WebhookDelivery:
+class WebhookDelivery(Record):
     """Attempt to deliver an event to an endpoint [11]; its shape is an assumption, so missing members are None.
 
     `status` is an open string: `pending`, `succeeded` or `failed`. `attempt` counts from 1.
@@ -134,8 +144,11 @@ class WebhookDelivery:
 
 
 @attrs.frozen
-class WebhookDeliveryList:
+class WebhookDeliveryList(Record):
     """Deliveries, newest first."""
 
     data: tuple[WebhookDelivery, ...]
     extra: Mapping[str, Any] = extra_fields()
+
+
+set_public_module("rivya_async", WebhookDelivery, WebhookEndpoint, WebhookEvent)

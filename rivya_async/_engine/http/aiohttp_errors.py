@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 
 from ..._core.errors import ConfigurationError, OutcomeUnknownError, RequestNotSentError, RivyaError
+from ..._core.masking import mask_url
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -25,7 +26,9 @@ AIOHTTP_ERRORS: Final = (aiohttp.ClientError, OSError, ValueError, ConnectionLos
 
 ERROR_TABLE: Final[tuple[tuple[type[Exception], type[RivyaError]], ...]] = (
     (aiohttp.ConnectionTimeoutError, RequestNotSentError),
+    (aiohttp.ClientHttpProxyError, RequestNotSentError),  # a refused CONNECT
     (aiohttp.ClientConnectorError, RequestNotSentError),  # DNS, refused, TLS, certificate, proxy
+    (aiohttp.ClientHttpProxyError, RequestNotSentError),  # the proxy refused to connect
     (aiohttp.InvalidURL, ConfigurationError),
     (aiohttp.NonHttpUrlClientError, ConfigurationError),
     (aiohttp.ClientError, OutcomeUnknownError),  # dropped, read timeout, truncated body, malformed response
@@ -33,6 +36,9 @@ ERROR_TABLE: Final[tuple[tuple[type[Exception], type[RivyaError]], ...]] = (
     (ValueError, ConfigurationError),
 )
 """The error for each exception; the first matching row counts. Other exceptions leave the outcome unknown."""
+
+MAX_SHOWN_LENGTH: Final = 200
+"""Maximum number of characters of an exception in a message."""
 
 ADVICE: Final[dict[type[RivyaError], str]] = {
     RequestNotSentError: "nothing was sent",
@@ -42,20 +48,26 @@ ADVICE: Final[dict[type[RivyaError], str]] = {
 
 
 def convert_error(error: Exception, url: URL) -> RivyaError:
-    """Returns the `RivyaError` for an exception. Its message omits the query of the URL, which may hold a signature."""
+    """Returns the `RivyaError` for an exception. Its message omits user and query of the URL, which may be secret."""
     if isinstance(error, ConnectionLost):
         error = error.error
     kind = next((to for caught, to in ERROR_TABLE if isinstance(error, caught)), OutcomeUnknownError)
-    shown_url = url.with_query(None).with_fragment(None)
-    return kind(f"{shown_url}: {type(error).__name__}: {_describe_error(error)}; {ADVICE[kind]}")
+    return kind(f"{mask_url(str(url))}: {type(error).__name__}: {_describe_error(error)}; {ADVICE[kind]}")
 
 
 def _describe_error(error: Exception) -> str:
     """Returns the message of the exception. Messages that contain URLs are replaced."""
     if isinstance(error, aiohttp.InvalidURL):
         return "not a valid URL for a request"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy answered with {error.status} {error.message}"
     if isinstance(error, aiohttp.ClientResponseError):
-        return error.message or "not a valid HTTP response"
+        return _shorten(error.message) or "not a valid HTTP response"
     if isinstance(error, TimeoutError):
         return "it took too long"
-    return str(error) or "no reason given"
+    return _shorten(str(error)) or "no reason given"
+
+
+def _shorten(text: str) -> str:
+    """Returns the start of a message of aiohttp, which may quote the data that it could not read."""
+    return text if len(text) <= MAX_SHOWN_LENGTH else f"{text[:MAX_SHOWN_LENGTH]}..."

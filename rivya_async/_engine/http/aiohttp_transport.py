@@ -5,35 +5,50 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import aiohttp
 from yarl import URL
 
-from ..._core import assumptions
-from ..._core.errors import ConfigurationError, ResponseDecodeError
-from ..._core.http.messages import Request, Response, common_headers
-from .aiohttp_backends import NO_RETRY_MIDDLEWARES, FastBackend, GenericBackend, create_public_session
+from ..._core.errors import ConfigurationError, RequestNotSentError, ResponseDecodeError
+from ..._core.http.messages import Request, Response
+from ..._core.http.redirects import encode_link
+from .aiohttp_backends import (
+    FILE_CHUNK_BYTES,
+    Connector,
+    FastBackend,
+    GenericBackend,
+    client_timeouts,
+    create_file_session,
+    environment_proxy,
+    timeouts_of,
+)
 from .aiohttp_errors import AIOHTTP_ERRORS, convert_error
-from .transport import USER_AGENT
 from .watchdog import NO_TIMEOUT, TimeoutScope, Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Mapping
     from contextlib import AbstractAsyncContextManager
+    from ssl import SSLContext
 
     from ..._core.config import Config
+    from ..._core.errors import RivyaError
     from ..._core.http.messages import MultipartForm
     from ..._core.policies import Timeouts
-
-CHUNK_BYTES: Final = 1024 * 1024
-"""Maximum bytes of a chunk of a streamed response. Large chunks need few writes to the disk."""
 
 
 class AiohttpTransport:
     """Sends through one `aiohttp.ClientSession`: its own, or the caller's, which it never closes."""
 
-    def __init__(self, config: Config, timeouts: Timeouts, http: aiohttp.ClientSession | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        timeouts: Timeouts,
+        http: aiohttp.ClientSession | None,
+        *,
+        trust_env: bool = False,
+        ssl: SSLContext | aiohttp.Fingerprint | bool = True,
+    ) -> None:
         self._origin = URL(config.base_url, encoded=True)
         self._prefix = self._origin.raw_path.rstrip("/")
         if http is not None and not isinstance(http, aiohttp.ClientSession):
@@ -43,23 +58,22 @@ class AiohttpTransport:
             raise ConfigurationError(
                 "http belongs to another event loop: create the aiohttp.ClientSession on the running loop"
             )
-        self._watchdog = Watchdog(min(timeouts.read, timeouts.total, timeouts.chat))
+        self._watchdog = Watchdog()
+        self._watchdog.allow(timeouts)
+        self._timeouts = timeouts
         self._is_closed = False
         self._open_responses: set[aiohttp.ClientResponse] = set()
         self._fast_backend: FastBackend | None = None
-        self._public_session: aiohttp.ClientSession | None = None
+        self._file_sessions: dict[bool, aiohttp.ClientSession] = {}
+        """Sessions for files, by `only_public`."""
         if http is None:
-            connector = aiohttp.TCPConnector(limit=0)  # the limiter bounds requests in flight
-            http = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-            self._fast_backend = FastBackend(
-                connector, self._origin, timeouts, common_headers(config.api_key, USER_AGENT), self._watchdog
+            connector = Connector(limit=0, ssl=ssl)  # the limiter bounds requests in flight
+            http = aiohttp.ClientSession(
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), proxy=config.proxy, trust_env=trust_env
             )
+            self._fast_backend = FastBackend(http, self._origin, timeouts, config, self._watchdog)
         self._http: aiohttp.ClientSession = http
-        self._generic_backend = GenericBackend(http, timeouts, config.api_key, self._watchdog)
-        self._stream_timeout = aiohttp.ClientTimeout(sock_connect=timeouts.connect, sock_read=timeouts.read)
-        self._upload_timeout = aiohttp.ClientTimeout(
-            total=timeouts.upload, sock_connect=timeouts.connect, sock_read=timeouts.read
-        )
+        self._generic_backend = GenericBackend(http, timeouts, config, self._watchdog)
         self._fetch_timeout = aiohttp.ClientTimeout(
             total=timeouts.download, sock_connect=timeouts.connect, sock_read=timeouts.read
         )
@@ -80,9 +94,10 @@ class AiohttpTransport:
         try:
             with backend.timeout_scope(request) as scope:
                 response = await backend.send(request, url)
-                return Response(response.status, response.headers, await _read_body(response, scope))
+                body = await _read_body(response, request.max_response_bytes, scope)
+                return Response(response.status, response.headers, body)
         except AIOHTTP_ERRORS as error:
-            failure = convert_error(error, url)
+            failure = self._convert_error(error, url)
         except asyncio.CancelledError as cancelled:
             raise cancelled.with_traceback(None)  # noqa: B904 - the same error, without frames that hold the key
         # Raised outside of the except block: the context of an error would hold the request's headers and API key.
@@ -96,25 +111,18 @@ class AiohttpTransport:
     ) -> AbstractAsyncContextManager[_AiohttpStreamingResponse]:
         """Streams the response to a GET of an absolute URL of any host, without API key. Follows no redirects.
 
-        `only_public`: raises `DownloadError` for a host with a private address. A session of the caller does not
-        check this: its connector decides which addresses are reachable.
+        `only_public`: raises `DownloadError` for a host with a private address; see `create_file_session`.
         """
         self._check_open()
         parsed_url = _parse_absolute_url(url)
-        http = self._http
-        if only_public and self._fast_backend is not None:
-            if self._public_session is None:
-                self._public_session = create_public_session()
-            http = self._public_session
-        sending = http.get(
+        if only_public not in self._file_sessions:
+            self._file_sessions[only_public] = create_file_session(self._http, only_public=only_public)
+        sending = self._file_sessions[only_public].get(
             parsed_url,
-            headers={"Accept-Encoding": "identity", **headers},  # so that lengths and ranges are those of the file
+            headers=headers,
             timeout=self._fetch_timeout,
             allow_redirects=False,
-            raise_for_status=False,
-            auto_decompress=True,
-            read_bufsize=CHUNK_BYTES,
-            middlewares=NO_RETRY_MIDDLEWARES,
+            **environment_proxy(self._http, parsed_url),
         )
         return self._stream_response(sending, parsed_url)
 
@@ -122,7 +130,8 @@ class AiohttpTransport:
         """Sends the request once and streams the response, without a limit on the total time."""
         self._check_open()
         url = self._origin.with_path(self._prefix + request.path, encoded=True)
-        return self._stream_response(self._generic_backend.send(request, url, self._stream_timeout), url)
+        timeout = client_timeouts(timeouts_of(request, self._timeouts)).stream
+        return self._stream_response(self._generic_backend.send(request, url, timeout), url)
 
     async def upload(self, request: Request, form: MultipartForm, file: AsyncIterator[bytes]) -> Response:
         """Sends the request once as a form with this file, and reads the whole response."""
@@ -130,11 +139,13 @@ class AiohttpTransport:
         url = self._origin.with_path(self._prefix + request.path, encoded=True)
         form_body = _build_multipart(form, file)
         try:
-            sending = self._generic_backend.send(request, url, self._upload_timeout, form_body)
+            timeout = client_timeouts(timeouts_of(request, self._timeouts)).upload
+            sending = self._generic_backend.send(request, url, timeout, form_body)
             async with await sending as response:  # its end waits until aiohttp no longer reads the file
-                return Response(response.status, response.headers, await _read_body(response))
+                body = await _read_body(response, request.max_response_bytes)
+                return Response(response.status, response.headers, body)
         except AIOHTTP_ERRORS as error:
-            failure = convert_error(error, url)
+            failure = self._convert_error(error, url)
         except asyncio.CancelledError as cancelled:
             raise cancelled.with_traceback(None)  # noqa: B904 - as in `send`
         try:
@@ -150,7 +161,7 @@ class AiohttpTransport:
             with TimeoutScope(self._watchdog, NO_TIMEOUT):
                 response = await sending
         except AIOHTTP_ERRORS as error:
-            failure = convert_error(error, url)
+            failure = self._convert_error(error, url)
         except asyncio.CancelledError as cancelled:
             raise cancelled.with_traceback(None)  # noqa: B904 - as in `send`
         else:
@@ -166,7 +177,13 @@ class AiohttpTransport:
     @property
     def _owned_sessions(self) -> list[aiohttp.ClientSession]:
         owned = [] if self._fast_backend is None else [self._fast_backend.http, self._http]
-        return owned if self._public_session is None else [*owned, self._public_session]
+        return [*self._file_sessions.values(), *owned]
+
+    def _convert_error(self, error: Exception, url: URL) -> RivyaError:
+        failure = convert_error(error, url)
+        if isinstance(failure, RequestNotSentError) and isinstance(self._http.connector, aiohttp.TCPConnector):
+            self._http.connector.clear_dns_cache()  # the address may have changed: the retry resolves the name again
+        return failure
 
     def _check_open(self) -> None:
         if self._is_closed or self._http.closed:
@@ -199,7 +216,7 @@ class _AiohttpStreamingResponse:
     async def read(self) -> bytes:
         content = self._response.content
         try:
-            return await content.read(CHUNK_BYTES)
+            return await content.read(FILE_CHUNK_BYTES)
         except AIOHTTP_ERRORS as error:
             if buffered := _read_buffered(content, error):
                 return buffered  # the next call raises the error
@@ -222,43 +239,44 @@ def _read_buffered(content: aiohttp.StreamReader, error: Exception) -> bytes:
 
 
 def _parse_absolute_url(url: str) -> URL:
+    """Returns the URL without any change of its path and query; only the host is converted to ASCII."""
     try:
-        parsed = URL(url)
+        parsed = URL(encode_link(url), encoded=True)
+        if not url.isascii():
+            parsed = parsed.with_host(URL(url.strip()).raw_host or "")
     except ValueError:
-        raise ConfigurationError(f"{url!r} is not a URL") from None
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise ConfigurationError(f"{url!r} is not a URL that can be downloaded: it needs http or https and a host")
+        raise ConfigurationError("the file is at an invalid URL") from None
+    if parsed.scheme not in {"http", "https"} or not parsed.raw_host:
+        raise ConfigurationError("the file is at a URL that cannot be downloaded: it needs http or https and a host")
     return parsed
 
 
-async def _read_body(response: aiohttp.ClientResponse, scope: TimeoutScope | None = None) -> bytes:
+async def _read_body(response: aiohttp.ClientResponse, limit: int, scope: TimeoutScope | None = None) -> bytes:
     content = response.content
     try:
         if not content.is_eof():
-            return await _read_chunks(content, scope)
+            return await _read_chunks(content, limit, scope)
         body = content.read_nowait()  # a short body nearly always arrives with the headers: saves 4 us
-        _check_body_size(body)
+        _check_body_size(body, limit)
         return body
     finally:
         if not response.closed:
             response.close()
 
 
-async def _read_chunks(content: aiohttp.StreamReader, scope: TimeoutScope | None) -> bytes:
+async def _read_chunks(content: aiohttp.StreamReader, limit: int, scope: TimeoutScope | None) -> bytes:
     body = bytearray()
     while chunk := await content.readany():
         if scope is not None:
             scope.reset_read_timeout()
         body += chunk
-        _check_body_size(body)
+        _check_body_size(body, limit)
     return bytes(body)
 
 
-def _check_body_size(body: bytes | bytearray) -> None:
-    if len(body) > assumptions.MAX_RESPONSE_BYTES:
-        raise ResponseDecodeError(
-            f"the response is longer than {assumptions.MAX_RESPONSE_BYTES} bytes: it was not read", reason="too long"
-        )
+def _check_body_size(body: bytes | bytearray, limit: int) -> None:
+    if len(body) > limit:
+        raise ResponseDecodeError(f"the response is longer than {limit} bytes: it was not read", reason="too long")
 
 
 class _FilePart(aiohttp.payload.AsyncIterablePayload):

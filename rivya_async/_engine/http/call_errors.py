@@ -12,9 +12,11 @@ from ..._core.errors import (
     RivyaError,
     SessionClosedError,
 )
-from ..._core.http.retry import definitely_not_processed, outcome_is_ambiguous
+from ..._core.http.retry import definitely_not_processed, outcome_is_ambiguous, purchase_outcome_is_unknown
+from ..._core.masking import mask_secrets
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
     from ..._core.http.messages import Request
@@ -48,6 +50,36 @@ def may_have_been_processed(request: Request | None, error: RivyaError) -> bool:
     if request is None or request.is_safe or not outcome_is_ambiguous(error):
         return False
     return request.idempotency_key is not None or not definitely_not_processed(error)
+
+
+def complete_error(error: RivyaError, request: Request | None, attempts: int, secrets: Iterable[str]) -> RivyaError:
+    """Returns the error of an attempt with the details of its call, and without secrets.
+
+    A purchase that was not answered by the API has an unknown outcome; the cause is the error by status.
+    """
+    mask_error(error, secrets)
+    error.attempts = attempts
+    if request is None:
+        return error
+    error.idempotency_key = request.idempotency_key
+    if request.idempotency_key is None or not purchase_outcome_is_unknown(error):
+        return error
+    unknown = OutcomeUnknownError(
+        f"the request may have been processed, since its answer is not one of the API: {error.message}",
+        idempotency_key=error.idempotency_key,
+        request_id=error.request_id,
+        attempts=attempts,
+    )
+    unknown.__cause__ = error
+    return unknown
+
+
+def mask_error(error: RivyaError, secrets: Iterable[str]) -> None:
+    """Removes the secrets from all texts of an error: a service may repeat the API key in any of them."""
+    for name, value in vars(error).items():
+        if isinstance(value, str) and name != "idempotency_key":
+            setattr(error, name, mask_secrets(value, secrets))
+    error.args = (error.message,)
 
 
 def final_error(error: RivyaError, *, ambiguous: bool) -> RivyaError:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
 from ..._core.errors import APIStatusError, RateLimitError, ResponseDecodeError, RivyaError
-from ..._core.http.error_responses import read_error
+from ..._core.http.error_responses import add_response, read_error
 from ..._core.http.retry import (
     AttemptState,
     GiveUp,
@@ -18,16 +18,18 @@ from ..._core.http.retry import (
     indicates_outage,
     retry_delay,
 )
+from ..._core.masking import MASK, mask_secrets
 from ..hooks import AttemptDetails, RetryDetails, notify
+from ..logs import ServiceLog
 from ..timer_queue import Wakeup
-from .call_errors import CancellationContext, final_error, may_have_been_processed
+from .call_errors import CancellationContext, complete_error, final_error, mask_error, may_have_been_processed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from contextvars import Context
 
     from ..._core.config import Config
-    from ..._core.http.messages import Request, Response
+    from ..._core.http.messages import Request, RequestOptions, Response
     from ..._core.http.operations import Operation
     from ..._core.limits.rate_controller import RateController
     from ..._core.policies import RetryPolicy
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
     from .transport import Transport
 
 T = TypeVar("T")
-
-MASK: Final = "***"
 
 
 class RequestExecutor:
@@ -58,8 +58,10 @@ class RequestExecutor:
         retry: RetryPolicy,
         environment: Environment,
         hooks: Sequence[Hooks],
+        options: RequestOptions | None = None,
     ) -> None:
         self.retry = retry
+        self._options = options
         self.environment = environment
         self.hooks = hooks
         self._transport = transport
@@ -69,6 +71,8 @@ class RequestExecutor:
         self._loop = asyncio.get_running_loop()
         self._backoffs: set[Wakeup] = set()
         self._closing = False
+        self._secrets = () if config.api_key is None else (config.api_key,)
+        self._log = ServiceLog()
 
     async def execute(
         self,
@@ -77,19 +81,21 @@ class RequestExecutor:
         deadline: float | None = None,
         send: Callable[[Request], Awaitable[Response]] | None = None,
         limiter: RequestLimiter | None = None,
+        gives_up: Callable[[RivyaError], bool] | None = None,
     ) -> T:
         """Sends until there is a response, a reason to give up, or `deadline` (on the loop's clock) is near.
 
         No attempt begins after the deadline; an attempt in flight is not cancelled by it. Cancelling drops the
         attempt. Every error has the idempotency key: as an attribute, or in a note if it is not a `RivyaError`.
-        `send` replaces the transport's own; `limiter` replaces the session's.
+        `send` replaces the transport's own; `limiter` replaces the session's. `gives_up` returns whether an error ends
+        the retries that the policy permits.
         """
         limiter = limiter or self._limiter
 
         async def attempt(number: int) -> T:
             return await self.send_once(operation, number=number, send=send, limiter=limiter)
 
-        return await self.run(attempt, limiter, request=operation.request, deadline=deadline)
+        return await self.run(attempt, limiter, request=operation.request, deadline=deadline, gives_up=gives_up)
 
     async def run(
         self,
@@ -100,6 +106,7 @@ class RequestExecutor:
         deadline: float | None = None,
         progress: Callable[[], int] | None = None,
         previous_attempts: int = 0,
+        gives_up: Callable[[RivyaError], bool] | None = None,
     ) -> T:
         """Calls `attempt` with its number until it succeeds or the retry policy gives up.
 
@@ -108,6 +115,7 @@ class RequestExecutor:
         """
         started = queued_at = self._loop.time()
         ambiguous = False
+        error: RivyaError | None = None
         sent = counted = previous_attempts
         reached = 0
         with CancellationContext(request):
@@ -124,10 +132,8 @@ class RequestExecutor:
                         return await attempt(sent)
                     finally:
                         limiter.release()
-                except RivyaError as error:
-                    error.attempts = sent
-                    if request is not None:
-                        error.idempotency_key = request.idempotency_key
+                except RivyaError as caught:
+                    error = complete_error(caught, request, sent, self._secrets)
                     if not has_slot:  # a rejected call would be rejected again
                         raise final_error(error, ambiguous=ambiguous) from error.__cause__
                     if progress is not None and progress() > reached:
@@ -135,14 +141,14 @@ class RequestExecutor:
                     state = AttemptState(counted, self._loop.time() - started, ambiguous)
                     ambiguous = ambiguous or may_have_been_processed(request, error)
                     decision = self._decide(error, request, state, deadline, limiter.rate_controller)
-                    if isinstance(decision, GiveUp):
+                    if isinstance(decision, GiveUp) or (gives_up is not None and gives_up(error)):
                         raise final_error(error, ambiguous=ambiguous) from error.__cause__
                     self._notify_retry(request, sent, decision, error)
-                    failure = error
-                await self._back_off(decision.delay)
-                if self._closing and request is None:
-                    raise failure
-                del failure  # breaks the reference cycle between the error and its traceback
+                    await self._back_off(decision.delay)
+                    if self._closing and request is None:
+                        raise
+                finally:
+                    error = None  # breaks the reference cycle between the error and its traceback
                 queued_at = self._loop.time()
 
     async def send_once(
@@ -159,26 +165,30 @@ class RequestExecutor:
         Hooks run in `context`, if it is given.
         """
         request = operation.request
+        if self._options is not None:
+            request = attrs.evolve(request, options=self._options)
         self._check_api_key(request)
         started = self._loop.time()
+        response: Response | None = None
         try:
             response = await (send or self._transport.send)(request)
             if not response.is_success:
-                raise read_error(self._mask_body(response), self.environment.wall_time())
-            result = operation.decode(response)
+                raise read_error(response, self.environment.wall_time(), self._secrets)
+            result = self._decode(operation, response)
         except RivyaError as error:
-            self._update_rate_controller(limiter or self._limiter, started, error)
-            self._notify_attempt(request, number, started, error, context)
+            mask_error(error, self._secrets)
+            if not (request.idempotency_key and self._limiter.rate_controller.ignores_purchases):
+                self._update_rate_controller(limiter or self._limiter, started, error)
+            self._notify_attempt(request, number, started, response, error=error, context=context)
             raise
         self._update_rate_controller(limiter or self._limiter, started, None)
         if self.hooks:
-            self._notify_attempt(request, number, started, None, context)
+            self._notify_attempt(request, number, started, response, error=None, context=context)
         return result
 
     def mask_api_key(self, text: str) -> str:
         """Returns the text without the API key: some services repeat the key that they refuse."""
-        key = self._config.api_key
-        return text if key is None else text.replace(key, MASK)
+        return mask_secrets(text, self._secrets)
 
     def close(self) -> None:
         """Begins no further attempt and ends every back-off."""
@@ -218,36 +228,70 @@ class RequestExecutor:
         if request.needs_api_key and self._config.api_key is None:
             self._config.require_api_key()
 
+    def _mask_body(self, response: Response) -> Response:
+        """Returns the response without the API key, which a record must not show either."""
+        for secret in self._secrets:
+            if (key := secret.encode()) in response.body:
+                response = attrs.evolve(response, body=response.body.replace(key, MASK.encode()))
+        return response
+
+    def _decode(self, operation: Operation[T], response: Response) -> T:
+        """Returns the result. Errors have the text of the response, and show it if it is a page or an error."""
+        response = self._mask_body(response)
+        try:
+            return operation.decode(response)
+        except ResponseDecodeError as error:
+            add_response(error, response, self._secrets)
+            raise
+
     def _update_rate_controller(self, limiter: RequestLimiter, sent_at: float, error: RivyaError | None) -> None:
         """Reports the outcome of a request to the rate controller of its limiter."""
         controller, now = limiter.rate_controller, self._loop.time()
+        controller.has_reached_api |= error is None or (isinstance(error, APIStatusError) and error.has_envelope)
         if isinstance(error, RateLimitError):
             hold = retry_delay(
                 self.retry, controller.consecutive_rejections, self.environment.uniform(), error.retry_after
             )
             controller.on_rate_limited(now, sent_at, hold, error.retry_after)
+            self._log.on_rate_limited(now, error, hold)
         elif error is not None and indicates_outage(error):
+            was_down = controller.is_down
             controller.on_failure(now, sent_at, self.environment.uniform())
+            if controller.is_down and not was_down:
+                self._log.on_outage(error)
             limiter.reject_calls_in_outage()
-        elif (error is None or isinstance(error, APIStatusError | ResponseDecodeError)) and controller.on_success(
-            now, sent_at
-        ):
-            limiter.dispatch()  # the outage is over
-
-    def _mask_body(self, response: Response) -> Response:
-        key = self._config.api_key
-        if key is None:
-            return response
-        return attrs.evolve(response, body=response.body.replace(key.encode(), MASK.encode()))
+        elif error is None or isinstance(error, APIStatusError | ResponseDecodeError):
+            outage = controller.outage_duration(now)
+            if controller.on_success(now, sent_at):
+                self._log.on_recovery(outage)
+                limiter.dispatch()  # the outage is over
 
     def _notify_attempt(
-        self, request: Request, number: int, started: float, error: RivyaError | None, context: Context | None
+        self,
+        request: Request,
+        number: int,
+        started: float,
+        response: Response | None,
+        *,
+        error: RivyaError | None,
+        context: Context | None,
     ) -> None:
         if self.hooks:
-            elapsed = self._loop.time() - started
-            key = request.idempotency_key
-            base_url = self._config.base_url
-            details = AttemptDetails(request.method, request.path, number, elapsed, key, error, base_url=base_url)
+            request_id = None if error is None else error.request_id  # the envelope's
+            if request_id is None and response is not None:
+                request_id = response.request_id
+            details = AttemptDetails(
+                request.method,
+                request.path,
+                number,
+                self._loop.time() - started,
+                request.idempotency_key,
+                error,
+                status=None if response is None else response.status,
+                headers={} if response is None else response.headers,
+                request_id=request_id,
+                base_url=self._config.base_url,
+            )
             notify(self.hooks, "on_attempt", details, context)
 
     def _notify_retry(self, request: Request | None, sent: int, decision: RetryAfterDelay, error: RivyaError) -> None:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 from collections import deque
 from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
-from ..._core.errors import NotFoundError, ResponseDecodeError, RivyaError
+from ..._core.errors import NotFoundError, RateLimitError, RivyaError
 from ..._core.http.operations import poll_generation
-from ..._core.http.retry import is_transient, retry_after_of, retry_delay, throttled_retry_delay
+from ..._core.http.retry import (
+    is_transient,
+    poll_error_is_transient,
+    retry_after_of,
+    retry_delay,
+    throttled_retry_delay,
+)
 from ..._core.polling.intervals import MEASUREMENT_WINDOW, PollSlowdown, adaptive_interval, backoff_interval
 from ..hooks import PollDetails, notify
 from ..timer_queue import TimerQueue
@@ -20,13 +28,23 @@ if TYPE_CHECKING:
     from ..._core.types.generations import Generation
     from ..http.request_executor import RequestExecutor
     from ..http.request_limiter import RequestLimiter
-    from .tracked_job import PollFeedback, TrackedJob
+    from .poll_feedback import PollFeedback
+    from .tracked_job import TrackedJob
 
 RELATIVE_TIMER_SLACK: Final = 0.02
 """The share of its interval by which a poll may come early, to go out together with another."""
 
 MAX_TIMER_SLACK: Final = 0.05
 """Maximum seconds by which a poll may come early. At 400 polls per second the slack saves a third of the CPU."""
+
+
+FAILURE_WARNING_DELAY: Final = 60.0
+"""Seconds of nothing but failed polls of a job after which a warning is logged, and between two warnings."""
+
+MAX_FOREIGN_RESPONSES: Final = 60.0
+"""Seconds after which a wait ends if something that is not the API answers, and the API never has."""
+
+_logger = logging.getLogger("rivya_async")
 
 
 class Poller:
@@ -55,6 +73,9 @@ class Poller:
         self._releasing = 0
         self.workers: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._next_warning = -math.inf
+        self.answered = self.rejected = 0
+        """Numbers of polls that were answered with a record, and with a 429."""
 
     # --- schedule -----------------------------------------------------------------------------------------------------
 
@@ -137,7 +158,7 @@ class Poller:
         """Polls the job as soon as there is a slot, or skips the poll if a webhook will report the end."""
         if self._feedback.can_skip_poll(job):
             job.skip_poll()
-            self._feedback.on_open(job)
+            self._feedback.on_open(job, was_polled=False)
             self.schedule_in(job, self.next_interval(job))
         else:
             self.enqueue(job)
@@ -201,7 +222,7 @@ class Poller:
             except Exception as error:  # noqa: BLE001 - a fault of the library must end the wait, and be reported
                 message = f"polling {job.task_id} failed unexpectedly"
                 self._loop.call_exception_handler({"message": message, "exception": error})
-                self._end_with_error(job, RivyaError(f"{message}: {error!r}"))
+                self._end_with_error(job, RivyaError(f"{message}: {error!r}", task_id=job.task_id))
 
     def _release_slot(self) -> None:
         """Releases a slot; if the limiter gives it to another poll, this worker sends it."""
@@ -223,6 +244,7 @@ class Poller:
         except RivyaError as error:
             self._on_error(job, error)
             return
+        self.answered += 1
         job.count_response(response)
         generation, delay = response.generation, None
         if generation.is_terminal:
@@ -237,12 +259,17 @@ class Poller:
         job.apply_poll(generation)
 
     def _on_error(self, job: TrackedJob, error: RivyaError) -> None:
-        job.count_failure(error)
-        if not self._is_tolerable(job, error):
+        error.task_id = job.task_id
+        now = self._loop.time()
+        job.count_failure(error, now)
+        self.rejected += isinstance(error, RateLimitError)
+        if self._ends_wait(job, error, now):
             self._notify_poll(job, None, None, error)
-            error.add_note(f"while waiting for {job.task_id}: the job itself goes on")
             self._end_with_error(job, error)
             return
+        if now - job.failing_since >= FAILURE_WARNING_DELAY and now >= self._next_warning:
+            self._next_warning = now + FAILURE_WARNING_DELAY
+            _logger.warning("no poll of %s has succeeded for %.0f s: %s", job.task_id, now - job.failing_since, error)
         delay = max(job.policy.floor, self._retry_delay(job, error))
         self._notify_poll(job, None, delay, error)
         self._schedule_next(job, delay)
@@ -256,13 +283,22 @@ class Poller:
         controller.take_retry_token(now)
         return delay
 
-    def _is_tolerable(self, job: TrackedJob, error: RivyaError) -> bool:
-        """Returns whether to continue polling after this error."""
-        if is_transient(error):
+    def _ends_wait(self, job: TrackedJob, error: RivyaError, now: float) -> bool:
+        """Returns whether an error ends the wait; completes its message."""
+        if not poll_error_is_transient(error):
+            is_missing = isinstance(error, NotFoundError)
+            if is_missing and now < job.grace_ends:
+                return False
+            error.add_note(f"while waiting for {job.task_id}" + ("" if is_missing else ": the job itself goes on"))
             return True
-        if isinstance(error, NotFoundError):
-            return self._loop.time() < job.grace_ends
-        return isinstance(error, ResponseDecodeError) and job.decode_failures < self._executor.retry.max_attempts
+        has_reached_api = self._limiter.rate_controller.has_reached_api
+        if is_transient(error) or has_reached_api or now - job.failing_since < MAX_FOREIGN_RESPONSES:
+            return False
+        error.message += (
+            f" No answer came from the API for {now - job.failing_since:.0f} s. Check base_url, and whether the "
+            f"network has a login page (captive portal). Then wait for {job.task_id} again"
+        )
+        return True
 
     def _end_with_error(self, job: TrackedJob, error: RivyaError) -> None:
         self._on_end(job)

@@ -1,23 +1,19 @@
-"""A job with waiters: its last record, the state of its polls, and what its polls teach."""
+"""A job with waiters: its last record, and the state of its polls."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ..._core.errors import ResponseDecodeError, copy_error
-from ..._core.polling.webhook_updates import delivery_delay
+from ..._core.errors import copy_error
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
     from contextvars import Context
 
     from ..._core.errors import RivyaError
     from ..._core.http.operations import CachedPollResponse
     from ..._core.policies import PollPolicy
-    from ..._core.polling.adaptive.duration_estimator import DurationEstimator
-    from ..._core.polling.intervals import HazardCurve
-    from ..._core.polling.webhook_updates import DeliveryRateEstimator
     from ..._core.types.generations import Generation
     from ..timer_queue import TimerHandle
     from .waiters import Waiter
@@ -46,12 +42,14 @@ class TrackedJob:
     __slots__ = (
         "_poll_handler",
         "context",
-        "decode_failures",
+        "failing_since",
         "failures",
         "grace_ends",
         "group",
+        "ignores_estimate",
         "is_queued",
         "last",
+        "last_error",
         "last_response",
         "needs_recheck",
         "next_deadline_poll",
@@ -59,6 +57,7 @@ class TrackedJob:
         "observed_age",
         "policy",
         "poll_in_flight",
+        "polled_open_age",
         "polls",
         "skipped_polls",
         "submitted_at",
@@ -76,6 +75,7 @@ class TrackedJob:
         *,
         group: str | None = None,
         not_found_grace: float = 0.0,
+        ignores_estimate: bool = False,
     ) -> None:
         self._poll_handler = poll_handler
         self.task_id = task_id
@@ -86,8 +86,12 @@ class TrackedJob:
         """Until when a 404 is tolerated, on the loop's clock."""
         self.group: str | None = group
         """The group of jobs of similar duration; None if another session submitted it, so that its age is unknown."""
+        self.ignores_estimate = ignores_estimate
+        """Whether its polls follow the non-adaptive schedule in any case."""
         self.observed_age = 0.0
         """The age up to which the duration estimator has counted it as open."""
+        self.polled_open_age: float | None = None
+        """The age at which a poll last saw it open."""
         self.next_due = 0.0
         """When the next poll is due, on the polls' clock."""
         self.next_deadline_poll = 0.0
@@ -100,7 +104,11 @@ class TrackedJob:
         self.needs_recheck = False
         """Whether to poll again soon after the poll in flight, whose response may be outdated."""
         self.failures = 0
-        self.decode_failures = 0
+        """Polls that failed since the last one that was answered."""
+        self.failing_since = 0.0
+        """When the first of these failed, on the loop's clock."""
+        self.last_error: RivyaError | None = None
+        """The error of the last poll, if it failed."""
         self.waiters: list[Waiter] = []
         self.context: Context | None = None
         """The context in which hooks hear of its polls: that of the first waiter, if there are hooks."""
@@ -137,7 +145,8 @@ class TrackedJob:
 
     def apply_poll(self, generation: Generation) -> None:
         """Applies the record of a poll; notifies waiters if it changes something and is not older than the last."""
-        self.failures = self.decode_failures = 0
+        self.failures = 0
+        self.last_error = None
         if generation is self.last:
             return
         is_stale = self.last is not None and self.last.is_newer_than(generation) and not generation.is_terminal
@@ -207,17 +216,27 @@ class TrackedJob:
         self.polls += 1
         self.last_response = response
 
-    def count_failure(self, error: RivyaError) -> None:
-        """Counts a poll that failed. A gateway's page, which is no JSON, does not count as a decode failure."""
+    def count_failure(self, error: RivyaError, now: float) -> None:
+        """Counts a poll that failed."""
         self.polls += 1
+        if not self.failures:
+            self.failing_since = now
         self.failures += 1
-        is_unknown_shape = isinstance(error, ResponseDecodeError) and error.is_json
-        self.decode_failures = self.decode_failures + 1 if is_unknown_shape else 0
+        self.last_error = copy_error(error)  # without its traceback, which holds frames
+
+    @property
+    def only_error(self) -> RivyaError | None:
+        """The error of the last poll, if no poll has succeeded."""
+        return self.last_error if self.last_response is None else None
 
     def advance_observed_age(self, age: float) -> float:
         """Sets the age up to which it was counted as open; returns the previous one."""
         previous, self.observed_age = self.observed_age, age
         return previous
+
+    def set_polled_open_age(self, age: float) -> None:
+        """Sets the age at which a poll saw it open."""
+        self.polled_open_age = age
 
     def _update_policy(self) -> None:
         if self.waiters:
@@ -235,83 +254,6 @@ class TrackedJob:
         waiters, self.waiters = self.waiters, []
         for waiter in waiters:
             notify(waiter)
-
-
-class PollFeedback:
-    """Statistics that a session learns: the durations of jobs, and the reliability of webhooks.
-
-    Durations are learned only for waits with an adaptive policy, since learning costs 3 microseconds per poll.
-    """
-
-    def __init__(self, durations: DurationEstimator, delivery_rate: DeliveryRateEstimator) -> None:
-        self._durations = durations
-        self._delivery_rate = delivery_rate
-        self._loop = asyncio.get_running_loop()
-
-    def hazard_curve(self, job: TrackedJob) -> HazardCurve | None:
-        """Returns the curve that places the polls of an adaptive wait, once similar jobs have ended."""
-        return self._durations.curve_for(job.group) if job.policy.adaptive and job.group is not None else None
-
-    def can_skip_poll(self, job: TrackedJob) -> bool:
-        """Returns whether a due poll may be skipped, because a webhook will report the end.
-
-        A job that has outlasted similar jobs is polled sooner.
-        """
-        if not self._delivery_rate.is_active or job.failures:
-            return False
-        curve = self.hazard_curve(job)
-        is_late = curve is not None and curve.late_age <= self._age(job)
-        return self._delivery_rate.may_skip_poll(job.skipped_polls, self._loop.time(), is_late=is_late)
-
-    def on_open(self, job: TrackedJob) -> None:
-        """Counts a job that a poll found open, or whose poll was skipped.
-
-        Without the skipped polls the estimator would see only the jobs that end early.
-        """
-        if job.policy.adaptive and job.group is not None:
-            age = self._age(job)
-            self._durations.observe_open(job.group, age, job.advance_observed_age(age))
-
-    def on_end_polled(self, job: TrackedJob, end: Generation, *, was_due: bool) -> None:
-        """Counts an end that a poll found. Only polls that were due say something about webhooks."""
-        was_open_before = job.group is not None or job.polls > 1
-        if self._delivery_rate.is_active and was_due and was_open_before:
-            self._delivery_rate.on_end_polled(job.task_id, self._loop.time(), self._delay_since_end(job, end))
-        self._observe_duration(job, end)
-
-    def on_webhook_terminal(self, job: TrackedJob, end: Generation) -> None:
-        """Counts an end that a webhook reported before any poll."""
-        self.on_unusable_webhook(job, end)
-        self._observe_duration(job, end)
-
-    def on_unusable_webhook(self, job: TrackedJob, end: Generation) -> None:
-        """Counts a webhook whose record contradicts the last one: it was delivered, but teaches no duration."""
-        self._delivery_rate.on_delivery(self._delay_since_end(job, end))
-
-    def on_unmatched_webhook(self, end: Generation, submitted: tuple[float, str] | None) -> None:
-        """Counts the end of a job without waiters; `submitted` holds time and group of this session's own jobs."""
-        group = end.model
-        if submitted is None:
-            self._delivery_rate.on_late_delivery(end.id, self._loop.time())
-        else:
-            submitted_at, group = submitted
-            self._delivery_rate.on_delivery(delivery_delay(end, self._loop.time() - submitted_at))
-        self._add_observation(group, end, 0.0)
-
-    def _observe_duration(self, job: TrackedJob, end: Generation) -> None:
-        if job.policy.adaptive:
-            self._add_observation(job.group or end.model or "", end, job.observed_age)
-
-    def _add_observation(self, group: str, end: Generation, observed_age: float) -> None:
-        if end.duration is not None:
-            self._durations.observe(group, end.duration.total_seconds(), observed_age)
-
-    def _delay_since_end(self, job: TrackedJob, end: Generation) -> float:
-        """Returns the seconds since the end of the job; 0 if its age is unknown."""
-        return 0.0 if job.group is None else delivery_delay(end, self._age(job))
-
-    def _age(self, job: TrackedJob) -> float:
-        return self._loop.time() - job.submitted_at
 
 
 def _polling_frequency(policy: PollPolicy) -> tuple[float, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from contextvars import copy_context
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from ..._core import assumptions
@@ -13,6 +14,7 @@ from ..._core.polling.webhook_updates import SnapshotChange, compare_snapshots
 from ..hooks import WaitDetails, notify
 from .poller import Poller
 from .tracked_job import TrackedJob
+from .wait_deadline import JobWait, WaitDeadline
 from .waiters import GroupWaiter, SingleWaiter, session_closed_error, wait_timeout_error
 
 if TYPE_CHECKING:
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
     from ..._core.types.generations import Generation
     from ..http.request_executor import RequestExecutor
     from ..http.request_limiter import RequestLimiter
-    from ..timer_queue import TimerHandle, TimerQueue
-    from .tracked_job import PollFeedback
+    from ..timer_queue import TimerQueue
+    from .poll_feedback import PollFeedback
     from .waiters import Waiter
 
 MAX_SUBMITTED_JOBS: Final = 20_000
@@ -36,8 +38,8 @@ MAX_WEBHOOK_RESULTS: Final = 5000
 """Terminal records of webhooks that are remembered, about 6 MB. The oldest is dropped first."""
 
 
-FINAL_POLL_LEAD: Final = 2.0
-"""Seconds before a deadline at which a last poll is sent; a tenth of the wait if that is less."""
+MAX_FINAL_POLLS: Final = 100
+"""Maximum number of jobs of a group wait that are polled a last time."""
 
 
 class WaitRegistry:
@@ -66,6 +68,11 @@ class WaitRegistry:
         if len(self._submitted) > MAX_SUBMITTED_JOBS:
             del self._submitted[next(iter(self._submitted))]
 
+    @property
+    def poll_counts(self) -> tuple[int, int]:
+        """The numbers of polls that were answered with a record, and with a 429."""
+        return self._poller.answered, self._poller.rejected
+
     async def wait(
         self, task_id: str, last: Generation | None, policy: PollPolicy, deadline: float | None
     ) -> Generation:
@@ -75,23 +82,10 @@ class WaitRegistry:
         """
         if (end := self.known_terminal(task_id, last)) is not None:
             return end
-        self._check_deadline(task_id, last, deadline)
         waiter = SingleWaiter(self._loop, policy)
-        job = self._add_waiter(waiter, task_id, last)
-        timer = None if deadline is None else WaitDeadline(deadline, self._timers, waiter, self._poller, job)
-        started = self._loop.time()
-        try:
-            ended = await waiter.wait_terminal()
-            if ended is None:
-                raise wait_timeout_error([task_id], job.last)
-        except RivyaError as error:
-            self._notify_wait(job, started, error)
-            raise
-        finally:
-            self._remove_waiter(waiter, job)
-            if timer is not None:
-                timer.cancel()
-        self._notify_wait(job, started)
+        with self._begin_wait(waiter, task_id, last, deadline) as job:
+            if (ended := await waiter.wait_terminal()) is None:
+                raise wait_timeout_error([task_id], job.last, job.only_error)
         return ended
 
     async def watch(
@@ -101,25 +95,12 @@ class WaitRegistry:
         if (end := self.known_terminal(task_id, last)) is not None:
             yield end
             return
-        self._check_deadline(task_id, last, deadline)
         waiter = SingleWaiter(self._loop, policy, listens=True)
-        job = self._add_waiter(waiter, task_id, last)
-        timer = None if deadline is None else WaitDeadline(deadline, self._timers, waiter, self._poller, job)
-        started = self._loop.time()
-        try:
+        with self._begin_wait(waiter, task_id, last, deadline) as job:
             while (update := await waiter.next_update()) is not None:
                 yield update
-            ended = await waiter.wait_terminal()
-            if ended is None:
-                raise wait_timeout_error([task_id], job.last)
-        except RivyaError as error:
-            self._notify_wait(job, started, error)
-            raise
-        finally:
-            self._remove_waiter(waiter, job)
-            if timer is not None:
-                timer.cancel()
-        self._notify_wait(job, started)
+            if (ended := await waiter.wait_terminal()) is None:
+                raise wait_timeout_error([task_id], job.last, job.only_error)
         yield ended
 
     async def as_completed(
@@ -137,18 +118,19 @@ class WaitRegistry:
             observed = self._add_group_waiter(waiter, jobs)
             jobs.clear()
             if deadline is not None and waiter.open_ids:
-                timer = self._timers.call_at(deadline, waiter)
+                timer = WaitDeadline(self, self._timers, deadline, waiter)
             while (ended := await waiter.next_terminal()) is not None:
                 if ended.id in observed:
                     self._notify_wait(observed.pop(ended.id), started)
                 yield ended
         finally:
+            poll_error = self._only_error(waiter.open_ids)
             for task_id in waiter.open_ids:
                 if task_id in self._active:
                     self._remove_waiter(waiter, self._active[task_id])
             if timer is not None:
-                self._timers.cancel(timer)
-        timeout_error = wait_timeout_error(sorted(waiter.open_ids), None) if waiter.open_ids else None
+                timer.cancel()
+        timeout_error = wait_timeout_error(sorted(waiter.open_ids), None, poll_error) if waiter.open_ids else None
         for task_id, job in observed.items():
             self._notify_wait(job, started, waiter.errors.get(task_id, timeout_error))
         waiter.raise_errors(timeout_error)
@@ -199,10 +181,47 @@ class WaitRegistry:
     def _is_past(self, deadline: float | None) -> bool:
         return deadline is not None and self._loop.time() >= deadline
 
-    def _check_deadline(self, task_id: str, last: Generation | None, deadline: float | None) -> None:
-        """Raises `WaitTimeoutError` before any request if the deadline has passed already."""
-        if self._is_past(deadline):
+    def end_wait(self, waiter: SingleWaiter, job: TrackedJob, started: float, error: BaseException | None) -> None:
+        """Removes a waiter, and reports the end of its wait to the hooks; called by `JobWait`."""
+        self._remove_waiter(waiter, job)
+        if error is None or isinstance(error, RivyaError):
+            self._notify_wait(job, started, error)
+
+    def poll_last(self, waiter: Waiter, job: TrackedJob | None, deadline: float | None) -> None:
+        """Polls a job, or some jobs of a group, before a deadline; at once without one. Called by `WaitDeadline`."""
+        for each in self._last_polled(waiter, job):
+            if deadline is None:
+                self._poller.advance_to(each, 0.0)
+            else:
+                self._poller.poll_before_deadline(each, deadline)
+
+    def is_polling(self, waiter: Waiter, job: TrackedJob | None) -> bool:
+        """Returns whether a poll of `poll_last` has no answer yet."""
+        return any(each.is_queued or each.poll_in_flight is not None for each in self._last_polled(waiter, job))
+
+    def _last_polled(self, waiter: Waiter, job: TrackedJob | None) -> list[TrackedJob]:
+        if job is not None or not isinstance(waiter, GroupWaiter):
+            return [] if job is None else [job]
+        return [
+            self._active[task_id] for task_id in islice(waiter.open_ids, MAX_FINAL_POLLS) if task_id in self._active
+        ]
+
+    def _begin_wait(
+        self, waiter: SingleWaiter, task_id: str, last: Generation | None, deadline: float | None
+    ) -> JobWait:
+        """Adds a waiter. Raises `WaitTimeoutError` before any request if the deadline has passed already."""
+        started = self._loop.time()
+        if deadline is not None and started >= deadline:
             raise wait_timeout_error([task_id], last)
+        job, timer = self._add_waiter(waiter, task_id, last), None
+        if deadline is not None:
+            timer = WaitDeadline(self, self._timers, deadline, waiter, job)
+        return JobWait(self, waiter, job, timer, started)
+
+    def _only_error(self, task_ids: set[str]) -> RivyaError | None:
+        """Returns the error of a last poll, if no poll of these jobs has succeeded."""
+        errors = [self._active[task_id].only_error for task_id in task_ids if task_id in self._active]
+        return errors[0] if errors and None not in errors else None
 
     # --- waiters ------------------------------------------------------------------------------------------------------
 
@@ -243,8 +262,15 @@ class WaitRegistry:
         if submitted is None:
             return TrackedJob(self._poller, task_id, policy, self._loop.time())
         submitted_at, group = submitted
-        grace = assumptions.NOT_FOUND_GRACE
-        return TrackedJob(self._poller, task_id, policy, submitted_at, group=group, not_found_grace=grace)
+        return TrackedJob(
+            self._poller,
+            task_id,
+            policy,
+            submitted_at,
+            group=group,
+            not_found_grace=assumptions.NOT_FOUND_GRACE,
+            ignores_estimate=self._feedback.begins_check(group, policy),
+        )
 
     def _start_polling(self, job: TrackedJob) -> None:
         self._active[job.task_id] = job
@@ -278,34 +304,3 @@ class WaitRegistry:
             model, status = (None, None) if last is None else (last.model, last.status if error is None else None)
             elapsed = self._loop.time() - started
             notify(self._executor.hooks, "on_wait", WaitDetails(job.task_id, model, status, elapsed, job.polls, error))
-
-
-class WaitDeadline:
-    """The deadline of a wait for one job. Shortly before it the job is polled a last time."""
-
-    __slots__ = ("_deadline", "_final_poll_requested", "_job", "_poller", "_timer", "_timers", "_waiter")
-
-    def __init__(
-        self, deadline: float, timers: TimerQueue, waiter: SingleWaiter, poller: Poller, job: TrackedJob
-    ) -> None:
-        self._deadline = deadline
-        self._timers = timers
-        self._waiter = waiter
-        self._poller = poller
-        self._job = job
-        self._final_poll_requested = False
-        remaining = deadline - asyncio.get_running_loop().time()
-        self._timer: TimerHandle = timers.call_at(deadline - min(FINAL_POLL_LEAD, remaining / 10.0), self)
-
-    def fire(self) -> None:
-        """Requests the last poll; at the deadline ends the wait."""
-        if self._final_poll_requested:
-            self._waiter.fire()
-            return
-        self._final_poll_requested = True
-        self._timer = self._timers.call_at(self._deadline, self)
-        self._poller.poll_before_deadline(self._job, self._deadline)
-
-    def cancel(self) -> None:
-        """Cancels the timer."""
-        self._timers.cancel(self._timer)

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 MAX_BUFFERED_UPDATES: Final = 64
 """Snapshots that are buffered for a slow listener: it misses the oldest of more, never the last."""
 
-MAX_ERROR_NOTES: Final = 10
-"""Errors of other jobs that the error of a group wait has as notes."""
-
 OnUpdate: TypeAlias = Callable[[Generation], Awaitable[None] | None]
 """A plain or async function that is called with every changed snapshot of a job."""
 
@@ -137,32 +134,42 @@ class GroupWaiter(Waiter):
         self._remove(task_id)
 
     def raise_errors(self, timeout_error: RivyaError | None = None) -> None:
-        """Raises the timeout error, else the first stored error, with a note for each of the others."""
+        """Raises the only error, or an `ExceptionGroup` of the timeout error and the stored errors.
+
+        The end of the session is one error, however many jobs it concerns.
+        """
         errors = [*([] if timeout_error is None else [timeout_error]), *self.errors.values()]
-        if not errors:
-            return
-        first, *others = errors
-        for other in others[:MAX_ERROR_NOTES]:
-            first.add_note("; ".join([str(other), *getattr(other, "__notes__", ())]))  # the notes name the job
-        if len(others) > MAX_ERROR_NOTES:
-            first.add_note(f"... and {len(others) - MAX_ERROR_NOTES} more")
-        raise first
+        for error in errors:
+            if isinstance(error, SessionClosedError):
+                raise error
+        if len(errors) > 1:
+            raise ExceptionGroup(f"{len(errors)} waits failed", errors)
+        if errors:
+            raise errors[0]
 
     def _remove(self, task_id: str) -> None:
         self.open_ids.discard(task_id)
         self._wake()
 
 
-def wait_timeout_error(task_ids: list[str], last: Generation | None) -> WaitTimeoutError:
-    """Returns the error of a wait whose deadline has passed."""
+def wait_timeout_error(
+    task_ids: list[str], last: Generation | None, poll_error: RivyaError | None = None
+) -> WaitTimeoutError:
+    """Returns the error of a wait whose deadline has passed. `poll_error` is given if no poll has succeeded."""
     first, *others = task_ids
-    status = f"still {last.status!r}" if last is not None else "still open"
-    subject = f"{first} is {status}" if not others else f"{len(task_ids)} jobs are still open, {first} among them"
-    error = WaitTimeoutError(
-        f"{subject}. The work goes on and stays paid: wait again with the same task id, here or in another process",
-        task_id=first,
-        last=last,
-    )
+    again = "Wait again with the same task id, here or in another process"
+    if poll_error is not None:
+        known = "" if last is None else f" ({last.status!r} when it was bought or last read)"
+        more = f", nor of {len(others)} further jobs" if others else ""
+        text = f"no poll of {first}{known}{more} has succeeded: {poll_error}. {again}"
+    elif others:
+        text = f"{len(task_ids)} jobs are still open, {first} among them. The work goes on and stays paid. {again}"
+    elif last is not None:
+        text = f"{first} is still {last.status!r}. The work goes on and stays paid. {again}"
+    else:
+        text = f"the timeout passed before a poll of {first} was answered. {again}"
+    error = WaitTimeoutError(text, task_id=first, last=last)
+    error.__cause__ = poll_error
     if others:
         error.add_note("open: " + " ".join(task_ids))
     return error

@@ -11,6 +11,7 @@ from ..._core.chat.operations import stream_chat
 from ..._core.errors import ConfigurationError, RivyaError, StreamInterruptedError
 from ..._core.http import sse
 from ..._core.idempotency import attach_idempotency_key
+from ..._core.public_module import set_public_module
 from ..._core.types.purchase_cost import Charge
 
 if TYPE_CHECKING:
@@ -185,3 +186,6 @@ class _EventIterator:
         if event is None:
             raise StopAsyncIteration
         return event
+
+
+set_public_module("rivya_async", ChatStream)

@@ -11,39 +11,34 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from ..._core.errors import (
-    APIStatusError,
-    AuthenticationError,
-    BadRequestError,
-    ConfigurationError,
-    DownloadError,
-    NotFoundError,
-    OutcomeUnknownError,
-    PermissionDeniedError,
-    RivyaError,
-)
-from ..._core.files.filenames import file_extension
-from ..._core.http.error_responses import status_error_class
+from ..._core.errors import APIStatusError, ConfigurationError, DownloadError, OutcomeUnknownError, RivyaError
+from ..._core.files.media_type import SNIFF_BYTES, is_result_media, result_extension
 from ..._core.http.range_requests import UNKNOWN_VERSION, resource_version, resume_offset
-from ..._core.http.redirects import MAX_REDIRECTS, RedirectTarget, redirect_target
+from ..._core.http.redirects import MAX_REDIRECTS, RedirectTarget, link_target, redirect_target
 from ..hooks import DownloadDetails, notify
 from .file_io import convert_os_errors, run_in_thread_uncancellable
-from .partial_file import PartialFile, file_exists_error
+from .file_response import EXPIRED_LINK_ERRORS, ResponseBody, UnusableResponseError, validate_head
+from .partial_file import PartialFile, file_exists_error, is_whole_file
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
 
+    from ..._core.config import Config
     from ..._core.http.messages import Response
     from ..http.request_executor import RequestExecutor
     from ..http.request_limiter import ClosableSemaphore
     from ..http.transport import StreamingResponse, Transport
+    from .partial_file import Exists
     from .uploader import OnProgress
 
 RANGE_NOT_SATISFIABLE: Final = 416
 
-EXPIRED_LINK_ERRORS: Final = (BadRequestError, AuthenticationError, PermissionDeniedError, NotFoundError)
-"""Errors of 400, 401, 403, 404 and 410: what file hosts answer to an expired link."""
+MIN_PROGRESS_BYTES: Final = 64 * 1024
+"""Bytes after which the retry policy begins again. Without a minimum, one byte per attempt would never end."""
+
+MAX_REFRESHES: Final = 100
+"""Times that the link of one file is read again in one download."""
 
 
 @attrs.frozen(kw_only=True)
@@ -51,53 +46,44 @@ class DownloadTarget:
     """One file to download. `make_filename` returns the file's name for an extension that includes the dot.
 
     `id` identifies the file, also if its link has changed. `refresh_url` reads the link again, where that is possible.
+    `is_result` is true for a link of the service, which must lead to media on the public internet, and false for a URL
+    of the caller.
     """
 
     url: str
     id: str
     folder: Path
     make_filename: Callable[[str], str]
-    overwrite: bool = False
+    is_result: bool = True
+    exists: Exists = "error"
     max_bytes: int | None = None
     on_progress: OnProgress | None = None
     refresh_url: Callable[[], Awaitable[str]] | None = None
 
 
 class Downloader:
-    """Downloads files. Downloads in flight are bounded apart from calls and polls: they go to other hosts.
-
-    `is_own` recognises the service's own hosts, to which redirects may lead although they are not public.
-    """
+    """Downloads files. Downloads in flight are bounded apart from calls and polls: they go to other hosts."""
 
     def __init__(
-        self,
-        executor: RequestExecutor,
-        transport: Transport,
-        downloads: ClosableSemaphore,
-        *,
-        is_own: Callable[[str], bool],
+        self, executor: RequestExecutor, transport: Transport, downloads: ClosableSemaphore, config: Config
     ) -> None:
         self._executor = executor
         self._transport = transport
         self._downloads = downloads
-        self._is_own = is_own
+        self._config = config
         self._loop = asyncio.get_running_loop()
 
     async def download(self, target: DownloadTarget) -> Path:
         """Returns the path of the file. An interrupted transfer is resumed under the retry policy.
 
         The policy counts attempts from the last one that made progress: a long file may break off often. An expired
-        link is read again once. Cancelling leaves no file, but of a long file the part that a later download resumes.
+        link is read again once, and once more after each progress. Cancelling leaves no file, but of a long file the
+        part that a later download resumes.
         """
         transfer = Transfer(target, self._open_response)
         started = self._loop.time()
         try:
-            try:
-                path = await self._run(transfer)
-            except EXPIRED_LINK_ERRORS as error:
-                if target.refresh_url is None or not transfer.replace_url(await target.refresh_url()):
-                    raise
-                path = await self._run(transfer, error.attempts)
+            path = await self._run_to_end(transfer, target.refresh_url)
         except RivyaError as error:
             self._notify_download(transfer, started, error)
             raise
@@ -106,13 +92,26 @@ class Downloader:
         self._notify_download(transfer, started, None)
         return path
 
-    async def _run(self, transfer: Transfer, previous_attempts: int = 0) -> Path:
-        return await self._executor.run(
-            transfer.attempt,
-            self._downloads,
-            progress=transfer.resumable_bytes,
-            previous_attempts=previous_attempts,
-        )
+    async def _run_to_end(self, transfer: Transfer, refresh_url: Callable[[], Awaitable[str]] | None) -> Path:
+        attempts, reached, refreshes = 0, -1, 0
+        while True:
+            try:
+                return await self._executor.run(
+                    transfer.attempt, self._downloads, progress=transfer.progress, previous_attempts=attempts
+                )
+            except (*EXPIRED_LINK_ERRORS, UnusableResponseError) as error:
+                received = transfer.resumable_bytes()
+                if refresh_url is None or received <= reached or refreshes >= MAX_REFRESHES:
+                    raise _final_error(error) from error.__cause__
+                try:
+                    is_new = transfer.replace_url(await refresh_url())
+                except RivyaError as cause:
+                    if isinstance(error, UnusableResponseError):
+                        raise _final_error(error) from cause
+                    raise
+                if not is_new:
+                    raise _final_error(error) from error.__cause__
+                attempts, reached, refreshes = error.attempts, received, refreshes + 1
 
     def _notify_download(self, transfer: Transfer, started: float, error: RivyaError | None) -> None:
         hooks = self._executor.hooks
@@ -122,15 +121,17 @@ class Downloader:
             notify(hooks, "on_download", details)
 
     @asynccontextmanager
-    async def _open_response(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[StreamingResponse]:
-        """Yields a successful response, after redirects."""
-        target = RedirectTarget(url)
+    async def _open_response(
+        self, url: str, headers: Mapping[str, str], *, is_result: bool
+    ) -> AsyncIterator[StreamingResponse]:
+        """Yields a response with a file, after redirects."""
+        is_own = self._config.is_service_host
+        target = link_target(url, base_url=self._config.base_url, is_own=is_own) if is_result else RedirectTarget(url)
         for _ in range(MAX_REDIRECTS + 1):
             async with self._transport.fetch(target.url, headers, only_public=target.only_public) as response:
-                next_target = redirect_target(target.url, response.head, is_own=self._is_own)
+                next_target = redirect_target(target.url, response.head, is_own=is_own)
                 if next_target is None:
-                    if not response.head.is_success:
-                        raise _status_error(response.head, self._executor.environment.wall_time())
+                    validate_head(response.head, self._executor.environment.wall_time())
                     yield response
                     return
             target = next_target
@@ -143,7 +144,7 @@ class Transfer:
     def __init__(
         self,
         target: DownloadTarget,
-        open_response: Callable[[str, Mapping[str, str]], AbstractAsyncContextManager[StreamingResponse]],
+        open_response: Callable[..., AbstractAsyncContextManager[StreamingResponse]],
     ) -> None:
         self.url = target.url
         self.received_bytes = 0
@@ -158,6 +159,10 @@ class Transfer:
         partial_file = self._partial_file
         return 0 if partial_file is None or not partial_file.version.can_resume else partial_file.received
 
+    def progress(self) -> int:
+        """Returns the units of progress on disk."""
+        return self.resumable_bytes() // MIN_PROGRESS_BYTES
+
     def replace_url(self, url: str) -> bool:
         """Takes a new link; returns whether it differs from the current one."""
         is_new = url != self.url
@@ -170,11 +175,17 @@ class Transfer:
             version = UNKNOWN_VERSION if self._partial_file is None else self._partial_file.version
             received = self.resumable_bytes()
             try:
-                async with self._open_response(self.url, version.range_headers(received)) as response:
-                    offset = resume_offset(response.head, version, received)
-                    partial_file = await run_in_thread_uncancellable(self._prepare_partial_file, response.head, offset)
+                range_headers = version.range_headers(received)
+                async with self._open_response(self.url, range_headers, is_result=self._target.is_result) as response:
+                    offset, body = resume_offset(response.head, version, received), ResponseBody(response)
+                    if offset == 0:
+                        self._check_length(resource_version(response.head).total or 0)
+                        await body.read_ahead()
+                    partial_file = await run_in_thread_uncancellable(
+                        self._prepare_partial_file, response.head, body.start, offset
+                    )
                     if partial_file is not None:
-                        return await self._write_and_commit(partial_file, response)
+                        return await self._write_and_commit(partial_file, body)
             except APIStatusError as error:
                 if error.status != RANGE_NOT_SATISFIABLE or not received:
                     raise
@@ -185,8 +196,11 @@ class Transfer:
         if self._partial_file is not None:
             self._partial_file.close()
 
-    def _prepare_partial_file(self, head: Response, offset: int | None) -> PartialFile | None:
-        """Returns the file that the body of this response is written to; None if another request is needed."""
+    def _prepare_partial_file(self, head: Response, start: bytes, offset: int | None) -> PartialFile | None:
+        """Returns the file that the body of this response is written to; None if another request is needed.
+
+        `start` is the start of the body if it is the whole file.
+        """
         if offset is None and self.resumable_bytes():  # a range, but not the requested one
             self._restart()
             return None
@@ -194,7 +208,7 @@ class Transfer:
             raise OutcomeUnknownError("the host of the file answered with a range that was not requested")
         if offset:
             return self._partial_file
-        path, version = self._resolve_path(head), resource_version(head)
+        path, version = self._resolve_path(head, start), resource_version(head)
         if self._partial_file is not None and (self._path, self._partial_file.version) == (path, version):
             self._partial_file.truncate()  # the host does not serve ranges
             return self._partial_file
@@ -213,25 +227,33 @@ class Transfer:
         if self._partial_file is not None:
             self._partial_file.truncate()
 
-    def _resolve_path(self, head: Response) -> Path:
-        target, total = self._target, resource_version(head).total
-        path = target.folder / target.make_filename(file_extension(head.content_type, self.url))
+    def _resolve_path(self, head: Response, start: bytes) -> Path:
+        target, content_type = self._target, head.content_type
+        if start and not is_result_media(content_type, start[:SNIFF_BYTES], rejects_text=target.is_result):
+            raise UnusableResponseError(
+                f"the host of the file answered with a page or a message ({(content_type or 'text')[:50]}), and not "
+                "with an image, a video or audio: nothing was saved. Read the job again, and download it later"
+            )
+        path = target.folder / target.make_filename(result_extension(content_type, start[:SNIFF_BYTES], self.url))
         with convert_os_errors(path), suppress(FileNotFoundError):
             status = path.lstat()  # also raises for a name that the file system does not accept
             if stat.S_ISDIR(status.st_mode):
                 raise ConfigurationError(f"{path} is a folder: choose another name")
-            if not target.overwrite:
+            if target.exists == "error" or (target.exists == "keep" and not is_whole_file(path)):
                 raise file_exists_error(path)
-        if target.max_bytes is not None and total is not None and total > target.max_bytes:
-            raise _too_large_error(path, target.max_bytes)
         return path
 
-    async def _write_and_commit(self, partial_file: PartialFile, response: StreamingResponse) -> Path:
-        path, total, max_bytes = cast("Path", self._path), partial_file.version.total, self._target.max_bytes
-        while not partial_file.is_complete and (chunk := await response.read()):
+    def _check_length(self, length: int) -> None:
+        max_bytes = self._target.max_bytes
+        if max_bytes is not None and length > max_bytes:
+            path = None if self._path is None else str(self._path)
+            raise DownloadError(f"the file is longer than max_bytes={max_bytes}: nothing is kept; raise it", path=path)
+
+    async def _write_and_commit(self, partial_file: PartialFile, body: ResponseBody) -> Path:
+        path, total = cast("Path", self._path), partial_file.version.total
+        while not partial_file.is_complete and (chunk := await body.read()):
             self.received_bytes += len(chunk)
-            if max_bytes is not None and partial_file.received + len(chunk) > max_bytes:
-                raise _too_large_error(path, max_bytes)
+            self._check_length(partial_file.received + len(chunk))
             with convert_os_errors(path):
                 await run_in_thread_uncancellable(partial_file.write, chunk)
             await self._notify_progress(partial_file.received, total)
@@ -245,29 +267,13 @@ class Transfer:
                 f"{path.name} broke off: the host of the file sent {received:,} of {total:,} bytes"
             )
         with convert_os_errors(path):
-            await run_in_thread_uncancellable(partial_file.commit, path, self._target.overwrite)
-        return path
+            return await run_in_thread_uncancellable(partial_file.commit, path, self._target.exists)
 
     async def _notify_progress(self, received: int, total: int | None) -> None:
         if self._target.on_progress is not None:
             result = self._target.on_progress(received, total)
             if inspect.isawaitable(result):
                 await result
-
-
-def _status_error(response: Response, now: float) -> APIStatusError:
-    """Returns the error for a refusal by a file host, which says nothing about API keys or scopes."""
-    error_class = status_error_class(response.status, None)
-    advice = (
-        "the link may have expired, read the job again"
-        if error_class in EXPIRED_LINK_ERRORS
-        else "download it again later"
-    )
-    return error_class(
-        f"the host of the file answered {response.status}: {advice}",
-        status=response.status,
-        retry_after=response.retry_after(now),
-    )
 
 
 def _hostname(url: str) -> str:
@@ -277,5 +283,7 @@ def _hostname(url: str) -> str:
     return ""
 
 
-def _too_large_error(path: Path, max_bytes: int) -> DownloadError:
-    return DownloadError(f"{path.name} is longer than max_bytes={max_bytes}: nothing is kept; raise it", path=str(path))
+def _final_error(error: RivyaError) -> RivyaError:
+    if not isinstance(error, UnusableResponseError):
+        return error
+    return DownloadError(error.message, attempts=error.attempts)

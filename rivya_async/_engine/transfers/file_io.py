@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
+MAX_SHOWN_PATH: Final = 1000
+"""Maximum characters of a path in an error message."""
+
 ADVICE_BY_ERRNO: Final = {
     errno.ENOSPC: "free disk space",
     errno.EDQUOT: "free disk space",
@@ -39,8 +42,9 @@ def convert_os_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         advice = ADVICE_BY_ERRNO.get(error.errno or 0, "check the folder")
+        shown_path = str(path)[-MAX_SHOWN_PATH:]
         raise DownloadError(
-            f"{path} cannot be written: {error.strerror or error}; {advice}, then download again", path=str(path)
+            f"{shown_path} cannot be written: {error.strerror or error}; {advice}, then download again", path=str(path)
         ) from error
 
 

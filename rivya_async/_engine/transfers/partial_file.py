@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import itertools
 import os
 import shutil
+import stat
 import sys
 import uuid
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final, Literal, TypeAlias
 
 from ..._core.errors import ConfigurationError, DownloadError
 from .file_io import move_exclusive
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from ..._core.http.range_requests import ResourceVersion
+
+Exists: TypeAlias = Literal["keep", "error", "overwrite", "rename"]
+"""What is done where the file of a download exists: it is kept, an error, replaced, or the new file gets a number."""
 
 MAX_STEM_LENGTH: Final = 40
 """Maximum characters of the file's name in the name of its partial file."""
@@ -85,19 +92,30 @@ class PartialFile:
         self._file.truncate()
         self.received = 0
 
-    def commit(self, path: Path, overwrite: bool) -> None:  # noqa: FBT001 - it is passed to a thread
-        """Writes the bytes to the disk, then gives the file its name: an incomplete file never has it."""
+    def commit(self, path: Path, exists: Exists) -> Path:
+        """Writes the bytes to the disk, then gives the file its name, which it returns.
+
+        An incomplete file never has it. With `keep`, a file that another download has saved meanwhile stays.
+        """
         os.fsync(self._file.fileno())
         if not self._is_kept:
             self._file.close()  # Windows does not rename an open file
-        if overwrite:
-            self._path.replace(path)
-        else:
-            try:
-                move_exclusive(self._path, path)
-            except FileExistsError:
-                raise file_exists_error(path) from None
+        saved = self._move(path, exists)
         self._file.close()
+        return saved
+
+    def _move(self, path: Path, exists: Exists) -> Path:
+        if exists == "overwrite":
+            self._path.replace(path)
+            return path
+        for candidate in numbered_paths(path) if exists == "rename" else [path]:
+            with suppress(FileExistsError):
+                move_exclusive(self._path, candidate)
+                return candidate
+        if exists == "keep" and is_whole_file(path):
+            self._path.unlink()
+            return path
+        raise file_exists_error(path)
 
     def close(self, *, is_stale: bool = False) -> None:
         """Closes the file; keeps it only if a later download can resume it. Does nothing after `commit`."""
@@ -118,10 +136,17 @@ def _open_locked(partial_path: Path) -> IO[bytes] | None:
         return None
     import fcntl
 
-    file = partial_path.open("ab")
+    try:
+        file = open(partial_path, "ab", opener=_open_unfollowed)  # noqa: SIM115 - the caller closes it
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENXIO}:  # a symbolic link, or a pipe
+            return None
+        raise
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(file.fileno()), partial_path.stat()):  # not moved or removed before the lock
+        status = os.fstat(file.fileno())
+        is_own = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid == os.geteuid()
+        if is_own and os.path.samestat(status, partial_path.lstat()):  # not moved or removed before the lock
             return file
     except OSError:  # locked by another download, or a file system without locks
         pass
@@ -129,6 +154,24 @@ def _open_locked(partial_path: Path) -> IO[bytes] | None:
     return None
 
 
+def _open_unfollowed(path: str, flags: int) -> int:
+    """Opens a file, but no symbolic link and no pipe: others may have put one into a shared folder."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+
+
 def file_exists_error(path: Path) -> ConfigurationError:
     """Returns the error for a file that must not be replaced."""
-    return ConfigurationError(f"{path} exists: pass overwrite=True, or another target")
+    return ConfigurationError(
+        f"{path} exists: pass exists='overwrite' to replace it, exists='rename' to save beside it, or another target"
+    )
+
+
+def is_whole_file(path: Path) -> bool:
+    """Returns True for an existing file. Only whole files get their names; an empty one is not of a download."""
+    return path.is_file() and path.stat().st_size > 0
+
+
+def numbered_paths(path: Path) -> Iterator[Path]:
+    """Yields the path, then `kite (1).png`, `kite (2).png` and so on."""
+    yield path
+    yield from (path.with_name(f"{path.stem} ({number}){path.suffix}") for number in itertools.count(1))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import io
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, Callable
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol, TypeAlias, TypeVar
 
@@ -14,25 +15,29 @@ import attrs
 from ..._core.errors import ConfigurationError
 from ..._core.files.media_type import SNIFF_BYTES
 from ..._core.generation_request import FilePath
+from .chunk_reader import (
+    CHUNK_BYTES,
+    AsyncChunkReader,
+    AsyncReadable,
+    ChunkReader,
+    FileChunkReader,
+    FileState,
+    IteratorChunkReader,
+    closed_file_error,
+    file_state,
+    validate_bytes,
+)
 
 T = TypeVar("T")
 
-Uploadable: TypeAlias = FilePath | str | bytes | bytearray | memoryview | BinaryIO | AsyncIterable[bytes]
+
+Uploadable: TypeAlias = (
+    FilePath | str | bytes | bytearray | memoryview | BinaryIO | AsyncIterable[bytes] | AsyncReadable
+)
 """Types of objects that can be uploaded."""
 
-CHUNK_BYTES: Final = 256 * 1024
-"""Bytes that are read from a file at once."""
-
-
-class ChunkReader(Protocol):
-    """One pass over a source."""
-
-    async def read(self) -> bytes:
-        """Returns the next chunk, empty at the end."""
-        ...
-
-    async def aclose(self) -> None:
-        """Waits for a read in progress, and closes the file if this pass opened it."""
+MAX_SHOWN_LENGTH: Final = 200
+"""Maximum characters of an argument in an error message."""
 
 
 class UploadSource(Protocol):
@@ -72,17 +77,26 @@ async def open_source(content: Uploadable, name: str | None = None) -> UploadSou
         return await open_path_source(content, name)
     if isinstance(content, bytes | bytearray | memoryview):
         return await run_in_thread(_FileSource.from_file, io.BytesIO(content), name)
+    return await _open_file_source(_underlying_file(content), name or _file_name(content))
+
+
+async def _open_file_source(content: Any, name: str | None) -> UploadSource:
+    if _is_async_readable(content):
+        return await _StreamSource.from_reader(AsyncChunkReader(content), name)
     if isinstance(content, AsyncIterable):
-        return await _StreamSource.from_reader(_IteratorChunkReader(aiter(content)), name)
-    if not hasattr(content, "read"):
+        return await _StreamSource.from_reader(IteratorChunkReader(aiter(content)), name)
+    if not hasattr(content, "read") or inspect.iscoroutinefunction(content.read):
         raise ConfigurationError(
-            f"upload takes a path, bytes, a binary file or an async iterator of bytes, not {type(content).__name__}"
+            "upload takes a path, bytes, a binary file or stream, or an async iterator of bytes, not "
+            f"{type(content).__name__}; of a response pass its content"
         )
-    file_name = getattr(content, "name", None)
-    name = name or (file_name if isinstance(file_name, str) else None)
+    if getattr(content, "closed", False) is True:
+        raise closed_file_error()
+    if isinstance(content, io.TextIOBase) or hasattr(content, "encoding"):
+        raise ConfigurationError("the file is open in text mode: open it in binary mode, as in open(path, 'rb')")
     if await run_in_thread(_is_seekable, content):
         return await run_in_thread(_FileSource.from_file, content, name)
-    return await _StreamSource.from_reader(_FileChunkReader(lambda: content, closes=False), name)
+    return await _StreamSource.from_reader(FileChunkReader(lambda: content, closes=False), name)
 
 
 async def open_path_source(path: FilePath | str, name: str | None = None) -> PathSource:
@@ -100,7 +114,33 @@ async def run_in_thread(call: Callable[..., T], *args: Any) -> T:
 
 def unreadable_file_error(error: OSError) -> ConfigurationError:
     """Returns the error for a file that cannot be read."""
-    return ConfigurationError(f"the file cannot be read: {error}")
+    return ConfigurationError(f"the file cannot be read: {str(error)[:MAX_SHOWN_LENGTH]}")
+
+
+def _file_name(content: Any) -> str | None:
+    names = (getattr(content, "filename", None), getattr(content, "name", None))
+    return next((name for name in names if isinstance(name, str) and name), None)
+
+
+def _underlying_file(content: Any) -> Any:
+    """Returns the plain file inside a file that a web framework received: unlike the latter, it can be rewound."""
+    file = getattr(content, "file", None)
+    read = getattr(file, "read", None)
+    if inspect.iscoroutinefunction(getattr(content, "read", None)) and callable(read):
+        return content if inspect.iscoroutinefunction(read) else file
+    return content
+
+
+def _is_async_readable(content: Any) -> bool:
+    """Returns True for a coroutine function `read` that accepts a size."""
+    read = getattr(content, "read", None)
+    if not inspect.iscoroutinefunction(read):
+        return False
+    try:
+        inspect.signature(read).bind(CHUNK_BYTES)
+    except TypeError:
+        return False
+    return True
 
 
 @attrs.frozen
@@ -134,7 +174,8 @@ class PathSource:
             return cls(name or path.name, status.st_size, file.read(SNIFF_BYTES), stamp)
 
     def open_reader(self) -> ChunkReader:
-        return _FileChunkReader(lambda: self.stamp.path.open("rb"), closes=True)
+        state = (self.stamp.size, self.stamp.mtime_ns)
+        return FileChunkReader(lambda: self.stamp.path.open("rb"), closes=True, state=state)
 
 
 @attrs.frozen
@@ -144,18 +185,22 @@ class _FileSource:
     head: bytes
     file: BinaryIO
     start: int
+    state: FileState | None
     can_rewind: bool = True
 
     @classmethod
     def from_file(cls, file: BinaryIO, name: str | None) -> _FileSource:
         start = file.tell()
         size = file.seek(0, os.SEEK_END) - start
+        if size <= 0 < start:
+            raise ConfigurationError("the file is at its end, so there is nothing to upload: call seek(0) first")
         file.seek(start)
-        head = _validate_bytes(file.read(SNIFF_BYTES))
-        return cls(name, size, head, file, start)
+        head = validate_bytes(file.read(SNIFF_BYTES))
+        is_on_disk = isinstance(file, io.BufferedReader | io.BufferedRandom | io.FileIO)
+        return cls(name, size, head, file, start, file_state(file) if is_on_disk else None)
 
     def open_reader(self) -> ChunkReader:
-        return _FileChunkReader(self._rewind, closes=False)
+        return FileChunkReader(self._rewind, closes=False, state=self.state)
 
     def _rewind(self) -> BinaryIO:
         self.file.seek(self.start)
@@ -196,47 +241,6 @@ class _StreamSource:
         await self.reader.aclose()
 
 
-class _FileChunkReader:
-    """A reader of a file in a thread. After a cancelled `read`, the file is in use until `aclose` returns."""
-
-    def __init__(self, open_file: Callable[[], BinaryIO], *, closes: bool) -> None:
-        self._open_file = open_file
-        self._closes = closes
-        self._file: BinaryIO | None = None
-        self._reading: asyncio.Future[bytes] | None = None
-
-    async def read(self) -> bytes:
-        self._reading = asyncio.get_running_loop().run_in_executor(None, self._read)
-        return await asyncio.shield(self._reading)
-
-    async def aclose(self) -> None:
-        try:
-            if self._reading is not None and not self._reading.done():
-                await asyncio.wait([self._reading])
-        finally:
-            if self._closes and self._file is not None:
-                self._file.close()
-
-    def _read(self) -> bytes:
-        if self._file is None:
-            self._file = self._open_file()
-        return _validate_bytes(self._file.read(CHUNK_BYTES))
-
-
-class _IteratorChunkReader:
-    def __init__(self, iterator: AsyncIterator[bytes]) -> None:
-        self._iterator = iterator
-
-    async def read(self) -> bytes:
-        async for chunk in self._iterator:
-            if _validate_bytes(chunk):
-                return bytes(chunk)
-        return b""
-
-    async def aclose(self) -> None:
-        """Does nothing: the caller owns the iterator."""
-
-
 def _is_seekable(file: Any) -> bool:
     seekable = getattr(file, "seekable", None)
     return seekable is not None and bool(seekable())
@@ -245,13 +249,9 @@ def _is_seekable(file: Any) -> bool:
 def _validate_path(path: FilePath | str) -> str:
     text = path if isinstance(path, str) else path.__fspath__()
     if not isinstance(text, str) or not text or "\0" in text:
-        raise ConfigurationError(f"{path!r} is not the path of a file")
+        raise ConfigurationError(f"{path!r:.{MAX_SHOWN_LENGTH}} is not the path of a file")
+    if text[:5].lower() == "data:":
+        raise ConfigurationError("a data: URL cannot be uploaded: decode its content, and pass the bytes")
     if "://" in text:
         raise ConfigurationError("a URL cannot be uploaded: download it first, or use it in a ReferenceMedia")
-    return text
-
-
-def _validate_bytes(chunk: Any) -> bytes:
-    if not isinstance(chunk, bytes | bytearray | memoryview):
-        raise ConfigurationError(f"an upload is made of bytes, not {type(chunk).__name__}: open files in binary mode")
-    return chunk  # type: ignore[return-value]
+    return os.path.expanduser(text)  # noqa: PTH111 - it leaves the home folder of an unknown user as it is

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import uuid
 from argparse import Namespace
 from pathlib import Path
@@ -210,7 +211,11 @@ async def wait(context: CommandContext, *, task_ids: tuple[str, ...], folder: st
 @click.option(
     "--name", metavar="TEMPLATE", help="Made of {task_id}, {model}, {index}, {ext}.  [default: {task_id}{ext}]"
 )
-@click.option("--overwrite", is_flag=True, help="Replace existing files.")
+@click.option(
+    "--exists",
+    type=click.Choice(["keep", "error", "overwrite", "rename"]),
+    help="What to do where a file exists.  [default: keep for names with the task id, else error]",
+)
 @click.option("--max-bytes", metavar="N", type=POSITIVE, help="Reject files that are longer.")
 async def download(context: CommandContext, *, sources: tuple[str, ...], name: str | None, **options: Any) -> int:
     """Save the files of finished jobs, or of links.
@@ -231,7 +236,9 @@ async def download(context: CommandContext, *, sources: tuple[str, ...], name: s
 
             async def save(source: str, folder: str, **settings: Any) -> list[Path]:
                 target = source if _is_link(source) else await session.generations.retrieve(source)
-                return await session.download(target, folder, name=name, on_progress=add_bar(source), **settings)
+                return await session.download(
+                    target, f"{folder}{os.sep}", name=name, on_progress=add_bar(source), **settings
+                )
 
             results = await asyncio.gather(*(save(each, **options) for each in distinct), return_exceptions=True)
     code = ExitCode.OK

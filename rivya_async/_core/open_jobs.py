@@ -1,0 +1,70 @@
+"""Open jobs of a session: bought by it, and not seen to end."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .types.generations import Generation
+
+MAX_OPEN_JOBS: Final = 100_000
+"""Maximum number of open jobs that are remembered. The oldest is dropped first."""
+
+MAX_LISTED_JOBS: Final = 20
+"""Maximum number of task ids in the warning of a closing session."""
+
+
+@attrs.frozen
+class OpenJob:
+    """Job that a session bought and has not seen end. `submitted_at` is in seconds since 1970."""
+
+    task_id: str
+    idempotency_key: str
+    model: str
+    client_request_id: str | None
+    submitted_at: float
+
+
+class OpenJobs:
+    """Open jobs by task id, in the order of their purchases."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, OpenJob] = {}
+        self._is_reported = False
+        self.ended = 0
+        """Number of jobs that have ended."""
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def __iter__(self) -> Iterator[OpenJob]:
+        return iter(self._jobs.values())
+
+    def add(self, job: OpenJob) -> None:
+        """Adds a purchased job."""
+        self._jobs[job.task_id] = job
+        if len(self._jobs) > MAX_OPEN_JOBS:
+            del self._jobs[next(iter(self._jobs))]
+
+    def on_generation(self, generation: Generation) -> None:
+        """Removes a job that has ended."""
+        if generation.is_terminal and self._jobs.pop(generation.id, None) is not None:
+            self.ended += 1
+
+    def closing_warning(self) -> str | None:
+        """Returns the warning for the end of the session; None the second time, and without open jobs."""
+        if self._is_reported or not self._jobs:
+            return None
+        self._is_reported = True
+        count = len(self._jobs)
+        listed = ", ".join(islice(self._jobs, MAX_LISTED_JOBS))
+        more = f" and {count - MAX_LISTED_JOBS} more" if count > MAX_LISTED_JOBS else ""
+        return (
+            f"the session ends with {count} open {'job' if count == 1 else 'jobs'}: {listed}{more}. Paid jobs go on: "
+            "call wait_for(task_id) in another session. open_jobs lists them all"
+        )

@@ -1,0 +1,40 @@
+"""Open jobs: additions, ends, their bound and the warning at the end of a session."""
+
+from __future__ import annotations
+
+import pytest
+
+from rivya_async._core import open_jobs
+from rivya_async._core.open_jobs import OpenJob, OpenJobs
+from rivya_async._core.types.generations import Generation
+
+
+def opened(count: int) -> OpenJobs:
+    jobs = OpenJobs()
+    for n in range(count):
+        jobs.add(OpenJob(f"task_{n}", f"key-{n}", "z-image", None, float(n)))
+    return jobs
+
+
+def test_removes_a_job_at_its_end() -> None:
+    jobs = opened(2)
+    jobs.on_generation(Generation("task_0", "processing", "z-image"))
+    jobs.on_generation(Generation("task_7", "succeeded", "z-image"))
+    assert (len(jobs), jobs.ended) == (2, 0)
+    jobs.on_generation(Generation("task_0", "failed", "z-image"))
+    assert ([job.task_id for job in jobs], jobs.ended) == (["task_1"], 1)
+
+
+def test_drops_the_oldest_job_beyond_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_jobs, "MAX_OPEN_JOBS", 3)
+    assert [job.task_id for job in opened(5)] == ["task_2", "task_3", "task_4"]
+
+
+def test_warns_once_with_task_ids() -> None:
+    assert OpenJobs().closing_warning() is None
+    assert "1 open job: task_0. " in str(opened(1).closing_warning())
+    jobs = opened(21)
+    warning = str(jobs.closing_warning())
+    assert "21 open jobs: task_0, task_1, " in warning
+    assert "task_19 and 1 more. " in warning
+    assert jobs.closing_warning() is None
