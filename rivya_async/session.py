@@ -367,7 +367,13 @@ class RivyaSession(GenerationMethods):
 
     def _open_engine(self) -> Engine:
         """Returns the engine, created on first use. Raises for a closed session, another loop and a forked process."""
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise ConfigurationError(
+                "a RivyaSession runs on asyncio, and no asyncio event loop is running here. Use asyncio.run(...), or "
+                "the asyncio backend of anyio"
+            ) from None
         if self._closed:
             raise SessionClosedError("this session is closed: create a new RivyaSession")
         if self._root is not None:
