@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import aclosing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from .._core.errors import ConfigurationError
 from .._core.spend import validate_cap
+from .._core.types.progress import Progress
 from .._engine.bounded_map import bounded_map
 from .._engine.environment import Environment
 from .._engine.shutdown import ShutdownSignal
 from .._engine.transfers.file_io import staging_dir
-from .._jobs.transitions import JobState
+from .._jobs.transitions import JobState, is_open
 from .backend import PollCounter
 from .journal import Journal
 from .row_runner import RunContext, batch_policy, retry_changes, run_row
@@ -183,6 +184,7 @@ class Batch:
         max_spend: Amount | None = None,
         retry_failed: int = 0,
         retry_timeout: float = PURCHASE_RETRY_TIMEOUT,
+        on_progress: Callable[[Progress], object] | None = None,
     ) -> AsyncGenerator[RowRecord]:
         """Processes every unfinished row, and yields it when it is done or this run cannot do more for it.
 
@@ -190,7 +192,8 @@ class Batch:
         in that folder under the names of the rows, which completes a row; `save` delegates saving, for example to
         workers. `session` may also be a `workers.Fleet`. `max_spend` limits the credits of the batch over all its runs.
         `retry_failed` is how often a job that failed at the service may be purchased again, each time under a new key.
-        While the service is unavailable a purchase is retried for `retry_timeout` seconds.
+        While the service is unavailable a purchase is retried for `retry_timeout` seconds. `on_progress` is called at
+        the start and after each row that this run has finished or leaves open. Its exceptions end the run.
 
         The failure of a row is not raised but is in `state` and `error`. An error that concerns every row (no credits,
         an invalid key, `max_spend`) stops the purchases and is in `halted`. Raises `ConfigurationError` before anything
@@ -212,7 +215,18 @@ class Batch:
             retry_failed=_check_integer("retry_failed", retry_failed, minimum=0),
             policy=batch_policy(retry_timeout),
         )
-        return self._process(run, _check_integer("max_in_flight", max_in_flight, minimum=1))
+        records = self._process(run, _check_integer("max_in_flight", max_in_flight, minimum=1))
+        return records if on_progress is None else self._report(records, run, on_progress)
+
+    async def _report(
+        self, records: AsyncGenerator[RowRecord], run: RunContext, on_progress: Callable[[Progress], object]
+    ) -> AsyncGenerator[RowRecord]:
+        meter = ProgressMeter(self, downloads=run.download_to is not None)
+        async with aclosing(records):
+            on_progress(meter.measure())
+            async for record in records:
+                on_progress(meter.measure())
+                yield record
 
     async def _process(self, run: RunContext, limit: int) -> AsyncGenerator[RowRecord]:
         self._check_idle()
@@ -257,6 +271,29 @@ class Batch:
     def _check_idle(self) -> None:
         if self._run is not None:
             raise ConfigurationError("this batch is running. Wait for the end of its run, or stop it")
+
+
+class ProgressMeter:
+    """Progress of a batch, and the rate since this object exists. With `downloads`, a row is done once it is saved."""
+
+    def __init__(self, batch: Batch, *, downloads: bool) -> None:
+        self._batch = batch
+        self._downloads = downloads
+        self._loop = asyncio.get_running_loop()
+        self._started_at = self._loop.time()
+        self._open_before = self._count_open()
+
+    def _count_open(self) -> int:
+        counts = self._batch.counts
+        return sum(count for state, count in counts.items() if is_open(state, downloads=self._downloads))
+
+    def measure(self) -> Progress:
+        """Returns the present numbers."""
+        counts, still_open = self._batch.counts, self._count_open()
+        failed = counts[JobState.FAILED] + counts[JobState.DEAD]
+        elapsed, ended = self._loop.time() - self._started_at, self._open_before - still_open
+        rate = ended / elapsed if ended > 0 and elapsed > 0 else None
+        return Progress(counts.total() - failed - still_open, failed, still_open, self._batch.credits, rate)
 
 
 def _check_integer(name: str, value: int, *, minimum: int) -> int:

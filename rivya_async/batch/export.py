@@ -6,6 +6,7 @@ import csv
 import errno
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ NUMBERS: Final = (
 )  # fmt: skip
 INTEGERS: Final = ("number", "line", "purchase", "polls")
 COLUMNS: Final = ("number", "line", *TEXTS, "purchase", *NUMBERS, "polls", "error_code", "error", "urls", "files")
+
+FORMULA: Final = re.compile(r"[\s\x00-\x20\u200b-\u200f\ufeff\"';,]*[=+\-@|%\uff1d\uff0b\uff0d\uff20\u2212]|[\t\r\n]")
+"""Beginning of a cell that a spreadsheet may execute: a sign of a formula, also full-width, or after blanks."""
 
 PARQUET_GROUP_ROWS: Final = 5_000
 """Rows in memory while a Parquet file is written."""
@@ -47,9 +51,15 @@ def write_json_lines(records: Iterable[RowRecord], target: TextIO) -> None:
     target.writelines(json.dumps(flatten_record(record), ensure_ascii=False) + "\n" for record in records)
 
 
-def write_csv(records: Iterable[RowRecord], target: TextIO) -> None:
-    """Writes a header and a line per row; lists and params are JSON. Quotes cells that a spreadsheet would execute."""
-    writer = csv.writer(target)
+def write_csv(records: Iterable[RowRecord], target: TextIO, *, is_excel: bool = False) -> None:
+    """Writes a header and a line per row; lists and params are JSON. All cells are quoted.
+
+    A cell that a spreadsheet would execute begins with an apostrophe. `is_excel` begins the file with a BOM, by which
+    Excel detects UTF-8.
+    """
+    if is_excel:
+        target.write("\ufeff")
+    writer = csv.writer(target, quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS)
     for record in records:
         writer.writerow([_to_cell(value) for value in flatten_record(record).values()])
@@ -103,4 +113,4 @@ def _to_json(value: Any) -> Any:
 
 def _to_cell(value: Any) -> Any:
     value = _to_json(value)
-    return f"'{value}" if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"} else value
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value

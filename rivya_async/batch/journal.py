@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import threading
 from collections import Counter
@@ -38,6 +39,9 @@ T = TypeVar("T")
 
 PAGE_SIZE: Final = 500
 """Rows that are read from the journal at a time."""
+
+MAX_MESSAGE_LENGTH: Final = 2_000
+"""Characters of an error message that are stored."""
 
 COMMIT_DELAY: Final = 0.02
 """Seconds that a commit waits for more changes: a commit of thirty rows costs half as much per row as one of seven."""
@@ -90,6 +94,8 @@ class Journal:
 
     def update(self, record: RowRecord, **changes: Any) -> RowRecord:
         """Returns the record with these changes, and schedules writing them."""
+        if changes.get("error"):
+            changes["error"] = shorten_message(changes["error"])
         changed = record.evolve(changes)
         self.counts[record.state] -= 1
         self.counts[changed.state] += 1
@@ -160,6 +166,7 @@ def lock_journal(journal: Path) -> sqlite3.Connection:
     target = journal.resolve()  # a journal has one lock, also under several links
     path = target.with_name(f"{target.name}.lock")
     try:
+        create_private(path)
         connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("BEGIN EXCLUSIVE")
@@ -172,14 +179,27 @@ def lock_journal(journal: Path) -> sqlite3.Connection:
                 f"another process works with {journal}. Wait for its end, or stop it; `rivya batch status` still works"
             ) from None
         raise JournalError(f"{journal} cannot be opened: {path.name} beside it cannot be written: {error}") from None
+    except OSError as error:
+        raise JournalError(
+            f"{journal} cannot be opened: {path.name} beside it cannot be written: {error.strerror or error}"
+        ) from None
     return connection
+
+
+def create_private(path: Path) -> None:
+    """Creates a file that only its owner can read, unless it exists: prompts and links are private."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        return
 
 
 def open_journal(path: Path, batch_id: str | None, now: float) -> sqlite3.Connection:
     """Opens the file and creates its tables if it is new. Commits survive a power cut."""
     try:
+        create_private(path.resolve())
         connection = sqlite3.connect(path.resolve(), isolation_level=None, check_same_thread=False)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise JournalError(f"{path} cannot be opened: {error}") from None
     try:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -207,6 +227,11 @@ def _journal_error(path: Path, error: sqlite3.Error) -> JournalError:
         f"the journal {path} cannot be read or written: {error}. Nothing more is bought until it can. Free disk space, "
         "or fix the cause, and run the batch again: it resumes where it was"
     )
+
+
+def shorten_message(text: str) -> str:
+    """Returns the message, or its beginning: a service may send one of any length for each row."""
+    return text if len(text) <= MAX_MESSAGE_LENGTH else f"{text[:MAX_MESSAGE_LENGTH]} ..."
 
 
 def _is_local(service: str) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -122,9 +124,32 @@ def require_journal(path: Path) -> Path:
 def _open_read_only(path: Path) -> Iterator[sqlite3.Connection]:
     require_journal(path)
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
-            connection.execute("PRAGMA query_only = ON")
-            check_version(connection, path)
+        with ExitStack() as stack:
+            try:
+                connection = stack.enter_context(closing(_connect(path, "mode=rw")))
+                check_version(connection, path)
+            except sqlite3.OperationalError:  # SQLite needs to write beside a journal, even to read it
+                connection = stack.enter_context(closing(_connect_unwritable(path, stack)))
+                check_version(connection, path)
             yield connection
     except sqlite3.Error as error:
         raise JournalError(f"{path} is no journal of a batch, or cannot be read: {error}") from None
+    except OSError as error:
+        raise JournalError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _connect(path: Path, options: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _connect_unwritable(path: Path, stack: ExitStack) -> sqlite3.Connection:
+    """Opens a journal in a folder without write permission: a copy of it if there are changes beside it."""
+    log = path.with_name(f"{path.name}-wal")
+    if not log.exists() or not log.stat().st_size:
+        return _connect(path, "mode=ro&immutable=1")
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    for each in (path, log):
+        shutil.copyfile(each, folder / each.name)
+    return _connect(folder / path.name, "mode=rw")

@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from string import Formatter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from .._core.catalogue.validation import MAX_SUGGESTED_NAMES, closest_matches, suggestion_text
 from .._core.errors import ConfigurationError
 from .._core.generation_request import check_client_request_id
 from .manifest_reader import ManifestLine, parse_json, read_manifest_lines
 from .row import InvalidRow, Row, duplicate_name_problem, validate_name
-from .row_reference import find_problems
+from .row_reference import find_outside, find_problems
 from .schema import identity_key
 
 if TYPE_CHECKING:
@@ -32,14 +32,17 @@ IGNORED_PREFIX: Final = "_"
 class Manifest:
     r"""The rows of a file, which is read each time it is iterated, with little of it in memory. Iterating blocks.
 
-    The file is JSON Lines, or CSV if its name ends with `.csv` or `.tsv`, with comma, semicolon or tab, in UTF-8. A row
+    The file is JSON Lines, or CSV if its name ends with `.csv` or `.tsv`, with comma, semicolon or tab, in UTF-8 or in
+    UTF-16 with a BOM, and may be compressed with gzip. Other names need `format`, or a first line that shows it. A row
     has a `model`, a `prompt`, `params`, `references` (paths or URLs), a `client_request_id`, and a `name`, which names
     its files. In CSV each param has a column such as `params.aspect_ratio`, a cell that holds a JSON list or object is
     parsed, and `|` separates references. Columns that begin with `_` are ignored. Other columns are errors, unless
     `fill` has a field of that name.
 
     `fill` has default values: `{"model": "z-image", "prompt": "A {colour} kite"}`. With `models`, the catalogue, each
-    row is checked as `Model.check` does, and its files as an upload would.
+    row is checked as `Model.check` does, and its files as an upload would. With `reference_root`, a row whose local
+    references are outside this folder is invalid. Set it for a manifest that others wrote: otherwise its references may
+    name any media file of this machine.
 
     Raises `ConfigurationError` at once for an invalid `fill`. Iterating raises it for a file that cannot be read, an
     unknown column of a CSV file, or an unclosed quote in it.
@@ -58,8 +61,12 @@ class Manifest:
         *,
         fill: Mapping[str, str] | None = None,
         models: Mapping[str, Model] | None = None,
+        format: Literal["csv", "jsonl"] | None = None,  # noqa: A002  the word for it
+        reference_root: str | os.PathLike[str] | None = None,
     ) -> None:
         self.path = Path(path)
+        self._format = format
+        self._root = None if reference_root is None else Path(reference_root).resolve()
         self._models = models
         self._fill = {column: Template(text) for column, text in (fill or {}).items()}
         self._fields = {field for template in self._fill.values() for field in template.fields}
@@ -70,7 +77,7 @@ class Manifest:
             raise ConfigurationError("params cannot be filled in as a whole: fill in each of them as params.KEY")
 
     def __iter__(self) -> Iterator[Row | InvalidRow]:
-        lines = read_manifest_lines(self.path, self._check_columns)
+        lines = read_manifest_lines(self.path, self._check_columns, self._format)
         return reject_duplicate_names(self._parse(number, line) for number, line in enumerate(lines, 1))
 
     def _check_columns(self, columns: Sequence[str]) -> None:
@@ -98,6 +105,9 @@ class Manifest:
             _ = row.digest
         except ConfigurationError as error:
             return InvalidRow(line.line, (str(error),))
+        problems.extend(() if self._root is None else find_outside(row, self._root))
+        if problems:
+            return InvalidRow(line.line, tuple(problems))
         problems.extend(() if self._models is None else find_problems(row, self._models))
         return InvalidRow(line.line, tuple(problems), row) if problems else row
 

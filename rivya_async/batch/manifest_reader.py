@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import gzip
 import json
 import math
+import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from io import TextIOWrapper
+from contextlib import ExitStack
+from io import BufferedReader, TextIOWrapper
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import attrs
 
@@ -22,6 +27,34 @@ DELIMITERS: Final = ",;\t"
 """Delimiters of CSV. The most frequent one in the header is used."""
 
 
+SEPARATOR_LINE: Final = re.compile(r"(?i)\"?sep=([,;\t|])\"?\s*")
+"""First line by which a spreadsheet names the delimiter."""
+
+HEAD_BYTES: Final = 512
+"""First bytes of a file, from which its kind and encoding are detected."""
+
+GZIP_MAGIC: Final = b"\x1f\x8b"
+
+BOMS: Final = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+BINARY_KINDS: Final = {
+    b"PK\x03\x04": "an Excel or LibreOffice workbook, or another ZIP file",
+    b"\xd0\xcf\x11\xe0": "a workbook of an old Excel",
+    b"PAR1": "a Parquet file",
+    b"SQLite format 3\0": "a database, perhaps a journal",
+    b"%PDF": "a PDF file",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ": "compressed with xz",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+}
+"""Kinds of files that are taken for manifests, by their first bytes."""
+
+
 @attrs.frozen
 class ManifestLine:
     """The fields of one line, or the problem why it has none."""
@@ -31,26 +64,64 @@ class ManifestLine:
     problem: str | None = None
 
 
-def read_manifest_lines(path: Path, check_columns: Callable[[Sequence[str]], None]) -> Iterator[ManifestLine]:
-    """Yields the lines of a file: CSV if its name ends with `.csv` or `.tsv`, else JSON Lines. Blocks.
+def read_manifest_lines(
+    path: Path, check_columns: Callable[[Sequence[str]], None], form: str | None = None
+) -> Iterator[ManifestLine]:
+    """Yields the lines of a file, which may be compressed with gzip: JSON Lines or CSV. Blocks.
 
-    `check_columns` receives the columns of a CSV file before the first row is read, and may raise. Raises
-    `ConfigurationError` for a file that cannot be read, is not UTF-8, has no header, or an unclosed quote.
+    `form` is `csv` or `jsonl`; without it the ending of the name decides, else the first line. `check_columns` receives
+    the columns of a CSV file before the first row is read, and may raise. Raises `ConfigurationError` for a file that
+    cannot be read, is neither UTF-8 nor UTF-16 with a BOM, has no header, or an unclosed quote.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = _read_lines(path, file)
-            if path.suffix.lower() in {".csv", ".tsv"}:
-                yield from _read_csv(path, lines, check_columns)
+        with ExitStack() as stack:
+            file: Any = stack.enter_context(path.open("rb"))
+            head = file.peek(HEAD_BYTES)[:HEAD_BYTES]
+            if head.startswith(GZIP_MAGIC):
+                file = stack.enter_context(BufferedReader(gzip.GzipFile(fileobj=file)))
+                head = file.peek(HEAD_BYTES)[:HEAD_BYTES]
+            text = stack.enter_context(TextIOWrapper(file, _detect_encoding(path, head), newline=""))
+            lines = _read_lines(path, text)
+            first = next(lines, "")
+            if (form or _detect_format(path, first)) == "csv":
+                yield from _read_csv(path, chain([first], lines), check_columns)
             else:
-                yield from _read_json_lines(path, lines)
-    except OSError as error:
-        raise ConfigurationError(f"the manifest {path} cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"the manifest {path} is not UTF-8: {error.reason}. Save it as UTF-8") from None
+                yield from _read_json_lines(path, chain([first], lines))
+    except UnicodeError as error:
+        raise ConfigurationError(
+            f"the manifest {path} is not UTF-8: {getattr(error, 'reason', error)}. It is probably Latin-1 or "
+            f"Windows-1252: save it as UTF-8, in Excel as 'CSV UTF-8', or convert it: iconv -f WINDOWS-1252 -t UTF-8"
+        ) from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise ConfigurationError(
+            f"the manifest {path} cannot be read: {getattr(error, 'strerror', '') or error}"
+        ) from None
 
 
-def _read_lines(path: Path, file: TextIOWrapper) -> Iterator[str]:
+def _detect_encoding(path: Path, head: bytes) -> str:
+    """Returns the encoding of a text. Raises `ConfigurationError` for a file of another kind."""
+    for magic, kind in BINARY_KINDS.items():
+        if head.startswith(magic):
+            raise ConfigurationError(f"{path} is {kind}, no manifest: save it as CSV in UTF-8, or as JSON Lines")
+    for bom, encoding in BOMS.items():
+        if head.startswith(bom):
+            return encoding
+    if b"\0" in head:
+        raise ConfigurationError(f"{path} is binary, or UTF-16 without a BOM: save it as UTF-8")
+    return "utf-8-sig"
+
+
+def _detect_format(path: Path, first: str) -> str:
+    """Returns `csv` or `jsonl`, by the ending of the name, or else by the first line."""
+    suffix = Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
+    if suffix in {".csv", ".tsv"}:
+        return "csv"
+    names = {name.strip(' "\r\n') for name in re.split(f"[{DELIMITERS}]", first)}
+    is_header = bool(names & {"model", "prompt"}) or SEPARATOR_LINE.fullmatch(first) is not None
+    return "csv" if is_header and suffix not in {".jsonl", ".ndjson", ".json"} else "jsonl"
+
+
+def _read_lines(path: Path, file: TextIO) -> Iterator[str]:
     line = 0
     while text := file.readline(MAX_LINE_LENGTH):
         line += 1
@@ -116,18 +187,22 @@ def _read_csv(
     path: Path, lines: Iterator[str], check_columns: Callable[[Sequence[str]], None]
 ) -> Iterator[ManifestLine]:
     header = next(lines, "")
-    delimiter = max(DELIMITERS, key=header.count)
+    separator = SEPARATOR_LINE.fullmatch(header)
+    if separator is not None:  # Excel writes and reads such a line
+        header = next(lines, "")
+    skipped = int(separator is not None)
+    delimiter = separator[1] if separator else max(DELIMITERS, key=header.count)
     reader = csv.reader(chain([header], lines), delimiter=delimiter, strict=True)
     columns = _parse_header(path, reader)
     check_columns(columns)
     while True:
-        line = reader.line_num + 1
+        line = reader.line_num + 1 + skipped
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            if reader.line_num > line:  # the number of rows in these lines is unknown, and rows are numbered
+            if reader.line_num + skipped > line:  # the number of rows in these lines is unknown, and rows are numbered
                 raise ConfigurationError(
                     f"{path}: a quote is opened in line {line} and not closed correctly: {error}. Close it"
                 ) from None

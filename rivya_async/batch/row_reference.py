@@ -56,6 +56,13 @@ def find_problems(row: Row, models: Mapping[str, Model]) -> Iterator[str]:
         yield problem.message
 
 
+def find_outside(row: Row, root: Path) -> Iterator[str]:
+    """Yields a problem for each local reference outside a folder, also by a symbolic link."""
+    for text in row.references:
+        if "://" not in text and not Path(text).resolve().is_relative_to(root):
+            yield f"the reference {text!r:.200} is outside {str(root)!r:.200}"
+
+
 def _check_file(path: Path, model: Model) -> None:
     """Raises `ConfigurationError` for a file that cannot be uploaded for this model."""
     if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises for a name that is too long

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from .._core.catalogue.validation import unknown_model_problem
-from .._core.errors import ConfigurationError, InvalidRequestError, RivyaError, SpendLimitError
+from .._core.errors import ConfigurationError, DownloadError, InvalidRequestError, RivyaError, SpendLimitError
 from .._core.generation_request import GenerationRequest
 from .._core.http.serialization import encode_json
 from .._engine.shutdown import ShutdownRequested
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from .backend import BatchBackend, FileSaver, PollCounter
     from .journal import Journal
     from .record import RowRecord
+
+UNWRITABLE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
+"""Errors of a folder that cannot take the files of any row."""
 
 NOT_PURCHASED: Final = {"body": None, "expected_credits": None, "intent_at": None}
 """Changes of a row that can be purchased under the same key, since nothing was bought."""
@@ -168,6 +172,16 @@ class RowStore:
                 "the job has succeeded, but the service names no file of it. Ask the support", "no_files"
             )
         name = f"{identity}{{ext}}" if len(generation.urls) == 1 else f"{identity}.{{index}}{{ext}}"
+        try:
+            return await self._save(generation, folder, name)
+        except (OSError, DownloadError) as error:
+            cause = error.__cause__ if isinstance(error, DownloadError) else error
+            if getattr(cause, "errno", None) in UNWRITABLE:
+                run.halted = run.halted or error  # no other row could be saved
+            raise
+
+    async def _save(self, generation: Generation, folder: Path, name: str) -> Sequence[SavedFile]:
+        run = self._run
         if run.save is not None:
             return await run.save(generation, folder, name)
         owner, beside = self.record.batch_id, run.journal.path.parent

@@ -45,7 +45,7 @@ def app() -> None:
     """
 
 
-@app.command("completion", cls=RivyaCommand)
+@app.command("completion", cls=RivyaCommand, is_plain=True)
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 def completion(shell: str) -> None:
     """Print the completion script for bash, zsh or fish.

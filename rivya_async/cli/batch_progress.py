@@ -6,8 +6,8 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from .._jobs.transitions import is_open
 from ..batch import JobState
+from ..batch.batch import ProgressMeter
 from .progress import live_display, render_bar
 from .render import format_credits, format_duration
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import ConsoleRenderable
 
+    from .._core.types.progress import Progress
     from ..batch import Batch
     from .output import Output
 
@@ -41,14 +42,14 @@ def format_counts(counts: Counter[JobState]) -> str:
 
 
 @asynccontextmanager
-async def batch_progress(output: Output, batch: Batch) -> AsyncIterator[None]:
+async def batch_progress(output: Output, batch: Batch, *, downloads: bool) -> AsyncIterator[None]:
     """Shows the progress while the context is open; nothing in JSON mode."""
-    throughput = Throughput(batch)
+    meter = ProgressMeter(batch, downloads=downloads)
     if output.shows_progress:
-        with live_display(lambda _: throughput.render()):
+        with live_display(lambda _: _render(meter.measure(), batch)):
             yield
         return
-    lines = asyncio.create_task(_write_lines(output, throughput))
+    lines = asyncio.create_task(_write_lines(output, meter, batch))
     try:
         yield
     finally:
@@ -56,37 +57,23 @@ async def batch_progress(output: Output, batch: Batch) -> AsyncIterator[None]:
         await asyncio.wait([lines])
 
 
-async def _write_lines(output: Output, throughput: Throughput) -> None:
+async def _write_lines(output: Output, meter: ProgressMeter, batch: Batch) -> None:
     while True:
         await asyncio.sleep(LINE_INTERVAL)
-        output.write_note(throughput.format())
+        output.write_note(format_progress(meter.measure(), batch.counts))
 
 
-class Throughput:
-    """Settled rows of a batch and their rate since this object exists."""
+def format_progress(progress: Progress, counts: Counter[JobState]) -> str:
+    """Returns counts, credits, rate and time left in one line. `open` rows include those that are not saved yet."""
+    rate = progress.rate
+    left = f"  ·  {rate:.1f}/s, {format_duration(progress.seconds_left)} left" if rate and progress.open else ""
+    numbers = f"{progress.done:,} done, {progress.failed:,} failed, {progress.open:,} open"
+    return f"{numbers}  ·  {format_counts(counts)}  ·  {format_credits(progress.credits)}{left}"
 
-    def __init__(self, batch: Batch) -> None:
-        self._batch = batch
-        self._loop = asyncio.get_running_loop()
-        self._started_at = self._loop.time()
-        self._settled_before = self.settled
 
-    @property
-    def settled(self) -> int:
-        """Rows in a final state."""
-        return sum(count for state, count in self._batch.counts.items() if not is_open(state, downloads=False))
+def _render(progress: Progress, batch: Batch) -> ConsoleRenderable:
+    from rich.console import Group
+    from rich.text import Text
 
-    def format(self) -> str:
-        """Returns counts, credits, rate and time left in one line."""
-        counts = self._batch.counts
-        elapsed = self._loop.time() - self._started_at
-        rate = (self.settled - self._settled_before) / elapsed if elapsed > 1 else 0.0
-        left = f"  ·  {rate:.1f}/s, {format_duration((counts.total() - self.settled) / rate)} left" if rate else ""
-        return f"{format_counts(counts)}  ·  {format_credits(self._batch.credits)}{left}"
-
-    def render(self) -> ConsoleRenderable:
-        """Returns the bar and the line."""
-        from rich.console import Group
-        from rich.text import Text
-
-        return Group(render_bar(self.settled, self._batch.counts.total()), Text(self.format(), style="dim"))
+    bar = render_bar(progress.done + progress.failed, progress.total)
+    return Group(bar, Text(format_progress(progress, batch.counts), style="dim"))

@@ -5,20 +5,74 @@ from __future__ import annotations
 import inspect
 from functools import update_wrapper
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from .exit_codes import format_exit_codes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from .run import AsyncCommand
 
 
+def _shared_option(*names: str, key: str, empty: Any, text: str, **attrs: Any) -> click.Option:
+    """Returns an option that may stand before or after the name of a subcommand. Its value is in `Context.meta`."""
+
+    def remember(ctx: click.Context, _: click.Parameter, value: Any) -> None:
+        ctx.meta[key] = value or ctx.meta.get(key, empty)
+
+    return click.Option([*names, key], expose_value=False, callback=remember, help=text, show_default=False, **attrs)
+
+
+SHARED_OPTIONS: Final = (
+    _shared_option(
+        "--json",
+        key="is_json",
+        empty=False,
+        is_flag=True,
+        text="Write one JSON object per line to stdout, nothing else.",
+    ),
+    _shared_option(
+        "--sandbox",
+        key="is_sandbox",
+        empty=False,
+        is_flag=True,
+        text="Run against an embedded sandbox: no account, no purchase.",
+    ),
+    _shared_option(
+        "--proxy",
+        key="proxy",
+        empty=None,
+        metavar="URL",
+        text="Proxy, instead of the variables HTTPS_PROXY and NO_PROXY.",
+    ),
+    _shared_option(
+        "-v", "--verbose", key="verbosity", empty=0, count=True, text="Log to stderr; -vv every attempt and poll."
+    ),
+)
+"""Options of every command. `Context.meta` holds their values."""
+
+
 class RivyaCommand(click.Command):
-    """Command whose help keeps the line breaks of its docstring and ends with the exit codes."""
+    """Command whose help keeps the line breaks of its docstring and ends with the exit codes.
+
+    It has the shared options, unless `is_plain`. Its options may stand anywhere.
+    """
+
+    def __init__(
+        self, *args: Any, params: Sequence[click.Parameter] | None = None, is_plain: bool = False, **attrs: Any
+    ) -> None:
+        super().__init__(*args, params=[*(params or ()), *(() if is_plain else SHARED_OPTIONS)], **attrs)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parses the arguments. Rejects text that cannot be sent, such as Latin-1; paths may have any bytes."""
+        rest = super().parse_args(ctx, args)
+        for param in self.params:
+            if not isinstance(param.type, click.Path) and not _is_unicode(ctx.params.get(param.name or "")):
+                raise click.BadParameter("it is not valid UTF-8: set the terminal to UTF-8", ctx, param)
+        return rest
 
     def get_short_help_str(self, limit: int = 45) -> str:  # noqa: ARG002 - click's
         """Returns the first line of the docstring, whole."""
@@ -75,26 +129,16 @@ def write_lines(formatter: click.HelpFormatter, text: str) -> None:
     formatter.write("".join(f"  {line}".rstrip() + "\n" for line in text.splitlines()))
 
 
-def _shared_flag(option: str, name: str, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Returns a flag that may stand before or after the name of a subcommand. Its value is in `Context.meta`."""
-
-    def remember(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
-        ctx.meta[name] = value or ctx.meta.get(name, False)
-
-    return click.option(option, name, is_flag=True, expose_value=False, callback=remember, help=text)
+def _is_unicode(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_unicode, value))
+    return not isinstance(value, str) or not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
-json_option = _shared_flag("--json", "is_json", "Write one JSON object per line to stdout, and nothing else.")
-sandbox_option = _shared_flag("--sandbox", "is_sandbox", "Run against an embedded sandbox: no account, no purchase.")
-
-
-def command(
-    name: str, group: click.Group | None = None, *, has_sandbox: bool = True
-) -> Callable[[AsyncCommand], click.Command]:
+def command(name: str, group: click.Group | None = None) -> Callable[[AsyncCommand], click.Command]:
     """Makes a command of a coroutine function that takes a `CommandContext` and the options, and returns an exit code.
 
-    `None` counts as success. The docstring is the help text. Every such command takes `--json`, and `--sandbox` unless
-    `has_sandbox` is false.
+    `None` counts as success. The docstring is the help text.
     """
 
     def decorate(function: AsyncCommand) -> click.Command:
@@ -104,7 +148,7 @@ def command(
             return run(function, options)
 
         update_wrapper(invoke, function)
-        made = click.command(name, cls=RivyaCommand)(json_option(sandbox_option(invoke) if has_sandbox else invoke))
+        made = click.command(name, cls=RivyaCommand)(invoke)
         if group is not None:
             group.add_command(made)
         return made

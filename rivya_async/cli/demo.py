@@ -83,7 +83,7 @@ def _open_session(arguments: Namespace, output: Output) -> AbstractAsyncContextM
         return embedded_session(output, speed=arguments.speed, seed=arguments.seed)
     if arguments.speed is not None or arguments.seed is not None:
         raise ConfigurationError("--speed and --seed belong to the sandbox: leave them or --live out")
-    return service_session()
+    return service_session(proxy=arguments.proxy)
 
 
 async def _announce(session: RivyaSession, job_list: JobList, output: Output, *, is_live: bool) -> None:

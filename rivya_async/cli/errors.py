@@ -9,6 +9,7 @@ import attrs
 from .._core import errors
 from .._core.errors import RivyaError
 from .exit_codes import ExitCode
+from .render import shell_command
 
 EXIT_CODES: Final[tuple[tuple[type[Exception] | tuple[type[Exception], ...], ExitCode], ...]] = (
     (errors.GenerationFailedError, ExitCode.JOB_FAILED),
@@ -46,13 +47,13 @@ def exit_code_for(error: Exception) -> ExitCode:
 def suggested_command(error: Exception, again: str | None = None) -> str | None:
     """Returns the command to type next, or None where the error's message says all.
 
-    `again` is the command that repeats the purchase, if the error ended one.
+    `again` is the command that repeats the purchase or the download, if the error ended one.
     """
     if isinstance(error, RivyaError) and error.task_id and not isinstance(error, errors.GenerationFailedError):
-        return f"rivya wait {error.task_id}"
+        return shell_command("wait", [], error.task_id)
     if isinstance(error, errors.StreamInterruptedError) and error.session_id is not None:
-        return f"rivya chat sessions {error.session_id}"
-    if again and isinstance(error, UNANSWERED):
+        return shell_command("chat sessions", [], error.session_id)
+    if again and isinstance(error, (*UNANSWERED, errors.DownloadError)):
         return again
     if isinstance(error, errors.InsufficientCreditsError):
         return "rivya credits"

@@ -23,8 +23,9 @@ class ExitCode(IntEnum):
     CREDITS = 4, "too few credits"
     DEADLINE = 5, "the timeout passed; a bought job continues: rivya wait TASK_ID"
     SERVICE = 6, "the service or the network failed"
-    RESUME = 75, "a batch has open rows: run the same command again"
-    INTERRUPTED = 130, "interrupted by Ctrl-C or SIGTERM"
+    OUTPUT = 74, "the output could not be written; the work itself was done"
+    RESUME = 75, "a batch has open rows: run the same command again, it goes on"
+    INTERRUPTED = 130, "interrupted by Ctrl-C, SIGTERM or a lost connection (SIGHUP)"
     BROKEN_PIPE = 141, "the reader of the output closed it"
 
 

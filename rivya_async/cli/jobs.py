@@ -93,11 +93,13 @@ class Job:
 class JobList:
     """All jobs of a command, for the summary of an interruption.
 
-    `folder` is where files were to go. `again` is the command that repeats a request that is not for a job.
+    `folder` is where files were to go, and `exists` the rule for those that exist. `again` is the command that repeats
+    a request that is not for a job.
     """
 
     jobs: list[Job] = attrs.field(factory=list)
     folder: str | None = None
+    exists: str | None = None
     again: str | None = None
 
     def __iter__(self) -> Iterator[Job]:

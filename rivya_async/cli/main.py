@@ -17,11 +17,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     missing = [name for name in ("click", "rich") if find_spec(name) is None]
     if missing:
         return _fail(f"rivya: {' and '.join(missing)} not found. Install the extra: pip install 'rivya-async[cli]'")
+    from .streams import resilient_streams
+
+    with resilient_streams():
+        return _run(list(sys.argv[1:] if argv is None else argv))
+
+
+def _run(arguments: list[str]) -> int:
     import click
 
     from .app import app
+    from .streams import write_failure
 
-    arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         code = app.main(arguments, "rivya", standalone_mode=False, windows_expand_args=False)
     except click.ClickException as error:
@@ -34,7 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(json.dumps({"error": value}))
     except click.Abort:
         return _fail("rivya: interrupted; nothing was bought", ExitCode.INTERRUPTED)
-    return code or ExitCode.OK
+    error = write_failure(sys.stdout)
+    if code or error is None:
+        return code or ExitCode.OK
+    if isinstance(error, BrokenPipeError):
+        return ExitCode.BROKEN_PIPE
+    return _fail(f"rivya: stdout cannot be written: {error.strerror}", ExitCode.OUTPUT)
 
 
 def _fail(message: str, code: ExitCode = ExitCode.USAGE) -> int:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -52,9 +56,46 @@ class Seconds(click.FloatRange):
         return number
 
 
+class Text(click.ParamType[str]):
+    """A text that may also come from stdin (`-`) or from a file (`@FILE`). A text that begins with @ is given as @@."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Returns the text without its last line end. Fails for a file that cannot be read, is not UTF-8 or empty."""
+        text = str(value)
+        if text.startswith("@@"):
+            return text[1:]
+        if text != "-" and not text.startswith("@"):
+            return text
+        source = "stdin" if text == "-" else f"the file {text[1:]!r}"
+        try:
+            with read_stdin_bytes() if text == "-" else Path(text[1:]).open("rb") as file:
+                found = file.read().decode("utf-8-sig").rstrip("\r\n")
+        except (OSError, ValueError) as error:
+            hint = "" if text == "-" else ". Write @@ for a text that begins with @"
+            self.fail(f"{source} cannot be read: {getattr(error, 'strerror', None) or error}{hint}", param, ctx)
+        if not found.strip():
+            self.fail(f"{source} is empty.", param, ctx)
+        return found
+
+
+def read_stdin_bytes() -> AbstractContextManager[BinaryIO]:
+    """Returns stdin as a binary stream that stays open. Raises `OSError` if it is closed."""
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "stdin is closed")
+    return nullcontext(sys.stdin.buffer)
+
+
 SECONDS: Final = Seconds()
+TEXT: Final = Text()
 
 folder_option = click.option("-o", "--output", "folder", metavar="DIR", type=FOLDER, help="Download the files there.")
+exists_option = click.option(
+    "--exists",
+    type=click.Choice(("keep", "error", "overwrite", "rename")),
+    help="What to do where a file exists.  [default: keep for names with the task id, else error]",
+)
 timeout_option = click.option(
     "--timeout", metavar="S", type=SECONDS, help="Stop waiting after S seconds; jobs continue.  [default: 1800]"
 )

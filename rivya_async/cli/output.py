@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
+import tempfile
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from .._core.config import API_KEY_VARIABLE
 from .errors import error_message, error_to_json, suggested_command
 from .exit_codes import ExitCode
-from .render import format_interrupt_summary, interrupt_summary_to_json, to_one_line
+from .render import (
+    escape_control_characters,
+    format_interrupt_summary,
+    format_lost_output,
+    interrupt_summary_to_json,
+    lost_output_to_json,
+    strip_control_characters,
+    to_one_line,
+)
+from .streams import write_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -28,20 +39,16 @@ class Output:
     """Writer of a command's output. In JSON mode stdout holds JSON lines, stderr lines of `{"error": ...}`.
 
     `is_embedded`: the jobs live in a sandbox of this process, so that no later command can resume them.
-    `stdout_closed`: the reader of stdout closed it; later output is dropped.
-    Secrets are masked in everything that is written, also in messages from elsewhere.
+    A failure to write never raises: `streams` records it, and `end` reports it. Secrets and control characters are
+    removed from everything that is written, also from messages of the service.
     """
 
     def __init__(self, *, is_json: bool) -> None:
         self.is_json = is_json
         self.is_embedded = False
-        self.stdout_closed = False
         self._is_mid_line = False
         self._secrets: list[str] = []
         self.mask_secret(os.environ.get(API_KEY_VARIABLE))
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, TextIOWrapper):
-                stream.reconfigure(errors="replace")  # a terminal may lack our characters
 
     @property
     def shows_progress(self) -> bool:
@@ -56,7 +63,7 @@ class Output:
     def write_result(self, value: dict[str, Any], text: str | None = None) -> None:
         """Writes the value in JSON mode, else the text if there is one."""
         if self.is_json:
-            self._write(sys.stdout, json.dumps(value, ensure_ascii=False))
+            self._write(sys.stdout, self._to_json(sys.stdout, value))
         elif text is not None:
             self._write(sys.stdout, text)
 
@@ -87,17 +94,20 @@ class Output:
         console = Console(width=None if is_terminal else UNLIMITED_WIDTH)
         with console.capture() as captured:
             console.print(table)
-        self._write(sys.stdout, "\n".join(line.rstrip() for line in captured.get().splitlines()))
+        text = "\n".join(line.rstrip() for line in captured.get().splitlines())
+        self._write(sys.stdout, text, is_clean=True)  # cells are clean, and a terminal gets colours
 
     def write_document(self, write: Callable[[TextIO], None]) -> None:
-        """Lets `write` write to stdout for other programs: in UTF-8, with its own line ends."""
+        """Lets `write` write to stdout for other programs: in UTF-8, with its own line ends, cleaned for a terminal."""
+        if sys.stdout.isatty():
+            document = io.StringIO()
+            write(document)
+            self._write(sys.stdout, document.getvalue(), end="")
+            return
         if isinstance(sys.stdout, TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8", errors="replace", newline="")
-        try:
-            write(sys.stdout)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            self._discard(sys.stdout)
+            sys.stdout.reconfigure(encoding="utf-8", errors="replace", newline="", line_buffering=False)
+        write(sys.stdout)
+        sys.stdout.flush()
 
     def write_chunk(self, text: str) -> None:
         """Writes a part of a line that continues; drops it in JSON mode."""
@@ -119,31 +129,62 @@ class Output:
     def write_error(self, error: Exception, *, again: str = "") -> None:
         """Writes an error in one line. `again` is the command that repeats the purchase, if it was one."""
         step = None if self.is_embedded else suggested_command(error, again)
-        if self.is_json:
-            self._write_error_object(error_to_json(error, step))
-        else:
-            self._write(sys.stderr, to_one_line(f"rivya: {error_message(error)}") + (f" -> {step}" if step else ""))
+        text = to_one_line(f"rivya: {error_message(error)}") + (f" -> {step}" if step else "")
+        self._write_error(error_to_json(error, step), text, is_essential=step is not None)
 
     def write_interrupt_summary(self, jobs: JobList) -> None:
         """Writes the open jobs, the purchases in doubt, and the commands that resume them."""
-        if self.is_json:
-            value = interrupt_summary_to_json(jobs, is_embedded=self.is_embedded)
-            self._write_error_object({**value, "exit_code": int(ExitCode.INTERRUPTED)})
-        else:
-            self._write(sys.stderr, format_interrupt_summary(jobs, is_embedded=self.is_embedded))
+        value = {**interrupt_summary_to_json(jobs, is_embedded=self.is_embedded), "exit_code": ExitCode.INTERRUPTED}
+        text = format_interrupt_summary(jobs, is_embedded=self.is_embedded)
+        self._write_error(value, text, is_essential=bool(value["open"] or value["unknown"] or jobs.again))
 
-    def _write_error_object(self, value: dict[str, Any]) -> None:
-        self._write(sys.stderr, json.dumps({"error": value}, ensure_ascii=False))
+    def end(self, code: int, jobs: JobList) -> int:
+        """Returns the exit code of the command. Names its jobs on stderr if stdout has lost their results."""
+        error = write_failure(sys.stdout)
+        if error is None:
+            return code
+        is_closed = isinstance(error, BrokenPipeError)
+        value = {
+            **lost_output_to_json(jobs, error),
+            "exit_code": ExitCode.BROKEN_PIPE if is_closed else ExitCode.OUTPUT,
+        }
+        has_jobs = "jobs" in value and not self.is_embedded
+        if has_jobs or not is_closed:
+            self._write_error(value, format_lost_output(jobs, error), is_essential=has_jobs)
+        return code or value["exit_code"]
 
-    def _write(self, stream: TextIO, text: str, end: str = "\n") -> None:
+    def _write_error(self, value: dict[str, Any], text: str, *, is_essential: bool) -> None:
+        """Writes to stderr. An essential text, which names purchases, goes to stdout or a file if stderr fails."""
+        for stream in (sys.stderr, sys.stdout) if is_essential else (sys.stderr,):
+            self._write(stream, self._to_json(stream, {"error": value}) if self.is_json else text)
+            if write_failure(stream) is None:
+                return
+        if is_essential:
+            self._save(json.dumps({"error": value}) if self.is_json else strip_control_characters(text))
+
+    def _save(self, text: str) -> None:
+        """Appends to a file in the working directory, or else in the directory of temporary files."""
+        for folder in (os.curdir, tempfile.gettempdir()):
+            try:
+                path = os.path.join(folder, f"rivya-{os.getpid()}.log")  # noqa: PTH118 - no other path is needed here
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+                with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
+                    file.write(self._mask(text) + "\n")
+                return
+            except OSError:  # the next folder may be writable
+                continue
+
+    def _to_json(self, stream: TextIO, value: Any) -> str:
+        is_unicode = (stream.encoding or "utf-8").lower().startswith("utf")
+        return escape_control_characters(json.dumps(value, ensure_ascii=not is_unicode))
+
+    def _mask(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, MASK)
-        try:
-            stream.write(text + end)
-            stream.flush()
-        except BrokenPipeError:  # as `| head` does; bought jobs are still waited for and saved
-            self._discard(stream)
+        return text
 
-    def _discard(self, stream: TextIO) -> None:
-        self.stdout_closed = self.stdout_closed or stream is sys.stdout
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    def _write(self, stream: TextIO, text: str, end: str = "\n", *, is_clean: bool = False) -> None:
+        """Writes to a standard stream: the one place that does. Removes what a terminal would obey."""
+        text = self._mask(text)
+        stream.write((text if is_clean else strip_control_characters(text)) + end)
+        stream.flush()

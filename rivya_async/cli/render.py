@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from .._core.types.generations import Amount, Generation
     from .jobs import Job, JobList
+
+
+UNSAFE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that a terminal obeys, or that change the order of others, except tab and newline; lone surrogates."""
+
+
+def strip_control_characters(text: str) -> str:
+    r"""Returns the text without the characters that a terminal obeys.
+
+    >>> strip_control_characters("One\n\x1b[31mtwo")
+    'One\n[31mtwo'
+    """
+    return UNSAFE.sub("", text)
+
+
+def escape_control_characters(text: str) -> str:
+    """Returns JSON in which these characters are escapes. The value stays the same."""
+    return UNSAFE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 
 
 def to_one_line(text: str) -> str:
@@ -107,13 +128,32 @@ def purchase_command(job: Job) -> str:
         options += ["--key", request.idempotency_key]
     if not job.is_checked:
         options.append("--no-check")
-    return join_command("generate", options, request.model, request.prompt)
+    return shell_command("generate", options, request.model, request.prompt)
 
 
-def join_command(name: str, options: list[str], model: str, text: str | None) -> str:
-    """Returns a command for a shell, also if the text begins like an option."""
-    guard = ["--"] if text is not None and text.startswith("-") else []
-    return shlex.join(["rivya", name, *options, *guard, model, *([] if text is None else [text])])
+def shell_command(name: str, options: Sequence[str], *arguments: str | None) -> str:
+    """Returns a command for a shell, also if an argument begins like an option. Arguments that are None are left out.
+
+    >>> shell_command("wait", [], "task_1; id", "-x")
+    "rivya wait -- 'task_1; id' -x"
+    """
+    given = [each for each in arguments if each is not None]
+    guard = ["--"] if any(each.startswith("-") for each in given) else []
+    return " ".join(map(_quote, ["rivya", *name.split(), *options, *guard, *given]))
+
+
+def _quote(word: str) -> str:
+    """Returns the word for a POSIX shell; `$'...'` where it holds characters that a terminal obeys."""
+    if not UNSAFE.search(word):
+        return shlex.quote(word)
+    escaped = word.replace("\\", r"\\").replace("'", r"\'")
+    return (
+        "$'"
+        + UNSAFE.sub(
+            lambda match: "".join(f"\\x{byte:02x}" for byte in match.group().encode(errors="replace")), escaped
+        )
+        + "'"
+    )
 
 
 def interrupt_summary_to_json(jobs: JobList, *, is_embedded: bool) -> dict[str, Any]:
@@ -126,11 +166,41 @@ def interrupt_summary_to_json(jobs: JobList, *, is_embedded: bool) -> dict[str, 
         {"idempotency_key": job.key, "model": job.model, "next": purchase_command(job)} for job in jobs.unknown
     ]
     if jobs.open:
-        folder = ["-o", jobs.folder] if jobs.folder else []
-        value["next"] = shlex.join(["rivya", "wait", *(str(job.task_id) for job in jobs.open), *folder])
+        value["next"] = wait_command(jobs.open, jobs.folder)
     elif jobs.again:
         value["next"] = jobs.again
     return value
+
+
+def wait_command(jobs: Iterable[Job], folder: str | None) -> str:
+    """Returns the command that waits for these jobs and saves their files."""
+    return shell_command("wait", ["-o", folder] if folder else [], *(job.task_id for job in jobs))
+
+
+def lost_output_to_json(jobs: JobList, error: OSError) -> dict[str, Any]:
+    """Returns the jobs of a command whose results could not be written, and the command that shows them again."""
+    value: dict[str, Any] = {"type": "OutputError", "message": f"stdout cannot be written: {error.strerror}"}
+    known = [job for job in jobs if job.task_id is not None]
+    if known:
+        value["jobs"] = [
+            {"task_id": job.task_id, "model": job.model, "status": job.status, "files": list(map(str, job.files))}
+            for job in known
+        ]
+        value["next"] = wait_command(known, None)
+    return value
+
+
+def format_lost_output(jobs: JobList, error: OSError) -> str:
+    """Returns the lines for the same facts."""
+    value = lost_output_to_json(jobs, error)
+    lines = [f"rivya: {value['message']}"]
+    lines += [
+        "  " + "  ".join(map(to_one_line, [job["task_id"], job["status"], job["model"], *job["files"]]))
+        for job in value.get("jobs", ())
+    ]
+    if "next" in value:
+        lines.append(f"Show the results again with: {value['next']}")
+    return "\n".join(lines)
 
 
 def format_interrupt_summary(jobs: JobList, *, is_embedded: bool) -> str:

@@ -15,6 +15,7 @@ from .._core.errors import RivyaError
 from .errors import exit_code_for
 from .exit_codes import ExitCode
 from .jobs import JobList
+from .logs import enable_logging
 from .output import Output
 from .session_factory import embedded_session, service_session
 
@@ -34,6 +35,7 @@ class CommandContext:
 
     output: Output
     is_sandbox: bool = False
+    proxy: str | None = None
     jobs: JobList = attrs.field(factory=JobList)
 
     def open_session(
@@ -42,21 +44,41 @@ class CommandContext:
         """Opens a session at the service, or at a sandbox. `renders`: the sandbox has to make result files."""
         if self.is_sandbox:
             return embedded_session(self.output, renders=renders, hooks=hooks)
-        return service_session(needs_key=needs_key, hooks=hooks)
+        return service_session(needs_key=needs_key, hooks=hooks, proxy=self.proxy)
 
 
 def run(function: AsyncCommand, options: Mapping[str, Any]) -> int:
     """Runs the command and returns its exit code. `--json` and `--sandbox` are in click's current context."""
     flags = click.get_current_context().meta
     output = Output(is_json=flags["is_json"])
-    context = CommandContext(output, is_sandbox=flags.get("is_sandbox", False))
+    enable_logging(flags["verbosity"], is_json=output.is_json)
+    context = CommandContext(output, is_sandbox=flags["is_sandbox"], proxy=flags["proxy"])
     try:
-        with _warnings_as_notes(output):
+        with catch_ctrl_c(), _warnings_as_notes(output):
             code = asyncio.run(_run_guarded(function, context, options))
     except KeyboardInterrupt:  # the second Ctrl-C ends the command without cleaning up
         output.write_interrupt_summary(context.jobs)
-        return ExitCode.INTERRUPTED
-    return ExitCode.BROKEN_PIPE if output.stdout_closed and code == ExitCode.OK else code
+        code = ExitCode.INTERRUPTED
+    return output.end(code, context.jobs)
+
+
+@contextmanager
+def catch_ctrl_c() -> Iterator[None]:
+    """Replaces the handler of `__main__` by Python's, which an event loop replaces by its own."""
+    is_replaced = signal.getsignal(signal.SIGINT) not in {signal.default_int_handler, signal.SIG_IGN, signal.SIG_DFL}
+    if is_replaced:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if is_replaced:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # only the exit is left: no traceback
+
+
+def termination_signals(*more: str) -> list[signal.Signals]:
+    """Returns the signals that ask a process to end. An ignored one stays ignored, as `nohup` wants it."""
+    found = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", *more) if hasattr(signal, name)]
+    return [number for number in found if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 async def _run_guarded(function: AsyncCommand, context: CommandContext, options: Mapping[str, Any]) -> int:
@@ -68,7 +90,8 @@ async def _run_guarded(function: AsyncCommand, context: CommandContext, options:
     task = asyncio.current_task()
     if task is not None:
         with suppress(NotImplementedError):  # there are no such handlers on Windows
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+            for number in termination_signals():
+                asyncio.get_running_loop().add_signal_handler(number, _cancel_once, task)
     try:
         return await function(context, **options) or ExitCode.OK
     except asyncio.CancelledError:
@@ -77,6 +100,12 @@ async def _run_guarded(function: AsyncCommand, context: CommandContext, options:
     except (RivyaError, OSError) as error:
         context.output.write_error(error)
         return exit_code_for(error)
+
+
+def _cancel_once(task: asyncio.Task[int]) -> None:
+    """Cancels the task. A second signal does not interrupt its clean-up: shells repeat the SIGHUP of a terminal."""
+    if not task.cancelling():
+        task.cancel()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from .._jobs.transitions import JobState
 from .errors import exit_code_for
 from .exit_codes import ExitCode
 from .progress import job_progress
-from .render import format_job, job_to_json, purchase_command
+from .render import format_job, job_to_json, purchase_command, wait_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,7 +48,7 @@ async def run_jobs(
             async with asyncio.TaskGroup() as group:
                 for job in job_list:
                     job.folder = folder
-                    group.create_task(_run_job(session, job, timeout, on_change))
+                    group.create_task(_run_job(session, job, job_list.exists, timeout, on_change))
     finally:
         if not output.is_json:
             for job in job_list:
@@ -57,14 +58,23 @@ async def run_jobs(
 
 
 def ensure_dir(folder: str) -> Path:
-    """Returns the folder, created if need be: an error must come before anything is bought."""
+    """Returns the folder, created if need be. Raises `OSError` before anything is bought if it takes no files."""
     path = Path(folder).expanduser()
     path.mkdir(parents=True, exist_ok=True)
+    check_writable(path)
     return path
 
 
-async def _run_job(session: RivyaSession, job: Job, timeout: float | None, on_change: Callable[[Job], None]) -> None:
-    store, ambient = MemoryJobStore(session, job, on_change), Environment()
+def check_writable(folder: Path) -> None:
+    """Raises `OSError` if no file can be written in this folder."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"x")
+
+
+async def _run_job(
+    session: RivyaSession, job: Job, exists: str | None, timeout: float | None, on_change: Callable[[Job], None]
+) -> None:
+    store, ambient = MemoryJobStore(session, job, exists, on_change), Environment()
     options: dict[str, Any] = {"on_update": store.update} | ({} if timeout is None else {"timeout": timeout})
     policy = JobPolicy(wait_options=options)
     # Each job has a context of its own: the error of one halts no other.
@@ -81,14 +91,18 @@ def _write_job(job: Job, output: Output) -> None:
     if job.generation is not None and job.generation.is_terminal:
         output.write_result(job_to_json(job), text="\n".join(format_job(job)) if job.error is None else None)
     if job.error is not None:
-        output.write_error(job.error, again=purchase_command(job))
+        again = purchase_command(job)
+        if job.task_id is not None:
+            again = wait_command([job], None if job.folder is None else str(job.folder))
+        output.write_error(job.error, again=again)
 
 
 class MemoryJobStore:
     """A job of this command as its own store: the user repeats the open jobs."""
 
-    def __init__(self, session: RivyaSession, job: Job, on_change: Callable[[Job], None]) -> None:
+    def __init__(self, session: RivyaSession, job: Job, exists: str | None, on_change: Callable[[Job], None]) -> None:
         self._session = session
+        self._exists = exists
         self._on_change = on_change
         self.record = job
 
@@ -126,5 +140,6 @@ class MemoryJobStore:
             self.record.generation = error.last or self.record.generation
 
     async def save_files(self, generation: Generation) -> Sequence[Path]:
-        """Saves the files under the name of the task: a file of that name is of an earlier run, and is kept."""
-        return await self._session.download(generation, f"{self.record.folder or '.'}{os.sep}")
+        """Saves the files under the name of the task: a file of that name is of an earlier run."""
+        folder = f"{self.record.folder or '.'}{os.sep}"
+        return await self._session.download(generation, folder, exists=self._exists or "keep")

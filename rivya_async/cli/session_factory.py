@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from contextlib import asynccontextmanager
+import threading
+from contextlib import asynccontextmanager, contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
-from .._core.config import Config
+from .._core.config import API_KEY_VARIABLE, BASE_URL_VARIABLE, Config
 from .._core.errors import ConfigurationError
 from .._core.policies import PollPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from .._engine.hooks import Hooks
     from ..sandbox import Sandbox
@@ -24,18 +27,69 @@ SANDBOX_POLL: Final = PollPolicy(first=0.15, base=0.2, cap=0.5, floor=0.1)
 
 
 @asynccontextmanager
-async def service_session(*, needs_key: bool = True, hooks: Sequence[Hooks] = ()) -> AsyncIterator[RivyaSession]:
+async def service_session(
+    *, needs_key: bool = True, hooks: Sequence[Hooks] = (), proxy: str | None = None
+) -> AsyncIterator[RivyaSession]:
     """Opens a session as `RIVYA_API_KEY` and `RIVYA_BASE_URL` say. One on this machine polls at short intervals.
 
     Raises `ConfigurationError` at once if there is no key and the command needs one.
     """
     settings = Config.resolve(os.environ)
     if needs_key:
-        settings.require_api_key()
+        require_api_key(settings)
     from ..session import RivyaSession
 
-    async with RivyaSession(poll=SANDBOX_POLL if settings.is_local else None, hooks=hooks) as session:
+    poll = SANDBOX_POLL if settings.is_local else None
+    async with RivyaSession(poll=poll, hooks=hooks, **proxy_options(proxy, settings)) as session:
         yield session
+
+
+def require_api_key(settings: Config) -> None:
+    """Raises `ConfigurationError` with advice for a command line if there is no key."""
+    if settings.api_key is None:
+        raise ConfigurationError(f"this command needs an API key: set {API_KEY_VARIABLE}")
+
+
+def proxy_options(proxy: str | None, settings: Config) -> dict[str, Any]:
+    """Returns the arguments of `RivyaSession` for this proxy, or else for the variables of the environment.
+
+    A service on this machine is reached without the variables. Raises `ConfigurationError` if it is no URL.
+    """
+    if proxy is None:
+        return {} if settings.is_local else {"trust_env": True}
+    try:
+        parts = urlsplit(proxy)
+        is_valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_valid = False
+    if not is_valid:
+        raise ConfigurationError("--proxy takes a URL such as http://proxy.example:3128")
+    return {"proxy": proxy}
+
+
+@contextmanager
+def sandbox_environment(output: Output) -> Iterator[None]:
+    """Serves a sandbox in a thread, and sets the variables of key and URL for child processes."""
+    sandbox = new_sandbox()
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="rivya-sandbox")
+    thread.start()
+    variables = {name: os.environ.get(name) for name in (API_KEY_VARIABLE, BASE_URL_VARIABLE)}
+    try:
+        asyncio.run_coroutine_threadsafe(sandbox.__aenter__(), loop).result()
+        try:
+            os.environ.update({API_KEY_VARIABLE: sandbox.api_key, BASE_URL_VARIABLE: sandbox.base_url})
+            output.write_note(f"The sandbox listens on {sandbox.base_url}. It sells nothing.")
+            yield
+        finally:
+            asyncio.run_coroutine_threadsafe(sandbox.__aexit__(None, None, None), loop).result()
+    finally:
+        for name, value in variables.items():
+            os.environ.pop(name, None)
+            os.environ.update({} if value is None else {name: value})
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 @asynccontextmanager

@@ -171,7 +171,7 @@ async def test_a_signal_stops_gently_and_the_same_command_goes_on(tmp_path: Path
         stopped = await running.end()
         assert stopped.code == 75
         assert "nothing more is bought" in stopped.err
-        assert "run the batch again" in stopped.out
+        assert "run the same command again" in stopped.out
         assert states(journal) == {"submitted": 5, "planned": 25}
         assert sandbox.request_log.purchases == 5
         again = await RunningCommand.start(*command, env=environment(sandbox), cwd=tmp_path)

@@ -42,6 +42,7 @@ PUBLIC_NAMES: Final = frozenset(
         "FileLimit",
         "ChatCapabilities",
         "ValidationProblem",
+        "Progress",
         "PurchaseCost",
         "SpendSummary",
         "SpendLimitError",

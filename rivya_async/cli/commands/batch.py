@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
-from contextlib import aclosing, contextmanager, suppress
+import tempfile
+from contextlib import aclosing, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
@@ -17,12 +19,13 @@ from ...batch import Batch, InvalidRow, InvalidRowsError, JobState, Manifest
 from ...batch.export import flatten_record
 from ...batch.report import load_template
 from ..batch_progress import batch_progress
-from ..command import RivyaGroup, command, json_option
+from ..command import RivyaGroup, command
 from ..errors import exit_code_for
 from ..exit_codes import ExitCode
-from ..options import FILE, POSITIVE, KeyValue, broker_options
+from ..options import FILE, FOLDER, POSITIVE, KeyValue, broker_options, read_stdin_bytes
 from ..render import format_credits, pluralize
-from ..run_jobs import ensure_dir
+from ..run import termination_signals
+from ..run_jobs import check_writable, ensure_dir
 from .batch_journal import check_target, export, report, retry, status, write_report_page, write_summary
 from .execution_backend import open_backend
 
@@ -30,14 +33,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from ..._core.catalogue.model import Model
-    from ...batch import PlanResult
+    from ...batch import PlanResult, RowRecord
     from ..output import Output
     from ..run import CommandContext
     from .execution_backend import ExecutionBackend
 
 
 @click.group(cls=RivyaGroup)
-@json_option
 def batch() -> None:
     """Run thousands of jobs from a file, and resume after any interruption.
 
@@ -57,6 +59,8 @@ def batch() -> None:
     """
 
 
+STDIN: Final = Path("-")
+
 COLUMN: Final = KeyValue("COLUMN=TEXT", "model=z-image")
 
 
@@ -68,7 +72,7 @@ def _parse_credits(text: str) -> float:
 @click.argument("manifest", type=FILE)
 @click.option("--journal", metavar="FILE", type=FILE, help="Journal.  [default: MANIFEST with .journal]")
 @click.option("--id", "batch_id", metavar="ID", help="Id of a new batch, source of its keys.  [default: JOURNAL]")
-@click.option("-o", "--output", "folder", metavar="DIR", help="Save the results in this folder.")
+@click.option("-o", "--output", "folder", metavar="DIR", type=FOLDER, help="Save the results in this folder.")
 @click.option("--set", "fill", type=COLUMN, multiple=True, help="Value for rows that have none (repeatable).")
 @click.option("--keep-going", is_flag=True, help="Run the valid rows also if there are invalid ones.")
 @click.option("--dry-run", is_flag=True, help="Check every row and show the cost; buy nothing.")
@@ -76,41 +80,68 @@ def _parse_credits(text: str) -> float:
 @click.option("--max-spend", metavar="C", type=_parse_credits, help="Credits of the whole batch, over all its runs.")
 @click.option("--retry-failed", metavar="N", type=int, default=0, help="Buy failed jobs again, at most N times.")
 @click.option("--report", "report_path", metavar="FILE", type=FILE, help="Write the report to this file at the end.")
+@click.option("--format", "form", type=click.Choice(("jsonl", "csv")), help="Format of MANIFEST.  [default: detected]")
+@click.option("--reference-root", metavar="DIR", type=FOLDER, help="Reject local references outside this folder.")
 @broker_options("Let workers buy, wait and save")
 @click.option(
     "--download-on", type=click.Choice(("here", "worker")), default="here", help="Machine that has the folder."
 )
-async def run(
+async def run(context: CommandContext, *, manifest: Path, journal: Path | None, dry_run: bool, **options: Any) -> int:
+    """Buy the jobs of a manifest, wait for them and save the results; continue an earlier run.
+
+    MANIFEST is JSON Lines or CSV, by the ending of its name or its first line; - is stdin, which needs --journal.
+    """
+    is_stream = manifest == STDIN or (manifest.exists() and not _is_regular(manifest))
+    if is_stream and journal is None and not dry_run:
+        raise ConfigurationError(f"{manifest} is no regular file: name the journal of this batch with --journal FILE")
+    journal = journal or manifest.with_suffix(".journal")
+    with _copy_stream(manifest) if is_stream else nullcontext(manifest) as source:
+        return await _run_manifest(context, source, journal, dry_run=dry_run, **options)
+
+
+def _is_regular(path: Path) -> bool:
+    """Reports if the path names a file of its own: /dev/stdin is another one in each command, also if it is a file."""
+    return path.is_file() and not path.absolute().is_relative_to("/dev") and not path.absolute().is_relative_to("/proc")
+
+
+@contextmanager
+def _copy_stream(path: Path) -> Iterator[Path]:
+    """Yields a copy of stdin or of a pipe, which can be read only once."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, f"stdin{path.suffix}" if path == STDIN else path.name)
+        with read_stdin_bytes() if path == STDIN else path.open("rb") as source, copy.open("wb") as target:
+            shutil.copyfileobj(source, target)
+        yield copy
+
+
+async def _run_manifest(
     context: CommandContext,
-    *,
     manifest: Path,
-    journal: Path | None,
+    journal: Path,
+    *,
+    dry_run: bool,
     batch_id: str | None,
     folder: str | None,
     fill: tuple[tuple[str, str], ...],
     keep_going: bool,
-    dry_run: bool,
     report_path: Path | None,
+    form: Literal["csv", "jsonl"] | None,
+    reference_root: str | None,
     broker: str | None,
     queue: str,
     download_on: str,
     **options: Any,
 ) -> int:
-    """Buy the jobs of a manifest, wait for them and save the results; continue an earlier run.
-
-    MANIFEST is JSON Lines, or CSV if its name ends with .csv or .tsv.
-    """
     output = context.output
-    open_manifest = partial(Manifest, manifest, fill=dict(fill))
-    if not manifest.is_fifo():  # a pipe can be read only once
-        next(iter(open_manifest()), None)  # raises for a file that is no manifest before a journal is made for it
+    open_manifest = partial(Manifest, manifest, fill=dict(fill), format=form, reference_root=reference_root)
+    next(iter(open_manifest()), None)  # raises for a file that is no manifest before a journal is made for it
     if dry_run:
         async with context.open_session(needs_key=False) as session:
             models = await session.models.catalogue()
             return await _run_dry(open_manifest(models=models), models, output)
-    journal = journal or manifest.with_suffix(".journal")
     if report_path is not None:
         check_target(report_path, manifest, journal)
+        check_writable(report_path.parent)
         load_template()  # a missing Jinja2 is reported before anything is bought
     if context.is_sandbox and broker is not None:
         raise ConfigurationError("workers cannot reach a sandbox that lives in this command: start `rivya sandbox`")
@@ -196,20 +227,30 @@ async def _run_rows(
         _write_plan(planned, output)
         records = batch.run(backend.carrier, download_to=folder, save=backend.save, **options)
         if not signals:
-            async with aclosing(records), batch_progress(output, batch):
+            async with aclosing(records), batch_progress(output, batch, downloads=folder is not None):
                 async for record in records:
                     if output.is_json:
                         output.write_result(flatten_record(record))
                     elif record.error is not None:
-                        row = record.row
-                        output.write_note(f"line {row.line} ({row.identity}): {record.state}: {record.error}")
-    summary = await write_summary(batch.path, output)
+                        output.write_note(_format_problem(record))
+    summary = await write_summary(batch.path, output, downloads=folder is not None)
     if batch.halted is not None:
         output.write_error(batch.halted)
         return exit_code_for(batch.halted)
     if any(is_open(state, downloads=folder is not None) for state in summary.counts):
         return ExitCode.RESUME
-    return ExitCode.JOB_FAILED if summary.counts[JobState.FAILED] + summary.counts[JobState.DEAD] else ExitCode.OK
+    if summary.counts[JobState.FAILED] + summary.counts[JobState.DEAD]:
+        return ExitCode.JOB_FAILED
+    return ExitCode.USAGE if planned.conflicting else ExitCode.OK
+
+
+def _format_problem(record: RowRecord) -> str:
+    """Returns the error of a row. A download that failed is repeated by the next run: nothing is in doubt."""
+    place = f"line {record.row.line} ({record.row.identity})"
+    if record.state is not JobState.SUCCEEDED:
+        return f"{place}: {record.state}: {record.error}"
+    reason = "the file host did not answer" if "may or may not" in str(record.error) else record.error
+    return f"{place}: bought, not saved yet: {reason}. Run the same command again to save it"
 
 
 def _write_plan(planned: PlanResult, output: Output) -> None:
@@ -236,8 +277,9 @@ def _stop_on_signal(batch: Batch, backend: ExecutionBackend, output: Output) -> 
 
     def stop(number: int) -> None:
         received.append(number)
-        if len(received) > 1 and task is not None:
-            task.cancel()
+        if len(received) > 1:
+            if task is not None and number != getattr(signal, "SIGHUP", None):  # shells repeat that of a terminal
+                task.cancel()
             return
         output.write_note(
             "stopping: nothing more is bought; open jobs continue at the service. Once more to end at once"
@@ -245,12 +287,13 @@ def _stop_on_signal(batch: Batch, backend: ExecutionBackend, output: Output) -> 
         backend.stop()
         batch.stop()
 
+    numbers = termination_signals("SIGINT")
     with suppress(NotImplementedError):  # there are no such handlers on Windows
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in numbers:
             loop.add_signal_handler(number, stop, number)
     try:
         yield received
     finally:
         with suppress(NotImplementedError):
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in numbers:
                 loop.remove_signal_handler(number)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -20,6 +21,9 @@ from ..options import FILE
 from ..render import format_credits, format_duration, pluralize, to_one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ...batch import RowRecord
     from ...batch.journal_reader import Summary
     from ..output import Output
     from ..run import CommandContext
@@ -27,14 +31,14 @@ if TYPE_CHECKING:
 journal_argument = click.argument("journal", type=FILE)
 
 
-@command("status", has_sandbox=False)
+@command("status")
 @journal_argument
 async def status(context: CommandContext, *, journal: Path) -> None:
     """Show counts, credits, rate, time left, and failures by reason."""
     await write_summary(journal, context.output)
 
 
-@command("retry", has_sandbox=False)
+@command("retry")
 @journal_argument
 @click.option("--only", type=click.Choice(("failed", "dead")), help="Only rows in this state.")
 async def retry(context: CommandContext, *, journal: Path, only: str | None) -> None:
@@ -45,7 +49,7 @@ async def retry(context: CommandContext, *, journal: Path, only: str | None) -> 
     context.output.write_result({"rows": count}, text=f"{count:,} rows will be tried again: run the batch as before.")
 
 
-@command("report", has_sandbox=False)
+@command("report")
 @journal_argument
 @click.option("-o", "--output", "target", metavar="FILE", type=FILE, help="The page.  [default: JOURNAL with .html]")
 async def report(context: CommandContext, *, journal: Path, target: Path | None) -> None:
@@ -53,23 +57,28 @@ async def report(context: CommandContext, *, journal: Path, target: Path | None)
     await write_report_page(journal, check_target(target or journal.with_suffix(".html"), journal), context.output)
 
 
-@command("export", has_sandbox=False)
+@command("export")
 @journal_argument
 @click.option("--format", "form", type=click.Choice(("jsonl", "csv", "parquet")), default="jsonl")
 @click.option("-o", "--output", "target", metavar="FILE", type=FILE, help="Default: stdout; parquet needs a file.")
-async def export(context: CommandContext, *, journal: Path, form: str, target: Path | None) -> None:
+@click.option("--excel", is_flag=True, help="Begin the CSV file with a BOM, by which Excel detects UTF-8.")
+async def export(context: CommandContext, *, journal: Path, form: str, target: Path | None, excel: bool) -> None:
     """Write all facts that the journal has of every row."""
     if target is None and form == "parquet":
         raise ConfigurationError("parquet is a binary format: give a file with -o")
+    if excel and form != "csv":
+        raise ConfigurationError("--excel is for --format csv")
     if target is not None:
         check_target(target, journal)
-    await asyncio.to_thread(_export, journal, form, target, context.output)
+    write = partial(write_csv, is_excel=excel) if form == "csv" else write_json_lines
+    await asyncio.to_thread(_export, journal, form, write, target, context.output)
     if target is not None:
         context.output.write_note(f"{target}")
 
 
-def _export(journal: Path, form: str, target: Path | None, output: Output) -> None:
-    write = write_csv if form == "csv" else write_json_lines
+def _export(
+    journal: Path, form: str, write: Callable[[Iterable[RowRecord], TextIO], None], target: Path | None, output: Output
+) -> None:
     with closing(read_records(journal)) as records:
         if target is None:
             output.write_document(lambda stream: write(records, stream))
@@ -98,14 +107,14 @@ async def write_report_page(journal: Path, page: Path, output: Output) -> None:
     output.write_result({"report": str(page)}, text=str(page))
 
 
-async def write_summary(journal: Path, output: Output) -> Summary:
-    """Reads the state of a batch, writes it, and returns it."""
+async def write_summary(journal: Path, output: Output, *, downloads: bool = False) -> Summary:
+    """Reads the state of a batch, writes it, and returns it. With `downloads`, rows are done once they are saved."""
     summary = await asyncio.to_thread(read_summary, journal, Environment().wall_time())
-    output.write_result(_summary_to_json(summary), text=_format_summary(summary))
+    output.write_result(_summary_to_json(summary), text=_format_summary(summary, downloads=downloads))
     return summary
 
 
-def _format_summary(summary: Summary) -> str:
+def _format_summary(summary: Summary, *, downloads: bool) -> str:
     lines = [
         f"batch {to_one_line(summary.batch_id)}: {pluralize(summary.rows, 'row')}",
         f"  {format_counts(summary.counts)}",
@@ -120,7 +129,10 @@ def _format_summary(summary: Summary) -> str:
         for reason in summary.reasons
     )
     if summary.open:
-        lines.append(f"  {pluralize(summary.open, 'row')} open: run the batch again to go on")
+        lines.append(f"  {pluralize(summary.open, 'row')} open: run the same command again to go on")
+    unsaved = summary.counts[JobState.SUCCEEDED] if downloads else 0
+    if unsaved:
+        lines.append(f"  {pluralize(unsaved, 'row')} bought and not saved yet: run the same command again to save them")
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,8 +12,8 @@ from ..._core.errors import ConfigurationError, RivyaError
 from ..command import command
 from ..errors import exit_code_for
 from ..exit_codes import ExitCode
-from ..options import key_option
-from ..render import format_credits, join_command, pluralize, record_to_json, to_one_line
+from ..options import TEXT, key_option
+from ..render import format_credits, pluralize, record_to_json, shell_command, to_one_line
 
 if TYPE_CHECKING:
     from ..._core.types.chat import ChatCompletion, ChatSession
@@ -29,7 +30,7 @@ TITLE_WIDTH: Final = 48
 
 @command("chat")
 @click.argument("model")
-@click.argument("message", required=False)
+@click.argument("message", type=TEXT, required=False)
 @click.option("--session", "session_id", metavar="ID", help="Continue this conversation.")
 @click.option("--attach", "attachments", metavar="FILE_ID", multiple=True, help="An uploaded image (repeatable).")
 @click.option("--web-search", "enable_web_search", is_flag=True, default=None, help="Let the model search the web.")
@@ -77,17 +78,17 @@ async def _ask(
         *(("--reasoning-effort", options["reasoning_effort"]) if options["reasoning_effort"] else ()),
         *(("--no-stream",) if no_stream else ()),
     ]
-    context.jobs.again = join_command("chat", [*repeated, "--key", key], model, message)
+    context.jobs.again = shell_command("chat", [*repeated, "--key", key], model, message)
     options |= {"idempotency_key": key, "check": True}
     output = context.output
     try:
         if no_stream:
             completion = await session.chat.completions.create(model, message, **options)
-            output.write_chunk(strip_control_characters(completion.text))
+            output.write_chunk(completion.text)
         else:
             async with session.chat.completions.stream(model, message, **options) as stream:
                 async for delta in stream:
-                    output.write_chunk(strip_control_characters(delta))
+                    output.write_chunk(delta)
                 completion = stream.completion
     except RivyaError as error:
         output.end_line()
@@ -104,9 +105,7 @@ async def _ask(
 async def _show_sessions(session: RivyaSession, session_id: str | None, output: Output) -> None:
     if session_id is not None:
         conversation = await session.chat.sessions.retrieve(session_id)
-        messages = [
-            f"{to_one_line(each.role)}: {strip_control_characters(each.content)}" for each in conversation.messages
-        ]
+        messages = [f"{to_one_line(each.role)}: {each.content}" for each in conversation.messages]
         text = "\n\n".join([_format_session(conversation), *messages])
         output.write_result(record_to_json(conversation), text=text)
         return
@@ -117,18 +116,9 @@ async def _show_sessions(session: RivyaSession, session_id: str | None, output: 
         output.write_note("no conversation was started through the API yet")
 
 
-def strip_control_characters(text: str) -> str:
-    r"""Returns a model's text without the control characters that a terminal obeys.
-
-    >>> strip_control_characters("One\n\x1b[31mtwo")
-    'One\n[31mtwo'
-    """
-    return "".join(letter for letter in text if letter.isprintable() or letter in "\n\t")
-
-
 def _format_usage(completion: ChatCompletion) -> str:
     """Returns the option that continues the conversation, the tokens and the cost."""
-    parts = [f"--session {completion.session_id}"] if completion.session_id else []
+    parts = [f"--session {shlex.quote(completion.session_id)}"] if completion.session_id else []
     if completion.usage is not None and completion.usage.total_tokens is not None:
         parts.append(pluralize(completion.usage.total_tokens, "token"))
     if completion.credits is not None and completion.credits.final is not None:

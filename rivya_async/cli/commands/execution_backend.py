@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from ..logs import silence_broker_log
 from ..session_factory import SANDBOX_POLL
-from .worker import require_broker, silence_broker_log
+from .worker import require_broker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..command import RivyaGroup, command, json_option, sandbox_option
+from ..command import RivyaGroup, command
 from ..exit_codes import ExitCode
 from ..options import MEDIA_KIND, PATH
 from ..render import format_duration, record_to_json
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 
 @click.group(cls=RivyaGroup)
-@json_option
-@sandbox_option
 def files() -> None:
     """Upload reference files, or show an uploaded one.
 

@@ -19,7 +19,17 @@ from ..command import command
 from ..errors import exit_code_for
 from ..exit_codes import ExitCode
 from ..jobs import Job
-from ..options import FOLDER, PATH, POSITIVE, KeyValue, folder_option, key_option, timeout_option
+from ..options import (
+    FOLDER,
+    PATH,
+    POSITIVE,
+    TEXT,
+    KeyValue,
+    exists_option,
+    folder_option,
+    key_option,
+    timeout_option,
+)
 from ..progress import transfer_progress
 from ..render import format_credits, pluralize
 from ..run_jobs import run_jobs
@@ -38,7 +48,7 @@ TEXT_TYPES: Final = frozenset({"select", "number", "text", ""})
 """Types of params whose values are typed as text; `Model.coerce` makes numbers of some. Other values are JSON."""
 
 
-@command("demo", has_sandbox=False)
+@command("demo")
 @click.option("-o", "--output", metavar="DIR", type=FOLDER, default="rivya-demo", help="Folder.")
 @click.option("--live", is_flag=True, help="Buy at the real service, with RIVYA_API_KEY.")
 @click.option("--speed", metavar="X", type=float, help="Speed of the sandbox's jobs as a multiple of real time.")
@@ -55,18 +65,21 @@ async def demo(context: CommandContext, **options: Any) -> int:
     """
     from ..demo import run
 
-    return await run(Namespace(**options), context.output, context.jobs)
+    if options["live"] and context.is_sandbox:
+        raise ConfigurationError("--live buys at the real service: leave out --sandbox, or --live")
+    return await run(Namespace(**options, proxy=context.proxy), context.output, context.jobs)
 
 
 @command("generate")
 @click.argument("model")
-@click.argument("prompt", required=False)
+@click.argument("prompt", type=TEXT, required=False)
 @click.option("-p", "--param", "pairs", type=PARAM, multiple=True, help="A param of the model (repeatable).")
 @click.option("--reference", "references", type=PATH, multiple=True, help="A file, uploaded once (repeatable).")
 @click.option("--no-check", is_flag=True, help="Do not check the job against the catalogue.")
 @click.option("--dry-run", is_flag=True, help="Check the job and show its cost, but buy nothing.")
 @click.option("-n", "--number", metavar="N", type=POSITIVE, default=1, help="Buy N such jobs at once.")
 @folder_option
+@exists_option
 @timeout_option
 @key_option
 async def generate(
@@ -80,12 +93,14 @@ async def generate(
     dry_run: bool,
     number: int,
     folder: str | None,
+    exists: str | None,
     timeout: float | None,
     key: str | None,
 ) -> int:
     """Buy a job, or several alike, and wait for the results.
 
     MODEL is the id of a model: rivya models lists them. PROMPT says what to make.
+    The prompt - is read from stdin, the prompt @FILE from that file.
     A job that does not fit the catalogue is rejected, with every problem, before anything is bought.
     The estimated cost is shown first.
     With -n the idempotency key of --key becomes KEY-1, KEY-2, ...
@@ -100,7 +115,7 @@ async def generate(
       rivya generate elevenlabs-dialogue-v3 -p 'dialogue=[{"voice": "Adam", "text": "Hello."}]'
     """
     output, jobs = context.output, context.jobs
-    jobs.folder = folder
+    jobs.folder, jobs.exists = folder, exists
     if dry_run and no_check:
         raise ConfigurationError("--dry-run checks the job: leave out --no-check")
     async with context.open_session(needs_key=not dry_run, renders=folder is not None and not dry_run) as session:
@@ -157,7 +172,7 @@ def _parse_value(model: Model | None, key: str, text: str) -> Any:
     if key != REFERENCES_PARAM and (param is None or param.type in TEXT_TYPES):
         return text
     try:
-        return json.loads(text)
+        return json.loads(text.lower() if text.lower() in {"true", "false", "null"} else text)
     except ValueError as error:
         raise ConfigurationError(f"{key} must be JSON: {error}") from None
 
@@ -187,8 +202,11 @@ def job_key(given: str | None, number: int, count: int) -> str:
 @command("wait")
 @click.argument("task_ids", metavar="TASK_ID...", nargs=-1, required=True)
 @folder_option
+@exists_option
 @timeout_option
-async def wait(context: CommandContext, *, task_ids: tuple[str, ...], folder: str | None, timeout: float | None) -> int:
+async def wait(
+    context: CommandContext, *, task_ids: tuple[str, ...], folder: str | None, exists: str | None, timeout: float | None
+) -> int:
     """Wait for jobs that were bought before.
 
     An embedded sandbox (--sandbox) starts empty and knows no task id.
@@ -199,7 +217,7 @@ async def wait(context: CommandContext, *, task_ids: tuple[str, ...], folder: st
       rivya wait task_ab12 task_cd34 --timeout 600
     """
     jobs = context.jobs
-    jobs.folder = folder
+    jobs.folder, jobs.exists = folder, exists
     jobs.jobs = [Job(number, task_id=task_id) for number, task_id in enumerate(dict.fromkeys(task_ids), 1)]
     async with context.open_session(renders=True) as session:
         return await run_jobs(session, jobs, context.output, timeout=timeout)
@@ -211,13 +229,11 @@ async def wait(context: CommandContext, *, task_ids: tuple[str, ...], folder: st
 @click.option(
     "--name", metavar="TEMPLATE", help="Made of {task_id}, {model}, {index}, {ext}.  [default: {task_id}{ext}]"
 )
-@click.option(
-    "--exists",
-    type=click.Choice(["keep", "error", "overwrite", "rename"]),
-    help="What to do where a file exists.  [default: keep for names with the task id, else error]",
-)
+@exists_option
 @click.option("--max-bytes", metavar="N", type=POSITIVE, help="Reject files that are longer.")
-async def download(context: CommandContext, *, sources: tuple[str, ...], name: str | None, **options: Any) -> int:
+async def download(
+    context: CommandContext, *, sources: tuple[str, ...], name: str | None, exists: str | None, **options: Any
+) -> int:
     """Save the files of finished jobs, or of links.
 
     An interrupted download resumes where it stopped, also in a later command. An expired link is fetched again.
@@ -237,7 +253,7 @@ async def download(context: CommandContext, *, sources: tuple[str, ...], name: s
             async def save(source: str, folder: str, **settings: Any) -> list[Path]:
                 target = source if _is_link(source) else await session.generations.retrieve(source)
                 return await session.download(
-                    target, f"{folder}{os.sep}", name=name, on_progress=add_bar(source), **settings
+                    target, f"{folder}{os.sep}", name=name, on_progress=add_bar(source), exists=exists, **settings
                 )
 
             results = await asyncio.gather(*(save(each, **options) for each in distinct), return_exceptions=True)

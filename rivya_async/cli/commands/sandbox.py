@@ -26,7 +26,7 @@ ACCOUNT: Final = KeyValue("NAME=CREDITS", "team-b=500")
 KEY: Final = KeyValue("NAME=KIND", "main=revoked or main=credits:read,files:read")
 
 
-@command("sandbox", has_sandbox=False)
+@command("sandbox")
 @click.option("--host", metavar="HOST", default="127.0.0.1", help="Address to listen on.")
 @click.option("--port", metavar="PORT", type=PORT, default=0, help="Port; 0 is any free one.")
 @click.option("--speed", metavar="X", type=float, help="Speed of jobs as a multiple of real time.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ..command import RivyaGroup, command, json_option, sandbox_option
+from ..command import RivyaGroup, command
 from ..exit_codes import ExitCode
 from ..options import POSITIVE
 from ..render import record_to_json, to_one_line
@@ -33,8 +33,6 @@ events_option = click.option(
 
 
 @click.group(cls=RivyaGroup)
-@json_option
-@sandbox_option
 def webhooks() -> None:
     """Manage webhook endpoints, and show deliveries and events.
 

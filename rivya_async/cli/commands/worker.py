@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import os
-import sys
-from datetime import UTC, datetime
+from contextlib import nullcontext
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
@@ -17,14 +14,15 @@ from ..._core.config import Config
 from ..._core.errors import ConfigurationError, RivyaError
 from ..._core.policies import RateLimit
 from ..._engine.environment import Environment
-from ..command import RivyaCommand, json_option
+from ..command import RivyaCommand
 from ..errors import exit_code_for
 from ..exit_codes import ExitCode
+from ..logs import configure_worker_logging, silence_broker_log
 from ..options import POSITIVE, broker_options
 from ..output import Output
 from ..render import format_duration, pluralize
-from ..run import CommandContext, run
-from ..session_factory import SANDBOX_POLL
+from ..run import CommandContext, catch_ctrl_c, run
+from ..session_factory import SANDBOX_POLL, proxy_options, require_api_key, sandbox_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,14 +39,8 @@ MAX_LETTERS: Final = 5
 
 COUNTERS: Final = ("bought", "succeeded", "failed", "dead", "returned")
 
-LOG_FORMAT: Final = "%(asctime)s %(process)d %(levelname)s %(message)s"
-
-STANDARD_ATTRIBUTES: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-"""Attributes of every log record. All others come from the code that logs, and belong into the JSON object."""
-
 
 @click.command("worker", cls=RivyaCommand)
-@json_option
 @broker_options("Source of jobs")
 @click.option("--processes", metavar="N", type=POSITIVE, default=1, help="Worker processes.")
 @click.option(
@@ -73,15 +65,21 @@ def worker(*, broker: str | None, queue: str, health: bool, **options: Any) -> i
     """
     if health:
         return run(_show_health, {"broker": broker, "queue": queue})
-    is_json = click.get_current_context().meta["is_json"]
-    output = Output(is_json=is_json)
+    flags = click.get_current_context().meta
+    output = Output(is_json=flags["is_json"])
     try:
-        workers = _make_workers(broker, queue, is_json=is_json, **options)
+        with sandbox_environment(output) if flags["is_sandbox"] else nullcontext():
+            workers = _make_workers(
+                broker, queue, is_json=flags["is_json"], verbosity=flags["verbosity"], proxy=flags["proxy"], **options
+            )
+            output.write_note(
+                f"{pluralize(options['processes'], 'worker')} at the queue {queue!r}, until Ctrl-C or SIGTERM."
+            )
+            with catch_ctrl_c():  # each process has its own event loop, this one none
+                return ExitCode.SERVICE if workers.run() else ExitCode.OK
     except RivyaError as error:
         output.write_error(error)
         return exit_code_for(error)
-    output.write_note(f"{pluralize(options['processes'], 'worker')} at the queue {queue!r}, until Ctrl-C or SIGTERM.")
-    return ExitCode.SERVICE if workers.run() else ExitCode.OK  # each process has its own event loop, this one none
 
 
 def require_broker(url: str | None) -> str:
@@ -98,6 +96,8 @@ def _make_workers(
     queue: str,
     *,
     is_json: bool,
+    verbosity: int,
+    proxy: str | None,
     processes: int,
     rate: float | None,
     max_orders: int,
@@ -112,15 +112,18 @@ def _make_workers(
     if telemetry and find_spec("opentelemetry") is None:
         raise ConfigurationError("telemetry needs OpenTelemetry: pip install 'rivya-async[otel]'")
     settings = Config.resolve(os.environ)
-    settings.require_api_key()
+    require_api_key(settings)
     return WorkerSupervisor(
         url=url,
         queue=queue,
         processes=processes,
         rate_limit=None if rate is None else RateLimit(rate),
         max_jobs=max_orders,
-        session_options={"poll": SANDBOX_POLL} if settings.is_local else {},
-        on_process_start=partial(configure_logging, is_json=is_json),
+        session_options={
+            **proxy_options(proxy, settings),
+            **({"poll": SANDBOX_POLL} if settings.is_local else {}),
+        },
+        on_process_start=partial(configure_worker_logging, is_json=is_json, verbosity=verbosity),
         on_worker_created=_add_telemetry if telemetry else None,
     )
 
@@ -130,41 +133,6 @@ def _add_telemetry(worker: RivyaWorker) -> None:
     from ...otel import Telemetry
 
     worker.hooks.append(Telemetry(queue_depth=lambda: worker.queue_depth, rate_limit=lambda: worker.rate))
-
-
-# --- logs -------------------------------------------------------------------------------------------------------------
-
-
-def configure_logging(*, is_json: bool) -> None:
-    """Logs to stderr from `INFO` on; Taskiq from `WARNING` on."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if is_json else logging.Formatter(LOG_FORMAT))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("taskiq").setLevel(logging.WARNING)
-    silence_broker_log()
-
-
-def silence_broker_log() -> None:
-    """Drops the broker library's traceback for each heartbeat that fails. The worker logs the outage itself."""
-    logging.getLogger("taskiq_redis_streams").setLevel(logging.ERROR)
-
-
-class JsonFormatter(logging.Formatter):
-    """Formatter of one JSON object per line: `time`, `level`, `logger`, `process`, `message`, and extra attributes."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Returns the line."""
-        value = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "process": record.process,
-            "message": record.getMessage(),
-            **{name: each for name, each in vars(record).items() if name not in STANDARD_ATTRIBUTES},
-        }
-        if record.exc_info:
-            value["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(value, ensure_ascii=False, default=str)
 
 
 # --- health -----------------------------------------------------------------------------------------------------------
