@@ -22,7 +22,19 @@ NUMBERS: Final = (
     "intent_at", "submitted_at", "ended_at", "downloaded_at",
 )  # fmt: skip
 INTEGERS: Final = ("number", "line", "purchase", "polls")
-COLUMNS: Final = ("number", "line", *TEXTS, "purchase", *NUMBERS, "polls", "error_code", "error", "urls", "files")
+COLUMNS: Final = (
+    "number",
+    "line",
+    *TEXTS,
+    "purchase",
+    *NUMBERS,
+    "polls",
+    "error_code",
+    "error_type",
+    "error",
+    "urls",
+    "files",
+)
 
 PARQUET_GROUP_ROWS: Final = 5_000
 """Rows in memory while a Parquet file is written."""

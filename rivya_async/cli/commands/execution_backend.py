@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from ..session_factory import SANDBOX_POLL
-from .worker import require_broker, silence_broker_log
+from .worker import require_broker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -48,7 +48,6 @@ async def open_backend(
     is_embedded = parse_broker_scheme(url) == "memory"
     options: dict[str, Any] = {"poll": SANDBOX_POLL} if is_embedded and session.is_local else {}
     worker = RivyaWorker.from_url(url, queue=queue, **options)
-    silence_broker_log()
     async with worker.lifespan(BROKER_TIMEOUT), RemoteJobClient(worker, session) as fleet:
         if not is_embedded and not await worker.store.list_workers():
             output.write_note("no worker is at this broker yet: start one with `rivya worker`")

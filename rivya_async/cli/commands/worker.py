@@ -9,6 +9,7 @@ import sys
 from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -54,6 +55,12 @@ STANDARD_ATTRIBUTES: Final = frozenset(vars(logging.makeLogRecord({}))) | {"mess
 @click.option(
     "--rate", metavar="R", type=float, help="Requests per second of the account, for all workers.  [default: learned]"
 )
+@click.option(
+    "--download-root",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Save files of jobs inside this folder only.  [default: nowhere]",
+)
 @click.option("--max-orders", metavar="N", type=POSITIVE, default=10_000, help="Jobs per process at a time.")
 @click.option("--telemetry", is_flag=True, help="Spans and metrics through the global providers of OpenTelemetry.")
 @click.option("--health", is_flag=True, help="Show the state of workers and queue, and end.")
@@ -65,6 +72,7 @@ def worker(*, broker: str | None, queue: str, health: bool, **options: Any) -> i
     Ctrl-C: nothing more is bought, and the other workers take over open waits.
     A URL in RIVYA_BROKER does not appear in process lists.
     --json: the log on stderr as one JSON object per line; with --health, one object on stdout.
+    Everyone who can write to the broker can have files saved below --download-root, and nowhere else.
 
     Examples:
       rivya worker --broker redis://127.0.0.1:6379 --processes 2
@@ -100,6 +108,7 @@ def _make_workers(
     is_json: bool,
     processes: int,
     rate: float | None,
+    download_root: Path | None,
     max_orders: int,
     telemetry: bool,
 ) -> WorkerSupervisor:
@@ -119,6 +128,7 @@ def _make_workers(
         processes=processes,
         rate_limit=None if rate is None else RateLimit(rate),
         max_jobs=max_orders,
+        download_root=download_root,
         session_options={"poll": SANDBOX_POLL} if settings.is_local else {},
         on_process_start=partial(configure_logging, is_json=is_json),
         on_worker_created=_add_telemetry if telemetry else None,
@@ -136,17 +146,28 @@ def _add_telemetry(worker: RivyaWorker) -> None:
 
 
 def configure_logging(*, is_json: bool) -> None:
-    """Logs to stderr from `INFO` on; Taskiq from `WARNING` on."""
+    """Logs to stderr from `INFO` on, with the warnings of Python."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if is_json else logging.Formatter(LOG_FORMAT))
+    handler.setFormatter(JsonFormatter() if is_json else TextFormatter(LOG_FORMAT))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("taskiq").setLevel(logging.WARNING)
-    silence_broker_log()
+    logging.captureWarnings(capture=True)
 
 
-def silence_broker_log() -> None:
-    """Drops the broker library's traceback for each heartbeat that fails. The worker logs the outage itself."""
-    logging.getLogger("taskiq_redis_streams").setLevel(logging.ERROR)
+class TextFormatter(logging.Formatter):
+    """Formatter of one line per record, also of a message with line breaks; a traceback follows in indented lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name in `logging`
+        """Returns the line."""
+        from ...workers.context import escape_controls
+
+        return escape_controls(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name in `logging`
+        """Returns the traceback, whose messages cannot look like lines of the log."""
+        from ...workers.context import escape_controls
+
+        lines = super().formatException(ei).splitlines()
+        return "\n".join(f"    {escape_controls(line)}" for line in lines)
 
 
 class JsonFormatter(logging.Formatter):
@@ -164,7 +185,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             value["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return json.dumps(value, default=str)
 
 
 # --- health -----------------------------------------------------------------------------------------------------------
@@ -176,7 +197,6 @@ async def _show_health(context: CommandContext, *, broker: str | None, queue: st
     from ...workers import RivyaWorker
     from ...workers.queue_stats import read_queue_depth
 
-    silence_broker_log()
     client = RivyaWorker.from_url(url, queue=queue)
     async with client.lifespan(BROKER_TIMEOUT):
         beats = await client.store.list_workers()
