@@ -17,7 +17,7 @@ from .._core.spend import may_have_purchased
 from .._engine.shutdown import GRACE_SECONDS, ShutdownRequested
 from .._engine.transfers.file_io import move_into_place, run_in_thread_uncancellable, staging_dir
 from .backoff import Backoff
-from .transitions import ACCOUNT_ERRORS, IN_DOUBT, JobAbandoned, JobAction, JobState, classify_error
+from .transitions import ACCOUNT_ERRORS, JobAbandonedError, JobAction, JobInDoubtError, JobState, classify_error
 
 if TYPE_CHECKING:
     from .._core.generation_request import GenerationRequest
@@ -128,7 +128,7 @@ class JobRunner:
                 backoff = None
             except JournalError:
                 raise
-            except (RivyaError, JobAbandoned, OSError) as error:
+            except (RivyaError, JobAbandonedError, OSError) as error:
                 backoff = backoff or Backoff(context.stop, context.uniform, retry_for=self._policy.retry_for)
                 if not await self._handle_error(error, backoff):
                     return
@@ -174,10 +174,9 @@ class JobRunner:
         context, store, was_in_doubt = self._context, self._store, self._is_in_doubt
         seconds = key_time_left(store.record.intent_at, context.wall())
         if was_in_doubt and not seconds:
-            raise JobAbandoned(
+            raise JobInDoubtError(
                 "the job may have been purchased, and the service has forgotten its key by now. Find it in the "
-                f"account's list of jobs, or {self._policy.repurchase_hint}",
-                IN_DOUBT,
+                f"account's list of jobs, or {self._policy.repurchase_hint}"
             )
         request, key = await store.load_request(), store.record.key
         self._is_in_doubt = True  # until the response says otherwise

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from enum import Enum, StrEnum, auto
-from typing import Final
+from typing import Final, TypedDict
 
 from .._core.errors import (
+    APIStatusError,
     AuthenticationError,
     ConfigurationError,
     GenerationFailedError,
@@ -14,7 +15,9 @@ from .._core.errors import (
     NotFoundError,
     PermissionDeniedError,
     SessionClosedError,
+    StreamInterruptedError,
 )
+from .._core.http.error_responses import status_error_class
 from .._core.http.retry import is_transient
 from .._core.public_module import set_public_module
 from .._core.spend import proves_not_purchased
@@ -90,19 +93,40 @@ def is_open(state: JobState, *, downloads: bool) -> bool:
 
 # --- errors -----------------------------------------------------------------------------------------------------------
 
-IN_DOUBT: Final = "in_doubt"
-"""Error code of a job that may have been purchased under a key that the service may have forgotten."""
-
 ACCOUNT_ERRORS: Final = (InsufficientCreditsError, AuthenticationError, PermissionDeniedError)
 """Errors of the account, which every other job would meet too."""
 
 
-class JobAbandoned(Exception):
-    """The job cannot be processed further by any process. `code` is the error code that is recorded."""
+class JobAbandonedError(Exception):
+    """The job cannot be processed further by any process. The name of the subclass is recorded."""
 
-    def __init__(self, message: str, code: str) -> None:
-        super().__init__(message)
-        self.code = code
+
+class JobInDoubtError(JobAbandonedError):
+    """The job may have been purchased under a key that the service may have forgotten."""
+
+
+class InvalidJobError(JobAbandonedError):
+    """The job cannot be purchased as it is: its arguments or its references are invalid."""
+
+
+class InvalidMessageError(JobAbandonedError):
+    """The message of the job cannot be read, or has arguments that this version does not know."""
+
+
+class InvalidRecordError(JobAbandonedError):
+    """The record of the job cannot be read."""
+
+
+class PoisonMessageError(JobAbandonedError):
+    """The message of the job was delivered too often: it is assumed that the job ends the process."""
+
+
+class NoFilesError(JobAbandonedError):
+    """The job has succeeded, but the service names no file of it."""
+
+
+class FilesNotSavedError(JobAbandonedError):
+    """The job has succeeded, but its files could not be saved."""
 
 
 class JobAction(Enum):
@@ -133,7 +157,7 @@ def classify_error(
     `is_in_doubt`: the job may have been purchased already. `is_new`: it was purchased moments ago, so a replica of the
     service may not know it yet. `blocking_errors` are those that every other job would meet too.
     """
-    if isinstance(error, JobAbandoned):
+    if isinstance(error, JobAbandonedError):
         return JobAction.ABANDON
     if state in {JobState.SUBMITTED, JobState.SUCCEEDED}:
         return JobAction.ABANDON if isinstance(error, NotFoundError) and not is_new else JobAction.KEEP
@@ -146,18 +170,50 @@ def classify_error(
     return JobAction.RELEASE if isinstance(error, blocking_errors) else JobAction.ABANDON
 
 
-def error_fields(error: Exception | None) -> dict[str, str | None]:
-    """Returns the members of a record that describe an error; all None where there is none."""
+class ErrorFields(TypedDict):
+    """The members of a record that describe an error; all None where there is none."""
+
+    error: str | None
+    error_code: str | None
+    error_type: str | None
+
+
+def error_fields(error: Exception | None) -> ErrorFields:
+    """Returns the description of an error.
+
+    `error_code` is the code that the service gave: in an error response, a stream, or as the reason of a failed job.
+    `error_type` is the name of the error's class.
+    """
     if error is None:
-        return {"error": None, "error_code": None}
+        return {"error": None, "error_code": None, "error_type": None}
+    name, text, code = type(error).__name__, str(error), None
     if isinstance(error, GenerationFailedError):
         reason = error.generation.error
-        return {
-            "error": "no reason given" if reason is None else reason.message,
-            "error_code": "unknown" if reason is None else reason.code,
-        }
-    code = getattr(error, "code", None) or type(error).__name__
-    return {"error": str(error) or type(error).__name__, "error_code": str(code)}
+        text, code = ("no reason given", None) if reason is None else (reason.message, reason.code)
+    elif isinstance(error, APIStatusError | StreamInterruptedError):
+        code = error.code
+    return {"error": text or name, "error_code": code, "error_type": name}
+
+
+EARLIER_REASONS: Final[Mapping[str, str]] = {
+    "in_doubt": JobInDoubtError.__name__,
+    "invalid": InvalidJobError.__name__,
+    "poison": PoisonMessageError.__name__,
+    "no_files": NoFilesError.__name__,
+    "not_saved": FilesNotSavedError.__name__,
+}
+"""The error types of reasons that earlier versions stored as error codes."""
+
+
+def split_error_code(code: str, state: str) -> tuple[str | None, str | None]:
+    """Returns the error code and error type for the one text of an earlier version, which was either of them."""
+    if code in EARLIER_REASONS:
+        return None, EARLIER_REASONS[code]
+    if code[:1].isupper():
+        return None, code
+    if state == JobState.FAILED:
+        return (None if code == "unknown" else code), GenerationFailedError.__name__
+    return code, status_error_class(0, code).__name__
 
 
 set_public_module("rivya_async.batch", JobState)

@@ -23,7 +23,19 @@ NUMBERS: Final = (
     "intent_at", "submitted_at", "ended_at", "downloaded_at",
 )  # fmt: skip
 INTEGERS: Final = ("number", "line", "purchase", "polls")
-COLUMNS: Final = ("number", "line", *TEXTS, "purchase", *NUMBERS, "polls", "error_code", "error", "urls", "files")
+COLUMNS: Final = (
+    "number",
+    "line",
+    *TEXTS,
+    "purchase",
+    *NUMBERS,
+    "polls",
+    "error_code",
+    "error_type",
+    "error",
+    "urls",
+    "files",
+)
 
 FORMULA: Final = re.compile(r"[\s\x00-\x20\u200b-\u200f\ufeff\"';,]*[=+\-@|%\uff1d\uff0b\uff0d\uff20\u2212]|[\t\r\n]")
 """Beginning of a cell that a spreadsheet may execute: a sign of a formula, also full-width, or after blanks."""

@@ -28,12 +28,18 @@ MAX_REASONS: Final = 20
 
 @attrs.frozen
 class FailureReason:
-    """A state and error code of failed or dead rows, one of their messages, and their number."""
+    """A state, error code and error type of failed or dead rows, one of their messages, and their number."""
 
     state: JobState
-    code: str
+    error_code: str | None
+    error_type: str | None
     message: str
     count: int
+
+    @property
+    def name(self) -> str:
+        """The error code, or else the error type."""
+        return self.error_code or self.error_type or "unknown"
 
 
 @attrs.frozen(kw_only=True)
@@ -87,8 +93,8 @@ def read_summary(path: Path, now: float) -> Summary:
             f"sum(CASE WHEN final_credits IS NULL THEN {CREDITS} ELSE 0 END) FROM rows GROUP BY state"
         ).fetchall()
         reasons = connection.execute(
-            "SELECT state, error_code, min(error), count(*) FROM rows WHERE state IN (?, ?) "
-            "GROUP BY state, error_code ORDER BY count(*) DESC LIMIT ?",
+            "SELECT state, error_code, error_type, min(error), count(*) FROM rows WHERE state IN (?, ?) "
+            "GROUP BY state, error_code, error_type ORDER BY count(*) DESC LIMIT ?",
             [JobState.FAILED, JobState.DEAD, MAX_REASONS],
         ).fetchall()
         runs = tuple(
@@ -106,7 +112,7 @@ def read_summary(path: Path, now: float) -> Summary:
         spent=sum(spent for _, _, spent, _ in totals),
         held=sum(held for _, _, _, held in totals),
         reasons=tuple(
-            FailureReason(JobState(state), code or "unknown", text or "", count) for state, code, text, count in reasons
+            FailureReason(JobState(state), code, kind, text or "", count) for state, code, kind, text, count in reasons
         ),
         runs=runs,
         rate=ended / max(now - since, 1.0) if is_running and ended else None,

@@ -22,7 +22,7 @@ MAX_IN_MESSAGE: Final = 20
 
 REPLACE: Final = (
     f"UPDATE rows SET digest = ?, {', '.join(f'{name} = ?' for name in ROW_COLUMNS)}, state = '{JobState.PLANNED}', "
-    "error_code = NULL, error = NULL WHERE identity = ?"
+    "error_code = NULL, error_type = NULL, error = NULL WHERE identity = ?"
 )
 
 

@@ -16,7 +16,15 @@ from .._core.generation_request import GenerationRequest
 from .._core.http.serialization import encode_json
 from .._engine.shutdown import ShutdownRequested
 from .._jobs.runner import JobContext, JobPolicy, JobRunner, save_files
-from .._jobs.transitions import ACCOUNT_ERRORS, JobAbandoned, JobAction, JobState, error_fields
+from .._jobs.transitions import (
+    ACCOUNT_ERRORS,
+    InvalidJobError,
+    JobAbandonedError,
+    JobAction,
+    JobState,
+    NoFilesError,
+    error_fields,
+)
 from .row_reference import parse_reference
 
 if TYPE_CHECKING:
@@ -59,7 +67,7 @@ class RunContext(JobContext):
 async def run_row(run: RunContext, record: RowRecord) -> RowRecord:
     """Processes a row as far as this run can, and returns its record. Raises only `JournalError`.
 
-    A row that cannot be purchased as it is has the error code `invalid`, a success without a file `no_files`.
+    A row that cannot be purchased as it is ends with `InvalidJobError`, a success without a file with `NoFilesError`.
     """
     row = RowStore(run, record)
     try:
@@ -108,11 +116,11 @@ class RowStore:
                 request = await session.files.resolve_references(request, None)
             self._purchase = {"body": encode_json(request.to_wire()).decode(), "expected_credits": price}
         except (ConfigurationError, InvalidRequestError) as error:
-            raise JobAbandoned(str(error), "invalid") from error
+            raise InvalidJobError(str(error)) from error
         except OSError as error:
             if isinstance(error, RivyaError):
                 raise
-            raise JobAbandoned(f"a reference cannot be read: {error}", "invalid") from error
+            raise InvalidJobError(f"a reference cannot be read: {error}") from error
         return request
 
     def _check(self, catalogue: Mapping[str, Model]) -> tuple[GenerationRequest, Amount | None]:
@@ -154,7 +162,7 @@ class RowStore:
                 "duration": None if duration is None else duration.total_seconds(),
                 "polls": record.polls + run.polls.end(record.task_id or ""),
             }
-        elif record.state is JobState.INTENT and not isinstance(error, JobAbandoned):  # such a one may be in doubt
+        elif record.state is JobState.INTENT and not isinstance(error, JobAbandonedError):  # such a one may be in doubt
             changes |= NOT_PURCHASED
         self.record = run.journal.advance(record, state, **error_fields(error), **changes)
         if state is JobState.INTENT:
@@ -168,9 +176,7 @@ class RowStore:
         """Saves the files under the name of the row."""
         run, folder, identity = self._run, self._run.download_to or Path(), self.record.row.identity
         if not generation.urls:
-            raise JobAbandoned(
-                "the job has succeeded, but the service names no file of it. Ask the support", "no_files"
-            )
+            raise NoFilesError("the job has succeeded, but the service names no file of it. Ask the support")
         name = f"{identity}{{ext}}" if len(generation.urls) == 1 else f"{identity}.{{index}}{{ext}}"
         try:
             return await self._save(generation, folder, name)
@@ -212,7 +218,7 @@ def retry_changes(record: RowRecord) -> dict[str, Any]:
         state = JobState.SUBMITTED
     elif record.state is JobState.FAILED or record.body is not None:
         changes = new_purchase_changes(record)
-    return {"state": state, "error": None, "error_code": None, **changes}
+    return {"state": state, **error_fields(None), **changes}
 
 
 def new_purchase_changes(record: RowRecord) -> dict[str, Any]:

@@ -13,12 +13,12 @@ import attrs
 
 from .._core.errors import JournalError
 from .._core.types.generations import SavedFile
-from .._jobs.transitions import JobState
+from .._jobs.transitions import JobState, split_error_code
 from .record import RowRecord
 from .row import Row
 
-VERSION: Final = 1
-"""Version of the tables. A journal of another version is rejected."""
+VERSION: Final = 2
+"""Version of the tables. One of version 1 is upgraded when it is written to; journals of others are rejected."""
 
 MAX_INTEGER: Final = 2**63 - 1
 """Largest integer that a column holds."""
@@ -32,7 +32,8 @@ CREATE_TABLES: Final = (
         number INTEGER, line INTEGER, name TEXT, model TEXT, prompt TEXT, params TEXT, refs TEXT,
         client_request_id TEXT, state TEXT, purchase INTEGER, body TEXT, expected_credits, task_id TEXT,
         reserved_credits, final_credits, earlier_credits, urls TEXT, error_code TEXT, error TEXT, duration REAL,
-        polls INTEGER, intent_at REAL, submitted_at REAL, ended_at REAL, downloaded_at REAL, files TEXT
+        polls INTEGER, intent_at REAL, submitted_at REAL, ended_at REAL, downloaded_at REAL, files TEXT,
+        error_type TEXT
     )
     """,
 )
@@ -56,8 +57,23 @@ INSERT_ROW: Final = (
 SELECT_ROWS: Final = f"SELECT place, {', '.join(COLUMNS)} FROM rows"
 
 
+ADD_ERROR_TYPE: Final = (
+    "ALTER TABLE rows ADD COLUMN error_type TEXT",
+    "UPDATE rows SET error_code = split_error(error_code, state, 0), error_type = split_error(error_code, state, 1) "
+    "WHERE error_code IS NOT NULL",
+    f"PRAGMA user_version = {VERSION}",
+)
+"""Upgrades version 1, in which the error code was that of the service or the name of a class."""
+
+VIEW_OF_VERSION_1: Final = (
+    f"CREATE TEMP VIEW rows AS SELECT place, identity, {', '.join(set(COLUMNS) - {'error_code', 'error_type'})}, "
+    "split_error(error_code, state, 0) AS error_code, split_error(error_code, state, 1) AS error_type FROM main.rows"
+)
+"""Shows the rows of version 1 as those of this version, where the file is only read."""
+
+
 def create_tables(connection: sqlite3.Connection, batch_id: str, now: float) -> None:
-    """Creates the tables in an empty file."""
+    """Creates the tables in an empty file, and upgrades those of version 1."""
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
         with connection:
             connection.execute("BEGIN EXCLUSIVE")
@@ -65,12 +81,33 @@ def create_tables(connection: sqlite3.Connection, batch_id: str, now: float) -> 
                 connection.execute(statement)
             connection.execute("INSERT INTO batch VALUES (?, ?)", [batch_id, now])
             connection.execute(f"PRAGMA user_version = {VERSION}")
+    elif _read_version(connection) == 1:
+        with connection:
+            connection.execute("BEGIN EXCLUSIVE")
+            for statement in ADD_ERROR_TYPE:
+                connection.execute(statement)
 
 
 def check_version(connection: sqlite3.Connection, path: Path) -> None:
-    """Raises `JournalError` if the file is not a journal of this version."""
-    if connection.execute("PRAGMA user_version").fetchone() != (VERSION,):
+    """Raises `JournalError` if the file is no journal of a known version. Shows one of version 1 as of this version."""
+    version = _read_version(connection)
+    if version == 1:
+        connection.execute("PRAGMA query_only = OFF")  # a view of this connection only; the file is not changed
+        connection.execute(VIEW_OF_VERSION_1)
+        connection.execute("PRAGMA query_only = ON")
+    elif version != VERSION:
         raise JournalError(f"{path} is no journal of a batch of this version. Choose another file")
+
+
+def _read_version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == 1:
+        connection.create_function("split_error", 3, _split_error)
+    return int(version)
+
+
+def _split_error(code: str | None, state: str, index: int) -> str | None:
+    return None if code is None else split_error_code(code, state)[index]
 
 
 def select_batch_id(connection: sqlite3.Connection) -> str:

@@ -62,9 +62,14 @@ class RivyaCommand(click.Command):
     """
 
     def __init__(
-        self, *args: Any, params: Sequence[click.Parameter] | None = None, is_plain: bool = False, **attrs: Any
+        self,
+        name: str | None,
+        *,
+        params: Sequence[click.Parameter] | None = None,
+        is_plain: bool = False,
+        **attrs: Any,
     ) -> None:
-        super().__init__(*args, params=[*(params or ()), *(() if is_plain else SHARED_OPTIONS)], **attrs)
+        super().__init__(name, params=[*(params or ()), *(() if is_plain else SHARED_OPTIONS)], **attrs)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parses the arguments. Rejects text that cannot be sent, such as Latin-1; paths may have any bytes."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .._core.errors import GenerationFailedError
 from .._engine.environment import Environment
+from .._jobs.transitions import error_fields
 from ..batch import JobState, Row, RowRecord, RunRecord, SavedFile
 from ..batch.report import write_contact_sheet as write_page
 from .errors import error_message
@@ -28,6 +29,7 @@ def write_contact_sheet(jobs: Iterable[Job], target: Path, took: float, *, is_li
 
 
 def _record(job: Job, clock_offset: float) -> RowRecord:
+    reason = error_fields(job.error)
     duration = job.generation.duration if job.generation else None
     params = job.request.params if job.request else {}
     return RowRecord(
@@ -40,7 +42,8 @@ def _record(job: Job, clock_offset: float) -> RowRecord:
         submitted_at=None if job.began is None else job.began + clock_offset,
         ended_at=None if job.ended is None else job.ended + clock_offset,
         files=tuple(SavedFile(path.name, path.stat().st_size, "") for path in job.files),
-        error_code=None if job.error is None else str(getattr(job.error, "code", None) or type(job.error).__name__),
+        error_code=reason["error_code"],
+        error_type=reason["error_type"],
         error=None if job.error is None else error_message(job.error),
     )
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from .._core.generation_request import GenerationRequest
     from .._core.types.generations import Amount, Generation
+    from .._engine.transfers.partial_file import Exists
 
 LOCAL_STATUSES = {JobState.PLANNED: "waiting", JobState.INTENT: "buying"}
 """Statuses of jobs that the service does not know yet."""
@@ -99,7 +100,7 @@ class JobList:
 
     jobs: list[Job] = attrs.field(factory=list)
     folder: str | None = None
-    exists: str | None = None
+    exists: Exists | None = None
     again: str | None = None
 
     def __iter__(self) -> Iterator[Job]:

@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from .render import strip_control_characters
 
@@ -51,6 +51,11 @@ class LineFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name in logging
         """Returns the line. Newlines in the message become blanks: a message must not forge another line."""
         return " ".join(strip_control_characters(super().formatMessage(record)).splitlines())
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name in logging
+        """Returns the traceback in indented lines, so that a message in it cannot look like a line of the log."""
+        lines = super().formatException(ei).splitlines()
+        return "\n".join(f"    {strip_control_characters(line)}" for line in lines)
 
 
 class JsonFormatter(logging.Formatter):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from .._core.generation_request import GenerationRequest
     from .._core.types.generations import Generation
+    from .._engine.transfers.partial_file import Exists
     from ..session import RivyaSession
     from .jobs import Job, JobList
     from .output import Output
@@ -72,7 +73,7 @@ def check_writable(folder: Path) -> None:
 
 
 async def _run_job(
-    session: RivyaSession, job: Job, exists: str | None, timeout: float | None, on_change: Callable[[Job], None]
+    session: RivyaSession, job: Job, exists: Exists | None, timeout: float | None, on_change: Callable[[Job], None]
 ) -> None:
     store, ambient = MemoryJobStore(session, job, exists, on_change), Environment()
     options: dict[str, Any] = {"on_update": store.update} | ({} if timeout is None else {"timeout": timeout})
@@ -100,7 +101,9 @@ def _write_job(job: Job, output: Output) -> None:
 class MemoryJobStore:
     """A job of this command as its own store: the user repeats the open jobs."""
 
-    def __init__(self, session: RivyaSession, job: Job, exists: str | None, on_change: Callable[[Job], None]) -> None:
+    def __init__(
+        self, session: RivyaSession, job: Job, exists: Exists | None, on_change: Callable[[Job], None]
+    ) -> None:
         self._session = session
         self._exists = exists
         self._on_change = on_change

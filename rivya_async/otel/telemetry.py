@@ -9,8 +9,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
-from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation, get_meter
-from opentelemetry.trace import SpanKind, StatusCode, get_current_span, get_tracer
+from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation, get_meter, get_meter_provider
+from opentelemetry.trace import SpanKind, StatusCode, get_current_span, get_tracer, get_tracer_provider
 
 from .._core.errors import APIStatusError, GenerationFailedError
 from .._core.types.generations import Status
@@ -36,6 +36,9 @@ REQUEST_BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 
 
 JOB_BOUNDS: Final = (0.1, 0.5, 1, 2.5, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200, 3600)
 """Histogram bounds in seconds for jobs and large files."""
+
+FLUSH_TIMEOUT: Final = 5_000
+"""Milliseconds for the export of spans or metrics at the end of a process."""
 
 LITERAL_SEGMENTS: Final = frozenset(
     {
@@ -83,6 +86,7 @@ class Telemetry(Hooks):
         queue_depth: Callable[[], int | None] | None = None,
         rate_limit: Callable[[], float | None] | None = None,
     ) -> None:
+        self._providers = (tracer_provider, meter_provider)
         self._tracer = get_tracer(SCOPE, VERSION, tracer_provider)
         meter = get_meter(SCOPE, VERSION, meter_provider)
         self._requests = _create_histogram(meter, "http.client.request.duration", "Requests", REQUEST_BOUNDS)
@@ -98,6 +102,14 @@ class Telemetry(Hooks):
     def wrap_transport(self, transport: Any) -> Any:
         """Returns a transport whose requests other HTTP instrumentation ignores."""
         return SuppressingTransport(transport)
+
+    def flush(self) -> None:
+        """Exports the spans and metrics that the providers hold back. Blocks for at most five seconds each."""
+        tracer_provider, meter_provider = self._providers
+        for provider in (tracer_provider or get_tracer_provider(), meter_provider or get_meter_provider()):
+            flush = getattr(provider, "force_flush", None)  # only the providers of the SDK have it
+            if flush is not None:
+                flush(FLUSH_TIMEOUT)
 
     def on_attempt(self, details: AttemptDetails) -> None:
         """Emits a client span and a duration; counts an error response."""

@@ -7,9 +7,14 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
+
+from .._core.errors import ConfigurationError
+from .._engine.shutdown import ShutdownRequested
+from .._jobs.backoff import Backoff
 
 if TYPE_CHECKING:
     from taskiq import AsyncBroker
@@ -18,7 +23,24 @@ if TYPE_CHECKING:
     from ..session import RivyaSession
     from .store import WorkerStore
 
+T = TypeVar("T")
+
+
+def escape_message(record: logging.LogRecord) -> bool:
+    """Escapes the control characters in a log message: it may contain texts of the service and of Redis."""
+    message = record.getMessage()
+    if not message.isprintable():
+        record.msg, record.args = escape_controls(message), None
+    return True
+
+
+def escape_controls(text: str) -> str:
+    """Returns a text with control characters, line and paragraph separators and invisible ones as escapes."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 LOG: Final = logging.getLogger("rivya_async.workers")
+LOG.addFilter(escape_message)
 
 CONTEXT_KEY: Final = "rivya_worker_context"
 """The attribute of a broker's state that holds the `WorkerContext`."""
@@ -26,13 +48,18 @@ CONTEXT_KEY: Final = "rivya_worker_context"
 
 @attrs.define(kw_only=True)
 class WorkerContext:
-    """One per open session. `counters` count events: bought, succeeded, failed, dead, returned (to the queue)."""
+    """One per open session. `counters` count events: bought, succeeded, failed, dead, returned (to the queue).
+
+    Files are saved inside `download_root` only; without it in any folder, if `trusts_messages`, or else in none.
+    """
 
     session: RivyaSession
     store: WorkerStore
     shutdown: ShutdownSignal
     wall: Callable[[], float]
     uniform: Callable[[], float]
+    download_root: Path | None = None
+    trusts_messages: bool = False
     active_jobs: int = 0
     counters: Counter[str] = attrs.field(factory=Counter)
     _idle: asyncio.Event = attrs.field(factory=asyncio.Event)
@@ -54,10 +81,32 @@ class WorkerContext:
         if self.active_jobs:
             await self._idle.wait()
 
-    async def sleep(self, seconds: float) -> None:
-        """Sleeps before a retry. Raises `ShutdownRequested` as soon as the worker shuts down."""
-        async with self.shutdown.scope():
-            await asyncio.sleep(seconds)
+    def download_folder(self, download_to: str) -> Path:
+        """Returns the folder that a message names. Raises `ConfigurationError` where it is not allowed."""
+        if self.download_root is None:
+            if self.trusts_messages:
+                return Path(download_to)
+            raise ConfigurationError(
+                "this worker saves no files, because messages come from other machines: start it with --download-root "
+                "DIR, or RivyaWorker(download_root=...)"
+            )
+        root = self.download_root.resolve()
+        folder = (root / download_to).resolve()
+        if not folder.is_relative_to(root):
+            raise ConfigurationError(f"download_to is outside of the worker's --download-root: {download_to!r:.200}")
+        return folder
+
+    async def retry(self, call: Callable[[], Awaitable[T]], failure: str, key: str | None = None) -> T:
+        """Calls until it succeeds, with pauses: a paid job is never given up. Raises `ShutdownRequested`."""
+        backoff = Backoff(self.shutdown, self.uniform)
+        while True:
+            try:
+                return await call()
+            except ShutdownRequested:
+                raise
+            except Exception:
+                LOG.exception("%s, it is tried again", failure, extra={"idempotency_key": key})
+            await backoff.pause()
 
 
 def get_worker_context(broker: AsyncBroker) -> WorkerContext:
@@ -74,11 +123,20 @@ def find_worker_context(broker: AsyncBroker) -> WorkerContext | None:
     return context if isinstance(context, WorkerContext) else None
 
 
-async def repeat(action: Callable[[], Awaitable[None]], interval: float, failure: str) -> None:
-    """Calls `action` every `interval` seconds until it is cancelled; logs its errors with the text `failure`."""
+async def repeat(action: Callable[[], Awaitable[None]], interval: float, subject: str) -> None:
+    """Calls `action` every `interval` seconds until it is cancelled; logs when its calls begin or cease to fail."""
+    is_failing = False
     while True:
         try:
             await action()
+        except ShutdownRequested:
+            return
         except Exception as error:  # noqa: BLE001 - the next call may succeed, and others depend on the loop
-            LOG.warning("%s: %s", failure, error)
+            if not is_failing:
+                LOG.warning("%s fail, trying again: %s", subject, error)
+            is_failing = True
+        else:
+            if is_failing:
+                LOG.warning("%s succeed again", subject)
+            is_failing = False
         await asyncio.sleep(interval)

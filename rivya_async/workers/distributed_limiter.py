@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import DataError, RedisError
 from throttled.asyncio import RedisStore as ThrottledStore
 from throttled.asyncio import Throttled, per_duration
 from throttled.exceptions import BaseThrottledError
@@ -22,7 +22,7 @@ from .._core.limits.rate_controller import AdaptiveRate
 from .._engine.hooks import Hooks
 from .context import LOG
 from .redis_options import connection_options
-from .shared_rate import SharedRateState
+from .shared_rate import MAX_RETRY_AFTER, SharedRateState
 
 if TYPE_CHECKING:
     from .._core.policies import RateLimit
@@ -46,9 +46,6 @@ REDIS_TIMEOUT: Final = 1.0
 REDIS_RETRY_INTERVAL: Final = 3.0
 """Seconds for which Redis is not called after it was found down: waiting for it would grant nothing."""
 
-MAX_RETRY_AFTER: Final = 60.0
-"""Maximum seconds for which one 429 blocks all processes."""
-
 QUOTA_PERIOD: Final = 1000
 """Seconds over which throttled-py gets the rate, as whole requests."""
 
@@ -70,7 +67,7 @@ class DistributedLimiter(Hooks):
         self._burst = None if limit is None else max(1, int(limit.burst))
         self._loop = asyncio.get_running_loop()
         options = {**connection_options(url), "retry": Retry(NoBackoff(), 0)}
-        self._redis = Redis.from_url(url, decode_responses=True, **options)
+        self._redis = Redis.from_url(url, decode_responses=True, encoding_errors="replace", **options)
         self._shared_state = SharedRateState(self._redis, namespace, self._max_rate)
         self._lease_store = _ClosableThrottledStore(server=url, options={"CONNECTION_POOL_KWARGS": options})
         self._namespace = namespace
@@ -140,13 +137,13 @@ class DistributedLimiter(Hooks):
         try:
             async with asyncio.timeout(REDIS_TIMEOUT):
                 pause = await self._refill_from_redis()
-        except (RedisError, BaseThrottledError, OSError) as error:
+        except (RedisError, BaseThrottledError, OSError, ValueError) as error:
             self._next_redis_call = self._loop.time() + REDIS_RETRY_INTERVAL
             self._warn_redis_down(error)
             return self._refill_locally()
         if self._is_redis_down:
             self._is_redis_down = False
-            LOG.warning("the distributed limiter has reached Redis again")
+            LOG.warning("the distributed limiter uses Redis again")
         return pause
 
     async def _refill_from_redis(self) -> float:
@@ -190,6 +187,8 @@ class DistributedLimiter(Hooks):
         throttled = Throttled(using="gcra", quota=quota, store=self._lease_store, key_prefix=f"{{{self._namespace}}}")
         result = await throttled.limit("account", cost=requests)
         if result.limited:
+            if not result.state.retry_after <= MAX_RETRY_AFTER + quota.burst / self.rate:
+                raise DataError("the bucket of the shared rate is not plausible")
             return max(result.state.retry_after, 0.001)
         self._last_lease = (requests, self._loop.time())
         self.allowance.grant(requests)
@@ -223,7 +222,7 @@ class DistributedLimiter(Hooks):
             self._is_redis_down = True
             share = self._local_share
             LOG.warning(
-                "the distributed limiter cannot reach Redis, this worker keeps to its share, %s: %s",
+                "the distributed limiter cannot use Redis, this worker keeps to its share, %s: %s",
                 "which is not known yet" if math.isinf(share) else f"{share:.3g} requests/s",
                 error,
             )

@@ -7,8 +7,9 @@ import math
 import os
 from typing import TYPE_CHECKING, Any, Final
 
+from .._core.errors import ConfigurationError
 from .._engine.environment import Environment
-from .context import repeat
+from .context import LOG, repeat
 from .distributed_limiter import DistributedLimiter
 from .queue_stats import QueueDepth, read_queue_depth, trim_queue
 from .redis_store import RedisStore
@@ -67,8 +68,11 @@ class Heartbeat:
         """Starts the tasks, with the durations that other workers have learned."""
         durations = await self._store.load_durations()
         if durations is not None:
-            context.session.durations.load(durations)
-        heartbeats = repeat(lambda: self._beat(context), HEARTBEAT_INTERVAL, "a heartbeat failed")
+            try:
+                context.session.durations.load(durations)
+            except ConfigurationError as error:
+                LOG.warning("the shared durations of jobs are ignored: %s", error)
+        heartbeats = repeat(lambda: self._beat(context), HEARTBEAT_INTERVAL, "heartbeats")
         self._tasks.append(asyncio.create_task(heartbeats))
         if self._limiter is not None:
             self._tasks.append(asyncio.create_task(self._limiter.run()))

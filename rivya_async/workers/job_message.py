@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Self
+from contextlib import suppress
+from typing import Any, Final, Self, TypeGuard
 
 import attrs
 
@@ -12,7 +13,15 @@ from .._core.catalogue.validation import closest_matches, suggestion_text
 from .._core.errors import ConfigurationError
 from .._core.files.filename_template import FilenameTemplate
 from .._core.generation_request import GenerationRequest
+from .._core.http.serialization import encode_json
 from .._core.idempotency import validate_key
+
+MAX_DEPTH: Final = 50
+"""Maximum levels of lists and objects in params."""
+
+MAX_TASK_ID: Final = 200
+MAX_PATH: Final = 4096
+"""Maximum characters of a task id and of a path."""
 
 GENERATE_TASK: Final = "rivya.generate"
 WAIT_TASK: Final = "rivya.wait"
@@ -65,6 +74,9 @@ class JobMessage:
                 f"{request.paths[0]} is a file of this machine, but workers may run on others: upload it with "
                 "session.files.upload, and refer to the returned file"
             )
+        if _is_deeper(request.params, MAX_DEPTH):
+            raise ConfigurationError(f"params are nested more than {MAX_DEPTH} levels deep")
+        encode_json(request.to_wire())
         key = validate_key(arguments.get("idempotency_key") or "")
         return cls(key=key, request=request, **_parse_download(arguments))
 
@@ -73,7 +85,7 @@ class JobMessage:
         """Parses the arguments of `rivya.wait`. Raises `ConfigurationError` for invalid ones."""
         _check_names(arguments, ARGUMENTS[WAIT_TASK])
         task_id = arguments.get("task_id")
-        if not isinstance(task_id, str) or not task_id:
+        if not _is_text(task_id, MAX_TASK_ID):
             raise ConfigurationError(f"rivya.wait takes the task id of a bought job, not {task_id!r:.80}")
         download = _parse_download(arguments)
         key = f"wait:{task_id}"
@@ -116,9 +128,28 @@ def _check_names(arguments: Mapping[str, Any], known: Sequence[str]) -> None:
         )
 
 
+def find_key(task: str, arguments: Mapping[str, Any]) -> str | None:
+    """Returns the key of a job whose arguments are invalid, or unknown to this version; None without a valid one."""
+    known = {name: value for name, value in arguments.items() if name in ARGUMENTS[task]}
+    with suppress(ConfigurationError):
+        return MESSAGE_PARSERS[task](known).key
+    with suppress(ConfigurationError):
+        return validate_key(arguments.get("idempotency_key") or "")
+    return None
+
+
+def _is_text(value: Any, max_length: int) -> TypeGuard[str]:
+    return isinstance(value, str) and 1 <= len(value) <= max_length and value.isprintable()
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    members = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return bool(members) and (not levels or any(_is_deeper(member, levels - 1) for member in members))
+
+
 def _parse_download(arguments: Mapping[str, Any]) -> dict[str, Any]:
     folder, name = arguments.get("download_to"), arguments.get("name")
-    if folder is not None and (not isinstance(folder, str) or not folder):
+    if folder is not None and not _is_text(folder, MAX_PATH):
         raise ConfigurationError(f"download_to must be the path of a folder of the workers, not {folder!r:.80}")
     if name is not None:
         FilenameTemplate(name)

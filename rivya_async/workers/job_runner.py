@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence, Set
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .._core.errors import ConfigurationError, DownloadError, NotFoundError
@@ -13,8 +12,19 @@ from .._core.idempotency import KEY_EXPIRY_MARGIN
 from .._engine.shutdown import ShutdownRequested
 from .._engine.transfers.file_io import staging_dir
 from .._jobs.runner import JobContext, JobPolicy, JobRunner, save_files
-from .._jobs.transitions import IN_DOUBT, JobAbandoned, JobAction, JobState, error_fields, sources_of
-from .record import NOT_SAVED, POISON, JobRecord
+from .._jobs.transitions import (
+    FilesNotSavedError,
+    InvalidJobError,
+    InvalidRecordError,
+    JobAction,
+    JobInDoubtError,
+    JobState,
+    PoisonMessageError,
+    error_fields,
+    sources_of,
+)
+from .context import LOG
+from .record import JobRecord
 from .store import DeadLetter
 
 if TYPE_CHECKING:
@@ -22,8 +32,6 @@ if TYPE_CHECKING:
     from .._core.types.generations import Generation, SavedFile
     from .context import WorkerContext
     from .job_message import JobMessage
-
-LOG: Final = logging.getLogger("rivya_async.workers")
 
 MAX_DELIVERIES: Final = 25
 """Deliveries of a message without an end, after which it is assumed that its job ends the process."""
@@ -71,11 +79,8 @@ class SharedJobStore:
         self._context = worker_context
         self._message = message
         self.record = JobRecord(key=message.key)
-
-    @property
-    def generation(self) -> Generation | None:
-        """The latest response of the service, as far as any worker knows."""
-        return self.record.generation
+        self.generation: Generation | None = None
+        """The latest response that this process has. Links of the stored one are never followed: others write there."""
 
     def continues(self) -> bool:
         """Returns True where files are wanted, and no worker has saved them or failed to."""
@@ -91,17 +96,26 @@ class SharedJobStore:
         store, key, message = self._context.store, self._message.key, self._message
         (known,) = await store.read([key])
         self.record = known or self.record
+        if self.record.error_type == InvalidRecordError.__name__:
+            return await self._add_dead_letter(InvalidRecordError(self.record.error))
+        if message.download_to is not None and self.record.state is JobState.PLANNED:
+            try:
+                self._context.download_folder(message.download_to)
+            except ConfigurationError as error:
+                return await self.advance(JobState.DEAD, InvalidJobError(str(error)))
         if known is None or (message.request is None and known.state is JobState.PLANNED):
             await self._move(JobState.PLANNED, {JobState.PLANNED})
         age = 0.0 if enqueued_at is None else self._context.wall() - enqueued_at
         if known is None and age > store.record_ttl - KEY_EXPIRY_MARGIN:
-            await self._abandon("the message is older than the records of ended jobs: it may have ended", IN_DOUBT)
+            reason = "the message is older than the records of ended jobs: it may have ended"
+            await self.advance(JobState.DEAD, JobInDoubtError(reason))
         if self.record.has_ended and not self.continues():
-            return
+            return None
         deliveries = await store.increment_deliveries(key)
         if deliveries > MAX_DELIVERIES:
             reason = f"the message was delivered {deliveries} times, and no worker finished it. Check the workers"
-            await self._abandon(reason, POISON)
+            await self.advance(JobState.DEAD, PoisonMessageError(reason))
+        return None
 
     async def load_request(self) -> GenerationRequest:
         """Returns the request of the message."""
@@ -112,6 +126,7 @@ class SharedJobStore:
     async def advance(self, state: JobState, error: Exception | None = None, **changes: Any) -> None:
         """Moves the record, unless another worker has. The result of a purchase replaces what another has recorded."""
         is_result = "generation" in changes
+        self.generation = changes.get("generation", self.generation)
         expected = sources_of(state) if is_result else {self.record.state}
         stored = JobState.SUCCEEDED if state is JobState.DOWNLOADED else state  # with or without files it has succeeded
         changes |= {**error_fields(error), "status": getattr(error, "status", None)}
@@ -128,20 +143,17 @@ class SharedJobStore:
             planned = {JobState.PLANNED}
             self.record = await store.advance(key, planned, JobState.SUBMITTED, task_id=message.task_id)
 
-    async def _abandon(self, reason: str, code: str) -> None:
-        await self.advance(JobState.DEAD, JobAbandoned(reason, code))
-
     async def record_error(self, error: Exception, *, will_retry: bool) -> None:
         """Logs an error that is followed by another try. The last error of a download is recorded."""
         if will_retry:
             return self._log(logging.WARNING, "trying again", error)
         self._log(logging.ERROR, "not saved", error)
-        reason = JobAbandoned(f"the job has succeeded, but its files are not saved: {error}", NOT_SAVED)
+        reason = FilesNotSavedError(f"the job has succeeded, but its files are not saved: {error}")
         return await self._move(self.record.state, {self.record.state}, **error_fields(reason))
 
     async def save_files(self, generation: Generation) -> Sequence[SavedFile]:
         """Saves the files in the folder of the message."""
-        message, folder = self._message, Path(self._message.download_to or ".")
+        message, folder = self._message, self._context.download_folder(self._message.download_to or ".")
         try:
             files = await save_files(self._context.session, generation, folder, name=message.name, owner=message.key)
         except NotFoundError as error:  # of the file: the job is still a success
@@ -162,13 +174,13 @@ class SharedJobStore:
         elif state is JobState.PLANNED and error is not None:
             self._log(logging.WARNING, "trying again", error)
         elif state is record.state is JobState.DEAD and error is not None:
-            worker_context.counters["dead"] += 1
-            self._log(logging.ERROR, "dead", error)
-            reason, code = record.error or "", record.error_code or ""
-            letter = DeadLetter(
-                reason=reason, code=code, key=record.key, task_id=record.task_id, at=worker_context.wall()
-            )
-            await worker_context.store.add_dead_letter(letter)
+            await self._add_dead_letter(error)
+
+    async def _add_dead_letter(self, error: Exception) -> None:
+        self._context.counters["dead"] += 1
+        self._log(logging.ERROR, "dead", error)
+        letter = DeadLetter.from_error(error, self._context.wall(), key=self.record.key, task_id=self.record.task_id)
+        await self._context.store.add_dead_letter(letter)
 
     def _log(self, level: int, event: str, error: Exception | None = None) -> None:
         """Writes one line, with members for a structured formatter. It has no prompt, link or API key."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -11,15 +12,14 @@ from taskiq import Context, TaskiqDepends, TaskiqMiddleware
 from .._core.errors import ConfigurationError
 from .._engine.environment import Environment
 from .._engine.shutdown import ShutdownRequested
+from .._jobs.transitions import InvalidMessageError, JobState, error_fields
 from .context import LOG, WorkerContext, get_worker_context
-from .job_message import GENERATE_TASK, MESSAGE_PARSERS, bind_arguments
+from .job_message import GENERATE_TASK, MESSAGE_PARSERS, bind_arguments, find_key
+from .record import JobRecord
 from .store import DeadLetter
 
 if TYPE_CHECKING:
     from taskiq import TaskiqMessage, TaskiqResult
-
-ACK_RETRY_INTERVAL: Final = 1.0
-"""Seconds between attempts to acknowledge a message."""
 
 ENQUEUED_AT_LABEL: Final = "rivya_enqueued_at"
 """The message label with the time in epoch seconds at which a job was enqueued first."""
@@ -36,9 +36,26 @@ def bind_message_context(context: Annotated[Context, TaskiqDepends()]) -> Contex
 def read_enqueued_at(message: TaskiqMessage) -> float | None:
     """Returns the time in epoch seconds at which the message was enqueued first; None if it is unknown."""
     try:
-        return float(message.labels[ENQUEUED_AT_LABEL])
-    except (KeyError, ValueError):
+        instant = float(message.labels[ENQUEUED_AT_LABEL])
+    except (LookupError, TypeError, ValueError, OverflowError):
         return None
+    return instant if math.isfinite(instant) else None
+
+
+async def reject_message(worker_context: WorkerContext, message: TaskiqMessage, reason: object) -> JobRecord:
+    """Keeps an invalid message as a dead letter, and records its job as dead unless it has begun."""
+    error = InvalidMessageError(f"{message.task_name} cannot be processed: {reason}")
+    try:
+        arguments = bind_arguments(message.task_name, message.args, message.kwargs)
+    except ConfigurationError:
+        arguments = message.kwargs
+    key, fields = find_key(message.task_name, arguments), error_fields(error)
+    LOG.warning("%s", error, extra={"idempotency_key": key})
+    await worker_context.store.add_dead_letter(DeadLetter.from_error(error, worker_context.wall(), key=key))
+    if key is None:
+        return JobRecord(key="", state=JobState.DEAD, **fields)
+    worker_context.counters["dead"] += 1
+    return await worker_context.store.advance(key, {None, JobState.PLANNED}, JobState.DEAD, **fields)
 
 
 class RivyaMiddleware(TaskiqMiddleware):
@@ -77,10 +94,7 @@ class RivyaMiddleware(TaskiqMiddleware):
         if message.task_name not in MESSAGE_PARSERS:
             return
         if isinstance(exception, ConfigurationError | TypeError):
-            reason = f"{message.task_name} cannot be processed: {exception}"
-            key = message.kwargs.get("idempotency_key")
-            letter = DeadLetter(reason=reason, code="invalid", key=key, at=self._ambient.wall_time())
-            await get_worker_context(self.broker).store.add_dead_letter(letter)
+            await reject_message(get_worker_context(self.broker), message, exception)
         else:
             _message_context.set(None)
 
@@ -92,16 +106,5 @@ class RivyaMiddleware(TaskiqMiddleware):
         """Acknowledges the message after its result was saved."""
         context = _message_context.get()
         if message.task_name in MESSAGE_PARSERS and context is not None and context.is_ackable:
-            with suppress(ShutdownRequested):
-                await _acknowledge(context, get_worker_context(self.broker))
-
-
-async def _acknowledge(context: Context, worker_context: WorkerContext) -> None:
-    """Acknowledges with retries; at shutdown the message stays for the next worker, which finds the job ended."""
-    while not worker_context.shutdown.is_set:
-        try:
-            return await context.ack()
-        except Exception as error:  # noqa: BLE001 - each broker has its own errors, and the job has ended
-            LOG.warning("acknowledging a message failed, it is retried: %s", error)
-        await worker_context.sleep(ACK_RETRY_INTERVAL)
-    return None
+            with suppress(ShutdownRequested):  # the message stays for the next worker, which finds the job ended
+                await get_worker_context(self.broker).retry(context.ack, "acknowledging a message failed")

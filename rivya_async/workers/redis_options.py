@@ -6,25 +6,18 @@ import socket
 from typing import Any, Final
 
 from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.backoff import NoBackoff
 
 MAX_CONNECTIONS: Final = 32
 """Maximum connections of one pool; further calls wait for a free one."""
-
-BASE_DELAY: Final = 0.05
-MAX_DELAY: Final = 2.0
-"""Bounds in seconds of the back-off between attempts to reach Redis."""
 
 PEER_TIMEOUT: Final = 20
 """Seconds without a reply of the peer after which the kernel closes a connection."""
 
 
-def endless_retry() -> Retry:
-    """Creates a policy that repeats a command until Redis is reachable."""
-    backoff = ExponentialWithJitterBackoff(base=BASE_DELAY, cap=MAX_DELAY)
-    return Retry(backoff, retries=-1, supported_errors=(RedisConnectionError, RedisTimeoutError))
+def single_retry() -> Retry:
+    """Creates a policy that repeats a command once: a pooled connection may have been closed meanwhile."""
+    return Retry(NoBackoff(), 1)
 
 
 def connection_options(url: str) -> dict[str, Any]:

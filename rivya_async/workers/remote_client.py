@@ -6,25 +6,36 @@ import asyncio
 import math
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from redis.exceptions import RedisError
 from taskiq.exceptions import SendTaskError
 
-from .._core import errors
-from .._core.errors import APIStatusError, DownloadError, OutcomeUnknownError, RequestNotSentError, RivyaError
+from .._core.errors import (
+    ConfigurationError,
+    DownloadError,
+    InvalidRequestError,
+    OutcomeUnknownError,
+    RequestNotSentError,
+    ResponseDecodeError,
+    RivyaError,
+    SessionClosedError,
+    SpendLimitError,
+)
 from .._core.generation_request import raise_if_failed
 from .._core.http.error_responses import status_error_class
 from .._core.types.generations import Generation
-from .._jobs.transitions import IN_DOUBT, UNPURCHASED, JobState
+from .._jobs.transitions import UNPURCHASED, InvalidRecordError, JobInDoubtError, JobState
 from .context import repeat
 from .job_message import JobMessage
 from .record import JobRecord
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .._core.generation_request import GenerationRequest
     from .._core.types.generations import SavedFile
     from ..session import RivyaSession
@@ -41,6 +52,18 @@ FULL_READ_INTERVAL: Final = 5.0
 
 BATCH_SIZE: Final = 500
 """Maximum number of records in one read or withdrawal."""
+
+IN_DOUBT: Final = frozenset({JobInDoubtError.__name__, InvalidRecordError.__name__})
+"""Error types of jobs that may have been purchased."""
+
+ERRORS_BY_NAME: Final[Mapping[str, type[RivyaError]]] = {
+    kind.__name__: kind
+    for kind in (
+        *(ConfigurationError, InvalidRequestError, SpendLimitError, RequestNotSentError, OutcomeUnknownError),
+        *(ResponseDecodeError, SessionClosedError, DownloadError),
+    )
+}
+"""The errors without an HTTP status that a worker may record."""
 
 WITHDRAW_TIMEOUT: Final = 5.0
 """Maximum seconds for the withdrawal of cancelled jobs."""
@@ -62,7 +85,7 @@ class RemoteJobClient:
         self.models = session.models
         self.files = session.files
         self.generations = session.generations
-        self.download = session.download
+        self._session = session
         self._messages: dict[str, JobMessage] = {}
         self._keys_by_task_id: dict[str, str] = {}
         self._waiters: defaultdict[str, list[_Waiter]] = defaultdict(list)
@@ -74,7 +97,7 @@ class RemoteJobClient:
 
     async def __aenter__(self) -> Self:
         self._last_full_read = asyncio.get_running_loop().time()
-        polls = repeat(self._read_changes, POLL_INTERVAL, "reading the progress of jobs failed")
+        polls = repeat(self._read_changes, POLL_INTERVAL, "reads of the progress of jobs")
         self._poll_task = asyncio.create_task(polls)
         return self
 
@@ -139,6 +162,13 @@ class RemoteJobClient:
         if not record.files:
             raise DownloadError(record.error or "the files were not saved: the worker gave no reason")
         return record.files
+
+    async def download(
+        self, source: Generation | str, to: os.PathLike[str] | str = ".", **options: Any
+    ) -> Sequence[Path]:
+        """Saves the files of a job here. Reads its links from the service: the store is open to other programs."""
+        current = await self.generations.retrieve(source.id) if isinstance(source, Generation) else source
+        return await self._session.download(current, to, **options)
 
     def stop(self) -> None:
         """Withdraws all jobs that no worker has started: nothing more is bought."""
@@ -217,19 +247,17 @@ class RemoteJobClient:
 
 def error_from_record(record: JobRecord) -> RivyaError:
     """Returns the error that a worker got, in its class."""
-    reason, key, code = record.error or "no reason given", record.key, record.error_code or ""
+    reason, key, code = record.error or "no reason given", record.key, record.error_code
     if record.state is JobState.WITHDRAWN:
         return RequestNotSentError(
             "the job was withdrawn before a worker started it: nothing was bought", idempotency_key=key
         )
-    if code == IN_DOUBT:
+    if record.error_type in IN_DOUBT:
         return OutcomeUnknownError(reason, idempotency_key=key)
     if record.status is not None:
         kind = status_error_class(record.status, code)
         return kind(reason, status=record.status, code=code, idempotency_key=key)
-    found = getattr(errors, code, RivyaError)
-    is_usable = isinstance(found, type) and issubclass(found, RivyaError) and not issubclass(found, APIStatusError)
-    return (found if is_usable else RivyaError)(reason, idempotency_key=key)
+    return ERRORS_BY_NAME.get(record.error_type or "", RivyaError)(reason, idempotency_key=key)
 
 
 def _has_ended(record: JobRecord) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
 import attrs
 
-from .._jobs.transitions import JobState
+from .._core.http.serialization import parse_json, structure
+from .._jobs.transitions import JobState, error_fields, split_error_code
 from .record import JobRecord
 
 RECORD_TTL: Final = 7 * 86_400.0
@@ -22,16 +23,44 @@ HEARTBEAT_TTL: Final = 15.0
 
 @attrs.frozen(kw_only=True)
 class DeadLetter:
-    """A message that no worker processes any more, with a `reason` in words, a `code`, and the job's key if known.
+    """A message that no worker processes any more, with a `reason` in words, and the job's key and task id if known.
 
-    `at` is the time in epoch seconds.
+    `error_type` is the name of an error's class, `error_code` the code that the service gave. `at` is the time in epoch
+    seconds.
     """
 
     reason: str
-    code: str
+    error_type: str
     at: float
+    error_code: str | None = None
     key: str | None = None
     task_id: str | None = None
+
+    @classmethod
+    def from_error(cls, error: Exception, at: float, *, key: str | None = None, task_id: str | None = None) -> Self:
+        """Returns the letter for an error."""
+        fields = error_fields(error)
+        return cls(
+            reason=fields["error"] or "",
+            error_type=type(error).__name__,
+            error_code=fields["error_code"],
+            at=at,
+            key=key,
+            task_id=task_id,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Returns a stored letter, also of an earlier version. One that cannot be read says so."""
+        try:
+            members = parse_json(text.encode())
+            if isinstance(code := members.pop("code", None), str):
+                members["error_code"], members["error_type"] = split_error_code(code, JobState.DEAD)
+            known = {name: members.get(name) for name in attrs.fields_dict(cls)}
+            letter: Self = structure(known, cls)
+        except Exception as error:  # noqa: BLE001 - it may hold anything
+            return cls(reason=f"this letter cannot be read: {type(error).__name__}", error_type="", at=0.0)
+        return letter
 
 
 class WorkerStore(Protocol):

@@ -7,18 +7,23 @@ import hashlib
 from contextlib import suppress
 from typing import Any, Final
 
-from taskiq import AckableMessage, TaskiqMessage
+from taskiq import AckableMessage, TaskiqMessage, TaskiqResult
 from taskiq.receiver import Receiver
 from taskiq.utils import maybe_awaitable
 
 from .._core.errors import ConfigurationError
 from .._engine.shutdown import ShutdownRequested
+from .._jobs.transitions import InvalidMessageError
 from .context import LOG, find_worker_context, get_worker_context
 from .job_message import MESSAGE_PARSERS, bind_arguments
+from .middleware import reject_message
 from .store import DeadLetter
 
 MAX_JOBS: Final = 10_000
 """Maximum jobs of one process at a time: a waiting job costs a few kilobytes and an occasional poll."""
+
+MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+"""Maximum bytes of a message."""
 
 MAX_TASK_NAME: Final = 200
 """Maximum characters of an unknown task's name in a dead letter."""
@@ -56,18 +61,17 @@ class DrainingReceiver(Receiver):
         raise_err: bool = False,  # noqa: FBT001, FBT002 - Taskiq's signature
     ) -> None:
         """Processes one message."""
-        try:
-            parsed = self._parse(message.data if isinstance(message, AckableMessage) else message)
-        except ValueError as error:
-            context = get_worker_context(self.broker)
-            letter = DeadLetter(reason=str(error), code="unreadable", at=context.wall())
-            await context.store.add_dead_letter(letter)
-            if isinstance(message, AckableMessage):
-                await maybe_awaitable(message.ack())
-            return
-        if parsed.task_name not in MESSAGE_PARSERS:
-            await super().callback(message, raise_err)
-            return
+        with suppress(ShutdownRequested):
+            parsed = await self._parse_or_reject(message)
+            if parsed is None:
+                if isinstance(message, AckableMessage):
+                    await maybe_awaitable(message.ack())
+            elif parsed.task_name not in MESSAGE_PARSERS:
+                await super().callback(message, raise_err)
+            else:
+                await self._process_job(message)
+
+    async def _process_job(self, message: bytes | AckableMessage) -> None:
         try:
             async with self._job_slots:
                 self._release_task_slot()
@@ -86,8 +90,8 @@ class DrainingReceiver(Receiver):
             context = find_worker_context(self.broker)
             if tracker.is_acknowledged or context is None or context.shutdown.is_set:
                 return
-            with suppress(ShutdownRequested):
-                await context.sleep(RETRY_INTERVAL)
+            async with context.shutdown.scope():
+                await asyncio.sleep(RETRY_INTERVAL)
 
     async def _drain_after(self, finish_event: asyncio.Event) -> None:
         await finish_event.wait()
@@ -95,11 +99,36 @@ class DrainingReceiver(Receiver):
         if context is not None:
             context.shutdown.set()
 
+    async def _parse_or_reject(self, message: bytes | AckableMessage) -> TaskiqMessage | None:
+        """Returns the message, or None after it was kept as a dead letter."""
+        context = get_worker_context(self.broker)
+        try:
+            parsed = self._parse(message.data if isinstance(message, AckableMessage) else message)
+        except ValueError as error:
+            LOG.warning("%s", error)
+            letter = DeadLetter.from_error(InvalidMessageError(str(error)), context.wall())
+            await context.store.add_dead_letter(letter)
+            return None
+        if parse := MESSAGE_PARSERS.get(parsed.task_name):
+            try:
+                parse(bind_arguments(parsed.task_name, parsed.args, parsed.kwargs))
+            except (ConfigurationError, TypeError, ValueError, RecursionError) as error:
+                record = await reject_message(context, parsed, error)
+                result: TaskiqResult[Any] = TaskiqResult(
+                    is_err=False, return_value=record.as_dict(), execution_time=0.0
+                )
+                await self.broker.result_backend.set_result(parsed.task_id, result)
+                return None
+        return parsed
+
     def _parse(self, data: bytes) -> TaskiqMessage:
         """Parses a message; raises ValueError with a reason, without its content, which may be a prompt."""
+        if not data or len(data) > MAX_MESSAGE_BYTES:
+            raise ValueError(f"a message is empty or too long: {len(data)} bytes")
         try:
             message = self.broker.formatter.loads(data)
             message.parse_labels()
+            self._get_ack_time(message)
         except Exception as error:  # noqa: BLE001 - each serializer has its own errors
             digest = hashlib.sha256(data).hexdigest()[:16]
             facts = f"{type(error).__name__}; {len(data)} bytes, sha256 {digest}..."
@@ -107,12 +136,6 @@ class DrainingReceiver(Receiver):
         if self.broker.find_task(message.task_name) is None:
             name = message.task_name[:MAX_TASK_NAME]
             raise ValueError(f"no worker has a task {name!r}: import its module beside the broker")
-        if message.task_name in MESSAGE_PARSERS:
-            try:
-                arguments = bind_arguments(message.task_name, message.args, message.kwargs)
-                MESSAGE_PARSERS[message.task_name](arguments)
-            except ConfigurationError as error:
-                raise ValueError(f"{message.task_name} cannot be processed: {error}") from None
         return message
 
     def _release_task_slot(self) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from taskiq import Context, TaskiqDepends
 from taskiq.exceptions import NoResultError
 
 from .._engine.shutdown import ShutdownRequested
-from .._jobs.backoff import Backoff
 from ..session import RivyaSession
 from .context import WorkerContext, get_worker_context
 from .job_message import GENERATE_TASK, WAIT_TASK, JobMessage
@@ -18,8 +17,6 @@ from .middleware import bind_message_context, read_enqueued_at
 
 if TYPE_CHECKING:
     from taskiq import AsyncBroker
-
-LOG: Final = logging.getLogger("rivya_async.workers")
 
 
 def current_worker_context(context: Annotated[Context, TaskiqDepends()]) -> WorkerContext:
@@ -99,16 +96,9 @@ async def _process(worker_context: WorkerContext, message: JobMessage, context: 
     An unexpected error must not leave a paid job without a worker: the message is processed again, until it counts as
     delivered too often.
     """
-    backoff = Backoff(worker_context.shutdown, worker_context.uniform)
+    delivery = partial(run_job, worker_context, message, read_enqueued_at(context.message))
     try:
-        while True:
-            try:
-                return (await run_job(worker_context, message, read_enqueued_at(context.message))).as_dict()
-            except ShutdownRequested:
-                raise
-            except Exception:
-                LOG.exception("a message failed: trying again", extra={"idempotency_key": message.key})
-            await backoff.pause()
+        return (await worker_context.retry(delivery, "a message failed", message.key)).as_dict()
     except ShutdownRequested:
         if not context.is_ackable and context.broker.is_worker_process:  # no broker delivers it again
             await context.requeue()

@@ -7,6 +7,7 @@ import inspect
 import os
 import socket
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from redis.exceptions import RedisError
@@ -15,16 +16,18 @@ from taskiq import InMemoryBroker, TaskiqEvents
 from .._core.config import Config
 from .._core.errors import ConfigurationError, RequestNotSentError
 from .._engine.environment import Environment
-from .._engine.shutdown import ShutdownSignal
+from .._engine.shutdown import ShutdownRequested, ShutdownSignal
 from .._jobs.transitions import UNPURCHASED, JobState
 from ..session import RivyaSession
 from . import tasks
-from .brokers import create_broker, create_store
+from .brokers import RivyaStreamsBroker, create_broker, create_store
 from .context import CONTEXT_KEY, WorkerContext
 from .heartbeat import Heartbeat
 from .memory_store import MemoryStore
 from .middleware import RivyaMiddleware
 from .record import NO_ERROR
+from .redis_availability import describe_redis_error, redis_address
+from .redis_store import RedisStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
     from .store import WorkerStore
 
 STARTUP_TIMEOUT: Final = 30.0
-"""Maximum seconds until the store responds at startup; after it the worker stops, and its parent restarts it."""
+"""Maximum seconds until broker and store respond to a client. Workers wait for them without end."""
 
 CLOSE_TIMEOUT: Final = 8.0
 """Maximum seconds for each step of closing: Redis may be down for good."""
@@ -52,7 +55,8 @@ class RivyaWorker:
 
     `store` is the state that processes share: a `RedisStore`, or by default a `MemoryStore`, for the in-memory broker
     only. `rate_limit` is the limit of the account: with a `RedisStore` all workers keep it together. Without it they
-    share what 429s teach.
+    share what 429s teach. Files are saved inside `download_root` only: without it nowhere, since everyone who can write
+    to the broker names the folder; with the in-memory broker in any folder.
 
     `generate` and `wait` are the tasks `rivya.generate` and `rivya.wait`: `await worker.generate.kiq("z-image", "A red
     kite")` enqueues a job. Its idempotency key is minted at that moment and is part of the message, so that the job is
@@ -77,6 +81,7 @@ class RivyaWorker:
         *,
         store: WorkerStore | None = None,
         rate_limit: RateLimit | None = None,
+        download_root: str | os.PathLike[str] | None = None,
         **session_options: Any,
     ) -> None:
         if store is None and not isinstance(broker, InMemoryBroker):
@@ -88,7 +93,10 @@ class RivyaWorker:
         """The hooks of the session; add yours before the broker is started."""
         self.broker = broker
         self.store: WorkerStore = store or MemoryStore()
+        if isinstance(broker, RivyaStreamsBroker) and isinstance(self.store, RedisStore):
+            broker.availability = self.store.availability  # one line of the log for an outage
         self._rate_limit = rate_limit
+        self._download_root = None if download_root is None else Path(download_root)
         self._session_options = session_options
         self._ambient = Environment()
         self._context: WorkerContext | None = None
@@ -102,11 +110,17 @@ class RivyaWorker:
 
     @classmethod
     def from_url(
-        cls, url: str, *, queue: str = "rivya", rate_limit: RateLimit | None = None, **session_options: Any
+        cls,
+        url: str,
+        *,
+        queue: str = "rivya",
+        rate_limit: RateLimit | None = None,
+        download_root: str | os.PathLike[str] | None = None,
+        **session_options: Any,
     ) -> Self:
         """Creates a worker with the broker and the store of a URL: `memory://`, or `redis://...`."""
         broker, store = create_broker(url, queue=queue), create_store(url, queue=queue)
-        return cls(broker, store=store, rate_limit=rate_limit, **session_options)
+        return cls(broker, store=store, rate_limit=rate_limit, download_root=download_root, **session_options)
 
     @property
     def session(self) -> RivyaSession:
@@ -165,11 +179,17 @@ class RivyaWorker:
                 await self.store.list_workers()
         except (TimeoutError, OSError, RedisError) as error:
             await self._shut_down()
-            raise RequestNotSentError("the broker does not respond: check that Redis runs at this address") from error
+            raise RequestNotSentError(f"the broker is unavailable: {self._outage_cause(error)}") from error
         try:
             yield
         finally:
             await self._shut_down()
+
+    def _outage_cause(self, error: Exception) -> str:
+        if not isinstance(self.store, RedisStore):
+            return str(error) or "it does not respond"
+        causes = self.store.availability.causes
+        return causes[-1] if causes else describe_redis_error(error, redis_address(self.store.url))
 
     async def _shut_down(self) -> None:
         with suppress(TimeoutError):
@@ -181,6 +201,9 @@ class RivyaWorker:
     async def _open(self, state: TaskiqState) -> None:
         options = self._session_options
         Config.resolve(os.environ, api_key=options.get("api_key"), base_url=options.get("base_url")).require_api_key()
+        shutdown = ShutdownSignal()
+        if isinstance(self.store, RedisStore):
+            self.store.availability.shutdown = shutdown
         await self.store.open()
         name = f"{socket.gethostname()}-{os.getpid()}"
         self._heartbeat = Heartbeat(self.broker, self.store, name, rate_limit=self._rate_limit)
@@ -188,15 +211,16 @@ class RivyaWorker:
         self._context = WorkerContext(
             session=session,
             store=self.store,
-            shutdown=ShutdownSignal(),
+            shutdown=shutdown,
             wall=self._ambient.wall_time,
             uniform=self._ambient.uniform,
+            download_root=self._download_root,
+            trusts_messages=isinstance(self.broker, InMemoryBroker),
         )
         setattr(state, CONTEXT_KEY, self._context)
         try:
             await session.__aenter__()
-            async with asyncio.timeout(STARTUP_TIMEOUT):
-                await self._heartbeat.start(self._context)
+            await self._heartbeat.start(self._context)
         except BaseException:
             await self._close(state)
             raise
@@ -211,10 +235,20 @@ class RivyaWorker:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_TIMEOUT):
                     await context.wait_until_idle()
-            with suppress(TimeoutError):
+            with suppress(TimeoutError, ShutdownRequested):
                 async with asyncio.timeout(CLOSE_TIMEOUT):
                     await heartbeat.aclose(context)
         finally:
             setattr(state, CONTEXT_KEY, None)
             await context.session.aclose()
             await self.store.aclose()
+            await self._flush_telemetry()
+
+    async def _flush_telemetry(self) -> None:
+        """Exports what the hooks hold back: after the process has ended it would be lost."""
+        for hook in self.hooks:
+            flush = getattr(hook, "flush", None)
+            if flush is not None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(CLOSE_TIMEOUT):
+                        await asyncio.to_thread(flush)

@@ -180,7 +180,7 @@ async def test_invalid_row_is_given_up_with_its_reason(tmp_path: Path, changes: 
     async with batch_environment(tmp_path) as env:
         done = await env.run([*make_rows(1, **changes), *make_rows(2)[1:]])
         dead = next(record for record in done if record.state is JobState.DEAD)
-        assert (dead.error_code, dead.body) == ("invalid", None)
+        assert (dead.error_type, dead.body) == ("InvalidJobError", None)
         assert why in (dead.error or "")
         assert states(done) == {JobState.DEAD: 1, JobState.SUCCEEDED: 1}
         assert env.purchases == 1
@@ -212,7 +212,7 @@ async def test_failed_jobs_are_purchased_again_only_with_retry_failed(tmp_path: 
         failing = make_rows(2, prompt="A kite [fail]")
         done = await env.run(failing)
         assert states(done) == {JobState.FAILED: 2}
-        assert all(record.error and record.error_code for record in done)
+        assert all(record.error and record.error_type for record in done)
         assert env.purchases == 2
         retried = await env.run(retry_failed=2)
         assert [record.purchase for record in retried] == [3, 3]
@@ -291,7 +291,7 @@ async def test_purchase_in_doubt_is_given_up_after_the_key_expires(
         sent = len(env.sandbox.request_log)
         monkeypatch.setattr("rivya_async._core.assumptions.IDEMPOTENCY_KEY_LIFETIME", 0.0)
         (dead,) = await env.run()
-        assert (dead.state, dead.error_code) == (JobState.DEAD, "in_doubt")
+        assert (dead.state, dead.error_type) == (JobState.DEAD, "JobInDoubtError")
         assert not [each for each in list(env.sandbox.request_log)[sent:] if each.route == SUBMIT]
         monkeypatch.undo()
         async with Batch.open(env.journal) as batch:
@@ -310,7 +310,7 @@ async def test_sends_nothing_under_a_key_that_expires_soon(tmp_path: Path) -> No
         async with Batch.open(env.journal) as batch:
             batch._journal.update(left, intent_at=(left.intent_at or 0.0) - 24 * 3600 + 60)
         (dead,) = await env.run()
-        assert (dead.state, dead.error_code, env.purchases) == (JobState.DEAD, "in_doubt", 1)
+        assert (dead.state, dead.error_type, env.purchases) == (JobState.DEAD, "JobInDoubtError", 1)
 
 
 async def test_retries_purchase_while_service_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,7 +358,7 @@ async def test_success_without_files_is_given_up(tmp_path: Path) -> None:
         env.sandbox.faults.add(route=SUBMIT, members={"status": "succeeded", "result": {"urls": []}})
         env.sandbox.faults.add(route=POLL, members={"status": "succeeded", "result": {"urls": []}})
         (dead,) = await env.run(make_rows(1), download_to=tmp_path / "out")
-        assert (dead.state, dead.error_code) == (JobState.DEAD, "no_files")
+        assert (dead.state, dead.error_type) == (JobState.DEAD, "NoFilesError")
 
 
 # --- ends of purchases ------------------------------------------------------------------------------------------------

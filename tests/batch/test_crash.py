@@ -214,6 +214,6 @@ async def test_full_disk_of_the_files_loses_none(tmp_path: Path) -> None:
         assert await env.run_to_end(full_files_disk=True) == 0, env.errors
         left = [record for record in await env.records() if record.state is JobState.SUCCEEDED]
         assert left
-        assert all(record.error_code == "DownloadError" for record in left)
+        assert all(record.error_type == "DownloadError" for record in left)
         assert await env.run_to_end() == 0, env.errors
         await env.check()

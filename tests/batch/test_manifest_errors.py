@@ -310,7 +310,7 @@ async def test_known_rows_are_not_checked_again(tmp_path: Path) -> None:
                 known = await batch.add(Manifest(path, models=models))
                 assert (known.known, known.invalid) == (2, 0)
             (given_up,) = [record async for record in batch.run(session)]
-            assert (given_up.state, given_up.row.name, given_up.error_code) == (JobState.DEAD, "two", "invalid")
+            assert (given_up.state, given_up.row.name, given_up.error_type) == (JobState.DEAD, "two", "InvalidJobError")
             write_manifest(tmp_path, f"{first}\n{line(references=[str(photo)], name='new')}\n", "kites.jsonl")
             with pytest.raises(InvalidRowsError, match="line 2: there is no file"):
                 await batch.add(Manifest(path, models=load_catalogue()))

@@ -25,11 +25,13 @@ from rivya_async import (
 from rivya_async._core.types.generations import ErrorDetail
 from rivya_async._jobs.transitions import (
     ACCOUNT_ERRORS,
-    JobAbandoned,
+    InvalidJobError,
     JobAction,
+    JobInDoubtError,
     JobState,
     classify_error,
     error_fields,
+    split_error_code,
 )
 
 FAILED = Generation(id="t", status="failed", model="m")
@@ -57,7 +59,7 @@ def action(state: JobState, error: Exception, *, is_in_doubt: bool = False, is_n
         (SessionClosedError(), JobAction.RELEASE, JobAction.HALT),
         (NotFoundError(status=404), JobAction.ABANDON, JobAction.HALT),
         (ResponseDecodeError(), JobAction.ABANDON, JobAction.HALT),
-        (JobAbandoned("too old", "in_doubt"), JobAction.ABANDON, JobAction.ABANDON),
+        (JobInDoubtError("too old"), JobAction.ABANDON, JobAction.ABANDON),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.name,
 )
@@ -71,7 +73,7 @@ def test_an_error_before_the_intent_concerns_every_job_unless_it_is_transient(st
     assert action(state, RequestNotSentError()) is JobAction.RETRY
     assert action(state, SpendLimitError()) is JobAction.HALT
     assert action(state, OSError()) is JobAction.HALT
-    assert action(state, JobAbandoned("no such model", "invalid")) is JobAction.ABANDON
+    assert action(state, InvalidJobError("no such model")) is JobAction.ABANDON
 
 
 @pytest.mark.parametrize("state", [JobState.SUBMITTED, JobState.SUCCEEDED])
@@ -83,13 +85,13 @@ def test_a_purchased_job_is_kept_unless_the_service_has_forgotten_it(state: JobS
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "message"),
+    ("error", "code", "kind", "message"),
     [
-        (None, None, None),
-        (RateLimitError("slow down", status=429, code="rate_limited"), "rate_limited", "slow down"),
-        (RequestNotSentError("no route"), "RequestNotSentError", "no route"),
-        (OSError(), "OSError", "OSError"),
-        (JobAbandoned("no such model", "invalid"), "invalid", "no such model"),
+        (None, None, None, None),
+        (RateLimitError("slow down", status=429, code="rate_limited"), "rate_limited", "RateLimitError", "slow down"),
+        (RequestNotSentError("no route"), None, "RequestNotSentError", "no route"),
+        (OSError(), None, "OSError", "OSError"),
+        (InvalidJobError("no such model"), None, "InvalidJobError", "no such model"),
         (
             GenerationFailedError(
                 "long",
@@ -97,14 +99,37 @@ def test_a_purchased_job_is_kept_unless_the_service_has_forgotten_it(state: JobS
                 last=attrs.evolve(FAILED, error=ErrorDetail("c", "m")),
             ),
             "c",
+            "GenerationFailedError",
             "m",
         ),
         (
             GenerationFailedError("long", task_id="t", last=FAILED),
-            "unknown",
+            None,
+            "GenerationFailedError",
             "no reason given",
         ),
     ],
 )
-def test_a_record_describes_its_error(error: Exception | None, code: str | None, message: str | None) -> None:
-    assert error_fields(error) == {"error": message, "error_code": code}
+def test_a_record_describes_its_error(
+    error: Exception | None, code: str | None, kind: str | None, message: str | None
+) -> None:
+    assert error_fields(error) == {"error": message, "error_code": code, "error_type": kind}
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "code", "kind"),
+    [
+        ("in_doubt", "dead", None, "JobInDoubtError"),
+        ("invalid", "dead", None, "InvalidJobError"),
+        ("poison", "dead", None, "PoisonMessageError"),
+        ("no_files", "dead", None, "NoFilesError"),
+        ("not_saved", "succeeded", None, "FilesNotSavedError"),
+        ("DownloadError", "succeeded", None, "DownloadError"),
+        ("insufficient_credits", "planned", "insufficient_credits", "InsufficientCreditsError"),
+        ("a_new_code", "dead", "a_new_code", "APIStatusError"),
+        ("content_policy", "failed", "content_policy", "GenerationFailedError"),
+        ("unknown", "failed", None, "GenerationFailedError"),
+    ],
+)
+def test_the_one_text_of_earlier_versions_is_split(text: str, state: str, code: str | None, kind: str) -> None:
+    assert split_error_code(text, state) == (code, kind)

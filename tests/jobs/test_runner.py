@@ -176,7 +176,7 @@ async def test_a_doubt_that_outlives_the_key_is_abandoned_and_never_sent() -> No
     session = ScriptedSession()
     store = RecordingStore(Record(state=JobState.INTENT, intent_at=NOW - 24 * 3600.0))
     await JobRunner(context(session), store).run()
-    assert store.events == ["dead JobAbandoned"]
+    assert store.events == ["dead JobInDoubtError"]
     assert session.keys == []
 
 

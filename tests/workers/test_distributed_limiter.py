@@ -157,7 +157,7 @@ async def test_without_redis_each_worker_keeps_its_share_and_warns_once(
     warnings = [record.message for record in caplog.records if record.name == "rivya_async.workers"]
     assert len(warnings) == 2
     assert "keeps to its share, 25 requests/s" in warnings[0]
-    assert "has reached Redis again" in warnings[1]
+    assert "uses Redis again" in warnings[1]
 
 
 async def test_silent_redis_counts_as_down(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:

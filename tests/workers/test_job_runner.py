@@ -106,20 +106,22 @@ async def test_withdrawn_job_is_not_bought(env: RunnerSetup) -> None:
 async def test_expired_intent_is_dead_in_doubt(env: RunnerSetup) -> None:
     await env.given_record(JobState.INTENT, intent_at=time.time() - DAY)  # noqa: TID251
     record = await env.run()
-    assert (record.state, record.error_code) == (JobState.DEAD, "in_doubt")
+    assert (record.state, record.error_type) == (JobState.DEAD, "JobInDoubtError")
     assert env.sandbox.request_log.count() == 0
     count, (letter,) = await env.store.list_dead_letters(5)
-    assert (count, letter.key, letter.code) == (1, "kite-1", "in_doubt")
+    assert (count, letter.key, letter.error_type) == (1, "kite-1", "JobInDoubtError")
 
 
 def test_in_doubt_record_is_not_revivable() -> None:
-    poison = JobRecord(key="kite-1", state=JobState.DEAD, error_code="poison", intent_at=1.0)
+    poison = JobRecord(key="kite-1", state=JobState.DEAD, error_type="PoisonMessageError", intent_at=1.0)
     assert (poison.is_revivable, poison.revived_state) == (True, JobState.INTENT)
-    assert not attrs.evolve(poison, error_code="in_doubt").is_revivable
+    assert not attrs.evolve(poison, error_type="JobInDoubtError").is_revivable
 
 
 def test_revived_bought_job_stays_bought() -> None:
-    dead = JobRecord(key="kite-1", state=JobState.DEAD, error_code="poison", intent_at=1.0, task_id="task_1")
+    dead = JobRecord(
+        key="kite-1", state=JobState.DEAD, error_type="PoisonMessageError", intent_at=1.0, task_id="task_1"
+    )
     assert dead.revived_state is JobState.SUBMITTED
 
 
@@ -127,7 +129,7 @@ async def test_unknown_task_is_a_dead_letter_with_its_id(env: RunnerSetup) -> No
     await env.given_record(JobState.SUBMITTED, task_id="task_unknown", submitted_at=time.time() - 60)  # noqa: TID251
     assert (await env.run()).state is JobState.DEAD
     _, (letter,) = await env.store.list_dead_letters(5)
-    assert (letter.task_id, letter.code) == ("task_unknown", "not_found")
+    assert (letter.task_id, letter.error_code or letter.error_type) == ("task_unknown", "not_found")
 
 
 async def test_replica_lag_does_not_lose_a_job(env: RunnerSetup) -> None:
@@ -242,7 +244,7 @@ async def test_message_older_than_record_ttl_is_not_bought(env: RunnerSetup) -> 
     now = time.time()  # noqa: TID251 - the workers' clock
     async with asyncio.timeout(20):
         old_job = await run_job(env.worker_context(), MESSAGE, now - 8 * DAY)
-    assert (old_job.state, old_job.error_code) == (JobState.DEAD, "in_doubt")
+    assert (old_job.state, old_job.error_type) == (JobState.DEAD, "JobInDoubtError")
     assert env.sandbox.request_log.count() == 0
     whale = attrs.evolve(MESSAGE, key="whale-1")
     async with asyncio.timeout(20):

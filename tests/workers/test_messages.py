@@ -28,7 +28,7 @@ async def test_unreadable_message_is_a_dead_letter(sandbox: Sandbox, shared_redi
         result = await wait_for_result(await worker.generate.kiq("z-image", "A kite"))
         assert result["state"] == "succeeded"
         _, found = await worker.store.list_dead_letters(10)
-    assert [letter.code for letter in found] == ["unreadable", "unreadable"]
+    assert [letter.error_type for letter in found] == ["InvalidMessageError", "InvalidMessageError"]
     reasons = "".join(letter.reason for letter in found)
     assert "15 bytes, sha256" in reasons
     assert "not JSON at all" not in reasons, "the content may be a prompt"
@@ -53,8 +53,8 @@ async def test_poison_message_is_a_dead_letter(
         for _ in range(2):
             await worker.store.increment_deliveries("kite-1")
         result = await wait_for_result(await worker.generate.kiq("z-image", "A kite", idempotency_key="kite-1"))
-        assert (result["state"], result["error_code"]) == ("dead", "poison")
-        assert await dead_letter_codes(worker) == [("poison", "kite-1")]
+        assert (result["state"], result["error_type"]) == ("dead", "PoisonMessageError")
+        assert await dead_letter_codes(worker) == [("PoisonMessageError", "kite-1")]
     assert sandbox.request_log.purchases == 0
 
 

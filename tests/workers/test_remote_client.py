@@ -98,7 +98,7 @@ async def test_next_run_saves_unsaved_files(env: ClientSetup, monkeypatch: pytes
     out = env.folder / "worker"
     out.write_text("not a folder")
     (record,) = await env.run(rows(1), download_to=out, save=env.client.save)
-    assert (record.state, record.error_code) == (JobState.SUCCEEDED, "DownloadError")
+    assert (record.state, record.error_type) == (JobState.SUCCEEDED, "DownloadError")
     out.unlink()
     (record,) = await env.run(download_to=out, save=env.client.save)
     assert record.state is JobState.DOWNLOADED
@@ -249,12 +249,12 @@ async def test_lost_broker_reply_raises_outcome_unknown(env: ClientSetup, monkey
     ("facts", "kind"),
     [
         ({"state": JobState.WITHDRAWN}, RequestNotSentError),
-        ({"error_code": "in_doubt"}, OutcomeUnknownError),
+        ({"error_type": "JobInDoubtError"}, OutcomeUnknownError),
         ({"error_code": "insufficient_credits", "status": 402}, InsufficientCreditsError),
         ({"error_code": "validation_failed", "status": 422}, BadRequestError),
-        ({"error_code": "SpendLimitError"}, SpendLimitError),
-        ({"error_code": "poison"}, RivyaError),
-        ({"error_code": "Answered"}, RivyaError),
+        ({"error_type": "SpendLimitError"}, SpendLimitError),
+        ({"error_type": "PoisonMessageError"}, RivyaError),
+        ({"error_type": "APIStatusError"}, RivyaError),
         ({}, RivyaError),
     ],
 )

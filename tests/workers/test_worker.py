@@ -21,6 +21,7 @@ from tests.workers.workers_kit import (
     dead_letter_codes,
     running_worker,
     wait_for_result,
+    wait_until,
 )
 
 # --- results of jobs --------------------------------------------------------------------------------------------------
@@ -96,7 +97,7 @@ async def test_save_failure_is_reported_with_success(
     monkeypatch.setattr("rivya_async._jobs.backoff.FIRST_PAUSE", 0.01)
     (tmp_path / "kites").write_text("not a folder")
     result = await wait_for_result(await worker.generate.kiq("z-image", "A kite", download_to=str(tmp_path / "kites")))
-    assert (result["state"], result["error_code"], result["files"]) == ("succeeded", "not_saved", [])
+    assert (result["state"], result["error_type"], result["files"]) == ("succeeded", "FilesNotSavedError", [])
     assert len(result["urls"]) == 1
 
 
@@ -274,15 +275,17 @@ async def test_worker_closes_while_redis_is_silent(
     await worker.broker.shutdown()
 
 
-async def test_worker_without_redis_does_not_start(
-    redis: RedisServer, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+async def test_worker_without_redis_waits_for_it(
+    redis: RedisServer, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("rivya_async.workers.worker.STARTUP_TIMEOUT", 0.2)
-    monkeypatch.setattr("rivya_async.workers.worker.CLOSE_TIMEOUT", 0.2)
     redis.stop()
     worker = create_redis_worker(redis, sandbox)
-    with pytest.raises(TimeoutError):
-        await worker.broker.startup()
+    startup = asyncio.create_task(worker.broker.startup())
+    await wait_until(lambda: caplog.records)
     with pytest.raises(ConfigurationError, match="only in a worker process"):
         worker.session  # noqa: B018 - it raises
+    redis.start()
+    await startup
+    assert worker.session
     await worker.broker.shutdown()
+    assert ["unavailable" in caplog.messages[0], *caplog.messages[1:]] == [True, "Redis is available again"]

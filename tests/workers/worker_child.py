@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from pathlib import Path
 from typing import Any
 
 from rivya_async import PollPolicy, RateLimit, RetryPolicy, Timeouts
@@ -33,6 +34,7 @@ def main(settings: dict[str, Any]) -> int:
             "timeouts": Timeouts(connect=5.0, read=5.0, total=10.0),
         },
         broker_options=FAST_RECLAIM,
+        download_root=Path("/"),
         on_process_start=configure_logging,
     )
     return supervisor.run()

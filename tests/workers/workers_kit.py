@@ -43,6 +43,7 @@ async def running_worker(
         "base_url": sandbox.base_url,
         "poll": FAST_POLLS,
         "retry": FAST_RETRIES,
+        "download_root": "/",
         **options,
     }
     if redis is None:
@@ -152,7 +153,9 @@ async def wait_for_result(task: AsyncTaskiqTask[Any]) -> dict[str, Any]:
 
 
 async def dead_letter_codes(worker: RivyaWorker) -> list[tuple[str, str | None]]:
-    return [(letter.code, letter.key) for letter in (await worker.store.list_dead_letters(10))[1]]
+    return [
+        (letter.error_code or letter.error_type, letter.key) for letter in (await worker.store.list_dead_letters(10))[1]
+    ]
 
 
 async def count_states(worker: RivyaWorker, keys: Sequence[str]) -> Counter[str]:

@@ -164,7 +164,7 @@ def _row(page: _Page, record: RowRecord, preview: Preview, target_folder: Path) 
         polls=record.polls,
         at=record.submitted_at,
         end=record.ended_at,
-        code=record.error_code,
+        code=record.error_code or record.error_type,
         why=record.error,
         files=[_file(page, file, target_folder) for file in record.files],
         thumb=None if preview.thumbnail is None else _data_url("image/webp", preview.thumbnail),

@@ -125,7 +125,7 @@ def _format_summary(summary: Summary, *, downloads: bool) -> str:
     elif summary.rate is not None:
         lines.append(f"  {summary.rate:.1f} jobs a second, about {format_duration(summary.seconds_left)} left")
     lines.extend(
-        f"  {reason.count:,} {reason.state}: {to_one_line(reason.code)}: {to_one_line(reason.message)[:160]}"
+        f"  {reason.count:,} {reason.state}: {to_one_line(reason.name)}: {to_one_line(reason.message)[:160]}"
         for reason in summary.reasons
     )
     if summary.open:
@@ -147,7 +147,13 @@ def _summary_to_json(summary: Summary) -> dict[str, Any]:
         "rate": summary.rate,
         "seconds_left": summary.seconds_left,
         "reasons": [
-            {"state": str(each.state), "code": each.code, "message": each.message, "rows": each.count}
+            {
+                "state": str(each.state),
+                "error_code": each.error_code,
+                "error_type": each.error_type,
+                "message": each.message,
+                "rows": each.count,
+            }
             for each in summary.reasons
         ],
     }

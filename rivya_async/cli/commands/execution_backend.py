@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from ..logs import silence_broker_log
 from ..session_factory import SANDBOX_POLL
 from .worker import require_broker
 
@@ -49,7 +48,6 @@ async def open_backend(
     is_embedded = parse_broker_scheme(url) == "memory"
     options: dict[str, Any] = {"poll": SANDBOX_POLL} if is_embedded and session.is_local else {}
     worker = RivyaWorker.from_url(url, queue=queue, **options)
-    silence_broker_log()
     async with worker.lifespan(BROKER_TIMEOUT), RemoteJobClient(worker, session) as fleet:
         if not is_embedded and not await worker.store.list_workers():
             output.write_note("no worker is at this broker yet: start one with `rivya worker`")

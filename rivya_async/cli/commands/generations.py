@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..._core.catalogue.model import Model
+    from ..._engine.transfers.partial_file import Exists
     from ...session import RivyaSession
     from ..output import Output
     from ..run import CommandContext
@@ -93,7 +94,7 @@ async def generate(
     dry_run: bool,
     number: int,
     folder: str | None,
-    exists: str | None,
+    exists: Exists | None,
     timeout: float | None,
     key: str | None,
 ) -> int:
@@ -205,7 +206,12 @@ def job_key(given: str | None, number: int, count: int) -> str:
 @exists_option
 @timeout_option
 async def wait(
-    context: CommandContext, *, task_ids: tuple[str, ...], folder: str | None, exists: str | None, timeout: float | None
+    context: CommandContext,
+    *,
+    task_ids: tuple[str, ...],
+    folder: str | None,
+    exists: Exists | None,
+    timeout: float | None,
 ) -> int:
     """Wait for jobs that were bought before.
 
@@ -232,7 +238,7 @@ async def wait(
 @exists_option
 @click.option("--max-bytes", metavar="N", type=POSITIVE, help="Reject files that are longer.")
 async def download(
-    context: CommandContext, *, sources: tuple[str, ...], name: str | None, exists: str | None, **options: Any
+    context: CommandContext, *, sources: tuple[str, ...], name: str | None, exists: Exists | None, **options: Any
 ) -> int:
     """Save the files of finished jobs, or of links.
 

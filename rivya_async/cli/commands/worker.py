@@ -6,6 +6,7 @@ import os
 from contextlib import nullcontext
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -17,7 +18,7 @@ from ..._engine.environment import Environment
 from ..command import RivyaCommand
 from ..errors import exit_code_for
 from ..exit_codes import ExitCode
-from ..logs import configure_worker_logging, silence_broker_log
+from ..logs import configure_worker_logging
 from ..options import POSITIVE, broker_options
 from ..output import Output
 from ..render import format_duration, pluralize
@@ -46,6 +47,12 @@ COUNTERS: Final = ("bought", "succeeded", "failed", "dead", "returned")
 @click.option(
     "--rate", metavar="R", type=float, help="Requests per second of the account, for all workers.  [default: learned]"
 )
+@click.option(
+    "--download-root",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Save files of jobs inside this folder only.  [default: nowhere]",
+)
 @click.option("--max-orders", metavar="N", type=POSITIVE, default=10_000, help="Jobs per process at a time.")
 @click.option("--telemetry", is_flag=True, help="Spans and metrics through the global providers of OpenTelemetry.")
 @click.option("--health", is_flag=True, help="Show the state of workers and queue, and end.")
@@ -57,6 +64,7 @@ def worker(*, broker: str | None, queue: str, health: bool, **options: Any) -> i
     Ctrl-C: nothing more is bought, and the other workers take over open waits.
     A URL in RIVYA_BROKER does not appear in process lists.
     --json: the log on stderr as one JSON object per line; with --health, one object on stdout.
+    Everyone who can write to the broker can have files saved below --download-root, and nowhere else.
 
     Examples:
       rivya worker --broker redis://127.0.0.1:6379 --processes 2
@@ -100,6 +108,7 @@ def _make_workers(
     proxy: str | None,
     processes: int,
     rate: float | None,
+    download_root: Path | None,
     max_orders: int,
     telemetry: bool,
 ) -> WorkerSupervisor:
@@ -119,6 +128,7 @@ def _make_workers(
         processes=processes,
         rate_limit=None if rate is None else RateLimit(rate),
         max_jobs=max_orders,
+        download_root=download_root,
         session_options={
             **proxy_options(proxy, settings),
             **({"poll": SANDBOX_POLL} if settings.is_local else {}),
@@ -144,7 +154,6 @@ async def _show_health(context: CommandContext, *, broker: str | None, queue: st
     from ...workers import RivyaWorker
     from ...workers.queue_stats import read_queue_depth
 
-    silence_broker_log()
     client = RivyaWorker.from_url(url, queue=queue)
     async with client.lifespan(BROKER_TIMEOUT):
         beats = await client.store.list_workers()

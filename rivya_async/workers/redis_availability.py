@@ -1,0 +1,126 @@
+"""The availability of Redis: calls wait while it is unavailable, and each change of it is one line of the log."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import urlsplit
+
+from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from .._engine.environment import Environment
+from .._engine.shutdown import ShutdownSignal
+from .._jobs.backoff import Backoff
+from .context import LOG
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+T = TypeVar("T")
+
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 2.0
+"""Bounds in seconds of the back-off between attempts to reach Redis."""
+
+DRAIN_GRACE: Final = 0.5
+"""Seconds for which a call continues after the worker began to drain: a running Redis responds in milliseconds."""
+
+MAX_CAUSES: Final = 5
+"""Maximum causes of one outage that are logged: each once."""
+
+SERVER_STATES: Final = re.compile(
+    r"\b(READONLY|OOM|MISCONF|NOREPLICAS|MASTERDOWN|LOADING|CLUSTERDOWN|TRYAGAIN|BUSY|NOAUTH|WRONGPASS|NOPERM|"
+    r"max number of clients|DB index is out of range)\b"
+)
+"""Error replies about the state of the server. All others are about the content of a key."""
+
+
+class RedisAvailability:
+    """The availability of Redis to one part of this process, named by `subject` in the log.
+
+    `shutdown` ends the waiting when the worker drains. `causes` are those of the current outage, the latest last.
+    """
+
+    def __init__(self, url: str, subject: str) -> None:
+        self.shutdown = ShutdownSignal()
+        self.causes: list[str] = []
+        self._address = redis_address(url)
+        self._subject = subject
+        self._failing_calls = 0
+        self._uniform = Environment().uniform
+
+    async def wait_for(self, call: Callable[[], Awaitable[T]], *, timeout: float | None = None) -> T:
+        """Calls until Redis is available and returns the result. Raises the errors about the content of keys.
+
+        One attempt may take `timeout` seconds. Raises `ShutdownRequested` if Redis does not respond while the worker
+        drains.
+        """
+        backoff = None
+        try:
+            while True:
+                try:
+                    async with self.shutdown.scope(DRAIN_GRACE), asyncio.timeout(timeout):
+                        result = await call()
+                except (RedisError, OSError) as error:
+                    if not is_outage(error):
+                        raise
+                    if backoff is None:
+                        backoff = Backoff(self.shutdown, self._uniform, first=FIRST_PAUSE, longest=LONGEST_PAUSE)
+                        self._failing_calls += 1
+                    self._log_outage(error)
+                else:
+                    if self.causes and self._failing_calls == (backoff is not None):
+                        self._log_recovery()
+                    return result
+                await backoff.pause()
+        finally:
+            self._failing_calls -= backoff is not None
+
+    def _log_outage(self, error: Exception) -> None:
+        cause = describe_redis_error(error, self._address)
+        if cause not in self.causes and len(self.causes) < MAX_CAUSES:
+            self.causes.append(cause)
+            LOG.error("%s is unavailable, trying again until it responds: %s", self._subject, cause)
+
+    def _log_recovery(self) -> None:
+        self.causes.clear()
+        LOG.warning("%s is available again", self._subject)
+
+
+def is_outage(error: Exception) -> bool:
+    """Returns True where the server, and not the content of a key, is the reason of an error."""
+    if isinstance(error, RedisConnectionError | RedisTimeoutError | OSError):
+        return True
+    return not str(error).startswith("WRONGTYPE") and SERVER_STATES.search(str(error)) is not None
+
+
+def redis_address(url: str) -> str:
+    """Returns host and port of a URL, or the path of its socket, without user and password."""
+    parts = urlsplit(url)
+    return parts.path if parts.scheme == "unix" else f"{parts.hostname or 'localhost'}:{parts.port or 6379}"
+
+
+def describe_redis_error(error: Exception, address: str) -> str:
+    """Returns the cause of an error, and what to do next."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    text = str(error) or type(error).__name__
+    if isinstance(error, AuthenticationError) or re.search(r"\b(NOAUTH|WRONGPASS|NOPERM)\b", text):
+        return f"Redis at {address} rejects the login: {text}. Check user and password in the broker URL"
+    if any(isinstance(each, ssl.SSLError) for each in chain):
+        return f"the TLS connection to {address} failed: {text}. Check rediss:// and the certificates"
+    if any(isinstance(each, socket.gaierror) for each in chain):
+        return f"the host name of {address} cannot be resolved: {text}. Check the broker URL"
+    if any(isinstance(each, ConnectionRefusedError | FileNotFoundError) for each in chain):
+        return f"the connection to {address} was refused: check that Redis runs at this address"
+    if isinstance(error, TimeoutError | RedisTimeoutError):
+        return f"Redis at {address} does not respond: check that Redis runs at this address"
+    return f"Redis at {address}: {text}"
