@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         Status,
         ValidationProblem,
     )
+    from ._core.types.progress import Progress
     from ._core.types.purchase_cost import PurchaseCost
     from ._core.webhooks.records import WebhookDelivery, WebhookEndpoint, WebhookEvent
     from ._engine.hooks import AttemptDetails, DownloadDetails, Hooks, PollDetails, RetryDetails, WaitDetails
@@ -113,6 +114,7 @@ __all__ = [
     "PermissionDeniedError",
     "PollDetails",
     "PollPolicy",
+    "Progress",
     "PurchaseCost",
     "RateLimit",
     "RateLimitError",
@@ -167,6 +169,7 @@ _NAMES_BY_MODULE = {
         "Credits File Generation ErrorDetail GenerationResult ReferenceMedia Status ValidationProblem"
     ),
     "._core.catalogue.reference_rules": "FileLimit ReferenceRules",
+    "._core.types.progress": "Progress",
     "._core.types.purchase_cost": "PurchaseCost",
     "._core.spend": "SpendSummary",
     "._core.webhooks.records": "WebhookDelivery WebhookEndpoint WebhookEvent",

@@ -81,7 +81,7 @@ class Caller:
 
 
 class BlockingLoop:
-    """The loop of a session. It starts with the first call, and anew in a forked process."""
+    """The loop of a session. It starts with the first call; a forked process has a new one."""
 
     def __init__(self, make_session: Callable[[], RivyaSession]) -> None:
         self._make_session = make_session

@@ -6,7 +6,7 @@ import asyncio
 import os
 import warnings
 import weakref
-from typing import TYPE_CHECKING, Final, Literal, NoReturn, Self
+from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
 from ._core import assumptions
 from ._core.config import Config, validate_headers
@@ -19,9 +19,9 @@ from ._core.polling.webhook_updates import DeliveryRateEstimator
 from ._core.public_module import set_public_module
 from ._core.spend import SpendLedger, SpendSummary, validate_cap, validate_prices
 from ._engine.connection import Connection
-from ._engine.engine import Engine
+from ._engine.engine import Engine, warn_unclosed
 from ._engine.environment import Environment
-from ._engine.hooks import Hooks
+from ._engine.hooks import validate_hooks
 from ._engine.logs import configure_logging, with_log
 from ._engine.purchase_preflight import PurchasePreflight
 from .resources import Resource
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from ._core.open_jobs import OpenJob
     from ._core.types.generations import Generation
+    from ._engine.hooks import Hooks
     from ._engine.http.transport import Transport
     from ._engine.transfers.uploader import OnProgress
 
@@ -157,9 +158,7 @@ class RivyaSession(GenerationMethods):
             trust_env=trust_env,
             ssl=ssl,
         )
-        self._hooks = _validate_hooks(hooks)
-        if isinstance(rate_limit, ExternalRateLimiter):
-            rate_limit.claim()
+        self._hooks = validate_hooks(hooks)
         self._rate_limit = rate_limit
         self._max_connections = max_connections
         self._pid = os.getpid()
@@ -184,6 +183,8 @@ class RivyaSession(GenerationMethods):
         self._create_resources(validate_policy("poll", poll, PollPolicy()))
         if not (self._config.api_key or assumptions.API_KEY_PREFIX).startswith(assumptions.API_KEY_PREFIX):
             warnings.warn(f"the API key does not begin with {assumptions.API_KEY_PREFIX!r}", UserWarning, stacklevel=2)
+        if isinstance(rate_limit, ExternalRateLimiter):
+            rate_limit.claim()
 
     def _create_resources(self, poll: PollPolicy) -> None:
         engine = self._open_engine
@@ -209,7 +210,8 @@ class RivyaSession(GenerationMethods):
         """Returns a view of this session with other options. Arguments that are left out keep their values.
 
         The view shares connections, limits, waits, spending, caches and open jobs with this session. `headers` are
-        added to the default headers. All waits for a job share its polls, which use the options of this session.
+        added to the default headers. All waits for a job share its polls, which use the options of this session, and
+        downloads use its timeouts.
 
         Closing a view only ends the view. When this session closes, its views raise `SessionClosedError`.
 
@@ -365,7 +367,13 @@ class RivyaSession(GenerationMethods):
 
     def _open_engine(self) -> Engine:
         """Returns the engine, created on first use. Raises for a closed session, another loop and a forked process."""
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise ConfigurationError(
+                "a RivyaSession runs on asyncio, and no asyncio event loop is running here. Use asyncio.run(...), or "
+                "the asyncio backend of anyio"
+            ) from None
         if self._closed:
             raise SessionClosedError("this session is closed: create a new RivyaSession")
         if self._root is not None:
@@ -390,32 +398,10 @@ class RivyaSession(GenerationMethods):
                 open_jobs=self._jobs.preflight.open_jobs,
                 options=self._options,
             )
-            self._finalizer = weakref.finalize(self, _warn_unclosed, self._engine, repr(self), self._pid)
+            self._finalizer = weakref.finalize(self, warn_unclosed, self._engine, repr(self), self._pid)
         elif self._engine.loop is not loop:
             raise ConfigurationError("this session belongs to another event loop: create a RivyaSession for each loop")
         return self._engine
-
-
-_FORKED_ENGINES: Final[list[Engine]] = []
-"""Engines of the parent process. Closing them in a child would remove the parent's sockets from its event loop."""
-
-
-def _warn_unclosed(engine: Engine, description: str, pid: int) -> None:
-    """Releases the connections of an unclosed session and warns. Runs before the session's parts are finalized."""
-    if pid != os.getpid():
-        _FORKED_ENGINES.append(engine)
-        return
-    try:
-        engine.transport.abandon()
-    finally:
-        engine.warn_open_jobs()
-        warnings.warn(f"{description} was never closed: use `async with`", ResourceWarning, stacklevel=2)
-
-
-def _validate_hooks(hooks: Sequence[Hooks]) -> tuple[Hooks, ...]:
-    if isinstance(hooks, Hooks) or not all(isinstance(each, Hooks) for each in hooks):
-        raise ConfigurationError("hooks must be a list of instances of subclasses of Hooks")
-    return tuple(hooks)
 
 
 set_public_module("rivya_async", RivyaSession)

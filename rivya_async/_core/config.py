@@ -213,10 +213,10 @@ def validate_proxy(proxy: str | None, name: str = "proxy") -> str | None:
         return None
     try:
         parts = urlsplit(url)
-        is_valid = bool(parts.hostname) and parts.port != 0 and url.isprintable() and " " not in url
+        is_valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_valid = False
-    if not is_valid or parts.scheme not in {"http", "https"}:
+    if not is_valid or not url.isprintable() or " " in url:
         raise ConfigurationError(
             f"{name} must be a URL such as http://user:password@proxy.example:3128. For SOCKS, pass "
             "http=aiohttp.ClientSession(...) with a connector that supports it"

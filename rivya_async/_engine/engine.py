@@ -6,6 +6,8 @@ import asyncio
 import copy
 import logging
 import math
+import os
+import warnings
 import weakref
 from typing import TYPE_CHECKING, Final
 
@@ -159,3 +161,19 @@ class Engine:
         """Logs a warning with the ids of the open jobs, once."""
         if (warning := self._open_jobs.closing_warning()) is not None:
             _logger.warning(warning)
+
+
+_FORKED_ENGINES: Final[list[Engine]] = []
+"""Engines of the parent process. Closing them in a child would remove the parent's sockets from its event loop."""
+
+
+def warn_unclosed(engine: Engine, description: str, pid: int) -> None:
+    """Releases the connections of an unclosed session and warns. Runs before the session's parts are finalized."""
+    if pid != os.getpid():
+        _FORKED_ENGINES.append(engine)
+        return
+    try:
+        engine.transport.abandon()
+    finally:
+        engine.warn_open_jobs()
+        warnings.warn(f"{description} was never closed: use `async with`", ResourceWarning, stacklevel=2)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._core.errors import RivyaError
+from .._core.errors import ConfigurationError, RivyaError
 from .._core.public_module import set_public_module
 
 if TYPE_CHECKING:
@@ -130,6 +130,13 @@ class Hooks:
 
     def on_download(self, details: DownloadDetails) -> None:
         """Called when a download has finished or failed."""
+
+
+def validate_hooks(hooks: Sequence[Hooks]) -> tuple[Hooks, ...]:
+    """Returns the hooks. Raises `ConfigurationError` for anything else."""
+    if isinstance(hooks, Hooks) or not all(isinstance(each, Hooks) for each in hooks):
+        raise ConfigurationError("hooks must be a list of instances of subclasses of Hooks")
+    return tuple(hooks)
 
 
 def notify(hooks: Sequence[Hooks], event: str, details: Any, context: Context | None = None) -> None:

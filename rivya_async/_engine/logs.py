@@ -11,7 +11,7 @@ import math
 import os
 from typing import TYPE_CHECKING, Final
 
-from .._core.errors import APIStatusError, ConfigurationError, RivyaError
+from .._core.errors import APIStatusError, RivyaError
 from .hooks import AttemptDetails, DownloadDetails, Hooks, PollDetails, RetryDetails, WaitDetails
 
 if TYPE_CHECKING:
@@ -26,15 +26,13 @@ logger: Final = logging.getLogger("rivya_async")
 
 
 def configure_logging() -> None:
-    """Shows the log on stderr if `RIVYA_LOG` is `debug` or `info`. Further calls do nothing.
-
-    Raises `ConfigurationError` for another value.
-    """
+    """Shows the log on stderr if `RIVYA_LOG` is `debug` or `info`. Further calls do nothing."""
     name = os.environ.get(LOG_VARIABLE, "").strip().lower()
     if not name:
         return
     if name not in {"debug", "info"}:
-        raise ConfigurationError(f"{LOG_VARIABLE} must be debug or info")
+        logger.warning("%s must be debug or info: it is ignored", LOG_VARIABLE)
+        return
     level = logging.DEBUG if name == "debug" else logging.INFO
     if logger.level == logging.NOTSET or logger.level > level:
         logger.setLevel(level)

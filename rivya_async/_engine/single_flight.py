@@ -52,7 +52,7 @@ class SingleFlightCache(Generic[K, V]):
                 await asyncio.wait([call.task])
 
     async def aclose(self) -> None:
-        """Waits for the calls in call."""
+        """Waits for the calls in flight."""
         await asyncio.gather(*(call.task for call in self._in_flight.values()), return_exceptions=True)
 
     async def _run(self, key: K, call: _InFlightCall[V], make: Callable[[], Awaitable[V]]) -> V:

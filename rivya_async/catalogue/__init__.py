@@ -9,7 +9,8 @@ and the price. Values are converted as by `Model.coerce`. Params that are left o
 `ModelId` is the type of the known ids. `models()` returns the models themselves, without a request. The functions are
 built at first use; type checkers and editors read `__init__.pyi`, which `python -m rivya_async.catalogue` writes.
 
->>> kling_3_0("A red kite", duration=10).params
+>>> from rivya_async import catalogue
+>>> catalogue.kling_3_0("A red kite", duration=10).params
 {'duration': '10'}
 """
 

@@ -14,15 +14,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-from contextlib import nullcontext
-from functools import partial
+from contextlib import AsyncExitStack, contextmanager
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Container, Coroutine, Generator, Iterator, Mapping
 
     from ..sandbox import Sandbox
     from ..sandbox.faults.registry import FaultRegistry
@@ -85,6 +86,7 @@ def rivya_session(
         "poll": PollPolicy(first=0.02, base=0.02, cap=0.1, floor=0.01),
         "retry": RetryPolicy(base=0.01, cap=0.1),
     }
+    _check_backend(request.fixturenames, request.getfixturevalue)
     if "event_loop" in request.fixturenames:
         request.getfixturevalue("event_loop")  # pytest-asyncio before 1.0 only closes its loop: close the session first
     is_virtual = _is_virtual(request.node)
@@ -96,17 +98,21 @@ def rivya_session(
     session.close_on_its_loop()
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, trylast=True)  # inside of the hook of Hypothesis, which inspects the test
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Replaces a virtual-time test by a sync function, so that no other plugin runs it."""
     if not isinstance(item, pytest.Function) or not _is_virtual(item):
         return (yield)
-    test = item.obj
-    if not inspect.iscoroutinefunction(test):
+    test, hypothesis = item.obj, getattr(item.obj, "hypothesis", None)
+    function = test if hypothesis is None else hypothesis.inner_test
+    if not inspect.iscoroutinefunction(function):
         raise pytest.UsageError(f"{MARK} requires an async test. Call rivya_async.testing.run(main()) in a sync test.")
+    _check_backend(item.funcargs, item.funcargs.__getitem__)
     names = item._fixtureinfo.argnames  # noqa: SLF001 - the only source of the test's own arguments
     arguments = {name: item.funcargs[name] for name in names}
-    run: Callable[[], None] = partial(_run, test, arguments, item.funcargs.get("rivya_sandbox"))
+    run: Any = partial(_run, test, function, arguments, item.funcargs.get("rivya_sandbox"))
+    if hypothesis is not None:
+        run.hypothesis = hypothesis  # pytest-asyncio and anyio read it
     item.stash[RUN_TEST] = item.obj = run
     try:
         return (yield)
@@ -124,14 +130,53 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
     return True
 
 
-def _run(test: Callable[..., Awaitable[None]], arguments: Mapping[str, Any], sandbox: Any, **_: object) -> None:
-    from .virtual_time import run
+def _run(
+    test: Any,
+    function: Callable[..., Coroutine[Any, Any, None]],
+    arguments: Mapping[str, Any],
+    sandbox: Any,
+    **_: object,
+) -> None:
+    """Runs the test, or each example of a test of Hypothesis, on one event loop in virtual time."""
+    with _virtual_loop(sandbox) as run:
+        if function is test:
+            run(function(**arguments))
+            return
 
-    async def run_with_sandbox() -> None:
-        async with sandbox or nullcontext():
-            await test(**arguments)
+        @wraps(function)  # Hypothesis reports its name
+        def run_example(*args: Any, **kwargs: Any) -> None:
+            run(function(*args, **kwargs))
 
-    run(run_with_sandbox())
+        replaced, test.hypothesis.inner_test = test.hypothesis.inner_test, run_example
+        try:
+            test(**arguments)
+        finally:
+            test.hypothesis.inner_test = replaced
+
+
+@contextmanager
+def _virtual_loop(sandbox: Any) -> Iterator[Callable[[Coroutine[Any, Any, None]], None]]:
+    """Yields a function that runs a coroutine on a loop in virtual time, on which the sandbox runs."""
+    from .virtual_time import VirtualTimeLoop
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        stack = AsyncExitStack()
+        try:
+            if sandbox is not None:
+                runner.run(stack.enter_async_context(sandbox))
+            yield runner.run
+        finally:
+            runner.run(stack.aclose())
+
+
+def _check_backend(names: Container[str], get: Callable[[str], Any]) -> None:
+    """Raises `UsageError` for a test that anyio runs on another backend than asyncio."""
+    backend = get("anyio_backend") if "anyio_backend" in names else "asyncio"
+    name = backend if isinstance(backend, str) else backend[0]
+    if name != "asyncio":
+        raise pytest.UsageError(
+            f"rivya_async runs on asyncio, not on {name}: override the fixture `anyio_backend` to return 'asyncio'."
+        )
 
 
 def _is_virtual(item: pytest.Item) -> bool:

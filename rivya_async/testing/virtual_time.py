@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final, TypeVar, TypeVarTuple
 
 from .._core.public_module import set_public_module
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+LIBRARY_FOLDERS: Final = (str(Path(__file__).parents[1]), str(Path(asyncio.__file__).parents[1]))
+"""Folders of this package and of the standard library with its site-packages: not the lines of a test."""
 
 START: Final = 1_000.0
 """Value of `loop.time()` at the start, in seconds. Not 0, which hides errors."""
@@ -58,8 +62,23 @@ class DeadlockError(RuntimeError):
 
 
 def _describe_task(task: asyncio.Task[Any]) -> str:
-    lines = [f" at {Path(frame.f_code.co_filename).name}:{frame.f_lineno}" for frame in task.get_stack()]
+    """Returns the name of the task and the line at which it waits: the innermost one outside of libraries, if any."""
+    frames = [*_frames(task.get_coro())] or task.get_stack()
+    own = [frame for frame in frames if not frame.f_code.co_filename.startswith(LIBRARY_FOLDERS)]
+    lines = [f" at {Path(frame.f_code.co_filename).name}:{frame.f_lineno}" for frame in own or frames]
     return f"{task.get_name()}{''.join(lines[-1:])}"
+
+
+def _frames(awaitable: Any) -> Iterator[FrameType]:
+    """Yields the frames of a suspended coroutine and of those that it awaits, the outermost first."""
+    while awaitable is not None:
+        for prefix, link in (("cr", "await"), ("gi", "yieldfrom"), ("ag", "await")):
+            if (frame := getattr(awaitable, f"{prefix}_frame", None)) is not None:
+                yield frame
+                awaitable = getattr(awaitable, f"{prefix}_{link}")
+                break
+        else:
+            return
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):

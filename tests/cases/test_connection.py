@@ -95,10 +95,11 @@ async def test_headers_and_user_agent_are_sent(own: str) -> None:
     ],
 )
 def test_rejects_headers(headers: Any, match: str) -> None:
-    for make in (
+    makers: list[Callable[[], object]] = [
         lambda: RivyaSession(KEY, headers=headers),
         lambda: RivyaSession(KEY).with_options(headers=headers),
-    ):
+    ]
+    for make in makers:
         with pytest.raises(ConfigurationError, match=match) as caught:
             make()
         assert "secret" not in str(caught.value)
@@ -214,9 +215,10 @@ async def test_closing_ends_back_off_of_a_view() -> None:
 
 def test_view_rejects_wrong_options() -> None:
     session = RivyaSession(KEY)
-    for options in ({"timeouts": 5}, {"retry": 3}, {"poll": "fast"}):
+    wrong: list[dict[str, Any]] = [{"timeouts": 5}, {"retry": 3}, {"poll": "fast"}]
+    for options in wrong:
         with pytest.raises(ConfigurationError, match=next(iter(options))):
-            session.with_options(**options)  # type: ignore[arg-type]
+            session.with_options(**options)
 
 
 # --- proxies and TLS --------------------------------------------------------------------------------------------------

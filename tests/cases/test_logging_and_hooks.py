@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from rivya_async import APIStatusError, ConfigurationError, RetryPolicy, RivyaError, RivyaSession
+from rivya_async import APIStatusError, RetryPolicy, RivyaError, RivyaSession
 from rivya_async._engine import logs
 from tests.session.session_kit import (
     QUICK_POLL,
@@ -151,10 +151,11 @@ async def test_environment_variable_shows_the_log(
     assert sum("rivya_async" in line and "/credits attempt 1" in line for line in err.splitlines()) == lines
 
 
-def test_rejects_another_log_level(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_log_level_is_reported(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setenv("RIVYA_LOG", "verbose")
-    with pytest.raises(ConfigurationError, match="RIVYA_LOG must be debug or info"):
-        RivyaSession(KEY)
+    RivyaSession(KEY)
+    assert "RIVYA_LOG must be debug or info" in caplog.text
+    assert logs.logger.level == logging.NOTSET
 
 
 def test_library_adds_no_handler_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:

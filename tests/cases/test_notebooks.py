@@ -26,7 +26,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # those of the kernel's packa
 async def execute(sandbox: Sandbox, folder: Path) -> nbformat.NotebookNode:
     """Returns the notebook with its outputs."""
     settings = f"import os; os.environ.update(RIVYA_API_KEY={sandbox.api_key!r}, RIVYA_BASE_URL={sandbox.base_url!r})"
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in (settings, *CELLS)])
+    notebook: nbformat.NotebookNode = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(cell) for cell in (settings, *CELLS)]
+    )
     resources = {"metadata": {"path": str(folder)}}
     await NotebookClient(notebook, timeout=60, resources=resources).async_execute()
     del notebook.cells[0]

@@ -203,12 +203,13 @@ def test_rejects_headers(headers: Any, user_agent: str | None, match: str) -> No
 
 
 @pytest.mark.parametrize(
-    "proxy", ["proxy.example:3128", "socks5://a", "http://", "http://[::1", "http://a b", "http://a:0"]
+    "proxy",
+    ["secret.example:3128", "socks5://secret", "http://", "http://[::1secret", "http://a secret", "http://secret:0"],
 )
 def test_rejects_proxy_without_showing_it(proxy: str) -> None:
     with pytest.raises(ConfigurationError, match="proxy must be a URL") as caught:
         validate_proxy(proxy)
-    assert proxy not in str(caught.value).replace("http://user:password@proxy.example:3128", "")
+    assert "secret" not in str(caught.value)
 
 
 def test_proxy_is_kept_with_its_password() -> None:

@@ -97,6 +97,7 @@ def test_reads_reason_of_other_json(body: Any, reason: str) -> None:
         (b"\xff", "\ufffd"),
         (b'{"foo": 1}', '{"foo": 1}'),
         (b'"error"', '"error"'),
+        (b'{"error": ' * 8 + b'"deep"' + b"}" * 8, '{"error": {"error"'),
         (b'["a"]', '["a"]'),
         (b'{"error": {"code": 5, "message": {"a": 1}, "requestId": [1]}}', '{"error": {"code": 5,'),
         (b'{"a": ' + b"[" * 100_000, '{"a": [[['),

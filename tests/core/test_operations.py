@@ -104,7 +104,10 @@ def test_rejects_purchase_that_is_not_json(job: GenerationRequest) -> None:
     [
         (operations.list_models(), Request("GET", "/api/v1/models", needs_api_key=False)),
         (operations.retrieve_credits(), Request("GET", "/api/v1/credits")),
-        (operations.retrieve_generation("task_ab12"), Request("GET", "/api/v1/generations/task_ab12")),
+        (
+            operations.retrieve_generation("task_ab12"),
+            Request("GET", "/api/v1/generations/task_ab12", max_response_bytes=1024 * 1024),
+        ),
     ],
 )
 def test_read_requests(endpoint: operations.Operation[Any], request_: Request) -> None:
@@ -153,6 +156,17 @@ def test_task_id_never_leaves_its_path_segment(task_id: str) -> None:
 
 # --- responses --------------------------------------------------------------------------------------------------------
 
+QUEUED = {
+    "id": "task_1",
+    "status": "queued",
+    "model": "z-image",
+    "reserved_credits": 1,
+    "final_credits": 0,
+    "created_at": "2026-05-11T08:00:00.000Z",
+    "updated_at": "2026-05-11T08:00:00.000Z",
+    "result": None,
+    "error": None,
+}
 TASK = {"id": "task_1", "status": "queued", "model": "z-image", "reserved_credits": 1}
 
 
@@ -190,6 +204,17 @@ def test_equal_poll_response_is_not_decoded_again() -> None:
     ended = operations.poll_generation("task_1", first).decode(response(TASK | {"status": "succeeded"}))
     assert ended.generation.succeeded
     assert operations.poll_generation("task_1", ended).decode(response(TASK)) == first
+
+
+def test_generation_has_request_id() -> None:
+    read = operations.read_generation
+    assert read(response(TASK, X_Request_Id="req_1")) == Generation("task_1", "queued", "z-image", 1)
+    headers = {"X-Request-Id": "req_1"}
+    for body in (TASK, QUEUED):
+        assert read(Response(200, headers, json.dumps(body).encode())).request_id == "req_1"
+    assert read(response({**TASK, "requestId": "req_2"})).request_id == "req_2"
+    assert read(response({**TASK, "requestId": 5})).request_id is None
+    assert read(Response(200, {"Request-Id": "req_3"}, json.dumps(QUEUED).encode())).request_id == "req_3"
 
 
 def test_poll_is_read() -> None:

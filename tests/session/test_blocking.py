@@ -20,6 +20,7 @@ import pytest
 from rivya_async import (
     AttemptDetails,
     ConfigurationError,
+    Generation,
     GenerationRequest,
     Hooks,
     NotFoundError,
@@ -118,7 +119,11 @@ def test_errors_are_those_of_the_session(session: BlockingSession, sandbox: Sand
         session.generate("z-image", "A red kite", timeout=0.5)
     assert caught.value.task_id
     with pytest.raises(ZeroDivisionError):
-        session.generate("z-image", "A red kite", on_update=lambda _: 1 / 0)
+        session.generate("z-image", "A red kite", on_update=raise_division_error)
+
+
+def raise_division_error(_job: Generation) -> None:
+    raise ZeroDivisionError
 
 
 def test_chat_is_streamed(session: BlockingSession) -> None:
@@ -188,18 +193,18 @@ def test_call_in_a_hook_is_an_error(sandbox: Sandbox) -> None:
     class Caller(Hooks):
         def on_attempt(self, details: AttemptDetails) -> None:
             try:
-                session.models.list()
+                opened.models.list()
             except ConfigurationError as error:
                 errors.append(error)
 
-    with BlockingSession(sandbox.api_key, base_url=sandbox.base_url, hooks=[Caller()]) as session:
-        session.credits.retrieve()
+    with BlockingSession(sandbox.api_key, base_url=sandbox.base_url, hooks=[Caller()]) as opened:
+        opened.credits.retrieve()
     assert isinstance(errors[0], ConfigurationError)
 
 
 def test_http_session_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="event loop"):
-        BlockingSession(http=object())  # type: ignore[arg-type] # refused whatever it is
+        BlockingSession(http=object())  # type: ignore[arg-type] # refused for any value
 
 
 def test_unclosed_session_warns(sandbox: Sandbox) -> None:

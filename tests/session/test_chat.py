@@ -445,15 +445,16 @@ async def test_rejects_oversized_event(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("content_type", "text"), [("text/html", "<html>"), ("application/json", '{"object": "chat.completion"}')]
 )
-async def test_rejects_other_content_types(sandbox: Sandbox, content_type: str, text: str) -> None:
+async def test_other_content_type_is_an_unknown_outcome(sandbox: Sandbox, content_type: str, text: str) -> None:
     def answer(_: ReceivedRequest) -> web.Response:
         return web.Response(text=text, content_type=content_type)
 
     async with plain_server(answer) as server, open_session(sandbox, base_url=server.url) as session:
-        with pytest.raises(ResponseDecodeError, match=content_type) as raised:
+        with pytest.raises(OutcomeUnknownError, match=content_type) as raised:
             await read(session, idempotency_key="order-1")
+    assert isinstance(raised.value.__cause__, ResponseDecodeError)
     assert raised.value.idempotency_key == "order-1"
-    assert len(server.requests) == 1
+    assert {request.headers["Idempotency-Key"] for request in server.requests} == {"order-1"}
 
 
 async def test_comments_reset_read_timeout(sandbox: Sandbox) -> None:

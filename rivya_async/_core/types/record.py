@@ -38,7 +38,7 @@ class Record:
         """Returns the record as a JSON object: dicts, lists, strings, numbers, booleans and None.
 
         Times are ISO 8601 strings that end in `Z`. Members of `extra` stand beside the fields. Raises `TypeError` for a
-        value without a JSON form, which only a value of yours can be.
+        value without a JSON form, such as bytes in `params`.
 
         >>> Credits(5, extra={"currency": "credits"}).to_dict()
         {'current_credits': 5, 'currency': 'credits'}

@@ -228,11 +228,16 @@ class RequestExecutor:
         if request.needs_api_key and self._config.api_key is None:
             self._config.require_api_key()
 
+    def _mask_body(self, response: Response) -> Response:
+        """Returns the response without the API key, which a record must not show either."""
+        for secret in self._secrets:
+            if (key := secret.encode()) in response.body:
+                response = attrs.evolve(response, body=response.body.replace(key, MASK.encode()))
+        return response
+
     def _decode(self, operation: Operation[T], response: Response) -> T:
         """Returns the result. Errors have the text of the response, and show it if it is a page or an error."""
-        for secret in self._secrets:
-            if (key := secret.encode()) in response.body:  # a record must not show the key either
-                response = attrs.evolve(response, body=response.body.replace(key, MASK.encode()))
+        response = self._mask_body(response)
         try:
             return operation.decode(response)
         except ResponseDecodeError as error:

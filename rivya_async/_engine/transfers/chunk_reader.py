@@ -48,7 +48,7 @@ def file_state(file: BinaryIO) -> FileState | None:
 class FileChunkReader:
     """A reader of a file in a thread. After a cancelled `read`, the file is in use until `aclose` returns.
 
-    Raises `ConfigurationError` at the end of a file that no longer has its `state`: what was read may be a mixture.
+    Raises `ConfigurationError` at the end of a file that no longer has its `state`: its bytes may be a mixture.
     """
 
     def __init__(self, open_file: Callable[[], BinaryIO], *, closes: bool, state: FileState | None = None) -> None:

@@ -1,0 +1,158 @@
+"""The recipes for frameworks and task queues run as their docstrings describe, against a sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from rivya_async.sandbox import Sandbox
+from tests.examples.test_examples import EXAMPLES, environment, free_port, run, wait_for_port
+from tests.workers.redis_server import RedisServer
+
+ROOT = EXAMPLES.parent
+POLL = "GET /api/v1/generations/{task_id}"
+PROMPTS = ("A red kite", "A blue whale")
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    async with Sandbox(speed=100.0) as running:
+        yield running
+
+
+@asynccontextmanager
+async def start(
+    sandbox: Sandbox, *arguments: str, cwd: Path, **extra: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Runs a module in another process until the block exits."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *arguments,
+        cwd=cwd,
+        env={**environment(sandbox), **extra, "PYTHONPATH": str(ROOT)},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.communicate()
+
+
+@pytest.mark.parametrize("name", ["script.py", "dramatiq_app.py"])
+async def test_script_saves_every_prompt(sandbox: Sandbox, tmp_path: Path, name: str) -> None:
+    lines = (await run(sandbox, tmp_path, name, *PROMPTS)).splitlines()
+    assert sorted(map(Path, lines)) == sorted(path.relative_to(tmp_path) for path in tmp_path.glob("pictures/*.png"))
+    assert len(lines) == sandbox.request_log.purchases == 2
+
+
+FLASK = ("-m", "flask", "--app", str(EXAMPLES / "flask_app.py"), "run", "--port")
+DJANGO = (str(EXAMPLES / "django_app.py"), "runserver", "--noreload")
+
+
+@pytest.mark.parametrize(
+    ("command", "path"),
+    [(FLASK, "pictures"), (DJANGO, "pictures"), (DJANGO, "async/pictures")],
+    ids=["flask", "django", "django-async"],
+)
+async def test_web_app_makes_pictures_in_many_requests(
+    sandbox: Sandbox, tmp_path: Path, command: tuple[str, ...], path: str
+) -> None:
+    port = free_port()
+    async with start(sandbox, *command, str(port), cwd=tmp_path), aiohttp.ClientSession() as browser:
+        await wait_for_port(port)
+
+        async def request(number: int) -> str:
+            data = {"prompt": f"Kite {number}"}
+            async with browser.post(f"http://127.0.0.1:{port}/{path}", data=data) as response:
+                assert response.status == 200
+                job = await response.json()
+                assert job["status"] == "succeeded"
+                return str(job["id"])
+
+        assert len(set(await asyncio.gather(*map(request, range(12))))) == 12
+    assert sandbox.request_log.purchases == 12
+
+
+async def test_celery_worker_makes_pictures(sandbox: Sandbox, redis: RedisServer, tmp_path: Path) -> None:
+    client = (
+        "from examples.celery_app import make_picture\n"
+        "jobs = [make_picture.delay(f'Kite {number}') for number in range(6)]\n"
+        "print(*(job.get(timeout=60)['status'] for job in jobs))"
+    )
+    worker = ("-m", "celery", "--app", "examples.celery_app", "worker", "--concurrency", "2", "--loglevel", "error")
+    async with (
+        start(sandbox, *worker, cwd=tmp_path, CELERY_BROKER_URL=redis.url),
+        start(sandbox, "-c", client, cwd=tmp_path, CELERY_BROKER_URL=redis.url) as process,
+    ):
+        out, err = await process.communicate()
+    assert out.decode().split() == ["succeeded"] * 6, err.decode()
+    assert sandbox.request_log.purchases == 6
+
+
+async def test_arq_worker_makes_pictures(sandbox: Sandbox, redis: RedisServer, tmp_path: Path) -> None:
+    from arq import create_pool
+    from arq.connections import RedisSettings
+
+    pool = await create_pool(RedisSettings.from_dsn(redis.url))
+    jobs = [await pool.enqueue_job("make_picture", f"Kite {number}") for number in range(6)]
+    worker = ("-m", "arq", "examples.arq_worker.WorkerSettings", "--burst")
+    async with start(sandbox, *worker, cwd=tmp_path, ARQ_REDIS_URL=redis.url) as process:
+        await process.communicate()
+    results: list[dict[str, Any]] = [await job.result(timeout=10) for job in jobs if job is not None]
+    await pool.aclose()
+    assert [result["status"] for result in results] == ["succeeded"] * 6
+    assert sandbox.request_log.purchases == 6
+
+
+async def test_progress_script_saves_every_prompt(sandbox: Sandbox, tmp_path: Path) -> None:
+    stdin = "\n".join(f"Kite {number}" for number in range(500)).encode()
+    async with start(sandbox, str(EXAMPLES / "progress.py"), cwd=tmp_path) as process:
+        out, err = await process.communicate(stdin)
+    assert (process.returncode, out) == (0, b""), err.decode()
+    assert "500 of 500, 500 credits" in err.decode()
+    assert len(list((tmp_path / "pictures").iterdir())) == sandbox.request_log.purchases == 500
+
+
+async def test_progress_script_lists_open_jobs_after_ctrl_c(tmp_path: Path) -> None:
+    async with (
+        Sandbox(speed=0.01) as slow,
+        start(slow, str(EXAMPLES / "progress.py"), cwd=tmp_path) as process,
+    ):
+        assert process.stdin is not None
+        process.stdin.write(b"A red kite\nA blue whale\n")
+        process.stdin.close()
+        while slow.request_log.count(POLL) < 2:  # noqa: ASYNC110 - another process sends them
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)  # the second answer arrives
+        process.send_signal(signal.SIGINT)
+        out, err = await process.communicate()
+    assert process.returncode == 130, err.decode()
+    assert len(out.decode().split()) == 2
+    assert all(line.startswith("task_") for line in out.decode().split())
+
+
+async def test_tests_of_the_fastapi_app_pass(sandbox: Sandbox, tmp_path: Path) -> None:
+    tests = ("-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLES / "fastapi_app_tests.py"))
+    async with start(sandbox, *tests, cwd=tmp_path) as process:
+        out, err = await process.communicate()
+    assert process.returncode == 0, (out + err).decode()
+    assert "2 passed" in out.decode()
+
+
+RECIPES = ["flask_app.py", "django_app.py", "celery_app.py", "arq_worker.py", "progress.py", "fastapi_app_tests.py"]
+
+
+def test_recipes_exist() -> None:
+    assert all((EXAMPLES / name).exists() for name in RECIPES)
