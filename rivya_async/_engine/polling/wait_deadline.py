@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    import asyncio
     from types import TracebackType
 
     from ..timer_queue import TimerHandle, TimerQueue
@@ -25,6 +25,9 @@ LATE_POLL_CHECK: Final = 0.05
 class Waits(Protocol):
     """The registry of the waits."""
 
+    loop: asyncio.AbstractEventLoop
+    timers: TimerQueue
+
     def end_wait(self, waiter: SingleWaiter, job: TrackedJob, started: float, error: BaseException | None) -> None:
         """Removes a waiter, and reports the end of its wait."""
 
@@ -34,36 +37,6 @@ class Waits(Protocol):
     def is_polling(self, waiter: Waiter, job: TrackedJob | None) -> bool:
         """Returns whether a poll of `poll_last` has no answer yet."""
         ...
-
-
-class JobWait:
-    """A wait for one job, as a context manager."""
-
-    __slots__ = ("_deadline", "_job", "_registry", "_started", "_waiter")
-
-    def __init__(
-        self,
-        registry: Waits,
-        waiter: SingleWaiter,
-        job: TrackedJob,
-        deadline: WaitDeadline | None,
-        started: float,
-    ) -> None:
-        self._registry = registry
-        self._waiter = waiter
-        self._job = job
-        self._deadline = deadline
-        self._started = started
-
-    def __enter__(self) -> TrackedJob:
-        return self._job
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._registry.end_wait(self._waiter, self._job, self._started, error)
 
 
 class WaitDeadline:
@@ -76,34 +49,29 @@ class WaitDeadline:
         "_deadline",
         "_job",
         "_late_until",
-        "_loop",
         "_polls_left",
         "_registry",
         "_timer",
-        "_timers",
         "_waiter",
     )
 
     def __init__(
-        self, registry: Waits, timers: TimerQueue, deadline: float, waiter: Waiter, job: TrackedJob | None = None
+        self, registry: Waits, waiter: Waiter, deadline: float, *, job: TrackedJob | None = None, lead: float = 0.0
     ) -> None:
         self._registry = registry
-        self._timers = timers
-        self._deadline = deadline
         self._waiter = waiter
+        self._deadline = deadline
         self._job = job
-        self._loop = asyncio.get_running_loop()
         self._late_until = 0.0
-        self._polls_left = 1 if job is None else 2
-        lead = 0.0 if job is None else min(FINAL_POLL_LEAD, (deadline - self._loop.time()) / 10.0)
-        self._timer: TimerHandle = timers.call_at(deadline - lead, self)
+        self._polls_left = 2 if lead else 1
+        self._timer: TimerHandle = registry.timers.call_at(deadline - lead, self)
 
     def fire(self) -> None:
         """Requests a last poll, or ends the wait."""
-        now = self._loop.time()
+        now = self._registry.loop.time()
         if self._late_until:
             if now < self._late_until and self._registry.is_polling(self._waiter, self._job):
-                self._timer = self._timers.call_at(now + LATE_POLL_CHECK, self)
+                self._timer = self._registry.timers.call_at(now + LATE_POLL_CHECK, self)
             else:
                 self._waiter.fire()
             return
@@ -113,9 +81,35 @@ class WaitDeadline:
             return
         self._polls_left = 1
         self._late_until = now + FINAL_POLL_LEAD if is_late else 0.0
-        self._timer = self._timers.call_at(now + LATE_POLL_CHECK if is_late else self._deadline, self)
+        self._timer = self._registry.timers.call_at(now + LATE_POLL_CHECK if is_late else self._deadline, self)
         self._registry.poll_last(self._waiter, self._job, None if is_late else self._deadline)
 
     def cancel(self) -> None:
         """Cancels the timer."""
-        self._timers.cancel(self._timer)
+        self._registry.timers.cancel(self._timer)
+
+
+class JobWait:
+    """A wait for one job, as a context manager."""
+
+    __slots__ = ("_deadline", "_job", "_registry", "_started", "_waiter")
+
+    def __init__(self, registry: Waits, waiter: SingleWaiter, job: TrackedJob, deadline: float | None) -> None:
+        self._registry = registry
+        self._waiter = waiter
+        self._job = job
+        self._started = now = registry.loop.time()
+        self._deadline: WaitDeadline | None = None
+        if deadline is not None:
+            lead = min(FINAL_POLL_LEAD, (deadline - now) / 10.0)
+            self._deadline = WaitDeadline(registry, waiter, deadline, job=job, lead=lead)
+
+    def __enter__(self) -> TrackedJob:
+        return self._job
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._registry.end_wait(self._waiter, self._job, self._started, error)

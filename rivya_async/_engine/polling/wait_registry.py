@@ -49,8 +49,8 @@ class WaitRegistry:
         self, executor: RequestExecutor, limiter: RequestLimiter, timers: TimerQueue, feedback: PollFeedback
     ) -> None:
         self._executor = executor
-        self._timers = timers
-        self._loop = asyncio.get_running_loop()
+        self.timers = timers
+        self.loop = asyncio.get_running_loop()
         self._feedback = feedback
         self._poller = Poller(executor, limiter, feedback, on_end=self._discard)
         self._active: dict[str, TrackedJob] = {}
@@ -64,7 +64,7 @@ class WaitRegistry:
 
         Its first poll can then wait, and a 404 soon after the submit is tolerated.
         """
-        self._submitted[generation.id] = (self._loop.time(), group)
+        self._submitted[generation.id] = (self.loop.time(), group)
         if len(self._submitted) > MAX_SUBMITTED_JOBS:
             del self._submitted[next(iter(self._submitted))]
 
@@ -82,7 +82,7 @@ class WaitRegistry:
         """
         if (end := self.known_terminal(task_id, last)) is not None:
             return end
-        waiter = SingleWaiter(self._loop, policy)
+        waiter = SingleWaiter(self.loop, policy)
         with self._begin_wait(waiter, task_id, last, deadline) as job:
             if (ended := await waiter.wait_terminal()) is None:
                 raise wait_timeout_error([task_id], job.last, job.only_error)
@@ -95,7 +95,7 @@ class WaitRegistry:
         if (end := self.known_terminal(task_id, last)) is not None:
             yield end
             return
-        waiter = SingleWaiter(self._loop, policy, listens=True)
+        waiter = SingleWaiter(self.loop, policy, listens=True)
         with self._begin_wait(waiter, task_id, last, deadline) as job:
             while (update := await waiter.next_update()) is not None:
                 yield update
@@ -110,15 +110,15 @@ class WaitRegistry:
 
         Empties `jobs`.
         """
-        waiter = GroupWaiter(self._loop, policy, set(jobs))
+        waiter = GroupWaiter(self.loop, policy, set(jobs))
         timer = None
-        started = self._loop.time()
+        started = self.loop.time()
         waiter.expired = self._is_past(deadline)
         try:
             observed = self._add_group_waiter(waiter, jobs)
             jobs.clear()
             if deadline is not None and waiter.open_ids:
-                timer = WaitDeadline(self, self._timers, deadline, waiter)
+                timer = WaitDeadline(self, waiter, deadline)
             while (ended := await waiter.next_terminal()) is not None:
                 if ended.id in observed:
                     self._notify_wait(observed.pop(ended.id), started)
@@ -179,7 +179,7 @@ class WaitRegistry:
             self._feedback.on_unmatched_webhook(end, self._submitted.pop(end.id, None))
 
     def _is_past(self, deadline: float | None) -> bool:
-        return deadline is not None and self._loop.time() >= deadline
+        return deadline is not None and self.loop.time() >= deadline
 
     def end_wait(self, waiter: SingleWaiter, job: TrackedJob, started: float, error: BaseException | None) -> None:
         """Removes a waiter, and reports the end of its wait to the hooks; called by `JobWait`."""
@@ -210,13 +210,9 @@ class WaitRegistry:
         self, waiter: SingleWaiter, task_id: str, last: Generation | None, deadline: float | None
     ) -> JobWait:
         """Adds a waiter. Raises `WaitTimeoutError` before any request if the deadline has passed already."""
-        started = self._loop.time()
-        if deadline is not None and started >= deadline:
+        if self._is_past(deadline):
             raise wait_timeout_error([task_id], last)
-        job, timer = self._add_waiter(waiter, task_id, last), None
-        if deadline is not None:
-            timer = WaitDeadline(self, self._timers, deadline, waiter, job)
-        return JobWait(self, waiter, job, timer, started)
+        return JobWait(self, waiter, self._add_waiter(waiter, task_id, last), deadline)
 
     def _only_error(self, task_ids: set[str]) -> RivyaError | None:
         """Returns the error of a last poll, if no poll of these jobs has succeeded."""
@@ -260,7 +256,7 @@ class WaitRegistry:
     def _new_job(self, task_id: str, policy: PollPolicy) -> TrackedJob:
         submitted = self._submitted.pop(task_id, None)
         if submitted is None:
-            return TrackedJob(self._poller, task_id, policy, self._loop.time())
+            return TrackedJob(self._poller, task_id, policy, self.loop.time())
         submitted_at, group = submitted
         return TrackedJob(
             self._poller,
@@ -302,5 +298,5 @@ class WaitRegistry:
         if self._executor.hooks:
             last = job.last
             model, status = (None, None) if last is None else (last.model, last.status if error is None else None)
-            elapsed = self._loop.time() - started
+            elapsed = self.loop.time() - started
             notify(self._executor.hooks, "on_wait", WaitDetails(job.task_id, model, status, elapsed, job.polls, error))
