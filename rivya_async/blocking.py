@@ -10,6 +10,7 @@ generators are plain ones.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
@@ -27,6 +28,7 @@ from .session import RivyaSession
 
 if TYPE_CHECKING:
     from ._core.chat.accumulator import ChatEvent
+    from ._core.open_jobs import OpenJob
     from ._core.spend import SpendSummary
     from ._core.types.chat import ChatCompletion
     from ._engine.streaming.chat_stream import ChatStream
@@ -100,14 +102,15 @@ def _forward_callbacks(caller: Caller, arguments: dict[str, Any]) -> Any:
 
 
 class _Delegate:
-    """Object whose methods call those of `RivyaSession`, or of the resource at `path`."""
+    """Object whose methods call those of a `RivyaSession`, or of its resource at `path`."""
 
-    def __init__(self, loop: BlockingLoop, path: str = "") -> None:
+    def __init__(self, loop: BlockingLoop, session: Callable[[], RivyaSession], path: str = "") -> None:
         self._loop = loop
+        self._session = session
         self._path = path
 
     def _target(self) -> Any:
-        session = self._loop.session
+        session = self._session()
         return attrgetter(self._path)(session) if self._path else session
 
 
@@ -241,9 +244,25 @@ class BlockingChatSessions(_Delegate):
 class BlockingChat:
     """The chat API."""
 
-    def __init__(self, loop: BlockingLoop) -> None:
-        self.completions = BlockingChatCompletions(loop, "chat.completions")
-        self.sessions = BlockingChatSessions(loop, "chat.sessions")
+    def __init__(self, loop: BlockingLoop, session: Callable[[], RivyaSession]) -> None:
+        self.completions = BlockingChatCompletions(loop, session, "chat.completions")
+        self.sessions = BlockingChatSessions(loop, session, "chat.sessions")
+
+
+def _viewing(function: Callable[Concatenate[Any, P], RivyaSession]) -> Callable[Concatenate[Any, P], BlockingSession]:
+    @functools.wraps(function)
+    def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> BlockingSession:
+        view = object.__new__(BlockingSession)
+        own = function(self._session(), *args, **kwargs)  # raises for invalid options
+
+        def session() -> RivyaSession:  # in a forked process, the session is another one
+            return own if os.getpid() == pid else function(self._session(), *args, **kwargs)
+
+        pid = os.getpid()
+        view._bind(self._loop, session, is_view=True)
+        return view
+
+    return method
 
 
 def _same_arguments(
@@ -272,37 +291,43 @@ class BlockingSession(BlockingGenerationMethods):
         if kwargs.get("http") is not None:
             raise ConfigurationError("http belongs to another event loop: a BlockingSession makes its own connections")
         loop = BlockingLoop(functools.partial(RivyaSession, *args, **kwargs))
-        super().__init__(loop)
+        self._bind(loop, lambda: loop.session)
         loop.close_with(self)
-        self.generations = BlockingGenerations(loop, "generations")
-        self.models = BlockingModels(loop, "models")
-        self.files = BlockingFiles(loop, "files")
-        self.chat = BlockingChat(loop)
-        self.credits = BlockingCredits(loop, "credits")
-        self.openapi = BlockingOpenApi(loop, "openapi")
-        self.webhooks = BlockingWebhooks(loop, "webhooks")
-        self.webhook_events = BlockingWebhookEvents(loop, "webhook_events")
+
+    def _bind(self, loop: BlockingLoop, session: Callable[[], RivyaSession], *, is_view: bool = False) -> None:
+        super().__init__(loop, session)
+        self._is_view = is_view
+        self.generations = BlockingGenerations(loop, session, "generations")
+        self.models = BlockingModels(loop, session, "models")
+        self.files = BlockingFiles(loop, session, "files")
+        self.chat = BlockingChat(loop, session)
+        self.credits = BlockingCredits(loop, session, "credits")
+        self.openapi = BlockingOpenApi(loop, session, "openapi")
+        self.webhooks = BlockingWebhooks(loop, session, "webhooks")
+        self.webhook_events = BlockingWebhookEvents(loop, session, "webhook_events")
 
     download = _blocking(RivyaSession.download)
+    with_options = _viewing(RivyaSession.with_options)
 
     @property
     def spend(self) -> SpendSummary:
         """The credits that this session has spent, per idempotency key and in total."""
-        return self._loop.session.spend
+        return self._session().spend
 
     @property
-    def open_jobs(self) -> tuple[Any, ...]:
+    def open_jobs(self) -> tuple[OpenJob, ...]:
         """The jobs that this session bought and has not seen end."""
-        return tuple(getattr(self._loop.session, "open_jobs", ()))
+        return self._session().open_jobs
 
     @property
     def base_url(self) -> str:
         """The origin of the service."""
-        return self._loop.session.base_url
+        return self._session().base_url
 
     def close(self) -> None:
-        """Closes the session as `RivyaSession.aclose` does, and ends its thread. Later calls do nothing."""
-        self._loop.close()
+        """Closes the session as `RivyaSession.aclose` does, and ends its thread. A view closes nothing."""
+        if not self._is_view:
+            self._loop.close()
 
     def __enter__(self) -> Self:
         return self
@@ -311,4 +336,4 @@ class BlockingSession(BlockingGenerationMethods):
         self.close()
 
     def __repr__(self) -> str:
-        return repr(self._loop.session).replace("RivyaSession", "BlockingSession")
+        return repr(self._session()).replace("RivyaSession", "BlockingSession")

@@ -26,6 +26,7 @@ from rivya_async import (
     NotFoundError,
     RivyaSession,
     SessionClosedError,
+    Timeouts,
     WaitTimeoutError,
 )
 from rivya_async.blocking import BlockingSession
@@ -63,7 +64,7 @@ def test_methods_and_signatures_are_those_of_the_session(path: str) -> None:
     awaitable: Any = RivyaSession("rvya_sk_" + "0" * 32)
     for name in filter(None, path.split(".")):
         blocking, awaitable = getattr(blocking, name), getattr(awaitable, name)
-    internal = {"catalogue", "resolve_references", "with_options", "start"}
+    internal = {"catalogue", "resolve_references", "start"}
     ours, theirs = public_methods(blocking), public_methods(awaitable)
     assert ours.keys() == theirs.keys() - internal
     for name, method in ours.items():
@@ -120,6 +121,16 @@ def test_errors_are_those_of_the_session(session: BlockingSession, sandbox: Sand
     assert caught.value.task_id
     with pytest.raises(ZeroDivisionError):
         session.generate("z-image", "A red kite", on_update=raise_division_error)
+
+
+def test_views_share_the_session(session: BlockingSession) -> None:
+    view = session.with_options(timeouts=Timeouts(total=5))
+    job = view.submit("z-image", "A red kite")
+    assert [each.task_id for each in session.open_jobs] == [job.id]
+    assert view.models.retrieve("z-image").id == "z-image"
+    view.close()
+    assert session.wait_for(job).succeeded
+    assert session.open_jobs == view.open_jobs == ()
 
 
 def raise_division_error(_job: Generation) -> None:
