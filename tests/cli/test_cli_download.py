@@ -69,8 +69,8 @@ async def test_one_that_goes_wrong_leaves_the_others_alone(
     again = await run_against("download", kite.id, sandbox=sandbox, cwd=tmp_path)
     assert again.code == 2
     assert "exists" in again.err
-    assert (await run_against("download", kite.id, "--overwrite", sandbox=sandbox, cwd=tmp_path)).code == 0
-    small = await run_against("download", kite.id, "--overwrite", "--max-bytes", "10", sandbox=sandbox, cwd=tmp_path)
+    assert (await run_against("download", kite.id, "--exists", "overwrite", sandbox=sandbox, cwd=tmp_path)).code == 0
+    small = await run_against("download", kite.id, "--exists", "overwrite", "--max-bytes", "10", sandbox=sandbox, cwd=tmp_path)
     assert small.code == 2
     assert "max_bytes=10" in small.err
 
@@ -91,7 +91,7 @@ def test_a_name_that_is_no_template(tmp_path: Path) -> None:
 
 def test_a_name_that_several_would_share(tmp_path: Path) -> None:
     sources = ("http://127.0.0.1:9/a.png", "http://127.0.0.1:9/b.png")
-    ended = rivya("download", *sources, "--name", "kite{index}{ext}", "--overwrite", cwd=tmp_path)
+    ended = rivya("download", *sources, "--name", "kite{index}{ext}", "--exists", "overwrite", cwd=tmp_path)
     assert ended.code == 2
     assert "put {task_id} into --name" in ended.err
 
