@@ -178,7 +178,7 @@ def test_fill_rejects_unknown_columns(tmp_path: Path) -> None:
         (b"model,model\n", "must name the columns"),
         (b'model,prompt\nz-image,"open\nz-image,\n', "line 2"),
         (b"model,prompt\nz-image,\xff\xfe\n", "not UTF-8"),
-        (b"\xff\xfem\x00o\x00", "not UTF-8"),
+        (b"mod\xe9l,prompt", "not UTF-8"),
         (b"k" * (4 * 1024 * 1024 + 1), "no manifest"),
     ],
 )

@@ -122,7 +122,9 @@ def test_a_file_that_is_no_manifest_leaves_no_journal(tmp_path: Path, content: s
 async def test_a_manifest_may_come_through_a_pipe(sandbox: Sandbox, tmp_path: Path) -> None:
     pipe = tmp_path / "kites"
     os.mkfifo(pipe)
-    running = await RunningCommand.start("batch", "run", "kites", env=environment(sandbox), cwd=tmp_path)
+    running = await RunningCommand.start(
+        "batch", "run", "kites", "--journal", "k.journal", env=environment(sandbox), cwd=tmp_path
+    )
     await asyncio.to_thread(pipe.write_text, '{"model": "z-image", "prompt": "A kite"}\n' * 3)
     done = await running.end()
     assert (done.code, sandbox.request_log.purchases) == (0, 3)

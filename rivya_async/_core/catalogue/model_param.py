@@ -65,6 +65,8 @@ class ModelParam(Record):
         """Returns the value as it must be sent, if that is unambiguous; else the value itself."""
         if self.type == "select" and isinstance(value, int | float):
             return next((choice for choice in self.choices if _is_same_value(choice, value)), value)
+        if self.type == "select" and isinstance(value, str) and value not in self.choices:
+            return next((choice for choice in self.choices if _is_same_text(choice, value)), value)
         if self.type == "number" and isinstance(value, str):
             return _parse_number(value)
         return value
@@ -178,6 +180,14 @@ def _format_text(option: Any) -> str | None:
     if isinstance(option, int | float):
         return format_number(option)
     return option if isinstance(option, str) else None
+
+
+def _is_same_text(choice: str, text: str) -> bool:
+    """Returns True for another spelling of a number or a boolean, as spreadsheets write it: `5.0`, `05`, `TRUE`."""
+    number = _parse_number(text)
+    if isinstance(number, str):
+        return choice.casefold() in {"true", "false"} and choice.casefold() == text.casefold()
+    return _parse_number(choice) == number
 
 
 def _is_same_value(choice: str, value: Amount) -> bool:
