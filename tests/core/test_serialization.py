@@ -487,12 +487,7 @@ def test_any_json_is_record_or_decode_error(record: type[Any], data: st.DataObje
 def test_record_round_trip(record: type[Any], data: st.DataObject) -> None:
     stated = {**REQUIRED[record], **data.draw(st.dictionaries(st.sampled_from(["unknown", "extra"]), json_values))}
     made = serialization.structure(stated, record)
-    assert (
-        serialization.structure(
-            serialization.parse_json(serialization.encode_json(made.to_dict())), record
-        )
-        == made
-    )
+    assert serialization.structure(serialization.parse_json(serialization.encode_json(made.to_dict())), record) == made
 
 
 def test_ended_job_round_trip() -> None:
