@@ -115,7 +115,7 @@ class Telemetry(Hooks):
         """Emits a client span and a duration; counts an error response."""
         error, template = details.error, url_template(details.path)
         address, port = server_of(details.base_url)
-        status = error.status if isinstance(error, APIStatusError) else getattr(details, "status", None)
+        status = error.status if isinstance(error, APIStatusError) else details.status
         attributes = _attributes(
             error,
             {

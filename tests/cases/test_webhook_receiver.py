@@ -192,3 +192,15 @@ def test_json_of_the_body_is_unused() -> None:
     """D18: a parsed body is refused with advice."""
     with pytest.raises(ConfigurationError, match="raw bytes"):
         verify(json.loads(make_body()), sign(make_body()), SECRET)
+
+
+@pytest.mark.parametrize("created_at", [1_778_486_400, 1_778_486_400.5, "2026-05-11T08:00:00.000Z", "yesterday", None])
+@pytest.mark.parametrize("place", ["data", "generation", "object"])
+async def test_only_id_and_type_of_an_event_are_essential(created_at: Any, place: str) -> None:
+    """D9: the time may have another form, and the job another place."""
+    job = {"id": "task_1", "status": "succeeded", "model": "z-image"}
+    body = json.dumps({"id": "evt_1", "type": "generation.succeeded", "created_at": created_at, place: job}).encode()
+    event = verify(body, sign(body), SECRET, clock=lambda: NOW)
+    assert event.generation is not None
+    assert event.generation.id == "task_1"
+    assert (await make_receiver(RecordingHandler()).receive(body, sign(body))).status == 200

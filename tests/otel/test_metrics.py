@@ -25,7 +25,7 @@ async def test_counters_and_histograms(
     job = await session.generate("z-image", "A red kite")
     (path,) = await session.download(job, tmp_path)
     with pytest.raises(RivyaError):
-        await session.download(job, tmp_path)
+        await session.download(job, tmp_path, exists="error")
     assert backend.total("rivya.retries", error_type="RateLimitError") == 1
     assert backend.total("rivya.rejections") == 2
     assert backend.total("rivya.rejections", url_template="/api/v1/generations", error_type="RateLimitError") == 1

@@ -208,7 +208,7 @@ metrics.set_meter_provider(backend.meter_provider)
 async def main():
     async with Sandbox() as sandbox:
         async with RivyaSession(sandbox.api_key, base_url=sandbox.base_url, hooks=[telemetry]) as session:
-            await session.submit("z-image", "A red kite")
+            await session.credits.retrieve()
 
 asyncio.run(main())
 print([span.name for span in backend.spans()], sorted(backend.points()))
@@ -219,7 +219,7 @@ backend.close()
 async def test_uses_global_providers_that_are_set_later() -> None:
     code, out, err = await run_script(GLOBAL)
     assert (code, err) == (0, "")
-    assert out.strip() == "['POST /api/v1/generations'] ['http.client.request.duration']"
+    assert out.strip() == "['GET /api/v1/credits'] ['http.client.request.duration']"
 
 
 WITHOUT: Final = """
