@@ -27,12 +27,12 @@ session = BlockingSession()
 
 
 def make_picture(request: HttpRequest) -> JsonResponse:
-    return JsonResponse(session.generate("z-image", request.POST["prompt"], timeout=60).to_dict())
+    return JsonResponse(session.generate("z-image", str(request.POST["prompt"]), timeout=60).to_dict())
 
 
 async def make_picture_async(request: HttpRequest) -> JsonResponse:
     async with RivyaSession() as own:  # under WSGI, each request has an event loop of its own
-        job = await own.generate("z-image", request.POST["prompt"], timeout=60)
+        job = await own.generate("z-image", str(request.POST["prompt"]), timeout=60)
     return JsonResponse(job.to_dict())
 
 

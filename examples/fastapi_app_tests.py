@@ -3,18 +3,13 @@
 pytest examples/fastapi_app_tests.py
 """
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
+from examples import fastapi_app
 from rivya_async.testing import FakeService, FakeTransport
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import fastapi_app
 
 
 @pytest.fixture

@@ -44,8 +44,11 @@ def _blocking(
 
     @functools.wraps(function)
     def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        untyped: Any = function  # the keyword arguments are no longer those of `P`
+
         async def call(caller: Caller) -> T:
-            return await function(self._target(), *args, **_forward_callbacks(caller, kwargs))
+            returned: T = await untyped(self._target(), *args, **_forward_callbacks(caller, kwargs))
+            return returned
 
         result: T = self._loop.run(call)
         return result
@@ -81,8 +84,11 @@ def _iterating(
         arguments: Any = [prepare(caller, argument) if _is_lazy(argument) else argument for argument in args]
         options: Any = {name: prepare(caller, value) if _is_lazy(value) else value for name, value in kwargs.items()}
 
+        untyped: Any = function  # the arguments are no longer those of `P`
+
         def items(caller: Caller) -> AsyncGenerator[T]:
-            return function(self._target(), *arguments, **_forward_callbacks(caller, options))
+            generator: AsyncGenerator[T] = untyped(self._target(), *arguments, **_forward_callbacks(caller, options))
+            return generator
 
         yield from self._loop.iterate(items, caller)
 

@@ -188,7 +188,7 @@ def _notebook_bar(description: str) -> Bar:
     """Returns a bar that needs no widgets: an output of the cell, which is updated at most ten times per second."""
     from IPython.display import HTML, display
 
-    handle = display(HTML(""), display_id=True)
+    handle: Any = display(HTML(""), display_id=True)
     latest, shown_at = "", float("-inf")
 
     def update() -> None:

@@ -52,6 +52,7 @@ __all__ = [
     "seedream_5_lite",
     "sora_2",
     "sora_2_pro",
+    "sora_watermark_remover",
     "veo3_1_fast",
     "veo3_1_lite",
     "wan_2_2_a14b_turbo",
@@ -104,6 +105,7 @@ ModelId: TypeAlias = Literal[
     "seedance-2-fast",
     "wan-2-2-a14b-turbo",
     "wan-2-2-animate-replace",
+    "sora-watermark-remover",
     "wan-2-5-video",
     "wan-2-6",
     "wan-2-7-video",
@@ -117,6 +119,9 @@ ModelId: TypeAlias = Literal[
     "elevenlabs-sound-effect-v2",
     "gemini-2-5-flash-chat",
     "gpt-5-2-chat",
+    "gpt-5-codex-chat",
+    "gpt-5-3-codex-chat",
+    "gpt-5.4-codex-chat",
     "claude-sonnet-4-6-chat",
 ]
 
@@ -590,6 +595,7 @@ def wan_2_7_image_pro(
 
     Prompt: at most 5,000 characters.
     References (image): Up to 9 images for image editing.
+      image up to 20 MB: image/jpeg, image/png, image/webp
     aspect_ratio: Aspect ratio, default '1:1'.
     resolution: Output resolution tier, default '2K'.
     watermark: Add a watermark, default 'false'.
@@ -852,7 +858,7 @@ def seedance_1_0_pro(
     """Seedance 1.0 Pro, video: 25 credits per job.
 
     Prompt: at most 10,000 characters.
-    References (image): the limit is not published.
+    References (image): At most one image.
     resolution: Resolution, default '720p'.
     duration: Seconds, default '5'.
     aspect_ratio: Aspect ratio, default '16:9'.
@@ -984,6 +990,21 @@ def wan_2_2_animate_replace(
     """
 
 
+def sora_watermark_remover(
+    prompt: str | None = None,
+    *,
+    video_url: str,
+    upload_method: Literal['s3', 'oss'],
+    client_request_id: str | None = None,
+    idempotency_key: str | None = None,
+) -> GenerationRequest:
+    """Sora Watermark Remover, video: 3 credits per job.
+
+    video_url: Public URL of the source video, required.
+    upload_method: Storage of the result, required.
+    """
+
+
 def wan_2_5_video(
     prompt: str,
     *,
@@ -1050,7 +1071,7 @@ def wan_2_7_video(
     """Wan 2.7 Video, video: 80 credits per job.
 
     Prompt: at most 5,000 characters.
-    References (image): the limit is not published.
+    References (image, video): the limit is not published.
     resolution: Resolution, default '720p'.
     duration: Seconds; video editing is capped at 10, default '5'.
     aspect_ratio: Aspect ratio; image-to-video follows the uploaded frame, default '16:9'.

@@ -110,9 +110,9 @@ def test_misspelt_names_are_errors_with_suggestions() -> None:
     with pytest.raises(AttributeError, match=r"session\.chat\.completions"):
         _ = getattr(catalogue, "gpt_5_2_chat")  # noqa: B009
     with pytest.raises(TypeError, match=r"kling_3_0\(\): .*'duratoin' \(did you mean 'duration'\?\)"):
-        catalogue.kling_3_0("x", duratoin=5)  # type: ignore[arg-type] # the misspelt name is the test
+        catalogue.kling_3_0("x", duratoin=5)  # type: ignore[call-arg] # the misspelt name is the test
     with pytest.raises(TypeError, match="missing a required argument: 'prompt'"):
-        catalogue.z_image()
+        catalogue.z_image()  # type: ignore[call-arg] # the missing prompt is the test
 
 
 def test_ids_that_are_no_names_have_a_function() -> None:
