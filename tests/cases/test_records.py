@@ -118,7 +118,11 @@ async def test_large_record_is_not_read(make: Any) -> None:
 @pytest.mark.parametrize("links", [[5] * 500_000, ["x", *[None] * 200_000], [[[]]] * 150_000, [{}] * 300_000])
 def test_wrong_list_in_a_webhook_costs_milliseconds(links: list[Any]) -> None:
     """S11: reading stops at the first errors."""
-    payload = {"id": "evt_1", "type": "generation.succeeded", "data": {**SUCCEEDED, "result": {"urls": links}}}
+    payload: dict[str, Any] = {
+        "id": "evt_1",
+        "type": "generation.succeeded",
+        "data": {**SUCCEEDED, "result": {"urls": links}},
+    }
     event = WebhookEvent(**payload)
     started = time.thread_time()
     job = event.generation

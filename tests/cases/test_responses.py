@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -67,7 +68,7 @@ NOT_THE_API: dict[str, Callable[[], web.Response]] = {
     "302 page": lambda: page("Please sign in", 302, Location="https://sso.example/login?session=s3cret"),
     "302 empty": lambda: page(status=302, Location="/login"),
     **{
-        f"{status} page": lambda status=status: page("<title>Please sign in</title>", status, Content_Type="text/html")
+        f"{status} page": partial(page, "<title>Please sign in</title>", status, Content_Type="text/html")
         for status in (401, 402, 403, 404, 405, 407, 409, 410, 418, 421, 451, 499)
     },
     "403 empty": lambda: page(status=403),
