@@ -41,12 +41,12 @@ def _run(arguments: list[str]) -> int:
         return _fail(json.dumps({"error": value}))
     except click.Abort:
         return _fail("rivya: interrupted; nothing was bought", ExitCode.INTERRUPTED)
-    error = write_failure(sys.stdout)
-    if code or error is None:
+    failure = write_failure(sys.stdout)
+    if code or failure is None:
         return code or ExitCode.OK
-    if isinstance(error, BrokenPipeError):
+    if isinstance(failure, BrokenPipeError):
         return ExitCode.BROKEN_PIPE
-    return _fail(f"rivya: stdout cannot be written: {error.strerror}", ExitCode.OUTPUT)
+    return _fail(f"rivya: stdout cannot be written: {failure.strerror}", ExitCode.OUTPUT)
 
 
 def _fail(message: str, code: ExitCode = ExitCode.USAGE) -> int:

@@ -70,7 +70,9 @@ async def test_one_that_goes_wrong_leaves_the_others_alone(
     assert again.code == 2
     assert "exists" in again.err
     assert (await run_against("download", kite.id, "--exists", "overwrite", sandbox=sandbox, cwd=tmp_path)).code == 0
-    small = await run_against("download", kite.id, "--exists", "overwrite", "--max-bytes", "10", sandbox=sandbox, cwd=tmp_path)
+    small = await run_against(
+        "download", kite.id, "--exists", "overwrite", "--max-bytes", "10", sandbox=sandbox, cwd=tmp_path
+    )
     assert small.code == 2
     assert "max_bytes=10" in small.err
 
