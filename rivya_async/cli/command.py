@@ -69,7 +69,8 @@ class RivyaCommand(click.Command):
         is_plain: bool = False,
         **attrs: Any,
     ) -> None:
-        super().__init__(name, params=[*(params or ()), *(() if is_plain else SHARED_OPTIONS)], **attrs)
+        attrs["params"] = [*(params or ()), *(() if is_plain else SHARED_OPTIONS)]
+        super().__init__(name, **attrs)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parses the arguments. Rejects text that cannot be sent, such as Latin-1; paths may have any bytes."""

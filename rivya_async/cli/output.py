@@ -184,7 +184,7 @@ class Output:
         return text
 
     def _write(self, stream: TextIO, text: str, end: str = "\n", *, is_clean: bool = False) -> None:
-        """Writes to a standard stream: the one place that does. Removes what a terminal would obey."""
+        """Writes to a standard stream: the one place that does. Control characters are removed."""
         text = self._mask(text)
         stream.write((text if is_clean else strip_control_characters(text)) + end)
         stream.flush()

@@ -120,7 +120,7 @@ async def generate(
     if dry_run and no_check:
         raise ConfigurationError("--dry-run checks the job: leave out --no-check")
     async with context.open_session(needs_key=not dry_run, renders=folder is not None and not dry_run) as session:
-        found = await _find_model(session, model, is_required=not no_check)
+        found = await _find_model(session, model, output, is_required=not no_check)
         params = parse_params(found, pairs)
         price = None if found is None else found.estimate_credits(prompt, params)
         if found is not None and not no_check:
@@ -147,15 +147,16 @@ async def generate(
         return await run_jobs(session, jobs, output, timeout=timeout)
 
 
-async def _find_model(session: RivyaSession, model_id: str, *, is_required: bool) -> Model | None:
+async def _find_model(session: RivyaSession, model_id: str, output: Output, *, is_required: bool) -> Model | None:
     """Returns the model. For an unchecked job it only types the params, so that it may be missing."""
     try:
         return await session.models.retrieve(model_id)
     except ConfigurationError:
         raise
-    except RivyaError:
+    except RivyaError as error:
         if is_required:
             raise
+        output.write_note(f"warning: {error.message}")  # names the nearest model
         return None
 
 
