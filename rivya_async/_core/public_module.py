@@ -8,8 +8,8 @@ import sys
 def set_public_module(package: str, *classes: type) -> None:
     """Sets `__module__` of classes to the package that exports them.
 
-    Their annotations are evaluated before, since `typing.get_type_hints`, attrs and cattrs would look names up in the
-    package, where they are not defined.
+    Their annotations are evaluated before, since `typing.get_type_hints`, attrs and cattrs would search the package for
+    their names, which it does not define.
     """
     for cls in classes:
         namespace = vars(sys.modules[cls.__module__])

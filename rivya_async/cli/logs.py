@@ -53,7 +53,7 @@ class LineFormatter(logging.Formatter):
         return " ".join(strip_control_characters(super().formatMessage(record)).splitlines())
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - the name in logging
-        """Returns the traceback in indented lines, so that a message in it cannot look like a line of the log."""
+        """Returns the traceback in indented lines, so that no message in it forges a line of the log."""
         lines = super().formatException(ei).splitlines()
         return "\n".join(f"    {strip_control_characters(line)}" for line in lines)
 

@@ -128,7 +128,7 @@ async def test_link_of_job_leads_to_public_addresses_only(
     port = server.url.rpartition(":")[2]
     connector = aiohttp.TCPConnector(resolver=FixedResolver())
     async with aiohttp.ClientSession(connector=connector) as http:
-        options: dict[str, Any] = {"http": http} if uses_http else {}
+        options: dict[str, Any] = {"allow_plain_http": True} | ({"http": http} if uses_http else {})
         if host == "cdn.example" and not uses_http:
             pytest.skip("only the caller's resolver knows the name")
         async with RivyaSession(KEY, base_url="http://api.example", retry=RETRY, **options) as session:
@@ -146,7 +146,7 @@ async def test_redirect_leads_to_public_addresses_only(server: PlainServer, tmp_
     connector = aiohttp.TCPConnector(resolver=FixedResolver())
     async with (
         aiohttp.ClientSession(connector=connector) as http,
-        RivyaSession(KEY, base_url="http://api.example", retry=RETRY, http=http) as session,
+        RivyaSession(KEY, base_url="http://api.example", allow_plain_http=True, retry=RETRY, http=http) as session,
     ):
         with pytest.raises(DownloadError, match="not on the public internet"):
             await session.download(f"{server.url}/typed", tmp_path)  # the caller typed the first URL
@@ -225,13 +225,13 @@ async def test_files_use_proxy_of_http_session(
     api = "http://api.example"
     async with (
         aiohttp.ClientSession(proxy=server.url) as http,
-        RivyaSession(KEY, base_url=api, http=http, retry=RETRY) as session,
+        RivyaSession(KEY, base_url=api, allow_plain_http=True, http=http, retry=RETRY) as session,
     ):
         assert await session.download(job("http://cdn.example/1.png"), tmp_path / "1.png")
     monkeypatch.setenv("http_proxy", server.url)
     async with (
         aiohttp.ClientSession(trust_env=True) as http,
-        RivyaSession(KEY, base_url=api, http=http, retry=RETRY) as session,
+        RivyaSession(KEY, base_url=api, allow_plain_http=True, http=http, retry=RETRY) as session,
     ):
         assert await session.download(job("http://cdn.example/2.png"), tmp_path / "2.png")
         monkeypatch.setenv("no_proxy", "127.0.0.1")

@@ -80,7 +80,7 @@ def test_openapi_document_names_records(client: TestClient) -> None:
         "$ref": "#/components/schemas/Generation"
     }
     assert post["requestBody"]["content"]["application/json"]["schema"]["$ref"].startswith("#/components/schemas/")
-    assert schemas["Generation"]["required"] == ["id", "status", "model"]
+    assert schemas["Generation"]["required"] == ["id", "status"]
     assert schemas["Generation"]["properties"]["created_at"]["anyOf"][0] == {"type": "string", "format": "date-time"}
     assert json.dumps(schemas["Gallery"]).count("#/components/schemas/Generation") == 1
     assert "references" in json.dumps(schemas)

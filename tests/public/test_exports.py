@@ -212,14 +212,13 @@ import sys
 for missing in ("PIL", "av", "rich", "orjson", "uvloop"):
     sys.modules[missing] = None
 import asyncio
-import rivya_async
-from rivya_async.sandbox import Sandbox
+from rivya_async import PollPolicy
+from rivya_async.testing import FakeService, FakeTransport
 
 async def main():
-    async with Sandbox(speed=1000) as sandbox:
-        poll = rivya_async.PollPolicy(first=0.02, base=0.02, cap=0.1, floor=0.01)
-        async with rivya_async.RivyaSession(sandbox.api_key, base_url=sandbox.base_url, poll=poll) as session:
-            print((await session.generate("z-image", "A red kite")).status)
+    poll = PollPolicy(first=0.02, base=0.02, cap=0.1, floor=0.01)
+    async with FakeTransport(FakeService()).session(poll=poll) as session:
+        print((await session.generate("z-image", "A red kite")).status)
 
 asyncio.run(main())
 """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..._core.http.range_requests import ResourceVersion
 
 Exists: TypeAlias = Literal["keep", "error", "overwrite", "rename"]
-"""What is done where the file of a download exists: it is kept, an error, replaced, or the new file gets a number."""
+"""Rule for a file that exists: it is kept, an error, replaced, or the new file gets a number."""
 
 MAX_STEM_LENGTH: Final = 40
 """Maximum characters of the file's name in the name of its partial file."""
