@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
+import tomllib
 from pathlib import Path
 
 import nox
+from packaging.requirements import Requirement
+from packaging.version import Version
 
-nox.options.sessions = ["lint", "types", "contracts", "tests", "examples"]
+nox.options.sessions = ["lint", "types", "contracts", "audit", "lowest", "tests", "examples"]
+
+LOWEST_TESTS = (
+    *("tests/core", "tests/engine", "tests/jobs"),
+    *("tests/session/test_submit.py", "tests/session/test_wait.py"),
+)
 
 CODE = ("rivya_async", "tests", "examples", "benchmarks", "noxfile.py")
 
@@ -49,6 +58,49 @@ def tests(session: nox.Session) -> None:
     run(session, "coverage", "combine", "--quiet")
     run(session, "coverage", "report", "--include=rivya_async/_core/*", "--fail-under=100")
     run(session, "coverage", "report", "--fail-under=95")
+
+
+SAFE_VERSIONS = {
+    "aiohttp": ("3.14.3", "CVE-2026-69244"),
+    "fastapi": ("0.133", "the first that accepts a safe starlette"),
+    "jinja2": ("3.1.6", "CVE-2025-27516"),
+    "orjson": ("3.11.6", "CVE-2025-67221"),
+    "pillow": ("12.3", "PYSEC-2026-2257"),
+    "pyarrow": ("23.0.1", "CVE-2026-25087"),
+    "pytest": ("9.0.3", "CVE-2025-71176"),
+    "redis": ("4.5.4", "CVE-2023-28859"),
+    "requests": ("2.33", "CVE-2026-25645"),
+    "starlette": ("1.3.1", "CVE-2026-54283"),
+}
+"""The first release without a known vulnerability, with the latest advisory, of each dependency that had one."""
+
+
+@nox.session(python=False)
+def audit(session: nox.Session) -> None:
+    """Compare the lower bounds with the known advisories; `-- --online` asks pip-audit about the installed versions."""
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    for requirement in map(Requirement, itertools.chain.from_iterable(lists)):
+        safe, advisory = SAFE_VERSIONS.get(requirement.name, ("0", ""))
+        bounds = [Version(each.version) for each in requirement.specifier if each.operator == ">="]
+        if safe != "0" and max(bounds, default=Version("0")) < Version(safe):
+            session.error(f"{requirement} allows a release with {advisory}: require at least {safe}")
+    if "--online" in session.posargs:
+        run(session, "python", "-m", "pip", "install", "--quiet", "pip-audit")
+        run(session, "pip-audit", "--skip-editable")
+
+
+@nox.session(python=False)
+def lowest(session: nox.Session) -> None:
+    """A quick part of the tests with the lowest versions that pyproject.toml allows."""
+    python, uv = Path(session.create_tmp(), "lowest").absolute(), ("-m", "uv")
+    run(session, "python", *uv, "venv", "--quiet", "--clear", str(python))
+    install = ("pip", "install", "--quiet", "--python", str(python))
+    extras = ".[cli,otel,parquet,sandbox,speed,workers]"
+    run(session, "python", *uv, *install, "--resolution", "lowest-direct", "--editable", extras)
+    run(session, "python", *uv, *install, "pytest", "pytest-asyncio", "pytest-randomly", "pytest-xdist", "hypothesis")
+    command = (str(python / "bin" / "python"), "-m", "pytest", "-n", "auto", "-q")
+    session.run(*command, *(session.posargs or LOWEST_TESTS), external=True)
 
 
 @nox.session(python=False)

@@ -9,7 +9,16 @@ import ssl
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 
-from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import (
+    AuthenticationError,
+    ClusterDownError,
+    MasterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    TryAgainError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -33,11 +42,14 @@ DRAIN_GRACE: Final = 0.5
 MAX_CAUSES: Final = 5
 """Maximum causes of one outage that are logged: each once."""
 
-SERVER_STATES: Final = re.compile(
-    r"\b(READONLY|OOM|MISCONF|NOREPLICAS|MASTERDOWN|LOADING|CLUSTERDOWN|TRYAGAIN|BUSY|NOAUTH|WRONGPASS|NOPERM|"
-    r"max number of clients|DB index is out of range)\b"
+SERVER_ERRORS: Final = (
+    *(RedisConnectionError, RedisTimeoutError, OSError, ReadOnlyError, OutOfMemoryError, NoPermissionError),
+    *(ClusterDownError, MasterDownError, TryAgainError),
 )
-"""Error replies about the state of the server. All others are about the content of a key."""
+SERVER_STATES: Final = re.compile(
+    r"\b(READONLY|OOM|MISCONF|NOREPLICAS|BUSY|NOAUTH|WRONGPASS|max number of clients|DB index is out of range)\b"
+)
+"""Errors, and texts of errors, about the state of the server. All others are about the content of a key."""
 
 
 class RedisAvailability:
@@ -94,7 +106,7 @@ class RedisAvailability:
 
 def is_outage(error: Exception) -> bool:
     """Returns True where the server, and not the content of a key, is the reason of an error."""
-    if isinstance(error, RedisConnectionError | RedisTimeoutError | OSError):
+    if isinstance(error, SERVER_ERRORS):
         return True
     return not str(error).startswith("WRONGTYPE") and SERVER_STATES.search(str(error)) is not None
 
@@ -113,7 +125,7 @@ def describe_redis_error(error: Exception, address: str) -> str:
         chain.append(cause)
         cause = cause.__cause__ or cause.__context__
     text = str(error) or type(error).__name__
-    if isinstance(error, AuthenticationError) or re.search(r"\b(NOAUTH|WRONGPASS|NOPERM)\b", text):
+    if isinstance(error, AuthenticationError | NoPermissionError) or re.search(r"\b(NOAUTH|WRONGPASS)\b", text):
         return f"Redis at {address} rejects the login: {text}. Check user and password in the broker URL"
     if any(isinstance(each, ssl.SSLError) for each in chain):
         return f"the TLS connection to {address} failed: {text}. Check rediss:// and the certificates"
