@@ -24,7 +24,7 @@ from ._engine.environment import Environment
 from ._engine.hooks import validate_hooks
 from ._engine.logs import configure_logging, with_log
 from ._engine.purchase_preflight import PurchasePreflight
-from .resources import Resource
+from .resources import resource
 from .resources.account import CreditsResource, OpenApi
 from .resources.chat import Chat
 from .resources.downloads import ResultDownloads
@@ -86,21 +86,21 @@ class RivyaSession(GenerationMethods):
     Credits(current_credits=1000000, extra={})
     """
 
-    generations = Resource(Generations)
+    generations: Generations = resource(Generations)
     """Jobs: buy them, wait for them, read them."""
-    models = Resource(Models)
+    models: Models = resource(Models)
     """The catalogue of models, cached for five minutes."""
-    files = Resource(Files)
+    files: Files = resource(Files)
     """Uploads of images, videos and sounds that jobs refer to."""
-    chat = Resource(Chat)
+    chat: Chat = resource(Chat)
     """Chat completions, whole or streamed, and chat sessions."""
-    credits = Resource(CreditsResource)
+    credits: CreditsResource = resource(CreditsResource)
     """The balance of the account."""
-    webhooks = Resource(Webhooks)
+    webhooks: Webhooks = resource(Webhooks)
     """The webhook endpoints of the account."""
-    webhook_events = Resource(WebhookEvents)
+    webhook_events: WebhookEvents = resource(WebhookEvents)
     """The webhook events of the account, and their deliveries."""
-    openapi = Resource(OpenApi)
+    openapi: OpenApi = resource(OpenApi)
     """The service's OpenAPI document."""
 
     def __init__(

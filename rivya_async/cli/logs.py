@@ -26,7 +26,7 @@ def create_handler(*, is_json: bool) -> logging.Handler:
 def enable_logging(verbosity: int, *, is_json: bool) -> None:
     """Shows the log of this library: from INFO on for `-v`, from DEBUG on for `-vv`, none for 0."""
     if verbosity:
-        logger = logging.getLogger(__package__.partition(".")[0])
+        logger = logging.getLogger("rivya_async")
         logger.setLevel(logging.INFO if verbosity == 1 else logging.DEBUG)
         logger.handlers = [create_handler(is_json=is_json)]
         logger.propagate = False

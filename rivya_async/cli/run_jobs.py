@@ -145,4 +145,6 @@ class MemoryJobStore:
     async def save_files(self, generation: Generation) -> Sequence[Path]:
         """Saves the files under the name of the task: a file of that name is of an earlier run."""
         folder = f"{self.record.folder or '.'}{os.sep}"
-        return await self._session.download(generation, folder, exists=self._exists or "keep")
+        if self._exists is None:
+            return await self._session.download(generation, folder, exists="keep")
+        return await self._session.download(generation, folder, exists=self._exists)

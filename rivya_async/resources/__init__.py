@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar, overload
+from typing import Generic, TypeVar, cast
 
 R = TypeVar("R")
 
@@ -17,11 +17,12 @@ class Resource(Generic[R]):
     def __init__(self, kind: type[R]) -> None:
         self._kind = kind
 
-    @overload
-    def __get__(self, instance: None, owner: type) -> type[R]: ...
-    @overload
-    def __get__(self, instance: object, owner: type) -> R: ...
-    def __get__(self, instance: object | None, owner: type) -> type[R] | R:
+    def __get__(self, instance: object | None, owner: type) -> type[R]:
         if instance is not None:  # its `__dict__` is searched first
             raise AttributeError(f"{type(instance).__name__!r} object was not initialised")
         return self._kind
+
+
+def resource(kind: type[R]) -> R:
+    """Returns a `Resource` of this class. Its type is that of the object that replaces it in an instance."""
+    return cast("R", Resource(kind))

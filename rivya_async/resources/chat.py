@@ -11,7 +11,7 @@ from .._core.spend import Reservation
 from .._core.types.purchase_cost import Charge
 from .._core.types.record import RecordList
 from .._engine.streaming.chat_stream import ChatStream
-from . import Resource
+from . import resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -169,9 +169,9 @@ class ChatSessions:
 class Chat:
     """The chat API."""
 
-    completions = Resource(ChatCompletions)
+    completions: ChatCompletions = resource(ChatCompletions)
     """Messages to chat models and their answers."""
-    sessions = Resource(ChatSessions)
+    sessions: ChatSessions = resource(ChatSessions)
     """The chat sessions of the account."""
 
     def __init__(self, engine: Callable[[], Engine], preflight: PurchasePreflight) -> None:

@@ -167,7 +167,8 @@ def _read_items(read: Callable[[Any], Any], items: list[Any]) -> Never:
             errors.append((error.reason, f"[{index}]{error.path}"))
             if len(errors) > MAX_UNREADABLE_ITEMS:
                 break
-    raise UnreadableError(*errors[0], None if len(errors) > MAX_UNREADABLE_ITEMS else tuple(readable))
+    reason, path = errors[0]
+    raise UnreadableError(reason, path, None if len(errors) > MAX_UNREADABLE_ITEMS else tuple(readable))
 
 
 def _read_exact(kind: type[Any], expected: str, value: Any) -> Any:
