@@ -163,7 +163,7 @@ def classify_error(
     if is_transient(error, may_have_acted=is_in_doubt) or isinstance(error, TimeoutError):
         return JobAction.RETRY
     if isinstance(error, SessionClosedError):
-        return JobAction.HALT if is_in_doubt else JobAction.RELEASE
+        return JobAction.RELEASE if state is JobState.INTENT and not is_in_doubt else JobAction.HALT
     if state is not JobState.INTENT or (is_in_doubt and not proves_not_purchased(error)):
         return JobAction.HALT
     return JobAction.RELEASE if isinstance(error, blocking_errors) else JobAction.ABANDON

@@ -12,7 +12,14 @@ from typing import Any
 
 import pytest
 
-from rivya_async import AuthenticationError, ConfigurationError, InsufficientCreditsError, JournalError, SpendLimitError
+from rivya_async import (
+    AuthenticationError,
+    ConfigurationError,
+    InsufficientCreditsError,
+    JournalError,
+    SessionClosedError,
+    SpendLimitError,
+)
 from rivya_async.batch import Batch, JobState, Row, RowRecord
 from tests.batch.kit import MODELS, POLL, RESULT, SUBMIT, BatchEnvironment, batch_environment, make_rows, wait_until
 
@@ -413,7 +420,7 @@ async def test_closed_session_gives_up_no_row(tmp_path: Path) -> None:
         await session.aclose()
         async for _ in batch.run(session):
             pass
-        assert isinstance(batch.halted, ConfigurationError)
+        assert isinstance(batch.halted, SessionClosedError)
         assert batch.counts == {JobState.PLANNED: 5}
 
 
@@ -517,7 +524,7 @@ async def test_session_closed_before_the_purchase_leaves_no_doubt(
         await session.aclose()
         assert ((await next_record).state, env.purchases) == (JobState.PLANNED, 0)
         await run.aclose()
-        assert isinstance(batch.halted, ConfigurationError)
+        assert isinstance(batch.halted, SessionClosedError)
 
 
 async def test_leaving_the_loop_loses_nothing(tmp_path: Path) -> None:
