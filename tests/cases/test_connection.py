@@ -297,6 +297,14 @@ async def test_requests_go_through_the_proxy(
         assert base64.b64encode(b"me:secret").decode() in head
 
 
+async def test_command_goes_through_the_proxy() -> None:
+    """B9"""
+    async with Sandbox() as sandbox, running_proxy() as proxy:
+        result = await run_against("credits", "--json", "--proxy", proxy.url, sandbox=sandbox)
+    assert result.code == 0
+    assert [head.partition("/api")[0] for head in proxy.heads] == [f"GET {sandbox.base_url}"]
+
+
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for 127.0.0.1 with its key."""

@@ -1,4 +1,4 @@
-"""The list of cases names every case, and only tests that exist."""
+"""The list of cases names every fixed case, and only tests that exist."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ TABLE: Final = Path(__file__).with_name("README.md").read_text()
 CASES: Final = {"C": 25, "D": 20, "B": 26, "S": 20}
 """Number of cases by their letter."""
 
+OPEN: Final = {"B": {21}}
+"""Numbers of cases that are not fixed yet, by their letter."""
+
 NAMED_TESTS: Final = sorted(set(re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?[`\[]", TABLE)))
 
 
 @pytest.mark.parametrize("letter", CASES)
 def test_every_case_is_listed(letter: str) -> None:
     listed = {int(number) for number in re.findall(rf"^\| {letter}(\d+) \|", TABLE, re.MULTILINE)}
-    assert listed == set(range(1, CASES[letter] + 1))
+    assert set(range(1, CASES[letter] + 1)) - listed == OPEN.get(letter, set())
 
 
 @pytest.mark.parametrize(("path", "name"), NAMED_TESTS)
@@ -29,4 +32,4 @@ def test_named_test_exists(path: str, name: str) -> None:
 
 def test_every_row_names_a_test() -> None:
     rows = re.findall(r"^\| [A-Z]\d+ \|.*", TABLE, re.MULTILINE)
-    assert [row for row in rows if "`tests/" not in row and "README.md" not in row] == []
+    assert [row for row in rows if "`tests/" not in row and "README.md" not in row and "noxfile.py" not in row] == []

@@ -286,6 +286,6 @@ async def test_worker_without_redis_waits_for_it(
         worker.session  # noqa: B018 - it raises
     redis.start()
     await startup
-    assert worker.session is not None
+    assert worker.session.base_url == sandbox.base_url
     await worker.broker.shutdown()
     assert ["unavailable" in caplog.messages[0], *caplog.messages[1:]] == [True, "Redis is available again"]
