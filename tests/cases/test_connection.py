@@ -29,6 +29,7 @@ from rivya_async import (
 )
 from rivya_async.sandbox import Sandbox
 from rivya_async.testing import FakeTransport
+from tests.cli.cli_kit import run_against
 from tests.session.session_kit import (
     FAST,
     QUICK_POLL,
