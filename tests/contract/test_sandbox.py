@@ -111,7 +111,7 @@ async def test_unreachable_result_url_is_inconclusive() -> None:
 
 async def test_sdk_decoding_error_differs_and_rejection_is_inconclusive() -> None:
     async with Sandbox(speed=1e5) as sandbox:
-        sandbox.faults.add(Fault(route="GET /api/v1/webhooks", body=b'{"object": "list", "data": [7]}'))
+        sandbox.faults.add(Fault(route="GET /api/v1/webhooks", body=b"[7]"))
         sandbox.faults.add(Fault(route="GET /api/v1/credits", status=403, code="api_scope_denied"))
         sandbox.faults.add(Fault(route="POST /api/v1/chat/completions/stream", stream="end"))
         results = await run(sandbox, *checks_named("sdk.webhook_list", "sdk.credit_balance", "sdk.chat_stream"))
