@@ -224,8 +224,10 @@ async def test_failed_gather_and_task_group_lose_no_id(caplog: pytest.LogCapture
 
 
 SCRIPT: Final = """
-import asyncio, sys
-from rivya_async import PollPolicy, RivyaSession
+import asyncio, signal, sys
+from rivya_async import RivyaSession
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may start background processes without it
 
 async def main():
     session = RivyaSession({key!r}, base_url={url!r})
