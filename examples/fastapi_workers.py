@@ -15,7 +15,7 @@ from fastapi import FastAPI, HTTPException
 from rivya_async import RivyaSession
 from rivya_async.workers import RivyaSessionDep, RivyaWorker
 
-worker = RivyaWorker.from_url(os.environ.get("RIVYA_BROKER", "redis://127.0.0.1:6379"))
+worker = RivyaWorker.from_url(os.environ.get("RIVYA_BROKER", "redis://127.0.0.1:6379"), download_root=".")
 broker = worker.broker
 app = FastAPI(lifespan=lambda _: worker.lifespan())
 

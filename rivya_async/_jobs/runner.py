@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -249,7 +250,7 @@ async def save_files(
     `name` is a template. Paths are relative to `relative_to`, or absolute. Raises `ConfigurationError` where another
     file has the name.
     """
-    paths = await session.download(generation, staging_dir(folder, owner), name=name, exists="overwrite")
+    paths = await session.download(generation, f"{staging_dir(folder, owner)}{os.sep}", name=name, exists="overwrite")
     files = []
     for path in paths:
         move = (path, folder, relative_to or folder)

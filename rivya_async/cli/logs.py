@@ -24,18 +24,21 @@ def create_handler(*, is_json: bool) -> logging.Handler:
 
 
 def enable_logging(verbosity: int, *, is_json: bool) -> None:
-    """Shows the log of this library: from INFO on for `-v`, from DEBUG on for `-vv`, none for 0."""
-    if verbosity:
-        logger = logging.getLogger("rivya_async")
-        logger.setLevel(logging.INFO if verbosity == 1 else logging.DEBUG)
-        logger.handlers = [create_handler(is_json=is_json)]
-        logger.propagate = False
+    """Shows the log of this library: from INFO on for `-v`, from DEBUG on for `-vv`, none for 0.
+
+    Without `-v` commands report open jobs and errors themselves.
+    """
+    logger = logging.getLogger("rivya_async")
+    logger.handlers = [create_handler(is_json=is_json) if verbosity else logging.NullHandler()]
+    logger.setLevel(logging.INFO if verbosity < 2 else logging.DEBUG)  # noqa: PLR2004 - `-vv`
+    logger.propagate = False
 
 
 def configure_worker_logging(*, is_json: bool, verbosity: int = 0) -> None:
     """Logs from `INFO` on, with `-vv` from `DEBUG` on; Taskiq from `WARNING` on."""
     logging.basicConfig(level=logging.INFO, handlers=[create_handler(is_json=is_json)], force=True)
-    enable_logging(verbosity, is_json=is_json)
+    if verbosity:
+        enable_logging(verbosity, is_json=is_json)
     logging.getLogger("taskiq").setLevel(logging.WARNING)
     silence_broker_log()
 

@@ -48,7 +48,9 @@ def test_resources_are_visible_and_documented(name: str) -> None:
     assert name in dir(RivyaSession)
     assert inspect.isclass(getattr(RivyaSession, name))
     assert inspect.getdoc(getattr(RivyaSession, name))
-    assert f"    {name} = Resource(" in inspect.getsource(inspect.getmodule(RivyaSession.__init__))  # type: ignore[arg-type]
+    assert f"    {name}: {getattr(RivyaSession, name).__name__} = resource(" in inspect.getsource(
+        inspect.getmodule(RivyaSession.__init__)
+    )  # type: ignore[arg-type]
     assert isinstance(getattr(RivyaSession("rvya_sk_1"), name), getattr(RivyaSession, name))
 
 

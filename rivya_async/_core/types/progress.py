@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from ..public_module import set_public_module
 from .generations import Amount
 
 
@@ -35,3 +36,6 @@ class Progress:
     def seconds_left(self) -> float | None:
         """The remaining seconds at this rate, or None without one."""
         return self.open / self.rate if self.rate else None
+
+
+set_public_module("rivya_async", Progress)
