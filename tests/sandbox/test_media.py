@@ -90,7 +90,7 @@ def test_description_matches_file(model: catalogue.Model) -> None:
 
 
 def test_catalogue_has_all_media_models() -> None:
-    assert len(MEDIA_MODELS) == 51
+    assert len(MEDIA_MODELS) == 52
 
 
 def test_every_aspect_ratio_option_is_parsed() -> None:
