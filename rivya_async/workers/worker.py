@@ -245,7 +245,7 @@ class RivyaWorker:
             await self._flush_telemetry()
 
     async def _flush_telemetry(self) -> None:
-        """Exports what the hooks hold back: after the process has ended it would be lost."""
+        """Exports the telemetry that hooks have not exported yet."""
         for hook in self.hooks:
             flush = getattr(hook, "flush", None)
             if flush is not None:

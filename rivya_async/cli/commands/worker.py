@@ -163,7 +163,7 @@ class TextFormatter(logging.Formatter):
         return escape_controls(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - the name in `logging`
-        """Returns the traceback, whose messages cannot look like lines of the log."""
+        """Returns the traceback, indented so that its messages cannot forge lines of the log."""
         from ...workers.context import escape_controls
 
         lines = super().formatException(ei).splitlines()
