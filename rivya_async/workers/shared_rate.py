@@ -99,6 +99,7 @@ class SharedRateState:
         learned = AdaptiveRate(self._max_rate)
         if not state:
             return learned, 0.0
+        values: dict[str, float] = {}
         try:
             values = {name: float(state[name]) for name in ("ceiling", "climbs_from", "is_guess", "hold_until")}
             latest = now + MAX_RETRY_AFTER + 1.0
