@@ -85,9 +85,11 @@ class RivyaStreamsBroker(RedisStreamsBroker):
             await self._create_group(redis)
             return []
 
-    async def _claim_orphaned_entries(self, redis: Redis, *arguments: Any, **options: Any) -> tuple[list[Any], str]:
+    async def _claim_orphaned_entries(
+        self, redis: Redis, limit: int, protected: set[str], pending_start: str
+    ) -> tuple[list[Any], str]:
         try:
-            return await super()._claim_orphaned_entries(redis, *arguments, **options)
+            return await super()._claim_orphaned_entries(redis, limit, protected, pending_start)
         except RedisError:  # the next read meets the same error, and waits
             return [], "-"
 

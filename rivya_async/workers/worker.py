@@ -245,7 +245,7 @@ class RivyaWorker:
             await self._flush_telemetry()
 
     async def _flush_telemetry(self) -> None:
-        """Exports the spans and metrics that hooks hold back. The end of the process would lose them."""
+        """Exports the telemetry that hooks have not exported yet."""
         for hook in self.hooks:
             flush = getattr(hook, "flush", None)
             if flush is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rivya_async._core.chat.accumulator import ChatEvent, ChatStreamAccumulator
+from rivya_async._core.chat.accumulator import ChatEvent, ChatStreamAccumulator, find_error
 from rivya_async._core.errors import ResponseDecodeError, StreamInterruptedError
 from rivya_async._core.http.sse import Event
 from rivya_async._core.types.chat import ChatCredits, ChatMessage, Usage
@@ -268,3 +268,12 @@ def test_error_text_has_a_limit() -> None:
         with pytest.raises(StreamInterruptedError) as raised:
             ChatStreamAccumulator().feed(event(data))
         assert len(str(raised.value)) < 1000
+
+
+@pytest.mark.parametrize("data", [["a list"], [5], []])
+def test_list_without_object_reports_no_error(data: list[Any]) -> None:
+    assert find_error("message", data) is None
+
+
+def test_object_with_text_is_no_refusal() -> None:
+    assert find_error("message", {"delta": "Hi", "message": "an error"}) is None
