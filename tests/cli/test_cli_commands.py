@@ -246,7 +246,7 @@ def test_models_lists_the_catalogue_without_a_key() -> None:
 async def test_models_shows_a_table_and_the_params_of_one(sandbox: Sandbox) -> None:
     table = await run_against("models", sandbox=sandbox)
     assert table.out.splitlines()[0].split() == ["ID", "NAME", "CATEGORY", "CREDITS", "PARAMS"]
-    assert len(table.out.splitlines()) == 55
+    assert len(table.out.splitlines()) == 59
     one = await run_against("models", "kling-3-0", sandbox=sandbox)
     assert "aspect_ratio  select  16:9     16:9, 9:16, 1:1" in one.out
     assert one.out.startswith("kling-3-0: Kling 3.0, video, from 90 credits\n")
@@ -305,7 +305,11 @@ async def test_openapi_shows_the_document(sandbox: Sandbox) -> None:
         (("--takes", "audio"), {"wan-2-2-a14b-turbo"}),
         (("--search", "KLING 3"), {"kling-3-0"}),
         (("--search", "no such words"), set()),
-        (("--available", "--category", "chat"), {"gpt-5-2-chat", "gemini-2-5-flash-chat", "claude-sonnet-4-6-chat"}),
+        (
+            ("--available", "--category", "chat"),
+            {"gpt-5-2-chat", "gemini-2-5-flash-chat", "claude-sonnet-4-6-chat"}
+            | {"gpt-5-codex-chat", "gpt-5-3-codex-chat", "gpt-5.4-codex-chat"},
+        ),
     ],
 )
 async def test_models_that_all_filters_let_through(sandbox: Sandbox, filters: tuple[str, ...], ids: set[str]) -> None:

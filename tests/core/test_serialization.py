@@ -605,3 +605,18 @@ def loaded(monkeypatch: pytest.MonkeyPatch, modules: dict[str, Any]) -> Any:
 def test_prepared_records_convert() -> None:
     record_readers.prepare_converter(Credits)
     assert serialization.decode(b'{"current_credits": 5}', Credits) == Credits(5)
+
+
+@attrs.frozen
+class StoredRecord:
+    """A record without `extra`."""
+
+    key: str
+    files: tuple[ErrorDetail, ...] = ()
+
+
+def test_record_without_extra_is_read_strictly() -> None:
+    assert serialization.structure({"key": "a", "later": 1}, StoredRecord) == StoredRecord("a")
+    with pytest.raises(ResponseDecodeError) as raised:
+        serialization.structure({"key": "a", "files": [5]}, StoredRecord)
+    assert raised.value.path == "$.files[0]"

@@ -91,11 +91,15 @@ def _call_reader(read: Callable[[Any], Any], value: Any, _kind: Any) -> Any:
 
 
 def _record_hook(converter: Converter, record: type[Any]) -> Callable[[Any, Any], Any]:
-    """Returns a hook that keeps in `extra` all members that are unknown, and those that cannot be read."""
+    """Returns a hook that keeps in `extra` all members that are unknown, and those that cannot be read.
+
+    A record without `extra` ignores unknown members; each member that it has must be readable.
+    """
     hints = get_type_hints(record)
     kinds = {field.name: _without_none(hints[field.name]) for field in attrs.fields(record) if field.name != "extra"}
     hooks = {name: (converter.get_structure_hook(kind), kind) for name, kind in kinds.items()}
     essential = [field.name for field in attrs.fields(record) if field.default is attrs.NOTHING]
+    has_extra = "extra" in hints
 
     def structure_record(value: Any, _kind: Any) -> Any:
         if not isinstance(value, dict):
@@ -110,13 +114,15 @@ def _record_hook(converter: Converter, record: type[Any]) -> Callable[[Any, Any]
                 try:
                     fields[name] = hook(member, kind)
                 except UnreadableError as error:
+                    if not has_extra:
+                        raise UnreadableError(error.reason, f".{name}{error.path}") from None
                     if error.readable is not None:
                         fields[name] = error.readable
                     extra[name] = _keep_value(member, error, record, name, is_essential=name in essential)
         missing = next((name for name in essential if name not in fields), None)
         if missing is not None:
             raise UnreadableError("it is missing", f".{missing}")
-        return record(**fields, extra=extra) if extra else record(**fields)
+        return record(**fields, extra=extra) if extra and has_extra else record(**fields)
 
     return structure_record
 
