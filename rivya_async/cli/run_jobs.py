@@ -105,7 +105,7 @@ class MemoryJobStore:
         self, session: RivyaSession, job: Job, exists: Exists | None, on_change: Callable[[Job], None]
     ) -> None:
         self._session = session
-        self._exists = exists
+        self._exists: Exists = exists or "keep"
         self._on_change = on_change
         self.record = job
 
@@ -145,6 +145,4 @@ class MemoryJobStore:
     async def save_files(self, generation: Generation) -> Sequence[Path]:
         """Saves the files under the name of the task: a file of that name is of an earlier run."""
         folder = f"{self.record.folder or '.'}{os.sep}"
-        if self._exists is None:
-            return await self._session.download(generation, folder, exists="keep")
         return await self._session.download(generation, folder, exists=self._exists)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock, create_autospec
 
 import pytest
 
+import rivya_async.session
 from rivya_async import RivyaSession
 
 RESOURCES = ["chat", "credits", "files", "generations", "models", "openapi", "webhook_events", "webhooks"]
@@ -48,9 +50,8 @@ def test_resources_are_visible_and_documented(name: str) -> None:
     assert name in dir(RivyaSession)
     assert inspect.isclass(getattr(RivyaSession, name))
     assert inspect.getdoc(getattr(RivyaSession, name))
-    assert f"    {name}: {getattr(RivyaSession, name).__name__} = resource(" in inspect.getsource(
-        inspect.getmodule(RivyaSession.__init__)
-    )  # type: ignore[arg-type]
+    source = Path(rivya_async.session.__file__).read_text()
+    assert f"    {name}: {getattr(RivyaSession, name).__name__} = resource(" in source
     assert isinstance(getattr(RivyaSession("rvya_sk_1"), name), getattr(RivyaSession, name))
 
 
