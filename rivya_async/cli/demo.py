@@ -80,7 +80,8 @@ async def run(arguments: Namespace, output: Output, job_list: JobList) -> int:
 
 def _open_session(arguments: Namespace, output: Output) -> AbstractAsyncContextManager[RivyaSession]:
     if not arguments.live:
-        return embedded_session(output, speed=arguments.speed, seed=arguments.seed)
+        seed = 0 if arguments.seed is None else arguments.seed  # a demo that is repeated replaces its own files
+        return embedded_session(output, speed=arguments.speed, seed=seed)
     if arguments.speed is not None or arguments.seed is not None:
         raise ConfigurationError("--speed and --seed belong to the sandbox: leave them or --live out")
     return service_session(proxy=arguments.proxy)

@@ -284,7 +284,7 @@ def closed_port() -> Iterator[str]:
 
 @contextmanager
 def unknown_name() -> Iterator[str]:
-    yield "http://rivya.invalid"
+    yield "https://rivya.invalid"
 
 
 @contextmanager

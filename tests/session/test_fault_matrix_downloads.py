@@ -130,10 +130,8 @@ async def test_unreachable_host(sandbox: Sandbox, tmp_path: Path, place: Callabl
     assert files(tmp_path) == []
 
 
-@pytest.mark.parametrize(("answer", "kind"), WRITTEN.values(), ids=WRITTEN.keys())
-async def test_malformed_responses_save_or_raise(
-    sandbox: Sandbox, tmp_path: Path, answer: bytes, kind: type[RivyaError]
-) -> None:
+@pytest.mark.parametrize("answer", WRITTEN.values(), ids=WRITTEN.keys())
+async def test_malformed_responses_save_or_raise(sandbox: Sandbox, tmp_path: Path, answer: bytes) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)

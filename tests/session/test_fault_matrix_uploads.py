@@ -147,18 +147,18 @@ async def test_upload_without_connection_is_not_sent(sandbox: Sandbox, place: Ca
     assert sandbox.request_log.count() == 0
 
 
-@pytest.mark.parametrize(("answer", "kind"), WRITTEN.values(), ids=WRITTEN.keys())
+@pytest.mark.parametrize("answer", WRITTEN.values(), ids=WRITTEN.keys())
 @pytest.mark.parametrize("data", [PNG, LONG], ids=["small", "large"])
-async def test_malformed_responses_raise_rivya_errors(
-    sandbox: Sandbox, answer: bytes, kind: type[RivyaError], data: bytes
-) -> None:
+async def test_malformed_responses_raise_rivya_errors(sandbox: Sandbox, answer: bytes, data: bytes) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
         await writer.drain()
 
     async with raw_server(talk) as url, open_session(sandbox, base_url=url, timeouts=LIMITS) as session:
-        with pytest.raises((kind, OutcomeUnknownError)):  # an answer before the body has gone may be lost with it
+        with pytest.raises(
+            (ResponseDecodeError, OutcomeUnknownError)
+        ):  # an answer before the body has gone may be lost with it
             await session.files.upload(data)
 
 
