@@ -134,7 +134,8 @@ async def test_every_signal_names_the_open_jobs(number: signal.Signals) -> None:
         running.signal(number)
         running.signal(number) if number is signal.SIGHUP else None  # as shells do
         ended = await running.end()
-        assert ended.code == 130
+        late = {-number} if number is signal.SIGHUP else set()  # the second signal may arrive after the summary
+        assert ended.code in {130} | late
         assert {job["task_id"] for job in ended.error["open"]} == bought(slow)
 
 
