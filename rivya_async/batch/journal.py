@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 import threading
 from collections import Counter
@@ -17,7 +16,7 @@ from .._core.errors import ConfigurationError, JournalError
 from .._core.http.addresses import is_loopback_host
 from .._engine.transfers.file_io import await_uncancellable
 from .._jobs.transitions import JobState, check_transition
-from .._sqlite_writer import CommitInterrupted, GroupCommitWriter, WriterClosed
+from .._sqlite_writer import CommitInterrupted, GroupCommitWriter, WriterClosed, create_private_file
 from .planner import PlanResult, plan_rows
 from .record import RowRecord
 from .schema import (
@@ -166,7 +165,7 @@ def lock_journal(journal: Path) -> sqlite3.Connection:
     target = journal.resolve()  # a journal has one lock, also under several links
     path = target.with_name(f"{target.name}.lock")
     try:
-        create_private(path)
+        create_private_file(path)
         connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("BEGIN EXCLUSIVE")
@@ -186,18 +185,10 @@ def lock_journal(journal: Path) -> sqlite3.Connection:
     return connection
 
 
-def create_private(path: Path) -> None:
-    """Creates a file that only its owner can read, unless it exists: prompts and links are private."""
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    except FileExistsError:
-        return
-
-
 def open_journal(path: Path, batch_id: str | None, now: float) -> sqlite3.Connection:
     """Opens the file and creates its tables if it is new. Commits survive a power cut."""
     try:
-        create_private(path.resolve())
+        create_private_file(path.resolve())
         connection = sqlite3.connect(path.resolve(), isolation_level=None, check_same_thread=False)
     except (sqlite3.Error, OSError) as error:
         raise JournalError(f"{path} cannot be opened: {error}") from None

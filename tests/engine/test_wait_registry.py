@@ -492,8 +492,8 @@ async def test_unexpected_error_ends_the_wait() -> None:
 
 async def test_a_service_that_is_down_for_a_minute_under_a_thousand_waits() -> None:
     service = Service(duration=20)
-    dice = iter(range(10**9))
-    engine = create_engine(service.transport, max_connections=50, uniform=lambda: next(dice) * 0.61803398875 % 1)
+    numbers = iter(range(10**9))
+    engine = create_engine(service.transport, max_connections=50, uniform=lambda: next(numbers) * 0.61803398875 % 1)
     generations = create_generations(engine)
     waits = [asyncio.create_task(generations.wait_for(service.sell())) for _ in range(1000)]
     await sleep_until(10)
@@ -829,8 +829,8 @@ async def test_closed_engine_rejects_waits() -> None:
 
 async def test_ten_thousand_waits_have_two_timers_and_a_bound_on_polls_in_flight() -> None:
     service = Service(duration=10, latency=0)
-    dice = iter(range(10**9))
-    engine = create_engine(service.transport, uniform=lambda: next(dice) * 0.61803398875 % 1, max_connections=100)
+    numbers = iter(range(10**9))
+    engine = create_engine(service.transport, uniform=lambda: next(numbers) * 0.61803398875 % 1, max_connections=100)
     generations = create_generations(engine)
     waits = [
         asyncio.create_task(generations.generate(GenerationRequest("z-image", f"Poster {n}"))) for n in range(10_000)

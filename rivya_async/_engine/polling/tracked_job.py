@@ -87,7 +87,7 @@ class TrackedJob:
         self.group: str | None = group
         """The group of jobs of similar duration; None if another session submitted it, so that its age is unknown."""
         self.ignores_estimate = ignores_estimate
-        """Whether its polls follow the non-adaptive schedule in any case."""
+        """True if its polls follow the non-adaptive schedule in any case."""
         self.observed_age = 0.0
         """The age up to which the duration estimator has counted it as open."""
         self.polled_open_age: float | None = None
@@ -102,7 +102,7 @@ class TrackedJob:
         self.skipped_polls = 0
         """Polls skipped since the last one because a webhook is expected; `NO_SKIP` if the next must not be skipped."""
         self.needs_recheck = False
-        """Whether to poll again soon after the poll in flight, whose response may be outdated."""
+        """True if it is polled again soon after the poll in flight, whose response may be outdated."""
         self.failures = 0
         """Polls that failed since the last one that was answered."""
         self.failing_since = 0.0
@@ -113,7 +113,7 @@ class TrackedJob:
         self.context: Context | None = None
         """The context in which hooks hear of its polls: that of the first waiter, if there are hooks."""
         self.is_queued = False
-        """Whether its poll waits for a slot, or has one and has not begun."""
+        """True if its poll waits for a slot, or has one and has not begun."""
         self.timer: TimerHandle | None = None
         self.poll_in_flight: asyncio.Task[None] | None = None
 
