@@ -1,0 +1,265 @@
+"""The invariants, checked at each request and response, after each step, and at the end of each session."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from rivya_async import PollPolicy, RateLimit, RateLimitError, RetryPolicy, RivyaSession
+from rivya_async._core.http.error_responses import read_error
+from rivya_async._core.http.messages import Request, Response
+from rivya_async._core.types.generations import Generation
+from rivya_async._engine.polling.poller import MAX_TIMER_SLACK
+from rivya_async._engine.polling.wait_deadline import FINAL_POLL_LEAD
+
+from .simulator import SimulationFailure, Simulator
+
+if TYPE_CHECKING:
+    from .service import Service, SimulatedTransport
+
+GENERATIONS: Final = "/api/v1/generations"
+MAX_SKIPS: Final = 10
+"""Polls of which one is sent at least, while webhooks are expected."""
+
+TIME_TOLERANCE: Final = 1e-3
+
+
+@attrs.define
+class _PolledJob:
+    """The polls of one job by one session."""
+
+    waits: int = 0
+    last_sent: float | None = None
+    last_answer: float | None = None
+    is_in_flight: bool = False
+    has_failed: bool = False
+    waiting_since: float | None = None
+    first_seen: float = 0.0
+    is_ended: bool = False
+    may_be_verified: int = 0
+    """Polls that contradicting webhooks may add."""
+
+
+@attrs.define
+class SessionMonitor:
+    """What one session is allowed to send, and when."""
+
+    session: RivyaSession
+    poll: PollPolicy
+    retry: RetryPolicy
+    rate_limit: RateLimit | None
+    max_reserved: float | None = None
+    has_webhooks: bool = False
+    jobs: dict[str, _PolledJob] = attrs.field(factory=dict)
+    full_at: float = float("-inf")
+    held_since: float = float("-inf")
+    held_until: float = float("-inf")
+    keeps_holds: bool = True
+    """False where a limit of running jobs rejects purchases, which says nothing about the rate."""
+    deadlines: list[float] = attrs.field(factory=list)
+    """The deadlines of current and earlier waits."""
+    disturbed_until: float = float("-inf")
+    failures: int = 0
+
+    def job(self, task_id: str) -> _PolledJob:
+        return self.jobs.setdefault(task_id, _PolledJob())
+
+
+class Monitor:
+    """All checks of one simulation."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
+        self.service: Service | None = None
+        self.sessions: dict[SimulatedTransport, SessionMonitor] = {}
+        self.max_purchases: Callable[[str], int] = lambda _: 1
+        """The number of purchases that the caller wants for a prompt."""
+        self._checked_purchases = 0
+        self._ledgers: dict[int, tuple[object, ...]] = {}
+
+    # --- requests -----------------------------------------------------------------------------------------------------
+
+    def on_request(self, transport: SimulatedTransport, request: Request) -> None:
+        monitor = self.sessions.get(transport)
+        if monitor is None:
+            return
+        self._check_rate(monitor, request)
+        if request.method == "GET" and request.path.startswith(f"{GENERATIONS}/"):
+            self._check_poll(monitor, request.path.rpartition("/")[2])
+
+    def _check_rate(self, monitor: SessionMonitor, request: Request) -> None:
+        now, limit = self._simulator.now, monitor.rate_limit
+        if monitor.held_since + TIME_TOLERANCE < now < monitor.held_until - TIME_TOLERANCE:
+            raise self._failure("requests keep a Retry-After", f"{request} at {now}, held until {monitor.held_until}")
+        if limit is None:
+            return
+        wait = monitor.full_at - (limit.burst - 1.0) / limit.per_second - now
+        if wait > TIME_TOLERANCE:
+            raise self._failure("requests keep the rate limit", f"{request.path} {wait} s too early")
+        monitor.full_at = max(monitor.full_at, now) + 1.0 / limit.per_second
+
+    def _check_poll(self, monitor: SessionMonitor, task_id: str) -> None:
+        now, job, policy = self._simulator.now, monitor.job(task_id), monitor.poll
+        if job.is_ended:  # a download reads the job again
+            return
+        if job.is_in_flight:
+            raise self._failure("one poll of a job at a time", f"{task_id} at {now}")
+        if job.last_sent is not None and now - job.last_sent < policy.floor - MAX_TIMER_SLACK - TIME_TOLERANCE:
+            is_last_poll = any(-1.0 <= deadline - now <= FINAL_POLL_LEAD + 0.1 for deadline in monitor.deadlines)
+            if not is_last_poll and not job.may_be_verified:
+                gap = now - job.last_sent
+                raise self._failure("no poll earlier than the floor", f"{task_id} after {gap:.3f} s, {job}")
+            if not is_last_poll:
+                job.may_be_verified -= 1
+        self._check_envelope(monitor, task_id, job)
+        job.last_sent, job.is_in_flight = now, True
+
+    def _check_envelope(self, monitor: SessionMonitor, task_id: str, job: _PolledJob) -> None:
+        now, policy = self._simulator.now, monitor.poll
+        if job.last_answer is None or job.waiting_since is None or now < monitor.disturbed_until:
+            return
+        begin = max(job.last_answer, job.waiting_since)
+        cap = max(policy.cap, 0.1 * (now - job.first_seen)) + policy.floor
+        longest = cap * (MAX_SKIPS if monitor.has_webhooks else 1)
+        if job.has_failed:
+            longest = max(longest, monitor.retry.cap)
+        if policy.adaptive:  # it waits for the age at which similar jobs begin to end
+            return
+        if now - begin > longest + 1.0:
+            raise self._failure("no poll later than the envelope", f"{task_id} after {now - begin:.3f} s, not {longest}")
+
+    def on_response(self, transport: SimulatedTransport, request: Request, outcome: Response | Exception) -> None:
+        monitor = self.sessions.get(transport)
+        if monitor is None:
+            return
+        now = self._simulator.now
+        is_failure = isinstance(outcome, Exception) or outcome.status >= 500
+        monitor.failures = monitor.failures + 1 if is_failure else 0
+        if monitor.failures >= 15:  # the breaker may be open
+            monitor.disturbed_until = max(monitor.disturbed_until, now + 120.0)
+        if isinstance(outcome, Response) and outcome.status == 429:
+            error = read_error(outcome, now)
+            assert isinstance(error, RateLimitError)
+            if error.retry_after is not None and outcome.headers.get("Date") is None and monitor.keeps_holds:
+                monitor.held_since = now
+                monitor.held_until = max(monitor.held_until, now + min(error.retry_after, monitor.retry.cap))
+            monitor.disturbed_until = max(monitor.disturbed_until, now + 120.0)
+        if request.method == "GET" and request.path.startswith(f"{GENERATIONS}/"):
+            job = monitor.job(request.path.rpartition("/")[2])
+            job.last_answer, job.is_in_flight = now, False
+            job.has_failed = isinstance(outcome, Exception) or not outcome.is_success
+            if isinstance(outcome, Response) and (b'"succeeded"' in outcome.body or b'"failed"' in outcome.body):
+                job.is_ended = True
+
+    def on_cancelled(self, transport: SimulatedTransport, request: Request, *, was_answered: bool) -> None:
+        """A request whose caller no longer waits for it, perhaps just after the response."""
+        monitor = self.sessions.get(transport)
+        if monitor is not None and was_answered:
+            monitor.held_until = float("-inf")
+        if monitor is not None and request.method == "GET" and request.path.startswith(f"{GENERATIONS}/"):
+            monitor.job(request.path.rpartition("/")[2]).is_in_flight = False
+
+    def on_webhook(self, generation: Generation) -> None:
+        for monitor in self.sessions.values():
+            monitor.job(generation.id).may_be_verified += 2
+
+    # --- waits --------------------------------------------------------------------------------------------------------
+
+    def begin_wait(self, monitor: SessionMonitor, task_id: str, deadline: float | None) -> None:
+        job = monitor.job(task_id)
+        if not job.waits:
+            job.waiting_since = self._simulator.now
+            job.first_seen = job.first_seen or self._simulator.now
+        job.waits += 1
+        if deadline is not None:
+            monitor.deadlines.append(deadline)
+
+    def end_wait(self, monitor: SessionMonitor, task_id: str) -> None:
+        job = monitor.job(task_id)
+        job.waits -= 1
+        if not job.waits:
+            job.waiting_since = None
+
+    # --- after each step ----------------------------------------------------------------------------------------------
+
+    def check_step(self) -> None:
+        """Checks the purchases and the credits."""
+        assert self.service is not None
+        if len(self.service.purchases) != self._checked_purchases:
+            self._checked_purchases = len(self.service.purchases)
+            self._check_purchases(self.service)
+        for monitor in self.sessions.values():
+            self._check_credits(monitor)
+
+    def _check_purchases(self, service: Service) -> None:
+        if duplicates := service.request_log_duplicates():
+            raise self._failure("no key bought twice", f"{dict(duplicates)}")
+        prompts = Counter(purchase.task.prompt for purchase in service.purchases.values())
+        for prompt, count in prompts.items():
+            if count > self.max_purchases(prompt):
+                keys = [each.key for each in service.purchases.values() if each.task.prompt == prompt]
+                raise self._failure("no job bought twice", f"{prompt!r} under the keys {keys}")
+
+    def _check_credits(self, monitor: SessionMonitor) -> None:
+        ledger = monitor.session._preflight.ledger
+        state = (ledger.reserved, ledger.final, len(ledger.costs), len(ledger._pending))
+        if self._ledgers.get(id(monitor)) == state:
+            return
+        self._ledgers[id(monitor)] = state
+        open_costs = sum(cost.reserved for cost in ledger.costs.values() if cost.final is None)
+        pending = sum(each.price for each in ledger._pending.values())
+        if ledger.reserved != open_costs + pending:
+            raise self._failure("credits held equal credits open", f"{ledger.reserved} and {open_costs} + {pending}")
+        if ledger.final != sum(cost.final for cost in ledger.costs.values() if cost.final is not None):
+            raise self._failure("credits held equal credits open", f"final: {ledger.final}")
+        if monitor.max_reserved is not None and ledger.reserved > monitor.max_reserved:
+            raise self._failure("the cap is kept", f"{ledger.reserved} of {monitor.max_reserved}")
+
+    # --- at the end of a session --------------------------------------------------------------------------------------
+
+    def check_closed(self, transport: SimulatedTransport) -> None:
+        """Checks that a closed session has left nothing, and that its ledger agrees with the service."""
+        monitor = self.sessions.pop(transport)
+        self._check_ledger(monitor.session)
+        engine: Any = monitor.session._engine
+        if engine is None:
+            return
+        leaks = {
+            "requests in flight": transport.in_flight,
+            "timers": len(engine._timers) + len(engine.wait_registry._poller._clock),
+            "slots": engine._limiter._limit - engine._limiter._free,
+            "queued calls": len(engine._limiter._call_queue),
+            "queued polls": len(engine._limiter._poll_queue),
+            "poll workers": len(engine.wait_registry._poller.workers),
+            "waits": len(engine.wait_registry._active),
+            "back-offs": sum(len(executor._backoffs) for executor in engine._executors),
+            "an open transport": not transport.is_closed,
+        }
+        if found := {name: count for name, count in leaks.items() if count}:
+            raise self._failure("a closed session leaves nothing", f"{found}")
+
+    def _check_ledger(self, session: RivyaSession) -> None:
+        assert self.service is not None
+        ledger = session._preflight.ledger
+        open_ids = {job.task_id for job in session.open_jobs}
+        costs = {cost.task_id: (key, cost) for key, cost in ledger.costs.items() if cost.task_id is not None}
+        counted = {task_id for task_id, (_, cost) in costs.items() if cost.final is None}
+        if counted != open_ids:
+            raise self._failure("credits held equal credits open", f"counted {counted}, open {open_ids}")
+        for task_id, (key, cost) in costs.items():
+            purchase = self.service.purchases.get(task_id)
+            if purchase is None or purchase.key != key:
+                raise self._failure("the ledger holds purchases of the service", f"{task_id} under {key}")
+            task = purchase.task
+            expected = 0 if task.failure is not None else task.reserved_credits
+            if cost.final is not None and cost.final != expected:
+                raise self._failure("credits held equal credits open", f"{task_id} costs {expected}, not {cost.final}")
+            if cost.final is None and cost.reserved != task.reserved_credits:
+                raise self._failure("credits held equal credits open", f"{task_id} holds {cost.reserved}")
+
+    def _failure(self, invariant: str, problem: str) -> SimulationFailure:
+        self._simulator.fail(invariant, problem)  # the product may catch the exception
+        return SimulationFailure(invariant, problem)
