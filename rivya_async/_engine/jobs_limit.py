@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from .._core.errors import RateLimitError, RivyaError, SessionClosedError, SubmitTimeoutError
 from .._core.policies import PollPolicy
+from .http.request_limiter import SESSION_CLOSED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -103,7 +104,7 @@ class JobsLimit:
                     raise _timeout_error() from rejection
                 return
             except SessionClosedError:
-                raise
+                raise SessionClosedError(SESSION_CLOSED) from None  # its own error names the job that was awaited
             except (RivyaError, ExceptionGroup):
                 raise rejection from None
         raise rejection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -282,9 +283,10 @@ class GenerationMethods:
             raise ConfigurationError(f"map takes an iterable of GenerationRequest values, not {requests!r:.80}")
         policy = self._policy(poll)
         _deadline(timeout, policy)  # validates it
+        numbers, interrupted = itertools.count(1), list[str]()
 
         async def run(request: GenerationRequest) -> Outcome:
-            bought = None
+            bought, number = None, next(numbers)
             if not isinstance(request, GenerationRequest):
                 error = ConfigurationError(f"map takes GenerationRequest values, not {request!r:.80}")
                 return Outcome(request, None, error)
@@ -296,12 +298,20 @@ class GenerationMethods:
                     ended = await self._wait(engine, bought, policy, deadline, None)
                     self._record(ended)
                     return Outcome(request, raise_if_failed(ended))
+            except asyncio.CancelledError as error:
+                interrupted.extend(f"request {number}: {note}" for note in getattr(error, "__notes__", ()))
+                raise
             except Exception as failure:  # noqa: BLE001 - no failure, of any kind, may end the other requests
                 return Outcome(request, (failure.last if isinstance(failure, WaitError) else None) or bought, failure)
 
-        async with aclosing(bounded_map(requests, run, limit=max_in_flight, ordered=ordered)) as outcomes:
-            async for outcome in outcomes:
-                yield outcome
+        try:
+            async with aclosing(bounded_map(requests, run, limit=max_in_flight, ordered=ordered)) as outcomes:
+                async for outcome in outcomes:
+                    yield outcome
+        except asyncio.CancelledError as error:
+            for note in interrupted:  # the keys of purchases in flight
+                error.add_note(note)
+            raise
 
     async def _purchase(
         self, engine: Engine, request: GenerationRequest, key: str, *, check: bool, deadline: float | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +28,13 @@ MAX_SKIPS: Final = 10
 TIME_TOLERANCE: Final = 1e-3
 
 
+def _is_poll(request: Request) -> bool:
+    """Returns True for a poll of the current task, and False for a read of a job, as a download sends it."""
+    task = asyncio.current_task()
+    is_poller = task is not None and task.get_coro().__qualname__ == "Poller._run_worker"
+    return is_poller and request.method == "GET" and request.path.startswith(f"{GENERATIONS}/")
+
+
 @attrs.define
 class _PolledJob:
     """The polls of one job by one session."""
@@ -38,7 +46,6 @@ class _PolledJob:
     has_failed: bool = False
     waiting_since: float | None = None
     first_seen: float = 0.0
-    is_ended: bool = False
     may_be_verified: int = 0
     """Polls that contradicting webhooks may add."""
 
@@ -87,7 +94,7 @@ class Monitor:
         if monitor is None:
             return
         self._check_rate(monitor, request)
-        if request.method == "GET" and request.path.startswith(f"{GENERATIONS}/"):
+        if _is_poll(request):
             self._check_poll(monitor, request.path.rpartition("/")[2])
 
     def _check_rate(self, monitor: SessionMonitor, request: Request) -> None:
@@ -103,8 +110,6 @@ class Monitor:
 
     def _check_poll(self, monitor: SessionMonitor, task_id: str) -> None:
         now, job, policy = self._simulator.now, monitor.job(task_id), monitor.poll
-        if job.is_ended:  # a download reads the job again
-            return
         if job.is_in_flight:
             raise self._failure("one poll of a job at a time", f"{task_id} at {now}")
         if job.last_sent is not None and now - job.last_sent < policy.floor - MAX_TIMER_SLACK - TIME_TOLERANCE:
@@ -151,8 +156,6 @@ class Monitor:
             job = monitor.job(request.path.rpartition("/")[2])
             job.last_answer, job.is_in_flight = now, False
             job.has_failed = isinstance(outcome, Exception) or not outcome.is_success
-            if isinstance(outcome, Response) and (b'"succeeded"' in outcome.body or b'"failed"' in outcome.body):
-                job.is_ended = True
 
     def on_cancelled(self, transport: SimulatedTransport, request: Request, *, was_answered: bool) -> None:
         """A request whose caller no longer waits for it, perhaps just after the response."""

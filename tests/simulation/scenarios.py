@@ -58,6 +58,7 @@ MAX_CANCEL_SECONDS: Final = 5.0
 
 DOWNTIMES: Final = (0.0, 0.5, 5.0, 60.0, 600.0)
 KEY_PATTERN: Final = re.compile(r"idempotency_key='([^']+)'")
+MAP_PATTERN: Final = re.compile(r"request (\d+): .*idempotency_key='([^']+)'")
 TASK_PATTERN: Final = re.compile(r"task_[0-9a-f]{20}")
 
 
@@ -409,6 +410,7 @@ class SessionScenario(Scenario):
                 raise error
             if session._closed:
                 return
+            self._read_open_jobs(session)
             await asyncio.sleep(0.5 + self.rng.random() * 2.0)
 
     async def _drive_one(self, session: RivyaSession, monitor: SessionMonitor, orders: Sequence[Order]) -> None:
@@ -448,19 +450,19 @@ class SessionScenario(Scenario):
                 self._accept(by_id[record.id], record)
 
     async def _drive_map(self, session: RivyaSession, monitor: SessionMonitor, orders: Sequence[Order]) -> None:
+        known = {order.task_id: order for order in orders if order.task_id is not None}
+        async for record in session.as_completed([*known], timeout=None):
+            self._accept(known[record.id], record)
         new = [order for order in orders if order.task_id is None]
-        with self._learning(orders):
-            known = {order.task_id: order for order in orders if order.task_id is not None}
-            async for record in session.as_completed([*known], timeout=None):
-                self._accept(known[record.id], record)
-            requests = [
-                GenerationRequest(order.model, order.prompt, client_request_id=order.prompt, idempotency_key=order.key)
-                for order in new
-            ]
-            by_prompt = {order.prompt: order for order in new}
-            for order in new:
-                order.is_purchasing = True
-            monitor.deadlines.append(asyncio.get_running_loop().time() + (orders[0].timeout or math.inf))
+        by_prompt = {order.prompt: order for order in new}
+        for order in new:
+            order.is_purchasing = True
+        monitor.deadlines.append(asyncio.get_running_loop().time() + (orders[0].timeout or math.inf))
+        requests = [
+            GenerationRequest(order.model, order.prompt, client_request_id=order.prompt, idempotency_key=order.key)
+            for order in new
+        ]
+        try:
             async for outcome in session.map(requests, max_in_flight=3, timeout=orders[0].timeout):
                 order = by_prompt[outcome.request.prompt or ""]
                 order.is_purchasing = False
@@ -470,6 +472,11 @@ class SessionScenario(Scenario):
                     self._learn(order, outcome.error)
                 elif outcome.generation is not None:
                     self._accept(order, outcome.generation)
+        except asyncio.CancelledError as error:
+            for number, key in MAP_PATTERN.findall("\n".join(getattr(error, "__notes__", ()))):
+                order = new[int(number) - 1]
+                order.key = order.key or key
+            raise
 
     async def _submit(self, session: RivyaSession, order: Order) -> Generation | str:
         if order.task_id is not None:

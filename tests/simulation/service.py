@@ -599,8 +599,8 @@ class Webhooks:
         if kind == "webhook of an older state":
             self._deliver_at(task, task.created_at, delay + value * 20.0, encode_generation(task, "queued"))
         if kind == "webhook without links":
-            status = task.status(task.ends_at)
-            self._deliver_at(task, task.ends_at, delay, encode_generation(task, status))
+            record = json.loads(self._network.service.read(task, task.ends_at))
+            self._deliver_at(task, task.ends_at, delay, json.dumps({**record, "result": None}).encode())
         elif kind != "webhook lost":
             for copy in range(2 if kind == "webhook doubled" else 1):
                 self._deliver_at(task, task.ends_at, delay + copy * value * 10.0, None)

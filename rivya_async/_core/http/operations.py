@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeGuard, TypeVar
 from urllib.parse import quote
 
 import attrs
@@ -59,9 +59,13 @@ def list_request(path: str, limit: int | None) -> Request:
 
 def object_path(path: str, object_id: object, name: str, source: str) -> str:
     """Returns the path of an object with the id as its last segment. Raises `ConfigurationError` for an invalid id."""
-    if not isinstance(object_id, str) or not object_id.isprintable() or not object_id.strip(". "):
+    if not _is_object_id(object_id):
         raise ConfigurationError(f"{object_id!r:.80} is not {name}: pass the {source}")
     return f"{path}/{quote(object_id, safe='')}"
+
+
+def _is_object_id(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and value.isprintable() and bool(value.strip(". "))
 
 
 def require_id(record: R, object_id: str, name: str) -> R:
@@ -84,7 +88,19 @@ def create_generation(job: GenerationRequest, key: str) -> Operation[Generation]
         idempotency_key=key,
         max_response_bytes=MAX_GENERATION_BYTES,
     )
-    return Operation(request, read_generation)
+    return Operation(request, _read_purchased_generation)
+
+
+def _read_purchased_generation(response: Response) -> Generation:
+    """Returns the purchased job. Without a usable id nobody could wait for it: the outcome is unknown."""
+    generation = read_generation(response)
+    if not _is_object_id(generation.id):
+        raise ResponseDecodeError(
+            f"the service answered a purchase with the task id {generation.id!r:.80}",
+            path="$.id",
+            reason="not an id",
+        )
+    return generation
 
 
 def retrieve_generation(task_id: str) -> Operation[Generation]:
