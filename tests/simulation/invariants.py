@@ -45,7 +45,6 @@ class _PolledJob:
     is_in_flight: bool = False
     has_failed: bool = False
     waiting_since: float | None = None
-    first_seen: float = 0.0
     may_be_verified: int = 0
     """Polls that contradicting webhooks may add."""
 
@@ -124,10 +123,11 @@ class Monitor:
 
     def _check_envelope(self, monitor: SessionMonitor, task_id: str, job: _PolledJob) -> None:
         now, policy = self._simulator.now, monitor.poll
-        if job.last_answer is None or job.waiting_since is None or now < monitor.disturbed_until:
+        purchase = None if self.service is None else self.service.purchases.get(task_id)
+        if purchase is None or job.last_answer is None or job.waiting_since is None or now < monitor.disturbed_until:
             return
         begin = max(job.last_answer, job.waiting_since)
-        cap = max(policy.cap, 0.1 * (now - job.first_seen)) + policy.floor
+        cap = max(policy.cap, 0.1 * (now - purchase.at)) + policy.floor
         longest = cap * (MAX_SKIPS if monitor.has_webhooks else 1)
         if job.has_failed:
             longest = max(longest, monitor.retry.cap)
@@ -175,7 +175,6 @@ class Monitor:
         job = monitor.job(task_id)
         if not job.waits:
             job.waiting_since = self._simulator.now
-            job.first_seen = job.first_seen or self._simulator.now
         job.waits += 1
         if deadline is not None:
             monitor.deadlines.append(deadline)

@@ -24,13 +24,12 @@ from rivya_async import (
     Generation,
     GenerationFailedError,
     GenerationRequest,
-    JournalError,
+    IdempotencyConflictError,
     PollPolicy,
     RateLimit,
     RetryPolicy,
     RivyaError,
     RivyaSession,
-    SpendLimitError,
     WaitTimeoutError,
 )
 from rivya_async._core.spend import NOT_PURCHASED
@@ -555,9 +554,9 @@ class SessionScenario(Scenario):
 
     def _bought_nothing(self, error: RivyaError, notes: str) -> bool:
         """Returns True where the documentation says that nothing was bought, so that a user takes another key."""
+        if isinstance(error, IdempotencyConflictError):  # the first request under the key may still run
+            return False
         if isinstance(error, NOT_PURCHASED):
-            return True
-        if isinstance(error, SpendLimitError):
             return True
         is_refusal = isinstance(error, APIStatusError) and error.status is not None and 400 <= error.status < 500
         return is_refusal and error.attempts <= 1 and "may have been processed" not in notes

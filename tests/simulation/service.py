@@ -115,6 +115,8 @@ class _Files:
 class Purchase:
     task: Task
     key: str | None
+    at: float
+    """The virtual time of the purchase."""
 
 
 class Service:
@@ -173,7 +175,8 @@ class Service:
             raise SimulationFailure("the sandbox does not fail", response.body.decode())
         if route is not None and route.name == PURCHASE and response.status == 200 and not context.is_replay:
             assert context.task_id is not None
-            self.purchases[context.task_id] = Purchase(self.state.tasks[context.task_id], context.idempotency_key)
+            task = self.state.tasks[context.task_id]
+            self.purchases[task.id] = Purchase(task, context.idempotency_key, self._simulator.now)
         return context, response
 
     def finish(self, context: RequestContext, response: ApiResponse) -> None:
@@ -483,9 +486,15 @@ def _slow_response(network: Network, exchange: Exchange, value: float) -> bool:
 
 
 def _duplicated(network: Network, exchange: Exchange, value: float) -> bool:
+    """A second copy of the request arrives later. That of a rejected one would buy what the client knows as unbought."""
     copy = Exchange(network, exchange.transport, exchange.request)
-    network._pass_on(copy, value * 30.0, change=lambda _: None)
-    network._pass_on(exchange, network.latency())
+
+    def change(response: Response) -> Response:
+        if response.is_success:
+            network._pass_on(copy, value * 30.0, change=lambda _: None)
+        return response
+
+    network._pass_on(exchange, network.latency(), change=change)
     return True
 
 
