@@ -296,7 +296,7 @@ class GenerationMethods:
                     engine, deadline = self._jobs.engine(), _deadline(timeout, policy)
                     bought = await self._purchase(engine, request, key, check=check, deadline=deadline)
                     ended = await self._wait(engine, bought, policy, deadline, None)
-                    self._record(ended)
+                    self._jobs.preflight.ledger.on_generation(ended)
                     return Outcome(request, raise_if_failed(ended))
             except asyncio.CancelledError as error:
                 interrupted.extend(f"request {number}: {note}" for note in getattr(error, "__notes__", ()))
@@ -307,6 +307,8 @@ class GenerationMethods:
         try:
             async with aclosing(bounded_map(requests, run, limit=max_in_flight, ordered=ordered)) as outcomes:
                 async for outcome in outcomes:
+                    if outcome.generation is not None:  # open until it is yielded: a cancellation loses no ended job
+                        self._jobs.preflight.open_jobs.on_generation(outcome.generation)
                     yield outcome
         except asyncio.CancelledError as error:
             for note in interrupted:  # the keys of purchases in flight

@@ -131,7 +131,7 @@ class Monitor:
         longest = cap * (MAX_SKIPS if monitor.has_webhooks else 1)
         if job.has_failed:
             longest = max(longest, monitor.retry.cap)
-        if policy.adaptive:  # it waits for the age at which similar jobs begin to end
+        if policy.adaptive or monitor.rate_limit is not None:  # the first waits for similar jobs, the second for tokens
             return
         if now - begin > longest + 1.0:
             raise self._failure("no poll later than the envelope", f"{task_id} after {now - begin:.3f} s, not {longest}")

@@ -30,6 +30,7 @@ from rivya_async import (
     RetryPolicy,
     RivyaError,
     RivyaSession,
+    SpendLimitError,
     WaitTimeoutError,
 )
 from rivya_async._core.spend import NOT_PURCHASED
@@ -443,7 +444,14 @@ class SessionScenario(Scenario):
         with self._learning(orders):
             by_id = {}
             for order in orders:
-                by_id[order.task_id or (await self._submit(session, order)).id] = order
+                try:
+                    job = await self._submit(session, order)
+                except SpendLimitError:
+                    order.is_purchasing = False
+                    if not by_id:
+                        raise
+                    break  # until one of the others has ended
+                by_id[job if isinstance(job, str) else job.id] = order
             monitor.deadlines.append(asyncio.get_running_loop().time() + (orders[0].timeout or math.inf))
             async for record in session.as_completed(list(by_id), timeout=orders[0].timeout):
                 self._accept(by_id[record.id], record)
@@ -529,7 +537,7 @@ class SessionScenario(Scenario):
             raise
 
     def _learn(self, order: Order, error: BaseException) -> None:
-        """Remembers the key and the task id that an error names. A key that bought nothing is forgotten."""
+        """Remembers the task id that an error names, and its key, unless the error proves that nothing was bought."""
         self.cover(type(error).__name__)
         if isinstance(error, BaseExceptionGroup):
             for each in error.exceptions:
@@ -543,14 +551,13 @@ class SessionScenario(Scenario):
                 order.task_id = found
             if isinstance(error, GenerationFailedError):
                 self._accept(order, error.generation)
-            if not order.has_own_key:
-                order.key = None if self._bought_nothing(error, notes) else error.idempotency_key
+            if order.key is None and not self._bought_nothing(error, notes):
+                order.key = error.idempotency_key
             return
         if order.task_id is None and (task := TASK_PATTERN.search(notes)):
             order.task_id = task[0]
-        if not order.has_own_key and order.task_id is None:
-            key = KEY_PATTERN.search(notes)
-            order.key = None if key is None else key[1]
+        if order.key is None and (key := KEY_PATTERN.search(notes)):
+            order.key = key[1]
 
     def _bought_nothing(self, error: RivyaError, notes: str) -> bool:
         """Returns True where the documentation says that nothing was bought, so that a user takes another key."""
