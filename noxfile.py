@@ -133,6 +133,12 @@ def crash(session: nox.Session) -> None:
 
 
 @nox.session(python=False)
+def simulate(session: nox.Session) -> None:
+    """Simulate many seeds in virtual time: `-- --seeds 20000`; `-- --seed 7` replays one."""
+    run(session, "python", "-m", "tests.simulation", *session.posargs)
+
+
+@nox.session(python=False)
 def screenshot(session: nox.Session) -> None:
     """Update the pictures of pages in the manual."""
     run(session, "python", "-m", "tests.dashboard.screenshot", "examples/sandbox-page.jpg")

@@ -8,6 +8,7 @@ import logging
 import sys
 import time
 import traceback
+import warnings
 from collections import Counter
 
 from .faults import KINDS, draw_faults
@@ -32,6 +33,7 @@ def main() -> int:
     options = parser.parse_args()
     logging.getLogger("rivya_async").setLevel(logging.CRITICAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited")  # of a killed process
     if options.seed is not None:
         return replay(options.seed, options.only)
     return run_many(range(options.first, options.first + options.seeds), options)

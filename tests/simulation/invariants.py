@@ -69,6 +69,8 @@ class SessionMonitor:
     """The deadlines of current and earlier waits."""
     disturbed_until: float = float("-inf")
     failures: int = 0
+    checked_reserved: float = -1.0
+    checked_final: float = -1.0
 
     def job(self, task_id: str) -> _PolledJob:
         return self.jobs.setdefault(task_id, _PolledJob())
@@ -84,7 +86,6 @@ class Monitor:
         self.max_purchases: Callable[[str], int] = lambda _: 1
         """The number of purchases that the caller wants for a prompt."""
         self._checked_purchases = 0
-        self._ledgers: dict[int, tuple[object, ...]] = {}
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
@@ -134,7 +135,9 @@ class Monitor:
         if policy.adaptive or monitor.rate_limit is not None:  # the first waits for similar jobs, the second for tokens
             return
         if now - begin > longest + 1.0:
-            raise self._failure("no poll later than the envelope", f"{task_id} after {now - begin:.3f} s, not {longest}")
+            raise self._failure(
+                "no poll later than the envelope", f"{task_id} after {now - begin:.3f} s, not {longest}"
+            )
 
     def on_response(self, transport: SimulatedTransport, request: Request, outcome: Response | Exception) -> None:
         monitor = self.sessions.get(transport)
@@ -207,10 +210,9 @@ class Monitor:
 
     def _check_credits(self, monitor: SessionMonitor) -> None:
         ledger = monitor.session._preflight.ledger
-        state = (ledger.reserved, ledger.final, len(ledger.costs), len(ledger._pending))
-        if self._ledgers.get(id(monitor)) == state:
+        if ledger.reserved == monitor.checked_reserved and ledger.final == monitor.checked_final:
             return
-        self._ledgers[id(monitor)] = state
+        monitor.checked_reserved, monitor.checked_final = ledger.reserved, ledger.final
         open_costs = sum(cost.reserved for cost in ledger.costs.values() if cost.final is None)
         pending = sum(each.price for each in ledger._pending.values())
         if ledger.reserved != open_costs + pending:

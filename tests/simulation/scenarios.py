@@ -76,7 +76,11 @@ class Scenario:
         self.has_webhooks = rng.random() < 0.4
         self.timeout = rng.choice([5.0, 20.0, 60.0])
         self.poll = rng.choice(
-            [PollPolicy(), PollPolicy(adaptive=False), PollPolicy(first=0.1, base=0.2, cap=2.0, floor=0.1, adaptive=False)]
+            [
+                PollPolicy(),
+                PollPolicy(adaptive=False),
+                PollPolicy(first=0.1, base=0.2, cap=2.0, floor=0.1, adaptive=False),
+            ]
         )
         self.retry = rng.choice([RetryPolicy(), RetryPolicy(max_attempts=2), RetryPolicy(base=0.05, cap=2.0)])
         rate = rng.choice([None, None, 2.0, 20.0])
@@ -315,7 +319,11 @@ class SessionScenario(Scenario):
     def _draw_order(self, number: int) -> Order:
         rng = self.rng
         key = f"order-{number}" if rng.random() < 0.5 else None
-        owner = None if key is not None and self.process_count > 1 and rng.random() < 0.3 else rng.randrange(self.process_count)
+        owner = (
+            None
+            if key is not None and self.process_count > 1 and rng.random() < 0.3
+            else rng.randrange(self.process_count)
+        )
         style = rng.choice(["submit", "submit", "generate", "watch", "group", "map"])
         if style in {"group", "map"}:
             owner = owner or 0
@@ -395,7 +403,7 @@ class SessionScenario(Scenario):
     ) -> None:
         """Works on orders until they are done, or until the session is closed."""
         drive = {"group": self._drive_group, "map": self._drive_map}.get(orders[0].style, self._drive_one)
-        tasks = self.cancellable[process]
+        tasks, pause = self.cancellable[process], 0.5
         while left := [order for order in orders if not order.is_done]:
             work: Coroutine[Any, Any, None] = drive(session, monitor, left)
             task = asyncio.create_task(work)
@@ -411,7 +419,8 @@ class SessionScenario(Scenario):
             if session._closed:
                 return
             self._read_open_jobs(session)
-            await asyncio.sleep(0.5 + self.rng.random() * 2.0)
+            pause = min(2 * pause, 60.0)
+            await asyncio.sleep(pause * (0.5 + self.rng.random()))
 
     async def _drive_one(self, session: RivyaSession, monitor: SessionMonitor, orders: Sequence[Order]) -> None:
         (order,) = orders
@@ -489,9 +498,7 @@ class SessionScenario(Scenario):
         if order.task_id is not None:
             return order.task_id
         order.is_purchasing = True
-        job = await session.submit(
-            order.model, order.prompt, client_request_id=order.prompt, idempotency_key=order.key
-        )
+        job = await session.submit(order.model, order.prompt, client_request_id=order.prompt, idempotency_key=order.key)
         order.is_purchasing = False
         order.task_id = job.id
         return job
@@ -707,7 +714,9 @@ class BatchScenario(Scenario):
     def _check_journal(self, batch: Batch) -> None:
         total = sum(record.credits for record in self.records)
         if batch.credits != total:
-            self.simulator.fail("credits held equal credits open", f"{batch.credits} in the journal, {total} in its rows")
+            self.simulator.fail(
+                "credits held equal credits open", f"{batch.credits} in the journal, {total} in its rows"
+            )
         ended = ENDED - ({JobState.SUCCEEDED} if self.download_to is not None else set())
         self.is_finished = all(record.state in ended for record in self.records)
 
@@ -727,7 +736,9 @@ class BatchScenario(Scenario):
             is_earlier = record.purchase > 1 and purchase.task.failure is not None
             is_in_doubt = record.state is JobState.DEAD and record.error_type == "JobInDoubtError"
             if record.task_id != task_id and not is_earlier and not is_in_doubt:
-                raise SimulationFailure("the caller knows every purchase", f"{task_id} of {purchase.task.prompt}: {record}")
+                raise SimulationFailure(
+                    "the caller knows every purchase", f"{task_id} of {purchase.task.prompt}: {record}"
+                )
             if record.state is JobState.DEAD:
                 self.cover(f"row dead: {record.error_type}")
         if all(record.state is not JobState.DEAD for record in self.records):
@@ -872,14 +883,16 @@ class WorkerScenario(Scenario):
                 download_root=self.download_root,
             )
             jobs: dict[asyncio.Task[Any], None] = self.cancellable[process]
+            pause = 0.1
             async with session:
                 while not shutdown.is_set and not self._all_done():
                     if len(jobs) < self.max_jobs and (queued := self._take(process)) is not None:
                         job = asyncio.create_task(self._process(context, queued))
-                        jobs[job] = None
+                        jobs[job], pause = None, 0.1
                         job.add_done_callback(jobs.pop)
                     else:
-                        await asyncio.sleep(0.5)
+                        await asyncio.sleep(pause)
+                        pause = min(2 * pause, 8.0)
                 shutdown.set()
                 if jobs:
                     _, late = await asyncio.wait(list(jobs), timeout=60.0)
@@ -948,7 +961,10 @@ class WorkerScenario(Scenario):
             record = by_key.get(purchase.key or "")
             if record is None:
                 raise SimulationFailure("the caller knows every purchase", f"{task_id} under {purchase.key}")
-            is_in_doubt = record.state is JobState.DEAD and record.error_type in {"JobInDoubtError", "PoisonMessageError"}
+            is_in_doubt = record.state is JobState.DEAD and record.error_type in {
+                "JobInDoubtError",
+                "PoisonMessageError",
+            }
             if record.task_id != task_id and not is_in_doubt:
                 raise SimulationFailure("the caller knows every purchase", f"{task_id}: {record}")
             expected = JobState.SUCCEEDED if purchase.task.failure is None else JobState.FAILED

@@ -135,9 +135,7 @@ class Service:
     ) -> None:
         self._simulator = simulator
         self.clock_offset = 0.0
-        state = ServiceState(
-            seed=simulator.seed, speed=speed, failure_rate=failure_rate, link_lifetime=link_lifetime
-        )
+        state = ServiceState(seed=simulator.seed, speed=speed, failure_rate=failure_rate, link_lifetime=link_lifetime)
         state.base_url = BASE_URL
         state.create_account("main", CREDITS)
         state.save_key(ApiKey(API_KEY, "main"))
@@ -161,7 +159,9 @@ class Service:
         for listener in self.on_create:
             listener(task)
 
-    def handle(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> tuple[RequestContext, ApiResponse]:
+    def handle(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[RequestContext, ApiResponse]:
         """Acts on a request. Its idempotency key stays in use until `finish`."""
         request: Any = _IncomingRequest(method, url, headers, body)
         route, params = self._router.resolve(method, request.path)
@@ -405,7 +405,9 @@ class SimulatedTransport:
         try:
             return await exchange.future
         except asyncio.CancelledError:
-            self._network.monitor.on_cancelled(self, request, was_answered=exchange.future.done() and not exchange.future.cancelled())
+            self._network.monitor.on_cancelled(
+                self, request, was_answered=exchange.future.done() and not exchange.future.cancelled()
+            )
             raise
         finally:
             self.in_flight -= 1
@@ -461,7 +463,9 @@ def _answer(response: Callable[[float], Response]) -> Callable[[Network, Exchang
     return apply
 
 
-def _change(change: Callable[[Response, float], Response | Exception | None]) -> Callable[[Network, Exchange, float], bool]:
+def _change(
+    change: Callable[[Response, float], Response | Exception | None],
+) -> Callable[[Network, Exchange, float], bool]:
     """A change of the response after the service has acted."""
 
     def apply(network: Network, exchange: Exchange, value: float) -> bool:
@@ -579,7 +583,9 @@ FAULT_FUNCTIONS: Final[Mapping[str, Callable[[Network, Exchange, float], bool]]]
     "redirect page": _answer(lambda _: page(302, Location="https://login.test/")),
     "odd 2xx": _change(_odd_body),
     "truncated": _change(_truncated),
-    "unknown members": _change(lambda response, value: _unknown_members(response, value) if response.is_success else response),
+    "unknown members": _change(
+        lambda response, value: _unknown_members(response, value) if response.is_success else response
+    ),
     "stale read": _stale_read,
     "not found yet": _not_found_yet,
 }

@@ -63,26 +63,22 @@ class ProcessLoop(VirtualTimeLoop):
     def time(self) -> float:
         return self._simulator.now
 
-    @property
-    def is_ready(self) -> bool:
-        return bool(self._ready) or self.next_timer() <= self._simulator.now
-
     def next_timer(self) -> float:
         """Returns the time at which the next timer is due."""
         scheduled = self._scheduled
-        while scheduled and scheduled[0].cancelled():
+        while scheduled and scheduled[0]._cancelled:
             self._timer_cancelled_count -= 1
             heapq.heappop(scheduled)._scheduled = False
-        return scheduled[0].when() if scheduled else float("inf")
+        return scheduled[0]._when if scheduled else float("inf")
 
     def run_callback(self) -> None:
         """Runs the next callback. asyncio runs all that are ready before it looks at the timers."""
-        while self.next_timer() <= self._simulator.now:
+        while self._scheduled and self.next_timer() <= self._simulator.now:
             handle = heapq.heappop(self._scheduled)
             handle._scheduled = False
             self._ready.append(handle)
         handle = self._ready.popleft()
-        if not handle.cancelled():
+        if not handle._cancelled:
             handle._run()
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
@@ -151,7 +147,11 @@ class Process:
             self.main = self.loop.create_task(main)
 
     def is_ready(self) -> bool:
-        return self.is_alive and self.paused_until <= self.simulator.now and self.loop.is_ready
+        return (
+            self.is_alive
+            and self.paused_until <= self.simulator.now
+            and (bool(self.loop._ready) or self.loop.next_timer() <= self.simulator.now)
+        )
 
     def next_event(self) -> float:
         """Returns the time from which on this process has work."""
@@ -168,8 +168,12 @@ class Process:
         if self._steps_at_instant > MAX_STEPS_PER_INSTANT:
             handle = self.loop._ready[0] if self.loop._ready else None
             raise SimulationFailure("the loop never spins", f"{self.name} runs {handle!r:.300}")
-        with self.running():
+        events._set_running_loop(self.loop)
+        self.simulator.current = self
+        try:
             self.loop.run_callback()
+        finally:
+            events._set_running_loop(None)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -273,12 +277,12 @@ class Simulator:
             self._advance()
             return
         self.steps += 1
+        process = ready[0] if len(ready) == 1 else self._rng.choice(ready)
         while self._step_actions and self._step_actions[0][0] <= self.steps:
             heapq.heappop(self._step_actions)[2]()
-        process = ready[0] if len(ready) == 1 else self._rng.choice(ready)
-        if process.is_alive and process.is_ready():
+        if process.is_ready():
             process.step()
-        self.after_step()
+            self.after_step()
 
     def _advance(self) -> None:
         """Advances the clock to the next event of the world, or to the next timer of a process."""
@@ -290,7 +294,7 @@ class Simulator:
         if due <= timer:
             self.event_count += 1
             heapq.heappop(self._events)[2]()
-            self.after_step()
+            self.after_step()  # a purchase, for example
 
     def describe_open_tasks(self) -> str:
         return "; ".join(
