@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from rivya_async import PollPolicy, RateLimit, RateLimitError, RetryPolicy, RivyaSession
+from rivya_async import PollPolicy, RateLimit, RateLimitError, ResponseDecodeError, RetryPolicy, RivyaSession
 from rivya_async._core.http.error_responses import read_error
 from rivya_async._core.http.messages import Request, Response
+from rivya_async._core.http.operations import read_generation
+from rivya_async._core.polling.adaptive.duration_histogram import DECAY
 from rivya_async._core.types.generations import Generation
 from rivya_async._engine.polling.poller import MAX_TIMER_SLACK
 from rivya_async._engine.polling.wait_deadline import FINAL_POLL_LEAD
@@ -69,6 +73,10 @@ class SessionMonitor:
     """The deadlines of current and earlier waits."""
     disturbed_until: float = float("-inf")
     failures: int = 0
+    settled: set[str] = attrs.field(factory=set)
+    """Jobs whose end a webhook has reported to this session."""
+    seen_open: dict[str, str] = attrs.field(factory=dict)
+    """The models of the own jobs that a poll has shown open."""
     checked_reserved: float = -1.0
     checked_final: float = -1.0
 
@@ -81,7 +89,7 @@ class Monitor:
 
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
-        self.service: Service | None = None
+        self.service: Service
         self.sessions: dict[SimulatedTransport, SessionMonitor] = {}
         self.max_purchases: Callable[[str], int] = lambda _: 1
         """The number of purchases that the caller wants for a prompt."""
@@ -110,6 +118,8 @@ class Monitor:
 
     def _check_poll(self, monitor: SessionMonitor, task_id: str) -> None:
         now, job, policy = self._simulator.now, monitor.job(task_id), monitor.poll
+        if task_id in monitor.settled:
+            raise self._failure("a job is not polled after its webhook", f"{task_id} at {now}")
         if job.is_in_flight:
             raise self._failure("one poll of a job at a time", f"{task_id} at {now}")
         if job.last_sent is not None and now - job.last_sent < policy.floor - MAX_TIMER_SLACK - TIME_TOLERANCE:
@@ -124,7 +134,7 @@ class Monitor:
 
     def _check_envelope(self, monitor: SessionMonitor, task_id: str, job: _PolledJob) -> None:
         now, policy = self._simulator.now, monitor.poll
-        purchase = None if self.service is None else self.service.purchases.get(task_id)
+        purchase = self.service.purchases.get(task_id)
         if purchase is None or job.last_answer is None or job.waiting_since is None or now < monitor.disturbed_until:
             return
         begin = max(job.last_answer, job.waiting_since)
@@ -159,6 +169,20 @@ class Monitor:
             job = monitor.job(request.path.rpartition("/")[2])
             job.last_answer, job.is_in_flight = now, False
             job.has_failed = isinstance(outcome, Exception) or not outcome.is_success
+            if monitor.poll.adaptive and isinstance(outcome, Response) and outcome.is_success:
+                self._note_open(monitor, outcome)
+
+    def _note_open(self, monitor: SessionMonitor, response: Response) -> None:
+        with suppress(ResponseDecodeError):
+            record = read_generation(response)
+            is_own = any(cost.task_id == record.id for cost in monitor.session.spend.values())
+            if is_own and record.status in {"queued", "processing"} and record.id in self.service.purchases:
+                monitor.seen_open[record.id] = record.model
+
+    def on_settled(self, monitor: SessionMonitor, generation: Generation) -> None:
+        """A webhook that a session has taken."""
+        if generation.is_terminal and (generation.failed or generation.urls):
+            monitor.settled.add(generation.id)
 
     def on_cancelled(self, transport: SimulatedTransport, request: Request, *, was_answered: bool) -> None:
         """A request whose caller no longer waits for it, perhaps just after the response."""
@@ -166,7 +190,10 @@ class Monitor:
         if monitor is not None and was_answered:
             monitor.held_until = float("-inf")
         if monitor is not None and request.method == "GET" and request.path.startswith(f"{GENERATIONS}/"):
-            monitor.job(request.path.rpartition("/")[2]).is_in_flight = False
+            task_id = request.path.rpartition("/")[2]
+            monitor.job(task_id).is_in_flight = False
+            if was_answered:
+                monitor.seen_open.pop(task_id, None)
 
     def on_webhook(self, generation: Generation) -> None:
         for monitor in self.sessions.values():
@@ -192,7 +219,6 @@ class Monitor:
 
     def check_step(self) -> None:
         """Checks the purchases and the credits."""
-        assert self.service is not None
         if len(self.service.purchases) != self._checked_purchases:
             self._checked_purchases = len(self.service.purchases)
             self._check_purchases(self.service)
@@ -228,6 +254,7 @@ class Monitor:
         """Checks that a closed session has left nothing, and that its ledger agrees with the service."""
         monitor = self.sessions.pop(transport)
         self._check_ledger(monitor.session)
+        self._check_durations(monitor)
         engine: Any = monitor.session._engine
         if engine is None:
             return
@@ -246,7 +273,6 @@ class Monitor:
             raise self._failure("a closed session leaves nothing", f"{found}")
 
     def _check_ledger(self, session: RivyaSession) -> None:
-        assert self.service is not None
         ledger = session._preflight.ledger
         open_ids = {job.task_id for job in session.open_jobs}
         costs = {cost.task_id: (key, cost) for key, cost in ledger.costs.items() if cost.task_id is not None}
@@ -263,6 +289,16 @@ class Monitor:
                 raise self._failure("credits held equal credits open", f"{task_id} costs {expected}, not {cost.final}")
             if cost.final is None and cost.reserved != task.reserved_credits:
                 raise self._failure("credits held equal credits open", f"{task_id} holds {cost.reserved}")
+
+    def _check_durations(self, monitor: SessionMonitor) -> None:
+        """Checks that the learned durations count the jobs that polls have shown open, and not only those that ended."""
+        expected = Counter(monitor.seen_open.values())
+        for name, histogram in monitor.session.durations._histograms.items():
+            if expected[name]:
+                histogram.merge_pending()
+                jobs = math.log(1.0 - (1.0 - DECAY) * histogram.opened[0]) / math.log(DECAY)
+                if jobs < expected[name] - 0.1:
+                    raise self._failure("durations count open jobs", f"{jobs:.2f} of {expected[name]} of {name}")
 
     def _failure(self, invariant: str, problem: str) -> SimulationFailure:
         self._simulator.fail(invariant, problem)  # the product may catch the exception

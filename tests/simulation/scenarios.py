@@ -226,8 +226,13 @@ class Scenario:
         process.on_death.append(lambda: _detach(session))
         if self.webhooks is not None:
             session.generations.expect_deliveries()
-            self.webhooks.receivers[process] = lambda generation: _settle(session, generation)
+            self.webhooks.receivers[process] = partial(self._settle, session, monitor)
         return session, transport, monitor
+
+    def _settle(self, session: RivyaSession, monitor: SessionMonitor, generation: Generation) -> None:
+        if not session._closed:
+            session.generations.settle(generation)
+            self.monitor.on_settled(monitor, generation)
 
     def close_session(self, process: Process, transport: SimulatedTransport) -> None:
         if self.webhooks is not None:
@@ -265,11 +270,6 @@ class Scenario:
 def _detach(session: RivyaSession) -> None:
     if session._engine is not None:
         session._finalizer.detach()
-
-
-def _settle(session: RivyaSession, generation: Generation) -> None:
-    if not session._closed:
-        session.generations.settle(generation)
 
 
 # --- sessions ---------------------------------------------------------------------------------------------------------
