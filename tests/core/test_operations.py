@@ -197,6 +197,14 @@ def test_rejects_response_for_other_task() -> None:
     assert caught.value.path == "$.id"
 
 
+@pytest.mark.parametrize("task_id", ["", " ", "..", "task\n1"])
+def test_rejects_purchase_without_usable_id(task_id: str) -> None:
+    endpoint = operations.create_generation(GenerationRequest("z-image", "A red kite"), "order-42")
+    with pytest.raises(ResponseDecodeError) as caught:
+        endpoint.decode(response({"id": task_id, "status": "queued"}))
+    assert caught.value.path == "$.id"
+
+
 def test_equal_poll_response_is_not_decoded_again() -> None:
     first = operations.poll_generation("task_1", None).decode(response(TASK))
     assert first.generation == Generation("task_1", "queued", "z-image", 1)

@@ -358,6 +358,43 @@ async def test_leaving_map_stops_purchases() -> None:
     assert len(service.transport.purchases) == bought
 
 
+async def test_cancelled_map_names_keys_of_purchases_in_flight() -> None:
+    service = Service(duration=10, latency=1.0)
+    generations = create_generations(create_engine(service.transport))
+    requests = [GenerationRequest("z-image", "One"), GenerationRequest("z-image", "Two", idempotency_key="order-2")]
+
+    async def run() -> None:
+        async for _ in generations.map(requests, max_in_flight=2):
+            pass
+
+    work = asyncio.create_task(run())
+    await asyncio.sleep(0.5)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await work
+    first, second = sorted(caught.value.__notes__)
+    assert first.startswith("request 1: ")
+    assert "idempotency_key='key-" in first
+    assert second.startswith("request 2: ")
+    assert "idempotency_key='order-2'" in second
+
+
+async def test_ended_job_is_open_until_map_yields_it() -> None:
+    service = Service(duration=10)
+    generations = create_generations(create_engine(service.transport))
+    outcomes = generations.map([GenerationRequest("z-image", "One"), GenerationRequest("z-image", "Two")])
+    first = await anext(outcomes)
+    await asyncio.sleep(100)  # both have ended
+    (open_job,) = generations._jobs.preflight.open_jobs
+    assert first.generation is not None
+    assert open_job.task_id != first.generation.id
+    second = await anext(outcomes)
+    assert second.generation is not None
+    assert second.generation.id == open_job.task_id
+    assert not len(generations._jobs.preflight.open_jobs)
+    await outcomes.aclose()
+
+
 @pytest.mark.parametrize("limit", [0, -1, True, 1.5, None])
 async def test_invalid_limit_is_rejected(limit: Any) -> None:
     with pytest.raises(ConfigurationError):

@@ -101,18 +101,19 @@ class Monitor:
         monitor = self.sessions.get(transport)
         if monitor is None:
             return
-        self._check_rate(monitor, request)
+        self._check_rate(monitor, request, transport.process.paused_until)
         if _is_poll(request):
             self._check_poll(monitor, request.path.rpartition("/")[2])
 
-    def _check_rate(self, monitor: SessionMonitor, request: Request) -> None:
+    def _check_rate(self, monitor: SessionMonitor, request: Request, paused_until: float) -> None:
         now, limit = self._simulator.now, monitor.rate_limit
         if monitor.held_since + TIME_TOLERANCE < now < monitor.held_until - TIME_TOLERANCE:
             raise self._failure("requests keep a Retry-After", f"{request} at {now}, held until {monitor.held_until}")
         if limit is None:
             return
         wait = monitor.full_at - (limit.burst - 1.0) / limit.per_second - now
-        if wait > TIME_TOLERANCE:
+        was_paused = now - paused_until < 2.0 / limit.per_second  # a request that was granted before is sent now
+        if wait > TIME_TOLERANCE and not was_paused:
             raise self._failure("requests keep the rate limit", f"{request.path} {wait} s too early")
         monitor.full_at = max(monitor.full_at, now) + 1.0 / limit.per_second
 
