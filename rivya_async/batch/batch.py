@@ -251,7 +251,8 @@ class Batch:
             self._run, self._rows_in_progress, self._halted = None, None, run.halted
 
     async def _unfinished(self, run: RunContext) -> AsyncIterator[RowRecord]:
-        """Yields the rows to process, those in progress first."""
+        """Yields the rows to process, those in progress first, and each once: it may fail and be purchased again."""
+        yielded = set[str]()
         in_progress = [
             JobState.INTENT,
             JobState.SUBMITTED,
@@ -260,12 +261,14 @@ class Batch:
         async for record in self.records(*in_progress):
             if run.stop.is_set:
                 return
+            yielded.add(record.row.identity)
             yield record
         for state in (JobState.FAILED, JobState.PLANNED) if run.retry_failed else (JobState.PLANNED,):
             async for record in self.records(state):
                 if run.stop.is_set or run.halted is not None:
                     return
-                if state is JobState.PLANNED or record.purchase <= run.retry_failed:
+                is_left = state is JobState.PLANNED or record.purchase <= run.retry_failed
+                if is_left and record.row.identity not in yielded:
                     yield record
 
     def _check_idle(self) -> None:
