@@ -334,7 +334,9 @@ class GenerationMethods:
             )
             reservation.confirm(Charge.from_generation(bought))
         now = engine.executor.environment.wall_time()
-        preflight.open_jobs.add(OpenJob(bought.id, key, request.model, request.client_request_id, now))
+        cost = preflight.ledger.costs.get(key)
+        if cost is None or cost.final is None or cost.task_id != bought.id:  # a replayed response may be of an ended job
+            preflight.open_jobs.add(OpenJob(bought.id, key, request.model, request.client_request_id, now))
         registry = engine.wait_registry
         registry.register_submitted(bought, duration_group(request.model, request.params))
         self._record(registry.known_terminal(bought.id, bought) or bought)

@@ -391,7 +391,7 @@ async def test_ended_job_is_open_until_map_yields_it() -> None:
     second = await anext(outcomes)
     assert second.generation is not None
     assert second.generation.id == open_job.task_id
-    assert not len(generations._jobs.preflight.open_jobs)
+    assert len(generations._jobs.preflight.open_jobs) == 0
     await outcomes.aclose()
 
 

@@ -40,6 +40,9 @@ REQUEST_FAULTS: Final[Mapping[str, int]] = {
 }
 """Faults of one request, with their weights. "After" means that the service has acted before."""
 
+DOWNLOAD_FAULTS: Final = ("other file", "ignores If-Range", "broken off", "expired link")
+"""Faults of the file host."""
+
 WEBHOOK_FAULTS: Final[Mapping[str, int]] = {
     "webhook lost": 4,
     "webhook doubled": 3,
@@ -107,7 +110,7 @@ def draw_faults(seed: int) -> list[Fault]:
     density = rng.choice([0.0, 0.05, 0.15, 0.15, 0.4, 0.8])
     kinds = list(REQUEST_FAULTS)
     if rng.random() < 0.4:  # few kinds, so that one mechanism is stressed
-        kinds = rng.sample(kinds, rng.randint(1, 4))
+        kinds = rng.sample(kinds, rng.randint(1, 4)) if rng.random() < 0.7 else list(DOWNLOAD_FAULTS)
     weights = [REQUEST_FAULTS[kind] for kind in kinds]
     last = rng.choice([20, 60, 150])
     for number in range(last):

@@ -67,8 +67,6 @@ class SessionMonitor:
     full_at: float = float("-inf")
     held_since: float = float("-inf")
     held_until: float = float("-inf")
-    keeps_holds: bool = True
-    """False where a limit of running jobs rejects purchases, which says nothing about the rate."""
     deadlines: list[float] = attrs.field(factory=list)
     """The deadlines of current and earlier waits."""
     disturbed_until: float = float("-inf")
@@ -103,7 +101,7 @@ class Monitor:
             return
         self._check_rate(monitor, request, transport.process.paused_until)
         if _is_poll(request):
-            self._check_poll(monitor, request.path.rpartition("/")[2])
+            self._check_poll(monitor, request.path.rpartition("/")[2], transport.process.paused_until)
 
     def _check_rate(self, monitor: SessionMonitor, request: Request, paused_until: float) -> None:
         now, limit = self._simulator.now, monitor.rate_limit
@@ -117,7 +115,7 @@ class Monitor:
             raise self._failure("requests keep the rate limit", f"{request.path} {wait} s too early")
         monitor.full_at = max(monitor.full_at, now) + 1.0 / limit.per_second
 
-    def _check_poll(self, monitor: SessionMonitor, task_id: str) -> None:
+    def _check_poll(self, monitor: SessionMonitor, task_id: str, paused_until: float) -> None:
         now, job, policy = self._simulator.now, monitor.job(task_id), monitor.poll
         if task_id in monitor.settled:
             raise self._failure("a job is not polled after its webhook", f"{task_id} at {now}")
@@ -130,13 +128,19 @@ class Monitor:
                 raise self._failure("no poll earlier than the floor", f"{task_id} after {gap:.3f} s, {job}")
             if not is_last_poll:
                 job.may_be_verified -= 1
-        self._check_envelope(monitor, task_id, job)
+        self._check_envelope(monitor, task_id, job, paused_until)
         job.last_sent, job.is_in_flight = now, True
 
-    def _check_envelope(self, monitor: SessionMonitor, task_id: str, job: _PolledJob) -> None:
+    def _check_envelope(self, monitor: SessionMonitor, task_id: str, job: _PolledJob, paused_until: float) -> None:
         now, policy = self._simulator.now, monitor.poll
-        purchase = self.service.purchases.get(task_id)
-        if purchase is None or job.last_answer is None or job.waiting_since is None or now < monitor.disturbed_until:
+        purchase, is_paused = self.service.purchases.get(task_id), paused_until > (job.last_answer or 0.0)
+        if (
+            is_paused
+            or purchase is None
+            or job.last_answer is None
+            or job.waiting_since is None
+            or now < monitor.disturbed_until
+        ):
             return
         begin = max(job.last_answer, job.waiting_since)
         cap = max(policy.cap, 0.1 * (now - purchase.at)) + policy.floor
@@ -162,7 +166,9 @@ class Monitor:
         if isinstance(outcome, Response) and outcome.status == 429:
             error = read_error(outcome, now)
             assert isinstance(error, RateLimitError)
-            if error.retry_after is not None and outcome.headers.get("Date") is None and monitor.keeps_holds:
+            engine: Any = monitor.session._engine
+            ignores = request.idempotency_key is not None and engine._limiter.rate_controller.ignores_purchases
+            if error.retry_after is not None and outcome.headers.get("Date") is None and not ignores:
                 monitor.held_since = now
                 monitor.held_until = max(monitor.held_until, now + min(error.retry_after, monitor.retry.cap))
             monitor.disturbed_until = max(monitor.disturbed_until, now + 120.0)
@@ -170,6 +176,8 @@ class Monitor:
             job = monitor.job(request.path.rpartition("/")[2])
             job.last_answer, job.is_in_flight = now, False
             job.has_failed = isinstance(outcome, Exception) or not outcome.is_success
+            if isinstance(outcome, Response) and (b'"succeeded"' in outcome.body or b'"failed"' in outcome.body):
+                job.last_sent = None  # a later wait reads the end at once
             if monitor.poll.adaptive and isinstance(outcome, Response) and outcome.is_success:
                 self._note_open(monitor, outcome)
 
@@ -254,7 +262,7 @@ class Monitor:
     def check_closed(self, transport: SimulatedTransport) -> None:
         """Checks that a closed session has left nothing, and that its ledger agrees with the service."""
         monitor = self.sessions.pop(transport)
-        self._check_ledger(monitor.session)
+        self._check_ledger(monitor.session, transport)
         self._check_durations(monitor)
         engine: Any = monitor.session._engine
         if engine is None:
@@ -273,8 +281,11 @@ class Monitor:
         if found := {name: count for name, count in leaks.items() if count}:
             raise self._failure("a closed session leaves nothing", f"{found}")
 
-    def _check_ledger(self, session: RivyaSession) -> None:
+    def _check_ledger(self, session: RivyaSession, transport: SimulatedTransport) -> None:
         ledger = session._preflight.ledger
+        for task_id, purchase in self.service.purchases.items():
+            if purchase.sender is transport and purchase.key not in ledger.costs:
+                raise self._failure("credits held equal credits open", f"{task_id} under {purchase.key} is not counted")
         open_ids = {job.task_id for job in session.open_jobs}
         costs = {cost.task_id: (key, cost) for key, cost in ledger.costs.items() if cost.task_id is not None}
         counted = {task_id for task_id, (_, cost) in costs.items() if cost.final is None}

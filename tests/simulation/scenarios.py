@@ -221,7 +221,6 @@ class Scenario:
             self.rate_limit,
             options.get("max_reserved"),
             has_webhooks=self.has_webhooks,
-            keeps_holds=self.jobs_limit is None,
         )
         process.on_death.append(lambda: _detach(session))
         if self.webhooks is not None:
@@ -312,7 +311,7 @@ class SessionScenario(Scenario):
         self.orders = [self._draw_order(number) for number in range(count)]
         self.close_requests: dict[Process, asyncio.Event] = {}
         self.closers: dict[Process, asyncio.Task[Any]] = {}
-        self.downloads = rng.random() < 0.25
+        self.downloads = rng.random() < 0.35
         if self.downloads:
             self.create_folder()
 
@@ -650,10 +649,10 @@ class BatchScenario(Scenario):
             Row(number=n, line=n, model=rng.choice(list(MODELS)), prompt=f"row {n}{' [fail]' * (rng.random() < 0.1)}")
             for n in range(1, rng.choice([2, 4, 8, 14]))
         ]
-        self.download_to = folder / "out" if rng.random() < 0.4 else None
+        self.download_to = folder / "out" if rng.random() < 0.5 else None
         self.max_in_flight = rng.choice([1, 3, 100])
         self.retry_failed = rng.choice([0, 0, 1])
-        self.may_be_away_long = rng.random() < 0.2
+        self.may_be_away_long = rng.random() < 0.4
         self.batch: Batch | None = None
         self.is_finished = False
         self.records: list[Any] = []

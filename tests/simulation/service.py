@@ -117,6 +117,7 @@ class Purchase:
     key: str | None
     at: float
     """The virtual time of the purchase."""
+    sender: SimulatedTransport | None
 
 
 class Service:
@@ -160,7 +161,12 @@ class Service:
             listener(task)
 
     def handle(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        sender: SimulatedTransport | None = None,
     ) -> tuple[RequestContext, ApiResponse]:
         """Acts on a request. Its idempotency key stays in use until `finish`."""
         request: Any = _IncomingRequest(method, url, headers, body)
@@ -176,7 +182,7 @@ class Service:
         if route is not None and route.name == PURCHASE and response.status == 200 and not context.is_replay:
             assert context.task_id is not None
             task = self.state.tasks[context.task_id]
-            self.purchases[task.id] = Purchase(task, context.idempotency_key, self._simulator.now)
+            self.purchases[task.id] = Purchase(task, context.idempotency_key, self._simulator.now, sender)
         return context, response
 
     def finish(self, context: RequestContext, response: ApiResponse) -> None:
@@ -315,7 +321,9 @@ class Network:
         def arrive() -> None:
             request = exchange.request
             headers = request.headers(API_KEY, "simulation")
-            context, response = self.service.handle(request.method, request.path, headers, request.body or b"")
+            context, response = self.service.handle(
+                request.method, request.path, headers, request.body or b"", exchange.transport
+            )
             simulator.record("service", exchange.number, response.status, context.task_id)
             simulator.schedule(simulator.now + held, lambda: finish(context, response))
 
