@@ -23,7 +23,8 @@ from rivya_async._engine.polling.wait_deadline import FINAL_POLL_LEAD
 from .simulator import SimulationFailure, Simulator
 
 if TYPE_CHECKING:
-    from .service import Service, SimulatedTransport
+    from .network import SimulatedTransport
+    from .service import Service
 
 GENERATIONS: Final = "/api/v1/generations"
 MAX_SKIPS: Final = 10
@@ -303,7 +304,7 @@ class Monitor:
                 raise self._failure("credits held equal credits open", f"{task_id} holds {cost.reserved}")
 
     def _check_durations(self, monitor: SessionMonitor) -> None:
-        """Checks that the learned durations count the jobs that polls have shown open, and not only those that ended."""
+        """Checks that the learned durations count the jobs that polls have shown open, not only those that ended."""
         expected = Counter(monitor.seen_open.values())
         for name, histogram in monitor.session.durations._histograms.items():
             if expected[name]:

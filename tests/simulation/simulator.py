@@ -305,7 +305,7 @@ class Simulator:
 
     def discard(self) -> None:
         """Frees all processes without noise."""
-        with mock.patch.object(sys, "unraisablehook", lambda _: None):
+        with mock.patch.object(sys, "unraisablehook"):
             for process in [*self.processes, *self.ended]:
                 process.end()
                 process.discard()

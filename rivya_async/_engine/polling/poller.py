@@ -191,10 +191,12 @@ class Poller:
         workers = list(self.workers)
         for worker in workers:
             worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
-        while self._admitted:
-            self._admitted.popleft()
-            self._limiter.release()
+        try:
+            await asyncio.gather(*workers, return_exceptions=True)
+        finally:  # also if the close is cancelled
+            while self._admitted:
+                self._admitted.popleft()
+                self._limiter.release()
 
     def _start_worker(self) -> None:
         worker = Context().run(self._loop.create_task, self._run_worker())  # an empty context: it polls for all waits
