@@ -269,7 +269,8 @@ class GenerationMethods:
         Yields an `Outcome` for each, as they end or, with `ordered`, in the order of the requests. No failure ends the
         others; the outcome of a purchased job has its record, also if the wait failed. An error of the source is raised
         after the outcomes of all requests taken from it. Leaving the loop early cancels the rest; purchased jobs go on
-        at the service. `check` is that of `submit`; `timeout` in seconds bounds each job, as in `generate`.
+        at the service, and `open_jobs` has those without an outcome. A `CancelledError` has notes with the keys of
+        purchases in flight. `check` is that of `submit`; `timeout` in seconds bounds each job, as in `generate`.
 
         >>> async def run(session):
         ...     requests = (GenerationRequest("z-image", f"Poster number {n}") for n in range(5))
@@ -307,12 +308,10 @@ class GenerationMethods:
         try:
             async with aclosing(bounded_map(requests, run, limit=max_in_flight, ordered=ordered)) as outcomes:
                 async for outcome in outcomes:
-                    if outcome.generation is not None:  # open until it is yielded: a cancellation loses no ended job
-                        self._jobs.preflight.open_jobs.on_generation(outcome.generation)
+                    self._close_job(outcome.generation)  # only now: a cancellation loses no ended job
                     yield outcome
         except asyncio.CancelledError as error:
-            for note in interrupted:  # the keys of purchases in flight
-                error.add_note(note)
+            _add_notes(error, interrupted)
             raise
 
     async def _purchase(
@@ -335,7 +334,7 @@ class GenerationMethods:
             reservation.confirm(Charge.from_generation(bought))
         now = engine.executor.environment.wall_time()
         cost = preflight.ledger.costs.get(key)
-        if cost is None or cost.final is None or cost.task_id != bought.id:  # a replayed response may be of an ended job
+        if cost is None or cost.final is None or cost.task_id != bought.id:  # a replay may be of an ended job
             preflight.open_jobs.add(OpenJob(bought.id, key, request.model, request.client_request_id, now))
         registry = engine.wait_registry
         registry.register_submitted(bought, duration_group(request.model, request.params))
@@ -360,6 +359,11 @@ class GenerationMethods:
         """Reports a record to the spend ledger and to the open jobs."""
         self._jobs.preflight.ledger.on_generation(generation)
         if generation.is_terminal:
+            self._jobs.preflight.open_jobs.on_generation(generation)
+
+    def _close_job(self, generation: Generation | None) -> None:
+        """Removes a job from the open jobs, if it has ended."""
+        if generation is not None:
             self._jobs.preflight.open_jobs.on_generation(generation)
 
     async def _record_all(self, generations: AsyncGenerator[Generation]) -> AsyncGenerator[Generation]:
@@ -387,6 +391,11 @@ class GenerationMethods:
 
     def _policy(self, poll: PollPolicy | None) -> PollPolicy:
         return self._jobs.poll if poll is None else validate_policy("poll", poll, self._jobs.poll)
+
+
+def _add_notes(error: BaseException, notes: Iterable[str]) -> None:
+    for note in notes:
+        error.add_note(note)
 
 
 def _deadline(timeout: float | NotGiven | None, policy: PollPolicy) -> float | None:

@@ -235,7 +235,7 @@ async def test_row_in_progress_that_fails_is_retried_by_one_task_only(tmp_path: 
         env.sandbox.faults.add(route=SUBMIT, times=6, drop=True, act=True)
         fails, lasts = Row(number=1, line=2, model="z-image", prompt="A kite [fail]"), make_rows(2, model="sora-2")[1]
         assert states(await env.run([fails, lasts])) == {JobState.INTENT: 2}
-        env.sandbox.faults.add(route=MODELS, delay=1.5, act=True)  # the failed row waits for it while the other one ends
+        env.sandbox.faults.add(route=MODELS, delay=1.5, act=True)  # the failed row waits, and the other one ends
         async with Batch.open(env.journal) as batch, env.session() as session:
             done = [record async for record in batch.run(session, retry_failed=1, max_in_flight=2)]
             assert sorted(record.row.number for record in done) == [1, 2]

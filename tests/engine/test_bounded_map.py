@@ -13,10 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.errors import ConfigurationError, GenerationFailedError, InsufficientCreditsError
+from rivya_async._core.errors import (
+    ConfigurationError,
+    GenerationFailedError,
+    InsufficientCreditsError,
+    SessionClosedError,
+)
 from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.http.messages import Request
+from rivya_async._core.policies import PollPolicy
 from rivya_async._engine.bounded_map import bounded_map
+from rivya_async._engine.jobs_limit import JobsLimit
 from tests.engine.engine_kit import (
     Reply,
     ScriptedTransport,
@@ -393,6 +400,41 @@ async def test_ended_job_is_open_until_map_yields_it() -> None:
     assert second.generation.id == open_job.task_id
     assert len(generations._jobs.preflight.open_jobs) == 0
     await outcomes.aclose()
+
+
+async def test_replayed_purchase_of_ended_job_is_not_open() -> None:
+    generations = create_generations(create_engine(Service(duration=10).transport))
+    job = await generations.submit("z-image", "One", idempotency_key="order-1")
+    await generations.wait_for(job)
+    again = await generations.submit("z-image", "One", idempotency_key="order-1")
+    assert (again.id, again.status) == (job.id, "queued")
+    assert len(generations._jobs.preflight.open_jobs) == 0
+
+
+async def test_purchase_that_waits_for_a_running_job_names_no_other_job_when_the_session_closes() -> None:
+    jobs: list[str] = []
+
+    def answer(request: Request) -> Reply:
+        if request.method == "GET" or not jobs:
+            jobs.append(request.path)
+            return job_response("task_1", "processing")
+        return error_response(429, "rate_limited")
+
+    engine = create_engine(ScriptedTransport(answer))
+    poll = PollPolicy(first=0.05, base=0.05, cap=0.1, floor=0.05, adaptive=False)
+    generations = create_generations(engine, poll)
+    open_jobs = generations._jobs.preflight.open_jobs
+    engine.jobs_limit = JobsLimit(engine._limiter.rate_controller, engine.wait_registry, open_jobs)
+    wait = asyncio.create_task(generations.wait_for(await generations.submit("z-image", "One")))
+    submit = asyncio.create_task(generations.submit("z-image", "Two"))
+    await asyncio.sleep(60)
+    await engine.aclose()
+    error = await error_from(submit)
+    assert isinstance(error, SessionClosedError)
+    assert error.task_id is None
+    waiting = await error_from(wait)
+    assert isinstance(waiting, SessionClosedError)
+    assert waiting.task_id == "task_1"
 
 
 @pytest.mark.parametrize("limit", [0, -1, True, 1.5, None])

@@ -81,7 +81,8 @@ def run_many(seeds: range, options: argparse.Namespace) -> int:
     print(
         f"{count} seeds ({kinds}), {failures} failures; {cpu:.1f} s of CPU, {1000 * cpu / count:.1f} ms per seed; "
         f"{totals['steps']:,} callbacks and {totals['events']:,} events of the world in "
-        f"{totals['seconds'] / 86_400:,.1f} virtual days: {(totals['steps'] + totals['events']) / cpu:,.0f} events per second of CPU"
+        f"{totals['seconds'] / 86_400:,.1f} virtual days: "
+        f"{(totals['steps'] + totals['events']) / cpu:,.0f} events per second of CPU"
     )
     return int(failures > 0)
 

@@ -96,7 +96,7 @@ class ProcessLoop(VirtualTimeLoop):
         self._simulator.current = self._process
         try:
             result = func(*args)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - as an executor does
             if not future.done():
                 future.set_exception(error)
         else:
