@@ -58,7 +58,9 @@ class BatchScenario(Scenario):
             if not work.cancelled():
                 work.result()
             await asyncio.sleep(self.rng.choice([1.0, 30.0]))
-        self.simulator.schedule(self.simulator.now, lambda: self.simulator.end_process(process))
+        self.simulator.schedule(
+            self.simulator.now, lambda: self.simulator.end_process(process) if process.is_alive else None
+        )
 
     async def _run_batch(self, process: Process) -> None:
         batch = self.batch = Batch.open(self.journal, id="kites")

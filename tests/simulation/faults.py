@@ -33,15 +33,19 @@ REQUEST_FAULTS: Final[Mapping[str, int]] = {
     "unknown members": 2,
     "stale read": 3,
     "not found yet": 2,
-    "other file": 3,
-    "ignores If-Range": 2,
-    "broken off": 4,
-    "expired link": 2,
 }
 """Faults of one request, with their weights. "After" means that the service has acted before."""
 
-DOWNLOAD_FAULTS: Final = ("other file", "ignores If-Range", "broken off", "expired link")
-"""Faults of the file host."""
+DOWNLOAD_FAULTS: Final[Mapping[str, int]] = {
+    "file broken off": 8,
+    "file changed": 3,
+    "file changed, If-Range ignored": 4,
+    "file not sent": 2,
+    "file link expired": 2,
+    "file page": 2,
+    "file 4xx or 5xx": 3,
+}
+"""Faults of one request of a file."""
 
 WEBHOOK_FAULTS: Final[Mapping[str, int]] = {
     "webhook lost": 4,
@@ -68,12 +72,12 @@ STEP_FAULTS: Final[Mapping[str, int]] = {
 }
 """Faults at one callback of one process."""
 
-KINDS: Final = {**REQUEST_FAULTS, **WEBHOOK_FAULTS, **STEP_FAULTS}
+KINDS: Final = {**REQUEST_FAULTS, **DOWNLOAD_FAULTS, **WEBHOOK_FAULTS, **STEP_FAULTS}
 
 
 @attrs.frozen
 class Fault:
-    """A fault of the request or the webhook with the number `at`, or at the callback with this number.
+    """A fault of the request, the download or the webhook with the number `at`, or at the callback with this number.
 
     `value` from [0, 1) chooses everything else: the status, the page, the length of a pause, the task to cancel.
     """
@@ -90,10 +94,14 @@ class FaultPlan:
         self.faults = list(faults)
         self.applied: list[Fault] = []
         self._requests = {fault.at: fault for fault in self.faults if fault.kind in REQUEST_FAULTS}
+        self._downloads = {fault.at: fault for fault in self.faults if fault.kind in DOWNLOAD_FAULTS}
         self._webhooks = {fault.at: fault for fault in self.faults if fault.kind in WEBHOOK_FAULTS}
 
     def of_request(self, number: int) -> Fault | None:
         return self._requests.get(number)
+
+    def of_download(self, number: int) -> Fault | None:
+        return self._downloads.get(number)
 
     def of_webhook(self, number: int) -> Fault | None:
         return self._webhooks.get(number)
@@ -110,7 +118,7 @@ def draw_faults(seed: int) -> list[Fault]:
     density = rng.choice([0.0, 0.05, 0.15, 0.15, 0.4, 0.8])
     kinds = list(REQUEST_FAULTS)
     if rng.random() < 0.4:  # few kinds, so that one mechanism is stressed
-        kinds = rng.sample(kinds, rng.randint(1, 4)) if rng.random() < 0.7 else list(DOWNLOAD_FAULTS)
+        kinds = rng.sample(kinds, rng.randint(1, 4))
     weights = [REQUEST_FAULTS[kind] for kind in kinds]
     last = rng.choice([20, 60, 150])
     for number in range(last):
@@ -118,9 +126,10 @@ def draw_faults(seed: int) -> list[Fault]:
             (kind,) = rng.choices(kinds, weights)
             faults.append(Fault(kind, number, rng.random()))
     for number in range(20):
-        if rng.random() < density:
-            (kind,) = rng.choices(list(WEBHOOK_FAULTS), list(WEBHOOK_FAULTS.values()))
-            faults.append(Fault(kind, number, rng.random()))
+        for weighted in (DOWNLOAD_FAULTS, WEBHOOK_FAULTS):
+            if rng.random() < density:
+                (kind,) = rng.choices(list(weighted), list(weighted.values()))
+                faults.append(Fault(kind, number, rng.random()))
     for _ in range(rng.choice([0, 1, 2, 3, 5, 10])):
         (kind,) = rng.choices(list(STEP_FAULTS), list(STEP_FAULTS.values()))
         step = int(2 ** rng.uniform(3.0, 13.0)) if rng.random() < 0.5 else rng.randint(1, 2_000)

@@ -36,7 +36,7 @@ TIME_TOLERANCE: Final = 1e-3
 def _is_poll(request: Request) -> bool:
     """Returns True for a poll of the current task, and False for a read of a job, as a download sends it."""
     task = asyncio.current_task()
-    is_poller = task is not None and task.get_coro().__qualname__ == "Poller._run_worker"
+    is_poller = task is not None and getattr(task.get_coro(), "__qualname__", "") == "Poller._run_worker"
     return is_poller and request.method == "GET" and request.path.startswith(f"{GENERATIONS}/")
 
 
@@ -293,10 +293,10 @@ class Monitor:
         if counted != open_ids:
             raise self._failure("credits held equal credits open", f"counted {counted}, open {open_ids}")
         for task_id, (key, cost) in costs.items():
-            purchase = self.service.purchases.get(task_id)
-            if purchase is None or purchase.key != key:
+            bought = self.service.purchases.get(task_id)
+            if bought is None or bought.key != key:
                 raise self._failure("the ledger holds purchases of the service", f"{task_id} under {key}")
-            task = purchase.task
+            task = bought.task
             expected = 0 if task.failure is not None else task.reserved_credits
             if cost.final is not None and cost.final != expected:
                 raise self._failure("credits held equal credits open", f"{task_id} costs {expected}, not {cost.final}")

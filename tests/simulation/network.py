@@ -63,6 +63,7 @@ class Network:
         self.plan = plan
         self.monitor = monitor
         self.numbers = itertools.count()
+        self._download_numbers = itertools.count()
         self.outage_until = 0.0
         self._rng = random.Random(f"{simulator.seed}/network")
         self._latency = self._rng.choice([0.001, 0.02, 0.02, 0.1, 0.5])
@@ -139,37 +140,32 @@ class Network:
 
     async def fetch(self, transport: SimulatedTransport, url: str, headers: Mapping[str, str]) -> BodyStream:
         """Requests a file."""
-        number = next(self.numbers)
+        number = next(self._download_numbers)
         self.simulator.record("fetch", number, transport.process.name, url, headers.get("Range"))
-        fault = self.plan.of_request(number)
+        fault = self.plan.of_download(number)
         kind, value = ("", 0.0) if fault is None else (fault.kind, fault.value)
+        if fault is not None:
+            self.note(fault)
         await asyncio.sleep(self.latency())
-        if self.simulator.now < self.outage_until or kind == "not sent":
-            self._note_download(fault, kind == "not sent")
+        if self.simulator.now < self.outage_until or kind == "file not sent":
             raise RequestNotSentError("refused")
-        sent = dict(headers)
-        if kind == "other file" and urlsplit(url).path.startswith("/results/"):
-            self.service.files.version[urlsplit(url).path.split("/")[2]] += 1
-        if kind == "ignores If-Range":
+        task_id, sent = urlsplit(url).path.split("/")[2], dict(headers)
+        if kind.startswith("file changed"):
+            self.service.files.version[task_id] += 1
+        if kind == "file changed, If-Range ignored":
             sent.pop("If-Range", None)
         context, answer = self.service.handle("GET", url, sent, b"")
         self.service.finish(context, answer)
-        response, limit = to_response(answer), None
-        statuses = {"expired link": 403, "5xx": 503, "4xx page": 404, "429": 429, "redirect page": 302}
-        if kind in statuses:
-            response = page(statuses[kind])
-        elif kind == "odd 2xx":
+        response = to_response(answer)
+        if kind == "file link expired":
+            response = page(403)
+        elif kind == "file 4xx or 5xx":
+            response = page((404, 429, 500, 503)[int(value * 4)])
+        elif kind == "file page":
             response = page(200)
-        elif kind in {"broken off", "dropped after", "truncated"}:
-            limit = int(value * len(response.body))
-        if kind in {"other file", "ignores If-Range", *statuses, "odd 2xx", "broken off", "dropped after", "truncated"}:
-            self._note_download(fault, True)
         response.headers["Content-Length"] = str(len(response.body))  # type: ignore[index]  # a CIMultiDict
+        limit = int(value * len(response.body)) if kind == "file broken off" else None
         return BodyStream(self, response, limit, 1 + int(self._rng.random() * 3) * 32_768)
-
-    def _note_download(self, fault: Fault | None, is_applied: bool) -> None:
-        if fault is not None and is_applied:
-            self.note(fault)
 
 
 class BodyStream:

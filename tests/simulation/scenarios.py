@@ -10,11 +10,13 @@ from typing import Final
 
 import attrs
 
+from rivya_async.testing.virtual_time import START
+
 from .batch_scenario import BatchScenario
 from .faults import Fault, FaultPlan, draw_faults
 from .scenario import Scenario
 from .session_scenario import SessionScenario
-from .simulator import START, SimulationFailure, simulation
+from .simulator import SimulationFailure, simulation
 from .worker_scenario import WorkerScenario
 
 HORIZON: Final = 5 * 86_400.0

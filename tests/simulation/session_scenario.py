@@ -211,7 +211,7 @@ class SessionScenario(Scenario):
 
     async def _drive_group(self, session: RivyaSession, monitor: SessionMonitor, orders: Sequence[Order]) -> None:
         with self._learning(orders):
-            by_id = {}
+            by_id: dict[str, Order] = {}
             for order in orders:
                 try:
                     job = await self._submit(session, order)

@@ -16,7 +16,7 @@ import random
 import sys
 import zlib
 from asyncio import events
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
@@ -50,13 +50,17 @@ class SimulationFailure(AssertionError):
 class ProcessLoop(VirtualTimeLoop):
     """The event loop of one process: its clock is that of the simulator, and its threads are events of the world."""
 
+    _ready: deque[asyncio.Handle]
+    _scheduled: list[Any]
+    _timer_cancelled_count: int
+
     def __init__(self, process: Process) -> None:
         super().__init__()
         self._process = process
         self._simulator = process.simulator
         self._executor_free: dict[Executor, float] = {}
         self.created_tasks: list[asyncio.Task[Any]] = []
-        self.set_task_factory(self._create_task)
+        self.set_task_factory(self._create_task)  # type: ignore[arg-type]  # a generic method
         self.set_exception_handler(self._on_error)
         self.closing = False
 
@@ -77,9 +81,9 @@ class ProcessLoop(VirtualTimeLoop):
             handle = heapq.heappop(self._scheduled)
             handle._scheduled = False
             self._ready.append(handle)
-        handle = self._ready.popleft()
-        if not handle._cancelled:
-            handle._run()
+        callback = self._ready.popleft()
+        if not callback._cancelled:
+            callback._run()
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
         """Calls the function after a while, in one piece: the threads of an executor take their calls in order."""

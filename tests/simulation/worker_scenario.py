@@ -60,7 +60,9 @@ class StoreClient:
 
         def arrive() -> None:
             if simulator.now < store.down_until:
-                simulator.schedule(store.down_until + store.rng.random(), lambda: self._process.is_alive and arrive())
+                simulator.schedule(
+                    store.down_until + store.rng.random(), lambda: arrive() if self._process.is_alive else None
+                )
                 return
             try:
                 getattr(store.content, name)(*args, **changes).send(None)
@@ -139,7 +141,7 @@ class WorkerScenario(Scenario):
             environment = process.environment()
             context = self.contexts[process] = WorkerContext(
                 session=session,
-                store=StoreClient(self.store, process, shutdown),  # type: ignore[arg-type]  # by `__getattr__`
+                store=StoreClient(self.store, process, shutdown),
                 shutdown=shutdown,
                 wall=environment.wall_time,
                 uniform=environment.uniform,
@@ -165,7 +167,9 @@ class WorkerScenario(Scenario):
             await asyncio.sleep(0)
             self.close_session(process, transport)
             await asyncio.sleep(self.rng.choice([0.0, 5.0]))
-        self.simulator.schedule(self.simulator.now, lambda: process.is_alive and self.simulator.end_process(process))
+        self.simulator.schedule(
+            self.simulator.now, lambda: self.simulator.end_process(process) if process.is_alive else None
+        )
 
     def _take(self, process: Process) -> QueuedMessage | None:
         for queued in self.queue:
