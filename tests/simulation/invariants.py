@@ -56,7 +56,7 @@ class _PolledJob:
 
 @attrs.define
 class SessionMonitor:
-    """What one session is allowed to send, and when."""
+    """The limits of one session, and the state of its polls."""
 
     session: RivyaSession
     poll: PollPolicy

@@ -1,4 +1,4 @@
-"""Faults of one request: what a network, a gateway or a replica of the service answers in place of the service."""
+"""Faults of one request: the answers of a network, a gateway or a replica in place of the service."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _slow_response(network: Network, exchange: Exchange, value: float) -> bool:
 
 
 def _duplicated(network: Network, exchange: Exchange, value: float) -> bool:
-    """A copy of the request arrives later. That of a rejected one would buy what the client knows as unbought."""
+    """A copy of the request arrives later. A copy of a rejected request would buy after the rejection."""
     copy = network.copy(exchange)
 
     def change(response: Response) -> Response:

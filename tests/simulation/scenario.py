@@ -81,7 +81,7 @@ class Scenario:
         for fault in plan.at_steps:
             simulator.at_step(fault.at, partial(self._meet, fault))
 
-    # --- what a scenario implements -----------------------------------------------------------------------------------
+    # --- to be implemented --------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         raise NotImplementedError

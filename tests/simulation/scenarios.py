@@ -27,7 +27,7 @@ SCENARIOS: Final[Sequence[type[Scenario]]] = (SessionScenario, SessionScenario, 
 
 @attrs.define
 class Outcome:
-    """The result of one seed: its failure, if any, and what it has met."""
+    """The result of one seed: its failure, if any, its trace and its coverage."""
 
     seed: int
     scenario: str

@@ -100,7 +100,7 @@ class Purchase:
 
 
 class Service:
-    """The service: what the sandbox does, at the virtual time of the service's own clock."""
+    """The service: the sandbox's handlers and state, at the virtual time of the service's own clock."""
 
     def __init__(
         self,

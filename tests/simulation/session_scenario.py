@@ -37,7 +37,7 @@ TASK_PATTERN: Final = re.compile(r"task_[0-9a-f]{20}")
 
 @attrs.define(eq=False)
 class Order:
-    """A job that a user wants once, and what the user knows about it, in a database that survives."""
+    """A job that a user wants once, with its key and task id as far as the user knows them, in a database that survives."""
 
     prompt: str
     model: str

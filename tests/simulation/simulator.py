@@ -76,7 +76,7 @@ class ProcessLoop(VirtualTimeLoop):
         return scheduled[0]._when if scheduled else float("inf")
 
     def run_callback(self) -> None:
-        """Runs the next callback. asyncio runs all that are ready before it looks at the timers."""
+        """Runs the next callback. asyncio runs all ready callbacks before it checks the timers."""
         while self._scheduled and self.next_timer() <= self._simulator.now:
             handle = heapq.heappop(self._scheduled)
             handle._scheduled = False

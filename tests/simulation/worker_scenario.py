@@ -72,7 +72,7 @@ class StoreClient:
 
         def respond(result: Any) -> None:
             if simulator.now < store.down_until and self._process.is_alive and not future.done():
-                arrive()  # the client repeats what was not answered
+                arrive()  # the client repeats a call without an answer
             elif not future.done() and self._process.is_alive:
                 future.set_result(result)
 

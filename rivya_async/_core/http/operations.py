@@ -92,7 +92,7 @@ def create_generation(job: GenerationRequest, key: str) -> Operation[Generation]
 
 
 def _read_purchased_generation(response: Response) -> Generation:
-    """Returns the purchased job. Without a usable id nobody could wait for it: the outcome is unknown."""
+    """Returns the purchased job. Without a usable id it could not be waited for: the outcome is unknown."""
     generation = read_generation(response)
     if not _is_object_id(generation.id):
         raise ResponseDecodeError(
