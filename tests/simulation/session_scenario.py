@@ -37,7 +37,7 @@ TASK_PATTERN: Final = re.compile(r"task_[0-9a-f]{20}")
 
 @attrs.define(eq=False)
 class Order:
-    """A job that a user wants once, with its key and task id as far as the user knows them, in a database that survives."""
+    """A job that a user wants once, as a database of the user keeps it, with the known key and task id."""
 
     prompt: str
     model: str
@@ -59,7 +59,7 @@ class Order:
 
 
 class SessionScenario(Scenario):
-    """Users of one or two sessions: they submit, wait, cancel, close, and repeat what an error asks them to repeat."""
+    """Users of one or two sessions: they submit, wait, cancel, close, and repeat purchases of unknown outcome."""
 
     name = "session"
 
@@ -291,7 +291,7 @@ class SessionScenario(Scenario):
                 self.check_file(path, order.record.id)
                 self.cover("downloaded")
 
-    # --- what the user learns -----------------------------------------------------------------------------------------
+    # --- keys and task ids --------------------------------------------------------------------------------------------
 
     @contextmanager
     def _learning(self, orders: Sequence[Order]) -> Iterator[None]:
