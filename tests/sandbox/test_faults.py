@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from rivya_async.sandbox import Fault, FaultRegistry
-from rivya_async.sandbox.faults.injection import inject_fault
+from rivya_async.sandbox.faults.fault import inject_fault
 from rivya_async.sandbox.responses import ApiResponse
 from tests.sandbox.sandbox_client import POLL, SUBMIT, SandboxClient, running_sandbox, wait_until
 
@@ -187,7 +187,7 @@ def test_retry_after_is_sent_unchanged(given: float | str, sent: str) -> None:
 
 
 def test_header_replacement_is_case_insensitive() -> None:
-    response = ApiResponse(b"", headers={"ETag": "a", "X": "1"}).with_headers({"etag": "b"})
+    response = inject_fault(ApiResponse(b"", headers={"ETag": "a", "X": "1"}), Fault(headers={"etag": "b"}), "req_1")
     assert response.headers == {"X": "1", "etag": "b"}
 
 

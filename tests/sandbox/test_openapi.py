@@ -18,7 +18,7 @@ from rivya_async.sandbox import FAIL_MARKER, Fault, catalogue, idempotency, requ
 from rivya_async.sandbox.api import ROUTES
 from rivya_async.sandbox.responses import STATUS_BY_CODE
 from rivya_async.sandbox.validation import CLIENT_REQUEST_ID_MAX_LENGTH
-from rivya_async.sandbox.webhooks import endpoints, url_validation
+from rivya_async.sandbox.webhooks import endpoints
 from tests.sandbox.sandbox_client import HttpReply, SandboxClient, running_sandbox
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(24)
@@ -93,7 +93,7 @@ async def test_limits_of_document_are_those_of_code() -> None:
     assert parameters["Limit"]["schema"]["maximum"] == request_context.MAX_LIMIT
     webhook = schemas["WebhookRequest"]["properties"]
     assert webhook["name"]["maxLength"] == endpoints.NAME_MAX_LENGTH
-    assert webhook["url"]["maxLength"] == url_validation.MAX_LENGTH
+    assert webhook["url"]["maxLength"] == endpoints.URL_MAX_LENGTH
     assert webhook["event_types"]["items"]["enum"] == list(endpoints.EVENT_TYPES)
     assert [each["required"] for each in schemas["WebhookChanges"]["anyOf"]] == [[name] for name in endpoints.FIELDS]
     chat = schemas["ChatRequest"]["properties"]
