@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from . import openapi, results
 from .catalogue import load_catalogue
-from .chat.handlers import ChatHandlers
+from .chat import ChatHandlers
 from .files.handlers import FileHandlers
 from .idempotency import IdempotencyStore
 from .request_context import RequestContext, Route

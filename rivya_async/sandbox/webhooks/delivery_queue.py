@@ -135,7 +135,7 @@ class DeliveryQueue:
                     and event.type in endpoint.event_types
                     and endpoint.created_at <= ended_at
                 ):
-                    self._push(self._create_delivery(endpoint, event, due_at=ended_at, now=ended_at))
+                    self._create_delivery(endpoint, event, 1, ended_at, ended_at)
 
     def next_due_at(self) -> float | None:
         """Returns the time of the next delivery or event; None without pending deliveries and active endpoints."""
@@ -177,13 +177,14 @@ class DeliveryQueue:
         self._store.put(endpoint.id, endpoint)
         if delivery.status == "failed" and endpoint.is_active and delivery.attempt <= len(RETRY_DELAYS):
             due_at = now + RETRY_DELAYS[delivery.attempt - 1] / self._service_state.speed
-            attempt = delivery.attempt + 1
-            self._push(self._create_delivery(endpoint, delivery.event, due_at=due_at, now=now, attempt=attempt))
+            self._create_delivery(endpoint, delivery.event, delivery.attempt + 1, due_at, now)
 
     def create_test(self, endpoint: WebhookEndpoint, generation: bytes, now: float) -> WebhookDelivery:
         """Returns a delivery of an artificial event, which the caller sends."""
         event = self._create_event(endpoint.account_id, "succeeded", generation, now)
-        return self._create_delivery(endpoint, event, due_at=now, now=now, is_test=True)
+        delivery = WebhookDelivery(self._new_id("whdel"), endpoint, event, 1, now, now, is_test=True)
+        self._add(delivery)
+        return delivery
 
     @contextmanager
     def mark_sending(self, delivery: WebhookDelivery) -> Iterator[None]:
@@ -220,19 +221,15 @@ class DeliveryQueue:
         return event
 
     def _create_delivery(
-        self,
-        endpoint: WebhookEndpoint,
-        event: WebhookEvent,
-        *,
-        due_at: float,
-        now: float,
-        attempt: int = 1,
-        is_test: bool = False,
-    ) -> WebhookDelivery:
-        delivery = WebhookDelivery(self._new_id("whdel"), endpoint, event, attempt, due_at, now, is_test)
+        self, endpoint: WebhookEndpoint, event: WebhookEvent, attempt: int, due_at: float, now: float
+    ) -> None:
+        delivery = WebhookDelivery(self._new_id("whdel"), endpoint, event, attempt, due_at, now)
+        self._add(delivery)
+        self._push(delivery)
+
+    def _add(self, delivery: WebhookDelivery) -> None:
         self.deliveries.append(delivery)
         self._store.put(delivery.id, delivery)
-        return delivery
 
     def _push(self, delivery: WebhookDelivery) -> None:
         heapq.heappush(self._pending, (delivery.due_at, next(self._counter), delivery))

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from random import Random
 from typing import Any, Final
 
 import attrs
 
-from .. import sse
-from ..catalogue import REASONING_EFFORTS, Catalogue, Model
-from ..idempotency import IdempotencyStore
-from ..request_context import RequestContext
-from ..request_log import RequestLog
-from ..responses import ApiError, ApiResponse, encode_record, format_timestamp, validation_error
-from ..service_state import ServiceState
-from ..validation import validate_client_request_id
-from .canned_replies import compose_reply, split_tokens
+from . import sse
+from .catalogue import REASONING_EFFORTS, Catalogue, Model
+from .idempotency import IdempotencyStore
+from .request_context import RequestContext
+from .request_log import RequestLog
+from .responses import ApiError, ApiResponse, encode_record, format_timestamp, validation_error
+from .service_state import ServiceState
+from .validation import validate_client_request_id
 
 THINKING_TIME: Final = 0.8
 """Seconds before the first token, at speed 1. Invented."""
@@ -33,6 +34,19 @@ TITLE_LENGTH: Final = 60
 """Characters of the first message that are the title of a session."""
 
 THOUGHT: Final = ("Let me see", " which points matter", " most here.")
+
+MAX_TOPIC_WORDS: Final = 6
+"""Words of the message that a reply quotes."""
+
+STEPS: Final = (
+    "Begin with the light: it decides the mood before anything else does.",
+    "Keep the first draft small, and look at it before you make the second.",
+    "Name the colours; “a warm dusk over a calm sea” says more than “beautiful”.",
+    "Choose one subject and let everything else lead the eye to it.",
+    "Write down what must not change, then vary the rest.",
+    "Try a café at six in the morning, when the street is still empty.",
+)
+"""Sentences of replies, of which each has three."""
 
 
 @attrs.frozen
@@ -241,6 +255,28 @@ class ChatHandlers:
                     f"{file_id[:80]} is not an image that this account uploaded through the Files API.",
                 )
         return len(attachments)
+
+
+def compose_reply(message: str, *, images: int = 0, web_search: bool = False) -> str:
+    """Returns the reply to a message with this number of attached images: equal for equal messages."""
+    rng = Random(message.encode("utf-8", "surrogatepass"))  # noqa: S311  a repeatable reply, not a secret
+    words = re.findall(r"[\w'-]+", message)[:MAX_TOPIC_WORDS]
+    opening = f"Here is a short plan for {'“' + ' '.join(words) + '”' if words else 'this'}."
+    if images:
+        opening += f" I have looked at {'the picture' if images == 1 else f'the {images} pictures'}."
+    if web_search:
+        opening += " The results of a web search agree with this."
+    steps = "\n".join(f"{number}. {step}" for number, step in enumerate(rng.sample(STEPS, 3), 1))
+    return f"{opening}\n\n{steps}\n\nShall I turn this into a prompt?"
+
+
+def split_tokens(text: str) -> Sequence[str]:
+    """Returns the tokens of a text, words with the space before them; joined they are the text.
+
+    >>> split_tokens("Two words")
+    ['Two', ' words']
+    """
+    return re.findall(r"\s*\S+|\s+\Z", text)
 
 
 def _message_problems(model: Model, message: object) -> Iterator[str]:
