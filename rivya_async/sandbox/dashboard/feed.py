@@ -135,7 +135,7 @@ class TaskFeed:
         self._known_count = 0
         self._open: dict[str, str] = {}
         """Statuses at the last update of the tasks that had not ended, by id."""
-        self.counts = dict.fromkeys(STATUSES, 0)
+        self.counts: dict[str, int] = dict.fromkeys(STATUSES, 0)
         """The number of tasks by status at the last update."""
 
     def poll_changes(self, now: float) -> list[dict[str, Any]]:
