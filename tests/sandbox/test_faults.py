@@ -59,7 +59,7 @@ def test_selectors_choose_requests(fields: dict[str, Any], numbers: list[int]) -
     assert matched_numbers(4, **fields) == numbers
 
 
-def test_rate_is_met_and_follows_seed() -> None:
+def test_rate_selects_share_of_requests_by_seed() -> None:
     hits = matched_numbers(2000, rate=0.2)
     assert 330 <= len(hits) <= 470
     assert hits == matched_numbers(2000, rate=0.2)
@@ -215,7 +215,7 @@ async def test_error_status_has_error_body_and_no_purchase(fields: dict[str, Any
         assert client.sandbox.request_log.purchases_by_key == {"order-42": 1}
 
 
-async def test_empty_429() -> None:
+async def test_429_can_have_empty_body() -> None:
     async with running_sandbox() as client:
         client.sandbox.faults.add(status=429, body=b"")
         reply = await get_balance(client)

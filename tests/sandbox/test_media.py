@@ -181,7 +181,7 @@ def test_different_request_gives_different_image(other: RenderRequest) -> None:
 
 @pytest.mark.parametrize("prompt", ODD_PROMPTS.values(), ids=ODD_PROMPTS.keys())
 @pytest.mark.parametrize("shape", ["16:9", "8:1", "1:8"])
-def test_any_prompt_can_be_drawn(prompt: str, shape: str) -> None:
+def test_any_prompt_gives_valid_image(prompt: str, shape: str) -> None:
     assert open_image(render(make_request(prompt=prompt, params={"aspect_ratio": shape}))).format == "PNG"
 
 
@@ -420,7 +420,7 @@ def test_default_length_of_speech_follows_text(prompt: str, params: dict[str, An
 
 
 @pytest.mark.parametrize("prompt", ODD_PROMPTS.values(), ids=ODD_PROMPTS.keys())
-def test_any_prompt_can_be_heard(prompt: str) -> None:
+def test_any_prompt_gives_valid_audio(prompt: str) -> None:
     artifact = render(RenderRequest("audio", "elevenlabs-turbo-2-5", prompt, {"duration_seconds": 1}, seed=3))
     assert decode_audio(artifact)[3] > 0.3
 
