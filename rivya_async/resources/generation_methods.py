@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence, Sized
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import attrs
 
@@ -20,6 +20,7 @@ from .._core.policies import NOT_GIVEN, NotGiven, PollPolicy, validate_policy, v
 from .._core.polling.adaptive.duration_estimator import duration_group
 from .._core.spend import Reservation
 from .._core.types.generations import Generation
+from .._core.types.progress import Progress, ProgressCounter
 from .._core.types.purchase_cost import Charge
 from .._engine.bounded_map import bounded_map
 from .._engine.polling.waiters import OnUpdate, consume_updates, notify_listener, validate_listener
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
     from .._engine.purchase_preflight import PurchasePreflight
     from .._engine.transfers.partial_file import Exists
     from ..catalogue import ModelId
+
+T = TypeVar("T", Outcome, Generation)
+
+OnProgress: TypeAlias = Callable[[Progress], object]
+"""A plain or async function that is called with the numbers of done, failed and open jobs."""
 
 ReferenceResolver: TypeAlias = Callable[[GenerationRequest, float | None], Awaitable[GenerationRequest]]
 """Uploads the local references of a request, by a deadline on the loop's clock."""
@@ -230,12 +236,16 @@ class GenerationMethods:
         *,
         timeout: float | NotGiven | None = NOT_GIVEN,
         poll: PollPolicy | None = None,
+        on_progress: OnProgress | None = None,
     ) -> AsyncGenerator[Generation]:
         """Yields the terminal records of many jobs as they end, each job once, failed jobs included.
 
         `timeout` in seconds bounds the whole loop: then `WaitTimeoutError` lists the jobs that are still open. A job
         whose wait fails (a 404, a 401) does not end the others: its error is raised when all have ended. Two or more
         errors, of jobs or of the timeout, are raised as an `ExceptionGroup`. Leaving the loop ends these waits only.
+
+        `on_progress` is called, or awaited, with a `Progress` at the start and before each record is yielded. Its
+        exceptions end the loop.
 
         >>> async def collect(session):
         ...     jobs = [await session.submit("z-image", prompt) for prompt in ("A red kite", "A blue whale")]
@@ -244,13 +254,15 @@ class GenerationMethods:
         True
         """
         policy = self._policy(poll)
+        validate_listener(on_progress, "on_progress", "Progress")
         jobs: dict[str, Generation | None] = {}
         for task_id, last in map(_identify, generations_or_task_ids):
             jobs[task_id] = last or jobs.get(task_id)
         registry = self._jobs.engine().wait_registry
+        counter = ProgressCounter(len(jobs), _now())
         completed = registry.as_completed(jobs, policy, _deadline(timeout, policy))
         async with aclosing(self._record_all(completed)) as records:
-            async for record in records:
+            async for record in _report(records, counter, on_progress):
                 yield record
 
     async def map(
@@ -262,6 +274,7 @@ class GenerationMethods:
         check: bool = False,
         timeout: float | NotGiven | None = NOT_GIVEN,
         poll: PollPolicy | None = None,
+        on_progress: OnProgress | None = None,
     ) -> AsyncGenerator[Outcome]:
         """Generates a stream of requests of any length, holding at most `max_in_flight` of them in memory.
 
@@ -269,6 +282,10 @@ class GenerationMethods:
         others; the outcome of a purchased job has its record, also if the wait failed. An error of the source is raised
         after the outcomes of all requests taken from it. Leaving the loop early cancels the rest; purchased jobs go on
         at the service. `check` is that of `submit`; `timeout` in seconds bounds each job, as in `generate`.
+
+        `on_progress` is called, or awaited, with a `Progress` at the start and before each outcome is yielded. If
+        `requests` has a length, the requests that were not started count as open. Its exceptions end the loop.
+        `rivya_async.progress.ProgressBar` shows it as a bar.
 
         >>> async def run(session):
         ...     requests = (GenerationRequest("z-image", f"Poster number {n}") for n in range(5))
@@ -282,8 +299,11 @@ class GenerationMethods:
             raise ConfigurationError(f"map takes an iterable of GenerationRequest values, not {requests!r:.80}")
         policy = self._policy(poll)
         _deadline(timeout, policy)  # validates it
+        validate_listener(on_progress, "on_progress", "Progress")
+        counter = ProgressCounter(len(requests) if isinstance(requests, Sized) else None, _now())
 
         async def run(request: GenerationRequest) -> Outcome:
+            counter.started += 1
             bought = None
             if not isinstance(request, GenerationRequest):
                 error = ConfigurationError(f"map takes GenerationRequest values, not {request!r:.80}")
@@ -300,7 +320,7 @@ class GenerationMethods:
                 return Outcome(request, (failure.last if isinstance(failure, WaitError) else None) or bought, failure)
 
         async with aclosing(bounded_map(requests, run, limit=max_in_flight, ordered=ordered)) as outcomes:
-            async for outcome in outcomes:
+            async for outcome in _report(outcomes, counter, on_progress):
                 yield outcome
 
     async def _purchase(
@@ -375,10 +395,30 @@ class GenerationMethods:
         return self._jobs.poll if poll is None else validate_policy("poll", poll, self._jobs.poll)
 
 
+async def _report(
+    items: AsyncGenerator[T], counter: ProgressCounter, on_progress: OnProgress | None
+) -> AsyncGenerator[T]:
+    """Yields the same items, and reports the end of each job."""
+    if on_progress is not None:
+        await notify_listener(on_progress, counter.measure(_now()))
+    async for item in items:
+        if on_progress is not None:
+            if isinstance(item, Outcome):
+                counter.add(item.generation, succeeded=item.ok)
+            else:
+                counter.add(item, succeeded=item.succeeded)
+            await notify_listener(on_progress, counter.measure(_now()))
+        yield item
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
 def _deadline(timeout: float | NotGiven | None, policy: PollPolicy) -> float | None:
     """Returns the deadline on the loop's clock."""
     seconds = policy.timeout if isinstance(timeout, NotGiven) else validate_timeout(timeout)
-    return None if seconds is None or seconds == math.inf else asyncio.get_running_loop().time() + seconds
+    return None if seconds is None or seconds == math.inf else _now() + seconds
 
 
 def _validate_target(to: str | os.PathLike[str] | None, exists: Exists | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from ..._core.errors import ConfigurationError, SessionClosedError, WaitTimeoutError
 from ..._core.types.generations import Generation
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from ..._core.errors import RivyaError
     from ..._core.policies import PollPolicy
+
+T = TypeVar("T")
 
 MAX_BUFFERED_UPDATES: Final = 64
 """Snapshots that are buffered for a slow listener: it misses the oldest of more, never the last."""
@@ -184,15 +186,15 @@ def session_closed_error(task_id: str, last: Generation | None) -> SessionClosed
     )
 
 
-def validate_listener(on_update: OnUpdate | None) -> None:
+def validate_listener(listener: object, name: str = "on_update", argument: str = "Generation") -> None:
     """Raises `ConfigurationError` for a listener that cannot be called."""
-    if on_update is not None and not callable(on_update):
-        raise ConfigurationError(f"on_update must be a function of one Generation, not {on_update!r}")
+    if listener is not None and not callable(listener):
+        raise ConfigurationError(f"{name} must be a function of one {argument}, not {listener!r:.80}")
 
 
-async def notify_listener(on_update: OnUpdate, generation: Generation) -> None:
+async def notify_listener(listener: Callable[[T], object], value: T) -> None:
     """Calls the listener, and awaits it if it is async."""
-    result = on_update(generation)
+    result = listener(value)
     if inspect.isawaitable(result):
         await result
 
