@@ -11,6 +11,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Final
 
@@ -23,33 +24,28 @@ EXIT_TIMEOUT: Final = 5.0
 _END: Final = object()
 _LOOPS: Final[weakref.WeakSet[BlockingLoop]] = weakref.WeakSet()
 _FORKED: Final[list[object]] = []
-"""Sessions and threads of the parent process: finalizers must not run in the child."""
+"""Sessions, threads and loops of the parent process: finalizers must not run in the child."""
 
 
 class Caller:
-    """The thread of a call. It runs callbacks of the loop until the call ends."""
+    """The thread of a call. It runs functions for the loop until the call ends."""
 
     def __init__(self) -> None:
         self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
-    async def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Runs a function in the calling thread and returns its result."""
-        loop, result = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
-
-        def finish(setter: Callable[[Any], None], value: Any) -> None:
-            if not result.done():
-                setter(value)
+    def run(self, function: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        """Runs a function in the calling thread; returns its result as a future."""
+        future: Future[Any] = Future()
 
         def execute() -> None:
-            try:
-                value = function(*args)
-            except Exception as error:  # noqa: BLE001 - raised in the coroutine that runs the callback
-                loop.call_soon_threadsafe(finish, result.set_exception, error)
-            else:
-                loop.call_soon_threadsafe(finish, result.set_result, value)
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(function(*args))
+                except Exception as error:  # noqa: BLE001 - raised in the coroutine that waits for the result
+                    future.set_exception(error)
 
         self.inbox.put(execute)
-        return await result
+        return asyncio.wrap_future(future)
 
     def forward(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Returns a callback for the loop that runs in the calling thread. Coroutine functions run on the loop."""
@@ -67,23 +63,23 @@ class BlockingLoop:
 
     def __init__(self, make_session: Callable[[], RivyaSession]) -> None:
         self._make_session = make_session
-        self.session = make_session()
         self._closed = False
         self._reset()
         _LOOPS.add(self)
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self.session = self._make_session()
+        self._lock = threading.RLock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._main: asyncio.Task[None] | None = None
+        self._thread: threading.Thread | None = None
+        self._stopped = asyncio.Event()
+        self._close_timeout: float | None = None
 
     def after_fork(self) -> None:
         """Replaces the session in a child process. The thread of the parent does not exist there."""
-        _FORKED.append((self.session, self._thread, self._loop, self._main))
-        self._reset()
+        _FORKED.append(vars(self).copy())
         if not self._closed:
-            self.session = self._make_session()
+            self._reset()
 
     def close_with(self, owner: object) -> None:
         """Closes the loop at exit, and when its owner is garbage-collected, with a `ResourceWarning`."""
@@ -93,33 +89,31 @@ class BlockingLoop:
     def call(self, make: Callable[[Caller], Awaitable[Any]], caller: Caller | None = None) -> Any:
         """Runs a coroutine on the loop and returns its result."""
         inbox = (caller := caller or Caller()).inbox
-        tasks: list[asyncio.Task[Any]] = []
 
-        async def main() -> Any:
-            return await make(caller)
+        async def main() -> None:
+            try:
+                inbox.put((await make(caller), None))
+            except BaseException as error:
+                inbox.put((None, error))
+                raise
 
-        def start() -> None:
-            tasks.append(asyncio.get_running_loop().create_task(main()))
-            tasks[0].add_done_callback(inbox.put)
-
-        loop = self._schedule(start)
+        future = self._start(main)
         try:
-            while not isinstance(message := inbox.get(), asyncio.Task):
+            while callable(message := inbox.get()):
                 message()
         except BaseException as interrupt:  # such as Ctrl-C
-            with suppress(RuntimeError):  # the loop is closed: the inbox has the end
-                loop.call_soon_threadsafe(lambda: tasks[0].cancel())
-            while not isinstance(message := inbox.get(), asyncio.Task):
+            future.cancel()
+            while callable(message := inbox.get()):
                 pass
-            for note in _notes_of(message):
-                interrupt.add_note(note)
+            _add_notes(interrupt, *message)
             raise
-        if message.cancelled():
+        result, error = message
+        if isinstance(error, asyncio.CancelledError):
             error = SessionClosedError("the session was closed during this call: create a new BlockingSession")
-            for note in _notes_of(message):
-                error.add_note(note)
+            _add_notes(error, *message)
+        if error is not None:
             raise error
-        return message.result()
+        return result
 
     def iterate(self, items: AsyncIterator[Any], caller: Caller | None = None) -> Generator[Any]:
         """Yields the items of an async iterator, and closes it."""
@@ -128,13 +122,12 @@ class BlockingLoop:
                 yield item
         finally:
             close = getattr(items, "aclose", None)
-            # In its thread, the loop closes a generator that is garbage-collected.
-            if close is not None and threading.current_thread() is not self._thread:
+            if close is not None and threading.current_thread() is not self._thread:  # the loop closes abandoned ones
                 with suppress(SessionClosedError):
                     self.call(lambda _: close(), caller)
 
-    def _schedule(self, start: Callable[[], None]) -> asyncio.AbstractEventLoop:
-        """Starts a call. What is scheduled before the loop is closed will end: `asyncio.run` cancels its task."""
+    def _start(self, main: Callable[[], Any]) -> Future[None]:
+        """Starts a coroutine. Once it is scheduled it will end, since a closing loop cancels its tasks."""
         if threading.current_thread() is self._thread:
             raise ConfigurationError(
                 "a blocking call in the thread of the session's event loop would never end: hooks must not make calls"
@@ -143,59 +136,45 @@ class BlockingLoop:
             if self._closed:
                 raise SessionClosedError("this session is closed: create a new BlockingSession")
             if self._loop is None:
-                ready = threading.Event()
-                self._thread = threading.Thread(target=self._run, args=[ready], name="rivya-session", daemon=True)
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._run, args=[self._loop], name="rivya-session", daemon=True)
                 self._thread.start()
-                ready.wait()
-            with suppress(RuntimeError):  # the loop is closed
-                if self._loop is not None:
-                    self._loop.call_soon_threadsafe(start)
-                    return self._loop
-        raise SessionClosedError("the event loop of this session has ended: create a new BlockingSession")
+            return asyncio.run_coroutine_threadsafe(main(), self._loop)
 
-    def _run(self, ready: threading.Event) -> None:
-        try:
-            asyncio.run(self._serve(ready))
-        finally:
-            ready.set()
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(self._serve())
 
-    async def _serve(self, ready: threading.Event) -> None:
-        self._loop, self._main, stopped = asyncio.get_running_loop(), asyncio.current_task(), asyncio.Event()
-        self._stop = stopped.set
-        ready.set()
-        await stopped.wait()
-        await self.session.aclose()
+    async def _serve(self) -> None:
+        await self._stopped.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._close_timeout):
+                await self.session.aclose()
 
-    def close(self, timeout: float | None = None) -> None:
-        """Closes the session and waits for the end of its thread; after `timeout` seconds, aborts its requests."""
+    def close(self, timeout: float | None = None, *, wait: bool = True) -> None:
+        """Closes the session and waits for the end of its thread. Aborts its requests after `timeout` seconds."""
         atexit.unregister(self.close)
         with self._lock:
-            self._closed = True
-            loop, thread, main = self._loop, self._thread, self._main
-        if loop is not None and thread is not None and main is not None:
-            with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(self._stop)
-                thread.join(timeout)
-                if thread.is_alive():
-                    loop.call_soon_threadsafe(main.cancel)
-                    thread.join(timeout)
+            self._closed, self._close_timeout = True, timeout
+        if self._loop is not None and self._thread is not None:
+            with suppress(RuntimeError):  # the loop is closed, or this is its thread
+                self._loop.call_soon_threadsafe(self._stopped.set)
+                if wait:
+                    self._thread.join()
 
     def _abandon(self, description: str) -> None:
-        atexit.unregister(self.close)
-        loop, was_closed, self._closed = self._loop, self._closed, True
-        if loop is not None and not was_closed:
-            with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(self._stop)
+        was_open = self._loop is not None and not self._closed
+        self.close(wait=False)
+        if was_open:
             warnings.warn(f"{description} was never closed: use `with`", ResourceWarning, stacklevel=2)
 
 
-def _notes_of(task: asyncio.Task[Any]) -> list[str]:
-    """Returns the notes of a cancelled call, which name its task and its key, or its late result."""
-    try:
-        result = task.result()
-    except BaseException as error:  # noqa: BLE001 - also the CancelledError of the task
-        return [*getattr(error, "__notes__", []), *([str(error)] if str(error) else [])]
-    return [] if result is None or result is _END else [f"the call had already returned {result!r}"]
+def _add_notes(interrupt: BaseException, result: Any, error: BaseException | None) -> None:
+    """Adds the notes of a cancelled call, which name its task and its key, or its late result."""
+    for note in [*getattr(error, "__notes__", []), *([str(error)] if str(error or "") else [])]:
+        interrupt.add_note(note)
+    if result is not None and result is not _END:
+        interrupt.add_note(f"the call had already returned {result!r}")
 
 
 def _after_fork() -> None:

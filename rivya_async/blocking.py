@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from ._blocking_loop import BlockingLoop, Caller
 from ._core.errors import ConfigurationError
@@ -21,6 +21,9 @@ from ._core.types.record import Record
 from ._engine.streaming.chat_stream import ChatStream
 from .resources import Resource
 from .session import RivyaSession
+
+if TYPE_CHECKING:
+    from ._core.chat.accumulator import ChatEvent
 
 OMITTED_METHODS: Final = frozenset({"aclose", "catalogue", "resolve_references", "start", "with_options"})
 """Methods of `RivyaSession` that have another form here, or that are for this package only."""
@@ -40,27 +43,42 @@ class BlockingObject:
 
 def _blocking_class(kind: type) -> Any:
     """Returns the class with the public members of `kind`, whose methods wait in the calling thread."""
-    members: dict[str, Any] = {"__doc__": kind.__doc__, "__module__": __name__}
+    members: dict[str, Any] = {"__doc__": _without_example(kind.__doc__), "__module__": __name__}
     for name, member in inspect.getmembers_static(kind):
         if name.startswith("_") or name in OMITTED_METHODS:
             continue
-        if isinstance(member, Resource):
-            members[name] = _resource(name, _blocking_class(member.kind))
-        elif isinstance(member, property):
-            members[name] = property(functools.partial(_read, name), doc=member.__doc__)
-        elif inspect.isfunction(member):
+        if inspect.isfunction(member):
             members[name] = _method(member)
+        elif isinstance(member, property):
+            members[name] = _property(name, member.__doc__)
+        elif isinstance(member, Resource):
+            members[name] = _property(name, member.kind.__doc__, _blocking_class(member.kind))
     name = "Blocking" + kind.__name__.removeprefix("Rivya").removesuffix("Resource")
-    cls = globals()[name] = type(name, (BlockingObject,), members)
+    globals()[name] = cls = type(name, (BlockingObject,), members)
     return cls
 
 
-def _read(name: str, self: BlockingObject) -> Any:
-    return getattr(self._target, name)
+def _without_example(doc: str | None) -> str:
+    return inspect.cleandoc(doc or "").partition("\n\n>>> ")[0]
 
 
-def _resource(name: str, cls: Any) -> property:
-    return property(lambda self: cls(self._loop, lambda _: getattr(self._target, name)), doc=cls.__doc__)
+def _like(function: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Copies signature and docstring, without its async example."""
+
+    def decorate(method: Callable[..., Any]) -> Callable[..., Any]:
+        functools.update_wrapper(method, function).__doc__ = _without_example(function.__doc__)
+        return method
+
+    return decorate
+
+
+def _property(name: str, doc: str | None, cls: type[BlockingObject] | None = None) -> property:
+    def read(self: BlockingObject) -> Any:
+        if cls is None:
+            return getattr(self._target, name)
+        return cls(self._loop, lambda _session: getattr(self._target, name))  # holds its owner, which closes the loop
+
+    return property(read, doc=doc)
 
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,16 +86,16 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
         options = {name: _forward(caller, name, value) for name, value in kwargs.items()}
         return function(self._target, *args, **options)
 
-    @functools.wraps(function)
+    @_like(function)
     def call(self: BlockingObject, /, *args: Any, **kwargs: Any) -> Any:
         async def run(caller: Caller) -> Any:
             result = start(self, caller, args, kwargs)
             return await result if inspect.iscoroutine(result) else result
 
         result = self._loop.call(run)
-        return BlockingChatStream(self, result) if isinstance(result, ChatStream) else result
+        return BlockingChatStream(self._loop, lambda _: (self, result)[1]) if isinstance(result, ChatStream) else result
 
-    @functools.wraps(function)
+    @_like(function)
     def iterate(self: BlockingObject, /, *args: Any, **kwargs: Any) -> Any:
         caller = Caller()
         forward = caller.forward_items if function is RivyaSession.map else list
@@ -99,9 +117,6 @@ def _forward(caller: Caller, name: str, argument: Any) -> Any:
 class BlockingChatStream(_blocking_class(ChatStream)):
     """A streamed completion: iterate over it for the text, or over `events()` for every event."""
 
-    def __init__(self, owner: BlockingObject, stream: ChatStream) -> None:
-        super().__init__(owner._loop, lambda _: (owner, stream)[1])  # keeps the session open
-
     def __enter__(self) -> Self:
         self._loop.call(lambda _: self._target.__aenter__())
         return self
@@ -112,7 +127,7 @@ class BlockingChatStream(_blocking_class(ChatStream)):
     def __iter__(self) -> Iterator[str]:
         return self._loop.iterate(self._target)
 
-    def events(self) -> Iterator[Any]:
+    def events(self) -> Iterator[ChatEvent]:
         """Iterates over all events, including unknown types. Raises as the iteration over the text does."""
         return self._loop.iterate(self._target.events())
 
@@ -140,13 +155,13 @@ class BlockingSession(_blocking_class(RivyaSession)):
         self._is_view = False
         self._loop.close_with(self)
 
-    @functools.wraps(RivyaSession.with_options)
-    def with_options(self, **options: Any) -> Self:
+    @_like(RivyaSession.with_options)
+    def with_options(self, **options: Any) -> Self:  # noqa: D102 - that of `RivyaSession`
         view = object.__new__(type(self))
         resolve = functools.lru_cache(1)(lambda session: self._resolve(session).with_options(**options))
         BlockingObject.__init__(view, self._loop, resolve)
         view._is_view = True
-        view._target  # raises for invalid options
+        resolve(self._loop.session)  # raises for invalid options
         return view
 
     def close(self) -> None:
