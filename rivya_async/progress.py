@@ -52,13 +52,14 @@ def track(items: Any, *, total: int | None = None, on_progress: OnProgress | Non
     the start; left out, a bar is shown. Leaving the loop early closes `items`; in an async function, close the
     generator (`contextlib.aclosing`) to do so at once.
 
-    >>> async def run(session):
-    ...     requests = [GenerationRequest("z-image", f"Poster number {n}") for n in range(3)]
-    ...     seen = []
-    ...     async for outcome in track(session.map(requests), total=3, on_progress=seen.append):
-    ...         pass
-    ...     return [(progress.done, progress.open) for progress in seen]
-    >>> in_sandbox(run)
+    >>> async def main():
+    ...     async with RivyaSession() as session:
+    ...         requests = [GenerationRequest("z-image", f"Poster number {n}") for n in range(3)]
+    ...         seen = []
+    ...         async for outcome in track(session.map(requests), total=3, on_progress=seen.append):
+    ...             pass
+    ...         return [(progress.done, progress.open) for progress in seen]
+    >>> asyncio.run(main())
     [(0, 3), (1, 2), (2, 1), (3, 0)]
     """
     if isinstance(items, AsyncIterable):

@@ -23,13 +23,18 @@ MAX_LISTED_JOBS: Final = 20
 
 @attrs.frozen
 class OpenJob:
-    """Job that a session bought and has not seen end. `submitted_at` is in seconds since 1970."""
+    """Job that a session bought and has not seen end."""
 
     task_id: str
+    """Task id of the job: wait for it with `wait_for`."""
     idempotency_key: str
+    """Idempotency key of the purchase."""
     model: str
+    """Id of the model."""
     client_request_id: str | None
+    """Your id of the job."""
     submitted_at: float
+    """Time of the purchase in seconds since 1970."""
 
 
 class OpenJobs:

@@ -44,12 +44,13 @@ class Batch:
     hours; after that, a purchase in doubt is given up with that reason.
 
     >>> from rivya_async.batch import Row
-    >>> async def kites(session):
-    ...     rows = [Row(number=n, line=n, model="z-image", prompt=f"Kite number {n}") for n in range(1, 4)]
-    ...     async with Batch.open("kites.journal") as batch:
-    ...         await batch.add(rows)
-    ...         return [record.state.value async for record in batch.run(session, download_to="kites")]
-    >>> in_sandbox(kites)
+    >>> async def main():
+    ...     async with RivyaSession() as session:
+    ...         rows = [Row(number=n, line=n, model="z-image", prompt=f"Kite number {n}") for n in range(1, 4)]
+    ...         async with Batch.open("kites.journal") as batch:
+    ...             await batch.add(rows)
+    ...             return [record.state.value async for record in batch.run(session, download_to="kites")]
+    >>> asyncio.run(main())
     ['downloaded', 'downloaded', 'downloaded']
     """
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", Outcome, Generation)
 
-OnProgress: TypeAlias = Callable[[Progress], object]
+OnJobProgress: TypeAlias = Callable[[Progress], object]
 """A plain or async function that is called with the numbers of done, failed and open jobs."""
 
 ReferenceResolver: TypeAlias = Callable[[GenerationRequest, float | None], Awaitable[GenerationRequest]]
@@ -71,8 +71,8 @@ class GenerationMethods:
 
         Every submit sends an `Idempotency-Key`: yours, or one that is created for this call and kept over all
         attempts. Every error has it as `idempotency_key`; repeating the call with it repeats the same purchase.
-        Keys of `params` are never renamed. `references` become `params.referenceMediaItems` (contract section 6);
-        local paths among them are uploaded first, once per content and model, before anything is bought.
+        Keys of `params` are never renamed. `references` become `params.referenceMediaItems`; local paths among them are
+        uploaded first, once per content and model, before anything is bought.
 
         With `check` the job is first validated against the catalogue, which the session reads at most once in five
         minutes: values are converted (`Model.coerce`), and `InvalidRequestError` lists every problem (`Model.check`),
@@ -82,10 +82,11 @@ class GenerationMethods:
         `RequestNotSentError`, `OutcomeUnknownError` and `ResponseDecodeError`. Cancelling drops the request, which the
         service may have processed: the `CancelledError` has a note with the key.
 
-        >>> async def buy(session):
-        ...     job = await session.submit("z-image", "A red kite", params={"aspect_ratio": "16:9"})
-        ...     return job.status
-        >>> in_sandbox(buy)
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         job = await session.submit("z-image", "A red kite", params={"aspect_ratio": "16:9"})
+        ...         return job.status
+        >>> asyncio.run(main())
         'queued'
         """
         request = build_request(
@@ -123,11 +124,12 @@ class GenerationMethods:
         timeout (wait again; its cause is the error of the last poll if none succeeded), `SessionClosedError` if the
         session closes. Every error has the `task_id`. Cancelling ends this wait only.
 
-        >>> async def resume(session):
-        ...     task_id = (await session.submit("z-image", "A red kite")).id
-        ...     job = await session.wait_for(task_id, timeout=600)
-        ...     return job.status
-        >>> in_sandbox(resume)
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         task_id = (await session.submit("z-image", "A red kite")).id
+        ...         job = await session.wait_for(task_id, timeout=600)
+        ...         return job.status
+        >>> asyncio.run(main())
         'succeeded'
         """
         policy = self._policy(poll)
@@ -163,11 +165,12 @@ class GenerationMethods:
         With `to` the files of a succeeded job are saved there, as by `download` with `exists`. Raises `DownloadError`
         with the task id if they cannot be saved.
 
-        >>> async def batch(session):
-        ...     prompts = ["A red kite", "A blue whale"]
-        ...     jobs = await asyncio.gather(*(session.generate("z-image", prompt) for prompt in prompts))
-        ...     return [job.status for job in jobs]
-        >>> in_sandbox(batch)
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         prompts = ["A red kite", "A blue whale"]
+        ...         jobs = await asyncio.gather(*(session.generate("z-image", prompt) for prompt in prompts))
+        ...         return [job.status for job in jobs]
+        >>> asyncio.run(main())
         ['succeeded', 'succeeded']
         """
         request = build_request(
@@ -216,10 +219,11 @@ class GenerationMethods:
         Raises as `wait_for` does otherwise. Leaving the loop ends this wait only; close the generator
         (`contextlib.aclosing`) to end it at once.
 
-        >>> async def follow(session):
-        ...     job = await session.submit("z-image", "A red kite")
-        ...     return [snapshot.status async for snapshot in session.watch(job)][-1]
-        >>> in_sandbox(follow)
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         job = await session.submit("z-image", "A red kite")
+        ...         return [snapshot.status async for snapshot in session.watch(job)][-1]
+        >>> asyncio.run(main())
         'succeeded'
         """
         policy = self._policy(poll)
@@ -236,7 +240,7 @@ class GenerationMethods:
         *,
         timeout: float | NotGiven | None = NOT_GIVEN,
         poll: PollPolicy | None = None,
-        on_progress: OnProgress | None = None,
+        on_progress: OnJobProgress | None = None,
     ) -> AsyncGenerator[Generation]:
         """Yields the terminal records of many jobs as they end, each job once, failed jobs included.
 
@@ -247,10 +251,11 @@ class GenerationMethods:
         `on_progress` is called, or awaited, with a `Progress` at the start and before each record is yielded. Its
         exceptions end the loop.
 
-        >>> async def collect(session):
-        ...     jobs = [await session.submit("z-image", prompt) for prompt in ("A red kite", "A blue whale")]
-        ...     return {ended.id async for ended in session.as_completed(jobs)} == {job.id for job in jobs}
-        >>> in_sandbox(collect)
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         jobs = [await session.submit("z-image", prompt) for prompt in ("A red kite", "A blue whale")]
+        ...         return {ended.id async for ended in session.as_completed(jobs)} == {job.id for job in jobs}
+        >>> asyncio.run(main())
         True
         """
         policy = self._policy(poll)
@@ -274,7 +279,7 @@ class GenerationMethods:
         check: bool = False,
         timeout: float | NotGiven | None = NOT_GIVEN,
         poll: PollPolicy | None = None,
-        on_progress: OnProgress | None = None,
+        on_progress: OnJobProgress | None = None,
     ) -> AsyncGenerator[Outcome]:
         """Generates a stream of requests of any length, holding at most `max_in_flight` of them in memory.
 
@@ -287,10 +292,11 @@ class GenerationMethods:
         `requests` has a length, the requests that were not started count as open. Its exceptions end the loop.
         `rivya_async.progress.ProgressBar` shows it as a bar.
 
-        >>> async def run(session):
-        ...     requests = (GenerationRequest("z-image", f"Poster number {n}") for n in range(5))
-        ...     return [outcome.ok async for outcome in session.map(requests, max_in_flight=2)]
-        >>> in_sandbox(run)
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         requests = (GenerationRequest("z-image", f"Poster number {n}") for n in range(5))
+        ...         return [outcome.ok async for outcome in session.map(requests, max_in_flight=2)]
+        >>> asyncio.run(main())
         [True, True, True, True, True]
         """
         if isinstance(max_in_flight, bool) or not isinstance(max_in_flight, int) or max_in_flight < 1:
@@ -396,7 +402,7 @@ class GenerationMethods:
 
 
 async def _report(
-    items: AsyncGenerator[T], counter: ProgressCounter, on_progress: OnProgress | None
+    items: AsyncGenerator[T], counter: ProgressCounter, on_progress: OnJobProgress | None
 ) -> AsyncGenerator[T]:
     """Yields the same items, and reports the end of each job."""
     if on_progress is not None:
