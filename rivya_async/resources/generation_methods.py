@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import attrs
 
-from .._core.errors import ConfigurationError, DownloadError, NotFoundError, RivyaError, SessionClosedError, WaitError
+from .._core.errors import (
+    ConfigurationError,
+    DownloadError,
+    NotFoundError,
+    RateLimitError,
+    RivyaError,
+    SessionClosedError,
+    WaitError,
+)
 from .._core.generation_request import GenerationRequest, Outcome, Reference, build_request, raise_if_failed
 from .._core.http import operations
 from .._core.idempotency import attach_idempotency_key
@@ -341,11 +349,15 @@ class GenerationMethods:
         operation = operations.create_generation(request, key)
         await preflight.reserve(request, key, operation.request.path, deadline)
         with preflight.suggestions(request), Reservation(preflight.ledger, key, operation.request.path) as reservation:
-            bought = await engine.jobs_limit.run(
-                lambda gives_up: engine.executor.execute(operation, deadline=deadline, gives_up=gives_up),
-                deadline,
-                self._record,
-            )
+            bought = None
+            if (limit_check := engine.jobs_limit.check()) is not None:
+                try:  # here: a coroutine of the limit would cost a quarter of a KiB per queued purchase
+                    bought = await engine.executor.execute(operation, deadline=deadline, gives_up=limit_check)
+                except RateLimitError:
+                    if not limit_check.may_wait:
+                        raise
+            if bought is None:
+                bought = await engine.jobs_limit.run(engine.executor, operation, deadline, self._record)
             reservation.confirm(Charge.from_generation(bought))
         now = engine.executor.environment.wall_time()
         preflight.open_jobs.add(OpenJob(bought.id, key, request.model, request.client_request_id, now))

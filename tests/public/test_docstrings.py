@@ -60,7 +60,7 @@ def test_public_packages_have_examples() -> None:
 @pytest.mark.parametrize("test", EXAMPLES)
 def test_example(test: doctest.DocTest, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    if "RivyaSession() as" not in test.docstring:
+    if "RivyaSession() as" not in (test.docstring or ""):
         run_example(test, rivya_async.RivyaSession)
         return
     with run_in_thread(Sandbox(speed=200.0)) as sandbox:
@@ -80,7 +80,7 @@ def run_example(test: doctest.DocTest, session: object) -> None:
 
 
 def public_docstrings() -> Iterator[tuple[str, str]]:
-    """Yields what a user reads: the docstrings of public classes, of their members and of resources."""
+    """Yields the docstrings that users read: those of public classes, of their members and of resources."""
     for package in PACKAGES:
         module = importlib.import_module(package)
         yield package, module.__doc__ or ""

@@ -64,7 +64,7 @@ def test_methods_and_signatures_are_those_of_the_session(path: str) -> None:
     awaitable: Any = RivyaSession("rvya_sk_" + "0" * 32)
     for name in filter(None, path.split(".")):
         blocking, awaitable = getattr(blocking, name), getattr(awaitable, name)
-    internal = {"catalogue", "resolve_references", "start"}  # the last is what the first call does
+    internal = {"catalogue", "resolve_references", "start"}
     ours, theirs = public_methods(blocking), public_methods(awaitable)
     assert ours.keys() == theirs.keys() - internal
     for name, method in ours.items():

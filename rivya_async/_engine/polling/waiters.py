@@ -52,7 +52,7 @@ class Waiter:
         """Called when the wait for this job fails."""
         raise NotImplementedError
 
-    def _wait_for_change(self) -> asyncio.Future[None]:
+    def wait_for_change(self) -> asyncio.Future[None]:
         """Returns the future of the next change. A coroutine would cost one more frame per waiting job."""
         self._future = self._loop.create_future()
         return self._future
@@ -72,10 +72,13 @@ class SingleWaiter(Waiter):
         self._outcome: Generation | RivyaError | None = None
         self._updates: deque[Generation] | None = deque(maxlen=MAX_BUFFERED_UPDATES) if listens else None
 
-    async def wait_terminal(self) -> Generation | None:
+    @property
+    def is_done(self) -> bool:
+        """True at the end of the job, at the deadline, and after an error."""
+        return self._outcome is not None or self.expired
+
+    def take_outcome(self) -> Generation | None:
         """Returns the terminal record, or None at the deadline. Raises the error that ended the wait."""
-        while self._outcome is None and not self.expired:
-            await self._wait_for_change()
         outcome, self._outcome = self._outcome, None
         if isinstance(outcome, Exception):
             try:
@@ -87,8 +90,8 @@ class SingleWaiter(Waiter):
     async def next_update(self) -> Generation | None:
         """Returns the next changed snapshot; None at the end of the job and at the deadline."""
         updates = self._updates
-        while not updates and self._outcome is None and not self.expired:
-            await self._wait_for_change()
+        while not updates and not self.is_done:
+            await self.wait_for_change()
         return updates.popleft() if updates else None
 
     def on_update(self, generation: Generation) -> None:
@@ -122,7 +125,7 @@ class GroupWaiter(Waiter):
     async def next_terminal(self) -> Generation | None:
         """Returns the next terminal record; None once there will be no more, and at the deadline."""
         while not self._terminal and self.open_ids and not self.expired:
-            await self._wait_for_change()
+            await self.wait_for_change()
         return self._terminal.popleft() if self._terminal else None
 
     def on_terminal(self, generation: Generation) -> None:
