@@ -22,7 +22,7 @@ from .._core.errors import (
 )
 from .._core.generation_request import GenerationRequest, Outcome, Reference, build_request, raise_if_failed
 from .._core.http import operations
-from .._core.idempotency import attach_idempotency_key
+from .._core.idempotency import add_idempotency_key, attach_idempotency_key
 from .._core.open_jobs import OpenJob
 from .._core.policies import NOT_GIVEN, NotGiven, PollPolicy, validate_policy, validate_timeout
 from .._core.polling.adaptive.duration_estimator import duration_group
@@ -191,7 +191,7 @@ class GenerationMethods:
         )
         del model, prompt, params, references, idempotency_key  # a waiting frame must not keep the request alive
         key = self._jobs.preflight.idempotency_key(request.idempotency_key)
-        with attach_idempotency_key(key):
+        try:  # a context manager would need a tenth of a KiB per waiting job
             policy = self._policy(poll)
             validate_listener(on_update)
             _validate_target(to, exists)
@@ -214,6 +214,9 @@ class GenerationMethods:
             if to is not None:
                 await self._download(ended, to, exists)
             return ended
+        except RivyaError as error:
+            add_idempotency_key(error, key)
+            raise
 
     async def watch(
         self,

@@ -183,7 +183,7 @@ class WaitRegistry:
     def _is_past(self, deadline: float | None) -> bool:
         return deadline is not None and self.loop.time() >= deadline
 
-    def end_wait(self, waiter: SingleWaiter, job: TrackedJob, started: float, error: BaseException | None) -> None:
+    def end_wait(self, waiter: Waiter, job: TrackedJob, started: float, error: BaseException | None) -> None:
         """Removes a waiter, and reports the end of its wait to the hooks; called by `JobWait`."""
         self._remove_waiter(waiter, job)
         if error is None or isinstance(error, RivyaError):
