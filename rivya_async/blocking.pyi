@@ -36,7 +36,7 @@ from rivya_async._engine.polling.waiters import OnUpdate
 from rivya_async._engine.transfers.upload_source import Uploadable
 from rivya_async._engine.transfers.uploader import OnProgress
 from rivya_async.catalogue import ModelId
-from rivya_async.resources.generation_methods import OnJobProgress
+from rivya_async.resources.job_arguments import OnJobProgress
 from ssl import SSLContext
 from typing import Any
 from typing import Literal

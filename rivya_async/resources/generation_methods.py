@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence, Sized
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
@@ -24,26 +22,28 @@ from .._core.generation_request import GenerationRequest, Outcome, Reference, bu
 from .._core.http import operations
 from .._core.idempotency import add_idempotency_key, attach_idempotency_key
 from .._core.open_jobs import OpenJob
-from .._core.policies import NOT_GIVEN, NotGiven, PollPolicy, validate_policy, validate_timeout
+from .._core.policies import NOT_GIVEN, NotGiven, PollPolicy, validate_policy
 from .._core.polling.adaptive.duration_estimator import duration_group
 from .._core.spend import Reservation
 from .._core.types.generations import Generation
-from .._core.types.progress import Progress, ProgressCounter
+from .._core.types.progress import ProgressCounter
 from .._core.types.purchase_cost import Charge
 from .._engine.bounded_map import bounded_map
 from .._engine.polling.waiters import OnUpdate, consume_updates, notify_listener, validate_listener
 from .downloads import ResultDownloads, resolve_names
+from .job_arguments import (
+    OnJobProgress,
+    compute_deadline,
+    identify_job,
+    loop_time,
+    report_progress,
+)
 
 if TYPE_CHECKING:
     from .._engine.engine import Engine
     from .._engine.purchase_preflight import PurchasePreflight
     from .._engine.transfers.partial_file import Exists
     from ..catalogue import ModelId
-
-T = TypeVar("T", Outcome, Generation)
-
-OnJobProgress: TypeAlias = Callable[[Progress], object]
-"""A plain or async function that is called with the numbers of done, failed and open jobs."""
 
 ReferenceResolver: TypeAlias = Callable[[GenerationRequest, float | None], Awaitable[GenerationRequest]]
 """Uploads the local references of a request, by a deadline on the loop's clock."""
@@ -142,7 +142,7 @@ class GenerationMethods:
         """
         policy = self._policy(poll)
         validate_listener(on_update)
-        deadline = _deadline(timeout, policy)
+        deadline = compute_deadline(timeout, policy)
         ended = await self._wait(self._jobs.engine(), generation_or_task_id, policy, deadline, on_update)
         self._record(ended)
         return raise_if_failed(ended) if raise_on_failure and ended.failed else ended
@@ -195,7 +195,7 @@ class GenerationMethods:
             policy = self._policy(poll)
             validate_listener(on_update)
             _validate_target(to, exists)
-            deadline = _deadline(timeout, policy)
+            deadline = compute_deadline(timeout, policy)
             engine = self._jobs.engine()  # also used after the purchase: a closing session must not lose the job
             bought = await self._purchase(engine, request, key, check=check, deadline=deadline)
             del request
@@ -238,9 +238,9 @@ class GenerationMethods:
         'succeeded'
         """
         policy = self._policy(poll)
-        task_id, last = _identify(generation_or_task_id)
+        task_id, last = identify_job(generation_or_task_id)
         registry = self._jobs.engine().wait_registry
-        watched = registry.watch(task_id, last, policy, _deadline(timeout, policy))
+        watched = registry.watch(task_id, last, policy, compute_deadline(timeout, policy))
         async with aclosing(self._record_all(watched)) as records:
             async for record in records:
                 yield record
@@ -272,13 +272,13 @@ class GenerationMethods:
         policy = self._policy(poll)
         validate_listener(on_progress, "on_progress", "Progress")
         jobs: dict[str, Generation | None] = {}
-        for task_id, last in map(_identify, generations_or_task_ids):
+        for task_id, last in map(identify_job, generations_or_task_ids):
             jobs[task_id] = last or jobs.get(task_id)
         registry = self._jobs.engine().wait_registry
-        counter = ProgressCounter(len(jobs), _now())
-        completed = registry.as_completed(jobs, policy, _deadline(timeout, policy))
+        counter = ProgressCounter(len(jobs), loop_time())
+        completed = registry.as_completed(jobs, policy, compute_deadline(timeout, policy))
         async with aclosing(self._record_all(completed)) as records:
-            async for record in _report(records, counter, on_progress):
+            async for record in report_progress(records, counter, on_progress):
                 yield record
 
     async def map(
@@ -315,9 +315,9 @@ class GenerationMethods:
         if not isinstance(requests, Iterable | AsyncIterable):
             raise ConfigurationError(f"map takes an iterable of GenerationRequest values, not {requests!r:.80}")
         policy = self._policy(poll)
-        _deadline(timeout, policy)  # validates it
+        compute_deadline(timeout, policy)  # validates it
         validate_listener(on_progress, "on_progress", "Progress")
-        counter = ProgressCounter(len(requests) if isinstance(requests, Sized) else None, _now())
+        counter = ProgressCounter(len(requests) if isinstance(requests, Sized) else None, loop_time())
 
         async def run(request: GenerationRequest) -> Outcome:
             counter.started += 1
@@ -328,7 +328,7 @@ class GenerationMethods:
             try:
                 key = self._jobs.preflight.idempotency_key(request.idempotency_key)
                 with attach_idempotency_key(key):
-                    engine, deadline = self._jobs.engine(), _deadline(timeout, policy)
+                    engine, deadline = self._jobs.engine(), compute_deadline(timeout, policy)
                     bought = await self._purchase(engine, request, key, check=check, deadline=deadline)
                     ended = await self._wait(engine, bought, policy, deadline, None)
                     self._record(ended)
@@ -337,7 +337,7 @@ class GenerationMethods:
                 return Outcome(request, (failure.last if isinstance(failure, WaitError) else None) or bought, failure)
 
         async with aclosing(bounded_map(requests, run, limit=max_in_flight, ordered=ordered)) as outcomes:
-            async for outcome in _report(outcomes, counter, on_progress):
+            async for outcome in report_progress(outcomes, counter, on_progress):
                 yield outcome
 
     async def _purchase(
@@ -378,7 +378,7 @@ class GenerationMethods:
         on_update: OnUpdate | None,
     ) -> Awaitable[Generation]:
         """Returns the wait itself. A coroutine around it would cost one more frame per waiting job."""
-        task_id, last = _identify(job)
+        task_id, last = identify_job(job)
         if on_update is None:
             return engine.wait_registry.wait(task_id, last, policy, deadline)
         return consume_updates(self._record_all(engine.wait_registry.watch(task_id, last, policy, deadline)), on_update)
@@ -416,44 +416,11 @@ class GenerationMethods:
         return self._jobs.poll if poll is None else validate_policy("poll", poll, self._jobs.poll)
 
 
-async def _report(
-    items: AsyncGenerator[T], counter: ProgressCounter, on_progress: OnJobProgress | None
-) -> AsyncGenerator[T]:
-    """Yields the same items, and reports the end of each job."""
-    if on_progress is not None:
-        await notify_listener(on_progress, counter.measure(_now()))
-    async for item in items:
-        if on_progress is not None:
-            if isinstance(item, Outcome):
-                counter.add(item.generation, succeeded=item.ok)
-            else:
-                counter.add(item, succeeded=item.succeeded)
-            await notify_listener(on_progress, counter.measure(_now()))
-        yield item
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def _deadline(timeout: float | NotGiven | None, policy: PollPolicy) -> float | None:
-    """Returns the deadline on the loop's clock."""
-    seconds = policy.timeout if isinstance(timeout, NotGiven) else validate_timeout(timeout)
-    return None if seconds is None or seconds == math.inf else _now() + seconds
-
-
 def _validate_target(to: str | os.PathLike[str] | None, exists: Exists | None) -> None:
+    """Raises `ConfigurationError` for an invalid target of files."""
     if to is not None and not isinstance(to, str | os.PathLike):
         raise ConfigurationError(f"to must be the path of a folder or of a file, not {to!r:.80}")
     if to is not None:
         resolve_names(None, to, None, 1, exists)
     elif exists is not None:
         raise ConfigurationError("exists needs to: the folder or file to save to")
-
-
-def _identify(job: Generation | str) -> tuple[str, Generation | None]:
-    if isinstance(job, Generation):
-        return job.id, job
-    if not isinstance(job, str) or not job.strip(". "):
-        raise ConfigurationError(f"wait for a Generation or a task id, not for {job!r}")
-    return job, None
