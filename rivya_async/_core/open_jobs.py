@@ -10,7 +10,7 @@ import attrs
 from .public_module import set_public_module
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from .types.generations import Generation
 
@@ -69,12 +69,16 @@ class OpenJobs:
             return None
         self._is_reported = True
         count = len(self._jobs)
-        listed = ", ".join(islice(self._jobs, MAX_LISTED_JOBS))
-        more = f" and {count - MAX_LISTED_JOBS} more" if count > MAX_LISTED_JOBS else ""
         return (
-            f"the session ends with {count} open {'job' if count == 1 else 'jobs'}: {listed}{more}. Paid jobs go on: "
-            "call wait_for(task_id) in another session. open_jobs lists them all"
+            f"the session ends with {count} open {'job' if count == 1 else 'jobs'}: {list_ids(self._jobs)}. Paid jobs "
+            "go on: call wait_for(task_id) in another session. open_jobs lists them all"
         )
+
+
+def list_ids(task_ids: Collection[str]) -> str:
+    """Returns the first task ids as text for a warning."""
+    listed = ", ".join(islice(task_ids, MAX_LISTED_JOBS))
+    return f"{listed} and {len(task_ids) - MAX_LISTED_JOBS} more" if len(task_ids) > MAX_LISTED_JOBS else listed
 
 
 set_public_module("rivya_async", OpenJob)

@@ -37,6 +37,7 @@ from .job_arguments import (
     identify_job,
     loop_time,
     report_progress,
+    warn_unread,
 )
 
 if TYPE_CHECKING:
@@ -297,7 +298,8 @@ class GenerationMethods:
         Yields an `Outcome` for each, as they end or, with `ordered`, in the order of the requests. No failure ends the
         others; the outcome of a purchased job has its record, also if the wait failed. An error of the source is raised
         after the outcomes of all requests taken from it. Leaving the loop early cancels the rest; purchased jobs go on
-        at the service. `check` is that of `submit`; `timeout` in seconds bounds each job, as in `generate`.
+        at the service, and a warning names the ended ones that were not yielded. `check` is that of `submit`; `timeout`
+        in seconds bounds each job, as in `generate`.
 
         `on_progress` is called, or awaited, with a `Progress` at the start and before each outcome is yielded. If
         `requests` has a length, the requests that were not started count as open. Its exceptions end the loop.
@@ -318,6 +320,7 @@ class GenerationMethods:
         compute_deadline(timeout, policy)  # validates it
         validate_listener(on_progress, "on_progress", "Progress")
         counter = ProgressCounter(len(requests) if isinstance(requests, Sized) else None, loop_time())
+        unread: dict[str, None] = {}
 
         async def run(request: GenerationRequest) -> Outcome:
             counter.started += 1
@@ -332,13 +335,19 @@ class GenerationMethods:
                     bought = await self._purchase(engine, request, key, check=check, deadline=deadline)
                     ended = await self._wait(engine, bought, policy, deadline, None)
                     self._record(ended)
+                    unread[ended.id] = None
                     return Outcome(request, raise_if_failed(ended))
             except Exception as failure:  # noqa: BLE001 - no failure, of any kind, may end the other requests
                 return Outcome(request, (failure.last if isinstance(failure, WaitError) else None) or bought, failure)
 
-        async with aclosing(bounded_map(requests, run, limit=max_in_flight, ordered=ordered)) as outcomes:
-            async for outcome in report_progress(outcomes, counter, on_progress):
-                yield outcome
+        try:
+            async with aclosing(bounded_map(requests, run, limit=max_in_flight, ordered=ordered)) as outcomes:
+                async for outcome in report_progress(outcomes, counter, on_progress):
+                    if outcome.generation is not None:
+                        unread.pop(outcome.generation.id, None)
+                    yield outcome
+        finally:
+            warn_unread(unread)
 
     async def _purchase(
         self, engine: Engine, request: GenerationRequest, key: str, *, check: bool, deadline: float | None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 from typing import TypeAlias, TypeVar
 
 from .._core.errors import ConfigurationError
 from .._core.generation_request import Outcome
+from .._core.open_jobs import list_ids
 from .._core.policies import NotGiven, PollPolicy, validate_timeout
 from .._core.types.generations import Generation
 from .._core.types.progress import Progress, ProgressCounter
@@ -34,6 +36,18 @@ async def report_progress(
                 counter.add(item, succeeded=item.succeeded)
             await notify_listener(on_progress, counter.measure(loop_time()))
         yield item
+
+
+def warn_unread(task_ids: Collection[str]) -> None:
+    """Warns of paid jobs that have ended in a loop that was left before they were yielded."""
+    if task_ids:
+        logging.getLogger("rivya_async").warning(
+            "map was left before it yielded %d ended %s: %s. Paid results are kept at the service: read them with "
+            "generations.retrieve(task_id)",
+            len(task_ids),
+            "job" if len(task_ids) == 1 else "jobs",
+            list_ids(task_ids),
+        )
 
 
 def loop_time() -> float:

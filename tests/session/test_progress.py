@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Generator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +177,20 @@ def test_bar_without_rich_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "rich.console", None)
     with pytest.raises(ConfigurationError, match=r"rivya-async\[cli\]"), ProgressBar():
         pass
+
+
+async def test_map_that_is_left_names_the_jobs_that_it_did_not_yield(caplog: pytest.LogCaptureFixture) -> None:
+    transport = FakeTransport(FakeService())
+    async with transport.session(poll=QUICK) as session:
+        async with aclosing(session.map([GenerationRequest("z-image", "A kite")] * 25)) as outcomes:
+            read = [(await anext(outcomes)).unwrap().id for _ in range(2)]
+            while session.open_jobs:  # noqa: ASYNC110 - no event reports the end of the last job
+                await asyncio.sleep(0.01)
+        (record,) = caplog.records
+        message = record.getMessage()
+        assert "map was left before it yielded 23 ended jobs: task_" in message
+        assert " and 3 more. Paid results" in message
+        assert not any(task_id in message for task_id in read)
+        caplog.clear()
+        assert len([each async for each in session.map([GenerationRequest("z-image", "A kite")])]) == 1
+    assert caplog.records == []
