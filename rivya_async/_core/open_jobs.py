@@ -75,10 +75,10 @@ class OpenJobs:
         )
 
 
-def list_ids(task_ids: Collection[str]) -> str:
-    """Returns the first task ids as text for a warning."""
-    listed = ", ".join(islice(task_ids, MAX_LISTED_JOBS))
-    return f"{listed} and {len(task_ids) - MAX_LISTED_JOBS} more" if len(task_ids) > MAX_LISTED_JOBS else listed
+def list_ids(task_ids: Collection[str], limit: int = MAX_LISTED_JOBS) -> str:
+    """Returns the first `limit` task ids as text for a warning."""
+    listed = ", ".join(islice(task_ids, limit))
+    return f"{listed} and {len(task_ids) - limit} more" if len(task_ids) > limit else listed
 
 
 set_public_module("rivya_async", OpenJob)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 from collections.abc import AsyncGenerator, Callable, Collection
-from typing import TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from .._core.errors import ConfigurationError
 from .._core.generation_request import Outcome
@@ -17,6 +17,9 @@ from .._core.types.progress import Progress, ProgressCounter
 from .._engine.polling.waiters import notify_listener
 
 T = TypeVar("T", Outcome, Generation)
+
+MAX_LISTED_UNREAD: Final = 100
+"""Maximum number of task ids in the warning of an abandoned map: as many jobs as it has in flight by default."""
 
 OnJobProgress: TypeAlias = Callable[[Progress], object]
 """A plain or async function that is called with the numbers of done, failed and open jobs."""
@@ -43,10 +46,10 @@ def warn_unread(task_ids: Collection[str]) -> None:
     if task_ids:
         logging.getLogger("rivya_async").warning(
             "map was left before it yielded %d ended %s: %s. Paid results are kept at the service: read them with "
-            "generations.retrieve(task_id)",
+            "generations.retrieve(task_id). session.spend names all task ids",
             len(task_ids),
             "job" if len(task_ids) == 1 else "jobs",
-            list_ids(task_ids),
+            list_ids(task_ids, MAX_LISTED_UNREAD),
         )
 
 
