@@ -67,12 +67,13 @@ class Files:
         when the limit is passed), and what any call can raise. Cancelling closes the connection and the files that it
         opened.
 
-        >>> async def upload(session):
-        ...     await session.download(await session.generate("z-image", "A red kite"), "kite.png")
-        ...     photo = await session.files.upload("kite.png", model="qwen-image")
-        ...     job = await session.submit("qwen-image", "The same at night", references=[photo])
-        ...     return photo.kind, photo.mime_type, job.status
-        >>> in_sandbox(upload)
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         await session.download(await session.generate("z-image", "A red kite"), "kite.png")
+        ...         photo = await session.files.upload("kite.png", model="qwen-image")
+        ...         job = await session.submit("qwen-image", "The same at night", references=[photo])
+        ...         return photo.kind, photo.mime_type, job.status
+        >>> asyncio.run(main())
         ('image', 'image/png', 'queued')
         """
         engine = self._engine()
@@ -92,14 +93,15 @@ class Files:
         `kind` and `model` are those of `upload`. Raises `InvalidRequestError`, and `ConfigurationError` if the file
         cannot be read. Safe to cancel.
 
-        >>> async def check(session):
-        ...     await session.download(await session.generate("z-image", "A red kite"), "kite.png")
-        ...     await session.files.check("kite.png", kind="image", model="qwen-image")
-        ...     try:
-        ...         await session.files.check("kite.png", model="z-image")
-        ...     except InvalidRequestError as error:
-        ...         return error.message
-        >>> in_sandbox(check)
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         await session.download(await session.generate("z-image", "A red kite"), "kite.png")
+        ...         await session.files.check("kite.png", kind="image", model="qwen-image")
+        ...         try:
+        ...             await session.files.check("kite.png", model="z-image")
+        ...         except InvalidRequestError as error:
+        ...             return error.message
+        >>> asyncio.run(main())
         "z-image takes no file of kind 'image', and none of any other: nothing was sent"
         """
         await self._build_upload(await open_path_source(path), kind, model)
@@ -107,11 +109,12 @@ class Files:
     async def retrieve(self, file_id: str) -> File:
         """Returns a file of the account. Raises `NotFoundError`, and what any read can raise. Safe to cancel.
 
-        >>> async def retrieve(session):
-        ...     await session.download(await session.generate("z-image", "A red kite"), "kite.png")
-        ...     photo = await session.files.upload("kite.png")
-        ...     return (await session.files.retrieve(photo.id)) == photo
-        >>> in_sandbox(retrieve)
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         await session.download(await session.generate("z-image", "A red kite"), "kite.png")
+        ...         photo = await session.files.upload("kite.png")
+        ...         return (await session.files.retrieve(photo.id)) == photo
+        >>> asyncio.run(main())
         True
         """
         return await self._engine().executor.execute(operations.retrieve_file(file_id))

@@ -107,7 +107,9 @@ class Sandbox:
             link_lifetime=link_lifetime,
             store=self._store,
         )
+        """Accounts, API keys and tasks."""
         self.faults = FaultRegistry([DELIVERY, *(route.name for route in ROUTES)], seed)
+        """Faults that the sandbox injects."""
         self._clock = clock
         self._host = host
         self._port = port
@@ -118,6 +120,7 @@ class Sandbox:
             self.service_state.save_key(ApiKey(self.api_key, self._get_or_create_account(MAIN_ACCOUNT).id))
         self._api = Api(self.service_state, allow_local_webhooks=allow_local_webhooks)
         self.request_log = self._api.request_log
+        """Requests that the sandbox received."""
         if port:
             self.service_state.base_url = self._address()
         self._handler = RequestHandler(self._api, self.faults, RateLimiter(rate_limit, rate_window), clock)

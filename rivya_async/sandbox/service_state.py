@@ -130,13 +130,17 @@ class ServiceState:
         self.base_url = ""
         """Address of the server; empty before the first start on any free port."""
         self.seed = seed
+        """Seed of ids, durations and failures."""
         self.speed = speed
         self.failure_rate = failure_rate
         self.link_lifetime = link_lifetime
         self.store = store or StateStore()
         self.accounts = {account.id: account for account in self.store.load(Account)}
+        """Accounts by id."""
         self.api_keys = {key.secret: key for key in self.store.load(ApiKey)}
+        """API keys by their text."""
         self.tasks: dict[str, Task] = {}
+        """Tasks by id."""
         self._refunds: list[tuple[float, str, Task]] = []
         self._refund_lock = threading.Lock()
         for task in self.store.load(Task):

@@ -55,6 +55,7 @@ class FakeService:
         if polls_until_done < 1:
             raise ValueError(f"polls_until_done must be at least 1, not {polls_until_done!r}.")
         self.credits = credits
+        """Balance of the account in credits."""
         self._polls_until_done = polls_until_done
         self._catalogue = load_catalogue()
         self._results = RenderCache()

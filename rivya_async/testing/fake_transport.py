@@ -38,11 +38,14 @@ class FakeRequest:
     """
 
     method: str
+    """HTTP method."""
     path: str
     body: bytes = attrs.field(default=b"", repr=False)
     idempotency_key: str | None = None
+    """Idempotency key, if one was sent."""
     fields: Mapping[str, str] = attrs.field(factory=dict)
     headers: Mapping[str, str] = attrs.field(factory=dict)
+    """Headers, without the API key."""
 
     @property
     def json(self) -> Any:
@@ -61,9 +64,11 @@ class FakeResponse:
     """
 
     status: int = 200
+    """HTTP status."""
     json: Any = None
     body: bytes = b""
     headers: Mapping[str, str] = attrs.field(factory=dict)
+    """Headers."""
 
     @classmethod
     def error(cls, status: int, code: str | None = None, message: str = "Rejected.", **headers: str) -> FakeResponse:

@@ -82,9 +82,13 @@ class RemoteJobClient:
     def __init__(self, worker: RivyaWorker, session: RivyaSession) -> None:
         self._worker = worker
         self.base_url = session.base_url
+        """Origin of the service."""
         self.models = session.models
+        """Models of the session."""
         self.files = session.files
+        """Files of the session."""
         self.generations = session.generations
+        """Generations of the session."""
         self._session = session
         self._messages: dict[str, JobMessage] = {}
         self._keys_by_task_id: dict[str, str] = {}
