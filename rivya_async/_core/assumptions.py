@@ -68,7 +68,29 @@ MEGABYTE: Final = 1024 * 1024
 """[10] Bytes per MB: the pages say MB without a definition."""
 
 FIXED_PRICE_BILLING_TYPES: Final = frozenset({"FIXED"})
-"""[21] Billing types with the price `base_credits`, independent of the params."""
+"""[21] Billing types of models whose default settings cost `base_credits`."""
+
+CHAT_BILLING_TYPE: Final = "TOKEN_BASED"
+"""[21] Billing type of models that reserve credits, and then charge for the tokens that were used."""
+
+ONE_PRICE_MODELS: Final = frozenset({"seedream-4-0"})
+"""[6] Models with one price for all params, by their page. Any other `FIXED` price may depend on params."""
+
+PRICE_PARAM_PATTERN: Final = re.compile(
+    r"size|(?:\w+_)?"
+    r"(?:acceleration|audio|duration|fps|frames|images|mode|pro|quality|resolution|seconds|shots|sound|speed|tier)"
+    r"(?:_\w+)?"
+)
+"""[6] Names of params that change the price, in snake case. Observed prices add further params of a model."""
+
+ASCENDING_VALUES: Final = (
+    *("draft", "turbo", "fast", "low", "basic", "std", "standard", "balanced"),
+    *("medium", "pro", "high", "quality", "ultra", "max"),
+)
+"""[6] Values of such params in the order of their price, the cheapest first. Numbers and booleans ascend, too."""
+
+FREE_PARAMS: Final = frozenset({"seed", "seeds"})
+"""[6] Params that change no price, although they differ from job to job."""
 
 REFERENCE_CAPS_FIELD: Final = "caps"
 """[19] Member of `reference_media` with the maximum count per kind, in `without_video` and `with_video`."""

@@ -7,6 +7,8 @@ category, an empty list for a list, `url_input_supported` from the inputs.
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -24,6 +26,27 @@ REASONING_EFFORTS: Final = ("default", "minimal", "low", "medium", "high", "xhig
 
 MEGABYTE: Final = 1_048_576
 """Bytes in an MB. Assumed."""
+
+PROPORTIONAL_PARAMS: Final = ("duration", "duration_seconds", "n_frames")
+"""Params whose numbers multiply the price: twice as long costs twice as much. Invented."""
+
+RESOLUTION_PARAMS: Final = ("resolution", "image_resolution")
+"""Params whose numbers multiply the price by their square root: `4K` costs twice as much as `1K`. Invented."""
+
+PRICE_WEIGHTS: Final[Mapping[str, Mapping[str, float]]] = {
+    "rendering_speed": {"TURBO": 0.5, "BALANCED": 1.0, "QUALITY": 1.5},
+    "quality": {"basic": 1.0, "medium": 1.0, "high": 1.5, "720p": 1.0, "1080p": 1.5},
+    "mode": {"std": 0.75, "pro": 1.0},
+    "size": {"standard": 1.0, "high": 1.5},
+    "sound": {"true": 1.5},
+    "generate_audio": {"true": 1.5},
+    "enable_pro": {"true": 2.0},
+    "multi_shots": {"true": 1.25},
+}
+"""Weights of further values; others weigh 1. A price is multiplied by value / default. Invented, like all factors."""
+
+ONE_PRICE_MODELS: Final = frozenset({"seedream-4-0"})
+"""Models with one price for all params, by their page."""
 
 _LIST_FIELDS: Final = ("supported_modes", "requires_upload_for_modes", "file_kinds", "notices")
 
@@ -68,7 +91,7 @@ DEFAULT_LIMITS: Final[Mapping[str, UploadLimit]] = {
 
 @attrs.frozen
 class Model:
-    """The facts of a model that validation and pricing need."""
+    """The facts of a model that validation and pricing need. `price` is that of its default settings."""
 
     id: str
     category: str
@@ -85,6 +108,17 @@ class Model:
     def is_chat(self) -> bool:
         """True for a model of the Chat API."""
         return self.category == "chat"
+
+    def price_of(self, params: Mapping[str, Any]) -> int:
+        """Returns the price of a job with valid params: `price`, times an invented factor per param, rounded up."""
+        if self.id in ONE_PRICE_MODELS:
+            return self.price
+        factors = [
+            _price_weight(param.key, params[param.key]) / _price_weight(param.key, param.default)
+            for param in self.params
+            if params.get(param.key) is not None
+        ]
+        return max(1, math.ceil(round(self.price * math.prod(factors), 6)))
 
     def filled(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the `params` that this model has, with the documented defaults."""
@@ -160,6 +194,15 @@ def _model(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> Model:
         takes_files="file" in entry["supported_api_inputs"],
         uploads=_uploads(entry, references),
     )
+
+
+def _price_weight(key: str, value: Any) -> float:
+    number = re.match(r"\d+(?:\.\d+)?", str(value))
+    if key in PROPORTIONAL_PARAMS and number is not None:
+        return float(number[0])
+    if key in RESOLUTION_PARAMS and number is not None:
+        return math.sqrt(float(number[0]))
+    return PRICE_WEIGHTS.get(key, {}).get(str(value), 1.0)
 
 
 def _param(param: Mapping[str, Any]) -> Param:

@@ -107,21 +107,23 @@ class ServiceState:
 
     def create_task(self, account_id: str, model: Model, prompt: str, params: Mapping[str, Any], now: float) -> Task:
         """Creates and charges a task; raises `ApiError` (insufficient_credits) if the account cannot pay."""
-        self.reserve(account_id, model, now)
-        self.charge(account_id, model.price)
+        price = self.reserve(account_id, model, now, params)
+        self.charge(account_id, price)
         task = self._draw_task(account_id, model, prompt, params, now)
         self._register_task(task)
         self.store.put(task.id, task)
         return task
 
-    def reserve(self, account_id: str, model: Model, now: float) -> None:
-        """Reserves the model's price; raises `ApiError` (insufficient_credits) if the account cannot pay."""
-        balance = self.available_credits(account_id, now)
-        if balance < model.price:
-            raise ApiError(
-                "insufficient_credits", f"{model.id} needs {_count_credits(model.price)}, you have {balance}."
-            )
-        self.accounts[account_id].reserved += model.price
+    def reserve(self, account_id: str, model: Model, now: float, params: Mapping[str, Any] | None = None) -> int:
+        """Reserves the price of a purchase and returns it.
+
+        Raises `ApiError` (insufficient_credits) if the account cannot pay.
+        """
+        balance, price = self.available_credits(account_id, now), model.price_of(params or {})
+        if balance < price:
+            raise ApiError("insufficient_credits", f"{model.id} needs {_count_credits(price)}, you have {balance}.")
+        self.accounts[account_id].reserved += price
+        return price
 
     def charge(self, account_id: str, amount: int) -> None:
         """Spends `amount` of the reserved credits."""
@@ -166,7 +168,7 @@ class ServiceState:
             prompt=prompt,
             params=model.filled(params),
             seed=derive_seed(self.seed, task_id, params),
-            reserved_credits=model.price,
+            reserved_credits=model.price_of(params),
             created_at=now,
             starts_at=starts_at,
             ends_at=starts_at + RUN_MEDIANS[model.category] * math.exp(SIGMA * run_deviation) / self.speed,

@@ -320,10 +320,17 @@ async def test_models_that_all_filters_let_through(sandbox: Sandbox, filters: tu
 
 async def test_a_dry_run_checks_and_buys_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
     job = ("generate", "kling-3-0", "A kite", "-n", "3", "--dry-run")
-    ended = await run_against(*job, "-p", "duration=10", sandbox=sandbox)
+    ended = await run_against(*job, sandbox=sandbox)
     assert (ended.code, ended.out) == (0, "3 jobs of kling-3-0: about 270 credits. Nothing was bought.\n")
+    ended = await run_against(*job, "-p", "duration=10", sandbox=sandbox)
+    assert ended.out == (
+        "3 jobs of kling-3-0: at least 270 credits (base_credits of the catalogue is 90, and duration=10 may change "
+        "the price). Nothing was bought.\n"
+    )
     ended = await run_against(*job, "--json", sandbox=sandbox, RIVYA_API_KEY="")
-    assert ended.results == [{"model": "kling-3-0", "jobs": 3, "estimated_credits": 270}]
+    (result,) = ended.results
+    assert (result["model"], result["jobs"], result["estimated_credits"]) == ("kling-3-0", 3, 270)
+    assert (result["max_credits"], result["kind"]) == (270, "exact")
     ended = await run_against(*job, "-p", "duratoin=10", "-p", "mode=prp", "--json", sandbox=sandbox)
     assert (ended.code, ended.out) == (2, "")
     assert [(one["where"], one["nearest"]) for one in ended.error["problems"]] == [

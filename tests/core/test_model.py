@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.catalogue.model import REFERENCES_PARAM, ChatCapabilities, Model
-from rivya_async._core.catalogue.model_param import ModelParam
+from rivya_async._core.catalogue.model import ChatCapabilities, Model
+from rivya_async._core.catalogue.model_param import REFERENCES_PARAM, ModelParam
 from rivya_async._core.catalogue.reference_rules import FileLimit, ReferenceRules
 from rivya_async._core.catalogue.validation import (
     closest_matches,
@@ -486,7 +486,9 @@ def test_coercion_of_numbers_is_exact(number: float) -> None:
 )
 def test_fixed_price_is_estimated(billing: str | None, base: float | None, price: int | None) -> None:
     model = Model("m", billing_type=billing, base_credits=base)
-    assert model.estimate_credits("A red kite", {"duration": "10"}, [IMAGE]) == price
+    estimate = model.estimate_credits("A red kite", {"style": "10"}, [IMAGE])
+    assert (estimate.credits, estimate.max_credits) == (price, price)
+    assert estimate.kind == ("unknown" if price is None else "exact")
 
 
 # --- chat -------------------------------------------------------------------------------------------------------------

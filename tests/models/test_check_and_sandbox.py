@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openapi_schema_validator import OAS31Validator
 
-from rivya_async._core.catalogue.model import REFERENCES_PARAM, Model, ModelList
-from rivya_async._core.catalogue.model_param import ModelParam
+from rivya_async._core.catalogue.model import Model, ModelList
+from rivya_async._core.catalogue.model_param import REFERENCES_PARAM, ModelParam
 from rivya_async._core.http import serialization
 from rivya_async.sandbox import catalogue
 from rivya_async.sandbox.openapi import load_document

@@ -207,7 +207,7 @@ async def test_learned_durations_are_shared(open_worker: OpenWorker) -> None:
         store = worker.store
         learned = worker.session.durations.dump()
     if isinstance(worker.broker, InMemoryBroker):
-        assert await store.load_durations() == learned
+        assert await store.load_observations() == learned
     else:
         async with open_worker(queue="learning") as worker:
             assert worker.session.durations.dump() == learned
