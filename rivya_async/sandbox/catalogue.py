@@ -24,6 +24,9 @@ UNDOCUMENTED_MAX_REFERENCES: Final = 10
 REASONING_EFFORTS: Final = ("default", "minimal", "low", "medium", "high", "xhigh")
 """Documented values of `reasoning_effort`. Assumed: every chat model takes all of them."""
 
+WEB_SEARCH_MODELS: Final = frozenset({"gemini-2-5-flash-chat", "gpt-5-2-chat", "claude-sonnet-4-6-chat"})
+"""Chat models whose pages state web search. Assumed: they return thoughts, too, and the others do neither."""
+
 MEGABYTE: Final = 1_048_576
 """Bytes in an MB. Assumed."""
 
@@ -75,18 +78,18 @@ class ReferenceRule:
 
 @attrs.frozen
 class UploadLimit:
-    """The limits of an uploaded file of one kind."""
+    """The limits of an uploaded file of one kind. Without `mime_types`, any type of the kind is accepted."""
 
     max_bytes: int
     mime_types: frozenset[str]
 
 
 DEFAULT_LIMITS: Final[Mapping[str, UploadLimit]] = {
-    "image": UploadLimit(10 * MEGABYTE, frozenset({"image/jpeg", "image/png", "image/webp"})),
-    "video": UploadLimit(50 * MEGABYTE, frozenset({"video/mp4", "video/quicktime", "video/webm"})),
-    "audio": UploadLimit(10 * MEGABYTE, frozenset({"audio/mpeg", "audio/mp4", "audio/wav", "audio/aac", "audio/ogg"})),
+    "image": UploadLimit(10 * MEGABYTE, frozenset()),
+    "video": UploadLimit(50 * MEGABYTE, frozenset()),
+    "audio": UploadLimit(10 * MEGABYTE, frozenset()),
 }
-"""Upload limits by kind, without a limit of the model."""
+"""Upload limits by kind, without a limit of the model. The pages name common media types, not all."""
 
 
 @attrs.frozen
@@ -163,9 +166,9 @@ def _fill_entry(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str,
         filled["file_kinds"] = filled["reference_media"]["file_kinds"]
     if is_chat and filled["chat_capabilities"] is None:
         filled["chat_capabilities"] = {
-            "web_search": True,
+            "web_search": entry["id"] in WEB_SEARCH_MODELS,
             "image_attachments": "file" in filled["supported_api_inputs"],
-            "thoughts": True,
+            "thoughts": entry["id"] in WEB_SEARCH_MODELS,
             "reasoning_efforts": list(REASONING_EFFORTS),
         }
     return filled

@@ -226,3 +226,5 @@ def test_chat_models_and_they_alone_have_chat_capabilities() -> None:
         if model.chat is not None:
             assert model.chat.images == ("file" in model.supported_api_inputs)
             assert None not in {model.chat.web_search, model.chat.thoughts, model.chat.reasoning_efforts}
+    searching = {model.id for model in MODELS if model.chat is not None and model.chat.web_search}
+    assert searching == {"gemini-2-5-flash-chat", "gpt-5-2-chat", "claude-sonnet-4-6-chat"}

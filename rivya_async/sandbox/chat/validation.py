@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..catalogue import REASONING_EFFORTS, Catalogue, Model
+from ..catalogue import REASONING_EFFORTS, WEB_SEARCH_MODELS, Catalogue, Model
 from ..responses import ApiError, validation_error
 from ..validation import validate_client_request_id
 
@@ -26,7 +26,7 @@ def resolve_chat_model(catalogue: Catalogue, body: Mapping[str, Any]) -> Model:
 
 def check_fields(model: Model, body: Mapping[str, Any]) -> None:
     """Checks all members of the body but `model` and `attachments`."""
-    problems = [*_message_problems(model, body.get("message")), *_option_problems(body)]
+    problems = [*_message_problems(model, body.get("message")), *_option_problems(model, body)]
     if problems:
         raise validation_error(" ".join(problems))
 
@@ -62,12 +62,14 @@ def _message_problems(model: Model, message: object) -> Iterator[str]:
         yield f"message is too long for {model.id}: {len(message)} of at most {model.max_prompt_length} characters."
 
 
-def _option_problems(body: Mapping[str, Any]) -> Iterator[str]:
+def _option_problems(model: Model, body: Mapping[str, Any]) -> Iterator[str]:
     if "messages" in body:
         yield "messages is not a field: send one message, and session_id to continue a session."
     for name in ("enable_web_search", "include_thoughts"):
         if not isinstance(body.get(name), bool | None):
             yield f"{name} must be true or false."
+        elif body.get(name) and model.id not in WEB_SEARCH_MODELS:
+            yield f"{model.id} does not support {name}."
     if not isinstance(body.get("session_id"), str | None):
         yield "session_id must be a string."
     if body.get("reasoning_effort") not in (None, *REASONING_EFFORTS):
