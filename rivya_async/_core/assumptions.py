@@ -126,8 +126,8 @@ OTHER_ASSUMPTIONS: Final = (
     "[7] Thoughts are requested by `include_thoughts`. The pages state web search and thoughts for some models only.",
     "[8] Chat sessions have the members `id`, `model`, `title`, `created_at`, `updated_at` and `messages`.",
     "[9] The id of a file is called `id` or `file_id`.",
-    "[10] A wrong type, kind or size of a file is a 400 `validation_failed`. The named media types are common ones. Some "
-    "models may accept files above the default size.",
+    "[10] A wrong type, kind or size of a file is a 400 `validation_failed`. The named media types are common ones. "
+    "Some models may accept files above the default size.",
     "[11] `insufficient_credits` is a 402, and no job is created.",
     "[12] `internal_error` is a 500 with the usual envelope.",
     "[13] Success is any 2xx.",
