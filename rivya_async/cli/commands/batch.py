@@ -24,10 +24,11 @@ from ..batch_progress import batch_progress
 from ..command import RivyaGroup, command
 from ..errors import exit_code_for
 from ..exit_codes import ExitCode
-from ..options import FILE, FOLDER, POSITIVE, KeyValue, broker_options, read_stdin_bytes
+from ..options import FILE, FOLDER, POSITIVE, KeyValue, broker_options, price_file_option, read_stdin_bytes
 from ..render import format_credits, pluralize
 from ..run import termination_signals
 from ..run_jobs import check_writable, ensure_dir
+from ..session_factory import price_file as use_price_file
 from .batch_journal import check_target, export, report, retry, status, write_report_page, write_summary
 from .execution_backend import open_backend
 
@@ -85,6 +86,7 @@ def _parse_credits(text: str) -> float:
 @click.option("--max-in-flight", metavar="N", type=POSITIVE, default=100, help="Rows in progress at a time.")
 @click.option("--max-spend", metavar="C", type=_parse_credits, help="Credits of the whole batch, over all its runs.")
 @click.option("--price", "prices", type=PRICE, multiple=True, help="Most that a job of a model costs (repeatable).")
+@price_file_option
 @click.option("--retry-failed", metavar="N", type=int, default=0, help="Buy failed jobs again, at most N times.")
 @click.option("--report", "report_path", metavar="FILE", type=FILE, help="Write the report to this file at the end.")
 @click.option("--format", "form", type=click.Choice(("jsonl", "csv")), help="Format of MANIFEST.  [default: detected]")
@@ -131,6 +133,7 @@ async def _run_manifest(
     folder: str | None,
     fill: tuple[tuple[str, str], ...],
     prices: tuple[tuple[str, str], ...],
+    price_file: Path | None,
     keep_going: bool,
     report_path: Path | None,
     form: Literal["csv", "jsonl"] | None,
@@ -144,7 +147,7 @@ async def _run_manifest(
     open_manifest = partial(Manifest, manifest, fill=dict(fill), format=form, reference_root=reference_root)
     next(iter(open_manifest()), None)  # raises for a file that is no manifest before a journal is made for it
     if dry_run:
-        async with context.open_session(needs_key=False) as session:
+        async with context.open_session(needs_key=False) as session, use_price_file(session, price_file):
             session.prices.given = _parse_prices(prices)
             models = await session.models.catalogue()
             return await _run_dry(open_manifest(models=models), models, output)
@@ -159,6 +162,7 @@ async def _run_manifest(
     async with (
         Batch.open(journal, id=batch_id) as opened,
         context.open_session(renders=folder is not None, hooks=opened.hooks) as session,
+        use_price_file(session, price_file),
         open_backend(session, output, broker, queue, download_on) as backend,
     ):
         session.prices.given = _parse_prices(prices)

@@ -29,11 +29,13 @@ from ..options import (
     exists_option,
     folder_option,
     key_option,
+    price_file_option,
     timeout_option,
 )
 from ..progress import transfer_progress
 from ..render import format_credits, pluralize
 from ..run_jobs import run_jobs
+from ..session_factory import price_file as use_price_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,6 +84,7 @@ async def demo(context: CommandContext, **options: Any) -> int:
 @click.option("--no-check", is_flag=True, help="Do not check the job against the catalogue.")
 @click.option("--dry-run", is_flag=True, help="Check the job and show its cost, but buy nothing.")
 @click.option("-n", "--number", metavar="N", type=POSITIVE, default=1, help="Buy N such jobs at once.")
+@price_file_option
 @folder_option
 @exists_option
 @timeout_option
@@ -96,6 +99,7 @@ async def generate(
     no_check: bool,
     dry_run: bool,
     number: int,
+    price_file: Path | None,
     folder: str | None,
     exists: Exists | None,
     timeout: float | None,
@@ -122,7 +126,10 @@ async def generate(
     jobs.folder, jobs.exists = folder, exists
     if dry_run and no_check:
         raise ConfigurationError("--dry-run checks the job: leave out --no-check")
-    async with context.open_session(needs_key=not dry_run, renders=folder is not None and not dry_run) as session:
+    async with (
+        context.open_session(needs_key=not dry_run, renders=folder is not None and not dry_run) as session,
+        use_price_file(session, price_file),
+    ):
         found = await _find_model(session, model, output, is_required=not no_check)
         params = parse_params(found, pairs)
         price = None if found is None else found.estimate_credits(prompt, params, references)
