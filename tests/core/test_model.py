@@ -403,6 +403,11 @@ def test_lists_choices_without_close_match(known: list[str], said: str) -> None:
     assert suggestion_text(closest_matches("unlike any", known), known).endswith(said)
 
 
+def test_param_by_key() -> None:
+    assert MODEL.param("style") is MODEL.params[3]
+    assert MODEL.param("missing") is None
+
+
 # --- coerce -----------------------------------------------------------------------------------------------------------
 
 

@@ -38,12 +38,18 @@ def is_price_param(name: str, value: Any = None) -> bool:
     >>> is_price_param("size", "high"), is_price_param("size", "16:9")
     (True, False)
     """
-    return _is_price_name(name) and not (isinstance(value, str) and ASPECT_RATIO.fullmatch(value))
+    return _is_price_name(name) and not _is_aspect_ratio(value)
 
 
 @lru_cache(maxsize=1024)
-def _is_price_name(name: str) -> bool:
+def _is_price_name(name: object) -> bool:
+    if not isinstance(name, str) or len(name) > MAX_NAME_LENGTH:
+        return False
     return assumptions.PRICE_PARAM_PATTERN.fullmatch(CAMEL_HUMP.sub("_", name).lower()) is not None
+
+
+def _is_aspect_ratio(value: Any) -> bool:
+    return isinstance(value, str) and ":" in value and ASPECT_RATIO.fullmatch(value) is not None
 
 
 def price_value(value: Any) -> str:
@@ -59,7 +65,12 @@ def price_value(value: Any) -> str:
         return format_number(value) if is_short else UNREADABLE
     if not isinstance(value, str) or len(value) > MAX_VALUE_LENGTH:
         return UNREADABLE
-    text = value.strip().lower()
+    return _normalize(value)
+
+
+@lru_cache(maxsize=1024)
+def _normalize(text: str) -> str:
+    text = text.strip().lower()
     parsed = _parse(text)
     return text if parsed is None or parsed[1] else format_number(_whole(parsed[0]))
 
@@ -102,7 +113,7 @@ def select_values(params: Mapping[str, Any], names: Iterable[str] = ()) -> dict[
     return {
         name: price_value(value)
         for name, value in params.items()
-        if value is not None and _is_name(name) and (is_price_param(name, value) or name in names)
+        if value is not None and (name in names or (_is_price_name(name) and not _is_aspect_ratio(value)))
     }
 
 
