@@ -13,7 +13,7 @@ from typing import Any, Final
 import attrs
 
 from . import sse
-from .catalogue import REASONING_EFFORTS, Catalogue, Model
+from .catalogue import REASONING_EFFORTS, WEB_SEARCH_MODELS, Catalogue, Model
 from .idempotency import IdempotencyStore
 from .request_context import RequestContext
 from .request_log import RequestLog
@@ -169,7 +169,7 @@ class ChatHandlers:
 
     def _start_turn(self, context: RequestContext, body: Mapping[str, Any]) -> ChatTurn:
         model = self._get_model(body)
-        if problems := [*_message_problems(model, body.get("message")), *_option_problems(body)]:
+        if problems := [*_message_problems(model, body.get("message")), *_option_problems(model, body)]:
             raise validation_error(" ".join(problems))
         session = self._get_session(context, model, body.get("session_id"))
         image_count = self._count_images(context, model, body.get("attachments") or [])
@@ -286,12 +286,14 @@ def _message_problems(model: Model, message: object) -> Iterator[str]:
         yield f"message is too long for {model.id}: {len(message)} of at most {model.max_prompt_length} characters."
 
 
-def _option_problems(body: Mapping[str, Any]) -> Iterator[str]:
+def _option_problems(model: Model, body: Mapping[str, Any]) -> Iterator[str]:
     if "messages" in body:
         yield "messages is not a field: send one message, and session_id to continue a session."
     for name in ("enable_web_search", "include_thoughts"):
         if not isinstance(body.get(name), bool | None):
             yield f"{name} must be true or false."
+        elif body.get(name) and model.id not in WEB_SEARCH_MODELS:
+            yield f"{model.id} does not support {name}."
     if not isinstance(body.get("session_id"), str | None):
         yield "session_id must be a string."
     if body.get("reasoning_effort") not in (None, *REASONING_EFFORTS):

@@ -165,8 +165,8 @@ class ServiceState:
 
         Draws the same number of random values for every task, so that one task does not change the next.
         """
-        self.reserve(account_id, model, now)
-        self.charge(account_id, model.price)
+        price = self.reserve(account_id, model, now, params)
+        self.charge(account_id, price)
         task_id = f"task_{self._rng.getrandbits(80):020x}"
         queue_deviation, run_deviation, failure_draw = self._rng.gauss(), self._rng.gauss(), self._rng.random()
         starts_at = now + QUEUE_MEDIANS[model.category] * math.exp(SIGMA * queue_deviation) / self.speed
@@ -178,7 +178,7 @@ class ServiceState:
             prompt=prompt,
             params=model.filled(params),
             seed=derive_seed(self.seed, task_id, params),
-            reserved_credits=model.price,
+            reserved_credits=price,
             created_at=now,
             starts_at=starts_at,
             ends_at=starts_at + RUN_MEDIANS[model.category] * math.exp(SIGMA * run_deviation) / self.speed,
@@ -188,13 +188,19 @@ class ServiceState:
         self.store.put(task.id, task)
         return task
 
-    def reserve(self, account_id: str, model: Model, now: float) -> None:
-        """Reserves the model's price; raises `ApiError` (insufficient_credits) if the account cannot pay."""
-        balance = self.available_credits(account_id, now)
-        if balance < model.price:
-            price = f"{model.price} credit{'' if model.price == 1 else 's'}"
-            raise ApiError("insufficient_credits", f"{model.id} needs {price}, you have {balance}.")
-        self.accounts[account_id].reserved += model.price
+    def reserve(self, account_id: str, model: Model, now: float, params: Mapping[str, Any] | None = None) -> int:
+        """Reserves the price of a purchase and returns it.
+
+        Raises `ApiError` (insufficient_credits) if the account cannot pay.
+        """
+        balance, price = self.available_credits(account_id, now), model.price_of(params or {})
+        if balance < price:
+            raise ApiError(
+                "insufficient_credits",
+                f"{model.id} needs {price} credit{'' if price == 1 else 's'}, you have {balance}.",
+            )
+        self.accounts[account_id].reserved += price
+        return price
 
     def charge(self, account_id: str, amount: int) -> None:
         """Spends `amount` of the reserved credits."""

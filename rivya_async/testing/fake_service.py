@@ -105,9 +105,10 @@ class FakeService:
         if found := validate_generation(self._catalogue, body):
             return FakeResponse.error(400, "validation_failed", " ".join(found))
         model = self._catalogue.models[body["model"]]
-        if self.credits < model.price:
+        price = model.price_of(body.get("params") or {})
+        if self.credits < price:
             return FakeResponse.error(402, "insufficient_credits", f"You have {self.credits}.")
-        self.credits -= model.price
+        self.credits -= price
         number, prompt = len(self._tasks) + 1, body.get("prompt") or ""
         created_at = START_TIME + number
         task = self._tasks[f"task_{number}"] = Task(
@@ -118,7 +119,7 @@ class FakeService:
             prompt=prompt,
             params=model.filled(body.get("params") or {}),
             seed=number,
-            reserved_credits=model.price,
+            reserved_credits=price,
             created_at=created_at,
             starts_at=created_at + 1,
             ends_at=created_at + self._polls_until_done,

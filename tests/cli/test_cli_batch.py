@@ -83,6 +83,26 @@ def test_dry_run_buys_nothing_and_creates_no_files(tmp_path: Path) -> None:
     assert (summary["rows"], summary["bad_rows"]) == (4, 1)
 
 
+async def test_cap_needs_highest_price(sandbox: Sandbox, tmp_path: Path) -> None:
+    before = sandbox.credits
+    row = '{"model": "kling-3-0", "prompt": "A kite", "params": {"duration": 10}}\n'
+    (tmp_path / "kites.jsonl").write_text(row)
+    job = ("batch", "run", "kites.jsonl", "--max-spend", "400")
+    (summary,) = (await run_against(*job, "--dry-run", "--json", sandbox=sandbox, cwd=tmp_path)).results
+    assert (summary["estimated_credits"], summary["rows_with_lower_bound"]) == (90, 1)
+    refused = await run_against(*job, sandbox=sandbox, cwd=tmp_path)
+    assert (refused.code, sandbox.request_log.purchases) == (1, 0)
+    assert "at least 90 credits" in refused.err
+    assert "--price kling-3-0=" in refused.err
+    wrong = await run_against(*job, "--price", "kling-3-0=x", sandbox=sandbox, cwd=tmp_path)
+    assert wrong.code == 2
+    assert "--price takes" in wrong.err
+    assert (await run_against("batch", "retry", "kites.journal", sandbox=sandbox, cwd=tmp_path)).code == 0
+    done = await run_against(*job, "--price", "kling-3-0=200", sandbox=sandbox, cwd=tmp_path)
+    assert (done.code, sandbox.request_log.purchases) == (0, 1)
+    assert sandbox.credits == before - 180
+
+
 async def test_invalid_rows_stop_others_without_keep_going(sandbox: Sandbox, tmp_path: Path) -> None:
     manifest(tmp_path)
     add(tmp_path, '{"model": "z-imgae"}')

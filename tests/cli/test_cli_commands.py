@@ -314,12 +314,36 @@ async def test_models_applies_all_filters(sandbox: Sandbox, filters: tuple[str, 
     assert {line["id"] for line in ended.results} == ids
 
 
+async def test_learned_prices_are_kept_in_file(sandbox: Sandbox, tmp_path: Path) -> None:
+    job = ("generate", "ideogram-v3", "A kite", "-p", "rendering_speed=QUALITY", "--price-file", "prices.json")
+    ended = await run_against(*job, "--dry-run", "--json", sandbox=sandbox, cwd=tmp_path)
+    assert (ended.results[0]["estimated_credits"], ended.results[0]["kind"]) == (7, "lower_bound")
+    assert [*tmp_path.iterdir()] == []
+    assert (await run_against(*job, sandbox=sandbox, cwd=tmp_path)).code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["prices.json"]
+    ended = await run_against(*job, "--dry-run", "-n", "2", sandbox=sandbox, cwd=tmp_path)
+    assert ended.out == "2 jobs of ideogram-v3: about 22 credits. Nothing was bought.\n"
+    (tmp_path / "prices.json").write_text("{")
+    ended = await run_against(*job, sandbox=sandbox, cwd=tmp_path)
+    assert (ended.code, sandbox.request_log.purchases) == (2, 1)
+    assert "the prices in prices.json cannot be read" in ended.err
+    ended = await run_against(*job[:-1], "missing/prices.json", sandbox=sandbox, cwd=tmp_path)
+    assert "the prices cannot be saved in missing/prices.json" in ended.err
+
+
 async def test_dry_run_checks_and_buys_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
     job = ("generate", "kling-3-0", "A kite", "-n", "3", "--dry-run")
-    ended = await run_against(*job, "-p", "duration=10", sandbox=sandbox)
+    ended = await run_against(*job, sandbox=sandbox)
     assert (ended.code, ended.out) == (0, "3 jobs of kling-3-0: about 270 credits. Nothing was bought.\n")
+    ended = await run_against(*job, "-p", "duration=10", sandbox=sandbox)
+    assert ended.out == (
+        "3 jobs of kling-3-0: at least 270 credits (base_credits of the catalogue is 90, and duration=10 may change "
+        "the price). Nothing was bought.\n"
+    )
     ended = await run_against(*job, "--json", sandbox=sandbox, RIVYA_API_KEY="")
-    assert ended.results == [{"model": "kling-3-0", "jobs": 3, "estimated_credits": 270}]
+    (result,) = ended.results
+    assert (result["model"], result["jobs"], result["estimated_credits"]) == ("kling-3-0", 3, 270)
+    assert (result["max_credits"], result["kind"]) == (270, "exact")
     ended = await run_against(*job, "-p", "duratoin=10", "-p", "mode=prp", "--json", sandbox=sandbox)
     assert (ended.code, ended.out) == (2, "")
     assert [(one["where"], one["nearest"]) for one in ended.error["problems"]] == [

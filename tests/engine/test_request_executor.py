@@ -88,7 +88,7 @@ async def test_generates_keys_and_keeps_given_keys() -> None:
 async def test_invalid_chat_key_is_rejected_before_anything_is_sent(key: str) -> None:
     transport = scripted_transport(job_response("task_1"))
     engine = create_engine(transport)
-    preflight = PurchasePreflight(Models(lambda: engine).catalogue, SpendLedger(), {}, new_key=lambda: "key-1")
+    preflight = PurchasePreflight(Models(lambda: engine).catalogue, SpendLedger(), new_key=lambda: "key-1")
     completions = Chat(lambda: engine, preflight).completions
     error = await error_from(completions.create("gpt-5-2-chat", "Hello", idempotency_key=key))
     assert isinstance(error, ConfigurationError)

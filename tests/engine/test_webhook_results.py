@@ -371,7 +371,7 @@ async def test_error_in_a_thread_without_a_loop_has_advice(service: Service) -> 
 async def test_job_without_waiters_settles_its_cost(service: Service, is_early: bool) -> None:
     service.transport.latency = 2.0
     engine, purse = create_engine(service.transport), SpendLedger()
-    preflight = PurchasePreflight(Models(lambda: engine).catalogue, purse, {}, new_key=lambda: "key-1")
+    preflight = PurchasePreflight(Models(lambda: engine).catalogue, purse, new_key=lambda: "key-1")
     generations = Generations(JobContext(lambda: engine, SLOW, preflight, no_files), engine.delivery_rate)
     end = attrs.evolve(ended(status="failed"), reserved_credits=4, final_credits=0)
     buying = asyncio.create_task(generations.create(JOB))

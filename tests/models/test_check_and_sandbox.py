@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openapi_schema_validator import OAS31Validator
 
-from rivya_async._core.catalogue.model import REFERENCES_PARAM, Model, ModelList
-from rivya_async._core.catalogue.model_param import ModelParam
+from rivya_async._core.catalogue.model import Model, ModelList
+from rivya_async._core.catalogue.model_param import REFERENCES_PARAM, ModelParam
 from rivya_async._core.http import serialization
 from rivya_async.sandbox import catalogue
 from rivya_async.sandbox.openapi import load_document
@@ -227,3 +227,5 @@ def test_only_chat_models_have_chat_capabilities() -> None:
         if model.chat is not None:
             assert model.chat.images == ("file" in model.supported_api_inputs)
             assert None not in {model.chat.web_search, model.chat.thoughts, model.chat.reasoning_efforts}
+    searching = {model.id for model in MODELS if model.chat is not None and model.chat.web_search}
+    assert searching == {"gemini-2-5-flash-chat", "gpt-5-2-chat", "claude-sonnet-4-6-chat"}

@@ -124,9 +124,9 @@ async def test_workers_are_listed_until_removed(store: WorkerStore) -> None:
 
 
 async def test_durations_round_trip(store: WorkerStore) -> None:
-    assert await store.load_durations() is None
-    await store.save_durations({"z-image": [1, 2.5]})
-    assert await store.load_durations() == {"z-image": [1, 2.5]}
+    assert await store.load_observations() is None
+    await store.save_observations({"z-image": [1, 2.5]})
+    assert await store.load_observations() == {"z-image": [1, 2.5]}
 
 
 async def test_memory_store_drops_oldest_ended_records_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -194,7 +194,7 @@ def _validate_content(form: UploadedForm, kind: str, limit: UploadLimit) -> str:
     mime_type = detect_mime_type(form.head, kind)
     if mime_type is None or not mime_type.startswith(f"{kind}/"):
         raise validation_error(f"The content of the file is no {kind}.")
-    if mime_type not in limit.mime_types:
+    if limit.mime_types and mime_type not in limit.mime_types:
         raise validation_error(f"{mime_type} is not accepted. Send one of {', '.join(sorted(limit.mime_types))}.")
     if form.size > limit.max_bytes:
         raise validation_error(f"The file is too large: the limit is {limit.max_bytes // MEGABYTE} MB.")
