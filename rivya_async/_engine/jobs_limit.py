@@ -12,11 +12,13 @@ from .._core.policies import PollPolicy
 from .http.request_limiter import SESSION_CLOSED
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
+    from .._core.http.operations import Operation
     from .._core.limits.rate_controller import RateController
     from .._core.open_jobs import OpenJobs
     from .._core.types.generations import Generation
+    from .http.request_executor import RequestExecutor
     from .polling.wait_registry import WaitRegistry
 
 T = TypeVar("T")
@@ -40,32 +42,30 @@ class JobsLimit:
         self._open_jobs = open_jobs
         self._turn = asyncio.Lock()
 
+    def check(self) -> LimitCheck | None:
+        """Returns the check of a purchase; None while purchases wait for their turn: then call `run`."""
+        return None if self._turn.locked() else LimitCheck(self, *self._registry.poll_counts)
+
     async def run(
         self,
-        purchase: Callable[[Callable[[RivyaError], bool]], Awaitable[T]],
+        executor: RequestExecutor,
+        operation: Operation[T],
         deadline: float | None,
         on_end: Callable[[Generation], None],
     ) -> T:
-        """Calls `purchase` until the limit does not reject it; passes a function that ends its retries.
+        """Executes a purchase until the limit does not reject it.
 
         Raises `SubmitTimeoutError` at the deadline, and the 429 if no job of the session is open or polls are rejected
         too. Calls `on_end` with the records of jobs that ended meanwhile.
         """
-        if not self._turn.locked():
-            answered, rejected = self._registry.poll_counts
-            try:
-                return await purchase(lambda error: self._is_reached(error, answered))
-            except RateLimitError:
-                if not self._open_jobs or self._polls_are_rejected(answered, rejected):
-                    raise
         await _acquire(self._turn, deadline)
         try:
             while True:
                 ended, (answered, rejected) = self._open_jobs.ended, self._registry.poll_counts
                 try:
-                    return await purchase(lambda error: isinstance(error, RateLimitError))
+                    return await executor.execute(operation, deadline=deadline, gives_up=_is_rejection)
                 except RateLimitError as error:
-                    if not self._open_jobs or self._polls_are_rejected(answered, rejected):
+                    if not self.may_wait(answered, rejected):
                         raise
                     self._rate_controller.ignores_purchases = True
                     if self._open_jobs.ended == ended:
@@ -74,17 +74,21 @@ class JobsLimit:
             self._rate_controller.ignores_purchases = False
             self._turn.release()
 
-    def _is_reached(self, error: RivyaError, answered: int) -> bool:
+    def is_reached(self, error: RivyaError, answered: int) -> bool:
         """Returns whether a 429 comes from a limit of running jobs."""
         if not isinstance(error, RateLimitError) or not self._open_jobs:
             return False
         has_evidence = error.attempts >= MIN_REJECTIONS and self._registry.poll_counts[0] > answered
         return has_evidence or self._turn.locked()
 
-    def _polls_are_rejected(self, answered: int, rejected: int) -> bool:
-        """Returns whether the service rejected polls since these counts, and answered none: its limit is a rate."""
+    def may_wait(self, answered: int, rejected: int) -> bool:
+        """Returns whether the end of a job may help after a 429.
+
+        It cannot if no job is open, nor if the service rejected polls since these counts and answered none: its limit
+        is a rate.
+        """
         now_answered, now_rejected = self._registry.poll_counts
-        return now_rejected > rejected and now_answered == answered
+        return bool(self._open_jobs) and not (now_rejected > rejected and now_answered == answered)
 
     async def _wait_for_end(
         self, rejection: RateLimitError, deadline: float | None, on_end: Callable[[Generation], None]
@@ -108,6 +112,32 @@ class JobsLimit:
             except (RivyaError, ExceptionGroup):
                 raise rejection from None
         raise rejection
+
+
+class LimitCheck:
+    """The first attempts of a purchase. Called with an error, it returns whether a limit of running jobs is the cause.
+
+    A closure would need four times the memory for each queued purchase.
+    """
+
+    __slots__ = ("_answered", "_limit", "_rejected")
+
+    def __init__(self, limit: JobsLimit, answered: int, rejected: int) -> None:
+        self._limit = limit
+        self._answered = answered
+        self._rejected = rejected
+
+    def __call__(self, error: RivyaError) -> bool:
+        return self._limit.is_reached(error, self._answered)
+
+    @property
+    def may_wait(self) -> bool:
+        """True if the end of a job may help after a 429."""
+        return self._limit.may_wait(self._answered, self._rejected)
+
+
+def _is_rejection(error: RivyaError) -> bool:
+    return isinstance(error, RateLimitError)
 
 
 async def _acquire(lock: asyncio.Lock, deadline: float | None) -> None:

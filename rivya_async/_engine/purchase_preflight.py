@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -21,15 +20,16 @@ from .._core.errors import (
     SpendLimitError,
     SubmitTimeoutError,
 )
+from .._core.generation_request import GenerationRequest
 from .._core.idempotency import attach_idempotency_key, validate_key
 from .._core.masking import clean_message
 from .._core.open_jobs import OpenJobs
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from types import TracebackType
 
     from .._core.catalogue.model import Model
-    from .._core.generation_request import GenerationRequest
     from .._core.spend import SpendLedger
     from .._core.types.generations import Amount, ValidationProblem
 
@@ -39,13 +39,12 @@ MAX_SUGGESTIONS: Final = 3
 
 
 class PurchasePreflight:
-    """Prepares purchases. Reads `catalogue` only where a check or a price needs it; `prices` override the catalogue."""
+    """Prepares purchases. Reads `catalogue` only where a check or a price needs it."""
 
     def __init__(
         self,
         catalogue: Callable[[], Awaitable[Mapping[str, Model]]],
         ledger: SpendLedger,
-        prices: Mapping[str, Amount],
         *,
         new_key: Callable[[], str],
         known_models: Callable[[], Mapping[str, Model]] = dict,
@@ -53,7 +52,6 @@ class PurchasePreflight:
         self.ledger = ledger
         self.open_jobs = OpenJobs()
         self._catalogue = catalogue
-        self._prices = prices
         self._new_key = new_key
         self._known_models = known_models
 
@@ -71,23 +69,12 @@ class PurchasePreflight:
         model.check(request.prompt, request.params, request.references)
         return request
 
-    @contextmanager
-    def suggestions(self, request: GenerationRequest) -> Iterator[None]:
-        """Adds the problems that the catalogue shows to a refusal of this job, with the nearest valid names.
+    def suggestions(self, request: GenerationRequest) -> Suggestions:
+        """Returns a context that adds the problems of this job, by the catalogue, to a refusal of the service."""
+        return Suggestions(self, request)
 
-        Uses a catalogue that was read before, and sends nothing.
-        """
-        try:
-            yield
-        except (BadRequestError, NotFoundError) as error:
-            problems = tuple(islice(self._find_problems(request), MAX_SUGGESTIONS))
-            if problems:
-                found = "; ".join(problem.message for problem in problems)
-                error.message = clean_message(f"{error.message} By the catalogue, {found}.")
-                error.args = (error.message,)
-            raise
-
-    def _find_problems(self, request: GenerationRequest) -> Iterator[ValidationProblem]:
+    def find_problems(self, request: GenerationRequest) -> Iterator[ValidationProblem]:
+        """Yields the problems of a job by the catalogue that was read last. Sends nothing."""
         models = self._known_models()
         model = models.get(request.model)
         if model is not None:
@@ -103,24 +90,25 @@ class PurchasePreflight:
         self, request: GenerationRequest | ChatRequest, key: str, path: str, deadline: float | None = None
     ) -> None:
         """Reserves the price of a purchase before it is sent. Raises `SpendLimitError` where it would pass a cap."""
-        price = await self._price(request, deadline) if self.ledger.needs_price(key, path) else None
-        self.ledger.reserve(key, price, path)
+        job = GenerationRequest(request.model, request.message) if isinstance(request, ChatRequest) else request
+        price = await self._price(job, deadline) if self.ledger.needs_price(key, path) else None
+        self.ledger.reserve(key, price, path, job)
 
-    async def _price(self, request: GenerationRequest | ChatRequest, deadline: float | None) -> Amount:
-        if request.model in self._prices:
-            return self._prices[request.model]
-        model = await self._get_model(request.model, deadline)
-        if isinstance(request, ChatRequest):
-            price = model.estimate_credits(request.message)
-        else:
-            price = model.estimate_credits(request.prompt, request.params, request.references)
-        if price is None:
+    async def _price(self, job: GenerationRequest, deadline: float | None) -> Amount:
+        """Returns the highest price that a purchase can have. Raises `SpendLimitError` if it is not known."""
+        given = self.ledger.prices.given
+        if job.model in given:
+            return given[job.model]
+        model = await self._get_model(job.model, deadline)
+        estimate = model.estimate_credits(job.prompt, job.params, job.references)
+        if estimate.max_credits is None:
             raise SpendLimitError(
-                f"the catalogue does not say what {model.id} costs ({model.billing_type}), so no cap can be kept. "
-                "Nothing was sent: say what a job or a turn costs at most, by "
-                f"RivyaSession(prices={{{model.id!r}: ...}})"
+                f"no cap can be kept: the price of this purchase of {model.id} is {estimate} ({estimate.source}). "
+                "Nothing was sent: state the most that a job or a turn can cost by "
+                f"RivyaSession(prices={{{model.id!r}: ...}}), or buy one like it without a cap and load the prices of "
+                "that session (session.prices)"
             )
-        return price
+        return estimate.max_credits
 
     async def _get_model(self, model_id: str, deadline: float | None) -> Model:
         catalogue = await self._read_catalogue(deadline)
@@ -142,3 +130,29 @@ class PurchasePreflight:
             raise RequestNotSentError(
                 f"the catalogue could not be read, so nothing was bought: {error}", request_id=error.request_id
             ) from error
+
+
+class Suggestions:
+    """Context that adds the problems of a job, with the nearest valid names, to a refusal of the service.
+
+    A generator with `contextmanager` would need a third of a KiB per queued purchase.
+    """
+
+    __slots__ = ("_preflight", "_request")
+
+    def __init__(self, preflight: PurchasePreflight, request: GenerationRequest) -> None:
+        self._preflight = preflight
+        self._request = request
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, BadRequestError | NotFoundError):
+            problems = tuple(islice(self._preflight.find_problems(self._request), MAX_SUGGESTIONS))
+            if problems:
+                found = "; ".join(problem.message for problem in problems)
+                error.message = clean_message(f"{error.message} By the catalogue, {found}.")
+                error.args = (error.message,)

@@ -40,15 +40,19 @@ class JobRecord:
     """
 
     key: str
+    """Idempotency key of the job."""
     state: JobState = JobState.PLANNED
+    """Progress of the job."""
     deliveries: int = 0
     intent_at: float | None = None
     submitted_at: float | None = None
     ended_at: float | None = None
     downloaded_at: float | None = None
     task_id: str | None = None
+    """Task id, once the job is bought."""
     generation: Generation | None = None
     files: tuple[SavedFile, ...] = ()
+    """Saved files."""
     error_code: str | None = None
     error_type: str | None = None
     error: str | None = None

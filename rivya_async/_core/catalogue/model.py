@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
@@ -14,19 +13,18 @@ from ..generation_request import Reference
 from ..public_module import set_public_module
 from ..types.generations import Amount, ValidationProblem, extra_fields
 from ..types.record import Record
-from .model_param import DIALOGUE_PARAM, ModelParam
+from .learned_prices import LearnedPrices, count_characters
+from .model_param import DIALOGUE_PARAM, REFERENCES_PARAM, ModelParam
+from .pricing import PriceEstimate, estimate_price, price_params
 from .reference_rules import ReferenceRules, describe_reference
 from .validation import closest_matches, format_problems, shorten, suggestion_text
-
-REFERENCES_PARAM: Final = "referenceMediaItems"
-"""Key of `params` for references, which no catalogue lists [6]."""
 
 
 @attrs.frozen
 class ChatCapabilities(Record):
-    """Capabilities of a chat model, as listed in the catalogue [5]; None if not listed.
+    """Capabilities of a chat model, as listed in the catalogue; None if not listed.
 
-    `images` means attachments; `reasoning_efforts` are the valid values of `reasoning_effort`. The names in the
+    The names in the
     catalogue are an assumption (`from_catalogue`).
 
     >>> ChatCapabilities.from_catalogue({"web_search": True}).images is None
@@ -34,9 +32,13 @@ class ChatCapabilities(Record):
     """
 
     web_search: bool | None = None
+    """True if the model can search the web."""
     images: bool | None = None
+    """True if the model takes pictures as attachments."""
     reasoning_efforts: tuple[str, ...] | None = None
+    """Valid values of `reasoning_effort`."""
     thoughts: bool | None = None
+    """True if the model can show its thoughts."""
 
     @classmethod
     def from_catalogue(cls, chat_capabilities: Mapping[str, Any] | None) -> ChatCapabilities:
@@ -54,39 +56,68 @@ class ChatCapabilities(Record):
         )
 
 
+class _PricedRecord(Record):
+    """Record with the learned prices of its session in a slot that is no field: not compared, copied or sent."""
+
+    __slots__ = ("_learned_prices",)
+
+    _learned_prices: LearnedPrices
+
+
 @attrs.frozen
-class Model(Record):
-    """Model of the catalogue [5]. Missing and null members are None or empty.
+class Model(_PricedRecord):
+    """Model of the catalogue. Missing and null members are None or empty.
 
-    `check`, `coerce` and `estimate_credits` use the catalogue only, and send nothing. Catalogues change: keep the
-    session, not the model.
+    `check`, `coerce` and `estimate_credits` use the catalogue, and the prices that the session has learned, and send
+    nothing. Catalogues change: keep the session, not the model.
 
-    >>> async def default_duration(session):
-    ...     return (await session.models.retrieve("kling-3-0")).param("duration").default
-    >>> in_sandbox(default_duration)
+    >>> async def main():
+    ...     async with RivyaSession() as session:
+    ...         return (await session.models.retrieve("kling-3-0")).param("duration").default
+    >>> asyncio.run(main())
     '5'
     """
 
     id: str
+    """Id of the model, such as `z-image`."""
     display_name: str = ""
+    """Name for people."""
     category: str = ""
+    """`image`, `video`, `audio` or `chat`, an open string."""
     runtime: str | None = None
+    """Kind of execution, an open string."""
     base_credits: Amount | None = None
+    """Credits of a job, or the base of its price."""
     billing_type: str | None = None
+    """Way in which a job is billed, an open string; see `estimate_credits`."""
     supported_modes: tuple[str, ...] = ()
+    """Modes, such as `text-to-image`."""
     max_prompt_length: int | None = None
+    """Maximum length of a prompt in characters."""
     reference_media: Mapping[str, Any] | None = attrs.field(default=None, hash=False)
+    """Rules for references as listed in the catalogue; see `reference_rules`."""
     params: tuple[ModelParam, ...] = ()
+    """Params that a job may have."""
     api_status: str | None = None
+    """`available` if the model can be called through the API."""
     api_input_status: str | None = None
+    """State of the inputs of the API, an open string."""
     supported_api_inputs: tuple[str, ...] = ()
+    """Kinds of input, such as `text` and `image`."""
     requires_files_api: bool | None = None
+    """True if references must be uploaded."""
     requires_upload_for_modes: tuple[str, ...] = ()
+    """Modes whose references must be uploaded."""
     url_input_supported: bool | None = None
+    """True if a reference may be any URL."""
     file_kinds: tuple[str, ...] = ()
+    """Kinds of files that a job may refer to."""
     chat_capabilities: Mapping[str, Any] | None = attrs.field(default=None, hash=False)
+    """Capabilities of a chat model as listed in the catalogue."""
     notices: tuple[Any, ...] = attrs.field(default=(), hash=False)
+    """Notices of the service about the model."""
     extra: Mapping[str, Any] = extra_fields()
+    """Members that this version of the SDK does not know."""
 
     @property
     def is_available(self) -> bool:
@@ -100,7 +131,7 @@ class Model(Record):
 
     @property
     def needs_prompt(self) -> bool:
-        """True if a job needs a prompt: text is an input, and no required array replaces it [6]."""
+        """True if a job needs a prompt: text is an input, and no required array replaces it."""
         return "text" in self.supported_api_inputs and not any(
             param.required and param.type == "array" for param in self.params
         )
@@ -131,16 +162,17 @@ class Model(Record):
 
         Checks the availability of the model, the prompt, the keys of params, their types, options, ranges and steps,
         required params, and the kind, number and size of references. Local paths are counted, not inspected. The check
-        is stricter than the service, which ignores unknown keys and perhaps steps (contract section 14.17). It skips
+        is stricter than the service, which ignores unknown keys and perhaps steps. It skips
         rules missing from the catalogue, and the keys of params for a model without a list of params.
 
-        >>> async def check_typo(session):
-        ...     kling = await session.models.retrieve("kling-2-6")
-        ...     try:
-        ...         kling.check("A red kite", {"duratoin": "5"})
-        ...     except InvalidRequestError as error:
-        ...         return error.problems[0].nearest
-        >>> in_sandbox(check_typo)
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         kling = await session.models.retrieve("kling-2-6")
+        ...         try:
+        ...             kling.check("A red kite", {"duratoin": "5"})
+        ...         except InvalidRequestError as error:
+        ...             return error.problems[0].nearest
+        >>> asyncio.run(main())
         ('duration',)
         """
         problems = tuple(self.problems(prompt, params, references))
@@ -185,24 +217,41 @@ class Model(Record):
         known = {param.key: param for param in self.params}
         return {key: known[key].coerce(value) if key in known else value for key, value in (params or {}).items()}
 
+    @property
+    def price_params(self) -> tuple[str, ...]:
+        """The params that may change the price: by their names, or because the session has observed it.
+
+        >>> Model("m", params=(ModelParam("quality"), ModelParam("seed"))).price_params
+        ('quality',)
+        """
+        return price_params(self, self._prices.names_of(self.id))
+
     def estimate_credits(
         self,
-        prompt: str | None = None,  # noqa: ARG002 - a metered price will depend on it, once the catalogue lists one
-        params: Mapping[str, Any] | None = None,  # noqa: ARG002
-        references: Sequence[Reference] = (),  # noqa: ARG002
-    ) -> int | None:
-        """Returns the credits that a job reserves, or None if the catalogue has no fixed price.
+        prompt: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        references: Sequence[Reference] = (),
+    ) -> PriceEstimate:
+        """Returns the credits that a job reserves, as far as they are known, and where the price comes from.
 
-        Only a `FIXED` price is known in advance. It is assumed to be `base_credits` for all params (contract section
-        14.21), rounded up. `METERED` and `TOKEN_BASED` prices depend on the work.
+        The price of a `FIXED` model is `base_credits` for its default settings, rounded up. Other values of params such
+        as speed, quality, resolution, duration, mode and audio may change it: then `base_credits` is a lower bound. A
+        model of a session also uses the prices that its session has learned from its purchases, and those in `prices`.
+        `METERED` and `TOKEN_BASED` prices are only known from purchases.
 
-        >>> Model("z-image", billing_type="FIXED", base_credits=1).estimate_credits()
-        1
+        Raises `ConfigurationError` if `params` is not a mapping.
+
+        >>> estimate = Model("z-image", billing_type="FIXED", base_credits=1).estimate_credits()
+        >>> estimate.credits, estimate.kind
+        (1, 'exact')
         """
-        is_fixed = self.billing_type in assumptions.FIXED_PRICE_BILLING_TYPES
-        if is_fixed and self.base_credits is not None and 0 <= self.base_credits < math.inf:
-            return math.ceil(self.base_credits)
-        return None
+        if params is not None and not isinstance(params, Mapping):
+            raise ConfigurationError(f"params must be a mapping, not {type(params).__name__}")
+        return estimate_price(self, prompt, params or {}, len(references), self._prices)
+
+    @property
+    def _prices(self) -> LearnedPrices:
+        return getattr(self, "_learned_prices", None) or LearnedPrices()
 
     def _prompt_problems(self, prompt: Any) -> Iterator[ValidationProblem]:
         if prompt is not None and not isinstance(prompt, str):
@@ -231,7 +280,7 @@ class Model(Record):
                 yield self._unknown_param_problems(key, known)
         lines = params.get(DIALOGUE_PARAM)
         if DIALOGUE_PARAM in known and isinstance(lines, list | tuple):
-            yield from self._length_problems(f"params.{DIALOGUE_PARAM}", "dialogue", sum(map(_count_characters, lines)))
+            yield from self._length_problems(f"params.{DIALOGUE_PARAM}", "dialogue", sum(map(count_characters, lines)))
 
     def _unknown_param_problems(self, key: Any, known: Iterable[str]) -> ValidationProblem:
         matches = closest_matches(key, known) if isinstance(key, str) else ()
@@ -265,9 +314,9 @@ class ModelList(Record):
     extra: Mapping[str, Any] = extra_fields()
 
 
-def _count_characters(line: object) -> int:
-    text = line.get("text") if isinstance(line, Mapping) else None
-    return len(text) if isinstance(text, str) else 0
+def bind_prices(model: Model, prices: LearnedPrices) -> None:
+    """Lets a model use the learned prices of its session."""
+    object.__setattr__(model, "_learned_prices", prices)
 
 
 def _read_capability(value: object) -> bool | None:
