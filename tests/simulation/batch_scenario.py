@@ -82,6 +82,8 @@ class BatchScenario(Scenario):
         finally:
             self.batch = None
             if process.is_alive:
+                for _ in range(5):  # the event loop closes the generators of a cancelled run
+                    await asyncio.sleep(0)
                 self.close_session(process, transport)
                 self._check_tasks(process)
 

@@ -79,11 +79,9 @@ class SessionScenario(Scenario):
     def _draw_order(self, number: int) -> Order:
         rng = self.rng
         key = f"order-{number}" if rng.random() < 0.5 else None
-        owner = (
-            None
-            if key is not None and self.process_count > 1 and rng.random() < 0.3
-            else rng.randrange(self.process_count)
-        )
+        # A process whose shared order another one has ended never sees its end: its credits stay reserved.
+        may_share = key is not None and self.process_count > 1 and self.max_reserved is None
+        owner = None if may_share and rng.random() < 0.3 else rng.randrange(self.process_count)
         style = rng.choice(["submit", "submit", "generate", "watch", "group", "map"])
         if style in {"group", "map"}:
             owner = owner or 0
