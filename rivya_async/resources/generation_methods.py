@@ -300,9 +300,9 @@ class GenerationMethods:
         Yields an `Outcome` for each, as they end or, with `ordered`, in the order of the requests. No failure ends the
         others; the outcome of a purchased job has its record, also if the wait failed. An error of the source is raised
         after the outcomes of all requests taken from it. Leaving the loop early cancels the rest; purchased jobs go on
-        at the service: `open_jobs` has those without an outcome, and a warning names the ended ones among them. A
-        `CancelledError` has notes with the keys of purchases in flight. `check` is that of `submit`; `timeout` in
-        seconds bounds each job, as in `generate`.
+        at the service, and a warning names the ended ones that were not yielded. A `CancelledError` has notes with
+        their ids, and with the keys of purchases in flight. `check` is that of `submit`; `timeout` in seconds bounds
+        each job, as in `generate`.
 
         `on_progress` is called, or awaited, with a `Progress` at the start and before each outcome is yielded. If
         `requests` has a length, the requests that were not started count as open. Its exceptions end the loop.
@@ -323,7 +323,7 @@ class GenerationMethods:
         compute_deadline(timeout, policy)  # validates it
         validate_listener(on_progress, "on_progress", "Progress")
         counter = ProgressCounter(len(requests) if isinstance(requests, Sized) else None, loop_time())
-        unread: dict[str, None] = {}
+        unread: dict[str, int] = {}
         numbers, interrupted = itertools.count(1), list[str]()
 
         async def run(request: GenerationRequest) -> Outcome:
@@ -338,8 +338,8 @@ class GenerationMethods:
                     engine, deadline = self._jobs.engine(), compute_deadline(timeout, policy)
                     bought = await self._purchase(engine, request, key, check=check, deadline=deadline)
                     ended = await self._wait(engine, bought, policy, deadline, None)
-                    self._jobs.preflight.ledger.on_generation(ended)  # it is open until its outcome is yielded
-                    unread[ended.id] = None
+                    self._record(ended)
+                    unread[ended.id] = number
                     return Outcome(request, raise_if_failed(ended))
             except asyncio.CancelledError as error:
                 interrupted.extend(f"request {number}: {note}" for note in getattr(error, "__notes__", ()))
@@ -350,10 +350,11 @@ class GenerationMethods:
         try:
             async with aclosing(bounded_map(requests, run, limit=max_in_flight, ordered=ordered)) as outcomes:
                 async for outcome in report_progress(outcomes, counter, on_progress):
-                    self._close_job(outcome.generation, unread)
+                    if outcome.generation is not None:
+                        unread.pop(outcome.generation.id, None)
                     yield outcome
         except asyncio.CancelledError as error:
-            _add_notes(error, interrupted)
+            _add_notes(error, interrupted, unread)
             raise
         finally:
             warn_unread(unread)
@@ -409,12 +410,6 @@ class GenerationMethods:
         if generation.is_terminal:
             self._jobs.preflight.open_jobs.on_generation(generation)
 
-    def _close_job(self, generation: Generation | None, unread: dict[str, None]) -> None:
-        """Removes a job that is yielded from the unread ones, and from the open ones if it has ended."""
-        if generation is not None:
-            unread.pop(generation.id, None)
-            self._jobs.preflight.open_jobs.on_generation(generation)
-
     async def _record_all(self, generations: AsyncGenerator[Generation]) -> AsyncGenerator[Generation]:
         """Yields the same records, and reports each."""
         async with aclosing(generations):
@@ -442,9 +437,12 @@ class GenerationMethods:
         return self._jobs.poll if poll is None else validate_policy("poll", poll, self._jobs.poll)
 
 
-def _add_notes(error: BaseException, notes: Iterable[str]) -> None:
-    for note in notes:
+def _add_notes(error: BaseException, interrupted: Iterable[str], unread: Mapping[str, int]) -> None:
+    """Adds the keys of the purchases in flight, and the ids of ended jobs, to the cancellation of `map`."""
+    for note in interrupted:
         error.add_note(note)
+    for task_id, number in unread.items():
+        error.add_note(f"request {number}: {task_id} is bought and has ended")
 
 
 def _validate_target(to: str | os.PathLike[str] | None, exists: Exists | None) -> None:

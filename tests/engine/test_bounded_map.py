@@ -22,6 +22,7 @@ from rivya_async._core.errors import (
 from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.http.messages import Request
 from rivya_async._core.policies import PollPolicy
+from rivya_async._core.types.progress import Progress
 from rivya_async._engine.bounded_map import bounded_map
 from rivya_async._engine.jobs_limit import JobsLimit
 from tests.engine.engine_kit import (
@@ -386,20 +387,23 @@ async def test_cancelled_map_names_keys_of_purchases_in_flight() -> None:
     assert "idempotency_key='order-2'" in second
 
 
-async def test_ended_job_is_open_until_map_yields_it() -> None:
-    service = Service(duration=10)
-    generations = create_generations(create_engine(service.transport))
-    outcomes = generations.map([GenerationRequest("z-image", "One"), GenerationRequest("z-image", "Two")])
-    first = await anext(outcomes)
-    await asyncio.sleep(100)  # both have ended
-    (open_job,) = generations._jobs.preflight.open_jobs
-    assert first.generation is not None
-    assert open_job.task_id != first.generation.id
-    second = await anext(outcomes)
-    assert second.generation is not None
-    assert second.generation.id == open_job.task_id
-    assert len(generations._jobs.preflight.open_jobs) == 0
-    await outcomes.aclose()
+async def test_cancelled_map_names_ended_jobs() -> None:
+    generations = create_generations(create_engine(Service(duration=10).transport))
+
+    async def block_after_first(progress: Progress) -> None:
+        if progress.done:
+            await asyncio.sleep(1000)
+
+    async def run() -> None:
+        async for _ in generations.map([GenerationRequest("z-image", "One")], on_progress=block_after_first):
+            pass
+
+    work = asyncio.create_task(run())
+    await asyncio.sleep(100)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await work
+    assert caught.value.__notes__ == ["request 1: task_1 is bought and has ended"]
 
 
 async def test_replayed_purchase_of_ended_job_is_not_open() -> None:

@@ -32,6 +32,7 @@ from .simulator import Process, SimulationFailure, Simulator, location
 
 KEY_PATTERN: Final = re.compile(r"idempotency_key='([^']+)'")
 MAP_PATTERN: Final = re.compile(r"request (\d+): .*idempotency_key='([^']+)'")
+ENDED_PATTERN: Final = re.compile(r"request (\d+): (task_[0-9a-f]{20}) is bought and has ended")
 TASK_PATTERN: Final = re.compile(r"task_[0-9a-f]{20}")
 
 
@@ -247,7 +248,10 @@ class SessionScenario(Scenario):
                 elif outcome.generation is not None:
                     self._accept(order, outcome.generation)
         except asyncio.CancelledError as error:
-            for number, key in MAP_PATTERN.findall("\n".join(getattr(error, "__notes__", ()))):
+            notes = "\n".join(getattr(error, "__notes__", ()))
+            for number, task_id in ENDED_PATTERN.findall(notes):
+                new[int(number) - 1].task_id = task_id
+            for number, key in MAP_PATTERN.findall(notes):
                 order = new[int(number) - 1]
                 order.key = order.key or key
             raise
