@@ -13,6 +13,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import attrs
 from multidict import CIMultiDict
+from rivya_async.sandbox.router import Router
+from rivya_async.sandbox.task import Task
 
 from rivya_async.sandbox.api import ROUTES, Api
 from rivya_async.sandbox.api_keys import ApiKey, RateLimiter, generate_api_key
@@ -23,9 +25,7 @@ from rivya_async.sandbox.request_context import RequestContext
 from rivya_async.sandbox.request_handler import RequestHandler
 from rivya_async.sandbox.responses import ApiError, ApiResponse
 from rivya_async.sandbox.results import encode_with_links, result_names
-from rivya_async.sandbox.router import Router
 from rivya_async.sandbox.service_state import ServiceState
-from rivya_async.sandbox.task import Task
 from rivya_async.testing.virtual_time import EPOCH
 
 from .simulator import SimulationFailure, Simulator

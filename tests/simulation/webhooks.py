@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from multidict import CIMultiDict
+from rivya_async.sandbox.task import Task, encode_generation
 
 from rivya_async._core.http.messages import Response
 from rivya_async._core.http.operations import read_generation
-from rivya_async.sandbox.task import Task, encode_generation
 
 from .network import Network
 from .simulator import Process
