@@ -105,7 +105,7 @@ def job_to_json(job: Job) -> dict[str, Any]:
             "estimated_credits": job.estimated_credits,
         }
     record = generation_to_json(job.generation) if job.generation else {}
-    return {**record, **request, "files": [str(path) for path in job.files]}
+    return {**record, **request, "replayed": job.replayed, "files": [str(path) for path in job.files]}
 
 
 def format_job(job: Job) -> list[str]:
@@ -114,7 +114,8 @@ def format_job(job: Job) -> list[str]:
         return []
     record = job.generation
     took = format_duration(record.duration.total_seconds() if record.duration is not None else job.seconds)
-    parts = (record.id, record.status, record.model, format_credits(job.credits), took)
+    cost = f"{format_credits(job.credits)}, bought earlier" if job.replayed else format_credits(job.credits)
+    parts = (record.id, record.status, record.model, cost, took)
     return ["  ".join(map(to_one_line, parts)), *(f"  {place}" for place in job.files or map(to_one_line, record.urls))]
 
 

@@ -48,7 +48,9 @@ CONTEXT_KEY: Final = "rivya_worker_context"
 
 @attrs.define(kw_only=True)
 class WorkerContext:
-    """One per open session. `counters` count events: bought, succeeded, failed, dead, returned (to the queue).
+    """One per open session.
+
+    `counters` count events: bought, replayed (bought earlier), succeeded, failed, dead, returned (to the queue).
 
     Files are saved inside `download_root` only; without it in any folder, if `trusts_messages`, or else in none.
     """

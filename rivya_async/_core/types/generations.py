@@ -63,7 +63,8 @@ class Generation(Record):
     """Snapshot of a job [6, 7].
 
     `status` is an open string. `reserved_credits` are reserved at the submit, `final_credits` are the charge of an
-    ended job. `request_id` identifies the request that returned this snapshot, if the service sends one.
+    ended job. `request_id` identifies the request that returned this snapshot, if the service sends one. `replayed` is
+    true in the response to a purchase that bought nothing, since an earlier one under the same key had bought the job.
 
     >>> Generation(id="task_1", status="some_new_status", model="z-image").is_terminal
     False
@@ -79,6 +80,7 @@ class Generation(Record):
     result: GenerationResult | None = None
     error: ErrorDetail | None = None
     request_id: str | None = attrs.field(default=None, eq=False, repr=False)
+    replayed: bool = attrs.field(default=False, eq=False, repr=False)
     extra: Mapping[str, Any] = extra_fields()
 
     @property

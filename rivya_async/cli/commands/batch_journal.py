@@ -120,6 +120,8 @@ def _format_summary(summary: Summary, *, downloads: bool) -> str:
         f"  {format_counts(summary.counts)}",
         f"  {format_credits(summary.spent)} spent, {format_credits(summary.held)} held",
     ]
+    if summary.bought_earlier:
+        lines[-1] += f", {format_credits(summary.bought_earlier)} of jobs that had been bought earlier"
     if not summary.runs:
         lines.append("  it has not been run")
     elif summary.rate is not None:
@@ -144,6 +146,7 @@ def _summary_to_json(summary: Summary) -> dict[str, Any]:
         "counts": {str(state): summary.counts[state] for state in STATES},
         "spent": summary.spent,
         "held": summary.held,
+        "bought_earlier": summary.bought_earlier,
         "rate": summary.rate,
         "seconds_left": summary.seconds_left,
         "reasons": [
