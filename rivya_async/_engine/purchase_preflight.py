@@ -106,6 +106,15 @@ class PurchasePreflight:
         price = await self._price(request, deadline) if self.ledger.needs_price(key, path) else None
         self.ledger.reserve(key, price, path)
 
+    @contextmanager
+    def release_on_error(self, key: str, path: str) -> Iterator[None]:
+        """Ends a reservation if the block fails, in which nothing is bought."""
+        try:
+            yield
+        except BaseException:
+            self.ledger.release(key, RequestNotSentError("the purchase was not sent"), path)
+            raise
+
     async def _price(self, request: GenerationRequest | ChatRequest, deadline: float | None) -> Amount:
         if request.model in self._prices:
             return self._prices[request.model]
