@@ -3,42 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import attrs
+
+from .._core.terminal_text import UNSAFE, to_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from .._core.types.generations import Amount, Generation
     from .jobs import Job, JobList
-
-
-UNSAFE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Characters that a terminal obeys, or that change the order of others, except tab and newline; lone surrogates."""
-
-
-def strip_control_characters(text: str) -> str:
-    r"""Returns the text without the characters that a terminal obeys.
-
-    >>> strip_control_characters("One\n\x1b[31mtwo")
-    'One\n[31mtwo'
-    """
-    return UNSAFE.sub("", text)
-
-
-def escape_control_characters(text: str) -> str:
-    """Returns JSON in which these characters are escapes. The value stays the same."""
-    return UNSAFE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
-
-
-def to_one_line(text: str) -> str:
-    """Returns the text on one line, without the control characters that a terminal obeys."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def format_duration(value: float | None) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from ..._core.errors import ConfigurationError
+from ..._core.terminal_text import to_one_line
 from ..._engine.environment import Environment
 from ...batch import Batch, JobState
 from ...batch.export import atomic_write, write_csv, write_json_lines, write_parquet
@@ -18,7 +19,7 @@ from ...batch.journal_reader import read_records, read_summary, require_journal
 from ..batch_progress import STATES, format_counts
 from ..command import command
 from ..options import FILE
-from ..render import format_credits, format_duration, pluralize, to_one_line
+from ..render import format_credits, format_duration, pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
