@@ -153,7 +153,7 @@ def interrupt_summary_to_json(jobs: JobList, *, is_embedded: bool) -> dict[str, 
 
 def wait_command(jobs: Iterable[Job], folder: str | None) -> str:
     """Returns the command that waits for these jobs and saves their files."""
-    options, ids = ["-o", folder] if folder else [], [str(job.task_id) for job in jobs]
+    options, ids = ["-o", folder] if folder else [], [to_one_line(str(job.task_id)) for job in jobs]
     if any(each.startswith("-") for each in ids):
         return shell_command("wait", options, *ids)
     return shell_command("wait", [*ids, *options])
