@@ -79,7 +79,7 @@ class JobsLimit:
             await self._wait_for_end(deadline, on_end, poll)
 
         unknown: OutcomeUnknownError | None = None
-        is_limited = False
+        is_limited = False  # by the error of the latest attempt
 
         def gives_up(error: RivyaError) -> bool:
             nonlocal is_limited
@@ -93,7 +93,7 @@ class JobsLimit:
                 if unknown is not None:
                     raise unknown from None
                 raise
-            sent_at = self._loop.time()
+            sent_at, is_limited = self._loop.time(), False
             try:
                 result = await purchase(gives_up)
             except RivyaError as error:
@@ -113,7 +113,7 @@ class JobsLimit:
         if self._limit is not None or self._turn.locked():
             await _acquire(self._turn, deadline)
             try:
-                while not self._has_room() and not is_try:
+                while not self._is_below_limit() and not is_try:
                     if self._loop.time() >= self._next_try:
                         is_try = True
                         self._next_try = self._loop.time() + self._delay(None)  # for the next one
@@ -124,7 +124,7 @@ class JobsLimit:
         self._in_flight += 1
         return is_try
 
-    def _has_room(self) -> bool:
+    def _is_below_limit(self) -> bool:
         return self._limit is None or len(self._open_jobs) + self._in_flight < self._limit
 
     def _on_accepted(self, *, is_try: bool) -> None:
@@ -134,7 +134,7 @@ class JobsLimit:
             self._limit = None
             return
         self._limit = max(self._limit, len(self._open_jobs) + 1)
-        if is_try:  # there may be room for more
+        if is_try:  # more may be accepted
             self._rejections, self._next_try = 0, self._loop.time()
 
     def _on_error(self, error: RivyaError, sent_at: float, *, is_limited: bool) -> bool:

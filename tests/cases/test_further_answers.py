@@ -63,7 +63,7 @@ def done(task_id: str = "task_1", **members: Any) -> dict[str, Any]:
     } | members
 
 
-# --- (1) what is learned has a bound ----------------------------------------------------------------------------------
+# --- (1) learned values have a bound ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -370,7 +370,7 @@ async def test_no_secret_in_chains_frames_pickles_and_logs(caplog: pytest.LogCap
             session_of(server, proxy=f"http://user:{PASSWORD}@127.0.0.1:9"),
         ]
         for session in sessions:
-            calls = [
+            calls: list[Callable[[], Awaitable[Any]]] = [
                 partial(session.submit, "z-image", "A kite"),
                 partial(session.wait_for, "task_1", timeout=0.1),
                 partial(session.download, f"http://u:{PASSWORD}@127.0.0.1:9/redirect?sig={PASSWORD}", tmp_path / "x"),
