@@ -1,4 +1,4 @@
-"""Runs every code block of the README: Python as a script, shell lines by bash. CI runs the set-up commands."""
+"""Runs every code block of the manual: Python as a script, shell lines by bash. CI runs the set-up commands."""
 
 from __future__ import annotations
 
@@ -10,26 +10,34 @@ from pathlib import Path
 
 import pytest
 
+from rivya_async.sandbox import Sandbox
 from tests.workers.redis_server import require_redis
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
-PYTHON = [code for language, code in BLOCKS if language == "python"]
-TERMINALS = [code for language, code in BLOCKS if language == "bash" and " &\n" in code]
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in [ROOT / "README.md", *sorted(ROOT.glob("rivya_async/**/README.md")), ROOT / "benchmarks/README.md"]
+}
+BLOCKS = [
+    (f"{page}:{number}", language, code)
+    for page, text in PAGES.items()
+    for number, (language, code) in enumerate(re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
+]
+PYTHON = {where: code for where, language, code in BLOCKS if language == "python"}
+TERMINALS = {where: code for where, language, code in BLOCKS if language == "bash" and " &\n" in code}
 SHELL = [
     line
-    for language, code in BLOCKS
-    if language == "bash" and code not in TERMINALS
+    for where, language, code in BLOCKS
+    if language == "bash" and where not in TERMINALS
     for line in code.splitlines()
     if line
 ]
 SET_UP = "python3 -m venv "
 
 
-async def run(cwd: Path, *command: str) -> str:
+async def run(cwd: Path, *command: str, api_key: str = "", base_url: str = "") -> str:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    environment |= {"RIVYA_API_KEY": "", "RIVYA_BASE_URL": ""}
+    environment |= {"RIVYA_API_KEY": api_key, "RIVYA_BASE_URL": base_url}
     process = await asyncio.create_subprocess_exec(
         *command, cwd=cwd, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
@@ -38,15 +46,17 @@ async def run(cwd: Path, *command: str) -> str:
     return out.decode()
 
 
-@pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
+@pytest.mark.parametrize("code", PYTHON.values(), ids=PYTHON)
 async def test_python_block(code: str, tmp_path: Path) -> None:
-    await run(tmp_path, sys.executable, "-Werror", "-c", code)
+    """Runs the block; a block for the real service finds a sandbox by the environment."""
+    async with Sandbox() as sandbox:
+        await run(tmp_path, sys.executable, "-Werror", "-c", code, api_key=sandbox.api_key, base_url=sandbox.base_url)
 
 
-TEST_FILES = [code for code in PYTHON if "async def test_" in code]
+TEST_FILES = {where: code for where, code in PYTHON.items() if "async def test_" in code}
 
 
-@pytest.mark.parametrize("code", TEST_FILES, ids=range(len(TEST_FILES)))
+@pytest.mark.parametrize("code", TEST_FILES.values(), ids=TEST_FILES)
 async def test_test_file(code: str, tmp_path: Path) -> None:
     (tmp_path / "test_studio.py").write_text(code)
     plugins = (
@@ -66,7 +76,7 @@ async def test_shell_line(line: str, tmp_path: Path) -> None:
     assert await run(tmp_path, "bash", "-c", line)
 
 
-@pytest.mark.parametrize("block", TERMINALS, ids=range(len(TERMINALS)))
+@pytest.mark.parametrize("block", TERMINALS.values(), ids=TERMINALS)
 async def test_terminal_block(block: str, tmp_path: Path) -> None:
     """Runs a block with background commands as a whole and stops these at its end."""
     require_redis()
@@ -82,8 +92,29 @@ def test_ci_runs_the_set_up_commands() -> None:
 
 
 def test_first_example_has_ten_lines() -> None:
-    assert len([line for line in PYTHON[0].splitlines() if line]) <= 10
+    assert len([line for line in PYTHON["README.md:2"].splitlines() if line]) <= 10
+
+
+def test_first_page_is_short() -> None:
+    assert len(PAGES["README.md"].splitlines()) <= 250
 
 
 def test_every_block_has_a_language() -> None:
-    assert {language for language, _ in BLOCKS} == {"python", "bash"}
+    assert {language for _, language, _ in BLOCKS} == {"python", "bash", "mermaid", "text"}
+
+
+def anchors(text: str) -> set[str]:
+    """Returns the anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_files_and_headings(page: str) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", PAGES[page]):
+        if link.startswith("https://"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (ROOT / page).parent / path if path else ROOT / page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target.read_text()), link

@@ -1,4 +1,4 @@
-"""The README's table of routes is complete: calls send the request, commands parse, tests exist."""
+"""The manual's table of routes is complete: calls send the request, commands parse, tests exist."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.media_kit import media
 ROOT = Path(__file__).parents[2]
 ROWS = [
     re.findall(r"`([^`]*)`", line)
-    for line in (ROOT / "README.md").read_text().partition("## Every route\n")[2].partition("\n## ")[0].splitlines()
+    for line in (ROOT / "rivya_async/resources/README.md").read_text().partition("## Every route\n")[2].splitlines()
     if line.startswith("| `")
 ]
 

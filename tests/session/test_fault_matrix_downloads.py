@@ -15,12 +15,14 @@ import pytest
 
 from rivya_async import (
     APIStatusError,
+    AuthenticationError,
     ConflictError,
     DownloadError,
     Generation,
     InternalServerError,
     NotFoundError,
     OutcomeUnknownError,
+    PermissionDeniedError,
     RequestNotSentError,
     RivyaError,
     RivyaSession,
@@ -30,9 +32,9 @@ from tests.fault_matrix import is_defined_test
 from tests.session.session_kit import FILE, POLL, open_session, raw_server
 from tests.session.test_fault_matrix import (
     ALL,
-    LIMITS,
     RETRIED,
     ROWS,
+    SHORT,
     SUCCESS,
     UNREACHABLE,
     WRITTEN,
@@ -40,6 +42,7 @@ from tests.session.test_fault_matrix import (
     Row,
     fault_options,
     gives_up,
+    limits,
     once,
     row_name,
     stops,
@@ -48,7 +51,17 @@ from tests.session.test_fault_matrix import (
 CELLS: Final[dict[str, Cell]] = {
     "dropped after it acted, always": gives_up(OutcomeUnknownError),
     "long Content-Length": Cell(None, 3),  # there is no more to go on with: from the beginning
+    # The status of a file host is final, since the link was read again.
+    "304": stops(APIStatusError),
+    "401 bare": stops(AuthenticationError),
+    "401 bare, always": stops(AuthenticationError),
+    "403 after it acted": stops(PermissionDeniedError),
+    "403 with an HTML page": stops(PermissionDeniedError),
+    "404 bare, always": stops(NotFoundError),
+    "409 bare": stops(ConflictError),
     "409 with its code": stops(ConflictError),  # which is the service's code
+    "410": stops(NotFoundError),
+    "418": stops(APIStatusError),
     "503, always": gives_up(InternalServerError),
     "redirect to another path": stops(NotFoundError),
     **{
@@ -84,7 +97,7 @@ ELSEWHERE: Final = {
 @pytest.mark.parametrize("row", [row for row in ROWS + OF_DOWNLOADS if row.name not in ELSEWHERE], ids=row_name)
 async def test_download(sandbox: Sandbox, tmp_path: Path, row: Row) -> None:
     cell = CELLS.get(row.name, row.submit)
-    async with open_session(sandbox, timeouts=LIMITS) as session:
+    async with open_session(sandbox, timeouts=limits(row)) as session:
         job = await session.generate("z-image", "A red kite")
         whole = await session.download(job, f"{tmp_path}/whole/")
         asked = sandbox.request_log.count(FILE)
@@ -123,7 +136,7 @@ def test_named_cells_have_rows() -> None:
 @pytest.mark.parametrize("place", UNREACHABLE.values(), ids=UNREACHABLE.keys())
 async def test_unreachable_host(sandbox: Sandbox, tmp_path: Path, place: Callable[[Sandbox], Any]) -> None:
     with place(sandbox) as url:
-        async with open_session(sandbox, timeouts=LIMITS) as session:
+        async with open_session(sandbox, timeouts=SHORT) as session:
             error = await ends_as(session.download(f"{url}/kite.png", tmp_path), RequestNotSentError)
     assert error is not None
     assert error.attempts == ALL
@@ -137,7 +150,7 @@ async def test_malformed_responses_save_or_raise(sandbox: Sandbox, tmp_path: Pat
         writer.write(answer)
         await writer.drain()
 
-    async with raw_server(talk) as url, open_session(sandbox, timeouts=LIMITS) as session:
+    async with raw_server(talk) as url, open_session(sandbox, timeouts=SHORT) as session:
         try:
             await session.download(f"{url}/kite.png", tmp_path)
         except RivyaError:

@@ -21,8 +21,9 @@ from tests.media_kit import media
 from tests.session.session_kit import SUBMIT, UPLOAD, RecordingHooks, open_session, raw_server, wait_until
 from tests.session.test_fault_matrix import (
     ALL,
-    LIMITS,
+    RETRIED,
     ROWS,
+    SHORT,
     SUCCESS,
     UNREACHABLE,
     WRITTEN,
@@ -30,22 +31,22 @@ from tests.session.test_fault_matrix import (
     Row,
     fault_options,
     gives_up,
+    limits,
     once,
     row_name,
-    stops,
 )
 
 PNG: Final = media("png")
-LONG: Final = PNG + bytes(5 * MEGABYTE)
+LARGE_PNG: Final = PNG + bytes(5 * MEGABYTE)
 PUBLIC_FILE: Final = '{"file_id": "file_1", "url": "https://rivya.ai/f/1", "moods": ["calm"]}'
 
 CELLS: Final[dict[str, Cell]] = {
     # The answer to an upload is no generation.
-    "unknown status": stops(ResponseDecodeError),
-    "unknown status, always": stops(ResponseDecodeError),
-    "no status but blanks": stops(ResponseDecodeError),
-    "unknown fields": stops(ResponseDecodeError),
-    "only three fields": stops(ResponseDecodeError),
+    "unknown status": RETRIED,
+    "unknown status, always": gives_up(OutcomeUnknownError),
+    "no status but blanks": RETRIED,
+    "unknown fields": gives_up(OutcomeUnknownError),
+    "only three fields": gives_up(OutcomeUnknownError),
 }
 
 OF_UPLOADS: Final = [
@@ -54,7 +55,7 @@ OF_UPLOADS: Final = [
     once("dropped after the last byte", Cell(None, 2), SUCCESS, drop=True, receive=10**9),
     Row("dropped in mid-upload, always", {"drop": True, "receive": MEGABYTE}, gives_up(OutcomeUnknownError), SUCCESS),
     Row("a file with unknown fields", {"body": PUBLIC_FILE, "act": True}, SUCCESS, SUCCESS),
-    Row("a file without its URL", {"body": '{"id": "file_1"}', "act": True}, stops(ResponseDecodeError), SUCCESS),
+    Row("a file without its URL", {"body": '{"id": "file_1"}', "act": True}, gives_up(OutcomeUnknownError), SUCCESS),
 ]
 """Faults of uploads only, or with another effect on uploads. The cell of polls is unused."""
 
@@ -76,13 +77,13 @@ async def test_upload(sandbox: Sandbox, row: Row) -> None:
 @pytest.mark.parametrize("row", [row for row in ROWS + OF_UPLOADS if not row.fault.get("delay")], ids=row_name)
 async def test_large_upload(sandbox: Sandbox, row: Row) -> None:
     """Excludes read timeouts, which count from the last byte of the body."""
-    await drive(sandbox, row, LONG)
+    await drive(sandbox, row, LARGE_PNG)
 
 
 async def drive(sandbox: Sandbox, row: Row, data: bytes) -> None:
     cell = CELLS.get(row.name, row.submit)
     hooks = RecordingHooks()
-    async with open_session(sandbox, timeouts=LIMITS, hooks=[hooks]) as session:
+    async with open_session(sandbox, timeouts=limits(row), hooks=[hooks]) as session:
         sandbox.faults.add(route=UPLOAD, **fault_options(row, "task_1"))
         error = await ends_as(session.files.upload(data), cell.error)
         assert sandbox.request_log.count(UPLOAD) == len(hooks.attempts) == cell.requests
@@ -105,7 +106,7 @@ async def test_fault_on_reference_upload(sandbox: Sandbox, row: Row, tmp_path: P
     """A failed reference buys nothing, and no error is ambiguous."""
     photo = tmp_path / "kite.png"
     photo.write_bytes(PNG)
-    async with open_session(sandbox, timeouts=LIMITS) as session:
+    async with open_session(sandbox, timeouts=limits(row)) as session:
         sandbox.faults.add(route=UPLOAD, **fault_options(row, "task_1"))
         call = session.submit("qwen-image", "At night", references=[photo], idempotency_key="order-1")
         if row.submit.error is None:
@@ -140,7 +141,7 @@ async def ends_as(call: Any, kind: type[RivyaError] | None) -> RivyaError | None
 async def test_upload_without_connection_is_not_sent(sandbox: Sandbox, place: Callable[[Sandbox], Any]) -> None:
     hooks = RecordingHooks()
     with place(sandbox) as url:
-        async with open_session(sandbox, base_url=url, timeouts=LIMITS, hooks=[hooks]) as session:
+        async with open_session(sandbox, base_url=url, timeouts=SHORT, hooks=[hooks]) as session:
             error = await ends_as(session.files.upload(PNG), RequestNotSentError)
     assert error is not None
     assert error.attempts == len(hooks.attempts) == ALL
@@ -148,14 +149,14 @@ async def test_upload_without_connection_is_not_sent(sandbox: Sandbox, place: Ca
 
 
 @pytest.mark.parametrize("answer", WRITTEN.values(), ids=WRITTEN.keys())
-@pytest.mark.parametrize("data", [PNG, LONG], ids=["small", "large"])
+@pytest.mark.parametrize("data", [PNG, LARGE_PNG], ids=["small", "large"])
 async def test_malformed_responses_raise_rivya_errors(sandbox: Sandbox, answer: bytes, data: bytes) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
         await writer.drain()
 
-    async with raw_server(talk) as url, open_session(sandbox, base_url=url, timeouts=LIMITS) as session:
+    async with raw_server(talk) as url, open_session(sandbox, base_url=url, timeouts=SHORT) as session:
         with pytest.raises((ResponseDecodeError, OutcomeUnknownError)):  # the answer may be lost with the body
             await session.files.upload(data)
 
@@ -196,7 +197,7 @@ async def test_cancelled_upload_leaves_nothing_open(sandbox: Sandbox, hooks: Rec
         await in_time(session, PNG, lambda: True)
         await in_time(session, endless(), lambda: len(drawn) > 5)
         slow = sandbox.faults.add(route=UPLOAD, delay=0.5)
-        await in_time(session, LONG, lambda: sandbox.request_log.in_flight > 0)
+        await in_time(session, LARGE_PNG, lambda: sandbox.request_log.in_flight > 0)
         sandbox.faults.remove(slow)
         sandbox.faults.add(route=UPLOAD, status=503, times=1)
         await in_time(session, PNG, lambda: bool(hooks.retries))

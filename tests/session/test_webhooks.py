@@ -199,7 +199,7 @@ ROWS: Final = [
     Row("504, acted", {"status": 504, "act": True, "times": 1}, (InternalServerError, 1), (None, 2)),
     Row("401", {"status": 401, "code": "api_key_expired"}, (AuthenticationError, 1), (AuthenticationError, 1)),
     Row("403", {"status": 403, "code": "api_scope_denied"}, (PermissionDeniedError, 1), (PermissionDeniedError, 1)),
-    Row("not JSON", {"body": "<html>", "act": True, "times": 1}, (ResponseDecodeError, 1), (ResponseDecodeError, 1)),
+    Row("not JSON", {"body": "<html>", "act": True, "times": 1}, (ResponseDecodeError, 1), (None, 2)),
 ]
 
 DOUBTFUL: Final = (OutcomeUnknownError, InternalServerError, ResponseDecodeError)
@@ -292,7 +292,8 @@ async def test_delete(sandbox: Sandbox, patient: RivyaSession, row: Row) -> None
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 async def test_list(sandbox: Sandbox, patient: RivyaSession, row: Row) -> None:
-    await meets(sandbox, "GET /api/v1/webhooks", row, patient.webhooks.list, row.again)
+    outcome = row.once if row.name == "not JSON" else row.again  # a read changes nothing, so its outcome is known
+    await meets(sandbox, "GET /api/v1/webhooks", row, patient.webhooks.list, outcome)
 
 
 async def test_unsent_create_is_retried(hooks: RecordingHooks) -> None:

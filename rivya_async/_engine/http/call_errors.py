@@ -55,14 +55,15 @@ def may_have_been_processed(request: Request | None, error: RivyaError) -> bool:
 def complete_error(error: RivyaError, request: Request | None, attempts: int, secrets: Iterable[str]) -> RivyaError:
     """Returns the error of an attempt with the details of its call, and without secrets.
 
-    A purchase that was not answered by the API has an unknown outcome; the cause is the error by status.
+    A repeatable change, such as a purchase, has an unknown outcome if something other than the API answered. The cause
+    is then the error by status.
     """
     mask_error(error, secrets)
     error.attempts = attempts
     if request is None:
         return error
     error.idempotency_key = request.idempotency_key
-    if request.idempotency_key is None or not purchase_outcome_is_unknown(error):
+    if request.is_safe or not request.is_repeatable or not purchase_outcome_is_unknown(error):
         return error
     unknown = OutcomeUnknownError(
         f"the request may have been processed, since its answer is not one of the API: {error.message}",
