@@ -36,8 +36,9 @@ MANIFEST: Final = '{"model": "z-image", "prompt": "A kite"}\n{"model": "z-image"
         (NOW, NOW, {"Date": "Mon, 30 Nov 2026 12:00:01 GMT"}, NOW, False),
         (NOW, NOW, {"Date": "Mon, 30 Nov 2026 12:01:00 GMT"}, NOW + 60, True),
         (NOW, NOW, {"Date": "Mon, 30 Nov 2026 12:01:00 GMT"}, NOW, False),  # one of two clocks is wrong: no proof
-        (NOW, NOW, {"Date": "Mon, 30 Nov 2026 14:00:00 GMT"}, NOW + 3600, True),
-        (NOW, NOW, {"Date": "Tue, 01 Dec 2026 12:00:00 GMT"}, NOW + 86400 + 3600, True),
+        (NOW, NOW, {"Date": "Mon, 30 Nov 2026 14:01:00 GMT"}, NOW + 3600, True),
+        (NOW, NOW, {"Date": "Tue, 01 Dec 2026 12:01:00 GMT"}, NOW + 86400 + 3600, True),
+        (NOW - 5 * 3600, NOW - 5 * 3600, {"Date": "Mon, 30 Nov 2026 12:00:01 GMT"}, NOW, False),  # another time zone
         (NOW, NOW + 30, {}, NOW - 1e7, True),  # by the service's clock alone
         (NOW, NOW + 1e9, {}, NOW, False),
         (0.0, 0.0, {"Date": "Mon, 30 Nov 2026 12:00:00 GMT"}, NOW, False),  # a clock that was never set

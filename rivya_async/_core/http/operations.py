@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
@@ -31,6 +32,9 @@ MAX_GENERATION_BYTES: Final = 1024 * 1024
 
 REPLAY_MARGIN: Final = 2.0
 """Seconds by which a record must be older than its purchase: the header `Date` has no fractions of a second."""
+
+TIME_ZONE_STEP: Final = 900.0
+"""Seconds of which the differences between time zones are multiples."""
 
 MAX_REPLAY_AGE: Final = 30 * 86400.0
 """Age in seconds above which the clocks of a response are considered wrong: no service keeps a key as long."""
@@ -105,7 +109,7 @@ def is_replay(generation: Generation, headers: Mapping[str, str], *, elapsed: fl
     `elapsed` is the number of seconds since the purchase began, `now` is in seconds since the epoch by the local clock.
     Without a header that says so, the job must be older than the purchase: by the service's clock alone, whose error
     does not change the difference between two of its times, or by the `Date` of the response, as far as that date
-    agrees with the local clock.
+    agrees with the local clock. An age of whole quarters of an hour is taken for a wrong time zone.
     """
     if headers.get(assumptions.IDEMPOTENCY_REPLAY_HEADER, "").lower() == "true":
         return True
@@ -113,10 +117,11 @@ def is_replay(generation: Generation, headers: Mapping[str, str], *, elapsed: fl
         return False
     created, updated = generation.created_at.timestamp(), generation.updated_at
     date = parse_http_date(headers.get("Date"))
+    margin = elapsed + REPLAY_MARGIN
     ages = [0.0] if updated is None else [updated.timestamp() - created]
-    if date is not None:
+    if date is not None and abs(math.remainder(date - created, TIME_ZONE_STEP)) > margin:
         ages.append(date - created - abs(now - date))
-    return elapsed + REPLAY_MARGIN < max(ages) <= MAX_REPLAY_AGE
+    return margin < max(ages) <= MAX_REPLAY_AGE
 
 
 def retrieve_generation(task_id: str) -> Operation[Generation]:
