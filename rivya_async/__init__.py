@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._core.catalogue.model import ChatCapabilities, Model
     from ._core.catalogue.model_param import ModelParam
+    from ._core.catalogue.pricing import PriceEstimate
     from ._core.catalogue.reference_rules import FileLimit, ReferenceRules
     from ._core.chat.accumulator import ChatEvent
     from ._core.errors import (
@@ -114,6 +115,7 @@ __all__ = [
     "PermissionDeniedError",
     "PollDetails",
     "PollPolicy",
+    "PriceEstimate",
     "Progress",
     "PurchaseCost",
     "RateLimit",
@@ -164,6 +166,7 @@ _NAMES_BY_MODULE = {
     "._core.generation_request": "GenerationRequest Outcome",
     "._core.open_jobs": "OpenJob",
     "._core.catalogue.model_param": "ModelParam",
+    "._core.catalogue.pricing": "PriceEstimate",
     "._core.policies": "PollPolicy RateLimit RetryPolicy Timeouts",
     "._core.types.generations": (
         "Credits File Generation ErrorDetail GenerationResult ReferenceMedia Status ValidationProblem"

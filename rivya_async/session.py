@@ -9,6 +9,7 @@ import weakref
 from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
 from ._core import assumptions
+from ._core.catalogue.learned_prices import LearnedPrices
 from ._core.config import Config, validate_headers
 from ._core.errors import ConfigurationError, SessionClosedError
 from ._core.http.messages import RequestOptions, merge_headers
@@ -71,8 +72,9 @@ class RivyaSession(GenerationMethods):
     middlewares run once per attempt. A `transport` replaces the network, as `testing.FakeTransport` does.
 
     `max_spend` caps the total credits of this session's jobs and chat turns, `max_reserved` the credits of open ones at
-    any time. A call that would exceed a cap raises `SpendLimitError`, and nothing is sent. The price is the model's
-    `estimate_credits`, or the maximum per job or turn of a model in `prices`; see `spend`.
+    any time. A call that would exceed a cap raises `SpendLimitError`, and nothing is sent. The price is the
+    highest that is known (`PriceEstimate.max_credits`), or the maximum per job or turn of a model in `prices`. Without
+    either, a call under a cap raises `SpendLimitError`, too. See `spend` and `prices`.
 
     Closing ends waits with `SessionClosedError` and lets requests in flight finish. No new request starts.
 
@@ -166,15 +168,18 @@ class RivyaSession(GenerationMethods):
         self.durations = DurationEstimator()
         """Learned job durations. `dump()` and `load()` transfer them to another process."""
         self._delivery_rate = DeliveryRateEstimator()
-        self._catalogue = CatalogueCache()
+        self.prices = LearnedPrices(validate_prices(prices))
+        """Prices learned from purchases, and the given ones. `dump()` and `load()` transfer them to another process."""
+        self._catalogue = CatalogueCache(self.prices)
         ledger = SpendLedger(
-            max_spend=validate_cap("max_spend", max_spend), max_reserved=validate_cap("max_reserved", max_reserved)
+            max_spend=validate_cap("max_spend", max_spend),
+            max_reserved=validate_cap("max_reserved", max_reserved),
+            prices=self.prices,
         )
         self._spend = SpendSummary(ledger)
         self._preflight = PurchasePreflight(
             Models(self._open_engine, self._catalogue).catalogue,
             ledger,
-            validate_prices(prices),
             new_key=self._environment.new_idempotency_key,
             known_models=lambda: self._catalogue.models,
         )

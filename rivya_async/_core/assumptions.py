@@ -1,6 +1,7 @@
 """Assumptions about the service that no public page confirms.
 
-The manual lists them for users. Numbers in brackets are the points of section 14 of the API contract.
+`python -m tests.contract.assumptions` writes them into the table of the manual. Numbers in brackets are the points of
+section 14 of the API contract.
 """
 
 from __future__ import annotations
@@ -68,7 +69,29 @@ MEGABYTE: Final = 1024 * 1024
 """[10] Bytes per MB: the pages say MB without a definition."""
 
 FIXED_PRICE_BILLING_TYPES: Final = frozenset({"FIXED"})
-"""[21] Billing types with the price `base_credits`, independent of the params."""
+"""[21] Billing types of models whose default settings cost `base_credits`."""
+
+CHAT_BILLING_TYPE: Final = "TOKEN_BASED"
+"""[21] Billing type of models that reserve credits, and then charge for the tokens that were used."""
+
+ONE_PRICE_MODELS: Final = frozenset({"seedream-4-0"})
+"""[21] Models with one price for all params, by their page. Any other `FIXED` price may depend on params."""
+
+PRICE_PARAM_PATTERN: Final = re.compile(
+    r"size|(?:\w+_)?"
+    r"(?:acceleration|audio|duration|fps|frames|images|mode|pro|quality|resolution|seconds|shots|sound|speed|tier)"
+    r"(?:_\w+)?"
+)
+"""[21] Names of params that change the price, in snake case. Observed prices add further params of a model."""
+
+ASCENDING_VALUES: Final = (
+    *("draft", "turbo", "fast", "low", "basic", "std", "standard", "balanced"),
+    *("medium", "pro", "high", "quality", "ultra", "max"),
+)
+"""[21] Values of such params in the order of their price, the cheapest first. Numbers and booleans ascend, too."""
+
+FREE_PARAMS: Final = frozenset({"seed", "seeds"})
+"""[21] Params that change no price, although they differ from job to job."""
 
 REFERENCE_CAPS_FIELD: Final = "caps"
 """[19] Member of `reference_media` with the maximum count per kind, in `without_video` and `with_video`."""
@@ -90,3 +113,38 @@ SIGNATURE_HEADER: Final = "Rivya-Signature"
 
 SIGNATURE_TOLERANCE: Final = 300.0
 """[1] Maximum difference between the time of a signature and the current time, in seconds."""
+
+OTHER_ASSUMPTIONS: Final = (
+    "[2] Webhook deliveries may have further headers. The client needs none of them.",
+    "[3] A webhook event is `{id, type, api_version, created_at, data}`. Its generation is in `data`, `data.object` or "
+    "`data.generation`, or in a top-level `generation` or `object`.",
+    "[4] Any 2xx within 10 seconds ends the tries of a delivery. Deliveries come at least once, in any order.",
+    "[5] Lists of webhooks are the newest first and take `limit`. The shapes of deliveries, and the responses of "
+    "`update`, `delete`, `rotate_secret` and `test`, are assumed.",
+    "[6] Text of a stream event is in `delta`, `content` or `text`. A stream ends with `object: chat.completion`, a "
+    "`message` or the end marker. An event `error` is an error.",
+    "[7] Thoughts are requested by `include_thoughts`. The pages state web search and thoughts for some models only.",
+    "[8] Chat sessions have the members `id`, `model`, `title`, `created_at`, `updated_at` and `messages`.",
+    "[9] The id of a file is called `id` or `file_id`.",
+    "[10] A wrong type, kind or size of a file is a 400 `validation_failed`. The named media types are common ones. "
+    "Some models may accept files above the default size.",
+    "[11] `insufficient_credits` is a 402, and no job is created.",
+    "[12] `internal_error` is a 500 with the usual envelope.",
+    "[13] Success is any 2xx.",
+    "[14] The number of requests that the service permits is not known. `Retry-After` may be seconds or a date.",
+    "[15] A key belongs to an account and an endpoint. The pages say that a repeated key and body may return the first "
+    "response; assumed: always. A first request that is still running is a 409.",
+    "[16] `client_request_id` is not echoed.",
+    "[17] Unknown params are ignored. A value outside of its options or range is a 400.",
+    "[18] Every member of a model but its id may be null. A job needs a prompt where `text` is an input, and no array "
+    "is required.",
+    "[19] `reference_media` has `max_files`, `file_kinds` and `limits` (`kind`, `max_size_mb`, `mime_types`).",
+    "[20] A failed job costs nothing: its reserved credits return at its end. The pages say that they may return.",
+    "[21] A succeeded job costs its reserved credits. A chat turn costs from 1 credit to its reserved credits.",
+    "[21] Params change the price by factors that are not known. The factors of the sandbox are invented.",
+    "[22] Result links need no API key, and may expire. Those of the sandbox do not expire by default.",
+    "[23] The sandbox accepts webhook URLs on loopback only if that is switched on.",
+    "[25] The OpenAPI document of the sandbox is a reconstruction.",
+    "[27] An unknown path is a 404 `not_found`, a wrong method a 405 `method_not_allowed`.",
+)
+"""Assumptions without a value: one sentence or more, with the point of section 14."""

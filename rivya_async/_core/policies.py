@@ -182,7 +182,9 @@ class PollPolicy:
 class RateLimit:
     """Rate limit of a session: `per_second` requests on average, submits and polls together, and `burst` at once.
 
-    The limit is a token bucket that starts full. Downloads and uploads are not limited.
+    The limit is a token bucket that starts full. Downloads and uploads are not limited. The limit of the service is
+    not documented, and that of the sandbox is off by default. Without a `RateLimit`, a session estimates the limit
+    from the 429s of the service.
 
     >>> RateLimit(100)
     RateLimit(per_second=100, burst=10.0)

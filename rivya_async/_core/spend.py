@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 
+from .catalogue.learned_prices import LearnedPrices
 from .catalogue.validation import shorten
 from .errors import (
     APIStatusError,
@@ -34,6 +35,7 @@ from .types.purchase_cost import GENERATIONS_PATH, Charge, PurchaseCost
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from .generation_request import GenerationRequest
     from .types.generations import Generation
 
 MAX_REMEMBERED_KEYS: Final = 100_000
@@ -87,15 +89,19 @@ class SpendSummary(Mapping[str, PurchaseCost]):
 
 @attrs.define
 class _PendingReservation:
-    """Purchases in progress under one key, which share one price."""
+    """Purchases in progress under one key, which share one price and one request."""
 
     price: Amount
+    request: GenerationRequest | None = None
     count: int = 1
     may_have_bought: bool = False
 
 
 class SpendLedger:
-    """Ledger of a session. Each `reserve` is followed by one `confirm` or one `release` under the same key."""
+    """Ledger of a session. Each `reserve` is followed by one `confirm` or one `release` under the same key.
+
+    `prices` learns from the charges of purchases.
+    """
 
     def __init__(
         self,
@@ -103,7 +109,9 @@ class SpendLedger:
         max_spend: Amount | None = None,
         max_reserved: Amount | None = None,
         remembered: int = MAX_REMEMBERED_KEYS,
+        prices: LearnedPrices | None = None,
     ) -> None:
+        self.prices = prices or LearnedPrices()
         self.reserved: Amount = 0
         self.final: Amount = 0
         self.costs: OrderedDict[str, PurchaseCost] = OrderedDict()
@@ -118,10 +126,17 @@ class SpendLedger:
         is_capped = self._max_spend is not None or self._max_reserved is not None
         return is_capped and not self._is_counted(key, path) and (path, key) not in self._pending
 
-    def reserve(self, key: str, price: Amount | None, path: str = GENERATIONS_PATH) -> None:
+    def reserve(
+        self,
+        key: str,
+        price: Amount | None,
+        path: str = GENERATIONS_PATH,
+        request: GenerationRequest | None = None,
+    ) -> None:
         """Reserves the price of a purchase before it is sent; the same key counts once.
 
-        `price` may be None if `needs_price` is false. Raises `SpendLimitError` without a reservation.
+        `price` may be None if `needs_price` is false. The price of `request` is learned when the purchase is confirmed.
+        Raises `SpendLimitError` without a reservation.
         """
         if (path, key) in self._pending:
             self._pending[path, key].count += 1
@@ -129,7 +144,7 @@ class SpendLedger:
         amount = price if self.needs_price(key, path) and price is not None else 0
         self._check_cap("max_spend", self._max_spend, self.reserved + self.final, amount)
         self._check_cap("max_reserved", self._max_reserved, self.reserved, amount)
-        self._pending[path, key] = _PendingReservation(amount)
+        self._pending[path, key] = _PendingReservation(amount, request)
         self.reserved += amount
 
     def confirm(self, key: str, charge: Charge) -> None:
@@ -138,6 +153,8 @@ class SpendLedger:
         reserved = pending.price if charge.reserved is None else charge.reserved
         self.reserved -= pending.price
         pending.price = 0
+        if pending.request is not None:
+            self.prices.observe(pending.request, charge.reserved, charge.id)
         if not self._is_counted(key, charge.path) or self.costs[key].task_id != charge.id:
             self._record(key, PurchaseCost(reserved, None, charge.id, charge.path))
         self._finish(key, charge.path, pending)
@@ -204,6 +221,7 @@ class SpendLedger:
             return
         if final is None:
             final = self.costs[key].reserved
+        self.prices.observe_end(task_id, final)
         self.reserved -= self.costs[key].reserved
         self.final += final
         self.costs[key] = attrs.evolve(self.costs[key], final=final)

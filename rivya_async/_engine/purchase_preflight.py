@@ -20,6 +20,7 @@ from .._core.errors import (
     SpendLimitError,
     SubmitTimeoutError,
 )
+from .._core.generation_request import GenerationRequest
 from .._core.idempotency import attach_idempotency_key, validate_key
 from .._core.masking import clean_message
 from .._core.open_jobs import OpenJobs
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .._core.catalogue.model import Model
-    from .._core.generation_request import GenerationRequest
     from .._core.spend import SpendLedger
     from .._core.types.generations import Amount, ValidationProblem
 
@@ -39,13 +39,12 @@ MAX_SUGGESTIONS: Final = 3
 
 
 class PurchasePreflight:
-    """Prepares purchases. Reads `catalogue` only where a check or a price needs it; `prices` override the catalogue."""
+    """Prepares purchases. Reads `catalogue` only where a check or a price needs it."""
 
     def __init__(
         self,
         catalogue: Callable[[], Awaitable[Mapping[str, Model]]],
         ledger: SpendLedger,
-        prices: Mapping[str, Amount],
         *,
         new_key: Callable[[], str],
         known_models: Callable[[], Mapping[str, Model]] = dict,
@@ -53,7 +52,6 @@ class PurchasePreflight:
         self.ledger = ledger
         self.open_jobs = OpenJobs()
         self._catalogue = catalogue
-        self._prices = prices
         self._new_key = new_key
         self._known_models = known_models
 
@@ -92,24 +90,25 @@ class PurchasePreflight:
         self, request: GenerationRequest | ChatRequest, key: str, path: str, deadline: float | None = None
     ) -> None:
         """Reserves the price of a purchase before it is sent. Raises `SpendLimitError` where it would pass a cap."""
-        price = await self._price(request, deadline) if self.ledger.needs_price(key, path) else None
-        self.ledger.reserve(key, price, path)
+        job = GenerationRequest(request.model, request.message) if isinstance(request, ChatRequest) else request
+        price = await self._price(job, deadline) if self.ledger.needs_price(key, path) else None
+        self.ledger.reserve(key, price, path, job)
 
-    async def _price(self, request: GenerationRequest | ChatRequest, deadline: float | None) -> Amount:
-        if request.model in self._prices:
-            return self._prices[request.model]
-        model = await self._get_model(request.model, deadline)
-        if isinstance(request, ChatRequest):
-            price = model.estimate_credits(request.message)
-        else:
-            price = model.estimate_credits(request.prompt, request.params, request.references)
-        if price is None:
+    async def _price(self, job: GenerationRequest, deadline: float | None) -> Amount:
+        """Returns the highest price that a purchase can have. Raises `SpendLimitError` if it is not known."""
+        given = self.ledger.prices.given
+        if job.model in given:
+            return given[job.model]
+        model = await self._get_model(job.model, deadline)
+        estimate = model.estimate_credits(job.prompt, job.params, job.references)
+        if estimate.max_credits is None:
             raise SpendLimitError(
-                f"the catalogue does not say what {model.id} costs ({model.billing_type}), so no cap can be kept. "
-                "Nothing was sent: say what a job or a turn costs at most, by "
-                f"RivyaSession(prices={{{model.id!r}: ...}})"
+                f"no cap can be kept: the price of this purchase of {model.id} is {estimate} ({estimate.source}). "
+                "Nothing was sent: state the most that a job or a turn can cost by "
+                f"RivyaSession(prices={{{model.id!r}: ...}}), or buy one like it without a cap and load the prices of "
+                "that session (session.prices)"
             )
-        return price
+        return estimate.max_credits
 
     async def _get_model(self, model_id: str, deadline: float | None) -> Model:
         catalogue = await self._read_catalogue(deadline)

@@ -17,7 +17,7 @@ class RowRecord:
     """A row and its state. Times are seconds since the epoch by this machine's clock.
 
     `purchase` is the number of the latest purchase, from 1, and `body` its JSON request. `expected_credits` is its
-    price in the catalogue, or None without one; `reserved_credits` is the reserved amount and `final_credits` its cost.
+    highest known price, or None without one; `reserved_credits` is the reserved amount and `final_credits` its cost.
     `earlier_credits` is the cost of earlier purchases. `duration` is in seconds by the clock of the service. `polls`
     counts the polls of the job, 0 if they were not counted. `error` is the reason why the row failed or was given up,
     or else its latest error; `error_type` is the name of its class, `error_code` the code that the service gave.

@@ -124,7 +124,7 @@ class RowStore:
         return request
 
     def _check(self, catalogue: Mapping[str, Model]) -> tuple[GenerationRequest, Amount | None]:
-        """Returns the request of the row, and its price."""
+        """Returns the request of the row, and its highest known price."""
         row = self.record.row
         if row.model not in catalogue:
             raise ConfigurationError(unknown_model_problem(row.model, catalogue).message)
@@ -135,13 +135,14 @@ class RowStore:
             row.model, row.prompt, params=params, references=references, client_request_id=row.client_request_id
         )
         model.check(row.prompt, params, references)
-        price = model.estimate_credits(row.prompt, params, references)
-        if price is None and self._run.max_spend is not None:
+        estimate = model.estimate_credits(row.prompt, params, references)
+        if estimate.max_credits is None and self._run.max_spend is not None:
             raise ConfigurationError(
-                f"max_spend cannot be held: the catalogue has no price of {model.id} ({model.billing_type}). Put such "
-                "rows into a batch of their own, without max_spend"
+                f"max_spend cannot be held: the price of this {model.id} is {estimate} ({estimate.source}). State the "
+                f"most that a job can cost by RivyaSession(prices={{{model.id!r}: ...}}) or `rivya batch run --price "
+                f"{model.id}=...`, or put such rows into a batch of their own, without max_spend"
             )
-        return request, price
+        return request, estimate.credits if estimate.max_credits is None else estimate.max_credits
 
     async def advance(self, state: JobState, error: Exception | None = None, **changes: Any) -> None:
         """Moves the row in the journal. An intent is on the disk when this returns."""

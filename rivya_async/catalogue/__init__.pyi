@@ -203,7 +203,7 @@ def flux_2_pro(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Flux 2 Pro, image: 5 credits per job.
+    """Flux 2 Pro, image: 5 credits per job with the default settings; resolution may change it.
 
     Prompt: at most 5,000 characters.
     References (image): Up to 8 images for image projects.
@@ -222,7 +222,7 @@ def flux_2_flex(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Flux 2 Flex, image: 14 credits per job.
+    """Flux 2 Flex, image: 14 credits per job with the default settings; resolution may change it.
 
     Prompt: at most 5,000 characters.
     References (image): Up to 8 images for image projects.
@@ -291,7 +291,7 @@ def gpt_image_1_5(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """GPT Image 1.5, image: 4 credits per job.
+    """GPT Image 1.5, image: 4 credits per job with the default settings; quality may change it.
 
     References (image): Up to 16 images for image projects.
       image up to 10 MB: image/jpeg, image/png, image/webp
@@ -309,7 +309,7 @@ def gpt_image_2(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """GPT Image 2, image: 3 credits per job.
+    """GPT Image 2, image: 3 credits per job with the default settings; resolution may change it.
 
     Prompt: at most 20,000 characters.
     References (image): Up to 16 images for image-to-image.
@@ -403,7 +403,7 @@ def nano_banana_2(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Nano Banana 2, image: 5 credits per job.
+    """Nano Banana 2, image: 5 credits per job with the default settings; resolution may change it.
 
     Prompt: at most 20,000 characters.
     References (image): Up to 14 images for image projects.
@@ -425,7 +425,7 @@ def nano_banana_pro(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Nano Banana Pro, image: 8 credits per job.
+    """Nano Banana Pro, image: 8 credits per job with the default settings; resolution may change it.
 
     Prompt: at most 10,000 characters.
     References (image): Up to 8 images for image projects.
@@ -448,7 +448,7 @@ def ideogram_v3(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Ideogram V3, image: 7 credits per job.
+    """Ideogram V3, image: 7 credits per job with the default settings; rendering_speed may change it.
 
     Prompt: at most 5,000 characters.
     rendering_speed: Speed, cost and detail trade-off, default 'BALANCED'.
@@ -511,7 +511,7 @@ def seedream_4_5(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Seedream 4.5, image: 7 credits per job.
+    """Seedream 4.5, image: 7 credits per job with the default settings; quality may change it.
 
     Prompt: at most 3,000 characters.
     References (image): the limit is not published.
@@ -529,7 +529,7 @@ def seedream_5_lite(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Seedream 5.0 Lite, image: 6 credits per job.
+    """Seedream 5.0 Lite, image: 6 credits per job with the default settings; quality may change it.
 
     Prompt: at most 3,000 characters.
     References (image): the limit is not published.
@@ -547,7 +547,7 @@ def grok_imagine(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Grok Imagine, image: 4 credits per job.
+    """Grok Imagine, image: 4 credits per job with the default settings; enable_pro may change it.
 
     Prompt: at most 5,000 characters.
     References (image): Up to 1 image for image projects.
@@ -568,7 +568,7 @@ def wan_2_7_image(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Wan 2.7 Image, image: 5 credits per job.
+    """Wan 2.7 Image, image: 5 credits per job with the default settings; resolution may change it.
 
     Prompt: at most 5,000 characters.
     References (image): Up to 9 images for image editing.
@@ -591,7 +591,7 @@ def wan_2_7_image_pro(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Wan 2.7 Image Pro, image: 12 credits per job.
+    """Wan 2.7 Image Pro, image: 12 credits per job with the default settings; resolution may change it.
 
     Prompt: at most 5,000 characters.
     References (image): Up to 9 images for image editing.
@@ -662,7 +662,7 @@ def kling_v2_1_master(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Kling V2.1 Master, video: 160 credits per job.
+    """Kling V2.1 Master, video: 160 credits per job with the default settings; duration may change it.
 
     Prompt: at most 5,000 characters.
     References (image): Optional single image switches to image-to-video; none means text mode.
@@ -685,7 +685,7 @@ def kling_v2_5_turbo_pro(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Kling V2.5 Turbo Pro, video: 42 credits per job.
+    """Kling V2.5 Turbo Pro, video: 42 credits per job with the default settings; duration may change it.
 
     Prompt: at most 2,500 characters.
     References (image): Optional, up to 2 images for image-to-video; the second becomes the end frame.
@@ -706,7 +706,7 @@ def kling_2_6(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Kling 2.6, video: 55 credits per job.
+    """Kling 2.6, video: 55 credits per job with the default settings; duration, sound may change it.
 
     Prompt: at most 1,000 characters.
     References (image): Up to 1 image for image projects.
@@ -729,7 +729,7 @@ def kling_3_0(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Kling 3.0, video: 90 credits per job.
+    """Kling 3.0, video: 90 credits per job with the default settings; mode, multi_shots, duration, sound may change it.
 
     Prompt: at most 2,000 characters.
     References (image): Up to 2 images in total for image-to-video.
@@ -753,7 +753,7 @@ def sora_2(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Sora 2, video: 6 credits per job.
+    """Sora 2, video: 6 credits per job with the default settings; n_frames may change it.
 
     Prompt: at most 10,000 characters.
     References (image): Up to 1 image for image projects.
@@ -777,7 +777,7 @@ def sora_2_pro(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Sora 2 Pro, video: 75 credits per job.
+    """Sora 2 Pro, video: 75 credits per job with the default settings; size, n_frames may change it.
 
     Prompt: at most 10,000 characters.
     References (image): Up to 1 image for image projects.
@@ -802,7 +802,7 @@ def happyhorse_1_0(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """HappyHorse 1.0, video: 28 credits per job.
+    """HappyHorse 1.0, video: 28 credits per job with the default settings; resolution, duration, audio_setting may change it.
 
     Prompt: at most 5,000 characters.
     References (image, video): Without a video up to 9 images; video editing takes 1 video plus up to 5 images.
@@ -829,7 +829,7 @@ def seedance_1_0_lite(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Seedance 1.0 Lite, video: 16 credits per job.
+    """Seedance 1.0 Lite, video: 16 credits per job with the default settings; resolution, duration may change it.
 
     Prompt: at most 10,000 characters.
     References (any kind): 1 source image for image-to-video, or 2 images to give an end frame as well.
@@ -855,7 +855,7 @@ def seedance_1_0_pro(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Seedance 1.0 Pro, video: 25 credits per job.
+    """Seedance 1.0 Pro, video: 25 credits per job with the default settings; resolution, duration may change it.
 
     Prompt: at most 10,000 characters.
     References (image): At most one image.
@@ -880,7 +880,7 @@ def seedance_1_5_pro(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Seedance 1.5 Pro, video: 28 credits per job.
+    """Seedance 1.5 Pro, video: 28 credits per job with the default settings; resolution, duration, generate_audio may change it.
 
     Prompt: at most 2,500 characters.
     References (image): Up to 2 images for image projects.
@@ -907,7 +907,7 @@ def seedance_2(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Seedance 2.0, video: 175 credits per job.
+    """Seedance 2.0, video: 175 credits per job with the default settings; resolution, duration, generate_audio may change it.
 
     Prompt: at most 2,500 characters.
     seedance_scene: Which path to run: text, first/last frames, or multimodal reference, default 'text'.
@@ -935,7 +935,7 @@ def seedance_2_fast(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Seedance 2.0 Fast, video: 140 credits per job.
+    """Seedance 2.0 Fast, video: 140 credits per job with the default settings; resolution, duration, generate_audio may change it.
 
     Prompt: at most 2,500 characters.
     seedance_scene: Which path to run: text, first/last frames, or multimodal reference, default 'text'.
@@ -961,7 +961,7 @@ def wan_2_2_a14b_turbo(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Wan 2.2 A14B Turbo, video: 12 credits per job.
+    """Wan 2.2 A14B Turbo, video: 12 credits per job with the default settings; resolution, acceleration may change it.
 
     Prompt: at most 5,000 characters.
     References (image, audio): the limit is not published.
@@ -982,7 +982,7 @@ def wan_2_2_animate_replace(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Wan Animate Replace, video: 20 credits per job.
+    """Wan Animate Replace, video: 20 credits per job with the default settings; resolution may change it.
 
     video_url: Public URL of the source video (MP4, MOV or MKV).
     image_url: Public URL of the replacement image (JPEG, PNG or WebP).
@@ -1019,7 +1019,7 @@ def wan_2_5_video(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Wan 2.5 Video, video: 60 credits per job.
+    """Wan 2.5 Video, video: 60 credits per job with the default settings; resolution, duration may change it.
 
     Prompt: at most 5,000 characters.
     References (image): Up to 1 image for image-to-video.
@@ -1042,7 +1042,7 @@ def wan_2_6(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Wan 2.6, video: 70 credits per job.
+    """Wan 2.6, video: 70 credits per job with the default settings; resolution, duration may change it.
 
     Prompt: at most 5,000 characters.
     References (image, video): Up to 1 image or video.
@@ -1068,7 +1068,7 @@ def wan_2_7_video(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Wan 2.7 Video, video: 80 credits per job.
+    """Wan 2.7 Video, video: 80 credits per job with the default settings; resolution, duration, audio_setting may change it.
 
     Prompt: at most 5,000 characters.
     References (image, video): the limit is not published.
@@ -1110,7 +1110,7 @@ def hailuo_standard(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Hailuo Standard, video: 30 credits per job.
+    """Hailuo Standard, video: 30 credits per job with the default settings; duration, resolution may change it.
 
     Prompt: at most 1,500 characters.
     References (image): Up to 2 images; the second becomes the last frame.
@@ -1132,7 +1132,7 @@ def runway(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Runway, video: 12 credits per job.
+    """Runway, video: 12 credits per job with the default settings; duration, quality may change it.
 
     Prompt: at most 1,800 characters.
     References (image): Optional single image switches to image-to-video; none means text mode.
@@ -1155,7 +1155,7 @@ def grok_imagine_video(
     client_request_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> GenerationRequest:
-    """Grok Imagine Video, video: 10 credits per job.
+    """Grok Imagine Video, video: 10 credits per job with the default settings; mode, duration, resolution may change it.
 
     Prompt: at most 5,000 characters.
     References (image): Up to 1 image for image projects.

@@ -156,9 +156,11 @@ def describe(model: Model) -> str:
 
 
 def _price(model: Model) -> str:
-    credits_per_job = model.estimate_credits()
-    if credits_per_job is not None:
-        return f"{credits_per_job:,} credit{'' if credits_per_job == 1 else 's'} per job"
+    price = model.estimate_credits()
+    if price.credits is not None:
+        if not model.price_params:
+            return f"{price} per job"
+        return f"{price} per job with the default settings; {', '.join(model.price_params)} may change it"
     return f"{(model.billing_type or 'unknown price').lower()}, {model.base_credits or 0} credits listed"
 
 

@@ -34,7 +34,7 @@ class Job:
     task_id: str | None = None
     state: JobState = attrs.field(default=attrs.Factory(lambda job: _initial_state(job.request), takes_self=True))
     is_checked: bool = True
-    estimated_credits: int | None = None
+    estimated_credits: Amount | None = None
     generation: Generation | None = None
     error: Exception | None = None
     folder: Path | None = None

@@ -96,6 +96,9 @@ exists_option = click.option(
     type=click.Choice(("keep", "error", "overwrite", "rename")),
     help="What to do where a file exists.  [default: keep for names with the task id, else error]",
 )
+price_file_option = click.option(
+    "--price-file", metavar="FILE", type=FILE, help="Use the learned prices in this file, and save new ones there."
+)
 timeout_option = click.option(
     "--timeout", metavar="S", type=SECONDS, help="Stop waiting after S seconds; jobs continue.  [default: 1800]"
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import threading
 from contextlib import asynccontextmanager, contextmanager
@@ -16,6 +17,7 @@ from .._core.policies import PollPolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
+    from pathlib import Path
 
     from .._engine.hooks import Hooks
     from ..sandbox import Sandbox
@@ -65,6 +67,35 @@ def proxy_options(proxy: str | None, settings: Config) -> dict[str, Any]:
     if not is_valid:
         raise ConfigurationError("--proxy takes a URL such as http://proxy.example:3128")
     return {"proxy": proxy}
+
+
+@asynccontextmanager
+async def price_file(session: RivyaSession, path: Path | None) -> AsyncIterator[None]:
+    """Adds the learned prices of a file to a session, and saves those of the session there at the end, if any are new.
+
+    Raises `ConfigurationError` for a file with another content, and if it cannot be read or written.
+    """
+    if path is not None and await asyncio.to_thread(path.exists):
+        try:
+            session.prices.load(json.loads(await asyncio.to_thread(path.read_bytes)))
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"the prices in {path} cannot be read: {error}") from None
+    before = session.prices.dump()
+    try:
+        yield
+    finally:
+        if path is not None and session.prices.dump() != before:
+            text = json.dumps(session.prices.dump())
+            try:
+                await asyncio.to_thread(_replace_file, path, text)
+            except OSError as error:
+                raise ConfigurationError(f"the prices cannot be saved in {path}: {error}") from None
+
+
+def _replace_file(path: Path, text: str) -> None:
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import warnings
 from typing import TYPE_CHECKING, TypeVar
 
 import attrs
@@ -11,7 +12,7 @@ import attrs
 from .._core.catalogue.model import Model
 from .._core.errors import ConfigurationError, NotFoundError, RequestNotSentError, RivyaError, SubmitTimeoutError
 from .._core.files.filenames import EXTENSIONS, upload_filename
-from .._core.files.media_type import check_upload, detect_media_type, limit_for
+from .._core.files.media_type import check_upload, detect_media_type, limit_for, size_warning
 from .._core.generation_request import FilePath, check_client_request_id
 from .._core.http import operations
 from .._core.http.messages import MultipartForm
@@ -55,9 +56,10 @@ class Files:
 
         The content is streamed, never whole in memory. `kind` (`image`, `video` or `audio`) and media type are detected
         from the content. Pass `kind` if the content does not show it, and for an MP4 that contains only sound. With
-        `model`, the limits of that model apply as far as the catalogue states them, else the documented ones (contract
-        section 8): 10 MB for an image or a sound, 50 MB for a video. `on_progress(sent, total)` is called, or awaited,
-        after each chunk, in bytes. `total` is None if the size is unknown. A retry counts from 0.
+        `model`, the limits of that model apply as far as the catalogue states them. Where they are unknown, a file over
+        the documented default causes a `UserWarning`: 10 MB for an image or a sound, 50 MB for a video.
+        `on_progress(sent, total)` is called, or awaited, after each chunk, in bytes. `total` is None if the size is
+        unknown. A retry counts from 0.
 
         An upload costs no credits. It is retried after every transient fault, also after a lost connection when the
         file may have arrived: then an unused file may remain at the service. A source that can be read only once (an
@@ -160,6 +162,9 @@ class Files:
         media = detect_media_type(source.head, name=source.name, kind=kind)
         limit = limit_for(media.kind, None if model is None else await self._get_model(model))
         check_upload(limit, media, name=source.name, size=source.size)
+        warning = size_warning(limit, media, name=source.name, size=source.size)
+        if warning is not None:
+            warnings.warn(warning, UserWarning, stacklevel=2)
         fields = {"kind": media.kind} if model is None else {"kind": media.kind, "model": model}
         name = upload_filename(source.name or f"file{EXTENSIONS.get(media.mime_type, '')}")
         form = MultipartForm(fields, name, media.mime_type, source.size)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from .._core.catalogue.learned_prices import LearnedPrices
+from .._core.catalogue.model import bind_prices
 from .._core.catalogue.validation import unknown_model_problem
 from .._core.errors import ConfigurationError, NotFoundError, RivyaError, copy_error
 from .._core.http import operations
@@ -22,9 +24,10 @@ CATALOGUE_TTL: Final = 300.0
 
 
 class CatalogueCache:
-    """The catalogue that a session has read."""
+    """The catalogue that a session has read. Its models use `prices`, which the session learns."""
 
-    def __init__(self) -> None:
+    def __init__(self, prices: LearnedPrices | None = None) -> None:
+        self._prices = prices or LearnedPrices()
         self._lock = asyncio.Lock()
         self.models: Mapping[str, Model] = {}
         """The models by id that were read last, however old they are."""
@@ -45,6 +48,8 @@ class CatalogueCache:
                 except RivyaError as error:
                     self._failure, self._failed_at = copy_error(error), loop.time()
                     raise
+                for model in page.data:
+                    bind_prices(model, self._prices)
                 self.models = {model.id: model for model in page.data}
                 self._expires_at = called_at + CATALOGUE_TTL
         return self.models

@@ -7,6 +7,8 @@ category, an empty list for a list, `url_input_supported` from the inputs.
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -22,8 +24,32 @@ UNDOCUMENTED_MAX_REFERENCES: Final = 10
 REASONING_EFFORTS: Final = ("default", "minimal", "low", "medium", "high", "xhigh")
 """Documented values of `reasoning_effort`. Assumed: every chat model takes all of them."""
 
+WEB_SEARCH_MODELS: Final = frozenset({"gemini-2-5-flash-chat", "gpt-5-2-chat", "claude-sonnet-4-6-chat"})
+"""Chat models whose pages state web search. Assumed: they return thoughts, too, and the others do neither."""
+
 MEGABYTE: Final = 1_048_576
 """Bytes in an MB. Assumed."""
+
+PROPORTIONAL_PARAMS: Final = ("duration", "duration_seconds", "n_frames")
+"""Params whose numbers multiply the price: twice as long costs twice as much. Invented."""
+
+RESOLUTION_PARAMS: Final = ("resolution", "image_resolution")
+"""Params whose numbers multiply the price by their square root: `4K` costs twice as much as `1K`. Invented."""
+
+PRICE_WEIGHTS: Final[Mapping[str, Mapping[str, float]]] = {
+    "rendering_speed": {"TURBO": 0.5, "BALANCED": 1.0, "QUALITY": 1.5},
+    "quality": {"basic": 1.0, "medium": 1.0, "high": 1.5, "720p": 1.0, "1080p": 1.5},
+    "mode": {"std": 0.75, "pro": 1.0},
+    "size": {"standard": 1.0, "high": 1.5},
+    "sound": {"true": 1.5},
+    "generate_audio": {"true": 1.5},
+    "enable_pro": {"true": 2.0},
+    "multi_shots": {"true": 1.25},
+}
+"""Weights of further values; others weigh 1. A price is multiplied by value / default. Invented, like all factors."""
+
+ONE_PRICE_MODELS: Final = frozenset({"seedream-4-0"})
+"""Models with one price for all params, by their page."""
 
 _LIST_FIELDS: Final = ("supported_modes", "requires_upload_for_modes", "file_kinds", "notices")
 
@@ -52,23 +78,23 @@ class ReferenceRule:
 
 @attrs.frozen
 class UploadLimit:
-    """The limits of an uploaded file of one kind."""
+    """The limits of an uploaded file of one kind. Without `mime_types`, any type of the kind is accepted."""
 
     max_bytes: int
     mime_types: frozenset[str]
 
 
 DEFAULT_LIMITS: Final[Mapping[str, UploadLimit]] = {
-    "image": UploadLimit(10 * MEGABYTE, frozenset({"image/jpeg", "image/png", "image/webp"})),
-    "video": UploadLimit(50 * MEGABYTE, frozenset({"video/mp4", "video/quicktime", "video/webm"})),
-    "audio": UploadLimit(10 * MEGABYTE, frozenset({"audio/mpeg", "audio/mp4", "audio/wav", "audio/aac", "audio/ogg"})),
+    "image": UploadLimit(10 * MEGABYTE, frozenset()),
+    "video": UploadLimit(50 * MEGABYTE, frozenset()),
+    "audio": UploadLimit(10 * MEGABYTE, frozenset()),
 }
-"""Upload limits by kind, without a limit of the model."""
+"""Upload limits by kind, without a limit of the model. The pages name common media types, not all."""
 
 
 @attrs.frozen
 class Model:
-    """The facts of a model that validation and pricing need."""
+    """The facts of a model that validation and pricing need. `price` is that of its default settings."""
 
     id: str
     category: str
@@ -85,6 +111,17 @@ class Model:
     def is_chat(self) -> bool:
         """True for a model of the Chat API."""
         return self.category == "chat"
+
+    def price_of(self, params: Mapping[str, Any]) -> int:
+        """Returns the price of a job with valid params: `price`, times an invented factor per param, rounded up."""
+        if self.id in ONE_PRICE_MODELS:
+            return self.price
+        factors = [
+            _price_weight(param.key, params[param.key]) / _price_weight(param.key, param.default)
+            for param in self.params
+            if params.get(param.key) is not None
+        ]
+        return max(1, math.ceil(round(self.price * math.prod(factors), 6)))
 
     def filled(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the `params` that this model has, with the documented defaults."""
@@ -129,9 +166,9 @@ def _fill_entry(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str,
         filled["file_kinds"] = filled["reference_media"]["file_kinds"]
     if is_chat and filled["chat_capabilities"] is None:
         filled["chat_capabilities"] = {
-            "web_search": True,
+            "web_search": entry["id"] in WEB_SEARCH_MODELS,
             "image_attachments": "file" in filled["supported_api_inputs"],
-            "thoughts": True,
+            "thoughts": entry["id"] in WEB_SEARCH_MODELS,
             "reasoning_efforts": list(REASONING_EFFORTS),
         }
     return filled
@@ -160,6 +197,15 @@ def _model(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> Model:
         takes_files="file" in entry["supported_api_inputs"],
         uploads=_uploads(entry, references),
     )
+
+
+def _price_weight(key: str, value: Any) -> float:
+    number = re.match(r"\d+(?:\.\d+)?", str(value))
+    if key in PROPORTIONAL_PARAMS and number is not None:
+        return float(number[0])
+    if key in RESOLUTION_PARAMS and number is not None:
+        return math.sqrt(float(number[0]))
+    return PRICE_WEIGHTS.get(key, {}).get(str(value), 1.0)
 
 
 def _param(param: Mapping[str, Any]) -> Param:

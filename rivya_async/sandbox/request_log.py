@@ -171,10 +171,6 @@ class RequestLog:
         """Records that a delivered response reported the end of a task."""
         self._observed_tasks.add(task_id)
 
-    def record_upload(self) -> None:
-        """Counts an accepted file."""
-        self.uploads += 1
-
     def record_response(self, request: LoggedRequest) -> None:
         """Logs a request that was answered or dropped."""
         self.in_flight -= 1

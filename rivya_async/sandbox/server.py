@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from contextlib import AsyncExitStack
 from functools import lru_cache
 from importlib.util import find_spec
 from ipaddress import ip_address
@@ -151,7 +152,7 @@ class Sandbox:
     @property
     def unobserved_tasks(self) -> list[str]:
         """The ids of the tasks whose end neither a poll nor a webhook has reported."""
-        observed = self.request_log.observed_tasks | self._api.webhooks.observed_tasks
+        observed = self.request_log.observed_tasks | self._api.webhooks.queue.observed_tasks
         return [task_id for task_id in list(self.service_state.tasks) if task_id not in observed]
 
     def add_key(
@@ -247,14 +248,11 @@ class Sandbox:
     async def aclose(self) -> None:
         """Stops to listen and closes every connection; the state is kept. Idempotent."""
         runner, self._runner = self._runner, None
-        try:
+        async with AsyncExitStack() as stack:  # closes in reverse order
+            stack.push_async_callback(self._store.aclose)
+            stack.push_async_callback(self._api.webhooks.aclose)
             if runner is not None:
-                await runner.cleanup()
-        finally:
-            try:
-                await self._api.webhooks.aclose()
-            finally:
-                await self._store.aclose()
+                stack.push_async_callback(runner.cleanup)
 
     async def __aenter__(self) -> Self:
         return await self.start()

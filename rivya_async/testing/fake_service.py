@@ -12,7 +12,7 @@ from .fake_transport import BASE_URL, FakeRequest, FakeResponse
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..sandbox.task import Task
+    from ..sandbox.service_state import Task
 
 START_TIME: Final = 1_767_225_600.0
 """Creation time of the first generation, in seconds since 1970: 1 January 2026."""
@@ -99,16 +99,16 @@ class FakeService:
         return response
 
     def _purchase(self, body: Mapping[str, Any]) -> FakeResponse:
-        from ..sandbox.service_state import FAIL_MARKER
-        from ..sandbox.task import Task, encode_generation
+        from ..sandbox.service_state import FAIL_MARKER, FAILURE, Task
         from ..sandbox.validation import validate_generation
 
         if found := validate_generation(self._catalogue, body):
             return FakeResponse.error(400, "validation_failed", " ".join(found))
         model = self._catalogue.models[body["model"]]
-        if self.credits < model.price:
+        price = model.price_of(body.get("params") or {})
+        if self.credits < price:
             return FakeResponse.error(402, "insufficient_credits", f"You have {self.credits}.")
-        self.credits -= model.price
+        self.credits -= price
         number, prompt = len(self._tasks) + 1, body.get("prompt") or ""
         created_at = START_TIME + number
         task = self._tasks[f"task_{number}"] = Task(
@@ -119,25 +119,24 @@ class FakeService:
             prompt=prompt,
             params=model.filled(body.get("params") or {}),
             seed=number,
-            reserved_credits=model.price,
+            reserved_credits=price,
             created_at=created_at,
             starts_at=created_at + 1,
             ends_at=created_at + self._polls_until_done,
-            failure="The model could not complete this generation." if FAIL_MARKER in prompt else None,
+            failure=FAILURE if FAIL_MARKER in prompt else None,
         )
-        return FakeResponse(body=encode_generation(task, "queued"), headers=JSON_HEADERS)
+        return FakeResponse(body=task.encode("queued"), headers=JSON_HEADERS)
 
     def _poll(self, task: Task) -> FakeResponse:
         """Returns the generation; each poll advances it by one second."""
         from ..sandbox.results import result_urls
-        from ..sandbox.task import encode_generation
 
         self._polls[task.id] += 1
         status = task.status(task.created_at + self._polls[task.id])
         if status == "failed" and self._polls[task.id] == self._polls_until_done:
             self.credits += task.reserved_credits
         urls = result_urls(BASE_URL, task, None) if status == "succeeded" else ()
-        return FakeResponse(body=encode_generation(task, status, urls), headers=JSON_HEADERS)
+        return FakeResponse(body=task.encode(status, urls), headers=JSON_HEADERS)
 
     async def _fetch_result(self, task: Task, name: str) -> FakeResponse:
         from ..sandbox.responses import ApiError

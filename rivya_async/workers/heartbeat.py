@@ -1,4 +1,4 @@
-"""The background tasks of a worker process: its heartbeat, sharing of learned durations, trimming of the queue."""
+"""The background tasks of a worker process: its heartbeat, sharing of observations, trimming of the queue."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from .queue_stats import QueueDepth, read_queue_depth, trim_queue
 from .redis_store import RedisStore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from taskiq import AsyncBroker
 
     from .._core.policies import RateLimit
     from .._engine.hooks import Hooks
+    from ..session import RivyaSession
     from .context import WorkerContext
     from .store import WorkerStore
 
@@ -28,7 +29,10 @@ HEARTBEAT_INTERVAL: Final = 2.0
 """Seconds between two heartbeats."""
 
 HEARTBEATS_PER_SAVE: Final = 15
-"""Heartbeats after which the learned durations are saved."""
+"""Heartbeats after which learned durations and prices are shared."""
+
+PRICES: Final = "prices"
+"""Member of the shared observations with the learned prices, beside those of the durations."""
 
 HEARTBEATS_PER_TRIM: Final = 5
 """Heartbeats after which the queue is trimmed."""
@@ -65,30 +69,33 @@ class Heartbeat:
         return {"rate_limit": self._limiter.allowance, "hooks": [*hooks, self._limiter]}
 
     async def start(self, context: WorkerContext) -> None:
-        """Starts the tasks, with the durations that other workers have learned."""
-        durations = await self._store.load_durations()
-        if durations is not None:
-            try:
-                context.session.durations.load(durations)
-            except ConfigurationError as error:
-                LOG.warning("the shared durations of jobs are ignored: %s", error)
+        """Starts the tasks, with the durations and prices that other workers have learned."""
+        observations = await self._store.load_observations()
+        if observations is not None:
+            _load("durations", context.session.durations.load, observations)
+            load_prices(context.session, observations)
         heartbeats = repeat(lambda: self._beat(context), HEARTBEAT_INTERVAL, "heartbeats")
         self._tasks.append(asyncio.create_task(heartbeats))
         if self._limiter is not None:
             self._tasks.append(asyncio.create_task(self._limiter.run()))
 
     async def aclose(self, context: WorkerContext) -> None:
-        """Stops the tasks and saves the learned durations for other workers."""
+        """Stops the tasks and saves the learned durations and prices for other workers."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
         try:
-            await self._store.save_durations(context.session.durations.dump())
+            await self._share_observations(context.session)
             await self._store.remove_worker(self._worker)
         finally:
             if self._limiter is not None:
                 await self._limiter.aclose()
+
+    async def _share_observations(self, session: RivyaSession) -> None:
+        """Saves the learned durations and prices, after the prices of other workers were added."""
+        load_prices(session, await self._store.load_observations() or {})
+        await self._store.save_observations({**session.durations.dump(), PRICES: session.prices.dump()})
 
     async def _beat(self, context: WorkerContext) -> None:
         self._count += 1
@@ -104,7 +111,20 @@ class Heartbeat:
         if self._limiter is not None:
             self._limiter.workers = max(1, workers)
         if not self._count % HEARTBEATS_PER_SAVE:
-            await self._store.save_durations(context.session.durations.dump())
+            await self._share_observations(context.session)
         if not self._count % HEARTBEATS_PER_TRIM:
             await trim_queue(self._broker)
         self.queue_depth = await read_queue_depth(self._broker)
+
+
+def load_prices(session: RivyaSession, observations: Mapping[str, Any]) -> None:
+    """Adds the prices of the shared observations to those of a session. Logs and ignores invalid ones."""
+    if observations.get(PRICES) is not None:
+        _load(PRICES, session.prices.load, observations[PRICES])
+
+
+def _load(name: str, load: Callable[[Mapping[str, Any]], None], dump: Mapping[str, Any]) -> None:
+    try:
+        load(dump)
+    except ConfigurationError as error:
+        LOG.warning("the shared %s of jobs are ignored: %s", name, error)

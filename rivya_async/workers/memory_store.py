@@ -29,7 +29,7 @@ class MemoryStore:
         self._change_count = 0.0
         self._dead_letters: deque[DeadLetter] = deque(maxlen=MAX_DEAD_LETTERS)
         self._heartbeats: dict[str, tuple[float, Mapping[str, Any]]] = {}
-        self._durations: Mapping[str, Any] | None = None
+        self._observations: Mapping[str, Any] | None = None
 
     async def open(self) -> None:
         """See `WorkerStore.open`."""
@@ -90,8 +90,8 @@ class MemoryStore:
     async def remove_worker(self, worker: str) -> None:
         self._heartbeats.pop(worker, None)
 
-    async def save_durations(self, dump: Mapping[str, Any]) -> None:
-        self._durations = dump
+    async def save_observations(self, dump: Mapping[str, Any]) -> None:
+        self._observations = dump
 
-    async def load_durations(self) -> Mapping[str, Any] | None:
-        return self._durations
+    async def load_observations(self) -> Mapping[str, Any] | None:
+        return self._observations

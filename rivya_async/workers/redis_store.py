@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 MIN_RECORD_TTL: Final = 2 * 86_400.0
 """Minimum of `record_ttl` in seconds: twice as long as the service remembers keys."""
 
-MAX_DURATIONS_BYTES: Final = 4 * 1024 * 1024
-"""Maximum bytes of the learned durations that are read."""
+MAX_OBSERVATIONS_BYTES: Final = 8 * 1024 * 1024
+"""Maximum bytes of the learned durations and prices that are read."""
 
 CHANGE_TTL: Final = 3600
 """Seconds for which the change of a record is listed."""
@@ -194,12 +194,12 @@ class RedisStore:
 
         await self._pipeline(remove, transaction=True)
 
-    async def save_durations(self, dump: Mapping[str, Any]) -> None:
+    async def save_observations(self, dump: Mapping[str, Any]) -> None:
         await self._pipeline(lambda pipeline: pipeline.set(self._key("durations"), json.dumps(dump)))
 
-    async def load_durations(self) -> Mapping[str, Any] | None:
+    async def load_observations(self) -> Mapping[str, Any] | None:
         key = self._key("durations")
-        (dump,) = await self._pipeline(lambda pipeline: pipeline.getrange(key, 0, MAX_DURATIONS_BYTES))
+        (dump,) = await self._pipeline(lambda pipeline: pipeline.getrange(key, 0, MAX_OBSERVATIONS_BYTES))
         return (_parse_object(dump) or {}) if dump else None
 
     async def _pipeline(self, add_commands: Callable[[Pipeline], Any], *, transaction: bool = False) -> list[Any]:

@@ -28,8 +28,10 @@ from .._core.errors import (
 from .._core.generation_request import raise_if_failed
 from .._core.http.error_responses import status_error_class
 from .._core.types.generations import Generation
+from .._core.types.purchase_cost import Charge
 from .._jobs.transitions import UNPURCHASED, InvalidRecordError, JobInDoubtError, JobState
 from .context import repeat
+from .heartbeat import load_prices
 from .job_message import JobMessage
 from .record import JobRecord
 
@@ -100,6 +102,7 @@ class RemoteJobClient:
         self._is_stopped = False
 
     async def __aenter__(self) -> Self:
+        load_prices(self._session, await self._worker.store.load_observations() or {})
         self._last_full_read = asyncio.get_running_loop().time()
         polls = repeat(self._read_changes, POLL_INTERVAL, "reads of the progress of jobs")
         self._poll_task = asyncio.create_task(polls)
@@ -140,6 +143,7 @@ class RemoteJobClient:
         if record.task_id is None or record.generation is None:
             raise error_from_record(record)
         self._keys_by_task_id[record.task_id] = message.key
+        self._session.prices.observe(request, Charge.from_generation(record.generation).reserved, record.task_id)
         return record.generation
 
     async def wait_for(self, generation_or_task_id: Generation | str, *, raise_on_failure: bool = True) -> Generation:

@@ -66,7 +66,7 @@ class DeadLetter:
 
 
 class WorkerStore(Protocol):
-    """The shared state: job records, dead letters, heartbeats and learned durations.
+    """The shared state: job records, dead letters, heartbeats, and learned durations and prices.
 
     Calls wait until the store is reachable. A cancelled call may have taken effect.
     """
@@ -121,9 +121,9 @@ class WorkerStore(Protocol):
     async def remove_worker(self, worker: str) -> None:
         """Removes a worker that has stopped."""
 
-    async def save_durations(self, dump: Mapping[str, Any]) -> None:
-        """Saves the learned durations of jobs."""
+    async def save_observations(self, dump: Mapping[str, Any]) -> None:
+        """Saves the learned durations and prices of jobs."""
 
-    async def load_durations(self) -> Mapping[str, Any] | None:
-        """Loads the durations that were saved last."""
+    async def load_observations(self) -> Mapping[str, Any] | None:
+        """Loads the durations and prices that were saved last."""
         ...

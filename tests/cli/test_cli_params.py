@@ -5,6 +5,7 @@ from typing import Any
 import click
 import pytest
 
+from rivya_async import PriceEstimate
 from rivya_async._core.catalogue.model import Model
 from rivya_async._core.catalogue.model_param import ModelParam
 from rivya_async._core.errors import ConfigurationError
@@ -25,6 +26,7 @@ PARAMS = (
     ModelParam(key="novel", type="a type of tomorrow"),
     ModelParam(key="bare"),
 )
+UNKNOWN = PriceEstimate(None, "unknown", "")
 MODEL = Model(id="m-1", category="video", api_status="available", params=PARAMS)
 
 
@@ -50,25 +52,25 @@ MODEL = Model(id="m-1", category="video", api_status="available", params=PARAMS)
         ('referenceMediaItems=[{"url": "u", "kind": "image"}]', [{"url": "u", "kind": "image"}]),
     ],
 )
-def test_values_take_the_type_of_the_catalogue(given: str, value: Any) -> None:
+def test_values_are_converted_by_catalogue(given: str, value: Any) -> None:
     (found,) = parse_params(MODEL, [PAIR(given)]).values()
     assert found == value
     assert type(found) is type(value)
 
 
-def test_without_a_catalogue_values_are_text() -> None:
+def test_values_without_catalogue_are_text() -> None:
     given = ["seed=7", "novel=true", "referenceMediaItems=[]"]
     assert parse_params(None, map(PAIR, given)) == {"seed": "7", "novel": "true", "referenceMediaItems": []}
 
 
 @pytest.mark.parametrize("given", ["aspect_ratio", "=1:1", ""])
-def test_a_text_without_a_pair_is_rejected(given: str) -> None:
+def test_rejects_text_without_equals_sign(given: str) -> None:
     with pytest.raises(click.BadParameter, match="KEY=VALUE"):
         PAIR(given)
 
 
 @pytest.mark.parametrize("given", ["dialogue=[oops", "referenceMediaItems=x", "novel=yes"])
-def test_invalid_json_is_rejected(given: str) -> None:
+def test_rejects_invalid_json(given: str) -> None:
     with pytest.raises(ConfigurationError, match="must be JSON"):
         parse_params(MODEL, [PAIR(given)])
 
@@ -76,10 +78,12 @@ def test_invalid_json_is_rejected(given: str) -> None:
 @pytest.mark.parametrize(
     ("model", "price", "expected"),
     [
-        (Model("m"), 5, "3 jobs of m: about 15 credits."),
-        (Model("m", billing_type="METERED", base_credits=2), None, "it costs (METERED, from 2 credits each)."),
-        (Model("m"), None, "3 jobs of m: the catalogue does not say what it costs (no price)."),
+        (Model("m"), PriceEstimate(5, "exact", "base"), "3 jobs of m: about 15 credits."),
+        (Model("m"), PriceEstimate(5, "lower_bound", "base"), "3 jobs of m: at least 15 credits (base)."),
+        (Model("m"), PriceEstimate(None, "unknown", "", 7), "3 jobs of m: at most 21 credits."),
+        (Model("m", billing_type="METERED", base_credits=2), UNKNOWN, "it costs (METERED, from 2 credits each)."),
+        (Model("m"), UNKNOWN, "3 jobs of m: the catalogue does not say what it costs (no price)."),
     ],
 )
-def test_the_estimate_in_words(model: Model, price: int | None, expected: str) -> None:
+def test_format_estimate(model: Model, price: PriceEstimate, expected: str) -> None:
     assert format_estimate(model, price, 3).endswith(expected)

@@ -8,7 +8,7 @@ import os
 import sys
 
 from .account_checks import fetch_balance
-from .model_checks import find_cheapest_model
+from .model_checks import find_cheapest_model, find_priced_model
 from .runner import ALL_CHECKS, CheckResult, run_checks, summarize
 from .service import Inconclusive, Service
 from .transports import http_service_factory
@@ -17,7 +17,7 @@ from .transports import http_service_factory
 def main() -> int:
     """Prints the report. Returns 1 if a check differs, 2 without an API key."""
     parser = argparse.ArgumentParser(prog="nox -s live --", description=__doc__)
-    parser.add_argument("--spend", action="store_true", help="also buy: the cheapest image and the cheapest chat turns")
+    parser.add_argument("--spend", action="store_true", help="also buy: the cheapest images and chat turns")
     spend = parser.parse_args().spend
     key = os.environ.get("RIVYA_API_KEY")
     if not key:
@@ -51,11 +51,15 @@ async def _estimate_cost(service: Service, *, spend: bool) -> str:
     max_chat_turns = sum(check.max_chat_turns for check in ALL_CHECKS)
     try:
         image, chat = await find_cheapest_model(service, "image"), await find_cheapest_model(service, "chat")
+        priced, param, value = await find_priced_model(service)
     except (AssertionError, Inconclusive):
         return "Their cost is unknown."
     maximum = max_images * image["base_credits"] + max_chat_turns * chat["base_credits"]
     price = f"about {maximum:,.12g} credits if nothing is rejected, far less if all hold"
-    return f"They buy of {image['id']} and {chat['id']}: {price}."
+    return (
+        f"They buy of {image['id']} and {chat['id']}: {price}. They also buy of {priced.id} once for "
+        f"{priced.estimate_credits()} and once with {param}={value}: {priced.estimate_credits('', {param: value})}."
+    )
 
 
 async def _fetch_balance_or_none(service: Service) -> float | None:

@@ -36,7 +36,10 @@ SECRET_PATTERN: Final = re.compile(r"((?:whsec|rvya_sk|dur)_)[\w.+/=-]+|(?<=toke
 
 @attrs.frozen
 class Check:
-    """One statement of the contract: its section, its confidence, and the purchases that it makes at most."""
+    """One statement of the contract: its section, its confidence, and the purchases that it makes at most.
+
+    `max_priced_images` are images of a model whose price depends on a param.
+    """
 
     function: CheckFunction = attrs.field(repr=False)
     group: str
@@ -44,6 +47,7 @@ class Check:
     confidence: Confidence
     max_images: int
     max_chat_turns: int
+    max_priced_images: int = 0
 
     @property
     def name(self) -> str:
@@ -58,7 +62,7 @@ class Check:
     @property
     def may_spend(self) -> bool:
         """True if the check can cost credits, also at a service that accepts more than the contract says."""
-        return self.max_images + self.max_chat_turns > 0
+        return self.max_images + self.max_chat_turns + self.max_priced_images > 0
 
     async def __call__(self, factory: ServiceFactory) -> None:
         """Opens a service and runs the check. Raises AssertionError or `Inconclusive`."""
@@ -91,13 +95,15 @@ class CheckGroup(list[Check]):
         """Registers a check of a statement that follows from the documentation."""
         return self._register(section, "inferred", max_images, max_chat_turns)
 
-    def assumed(self, section: str, *, max_images: int = 0, max_chat_turns: int = 0) -> CheckDecorator:
+    def assumed(
+        self, section: str, *, max_images: int = 0, max_chat_turns: int = 0, max_priced_images: int = 0
+    ) -> CheckDecorator:
         """Registers a check of an assumption."""
-        return self._register(section, "assumed", max_images, max_chat_turns)
+        return self._register(section, "assumed", max_images, max_chat_turns, max_priced_images)
 
-    def _register(self, section: str, confidence: Confidence, max_images: int, max_chat_turns: int) -> CheckDecorator:
+    def _register(self, section: str, confidence: Confidence, *purchases: int) -> CheckDecorator:
         def register(function: CheckFunction) -> Check:
-            check = Check(function, self.name, section, confidence, max_images, max_chat_turns)
+            check = Check(function, self.name, section, confidence, *purchases)
             self.append(check)
             return check
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
+from rivya_async import PriceEstimate
+
 from .account_checks import fetch_balance
 from .checks import (
     ARRAY,
     INTEGER,
     NULLABLE_OBJECT,
+    NUMBER,
     STRING,
     CheckGroup,
     expect,
@@ -17,7 +20,7 @@ from .checks import (
     expect_fields,
     expect_success,
 )
-from .model_checks import find_cheapest_model, post_with_cheapest_model
+from .model_checks import find_cheapest_model, find_priced_model, post_with_cheapest_model
 from .service import Inconclusive, Response, Service
 
 checks = CheckGroup("generations")
@@ -120,6 +123,30 @@ async def reserved_credits(service: Service) -> None:
         str(model["base_credits"]),
         generation["reserved_credits"],
     )
+
+
+async def _reserved_and_estimate(service: Service, *, is_changed: bool) -> tuple[float, PriceEstimate]:
+    """Buys an image with a param at its default or another value. Returns its reserved credits and the estimate."""
+    model, param, value = await find_priced_model(service)
+    params = {param: value} if is_changed else {}
+    response = await create_generation(service, f"priced {is_changed}", model=model.id, params=params)
+    expect_success(response, f"a generation of {model.id}")
+    expect_fields(response.json, {"reserved_credits": NUMBER})
+    return response.json["reserved_credits"], model.estimate_credits(PROMPT, params)
+
+
+@checks.assumed("14.21", max_priced_images=1)
+async def price_of_default_settings(service: Service) -> None:
+    """A FIXED model with a param such as quality reserves its base_credits if the param is left out."""
+    reserved, estimate = await _reserved_and_estimate(service, is_changed=False)
+    expect(estimate.kind == "exact" and reserved == estimate.credits, str(estimate), reserved)
+
+
+@checks.assumed("14.21", max_priced_images=1)
+async def price_of_changed_param(service: Service) -> None:
+    """Another value of such a param costs at least the estimate of the client, which is a lower bound."""
+    reserved, estimate = await _reserved_and_estimate(service, is_changed=True)
+    expect(estimate.kind == "lower_bound" and reserved >= (estimate.credits or 0), str(estimate), reserved)
 
 
 @checks.documented("4", max_images=2)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from rivya_async import Model
+from rivya_async._core.http.serialization import structure
+
 from .checks import (
     ARRAY,
     BOOLEAN,
@@ -80,6 +83,24 @@ async def find_cheapest_model(service: Service, category: str) -> dict[str, Any]
     if not candidates:
         raise Inconclusive(f"no {category} model is available")
     return min(candidates, key=lambda model: (model["base_credits"], model["id"]))
+
+
+async def find_priced_model(service: Service) -> tuple[Model, str, str]:
+    """Returns the cheapest image model with a param that changes its price, the param, and a value that is not default.
+
+    The param is recognised by its name.
+    """
+    found = []
+    for entry in await fetch_catalogue(service):
+        model = structure(entry, Model)
+        params = [param for param in model.params if param.key in model.price_params and param.default is not None]
+        values = [(param.key, choice) for param in params for choice in param.choices if choice != param.default]
+        needs_more = any(param.required for param in model.params) or not model.needs_prompt
+        if model.category == "image" and model.is_available and values and not needs_more:
+            found.append((model, *values[0]))
+    if not found:
+        raise Inconclusive("no image model has a param that is known to change its price")
+    return min(found, key=lambda each: (each[0].base_credits or 0, each[0].id))
 
 
 async def post_with_cheapest_model(

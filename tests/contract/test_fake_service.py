@@ -34,13 +34,13 @@ async def test_fake_service_fulfils_contract(check: Check) -> None:
     assert check.may_spend or service.credits == 100
 
 
-async def test_checks_of_one_run_share_a_generation() -> None:
+async def test_checks_of_one_run_share_their_generations() -> None:
     fake = FakeTransport(FakeService())
     async with in_memory_service_factory(fake)() as service:
         results = [result async for result in run_checks(service, FAKE_SERVICE_CHECKS)]
     assert [result.line for result in results if result.outcome != "holds"] == []
     purchases = [request for request in fake.requests if request.method == "POST" and request.idempotency_key]
-    assert len({request.idempotency_key for request in purchases}) == 1
+    assert len({request.idempotency_key for request in purchases}) == 3
 
 
 ResponseChange = Callable[[FakeRequest, FakeResponse], FakeResponse]
@@ -82,7 +82,7 @@ def replace_error_body(_: FakeRequest, response: FakeResponse) -> FakeResponse:
         (fake_service_without_idempotency(), {"repeated_idempotency_key", "idempotency_conflict"}),
         (
             fake_service_with(change_fields(reserved_credits=7)),
-            {"reserved_credits", "final_credits", "unknown_param"},
+            {"reserved_credits", "final_credits", "unknown_param", "price_of_default_settings"},
         ),
         (
             fake_service_with(change_fields(updated_at=None)),
@@ -160,5 +160,5 @@ async def test_upload_equals_upload_of_the_sdk() -> None:
 
 def test_groups_contain_their_checks() -> None:
     assert generation_checks.succeeded_result in generation_checks.checks
-    assert len(generation_checks.checks) == 17
+    assert len(generation_checks.checks) == 19
     assert generation_checks.succeeded_result.name == "generations.succeeded_result"

@@ -39,15 +39,18 @@ async def test_sandbox_fulfils_contract(check: Check) -> None:
         before = sandbox.credits
         await check(http_service_factory(sandbox.base_url, sandbox.api_key, poll_interval=0.01))
         assert check.may_spend or sandbox.credits == before
-        assert not check.may_spend or sandbox.request_log.purchases <= check.max_images + check.max_chat_turns
+        assert (
+            not check.may_spend
+            or sandbox.request_log.purchases <= check.max_images + check.max_chat_turns + check.max_priced_images
+        )
 
 
-async def test_complete_run_makes_six_purchases() -> None:
+async def test_complete_run_makes_eight_purchases() -> None:
     async with Sandbox(speed=1e5) as sandbox:
         results = await run(sandbox, *ALL_CHECKS)
         assert [result.line for result in results if result.outcome != "holds"] == []
-        # Two generations, one completion, one stream, one completion with an image, one stream of the SDK.
-        assert sandbox.request_log.purchases == 6
+        # Four generations, one completion, one stream, one completion with an image, one stream of the SDK.
+        assert sandbox.request_log.purchases == 8
         assert summarize(results) == f"{len(ALL_CHECKS)} hold, 0 differ, 0 inconclusive."
 
 
@@ -197,7 +200,8 @@ async def test_command_with_spend_runs_all_checks() -> None:
         assert code == 0, output
         assert f"{len(ALL_CHECKS)} of {len(ALL_CHECKS)} checks" in output
         assert "They buy of z-image and " in output
-        assert sandbox.request_log.purchases == 6
+        assert sandbox.request_log.purchases == 8
+        assert "gpt-image-2 once for 3 credits and once with resolution=2K: at least 3 credits." in output
 
 
 async def test_command_exits_with_1_on_difference() -> None:

@@ -13,7 +13,6 @@ from rivya_async._core.catalogue.model import Model
 from rivya_async._core.catalogue.reference_rules import FileLimit
 from rivya_async._core.errors import ConfigurationError, InvalidRequestError, RivyaError
 from rivya_async._core.files.media_type import (
-    DEFAULT_LIMITS,
     KINDS,
     MediaType,
     check_upload,
@@ -22,6 +21,7 @@ from rivya_async._core.files.media_type import (
     limit_for,
     name_mismatch,
     result_extension,
+    size_warning,
 )
 
 
@@ -106,15 +106,35 @@ def model(**facts: Any) -> Model:
     return Model("happyhorse-1-0", **{"supported_api_inputs": ("text", "file"), **facts})
 
 
-def test_default_limits_without_model() -> None:
-    assert [limit_for(kind, None).max_bytes for kind in KINDS] == [10 * MEGABYTE, 50 * MEGABYTE, 10 * MEGABYTE]
-    image = DEFAULT_LIMITS["image"]
-    check_upload(image, MediaType("image", "image/png"), name=None, size=10 * MEGABYTE)
-    check_upload(image, MediaType("image", "image/png"), name=None, size=None)
+def test_known_limits_reject() -> None:
+    image = FileLimit(10 * MEGABYTE, ("image/jpeg", "image/png"))
+    png = MediaType("image", "image/png")
+    check_upload(image, png, name=None, size=10 * MEGABYTE)
+    check_upload(image, png, name=None, size=None)
     with pytest.raises(InvalidRequestError, match="10,485,761 bytes are more than the 10,485,760"):
-        check_upload(image, MediaType("image", "image/png"), name="a.png", size=10 * MEGABYTE + 1)
-    with pytest.raises(InvalidRequestError, match="convert it to image/jpeg or image/png or image/webp"):
+        check_upload(image, png, name="a.png", size=10 * MEGABYTE + 1)
+    with pytest.raises(InvalidRequestError, match="convert it to image/jpeg or image/png"):
         check_upload(image, MediaType("image", "image/gif"), name="a.gif", size=1)
+    assert size_warning(image, png, name="a.png", size=10 * MEGABYTE + 1) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "warns"),
+    [
+        ("image", 10 * MEGABYTE, False),
+        ("image", 10 * MEGABYTE + 1, True),
+        ("video", 50 * MEGABYTE, False),
+        ("video", 50 * MEGABYTE + 1, True),
+        ("audio", 10 * MEGABYTE + 1, True),
+        ("audio", None, False),
+    ],
+)
+def test_size_above_the_default_is_a_warning(kind: str, size: int | None, warns: bool) -> None:
+    media, limit = MediaType(kind, f"{kind}/x-novel"), limit_for(kind, None)
+    check_upload(limit, media, name="a", size=size)
+    warning = size_warning(limit, media, name="a", size=size)
+    assert (warning is not None) is warns
+    assert warning is None or f"'a' has {size:,} bytes: the documented default limit" in warning
 
 
 def test_model_has_own_limits() -> None:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rivya_async._core.catalogue.model import REFERENCES_PARAM, ChatCapabilities, Model
-from rivya_async._core.catalogue.model_param import ModelParam
+from rivya_async._core.catalogue.model import ChatCapabilities, Model
+from rivya_async._core.catalogue.model_param import REFERENCES_PARAM, ModelParam
 from rivya_async._core.catalogue.reference_rules import FileLimit, ReferenceRules
 from rivya_async._core.catalogue.validation import (
     closest_matches,
@@ -403,6 +403,11 @@ def test_lists_choices_without_close_match(known: list[str], said: str) -> None:
     assert suggestion_text(closest_matches("unlike any", known), known).endswith(said)
 
 
+def test_param_by_key() -> None:
+    assert MODEL.param("style") is MODEL.params[3]
+    assert MODEL.param("missing") is None
+
+
 # --- coerce -----------------------------------------------------------------------------------------------------------
 
 
@@ -486,7 +491,9 @@ def test_coercion_of_numbers_is_exact(number: float) -> None:
 )
 def test_fixed_price_is_estimated(billing: str | None, base: float | None, price: int | None) -> None:
     model = Model("m", billing_type=billing, base_credits=base)
-    assert model.estimate_credits("A red kite", {"duration": "10"}, [IMAGE]) == price
+    estimate = model.estimate_credits("A red kite", {"style": "10"}, [IMAGE])
+    assert (estimate.credits, estimate.max_credits) == (price, price)
+    assert estimate.kind == ("unknown" if price is None else "exact")
 
 
 # --- chat -------------------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from rivya_async._core.errors import (
     ResponseDecodeError,
     SpendLimitError,
 )
+from rivya_async._core.generation_request import GenerationRequest
 from rivya_async._core.spend import (
     Reservation,
     SpendLedger,
@@ -70,6 +71,17 @@ def test_purchase_from_reservation_to_final_cost() -> None:
     assert spend["a"].credits == 6
     assert repr(spend) == "<SpendSummary: 0 reserved, 6 final, 1 purchases>"
     assert (list(spend), len(spend), "a" in spend, "b" in spend) == (["a"], 1, True, False)
+
+
+def test_prices_are_learned_from_charges() -> None:
+    ledger = SpendLedger()
+    request = GenerationRequest("z-image", "A kite")
+    ledger.reserve("a", None, request=request)
+    ledger.confirm("a", Charge.from_generation(job(reserved=7)))
+    ledger.on_generation(job(reserved=7, status="succeeded", final=6))
+    ((values, price),) = ledger.prices.prices_of("z-image")
+    assert (values, price.latest, price.final) == ({}, 7, 6)
+    assert list(ledger.prices.prices_of("another")) == []
 
 
 def test_failed_job_returns_credits() -> None:

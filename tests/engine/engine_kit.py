@@ -248,7 +248,7 @@ def create_engine(
 def create_generations(engine: Engine, poll: PollPolicy | None = None) -> Generations:
     models = Models(lambda: engine)
     preflight = PurchasePreflight(
-        models.catalogue, SpendLedger(), {}, new_key=engine.executor.environment.new_idempotency_key
+        models.catalogue, SpendLedger(), new_key=engine.executor.environment.new_idempotency_key
     )
     jobs = JobContext(lambda: engine, poll or PollPolicy(), preflight, no_files)
     return Generations(jobs, engine.delivery_rate)

@@ -211,7 +211,11 @@ async def test_awaits_async_listener(session: RivyaSession) -> None:
         (io.StringIO("text"), {}, (ConfigurationError, "binary mode")),
         (b"", {}, (InvalidRequestError, "it is empty")),
         (b"hello", {}, (ConfigurationError, "pass its kind")),
-        (b"GIF89a" + bytes(300), {}, (InvalidRequestError, "image/gif is not accepted, convert it to image/jpeg")),
+        (
+            b"GIF89a" + bytes(300),
+            {"model": "kling-3-0"},
+            (InvalidRequestError, "image/gif is not accepted, convert it to image/jpeg"),
+        ),
         (PNG, {"kind": "video"}, (InvalidRequestError, "not of kind 'video'")),
         (PNG, {"kind": "picture"}, (ConfigurationError, "kind must be one of")),
         (PNG, {"client_request_id": "x" * 129}, (ConfigurationError, "128")),
@@ -220,7 +224,7 @@ async def test_awaits_async_listener(session: RivyaSession) -> None:
         (PNG, {"model": "qwen-imgae"}, (NotFoundError, "did you mean")),
         (PNG, {"model": "z-image"}, (InvalidRequestError, "z-image takes no file of kind 'image'")),
         (media("webm"), {"model": "wan-2-6"}, (InvalidRequestError, "video/webm is not accepted")),
-        (PNG + bytes(10 * MEGABYTE), {}, (InvalidRequestError, "more than the 10,485,760")),
+        (PNG + bytes(10 * MEGABYTE), {"model": "kling-3-0"}, (InvalidRequestError, "more than the 10,485,760")),
         (padded(media("mp4"), 11 * MEGABYTE), {"model": "wan-2-6"}, (InvalidRequestError, "more than the 10,485,760")),
     ],
     ids=range(21),
@@ -240,6 +244,16 @@ async def test_model_limit_exceeds_default(sandbox: Sandbox, session: RivyaSessi
     assert sandbox.request_log.count(MODELS) == 1
 
 
+async def test_unknown_limit_warns_above_the_default(sandbox: Sandbox, session: RivyaSession) -> None:
+    with (
+        pytest.warns(UserWarning, match="10,485,[0-9]+ bytes: the documented default limit for kind 'image'"),
+        pytest.raises(BadRequestError, match="too large"),
+    ):
+        await session.files.upload(PNG + bytes(10 * MEGABYTE))
+    assert (await session.files.upload(media("mkv"))).mime_type == "video/x-matroska"
+    assert sandbox.request_log.count(UPLOAD) == 2
+
+
 async def test_unreadable_catalogue_skips_model_limits(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=MODELS, status=500)
     async with open_session(sandbox, retry=RetryPolicy(max_attempts=1)) as session:
@@ -251,7 +265,7 @@ async def test_unreadable_catalogue_skips_model_limits(sandbox: Sandbox) -> None
 
 async def test_limits_source_of_unknown_size(sandbox: Sandbox, session: RivyaSession) -> None:
     with pytest.raises(InvalidRequestError, match="more than the 10,485,760 bytes"):
-        await session.files.upload(in_pieces(PNG + bytes(11 * MEGABYTE), 100_000))
+        await session.files.upload(in_pieces(PNG + bytes(11 * MEGABYTE), 100_000), model="kling-3-0")
     await wait_until(lambda: not sandbox.request_log.in_flight)
     assert sandbox.request_log.uploads == 0
 

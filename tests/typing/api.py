@@ -42,6 +42,7 @@ from rivya_async import (
     Outcome,
     PollDetails,
     PollPolicy,
+    PriceEstimate,
     Progress,
     PurchaseCost,
     RateLimitError,
@@ -251,7 +252,7 @@ async def nouns(session: RivyaSession) -> None:
     assert_type(model.reference_rules, ReferenceRules | None)
     assert_type(model.chat, ChatCapabilities | None)
     assert_type(model.coerce({"duration": 5}), dict[str, Any])
-    assert_type(model.estimate_credits("A red kite", {"duration": "5"}), int | None)
+    assert_type(model.estimate_credits("A red kite", {"duration": "5"}), PriceEstimate)
     model.check("A red kite", {"duration": "5"}, ["kite.png"])
     balance = await session.credits.retrieve()
     assert_type(balance, Credits)

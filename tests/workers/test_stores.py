@@ -124,9 +124,9 @@ async def test_workers_are_listed_until_removed(store: WorkerStore) -> None:
 
 
 async def test_durations_round_trip(store: WorkerStore) -> None:
-    assert await store.load_durations() is None
-    await store.save_durations({"z-image": [1, 2.5]})
-    assert await store.load_durations() == {"z-image": [1, 2.5]}
+    assert await store.load_observations() is None
+    await store.save_observations({"z-image": [1, 2.5]})
+    assert await store.load_observations() == {"z-image": [1, 2.5]}
 
 
 async def test_memory_store_drops_oldest_ended_records_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +164,7 @@ async def test_redis_over_a_unix_socket(redis: RedisServer) -> None:
         assert await worker.read_jobs(["kite"]) == [JobRecord(key="kite")]
 
 
-async def test_cancellation_is_never_swallowed(shared_redis: RedisServer) -> None:
+async def test_cancellation_propagates(shared_redis: RedisServer) -> None:
     store = RedisStore(shared_redis.url, namespace="cancel")
     await store.open()
     try:

@@ -13,6 +13,7 @@ from taskiq import InMemoryBroker
 from rivya_async import ConfigurationError, RateLimit, RivyaSession
 from rivya_async.sandbox import Sandbox
 from rivya_async.workers import JobState, RivyaSessionDep, RivyaWorker, create_broker
+from rivya_async.workers.heartbeat import load_prices
 from tests.media_kit import picture
 from tests.workers.redis_server import RedisServer
 from tests.workers.workers_kit import (
@@ -42,7 +43,7 @@ async def test_generate_returns_plain_values(worker: RivyaWorker, sandbox: Sandb
     assert task.params == {"aspect_ratio": "16:9"}
 
 
-async def test_key_is_minted_at_enqueue(worker: RivyaWorker, sandbox: Sandbox) -> None:
+async def test_key_is_created_at_enqueue(worker: RivyaWorker, sandbox: Sandbox) -> None:
     result = [await wait_for_result(await worker.generate.kiq("z-image", f"Kite {n}")) for n in range(2)]
     assert {each["idempotency_key"] for each in result} == set(sandbox.request_log.purchases_by_key)
     assert len(sandbox.request_log.purchases_by_key) == 2
@@ -201,16 +202,36 @@ async def test_read_jobs_by_key(worker: RivyaWorker) -> None:
     assert (record.state, record.task_id) == (JobState.SUCCEEDED, result["task_id"])
 
 
-async def test_learned_durations_are_shared(open_worker: OpenWorker) -> None:
+async def test_learned_durations_and_prices_are_shared(open_worker: OpenWorker) -> None:
     async with open_worker(queue="learning") as worker:
         await wait_for_result(await worker.generate.kiq("z-image", "A kite"))
         store = worker.store
         learned = worker.session.durations.dump()
+        prices = worker.session.prices.dump()
+        assert list(prices["models"]) == ["z-image"]
     if isinstance(worker.broker, InMemoryBroker):
-        assert await store.load_durations() == learned
+        assert await store.load_observations() == {**learned, "prices": prices}
     else:
         async with open_worker(queue="learning") as worker:
             assert worker.session.durations.dump() == learned
+            assert worker.session.prices.dump() == prices
+
+
+@pytest.mark.parametrize("prices", [5, {"version": 9}, {"version": 1, "models": {"z-image": {"prices": "free"}}}])
+async def test_invalid_shared_prices_are_ignored(
+    open_worker: OpenWorker, caplog: pytest.LogCaptureFixture, prices: Any
+) -> None:
+    async with open_worker() as worker:
+        observations = {**worker.session.durations.dump(), "prices": prices}
+        await worker.store.save_observations(observations)
+        load_prices(worker.session, await worker.store.load_observations() or {})
+        assert worker.session.prices.dump()["models"] == {}
+        await wait_for_result(await worker.generate.kiq("z-image", "A kite"))
+        learned = worker.session.prices.dump()
+        store = worker.store
+    assert "the shared prices of jobs are ignored" in caplog.text
+    if isinstance(worker.broker, InMemoryBroker):
+        assert (await store.load_observations() or {})["prices"] == learned
 
 
 async def test_redis_broker_requires_a_store(shared_redis: RedisServer) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
@@ -14,12 +13,11 @@ from ..generation_request import Reference
 from ..public_module import set_public_module
 from ..types.generations import Amount, ValidationProblem, extra_fields
 from ..types.record import Record
-from .model_param import DIALOGUE_PARAM, ModelParam
+from .learned_prices import LearnedPrices, count_characters
+from .model_param import DIALOGUE_PARAM, REFERENCES_PARAM, ModelParam
+from .pricing import PriceEstimate, estimate_price, price_params
 from .reference_rules import ReferenceRules, describe_reference
 from .validation import closest_matches, format_problems, shorten, suggestion_text
-
-REFERENCES_PARAM: Final = "referenceMediaItems"
-"""Key of `params` for references, which no catalogue lists [6]."""
 
 
 @attrs.frozen
@@ -58,12 +56,20 @@ class ChatCapabilities(Record):
         )
 
 
+class _PricedRecord(Record):
+    """Record with the learned prices of its session in a slot that is no field: not compared, copied or sent."""
+
+    __slots__ = ("_learned_prices",)
+
+    _learned_prices: LearnedPrices
+
+
 @attrs.frozen
-class Model(Record):
+class Model(_PricedRecord):
     """Model of the catalogue. Missing and null members are None or empty.
 
-    `check`, `coerce` and `estimate_credits` use the catalogue only, and send nothing. Catalogues change: keep the
-    session, not the model.
+    `check`, `coerce` and `estimate_credits` use the catalogue, and the prices that the session has learned, and send
+    nothing. Catalogues change: keep the session, not the model.
 
     >>> async def main():
     ...     async with RivyaSession() as session:
@@ -211,24 +217,41 @@ class Model(Record):
         known = {param.key: param for param in self.params}
         return {key: known[key].coerce(value) if key in known else value for key, value in (params or {}).items()}
 
+    @property
+    def price_params(self) -> tuple[str, ...]:
+        """The params that may change the price: by their names, or because the session has observed it.
+
+        >>> Model("m", params=(ModelParam("quality"), ModelParam("seed"))).price_params
+        ('quality',)
+        """
+        return price_params(self, self._prices.names_of(self.id))
+
     def estimate_credits(
         self,
-        prompt: str | None = None,  # noqa: ARG002 - a metered price will depend on it, once the catalogue lists one
-        params: Mapping[str, Any] | None = None,  # noqa: ARG002
-        references: Sequence[Reference] = (),  # noqa: ARG002
-    ) -> int | None:
-        """Returns the credits that a job reserves, or None if the catalogue has no fixed price.
+        prompt: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        references: Sequence[Reference] = (),
+    ) -> PriceEstimate:
+        """Returns the credits that a job reserves, as far as they are known, and where the price comes from.
 
-        Only a `FIXED` price is known in advance. It is assumed to be `base_credits` for all params, rounded up.
-        `METERED` and `TOKEN_BASED` prices depend on the work.
+        The price of a `FIXED` model is `base_credits` for its default settings, rounded up. Other values of params such
+        as speed, quality, resolution, duration, mode and audio may change it: then `base_credits` is a lower bound. A
+        model of a session also uses the prices that its session has learned from its purchases, and those in `prices`.
+        `METERED` and `TOKEN_BASED` prices are only known from purchases.
 
-        >>> Model("z-image", billing_type="FIXED", base_credits=1).estimate_credits()
-        1
+        Raises `ConfigurationError` if `params` is not a mapping.
+
+        >>> estimate = Model("z-image", billing_type="FIXED", base_credits=1).estimate_credits()
+        >>> estimate.credits, estimate.kind
+        (1, 'exact')
         """
-        is_fixed = self.billing_type in assumptions.FIXED_PRICE_BILLING_TYPES
-        if is_fixed and self.base_credits is not None and 0 <= self.base_credits < math.inf:
-            return math.ceil(self.base_credits)
-        return None
+        if params is not None and not isinstance(params, Mapping):
+            raise ConfigurationError(f"params must be a mapping, not {type(params).__name__}")
+        return estimate_price(self, prompt, params or {}, len(references), self._prices)
+
+    @property
+    def _prices(self) -> LearnedPrices:
+        return getattr(self, "_learned_prices", None) or LearnedPrices()
 
     def _prompt_problems(self, prompt: Any) -> Iterator[ValidationProblem]:
         if prompt is not None and not isinstance(prompt, str):
@@ -257,7 +280,7 @@ class Model(Record):
                 yield self._unknown_param_problems(key, known)
         lines = params.get(DIALOGUE_PARAM)
         if DIALOGUE_PARAM in known and isinstance(lines, list | tuple):
-            yield from self._length_problems(f"params.{DIALOGUE_PARAM}", "dialogue", sum(map(_count_characters, lines)))
+            yield from self._length_problems(f"params.{DIALOGUE_PARAM}", "dialogue", sum(map(count_characters, lines)))
 
     def _unknown_param_problems(self, key: Any, known: Iterable[str]) -> ValidationProblem:
         matches = closest_matches(key, known) if isinstance(key, str) else ()
@@ -291,9 +314,9 @@ class ModelList(Record):
     extra: Mapping[str, Any] = extra_fields()
 
 
-def _count_characters(line: object) -> int:
-    text = line.get("text") if isinstance(line, Mapping) else None
-    return len(text) if isinstance(text, str) else 0
+def bind_prices(model: Model, prices: LearnedPrices) -> None:
+    """Lets a model use the learned prices of its session."""
+    object.__setattr__(model, "_learned_prices", prices)
 
 
 def _read_capability(value: object) -> bool | None:

@@ -23,6 +23,9 @@ MAX_NUMBER_LENGTH: Final = 400
 STEP_TOLERANCE: Final = 1e-6
 """Accepted deviation from a step, as a fraction of the step: sums of floats are inexact."""
 
+REFERENCES_PARAM: Final = "referenceMediaItems"
+"""Key of `params` for references, which no catalogue lists [6]."""
+
 DIALOGUE_PARAM: Final = "dialogue"
 """Key of the only documented array: lines of `voice` and `text` [6]."""
 

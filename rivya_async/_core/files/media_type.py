@@ -33,14 +33,8 @@ SNIFF_BYTES: Final = 8192
 KINDS: Final = ("image", "video", "audio")
 """Kinds of files that the service accepts."""
 
-DEFAULT_LIMITS: Final[Mapping[str, FileLimit]] = {
-    "image": FileLimit(10 * MEGABYTE, ("image/jpeg", "image/png", "image/webp")),
-    "video": FileLimit(50 * MEGABYTE, ("video/mp4", "video/quicktime", "video/webm")),
-    "audio": FileLimit(
-        10 * MEGABYTE, ("audio/mpeg", "audio/mp4", "audio/wav", "audio/x-wav", "audio/aac", "audio/ogg")
-    ),
-}
-"""Documented limits of a file by kind, for any model."""
+DEFAULT_SIZES: Final[Mapping[str, int]] = {"image": 10 * MEGABYTE, "video": 50 * MEGABYTE, "audio": 10 * MEGABYTE}
+"""Documented default limits of the size of a file by kind, in bytes. Some models accept larger files."""
 
 AUDIO_CONTAINER_TYPES: Final = {"video/mp4": "audio/mp4"}
 """Audio type by container type. A container may have no video, which only the caller knows."""
@@ -85,11 +79,11 @@ def detect_media_type(head: bytes, *, name: str | None, kind: str | None) -> Med
 def limit_for(kind: str, model: Model | None) -> FileLimit:
     """Returns the limit for a file of this kind, for this model.
 
-    Without a model it is the documented default. With one it is the limit of the catalogue, or none: models may accept
-    more than the default.
+    It is the limit of the catalogue, or none: models may accept larger files than the documented default, and the
+    documented media types are common ones, not all.
     """
     if model is None:
-        return DEFAULT_LIMITS[kind]
+        return FileLimit()
     rules = model.reference_rules
     if rules is None and model.supported_api_inputs:
         raise _unsupported_type(model, kind, "and none of any other")
@@ -106,6 +100,17 @@ def check_upload(limit: FileLimit, media: MediaType, *, name: str | None, size: 
         raise _rejection(
             name, f"{size:,} bytes are more than the {limit.max_bytes:,} that are accepted: make it smaller"
         )
+
+
+def size_warning(limit: FileLimit, media: MediaType, *, name: str | None, size: int | None) -> str | None:
+    """Returns a warning for a file above the documented default size, if the limit of its model is not known."""
+    default = DEFAULT_SIZES[media.kind]
+    if size is None or size <= default or limit.max_bytes is not None:
+        return None
+    return (
+        f"{_display_name(name)} has {size:,} bytes: the documented default limit for kind {media.kind!r} is "
+        f"{default:,}, and the service may reject more"
+    )
 
 
 def _unsupported_type(model: Model, kind: str, accepted: str) -> InvalidRequestError:

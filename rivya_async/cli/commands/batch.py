@@ -14,18 +14,21 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import click
 
 from ..._core.errors import ConfigurationError
+from ..._core.spend import validate_prices
 from ..._jobs.transitions import is_open
 from ...batch import Batch, InvalidRow, InvalidRowsError, JobState, Manifest
 from ...batch.export import flatten_record
 from ...batch.report import load_template
+from ...batch.row_reference import parse_reference
 from ..batch_progress import batch_progress
 from ..command import RivyaGroup, command
 from ..errors import exit_code_for
 from ..exit_codes import ExitCode
-from ..options import FILE, FOLDER, POSITIVE, KeyValue, broker_options, read_stdin_bytes
+from ..options import FILE, FOLDER, POSITIVE, KeyValue, broker_options, price_file_option, read_stdin_bytes
 from ..render import format_credits, pluralize
 from ..run import termination_signals
 from ..run_jobs import check_writable, ensure_dir
+from ..session_factory import price_file as use_price_file
 from .batch_journal import check_target, export, report, retry, status, write_report_page, write_summary
 from .execution_backend import open_backend
 
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from ..._core.catalogue.model import Model
+    from ..._core.types.generations import Amount
     from ...batch import PlanResult, RowRecord
     from ..output import Output
     from ..run import CommandContext
@@ -64,6 +68,9 @@ STDIN: Final = Path("-")
 COLUMN: Final = KeyValue("COLUMN=TEXT", "model=z-image")
 
 
+PRICE: Final = KeyValue("MODEL=CREDITS", "kling-3-0=180")
+
+
 def _parse_credits(text: str) -> float:
     return int(text) if text.isascii() and text.isdecimal() else float(text)
 
@@ -78,6 +85,8 @@ def _parse_credits(text: str) -> float:
 @click.option("--dry-run", is_flag=True, help="Check every row and show the cost; buy nothing.")
 @click.option("--max-in-flight", metavar="N", type=POSITIVE, default=100, help="Rows in progress at a time.")
 @click.option("--max-spend", metavar="C", type=_parse_credits, help="Credits of the whole batch, over all its runs.")
+@click.option("--price", "prices", type=PRICE, multiple=True, help="Most that a job of a model costs (repeatable).")
+@price_file_option
 @click.option("--retry-failed", metavar="N", type=int, default=0, help="Buy failed jobs again, at most N times.")
 @click.option("--report", "report_path", metavar="FILE", type=FILE, help="Write the report to this file at the end.")
 @click.option("--format", "form", type=click.Choice(("jsonl", "csv")), help="Format of MANIFEST.  [default: detected]")
@@ -123,6 +132,8 @@ async def _run_manifest(
     batch_id: str | None,
     folder: str | None,
     fill: tuple[tuple[str, str], ...],
+    prices: tuple[tuple[str, str], ...],
+    price_file: Path | None,
     keep_going: bool,
     report_path: Path | None,
     form: Literal["csv", "jsonl"] | None,
@@ -136,7 +147,8 @@ async def _run_manifest(
     open_manifest = partial(Manifest, manifest, fill=dict(fill), format=form, reference_root=reference_root)
     next(iter(open_manifest()), None)  # raises for a file that is no manifest before a journal is made for it
     if dry_run:
-        async with context.open_session(needs_key=False) as session:
+        async with context.open_session(needs_key=False) as session, use_price_file(session, price_file):
+            session.prices.given = _parse_prices(prices)
             models = await session.models.catalogue()
             return await _run_dry(open_manifest(models=models), models, output)
     if report_path is not None:
@@ -150,12 +162,21 @@ async def _run_manifest(
     async with (
         Batch.open(journal, id=batch_id) as opened,
         context.open_session(renders=folder is not None, hooks=opened.hooks) as session,
+        use_price_file(session, price_file),
         open_backend(session, output, broker, queue, download_on) as backend,
     ):
+        session.prices.given = _parse_prices(prices)
         code = await _run_rows(opened, open_manifest, backend, output, folder, keep_going=keep_going, **options)
     if report_path is not None:
         await write_report_page(journal, report_path, output)
     return code
+
+
+def _parse_prices(pairs: tuple[tuple[str, str], ...]) -> Mapping[str, Amount]:
+    try:
+        return validate_prices({model: _parse_credits(text) for model, text in pairs})
+    except ValueError:
+        raise ConfigurationError("--price takes the id of a model and a number: kling-3-0=180") from None
 
 
 for _each in (status, retry, report, export):
@@ -166,30 +187,39 @@ for _each in (status, retry, report, export):
 
 
 async def _run_dry(manifest: Manifest, models: Mapping[str, Model], output: Output) -> int:
-    rows, price, unpriced, bad = await asyncio.to_thread(_estimate, manifest, models, output)
-    text = f"{pluralize(rows, 'row')}: about {format_credits(price)}."
+    rows, price, least, unpriced, bad = await asyncio.to_thread(_estimate, manifest, models, output)
+    text = f"{pluralize(rows, 'row')}: {'at least' if least else 'about'} {format_credits(price)}."
+    if least:
+        text += f" The params of {pluralize(least, 'row')} of them may raise the price."
     if unpriced:
         text += f" The catalogue does not say what {pluralize(unpriced, 'row')} of them cost."
     if bad:
         text += f" {pluralize(bad, 'row')} cannot be bought as they are."
-    value = {"rows": rows, "estimated_credits": price, "rows_without_price": unpriced, "bad_rows": bad}
+    value = {"rows": rows, "estimated_credits": price, "rows_with_lower_bound": least}
+    value |= {"rows_without_price": unpriced, "bad_rows": bad}
     output.write_result(value, text=f"{text} Nothing was bought.")
     return ExitCode.USAGE if bad else ExitCode.OK
 
 
-def _estimate(manifest: Manifest, models: Mapping[str, Model], output: Output) -> tuple[int, int, int, int]:
-    """Returns valid rows, their credits, rows without a price, and invalid rows, which it also writes."""
-    rows = total = unpriced = bad = 0
+def _estimate(manifest: Manifest, models: Mapping[str, Model], output: Output) -> tuple[int, Amount, int, int, int]:
+    """Returns valid rows, their credits, rows with a lower bound, rows without a price, and invalid rows.
+
+    Writes the invalid rows, too.
+    """
+    rows = least = unpriced = bad = 0
+    total: Amount = 0
     for row in manifest:
         if isinstance(row, InvalidRow):
             bad += 1
             _write_bad_row(row, output)
             continue
-        price = models[row.model].estimate_credits(row.prompt, row.params)
+        references = [parse_reference(each) for each in row.references]
+        price = models[row.model].estimate_credits(row.prompt, row.params, references)
         rows += 1
-        total += price or 0
-        unpriced += price is None
-    return rows, total, unpriced, bad
+        total += price.credits or 0
+        least += price.kind == "lower_bound"
+        unpriced += price.kind == "unknown"
+    return rows, total, least, unpriced, bad
 
 
 def _write_bad_row(row: InvalidRow, output: Output) -> None:

@@ -10,9 +10,10 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
 import click
 
-from ..._core.catalogue.model import REFERENCES_PARAM
+from ..._core.catalogue.model_param import REFERENCES_PARAM
 from ..._core.errors import ConfigurationError, RivyaError
 from ..._core.generation_request import GenerationRequest
 from ..command import command
@@ -28,16 +29,20 @@ from ..options import (
     exists_option,
     folder_option,
     key_option,
+    price_file_option,
     timeout_option,
 )
 from ..progress import transfer_progress
 from ..render import format_credits, pluralize
 from ..run_jobs import run_jobs
+from ..session_factory import price_file as use_price_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..._core.catalogue.model import Model
+    from ..._core.catalogue.pricing import PriceEstimate
+    from ..._core.types.generations import Amount
     from ..._engine.transfers.partial_file import Exists
     from ...session import RivyaSession
     from ..output import Output
@@ -79,6 +84,7 @@ async def demo(context: CommandContext, **options: Any) -> int:
 @click.option("--no-check", is_flag=True, help="Do not check the job against the catalogue.")
 @click.option("--dry-run", is_flag=True, help="Check the job and show its cost, but buy nothing.")
 @click.option("-n", "--number", metavar="N", type=POSITIVE, default=1, help="Buy N such jobs at once.")
+@price_file_option
 @folder_option
 @exists_option
 @timeout_option
@@ -93,6 +99,7 @@ async def generate(
     no_check: bool,
     dry_run: bool,
     number: int,
+    price_file: Path | None,
     folder: str | None,
     exists: Exists | None,
     timeout: float | None,
@@ -119,18 +126,22 @@ async def generate(
     jobs.folder, jobs.exists = folder, exists
     if dry_run and no_check:
         raise ConfigurationError("--dry-run checks the job: leave out --no-check")
-    async with context.open_session(needs_key=not dry_run, renders=folder is not None and not dry_run) as session:
+    async with (
+        context.open_session(needs_key=not dry_run, renders=folder is not None and not dry_run) as session,
+        use_price_file(session, price_file),
+    ):
         found = await _find_model(session, model, output, is_required=not no_check)
         params = parse_params(found, pairs)
-        price = None if found is None else found.estimate_credits(prompt, params)
-        if found is not None and not no_check:
+        price = None if found is None else found.estimate_credits(prompt, params, references)
+        if found is not None and price is not None and not no_check:
             found.check(prompt, params, references)
             if dry_run:
                 for path in references:
                     await session.files.check(path, model=found.id)
-                total = None if price is None else price * number
-                value = {"model": found.id, "jobs": number, "estimated_credits": total}
-                output.write_result(value, text=f"{format_estimate(found, price, number)} Nothing was bought.")
+                output.write_result(
+                    estimate_to_json(found, price, number),
+                    text=f"{format_estimate(found, price, number)} Nothing was bought.",
+                )
                 return ExitCode.OK
             output.write_note(format_estimate(found, price, number))
         jobs.jobs = [
@@ -140,7 +151,7 @@ async def generate(
                     model, prompt, params=params, references=references, idempotency_key=job_key(key, each, number)
                 ),
                 is_checked=not no_check,
-                estimated_credits=price,
+                estimated_credits=None if price is None else price.credits,
             )
             for each in range(1, number + 1)
         ]
@@ -179,13 +190,25 @@ def _parse_value(model: Model | None, key: str, text: str) -> Any:
         raise ConfigurationError(f"{key} must be JSON: {error}") from None
 
 
-def format_estimate(model: Model, price: int | None, count: int) -> str:
-    """Returns the cost of so many jobs of this model, as far as the catalogue has it."""
+def estimate_to_json(model: Model, price: PriceEstimate, count: int) -> dict[str, Any]:
+    """Returns the estimate of so many jobs of this model as a JSON object."""
+    value = {"model": model.id, "jobs": count, "estimated_credits": _times(price.credits, count)}
+    return {**value, "max_credits": _times(price.max_credits, count), "kind": price.kind, "source": price.source}
+
+
+def format_estimate(model: Model, price: PriceEstimate, count: int) -> str:
+    """Returns the cost of so many jobs of this model, as far as it is known."""
     jobs = f"{pluralize(count, 'job')} of {model.id}"
-    if price is not None:
-        return f"{jobs}: about {format_credits(price * count)}."
-    least = "" if model.base_credits is None else f", from {format_credits(model.base_credits)} each"
-    return f"{jobs}: the catalogue does not say what it costs ({model.billing_type or 'no price'}{least})."
+    total = attrs.evolve(price, credits=_times(price.credits, count), max_credits=_times(price.max_credits, count))
+    if price.credits is None and price.max_credits is None:
+        least = "" if model.base_credits is None else f", from {format_credits(model.base_credits)} each"
+        return f"{jobs}: the catalogue does not say what it costs ({model.billing_type or 'no price'}{least})."
+    reason = f" ({price.source})" if price.kind == "lower_bound" else ""
+    return f"{jobs}: {total if reason or price.credits is None else f'about {total}'}{reason}."
+
+
+def _times(amount: Amount | None, count: int) -> Amount | None:
+    return None if amount is None else amount * count
 
 
 def job_key(given: str | None, number: int, count: int) -> str:

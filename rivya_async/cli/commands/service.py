@@ -167,9 +167,10 @@ def _heading(model: Model) -> list[str]:
 
 def _estimate(model: Model) -> str:
     price = model.estimate_credits()
-    if price is None:
+    if price.credits is None:
         return f"Estimate: none, the price is {model.billing_type or 'unknown'}."
-    return f"Estimate: {format_credits(price)} a job, for any params (assumed)."
+    others = f"; {', '.join(model.price_params)} may change it" if model.price_params else ""
+    return f"Estimate: {price} a job with the default settings{others} (assumed)."
 
 
 def _references(rules: ReferenceRules | None) -> Iterator[str]:
