@@ -8,16 +8,17 @@ import sys
 
 from rivya_async import GenerationRequest
 from rivya_async.blocking import BlockingSession
-from rivya_async.progress import track
+from rivya_async.progress import ProgressBar
 
 
 def main() -> int:
     requests = [GenerationRequest("z-image", prompt) for line in sys.stdin if (prompt := line.strip())]
     with BlockingSession() as session:
         try:
-            for outcome in track(session.map(requests, max_in_flight=50), total=len(requests)):
-                if outcome.ok:
-                    session.download(outcome.unwrap(), "pictures/")
+            with ProgressBar("pictures") as bar:
+                for outcome in session.map(requests, max_in_flight=50, on_progress=bar):
+                    if outcome.ok:
+                        session.download(outcome.unwrap(), "pictures/")
         except KeyboardInterrupt:
             print(*(job.task_id for job in session.open_jobs), sep="\n")
             return 130

@@ -4,280 +4,135 @@
         job = session.generate("z-image", "A red kite")
 
 `BlockingSession` has the methods, arguments and errors of `RivyaSession`, and waits in the calling thread. Its
-generators are plain ones.
+generators are plain ones. The methods are built from those of `RivyaSession`; type checkers and editors read
+`blocking.pyi`, which `python -m tests.typing.blocking_stub` writes.
 """
 
 from __future__ import annotations
 
 import functools
-import os
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Iterator
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from ._blocking_loop import BlockingLoop, Caller
 from ._core.errors import ConfigurationError
 from ._core.types.record import Record
-from .resources.account import CreditsResource, OpenApi
-from .resources.chat import ChatCompletions, ChatSessions
-from .resources.files import Files
-from .resources.generations import Generations
-from .resources.models import Models
-from .resources.webhooks import WebhookEvents, Webhooks
+from ._engine.streaming.chat_stream import ChatStream
+from .resources import Resource
 from .session import RivyaSession
 
 if TYPE_CHECKING:
     from ._core.chat.accumulator import ChatEvent
-    from ._core.open_jobs import OpenJob
-    from ._core.spend import SpendSummary
-    from ._core.types.chat import ChatCompletion
-    from ._engine.streaming.chat_stream import ChatStream
 
-P = ParamSpec("P")
-T = TypeVar("T")
+OMITTED_METHODS: Final = frozenset({"aclose", "catalogue", "resolve_references", "start", "with_options"})
+"""Methods of `RivyaSession` that have another form here, or that are for this package only."""
 
 
-def _blocking(
-    function: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[Any, P], T]:
-    """Returns a method that waits for the coroutine of the same method of `RivyaSession`."""
+class BlockingObject:
+    """Object with the public members of an object of a `RivyaSession`, which `resolve` finds."""
 
-    @functools.wraps(function)
-    def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        untyped: Any = function  # the keyword arguments are no longer those of `P`
+    def __init__(self, loop: BlockingLoop, resolve: Callable[[RivyaSession], Any]) -> None:
+        self._loop = loop
+        self._resolve = resolve
 
-        async def call(caller: Caller) -> T:
-            returned: T = await untyped(self._target(), *args, **_forward_callbacks(caller, kwargs))
-            return returned
-
-        result: T = self._loop.run(call)
-        return result
-
-    return method
+    @property
+    def _target(self) -> Any:
+        return self._resolve(self._loop.session)
 
 
-def _on_loop(function: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
-    """Returns a method that calls the same method of `RivyaSession` on its event loop."""
+def _blocking_class(kind: type) -> Any:
+    """Returns the class with the public members of `kind`, whose methods wait in the calling thread."""
+    members: dict[str, Any] = {"__doc__": _without_example(kind.__doc__), "__module__": __name__}
+    for name, member in inspect.getmembers_static(kind):
+        if name.startswith("_") or name in OMITTED_METHODS:
+            continue
+        if inspect.isfunction(member):
+            members[name] = _method(member)
+        elif isinstance(member, property):
+            members[name] = _property(name, member.__doc__)
+        elif isinstance(member, Resource):
+            members[name] = _property(name, member.kind.__doc__, _blocking_class(member.kind))
+    name = "Blocking" + kind.__name__.removeprefix("Rivya").removesuffix("Resource")
+    globals()[name] = cls = type(name, (BlockingObject,), members)
+    return cls
 
-    @functools.wraps(function)
-    def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        async def call(_caller: Caller) -> T:
-            return function(self._target(), *args, **kwargs)
 
-        result: T = self._loop.run(call)
-        return result
-
-    return method
+def _without_example(doc: str | None) -> str:
+    return inspect.cleandoc(doc or "").partition("\n\n>>> ")[0]
 
 
-def _iterating(
-    function: Callable[Concatenate[Any, P], AsyncGenerator[T]], prepare: Callable[[Caller, Any], Any]
-) -> Callable[Concatenate[Any, P], Generator[T]]:
-    """Returns a generator method over the items of the same method of `RivyaSession`.
+def _like(function: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Copies signature and docstring, without its async example."""
 
-    `prepare` converts iterables: the calling thread iterates over them, since database cursors are bound to a thread.
-    """
+    def decorate(method: Callable[..., Any]) -> Callable[..., Any]:
+        functools.update_wrapper(method, function).__doc__ = _without_example(function.__doc__)
+        return method
 
-    @functools.wraps(function)
-    def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Generator[T]:
+    return decorate
+
+
+def _property(name: str, doc: str | None, cls: type[BlockingObject] | None = None) -> property:
+    def read(self: BlockingObject) -> Any:
+        if cls is None:
+            return getattr(self._target, name)
+        return cls(self._loop, lambda _session: getattr(self._target, name))  # holds its owner, which closes the loop
+
+    return property(read, doc=doc)
+
+
+def _method(function: Callable[..., Any]) -> Callable[..., Any]:
+    def start(self: BlockingObject, caller: Caller, args: Any, kwargs: Any) -> Any:
+        options = {name: _forward(caller, name, value) for name, value in kwargs.items()}
+        return function(self._target, *args, **options)
+
+    @_like(function)
+    def call(self: BlockingObject, /, *args: Any, **kwargs: Any) -> Any:
+        async def run(caller: Caller) -> Any:
+            result = start(self, caller, args, kwargs)
+            return await result if inspect.iscoroutine(result) else result
+
+        result = self._loop.call(run)
+        return BlockingChatStream(self._loop, lambda _: (self, result)[1]) if isinstance(result, ChatStream) else result
+
+    @_like(function)
+    def iterate(self: BlockingObject, /, *args: Any, **kwargs: Any) -> Any:
         caller = Caller()
-        arguments: Any = [prepare(caller, argument) if _is_lazy(argument) else argument for argument in args]
-        options: Any = {name: prepare(caller, value) if _is_lazy(value) else value for name, value in kwargs.items()}
+        forward = caller.forward_items if function is RivyaSession.map else list
+        args = tuple(forward(each) if _is_lazy(each) else each for each in args)
+        kwargs = {name: forward(each) if _is_lazy(each) else each for name, each in kwargs.items()}
+        yield from self._loop.iterate(start(self, caller, args, kwargs), caller)
 
-        untyped: Any = function  # the arguments are no longer those of `P`
-
-        def items(caller: Caller) -> AsyncGenerator[T]:
-            generator: AsyncGenerator[T] = untyped(self._target(), *arguments, **_forward_callbacks(caller, options))
-            return generator
-
-        yield from self._loop.iterate(items, caller)
-
-    return method
+    return iterate if inspect.isasyncgenfunction(function) else call
 
 
 def _is_lazy(argument: object) -> bool:
     return isinstance(argument, Iterable) and not isinstance(argument, str | list | tuple | set | dict | Record)
 
 
-def _forward_callbacks(caller: Caller, arguments: dict[str, Any]) -> Any:
-    """Returns the keyword arguments with callbacks that run in the calling thread."""
-    return {
-        name: caller.forward(value) if name.startswith("on_") and callable(value) else value
-        for name, value in arguments.items()
-    }
+def _forward(caller: Caller, name: str, argument: Any) -> Any:
+    return caller.forward(argument) if name.startswith("on_") and callable(argument) else argument
 
 
-class _Delegate:
-    """Object whose methods call those of a `RivyaSession`, or of its resource at `path`."""
-
-    def __init__(self, loop: BlockingLoop, session: Callable[[], RivyaSession], path: str = "") -> None:
-        self._loop = loop
-        self._session = session
-        self._path = path
-
-    def _target(self) -> Any:
-        session = self._session()
-        return attrgetter(self._path)(session) if self._path else session
-
-
-class BlockingGenerationMethods(_Delegate):
-    """Methods to buy jobs and to wait for them."""
-
-    submit = _blocking(RivyaSession.submit)
-    wait_for = _blocking(RivyaSession.wait_for)
-    generate = _blocking(RivyaSession.generate)
-    watch = _iterating(RivyaSession.watch, Caller.forward_items)
-    as_completed = _iterating(RivyaSession.as_completed, lambda _caller, jobs: [*jobs])
-    map = _iterating(RivyaSession.map, Caller.forward_items)
-
-
-class BlockingGenerations(BlockingGenerationMethods):
-    """Jobs: buy them, wait for them, read them."""
-
-    create = _blocking(Generations.create)
-    retrieve = _blocking(Generations.retrieve)
-    expect_deliveries = _on_loop(Generations.expect_deliveries)
-    settle = _on_loop(Generations.settle)
-
-
-class BlockingModels(_Delegate):
-    """The catalogue of models."""
-
-    list = _blocking(Models.list)
-    retrieve = _blocking(Models.retrieve)
-
-
-class BlockingFiles(_Delegate):
-    """Images, videos and sounds that jobs refer to."""
-
-    upload = _blocking(Files.upload)
-    check = _blocking(Files.check)
-    retrieve = _blocking(Files.retrieve)
-
-
-class BlockingCredits(_Delegate):
-    """The balance of the account."""
-
-    retrieve = _blocking(CreditsResource.retrieve)
-
-
-class BlockingOpenApi(_Delegate):
-    """The service's OpenAPI document."""
-
-    retrieve = _blocking(OpenApi.retrieve)
-
-
-class BlockingWebhooks(_Delegate):
-    """Webhook endpoints of the account."""
-
-    create = _blocking(Webhooks.create)
-    list = _blocking(Webhooks.list)
-    retrieve = _blocking(Webhooks.retrieve)
-    update = _blocking(Webhooks.update)
-    delete = _blocking(Webhooks.delete)
-    rotate_secret = _blocking(Webhooks.rotate_secret)
-    test = _blocking(Webhooks.test)
-    deliveries = _blocking(Webhooks.deliveries)
-
-
-class BlockingWebhookEvents(_Delegate):
-    """Events of the account that webhooks report."""
-
-    list = _blocking(WebhookEvents.list)
-
-
-class BlockingChatStream:
+class BlockingChatStream(_blocking_class(ChatStream)):
     """A streamed completion: iterate over it for the text, or over `events()` for every event."""
 
-    def __init__(self, events: Generator[Any]) -> None:
-        self._events = events
-        self._stream: ChatStream | None = None
-
     def __enter__(self) -> Self:
-        self._stream = next(self._events)
+        self._loop.call(lambda _: self._target.__aenter__())
         return self
 
-    def __exit__(self, *_error: object) -> None:
-        self._events.close()
+    def __exit__(self, *error: Any) -> None:
+        self._loop.call(lambda _: self._target.__aexit__(*error))
 
     def __iter__(self) -> Iterator[str]:
-        return (event.delta for event in self.events() if event.delta)
+        return self._loop.iterate(self._target)
 
     def events(self) -> Iterator[ChatEvent]:
-        """Iterates over all events, including unknown types."""
-        return self._events
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["_stream"], name)
-
-    if TYPE_CHECKING:
-        idempotency_key: str | None
-        text: str
-        session_id: str | None
-        completion: ChatCompletion
+        """Iterates over all events, including unknown types. Raises as the iteration over the text does."""
+        return self._loop.iterate(self._target.events())
 
 
-def _streaming(
-    function: Callable[Concatenate[Any, P], ChatStream],
-) -> Callable[Concatenate[Any, P], BlockingChatStream]:
-    @functools.wraps(function)
-    def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> BlockingChatStream:
-        async def events(_caller: Caller) -> AsyncGenerator[Any]:
-            async with function(self._target(), *args, **kwargs) as stream:
-                yield stream
-                async for event in stream.events():
-                    yield event
-
-        return BlockingChatStream(self._loop.iterate(events, Caller()))
-
-    return method
-
-
-class BlockingChatCompletions(_Delegate):
-    """Messages to chat models and their answers."""
-
-    create = _blocking(ChatCompletions.create)
-    stream = _streaming(ChatCompletions.stream)
-
-
-class BlockingChatSessions(_Delegate):
-    """Chat sessions that were started through the API."""
-
-    list = _blocking(ChatSessions.list)
-    retrieve = _blocking(ChatSessions.retrieve)
-
-
-class BlockingChat:
-    """The chat API."""
-
-    def __init__(self, loop: BlockingLoop, session: Callable[[], RivyaSession]) -> None:
-        self.completions = BlockingChatCompletions(loop, session, "chat.completions")
-        self.sessions = BlockingChatSessions(loop, session, "chat.sessions")
-
-
-def _viewing(function: Callable[Concatenate[Any, P], RivyaSession]) -> Callable[Concatenate[Any, P], BlockingSession]:
-    @functools.wraps(function)
-    def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> BlockingSession:
-        view = object.__new__(BlockingSession)
-        own = function(self._session(), *args, **kwargs)  # raises for invalid options
-
-        def session() -> RivyaSession:  # in a forked process, the session is another one
-            return own if os.getpid() == pid else function(self._session(), *args, **kwargs)
-
-        pid = os.getpid()
-        view._bind(self._loop, session, is_view=True)
-        return view
-
-    return method
-
-
-def _same_arguments(
-    _init: Callable[Concatenate[RivyaSession, P], None],
-) -> Callable[[Callable[..., None]], Callable[Concatenate[BlockingSession, P], None]]:
-    return lambda init: init
-
-
-class BlockingSession(BlockingGenerationMethods):
+class BlockingSession(_blocking_class(RivyaSession)):
     """A `RivyaSession` for code without an event loop. The arguments are those of `RivyaSession`, except `http`.
 
     The session runs on an event loop of its own, in a daemon thread that the first call starts. All threads may use it
@@ -292,43 +147,22 @@ class BlockingSession(BlockingGenerationMethods):
                 print(outcome.ok)
     """
 
-    @_same_arguments(RivyaSession.__init__)
+    @functools.wraps(RivyaSession.__init__)
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if kwargs.get("http") is not None:
             raise ConfigurationError("http belongs to another event loop: a BlockingSession makes its own connections")
-        loop = BlockingLoop(functools.partial(RivyaSession, *args, **kwargs))
-        self._bind(loop, lambda: loop.session)
-        loop.close_with(self)
+        super().__init__(BlockingLoop(functools.partial(RivyaSession, *args, **kwargs)), lambda session: session)
+        self._is_view = False
+        self._loop.close_with(self)
 
-    def _bind(self, loop: BlockingLoop, session: Callable[[], RivyaSession], *, is_view: bool = False) -> None:
-        super().__init__(loop, session)
-        self._is_view = is_view
-        self.generations = BlockingGenerations(loop, session, "generations")
-        self.models = BlockingModels(loop, session, "models")
-        self.files = BlockingFiles(loop, session, "files")
-        self.chat = BlockingChat(loop, session)
-        self.credits = BlockingCredits(loop, session, "credits")
-        self.openapi = BlockingOpenApi(loop, session, "openapi")
-        self.webhooks = BlockingWebhooks(loop, session, "webhooks")
-        self.webhook_events = BlockingWebhookEvents(loop, session, "webhook_events")
-
-    download = _blocking(RivyaSession.download)
-    with_options = _viewing(RivyaSession.with_options)
-
-    @property
-    def spend(self) -> SpendSummary:
-        """The credits that this session has spent, per idempotency key and in total."""
-        return self._session().spend
-
-    @property
-    def open_jobs(self) -> tuple[OpenJob, ...]:
-        """The jobs that this session bought and has not seen end."""
-        return self._session().open_jobs
-
-    @property
-    def base_url(self) -> str:
-        """The origin of the service."""
-        return self._session().base_url
+    @_like(RivyaSession.with_options)
+    def with_options(self, **options: Any) -> Self:  # noqa: D102 - that of `RivyaSession`
+        view = object.__new__(type(self))
+        resolve = functools.lru_cache(1)(lambda session: self._resolve(session).with_options(**options))
+        BlockingObject.__init__(view, self._loop, resolve)
+        view._is_view = True
+        resolve(self._loop.session)  # raises for invalid options
+        return view
 
     def close(self) -> None:
         """Closes the session as `RivyaSession.aclose` does, and ends its thread. A view closes nothing."""
@@ -342,4 +176,4 @@ class BlockingSession(BlockingGenerationMethods):
         self.close()
 
     def __repr__(self) -> str:
-        return repr(self._session()).replace("RivyaSession", "BlockingSession")
+        return repr(self._target).replace("RivyaSession", "BlockingSession")

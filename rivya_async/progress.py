@@ -1,12 +1,15 @@
-"""Progress bars and progress callbacks, in terminals and notebooks. Needs the extra `cli`.
+"""Progress bars in terminals and notebooks. Needs the extra `cli`.
 
-    async for outcome in track(session.map(requests), total=500):
-        ...
+    with ProgressBar("kites") as bar:
+        async for outcome in session.map(requests, on_progress=bar):
+            ...
     with ProgressBar("kite.mp4") as bar:
         await session.download(job, "out/", on_progress=bar)
+    for outcome in track(blocking_session.map(requests), total=500):
+        ...
 
-`track` counts what `map` or `as_completed` yields, of `RivyaSession` or `BlockingSession`, and shows a bar or calls
-`on_progress` with a `Progress`. A `ProgressBar` is a callback for `on_progress` of jobs, of a `Batch` and of transfers.
+A `ProgressBar` is a callback for every `on_progress`: of `map`, `as_completed`, a `Batch`, downloads and uploads.
+`track` wraps a loop over the items of `map` or `as_completed` and shows a bar for it.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 from ._core.errors import ConfigurationError
 from ._core.generation_request import Outcome
 from ._core.types.generations import Generation
-from ._core.types.progress import Progress
+from ._core.types.progress import Progress, ProgressCounter
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -49,13 +52,14 @@ def track(items: Any, *, total: int | None = None, on_progress: OnProgress | Non
     the start; left out, a bar is shown. Leaving the loop early closes `items`; in an async function, close the
     generator (`contextlib.aclosing`) to do so at once.
 
-    >>> async def run(session):
-    ...     requests = [GenerationRequest("z-image", f"Poster number {n}") for n in range(3)]
-    ...     seen = []
-    ...     async for outcome in track(session.map(requests), total=3, on_progress=seen.append):
-    ...         pass
-    ...     return [(progress.done, progress.open) for progress in seen]
-    >>> in_sandbox(run)
+    >>> async def main():
+    ...     async with RivyaSession() as session:
+    ...         requests = [GenerationRequest("z-image", f"Poster number {n}") for n in range(3)]
+    ...         seen = []
+    ...         async for outcome in track(session.map(requests), total=3, on_progress=seen.append):
+    ...             pass
+    ...         return [(progress.done, progress.open) for progress in seen]
+    >>> asyncio.run(main())
     [(0, 3), (1, 2), (2, 1), (3, 0)]
     """
     if isinstance(items, AsyncIterable):
@@ -67,19 +71,19 @@ async def _track_async(
     items: AsyncIterable[Any], total: int | None, on_progress: OnProgress | None, description: str
 ) -> AsyncGenerator[Any]:
     with _reporter(total, on_progress, description) as report:
-        counter = _Counter(total, report)
+        counter = _begin(total, report)
         async with aclosing(items) if isinstance(items, AsyncGenerator) else nullcontext():
             async for item in items:
-                counter.add(item)
+                _count(counter, item, report)
                 yield item
 
 
 def _track(items: Iterable[Any], total: int | None, on_progress: OnProgress | None, description: str) -> Generator[Any]:
     with _reporter(total, on_progress, description) as report:
-        counter = _Counter(total, report)
+        counter = _begin(total, report)
         with closing(items) if isinstance(items, Generator) else nullcontext():
             for item in items:
-                counter.add(item)
+                _count(counter, item, report)
                 yield item
 
 
@@ -89,35 +93,22 @@ def _reporter(
     return ProgressBar(description, total=total) if on_progress is None else nullcontext(on_progress)
 
 
-class _Counter:
-    def __init__(self, total: int | None, report: OnProgress) -> None:
-        self._total = total
-        self._report = report
-        self._started_at = monotonic()
-        self._done = self._failed = 0
-        self._credits: int | float = 0
-        self._send()
+def _begin(total: int | None, report: OnProgress) -> ProgressCounter:
+    counter = ProgressCounter(total, now := monotonic())
+    report(counter.measure(now))
+    return counter
 
-    def add(self, item: Outcome | Generation) -> None:
-        """Counts the end of a job."""
-        job = item.generation if isinstance(item, Outcome) else item
-        succeeded = item.ok if isinstance(item, Outcome) else item.succeeded
-        self._done += succeeded
-        self._failed += not succeeded
-        self._credits += job.final_credits if job is not None else 0
-        self._send()
 
-    def _send(self) -> None:
-        ended = self._done + self._failed
-        left = max((self._total or 0) - ended, 0)
-        seconds = monotonic() - self._started_at
-        self._report(
-            Progress(self._done, self._failed, left, self._credits, ended / seconds if ended and seconds else None)
-        )
+def _count(counter: ProgressCounter, item: Outcome | Generation, report: OnProgress) -> None:
+    if isinstance(item, Outcome):
+        counter.add(item.generation, succeeded=item.ok)
+    else:
+        counter.add(item, succeeded=item.succeeded)
+    report(counter.measure(monotonic()))
 
 
 class ProgressBar:
-    """A progress bar in a terminal (on stderr) or a notebook, to be used as `on_progress`.
+    """A progress bar in a terminal (on stderr) or a notebook, to be used as `on_progress` within its `with` block.
 
     It shows a `Progress` of jobs, or the bytes of a transfer: `bar(received, total)`. `total` is the number of jobs;
     left out, it is the number of known ones.
@@ -127,7 +118,7 @@ class ProgressBar:
         self._description = description
         self._total = total
         self._show: Callable[[float, float | None, str], None] | None = None
-        self._stop: Callable[[], object] = bool
+        self._stop: Callable[[], object] | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -141,11 +132,17 @@ class ProgressBar:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._stop()
+        if self._stop is not None:
+            self._stop()
         self._show = None
 
     def __call__(self, progress: Progress | int, total: int | None = None) -> None:
-        """Shows the progress of jobs, or of `progress` bytes of `total`. Does nothing outside of the block."""
+        """Shows the progress of jobs, or of `progress` bytes of `total`. Does nothing after the block.
+
+        Raises `ConfigurationError` before the block.
+        """
+        if self._stop is None:
+            raise ConfigurationError("the progress bar is not shown yet: use it within `with ProgressBar() as bar:`")
         if self._show is None:
             return
         if isinstance(progress, int):

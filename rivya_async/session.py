@@ -220,10 +220,11 @@ class RivyaSession(GenerationMethods):
 
         Closing a view only ends the view. When this session closes, its views raise `SessionClosedError`.
 
-        >>> async def impatient(session):
-        ...     quick = session.with_options(timeouts=Timeouts(total=5), retry=RetryPolicy(max_attempts=1))
-        ...     return (await quick.submit("z-image", "A red kite")).status
-        >>> in_sandbox(impatient)
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         quick = session.with_options(timeouts=Timeouts(total=5), retry=RetryPolicy(max_attempts=1))
+        ...         return (await quick.submit("z-image", "A red kite")).status
+        >>> asyncio.run(main())
         'queued'
         """
         inherited = self._options or RequestOptions()
@@ -360,10 +361,11 @@ class RivyaSession(GenerationMethods):
         the file cannot be written, is larger than `max_bytes` or not a media file, or a link is not followed; and what
         any read can raise.
 
-        >>> async def save(session):
-        ...     kite = await session.generate("z-image", "A red kite")
-        ...     return await session.download(kite, "kites", name="{model}-{index:02}{ext}")
-        >>> in_sandbox(save)
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         kite = await session.generate("z-image", "A red kite")
+        ...         return await session.download(kite, "kites", name="{model}-{index:02}{ext}")
+        >>> asyncio.run(main())
         [PosixPath('kites/z-image-01.png')]
         """
         return await self._downloads.save(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -14,6 +15,16 @@ from tests.workers.redis_server import RedisServer, require_redis
 assert Sandbox.__init__.__kwdefaults__ is not None
 Sandbox.__init__.__kwdefaults__["seed"] = 0
 """Durations, failures and ids of the sandboxes of all tests repeat, unless a test passes `seed=None`."""
+
+
+@pytest.fixture(autouse=True)
+def restore_logger() -> Iterator[None]:
+    """Restores the library's logger, which commands that run in this process configure."""
+    logger = logging.getLogger("rivya_async")
+    handlers, level, propagate = logger.handlers, logger.level, logger.propagate
+    logger.handlers = []
+    yield
+    logger.handlers, logger.level, logger.propagate = handlers, level, propagate
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

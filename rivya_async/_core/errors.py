@@ -55,13 +55,7 @@ class RequestDetails(TypedDict, total=False):
 
 
 class RivyaError(Exception):
-    """Base class of all errors that this library raises.
-
-    `message` says what failed and what to do next, in at most 2,000 characters and without the queries of URLs.
-    `idempotency_key` is the key of the failed purchase: a call with it repeats the same purchase. `task_id` names the
-    purchased job that the call was about. `request_id` identifies the request to the support of the service.
-    `attempts` is the number of requests sent.
-    """
+    """Base class of all errors that this library raises."""
 
     def __init__(
         self,
@@ -73,12 +67,18 @@ class RivyaError(Exception):
         attempts: int = 0,
     ) -> None:
         message = clean_message(message)
+        """Description of the failure and the next step: at most 2,000 characters, without the queries of URLs."""
         super().__init__(message)
         self.message = message
+        """Description of the failure and the next step: at most 2,000 characters, without the queries of URLs."""
         self.idempotency_key = idempotency_key
+        """Key of the failed purchase: a call with it repeats the same purchase."""
         self.task_id = task_id
+        """Task id of the purchased job that the call was about."""
         self.request_id = request_id
+        """Id of the request, for the support of the service."""
         self.attempts = attempts
+        """Number of requests sent."""
 
     def __str__(self) -> str:
         return self.message
@@ -89,23 +89,18 @@ class ConfigurationError(RivyaError):
 
 
 class InvalidRequestError(RivyaError):
-    """Invalid request, refused before anything was sent: model, prompt, params, references or a file.
-
-    `problems` lists every problem of a job, with suggestions.
-    """
+    """Invalid request, refused before anything was sent: model, prompt, params, references or a file."""
 
     def __init__(
         self, message: str = "", *, problems: tuple[ValidationProblem, ...] = (), **details: Unpack[RequestDetails]
     ) -> None:
         super().__init__(message, **details)
         self.problems = problems
+        """Every problem of the job, with suggestions."""
 
 
 class SpendLimitError(RivyaError):
-    """Job that would exceed a cap of this session, or has no known price. Nothing was sent.
-
-    `limit` is the cap, `counted` the sum before, `price` the price of the job: all in credits, None if unknown.
-    """
+    """Job that would exceed a cap of this session, or has no known price. Nothing was sent."""
 
     def __init__(
         self,
@@ -118,8 +113,11 @@ class SpendLimitError(RivyaError):
     ) -> None:
         super().__init__(message, **details)
         self.limit = limit
+        """The cap in credits."""
         self.counted = counted
+        """Credits counted before this job; None if unknown."""
         self.price = price
+        """Price of the job in credits; None if unknown."""
 
 
 class APIConnectionError(RivyaError):
@@ -139,9 +137,9 @@ class OutcomeUnknownError(APIConnectionError):
 
 
 class StreamInterruptedError(OutcomeUnknownError):
-    """Streamed answer that began and broke off; `text` is the part received before.
+    """Streamed answer that began and broke off.
 
-    `code` is the API code of an error in the stream. The charge for the turn is unknown. `chat.sessions.retrieve` may
+    The charge for the turn is unknown. `chat.sessions.retrieve` may
     have the whole answer, if `session_id` is known. Streams are not retried.
     """
 
@@ -156,16 +154,15 @@ class StreamInterruptedError(OutcomeUnknownError):
     ) -> None:
         super().__init__(message, **details)
         self.text = text
+        """Text that was received before."""
         self.session_id = session_id
+        """Id of the chat session, if it is known."""
         self.code = code
+        """API code of an error in the stream."""
 
 
 class APIStatusError(RivyaError):
-    """Error response of the service.
-
-    `code` is the stable API code (an open string, or None), `status` the HTTP status, `body` the start of the response
-    body as text, `headers` its headers, `retry_after` the requested delay before the next attempt in seconds.
-    """
+    """Error response of the service."""
 
     has_envelope: bool = True
     """False if the body is not an error of the API, such as the page of a gateway."""
@@ -186,10 +183,15 @@ class APIStatusError(RivyaError):
     ) -> None:
         super().__init__(message, **details)
         self.status = status
+        """HTTP status."""
         self.code = code
+        """Stable code of the API, an open string; None if the response has none."""
         self.body = clean_body(body)
+        """Start of the response body as text."""
         self.headers = headers or {}
+        """Headers of the response."""
         self.retry_after = retry_after
+        """Seconds to wait before the next attempt, as the service asks."""
 
 
 class BadRequestError(APIStatusError):
@@ -237,11 +239,7 @@ class APIDisabledError(InternalServerError):
 
 
 class ResponseDecodeError(RivyaError):
-    """Response of unknown shape: `path` names the invalid member (`$.created_at`), `reason` says why.
-
-    `body` is the start of the response body as text. `is_json` is false for a body that is not JSON, such as the error
-    page of a gateway.
-    """
+    """Response of unknown shape."""
 
     def __init__(
         self,
@@ -255,20 +253,25 @@ class ResponseDecodeError(RivyaError):
     ) -> None:
         super().__init__(message, **details)
         self.path = path
+        """Path of the invalid member, such as `$.created_at`."""
         self.reason = reason
+        """Why it cannot be read."""
         self.body = clean_body(body)
+        """Start of the response body as text."""
         self.is_json = is_json
+        """False for a body that is not JSON, such as the error page of a gateway."""
 
 
 class DownloadError(RivyaError):
     """Result file that was not saved: a disk error, a file above the size limit, or an unsafe redirect.
 
-    Nothing is lost: the job is paid and its links can be read again. `path` is the planned path of the file, if known.
+    Nothing is lost: the job is paid and its links can be read again.
     """
 
     def __init__(self, message: str = "", *, path: str | None = None, **details: Unpack[RequestDetails]) -> None:
         super().__init__(message, **details)
         self.path = path
+        """Planned path of the file, if it is known."""
 
 
 class JournalError(RivyaError):
@@ -279,9 +282,10 @@ class JournalError(RivyaError):
 
 
 class WaitError(RivyaError):
-    """Wait without a succeeded job. `task_id` names the job, `last` is its last known record, if any."""
+    """Wait without a succeeded job."""
 
     task_id: str  # pyright: ignore[reportIncompatibleVariableOverride] - always known here, and never deleted
+    """Task id of the job: wait for it again."""
 
     def __init__(
         self,
@@ -297,6 +301,7 @@ class WaitError(RivyaError):
             message, idempotency_key=idempotency_key, task_id=task_id, request_id=request_id, attempts=attempts
         )
         self.last = last
+        """Last known record of the job, if any."""
 
 
 class WaitTimeoutError(WaitError, TimeoutError):
@@ -315,7 +320,7 @@ class GenerationFailedError(WaitError):
 
 
 class SessionClosedError(RivyaError):
-    """Closed session. A wait that closing ended names its job by `task_id`; `last` is its last known record.
+    """Closed session. A wait that closing ended names its job by `task_id`.
 
     The job continues: wait for its task id with another session.
     """
@@ -323,6 +328,7 @@ class SessionClosedError(RivyaError):
     def __init__(self, message: str = "", *, last: Generation | None = None, **details: Unpack[RequestDetails]) -> None:
         super().__init__(message, **details)
         self.last = last
+        """Last known record of the job, if the call was a wait."""
 
 
 class WebhookVerificationError(RivyaError):

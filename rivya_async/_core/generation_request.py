@@ -47,7 +47,7 @@ def _copy_references(references: Sequence[Reference]) -> Sequence[Reference]:
 
 @attrs.frozen
 class GenerationRequest(Record):
-    """Request for a job [6]. Keys of `params` belong to the model and are never renamed.
+    """Request for a job. Keys of `params` belong to the model and are never renamed.
 
     The request keeps copies of `params` and `references`, so that a dictionary can be reused for the next job. Raises
     `ConfigurationError` for a request that is invalid for every model.
@@ -60,11 +60,17 @@ class GenerationRequest(Record):
     _pydantic_types: ClassVar[Mapping[str, Any]] = {"references": tuple[File | ReferenceMedia, ...]}
 
     model: str
+    """Id of the model, such as `z-image`."""
     prompt: str | None = None
+    """Text of the prompt, for models that take one."""
     params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, hash=False, converter=_copy_params)
+    """Parameters of the model. Their keys are never renamed."""
     references: Sequence[Reference] = attrs.field(default=(), kw_only=True, hash=False, converter=_copy_references)
+    """Uploaded files, or paths of local files that are uploaded before the purchase."""
     client_request_id: str | None = attrs.field(default=None, kw_only=True)
+    """Your id of the job, of at most 128 characters."""
     idempotency_key: str | None = attrs.field(default=None, kw_only=True)
+    """Key of the purchase; left out, one is created for each call."""
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.model, str) or not self.model.strip():
@@ -161,8 +167,11 @@ class Outcome(Record):
     """Outcome of one request of `map`: a record, an error, or both if the service failed the job."""
 
     request: GenerationRequest
+    """The request."""
     generation: Generation | None = None
+    """Last record of the bought job, also if the wait failed; None if nothing was bought."""
     error: Exception | None = None
+    """Error of the job; None if it succeeded."""
 
     @property
     def ok(self) -> bool:

@@ -53,6 +53,12 @@ def validate_key(key: str) -> str:
     return key
 
 
+def add_idempotency_key(error: RivyaError, key: str | None) -> None:
+    """Adds the key of the purchase to an error that has none."""
+    if error.idempotency_key is None:
+        error.idempotency_key = key
+
+
 class attach_idempotency_key:  # noqa: N801 - called like a function, as contextlib.suppress is
     """Context manager that adds the key of the purchase to errors raised inside it.
 
@@ -70,5 +76,5 @@ class attach_idempotency_key:  # noqa: N801 - called like a function, as context
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if isinstance(error, RivyaError) and error.idempotency_key is None:
-            error.idempotency_key = self._key
+        if isinstance(error, RivyaError):
+            add_idempotency_key(error, self._key)

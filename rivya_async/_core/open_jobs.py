@@ -10,7 +10,7 @@ import attrs
 from .public_module import set_public_module
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from .types.generations import Generation
 
@@ -23,13 +23,18 @@ MAX_LISTED_JOBS: Final = 20
 
 @attrs.frozen
 class OpenJob:
-    """Job that a session bought and has not seen end. `submitted_at` is in seconds since 1970."""
+    """Job that a session bought and has not seen end."""
 
     task_id: str
+    """Task id of the job: wait for it with `wait_for`."""
     idempotency_key: str
+    """Idempotency key of the purchase."""
     model: str
+    """Id of the model."""
     client_request_id: str | None
+    """Your id of the job."""
     submitted_at: float
+    """Time of the purchase in seconds since 1970."""
 
 
 class OpenJobs:
@@ -64,12 +69,16 @@ class OpenJobs:
             return None
         self._is_reported = True
         count = len(self._jobs)
-        listed = ", ".join(islice(self._jobs, MAX_LISTED_JOBS))
-        more = f" and {count - MAX_LISTED_JOBS} more" if count > MAX_LISTED_JOBS else ""
         return (
-            f"the session ends with {count} open {'job' if count == 1 else 'jobs'}: {listed}{more}. Paid jobs go on: "
-            "call wait_for(task_id) in another session. open_jobs lists them all"
+            f"the session ends with {count} open {'job' if count == 1 else 'jobs'}: {list_ids(self._jobs)}. Paid jobs "
+            "go on: call wait_for(task_id) in another session. open_jobs lists them all"
         )
+
+
+def list_ids(task_ids: Collection[str], limit: int = MAX_LISTED_JOBS) -> str:
+    """Returns the first `limit` task ids as text for a warning."""
+    listed = ", ".join(islice(task_ids, limit))
+    return f"{listed} and {len(task_ids) - limit} more" if len(task_ids) > limit else listed
 
 
 set_public_module("rivya_async", OpenJob)

@@ -91,7 +91,7 @@ class NotGiven:
     """Type of the default of `timeout`: the timeout of the poll policy."""
 
     def __repr__(self) -> str:
-        return "<the policy's timeout>"
+        return "NOT_GIVEN"
 
 
 NOT_GIVEN: Final = NotGiven()
@@ -118,17 +118,18 @@ class RetryPolicy:
     The delay before retry k (from 0) is random from U(0, min(cap, base * 2**k)) seconds: exponential back-off with full
     jitter. A `Retry-After` of the service replaces it, up to `cap`.
 
-    `max_attempts` counts sent requests (5 is four retries); no retry begins later than `max_elapsed` seconds after the
-    first request.
-
     >>> RetryPolicy(max_attempts=3, base=0.25).cap
     30.0
     """
 
     max_attempts: int = attrs.field(default=5, validator=_positive_int)
+    """Maximum number of sent requests: 5 is four retries."""
     base: float = attrs.field(default=0.5, validator=_positive)
+    """Upper bound of the first delay in seconds. It doubles with each retry."""
     cap: float = attrs.field(default=30.0, validator=_positive)
+    """Maximum delay in seconds, also for a `Retry-After`."""
     max_elapsed: float = attrs.field(default=120.0, validator=_positive)
+    """Seconds after the first request from which on no retry begins."""
     ceilings: tuple[float, ...] = attrs.field(init=False, repr=False, eq=False)
     """Upper bounds of the delays in seconds, in order; the last one repeats."""
 
@@ -144,24 +145,30 @@ class PollPolicy:
     The first poll comes after `first` seconds, plus or minus a fifth. The delay before the k-th further poll (k from 0)
     is random from U(floor, max(floor, min(cap, base * factor**k))) seconds: exponential back-off with full jitter
     above a floor. Once it has reached `cap`, the upper bound grows to a tenth of the age of the job: the service
-    recommends slower polls "for long video and audio jobs" (contract section 7). `timeout` limits the whole wait; None
-    means no limit.
+    recommends slower polls "for long video and audio jobs" in its documentation.
 
-    `adaptive` learns the durations of jobs, and polls when similar jobs ended, within these bounds. Until a job of the
-    model has ended, and without `adaptive`, intervals are as above. If the session has more polls than its rate
-    allows, all adaptive intervals grow by the same factor, even beyond the cap.
+    With `adaptive` the polls follow the durations of similar jobs, within these bounds. Until a job of the model has
+    ended, and without `adaptive`, intervals are as above. If the session has more polls than its rate allows, all
+    adaptive intervals grow by the same factor, even beyond the cap.
 
     >>> PollPolicy(first=1.0, timeout=None).cap
     10.0
     """
 
     first: float = attrs.field(default=2.5, validator=_not_negative)
+    """Seconds to the first poll, plus or minus a fifth."""
     base: float = attrs.field(default=5.0, validator=_positive)
+    """Upper bound of the next delay in seconds."""
     cap: float = attrs.field(default=10.0, validator=_positive)
+    """Maximum of the upper bound in seconds, for jobs younger than ten times as much."""
     factor: float = attrs.field(default=1.5, validator=_at_least_one)
+    """Factor by which the upper bound grows with each poll."""
     floor: float = attrs.field(default=1.0, validator=_not_negative)
+    """Minimum delay in seconds."""
     adaptive: bool = attrs.field(default=True, validator=_flag)
+    """True to learn the durations of jobs, and to poll when similar jobs ended."""
     timeout: float | None = attrs.field(default=1800.0, validator=_valid_timeout)
+    """Seconds after which a wait ends with `WaitTimeoutError`; None for no limit."""
     ceilings: tuple[float, ...] = attrs.field(init=False, repr=False, eq=False)
     """Upper bounds of the delays after the first poll in seconds, in order; the last one repeats."""
 
@@ -175,40 +182,46 @@ class PollPolicy:
 class RateLimit:
     """Rate limit of a session: `per_second` requests on average, submits and polls together, and `burst` at once.
 
-    The limit is a token bucket that starts full. The default of `burst` is a tenth of `per_second`, at least 1.
-    Downloads and uploads are not limited. The limit of the service is not documented, and that of the sandbox is off by
-    default. Without a `RateLimit`, a session estimates the limit from the 429s of the service.
+    The limit is a token bucket that starts full. Downloads and uploads are not limited. The limit of the service is
+    not documented, and that of the sandbox is off by default. Without a `RateLimit`, a session estimates the limit
+    from the 429s of the service.
 
     >>> RateLimit(100)
     RateLimit(per_second=100, burst=10.0)
     """
 
     per_second: float = attrs.field(validator=_positive)
+    """Requests per second on average, submits and polls together."""
     burst: float = attrs.field(
         default=attrs.Factory(lambda limit: max(1.0, _to_float(limit.per_second) / 10.0), takes_self=True),
         validator=_at_least_one,
     )
+    """Requests that may be sent at once; by default a tenth of `per_second`, at least 1."""
 
 
 @attrs.frozen(kw_only=True)
 class Timeouts:
     """Timeouts of one attempt in seconds.
 
-    `connect` limits the connect. `read` limits the time between two chunks of a response. `total` limits the whole
-    attempt. `upload` and `download` limit a whole transfer. `chat` limits a chat answer that is not streamed, instead
-    of `read` and `total`, because the answer arrives at once. A stream has no total timeout, only `read`. A timeout
-    may fire late by a twentieth of the shortest one, at most a second.
+    A stream has no total timeout, only `read`. A timeout may fire late by a twentieth of the shortest one, at most a
+    second.
 
     >>> Timeouts(read=10).total
     60.0
     """
 
     connect: float = attrs.field(default=10.0, validator=_positive)
+    """Seconds to connect."""
     read: float = attrs.field(default=30.0, validator=_positive)
+    """Seconds between two chunks of a response."""
     total: float = attrs.field(default=60.0, validator=_positive)
+    """Seconds for a whole attempt."""
     upload: float = attrs.field(default=600.0, validator=_positive)
+    """Seconds for a whole upload."""
     download: float = attrs.field(default=600.0, validator=_positive)
+    """Seconds for a whole download."""
     chat: float = attrs.field(default=600.0, validator=_positive)
+    """Seconds for a chat answer that is not streamed, in place of `read` and `total`."""
 
 
 def _check_order(policy: RetryPolicy | PollPolicy, low: str, high: str) -> None:

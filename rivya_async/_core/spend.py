@@ -48,10 +48,11 @@ class SpendSummary(Mapping[str, PurchaseCost]):
     It keeps the newest 100,000 keys; the totals count all. It contains purchases of this session only, and a cost is
     final once a wait or a read of this session has seen the end of the job.
 
-    >>> async def buy(session):
-    ...     await session.generate("z-image", "A red kite", idempotency_key="order-42")
-    ...     return session.spend["order-42"].final, session.spend.total
-    >>> in_sandbox(buy)
+    >>> async def main():
+    ...     async with RivyaSession() as session:
+    ...         await session.generate("z-image", "A red kite", idempotency_key="order-42")
+    ...         return session.spend["order-42"].final, session.spend.total
+    >>> asyncio.run(main())
     (1, 1)
     """
 

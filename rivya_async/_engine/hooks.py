@@ -44,58 +44,71 @@ class AttemptDetails:
 
 @attrs.frozen
 class RetryDetails:
-    """A request that is sent again after `delay` seconds because of `error`."""
+    """A request that is sent again after an error."""
 
     method: str
+    """HTTP method."""
     path: str
+    """Path below the origin, with the query."""
     number: int
+    """Number of the failed attempt within its call, from 1."""
     delay: float
+    """Seconds until the next attempt."""
     idempotency_key: str | None
+    """Idempotency key of the call, if it has one."""
     error: RivyaError
+    """Error of the failed attempt."""
 
 
 @attrs.frozen
 class PollDetails:
-    """One poll of a job. `number` counts its polls from 1. `delay` is the time to the next poll in seconds, or None.
+    """One poll of a job.
 
     The next poll may be skipped while webhooks report the ends of jobs.
     """
 
     task_id: str
+    """Task id of the job."""
     number: int
+    """Number of the poll of this job, from 1."""
     status: str | None
+    """Status of the job; None if the poll failed."""
     delay: float | None
+    """Seconds until the next poll; None if there is none."""
     error: RivyaError | None
+    """Error of the poll; None if it succeeded."""
 
 
 @attrs.frozen
 class WaitDetails:
-    """One finished wait. `status` is the terminal status; None if `error` ended the wait before the job ended.
-
-    `elapsed` is the length of the wait in seconds; in a wait for several jobs, the time until this job was returned.
-    `polls` counts all polls of the job so far, for all its waits. `model` is None if no record of the job was received.
-    """
+    """One finished wait."""
 
     task_id: str
+    """Task id of the job."""
     model: str | None
+    """Id of the model; None if no record of the job was received."""
     status: str | None
+    """Terminal status; None if `error` ended the wait before the job ended."""
     elapsed: float
+    """Length of the wait in seconds; in a wait for several jobs, the time until this job was returned."""
     polls: int
+    """Number of all polls of the job so far, for all its waits."""
     error: RivyaError | None
+    """Error that ended the wait, if any."""
 
 
 @attrs.frozen
 class DownloadDetails:
-    """One finished or failed download. Of its link only `host` is given, since the whole link gives access to the file.
-
-    `elapsed` is the time in seconds of all attempts, the back-off between them and the wait for a slot.
-    `received_bytes` counts the bytes received over the network in that time.
-    """
+    """One finished or failed download."""
 
     host: str
+    """Host of the link. The whole link gives access to the file."""
     received_bytes: int
+    """Bytes received over the network."""
     elapsed: float
+    """Seconds of all attempts, of the back-off between them and of the wait for a slot."""
     error: RivyaError | None
+    """Error of the download; None if it succeeded."""
 
 
 class Hooks:

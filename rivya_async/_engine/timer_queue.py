@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 MAX_CANCELLED_ENTRIES: Final = 64
-"""The heap is rebuilt if more entries than this are cancelled, and more than half of all."""
+"""The heap is rebuilt if more entries than this are cancelled, and more than a quarter of all."""
 
 CLOCK_RESOLUTION: Final = time.get_clock_info("monotonic").resolution
 """Seconds by which the loop may fire a timer early."""
@@ -103,7 +103,7 @@ class TimerQueue:
             return
         handle.target = None
         self._cancelled += 1
-        if self._cancelled > MAX_CANCELLED_ENTRIES and self._cancelled * 2 > len(self._heap):
+        if self._cancelled > MAX_CANCELLED_ENTRIES and self._cancelled * 4 > len(self._heap):
             self._heap = [item for item in self._heap if item[2].target is not None]
             heapq.heapify(self._heap)
             self._cancelled = 0

@@ -31,13 +31,21 @@ class JobState(StrEnum):
     """
 
     PLANNED = "planned"
+    """Nothing was sent yet."""
     INTENT = "intent"
+    """The purchase is about to be sent, or was sent without an answer."""
     SUBMITTED = "submitted"
+    """The job is bought and open."""
     SUCCEEDED = "succeeded"
+    """The job has ended with a result."""
     FAILED = "failed"
+    """The service has ended the job as failed."""
     DOWNLOADED = "downloaded"
+    """The files of the result are saved."""
     DEAD = "dead"
+    """The job was given up."""
     WITHDRAWN = "withdrawn"
+    """The job was cancelled before its purchase."""
 
 
 TRANSITIONS: Final[Mapping[JobState, Set[JobState]]] = {

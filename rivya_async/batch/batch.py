@@ -16,6 +16,7 @@ from .._core.spend import validate_cap
 from .._core.types.progress import Progress
 from .._engine.bounded_map import bounded_map
 from .._engine.environment import Environment
+from .._engine.polling.waiters import notify_listener
 from .._engine.shutdown import ShutdownSignal
 from .._engine.transfers.file_io import staging_dir
 from .._jobs.transitions import JobState, is_open
@@ -43,12 +44,13 @@ class Batch:
     hours; after that, a purchase in doubt is given up with that reason.
 
     >>> from rivya_async.batch import Row
-    >>> async def kites(session):
-    ...     rows = [Row(number=n, line=n, model="z-image", prompt=f"Kite number {n}") for n in range(1, 4)]
-    ...     async with Batch.open("kites.journal") as batch:
-    ...         await batch.add(rows)
-    ...         return [record.state.value async for record in batch.run(session, download_to="kites")]
-    >>> in_sandbox(kites)
+    >>> async def main():
+    ...     async with RivyaSession() as session:
+    ...         rows = [Row(number=n, line=n, model="z-image", prompt=f"Kite number {n}") for n in range(1, 4)]
+    ...         async with Batch.open("kites.journal") as batch:
+    ...             await batch.add(rows)
+    ...             return [record.state.value async for record in batch.run(session, download_to="kites")]
+    >>> asyncio.run(main())
     ['downloaded', 'downloaded', 'downloaded']
     """
 
@@ -192,8 +194,9 @@ class Batch:
         in that folder under the names of the rows, which completes a row; `save` delegates saving, for example to
         workers. `session` may also be a `workers.Fleet`. `max_spend` limits the credits of the batch over all its runs.
         `retry_failed` is how often a job that failed at the service may be purchased again, each time under a new key.
-        While the service is unavailable a purchase is retried for `retry_timeout` seconds. `on_progress` is called at
-        the start and after each row that this run has finished or leaves open. Its exceptions end the run.
+        While the service is unavailable a purchase is retried for `retry_timeout` seconds. `on_progress` is called,
+        or awaited, at the start and after each row that this run has finished or leaves open. Its exceptions end the
+        run.
 
         The failure of a row is not raised but is in `state` and `error`. An error that concerns every row (no credits,
         an invalid key, `max_spend`) stops the purchases and is in `halted`. Raises `ConfigurationError` before anything
@@ -223,9 +226,9 @@ class Batch:
     ) -> AsyncGenerator[RowRecord]:
         meter = ProgressMeter(self, downloads=run.download_to is not None)
         async with aclosing(records):
-            on_progress(meter.measure())
+            await notify_listener(on_progress, meter.measure())
             async for record in records:
-                on_progress(meter.measure())
+                await notify_listener(on_progress, meter.measure())
                 yield record
 
     async def _process(self, run: RunContext, limit: int) -> AsyncGenerator[RowRecord]:

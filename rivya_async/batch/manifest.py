@@ -65,6 +65,7 @@ class Manifest:
         reference_root: str | os.PathLike[str] | None = None,
     ) -> None:
         self.path = Path(path)
+        """Path of the file."""
         self._format = format
         self._root = None if reference_root is None else Path(reference_root).resolve()
         self._models = models

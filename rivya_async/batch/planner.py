@@ -31,8 +31,11 @@ class Conflict:
     """A row whose content differs from that of its purchase. The journal keeps the old content."""
 
     line: int
+    """Line in the manifest."""
     identity: str
+    """Name that identifies the row."""
     state: JobState
+    """State of the earlier job."""
 
 
 @attrs.define
@@ -44,10 +47,13 @@ class PlanResult:
     """
 
     new: int = 0
+    """Rows that were added."""
     known: int = 0
     replaced: int = 0
     conflicting: int = 0
+    """Rows whose content differs from that of their purchase."""
     invalid: int = 0
+    """Rows that are invalid."""
     conflicts: list[Conflict] = attrs.field(factory=list)
     invalid_rows: list[InvalidRow] = attrs.field(factory=list)
 

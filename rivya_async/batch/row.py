@@ -46,10 +46,14 @@ class Row:
     number: int
     line: int
     model: str
+    """Id of the model."""
     prompt: str | None = None
+    """Text of the prompt."""
     params: Mapping[str, Any] = attrs.field(factory=dict, hash=False, converter=_copy_params)
+    """Parameters of the model."""
     references: Sequence[str] = attrs.field(default=(), converter=_parse_references)
     client_request_id: str | None = None
+    """Your id of the job."""
     name: str | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -86,7 +90,9 @@ class InvalidRow:
     """
 
     line: int
+    """Line in the manifest."""
     problems: tuple[str, ...]
+    """Every problem of the row."""
     row: Row | None = attrs.field(default=None, eq=False, repr=False)
 
 

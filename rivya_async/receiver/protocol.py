@@ -23,7 +23,9 @@ class WebhookResponse:
     """The response to a delivery: an HTTP status, and a line for the service's log. Any 2xx ends the retries."""
 
     status: HTTPStatus
+    """HTTP status."""
     text: str
+    """Body of the response."""
 
 
 HANDLED: Final = WebhookResponse(HTTPStatus.OK, "handled")

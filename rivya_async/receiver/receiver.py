@@ -73,7 +73,7 @@ class WebhookReceiver:
 
     Failures are logged with the event's id by the loggers under `rivya_async.receiver`. Handled events are remembered
     in this process only: with several processes, or after a restart, handlers must tolerate a second call with the
-    same `event.id` (contract section 11: at least once, in any order; the statuses are ours).
+    same `event.id`. Events are delivered at least once, in any order.
 
     >>> from rivya_async.receiver import RIVYA, WebhookReceiver
     >>> async def main():

@@ -24,7 +24,7 @@ def verify(
     scheme: Scheme = signatures.RIVYA,
     clock: Callable[[], float] = time.time,  # noqa: TID251  the sender's time is wall time
 ) -> WebhookEvent:
-    """Returns the event of a delivery after checking its signature (contract section 11; the scheme is an assumption).
+    """Returns the event of a delivery after checking its signature (the scheme is an assumption).
 
     - `body`: the raw bytes of the request, before a framework parses them as JSON.
     - `headers`: a mapping of any framework; case does not matter, and values that are no text count as missing.

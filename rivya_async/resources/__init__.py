@@ -15,12 +15,12 @@ class Resource(Generic[R]):
     """
 
     def __init__(self, kind: type[R]) -> None:
-        self._kind = kind
+        self.kind = kind
 
     def __get__(self, instance: object | None, owner: type) -> type[R]:
         if instance is not None:  # its `__dict__` is searched first
             raise AttributeError(f"{type(instance).__name__!r} object was not initialised")
-        return self._kind
+        return self.kind
 
 
 def resource(kind: type[R]) -> R:

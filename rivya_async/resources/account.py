@@ -31,13 +31,14 @@ class OpenApi:
         self._engine = engine
 
     async def retrieve(self) -> dict[str, Any]:
-        """Returns the document unchanged. Needs no API key. No page describes its content (contract section 12).
+        """Returns the document unchanged. Needs no API key. The service does not document its content.
 
         Raises what any read can raise. Safe to cancel.
 
-        >>> async def example(session):
-        ...     return sorted((await session.openapi.retrieve())["paths"])[0]
-        >>> in_sandbox(example)
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         return sorted((await session.openapi.retrieve())["paths"])[0]
+        >>> asyncio.run(main())
         '/api/v1/chat/completions'
         """
         return await self._engine().executor.execute(operations.retrieve_openapi())

@@ -44,7 +44,7 @@ class ChatCompletions:
         extra: Mapping[str, Any] | None = None,
         check: bool = False,
     ) -> ChatCompletion:
-        """Sends a message to a model and returns the whole answer (contract section 10).
+        """Sends a message to a model and returns the whole answer.
 
         This is a purchase: the service reserves credits first and charges by use. Every attempt sends the same
         `Idempotency-Key`: the argument, or one created for this call. Every error has it. `session_id` continues a chat
@@ -57,11 +57,12 @@ class ChatCompletions:
         chat session of another model or account. Cancelling drops the request, which the service may have processed:
         the `CancelledError` has a note with the key.
 
-        >>> async def ask(session):
-        ...     first = await session.chat.completions.create("gpt-5-2-chat", "Name a colour.")
-        ...     more = await session.chat.completions.create("gpt-5-2-chat", "Why?", session_id=first.session_id)
-        ...     return more.session_id == first.session_id, more.message.role
-        >>> in_sandbox(ask)
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         first = await session.chat.completions.create("gpt-5-2-chat", "Name a colour.")
+        ...         more = await session.chat.completions.create("gpt-5-2-chat", "Why?", session_id=first.session_id)
+        ...         return more.session_id == first.session_id, more.message.role
+        >>> asyncio.run(main())
         (True, 'assistant')
         """
         request = _build_request(
@@ -116,11 +117,12 @@ class ChatCompletions:
 
         A session has at most `max_connections` open streams, apart from its other requests. Further streams wait.
 
-        >>> async def ask(session):
-        ...     async with session.chat.completions.stream("gpt-5-2-chat", "Name a colour.") as stream:
-        ...         text = "".join([delta async for delta in stream])
-        ...     return text == stream.completion.text
-        >>> in_sandbox(ask)
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         async with session.chat.completions.stream("gpt-5-2-chat", "Name a colour.") as stream:
+        ...             text = "".join([delta async for delta in stream])
+        ...         return text == stream.completion.text
+        >>> asyncio.run(main())
         True
         """
         request = _build_request(

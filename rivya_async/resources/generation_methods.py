@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence, Sized
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
-from .._core.errors import ConfigurationError, DownloadError, NotFoundError, RivyaError, SessionClosedError, WaitError
+from .._core.errors import (
+    ConfigurationError,
+    DownloadError,
+    NotFoundError,
+    RivyaError,
+    SessionClosedError,
+    WaitError,
+)
 from .._core.generation_request import GenerationRequest, Outcome, Reference, build_request, raise_if_failed
 from .._core.http import operations
-from .._core.idempotency import attach_idempotency_key
+from .._core.idempotency import add_idempotency_key, attach_idempotency_key
 from .._core.open_jobs import OpenJob
-from .._core.policies import NOT_GIVEN, NotGiven, PollPolicy, validate_policy, validate_timeout
+from .._core.policies import NOT_GIVEN, NotGiven, PollPolicy, validate_policy
 from .._core.polling.adaptive.duration_estimator import duration_group
 from .._core.spend import Reservation
 from .._core.types.generations import Generation
+from .._core.types.progress import ProgressCounter
 from .._core.types.purchase_cost import Charge
+from .._core.types.record import Record
 from .._engine.bounded_map import bounded_map
 from .._engine.polling.waiters import OnUpdate, consume_updates, notify_listener, validate_listener
 from .downloads import ResultDownloads, resolve_names
+from .job_arguments import (
+    OnJobProgress,
+    compute_deadline,
+    identify_job,
+    loop_time,
+    report_progress,
+    warn_unread,
+)
 
 if TYPE_CHECKING:
     from .._engine.engine import Engine
@@ -65,8 +81,8 @@ class GenerationMethods:
 
         Every submit sends an `Idempotency-Key`: yours, or one that is created for this call and kept over all
         attempts. Every error has it as `idempotency_key`; repeating the call with it repeats the same purchase.
-        Keys of `params` are never renamed. `references` become `params.referenceMediaItems` (contract section 6);
-        local paths among them are uploaded first, once per content and model, before anything is bought.
+        Keys of `params` are never renamed. `references` become `params.referenceMediaItems`; local paths among them are
+        uploaded first, once per content and model, before anything is bought.
 
         With `check` the job is first validated against the catalogue, which the session reads at most once in five
         minutes: values are converted (`Model.coerce`), and `InvalidRequestError` lists every problem (`Model.check`),
@@ -76,10 +92,11 @@ class GenerationMethods:
         `RequestNotSentError`, `OutcomeUnknownError` and `ResponseDecodeError`. Cancelling drops the request, which the
         service may have processed: the `CancelledError` has a note with the key.
 
-        >>> async def buy(session):
-        ...     job = await session.submit("z-image", "A red kite", params={"aspect_ratio": "16:9"})
-        ...     return job.status
-        >>> in_sandbox(buy)
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         job = await session.submit("z-image", "A red kite", params={"aspect_ratio": "16:9"})
+        ...         return job.status
+        >>> asyncio.run(main())
         'queued'
         """
         request = build_request(
@@ -117,16 +134,17 @@ class GenerationMethods:
         timeout (wait again; its cause is the error of the last poll if none succeeded), `SessionClosedError` if the
         session closes. Every error has the `task_id`. Cancelling ends this wait only.
 
-        >>> async def resume(session):
-        ...     task_id = (await session.submit("z-image", "A red kite")).id
-        ...     job = await session.wait_for(task_id, timeout=600)
-        ...     return job.status
-        >>> in_sandbox(resume)
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         task_id = (await session.submit("z-image", "A red kite")).id
+        ...         job = await session.wait_for(task_id, timeout=600)
+        ...         return job.status
+        >>> asyncio.run(main())
         'succeeded'
         """
         policy = self._policy(poll)
         validate_listener(on_update)
-        deadline = _deadline(timeout, policy)
+        deadline = compute_deadline(timeout, policy)
         ended = await self._wait(self._jobs.engine(), generation_or_task_id, policy, deadline, on_update)
         self._record(ended)
         return raise_if_failed(ended) if raise_on_failure and ended.failed else ended
@@ -157,11 +175,12 @@ class GenerationMethods:
         With `to` the files of a succeeded job are saved there, as by `download` with `exists`. Raises `DownloadError`
         with the task id if they cannot be saved.
 
-        >>> async def batch(session):
-        ...     prompts = ["A red kite", "A blue whale"]
-        ...     jobs = await asyncio.gather(*(session.generate("z-image", prompt) for prompt in prompts))
-        ...     return [job.status for job in jobs]
-        >>> in_sandbox(batch)
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         prompts = ["A red kite", "A blue whale"]
+        ...         jobs = await asyncio.gather(*(session.generate("z-image", prompt) for prompt in prompts))
+        ...         return [job.status for job in jobs]
+        >>> asyncio.run(main())
         ['succeeded', 'succeeded']
         """
         request = build_request(
@@ -174,11 +193,11 @@ class GenerationMethods:
         )
         del model, prompt, params, references, idempotency_key  # a waiting frame must not keep the request alive
         key = self._jobs.preflight.idempotency_key(request.idempotency_key)
-        with attach_idempotency_key(key):
+        try:  # a context manager would need a tenth of a KiB per waiting job
             policy = self._policy(poll)
             validate_listener(on_update)
             _validate_target(to, exists)
-            deadline = _deadline(timeout, policy)
+            deadline = compute_deadline(timeout, policy)
             engine = self._jobs.engine()  # also used after the purchase: a closing session must not lose the job
             bought = await self._purchase(engine, request, key, check=check, deadline=deadline)
             del request
@@ -197,6 +216,9 @@ class GenerationMethods:
             if to is not None:
                 await self._download(ended, to, exists)
             return ended
+        except RivyaError as error:
+            add_idempotency_key(error, key)
+            raise
 
     async def watch(
         self,
@@ -210,16 +232,17 @@ class GenerationMethods:
         Raises as `wait_for` does otherwise. Leaving the loop ends this wait only; close the generator
         (`contextlib.aclosing`) to end it at once.
 
-        >>> async def follow(session):
-        ...     job = await session.submit("z-image", "A red kite")
-        ...     return [snapshot.status async for snapshot in session.watch(job)][-1]
-        >>> in_sandbox(follow)
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         job = await session.submit("z-image", "A red kite")
+        ...         return [snapshot.status async for snapshot in session.watch(job)][-1]
+        >>> asyncio.run(main())
         'succeeded'
         """
         policy = self._policy(poll)
-        task_id, last = _identify(generation_or_task_id)
+        task_id, last = identify_job(generation_or_task_id)
         registry = self._jobs.engine().wait_registry
-        watched = registry.watch(task_id, last, policy, _deadline(timeout, policy))
+        watched = registry.watch(task_id, last, policy, compute_deadline(timeout, policy))
         async with aclosing(self._record_all(watched)) as records:
             async for record in records:
                 yield record
@@ -230,6 +253,7 @@ class GenerationMethods:
         *,
         timeout: float | NotGiven | None = NOT_GIVEN,
         poll: PollPolicy | None = None,
+        on_progress: OnJobProgress | None = None,
     ) -> AsyncGenerator[Generation]:
         """Yields the terminal records of many jobs as they end, each job once, failed jobs included.
 
@@ -237,20 +261,26 @@ class GenerationMethods:
         whose wait fails (a 404, a 401) does not end the others: its error is raised when all have ended. Two or more
         errors, of jobs or of the timeout, are raised as an `ExceptionGroup`. Leaving the loop ends these waits only.
 
-        >>> async def collect(session):
-        ...     jobs = [await session.submit("z-image", prompt) for prompt in ("A red kite", "A blue whale")]
-        ...     return {ended.id async for ended in session.as_completed(jobs)} == {job.id for job in jobs}
-        >>> in_sandbox(collect)
+        `on_progress` is called, or awaited, with a `Progress` at the start and before each record is yielded. Its
+        exceptions end the loop.
+
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         jobs = [await session.submit("z-image", prompt) for prompt in ("A red kite", "A blue whale")]
+        ...         return {ended.id async for ended in session.as_completed(jobs)} == {job.id for job in jobs}
+        >>> asyncio.run(main())
         True
         """
         policy = self._policy(poll)
+        validate_listener(on_progress, "on_progress", "Progress")
         jobs: dict[str, Generation | None] = {}
-        for task_id, last in map(_identify, generations_or_task_ids):
+        for task_id, last in map(identify_job, generations_or_task_ids):
             jobs[task_id] = last or jobs.get(task_id)
         registry = self._jobs.engine().wait_registry
-        completed = registry.as_completed(jobs, policy, _deadline(timeout, policy))
+        counter = ProgressCounter(len(jobs), loop_time())
+        completed = registry.as_completed(jobs, policy, compute_deadline(timeout, policy))
         async with aclosing(self._record_all(completed)) as records:
-            async for record in records:
+            async for record in report_progress(records, counter, on_progress):
                 yield record
 
     async def map(
@@ -262,18 +292,25 @@ class GenerationMethods:
         check: bool = False,
         timeout: float | NotGiven | None = NOT_GIVEN,
         poll: PollPolicy | None = None,
+        on_progress: OnJobProgress | None = None,
     ) -> AsyncGenerator[Outcome]:
         """Generates a stream of requests of any length, holding at most `max_in_flight` of them in memory.
 
         Yields an `Outcome` for each, as they end or, with `ordered`, in the order of the requests. No failure ends the
         others; the outcome of a purchased job has its record, also if the wait failed. An error of the source is raised
         after the outcomes of all requests taken from it. Leaving the loop early cancels the rest; purchased jobs go on
-        at the service. `check` is that of `submit`; `timeout` in seconds bounds each job, as in `generate`.
+        at the service, and a warning names the ended ones that were not yielded. `check` is that of `submit`; `timeout`
+        in seconds bounds each job, as in `generate`.
 
-        >>> async def run(session):
-        ...     requests = (GenerationRequest("z-image", f"Poster number {n}") for n in range(5))
-        ...     return [outcome.ok async for outcome in session.map(requests, max_in_flight=2)]
-        >>> in_sandbox(run)
+        `on_progress` is called, or awaited, with a `Progress` at the start and before each outcome is yielded. If
+        `requests` has a length, the requests that were not started count as open. Its exceptions end the loop.
+        `rivya_async.progress.ProgressBar` shows it as a bar.
+
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         requests = (GenerationRequest("z-image", f"Poster number {n}") for n in range(5))
+        ...         return [outcome.ok async for outcome in session.map(requests, max_in_flight=2)]
+        >>> asyncio.run(main())
         [True, True, True, True, True]
         """
         if isinstance(max_in_flight, bool) or not isinstance(max_in_flight, int) or max_in_flight < 1:
@@ -281,9 +318,13 @@ class GenerationMethods:
         if not isinstance(requests, Iterable | AsyncIterable):
             raise ConfigurationError(f"map takes an iterable of GenerationRequest values, not {requests!r:.80}")
         policy = self._policy(poll)
-        _deadline(timeout, policy)  # validates it
+        compute_deadline(timeout, policy)  # validates it
+        validate_listener(on_progress, "on_progress", "Progress")
+        counter = ProgressCounter(len(requests) if isinstance(requests, Sized) else None, loop_time())
+        unread: dict[str, None] = {}
 
         async def run(request: GenerationRequest) -> Outcome:
+            counter.started += 1
             bought = None
             if not isinstance(request, GenerationRequest):
                 error = ConfigurationError(f"map takes GenerationRequest values, not {request!r:.80}")
@@ -291,17 +332,23 @@ class GenerationMethods:
             try:
                 key = self._jobs.preflight.idempotency_key(request.idempotency_key)
                 with attach_idempotency_key(key):
-                    engine, deadline = self._jobs.engine(), _deadline(timeout, policy)
+                    engine, deadline = self._jobs.engine(), compute_deadline(timeout, policy)
                     bought = await self._purchase(engine, request, key, check=check, deadline=deadline)
                     ended = await self._wait(engine, bought, policy, deadline, None)
                     self._record(ended)
+                    unread[ended.id] = None
                     return Outcome(request, raise_if_failed(ended))
             except Exception as failure:  # noqa: BLE001 - no failure, of any kind, may end the other requests
                 return Outcome(request, (failure.last if isinstance(failure, WaitError) else None) or bought, failure)
 
-        async with aclosing(bounded_map(requests, run, limit=max_in_flight, ordered=ordered)) as outcomes:
-            async for outcome in outcomes:
-                yield outcome
+        try:
+            async with aclosing(bounded_map(requests, run, limit=max_in_flight, ordered=ordered)) as outcomes:
+                async for outcome in report_progress(outcomes, counter, on_progress):
+                    if outcome.generation is not None:
+                        unread.pop(outcome.generation.id, None)
+                    yield outcome
+        finally:
+            warn_unread(unread)
 
     async def _purchase(
         self, engine: Engine, request: GenerationRequest, key: str, *, check: bool, deadline: float | None
@@ -309,19 +356,25 @@ class GenerationMethods:
         preflight = self._jobs.preflight
         if check:
             request = await preflight.validate(request, deadline)
-        if request.paths:
-            operations.create_generation(attrs.evolve(request, references=()), key)  # encodes params before an upload
-            request = await self._jobs.resolve_references(request, deadline)
-        operation = operations.create_generation(request, key)
+        has_paths = bool(request.paths)
+        operation = operations.create_generation(_without_paths(request) if has_paths else request, key)
         await preflight.reserve(request, key, operation.request.path, deadline)
+        if has_paths:  # everything else is checked before an upload
+            with preflight.release_on_error(key, operation.request.path):
+                request = await self._jobs.resolve_references(request, deadline)
+                operation = operations.create_generation(request, key)
+        purchase, began = operation.with_headers(), asyncio.get_running_loop().time()
         with preflight.suggestions(request), Reservation(preflight.ledger, key, operation.request.path) as reservation:
-            bought = await engine.jobs_limit.run(
-                lambda gives_up: engine.executor.execute(operation, deadline=deadline, gives_up=gives_up),
+            bought, headers = await engine.jobs_limit.run(
+                lambda gives_up: engine.executor.execute(purchase, deadline=deadline, gives_up=gives_up),
                 deadline,
                 self._record,
+                self._jobs.poll,
             )
             reservation.confirm(Charge.from_generation(bought))
-        now = engine.executor.environment.wall_time()
+        now, elapsed = engine.executor.environment.wall_time(), asyncio.get_running_loop().time() - began
+        if operations.is_replay(bought, headers, elapsed=elapsed, now=now):
+            bought = attrs.evolve(bought, replayed=True)
         preflight.open_jobs.add(OpenJob(bought.id, key, request.model, request.client_request_id, now))
         registry = engine.wait_registry
         registry.register_submitted(bought, duration_group(request.model, request.params))
@@ -337,7 +390,7 @@ class GenerationMethods:
         on_update: OnUpdate | None,
     ) -> Awaitable[Generation]:
         """Returns the wait itself. A coroutine around it would cost one more frame per waiting job."""
-        task_id, last = _identify(job)
+        task_id, last = identify_job(job)
         if on_update is None:
             return engine.wait_registry.wait(task_id, last, policy, deadline)
         return consume_updates(self._record_all(engine.wait_registry.watch(task_id, last, policy, deadline)), on_update)
@@ -375,24 +428,15 @@ class GenerationMethods:
         return self._jobs.poll if poll is None else validate_policy("poll", poll, self._jobs.poll)
 
 
-def _deadline(timeout: float | NotGiven | None, policy: PollPolicy) -> float | None:
-    """Returns the deadline on the loop's clock."""
-    seconds = policy.timeout if isinstance(timeout, NotGiven) else validate_timeout(timeout)
-    return None if seconds is None or seconds == math.inf else asyncio.get_running_loop().time() + seconds
+def _without_paths(request: GenerationRequest) -> GenerationRequest:
+    return attrs.evolve(request, references=[each for each in request.references if isinstance(each, Record)])
 
 
 def _validate_target(to: str | os.PathLike[str] | None, exists: Exists | None) -> None:
+    """Raises `ConfigurationError` for an invalid target of files."""
     if to is not None and not isinstance(to, str | os.PathLike):
         raise ConfigurationError(f"to must be the path of a folder or of a file, not {to!r:.80}")
     if to is not None:
         resolve_names(None, to, None, 1, exists)
     elif exists is not None:
         raise ConfigurationError("exists needs to: the folder or file to save to")
-
-
-def _identify(job: Generation | str) -> tuple[str, Generation | None]:
-    if isinstance(job, Generation):
-        return job.id, job
-    if not isinstance(job, str) or not job.strip(". "):
-        raise ConfigurationError(f"wait for a Generation or a task id, not for {job!r}")
-    return job, None

@@ -55,15 +55,16 @@ class Generations(GenerationMethods):
 
         It does not wait and sends nothing itself. Raises `ConfigurationError` for anything but a `Generation`, for a
         closed session, and outside of the session's event loop. From another thread, pass the record with
-        `loop.call_soon_threadsafe(session.generations.settle, generation)` (contract section 11).
+        `loop.call_soon_threadsafe(session.generations.settle, generation)`.
 
-        >>> async def settle_by_hand(session):
-        ...     job = await session.submit("z-image", "A red kite")
-        ...     wait = asyncio.create_task(session.wait_for(job, timeout=600))
-        ...     ended = await session.generations.retrieve(job.id)     # here it would come from event.generation
-        ...     session.generations.settle(ended)
-        ...     return (await wait).status
-        >>> in_sandbox(settle_by_hand)
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         job = await session.submit("z-image", "A red kite")
+        ...         wait = asyncio.create_task(session.wait_for(job, timeout=600))
+        ...         ended = await session.generations.retrieve(job.id)     # here it would come from event.generation
+        ...         session.generations.settle(ended)
+        ...         return (await wait).status
+        >>> asyncio.run(main())
         'succeeded'
         """
         if not isinstance(generation, Generation):

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Webhooks:
-    """The webhook endpoints of the account. Needs the scope `webhooks:manage` (contract section 11)."""
+    """The webhook endpoints of the account. Needs the scope `webhooks:manage`."""
 
     def __init__(self, engine: Callable[[], Engine]) -> None:
         self._engine = engine
@@ -40,10 +40,11 @@ class Webhooks:
 
         Raises `BadRequestError` (code `webhook_url_rejected`) for a URL that the service rejects.
 
-        >>> async def create(session):
-        ...     endpoint = await session.webhooks.create("Prod", "https://8.8.8.8/rivya", ["generation.succeeded"])
-        ...     return endpoint.status, endpoint.signing_secret[:6], (await session.webhooks.list()) == [endpoint]
-        >>> in_sandbox(create)
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         endpoint = await session.webhooks.create("Prod", "https://8.8.8.8/rivya", ["generation.succeeded"])
+        ...         return endpoint.status, endpoint.signing_secret[:6], (await session.webhooks.list()) == [endpoint]
+        >>> asyncio.run(main())
         ('active', 'whsec_', False)
         """
         return await self._call(
@@ -79,10 +80,11 @@ class Webhooks:
         The accepted fields are an assumption. The call is idempotent, so it is retried through every transient fault.
         After cancellation the change may or may not be applied. Raises as `create` does.
 
-        >>> async def pause(session):
-        ...     endpoint = await session.webhooks.create("Prod", "https://8.8.8.8/rivya", ["generation.failed"])
-        ...     return (await session.webhooks.update(endpoint.id, status="disabled")).is_active
-        >>> in_sandbox(pause)
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         endpoint = await session.webhooks.create("Prod", "https://8.8.8.8/rivya", ["generation.failed"])
+        ...         return (await session.webhooks.update(endpoint.id, status="disabled")).is_active
+        >>> asyncio.run(main())
         False
         """
         changes = {"name": name, "url": url, "event_types": event_types, "status": status}
@@ -102,10 +104,11 @@ class Webhooks:
         That the old secret becomes invalid at once is an assumption. Retried as `create` is. After an ambiguous error
         or a cancellation the old secret may be invalid and the new one lost: rotate it again.
 
-        >>> async def rotate(session):
-        ...     endpoint = await session.webhooks.create("Prod", "https://8.8.8.8/rivya", ["generation.failed"])
-        ...     return (await session.webhooks.rotate_secret(endpoint.id)).signing_secret == endpoint.signing_secret
-        >>> in_sandbox(rotate)
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         endpoint = await session.webhooks.create("Prod", "https://8.8.8.8/rivya", ["generation.failed"])
+        ...         return (await session.webhooks.rotate_secret(endpoint.id)).signing_secret == endpoint.signing_secret
+        >>> asyncio.run(main())
         False
         """
         return await self._call(
@@ -157,11 +160,12 @@ class WebhookEvents:
 
         Raises what any read can raise. The order, `limit` and the shape are assumptions.
 
-        >>> async def read_events(session):
-        ...     job = await session.generate("z-image", "A red kite")
-        ...     (event,) = await session.webhook_events.list()
-        ...     return event.type, event.generation == job
-        >>> in_sandbox(read_events)
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         job = await session.generate("z-image", "A red kite")
+        ...         (event,) = await session.webhook_events.list()
+        ...         return event.type, event.generation == job
+        >>> asyncio.run(main())
         ('generation.succeeded', True)
         """
         return RecordList([*await self._engine().executor.execute(operations.list_events(limit))])

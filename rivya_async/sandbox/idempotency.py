@@ -7,7 +7,7 @@ responses are kept for 24 hours; a key has 1 to 255 characters; errors are not s
 from __future__ import annotations
 
 import hashlib
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -44,17 +44,18 @@ class StoredResponse:
 
 
 class IdempotencyStore:
-    """Stored responses by key, and the keys whose first request is running."""
+    """The stored responses, the oldest first, and the keys whose first request is running."""
 
     def __init__(self, store: StateStore | None = None) -> None:
         self._store = store or StateStore()
-        self._stored = {stored.scope: stored for stored in self._store.load(StoredResponse)}
+        self._stored = OrderedDict((stored.scope, stored) for stored in self._store.load(StoredResponse))
         self._running: set[KeyScope] = set()
-        self._by_age = deque(self._stored.values())
 
     def claim(self, scope: KeyScope, fingerprint: bytes, now: float) -> ApiResponse | None:
         """Returns the response to replay; None if the caller has to act. Raises `ApiError` on a conflict."""
-        self._drop_expired(now)
+        while self._stored and (oldest := next(iter(self._stored.values()))).expires_at <= now:
+            del self._stored[oldest.scope]
+            self._store.drop(oldest.store_key, StoredResponse)
         if scope in self._running:
             raise ApiError("idempotency_conflict", "The first request with this Idempotency-Key is still running.")
         stored = self._stored.get(scope)
@@ -68,7 +69,6 @@ class IdempotencyStore:
     def save(self, scope: KeyScope, fingerprint: bytes, response: ApiResponse, now: float) -> None:
         """Stores the response of a claimed key."""
         stored = self._stored[scope] = StoredResponse(scope, fingerprint, response, now + RETENTION)
-        self._by_age.append(stored)
         self._store.put(stored.store_key, stored)
 
     def release(self, scope: KeyScope) -> None:
@@ -94,9 +94,3 @@ class IdempotencyStore:
         response = await act()
         self.save(scope, fingerprint, attrs.evolve(response, events=without_delays(response.events)), context.now)
         return response
-
-    def _drop_expired(self, now: float) -> None:
-        while self._by_age and self._by_age[0].expires_at <= now:
-            expired = self._by_age.popleft()
-            self._stored.pop(expired.scope, None)
-            self._store.drop(expired.store_key, StoredResponse)

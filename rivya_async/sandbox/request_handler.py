@@ -7,6 +7,7 @@ import itertools
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from email.utils import formatdate
 from http import HTTPStatus
 from operator import attrgetter
 from typing import Final
@@ -15,16 +16,12 @@ from aiohttp import web
 
 from .api import ROUTES, Api
 from .api_keys import RateLimiter, authorize, parse_bearer_token
-from .faults.fault import Fault
-from .faults.injection import inject_fault
-from .faults.parsing import FAULT_HEADER, parse_header
-from .faults.registry import FaultRegistry
-from .files.handlers import MAX_UPLOAD_BYTES
-from .files.multipart_upload import CHUNK_BYTES
-from .request_context import RequestContext
+from .faults.fault import Fault, inject_fault
+from .faults.registry import FAULT_HEADER, FaultRegistry, parse_header
+from .files.uploads import CHUNK_BYTES, MAX_UPLOAD_BYTES
+from .request_context import RequestContext, Router
 from .request_log import LoggedRequest
 from .responses import ApiError, ApiResponse, error_body
-from .router import Router
 from .sse import StreamEnd
 
 MIN_SLEEP: Final = 0.001
@@ -107,20 +104,9 @@ class RequestHandler:
             return Fault(status=400, body=body)
 
     async def _process(self, context: RequestContext) -> ApiResponse:
-        """Returns the true response of the service, once the changes that it reports are on disk."""
+        """Returns the true response of the service."""
         try:
-            if context.route is None:
-                return self._router.unresolved_error(context.request.path).to_response(self._new_request_id())
-            if context.route.scope is not None:
-                secret = parse_bearer_token(context.request.headers.get("Authorization"))
-                context.api_key = authorize(self._api.service_state.api_keys.get(secret), context.route.scope)
-                self.rate_limiter.check(secret, context.now)
-            handler = attrgetter(context.route.handler)(self._api)
-            response: ApiResponse = await handler(context)
-            store = self._api.service_state.store
-            if store.has_unwritten:
-                await store.flush()
-            return response
+            return await self._call_handler(context)
         except ApiError as error:
             return error.to_response(self._new_request_id())
         except Exception:
@@ -128,17 +114,32 @@ class RequestHandler:
             internal_error = ApiError("internal_error", "The sandbox failed: its log has the traceback.")
             return internal_error.to_response(self._new_request_id())
 
+    async def _call_handler(self, context: RequestContext) -> ApiResponse:
+        """Returns the response of the route's handler, once the changes that it reports are on disk."""
+        if context.route is None:
+            raise self._router.unresolved_error(context.request.path)
+        if context.route.scope is not None:
+            secret = parse_bearer_token(context.request.headers.get("Authorization"))
+            key = authorize(self._api.service_state.api_keys.get(secret), context.route.scope)
+            context.account_id = key.account_id
+            self.rate_limiter.check(secret, context.now)
+        response: ApiResponse = await attrgetter(context.route.handler)(self._api)(context)
+        store = self._api.service_state.store
+        if store.has_unwritten:
+            await store.flush()
+        return response
+
     def _new_request_id(self) -> str:
         return f"req_{next(self._request_numbers):08x}"
 
     async def _apply_fault(self, context: RequestContext, fault: Fault) -> tuple[web.StreamResponse, int | None]:
         """Answers as the fault demands; the status is None if the connection was dropped."""
         response = ApiResponse(b"")
-        if fault.needs_processing and fault.act:
+        if fault.act:
             response = await self._process(context)
         if fault.delay:
             await asyncio.sleep(fault.delay)
-        if fault.needs_processing and not fault.act:
+        if not fault.act and not fault.replaces_response:
             context.now = self._clock()
             response = await self._process(context)
         if fault.receive is not None:
@@ -164,7 +165,8 @@ async def _send(context: RequestContext, response: ApiResponse) -> web.StreamRes
         with suppress(TimeoutError):
             async with asyncio.timeout(BODY_DRAIN_TIMEOUT):
                 await _drain_body(context, MAX_UPLOAD_BYTES)
-    headers = {"Content-Type": response.content_type, **response.headers}
+    date = formatdate(context.now, usegmt=True)
+    headers = {"Content-Type": response.content_type, "Date": date, **response.headers}
     if not response.events:
         return web.Response(body=response.body, status=response.status, headers=headers)
     stream = web.StreamResponse(status=response.status, headers={"Cache-Control": "no-cache", **headers})

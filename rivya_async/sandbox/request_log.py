@@ -23,10 +23,15 @@ class LoggedUpload:
     """The fields of an upload; `file_id` is None if the file was rejected."""
 
     name: str
+    """File name."""
     size_bytes: int
+    """Size in bytes."""
     kind: str | None
+    """`image`, `video` or `audio`."""
     model: str | None
+    """Id of the model, if one was sent."""
     client_request_id: str | None
+    """The client's id of the upload."""
     file_id: str | None = None
 
 
@@ -43,14 +48,18 @@ class LoggedRequest:
     """
 
     method: str
+    """HTTP method."""
     path: str
+    """Path with the query."""
     route: str | None
     idempotency_key: str | None
+    """Idempotency key, if one was sent."""
     at: float
     status: int | None
     task_id: str | None
     body: bytes | None
     has_authorization: bool
+    """True if an API key was sent."""
     upload: LoggedUpload | None = None
     is_replay: bool = False
 
@@ -161,10 +170,6 @@ class RequestLog:
     def record_observed(self, task_id: str) -> None:
         """Records that a delivered response reported the end of a task."""
         self._observed_tasks.add(task_id)
-
-    def record_upload(self) -> None:
-        """Counts an accepted file."""
-        self.uploads += 1
 
     def record_response(self, request: LoggedRequest) -> None:
         """Logs a request that was answered or dropped."""

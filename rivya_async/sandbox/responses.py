@@ -1,9 +1,10 @@
-"""Responses of the service as values: the success, the error and its JSON body."""
+"""Responses of the service as values: the success, the error, and their JSON."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -60,13 +61,6 @@ class ApiResponse:
         """Returns a 200 whose body is this JSON value."""
         return cls(json.dumps(value).encode())
 
-    def with_headers(self, headers: Mapping[str, str]) -> ApiResponse:
-        """Returns this response with more headers, which replace those of the same name in any case."""
-        names = {name.lower(): value for name, value in headers.items()}
-        kept = {name: value for name, value in self.headers.items() if name.lower() not in names}
-        added = {name: value for name, value in headers.items() if name.lower() != "content-type"}
-        return attrs.evolve(self, headers={**kept, **added}, content_type=names.get("content-type", self.content_type))
-
 
 class ApiError(Exception):
     """A request that the service rejects; `headers` are sent with the error."""
@@ -102,3 +96,17 @@ def code_for_status(status: int) -> str:
 def error_body(code: str, message: str, request_id: str) -> bytes:
     """Returns the JSON body of a failed request."""
     return json.dumps({"error": {"code": code, "message": message, "requestId": request_id}}).encode()
+
+
+def encode_record(record: attrs.AttrsInstance, object_type: str, *hidden: str) -> dict[str, Any]:
+    """Returns a record as an API object without its `hidden` fields; the fields that end with `_at` are timestamps."""
+    fields = attrs.asdict(record, recurse=False, filter=attrs.filters.exclude(*hidden))
+    times = {
+        name: format_timestamp(value) for name, value in fields.items() if name.endswith("_at") and value is not None
+    }
+    return {"object": object_type, **fields, **times}
+
+
+def format_timestamp(instant: float) -> str:
+    """Returns epoch seconds in the API's format: ISO 8601, UTC, milliseconds."""
+    return datetime.fromtimestamp(instant, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

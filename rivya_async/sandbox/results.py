@@ -9,10 +9,9 @@ from typing import Final
 
 from aiohttp import web
 
-from .media import Artifact, RenderRequest, describe, render
+from .media import Artifact, RenderRequest, render
 from .responses import ApiError, ApiResponse
-from .service_state import ServiceState
-from .task import Task, encode_generation
+from .service_state import ServiceState, Task
 
 CACHE_BYTES: Final = 64 * 1024 * 1024
 """Bytes of rendered files that are kept."""
@@ -26,8 +25,8 @@ LINK_EXPIRED: Final = ApiResponse(b"The link has expired.\n", 403, "text/plain")
 
 def result_names(task: Task) -> list[str]:
     """Returns the file names of a task, such as `0.png`."""
-    _, extension = describe(render_request(task))
-    return [f"{index}{extension}" for index in range(task.file_count)]
+    suffix = render_request(task).file_format.suffix
+    return [f"{index}.{suffix}" for index in range(task.file_count)]
 
 
 def result_urls(base_url: str, task: Task, expires_at: float | None) -> list[str]:
@@ -38,12 +37,9 @@ def result_urls(base_url: str, task: Task, expires_at: float | None) -> list[str
 
 def encode_with_links(service_state: ServiceState, task: Task, now: float) -> bytes:
     """Returns the generation object of a task at `now`, with the links of its files."""
-    status = task.status(now)
-    if status != "succeeded":
-        return encode_generation(task, status)
-    lifetime = service_state.link_lifetime
-    urls = result_urls(service_state.base_url, task, None if lifetime is None else now + lifetime)
-    return encode_generation(task, status, urls)
+    status, lifetime = task.status(now), service_state.link_lifetime
+    expires_at = None if lifetime is None else now + lifetime
+    return task.encode(status, result_urls(service_state.base_url, task, expires_at) if status == "succeeded" else ())
 
 
 def is_link_valid(request: web.BaseRequest, now: float) -> bool:
@@ -80,17 +76,12 @@ class RenderCache:
                     artifact = await asyncio.to_thread(render, render_request(task, key[1]))
                 except ImportError as error:
                     raise ApiError("internal_error", str(error)) from error
-            self._save(key, artifact)
-        return artifact
-
-    def _save(self, key: tuple[str, int], artifact: Artifact) -> None:
-        if key not in self._files:
+        if self._files.pop(key, None) is None:
             self._free_bytes -= len(artifact.data)
-        self._files[key] = artifact
-        self._files.move_to_end(key)
+        self._files[key] = artifact  # as the last one
         while self._free_bytes < 0 and self._files:
-            _, evicted = self._files.popitem(last=False)
-            self._free_bytes += len(evicted.data)
+            self._free_bytes += len(self._files.popitem(last=False)[1].data)
+        return artifact
 
 
 def file_response(artifact: Artifact, request: web.BaseRequest) -> ApiResponse:

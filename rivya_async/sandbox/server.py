@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from contextlib import AsyncExitStack
 from functools import lru_cache
 from importlib.util import find_spec
 from ipaddress import ip_address
@@ -54,6 +55,8 @@ class Sandbox:
     - `failure_rate`: the probability, from 0 to 1, that a job fails. A job whose prompt contains "[fail]" always fails.
     - `rate_limit`: requests per key in a window of `rate_window` seconds; None, the default, is no limit. The service
       has a limit, which is not documented.
+    - `max_running_jobs`: further purchases of an account are answered 429 while so many of its jobs run; None, the
+      default, is no limit. It can be changed while the sandbox runs: `sandbox.service_state.max_running_jobs`.
     - `api_key`: the main key; derived from the seed by default.
     - `allow_local_webhooks`: permits webhooks with plain http and on this machine, which the service rejects. Events
       are delivered while the sandbox runs, to this machine only; `speed` divides the delays between attempts.
@@ -85,6 +88,7 @@ class Sandbox:
         failure_rate: float = 0.0,
         rate_limit: int | None = None,
         rate_window: float = DEFAULT_RATE_WINDOW,
+        max_running_jobs: int | None = None,
         api_key: str | None = None,
         allow_local_webhooks: bool = False,
         link_lifetime: float | None = None,
@@ -104,9 +108,12 @@ class Sandbox:
             speed=speed,
             failure_rate=failure_rate,
             link_lifetime=link_lifetime,
+            max_running_jobs=max_running_jobs,
             store=self._store,
         )
+        """Accounts, API keys and tasks."""
         self.faults = FaultRegistry([DELIVERY, *(route.name for route in ROUTES)], seed)
+        """Faults that the sandbox injects."""
         self._clock = clock
         self._host = host
         self._port = port
@@ -117,6 +124,7 @@ class Sandbox:
             self.service_state.save_key(ApiKey(self.api_key, self._get_or_create_account(MAIN_ACCOUNT).id))
         self._api = Api(self.service_state, allow_local_webhooks=allow_local_webhooks)
         self.request_log = self._api.request_log
+        """Requests that the sandbox received."""
         if port:
             self.service_state.base_url = self._address()
         self._handler = RequestHandler(self._api, self.faults, RateLimiter(rate_limit, rate_window), clock)
@@ -148,7 +156,7 @@ class Sandbox:
     @property
     def unobserved_tasks(self) -> list[str]:
         """The ids of the tasks whose end neither a poll nor a webhook has reported."""
-        observed = self.request_log.observed_tasks | self._api.webhooks.observed_tasks
+        observed = self.request_log.observed_tasks | self._api.webhooks.queue.observed_tasks
         return [task_id for task_id in list(self.service_state.tasks) if task_id not in observed]
 
     def add_key(
@@ -244,14 +252,11 @@ class Sandbox:
     async def aclose(self) -> None:
         """Stops to listen and closes every connection; the state is kept. Idempotent."""
         runner, self._runner = self._runner, None
-        try:
+        async with AsyncExitStack() as stack:  # closes in reverse order
+            stack.push_async_callback(self._store.aclose)
+            stack.push_async_callback(self._api.webhooks.aclose)
             if runner is not None:
-                await runner.cleanup()
-        finally:
-            try:
-                await self._api.webhooks.aclose()
-            finally:
-                await self._store.aclose()
+                stack.push_async_callback(runner.cleanup)
 
     async def __aenter__(self) -> Self:
         return await self.start()

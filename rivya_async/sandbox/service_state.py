@@ -1,6 +1,6 @@
 """The state of the service: accounts, API keys, tasks and credits.
 
-A task's times and outcome are drawn from the seed at its creation. Its state is computed from the time of the request,
+A task's times and outcome are drawn from the seed at its creation. Its status is computed from the time of the request,
 so that nothing runs in the background.
 """
 
@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import json
 import math
 import random
 import threading
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 
 from .api_keys import ApiKey
 from .catalogue import Model
-from .responses import ApiError
+from .responses import ApiError, format_timestamp
 from .store import StateStore
-from .task import Task
 
 QUEUE_MEDIANS: Final = {"image": 1.5, "video": 5.0, "audio": 1.0}
 """Median seconds in the queue by category, at speed 1. Invented."""
@@ -33,6 +34,57 @@ SIGMA: Final = 0.35
 
 FAIL_MARKER: Final = "[fail]"
 """Text in a prompt that makes its task fail."""
+
+FAILURE: Final = "The model could not complete this generation."
+"""Error message of a failed task."""
+
+
+@attrs.frozen(kw_only=True)
+class Task:
+    """A generation whose times and outcome are fixed at its creation. Times are epoch seconds."""
+
+    id: str
+    account_id: str
+    model: str
+    category: str
+    prompt: str = ""
+    params: Mapping[str, Any] = attrs.field(factory=dict)
+    seed: int = 0
+    reserved_credits: int = 0
+    created_at: float
+    starts_at: float
+    ends_at: float
+    failure: str | None = None
+
+    def status(self, now: float) -> str:
+        """Returns `queued`, `processing`, `succeeded` or `failed`."""
+        if now < self.starts_at:
+            return "queued"
+        if now < self.ends_at:
+            return "processing"
+        return "succeeded" if self.failure is None else "failed"
+
+    @property
+    def file_count(self) -> int:
+        """The number of files of a success: `params.max_images` if the model has it, else 1."""
+        return int(self.params.get("max_images", 1))
+
+    def encode(self, status: str, urls: Sequence[str] = ()) -> bytes:
+        """Returns the API's generation object in this status; `urls` are the files of a success."""
+        succeeded = status == "succeeded"
+        changed_at = {"queued": self.created_at, "processing": self.starts_at}.get(status, self.ends_at)
+        generation = {
+            "id": self.id,
+            "status": status,
+            "model": self.model,
+            "reserved_credits": self.reserved_credits,
+            "final_credits": self.reserved_credits if succeeded else 0,
+            "created_at": format_timestamp(self.created_at),
+            "updated_at": format_timestamp(changed_at),
+            "result": {"primary_url": urls[0], "urls": list(urls)} if succeeded else None,
+            "error": {"code": "generation_failed", "message": self.failure} if status == "failed" else None,
+        }
+        return json.dumps(generation).encode()
 
 
 @attrs.define
@@ -58,7 +110,8 @@ class ServiceState:
     """Accounts, API keys and tasks; loaded from `store` and written to it. `now` is in epoch seconds throughout.
 
     `speed` divides queue and processing times; `failure_rate` is the probability that a task fails; `link_lifetime` is
-    the validity of result links in seconds, None for ever. Tasks are never removed.
+    the validity of result links in seconds, None for ever. `max_running_jobs` limits the running tasks of each account,
+    also while the service runs. Tasks are never removed.
     """
 
     def __init__(
@@ -68,6 +121,7 @@ class ServiceState:
         speed: float = 1.0,
         failure_rate: float = 0.0,
         link_lifetime: float | None = None,
+        max_running_jobs: int | None = None,
         store: StateStore | None = None,
     ) -> None:
         if not speed > 0:
@@ -79,14 +133,20 @@ class ServiceState:
         self.base_url = ""
         """Address of the server; empty before the first start on any free port."""
         self.seed = seed
+        """Seed of ids, durations and failures."""
         self.speed = speed
         self.failure_rate = failure_rate
         self.link_lifetime = link_lifetime
+        self.max_running_jobs = max_running_jobs
         self.store = store or StateStore()
         self.accounts = {account.id: account for account in self.store.load(Account)}
+        """Accounts by id."""
         self.api_keys = {key.secret: key for key in self.store.load(ApiKey)}
+        """API keys by their text."""
         self.tasks: dict[str, Task] = {}
+        """Tasks by id."""
         self._refunds: list[tuple[float, str, Task]] = []
+        self._running: defaultdict[str, list[float]] = defaultdict(list)  # ends of running tasks by account
         self._refund_lock = threading.Lock()
         for task in self.store.load(Task):
             self._register_task(task)
@@ -106,13 +166,40 @@ class ServiceState:
         self.store.put(key.secret, key)
 
     def create_task(self, account_id: str, model: Model, prompt: str, params: Mapping[str, Any], now: float) -> Task:
-        """Creates and charges a task; raises `ApiError` (insufficient_credits) if the account cannot pay."""
+        """Creates and charges a task; raises `ApiError` (insufficient_credits) if the account cannot pay.
+
+        Draws the same number of random values for every task, so that one task does not change the next.
+        """
+        self._check_jobs_limit(account_id, now)
         price = self.reserve(account_id, model, now, params)
         self.charge(account_id, price)
-        task = self._draw_task(account_id, model, prompt, params, now)
+        task_id = f"task_{self._rng.getrandbits(80):020x}"
+        queue_deviation, run_deviation, failure_draw = self._rng.gauss(), self._rng.gauss(), self._rng.random()
+        starts_at = now + QUEUE_MEDIANS[model.category] * math.exp(SIGMA * queue_deviation) / self.speed
+        task = Task(
+            id=task_id,
+            account_id=account_id,
+            model=model.id,
+            category=model.category,
+            prompt=prompt,
+            params=model.filled(params),
+            seed=derive_seed(self.seed, task_id, params),
+            reserved_credits=price,
+            created_at=now,
+            starts_at=starts_at,
+            ends_at=starts_at + RUN_MEDIANS[model.category] * math.exp(SIGMA * run_deviation) / self.speed,
+            failure=FAILURE if failure_draw < self.failure_rate or FAIL_MARKER in prompt else None,
+        )
         self._register_task(task)
         self.store.put(task.id, task)
         return task
+
+    def _check_jobs_limit(self, account_id: str, now: float) -> None:
+        running = self._running[account_id]
+        while running and running[0] <= now:
+            heapq.heappop(running)
+        if self.max_running_jobs is not None and len(running) >= self.max_running_jobs:
+            raise ApiError("rate_limited", f"{len(running)} jobs are running, which is the limit. Wait for one to end.")
 
     def reserve(self, account_id: str, model: Model, now: float, params: Mapping[str, Any] | None = None) -> int:
         """Reserves the price of a purchase and returns it.
@@ -121,7 +208,10 @@ class ServiceState:
         """
         balance, price = self.available_credits(account_id, now), model.price_of(params or {})
         if balance < price:
-            raise ApiError("insufficient_credits", f"{model.id} needs {_count_credits(price)}, you have {balance}.")
+            raise ApiError(
+                "insufficient_credits",
+                f"{model.id} needs {price} credit{'' if price == 1 else 's'}, you have {balance}.",
+            )
         self.accounts[account_id].reserved += price
         return price
 
@@ -131,15 +221,6 @@ class ServiceState:
         account.reserved -= amount
         account.credits -= amount
         self.store.put(account_id, account)
-
-    def release_hold(self, account_id: str, amount: int) -> None:
-        """Returns reserved credits that were not spent."""
-        self.accounts[account_id].reserved -= amount
-
-    def get_task(self, account_id: str, task_id: str) -> Task | None:
-        """Returns the task if it exists and belongs to this account."""
-        task = self.tasks.get(task_id)
-        return task if task is not None and task.account_id == account_id else None
 
     def available_credits(self, account_id: str, now: float) -> int:
         """Returns the credits that the account can spend; a failed task is refunded at its end."""
@@ -151,33 +232,9 @@ class ServiceState:
 
     def _register_task(self, task: Task) -> None:
         self.tasks[task.id] = task
+        heapq.heappush(self._running[task.account_id], task.ends_at)
         if task.failure is not None:
             heapq.heappush(self._refunds, (task.ends_at, task.id, task))
-
-    def _draw_task(self, account_id: str, model: Model, prompt: str, params: Mapping[str, Any], now: float) -> Task:
-        """Draws the same number of random values for every task, so that one task does not change the next."""
-        task_id = f"task_{self._rng.getrandbits(80):020x}"
-        queue_deviation, run_deviation, failure_draw = self._rng.gauss(), self._rng.gauss(), self._rng.random()
-        starts_at = now + QUEUE_MEDIANS[model.category] * math.exp(SIGMA * queue_deviation) / self.speed
-        fails = failure_draw < self.failure_rate or FAIL_MARKER in prompt
-        return Task(
-            id=task_id,
-            account_id=account_id,
-            model=model.id,
-            category=model.category,
-            prompt=prompt,
-            params=model.filled(params),
-            seed=derive_seed(self.seed, task_id, params),
-            reserved_credits=model.price_of(params),
-            created_at=now,
-            starts_at=starts_at,
-            ends_at=starts_at + RUN_MEDIANS[model.category] * math.exp(SIGMA * run_deviation) / self.speed,
-            failure="The model could not complete this generation." if fails else None,
-        )
-
-
-def _count_credits(amount: int) -> str:
-    return f"{amount} credit" if amount == 1 else f"{amount} credits"
 
 
 def derive_seed(service_seed: int | str, task_id: str, params: Mapping[str, Any]) -> int:

@@ -51,6 +51,9 @@ SseStream = tuple[SseEvent | SseComment, ...]
 StreamEnd = Literal["complete", "cut", "stall"]
 """End of a stream: regular, a dropped connection, or an open connection without further data."""
 
+STREAM_ENDS: Final[Mapping[str, StreamEnd]] = {"cut": "cut", "end": "complete", "error": "complete", "stall": "stall"}
+"""Ends of a stream by the field `stream` of a fault."""
+
 
 def encode_stream(stream: SseStream) -> bytes:
     """Returns the bytes of the whole stream."""

@@ -47,20 +47,15 @@ def validate_input(model: Model, prompt: object, params: object) -> list[str]:
         return [*problems, "params must be an object."]
     for param in model.params:
         problems += _param_problems(model, param, params)
-    if REFERENCE_KEY in params:
-        problems += _reference_problems(model, params[REFERENCE_KEY])
-    return problems
+    return [*problems, *_reference_problems(model, params.get(REFERENCE_KEY, []))]
 
 
 def _prompt_problems(model: Model, prompt: object) -> Iterator[str]:
-    if prompt is None:
-        if model.needs_prompt:
-            yield f"prompt is required for {model.id}."
-    elif not isinstance(prompt, str):
+    if prompt is not None and not isinstance(prompt, str):
         yield "prompt must be a string."
-    elif model.needs_prompt and not prompt.strip():
+    elif model.needs_prompt and not (prompt or "").strip():
         yield f"prompt is required for {model.id}."
-    elif model.max_prompt_length is not None and len(prompt) > model.max_prompt_length:
+    elif prompt is not None and model.max_prompt_length is not None and len(prompt) > model.max_prompt_length:
         yield f"prompt is too long for {model.id}: {len(prompt)} of at most {model.max_prompt_length} characters."
 
 
@@ -70,7 +65,8 @@ def _param_problems(model: Model, param: Param, params: Mapping[str, Any]) -> It
         if param.required:
             yield f"params.{param.key} is required for {model.id}."
     elif param.type == "select":
-        yield from _select_problems(param, value)
+        if not isinstance(value, str) or value not in param.options:
+            yield f"params.{param.key} must be one of the strings {', '.join(sorted(param.options))}."
     elif param.type == "number":
         yield from _number_problems(param, value)
     elif param.type == "array":
@@ -79,18 +75,12 @@ def _param_problems(model: Model, param: Param, params: Mapping[str, Any]) -> It
         yield f"params.{param.key} must be a string."
 
 
-def _select_problems(param: Param, value: object) -> Iterator[str]:
-    if not isinstance(value, str) or value not in param.options:
-        yield f"params.{param.key} must be one of the strings {', '.join(sorted(param.options))}."
-
-
 def _number_problems(param: Param, value: object) -> Iterator[str]:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
-        yield f"params.{param.key} must be a number."
-        return
     low = -math.inf if param.min is None else param.min
     high = math.inf if param.max is None else param.max
-    if not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
+        yield f"params.{param.key} must be a number."
+    elif not low <= value <= high:
         yield f"params.{param.key} must be from {low:g} to {high:g}."
 
 
@@ -111,14 +101,11 @@ def _dialogue_problems(model: Model, key: str, value: object) -> Iterator[str]:
 def _reference_problems(model: Model, items: object) -> Iterator[str]:
     if not isinstance(items, list):
         yield f"params.{REFERENCE_KEY} must be a list."
-        return
-    if not items:
-        return
-    if model.references is None:
+    elif items and model.references is None:
         yield f"{model.id} takes no references."
-        return
-    malformed = [text for index, item in enumerate(items) for text in _item_problems(index, item)]
-    yield from malformed or _count_problems(model, model.references, items)
+    elif items and model.references is not None:
+        malformed = [text for index, item in enumerate(items) for text in _item_problems(index, item)]
+        yield from malformed or _count_problems(model, model.references, items)
 
 
 def _item_problems(index: int, item: object) -> Iterator[str]:

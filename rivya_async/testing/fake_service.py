@@ -12,7 +12,7 @@ from .fake_transport import BASE_URL, FakeRequest, FakeResponse
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..sandbox.task import Task
+    from ..sandbox.service_state import Task
 
 START_TIME: Final = 1_767_225_600.0
 """Creation time of the first generation, in seconds since 1970: 1 January 2026."""
@@ -55,6 +55,7 @@ class FakeService:
         if polls_until_done < 1:
             raise ValueError(f"polls_until_done must be at least 1, not {polls_until_done!r}.")
         self.credits = credits
+        """Balance of the account in credits."""
         self._polls_until_done = polls_until_done
         self._catalogue = load_catalogue()
         self._results = RenderCache()
@@ -98,8 +99,7 @@ class FakeService:
         return response
 
     def _purchase(self, body: Mapping[str, Any]) -> FakeResponse:
-        from ..sandbox.service_state import FAIL_MARKER
-        from ..sandbox.task import Task, encode_generation
+        from ..sandbox.service_state import FAIL_MARKER, FAILURE, Task
         from ..sandbox.validation import validate_generation
 
         if found := validate_generation(self._catalogue, body):
@@ -123,21 +123,20 @@ class FakeService:
             created_at=created_at,
             starts_at=created_at + 1,
             ends_at=created_at + self._polls_until_done,
-            failure="The model could not complete this generation." if FAIL_MARKER in prompt else None,
+            failure=FAILURE if FAIL_MARKER in prompt else None,
         )
-        return FakeResponse(body=encode_generation(task, "queued"), headers=JSON_HEADERS)
+        return FakeResponse(body=task.encode("queued"), headers=JSON_HEADERS)
 
     def _poll(self, task: Task) -> FakeResponse:
         """Returns the generation; each poll advances it by one second."""
         from ..sandbox.results import result_urls
-        from ..sandbox.task import encode_generation
 
         self._polls[task.id] += 1
         status = task.status(task.created_at + self._polls[task.id])
         if status == "failed" and self._polls[task.id] == self._polls_until_done:
             self.credits += task.reserved_credits
         urls = result_urls(BASE_URL, task, None) if status == "succeeded" else ()
-        return FakeResponse(body=encode_generation(task, status, urls), headers=JSON_HEADERS)
+        return FakeResponse(body=task.encode(status, urls), headers=JSON_HEADERS)
 
     async def _fetch_result(self, task: Task, name: str) -> FakeResponse:
         from ..sandbox.responses import ApiError

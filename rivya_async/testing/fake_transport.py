@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
+from multidict import CIMultiDict
 
 from .._core.errors import RivyaError
 from .._core.http.messages import Request, Response
@@ -37,11 +38,14 @@ class FakeRequest:
     """
 
     method: str
+    """HTTP method."""
     path: str
     body: bytes = attrs.field(default=b"", repr=False)
     idempotency_key: str | None = None
+    """Idempotency key, if one was sent."""
     fields: Mapping[str, str] = attrs.field(factory=dict)
     headers: Mapping[str, str] = attrs.field(factory=dict)
+    """Headers, without the API key."""
 
     @property
     def json(self) -> Any:
@@ -60,9 +64,11 @@ class FakeResponse:
     """
 
     status: int = 200
+    """HTTP status."""
     json: Any = None
     body: bytes = b""
     headers: Mapping[str, str] = attrs.field(factory=dict)
+    """Headers."""
 
     @classmethod
     def error(cls, status: int, code: str | None = None, message: str = "Rejected.", **headers: str) -> FakeResponse:
@@ -154,9 +160,10 @@ class FakeTransport:
                 f"the handler returned {result!r:.80} for {request.method} {request.path}. "
                 "Return a FakeResponse, a mapping or a RivyaError."
             )
+        headers = CIMultiDict({name: str(value) for name, value in result.headers.items()})
         if result.json is None:
-            return Response(result.status, _Headers(result.headers), result.body)
-        headers = _Headers({"Content-Type": "application/json", **result.headers})
+            return Response(result.status, headers, result.body)
+        headers.setdefault("Content-Type", "application/json")
         return Response(result.status, headers, json.dumps(result.json).encode())
 
 
@@ -171,17 +178,6 @@ class _FakeStream:
         """Returns the body, then an empty chunk."""
         chunk, self._remaining = self._remaining, b""
         return chunk
-
-
-class _Headers(dict[str, str]):
-    """Case-insensitive headers."""
-
-    def __init__(self, headers: Mapping[str, str]) -> None:
-        super().__init__({name.lower(): str(value) for name, value in headers.items()})
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Returns a header."""
-        return super().get(name.lower(), default)
 
 
 def _to_fake_request(request: Request) -> FakeRequest:

@@ -18,17 +18,24 @@ if TYPE_CHECKING:
 @contextmanager
 def run_in_thread(sandbox: Sandbox) -> Iterator[Sandbox]:
     """Serves the sandbox in a thread until the block exits. Raises errors of its start and its shutdown."""
-    server = _SandboxThread(sandbox)
-    server.start()
-    server.is_ready.wait()
+    runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+    loop = runner.get_loop()
+
+    def serve() -> None:
+        with runner:
+            loop.run_forever()
+
+    thread = threading.Thread(target=serve, name="rivya-sandbox", daemon=True)
+    thread.start()
     try:
-        if server.error is None:
+        asyncio.run_coroutine_threadsafe(sandbox.start(), loop).result()
+        try:
             yield sandbox
+        finally:
+            asyncio.run_coroutine_threadsafe(sandbox.aclose(), loop).result()
     finally:
-        server.stop()
-        server.join()
-        if server.error is not None:
-            raise server.error
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
 
 
 @contextmanager
@@ -41,33 +48,3 @@ def reserve_port() -> Iterator[int]:
         if sys.platform != "linux":  # elsewhere, a bound port cannot be shared with a listener: accept the race
             reservation.close()
         yield port
-
-
-class _SandboxThread(threading.Thread):
-    def __init__(self, sandbox: Sandbox) -> None:
-        super().__init__(name="rivya-sandbox", daemon=True)
-        self.is_ready = threading.Event()
-        self.error: BaseException | None = None
-        self._sandbox = sandbox
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopped = asyncio.Event()
-
-    def run(self) -> None:
-        """Serves until `stop` is called."""
-        try:
-            asyncio.run(self._serve())
-        except Exception as error:  # noqa: BLE001 - raised in the thread of the test
-            self.error = error
-        finally:
-            self.is_ready.set()
-
-    async def _serve(self) -> None:
-        async with self._sandbox:
-            self._loop = asyncio.get_running_loop()
-            self.is_ready.set()
-            await self._stopped.wait()
-
-    def stop(self) -> None:
-        """Requests the shutdown. Does nothing if the thread has failed."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._stopped.set)

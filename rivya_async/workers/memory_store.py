@@ -20,6 +20,7 @@ class MemoryStore:
     """A store with the guarantees of `RedisStore`, as long as its process lives."""
 
     record_ttl = math.inf
+    """Seconds for which the record of an ended job is kept."""
 
     def __init__(self) -> None:
         self._records: dict[str, JobRecord] = {}

@@ -74,10 +74,12 @@ class RedisStore:
     def __init__(self, url: str, *, namespace: str = "rivya", record_ttl: float = RECORD_TTL) -> None:
         self.url = url
         self.namespace = namespace
+        """Prefix of all keys in Redis."""
         if record_ttl < MIN_RECORD_TTL:
             raise ConfigurationError(f"record_ttl must be at least {MIN_RECORD_TTL:.0f} s: messages may be that old")
         self.record_ttl = float(record_ttl)
         self.availability = RedisAvailability(url, "Redis")
+        """Availability of Redis, for the log."""
         self._redis: Redis | None = None
         self._advance_script: AsyncScript | None = None
 

@@ -34,7 +34,9 @@ class DeadLetter:
     at: float
     error_code: str | None = None
     key: str | None = None
+    """Idempotency key of the job."""
     task_id: str | None = None
+    """Task id of the job."""
 
     @classmethod
     def from_error(cls, error: Exception, at: float, *, key: str | None = None, task_id: str | None = None) -> Self:

@@ -92,6 +92,7 @@ class RivyaWorker:
         self.hooks: list[Hooks] = list(session_options.pop("hooks", ()))
         """The hooks of the session; add yours before the broker is started."""
         self.broker = broker
+        """Broker that holds the messages."""
         self.store: WorkerStore = store or MemoryStore()
         if isinstance(broker, RivyaStreamsBroker) and isinstance(self.store, RedisStore):
             broker.availability = self.store.availability  # one line of the log for an outage

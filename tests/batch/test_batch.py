@@ -176,7 +176,7 @@ async def test_add_rejects_values_that_are_not_json(tmp_path: Path, value: Any) 
         ({"references": ["https://rivya.ai/f/1"]}, "ending"),
     ],
 )
-async def test_invalid_row_is_given_up_with_its_reason(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
+async def test_invalid_row_is_dead_with_its_reason(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
     async with batch_environment(tmp_path) as env:
         done = await env.run([*make_rows(1, **changes), *make_rows(2)[1:]])
         dead = next(record for record in done if record.state is JobState.DEAD)
@@ -242,7 +242,7 @@ async def test_failed_job_keeps_its_reason_if_the_retry_is_not_purchased(tmp_pat
         assert env.purchases == 1
 
 
-async def test_doubt_does_not_pass_to_the_next_purchase(tmp_path: Path) -> None:
+async def test_purchase_in_doubt_does_not_affect_the_next_purchase(tmp_path: Path) -> None:
     async with batch_environment(tmp_path) as env:
         env.sandbox.faults.add(route=SUBMIT, nth=range(1, 4), drop=True, act=True)
         env.sandbox.faults.add(route=SUBMIT, nth=5, status=404, code="not_found")
@@ -443,7 +443,7 @@ async def test_journal_of_a_sandbox_rejects_the_service(tmp_path: Path) -> None:
 # --- stopping ---------------------------------------------------------------------------------------------------------
 
 
-async def test_stop_leaves_open_rows_to_the_next_run(tmp_path: Path) -> None:
+async def test_stop_keeps_open_rows_for_the_next_run(tmp_path: Path) -> None:
     async with batch_environment(tmp_path, speed=0.1) as env:
         async with Batch.open(env.journal) as batch, env.session() as session:
             await batch.add(make_rows(20))
@@ -636,7 +636,7 @@ async def test_row_rejects_an_invalid_name(name: str) -> None:
         make_rows(1, name=name)
 
 
-async def test_second_purchase_has_no_doubt_of_the_first(tmp_path: Path) -> None:
+async def test_second_purchase_is_not_in_doubt(tmp_path: Path) -> None:
     async with batch_environment(tmp_path) as env:
         env.sandbox.faults.add(route=SUBMIT, nth=range(1, 4), drop=True, act=True)
         await env.run(make_rows(1, prompt="A kite [fail]"))

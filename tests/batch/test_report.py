@@ -119,7 +119,7 @@ async def test_numbers_that_are_not_json_are_left_out(tmp_path: Path, browser: C
         assert await tab.evaluate(CARDS) == 1
 
 
-async def test_time_between_runs_is_not_counted(tmp_path: Path, browser: Chromium) -> None:
+async def test_duration_excludes_time_between_runs(tmp_path: Path, browser: Chromium) -> None:
     """The first run is killed after 20 seconds; the second runs for 40 seconds on the next day."""
     night = RUN[0] + 86_400
 
@@ -187,7 +187,7 @@ async def test_text_has_enough_contrast(tmp_path: Path, browser: Chromium, dark:
         assert (await tab.evaluate(CONTRAST))["found"] == []
 
 
-async def test_untrusted_text_stays_text(tmp_path: Path, browser: Chromium) -> None:
+async def test_page_shows_untrusted_text_as_text(tmp_path: Path, browser: Chromium) -> None:
     path = await write_journal(
         tmp_path, make_rows(3, prompt=HOSTILE, params={"note": HOSTILE}), failed_changes, batch_id=HOSTILE
     )
@@ -317,7 +317,7 @@ async def test_sheet_shows_all_data_of_a_job(tmp_path: Path, browser: Chromium) 
 
 
 @pytest.mark.parametrize("dark", [False, True])
-async def test_sheet_has_enough_contrast_and_one_column_on_a_telephone(
+async def test_sheet_has_enough_contrast_and_one_column_on_small_screens(
     tmp_path: Path, browser: Chromium, dark: bool
 ) -> None:
     page = write_sheet(
@@ -331,7 +331,7 @@ async def test_sheet_has_enough_contrast_and_one_column_on_a_telephone(
         assert await tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-async def test_sheet_keeps_untrusted_text_as_text(tmp_path: Path, browser: Chromium) -> None:
+async def test_sheet_shows_untrusted_text_as_text(tmp_path: Path, browser: Chromium) -> None:
     image = io.BytesIO()
     Image.new("RGB", (40, 30)).save(image, "PNG")
     name = "<img src=x onerror=alert(1)>'.png"

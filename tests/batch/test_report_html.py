@@ -44,7 +44,7 @@ async def test_symlink_to_the_page_stays_a_symlink(tmp_path: Path) -> None:
     assert "Refused" in (tmp_path / "report.html").read_text()
 
 
-async def test_untrusted_text_is_no_markup(tmp_path: Path) -> None:
+async def test_untrusted_text_is_escaped_in_markup(tmp_path: Path) -> None:
     image = write_file(tmp_path, "<img src=x onerror=alert(1)>'.png", b"png")
     hostile = make_record(1, image, prompt=HOSTILE, task_id=HOSTILE)
     failed = make_record(2, prompt="A kite", state=JobState.FAILED, error_code=HOSTILE, error=HOSTILE)

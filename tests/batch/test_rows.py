@@ -35,12 +35,12 @@ def test_digest_ignores_position_and_name() -> None:
 
 
 @pytest.mark.parametrize("where", [{"prompt": "\ud800"}, {"params": {"text": "\udfff"}}])
-def test_half_a_character_is_refused(where: dict[str, object]) -> None:
+def test_rejects_lone_surrogate(where: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError, match="half of a character"):
         _ = row(**where).digest
 
 
-def test_a_key_follows_from_batch_row_content_and_purchase() -> None:
+def test_key_depends_on_batch_row_content_and_purchase() -> None:
     record = RowRecord(row=row(), batch_id="kites")
     keys = {
         record.key,
@@ -54,14 +54,14 @@ def test_a_key_follows_from_batch_row_content_and_purchase() -> None:
 
 
 @pytest.mark.parametrize("name", ["kite", "Kite 7", "kite-2", "drachen_grün", "a.b", "rowing-5"])
-def test_names_that_are_good(name: str) -> None:
+def test_accepts_valid_names(name: str) -> None:
     assert validate_name(name) == name
 
 
 @pytest.mark.parametrize(
     "name", ["", "a/b", "..", " kite", "con", "kite.", "a:b", "row-000001", "ROW-7", "kite.2", "x" * 200]
 )
-def test_names_that_are_no_names_or_could_be_those_of_others(name: str) -> None:
+def test_rejects_invalid_and_reserved_names(name: str) -> None:
     with pytest.raises(ConfigurationError, match="name"):
         validate_name(name)
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from rivya_async.batch.report import previews
 from rivya_async.batch.report.previews import Preview, add_previews, make_preview
-from rivya_async.sandbox.files import sniffing
+from rivya_async.sandbox.files import uploads
 from rivya_async.sandbox.responses import ApiError
 from tests.media_kit import media
 
@@ -135,6 +135,6 @@ async def test_uploads_to_the_sandbox_open_no_other_file(tmp_path: Path, playlis
     (tmp_path / "secret.mp3").write_bytes(media("mp3"))
     path = tmp_path / "upload"
     path.write_text(playlist.format("secret.mp3"))
-    for mime_type in sniffing.DEMUXERS:
+    for mime_type in uploads.FILE_TYPES:
         with pytest.raises(ApiError):
-            await asyncio.to_thread(sniffing.measure_duration, path, mime_type)
+            await asyncio.to_thread(uploads.measure_duration, path, mime_type)

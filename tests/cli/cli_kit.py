@@ -94,7 +94,7 @@ class RunningCommand:
         assert self._process.stdout is not None
         return (await self._process.stdout.readline()).decode().rstrip("\n")
 
-    async def note_with(self, words: str) -> str:
+    async def read_error_line(self, words: str) -> str:
         """The first line of stderr that has these words."""
         assert self._process.stderr is not None
         async with asyncio.timeout(30):
@@ -131,14 +131,14 @@ def parse(*arguments: str) -> dict[str, Any]:
     """Returns the options that a command would run with, without running it."""
     parsed: dict[str, Any] = {}
 
-    def keep(_: object, options: Mapping[str, Any]) -> int:
+    def record_options(_: object, options: Mapping[str, Any]) -> int:
         parsed.update(options)
         return 0
 
     worker = "rivya_async.cli.commands.worker"
     with (
-        mock.patch("rivya_async.cli.run.run", keep),
-        mock.patch(f"{worker}.run", keep),
+        mock.patch("rivya_async.cli.run.run", record_options),
+        mock.patch(f"{worker}.run", record_options),
         mock.patch(f"{worker}._make_workers", lambda *_, **options: mock.Mock(run=lambda: parsed.update(options))),
     ):
         assert main(arguments) == 0

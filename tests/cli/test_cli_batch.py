@@ -47,7 +47,7 @@ async def sandbox() -> Any:
         yield running
 
 
-async def test_a_manifest_becomes_files(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_batch_run_saves_files(sandbox: Sandbox, tmp_path: Path) -> None:
     manifest(tmp_path)
     done = await run_against("batch", "run", "kites.jsonl", "-o", "out", sandbox=sandbox, cwd=tmp_path)
     assert done.code == 0
@@ -59,7 +59,7 @@ async def test_a_manifest_becomes_files(sandbox: Sandbox, tmp_path: Path) -> Non
     assert "0 new rows, 3 known" in again.err
 
 
-async def test_json_has_a_line_for_each_row_and_one_for_all(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_json_has_line_per_row_and_summary(sandbox: Sandbox, tmp_path: Path) -> None:
     manifest(tmp_path)
     done = await run_against("batch", "run", "kites.jsonl", "--json", sandbox=sandbox, cwd=tmp_path)
     *rows, summary = done.results
@@ -70,7 +70,7 @@ async def test_json_has_a_line_for_each_row_and_one_for_all(sandbox: Sandbox, tm
     assert (summary["rows"], summary["open"], summary["spent"], summary["counts"]["succeeded"]) == (3, 0, 3, 3)
 
 
-def test_a_dry_run_buys_nothing_and_leaves_nothing(tmp_path: Path) -> None:
+def test_dry_run_buys_nothing_and_creates_no_files(tmp_path: Path) -> None:
     manifest(tmp_path)
     add(tmp_path, '{"model": "z-imgae"}', '{"model": "wan-2-6", "prompt": "A kite"}')
     done = rivya("batch", "run", "kites.jsonl", "--dry-run", "--sandbox", cwd=tmp_path)
@@ -83,7 +83,7 @@ def test_a_dry_run_buys_nothing_and_leaves_nothing(tmp_path: Path) -> None:
     assert (summary["rows"], summary["bad_rows"]) == (4, 1)
 
 
-async def test_a_cap_needs_the_highest_price(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_cap_needs_highest_price(sandbox: Sandbox, tmp_path: Path) -> None:
     before = sandbox.credits
     row = '{"model": "kling-3-0", "prompt": "A kite", "params": {"duration": 10}}\n'
     (tmp_path / "kites.jsonl").write_text(row)
@@ -103,7 +103,7 @@ async def test_a_cap_needs_the_highest_price(sandbox: Sandbox, tmp_path: Path) -
     assert sandbox.credits == before - 180
 
 
-async def test_bad_rows_stop_the_others_unless_keep_going(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_invalid_rows_stop_others_without_keep_going(sandbox: Sandbox, tmp_path: Path) -> None:
     manifest(tmp_path)
     add(tmp_path, '{"model": "z-imgae"}')
     stopped = await run_against("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
@@ -113,7 +113,7 @@ async def test_bad_rows_stop_the_others_unless_keep_going(sandbox: Sandbox, tmp_
     assert (done.code, sandbox.request_log.purchases) == (0, 3)
 
 
-async def test_set_fills_in_what_rows_lack(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_set_fills_missing_values(sandbox: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "kites.csv").write_text("colour\nred\nblue\n")
     fill = ["--set", "model=z-image", "--set", "prompt=A {colour} kite", "--set", "name={colour}"]
     done = await run_against("batch", "run", "kites.csv", *fill, "-o", "out", sandbox=sandbox, cwd=tmp_path)
@@ -122,14 +122,14 @@ async def test_set_fills_in_what_rows_lack(sandbox: Sandbox, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("wrong", ["model", "=x", "modle=x"])
-def test_a_wrong_set_is_reported(tmp_path: Path, wrong: str) -> None:
+def test_invalid_set_is_reported(tmp_path: Path, wrong: str) -> None:
     done = rivya("batch", "run", str(manifest(tmp_path)), "--set", wrong, "--sandbox")
     assert done.code == 2
     assert list(tmp_path.glob("*.journal")) == []
 
 
 @pytest.mark.parametrize("content", [None, "model,promt\nz-image,A kite\n", '[{"model": "z-image"}]'])
-def test_a_file_that_is_no_manifest_leaves_no_journal(tmp_path: Path, content: str | None) -> None:
+def test_invalid_manifest_creates_no_journal(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "kites.csv"
     if content is not None:
         path.write_text(content)
@@ -139,7 +139,7 @@ def test_a_file_that_is_no_manifest_leaves_no_journal(tmp_path: Path, content: s
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with a name")
-async def test_a_manifest_may_come_through_a_pipe(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_reads_manifest_from_pipe(sandbox: Sandbox, tmp_path: Path) -> None:
     pipe = tmp_path / "kites"
     os.mkfifo(pipe)
     running = await RunningCommand.start(
@@ -150,7 +150,7 @@ async def test_a_manifest_may_come_through_a_pipe(sandbox: Sandbox, tmp_path: Pa
     assert (done.code, sandbox.request_log.purchases) == (0, 3)
 
 
-async def test_a_row_that_changed_after_its_purchase_is_reported(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_row_changed_after_purchase_is_reported(sandbox: Sandbox, tmp_path: Path) -> None:
     manifest(tmp_path)
     await run_against("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
     manifest(tmp_path, prompt="Another kite")
@@ -159,7 +159,7 @@ async def test_a_row_that_changed_after_its_purchase_is_reported(sandbox: Sandbo
     assert done.err.count("is not what it was when its purchase was begun") == 3
 
 
-async def test_max_spend_ends_the_buying_and_says_so(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_max_spend_stops_purchases_and_is_reported(sandbox: Sandbox, tmp_path: Path) -> None:
     manifest(tmp_path, 10)
     done = await run_against("batch", "run", "kites.jsonl", "--max-spend", "4", sandbox=sandbox, cwd=tmp_path)
     assert (done.code, sandbox.request_log.purchases) == (4, 4)
@@ -167,7 +167,7 @@ async def test_max_spend_ends_the_buying_and_says_so(sandbox: Sandbox, tmp_path:
     assert "6 planned" in done.out
 
 
-async def test_failed_rows_are_reported_and_bought_again_only_when_asked(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_failed_rows_are_bought_again_only_on_request(sandbox: Sandbox, tmp_path: Path) -> None:
     manifest(tmp_path, 2, prompt="A kite [fail]")
     done = await run_against("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
     assert done.code == 1
@@ -183,7 +183,7 @@ async def test_failed_rows_are_reported_and_bought_again_only_when_asked(sandbox
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_stops_gently_and_the_same_command_goes_on(tmp_path: Path, number: int) -> None:
+async def test_signal_stops_gracefully_and_same_command_resumes(tmp_path: Path, number: int) -> None:
     journal = manifest(tmp_path, 30).with_suffix(".journal")
     async with Sandbox(speed=0.01, credits=100) as sandbox:
         command = ["batch", "run", "kites.jsonl", "--max-in-flight", "5"]
@@ -203,14 +203,14 @@ async def test_a_signal_stops_gently_and_the_same_command_goes_on(tmp_path: Path
         assert sandbox.request_log.purchases == 5
 
 
-async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+async def test_second_signal_exits_at_once(tmp_path: Path) -> None:
     journal = manifest(tmp_path, 3).with_suffix(".journal")
     async with Sandbox(speed=500, credits=100) as sandbox:
         sandbox.faults.add(route=SUBMIT, delay=30.0, act=True)
         running = await RunningCommand.start("batch", "run", "kites.jsonl", env=environment(sandbox), cwd=tmp_path)
         await wait_until(lambda: sandbox.request_log.count(SUBMIT) == 3)  # else they are planned again
         running.signal(signal.SIGINT)
-        await running.note_with("Once more to end at once")
+        await running.read_error_line("Once more to end at once")
         running.signal(signal.SIGINT)
         assert (await running.end()).code == 130
         assert states(journal) == {"intent": 3}
@@ -219,7 +219,7 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
 # --- looking on -------------------------------------------------------------------------------------------------------
 
 
-async def test_status_may_be_asked_while_it_runs(tmp_path: Path) -> None:
+async def test_status_works_during_run(tmp_path: Path) -> None:
     journal = manifest(tmp_path, 10).with_suffix(".journal")
     async with Sandbox(speed=0.01, credits=100) as sandbox:
         running = await RunningCommand.start("batch", "run", "kites.jsonl", env=environment(sandbox), cwd=tmp_path)
@@ -236,14 +236,14 @@ async def test_status_may_be_asked_while_it_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [["status"], ["retry"], ["report"], ["export"]])
-def test_a_missing_journal_is_reported_and_not_made(tmp_path: Path, command: list[str]) -> None:
+def test_missing_journal_is_reported_and_not_created(tmp_path: Path, command: list[str]) -> None:
     done = rivya("batch", *command, "kites.journal", cwd=tmp_path)
     assert done.code == 2
     assert "there is no journal kites.journal" in done.err
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_rows_can_be_exported(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_exports_rows(sandbox: Sandbox, tmp_path: Path) -> None:
     manifest(tmp_path, 3, prompt="=1+2", params={"aspect_ratio": "1:1"})
     await run_against("batch", "run", "kites.jsonl", "-o", "out", sandbox=sandbox, cwd=tmp_path)
     lines = (await run_against("batch", "export", "kites.journal", sandbox=sandbox, cwd=tmp_path)).results
@@ -270,7 +270,7 @@ async def test_rows_can_be_exported(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
-async def test_an_export_that_cannot_be_made_leaves_the_one_before(sandbox: Sandbox, tmp_path: Path, form: str) -> None:
+async def test_failed_export_keeps_previous_file(sandbox: Sandbox, tmp_path: Path, form: str) -> None:
     manifest(tmp_path)
     (tmp_path / "before").write_text("the one before")
     (tmp_path / "kites.journal").write_text("nonsense")
@@ -283,9 +283,7 @@ async def test_an_export_that_cannot_be_made_leaves_the_one_before(sandbox: Sand
 
 
 @pytest.mark.parametrize("command", ["report", "export"])
-async def test_an_impossible_target_is_reported_by_the_given_name(
-    sandbox: Sandbox, tmp_path: Path, command: str
-) -> None:
+async def test_invalid_export_target_is_reported(sandbox: Sandbox, tmp_path: Path, command: str) -> None:
     manifest(tmp_path)
     await run_against("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
     nowhere = await run_against("batch", command, "kites.journal", "-o", "nowhere/file", sandbox=sandbox, cwd=tmp_path)
@@ -294,7 +292,7 @@ async def test_an_impossible_target_is_reported_by_the_given_name(
     assert (folder.code, "it is a folder" in folder.err) == (2, True)
 
 
-async def test_no_key_is_written_anywhere(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_api_key_is_not_written_to_files(sandbox: Sandbox, tmp_path: Path) -> None:
     manifest(tmp_path)
     done = await run_against("batch", "run", "kites.jsonl", "-o", "out", "--json", sandbox=sandbox, cwd=tmp_path)
     written = done.out + (await run_against("batch", "export", "kites.journal", sandbox=sandbox, cwd=tmp_path)).out
@@ -313,7 +311,9 @@ async def test_no_key_is_written_anywhere(sandbox: Sandbox, tmp_path: Path) -> N
         ("run", "kites.jsonl", "--report", "kites.journal"),
     ],
 )
-async def test_needed_files_are_never_overwritten(sandbox: Sandbox, tmp_path: Path, command: tuple[str, ...]) -> None:
+async def test_export_never_overwrites_manifest_or_journal(
+    sandbox: Sandbox, tmp_path: Path, command: tuple[str, ...]
+) -> None:
     wanted = manifest(tmp_path).read_bytes()
     await run_against("batch", "run", "kites.jsonl", sandbox=sandbox, cwd=tmp_path)
     (tmp_path / "link.jsonl").hardlink_to(tmp_path / "kites.journal")
@@ -331,13 +331,13 @@ async def planned(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv"])
-def test_an_export_is_utf_8_wherever_it_goes(planned: Path, form: str) -> None:
+def test_export_is_utf_8(planned: Path, form: str) -> None:
     ascii_only = environment(PYTHONUTF8="0", PYTHONIOENCODING="ascii")
     done = rivya("batch", "export", str(planned), "--format", form, env=ascii_only)
     assert "Drachen über Öresund 🪁" in done.out
 
 
-def test_an_export_ends_when_its_reader_closes(planned: Path) -> None:
+def test_export_ends_when_reader_closes(planned: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     command = [*COMMAND, "batch", "export", str(planned)]

@@ -28,11 +28,11 @@ def body(sandbox: Sandbox) -> dict[str, object]:
     return dict(json.loads(request.body or b""))
 
 
-def session_of(ended: CommandResult) -> str:
+def session_id_of(ended: CommandResult) -> str:
     return ended.err.split()[1]
 
 
-async def test_shows_answer_and_cost(sandbox: Sandbox) -> None:
+async def test_prints_answer_and_cost(sandbox: Sandbox) -> None:
     ended = await run_against("chat", MODEL, "Three names for a kite shop", sandbox=sandbox)
     assert ended.code == 0
     assert "Three names for a kite shop" in ended.out
@@ -47,37 +47,37 @@ async def test_shows_answer_and_cost(sandbox: Sandbox) -> None:
     assert sandbox.api_key not in ended.out + ended.err
 
 
-async def test_options_travel_and_a_conversation_goes_on(sandbox: Sandbox) -> None:
+async def test_options_are_sent_and_session_continues(sandbox: Sandbox) -> None:
     first = await run_against("chat", MODEL, "A kite", sandbox=sandbox)
     sandbox.request_log.clear()
-    options = ("--session", session_of(first), "--web-search", "--reasoning-effort", "low", "--key", "order-1")
+    options = ("--session", session_id_of(first), "--web-search", "--reasoning-effort", "low", "--key", "order-1")
     ended = await run_against("chat", MODEL, "And in French?", *options, "--json", sandbox=sandbox)
     (answer,) = ended.results
     assert (ended.code, ended.err) == (0, "")
     assert body(sandbox) == {
         "model": MODEL,
         "message": "And in French?",
-        "session_id": session_of(first),
+        "session_id": session_id_of(first),
         "enable_web_search": True,
         "reasoning_effort": "low",
     }
     assert sandbox.request_log.idempotency_keys == {"order-1"}
     assert answer["object"] == "chat.completion"
     assert answer["message"]["role"] == "assistant"
-    assert answer["session_id"] == session_of(first)
+    assert answer["session_id"] == session_id_of(first)
 
 
-async def test_conversations_are_listed_and_shown(sandbox: Sandbox) -> None:
+async def test_lists_and_shows_sessions(sandbox: Sandbox) -> None:
     none = await run_against("chat", "sessions", sandbox=sandbox)
     assert (none.code, none.out) == (0, "")
     first = await run_against("chat", MODEL, "A kite over the dunes", sandbox=sandbox)
     listed = await run_against("chat", "sessions", sandbox=sandbox)
-    assert listed.out.split()[:2] == [session_of(first), MODEL]
+    assert listed.out.split()[:2] == [session_id_of(first), MODEL]
     assert "A kite over the dunes" in listed.out
-    shown = await run_against("chat", "sessions", session_of(first), sandbox=sandbox)
+    shown = await run_against("chat", "sessions", session_id_of(first), sandbox=sandbox)
     assert "\nuser: A kite over the dunes\n" in shown.out
     assert f"\nassistant: {first.out}" in shown.out
-    sessions = (await run_against("chat", "sessions", session_of(first), "--json", sandbox=sandbox)).results
+    sessions = (await run_against("chat", "sessions", session_id_of(first), "--json", sandbox=sandbox)).results
     assert [message["role"] for message in sessions[0]["messages"]] == ["user", "assistant"]
     assert "extra" not in sessions[0].keys() | sessions[0]["messages"][0].keys()
     lost = await run_against("chat", "sessions", "ses_none", "--json", sandbox=sandbox)
@@ -96,16 +96,14 @@ async def test_conversations_are_listed_and_shown(sandbox: Sandbox) -> None:
         ((MODEL, "A kite", "--reasoning-effort", "hihg"), "'high'"),
     ],
 )
-async def test_an_invalid_question_is_reported_and_ends_with_2(
-    sandbox: Sandbox, arguments: tuple[str, ...], said: str
-) -> None:
+async def test_invalid_message_exits_with_2(sandbox: Sandbox, arguments: tuple[str, ...], said: str) -> None:
     ended = await run_against("chat", *arguments, sandbox=sandbox)
     assert (ended.code, ended.out) == (2, "")
     assert said in ended.err
     assert sandbox.request_log.purchases == 0
 
 
-async def test_an_answer_that_breaks_off_is_shown_as_far_as_it_came(sandbox: Sandbox) -> None:
+async def test_interrupted_answer_is_shown_in_part(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=STREAM, stream="error", after_events=4)
     ended = await run_against("chat", MODEL, "A kite", sandbox=sandbox)
     assert ended.code == 6
@@ -123,7 +121,7 @@ async def test_an_answer_that_breaks_off_is_shown_as_far_as_it_came(sandbox: San
     assert broken.error["code"] == "internal_error"
 
 
-async def test_control_characters_of_a_model_are_dropped(sandbox: Sandbox) -> None:
+async def test_control_characters_are_dropped(sandbox: Sandbox) -> None:
     ended = await run_against("chat", MODEL, "Say \x1b[31mred\x07", "--no-stream", sandbox=sandbox)
     assert ended.code == 0
     assert not set(ended.out) & {"\x1b", "\x07"}
@@ -131,7 +129,7 @@ async def test_control_characters_of_a_model_are_dropped(sandbox: Sandbox) -> No
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no such signals")
 @pytest.mark.parametrize("json_flag", [(), ("--json",)])
-async def test_a_signal_ends_it_and_shows_the_key(sandbox: Sandbox, json_flag: tuple[str, ...]) -> None:
+async def test_signal_ends_chat_and_prints_key(sandbox: Sandbox, json_flag: tuple[str, ...]) -> None:
     sandbox.faults.add(route=STREAM, stream="stall", after_events=4)
     running = await RunningCommand.start("chat", MODEL, "It's a kite", *json_flag, env=environment(sandbox))
     await wait_until(lambda: sandbox.request_log.purchases == 1)
@@ -149,7 +147,7 @@ async def test_a_signal_ends_it_and_shows_the_key(sandbox: Sandbox, json_flag: t
     assert sandbox.request_log.purchases == 1
 
 
-def test_it_can_be_tried_without_an_account() -> None:
+def test_chat_works_with_embedded_sandbox() -> None:
     from tests.cli.cli_kit import rivya
 
     ended = rivya("chat", MODEL, "A kite", "--sandbox")

@@ -19,14 +19,14 @@ async def sandbox() -> AsyncIterator[Sandbox]:
         yield running
 
 
-def bodies(sandbox: Sandbox) -> list[dict[str, object]]:
+def submitted_bodies(sandbox: Sandbox) -> list[dict[str, object]]:
     return [json.loads(request.body or b"") for request in sandbox.request_log if request.route == SUBMIT]
 
 
 # --- generate -------------------------------------------------------------------------------------------------------
 
 
-async def test_generate_buys_as_often_as_asked_and_downloads(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_generate_buys_and_downloads_each_job(sandbox: Sandbox, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "out"
     ended = await run_against(
         "generate", "qwen2-image", "A red kite", "-p", "image_size=16:9", "-p", "seed=7", "-n", "3",
@@ -37,7 +37,7 @@ async def test_generate_buys_as_often_as_asked_and_downloads(sandbox: Sandbox, t
     assert sandbox.request_log.purchases == 3
     assert len(sandbox.request_log.idempotency_keys) == 3
     assert (
-        bodies(sandbox)
+        submitted_bodies(sandbox)
         == [{"model": "qwen2-image", "prompt": "A red kite", "params": {"image_size": "16:9", "seed": 7}}] * 3
     )
     for line in ended.results:
@@ -48,7 +48,7 @@ async def test_generate_buys_as_often_as_asked_and_downloads(sandbox: Sandbox, t
         assert line["params"] == {"image_size": "16:9", "seed": 7}
 
 
-async def test_generate_shows_people_one_line_a_job(sandbox: Sandbox) -> None:
+async def test_generate_prints_one_line_per_job(sandbox: Sandbox) -> None:
     ended = await run_against("generate", "z-image", "A red kite", "-n", "2", sandbox=sandbox)
     assert ended.code == 0
     heads = [line for line in ended.out.splitlines() if not line.startswith(" ")]
@@ -57,16 +57,16 @@ async def test_generate_shows_people_one_line_a_job(sandbox: Sandbox) -> None:
     assert sandbox.api_key not in ended.out + ended.err
 
 
-async def test_a_prompt_may_be_left_out_where_params_say_it_all(sandbox: Sandbox) -> None:
+async def test_generate_accepts_params_without_prompt(sandbox: Sandbox) -> None:
     lines = '[{"voice": "Adam", "text": "Hello."}]'
     ended = await run_against(
         "generate", "elevenlabs-dialogue-v3", "-p", f"dialogue={lines}", "--json", sandbox=sandbox
     )
     assert ended.code == 0
-    assert bodies(sandbox) == [{"model": "elevenlabs-dialogue-v3", "params": {"dialogue": json.loads(lines)}}]
+    assert submitted_bodies(sandbox) == [{"model": "elevenlabs-dialogue-v3", "params": {"dialogue": json.loads(lines)}}]
 
 
-async def test_the_same_key_repeats_the_same_purchases(sandbox: Sandbox) -> None:
+async def test_same_key_repeats_the_purchases(sandbox: Sandbox) -> None:
     command = ("generate", "z-image", "A red kite", "-n", "2", "--key", "order-42", "--json")
     first = await run_against(*command, sandbox=sandbox)
     second = await run_against(*command, sandbox=sandbox)
@@ -90,7 +90,7 @@ async def test_the_same_key_repeats_the_same_purchases(sandbox: Sandbox) -> None
         (("elevenlabs-dialogue-v3", "-p", "dialogue=[oops"), "must be JSON"),
     ],
 )
-async def test_a_mistake_gets_a_suggestion_and_buys_nothing(
+async def test_invalid_input_gets_suggestion_and_buys_nothing(
     sandbox: Sandbox, arguments: tuple[str, ...], expected: str
 ) -> None:
     ended = await run_against("generate", *arguments, "-n", "5", sandbox=sandbox)
@@ -100,14 +100,14 @@ async def test_a_mistake_gets_a_suggestion_and_buys_nothing(
     assert sandbox.request_log.count(SUBMIT) == 0
 
 
-async def test_a_param_without_a_value_buys_nothing(sandbox: Sandbox) -> None:
+async def test_param_without_value_buys_nothing(sandbox: Sandbox) -> None:
     ended = await run_against("generate", "z-image", "A kite", "-p", "aspect_ratio", sandbox=sandbox)
     assert (ended.code, ended.out) == (2, "")
     assert "KEY=VALUE" in ended.err
     assert sandbox.request_log.count(SUBMIT) == 0
 
 
-async def test_the_price_is_shown_before_it_is_paid(sandbox: Sandbox) -> None:
+async def test_price_is_shown_before_purchase(sandbox: Sandbox) -> None:
     ended = await run_against("generate", "z-image", "A kite", "-n", "3", sandbox=sandbox)
     assert ended.err.splitlines()[0] == "3 jobs of z-image: about 3 credits."
     ended = await run_against("generate", "elevenlabs-sound-effect-v2", "A door", sandbox=sandbox)
@@ -119,11 +119,11 @@ async def test_the_price_is_shown_before_it_is_paid(sandbox: Sandbox) -> None:
     assert (ended.err, ended.results[0]["estimated_credits"]) == ("", 1)
 
 
-async def test_a_job_may_be_bought_unchecked(sandbox: Sandbox) -> None:
+async def test_no_check_buys_without_validation(sandbox: Sandbox) -> None:
     arguments = ("generate", "seedream-3-0", "A kite", "-p", "novelty=1", "-p", "guidance_scale=2.55", "--no-check")
     ended = await run_against(*arguments, "--json", sandbox=sandbox)
     assert (ended.code, ended.err) == (0, "")
-    assert [body["params"] for body in bodies(sandbox)] == [{"novelty": "1", "guidance_scale": 2.55}]
+    assert [body["params"] for body in submitted_bodies(sandbox)] == [{"novelty": "1", "guidance_scale": 2.55}]
     sandbox.faults.add(route="GET /api/v1/models", status=404)
     ended = await run_against("generate", "z-image", "A kite", "--no-check", "--json", sandbox=sandbox)
     assert (ended.code, ended.results[0]["estimated_credits"]) == (0, None)
@@ -132,16 +132,14 @@ async def test_a_job_may_be_bought_unchecked(sandbox: Sandbox) -> None:
     assert sandbox.request_log.purchases == 2
 
 
-async def test_an_unchecked_job_is_repeated_unchecked(sandbox: Sandbox) -> None:
+async def test_repeat_command_keeps_no_check(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=SUBMIT, status=500, retry_after=0, times=5)
     ended = await run_against("generate", "z-image", "A kite", "-p", "new=1", "--no-check", "--json", sandbox=sandbox)
     (key,) = sandbox.request_log.idempotency_keys
     assert ended.error["next"] == f"rivya generate -p new=1 --key {key} --no-check z-image 'A kite'"
 
 
-async def test_a_folder_that_cannot_be_made_is_reported_before_anything_is_bought(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+async def test_invalid_folder_is_reported_before_purchase(sandbox: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     ended = await run_against(
         "generate", "z-image", "A kite", "-o", str(tmp_path / "file" / "out"), "--json", sandbox=sandbox
@@ -151,7 +149,7 @@ async def test_a_folder_that_cannot_be_made_is_reported_before_anything_is_bough
     assert sandbox.request_log.purchases == 0
 
 
-async def test_a_failed_job_ends_with_1_and_leaves_the_others_alone(sandbox: Sandbox) -> None:
+async def test_failed_job_exits_with_1_and_others_continue(sandbox: Sandbox) -> None:
     sandbox.service_state.failure_rate = 0.5
     ended = await run_against("generate", "z-image", "A kite", "-n", "12", "--json", sandbox=sandbox)
     assert ended.code == 1
@@ -162,7 +160,7 @@ async def test_a_failed_job_ends_with_1_and_leaves_the_others_alone(sandbox: San
     assert {error["type"] for error in ended.errors} == {"GenerationFailedError"}
 
 
-async def test_the_timeout_ends_with_5_and_says_how_to_come_back() -> None:
+async def test_timeout_exits_with_5_and_prints_resume_command() -> None:
     async with Sandbox(speed=0.001) as slow:
         ended = await run_against("generate", "z-image", "A kite", "--timeout", "0.3", sandbox=slow)
         assert (ended.code, ended.out) == (5, "")
@@ -170,7 +168,7 @@ async def test_the_timeout_ends_with_5_and_says_how_to_come_back() -> None:
         assert f"-> rivya wait {task_id}" in ended.err
 
 
-async def test_too_few_credits_end_with_4() -> None:
+async def test_insufficient_credits_exit_with_4() -> None:
     async with Sandbox(speed=500, credits=2) as poor:
         ended = await run_against("generate", "z-image", "A kite", "-n", "3", "--json", sandbox=poor)
         assert ended.code == 4
@@ -179,7 +177,7 @@ async def test_too_few_credits_end_with_4() -> None:
         assert ended.error["next"] == "rivya credits"
 
 
-async def test_invalid_keys_end_with_3(sandbox: Sandbox) -> None:
+async def test_invalid_keys_exit_with_3(sandbox: Sandbox) -> None:
     for key, code in (
         ("rvya_sk_wrong", "api_key_invalid"),
         (sandbox.add_key(revoked=True), "api_key_revoked"),
@@ -190,14 +188,14 @@ async def test_invalid_keys_end_with_3(sandbox: Sandbox) -> None:
         assert key not in ended.out + ended.err
 
 
-def test_without_a_key_nothing_is_sent_and_the_sandbox_is_offered() -> None:
+def test_missing_key_sends_nothing_and_suggests_sandbox() -> None:
     ended = rivya("generate", "z-image", "A kite")
     assert (ended.code, ended.out) == (2, "")
     assert "RIVYA_API_KEY" in ended.err
     assert "--sandbox" in ended.err
 
 
-async def test_a_service_that_is_gone_ends_with_6_and_the_purchase_can_be_repeated(sandbox: Sandbox) -> None:
+async def test_unreachable_service_exits_with_6_and_purchase_can_be_repeated(sandbox: Sandbox) -> None:
     sandbox.faults.add(route=SUBMIT, status=500, retry_after=0, times=5)
     ended = await run_against("generate", "z-image", "A kite", "--json", sandbox=sandbox)
     assert ended.code == 6
@@ -206,7 +204,7 @@ async def test_a_service_that_is_gone_ends_with_6_and_the_purchase_can_be_repeat
     assert ended.error["next"] == f"rivya generate --key {key} z-image 'A kite'"
 
 
-async def test_a_key_of_an_odd_kind_is_warned_about_in_one_line(sandbox: Sandbox) -> None:
+async def test_unusual_key_warning_is_one_line(sandbox: Sandbox) -> None:
     ended = await run_against("generate", "z-image", "A kite", sandbox=sandbox, RIVYA_API_KEY="odd-key")
     assert ended.code == 3
     assert ended.err.splitlines()[0] == "warning: the API key does not begin with 'rvya_sk_'"
@@ -216,7 +214,7 @@ async def test_a_key_of_an_odd_kind_is_warned_about_in_one_line(sandbox: Sandbox
 # --- wait -----------------------------------------------------------------------------------------------------------
 
 
-async def test_wait_comes_back_to_jobs_of_another_process(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_wait_resumes_jobs_of_another_process(sandbox: Sandbox, tmp_path: Path) -> None:
     bought = await run_against("generate", "z-image", "A kite", "-n", "2", "--json", sandbox=sandbox)
     ended = await run_against("wait", *ids(bought.results), "-o", str(tmp_path), "--json", sandbox=sandbox)
     assert (ended.code, ended.err) == (0, "")
@@ -226,7 +224,7 @@ async def test_wait_comes_back_to_jobs_of_another_process(sandbox: Sandbox, tmp_
     assert again.code == 0
 
 
-def test_an_embedded_sandbox_knows_no_foreign_task() -> None:
+def test_embedded_sandbox_rejects_unknown_task() -> None:
     ended = rivya("wait", "task_of_another_account", "--sandbox", "--json")
     assert (ended.code, ended.out) == (2, "")
     assert (ended.error["type"], ended.error["status"]) == ("NotFoundError", 404)
@@ -235,7 +233,7 @@ def test_an_embedded_sandbox_knows_no_foreign_task() -> None:
 # --- models, credits ------------------------------------------------------------------------------------------------
 
 
-def test_models_lists_the_catalogue_without_a_key() -> None:
+def test_models_needs_no_key() -> None:
     ended = rivya("models", "--category", "audio", "--sandbox", "--json")
     assert ended.code == 0
     assert {model["category"] for model in ended.results} == {"audio"}
@@ -243,7 +241,7 @@ def test_models_lists_the_catalogue_without_a_key() -> None:
     assert ended.err == ""
 
 
-async def test_models_shows_a_table_and_the_params_of_one(sandbox: Sandbox) -> None:
+async def test_models_shows_table_and_params(sandbox: Sandbox) -> None:
     table = await run_against("models", sandbox=sandbox)
     assert table.out.splitlines()[0].split() == ["ID", "NAME", "CATEGORY", "CREDITS", "PARAMS"]
     assert len(table.out.splitlines()) == 59
@@ -273,7 +271,7 @@ async def test_models_shows_limits_and_price(sandbox: Sandbox, model: str, expec
 
 
 @pytest.mark.parametrize("words", [("show",), ("z-image", "sora-2"), ("show", "z-image", "sora-2")])
-async def test_models_shows_one_at_a_time(sandbox: Sandbox, words: tuple[str, ...]) -> None:
+async def test_models_shows_one_model_at_a_time(sandbox: Sandbox, words: tuple[str, ...]) -> None:
     ended = await run_against("models", *words, sandbox=sandbox)
     assert ended.code == 2
     assert "rivya models show ID" in ended.err
@@ -282,15 +280,13 @@ async def test_models_shows_one_at_a_time(sandbox: Sandbox, words: tuple[str, ..
 @pytest.mark.parametrize(
     ("arguments", "expected"), [(("kling-3",), "kling-3-0"), (("--category", "vidoe"), "(did you mean 'video'?)")]
 )
-async def test_a_mistyped_model_or_category_names_the_nearest(
-    sandbox: Sandbox, arguments: tuple[str, ...], expected: str
-) -> None:
+async def test_suggests_nearest_model_and_category(sandbox: Sandbox, arguments: tuple[str, ...], expected: str) -> None:
     ended = await run_against("models", *arguments, sandbox=sandbox)
     assert (ended.code, ended.out) == (2, "")
     assert expected in ended.err
 
 
-async def test_openapi_shows_the_document(sandbox: Sandbox) -> None:
+async def test_openapi_prints_the_document(sandbox: Sandbox) -> None:
     shown = await run_against("openapi", sandbox=sandbox)
     document = json.loads(shown.out)
     assert document["openapi"] == "3.1.0"
@@ -312,13 +308,13 @@ async def test_openapi_shows_the_document(sandbox: Sandbox) -> None:
         ),
     ],
 )
-async def test_models_that_all_filters_let_through(sandbox: Sandbox, filters: tuple[str, ...], ids: set[str]) -> None:
+async def test_models_applies_all_filters(sandbox: Sandbox, filters: tuple[str, ...], ids: set[str]) -> None:
     ended = await run_against("models", *filters, "--json", sandbox=sandbox)
     assert ended.code == 0
     assert {line["id"] for line in ended.results} == ids
 
 
-async def test_learned_prices_are_kept_in_a_file(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_learned_prices_are_kept_in_file(sandbox: Sandbox, tmp_path: Path) -> None:
     job = ("generate", "ideogram-v3", "A kite", "-p", "rendering_speed=QUALITY", "--price-file", "prices.json")
     ended = await run_against(*job, "--dry-run", "--json", sandbox=sandbox, cwd=tmp_path)
     assert (ended.results[0]["estimated_credits"], ended.results[0]["kind"]) == (7, "lower_bound")
@@ -335,7 +331,7 @@ async def test_learned_prices_are_kept_in_a_file(sandbox: Sandbox, tmp_path: Pat
     assert "the prices cannot be saved in missing/prices.json" in ended.err
 
 
-async def test_a_dry_run_checks_and_buys_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_dry_run_checks_and_buys_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
     job = ("generate", "kling-3-0", "A kite", "-n", "3", "--dry-run")
     ended = await run_against(*job, sandbox=sandbox)
     assert (ended.code, ended.out) == (0, "3 jobs of kling-3-0: about 270 credits. Nothing was bought.\n")
@@ -362,13 +358,13 @@ async def test_a_dry_run_checks_and_buys_nothing(sandbox: Sandbox, tmp_path: Pat
     assert sandbox.request_log.purchases == sandbox.request_log.uploads == 0
 
 
-async def test_credits_shows_the_balance(sandbox: Sandbox) -> None:
+async def test_credits_prints_the_balance(sandbox: Sandbox) -> None:
     assert (await run_against("credits", sandbox=sandbox)).out == "1,000,000 credits\n"
     assert (await run_against("credits", "--json", sandbox=sandbox)).results == [{"current_credits": 1_000_000}]
 
 
 @pytest.mark.parametrize("command", ["models", "generate z-image kite -n 4 -o ."])
-async def test_a_reader_that_closes_stdout_is_no_error(command: str, tmp_path: Path) -> None:
+async def test_closed_stdout_is_not_an_error(command: str, tmp_path: Path) -> None:
     async with Sandbox(speed=30) as sandbox:
         shell = f"{' '.join(COMMAND)} {command} --json | head -n 1; echo ${{PIPESTATUS[0]}}"
         process = await asyncio.create_subprocess_exec(

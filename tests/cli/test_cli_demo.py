@@ -37,7 +37,7 @@ def test_demo_succeeds_and_reports_cost(demo: tuple[CommandResult, Path]) -> Non
     assert summary["seconds"] < 30
 
 
-def test_every_file_of_the_demo_opens(demo: tuple[CommandResult, Path]) -> None:
+def test_demo_files_are_valid(demo: tuple[CommandResult, Path]) -> None:
     _, folder = demo
     pictures, films, sounds = (files(folder, kind) for kind in ("image", "video", "audio"))
     assert (len(pictures), len(films), len(sounds)) == (6, 3, 2)
@@ -53,7 +53,7 @@ def test_every_file_of_the_demo_opens(demo: tuple[CommandResult, Path]) -> None:
             assert sum(frame.samples for frame in sound.decode(audio=0)) > 8000
 
 
-def test_videos_have_a_thumbnail_and_sounds_a_waveform(demo: tuple[CommandResult, Path]) -> None:
+def test_sheet_has_thumbnails_and_waveforms(demo: tuple[CommandResult, Path]) -> None:
     _, folder = demo
     assert all((make_preview(path, 320).thumbnail or b"").startswith(b"RIFF") for path in files(folder, "video"))
     for path in files(folder, "audio"):
@@ -63,7 +63,7 @@ def test_videos_have_a_thumbnail_and_sounds_a_waveform(demo: tuple[CommandResult
         assert min(bars) >= 0
 
 
-def test_the_sheet_shows_every_job_and_needs_no_other_file(demo: tuple[CommandResult, Path]) -> None:
+def test_sheet_shows_every_job_and_is_self_contained(demo: tuple[CommandResult, Path]) -> None:
     ended, folder = demo
     html = (folder / "index.html").read_text(encoding="utf-8")
     rows = ReportPage(html).rows
@@ -81,7 +81,7 @@ def test_the_sheet_shows_every_job_and_needs_no_other_file(demo: tuple[CommandRe
     assert "rvya_sk_" not in html
 
 
-def test_the_demo_speaks_to_people_and_runs_again(demo: tuple[CommandResult, Path]) -> None:
+def test_demo_prints_text_and_can_be_repeated(demo: tuple[CommandResult, Path]) -> None:
     _, folder = demo
     ended = rivya("demo", "-o", str(folder), "--speed", "200")
     assert ended.code == 0

@@ -27,7 +27,7 @@ async def session(sandbox: Sandbox) -> AsyncIterator[RivyaSession]:
         yield opened
 
 
-async def test_the_files_of_jobs_are_saved(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
+async def test_saves_files_of_jobs(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
     kite = await session.generate("z-image", "A red kite")
     several = await session.generate("seedream-4-0", "A red kite", params={"max_images": 2})
     ended = await run_against("download", kite.id, several.id, kite.id, "-o", "out", sandbox=sandbox, cwd=tmp_path)
@@ -37,7 +37,7 @@ async def test_the_files_of_jobs_are_saved(sandbox: Sandbox, session: RivyaSessi
     assert all((tmp_path / name).stat().st_size for name in names)
 
 
-async def test_a_line_of_json_for_each(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
+async def test_prints_one_json_line_per_source(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
     kite = await session.generate("z-image", "A red kite")
     (url,) = kite.urls
     template = ("--name", "{model}-{task_id}{ext}")
@@ -49,16 +49,14 @@ async def test_a_line_of_json_for_each(sandbox: Sandbox, session: RivyaSession, 
     assert Path(second["files"][0]).name.startswith("file-0.")
 
 
-async def test_a_link_needs_no_key(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
+async def test_downloads_link_without_key(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
     (url,) = (await session.generate("z-image", "A red kite")).urls
     ended = await run_against("download", url, sandbox=sandbox, cwd=tmp_path, RIVYA_API_KEY="")
     assert (ended.code, ended.err) == (0, "")
     assert len(list(tmp_path.iterdir())) == 1
 
 
-async def test_one_that_goes_wrong_leaves_the_others_alone(
-    sandbox: Sandbox, session: RivyaSession, tmp_path: Path
-) -> None:
+async def test_failed_source_does_not_stop_others(sandbox: Sandbox, session: RivyaSession, tmp_path: Path) -> None:
     kite = await session.generate("z-image", "A red kite")
     ended = await run_against("download", "task_missing", kite.id, "--json", sandbox=sandbox, cwd=tmp_path)
     assert ended.code == 2
@@ -79,7 +77,7 @@ async def test_one_that_goes_wrong_leaves_the_others_alone(
     assert "max_bytes=10" in small.err
 
 
-async def test_a_job_that_has_not_ended(tmp_path: Path) -> None:
+async def test_rejects_job_that_has_not_ended(tmp_path: Path) -> None:
     async with Sandbox(speed=0.001) as slow, RivyaSession(slow.api_key, base_url=slow.base_url) as session:
         job = await session.submit("z-image", "A red kite")
         ended = await run_against("download", job.id, sandbox=slow, cwd=tmp_path)
@@ -87,20 +85,20 @@ async def test_a_job_that_has_not_ended(tmp_path: Path) -> None:
     assert "wait for it to succeed first" in ended.err
 
 
-def test_a_name_that_is_no_template(tmp_path: Path) -> None:
+def test_rejects_invalid_name_template(tmp_path: Path) -> None:
     ended = rivya("download", "http://127.0.0.1:9/a.png", "--name", "{task}", cwd=tmp_path)
     assert ended.code == 2
     assert "did you mean 'task_id'" in ended.err
 
 
-def test_a_name_that_several_would_share(tmp_path: Path) -> None:
+def test_rejects_name_shared_by_several_files(tmp_path: Path) -> None:
     sources = ("http://127.0.0.1:9/a.png", "http://127.0.0.1:9/b.png")
     ended = rivya("download", *sources, "--name", "kite{index}{ext}", "--exists", "overwrite", cwd=tmp_path)
     assert ended.code == 2
     assert "put {task_id} into --name" in ended.err
 
 
-def test_transfers_have_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_terminal_shows_transfer_bars(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
     with transfer_progress(Output(is_json=False)) as add_bar:
@@ -112,6 +110,6 @@ def test_transfers_have_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch, caps
     assert seen.out == ""
 
 
-def test_transfers_have_no_bars_in_json_mode() -> None:
+def test_json_mode_shows_no_transfer_bars() -> None:
     with transfer_progress(Output(is_json=True)) as add_bar:
         assert add_bar("task_1") is None

@@ -30,16 +30,16 @@ EXPECTED = {
 }
 
 
-def every_error(root: type[RivyaError] = RivyaError) -> list[type[RivyaError]]:
-    return [root, *(error for child in root.__subclasses__() for error in every_error(child))]
+def error_classes(root: type[RivyaError] = RivyaError) -> list[type[RivyaError]]:
+    return [root, *(error for child in root.__subclasses__() for error in error_classes(child))]
 
 
-@pytest.mark.parametrize("kind", every_error(), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", error_classes(), ids=lambda kind: kind.__name__)
 def test_every_error_has_the_documented_exit_code(kind: type[RivyaError]) -> None:
     assert exit_code_for(kind("x")) == EXPECTED.get(kind.__name__, ExitCode.SERVICE)
 
 
-def test_a_file_that_cannot_be_written_is_wrong_usage() -> None:
+def test_unwritable_file_is_usage_error() -> None:
     error = PermissionError(13, "Permission denied", "/root/out")
     assert exit_code_for(error) == ExitCode.USAGE
     assert error_message(error) == "[Errno 13] Permission denied: '/root/out'"
@@ -76,7 +76,7 @@ def test_json_of_error_has_known_fields_only() -> None:
 
 
 @pytest.mark.parametrize("is_json", [False, True])
-def test_a_message_is_one_line_without_the_key(
+def test_message_is_one_line_without_key(
     is_json: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RIVYA_API_KEY", "rvya_sk_verysecret")

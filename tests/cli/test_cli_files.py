@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def test_files_are_uploaded_and_shown(sandbox: Sandbox, folder: Path) -> None:
+async def test_uploads_and_shows_files(sandbox: Sandbox, folder: Path) -> None:
     sent = await run_against("files", "upload", "kite.png", "kite.mp4", "--json", sandbox=sandbox, cwd=folder)
     assert (sent.code, sent.err) == (0, "")
     assert [(line["name"], line["kind"]) for line in sent.results] == [("kite.png", "image"), ("kite.mp4", "video")]
@@ -33,7 +33,7 @@ async def test_files_are_uploaded_and_shown(sandbox: Sandbox, folder: Path) -> N
     assert shown.results == sent.results[1:]
 
 
-async def test_people_see_a_line_and_a_link(sandbox: Sandbox, folder: Path) -> None:
+async def test_upload_prints_line_with_link(sandbox: Sandbox, folder: Path) -> None:
     ended = await run_against("files", "upload", "kite.mp3", "--kind", "audio", sandbox=sandbox, cwd=folder)
     head, link = ended.out.splitlines()
     assert head.startswith("file_")
@@ -43,7 +43,7 @@ async def test_people_see_a_line_and_a_link(sandbox: Sandbox, folder: Path) -> N
     assert "dur_" not in ended.out
 
 
-async def test_one_bad_file_does_not_stop_the_others(sandbox: Sandbox, folder: Path) -> None:
+async def test_invalid_file_does_not_stop_others(sandbox: Sandbox, folder: Path) -> None:
     names = ("page.png", "kite.png", "missing.png")
     ended = await run_against("files", "upload", *names, "--json", sandbox=sandbox, cwd=folder)
     assert ended.code == 2
@@ -52,13 +52,13 @@ async def test_one_bad_file_does_not_stop_the_others(sandbox: Sandbox, folder: P
     assert sandbox.request_log.uploads == 1
 
 
-async def test_a_file_is_held_to_its_model(sandbox: Sandbox, folder: Path) -> None:
+async def test_file_is_checked_against_model(sandbox: Sandbox, folder: Path) -> None:
     ended = await run_against("files", "upload", "kite.mp4", "--model", "qwen-image", sandbox=sandbox, cwd=folder)
     assert (ended.code, ended.out) == (2, "")
     assert "qwen-image takes no file of kind 'video', only image" in ended.err
 
 
-async def test_a_job_refers_to_files(sandbox: Sandbox, folder: Path) -> None:
+async def test_generate_uploads_references(sandbox: Sandbox, folder: Path) -> None:
     ended = await run_against(
         "generate", "wan-2-6", "x", "--reference", "kite.mp4", "-n", "3", "--json", sandbox=sandbox, cwd=folder
     )
@@ -67,7 +67,7 @@ async def test_a_job_refers_to_files(sandbox: Sandbox, folder: Path) -> None:
     assert (sandbox.request_log.uploads, sandbox.request_log.purchases) == (1, 3)
 
 
-async def test_too_many_references_are_refused_before_anything_is_sent(sandbox: Sandbox, folder: Path) -> None:
+async def test_too_many_references_send_nothing(sandbox: Sandbox, folder: Path) -> None:
     files = ("--reference", "kite.png", "--reference", "kite.mp4")
     ended = await run_against("generate", "wan-2-6", "x", *files, sandbox=sandbox, cwd=folder)
     assert ended.code == 2
@@ -75,14 +75,14 @@ async def test_too_many_references_are_refused_before_anything_is_sent(sandbox: 
     assert (sandbox.request_log.uploads, sandbox.request_log.purchases) == (0, 0)
 
 
-async def test_a_missing_reference_buys_nothing(sandbox: Sandbox, folder: Path) -> None:
+async def test_missing_reference_buys_nothing(sandbox: Sandbox, folder: Path) -> None:
     ended = await run_against("generate", "qwen-image", "x", "--reference", "no.png", sandbox=sandbox, cwd=folder)
     assert ended.code == 2
     assert "no.png" in ended.err
     assert sandbox.request_log.purchases == 0
 
 
-def test_files_in_an_embedded_sandbox(folder: Path) -> None:
+def test_uploads_to_embedded_sandbox(folder: Path) -> None:
     assert rivya("files", "upload", "kite.png", "--sandbox", cwd=folder).code == 0
     assert rivya("files", "show", "file_1", "--sandbox", "--json").error["code"] == "not_found"
     assert rivya("files", "show", "file_1", "--kind", "image", "--sandbox").code == 2

@@ -30,7 +30,7 @@ def load(name: str) -> click.Command:
     return stub.load() if isinstance(stub, LazyCommand) else stub
 
 
-def shown_help(name: str) -> str:
+def help_text(name: str) -> str:
     command = load(name)
     return command.get_help(click.Context(command, info_name=f"rivya {name}"))
 
@@ -39,7 +39,7 @@ def examples() -> list[str]:
     return [
         line.strip()
         for name in COMMANDS
-        for line in shown_help(name).splitlines()
+        for line in help_text(name).splitlines()
         if line.startswith(f"    rivya {name}")
     ]
 
@@ -53,7 +53,7 @@ def test_help_names_every_command_and_every_exit_code() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_with_examples_exit_codes_and_json(name: str) -> None:
-    shown = shown_help(name)
+    shown = help_text(name)
     assert "Exit codes:" in shown
     assert f"Examples:\n    rivya {name}" in shown
     assert ("--json" in shown) is (name != "completion")
@@ -73,19 +73,19 @@ def test_examples_parse(example: str) -> None:
     parse(*shlex.split(example.partition(" > ")[0])[1:])
 
 
-def test_every_exit_code_has_a_meaning() -> None:
+def test_every_exit_code_is_described() -> None:
     assert all(code.meaning for code in ExitCode)
     assert [int(code) for code in ExitCode] == [0, 1, 2, 3, 4, 5, 6, 74, 75, 130, 141]
 
 
-def test_the_entry_point_loads_nothing_heavy() -> None:
+def test_entry_point_imports_no_heavy_modules() -> None:
     names = (*HEAVY, "click")
     code = f"import sys, rivya_async.cli.main; print([name for name in {names!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def loaded_by(*arguments: str, env: Mapping[str, str] | None = None) -> set[str]:
+def imported_modules(*arguments: str, env: Mapping[str, str] | None = None) -> set[str]:
     """The modules that a command has loaded at its end."""
     program = (
         "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
@@ -101,15 +101,15 @@ def loaded_by(*arguments: str, env: Mapping[str, str] | None = None) -> set[str]
     return set(done.stderr.split())
 
 
-def test_help_loads_nothing_heavy() -> None:
-    loaded = loaded_by("--help")
+def test_help_imports_no_heavy_modules() -> None:
+    loaded = imported_modules("--help")
     assert "click" in loaded
     assert not loaded & set(HEAVY)
     assert not {name for name in loaded if name.startswith("rivya_async.cli.commands")}
 
 
-def test_a_command_loads_its_module_only() -> None:
-    loaded = loaded_by("credits", "--help")
+def test_command_imports_its_own_module_only() -> None:
+    loaded = imported_modules("credits", "--help")
     commands = {name for name in loaded if name.startswith("rivya_async.cli.commands.")}
     assert commands == {"rivya_async.cli.commands.service"}
     assert not loaded & {"aiohttp", "rich"}
@@ -140,14 +140,12 @@ def test_version() -> None:
         ("completion", "tcsh"),
     ],
 )
-def test_wrong_usage_is_reported_and_ends_with_2(
-    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_usage_error_exits_with_2(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == ExitCode.USAGE
     assert "Error:" in capsys.readouterr().err
 
 
-def test_wrong_usage_is_reported_in_json_where_json_was_asked_for() -> None:
+def test_usage_error_is_json_in_json_mode() -> None:
     ended = rivya("wait", "--json")
     assert (ended.code, ended.out) == (2, "")
     assert ended.error["type"] == "UsageError"
@@ -165,20 +163,20 @@ def test_wrong_usage_is_reported_in_json_where_json_was_asked_for() -> None:
         ),
     ],
 )
-def test_suggests_the_nearest_command_or_option(
+def test_suggests_nearest_command_or_option(
     arguments: tuple[str, ...], suggestion: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == ExitCode.USAGE
     assert suggestion in capsys.readouterr().err
 
 
-def test_json_and_sandbox_may_stand_before_the_action() -> None:
+def test_group_accepts_json_and_sandbox_options() -> None:
     ended = rivya("webhooks", "--json", "--sandbox", "create", "https://hooks.example.org/rivya")
     assert (ended.code, ended.results[0]["name"]) == (0, "rivya")
 
 
 @pytest.mark.parametrize("missing", ["click", "rich"])
-def test_a_missing_extra_is_named_in_one_line(
+def test_missing_extra_is_named_in_one_line(
     missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(entry_point, "find_spec", lambda name: None if name == missing else object())
@@ -201,14 +199,14 @@ def complete(shell: str, *words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("shell", "found"), [("bash", "plain,generate"), ("zsh", "generate"), ("fish", "plain,generate")]
 )
-def test_commands_and_options_are_completed(shell: str, found: str) -> None:
+def test_completes_commands_and_options(shell: str, found: str) -> None:
     assert any(line.startswith(found) for line in complete(shell, "rivya", "gen"))
     assert any("--reference" in line for line in complete(shell, "rivya", "generate", "--ref"))
     assert any("report" in line for line in complete(shell, "rivya", "batch", "rep"))
 
 
-def test_completion_of_commands_loads_nothing_heavy() -> None:
-    loaded = loaded_by(env={"_RIVYA_COMPLETE": "bash_complete", "COMP_WORDS": "rivya gen", "COMP_CWORD": "1"})
+def test_completion_imports_no_heavy_modules() -> None:
+    loaded = imported_modules(env={"_RIVYA_COMPLETE": "bash_complete", "COMP_WORDS": "rivya gen", "COMP_CWORD": "1"})
     assert not loaded & set(HEAVY)
 
 
@@ -220,7 +218,7 @@ def test_completion_of_commands_loads_nothing_heavy() -> None:
         ("fish", "complete --no-files --command rivya"),
     ],
 )
-def test_completion_prints_a_script_that_the_shell_accepts(shell: str, line: str) -> None:
+def test_completion_script_is_valid(shell: str, line: str) -> None:
     ended = rivya("completion", shell)
     assert (ended.code, ended.err) == (0, "")
     assert line in ended.out
@@ -231,7 +229,7 @@ def test_completion_prints_a_script_that_the_shell_accepts(shell: str, line: str
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
-def test_bash_completes_through_the_script(tmp_path: Path) -> None:
+def test_completion_works_in_bash(tmp_path: Path) -> None:
     program = tmp_path / "rivya"
     program.write_text(f'#!/bin/sh\nexec {shlex.join(COMMAND)} "$@"\n')
     program.chmod(0o755)

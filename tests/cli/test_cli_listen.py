@@ -43,23 +43,23 @@ async def post(url: str, body: bytes, headers: dict[str, str]) -> int:
         return answer.status
 
 
-async def heard(running: RunningCommand) -> dict[str, Any]:
+async def read_event(running: RunningCommand) -> dict[str, Any]:
     line: dict[str, Any] = json.loads(await running.line())
     return line
 
 
-async def test_signed_deliveries_are_shown_and_others_rejected() -> None:
+async def test_shows_signed_deliveries_and_rejects_others() -> None:
     body = make_body()
     async with listening() as (running, url):
         assert await post(url, body, sign(body, at=now())) == 200
-        first = await heard(running)
+        first = await read_event(running)
         assert (first["id"], first["data"]["id"], first["repeated"]) == ("evt_1", "task_1", False)
         assert "forward_status" not in first
         for wrong in ({}, sign(body, at=now(), secret="whsec_other"), sign(body, at=now() - 400)):
             assert await post(url, body, wrong) == 400
         assert await post(url, body + b" ", sign(body, at=now())) == 400
         assert await post(f"{url}any/path", body, sign(body, at=now())) == 200
-        assert (await heard(running))["repeated"] is True
+        assert (await read_event(running))["repeated"] is True
     ended = await running.end()
     assert (ended.code, ended.out) == (130, "")
     kinds = [error["type"] for error in ended.errors]
@@ -73,7 +73,7 @@ async def test_signed_deliveries_are_shown_and_others_rejected() -> None:
     assert "c0ffee" not in ended.err
 
 
-async def test_signed_deliveries_are_forwarded_unchanged() -> None:
+async def test_forwards_signed_deliveries_unchanged() -> None:
     answers = [204, 500, 302]
     moved = {"Location": "/elsewhere"}
     body = make_body(prompt="é  ☃").replace(b", ", b" , ")  # bytes that no JSON library would write again
@@ -83,7 +83,7 @@ async def test_signed_deliveries_are_forwarded_unchanged() -> None:
             sent = {**sign(body, at=now()), **headers, "Content-Type": "application/json; charset=utf-8"}
             for ours, theirs in ((200, 204), (502, 500), (502, 302)):
                 assert await post(url, body, sent) == ours
-                assert (await heard(running))["forward_status"] == theirs
+                assert (await read_event(running))["forward_status"] == theirs
             assert await post(url, body, {**sent, "Rivya-Signature": "t=1,v1=00"}) == 400
         assert (await running.end()).code == 130
     assert len(behind.requests) == 3
@@ -93,30 +93,30 @@ async def test_signed_deliveries_are_forwarded_unchanged() -> None:
         assert verify(seen.body, seen.headers, SECRET).id == "evt_1"
 
 
-async def test_a_receiver_behind_that_is_not_there() -> None:
+async def test_forward_target_is_unreachable() -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))  # bound and not listening
         behind = f"http://127.0.0.1:{held.getsockname()[1]}/"
         async with listening("--forward", behind) as (running, url):
             assert await post(url, make_body(), sign(make_body(), at=now())) == 502
-            assert (await heard(running))["forward_status"] is None
+            assert (await read_event(running))["forward_status"] is None
         ended = await running.end()
     assert [error["type"] for error in ended.errors] == ["RequestNotSentError", "Interrupted"]
     assert behind in ended.errors[0]["message"]
 
 
-async def test_a_receiver_behind_that_hangs_up() -> None:
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def test_forward_target_closes_the_connection() -> None:
+    async def close_after_headers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
 
-    async with raw_server(talk) as behind:
+    async with raw_server(close_after_headers) as behind:
         async with listening("--forward", behind) as (running, url):
             assert await post(url, make_body(), sign(make_body(), at=now())) == 502
         ended = await running.end()
     assert [error["type"] for error in ended.errors] == ["OutcomeUnknownError", "Interrupted"]
 
 
-async def test_a_sandbox_delivers_here() -> None:
+async def test_receives_deliveries_of_sandbox() -> None:
     running = await RunningCommand.start("listen", "--sandbox", env=environment())
     words = (await running.line()).split()
     assert words[2:5] == ["generation.succeeded", "task_webhook_test", "succeeded"]
@@ -137,7 +137,7 @@ async def test_a_sandbox_delivers_here() -> None:
         (("--port", "70000"), "70000 is not in the range 0<=x<=65535"),
     ],
 )
-def test_wrong_usage(arguments: tuple[str, ...], expected: str) -> None:
+def test_rejects_wrong_usage(arguments: tuple[str, ...], expected: str) -> None:
     ended = rivya("listen", *arguments)
     assert ended.code == 2
     assert expected in ended.err
@@ -145,7 +145,7 @@ def test_wrong_usage(arguments: tuple[str, ...], expected: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "LOCALHOST", "0.0.0.0"])
-def test_it_does_not_pass_on_to_itself(host: str) -> None:
+def test_rejects_forwarding_to_itself(host: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     ended = rivya("listen", "--port", f"{port}", "--forward", f"http://{host}:{port}/hooks", env=SIGNED)
@@ -153,7 +153,7 @@ def test_it_does_not_pass_on_to_itself(host: str) -> None:
     assert "--forward leads back here" in ended.err
 
 
-def test_a_port_that_is_taken() -> None:
+def test_port_in_use_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ended = rivya("listen", "--port", str(taken.getsockname()[1]), "--json", env=SIGNED)
     assert (ended.code, ended.error["type"]) == (2, "OSError")

@@ -52,25 +52,25 @@ MODEL = Model(id="m-1", category="video", api_status="available", params=PARAMS)
         ('referenceMediaItems=[{"url": "u", "kind": "image"}]', [{"url": "u", "kind": "image"}]),
     ],
 )
-def test_values_take_the_type_of_the_catalogue(given: str, value: Any) -> None:
+def test_values_are_converted_by_catalogue(given: str, value: Any) -> None:
     (found,) = parse_params(MODEL, [PAIR(given)]).values()
     assert found == value
     assert type(found) is type(value)
 
 
-def test_without_a_catalogue_values_are_text() -> None:
+def test_values_without_catalogue_are_text() -> None:
     given = ["seed=7", "novel=true", "referenceMediaItems=[]"]
     assert parse_params(None, map(PAIR, given)) == {"seed": "7", "novel": "true", "referenceMediaItems": []}
 
 
 @pytest.mark.parametrize("given", ["aspect_ratio", "=1:1", ""])
-def test_a_text_without_a_pair_is_rejected(given: str) -> None:
+def test_rejects_text_without_equals_sign(given: str) -> None:
     with pytest.raises(click.BadParameter, match="KEY=VALUE"):
         PAIR(given)
 
 
 @pytest.mark.parametrize("given", ["dialogue=[oops", "referenceMediaItems=x", "novel=yes"])
-def test_invalid_json_is_rejected(given: str) -> None:
+def test_rejects_invalid_json(given: str) -> None:
     with pytest.raises(ConfigurationError, match="must be JSON"):
         parse_params(MODEL, [PAIR(given)])
 
@@ -85,5 +85,5 @@ def test_invalid_json_is_rejected(given: str) -> None:
         (Model("m"), UNKNOWN, "3 jobs of m: the catalogue does not say what it costs (no price)."),
     ],
 )
-def test_the_estimate_in_words(model: Model, price: PriceEstimate, expected: str) -> None:
+def test_format_estimate(model: Model, price: PriceEstimate, expected: str) -> None:
     assert format_estimate(model, price, 3).endswith(expected)

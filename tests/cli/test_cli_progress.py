@@ -17,7 +17,7 @@ from tests.cli.cli_kit import COMMAND, environment
 pty = pytest.importorskip("pty", reason="terminals of this kind are not known to Windows")
 
 
-def on_a_terminal(*arguments: str, cwd: Path) -> tuple[int, str]:
+def run_on_terminal(*arguments: str, cwd: Path) -> tuple[int, str]:
     """Run a command as on a terminal of 80 columns: exit code, and all that was written."""
     pid, terminal = pty.fork()
     if pid == 0:
@@ -37,8 +37,8 @@ def on_a_terminal(*arguments: str, cwd: Path) -> tuple[int, str]:
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_on_a_terminal_a_table_moves_and_the_result_follows(tmp_path: Path) -> None:
-    code, written = on_a_terminal("generate", "z-image", "A red kite", "-n", "2", "--sandbox", cwd=tmp_path)
+def test_terminal_shows_live_table_then_result(tmp_path: Path) -> None:
+    code, written = run_on_terminal("generate", "z-image", "A red kite", "-n", "2", "--sandbox", cwd=tmp_path)
     assert code == 0
     assert "Traceback" not in written
     assert written.index("processing") < written.rindex("2") < written.rindex("/0.png")
@@ -47,9 +47,9 @@ def test_on_a_terminal_a_table_moves_and_the_result_follows(tmp_path: Path) -> N
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_on_a_terminal_a_batch_has_a_bar_and_what_fails_stands_above_it(tmp_path: Path) -> None:
+def test_terminal_shows_batch_bar_below_failures(tmp_path: Path) -> None:
     (tmp_path / "kites.csv").write_text("model,prompt\nz-image,A red kite\nz-image,A kite [fail]\nz-image,Another\n")
-    code, written = on_a_terminal("batch", "run", "kites.csv", "--sandbox", cwd=tmp_path)
+    code, written = run_on_terminal("batch", "run", "kites.csv", "--sandbox", cwd=tmp_path)
     assert code == 1
     assert "Traceback" not in written
     assert "submitted" in written
@@ -61,20 +61,20 @@ def test_on_a_terminal_a_batch_has_a_bar_and_what_fails_stands_above_it(tmp_path
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_on_a_terminal_models_are_a_table(tmp_path: Path) -> None:
-    code, written = on_a_terminal("models", "kling-3-0", "--sandbox", cwd=tmp_path)
+def test_terminal_shows_models_as_table(tmp_path: Path) -> None:
+    code, written = run_on_terminal("models", "kling-3-0", "--sandbox", cwd=tmp_path)
     assert code == 0
     assert "PARAM" in written
     assert "\u2500\u2500" in written
 
 
-def test_elsewhere_there_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_terminal_progress_is_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with job_progress(Output(is_json=False), []) as update:
         update(Job(1, task_id="task_1", state=JobState.SUBMITTED))
     assert capsys.readouterr().err == "[1/0] open task_1\n"
 
 
-def test_a_table_is_plain_and_aligned_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_terminal_table_is_plain_and_aligned(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [("a", "1"), ("long\nname", "100"), ("[bold] :smile:", "2" * 300)]
     Output(is_json=False).write_table(("ID", "N"), rows[:2], right={"N"}, dim={"ID"})
     assert capsys.readouterr().out.splitlines() == ["ID           N", "a            1", "long name  100"]
@@ -82,7 +82,7 @@ def test_a_table_is_plain_and_aligned_elsewhere(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out.splitlines()[-1] == f"[bold] :smile:  {'2' * 300}"
 
 
-def test_a_table_masks_secrets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_masks_secrets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("RIVYA_API_KEY", "rvya_sk_verysecret")
     Output(is_json=False).write_table(("ID",), [("rvya_sk_verysecret",)])
     assert "verysecret" not in capsys.readouterr().out
@@ -94,7 +94,7 @@ def test_json_has_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
-def test_without_the_sandbox_extra_the_pip_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_sandbox_extra_names_pip_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_factory, "find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match=r"pip install 'rivya-async\[sandbox\]'"):
         session_factory.new_sandbox()

@@ -25,7 +25,6 @@ from rivya_async.cli.render import (
     interrupt_summary_to_json,
     purchase_command,
     record_to_json,
-    to_one_line,
 )
 from tests.cli.cli_kit import parse
 
@@ -42,18 +41,14 @@ from tests.cli.cli_kit import parse
         (187, "3:07 min"),
     ],
 )
-def test_seconds(value: float | None, text: str) -> None:
+def test_format_duration(value: float | None, text: str) -> None:
     assert format_duration(value) == text
-
-
-def test_to_one_line_drops_control_characters() -> None:
-    assert to_one_line("a\n\tb \x1b[2J\x07 c") == "a b [2J c"
 
 
 @pytest.mark.parametrize(
     "prompt", ["A cat", 'It\'s "quoted"; $HOME `x`\nand a second line', "-n starts like an option", None]
 )
-def test_the_command_of_a_purchase_is_the_same_purchase(prompt: str | None) -> None:
+def test_purchase_command_repeats_the_purchase(prompt: str | None) -> None:
     params = {"aspect_ratio": "16:9", "seed": 7, "dialogue": [{"voice": "Adam", "text": "a=b"}]}
     job = Job(1, GenerationRequest("z-image", prompt, params=params, idempotency_key="order-42"))
     program, *arguments = shlex.split(purchase_command(job))
@@ -93,7 +88,7 @@ def test_interrupt_summary_omits_jobs_of_an_embedded_sandbox() -> None:
     assert interrupt_summary_to_json(job_list(), is_embedded=True)["open"] == []
 
 
-def test_records_become_the_words_of_the_api() -> None:
+def test_records_have_api_json_form() -> None:
     record = Generation(
         id="t", status="succeeded", model="m", result=GenerationResult("u", ("u", "v")), extra={"later": 1}
     )
@@ -105,20 +100,20 @@ def test_records_become_the_words_of_the_api() -> None:
     assert "extra" not in json.dumps(record_to_json(model))
 
 
-def test_a_job_that_ended_well_shows_its_links() -> None:
+def test_succeeded_job_shows_its_links() -> None:
     record = Generation(
         id="t", status="succeeded", model="m", final_credits=1, result=GenerationResult("u", ("u", "v"))
     )
     assert format_job(Job(1, generation=record)) == ["t  succeeded  m  1 credit  ", "  u", "  v"]
 
 
-def test_keys_of_many_jobs_are_the_given_one_numbered() -> None:
+def test_keys_of_several_jobs_are_numbered() -> None:
     assert [job_key("order", n, 2) for n in (1, 2)] == ["order-1", "order-2"]
     assert job_key("order", 1, 1) == "order"
     assert job_key(None, 1, 2) != job_key(None, 2, 2)
 
 
-def jobs_of_all_kinds() -> list[Job]:
+def jobs_in_every_state() -> list[Job]:
     jobs = [
         Job(number, GenerationRequest(model, prompt, params=params, idempotency_key="key"))
         for number, (model, prompt, params) in enumerate(DEMO_JOBS, 1)
@@ -133,8 +128,8 @@ def jobs_of_all_kinds() -> list[Job]:
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 104, 113, 114, 200])
-def test_the_live_table_fits_the_terminal(width: int) -> None:
-    jobs = jobs_of_all_kinds()
+def test_live_table_fits_the_terminal(width: int) -> None:
+    jobs = jobs_in_every_state()
     console = Console(width=width, file=io.StringIO(), force_terminal=False, record=True)
     console.print(render_jobs(jobs, width=width))
     lines = console.export_text().splitlines()
@@ -146,7 +141,7 @@ def test_the_live_table_fits_the_terminal(width: int) -> None:
         assert any("2 of 11" in line and "1 failed" in line for line in lines)
 
 
-def test_of_very_many_jobs_those_under_way_are_shown() -> None:
+def test_live_table_shows_open_jobs_first() -> None:
     request = GenerationRequest("z-image", "A cat")
     jobs = [Job(number, request, began=1.0, ended=2.0 if number <= 90 else None) for number in range(1, 101)]
     console = Console(width=80, file=io.StringIO(), record=True)

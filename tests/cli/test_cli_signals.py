@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-async def test_a_signal_names_the_open_jobs_and_the_way_back(number: signal.Signals, tmp_path: Path) -> None:
+async def test_signal_prints_open_jobs_and_resume_command(number: signal.Signals, tmp_path: Path) -> None:
     async with Sandbox(speed=0.001) as slow:
         command = ("generate", "z-image", "A kite", "-n", "2", "-o", str(tmp_path))
         running = await RunningCommand.start(*command, env=environment(slow))
@@ -33,7 +33,7 @@ async def test_a_signal_names_the_open_jobs_and_the_way_back(number: signal.Sign
         assert slow.api_key not in ended.err
 
 
-async def test_the_way_back_works() -> None:
+async def test_resume_command_works() -> None:
     async with Sandbox(speed=1) as sandbox:
         running = await RunningCommand.start("generate", "z-image", "A kite", "--json", env=environment(sandbox))
         await wait_until(lambda: sandbox.request_log.count(POLL) >= 1)
@@ -50,7 +50,7 @@ async def test_the_way_back_works() -> None:
         assert sandbox.request_log.purchases == 1
 
 
-async def test_a_purchase_without_an_answer_is_named_by_its_key_and_bought_once() -> None:
+async def test_unanswered_purchase_is_named_by_key_and_bought_once() -> None:
     async with Sandbox(speed=500) as sandbox:
         sandbox.faults.add(route=SUBMIT, delay=1, act=True, times=1)  # bought, and slow to say so
         running = await RunningCommand.start("generate", "z-image", "It's a kite", env=environment(sandbox))
@@ -67,7 +67,7 @@ async def test_a_purchase_without_an_answer_is_named_by_its_key_and_bought_once(
         assert sandbox.request_log.purchases == 1
 
 
-async def test_before_anything_was_bought_there_is_nothing_to_name() -> None:
+async def test_signal_before_first_purchase_names_no_job() -> None:
     async with Sandbox() as sandbox:
         sandbox.faults.add(route="GET /api/v1/models", delay=20)
         running = await RunningCommand.start("generate", "z-image", "A kite", "--json", env=environment(sandbox))
@@ -80,7 +80,7 @@ async def test_before_anything_was_bought_there_is_nothing_to_name() -> None:
         }  # fmt: skip
 
 
-async def test_an_interrupted_demo_names_no_open_jobs(tmp_path: Path) -> None:
+async def test_interrupted_demo_names_no_open_jobs(tmp_path: Path) -> None:
     running = await RunningCommand.start("demo", "--speed", "0.01", "--json", cwd=tmp_path)
     await wait_until((tmp_path / "rivya-demo").exists)
     running.signal(signal.SIGINT)
@@ -90,7 +90,7 @@ async def test_an_interrupted_demo_names_no_open_jobs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-async def test_the_sandbox_serves_until_a_signal(number: signal.Signals) -> None:
+async def test_sandbox_serves_until_signal(number: signal.Signals) -> None:
     running = await RunningCommand.start("sandbox", "--credits", "77", "--seed", "5")
     lines = [await running.line(), await running.line()]
     exports = dict(shlex.split(line)[1].split("=", 1) for line in lines)
@@ -102,7 +102,7 @@ async def test_the_sandbox_serves_until_a_signal(number: signal.Signals) -> None
     assert (ended.code, ended.out) == (130, "")
 
 
-async def test_the_sandbox_reports_its_address_as_json() -> None:
+async def test_sandbox_prints_its_address_as_json() -> None:
     running = await RunningCommand.start("sandbox", "--json")
     value = json.loads(await running.line())
     assert value["api_key"].startswith("rvya_sk_")
@@ -114,7 +114,7 @@ async def test_the_sandbox_reports_its_address_as_json() -> None:
     assert (await running.end()).code == 130
 
 
-async def test_the_sandbox_injects_the_faults_of_a_file(tmp_path: Path) -> None:
+async def test_sandbox_loads_faults_from_file(tmp_path: Path) -> None:
     (tmp_path / "good.toml").write_text('[[fault]]\nroute = "GET /api/v1/credits"\nstatus = 403\n')
     (tmp_path / "bad.toml").write_text("[[fault]]\nstauts = 403\n")
     running = await RunningCommand.start("sandbox", "--json", "--faults", "good.toml", cwd=tmp_path)
@@ -134,7 +134,7 @@ async def test_the_sandbox_injects_the_faults_of_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("account", ["team-b=many", "team-b=-1"])
-async def test_an_account_needs_credits(account: str) -> None:
+async def test_sandbox_accounts_require_credits(account: str) -> None:
     ended = await (await RunningCommand.start("sandbox", "--account", account)).end()
     assert (ended.code, ended.out) == (2, "")
     assert f"--account takes NAME=CREDITS, such as team-b=500, not {account}" in ended.err

@@ -24,12 +24,12 @@ async def sandbox() -> AsyncIterator[Sandbox]:
         yield running
 
 
-async def created(sandbox: Sandbox, url: str = URL) -> str:
+async def create_endpoint(sandbox: Sandbox, url: str = URL) -> str:
     (endpoint,) = (await run_against("webhooks", "create", url, "--json", sandbox=sandbox)).results
     return str(endpoint["id"])
 
 
-async def test_a_secret_is_shown_by_create_and_rotate_only(sandbox: Sandbox) -> None:
+async def test_secret_is_shown_by_create_and_rotate_only(sandbox: Sandbox) -> None:
     made = await run_against("webhooks", "create", URL, "--name", "Prod", sandbox=sandbox)
     first, events, secret = made.out.splitlines()
     endpoint_id = first.split()[0]
@@ -53,7 +53,7 @@ async def test_a_secret_is_shown_by_create_and_rotate_only(sandbox: Sandbox) -> 
 
 
 async def test_update_changes_given_fields(sandbox: Sandbox) -> None:
-    endpoint_id = await created(sandbox)
+    endpoint_id = await create_endpoint(sandbox)
     options = ("--url", "https://8.8.8.8/", "--event", "generation.failed", "--status", "disabled")
     (endpoint,) = (await run_against("webhooks", "update", endpoint_id, *options, "--json", sandbox=sandbox)).results
     assert (endpoint["url"], endpoint["event_types"], endpoint["status"]) == (
@@ -64,10 +64,10 @@ async def test_update_changes_given_fields(sandbox: Sandbox) -> None:
     assert endpoint["name"] == "rivya"
 
 
-async def test_deliveries_and_events_are_listed(sandbox: Sandbox) -> None:
+async def test_lists_deliveries_and_events(sandbox: Sandbox) -> None:
     answers = [204, 500]
     async with plain_server(lambda _: web.Response(status=answers.pop(0))) as there:
-        endpoint_id = await created(sandbox, there.url)
+        endpoint_id = await create_endpoint(sandbox, there.url)
         well = await run_against("webhooks", "test", endpoint_id, sandbox=sandbox)
         assert well.code == 0
         assert well.out.splitlines()[1].split()[-2:] == ["succeeded", "204"]
@@ -87,14 +87,14 @@ async def test_deliveries_and_events_are_listed(sandbox: Sandbox) -> None:
     assert event["data"]["status"] == "succeeded"
 
 
-async def test_empty_lists(sandbox: Sandbox) -> None:
+async def test_empty_list_is_reported(sandbox: Sandbox) -> None:
     for action in ("list", "events"):
         ended = await run_against("webhooks", action, sandbox=sandbox)
         assert (ended.code, ended.out, ended.err) == (0, "", "there are none yet\n")
         assert (await run_against("webhooks", action, "--json", sandbox=sandbox)).results == []
 
 
-async def test_a_url_that_is_rejected(sandbox: Sandbox) -> None:
+async def test_rejected_url_is_reported(sandbox: Sandbox) -> None:
     ended = await run_against("webhooks", "create", "https://10.0.0.1/", "--json", sandbox=sandbox)
     assert (ended.code, ended.error["code"]) == (2, "webhook_url_rejected")
 
@@ -118,7 +118,7 @@ async def test_a_url_that_is_rejected(sandbox: Sandbox) -> None:
         (("sign", "--secret", "whsec_1", "--event", "a", "--event", "b"), "takes one --event"),
     ],
 )
-def test_wrong_usage(arguments: tuple[str, ...], expected: str) -> None:
+def test_rejects_wrong_usage(arguments: tuple[str, ...], expected: str) -> None:
     ended = rivya("webhooks", *arguments, env=environment(RIVYA_API_KEY="rvya_sk_none"))
     assert ended.code == 2
     assert expected in ended.err
@@ -128,7 +128,7 @@ SECRET = "whsec_" + "c0ffee" * 5
 
 
 @pytest.mark.parametrize(("event", "status"), [("generation.succeeded", "succeeded"), ("generation.failed", "failed")])
-def test_a_delivery_is_signed_by_hand(event: str, status: str) -> None:
+def test_signs_delivery_of_given_body(event: str, status: str) -> None:
     shown = rivya("webhooks", "sign", "--event", event, env=environment(RIVYA_WEBHOOK_SECRET=SECRET))
     head, _, body = shown.out.partition("\n\n")
     headers = dict(line.split(": ", 1) for line in head.splitlines())
@@ -141,7 +141,7 @@ def test_a_delivery_is_signed_by_hand(event: str, status: str) -> None:
     assert "c0ffee" not in shown.out + str(value)
 
 
-async def test_a_signed_delivery_is_posted() -> None:
+async def test_posts_signed_delivery() -> None:
     answers = [204, 401, 302]
     moved = {"Location": "/elsewhere"}
     async with plain_server(lambda _: web.Response(status=answers.pop(0), headers=moved)) as there:
@@ -157,25 +157,25 @@ async def test_a_signed_delivery_is_posted() -> None:
         assert verify(seen.body, seen.headers, SECRET).type == "generation.succeeded"
 
 
-def test_an_unreachable_receiver_is_reported_without_the_secret() -> None:
+def test_unreachable_receiver_is_reported_without_secret() -> None:
     ended = rivya("webhooks", "sign", "--secret", SECRET, "--to", "http://127.0.0.1:1/", "--json")
     assert (ended.code, ended.out) == (6, "")
     assert "refused" in ended.error["message"]
     assert "c0ffee" not in ended.err
 
 
-async def test_a_receiver_that_does_not_speak_http() -> None:
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def test_non_http_receiver_is_reported() -> None:
+    async def answer_as_smtp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"220 mail.example ESMTP\r\n\r\n")
         await writer.drain()
 
-    async with raw_server(talk) as url:
+    async with raw_server(answer_as_smtp) as url:
         ended = await asyncio.to_thread(rivya, "webhooks", "sign", "--secret", SECRET, "--to", url, "--json")
     assert (ended.code, ended.error["type"]) == (6, "OutcomeUnknownError")
 
 
-async def test_the_secret_may_come_by_stdin() -> None:
+async def test_reads_secret_from_stdin() -> None:
     process = await asyncio.create_subprocess_exec(
         *COMMAND, "webhooks", "sign", "--secret", "-", "--json", stdin=PIPE, stdout=PIPE, env=environment()
     )

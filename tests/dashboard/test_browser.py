@@ -10,8 +10,7 @@ import pytest
 
 from rivya_async import GenerationFailedError, PollPolicy, RivyaSession
 from rivya_async.sandbox import Sandbox
-from rivya_async.sandbox.dashboard.fault_toggles import PREDEFINED
-from rivya_async.sandbox.dashboard.feed import MAX_TASKS
+from rivya_async.sandbox.dashboard.feed import MAX_TASKS, PREDEFINED
 from tests.chromium import CONTRAST, IN_CHROMIUM, Chromium, Tab
 
 pytestmark = IN_CHROMIUM

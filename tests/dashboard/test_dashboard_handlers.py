@@ -13,8 +13,14 @@ import pytest
 
 from rivya_async.sandbox import Fault, Sandbox
 from rivya_async.sandbox.dashboard import handlers
-from rivya_async.sandbox.dashboard.fault_toggles import MAX_TOGGLES, PREDEFINED, FaultToggles, describe_fault
-from rivya_async.sandbox.dashboard.feed import MAX_TASKS, TaskFeed
+from rivya_async.sandbox.dashboard.feed import (
+    MAX_TASKS,
+    MAX_TOGGLES,
+    PREDEFINED,
+    FaultToggles,
+    TaskFeed,
+    describe_fault,
+)
 from tests.sandbox.sandbox_client import POLL, START_TIME, SUBMIT, SandboxClient, running_sandbox, wait_until
 
 HTML_HEADERS = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -218,7 +224,7 @@ async def test_aborts_slow_reader(monkeypatch: pytest.MonkeyPatch) -> None:
         reader._transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(f"GET /sandbox/events HTTP/1.1\r\nHost: {client.sandbox.base_url[7:]}\r\n\r\n".encode())
         await wait_until(lambda: page._open_streams == 1)
-        monkeypatch.setattr("rivya_async.sandbox.dashboard.fault_toggles._shorten", lambda text: text)
+        monkeypatch.setattr("rivya_async.sandbox.dashboard.feed._shorten", lambda text: text)
 
         def is_cut() -> bool:
             client.sandbox.faults.add(route="GET /api/v1/models", headers={"x": "y" * 300_000})

@@ -41,11 +41,11 @@ from tests.engine.virtual_time import now, running_loop, settle
 EVERY_SECOND = PollPolicy(first=1, base=1, cap=1, floor=1, factor=1, timeout=None)
 
 
-async def drained(records: AsyncGenerator[Generation]) -> list[Generation]:
+async def collect(records: AsyncGenerator[Generation]) -> list[Generation]:
     return [generation async for generation in records]
 
 
-async def drained_into(seen: list[str], records: AsyncGenerator[Generation]) -> None:
+async def collect_into(seen: list[str], records: AsyncGenerator[Generation]) -> None:
     """For loops that end by an error."""
     async for generation in records:
         seen.append(generation.id)  # noqa: PERF401 - what came before the error is what matters
@@ -64,7 +64,7 @@ async def test_yields_in_order_of_ends() -> None:
     for task_id, duration in durations.items():
         service.sell(task_id, duration)
     engine = create_engine(service.transport)
-    ended = await drained(create_generations(engine, EVERY_SECOND).as_completed(durations))
+    ended = await collect(create_generations(engine, EVERY_SECOND).as_completed(durations))
     assert ids(ended) == ["b", "c", "a"]
     await assert_idle(engine)
 
@@ -74,7 +74,7 @@ async def test_duplicate_ids_are_yielded_once() -> None:
     task_id = service.sell()
     named: list[Generation | str] = [task_id, record(task_id), task_id]
     engine = create_engine(service.transport)
-    assert ids(await drained(create_generations(engine, EVERY_SECOND).as_completed(named))) == [task_id]
+    assert ids(await collect(create_generations(engine, EVERY_SECOND).as_completed(named))) == [task_id]
     assert service.transport.peak == 1
 
 
@@ -82,20 +82,20 @@ async def test_ended_record_needs_no_poll() -> None:
     transport = scripted_transport(job_response("task_1", "processing"))
     ended = record("task_1", "succeeded")
     generations = create_generations(create_engine(transport))
-    assert await drained(generations.as_completed([ended])) == [ended]
-    assert await drained(generations.as_completed([ended, "task_1"])) == [ended]
+    assert await collect(generations.as_completed([ended])) == [ended]
+    assert await collect(generations.as_completed([ended, "task_1"])) == [ended]
     assert transport.received == []
 
 
-async def test_nothing_to_wait_for() -> None:
+async def test_empty_ids_yield_nothing() -> None:
     assert (
-        await drained(create_generations(create_engine(scripted_transport(job_response("task_1")))).as_completed([]))
+        await collect(create_generations(create_engine(scripted_transport(job_response("task_1")))).as_completed([]))
         == []
     )
 
 
 async def test_failed_jobs_are_yielded() -> None:
-    ended = await drained(
+    ended = await collect(
         create_generations(create_engine(scripted_transport(job_response("task_1", "failed")))).as_completed(["task_1"])
     )
     assert [generation.status for generation in ended] == ["failed"]
@@ -107,7 +107,7 @@ async def test_errors_of_single_jobs_are_raised_last() -> None:
     engine = create_engine(service.transport)
     ended: list[str] = []
     with pytest.raises(ExceptionGroup) as caught:
-        await drained_into(ended, create_generations(engine, EVERY_SECOND).as_completed(["x", "a", "y", "z"]))
+        await collect_into(ended, create_generations(engine, EVERY_SECOND).as_completed(["x", "a", "y", "z"]))
     assert ended == ["a"]
     errors = caught.value.exceptions
     assert {type(error) for error in errors} == {NotFoundError}
@@ -117,7 +117,7 @@ async def test_errors_of_single_jobs_are_raised_last() -> None:
 
 async def test_single_error_is_raised_as_it_is() -> None:
     engine = create_engine(scripted_transport(error_response(404, "not_found")))
-    error = await error_from(drained(create_generations(engine).as_completed(["task_1"])))
+    error = await error_from(collect(create_generations(engine).as_completed(["task_1"])))
     assert isinstance(error, NotFoundError)
     assert error.task_id == "task_1"
 
@@ -125,7 +125,7 @@ async def test_single_error_is_raised_as_it_is() -> None:
 async def test_error_notes_are_not_shared_between_waits() -> None:
     generations = create_generations(create_engine(scripted_transport(error_response(404, "not_found"))))
     single, _ = await asyncio.gather(
-        error_from(generations.wait_for("a")), error_from(drained(generations.as_completed(["a", "b", "c"])))
+        error_from(generations.wait_for("a")), error_from(collect(generations.as_completed(["a", "b", "c"])))
     )
     assert len(single.__notes__) == 1
 
@@ -136,7 +136,7 @@ async def test_timeout_error_lists_open_jobs_and_other_errors() -> None:
         service.sell(task_id, duration)
     engine = create_engine(service.transport)
     ended: list[str] = []
-    looping = drained_into(
+    looping = collect_into(
         ended, create_generations(engine, EVERY_SECOND).as_completed(["a", "b", "x", "c"], timeout=20)
     )
     with pytest.raises(ExceptionGroup) as caught:
@@ -156,7 +156,7 @@ async def test_timeout_0_yields_ended_jobs_without_requests() -> None:
     ended = record("task_1", "succeeded")
     seen: list[str] = []
     with pytest.raises(WaitTimeoutError):
-        await drained_into(
+        await collect_into(
             seen, create_generations(create_engine(transport)).as_completed([ended, "task_2"], timeout=0)
         )
     await asyncio.sleep(10)
@@ -228,8 +228,8 @@ async def test_leaving_one_loop_does_not_affect_others() -> None:
     task_id = service.sell()
     engine = create_engine(service.transport)
     generations = create_generations(engine, EVERY_SECOND)
-    looping = asyncio.create_task(drained(generations.as_completed([task_id])))
-    watching = asyncio.create_task(drained(generations.watch(task_id)))
+    looping = asyncio.create_task(collect(generations.as_completed([task_id])))
+    watching = asyncio.create_task(collect(generations.watch(task_id)))
     waiting = asyncio.create_task(generations.wait_for(task_id))
     await sleep_until(5)
     await cancel(looping, watching)
@@ -242,7 +242,7 @@ async def test_one_failing_job_among_transient_errors() -> None:
     service = Service(duration=10)
     task_ids = [service.sell() for _ in range(20)]
     engine = create_engine(service.transport)
-    looping = asyncio.create_task(drained(create_generations(engine, EVERY_SECOND).as_completed(task_ids)))
+    looping = asyncio.create_task(collect(create_generations(engine, EVERY_SECOND).as_completed(task_ids)))
     await sleep_until(5)
     service.is_down = True
     await sleep_until(65)
@@ -259,7 +259,7 @@ async def test_revoked_api_key_fails_every_job() -> None:
         )
 
     engine = create_engine(ScriptedTransport(answer))
-    error = await error_from(drained(create_generations(engine, EVERY_SECOND).as_completed(["a", "b", "c"])))
+    error = await error_from(collect(create_generations(engine, EVERY_SECOND).as_completed(["a", "b", "c"])))
     assert isinstance(error, ExceptionGroup)
     assert {type(each) for each in error.exceptions} == {AuthenticationError}
     await assert_idle(engine)
@@ -291,7 +291,7 @@ async def test_ten_thousand_ids_in_one_loop() -> None:
     task_ids = [service.sell() for _ in range(10_000)]
     dice = iter(range(10**9))
     engine = create_engine(service.transport, uniform=lambda: next(dice) * 0.61803398875 % 1)
-    looping = asyncio.create_task(drained(create_generations(engine).as_completed(task_ids)))
+    looping = asyncio.create_task(collect(create_generations(engine).as_completed(task_ids)))
     await sleep_until(10)
     assert running_loop().timers <= 2 + service.transport.in_flight
     ended = await looping
@@ -300,7 +300,7 @@ async def test_ten_thousand_ids_in_one_loop() -> None:
     await assert_idle(engine)
 
 
-async def test_service_error_is_no_terminal_record() -> None:
+async def test_service_error_is_not_a_terminal_record() -> None:
     error = await error_from(
         create_generations(create_engine(scripted_transport(error_response(503)))).retrieve("task_1")
     )

@@ -109,7 +109,7 @@ async def test_yields_in_order_of_source() -> None:
 
 
 @pytest.mark.parametrize("ordered", [False, True])
-async def test_an_empty_source(ordered: bool) -> None:
+async def test_empty_source_yields_nothing(ordered: bool) -> None:
     assert await outcome_of([], Work(), ordered=ordered) == ([], None)
     assert await outcome_of(Source([], pause=1).async_items(), Work(), ordered=ordered) == ([], None)
 
@@ -134,7 +134,7 @@ async def test_source_is_not_read_without_a_free_slot() -> None:
         assert source.items_read == 1, "the one that was handed out is still in the loop's hands"
 
 
-async def test_an_infinite_source() -> None:
+async def test_infinite_source_is_supported() -> None:
     def numbers() -> Iterator[float]:
         while True:
             yield 1
@@ -150,7 +150,7 @@ async def test_an_infinite_source() -> None:
 
 
 @pytest.mark.parametrize("ordered", [False, True])
-async def test_slow_source(ordered: bool) -> None:
+async def test_slow_source_does_not_block_results(ordered: bool) -> None:
     work = Work()
     source = Source([1, 1, 1, 1], pause=5)
     assert await outcome_of(source.async_items(), work, ordered=ordered) == ([1, 1, 1, 1], None)
@@ -243,7 +243,7 @@ async def test_cancellation_cancels_source_and_tasks(at: float) -> None:
 async def test_cancelled_twice_while_the_tasks_clean_up() -> None:
     cleaned = []
 
-    async def stubborn(item: int) -> int:
+    async def clean_up_slowly(item: int) -> int:
         try:
             await asyncio.sleep(100)
         finally:
@@ -252,7 +252,7 @@ async def test_cancelled_twice_while_the_tasks_clean_up() -> None:
         return item
 
     async def loop() -> None:
-        async for _ in bounded_map([1, 2], stubborn, limit=2, ordered=False):
+        async for _ in bounded_map([1, 2], clean_up_slowly, limit=2, ordered=False):
             pass
 
     looping = asyncio.create_task(loop())

@@ -19,7 +19,7 @@ def create_models(transport: ScriptedTransport) -> Models:
     return Models(lambda: engine)
 
 
-async def test_callers_at_the_same_time_share_one_request_until_it_is_stale() -> None:
+async def test_concurrent_callers_share_one_request_until_it_expires() -> None:
     transport = scripted_transport(CATALOGUE, latency=1)
     models = create_models(transport)
     lists = await asyncio.gather(*(models.list() for _ in range(50)))
@@ -32,7 +32,7 @@ async def test_callers_at_the_same_time_share_one_request_until_it_is_stale() ->
     assert len(transport.received) == 2
 
 
-async def test_callers_at_the_same_time_share_one_failure() -> None:
+async def test_concurrent_callers_share_one_failure() -> None:
     """Else the hundredth caller of a service that is down waits a hundred times as long as the first."""
     transport = scripted_transport(error_response(503), latency=1)
     models = create_models(transport)
@@ -43,7 +43,7 @@ async def test_callers_at_the_same_time_share_one_failure() -> None:
     assert now() == pytest.approx(5 + 0.25 + 0.5 + 1 + 2)
 
 
-async def test_a_failure_is_not_remembered() -> None:
+async def test_failure_is_not_cached() -> None:
     models = create_models(scripted_transport(error_response(401), CATALOGUE))
     with pytest.raises(RivyaError):
         await models.list()

@@ -115,7 +115,7 @@ async def test_deadline_between_attempts_raises_the_last_error() -> None:
     await engine.aclose()
 
 
-async def test_a_deadline_between_the_purchase_and_the_first_poll() -> None:
+async def test_deadline_between_purchase_and_first_poll() -> None:
     service = Service(duration=HOUR)
     engine = create_engine(service.transport)
     error = await error_from(create_generations(engine, POLL).generate("z-image", "A red kite", timeout=0.1))
@@ -125,7 +125,7 @@ async def test_a_deadline_between_the_purchase_and_the_first_poll() -> None:
     await engine.aclose()
 
 
-async def test_no_time_at_all_sends_nothing() -> None:
+async def test_timeout_of_zero_sends_nothing() -> None:
     service = Service()
     engine = create_engine(service.transport)
     generations = create_generations(engine, POLL)

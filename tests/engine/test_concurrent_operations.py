@@ -50,8 +50,8 @@ async def _hanging() -> Reply:
     return OutcomeUnknownError("no answer")
 
 
-class Bench:
-    """An engine between a service of moods and users who come and go."""
+class EngineHarness:
+    """An engine with a faulty service and concurrent users."""
 
     def __init__(self, rate_limit: RateLimit | None, max_connections: int) -> None:
         self.service = Service(duration=15.0)
@@ -80,7 +80,7 @@ class Bench:
         finally:
             self.under_way[request.path] -= 1
 
-    def come(self, use: Coroutine[Any, Any, object]) -> None:
+    def start(self, use: Coroutine[Any, Any, object]) -> None:
         self.users.append(asyncio.create_task(use))
 
     async def wait(self, task_id: str, timeout: float | None) -> None:
@@ -99,11 +99,11 @@ class Bench:
 
     async def step(self, what: str, pick: int) -> None:
         if what == "wait":
-            self.come(self.wait(self.task_ids[pick % JOBS], None if pick % 3 else 0.1 + pick / 20))
+            self.start(self.wait(self.task_ids[pick % JOBS], None if pick % 3 else 0.1 + pick / 20))
         elif what == "wait for all":
-            self.come(self.wait_for_all())
+            self.start(self.wait_for_all())
         elif what == "buy":
-            self.come(self.buy())
+            self.start(self.buy())
         elif what == "cancel" and self.users:
             self.users[pick % len(self.users)].cancel()
         elif what == "turn":
@@ -113,7 +113,7 @@ class Bench:
         elif what == "mood":
             self.mood = ["well", *FAULTS][pick % (len(FAULTS) + 1)]
 
-    async def assert_nothing_is_left(self) -> None:
+    async def assert_no_leftovers(self) -> None:
         for user in self.users:
             assert user.cancelled() or user.exception() is None, user
         await self.engine.aclose()
@@ -140,18 +140,18 @@ LIMITS = st.sampled_from([None, RateLimit(2), RateLimit(20, 1)])
 @given(limit=LIMITS, places=st.sampled_from([1, 2, 50]), steps=STEPS)
 def test_remaining_waiters_get_the_end(limit: RateLimit | None, places: int, steps: list[tuple[str, int]]) -> None:
     async def main() -> None:
-        bench = Bench(limit, places)
+        harness = EngineHarness(limit, places)
         for what, pick in steps:
-            await bench.step(what, pick)
-        bench.mood = "well"
+            await harness.step(what, pick)
+        harness.mood = "well"
         well_at = now()
-        bench.come(bench.wait_for_all())
-        await asyncio.gather(*bench.users, return_exceptions=True)
+        harness.start(harness.wait_for_all())
+        await asyncio.gather(*harness.users, return_exceptions=True)
         assert now() - well_at <= 200.0, "polling had stopped, or nearly"
-        limiter = bench.engine.executor._limiter
+        limiter = harness.engine.executor._limiter
         assert limiter._free == places
         assert not limiter.queued_polls
-        await bench.assert_nothing_is_left()
+        await harness.assert_no_leftovers()
 
     run(main())
 
@@ -162,14 +162,14 @@ def test_close_at_any_time_releases_all_waiters(
     limit: RateLimit | None, places: int, steps: list[tuple[str, int]], turns: int
 ) -> None:
     async def main() -> None:
-        bench = Bench(limit, places)
+        harness = EngineHarness(limit, places)
         for what, pick in steps:
-            await bench.step(what, pick)
+            await harness.step(what, pick)
         await settle(turns)
         began = now()
-        await bench.engine.aclose()
+        await harness.engine.aclose()
         assert now() - began <= 6.0, "only what is in flight is waited for"
-        await asyncio.wait_for(asyncio.gather(*bench.users, return_exceptions=True), 0.1)
-        await bench.assert_nothing_is_left()
+        await asyncio.wait_for(asyncio.gather(*harness.users, return_exceptions=True), 0.1)
+        await harness.assert_no_leftovers()
 
     run(main())

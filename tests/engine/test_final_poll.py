@@ -18,7 +18,7 @@ SLOW = PollPolicy(first=20.0, base=30.0, cap=30.0, floor=30.0)
 
 
 @pytest.mark.parametrize("timeout", [5.0, 10.0, 45.0])
-async def test_a_job_that_ended_since_the_last_poll_is_returned(timeout: float) -> None:
+async def test_final_poll_returns_ended_job(timeout: float) -> None:
     service = Service(duration=timeout * 0.8)
     engine = create_engine(service.transport)
     job = await create_generations(engine).wait_for(service.sell(), timeout=timeout, poll=SLOW)
@@ -66,7 +66,7 @@ async def polls_in(timeout: float | None, *, latency: float = 0.1, seconds: floa
 
 @pytest.mark.parametrize("latency", [0.05, 0.4])
 @pytest.mark.parametrize("timeout", [0.5, 1.0, 3.0, 7.0])
-async def test_short_waits_in_a_row_keep_the_pace(timeout: float, latency: float) -> None:
+async def test_repeated_short_waits_keep_the_poll_interval(timeout: float, latency: float) -> None:
     """At most one additional poll per `policy.cap` seconds: here as many as regular polls."""
     usual = await polls_in(None, latency=latency)
     began = now()
@@ -78,7 +78,7 @@ async def test_short_waits_in_a_row_keep_the_pace(timeout: float, latency: float
 
 
 @pytest.mark.parametrize("timeout", [0.3, 1.0, 3.0])
-async def test_short_waits_in_a_row_see_the_end_soon(timeout: float) -> None:
+async def test_repeated_short_waits_notice_the_end_soon(timeout: float) -> None:
     service = Service(duration=100.0, latency=0.05)
     engine = create_engine(service.transport)
     generations, task_id = create_generations(engine), service.sell()
@@ -93,7 +93,7 @@ async def test_short_waits_in_a_row_see_the_end_soon(timeout: float) -> None:
 
 
 @pytest.mark.parametrize("timeout", [0.3, 0.7])
-async def test_a_poll_that_outlasts_its_wait_is_not_lost(timeout: float) -> None:
+async def test_poll_that_outlasts_its_wait_is_not_lost(timeout: float) -> None:
     """Waits that are shorter than a poll takes come to the end all the same, and one end is learned once."""
     service = Service(duration=20.0, latency=0.8)
     engine = create_engine(service.transport)

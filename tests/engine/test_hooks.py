@@ -96,7 +96,7 @@ async def test_reports_attempts_and_retries() -> None:
     }
 
 
-async def test_last_failure_is_no_retry() -> None:
+async def test_last_failure_is_not_reported_as_retry() -> None:
     hooks = RecordingHooks()
     await error_from(
         create_engine(scripted_transport(error_response(400)), hooks=[hooks]).executor.execute(purchase_operation())
@@ -111,7 +111,7 @@ async def test_elapsed_excludes_queue_time() -> None:
     assert [details.elapsed for details in hooks.attempts] == pytest.approx([2, 2, 2])
 
 
-async def test_unsent_and_unanswered_requests_are_no_success() -> None:
+async def test_unsent_and_unanswered_requests_are_reported_as_errors() -> None:
     hooks = RecordingHooks()
     engine = create_engine(ScriptedTransport(no_response), hooks=[hooks], max_connections=1)
     calls = [asyncio.create_task(engine.executor.execute(purchase_operation())) for _ in range(2)]
@@ -151,7 +151,7 @@ async def test_last_poll_has_no_delay() -> None:
     assert (details.status, details.delay, type(details.error)) == (None, None, type(error))
 
 
-async def test_hook_errors_are_reported_only() -> None:
+async def test_hook_errors_are_only_logged() -> None:
     hooks = RecordingHooks()
     transport = scripted_transport(
         error_response(503),
@@ -168,7 +168,7 @@ async def test_hook_errors_are_reported_only() -> None:
     running_loop().reported.clear()
 
 
-async def test_hook_errors_hide_no_error() -> None:
+async def test_hook_errors_do_not_replace_errors() -> None:
     generations = create_generations(
         create_engine(scripted_transport(job_response("task_1")), hooks=[FailingHooks()]), EVERY_SECOND
     )
@@ -178,7 +178,7 @@ async def test_hook_errors_hide_no_error() -> None:
     running_loop().reported.clear()
 
 
-async def test_hook_may_use_the_engine() -> None:
+async def test_hook_can_use_the_engine() -> None:
     """A hook may begin something of its own; it runs between two steps of the engine, never inside one."""
 
     class Curious(Hooks):

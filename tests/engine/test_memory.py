@@ -46,13 +46,13 @@ def count_live_objects() -> dict[str, int]:
     return alive
 
 
-async def cancelled_in_flight(generations: Generations, _: Engine) -> None:
+async def cancel_during_poll(generations: Generations, _: Engine) -> None:
     wait = asyncio.create_task(generations.wait_for("task_1"))
     await settle()
     await cancel(wait)
 
 
-async def cancelled_in_a_sleep(generations: Generations, _: Engine) -> None:
+async def cancel_between_polls(generations: Generations, _: Engine) -> None:
     wait = asyncio.create_task(generations.wait_for(record("task_2")))
     await asyncio.sleep(0.5)
     await cancel(wait)
@@ -62,7 +62,7 @@ async def late(generations: Generations, _: Engine) -> None:
     await error_from(generations.wait_for("task_2", timeout=0.5))
 
 
-async def left_early(generations: Generations, _: Engine) -> None:
+async def leave_as_completed_early(generations: Generations, _: Engine) -> None:
     async with aclosing(generations.as_completed(["task_1", "task_2"], timeout=5)) as records:
         wait = asyncio.create_task(anext(records))
         await asyncio.sleep(1)
@@ -73,13 +73,13 @@ async def failed(generations: Generations, _: Engine) -> None:
     await error_from(generations.wait_for("task_3"))
 
 
-async def a_purchase_cancelled_in_back_off(generations: Generations, _: Engine) -> None:
+async def cancel_purchase_in_back_off(generations: Generations, _: Engine) -> None:
     buying = asyncio.create_task(generations.generate(JOB))
     await asyncio.sleep(0.1)
     await cancel(buying)
 
 
-async def a_map_left_early(generations: Generations, _: Engine) -> None:
+async def leave_map_early(generations: Generations, _: Engine) -> None:
     async with aclosing(generations.map([JOB] * 10, max_in_flight=5, ordered=False)) as outcomes:
         wait = asyncio.create_task(anext(outcomes))
         await asyncio.sleep(0.1)
@@ -89,13 +89,13 @@ async def a_map_left_early(generations: Generations, _: Engine) -> None:
 @pytest.mark.parametrize(
     "use",
     [
-        cancelled_in_flight,
-        cancelled_in_a_sleep,
+        cancel_during_poll,
+        cancel_between_polls,
         late,
-        left_early,
+        leave_as_completed_early,
         failed,
-        a_purchase_cancelled_in_back_off,
-        a_map_left_early,
+        cancel_purchase_in_back_off,
+        leave_map_early,
     ],
 )
 async def test_no_objects_are_retained(use: Callable[[Generations, Engine], Awaitable[None]]) -> None:

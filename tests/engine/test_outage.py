@@ -28,7 +28,7 @@ def create_engine_for(service: Service, max_connections: int = 100) -> Engine:
 
 
 @pytest.mark.parametrize("outage", OUTAGES)
-async def test_two_minutes_of_outage_under_five_thousand_waits(outage: Outage) -> None:
+async def test_five_thousand_waits_survive_two_minutes_of_outage(outage: Outage) -> None:
     service = BusyService(duration=60.0, latency=0.05, outage=outage, down=(20.0, 140.0))
     engine = create_engine_for(service)
     ended = [job.id async for job in create_generations(engine).as_completed([service.sell() for _ in range(5000)])]
@@ -46,7 +46,7 @@ async def test_two_minutes_of_outage_under_five_thousand_waits(outage: Outage) -
     await engine.aclose()
 
 
-async def test_polls_keep_their_rhythm_after_an_outage() -> None:
+async def test_poll_intervals_resume_after_an_outage() -> None:
     """No job ends meanwhile: the polls of the open jobs stay as spread as they were."""
     service = BusyService(duration=1e6, latency=0.05, down=(60.0, 180.0))
     engine = create_engine_for(service)
@@ -77,7 +77,7 @@ async def test_submits_wait_for_the_end_of_an_outage(outage: Outage) -> None:
 
 
 @pytest.mark.parametrize("outage", OUTAGES)
-async def test_submits_give_up_in_a_long_outage(outage: Outage) -> None:
+async def test_submits_fail_in_a_long_outage(outage: Outage) -> None:
     service = BusyService(outage=outage, down=(0.0, 1e6))
     engine = create_engine_for(service)
     generations = create_generations(engine)
@@ -106,7 +106,7 @@ async def test_submits_give_up_in_a_long_outage(outage: Outage) -> None:
 async def test_rejected_call_is_not_retried() -> None:
     """The service has been down for longer than its patience: then the end of its pause is its end."""
     service = BusyService(outage="refused", down=(0.0, 1e6))
-    retries = Retries()
+    retries = RetryRecorder()
     engine = create_engine(service.transport, uniform=random.Random(2).random, hooks=[retries])
     generations = create_generations(engine)
     await asyncio.gather(*(error_from(generations.create("z-image", f"Number {n}")) for n in range(30)))
@@ -114,7 +114,7 @@ async def test_rejected_call_is_not_retried() -> None:
     await engine.aclose()
 
 
-class Retries(Hooks):
+class RetryRecorder(Hooks):
     def __init__(self) -> None:
         self.reported: list[RetryDetails] = []
 
@@ -123,7 +123,7 @@ class Retries(Hooks):
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5])
-async def test_a_service_that_fails_a_share_of_all_requests(share: float) -> None:
+async def test_jobs_end_despite_random_failures(share: float) -> None:
     """No wait is lost, no outage is seen, and beyond the usual polls come no more than the budget of retries allows."""
     counts = []
     for fails in (0.0, share):
@@ -142,7 +142,7 @@ async def test_a_service_that_fails_a_share_of_all_requests(share: float) -> Non
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5])
-async def test_purchases_from_a_service_that_fails_a_share_of_all_requests(share: float) -> None:
+async def test_purchases_succeed_despite_random_failures(share: float) -> None:
     """Each job is purchased once, or its error has the key. A repetition with that key purchases nothing twice."""
     service = BusyService(fails=share)
     engine = create_engine_for(service)

@@ -43,7 +43,7 @@ async def generate_all(service: BusyService, jobs: int, rate_limit: RateLimit | 
     return sorted(ends)[int(0.95 * jobs) - 1]
 
 
-def used(service: BusyService, end: float) -> float:
+def used_share(service: BusyService, end: float) -> float:
     """The share of the limit that was used."""
     assert service.limit is not None
     return sum(sent.at <= end for sent in service.transport.received) / (end * service.limit / service.window)
@@ -59,7 +59,7 @@ def latest_poll(service: BusyService, begin: float, end: float) -> float:
     [(None, 0.02, 0.9), (RateLimit(98), 0.003, 0.88), (RateLimit(98, burst=1), 0.0, 0.95)],
     ids=["learned", "configured", "without a burst"],
 )
-async def test_a_limit_per_second_is_kept_and_used(
+async def test_limit_per_second_is_kept_and_used(
     rate_limit: RateLimit | None, most_refused: float, least_used: float
 ) -> None:
     """A job waits its interval and, beyond that, at most for all others to be polled once at the rate there is.
@@ -69,7 +69,7 @@ async def test_a_limit_per_second_is_kept_and_used(
     service = BusyService(limit=100)
     most_ended = await generate_all(service, 2000, rate_limit)
     assert len(service.refused) <= most_refused * len(service.transport.received)
-    assert used(service, most_ended) >= least_used
+    assert used_share(service, most_ended) >= least_used
     flooded = max(sent.at for sent in service.transport.purchases)
     longest_interval = PollPolicy().cap + 2.0
     waited_for = len(service.ends_at)
@@ -82,13 +82,13 @@ async def test_a_limit_per_second_is_kept_and_used(
     ("sends_retry_after", "is_known", "most_refused"),
     [(True, True, 0.0), (True, False, 0.25), (False, True, 0.0), (False, False, 0.35)],
 )
-async def test_under_a_limit_per_minute_every_job_ends(
+async def test_every_job_ends_under_limit_per_minute(
     limit: int, jobs: int, sends_retry_after: bool, is_known: bool, most_refused: float
 ) -> None:
     service = BusyService(limit=limit, window=60.0, sends_retry_after=sends_retry_after)
     most_ended = await generate_all(service, jobs, RateLimit(limit / 60) if is_known else None)
     assert len(service.refused) <= most_refused * len(service.transport.received)
-    assert used(service, most_ended) >= 0.98
+    assert used_share(service, most_ended) >= 0.98
 
 
 def fixed_interval(seconds: float) -> PollPolicy:
@@ -96,19 +96,21 @@ def fixed_interval(seconds: float) -> PollPolicy:
     return PollPolicy(first=seconds, base=seconds, cap=seconds, floor=seconds, timeout=None)
 
 
-async def wait_from(at: float, generations: Generations, task_id: str, poll: PollPolicy) -> None:
+async def wait_later(at: float, generations: Generations, task_id: str, poll: PollPolicy) -> None:
     await sleep_until(at)
     with suppress(SessionClosedError):
         await generations.wait_for(task_id, poll=poll)
 
 
-async def test_overload_stretches_all_intervals_alike() -> None:
+async def test_overload_stretches_all_intervals_equally() -> None:
     service = BusyService(duration=1e6)
     engine = create_engine_for(service, RateLimit(40), uniform=lambda: 0.0)
     generations = create_generations(engine)
     groups = {seconds: [service.sell(f"every_{seconds:g}_{n}") for n in range(400)] for seconds in (5.0, 8.0, 20.0)}
     waits = [
-        asyncio.create_task(wait_from(service.random.uniform(0.0, 60.0), generations, task_id, fixed_interval(seconds)))
+        asyncio.create_task(
+            wait_later(service.random.uniform(0.0, 60.0), generations, task_id, fixed_interval(seconds))
+        )
         for seconds, group in groups.items()
         for task_id in group
     ]
@@ -130,7 +132,7 @@ async def test_no_interval_is_stretched_below_the_limit() -> None:
     generations = create_generations(engine)
     waits = [
         asyncio.create_task(
-            wait_from(service.random.uniform(0.0, 5.0), generations, service.sell(), fixed_interval(5.0))
+            wait_later(service.random.uniform(0.0, 5.0), generations, service.sell(), fixed_interval(5.0))
         )
         for _ in range(150)
     ]
@@ -141,11 +143,13 @@ async def test_no_interval_is_stretched_below_the_limit() -> None:
     await asyncio.gather(*waits)
 
 
-async def test_submits_precede_polls_which_keep_a_fifth() -> None:
+async def test_submits_precede_polls_which_get_a_fifth() -> None:
     service = BusyService(duration=1e6)
     engine = create_engine_for(service, RateLimit(50))
     generations = create_generations(engine)
-    waits = [asyncio.create_task(wait_from(0.0, generations, service.sell(), fixed_interval(5.0))) for _ in range(1000)]
+    waits = [
+        asyncio.create_task(wait_later(0.0, generations, service.sell(), fixed_interval(5.0))) for _ in range(1000)
+    ]
     await sleep_until(30.0)
     flood = [asyncio.create_task(error_from(generations.create("z-image", f"Number {n}"))) for n in range(5000)]
     await sleep_until(90.0)

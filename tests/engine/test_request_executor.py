@@ -98,7 +98,7 @@ async def test_invalid_chat_key_is_rejected_before_anything_is_sent(key: str) ->
 
 
 @pytest.mark.parametrize("key", ["", "a b", "x" * 256])
-async def test_an_invalid_key_is_rejected_before_references_are_uploaded(key: str) -> None:
+async def test_invalid_key_is_rejected_before_uploads(key: str) -> None:
     transport = scripted_transport(job_response("task_1"))
     generations = create_generations(create_engine(transport))
     error = await error_from(generations.create("z-image", "A red kite", references=["kite.png"], idempotency_key=key))
@@ -107,7 +107,7 @@ async def test_an_invalid_key_is_rejected_before_references_are_uploaded(key: st
     assert not transport.received
 
 
-async def test_a_read_has_no_key() -> None:
+async def test_read_has_no_key() -> None:
     transport = scripted_transport(REFUSED, job_response("task_1"))
     await create_engine(transport).executor.execute(poll_operation())
     assert [sent.key for sent in transport.received] == [None, None]
@@ -289,7 +289,7 @@ PASSING = {name: reply for name, reply in TRANSIENT.items() if "429" not in name
     st.floats(0, 1, exclude_max=True),
     st.floats(0.1, 100),
 )
-def test_any_sequence_keeps_one_key_and_both_bounds(faults: list[Reply], u: float, max_elapsed: float) -> None:
+def test_any_error_sequence_keeps_one_key_and_both_limits(faults: list[Reply], u: float, max_elapsed: float) -> None:
     async def main() -> None:
         transport = scripted_transport(*faults, job_response("task_1"))
         policy = RetryPolicy(max_elapsed=max_elapsed)
@@ -406,7 +406,7 @@ async def test_cancelled_in_the_queue_sends_nothing() -> None:
     await engine.aclose()
 
 
-async def test_a_cancelled_read_has_no_note() -> None:
+async def test_cancelled_read_has_no_note() -> None:
     reading = asyncio.create_task(create_engine(ScriptedTransport(no_response)).executor.execute(poll_operation()))
     await settle()
     reading.cancel()
@@ -483,7 +483,7 @@ async def test_cancelled_close_closes_at_once() -> None:
     await cancel(reading)
 
 
-async def test_no_attempt_begins_once_closing_has_begun() -> None:
+async def test_no_attempt_begins_while_closing() -> None:
     """Not even while the polls in flight take their time to be cancelled."""
 
     async def answer(request: Request) -> Reply:

@@ -19,7 +19,7 @@ def create_limiter(limit: int) -> RequestLimiter:
     return RequestLimiter(limit, TimerQueue(asyncio.get_running_loop()))
 
 
-class Holders:
+class SlotHolders:
     """Tasks that hold a slot of a limiter until they are released."""
 
     def __init__(self, limit: int) -> None:
@@ -69,9 +69,9 @@ class Holders:
             await self.finish(next(iter(self.holding)))
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)
 
-    async def assert_whole(self) -> None:
-        """All places are free again: as many as the limit can enter, and no more."""
-        fresh = Holders(self.limit)
+    async def assert_all_slots_free(self) -> None:
+        """Asserts that exactly as many tasks as the limit can acquire a slot."""
+        fresh = SlotHolders(self.limit)
         fresh.limiter = self.limiter
         for n in range(self.limit + 1):
             fresh.start(str(n))
@@ -81,7 +81,7 @@ class Holders:
 
 
 async def test_limit_holds_and_queues_are_fifo() -> None:
-    holders = Holders(2)
+    holders = SlotHolders(2)
     for n in range(6):
         holders.start(f"call {n}")
     await settle()
@@ -89,11 +89,11 @@ async def test_limit_holds_and_queues_are_fifo() -> None:
     await holders.empty()
     assert holders.order == [f"call {n}" for n in range(6)]
     assert holders.peak == 2
-    await holders.assert_whole()
+    await holders.assert_all_slots_free()
 
 
 async def test_every_fifth_slot_goes_to_a_poll() -> None:
-    holders = Holders(1)
+    holders = SlotHolders(1)
     holders.start("holder")
     await settle()
     for n in range(20):
@@ -109,7 +109,7 @@ async def test_every_fifth_slot_goes_to_a_poll() -> None:
 
 
 async def test_poll_is_not_delayed_by_earlier_calls() -> None:
-    holders = Holders(1)
+    holders = SlotHolders(1)
     for n in range(30):
         holders.start(f"call {n}")
     await settle()
@@ -124,7 +124,7 @@ async def test_poll_is_not_delayed_by_earlier_calls() -> None:
 @pytest.mark.parametrize("turns", range(6))
 @pytest.mark.parametrize("is_poll", [False, True])
 async def test_cancelled_waiter_leaks_no_slot(turns: int, is_poll: bool) -> None:
-    holders = Holders(1)
+    holders = SlotHolders(1)
     holders.start("holder")
     await settle()
     holders.start("waiter", is_poll=is_poll)
@@ -135,12 +135,12 @@ async def test_cancelled_waiter_leaks_no_slot(turns: int, is_poll: bool) -> None
     await holders.finish("holder")
     await holders.empty()
     assert "next" in holders.order
-    await holders.assert_whole()
+    await holders.assert_all_slots_free()
 
 
 @pytest.mark.parametrize("turns", range(4))
 async def test_cancelled_grant_passes_to_the_next(turns: int) -> None:
-    holders = Holders(1)
+    holders = SlotHolders(1)
     holders.start("holder")
     await settle()
     holders.start("waiter")
@@ -153,7 +153,7 @@ async def test_cancelled_grant_passes_to_the_next(turns: int) -> None:
     await settle()
     assert list(holders.holding) == ["next"]
     await holders.empty()
-    await holders.assert_whole()
+    await holders.assert_all_slots_free()
 
 
 async def test_cancelled_after_the_grant_while_closing() -> None:
@@ -169,7 +169,7 @@ async def test_cancelled_after_the_grant_while_closing() -> None:
 
 
 async def test_close_rejects_queues_and_waits_for_holders() -> None:
-    holders = Holders(1)
+    holders = SlotHolders(1)
     for name in ("holder", "call"):
         holders.start(name)
     holders.start("poll", is_poll=True)
@@ -235,7 +235,7 @@ STEPS = st.lists(
 @given(limit=st.integers(1, 4), steps=STEPS, is_calm=st.booleans())
 def test_no_slot_is_lost_or_given_twice(limit: int, steps: list[tuple[str, int]], is_calm: bool) -> None:
     async def main() -> None:
-        holders = Holders(limit)
+        holders = SlotHolders(limit)
         for number, (what, pick) in enumerate(steps):
             if what in {"call", "poll"}:
                 holders.start(f"{what} {number}", is_poll=what == "poll")
@@ -256,6 +256,6 @@ def test_no_slot_is_lost_or_given_twice(limit: int, steps: list[tuple[str, int]]
             numbers = [int(name.split()[1]) for name in holders.order if name.startswith(kind)]
             assert numbers == sorted(numbers) or not is_calm, "somebody overtook"
         await holders.empty()
-        await holders.assert_whole()
+        await holders.assert_all_slots_free()
 
     run(main())

@@ -12,8 +12,8 @@ from tests.engine.engine_kit import cancel, error_from
 from tests.engine.virtual_time import settle
 
 
-class Maker:
-    """Makes one number after another, each in so many seconds."""
+class NumberFactory:
+    """Produces ascending numbers, each after a delay."""
 
     def __init__(self, seconds: float = 1.0, error: RivyaError | None = None) -> None:
         self.seconds = seconds
@@ -34,19 +34,19 @@ class Maker:
         return number
 
 
-def shared(most: int = 10, seconds: float = 60.0) -> SingleFlightCache[str, int]:
+def create_cache(most: int = 10, seconds: float = 60.0) -> SingleFlightCache[str, int]:
     return SingleFlightCache(max_size=most, ttl=seconds)
 
 
 async def test_concurrent_callers_share_one_call() -> None:
-    things, make = shared(), Maker()
+    things, make = create_cache(), NumberFactory()
     assert await asyncio.gather(*(things.get("a", make) for _ in range(5))) == [1] * 5
     assert await things.get("a", make) == 1
     assert await things.get("b", make) == 2
 
 
 async def test_result_is_cached_until_it_expires() -> None:
-    things, make = shared(seconds=60.0), Maker()
+    things, make = create_cache(seconds=60.0), NumberFactory()
     await things.get("a", make)
     await asyncio.sleep(59.9)
     assert await things.get("a", make) == 1
@@ -55,7 +55,7 @@ async def test_result_is_cached_until_it_expires() -> None:
 
 
 async def test_least_recently_used_entry_is_dropped() -> None:
-    things, make = shared(most=2), Maker()
+    things, make = create_cache(most=2), NumberFactory()
     for key in ("a", "b", "a", "c"):
         await things.get(key, make)
     assert make.made == 3
@@ -64,7 +64,7 @@ async def test_least_recently_used_entry_is_dropped() -> None:
 
 
 async def test_each_waiter_gets_a_copy_of_the_error() -> None:
-    things, make = shared(), Maker(error=RequestNotSentError("no"))
+    things, make = create_cache(), NumberFactory(error=RequestNotSentError("no"))
     first, second = await asyncio.gather(*(things.get("a", make) for _ in range(2)), return_exceptions=True)
     assert isinstance(first, RequestNotSentError)
     assert isinstance(second, RequestNotSentError)
@@ -76,14 +76,14 @@ async def test_each_waiter_gets_a_copy_of_the_error() -> None:
 
 
 async def test_other_errors_are_not_copied() -> None:
-    async def breaks() -> int:
+    async def fail() -> int:
         raise ZeroDivisionError
 
-    assert isinstance(await error_from(shared().get("a", breaks)), ZeroDivisionError)
+    assert isinstance(await error_from(create_cache().get("a", fail)), ZeroDivisionError)
 
 
 async def test_cancelled_caller_does_not_affect_others() -> None:
-    things, make = shared(), Maker()
+    things, make = create_cache(), NumberFactory()
     first, second = (asyncio.create_task(things.get("a", make)) for _ in range(2))
     await settle()
     await cancel(first)
@@ -92,7 +92,7 @@ async def test_cancelled_caller_does_not_affect_others() -> None:
 
 
 async def test_last_cancelled_caller_cancels_the_call() -> None:
-    things, make = shared(), Maker()
+    things, make = create_cache(), NumberFactory()
     waiting = [asyncio.create_task(things.get("a", make)) for _ in range(3)]
     await settle()
     await cancel(*waiting)
@@ -102,9 +102,9 @@ async def test_last_cancelled_caller_cancels_the_call() -> None:
 
 
 async def test_caller_during_cancellation_starts_a_new_call() -> None:
-    things, made = shared(), 0
+    things, made = create_cache(), 0
 
-    async def slow_to_stop() -> int:
+    async def clean_up_slowly() -> int:
         nonlocal made
         made += 1
         number = made
@@ -114,17 +114,17 @@ async def test_caller_during_cancellation_starts_a_new_call() -> None:
             await asyncio.sleep(1)
         return number
 
-    old = asyncio.create_task(things.get("a", slow_to_stop))
+    old = asyncio.create_task(things.get("a", clean_up_slowly))
     await settle()
     old.cancel()
     await settle()
     assert not old.done()
-    assert await things.get("a", slow_to_stop) == 2
+    assert await things.get("a", clean_up_slowly) == 2
     assert old.cancelled()
 
 
 async def test_timeout_leaves_no_unretrieved_error() -> None:
-    things, make = shared(), Maker(error=RequestNotSentError("no"))
+    things, make = create_cache(), NumberFactory(error=RequestNotSentError("no"))
     waiting = asyncio.create_task(things.get("a", make))
     await asyncio.sleep(1.0)  # at the very moment of the failure
     waiting.cancel()
@@ -132,7 +132,7 @@ async def test_timeout_leaves_no_unretrieved_error() -> None:
 
 
 async def test_close_waits_for_calls_in_flight() -> None:
-    things, make = shared(), Maker()
+    things, make = create_cache(), NumberFactory()
     waiting = asyncio.create_task(things.get("a", make))
     await settle()
     await things.aclose()
@@ -143,17 +143,17 @@ async def test_close_waits_for_calls_in_flight() -> None:
 
 @pytest.mark.parametrize("eager", [False, True])
 async def test_immediate_result_needs_no_wait(eager: bool) -> None:
-    async def at_once() -> int:
+    async def return_at_once() -> int:
         return 7
 
-    things = shared()
+    things = create_cache()
     factory = getattr(asyncio, "eager_task_factory", None)
     if eager and factory is None:
         pytest.skip("this Python has no eager tasks")
     loop = asyncio.get_running_loop()
     loop.set_task_factory(factory if eager else None)
     try:
-        assert await things.get("a", at_once) == 7
-        assert await things.get("a", Maker(error=RequestNotSentError("made twice"))) == 7
+        assert await things.get("a", return_at_once) == 7
+        assert await things.get("a", NumberFactory(error=RequestNotSentError("made twice"))) == 7
     finally:
         loop.set_task_factory(None)

@@ -133,7 +133,7 @@ async def test_cancelled_entries_are_bounded(kit: TimerKit) -> None:
     assert kit.fired == [1000 + n for n in range(10)]
 
 
-async def test_a_stalled_loop_catches_up_in_order(kit: TimerKit) -> None:
+async def test_stalled_loop_fires_timers_in_order(kit: TimerKit) -> None:
     for seconds in (5, 1, 3, 100):
         kit.at(seconds)
     kit.loop.advance(50)

@@ -93,7 +93,7 @@ async def test_later_waiters_share_polls() -> None:
     assert service.transport.times == pytest.approx(range(11))
 
 
-async def test_a_cancelled_waiter_leaves_the_others_waiting() -> None:
+async def test_cancelled_waiter_does_not_affect_others() -> None:
     service = Service(duration=10)
     generations = create_generations(create_engine(service.transport), EVERY_SECOND)
     task_id = service.sell()
@@ -104,7 +104,7 @@ async def test_a_cancelled_waiter_leaves_the_others_waiting() -> None:
     assert service.transport.cancelled == 0
 
 
-async def test_gather_with_one_failure_leaves_nothing() -> None:
+async def test_failure_in_gather_leaves_no_waits() -> None:
     service = Service(duration=10)
     engine = create_engine(service.transport)
     generations = create_generations(engine, EVERY_SECOND)
@@ -147,7 +147,7 @@ async def test_waiter_can_be_cancelled_at_any_time(turns: int) -> None:
     assert running_loop().timers == 0
 
 
-async def test_wait_after_the_last_waiter_polls_again() -> None:
+async def test_new_wait_polls_again() -> None:
     transport = scripted_transport(OPEN, DONE, latency=0.5)
     generations = create_generations(create_engine(transport), EVERY_SECOND)
     for _ in range(2):
@@ -158,7 +158,7 @@ async def test_wait_after_the_last_waiter_polls_again() -> None:
     assert transport.cancelled == 1  # a poll that was cut is not repeated before the floor has passed
 
 
-async def test_a_poll_that_is_cancelled_may_clean_up_undisturbed() -> None:
+async def test_cancelled_poll_can_clean_up() -> None:
     cleaned: list[float] = []
 
     async def answer(request: Request) -> Reply:
@@ -219,7 +219,7 @@ async def test_more_frequent_policy_respects_back_off() -> None:
     await first
 
 
-async def test_a_poll_that_waits_for_its_turn_gets_it_when_the_one_before_is_cancelled() -> None:
+async def test_cancelled_poll_passes_its_slot_on() -> None:
     async def answer(request: Request) -> Reply:
         return DONE if request.path.endswith("task_1") else await no_response(request)
 
@@ -254,7 +254,7 @@ async def test_less_frequent_policy_does_not_slow_polls() -> None:
     [(3.5, 0), (3.5, 0.7), (3.2, 0.4), (0.2, 0.7), (3, 0), (3, 0.5)],
     ids=["in a sleep", "in a sleep, slow", "in a request", "in the first request", "at a poll", "at a poll, slow"],
 )
-async def test_the_deadline_is_exact_wherever_it_falls(timeout: float, latency: float) -> None:
+async def test_deadline_is_exact(timeout: float, latency: float) -> None:
     transport = scripted_transport(OPEN, latency=latency)
     error = await error_from(waiting(transport, timeout=timeout))
     assert isinstance(error, WaitTimeoutError)
@@ -279,7 +279,7 @@ async def test_timeout_0_sends_nothing() -> None:
     assert transport.received == []
 
 
-async def test_timeout_0_on_a_record_that_has_ended_returns_it() -> None:
+async def test_timeout_0_returns_ended_record() -> None:
     generations = create_generations(create_engine(scripted_transport(OPEN)))
     ended = record("task_1", "succeeded")
     assert await generations.wait_for(ended, timeout=0) is ended
@@ -302,20 +302,20 @@ async def test_invalid_timeout_is_rejected_before_requests(timeout: Any) -> None
 
 
 @pytest.mark.parametrize("timeout", [None, math.inf, 1e12, 10**12])
-async def test_without_a_timeout_a_wait_lasts_for_weeks(timeout: float | None) -> None:
+async def test_wait_without_timeout_lasts_for_weeks(timeout: float | None) -> None:
     service = Service(duration=30 * 86_400)
     generations = create_generations(create_engine(service.transport), PollPolicy(cap=3600))
     assert (await generations.wait_for(service.sell(), timeout=timeout)).succeeded
 
 
-async def test_the_policys_timeout_is_the_default() -> None:
+async def test_policy_timeout_is_the_default() -> None:
     assert isinstance(
         await error_from(waiting(scripted_transport(OPEN), poll=PollPolicy(timeout=42))), WaitTimeoutError
     )
     assert now() == pytest.approx(42)
 
 
-async def test_of_two_waiters_each_has_its_own_deadline() -> None:
+async def test_waiters_have_separate_deadlines() -> None:
     service = Service(duration=10)
     generations = create_generations(create_engine(service.transport), EVERY_SECOND)
     task_id = service.sell()
@@ -348,7 +348,7 @@ async def test_stalled_loop_does_not_catch_up_polls() -> None:
 
 
 @pytest.mark.parametrize("fault", TRANSIENT.values(), ids=TRANSIENT)
-async def test_no_transient_fault_ends_a_wait_before_its_deadline(fault: Reply) -> None:
+async def test_transient_faults_do_not_end_a_wait(fault: Reply) -> None:
     transport = scripted_transport(fault)
     error = await error_from(waiting(transport, timeout=3600))
     assert isinstance(error, WaitTimeoutError)
@@ -357,7 +357,7 @@ async def test_no_transient_fault_ends_a_wait_before_its_deadline(fault: Reply) 
 
 
 @pytest.mark.parametrize("fault", TRANSIENT.values(), ids=TRANSIENT)
-async def test_a_transient_fault_passes(fault: Reply) -> None:
+async def test_wait_survives_transient_fault(fault: Reply) -> None:
     transport = scripted_transport(OPEN, *[fault] * 50, OPEN, *[fault] * 50, DONE)
     assert (await waiting(transport)).succeeded
     assert len(transport.received) == 103
@@ -367,7 +367,7 @@ async def test_a_transient_fault_passes(fault: Reply) -> None:
 
 
 @pytest.mark.parametrize(("wish", "gap"), [("7", 7), ("0", 1), ("600", 30)])
-async def test_a_poll_waits_as_the_service_wishes_between_floor_and_cap(wish: str, gap: float) -> None:
+async def test_retry_after_of_poll_is_bounded_by_floor_and_cap(wish: str, gap: float) -> None:
     transport = scripted_transport(error_response(429, "rate_limited", Retry_After=wish), DONE)
     await waiting(transport)
     assert transport.times == pytest.approx([0, gap])
@@ -398,7 +398,7 @@ async def test_permanent_error_ends_every_wait(answer: Reply, kind: type[RivyaEr
     assert running_loop().timers == 0
 
 
-async def test_without_an_api_key_a_wait_ends_at_once() -> None:
+async def test_missing_api_key_ends_a_wait_at_once() -> None:
     transport = scripted_transport(DONE)
     engine = create_engine(transport, settings=Config(api_key=None, base_url="http://service.test"))
     assert isinstance(await error_from(create_generations(engine).wait_for("task_1")), ConfigurationError)
@@ -415,7 +415,7 @@ async def test_early_404_after_own_submit_is_tolerated() -> None:
     assert transport.polls[1].at <= assumptions.NOT_FOUND_GRACE
 
 
-async def test_a_404_ends_a_wait_once_the_grace_is_over() -> None:
+async def test_late_404_ends_a_wait() -> None:
     generations = create_generations(
         create_engine(scripted_transport(job_response("task_1"), error_response(404, "not_found"))), EVERY_SECOND
     )
@@ -424,7 +424,7 @@ async def test_a_404_ends_a_wait_once_the_grace_is_over() -> None:
     assert assumptions.NOT_FOUND_GRACE <= now() < assumptions.NOT_FOUND_GRACE + RetryPolicy().cap
 
 
-async def test_a_404_long_after_our_own_submit_ends_a_wait_at_once() -> None:
+async def test_404_long_after_own_submit_ends_a_wait_at_once() -> None:
     transport = scripted_transport(job_response("task_1"), error_response(404, "not_found"))
     generations = create_generations(create_engine(transport), EVERY_SECOND)
     bought = await generations.create("z-image", "x")
@@ -461,7 +461,7 @@ async def test_undecodable_json_is_always_tolerated(garbage: Reply) -> None:
         Response(403, {}, b'{"detail": "blocked"}'),
     ],
 )
-async def test_answers_of_another_server_end_a_wait_only_before_the_first_of_the_api(answer: Reply) -> None:
+async def test_foreign_responses_end_a_wait_only_before_the_first_api_response(answer: Reply) -> None:
     transport = scripted_transport(OPEN, *[answer] * 100, DONE)
     assert (await waiting(transport)).succeeded
     assert now() > 90
@@ -490,7 +490,7 @@ async def test_unexpected_error_ends_the_wait() -> None:
     reported.clear()
 
 
-async def test_a_service_that_is_down_for_a_minute_under_a_thousand_waits() -> None:
+async def test_thousand_waits_survive_a_minute_of_outage() -> None:
     service = Service(duration=20)
     numbers = iter(range(10**9))
     engine = create_engine(service.transport, max_connections=50, uniform=lambda: next(numbers) * 0.61803398875 % 1)
@@ -519,18 +519,18 @@ def busiest_second(times: list[float], first: int, last: int) -> int:
 # --- responses --------------------------------------------------------------------------------------------------------
 
 
-async def test_an_unknown_status_is_open() -> None:
+async def test_unknown_status_is_open() -> None:
     transport = scripted_transport(job_response("task_1", "postponed"), job_response("task_1", "SUCCEEDED"), DONE)
     assert (await waiting(transport)).succeeded
     assert len(transport.received) == 3
 
 
-async def test_a_terminal_record_without_a_result_is_an_end() -> None:
+async def test_terminal_record_without_result_ends_a_wait() -> None:
     ended = await waiting(scripted_transport(job_response("task_1", "succeeded", result=None)))
     assert (ended.status, ended.urls) == ("succeeded", ())
 
 
-async def test_a_failed_job_is_raised_or_returned() -> None:
+async def test_failed_job_is_raised_or_returned() -> None:
     failed = job_response("task_1", "failed", error={"code": "moderation", "message": "no"})
     error = await error_from(waiting(scripted_transport(OPEN, failed)))
     assert isinstance(error, GenerationFailedError)
@@ -601,7 +601,7 @@ async def test_joining_waiter_gets_no_older_record() -> None:
     await first
 
 
-async def test_joining_waiter_does_not_get_its_own_record() -> None:
+async def test_waiter_does_not_get_the_record_that_it_passed() -> None:
     generations = create_generations(
         create_engine(scripted_transport(job_response("task_1"), DONE, latency=0.5)), EVERY_SECOND
     )
@@ -611,7 +611,7 @@ async def test_joining_waiter_does_not_get_its_own_record() -> None:
     await first
 
 
-async def test_slow_listener_never_misses_the_end() -> None:
+async def test_slow_listener_gets_the_end() -> None:
     replies = [job_response("task_1", f"step {n}") for n in range(200)]
     generations = create_generations(create_engine(scripted_transport(*replies, DONE)), EVERY_SECOND)
     seen = []
@@ -707,7 +707,7 @@ async def test_errors_of_generate_after_the_purchase_name_the_job_and_the_key() 
 # --- resuming ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_wait_is_resumed_by_id_in_another_process() -> None:
+async def test_wait_can_be_resumed_by_id() -> None:
     service = Service(duration=100)
     bought = await create_generations(create_engine(service.transport)).create("z-image", "x")
     error = await error_from(create_generations(create_engine(service.transport)).wait_for(bought.id, timeout=10))
@@ -723,7 +723,7 @@ async def test_foreign_job_is_polled_at_once() -> None:
     assert transport.times == [0]
 
 
-async def test_a_replayed_purchase_that_has_ended_needs_no_poll() -> None:
+async def test_ended_replayed_purchase_needs_no_poll() -> None:
     generations = create_generations(create_engine(transport := scripted_transport(DONE)))
     assert (await generations.generate(attrs.evolve(JOB, idempotency_key="order-42"))).succeeded
     assert transport.polls == []
@@ -745,7 +745,7 @@ async def test_a_replayed_purchase_that_has_ended_needs_no_poll() -> None:
         st.sampled_from([1.0, 1.1, 1.5, 2.0, 4.0]),
     ),
 )
-def test_polls_come_when_the_policy_says(u: float, policy: PollPolicy) -> None:
+def test_polls_follow_the_policy(u: float, policy: PollPolicy) -> None:
     async def main() -> None:
         transport = scripted_transport(job_response("task_1"), OPEN)
         generations = create_generations(create_engine(transport, uniform=lambda: u))
@@ -762,7 +762,7 @@ def test_polls_come_when_the_policy_says(u: float, policy: PollPolicy) -> None:
     run(main())
 
 
-async def test_the_first_poll_after_a_submit_is_counted_from_the_submit() -> None:
+async def test_first_poll_delay_starts_at_submit() -> None:
     transport = scripted_transport(job_response("task_1"), DONE)
     generations = create_generations(create_engine(transport))
     bought = await generations.create("z-image", "x")
@@ -781,7 +781,7 @@ async def test_remembered_submits_are_bounded() -> None:
 # --- closing ----------------------------------------------------------------------------------------------------------
 
 
-async def test_closing_releases_every_kind_of_wait() -> None:
+async def test_close_ends_every_kind_of_wait() -> None:
     engine = create_engine(scripted_transport(OPEN, latency=0.3))
     generations = create_generations(engine, EVERY_SECOND)
     bought = record("task_1")
@@ -888,7 +888,7 @@ def test_remaining_waiters_get_the_end_in_any_sequence(
     run(main())
 
 
-async def test_an_unknown_outcome_of_a_poll_is_no_error_of_a_purchase() -> None:
+async def test_unknown_outcome_of_poll_is_not_a_purchase_error() -> None:
     error = await error_from(
         create_generations(create_engine(scripted_transport(OutcomeUnknownError("dropped")))).retrieve("task_1")
     )

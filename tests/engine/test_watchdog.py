@@ -79,13 +79,13 @@ async def test_request_in_time_is_not_cancelled(kit: WatchdogKit) -> None:
 
 
 async def test_read_timeout_restarts_with_each_chunk(kit: WatchdogKit) -> None:
-    async def drip(scope: TimeoutScope) -> None:
+    async def send_chunks_slowly(scope: TimeoutScope) -> None:
         kit.watchdog.on_request_sent(Connection())
         while True:
             await asyncio.sleep(READ - TICK)
             scope.reset_read_timeout()
 
-    assert TOTAL <= await seconds_in_scope(kit.scope(), drip) <= TOTAL + 2 * TICK
+    assert TOTAL <= await seconds_in_scope(kit.scope(), send_chunks_slowly) <= TOTAL + 2 * TICK
 
 
 async def test_unsent_bytes_extend_the_read_timeout(kit: WatchdogKit) -> None:

@@ -57,9 +57,9 @@ class WebhookSender:
                 self._seen.add(task_id)
                 at = self._service.ends_at[task_id] + self._lag
                 if not self.loses(next(self._numbers)):
-                    asyncio.get_running_loop().call_later(at - now(), self._bring, task_id)
+                    asyncio.get_running_loop().call_later(at - now(), self._deliver, task_id)
 
-    def _bring(self, task_id: str) -> None:
+    def _deliver(self, task_id: str) -> None:
         created_at = DAY + timedelta(seconds=self._service.began[task_id])
         end = attrs.evolve(ended(task_id, at=self._service.ends_at[task_id]), created_at=created_at)
         self._generations.settle(attrs.evolve(end, result=None) if self._is_bare else end)
@@ -173,7 +173,7 @@ async def test_first_lost_webhook_is_counted() -> None:
     await kit.aclose()
 
 
-async def test_burst_of_jobs_is_hardly_polled() -> None:
+async def test_burst_of_jobs_needs_few_polls() -> None:
     """The short jobs end first. The others must not count as late by comparison with them."""
     kit = WebhookKit.of(duration=14.0)
     kit.generations.expect_deliveries()
@@ -312,7 +312,7 @@ async def test_failed_poll_is_retried_despite_webhooks() -> None:
     await kit.aclose()
 
 
-async def test_foreign_webhooks_do_not_count() -> None:
+async def test_webhooks_of_foreign_jobs_do_not_count() -> None:
     kit = WebhookKit.of(duration=5.0, poll=EVERY_SECOND, loses=lambda _: True)
     for n in range(100):
         result = GenerationResult(f"http://files.test/{n}")

@@ -63,7 +63,7 @@ def service() -> Service:
     return Service(duration=500.0)
 
 
-def over(service: Service, poll: PollPolicy = SLOW) -> Generations:
+def generations_of(service: Service, poll: PollPolicy = SLOW) -> Generations:
     return create_generations(create_engine(service.transport), poll)
 
 
@@ -71,7 +71,7 @@ def over(service: Service, poll: PollPolicy = SLOW) -> Generations:
 
 
 async def test_webhook_ends_every_kind_of_wait_at_once(service: Service) -> None:
-    generations = over(service)
+    generations = generations_of(service)
 
     async def watched(task: Generation) -> Generation:
         return [update async for update in generations.watch(task)][-1]
@@ -104,8 +104,8 @@ async def test_webhook_ends_every_kind_of_wait_at_once(service: Service) -> None
     assert len(service.transport.polls) == polls == 0
 
 
-async def test_a_failed_job_raises_as_after_a_poll(service: Service) -> None:
-    generations = over(service)
+async def test_failed_job_raises_as_after_a_poll(service: Service) -> None:
+    generations = generations_of(service)
     wait = asyncio.create_task(generations.generate(JOB))
     await asyncio.sleep(5.0)
     generations.settle(ended(status="failed"))
@@ -128,7 +128,7 @@ async def test_nothing_is_kept_for_a_reported_job(service: Service) -> None:
 
 async def test_webhook_cancels_the_poll_of_its_job_only(service: Service) -> None:
     service.transport.latency = 3.0
-    generations = over(service, EVERY_SECOND)
+    generations = generations_of(service, EVERY_SECOND)
     waits = [asyncio.create_task(generations.generate(GenerationRequest("z-image", str(n)))) for n in range(3)]
     await asyncio.sleep(5.0)
     assert service.transport.in_flight == 3
@@ -142,8 +142,8 @@ async def test_webhook_cancels_the_poll_of_its_job_only(service: Service) -> Non
 # --- what changes nothing ---------------------------------------------------------------------------------------------
 
 
-async def test_a_duplicate_changes_nothing(service: Service) -> None:
-    generations = over(service)
+async def test_duplicate_webhook_changes_nothing(service: Service) -> None:
+    generations = generations_of(service)
     wait = asyncio.create_task(generations.generate(JOB))
     await asyncio.sleep(5.0)
     assert generations.settle(ended())
@@ -174,14 +174,14 @@ async def test_updates_follow_the_service_clock() -> None:
 
 
 async def test_an_open_record_after_the_end_changes_nothing(service: Service) -> None:
-    generations = over(service)
+    generations = generations_of(service)
     generations.settle(ended())
     assert not generations.settle(record("task_1", "processing", 99.0))
     assert (await generations.wait_for("task_1")).succeeded
 
 
 async def test_open_record_without_waiters_is_not_kept(service: Service) -> None:
-    assert not over(service).settle(record("task_1", "processing", 5.0))
+    assert not generations_of(service).settle(record("task_1", "processing", 5.0))
 
 
 async def test_poll_in_flight_does_not_revert_a_webhook() -> None:
@@ -236,7 +236,7 @@ async def test_inconsistent_end_is_verified_after_a_poll_in_flight() -> None:
 
 
 async def test_success_without_files_ends_no_later_wait(service: Service) -> None:
-    generations = over(service, EVERY_SECOND)
+    generations = generations_of(service, EVERY_SECOND)
     task_id = service.sell(duration=10.0)
     assert not generations.settle(record(task_id, "succeeded", 10.0))
     assert (await generations.wait_for(task_id)).urls
@@ -248,7 +248,7 @@ async def test_success_without_files_ends_no_later_wait(service: Service) -> Non
 
 async def test_end_before_the_submit_response_needs_no_poll(service: Service) -> None:
     service.transport.latency = 2.0
-    generations = over(service, EVERY_SECOND)
+    generations = generations_of(service, EVERY_SECOND)
     wait = asyncio.create_task(generations.generate(JOB))
     await asyncio.sleep(1.0)
     assert generations.settle(ended("task_1"))
@@ -258,7 +258,7 @@ async def test_end_before_the_submit_response_needs_no_poll(service: Service) ->
 
 
 async def test_end_between_submit_and_wait_needs_no_poll(service: Service) -> None:
-    generations = over(service, EVERY_SECOND)
+    generations = generations_of(service, EVERY_SECOND)
     jobs = [await generations.create(JOB, idempotency_key=str(n)) for n in range(4)]
     for each in jobs:
         assert generations.settle(ended(each.id))
@@ -273,7 +273,7 @@ async def test_end_between_submit_and_wait_needs_no_poll(service: Service) -> No
 
 async def test_remembered_ends_are_bounded(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wait_registry, "MAX_WEBHOOK_RESULTS", 3)
-    generations = over(service, EVERY_SECOND)
+    generations = generations_of(service, EVERY_SECOND)
     names = [service.sell(duration=0.0) for _ in range(5)]
     for task_id in names:
         generations.settle(ended(task_id))
@@ -283,7 +283,7 @@ async def test_remembered_ends_are_bounded(service: Service, monkeypatch: pytest
 
 
 async def test_webhook_reaches_a_later_wait(service: Service) -> None:
-    generations = over(service)
+    generations = generations_of(service)
     bought = await generations.create(JOB)
     with pytest.raises(WaitTimeoutError):
         await generations.wait_for(bought, timeout=5.0)
@@ -293,7 +293,7 @@ async def test_webhook_reaches_a_later_wait(service: Service) -> None:
     assert len(service.transport.polls) == polls
 
 
-async def test_end_known_from_a_poll_is_not_news() -> None:
+async def test_webhook_after_polled_end_changes_nothing() -> None:
     transport = scripted_transport(job_response("task_1", "succeeded", 9.0), latency=5.0)
     generations = create_generations(create_engine(transport), SLOW)
     with pytest.raises(WaitTimeoutError):
@@ -307,7 +307,7 @@ async def test_end_known_from_a_poll_is_not_news() -> None:
 
 
 async def test_cancelled_wait_does_not_affect_others(service: Service) -> None:
-    generations = over(service)
+    generations = generations_of(service)
     bought = await generations.create(JOB)
     gone, stays = (asyncio.create_task(generations.wait_for(bought)) for _ in range(2))
     await asyncio.sleep(5.0)
@@ -341,22 +341,22 @@ async def test_webhook_just_before_close_counts(service: Service) -> None:
 @pytest.mark.parametrize("what", [None, "task_1", {"id": "task_1"}])
 async def test_only_generations_are_accepted(service: Service, what: object) -> None:
     with pytest.raises(ConfigurationError, match="Generation of a webhook event"):
-        over(service).settle(what)  # type: ignore[arg-type]
+        generations_of(service).settle(what)  # type: ignore[arg-type]
 
 
 async def test_error_in_a_thread_without_a_loop_has_advice(service: Service) -> None:
-    generations = over(service)
+    generations = generations_of(service)
     wait = asyncio.create_task(generations.generate(JOB))
     await asyncio.sleep(5.0)
     raised: list[RivyaError] = []
 
-    def elsewhere() -> None:
+    def settle_in_thread() -> None:
         try:
             generations.settle(ended())
         except ConfigurationError as error:
             raised.append(error)
 
-    thread = threading.Thread(target=elsewhere)
+    thread = threading.Thread(target=settle_in_thread)
     thread.start()
     thread.join()
     assert "call_soon_threadsafe" in str(raised[0])
@@ -411,7 +411,7 @@ async def test_non_adaptive_wait_learns_nothing(service: Service) -> None:
     assert not durations.dump()["groups"]
 
 
-async def test_error_in_statistics_keeps_no_wait_open(service: Service) -> None:
+async def test_error_in_statistics_does_not_block_waits(service: Service) -> None:
     class Broken(DurationEstimator):
         def observe_end(self, group: str, *args: Any, **kwargs: Any) -> None:
             raise ZeroDivisionError(group)

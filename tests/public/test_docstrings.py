@@ -1,36 +1,30 @@
-"""Runs every docstring example; `in_sandbox` runs one against a new sandbox."""
+"""Runs every docstring example as it stands, against a new sandbox that the environment names."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import doctest
+import functools
 import importlib
 import inspect
 import io
 import pkgutil
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 import rivya_async
 from rivya_async import testing
+from rivya_async.resources import Resource
 from rivya_async.sandbox import Sandbox
+from rivya_async.testing.sandbox_thread import run_in_thread
 
+PACKAGES = ["rivya_async", *(f"rivya_async.{name}" for name in ("batch", "blocking", "catalogue", "otel", "progress"))]
+PACKAGES += [f"rivya_async.{name}" for name in ("receiver", "sandbox", "testing", "workers")]
 QUICK = rivya_async.PollPolicy(first=0.05, base=0.1, cap=0.2, floor=0.02)
-
-
-def in_sandbox(example: Callable[[rivya_async.RivyaSession], Awaitable[Any]]) -> Any:
-    async def main() -> Any:
-        async with (
-            Sandbox(speed=200.0) as sandbox,
-            rivya_async.RivyaSession(sandbox.api_key, base_url=sandbox.base_url, poll=QUICK) as session,
-        ):
-            return await example(session)
-
-    return asyncio.run(main())
 
 
 class Finder(doctest.DocTestFinder):
@@ -66,10 +60,49 @@ def test_public_packages_have_examples() -> None:
 @pytest.mark.parametrize("test", EXAMPLES)
 def test_example(test: doctest.DocTest, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    if "RivyaSession() as" not in (test.docstring or ""):
+        run_example(test, rivya_async.RivyaSession)
+        return
+    with run_in_thread(Sandbox(speed=200.0)) as sandbox:
+        monkeypatch.setenv("RIVYA_API_KEY", sandbox.api_key)
+        monkeypatch.setenv("RIVYA_BASE_URL", sandbox.base_url)
+        run_example(test, functools.partial(rivya_async.RivyaSession, poll=QUICK))
+
+
+def run_example(test: doctest.DocTest, session: object) -> None:
     public = {name: getattr(rivya_async, name) for name in rivya_async.__all__}
     public |= {name: getattr(testing, name) for name in testing.__all__}
-    test.globs = {**public, "asyncio": asyncio, "in_sandbox": in_sandbox, "Sandbox": Sandbox} | test.globs
+    test.globs = {**public, "asyncio": asyncio, "Sandbox": Sandbox} | test.globs | {"RivyaSession": session}
     report = io.StringIO()
     with contextlib.redirect_stdout(report):
         failed = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test).failed
     assert not failed, report.getvalue()
+
+
+def public_docstrings() -> Iterator[tuple[str, str]]:
+    """Yields the docstrings that users read: those of public classes, of their members and of resources."""
+    for package in PACKAGES:
+        module = importlib.import_module(package)
+        yield package, module.__doc__ or ""
+        for name in getattr(module, "__all__", []):
+            yield from class_docstrings(f"{package}.{name}", getattr(module, name))
+
+
+def class_docstrings(path: str, value: object) -> Iterator[tuple[str, str]]:
+    yield path, getattr(value, "__doc__", None) or ""
+    if inspect.isclass(value):
+        for name, member in inspect.getmembers_static(value):
+            if isinstance(member, Resource):
+                yield from class_docstrings(f"{path}.{name}", member.kind)
+            elif not name.startswith("_"):
+                yield f"{path}.{name}", getattr(member, "__doc__", None) or ""
+
+
+def test_public_docstrings_cite_nothing_that_users_lack() -> None:
+    """N18"""
+    citation = re.compile(r"contract section|assumption \d|in_sandbox|\[\d+(, ?\d+)*\]")
+    example = re.compile(r"^ *(>>>|\.\.\. ).*$", re.MULTILINE)
+    found = [
+        f"{path}: {match[0]}" for path, text in public_docstrings() if (match := citation.search(example.sub("", text)))
+    ]
+    assert found == []

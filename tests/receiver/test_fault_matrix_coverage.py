@@ -19,7 +19,7 @@ CLI: Final = "cli/test_cli_listen.py"
 COVERAGE: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "Connect": {
         "the receiver is down, then recovers": (f"{MATRIX}::test_receiver_is_down_then_recovers",),
-        "behind a forwarding receiver": (f"{CLI}::test_a_receiver_behind_that_is_not_there",),
+        "behind a forwarding receiver": (f"{CLI}::test_forward_target_is_unreachable",),
     },
     "After send": {
         "dropped before and after it took effect": (f"{MATRIX}::test_delivery",),
@@ -95,7 +95,7 @@ COVERAGE: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         ),
         "log, exception, response": (f"{LIFECYCLE}::test_unsigned_delivery_is_not_handled",),
         "traceback": (f"{VERIFY}::test_tracebacks_have_no_secret",),
-        "CLI output": (f"{CLI}::test_signed_deliveries_are_shown_and_others_rejected",),
+        "CLI output": (f"{CLI}::test_shows_signed_deliveries_and_rejects_others",),
     },
 }
 """The cases of the webhook column, each with its tests."""

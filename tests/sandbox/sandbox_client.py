@@ -13,7 +13,7 @@ import aiohttp
 import attrs
 
 from rivya_async.sandbox import Sandbox
-from rivya_async.sandbox.faults.parsing import FAULT_HEADER
+from rivya_async.sandbox.faults.registry import FAULT_HEADER
 from tests.media_kit import media
 
 START_TIME = 1_778_486_400.0

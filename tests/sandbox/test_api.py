@@ -170,7 +170,7 @@ async def test_rejects_unknown_paths_and_methods(method: str, path: str, status:
 
 
 async def test_exception_is_internal_error(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr("rivya_async.sandbox.generations.validate_generation", lambda *_: 1 / 0)
+    monkeypatch.setattr("rivya_async.sandbox.api.validate_generation", lambda *_: 1 / 0)
     async with running_sandbox() as client:
         rejected = await client.submit()
         assert (rejected.status, rejected.code) == (500, "internal_error")

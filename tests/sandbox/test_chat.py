@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rivya_async.sandbox.chat.canned_replies import compose_reply, split_tokens
-from rivya_async.sandbox.chat.handlers import THINKING_TIME
+from rivya_async.sandbox.chat import THINKING_TIME, compose_reply, split_tokens
 from tests.media_kit import MIME_TYPES, media
 from tests.sandbox.sandbox_client import HttpReply, SandboxClient, running_sandbox, wait_until
 

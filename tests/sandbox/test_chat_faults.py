@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rivya_async.sandbox import Fault
-from rivya_async.sandbox.faults.injection import inject_fault
+from rivya_async.sandbox.faults.fault import inject_fault
 from rivya_async.sandbox.responses import ApiResponse
 from rivya_async.sandbox.sse import SHAPES, SseComment, SseEvent, SseStream, encode_stream, truncate_stream
 from tests.sandbox.sandbox_client import HttpReply, SandboxClient, running_sandbox, wait_until

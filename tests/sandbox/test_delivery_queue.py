@@ -7,7 +7,7 @@ import json
 import attrs
 import pytest
 
-from rivya_async.sandbox.task import Task
+from rivya_async.sandbox.service_state import ServiceState, Task
 from rivya_async.sandbox.webhooks.delivery_queue import (
     MAX_DELIVERIES,
     MAX_EVENTS,
@@ -15,7 +15,7 @@ from rivya_async.sandbox.webhooks.delivery_queue import (
     DeliveryQueue,
     WebhookDelivery,
 )
-from rivya_async.sandbox.webhooks.endpoints import FAILURES_TO_DISABLE, WebhookEndpoint, WebhookEndpointStore
+from rivya_async.sandbox.webhooks.endpoints import FAILURES_TO_DISABLE, WebhookEndpoint
 from tests.sandbox.sandbox_client import START_TIME
 from tests.sandbox.webhook_kit import (
     ALL_EVENT_TYPES,
@@ -46,13 +46,25 @@ def task(
 class QueueHarness:
     """Endpoints and their delivery queue, at speed 1."""
 
-    endpoints: WebhookEndpointStore
+    endpoints: dict[str, WebhookEndpoint]
     queue: DeliveryQueue
 
     def endpoint(self, *types: str, at: float = START_TIME, account: str = "acct_1") -> WebhookEndpoint:
-        return self.endpoints.create(
-            account, {"name": "P", "url": URL, "event_types": list(types or ALL_EVENT_TYPES)}, at
+        endpoint = WebhookEndpoint(
+            id=f"whend_{len(self.endpoints)}",
+            account_id=account,
+            name="P",
+            url=URL,
+            event_types=types or ALL_EVENT_TYPES,
+            secret="whsec_a1b2",
+            created_at=at,
+            updated_at=at,
         )
+        self.endpoints[endpoint.id] = endpoint
+        return endpoint
+
+    def deliveries(self, endpoint: WebhookEndpoint) -> list[WebhookDelivery]:
+        return [each for each in self.queue.deliveries if each.endpoint is endpoint]
 
     def pop_due(self, now: float) -> list[WebhookDelivery]:
         return list(self.queue.pop_due(now, 1000))
@@ -60,8 +72,8 @@ class QueueHarness:
 
 @pytest.fixture
 def harness() -> QueueHarness:
-    endpoints = WebhookEndpointStore(0, allow_local=False)
-    return QueueHarness(endpoints, DeliveryQueue(endpoints, lambda task: {"id": task.id}, seed=0, speed=1.0))
+    endpoints: dict[str, WebhookEndpoint] = {}
+    return QueueHarness(endpoints, DeliveryQueue(ServiceState(), endpoints))
 
 
 def test_nothing_is_due_before_task_ends(harness: QueueHarness) -> None:
@@ -72,7 +84,7 @@ def test_nothing_is_due_before_task_ends(harness: QueueHarness) -> None:
     assert harness.pop_due(START_TIME + 9.99) == []
     (delivery,) = harness.pop_due(START_TIME + 10)
     assert (delivery.endpoint, delivery.event.type, delivery.attempt) == (endpoint, "generation.succeeded", 1)
-    assert json.loads(delivery.event.body)["data"] == {"id": "task_1"}
+    assert json.loads(delivery.event.body)["data"]["id"] == "task_1"
     assert harness.pop_due(START_TIME + 11) == []
     assert harness.queue.next_due_at() is None
 
@@ -81,7 +93,7 @@ def test_does_not_wait_without_endpoints(harness: QueueHarness) -> None:
     harness.queue.add_task(task())
     assert harness.queue.next_due_at() is None
     harness.queue.create_events(START_TIME + 20)
-    assert len(harness.queue.list_events("acct_1")) == 1
+    assert len(harness.queue.events) == 1
 
 
 def test_delivers_to_matching_endpoints(harness: QueueHarness) -> None:
@@ -115,9 +127,9 @@ def test_retries_failed_delivery_five_times(harness: QueueHarness) -> None:
             now = due
     assert pauses == list(RETRY_DELAYS) == [30, 120, 600, 3600, 21_600]
     assert harness.queue.next_due_at() is None
-    assert [each.status for each in harness.queue.list_deliveries(endpoint)] == ["failed"] * 6
-    assert len({each.event.id for each in harness.queue.list_deliveries(endpoint)}) == 1
-    assert len({each.id for each in harness.queue.list_deliveries(endpoint)}) == 6
+    assert [each.status for each in harness.deliveries(endpoint)] == ["failed"] * 6
+    assert len({each.event.id for each in harness.deliveries(endpoint)}) == 1
+    assert len({each.id for each in harness.deliveries(endpoint)}) == 6
     assert endpoint.failure_count == 6
 
 
@@ -157,7 +169,7 @@ def test_consecutive_failures_disable_endpoint(harness: QueueHarness) -> None:
     harness.queue.record_result(sent[-2], START_TIME + 12, status=500)
     assert (endpoint.status, endpoint.disabled_at) == ("disabled", START_TIME + 12)
     assert harness.pop_due(START_TIME + 100) == []  # pending retries have failed
-    assert {delivery.status for delivery in harness.queue.list_deliveries(endpoint)} == {"failed", "pending"}
+    assert {delivery.status for delivery in harness.deliveries(endpoint)} == {"failed", "pending"}
     harness.queue.record_result(sent[-1], START_TIME + 100, status=500)
     assert harness.queue.next_due_at() is None
     endpoint.update({"status": "active"}, START_TIME + 101)
@@ -181,10 +193,10 @@ def test_requeued_delivery_is_due_again(harness: QueueHarness) -> None:
 
 def test_test_delivery_is_not_retried_nor_counted(harness: QueueHarness) -> None:
     endpoint = harness.endpoint()
-    delivery = harness.queue.create_test(endpoint, {"id": "task_test"}, START_TIME)
+    delivery = harness.queue.create_test(endpoint, b'{"id": "task_test"}', START_TIME)
     harness.queue.record_result(delivery, START_TIME, status=500)
     assert (endpoint.failure_count, harness.queue.next_due_at(), delivery.status) == (0, None, "failed")
-    interrupted = harness.queue.create_test(endpoint, {"id": "task_test"}, START_TIME)
+    interrupted = harness.queue.create_test(endpoint, b'{"id": "task_test"}', START_TIME)
     harness.queue.requeue(interrupted)
     assert (interrupted.status, harness.queue.next_due_at()) == ("failed", None)
 
@@ -193,9 +205,8 @@ def test_keeps_bounded_number_of_events(harness: QueueHarness) -> None:
     for number in range(MAX_EVENTS + 10):
         harness.queue.add_task(task(f"{number:06}"))
     harness.queue.create_events(START_TIME + 20)
-    upload = harness.queue.list_events("acct_1")
-    assert len(upload) == MAX_EVENTS
-    assert json.loads(upload[0].body)["data"] == {"id": f"task_{MAX_EVENTS + 9:06}"}
+    assert len(harness.queue.events) == MAX_EVENTS
+    assert json.loads(harness.queue.events[-1].body)["data"]["id"] == f"task_{MAX_EVENTS + 9:06}"
 
 
 def test_observed_tasks_outlive_deliveries(harness: QueueHarness) -> None:
@@ -206,7 +217,7 @@ def test_observed_tasks_outlive_deliveries(harness: QueueHarness) -> None:
     for delivery in taken:
         harness.queue.record_response(delivery, 200)
     harness.queue.record_response(rejected, 500)
-    assert len(harness.queue.latest_deliveries(MAX_DELIVERIES + 10)) == MAX_DELIVERIES
+    assert len(harness.queue.deliveries) == MAX_DELIVERIES
     assert harness.queue.observed_tasks == {f"task_{number:06}" for number in range(MAX_DELIVERIES + 9)}
 
 

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from rivya_async import PollPolicy
 from rivya_async._core.errors import SignatureMismatchError, TimestampToleranceError, WebhookVerificationError
-from rivya_async.sandbox.faults.parsing import FAULT_HEADER
+from rivya_async.sandbox.faults.registry import FAULT_HEADER
 from tests.sandbox.sandbox_client import HttpReply, SandboxClient, request_with_fault, running_sandbox
 from tests.sandbox.webhook_kit import ReceivedWebhook, WebhookReceiver, running_webhooks
 

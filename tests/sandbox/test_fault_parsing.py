@@ -12,7 +12,7 @@ import pytest
 
 from rivya_async import PollPolicy, RivyaSession
 from rivya_async.sandbox import Fault, FaultRegistry
-from rivya_async.sandbox.faults.parsing import FAULT_HEADER, FIELD_TYPES, SELECTOR_FIELDS, parse_header, parse_toml
+from rivya_async.sandbox.faults.registry import FAULT_HEADER, FIELD_TYPES, SELECTOR_FIELDS, parse_header, parse_toml
 from tests.sandbox.sandbox_client import (
     FILE,
     POLL,

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from rivya_async.sandbox import Fault, FaultRegistry
-from rivya_async.sandbox.faults.injection import inject_fault
+from rivya_async.sandbox.faults.fault import inject_fault
 from rivya_async.sandbox.responses import ApiResponse
 from tests.sandbox.sandbox_client import POLL, SUBMIT, SandboxClient, running_sandbox, wait_until
 
@@ -59,7 +59,7 @@ def test_selectors_choose_requests(fields: dict[str, Any], numbers: list[int]) -
     assert matched_numbers(4, **fields) == numbers
 
 
-def test_rate_is_met_and_follows_seed() -> None:
+def test_rate_selects_share_of_requests_by_seed() -> None:
     hits = matched_numbers(2000, rate=0.2)
     assert 330 <= len(hits) <= 470
     assert hits == matched_numbers(2000, rate=0.2)
@@ -187,7 +187,7 @@ def test_retry_after_is_sent_unchanged(given: float | str, sent: str) -> None:
 
 
 def test_header_replacement_is_case_insensitive() -> None:
-    response = ApiResponse(b"", headers={"ETag": "a", "X": "1"}).with_headers({"etag": "b"})
+    response = inject_fault(ApiResponse(b"", headers={"ETag": "a", "X": "1"}), Fault(headers={"etag": "b"}), "req_1")
     assert response.headers == {"X": "1", "etag": "b"}
 
 
@@ -215,7 +215,7 @@ async def test_error_status_has_error_body_and_no_purchase(fields: dict[str, Any
         assert client.sandbox.request_log.purchases_by_key == {"order-42": 1}
 
 
-async def test_empty_429() -> None:
+async def test_429_can_have_empty_body() -> None:
     async with running_sandbox() as client:
         client.sandbox.faults.add(status=429, body=b"")
         reply = await get_balance(client)

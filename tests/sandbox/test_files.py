@@ -14,7 +14,7 @@ import pytest
 
 from rivya_async.sandbox import Sandbox
 from rivya_async.sandbox.catalogue import MEGABYTE
-from rivya_async.sandbox.files.handlers import MAX_UPLOAD_BYTES
+from rivya_async.sandbox.files.uploads import MAX_UPLOAD_BYTES
 from tests.media_kit import MIME_TYPES, media, padded
 from tests.sandbox.sandbox_client import UPLOAD, HttpReply, SandboxClient, running_sandbox, wait_until
 
@@ -46,7 +46,7 @@ async def upload(client: SandboxClient, extension: str, **fields: str) -> dict[s
 
 def stored_files(client: SandboxClient) -> list[Path]:
     """Returns the files on disk."""
-    return list(client.sandbox._api.files.store.folder.iterdir())
+    return list(client.sandbox._api.files.folder.iterdir())
 
 
 # --- accepted uploads -------------------------------------------------------------------------------------------------
@@ -287,7 +287,7 @@ async def test_files_survive_close_and_start() -> None:
 async def test_files_are_removed_with_sandbox() -> None:
     async with running_sandbox() as client:
         await upload(client, "png")
-        folder = client.sandbox._api.files.store.folder
+        folder = client.sandbox._api.files.folder
         assert folder.exists()
     del client
     gc.collect()

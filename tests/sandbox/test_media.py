@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from rivya_async.sandbox import catalogue
-from rivya_async.sandbox.media import Artifact, RenderRequest, caption, describe, render
+from rivya_async.sandbox.media import Artifact, RenderRequest, caption, render
 from rivya_async.sandbox.media.image import FRAMES_PER_SECOND, THEMES, animate
 from rivya_async.sandbox.media.scene import SCENES, Palette
 
@@ -80,7 +80,7 @@ def test_description_matches_file(model: catalogue.Model) -> None:
         model.category, model.id, "a small test", model.filled({}) | SHORT_PARAMS[model.category], seed=1
     )
     artifact = render(request)
-    assert (artifact.mime_type, artifact.extension) == describe(request)
+    assert artifact.mime_type == request.file_format.mime_type
     if model.category == "image":
         assert Image.MIME[open_image(artifact).format or ""] == artifact.mime_type
     else:
@@ -142,18 +142,18 @@ def test_image_size(params: dict[str, Any], size: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     ("params", "model", "described", "opened_as"),
     [
-        ({}, "z-image", ("image/png", ".png"), "PNG"),
-        ({"output_format": "png"}, "nano-banana-2", ("image/png", ".png"), "PNG"),
-        ({}, "nano-banana-2", ("image/jpeg", ".jpg"), "JPEG"),
-        ({"output_format": "jpg"}, "z-image", ("image/jpeg", ".jpg"), "JPEG"),
-        ({"outputFormat": "jpeg"}, "flux-kontext-pro", ("image/jpeg", ".jpg"), "JPEG"),
-        ({"outputFormat": "WEBP"}, "z-image", ("image/webp", ".webp"), "WEBP"),
-        ({"output_format": "tiff"}, "z-image", ("image/png", ".png"), "PNG"),
+        ({}, "z-image", ("image/png", "png"), "PNG"),
+        ({"output_format": "png"}, "nano-banana-2", ("image/png", "png"), "PNG"),
+        ({}, "nano-banana-2", ("image/jpeg", "jpg"), "JPEG"),
+        ({"output_format": "jpg"}, "z-image", ("image/jpeg", "jpg"), "JPEG"),
+        ({"outputFormat": "jpeg"}, "flux-kontext-pro", ("image/jpeg", "jpg"), "JPEG"),
+        ({"outputFormat": "WEBP"}, "z-image", ("image/webp", "webp"), "WEBP"),
+        ({"output_format": "tiff"}, "z-image", ("image/png", "png"), "PNG"),
     ],
 )
 def test_image_format(params: dict[str, Any], model: str, described: tuple[str, str], opened_as: str) -> None:
     request = RenderRequest("image", model, "blue sea", params, seed=1)
-    assert describe(request) == described
+    assert (request.file_format.mime_type, request.file_format.suffix) == described
     assert open_image(render(request)).format == opened_as
 
 
@@ -181,7 +181,7 @@ def test_different_request_gives_different_image(other: RenderRequest) -> None:
 
 @pytest.mark.parametrize("prompt", ODD_PROMPTS.values(), ids=ODD_PROMPTS.keys())
 @pytest.mark.parametrize("shape", ["16:9", "8:1", "1:8"])
-def test_any_prompt_can_be_drawn(prompt: str, shape: str) -> None:
+def test_any_prompt_gives_valid_image(prompt: str, shape: str) -> None:
     assert open_image(render(make_request(prompt=prompt, params={"aspect_ratio": shape}))).format == "PNG"
 
 
@@ -373,22 +373,23 @@ def test_frame_of_video_shows_caption() -> None:
 @pytest.mark.parametrize(
     ("asked", "described", "codec", "rate"),
     [
-        (None, ("audio/mpeg", ".mp3"), "mp3float", 44_100),
-        ("mp3_22050_32", ("audio/mpeg", ".mp3"), "mp3float", 22_050),
-        ("mp3_44100_192", ("audio/mpeg", ".mp3"), "mp3float", 44_100),
-        ("pcm_8000", ("audio/wav", ".wav"), "pcm_s16le", 8_000),
-        ("pcm_48000", ("audio/wav", ".wav"), "pcm_s16le", 48_000),
-        ("ulaw_8000", ("audio/wav", ".wav"), "pcm_mulaw", 8_000),
-        ("alaw_8000", ("audio/wav", ".wav"), "pcm_alaw", 8_000),
-        ("opus_48000_64", ("audio/ogg", ".ogg"), "opus", 48_000),
-        ("wav", ("audio/wav", ".wav"), "pcm_s16le", 44_100),
-        ("flac", ("audio/mpeg", ".mp3"), "mp3float", 44_100),
+        (None, ("audio/mpeg", "mp3"), "mp3float", 44_100),
+        ("mp3_22050_32", ("audio/mpeg", "mp3"), "mp3float", 22_050),
+        ("mp3_44100_192", ("audio/mpeg", "mp3"), "mp3float", 44_100),
+        ("pcm_8000", ("audio/wav", "wav"), "pcm_s16le", 8_000),
+        ("pcm_48000", ("audio/wav", "wav"), "pcm_s16le", 48_000),
+        ("ulaw_8000", ("audio/wav", "wav"), "pcm_mulaw", 8_000),
+        ("alaw_8000", ("audio/wav", "wav"), "pcm_alaw", 8_000),
+        ("opus_48000_64", ("audio/ogg", "ogg"), "opus", 48_000),
+        ("wav", ("audio/wav", "wav"), "pcm_s16le", 44_100),
+        ("flac", ("audio/mpeg", "mp3"), "mp3float", 44_100),
     ],
 )
 def test_audio_format_and_length(asked: str | None, described: tuple[str, str], codec: str, rate: int) -> None:
     params: dict[str, Any] = {"duration_seconds": 1.5} | ({"output_format": asked} if asked else {})
-    artifact = render(make_request("audio", "rain on a roof", params))
-    assert (artifact.mime_type, artifact.extension) == described
+    request = make_request("audio", "rain on a roof", params)
+    artifact = render(request)
+    assert (artifact.mime_type, request.file_format.suffix) == described
     seconds, sampled, played_as, loudness = decode_audio(artifact)
     assert (sampled, played_as) == (rate, codec)
     assert seconds == pytest.approx(1.5, abs=0.001)
@@ -419,7 +420,7 @@ def test_default_length_of_speech_follows_text(prompt: str, params: dict[str, An
 
 
 @pytest.mark.parametrize("prompt", ODD_PROMPTS.values(), ids=ODD_PROMPTS.keys())
-def test_any_prompt_can_be_heard(prompt: str) -> None:
+def test_any_prompt_gives_valid_audio(prompt: str) -> None:
     artifact = render(RenderRequest("audio", "elevenlabs-turbo-2-5", prompt, {"duration_seconds": 1}, seed=3))
     assert decode_audio(artifact)[3] > 0.3
 
@@ -447,9 +448,9 @@ def test_missing_library_error_names_extra(missing: str, category: str) -> None:
     program = f"""
 import sys
 sys.modules[{missing!r}] = None
-from rivya_async.sandbox.media import RenderRequest, describe, render
+from rivya_async.sandbox.media import RenderRequest, render
 request = RenderRequest({category!r}, "m", "p", {{}}, 0)
-assert describe(request)
+assert request.file_format
 try:
     render(request)
 except ImportError as error:

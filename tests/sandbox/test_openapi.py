@@ -18,15 +18,15 @@ from rivya_async.sandbox import FAIL_MARKER, Fault, catalogue, idempotency, requ
 from rivya_async.sandbox.api import ROUTES
 from rivya_async.sandbox.responses import STATUS_BY_CODE
 from rivya_async.sandbox.validation import CLIENT_REQUEST_ID_MAX_LENGTH
-from rivya_async.sandbox.webhooks import endpoints, url_validation
+from rivya_async.sandbox.webhooks import endpoints
 from tests.sandbox.sandbox_client import HttpReply, SandboxClient, running_sandbox
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(24)
 CHAT_REQUEST = {"model": "gpt-5-2-chat", "message": "Hello"}
 
 
-async def fetch_document(on: SandboxClient) -> Any:
-    return (await on.request("GET", "/api/v1/openapi.json", key="")).json
+async def fetch_document(client: SandboxClient) -> Any:
+    return (await client.request("GET", "/api/v1/openapi.json", key="")).json
 
 
 def resolve(document: Any, value: Any) -> Any:
@@ -51,18 +51,18 @@ def validate_reply(document: Any, method: str, path: str, reply: HttpReply) -> N
 
 
 async def test_document_is_valid() -> None:
-    async with running_sandbox() as on:
-        document = await fetch_document(on)
+    async with running_sandbox() as client:
+        document = await fetch_document(client)
         validate(document, cls=OpenAPIV31SpecValidator)
         assert document["openapi"].startswith("3.1")
         assert "reconstruction" in document["info"]["description"]
         assert "X-Rivya-Sandbox-Fault" in document["info"]["description"]
-        assert document["servers"] == [{"url": on.sandbox.base_url}]
+        assert document["servers"] == [{"url": client.sandbox.base_url}]
 
 
 async def test_document_lists_exactly_the_routes() -> None:
-    async with running_sandbox() as on:
-        document = await fetch_document(on)
+    async with running_sandbox() as client:
+        document = await fetch_document(client)
         paths = document["paths"]
         described = {f"{method.upper()} {path}" for path, item in paths.items() for method in item}
         assert described == {route.name for route in ROUTES}
@@ -76,24 +76,24 @@ async def test_document_lists_exactly_the_routes() -> None:
 
 
 async def test_shared_components_are_used() -> None:
-    async with running_sandbox() as on:
-        document = await fetch_document(on)
+    async with running_sandbox() as client:
+        document = await fetch_document(client)
         text = json.dumps(document)
         for kind in ("parameters", "responses", "schemas"):
             for name in document["components"][kind]:
                 assert f'"#/components/{kind}/{name}"' in text, name
 
 
-async def test_limits_of_document_are_those_of_code() -> None:
-    async with running_sandbox() as on:
-        components = (await fetch_document(on))["components"]
+async def test_document_limits_match_code() -> None:
+    async with running_sandbox() as client:
+        components = (await fetch_document(client))["components"]
     parameters, schemas = components["parameters"], components["schemas"]
     assert parameters["IdempotencyKey"]["schema"]["maxLength"] == idempotency.MAX_KEY_LENGTH
     assert parameters["Limit"]["schema"]["default"] == request_context.DEFAULT_LIMIT
     assert parameters["Limit"]["schema"]["maximum"] == request_context.MAX_LIMIT
     webhook = schemas["WebhookRequest"]["properties"]
     assert webhook["name"]["maxLength"] == endpoints.NAME_MAX_LENGTH
-    assert webhook["url"]["maxLength"] == url_validation.MAX_LENGTH
+    assert webhook["url"]["maxLength"] == endpoints.URL_MAX_LENGTH
     assert webhook["event_types"]["items"]["enum"] == list(endpoints.EVENT_TYPES)
     assert [each["required"] for each in schemas["WebhookChanges"]["anyOf"]] == [[name] for name in endpoints.FIELDS]
     chat = schemas["ChatRequest"]["properties"]
@@ -103,8 +103,8 @@ async def test_limits_of_document_are_those_of_code() -> None:
 
 
 async def test_every_error_code_has_its_own_status() -> None:
-    async with running_sandbox() as on:
-        document = await fetch_document(on)
+    async with running_sandbox() as client:
+        document = await fetch_document(client)
         for route in ROUTES:
             for status, response in responses(document, route.method, route.path).items():
                 if status[0] in "45" and "content" in response:
@@ -114,8 +114,8 @@ async def test_every_error_code_has_its_own_status() -> None:
 
 
 async def test_every_operation_has_security_and_errors() -> None:
-    async with running_sandbox() as on:
-        paths = (await fetch_document(on))["paths"]
+    async with running_sandbox() as client:
+        paths = (await fetch_document(client))["paths"]
         for route in ROUTES:
             operation = paths[route.path][route.method.lower()]
             assert operation["security"] == ([] if route.scope is None else [{"apiKey": []}])
@@ -126,31 +126,31 @@ async def test_every_operation_has_security_and_errors() -> None:
                 assert {"401", "403", "429"} <= set(operation["responses"])
 
 
-async def test_every_code_belongs_to_an_operation() -> None:
-    async with running_sandbox() as on:
-        document = await fetch_document(on)
+async def test_every_error_code_has_an_operation() -> None:
+    async with running_sandbox() as client:
+        document = await fetch_document(client)
         text = json.dumps([responses(document, route.method, route.path) for route in ROUTES])
         assert {code for code in STATUS_BY_CODE if f'"{code}"' not in text} == {
             "method_not_allowed"
         }  # no operation has it
 
 
-async def test_generation_in_every_status() -> None:
-    async with running_sandbox() as on:
-        document = await fetch_document(on)
+async def test_generation_responses_match_document() -> None:
+    async with running_sandbox() as client:
+        document = await fetch_document(client)
         for prompt in ("A kite", f"A kite {FAIL_MARKER}"):
-            created = await on.submit(prompt=prompt)
+            created = await client.submit(prompt=prompt)
             validate_reply(document, "POST", "/api/v1/generations", created)
-            on.clock.now += 3600
-            validate_reply(document, "GET", "/api/v1/generations/{task_id}", await on.poll(created.json["id"]))
+            client.clock.now += 3600
+            validate_reply(document, "GET", "/api/v1/generations/{task_id}", await client.poll(created.json["id"]))
         schemas = document["components"]["schemas"]
         assert set(created.json) == set(schemas["Generation"]["required"])
         assert set(schemas["Generation"]["required"]) == set(schemas["Generation"]["properties"])
 
 
 async def test_generation_request_has_schema_of_its_model() -> None:
-    async with running_sandbox() as on:
-        document = await fetch_document(on)
+    async with running_sandbox() as client:
+        document = await fetch_document(client)
         schema = document["paths"]["/api/v1/generations"]["post"]["requestBody"]["content"]["application/json"][
             "schema"
         ]
@@ -169,64 +169,67 @@ async def test_generation_request_has_schema_of_its_model() -> None:
             assert not OAS31Validator({**schema, "components": document["components"]}).is_valid(body), change
 
 
-async def test_lists_and_balance() -> None:
-    async with running_sandbox() as on:
-        document = await fetch_document(on)
-        await on.request("POST", "/api/v1/chat/completions", json=CHAT_REQUEST)
-        await on.submit()
-        on.clock.now += 3600
+async def test_list_and_balance_responses_match_document() -> None:
+    async with running_sandbox() as client:
+        document = await fetch_document(client)
+        await client.request("POST", "/api/v1/chat/completions", json=CHAT_REQUEST)
+        await client.submit()
+        client.clock.now += 3600
         for path in ("models", "credits", "chat/sessions", "webhooks", "webhook-events"):
-            reply = await on.request("GET", f"/api/v1/{path}")
+            reply = await client.request("GET", f"/api/v1/{path}")
             validate_reply(document, "GET", f"/api/v1/{path}", reply)
         assert reply.json["data"][0]["type"] == "generation.succeeded"
 
 
-async def test_webhook_life_cycle() -> None:
-    async with running_sandbox() as on:
-        document = await fetch_document(on)
+async def test_webhook_responses_match_document() -> None:
+    async with running_sandbox() as client:
+        document = await fetch_document(client)
         path, endpoint_path = "/api/v1/webhooks", "/api/v1/webhooks/{endpoint_id}"
         body = {"name": "Prod", "url": "https://hooks.example.org/rivya", "event_types": ["generation.failed"]}
-        created = await on.request("POST", path, json=body)
+        created = await client.request("POST", path, json=body)
         validate_reply(document, "POST", path, created)
         location = f"{path}/{created.json['id']}"
         validate_reply(
-            document, "PATCH", endpoint_path, await on.request("PATCH", location, json={"status": "disabled"})
+            document, "PATCH", endpoint_path, await client.request("PATCH", location, json={"status": "disabled"})
         )
-        validate_reply(document, "PATCH", endpoint_path, await on.request("PATCH", location, json={}))
+        validate_reply(document, "PATCH", endpoint_path, await client.request("PATCH", location, json={}))
         validate_reply(
-            document, "POST", f"{endpoint_path}/rotate-secret", await on.request("POST", f"{location}/rotate-secret")
+            document,
+            "POST",
+            f"{endpoint_path}/rotate-secret",
+            await client.request("POST", f"{location}/rotate-secret"),
         )
-        validate_reply(document, "POST", f"{endpoint_path}/test", await on.request("POST", f"{location}/test"))
+        validate_reply(document, "POST", f"{endpoint_path}/test", await client.request("POST", f"{location}/test"))
         validate_reply(
-            document, "GET", f"{endpoint_path}/deliveries", await on.request("GET", f"{location}/deliveries")
+            document, "GET", f"{endpoint_path}/deliveries", await client.request("GET", f"{location}/deliveries")
         )
-        validate_reply(document, "DELETE", endpoint_path, await on.request("DELETE", location))
-        validate_reply(document, "POST", f"{endpoint_path}/test", await on.request("POST", f"{location}/test"))
-        validate_reply(document, "GET", endpoint_path, await on.request("GET", location))
-        validate_reply(document, "GET", endpoint_path, await on.request("GET", f"{path}/whend_none"))
+        validate_reply(document, "DELETE", endpoint_path, await client.request("DELETE", location))
+        validate_reply(document, "POST", f"{endpoint_path}/test", await client.request("POST", f"{location}/test"))
+        validate_reply(document, "GET", endpoint_path, await client.request("GET", location))
+        validate_reply(document, "GET", endpoint_path, await client.request("GET", f"{path}/whend_none"))
 
 
-async def test_upload_whole_and_in_part() -> None:
-    async with running_sandbox() as on:
-        document = await fetch_document(on)
-        reply = await on.request("POST", "/api/v1/files", data={"file": io.BytesIO(PNG), "kind": "image"})
+async def test_upload_and_file_responses_match_document() -> None:
+    async with running_sandbox() as client:
+        document = await fetch_document(client)
+        reply = await client.request("POST", "/api/v1/files", data={"file": io.BytesIO(PNG), "kind": "image"})
         validate_reply(document, "POST", "/api/v1/files", reply)
         validate_reply(
-            document, "GET", "/api/v1/files/{file_id}", await on.request("GET", f"/api/v1/files/{reply.json['id']}")
+            document, "GET", "/api/v1/files/{file_id}", await client.request("GET", f"/api/v1/files/{reply.json['id']}")
         )
         described = responses(document, "GET", "/files/{name}")
         for asked, status in (({}, "200"), ({"Range": "bytes=0-3"}, "206"), ({"Range": "bytes=99-"}, "416")):
-            async with on.http.get(reply.json["url"], headers=asked) as part:
+            async with client.http.get(reply.json["url"], headers=asked) as part:
                 assert str(part.status) == status
                 for name, header in described[status]["headers"].items():
                     validate_value(document, header["schema"], part.headers[name])
 
 
-async def test_stream_events() -> None:
-    async with running_sandbox(speed=1000) as on:
-        document = await fetch_document(on)
+async def test_stream_events_match_document() -> None:
+    async with running_sandbox(speed=1000) as client:
+        document = await fetch_document(client)
         path = "/api/v1/chat/completions/stream"
-        reply = await on.request("POST", path, json={**CHAT_REQUEST, "include_thoughts": True})
+        reply = await client.request("POST", path, json={**CHAT_REQUEST, "include_thoughts": True})
         schemas = responses(document, "POST", path)["200"]["content"]["text/event-stream"]["schema"]["oneOf"]
         events = {each["properties"]["event"]["const"]: each["properties"]["data"]["contentSchema"] for each in schemas}
         assert reply.headers["Content-Type"].startswith("text/event-stream")
@@ -239,23 +242,23 @@ async def test_stream_events() -> None:
         assert seen == set(events)
 
 
-async def test_errors() -> None:
-    async with running_sandbox(rate_limit=3) as on:
-        document = await fetch_document(on)
+async def test_error_responses_match_document() -> None:
+    async with running_sandbox(rate_limit=3) as client:
+        document = await fetch_document(client)
         order = "/api/v1/generations"
-        poor = on.sandbox.add_key(credits=0)
+        poor = client.sandbox.add_key(credits=0)
         replies = [
-            await on.submit(key=""),
-            await on.submit(key="rvya_sk_unknown"),
-            await on.submit(key=on.sandbox.add_key(scopes=frozenset({"credits:read"}))),
-            await on.submit(key=on.sandbox.add_key(revoked=True)),
-            await on.submit(key=poor),
-            await on.submit(key=poor, files=[]),
-            await on.request("POST", order, key=poor, data=io.BytesIO(bytes(1_100_000))),
-            await on.submit(key=poor),
+            await client.submit(key=""),
+            await client.submit(key="rvya_sk_unknown"),
+            await client.submit(key=client.sandbox.add_key(scopes=frozenset({"credits:read"}))),
+            await client.submit(key=client.sandbox.add_key(revoked=True)),
+            await client.submit(key=poor),
+            await client.submit(key=poor, files=[]),
+            await client.request("POST", order, key=poor, data=io.BytesIO(bytes(1_100_000))),
+            await client.submit(key=poor),
         ]
-        on.sandbox.faults.add(Fault(route=f"POST {order}", status=503, code="public_api_disabled"))
-        replies.append(await on.submit())
+        client.sandbox.faults.add(Fault(route=f"POST {order}", status=503, code="public_api_disabled"))
+        replies.append(await client.submit())
         for reply in replies:
             validate_reply(document, "POST", order, reply)
         assert [reply.status for reply in replies] == [401, 401, 403, 401, 402, 400, 413, 429, 503]

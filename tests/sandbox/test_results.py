@@ -17,7 +17,7 @@ DAY = 24 * 3600.0
 
 def render_stub(brief: RenderRequest) -> Artifact:
     """Returns ten bytes, equal for equal arguments, instead of an image."""
-    return Artifact(f"{brief.index}:{brief.seed % 10**8:08d}".encode(), "image/png", ".png")
+    return Artifact(f"{brief.index}:{brief.seed % 10**8:08d}".encode(), "image/png")
 
 
 @pytest.fixture

@@ -15,9 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rivya_async.sandbox import Sandbox, catalogue
-from rivya_async.sandbox.responses import ApiError
-from rivya_async.sandbox.service_state import FAIL_MARKER, QUEUE_MEDIANS, RUN_MEDIANS, ServiceState, derive_seed
-from rivya_async.sandbox.task import Task, encode_generation, format_timestamp
+from rivya_async.sandbox.responses import ApiError, format_timestamp
+from rivya_async.sandbox.service_state import (
+    FAIL_MARKER,
+    QUEUE_MEDIANS,
+    RUN_MEDIANS,
+    ServiceState,
+    Task,
+    derive_seed,
+)
 from tests.sandbox.sandbox_client import START_TIME
 
 MODELS = catalogue.load_catalogue().models
@@ -53,8 +59,7 @@ def test_encodes_generation_by_status() -> None:
     state, account = state_with_account()
     task = state.create_task(account, IMAGE, "x", {}, START_TIME)
     served = {
-        status: json.loads(encode_generation(task, status, ["u/0", "u/1"]))
-        for status in ("queued", "processing", "succeeded")
+        status: json.loads(task.encode(status, ["u/0", "u/1"])) for status in ("queued", "processing", "succeeded")
     }
     assert {status: (g["final_credits"], g["result"], g["updated_at"]) for status, g in served.items()} == {
         "queued": (0, None, "2026-05-11T08:00:00.000Z"),
@@ -67,7 +72,7 @@ def test_encodes_generation_by_status() -> None:
 def test_failed_task_costs_nothing() -> None:
     state, account = state_with_account()
     task = state.create_task(account, IMAGE, f"a boat {FAIL_MARKER}", {}, START_TIME)
-    failed = json.loads(encode_generation(task, task.status(task.ends_at)))
+    failed = json.loads(task.encode(task.status(task.ends_at)))
     assert (failed["status"], failed["final_credits"], failed["result"]) == ("failed", 0, None)
     assert failed["error"]["code"] == "generation_failed"
     assert set(failed["error"]) == {"code", "message"}
@@ -244,12 +249,3 @@ def test_credits_are_conserved(steps: list[tuple[float, str, bool, int]], openin
                 if task.account_id == account and task.status(now) != "failed"
             )
             assert state.available_credits(account, now) == opening - spent >= 0
-
-
-def test_task_is_private_to_account() -> None:
-    state, account = state_with_account()
-    stranger = state.create_account("stranger", 5).id
-    task = state.create_task(account, IMAGE, "x", {}, START_TIME)
-    assert state.get_task(account, task.id) is task
-    assert state.get_task(stranger, task.id) is None
-    assert state.get_task(account, "task_unknown") is None

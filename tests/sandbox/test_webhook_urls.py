@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rivya_async.sandbox.responses import ApiError
-from rivya_async.sandbox.webhooks.url_validation import check_webhook_url, is_loopback_url
+from rivya_async.sandbox.webhooks.endpoints import check_webhook_url, is_loopback_url
 
 LOOPBACKS = [
     "127.0.0.1",

@@ -355,10 +355,10 @@ PROOFS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         ),
         "deadline between the two": (
             f"{TIME}::test_deadline_between_attempts_raises_the_last_error",
-            f"{TIME}::test_a_deadline_between_the_purchase_and_the_first_poll",
+            f"{TIME}::test_deadline_between_purchase_and_first_poll",
         ),
         "zero time-out": (
-            f"{TIME}::test_no_time_at_all_sends_nothing",
+            f"{TIME}::test_timeout_of_zero_sends_nothing",
             "session/test_regressions.py::test_zero_timeout_buys_nothing",
             "session/test_wait.py::test_zero_timeout",
         ),

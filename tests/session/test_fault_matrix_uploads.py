@@ -66,7 +66,7 @@ def left_behind(row: Row, cell: Cell) -> int | None:
     if fault.delay:
         return None
     struck = cell.requests if fault.times is None else min(fault.times, cell.requests)
-    return struck * fault.needs_processing + cell.requests - struck
+    return struck * (fault.act or not fault.replaces_response) + cell.requests - struck
 
 
 @pytest.mark.parametrize("row", ROWS + OF_UPLOADS, ids=row_name)

@@ -17,7 +17,7 @@ from aiohttp import web
 from rivya_async import RivyaSession, WebhookEvent
 from rivya_async.receiver import WebhookReceiver
 from rivya_async.sandbox import Sandbox
-from rivya_async.sandbox.task import Task
+from rivya_async.sandbox.service_state import Task
 from rivya_async.testing import assert_all_settled, assert_no_double_purchase, spent_credits
 from rivya_async.testing.sandbox_thread import run_in_thread
 
@@ -99,7 +99,7 @@ async def test_webhook_delivery_settles_before_its_response(
 
 def test_assertions_are_thread_safe() -> None:
     sandbox = Sandbox()
-    task = Task("", "main", "z-image", "image", "", {}, 0, 1, 0.0, 0.0, 0.0, None)
+    task = Task(id="", account_id="main", model="z-image", category="image", created_at=0.0, starts_at=0.0, ends_at=0.0)
     stopped = threading.Event()
 
     def work() -> None:

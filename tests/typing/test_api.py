@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.typing.blocking_stub import STUB, StubWriter
+
 ROOT = Path(__file__).parents[2]
 USER_CODE = "tests/typing/api.py"
 
@@ -45,3 +47,7 @@ def test_misspelt_names_are_errors(checker: str, tmp_path: Path) -> None:
     assert done.stdout.count("error:") == 3, done.stdout
     for misspelt in ("RivyaSesion", "FakeTransprt", "RetryPolcy"):
         assert misspelt in done.stdout
+
+
+def test_stub_of_the_blocking_session_is_current() -> None:
+    assert STUB.read_text() == StubWriter().build(), "run python -m tests.typing.blocking_stub"

@@ -261,7 +261,7 @@ async def test_conflict_with_a_concurrent_delivery_is_retried(env: RunnerSetup) 
     assert await env.store.list_dead_letters(5) == (0, [])
 
 
-async def test_lasting_conflict_is_dead(env: RunnerSetup) -> None:
+async def test_permanent_conflict_becomes_dead_letter(env: RunnerSetup) -> None:
     await env.session.submit("z-image", "Another kite", idempotency_key="kite-1")
     record = await env.run()
     assert (record.state, record.error_code) == (JobState.DEAD, "idempotency_conflict")

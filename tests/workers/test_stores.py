@@ -164,7 +164,7 @@ async def test_redis_over_a_unix_socket(redis: RedisServer) -> None:
         assert await worker.read_jobs(["kite"]) == [JobRecord(key="kite")]
 
 
-async def test_cancellation_is_never_swallowed(shared_redis: RedisServer) -> None:
+async def test_cancellation_propagates(shared_redis: RedisServer) -> None:
     store = RedisStore(shared_redis.url, namespace="cancel")
     await store.open()
     try:

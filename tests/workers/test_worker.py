@@ -43,7 +43,7 @@ async def test_generate_returns_plain_values(worker: RivyaWorker, sandbox: Sandb
     assert task.params == {"aspect_ratio": "16:9"}
 
 
-async def test_key_is_minted_at_enqueue(worker: RivyaWorker, sandbox: Sandbox) -> None:
+async def test_key_is_created_at_enqueue(worker: RivyaWorker, sandbox: Sandbox) -> None:
     result = [await wait_for_result(await worker.generate.kiq("z-image", f"Kite {n}")) for n in range(2)]
     assert {each["idempotency_key"] for each in result} == set(sandbox.request_log.purchases_by_key)
     assert len(sandbox.request_log.purchases_by_key) == 2

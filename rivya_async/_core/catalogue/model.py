@@ -22,9 +22,9 @@ from .validation import closest_matches, format_problems, shorten, suggestion_te
 
 @attrs.frozen
 class ChatCapabilities(Record):
-    """Capabilities of a chat model, as listed in the catalogue [5]; None if not listed.
+    """Capabilities of a chat model, as listed in the catalogue; None if not listed.
 
-    `images` means attachments; `reasoning_efforts` are the valid values of `reasoning_effort`. The names in the
+    The names in the
     catalogue are an assumption (`from_catalogue`).
 
     >>> ChatCapabilities.from_catalogue({"web_search": True}).images is None
@@ -32,9 +32,13 @@ class ChatCapabilities(Record):
     """
 
     web_search: bool | None = None
+    """True if the model can search the web."""
     images: bool | None = None
+    """True if the model takes pictures as attachments."""
     reasoning_efforts: tuple[str, ...] | None = None
+    """Valid values of `reasoning_effort`."""
     thoughts: bool | None = None
+    """True if the model can show its thoughts."""
 
     @classmethod
     def from_catalogue(cls, chat_capabilities: Mapping[str, Any] | None) -> ChatCapabilities:
@@ -62,37 +66,58 @@ class _PricedRecord(Record):
 
 @attrs.frozen
 class Model(_PricedRecord):
-    """Model of the catalogue [5]. Missing and null members are None or empty.
+    """Model of the catalogue. Missing and null members are None or empty.
 
     `check`, `coerce` and `estimate_credits` use the catalogue, and the prices that the session has learned, and send
     nothing. Catalogues change: keep the session, not the model.
 
-    >>> async def default_duration(session):
-    ...     return (await session.models.retrieve("kling-3-0")).param("duration").default
-    >>> in_sandbox(default_duration)
+    >>> async def main():
+    ...     async with RivyaSession() as session:
+    ...         return (await session.models.retrieve("kling-3-0")).param("duration").default
+    >>> asyncio.run(main())
     '5'
     """
 
     id: str
+    """Id of the model, such as `z-image`."""
     display_name: str = ""
+    """Name for people."""
     category: str = ""
+    """`image`, `video`, `audio` or `chat`, an open string."""
     runtime: str | None = None
+    """Kind of execution, an open string."""
     base_credits: Amount | None = None
+    """Credits of a job, or the base of its price."""
     billing_type: str | None = None
+    """Way in which a job is billed, an open string; see `estimate_credits`."""
     supported_modes: tuple[str, ...] = ()
+    """Modes, such as `text-to-image`."""
     max_prompt_length: int | None = None
+    """Maximum length of a prompt in characters."""
     reference_media: Mapping[str, Any] | None = attrs.field(default=None, hash=False)
+    """Rules for references as listed in the catalogue; see `reference_rules`."""
     params: tuple[ModelParam, ...] = ()
+    """Params that a job may have."""
     api_status: str | None = None
+    """`available` if the model can be called through the API."""
     api_input_status: str | None = None
+    """State of the inputs of the API, an open string."""
     supported_api_inputs: tuple[str, ...] = ()
+    """Kinds of input, such as `text` and `image`."""
     requires_files_api: bool | None = None
+    """True if references must be uploaded."""
     requires_upload_for_modes: tuple[str, ...] = ()
+    """Modes whose references must be uploaded."""
     url_input_supported: bool | None = None
+    """True if a reference may be any URL."""
     file_kinds: tuple[str, ...] = ()
+    """Kinds of files that a job may refer to."""
     chat_capabilities: Mapping[str, Any] | None = attrs.field(default=None, hash=False)
+    """Capabilities of a chat model as listed in the catalogue."""
     notices: tuple[Any, ...] = attrs.field(default=(), hash=False)
+    """Notices of the service about the model."""
     extra: Mapping[str, Any] = extra_fields()
+    """Members that this version of the SDK does not know."""
 
     @property
     def is_available(self) -> bool:
@@ -106,7 +131,7 @@ class Model(_PricedRecord):
 
     @property
     def needs_prompt(self) -> bool:
-        """True if a job needs a prompt: text is an input, and no required array replaces it [6]."""
+        """True if a job needs a prompt: text is an input, and no required array replaces it."""
         return "text" in self.supported_api_inputs and not any(
             param.required and param.type == "array" for param in self.params
         )
@@ -137,16 +162,17 @@ class Model(_PricedRecord):
 
         Checks the availability of the model, the prompt, the keys of params, their types, options, ranges and steps,
         required params, and the kind, number and size of references. Local paths are counted, not inspected. The check
-        is stricter than the service, which ignores unknown keys and perhaps steps (contract section 14.17). It skips
+        is stricter than the service, which ignores unknown keys and perhaps steps. It skips
         rules missing from the catalogue, and the keys of params for a model without a list of params.
 
-        >>> async def check_typo(session):
-        ...     kling = await session.models.retrieve("kling-2-6")
-        ...     try:
-        ...         kling.check("A red kite", {"duratoin": "5"})
-        ...     except InvalidRequestError as error:
-        ...         return error.problems[0].nearest
-        >>> in_sandbox(check_typo)
+        >>> async def main():
+        ...     async with RivyaSession() as session:
+        ...         kling = await session.models.retrieve("kling-2-6")
+        ...         try:
+        ...             kling.check("A red kite", {"duratoin": "5"})
+        ...         except InvalidRequestError as error:
+        ...             return error.problems[0].nearest
+        >>> asyncio.run(main())
         ('duration',)
         """
         problems = tuple(self.problems(prompt, params, references))
@@ -208,10 +234,10 @@ class Model(_PricedRecord):
     ) -> PriceEstimate:
         """Returns the credits that a job reserves, as far as they are known, and where the price comes from.
 
-        The price of a `FIXED` model is `base_credits` for its default settings (contract section 14.21), rounded up.
-        Other values of params such as speed, quality, resolution, duration, mode and audio may change it: then
-        `base_credits` is a lower bound. A model of a session also uses the prices that its session has learned from its
-        purchases, and those in `prices`. `METERED` and `TOKEN_BASED` prices are only known from purchases.
+        The price of a `FIXED` model is `base_credits` for its default settings, rounded up. Other values of params such
+        as speed, quality, resolution, duration, mode and audio may change it: then `base_credits` is a lower bound. A
+        model of a session also uses the prices that its session has learned from its purchases, and those in `prices`.
+        `METERED` and `TOKEN_BASED` prices are only known from purchases.
 
         Raises `ConfigurationError` if `params` is not a mapping.
 

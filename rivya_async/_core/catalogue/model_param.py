@@ -32,25 +32,34 @@ DIALOGUE_PARAM: Final = "dialogue"
 
 @attrs.frozen
 class ModelParam(Record):
-    """Parameter of a model [5]: `type` is `select`, `number`, `text` or `array`, all open strings.
+    """Parameter of a model.
 
-    `options` are those of the catalogue; `choices` are the strings that are sent, also for numbers. The shape is an
-    assumption: members missing from another shape are empty, and not checked.
+    The shape is an assumption: members missing from another shape are empty, and not checked.
 
     >>> ModelParam("duration", "select", options=("5", "10")).coerce(5)
     '5'
     """
 
     key: str
+    """Key in `params`."""
     type: str = ""
+    """`select`, `number`, `text` or `array`, an open string."""
     required: bool = False
+    """True if a job needs the param."""
     default: Any = attrs.field(default=None, hash=False)
+    """Value that the service uses if the param is left out."""
     min: Amount | None = None
+    """Minimum of a number."""
     max: Amount | None = None
+    """Maximum of a number."""
     step: Amount | None = None
+    """Step of a number."""
     options: tuple[Any, ...] = attrs.field(default=(), hash=False)
+    """Options as listed in the catalogue; `choices` are those that are sent."""
     description: str = ""
+    """Description for people."""
     extra: Mapping[str, Any] = extra_fields()
+    """Members that this version of the SDK does not know."""
 
     @property
     def choices(self) -> tuple[str, ...]:

@@ -24,29 +24,35 @@ KINDS_WITH_DURATION_TOKEN: Final = ("audio", "video")
 
 @attrs.frozen
 class FileLimit(Record):
-    """Limits of a file of one kind: maximum size and MIME types; None and empty if unknown."""
+    """Limits of a file of one kind."""
 
     max_bytes: int | None = None
+    """Maximum size in bytes; None if unknown."""
     mime_types: tuple[str, ...] = ()
+    """Accepted media types; empty if unknown."""
 
 
 @attrs.frozen
 class ReferenceRules(Record):
-    """Limits of a model for its references, as listed in the catalogue [5].
+    """Limits of a model for its references, as listed in the catalogue.
 
-    `max_files` is the maximum count, `kinds` are the accepted kinds (empty if unknown), `limits` are the file limits by
-    kind. `max_by_kind` limits each kind, `max_by_kind_with_video` does so if one reference is a video; both are empty
-    for most models. The names in the catalogue are an assumption; members missing from another shape are not checked.
+    `max_by_kind` and `max_by_kind_with_video` are empty for most models. The names in the catalogue are an assumption;
+    members missing from another shape are not checked.
 
     >>> ReferenceRules(max_files=1, kinds=("image",)).kinds
     ('image',)
     """
 
     max_files: int | None = None
+    """Maximum number of references; None if unknown."""
     kinds: tuple[str, ...] = ()
+    """Accepted kinds; empty if unknown."""
     limits: Mapping[str, FileLimit] = attrs.field(factory=dict, hash=False)
+    """Limits of a file, by kind."""
     max_by_kind: Mapping[str, int] = attrs.field(factory=dict, hash=False)
+    """Maximum number of references, by kind."""
     max_by_kind_with_video: Mapping[str, int] = attrs.field(factory=dict, hash=False)
+    """Maximum number of references by kind, if one of them is a video."""
 
     @classmethod
     def from_catalogue(cls, reference_media: Mapping[str, Any], kinds: Sequence[str] = ()) -> ReferenceRules:

@@ -57,11 +57,14 @@ MAX_ERROR_TEXT: Final = 500
 
 @attrs.frozen
 class ChatEvent(Record):
-    """Event of a stream [10]: its name, its JSON value (or raw text if it is not JSON), and the text that it adds."""
+    """Event of a stream."""
 
     name: str
+    """Name of the event."""
     data: Any = attrs.field(hash=False)
+    """JSON value of the event, or its raw text if it is not JSON."""
     delta: str = ""
+    """Text that the event adds to the answer; may be empty."""
 
 
 class ChatStreamAccumulator:

@@ -15,51 +15,72 @@ from .record import Record
 
 @attrs.frozen
 class ChatMessage(Record):
-    """Message of a conversation [10]: `role` is an open string, such as `user` or `assistant`."""
+    """Message of a conversation."""
 
     content: str = ""
+    """Text of the message."""
     role: str = "assistant"
+    """Author, an open string such as `user` or `assistant`."""
     id: str | None = None
+    """Id of the message."""
     created_at: datetime | None = None
+    """Time of the message by the server's clock."""
     extra: Mapping[str, Any] = extra_fields()
+    """Members that this version of the SDK does not know."""
 
 
 @attrs.frozen
 class Usage(Record):
-    """Token counts of one turn [10]; None if missing."""
+    """Token counts of one turn; None if missing."""
 
     input_tokens: int | None = None
+    """Tokens of the message and its context."""
     output_tokens: int | None = None
+    """Tokens of the answer."""
     total_tokens: int | None = None
+    """Tokens of both."""
     extra: Mapping[str, Any] = extra_fields()
+    """Members that this version of the SDK does not know."""
 
 
 @attrs.frozen
 class ChatCredits(Record):
-    """Cost of one turn [10]: `reserved` is held before the model runs, `final` is the charge."""
+    """Cost of one turn in credits; None if missing."""
 
     reserved: Amount | None = None
+    """Credits that were reserved before the model ran."""
     final: Amount | None = None
+    """Credits that the turn has cost."""
     extra: Mapping[str, Any] = extra_fields()
+    """Members that this version of the SDK does not know."""
 
 
 @attrs.frozen
 class ChatCompletion(Record):
-    """Answer to one message [10]. Pass `session_id` with the next message to continue the conversation.
+    """Answer to one message. Pass `session_id` with the next message to continue the conversation.
 
     >>> ChatCompletion(id="chatcmpl_1", message=ChatMessage("Here is a plan.")).text
     'Here is a plan.'
     """
 
     id: str
+    """Id of the completion."""
     model: str = ""
+    """Id of the model."""
     session_id: str | None = None
+    """Id of the chat session; pass it with the next message."""
     message: ChatMessage = attrs.field(factory=ChatMessage)
+    """The answer."""
     usage: Usage | None = None
+    """Token counts of the turn."""
     credits: ChatCredits | None = None
+    """Cost of the turn."""
     created_at: datetime | None = None
+    """Time of the answer by the server's clock."""
     object: str = "chat.completion"
+    """Type of the object, as the service names it."""
     extra: Mapping[str, Any] = extra_fields()
+    """Members that this version of the SDK does not know."""
 
     @property
     def text(self) -> str:
@@ -69,24 +90,32 @@ class ChatCompletion(Record):
 
 @attrs.frozen
 class ChatSession(Record):
-    """Conversation that was started through the API [10]; it belongs to one account and one model.
+    """Conversation that was started through the API; it belongs to one account and one model.
 
     The shape is an assumption, so missing members are None. Only `retrieve` returns `messages`.
     """
 
     id: str
+    """Id of the chat session."""
     model: str = ""
+    """Id of the model."""
     title: str | None = None
+    """Title that the service has given."""
     created_at: datetime | None = None
+    """Time of the first message by the server's clock."""
     updated_at: datetime | None = None
+    """Time of the last change by the server's clock."""
     messages: tuple[ChatMessage, ...] = ()
+    """Messages, the oldest first; only `retrieve` returns them."""
     object: str = "chat.session"
+    """Type of the object, as the service names it."""
     extra: Mapping[str, Any] = extra_fields()
+    """Members that this version of the SDK does not know."""
 
 
 @attrs.frozen
 class ChatSessionList(Record):
-    """Conversations, newest first [10]."""
+    """Conversations, newest first."""
 
     data: tuple[ChatSession, ...]
     extra: Mapping[str, Any] = extra_fields()

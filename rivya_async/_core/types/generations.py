@@ -1,7 +1,6 @@
 """Frozen records of the API. They have no reference to a session: all can be compared, pickled and printed.
 
-Unknown members are kept in `extra`. Times are aware UTC datetimes. Numbers in brackets are sections of the API
-contract.
+Unknown members are kept in `extra`. Times are aware UTC datetimes.
 """
 
 from __future__ import annotations
@@ -21,12 +20,16 @@ Amount = int | float
 
 
 class Status(StrEnum):
-    """Documented statuses [7]. A record may have another status, which counts as open."""
+    """Documented statuses. A record may have another status, which counts as open."""
 
     QUEUED = "queued"
+    """The service has accepted the job."""
     PROCESSING = "processing"
+    """The job is running."""
     SUCCEEDED = "succeeded"
+    """The job has ended with a result."""
     FAILED = "failed"
+    """The job has ended without a result. Its reserved credits return to the balance."""
 
 
 TERMINAL_STATUSES: Final = frozenset({"succeeded", "failed"})
@@ -39,47 +42,63 @@ def extra_fields() -> Any:
 
 @attrs.frozen
 class GenerationResult(Record):
-    """Links to the files of a succeeded job [7]. They may expire: download soon.
+    """Links to the files of a succeeded job. They may expire: download soon.
 
     A paid result is accepted even if one of the two members is missing; use `Generation.urls`.
     """
 
     primary_url: str = ""
+    """Link to the main file."""
     urls: tuple[str, ...] = ()
+    """Links to all files."""
     extra: Mapping[str, Any] = extra_fields()
+    """Members that this version of the SDK does not know."""
 
 
 @attrs.frozen
 class ErrorDetail(Record):
-    """Reason for a failed job [7]. `code` is an open string."""
+    """Reason for a failed job."""
 
     code: str = ""
+    """Code for programs, an open string."""
     message: str = ""
+    """Reason for people."""
     extra: Mapping[str, Any] = extra_fields()
+    """Members that this version of the SDK does not know."""
 
 
 @attrs.frozen
 class Generation(Record):
-    """Snapshot of a job [6, 7].
-
-    `status` is an open string. `reserved_credits` are reserved at the submit, `final_credits` are the charge of an
-    ended job. `request_id` identifies the request that returned this snapshot, if the service sends one.
+    """Snapshot of a job.
 
     >>> Generation(id="task_1", status="some_new_status", model="z-image").is_terminal
     False
     """
 
     id: str
+    """Task id of the job, such as `task_1`."""
     status: Status | str
+    """One of `Status`, or a status that is not documented."""
     model: str = ""
+    """Id of the model."""
     reserved_credits: Amount = 0
+    """Credits that were reserved at the submit."""
     final_credits: Amount = 0
+    """Credits that the ended job has cost; 0 while it is open."""
     created_at: datetime | None = None
+    """Time of the submit by the server's clock."""
     updated_at: datetime | None = None
+    """Time of the last change by the server's clock."""
     result: GenerationResult | None = None
+    """Links to the files of a succeeded job."""
     error: ErrorDetail | None = None
+    """Reason for a failed job."""
     request_id: str | None = attrs.field(default=None, eq=False, repr=False)
+    """Id of the request that returned this snapshot, for the support of the service, if it sends one."""
+    replayed: bool = attrs.field(default=False, eq=False, repr=False)
+    """True in the response to a purchase that bought nothing, since its key had bought the job before."""
     extra: Mapping[str, Any] = extra_fields()
+    """Members that this version of the SDK does not know."""
 
     @property
     def is_terminal(self) -> bool:
@@ -119,18 +138,24 @@ class Generation(Record):
 
 @attrs.frozen
 class ReferenceMedia(Record):
-    """Image, video or audio that a job refers to [6]: the URL that the Files API returned, and its kind.
+    """Image, video or audio that a job refers to: the URL that the Files API returned, and its kind.
 
     >>> ReferenceMedia("https://rivya.ai/f/1.png", kind="image").to_wire()
     {'url': 'https://rivya.ai/f/1.png', 'kind': 'image'}
     """
 
     url: str
+    """URL that the Files API returned."""
     kind: str
+    """`image`, `video` or `audio`."""
     name: str | None = None
+    """File name."""
     mime_type: str | None = None
+    """Media type, such as `image/png`."""
     duration_seconds: float | None = None
+    """Duration of a video or sound in seconds."""
     duration_token: str | None = attrs.field(default=None, repr=False)
+    """Token that proves the duration that the service has measured."""
 
     def to_wire(self) -> dict[str, Any]:
         """Returns an item of `params.referenceMediaItems`; its members are camelCase, unlike all others."""
@@ -147,7 +172,7 @@ class ReferenceMedia(Record):
 
 @attrs.frozen
 class File(Record):
-    """Uploaded file [8]. Only its id, its URL and the `duration_token` of audio and video are documented by name.
+    """Uploaded file. Only its id, its URL and the `duration_token` of audio and video are documented by name.
 
     The repr omits the token, which represents the duration measured by the service.
 
@@ -156,17 +181,29 @@ class File(Record):
     """
 
     id: str
+    """Id of the file."""
     url: str
+    """URL of the file at the service."""
     kind: str = ""
+    """`image`, `video` or `audio`."""
     name: str | None = None
+    """File name."""
     mime_type: str | None = None
+    """Media type, such as `image/png`."""
     size_bytes: int | None = None
+    """Size in bytes."""
     duration_seconds: Amount | None = None
+    """Duration of a video or sound in seconds."""
     duration_token: str | None = attrs.field(default=None, repr=False)
+    """Token that proves the duration that the service has measured."""
     model: str | None = None
+    """Id of the model that the file was uploaded for."""
     client_request_id: str | None = None
+    """Your id of the upload."""
     created_at: datetime | None = None
+    """Time of the upload by the server's clock."""
     extra: Mapping[str, Any] = extra_fields()
+    """Members that this version of the SDK does not know."""
 
     def as_reference(self) -> ReferenceMedia:
         """Returns the reference for a job, including the duration token."""
@@ -182,37 +219,43 @@ class File(Record):
 
 @attrs.frozen
 class Credits(Record):
-    """Balance of the account [9], shared with the web studio."""
+    """Balance of the account, shared with the web studio."""
 
     current_credits: Amount
+    """Credits that can be spent."""
     extra: Mapping[str, Any] = extra_fields()
+    """Members that this version of the SDK does not know."""
 
 
 @attrs.frozen
 class SavedFile(Record):
-    """Result file on this machine: its path as written, its size in bytes and the hash of its content."""
+    """Result file on this machine."""
 
     path: str
+    """Path of the file as written."""
     size: int
+    """Size in bytes."""
     sha256: str
+    """SHA-256 of the content in hexadecimal digits."""
 
 
 @attrs.frozen
 class ValidationProblem(Record):
     """One problem of a job: for programs, and as `message` for people.
 
-    `where` is `model`, `prompt`, `params`, `params.KEY`, `references[N]` or an argument of a chat. `reason` is
-    `unknown`, `missing`, `type`, `option`, `range`, `step`, `length`, `kind`, `format`, `size`, `count` or
-    `unavailable`. `nearest` contains similar names or values.
-
     >>> ValidationProblem("params.seed", "range", "seed must be 0 or more, not -1").where
     'params.seed'
     """
 
     where: str
+    """`model`, `prompt`, `params`, `params.KEY`, `references[N]` or an argument of a chat."""
     reason: str
+    """One of `unknown`, `missing`, `type`, `option`, `range`, `step`, `length`, `kind`, `format`, `size`, `count` and
+    `unavailable`."""
     message: str
+    """Description for people."""
     nearest: tuple[str | float, ...] = ()
+    """Similar valid names or values, the nearest first."""
 
 
 set_public_module(

@@ -21,18 +21,18 @@ GENERATIONS_PATH: Final = "/api/v1/generations"
 class PurchaseCost(Record):
     """Cost of one purchase in credits.
 
-    `reserved` is the amount reserved by its record. `final` is None until this session has seen the job end. `task_id`
-    is None while the outcome of the purchase is unknown: `reserved` is then its expected price. `path` is the endpoint;
-    for a chat turn, `task_id` is the id of the completion.
-
     >>> PurchaseCost(reserved=5, final=0, task_id="task_1").credits
     0
     """
 
     reserved: Amount
+    """Credits reserved by the purchase, or its expected price while its outcome is unknown."""
     final: Amount | None = None
+    """Credits that the job has cost; None until this session has seen it end."""
     task_id: str | None = None
+    """Task id of the job, or id of the completion of a chat turn; None while the outcome is unknown."""
     path: str = GENERATIONS_PATH
+    """Endpoint of the purchase."""
 
     @property
     def credits(self) -> Amount:

@@ -20,7 +20,7 @@ JOB_MEMBERS: Final = ("object", "generation")
 
 @attrs.frozen
 class WebhookEndpoint(Record):
-    """URL that the service notifies of ended jobs [11]. `status` is an open string, such as `active`.
+    """URL that the service notifies of ended jobs.
 
     Only `create` and `rotate_secret` return `signing_secret`: keep it to verify deliveries. The repr and pickles omit
     it. `secret_preview` identifies the current secret.
@@ -30,21 +30,37 @@ class WebhookEndpoint(Record):
     """
 
     id: str
+    """Id of the endpoint."""
     name: str = ""
+    """Your name of the endpoint."""
     url: str = ""
+    """URL that receives the events."""
     event_types: tuple[str, ...] = ()
+    """Types of the events that are delivered."""
     status: str = ""
+    """An open string: `active` or `disabled`."""
     secret_preview: str | None = None
+    """Part of the current secret, which identifies it."""
     signing_secret: str | None = attrs.field(default=None, repr=False)
+    """Secret that signs deliveries; only `create` and `rotate_secret` return it."""
     last_success_at: datetime | None = None
+    """Time of the last accepted delivery."""
     last_failure_at: datetime | None = None
+    """Time of the last failed delivery."""
     failure_count: int = 0
+    """Number of failed deliveries."""
     created_at: datetime | None = None
+    """Time of the creation."""
     updated_at: datetime | None = None
+    """Time of the last change."""
     disabled_at: datetime | None = None
+    """Time at which it was disabled."""
     revoked_at: datetime | None = None
+    """Time at which it was deleted."""
     object: str = "webhook_endpoint"
+    """Type of the object, as the service names it."""
     extra: Mapping[str, Any] = extra_fields()
+    """Members that this version of the SDK does not know."""
 
     @property
     def is_active(self) -> bool:
@@ -76,9 +92,9 @@ class WebhookEndpointList(Record):
 
 @attrs.frozen
 class WebhookEvent(Record):
-    """Notification of an ended job [11]. `type` is an open string: `generation.succeeded`, `generation.failed`, ...
+    """Notification of an ended job.
 
-    An event may be delivered more than once, and in any order: `id` identifies it. `data` is unchanged.
+    An event may be delivered more than once, and in any order: `id` identifies it.
 
     >>> job = {"id": "task_1", "status": "succeeded", "model": "z-image"}
     >>> WebhookEvent(id="evt_1", type="generation.succeeded", data={"object": job}).generation.id
@@ -86,11 +102,17 @@ class WebhookEvent(Record):
     """
 
     id: str
+    """Id of the event, the same in each of its deliveries."""
     type: str = ""
+    """An open string: `generation.succeeded`, `generation.failed`, ..."""
     api_version: str | None = None
+    """Version of the API that has written the event."""
     created_at: datetime | None = None
+    """Time of the event by the server's clock."""
     data: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
+    """Content of the event, unchanged."""
     extra: Mapping[str, Any] = extra_fields()
+    """Members that this version of the SDK does not know."""
 
     @property
     def generation(self) -> Generation | None:
@@ -119,23 +141,32 @@ class WebhookEventList(Record):
 
 @attrs.frozen
 class WebhookDelivery(Record):
-    """Attempt to deliver an event to an endpoint [11]; its shape is an assumption, so missing members are None.
-
-    `status` is an open string: `pending`, `succeeded` or `failed`. `attempt` counts from 1.
-    """
+    """Attempt to deliver an event to an endpoint; its shape is an assumption, so missing members are None."""
 
     id: str
+    """Id of the delivery."""
     endpoint_id: str | None = None
+    """Id of the endpoint."""
     event_id: str | None = None
+    """Id of the event."""
     event_type: str | None = None
+    """Type of the event."""
     status: str = ""
+    """An open string: `pending`, `succeeded` or `failed`."""
     attempt: int | None = None
+    """Number of the attempt, from 1."""
     response_status: int | None = None
+    """HTTP status that the receiver answered with."""
     error: str | None = None
+    """Reason for a failed delivery."""
     created_at: datetime | None = None
+    """Time of the creation."""
     delivered_at: datetime | None = None
+    """Time at which the receiver accepted it."""
     object: str = "webhook_delivery"
+    """Type of the object, as the service names it."""
     extra: Mapping[str, Any] = extra_fields()
+    """Members that this version of the SDK does not know."""
 
     @property
     def succeeded(self) -> bool:

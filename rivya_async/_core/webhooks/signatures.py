@@ -39,8 +39,11 @@ class ParsedSignature:
     """Signature headers of a delivery: the time in epoch seconds, the signed prefix of the body, and the signatures."""
 
     timestamp: int
+    """Time of the signature in seconds since 1970."""
     prefix: bytes
+    """Text that is signed before the body."""
     signatures: tuple[bytes, ...]
+    """Signatures of the delivery, one of which must match."""
 
 
 class Scheme(Protocol):
@@ -80,6 +83,7 @@ class RivyaScheme(HmacSha256):
     """
 
     header: str = assumptions.SIGNATURE_HEADER
+    """Name of the header with the signature."""
 
     def parse(self, headers: Mapping[str, str]) -> ParsedSignature:
         """See `Scheme`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 
@@ -25,7 +25,7 @@ from ..timer_queue import Wakeup
 from .call_errors import CancellationContext, complete_error, final_error, mask_error, may_have_been_processed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
     from contextvars import Context
 
     from ..._core.config import Config
@@ -40,6 +40,27 @@ if TYPE_CHECKING:
     from .transport import Transport
 
 T = TypeVar("T")
+
+
+class _Attempt(Generic[T]):
+    """The attempts of one operation."""
+
+    __slots__ = ("_executor", "_operation", "_send", "limiter")
+
+    def __init__(
+        self,
+        executor: RequestExecutor,
+        operation: Operation[T],
+        send: Callable[[Request], Awaitable[Response]] | None,
+        limiter: RequestLimiter,
+    ) -> None:
+        self._executor = executor
+        self._operation = operation
+        self._send = send
+        self.limiter = limiter
+
+    def __call__(self, number: int) -> Awaitable[T]:
+        return self._executor.send_once(self._operation, number=number, send=self._send, limiter=self.limiter)
 
 
 class RequestExecutor:
@@ -74,7 +95,7 @@ class RequestExecutor:
         self._secrets = () if config.api_key is None else (config.api_key,)
         self._log = ServiceLog()
 
-    async def execute(
+    def execute(
         self,
         operation: Operation[T],
         *,
@@ -82,20 +103,18 @@ class RequestExecutor:
         send: Callable[[Request], Awaitable[Response]] | None = None,
         limiter: RequestLimiter | None = None,
         gives_up: Callable[[RivyaError], bool] | None = None,
-    ) -> T:
+    ) -> Coroutine[Any, Any, T]:
         """Sends until there is a response, a reason to give up, or `deadline` (on the loop's clock) is near.
 
         No attempt begins after the deadline; an attempt in flight is not cancelled by it. Cancelling drops the
         attempt. Every error has the idempotency key: as an attribute, or in a note if it is not a `RivyaError`.
         `send` replaces the transport's own; `limiter` replaces the session's. `gives_up` returns whether an error ends
         the retries that the policy permits.
+
+        Returns the coroutine of `run`: one around it, and a closure, would cost half a KiB per queued call.
         """
-        limiter = limiter or self._limiter
-
-        async def attempt(number: int) -> T:
-            return await self.send_once(operation, number=number, send=send, limiter=limiter)
-
-        return await self.run(attempt, limiter, request=operation.request, deadline=deadline, gives_up=gives_up)
+        attempt = _Attempt(self, operation, send, limiter or self._limiter)
+        return self.run(attempt, attempt.limiter, request=operation.request, deadline=deadline, gives_up=gives_up)
 
     async def run(
         self,
@@ -140,8 +159,12 @@ class RequestExecutor:
                         started, counted, reached = self._loop.time(), 1, progress()
                     state = AttemptState(counted, self._loop.time() - started, ambiguous)
                     ambiguous = ambiguous or may_have_been_processed(request, error)
-                    decision = self._decide(error, request, state, deadline, limiter.rate_controller)
-                    if isinstance(decision, GiveUp) or (gives_up is not None and gives_up(error)):
+                    decision = (
+                        GiveUp("the caller waits for another reason to try again")
+                        if gives_up is not None and gives_up(error)
+                        else self._decide(error, request, state, deadline, limiter.rate_controller)
+                    )
+                    if isinstance(decision, GiveUp):
                         raise final_error(error, ambiguous=ambiguous) from error.__cause__
                     self._notify_retry(request, sent, decision, error)
                     await self._back_off(decision.delay)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
 
     from ..timer_queue import TimerHandle, TimerQueue
     from .tracked_job import TrackedJob
-    from .waiters import SingleWaiter, Waiter
+    from .waiters import Waiter
 
 FINAL_POLL_LEAD: Final = 2.0
 """Seconds before a deadline at which a last poll is sent; a tenth of the wait if that is less."""
@@ -28,7 +29,7 @@ class Waits(Protocol):
     loop: asyncio.AbstractEventLoop
     timers: TimerQueue
 
-    def end_wait(self, waiter: SingleWaiter, job: TrackedJob, started: float, error: BaseException | None) -> None:
+    def end_wait(self, waiter: Waiter, job: TrackedJob, started: float, error: BaseException | None) -> None:
         """Removes a waiter, and reports the end of its wait."""
 
     def poll_last(self, waiter: Waiter, job: TrackedJob | None, deadline: float | None) -> None:
@@ -56,15 +57,21 @@ class WaitDeadline:
     )
 
     def __init__(
-        self, registry: Waits, waiter: Waiter, deadline: float, *, job: TrackedJob | None = None, lead: float = 0.0
+        self,
+        registry: Waits,
+        waiter: Waiter,
+        deadline: float | None,
+        *,
+        job: TrackedJob | None = None,
+        lead: float = 0.0,
     ) -> None:
         self._registry = registry
         self._waiter = waiter
-        self._deadline = deadline
+        self._deadline = math.inf if deadline is None else deadline
         self._job = job
         self._late_until = 0.0
         self._polls_left = 2 if lead else 1
-        self._timer: TimerHandle = registry.timers.call_at(deadline - lead, self)
+        self._timer: TimerHandle | None = None if deadline is None else registry.timers.call_at(deadline - lead, self)
 
     def fire(self) -> None:
         """Requests a last poll, or ends the wait."""
@@ -86,30 +93,26 @@ class WaitDeadline:
 
     def cancel(self) -> None:
         """Cancels the timer."""
-        self._registry.timers.cancel(self._timer)
+        if self._timer is not None:
+            self._registry.timers.cancel(self._timer)
 
 
-class JobWait:
-    """A wait for one job, as a context manager."""
+class JobWait(WaitDeadline):
+    """A wait for one job and its deadline. One object, since each waiting job has one."""
 
-    __slots__ = ("_deadline", "_job", "_registry", "_started", "_waiter")
+    __slots__ = ("_started", "job")
 
-    def __init__(self, registry: Waits, waiter: SingleWaiter, job: TrackedJob, deadline: float | None) -> None:
-        self._registry = registry
-        self._waiter = waiter
-        self._job = job
+    def __init__(self, registry: Waits, waiter: Waiter, job: TrackedJob, deadline: float | None) -> None:
+        self.job = job
         self._started = now = registry.loop.time()
-        self._deadline: WaitDeadline | None = None
-        if deadline is not None:
-            lead = min(FINAL_POLL_LEAD, (deadline - now) / 10.0)
-            self._deadline = WaitDeadline(registry, waiter, deadline, job=job, lead=lead)
+        lead = 0.0 if deadline is None else min(FINAL_POLL_LEAD, (deadline - now) / 10.0)
+        super().__init__(registry, waiter, deadline, job=job, lead=lead)
 
     def __enter__(self) -> TrackedJob:
-        return self._job
+        return self.job
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._registry.end_wait(self._waiter, self._job, self._started, error)
+        self.cancel()
+        self._registry.end_wait(self._waiter, self.job, self._started, error)

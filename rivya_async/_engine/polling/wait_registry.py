@@ -84,7 +84,9 @@ class WaitRegistry:
             return end
         waiter = SingleWaiter(self.loop, policy)
         with self._begin_wait(waiter, task_id, last, deadline) as job:
-            if (ended := await waiter.wait_terminal()) is None:
+            while not waiter.is_done:
+                await waiter.wait_for_change()  # here: a coroutine of the waiter would cost a quarter of a KiB per job
+            if (ended := waiter.take_outcome()) is None:
                 raise wait_timeout_error([task_id], job.last, job.only_error)
         return ended
 
@@ -99,7 +101,7 @@ class WaitRegistry:
         with self._begin_wait(waiter, task_id, last, deadline) as job:
             while (update := await waiter.next_update()) is not None:
                 yield update
-            if (ended := await waiter.wait_terminal()) is None:
+            if (ended := waiter.take_outcome()) is None:
                 raise wait_timeout_error([task_id], job.last, job.only_error)
         yield ended
 
@@ -181,7 +183,7 @@ class WaitRegistry:
     def _is_past(self, deadline: float | None) -> bool:
         return deadline is not None and self.loop.time() >= deadline
 
-    def end_wait(self, waiter: SingleWaiter, job: TrackedJob, started: float, error: BaseException | None) -> None:
+    def end_wait(self, waiter: Waiter, job: TrackedJob, started: float, error: BaseException | None) -> None:
         """Removes a waiter, and reports the end of its wait to the hooks; called by `JobWait`."""
         self._remove_waiter(waiter, job)
         if error is None or isinstance(error, RivyaError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from ..._core.errors import ConfigurationError, SessionClosedError, WaitTimeoutError
 from ..._core.types.generations import Generation
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from ..._core.errors import RivyaError
     from ..._core.policies import PollPolicy
+
+T = TypeVar("T")
 
 MAX_BUFFERED_UPDATES: Final = 64
 """Snapshots that are buffered for a slow listener: it misses the oldest of more, never the last."""
@@ -50,7 +52,7 @@ class Waiter:
         """Called when the wait for this job fails."""
         raise NotImplementedError
 
-    def _wait_for_change(self) -> asyncio.Future[None]:
+    def wait_for_change(self) -> asyncio.Future[None]:
         """Returns the future of the next change. A coroutine would cost one more frame per waiting job."""
         self._future = self._loop.create_future()
         return self._future
@@ -70,10 +72,13 @@ class SingleWaiter(Waiter):
         self._outcome: Generation | RivyaError | None = None
         self._updates: deque[Generation] | None = deque(maxlen=MAX_BUFFERED_UPDATES) if listens else None
 
-    async def wait_terminal(self) -> Generation | None:
+    @property
+    def is_done(self) -> bool:
+        """True at the end of the job, at the deadline, and after an error."""
+        return self._outcome is not None or self.expired
+
+    def take_outcome(self) -> Generation | None:
         """Returns the terminal record, or None at the deadline. Raises the error that ended the wait."""
-        while self._outcome is None and not self.expired:
-            await self._wait_for_change()
         outcome, self._outcome = self._outcome, None
         if isinstance(outcome, Exception):
             try:
@@ -85,8 +90,8 @@ class SingleWaiter(Waiter):
     async def next_update(self) -> Generation | None:
         """Returns the next changed snapshot; None at the end of the job and at the deadline."""
         updates = self._updates
-        while not updates and self._outcome is None and not self.expired:
-            await self._wait_for_change()
+        while not updates and not self.is_done:
+            await self.wait_for_change()
         return updates.popleft() if updates else None
 
     def on_update(self, generation: Generation) -> None:
@@ -120,7 +125,7 @@ class GroupWaiter(Waiter):
     async def next_terminal(self) -> Generation | None:
         """Returns the next terminal record; None once there will be no more, and at the deadline."""
         while not self._terminal and self.open_ids and not self.expired:
-            await self._wait_for_change()
+            await self.wait_for_change()
         return self._terminal.popleft() if self._terminal else None
 
     def on_terminal(self, generation: Generation) -> None:
@@ -184,15 +189,15 @@ def session_closed_error(task_id: str, last: Generation | None) -> SessionClosed
     )
 
 
-def validate_listener(on_update: OnUpdate | None) -> None:
+def validate_listener(listener: object, name: str = "on_update", argument: str = "Generation") -> None:
     """Raises `ConfigurationError` for a listener that cannot be called."""
-    if on_update is not None and not callable(on_update):
-        raise ConfigurationError(f"on_update must be a function of one Generation, not {on_update!r}")
+    if listener is not None and not callable(listener):
+        raise ConfigurationError(f"{name} must be a function of one {argument}, not {listener!r:.80}")
 
 
-async def notify_listener(on_update: OnUpdate, generation: Generation) -> None:
+async def notify_listener(listener: Callable[[T], object], value: T) -> None:
     """Calls the listener, and awaits it if it is async."""
-    result = on_update(generation)
+    result = listener(value)
     if inspect.isawaitable(result):
         await result
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
@@ -105,9 +104,9 @@ class ChatStream:
                     await self._open_stream.drain()
         finally:
             self._settle_cost()
-        if isinstance(error, asyncio.CancelledError) and self._accumulator.completion is None:
+        if error is not None and not isinstance(error, Exception) and self._accumulator.completion is None:
             error.add_note(
-                f"CancelledError in a chat stream: it was purchased under idempotency_key={self._key!r}, and "
+                f"{type(error).__name__} in a chat stream: it was purchased under idempotency_key={self._key!r}, and "
                 f"{len(self.text)} characters of text were received"
             )
 

@@ -1,19 +1,19 @@
-"""The events of one open dashboard: the parts of its state that changed since the previous event."""
+"""The state that dashboards show: fault toggles, and the events with the parts that changed."""
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import json
-from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+import attrs
+
 from ..api import Api
+from ..faults.fault import DELIVERY, Fault
+from ..faults.registry import FaultRegistry
 from ..results import result_names
-from ..service_state import ServiceState
-from ..task import Task
-from .fault_toggles import FaultToggles
+from ..service_state import ServiceState, Task
 
 MAX_TASKS: Final = 200
 """Newest tasks that are sent; older ones are counted."""
@@ -26,47 +26,134 @@ MAX_DELIVERIES: Final = 30
 
 STATUSES: Final = ("queued", "processing", "succeeded", "failed")
 
+SUBMIT: Final = "POST /api/v1/generations"
+POLL: Final = "GET /api/v1/generations/{task_id}"
+DOWNLOAD: Final = "GET /results/{task_id}/{name}"
+
+MAX_TOGGLES: Final = 60
+"""Toggles beyond which the oldest inactive ones are removed; active ones are always kept."""
+
+PREDEFINED: Final[Sequence[tuple[str, str, Mapping[str, Any]]]] = (
+    ("Lose the response to a purchase", "one in two; the job is created all the same",
+     {"route": SUBMIT, "rate": 0.5, "drop": True, "act": True}),
+    ("Fail status requests", "one in four is a 503", {"route": POLL, "rate": 0.25, "status": 503}),
+    ("Limit the rate", "one in four is a 429: wait a second", {"rate": 0.25, "status": 429, "retry_after": 1}),
+    ("Respond slowly", "every response a second late", {"delay": 1.0}),
+    ("Service outage", "every request is a 503", {"status": 503}),
+    ("Cut downloads off", "one in two, after 1,000 bytes", {"route": DOWNLOAD, "rate": 0.5, "truncate": 1000}),
+    ("Lose webhook deliveries", "one in two", {"route": DELIVERY, "rate": 0.5, "drop": True}),
+)  # fmt: skip
+
+
+@attrs.frozen(eq=False)
+class FaultToggle:
+    """A fault that can be activated and deactivated."""
+
+    id: str
+    name: str
+    detail: str
+    fault: Fault
+    predefined: bool
+
+
+class FaultToggles:
+    """The toggles of one sandbox, in the order in which their faults became known."""
+
+    def __init__(self, faults: FaultRegistry) -> None:
+        self._faults = faults
+        self._numbers = itertools.count(1)
+        self._toggles: dict[str, FaultToggle] = {}
+        for name, detail, fields in PREDEFINED:
+            self._add(name, detail, Fault(**fields), predefined=True)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Returns every toggle, its state, and the hits of its fault since the activation."""
+        active = self._synchronize()
+        hidden = attrs.filters.exclude("fault")
+        return [
+            {
+                **attrs.asdict(toggle, recurse=False, filter=hidden),
+                "on": toggle.fault in active,
+                "hits": self._faults.hits(toggle.fault),
+            }
+            for toggle in self._toggles.values()
+        ]
+
+    def set_active(self, toggle_id: object, *, active: bool) -> bool:
+        """Activates or deactivates a fault; returns False for an unknown toggle."""
+        active_faults = self._synchronize()
+        toggle = self._toggles.get(str(toggle_id))
+        if toggle is None:
+            return False
+        if active is not (toggle.fault in active_faults):
+            change = self._faults.add if active else self._faults.remove
+            change(toggle.fault)
+        return True
+
+    def _synchronize(self) -> set[Fault]:
+        """Adds toggles for new faults, removes the oldest inactive ones, and returns the active faults."""
+        active, known = set(self._faults), {toggle.fault for toggle in self._toggles.values()}
+        for fault in self._faults:
+            if fault not in known:
+                self._add(*describe_fault(fault), fault)
+        removable = [each.id for each in self._toggles.values() if not each.predefined and each.fault not in active]
+        for toggle_id in removable[: max(0, len(self._toggles) - MAX_TOGGLES)]:
+            del self._toggles[toggle_id]
+        return active
+
+    def _add(self, name: str, detail: str, fault: Fault, *, predefined: bool = False) -> None:
+        toggle = FaultToggle(f"fault-{next(self._numbers)}", name, detail, fault, predefined)
+        self._toggles[toggle.id] = toggle
+
+
+def describe_fault(fault: Fault) -> tuple[str, str]:
+    """Returns the requests that a fault selects, and its other fields that differ from their defaults."""
+    details = [
+        f"{field.name}={_format_value(getattr(fault, field.name))}"
+        for field in attrs.fields(Fault)
+        if field.name != "route" and getattr(fault, field.name) != field.default
+    ]
+    return fault.route or "Every request to the API", ", ".join(details)
+
+
+def _format_value(value: object) -> str:
+    if isinstance(value, frozenset):
+        items = sorted(value)
+        return str(items[0]) if len(items) == 1 else _shorten(str(items))
+    return _shorten(f"{value:g}" if isinstance(value, float) else repr(value))
+
+
+def _shorten(text: str, length: int = 60) -> str:
+    return text if len(text) <= length else f"{text[:length]}…"
+
 
 class TaskFeed:
-    """The newest tasks and the number of tasks by status. The cost of an update follows the number of changes."""
+    """The newest tasks, and the number of tasks by status. An update reads the new and the open tasks only."""
 
     def __init__(self, service_state: ServiceState) -> None:
-        self._service_state = service_state
-        self._counts: Counter[str] = Counter()
-        self._newest: deque[str] = deque(maxlen=MAX_TASKS)
-        self._transitions: list[tuple[float, int, str, Task]] = []
-        self._numbers = itertools.count()
+        self._tasks = service_state.tasks
+        self._known_count = 0
+        self._open: dict[str, str] = {}
+        """Statuses at the last update of the tasks that had not ended, by id."""
+        self.counts: dict[str, int] = dict.fromkeys(STATUSES, 0)
+        """The number of tasks by status at the last update."""
 
     def poll_changes(self, now: float) -> list[dict[str, Any]]:
         """Returns those of the newest tasks that are new or changed their status, the oldest first."""
-        changed = {task.id: task for task in self._add_new(now)}
-        while self._transitions and self._transitions[0][0] <= now:
-            _, _, old_status, task = heapq.heappop(self._transitions)
-            self._counts[old_status] -= 1
-            self._enter_status(task, now)
-            changed[task.id] = task
-        newest = set(self._newest) if changed else ()
-        return [_encode_task(task, now) for task in changed.values() if task.id in newest]
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """The number of tasks by status at the last update."""
-        return {status: self._counts[status] for status in STATUSES}
-
-    def _add_new(self, now: float) -> list[Task]:
-        tasks = self._service_state.tasks
-        new = list(itertools.islice(reversed(tasks.values()), len(tasks) - self._counts.total()))[::-1]
-        for task in new:
-            self._enter_status(task, now)
-            self._newest.append(task.id)
-        return new
-
-    def _enter_status(self, task: Task, now: float) -> None:
-        status = task.status(now)
-        self._counts[status] += 1
-        if now < task.ends_at:
-            leaves_at = task.starts_at if status == "queued" else task.ends_at
-            heapq.heappush(self._transitions, (leaves_at, next(self._numbers), status, task))
+        new = list(itertools.islice(reversed(self._tasks), len(self._tasks) - self._known_count))
+        self._known_count += len(new)
+        changed = []
+        for task in [self._tasks[task_id] for task_id in (*self._open, *reversed(new))]:
+            status, old_status = task.status(now), self._open.pop(task.id, None)
+            if now < task.ends_at:
+                self._open[task.id] = status
+            if status != old_status:
+                changed.append(task)
+                self.counts[status] += 1
+                if old_status is not None:
+                    self.counts[old_status] -= 1
+        newest = set(itertools.islice(reversed(self._tasks), MAX_TASKS)) if changed else ()
+        return [_encode_task(task, now) for task in changed if task.id in newest]
 
 
 def _encode_task(task: Task, now: float) -> dict[str, Any]:
@@ -105,13 +192,13 @@ class DashboardFeed:
         state = self._api.service_state
         parts = {
             "sandbox": {"base_url": state.base_url, "speed": state.speed},
-            "counts": self._tasks.counts,
+            "counts": {**self._tasks.counts},
             "credits": sum(state.available_credits(account, now) for account in state.accounts),
             "faults": self._toggles.to_json(),
             "requests": self._encode_requests(),
             "deliveries": [
                 {**delivery.to_json(), "url": delivery.endpoint.url}
-                for delivery in self._api.webhooks.latest_deliveries(MAX_DELIVERIES)
+                for delivery in itertools.islice(reversed(self._api.webhooks.queue.deliveries), MAX_DELIVERIES)
             ],
         }
         changed = {name: part for name, part in parts.items() if self._sent.get(name) != part}

@@ -19,8 +19,7 @@ from ..api import Api
 from ..faults.registry import FaultRegistry
 from ..responses import ApiError
 from ..results import file_response
-from .fault_toggles import FaultToggles
-from .feed import DashboardFeed
+from .feed import DashboardFeed, FaultToggles
 
 STATIC_FOLDER: Final = Path(__file__).with_name("static")
 
@@ -111,7 +110,7 @@ class DashboardHandlers:
         if task.status(self._clock()) != "succeeded":
             return _error(404, "There is no such file yet.")
         try:
-            response = file_response(await self._api.generations.cache.get(task, name), request)
+            response = file_response(await self._api.result_cache.get(task, name), request)
         except ApiError as error:
             return _error(error.status, error.message)
         headers = {**HEADERS, "Cache-Control": "private, max-age=600", "Content-Type": response.content_type}

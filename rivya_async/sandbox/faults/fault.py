@@ -1,4 +1,4 @@
-"""A fault as data: the requests that it selects and its effect on them."""
+"""A fault as data, the requests that it selects, and its effect on responses and webhook deliveries."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import attrs
+from multidict import CIMultiDict
 
-from ..responses import NO_HEADERS
-from ..sse import SHAPES
+from ..responses import HTML_TYPE, JSON_TYPE, NO_HEADERS, ApiResponse, code_for_status, error_body
+from ..sse import SHAPES, STREAM_ENDS, SseEvent, encode_stream, truncate_stream
 
 DELIVERY: Final = "webhook delivery"
 """Route name of the webhook deliveries that the sandbox sends."""
 
 API_PREFIX: Final = "/api/v1/"
 
-STREAM_FAULTS: Final = {"cut", "error", "stall", "end"}
+MESSAGE: Final = "The sandbox returned this error because of a fault."
 
 HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 CONTROL_CHARACTER: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -28,7 +29,7 @@ MAX_REPR_BYTES: Final = 80
 
 
 def _freeze_nth(nth: int | Collection[int] | None) -> frozenset[int] | None:
-    return None if nth is None else frozenset({nth}) if isinstance(nth, int) else frozenset(nth)
+    return None if nth is None else frozenset({nth} if isinstance(nth, int) else nth)
 
 
 def _encode_body(body: bytes | str | None) -> bytes | None:
@@ -113,7 +114,7 @@ class Fault:
     shape: str | None = None
 
     def __attrs_post_init__(self) -> None:
-        for is_violated, message in _RULES:
+        for message, is_violated in _RULES.items():
             if is_violated(self):
                 raise ValueError(f"{message}: {self!r}")
 
@@ -121,11 +122,6 @@ class Fault:
     def replaces_response(self) -> bool:
         """True if the client does not get the true response."""
         return self.drop or self.body is not None or (self.status is not None and self.status >= 300)  # noqa: PLR2004
-
-    @property
-    def needs_processing(self) -> bool:
-        """True if the server processes the request."""
-        return self.act or not self.replaces_response
 
     def covers(self, route: str | None, path: str, key: str | None) -> bool:
         """Returns True if the fault counts this request."""
@@ -159,44 +155,98 @@ def _has_invalid_members(fault: Fault) -> bool:
     return False
 
 
-_RULES: tuple[tuple[Callable[[Fault], bool], str], ...] = (
-    (lambda f: f.nth is not None and (not f.nth or min(f.nth) < 1), "nth counts from 1"),
-    (lambda f: f.rate is not None and not 0 <= f.rate <= 1, "rate is a probability from 0 to 1"),
-    (lambda f: f.times is not None and f.times < 1, "times is at least 1"),
-    (lambda f: f.status is not None and not 200 <= f.status <= 599, "status is from 200 to 599"),  # noqa: PLR2004
-    (
-        lambda f: f.code is not None and (f.status or 0) < 400 and f.stream != "error",  # noqa: PLR2004
-        'a code needs a status of 400 or more, or stream="error"',
+_RULES: Final[Mapping[str, Callable[[Fault], bool]]] = {
+    "nth counts from 1": lambda f: f.nth is not None and (not f.nth or min(f.nth) < 1),
+    "rate is a probability from 0 to 1": lambda f: f.rate is not None and not 0 <= f.rate <= 1,
+    "times is at least 1": lambda f: f.times is not None and f.times < 1,
+    "status is from 200 to 599": lambda f: f.status is not None and not 200 <= f.status <= 599,  # noqa: PLR2004
+    'a code needs a status of 400 or more, or stream="error"': (
+        lambda f: f.code is not None and (f.status or 0) < 400 and f.stream != "error"  # noqa: PLR2004
     ),
-    (
-        lambda f: f.stream is not None and f.stream not in STREAM_FAULTS,
-        f"stream is one of {', '.join(sorted(STREAM_FAULTS))}",
+    f"stream is one of {', '.join(STREAM_ENDS)}": lambda f: f.stream is not None and f.stream not in STREAM_ENDS,
+    f"shape is one of {', '.join(SHAPES)}": lambda f: f.shape is not None and f.shape not in SHAPES,
+    "after_events belongs to stream": lambda f: f.after_events is not None and f.stream is None,
+    "after_events counts from 0": lambda f: f.after_events is not None and f.after_events < 0,
+    "a replaced response is not streamed": lambda f: bool(f.stream or f.shape) and f.replaces_response,
+    "code and body exclude each other": lambda f: f.code is not None and f.body is not None,
+    "delay is a number of seconds": lambda f: not 0 <= f.delay < math.inf,
+    "truncate is a number of bytes": lambda f: f.truncate is not None and f.truncate < 0,
+    "stall belongs to truncate": lambda f: f.stall and f.truncate is None,
+    "padding is a number of bytes": lambda f: f.padding < 0,
+    "a dropped connection has no response": lambda f: f.drop and (_sets_response(f) or _alters(f)),
+    f'age belongs to the route "{DELIVERY}"': lambda f: f.age is not None and f.route != DELIVERY,
+    "age is a number of seconds": lambda f: f.age is not None and not math.isfinite(f.age),
+    "receive is a number of bytes after which a request is dropped unprocessed": (
+        lambda f: f.receive is not None and (f.receive < 0 or not f.drop or f.act)
     ),
-    (lambda f: f.shape is not None and f.shape not in SHAPES, f"shape is one of {', '.join(SHAPES)}"),
-    (lambda f: f.after_events is not None and f.stream is None, "after_events belongs to stream"),
-    (lambda f: f.after_events is not None and f.after_events < 0, "after_events counts from 0"),
-    (lambda f: bool(f.stream or f.shape) and f.replaces_response, "a replaced response is not streamed"),
-    (lambda f: f.code is not None and f.body is not None, "code and body exclude each other"),
-    (lambda f: not 0 <= f.delay < math.inf, "delay is a number of seconds"),
-    (lambda f: f.truncate is not None and f.truncate < 0, "truncate is a number of bytes"),
-    (lambda f: f.stall and f.truncate is None, "stall belongs to truncate"),
-    (lambda f: f.padding < 0, "padding is a number of bytes"),
-    (lambda f: f.drop and (_sets_response(f) or _alters(f)), "a dropped connection has no response"),
-    (lambda f: f.age is not None and f.route != DELIVERY, f'age belongs to the route "{DELIVERY}"'),
-    (lambda f: f.age is not None and not math.isfinite(f.age), "age is a number of seconds"),
-    (
-        lambda f: f.receive is not None and (f.receive < 0 or not f.drop or f.act),
-        "receive is a number of bytes after which a request is dropped unprocessed",
+    "a delivery is not a response: give drop, act, delay, headers, body, members, without, padding or age": (
+        lambda f: f.route == DELIVERY and (f.receive is not None or _sets_response(f))
     ),
-    (
-        lambda f: f.route == DELIVERY and (f.receive is not None or _sets_response(f)),
-        "a delivery is not a response: give drop, act, delay, headers, body, members, without, padding or age",
+    "a header has a name without spaces, and no control characters": _has_invalid_header,
+    "members must be JSON values: put a date in quotes": _has_invalid_members,
+    "this fault does nothing: give status, body, headers, retry_after, members, without, padding, delay, drop, "
+    "truncate, stream or shape": (
+        lambda f: not (f.drop or f.delay or _sets_response(f) or _alters(f) or f.age is not None)
     ),
-    (_has_invalid_header, "a header has a name without spaces, and no control characters"),
-    (_has_invalid_members, "members must be JSON values: put a date in quotes"),
-    (
-        lambda f: not (f.drop or f.delay or _sets_response(f) or _alters(f) or f.age is not None),
-        "this fault does nothing: give status, body, headers, retry_after, members, without, padding, delay, "
-        "drop, truncate, stream or shape",
-    ),
-)
+}
+"""Rules that a fault must not violate, in the order of their checks, by the message of the error."""
+
+
+def inject_fault(response: ApiResponse, fault: Fault, request_id: str) -> ApiResponse:
+    """Returns the response as the fault changes it."""
+    if fault.status is not None:
+        response = attrs.evolve(response, status=fault.status)
+    if fault.replaces_response:
+        body = _replacement_body(response.status, fault, request_id)
+        content_type = HTML_TYPE if body.lstrip()[:1] == b"<" else JSON_TYPE
+        response = attrs.evolve(response, body=body, content_type=content_type, headers={}, events=())
+    if response.events:
+        response = _alter_stream(response, fault, request_id)
+    else:
+        response = attrs.evolve(response, body=alter_body(response.body, fault))
+    headers = alter_headers(response.headers, fault)
+    content_type = headers.pop("Content-Type", response.content_type)
+    return attrs.evolve(response, headers=headers, content_type=content_type)
+
+
+def alter_body(body: bytes, fault: Fault) -> bytes:
+    """Returns the body with other members, if it is a JSON object, and with padding."""
+    if fault.members or fault.without:
+        try:
+            value = json.loads(body)
+        except ValueError:
+            value = None
+        if isinstance(value, dict):
+            merged = {**value, **fault.members}
+            body = json.dumps({name: value for name, value in merged.items() if name not in fault.without}).encode()
+    return body + b" " * fault.padding
+
+
+def alter_headers(headers: Mapping[str, str], fault: Fault) -> CIMultiDict[str]:
+    """Returns the headers without those that the fault removes, and with its own."""
+    altered = CIMultiDict(headers)
+    for name in fault.without:
+        altered.pop(name, None)
+    if fault.retry_after is not None:
+        altered["Retry-After"] = fault.retry_after
+    altered.update(fault.headers)
+    return altered
+
+
+def _alter_stream(response: ApiResponse, fault: Fault, request_id: str) -> ApiResponse:
+    events = response.events if fault.shape is None else SHAPES[fault.shape](response.events)
+    if fault.stream is not None:
+        events = truncate_stream(events, fault.after_events)
+    if fault.stream == "error":
+        error = error_body(fault.code or "internal_error", MESSAGE, request_id)
+        events += (SseEvent("error", json.loads(error)),)
+    end = STREAM_ENDS[fault.stream or "end"]
+    return attrs.evolve(response, events=events, body=encode_stream(events), stream_end=end)
+
+
+def _replacement_body(status: int, fault: Fault, request_id: str) -> bytes:
+    if fault.body is not None:
+        return fault.body
+    if status < 400:  # noqa: PLR2004  a redirect
+        return b""
+    return error_body(fault.code or code_for_status(status), MESSAGE, request_id)

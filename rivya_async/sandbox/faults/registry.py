@@ -1,4 +1,4 @@
-"""The active faults of a sandbox: seeded, counted, and matched against requests.
+"""The active faults of a sandbox, and faults as text: TOML tables, or one inline table in a request header.
 
 Examples:
     sandbox.faults.add(route="POST /api/v1/generations", nth=1, drop=True, act=True)   # purchased, no response
@@ -10,15 +10,38 @@ Examples:
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterator, Sequence
+import tomllib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from .fault import Fault
-from .parsing import parse_toml
+
+FAULT_HEADER: Final = "X-Rivya-Sandbox-Fault"
+"""Request header with a fault for that request only. The service does not have it."""
+
+SELECTOR_FIELDS: Final = frozenset({"route", "key", "nth", "rate", "times"})
+"""Fields that select requests; the header does not take them."""
+
+FIELD_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    **dict.fromkeys(("route", "key", "code", "body", "body_hex", "stream", "shape"), (str,)),
+    **dict.fromkeys(("times", "status", "padding", "receive", "truncate", "after_events"), (int,)),
+    **dict.fromkeys(("rate", "age", "delay"), (int, float)),
+    **dict.fromkeys(("drop", "act", "stall"), (bool,)),
+    **dict.fromkeys(("headers", "members"), (dict,)),
+    "nth": (int, list),
+    "without": (list,),
+    "retry_after": (str, int, float),
+}
+"""TOML types of the fields of `Fault`, and of `body_hex`, a binary body."""
+
+_ITEM_TYPES: Final[Mapping[str, type]] = {"nth": int, "without": str, "headers": str}
+
+_TYPE_NAMES: Final = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 class FaultRegistry:
@@ -82,14 +105,11 @@ class FaultRegistry:
 
     def match(self, route: str | None, path: str, key: str | None) -> Fault | None:
         """Counts one request and returns the fault to apply to it, if any."""
-        matched: _ActiveFault | None = None
-        for active in self._active:
-            if active.fault.covers(route, path, key) and active.count_request() and matched is None:
-                matched = active
-        if matched is None:
+        matches = [each for each in self._active if each.fault.covers(route, path, key) and each.count_request()]
+        if not matches:
             return None
-        matched.hits += 1
-        return matched.fault
+        matches[0].hits += 1
+        return matches[0].fault
 
     def _check_route(self, fault: Fault) -> None:
         if fault.route is not None and fault.route not in self._routes:
@@ -112,3 +132,65 @@ class _ActiveFault:
         is_drawn = fault.rate is None or self.rng.random() < fault.rate
         is_selected = fault.nth is None or self.covered in fault.nth
         return is_drawn and is_selected and (fault.times is None or self.hits < fault.times)
+
+
+def parse_toml(text: str) -> list[Fault]:
+    """Returns the faults of a file, each a table `[[fault]]`; raises ValueError with the invalid fault and field."""
+    document = _load_toml(text)
+    for name in document:
+        if name != "fault":
+            raise ValueError(f"there is no {name!r}: a fault is a table [[fault]]")
+    tables = document.get("fault", [])
+    if not isinstance(tables, list):
+        raise ValueError("a fault is a table [[fault]], in two brackets")  # noqa: TRY004  invalid input, not a bug
+    faults = []
+    for number, table in enumerate(tables, start=1):
+        try:
+            faults.append(_build_fault(table, FIELD_TYPES))
+        except ValueError as error:
+            raise ValueError(f"fault {number}: {error}") from None
+    return faults
+
+
+def parse_header(line: str) -> Fault:
+    """Returns the fault of a header such as `status=503, retry_after=2`; raises ValueError for an invalid one."""
+    table = _load_toml(f"fault = {{{line}}}")["fault"]
+    for name in table:
+        if name in SELECTOR_FIELDS:
+            raise ValueError(f"{name!r} selects requests; the header applies to its own request only")
+    return _build_fault(table, [name for name in FIELD_TYPES if name not in SELECTOR_FIELDS])
+
+
+def _load_toml(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("the nesting is too deep") from None
+
+
+def _build_fault(table: object, known: Sequence[str] | Mapping[str, Any]) -> Fault:
+    if not isinstance(table, dict):
+        raise ValueError("it is not a table")  # noqa: TRY004  invalid input, not a bug
+    for name, value in table.items():
+        if name not in known:
+            nearest = get_close_matches(name, known, 1) or [", ".join(known)]
+            raise ValueError(f"there is no {name!r}: did you mean {nearest[0]}?")
+        _check_type(name, value)
+    fields = dict(table)
+    if "body_hex" in fields:
+        if "body" in fields:
+            raise ValueError("body and body_hex exclude each other")
+        fields["body"] = bytes.fromhex(fields.pop("body_hex"))
+    return Fault(**fields)
+
+
+def _check_type(name: str, value: object) -> None:
+    types, item_type = FIELD_TYPES[name], _ITEM_TYPES.get(name)
+    if type(value) not in types:
+        item = _TYPE_NAMES.get(item_type or object, "values")
+        type_names = {list: f"a list, each {item}", dict: "a table", **_TYPE_NAMES}
+        raise ValueError(f"{name} is {' or '.join(type_names[each] for each in types)}, not {value!r}")
+    if item_type is not None and isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            if type(item) is not item_type:
+                raise ValueError(f"each of {name} is {_TYPE_NAMES[item_type]}, not {item!r}")

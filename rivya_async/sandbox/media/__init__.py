@@ -7,12 +7,7 @@ from __future__ import annotations
 
 from .request import Artifact, RenderRequest
 
-__all__ = ["Artifact", "RenderRequest", "describe", "render"]
-
-
-def describe(request: RenderRequest) -> tuple[str, str]:
-    """Returns the MIME type and the extension (with its dot) of the file without rendering it."""
-    return request.file_format.mime_type, f".{request.file_format.suffix}"
+__all__ = ["Artifact", "RenderRequest", "render"]
 
 
 def render(request: RenderRequest) -> Artifact:
@@ -27,6 +22,6 @@ def render(request: RenderRequest) -> Artifact:
             from .image import render_video as render_data
         else:
             from .image import render_image as render_data
-        return Artifact(render_data(request), *describe(request))
+        return Artifact(render_data(request), request.file_format.mime_type)
     except ImportError as error:
         raise ImportError("The sandbox renders with Pillow and PyAV: install rivya-async[sandbox]") from error

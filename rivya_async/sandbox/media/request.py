@@ -56,11 +56,10 @@ class FileFormat:
 
 @attrs.frozen
 class Artifact:
-    """A rendered file. The extension has a dot."""
+    """A rendered file."""
 
     data: bytes = attrs.field(repr=lambda data: f"<{len(data)} bytes>")
     mime_type: str
-    extension: str
 
 
 @attrs.frozen

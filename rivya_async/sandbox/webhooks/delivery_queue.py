@@ -11,16 +11,17 @@ import heapq
 import itertools
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import Any, Final
 
 import attrs
 
-from ..store import StateStore
-from ..task import Task, encode_record, format_timestamp
-from .endpoints import WebhookEndpoint, WebhookEndpointStore
+from ..responses import encode_record, format_timestamp
+from ..results import encode_with_links
+from ..service_state import ServiceState, Task
+from .endpoints import WebhookEndpoint
 
 API_VERSION: Final = "2026-05-11"
 
@@ -84,49 +85,38 @@ def _is_success(status: int) -> bool:
 
 
 class DeliveryQueue:
-    """Open tasks, events of ended tasks, and pending deliveries.
+    """Open tasks, events of ended tasks, and pending deliveries, also those of an earlier process.
 
-    `encode_task` returns the generation object of an event. `speed` divides the delays between attempts.
+    `endpoints` are those of all accounts by id. The speed of `service_state` divides the delays between attempts.
     """
 
-    def __init__(
-        self,
-        endpoints: WebhookEndpointStore,
-        encode_task: Callable[[Task], Mapping[str, Any]],
-        *,
-        seed: int | str,
-        speed: float,
-        store: StateStore | None = None,
-    ) -> None:
+    def __init__(self, service_state: ServiceState, endpoints: Mapping[str, WebhookEndpoint]) -> None:
+        self._service_state = service_state
+        self._store = service_state.store
         self._endpoints = endpoints
-        self._encode_task = encode_task
-        self._seed = seed
-        self._speed = speed
         self._counter = itertools.count(1)
         self._open_tasks: list[tuple[float, str, Task]] = []
         self._pending: list[tuple[float, int, WebhookDelivery]] = []
-        self._events: deque[WebhookEvent] = deque(maxlen=MAX_EVENTS)
-        self._deliveries: deque[WebhookDelivery] = deque(maxlen=MAX_DELIVERIES)
-        self._store = store or StateStore()
+        self.events = deque(self._store.load(WebhookEvent), MAX_EVENTS)
+        self.deliveries: deque[WebhookDelivery] = deque(maxlen=MAX_DELIVERIES)
         self._accepted_tasks: set[str] = set()
         self._sending: Counter[str] = Counter()
-
-    def restore(self, tasks: Iterable[Task]) -> None:
-        """Loads the events and deliveries of an earlier process, and the tasks without an event."""
-        tasks_with_event = set()
-        for event in self._store.load(WebhookEvent):
-            tasks_with_event.add(event.task_id)
-            self._events.append(event)
-        for task in tasks:
+        tasks_with_event = {event.task_id for event in self._store.load(WebhookEvent)}
+        for task in service_state.tasks.values():
             if task.id not in tasks_with_event:
                 self.add_task(task)
         for delivery in self._store.load(WebhookDelivery):
-            delivery.endpoint = self._endpoints.get_by_id(delivery.endpoint.id)
-            self._deliveries.append(delivery)
+            delivery.endpoint = endpoints[delivery.endpoint.id]
+            self.deliveries.append(delivery)
             if delivery.status == "succeeded":
                 self._accepted_tasks.add(delivery.event.task_id)
             elif delivery.status == "pending":
                 self.requeue(delivery)
+
+    @property
+    def has_active_endpoint(self) -> bool:
+        """True if some endpoint receives events."""
+        return any(endpoint.is_active for endpoint in self._endpoints.values())
 
     def add_task(self, task: Task) -> None:
         """Adds a task, whose end becomes an event."""
@@ -136,15 +126,21 @@ class DeliveryQueue:
         """Creates the events of all tasks that have ended, and their deliveries to the endpoints of that time."""
         while self._open_tasks and self._open_tasks[0][0] <= now:
             ended_at, _, task = heapq.heappop(self._open_tasks)
-            event = self._create_event(task.account_id, task.status(ended_at), self._encode_task(task), ended_at)
-            for endpoint in reversed(self._endpoints.list_endpoints(task.account_id)):
-                if endpoint.is_active and event.type in endpoint.event_types and endpoint.created_at <= ended_at:
-                    self._push(self._create_delivery(endpoint, event, due_at=ended_at, now=ended_at))
+            body = encode_with_links(self._service_state, task, ended_at)
+            event = self._create_event(task.account_id, task.status(ended_at), body, ended_at)
+            for endpoint in self._endpoints.values():
+                if (
+                    endpoint.account_id == task.account_id
+                    and endpoint.is_active
+                    and event.type in endpoint.event_types
+                    and endpoint.created_at <= ended_at
+                ):
+                    self._create_delivery(endpoint, event, 1, ended_at, ended_at)
 
     def next_due_at(self) -> float | None:
         """Returns the time of the next delivery or event; None without pending deliveries and active endpoints."""
         times = [self._pending[0][0]] if self._pending else []
-        if self._open_tasks and self._endpoints.has_active:
+        if self._open_tasks and self.has_active_endpoint:
             times.append(self._open_tasks[0][0])
         return min(times, default=None)
 
@@ -158,13 +154,13 @@ class DeliveryQueue:
                 yield delivery
             else:
                 delivery.finish(now, status=None, error=f"The endpoint is {delivery.endpoint.status}.")
-                self._save(delivery)
+                self._store.put(delivery.id, delivery)
 
     def requeue(self, delivery: WebhookDelivery) -> None:
         """Queues an interrupted delivery again, since its result is unknown; a test fails instead."""
         if delivery.is_test:
             delivery.finish(delivery.due_at, status=None, error="The sandbox was closed.")
-            self._save(delivery)
+            self._store.put(delivery.id, delivery)
         else:
             self._push(delivery)
 
@@ -173,20 +169,22 @@ class DeliveryQueue:
     ) -> None:
         """Stores the result of a delivery and schedules the next attempt after a failure. Tests are not counted."""
         delivery.finish(now, status=status, error=error)
-        self._save(delivery)
+        self._store.put(delivery.id, delivery)
         if delivery.is_test:
             return
         endpoint = delivery.endpoint
-        self._endpoints.record_result(endpoint, now, succeeded=delivery.status == "succeeded")
+        endpoint.record_result(now, succeeded=delivery.status == "succeeded")
+        self._store.put(endpoint.id, endpoint)
         if delivery.status == "failed" and endpoint.is_active and delivery.attempt <= len(RETRY_DELAYS):
-            due_at = now + RETRY_DELAYS[delivery.attempt - 1] / self._speed
-            attempt = delivery.attempt + 1
-            self._push(self._create_delivery(endpoint, delivery.event, due_at=due_at, now=now, attempt=attempt))
+            due_at = now + RETRY_DELAYS[delivery.attempt - 1] / self._service_state.speed
+            self._create_delivery(endpoint, delivery.event, delivery.attempt + 1, due_at, now)
 
-    def create_test(self, endpoint: WebhookEndpoint, generation: Mapping[str, Any], now: float) -> WebhookDelivery:
+    def create_test(self, endpoint: WebhookEndpoint, generation: bytes, now: float) -> WebhookDelivery:
         """Returns a delivery of an artificial event, which the caller sends."""
         event = self._create_event(endpoint.account_id, "succeeded", generation, now)
-        return self._create_delivery(endpoint, event, due_at=now, now=now, is_test=True)
+        delivery = WebhookDelivery(self._new_id("whdel"), endpoint, event, 1, now, now, is_test=True)
+        self._add(delivery)
+        return delivery
 
     @contextmanager
     def mark_sending(self, delivery: WebhookDelivery) -> Iterator[None]:
@@ -207,53 +205,35 @@ class DeliveryQueue:
         """The ids of the tasks whose event a receiver has accepted or is processing."""
         return self._accepted_tasks.union(dict(self._sending))
 
-    def list_events(self, account_id: str) -> Sequence[WebhookEvent]:
-        """Returns the events of an account, the newest first."""
-        return [event for event in reversed(self._events) if event.account_id == account_id]
-
-    def list_deliveries(self, endpoint: WebhookEndpoint) -> Sequence[WebhookDelivery]:
-        """Returns the deliveries to an endpoint, the newest first."""
-        return [delivery for delivery in reversed(self._deliveries) if delivery.endpoint is endpoint]
-
-    def latest_deliveries(self, count: int) -> Sequence[WebhookDelivery]:
-        """Returns the newest deliveries of all accounts, the newest first."""
-        return list(itertools.islice(reversed(self._deliveries), count))
-
-    def _create_event(self, account_id: str, status: str, generation: Mapping[str, Any], now: float) -> WebhookEvent:
+    def _create_event(self, account_id: str, status: str, generation: bytes, now: float) -> WebhookEvent:
+        data = json.loads(generation)
         event_id, event_type = self._new_id("evt"), f"generation.{status}"
         envelope = {
             "id": event_id,
             "type": event_type,
             "api_version": API_VERSION,
             "created_at": format_timestamp(now),
-            "data": generation,
+            "data": data,
         }
-        event = WebhookEvent(event_id, generation["id"], account_id, event_type, json.dumps(envelope).encode())
-        self._events.append(event)
+        event = WebhookEvent(event_id, data["id"], account_id, event_type, json.dumps(envelope).encode())
+        self.events.append(event)
         self._store.put(event.id, event)
         return event
 
     def _create_delivery(
-        self,
-        endpoint: WebhookEndpoint,
-        event: WebhookEvent,
-        *,
-        due_at: float,
-        now: float,
-        attempt: int = 1,
-        is_test: bool = False,
-    ) -> WebhookDelivery:
-        delivery = WebhookDelivery(self._new_id("whdel"), endpoint, event, attempt, due_at, now, is_test)
-        self._deliveries.append(delivery)
-        self._save(delivery)
-        return delivery
+        self, endpoint: WebhookEndpoint, event: WebhookEvent, attempt: int, due_at: float, now: float
+    ) -> None:
+        delivery = WebhookDelivery(self._new_id("whdel"), endpoint, event, attempt, due_at, now)
+        self._add(delivery)
+        self._push(delivery)
 
-    def _save(self, delivery: WebhookDelivery) -> None:
+    def _add(self, delivery: WebhookDelivery) -> None:
+        self.deliveries.append(delivery)
         self._store.put(delivery.id, delivery)
 
     def _push(self, delivery: WebhookDelivery) -> None:
         heapq.heappush(self._pending, (delivery.due_at, next(self._counter), delivery))
 
     def _new_id(self, prefix: str) -> str:
-        name = f"{self._seed}/delivery/{next(self._counter)}"
+        name = f"{self._service_state.seed}/delivery/{next(self._counter)}"
         return f"{prefix}_{hashlib.sha256(name.encode()).hexdigest()[:20]}"

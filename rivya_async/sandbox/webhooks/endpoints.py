@@ -1,17 +1,23 @@
-"""Webhook endpoints: their validation, their secrets and their failure counts."""
+"""Webhook endpoints and the validation of their fields.
+
+Names in URLs are not resolved. `127.0.0.1` has many spellings (`2130706433`, `0x7f.1`, `0177.0.0.1`, `::ffff:7f00:1`):
+hosts are parsed as browsers parse them.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import re
+import socket
+import unicodedata
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import attrs
 
-from ..responses import ApiError, validation_error
-from ..store import StateStore
-from ..task import encode_record
-from .url_validation import check_webhook_url
+from ..._core.http.addresses import Address, is_public
+from ..responses import ApiError, encode_record, validation_error
 
 EVENT_TYPES: Final = ("generation.succeeded", "generation.failed")
 
@@ -23,6 +29,20 @@ FAILURES_TO_DISABLE: Final = 20
 
 FIELDS: Final = ("name", "url", "event_types", "status")
 """Members that PATCH accepts. Assumed."""
+
+URL_MAX_LENGTH: Final = 2048
+"""Characters of a URL. Invented."""
+
+LOCAL_NAMES: Final = re.compile(
+    r"[^.]*|.*\.(?:localhost|localdomain|localhost6|local|internal|intranet|lan|home|corp|private|home\.arpa)"
+)
+"""Names that resolve on this machine or a local network only: names of one label, and of these domains."""
+
+LOCAL_ADVICE: Final = ". A sandbox with allow_local_webhooks=True accepts http and this machine"
+"""Advice for URLs of a receiver on the same machine."""
+
+NUMERIC_LABEL: Final = re.compile(r"0x[0-9a-f]*|[0-9]+")
+"""A last label that makes a host an IPv4 address."""
 
 
 @attrs.define
@@ -81,103 +101,91 @@ class WebhookEndpoint:
             self.disable(now)
 
 
-class WebhookEndpointStore:
-    """All endpoints, in the order of their creation. `allow_local`: see `check_webhook_url`."""
+def validate_fields(body: Mapping[str, Any], *, allow_local: bool) -> dict[str, Any]:
+    """Returns the valid fields of a body, with unique event types.
 
-    def __init__(self, seed: int | str, *, allow_local: bool, store: StateStore | None = None) -> None:
-        self._seed = seed
-        self._allow_local = allow_local
-        self._secret_count = 0
-        self._store = store or StateStore()
-        self._endpoints = {endpoint.id: endpoint for endpoint in self._store.load(WebhookEndpoint)}
+    Raises `ApiError` (validation_failed, webhook_url_rejected). `allow_local`: see `check_webhook_url`.
+    """
+    fields = {name: body[name] for name in FIELDS if name in body}
+    name, types = fields.get("name", "-"), fields.get("event_types")
+    if not (isinstance(name, str) and 1 <= len(name.strip()) <= NAME_MAX_LENGTH):
+        raise validation_error(f"name must be a string of 1 to {NAME_MAX_LENGTH} characters.")
+    if "event_types" in fields:
+        if not isinstance(types, list) or not types or not all(each in EVENT_TYPES for each in types):
+            raise validation_error(f"event_types must be a list of {' or '.join(EVENT_TYPES)}.")
+        fields["event_types"] = list(dict.fromkeys(types))
+    if "status" in fields and fields["status"] not in ("active", "disabled"):
+        raise validation_error("status must be active or disabled.")
+    if "url" in fields:
+        if not isinstance(fields["url"], str):
+            raise validation_error("url must be a string.")
+        check_webhook_url(fields["url"], allow_local=allow_local)
+    return fields
 
-    def create(self, account_id: str, body: Mapping[str, Any], now: float) -> WebhookEndpoint:
-        """Creates an endpoint; raises `ApiError` (validation_failed, webhook_url_rejected)."""
-        for name in ("name", "url", "event_types"):
-            if body.get(name) is None:
-                raise validation_error(f"{name} is required.")
-        fields = self._validate({name: body[name] for name in ("name", "url", "event_types")})
-        digest = hashlib.sha256(f"{self._seed}/webhook/{len(self._endpoints)}".encode()).hexdigest()
-        endpoint = WebhookEndpoint(
-            f"whend_{digest[:20]}", account_id, **fields, secret=self._new_secret(), created_at=now, updated_at=now
-        )
-        self._endpoints[endpoint.id] = endpoint
-        self._save(endpoint)
-        return endpoint
 
-    def update(self, endpoint: WebhookEndpoint, body: Mapping[str, Any], now: float) -> None:
-        """Updates an endpoint; raises `ApiError` (validation_failed, webhook_url_rejected)."""
-        self.check_not_revoked(endpoint)
-        fields = {name: body[name] for name in FIELDS if name in body}
-        if not fields:
-            raise validation_error(f"One of {', '.join(FIELDS)} is required.")
-        endpoint.update(self._validate(fields), now)
-        self._save(endpoint)
+def check_webhook_url(url: str, *, allow_local: bool = False) -> None:
+    """Raises `ApiError` (webhook_url_rejected) for an invalid URL; `allow_local` permits loopback and plain http."""
+    if not 1 <= len(url) <= URL_MAX_LENGTH or not url.isprintable() or set(url) & {" ", "\\"}:
+        raise _rejection("is not a URL")
+    try:
+        parts = urlsplit(url)
+        host, has_valid_port = parts.hostname or "", parts.port != 0
+    except ValueError:
+        raise _rejection("is not a URL") from None
+    if parts.scheme != "https" and not (allow_local and parts.scheme == "http"):
+        raise _rejection(f"must use https{LOCAL_ADVICE if parts.scheme == 'http' else ''}")
+    if "@" in parts.netloc:
+        raise _rejection("must not contain a user or a password")
+    if "#" in url:
+        raise _rejection("must not contain a fragment")
+    if not has_valid_port:
+        raise _rejection("has no valid port")
+    _check_host(host, allow_local=allow_local)
 
-    def revoke(self, endpoint: WebhookEndpoint, now: float) -> None:
-        """Revokes an endpoint for ever; idempotent."""
-        if endpoint.revoked_at is None:
-            endpoint.status, endpoint.revoked_at, endpoint.updated_at = "revoked", now, now
-            self._save(endpoint)
 
-    def rotate_secret(self, endpoint: WebhookEndpoint, now: float) -> None:
-        """Replaces the secret at once."""
-        self.check_not_revoked(endpoint)
-        endpoint.secret, endpoint.updated_at = self._new_secret(), now
-        self._save(endpoint)
+def is_loopback_url(url: str) -> bool:
+    """Returns True for a valid URL that leads to this machine."""
+    name = _normalize_host(urlsplit(url).hostname or "")
+    address = _parse_address(name)
+    return _is_localhost(name) if address is None else address.is_loopback
 
-    def record_result(self, endpoint: WebhookEndpoint, now: float, *, succeeded: bool) -> None:
-        """Counts the result of a delivery to an endpoint."""
-        endpoint.record_result(now, succeeded=succeeded)
-        self._save(endpoint)
 
-    def get_by_id(self, endpoint_id: str) -> WebhookEndpoint:
-        """Returns an endpoint of any account."""
-        return self._endpoints[endpoint_id]
+def _normalize_host(host: str) -> str:
+    return unicodedata.normalize("NFKC", host).replace("\u3002", ".").lower().removesuffix(".")
 
-    def list_endpoints(self, account_id: str) -> Sequence[WebhookEndpoint]:
-        """Returns the endpoints of an account, the newest first."""
-        return [endpoint for endpoint in reversed(self._endpoints.values()) if endpoint.account_id == account_id]
 
-    def get(self, account_id: str, endpoint_id: str) -> WebhookEndpoint:
-        """Returns an endpoint of an account; raises `ApiError` (not_found) without it."""
-        endpoint = self._endpoints.get(endpoint_id)
-        if endpoint is None or endpoint.account_id != account_id:
-            raise ApiError("not_found", "There is no such webhook endpoint.")
-        return endpoint
+def _is_localhost(name: str) -> bool:
+    return name == "localhost" or name.endswith(".localhost")
 
-    def check_not_revoked(self, endpoint: WebhookEndpoint) -> None:
-        """Raises `ApiError` (validation_failed) for a revoked endpoint."""
-        if endpoint.revoked_at is not None:
-            raise validation_error("This webhook endpoint is revoked: create a new one.")
 
-    @property
-    def has_active(self) -> bool:
-        """True if some endpoint receives events."""
-        return any(endpoint.is_active for endpoint in self._endpoints.values())
+def _check_host(host: str, *, allow_local: bool) -> None:
+    name = _normalize_host(host)
+    if not name or "%" in name or any(not label for label in name.split(".")):
+        raise _rejection("has no valid host")
+    address = _parse_address(name)
+    if address is None:
+        if LOCAL_NAMES.fullmatch(name) and not (allow_local and _is_localhost(name)):
+            raise _rejection(f"must not be a local name{LOCAL_ADVICE}")
+    elif not is_public(address) and not (allow_local and address.is_loopback):
+        advice = LOCAL_ADVICE if address.is_loopback else ""
+        raise _rejection(f"must not be a local, private, loopback or reserved address{advice}")
 
-    def _save(self, endpoint: WebhookEndpoint) -> None:
-        self._store.put(endpoint.id, endpoint)
 
-    def _new_secret(self) -> str:
-        self._secret_count += 1
-        return f"whsec_{hashlib.sha256(f'{self._seed}/webhook-secret/{self._secret_count}'.encode()).hexdigest()}"
+def _parse_address(name: str) -> Address | None:
+    """Returns the IP address of a host in any spelling; None for a name."""
+    if ":" in name:
+        try:
+            address = IPv6Address(name)
+        except ValueError:
+            raise _rejection("has no valid host") from None
+        return address.ipv4_mapped or address
+    if not NUMERIC_LABEL.fullmatch(name.rpartition(".")[2]):
+        return None
+    try:
+        return IPv4Address(socket.inet_aton(name))  # knows the octal, hexadecimal and short spellings
+    except OSError:
+        raise _rejection("has no valid host") from None
 
-    def _validate(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Returns the fields with unique event types; checks those that are present."""
-        if "name" in fields:
-            name = fields["name"]
-            if not (isinstance(name, str) and 1 <= len(name.strip()) <= NAME_MAX_LENGTH):
-                raise validation_error(f"name must be a string of 1 to {NAME_MAX_LENGTH} characters.")
-        if "event_types" in fields:
-            types = fields["event_types"]
-            if not isinstance(types, list) or not types or not all(each in EVENT_TYPES for each in types):
-                raise validation_error(f"event_types must be a list of {' or '.join(EVENT_TYPES)}.")
-            fields["event_types"] = list(dict.fromkeys(types))
-        if "status" in fields and fields["status"] not in ("active", "disabled"):
-            raise validation_error("status must be active or disabled.")
-        if "url" in fields:
-            if not isinstance(fields["url"], str):
-                raise validation_error("url must be a string.")
-            check_webhook_url(fields["url"], allow_local=self._allow_local)
-        return fields
+
+def _rejection(reason: str) -> ApiError:
+    return ApiError("webhook_url_rejected", f"The webhook URL {reason}.")

@@ -12,12 +12,11 @@ from typing import Final
 import aiohttp
 
 from ..._core.webhooks.signatures import RIVYA
-from ..faults.fault import DELIVERY
-from ..faults.injection import alter_body, filter_headers
+from ..faults.fault import DELIVERY, alter_body, alter_headers
 from ..faults.registry import FaultRegistry
 from ..store import StateStore
 from .delivery_queue import DeliveryQueue, WebhookDelivery
-from .url_validation import is_loopback_url
+from .endpoints import is_loopback_url
 
 TIMEOUT: Final = 10.0
 """Seconds for the response of a receiver, at any speed. Assumed."""
@@ -107,28 +106,29 @@ class WebhookSender:
             return None, "The sandbox sends to this machine only."
         fault = self._faults.match(DELIVERY, "", delivery.event.id)
         if fault is None:
-            return await self._post(delivery, delivery.event.body, self._signed_headers(delivery)), None
+            body = delivery.event.body
+            return await self._post(delivery, body, self._signed_headers(delivery, body)), None
         await asyncio.sleep(fault.delay)
         if fault.drop and not fault.act:
             return None, LOST
         body = alter_body(delivery.event.body if fault.body is None else fault.body, fault)
-        headers = self._signed_headers(delivery)
-        if fault.age is not None:
+        if fault.age is None:
+            headers = self._signed_headers(delivery, delivery.event.body)
+        else:
             headers = self._signed_headers(delivery, body, fault.age)
-        status = await self._post(delivery, body, {**filter_headers(headers, fault), **fault.headers})
+        status = await self._post(delivery, body, alter_headers(headers, fault))
         return (None, LOST) if fault.drop else (status, None)
 
-    def _signed_headers(self, delivery: WebhookDelivery, body: bytes | None = None, age: float = 0.0) -> dict[str, str]:
-        """Returns the headers with a signature of the event's body, or of `body`, made `age` seconds ago."""
-        event, signed_at = delivery.event, int(self._clock() - age)
-        signed_body = event.body if body is None else body
+    def _signed_headers(self, delivery: WebhookDelivery, body: bytes, age: float = 0.0) -> dict[str, str]:
+        """Returns the headers with a signature of `body` made `age` seconds ago."""
+        event = delivery.event
         return {
             "Content-Type": "application/json",
             "User-Agent": USER_AGENT,
             "Rivya-Event-Id": event.id,
             "Rivya-Event-Type": event.type,
             "Rivya-Delivery-Id": delivery.id,
-            **RIVYA.sign(signed_body, delivery.endpoint.secret, message_id=event.id, timestamp=signed_at),
+            **RIVYA.sign(body, delivery.endpoint.secret, message_id=event.id, timestamp=int(self._clock() - age)),
         }
 
     async def _post(self, delivery: WebhookDelivery, body: bytes, headers: Mapping[str, str]) -> int:

@@ -1,1 +1,0 @@
-"""The Chat API: sessions, completions and streams."""
